@@ -1,0 +1,64 @@
+//! One frame as it was captured, whichever way it came.
+
+/// The link layer a frame starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinkType {
+    /// Ethernet II or 802.3 (DLT 1).
+    Ethernet,
+    /// An IPv4 or IPv6 packet with nothing before it (DLT 12, 14, 101, 228, 229).
+    RawIp,
+    /// Linux cooked capture, version 1 (DLT 113): 16 bytes.
+    LinuxSll,
+    /// Linux cooked capture, version 2 (DLT 276): 20 bytes.
+    LinuxSll2,
+    /// BSD loopback (DLT 0): a 4-byte address family in the byte order of the capturing host.
+    Null,
+    /// OpenBSD loopback (DLT 108): a 4-byte address family in network byte order.
+    Loop,
+    /// Any other link type; its frames are counted, not read.
+    Other(u32),
+}
+
+/// A VLAN tag that the kernel moved out of the frame into the ring header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VlanTag {
+    /// Tag protocol identifier: 0x8100, 0x88a8 or 0x9100.
+    pub tpid: u16,
+    /// Priority, drop eligibility and VLAN identifier (the low 12 bits).
+    pub tci: u16,
+}
+
+/// The ring a frame belongs to. Decides who loses under overload, never who goes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Class {
+    /// Everything that is in no other class, and whatever the fanout program cannot read.
+    #[default]
+    Data = 0,
+    /// SYN+ACK, RST, FIN with ACK, ICMP errors.
+    Control = 1,
+    /// SYN without ACK, and probes that no stack sends (NULL, FIN without ACK, XMAS, SYN+FIN).
+    Open = 2,
+}
+
+/// How many classes there are.
+pub const CLASSES: usize = 3;
+
+/// One captured frame. Borrowed from a ring block or from a chunk of a capture file.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// The captured bytes, from the link header on; `bytes.len()` is the caplen.
+    pub bytes: &'a [u8],
+    /// Bytes of the frame on the wire (`tp_len`), at least the caplen in a sound capture.
+    pub wire_len: u32,
+    /// Nanoseconds since the Unix epoch, stamped by the kernel or read from the capture.
+    pub ts_ns: i64,
+    /// Index into the run's table of interfaces.
+    pub interface: u16,
+    /// What `bytes` start with.
+    pub link: LinkType,
+    /// The outermost tag, where the kernel took it out of `bytes`.
+    pub vlan: Option<VlanTag>,
+    /// The frame is several segments that the kernel or the NIC merged or has not split yet.
+    pub gso: bool,
+}

@@ -1,0 +1,3 @@
+//! Frames from the kernel's rings or from capture files.
+
+pub mod frame;

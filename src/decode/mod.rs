@@ -1,0 +1,3 @@
+//! Frame in, packet or one counted reason out.
+
+pub mod packet;

@@ -1,0 +1,191 @@
+//! What a frame says, once read: addresses, ports, flags, lengths. Copied out, nothing borrowed.
+
+use std::net::IpAddr;
+
+/// TCP flag bits as in byte 13 of the header.
+pub mod tcp_flags {
+    #![allow(missing_docs, reason = "RFC 9293 names them")]
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const PSH: u8 = 0x08;
+    pub const ACK: u8 = 0x10;
+    pub const URG: u8 = 0x20;
+    pub const ECE: u8 = 0x40;
+    pub const CWR: u8 = 0x80;
+}
+
+/// What lies between the link header and the IP header beyond what the fanout program can follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Reach {
+    /// The fanout program reads such a packet.
+    #[default]
+    Plain = 0,
+    /// IPv6 extension headers deeper than the program follows.
+    DeepExtension = 1,
+    /// More inline VLAN tags than the program follows.
+    DeepVlan = 2,
+    /// PPPoE session.
+    Pppoe = 3,
+    /// MPLS labels.
+    Mpls = 4,
+    /// A TCP header joined from a tiny first fragment and the one at offset 8.
+    Joined = 5,
+}
+
+/// A packet's place in a fragmented datagram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fragment {
+    /// A whole datagram (an IPv6 atomic fragment counts as whole).
+    #[default]
+    Whole,
+    /// The first fragment, with its transport header in reach.
+    First,
+}
+
+/// TCP header fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tcp {
+    /// Source port.
+    pub src_port: u16,
+    /// Destination port.
+    pub dst_port: u16,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgment number, whatever the ACK flag says.
+    pub ack: u32,
+    /// Byte 13 of the header: CWR, ECE, URG, ACK, PSH, RST, SYN, FIN.
+    pub flags: u8,
+    /// Payload bytes on the wire, from the IP length (from the frame's length under GSO).
+    pub payload_len: u32,
+}
+
+/// UDP header fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Udp {
+    /// Source port.
+    pub src_port: u16,
+    /// Destination port.
+    pub dst_port: u16,
+    /// Payload bytes on the wire.
+    pub payload_len: u32,
+}
+
+/// The packet that an ICMP error quotes, as far as it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Quoted {
+    /// Source address of the quoted packet.
+    pub src: IpAddr,
+    /// Destination address of the quoted packet.
+    pub dst: IpAddr,
+    /// IP protocol number of the quoted packet.
+    pub proto: u8,
+    /// Source port, 0 where the protocol has none.
+    pub src_port: u16,
+    /// Destination port, 0 where the protocol has none.
+    pub dst_port: u16,
+    /// TCP sequence number of the quoted segment.
+    pub seq: Option<u32>,
+}
+
+/// ICMP or ICMPv6 message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Icmp {
+    /// ICMPv6 rather than ICMP.
+    pub v6: bool,
+    /// Message type.
+    pub kind: u8,
+    /// Message code.
+    pub code: u8,
+    /// Echo identifier; 0 for messages without one.
+    pub id: u16,
+    /// Payload bytes after the 8-byte header, on the wire.
+    pub payload_len: u32,
+    /// For errors (unreachable, time exceeded, parameter problem, too big): the packet they quote.
+    pub quoted: Option<Quoted>,
+}
+
+/// What the IP packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A TCP segment.
+    Tcp(Tcp),
+    /// A UDP datagram.
+    Udp(Udp),
+    /// An ICMP or ICMPv6 message.
+    Icmp(Icmp),
+    /// Another IP protocol.
+    Other {
+        /// IP protocol number.
+        proto: u8,
+    },
+    /// A first fragment too short to hold the TCP flags: the head of a header that the next fragment continues.
+    TinyFragment {
+        /// IP identification (16 bits) or IPv6 fragment identification.
+        id: u32,
+        /// The first bytes of the TCP header; the first 8 hold ports and sequence number.
+        head: [u8; 8],
+    },
+    /// The fragment at offset 8, with the bytes of the TCP header from offset 8 on: acknowledgment
+    /// number (4), data offset (1), flags (1).
+    SecondFragment {
+        /// IP identification (16 bits) or IPv6 fragment identification.
+        id: u32,
+        /// Bytes 8 to 13 of the TCP header.
+        tail: [u8; 6],
+        /// Bytes of this fragment's payload.
+        payload_len: u32,
+    },
+    /// Any other later fragment; never attributed to a flow.
+    LaterFragment {
+        /// IP protocol number.
+        proto: u8,
+        /// Payload bytes.
+        payload_len: u32,
+    },
+}
+
+/// One packet, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Packet {
+    /// Nanoseconds since the Unix epoch, as stamped.
+    pub ts_ns: i64,
+    /// Bytes of the frame on the wire.
+    pub wire_len: u32,
+    /// Index into the run's table of interfaces.
+    pub interface: u16,
+    /// VLAN identifiers, outermost first.
+    pub vlan: [u16; 2],
+    /// How many of `vlan` are set (further tags are not kept).
+    pub vlan_count: u8,
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Place in a fragmented datagram.
+    pub fragment: Fragment,
+    /// Whether the fanout program could read it.
+    pub reach: Reach,
+    /// Several segments in one frame.
+    pub gso: bool,
+    /// What it carries.
+    pub transport: Transport,
+}
+
+impl Packet {
+    /// The TCP header, where this is a segment.
+    pub fn tcp(&self) -> Option<&Tcp> {
+        match &self.transport {
+            Transport::Tcp(tcp) => Some(tcp),
+            _ => None,
+        }
+    }
+}
+
+impl Tcp {
+    /// A SYN without ACK, with whatever other flags: it touches a port and may open a connection.
+    pub fn is_touch(&self) -> bool {
+        self.flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN
+    }
+}

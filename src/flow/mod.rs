@@ -1,0 +1,3 @@
+//! Packet in, connection events out.
+
+pub mod record;

@@ -1,0 +1,191 @@
+//! What the flow stage says: a new attempt, an attempt's outcome, a flow's end.
+
+use std::net::IpAddr;
+
+/// Addresses and ports, originator first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FiveTuple {
+    /// Originator's address.
+    pub src: IpAddr,
+    /// Responder's address.
+    pub dst: IpAddr,
+    /// Originator's port; the type for ICMP.
+    pub src_port: u16,
+    /// Responder's port; the counterpart's type or the code for ICMP.
+    pub dst_port: u16,
+    /// IP protocol number.
+    pub proto: u8,
+}
+
+/// A connection attempt: the first SYN without ACK of its (addresses, ports, initial sequence number).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Nanoseconds since the Unix epoch, as stamped on the SYN.
+    pub ts_ns: i64,
+    /// Who tried to connect to whom.
+    pub tuple: FiveTuple,
+    /// The client's initial sequence number.
+    pub isn: u32,
+    /// SYN with FIN or RST: counts, and can never become established.
+    pub odd: bool,
+    /// Index into the run's table of interfaces.
+    pub interface: u16,
+    /// VLAN identifiers, outermost first.
+    pub vlan: [u16; 2],
+    /// How many of `vlan` are set.
+    pub vlan_count: u8,
+}
+
+/// What became of the port that an attempt touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// SYN+ACK with the right acknowledgment number.
+    Answered,
+    /// RST, or an ICMP unreachable that quotes the SYN.
+    Refused,
+}
+
+/// Why a flow record was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EndReason {
+    /// Both sides sent FIN.
+    Fin = 0,
+    /// A side sent RST after the connection was answered.
+    Rst = 1,
+    /// RST or ICMP unreachable answered the attempt.
+    Refused = 2,
+    /// Nothing answered the attempt within 5 s.
+    Unanswered = 3,
+    /// Idle for longer than the protocol's time-out.
+    Timeout = 4,
+    /// Pushed out of a full table.
+    Evicted = 5,
+    /// Still open when the capture or the run ended.
+    Eof = 6,
+}
+
+/// Zeek's summary of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(
+    missing_docs,
+    reason = "Zeek's conn_state letters, base/protocols/conn/main.zeek"
+)]
+pub enum ConnState {
+    S0,
+    S1,
+    Sf,
+    Rej,
+    S2,
+    S3,
+    Rsto,
+    Rstr,
+    Rstos0,
+    Rstrh,
+    Sh,
+    Shr,
+    Oth,
+}
+
+/// Zeek's history letters in order of first appearance; upper case: originator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct History {
+    /// ASCII letters; unused bytes are 0.
+    pub letters: [u8; 12],
+}
+
+/// Packets and bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Volume {
+    /// Frames as the tap saw them (under GRO one may be many segments).
+    pub packets: u64,
+    /// Bytes of those frames on the wire, link header included.
+    pub bytes: u64,
+    /// Transport payload bytes.
+    pub payload_bytes: u64,
+    /// TCP flags seen, or-ed.
+    pub tcp_flags: u8,
+}
+
+/// How far the handshake is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Basis {
+    /// No TCP handshake was seen (UDP, ICMP, midstream, unanswered).
+    None,
+    /// A SYN+ACK with the right number, no proof by the client.
+    Synack,
+    /// The client proved that it received the SYN+ACK.
+    Handshake,
+}
+
+/// A flow at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRecord {
+    /// Addresses and ports, originator first.
+    pub tuple: FiveTuple,
+    /// Client's initial sequence number (0 where none was seen).
+    pub isn: u32,
+    /// Time stamp of its first packet.
+    pub start_ns: i64,
+    /// Time stamp of its last packet.
+    pub end_ns: i64,
+    /// Originator to responder.
+    pub orig: Volume,
+    /// Responder to originator.
+    pub resp: Volume,
+    /// Zeek's state.
+    pub conn_state: ConnState,
+    /// Zeek's history.
+    pub history: History,
+    /// Why it ended.
+    pub reason: EndReason,
+    /// What the handshake proved.
+    pub basis: Basis,
+    /// First seen without its SYN.
+    pub midstream: bool,
+    /// Was open when the sensor started, as sock_diag said.
+    pub preexisting: bool,
+    /// Some frame held several segments.
+    pub gso: bool,
+    /// Some packet was a fragment.
+    pub fragmented: bool,
+    /// A counter reached its limit.
+    pub saturated: bool,
+    /// Index into the run's table of interfaces.
+    pub interface: u16,
+    /// VLAN identifiers of the first packet, outermost first.
+    pub vlan: [u16; 2],
+    /// How many of `vlan` are set.
+    pub vlan_count: u8,
+}
+
+/// When an event happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// With the packet at hand.
+    Packet,
+    /// At this deadline, in nanoseconds of packet time.
+    Deadline(i64),
+    /// At the end of the capture or the run.
+    End,
+}
+
+/// What the flow stage says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "written straight into a preallocated outbox"
+)]
+pub enum FlowEvent {
+    /// A new connection attempt.
+    Attempt(Attempt),
+    /// An attempt was answered or refused; the tuple is the attempt's.
+    Outcome {
+        /// The attempt's tuple.
+        tuple: FiveTuple,
+        /// What came back.
+        outcome: Outcome,
+    },
+    /// A flow ended.
+    Ended(FlowRecord),
+}

@@ -1,0 +1,83 @@
+//! What a detector says.
+
+use std::net::IpAddr;
+
+/// Kinds of detection; stable words in every output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// One source tried many ports of one destination.
+    PortScan,
+}
+
+impl Kind {
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::PortScan => "port_scan",
+        }
+    }
+}
+
+/// Where in its life a detection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// The rising edge: the rule became true.
+    Started,
+    /// The number of ports doubled since the last line.
+    Continues,
+    /// The rule has been false for a window; the summary.
+    Ended,
+}
+
+impl Phase {
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Continues => "continues",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// How many of the touched ports were refused, left unanswered, answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Evidence {
+    /// Ports that answered with RST or ICMP unreachable.
+    pub refused: u32,
+    /// Ports that said nothing within 5 s.
+    pub unanswered: u32,
+    /// Ports that answered with SYN+ACK.
+    pub answered: u32,
+}
+
+/// A detection: started, continuing or ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detection {
+    /// Which rule.
+    pub kind: Kind,
+    /// Rising edge, doubling or summary.
+    pub phase: Phase,
+    /// Time stamp of the deciding packet, or the deadline that ended it.
+    pub ts_ns: i64,
+    /// Who scans.
+    pub src: IpAddr,
+    /// What is scanned.
+    pub dst: IpAddr,
+    /// When the episode's first touch in the window happened.
+    pub first_ns: i64,
+    /// Ports as inclusive ranges, ascending: at the rising edge the N deciding ports, later all of the episode.
+    pub ranges: Vec<(u16, u16)>,
+    /// How many distinct ports in the episode so far.
+    pub ports: u32,
+    /// The rule's window in nanoseconds.
+    pub window_ns: i64,
+    /// No state was pushed out of a table that could have changed this decision.
+    pub exact: bool,
+    /// Every contact that could matter reached the owner, and `ranges` hold every port.
+    pub complete: bool,
+    /// What became of the ports.
+    pub evidence: Evidence,
+    /// The scanner's VLANs, interface: of the deciding packet.
+    pub interface: u16,
+}

@@ -1,0 +1,3 @@
+//! Contacts in, detections out: one detector, one file.
+
+pub mod detection;

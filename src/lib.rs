@@ -1,0 +1,25 @@
+//! synledger keeps a ledger of every new connection, with the books closed.
+//!
+//! A packet's path, and the modules in its order:
+//!
+//! ```text
+//! nic ─ kernel ─▶ capture ─▶ decode ─▶ flow ─▶ inspect ─▶ log ─▶ text · EVE
+//!                 └─────── worker: one pinned core, one shard ───────┘ └ one logger ┘
+//!                                   ▲            │
+//!                                   └── contacts ┘   each pair has one owner among the shards
+//! ```
+//!
+//! What always holds:
+//! - Workers share nothing. A `Contact` and an `Event` are the only things that cross a thread.
+//! - Both directions of a connection meet the same shard: the fanout hash is symmetric, keyed, and ours,
+//!   so that user space recomputes it.
+//! - No allocation, lock, wall clock or system call between a block's first frame and its last.
+//! - Time is the packet's time stamp. The same capture gives the same log, at any speed.
+//! - Nothing is lost in silence: every frame ends in exactly one counter (`books`).
+
+pub mod capture;
+pub mod decode;
+pub mod flow;
+pub mod inspect;
+pub mod log;
+pub mod observe;

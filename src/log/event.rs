@@ -1,0 +1,77 @@
+//! What shards hand to the logger, and the total order of it.
+
+use crate::flow::record::{Attempt, FlowRecord};
+use crate::inspect::detection::Detection;
+use std::cmp::Ordering;
+
+/// What a shard says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "queues are preallocated; attempts and flows must not be boxed"
+)]
+pub enum Body {
+    /// A new connection attempt.
+    NewConnection(Attempt),
+    /// A flow ended.
+    Flow(FlowRecord),
+    /// A detection; rare, hence boxed.
+    Alert(Box<Detection>),
+}
+
+/// What makes events of one position come in one order, whichever shard says them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// A deadline (ns of packet time) that the frame at this position made due.
+    Timer(i64),
+    /// Said while the frame itself was read; its number within the frame.
+    Frame(u16),
+    /// Said by the owner of a contact that the frame made; its number within the frame.
+    Contact(u16),
+    /// Said at the end of the run.
+    End,
+}
+
+/// An event with its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// `read`: the frame's number. Live: the packet's time stamp in ns.
+    pub position: u64,
+    /// Order within a position.
+    pub step: Step,
+    /// What happened.
+    pub body: Body,
+}
+
+impl Body {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::NewConnection(_) => 0,
+            Self::Flow(_) => 1,
+            Self::Alert(_) => 2,
+        }
+    }
+
+    /// Order by content: the same on every shard, whatever their number.
+    fn cmp_content(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::NewConnection(a), Self::NewConnection(b)) => {
+                (a.ts_ns, a.tuple, a.isn).cmp(&(b.ts_ns, b.tuple, b.isn))
+            }
+            (Self::Flow(a), Self::Flow(b)) => (a.start_ns, a.tuple, a.isn, a.reason, a.end_ns)
+                .cmp(&(b.start_ns, b.tuple, b.isn, b.reason, b.end_ns)),
+            (Self::Alert(a), Self::Alert(b)) => (a.ts_ns, a.kind, a.src, a.dst, a.phase)
+                .cmp(&(b.ts_ns, b.kind, b.src, b.dst, b.phase)),
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+}
+
+impl Event {
+    /// The log's order: position, step, then content.
+    pub fn cmp_order(&self, other: &Self) -> Ordering {
+        (self.position, self.step)
+            .cmp(&(other.position, other.step))
+            .then_with(|| self.body.cmp_content(&other.body))
+    }
+}

@@ -1,0 +1,3 @@
+//! Events of all shards in, lines out: one logger, the only writer.
+
+pub mod event;

@@ -1,0 +1,2 @@
+//! The program: arguments, configuration, run, exit code.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Builds frames and captures for tests: seeded, byte for byte repeatable.
