@@ -1,1 +1,3 @@
 //! What an operator sees of a running sensor: counters, health.
+
+pub mod metrics;

@@ -1,0 +1,57 @@
+# The only door. `make` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+CARGO ?= cargo
+BIN := target/release/synledger
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+CAPTURES ?= ../shared/captures
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## Build the program
+	$(CARGO) build --release --locked
+
+.PHONY: run
+run: build ## Build as you, then watch the default-route interfaces as root (ARGS=... for flags)
+	$(SUDO) $(BIN) run $(ARGS)
+
+.PHONY: test
+test: deps ## Install what the tests need (NO_INSTALL=1 skips that), then run them all
+	tools/run-tests
+
+.PHONY: deps
+deps:
+	tools/install-test-deps
+
+.PHONY: test-corpus
+test-corpus: build ## Compare attempts and scans with the oracle over all captures (CAPTURES=DIR)
+	python3 tools/oracle/corpus.py --binary $(BIN) --captures $(CAPTURES)
+
+.PHONY: fuzz-corpus
+fuzz-corpus: build ## Cut every capture 200 times and mutate 1,000,000 frames (CAPTURES=DIR)
+	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) SYNLEDGER_FUZZ=full $(CARGO) test --release --locked --test hostile -- --nocapture
+
+.PHONY: race
+race: ## Race the ring's hand-over under a checker; weakened orderings must fail
+	tools/race
+
+.PHONY: bench
+bench: ## Time decode, tables, shard and logger; each bench asserts its answers first
+	$(CARGO) bench --locked
+
+.PHONY: check
+check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --workspace
+	$(CARGO) test --locked --test tidy
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; else echo "skipped: cargo-deny is not installed"; fi
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf tests/.venv

@@ -1,0 +1,242 @@
+//! The books: plain counters, one writer each, and the identities they obey.
+
+use crate::decode::Unread;
+use crate::flow::counts::FlowCounts;
+use crate::inspect::port_scan::PortScanCounts;
+use crate::log::event::Body;
+use crate::log::outputs::OutputCounts;
+
+/// What one shard did. One writer; copied out whole.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardCounts {
+    /// Frames handed to the shard.
+    pub frames: u64,
+    /// Frames that decode could read.
+    pub packets: u64,
+    /// Frames that it could not, by cause.
+    pub unread: [u64; Unread::COUNT],
+    /// Frames in a ring other than the fanout program's choice.
+    pub misrouted: u64,
+    /// Packets stamped before the packet time reached so far.
+    pub late: u64,
+    /// SYNs without ACK that came by another class than `open`, by reach.
+    pub syn_outside_class: [u64; 6],
+    /// Attempts in a direction that was not asked for.
+    pub attempts_not_asked: u64,
+    /// Detections raised: rising edges, doublings, summaries.
+    pub detections: u64,
+    /// Of those, in a direction that was not asked for.
+    pub detections_out_of_scope: u64,
+    /// Of those, about a source that `--allow` names.
+    pub detections_allowed: u64,
+    /// Contacts handed to owners.
+    pub contacts_sent: u64,
+    /// Contacts taken by this shard as owner.
+    pub contacts_merged: u64,
+    /// Contacts for which an owner's queue had no room.
+    pub contacts_dropped: u64,
+    /// Attempts for which the log queue had no room.
+    pub attempts_queue_full: u64,
+    /// Flow records for which the log queue had no room.
+    pub flows_queue_full: u64,
+    /// Detections for which the log queue had no room.
+    pub detections_queue_full: u64,
+    /// The flow stage.
+    pub flow: FlowCounts,
+    /// The detector.
+    pub port_scan: PortScanCounts,
+}
+
+impl Default for ShardCounts {
+    fn default() -> Self {
+        Self {
+            frames: 0,
+            packets: 0,
+            unread: [0; Unread::COUNT],
+            misrouted: 0,
+            late: 0,
+            syn_outside_class: [0; 6],
+            attempts_not_asked: 0,
+            detections: 0,
+            detections_out_of_scope: 0,
+            detections_allowed: 0,
+            contacts_sent: 0,
+            contacts_merged: 0,
+            contacts_dropped: 0,
+            attempts_queue_full: 0,
+            flows_queue_full: 0,
+            detections_queue_full: 0,
+            flow: FlowCounts::default(),
+            port_scan: PortScanCounts::default(),
+        }
+    }
+}
+
+impl ShardCounts {
+    /// Counts a frame that could not be read.
+    pub fn on_unread(&mut self, why: Unread) {
+        self.unread[why.index()] += 1;
+    }
+
+    /// Counts an event for which the log queue had no room.
+    pub fn on_log_full(&mut self, body: &Body) {
+        match body {
+            Body::NewConnection(_) => self.attempts_queue_full += 1,
+            Body::Flow(_) => self.flows_queue_full += 1,
+            Body::Alert(_) => self.detections_queue_full += 1,
+        }
+    }
+
+    /// Adds another shard's counters.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, one) in self.unread.iter_mut().zip(other.unread) {
+            *sum += one;
+        }
+        for (sum, one) in self.syn_outside_class.iter_mut().zip(other.syn_outside_class) {
+            *sum += one;
+        }
+        self.frames += other.frames;
+        self.packets += other.packets;
+        self.misrouted += other.misrouted;
+        self.late += other.late;
+        self.attempts_not_asked += other.attempts_not_asked;
+        self.detections += other.detections;
+        self.detections_out_of_scope += other.detections_out_of_scope;
+        self.detections_allowed += other.detections_allowed;
+        self.contacts_sent += other.contacts_sent;
+        self.contacts_merged += other.contacts_merged;
+        self.contacts_dropped += other.contacts_dropped;
+        self.attempts_queue_full += other.attempts_queue_full;
+        self.flows_queue_full += other.flows_queue_full;
+        self.detections_queue_full += other.detections_queue_full;
+        self.flow.add(&other.flow);
+        self.port_scan.add(&other.port_scan);
+    }
+}
+
+/// What one ring's socket and its reader say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RingCounts {
+    /// Interface and class, for people.
+    pub name: String,
+    /// `tp_packets`: frames that reached the ring, drops included.
+    pub tp_packets: u64,
+    /// `tp_drops`: frames for which the ring had no room.
+    pub tp_drops: u64,
+    /// `tp_freeze_q_cnt`: how often the ring was found full.
+    pub tp_freezes: u64,
+    /// Frames read from its blocks.
+    pub frames_read: u64,
+    /// Frames returned unread to make room for opening packets.
+    pub shed_data: u64,
+    /// Frames that its blocks can hold at least, from the smallest frame.
+    pub capacity: u64,
+}
+
+/// Everything, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// All shards.
+    pub shards: ShardCounts,
+    /// Live: each ring.
+    pub rings: Vec<RingCounts>,
+    /// `read`: frames taken from the captures.
+    pub frames_offered: Option<u64>,
+    /// Each output.
+    pub outputs: Vec<OutputCounts>,
+    /// Frames lost before the rings, as the host's counters say: NIC and softnet.
+    pub nic_drops: u64,
+    /// See `nic_drops`.
+    pub softnet_drops: u64,
+    /// `--capture control`: frames that the filter rejected; `None` when they cannot be counted.
+    pub filtered: Option<u64>,
+    /// The run is over: what is in flight is nothing.
+    pub at_exit: bool,
+}
+
+/// One identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What it says.
+    pub name: String,
+    /// Left side.
+    pub left: u64,
+    /// Right side.
+    pub right: u64,
+    /// How far the sides may differ while frames or events are in flight.
+    pub slack: u64,
+}
+
+impl Identity {
+    fn new(name: impl Into<String>, left: u64, right: u64) -> Self {
+        Self { name: name.into(), left, right, slack: 0 }
+    }
+
+    /// Whether the two sides agree.
+    pub fn holds(&self) -> bool {
+        self.left >= self.right && self.left - self.right <= self.slack
+    }
+}
+
+impl Books {
+    /// Every identity, in the order of a packet's way.
+    pub fn identities(&self) -> Vec<Identity> {
+        let shards = &self.shards;
+        let unread: u64 = shards.unread.iter().sum();
+        let mut all = Vec::new();
+        for ring in &self.rings {
+            let slack = if self.at_exit { 0 } else { ring.capacity };
+            let arrived = ring.tp_packets.saturating_sub(ring.tp_drops);
+            let taken = ring.frames_read + ring.shed_data;
+            let name = format!("ring {}: tp_packets - tp_drops = frames_read + shed_data", ring.name);
+            all.push(Identity { slack, ..Identity::new(name, arrived, taken) });
+        }
+        let offered = self.frames_offered.unwrap_or_else(|| self.rings.iter().map(|ring| ring.frames_read).sum());
+        if self.at_exit {
+            all.push(Identity::new("frames_read = frames of all shards", offered, shards.frames));
+        }
+        all.push(Identity::new("frames = packets + not_ip + malformed", shards.frames, shards.packets + unread));
+        all.extend(shards.flow.identities().into_iter().map(|(name, left, right)| Identity::new(name, left, right)));
+        if self.at_exit {
+            let settled = shards.contacts_merged + shards.contacts_dropped;
+            all.push(Identity::new("contacts sent = merged + dropped", shards.contacts_sent, settled));
+            self.log_identities(&mut all);
+        }
+        all
+    }
+
+    fn log_identities(&self, all: &mut Vec<Identity>) {
+        let shards = &self.shards;
+        for output in &self.outputs {
+            let kinds = [
+                ("attempts", shards.flow.attempts, shards.attempts_not_asked + shards.attempts_queue_full, output.connection),
+                (
+                    "detections",
+                    shards.detections,
+                    shards.detections_out_of_scope + shards.detections_allowed + shards.detections_queue_full,
+                    output.alert,
+                ),
+                ("flow records", shards.flow.closed_all(), shards.flows_queue_full, output.flow),
+            ];
+            for (name, raised, before, kind) in kinds {
+                let name = format!("{}: {name} = written + folded + not_asked + dropped", output.name);
+                all.push(Identity::new(name, raised, before + kind.total()));
+            }
+        }
+    }
+
+    /// Whether all identities hold.
+    pub fn closed(&self) -> bool {
+        self.identities().iter().all(Identity::holds)
+    }
+
+    /// Frames, contacts and lines that were lost with a cause: what `--strict` forbids.
+    pub fn missed(&self) -> u64 {
+        let rings: u64 = self.rings.iter().map(|ring| ring.tp_drops + ring.shed_data).sum();
+        let shards = &self.shards;
+        let queues = shards.attempts_queue_full + shards.flows_queue_full + shards.detections_queue_full;
+        let outputs: u64 = self.outputs.iter().map(OutputCounts::dropped).sum();
+        let evicted = shards.flow.evicted() + shards.port_scan.pair_evicted + shards.port_scan.episode_evicted;
+        rings + queues + outputs + evicted + shards.contacts_dropped + self.nic_drops + self.softnet_drops
+    }
+}

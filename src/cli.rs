@@ -1,0 +1,331 @@
+//! Flags: the kernel's name in brackets, unit, range, default and consequence in the help of each.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use std::path::PathBuf;
+
+/// A ledger of every new connection, with the books closed.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 all well; 1 could not start, a run-time fault, or a damaged capture; \
+2 usage; 3 the books did not close or, with --strict, something was missed.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch interfaces: log every new connection and every port scan as it happens.
+    Run(RunArgs),
+    /// Read capture files (pcap, pcapng, plain, gzip or zstd; `-` is standard input): same pipeline, same log.
+    Read(ReadArgs),
+    /// Is this host ready: capabilities, limits, offloads, queues; says what to change and why.
+    Check(CheckArgs),
+}
+
+/// Which interfaces.
+#[derive(Debug, Clone, Args)]
+pub struct InterfaceArgs {
+    /// Interfaces: names, globs (`ens*`), `!` takes out (`!veth*`), or `auto`: every device that carries
+    /// a default route.
+    #[arg(short, long = "interface", value_name = "LIST", default_value = "auto", value_delimiter = ',')]
+    pub interfaces: Vec<String>,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Which interfaces.
+    #[command(flatten)]
+    pub interfaces: InterfaceArgs,
+    /// How the kernel picks a worker (PACKET_FANOUT): `class` keeps packets that open or refuse a
+    /// connection in rings of their own; `hash` is the kernel's; `cpu` and `qm` follow the receive queue
+    /// and need symmetric receive hashing. Outside `class` only frame books and scan decisions are promised.
+    #[arg(long, value_name = "MODE", default_value = "class", value_parser = fanout_mode)]
+    pub fanout: FanoutMode,
+    /// What is kept: `headers` every packet, cut to its headers; `control` only packets that open, answer
+    /// or end a connection, at a fraction of the cost; `full` all bytes.
+    #[arg(long, value_name = "DEPTH", default_value = "headers")]
+    pub capture: CaptureDepth,
+    /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr): a quarter for opening
+    /// packets, an eighth for control, the rest for data. 4 to 4096. `--dry-run` prints the sum.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=4096))]
+    pub ring_mib: u32,
+    /// Size of one data block in KiB (tp_block_size): a power of two, 64 to 4096. Default: 256, or 1024
+    /// with `--capture full`.
+    #[arg(long, value_name = "KIB", value_parser = block_kib)]
+    pub block_kib: Option<u32>,
+    /// Hand over a part-filled block after MS milliseconds (tp_retire_blk_tov): the floor of log delay.
+    /// 1 to 1000.
+    #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub block_timeout_ms: u32,
+    /// Ask the interface for frames of other hosts too (PACKET_MR_PROMISC), for mirror ports.
+    #[arg(long)]
+    pub promiscuous: bool,
+    /// Serve Prometheus metrics at /metrics and a health check at /healthz on this address, for example
+    /// 127.0.0.1:9477. Off by default.
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<std::net::SocketAddr>,
+    /// Check everything, print what would run and the memory it takes, and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// What alerts are for: `exposed` scans of this host and through it; `all` also scans by this host.
+    #[arg(long, value_name = "SCOPE", default_value = "exposed")]
+    pub scan_scope: ScanScope,
+    /// What a scan is of: `address` each destination by itself; `host` all of this host's addresses as one.
+    #[arg(long, value_name = "TARGET", default_value = "address")]
+    pub scan_target: ScanTarget,
+    /// Flags that `read` has too.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Alert lines per second at most; what is withheld is counted and said. 0 is no limit.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub alert_rate: u32,
+}
+
+/// Flags of `read`.
+#[derive(Debug, Clone, Args)]
+pub struct ReadArgs {
+    /// Capture files, read one after the other as one stream; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Seed of the keyed hashes, for tests: the log is the same with every seed. Default: random.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Flags that `run` has too.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Alert lines per second of packet time at most; 0 is no limit.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub alert_rate: u32,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Which interfaces.
+    #[command(flatten)]
+    pub interfaces: InterfaceArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags that `run` and `read` share.
+#[derive(Debug, Clone, Args)]
+pub struct CommonArgs {
+    /// Worker threads, 1 to 64. `read` gives the same log with any number.
+    /// Default: a quarter of the allowed CPUs, 1 to 4.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: Option<u16>,
+    /// CPUs to pin workers to, for example 2,3,6-8; at least one a worker. Default: no choice of ours in
+    /// `read`; the last of the allowed CPUs in `run`.
+    #[arg(long, value_name = "LIST")]
+    pub cores: Option<String>,
+    /// Memory of all tables in MiB, 8 to 1048576. Full tables push out the oldest entries, and the books
+    /// say so.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    pub memory_mib: u32,
+    /// So many distinct ports of one destination are a port scan, 2 to 16.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=16))]
+    pub scan_ports: u8,
+    /// The window of the port scan rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
+    pub scan_window: Window,
+    /// Networks that are ours, for the direction of connections; repeatable. `run` adds this host's own
+    /// addresses.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub local: Vec<IpNet>,
+    /// Log connections of these directions only; the rest is counted.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub direction: Vec<DirectionName>,
+    /// Withhold alerts about sources in this network; repeatable. They are counted all the same.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub allow: Vec<IpNet>,
+    /// Where the log goes: KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]; KIND is text or
+    /// eve, TARGET a file or - for standard output; repeatable.
+    #[arg(long, value_name = "SPEC", default_value = "text:-")]
+    pub output: Vec<String>,
+    /// Name of this sensor in the log. Default: the host's name.
+    #[arg(long, value_name = "NAME")]
+    pub sensor: Option<String>,
+    /// Exit with 3 when anything was missed, not only when the books did not close.
+    #[arg(long)]
+    pub strict: bool,
+    /// Say nothing on standard error but errors.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `--fanout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FanoutMode {
+    /// Our program: rings by class, symmetric keyed hash.
+    Class,
+    /// PACKET_FANOUT_HASH.
+    Hash,
+    /// PACKET_FANOUT_CPU.
+    Cpu,
+    /// PACKET_FANOUT_QM.
+    Qm,
+}
+
+/// `--capture`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CaptureDepth {
+    /// Every packet, cut to its headers.
+    Headers,
+    /// Only classes `open` and `control`.
+    Control,
+    /// All bytes.
+    Full,
+}
+
+/// `--scan-scope`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScanScope {
+    /// Directions `in` and `transit`.
+    Exposed,
+    /// All directions.
+    All,
+}
+
+/// `--scan-target`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScanTarget {
+    /// Each destination address by itself.
+    Address,
+    /// All of the host's own addresses as one.
+    Host,
+}
+
+/// `--direction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the words of DESIGN 5")]
+pub enum DirectionName {
+    In,
+    Out,
+    Local,
+    Transit,
+    Unknown,
+}
+
+/// `--scan-window` in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window(pub i64);
+
+fn fanout_mode(value: &str) -> Result<FanoutMode, String> {
+    match value {
+        "class" => Ok(FanoutMode::Class),
+        "hash" => Ok(FanoutMode::Hash),
+        "cpu" => Ok(FanoutMode::Cpu),
+        "qm" => Ok(FanoutMode::Qm),
+        "lb" | "rnd" | "rollover" => Err(format!(
+            "`{value}` tears connections apart (packets of one connection reach different workers); \
+             use class, hash, cpu or qm"
+        )),
+        _ => Err("must be class, hash, cpu or qm".to_owned()),
+    }
+}
+
+fn block_kib(value: &str) -> Result<u32, String> {
+    let range = "must be a power of two from 64 to 4096";
+    let kib: u32 = value.parse().map_err(|_| range.to_owned())?;
+    if (64..=4096).contains(&kib) && kib.is_power_of_two() { Ok(kib) } else { Err(range.to_owned()) }
+}
+
+fn window(value: &str) -> Result<Window, String> {
+    let range = "must be a time from 1s to 1h, such as 500ms, 60s, 5m";
+    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = value.split_at(digits);
+    let number: i64 = number.parse().map_err(|_| range.to_owned())?;
+    let unit_ns = match unit {
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return Err(format!("{range}; the unit is missing or unknown")),
+    };
+    let ns = number.checked_mul(unit_ns).ok_or_else(|| range.to_owned())?;
+    let allowed = 1_000_000_000..=3_600_000_000_000;
+    if allowed.contains(&ns) { Ok(Window(ns)) } else { Err(range.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<ReadArgs, String> {
+        let all = ["synledger", "read"].iter().chain(args).chain(&["f.pcap"]);
+        match Cli::try_parse_from(all).map_err(|error| error.to_string())?.command {
+            Command::Read(args) => Ok(args),
+            other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    fn run(args: &[&str]) -> Result<RunArgs, String> {
+        match Cli::try_parse_from(["synledger", "run"].iter().chain(args)).map_err(|e| e.to_string())?.command {
+            Command::Run(args) => Ok(args),
+            other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_help() {
+        let args = run(&[]).expect("no flag is needed");
+        assert_eq!(args.interfaces.interfaces, ["auto"]);
+        assert_eq!((args.fanout, args.capture), (FanoutMode::Class, CaptureDepth::Headers));
+        assert_eq!((args.ring_mib, args.block_kib, args.block_timeout_ms), (64, None, 20));
+        assert_eq!((args.common.scan_ports, args.common.scan_window), (4, Window(60_000_000_000)));
+        assert_eq!((args.common.memory_mib, args.alert_rate), (256, 100));
+        assert_eq!(read(&[]).expect("defaults").alert_rate, 0);
+    }
+
+    #[test]
+    fn values_out_of_range_are_named_with_their_range() {
+        let cases = [
+            (["--workers", "0"], "1..=64"),
+            (["--workers", "65"], "1..=64"),
+            (["--scan-ports", "1"], "2..=16"),
+            (["--scan-ports", "17"], "2..=16"),
+            (["--scan-window", "999ms"], "1s to 1h"),
+            (["--scan-window", "60"], "unit is missing"),
+            (["--scan-window", "2h"], "1s to 1h"),
+            (["--memory-mib", "7"], "8..=1048576"),
+            (["--local", "10.0.0.0/33"], "10.0.0.0/33"),
+        ];
+        for (args, says) in cases {
+            let error = read(&args).expect_err("out of range");
+            assert!(error.contains(says) && error.contains(args[0]), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn values_of_run_out_of_range_are_named_with_their_range() {
+        let cases = [
+            (["--block-kib", "5"], "power of two from 64 to 4096"),
+            (["--block-kib", "96"], "power of two from 64 to 4096"),
+            (["--ring-mib", "3"], "4..=4096"),
+            (["--block-timeout-ms", "0"], "1..=1000"),
+            (["--fanout", "rollover"], "tears connections apart"),
+            (["--fanout", "x"], "class, hash, cpu or qm"),
+            (["--capture", "x"], "headers"),
+            (["--metrics", "9477"], "9477"),
+        ];
+        for (args, says) in cases {
+            let error = run(&args).expect_err("out of range");
+            assert!(error.contains(says) && error.contains(args[0]), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn lists_are_split_and_repeated_flags_add_up() {
+        let args = read(&["--local", "10.0.0.0/8,fd00::/8", "--local", "192.168.0.0/16"]).expect("networks");
+        assert_eq!(args.common.local.len(), 3);
+        let args = run(&["-i", "ens*,!veth*", "--fanout", "qm"]).expect("a list");
+        assert_eq!(args.interfaces.interfaces, ["ens*", "!veth*"]);
+    }
+}

@@ -1,0 +1,295 @@
+//! Checked limits. `Config::for_read` and `Config::for_run` are the only ways to get one.
+
+use crate::capture::chunk::Chunk;
+use crate::cli::{CaptureDepth, CommonArgs, DirectionName, FanoutMode, ReadArgs, RunArgs, ScanScope, ScanTarget};
+use crate::cpus;
+use crate::flow::Limits;
+use crate::inspect::episode::PORT_MAP_BYTES;
+use crate::inspect::port_scan::Rule;
+use crate::log::event::Event;
+use crate::log::spec::OutputSpec;
+use crate::mesh;
+use crate::shard::Shard;
+use ipnet::IpNet;
+use std::path::PathBuf;
+
+const MIB: u64 = 1 << 20;
+/// Events that one shard's log queue holds.
+pub const LOG_QUEUE_EVENTS: usize = 16_384;
+/// Chunks that the reader may be ahead of the slowest worker, and one it fills.
+pub const CHUNKS: usize = 4;
+
+/// A value that cannot be, with its range and the way out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// What `run` and `read` share.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Worker threads.
+    pub workers: usize,
+    /// CPUs to pin them to, one each; empty: not pinned.
+    pub cores: Vec<usize>,
+    /// Room for flows in one shard.
+    pub flows: Limits,
+    /// The scan rule and its room in one shard.
+    pub rule: Rule,
+    /// `--local`.
+    pub local: Vec<IpNet>,
+    /// `--direction`.
+    pub directions: Vec<DirectionName>,
+    /// `--allow`.
+    pub allow: Vec<IpNet>,
+    /// `--output`.
+    pub outputs: Vec<OutputSpec>,
+    /// `--alert-rate`; `None`: no limit.
+    pub alert_rate: Option<u32>,
+    /// `--sensor`.
+    pub sensor: String,
+    /// `--strict`.
+    pub strict: bool,
+    /// `--quiet`.
+    pub quiet: bool,
+}
+
+/// A checked `read`.
+#[derive(Clone, Debug)]
+pub struct ReadConfig {
+    /// Shared part.
+    pub common: Common,
+    /// Captures in order.
+    pub files: Vec<PathBuf>,
+    /// Seed of the keyed hashes.
+    pub seed: Option<u64>,
+}
+
+/// A checked `run`.
+#[derive(Clone, Debug)]
+pub struct RunConfig {
+    /// Shared part.
+    pub common: Common,
+    /// Patterns of interfaces.
+    pub interfaces: Vec<String>,
+    /// `--fanout`.
+    pub fanout: FanoutMode,
+    /// `--capture`.
+    pub capture: CaptureDepth,
+    /// Rings of one worker on one interface: bytes of (data, control, open).
+    pub ring_bytes: [u64; 3],
+    /// Block sizes of (data, control, open).
+    pub block_bytes: [u32; 3],
+    /// `--block-timeout-ms`.
+    pub block_timeout_ms: u32,
+    /// `--promiscuous`.
+    pub promiscuous: bool,
+    /// `--metrics`.
+    pub metrics: Option<std::net::SocketAddr>,
+    /// `--dry-run`.
+    pub dry_run: bool,
+    /// `--scan-scope all`.
+    pub all_scans: bool,
+    /// `--scan-target host`.
+    pub host_target: bool,
+}
+
+impl ReadConfig {
+    /// Checks the flags of `read`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the flag, its value and its range.
+    pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
+        let common = Common::new(args.common, args.alert_rate, Vec::new())?;
+        Ok(Self { common, files: args.files, seed: args.seed })
+    }
+
+    /// Frames in one chunk: a quarter of a contact queue.
+    pub fn chunk_frames(&self) -> usize {
+        mesh::queue_capacity(self.common.workers) / 4
+    }
+
+    /// Every reservation, one line each.
+    pub fn memory_bytes(&self) -> u64 {
+        self.common.memory_bytes()                                    // tables and queues
+            + CHUNKS as u64 * Chunk::memory_bytes(self.chunk_frames()) // frames on their way
+    }
+}
+
+impl RunConfig {
+    /// Checks the flags of `run`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the flag, its value and its range.
+    pub fn new(args: RunArgs) -> Result<Self, ConfigError> {
+        let allowed = cpus::allowed();
+        let ring = u64::from(args.ring_mib) * MIB;
+        let full = args.capture == CaptureDepth::Full;
+        let data_block = args.block_kib.unwrap_or(if full { 1024 } else { 256 }) * 1024;
+        let small_block = if full { data_block } else { 64 * 1024 };
+        let ring_bytes = [ring * 5 / 8, ring / 8, ring / 4];
+        let block_bytes = [data_block, small_block, small_block];
+        for (bytes, block) in ring_bytes.into_iter().zip(block_bytes) {
+            if bytes / u64::from(block) < 2 {
+                return Err(ConfigError(format!(
+                    "--ring-mib {}: its smallest ring of {} KiB must hold at least 2 blocks of {} KiB; \
+                     raise --ring-mib or lower --block-kib",
+                    args.ring_mib,
+                    bytes / 1024,
+                    block / 1024
+                )));
+            }
+        }
+        let rate = args.alert_rate;
+        let common = Common::new(args.common, rate, allowed)?;
+        Ok(Self {
+            common,
+            interfaces: args.interfaces.interfaces,
+            fanout: args.fanout,
+            capture: args.capture,
+            ring_bytes,
+            block_bytes,
+            block_timeout_ms: args.block_timeout_ms,
+            promiscuous: args.promiscuous,
+            metrics: args.metrics,
+            dry_run: args.dry_run,
+            all_scans: args.scan_scope == ScanScope::All,
+            host_target: args.scan_target == ScanTarget::Host,
+        })
+    }
+
+    /// Bytes of all rings on `interfaces` interfaces; the kernel's memory, in no process and no cgroup.
+    pub fn ring_memory_bytes(&self, interfaces: usize) -> u64 {
+        self.ring_bytes.iter().sum::<u64>() * (self.common.workers * interfaces) as u64
+    }
+
+    /// Every reservation of the process, one line each.
+    pub fn memory_bytes(&self) -> u64 {
+        self.common.memory_bytes() // tables and queues
+    }
+}
+
+impl Common {
+    fn new(args: CommonArgs, alert_rate: u32, pin_to: Vec<usize>) -> Result<Self, ConfigError> {
+        let allowed = cpus::allowed();
+        let workers = args.workers.map_or_else(|| (allowed.len() / 4).clamp(1, 4), usize::from);
+        let cores = cores(args.cores.as_deref(), workers, &allowed, pin_to)?;
+        let outputs = args.output.iter().map(|spec| OutputSpec::parse(spec));
+        let outputs = outputs.collect::<Result<Vec<_>, _>>().map_err(|error| ConfigError(error.to_string()))?;
+        let sensor = match args.sensor {
+            Some(name) => name,
+            None => nix::unistd::gethostname()
+                .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned()),
+        };
+        let share = u64::from(args.memory_mib) * MIB / workers as u64;
+        let rule = rule(share / 4, usize::from(args.scan_ports), args.scan_window.0);
+        Ok(Self {
+            workers,
+            cores,
+            flows: Limits::from_bytes(share - share / 4),
+            rule,
+            local: args.local,
+            directions: args.direction,
+            allow: args.allow,
+            outputs,
+            alert_rate: (alert_rate > 0).then_some(alert_rate),
+            sensor,
+            strict: args.strict,
+            quiet: args.quiet,
+        })
+    }
+
+    /// Every reservation of tables and queues, one line each.
+    pub fn memory_bytes(&self) -> u64 {
+        let workers = self.workers as u64;
+        workers * self.flows.memory_bytes()                                           // attempts, flows, fragments
+            + workers * self.rule.memory_bytes()                                      // pairs, episodes
+            + workers * Shard::memory_bytes()                                         // events held back
+            + workers * (LOG_QUEUE_EVENTS * size_of::<Event>()) as u64                // events to the logger
+            + mesh::memory_bytes(self.workers) // contacts between shards
+    }
+}
+
+/// A quarter of the room for episodes' port maps, the rest for pairs.
+fn rule(bytes: u64, ports: usize, window_ns: i64) -> Rule {
+    let port_maps = usize::try_from(bytes / 4).unwrap_or(usize::MAX) / PORT_MAP_BYTES;
+    let episodes = port_maps.max(1) * 8;
+    let mut rule = Rule { ports, window_ns, pairs: 0, episodes, port_maps };
+    let rest = bytes.saturating_sub(rule.memory_bytes());
+    let one = Rule { pairs: 8, episodes: 0, port_maps: 0, ..rule }.memory_bytes() / 8;
+    rule.pairs = usize::try_from(rest / one).unwrap_or(usize::MAX).max(8) / 8 * 8;
+    rule
+}
+
+fn cores(
+    asked: Option<&str>,
+    workers: usize,
+    allowed: &[usize],
+    pin_to: Vec<usize>,
+) -> Result<Vec<usize>, ConfigError> {
+    let Some(asked) = asked else {
+        // The last CPUs: the first ones usually serve interrupts.
+        return Ok(pin_to.into_iter().rev().cycle().take(workers).collect());
+    };
+    let cores = cpus::parse_list(asked, allowed).map_err(|error| ConfigError(error.to_string()))?;
+    if cores.len() < workers {
+        return Err(ConfigError(format!(
+            "--cores {asked}: {} CPUs for {workers} workers; name one a worker or lower --workers",
+            cores.len()
+        )));
+    }
+    Ok(cores.into_iter().take(workers).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn run(args: &[&str]) -> Result<RunConfig, ConfigError> {
+        let all = ["synledger", "run"].iter().chain(args);
+        match Cli::try_parse_from(all).expect("flags parse").command {
+            Command::Run(args) => RunConfig::new(args),
+            _ => unreachable!("run was asked for"),
+        }
+    }
+
+    #[test]
+    fn tables_stay_within_the_memory_asked_for() {
+        for (mib, workers) in [("8", "1"), ("64", "4"), ("256", "1"), ("256", "8")] {
+            let config = run(&["--memory-mib", mib, "--workers", workers]).expect("in range");
+            let tables = config.common.workers as u64
+                * (config.common.flows.memory_bytes() + config.common.rule.memory_bytes());
+            let asked: u64 = mib.parse::<u64>().expect("a number") * MIB;
+            assert!(tables <= asked, "{tables} bytes of tables for {asked} asked");
+            assert!(tables * 10 >= asked * 4, "{tables} bytes of tables leave most of {asked} unused");
+        }
+    }
+
+    #[test]
+    fn rings_are_split_by_class() {
+        let config = run(&["--ring-mib", "64"]).expect("defaults");
+        assert_eq!(config.ring_bytes.map(|bytes| bytes / MIB), [40, 8, 16]);
+        assert_eq!(config.block_bytes.map(|bytes| bytes / 1024), [256, 64, 64]);
+        assert_eq!(config.ring_memory_bytes(2), 2 * config.common.workers as u64 * 64 * MIB);
+    }
+
+    #[test]
+    fn impossible_combinations_name_the_flag_and_the_way_out() {
+        let error = run(&["--capture", "full", "--ring-mib", "4", "--block-kib", "4096"]).expect_err("one block");
+        assert!(error.0.contains("--ring-mib 4") && error.0.contains("--block-kib"), "{error}");
+        let error = run(&["--cores", "99"]).expect_err("no such CPU");
+        assert!(error.0.contains("99"), "{error}");
+        let error = run(&["--cores", "0", "--workers", "3"]).expect_err("one CPU for three");
+        assert!(error.0.contains("--workers"), "{error}");
+    }
+}

@@ -1,0 +1,417 @@
+//! `port_scan`: at least N ports of one destination touched by one source within a window.
+//!
+//! For each port its newest touch counts; M is the newest of all. The rule holds after a frame when at
+//! least N ports have M − t < W. The N most recently touched ports answer that exactly: the rule holds
+//! if and only if the N-th newest touch lies inside the window. As a function of time it then holds
+//! until that N-th newest touch is W old (`true_until`); it re-arms when it has been false for W.
+
+use super::contact::{Contact, ContactKind};
+use super::detection::{Detection, Evidence, Kind, Phase};
+use super::episode::{Episode, PORT_MAP_BYTES, PortMap, PortState, ranges_of};
+use super::pairs::{Pair, PairKey, Pairs, Touch};
+use super::timeline::Timeline;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// A port that has said nothing for this long is unanswered.
+pub const UNANSWERED_NS: i64 = 5_000_000_000;
+
+/// The rule and the room it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// N: so many distinct ports are a scan. 2 to [`super::pairs::TOUCHES_MAX`].
+    pub ports: usize,
+    /// W in nanoseconds; a touch exactly this old is outside.
+    pub window_ns: i64,
+    /// Pairs held.
+    pub pairs: usize,
+    /// Episodes held.
+    pub episodes: usize,
+    /// Episodes whose every port is kept.
+    pub port_maps: usize,
+}
+
+impl Rule {
+    /// Bytes that a detector with this rule takes.
+    pub fn memory_bytes(&self) -> u64 {
+        let pairs = Pairs::memory_bytes(self.pairs);
+        let episodes = self.episodes * (size_of::<Option<Episode>>() + size_of::<Due>() + 4);
+        pairs + (episodes + self.port_maps * (PORT_MAP_BYTES + 4)) as u64
+    }
+}
+
+/// Plain counters, one writer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortScanCounts {
+    /// Touches seen.
+    pub touches: u64,
+    /// Answers and refusals seen.
+    pub outcomes: u64,
+    /// Rising edges.
+    pub started: u64,
+    /// Doublings.
+    pub continued: u64,
+    /// Summaries.
+    pub ended: u64,
+    /// Pairs pushed out while a touch of theirs was younger than W.
+    pub pair_evicted: u64,
+    /// Episodes pushed out before their end.
+    pub episode_evicted: u64,
+    /// Episodes for which no port map was free.
+    pub without_map: u64,
+}
+
+type Due = Reverse<(i64, u32, u32)>;
+
+/// A detection with the deadline that made it, if a deadline did.
+pub type Found = (Option<i64>, Detection);
+
+/// The detector.
+pub struct PortScan {
+    rule: Rule,
+    pairs: Pairs,
+    episodes: Vec<Option<Episode>>,
+    free_episodes: Vec<u32>,
+    maps: Vec<u8>,
+    free_maps: Vec<u32>,
+    due: BinaryHeap<Due>,
+    generation: u32,
+    last_eviction_ns: Option<i64>,
+    /// What it did.
+    pub counts: PortScanCounts,
+    /// Contacts were lost on the way here: alerts say so.
+    pub contacts_lost: bool,
+}
+
+impl PortScan {
+    /// Takes all its memory. `key` makes the table's order unguessable.
+    pub fn new(rule: Rule, key: [u64; 2]) -> Self {
+        let count = |n: usize| u32::try_from(n).expect("limits are checked by Config");
+        Self {
+            rule,
+            pairs: Pairs::new(rule.pairs, key),
+            episodes: vec![None; rule.episodes],
+            free_episodes: (0..count(rule.episodes)).rev().collect(),
+            maps: vec![0; rule.port_maps * PORT_MAP_BYTES],
+            free_maps: (0..count(rule.port_maps)).rev().collect(),
+            due: BinaryHeap::with_capacity(rule.episodes + 1),
+            generation: 0,
+            last_eviction_ns: None,
+            counts: PortScanCounts::default(),
+            contacts_lost: false,
+        }
+    }
+
+    /// Writes to every page, so that a flood later moves no memory.
+    pub fn prefault(&mut self) {
+        self.pairs.prefault();
+        self.maps.fill(0);
+    }
+
+    /// Pairs held, and room for them.
+    pub fn occupancy(&self) -> (usize, usize) {
+        self.pairs.occupancy()
+    }
+
+    /// Takes one contact of a pair that this shard owns.
+    pub fn on_contact(
+        &mut self,
+        contact: &Contact,
+        timeline: &Timeline<'_>,
+        out: &mut impl FnMut(Found),
+    ) {
+        let watermark = timeline.watermark_at(contact.position);
+        let key = PairKey {
+            src: contact.src,
+            dst: contact.dst,
+        };
+        match contact.kind {
+            ContactKind::Touch => {
+                self.counts.touches += 1;
+                self.on_touch(key, contact, watermark, out);
+            }
+            ContactKind::Answered => self.on_outcome(&key, contact.port, PortState::Answered),
+            ContactKind::Refused => self.on_outcome(&key, contact.port, PortState::Refused),
+        }
+    }
+
+    fn on_outcome(&mut self, key: &PairKey, port: u16, state: PortState) {
+        self.counts.outcomes += 1;
+        let Some(slot) = self.pairs.find(key) else {
+            return;
+        };
+        let pair = self.pairs.get_mut(slot);
+        if let Some(touch) = pair
+            .touches_mut()
+            .iter_mut()
+            .find(|touch| touch.port == port)
+        {
+            touch.state = touch.state.max(state);
+        }
+        if let Some(episode) = pair.episode
+            && let Some(map) = self.episodes[episode as usize]
+                .as_ref()
+                .and_then(|episode| episode.map)
+        {
+            let mut map = port_map(&mut self.maps, map);
+            if map.get(port) != PortState::Untouched {
+                map.raise(port, state);
+            }
+        }
+    }
+
+    fn on_touch(
+        &mut self,
+        key: PairKey,
+        contact: &Contact,
+        watermark: i64,
+        out: &mut impl FnMut(Found),
+    ) {
+        let slot = match self.pairs.find(&key) {
+            Some(slot) => slot,
+            None => self.insert_pair(key, watermark, out),
+        };
+        if let Some(index) = self.pairs.get(slot).episode {
+            let deadline = self.ends_at(index);
+            if deadline <= watermark {
+                self.end(index, deadline, out);
+            }
+        }
+        let (ports, window_ns) = (self.rule.ports, self.rule.window_ns);
+        let pair = self.pairs.get_mut(slot);
+        pair.touch(contact.port, contact.ts_ns, ports);
+        let newest = pair.newest_ns;
+        let holds = pair.holds(ports, window_ns);
+        let armed = pair
+            .true_until_ns
+            .is_none_or(|until| newest >= until.saturating_add(window_ns));
+        if holds {
+            pair.true_until_ns = Some(pair.oldest_kept_ns().saturating_add(window_ns));
+        }
+        match pair.episode {
+            None if holds && armed => self.start(slot, contact, watermark, out),
+            None => {}
+            Some(index) => self.grow(index, contact, out),
+        }
+    }
+
+    fn insert_pair(&mut self, key: PairKey, watermark: i64, out: &mut impl FnMut(Found)) -> u32 {
+        let slot = self.pairs.choose_slot(&key);
+        if let Some(victim) = self.pairs.occupant(slot) {
+            let (episode, newest) = (victim.episode, victim.newest_ns);
+            let live = newest.saturating_add(self.rule.window_ns) > watermark;
+            if let Some(index) = episode {
+                self.counts.episode_evicted += 1;
+                self.end(index, self.ends_at(index).min(watermark), out);
+            }
+            if live || episode.is_some() {
+                self.counts.pair_evicted += 1;
+                self.last_eviction_ns = Some(watermark);
+            }
+        }
+        self.pairs.replace(slot, Pair::new(key));
+        slot
+    }
+
+    fn start(&mut self, slot: u32, contact: &Contact, watermark: i64, out: &mut impl FnMut(Found)) {
+        if self.free_episodes.is_empty() {
+            self.evict_episode(watermark, out);
+        }
+        let index = self.free_episodes.pop().expect("one was just made free");
+        let map = self.free_maps.pop();
+        if let Some(map) = map {
+            port_map(&mut self.maps, map).0.fill(0);
+        } else {
+            self.counts.without_map += 1;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let pair = self.pairs.get_mut(slot);
+        pair.episode = Some(index);
+        let mut touches: Vec<Touch> = pair.touches().to_vec();
+        touches.sort_unstable_by_key(|touch| touch.port);
+        let ports = u32::try_from(touches.len()).expect("at most TOUCHES_MAX");
+        if let Some(map) = map {
+            let mut map = port_map(&mut self.maps, map);
+            for touch in &touches {
+                map.raise(touch.port, touch.state);
+            }
+        }
+        let first_ns = touches
+            .iter()
+            .map(|touch| touch.ts_ns)
+            .min()
+            .unwrap_or(contact.ts_ns);
+        let episode = Episode {
+            pair: slot,
+            first_ns,
+            ports,
+            next_report: ports.saturating_mul(2),
+            map,
+            interface: contact.interface,
+            generation: self.generation,
+        };
+        self.episodes[index as usize] = Some(episode);
+        self.due
+            .push(Reverse((self.ends_at(index), index, self.generation)));
+        self.counts.started += 1;
+        let ranges = ranges_of(touches.iter().map(|touch| touch.port));
+        let evidence = evidence_so_far(&touches, watermark);
+        out((
+            None,
+            self.detection(index, Phase::Started, contact.ts_ns, ranges, evidence),
+        ));
+    }
+
+    fn grow(&mut self, index: u32, contact: &Contact, out: &mut impl FnMut(Found)) {
+        let episode = self.episodes[index as usize]
+            .as_mut()
+            .expect("pairs name episodes that exist");
+        let Some(map) = episode.map else { return };
+        if port_map(&mut self.maps, map).raise(contact.port, PortState::Touched) {
+            episode.ports += 1;
+        }
+        if episode.ports < episode.next_report {
+            return;
+        }
+        episode.next_report = episode.next_report.saturating_mul(2);
+        self.counts.continued += 1;
+        let map = port_map(&mut self.maps, map);
+        let (ranges, evidence) = (map.ranges(), map.evidence());
+        out((
+            None,
+            self.detection(index, Phase::Continues, contact.ts_ns, ranges, evidence),
+        ));
+    }
+
+    fn evict_episode(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
+        while let Some(Reverse((_, index, generation))) = self.due.pop() {
+            if self.is_current(index, generation) {
+                self.counts.episode_evicted += 1;
+                return self.end(index, self.ends_at(index).min(watermark), out);
+            }
+        }
+    }
+
+    fn is_current(&self, index: u32, generation: u32) -> bool {
+        self.episodes[index as usize]
+            .as_ref()
+            .is_some_and(|episode| episode.generation == generation)
+    }
+
+    /// When the rule will have been false for W.
+    fn ends_at(&self, index: u32) -> i64 {
+        let episode = self.episodes[index as usize]
+            .as_ref()
+            .expect("asked for episodes that exist");
+        let until = self.pairs.get(episode.pair).true_until_ns;
+        until
+            .unwrap_or(i64::MIN)
+            .saturating_add(self.rule.window_ns)
+    }
+
+    /// Ends every episode that is due at `watermark`.
+    pub fn expire(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
+        while let Some(&Reverse((deadline, index, generation))) = self.due.peek() {
+            if deadline > watermark {
+                return;
+            }
+            self.due.pop();
+            if !self.is_current(index, generation) {
+                continue;
+            }
+            let actual = self.ends_at(index);
+            if actual > watermark {
+                self.due.push(Reverse((actual, index, generation)));
+            } else {
+                self.end(index, actual, out);
+            }
+        }
+    }
+
+    /// Ends whatever is open: the capture or the run is over.
+    pub fn finish(&mut self, out: &mut impl FnMut(Found)) {
+        for index in 0..u32::try_from(self.episodes.len()).expect("limits are checked by Config") {
+            if self.episodes[index as usize].is_some() {
+                let pair = self.episodes[index as usize]
+                    .as_ref()
+                    .map(|episode| episode.pair);
+                let last = pair.map_or(0, |pair| self.pairs.get(pair).newest_ns);
+                self.end(index, last, out);
+            }
+        }
+        self.due.clear();
+    }
+
+    fn end(&mut self, index: u32, at_ns: i64, out: &mut impl FnMut(Found)) {
+        let map = self.episodes[index as usize]
+            .as_ref()
+            .and_then(|episode| episode.map);
+        let (ranges, evidence) = match map {
+            Some(map) => {
+                let map = port_map(&mut self.maps, map);
+                (map.ranges(), map.evidence())
+            }
+            None => (Vec::new(), Evidence::default()),
+        };
+        let detection = self.detection(index, Phase::Ended, at_ns, ranges, evidence);
+        let episode = self.episodes[index as usize].take().expect("ended once");
+        self.pairs.get_mut(episode.pair).episode = None;
+        self.free_episodes.push(index);
+        self.free_maps.extend(episode.map);
+        self.counts.ended += 1;
+        out((Some(at_ns), detection));
+    }
+
+    fn detection(
+        &self,
+        index: u32,
+        phase: Phase,
+        ts_ns: i64,
+        ranges: Vec<(u16, u16)>,
+        evidence: Evidence,
+    ) -> Detection {
+        let episode = self.episodes[index as usize]
+            .as_ref()
+            .expect("described while it exists");
+        let pair = self.pairs.get(episode.pair);
+        let evicted = self.last_eviction_ns;
+        Detection {
+            kind: Kind::PortScan,
+            phase,
+            ts_ns,
+            src: pair.key.src,
+            dst: pair.key.dst,
+            first_ns: episode.first_ns,
+            ranges,
+            ports: episode.ports,
+            window_ns: self.rule.window_ns,
+            exact: evicted.is_none_or(|at| at.saturating_add(self.rule.window_ns) <= ts_ns),
+            complete: episode.map.is_some() && !self.contacts_lost,
+            evidence,
+            interface: episode.interface,
+        }
+    }
+}
+
+fn port_map(maps: &mut [u8], index: u32) -> PortMap<'_> {
+    let at = index as usize * PORT_MAP_BYTES;
+    PortMap(&mut maps[at..at + PORT_MAP_BYTES])
+}
+
+/// At the rising edge a port that was touched less than 5 s ago may still answer: it is not counted yet.
+fn evidence_so_far(touches: &[Touch], watermark: i64) -> Evidence {
+    let mut evidence = Evidence::default();
+    for touch in touches {
+        match touch.state {
+            PortState::Answered => evidence.answered += 1,
+            PortState::Refused => evidence.refused += 1,
+            _ if watermark.saturating_sub(touch.ts_ns) >= UNANSWERED_NS => evidence.unanswered += 1,
+            _ => {}
+        }
+    }
+    evidence
+}
+
+#[cfg(test)]
+#[path = "port_scan_tests.rs"]
+mod tests;

@@ -1,0 +1,156 @@
+//! Contacts between shards: one bounded queue per pair of workers, merged by position at the owner.
+
+use crate::inspect::contact::Contact;
+use crossbeam::utils::CachePadded;
+use rtrb::{Consumer, Producer, RingBuffer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Contacts that all queues together hold, before it is shared out.
+const CAPACITY_ALL: usize = 262_144;
+/// The least that one queue holds.
+const CAPACITY_MIN: usize = 256;
+
+/// Contacts that one queue holds.
+pub fn queue_capacity(workers: usize) -> usize {
+    (CAPACITY_ALL / (workers * workers)).max(CAPACITY_MIN)
+}
+
+/// Bytes that all queues take.
+pub fn memory_bytes(workers: usize) -> u64 {
+    (workers * workers * queue_capacity(workers) * size_of::<Contact>()) as u64
+}
+
+/// One worker's ends of the mesh.
+pub struct Mesh {
+    id: usize,
+    to: Vec<Producer<Contact>>,
+    from: Vec<Consumer<Contact>>,
+    reached: Arc<[CachePadded<AtomicU64>]>,
+    /// Contacts handed to owners.
+    pub sent: u64,
+    /// Contacts taken from the queues.
+    pub merged: u64,
+    /// Contacts for which an owner's queue had no room.
+    pub dropped: u64,
+}
+
+impl Mesh {
+    /// The ends for every worker.
+    pub fn new(workers: usize) -> Vec<Self> {
+        let reached: Arc<[_]> = (0..workers).map(|_| CachePadded::new(AtomicU64::new(0))).collect();
+        let mut to: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut from: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        for sender in &mut to {
+            for receiver in &mut from {
+                let (producer, consumer) = RingBuffer::new(queue_capacity(workers));
+                sender.push(producer);
+                receiver.push(consumer);
+            }
+        }
+        to.into_iter()
+            .zip(from)
+            .enumerate()
+            .map(|(id, (to, from))| Self {
+                id,
+                to,
+                from,
+                reached: Arc::clone(&reached),
+                sent: 0,
+                merged: 0,
+                dropped: 0,
+            })
+            .collect()
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.to.len()
+    }
+
+    /// Hands `contact` to its owner. Live, a full queue is counted and never waited for; in `read` a
+    /// chunk is small enough that a queue cannot be full (`queue_capacity` / 4 frames, two contacts each).
+    pub fn send(&mut self, owner: usize, contact: Contact) {
+        self.sent += 1;
+        if self.to[owner].push(contact).is_err() {
+            self.dropped += 1;
+        }
+    }
+
+    /// Says that every contact at or before `position` has been sent.
+    pub fn publish(&self, position: u64) {
+        // Release pairs with the acquire in `limit`: who sees the position sees the contacts before it.
+        self.reached[self.id].fetch_max(position, Ordering::Release);
+    }
+
+    /// The position that all workers have reached.
+    pub fn limit(&self) -> u64 {
+        self.reached.iter().map(|reached| reached.load(Ordering::Acquire)).min().unwrap_or(u64::MAX)
+    }
+
+    /// The position that `worker` has reached.
+    pub fn reached(&self, worker: usize) -> u64 {
+        self.reached[worker].load(Ordering::Acquire)
+    }
+
+    /// The next contact at or before `limit`, in order of position. Call [`Mesh::limit`] first.
+    pub fn next(&mut self, limit: u64) -> Option<Contact> {
+        let head = |(index, queue): (usize, &Consumer<Contact>)| {
+            let contact = queue.peek().ok()?;
+            Some(((contact.position, contact.number), index))
+        };
+        let ((position, _), index) = self.from.iter().enumerate().filter_map(head).min()?;
+        if position > limit {
+            return None;
+        }
+        self.merged += 1;
+        self.from[index].pop().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::contact::ContactKind;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn contact(position: u64) -> Contact {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Contact {
+            position,
+            ts_ns: 0,
+            src: address,
+            dst: address,
+            port: 0,
+            interface: 0,
+            number: 0,
+            kind: ContactKind::Touch,
+        }
+    }
+
+    #[test]
+    fn contacts_come_in_order_of_position_and_only_below_the_limit() {
+        let mut mesh = Mesh::new(3);
+        for (worker, positions) in [[1, 4, 9], [2, 3, 8], [5, 6, 7]].iter().enumerate() {
+            for &position in positions {
+                mesh[worker].send(0, contact(position));
+            }
+        }
+        for (worker, position) in [9, 8, 6].into_iter().enumerate() {
+            mesh[worker].publish(position);
+        }
+        let limit = mesh[0].limit();
+        assert_eq!(limit, 6);
+        let merged: Vec<u64> = std::iter::from_fn(|| mesh[0].next(limit)).map(|c| c.position).collect();
+        assert_eq!(merged, [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_full_queue_is_counted() {
+        let mut mesh = Mesh::new(64);
+        for position in 0..300 {
+            mesh[1].send(2, contact(position));
+        }
+        assert_eq!((mesh[1].sent, mesh[1].dropped), (300, 44));
+    }
+}

@@ -1,0 +1,135 @@
+//! `read`: captures → chunks → workers, in lockstep, so that every number of workers says the same.
+
+use crate::capture::chunk::Chunk;
+use crate::capture::fanout::{self, Keys};
+use crate::capture::pcap::{CaptureReader, ReadError};
+use crate::config::CHUNKS;
+use crate::inspect::timeline::Timeline;
+use crate::shard::{At, Shard};
+use crossbeam::channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What the workers get.
+type Feed = Arc<Chunk>;
+
+/// Reads captures and hands out chunks.
+pub struct Replay {
+    keys: Keys,
+    feeds: Vec<Sender<Feed>>,
+    pool: Vec<Feed>,
+    number: u64,
+    watermark_ns: i64,
+}
+
+impl Replay {
+    /// A replay for `workers` workers in chunks of `frames`, and the workers' ends.
+    pub fn new(workers: usize, frames: usize, keys: Keys) -> (Self, Vec<Receiver<Feed>>) {
+        let ends: (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(CHUNKS - 2)).unzip();
+        let pool = (0..CHUNKS).map(|_| Arc::new(Chunk::new(frames))).collect();
+        (Self { keys, feeds: ends.0, pool, number: 0, watermark_ns: i64::MIN }, ends.1)
+    }
+
+    /// Frames handed out so far.
+    pub fn frames(&self) -> u64 {
+        self.number
+    }
+
+    /// Reads one capture to its end, or until `stop`. What was read before an error has been handed out.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] says where the capture is damaged.
+    pub fn read(
+        &mut self,
+        reader: &mut CaptureReader,
+        stop: &AtomicBool,
+        mut progress: impl FnMut(&CaptureReader),
+    ) -> Result<(), ReadError> {
+        loop {
+            let mut chunk = self.free_chunk();
+            let filling = Arc::get_mut(&mut chunk).expect("free chunks have no other owner");
+            filling.clear(self.number + 1);
+            let end = self.fill(filling, reader, stop);
+            progress(reader);
+            if !chunk.is_empty() {
+                self.hand_out(&chunk);
+            }
+            self.pool.push(chunk);
+            match end {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        chunk: &mut Chunk,
+        reader: &mut CaptureReader,
+        stop: &AtomicBool,
+    ) -> Result<bool, ReadError> {
+        let workers = self.feeds.len();
+        while !chunk.is_full() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            let Some(frame) = reader.next_frame()? else { return Ok(false) };
+            self.number += 1;
+            self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
+            let (_, worker) = fanout::demux(&self.keys, &frame).member(workers);
+            chunk.push(&frame, self.watermark_ns, worker);
+        }
+        Ok(true)
+    }
+
+    fn free_chunk(&mut self) -> Feed {
+        loop {
+            if let Some(at) = self.pool.iter().position(|chunk| Arc::strong_count(chunk) == 1) {
+                return self.pool.swap_remove(at);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn hand_out(&self, chunk: &Feed) {
+        for feed in &self.feeds {
+            // A worker ends early only by a panic, which ends the program.
+            let _ = feed.send(Arc::clone(chunk));
+        }
+    }
+}
+
+/// A worker of `read`: every chunk, its own frames, then what all shards' contacts decide.
+pub fn work(mut shard: Shard, id: usize, feed: &Receiver<Feed>, mut publish: impl FnMut(&Shard)) -> Shard {
+    let mut last = 0;
+    for chunk in feed {
+        let timeline = Timeline::Read { first: chunk.first(), watermarks: chunk.watermarks() };
+        for (position, watermark_ns, frame) in chunk.frames_of(id) {
+            shard.on_frame(&frame, &At { position, watermark_ns, timeline, ring: None });
+        }
+        last = chunk.last();
+        shard.publish_contacts(last);
+        wait_for_all(&shard, last);
+        let watermark_ns = *chunk.watermarks().last().expect("chunks hold frames");
+        shard.settle(last, watermark_ns, &timeline);
+        publish(&shard);
+    }
+    let timeline = Timeline::Read { first: last + 1, watermarks: &[] };
+    shard.finish(last + 1, &timeline);
+    publish(&shard);
+    shard
+}
+
+fn wait_for_all(shard: &Shard, position: u64) {
+    let mut spins = 0_u32;
+    while shard.contacts_limit() < position {
+        spins += 1;
+        if spins < 64 {
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+}

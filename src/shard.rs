@@ -1,0 +1,331 @@
+//! The state that one worker owns, and a frame's way through it: decode → flow → inspect → outbox.
+
+use crate::books::ShardCounts;
+use crate::capture::fanout::{self, Keys};
+use crate::capture::frame::{Class, Frame};
+use crate::decode::packet::{Packet, Reach, Tcp, Transport};
+use crate::decode::{self};
+use crate::flow::record::{FlowEvent, Outcome, When};
+use crate::flow::{Flows, Limits};
+use crate::inspect::contact::{Contact, ContactKind};
+use crate::inspect::detection::Detection;
+use crate::inspect::port_scan::{Found, PortScan, Rule};
+use crate::inspect::timeline::Timeline;
+use crate::log::event::{Body, Event, Step};
+use crate::log::queue::Producer;
+use crate::mesh::Mesh;
+use crate::policy::Policy;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+use std::net::IpAddr;
+
+/// Events held back until every shard has reached their time; more go out early and count as late.
+const OUTBOX_EVENTS: usize = 16_384;
+
+/// A frame's place in the log and the packet time at it.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// `read`: the frame's number. Live: its time stamp as a position.
+    pub position: u64,
+    /// The newest time stamp up to and with this frame.
+    pub watermark_ns: i64,
+    /// Maps deadlines to positions.
+    pub timeline: Timeline<'a>,
+    /// The ring it came from, where rings are by class.
+    pub ring: Option<Class>,
+}
+
+/// What a shard is made of.
+pub struct Parts {
+    /// Its number.
+    pub id: usize,
+    /// Keys of the fanout hash.
+    pub keys: Keys,
+    /// Keys of the tables and of the owners' hash; the same in every shard.
+    pub table_keys: [u64; 2],
+    /// Room for flows.
+    pub flows: Limits,
+    /// The scan rule and its room.
+    pub rule: Rule,
+    /// What is asked for.
+    pub policy: Policy,
+    /// Its ends of the contact queues.
+    pub mesh: Mesh,
+    /// Its end of the log queue.
+    pub log: Producer,
+    /// Live: a full log queue is counted, never waited for.
+    pub live: bool,
+}
+
+/// One shard.
+pub struct Shard {
+    id: usize,
+    keys: Keys,
+    owner_hash: SipHasher13,
+    /// Connections.
+    pub flows: Flows,
+    /// The detector.
+    pub port_scan: PortScan,
+    /// What is asked for; the worker renews it when addresses change.
+    pub policy: Policy,
+    mesh: Mesh,
+    outbox: Outbox,
+    /// What it did.
+    pub counts: ShardCounts,
+}
+
+struct Outbox {
+    events: Vec<Event>,
+    log: Producer,
+    live: bool,
+}
+
+impl Shard {
+    /// Takes all its memory.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { id, keys, table_keys, flows, rule, policy, mesh, log, live } = parts;
+        Self {
+            id,
+            keys,
+            owner_hash: SipHasher13::new_with_keys(table_keys[0], !table_keys[1]),
+            flows: Flows::new(flows, table_keys),
+            port_scan: PortScan::new(rule, table_keys),
+            policy,
+            mesh,
+            outbox: Outbox { events: Vec::with_capacity(OUTBOX_EVENTS), log, live },
+            counts: ShardCounts::default(),
+        }
+    }
+
+    /// Bytes of what a shard holds beside its tables.
+    pub fn memory_bytes() -> u64 {
+        (OUTBOX_EVENTS * size_of::<Event>()) as u64
+    }
+
+    /// Reads one frame.
+    pub fn on_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
+        self.counts.frames += 1;
+        if let Some(ring) = at.ring {
+            self.check_member(frame, ring);
+        }
+        let packet = match decode::packet(frame) {
+            Ok(packet) => packet,
+            Err(why) => return self.counts.on_unread(why),
+        };
+        self.counts.packets += 1;
+        self.counts.late += u64::from(packet.ts_ns < at.watermark_ns);
+        if let Some(tcp) = packet.tcp().copied() {
+            self.on_segment(&packet, &tcp, at);
+        }
+        self.on_flow(&packet, at);
+    }
+
+    fn check_member(&mut self, frame: &Frame<'_>, ring: Class) {
+        let (class, worker) = fanout::demux(&self.keys, frame).member(self.mesh.workers());
+        if (class, worker) != (ring, self.id) {
+            self.counts.misrouted += 1;
+        }
+    }
+
+    fn on_segment(&mut self, packet: &Packet, tcp: &Tcp, at: &At<'_>) {
+        if !tcp.is_touch() {
+            return;
+        }
+        if packet.reach != Reach::Plain {
+            self.counts.syn_outside_class[packet.reach as usize] += 1;
+        }
+        let contact = contact(packet.src, packet.dst, tcp.dst_port, ContactKind::Touch, packet, at);
+        self.send(contact);
+    }
+
+    fn on_flow(&mut self, packet: &Packet, at: &At<'_>) {
+        let Self { flows, outbox, counts, policy, .. } = self;
+        let mut outcome = None;
+        let mut number = 0;
+        let joined = flows.on_packet(packet, at.watermark_ns, &mut |when, event| {
+            number += 1;
+            let body = match event {
+                FlowEvent::Outcome { tuple, outcome: what } => {
+                    outcome = Some((tuple, what));
+                    return;
+                }
+                FlowEvent::Attempt(attempt) if !policy.wants_direction(attempt.tuple.src, attempt.tuple.dst) => {
+                    counts.attempts_not_asked += 1;
+                    return;
+                }
+                FlowEvent::Attempt(attempt) => Body::NewConnection(attempt),
+                FlowEvent::Ended(record) => Body::Flow(record),
+            };
+            let (position, step) = place(when, at, number);
+            outbox.hold(Event { position, step, body }, counts);
+        });
+        if let Some((tuple, what)) = outcome {
+            let kind = match what {
+                Outcome::Answered => ContactKind::Answered,
+                Outcome::Refused => ContactKind::Refused,
+            };
+            let answer = Contact { number: 1, ..contact(tuple.src, tuple.dst, tuple.dst_port, kind, packet, at) };
+            self.send(answer);
+        }
+        if let Some(tcp) = joined
+            && matches!(packet.transport, Transport::TinyFragment { .. } | Transport::SecondFragment { .. })
+        {
+            let joined = Packet { reach: Reach::Joined, ..*packet };
+            self.on_segment(&joined, &tcp, at);
+        }
+    }
+
+    fn send(&mut self, mut contact: Contact) {
+        contact.dst = self.policy.scan_target(contact.dst);
+        let mut hasher = self.owner_hash;
+        for address in [contact.src, contact.dst] {
+            match address {
+                IpAddr::V4(v4) => hasher.write(&v4.octets()),
+                IpAddr::V6(v6) => hasher.write(&v6.octets()),
+            }
+        }
+        let owner = (u128::from(hasher.finish()) * self.mesh.workers() as u128) >> 64;
+        self.mesh.send(usize::try_from(owner).expect("below the number of workers"), contact);
+    }
+
+    /// Says that all frames at or before `position` were read.
+    pub fn publish_contacts(&self, position: u64) {
+        self.mesh.publish(position);
+    }
+
+    /// The position whose contacts have all been sent, by every worker.
+    pub fn contacts_limit(&self) -> u64 {
+        self.mesh.limit()
+    }
+
+    /// The mesh's view of a worker, to name the one that is behind.
+    pub fn reached(&self, worker: usize) -> u64 {
+        self.mesh.reached(worker)
+    }
+
+    /// Decides on the contacts up to `limit`, ends what is due at `watermark_ns`, and hands the log all
+    /// events up to `limit`.
+    pub fn settle(&mut self, limit: u64, watermark_ns: i64, timeline: &Timeline<'_>) {
+        let Self { mesh, port_scan, outbox, counts, policy, flows, .. } = self;
+        let lost = mesh.dropped > 0;
+        port_scan.contacts_lost = lost;
+        while let Some(contact) = mesh.next(limit) {
+            port_scan.on_contact(&contact, timeline, &mut |found| {
+                let step = Step::Contact(u16::from(contact.number));
+                detected(outbox, counts, policy, found, (contact.position, step), timeline);
+            });
+        }
+        port_scan.expire(watermark_ns, &mut |found| {
+            detected(outbox, counts, policy, found, (limit, Step::End), timeline);
+        });
+        outbox.events.sort_unstable_by(Event::cmp_order);
+        let held = outbox.events.partition_point(|event| event.position <= limit);
+        let mut ready = outbox.events.drain(..held).peekable();
+        let (log, live) = (&mut outbox.log, outbox.live);
+        flows.expire(watermark_ns, &mut |when, event| {
+            let FlowEvent::Ended(record) = event else { return };
+            let When::Deadline(deadline) = when else { return };
+            let position = timeline.position_of(deadline);
+            let event = Event { position, step: Step::Timer(deadline), body: Body::Flow(record) };
+            while let Some(before) = ready.next_if(|before| before.cmp_order(&event).is_le()) {
+                push(log, live, before, counts);
+            }
+            push(log, live, event, counts);
+        });
+        for event in ready {
+            push(log, live, event, counts);
+        }
+        outbox.log.publish(limit);
+        counts.contacts_sent = mesh.sent;
+        counts.contacts_merged = mesh.merged;
+        counts.contacts_dropped = mesh.dropped;
+        counts.flow = *flows.counts();
+        counts.port_scan = port_scan.counts;
+    }
+
+    /// Ends what is open and closes the log queue.
+    pub fn finish(&mut self, position: u64, timeline: &Timeline<'_>) {
+        let Self { port_scan, outbox, counts, policy, flows, .. } = self;
+        port_scan.finish(&mut |(_, detection)| {
+            detected(outbox, counts, policy, (None, detection), (position, Step::End), timeline);
+        });
+        outbox.events.sort_unstable_by(Event::cmp_order);
+        let (log, live) = (&mut outbox.log, outbox.live);
+        flows.finish(&mut |_, event| {
+            if let FlowEvent::Ended(record) = event {
+                push(log, live, Event { position, step: Step::End, body: Body::Flow(record) }, counts);
+            }
+        });
+        for event in outbox.events.drain(..) {
+            push(log, live, event, counts);
+        }
+        counts.flow = *flows.counts();
+        counts.port_scan = port_scan.counts;
+        outbox.log.close();
+    }
+}
+
+impl Outbox {
+    fn hold(&mut self, event: Event, counts: &mut ShardCounts) {
+        if self.live && self.events.len() == OUTBOX_EVENTS {
+            return push(&mut self.log, true, event, counts);
+        }
+        self.events.push(event);
+    }
+}
+
+fn contact(src: IpAddr, dst: IpAddr, port: u16, kind: ContactKind, packet: &Packet, at: &At<'_>) -> Contact {
+    Contact {
+        position: at.position,
+        ts_ns: packet.ts_ns,
+        src,
+        dst,
+        port,
+        interface: packet.interface,
+        number: 0,
+        kind,
+    }
+}
+
+fn place(when: When, at: &At<'_>, number: u16) -> (u64, Step) {
+    match when {
+        When::Packet | When::End => (at.position, Step::Frame(number)),
+        When::Deadline(deadline) => (at.timeline.position_of(deadline), Step::Timer(deadline)),
+    }
+}
+
+fn detected(
+    outbox: &mut Outbox,
+    counts: &mut ShardCounts,
+    policy: &Policy,
+    (deadline, detection): Found,
+    (position, step): (u64, Step),
+    timeline: &Timeline<'_>,
+) {
+    counts.detections += 1;
+    if !policy.in_scan_scope(detection.src, detection.dst) {
+        counts.detections_out_of_scope += 1;
+        return;
+    }
+    if policy.is_allowed(detection.src) {
+        counts.detections_allowed += 1;
+        return;
+    }
+    let (position, step) = match deadline {
+        Some(deadline) => (timeline.position_of(deadline), Step::Timer(deadline)),
+        None => (position, step),
+    };
+    outbox.hold(Event { position, step, body: Body::Alert(Box::<Detection>::new(detection)) }, counts);
+}
+
+/// `read` waits for the logger; live, what finds no room is counted by kind.
+fn push(log: &mut Producer, live: bool, mut event: Event, counts: &mut ShardCounts) {
+    while let Err(back) = log.push(event) {
+        if live {
+            counts.on_log_full(&back.body);
+            return;
+        }
+        event = back;
+        std::thread::yield_now();
+    }
+}

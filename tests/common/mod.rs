@@ -1,0 +1,59 @@
+//! What the integration tests share: the program, crafted captures, a namespace of their own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The program under test.
+pub fn synledger() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_synledger"))
+}
+
+/// Runs `read` with `args`, text and EVE to files in `dir`; gives both logs and the output.
+pub fn read_logs(dir: &Path, args: &[&str], files: &[PathBuf]) -> (Vec<u8>, Vec<u8>, Output) {
+    let (text, eve) = (dir.join("log.txt"), dir.join("log.json"));
+    for file in [&text, &eve] {
+        let _ = std::fs::remove_file(file);
+    }
+    let all = "events=connection+alert+flow";
+    let output = synledger()
+        .arg("read")
+        .args(["--sensor", "test", "--output", &format!("text:{},{all}", text.display())])
+        .args(["--output", &format!("eve:{},{all}", eve.display())])
+        .args(args)
+        .args(files)
+        .output()
+        .expect("the program starts");
+    let bytes = |file: &Path| std::fs::read(file).unwrap_or_default();
+    (bytes(&text), bytes(&eve), output)
+}
+
+/// The corpus of real captures, where there is one.
+pub fn corpus() -> Option<PathBuf> {
+    let folder = std::env::var_os("SYNLEDGER_CAPTURES").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"),
+        PathBuf::from,
+    );
+    if folder.join("truth.csv").is_file() {
+        return Some(folder);
+    }
+    println!("skipped: no real captures at {} (SYNLEDGER_CAPTURES names another place)", folder.display());
+    None
+}
+
+/// Every file of the corpus, sorted.
+pub fn corpus_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("readable folder") {
+            let path = entry.expect("readable entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.extension().is_some_and(|end| end == "csv" || end == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
