@@ -14,9 +14,9 @@ LINKS = {
     7: "raw",
     15: "null",
     25: "sll",
-    50: "loop",
     129: "raw ipv4",
     130: "raw ipv6",
+    174: "loop",
     210: "sll2",
 }
 

@@ -62,9 +62,10 @@ fn enveloped(name: &str, link: Link, rng: &mut Rng) -> Capture {
 /// A scan whose packets carry IPv4 options or IPv6 extension headers.
 fn extended(rng: &mut Rng) -> Vec<Capture> {
     let options = Ext::padding(60, 8);
+    // A segment routing header that has arrived: its one segment is behind the packet.
     let routing = Ext {
         kind: 43,
-        body: vec![4, 0, 0, 0, 0, 0],
+        body: [[4, 0, 0, 0, 0, 0].as_slice(), &[0x20; 16]].concat(),
     };
     let auth = Ext {
         kind: 51,
@@ -166,7 +167,7 @@ fn fragmented(rng: &mut Rng, v6: bool) -> Vec<Capture> {
 /// Frames cut by the snap length, and a header that points past its packet.
 fn cut(rng: &mut Rng) -> Vec<Capture> {
     let mut out = Vec::new();
-    for snap_len in [33, 47, 48, 54, 60] {
+    for snap_len in [33, 47, 54, 67, 74] {
         let mut capture = enveloped("ethernet", Link::ethernet(), rng);
         capture.name = format!("snapped-{snap_len}");
         capture.snap(snap_len);

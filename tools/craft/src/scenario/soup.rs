@@ -17,25 +17,32 @@ pub(super) fn soup(n: u64, rng: &mut Rng) -> Capture {
 
 /// Two clients, two servers, six ports, three sequence numbers; steps of time that meet borders.
 fn mixed(n: u64, rng: &mut Rng) -> Capture {
-    let steps = [
-        0,
+    let small = [
         0,
         0,
         1,
-        -1,
         SECOND / 1000,
         SECOND,
         10 * SECOND,
         20 * SECOND - 1,
         20 * SECOND,
+    ];
+    let large = [
         WINDOW - 1,
         WINDOW,
         HORIZON - 1,
         HORIZON,
+        2 * WINDOW,
+        -1,
         -SECOND,
         -WINDOW,
     ];
-    let calm = if n.is_multiple_of(2) { 13 } else { steps.len() };
+    // The even ones never step backward.
+    let large = if n.is_multiple_of(2) {
+        &large[..5]
+    } else {
+        &large[..]
+    };
     let mut scene = Scene::new(&format!("soup-{n}"), Link::ethernet());
     let flags = [
         SYN,
@@ -62,7 +69,11 @@ fn mixed(n: u64, rng: &mut Rng) -> Capture {
         }
         let (seq, ack) = (rng.next_u32() % 3, rng.next_u32() % 3);
         let data = if rng.one_in(5) { &b"data"[..] } else { &[] };
-        let step = steps[rng.index(calm)];
+        let step = if rng.one_in(12) {
+            large[rng.index(large.len())]
+        } else {
+            small[rng.index(8)]
+        };
         let segment = Tcp::new(ends, flags[rng.index(flags.len())], seq)
             .ack(ack)
             .data(data);
@@ -80,7 +91,7 @@ fn flooded(n: u64, rng: &mut Rng) -> Capture {
     let mut left = 4 + rng.below(4);
     for i in 0..2000_u64 {
         scene.wait(i64::from(rng.next_u16()) * 200);
-        if left > 0 && rng.one_in(300) {
+        if left > 0 && rng.one_in(100) {
             ports += 1;
             left -= 1;
             scene.syn(scanner.to_port(ports), rng.next_u32());
