@@ -145,7 +145,7 @@ def main():
     if why is not None:
         print(f"skipped: {why}")
         return 0
-    if shutil.which(str(args.binary)) is None:
+    if shutil.which(str(args.binary.absolute())) is None:
         print(f"compare: no program at {args.binary} (--binary)", file=sys.stderr)
         return 1
     places = [place for place in (*args.files, args.corpus, args.crafted) if place is not None]
@@ -166,7 +166,8 @@ def main():
             lines += [f"{path}: {line}" for line in out[:SHOWN]]
             if len(out) > SHOWN:
                 lines.append(f"{path}: and {len(out) - SHOWN} more")
-    print("\n".join(lines[:200]))
+    for line in lines[:200]:
+        print(line)
     took = time.monotonic() - start
     said = " ".join(f"{name}={totals[name]}" for name in ("damaged", "frames", "attempts", "scans"))
     print(f"files={len(paths)} {said} differing_files={differing} ({took:.1f} s)")

@@ -111,11 +111,11 @@ def relevant(row, ts):
             return None
         ports = {"sport": int(row["tcp.srcport"]), "dport": int(row["tcp.dstport"])}
         return out | ports | {"kind": "syn", "isn": int(row["tcp.seq_raw"])}
-    if fragment is None or fragment[1] not in (0, 8):
+    # Any other layer here is a tunnel or an ICMP error, and the fragment header may be an inner one.
+    if carried not in ("tcp", "data", None) or fragment is None or fragment[1] not in (0, 8):
         return None
     kind = "head" if fragment[1] == 0 else "tail"
-    data = row["data.data"] if carried in ("data", None) else ""
-    return out | {"kind": kind, "id": fragment[0], "data": data.replace(":", "")}
+    return out | {"kind": kind, "id": fragment[0], "data": row["data.data"].replace(":", "")}
 
 
 def extract(path):
