@@ -1,0 +1,181 @@
+"""What tshark says of a capture: one row for each frame that can matter to the rules.
+
+Only fields that tshark prints are used; no packet byte is parsed here, except the first 14 bytes of
+TCP headers cut by fragmentation, which tshark hands out as plain data.
+"""
+
+import concurrent.futures
+import hashlib
+import ipaddress
+import json
+import pathlib
+import shutil
+import subprocess
+
+# Raise it when a row changes its meaning: the cache is keyed by it.
+VERSION = 4
+
+FIELDS = (
+    "frame.number frame.time_epoch frame.encap_type frame.protocols ip.src ip.dst ip.id "
+    "ip.frag_offset ip.flags.mf ip.proto ipv6.src ipv6.dst ipv6.fraghdr.ident "
+    "ipv6.fraghdr.offset ipv6.fraghdr.more ipv6.fraghdr.nxt tcp.srcport tcp.dstport "
+    "tcp.seq_raw tcp.flags data.data"
+).split()
+
+# What may stand between the IP header and TCP without being a tunnel. AH is no tunnel in either
+# family: it hides nothing.
+EXTENSIONS = {"ipv6.hopopts", "ipv6.dstopts", "ipv6.routing", "ipv6.fraghdr", "ah"}
+
+SYN, ACK = 0x02, 0x10
+TCP_PROTO = "6"
+
+
+class Unavailable(Exception):
+    """tshark is not installed."""
+
+
+def tshark_rows(path, extra=()):
+    """Yields one dict a frame, and at the end the error text (or None) as a string row."""
+    if shutil.which("tshark") is None:
+        raise Unavailable("tshark is not installed")
+    command = ["tshark", "-n", "-Q", "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"]
+    command += ["-o", "tcp.desegment_tcp_streams:FALSE", *extra, "-r", str(path)]
+    command += ["-T", "fields", "-E", "occurrence=f", "-E", "separator=/t"]
+    for field in FIELDS:
+        command += ["-e", field]
+    done = subprocess.run(command, capture_output=True, check=False)
+    for line in done.stdout.decode("utf-8", "replace").split("\n"):
+        cells = line.split("\t")
+        if len(cells) == len(FIELDS):
+            yield dict(zip(FIELDS, cells))
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    errors = [line for line in lines if line and "Running as user" not in line]
+    yield (" ".join(errors) or f"exit {done.returncode}") if done.returncode else None
+
+
+def nanoseconds(text):
+    """'1700000000.000000001' as an exact integer of nanoseconds."""
+    sign = -1 if text.startswith("-") else 1
+    whole, _, fraction = text.lstrip("-").partition(".")
+    return sign * (int(whole) * 1_000_000_000 + int((fraction + "000000000")[:9]))
+
+
+def outer(protocols):
+    """The first IP layer ('ip', 'ipv6' or None) and what it carries, extension headers skipped."""
+    layers = protocols.split(":")
+    for i, layer in enumerate(layers):
+        if layer in ("ip", "ipv6"):
+            break
+    else:
+        return None, None
+    if layers[:i].count("eth") > 1 or "ieee8021ah" in layers[:i]:
+        return None, None  # Ethernet in MPLS, MAC in MAC: a tunnel below IP
+    rest = [name for name in layers[i + 1 :] if name not in EXTENSIONS]
+    return layer, (rest[0] if rest else None)
+
+
+def fragment_of(row, family):
+    """(id, offset in bytes, more) of a fragment that carries TCP, else None."""
+    if family == "ip":
+        ident, offset, more = row["ip.id"], row["ip.frag_offset"], row["ip.flags.mf"]
+        proto = row["ip.proto"]
+    else:
+        ident, offset = row["ipv6.fraghdr.ident"], row["ipv6.fraghdr.offset"]
+        more, proto = row["ipv6.fraghdr.more"], row["ipv6.fraghdr.nxt"]
+    if not ident or not offset or proto != TCP_PROTO:
+        return None
+    more = more in ("1", "True")
+    if offset == "0" and not more:
+        return None
+    return int(ident, 16), int(offset) * 8, more
+
+
+def relevant(row, ts):
+    """The row as the rules want it, or None: a SYN without ACK, or a piece of a cut TCP header."""
+    family, carried = outer(row["frame.protocols"])
+    if family is None or not row[f"{family}.src"] or not row[f"{family}.dst"]:
+        return None
+    out = {
+        "frame": int(row["frame.number"]),
+        "ts": ts,
+        "encap": int(row["frame.encap_type"] or -1),
+        "src": str(ipaddress.ip_address(row[f"{family}.src"])),
+        "dst": str(ipaddress.ip_address(row[f"{family}.dst"])),
+    }
+    flags = int(row["tcp.flags"] or "0x0", 16)
+    fragment = fragment_of(row, family)
+    if carried == "tcp" and row["tcp.flags"]:
+        # tshark dissects TCP only at offset 0; anything else would be a bug worth seeing.
+        assert fragment is None or fragment[1] == 0, row
+        if not flags & SYN or flags & ACK:
+            return None
+        ports = {"sport": int(row["tcp.srcport"]), "dport": int(row["tcp.dstport"])}
+        return out | ports | {"kind": "syn", "isn": int(row["tcp.seq_raw"])}
+    # Any other layer here is a tunnel or an ICMP error, and the fragment header may be an inner one.
+    if carried not in ("tcp", "data", None) or fragment is None or fragment[1] not in (0, 8):
+        return None
+    kind = "head" if fragment[1] == 0 else "tail"
+    return out | {"kind": kind, "id": fragment[0], "data": row["data.data"].replace(":", "")}
+
+
+def extract(path):
+    """Reads one capture: totals, and the relevant rows with the packet time at each."""
+    rows, frames, encaps, latest, error = [], 0, {}, None, None
+    for row in tshark_rows(path):
+        if not isinstance(row, dict):
+            error = row
+            continue
+        frames = int(row["frame.number"])
+        # A simple packet block has no time: it happens at the packet time reached so far.
+        ts = nanoseconds(row["frame.time_epoch"]) if row["frame.time_epoch"] else latest or 0
+        latest = ts if latest is None else max(latest, ts)
+        encaps[row["frame.encap_type"]] = encaps.get(row["frame.encap_type"], 0) + 1
+        kept = relevant(row, ts)
+        if kept is not None:
+            rows.append(kept | {"now": latest})
+    if any(row["kind"] == "head" for row in rows):
+        add_heads(path, rows)
+    return {"frames": frames, "error": error, "encaps": encaps, "rows": rows}
+
+
+def add_heads(path, rows):
+    """tshark's TCP dissector gives up before the sequence number of a tiny first fragment, so a
+    second run with TCP switched off shows those bytes as data."""
+    heads = {row["frame"]: row for row in rows if row["kind"] == "head"}
+    for row in tshark_rows(path, extra=("--disable-protocol", "tcp")):
+        if isinstance(row, dict) and int(row["frame.number"]) in heads:
+            heads[int(row["frame.number"])]["data"] = row["data.data"].replace(":", "")
+
+
+def cached(path, cache):
+    """`extract`, remembered under the file's content."""
+    digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    kept = pathlib.Path(cache, f"{digest}-v{VERSION}.json") if cache else None
+    if kept is not None and kept.exists():
+        return json.loads(kept.read_text())
+    out = extract(path)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        fresh = kept.with_suffix(f".{hashlib.sha1(str(path).encode()).hexdigest()[:8]}.tmp")
+        fresh.write_text(json.dumps(out))
+        fresh.replace(kept)
+    return out
+
+
+def extract_all(paths, cache=None, jobs=2):
+    """Yields (path, extract) in the order of `paths`, `jobs` tsharks at a time."""
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        yield from zip(paths, pool.map(lambda path: cached(path, cache), paths))
+
+
+def captures_under(places):
+    """Files named, and every capture below the folders named, sorted."""
+    suffixes = {".pcap", ".pcapng", ".trace", ".cap"}
+    out = []
+    for place in map(pathlib.Path, places):
+        if place.is_dir():
+            found = (p for p in place.rglob("*") if p.suffix in suffixes and p.is_file())
+            out.extend(sorted(found))
+        else:
+            out.append(place)
+    return out

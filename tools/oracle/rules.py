@@ -1,0 +1,134 @@
+"""The rules of attempt, touch and port_scan in the design's words, by brute force.
+
+Nothing here is clever on purpose: all touches of a pair are kept and looked at again at every frame.
+"""
+
+HORIZON_NS = 130_000_000_000
+WINDOW_NS = 60_000_000_000
+JOIN_NS = 30_000_000_000
+PORTS = 4
+
+# Wireshark's frame.encap_type numbers of the link types that the sensor reads.
+LINKS = {
+    1: "ethernet",
+    7: "raw",
+    15: "null",
+    25: "sll",
+    129: "raw ipv4",
+    130: "raw ipv6",
+    174: "loop",
+    210: "sll2",
+}
+
+
+def joined(rows):
+    """SYN rows: those tshark saw whole, and those whose header was cut into a head of 8 to 13
+    bytes and the fragment at offset 8, at the frame that completes the two, in either order.
+
+    A pair is used up when it is complete; a newer head or tail replaces an older one.
+    """
+    out, heads, tails = [], {}, {}
+    for row in rows:
+        if row["kind"] == "syn":
+            out.append(row | {"joined": False})
+            continue
+        data = bytes.fromhex(row["data"])
+        key = (row["src"], row["dst"], row["id"])
+        if row["kind"] == "head" and 8 <= len(data) <= 13:
+            mine, other = heads, tails
+        elif row["kind"] == "tail" and len(data) >= 6:
+            mine, other = tails, heads
+        else:
+            continue
+        mine[key] = row
+        if key not in other or row["now"] - other[key]["now"] >= JOIN_NS:
+            continue
+        head = bytes.fromhex(heads.pop(key)["data"])
+        flags = bytes.fromhex(tails.pop(key)["data"])[5]
+        if flags & 0x02 and not flags & 0x10:
+            out.append(row | header(head) | {"joined": True})
+    return out
+
+
+def header(head):
+    """Ports and sequence number from the first 8 bytes of a TCP header."""
+    sport, dport = int.from_bytes(head[0:2]), int.from_bytes(head[2:4])
+    return {"sport": sport, "dport": dport, "isn": int.from_bytes(head[4:8])}
+
+
+def attempts(syns):
+    """The first SYN without ACK whose (addresses, ports, initial sequence number) was not seen in
+    the 130 s of packet time after its first SYN. Joined ones are compared among themselves."""
+    first, out = {}, []
+    for syn in syns:
+        key = (syn["src"], syn["sport"], syn["dst"], syn["dport"], syn["isn"], syn["joined"])
+        if key in first and syn["now"] - first[key] < HORIZON_NS:
+            continue
+        first[key] = syn["now"]
+        out.append(syn)
+    return out
+
+
+def newest_by_port(touches):
+    """For each port its newest touch."""
+    newest = {}
+    for ts, port in touches:
+        newest[port] = max(ts, newest.get(port, ts))
+    return newest
+
+
+def rising_edges(syns):
+    """Frames at which port_scan fires for a pair of source and destination."""
+    touches, true_until, out = {}, {}, []
+    for syn in syns:
+        pair = (syn["src"], syn["dst"])
+        touches.setdefault(pair, []).append((syn["ts"], syn["dport"]))
+        newest = newest_by_port(touches[pair])
+        latest = max(newest.values())
+        within = sorted(port for port, ts in newest.items() if latest - ts < WINDOW_NS)
+        if len(within) < PORTS:
+            continue
+        if pair not in true_until or latest >= true_until[pair] + WINDOW_NS:
+            edge = {"frame": syn["frame"], "ts": syn["ts"], "src": pair[0], "dst": pair[1]}
+            out.append(edge | {"ports": within})
+        nth = sorted(newest.values(), reverse=True)[PORTS - 1]
+        true_until[pair] = nth + WINDOW_NS
+    return out
+
+
+def judge(extracted, links=None):
+    """Attempts and rising edges of one capture; `links` limits the encapsulations (None: all)."""
+    rows = [row for row in extracted["rows"] if links is None or row["encap"] in links]
+    syns = joined(rows)
+    wanted = ("frame", "ts", "src", "sport", "dst", "dport", "isn", "joined")
+    return {
+        "frames": extracted["frames"],
+        "error": extracted["error"],
+        "encaps": extracted["encaps"],
+        "touches": len(syns),
+        "attempts": [{name: syn[name] for name in wanted} for syn in attempts(syns)],
+        "scans": rising_edges(syns),
+    }
+
+
+def most_ports_in_window(syns):
+    """truth.csv's max_dports_pair_60s: most ports of one pair in any 60 s, whole SYNs only."""
+    touches, most = {}, 0
+    for syn in syns:
+        touches.setdefault((syn["src"], syn["dst"]), []).append((syn["ts"], syn["dport"]))
+    for seen in touches.values():
+        for start, _ in seen:
+            ports = {port for ts, port in seen if 0 <= ts - start < WINDOW_NS}
+            most = max(most, len(ports))
+    return most
+
+
+def truth_counts(extracted):
+    """The three columns of truth.csv that tshark can witness."""
+    syns = [row for row in extracted["rows"] if row["kind"] == "syn"]
+    distinct = {(s["src"], s["sport"], s["dst"], s["dport"], s["isn"]) for s in syns}
+    return {
+        "tcp_syn_noack": len(syns),
+        "tuples4_plus_isn": len(distinct),
+        "max_dports_pair_60s": most_ports_in_window(syns),
+    }
