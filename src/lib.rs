@@ -19,7 +19,3 @@
 
 pub mod capture;
 pub mod decode;
-pub mod flow;
-pub mod inspect;
-pub mod log;
-pub mod observe;

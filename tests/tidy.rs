@@ -28,10 +28,17 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
 fn sources() -> Vec<(String, String)> {
     let root = root();
     let read = |path: PathBuf| {
-        let name = path.strip_prefix(&root).expect("below the root").display().to_string();
+        let name = path
+            .strip_prefix(&root)
+            .expect("below the root")
+            .display()
+            .to_string();
         (name, fs::read_to_string(path).expect("UTF-8 source"))
     };
-    let files: Vec<_> = rust_files(&root.join("src")).into_iter().map(read).collect();
+    let files: Vec<_> = rust_files(&root.join("src"))
+        .into_iter()
+        .map(read)
+        .collect();
     println!("tidy: {} files under src/", files.len());
     files
 }
@@ -47,7 +54,10 @@ fn is_test(name: &str) -> bool {
 
 /// The part of a file before its unit tests.
 fn shipped(source: &str) -> impl Iterator<Item = (usize, &str)> {
-    source.lines().enumerate().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+    source
+        .lines()
+        .enumerate()
+        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
 }
 
 #[test]
@@ -55,7 +65,11 @@ fn unsafe_compiles_only_under_capture() {
     let stray: Vec<_> = sources()
         .into_iter()
         .filter(|(name, _)| !name.starts_with("src/capture/"))
-        .filter(|(_, source)| source.lines().any(|line| code(line).split_whitespace().any(|word| word == "unsafe")))
+        .filter(|(_, source)| {
+            source
+                .lines()
+                .any(|line| code(line).split_whitespace().any(|word| word == "unsafe"))
+        })
         .map(|(name, _)| name)
         .collect();
     assert!(stray.is_empty(), "unsafe outside src/capture: {stray:?}");
@@ -65,7 +79,10 @@ fn unsafe_compiles_only_under_capture() {
 fn no_stage_names_a_later_one() {
     let mut wrong = Vec::new();
     for (name, source) in sources() {
-        let Some(stage) = STAGES.iter().position(|stage| name.starts_with(&format!("src/{stage}/"))) else {
+        let Some(stage) = STAGES
+            .iter()
+            .position(|stage| name.starts_with(&format!("src/{stage}/")))
+        else {
             continue;
         };
         for (number, line) in shipped(&source) {
@@ -81,14 +98,22 @@ fn no_stage_names_a_later_one() {
 
 #[test]
 fn the_wall_clock_is_read_only_where_it_may() {
-    let may = ["src/worker.rs", "src/books.rs", "src/capture/", "src/observe/"];
+    let may = [
+        "src/worker.rs",
+        "src/books.rs",
+        "src/capture/",
+        "src/observe/",
+    ];
     let mut wrong = Vec::new();
     for (name, source) in sources() {
         if is_test(&name) || may.iter().any(|place| name.starts_with(place)) {
             continue;
         }
         for (number, line) in shipped(&source) {
-            if ["Instant::now", "SystemTime::now", "Timestamp::now"].iter().any(|clock| code(line).contains(clock)) {
+            if ["Instant::now", "SystemTime::now", "Timestamp::now"]
+                .iter()
+                .any(|clock| code(line).contains(clock))
+            {
                 wrong.push(format!("{name}:{}", number + 1));
             }
         }
@@ -104,9 +129,18 @@ fn functions_have_at_most_seventy_lines() {
         for (number, line) in source.lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let head = line.trim_start();
-            let is_fn = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "const fn ", "pub const fn ", "pub unsafe fn ", "unsafe fn "]
-                .iter()
-                .any(|prefix| head.starts_with(prefix));
+            let is_fn = [
+                "fn ",
+                "pub fn ",
+                "pub(crate) fn ",
+                "pub(super) fn ",
+                "const fn ",
+                "pub const fn ",
+                "pub unsafe fn ",
+                "unsafe fn ",
+            ]
+            .iter()
+            .any(|prefix| head.starts_with(prefix));
             if is_fn && !head.ends_with(';') {
                 start = Some((number, indent));
             } else if let Some((first, depth)) = start
@@ -120,7 +154,10 @@ fn functions_have_at_most_seventy_lines() {
             }
         }
     }
-    assert!(long.is_empty(), "longer than {FUNCTION_LINES_MAX} lines: {long:#?}");
+    assert!(
+        long.is_empty(),
+        "longer than {FUNCTION_LINES_MAX} lines: {long:#?}"
+    );
 }
 
 #[test]
@@ -131,13 +168,24 @@ fn the_readme_shows_the_tree_of_src() {
         .map(|entry| entry.expect("entry"))
         .map(|entry| {
             let name = entry.file_name().into_string().expect("UTF-8");
-            if entry.path().is_dir() { name + "/" } else { name }
+            if entry.path().is_dir() {
+                name + "/"
+            } else {
+                name
+            }
         })
         .collect();
     names.sort();
-    let block = readme.split("src/\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a tree in README");
-    let mut shown: Vec<String> =
-        block.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    let block = readme
+        .split("src/\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("a tree in README");
+    let mut shown: Vec<String> = block
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect();
     shown.sort();
     assert_eq!(shown, names, "README's tree and src/ differ");
 }
@@ -150,10 +198,18 @@ fn make_lists_every_target_that_says_what_it_does() {
         .filter(|line| line.contains("## ") && !line.starts_with('\t'))
         .filter_map(|line| line.split(':').next())
         .collect();
-    let output = std::process::Command::new("make").current_dir(root()).output().expect("make runs");
+    let output = std::process::Command::new("make")
+        .current_dir(root())
+        .output()
+        .expect("make runs");
     let listed = String::from_utf8_lossy(&output.stdout);
     assert!(!documented.is_empty());
     for target in documented {
-        assert!(listed.lines().any(|line| line.split_whitespace().next() == Some(target)), "{target} is not listed");
+        assert!(
+            listed
+                .lines()
+                .any(|line| line.split_whitespace().next() == Some(target)),
+            "{target} is not listed"
+        );
     }
 }

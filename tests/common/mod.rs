@@ -17,7 +17,12 @@ pub fn read_logs(dir: &Path, args: &[&str], files: &[PathBuf]) -> (Vec<u8>, Vec<
     let all = "events=connection+alert+flow";
     let output = synledger()
         .arg("read")
-        .args(["--sensor", "test", "--output", &format!("text:{},{all}", text.display())])
+        .args([
+            "--sensor",
+            "test",
+            "--output",
+            &format!("text:{},{all}", text.display()),
+        ])
         .args(["--output", &format!("eve:{},{all}", eve.display())])
         .args(args)
         .args(files)
@@ -36,7 +41,10 @@ pub fn corpus() -> Option<PathBuf> {
     if folder.join("truth.csv").is_file() {
         return Some(folder);
     }
-    println!("skipped: no real captures at {} (SYNLEDGER_CAPTURES names another place)", folder.display());
+    println!(
+        "skipped: no real captures at {} (SYNLEDGER_CAPTURES names another place)",
+        folder.display()
+    );
     None
 }
 
@@ -49,7 +57,10 @@ pub fn corpus_files(folder: &Path) -> Vec<PathBuf> {
             let path = entry.expect("readable entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.extension().is_some_and(|end| end == "csv" || end == "md") {
+            } else if !path
+                .extension()
+                .is_some_and(|end| end == "csv" || end == "md")
+            {
                 found.push(path);
             }
         }
