@@ -139,7 +139,7 @@ impl Classic {
             return Err(self.too_large(buffer.offset(), caplen));
         }
         let caplen = caplen as usize;
-        let have = buffer.fill(header_bytes + caplen)? - header_bytes.min(have);
+        let have = buffer.fill(header_bytes + caplen)? - header_bytes;
         if have < caplen {
             return Err(Fault::cut(buffer.offset(), "a record", have, caplen));
         }

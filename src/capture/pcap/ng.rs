@@ -36,9 +36,9 @@ const NS_PER_SECOND: i128 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Clock {
     /// The option's byte: the power of 10, or with its high bit of 2, that divides a second.
-    resolution: u8,
+    pub(super) resolution: u8,
     /// Seconds to add.
-    offset_s: i64,
+    pub(super) offset_s: i64,
 }
 
 impl Clock {
