@@ -6,6 +6,13 @@ use std::time::Instant;
 
 use synledger::capture::pcap::CaptureReader;
 
+/// Files whose second section says pcapng version 2.0. The independent reader does not look at the
+/// version and reads three frames; we stop there with an error, as Wireshark does.
+const OTHER_VERSION: [&str; 2] = [
+    "google+gopacket/pcapgo/tests/be/test901.pcapng",
+    "google+gopacket/pcapgo/tests/le/test901.pcapng",
+];
+
 /// The folder of captures, or why there is none.
 fn captures() -> Result<PathBuf, String> {
     let folder = match std::env::var_os("SYNLEDGER_CAPTURES") {
@@ -54,10 +61,15 @@ fn real_captures_have_the_packets_that_an_independent_reader_found() {
     for line in lines {
         let fields: Vec<&str> = line.split(',').collect();
         let (found, error) = count(&folder.join(fields[path]));
-        let expected: u64 = fields[packets].parse().expect("a number");
+        let (expected, sound) = match OTHER_VERSION.contains(&fields[path]) {
+            true => (1, false),
+            false => {
+                let packets: u64 = fields[packets].parse().expect("a number");
+                (packets, fields[broken].is_empty())
+            }
+        };
         files += 1;
         total += found;
-        let sound = fields[broken].is_empty();
         if found != expected || error.is_some() == sound {
             wrong.push(format!(
                 "{}: {found}, not {expected}: {error:?}",
