@@ -3,3 +3,4 @@
 pub mod chunk;
 pub mod fanout;
 pub mod frame;
+pub mod pcap;

@@ -1,0 +1,124 @@
+//! A window over the uncompressed bytes of a capture.
+
+use std::io::{self, Read};
+
+use super::FRAME_MAX_BYTES;
+use super::error::{Fault, ReadErrorKind};
+
+/// Bytes read ahead.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// The buffer never grows beyond this, whatever a file claims: one frame and what surrounds it.
+pub(super) const BUFFER_MAX_BYTES: usize = 4 * FRAME_MAX_BYTES;
+
+/// Reads ahead, keeps a record in one piece, and knows its place in the stream.
+pub(super) struct Buffer {
+    source: Box<dyn Read + Send>,
+    data: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Place of `data[start]` in the uncompressed stream.
+    offset: u64,
+}
+
+impl Buffer {
+    pub(super) fn new(source: Box<dyn Read + Send>) -> Self {
+        Self {
+            source,
+            data: vec![0; BUFFER_BYTES],
+            start: 0,
+            end: 0,
+            offset: 0,
+        }
+    }
+
+    /// Place of the next byte in the uncompressed stream.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Makes `want` bytes available if the stream has them; returns how many there are.
+    ///
+    /// At least `want`, or all that was left.
+    #[inline]
+    pub(super) fn fill(&mut self, want: usize) -> Result<usize, Fault> {
+        let have = self.end - self.start;
+        if have >= want {
+            return Ok(have);
+        }
+        self.refill(want)
+    }
+
+    #[cold]
+    fn refill(&mut self, want: usize) -> Result<usize, Fault> {
+        assert!(want <= BUFFER_MAX_BYTES, "{want} bytes in one piece");
+        let have = self.end - self.start;
+        if want > self.data.len() {
+            let bytes = want.next_power_of_two().min(BUFFER_MAX_BYTES);
+            // A new zeroed vector: its pages cost nothing until the file really fills them.
+            let mut data = vec![0; bytes];
+            data[..have].copy_from_slice(&self.data[self.start..self.end]);
+            self.data = data;
+        } else {
+            self.data.copy_within(self.start..self.end, 0);
+        }
+        (self.start, self.end) = (0, have);
+        while self.end < want {
+            match self.source.read(&mut self.data[self.end..]) {
+                Ok(0) => break,
+                Ok(bytes) => self.end += bytes,
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => return Err(self.unreadable(why)),
+            }
+        }
+        Ok(self.end)
+    }
+
+    /// The next `len` bytes, which [`Buffer::fill`] made available.
+    #[inline]
+    pub(super) fn peek(&self, len: usize) -> &[u8] {
+        &self.data[self.start..self.end][..len]
+    }
+
+    /// Steps over `len` available bytes and returns where they lie for [`Buffer::at`].
+    #[inline]
+    pub(super) fn take(&mut self, len: usize) -> usize {
+        assert!(len <= self.end - self.start, "{len} bytes are not here");
+        let at = self.start;
+        self.start += len;
+        self.offset += len as u64;
+        at
+    }
+
+    /// Bytes that were taken, valid until the next [`Buffer::fill`] or [`Buffer::skip`].
+    #[inline]
+    pub(super) fn at(&self, at: usize, len: usize) -> &[u8] {
+        &self.data[at..at + len]
+    }
+
+    /// Steps over `len` bytes of any number; returns how many there were.
+    pub(super) fn skip(&mut self, len: usize) -> Result<usize, Fault> {
+        let mut left = len;
+        while left > 0 {
+            let have = self.fill(1)?;
+            if have == 0 {
+                break;
+            }
+            let step = have.min(left);
+            self.take(step);
+            left -= step;
+        }
+        Ok(len - left)
+    }
+
+    fn unreadable(&self, why: io::Error) -> Fault {
+        let offset = self.offset + self.end as u64;
+        match super::source::Spoiled::of(&why) {
+            Some(spoiled) => Fault::at(spoiled.kind, offset, spoiled.what.clone()),
+            None => Fault {
+                source: Some(why),
+                ..Fault::at(ReadErrorKind::Io, offset, "could not be read")
+            },
+        }
+    }
+}

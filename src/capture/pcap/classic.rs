@@ -1,0 +1,183 @@
+//! The records of a pcap file.
+//!
+//! Source: draft-ietf-opsawg-pcap; for versions below 2.4 and the modified form, libpcap's
+//! `sf-pcap.c` (`pcap_check_header`, `pcap_next_packet`).
+
+use super::buffer::Buffer;
+use super::error::{Fault, ReadErrorKind};
+use super::{FRAME_MAX_BYTES, Found, InterfaceInfo, Order, link_type};
+use crate::capture::frame::LinkType;
+
+const FILE_HEADER_BYTES: usize = 24;
+const RECORD_HEADER_BYTES: usize = 16;
+/// The modified form adds interface index, protocol and packet type.
+const MODIFIED_RECORD_HEADER_BYTES: usize = 24;
+
+const MAGIC_MICROSECONDS: u32 = 0xa1b2_c3d4;
+const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
+/// Alexey Kuznetzov's patched libpcap of the 1990s.
+const MAGIC_MODIFIED: u32 = 0xa1b2_cd34;
+
+/// A record above the snaplen is read up to this size: GRO and BIG TCP make frames that programs
+/// write whole. Beyond both, the length is taken for damage.
+const LENIENT_RECORD_BYTES: usize = 1 << 20;
+
+const NS_PER_SECOND: i64 = 1_000_000_000;
+
+/// What the magic number says about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    order: Order,
+    /// Nanoseconds in one unit of a time stamp's second half.
+    unit_ns: i64,
+    record_header_bytes: usize,
+}
+
+impl Layout {
+    /// Recognises a pcap file by its first bytes.
+    pub(super) fn of(head: &[u8]) -> Option<Self> {
+        let magic = head.first_chunk::<4>()?;
+        [Order::Little, Order::Big].into_iter().find_map(|order| {
+            let (unit_ns, record_header_bytes) = match order.u32(magic, 0) {
+                MAGIC_MICROSECONDS => (1_000, RECORD_HEADER_BYTES),
+                MAGIC_NANOSECONDS => (1, RECORD_HEADER_BYTES),
+                MAGIC_MODIFIED => (1_000, MODIFIED_RECORD_HEADER_BYTES),
+                _ => return None,
+            };
+            Some(Self {
+                order,
+                unit_ns,
+                record_header_bytes,
+            })
+        })
+    }
+}
+
+/// Whether caplen and wire length stand the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Swapped {
+    No,
+    /// Version 2.3: some programs swapped them; the larger is the wire length.
+    IfLarger,
+    Yes,
+}
+
+impl Swapped {
+    fn of(major: u16, minor: u16) -> Option<Self> {
+        match (major, minor) {
+            (2, 0..=2) | (543, _) => Some(Self::Yes),
+            (2, 3) => Some(Self::IfLarger),
+            (2, _) => Some(Self::No),
+            _ => None,
+        }
+    }
+}
+
+/// Walks the records of a pcap file.
+pub(super) struct Classic {
+    layout: Layout,
+    swapped: Swapped,
+    link: LinkType,
+    caplen_max: usize,
+    /// Records read whole.
+    pub(super) records: u64,
+}
+
+impl Classic {
+    /// Reads the file header.
+    pub(super) fn new(buffer: &mut Buffer, layout: Layout) -> Result<(Self, InterfaceInfo), Fault> {
+        let have = buffer.fill(FILE_HEADER_BYTES)?;
+        if have < FILE_HEADER_BYTES {
+            return Err(Fault::cut(0, "the file header", have, FILE_HEADER_BYTES));
+        }
+        let header = buffer.peek(FILE_HEADER_BYTES);
+        let order = layout.order;
+        let (major, minor) = (order.u16(header, 4), order.u16(header, 6));
+        let Some(swapped) = Swapped::of(major, minor) else {
+            let what = format!("pcap version {major}.{minor}; version 2 is read");
+            return Err(Fault::whole(ReadErrorKind::UnknownType, what));
+        };
+        let snaplen = match order.u32(header, 16) as usize {
+            0 => FRAME_MAX_BYTES,
+            snaplen => snaplen,
+        };
+        // The upper half holds the length of the FCS and reserved bits.
+        let link = link_type(order.u32(header, 20) & 0xffff);
+        buffer.take(FILE_HEADER_BYTES);
+        let pcap = Self {
+            layout,
+            swapped,
+            link,
+            caplen_max: snaplen.clamp(LENIENT_RECORD_BYTES, FRAME_MAX_BYTES),
+            records: 0,
+        };
+        Ok((pcap, InterfaceInfo { name: None, link }))
+    }
+
+    /// Steps to the next record; `None` where the file ends between two records.
+    #[inline]
+    pub(super) fn next(&mut self, buffer: &mut Buffer) -> Result<Option<Found>, Fault> {
+        let header_bytes = self.layout.record_header_bytes;
+        let have = buffer.fill(header_bytes)?;
+        if have < header_bytes {
+            return match have {
+                0 => Ok(None),
+                _ => Err(Fault::cut(
+                    buffer.offset(),
+                    "a record header",
+                    have,
+                    header_bytes,
+                )),
+            };
+        }
+        let header = buffer.peek(header_bytes);
+        let order = self.layout.order;
+        let seconds = order.u32(header, 0);
+        let fraction = order.u32(header, 4);
+        let (caplen, wire_len) = self.lengths(order.u32(header, 8), order.u32(header, 12));
+        if caplen as usize > self.caplen_max {
+            return Err(self.too_large(buffer.offset(), caplen));
+        }
+        let caplen = caplen as usize;
+        let have = buffer.fill(header_bytes + caplen)? - header_bytes;
+        if have < caplen {
+            return Err(Fault::cut(buffer.offset(), "a record", have, caplen));
+        }
+        let at = buffer.take(header_bytes + caplen) + header_bytes;
+        self.records += 1;
+        Ok(Some(Found {
+            at,
+            caplen,
+            wire_len,
+            // At most 2^32 seconds and 2^32 microseconds: far from the end of `i64`.
+            ts_ns: i64::from(seconds) * NS_PER_SECOND + i64::from(fraction) * self.layout.unit_ns,
+            interface: 0,
+            link: self.link,
+        }))
+    }
+
+    /// Caplen and wire length; the latter is never the smaller.
+    #[inline]
+    fn lengths(&self, first: u32, second: u32) -> (u32, u32) {
+        let swap = match self.swapped {
+            Swapped::No => false,
+            Swapped::IfLarger => first > second,
+            Swapped::Yes => true,
+        };
+        let (caplen, wire_len) = if swap {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        (caplen, wire_len.max(caplen))
+    }
+
+    #[cold]
+    fn too_large(&self, offset: u64, caplen: u32) -> Fault {
+        let most = self.caplen_max;
+        Fault::damaged(
+            offset,
+            format!("the record claims {caplen} bytes, at most {most} are read"),
+        )
+    }
+}

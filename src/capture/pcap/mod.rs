@@ -1,0 +1,320 @@
+//! Frames from capture files: pcap and pcapng, plain or in gzip or zstd.
+//!
+//! In comes a path or a stream of untrusted bytes, out come [`Frame`]s in the file's order. Whatever
+//! the bytes are, memory stays bounded and damage is an error that names its place; what lies
+//! before the damage is read. No frame is copied or allocated: it borrows from the read buffer
+//! until the next call.
+//!
+//! The walk over records is our own: `pcap-parser` 0.17 does not say where in the file a record
+//! is wrong, and does not swap the lengths of files older than pcap 2.3 or read their modified form.
+
+mod buffer;
+mod classic;
+mod error;
+mod ng;
+mod source;
+#[cfg(test)]
+mod tests;
+mod zstd;
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::capture::frame::{Frame, LinkType};
+
+use buffer::Buffer;
+use classic::Classic;
+use error::{Fault, Unit};
+pub use error::{ReadError, ReadErrorKind};
+use ng::Ng;
+
+/// No frame is larger, in any kind of file: 16 MiB.
+pub const FRAME_MAX_BYTES: usize = 16 << 20;
+
+/// Interfaces of one file that are kept. Frames of later ones all get the index [`u16::MAX`].
+pub const INTERFACES_MAX: usize = 1 << 16;
+
+/// What standard input is called in messages.
+const STDIN_NAME: &str = "standard input";
+
+/// An interface that frames of a capture file were taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceInfo {
+    /// The name that the file gives it; pcap files give none. At most 255 bytes are kept.
+    pub name: Option<String>,
+    /// What its frames start with.
+    pub link: LinkType,
+}
+
+/// A frame whose bytes lie in the buffer.
+struct Found {
+    at: usize,
+    caplen: usize,
+    wire_len: u32,
+    ts_ns: i64,
+    /// Index among the interfaces of this file.
+    interface: usize,
+    link: LinkType,
+}
+
+enum Format {
+    Pcap(Classic),
+    Pcapng(Ng),
+}
+
+/// Reads the frames of one capture file or stream.
+pub struct CaptureReader {
+    name: String,
+    buffer: Buffer,
+    format: Format,
+    interfaces: Vec<InterfaceInfo>,
+    interface_first: u16,
+    bytes_read: Arc<AtomicU64>,
+    total_bytes: Option<u64>,
+    finished: bool,
+}
+
+impl CaptureReader {
+    /// Opens a capture file, pipe or device, and reads as far as tells what it is.
+    ///
+    /// # Errors
+    ///
+    /// Every [`ReadErrorKind`] can occur.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let name = path.display().to_string();
+        match source::open(path) {
+            Ok((file, total_bytes)) => Self::start(name, file, total_bytes),
+            Err(fault) => Err(fault.of(&name)),
+        }
+    }
+
+    /// Reads a capture from standard input.
+    ///
+    /// # Errors
+    ///
+    /// As [`CaptureReader::from_reader`].
+    pub fn from_stdin() -> Result<Self, ReadError> {
+        Self::from_reader(STDIN_NAME, std::io::stdin())
+    }
+
+    /// Reads a capture from any stream of bytes; `name` stands in error messages.
+    ///
+    /// # Errors
+    ///
+    /// Every [`ReadErrorKind`] but those of opening a file can occur.
+    pub fn from_reader(name: &str, stream: impl Read + Send + 'static) -> Result<Self, ReadError> {
+        Self::start(name.to_owned(), stream, None)
+    }
+
+    fn start(
+        name: String,
+        stream: impl Read + Send + 'static,
+        total_bytes: Option<u64>,
+    ) -> Result<Self, ReadError> {
+        let detected = source::unpack(stream).and_then(|source| {
+            let mut buffer = Buffer::new(source.bytes);
+            let mut interfaces = Vec::new();
+            let format = detect(&mut buffer, source.packing, &mut interfaces)?;
+            Ok((source.bytes_read, buffer, format, interfaces))
+        });
+        match detected {
+            Ok((bytes_read, buffer, format, interfaces)) => Ok(Self {
+                name,
+                buffer,
+                format,
+                interfaces,
+                interface_first: 0,
+                bytes_read,
+                total_bytes,
+                finished: false,
+            }),
+            Err(fault) => Err(fault.of(&name)),
+        }
+    }
+
+    /// Numbers this file's interfaces from `first` on, for a run that reads several files.
+    ///
+    /// Call it before the first frame. Numbers stop at [`u16::MAX`].
+    #[must_use]
+    pub fn with_first_interface(mut self, first: u16) -> Self {
+        self.interface_first = first;
+        self
+    }
+
+    /// The next frame, in the file's order; `None` at the end and after an error.
+    ///
+    /// Time stamps are exact to the nanosecond, cut to `i64`. A Simple Packet Block has none: its
+    /// frame gets the time of the frame before it, or 0. `wire_len` is never below the caplen.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadErrorKind::Damaged`], [`ReadErrorKind::Truncated`] or [`ReadErrorKind::Io`], once;
+    /// all frames before the place that it names were returned by earlier calls.
+    #[inline]
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
+        if self.finished {
+            return Ok(None);
+        }
+        let next = match &mut self.format {
+            Format::Pcap(pcap) => pcap.next(&mut self.buffer),
+            Format::Pcapng(pcapng) => pcapng.next(&mut self.buffer, &mut self.interfaces),
+        };
+        match next {
+            Ok(Some(found)) => Ok(Some(Frame {
+                bytes: self.buffer.at(found.at, found.caplen),
+                wire_len: found.wire_len,
+                ts_ns: found.ts_ns,
+                interface: number(self.interface_first, found.interface),
+                link: found.link,
+                vlan: None,
+                gso: false,
+            })),
+            Ok(None) => {
+                self.finished = true;
+                Ok(None)
+            }
+            Err(fault) => {
+                self.finished = true;
+                Err(self.name_fault(fault))
+            }
+        }
+    }
+
+    #[cold]
+    fn name_fault(&self, fault: Fault) -> ReadError {
+        let fault = match &self.format {
+            Format::Pcap(pcap) => fault.numbered(Unit::Record, pcap.records + 1),
+            Format::Pcapng(pcapng) => fault.numbered(Unit::Block, pcapng.blocks + 1),
+        };
+        fault.of(&self.name)
+    }
+
+    /// The interfaces met so far; the first has the number given to
+    /// [`CaptureReader::with_first_interface`], or 0.
+    ///
+    /// A pcapng file describes an interface before its first frame, possibly in its middle. The
+    /// interfaces of each section are new ones.
+    pub fn interfaces(&self) -> &[InterfaceInfo] {
+        &self.interfaces
+    }
+
+    /// The file's path as it was given, or `standard input`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes taken from the file so far, as it is stored; runs ahead of the frames.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Length of the file as it is stored; `None` for what is not a regular file.
+    pub fn total_bytes(&self) -> Option<u64> {
+        self.total_bytes
+    }
+}
+
+/// The number in the run of the interface at `index` in the file.
+#[inline]
+fn number(first: u16, index: usize) -> u16 {
+    first.saturating_add(u16::try_from(index).unwrap_or(u16::MAX))
+}
+
+/// Tells pcap and pcapng apart by their first bytes.
+fn detect(
+    buffer: &mut Buffer,
+    packing: Option<&str>,
+    interfaces: &mut Vec<InterfaceInfo>,
+) -> Result<Format, Fault> {
+    let have = buffer.fill(8)?;
+    if have == 0 {
+        let packing = packing.unwrap_or("file");
+        let what = format!("the {packing} data holds nothing");
+        return Err(Fault::whole(ReadErrorKind::Empty, what));
+    }
+    let head = buffer.peek(have.min(8));
+    if head.starts_with(&ng::MAGIC) {
+        return Ok(Format::Pcapng(Ng::new()));
+    }
+    match classic::Layout::of(head) {
+        Some(layout) => {
+            let (pcap, interface) = Classic::new(buffer, layout)?;
+            interfaces.push(interface);
+            Ok(Format::Pcap(pcap))
+        }
+        None => Err(unknown(head, packing)),
+    }
+}
+
+fn unknown(head: &[u8], packing: Option<&str>) -> Fault {
+    let hex: Vec<String> = head.iter().map(|byte| format!("{byte:02x}")).collect();
+    let inside = packing.map_or(String::new(), |packing| {
+        format!(" inside the {packing} data")
+    });
+    let looks = match head {
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => " (xz: unpack it first)",
+        [b'B', b'Z', b'h', ..] => " (bzip2: unpack it first)",
+        [0x04, 0x22, 0x4d, 0x18, ..] => " (lz4: unpack it first)",
+        [b'P', b'K', 3, 4, ..] => " (zip: unpack it first)",
+        [b's', b'n', b'o', b'o', b'p', 0, ..] => " (snoop)",
+        [GZIP_0, GZIP_1, ..] => " (gzip, twice)",
+        _ => "",
+    };
+    let what = format!(
+        "not a capture file of a known type: the first bytes{inside} are {}{looks}; \
+         pcap and pcapng are read, plain or in gzip or zstd",
+        hex.join(" ")
+    );
+    Fault::whole(ReadErrorKind::UnknownType, what)
+}
+
+const GZIP_0: u8 = source::GZIP_MAGIC[0];
+const GZIP_1: u8 = source::GZIP_MAGIC[1];
+
+/// The link type of a LINKTYPE_ or DLT_ number.
+///
+/// 12 and 14 are DLT_RAW of most systems and of OpenBSD, which old programs wrote into files.
+///
+/// Source: <https://www.tcpdump.org/linktypes.html>.
+fn link_type(number: u32) -> LinkType {
+    match number {
+        0 => LinkType::Null,
+        1 => LinkType::Ethernet,
+        12 | 14 | 101 | 228 | 229 => LinkType::RawIp,
+        108 => LinkType::Loop,
+        113 => LinkType::LinuxSll,
+        276 => LinkType::LinuxSll2,
+        other => LinkType::Other(other),
+    }
+}
+
+/// The byte order of a file or section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Little,
+    Big,
+}
+
+impl Order {
+    /// The 16-bit number at `at`, which must be inside `bytes`.
+    #[inline]
+    fn u16(self, bytes: &[u8], at: usize) -> u16 {
+        let bytes = [bytes[at], bytes[at + 1]];
+        match self {
+            Order::Little => u16::from_le_bytes(bytes),
+            Order::Big => u16::from_be_bytes(bytes),
+        }
+    }
+
+    /// The 32-bit number at `at`, which must be inside `bytes`.
+    #[inline]
+    fn u32(self, bytes: &[u8], at: usize) -> u32 {
+        let bytes = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        match self {
+            Order::Little => u32::from_le_bytes(bytes),
+            Order::Big => u32::from_be_bytes(bytes),
+        }
+    }
+}

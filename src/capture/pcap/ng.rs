@@ -1,0 +1,424 @@
+//! The blocks of a pcapng file.
+//!
+//! Source: draft-ietf-opsawg-pcapng; the obsolete Packet Block from its appendix A.
+
+use super::buffer::{BUFFER_MAX_BYTES, Buffer};
+use super::error::Fault;
+use super::{FRAME_MAX_BYTES, Found, INTERFACES_MAX, InterfaceInfo, Order, link_type};
+use crate::capture::frame::LinkType;
+
+/// The type of a Section Header Block, the same in both byte orders.
+pub(super) const MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+
+const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+const INTERFACE_DESCRIPTION: u32 = 1;
+const OBSOLETE_PACKET: u32 = 2;
+const SIMPLE_PACKET: u32 = 3;
+const ENHANCED_PACKET: u32 = 6;
+
+const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
+
+/// Type and length before a block's body, and the length again behind it.
+const HEAD_BYTES: usize = 8;
+const TAIL_BYTES: usize = 4;
+/// The fixed fields of an Enhanced or obsolete Packet Block.
+const PACKET_FIELDS_BYTES: usize = 20;
+
+const OPTION_END: u16 = 0;
+const OPTION_IF_NAME: u16 = 2;
+const OPTION_IF_TSRESOL: u16 = 9;
+const OPTION_IF_TSOFFSET: u16 = 14;
+
+const NAME_MAX_BYTES: usize = 255;
+const NS_PER_SECOND: i128 = 1_000_000_000;
+
+/// How an interface counts time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Clock {
+    /// The option's byte: the power of 10, or with its high bit of 2, that divides a second.
+    pub(super) resolution: u8,
+    /// Seconds to add.
+    pub(super) offset_s: i64,
+}
+
+impl Clock {
+    /// Nanoseconds since the epoch, rounded down, cut to what `i64` holds.
+    #[inline]
+    pub(super) fn ns(self, ticks: u64) -> i64 {
+        let ticks = i128::from(ticks);
+        let exponent = u32::from(self.resolution & 0x7f);
+        let ns = if self.resolution & 0x80 != 0 {
+            (ticks * NS_PER_SECOND) >> exponent
+        } else {
+            match exponent {
+                0..=9 => ticks * 10_i128.pow(9 - exponent),
+                // 2^64 ticks of 10^-29 s are less than a nanosecond.
+                10..29 => ticks / 10_i128.pow(exponent - 9),
+                _ => 0,
+            }
+        };
+        let ns = ns + i128::from(self.offset_s) * NS_PER_SECOND;
+        let lowest = i128::from(i64::MIN);
+        let highest = i128::from(i64::MAX);
+        i64::try_from(ns.clamp(lowest, highest)).expect("clamped to i64")
+    }
+}
+
+/// What a section knows of one of its interfaces.
+#[derive(Clone, Copy, Debug)]
+struct Interface {
+    link: LinkType,
+    clock: Clock,
+    /// 0 where there is no limit.
+    snaplen: u32,
+}
+
+/// The head of a block: its type and the length of all of it.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    kind: u32,
+    len: usize,
+}
+
+/// Where a packet block keeps its frame.
+struct Packet {
+    interface: u32,
+    ticks: Option<u64>,
+    caplen: u32,
+    wire_len: u32,
+    /// Start of the frame within the block.
+    data_at: usize,
+}
+
+/// Walks the blocks of a pcapng file.
+pub(super) struct Ng {
+    order: Order,
+    /// Interfaces of the section that is being read.
+    section: Vec<Interface>,
+    /// Place of the section's first interface among the file's.
+    section_first: usize,
+    /// Interfaces met in the file, also those that are not kept.
+    met: usize,
+    ts_ns_last: i64,
+    /// Blocks read whole.
+    pub(super) blocks: u64,
+}
+
+impl Ng {
+    pub(super) fn new() -> Self {
+        Self {
+            order: Order::Little,
+            section: Vec::new(),
+            section_first: 0,
+            met: 0,
+            ts_ns_last: 0,
+            blocks: 0,
+        }
+    }
+
+    /// Steps to the next frame; `None` where the file ends between two blocks.
+    #[inline]
+    pub(super) fn next(
+        &mut self,
+        buffer: &mut Buffer,
+        interfaces: &mut Vec<InterfaceInfo>,
+    ) -> Result<Option<Found>, Fault> {
+        while let Some(head) = self.head(buffer)? {
+            let found = match head.kind {
+                ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET => {
+                    Some(self.packet(buffer, head)?)
+                }
+                SECTION_HEADER | INTERFACE_DESCRIPTION => {
+                    self.describe(buffer, head, interfaces)?;
+                    None
+                }
+                _ => {
+                    self.pass(buffer, head)?;
+                    None
+                }
+            };
+            self.blocks += 1;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads type and length of the next block, and for a new section its byte order.
+    #[inline]
+    fn head(&mut self, buffer: &mut Buffer) -> Result<Option<Head>, Fault> {
+        let have = buffer.fill(HEAD_BYTES)?;
+        let offset = buffer.offset();
+        if have < HEAD_BYTES {
+            return match have {
+                0 => Ok(None),
+                _ => Err(Fault::cut(offset, "a block header", have, HEAD_BYTES)),
+            };
+        }
+        if buffer.peek(HEAD_BYTES).starts_with(&MAGIC) {
+            self.order = section_order(buffer)?;
+        }
+        let head = buffer.peek(HEAD_BYTES);
+        let kind = self.order.u32(head, 0);
+        let len = self.order.u32(head, 4);
+        let least = HEAD_BYTES + TAIL_BYTES + fields_bytes(kind);
+        let len = len as usize;
+        if len < least || !len.is_multiple_of(4) {
+            let what = format!(
+                "the block (type {kind:#x}) claims {len} bytes: \
+                 must be at least {least} and a multiple of 4"
+            );
+            return Err(Fault::damaged(offset, what));
+        }
+        Ok(Some(Head { kind, len }))
+    }
+
+    /// Brings all of a block into the buffer and checks its end.
+    #[inline]
+    fn whole(&self, buffer: &mut Buffer, head: Head) -> Result<(), Fault> {
+        let offset = buffer.offset();
+        if head.len > BUFFER_MAX_BYTES {
+            let (kind, len) = (head.kind, head.len);
+            let what = format!(
+                "the block (type {kind:#x}) claims {len} bytes, at most {BUFFER_MAX_BYTES} are read"
+            );
+            return Err(Fault::damaged(offset, what));
+        }
+        let have = buffer.fill(head.len)?;
+        if have < head.len {
+            return Err(Fault::cut(offset, "a block", have, head.len));
+        }
+        let tail = self.order.u32(buffer.peek(head.len), head.len - TAIL_BYTES);
+        check_tail(offset, head, tail)
+    }
+
+    /// Steps over a block that nothing is wanted from, of any length.
+    fn pass(&self, buffer: &mut Buffer, head: Head) -> Result<(), Fault> {
+        let offset = buffer.offset();
+        let body = head.len - TAIL_BYTES;
+        let skipped = buffer.skip(body)?;
+        let have = if skipped == body {
+            buffer.fill(TAIL_BYTES)?
+        } else {
+            0
+        };
+        if have < TAIL_BYTES {
+            return Err(Fault::cut(offset, "a block", skipped + have, head.len));
+        }
+        let tail = self.order.u32(buffer.peek(TAIL_BYTES), 0);
+        check_tail(offset, head, tail)?;
+        buffer.take(TAIL_BYTES);
+        Ok(())
+    }
+
+    /// Takes in a section header or an interface description.
+    fn describe(
+        &mut self,
+        buffer: &mut Buffer,
+        head: Head,
+        interfaces: &mut Vec<InterfaceInfo>,
+    ) -> Result<(), Fault> {
+        self.whole(buffer, head)?;
+        let offset = buffer.offset();
+        let block = buffer.peek(head.len);
+        if head.kind == SECTION_HEADER {
+            let (major, minor) = (self.order.u16(block, 12), self.order.u16(block, 14));
+            if major != 1 {
+                let what = format!("pcapng version {major}.{minor}; version 1 is read");
+                return Err(Fault::damaged(offset, what));
+            }
+            self.section.clear();
+            self.section_first = self.met;
+        } else {
+            if self.section.len() == INTERFACES_MAX {
+                let what = format!("more than {INTERFACES_MAX} interfaces in one section");
+                return Err(Fault::damaged(offset, what));
+            }
+            let (interface, info) = interface(self.order, &block[..head.len - TAIL_BYTES]);
+            self.section.push(interface);
+            self.met += 1;
+            if interfaces.len() < INTERFACES_MAX {
+                interfaces.push(info);
+            }
+        }
+        buffer.take(head.len);
+        Ok(())
+    }
+
+    /// Reads a block that holds a frame.
+    #[inline]
+    fn packet(&mut self, buffer: &mut Buffer, head: Head) -> Result<Found, Fault> {
+        self.whole(buffer, head)?;
+        let offset = buffer.offset();
+        let packet = self.fields(buffer.peek(head.len), head);
+        let Some(&interface) = self.section.get(packet.interface as usize) else {
+            return Err(self.no_interface(offset, packet.interface));
+        };
+        let room = head.len - TAIL_BYTES - packet.data_at;
+        let caplen = match head.kind {
+            SIMPLE_PACKET => simple_caplen(packet.wire_len, interface.snaplen, room),
+            _ => packet.caplen as usize,
+        };
+        if caplen > room.min(FRAME_MAX_BYTES) {
+            return Err(too_large(offset, caplen, room));
+        }
+        if let Some(ticks) = packet.ticks {
+            self.ts_ns_last = interface.clock.ns(ticks);
+        }
+        let at = buffer.take(head.len) + packet.data_at;
+        Ok(Found {
+            at,
+            caplen,
+            wire_len: packet.wire_len.max(packet.caplen),
+            ts_ns: self.ts_ns_last,
+            interface: self.section_first + packet.interface as usize,
+            link: interface.link,
+        })
+    }
+
+    /// The fixed fields of a packet block; `Ng::head` has checked that they are there.
+    #[inline]
+    fn fields(&self, block: &[u8], head: Head) -> Packet {
+        let order = self.order;
+        let word = |at: usize| order.u32(block, HEAD_BYTES + at);
+        if head.kind == SIMPLE_PACKET {
+            return Packet {
+                interface: 0,
+                ticks: None,
+                caplen: 0,
+                wire_len: word(0),
+                data_at: HEAD_BYTES + fields_bytes(SIMPLE_PACKET),
+            };
+        }
+        Packet {
+            interface: match head.kind {
+                OBSOLETE_PACKET => u32::from(order.u16(block, HEAD_BYTES)),
+                _ => word(0),
+            },
+            ticks: Some(u64::from(word(4)) << 32 | u64::from(word(8))),
+            caplen: word(12),
+            wire_len: word(16),
+            data_at: HEAD_BYTES + PACKET_FIELDS_BYTES,
+        }
+    }
+
+    #[cold]
+    fn no_interface(&self, offset: u64, interface: u32) -> Fault {
+        let known = self.section.len();
+        let what = format!("a frame of interface {interface}, but the section describes {known}");
+        Fault::damaged(offset, what)
+    }
+}
+
+/// The length of a block's fixed fields; a shorter block of this type is damaged.
+#[inline]
+fn fields_bytes(kind: u32) -> usize {
+    match kind {
+        SECTION_HEADER => 16,
+        INTERFACE_DESCRIPTION => 8,
+        SIMPLE_PACKET => 4,
+        ENHANCED_PACKET | OBSOLETE_PACKET => PACKET_FIELDS_BYTES,
+        _ => 0,
+    }
+}
+
+/// The byte order of the section that starts here.
+fn section_order(buffer: &mut Buffer) -> Result<Order, Fault> {
+    let want = HEAD_BYTES + 4;
+    let offset = buffer.offset();
+    let have = buffer.fill(want)?;
+    if have < want {
+        return Err(Fault::cut(offset, "a section header", have, want));
+    }
+    let magic = buffer.peek(want);
+    for order in [Order::Little, Order::Big] {
+        if order.u32(magic, HEAD_BYTES) == BYTE_ORDER_MAGIC {
+            return Ok(order);
+        }
+    }
+    let found = Order::Big.u32(magic, HEAD_BYTES);
+    let what = format!("a section header with byte order {found:#010x} instead of 0x1a2b3c4d");
+    Err(Fault::damaged(offset, what))
+}
+
+#[inline]
+fn check_tail(offset: u64, head: Head, tail: u32) -> Result<(), Fault> {
+    if tail as usize == head.len {
+        return Ok(());
+    }
+    let (kind, len) = (head.kind, head.len);
+    let what = format!("the block (type {kind:#x}) starts as {len} bytes but ends as {tail}");
+    Err(Fault::damaged(offset, what))
+}
+
+/// A Simple Packet Block does not say how much of its frame it holds.
+fn simple_caplen(wire_len: u32, snaplen: u32, room: usize) -> usize {
+    let cut = match snaplen {
+        0 => wire_len,
+        snaplen => wire_len.min(snaplen),
+    };
+    room.min(cut as usize)
+}
+
+#[cold]
+fn too_large(offset: u64, caplen: usize, room: usize) -> Fault {
+    let what = if caplen > room {
+        format!("a frame of {caplen} bytes in a block with room for {room}")
+    } else {
+        format!("a frame of {caplen} bytes, at most {FRAME_MAX_BYTES} are read")
+    };
+    Fault::damaged(offset, what)
+}
+
+/// Reads an Interface Description Block, given without its tail.
+///
+/// An option that does not fit ends the options, as if it were not there: frames can be read
+/// without it. An option given twice counts the first time.
+fn interface(order: Order, block: &[u8]) -> (Interface, InterfaceInfo) {
+    let link = link_type(u32::from(order.u16(block, HEAD_BYTES)));
+    let snaplen = order.u32(block, HEAD_BYTES + 4);
+    let (mut name, mut resolution, mut offset_s) = (None, None, None);
+    let mut rest = &block[HEAD_BYTES + fields_bytes(INTERFACE_DESCRIPTION)..];
+    while rest.len() >= 4 {
+        let (code, len) = (order.u16(rest, 0), usize::from(order.u16(rest, 2)));
+        let Some(value) = rest[4..].get(..len) else {
+            break;
+        };
+        match (code, value) {
+            (OPTION_END, _) => break,
+            (OPTION_IF_NAME, [_, ..]) => {
+                name.get_or_insert_with(|| text(value));
+            }
+            (OPTION_IF_TSRESOL, [byte, ..]) => {
+                resolution.get_or_insert(*byte);
+            }
+            (OPTION_IF_TSOFFSET, &[a, b, c, d, e, f, g, h]) => {
+                let bytes = [a, b, c, d, e, f, g, h];
+                offset_s.get_or_insert(match order {
+                    Order::Little => i64::from_le_bytes(bytes),
+                    Order::Big => i64::from_be_bytes(bytes),
+                });
+            }
+            _ => {}
+        }
+        rest = rest.get(4 + len.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    let clock = Clock {
+        resolution: resolution.unwrap_or(6),
+        offset_s: offset_s.unwrap_or(0),
+    };
+    let interface = Interface {
+        link,
+        clock,
+        snaplen,
+    };
+    (interface, InterfaceInfo { name, link })
+}
+
+/// A string option: UTF-8 that may end in zeros, cut to a sane length.
+fn text(value: &[u8]) -> String {
+    let value = &value[..value.len().min(NAME_MAX_BYTES)];
+    let text = String::from_utf8_lossy(value);
+    text.trim_end_matches('\0').to_owned()
+}
