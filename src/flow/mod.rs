@@ -1,3 +1,166 @@
 //! Packet in, connection events out.
+//!
+//! In: packets in the order of their frames, each with the watermark (the running maximum of packet
+//! time). Out: attempts, their outcomes, ended flows. All memory is taken by [`Flows::new`]; results
+//! depend neither on the hash keys nor on when [`Flows::expire`] is called, as long as nothing is evicted.
+//!
+//! Three tables, so that what anybody can spoof never displaces what is proven: attempts ([`attempts`]),
+//! connections with a proven handshake, and the rest (midstream TCP, UDP, ICMP, other protocols).
 
+pub mod attempt_flow;
+pub mod attempts;
+pub mod conns;
+pub mod counts;
+pub mod fragments;
+pub mod key;
+pub mod limits;
+#[cfg(test)]
+mod naive;
+mod others;
 pub mod record;
+mod segments;
+pub mod slab;
+mod sweep;
+pub mod tcp;
+#[cfg(test)]
+mod tests;
+pub mod timers;
+mod touches;
+
+use crate::decode::packet::{Packet, Tcp, Transport};
+use attempts::Attempts;
+use conns::Conns;
+pub use counts::FlowCounts;
+use fragments::Fragments;
+use key::{Hasher, Key};
+pub use limits::Limits;
+use record::{FlowEvent, When};
+use std::net::SocketAddr;
+
+/// The connection state of one shard.
+pub struct Flows {
+    hasher: Hasher,
+    attempts: Attempts,
+    established: Conns,
+    others: Conns,
+    fragments: Fragments,
+    preexisting: Vec<Key>,
+    counts: FlowCounts,
+    /// The watermark so far.
+    now_ns: i64,
+    /// No timer lies in an earlier slot.
+    swept: i64,
+    /// The slot that is sorted.
+    prepared: Option<i64>,
+}
+
+impl Flows {
+    /// Takes all memory. `keys` should be the same in no two runs.
+    pub fn new(limits: Limits, keys: [u64; 2]) -> Self {
+        Self {
+            hasher: Hasher::new(keys),
+            attempts: Attempts::new(limits.attempts),
+            established: Conns::new(limits.established),
+            others: Conns::new(limits.others),
+            fragments: Fragments::new(limits.fragments),
+            preexisting: Vec::with_capacity(limits::PREEXISTING_MAX),
+            counts: FlowCounts::default(),
+            now_ns: i64::MIN,
+            swept: i64::MIN,
+            prepared: None,
+        }
+    }
+
+    /// Writes to every page of every table, so that no packet waits for one. For live runs, before the
+    /// first packet.
+    pub fn prefault(&mut self) {
+        self.attempts.prefault();
+        self.established.slab.prefault();
+        self.others.slab.prefault();
+    }
+
+    /// Names a TCP connection that was open at the start: its midstream flow is flagged.
+    pub fn preexisting(&mut self, a: SocketAddr, b: SocketAddr) {
+        let key = Key::new(a.ip(), b.ip(), a.port(), b.port(), conns::TCP).canonical();
+        if let Err(place) = self.preexisting.binary_search(&key) {
+            if self.preexisting.len() == limits::PREEXISTING_MAX {
+                self.counts.preexisting_dropped += 1;
+            } else {
+                self.preexisting.insert(place, key);
+            }
+        }
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> &FlowCounts {
+        &self.counts
+    }
+
+    /// Entries held: attempts, established, others.
+    pub fn held(&self) -> [usize; 3] {
+        [
+            self.attempts.slab.len(),
+            self.established.slab.len(),
+            self.others.slab.len(),
+        ]
+    }
+
+    /// Takes a packet. `watermark_ns` is the running maximum of packet time over all frames up to and
+    /// with this one, of all shards; a smaller one than before is taken for the former.
+    ///
+    /// Returns the TCP header that this packet completed, where it was cut into two fragments: the
+    /// attempt is made, the touch is the caller's.
+    pub fn on_packet(
+        &mut self,
+        packet: &Packet,
+        watermark_ns: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<Tcp> {
+        let now = self.advance(watermark_ns, out);
+        self.counts.packets += 1;
+        match &packet.transport {
+            Transport::Tcp(tcp) if tcp.is_touch() => self.on_touch(packet, tcp, false, now, out),
+            Transport::Tcp(tcp) => self.on_segment(packet, tcp, now, out),
+            Transport::Udp(udp) => {
+                let (src, dst) = (udp.src_port, udp.dst_port);
+                let key = Key::new(packet.src, packet.dst, src, dst, conns::UDP);
+                self.on_other(packet, &key, udp.payload_len, now, out);
+            }
+            Transport::Icmp(icmp) => self.on_icmp(packet, icmp, now, out),
+            Transport::Other { proto } => {
+                let key = Key::new(packet.src, packet.dst, 0, 0, *proto);
+                self.on_other(packet, &key, 0, now, out);
+            }
+            Transport::TinyFragment { .. } => {
+                self.counts.fragments += 1;
+                return self.on_half(packet, now, out);
+            }
+            Transport::SecondFragment { .. } => {
+                self.counts.fragments += 1;
+                self.counts.fragment_bytes += u64::from(packet.wire_len);
+                return self.on_half(packet, now, out);
+            }
+            Transport::LaterFragment { .. } => {
+                self.counts.fragments += 1;
+                self.counts.fragment_bytes += u64::from(packet.wire_len);
+            }
+        }
+        None
+    }
+
+    fn on_half(
+        &mut self,
+        packet: &Packet,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<Tcp> {
+        let evicted = &mut self.counts.evicted_fragments;
+        let tcp = self.fragments.join(&self.hasher, packet, now, evicted)?;
+        self.counts.joined += 1;
+        if tcp.is_touch() {
+            self.counts.joined_syns += 1;
+            self.on_touch(packet, &tcp, true, now, out);
+        }
+        Some(tcp)
+    }
+}

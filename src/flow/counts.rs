@@ -1,0 +1,100 @@
+//! What the flow stage counts.
+
+/// Plain counters with one writer. Identities ([`FlowCounts::check`]):
+///
+/// - `packets = accounted + other_interface + (other_interface_syns - joined_elsewhere) + after_end
+///   + icmp_errors + fragments` (a SYN joined from fragments is in `fragments` and in `syn_packets`)
+/// - `syn_packets = attempts + retransmitted + other_interface_syns`
+/// - `opened = Σ closed + merged + open`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCounts {
+    /// Packets given to the stage.
+    pub packets: u64,
+    /// Packets accounted to a flow.
+    pub accounted: u64,
+    /// SYNs without ACK, joined ones included.
+    pub syn_packets: u64,
+    /// New attempts.
+    pub attempts: u64,
+    /// SYNs of an attempt already known.
+    pub retransmitted: u64,
+    /// SYNs of an attempt known from another interface.
+    pub other_interface_syns: u64,
+    /// SYNs whose header was joined from fragments (already in `syn_packets`).
+    pub joined_syns: u64,
+    /// Of these, those counted in `other_interface_syns`.
+    pub joined_elsewhere: u64,
+    /// Other packets of a flow known from another interface.
+    pub other_interface: u64,
+    /// Resets and answers of an attempt that has already ended.
+    pub after_end: u64,
+    /// ICMP errors.
+    pub icmp_errors: u64,
+    /// ICMP errors that refused an attempt.
+    pub icmp_refused: u64,
+    /// Later fragments and those too short for a transport header.
+    pub fragments: u64,
+    /// Frame bytes of later fragments, never attributed to a flow.
+    pub fragment_bytes: u64,
+    /// Headers joined from two fragments.
+    pub joined: u64,
+    /// Attempts with SYN+ACK.
+    pub answered: u64,
+    /// Attempts with RST or ICMP unreachable.
+    pub refused: u64,
+    /// Attempts whose client proved the handshake.
+    pub established: u64,
+    /// TCP flows first seen without their SYN.
+    pub midstream: u64,
+    /// Of these, those listed as open at the start.
+    pub preexisting: u64,
+    /// Connections listed as open at the start that found no room in the list.
+    pub preexisting_dropped: u64,
+    /// Flows opened.
+    pub opened: u64,
+    /// Of these, attempts opened again after their end.
+    pub reopened: u64,
+    /// Flows ended, by `EndReason as usize`.
+    pub closed: [u64; 7],
+    /// Second attempts of a simultaneous open, merged into the first.
+    pub merged: u64,
+    /// Flows open now.
+    pub open: u64,
+    /// Attempts pushed out of a full table: after this, a retransmission may count as an attempt.
+    pub evicted_attempts: u64,
+    /// Proven connections pushed out of a full table.
+    pub evicted_established: u64,
+    /// Other flows pushed out of a full table.
+    pub evicted_others: u64,
+    /// Halves of headers pushed out of the join cache.
+    pub evicted_fragments: u64,
+}
+
+impl FlowCounts {
+    /// Says which identity does not hold.
+    ///
+    /// # Errors
+    ///
+    /// The identity with its two sides.
+    pub fn check(&self) -> Result<(), String> {
+        let elsewhere = self.other_interface_syns - self.joined_elsewhere;
+        let said = self.accounted
+            + self.other_interface
+            + elsewhere
+            + self.after_end
+            + self.icmp_errors
+            + self.fragments;
+        let syns = self.attempts + self.retransmitted + self.other_interface_syns;
+        let flows = self.closed.iter().sum::<u64>() + self.merged + self.open;
+        for (name, left, right) in [
+            ("packets", self.packets, said),
+            ("syn_packets", self.syn_packets, syns),
+            ("opened", self.opened, flows),
+        ] {
+            if left != right {
+                return Err(format!("{name}: {left} != {right}"));
+            }
+        }
+        Ok(())
+    }
+}

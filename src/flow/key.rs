@@ -1,0 +1,158 @@
+//! Addresses and ports as numbers, and the keyed hash of them.
+
+use super::record::FiveTuple;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Addresses, ports and protocol of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The addresses are IPv6.
+    pub v6: bool,
+    /// Sender; an IPv4 address lies in the low 32 bits.
+    pub src: u128,
+    /// Receiver.
+    pub dst: u128,
+    /// Sender's port.
+    pub src_port: u16,
+    /// Receiver's port.
+    pub dst_port: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Identifier of an ICMP echo, else 0.
+    pub id: u16,
+    /// Read from joined fragments: meets only its like.
+    pub joined: bool,
+}
+
+fn number(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+impl Key {
+    /// The key of a packet from `src` to `dst`.
+    pub fn new(src: IpAddr, dst: IpAddr, src_port: u16, dst_port: u16, proto: u8) -> Self {
+        Self {
+            v6: src.is_ipv6() || dst.is_ipv6(),
+            src: number(src),
+            dst: number(dst),
+            src_port,
+            dst_port,
+            proto,
+            id: 0,
+            joined: false,
+        }
+    }
+
+    /// The key of the other direction.
+    pub fn reversed(&self) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
+            ..*self
+        }
+    }
+
+    /// The same key for both directions.
+    pub fn canonical(&self) -> Self {
+        if (self.src, self.src_port) <= (self.dst, self.dst_port) {
+            *self
+        } else {
+            self.reversed()
+        }
+    }
+
+    /// The tuple as records carry it.
+    pub fn tuple(&self) -> FiveTuple {
+        FiveTuple {
+            src: address(self.v6, self.src),
+            dst: address(self.v6, self.dst),
+            src_port: self.src_port,
+            dst_port: self.dst_port,
+            proto: self.proto,
+        }
+    }
+}
+
+/// The address that `number` stands for.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "an IPv4 address lies in the low 32 bits"
+)]
+fn address(v6: bool, number: u128) -> IpAddr {
+    if v6 {
+        IpAddr::V6(Ipv6Addr::from_bits(number))
+    } else {
+        IpAddr::V4(Ipv4Addr::from_bits(number as u32))
+    }
+}
+
+/// The keyed hash of a key's canonical form.
+///
+/// Folded 64-bit multiplications under secret words. It keeps a blind attacker from choosing
+/// collisions; one who learned the words still meets buckets of fixed size.
+#[derive(Clone, Copy, Debug)]
+pub struct Hasher {
+    words: [u64; 6],
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "both halves of the product are used"
+)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Hasher {
+    /// A hasher under `keys`, which should come from the kernel's random source.
+    pub fn new(keys: [u64; 2]) -> Self {
+        let mut state = keys[0];
+        let mut other = keys[1];
+        let words = std::array::from_fn(|_| splitmix(&mut state) ^ splitmix(&mut other) | 1);
+        Self { words }
+    }
+
+    /// Hash of `key`, equal for both directions.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "addresses are split into 64-bit words"
+    )]
+    pub fn hash(&self, key: &Key) -> u64 {
+        let [k0, k1, k2, k3, k4, k5] = self.words;
+        let key = key.canonical();
+        let ports = u64::from(key.src_port) << 48
+            | u64::from(key.dst_port) << 32
+            | u64::from(key.id) << 16
+            | u64::from(key.proto) << 8
+            | u64::from(key.v6) << 1
+            | u64::from(key.joined);
+        let hosts = if key.v6 {
+            let src = fold(key.src as u64 ^ k2, (key.src >> 64) as u64 ^ k3);
+            fold(
+                key.dst as u64 ^ k4 ^ src.rotate_left(23),
+                (key.dst >> 64) as u64 ^ k5 ^ src,
+            )
+        } else {
+            (key.src as u64) << 32 | key.dst as u64
+        };
+        fold(fold(hosts ^ k0, ports ^ k1) ^ k2, hosts ^ k3).wrapping_add(ports)
+    }
+
+    /// Hash of a hash and an initial sequence number: where the fifth and later attempts of a tuple live.
+    pub fn far(&self, hash: u64, isn: u32) -> u64 {
+        fold(hash ^ self.words[4], u64::from(isn) ^ self.words[5])
+    }
+}

@@ -1,0 +1,202 @@
+//! Flows without a handshake: midstream TCP, UDP, ICMP, other protocols.
+
+use super::Flows;
+use super::attempts::bits::{ANSWERED, TOLD_REFUSED};
+use super::conns::{Conn, TCP};
+use super::key::Key;
+use super::record::{EndReason, FlowEvent, Outcome, When};
+use super::tcp::{self, Sender};
+use crate::decode::packet::{
+    Icmp, Packet, Quoted, Tcp,
+    tcp_flags::{ACK, SYN},
+};
+
+/// The type that answers an ICMP message, or that it answers, as Zeek pairs them.
+fn counterpart(v6: bool, kind: u8) -> Option<u8> {
+    let pairs: &[(u8, u8)] = if v6 {
+        &[
+            (128, 129),
+            (130, 131),
+            (133, 134),
+            (135, 136),
+            (139, 140),
+            (144, 145),
+        ]
+    } else {
+        &[(8, 0), (10, 9), (13, 14), (15, 16), (17, 18)]
+    };
+    pairs.iter().find_map(|&(a, b)| match kind {
+        _ if kind == a => Some(b),
+        _ if kind == b => Some(a),
+        _ => None,
+    })
+}
+
+fn is_error(icmp: &Icmp) -> bool {
+    let kind = icmp.kind;
+    icmp.quoted.is_some()
+        || if icmp.v6 {
+            matches!(kind, 1..=4)
+        } else {
+            matches!(kind, 3 | 4 | 5 | 11 | 12)
+        }
+}
+
+/// Destination unreachable, but for "fragmentation needed".
+fn is_unreachable(icmp: &Icmp) -> bool {
+    if icmp.v6 {
+        icmp.kind == 1
+    } else {
+        icmp.kind == 3 && icmp.code != 4
+    }
+}
+
+impl Flows {
+    /// A packet of a flow that needs no handshake.
+    pub(super) fn on_other(
+        &mut self,
+        packet: &Packet,
+        key: &Key,
+        payload: u32,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let hash = self.hasher.hash(key);
+        let counts = &mut self.counts;
+        let (at, sender) = match self.others.find(hash, key, now, counts, out) {
+            Some(found) => found,
+            None => {
+                let conn = Conn::new(*key, packet, now);
+                (self.open_other(hash, conn, now, out), Sender::Orig)
+            }
+        };
+        self.account_other(at, packet, None, payload, sender, now);
+    }
+
+    fn open_other(
+        &mut self,
+        hash: u64,
+        conn: Conn,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> u32 {
+        self.counts.opened += 1;
+        self.counts.open += 1;
+        let evicted = |counts: &mut super::FlowCounts| counts.evicted_others += 1;
+        let counts = &mut self.counts;
+        self.others.insert(hash, conn, now, evicted, counts, out)
+    }
+
+    fn account_other(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        tcp: Option<&Tcp>,
+        payload: u32,
+        sender: Sender,
+        now: i64,
+    ) {
+        if self.others.slab.get(at).interface != packet.interface {
+            self.counts.other_interface += 1;
+            return;
+        }
+        self.counts.accounted += 1;
+        self.others.add(at, packet, tcp, payload, sender, now);
+    }
+
+    /// A segment without an attempt or a connection.
+    pub(super) fn on_midstream(
+        &mut self,
+        packet: &Packet,
+        tcp: &Tcp,
+        (hash, key): (u64, &Key),
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let counts = &mut self.counts;
+        let (at, sender) = match self.others.find(hash, key, now, counts, out) {
+            Some(found) => found,
+            None => {
+                let flipped = tcp.flags & (SYN | ACK) == SYN | ACK;
+                let orig = if flipped { key.reversed() } else { *key };
+                let mut conn = Conn::new(orig, packet, now);
+                conn.flipped = flipped;
+                conn.preexisting = self.preexisting.binary_search(&key.canonical()).is_ok();
+                self.counts.midstream += 1;
+                self.counts.preexisting += u64::from(conn.preexisting);
+                if flipped {
+                    tcp::push_letter(&mut conn.history, b'^');
+                }
+                let sender = if flipped { Sender::Resp } else { Sender::Orig };
+                (self.open_other(hash, conn, now, out), sender)
+            }
+        };
+        self.account_other(at, packet, Some(tcp), tcp.payload_len, sender, now);
+    }
+
+    /// An ICMP or ICMPv6 message.
+    pub(super) fn on_icmp(
+        &mut self,
+        packet: &Packet,
+        icmp: &Icmp,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        if is_error(icmp) {
+            self.counts.icmp_errors += 1;
+            if let (true, Some(quoted)) = (is_unreachable(icmp), &icmp.quoted) {
+                self.on_unreachable(packet, quoted, now, out);
+            }
+            return;
+        }
+        let other = counterpart(icmp.v6, icmp.kind).unwrap_or(icmp.code);
+        let proto = if icmp.v6 { 58 } else { 1 };
+        let (kind, other) = (u16::from(icmp.kind), u16::from(other));
+        let mut key = Key::new(packet.src, packet.dst, kind, other, proto);
+        key.id = icmp.id;
+        self.on_other(packet, &key, icmp.payload_len, now, out);
+    }
+
+    fn on_unreachable(
+        &mut self,
+        packet: &Packet,
+        quoted: &Quoted,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        if quoted.proto != TCP {
+            return;
+        }
+        let (src, dst) = (quoted.src_port, quoted.dst_port);
+        let key = Key::new(quoted.src, quoted.dst, src, dst, TCP);
+        let hash = self.hasher.hash(&key);
+        let found = self.newest(
+            hash,
+            &key,
+            [quoted.seq, None],
+            now,
+            out,
+            |table, at, sender| {
+                let entry = table.slab.get(at);
+                sender == Sender::Orig
+                    && entry.open()
+                    && !entry.has(ANSWERED)
+                    && quoted.seq.is_none_or(|seq| seq == entry.isn)
+            },
+        );
+        let Some((at, _)) = found else { return };
+        let entry = self.attempts.slab.get_mut(at);
+        if entry.interface != packet.interface {
+            return;
+        }
+        self.counts.icmp_refused += 1;
+        if !entry.has(TOLD_REFUSED) {
+            entry.flags |= TOLD_REFUSED;
+            let (tuple, outcome) = (entry.key().tuple(), Outcome::Refused);
+            self.counts.refused += 1;
+            out(When::Packet, FlowEvent::Outcome { tuple, outcome });
+        }
+        let (reason, when) = (EndReason::Refused, When::Packet);
+        self.attempts.end(at, reason, when, &mut self.counts, out);
+    }
+}

@@ -1,0 +1,300 @@
+//! TCP segments other than a SYN without ACK.
+
+use super::Flows;
+use super::attempt_flow::Meaning;
+use super::attempts::{Attempts, bits::*};
+use super::conns::TCP;
+use super::key::Key;
+use super::record::{EndReason, FlowEvent, Outcome, When};
+use super::tcp::{self, Sender};
+use crate::decode::packet::{
+    Packet, Tcp,
+    tcp_flags::{RST, SYN},
+};
+
+impl Flows {
+    /// A segment: of a proven connection, else of an attempt, else midstream.
+    ///
+    /// A SYN+ACK or RST, and anything on ports where a younger attempt was answered, asks the attempts
+    /// first.
+    pub(super) fn on_segment(
+        &mut self,
+        packet: &Packet,
+        tcp: &Tcp,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let key = Key::new(packet.src, packet.dst, tcp.src_port, tcp.dst_port, TCP);
+        let hash = self.hasher.hash(&key);
+        let counts = &mut self.counts;
+        let conn = self.established.find(hash, &key, now, counts, out);
+        let asks_first = tcp.flags & (SYN | RST) != 0;
+        if let Some((at, sender)) = conn {
+            let settled = !asks_first && !self.established.slab.get(at).rival;
+            if settled || !self.on_attempt(packet, tcp, (hash, &key), now, out) {
+                self.account_established(at, packet, tcp, sender, now);
+            }
+            return;
+        }
+        if self.on_attempt(packet, tcp, (hash, &key), now, out) {
+            return;
+        }
+        let open = |table: &Attempts, at, _| table.slab.get(at).open();
+        let Some((at, sender)) = self.newest(hash, &key, [None; 2], now, out, open) else {
+            return self.on_midstream(packet, tcp, (hash, &key), now, out);
+        };
+        if self.attempts.slab.get(at).interface == packet.interface {
+            self.counts.accounted += 1;
+            self.attempts.add(at, packet, tcp, sender);
+        } else {
+            self.counts.other_interface += 1;
+        }
+    }
+
+    fn account_established(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        tcp: &Tcp,
+        sender: Sender,
+        now: i64,
+    ) {
+        if self.established.slab.get(at).interface != packet.interface {
+            self.counts.other_interface += 1;
+            return;
+        }
+        self.counts.accounted += 1;
+        let payload = tcp.payload_len;
+        self.established
+            .add(at, packet, Some(tcp), payload, sender, now);
+    }
+
+    /// The newest live attempt of these endpoints that `wanted` accepts, open ones first, and who of it
+    /// sends packets of `key`. Attempts beyond the fourth are met only under the numbers in `far`.
+    pub(super) fn newest(
+        &mut self,
+        hash: u64,
+        key: &Key,
+        far: [Option<u32>; 2],
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+        wanted: impl Fn(&Attempts, u32, Sender) -> bool,
+    ) -> Option<(u32, Sender)> {
+        let mut best = None;
+        let mut offer = |flows: &mut Self, at: u32, isn: Option<u32>, out: &mut _| {
+            let entry = flows.attempts.slab.get(at);
+            if entry.has(FAR) != isn.is_some() || isn.is_some_and(|isn| isn != entry.isn) {
+                return;
+            }
+            let Some(sender) = entry.sender(key) else {
+                return;
+            };
+            if !flows.attempts.settle(at, now, &mut flows.counts, out) {
+                return;
+            }
+            if wanted(&flows.attempts, at, sender) {
+                let entry = flows.attempts.slab.get(at);
+                let rank = (entry.open(), entry.first_ns, entry.isn, entry.key());
+                if best.is_none_or(|(least, _)| rank > least) {
+                    best = Some((rank, (at, sender)));
+                }
+            }
+        };
+        let hits = self.attempts.slab.hits(hash);
+        for &at in hits.as_slice() {
+            offer(self, at, None, out);
+        }
+        if self.attempts.far > 0 {
+            let second = far[1].filter(|isn| far[0] != Some(*isn));
+            for isn in [far[0], second].into_iter().flatten() {
+                let hits = self.attempts.slab.hits(self.hasher.far(hash, isn));
+                for &at in hits.as_slice() {
+                    offer(self, at, Some(isn), out);
+                }
+            }
+        }
+        best.map(|(_, found)| found)
+    }
+
+    /// Gives the segment to the attempt that its numbers name; `false` when there is none.
+    fn on_attempt(
+        &mut self,
+        packet: &Packet,
+        tcp: &Tcp,
+        (hash, key): (u64, &Key),
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> bool {
+        let far = [Some(tcp.ack.wrapping_sub(1)), Some(tcp.seq.wrapping_sub(1))];
+        let named = |table: &Attempts, at: u32, sender| {
+            let entry = table.slab.get(at);
+            match table.meaning(at, tcp, sender) {
+                None => false,
+                Some(Meaning::Prove) => entry.open(),
+                Some(_) => !entry.has(PROMOTED),
+            }
+        };
+        let Some((at, sender)) = self.newest(hash, key, far, now, out, named) else {
+            return false;
+        };
+        let meaning = self.attempts.meaning(at, tcp, sender);
+        let meaning = meaning.expect("`named` accepted it");
+        let entry = *self.attempts.slab.get(at);
+        if entry.interface != packet.interface {
+            self.counts.other_interface += 1;
+            return true;
+        }
+        if !entry.open() {
+            let late = match meaning {
+                Meaning::Answer => !entry.has(ANSWERED),
+                Meaning::Refuse => !entry.has(TOLD_REFUSED),
+                Meaning::Reset | Meaning::Prove => false,
+            };
+            if !late {
+                self.counts.after_end += 1;
+                return true;
+            }
+            self.reopen(at, packet);
+        }
+        self.counts.accounted += 1;
+        match meaning {
+            Meaning::Answer => self.on_answer(at, packet, tcp, (hash, key), now, out),
+            Meaning::Refuse => self.on_refusal(at, packet, tcp, out),
+            Meaning::Reset => {
+                self.attempts.add(at, packet, tcp, sender);
+                self.attempts.set_reset(at, sender);
+                let (reason, when) = (EndReason::Rst, When::Packet);
+                self.attempts.end(at, reason, when, &mut self.counts, out);
+            }
+            Meaning::Prove => self.promote(at, packet, tcp, (hash, key), now, out),
+        }
+        true
+    }
+
+    fn on_answer(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        tcp: &Tcp,
+        (hash, key): (u64, &Key),
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        self.attempts.add(at, packet, tcp, Sender::Resp);
+        if self.attempts.slab.get(at).has(ANSWERED) {
+            return;
+        }
+        self.attempts.answer(at, tcp.seq);
+        let entry = self.attempts.slab.get_mut(at);
+        if !entry.has(TOLD_ANSWERED) {
+            entry.flags |= TOLD_ANSWERED;
+            let (tuple, outcome) = (entry.key().tuple(), Outcome::Answered);
+            self.counts.answered += 1;
+            out(When::Packet, FlowEvent::Outcome { tuple, outcome });
+        }
+        let counts = &mut self.counts;
+        if let Some((conn, _)) = self.established.find(hash, key, now, counts, out) {
+            self.established.slab.get_mut(conn).rival = true;
+        }
+    }
+
+    fn on_refusal(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        tcp: &Tcp,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        self.attempts.add(at, packet, tcp, Sender::Resp);
+        self.attempts.set_reset(at, Sender::Resp);
+        let entry = self.attempts.slab.get_mut(at);
+        if !entry.has(TOLD_REFUSED) {
+            entry.flags |= TOLD_REFUSED;
+            let (tuple, outcome) = (entry.key().tuple(), Outcome::Refused);
+            self.counts.refused += 1;
+            out(When::Packet, FlowEvent::Outcome { tuple, outcome });
+        }
+        let (reason, when) = (EndReason::Refused, When::Packet);
+        self.attempts.end(at, reason, when, &mut self.counts, out);
+    }
+
+    /// The client has proven the handshake: the flow moves to the established connections.
+    fn promote(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        tcp: &Tcp,
+        (hash, key): (u64, &Key),
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let entry = *self.attempts.slab.get(at);
+        let other_way = entry.key().reversed();
+        let partner = self.newest(hash, key, [None; 2], now, out, |table, at, _| {
+            let other = table.slab.get(at);
+            other.open()
+                && other.key() == other_way
+                && other.isn == entry.server_isn()
+                && other.interface == entry.interface
+                && !other.has(ODD)
+        });
+        let mut conn = self.attempts.connection(at, packet, now);
+        self.attempts.slab.get_mut(at).flags |= PROMOTED;
+        if let Some((other_at, _)) = partner {
+            // Simultaneous open: one connection, originated by whose SYN was first.
+            let mut other = self.attempts.connection(other_at, packet, now);
+            let other_entry = self.attempts.slab.get_mut(other_at);
+            other_entry.flags |= PROMOTED;
+            if (other_entry.first_ns, other.key) < (entry.first_ns, conn.key) {
+                std::mem::swap(&mut conn, &mut other);
+            }
+            conn.merge(&other);
+            self.counts.merged += 1;
+            self.counts.open -= 1;
+        }
+        let counts = &mut self.counts;
+        if let Some((old, _)) = self.established.find(hash, key, now, counts, out) {
+            let reason = self.established.slab.get(old).natural_reason();
+            let when = When::Packet;
+            self.established.end(old, reason, when, counts, out);
+        }
+        counts.established += 1;
+        let sender = if conn.key == *key {
+            Sender::Orig
+        } else {
+            Sender::Resp
+        };
+        let evicted = |counts: &mut super::FlowCounts| counts.evicted_established += 1;
+        let conn_at = self
+            .established
+            .insert(hash, conn, now, evicted, counts, out);
+        let payload = tcp.payload_len;
+        self.established
+            .add(conn_at, packet, Some(tcp), payload, sender, now);
+    }
+}
+
+impl super::conns::Conn {
+    /// Adds what an attempt in the other direction saw of the same connection.
+    fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in [(&mut self.orig, &other.resp), (&mut self.resp, &other.orig)] {
+            mine.packets += theirs.packets;
+            mine.bytes += theirs.bytes;
+            mine.payload_bytes += theirs.payload_bytes;
+            mine.tcp_flags |= theirs.tcp_flags;
+        }
+        for &letter in other.history.letters.iter().filter(|letter| **letter != 0) {
+            let swapped = if letter.is_ascii_uppercase() {
+                letter.to_ascii_lowercase()
+            } else {
+                letter.to_ascii_uppercase()
+            };
+            tcp::push_letter(&mut self.history, swapped);
+        }
+        self.start_ns = self.start_ns.min(other.start_ns);
+        self.end_ns = self.end_ns.max(other.end_ns);
+        self.gso |= other.gso;
+        self.fragmented |= other.fragmented;
+        self.saturated |= other.saturated;
+    }
+}
