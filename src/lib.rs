@@ -18,8 +18,11 @@
 //! - Nothing is lost in silence: every frame ends in exactly one counter (`books`).
 
 pub mod capture;
+pub mod check;
+pub mod cpus;
 pub mod decode;
 pub mod flow;
 pub mod inspect;
+pub mod locality;
 pub mod log;
 pub mod observe;
