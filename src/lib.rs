@@ -17,5 +17,20 @@
 //! - Time is the packet's time stamp. The same capture gives the same log, at any speed.
 //! - Nothing is lost in silence: every frame ends in exactly one counter (`books`).
 
+pub mod books;
 pub mod capture;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod cpus;
 pub mod decode;
+pub mod flow;
+pub mod inspect;
+pub mod locality;
+pub mod log;
+pub mod mesh;
+pub mod observe;
+pub mod policy;
+pub mod replay;
+pub mod report;
+pub mod shard;

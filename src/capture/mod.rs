@@ -3,4 +3,7 @@
 pub mod chunk;
 pub mod fanout;
 pub mod frame;
+pub mod netlink;
+pub mod nic;
 pub mod pcap;
+pub mod preexisting;

@@ -1,0 +1,226 @@
+//! What `check` knows about this host, gathered once.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::capture::nic::ethtool::{self, Ethtool};
+use crate::capture::nic::{self, Interface, Selection, Softnet, SoftnetCounters};
+use crate::cpus;
+
+/// CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF as bit numbers.
+pub const CAP_NET_ADMIN: u32 = 12;
+/// See [`CAP_NET_ADMIN`].
+pub const CAP_NET_RAW: u32 = 13;
+/// See [`CAP_NET_ADMIN`].
+pub const CAP_BPF: u32 = 39;
+
+/// What the run that is being checked for would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Memory for tables and rings, in bytes.
+    pub memory_bytes: u64,
+    /// Worker threads.
+    pub workers: usize,
+}
+
+impl Needs {
+    /// What a run without flags takes on `allowed` CPUs: a quarter of them, 1 to 4, as workers,
+    /// 256 MiB of tables and 64 MiB of rings for each worker.
+    pub fn of_defaults(allowed: usize) -> Self {
+        let workers = (allowed / 4).clamp(1, 4);
+        let rings = u64::try_from(workers).expect("at most 4") * (64 << 20);
+        let memory_bytes = (256 << 20) + rings;
+        Self {
+            memory_bytes,
+            workers,
+        }
+    }
+}
+
+/// What is known about this host. `None`: it does not say.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What the run would take.
+    pub needs: Needs,
+    /// Effective capabilities, one bit each (`CapEff`).
+    pub capabilities: Option<u64>,
+    /// Soft limit of open files.
+    pub open_files: Option<u64>,
+    /// Soft limit of locked memory, in bytes.
+    pub locked_memory_bytes: Option<u64>,
+    /// Kernel version: major, minor.
+    pub kernel: Option<(u32, u32)>,
+    /// CPUs this process may use.
+    pub cpus_allowed: usize,
+    /// CPUs that are online.
+    pub cpus_online: usize,
+    /// CPUs of the cgroup, if it says.
+    pub cpuset: Option<Vec<usize>>,
+    /// CPU time the cgroup may use, in thousandths of one CPU; `None`: no limit.
+    pub cpu_limit_milli: Option<u64>,
+    /// Memory the cgroup may use, in bytes; `None`: no limit.
+    pub memory_limit_bytes: Option<u64>,
+    /// `MemAvailable`, in bytes.
+    pub memory_available_bytes: Option<u64>,
+    /// `net.core.netdev_max_backlog`, in packets.
+    pub backlog_max: Option<u64>,
+    /// Counters of the backlog since boot.
+    pub softnet: Option<SoftnetCounters>,
+    /// The chosen interfaces and what their drivers say, or why none was chosen.
+    pub interfaces: Result<Vec<(Interface, Ethtool)>, String>,
+    /// Names of interfaces that a pattern chose but that cannot be read.
+    pub unreadable: Vec<String>,
+}
+
+impl Facts {
+    /// Gathers everything, for the interfaces that `patterns` (the value of `-i`) chooses.
+    pub fn gather(patterns: &str, needs: Option<Needs>) -> Self {
+        let read = |path: &str| fs::read_to_string(path).ok();
+        let status = read("/proc/self/status");
+        let cgroup = cpus::cgroup_path();
+        let of_cgroup = |name: &str| smallest(cgroup.as_deref()?, name);
+        let allowed = cpus::allowed().len();
+        let (interfaces, unreadable) = match nic::resolve(patterns) {
+            Ok(selection) => described(selection),
+            Err(error) => (Err(error.to_string()), Vec::new()),
+        };
+        Self {
+            needs: needs.unwrap_or_else(|| Needs::of_defaults(allowed)),
+            capabilities: status.as_deref().and_then(capabilities),
+            open_files: soft_limit(Resource::RLIMIT_NOFILE),
+            locked_memory_bytes: soft_limit(Resource::RLIMIT_MEMLOCK),
+            kernel: read("/proc/sys/kernel/osrelease")
+                .as_deref()
+                .and_then(version),
+            cpus_allowed: allowed,
+            cpus_online: cpus::online().len().max(allowed),
+            cpuset: cpus::cgroup_cpuset(),
+            cpu_limit_milli: of_cgroup("cpu.max"),
+            memory_limit_bytes: of_cgroup("memory.max"),
+            memory_available_bytes: read("/proc/meminfo").as_deref().and_then(available),
+            backlog_max: read("/proc/sys/net/core/netdev_max_backlog")
+                .and_then(|text| text.trim().parse().ok()),
+            softnet: read("/proc/net/softnet_stat").map(|text| Softnet::since_boot(&text)),
+            interfaces,
+            unreadable,
+        }
+    }
+
+    /// Whether the process has the capability of this number; unknown counts as having it.
+    pub fn can(&self, capability: u32) -> bool {
+        self.capabilities
+            .is_none_or(|bits| bits >> capability & 1 == 1)
+    }
+
+    /// Whether the kernel is known to be older than this.
+    pub fn older_than(&self, major: u32, minor: u32) -> bool {
+        self.kernel.is_some_and(|kernel| kernel < (major, minor))
+    }
+}
+
+type Described = (Result<Vec<(Interface, Ethtool)>, String>, Vec<String>);
+
+fn described(selection: Selection) -> Described {
+    let ask = |interface: Interface| {
+        let answers = ethtool::ask(&interface.name).unwrap_or_default();
+        (interface, answers)
+    };
+    let unreadable = selection.unreadable.into_iter().map(|each| each.name);
+    (
+        Ok(selection.interfaces.into_iter().map(ask).collect()),
+        unreadable.collect(),
+    )
+}
+
+fn soft_limit(resource: Resource) -> Option<u64> {
+    getrlimit(resource).ok().map(|(soft, _)| soft)
+}
+
+/// `CapEff` of `/proc/self/status`.
+fn capabilities(status: &str) -> Option<u64> {
+    let hex = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(hex.trim(), 16).ok()
+}
+
+/// Major and minor of `6.8.0-49-generic`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1_024)
+}
+
+/// The smallest limit in `name` of a cgroup and all above it: each of them holds.
+fn smallest(cgroup: &Path, name: &str) -> Option<u64> {
+    cgroup
+        .ancestors()
+        .take_while(|path| path.starts_with("/sys/fs/cgroup"))
+        .filter_map(|path| limit(&fs::read_to_string(path.join(name)).ok()?))
+        .min()
+}
+
+/// `max`, one number, or the quota and period of `cpu.max`: then thousandths of a CPU.
+fn limit(text: &str) -> Option<u64> {
+    let mut numbers = text.split_whitespace();
+    let limit: u64 = numbers.next()?.parse().ok()?;
+    match numbers.next() {
+        None => Some(limit),
+        Some(period) => limit.checked_mul(1_000)?.checked_div(period.parse().ok()?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_texts_are_read() {
+        assert_eq!(
+            capabilities("Name:\tx\nCapEff:\t0000000000002000\n"),
+            Some(1 << 13)
+        );
+        assert_eq!(capabilities("CapPrm:\t0\n"), None);
+        assert_eq!(version("6.8.0-49-generic"), Some((6, 8)));
+        assert_eq!(version("5.15\n"), Some((5, 15)));
+        assert_eq!(version("x"), None);
+        assert_eq!(
+            available("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"),
+            Some(2 << 20)
+        );
+        assert_eq!(limit("max 100000\n"), None);
+        assert_eq!(limit("max\n"), None);
+        assert_eq!(limit("150000 100000\n"), Some(1_500));
+        assert_eq!(limit("1073741824\n"), Some(1 << 30));
+        assert_eq!(limit("5 0\n"), None);
+    }
+
+    #[test]
+    fn defaults_need_a_worker_at_least_and_four_at_most() {
+        assert_eq!(Needs::of_defaults(1).workers, 1);
+        assert_eq!(Needs::of_defaults(12).workers, 3);
+        let many = Needs::of_defaults(128);
+        assert_eq!((many.workers, many.memory_bytes >> 20), (4, 512));
+    }
+
+    #[test]
+    fn this_host_can_be_gathered() {
+        let facts = Facts::gather("lo", None);
+        assert!(facts.kernel.is_some());
+        assert!(facts.capabilities.is_some());
+        assert!(facts.cpus_allowed >= 1);
+        let interfaces = facts.interfaces.expect("lo is everywhere");
+        assert_eq!(interfaces[0].0.name, "lo");
+        assert!(Facts::gather("not-there", None).interfaces.is_err());
+    }
+}

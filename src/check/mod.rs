@@ -1,0 +1,326 @@
+//! `synledger check`: is this host ready, and what to change if not.
+//!
+//! [`Facts::gather`] looks, [`findings`] judges and touches nothing, the rest prints.
+
+mod facts;
+mod interfaces;
+mod render;
+
+pub use facts::{CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs};
+pub use render::{to_json, write_text};
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Worth knowing; nothing is lost by it.
+    Note,
+    /// Something may be lost or wrong.
+    Warn,
+    /// The sensor cannot start.
+    Fail,
+}
+
+impl Level {
+    /// The word that text and JSON use.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub level: Level,
+    /// What was found, with its subject and value.
+    pub what: String,
+    /// Why it matters; empty if it does not.
+    pub why: &'static str,
+    /// The command, or the act, that changes it; empty if nothing needs to.
+    pub change: String,
+}
+
+impl Finding {
+    fn ok(what: impl Into<String>) -> Self {
+        let what = what.into();
+        Self {
+            level: Level::Ok,
+            what,
+            why: "",
+            change: String::new(),
+        }
+    }
+
+    fn new(
+        level: Level,
+        what: impl Into<String>,
+        why: &'static str,
+        change: impl Into<String>,
+    ) -> Self {
+        let (what, change) = (what.into(), change.into());
+        Self {
+            level,
+            what,
+            why,
+            change,
+        }
+    }
+}
+
+/// The exit status that `check` ends with: 1 if anything fails, else 0.
+pub fn exit_status(findings: &[Finding]) -> u8 {
+    u8::from(findings.iter().any(|finding| finding.level == Level::Fail))
+}
+
+/// Judges the facts. The same facts give the same findings, in the same order.
+pub fn findings(facts: &Facts) -> Vec<Finding> {
+    let mut found = capabilities(facts);
+    found.extend(kernel(facts));
+    found.extend(limits(facts));
+    found.extend(cpus(facts));
+    found.extend(memory(facts));
+    found.extend(backlog(facts));
+    found.extend(interfaces::findings(facts));
+    found
+}
+
+fn capabilities(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if facts.can(CAP_NET_RAW) {
+        found.push(Finding::ok("CAP_NET_RAW is held"));
+    } else {
+        found.push(Finding::new(
+            Level::Fail,
+            "CAP_NET_RAW is missing",
+            "Without it no packet socket can be opened.",
+            "sudo setcap cap_net_raw+ep \"$(command -v synledger)\"   (or run it as root)",
+        ));
+    }
+    // Before 5.8 what is CAP_BPF now was CAP_SYS_ADMIN, bit 21.
+    if !facts.can(CAP_BPF) && !facts.can(21) {
+        found.push(Finding::new(
+            Level::Note,
+            "CAP_BPF is not held",
+            "Optional: with it, packets that --capture control leaves out are counted; without it \
+             the books say that they are not.",
+            "sudo setcap cap_net_raw,cap_bpf+ep \"$(command -v synledger)\"",
+        ));
+    }
+    if !facts.can(CAP_NET_ADMIN) {
+        found.push(Finding::new(
+            Level::Note,
+            "CAP_NET_ADMIN is not held",
+            "Optional: only blocking by nftables needs it.",
+            "sudo setcap cap_net_raw,cap_net_admin+ep \"$(command -v synledger)\"",
+        ));
+    }
+    found
+}
+
+fn kernel(facts: &Facts) -> Vec<Finding> {
+    let Some((major, minor)) = facts.kernel else {
+        let what = "the kernel's version cannot be read";
+        return vec![Finding::new(
+            Level::Note,
+            what,
+            "Linux 4.20 or later is meant.",
+            "",
+        )];
+    };
+    let what = format!("Linux {major}.{minor}");
+    vec![if facts.older_than(4, 0) {
+        let why = "Linux 4.0 is the oldest whose rings and fanout programs are complete.";
+        Finding::new(Level::Fail, what, why, "install a newer kernel")
+    } else if facts.older_than(4, 20) {
+        let why = "Before Linux 4.20 a tap on lo cannot leave out the second sight of each packet.";
+        Finding::new(
+            Level::Warn,
+            what,
+            why,
+            "install a newer kernel, or do not watch lo",
+        )
+    } else if facts.older_than(6, 13) {
+        let why = "Before Linux 6.13 a fanout group cannot be joined while its interface is down.";
+        let change = "set interfaces up before the sensor starts: ip link set dev IF up";
+        Finding::new(Level::Note, what, why, change)
+    } else {
+        Finding::ok(what)
+    }]
+}
+
+fn limits(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let interfaces = facts.interfaces.as_ref().map_or(1, Vec::len);
+    // Three rings for each worker and interface; logs, metrics and the rest are far below 64.
+    let needed = u64::try_from(3 * facts.needs.workers * interfaces + 64).unwrap_or(u64::MAX);
+    if let Some(files) = facts.open_files {
+        let what = format!("{files} open files allowed, {needed} needed");
+        found.push(if files < needed {
+            let why = "Each worker opens three sockets on each interface.";
+            let change = format!("ulimit -n {needed}   (systemd: LimitNOFILE={needed})");
+            Finding::new(Level::Fail, what, why, change)
+        } else {
+            Finding::ok(what)
+        });
+    }
+    if let Some(bytes) = facts.locked_memory_bytes {
+        let little = bytes < 1 << 20 && facts.older_than(5, 11) && facts.can(CAP_BPF);
+        if little {
+            found.push(Finding::new(
+                Level::Warn,
+                format!("{} of locked memory allowed", size(bytes)),
+                "Before Linux 5.11 the map that counts filtered packets is taken from it.",
+                "ulimit -l unlimited   (systemd: LimitMEMLOCK=infinity)",
+            ));
+        }
+    }
+    found
+}
+
+fn cpus(facts: &Facts) -> Vec<Finding> {
+    let (allowed, online) = (facts.cpus_allowed, facts.cpus_online);
+    let workers = facts.needs.workers;
+    let mut what = format!("{allowed} of {online} CPUs allowed, {workers} workers");
+    if let Some(cpuset) = &facts.cpuset {
+        what += &format!(" (cpuset {})", crate::cpus::list_text(cpuset));
+    }
+    let mut found = vec![if workers > allowed {
+        let why = "Workers that share a CPU take turns, and rings fill meanwhile.";
+        Finding::new(Level::Warn, what, why, format!("--workers {allowed}"))
+    } else if allowed == 1 {
+        let why = "Worker, logger and whatever else runs here share one CPU.";
+        Finding::new(
+            Level::Note,
+            what,
+            why,
+            "give it a second CPU, or use --capture control",
+        )
+    } else {
+        Finding::ok(what)
+    }];
+    if let Some(milli) = facts.cpu_limit_milli {
+        let needed = u64::try_from(workers)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(1_000);
+        let what = format!(
+            "cgroup allows {}.{:02} CPUs of time (cpu.max)",
+            milli / 1_000,
+            milli % 1_000 / 10
+        );
+        found.push(if milli < needed {
+            let why = "A throttled worker sleeps for up to a tenth of a second, and rings fill meanwhile.";
+            Finding::new(Level::Warn, what, why, "raise the limit (systemd: CPUQuota=, container: --cpus)")
+        } else {
+            Finding::ok(what)
+        });
+    }
+    found
+}
+
+fn memory(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let needed = facts.needs.memory_bytes;
+    if let Some(free) = facts.memory_available_bytes {
+        let what = format!(
+            "{} of memory available, {} needed",
+            size(free),
+            size(needed)
+        );
+        // A quarter on top, for the logger and what else runs here.
+        found.push(if free < needed {
+            let why = "Rings and tables are taken at the start and are never given back.";
+            Finding::new(
+                Level::Fail,
+                what,
+                why,
+                "lower --memory-mib, --ring-mib or --workers",
+            )
+        } else if free < needed + needed / 4 {
+            let why = "Little is left for everything else on this host.";
+            Finding::new(
+                Level::Warn,
+                what,
+                why,
+                "lower --memory-mib, --ring-mib or --workers",
+            )
+        } else {
+            Finding::ok(what)
+        });
+    }
+    if let Some(limit) = facts.memory_limit_bytes {
+        let what = format!("cgroup allows {} of memory (memory.max)", size(limit));
+        found.push(if limit < needed {
+            let why =
+                "The kernel ends the sensor when its tables pass the limit; rings are not counted.";
+            Finding::new(
+                Level::Warn,
+                what,
+                why,
+                "raise the limit (systemd: MemoryMax=), or lower --memory-mib",
+            )
+        } else {
+            Finding::ok(what)
+        });
+    }
+    found
+}
+
+fn backlog(facts: &Facts) -> Vec<Finding> {
+    let max = facts.backlog_max.unwrap_or(1_000);
+    let Some(softnet) = facts.softnet else {
+        let why = "Losses between NIC and tap cannot be told.";
+        return vec![Finding::new(
+            Level::Note,
+            "/proc/net/softnet_stat cannot be read",
+            why,
+            "",
+        )];
+    };
+    let mut found = Vec::new();
+    let what = format!(
+        "backlog of {max} packets, {} dropped since boot",
+        softnet.dropped
+    );
+    if softnet.dropped > 0 {
+        let why = "Packets lost there reach no tap. It serves veth, lo, tun and RPS.";
+        let change = format!(
+            "sudo sysctl -w net.core.netdev_max_backlog={}",
+            (max * 4).max(8_192)
+        );
+        found.push(Finding::new(Level::Warn, what, why, change));
+    } else {
+        found.push(Finding::ok(what));
+    }
+    // A few are normal on any busy host.
+    if softnet.time_squeeze > softnet.processed / 1_000 {
+        found.push(Finding::new(
+            Level::Note,
+            format!(
+                "softirq budget ran out {} times since boot",
+                softnet.time_squeeze
+            ),
+            "No loss by itself, but the NIC's ring has to hold packets for longer.",
+            "sudo sysctl -w net.core.netdev_budget=600 net.core.netdev_budget_usecs=8000",
+        ));
+    }
+    found
+}
+
+/// Bytes as a person reads them.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes >> 10),
+        1_048_576..10_737_418_240 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
+}
+
+#[cfg(test)]
+mod tests;

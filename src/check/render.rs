@@ -1,0 +1,70 @@
+//! Findings as text for a person, and as JSON for a program.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{Finding, Level, exit_status};
+
+/// Spaces before the lines that belong to a finding: the width of the level and its gap.
+const INDENT: &str = "      ";
+
+/// Writes the findings, one a line, with why and what to change below; then the sum.
+///
+/// # Errors
+///
+/// What `out` said.
+pub fn write_text(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
+    for finding in findings {
+        writeln!(
+            out,
+            "{:<4}  {}",
+            finding.level.word(),
+            printable(&finding.what)
+        )?;
+        if !finding.why.is_empty() {
+            writeln!(out, "{INDENT}why:    {}", finding.why)?;
+        }
+        if !finding.change.is_empty() {
+            writeln!(out, "{INDENT}change: {}", printable(&finding.change))?;
+        }
+    }
+    let [fails, warns] = [Level::Fail, Level::Warn].map(|level| count(findings, level));
+    let ready = match (fails, warns) {
+        (0, 0) => "Ready.",
+        (0, _) => "Ready, with warnings.",
+        _ => "Not ready.",
+    };
+    writeln!(out, "{ready} {fails} failed, {warns} warnings.")
+}
+
+/// The findings as JSON: `ready`, `failed`, `warnings`, and `findings` with level, what, why, change.
+pub fn to_json(findings: &[Finding]) -> Value {
+    let each = |finding: &Finding| {
+        json!({
+            "level": finding.level.word(),
+            "what": finding.what,
+            "why": finding.why,
+            "change": finding.change,
+        })
+    };
+    json!({
+        "ready": exit_status(findings) == 0,
+        "failed": count(findings, Level::Fail),
+        "warnings": count(findings, Level::Warn),
+        "findings": findings.iter().map(each).collect::<Vec<_>>(),
+    })
+}
+
+fn count(findings: &[Finding], level: Level) -> usize {
+    findings
+        .iter()
+        .filter(|finding| finding.level == level)
+        .count()
+}
+
+/// Interface names may hold any byte but '/' and blanks, escape sequences included.
+fn printable(text: &str) -> String {
+    let shown = |letter: char| if letter.is_control() { '?' } else { letter };
+    text.chars().map(shown).collect()
+}

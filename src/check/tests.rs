@@ -1,0 +1,161 @@
+use super::interfaces::cpu_mask;
+use super::*;
+use crate::capture::nic::ethtool::{Ethtool, Rss};
+use crate::capture::nic::{Interface, NicCounters, SoftnetCounters, link_type};
+
+fn interface() -> Interface {
+    Interface {
+        name: "eth0".to_owned(),
+        ifindex: 2,
+        arphrd: 1,
+        link: link_type(1),
+        up: true,
+        running: true,
+        loopback: false,
+        mtu: 1_500,
+        rx_queues: 4,
+        addresses: Vec::new(),
+        counters: NicCounters::default(),
+    }
+}
+
+fn good() -> Facts {
+    let answers = Ethtool {
+        rx_channels: Some((4, 8)),
+        rx_ring: Some((512, 4_096)),
+        rss: Rss::Symmetric,
+        ..Ethtool::default()
+    };
+    Facts {
+        needs: Needs::of_defaults(4),
+        capabilities: Some(u64::MAX),
+        open_files: Some(1_024),
+        locked_memory_bytes: Some(8 << 20),
+        kernel: Some((6, 14)),
+        cpus_allowed: 4,
+        cpus_online: 4,
+        cpuset: None,
+        cpu_limit_milli: None,
+        memory_limit_bytes: None,
+        memory_available_bytes: Some(8 << 30),
+        backlog_max: Some(1_000),
+        softnet: Some(SoftnetCounters::default()),
+        interfaces: Ok(vec![(interface(), answers)]),
+        unreadable: Vec::new(),
+    }
+}
+
+/// The one finding that is more than ok after `change`.
+fn only(change: impl FnOnce(&mut Facts)) -> Finding {
+    let mut facts = good();
+    change(&mut facts);
+    let mut found = findings(&facts);
+    found.retain(|finding| finding.level != Level::Ok);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.remove(0)
+}
+
+fn driver(facts: &mut Facts) -> &mut (Interface, Ethtool) {
+    &mut facts.interfaces.as_mut().expect("an interface")[0]
+}
+
+#[test]
+fn a_good_host_gives_nothing_to_change() {
+    let found = findings(&good());
+    assert!(
+        found.iter().all(|finding| finding.level == Level::Ok),
+        "{found:#?}"
+    );
+    assert_eq!(exit_status(&found), 0);
+}
+
+#[test]
+fn each_lack_is_found_with_the_command_that_mends_it() {
+    let fail = only(|facts| facts.capabilities = Some(!(1 << CAP_NET_RAW)));
+    assert_eq!(fail.level, Level::Fail);
+    assert!(fail.change.contains("setcap cap_net_raw+ep"), "{fail:?}");
+    let drops = only(|facts| driver(facts).0.counters.rx_missed_errors = 9);
+    assert!(
+        drops.change.contains("ethtool -G eth0 rx 4096"),
+        "{drops:?}"
+    );
+    let lro = only(|facts| driver(facts).1.lro = Some(true));
+    assert_eq!(
+        (lro.level, lro.change.as_str()),
+        (Level::Warn, "sudo ethtool -K eth0 lro off")
+    );
+    let gro = only(|facts| driver(facts).1.gro = Some(true));
+    assert_eq!(gro.level, Level::Note);
+    let one = only(|facts| driver(facts).1.rx_channels = Some((1, 8)));
+    assert!(one.change.contains("ethtool -L eth0 combined 4"), "{one:?}");
+    let rss = only(|facts| driver(facts).1.rss = Rss::Unknown);
+    assert!(rss.what.contains("cannot tell"), "{rss:?}");
+    let backlog = only(|facts| {
+        facts.softnet = Some(SoftnetCounters {
+            dropped: 1,
+            ..Default::default()
+        })
+    });
+    assert!(
+        backlog.change.contains("netdev_max_backlog=8192"),
+        "{backlog:?}"
+    );
+    let quota = only(|facts| facts.cpu_limit_milli = Some(505));
+    assert!(quota.what.contains("0.50 CPUs"), "{quota:?}");
+    assert_eq!(
+        only(|facts| facts.memory_available_bytes = Some(1 << 20)).level,
+        Level::Fail
+    );
+    assert_eq!(
+        only(|facts| facts.memory_limit_bytes = Some(1 << 20)).level,
+        Level::Warn
+    );
+    assert_eq!(only(|facts| facts.open_files = Some(66)).level, Level::Fail);
+    assert_eq!(
+        only(|facts| facts.kernel = Some((3, 10))).level,
+        Level::Fail
+    );
+    assert_eq!(
+        only(|facts| facts.kernel = Some((5, 15))).level,
+        Level::Note
+    );
+    assert_eq!(only(|facts| driver(facts).0.up = false).level, Level::Warn);
+    let none =
+        only(|facts| facts.interfaces = Err("-i eth7: no such interface; there are lo".into()));
+    assert_eq!((none.level, exit_status(&[none])), (Level::Fail, 1));
+}
+
+#[test]
+fn a_host_that_says_nothing_is_no_failure() {
+    let mut facts = good();
+    facts.capabilities = None;
+    facts.kernel = None;
+    facts.softnet = None;
+    facts.open_files = None;
+    facts.memory_available_bytes = None;
+    driver(&mut facts).1 = Ethtool::default();
+    assert_eq!(exit_status(&findings(&facts)), 0);
+}
+
+#[test]
+fn text_lines_up_and_hides_control_characters() {
+    let found = [
+        Finding::ok("a\x1b[2Jb"),
+        Finding::new(Level::Fail, "what", "Why.", "command"),
+    ];
+    let mut text = Vec::new();
+    write_text(&found, &mut text).expect("memory takes anything");
+    let expected = "ok    a?[2Jb\nfail  what\n      why:    Why.\n      change: command\n\
+                    Not ready. 1 failed, 0 warnings.\n";
+    assert_eq!(String::from_utf8(text).expect("text"), expected);
+    let json = to_json(&found);
+    assert_eq!(json["ready"], false);
+    assert_eq!(json["findings"][1]["change"], "command");
+}
+
+#[test]
+fn a_cpu_mask_is_words_of_32() {
+    assert_eq!(cpu_mask(2), "3");
+    assert_eq!(cpu_mask(32), "ffffffff");
+    assert_eq!(cpu_mask(40), "ff,ffffffff");
+}

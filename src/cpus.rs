@@ -1,0 +1,287 @@
+//! Which CPUs we may run on, which were asked for, and how a thread stays on one.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// More CPUs than any list may name: the kernel's largest `NR_CPUS`.
+const CPUS_MAX: usize = 8_192;
+
+/// The CPUs this process may use, ascending: its affinity, which a cgroup's cpuset narrows.
+///
+/// Found once, at the first call, and kept: `core_affinity` lists a pinned caller's CPU only. So
+/// `main` calls this before any thread is pinned. At least one.
+pub fn allowed() -> &'static [usize] {
+    static ALLOWED: OnceLock<Vec<usize>> = OnceLock::new();
+    ALLOWED.get_or_init(|| {
+        let listed: Vec<usize> = core_affinity::get_core_ids()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|core| core.id)
+            .collect();
+        let known = [
+            listed,
+            affinity().unwrap_or_default(),
+            from_status(),
+            online(),
+        ];
+        let found = known.into_iter().find(|found| !found.is_empty());
+        let mut found = found.unwrap_or_else(|| vec![0]);
+        found.sort_unstable();
+        found
+    })
+}
+
+/// The CPUs of the calling thread's affinity, as the kernel gives them.
+///
+/// # Errors
+///
+/// EINVAL on a machine with more than 1024 possible CPUs, for which the set has no room.
+pub fn affinity() -> Result<Vec<usize>, Errno> {
+    let set = sched_getaffinity(Pid::from_raw(0))?;
+    let is_set = |&cpu: &usize| set.is_set(cpu).unwrap_or(false);
+    Ok((0..CpuSet::count()).filter(is_set).collect())
+}
+
+/// The CPUs that are online, ascending; empty if the kernel does not say.
+pub fn online() -> Vec<usize> {
+    from_file("/sys/devices/system/cpu/online")
+}
+
+/// The CPUs that `--cores` may name: the allowed ones, and those kept apart by `isolcpus`, which
+/// are in no affinity until someone asks. A cgroup's cpuset still holds.
+pub fn selectable() -> Vec<usize> {
+    let isolated = from_file("/sys/devices/system/cpu/isolated");
+    let cpuset = cgroup_cpuset();
+    let online = online();
+    let granted = |cpu: &usize| {
+        online.contains(cpu) && cpuset.as_ref().is_none_or(|cpuset| cpuset.contains(cpu))
+    };
+    let mut cpus: BTreeSet<usize> = allowed().iter().copied().collect();
+    cpus.extend(isolated.into_iter().filter(granted));
+    cpus.into_iter().collect()
+}
+
+/// The CPUs of this process's cgroup (version 2), if one says.
+pub fn cgroup_cpuset() -> Option<Vec<usize>> {
+    let path = cgroup_path()?;
+    let text = fs::read_to_string(path.join("cpuset.cpus.effective")).ok()?;
+    parse_list(text.trim()).ok().filter(|cpus| !cpus.is_empty())
+}
+
+/// The folder of this process's cgroup (version 2), if there is one.
+pub fn cgroup_path() -> Option<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(PathBuf::from("/sys/fs/cgroup").join(own))
+}
+
+/// Keeps the calling thread on `cpu`.
+///
+/// # Errors
+///
+/// EINVAL if the CPU is offline, not in the cgroup's cpuset, or beyond 1023; EPERM under some
+/// container policies.
+pub fn pin_current_thread(cpu: usize) -> Result<(), Errno> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &set)
+}
+
+/// Why a `--cores` value was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CoresError {
+    /// A part is no number and no range.
+    BadPart {
+        /// The whole value.
+        value: String,
+        /// The part.
+        part: String,
+    },
+    /// A CPU is named twice; two workers on one CPU would take turns.
+    Twice {
+        /// The whole value.
+        value: String,
+        /// The CPU.
+        cpu: usize,
+    },
+    /// A CPU is not ours to use.
+    NotAllowed {
+        /// The whole value.
+        value: String,
+        /// The CPU.
+        cpu: usize,
+        /// Those that are.
+        allowed: Vec<usize>,
+    },
+}
+
+impl fmt::Display for CoresError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadPart { value, part } => write!(
+                f,
+                "--cores {value}: {part:?} must be a CPU number or a range, as in 2,3,6-8"
+            ),
+            Self::Twice { value, cpu } => write!(f, "--cores {value}: CPU {cpu} is named twice"),
+            Self::NotAllowed {
+                value,
+                cpu,
+                allowed,
+            } => write!(
+                f,
+                "--cores {value}: CPU {cpu} is not one this process may use, which are {}",
+                list_text(allowed)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for CoresError {}
+
+/// Reads a value of `--cores`, such as `2,3,6-8`, and keeps its order: the first worker gets the
+/// first CPU. `allowed` is [`selectable`].
+///
+/// # Errors
+///
+/// [`CoresError`], which names the value, the part and what is allowed.
+pub fn parse_cores(value: &str, allowed: &[usize]) -> Result<Vec<usize>, CoresError> {
+    let cpus = parse_list(value).map_err(|part| CoresError::BadPart {
+        value: value.to_owned(),
+        part: part.to_owned(),
+    })?;
+    let mut seen = BTreeSet::new();
+    for &cpu in &cpus {
+        let value = || value.to_owned();
+        if !allowed.contains(&cpu) {
+            let allowed = allowed.to_vec();
+            return Err(CoresError::NotAllowed {
+                value: value(),
+                cpu,
+                allowed,
+            });
+        }
+        if !seen.insert(cpu) {
+            return Err(CoresError::Twice {
+                value: value(),
+                cpu,
+            });
+        }
+    }
+    Ok(cpus)
+}
+
+/// `0-2,5` for 0, 1, 2, 5. Takes ascending numbers.
+pub fn list_text(cpus: &[usize]) -> String {
+    let runs = cpus.chunk_by(|a, b| a + 1 == *b);
+    let text = |run: &[usize]| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        rest => rest.iter().map(usize::to_string).collect(),
+    };
+    runs.map(text).collect::<Vec<_>>().join(",")
+}
+
+/// Reads the kernel's list format, or gives the part that is wrong.
+fn parse_list(text: &str) -> Result<Vec<usize>, &str> {
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let trimmed = part.trim();
+        let (first, last) = trimmed.split_once('-').unwrap_or((trimmed, trimmed));
+        let number = |digits: &str| digits.parse().ok().filter(|&cpu: &usize| cpu < CPUS_MAX);
+        match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => cpus.extend(first..=last),
+            _ => return Err(part),
+        }
+    }
+    Ok(cpus)
+}
+
+fn from_file(path: &str) -> Vec<usize> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    parse_list(text.trim()).unwrap_or_default()
+}
+
+/// `Cpus_allowed_list` of `/proc/self/status`, for machines too large for the affinity call.
+fn from_status() -> Vec<usize> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    parse_list(list.unwrap_or_default().trim()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_read_in_their_order() {
+        let all: Vec<usize> = (0..16).collect();
+        assert_eq!(parse_cores("2,3,6-8", &all), Ok(vec![2, 3, 6, 7, 8]));
+        assert_eq!(parse_cores(" 7 , 0", &all), Ok(vec![7, 0]));
+    }
+
+    #[test]
+    fn a_wrong_cores_value_is_named_with_what_is_allowed() {
+        let error = |value| {
+            parse_cores(value, &[0, 1, 2, 5])
+                .expect_err(value)
+                .to_string()
+        };
+        for value in [
+            "",
+            "x",
+            "2-",
+            "-2",
+            "3-2",
+            "1,,2",
+            "1-2-3",
+            "99999",
+            "0-4000000000",
+        ] {
+            assert!(
+                error(value).contains("must be a CPU number or a range"),
+                "{value}"
+            );
+        }
+        assert_eq!(error("1,1"), "--cores 1,1: CPU 1 is named twice");
+        let expected = "--cores 1,4: CPU 4 is not one this process may use, which are 0-2,5";
+        assert_eq!(error("1,4"), expected);
+    }
+
+    #[test]
+    fn a_list_and_its_text_are_the_same() {
+        for text in ["0", "0-1", "0-2,5", "1,3,5", "0,2-63"] {
+            assert_eq!(list_text(&parse_list(text).expect(text)), text);
+        }
+    }
+
+    #[test]
+    fn a_thread_can_be_pinned_and_the_allowed_set_stays_known() {
+        let before = allowed().to_vec();
+        assert!(!before.is_empty());
+        let last = *before.last().expect("at least one");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert_eq!(pin_current_thread(last), Ok(()));
+                assert_eq!(affinity(), Ok(vec![last]));
+                assert_eq!(allowed(), before);
+            });
+        });
+        assert!(selectable().contains(&last));
+    }
+
+    #[test]
+    fn a_cpu_that_cannot_be_is_an_error_and_no_panic() {
+        for cpu in [1_023, 1_024, 8_192, usize::MAX] {
+            if !online().contains(&cpu) {
+                assert_eq!(pin_current_thread(cpu), Err(Errno::EINVAL), "{cpu}");
+            }
+        }
+    }
+}
