@@ -1,0 +1,225 @@
+//! Numbers, addresses, port lists and JSON strings appended to a byte buffer, without `format!`.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The decimal digits.
+pub const DIGITS: [u8; 10] = *b"0123456789";
+
+const HEX: [u8; 16] = *b"0123456789abcdef";
+
+/// How many ports, or ranges of ports, a line lists before `(+N more)`.
+pub const LISTED_MAX: usize = 64;
+
+/// Appends an integer in decimal.
+pub fn int(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Appends the low `width` decimal digits of `value`, zeros in front.
+pub fn padded(out: &mut Vec<u8>, value: u64, width: usize) {
+    let start = out.len();
+    out.resize(start + width, b'0');
+    let mut rest = value;
+    for digit in out[start..].iter_mut().rev() {
+        *digit = DIGITS[(rest % 10) as usize];
+        rest /= 10;
+    }
+}
+
+/// Appends a byte as two hexadecimal digits.
+pub fn hex_byte(out: &mut Vec<u8>, value: u8) {
+    out.push(HEX[usize::from(value >> 4)]);
+    out.push(HEX[usize::from(value & 15)]);
+}
+
+/// Appends `true` or `false`.
+pub fn boolean(out: &mut Vec<u8>, value: bool) {
+    out.extend_from_slice(if value { b"true" } else { b"false" });
+}
+
+/// Appends an address in its usual form (RFC 5952 for IPv6).
+pub fn ip(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => {
+            for (i, octet) in v4.octets().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                int(out, octet);
+            }
+        }
+        IpAddr::V6(v6) => ip6(out, v6),
+    }
+}
+
+fn ip6(out: &mut Vec<u8>, address: Ipv6Addr) {
+    if let Some(v4) = address.to_ipv4_mapped() {
+        out.extend_from_slice(b"::ffff:");
+        return ip(out, IpAddr::V4(v4));
+    }
+    let words = address.segments();
+    let (start, len) = longest_zeros(&words);
+    let mut i = 0;
+    while i < words.len() {
+        if i == start && len > 1 {
+            out.extend_from_slice(b"::");
+            i += len;
+            continue;
+        }
+        if i > 0 && !(len > 1 && i == start + len) {
+            out.push(b':');
+        }
+        hex_word(out, words[i]);
+        i += 1;
+    }
+}
+
+/// The first of the longest runs of zero words: where it starts, how long it is.
+fn longest_zeros(words: &[u16; 8]) -> (usize, usize) {
+    let (mut best, mut run) = ((0, 0), (0, 0));
+    for (i, word) in words.iter().enumerate() {
+        if *word != 0 {
+            run = (i + 1, 0);
+            continue;
+        }
+        run.1 += 1;
+        if run.1 > best.1 {
+            best = run;
+        }
+    }
+    best
+}
+
+fn hex_word(out: &mut Vec<u8>, word: u16) {
+    let digits = (16 - word.leading_zeros()).div_ceil(4).max(1);
+    for i in (0..digits).rev() {
+        out.push(HEX[usize::from(word >> (4 * i) & 15)]);
+    }
+}
+
+/// Appends `address:port`, an IPv6 address in brackets.
+pub fn endpoint(out: &mut Vec<u8>, address: IpAddr, port: u16) {
+    if address.is_ipv6() {
+        out.push(b'[');
+        ip(out, address);
+        out.push(b']');
+    } else {
+        ip(out, address);
+    }
+    out.push(b':');
+    int(out, port);
+}
+
+/// Appends at most [`LISTED_MAX`] ports of ascending inclusive ranges, one by one; returns how many.
+pub fn ports(out: &mut Vec<u8>, ranges: &[(u16, u16)]) -> u64 {
+    let each = ranges.iter().flat_map(|&(first, last)| first..=last);
+    let mut listed = 0;
+    for port in each.take(LISTED_MAX) {
+        if listed > 0 {
+            out.push(b',');
+        }
+        int(out, port);
+        listed += 1;
+    }
+    listed
+}
+
+/// Appends at most [`LISTED_MAX`] ranges as `22,80-83`; returns how many ports they hold.
+pub fn ranges(out: &mut Vec<u8>, ranges: &[(u16, u16)]) -> u64 {
+    let mut listed = 0;
+    for (i, &(first, last)) in ranges.iter().take(LISTED_MAX).enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        int(out, first);
+        if last > first {
+            out.push(b'-');
+            int(out, last);
+        }
+        listed += u64::from(last.saturating_sub(first)) + 1;
+    }
+    listed
+}
+
+/// Appends a JSON string with its quotes.
+pub fn json_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    for &byte in text.as_bytes() {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            // DEL is legal JSON, but would act on a terminal.
+            0..0x20 | 0x7f => {
+                out.extend_from_slice(b"\\u00");
+                hex_byte(out, byte);
+            }
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+/// Appends text on one line: control characters become spaces.
+pub fn one_line(out: &mut Vec<u8>, text: &str) {
+    let printable = |byte: u8| {
+        if byte < 0x20 || byte == 0x7f {
+            b' '
+        } else {
+            byte
+        }
+    };
+    out.extend(text.bytes().map(printable));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(append: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        append(&mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn ports_stop_at_64_and_ranges_too() {
+        let mut out = Vec::new();
+        assert_eq!(ports(&mut out, &[(1, 1000)]), 64);
+        assert!(out.ends_with(b",63,64"));
+        assert_eq!(
+            text(|o| assert_eq!(ranges(o, &[(22, 22), (80, 83)]), 5)),
+            "22,80-83"
+        );
+        let odd: Vec<_> = (0..100).map(|i| (i * 2, i * 2)).collect();
+        assert_eq!(ranges(&mut Vec::new(), &odd), 64);
+        assert_eq!(ranges(&mut Vec::new(), &[(0, u16::MAX)]), 65_536);
+    }
+
+    #[test]
+    fn endpoints_bracket_only_ipv6() {
+        let v6 = "2001:db8::1".parse().expect("address");
+        assert_eq!(text(|o| endpoint(o, v6, 5973)), "[2001:db8::1]:5973");
+        let v4 = "192.0.2.56".parse().expect("address");
+        assert_eq!(text(|o| endpoint(o, v4, 0)), "192.0.2.56:0");
+    }
+
+    proptest! {
+        #[test]
+        fn ipv6_reads_as_the_standard_library_writes_it(
+            words in prop::array::uniform8(prop_oneof![3 => Just(0u16), 1 => Just(0xffff), 2 => any::<u16>()])
+        ) {
+            let address = Ipv6Addr::from(words);
+            prop_assert_eq!(text(|o| ip(o, IpAddr::V6(address))), address.to_string());
+        }
+
+        #[test]
+        fn any_string_survives_json(s in any::<String>()) {
+            let mut out = Vec::new();
+            json_string(&mut out, &s);
+            let back: String = serde_json::from_slice(&out).expect("JSON");
+            prop_assert_eq!(back, s);
+        }
+    }
+}

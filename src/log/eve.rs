@@ -1,0 +1,432 @@
+//! JSON lines with Suricata's EVE names; whatever Suricata does not have lies under `synledger`.
+//!
+//! ICMP flows carry `icmp_type` (and `icmp_code` where the type has no counterpart) instead of ports,
+//! other protocols without ports carry none.
+//!
+//! Alerts: `gid` [`GID`]; `signature_id` is ten times the number of the kind (port_scan 100) plus the
+//! phase (1 started, 2 continues, 3 ended), so 1001, 1002 and 1003. A number is never used again for
+//! something else; `rev` grows when a rule's meaning changes. They have no `flow_id`: a scan is many flows.
+
+use super::append;
+use super::event::{Body, Event};
+use super::identity;
+use super::notice::{self, Notice};
+use super::stamp::Stamp;
+use super::text;
+use crate::flow::record::{Attempt, EndReason, FiveTuple, FlowRecord};
+use crate::inspect::detection::{Detection, Kind, Phase};
+use serde_json::Value;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The generator id of every alert: apart from Suricata's own (1 to 3) and Snort's preprocessors (below 500).
+pub const GID: u32 = 5973;
+
+/// Names of the run's interfaces, by the index that records carry. Clones share one table.
+#[derive(Clone, Debug, Default)]
+pub struct Interfaces(Arc<RwLock<Vec<String>>>);
+
+impl Interfaces {
+    /// A table with these names from index 0 on.
+    pub fn new(names: Vec<String>) -> Self {
+        Self(Arc::new(RwLock::new(names)))
+    }
+
+    /// Adds a name; returns its index, or `None` once 65,536 are taken.
+    pub fn push(&self, name: String) -> Option<u16> {
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let index = u16::try_from(names.len()).ok()?;
+        names.push(name);
+        Some(index)
+    }
+
+    /// Lends the name of an index, where there is one.
+    pub fn with(&self, index: u16, lend: impl FnOnce(&str)) {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = names.get(usize::from(index)) {
+            lend(name);
+        }
+    }
+}
+
+/// Which way a connection goes: `in`, `out`, `local`, `transit` or `unknown`.
+pub type Direction = Arc<dyn Fn(IpAddr, IpAddr) -> &'static str + Send + Sync>;
+
+/// What every renderer of a run shares.
+#[derive(Clone)]
+pub struct Context {
+    /// The sensor's name, `host` in each record.
+    pub host: String,
+    /// Names for `in_iface`.
+    pub interfaces: Interfaces,
+    /// Direction from source to destination.
+    pub direction: Direction,
+}
+
+/// Renders EVE lines.
+#[derive(Clone)]
+pub struct Eve {
+    context: Context,
+    /// `,"host":"…"`, rendered once.
+    host: Vec<u8>,
+    stamp: Stamp,
+    start: Stamp,
+    end: Stamp,
+}
+
+impl Eve {
+    /// A renderer; it remembers the last seconds.
+    pub fn new(context: Context) -> Self {
+        let mut host = b",\"host\":".to_vec();
+        append::json_string(&mut host, &context.host);
+        Self {
+            context,
+            host,
+            stamp: Stamp::iso(),
+            start: Stamp::iso(),
+            end: Stamp::iso(),
+        }
+    }
+
+    /// Appends the line of a shard's event, with its newline.
+    pub fn event(&mut self, out: &mut Vec<u8>, event: &Event) {
+        self.open(out, notice::ts_ns(event));
+        match &event.body {
+            Body::NewConnection(attempt) => self.connection(out, attempt),
+            Body::Flow(flow) => self.flow(out, flow),
+            Body::Alert(detection) => self.alert(out, detection),
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// Appends the line of a record of the sensor's own, with its newline.
+    pub fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice) {
+        self.open(out, notice.ts_ns());
+        match notice {
+            Notice::Lifecycle {
+                word,
+                text,
+                details,
+                ..
+            } => {
+                event_type(out, "lifecycle");
+                out.extend_from_slice(b",\"synledger\":{\"event\":");
+                append::json_string(out, word);
+                out.extend_from_slice(b",\"message\":");
+                append::json_string(out, text);
+                for (name, value) in details {
+                    out.push(b',');
+                    member(out, name, value);
+                }
+                out.push(b'}');
+            }
+            Notice::Stats { value, .. } => {
+                event_type(out, "stats");
+                if let Value::Object(members) = value {
+                    for (name, value) in members {
+                        out.push(b',');
+                        member(out, name, value);
+                    }
+                } else {
+                    out.push(b',');
+                    member(out, "stats", value);
+                }
+            }
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn open(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        out.extend_from_slice(b"{\"timestamp\":\"");
+        self.stamp.append_micros(out, ts_ns);
+        out.push(b'"');
+        out.extend_from_slice(&self.host);
+    }
+
+    fn interface(&self, out: &mut Vec<u8>, index: u16) {
+        self.context.interfaces.with(index, |name| {
+            if !name.is_empty() {
+                out.extend_from_slice(b",\"in_iface\":");
+                append::json_string(out, name);
+            }
+        });
+    }
+
+    fn direction(&self, tuple: &FiveTuple) -> &'static str {
+        (self.context.direction)(tuple.src, tuple.dst)
+    }
+
+    fn connection(&mut self, out: &mut Vec<u8>, attempt: &Attempt) {
+        number(
+            out,
+            "flow_id",
+            identity::flow_id(&attempt.tuple, attempt.isn),
+        );
+        self.interface(out, attempt.interface);
+        event_type(out, "new_connection");
+        vlan(out, &attempt.vlan, attempt.vlan_count);
+        endpoints(out, &attempt.tuple);
+        out.extend_from_slice(b",\"synledger\":{\"isn\":");
+        append::int(out, attempt.isn);
+        word(out, "direction", self.direction(&attempt.tuple));
+        flag(out, "odd", attempt.odd);
+        out.push(b'}');
+    }
+
+    fn flow(&mut self, out: &mut Vec<u8>, flow: &FlowRecord) {
+        number(out, "flow_id", identity::flow_id(&flow.tuple, flow.isn));
+        self.interface(out, flow.interface);
+        event_type(out, "flow");
+        vlan(out, &flow.vlan, flow.vlan_count);
+        endpoints(out, &flow.tuple);
+        out.extend_from_slice(b",\"flow\":{\"pkts_toserver\":");
+        append::int(out, flow.orig.packets);
+        number(out, "pkts_toclient", flow.resp.packets);
+        number(out, "bytes_toserver", flow.orig.bytes);
+        number(out, "bytes_toclient", flow.resp.bytes);
+        out.extend_from_slice(b",\"start\":\"");
+        self.start.append_micros(out, flow.start_ns);
+        out.extend_from_slice(b"\",\"end\":\"");
+        self.end.append_micros(out, flow.end_ns);
+        out.push(b'"');
+        let second = |ts_ns: i64| ts_ns.div_euclid(1_000_000_000);
+        let age = second(flow.end_ns) - second(flow.start_ns);
+        number(out, "age", age.max(0).unsigned_abs());
+        word(out, "state", flow_state(flow));
+        word(out, "reason", flow_reason(flow.reason));
+        out.push(b'}');
+        if flow.tuple.proto == 6 {
+            tcp_flags(out, flow);
+        }
+        out.extend_from_slice(b",\"synledger\":{\"isn\":");
+        append::int(out, flow.isn);
+        word(out, "direction", self.direction(&flow.tuple));
+        ours(out, flow);
+        out.push(b'}');
+    }
+
+    fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection) {
+        self.interface(out, detection.interface);
+        event_type(out, "alert");
+        out.extend_from_slice(b",\"src_ip\":\"");
+        append::ip(out, detection.src);
+        out.extend_from_slice(b"\",\"dest_ip\":\"");
+        append::ip(out, detection.dst);
+        out.extend_from_slice(b"\",\"proto\":\"TCP\",\"alert\":{\"action\":\"allowed\"");
+        number(out, "gid", u64::from(GID));
+        number(out, "signature_id", u64::from(signature_id(detection)));
+        number(out, "rev", 1);
+        word(out, "signature", signature(detection));
+        word(out, "category", "Attempted Information Leak");
+        number(
+            out,
+            "severity",
+            if detection.phase == Phase::Ended {
+                3
+            } else {
+                2
+            },
+        );
+        out.extend_from_slice(b"},\"scan\":{\"kind\":");
+        append::json_string(out, detection.kind.word());
+        word(out, "phase", detection.phase.word());
+        number(out, "ports", u64::from(detection.ports));
+        number(out, "hosts", 1);
+        out.extend_from_slice(b",\"port_list\":\"");
+        let listed = append::ranges(out, &detection.ranges);
+        out.push(b'"');
+        number(
+            out,
+            "ports_not_listed",
+            u64::from(detection.ports).saturating_sub(listed),
+        );
+        out.extend_from_slice(b",\"window_s\":");
+        window(out, detection.window_ns);
+        word(out, "verdict", verdict(detection));
+        flag(out, "exact", detection.exact);
+        flag(out, "complete", detection.complete);
+        out.extend_from_slice(b",\"first\":\"");
+        self.start.append_micros(out, detection.first_ns);
+        out.extend_from_slice(b"\",\"evidence\":{\"refused\":");
+        append::int(out, detection.evidence.refused);
+        number(out, "unanswered", u64::from(detection.evidence.unanswered));
+        number(out, "answered", u64::from(detection.evidence.answered));
+        out.extend_from_slice(b"}}");
+    }
+}
+
+fn name(out: &mut Vec<u8>, name: &'static str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn number(out: &mut Vec<u8>, key: &'static str, value: u64) {
+    name(out, key);
+    append::int(out, value);
+}
+
+fn flag(out: &mut Vec<u8>, key: &'static str, value: bool) {
+    name(out, key);
+    append::boolean(out, value);
+}
+
+/// A string of our own, which needs no escapes.
+fn word(out: &mut Vec<u8>, key: &'static str, value: &'static str) {
+    name(out, key);
+    out.push(b'"');
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
+}
+
+fn event_type(out: &mut Vec<u8>, value: &'static str) {
+    word(out, "event_type", value);
+}
+
+fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
+    append::json_string(out, name);
+    out.push(b':');
+    serde_json::to_writer(out, value).expect("a Value has string keys and a Vec takes every byte");
+}
+
+fn vlan(out: &mut Vec<u8>, tags: &[u16; 2], count: u8) {
+    let tags = &tags[..usize::from(count).min(tags.len())];
+    for (i, tag) in tags.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { b",\"vlan\":[" } else { b"," });
+        append::int(out, *tag);
+    }
+    if !tags.is_empty() {
+        out.push(b']');
+    }
+}
+
+fn endpoints(out: &mut Vec<u8>, tuple: &FiveTuple) {
+    let ports = identity::has_ports(tuple.proto);
+    out.extend_from_slice(b",\"src_ip\":\"");
+    append::ip(out, tuple.src);
+    out.push(b'"');
+    if ports {
+        number(out, "src_port", u64::from(tuple.src_port));
+    }
+    out.extend_from_slice(b",\"dest_ip\":\"");
+    append::ip(out, tuple.dst);
+    out.push(b'"');
+    if ports {
+        number(out, "dest_port", u64::from(tuple.dst_port));
+    }
+    out.extend_from_slice(b",\"proto\":\"");
+    text::proto(out, tuple.proto);
+    out.push(b'"');
+    if identity::is_icmp(tuple.proto) {
+        number(out, "icmp_type", u64::from(tuple.src_port));
+        if identity::icmp_counterpart(tuple.proto, tuple.src_port).is_none() {
+            number(out, "icmp_code", u64::from(tuple.dst_port));
+        }
+    }
+    out.extend_from_slice(b",\"community_id\":\"");
+    out.extend_from_slice(&identity::community_id(tuple));
+    out.push(b'"');
+}
+
+/// Suricata's flow states.
+fn flow_state(flow: &FlowRecord) -> &'static str {
+    match flow.reason {
+        EndReason::Fin | EndReason::Rst | EndReason::Refused => "closed",
+        _ if flow.resp.packets > 0 => "established",
+        _ => "new",
+    }
+}
+
+/// Suricata's flow end reasons; it has none for a close, whose flows time out in state `closed`.
+fn flow_reason(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Evicted => "forced",
+        EndReason::Eof => "shutdown",
+        EndReason::Fin
+        | EndReason::Rst
+        | EndReason::Refused
+        | EndReason::Unanswered
+        | EndReason::Timeout => "timeout",
+    }
+}
+
+fn tcp_flags(out: &mut Vec<u8>, flow: &FlowRecord) {
+    let (orig, resp) = (flow.orig.tcp_flags, flow.resp.tcp_flags);
+    out.extend_from_slice(b",\"tcp\":{\"tcp_flags\":\"");
+    append::hex_byte(out, orig | resp);
+    out.extend_from_slice(b"\",\"tcp_flags_ts\":\"");
+    append::hex_byte(out, orig);
+    out.extend_from_slice(b"\",\"tcp_flags_tc\":\"");
+    append::hex_byte(out, resp);
+    out.extend_from_slice(b"\"}");
+}
+
+fn ours(out: &mut Vec<u8>, flow: &FlowRecord) {
+    word(out, "conn_state", text::conn_state(flow.conn_state));
+    name(out, "history");
+    out.push(b'"');
+    let letters = flow.history.letters.iter().copied();
+    out.extend(
+        letters
+            .take_while(|&l| l != 0)
+            .filter(|&l| l.is_ascii_alphabetic() || l == b'^'),
+    );
+    out.push(b'"');
+    word(out, "basis", text::basis(flow.basis));
+    word(out, "end_reason", text::end_reason(flow.reason));
+    number(out, "payload_bytes_toserver", flow.orig.payload_bytes);
+    number(out, "payload_bytes_toclient", flow.resp.payload_bytes);
+    flag(out, "gso", flow.gso);
+    flag(out, "midstream", flow.midstream);
+    flag(out, "preexisting", flow.preexisting);
+    flag(out, "fragmented", flow.fragmented);
+    flag(out, "saturated", flow.saturated);
+}
+
+fn signature_id(detection: &Detection) -> u32 {
+    let kind = match detection.kind {
+        Kind::PortScan => 100,
+    };
+    let phase = match detection.phase {
+        Phase::Started => 1,
+        Phase::Continues => 2,
+        Phase::Ended => 3,
+    };
+    kind * 10 + phase
+}
+
+fn signature(detection: &Detection) -> &'static str {
+    match (detection.kind, detection.phase) {
+        (Kind::PortScan, Phase::Started) => "synledger port scan detected",
+        (Kind::PortScan, Phase::Continues) => "synledger port scan continues",
+        (Kind::PortScan, Phase::Ended) => "synledger port scan ended",
+    }
+}
+
+/// How much the ports' answers say: `scan` when at least half of them refused or stayed silent,
+/// `suspicious` when some did, `policy` when only the rule itself speaks (as it may at the rising edge).
+pub fn verdict(detection: &Detection) -> &'static str {
+    let evidence = &detection.evidence;
+    let failed = u64::from(evidence.refused) + u64::from(evidence.unanswered);
+    if failed == 0 {
+        "policy"
+    } else if failed * 2 < u64::from(detection.ports) {
+        "suspicious"
+    } else {
+        "scan"
+    }
+}
+
+/// Seconds as a JSON number, without decimals where the window is whole.
+fn window(out: &mut Vec<u8>, window_ns: i64) {
+    append::int(out, window_ns / 1_000_000_000);
+    let rest = window_ns.unsigned_abs() % 1_000_000_000;
+    if rest > 0 {
+        out.push(b'.');
+        append::padded(out, rest, 9);
+    }
+}
+
+#[cfg(test)]
+#[path = "eve_tests.rs"]
+mod tests;

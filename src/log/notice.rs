@@ -1,0 +1,105 @@
+//! What the sensor itself has to say: statistics, and turns in its own life.
+
+use super::event::{Body, Event};
+use serde_json::Value;
+
+/// A record that comes from the sensor and not from a shard.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// A turn in the sensor's life: start, stop, reload, clock step, gap, degradation.
+    Lifecycle {
+        /// Nanoseconds since the Unix epoch.
+        ts_ns: i64,
+        /// A stable word: `start`, `stop`, `reload`, `clock_step`, `gap`, …
+        word: &'static str,
+        /// One sentence for a person.
+        text: String,
+        /// Members of the record's `synledger` object.
+        details: Vec<(String, Value)>,
+    },
+    /// The books of an interval.
+    Stats {
+        /// Nanoseconds since the Unix epoch.
+        ts_ns: i64,
+        /// An object; its members (`stats`, `synledger`) become members of the record.
+        value: Value,
+        /// One line for a person.
+        text: String,
+    },
+}
+
+/// What an output can be asked for, and what it is counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EventKind {
+    /// New connection attempts.
+    Connection = 0,
+    /// Detections.
+    Alert = 1,
+    /// Flows at their end.
+    Flow = 2,
+    /// The books of an interval.
+    Stats = 3,
+    /// Turns in the sensor's life.
+    Lifecycle = 4,
+}
+
+/// How many kinds of event there are.
+pub const KINDS: usize = 5;
+
+impl EventKind {
+    /// Every kind, in order of its number.
+    pub const ALL: [Self; KINDS] = [
+        Self::Connection,
+        Self::Alert,
+        Self::Flow,
+        Self::Stats,
+        Self::Lifecycle,
+    ];
+
+    /// The word in `events=` and in lifecycle records.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Alert => "alert",
+            Self::Flow => "flow",
+            Self::Stats => "stats",
+            Self::Lifecycle => "lifecycle",
+        }
+    }
+
+    /// The kind of a shard's event.
+    pub fn of(body: &Body) -> Self {
+        match body {
+            Body::NewConnection(_) => Self::Connection,
+            Body::Flow(_) => Self::Flow,
+            Body::Alert(_) => Self::Alert,
+        }
+    }
+}
+
+impl Notice {
+    /// When, in nanoseconds since the Unix epoch.
+    pub fn ts_ns(&self) -> i64 {
+        match self {
+            Self::Lifecycle { ts_ns, .. } | Self::Stats { ts_ns, .. } => *ts_ns,
+        }
+    }
+
+    /// What an output counts it as.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::Lifecycle { .. } => EventKind::Lifecycle,
+            Self::Stats { .. } => EventKind::Stats,
+        }
+    }
+}
+
+/// The time that an event's record carries: a flow's is that of its last packet.
+pub fn ts_ns(event: &Event) -> i64 {
+    match &event.body {
+        Body::NewConnection(attempt) => attempt.ts_ns,
+        Body::Flow(flow) => flow.end_ns,
+        Body::Alert(detection) => detection.ts_ns,
+    }
+}

@@ -1,0 +1,212 @@
+//! `--output KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]`, read.
+
+use super::notice::EventKind;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The format of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for a person.
+    Text,
+    /// JSON lines as Suricata's EVE has them.
+    Eve,
+}
+
+/// Where an output goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `-`: standard output.
+    Stdout,
+    /// A file; created where it is missing, appended to where it is not.
+    Path(PathBuf),
+}
+
+/// A set of event kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventSet(u8);
+
+impl EventSet {
+    /// Every kind.
+    pub fn all() -> Self {
+        Self::of(&EventKind::ALL)
+    }
+
+    /// These kinds.
+    pub fn of(kinds: &[EventKind]) -> Self {
+        Self(kinds.iter().fold(0, |set, &kind| set | 1 << kind as u8))
+    }
+
+    /// Whether `kind` is in the set.
+    pub fn has(self, kind: EventKind) -> bool {
+        self.0 & 1 << kind as u8 != 0
+    }
+}
+
+/// One `--output`, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// Text or EVE.
+    pub format: Format,
+    /// Standard output or a file.
+    pub target: Target,
+    /// What it asks for. Without `events=`: connections and alerts for text, everything for EVE.
+    pub events: EventSet,
+}
+
+impl Default for OutputSpec {
+    /// `text:-`
+    fn default() -> Self {
+        Self {
+            format: Format::Text,
+            target: Target::Stdout,
+            events: EventSet::of(&[EventKind::Connection, EventKind::Alert]),
+        }
+    }
+}
+
+/// What is wrong with an `--output`, and what is allowed there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError {
+    value: String,
+    wrong: String,
+    allowed: &'static str,
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "--output {}: {}; allowed: {}",
+            self.value, self.wrong, self.allowed
+        )
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+impl FromStr for OutputSpec {
+    type Err = SpecError;
+
+    /// Reads one value. A path ends at the first comma.
+    fn from_str(value: &str) -> Result<Self, SpecError> {
+        let error = |wrong: String, allowed| SpecError {
+            value: value.into(),
+            wrong,
+            allowed,
+        };
+        let forms = "text:- text:PATH eve:- eve:PATH";
+        let Some((kind, rest)) = value.split_once(':') else {
+            return Err(error("KIND:TARGET has no colon".into(), forms));
+        };
+        let format = match kind {
+            "text" => Format::Text,
+            "eve" => Format::Eve,
+            _ => return Err(error(format!("unknown kind \"{kind}\""), "text, eve")),
+        };
+        let mut parts = rest.split(',');
+        let target = match parts.next().unwrap_or_default() {
+            "" => return Err(error("the target is empty".into(), forms)),
+            "-" => Target::Stdout,
+            path => Target::Path(path.into()),
+        };
+        let mut events = None;
+        for option in parts {
+            let allowed = "events=connection+alert+flow+stats+lifecycle, once";
+            match option.split_once('=') {
+                Some(("events", list)) if events.is_none() => {
+                    events =
+                        Some(event_set(list).map_err(|(wrong, allowed)| error(wrong, allowed))?);
+                }
+                _ => {
+                    return Err(error(
+                        format!("unknown or repeated option \"{option}\""),
+                        allowed,
+                    ));
+                }
+            }
+        }
+        let default = match format {
+            Format::Text => Self::default().events,
+            Format::Eve => EventSet::all(),
+        };
+        Ok(Self {
+            format,
+            target,
+            events: events.unwrap_or(default),
+        })
+    }
+}
+
+fn event_set(list: &str) -> Result<EventSet, (String, &'static str)> {
+    let mut set = EventSet(0);
+    for word in list.split('+') {
+        let Some(kind) = EventKind::ALL.into_iter().find(|kind| kind.word() == word) else {
+            let allowed = "connection, alert, flow, stats, lifecycle, joined by +";
+            return Err((format!("unknown event \"{word}\""), allowed));
+        };
+        set.0 |= EventSet::of(&[kind]).0;
+    }
+    Ok(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &str) -> Result<OutputSpec, String> {
+        value.parse().map_err(|error: SpecError| error.to_string())
+    }
+
+    #[test]
+    fn defaults_differ_by_kind() {
+        assert_eq!(read("text:-"), Ok(OutputSpec::default()));
+        let eve = read("eve:/var/log/eve.json").expect("good");
+        assert_eq!(eve.events, EventSet::all());
+        assert_eq!(eve.target, Target::Path("/var/log/eve.json".into()));
+    }
+
+    #[test]
+    fn events_are_those_asked_for() {
+        let spec = read("eve:-,events=flow+stats").expect("good");
+        let asked = EventKind::ALL.map(|kind| spec.events.has(kind));
+        assert_eq!(asked, [false, false, true, true, false]);
+    }
+
+    #[test]
+    fn errors_name_the_value_and_what_is_allowed() {
+        for (value, message) in [
+            (
+                "text",
+                "--output text: KIND:TARGET has no colon; allowed: text:- text:PATH eve:- eve:PATH",
+            ),
+            (
+                "zeek:d",
+                "--output zeek:d: unknown kind \"zeek\"; allowed: text, eve",
+            ),
+            (
+                "eve:",
+                "--output eve:: the target is empty; allowed: text:- text:PATH eve:- eve:PATH",
+            ),
+            (
+                "eve:f,rotate=1",
+                "--output eve:f,rotate=1: unknown or repeated option \"rotate=1\"; \
+                 allowed: events=connection+alert+flow+stats+lifecycle, once",
+            ),
+            (
+                "eve:f,events=flow+dns",
+                "--output eve:f,events=flow+dns: unknown event \"dns\"; \
+                 allowed: connection, alert, flow, stats, lifecycle, joined by +",
+            ),
+            (
+                "text:-,events=",
+                "--output text:-,events=: unknown event \"\"; \
+                 allowed: connection, alert, flow, stats, lifecycle, joined by +",
+            ),
+        ] {
+            assert_eq!(read(value), Err(message.into()));
+        }
+        assert!(read("text:-,events=flow,events=flow").is_err());
+    }
+}
