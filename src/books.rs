@@ -1,7 +1,7 @@
 //! The books: plain counters, one writer each, and the identities they obey.
 
 use crate::decode::Unread;
-use crate::flow::counts::FlowCounts;
+use crate::flow::FlowCounts;
 use crate::inspect::port_scan::PortScanCounts;
 use crate::log::event::Body;
 use crate::log::outputs::OutputCounts;
@@ -92,7 +92,11 @@ impl ShardCounts {
         for (sum, one) in self.unread.iter_mut().zip(other.unread) {
             *sum += one;
         }
-        for (sum, one) in self.syn_outside_class.iter_mut().zip(other.syn_outside_class) {
+        for (sum, one) in self
+            .syn_outside_class
+            .iter_mut()
+            .zip(other.syn_outside_class)
+        {
             *sum += one;
         }
         self.frames += other.frames;
@@ -169,7 +173,12 @@ pub struct Identity {
 
 impl Identity {
     fn new(name: impl Into<String>, left: u64, right: u64) -> Self {
-        Self { name: name.into(), left, right, slack: 0 }
+        Self {
+            name: name.into(),
+            left,
+            right,
+            slack: 0,
+        }
     }
 
     /// Whether the two sides agree.
@@ -188,18 +197,44 @@ impl Books {
             let slack = if self.at_exit { 0 } else { ring.capacity };
             let arrived = ring.tp_packets.saturating_sub(ring.tp_drops);
             let taken = ring.frames_read + ring.shed_data;
-            let name = format!("ring {}: tp_packets - tp_drops = frames_read + shed_data", ring.name);
-            all.push(Identity { slack, ..Identity::new(name, arrived, taken) });
+            let name = format!(
+                "ring {}: tp_packets - tp_drops = frames_read + shed_data",
+                ring.name
+            );
+            all.push(Identity {
+                slack,
+                ..Identity::new(name, arrived, taken)
+            });
         }
-        let offered = self.frames_offered.unwrap_or_else(|| self.rings.iter().map(|ring| ring.frames_read).sum());
+        let offered = self
+            .frames_offered
+            .unwrap_or_else(|| self.rings.iter().map(|ring| ring.frames_read).sum());
         if self.at_exit {
-            all.push(Identity::new("frames_read = frames of all shards", offered, shards.frames));
+            all.push(Identity::new(
+                "frames_read = frames of all shards",
+                offered,
+                shards.frames,
+            ));
         }
-        all.push(Identity::new("frames = packets + not_ip + malformed", shards.frames, shards.packets + unread));
-        all.extend(shards.flow.identities().into_iter().map(|(name, left, right)| Identity::new(name, left, right)));
+        all.push(Identity::new(
+            "frames = packets + not_ip + malformed",
+            shards.frames,
+            shards.packets + unread,
+        ));
+        all.extend(
+            shards
+                .flow
+                .identities()
+                .into_iter()
+                .map(|(name, left, right)| Identity::new(name, left, right)),
+        );
         if self.at_exit {
             let settled = shards.contacts_merged + shards.contacts_dropped;
-            all.push(Identity::new("contacts sent = merged + dropped", shards.contacts_sent, settled));
+            all.push(Identity::new(
+                "contacts sent = merged + dropped",
+                shards.contacts_sent,
+                settled,
+            ));
             self.log_identities(&mut all);
         }
         all
@@ -209,17 +244,32 @@ impl Books {
         let shards = &self.shards;
         for output in &self.outputs {
             let kinds = [
-                ("attempts", shards.flow.attempts, shards.attempts_not_asked + shards.attempts_queue_full, output.connection),
+                (
+                    "attempts",
+                    shards.flow.attempts,
+                    shards.attempts_not_asked + shards.attempts_queue_full,
+                    output.connection,
+                ),
                 (
                     "detections",
                     shards.detections,
-                    shards.detections_out_of_scope + shards.detections_allowed + shards.detections_queue_full,
+                    shards.detections_out_of_scope
+                        + shards.detections_allowed
+                        + shards.detections_queue_full,
                     output.alert,
                 ),
-                ("flow records", shards.flow.closed_all(), shards.flows_queue_full, output.flow),
+                (
+                    "flow records",
+                    shards.flow.closed_all(),
+                    shards.flows_queue_full,
+                    output.flow,
+                ),
             ];
             for (name, raised, before, kind) in kinds {
-                let name = format!("{}: {name} = written + folded + not_asked + dropped", output.name);
+                let name = format!(
+                    "{}: {name} = written + folded + not_asked + dropped",
+                    output.name
+                );
                 all.push(Identity::new(name, raised, before + kind.total()));
             }
         }
@@ -232,11 +282,24 @@ impl Books {
 
     /// Frames, contacts and lines that were lost with a cause: what `--strict` forbids.
     pub fn missed(&self) -> u64 {
-        let rings: u64 = self.rings.iter().map(|ring| ring.tp_drops + ring.shed_data).sum();
+        let rings: u64 = self
+            .rings
+            .iter()
+            .map(|ring| ring.tp_drops + ring.shed_data)
+            .sum();
         let shards = &self.shards;
-        let queues = shards.attempts_queue_full + shards.flows_queue_full + shards.detections_queue_full;
+        let queues =
+            shards.attempts_queue_full + shards.flows_queue_full + shards.detections_queue_full;
         let outputs: u64 = self.outputs.iter().map(OutputCounts::dropped).sum();
-        let evicted = shards.flow.evicted() + shards.port_scan.pair_evicted + shards.port_scan.episode_evicted;
-        rings + queues + outputs + evicted + shards.contacts_dropped + self.nic_drops + self.softnet_drops
+        let evicted = shards.flow.evicted()
+            + shards.port_scan.pair_evicted
+            + shards.port_scan.episode_evicted;
+        rings
+            + queues
+            + outputs
+            + evicted
+            + shards.contacts_dropped
+            + self.nic_drops
+            + self.softnet_drops
     }
 }

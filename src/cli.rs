@@ -7,8 +7,10 @@ use std::path::PathBuf;
 /// A ledger of every new connection, with the books closed.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 all well; 1 could not start, a run-time fault, or a damaged capture; \
-2 usage; 3 the books did not close or, with --strict, something was missed.")]
+#[command(
+    after_help = "Exit codes: 0 all well; 1 could not start, a run-time fault, or a damaged capture; \
+2 usage; 3 the books did not close or, with --strict, something was missed."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -31,7 +33,13 @@ pub enum Command {
 pub struct InterfaceArgs {
     /// Interfaces: names, globs (`ens*`), `!` takes out (`!veth*`), or `auto`: every device that carries
     /// a default route.
-    #[arg(short, long = "interface", value_name = "LIST", default_value = "auto", value_delimiter = ',')]
+    #[arg(
+        short,
+        long = "interface",
+        value_name = "LIST",
+        default_value = "auto",
+        value_delimiter = ','
+    )]
     pub interfaces: Vec<String>,
 }
 
@@ -234,7 +242,11 @@ fn fanout_mode(value: &str) -> Result<FanoutMode, String> {
 fn block_kib(value: &str) -> Result<u32, String> {
     let range = "must be a power of two from 64 to 4096";
     let kib: u32 = value.parse().map_err(|_| range.to_owned())?;
-    if (64..=4096).contains(&kib) && kib.is_power_of_two() { Ok(kib) } else { Err(range.to_owned()) }
+    if (64..=4096).contains(&kib) && kib.is_power_of_two() {
+        Ok(kib)
+    } else {
+        Err(range.to_owned())
+    }
 }
 
 fn window(value: &str) -> Result<Window, String> {
@@ -249,9 +261,15 @@ fn window(value: &str) -> Result<Window, String> {
         "h" => 3_600_000_000_000,
         _ => return Err(format!("{range}; the unit is missing or unknown")),
     };
-    let ns = number.checked_mul(unit_ns).ok_or_else(|| range.to_owned())?;
+    let ns = number
+        .checked_mul(unit_ns)
+        .ok_or_else(|| range.to_owned())?;
     let allowed = 1_000_000_000..=3_600_000_000_000;
-    if allowed.contains(&ns) { Ok(Window(ns)) } else { Err(range.to_owned()) }
+    if allowed.contains(&ns) {
+        Ok(Window(ns))
+    } else {
+        Err(range.to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -260,14 +278,20 @@ mod tests {
 
     fn read(args: &[&str]) -> Result<ReadArgs, String> {
         let all = ["synledger", "read"].iter().chain(args).chain(&["f.pcap"]);
-        match Cli::try_parse_from(all).map_err(|error| error.to_string())?.command {
+        match Cli::try_parse_from(all)
+            .map_err(|error| error.to_string())?
+            .command
+        {
             Command::Read(args) => Ok(args),
             other => panic!("parsed as {other:?}"),
         }
     }
 
     fn run(args: &[&str]) -> Result<RunArgs, String> {
-        match Cli::try_parse_from(["synledger", "run"].iter().chain(args)).map_err(|e| e.to_string())?.command {
+        match Cli::try_parse_from(["synledger", "run"].iter().chain(args))
+            .map_err(|e| e.to_string())?
+            .command
+        {
             Command::Run(args) => Ok(args),
             other => panic!("parsed as {other:?}"),
         }
@@ -277,9 +301,18 @@ mod tests {
     fn defaults_are_those_of_the_help() {
         let args = run(&[]).expect("no flag is needed");
         assert_eq!(args.interfaces.interfaces, ["auto"]);
-        assert_eq!((args.fanout, args.capture), (FanoutMode::Class, CaptureDepth::Headers));
-        assert_eq!((args.ring_mib, args.block_kib, args.block_timeout_ms), (64, None, 20));
-        assert_eq!((args.common.scan_ports, args.common.scan_window), (4, Window(60_000_000_000)));
+        assert_eq!(
+            (args.fanout, args.capture),
+            (FanoutMode::Class, CaptureDepth::Headers)
+        );
+        assert_eq!(
+            (args.ring_mib, args.block_kib, args.block_timeout_ms),
+            (64, None, 20)
+        );
+        assert_eq!(
+            (args.common.scan_ports, args.common.scan_window),
+            (4, Window(60_000_000_000))
+        );
         assert_eq!((args.common.memory_mib, args.alert_rate), (256, 100));
         assert_eq!(read(&[]).expect("defaults").alert_rate, 0);
     }
@@ -299,7 +332,10 @@ mod tests {
         ];
         for (args, says) in cases {
             let error = read(&args).expect_err("out of range");
-            assert!(error.contains(says) && error.contains(args[0]), "{args:?}: {error}");
+            assert!(
+                error.contains(says) && error.contains(args[0]),
+                "{args:?}: {error}"
+            );
         }
     }
 
@@ -317,13 +353,22 @@ mod tests {
         ];
         for (args, says) in cases {
             let error = run(&args).expect_err("out of range");
-            assert!(error.contains(says) && error.contains(args[0]), "{args:?}: {error}");
+            assert!(
+                error.contains(says) && error.contains(args[0]),
+                "{args:?}: {error}"
+            );
         }
     }
 
     #[test]
     fn lists_are_split_and_repeated_flags_add_up() {
-        let args = read(&["--local", "10.0.0.0/8,fd00::/8", "--local", "192.168.0.0/16"]).expect("networks");
+        let args = read(&[
+            "--local",
+            "10.0.0.0/8,fd00::/8",
+            "--local",
+            "192.168.0.0/16",
+        ])
+        .expect("networks");
         assert_eq!(args.common.local.len(), 3);
         let args = run(&["-i", "ens*,!veth*", "--fanout", "qm"]).expect("a list");
         assert_eq!(args.interfaces.interfaces, ["ens*", "!veth*"]);

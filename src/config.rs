@@ -1,12 +1,14 @@
 //! Checked limits. `Config::for_read` and `Config::for_run` are the only ways to get one.
 
 use crate::capture::chunk::Chunk;
-use crate::cli::{CaptureDepth, CommonArgs, DirectionName, FanoutMode, ReadArgs, RunArgs, ScanScope, ScanTarget};
+use crate::cli::{
+    CaptureDepth, CommonArgs, DirectionName, FanoutMode, ReadArgs, RunArgs, ScanScope, ScanTarget,
+};
 use crate::cpus;
 use crate::flow::Limits;
 use crate::inspect::episode::PORT_MAP_BYTES;
 use crate::inspect::port_scan::Rule;
-use crate::log::event::Event;
+use crate::log::queue;
 use crate::log::spec::OutputSpec;
 use crate::mesh;
 use crate::shard::Shard;
@@ -108,7 +110,11 @@ impl ReadConfig {
     /// [`ConfigError`] names the flag, its value and its range.
     pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
         let common = Common::new(args.common, args.alert_rate, Vec::new())?;
-        Ok(Self { common, files: args.files, seed: args.seed })
+        Ok(Self {
+            common,
+            files: args.files,
+            seed: args.seed,
+        })
     }
 
     /// Frames in one chunk: a quarter of a contact queue.
@@ -149,7 +155,7 @@ impl RunConfig {
             }
         }
         let rate = args.alert_rate;
-        let common = Common::new(args.common, rate, allowed)?;
+        let common = Common::new(args.common, rate, allowed.to_vec())?;
         Ok(Self {
             common,
             interfaces: args.interfaces.interfaces,
@@ -180,14 +186,20 @@ impl RunConfig {
 impl Common {
     fn new(args: CommonArgs, alert_rate: u32, pin_to: Vec<usize>) -> Result<Self, ConfigError> {
         let allowed = cpus::allowed();
-        let workers = args.workers.map_or_else(|| (allowed.len() / 4).clamp(1, 4), usize::from);
-        let cores = cores(args.cores.as_deref(), workers, &allowed, pin_to)?;
-        let outputs = args.output.iter().map(|spec| OutputSpec::parse(spec));
-        let outputs = outputs.collect::<Result<Vec<_>, _>>().map_err(|error| ConfigError(error.to_string()))?;
+        let workers = args
+            .workers
+            .map_or_else(|| (allowed.len() / 4).clamp(1, 4), usize::from);
+        let cores = cores(args.cores.as_deref(), workers, allowed, pin_to)?;
+        let outputs = args.output.iter().map(|spec| spec.parse::<OutputSpec>());
+        let outputs = outputs
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| ConfigError(error.to_string()))?;
         let sensor = match args.sensor {
             Some(name) => name,
-            None => nix::unistd::gethostname()
-                .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned()),
+            None => nix::unistd::gethostname().map_or_else(
+                |_| "localhost".to_owned(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
         };
         let share = u64::from(args.memory_mib) * MIB / workers as u64;
         let rule = rule(share / 4, usize::from(args.scan_ports), args.scan_window.0);
@@ -213,7 +225,7 @@ impl Common {
         workers * self.flows.memory_bytes()                                           // attempts, flows, fragments
             + workers * self.rule.memory_bytes()                                      // pairs, episodes
             + workers * Shard::memory_bytes()                                         // events held back
-            + workers * (LOG_QUEUE_EVENTS * size_of::<Event>()) as u64                // events to the logger
+            + workers * queue::memory_bytes(LOG_QUEUE_EVENTS) as u64                // events to the logger
             + mesh::memory_bytes(self.workers) // contacts between shards
     }
 }
@@ -222,9 +234,22 @@ impl Common {
 fn rule(bytes: u64, ports: usize, window_ns: i64) -> Rule {
     let port_maps = usize::try_from(bytes / 4).unwrap_or(usize::MAX) / PORT_MAP_BYTES;
     let episodes = port_maps.max(1) * 8;
-    let mut rule = Rule { ports, window_ns, pairs: 0, episodes, port_maps };
+    let mut rule = Rule {
+        ports,
+        window_ns,
+        pairs: 0,
+        episodes,
+        port_maps,
+    };
     let rest = bytes.saturating_sub(rule.memory_bytes());
-    let one = Rule { pairs: 8, episodes: 0, port_maps: 0, ..rule }.memory_bytes() / 8;
+    let one = Rule {
+        pairs: 8,
+        episodes: 0,
+        port_maps: 0,
+        ..rule
+    }
+    .memory_bytes()
+        / 8;
     rule.pairs = usize::try_from(rest / one).unwrap_or(usize::MAX).max(8) / 8 * 8;
     rule
 }
@@ -239,7 +264,8 @@ fn cores(
         // The last CPUs: the first ones usually serve interrupts.
         return Ok(pin_to.into_iter().rev().cycle().take(workers).collect());
     };
-    let cores = cpus::parse_list(asked, allowed).map_err(|error| ConfigError(error.to_string()))?;
+    let cores =
+        cpus::parse_cores(asked, allowed).map_err(|error| ConfigError(error.to_string()))?;
     if cores.len() < workers {
         return Err(ConfigError(format!(
             "--cores {asked}: {} CPUs for {workers} workers; name one a worker or lower --workers",
@@ -270,8 +296,14 @@ mod tests {
             let tables = config.common.workers as u64
                 * (config.common.flows.memory_bytes() + config.common.rule.memory_bytes());
             let asked: u64 = mib.parse::<u64>().expect("a number") * MIB;
-            assert!(tables <= asked, "{tables} bytes of tables for {asked} asked");
-            assert!(tables * 10 >= asked * 4, "{tables} bytes of tables leave most of {asked} unused");
+            assert!(
+                tables <= asked,
+                "{tables} bytes of tables for {asked} asked"
+            );
+            assert!(
+                tables * 10 >= asked * 4,
+                "{tables} bytes of tables leave most of {asked} unused"
+            );
         }
     }
 
@@ -280,13 +312,27 @@ mod tests {
         let config = run(&["--ring-mib", "64"]).expect("defaults");
         assert_eq!(config.ring_bytes.map(|bytes| bytes / MIB), [40, 8, 16]);
         assert_eq!(config.block_bytes.map(|bytes| bytes / 1024), [256, 64, 64]);
-        assert_eq!(config.ring_memory_bytes(2), 2 * config.common.workers as u64 * 64 * MIB);
+        assert_eq!(
+            config.ring_memory_bytes(2),
+            2 * config.common.workers as u64 * 64 * MIB
+        );
     }
 
     #[test]
     fn impossible_combinations_name_the_flag_and_the_way_out() {
-        let error = run(&["--capture", "full", "--ring-mib", "4", "--block-kib", "4096"]).expect_err("one block");
-        assert!(error.0.contains("--ring-mib 4") && error.0.contains("--block-kib"), "{error}");
+        let error = run(&[
+            "--capture",
+            "full",
+            "--ring-mib",
+            "4",
+            "--block-kib",
+            "4096",
+        ])
+        .expect_err("one block");
+        assert!(
+            error.0.contains("--ring-mib 4") && error.0.contains("--block-kib"),
+            "{error}"
+        );
         let error = run(&["--cores", "99"]).expect_err("no such CPU");
         assert!(error.0.contains("99"), "{error}");
         let error = run(&["--cores", "0", "--workers", "3"]).expect_err("one CPU for three");

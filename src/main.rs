@@ -1,2 +1,21 @@
-//! The program: arguments, configuration, run, exit code.
-fn main() {}
+//! The program: arguments → configuration → run → exit code.
+
+use clap::Parser;
+use std::process::ExitCode;
+use synledger::cli::{Cli, Command};
+use synledger::commands;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => commands::run(args),
+        Command::Read(args) => commands::read(args),
+        Command::Check(args) => commands::check(&args),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("synledger: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}

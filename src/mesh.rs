@@ -38,7 +38,9 @@ pub struct Mesh {
 impl Mesh {
     /// The ends for every worker.
     pub fn new(workers: usize) -> Vec<Self> {
-        let reached: Arc<[_]> = (0..workers).map(|_| CachePadded::new(AtomicU64::new(0))).collect();
+        let reached: Arc<[_]> = (0..workers)
+            .map(|_| CachePadded::new(AtomicU64::new(0)))
+            .collect();
         let mut to: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut from: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for sender in &mut to {
@@ -85,7 +87,11 @@ impl Mesh {
 
     /// The position that all workers have reached.
     pub fn limit(&self) -> u64 {
-        self.reached.iter().map(|reached| reached.load(Ordering::Acquire)).min().unwrap_or(u64::MAX)
+        self.reached
+            .iter()
+            .map(|reached| reached.load(Ordering::Acquire))
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// The position that `worker` has reached.
@@ -141,7 +147,9 @@ mod tests {
         }
         let limit = mesh[0].limit();
         assert_eq!(limit, 6);
-        let merged: Vec<u64> = std::iter::from_fn(|| mesh[0].next(limit)).map(|c| c.position).collect();
+        let merged: Vec<u64> = std::iter::from_fn(|| mesh[0].next(limit))
+            .map(|c| c.position)
+            .collect();
         assert_eq!(merged, [1, 2, 3, 4, 5, 6]);
     }
 

@@ -39,7 +39,11 @@ impl Policy {
 
     /// Whether a scan in this direction is alerted on.
     pub fn in_scan_scope(&self, src: IpAddr, dst: IpAddr) -> bool {
-        self.all_scans || !matches!(self.localities.direction(src, dst), Direction::Out | Direction::Local)
+        self.all_scans
+            || !matches!(
+                self.localities.direction(src, dst),
+                Direction::Out | Direction::Local
+            )
     }
 
     /// Whether alerts about this source are withheld.
@@ -50,7 +54,7 @@ impl Policy {
     /// The address that stands for `dst` in the scan rule.
     pub fn scan_target(&self, dst: IpAddr) -> IpAddr {
         match self.host {
-            Some((v4, v6)) if self.localities.is_own(dst) => {
+            Some((v4, v6)) if self.localities.is_ours(dst) => {
                 if dst.is_ipv4() {
                     v4
                 } else {

@@ -27,7 +27,21 @@ impl Replay {
     pub fn new(workers: usize, frames: usize, keys: Keys) -> (Self, Vec<Receiver<Feed>>) {
         let ends: (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(CHUNKS - 2)).unzip();
         let pool = (0..CHUNKS).map(|_| Arc::new(Chunk::new(frames))).collect();
-        (Self { keys, feeds: ends.0, pool, number: 0, watermark_ns: i64::MIN }, ends.1)
+        (
+            Self {
+                keys,
+                feeds: ends.0,
+                pool,
+                number: 0,
+                watermark_ns: i64::MIN,
+            },
+            ends.1,
+        )
+    }
+
+    /// Says that nothing follows: workers finish.
+    pub fn close(&mut self) {
+        self.feeds.clear();
     }
 
     /// Frames handed out so far.
@@ -75,7 +89,9 @@ impl Replay {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            let Some(frame) = reader.next_frame()? else { return Ok(false) };
+            let Some(frame) = reader.next_frame()? else {
+                return Ok(false);
+            };
             self.number += 1;
             self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
             let (_, worker) = fanout::demux(&self.keys, &frame).member(workers);
@@ -86,7 +102,11 @@ impl Replay {
 
     fn free_chunk(&mut self) -> Feed {
         loop {
-            if let Some(at) = self.pool.iter().position(|chunk| Arc::strong_count(chunk) == 1) {
+            if let Some(at) = self
+                .pool
+                .iter()
+                .position(|chunk| Arc::strong_count(chunk) == 1)
+            {
                 return self.pool.swap_remove(at);
             }
             std::thread::yield_now();
@@ -102,12 +122,28 @@ impl Replay {
 }
 
 /// A worker of `read`: every chunk, its own frames, then what all shards' contacts decide.
-pub fn work(mut shard: Shard, id: usize, feed: &Receiver<Feed>, mut publish: impl FnMut(&Shard)) -> Shard {
+pub fn work(
+    mut shard: Shard,
+    id: usize,
+    feed: &Receiver<Feed>,
+    mut publish: impl FnMut(&Shard),
+) -> Shard {
     let mut last = 0;
     for chunk in feed {
-        let timeline = Timeline::Read { first: chunk.first(), watermarks: chunk.watermarks() };
+        let timeline = Timeline::Read {
+            first: chunk.first(),
+            watermarks: chunk.watermarks(),
+        };
         for (position, watermark_ns, frame) in chunk.frames_of(id) {
-            shard.on_frame(&frame, &At { position, watermark_ns, timeline, ring: None });
+            shard.on_frame(
+                &frame,
+                &At {
+                    position,
+                    watermark_ns,
+                    timeline,
+                    ring: None,
+                },
+            );
         }
         last = chunk.last();
         shard.publish_contacts(last);
@@ -116,7 +152,10 @@ pub fn work(mut shard: Shard, id: usize, feed: &Receiver<Feed>, mut publish: imp
         shard.settle(last, watermark_ns, &timeline);
         publish(&shard);
     }
-    let timeline = Timeline::Read { first: last + 1, watermarks: &[] };
+    let timeline = Timeline::Read {
+        first: last + 1,
+        watermarks: &[],
+    };
     shard.finish(last + 1, &timeline);
     publish(&shard);
     shard

@@ -36,20 +36,42 @@ pub fn ten_lines(books: &Books) -> String {
         ));
     }
     let causes = causes(books);
-    let causes = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(", ")) };
-    line(format!("{} packets, {unread} frames not read{causes}", shards.packets));
+    let causes = if causes.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", causes.join(", "))
+    };
+    line(format!(
+        "{} packets, {unread} frames not read{causes}",
+        shards.packets
+    ));
     line(format!(
         "{} SYNs: {} new connections, {} retransmitted, {} seen at another interface",
-        flow.syn_packets, flow.attempts, flow.retransmitted, flow.other_interface_syn
+        flow.syn_packets, flow.attempts, flow.retransmitted, flow.other_interface_syns
     ));
     line(format!(
         "{} answered, {} established, {} refused, {} unanswered",
-        flow.answered, flow.established, flow.refused, flow.unanswered
+        flow.answered,
+        flow.established,
+        flow.refused,
+        flow.unanswered()
     ));
-    line(format!("{} port scans, {} lines about them", scan.started, shards.detections));
-    line(format!("{} flows ended, {} pushed out of full tables", flow.closed_all(), flow.evicted()));
+    line(format!(
+        "{} port scans, {} lines about them",
+        scan.started, shards.detections
+    ));
+    line(format!(
+        "{} flows ended, {} pushed out of full tables",
+        flow.closed_all(),
+        flow.evicted()
+    ));
     for output in &books.outputs {
-        line(format!("{}: {} written, {} dropped", output.name, output.written(), output.dropped()));
+        line(format!(
+            "{}: {} written, {} dropped",
+            output.name,
+            output.written(),
+            output.dropped()
+        ));
     }
     if flow.evicted() + scan.pair_evicted + scan.episode_evicted > 0 {
         line(format!(
@@ -68,10 +90,19 @@ fn verdict(books: &Books) -> String {
         .identities()
         .iter()
         .filter(|identity| !identity.holds())
-        .map(|identity| format!("  {}: {} against {}", identity.name, identity.left, identity.right))
+        .map(|identity| {
+            format!(
+                "  {}: {} against {}",
+                identity.name, identity.left, identity.right
+            )
+        })
         .collect();
     if open.is_empty() {
-        format!("the books close: {} identities, {} missed with a cause", books.identities().len(), books.missed())
+        format!(
+            "the books close: {} identities, {} missed with a cause",
+            books.identities().len(),
+            books.missed()
+        )
     } else {
         format!("THE BOOKS DO NOT CLOSE:\n{}", open.join("\n"))
     }
@@ -123,9 +154,9 @@ fn books_json(books: &Books) -> Value {
             "frames": shards.frames, "packets": shards.packets, "unread": unread,
             "misrouted": shards.misrouted, "late": shards.late,
             "syn_packets": flow.syn_packets, "attempts": flow.attempts, "retransmitted": flow.retransmitted,
-            "other_interface": flow.other_interface_syn,
+            "other_interface": flow.other_interface_syns,
             "answered": flow.answered, "established": flow.established, "refused": flow.refused,
-            "unanswered": flow.unanswered, "fragment_bytes": flow.fragment_bytes,
+            "unanswered": flow.unanswered(), "fragment_bytes": flow.fragment_bytes,
             "flows_opened": flow.opened, "flows_closed": flow.closed_all(), "flows_evicted": flow.evicted(),
             "scans_started": scan.started, "scans_ended": scan.ended, "detections": shards.detections,
             "pair_evicted": scan.pair_evicted, "episode_evicted": scan.episode_evicted,

@@ -76,14 +76,25 @@ pub struct Shard {
 
 struct Outbox {
     events: Vec<Event>,
-    log: Producer,
+    /// Gone once the shard has finished.
+    log: Option<Producer>,
     live: bool,
 }
 
 impl Shard {
     /// Takes all its memory.
     pub fn new(parts: Parts) -> Self {
-        let Parts { id, keys, table_keys, flows, rule, policy, mesh, log, live } = parts;
+        let Parts {
+            id,
+            keys,
+            table_keys,
+            flows,
+            rule,
+            policy,
+            mesh,
+            log,
+            live,
+        } = parts;
         Self {
             id,
             keys,
@@ -92,7 +103,11 @@ impl Shard {
             port_scan: PortScan::new(rule, table_keys),
             policy,
             mesh,
-            outbox: Outbox { events: Vec::with_capacity(OUTBOX_EVENTS), log, live },
+            outbox: Outbox {
+                events: Vec::with_capacity(OUTBOX_EVENTS),
+                log: Some(log),
+                live,
+            },
             counts: ShardCounts::default(),
         }
     }
@@ -134,22 +149,40 @@ impl Shard {
         if packet.reach != Reach::Plain {
             self.counts.syn_outside_class[packet.reach as usize] += 1;
         }
-        let contact = contact(packet.src, packet.dst, tcp.dst_port, ContactKind::Touch, packet, at);
+        let contact = contact(
+            packet.src,
+            packet.dst,
+            tcp.dst_port,
+            ContactKind::Touch,
+            packet,
+            at,
+        );
         self.send(contact);
     }
 
     fn on_flow(&mut self, packet: &Packet, at: &At<'_>) {
-        let Self { flows, outbox, counts, policy, .. } = self;
+        let Self {
+            flows,
+            outbox,
+            counts,
+            policy,
+            ..
+        } = self;
         let mut outcome = None;
         let mut number = 0;
         let joined = flows.on_packet(packet, at.watermark_ns, &mut |when, event| {
             number += 1;
             let body = match event {
-                FlowEvent::Outcome { tuple, outcome: what } => {
+                FlowEvent::Outcome {
+                    tuple,
+                    outcome: what,
+                } => {
                     outcome = Some((tuple, what));
                     return;
                 }
-                FlowEvent::Attempt(attempt) if !policy.wants_direction(attempt.tuple.src, attempt.tuple.dst) => {
+                FlowEvent::Attempt(attempt)
+                    if !policy.wants_direction(attempt.tuple.src, attempt.tuple.dst) =>
+                {
                     counts.attempts_not_asked += 1;
                     return;
                 }
@@ -157,20 +190,36 @@ impl Shard {
                 FlowEvent::Ended(record) => Body::Flow(record),
             };
             let (position, step) = place(when, at, number);
-            outbox.hold(Event { position, step, body }, counts);
+            outbox.hold(
+                Event {
+                    position,
+                    step,
+                    body,
+                },
+                counts,
+            );
         });
         if let Some((tuple, what)) = outcome {
             let kind = match what {
                 Outcome::Answered => ContactKind::Answered,
                 Outcome::Refused => ContactKind::Refused,
             };
-            let answer = Contact { number: 1, ..contact(tuple.src, tuple.dst, tuple.dst_port, kind, packet, at) };
+            let answer = Contact {
+                number: 1,
+                ..contact(tuple.src, tuple.dst, tuple.dst_port, kind, packet, at)
+            };
             self.send(answer);
         }
         if let Some(tcp) = joined
-            && matches!(packet.transport, Transport::TinyFragment { .. } | Transport::SecondFragment { .. })
+            && matches!(
+                packet.transport,
+                Transport::TinyFragment { .. } | Transport::SecondFragment { .. }
+            )
         {
-            let joined = Packet { reach: Reach::Joined, ..*packet };
+            let joined = Packet {
+                reach: Reach::Joined,
+                ..*packet
+            };
             self.on_segment(&joined, &tcp, at);
         }
     }
@@ -185,7 +234,10 @@ impl Shard {
             }
         }
         let owner = (u128::from(hasher.finish()) * self.mesh.workers() as u128) >> 64;
-        self.mesh.send(usize::try_from(owner).expect("below the number of workers"), contact);
+        self.mesh.send(
+            usize::try_from(owner).expect("below the number of workers"),
+            contact,
+        );
     }
 
     /// Says that all frames at or before `position` were read.
@@ -206,27 +258,52 @@ impl Shard {
     /// Decides on the contacts up to `limit`, ends what is due at `watermark_ns`, and hands the log all
     /// events up to `limit`.
     pub fn settle(&mut self, limit: u64, watermark_ns: i64, timeline: &Timeline<'_>) {
-        let Self { mesh, port_scan, outbox, counts, policy, flows, .. } = self;
+        let Self {
+            mesh,
+            port_scan,
+            outbox,
+            counts,
+            policy,
+            flows,
+            ..
+        } = self;
         let lost = mesh.dropped > 0;
         port_scan.contacts_lost = lost;
         while let Some(contact) = mesh.next(limit) {
             port_scan.on_contact(&contact, timeline, &mut |found| {
                 let step = Step::Contact(u16::from(contact.number));
-                detected(outbox, counts, policy, found, (contact.position, step), timeline);
+                detected(
+                    outbox,
+                    counts,
+                    policy,
+                    found,
+                    (contact.position, step),
+                    timeline,
+                );
             });
         }
         port_scan.expire(watermark_ns, &mut |found| {
             detected(outbox, counts, policy, found, (limit, Step::End), timeline);
         });
         outbox.events.sort_unstable_by(Event::cmp_order);
-        let held = outbox.events.partition_point(|event| event.position <= limit);
+        let held = outbox
+            .events
+            .partition_point(|event| event.position <= limit);
         let mut ready = outbox.events.drain(..held).peekable();
         let (log, live) = (&mut outbox.log, outbox.live);
         flows.expire(watermark_ns, &mut |when, event| {
-            let FlowEvent::Ended(record) = event else { return };
-            let When::Deadline(deadline) = when else { return };
+            let FlowEvent::Ended(record) = event else {
+                return;
+            };
+            let When::Deadline(deadline) = when else {
+                return;
+            };
             let position = timeline.position_of(deadline);
-            let event = Event { position, step: Step::Timer(deadline), body: Body::Flow(record) };
+            let event = Event {
+                position,
+                step: Step::Timer(deadline),
+                body: Body::Flow(record),
+            };
             while let Some(before) = ready.next_if(|before| before.cmp_order(&event).is_le()) {
                 push(log, live, before, counts);
             }
@@ -235,7 +312,9 @@ impl Shard {
         for event in ready {
             push(log, live, event, counts);
         }
-        outbox.log.publish(limit);
+        if let Some(log) = log {
+            log.publish(limit);
+        }
         counts.contacts_sent = mesh.sent;
         counts.contacts_merged = mesh.merged;
         counts.contacts_dropped = mesh.dropped;
@@ -245,15 +324,38 @@ impl Shard {
 
     /// Ends what is open and closes the log queue.
     pub fn finish(&mut self, position: u64, timeline: &Timeline<'_>) {
-        let Self { port_scan, outbox, counts, policy, flows, .. } = self;
+        let Self {
+            port_scan,
+            outbox,
+            counts,
+            policy,
+            flows,
+            ..
+        } = self;
         port_scan.finish(&mut |(_, detection)| {
-            detected(outbox, counts, policy, (None, detection), (position, Step::End), timeline);
+            detected(
+                outbox,
+                counts,
+                policy,
+                (None, detection),
+                (position, Step::End),
+                timeline,
+            );
         });
         outbox.events.sort_unstable_by(Event::cmp_order);
         let (log, live) = (&mut outbox.log, outbox.live);
         flows.finish(&mut |_, event| {
             if let FlowEvent::Ended(record) = event {
-                push(log, live, Event { position, step: Step::End, body: Body::Flow(record) }, counts);
+                push(
+                    log,
+                    live,
+                    Event {
+                        position,
+                        step: Step::End,
+                        body: Body::Flow(record),
+                    },
+                    counts,
+                );
             }
         });
         for event in outbox.events.drain(..) {
@@ -261,7 +363,7 @@ impl Shard {
         }
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
-        outbox.log.close();
+        drop(outbox.log.take());
     }
 }
 
@@ -274,7 +376,14 @@ impl Outbox {
     }
 }
 
-fn contact(src: IpAddr, dst: IpAddr, port: u16, kind: ContactKind, packet: &Packet, at: &At<'_>) -> Contact {
+fn contact(
+    src: IpAddr,
+    dst: IpAddr,
+    port: u16,
+    kind: ContactKind,
+    packet: &Packet,
+    at: &At<'_>,
+) -> Contact {
     Contact {
         position: at.position,
         ts_ns: packet.ts_ns,
@@ -315,17 +424,24 @@ fn detected(
         Some(deadline) => (timeline.position_of(deadline), Step::Timer(deadline)),
         None => (position, step),
     };
-    outbox.hold(Event { position, step, body: Body::Alert(Box::<Detection>::new(detection)) }, counts);
+    outbox.hold(
+        Event {
+            position,
+            step,
+            body: Body::Alert(Box::<Detection>::new(detection)),
+        },
+        counts,
+    );
 }
 
 /// `read` waits for the logger; live, what finds no room is counted by kind.
-fn push(log: &mut Producer, live: bool, mut event: Event, counts: &mut ShardCounts) {
-    while let Err(back) = log.push(event) {
-        if live {
-            counts.on_log_full(&back.body);
-            return;
-        }
-        event = back;
-        std::thread::yield_now();
+fn push(log: &mut Option<Producer>, live: bool, event: Event, counts: &mut ShardCounts) {
+    let lost = match log {
+        Some(log) if live => log.push(event),
+        Some(log) => log.push_and_wait(event),
+        None => Err(event),
+    };
+    if let Err(event) = lost {
+        counts.on_log_full(&event.body);
     }
 }

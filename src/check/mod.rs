@@ -2,9 +2,9 @@
 //!
 //! [`Facts::gather`] looks, [`findings`] judges and touches nothing, the rest prints.
 
-mod facts;
+pub mod facts;
 mod interfaces;
-mod render;
+pub mod render;
 
 pub use facts::{CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs};
 pub use render::{to_json, write_text};

@@ -70,13 +70,43 @@ pub struct FlowCounts {
     pub evicted_fragments: u64,
 }
 
+/// Words of `closed`, in the order of [`super::record::EndReason`].
+const REASONS: [&str; 7] = [
+    "fin",
+    "rst",
+    "refused",
+    "unanswered",
+    "timeout",
+    "evicted",
+    "eof",
+];
+
 impl FlowCounts {
-    /// Says which identity does not hold.
-    ///
-    /// # Errors
-    ///
-    /// The identity with its two sides.
-    pub fn check(&self) -> Result<(), String> {
+    /// Every flow that ended with a record.
+    pub fn closed_all(&self) -> u64 {
+        self.closed.iter().sum()
+    }
+
+    /// Flows ended, with the word of their end.
+    pub fn closed_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        REASONS.into_iter().zip(self.closed)
+    }
+
+    /// Attempts and flows pushed out of full tables.
+    pub fn evicted(&self) -> u64 {
+        self.evicted_attempts
+            + self.evicted_established
+            + self.evicted_others
+            + self.evicted_fragments
+    }
+
+    /// Attempts that nothing answered in time.
+    pub fn unanswered(&self) -> u64 {
+        self.closed[super::record::EndReason::Unanswered as usize]
+    }
+
+    /// Name, left side and right side of each identity.
+    pub fn identities(&self) -> [(&'static str, u64, u64); 3] {
         let elsewhere = self.other_interface_syns - self.joined_elsewhere;
         let said = self.accounted
             + self.other_interface
@@ -85,16 +115,72 @@ impl FlowCounts {
             + self.icmp_errors
             + self.fragments;
         let syns = self.attempts + self.retransmitted + self.other_interface_syns;
-        let flows = self.closed.iter().sum::<u64>() + self.merged + self.open;
-        for (name, left, right) in [
-            ("packets", self.packets, said),
-            ("syn_packets", self.syn_packets, syns),
-            ("opened", self.opened, flows),
-        ] {
+        [
+            (
+                "packets = accounted + other_interface + after_end + icmp_errors + fragments",
+                self.packets,
+                said,
+            ),
+            (
+                "syn_packets = attempts + retransmitted + other_interface",
+                self.syn_packets,
+                syns,
+            ),
+            (
+                "flows opened = closed + merged + open",
+                self.opened,
+                self.closed_all() + self.merged + self.open,
+            ),
+        ]
+    }
+
+    /// Says which identity does not hold.
+    ///
+    /// # Errors
+    ///
+    /// The identity with its two sides.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, left, right) in self.identities() {
             if left != right {
                 return Err(format!("{name}: {left} != {right}"));
             }
         }
         Ok(())
+    }
+
+    /// Adds another shard's counters.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, one) in self.closed.iter_mut().zip(other.closed) {
+            *sum += one;
+        }
+        self.packets += other.packets;
+        self.accounted += other.accounted;
+        self.syn_packets += other.syn_packets;
+        self.attempts += other.attempts;
+        self.retransmitted += other.retransmitted;
+        self.other_interface_syns += other.other_interface_syns;
+        self.joined_syns += other.joined_syns;
+        self.joined_elsewhere += other.joined_elsewhere;
+        self.other_interface += other.other_interface;
+        self.after_end += other.after_end;
+        self.icmp_errors += other.icmp_errors;
+        self.icmp_refused += other.icmp_refused;
+        self.fragments += other.fragments;
+        self.fragment_bytes += other.fragment_bytes;
+        self.joined += other.joined;
+        self.answered += other.answered;
+        self.refused += other.refused;
+        self.established += other.established;
+        self.midstream += other.midstream;
+        self.preexisting += other.preexisting;
+        self.preexisting_dropped += other.preexisting_dropped;
+        self.opened += other.opened;
+        self.reopened += other.reopened;
+        self.merged += other.merged;
+        self.open += other.open;
+        self.evicted_attempts += other.evicted_attempts;
+        self.evicted_established += other.evicted_established;
+        self.evicted_others += other.evicted_others;
+        self.evicted_fragments += other.evicted_fragments;
     }
 }

@@ -61,6 +61,20 @@ pub struct PortScanCounts {
     pub without_map: u64,
 }
 
+impl PortScanCounts {
+    /// Adds another shard's counters.
+    pub fn add(&mut self, other: &Self) {
+        self.touches += other.touches;
+        self.outcomes += other.outcomes;
+        self.started += other.started;
+        self.continued += other.continued;
+        self.ended += other.ended;
+        self.pair_evicted += other.pair_evicted;
+        self.episode_evicted += other.episode_evicted;
+        self.without_map += other.without_map;
+    }
+}
+
 type Due = Reverse<(i64, u32, u32)>;
 
 /// A detection with the deadline that made it, if a deadline did.

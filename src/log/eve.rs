@@ -8,7 +8,7 @@
 //! something else; `rev` grows when a rule's meaning changes. They have no `flow_id`: a scan is many flows.
 
 use super::append;
-use super::event::{Body, Event};
+use super::event::{Body, Event, Step};
 use super::identity;
 use super::notice::{self, Notice};
 use super::stamp::Stamp;
@@ -61,6 +61,8 @@ pub struct Context {
     pub interfaces: Interfaces,
     /// Direction from source to destination.
     pub direction: Direction,
+    /// Positions are frame numbers of captures: records carry them as `pcap_cnt`, Suricata's word.
+    pub frames: bool,
 }
 
 /// Renders EVE lines.
@@ -91,6 +93,9 @@ impl Eve {
     /// Appends the line of a shard's event, with its newline.
     pub fn event(&mut self, out: &mut Vec<u8>, event: &Event) {
         self.open(out, notice::ts_ns(event));
+        if self.context.frames && event.step != Step::End {
+            number(out, "pcap_cnt", event.position);
+        }
         match &event.body {
             Body::NewConnection(attempt) => self.connection(out, attempt),
             Body::Flow(flow) => self.flow(out, flow),

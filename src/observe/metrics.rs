@@ -54,25 +54,33 @@ pub fn serve(address: SocketAddr, source: Source) -> std::io::Result<SocketAddr>
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-        runtime.block_on(async move {
-            let app = axum::Router::new()
-                .route("/metrics", get(metrics))
-                .route("/healthz", get(healthz))
-                .with_state(source);
-            if let Ok(listener) = tokio::net::TcpListener::from_std(listener)
-                && let Err(error) = axum::serve(listener, app).await
-            {
-                eprintln!("synledger: the metrics server ended: {error}");
-            }
-        });
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    std::thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(move || {
+            runtime.block_on(async move {
+                let app = axum::Router::new()
+                    .route("/metrics", get(metrics))
+                    .route("/healthz", get(healthz))
+                    .with_state(source);
+                if let Ok(listener) = tokio::net::TcpListener::from_std(listener)
+                    && let Err(error) = axum::serve(listener, app).await
+                {
+                    eprintln!("synledger: the metrics server ended: {error}");
+                }
+            });
+        })?;
     Ok(bound)
 }
 
 async fn metrics(State(source): State<Source>) -> impl IntoResponse {
-    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    let kind = [(
+        header::CONTENT_TYPE,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    )];
     match render(source) {
         Ok(text) => (StatusCode::OK, kind, text),
         Err(fmt::Error) => (StatusCode::INTERNAL_SERVER_ERROR, kind, String::new()),
@@ -81,11 +89,18 @@ async fn metrics(State(source): State<Source>) -> impl IntoResponse {
 
 async fn healthz(State(source): State<Source>) -> (StatusCode, String) {
     let snapshot = source();
-    let open = snapshot.books.identities().into_iter().find(|identity| !identity.holds());
+    let open = snapshot
+        .books
+        .identities()
+        .into_iter()
+        .find(|identity| !identity.holds());
     match (snapshot.unhealthy, open) {
         (Some(why), _) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
         (None, Some(open)) => {
-            let text = format!("books do not close: {}: {} against {}\n", open.name, open.left, open.right);
+            let text = format!(
+                "books do not close: {}: {} against {}\n",
+                open.name, open.left, open.right
+            );
             (StatusCode::SERVICE_UNAVAILABLE, text)
         }
         (None, None) => (StatusCode::OK, "ok\n".to_owned()),
@@ -130,21 +145,70 @@ fn totals(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
         ("packets", "Frames that could be decoded", shards.packets),
         ("syn_packets", "SYN packets without ACK", flow.syn_packets),
         ("new_connections", "New connection attempts", flow.attempts),
-        ("syn_retransmitted", "SYNs of an attempt already seen", flow.retransmitted),
-        ("established_connections", "Connections whose handshake was proven", flow.established),
+        (
+            "syn_retransmitted",
+            "SYNs of an attempt already seen",
+            flow.retransmitted,
+        ),
+        (
+            "established_connections",
+            "Connections whose handshake was proven",
+            flow.established,
+        ),
         ("port_scans", "Port scans (rising edges)", scan.started),
-        ("detections", "Detections raised: rising edges, doublings, summaries", shards.detections),
-        ("misrouted_frames", "Frames in another ring than the fanout program chose", shards.misrouted),
-        ("late_packets", "Packets stamped before the packet time reached", shards.late),
-        ("contacts_sent", "Contacts sent to the owners of pairs", shards.contacts_sent),
-        ("contacts_dropped", "Contacts for which an owner's queue had no room", shards.contacts_dropped),
-        ("flow_evictions", "Flows pushed out of a full table", flow.evicted()),
-        ("pair_evictions", "Pairs pushed out of a full table", scan.pair_evicted),
-        ("nic_drops", "Frames the network cards lost", snapshot.books.nic_drops),
-        ("softnet_drops", "Frames the kernel's backlog lost", snapshot.books.softnet_drops),
-        ("missed", "Everything lost with a cause", snapshot.books.missed()),
+        (
+            "detections",
+            "Detections raised: rising edges, doublings, summaries",
+            shards.detections,
+        ),
+        (
+            "misrouted_frames",
+            "Frames in another ring than the fanout program chose",
+            shards.misrouted,
+        ),
+        (
+            "late_packets",
+            "Packets stamped before the packet time reached",
+            shards.late,
+        ),
+        (
+            "contacts_sent",
+            "Contacts sent to the owners of pairs",
+            shards.contacts_sent,
+        ),
+        (
+            "contacts_dropped",
+            "Contacts for which an owner's queue had no room",
+            shards.contacts_dropped,
+        ),
+        (
+            "flow_evictions",
+            "Flows pushed out of a full table",
+            flow.evicted(),
+        ),
+        (
+            "pair_evictions",
+            "Pairs pushed out of a full table",
+            scan.pair_evicted,
+        ),
+        (
+            "nic_drops",
+            "Frames the network cards lost",
+            snapshot.books.nic_drops,
+        ),
+        (
+            "softnet_drops",
+            "Frames the kernel's backlog lost",
+            snapshot.books.softnet_drops,
+        ),
+        (
+            "missed",
+            "Everything lost with a cause",
+            snapshot.books.missed(),
+        ),
     ];
-    all.into_iter().try_for_each(|(name, help, value)| counter(encoder, name, help, value))
+    all.into_iter()
+        .try_for_each(|(name, help, value)| counter(encoder, name, help, value))
 }
 
 fn by_cause(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
@@ -167,15 +231,30 @@ fn rings(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     let zero = ConstCounter::new(0_u64);
     type Field = fn(&crate::books::RingCounts) -> u64;
     let fields: [(&str, &str, Field); 4] = [
-        ("ring_packets", "Frames that reached a ring, drops included (tp_packets)", |ring| ring.tp_packets),
-        ("ring_drops", "Frames for which a ring had no room (tp_drops)", |ring| ring.tp_drops),
-        ("ring_freezes", "How often a ring was found full (tp_freeze_q_cnt)", |ring| ring.tp_freezes),
-        ("ring_shed", "Data frames returned unread", |ring| ring.shed_data),
+        (
+            "ring_packets",
+            "Frames that reached a ring, drops included (tp_packets)",
+            |ring| ring.tp_packets,
+        ),
+        (
+            "ring_drops",
+            "Frames for which a ring had no room (tp_drops)",
+            |ring| ring.tp_drops,
+        ),
+        (
+            "ring_freezes",
+            "How often a ring was found full (tp_freeze_q_cnt)",
+            |ring| ring.tp_freezes,
+        ),
+        ("ring_shed", "Data frames returned unread", |ring| {
+            ring.shed_data
+        }),
     ];
     for (name, help, field) in fields {
         let mut family = encoder.encode_descriptor(name, help, None, zero.metric_type())?;
         for ring in &snapshot.books.rings {
-            ConstCounter::new(field(ring)).encode(family.encode_family(&[("ring", ring.name.as_str())])?)?;
+            ConstCounter::new(field(ring))
+                .encode(family.encode_family(&[("ring", ring.name.as_str())])?)?;
         }
     }
     Ok(())
@@ -184,7 +263,8 @@ fn rings(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
 fn outputs(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
     let zero = ConstCounter::new(0_u64);
     let help = "Records written, by output and kind";
-    let mut family = encoder.encode_descriptor("records_written", help, None, zero.metric_type())?;
+    let mut family =
+        encoder.encode_descriptor("records_written", help, None, zero.metric_type())?;
     for output in &books.outputs {
         for (kind, counts) in output.kinds() {
             let labels = [("output", output.name.as_str()), ("kind", kind)];
@@ -192,7 +272,8 @@ fn outputs(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
         }
     }
     let help = "Records that could not be written, by output and kind";
-    let mut family = encoder.encode_descriptor("records_dropped", help, None, zero.metric_type())?;
+    let mut family =
+        encoder.encode_descriptor("records_dropped", help, None, zero.metric_type())?;
     for output in &books.outputs {
         for (kind, counts) in output.kinds() {
             let labels = [("output", output.name.as_str()), ("kind", kind)];
@@ -205,32 +286,49 @@ fn outputs(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
 fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     let kind = ConstGauge::new(0.0_f64);
     let help = "Share of a table that is in use";
-    let mut family = encoder.encode_descriptor("table_use_ratio", help, None, kind.metric_type())?;
+    let mut family =
+        encoder.encode_descriptor("table_use_ratio", help, None, kind.metric_type())?;
     for &(name, held, room) in &snapshot.tables {
         let ratio = held as f64 / room.max(1) as f64;
         ConstGauge::new(ratio).encode(family.encode_family(&[("table", name)])?)?;
     }
     let help = "Share of a ring's blocks that wait for their worker";
-    let mut family = encoder.encode_descriptor("ring_occupancy_ratio", help, None, kind.metric_type())?;
+    let mut family =
+        encoder.encode_descriptor("ring_occupancy_ratio", help, None, kind.metric_type())?;
     for (name, ratio) in &snapshot.ring_occupancy {
         ConstGauge::new(*ratio).encode(family.encode_family(&[("ring", name.as_str())])?)?;
     }
     let closed = snapshot.books.closed();
     let metric = ConstGauge::new(i64::from(closed));
     let help = "1 while every identity of the books holds";
-    metric.encode(encoder.encode_descriptor("books_closed", help, None, metric.metric_type())?)?;
+    metric.encode(encoder.encode_descriptor(
+        "books_closed",
+        help,
+        None,
+        metric.metric_type(),
+    )?)?;
     let metric = ConstGauge::new(i64::try_from(snapshot.behind).unwrap_or(i64::MAX));
     let help = "Workers more than 500 ms behind";
-    metric.encode(encoder.encode_descriptor("workers_behind", help, None, metric.metric_type())?)?;
+    metric.encode(encoder.encode_descriptor(
+        "workers_behind",
+        help,
+        None,
+        metric.metric_type(),
+    )?)?;
     let help = "Packet time stamp to log line";
     let (bounds, sum) = &snapshot.log_lag;
     let kind = prometheus_client::metrics::MetricType::Histogram;
     let mut histogram = encoder.encode_descriptor("log_lag_seconds", help, None, kind)?;
     let mut cumulative = 0;
-    let buckets: Vec<(f64, u64)> = bounds.iter().map(|&(bound, below)| {
-        let own = below.saturating_sub(cumulative);
-        cumulative = below;
-        (bound, own)
-    }).collect();
-    histogram.encode_histogram::<prometheus_client::metrics::family::NoLabelSet>(*sum, cumulative, &buckets, None)
+    let buckets: Vec<(f64, u64)> = bounds
+        .iter()
+        .map(|&(bound, below)| {
+            let own = below.saturating_sub(cumulative);
+            cumulative = below;
+            (bound, own)
+        })
+        .collect();
+    histogram.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+        *sum, cumulative, &buckets, None,
+    )
 }

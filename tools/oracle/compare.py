@@ -54,12 +54,12 @@ def from_eve(text):
             ends = (address(event["src_ip"]), event["src_port"])
             ends += (address(event["dest_ip"]), event["dest_port"])
             stamp = microseconds(event["timestamp"])
-            attempts.append((own["frame"], stamp, *ends, own["isn"]))
+            attempts.append((event["pcap_cnt"], stamp, *ends, own["isn"]))
         elif kind == "alert":
             scan = event.get("scan", {})
             if (scan.get("kind"), scan.get("phase")) == ("port_scan", "started"):
                 pair = (address(event["src_ip"]), address(event["dest_ip"]))
-                scans.append((own["frame"], *pair, ports_of(scan["port_list"])))
+                scans.append((event["pcap_cnt"], *pair, ports_of(scan["port_list"])))
     return attempts, scans
 
 

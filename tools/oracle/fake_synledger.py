@@ -37,13 +37,13 @@ def events(found):
         yield {
             "timestamp": stamp(a["ts"]), "event_type": "new_connection", "proto": "TCP",
             "src_ip": a["src"], "src_port": a["sport"], "dest_ip": a["dst"],
-            "dest_port": a["dport"], "synledger": {"isn": a["isn"], "frame": a["frame"]},
+            "dest_port": a["dport"], "synledger": {"isn": a["isn"]}, "pcap_cnt": a["frame"],
         }
     for s in found["scans"]:
         scan = {"kind": "port_scan", "phase": "started", "port_list": ranges(s["ports"])}
         yield {
             "timestamp": stamp(s["ts"]), "event_type": "alert", "src_ip": s["src"],
-            "dest_ip": s["dst"], "scan": scan, "synledger": {"frame": s["frame"]},
+            "dest_ip": s["dst"], "scan": scan, "synledger": {}, "pcap_cnt": s["frame"],
         }
 
 
@@ -66,7 +66,7 @@ def main():
     path = sys.argv[-1]
     found = rules.judge(extract.cached(path, os.environ.get("FAKE_CACHE")), rules.LINKS)
     lie(found, os.environ.get("FAKE_FAULT"))
-    for event in sorted(events(found), key=lambda event: event["synledger"]["frame"]):
+    for event in sorted(events(found), key=lambda event: event["pcap_cnt"]):
         print(json.dumps(event))
     return 0 if found["error"] is None else 1
 

@@ -1,0 +1,27 @@
+//! `check`: is this host ready.
+
+use super::Failure;
+use crate::check::facts::Facts;
+use crate::check::{self, render};
+use crate::cli::CheckArgs;
+use std::io::Write;
+
+/// Prints the findings; exit code 1 when one of them keeps the sensor from starting.
+///
+/// # Errors
+///
+/// Standard output does not take the report.
+pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
+    let facts = Facts::gather(&args.interfaces.interfaces.join(","), None);
+    let findings = check::findings(&facts);
+    let mut out = std::io::stdout().lock();
+    let printed = if args.json {
+        writeln!(out, "{:#}", render::to_json(&findings))
+    } else {
+        render::write_text(&findings, &mut out)
+    };
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::run(error)),
+        _ => Ok(check::exit_status(&findings)),
+    }
+}

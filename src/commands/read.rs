@@ -1,0 +1,145 @@
+//! `read`: captures in, the same log as live.
+
+use super::Failure;
+use crate::books::Books;
+use crate::capture::pcap::CaptureReader;
+use crate::cli::ReadArgs;
+use crate::config::{Common, ReadConfig};
+use crate::locality::Localities;
+use crate::log::eve::{Context, Interfaces};
+use crate::policy::Policy;
+use crate::replay::{self, Replay};
+use crate::report;
+use crate::sensor::{self, Board, RunKeys};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Reads the captures one after the other as one stream.
+///
+/// # Errors
+///
+/// [`Failure`] when nothing could be read or an output could not be opened. A damaged capture is read as
+/// far as it goes and ends with exit code 1.
+pub fn read(args: ReadArgs) -> Result<u8, Failure> {
+    let config = ReadConfig::new(args)?;
+    let common = &config.common;
+    let keys = config
+        .seed
+        .map_or_else(RunKeys::random, |seed| Ok(RunKeys::from_seed(seed)));
+    let keys = keys.map_err(Failure::run)?;
+    let stop = super::signals::stop_flag().map_err(Failure::run)?;
+    let policy = policy(common);
+    let interfaces = Interfaces::default();
+    let context = Context {
+        host: common.sensor.clone(),
+        interfaces: interfaces.clone(),
+        direction: {
+            let localities = Arc::clone(&policy.localities);
+            Arc::new(move |src, dst| localities.direction(src, dst).word())
+        },
+        frames: true,
+    };
+    let outputs = super::logging::open(common, context)?;
+    let (shards, consumers) = sensor::shards(common, keys, &policy, false);
+    let board = Board::new(common.workers);
+    let (mut replay, feeds) = Replay::new(common.workers, config.chunk_frames(), keys.fanout);
+    let mut damage = None;
+    let outputs = std::thread::scope(|scope| {
+        let logger = scope.spawn(|| super::logging::replay(outputs, consumers, common, &stop));
+        for (id, (shard, feed)) in shards.into_iter().zip(feeds).enumerate() {
+            let board = &board;
+            let cpu = common.cores.get(id).copied();
+            scope.spawn(move || {
+                super::pin(cpu, id);
+                replay::work(shard, id, &feed, |shard| board.leave(id, &shard.counts));
+            });
+        }
+        damage = read_files(&config.files, &mut replay, &interfaces, &stop);
+        replay.close();
+        logger
+            .join()
+            .expect("a panic has ended the program already")
+    });
+    let books = Books {
+        shards: board.sum(),
+        frames_offered: Some(replay.frames()),
+        outputs: outputs.counts(),
+        at_exit: true,
+        ..Books::default()
+    };
+    if !common.quiet {
+        eprint!("{}", report::ten_lines(&books));
+    }
+    if let Some(damage) = damage {
+        return Err(damage);
+    }
+    Ok(sensor::exit_code(&books, common.strict))
+}
+
+fn policy(common: &Common) -> Policy {
+    Policy {
+        localities: Arc::new(Localities::offline(&common.local)),
+        directions: common.directions.clone().into(),
+        all_scans: true,
+        host: None,
+        allow: common.allow.clone().into(),
+    }
+}
+
+/// Reads files until one is damaged; says how.
+fn read_files(
+    files: &[PathBuf],
+    replay: &mut Replay,
+    interfaces: &Interfaces,
+    stop: &AtomicBool,
+) -> Option<Failure> {
+    let mut first_interface = 0;
+    let mut failures = Vec::new();
+    for file in files {
+        let opened = if file.as_os_str() == "-" {
+            CaptureReader::from_stdin()
+        } else {
+            CaptureReader::open(file)
+        };
+        let mut reader = match opened {
+            Ok(reader) => reader.with_first_interface(first_interface),
+            Err(error) => {
+                failures.push(error.to_string());
+                continue;
+            }
+        };
+        let bar = progress(&reader);
+        let mut known = 0;
+        // Called before a chunk is handed out: no event names an interface that the logger does not know.
+        let end = replay.read(&mut reader, stop, |reader| {
+            bar.set_position(reader.bytes_read());
+            for interface in &reader.interfaces()[known..] {
+                interfaces.push(interface.name.clone().unwrap_or_default());
+            }
+            known = reader.interfaces().len();
+        });
+        bar.finish_and_clear();
+        first_interface = first_interface.saturating_add(u16::try_from(known).unwrap_or(u16::MAX));
+        failures.extend(end.err().map(|error| error.to_string()));
+    }
+    (!failures.is_empty()).then(|| Failure::Run(failures.join("\nsynledger: ")))
+}
+
+/// A bar for a person who waits for a long file.
+fn progress(reader: &CaptureReader) -> ProgressBar {
+    const LONG_BYTES: u64 = 64 << 20;
+    match reader.total_bytes() {
+        Some(total) if total >= LONG_BYTES && std::io::stderr().is_terminal() => {
+            let style =
+                ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}")
+                    .expect("the template is constant");
+            ProgressBar::new(total)
+                .with_style(style)
+                .with_message(reader.name().to_owned())
+        }
+        _ => ProgressBar::hidden(),
+    }
+}

@@ -1,0 +1,112 @@
+//! Starts and stops threads in order, and closes the books.
+
+use crate::books::{Books, ShardCounts};
+use crate::capture::fanout::Keys;
+use crate::config::{Common, LOG_QUEUE_EVENTS};
+use crate::log::queue::{self, Consumer};
+use crate::mesh::Mesh;
+use crate::policy::Policy;
+use crate::shard::{Parts, Shard};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a run's keyed hashes are keyed with.
+#[derive(Clone, Copy, Debug)]
+pub struct RunKeys {
+    /// The fanout hash.
+    pub fanout: Keys,
+    /// Tables and owners.
+    pub tables: [u64; 2],
+}
+
+impl RunKeys {
+    /// Keys from the system's random numbers.
+    ///
+    /// # Errors
+    ///
+    /// The system has none to give.
+    pub fn random() -> std::io::Result<Self> {
+        getrandom::u64()
+            .map(Self::from_seed)
+            .map_err(std::io::Error::other)
+    }
+
+    /// Keys from a seed, so that a run can be repeated.
+    pub fn from_seed(seed: u64) -> Self {
+        let step = |n: u64| {
+            (seed ^ n)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(29)
+                ^ n
+        };
+        Self {
+            fanout: Keys::from_seed(seed),
+            tables: [step(1), step(2)],
+        }
+    }
+}
+
+/// Copies of the shards' counters, left by each worker when nobody reads them.
+#[derive(Clone, Debug)]
+pub struct Board(Arc<[Mutex<ShardCounts>]>);
+
+impl Board {
+    /// A board for `workers` workers.
+    pub fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| Mutex::default()).collect())
+    }
+
+    /// Leaves a copy, unless somebody reads the last one this instant: a reader never makes a worker wait.
+    pub fn leave(&self, worker: usize, counts: &ShardCounts) {
+        if let Ok(mut slot) = self.0[worker].try_lock() {
+            *slot = *counts;
+        }
+    }
+
+    /// The sum of what was left last.
+    pub fn sum(&self) -> ShardCounts {
+        let mut sum = ShardCounts::default();
+        for slot in self.0.iter() {
+            sum.add(&slot.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        sum
+    }
+}
+
+/// Shards that share nothing but queues, and the logger's ends of those.
+pub fn shards(
+    common: &Common,
+    keys: RunKeys,
+    policy: &Policy,
+    live: bool,
+) -> (Vec<Shard>, Vec<Consumer>) {
+    let mut consumers = Vec::with_capacity(common.workers);
+    let shards = Mesh::new(common.workers)
+        .into_iter()
+        .enumerate()
+        .map(|(id, mesh)| {
+            let (log, consumer) = queue::queue(LOG_QUEUE_EVENTS);
+            consumers.push(consumer);
+            Shard::new(Parts {
+                id,
+                keys: keys.fanout,
+                table_keys: keys.tables,
+                flows: common.flows,
+                rule: common.rule,
+                policy: policy.clone(),
+                mesh,
+                log,
+                live,
+            })
+        })
+        .collect();
+    (shards, consumers)
+}
+
+/// The exit code that the books ask for: 3 when they do not close or, with `strict`, something was missed.
+pub fn exit_code(books: &Books, strict: bool) -> u8 {
+    if !books.closed() || (strict && books.missed() > 0) {
+        3
+    } else {
+        0
+    }
+}
