@@ -72,54 +72,70 @@ const F: u8 = tcp_flags::FIN;
 const C: (u8, u16) = (1, 1000);
 const D: (u8, u16) = (2, 80);
 
+/// A step of a handshake and its end, with some liberties.
+fn step_of(dice: &mut Dice, step: u32, ts: i64, client: u32, server: u32) -> Packet {
+    let (c, s) = (client.wrapping_add(1), server.wrapping_add(1));
+    match step {
+        0 => segment(ts, C, D, S, client, 0),
+        1 if dice.below(4) == 0 => segment(ts, D, C, S, server, 0),
+        1 | 2 => segment(ts, D, C, S | A, server, c),
+        3 => segment(ts, C, D, A, c, s),
+        4 => segment(ts, D, C, A | dice.pick(&[F, R, 0]), s, c),
+        _ => segment(ts, C, D, A | dice.pick(&[F, F, R, 0]), c, s),
+    }
+}
+
+const NUMBERS: [u32; 9] = [0, 1, 2, 3, 100, 101, 102, u32::MAX, u32::MAX - 1];
+const PSH: u8 = tcp_flags::PSH;
+/// Flags of segments that follow no script.
+const FLAGS: [u8; 14] = [
+    S,
+    S,
+    S | A,
+    S | A,
+    A,
+    A,
+    A | F,
+    R,
+    R | A,
+    F,
+    S | F,
+    A | PSH,
+    S | R,
+    R | F | A,
+];
+const MILLI: i64 = 1_000_000;
+const STEPS: [i64; 9] = [
+    0,
+    0,
+    0,
+    1,
+    MILLI,
+    140 * MILLI,
+    SECOND,
+    5 * SECOND,
+    5 * SECOND - 1,
+];
+const LONG: [i64; 5] = [
+    60 * SECOND,
+    65 * SECOND,
+    130 * SECOND,
+    300 * SECOND - 1,
+    2_000 * SECOND,
+];
+
 /// Segments over so few addresses, ports and numbers that every meaning collides with every other.
 fn random_segments(seed: u64, count: usize) -> Vec<(Packet, i64)> {
     let mut dice = Dice(seed);
     let mut now = 1_000 * SECOND;
-    let numbers = [0, 1, 2, 3, 100, 101, 102, u32::MAX, u32::MAX - 1];
-    let flags = [
-        S,
-        S,
-        S | A,
-        S | A,
-        A,
-        A,
-        A | F,
-        R,
-        R | A,
-        F,
-        S | F,
-        A | 8,
-        S | R,
-        R | F | A,
-    ];
-    let steps = [
-        0,
-        0,
-        0,
-        1,
-        1_000_000,
-        140_000_000,
-        SECOND,
-        SECOND,
-        5 * SECOND,
-        5 * SECOND - 1,
-    ];
-    let long = [
-        60 * SECOND,
-        65 * SECOND,
-        130 * SECOND,
-        300 * SECOND - 1,
-        2_000 * SECOND,
-    ];
     let busy = dice.below(3);
     let (mut step, mut client, mut server) = (5, 0_u32, 0_u32);
     (0..count)
         .map(|_| {
             now += if dice.below(40 + 100 * busy) == 0 {
-                dice.pick(&long)
+                dice.pick(&LONG)
             } else {
-                dice.pick(&steps)
+                dice.pick(&STEPS)
             };
             let mut from = (1, 1000 + u16::from(dice.below(2) == 0));
             let mut to = (2, 80);
@@ -127,24 +143,16 @@ fn random_segments(seed: u64, count: usize) -> Vec<(Packet, i64)> {
                 std::mem::swap(&mut from, &mut to);
             }
             let ts = now - dice.pick(&[0, 0, 0, 1, 5 * SECOND]);
-            let (seq, ack) = (dice.pick(&numbers), dice.pick(&numbers));
-            let mut packet = segment(ts, from, to, dice.pick(&flags), seq, ack);
+            let (seq, ack) = (dice.pick(&NUMBERS), dice.pick(&NUMBERS));
+            let mut packet = segment(ts, from, to, dice.pick(&FLAGS), seq, ack);
             if dice.below(2) == 0 {
                 // The next step of a handshake between the two, so that many are proven.
                 step = (step + 1) % 6;
                 if step == 0 {
-                    client = dice.pick(&numbers);
-                    server = dice.pick(&numbers);
+                    client = dice.pick(&NUMBERS);
+                    server = dice.pick(&NUMBERS);
                 }
-                let (c, s) = (client.wrapping_add(1), server.wrapping_add(1));
-                packet = match step {
-                    0 => segment(ts, C, D, S, client, 0),
-                    1 if dice.below(4) == 0 => segment(ts, D, C, S, server, 0),
-                    1 | 2 => segment(ts, D, C, S | A, server, c),
-                    3 => segment(ts, C, D, A, c, s),
-                    4 => segment(ts, D, C, A | dice.pick(&[F, R, 0]), s, c),
-                    _ => segment(ts, C, D, A | dice.pick(&[F, F, R, 0]), c, s),
-                };
+                packet = step_of(&mut dice, step, ts, client, server);
             }
             packet.interface = u16::from(dice.below(30) == 0);
             if let Transport::Tcp(tcp) = &mut packet.transport {

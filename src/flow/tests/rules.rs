@@ -208,3 +208,91 @@ fn times_at_the_ends_of_the_scale_do_no_harm() {
     let (other, _) = run(&trace, ROOMY, [1, 2], |_| false);
     assert_eq!(sorted(&said), sorted(&other));
 }
+
+#[test]
+fn a_simultaneous_open_is_two_attempts_and_one_connection() {
+    let (said, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        segment(1, D, C, S, 20, 0),
+        segment(2, C, D, S | A, 10, 21),
+        segment(3, D, C, S | A, 20, 11),
+        segment(4, C, D, A, 11, 21),
+    ]);
+    assert_eq!(
+        (counts.attempts, counts.established, counts.merged),
+        (2, 1, 1)
+    );
+    let record = records(&said)[0];
+    assert_eq!((record.tuple.src, record.start_ns), (host(1), 0));
+    assert_eq!((record.orig.packets, record.resp.packets), (3, 2));
+}
+
+#[test]
+fn ports_used_again_end_the_old_connection_when_the_new_one_is_proven() {
+    let (said, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        segment(1, D, C, S | A, 20, 11),
+        segment(2, C, D, A, 11, 21),
+        segment(3, C, D, S, 500, 0),
+        segment(4, D, C, A, 21, 11),
+        segment(5, D, C, S | A, 700, 501),
+        segment(6, C, D, A, 501, 701),
+        segment(7, C, D, A, 501, 701),
+    ]);
+    assert_eq!((counts.attempts, counts.established), (2, 2));
+    let [old, new] = records(&said)[..] else {
+        panic!("two records");
+    };
+    assert_eq!(
+        (old.isn, old.reason, old.resp.packets),
+        (10, EndReason::Timeout, 2)
+    );
+    assert_eq!(
+        (new.isn, new.reason, new.orig.packets),
+        (500, EndReason::Eof, 3)
+    );
+}
+
+#[test]
+fn a_flow_is_accounted_where_it_was_seen_first() {
+    let elsewhere = |mut packet: Packet| {
+        packet.interface = 7;
+        packet
+    };
+    let answer = segment(2, D, C, S | A, 20, 11);
+    let (_, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        elsewhere(segment(1, C, D, S, 10, 0)),
+        elsewhere(answer),
+        answer,
+        segment(3, C, D, A, 11, 21),
+        elsewhere(segment(3, C, D, A, 11, 21)),
+    ]);
+    assert_eq!((counts.attempts, counts.other_interface_syns), (1, 1));
+    assert_eq!((counts.other_interface, counts.answered), (2, 1));
+    assert_eq!((counts.retransmitted, counts.established), (0, 1));
+}
+
+#[test]
+fn a_late_answer_reopens_an_attempt() {
+    let (said, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        segment(6 * SECOND, D, C, S | A, 20, 11),
+        segment(6 * SECOND + 1, C, D, A, 11, 21),
+    ]);
+    assert_eq!(
+        (counts.attempts, counts.reopened, counts.established),
+        (1, 1, 1)
+    );
+    let ends: Vec<_> = records(&said)
+        .iter()
+        .map(|r| (r.reason, r.conn_state))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            (EndReason::Unanswered, ConnState::S0),
+            (EndReason::Eof, ConnState::S1)
+        ]
+    );
+}
