@@ -9,7 +9,7 @@ use synledger::flow::{Flows, Limits};
 
 const SYN: u8 = tcp_flags::SYN;
 const ACK: u8 = tcp_flags::ACK;
-const FRAMES: u32 = 800_000;
+const FRAMES: u32 = 600_000;
 const CONNECTIONS: u32 = 200_000;
 
 /// A segment between host number `client` and one server; `back` is the server's side.
