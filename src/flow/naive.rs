@@ -1,1 +1,490 @@
-//! tbd
+//! The slow, obvious model of TCP flows: lists, searched from end to end; everything due is ended
+//! before each packet. The tables must say what it says.
+
+use super::record::{Attempt, Basis, ConnState, EndReason, FlowEvent, FlowRecord};
+use super::record::{History, Outcome, Volume, When};
+use crate::decode::packet::{Packet, Tcp};
+
+type Ends = (std::net::IpAddr, u16, std::net::IpAddr, u16);
+
+const SECOND: i64 = 1_000_000_000;
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
+
+#[derive(Clone)]
+struct Flow {
+    ends: Ends,
+    isn: u32,
+    interface: u16,
+    first: i64,
+    touched: i64,
+    start: i64,
+    end: i64,
+    volumes: [Volume; 2],
+    letters: Vec<u8>,
+    server_isn: Option<u32>,
+    syn_payload: u32,
+    reset: Option<usize>,
+    odd: bool,
+    near: bool,
+    open: bool,
+    promoted: bool,
+    reopened: bool,
+    told: [bool; 2],
+    proven: bool,
+    midstream: bool,
+    flipped: bool,
+    rival: bool,
+}
+
+/// Lists of everything.
+#[derive(Default)]
+pub struct Naive {
+    tries: Vec<Flow>,
+    proven: Vec<Flow>,
+    midstream: Vec<Flow>,
+    /// What it said.
+    pub said: Vec<(When, FlowEvent)>,
+}
+
+fn back(ends: Ends) -> Ends {
+    (ends.2, ends.3, ends.0, ends.1)
+}
+
+impl Flow {
+    fn new(ends: Ends, packet: &Packet, now: i64) -> Self {
+        Self {
+            ends,
+            isn: 0,
+            interface: packet.interface,
+            first: now,
+            touched: now,
+            start: packet.ts_ns,
+            end: packet.ts_ns,
+            volumes: [Volume::default(); 2],
+            letters: Vec::new(),
+            server_isn: None,
+            syn_payload: 0,
+            reset: None,
+            odd: false,
+            near: true,
+            open: true,
+            promoted: false,
+            reopened: false,
+            told: [false; 2],
+            proven: false,
+            midstream: false,
+            flipped: false,
+            rival: false,
+        }
+    }
+
+    fn side(&self, ends: Ends) -> Option<usize> {
+        [self.ends, back(self.ends)].iter().position(|e| *e == ends)
+    }
+
+    fn letter(&mut self, letter: u8) {
+        if !self.letters.contains(&letter) && self.letters.len() < 12 {
+            self.letters.push(letter);
+        }
+    }
+
+    fn add(&mut self, packet: &Packet, tcp: &Tcp, side: usize, now: i64) {
+        let was_closed = self.closed();
+        let volume = &mut self.volumes[side];
+        volume.packets += 1;
+        volume.bytes += u64::from(packet.wire_len);
+        volume.payload_bytes += u64::from(tcp.payload_len);
+        volume.tcp_flags |= tcp.flags;
+        self.end = self.end.max(packet.ts_ns);
+        self.touched = now;
+        let f = tcp.flags;
+        let mut word = String::new();
+        if f & SYN != 0 {
+            word.push(if f & ACK != 0 { 'h' } else { 's' });
+        }
+        word.push_str(if f & FIN != 0 { "f" } else { "" });
+        word.push_str(if f & RST != 0 { "r" } else { "" });
+        if tcp.payload_len > 0 {
+            word.push('d');
+        } else if f & ACK != 0 && f & (SYN | FIN | RST) == 0 {
+            word.push('a');
+        }
+        let word = if side == 0 { word.to_uppercase() } else { word };
+        word.bytes().for_each(|letter| self.letter(letter));
+        // Attempts note a reset by its numbers only.
+        if (self.proven || self.midstream) && f & RST != 0 && !was_closed {
+            self.reset = Some(side);
+        }
+    }
+
+    fn fins(&self) -> [bool; 2] {
+        [0, 1].map(|side| self.volumes[side].tcp_flags & FIN != 0)
+    }
+
+    fn closed(&self) -> bool {
+        self.reset.is_some() || self.fins() == [true, true]
+    }
+
+    fn state(&self, attempt: bool) -> ConnState {
+        let mut fins = self.fins();
+        if attempt && self.odd {
+            fins[0] = false;
+        }
+        let answered = self.proven || self.server_isn.is_some();
+        match (attempt, answered, self.reset) {
+            (_, true, Some(0)) => ConnState::Rsto,
+            (_, true, Some(_)) => ConnState::Rstr,
+            (_, true, None) => match fins {
+                [true, true] => ConnState::Sf,
+                [true, false] => ConnState::S2,
+                [false, true] => ConnState::S3,
+                [false, false] => ConnState::S1,
+            },
+            (true, false, Some(0)) => ConnState::Rstos0,
+            (true, false, Some(_)) => ConnState::Rej,
+            (true, false, None) if fins[0] => ConnState::Sh,
+            (true, false, None) => ConnState::S0,
+            (false, false, Some(1)) if self.flipped => ConnState::Rstrh,
+            (false, false, None) if self.flipped && fins == [false, true] => ConnState::Shr,
+            _ => ConnState::Oth,
+        }
+    }
+
+    fn record(&self, attempt: bool, reason: EndReason) -> FlowEvent {
+        let mut letters = [0; 12];
+        letters[..self.letters.len()].copy_from_slice(&self.letters);
+        FlowEvent::Ended(FlowRecord {
+            tuple: super::record::FiveTuple {
+                src: self.ends.0,
+                src_port: self.ends.1,
+                dst: self.ends.2,
+                dst_port: self.ends.3,
+                proto: 6,
+            },
+            isn: self.isn,
+            start_ns: self.start,
+            end_ns: self.end,
+            orig: self.volumes[0],
+            resp: self.volumes[1],
+            conn_state: self.state(attempt),
+            history: History { letters },
+            reason,
+            basis: match (self.proven, self.server_isn) {
+                (true, _) => Basis::Handshake,
+                (false, Some(_)) => Basis::Synack,
+                (false, None) => Basis::None,
+            },
+            midstream: !attempt && !self.proven,
+            preexisting: false,
+            gso: false,
+            fragmented: false,
+            saturated: false,
+            interface: self.interface,
+            vlan: [0; 2],
+            vlan_count: 0,
+        })
+    }
+
+    fn ended(&self) -> EndReason {
+        match (self.reset, self.closed()) {
+            (Some(_), _) => EndReason::Rst,
+            (None, true) => EndReason::Fin,
+            (None, false) => EndReason::Timeout,
+        }
+    }
+
+    fn deadline(&self) -> i64 {
+        self.touched + SECOND * if self.closed() { 5 } else { 300 }
+    }
+
+    fn reopen(&mut self, packet: &Packet) {
+        self.open = true;
+        self.reopened = true;
+        self.server_isn = None;
+        self.reset = None;
+        (self.start, self.end) = (packet.ts_ns, packet.ts_ns);
+        self.volumes = [Volume::default(); 2];
+        self.letters.clear();
+    }
+
+    fn says(&self, outcome: Outcome) -> (When, FlowEvent) {
+        let FlowEvent::Ended(record) = self.record(true, EndReason::Eof) else {
+            unreachable!("a record is an end");
+        };
+        let tuple = record.tuple;
+        (When::Packet, FlowEvent::Outcome { tuple, outcome })
+    }
+}
+
+impl Naive {
+    fn expire(&mut self, now: i64) {
+        for t in &mut self.tries {
+            let waits = t.server_isn.is_none() && !t.reopened;
+            let due = t.first + SECOND * if waits { 5 } else { 130 };
+            if t.open && due <= now {
+                t.open = false;
+                let reason = match t.server_isn {
+                    Some(_) => EndReason::Timeout,
+                    None => EndReason::Unanswered,
+                };
+                self.said
+                    .push((When::Deadline(due), t.record(true, reason)));
+            }
+        }
+        self.tries.retain(|t| t.first + 130 * SECOND > now);
+        for list in [&mut self.proven, &mut self.midstream] {
+            for flow in list.iter().filter(|flow| flow.deadline() <= now) {
+                let end = flow.record(false, flow.ended());
+                self.said.push((When::Deadline(flow.deadline()), end));
+            }
+            list.retain(|flow| flow.deadline() > now);
+        }
+    }
+
+    /// Takes a segment.
+    pub fn on_packet(&mut self, packet: &Packet, now: i64) {
+        self.expire(now);
+        let tcp = packet.tcp().expect("the model reads TCP");
+        let ends = (packet.src, tcp.src_port, packet.dst, tcp.dst_port);
+        if tcp.flags & (SYN | ACK) == SYN {
+            self.on_syn(packet, tcp, ends, now);
+        } else {
+            self.on_segment(packet, tcp, ends, now);
+        }
+    }
+
+    fn on_syn(&mut self, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {
+        let known = |t: &&mut Flow| t.ends == ends && t.isn == tcp.seq;
+        if let Some(t) = self.tries.iter_mut().find(known) {
+            if t.interface != packet.interface {
+                return;
+            }
+            if t.promoted {
+                let same = |c: &&mut Flow| c.side(ends).is_some() && c.isn == tcp.seq;
+                if let Some(conn) = self.proven.iter_mut().find(same) {
+                    let side = conn.side(ends).expect("found by it");
+                    conn.add(packet, tcp, side, now);
+                }
+                return;
+            }
+            if !t.open {
+                t.reopen(packet);
+            }
+            t.syn_payload = t.syn_payload.max(tcp.payload_len);
+            t.add(packet, tcp, 0, now);
+            return;
+        }
+        let near = self
+            .tries
+            .iter()
+            .filter(|t| t.near && t.side(ends).is_some());
+        let mut t = Flow::new(ends, packet, now);
+        t.near = near.count() < 4;
+        t.isn = tcp.seq;
+        t.odd = tcp.flags & (FIN | RST) != 0;
+        t.syn_payload = tcp.payload_len;
+        t.add(packet, tcp, 0, now);
+        let FlowEvent::Ended(record) = t.record(true, EndReason::Eof) else {
+            unreachable!("a record is an end");
+        };
+        let attempt = Attempt {
+            ts_ns: packet.ts_ns,
+            tuple: record.tuple,
+            isn: t.isn,
+            odd: t.odd,
+            interface: packet.interface,
+            vlan: [0; 2],
+            vlan_count: 0,
+        };
+        self.said.push((When::Packet, FlowEvent::Attempt(attempt)));
+        self.tries.push(t);
+    }
+
+    /// A: answers, P: proves, R: refuses, X: resets.
+    fn meaning(t: &Flow, tcp: &Tcp, side: usize) -> Option<char> {
+        let f = tcp.flags;
+        let plus = |a: u32, b: u32| a.wrapping_add(b);
+        let acks = (0..=t.syn_payload).any(|n| tcp.ack == plus(plus(t.isn, 1), n));
+        if side == 1 {
+            if f & (SYN | ACK | RST | FIN) == SYN | ACK {
+                return acks.then_some('A');
+            }
+            let follows = t.server_isn.is_some_and(|s| tcp.seq == plus(s, 1)) && f & ACK == 0;
+            let right = f & ACK != 0 && acks || follows;
+            let word = if t.server_isn.is_some() { 'X' } else { 'R' };
+            return (f & RST != 0 && right).then_some(word);
+        }
+        if f & SYN != 0 {
+            return None;
+        }
+        let begins = (0..=t.syn_payload).any(|n| tcp.seq == plus(plus(t.isn, 1), n));
+        if let Some(s) = t.server_isn.filter(|_| f & ACK != 0 && !t.odd) {
+            let ahead = |a: u32, b: u32| (1..1 << 31).contains(&a.wrapping_sub(b));
+            let exact = tcp.ack == plus(s, 1) && begins && f & RST == 0;
+            let ends = f & (FIN | RST) != 0 && ahead(tcp.seq, t.isn) && ahead(tcp.ack, s);
+            if exact || ends {
+                return Some('P');
+            }
+        }
+        (f & RST != 0 && (begins || tcp.seq == t.isn)).then_some('X')
+    }
+
+    fn on_segment(&mut self, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {
+        let conn = self.proven.iter().position(|c| c.side(ends).is_some());
+        let first = tcp.flags & (SYN | RST) != 0;
+        let ask = first || conn.is_none_or(|c| self.proven[c].rival);
+        if ask && self.on_attempt(packet, tcp, ends, now) {
+            return;
+        }
+        if let Some(c) = conn {
+            let side = self.proven[c].side(ends).expect("found by it");
+            if self.proven[c].interface == packet.interface {
+                self.proven[c].add(packet, tcp, side, now);
+            }
+            return;
+        }
+        let stray = self.tries.iter_mut();
+        let stray = stray.filter(|t| t.near && t.open && t.side(ends).is_some());
+        if let Some(t) = stray.max_by_key(|t| (t.first, t.isn, t.ends.0, t.ends.2, t.ends.1)) {
+            if t.interface == packet.interface {
+                let side = t.side(ends).expect("found by it");
+                t.add(packet, tcp, side, now);
+            }
+            return;
+        }
+        let known = self.midstream.iter().position(|c| c.side(ends).is_some());
+        let at = known.unwrap_or_else(|| {
+            let flipped = tcp.flags & (SYN | ACK) == SYN | ACK;
+            let mut flow = Flow::new(if flipped { back(ends) } else { ends }, packet, now);
+            flow.midstream = true;
+            flow.flipped = flipped;
+            if flipped {
+                flow.letter(b'^');
+            }
+            self.midstream.push(flow);
+            self.midstream.len() - 1
+        });
+        let flow = &mut self.midstream[at];
+        if flow.interface == packet.interface {
+            let side = flow.side(ends).expect("found by it");
+            flow.add(packet, tcp, side, now);
+        }
+    }
+
+    fn on_attempt(&mut self, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) -> bool {
+        let named = |t: &Flow| {
+            let side = t.side(ends)?;
+            let exact = [tcp.ack, tcp.seq].contains(&t.isn.wrapping_add(1));
+            let meaning = Self::meaning(t, tcp, side)?;
+            let fits = if meaning == 'P' { t.open } else { !t.promoted };
+            (fits && (t.near || exact)).then_some(meaning)
+        };
+        let found = (0..self.tries.len()).filter(|&i| named(&self.tries[i]).is_some());
+        let Some(i) = found.max_by_key(|&i| {
+            let t = &self.tries[i];
+            (t.open, t.first, t.isn, t.ends.0, t.ends.2, t.ends.1)
+        }) else {
+            return false;
+        };
+        let meaning = named(&self.tries[i]).expect("found by it");
+        let t = &mut self.tries[i];
+        let side = t.side(ends).expect("found by it");
+        if t.interface != packet.interface {
+            return true;
+        }
+        if !t.open {
+            let late = meaning == 'A' && t.server_isn.is_none() || meaning == 'R' && !t.told[1];
+            if !late {
+                return true;
+            }
+            t.reopen(packet);
+        }
+        match meaning {
+            'A' => {
+                t.add(packet, tcp, side, now);
+                if t.server_isn.is_none() {
+                    t.server_isn = Some(tcp.seq);
+                    if !std::mem::replace(&mut t.told[0], true) {
+                        self.said.push(t.says(Outcome::Answered));
+                    }
+                    let old = self.proven.iter_mut().find(|c| c.side(ends).is_some());
+                    old.into_iter().for_each(|c| c.rival = true);
+                }
+            }
+            'P' => self.promote(i, packet, tcp, ends, now),
+            _ => {
+                t.add(packet, tcp, side, now);
+                t.reset = Some(side);
+                if meaning == 'R' && !std::mem::replace(&mut t.told[1], true) {
+                    self.said.push(t.says(Outcome::Refused));
+                }
+                t.open = false;
+                let reason = match meaning {
+                    'R' => EndReason::Refused,
+                    _ => EndReason::Rst,
+                };
+                self.said.push((When::Packet, t.record(true, reason)));
+            }
+        }
+        true
+    }
+
+    fn promote(&mut self, i: usize, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {
+        let mut conn = self.tries[i].clone();
+        (self.tries[i].open, self.tries[i].promoted) = (false, true);
+        let partner = self.tries.iter_mut().find(|t| {
+            let twin = t.ends == back(conn.ends) && Some(t.isn) == conn.server_isn;
+            twin && t.open && t.near && !t.odd && t.interface == conn.interface
+        });
+        if let Some(t) = partner {
+            let mut other = t.clone();
+            (t.open, t.promoted) = (false, true);
+            if (other.first, other.ends.0, other.ends.2, other.ends.1)
+                < (conn.first, conn.ends.0, conn.ends.2, conn.ends.1)
+            {
+                std::mem::swap(&mut conn, &mut other);
+            }
+            for side in [0, 1] {
+                let theirs = other.volumes[1 - side];
+                let mine = &mut conn.volumes[side];
+                mine.packets += theirs.packets;
+                mine.bytes += theirs.bytes;
+                mine.payload_bytes += theirs.payload_bytes;
+                mine.tcp_flags |= theirs.tcp_flags;
+            }
+            for letter in other.letters {
+                conn.letter(letter ^ 0x20);
+            }
+            conn.start = conn.start.min(other.start);
+            conn.end = conn.end.max(other.end);
+        }
+        if let Some(old) = self.proven.iter().position(|c| c.side(ends).is_some()) {
+            let old = self.proven.swap_remove(old);
+            self.said
+                .push((When::Packet, old.record(false, old.ended())));
+        }
+        (conn.proven, conn.rival) = (true, false);
+        let side = conn.side(ends).expect("its own packet");
+        conn.add(packet, tcp, side, now);
+        self.proven.push(conn);
+    }
+
+    /// Attempts beyond the fourth of their endpoints.
+    pub fn far(&self) -> usize {
+        self.tries.iter().filter(|t| !t.near).count()
+    }
+
+    /// Ends everything.
+    pub fn finish(&mut self, now: i64) {
+        self.expire(now);
+        let tries = self.tries.iter().filter(|t| t.open);
+        let tries = tries.map(|t| t.record(true, EndReason::Eof));
+        let rest = self.proven.iter().chain(&self.midstream);
+        let rest = rest.map(|c| c.record(false, EndReason::Eof));
+        let ends: Vec<_> = tries.chain(rest).map(|e| (When::End, e)).collect();
+        self.said.extend(ends);
+    }
+}

@@ -1,0 +1,298 @@
+//! The promises of the stage, one by one.
+
+use super::super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, Outcome, When};
+use super::super::{FlowCounts, Flows, Limits};
+use super::*;
+
+fn letters(record: &FlowRecord) -> String {
+    let letters = record.history.letters.iter().filter(|letter| **letter != 0);
+    letters.map(|letter| char::from(*letter)).collect()
+}
+
+fn play(segments: &[Packet]) -> (Said, FlowCounts) {
+    let trace: Vec<_> = segments.iter().map(|p| (*p, p.ts_ns)).collect();
+    run(&trace, ROOMY, [1, 1], |_| true)
+}
+
+#[test]
+fn a_handshake_with_both_fins_is_sf() {
+    let (said, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        segment(1, D, C, S | A, 20, 11),
+        segment(2, C, D, A, 11, 21),
+        segment(3, C, D, A | F, 11, 21),
+        segment(4, D, C, A | F, 21, 12),
+        segment(5 + 6 * SECOND, (3, 3), (4, 4), S, 1, 0),
+    ]);
+    let record = records(&said)[0];
+    assert_eq!(letters(&record), "ShAFf");
+    assert_eq!(
+        (record.conn_state, record.reason),
+        (ConnState::Sf, EndReason::Fin)
+    );
+    assert_eq!((record.orig.packets, record.resp.packets), (3, 2));
+    assert_eq!(record.basis, Basis::Handshake);
+    assert_eq!(
+        (counts.answered, counts.established, counts.attempts),
+        (1, 1, 2)
+    );
+    assert!(said.contains(&(When::Deadline(4 + 5 * SECOND), FlowEvent::Ended(record))));
+}
+
+#[test]
+fn a_syn_counts_anew_exactly_at_the_horizon() {
+    let again = |at| play(&[segment(0, C, D, S, 0, 0), segment(at, C, D, S, 0, 0)]).1;
+    assert_eq!(again(130 * SECOND - 1).attempts, 1);
+    assert_eq!(again(130 * SECOND).attempts, 2);
+}
+
+#[test]
+fn a_blind_ack_proves_nothing() {
+    let (said, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        segment(1, D, C, S | A, 20, 11),
+        segment(2, C, D, A, 11, 22),
+        segment(3, C, D, A, 12, 21),
+        segment(4, C, D, R, 11, 0),
+    ]);
+    assert_eq!(counts.established, 0);
+    let record = records(&said)[0];
+    assert_eq!(
+        (record.conn_state, record.basis),
+        (ConnState::Rsto, Basis::Synack)
+    );
+}
+
+#[test]
+fn resets_and_unreachables_refuse() {
+    let quoted = Quoted {
+        src: host(1),
+        dst: host(2),
+        proto: 6,
+        src_port: 1000,
+        dst_port: 81,
+        seq: Some(10),
+    };
+    let icmp = Icmp {
+        v6: false,
+        kind: 3,
+        code: 1,
+        id: 0,
+        payload_len: 0,
+        quoted: Some(quoted),
+    };
+    let (said, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        segment(1, D, C, R | A, 0, 11),
+        segment(2, C, (2, 81), S, 10, 0),
+        packet(3, host(9), host(1), Transport::Icmp(icmp)),
+    ]);
+    let refusals = said.iter().filter(|(_, event)| {
+        matches!(
+            event,
+            FlowEvent::Outcome {
+                outcome: Outcome::Refused,
+                ..
+            }
+        )
+    });
+    assert_eq!(
+        (refusals.count(), counts.refused, counts.icmp_refused),
+        (2, 2, 1)
+    );
+    let states: Vec<_> = records(&said).iter().map(|r| r.conn_state).collect();
+    assert_eq!(states, [ConnState::Rej, ConnState::S0]);
+}
+
+#[test]
+fn a_flood_displaces_no_proven_connection() {
+    let limits = Limits {
+        attempts: 64,
+        established: 16,
+        others: 64,
+        fragments: 4,
+    };
+    let mut trace = vec![
+        (segment(0, C, D, S, 10, 0), 0),
+        (segment(1, D, C, S | A, 20, 11), 1),
+        (segment(2, C, D, A, 11, 21), 2),
+    ];
+    for i in 0..5000_u16 {
+        let at = 3 + i64::from(i);
+        let flags = [S, A, S | A][usize::from(i % 3)];
+        trace.push((segment(at, (3, i), D, flags, u32::from(i), 5), at));
+    }
+    let (said, counts) = run(&trace, limits, [3, 9], |_| false);
+    assert!(counts.evicted_attempts > 1000 && counts.evicted_others > 1000);
+    assert_eq!(counts.evicted_established, 0);
+    let proven = |r: &&FlowRecord| r.basis == Basis::Handshake && r.reason == EndReason::Eof;
+    assert_eq!(records(&said).iter().filter(proven).count(), 1);
+}
+
+#[test]
+fn a_syn_cut_in_two_is_joined_in_either_order() {
+    let head = Transport::TinyFragment {
+        id: 5,
+        head: [3, 232, 0, 80, 0, 0, 0, 10],
+    };
+    let tail = Transport::SecondFragment {
+        id: 5,
+        tail: [0, 0, 0, 0, 0x50, S],
+        payload_len: 12,
+    };
+    for halves in [[head, tail], [tail, head]] {
+        let mut flows = Flows::new(ROOMY, [0, 0]);
+        let mut attempts = 0;
+        let mut on = |at: i64, transport| {
+            let packet = packet(at, host(1), host(2), transport);
+            flows.on_packet(&packet, at, &mut |_, event| {
+                attempts += u32::from(matches!(event, FlowEvent::Attempt(_)));
+            })
+        };
+        assert_eq!(on(0, halves[0]), None);
+        let joined = on(1, halves[1]).expect("a header");
+        assert_eq!(
+            (joined.src_port, joined.dst_port, joined.seq),
+            (1000, 80, 10)
+        );
+        assert!(joined.is_touch() && joined.payload_len == 0);
+        assert_eq!(on(2, halves[0]), None);
+        assert_eq!(on(3 + 30 * SECOND, halves[1]), None, "halves wait 30 s");
+        assert_eq!(attempts, 1);
+    }
+}
+
+#[test]
+fn a_listed_connection_is_flagged_preexisting() {
+    let mut flows = Flows::new(ROOMY, [0, 0]);
+    flows.preexisting((host(2), 80).into(), (host(1), 1000).into());
+    let mut said = Vec::new();
+    for from in [C, (1, 1001)] {
+        let packet = segment(0, from, D, A, 1, 1);
+        flows.on_packet(&packet, 0, &mut |_, _| ());
+    }
+    flows.finish(&mut |when, event| said.push((when, event)));
+    let flags: Vec<_> = records(&said)
+        .iter()
+        .map(|r| (r.midstream, r.preexisting))
+        .collect();
+    assert_eq!(flags, [(true, true), (true, false)]);
+}
+
+#[test]
+fn a_budget_is_kept() {
+    for mib in [4_u64, 64, 256] {
+        let limits = Limits::from_bytes(mib << 20);
+        let used = limits.memory_bytes();
+        assert!(
+            used <= mib << 20 && used > (mib << 20) - (mib << 20) / 16,
+            "{mib} MiB: {used}"
+        );
+    }
+}
+
+#[test]
+fn times_at_the_ends_of_the_scale_do_no_harm() {
+    let stamps = [i64::MIN, -1, 0, 1 << 40, i64::MAX - 1, i64::MAX, i64::MIN];
+    let mut now = i64::MIN;
+    let mut trace = Vec::new();
+    for (i, at) in stamps.into_iter().enumerate() {
+        now = now.max(at);
+        let port = 1000 + u16::from(i % 2 == 0);
+        trace.push((segment(at, (1, port), D, S, 1, 0), now));
+        trace.push((segment(at, D, (1, port), S | A, 1, 2), now));
+        trace.push((segment(at, (1, port), D, A, 2, 2), now));
+        trace.push((segment(at, (1, 9), D, A, 2, 2), now));
+    }
+    let (said, _) = run(&trace, ROOMY, [1, 2], |_| true);
+    let (other, _) = run(&trace, ROOMY, [1, 2], |_| false);
+    assert_eq!(sorted(&said), sorted(&other));
+}
+
+#[test]
+fn a_simultaneous_open_is_two_attempts_and_one_connection() {
+    let (said, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        segment(1, D, C, S, 20, 0),
+        segment(2, C, D, S | A, 10, 21),
+        segment(3, D, C, S | A, 20, 11),
+        segment(4, C, D, A, 11, 21),
+    ]);
+    assert_eq!(
+        (counts.attempts, counts.established, counts.merged),
+        (2, 1, 1)
+    );
+    let record = records(&said)[0];
+    assert_eq!((record.tuple.src, record.start_ns), (host(1), 0));
+    assert_eq!((record.orig.packets, record.resp.packets), (3, 2));
+}
+
+#[test]
+fn ports_used_again_end_the_old_connection_when_the_new_one_is_proven() {
+    let (said, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        segment(1, D, C, S | A, 20, 11),
+        segment(2, C, D, A, 11, 21),
+        segment(3, C, D, S, 500, 0),
+        segment(4, D, C, A, 21, 11),
+        segment(5, D, C, S | A, 700, 501),
+        segment(6, C, D, A, 501, 701),
+        segment(7, C, D, A, 501, 701),
+    ]);
+    assert_eq!((counts.attempts, counts.established), (2, 2));
+    let [old, new] = records(&said)[..] else {
+        panic!("two records");
+    };
+    assert_eq!(
+        (old.isn, old.reason, old.resp.packets),
+        (10, EndReason::Timeout, 2)
+    );
+    assert_eq!(
+        (new.isn, new.reason, new.orig.packets),
+        (500, EndReason::Eof, 3)
+    );
+}
+
+#[test]
+fn a_flow_is_accounted_where_it_was_seen_first() {
+    let elsewhere = |mut packet: Packet| {
+        packet.interface = 7;
+        packet
+    };
+    let answer = segment(2, D, C, S | A, 20, 11);
+    let (_, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        elsewhere(segment(1, C, D, S, 10, 0)),
+        elsewhere(answer),
+        answer,
+        segment(3, C, D, A, 11, 21),
+        elsewhere(segment(3, C, D, A, 11, 21)),
+    ]);
+    assert_eq!((counts.attempts, counts.other_interface_syns), (1, 1));
+    assert_eq!((counts.other_interface, counts.answered), (2, 1));
+    assert_eq!((counts.retransmitted, counts.established), (0, 1));
+}
+
+#[test]
+fn a_late_answer_reopens_an_attempt() {
+    let (said, counts) = play(&[
+        segment(0, C, D, S, 10, 0),
+        segment(6 * SECOND, D, C, S | A, 20, 11),
+        segment(6 * SECOND + 1, C, D, A, 11, 21),
+    ]);
+    assert_eq!(
+        (counts.attempts, counts.reopened, counts.established),
+        (1, 1, 1)
+    );
+    let ends: Vec<_> = records(&said)
+        .iter()
+        .map(|r| (r.reason, r.conn_state))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            (EndReason::Unanswered, ConnState::S0),
+            (EndReason::Eof, ConnState::S1)
+        ]
+    );
+}
