@@ -1,1 +1,164 @@
-//! Follows.
+//! How many alerts a second of packet time may be written; the rest is counted, not lost in silence.
+//!
+//! A token bucket that holds one second's worth. It follows the time of events, so that a replay folds
+//! the same alerts at any speed.
+
+use super::notice::Notice;
+use crate::inspect::detection::Detection;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const NS_PER_S: i64 = 1_000_000_000;
+
+/// The budget for alerts.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Alerts a second; `None`: no limit.
+    rate_per_s: Option<u32>,
+    /// Billionths of an alert: tokens times `NS_PER_S`.
+    level: i64,
+    /// Latest event time; before it nothing is refilled.
+    now_ns: Option<i64>,
+    folded: Folded,
+    folded_total: u64,
+}
+
+/// Alerts withheld since the last line about them.
+#[derive(Clone, Debug, Default)]
+struct Folded {
+    since_ns: i64,
+    count: u64,
+    kinds: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+impl Budget {
+    /// A full bucket of `rate_per_s` alerts.
+    pub fn new(rate_per_s: Option<u32>) -> Self {
+        Self {
+            rate_per_s,
+            level: i64::from(rate_per_s.unwrap_or(0)) * NS_PER_S,
+            now_ns: None,
+            folded: Folded::default(),
+            folded_total: 0,
+        }
+    }
+
+    /// Lets packet time pass.
+    pub fn advance(&mut self, ts_ns: i64) {
+        let Some(rate) = self.rate_per_s.map(i64::from) else {
+            return;
+        };
+        let passed = ts_ns.saturating_sub(self.now_ns.unwrap_or(ts_ns)).max(0);
+        let refill = rate.saturating_mul(passed);
+        self.level = self.level.saturating_add(refill).min(rate * NS_PER_S);
+        self.now_ns = Some(self.now_ns.map_or(ts_ns, |now| now.max(ts_ns)));
+    }
+
+    /// Whether this alert may be written; if not, it is counted as folded.
+    pub fn admit(&mut self, detection: &Detection) -> bool {
+        self.advance(detection.ts_ns);
+        if self.rate_per_s.is_none() {
+            return true;
+        }
+        if self.level >= NS_PER_S {
+            self.level -= NS_PER_S;
+            return true;
+        }
+        if self.folded.count == 0 {
+            self.folded.since_ns = detection.ts_ns;
+        }
+        self.folded.count += 1;
+        self.folded_total += 1;
+        let key = (detection.kind.word(), detection.phase.word());
+        *self.folded.kinds.entry(key).or_default() += 1;
+        false
+    }
+
+    /// The line about folded alerts, once the budget is free again and a second has passed.
+    pub fn freed(&mut self) -> Option<Notice> {
+        // The first test is the only one on the path of events that are no alerts.
+        if self.folded.count == 0 || self.level < NS_PER_S {
+            return None;
+        }
+        let now_ns = self.now_ns?;
+        (now_ns.saturating_sub(self.folded.since_ns) >= NS_PER_S).then(|| self.take(now_ns))
+    }
+
+    /// The line about what is still folded when the run ends.
+    pub fn finish(&mut self) -> Option<Notice> {
+        let now_ns = self.now_ns?;
+        (self.folded.count > 0).then(|| self.take(now_ns))
+    }
+
+    /// How many alerts were folded in all.
+    pub fn folded_total(&self) -> u64 {
+        self.folded_total
+    }
+
+    fn take(&mut self, ts_ns: i64) -> Notice {
+        let folded = std::mem::take(&mut self.folded);
+        let mut text = format!("{} alerts folded:", folded.count);
+        let mut kinds = serde_json::Map::new();
+        for (i, ((kind, phase), count)) in folded.kinds.into_iter().enumerate() {
+            text += &format!("{} {kind} {phase} {count}", if i > 0 { "," } else { "" });
+            kinds.insert(format!("{kind}_{phase}"), Value::from(count));
+        }
+        Notice::Lifecycle {
+            ts_ns,
+            word: "alerts_folded",
+            text,
+            details: vec![
+                ("folded".into(), Value::from(folded.count)),
+                ("kinds".into(), Value::Object(kinds)),
+                ("since_ns".into(), Value::from(folded.since_ns)),
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::detection::Phase;
+    use crate::log::samples;
+
+    #[test]
+    fn what_is_over_the_rate_is_folded_and_said_once_free() {
+        let mut budget = Budget::new(Some(2));
+        let mut scan = samples::scan(Phase::Started, vec![(1, 4)], 4);
+        let admitted = (0..5).filter(|_| budget.admit(&scan)).count();
+        assert_eq!((admitted, budget.folded_total()), (2, 3));
+        budget.advance(scan.ts_ns + 600_000_000);
+        assert_eq!(budget.freed(), None, "free, but less than a second");
+        scan.ts_ns += NS_PER_S;
+        budget.advance(scan.ts_ns);
+        let Some(Notice::Lifecycle { text, word, .. }) = budget.freed() else {
+            panic!("no line");
+        };
+        assert_eq!(
+            (word, &text[..]),
+            ("alerts_folded", "3 alerts folded: port_scan started 3")
+        );
+        assert!(budget.freed().is_none() && budget.finish().is_none());
+        assert!(budget.admit(&scan));
+    }
+
+    #[test]
+    fn without_a_rate_nothing_is_folded_and_rate_0_folds_all() {
+        let scan = samples::scan(Phase::Ended, vec![(1, 4)], 4);
+        let mut off = Budget::new(None);
+        assert!((0..1000).all(|_| off.admit(&scan)));
+        let mut none = Budget::new(Some(0));
+        assert!(!none.admit(&scan));
+        assert!(none.freed().is_none() && none.finish().is_some());
+    }
+
+    #[test]
+    fn times_far_apart_and_backwards_do_not_overflow() {
+        let mut budget = Budget::new(Some(u32::MAX));
+        for ts_ns in [i64::MIN, i64::MAX, 0, i64::MIN] {
+            budget.advance(ts_ns);
+        }
+        assert_eq!(budget.level, i64::from(u32::MAX) * NS_PER_S);
+    }
+}

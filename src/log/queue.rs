@@ -1,1 +1,227 @@
-//! Follows.
+//! One bounded queue of events per shard, and how far that shard has got.
+//!
+//! A shard pushes its events in the log's order ([`Event::cmp_order`]) and publishes positions behind
+//! which nothing of it will follow. Both are single-producer, single-consumer.
+
+use super::event::{Body, Event};
+use super::notice::EventKind;
+use crossbeam::utils::CachePadded;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How many kinds of event a shard can push: connection, alert, flow.
+pub const SHARD_KINDS: usize = 3;
+
+/// The bound of a shard that pushes no more.
+const CLOSED: u64 = u64::MAX;
+
+/// How often a full queue is looked at again before the worker sleeps.
+const SPINS_MAX: u32 = 64;
+
+/// What producer and consumer of a queue share besides the queue.
+#[derive(Debug, Default)]
+struct Shared {
+    /// All events at positions below this were pushed. Release by the shard, Acquire by the logger:
+    /// who sees a bound sees every event below it in the queue.
+    bound: CachePadded<AtomicU64>,
+    /// Events that a live shard could not push, by kind; statistics only, hence Relaxed.
+    queue_full: CachePadded<[AtomicU64; SHARD_KINDS]>,
+}
+
+/// The shard's end of a queue. Dropping it closes it.
+pub struct Producer {
+    events: rtrb::Producer<Event>,
+    shared: Arc<Shared>,
+    bound: u64,
+}
+
+/// The logger's end of a queue.
+pub struct Consumer {
+    events: rtrb::Consumer<Event>,
+    shared: Arc<Shared>,
+}
+
+/// A queue that holds `capacity` events.
+pub fn queue(capacity: usize) -> (Producer, Consumer) {
+    let (producer, consumer) = rtrb::RingBuffer::new(capacity);
+    let shared = Arc::new(Shared::default());
+    let ours = Producer {
+        events: producer,
+        shared: Arc::clone(&shared),
+        bound: 0,
+    };
+    let theirs = Consumer {
+        events: consumer,
+        shared,
+    };
+    (ours, theirs)
+}
+
+/// What a queue of `capacity` events takes.
+pub fn memory_bytes(capacity: usize) -> usize {
+    capacity * size_of::<Event>() + size_of::<Shared>()
+}
+
+impl Producer {
+    /// Pushes an event.
+    ///
+    /// # Errors
+    ///
+    /// The event itself, if the queue is full.
+    #[allow(
+        clippy::result_large_err,
+        reason = "a full queue gives the event back, unboxed"
+    )]
+    pub fn push(&mut self, event: Event) -> Result<(), Event> {
+        self.events
+            .push(event)
+            .map_err(|rtrb::PushError::Full(event)| event)
+    }
+
+    /// Pushes an event, or counts it as lost to a full queue: for live capture. True if it was pushed.
+    pub fn push_or_count(&mut self, event: Event) -> bool {
+        let Err(event) = self.push(event) else {
+            return true;
+        };
+        let kind = shard_kind(&event.body);
+        self.shared.queue_full[kind].fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    /// Pushes an event and waits while the queue is full: for `read`.
+    ///
+    /// What comes before the event's position is published first, so that the logger need not wait for
+    /// a worker that waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The event itself, if the logger is gone.
+    #[allow(
+        clippy::result_large_err,
+        reason = "a full queue gives the event back, unboxed"
+    )]
+    pub fn push_and_wait(&mut self, event: Event) -> Result<(), Event> {
+        let Err(mut event) = self.push(event) else {
+            return Ok(());
+        };
+        self.publish_below(event.position);
+        let mut tries = 0;
+        while !self.events.is_abandoned() {
+            if tries < SPINS_MAX {
+                std::hint::spin_loop();
+                tries += 1;
+            } else {
+                std::thread::park_timeout(Duration::from_micros(100));
+            }
+            match self.push(event) {
+                Ok(()) => return Ok(()),
+                Err(back) => event = back,
+            }
+        }
+        Err(event)
+    }
+
+    /// Says that every event at `position` and before it was pushed.
+    pub fn publish(&mut self, position: u64) {
+        self.publish_below(position.saturating_add(1).min(CLOSED - 1));
+    }
+
+    fn publish_below(&mut self, bound: u64) {
+        if bound > self.bound {
+            self.bound = bound;
+            self.shared.bound.store(bound, Ordering::Release);
+        }
+    }
+
+    /// Says that nothing follows; the shard leaves the merge once its queue is empty.
+    pub fn close(self) {}
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.shared.bound.store(CLOSED, Ordering::Release);
+    }
+}
+
+impl Consumer {
+    /// Positions below this are complete. Read it before looking at the queue.
+    pub(super) fn bound(&self) -> u64 {
+        self.shared.bound.load(Ordering::Acquire)
+    }
+
+    /// The oldest event in the queue.
+    pub(super) fn peek(&self) -> Option<&Event> {
+        self.events.peek().ok()
+    }
+
+    /// Takes the oldest event.
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        self.events.pop().ok()
+    }
+
+    /// Nothing is in the queue and nothing follows.
+    pub(super) fn finished(&self) -> bool {
+        self.bound() == CLOSED && self.events.is_empty()
+    }
+
+    /// How many events of each kind a full queue has cost so far.
+    pub fn queue_full(&self) -> [u64; SHARD_KINDS] {
+        std::array::from_fn(|kind| self.shared.queue_full[kind].load(Ordering::Relaxed))
+    }
+}
+
+/// Index of an event's kind among those that shards push.
+fn shard_kind(body: &Body) -> usize {
+    let kind = EventKind::of(body) as usize;
+    assert!(kind < SHARD_KINDS, "{kind} is no kind of a shard");
+    kind
+}
+
+/// Whether a bound is that of a closed shard.
+pub(super) fn is_closed(bound: u64) -> bool {
+    bound == CLOSED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::samples;
+
+    #[test]
+    fn a_full_queue_gives_the_event_back_or_counts_it() {
+        let (mut producer, consumer) = queue(1);
+        assert!(producer.push(samples::at(1, 1)).is_ok());
+        assert_eq!(producer.push(samples::at(2, 2)), Err(samples::at(2, 2)));
+        assert!(!producer.push_or_count(samples::flow()));
+        assert_eq!(consumer.queue_full(), [0, 0, 1]);
+    }
+
+    #[test]
+    fn a_waiting_push_publishes_what_came_before_and_ends_when_the_logger_is_gone() {
+        let (mut producer, consumer) = queue(1);
+        assert!(producer.push(samples::at(5, 1)).is_ok());
+        let waiting =
+            std::thread::spawn(move || producer.push_and_wait(samples::at(9, 2)).is_err());
+        while consumer.bound() != 9 {
+            std::thread::yield_now();
+        }
+        drop(consumer);
+        assert!(waiting.join().expect("no panic"));
+    }
+
+    #[test]
+    fn bounds_never_go_back_and_a_dropped_producer_is_closed() {
+        let (mut producer, mut consumer) = queue(2);
+        assert_eq!(consumer.bound(), 0);
+        producer.publish(7);
+        producer.publish(3);
+        assert_eq!(consumer.bound(), 8);
+        producer.publish(u64::MAX);
+        assert!(!is_closed(consumer.bound()));
+        assert!(producer.push(samples::at(1, 1)).is_ok());
+        producer.close();
+        assert!(is_closed(consumer.bound()) && !consumer.finished());
+        assert!(consumer.pop().is_some() && consumer.finished());
+    }
+}

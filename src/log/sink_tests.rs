@@ -1,0 +1,183 @@
+use super::*;
+use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Child, Command, Stdio};
+
+const S: i64 = 1_000_000_000;
+const KIND: EventKind = EventKind::Connection;
+
+fn open(path: &Path) -> Result<Sink, String> {
+    Sink::open(&Target::Path(path.into())).map_err(|error| error.to_string())
+}
+
+fn line(sink: &mut Sink, text: &str, now_ns: i64) {
+    if let Some(out) = sink.admit(KIND, now_ns) {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'\n');
+        sink.commit(KIND, now_ns);
+    }
+}
+
+#[test]
+fn links_directories_and_missing_folders_are_refused_by_name() {
+    let dir = tempfile::tempdir().expect("directory");
+    let link = dir.path().join("link");
+    symlink(dir.path().join("aim"), &link).expect("link");
+    assert!(
+        open(&link)
+            .err()
+            .expect("refused")
+            .contains("link (a symbolic link")
+    );
+    assert!(!dir.path().join("aim").exists());
+    assert!(
+        open(dir.path())
+            .err()
+            .expect("refused")
+            .contains("(a directory")
+    );
+    assert!(
+        open(&dir.path().join("no/log"))
+            .err()
+            .expect("refused")
+            .contains("directory is missing")
+    );
+}
+
+#[test]
+fn a_file_is_appended_to_and_a_torn_line_is_ended() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("log");
+    for text in ["one", "two"] {
+        let mut sink = open(&path).expect("open");
+        line(&mut sink, text, 0);
+        assert_eq!((sink.written()[0], sink.pending()[0]), (0, 1));
+        sink.finish(0);
+        assert_eq!(sink.written()[0], 1);
+    }
+    let mode = std::fs::metadata(&path)
+        .expect("there")
+        .permissions()
+        .mode();
+    assert_eq!(
+        mode & 0o027,
+        0,
+        "no write for the group, nothing for others"
+    );
+    std::fs::write(&path, "to").expect("write");
+    let mut sink = open(&path).expect("open");
+    line(&mut sink, "three", 0);
+    sink.finish(0);
+    assert_eq!(std::fs::read_to_string(&path).expect("read"), "to\nthree\n");
+}
+
+#[test]
+fn after_a_rotation_lines_go_to_the_new_file() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
+    let mut sink = open(&path).expect("open");
+    line(&mut sink, "one", 0);
+    std::fs::rename(&path, &old).expect("rename");
+    sink.reopen(0).expect("reopen");
+    line(&mut sink, "two", 0);
+    sink.finish(0);
+    assert_eq!(std::fs::read_to_string(old).expect("read"), "one\n");
+    assert_eq!(std::fs::read_to_string(path).expect("read"), "two\n");
+}
+
+#[test]
+fn a_reader_that_leaves_closes_standard_output() {
+    let (reader, writer) = io::pipe().expect("pipe");
+    let mut sink = Sink::from_fd(writer.into());
+    line(&mut sink, "one", 0);
+    sink.flush(0);
+    drop(reader);
+    line(&mut sink, "two", 0);
+    assert!(!sink.is_closed());
+    sink.flush(0);
+    assert!(sink.is_closed());
+    line(&mut sink, "three", 0);
+    sink.finish(0);
+    assert_eq!(
+        (sink.written()[0], sink.dropped()[Cause::Closed as usize][0]),
+        (1, 2)
+    );
+}
+
+#[test]
+fn a_full_device_is_tried_once_a_second_and_losses_are_counted() {
+    let mut sink = open(Path::new("/dev/full")).expect("open");
+    let text = "x".repeat(1023);
+    for _ in 0..300 {
+        line(&mut sink, &text, S);
+    }
+    assert_eq!(sink.pending()[0], 256);
+    assert_eq!(sink.dropped()[Cause::DiskFull as usize][0], 44);
+    sink.finish(S);
+    assert_eq!(sink.dropped()[Cause::DiskFull as usize][0], 300);
+    assert_eq!((sink.written()[0], sink.take_recovery()), (0, None));
+}
+
+/// A tmpfs of 64 KiB in a mount namespace of its own, reached through /proc.
+fn small_disk(dir: &Path) -> Option<(Child, std::path::PathBuf)> {
+    let script = "mount -t tmpfs -o size=64k none \"$1\" && echo ready && exec cat";
+    let mut child = Command::new("unshare")
+        .args(["-m", "sh", "-c", script, "sh"])
+        .arg(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let mut ready = [0; 6];
+    let stdout = child.stdout.as_mut().expect("piped");
+    if stdout.read_exact(&mut ready).is_err() {
+        child.wait().expect("it ended");
+        return None;
+    }
+    let path = format!("/proc/{}/root{}", child.id(), dir.display());
+    Some((child, path.into()))
+}
+
+#[test]
+fn a_full_disk_keeps_lines_whole_and_says_what_was_lost() {
+    let dir = tempfile::tempdir().expect("directory");
+    let Some((mut child, disk)) = small_disk(dir.path()) else {
+        eprintln!("skipped: no mount namespace with a tmpfs here");
+        return;
+    };
+    let (path, ballast) = (disk.join("log"), disk.join("ballast"));
+    std::fs::write(&ballast, vec![0; 40 << 10]).expect("ballast");
+    let mut sink = open(&path).expect("open");
+    for i in 0..400 {
+        line(&mut sink, &format!("{i:0>999}"), S);
+    }
+    assert!(
+        sink.written()[0] > 0 && sink.mid_line,
+        "the disk filled within a line"
+    );
+    let lost = sink.dropped()[Cause::DiskFull as usize][0];
+    assert!(lost > 0);
+    let before = sink.written()[0];
+    std::fs::remove_file(&ballast).expect("room again");
+    sink.flush(S + S / 2);
+    assert_eq!(sink.written()[0], before, "not yet a second");
+    sink.flush(2 * S);
+    assert!(sink.written()[0] > before);
+    sink.finish(2 * S);
+    let left = std::fs::read_to_string(&path).expect("read");
+    let whole: Vec<_> = left
+        .split_inclusive('\n')
+        .filter(|l| l.ends_with('\n'))
+        .collect();
+    assert_eq!(whole.len() as u64, sink.written()[0]);
+    for (i, text) in whole.iter().enumerate() {
+        assert_eq!(*text, format!("{i:0>999}\n"), "line {i} is whole");
+    }
+    assert_eq!(
+        sink.written()[0] + sink.dropped()[Cause::DiskFull as usize][0],
+        400
+    );
+    drop(child.stdin.take());
+    child.wait().expect("it ends with its input");
+}
