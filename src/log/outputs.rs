@@ -1,55 +1,361 @@
-//! provisional
-use super::notice::KINDS;
-/// x
-#[derive(Clone, Copy, Debug, Default)]
-pub struct KindCounts {
-    /// w
-    pub written: u64,
-    /// n
-    pub not_asked: u64,
-    /// d
-    pub dropped: u64,
-    /// f
-    pub folded: u64,
+//! All outputs of a run: each renders what it asks for, and keeps its own books.
+//!
+//! Per output and kind: `offered = written + folded + not_asked + Σ dropped[cause] + pending`, and
+//! `pending` is 0 after [`Outputs::finish`].
+
+use super::eve::{Context, Eve};
+use super::event::Event;
+use super::notice::{EventKind, KINDS, Notice};
+use super::queue::SHARD_KINDS;
+use super::sink::{CAUSES, Cause, OpenError, Recovery, Sink};
+use super::spec::{Format, OutputSpec};
+use super::text::Text;
+use serde_json::{Map, Value};
+
+/// The books of one output, by kind ([`EventKind`]'s number).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records that reached the logger, or were lost on the way to it.
+    pub offered: [u64; KINDS],
+    /// Lines that write(2) took.
+    pub written: [u64; KINDS],
+    /// Withheld by the alert budget.
+    pub folded: [u64; KINDS],
+    /// Of a kind that this output does not ask for.
+    pub not_asked: [u64; KINDS],
+    /// Lost, by [`Cause`].
+    pub dropped: [[u64; KINDS]; CAUSES],
+    /// Rendered and not yet written.
+    pub pending: [u64; KINDS],
 }
-impl KindCounts {
-    /// t
-    pub fn total(&self) -> u64 {
-        self.written + self.not_asked + self.dropped + self.folded
-    }
-    /// d
-    pub fn dropped_all(&self) -> u64 {
-        self.dropped
+
+impl Counts {
+    /// Whether the books close for every kind.
+    pub fn closed(&self) -> bool {
+        (0..KINDS).all(|kind| {
+            let dropped: u64 = self.dropped.iter().map(|cause| cause[kind]).sum();
+            let kept = self.written[kind] + self.folded[kind] + self.not_asked[kind];
+            self.offered[kind] == kept + dropped + self.pending[kind]
+        })
     }
 }
-/// x
-#[derive(Clone, Debug, Default)]
-pub struct OutputCounts {
-    /// n
-    pub name: String,
-    /// k
-    pub connection: KindCounts,
-    /// k
-    pub alert: KindCounts,
-    /// k
-    pub flow: KindCounts,
+
+enum Renderer {
+    Text(Text),
+    Eve(Box<Eve>),
 }
-impl OutputCounts {
-    /// d
-    pub fn dropped(&self) -> u64 {
-        0
+
+struct Output {
+    spec: OutputSpec,
+    renderer: Renderer,
+    sink: Sink,
+    offered: [u64; KINDS],
+    folded: [u64; KINDS],
+    not_asked: [u64; KINDS],
+    queue_full: [u64; KINDS],
+}
+
+impl Output {
+    fn event(&mut self, event: &Event, now_ns: i64) {
+        let kind = EventKind::of(&event.body);
+        self.offered[kind as usize] += 1;
+        if !self.spec.events.has(kind) {
+            self.not_asked[kind as usize] += 1;
+            return;
+        }
+        if let Some(out) = self.sink.admit(kind, now_ns) {
+            match &mut self.renderer {
+                Renderer::Text(text) => text.event(out, event),
+                Renderer::Eve(eve) => eve.event(out, event),
+            }
+            self.sink.commit(kind, now_ns);
+        }
     }
-    /// w
-    pub fn written(&self) -> u64 {
-        let _ = KINDS;
-        self.connection.written + self.alert.written + self.flow.written
+
+    /// Writes a notice that is asked for, or `forced`.
+    fn notice(&mut self, notice: &Notice, forced: bool, now_ns: i64) {
+        let kind = notice.kind();
+        self.offered[kind as usize] += 1;
+        if !forced && !self.spec.events.has(kind) {
+            self.not_asked[kind as usize] += 1;
+            return;
+        }
+        if let Some(out) = self.sink.admit(kind, now_ns) {
+            match &mut self.renderer {
+                Renderer::Text(text) => text.notice(out, notice),
+                Renderer::Eve(eve) => eve.notice(out, notice),
+            }
+            self.sink.commit(kind, now_ns);
+        }
     }
-    /// k
-    pub fn kinds(&self) -> [(&'static str, &KindCounts); 3] {
-        [
-            ("connection", &self.connection),
-            ("alert", &self.alert),
-            ("flow", &self.flow),
-        ]
+
+    fn counts(&self) -> Counts {
+        let mut dropped = self.sink.dropped();
+        dropped[Cause::QueueFull as usize] = self.queue_full;
+        Counts {
+            offered: self.offered,
+            written: self.sink.written(),
+            folded: self.folded,
+            not_asked: self.not_asked,
+            dropped,
+            pending: self.sink.pending(),
+        }
+    }
+}
+
+/// The outputs of a run.
+pub struct Outputs {
+    outputs: Vec<Output>,
+    queue_full: [u64; SHARD_KINDS],
+}
+
+impl Outputs {
+    /// Opens every output.
+    ///
+    /// # Errors
+    ///
+    /// The first that cannot be opened.
+    pub fn open(specs: &[OutputSpec], context: &Context) -> Result<Self, OpenError> {
+        let mut outputs = Self {
+            outputs: Vec::with_capacity(specs.len()),
+            queue_full: [0; SHARD_KINDS],
+        };
+        for spec in specs {
+            outputs.add(spec.clone(), Sink::open(&spec.target)?, context);
+        }
+        Ok(outputs)
+    }
+
+    /// Adds an output with a sink that is already open.
+    pub fn add(&mut self, spec: OutputSpec, sink: Sink, context: &Context) {
+        let renderer = match spec.format {
+            Format::Text => Renderer::Text(Text::new()),
+            Format::Eve => Renderer::Eve(Box::new(Eve::new(context.clone()))),
+        };
+        self.outputs.push(Output {
+            spec,
+            renderer,
+            sink,
+            offered: [0; KINDS],
+            folded: [0; KINDS],
+            not_asked: [0; KINDS],
+            queue_full: [0; KINDS],
+        });
+    }
+
+    /// Writes a shard's event to each output that asks for it.
+    pub fn write(&mut self, event: &Event, now_ns: i64) {
+        for output in &mut self.outputs {
+            output.event(event, now_ns);
+        }
+        self.say_recoveries(now_ns);
+    }
+
+    /// Counts an alert that the budget withholds.
+    pub fn fold_alert(&mut self) {
+        let alert = EventKind::Alert as usize;
+        for output in &mut self.outputs {
+            output.offered[alert] += 1;
+            if output.spec.events.has(EventKind::Alert) {
+                output.folded[alert] += 1;
+            } else {
+                output.not_asked[alert] += 1;
+            }
+        }
+    }
+
+    /// Takes over how many events full queues have cost so far.
+    pub fn note_queue_full(&mut self, totals: [u64; SHARD_KINDS]) {
+        for (kind, &total) in totals.iter().enumerate() {
+            let new = total - self.queue_full[kind];
+            for output in &mut self.outputs {
+                output.offered[kind] += new;
+                if output.spec.events.has(EventKind::ALL[kind]) {
+                    output.queue_full[kind] += new;
+                } else {
+                    output.not_asked[kind] += new;
+                }
+            }
+        }
+        self.queue_full = totals;
+    }
+
+    /// Writes a record of the sensor's own to each output that asks for it.
+    pub fn notice(&mut self, notice: &Notice, now_ns: i64) {
+        self.notice_forced(notice, now_ns, |_, _| false);
+    }
+
+    /// Writes what the budget folded, also to outputs that ask for alerts alone.
+    pub fn folded_notice(&mut self, notice: &Notice, now_ns: i64) {
+        self.notice_forced(notice, now_ns, |_, output| {
+            output.spec.events.has(EventKind::Alert)
+        });
+    }
+
+    /// Writes what waits; a file that failed is tried again once a second.
+    pub fn flush(&mut self, now_ns: i64) {
+        for output in &mut self.outputs {
+            output.sink.flush(now_ns);
+        }
+        self.say_recoveries(now_ns);
+    }
+
+    /// Opens every file anew, after a rotation. A file that cannot be opened stays as it is, and is named.
+    pub fn reopen(&mut self, now_ns: i64) -> Vec<OpenError> {
+        let sinks = self.outputs.iter_mut().map(|output| &mut output.sink);
+        let errors = sinks.filter_map(|sink| sink.reopen(now_ns).err()).collect();
+        self.say_recoveries(now_ns);
+        errors
+    }
+
+    /// Writes what waits and drops what cannot be written; afterwards nothing is pending.
+    pub fn finish(&mut self, now_ns: i64) {
+        self.flush(now_ns);
+        for output in &mut self.outputs {
+            output.sink.finish(now_ns);
+        }
+        self.say_recoveries(now_ns);
+        for output in &mut self.outputs {
+            output.sink.finish(now_ns);
+        }
+    }
+
+    /// The books of each output, in the order of the command line.
+    pub fn counts(&self) -> Vec<Counts> {
+        self.outputs.iter().map(Output::counts).collect()
+    }
+
+    /// Standard output lost its reader: the program should end, and well.
+    pub fn is_closed(&self) -> bool {
+        self.outputs.iter().any(|output| output.sink.is_closed())
+    }
+
+    /// Some lines wait to be written.
+    pub fn is_waiting(&self) -> bool {
+        self.outputs.iter().any(|output| output.sink.is_waiting())
+    }
+
+    fn notice_forced(
+        &mut self,
+        notice: &Notice,
+        now_ns: i64,
+        forced: impl Fn(usize, &Output) -> bool,
+    ) {
+        for (i, output) in self.outputs.iter_mut().enumerate() {
+            let forced = forced(i, output);
+            output.notice(notice, forced, now_ns);
+        }
+    }
+
+    fn say_recoveries(&mut self, now_ns: i64) {
+        for i in 0..self.outputs.len() {
+            let Some(recovery) = self.outputs[i].sink.take_recovery() else {
+                continue;
+            };
+            if recovery.lost.iter().any(|&lost| lost > 0) {
+                let notice = recovery_notice(i, &recovery, now_ns);
+                self.notice_forced(&notice, now_ns, |at, _| at == i);
+            }
+        }
+    }
+}
+
+fn recovery_notice(output: usize, recovery: &Recovery, now_ns: i64) -> Notice {
+    let mut lost = Map::new();
+    let mut words = Vec::new();
+    for kind in EventKind::ALL {
+        let count = recovery.lost[kind as usize];
+        if count > 0 {
+            words.push(format!("{count} {}", kind.word()));
+            lost.insert(kind.word().into(), count.into());
+        }
+    }
+    let mut since = Vec::new();
+    super::stamp::Stamp::spaced().append_seconds(&mut since, recovery.since_ns);
+    let since = String::from_utf8_lossy(&since).into_owned();
+    let (cause, words) = (recovery.cause.word(), words.join(", "));
+    Notice::Lifecycle {
+        ts_ns: now_ns,
+        word: "output_recovered",
+        text: format!("output {} lost {words} since {since} ({cause})", output + 1),
+        details: vec![
+            ("output".into(), Value::from(output + 1)),
+            ("cause".into(), Value::from(cause)),
+            ("lost".into(), Value::Object(lost)),
+            ("since_ns".into(), Value::from(recovery.since_ns)),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::detection::Phase;
+    use crate::log::eve::Interfaces;
+    use crate::log::samples;
+    use std::sync::Arc;
+
+    fn context() -> Context {
+        Context {
+            host: "edge".into(),
+            interfaces: Interfaces::default(),
+            direction: Arc::new(|_, _| "unknown"),
+        }
+    }
+
+    #[test]
+    fn each_output_gets_what_it_asks_for_and_its_books_close() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = |name| dir.path().join(name).display().to_string();
+        let specs = [
+            format!("text:{}", path("text")),
+            format!("eve:{}", path("eve")),
+            "eve:/dev/full,events=flow".into(),
+        ];
+        let specs = specs.map(|spec| spec.parse().expect("a spec"));
+        let mut outputs = Outputs::open(&specs, &context()).expect("open");
+        let alert = samples::alert(&samples::scan(Phase::Started, vec![(80, 83)], 4));
+        for event in [samples::connection(), samples::flow(), alert] {
+            outputs.write(&event, 0);
+        }
+        outputs.notice(&samples::stats(), 0);
+        outputs.notice(&samples::lifecycle(), 0);
+        outputs.fold_alert();
+        outputs.note_queue_full([1, 2, 3]);
+        assert!(outputs.counts().iter().all(Counts::closed));
+        outputs.finish(0);
+        let counts = outputs.counts();
+        assert!(
+            counts
+                .iter()
+                .all(|count| count.closed() && count.pending == [0; KINDS])
+        );
+        assert_eq!(counts[0].written, [1, 1, 0, 0, 0]);
+        assert_eq!(counts[1].written, [1, 1, 1, 1, 1]);
+        assert_eq!(counts[1].folded[EventKind::Alert as usize], 1);
+        assert_eq!(counts[2].dropped[Cause::DiskFull as usize], [0, 0, 1, 0, 0]);
+        assert_eq!(
+            counts[2].dropped[Cause::QueueFull as usize],
+            [0, 0, 3, 0, 0]
+        );
+        let eve = std::fs::read_to_string(path("eve")).expect("read");
+        for line in eve.lines() {
+            serde_json::from_str::<Value>(line).expect("JSON");
+        }
+        assert_eq!(eve.lines().count(), 5);
+    }
+
+    #[test]
+    fn a_recovery_names_counts_cause_and_time() {
+        let recovery = Recovery {
+            since_ns: samples::TS_NS,
+            cause: Cause::DiskFull,
+            lost: [7, 0, 2, 0, 0],
+        };
+        let Notice::Lifecycle { text, .. } = recovery_notice(0, &recovery, 0) else {
+            panic!("no lifecycle");
+        };
+        let expected = "output 1 lost 7 connection, 2 flow since 2021-04-28 15:28:05 (disk_full)";
+        assert_eq!(text, expected);
     }
 }

@@ -189,7 +189,7 @@ impl Sink {
     /// Writes what waits, unless a failure is less than a second ago.
     pub fn flush(&mut self, now_ns: i64) {
         let wait = self.trouble.as_ref();
-        if !wait.is_some_and(|trouble| now_ns.abs_diff(trouble.tried_ns) < RETRY_NS) {
+        if wait.is_none_or(|trouble| now_ns.abs_diff(trouble.tried_ns) >= RETRY_NS) {
             self.write_out(now_ns);
         }
     }
