@@ -4,7 +4,8 @@ use crate::decode::Unread;
 use crate::flow::FlowCounts;
 use crate::inspect::port_scan::PortScanCounts;
 use crate::log::event::Body;
-use crate::log::outputs::OutputCounts;
+use crate::log::notice::EventKind;
+use crate::log::outputs::Counts;
 
 /// What one shard did. One writer; copied out whole.
 #[derive(Clone, Copy, Debug)]
@@ -35,12 +36,12 @@ pub struct ShardCounts {
     pub contacts_merged: u64,
     /// Contacts for which an owner's queue had no room.
     pub contacts_dropped: u64,
-    /// Attempts for which the log queue had no room.
-    pub attempts_queue_full: u64,
-    /// Flow records for which the log queue had no room.
-    pub flows_queue_full: u64,
-    /// Detections for which the log queue had no room.
-    pub detections_queue_full: u64,
+    /// Attempts for which there was no logger any more.
+    pub attempts_log_gone: u64,
+    /// Flow records for which there was no logger any more.
+    pub flows_log_gone: u64,
+    /// Detections for which there was no logger any more.
+    pub detections_log_gone: u64,
     /// The flow stage.
     pub flow: FlowCounts,
     /// The detector.
@@ -63,9 +64,9 @@ impl Default for ShardCounts {
             contacts_sent: 0,
             contacts_merged: 0,
             contacts_dropped: 0,
-            attempts_queue_full: 0,
-            flows_queue_full: 0,
-            detections_queue_full: 0,
+            attempts_log_gone: 0,
+            flows_log_gone: 0,
+            detections_log_gone: 0,
             flow: FlowCounts::default(),
             port_scan: PortScanCounts::default(),
         }
@@ -78,12 +79,12 @@ impl ShardCounts {
         self.unread[why.index()] += 1;
     }
 
-    /// Counts an event for which the log queue had no room.
-    pub fn on_log_full(&mut self, body: &Body) {
+    /// Counts an event for which there is no logger any more.
+    pub fn on_log_gone(&mut self, body: &Body) {
         match body {
-            Body::NewConnection(_) => self.attempts_queue_full += 1,
-            Body::Flow(_) => self.flows_queue_full += 1,
-            Body::Alert(_) => self.detections_queue_full += 1,
+            Body::NewConnection(_) => self.attempts_log_gone += 1,
+            Body::Flow(_) => self.flows_log_gone += 1,
+            Body::Alert(_) => self.detections_log_gone += 1,
         }
     }
 
@@ -110,9 +111,9 @@ impl ShardCounts {
         self.contacts_sent += other.contacts_sent;
         self.contacts_merged += other.contacts_merged;
         self.contacts_dropped += other.contacts_dropped;
-        self.attempts_queue_full += other.attempts_queue_full;
-        self.flows_queue_full += other.flows_queue_full;
-        self.detections_queue_full += other.detections_queue_full;
+        self.attempts_log_gone += other.attempts_log_gone;
+        self.flows_log_gone += other.flows_log_gone;
+        self.detections_log_gone += other.detections_log_gone;
         self.flow.add(&other.flow);
         self.port_scan.add(&other.port_scan);
     }
@@ -137,6 +138,48 @@ pub struct RingCounts {
     pub capacity: u64,
 }
 
+/// What one output did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputBooks {
+    /// Its `--output`.
+    pub name: String,
+    /// Its counters.
+    pub counts: Counts,
+}
+
+impl OutputBooks {
+    /// Records of `kind` that are accounted for.
+    pub fn settled(&self, kind: EventKind) -> u64 {
+        let counts = &self.counts;
+        let kind = kind as usize;
+        let dropped: u64 = counts.dropped.iter().map(|cause| cause[kind]).sum();
+        counts.written[kind] + counts.folded[kind] + counts.not_asked[kind] + dropped
+    }
+
+    /// Records written.
+    pub fn written(&self) -> u64 {
+        self.counts.written.iter().sum()
+    }
+
+    /// Records lost.
+    pub fn dropped(&self) -> u64 {
+        self.counts.dropped.iter().flatten().sum()
+    }
+
+    /// Kind, written, dropped.
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
+        EventKind::ALL.into_iter().map(|kind| {
+            let dropped = self
+                .counts
+                .dropped
+                .iter()
+                .map(|cause| cause[kind as usize])
+                .sum();
+            (kind.word(), self.counts.written[kind as usize], dropped)
+        })
+    }
+}
+
 /// Everything, at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
@@ -147,7 +190,7 @@ pub struct Books {
     /// `read`: frames taken from the captures.
     pub frames_offered: Option<u64>,
     /// Each output.
-    pub outputs: Vec<OutputCounts>,
+    pub outputs: Vec<OutputBooks>,
     /// Frames lost before the rings, as the host's counters say: NIC and softnet.
     pub nic_drops: u64,
     /// See `nic_drops`.
@@ -242,35 +285,32 @@ impl Books {
 
     fn log_identities(&self, all: &mut Vec<Identity>) {
         let shards = &self.shards;
+        let withheld = shards.detections_out_of_scope + shards.detections_allowed;
+        let kinds = [
+            (
+                EventKind::Connection,
+                shards.flow.attempts,
+                shards.attempts_not_asked + shards.attempts_log_gone,
+            ),
+            (
+                EventKind::Alert,
+                shards.detections,
+                withheld + shards.detections_log_gone,
+            ),
+            (
+                EventKind::Flow,
+                shards.flow.closed_all(),
+                shards.flows_log_gone,
+            ),
+        ];
         for output in &self.outputs {
-            let kinds = [
-                (
-                    "attempts",
-                    shards.flow.attempts,
-                    shards.attempts_not_asked + shards.attempts_queue_full,
-                    output.connection,
-                ),
-                (
-                    "detections",
-                    shards.detections,
-                    shards.detections_out_of_scope
-                        + shards.detections_allowed
-                        + shards.detections_queue_full,
-                    output.alert,
-                ),
-                (
-                    "flow records",
-                    shards.flow.closed_all(),
-                    shards.flows_queue_full,
-                    output.flow,
-                ),
-            ];
-            for (name, raised, before, kind) in kinds {
+            for (kind, raised, before) in kinds {
+                let word = kind.word();
                 let name = format!(
-                    "{}: {name} = written + folded + not_asked + dropped",
+                    "{}: {word} raised = written + folded + not_asked + dropped",
                     output.name
                 );
-                all.push(Identity::new(name, raised, before + kind.total()));
+                all.push(Identity::new(name, raised, before + output.settled(kind)));
             }
         }
     }
@@ -288,9 +328,8 @@ impl Books {
             .map(|ring| ring.tp_drops + ring.shed_data)
             .sum();
         let shards = &self.shards;
-        let queues =
-            shards.attempts_queue_full + shards.flows_queue_full + shards.detections_queue_full;
-        let outputs: u64 = self.outputs.iter().map(OutputCounts::dropped).sum();
+        let queues = shards.attempts_log_gone + shards.flows_log_gone + shards.detections_log_gone;
+        let outputs: u64 = self.outputs.iter().map(OutputBooks::dropped).sum();
         let evicted = shards.flow.evicted()
             + shards.port_scan.pair_evicted
             + shards.port_scan.episode_evicted;

@@ -36,3 +36,4 @@ pub mod replay;
 pub mod report;
 pub mod sensor;
 pub mod shard;
+pub mod worker;

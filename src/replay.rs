@@ -8,7 +8,6 @@ use crate::inspect::timeline::Timeline;
 use crate::shard::{At, Shard};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the workers get.
 type Feed = Arc<Chunk>;
@@ -49,7 +48,7 @@ impl Replay {
         self.number
     }
 
-    /// Reads one capture to its end, or until `stop`. What was read before an error has been handed out.
+    /// Reads one capture to its end, or until `ends` says so. What was read before an error has been handed out.
     ///
     /// # Errors
     ///
@@ -57,14 +56,14 @@ impl Replay {
     pub fn read(
         &mut self,
         reader: &mut CaptureReader,
-        stop: &AtomicBool,
+        ends: &impl Fn() -> bool,
         mut progress: impl FnMut(&CaptureReader),
     ) -> Result<(), ReadError> {
         loop {
             let mut chunk = self.free_chunk();
             let filling = Arc::get_mut(&mut chunk).expect("free chunks have no other owner");
             filling.clear(self.number + 1);
-            let end = self.fill(filling, reader, stop);
+            let end = self.fill(filling, reader, ends);
             progress(reader);
             if !chunk.is_empty() {
                 self.hand_out(&chunk);
@@ -82,11 +81,11 @@ impl Replay {
         &mut self,
         chunk: &mut Chunk,
         reader: &mut CaptureReader,
-        stop: &AtomicBool,
+        ends: &impl Fn() -> bool,
     ) -> Result<bool, ReadError> {
         let workers = self.feeds.len();
         while !chunk.is_full() {
-            if stop.load(Ordering::Relaxed) {
+            if ends() {
                 return Ok(false);
             }
             let Some(frame) = reader.next_frame()? else {

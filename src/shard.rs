@@ -434,14 +434,17 @@ fn detected(
     );
 }
 
-/// `read` waits for the logger; live, what finds no room is counted by kind.
+/// `read` waits for the logger; live, what finds no room is counted by kind, by the queue itself.
 fn push(log: &mut Option<Producer>, live: bool, event: Event, counts: &mut ShardCounts) {
     let lost = match log {
-        Some(log) if live => log.push(event),
+        Some(log) if live => {
+            log.push_or_count(event);
+            Ok(())
+        }
         Some(log) => log.push_and_wait(event),
         None => Err(event),
     };
     if let Err(event) = lost {
-        counts.on_log_full(&event.body);
+        counts.on_log_gone(&event.body);
     }
 }

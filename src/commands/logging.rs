@@ -1,92 +1,96 @@
-//! provisional
+//! The logger's side of both `run` and `read`.
+
 use super::Failure;
+use crate::books::OutputBooks;
 use crate::config::Common;
-use crate::log::eve::{Context, Eve};
-use crate::log::event::Event;
+use crate::locality::Localities;
+use crate::log::budget::Budget;
+use crate::log::eve::Context;
+use crate::log::eve::Interfaces;
+use crate::log::logger::{Clock, Control, Logger, lag_histogram};
 use crate::log::merge::Merge;
-use crate::log::notice::EventKind;
-use crate::log::outputs::OutputCounts;
+use crate::log::notice::Notice;
+use crate::log::outputs::{Counts, Outputs};
 use crate::log::queue::Consumer;
-use crate::log::sink::Sink;
-use crate::log::spec::{Format, OutputSpec};
-use crate::log::text::Text;
-use std::sync::atomic::AtomicBool;
-/// x
-pub struct Outputs {
-    all: Vec<(OutputSpec, Sink, OutputCounts)>,
-    text: Text,
-    eve: Eve,
+use crate::log::spec::{Format, OutputSpec, Target};
+use crossbeam::channel::{Sender, bounded};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Notices that wait for the logger; the sensor drops no packet for them.
+const NOTICES: usize = 256;
+/// Live: a shard this far behind the others leaves the order, ns.
+const LAG_MAX_NS: u64 = 500_000_000;
+
+/// Which addresses are ours, renewed when they change.
+pub type SharedLocalities = Arc<RwLock<Arc<Localities>>>;
+
+/// The localities of this moment.
+pub fn current(shared: &SharedLocalities) -> Arc<Localities> {
+    Arc::clone(&shared.read().unwrap_or_else(PoisonError::into_inner))
 }
-impl Outputs {
-    /// c
-    pub fn counts(&self) -> Vec<OutputCounts> {
-        self.all.iter().map(|o| o.2.clone()).collect()
-    }
-    fn write(&mut self, event: &Event) {
-        let kind = EventKind::of(&event.body);
-        for (spec, sink, counts) in &mut self.all {
-            let c = match kind {
-                EventKind::Connection => &mut counts.connection,
-                EventKind::Alert => &mut counts.alert,
-                _ => &mut counts.flow,
-            };
-            if !spec.events.has(kind) {
-                c.not_asked += 1;
-                continue;
-            }
-            match sink.admit(kind, 0) {
-                None => c.dropped += 1,
-                Some(out) => {
-                    match spec.format {
-                        Format::Text => self.text.event(out, event),
-                        Format::Eve => self.eve.event(out, event),
-                    }
-                    sink.commit(kind, 0);
-                    c.written += 1;
-                }
-            }
-        }
+
+/// What every output's records share.
+pub fn context(
+    common: &Common,
+    interfaces: &Interfaces,
+    localities: &SharedLocalities,
+    frames: bool,
+) -> Context {
+    let localities = Arc::clone(localities);
+    Context {
+        host: common.sensor.clone(),
+        interfaces: interfaces.clone(),
+        direction: Arc::new(move |src, dst| current(&localities).direction(src, dst).word()),
+        frames,
     }
 }
-/// o
+
+/// A logger for the shards behind `consumers`, and the way to tell it what the sensor has to say.
+///
 /// # Errors
-/// e
-pub fn open(common: &Common, context: Context) -> Result<Outputs, Failure> {
-    let all = common
-        .outputs
-        .iter()
-        .map(|spec| {
-            Ok((
-                spec.clone(),
-                Sink::open(&spec.target).map_err(Failure::run)?,
-                OutputCounts {
-                    name: format!("{spec:?}"),
-                    ..Default::default()
-                },
-            ))
-        })
-        .collect::<Result<_, Failure>>()?;
-    Ok(Outputs {
-        all,
-        text: Text::new(),
-        eve: Eve::new(context),
-    })
-}
-/// l
-pub fn replay(
-    mut outputs: Outputs,
+///
+/// An output cannot be opened.
+pub fn open(
+    common: &Common,
+    context: &Context,
     consumers: Vec<Consumer>,
-    _common: &Common,
-    _stop: &AtomicBool,
-) -> Outputs {
-    let mut merge = Merge::new(consumers, None);
-    while !merge.finished() {
-        if merge.step(1 << 16, |_| {}, |event| outputs.write(event)) == 0 {
-            std::thread::yield_now();
-        }
+    live: bool,
+) -> Result<(Logger, Sender<Notice>, Arc<Control>), Failure> {
+    let outputs = Outputs::open(&common.outputs, context).map_err(Failure::run)?;
+    let (sender, notices) = bounded(NOTICES);
+    let control = Arc::new(Control::default());
+    let clock: Clock = Box::new(crate::worker::wall_clock_ns);
+    let logger = Logger {
+        merge: Merge::new(consumers, live.then_some(LAG_MAX_NS)),
+        outputs,
+        budget: Budget::new(common.alert_rate),
+        notices,
+        control: Arc::clone(&control),
+        clock,
+        lag_us: live.then(lag_histogram),
+    };
+    Ok((logger, sender, control))
+}
+
+/// The books of the outputs, by their names.
+pub fn books(specs: &[OutputSpec], counts: &[Counts]) -> Vec<OutputBooks> {
+    specs
+        .iter()
+        .zip(counts)
+        .map(|(spec, counts)| OutputBooks {
+            name: name(spec),
+            counts: *counts,
+        })
+        .collect()
+}
+
+fn name(spec: &OutputSpec) -> String {
+    let format = match spec.format {
+        Format::Text => "text",
+        Format::Eve => "eve",
+    };
+    match &spec.target {
+        Target::Stdout => format!("{format}:-"),
+        Target::Path(path) => format!("{format}:{}", path.display()),
     }
-    for o in &mut outputs.all {
-        o.1.finish(0);
-    }
-    outputs
 }

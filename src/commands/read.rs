@@ -1,12 +1,12 @@
 //! `read`: captures in, the same log as live.
 
-use super::Failure;
+use super::{Failure, logging};
 use crate::books::Books;
 use crate::capture::pcap::CaptureReader;
 use crate::cli::ReadArgs;
 use crate::config::{Common, ReadConfig};
 use crate::locality::Localities;
-use crate::log::eve::{Context, Interfaces};
+use crate::log::eve::Interfaces;
 use crate::policy::Policy;
 use crate::replay::{self, Replay};
 use crate::report;
@@ -14,8 +14,8 @@ use crate::sensor::{self, Board, RunKeys};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLock};
 
 /// Reads the captures one after the other as one stream.
 ///
@@ -33,22 +33,16 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let stop = super::signals::stop_flag().map_err(Failure::run)?;
     let policy = policy(common);
     let interfaces = Interfaces::default();
-    let context = Context {
-        host: common.sensor.clone(),
-        interfaces: interfaces.clone(),
-        direction: {
-            let localities = Arc::clone(&policy.localities);
-            Arc::new(move |src, dst| localities.direction(src, dst).word())
-        },
-        frames: true,
-    };
-    let outputs = super::logging::open(common, context)?;
+    let localities = Arc::new(RwLock::new(Arc::clone(&policy.localities)));
+    let context = logging::context(common, &interfaces, &localities, true);
     let (shards, consumers) = sensor::shards(common, keys, &policy, false);
+    let (mut logger, _notices, control) = logging::open(common, &context, consumers, false)?;
     let board = Board::new(common.workers);
     let (mut replay, feeds) = Replay::new(common.workers, config.chunk_frames(), keys.fanout);
     let mut damage = None;
-    let outputs = std::thread::scope(|scope| {
-        let logger = scope.spawn(|| super::logging::replay(outputs, consumers, common, &stop));
+    std::thread::scope(|scope| {
+        let logger = &mut logger;
+        scope.spawn(move || logger.run());
         for (id, (shard, feed)) in shards.into_iter().zip(feeds).enumerate() {
             let board = &board;
             let cpu = common.cores.get(id).copied();
@@ -57,19 +51,22 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
                 replay::work(shard, id, &feed, |shard| board.leave(id, &shard.counts));
             });
         }
-        damage = read_files(&config.files, &mut replay, &interfaces, &stop);
+        let ends = || stop.load(Ordering::Relaxed) || control.closed.load(Ordering::Relaxed);
+        damage = read_files(&config.files, &mut replay, &interfaces, &ends);
         replay.close();
-        logger
-            .join()
-            .expect("a panic has ended the program already")
     });
+    let outputs = logger.finish().outputs;
     let books = Books {
         shards: board.sum(),
         frames_offered: Some(replay.frames()),
-        outputs: outputs.counts(),
+        outputs: logging::books(&common.outputs, &outputs),
         at_exit: true,
         ..Books::default()
     };
+    if control.closed.load(Ordering::Relaxed) {
+        // `read | head`: whoever read the log has seen enough.
+        return Ok(0);
+    }
     if !common.quiet {
         eprint!("{}", report::ten_lines(&books));
     }
@@ -94,7 +91,7 @@ fn read_files(
     files: &[PathBuf],
     replay: &mut Replay,
     interfaces: &Interfaces,
-    stop: &AtomicBool,
+    ends: &impl Fn() -> bool,
 ) -> Option<Failure> {
     let mut first_interface = 0;
     let mut failures = Vec::new();
@@ -114,7 +111,7 @@ fn read_files(
         let bar = progress(&reader);
         let mut known = 0;
         // Called before a chunk is handed out: no event names an interface that the logger does not know.
-        let end = replay.read(&mut reader, stop, |reader| {
+        let end = replay.read(&mut reader, ends, |reader| {
             bar.set_position(reader.bytes_read());
             for interface in &reader.interfaces()[known..] {
                 interfaces.push(interface.name.clone().unwrap_or_default());

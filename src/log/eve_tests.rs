@@ -7,6 +7,7 @@ fn eve() -> Eve {
         host: "edge \"1\"".into(),
         interfaces: Interfaces::new(vec!["eth0\n".into()]),
         direction: Arc::new(|_, _| "in"),
+        frames: false,
     })
 }
 

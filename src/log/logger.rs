@@ -7,8 +7,8 @@ use super::notice::{self, Notice};
 use super::outputs::{Counts, Outputs};
 use crossbeam::channel::Receiver;
 use hdrhistogram::Histogram;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Events between two looks at the clock.
@@ -30,6 +30,17 @@ pub struct Control {
     pub abandon: AtomicBool,
     /// Set by the logger: standard output lost its reader, so the program should end with 0.
     pub closed: AtomicBool,
+    /// Left by the logger a few times a second, unless somebody reads it that instant.
+    pub published: Mutex<Published>,
+}
+
+/// What the logger lets others see while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// The books of each output.
+    pub outputs: Vec<Counts>,
+    /// Microseconds from time stamp to line.
+    pub lag_us: Option<Histogram<u64>>,
 }
 
 /// Everything the logger works with.
@@ -75,6 +86,7 @@ impl Logger {
     pub fn run(&mut self) {
         let mut times = Vec::with_capacity(BATCH);
         let mut flushed_ns = (self.clock)();
+        let mut published_ns = flushed_ns;
         let mut sleep = SLEEP_MIN;
         loop {
             // Before the step: what a shard pushed before it closed is then written below.
@@ -84,6 +96,10 @@ impl Logger {
             if count == 0 || now_ns.abs_diff(flushed_ns) >= FLUSH_NS {
                 self.outputs.flush(now_ns);
                 flushed_ns = now_ns;
+            }
+            if now_ns.abs_diff(published_ns) >= FLUSH_NS {
+                self.publish();
+                published_ns = now_ns;
             }
             self.record_lags(&mut times);
             if self.outputs.is_closed() {
@@ -98,6 +114,13 @@ impl Logger {
             }
             std::thread::sleep(sleep);
             sleep = (sleep * 2).min(SLEEP_MAX);
+        }
+    }
+
+    fn publish(&self) {
+        if let Ok(mut published) = self.control.published.try_lock() {
+            published.outputs = self.outputs.counts();
+            published.lag_us.clone_from(&self.lag_us);
         }
     }
 
@@ -217,6 +240,7 @@ mod tests {
             host: "edge".into(),
             interfaces: Interfaces::default(),
             direction: Arc::new(|_, _| "unknown"),
+            frames: false,
         };
         let (mut producer, consumer) = queue(16);
         let (_sender, notices) = crossbeam::channel::bounded(1);

@@ -300,6 +300,7 @@ mod tests {
             host: "edge".into(),
             interfaces: Interfaces::default(),
             direction: Arc::new(|_, _| "unknown"),
+            frames: false,
         }
     }
 

@@ -266,18 +266,18 @@ fn outputs(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
     let mut family =
         encoder.encode_descriptor("records_written", help, None, zero.metric_type())?;
     for output in &books.outputs {
-        for (kind, counts) in output.kinds() {
+        for (kind, written, _) in output.kinds() {
             let labels = [("output", output.name.as_str()), ("kind", kind)];
-            ConstCounter::new(counts.written).encode(family.encode_family(&labels)?)?;
+            ConstCounter::new(written).encode(family.encode_family(&labels)?)?;
         }
     }
     let help = "Records that could not be written, by output and kind";
     let mut family =
         encoder.encode_descriptor("records_dropped", help, None, zero.metric_type())?;
     for output in &books.outputs {
-        for (kind, counts) in output.kinds() {
+        for (kind, _, dropped) in output.kinds() {
             let labels = [("output", output.name.as_str()), ("kind", kind)];
-            ConstCounter::new(counts.dropped_all()).encode(family.encode_family(&labels)?)?;
+            ConstCounter::new(dropped).encode(family.encode_family(&labels)?)?;
         }
     }
     Ok(())
