@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::synledger;
+use common::{NANOS, syn, synledger};
 use std::path::Path;
 
 fn fails(args: &[&str], code: i32, says: &[&str]) {
@@ -49,10 +49,10 @@ fn a_damaged_capture_is_read_as_far_as_it_goes() {
         let flow = craft::Flow::v4([192, 0, 2, 1], 1000, [198, 51, 100, 1], port);
         capture.push(
             i64::from(port),
-            craft::Link::ethernet().frame(&craft::Tcp::new(flow, craft::SYN, 7).ip()),
+            craft::Link::ethernet().frame(&syn(flow, 7)),
         );
     }
-    let bytes = capture.to_pcap(craft::PcapFormat::default());
+    let bytes = capture.to_pcap(NANOS);
     let cut = write(dir.path(), "cut.pcap", &bytes[..bytes.len() - 10]);
     let output = synledger()
         .args(["read", &cut])
@@ -117,7 +117,7 @@ fn an_output_that_cannot_be_opened_is_named() {
     let file = write(
         dir.path(),
         "none.pcap",
-        &capture.to_pcap(craft::PcapFormat::default()),
+        &capture.to_pcap(NANOS),
     );
     fails(
         &["read", "--output", "text:/no/such/folder/log", &file],
@@ -140,13 +140,13 @@ fn a_reader_that_goes_away_ends_the_program_cleanly() {
         let flow = craft::Flow::v4([10, b, c, d], 1024, [198, 51, 100, 7], 80);
         capture.push(
             i64::from(i),
-            craft::Link::ethernet().frame(&craft::Tcp::new(flow, craft::SYN, i).ip()),
+            craft::Link::ethernet().frame(&syn(flow, i)),
         );
     }
     let file = write(
         dir.path(),
         "many.pcap",
-        &capture.to_pcap(craft::PcapFormat::default()),
+        &capture.to_pcap(NANOS),
     );
     let script = format!(
         "'{}' read '{file}' | head -n 1; exit ${{PIPESTATUS[0]}}",
@@ -172,7 +172,7 @@ fn standard_input_is_read_like_a_file() {
     let file = write(
         dir.path(),
         "one.pcap",
-        &capture.to_pcap(craft::PcapFormat::default()),
+        &capture.to_pcap(NANOS),
     );
     let by_name = synledger()
         .args(["read", &file])

@@ -2,14 +2,14 @@
 
 mod common;
 
-use common::{corpus, corpus_files, read_logs};
+use common::{NANOS, corpus, corpus_files, read_logs, syn};
 use std::path::{Path, PathBuf};
 
 const SEEDS: u64 = 16;
 
 fn write(dir: &Path, capture: &craft::Capture) -> PathBuf {
     let path = dir.join(format!("{}.pcap", capture.name.replace('/', "-")));
-    std::fs::write(&path, capture.to_pcap(craft::PcapFormat::default())).expect("a capture file");
+    std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture file");
     path
 }
 
@@ -129,7 +129,7 @@ fn tables_that_overflow_say_so_and_the_books_close() {
         let flow = craft::Flow::v4([10, b, c, d], 1024, [198, 51, 100, 7], 80);
         flood.push(
             i64::from(i) * 1000,
-            craft::Link::ethernet().frame(&craft::Tcp::new(flow, 2, i).ip()),
+            craft::Link::ethernet().frame(&syn(flow, i)),
         );
     }
     let files = [write(dir.path(), &flood)];

@@ -1,4 +1,5 @@
 //! What the integration tests share: the program, crafted captures, a namespace of their own.
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -68,3 +69,11 @@ pub fn corpus_files(folder: &Path) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+/// An IP packet with a SYN.
+pub fn syn(flow: craft::Flow, isn: u32) -> Vec<u8> {
+    craft::Ip::new(flow.src, flow.dst, 6).bytes(&craft::Tcp::new(flow, craft::SYN, isn).bytes())
+}
+
+/// Nanosecond pcap, little-endian.
+pub const NANOS: craft::PcapFormat = craft::PcapFormat { nanos: true, big_endian: false };
