@@ -1,0 +1,317 @@
+//! From the link header to the IP header: Ethernet, tags, labels, PPPoE, LLC, cooked captures.
+//!
+//! Headers that carry another Ethernet frame (pseudo-wires, MAC-in-MAC, bridged SNAP) are tunnels:
+//! what is inside is not ours to read.
+
+use super::packet::Reach;
+use super::rest::Rest;
+use super::unread::{Cause, NotIpCause, Unread};
+use crate::capture::frame::{Frame, LinkType};
+
+/// How many tags (and LLC or PPPoE headers) are followed before a frame is given up.
+pub const TAGS_MAX: usize = 32;
+/// How many MPLS labels are followed before a frame is given up.
+pub const LABELS_MAX: usize = 32;
+/// How many inline VLAN tags the fanout program follows.
+const PROGRAM_TAGS_MAX: usize = 2;
+
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const ARP: u16 = 0x0806;
+const REVERSE_ARP: u16 = 0x8035;
+const VLAN: u16 = 0x8100;
+const PROVIDER_VLAN: u16 = 0x88a8;
+const OLD_QINQ: u16 = 0x9100;
+const PPPOE_SESSION: u16 = 0x8864;
+const MPLS: u16 = 0x8847;
+const MPLS_UPSTREAM: u16 = 0x8848;
+const JUMBO_LLC: u16 = 0x8870;
+/// Up to here the field is the length of an 802.3 frame (IEEE 802.3, 3.2.6).
+const LENGTH_MAX: u16 = 1500;
+/// From here on it is an EtherType.
+const ETHERTYPE_MIN: u16 = 1536;
+
+/// Which versions the header before an IP packet announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Announced {
+    /// IPv4; an IPv6 header is read all the same, as tshark does.
+    V4,
+    /// IPv6, nothing else.
+    V6,
+    /// IP; the version is in its first four bits.
+    Either,
+}
+
+/// Where the IP header is, and what was met on the way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link<'a> {
+    pub rest: Rest<'a>,
+    pub announced: Announced,
+    pub vlan: [u16; 2],
+    pub vlan_count: u8,
+    pub reach: Reach,
+}
+
+impl Link<'_> {
+    /// Keeps a VLAN identifier, if there is still room.
+    fn keep_tag(&mut self, tci: u16) {
+        if let Some(place) = self.vlan.get_mut(usize::from(self.vlan_count)) {
+            *place = tci & 0x0fff;
+            self.vlan_count += 1;
+        }
+    }
+
+    /// Notes what the fanout program could not follow; the first hindrance stays.
+    pub fn hinder(&mut self, reach: Reach) {
+        if self.reach == Reach::Plain {
+            self.reach = reach;
+        }
+    }
+
+    /// Ends the walk at an IP header, `len` bytes on.
+    fn ip(mut self, len: usize, announced: Announced) -> Result<Self, Unread> {
+        self.rest = self.rest.skip(len).ok_or(Cause::TruncatedLink)?;
+        self.announced = announced;
+        Ok(self)
+    }
+}
+
+/// Walks from the start of `frame` to its IP header.
+///
+/// # Errors
+///
+/// [`Unread::NotIp`] where a sound header leads elsewhere; [`Cause::TruncatedLink`] and
+/// [`Cause::TooManyTags`] where the walk cannot go on.
+#[inline]
+pub(super) fn walk<'a>(frame: &Frame<'a>) -> Result<Link<'a>, Unread> {
+    let wire = (frame.wire_len as usize).max(frame.bytes.len());
+    let rest = Rest {
+        bytes: frame.bytes,
+        wire,
+        at: 0,
+    };
+    let mut link = Link {
+        rest,
+        announced: Announced::Either,
+        vlan: [0; 2],
+        vlan_count: 0,
+        reach: Reach::Plain,
+    };
+    if let Some(tag) = frame.vlan {
+        link.keep_tag(tag.tci);
+    }
+    let (at, len) = match frame.link {
+        LinkType::Ethernet => (12, 14),
+        LinkType::RawIp => return Ok(link),
+        LinkType::LinuxSll => (14, 16),
+        LinkType::LinuxSll2 => (0, 20),
+        LinkType::Null => return null(link),
+        LinkType::Loop => return openbsd_loop(link),
+        LinkType::Other(_) => return Err(NotIpCause::LinkType.into()),
+    };
+    let ethertype = rest.u16(at).ok_or(Cause::TruncatedLink)?;
+    link.rest = rest.skip(len).ok_or(Cause::TruncatedLink)?;
+    match ethertype {
+        IPV4 => link.ip(0, Announced::V4),
+        IPV6 => link.ip(0, Announced::V6),
+        _ if frame.link == LinkType::Ethernet => ethertypes(link, ethertype),
+        _ => cooked(link, ethertype, &rest, frame.link),
+    }
+}
+
+/// Follows tags and labels from `ethertype`, whose header `link.rest` starts with.
+fn ethertypes(mut link: Link<'_>, mut ethertype: u16) -> Result<Link<'_>, Unread> {
+    let mut tags = 0;
+    for _ in 0..TAGS_MAX {
+        ethertype = match ethertype {
+            IPV4 => return link.ip(0, Announced::V4),
+            IPV6 => return link.ip(0, Announced::V6),
+            ARP | REVERSE_ARP => return Err(NotIpCause::Arp.into()),
+            MPLS | MPLS_UPSTREAM => return mpls(link),
+            PPPOE_SESSION => return pppoe(link),
+            VLAN | PROVIDER_VLAN | OLD_QINQ => {
+                let (tci, next) = link
+                    .rest
+                    .u16(0)
+                    .zip(link.rest.u16(2))
+                    .ok_or(Cause::TruncatedLink)?;
+                link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+                link.keep_tag(tci);
+                tags += 1;
+                if tags > PROGRAM_TAGS_MAX {
+                    link.hinder(Reach::DeepVlan);
+                }
+                next
+            }
+            JUMBO_LLC => match llc(&mut link)? {
+                Some(next) => next,
+                None => return link.ip(3, Announced::V4),
+            },
+            length @ 0..=LENGTH_MAX => {
+                link.rest = link.rest.limit(usize::from(length));
+                match llc(&mut link)? {
+                    Some(next) => next,
+                    None => return link.ip(3, Announced::V4),
+                }
+            }
+            _ => return Err(NotIpCause::Ethertype.into()),
+        };
+    }
+    Err(Cause::TooManyTags.into())
+}
+
+/// Reads an 802.2 header: the EtherType behind SNAP, or `None` for IP right behind the 3 bytes.
+fn llc(link: &mut Link<'_>) -> Result<Option<u16>, Unread> {
+    let [dsap, ssap, control] = link.rest.array(0).ok_or(Cause::TruncatedLink)?;
+    link.hinder(Reach::OddLink);
+    // Unnumbered information, whatever the poll bit says.
+    if control & 0xef != 0x03 {
+        return Err(NotIpCause::Llc.into());
+    }
+    if dsap == 0x06 {
+        return Ok(None);
+    }
+    if (dsap, ssap) != (0xaa, 0xaa) {
+        return Err(NotIpCause::Llc.into());
+    }
+    let [a, b, c, high, low] = link.rest.array(3).ok_or(Cause::TruncatedLink)?;
+    let ethertype = u16::from_be_bytes([high, low]);
+    // Encapsulated Ethernet (RFC 1042) and its bridge tunnel form (802.1H).
+    if !matches!([a, b, c], [0, 0, 0] | [0, 0, 0xf8]) || ethertype < ETHERTYPE_MIN {
+        return Err(NotIpCause::Llc.into());
+    }
+    link.rest = link.rest.skip(8).ok_or(Cause::TruncatedLink)?;
+    Ok(Some(ethertype))
+}
+
+/// Reads a PPPoE session header and the PPP protocol behind it.
+///
+/// Version and code are ignored, as tshark does; the length cuts off padding. Source: RFC 2516.
+fn pppoe(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    let len = link.rest.u16(4).ok_or(Cause::TruncatedLink)?;
+    link.rest = link
+        .rest
+        .skip(6)
+        .ok_or(Cause::TruncatedLink)?
+        .limit(usize::from(len));
+    link.hinder(Reach::Pppoe);
+    ppp(link)
+}
+
+/// Reads a PPP protocol number, of one byte if that is odd (RFC 1661, 6.5).
+fn ppp(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    let first = link.rest.u8(0).ok_or(Cause::TruncatedLink)?;
+    let (protocol, len) = if first & 1 == 1 {
+        (u16::from(first), 1)
+    } else {
+        (link.rest.u16(0).ok_or(Cause::TruncatedLink)?, 2)
+    };
+    match protocol {
+        0x0021 => link.ip(len, Announced::V4),
+        0x0057 => link.ip(len, Announced::V6),
+        0x0281 | 0x0283 => {
+            link.rest = link.rest.skip(len).ok_or(Cause::TruncatedLink)?;
+            mpls(link)
+        }
+        _ => Err(NotIpCause::Ppp.into()),
+    }
+}
+
+/// Reads PPP with or without its HDLC address and control bytes.
+fn ppp_hdlc(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    link.hinder(Reach::OddLink);
+    if link.rest.u16(0) == Some(0xff03) {
+        link.rest = link.rest.skip(2).ok_or(Cause::TruncatedLink)?;
+    }
+    ppp(link)
+}
+
+/// Follows a stack of MPLS labels; the first four bits behind it tell IP from pseudo-wires.
+///
+/// Source: RFC 3032, and RFC 4928 for the four bits.
+fn mpls(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    link.hinder(Reach::Mpls);
+    for _ in 0..LABELS_MAX {
+        let entry = link.rest.u32(0).ok_or(Cause::TruncatedLink)?;
+        link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+        if entry & 0x100 == 0 {
+            continue;
+        }
+        // Labels 13 and 14 announce operation and maintenance (RFC 5586, RFC 3429).
+        let label = entry >> 12;
+        let first = link.rest.u8(0).ok_or(Cause::TruncatedLink)?;
+        return match first >> 4 {
+            4 | 6 if label != 13 && label != 14 => link.ip(0, Announced::Either),
+            _ => Err(NotIpCause::Mpls.into()),
+        };
+    }
+    Err(Cause::TooManyTags.into())
+}
+
+/// Follows a Linux cooked header with something else than IP; `head` starts with that header.
+///
+/// Source: `LINKTYPE_LINUX_SLL` and `LINKTYPE_LINUX_SLL2` of the tcpdump group.
+fn cooked<'a>(
+    mut link: Link<'a>,
+    protocol: u16,
+    head: &Rest<'_>,
+    kind: LinkType,
+) -> Result<Link<'a>, Unread> {
+    const NETLINK: u16 = 824;
+    const LLC_FRAME: u16 = 4;
+    const PPP_HDLC: u16 = 7;
+    let hatype = head.u16(if kind == LinkType::LinuxSll { 2 } else { 8 });
+    if hatype == Some(NETLINK) {
+        return Err(NotIpCause::Ethertype.into());
+    }
+    match protocol {
+        LLC_FRAME => match llc(&mut link)? {
+            Some(ethertype) => ethertypes(link, ethertype),
+            None => link.ip(3, Announced::V4),
+        },
+        PPP_HDLC => ppp_hdlc(link),
+        ETHERTYPE_MIN.. => ethertypes(link, protocol),
+        _ => Err(NotIpCause::Ethertype.into()),
+    }
+}
+
+/// Reads a BSD loopback header: an address family in the byte order of the capturing host.
+fn null(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    let word: [u8; 4] = link.rest.array(0).ok_or(Cause::TruncatedLink)?;
+    if word.starts_with(&[0xff, 0x03]) {
+        return ppp_hdlc(link);
+    }
+    let big = u32::from_be_bytes(word);
+    // A family is below 2^16, so one of the two orders has its high half empty.
+    let value = if big & 0xffff_0000 == 0 {
+        big
+    } else {
+        u32::from_le_bytes(word)
+    };
+    if let Some(announced) = family(value) {
+        return link.ip(4, announced);
+    }
+    match u16::try_from(value) {
+        Ok(ethertype @ ETHERTYPE_MIN..) => {
+            link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+            ethertypes(link, ethertype)
+        }
+        _ => Err(NotIpCause::Family.into()),
+    }
+}
+
+/// Reads an OpenBSD loopback header: an address family in network order.
+fn openbsd_loop(link: Link<'_>) -> Result<Link<'_>, Unread> {
+    let value = link.rest.u32(0).ok_or(Cause::TruncatedLink)?;
+    let announced = family(value).ok_or(NotIpCause::Family)?;
+    link.ip(4, announced)
+}
+
+/// `AF_INET` is 2 everywhere; `AF_INET6` is 10 on Linux, 24, 28 and 30 on the BSDs and macOS.
+fn family(value: u32) -> Option<Announced> {
+    match value {
+        2 => Some(Announced::V4),
+        10 | 24 | 28 | 30 => Some(Announced::V6),
+        _ => None,
+    }
+}

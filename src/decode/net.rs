@@ -1,0 +1,221 @@
+//! IPv4 and IPv6 up to the transport header: lengths, extension headers, fragments.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
+
+use super::link::{Announced, Link};
+use super::packet::{Fragment, Reach};
+use super::rest::Rest;
+use super::unread::{Cause, Unread};
+
+/// How many extension headers are followed before a packet is given up.
+pub const EXTENSIONS_MAX: usize = 256;
+/// How many extension headers, fragment headers apart, the fanout program follows.
+const PROGRAM_EXTENSIONS_MAX: usize = 2;
+/// The program reads up to this byte of a frame.
+const PROGRAM_BYTES_MAX: usize = 192;
+/// The bytes of a TCP header up to its flags.
+pub(super) const FLAGS_END: usize = 14;
+/// What an IP length field can say at most; a longer packet says 0.
+const LENGTH_FIELD_MAX: usize = 65_535;
+
+/// IP protocol numbers that we follow.
+pub(super) mod proto {
+    pub const HOP_BY_HOP: u8 = 0;
+    pub const ICMP: u8 = 1;
+    pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+    pub const ROUTING: u8 = 43;
+    pub const FRAGMENT: u8 = 44;
+    pub const AUTHENTICATION: u8 = 51;
+    pub const ICMPV6: u8 = 58;
+    pub const DESTINATION: u8 = 60;
+    pub const SHIM6: u8 = 140;
+}
+
+/// A fragment's place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    /// Identification of the datagram.
+    pub id: u32,
+    /// Offset in units of 8 bytes.
+    pub offset: u16,
+    /// More fragments follow.
+    pub more: bool,
+}
+
+impl Place {
+    /// The fragment's kind, where it is not a later one.
+    pub fn fragment(self) -> Fragment {
+        if self.more {
+            Fragment::First
+        } else {
+            Fragment::Whole
+        }
+    }
+}
+
+/// An IP packet's addresses and what it carries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Net<'a> {
+    pub src: IpAddr,
+    pub dst: IpAddr,
+    /// Protocol of `rest`.
+    pub proto: u8,
+    pub place: Place,
+    /// What lies behind the IP headers. `rest.wire` follows the IP length.
+    pub rest: Rest<'a>,
+    /// Extension headers met, fragment headers apart.
+    pub extensions: usize,
+}
+
+/// Reads the IP packet that `link` leads to, and notes in `link` what the program cannot follow.
+///
+/// # Errors
+///
+/// The version, length and extension [`Cause`]s.
+#[inline]
+pub(super) fn read<'a>(link: &mut Link<'a>, gso: bool) -> Result<Net<'a>, Unread> {
+    let first = link.rest.u8(0).ok_or(Cause::TruncatedIp)?;
+    let net = match (first >> 4, link.announced) {
+        (4, Announced::V4 | Announced::Either) => v4(link.rest, gso)?,
+        (6, announced) => {
+            if announced == Announced::V4 {
+                link.hinder(Reach::OddLink);
+            }
+            v6(link.rest, gso)?
+        }
+        _ => return Err(Cause::BadIpVersion.into()),
+    };
+    let program_extensions_max = if net.src.is_ipv4() {
+        0
+    } else {
+        PROGRAM_EXTENSIONS_MAX
+    };
+    if net.extensions > program_extensions_max || net.rest.at + FLAGS_END > PROGRAM_BYTES_MAX {
+        link.hinder(Reach::DeepExtension);
+    }
+    Ok(net)
+}
+
+/// Reads an IPv4 packet; authentication headers are followed, nothing else.
+///
+/// The packet ends where its total length says, or with the frame where that is earlier. A total
+/// length of 0 is a segment too long for the field (BIG TCP): then the frame's length counts.
+///
+/// Source: RFC 791; `iph_totlen` in the kernel's `linux/ip.h`.
+#[inline]
+pub(super) fn v4(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
+    let Ok(header) = Ipv4HeaderSlice::from_slice(rest.bytes) else {
+        return Err(v4_error(rest));
+    };
+    let header_len = header.slice().len();
+    let total_len = usize::from(header.total_len());
+    let rest = match total_len {
+        0 => rest,
+        _ if gso => rest,
+        _ if total_len < header_len => return Err(Cause::BadIpTotalLen.into()),
+        _ => rest.limit(total_len),
+    };
+    let mut net = Net {
+        src: IpAddr::V4(Ipv4Addr::from(header.source())),
+        dst: IpAddr::V4(Ipv4Addr::from(header.destination())),
+        proto: header.protocol().0,
+        place: Place {
+            id: u32::from(header.identification()),
+            offset: header.fragments_offset().value(),
+            more: header.more_fragments(),
+        },
+        rest: rest.skip(header_len).ok_or(Cause::TruncatedIp)?,
+        extensions: 0,
+    };
+    if net.proto == proto::AUTHENTICATION && net.place.offset == 0 {
+        extensions(&mut net)?;
+    }
+    Ok(net)
+}
+
+/// Why etherparse refused an IPv4 header whose version is 4.
+#[cold]
+fn v4_error(rest: Rest<'_>) -> Unread {
+    match rest.u8(0) {
+        Some(first) if first & 0x0f < 5 && rest.bytes.len() >= 20 => Cause::BadIpHeaderLen.into(),
+        _ => Cause::TruncatedIp.into(),
+    }
+}
+
+/// Reads an IPv6 packet and its extension headers.
+///
+/// A payload length of 0 is believed, as tshark and the kernel do, unless the frame is too long for
+/// the field or is known to be several segments (BIG TCP, jumbograms): then the frame's length counts.
+///
+/// Source: RFC 8200, RFC 2675.
+#[inline]
+pub(super) fn v6(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
+    let header = Ipv6HeaderSlice::from_slice(rest.bytes).map_err(|_| Cause::TruncatedIp)?;
+    let payload_len = usize::from(header.payload_length());
+    let payload = rest.skip(header.slice().len()).ok_or(Cause::TruncatedIp)?;
+    let rest = if gso || (payload_len == 0 && payload.wire > LENGTH_FIELD_MAX) {
+        payload
+    } else {
+        payload.limit(payload_len)
+    };
+    let mut net = Net {
+        src: IpAddr::V6(Ipv6Addr::from(header.source())),
+        dst: IpAddr::V6(Ipv6Addr::from(header.destination())),
+        proto: header.next_header().0,
+        place: Place::default(),
+        rest,
+        extensions: 0,
+    };
+    if !matches!(net.proto, proto::TCP | proto::UDP | proto::ICMPV6) {
+        extensions(&mut net)?;
+    }
+    Ok(net)
+}
+
+/// Follows extension headers up to the transport header, or to a fragment that is not the first.
+fn extensions(net: &mut Net<'_>) -> Result<(), Unread> {
+    let v4 = net.src.is_ipv4();
+    for _ in 0..EXTENSIONS_MAX {
+        let len_of = match net.proto {
+            proto::AUTHENTICATION => |len: u8| (usize::from(len) + 2) * 4,
+            proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION | proto::SHIM6 if !v4 => {
+                |len: u8| (usize::from(len) + 1) * 8
+            }
+            proto::FRAGMENT if !v4 => |_| 8,
+            _ => return Ok(()),
+        };
+        let [next, units] = net.rest.array(0).ok_or(short_of(net, 2))?;
+        let len = len_of(units);
+        let after = net.rest.skip(len).ok_or(short_of(net, len))?;
+        if net.proto == proto::FRAGMENT {
+            let word = net.rest.u16(2).ok_or(short_of(net, len))?;
+            let more = net.place.more || word & 1 != 0;
+            let id = net.rest.u32(4).ok_or(short_of(net, len))?;
+            net.place = Place {
+                id,
+                offset: word >> 3,
+                more,
+            };
+        } else {
+            net.extensions += 1;
+        }
+        net.proto = next;
+        net.rest = after;
+        if net.place.offset != 0 {
+            return Ok(());
+        }
+    }
+    Err(Cause::BadExtension.into())
+}
+
+/// Whether a header of `len` bytes leaves its packet or only what was captured of it.
+fn short_of(net: &Net<'_>, len: usize) -> Unread {
+    if net.rest.wire < len {
+        Cause::BadExtension.into()
+    } else {
+        Cause::TruncatedExtension.into()
+    }
+}

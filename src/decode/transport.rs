@@ -1,0 +1,167 @@
+//! TCP, UDP, ICMP and fragments of them.
+
+use super::net::{self, FLAGS_END, Net, proto};
+use super::packet::{Fragment, Icmp, Quoted, Tcp, Transport, Udp};
+use super::rest::Rest;
+use super::unread::{Cause, Unread};
+
+/// Reads what `net` carries. Under `gso` the lengths in UDP headers are not believed.
+///
+/// # Errors
+///
+/// The TCP, UDP and ICMP [`Cause`]s.
+#[inline]
+pub(super) fn read(net: &Net<'_>, gso: bool) -> Result<Transport, Unread> {
+    if net.place.offset != 0 {
+        return Ok(later_fragment(net));
+    }
+    match net.proto {
+        proto::TCP => tcp(net),
+        proto::UDP => udp(net, gso),
+        proto::ICMP if net.src.is_ipv4() => icmp(net, false),
+        proto::ICMPV6 if net.src.is_ipv6() => icmp(net, true),
+        proto => Ok(Transport::Other { proto }),
+    }
+}
+
+/// A length as packets keep it.
+fn wire(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Reads a TCP header as far as its flags.
+///
+/// Options that leave the packet or the capture do not matter; a data offset below 20 bytes does:
+/// no stack takes such a segment, and tshark shows no flags for it. A first fragment of 8 to 13
+/// bytes is kept as a head to be joined.
+///
+/// Source: RFC 9293, 3.1; RFC 1858 for the tiny fragment.
+#[inline]
+fn tcp(net: &Net<'_>) -> Result<Transport, Unread> {
+    let rest = net.rest;
+    let Some(header) = rest.bytes.first_chunk::<FLAGS_END>() else {
+        return tiny_fragment(net).ok_or(Cause::TruncatedTcp.into());
+    };
+    let [a, b, c, d, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags] = *header;
+    let header_len = usize::from(offset >> 4) * 4;
+    if header_len < 20 {
+        return Err(Cause::BadTcpDataOffset.into());
+    }
+    Ok(Transport::Tcp(Tcp {
+        src_port: u16::from_be_bytes([a, b]),
+        dst_port: u16::from_be_bytes([c, d]),
+        seq: u32::from_be_bytes([s0, s1, s2, s3]),
+        ack: u32::from_be_bytes([a0, a1, a2, a3]),
+        flags,
+        payload_len: wire(rest.wire.saturating_sub(header_len)),
+    }))
+}
+
+/// The head of a TCP header that the sender, not the capture, cut before the flags.
+#[cold]
+fn tiny_fragment(net: &Net<'_>) -> Option<Transport> {
+    let tiny = net.place.fragment() == Fragment::First && net.rest.wire < FLAGS_END;
+    let head = net.rest.array(0)?;
+    tiny.then_some(Transport::TinyFragment {
+        id: net.place.id,
+        head,
+    })
+}
+
+/// A fragment that is not the first: the one at offset 8 may hold the flags of a tiny first one.
+fn later_fragment(net: &Net<'_>) -> Transport {
+    let payload_len = wire(net.rest.wire);
+    match net.rest.array(0) {
+        Some(tail) if net.place.offset == 1 && net.proto == proto::TCP => {
+            Transport::SecondFragment {
+                id: net.place.id,
+                tail,
+                payload_len,
+            }
+        }
+        _ => Transport::LaterFragment {
+            proto: net.proto,
+            payload_len,
+        },
+    }
+}
+
+/// Reads a UDP header.
+///
+/// The payload ends where the IP packet does, or earlier where the length field says so; 0 there
+/// means a jumbogram. Source: RFC 768, RFC 2675.
+fn udp(net: &Net<'_>, gso: bool) -> Result<Transport, Unread> {
+    let [a, b, c, d, high, low, ..]: [u8; 8] = net.rest.array(0).ok_or(Cause::TruncatedUdp)?;
+    let len = match usize::from(u16::from_be_bytes([high, low])) {
+        0 => net.rest.wire,
+        _ if gso => net.rest.wire,
+        1..8 => return Err(Cause::BadUdpLen.into()),
+        len => len.min(net.rest.wire),
+    };
+    Ok(Transport::Udp(Udp {
+        src_port: u16::from_be_bytes([a, b]),
+        dst_port: u16::from_be_bytes([c, d]),
+        payload_len: wire(len.saturating_sub(8)),
+    }))
+}
+
+/// Reads an ICMP or ICMPv6 header and, for errors, the packet it quotes.
+///
+/// Source: RFC 792, RFC 4443.
+fn icmp(net: &Net<'_>, v6: bool) -> Result<Transport, Unread> {
+    let [kind, code, _, _, high, low, ..]: [u8; 8] =
+        net.rest.array(0).ok_or(Cause::TruncatedIcmp)?;
+    let (has_id, is_error) = if v6 {
+        (matches!(kind, 128 | 129), matches!(kind, 1..=4))
+    } else {
+        (
+            matches!(kind, 0 | 8 | 13..=18),
+            matches!(kind, 3 | 4 | 11 | 12),
+        )
+    };
+    let quoted = net
+        .rest
+        .skip(8)
+        .filter(|_| is_error)
+        .and_then(|rest| quoted(rest, v6));
+    Ok(Transport::Icmp(Icmp {
+        v6,
+        kind,
+        code,
+        id: if has_id {
+            u16::from_be_bytes([high, low])
+        } else {
+            0
+        },
+        payload_len: wire(net.rest.wire.saturating_sub(8)),
+        quoted,
+    }))
+}
+
+/// Reads the packet that an ICMP error quotes, if its ports are there.
+///
+/// Its length fields describe the packet, not the quotation, so they are not looked at. A fragment
+/// that is not the first has no ports and gives `None`.
+fn quoted(rest: Rest<'_>, v6: bool) -> Option<Quoted> {
+    let version = rest.u8(0)? >> 4;
+    let net = match (version, v6) {
+        (4, false) => net::v4(rest, true),
+        (6, true) => net::v6(rest, true),
+        _ => return None,
+    };
+    let net = net.ok().filter(|net| net.place.offset == 0)?;
+    let has_ports = matches!(net.proto, proto::TCP | proto::UDP);
+    let [src_port, dst_port] = if has_ports {
+        [net.rest.u16(0)?, net.rest.u16(2)?]
+    } else {
+        [0, 0]
+    };
+    Some(Quoted {
+        src: net.src,
+        dst: net.dst,
+        proto: net.proto,
+        src_port,
+        dst_port,
+        seq: net.rest.u32(4).filter(|_| net.proto == proto::TCP),
+    })
+}
