@@ -1,7 +1,7 @@
 //! From the link header to the IP header: Ethernet, tags, labels, PPPoE, LLC, cooked captures.
 //!
-//! Headers that carry another Ethernet frame (pseudo-wires, MAC-in-MAC, bridged SNAP) are tunnels:
-//! what is inside is not ours to read.
+//! Ends at the first IP header of a frame, also where switches wrapped its Ethernet header in another
+//! (802.1ah, FabricPath). Pseudo-wires over MPLS and bridged SNAP are not followed.
 
 use super::packet::Reach;
 use super::rest::Rest;
@@ -107,7 +107,7 @@ pub(super) fn walk<'a>(frame: &Frame<'a>) -> Result<Link<'a>, Unread> {
         LinkType::LinuxSll2 => (0, 20),
         LinkType::Null => return null(link),
         LinkType::Loop => return openbsd_loop(link),
-        LinkType::Other(_) => return Err(NotIpCause::LinkType.into()),
+        LinkType::Other(number) => return rare(link, number),
     };
     let ethertype = rest.u16(at).ok_or(Cause::TruncatedLink)?;
     link.rest = rest.skip(len).ok_or(Cause::TruncatedLink)?;
@@ -154,10 +154,65 @@ fn ethertypes(mut link: Link<'_>, mut ethertype: u16) -> Result<Link<'_>, Unread
                     None => return link.ip(3, Announced::V4),
                 }
             }
-            _ => return Err(NotIpCause::Ethertype.into()),
+            wrapper => {
+                let at = inner_ethertype_at(wrapper).ok_or(NotIpCause::Ethertype)?;
+                let next = link.rest.u16(at).ok_or(Cause::TruncatedLink)?;
+                link.rest = link.rest.skip(at + 2).ok_or(Cause::TruncatedLink)?;
+                link.hinder(Reach::OddLink);
+                next
+            }
         };
     }
     Err(Cause::TooManyTags.into())
+}
+
+/// Where the next EtherType is behind one that wraps a frame or tags it in a rare way.
+fn inner_ethertype_at(ethertype: u16) -> Option<usize> {
+    match ethertype {
+        // VN-Tag (802.1BR's forerunner) and 802.1CB redundancy: four bytes.
+        0x8926 | 0xf1c1 => Some(4),
+        // Transparent Ethernet bridging: a whole Ethernet header.
+        0x6558 => Some(12),
+        // Cisco FabricPath: two bytes, then an Ethernet header.
+        0x8903 => Some(14),
+        // Provider backbone bridging (802.1ah): four bytes, then an Ethernet header.
+        0x88e7 => Some(16),
+        _ => None,
+    }
+}
+
+/// Reads link types that are seen in files only, by their number in the tcpdump group's list.
+#[cold]
+fn rare(mut link: Link<'_>, number: u32) -> Result<Link<'_>, Unread> {
+    link.hinder(Reach::OddLink);
+    match number {
+        9 | 50 => ppp_hdlc(link),
+        51 => pppoe(link),
+        // FDDI: frame control and two addresses, then 802.2.
+        10 => {
+            link.rest = link.rest.skip(13).ok_or(Cause::TruncatedLink)?;
+            logical(link)
+        }
+        // Cisco HDLC: address, control, EtherType.
+        104 => {
+            let ethertype = link.rest.u16(2).ok_or(Cause::TruncatedLink)?;
+            link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+            if ethertype < ETHERTYPE_MIN {
+                Err(NotIpCause::Ethertype.into())
+            } else {
+                ethertypes(link, ethertype)
+            }
+        }
+        _ => Err(NotIpCause::LinkType.into()),
+    }
+}
+
+/// Follows an 802.2 header that is not behind a length field.
+fn logical(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    match llc(&mut link)? {
+        Some(ethertype) => ethertypes(link, ethertype),
+        None => link.ip(3, Announced::V4),
+    }
 }
 
 /// Reads an 802.2 header: the EtherType behind SNAP, or `None` for IP right behind the 3 bytes.
@@ -252,7 +307,7 @@ fn mpls(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
 ///
 /// Source: `LINKTYPE_LINUX_SLL` and `LINKTYPE_LINUX_SLL2` of the tcpdump group.
 fn cooked<'a>(
-    mut link: Link<'a>,
+    link: Link<'a>,
     protocol: u16,
     head: &Rest<'_>,
     kind: LinkType,
@@ -265,10 +320,7 @@ fn cooked<'a>(
         return Err(NotIpCause::Ethertype.into());
     }
     match protocol {
-        LLC_FRAME => match llc(&mut link)? {
-            Some(ethertype) => ethertypes(link, ethertype),
-            None => link.ip(3, Announced::V4),
-        },
+        LLC_FRAME => logical(link),
         PPP_HDLC => ppp_hdlc(link),
         ETHERTYPE_MIN.. => ethertypes(link, protocol),
         _ => Err(NotIpCause::Ethertype.into()),

@@ -7,9 +7,13 @@
 pub mod link;
 #[cfg(test)]
 mod naive;
+#[cfg(test)]
+mod naive_ip;
 pub mod net;
 pub mod packet;
 mod rest;
+#[cfg(test)]
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod transport;
