@@ -1,6 +1,8 @@
 //! The slow, obvious reader that the fast one is compared with: absolute positions, arithmetic on
 //! single bytes, no shared code but the types.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use super::naive_ip::{View, ip, transport};
 use super::packet::{Fragment, Packet, Reach};
 use super::unread::{Cause, NotIpCause, Unread};
@@ -48,28 +50,7 @@ fn start(f: &Frame<'_>, w: &mut Way<'_>) -> Result<Next, Unread> {
         LinkType::LinuxSll => (14, 16),
         LinkType::LinuxSll2 => (0, 20),
         LinkType::RawIp => return Ok(BOTH),
-        LinkType::Null | LinkType::Loop => {
-            v.need(0, 4, cut)?;
-            let [a, b, c, d] = [v.b[0], v.b[1], v.b[2], v.b[3]].map(u64::from);
-            if f.link == LinkType::Null && (a, b) == (0xff, 3) {
-                w.reach.push(Reach::OddLink);
-                w.at = 2;
-                return Ok(Next::Ppp);
-            }
-            let mut value = a * 0x100_0000 + b * 0x1_0000 + c * 0x100 + d;
-            if f.link == LinkType::Null && value >= 65_536 {
-                value = d * 0x100_0000 + c * 0x1_0000 + b * 0x100 + a;
-            }
-            w.at = 4;
-            return match value {
-                2 => Ok(V4),
-                10 | 24 | 28 | 30 => Ok(V6),
-                1536..65_536 if f.link == LinkType::Null => {
-                    Ok(Next::Type(usize::try_from(value).unwrap()))
-                }
-                _ => Err(Unread::NotIp(NotIpCause::Family)),
-            };
-        }
+        LinkType::Null | LinkType::Loop => return loopback(f.link, w),
         LinkType::Other(9 | 50) => {
             w.reach.push(Reach::OddLink);
             w.at = if v.has(0, 2) && v.two(0) == 0xff03 {
@@ -121,6 +102,28 @@ fn start(f: &Frame<'_>, w: &mut Way<'_>) -> Result<Next, Unread> {
         }
         1536.. => Ok(Next::Type(value)),
         _ => Err(Unread::NotIp(NotIpCause::Ethertype)),
+    }
+}
+
+fn loopback(link: LinkType, w: &mut Way<'_>) -> Result<Next, Unread> {
+    let v = w.view;
+    v.need(0, 4, Cause::TruncatedLink)?;
+    let [a, b, c, d] = [v.b[0], v.b[1], v.b[2], v.b[3]].map(u64::from);
+    if link == LinkType::Null && (a, b) == (0xff, 3) {
+        w.reach.push(Reach::OddLink);
+        w.at = 2;
+        return Ok(Next::Ppp);
+    }
+    let mut value = a * 0x100_0000 + b * 0x1_0000 + c * 0x100 + d;
+    if link == LinkType::Null && value >= 65_536 {
+        value = d * 0x100_0000 + c * 0x1_0000 + b * 0x100 + a;
+    }
+    w.at = 4;
+    match value {
+        2 => Ok(V4),
+        10 | 24 | 28 | 30 => Ok(V6),
+        1536..65_536 if link == LinkType::Null => Ok(Next::Type(usize::try_from(value).unwrap())),
+        _ => Err(Unread::NotIp(NotIpCause::Family)),
     }
 }
 
@@ -179,27 +182,30 @@ fn step(w: &mut Way<'_>, next: &Next) -> Result<Next, Unread> {
                 _ => Err(Unread::NotIp(NotIpCause::Ppp)),
             }
         }
-        Next::Mpls => {
-            w.reach.push(Reach::Mpls);
-            for label in 0..32 {
-                let at = at + label * 4;
-                v.need(at, 4, cut)?;
-                if v.b[at + 2] % 2 == 1 {
-                    v.need(at + 4, 1, cut)?;
-                    w.at = at + 4;
-                    let value = v.two(at) * 16 + usize::from(v.b[at + 2] / 16);
-                    let ip = v.b[at + 4] / 16 == 4 || v.b[at + 4] / 16 == 6;
-                    return if ip && value != 13 && value != 14 {
-                        Ok(BOTH)
-                    } else {
-                        Err(Unread::NotIp(NotIpCause::Mpls))
-                    };
-                }
-            }
-            Err(Unread::Malformed(Cause::TooManyTags))
-        }
+        Next::Mpls => mpls(w),
         Next::Ip { .. } => unreachable!("the walk ends at IP"),
     }
+}
+
+fn mpls(w: &mut Way<'_>) -> Result<Next, Unread> {
+    let (v, at, cut) = (w.view, w.at, Cause::TruncatedLink);
+    w.reach.push(Reach::Mpls);
+    for label in 0..32 {
+        let at = at + label * 4;
+        v.need(at, 4, cut)?;
+        if v.b[at + 2] % 2 == 1 {
+            v.need(at + 4, 1, cut)?;
+            w.at = at + 4;
+            let value = v.two(at) * 16 + usize::from(v.b[at + 2] / 16);
+            let ip = v.b[at + 4] / 16 == 4 || v.b[at + 4] / 16 == 6;
+            return if ip && value != 13 && value != 14 {
+                Ok(BOTH)
+            } else {
+                Err(Unread::NotIp(NotIpCause::Mpls))
+            };
+        }
+    }
+    Err(Unread::Malformed(Cause::TooManyTags))
 }
 
 fn llc(w: &mut Way<'_>) -> Result<Next, Unread> {

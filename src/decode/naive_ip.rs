@@ -1,5 +1,7 @@
 //! The slow, obvious reader from the IP header on; `naive` does what comes before.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::packet::{Icmp, Quoted, Tcp, Transport, Udp};
@@ -96,17 +98,22 @@ pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unre
         }
         *at += 40;
     }
+    extensions(v, at, &mut p)?;
+    Ok(p)
+}
+
+fn extensions(v: &View<'_>, at: &mut usize, p: &mut Ip) -> Result<(), Unread> {
     for _ in 0..256 {
         if p.offset != 0 {
-            return Ok(p);
+            return Ok(());
         }
-        let known = if version == 4 {
+        let known = if p.src.is_ipv4() {
             p.proto == 51
         } else {
             matches!(p.proto, 0 | 43 | 44 | 51 | 60 | 140)
         };
         if !known {
-            return Ok(p);
+            return Ok(());
         }
         let mut len = 2;
         if v.has(*at, 2) {
@@ -177,23 +184,7 @@ pub(super) fn transport(v: &View<'_>, at: usize, p: &Ip, gso: bool) -> Result<Tr
                 payload_len: len(header),
             }))
         }
-        (17, _) => {
-            v.need(at, 8, Cause::TruncatedUdp)?;
-            let field = v.two(at + 4);
-            if (1..8).contains(&field) && !gso {
-                return Err(Unread::Malformed(Cause::BadUdpLen));
-            }
-            let shown = if field == 0 || gso {
-                wire
-            } else {
-                field.min(wire)
-            };
-            Ok(Transport::Udp(Udp {
-                src_port: v.port(at),
-                dst_port: v.port(at + 2),
-                payload_len: u32::try_from(shown - 8).unwrap(),
-            }))
-        }
+        (17, _) => udp(v, at, gso),
         (1, IpAddr::V4(_)) | (58, IpAddr::V6(_)) => {
             v.need(at, 8, Cause::TruncatedIcmp)?;
             let v6 = p.proto == 58;
@@ -223,6 +214,25 @@ pub(super) fn transport(v: &View<'_>, at: usize, p: &Ip, gso: bool) -> Result<Tr
         }
         (proto, _) => Ok(Transport::Other { proto }),
     }
+}
+
+fn udp(v: &View<'_>, at: usize, gso: bool) -> Result<Transport, Unread> {
+    let wire = v.wire_end - at;
+    v.need(at, 8, Cause::TruncatedUdp)?;
+    let field = v.two(at + 4);
+    if (1..8).contains(&field) && !gso {
+        return Err(Unread::Malformed(Cause::BadUdpLen));
+    }
+    let shown = if field == 0 || gso {
+        wire
+    } else {
+        field.min(wire)
+    };
+    Ok(Transport::Udp(Udp {
+        src_port: v.port(at),
+        dst_port: v.port(at + 2),
+        payload_len: u32::try_from(shown - 8).unwrap(),
+    }))
 }
 
 fn quoted(mut v: View<'_>, mut at: usize, v6: bool) -> Option<Quoted> {

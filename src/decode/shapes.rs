@@ -1,5 +1,7 @@
 //! Frames of every shape that the tests read, sound and not.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use super::packet::tcp_flags;
 use crate::capture::frame::LinkType;
 
@@ -249,13 +251,7 @@ pub(super) fn link_shapes() -> Vec<(LinkType, Vec<u8>)> {
             shapes.push((LinkType::LinuxSll2, join(&[&head, packet])));
         }
     }
-    for family in [2, 10, 24, 28, 30, 7, 0x800, 0x86dd, 0x8100_u32] {
-        for word in [family.to_be_bytes(), family.to_le_bytes()] {
-            for link in [LinkType::Null, LinkType::Loop] {
-                shapes.extend([&four, &six].map(|packet| (link, join(&[&word, packet]))));
-            }
-        }
-    }
+    shapes.extend(loopback_shapes(&four, &six));
     let ppp = join(&[&[0xff, 3, 0, 0x21], &four]);
     shapes.extend(
         [LinkType::Null, LinkType::Other(9), LinkType::Other(50)].map(|link| (link, ppp.clone())),
@@ -278,4 +274,16 @@ pub(super) fn shapes() -> Vec<(LinkType, Vec<u8>)> {
         all.push((LinkType::RawIp, ip));
     }
     all
+}
+
+fn loopback_shapes(four: &[u8], six: &[u8]) -> Vec<(LinkType, Vec<u8>)> {
+    let mut shapes = vec![];
+    for family in [2, 10, 24, 28, 30, 7, 0x800, 0x86dd, 0x8100_u32] {
+        for word in [family.to_be_bytes(), family.to_le_bytes()] {
+            for link in [LinkType::Null, LinkType::Loop] {
+                shapes.extend([four, six].map(|packet| (link, join(&[&word, packet]))));
+            }
+        }
+    }
+    shapes
 }

@@ -1,5 +1,7 @@
 //! The fast reader against the slow one on every cut of every shape, against chance, against etherparse.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use proptest::prelude::*;
 
