@@ -3,6 +3,7 @@
 //! Ends at the first IP header of a frame, also where switches wrapped its Ethernet header in another
 //! (802.1ah, FabricPath). Pseudo-wires over MPLS and bridged SNAP are not followed.
 
+use super::net::{FLAGS_END, Net};
 use super::packet::Reach;
 use super::rest::Rest;
 use super::unread::{Cause, NotIpCause, Unread};
@@ -14,6 +15,10 @@ pub const TAGS_MAX: usize = 32;
 pub const LABELS_MAX: usize = 32;
 /// How many inline VLAN tags the fanout program follows.
 const PROGRAM_TAGS_MAX: usize = 2;
+/// How many extension headers of IPv6, fragment headers apart, the fanout program follows.
+const PROGRAM_EXTENSIONS_MAX: usize = 2;
+/// The program reads up to this byte of a frame.
+const PROGRAM_BYTES_MAX: usize = 192;
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -52,7 +57,81 @@ pub(super) struct Link<'a> {
     pub reach: Reach,
 }
 
-impl Link<'_> {
+/// The version of an IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V4,
+    V6,
+}
+
+impl<'a> Link<'a> {
+    /// At the start of `frame`, with the tag that the kernel took out.
+    #[inline(always)]
+    fn start(frame: &Frame<'a>) -> Self {
+        let wire = (frame.wire_len as usize).max(frame.bytes.len());
+        Self {
+            rest: Rest {
+                bytes: frame.bytes,
+                wire,
+                at: 0,
+            },
+            announced: Announced::Either,
+            vlan: [frame.vlan.map_or(0, |tag| tag.tci & 0x0fff), 0],
+            vlan_count: u8::from(frame.vlan.is_some()),
+            reach: Reach::Plain,
+        }
+    }
+
+    /// The IP header right behind an Ethernet header, if that is where it is.
+    #[inline(always)]
+    pub fn plain(frame: &Frame<'a>) -> Option<Self> {
+        let start = Self::start(frame);
+        let announced = match (frame.link, start.rest.u16(12)) {
+            (LinkType::Ethernet, Some(IPV4)) => Announced::V4,
+            (LinkType::Ethernet, Some(IPV6)) => Announced::V6,
+            _ => return None,
+        };
+        let rest = start.rest.skip(14)?;
+        Some(Self {
+            rest,
+            announced,
+            ..start
+        })
+    }
+
+    /// Which IP header it is, if it may be here.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::TruncatedIp`] if it is not there, [`Cause::BadIpVersion`].
+    #[inline(always)]
+    pub fn version(&mut self) -> Result<Version, Unread> {
+        let first = self.rest.u8(0).ok_or(Cause::TruncatedIp)?;
+        match (first >> 4, self.announced) {
+            (4, Announced::V4 | Announced::Either) => Ok(Version::V4),
+            (6, announced) => {
+                if announced == Announced::V4 {
+                    self.hinder(Reach::OddLink);
+                }
+                Ok(Version::V6)
+            }
+            _ => Err(Cause::BadIpVersion.into()),
+        }
+    }
+
+    /// Notes extension headers, or a transport header, deeper than the program reads.
+    #[inline(always)]
+    pub fn hinder_deep(&mut self, net: &Net<'_>) {
+        let extensions_max = if net.src.is_ipv4() {
+            0
+        } else {
+            PROGRAM_EXTENSIONS_MAX
+        };
+        if net.extensions > extensions_max || net.rest.at + FLAGS_END > PROGRAM_BYTES_MAX {
+            self.hinder(Reach::DeepExtension);
+        }
+    }
+
     /// Keeps a VLAN identifier, if there is still room.
     fn keep_tag(&mut self, tci: u16) {
         if let Some(place) = self.vlan.get_mut(usize::from(self.vlan_count)) {
@@ -82,24 +161,9 @@ impl Link<'_> {
 ///
 /// [`Unread::NotIp`] where a sound header leads elsewhere; [`Cause::TruncatedLink`] and
 /// [`Cause::TooManyTags`] where the walk cannot go on.
-#[inline]
 pub(super) fn walk<'a>(frame: &Frame<'a>) -> Result<Link<'a>, Unread> {
-    let wire = (frame.wire_len as usize).max(frame.bytes.len());
-    let rest = Rest {
-        bytes: frame.bytes,
-        wire,
-        at: 0,
-    };
-    let mut link = Link {
-        rest,
-        announced: Announced::Either,
-        vlan: [0; 2],
-        vlan_count: 0,
-        reach: Reach::Plain,
-    };
-    if let Some(tag) = frame.vlan {
-        link.keep_tag(tag.tci);
-    }
+    let mut link = Link::start(frame);
+    let rest = link.rest;
     let (at, len) = match frame.link {
         LinkType::Ethernet => (12, 14),
         LinkType::RawIp => return Ok(link),

@@ -23,6 +23,9 @@ pub use packet::Packet;
 pub use unread::{Cause, NotIpCause, Unread};
 
 use crate::capture::frame::Frame;
+use link::{Link, Version};
+use net::Net;
+use packet::Transport;
 
 /// Reads the outer headers of `frame`.
 ///
@@ -35,14 +38,57 @@ use crate::capture::frame::Frame;
 /// cannot be read, each with its one cause.
 #[inline]
 pub fn packet(frame: &Frame<'_>) -> Result<Packet, Unread> {
-    let mut link = link::walk(frame)?;
-    let net = net::read(&mut link, frame.gso)?;
-    let transport = transport::read(&net, frame.gso)?;
-    let fragment = match net.place.offset {
-        0 => net.place.fragment(),
-        _ => packet::Fragment::Whole,
+    // The plain way is one straight line, so that the packet is built where it is returned: merging
+    // half-built packets of several ways cost 30 of 40 ns in stalled copies (2026-11).
+    match Link::plain(frame) {
+        Some(link) => ip(frame, link),
+        None => winding(frame),
+    }
+}
+
+/// Reads a frame with more than a plain link header.
+#[inline(never)]
+fn winding(frame: &Frame<'_>) -> Result<Packet, Unread> {
+    ip(frame, link::walk(frame)?)
+}
+
+/// Reads on from the IP header.
+#[inline(always)]
+fn ip(frame: &Frame<'_>, mut link: Link<'_>) -> Result<Packet, Unread> {
+    let net = match link.version()? {
+        Version::V4 => net::v4(link.rest, frame.gso)?,
+        Version::V6 => return plain_or_extended(frame, link, net::v6(link.rest, frame.gso)?),
     };
-    Ok(Packet {
+    plain_or_extended(frame, link, net)
+}
+
+/// Reads on from behind the IP header.
+#[inline(always)]
+fn plain_or_extended(
+    frame: &Frame<'_>,
+    mut link: Link<'_>,
+    net: Net<'_>,
+) -> Result<Packet, Unread> {
+    if net.is_plain_tcp() {
+        link.hinder_deep(&net);
+        let tcp = transport::tcp(&net.rest)?;
+        return Ok(assemble(frame, &link, &net, Transport::Tcp(tcp)));
+    }
+    extended(frame, link, net)
+}
+
+/// Reads everything that is not plain TCP: extension headers, fragments, other protocols.
+#[inline(never)]
+fn extended(frame: &Frame<'_>, mut link: Link<'_>, mut net: Net<'_>) -> Result<Packet, Unread> {
+    net.follow_extensions()?;
+    link.hinder_deep(&net);
+    let transport = transport::read(&net, frame.gso)?;
+    Ok(assemble(frame, &link, &net, transport))
+}
+
+#[inline(always)]
+fn assemble(frame: &Frame<'_>, link: &Link<'_>, net: &Net<'_>, transport: Transport) -> Packet {
+    Packet {
         ts_ns: frame.ts_ns,
         wire_len: frame.wire_len,
         interface: frame.interface,
@@ -50,9 +96,9 @@ pub fn packet(frame: &Frame<'_>) -> Result<Packet, Unread> {
         vlan_count: link.vlan_count,
         src: net.src,
         dst: net.dst,
-        fragment,
+        fragment: net.place.fragment(),
         reach: link.reach,
         gso: frame.gso,
         transport,
-    })
+    }
 }

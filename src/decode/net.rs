@@ -4,17 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
-use super::link::{Announced, Link};
-use super::packet::{Fragment, Reach};
+use super::packet::Fragment;
 use super::rest::Rest;
 use super::unread::{Cause, Unread};
 
 /// How many extension headers are followed before a packet is given up.
 pub const EXTENSIONS_MAX: usize = 256;
-/// How many extension headers, fragment headers apart, the fanout program follows.
-const PROGRAM_EXTENSIONS_MAX: usize = 2;
-/// The program reads up to this byte of a frame.
-const PROGRAM_BYTES_MAX: usize = 192;
 /// The bytes of a TCP header up to its flags.
 pub(super) const FLAGS_END: usize = 14;
 /// What an IP length field can say at most; a longer packet says 0.
@@ -46,9 +41,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The fragment's kind, where it is not a later one.
+    /// As packets keep it: later fragments are told by their transport.
     pub fn fragment(self) -> Fragment {
-        if self.more {
+        if self.more && self.offset == 0 {
             Fragment::First
         } else {
             Fragment::Whole
@@ -70,42 +65,35 @@ pub(super) struct Net<'a> {
     pub extensions: usize,
 }
 
-/// Reads the IP packet that `link` leads to, and notes in `link` what the program cannot follow.
-///
-/// # Errors
-///
-/// The version, length and extension [`Cause`]s.
-#[inline]
-pub(super) fn read<'a>(link: &mut Link<'a>, gso: bool) -> Result<Net<'a>, Unread> {
-    let first = link.rest.u8(0).ok_or(Cause::TruncatedIp)?;
-    let net = match (first >> 4, link.announced) {
-        (4, Announced::V4 | Announced::Either) => v4(link.rest, gso)?,
-        (6, announced) => {
-            if announced == Announced::V4 {
-                link.hinder(Reach::OddLink);
-            }
-            v6(link.rest, gso)?
-        }
-        _ => return Err(Cause::BadIpVersion.into()),
-    };
-    let program_extensions_max = if net.src.is_ipv4() {
-        0
-    } else {
-        PROGRAM_EXTENSIONS_MAX
-    };
-    if net.extensions > program_extensions_max || net.rest.at + FLAGS_END > PROGRAM_BYTES_MAX {
-        link.hinder(Reach::DeepExtension);
+impl Net<'_> {
+    /// A whole TCP segment, or the first fragment of one long enough to hold its flags.
+    #[inline(always)]
+    pub fn is_plain_tcp(&self) -> bool {
+        self.proto == proto::TCP && self.place.offset == 0 && self.rest.bytes.len() >= FLAGS_END
     }
-    Ok(net)
+
+    /// Follows extension headers up to the transport header, or to a fragment that is not the first.
+    ///
+    /// IPv4 knows the authentication header only.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::TruncatedExtension`], [`Cause::BadExtension`].
+    pub fn follow_extensions(&mut self) -> Result<(), Unread> {
+        if self.place.offset != 0 {
+            return Ok(());
+        }
+        extensions(self)
+    }
 }
 
-/// Reads an IPv4 packet; authentication headers are followed, nothing else.
+/// Reads an IPv4 header.
 ///
 /// The packet ends where its total length says, or with the frame where that is earlier. A total
 /// length of 0 is a segment too long for the field (BIG TCP): then the frame's length counts.
 ///
 /// Source: RFC 791; `iph_totlen` in the kernel's `linux/ip.h`.
-#[inline]
+#[inline(always)]
 pub(super) fn v4(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
     let Ok(header) = Ipv4HeaderSlice::from_slice(rest.bytes) else {
         return Err(v4_error(rest));
@@ -118,7 +106,7 @@ pub(super) fn v4(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
         _ if total_len < header_len => return Err(Cause::BadIpTotalLen.into()),
         _ => rest.limit(total_len),
     };
-    let mut net = Net {
+    Ok(Net {
         src: IpAddr::V4(Ipv4Addr::from(header.source())),
         dst: IpAddr::V4(Ipv4Addr::from(header.destination())),
         proto: header.protocol().0,
@@ -129,11 +117,7 @@ pub(super) fn v4(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
         },
         rest: rest.skip(header_len).ok_or(Cause::TruncatedIp)?,
         extensions: 0,
-    };
-    if net.proto == proto::AUTHENTICATION && net.place.offset == 0 {
-        extensions(&mut net)?;
-    }
-    Ok(net)
+    })
 }
 
 /// Why etherparse refused an IPv4 header whose version is 4.
@@ -145,13 +129,13 @@ fn v4_error(rest: Rest<'_>) -> Unread {
     }
 }
 
-/// Reads an IPv6 packet and its extension headers.
+/// Reads an IPv6 header, without its extension headers.
 ///
 /// A payload length of 0 is believed, as tshark and the kernel do, unless the frame is too long for
 /// the field or is known to be several segments (BIG TCP, jumbograms): then the frame's length counts.
 ///
 /// Source: RFC 8200, RFC 2675.
-#[inline]
+#[inline(always)]
 pub(super) fn v6(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
     let header = Ipv6HeaderSlice::from_slice(rest.bytes).map_err(|_| Cause::TruncatedIp)?;
     let payload_len = usize::from(header.payload_length());
@@ -161,18 +145,14 @@ pub(super) fn v6(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
     } else {
         payload.limit(payload_len)
     };
-    let mut net = Net {
+    Ok(Net {
         src: IpAddr::V6(Ipv6Addr::from(header.source())),
         dst: IpAddr::V6(Ipv6Addr::from(header.destination())),
         proto: header.next_header().0,
         place: Place::default(),
         rest,
         extensions: 0,
-    };
-    if !matches!(net.proto, proto::TCP | proto::UDP | proto::ICMPV6) {
-        extensions(&mut net)?;
-    }
-    Ok(net)
+    })
 }
 
 /// Follows extension headers up to the transport header, or to a fragment that is not the first.

@@ -73,7 +73,8 @@ impl Reach {
 /// A packet's place in a fragmented datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fragment {
-    /// A whole datagram (an IPv6 atomic fragment counts as whole).
+    /// A whole datagram (an IPv6 atomic fragment counts as whole), or a later fragment, which
+    /// [`Transport::LaterFragment`] and [`Transport::SecondFragment`] tell.
     #[default]
     Whole,
     /// The first fragment, with its transport header in reach.

@@ -10,13 +10,17 @@ use super::unread::{Cause, Unread};
 /// # Errors
 ///
 /// The TCP, UDP and ICMP [`Cause`]s.
-#[inline]
 pub(super) fn read(net: &Net<'_>, gso: bool) -> Result<Transport, Unread> {
     if net.place.offset != 0 {
         return Ok(later_fragment(net));
     }
     match net.proto {
-        proto::TCP => tcp(net),
+        proto::TCP => match tcp(&net.rest) {
+            Err(Unread::Malformed(Cause::TruncatedTcp)) => {
+                tiny_fragment(net).ok_or(Cause::TruncatedTcp.into())
+            }
+            read => read.map(Transport::Tcp),
+        },
         proto::UDP => udp(net, gso),
         proto::ICMP if net.src.is_ipv4() => icmp(net, false),
         proto::ICMPV6 if net.src.is_ipv6() => icmp(net, true),
@@ -32,32 +36,30 @@ fn wire(len: usize) -> u32 {
 /// Reads a TCP header as far as its flags.
 ///
 /// Options that leave the packet or the capture do not matter; a data offset below 20 bytes does:
-/// no stack takes such a segment, and tshark shows no flags for it. A first fragment of 8 to 13
-/// bytes is kept as a head to be joined.
-///
-/// Source: RFC 9293, 3.1; RFC 1858 for the tiny fragment.
-#[inline]
-fn tcp(net: &Net<'_>) -> Result<Transport, Unread> {
-    let rest = net.rest;
-    let Some(header) = rest.bytes.first_chunk::<FLAGS_END>() else {
-        return tiny_fragment(net).ok_or(Cause::TruncatedTcp.into());
-    };
+/// no stack takes such a segment, and tshark shows no flags for it. Source: RFC 9293, 3.1.
+#[inline(always)]
+pub(super) fn tcp(rest: &Rest<'_>) -> Result<Tcp, Unread> {
+    let header = rest
+        .bytes
+        .first_chunk::<FLAGS_END>()
+        .ok_or(Cause::TruncatedTcp)?;
     let [a, b, c, d, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags] = *header;
     let header_len = usize::from(offset >> 4) * 4;
     if header_len < 20 {
         return Err(Cause::BadTcpDataOffset.into());
     }
-    Ok(Transport::Tcp(Tcp {
+    Ok(Tcp {
         src_port: u16::from_be_bytes([a, b]),
         dst_port: u16::from_be_bytes([c, d]),
         seq: u32::from_be_bytes([s0, s1, s2, s3]),
         ack: u32::from_be_bytes([a0, a1, a2, a3]),
         flags,
         payload_len: wire(rest.wire.saturating_sub(header_len)),
-    }))
+    })
 }
 
-/// The head of a TCP header that the sender, not the capture, cut before the flags.
+/// The head of a TCP header that the sender, not the capture, cut before the flags: 8 to 13 bytes, to
+/// be joined with the next fragment. Source: RFC 1858.
 #[cold]
 fn tiny_fragment(net: &Net<'_>) -> Option<Transport> {
     let tiny = net.place.fragment() == Fragment::First && net.rest.wire < FLAGS_END;
@@ -144,12 +146,15 @@ fn icmp(net: &Net<'_>, v6: bool) -> Result<Transport, Unread> {
 /// that is not the first has no ports and gives `None`.
 fn quoted(rest: Rest<'_>, v6: bool) -> Option<Quoted> {
     let version = rest.u8(0)? >> 4;
-    let net = match (version, v6) {
-        (4, false) => net::v4(rest, true),
-        (6, true) => net::v6(rest, true),
+    let mut net = match (version, v6) {
+        (4, false) => net::v4(rest, true).ok()?,
+        (6, true) => net::v6(rest, true).ok()?,
         _ => return None,
     };
-    let net = net.ok().filter(|net| net.place.offset == 0)?;
+    net.follow_extensions().ok()?;
+    if net.place.offset != 0 {
+        return None;
+    }
     let has_ports = matches!(net.proto, proto::TCP | proto::UDP);
     let [src_port, dst_port] = if has_ports {
         [net.rest.u16(0)?, net.rest.u16(2)?]
