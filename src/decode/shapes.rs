@@ -268,6 +268,14 @@ pub(super) fn link_shapes() -> Vec<(LinkType, Vec<u8>)> {
 
 pub(super) fn shapes() -> Vec<(LinkType, Vec<u8>)> {
     let mut all = link_shapes();
+    let polled = [0xaa, 0xaa, 0x13, 0, 0, 0, 8, 0];
+    all.push((
+        LinkType::Ethernet,
+        ethernet(80, &join(&[&polled, &ip4(6, &tcp(5, &[]))])),
+    ));
+    // The flags end at byte 192 behind one tag, at 196 behind two.
+    let long = ip6(60, &join(&[&[6, 14], &[0; 118], &tcp(5, &[])]));
+    all.extend([1, 2].map(|count| (LinkType::Ethernet, tags(count, 0x86dd, &long))));
     for ip in ip_shapes() {
         let ethertype = if ip[0] >> 4 == 6 { 0x86dd } else { 0x800 };
         all.push((LinkType::Ethernet, ethernet(ethertype, &ip)));

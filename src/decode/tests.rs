@@ -36,7 +36,7 @@ fn every_cut_of_every_shape_reads_like_the_slow_reader() {
     let mut met = std::collections::HashSet::new();
     for (link, bytes) in shapes() {
         for len in 0..=bytes.len() {
-            for wire_len in [0, len, bytes.len(), 70_000] {
+            for wire_len in [0, len, bytes.len(), 65_589, 65_590, 70_000] {
                 for gso in [false, true] {
                     let frame = Frame {
                         gso,
