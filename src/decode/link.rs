@@ -1,195 +1,433 @@
-//! Link header in, the IP packet's bytes out.
+//! From the link header to the IP header: Ethernet, tags, labels, PPPoE, LLC, cooked captures.
+//!
+//! Ends at the first IP header of a frame, also where switches wrapped its Ethernet header in another
+//! (802.1ah, FabricPath). Pseudo-wires over MPLS and bridged SNAP are not followed.
 
-use super::Unread;
+use super::net::{FLAGS_END, Net};
 use super::packet::Reach;
+use super::rest::Rest;
+use super::unread::{Cause, NotIpCause, Unread};
 use crate::capture::frame::{Frame, LinkType};
+
+/// How many tags (and LLC or PPPoE headers) are followed before a frame is given up.
+pub const TAGS_MAX: usize = 32;
+/// How many MPLS labels are followed before a frame is given up.
+pub const LABELS_MAX: usize = 32;
+/// How many inline VLAN tags the fanout program follows.
+const PROGRAM_TAGS_MAX: usize = 2;
+/// How many extension headers of IPv6, fragment headers apart, the fanout program follows.
+const PROGRAM_EXTENSIONS_MAX: usize = 2;
+/// The program reads up to this byte of a frame.
+const PROGRAM_BYTES_MAX: usize = 192;
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const ARP: u16 = 0x0806;
-const RARP: u16 = 0x8035;
-const MPLS: [u16; 2] = [0x8847, 0x8848];
+const REVERSE_ARP: u16 = 0x8035;
+const VLAN: u16 = 0x8100;
+const PROVIDER_VLAN: u16 = 0x88a8;
+const OLD_QINQ: u16 = 0x9100;
 const PPPOE_SESSION: u16 = 0x8864;
-const VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
-const PPP_IPV4: u16 = 0x0021;
-const PPP_IPV6: u16 = 0x0057;
-/// Tags and labels beyond this many are an attack on the decoder, not a network.
-const TAGS_MAX: usize = 8;
-/// Inline VLAN tags that the fanout program follows.
-const PROGRAM_VLANS_MAX: u8 = 2;
+const MPLS: u16 = 0x8847;
+const MPLS_UPSTREAM: u16 = 0x8848;
+const JUMBO_LLC: u16 = 0x8870;
+/// Up to here the field is the length of an 802.3 frame (IEEE 802.3, 3.2.6).
+const LENGTH_MAX: u16 = 1500;
+/// From here on it is an EtherType.
+const ETHERTYPE_MIN: u16 = 1536;
 
-/// Which IP version the link layer promises.
+/// Which versions the header before an IP packet announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Promised {
-    /// IPv4.
+pub(super) enum Announced {
+    /// IPv4; an IPv6 header is read all the same, as tshark does.
     V4,
-    /// IPv6.
+    /// IPv6, nothing else.
     V6,
-    /// The version field decides.
+    /// IP; the version is in its first four bits.
     Either,
 }
 
-/// Where the IP packet starts and what lay before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Offset of the IP header in the frame.
-    pub at: usize,
-    /// What the link layer promises.
-    pub promised: Promised,
-    /// VLAN identifiers, outermost first.
+/// Where the IP header is, and what was met on the way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link<'a> {
+    pub rest: Rest<'a>,
+    pub announced: Announced,
     pub vlan: [u16; 2],
-    /// How many of `vlan` are set.
     pub vlan_count: u8,
-    /// Whether the fanout program gets this far.
     pub reach: Reach,
 }
 
-/// A big-endian 16-bit field, where the frame reaches so far.
-pub fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|field| u16::from_be_bytes(*field))
+/// The version of an IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V4,
+    V6,
 }
 
-/// Finds the IP header of `frame`.
-///
-/// # Errors
-///
-/// [`Unread`] says why there is none.
-pub fn network(frame: &Frame<'_>) -> Result<Network, Unread> {
-    let bytes = frame.bytes;
-    let mut network = Network {
-        at: 0,
-        promised: Promised::Either,
-        vlan: [0; 2],
-        vlan_count: 0,
-        reach: Reach::Plain,
-    };
-    if let Some(tag) = frame.vlan {
-        network.add_vlan(tag.tci);
-    }
-    let cut = Unread::TruncatedLink;
-    match frame.link {
-        LinkType::Ethernet => network.ethertype(bytes, be16(bytes, 12).ok_or(cut)?, 14),
-        LinkType::LinuxSll => network.ethertype(bytes, be16(bytes, 14).ok_or(cut)?, 16),
-        LinkType::LinuxSll2 if bytes.len() < 20 => Err(cut),
-        LinkType::LinuxSll2 => network.ethertype(bytes, be16(bytes, 0).ok_or(cut)?, 20),
-        LinkType::RawIp => Ok(network),
-        LinkType::Null | LinkType::Loop => {
-            let family: [u8; 4] = *bytes.first_chunk().ok_or(cut)?;
-            let family = [u32::from_be_bytes(family), u32::from_le_bytes(family)];
-            network.at = 4;
-            network.promised = match family {
-                [2, _] | [_, 2] => Promised::V4,
-                // Each BSD has its own number for AF_INET6.
-                [10 | 24 | 28 | 30, _] | [_, 10 | 24 | 28 | 30] => Promised::V6,
-                _ => return Err(Unread::OtherEthertype),
-            };
-            Ok(network)
+impl<'a> Link<'a> {
+    /// At the start of `frame`, with the tag that the kernel took out.
+    #[inline(always)]
+    fn start(frame: &Frame<'a>) -> Self {
+        let wire = (frame.wire_len as usize).max(frame.bytes.len());
+        Self {
+            rest: Rest {
+                bytes: frame.bytes,
+                wire,
+                at: 0,
+            },
+            announced: Announced::Either,
+            vlan: [frame.vlan.map_or(0, |tag| tag.tci & 0x0fff), 0],
+            vlan_count: u8::from(frame.vlan.is_some()),
+            reach: Reach::Plain,
         }
-        LinkType::Other(_) => Err(Unread::LinkType),
     }
-}
 
-impl Network {
-    fn add_vlan(&mut self, tci: u16) {
-        if let Some(vlan) = self.vlan.get_mut(usize::from(self.vlan_count)) {
-            *vlan = tci & 0x0fff;
+    /// The IP header right behind an Ethernet header, if that is where it is.
+    #[inline(always)]
+    pub fn plain(frame: &Frame<'a>) -> Option<Self> {
+        let start = Self::start(frame);
+        let announced = match (frame.link, start.rest.u16(12)) {
+            (LinkType::Ethernet, Some(IPV4)) => Announced::V4,
+            (LinkType::Ethernet, Some(IPV6)) => Announced::V6,
+            _ => return None,
+        };
+        let rest = start.rest.skip(14)?;
+        Some(Self {
+            rest,
+            announced,
+            ..start
+        })
+    }
+
+    /// Which IP header it is, if it may be here.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::TruncatedIp`] if it is not there, [`Cause::BadIpVersion`].
+    #[inline(always)]
+    pub fn version(&mut self) -> Result<Version, Unread> {
+        let first = self.rest.u8(0).ok_or(Cause::TruncatedIp)?;
+        match (first >> 4, self.announced) {
+            (4, Announced::V4 | Announced::Either) => Ok(Version::V4),
+            (6, announced) => {
+                if announced == Announced::V4 {
+                    self.hinder(Reach::OddLink);
+                }
+                Ok(Version::V6)
+            }
+            _ => Err(Cause::BadIpVersion.into()),
+        }
+    }
+
+    /// Notes extension headers, or a transport header, deeper than the program reads.
+    #[inline(always)]
+    pub fn hinder_deep(&mut self, net: &Net<'_>) {
+        let extensions_max = if net.src.is_ipv4() {
+            0
+        } else {
+            PROGRAM_EXTENSIONS_MAX
+        };
+        if net.extensions > extensions_max || net.rest.at + FLAGS_END > PROGRAM_BYTES_MAX {
+            self.hinder(Reach::DeepExtension);
+        }
+    }
+
+    /// Keeps a VLAN identifier, if there is still room.
+    fn keep_tag(&mut self, tci: u16) {
+        if let Some(place) = self.vlan.get_mut(usize::from(self.vlan_count)) {
+            *place = tci & 0x0fff;
             self.vlan_count += 1;
         }
     }
 
-    fn ethertype(
-        mut self,
-        bytes: &[u8],
-        mut ethertype: u16,
-        mut at: usize,
-    ) -> Result<Self, Unread> {
-        let mut inline = 0;
-        for _ in 0..TAGS_MAX {
-            match ethertype {
-                IPV4 => {
-                    return Ok(Self {
-                        at,
-                        promised: Promised::V4,
-                        ..self
-                    });
-                }
-                IPV6 => {
-                    return Ok(Self {
-                        at,
-                        promised: Promised::V6,
-                        ..self
-                    });
-                }
-                ARP | RARP => return Err(Unread::Arp),
-                tpid if VLAN.contains(&tpid) => {
-                    self.add_vlan(be16(bytes, at).ok_or(Unread::TruncatedLink)?);
-                    ethertype = be16(bytes, at + 2).ok_or(Unread::TruncatedLink)?;
-                    at += 4;
-                    inline += 1;
-                    if inline > PROGRAM_VLANS_MAX {
-                        self.reach = Reach::DeepVlan;
-                    }
-                }
-                PPPOE_SESSION => return self.pppoe(bytes, at),
-                label if MPLS.contains(&label) => return self.mpls(bytes, at),
-                // 802.3 with LLC and SNAP: aa-aa-03, organisation 0, then an ethertype.
-                length if length <= 1500 => {
-                    let snap = bytes.get(at..at + 6).ok_or(Unread::OtherEthertype)?;
-                    if snap != [0xaa, 0xaa, 3, 0, 0, 0] {
-                        return Err(Unread::OtherEthertype);
-                    }
-                    ethertype = be16(bytes, at + 6).ok_or(Unread::TruncatedLink)?;
-                    at += 8;
-                    if ethertype <= 1500 {
-                        return Err(Unread::OtherEthertype);
-                    }
-                    self.reach = Reach::DeepVlan;
-                }
-                _ => return Err(Unread::OtherEthertype),
-            }
+    /// Notes what the fanout program could not follow; the first hindrance stays.
+    pub fn hinder(&mut self, reach: Reach) {
+        if self.reach == Reach::Plain {
+            self.reach = reach;
         }
-        Err(Unread::TooManyTags)
     }
 
-    /// RFC 2516: version and type, code, session, length; then a PPP protocol number.
-    fn pppoe(self, bytes: &[u8], at: usize) -> Result<Self, Unread> {
-        let protocol = be16(bytes, at + 6).ok_or(Unread::TruncatedLink)?;
-        let promised = match protocol {
-            PPP_IPV4 => Promised::V4,
-            PPP_IPV6 => Promised::V6,
-            _ => return Err(Unread::OtherEthertype),
+    /// Ends the walk at an IP header, `len` bytes on.
+    fn ip(mut self, len: usize, announced: Announced) -> Result<Self, Unread> {
+        self.rest = self.rest.skip(len).ok_or(Cause::TruncatedLink)?;
+        self.announced = announced;
+        Ok(self)
+    }
+}
+
+/// Walks from the start of `frame` to its IP header.
+///
+/// # Errors
+///
+/// [`Unread::NotIp`] where a sound header leads elsewhere; [`Cause::TruncatedLink`] and
+/// [`Cause::TooManyTags`] where the walk cannot go on.
+pub(super) fn walk<'a>(frame: &Frame<'a>) -> Result<Link<'a>, Unread> {
+    let mut link = Link::start(frame);
+    let rest = link.rest;
+    let (at, len) = match frame.link {
+        LinkType::Ethernet => (12, 14),
+        LinkType::RawIp => return Ok(link),
+        LinkType::LinuxSll => (14, 16),
+        LinkType::LinuxSll2 => (0, 20),
+        LinkType::Null => return null(link),
+        LinkType::Loop => return openbsd_loop(link),
+        LinkType::Other(number) => return rare(link, number),
+    };
+    let ethertype = rest.u16(at).ok_or(Cause::TruncatedLink)?;
+    link.rest = rest.skip(len).ok_or(Cause::TruncatedLink)?;
+    match ethertype {
+        IPV4 => link.ip(0, Announced::V4),
+        IPV6 => link.ip(0, Announced::V6),
+        _ if frame.link == LinkType::Ethernet => ethertypes(link, ethertype),
+        _ => cooked(link, ethertype, &rest, frame.link),
+    }
+}
+
+/// Follows tags and labels from `ethertype`, whose header `link.rest` starts with.
+fn ethertypes(mut link: Link<'_>, mut ethertype: u16) -> Result<Link<'_>, Unread> {
+    let mut tags = 0;
+    for _ in 0..TAGS_MAX {
+        ethertype = match ethertype {
+            IPV4 => return link.ip(0, Announced::V4),
+            IPV6 => return link.ip(0, Announced::V6),
+            ARP | REVERSE_ARP => return Err(NotIpCause::Arp.into()),
+            MPLS | MPLS_UPSTREAM => return mpls(link),
+            PPPOE_SESSION => return pppoe(link),
+            VLAN | PROVIDER_VLAN | OLD_QINQ => {
+                let (tci, next) = link
+                    .rest
+                    .u16(0)
+                    .zip(link.rest.u16(2))
+                    .ok_or(Cause::TruncatedLink)?;
+                link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+                link.keep_tag(tci);
+                tags += 1;
+                if tags > PROGRAM_TAGS_MAX {
+                    link.hinder(Reach::DeepVlan);
+                }
+                next
+            }
+            JUMBO_LLC => match llc(&mut link)? {
+                Some(next) => next,
+                None => return link.ip(3, Announced::V4),
+            },
+            length @ 0..=LENGTH_MAX => {
+                link.rest = link.rest.limit(usize::from(length));
+                match llc(&mut link)? {
+                    Some(next) => next,
+                    None => return link.ip(3, Announced::V4),
+                }
+            }
+            wrapper => {
+                let at = inner_ethertype_at(wrapper).ok_or(NotIpCause::Ethertype)?;
+                let next = link.rest.u16(at).ok_or(Cause::TruncatedLink)?;
+                link.rest = link.rest.skip(at + 2).ok_or(Cause::TruncatedLink)?;
+                link.hinder(Reach::OddLink);
+                next
+            }
         };
-        Ok(Self {
-            at: at + 8,
-            promised,
-            reach: Reach::Pppoe,
-            ..self
-        })
     }
+    Err(Cause::TooManyTags.into())
+}
 
-    /// RFC 3032: 20 bits of label, 3 of class, the bottom-of-stack bit, 8 of time to live.
-    fn mpls(self, bytes: &[u8], mut at: usize) -> Result<Self, Unread> {
-        for _ in 0..TAGS_MAX {
-            let entry: [u8; 4] = *bytes
-                .get(at..)
-                .and_then(<[u8]>::first_chunk)
-                .ok_or(Unread::TruncatedLink)?;
-            at += 4;
-            if entry[2] & 1 == 1 {
-                // Nothing names the payload; a nibble that is no IP version may be a pseudowire.
-                return match bytes.get(at).ok_or(Unread::TruncatedLink)? >> 4 {
-                    4 | 6 => Ok(Self {
-                        at,
-                        reach: Reach::Mpls,
-                        ..self
-                    }),
-                    _ => Err(Unread::OtherEthertype),
-                };
+/// Where the next EtherType is behind one that wraps a frame or tags it in a rare way.
+fn inner_ethertype_at(ethertype: u16) -> Option<usize> {
+    match ethertype {
+        // VN-Tag (802.1BR's forerunner) and 802.1CB redundancy: four bytes.
+        0x8926 | 0xf1c1 => Some(4),
+        // Transparent Ethernet bridging: a whole Ethernet header.
+        0x6558 => Some(12),
+        // Cisco FabricPath: two bytes, then an Ethernet header.
+        0x8903 => Some(14),
+        // Provider backbone bridging (802.1ah): four bytes, then an Ethernet header.
+        0x88e7 => Some(16),
+        _ => None,
+    }
+}
+
+/// Reads link types that are seen in files only, by their number in the tcpdump group's list.
+#[cold]
+fn rare(mut link: Link<'_>, number: u32) -> Result<Link<'_>, Unread> {
+    link.hinder(Reach::OddLink);
+    match number {
+        9 | 50 => ppp_hdlc(link),
+        51 => pppoe(link),
+        // FDDI: frame control and two addresses, then 802.2.
+        10 => {
+            link.rest = link.rest.skip(13).ok_or(Cause::TruncatedLink)?;
+            logical(link)
+        }
+        // Cisco HDLC: address, control, EtherType.
+        104 => {
+            let ethertype = link.rest.u16(2).ok_or(Cause::TruncatedLink)?;
+            link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+            if ethertype < ETHERTYPE_MIN {
+                Err(NotIpCause::Ethertype.into())
+            } else {
+                ethertypes(link, ethertype)
             }
         }
-        Err(Unread::TooManyTags)
+        _ => Err(NotIpCause::LinkType.into()),
+    }
+}
+
+/// Follows an 802.2 header that is not behind a length field.
+fn logical(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    match llc(&mut link)? {
+        Some(ethertype) => ethertypes(link, ethertype),
+        None => link.ip(3, Announced::V4),
+    }
+}
+
+/// Reads an 802.2 header: the EtherType behind SNAP, or `None` for IP right behind the 3 bytes.
+fn llc(link: &mut Link<'_>) -> Result<Option<u16>, Unread> {
+    let [dsap, ssap, control] = link.rest.array(0).ok_or(Cause::TruncatedLink)?;
+    link.hinder(Reach::OddLink);
+    // Unnumbered information, whatever the poll bit says.
+    if control & 0xef != 0x03 {
+        return Err(NotIpCause::Llc.into());
+    }
+    if dsap == 0x06 {
+        return Ok(None);
+    }
+    if (dsap, ssap) != (0xaa, 0xaa) {
+        return Err(NotIpCause::Llc.into());
+    }
+    let [a, b, c, high, low] = link.rest.array(3).ok_or(Cause::TruncatedLink)?;
+    let ethertype = u16::from_be_bytes([high, low]);
+    // Encapsulated Ethernet (RFC 1042) and its bridge tunnel form (802.1H).
+    if !matches!([a, b, c], [0, 0, 0] | [0, 0, 0xf8]) || ethertype < ETHERTYPE_MIN {
+        return Err(NotIpCause::Llc.into());
+    }
+    link.rest = link.rest.skip(8).ok_or(Cause::TruncatedLink)?;
+    Ok(Some(ethertype))
+}
+
+/// Reads a PPPoE session header and the PPP protocol behind it.
+///
+/// Version and code are ignored, as tshark does; the length cuts off padding. Source: RFC 2516.
+fn pppoe(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    let len = link.rest.u16(4).ok_or(Cause::TruncatedLink)?;
+    link.rest = link
+        .rest
+        .skip(6)
+        .ok_or(Cause::TruncatedLink)?
+        .limit(usize::from(len));
+    link.hinder(Reach::Pppoe);
+    ppp(link)
+}
+
+/// Reads a PPP protocol number, of one byte if that is odd (RFC 1661, 6.5).
+fn ppp(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    let first = link.rest.u8(0).ok_or(Cause::TruncatedLink)?;
+    let (protocol, len) = if first & 1 == 1 {
+        (u16::from(first), 1)
+    } else {
+        (link.rest.u16(0).ok_or(Cause::TruncatedLink)?, 2)
+    };
+    match protocol {
+        0x0021 => link.ip(len, Announced::V4),
+        0x0057 => link.ip(len, Announced::V6),
+        0x0281 | 0x0283 => {
+            link.rest = link.rest.skip(len).ok_or(Cause::TruncatedLink)?;
+            mpls(link)
+        }
+        _ => Err(NotIpCause::Ppp.into()),
+    }
+}
+
+/// Reads PPP with or without its HDLC address and control bytes.
+fn ppp_hdlc(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    link.hinder(Reach::OddLink);
+    if link.rest.u16(0) == Some(0xff03) {
+        link.rest = link.rest.skip(2).ok_or(Cause::TruncatedLink)?;
+    }
+    ppp(link)
+}
+
+/// Follows a stack of MPLS labels; the first four bits behind it tell IP from pseudo-wires.
+///
+/// Source: RFC 3032, and RFC 4928 for the four bits.
+fn mpls(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    link.hinder(Reach::Mpls);
+    for _ in 0..LABELS_MAX {
+        let entry = link.rest.u32(0).ok_or(Cause::TruncatedLink)?;
+        link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+        if entry & 0x100 == 0 {
+            continue;
+        }
+        // Labels 13 and 14 announce operation and maintenance (RFC 5586, RFC 3429).
+        let label = entry >> 12;
+        let first = link.rest.u8(0).ok_or(Cause::TruncatedLink)?;
+        return match first >> 4 {
+            4 | 6 if label != 13 && label != 14 => link.ip(0, Announced::Either),
+            _ => Err(NotIpCause::Mpls.into()),
+        };
+    }
+    Err(Cause::TooManyTags.into())
+}
+
+/// Follows a Linux cooked header with something else than IP; `head` starts with that header.
+///
+/// Source: `LINKTYPE_LINUX_SLL` and `LINKTYPE_LINUX_SLL2` of the tcpdump group.
+fn cooked<'a>(
+    link: Link<'a>,
+    protocol: u16,
+    head: &Rest<'_>,
+    kind: LinkType,
+) -> Result<Link<'a>, Unread> {
+    const NETLINK: u16 = 824;
+    const LLC_FRAME: u16 = 4;
+    const PPP_HDLC: u16 = 7;
+    let hatype = head.u16(if kind == LinkType::LinuxSll { 2 } else { 8 });
+    if hatype == Some(NETLINK) {
+        return Err(NotIpCause::Ethertype.into());
+    }
+    match protocol {
+        LLC_FRAME => logical(link),
+        PPP_HDLC => ppp_hdlc(link),
+        ETHERTYPE_MIN.. => ethertypes(link, protocol),
+        _ => Err(NotIpCause::Ethertype.into()),
+    }
+}
+
+/// Reads a BSD loopback header: an address family in the byte order of the capturing host.
+fn null(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    let word: [u8; 4] = link.rest.array(0).ok_or(Cause::TruncatedLink)?;
+    if word.starts_with(&[0xff, 0x03]) {
+        return ppp_hdlc(link);
+    }
+    let big = u32::from_be_bytes(word);
+    // A family is below 2^16, so one of the two orders has its high half empty.
+    let value = if big & 0xffff_0000 == 0 {
+        big
+    } else {
+        u32::from_le_bytes(word)
+    };
+    if let Some(announced) = family(value) {
+        return link.ip(4, announced);
+    }
+    match u16::try_from(value) {
+        Ok(ethertype @ ETHERTYPE_MIN..) => {
+            link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+            ethertypes(link, ethertype)
+        }
+        _ => Err(NotIpCause::Family.into()),
+    }
+}
+
+/// Reads an OpenBSD loopback header: an address family in network order.
+fn openbsd_loop(link: Link<'_>) -> Result<Link<'_>, Unread> {
+    let value = link.rest.u32(0).ok_or(Cause::TruncatedLink)?;
+    let announced = family(value).ok_or(NotIpCause::Family)?;
+    link.ip(4, announced)
+}
+
+/// `AF_INET` is 2 everywhere; `AF_INET6` is 10 on Linux, 24, 28 and 30 on the BSDs and macOS.
+fn family(value: u32) -> Option<Announced> {
+    match value {
+        2 => Some(Announced::V4),
+        10 | 24 | 28 | 30 => Some(Announced::V6),
+        _ => None,
     }
 }

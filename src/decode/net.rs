@@ -1,205 +1,201 @@
-//! IP header in, transport bytes and lengths out.
+//! IPv4 and IPv6 up to the transport header: lengths, extension headers, fragments.
 
-use super::Unread;
-use super::link::{Network, Promised, be16};
-use super::packet::Reach;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
-use std::net::IpAddr;
 
-/// Extension headers that anyone stacks.
-const EXTENSIONS_MAX: usize = 16;
-/// Extension headers that the fanout program follows, the fragment header aside.
-const PROGRAM_EXTENSIONS_MAX: usize = 2;
-/// Bytes of a frame that the fanout program may look at.
-pub const PROGRAM_BYTES_MAX: usize = 192;
+use super::packet::Fragment;
+use super::rest::Rest;
+use super::unread::{Cause, Unread};
 
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const DESTINATION: u8 = 60;
-const MOBILITY: u8 = 135;
+/// How many extension headers are followed before a packet is given up.
+pub const EXTENSIONS_MAX: usize = 256;
+/// The bytes of a TCP header up to its flags.
+pub(super) const FLAGS_END: usize = 14;
+/// What an IP length field can say at most; a longer packet says 0.
+const LENGTH_FIELD_MAX: usize = 65_535;
 
-/// A place in a fragmented datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+/// IP protocol numbers that we follow.
+pub(super) mod proto {
+    pub const HOP_BY_HOP: u8 = 0;
+    pub const ICMP: u8 = 1;
+    pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+    pub const ROUTING: u8 = 43;
+    pub const FRAGMENT: u8 = 44;
+    pub const AUTHENTICATION: u8 = 51;
+    pub const ICMPV6: u8 = 58;
+    pub const DESTINATION: u8 = 60;
+    pub const SHIM6: u8 = 140;
+}
+
+/// A fragment's place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    /// Identification of the datagram.
+    pub id: u32,
     /// Offset in units of 8 bytes.
     pub offset: u16,
-    /// Identification.
-    pub id: u32,
+    /// More fragments follow.
+    pub more: bool,
 }
 
-/// What the IP layer says.
-#[derive(Clone, Copy, Debug)]
-pub struct Internet<'a> {
-    /// Source address.
-    pub src: IpAddr,
-    /// Destination address.
-    pub dst: IpAddr,
-    /// Protocol of `payload`.
-    pub proto: u8,
-    /// The captured transport bytes, without link-layer padding.
-    pub payload: &'a [u8],
-    /// Transport bytes on the wire.
-    pub wire_len: u32,
-    /// Set for every fragment that is not the whole datagram.
-    pub piece: Option<Piece>,
-    /// Whether the fanout program gets this far.
-    pub reach: Reach,
-}
-
-/// Reads the IP header that `network` found.
-///
-/// # Errors
-///
-/// [`Unread`] says why it cannot be read.
-pub fn internet<'a>(
-    bytes: &'a [u8],
-    wire_len: u32,
-    gso: bool,
-    network: &Network,
-) -> Result<Internet<'a>, Unread> {
-    let packet = bytes.get(network.at..).ok_or(Unread::TruncatedIp)?;
-    let before = u32::try_from(network.at).unwrap_or(u32::MAX);
-    // A capture may claim a wire length below what it holds; what is there is there.
-    let held = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-    let on_wire = wire_len.saturating_sub(before).max(held);
-    let version = packet.first().ok_or(Unread::TruncatedIp)? >> 4;
-    let internet = match (version, network.promised) {
-        (4, Promised::V4 | Promised::Either) => ipv4(packet, on_wire, gso)?,
-        (6, Promised::V6 | Promised::Either) => ipv6(packet, on_wire, gso)?,
-        _ => return Err(Unread::BadIpVersion),
-    };
-    let header = packet.len() - packet.len().min(offset_of(packet, internet.payload));
-    let transport_at = bytes.len() - header;
-    let deep = internet.reach == Reach::DeepExtension || transport_at + 14 > PROGRAM_BYTES_MAX;
-    let reach = match (network.reach, deep) {
-        (Reach::Plain, true) => Reach::DeepExtension,
-        (reach, _) => reach,
-    };
-    Ok(Internet { reach, ..internet })
-}
-
-fn offset_of(packet: &[u8], payload: &[u8]) -> usize {
-    payload.as_ptr().addr() - packet.as_ptr().addr()
-}
-
-fn ipv4(packet: &[u8], on_wire: u32, gso: bool) -> Result<Internet<'_>, Unread> {
-    let words = packet[0] & 15;
-    if words < 5 {
-        return Err(Unread::BadIpHeaderLen);
-    }
-    let header_len = usize::from(words) * 4;
-    let header = Ipv4HeaderSlice::from_slice(packet).map_err(|_| Unread::TruncatedIp)?;
-    let offset = header.fragments_offset().value();
-    let fragmented = header.more_fragments() || offset != 0;
-    if fragmented && header.total_len() == 0 {
-        return Err(Unread::BadIpTotalLen);
-    }
-    let total_len = match u32::from(header.total_len()) {
-        0 => on_wire,
-        claimed if gso => claimed.max(on_wire),
-        claimed => claimed,
-    };
-    let wire_len = total_len
-        .checked_sub(u32::from(words) * 4)
-        .ok_or(Unread::BadIpTotalLen)?;
-    let end = packet.len().min(total_len as usize).max(header_len);
-    Ok(Internet {
-        src: IpAddr::V4(header.source_addr()),
-        dst: IpAddr::V4(header.destination_addr()),
-        proto: header.protocol().0,
-        payload: &packet[header_len..end],
-        wire_len,
-        piece: fragmented.then(|| Piece {
-            offset,
-            id: u32::from(header.identification()),
-        }),
-        reach: Reach::Plain,
-    })
-}
-
-fn ipv6(packet: &[u8], on_wire: u32, gso: bool) -> Result<Internet<'_>, Unread> {
-    let header = Ipv6HeaderSlice::from_slice(packet).map_err(|_| Unread::TruncatedIp)?;
-    let after = on_wire.saturating_sub(40);
-    let payload_len = match u32::from(header.payload_length()) {
-        0 => after, // a jumbo payload or BIG TCP
-        claimed if gso => claimed.max(after),
-        claimed => claimed,
-    };
-    let end = packet.len().min(40 + payload_len as usize);
-    let mut walk = Walk {
-        proto: header.next_header().0,
-        at: 40,
-        piece: None,
-        extensions: 0,
-    };
-    walk.extensions(&packet[..end])?;
-    let wire_len = payload_len.saturating_sub(u32::try_from(walk.at - 40).unwrap_or(u32::MAX));
-    Ok(Internet {
-        src: IpAddr::V6(header.source_addr()),
-        dst: IpAddr::V6(header.destination_addr()),
-        proto: walk.proto,
-        payload: &packet[walk.at.min(end)..end],
-        wire_len,
-        piece: walk.piece,
-        reach: if walk.extensions > PROGRAM_EXTENSIONS_MAX {
-            Reach::DeepExtension
+impl Place {
+    /// As packets keep it: later fragments are told by their transport.
+    pub fn fragment(self) -> Fragment {
+        if self.more && self.offset == 0 {
+            Fragment::First
         } else {
-            Reach::Plain
+            Fragment::Whole
+        }
+    }
+}
+
+/// An IP packet's addresses and what it carries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Net<'a> {
+    pub src: IpAddr,
+    pub dst: IpAddr,
+    /// Protocol of `rest`.
+    pub proto: u8,
+    pub place: Place,
+    /// What lies behind the IP headers. `rest.wire` follows the IP length.
+    pub rest: Rest<'a>,
+    /// Extension headers met, fragment headers apart.
+    pub extensions: usize,
+}
+
+impl Net<'_> {
+    /// A whole TCP segment, or the first fragment of one long enough to hold its flags.
+    #[inline(always)]
+    pub fn is_plain_tcp(&self) -> bool {
+        self.proto == proto::TCP && self.place.offset == 0 && self.rest.bytes.len() >= FLAGS_END
+    }
+
+    /// Follows extension headers up to the transport header, or to a fragment that is not the first.
+    ///
+    /// IPv4 knows the authentication header only.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::TruncatedExtension`], [`Cause::BadExtension`].
+    pub fn follow_extensions(&mut self) -> Result<(), Unread> {
+        if self.place.offset != 0 {
+            return Ok(());
+        }
+        extensions(self)
+    }
+}
+
+/// Reads an IPv4 header.
+///
+/// The packet ends where its total length says, or with the frame where that is earlier. A total
+/// length of 0 is a segment too long for the field (BIG TCP): then the frame's length counts.
+///
+/// Source: RFC 791; `iph_totlen` in the kernel's `linux/ip.h`.
+#[inline(always)]
+pub(super) fn v4(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
+    let Ok(header) = Ipv4HeaderSlice::from_slice(rest.bytes) else {
+        return Err(v4_error(rest));
+    };
+    let header_len = header.slice().len();
+    let total_len = usize::from(header.total_len());
+    let rest = match total_len {
+        0 => rest,
+        _ if gso => rest,
+        _ if total_len < header_len => return Err(Cause::BadIpTotalLen.into()),
+        _ => rest.limit(total_len),
+    };
+    Ok(Net {
+        src: IpAddr::V4(Ipv4Addr::from(header.source())),
+        dst: IpAddr::V4(Ipv4Addr::from(header.destination())),
+        proto: header.protocol().0,
+        place: Place {
+            id: u32::from(header.identification()),
+            offset: header.fragments_offset().value(),
+            more: header.more_fragments(),
         },
+        rest: rest.skip(header_len).ok_or(Cause::TruncatedIp)?,
+        extensions: 0,
     })
 }
 
-struct Walk {
-    proto: u8,
-    at: usize,
-    piece: Option<Piece>,
-    extensions: usize,
+/// Why etherparse refused an IPv4 header whose version is 4.
+#[cold]
+fn v4_error(rest: Rest<'_>) -> Unread {
+    match rest.u8(0) {
+        Some(first) if first & 0x0f < 5 && rest.bytes.len() >= 20 => Cause::BadIpHeaderLen.into(),
+        _ => Cause::TruncatedIp.into(),
+    }
 }
 
-impl Walk {
-    fn extensions(&mut self, packet: &[u8]) -> Result<(), Unread> {
-        for _ in 0..EXTENSIONS_MAX {
-            let field = |at: usize| packet.get(at).copied().ok_or(Unread::BadExtension);
-            match self.proto {
-                HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY => {
-                    self.step(field(self.at)?, (usize::from(field(self.at + 1)?) + 1) * 8);
-                    self.extensions += 1;
-                }
-                AUTHENTICATION => {
-                    self.step(field(self.at)?, (usize::from(field(self.at + 1)?) + 2) * 4);
-                    // The fanout program does not follow it at all.
-                    self.extensions += PROGRAM_EXTENSIONS_MAX + 1;
-                }
-                FRAGMENT => {
-                    let bits = be16(packet, self.at + 2).ok_or(Unread::BadExtension)?;
-                    let id: [u8; 4] = *packet
-                        .get(self.at + 4..)
-                        .and_then(<[u8]>::first_chunk)
-                        .ok_or(Unread::BadExtension)?;
-                    self.step(field(self.at)?, 8);
-                    if bits & 0xfff9 != 0 {
-                        self.piece = Some(Piece {
-                            offset: bits >> 3,
-                            id: u32::from_be_bytes(id),
-                        });
-                        if bits >> 3 != 0 {
-                            return Ok(());
-                        }
-                    }
-                }
-                _ => return Ok(()),
-            }
-            if self.at > packet.len() {
-                return Err(Unread::BadExtension);
-            }
-        }
-        Err(Unread::BadExtension)
-    }
+/// Reads an IPv6 header, without its extension headers.
+///
+/// A payload length of 0 is believed, as tshark and the kernel do, unless the frame is too long for
+/// the field or is known to be several segments (BIG TCP, jumbograms): then the frame's length counts.
+///
+/// Source: RFC 8200, RFC 2675.
+#[inline(always)]
+pub(super) fn v6(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
+    let header = Ipv6HeaderSlice::from_slice(rest.bytes).map_err(|_| Cause::TruncatedIp)?;
+    let payload_len = usize::from(header.payload_length());
+    let payload = rest.skip(header.slice().len()).ok_or(Cause::TruncatedIp)?;
+    let rest = if gso || (payload_len == 0 && payload.wire > LENGTH_FIELD_MAX) {
+        payload
+    } else {
+        payload.limit(payload_len)
+    };
+    Ok(Net {
+        src: IpAddr::V6(Ipv6Addr::from(header.source())),
+        dst: IpAddr::V6(Ipv6Addr::from(header.destination())),
+        proto: header.next_header().0,
+        place: Place::default(),
+        rest,
+        extensions: 0,
+    })
+}
 
-    fn step(&mut self, next: u8, len: usize) {
-        self.proto = next;
-        self.at += len;
+/// Follows extension headers up to the transport header, or to a fragment that is not the first.
+fn extensions(net: &mut Net<'_>) -> Result<(), Unread> {
+    let v4 = net.src.is_ipv4();
+    for _ in 0..EXTENSIONS_MAX {
+        let len_of = match net.proto {
+            proto::AUTHENTICATION => |len: u8| (usize::from(len) + 2) * 4,
+            proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION | proto::SHIM6 if !v4 => {
+                |len: u8| (usize::from(len) + 1) * 8
+            }
+            proto::FRAGMENT if !v4 => |_| 8,
+            _ => return Ok(()),
+        };
+        let [next, units] = net.rest.array(0).ok_or(short_of(net, 2))?;
+        let len = len_of(units);
+        let after = net.rest.skip(len).ok_or(short_of(net, len))?;
+        if net.proto == proto::FRAGMENT {
+            let word = net.rest.u16(2).ok_or(short_of(net, len))?;
+            let more = net.place.more || word & 1 != 0;
+            let id = net.rest.u32(4).ok_or(short_of(net, len))?;
+            net.place = Place {
+                id,
+                offset: word >> 3,
+                more,
+            };
+        } else {
+            net.extensions += 1;
+        }
+        net.proto = next;
+        net.rest = after;
+        if net.place.offset != 0 {
+            return Ok(());
+        }
+    }
+    Err(Cause::BadExtension.into())
+}
+
+/// Whether a header of `len` bytes leaves its packet or only what was captured of it.
+fn short_of(net: &Net<'_>, len: usize) -> Unread {
+    if net.rest.wire < len {
+        Cause::BadExtension.into()
+    } else {
+        Cause::TruncatedExtension.into()
     }
 }

@@ -32,12 +32,49 @@ pub enum Reach {
     Mpls = 4,
     /// A TCP header joined from a tiny first fragment and the one at offset 8.
     Joined = 5,
+    /// Another way to carry IP that the program does not follow: 802.2, PPP, IPv6 under the
+    /// EtherType of IPv4.
+    OddLink = 6,
+}
+
+impl Reach {
+    /// Every reach, in the order of [`Self::index`].
+    pub const ALL: [Self; 7] = [
+        Self::Plain,
+        Self::DeepExtension,
+        Self::DeepVlan,
+        Self::Pppoe,
+        Self::Mpls,
+        Self::Joined,
+        Self::OddLink,
+    ];
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The place in an array of [`Self::COUNT`] counters.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The stable name in metrics and records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::DeepExtension => "deep_extension",
+            Self::DeepVlan => "deep_vlan",
+            Self::Pppoe => "pppoe",
+            Self::Mpls => "mpls",
+            Self::Joined => "joined",
+            Self::OddLink => "odd_link",
+        }
+    }
 }
 
 /// A packet's place in a fragmented datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fragment {
-    /// A whole datagram (an IPv6 atomic fragment counts as whole).
+    /// A whole datagram (an IPv6 atomic fragment counts as whole), or a later fragment, which
+    /// [`Transport::LaterFragment`] and [`Transport::SecondFragment`] tell.
     #[default]
     Whole,
     /// The first fragment, with its transport header in reach.

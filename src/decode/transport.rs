@@ -1,174 +1,172 @@
-//! Transport bytes in, header fields out.
+//! TCP, UDP, ICMP and fragments of them.
 
-use super::Unread;
-use super::link::be16;
-use super::net::Internet;
-use super::packet::{Icmp, Quoted, Tcp, Transport, Udp};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use super::net::{self, FLAGS_END, Net, proto};
+use super::packet::{Fragment, Icmp, Quoted, Tcp, Transport, Udp};
+use super::rest::Rest;
+use super::unread::{Cause, Unread};
 
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|field| u32::from_be_bytes(*field))
-}
-
-/// Reads the transport header of `ip`.
+/// Reads what `net` carries. Under `gso` the lengths in UDP headers are not believed.
 ///
 /// # Errors
 ///
-/// [`Unread`] says why it cannot be read.
-pub fn transport(ip: &Internet<'_>) -> Result<Transport, Unread> {
-    if let Some(piece) = ip.piece
-        && (piece.offset != 0 || (ip.proto == TCP && ip.wire_len < 14))
-    {
-        return fragment(ip, piece.offset, piece.id);
+/// The TCP, UDP and ICMP [`Cause`]s.
+pub(super) fn read(net: &Net<'_>, gso: bool) -> Result<Transport, Unread> {
+    if net.place.offset != 0 {
+        return Ok(later_fragment(net));
     }
-    match ip.proto {
-        TCP => tcp(ip).map(Transport::Tcp),
-        UDP => udp(ip).map(Transport::Udp),
-        ICMP if ip.src.is_ipv4() => icmp(ip, false).map(Transport::Icmp),
-        ICMPV6 if ip.src.is_ipv6() => icmp(ip, true).map(Transport::Icmp),
+    match net.proto {
+        proto::TCP => match tcp(&net.rest) {
+            Err(Unread::Malformed(Cause::TruncatedTcp)) => {
+                tiny_fragment(net).ok_or(Cause::TruncatedTcp.into())
+            }
+            read => read.map(Transport::Tcp),
+        },
+        proto::UDP => udp(net, gso),
+        proto::ICMP if net.src.is_ipv4() => icmp(net, false),
+        proto::ICMPV6 if net.src.is_ipv6() => icmp(net, true),
         proto => Ok(Transport::Other { proto }),
     }
 }
 
-fn fragment(ip: &Internet<'_>, offset: u16, id: u32) -> Result<Transport, Unread> {
-    let payload_len = ip.wire_len;
-    match (offset, ip.proto) {
-        (0, _) => {
-            let head = *ip.payload.first_chunk().ok_or(Unread::TruncatedFragment)?;
-            Ok(Transport::TinyFragment { id, head })
-        }
-        (1, TCP) if ip.payload.len() >= 6 => {
-            let tail = *ip.payload.first_chunk().expect("six bytes are there");
-            Ok(Transport::SecondFragment {
-                id,
+/// A length as packets keep it.
+fn wire(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Reads a TCP header as far as its flags.
+///
+/// Options that leave the packet or the capture do not matter; a data offset below 20 bytes does:
+/// no stack takes such a segment, and tshark shows no flags for it. Source: RFC 9293, 3.1.
+#[inline(always)]
+pub(super) fn tcp(rest: &Rest<'_>) -> Result<Tcp, Unread> {
+    let header = rest
+        .bytes
+        .first_chunk::<FLAGS_END>()
+        .ok_or(Cause::TruncatedTcp)?;
+    let [a, b, c, d, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags] = *header;
+    let header_len = usize::from(offset >> 4) * 4;
+    if header_len < 20 {
+        return Err(Cause::BadTcpDataOffset.into());
+    }
+    Ok(Tcp {
+        src_port: u16::from_be_bytes([a, b]),
+        dst_port: u16::from_be_bytes([c, d]),
+        seq: u32::from_be_bytes([s0, s1, s2, s3]),
+        ack: u32::from_be_bytes([a0, a1, a2, a3]),
+        flags,
+        payload_len: wire(rest.wire.saturating_sub(header_len)),
+    })
+}
+
+/// The head of a TCP header that the sender, not the capture, cut before the flags: 8 to 13 bytes, to
+/// be joined with the next fragment. Source: RFC 1858.
+#[cold]
+fn tiny_fragment(net: &Net<'_>) -> Option<Transport> {
+    let tiny = net.place.fragment() == Fragment::First && net.rest.wire < FLAGS_END;
+    let head = net.rest.array(0)?;
+    tiny.then_some(Transport::TinyFragment {
+        id: net.place.id,
+        head,
+    })
+}
+
+/// A fragment that is not the first: the one at offset 8 may hold the flags of a tiny first one.
+fn later_fragment(net: &Net<'_>) -> Transport {
+    let payload_len = wire(net.rest.wire);
+    match net.rest.array(0) {
+        Some(tail) if net.place.offset == 1 && net.proto == proto::TCP => {
+            Transport::SecondFragment {
+                id: net.place.id,
                 tail,
                 payload_len,
-            })
+            }
         }
-        (_, proto) => Ok(Transport::LaterFragment { proto, payload_len }),
+        _ => Transport::LaterFragment {
+            proto: net.proto,
+            payload_len,
+        },
     }
 }
 
-/// A segment is read when its flags are there, even if options were cut off.
+/// Reads a UDP header.
 ///
-/// Source: RFC 9293.
-fn tcp(ip: &Internet<'_>) -> Result<Tcp, Unread> {
-    let bytes = ip.payload;
-    if bytes.len() < 14 {
-        return Err(Unread::TruncatedTcp);
-    }
-    let header_len = u32::from(bytes[12] >> 4) * 4;
-    if header_len < 20 {
-        return Err(Unread::BadTcpDataOffset);
-    }
-    let cut = Unread::TruncatedTcp;
-    Ok(Tcp {
-        src_port: be16(bytes, 0).ok_or(cut)?,
-        dst_port: be16(bytes, 2).ok_or(cut)?,
-        seq: be32(bytes, 4).ok_or(cut)?,
-        ack: be32(bytes, 8).ok_or(cut)?,
-        flags: bytes[13],
-        payload_len: ip.wire_len.saturating_sub(header_len),
-    })
-}
-
-/// Source: RFC 768. The length field is not trusted: the IP length decides.
-fn udp(ip: &Internet<'_>) -> Result<Udp, Unread> {
-    let cut = Unread::TruncatedUdp;
-    if ip.payload.len() < 8 {
-        return Err(cut);
-    }
-    Ok(Udp {
-        src_port: be16(ip.payload, 0).ok_or(cut)?,
-        dst_port: be16(ip.payload, 2).ok_or(cut)?,
-        payload_len: ip.wire_len.saturating_sub(8),
-    })
-}
-
-fn icmp(ip: &Internet<'_>, v6: bool) -> Result<Icmp, Unread> {
-    let bytes = ip.payload;
-    let [kind, code, ..] = *bytes else {
-        return Err(Unread::TruncatedIcmp);
+/// The payload ends where the IP packet does, or earlier where the length field says so; 0 there
+/// means a jumbogram. Source: RFC 768, RFC 2675.
+fn udp(net: &Net<'_>, gso: bool) -> Result<Transport, Unread> {
+    let [a, b, c, d, high, low, ..]: [u8; 8] = net.rest.array(0).ok_or(Cause::TruncatedUdp)?;
+    let len = match usize::from(u16::from_be_bytes([high, low])) {
+        0 => net.rest.wire,
+        _ if gso => net.rest.wire,
+        1..8 => return Err(Cause::BadUdpLen.into()),
+        len => len.min(net.rest.wire),
     };
-    let (echo, error) = if v6 {
+    Ok(Transport::Udp(Udp {
+        src_port: u16::from_be_bytes([a, b]),
+        dst_port: u16::from_be_bytes([c, d]),
+        payload_len: wire(len.saturating_sub(8)),
+    }))
+}
+
+/// Reads an ICMP or ICMPv6 header and, for errors, the packet it quotes.
+///
+/// Source: RFC 792, RFC 4443.
+fn icmp(net: &Net<'_>, v6: bool) -> Result<Transport, Unread> {
+    let [kind, code, _, _, high, low, ..]: [u8; 8] =
+        net.rest.array(0).ok_or(Cause::TruncatedIcmp)?;
+    let (has_id, is_error) = if v6 {
         (matches!(kind, 128 | 129), matches!(kind, 1..=4))
     } else {
-        // Echo, timestamp, information and address mask messages carry an identifier.
         (
             matches!(kind, 0 | 8 | 13..=18),
-            matches!(kind, 3 | 4 | 5 | 11 | 12),
+            matches!(kind, 3 | 4 | 11 | 12),
         )
     };
-    let id = if echo { be16(bytes, 4).unwrap_or(0) } else { 0 };
-    let quoted = if error {
-        bytes.get(8..).and_then(quoted)
-    } else {
-        None
-    };
-    Ok(Icmp {
+    let quoted = net
+        .rest
+        .skip(8)
+        .filter(|_| is_error)
+        .and_then(|rest| quoted(rest, v6));
+    Ok(Transport::Icmp(Icmp {
         v6,
         kind,
         code,
-        id,
-        payload_len: ip.wire_len.saturating_sub(8),
+        id: if has_id {
+            u16::from_be_bytes([high, low])
+        } else {
+            0
+        },
+        payload_len: wire(net.rest.wire.saturating_sub(8)),
         quoted,
-    })
+    }))
 }
 
-/// The start of a packet inside an ICMP error: its addresses, and its ports as far as they were quoted.
-fn quoted(bytes: &[u8]) -> Option<Quoted> {
-    let (src, dst, proto, at) = match bytes.first()? >> 4 {
-        4 => {
-            let src: [u8; 4] = *bytes.get(12..)?.first_chunk()?;
-            let dst: [u8; 4] = *bytes.get(16..)?.first_chunk()?;
-            let later = be16(bytes, 6)? & 0x1fff != 0;
-            let at = if later {
-                bytes.len()
-            } else {
-                usize::from(bytes[0] & 15) * 4
-            };
-            (
-                IpAddr::V4(Ipv4Addr::from(src)),
-                IpAddr::V4(Ipv4Addr::from(dst)),
-                *bytes.get(9)?,
-                at,
-            )
-        }
-        6 => {
-            let src: [u8; 16] = *bytes.get(8..)?.first_chunk()?;
-            let dst: [u8; 16] = *bytes.get(24..)?.first_chunk()?;
-            (
-                IpAddr::V6(Ipv6Addr::from(src)),
-                IpAddr::V6(Ipv6Addr::from(dst)),
-                *bytes.get(6)?,
-                40,
-            )
-        }
+/// Reads the packet that an ICMP error quotes, if its ports are there.
+///
+/// Its length fields describe the packet, not the quotation, so they are not looked at. A fragment
+/// that is not the first has no ports and gives `None`.
+fn quoted(rest: Rest<'_>, v6: bool) -> Option<Quoted> {
+    let version = rest.u8(0)? >> 4;
+    let mut net = match (version, v6) {
+        (4, false) => net::v4(rest, true).ok()?,
+        (6, true) => net::v6(rest, true).ok()?,
         _ => return None,
     };
-    let ports = matches!(proto, TCP | UDP)
-        .then(|| Some((be16(bytes, at)?, be16(bytes, at + 2)?)))
-        .flatten();
-    let (src_port, dst_port) = ports.unwrap_or((0, 0));
-    let seq = if proto == TCP {
-        be32(bytes, at + 4)
+    net.follow_extensions().ok()?;
+    if net.place.offset != 0 {
+        return None;
+    }
+    let has_ports = matches!(net.proto, proto::TCP | proto::UDP);
+    let [src_port, dst_port] = if has_ports {
+        [net.rest.u16(0)?, net.rest.u16(2)?]
     } else {
-        None
+        [0, 0]
     };
     Some(Quoted {
-        src,
-        dst,
-        proto,
+        src: net.src,
+        dst: net.dst,
+        proto: net.proto,
         src_port,
         dst_port,
-        seq,
+        seq: net.rest.u32(4).filter(|_| net.proto == proto::TCP),
     })
 }

@@ -1,76 +1,154 @@
-//! Why a frame could not be read. `Copy`, one byte: it is counted, not printed.
+//! Why a frame was not read: one counted reason for each way to fail.
 
-macro_rules! causes {
-    ($($(#[doc = $doc:literal])* $name:ident = $word:literal,)*) => {
-        /// The one reason for which a frame ends here.
+/// A one-byte enum with everything an array of counters needs, written once.
+macro_rules! reasons {
+    ($(#[$about:meta])* $name:ident { $($(#[$why:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
-        pub enum Unread {
-            $($(#[doc = $doc])* $name,)*
-        }
+        pub enum $name { $($(#[$why])* $variant,)+ }
 
-        impl Unread {
-            const ALL: &'static [Self] = &[$(Self::$name,)*];
-
+        impl $name {
+            /// Every reason, in the order of [`Self::index`].
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$variant),+];
             /// How many reasons there are.
-            pub const COUNT: usize = Self::ALL.len();
+            pub const COUNT: usize = [$($word),+].len();
 
-            /// The stable word, in every output.
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$name => $word,)*
-                }
+            /// The reason's place in an array of [`Self::COUNT`] counters.
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+
+            /// The reason's stable name in metrics and records.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
             }
         }
     };
 }
 
-causes! {
-    /// ARP or RARP: not IP.
-    Arp = "arp",
-    /// Another protocol than IP in the link layer.
-    OtherEthertype = "other_ethertype",
-    /// A link type that we do not read.
-    LinkType = "link_type",
-    /// More VLAN tags or MPLS labels than anyone stacks.
-    TooManyTags = "too_many_tags",
-    /// The frame ends inside its link layer.
-    TruncatedLink = "truncated_link",
-    /// The frame ends inside its IP header.
-    TruncatedIp = "truncated_ip",
-    /// The IP version is not the one that the link layer promises, or neither 4 nor 6.
-    BadIpVersion = "bad_ip_version",
-    /// The IPv4 header claims less than 20 bytes.
-    BadIpHeaderLen = "bad_ip_header_len",
-    /// The IPv4 total length is smaller than the header.
-    BadIpTotalLen = "bad_ip_total_len",
-    /// The frame ends inside an IPv6 extension header, or there is no end to them.
-    BadExtension = "bad_extension",
-    /// The packet ends inside its TCP header.
-    TruncatedTcp = "truncated_tcp",
-    /// The TCP data offset is below 5 words.
-    BadTcpDataOffset = "bad_tcp_data_offset",
-    /// The packet ends inside its UDP header.
-    TruncatedUdp = "truncated_udp",
-    /// The packet ends inside its ICMP header.
-    TruncatedIcmp = "truncated_icmp",
-    /// A first fragment too short to say anything.
-    TruncatedFragment = "truncated_fragment",
+reasons! {
+    /// What a sound frame without an IP packet carries instead.
+    NotIpCause {
+        /// Address resolution (EtherType 0x0806 or 0x8035).
+        Arp = "arp",
+        /// An EtherType that we do not follow to an IP packet.
+        Ethertype = "other_ethertype",
+        /// IEEE 802.2 without IP: spanning tree, IS-IS, NetBIOS and the like.
+        Llc = "llc",
+        /// A PPP protocol other than IP: link control, authentication, compressed.
+        Ppp = "ppp",
+        /// MPLS over something else than IP: pseudo-wires, operation and maintenance.
+        Mpls = "mpls",
+        /// A BSD loopback frame of another address family.
+        Family = "other_family",
+        /// A link type that we do not read.
+        LinkType = "unsupported_link",
+    }
+}
+
+reasons! {
+    /// What is wrong with a frame that should have held a packet.
+    Cause {
+        /// The frame ends inside its link header, a tag or a label.
+        TruncatedLink = "truncated_link",
+        /// More tags than [`super::link::TAGS_MAX`] or labels than [`super::link::LABELS_MAX`].
+        TooManyTags = "too_many_tags",
+        /// The bytes end inside the IP header.
+        TruncatedIp = "truncated_ip",
+        /// The version is neither 4 nor 6, or 4 where the link header says IPv6.
+        BadIpVersion = "bad_ip_version",
+        /// An IPv4 header length below 20 bytes.
+        BadIpHeaderLen = "bad_ip_header_len",
+        /// An IPv4 total length below its header length (0 is large-segment offload, not an error).
+        BadIpTotalLen = "bad_ip_total_len",
+        /// The bytes end inside an extension header, though the packet goes on.
+        TruncatedExtension = "truncated_extension",
+        /// An extension header that ends beyond its packet, or more than
+        /// [`super::net::EXTENSIONS_MAX`] of them.
+        BadExtension = "bad_extension",
+        /// Fewer bytes than reach the TCP flags (14).
+        TruncatedTcp = "truncated_tcp",
+        /// A TCP data offset below 20 bytes.
+        BadTcpDataOffset = "bad_tcp_data_offset",
+        /// Fewer than the 8 bytes of a UDP header.
+        TruncatedUdp = "truncated_udp",
+        /// A UDP length of 1 to 7.
+        BadUdpLen = "bad_udp_len",
+        /// Fewer than the 8 bytes of an ICMP header.
+        TruncatedIcmp = "truncated_icmp",
+    }
+}
+
+/// Why a frame gave no packet. `Copy`, two bytes: it is counted, not printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Unread {
+    /// A sound frame that carries no IP packet.
+    NotIp(NotIpCause),
+    /// A frame that cannot be read.
+    Malformed(Cause),
 }
 
 impl Unread {
-    /// Its place in an array of counters.
-    pub fn index(self) -> usize {
-        self as usize
+    /// How many reasons there are in all.
+    pub const COUNT: usize = NotIpCause::COUNT + Cause::COUNT;
+
+    /// Every reason, in the order of [`Self::index`].
+    pub const ALL: [Self; Self::COUNT] = {
+        let mut all = [Self::Malformed(Cause::TruncatedLink); Self::COUNT];
+        let mut i = 0;
+        while i < NotIpCause::COUNT {
+            all[i] = Self::NotIp(NotIpCause::ALL[i]);
+            i += 1;
+        }
+        while i < Self::COUNT {
+            all[i] = Self::Malformed(Cause::ALL[i - NotIpCause::COUNT]);
+            i += 1;
+        }
+        all
+    };
+
+    /// The reason's place in one array of [`Self::COUNT`] counters.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::NotIp(cause) => cause.index(),
+            Self::Malformed(cause) => NotIpCause::COUNT + cause.index(),
+        }
     }
 
-    /// Every reason.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Self::ALL.iter().copied()
+    /// The reason's stable name in metrics and records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotIp(cause) => cause.word(),
+            Self::Malformed(cause) => cause.word(),
+        }
     }
+}
 
-    /// Not IP, rather than malformed.
-    pub fn is_not_ip(self) -> bool {
-        matches!(self, Self::Arp | Self::OtherEthertype | Self::LinkType)
+impl From<Cause> for Unread {
+    fn from(cause: Cause) -> Self {
+        Self::Malformed(cause)
+    }
+}
+
+impl From<NotIpCause> for Unread {
+    fn from(cause: NotIpCause) -> Self {
+        Self::NotIp(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_place_and_word() {
+        for (i, why) in Unread::ALL.iter().enumerate() {
+            assert_eq!(why.index(), i);
+        }
+        let words: std::collections::HashSet<_> =
+            Unread::ALL.iter().map(|why| why.word()).collect();
+        assert_eq!(words.len(), Unread::COUNT);
     }
 }

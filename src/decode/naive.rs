@@ -1,0 +1,298 @@
+//! The slow, obvious reader that the fast one is compared with: absolute positions, arithmetic on
+//! single bytes, no shared code but the types.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use super::naive_ip::{View, ip, transport};
+use super::packet::{Fragment, Packet, Reach};
+use super::unread::{Cause, NotIpCause, Unread};
+use crate::capture::frame::{Frame, LinkType};
+
+/// What a header announces next.
+enum Next {
+    Type(usize),
+    Llc,
+    Ppp,
+    Mpls,
+    Ip { v4: bool, v6: bool, mixed: bool },
+}
+
+const V4: Next = Next::Ip {
+    v4: true,
+    v6: true,
+    mixed: true,
+};
+const V6: Next = Next::Ip {
+    v4: false,
+    v6: true,
+    mixed: false,
+};
+const BOTH: Next = Next::Ip {
+    v4: true,
+    v6: true,
+    mixed: false,
+};
+
+struct Way<'a> {
+    view: View<'a>,
+    at: usize,
+    tags: Vec<u16>,
+    inline_tags: usize,
+    reach: Vec<Reach>,
+    steps: usize,
+}
+
+fn start(f: &Frame<'_>, w: &mut Way<'_>) -> Result<Next, Unread> {
+    let v = w.view;
+    let cut = Cause::TruncatedLink;
+    let (field, len) = match f.link {
+        LinkType::Ethernet => (12, 14),
+        LinkType::LinuxSll => (14, 16),
+        LinkType::LinuxSll2 => (0, 20),
+        LinkType::RawIp => return Ok(BOTH),
+        LinkType::Null | LinkType::Loop => return loopback(f.link, w),
+        LinkType::Other(9 | 50) => {
+            w.reach.push(Reach::OddLink);
+            w.at = if v.has(0, 2) && v.two(0) == 0xff03 {
+                2
+            } else {
+                0
+            };
+            return Ok(Next::Ppp);
+        }
+        LinkType::Other(10) => {
+            v.need(0, 13, cut)?;
+            w.reach.push(Reach::OddLink);
+            w.at = 13;
+            return Ok(Next::Llc);
+        }
+        LinkType::Other(51) => {
+            w.reach.push(Reach::OddLink);
+            return Ok(Next::Type(0x8864));
+        }
+        LinkType::Other(104) => {
+            w.reach.push(Reach::OddLink);
+            (2, 4)
+        }
+        LinkType::Other(_) => return Err(Unread::NotIp(NotIpCause::LinkType)),
+    };
+    v.need(field, 2, cut)?;
+    v.need(0, len, cut)?;
+    w.at = len;
+    let value = v.two(field);
+    let ip = value == 0x800 || value == 0x86dd;
+    if f.link == LinkType::Ethernet || ip {
+        return Ok(Next::Type(value));
+    }
+    let netlink = match f.link {
+        LinkType::LinuxSll => v.two(2) == 824,
+        LinkType::LinuxSll2 => v.two(8) == 824,
+        _ => false,
+    };
+    let cooked = f.link != LinkType::Other(104);
+    match value {
+        _ if netlink => Err(Unread::NotIp(NotIpCause::Ethertype)),
+        4 if cooked => Ok(Next::Llc),
+        7 if cooked => {
+            w.reach.push(Reach::OddLink);
+            if v.has(w.at, 2) && v.two(w.at) == 0xff03 {
+                w.at += 2;
+            }
+            Ok(Next::Ppp)
+        }
+        1536.. => Ok(Next::Type(value)),
+        _ => Err(Unread::NotIp(NotIpCause::Ethertype)),
+    }
+}
+
+fn loopback(link: LinkType, w: &mut Way<'_>) -> Result<Next, Unread> {
+    let v = w.view;
+    v.need(0, 4, Cause::TruncatedLink)?;
+    let [a, b, c, d] = [v.b[0], v.b[1], v.b[2], v.b[3]].map(u64::from);
+    if link == LinkType::Null && (a, b) == (0xff, 3) {
+        w.reach.push(Reach::OddLink);
+        w.at = 2;
+        return Ok(Next::Ppp);
+    }
+    let mut value = a * 0x100_0000 + b * 0x1_0000 + c * 0x100 + d;
+    if link == LinkType::Null && value >= 65_536 {
+        value = d * 0x100_0000 + c * 0x1_0000 + b * 0x100 + a;
+    }
+    w.at = 4;
+    match value {
+        2 => Ok(V4),
+        10 | 24 | 28 | 30 => Ok(V6),
+        1536..65_536 if link == LinkType::Null => Ok(Next::Type(usize::try_from(value).unwrap())),
+        _ => Err(Unread::NotIp(NotIpCause::Family)),
+    }
+}
+
+fn step(w: &mut Way<'_>, next: &Next) -> Result<Next, Unread> {
+    let (v, at, cut) = (w.view, w.at, Cause::TruncatedLink);
+    match *next {
+        Next::Type(0x800) => Ok(V4),
+        Next::Type(0x86dd) => Ok(V6),
+        Next::Type(0x806 | 0x8035) => Err(Unread::NotIp(NotIpCause::Arp)),
+        Next::Type(0x8847 | 0x8848) => Ok(Next::Mpls),
+        Next::Type(0x8100 | 0x88a8 | 0x9100) => {
+            v.need(at, 4, cut)?;
+            w.tags.push(u16::try_from(v.two(at) % 4096).unwrap());
+            w.inline_tags += 1;
+            if w.inline_tags > 2 {
+                w.reach.push(Reach::DeepVlan);
+            }
+            w.at += 4;
+            Ok(Next::Type(v.two(at + 2)))
+        }
+        Next::Type(0x8864) => {
+            v.need(at, 6, cut)?;
+            w.reach.push(Reach::Pppoe);
+            w.at += 6;
+            w.view.cut(at + 6 + v.two(at + 4));
+            Ok(Next::Ppp)
+        }
+        Next::Type(kind @ (0x8926 | 0xf1c1 | 0x6558 | 0x8903 | 0x88e7)) => {
+            let len = match kind {
+                0x6558 => 12,
+                0x8903 => 14,
+                0x88e7 => 16,
+                _ => 4,
+            };
+            v.need(at, len + 2, cut)?;
+            w.reach.push(Reach::OddLink);
+            w.at += len + 2;
+            Ok(Next::Type(v.two(at + len)))
+        }
+        Next::Type(0x8870) => Ok(Next::Llc),
+        Next::Type(len @ 0..=1500) => {
+            w.view.cut(at + len);
+            Ok(Next::Llc)
+        }
+        Next::Type(_) => Err(Unread::NotIp(NotIpCause::Ethertype)),
+        Next::Llc => llc(w),
+        Next::Ppp => {
+            v.need(at, 1, cut)?;
+            let short = v.b[at] % 2 == 1;
+            v.need(at, if short { 1 } else { 2 }, cut)?;
+            w.at += if short { 1 } else { 2 };
+            match if short { v.b[at].into() } else { v.two(at) } {
+                0x21 => Ok(V4),
+                0x57 => Ok(V6),
+                0x281 | 0x283 => Ok(Next::Mpls),
+                _ => Err(Unread::NotIp(NotIpCause::Ppp)),
+            }
+        }
+        Next::Mpls => mpls(w),
+        Next::Ip { .. } => unreachable!("the walk ends at IP"),
+    }
+}
+
+fn mpls(w: &mut Way<'_>) -> Result<Next, Unread> {
+    let (v, at, cut) = (w.view, w.at, Cause::TruncatedLink);
+    w.reach.push(Reach::Mpls);
+    for label in 0..32 {
+        let at = at + label * 4;
+        v.need(at, 4, cut)?;
+        if v.b[at + 2] % 2 == 1 {
+            v.need(at + 4, 1, cut)?;
+            w.at = at + 4;
+            let value = v.two(at) * 16 + usize::from(v.b[at + 2] / 16);
+            let ip = v.b[at + 4] / 16 == 4 || v.b[at + 4] / 16 == 6;
+            return if ip && value != 13 && value != 14 {
+                Ok(BOTH)
+            } else {
+                Err(Unread::NotIp(NotIpCause::Mpls))
+            };
+        }
+    }
+    Err(Unread::Malformed(Cause::TooManyTags))
+}
+
+fn llc(w: &mut Way<'_>) -> Result<Next, Unread> {
+    let (v, at, cut) = (w.view, w.at, Cause::TruncatedLink);
+    let not_ip = Err(Unread::NotIp(NotIpCause::Llc));
+    v.need(at, 3, cut)?;
+    w.reach.push(Reach::OddLink);
+    if v.b[at + 2] != 0x03 && v.b[at + 2] != 0x13 {
+        return not_ip;
+    }
+    if v.b[at] == 6 {
+        w.at += 3;
+        return Ok(V4);
+    }
+    if v.b[at] != 0xaa || v.b[at + 1] != 0xaa {
+        return not_ip;
+    }
+    v.need(at, 8, cut)?;
+    let oui = (v.b[at + 3], v.b[at + 4], v.b[at + 5]);
+    if (oui != (0, 0, 0) && oui != (0, 0, 0xf8)) || v.two(at + 6) < 1536 {
+        return not_ip;
+    }
+    w.at += 8;
+    Ok(Next::Type(v.two(at + 6)))
+}
+
+/// Reads `f` the slow way.
+pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
+    let end = f.bytes.len();
+    let view = View {
+        b: f.bytes,
+        end,
+        wire_end: end.max(f.wire_len as usize),
+    };
+    let mut w = Way {
+        view,
+        at: 0,
+        tags: vec![],
+        inline_tags: 0,
+        reach: vec![],
+        steps: 0,
+    };
+    w.tags.extend(f.vlan.map(|tag| tag.tci % 4096));
+    let mut next = start(f, &mut w)?;
+    while !matches!(next, Next::Ip { .. }) {
+        if matches!(next, Next::Type(_)) {
+            w.steps += 1;
+            if w.steps > 32 {
+                return Err(Unread::Malformed(Cause::TooManyTags));
+            }
+        }
+        next = step(&mut w, &next)?;
+    }
+    let (mut v, mut at) = (w.view, w.at);
+    let Next::Ip { v4, v6, mixed } = next else {
+        unreachable!("the loop ends at IP")
+    };
+    v.need(at, 1, Cause::TruncatedIp)?;
+    match v.b[at] / 16 {
+        4 if v4 => {}
+        6 if v6 => w.reach.extend(mixed.then_some(Reach::OddLink)),
+        _ => return Err(Unread::Malformed(Cause::BadIpVersion)),
+    }
+    let p = ip(&mut v, &mut at, f.gso)?;
+    if p.extensions > if p.src.is_ipv4() { 0 } else { 2 } || at + 14 > 192 {
+        w.reach.push(Reach::DeepExtension);
+    }
+    let transport = transport(&v, at, &p, f.gso)?;
+    let mut vlan = [0; 2];
+    for (place, tag) in vlan.iter_mut().zip(&w.tags) {
+        *place = *tag;
+    }
+    Ok(Packet {
+        ts_ns: f.ts_ns,
+        wire_len: f.wire_len,
+        interface: f.interface,
+        vlan,
+        vlan_count: u8::try_from(w.tags.len().min(2)).unwrap(),
+        src: p.src,
+        dst: p.dst,
+        fragment: if p.more && p.offset == 0 {
+            Fragment::First
+        } else {
+            Fragment::Whole
+        },
+        reach: w.reach.first().copied().unwrap_or_default(),
+        gso: f.gso,
+        transport,
+    })
+}

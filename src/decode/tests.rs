@@ -1,0 +1,268 @@
+//! The fast reader against the slow one on every cut of every shape, against chance, against etherparse.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use proptest::prelude::*;
+
+use super::packet::{Fragment, Reach, Transport};
+use super::shapes::*;
+use super::{Cause, NotIpCause, Packet, Unread, naive, packet};
+use crate::capture::frame::{Frame, LinkType, VlanTag};
+
+fn frame(bytes: &[u8], wire_len: usize, link: LinkType) -> Frame<'_> {
+    Frame {
+        bytes,
+        wire_len: u32::try_from(wire_len).unwrap(),
+        ts_ns: 7,
+        interface: 3,
+        link,
+        vlan: None,
+        gso: false,
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Packet, Unread> {
+    packet(&frame(bytes, bytes.len(), LinkType::Ethernet))
+}
+
+fn assert_same(frame: &Frame<'_>) {
+    assert_eq!(packet(frame), naive::packet(frame), "{frame:?}");
+}
+
+#[test]
+fn every_cut_of_every_shape_reads_like_the_slow_reader() {
+    let (mut cuts, mut ok) = (0_u32, 0_u32);
+    let mut met = std::collections::HashSet::new();
+    for (link, bytes) in shapes() {
+        for len in 0..=bytes.len() {
+            for wire_len in [0, len, bytes.len(), 65_589, 65_590, 70_000] {
+                for gso in [false, true] {
+                    let frame = Frame {
+                        gso,
+                        ..frame(&bytes[..len], wire_len, link)
+                    };
+                    assert_same(&frame);
+                    cuts += 1;
+                    match packet(&frame) {
+                        Ok(_) => ok += 1,
+                        Err(why) => drop(met.insert(why)),
+                    }
+                }
+            }
+        }
+    }
+    println_to_test_log(&format!(
+        "{cuts} cuts, {ok} read, {} of {} reasons met",
+        met.len(),
+        Unread::COUNT
+    ));
+    let unmet: Vec<_> = Unread::ALL
+        .iter()
+        .filter(|why| !met.contains(why))
+        .collect();
+    assert!(unmet.is_empty(), "no shape meets {unmet:?}");
+    assert!(ok > 10_000);
+}
+
+/// A check prints what it ran on.
+fn println_to_test_log(line: &str) {
+    eprintln!("{line}");
+}
+
+fn any_link() -> impl Strategy<Value = LinkType> {
+    prop_oneof![
+        Just(LinkType::Ethernet),
+        Just(LinkType::RawIp),
+        Just(LinkType::LinuxSll),
+        Just(LinkType::LinuxSll2),
+        Just(LinkType::Null),
+        Just(LinkType::Loop),
+        (0..300_u32).prop_map(LinkType::Other),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn chance_bytes_read_like_the_slow_reader(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        link in any_link(), wire_len in any::<u32>(), gso in any::<bool>(),
+        tci in proptest::option::of(any::<u16>()),
+    ) {
+        let vlan = tci.map(|tci| VlanTag { tpid: 0x8100, tci });
+        assert_same(&Frame { gso, vlan, wire_len, ..frame(&bytes, 0, link) });
+    }
+
+    #[test]
+    fn damaged_frames_read_like_the_slow_reader(
+        which in any::<prop::sample::Index>(), cut in 0..3_usize, wire_len in 0..100_000_usize,
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let all = shapes();
+        let (link, mut bytes) = which.get(&all).clone();
+        for (place, value) in damage {
+            *place.get_mut(&mut bytes) = value;
+        }
+        let len = bytes.len() - bytes.len() * cut / 4;
+        assert_same(&frame(&bytes[..len], wire_len, link));
+    }
+}
+
+#[test]
+fn plain_frames_read_like_etherparse() {
+    let mut compared = 0;
+    for (_, bytes) in shapes()
+        .into_iter()
+        .filter(|(link, _)| *link == LinkType::Ethernet)
+    {
+        let (Ok(ours), Ok(theirs)) = (read(&bytes), LaxSlicedPacket::from_ethernet(&bytes)) else {
+            continue;
+        };
+        let (src, dst): (std::net::IpAddr, std::net::IpAddr) = match theirs.net {
+            Some(net) => match net {
+                LaxNetSlice::Ipv4(ip) => (
+                    ip.header().source_addr().into(),
+                    ip.header().destination_addr().into(),
+                ),
+                LaxNetSlice::Ipv6(ip) => (
+                    ip.header().source_addr().into(),
+                    ip.header().destination_addr().into(),
+                ),
+                _ => continue,
+            },
+            None => continue,
+        };
+        assert_eq!((ours.src, ours.dst), (src, dst), "{bytes:x?}");
+        match (theirs.transport, ours.transport) {
+            (Some(TransportSlice::Tcp(t)), Transport::Tcp(o)) => {
+                let flags = t.slice()[13];
+                let theirs = (
+                    t.source_port(),
+                    t.destination_port(),
+                    t.sequence_number(),
+                    flags,
+                    t.payload().len(),
+                );
+                assert_eq!(
+                    (
+                        o.src_port,
+                        o.dst_port,
+                        o.seq,
+                        o.flags,
+                        o.payload_len as usize
+                    ),
+                    theirs,
+                    "{bytes:x?}"
+                );
+                compared += 1;
+            }
+            (Some(TransportSlice::Udp(t)), Transport::Udp(o)) => {
+                assert_eq!(
+                    (o.src_port, o.dst_port),
+                    (t.source_port(), t.destination_port()),
+                    "{bytes:x?}"
+                );
+                compared += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(compared > 20, "compared {compared} only");
+}
+
+#[test]
+fn padding_is_not_payload() {
+    let bytes = ethernet(0x800, &join(&[&ip4(6, &tcp(5, b"")), &[0; 6]]));
+    assert_eq!(read(&bytes).unwrap().tcp().unwrap().payload_len, 0);
+}
+
+#[test]
+fn a_cut_capture_keeps_the_length_on_the_wire() {
+    let bytes = ethernet(0x800, &ip4(6, &tcp(5, &[0; 1000])));
+    let cut = packet(&frame(&bytes[..60], bytes.len(), LinkType::Ethernet)).unwrap();
+    assert_eq!(cut.tcp().unwrap().payload_len, 1000);
+}
+
+#[test]
+fn a_total_length_of_zero_is_the_length_of_the_frame() {
+    let bytes = ethernet(0x800, &ip4_as(0x45, 0, 0, 6, &tcp(5, &[0; 20])));
+    let big = packet(&frame(&bytes, 198_442, LinkType::Ethernet)).unwrap();
+    assert_eq!(big.tcp().unwrap().payload_len, 198_442 - 54);
+}
+
+#[test]
+fn an_ipv6_length_of_zero_is_believed_in_short_frames_only() {
+    let bytes = ethernet(0x86dd, &ip6_as(0, 6, &tcp(5, &[0; 20])));
+    assert_eq!(read(&bytes), Err(Unread::Malformed(Cause::TruncatedTcp)));
+    let big = packet(&frame(&bytes, 100_000, LinkType::Ethernet)).unwrap();
+    assert_eq!(big.tcp().unwrap().payload_len, 100_000 - 74);
+}
+
+#[test]
+fn a_fragmented_syn_is_seen() {
+    let syn = tcp(6, &[2, 4, 5, 180]);
+    let whole = read(&ethernet(0x800, &ip4_as(0x45, 40, 0x2000, 6, &syn[..20]))).unwrap();
+    assert!(whole.tcp().unwrap().is_touch() && whole.fragment == Fragment::First);
+    let tiny = read(&ethernet(0x800, &ip4_as(0x45, 28, 0x2000, 6, &syn[..8]))).unwrap();
+    assert_eq!(
+        tiny.transport,
+        Transport::TinyFragment {
+            id: 0xabcd,
+            head: syn[..8].try_into().unwrap()
+        }
+    );
+    let second = read(&ethernet(0x800, &ip4_as(0x45, 36, 1, 6, &syn[8..]))).unwrap();
+    let tail = syn[8..14].try_into().unwrap();
+    assert_eq!(
+        second.transport,
+        Transport::SecondFragment {
+            id: 0xabcd,
+            tail,
+            payload_len: 16
+        }
+    );
+}
+
+#[test]
+fn tags_are_kept_outermost_first_wherever_the_kernel_left_them() {
+    let bytes = tags(2, 0x800, &ip4(6, &tcp(5, &[])));
+    let vlan = Some(VlanTag {
+        tpid: 0x8100,
+        tci: 0xe064,
+    });
+    let packet = packet(&Frame {
+        vlan,
+        ..frame(&bytes, bytes.len(), LinkType::Ethernet)
+    })
+    .unwrap();
+    assert_eq!(
+        (packet.vlan, packet.vlan_count, packet.reach),
+        ([100, 1], 2, Reach::Plain)
+    );
+}
+
+#[test]
+fn what_the_program_cannot_follow_is_named() {
+    let (four, syn) = (ip4(6, &tcp(5, &[])), tcp(5, &[]));
+    let reach = |bytes: &[u8]| read(bytes).unwrap().reach;
+    assert_eq!(reach(&ethernet(0x800, &four)), Reach::Plain);
+    assert_eq!(reach(&tags(3, 0x800, &four)), Reach::DeepVlan);
+    assert_eq!(
+        reach(&pppoe(four.len() + 2, &[0, 0x21], &four)),
+        Reach::Pppoe
+    );
+    assert_eq!(reach(&ethernet(0x8847, &labels(1, 0, &four))), Reach::Mpls);
+    let six = |kinds: &[u8]| ethernet(0x86dd, &ip6(kinds[0], &chain(kinds, 6, &syn)));
+    assert_eq!(reach(&six(&[0, 60])), Reach::Plain);
+    assert_eq!(reach(&six(&[0, 60, 44])), Reach::Plain);
+    assert_eq!(reach(&six(&[0, 60, 43])), Reach::DeepExtension);
+}
+
+#[test]
+fn what_is_no_packet_says_why() {
+    assert_eq!(
+        read(&ethernet(0x806, &[0; 28])),
+        Err(Unread::NotIp(NotIpCause::Arp))
+    );
+    assert_eq!(read(&[0; 13]), Err(Unread::Malformed(Cause::TruncatedLink)));
+}
