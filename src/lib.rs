@@ -19,6 +19,7 @@
 
 pub mod capture;
 pub mod decode;
+pub mod error;
 pub mod flow;
 pub mod inspect;
 pub mod log;

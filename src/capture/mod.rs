@@ -1,3 +1,16 @@
 //! Frames from the kernel's rings or from capture files.
+#![allow(
+    unsafe_code,
+    reason = "ring memory and socket options; no other folder may"
+)]
 
+pub mod abi;
+pub mod block;
+pub mod fake;
 pub mod frame;
+pub mod ring;
+
+#[cfg(test)]
+mod race;
+#[cfg(test)]
+mod ring_tests;
