@@ -8,7 +8,10 @@ pub mod abi;
 pub mod block;
 pub mod fake;
 pub mod frame;
+pub mod group;
+pub mod poll;
 pub mod ring;
+pub mod socket;
 
 #[cfg(test)]
 mod race;

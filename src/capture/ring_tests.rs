@@ -255,3 +255,12 @@ fn a_reader_that_goes_away_gives_its_block_back() {
     drop(reader);
     assert!(kernel.push(&arrival(&[1; 60], 3)));
 }
+
+#[test]
+fn a_reader_may_move_to_its_worker_s_thread() {
+    let (mut kernel, ring) = ring();
+    let mut reader = Reader::new(ring);
+    assert!(kernel.push(&arrival(&[1; 60], 8)) && kernel.retire() && reader.refill());
+    let worker = std::thread::spawn(move || reader.ts_ns());
+    assert_eq!(worker.join().expect("the worker ends"), Some(8));
+}
