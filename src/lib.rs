@@ -25,6 +25,7 @@ pub mod commands;
 pub mod config;
 pub mod cpus;
 pub mod decode;
+pub mod error;
 pub mod flow;
 pub mod inspect;
 pub mod locality;

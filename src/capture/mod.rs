@@ -1,9 +1,25 @@
 //! Frames from the kernel's rings or from capture files.
+#![allow(
+    unsafe_code,
+    reason = "ring memory and socket options; no other folder may"
+)]
 
+pub mod abi;
+pub mod block;
 pub mod chunk;
+pub mod fake;
 pub mod fanout;
 pub mod frame;
+pub mod group;
 pub mod netlink;
 pub mod nic;
 pub mod pcap;
+pub mod poll;
 pub mod preexisting;
+pub mod ring;
+pub mod socket;
+
+#[cfg(test)]
+mod race;
+#[cfg(test)]
+mod ring_tests;

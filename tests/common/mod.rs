@@ -1,6 +1,8 @@
 //! What the integration tests share: the program, crafted captures, a namespace of their own.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod netns;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -76,4 +78,4 @@ pub fn syn(flow: craft::Flow, isn: u32) -> Vec<u8> {
 }
 
 /// Nanosecond pcap, little-endian.
-pub const NANOS: craft::PcapFormat = craft::PcapFormat { nanos: true, big_endian: false };
+pub const NANOS: craft::PcapFormat = craft::PcapFormat::NANOS;

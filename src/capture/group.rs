@@ -1,0 +1,200 @@
+//! The sockets of one interface: one fanout group, opened and gated together.
+//!
+//! Number and order of the members are the map from flows to workers, so no member ever leaves alone: a
+//! [`Group`] lends its sockets and closes them together.
+
+use super::block::Origin;
+use super::ring::{Ring, RingGeometry};
+use super::socket::{Filter, GATE, RxSocket};
+use crate::error::SetupError;
+use libc::sock_filter;
+use std::ffi::c_int;
+
+/// Members beyond which the kernel wants to be told how many there may be.
+const MEMBERS_UNTOLD_MAX: usize = 256;
+/// The kernel's own limit (PACKET_FANOUT_MAX).
+const MEMBERS_MAX: usize = 1 << 16;
+
+/// How the kernel picks the member that gets a frame.
+#[derive(Clone, Copy, Debug)]
+pub enum Fanout<'a> {
+    /// A classic BPF program returns the member, taken modulo their number. Its frame starts at the IP header
+    /// on the way in and at the link header on the way out: use SKF_NET_OFF.
+    Cbpf(&'a [sock_filter]),
+    /// The kernel's symmetric hash over the flow.
+    Hash,
+    /// The core on which the frame arrived.
+    Cpu,
+    /// The NIC's queue on which the frame arrived.
+    Qm,
+}
+
+impl Fanout<'_> {
+    fn kind(self) -> u32 {
+        match self {
+            Self::Cbpf(_) => libc::PACKET_FANOUT_CBPF,
+            Self::Hash => libc::PACKET_FANOUT_HASH,
+            Self::Cpu => libc::PACKET_FANOUT_CPU,
+            Self::Qm => libc::PACKET_FANOUT_QM,
+        }
+    }
+}
+
+/// What a group is to be.
+#[derive(Clone, Debug)]
+pub struct GroupConfig<'a> {
+    /// The interface's index in the network namespace of the calling thread.
+    pub ifindex: u32,
+    /// Its name, for messages.
+    pub name: &'a str,
+    /// One ring each, in the order in which the fanout numbers them.
+    pub members: Vec<RingGeometry>,
+    /// How a frame finds its member.
+    pub fanout: Fanout<'a>,
+    /// Leave out what this host sends: for `lo`, where each frame would be seen twice.
+    pub ignore_outgoing: bool,
+    /// Ask the NIC for frames to other hosts; ends with the group.
+    pub promiscuous: bool,
+    /// What every frame of the group has in common.
+    pub origin: Origin,
+}
+
+/// The sockets of one fanout group, in the order in which they joined.
+#[derive(Debug)]
+pub struct Group {
+    sockets: Vec<RxSocket>,
+    id: u16,
+}
+
+impl Group {
+    /// Opens all members behind closed gates. Nothing enters a ring before [`Group::open_gate`].
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel refuses, with what helps.
+    pub fn open(config: &GroupConfig<'_>) -> Result<(Self, Vec<Ring>), SetupError> {
+        Self::open_placed(config, |_| ())
+    }
+
+    /// As [`Group::open`], but calls `place` with a member's number before its ring is allocated: a ring's
+    /// memory comes from the NUMA node of the core on which the calling thread runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Group::open`].
+    pub fn open_placed(
+        config: &GroupConfig<'_>,
+        mut place: impl FnMut(usize),
+    ) -> Result<(Self, Vec<Ring>), SetupError> {
+        let members = config.members.len();
+        assert!((1..=MEMBERS_MAX).contains(&members), "{members} members");
+        let (mut sockets, mut rings) = (Vec::new(), Vec::new());
+        // Sockets are made in the order in which they join: after a link went down and up, the kernel joins
+        // them again in the order of their making. Rings come before joining: to set one later reorders.
+        for (index, &geometry) in config.members.iter().enumerate() {
+            place(index);
+            let (socket, ring) = RxSocket::open(config.name, geometry, config.origin)?;
+            sockets.push(socket);
+            rings.push(ring);
+        }
+        for socket in &sockets {
+            socket.bind(config.ifindex)?;
+        }
+        let id = join(&sockets, config)?;
+        if let Fanout::Cbpf(program) = config.fanout {
+            sockets[0].set_fanout_program(program)?;
+        }
+        if config.promiscuous {
+            set_promiscuous(&sockets[0], config.ifindex)?;
+        }
+        let group = Self { sockets, id };
+        for socket in &group.sockets {
+            let call = "getsockopt(PACKET_STATISTICS)";
+            let cleared = socket.statistics();
+            cleared.map_err(|e| SetupError::new(call, config.name, e))?;
+        }
+        Ok((group, rings))
+    }
+
+    /// Lets frames in: member `i` through `filter(i)`.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses a filter; some gates may be open then.
+    pub fn open_gate<'a>(&self, filter: impl Fn(usize) -> Filter<'a>) -> Result<(), SetupError> {
+        for (index, socket) in self.sockets.iter().enumerate() {
+            socket.attach(filter(index))?;
+        }
+        Ok(())
+    }
+
+    /// Lets nothing in any more. Wait two block timeouts, drain, and the statistics close the books.
+    ///
+    /// # Errors
+    ///
+    /// Only if the kernel lacks the memory for a filter of one instruction.
+    pub fn close_gate(&self) -> Result<(), SetupError> {
+        self.open_gate(|_| Filter::Classic(&GATE))
+    }
+
+    /// The members, in the order in which they joined.
+    pub fn sockets(&self) -> &[RxSocket] {
+        &self.sockets
+    }
+
+    /// The group's number in this network namespace.
+    pub fn id(&self) -> u16 {
+        self.id
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Members close one by one, and with each the map changes: let no frame see that.
+        let _ = self.close_gate();
+    }
+}
+
+/// Joins all sockets in order; the kernel picks the group's number, so that no other process' is joined.
+fn join(sockets: &[RxSocket], config: &GroupConfig<'_>) -> Result<u16, SetupError> {
+    let flags = match config.ignore_outgoing {
+        // The socket option of that name does nothing in a group.
+        true => libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING,
+        false => 0,
+    };
+    let kind = config.fanout.kind() | flags;
+    let (first, others) = sockets.split_first().expect("at least one member");
+    let members = sockets.len();
+    join_one(
+        first,
+        (kind | libc::PACKET_FANOUT_FLAG_UNIQUEID) << 16,
+        members,
+    )?;
+    let id = first.get("getsockopt(PACKET_FANOUT)", libc::PACKET_FANOUT)? & 0xffff;
+    for socket in others {
+        join_one(socket, kind << 16 | id, members)?;
+    }
+    Ok(u16::try_from(id).expect("16 bits"))
+}
+
+fn join_one(socket: &RxSocket, value: u32, members: usize) -> Result<(), SetupError> {
+    let (call, option) = ("setsockopt(PACKET_FANOUT)", libc::PACKET_FANOUT);
+    if members <= MEMBERS_UNTOLD_MAX {
+        return socket.set(call, option, &value);
+    }
+    // struct fanout_args: its first word is the short form, its second the most members.
+    let most = u32::try_from(members).expect("at most 65,536");
+    socket.set(call, option, &[value, most])
+}
+
+/// Counted by the kernel and undone on close, unlike the interface's flag.
+fn set_promiscuous(socket: &RxSocket, ifindex: u32) -> Result<(), SetupError> {
+    let request = libc::packet_mreq {
+        mr_ifindex: c_int::try_from(ifindex).expect("the kernel's indices are positive ints"),
+        mr_type: u16::try_from(libc::PACKET_MR_PROMISC).expect("1"),
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    let call = "setsockopt(PACKET_ADD_MEMBERSHIP)";
+    socket.set(call, libc::PACKET_ADD_MEMBERSHIP, &request)
+}

@@ -1,0 +1,75 @@
+//! Waiting for several rings at once.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// Waits until one of several sockets has a block or an error. Keeps its memory between calls.
+///
+/// The kernel says "readable" while the block it closed last is not returned: leave out a ring of which a
+/// block is open, or the wait ends at once, again and again.
+#[derive(Debug, Default)]
+pub struct Poller {
+    fds: Vec<libc::pollfd>,
+}
+
+impl Poller {
+    /// A poller for up to `sockets` sockets without further allocation.
+    pub fn with_capacity(sockets: usize) -> Self {
+        Self {
+            fds: Vec::with_capacity(sockets),
+        }
+    }
+
+    /// Waits at most `timeout`, rounded up to a millisecond. Returns how many sockets have news; none if the
+    /// time is up or a signal came.
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM, or more sockets than the process may have.
+    pub fn wait<'a, S: AsFd + 'a>(
+        &mut self,
+        sockets: impl IntoIterator<Item = &'a S>,
+        timeout: Duration,
+    ) -> io::Result<usize> {
+        self.fds.clear();
+        self.fds
+            .extend(sockets.into_iter().map(|socket| libc::pollfd {
+                fd: socket.as_fd().as_raw_fd(),
+                events: libc::POLLIN | libc::POLLERR,
+                revents: 0,
+            }));
+        let count = libc::nfds_t::try_from(self.fds.len()).expect("as wide as usize");
+        let timeout_ms = timeout.as_nanos().div_ceil(1_000_000);
+        let timeout_ms = i32::try_from(timeout_ms).unwrap_or(i32::MAX);
+        // SAFETY: the kernel reads and writes `count` entries, which is how many there are.
+        let answer = unsafe { libc::poll(self.fds.as_mut_ptr(), count, timeout_ms) };
+        match usize::try_from(answer) {
+            Ok(ready) => Ok(ready),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {
+                    self.fds.clear();
+                    Ok(0)
+                }
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Which sockets of the last wait, by their place in it, have an error to take: a link that went down.
+    pub fn failed(&self) -> impl Iterator<Item = usize> {
+        let bad = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
+        self.places(bad)
+    }
+
+    /// Which sockets of the last wait, by their place in it, have a block.
+    pub fn readable(&self) -> impl Iterator<Item = usize> {
+        self.places(libc::POLLIN)
+    }
+
+    fn places(&self, events: i16) -> impl Iterator<Item = usize> {
+        let all = self.fds.iter().enumerate();
+        all.filter(move |(_, fd)| fd.revents & events != 0)
+            .map(|(place, _)| place)
+    }
+}

@@ -1,0 +1,346 @@
+//! The sockets: one that fills a ring, and one that sends.
+//!
+//! The order of the calls is the kernel's, and [`super::group`] keeps to it: socket with protocol 0, version,
+//! gate, ring, mapping, bind, fanout, fanout program, promiscuous membership, statistics, filter.
+
+use super::block::Origin;
+use super::ring::{Memory, Ring, RingGeometry};
+use crate::error::SetupError;
+use libc::sock_filter;
+use socket2::{Domain, Socket, Type};
+use std::ffi::c_int;
+use std::io;
+use std::mem::{size_of, size_of_val};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+
+/// A filter that lets nothing in: the gate.
+pub const GATE: [sock_filter; 1] = accept(0);
+
+/// `tp_frame_size` has no meaning in version 3 but must divide the block.
+const FRAME_SIZE: u32 = 2048;
+
+/// A program that lets every frame in, cut to `snaplen` bytes.
+pub const fn accept(snaplen: u32) -> [sock_filter; 1] {
+    [sock_filter {
+        code: 0x06, // BPF_RET | BPF_K
+        jt: 0,
+        jf: 0,
+        k: snaplen,
+    }]
+}
+
+/// What decides which frames enter a ring, and how many bytes of them.
+#[derive(Clone, Copy, Debug)]
+pub enum Filter<'a> {
+    /// A classic BPF program; it returns the bytes to keep.
+    Classic(&'a [sock_filter]),
+    /// A loaded eBPF program of type SOCKET_FILTER.
+    Extended(BorrowedFd<'a>),
+}
+
+/// One reading of `PACKET_STATISTICS`: what happened since the reading before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingStatistics {
+    /// Frames that passed the filter, dropped ones included.
+    pub tp_packets: u32,
+    /// Frames for which the ring had no room.
+    pub tp_drops: u32,
+    /// How often the ring became full: episodes, not frames.
+    pub tp_freeze_q_cnt: u32,
+}
+
+/// A socket that fills a ring.
+#[derive(Debug)]
+pub struct RxSocket {
+    socket: Socket,
+    name: String,
+}
+
+impl RxSocket {
+    /// Opens a socket behind a closed gate, with its ring. It hears nothing before [`RxSocket::bind`].
+    ///
+    /// # Errors
+    ///
+    /// Without CAP_NET_RAW, without the memory, or with a geometry the kernel refuses.
+    pub fn open(
+        name: &str,
+        geometry: RingGeometry,
+        origin: Origin,
+    ) -> Result<(Self, Ring), SetupError> {
+        // Protocol 0 until bind: with ETH_P_ALL the ring would hold frames of every interface from before
+        // the socket joined its fanout group, and those would be counted twice.
+        let kind = Type::RAW.cloexec().nonblocking();
+        let socket = Socket::new(Domain::PACKET, kind, None)
+            .map_err(|e| with_hint("socket(AF_PACKET)", name, e))?;
+        let socket = Self {
+            socket,
+            name: name.to_owned(),
+        };
+        // An enum's value in the interface, not the number in its name.
+        let version = libc::tpacket_versions::TPACKET_V3 as c_int;
+        socket.set("setsockopt(PACKET_VERSION)", libc::PACKET_VERSION, &version)?;
+        socket.attach(Filter::Classic(&GATE))?;
+        let ring = socket.set_ring(geometry, origin)?;
+        Ok((socket, ring))
+    }
+
+    fn set_ring(&self, geometry: RingGeometry, origin: Origin) -> Result<Ring, SetupError> {
+        let request = libc::tpacket_req3 {
+            tp_block_size: geometry.block_size,
+            tp_block_nr: geometry.block_nr,
+            tp_frame_size: FRAME_SIZE,
+            tp_frame_nr: (geometry.block_size / FRAME_SIZE).saturating_mul(geometry.block_nr),
+            tp_retire_blk_tov: geometry.block_timeout_ms,
+            tp_sizeof_priv: 0,
+            // Without TP_FT_REQ_FILL_RXHASH: our hash is our own.
+            tp_feature_req_word: 0,
+        };
+        let subject = || {
+            let (count, kib) = (geometry.block_nr, geometry.block_size / 1024);
+            format!("{}, {count} blocks of {kib} KiB", self.name)
+        };
+        if geometry.block_timeout_ms == 0 {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "a block timeout of 0 ms");
+            return Err(SetupError::new(
+                "setsockopt(PACKET_RX_RING)",
+                subject(),
+                error,
+            ));
+        }
+        set_option(
+            &self.socket,
+            libc::SOL_PACKET,
+            libc::PACKET_RX_RING,
+            &request,
+        )
+        .map_err(|e| with_hint("setsockopt(PACKET_RX_RING)", subject(), e))?;
+        let memory = Memory::map(self.socket.as_fd(), geometry)
+            .map_err(|e| with_hint("mmap", subject(), e))?;
+        // SAFETY: the socket is new and its memory was mapped once, here; the kernel keeps the contract.
+        Ok(unsafe { Ring::new(Arc::new(memory), origin) })
+    }
+
+    /// Binds to every protocol of one interface. From here on the filter decides what enters.
+    ///
+    /// A link that is down is no error: ENETDOWN waits in [`RxSocket::take_error`].
+    ///
+    /// # Errors
+    ///
+    /// If there is no such interface in this network namespace.
+    pub fn bind(&self, ifindex: u32) -> Result<(), SetupError> {
+        bind(&self.socket, &self.name, ifindex, libc::ETH_P_ALL)
+    }
+
+    /// Replaces the filter in one step; no frame meets both or neither.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses the program.
+    pub fn attach(&self, filter: Filter<'_>) -> Result<(), SetupError> {
+        let (call, answer) = match filter {
+            Filter::Classic(program) => {
+                let answer = fprog(program).and_then(|program| {
+                    let option = libc::SO_ATTACH_FILTER;
+                    set_option(&self.socket, libc::SOL_SOCKET, option, &program)
+                });
+                ("setsockopt(SO_ATTACH_FILTER)", answer)
+            }
+            Filter::Extended(program) => {
+                let (option, program) = (libc::SO_ATTACH_BPF, program.as_raw_fd());
+                let answer = set_option(&self.socket, libc::SOL_SOCKET, option, &program);
+                ("setsockopt(SO_ATTACH_BPF)", answer)
+            }
+        };
+        answer.map_err(|e| with_hint(call, &*self.name, e))
+    }
+
+    /// Reads and clears the kernel's counters. They wrap at 2^32: read them every second, in one place.
+    ///
+    /// # Errors
+    ///
+    /// Only if the socket is not one.
+    pub fn statistics(&self) -> io::Result<RingStatistics> {
+        let [tp_packets, tp_drops, tp_freeze_q_cnt] =
+            get_option(&self.socket, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
+        Ok(RingStatistics {
+            tp_packets,
+            tp_drops,
+            tp_freeze_q_cnt,
+        })
+    }
+
+    /// Takes the pending error, which `poll` shows as POLLERR until then: ENETDOWN when the link goes down.
+    pub fn take_error(&self) -> Option<io::Error> {
+        self.socket.take_error().unwrap_or_else(Some)
+    }
+
+    /// The interface's name, as it was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sets an option of level SOL_PACKET.
+    pub(super) fn set<T>(
+        &self,
+        call: &'static str,
+        option: c_int,
+        value: &T,
+    ) -> Result<(), SetupError> {
+        set_option(&self.socket, libc::SOL_PACKET, option, value)
+            .map_err(|e| with_hint(call, &*self.name, e))
+    }
+
+    /// Reads an option of level SOL_PACKET.
+    pub(super) fn get(&self, call: &'static str, option: c_int) -> Result<u32, SetupError> {
+        let answer = get_option(&self.socket, libc::SOL_PACKET, option);
+        let [value] = answer.map_err(|e| with_hint(call, &*self.name, e))?;
+        Ok(value)
+    }
+
+    /// Sets the program that picks the member of a fanout group.
+    pub(super) fn set_fanout_program(&self, program: &[sock_filter]) -> Result<(), SetupError> {
+        let call = "setsockopt(PACKET_FANOUT_DATA)";
+        let program = fprog(program).map_err(|e| with_hint(call, &*self.name, e))?;
+        self.set(call, libc::PACKET_FANOUT_DATA, &program)
+    }
+}
+
+impl AsFd for RxSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A socket that sends frames as they are through one interface, and hears nothing: for tests and load.
+#[derive(Debug)]
+pub struct TxSocket(Socket);
+
+impl TxSocket {
+    /// Opens a sender on an interface.
+    ///
+    /// # Errors
+    ///
+    /// Without CAP_NET_RAW, or without such an interface.
+    pub fn open(name: &str, ifindex: u32) -> Result<Self, SetupError> {
+        let socket = Socket::new(Domain::PACKET, Type::RAW.cloexec(), None)
+            .map_err(|e| with_hint("socket(AF_PACKET)", name, e))?;
+        bind(&socket, name, ifindex, 0)?;
+        Ok(Self(socket))
+    }
+
+    /// Sends one frame, from its link header on.
+    ///
+    /// # Errors
+    ///
+    /// ENETDOWN, EMSGSIZE or ENOBUFS, as the kernel says.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        let sent = self.0.send(frame)?;
+        assert_eq!(sent, frame.len(), "a frame is sent whole or not at all");
+        Ok(())
+    }
+}
+
+fn bind(socket: &Socket, name: &str, ifindex: u32, protocol: c_int) -> Result<(), SetupError> {
+    let protocol = u16::try_from(protocol).expect("an ethertype");
+    let address = libc::sockaddr_ll {
+        sll_family: libc::sa_family_t::try_from(libc::AF_PACKET).expect("17"),
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: c_int::try_from(ifindex).expect("the kernel's indices are positive ints"),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = length_of::<libc::sockaddr_ll>();
+    // SAFETY: the kernel reads `length` bytes of `address`, which is that long.
+    let answer = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    check(answer).map_err(|e| with_hint("bind", name, e))
+}
+
+fn set_option<T>(socket: &Socket, level: c_int, option: c_int, value: &T) -> io::Result<()> {
+    let (value, length) = (std::ptr::from_ref(value).cast(), length_of::<T>());
+    // SAFETY: the kernel reads `length` bytes of `value`, which is that long; a `sock_fprog` points to a
+    // program that outlives the call.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, length) })
+}
+
+fn get_option<const N: usize>(
+    socket: &Socket,
+    level: c_int,
+    option: c_int,
+) -> io::Result<[u32; N]> {
+    let mut values = [0_u32; N];
+    let mut length = length_of::<[u32; N]>();
+    let (to, size) = (values.as_mut_ptr().cast(), &raw mut length);
+    // SAFETY: the kernel writes at most `length` bytes to `values`, which is that long and may hold any.
+    check(unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, to, size) })?;
+    let whole = size_of_val(&values);
+    assert_eq!(length as usize, whole, "option {option} has another length");
+    Ok(values)
+}
+
+fn length_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).expect("options are small")
+}
+
+fn check(answer: c_int) -> io::Result<()> {
+    match answer {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The kernel only reads the program, whatever the pointer's type says.
+fn fprog(program: &[sock_filter]) -> io::Result<libc::sock_fprog> {
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "more than 65,535 instructions");
+    Ok(libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(too_long)?,
+        filter: program.as_ptr().cast_mut(),
+    })
+}
+
+/// A set-up error with what helps against the answers that have a known cause.
+pub(super) fn with_hint(
+    call: &'static str,
+    subject: impl Into<String>,
+    error: io::Error,
+) -> SetupError {
+    let fanout = call.contains("FANOUT");
+    let hint = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            Some("needs CAP_NET_RAW: run as root, or set the file capability cap_net_raw")
+        }
+        Some(libc::ENOMEM) => Some("not enough memory for the ring: lower --ring-mib"),
+        Some(libc::ENODEV | libc::ENXIO) => Some("no such interface in this network namespace"),
+        Some(libc::EAFNOSUPPORT) => Some("this kernel has no AF_PACKET: load af_packet"),
+        Some(libc::ENOSPC) if fanout => Some("the fanout group is full: fewer --workers"),
+        Some(libc::EINVAL) if fanout => {
+            Some("before Linux 6.13 a link must be up: ip link set DEV up")
+        }
+        _ => None,
+    };
+    let error = SetupError::new(call, subject, error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_answers_come_with_what_helps() {
+        let say = |call, errno| {
+            let error = io::Error::from_raw_os_error(errno);
+            with_hint(call, "eth0", error).to_string()
+        };
+        assert!(say("socket(AF_PACKET)", libc::EPERM).contains("CAP_NET_RAW"));
+        assert!(say("setsockopt(PACKET_RX_RING)", libc::ENOMEM).contains("--ring-mib"));
+        assert!(say("setsockopt(PACKET_FANOUT)", libc::ENOSPC).contains("--workers"));
+        let plain = "bind failed for eth0: Invalid argument";
+        assert_eq!(say("bind", libc::EINVAL), plain);
+    }
+}

@@ -1,0 +1,89 @@
+//! Set-up errors: they happen once, to a person, who is told what to do.
+
+use std::{error, fmt, io};
+
+/// A call that failed while the sensor was being set up.
+///
+/// Prints as one line: the call, what it was for, what helps, what the kernel said.
+#[derive(Debug)]
+pub struct SetupError {
+    call: &'static str,
+    subject: String,
+    hint: Option<&'static str>,
+    source: io::Error,
+}
+
+impl SetupError {
+    /// Says that `call` failed for `subject`, with the kernel's answer.
+    pub fn new(call: &'static str, subject: impl Into<String>, source: io::Error) -> Self {
+        Self {
+            call,
+            subject: subject.into(),
+            hint: None,
+            source,
+        }
+    }
+
+    /// Adds what helps.
+    #[must_use]
+    pub fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
+    /// The call that failed, as in `setsockopt(PACKET_RX_RING)`.
+    pub fn call(&self) -> &'static str {
+        self.call
+    }
+
+    /// The kernel's error number, if it was the kernel that refused.
+    pub fn errno(&self) -> Option<i32> {
+        self.source.raw_os_error()
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed for {}", self.call, self.subject)?;
+        if let Some(hint) = self.hint {
+            write!(f, " ({hint})")?;
+        }
+        // The number says nothing that the words before it do not.
+        let answer = self.source.to_string();
+        let words = answer.split(" (os error").next().unwrap_or(&answer);
+        write!(f, ": {words}")
+    }
+}
+
+impl error::Error for SetupError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_call_subject_hint_and_answer() {
+        let out_of_memory = io::Error::from_raw_os_error(libc::ENOMEM);
+        let error = SetupError::new(
+            "setsockopt(PACKET_RX_RING)",
+            "eth0, 64 blocks of 1024 KiB",
+            out_of_memory,
+        )
+        .hint("not enough contiguous memory: lower --ring-mib");
+        assert_eq!(
+            error.to_string(),
+            "setsockopt(PACKET_RX_RING) failed for eth0, 64 blocks of 1024 KiB \
+             (not enough contiguous memory: lower --ring-mib): Cannot allocate memory"
+        );
+    }
+
+    #[test]
+    fn an_error_without_a_number_prints_its_words() {
+        let error = SetupError::new("open", "x", io::Error::other("not a capture"));
+        assert_eq!(error.to_string(), "open failed for x: not a capture");
+    }
+}

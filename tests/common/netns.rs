@@ -1,0 +1,69 @@
+//! A network namespace with a veth pair, for as long as a closure runs.
+//!
+//! The namespace has no name: it belongs to one thread (and what that spawns) and goes with it, pair and
+//! all, however the test ends.
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::geteuid;
+use std::panic::resume_unwind;
+use std::process::{Command, Stdio};
+use std::thread;
+
+/// The end that tests send on.
+pub const SENDER: &str = "sender";
+/// The end that tests listen on.
+pub const SENSOR: &str = "sensor";
+
+/// A veth pair, up, without IPv6 and so without frames that nobody sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Veth {
+    /// Interface index of [`SENDER`].
+    pub sender: u32,
+    /// Interface index of [`SENSOR`].
+    pub sensor: u32,
+}
+
+/// Runs `test` in a namespace of its own. Prints why and returns where that cannot be done.
+pub fn with_veth(test: impl FnOnce(Veth) + Send + 'static) {
+    let ip_is_here = || {
+        let mut ip = Command::new("ip");
+        ip.arg("-V").stdout(Stdio::null());
+        ip.status().is_ok_and(|status| status.success())
+    };
+    if !geteuid().is_root() {
+        eprintln!("skipped: needs root for a network namespace");
+    } else if !ip_is_here() {
+        eprintln!("skipped: needs the ip command (iproute2)");
+    } else {
+        let inside = thread::spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
+            Ok(()) => test(pair()),
+            Err(errno) => eprintln!("skipped: no network namespace: {errno}"),
+        });
+        if let Err(panic) = inside.join() {
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Runs `ip` with these words in the calling thread's namespace.
+pub fn ip(words: &str) {
+    let status = Command::new("ip").args(words.split(' ')).status();
+    assert!(status.is_ok_and(|status| status.success()), "ip {words}");
+}
+
+fn pair() -> Veth {
+    for scope in ["all", "default"] {
+        // A kernel without IPv6 has no such file, and no such frames.
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
+    }
+    ip(&format!(
+        "link add {SENDER} mtu 9000 type veth peer name {SENSOR} mtu 9000"
+    ));
+    ip(&format!("link set {SENDER} up"));
+    ip(&format!("link set {SENSOR} up"));
+    let index = |name| nix::net::if_::if_nametoindex(name).expect("it was just made");
+    Veth {
+        sender: index(SENDER),
+        sensor: index(SENSOR),
+    }
+}
