@@ -1,6 +1,7 @@
 //! The books: plain counters, one writer each, and the identities they obey.
 
 use crate::decode::Unread;
+use crate::decode::packet::Reach;
 use crate::flow::FlowCounts;
 use crate::inspect::port_scan::PortScanCounts;
 use crate::log::event::Body;
@@ -21,7 +22,7 @@ pub struct ShardCounts {
     /// Packets stamped before the packet time reached so far.
     pub late: u64,
     /// SYNs without ACK that came by another class than `open`, by reach.
-    pub syn_outside_class: [u64; 6],
+    pub syn_outside_class: [u64; Reach::COUNT],
     /// Attempts in a direction that was not asked for.
     pub attempts_not_asked: u64,
     /// Detections raised: rising edges, doublings, summaries.
@@ -56,7 +57,7 @@ impl Default for ShardCounts {
             unread: [0; Unread::COUNT],
             misrouted: 0,
             late: 0,
-            syn_outside_class: [0; 6],
+            syn_outside_class: [0; Reach::COUNT],
             attempts_not_asked: 0,
             detections: 0,
             detections_out_of_scope: 0,

@@ -2,8 +2,11 @@
 
 use crate::capture::chunk::Chunk;
 use crate::capture::fanout::{self, Keys};
+use crate::capture::frame::Frame;
 use crate::capture::pcap::{CaptureReader, ReadError};
 use crate::config::CHUNKS;
+use crate::decode;
+use crate::decode::packet::{Icmp, Transport};
 use crate::inspect::timeline::Timeline;
 use crate::shard::{At, Shard};
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -93,7 +96,7 @@ impl Replay {
             };
             self.number += 1;
             self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
-            let (_, worker) = fanout::demux(&self.keys, &frame).member(workers);
+            let worker = worker_of(&self.keys, &frame, workers);
             chunk.push(&frame, self.watermark_ns, worker);
         }
         Ok(true)
@@ -118,6 +121,30 @@ impl Replay {
             let _ = feed.send(Arc::clone(chunk));
         }
     }
+}
+
+/// The worker that owns the frame's flow: the program's choice, and where the program cannot follow the
+/// headers as far as decode does, the worker that it would choose for the flow without them.
+fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: usize) -> usize {
+    let demux = fanout::demux(keys, frame);
+    let (_, worker) = demux.member(workers);
+    if demux.sure {
+        return worker;
+    }
+    let Ok(packet) = decode::packet(frame) else {
+        return worker;
+    };
+    let flow = |src_port, dst_port| keys.flow_hash((packet.src, src_port), (packet.dst, dst_port));
+    let hash = match packet.transport {
+        Transport::Tcp(tcp) => flow(tcp.src_port, tcp.dst_port),
+        Transport::Udp(udp) => flow(udp.src_port, udp.dst_port),
+        Transport::Icmp(Icmp {
+            quoted: Some(quoted),
+            ..
+        }) => keys.flow_hash((quoted.src, quoted.src_port), (quoted.dst, quoted.dst_port)),
+        _ => keys.pair_hash(packet.src, packet.dst),
+    };
+    hash as usize % workers
 }
 
 /// A worker of `read`: every chunk, its own frames, then what all shards' contacts decide.

@@ -109,7 +109,8 @@ fn verdict(books: &Books) -> String {
 }
 
 fn causes(books: &Books) -> Vec<String> {
-    Unread::all()
+    Unread::ALL
+        .into_iter()
         .map(|why| (why.word(), books.shards.unread[why.index()]))
         .filter(|(_, count)| *count > 0)
         .map(|(word, count)| format!("{count} {word}"))
@@ -130,7 +131,8 @@ fn books_json(books: &Books) -> Value {
     let shards = &books.shards;
     let flow = &shards.flow;
     let scan = &shards.port_scan;
-    let unread: Map<String, Value> = Unread::all()
+    let unread: Map<String, Value> = Unread::ALL
+        .into_iter()
         .map(|why| (why.word().to_owned(), json!(shards.unread[why.index()])))
         .filter(|(_, count)| count != 0)
         .collect();

@@ -49,7 +49,7 @@ fn count(path: &Path) -> (u64, Option<String>) {
 fn real_captures_have_the_packets_that_an_independent_reader_found() {
     let folder = match captures() {
         Ok(folder) => folder,
-        Err(why) => return println!("skipped: {why}"),
+        Err(why) => return eprintln!("skipped: {why}"),
     };
     let truth = fs::read_to_string(folder.join("truth.csv")).expect("truth.csv is readable");
     let mut lines = truth.lines();
@@ -76,9 +76,9 @@ fn real_captures_have_the_packets_that_an_independent_reader_found() {
                 fields[path]
             ));
         } else if let Some(error) = error {
-            println!("{error}");
+            eprintln!("{error}");
         }
     }
-    println!("{files} files, {total} frames, {:?}", started.elapsed());
+    eprintln!("{files} files, {total} frames, {:?}", started.elapsed());
     assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -114,11 +114,7 @@ fn flags_out_of_range_are_named_with_their_range() {
 fn an_output_that_cannot_be_opened_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
     let capture = craft::Capture::new("none", craft::LinkType::Ethernet);
-    let file = write(
-        dir.path(),
-        "none.pcap",
-        &capture.to_pcap(NANOS),
-    );
+    let file = write(dir.path(), "none.pcap", &capture.to_pcap(NANOS));
     fails(
         &["read", "--output", "text:/no/such/folder/log", &file],
         1,
@@ -138,16 +134,9 @@ fn a_reader_that_goes_away_ends_the_program_cleanly() {
     for i in 0..50_000_u32 {
         let [_, b, c, d] = i.to_be_bytes();
         let flow = craft::Flow::v4([10, b, c, d], 1024, [198, 51, 100, 7], 80);
-        capture.push(
-            i64::from(i),
-            craft::Link::ethernet().frame(&syn(flow, i)),
-        );
+        capture.push(i64::from(i), craft::Link::ethernet().frame(&syn(flow, i)));
     }
-    let file = write(
-        dir.path(),
-        "many.pcap",
-        &capture.to_pcap(NANOS),
-    );
+    let file = write(dir.path(), "many.pcap", &capture.to_pcap(NANOS));
     let script = format!(
         "'{}' read '{file}' | head -n 1; exit ${{PIPESTATUS[0]}}",
         env!("CARGO_BIN_EXE_synledger")
@@ -169,11 +158,7 @@ fn a_reader_that_goes_away_ends_the_program_cleanly() {
 fn standard_input_is_read_like_a_file() {
     let dir = tempfile::tempdir().expect("a folder");
     let capture = &craft::scenarios(3)[0];
-    let file = write(
-        dir.path(),
-        "one.pcap",
-        &capture.to_pcap(NANOS),
-    );
+    let file = write(dir.path(), "one.pcap", &capture.to_pcap(NANOS));
     let by_name = synledger()
         .args(["read", &file])
         .output()

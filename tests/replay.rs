@@ -58,7 +58,7 @@ fn crafted_captures_give_the_same_log_with_every_number_of_workers_and_seed() {
         .iter()
         .map(|file| assert_same_log(dir.path(), std::slice::from_ref(file), 2))
         .sum();
-    println!(
+    eprintln!(
         "crafted: {} captures x 3 numbers of workers x 2 seeds, {bytes} bytes of EVE each",
         files.len()
     );
@@ -77,7 +77,7 @@ fn random_merges_give_the_same_log_with_every_number_of_workers_and_seed() {
         let merged = craft::merge(&captures, seed);
         bytes += assert_same_log(dir.path(), &[write(dir.path(), &merged)], SEEDS / 4);
     }
-    println!(
+    eprintln!(
         "merges: 20 of {} captures x 3 numbers of workers x {} seeds, {bytes} bytes",
         captures.len(),
         SEEDS / 4
@@ -113,7 +113,7 @@ fn real_captures_give_the_same_log_with_every_number_of_workers() {
         .chunks(100)
         .map(|files| assert_same_log(dir.path(), files, 2))
         .sum();
-    println!(
+    eprintln!(
         "corpus: {} sound captures in streams of 100, {damaged} damaged, {bytes} bytes of EVE",
         sound.len()
     );

@@ -39,7 +39,7 @@ fn sources() -> Vec<(String, String)> {
         .into_iter()
         .map(read)
         .collect();
-    println!("tidy: {} files under src/", files.len());
+    eprintln!("tidy: {} files under src/", files.len());
     files
 }
 

@@ -215,7 +215,7 @@ fn by_cause(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
     let zero = ConstCounter::new(0_u64);
     let help = "Frames that could not be decoded, by cause";
     let mut family = encoder.encode_descriptor("unread_frames", help, None, zero.metric_type())?;
-    for why in crate::decode::Unread::all() {
+    for why in crate::decode::Unread::ALL {
         let value = ConstCounter::new(books.shards.unread[why.index()]);
         value.encode(family.encode_family(&[("cause", why.word())])?)?;
     }

@@ -44,7 +44,7 @@ pub fn corpus() -> Option<PathBuf> {
     if folder.join("truth.csv").is_file() {
         return Some(folder);
     }
-    println!(
+    eprintln!(
         "skipped: no real captures at {} (SYNLEDGER_CAPTURES names another place)",
         folder.display()
     );

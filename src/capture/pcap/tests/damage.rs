@@ -115,7 +115,7 @@ fn flipped_bytes_never_panic() {
             }
         }
     }
-    println!("{unharmed} of 9600 flipped files were read to their end");
+    eprintln!("{unharmed} of 9600 flipped files were read to their end");
 }
 
 /// The sentence a reader ends with.
@@ -243,7 +243,7 @@ fn what_cannot_be_opened_is_told_in_one_sentence() {
     let secret = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0);
     std::fs::set_permissions(&path, secret).expect("changed");
     if std::fs::File::open(&path).is_ok() {
-        println!("skipped: no permission: this user may read everything");
+        eprintln!("skipped: no permission: this user may read everything");
         return;
     }
     let text = "X: no permission to read it".to_owned();

@@ -1,0 +1,243 @@
+//! The live side of a run: groups of rings, one an interface, opened, watched, rebuilt and closed.
+
+use crate::books::RingCounts;
+use crate::capture::block::Origin;
+use crate::capture::fanout::{Keys, Leaf, REACH_BYTES, program};
+use crate::capture::frame::{CLASSES, Class, LinkType};
+use crate::capture::group::{Fanout, Group, GroupConfig};
+use crate::capture::nic::Interface;
+use crate::capture::ring::{Reader, RingGeometry};
+use crate::capture::socket::{Filter, GATE, RingStatistics, accept};
+use crate::cli::{CaptureDepth, FanoutMode};
+use crate::config::RunConfig;
+use crate::error::SetupError;
+use crate::worker::{LiveRing, RingView};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Bytes kept of packets that open, answer or refuse, and of ICMP errors with what they quote.
+const SNAPLEN_SMALL: u32 = 256;
+/// All bytes, BIG TCP included.
+const SNAPLEN_FULL: u32 = 262_144;
+/// The smallest record in a ring: a frame of no bytes.
+const RECORD_BYTES_MIN: u64 = 88;
+
+const CLASS_ORDER: [Class; CLASSES] = [Class::Data, Class::Control, Class::Open];
+
+struct Member {
+    name: String,
+    view: Arc<RingView>,
+    totals: RingStatistics64,
+    capacity: u64,
+    block_nr: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct RingStatistics64 {
+    tp_packets: u64,
+    tp_drops: u64,
+    tp_freezes: u64,
+}
+
+/// The group of one interface.
+pub struct LiveGroup {
+    /// Name of the interface.
+    pub name: String,
+    /// Its index in the kernel; another one after it was re-created.
+    pub ifindex: u32,
+    /// Its index in the run's table of interfaces.
+    pub interface: u16,
+    link: LinkType,
+    group: Arc<Group>,
+    members: Vec<Member>,
+}
+
+fn geometry(config: &RunConfig, class: usize) -> RingGeometry {
+    let blocks =
+        |bytes: u64, block: u32| u32::try_from(bytes / u64::from(block)).unwrap_or(u32::MAX);
+    let (bytes, block_size) = match config.fanout {
+        FanoutMode::Class => (config.ring_bytes[class], config.block_bytes[class]),
+        _ => (config.ring_bytes.iter().sum(), config.block_bytes[0]),
+    };
+    RingGeometry {
+        block_size,
+        block_nr: blocks(bytes, block_size),
+        block_timeout_ms: config.block_timeout_ms,
+    }
+}
+
+impl LiveGroup {
+    /// Opens the rings of `nic`, gated. Gives the rings of each worker.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses, with what helps.
+    pub fn open(
+        config: &RunConfig,
+        keys: &Keys,
+        nic: &Interface,
+        interface: u16,
+    ) -> Result<(Self, Vec<Vec<LiveRing>>), SetupError> {
+        let workers = config.common.workers;
+        let link = nic.link.unwrap_or(LinkType::Ethernet);
+        let by_class = config.fanout == FanoutMode::Class;
+        let leaf = Leaf::Member {
+            workers: u32::try_from(workers).expect("at most 64"),
+        };
+        let demux = program(keys, link, leaf);
+        let classes = if by_class { CLASSES } else { 1 };
+        let members = (0..classes * workers)
+            .map(|member| geometry(config, member / workers))
+            .collect();
+        let (group, rings) = Group::open(&GroupConfig {
+            ifindex: nic.ifindex,
+            name: &nic.name,
+            members,
+            fanout: match config.fanout {
+                FanoutMode::Class => Fanout::Cbpf(&demux),
+                FanoutMode::Hash => Fanout::Hash,
+                FanoutMode::Cpu => Fanout::Cpu,
+                FanoutMode::Qm => Fanout::Qm,
+            },
+            ignore_outgoing: nic.loopback,
+            promiscuous: config.promiscuous,
+            origin: Origin { interface, link },
+        })?;
+        let group = Arc::new(group);
+        let mut live = Self {
+            name: nic.name.clone(),
+            ifindex: nic.ifindex,
+            interface,
+            link,
+            group: Arc::clone(&group),
+            members: Vec::new(),
+        };
+        let mut per_worker: Vec<Vec<LiveRing>> = (0..workers).map(|_| Vec::new()).collect();
+        for (member, ring) in rings.into_iter().enumerate() {
+            let (class, worker) = (
+                by_class.then(|| CLASS_ORDER[member / workers]),
+                member % workers,
+            );
+            let view = live.add_member(class, worker, ring.geometry());
+            let reader = Reader::new(ring);
+            per_worker[worker].push(LiveRing {
+                reader,
+                group: Arc::clone(&group),
+                member,
+                class,
+                view,
+            });
+        }
+        Ok((live, per_worker))
+    }
+
+    fn add_member(
+        &mut self,
+        class: Option<Class>,
+        worker: usize,
+        geometry: RingGeometry,
+    ) -> Arc<RingView> {
+        let word = match class {
+            None => "all",
+            Some(Class::Data) => "data",
+            Some(Class::Control) => "control",
+            Some(Class::Open) => "open",
+        };
+        let view = Arc::new(RingView::default());
+        self.members.push(Member {
+            name: format!("{}/{word}/{worker}", self.name),
+            view: Arc::clone(&view),
+            totals: RingStatistics64::default(),
+            capacity: geometry.bytes() as u64 / RECORD_BYTES_MIN,
+            block_nr: geometry.block_nr,
+        });
+        view
+    }
+
+    /// Lets frames in, to the depth that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses a filter.
+    pub fn open_gate(&self, config: &RunConfig, keys: &Keys) -> Result<(), SetupError> {
+        let workers = config.common.workers;
+        let small = program(
+            keys,
+            self.link,
+            Leaf::Filter {
+                snaplen: SNAPLEN_SMALL,
+            },
+        );
+        let (headers, opening, full) = (
+            accept(REACH_BYTES),
+            accept(SNAPLEN_SMALL),
+            accept(SNAPLEN_FULL),
+        );
+        let by_class = config.fanout == FanoutMode::Class;
+        self.group.open_gate(|member| {
+            let data = by_class && member / workers == Class::Data as usize;
+            Filter::Classic(match config.capture {
+                CaptureDepth::Full => &full,
+                CaptureDepth::Headers if data => &headers,
+                CaptureDepth::Headers => &opening,
+                CaptureDepth::Control if data => &GATE,
+                CaptureDepth::Control if by_class => &opening,
+                CaptureDepth::Control => &small,
+            })
+        })
+    }
+
+    /// Refuses everything from now on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel lacks the memory for a filter of one instruction.
+    pub fn close_gate(&self) -> Result<(), SetupError> {
+        self.group.close_gate()
+    }
+
+    /// Tells the workers that this group is gone.
+    pub fn abandon(&self) {
+        for member in &self.members {
+            member.view.dead.store(true, Ordering::Release);
+        }
+    }
+
+    /// Reads the kernel's counters, which clears them, into ours.
+    pub fn update(&mut self) {
+        for (member, socket) in self.members.iter_mut().zip(self.group.sockets()) {
+            let RingStatistics {
+                tp_packets,
+                tp_drops,
+                tp_freeze_q_cnt,
+            } = socket.statistics().unwrap_or_default();
+            member.totals.tp_packets += u64::from(tp_packets);
+            member.totals.tp_drops += u64::from(tp_drops);
+            member.totals.tp_freezes += u64::from(tp_freeze_q_cnt);
+        }
+    }
+
+    /// The books of its rings.
+    pub fn counts(&self) -> impl Iterator<Item = RingCounts> {
+        self.members.iter().map(|member| RingCounts {
+            name: member.name.clone(),
+            tp_packets: member.totals.tp_packets,
+            tp_drops: member.totals.tp_drops,
+            tp_freezes: member.totals.tp_freezes,
+            frames_read: member.view.frames_read.load(Ordering::Acquire),
+            shed_data: member.view.shed_data.load(Ordering::Acquire),
+            capacity: member.capacity,
+        })
+    }
+
+    /// Share of each ring's blocks that waits.
+    pub fn occupancy(&self) -> impl Iterator<Item = (String, f64)> {
+        self.members.iter().map(|member| {
+            let occupied = member.view.occupied.load(Ordering::Relaxed);
+            (
+                member.name.clone(),
+                f64::from(occupied) / f64::from(member.block_nr),
+            )
+        })
+    }
+}
