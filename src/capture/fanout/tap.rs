@@ -4,6 +4,7 @@
     reason = "sockaddr_ll and the fanout options have no safe wrapper"
 )]
 
+use std::fs::File;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -107,6 +108,27 @@ impl Tap {
             unsafe { libc::setsockopt(self.fd.as_raw_fd(), level, option, value, length::<T>()) };
         check(rc).map(drop)
     }
+}
+
+/// A device without link headers, up to whoever sets it up; it ends when the file is closed.
+///
+/// What is written is a packet that comes in.
+///
+/// # Errors
+///
+/// As opening `/dev/net/tun` and TUNSETIFF.
+pub fn tun(name: &str) -> io::Result<File> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")?;
+    let mut request = [0u8; 40];
+    request[..name.len()].copy_from_slice(name.as_bytes());
+    let flags = u16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).map_err(io::Error::other)?;
+    request[16..18].copy_from_slice(&flags.to_ne_bytes());
+    // SAFETY: the request is an ifreq, 40 bytes, and lives through the call.
+    let rc = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) };
+    check(rc).map(|_| file)
 }
 
 fn check(rc: c_int) -> io::Result<c_int> {
