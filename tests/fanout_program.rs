@@ -200,6 +200,51 @@ fn a_frame_and_its_addresses_hash_alike() {
     assert_eq!((error.class, error.key), (Class::Control, HashKind::Flow));
 }
 
+/// A SYN over IPv6 behind `chain`, whose first header is `first`.
+fn syn6(first: u8, chain: &[u8], tags: &[u8]) -> Vec<u8> {
+    let mut bytes = [&[0; 12], tags, &[0x86, 0xdd, 0x60, 0, 0, 0]].concat();
+    let payload = u8::try_from(chain.len() + 20).expect("short");
+    bytes.extend([0, payload, first, 64]);
+    bytes.extend([0x20; 16]);
+    bytes.extend([0x21; 16]);
+    bytes.extend(chain);
+    bytes.extend([0x9c, 0x40, 0, 22, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0, 0]);
+    bytes.extend([0; 4]);
+    bytes
+}
+
+#[test]
+fn a_syn_stays_open_behind_whatever_stands_before_it() {
+    let keys = Keys::from_seed(4);
+    let place = |bytes: &[u8]| native(&keys, LinkType::Ethernet, bytes);
+    let plain = place(&syn6(6, &[], &[]));
+    assert_eq!((plain.class, plain.key), (Class::Open, HashKind::Flow));
+    let options = [6, 0, 1, 4, 0, 0, 0, 0];
+    let atomic = [6, 0, 0, 0, 0, 0, 0, 9];
+    let both = [44, 0, 1, 4, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 9];
+    let first = [6, 0, 0, 1, 0, 0, 0, 9];
+    let tags = [0x88, 0xa8, 0, 7, 0x81, 0, 0, 8];
+    for (next, chain) in [(0, &options[..]), (44, &atomic), (60, &both), (44, &first)] {
+        assert_eq!(place(&syn6(next, chain, &[])), plain, "{next} {chain:?}");
+        assert_eq!(place(&syn6(next, chain, &tags)), plain, "two tags, {next}");
+    }
+    let pair = pair_hash(&keys, v6([0x2020_2020; 4]), v6([0x2121_2121; 4]));
+    for (field, class) in [(8, Class::Open), (9, Class::Open), (16, Class::Data)] {
+        let later = place(&syn6(44, &[6, 0, 0, field, 0, 0, 0, 9], &[]));
+        assert_eq!(
+            (later.class, later.key),
+            (class, HashKind::Pair),
+            "field {field}"
+        );
+        assert_eq!(later.hash, pair);
+    }
+    // Eight bytes of TCP in the first fragment: the flags are in the next.
+    let mut tiny = syn6(44, &first, &[]);
+    tiny[19] = 16;
+    let tiny = place(&tiny);
+    assert_eq!((tiny.class, tiny.hash), (Class::Open, pair));
+}
+
 #[test]
 fn the_flags_decide_the_class() {
     let keys = Keys::from_seed(1);

@@ -189,7 +189,7 @@ fn ipv6(rng: &mut Rng, ends: &Ends, quoted: bool) -> Vec<u8> {
                 rest.extend(rng.bytes(4));
             }
             _ => {
-                let units = rng.pick(&[0usize, 0, 1, 2, 5, 5, 5, 6, 30]);
+                let units = rng.pick(&[0usize, 0, 1, 2, 5, 5, 5, 6, 8, 30]);
                 rest.extend([pair[1], u8::try_from(units).expect("small")]);
                 rest.extend(rng.bytes(units * 8 + 6));
             }
