@@ -9,6 +9,7 @@ pub mod block;
 pub mod chunk;
 pub mod fake;
 pub mod fanout;
+pub mod filter;
 pub mod frame;
 pub mod group;
 pub mod netlink;
