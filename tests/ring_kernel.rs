@@ -242,6 +242,29 @@ fn a_ring_that_overflows_counts_every_frame_it_drops() {
 }
 
 #[test]
+fn the_books_balance_after_a_flood_that_the_rings_cannot_hold() {
+    with_veth(|veth| {
+        let mut tap = Tap::new(&config(veth.sensor, 2, GEOMETRY));
+        tap.open();
+        let flood = thread::spawn(move || {
+            let sender = Sender::new(veth);
+            (0..50_000).for_each(|number| sender.send(number, 60 + number as usize % 900));
+        });
+        thread::sleep(Duration::from_millis(20));
+        let mut seen = tap.drain();
+        flood.join().expect("the flood ends");
+        seen.extend(tap.drain());
+        assert!(
+            seen.is_sorted_by_key(|frame| frame.number),
+            "one flow, one ring"
+        );
+        let (read, drops) = (seen.len() as u64, tap.close_and_balance().1);
+        assert!(drops > 0, "the reader was late");
+        assert_eq!(read + drops, 50_000);
+    });
+}
+
+#[test]
 fn a_closed_gate_lets_nothing_in_and_an_open_one_loses_nothing() {
     with_veth(|veth| {
         let mut tap = Tap::new(&config(veth.sensor, 3, ROOMY));

@@ -6,9 +6,9 @@
 //!   cargo test --target x86_64-unknown-linux-gnu --target-dir target/race --lib capture::race -- --test-threads=1
 //! ```
 //!
-//! Weakening the load in `Block::acquire` or the store in `Block::drop` to `Relaxed` makes both tests fail
-//! there (2026-11: 0 races as written; some 40 and 66 with one weakened). Without the sanitizer, on x86,
-//! they only check contents. Threads are spawned and joined, never
+//! With the load in `Block::acquire` or the store in `Block::drop` weakened to `Relaxed`, that run ends with
+//! status 66 (2026-11: 0 races as written, 42 and 66 with one weakened; so it is with the fake's two).
+//! Without the sanitizer, on x86, the tests only check contents. Threads are spawned and joined, never
 //! scoped: the standard library is not instrumented, so its own locks would be reported.
 
 use super::block::Origin;
