@@ -2,7 +2,8 @@
 
 use crate::books::RingCounts;
 use crate::capture::block::Origin;
-use crate::capture::fanout::{Keys, Leaf, REACH_BYTES, program};
+use crate::capture::fanout::{DEPTH, Keys, Mode, program};
+use crate::capture::filter::control_only;
 use crate::capture::frame::{CLASSES, Class, LinkType};
 use crate::capture::group::{Fanout, Group, GroupConfig};
 use crate::capture::nic::Interface;
@@ -17,6 +18,9 @@ use std::sync::atomic::Ordering;
 
 /// Bytes kept of packets that open, answer or refuse, and of ICMP errors with what they quote.
 const SNAPLEN_SMALL: u32 = 256;
+/// Bytes kept of other packets: as far as the fanout program looks.
+#[allow(clippy::cast_possible_truncation, reason = "192")]
+const HEADERS: u32 = DEPTH as u32;
 /// All bytes, BIG TCP included.
 const SNAPLEN_FULL: u32 = 262_144;
 /// The smallest record in a ring: a frame of no bytes.
@@ -81,10 +85,11 @@ impl LiveGroup {
         let workers = config.common.workers;
         let link = nic.link.unwrap_or(LinkType::Ethernet);
         let by_class = config.fanout == FanoutMode::Class;
-        let leaf = Leaf::Member {
-            workers: u32::try_from(workers).expect("at most 64"),
-        };
-        let demux = program(keys, link, leaf);
+        let demux = program(
+            keys,
+            u32::try_from(workers).expect("at most 64"),
+            Mode::Fanout,
+        );
         let classes = if by_class { CLASSES } else { 1 };
         let members = (0..classes * workers)
             .map(|member| geometry(config, member / workers))
@@ -161,18 +166,9 @@ impl LiveGroup {
     /// The kernel refuses a filter.
     pub fn open_gate(&self, config: &RunConfig, keys: &Keys) -> Result<(), SetupError> {
         let workers = config.common.workers;
-        let small = program(
-            keys,
-            self.link,
-            Leaf::Filter {
-                snaplen: SNAPLEN_SMALL,
-            },
-        );
-        let (headers, opening, full) = (
-            accept(REACH_BYTES),
-            accept(SNAPLEN_SMALL),
-            accept(SNAPLEN_FULL),
-        );
+        let small = control_only(SNAPLEN_SMALL);
+        let (headers, opening, full) =
+            (accept(HEADERS), accept(SNAPLEN_SMALL), accept(SNAPLEN_FULL));
         let by_class = config.fanout == FanoutMode::Class;
         self.group.open_gate(|member| {
             let data = by_class && member / workers == Class::Data as usize;

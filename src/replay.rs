@@ -1,7 +1,7 @@
 //! `read`: captures → chunks → workers, in lockstep, so that every number of workers says the same.
 
 use crate::capture::chunk::Chunk;
-use crate::capture::fanout::{self, Keys};
+use crate::capture::fanout::{self, HashKind, Keys};
 use crate::capture::frame::Frame;
 use crate::capture::pcap::{CaptureReader, ReadError};
 use crate::config::CHUNKS;
@@ -86,7 +86,7 @@ impl Replay {
         reader: &mut CaptureReader,
         ends: &impl Fn() -> bool,
     ) -> Result<bool, ReadError> {
-        let workers = self.feeds.len();
+        let workers = u32::try_from(self.feeds.len()).expect("at most 64");
         while !chunk.is_full() {
             if ends() {
                 return Ok(false);
@@ -97,7 +97,7 @@ impl Replay {
             self.number += 1;
             self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
             let worker = worker_of(&self.keys, &frame, workers);
-            chunk.push(&frame, self.watermark_ns, worker);
+            chunk.push(&frame, self.watermark_ns, worker as usize);
         }
         Ok(true)
     }
@@ -125,26 +125,32 @@ impl Replay {
 
 /// The worker that owns the frame's flow: the program's choice, and where the program cannot follow the
 /// headers as far as decode does, the worker that it would choose for the flow without them.
-fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: usize) -> usize {
+fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u32 {
     let demux = fanout::demux(keys, frame);
     let (_, worker) = demux.member(workers);
-    if demux.sure {
+    if demux.reach && demux.key == HashKind::Flow {
         return worker;
     }
     let Ok(packet) = decode::packet(frame) else {
         return worker;
     };
-    let flow = |src_port, dst_port| keys.flow_hash((packet.src, src_port), (packet.dst, dst_port));
+    let (src, dst) = (packet.src, packet.dst);
     let hash = match packet.transport {
-        Transport::Tcp(tcp) => flow(tcp.src_port, tcp.dst_port),
-        Transport::Udp(udp) => flow(udp.src_port, udp.dst_port),
+        Transport::Tcp(tcp) => fanout::flow_hash(keys, src, dst, tcp.src_port, tcp.dst_port),
+        Transport::Udp(udp) => fanout::flow_hash(keys, src, dst, udp.src_port, udp.dst_port),
         Transport::Icmp(Icmp {
             quoted: Some(quoted),
             ..
-        }) => keys.flow_hash((quoted.src, quoted.src_port), (quoted.dst, quoted.dst_port)),
-        _ => keys.pair_hash(packet.src, packet.dst),
+        }) => fanout::flow_hash(
+            keys,
+            quoted.src,
+            quoted.dst,
+            quoted.src_port,
+            quoted.dst_port,
+        ),
+        _ => fanout::pair_hash(keys, src, dst),
     };
-    hash as usize % workers
+    hash % workers
 }
 
 /// A worker of `read`: every chunk, its own frames, then what all shards' contacts decide.

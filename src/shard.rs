@@ -136,8 +136,9 @@ impl Shard {
     }
 
     fn check_member(&mut self, frame: &Frame<'_>, ring: Class) {
-        let (class, worker) = fanout::demux(&self.keys, frame).member(self.mesh.workers());
-        if (class, worker) != (ring, self.id) {
+        let workers = u32::try_from(self.mesh.workers()).expect("at most 64");
+        let (class, worker) = fanout::demux(&self.keys, frame).member(workers);
+        if (class, worker as usize) != (ring, self.id) {
             self.counts.misrouted += 1;
         }
     }

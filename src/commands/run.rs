@@ -3,9 +3,7 @@
 use super::logging::{self, SharedLocalities};
 use super::{Failure, pin, signals};
 use crate::books::Books;
-use crate::capture::nic::counters::Counters;
-use crate::capture::nic::watch::{LinkEvent, Watch};
-use crate::capture::nic::{self, Selection};
+use crate::capture::nic::{self, Counters, LinkEvent, Selection, Watch};
 use crate::capture::preexisting;
 use crate::cli::{CaptureDepth, RunArgs};
 use crate::config::RunConfig;
