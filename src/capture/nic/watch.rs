@@ -157,6 +157,14 @@ impl Watch {
         }
     }
 
+    /// The addresses that are known, once for each interface that has them.
+    ///
+    /// Right after [`Self::start`]: those of now. Read later, it may be ahead of the events that
+    /// still wait to be taken.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.known.addresses.iter().map(|(_, net)| net.addr())
+    }
+
     /// Throws away what is queued. It is older than the list that follows, and what would have
     /// taken it back may be among what the kernel dropped.
     fn drain(&mut self) -> io::Result<()> {
