@@ -1,6 +1,6 @@
 //! What `check` says about the interfaces and their drivers.
 
-use super::{Facts, Finding, Level};
+use super::{Facts, Finding, Level, many};
 use crate::capture::nic::Interface;
 use crate::capture::nic::ethtool::{Ethtool, Rss};
 
@@ -118,7 +118,8 @@ fn queues(facts: &Facts, interface: &Interface, answers: &Ethtool) -> Vec<Findin
         .rx_channels
         .unwrap_or((interface.rx_queues, interface.rx_queues));
     let cpus = u32::try_from(facts.cpus_online).unwrap_or(u32::MAX);
-    let what = format!("{name}: {now} receive queues, {cpus} CPUs");
+    let queues = many(usize::try_from(now).unwrap_or(usize::MAX), "receive queue");
+    let what = format!("{name}: {queues}, {}", many(facts.cpus_online, "CPU"));
     if now == 1 && cpus > 1 {
         let why = "One CPU takes in all packets before they are spread over the workers.";
         let change = match max {

@@ -100,7 +100,7 @@ fn capabilities(facts: &Facts) -> Vec<Finding> {
             Level::Fail,
             "CAP_NET_RAW is missing",
             "Without it no packet socket can be opened.",
-            "sudo setcap cap_net_raw+ep \"$(command -v synledger)\"   (or run it as root)",
+            format!("{}   (or run it as root)", setcap(facts, CAP_NET_RAW)),
         ));
     }
     // Before 5.8 what is CAP_BPF now was CAP_SYS_ADMIN, bit 21.
@@ -110,7 +110,7 @@ fn capabilities(facts: &Facts) -> Vec<Finding> {
             "CAP_BPF is not held",
             "Optional: with it, packets that --capture control leaves out are counted; without it \
              the books say that they are not.",
-            "sudo setcap cap_net_raw,cap_bpf+ep \"$(command -v synledger)\"",
+            setcap(facts, CAP_BPF),
         ));
     }
     if !facts.can(CAP_NET_ADMIN) {
@@ -118,10 +118,28 @@ fn capabilities(facts: &Facts) -> Vec<Finding> {
             Level::Note,
             "CAP_NET_ADMIN is not held",
             "Optional: only blocking by nftables needs it.",
-            "sudo setcap cap_net_raw,cap_net_admin+ep \"$(command -v synledger)\"",
+            setcap(facts, CAP_NET_ADMIN),
         ));
     }
     found
+}
+
+/// The command that gives the program one more capability and keeps those it has.
+fn setcap(facts: &Facts, wanted: u32) -> String {
+    let known = [
+        (CAP_NET_RAW, "cap_net_raw"),
+        (CAP_BPF, "cap_bpf"),
+        (CAP_NET_ADMIN, "cap_net_admin"),
+    ];
+    let names: Vec<&str> = known
+        .into_iter()
+        .filter(|&(number, _)| number == wanted || number == CAP_NET_RAW || facts.can(number))
+        .map(|(_, name)| name)
+        .collect();
+    format!(
+        "sudo setcap {}+ep \"$(command -v synledger)\"",
+        names.join(",")
+    )
 }
 
 fn kernel(facts: &Facts) -> Vec<Finding> {
@@ -187,7 +205,10 @@ fn limits(facts: &Facts) -> Vec<Finding> {
 fn cpus(facts: &Facts) -> Vec<Finding> {
     let (allowed, online) = (facts.cpus_allowed, facts.cpus_online);
     let workers = facts.needs.workers;
-    let mut what = format!("{allowed} of {online} CPUs allowed, {workers} workers");
+    let mut what = format!(
+        "{allowed} of {online} CPUs allowed, {}",
+        many(workers, "worker")
+    );
     if let Some(cpuset) = &facts.cpuset {
         what += &format!(" (cpuset {})", crate::cpus::list_text(cpuset));
     }
@@ -311,6 +332,14 @@ fn backlog(facts: &Facts) -> Vec<Finding> {
         ));
     }
     found
+}
+
+/// `1 worker`, `2 workers`.
+fn many(count: usize, word: &str) -> String {
+    match count {
+        1 => format!("1 {word}"),
+        _ => format!("{count} {word}s"),
+    }
 }
 
 /// Bytes as a person reads them.

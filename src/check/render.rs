@@ -4,10 +4,12 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{Finding, Level, exit_status};
+use super::{Finding, Level, exit_status, many};
 
 /// Spaces before the lines that belong to a finding: the width of the level and its gap.
 const INDENT: &str = "      ";
+/// Width of the text that says why.
+const LINE_BYTES: usize = 80;
 
 /// Writes the findings, one a line, with why and what to change below; then the sum.
 ///
@@ -23,7 +25,10 @@ pub fn write_text(findings: &[Finding], out: &mut impl Write) -> io::Result<()> 
             printable(&finding.what)
         )?;
         if !finding.why.is_empty() {
-            writeln!(out, "{INDENT}why:    {}", finding.why)?;
+            for (at, line) in wrapped(finding.why).iter().enumerate() {
+                let label = if at == 0 { "why:" } else { "" };
+                writeln!(out, "{INDENT}{label:<7} {line}")?;
+            }
         }
         if !finding.change.is_empty() {
             writeln!(out, "{INDENT}change: {}", printable(&finding.change))?;
@@ -35,7 +40,25 @@ pub fn write_text(findings: &[Finding], out: &mut impl Write) -> io::Result<()> 
         (0, _) => "Ready, with warnings.",
         _ => "Not ready.",
     };
-    writeln!(out, "{ready} {fails} failed, {warns} warnings.")
+    let warnings = many(warns, "warning");
+    writeln!(out, "{ready} {fails} failed, {warnings}.")
+}
+
+/// Lines of at most [`LINE_BYTES`]. Commands are never wrapped: they are there to be copied.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.len() - 1;
+        if !lines[last].is_empty() && lines[last].len() + 1 + word.len() > LINE_BYTES {
+            lines.push(word.to_owned());
+            continue;
+        }
+        if !lines[last].is_empty() {
+            lines[last].push(' ');
+        }
+        lines[last].push_str(word);
+    }
+    lines
 }
 
 /// The findings as JSON: `ready`, `failed`, `warnings`, and `findings` with level, what, why, change.

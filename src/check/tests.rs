@@ -73,7 +73,17 @@ fn a_good_host_gives_nothing_to_change() {
 fn each_lack_is_found_with_the_command_that_mends_it() {
     let fail = only(|facts| facts.capabilities = Some(!(1 << CAP_NET_RAW)));
     assert_eq!(fail.level, Level::Fail);
-    assert!(fail.change.contains("setcap cap_net_raw+ep"), "{fail:?}");
+    assert!(
+        fail.change.contains("setcap cap_net_raw,cap_bpf"),
+        "{fail:?}"
+    );
+    let admin = only(|facts| facts.capabilities = Some(!(1 << CAP_NET_ADMIN)));
+    assert!(
+        admin
+            .change
+            .contains("cap_net_raw,cap_bpf,cap_net_admin+ep"),
+        "{admin:?}"
+    );
     let drops = only(|facts| driver(facts).0.counters.rx_missed_errors = 9);
     assert!(
         drops.change.contains("ethtool -G eth0 rx 4096"),
@@ -137,16 +147,22 @@ fn a_host_that_says_nothing_is_no_failure() {
     assert_eq!(exit_status(&findings(&facts)), 0);
 }
 
+const LONG: &str =
+    "One word after another, until the line is as long as a line may be, and then some more.";
+
 #[test]
 fn text_lines_up_and_hides_control_characters() {
     let found = [
         Finding::ok("a\x1b[2Jb"),
         Finding::new(Level::Fail, "what", "Why.", "command"),
+        Finding::new(Level::Warn, "long", LONG, ""),
     ];
     let mut text = Vec::new();
     write_text(&found, &mut text).expect("memory takes anything");
     let expected = "ok    a?[2Jb\nfail  what\n      why:    Why.\n      change: command\n\
-                    Not ready. 1 failed, 0 warnings.\n";
+                    warn  long\n      why:    One word after another, until the line is as long as a line may be, and then\n              \
+                    some more.\n\
+                    Not ready. 1 failed, 1 warning.\n";
     assert_eq!(String::from_utf8(text).expect("text"), expected);
     let json = to_json(&found);
     assert_eq!(json["ready"], false);

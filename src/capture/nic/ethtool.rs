@@ -28,7 +28,7 @@ const ETHTOOL_GRSSH: u32 = 0x46;
 const ETH_FLAG_LRO: u32 = 1 << 15;
 
 /// Bytes of `struct ethtool_rxfh` before its table and key.
-const RXFH_BYTES: usize = 32;
+const RXFH_BYTES: usize = 24;
 /// The longest hash key asked for, in bytes. Drivers have 40 to 64.
 const KEY_BYTES_MAX: usize = 256;
 /// Room for any answer we ask for.

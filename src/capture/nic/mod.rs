@@ -71,7 +71,9 @@ pub fn link_type(arphrd: u16) -> Option<LinkType> {
     }
 }
 
-/// Every address of the host, sorted, without repetition.
+/// Every address of the host, once for each interface that has it, sorted.
+///
+/// Where changes are followed too, take [`Watch::addresses`], which misses none in between.
 ///
 /// # Errors
 ///
@@ -82,7 +84,6 @@ pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
         .flat_map(|interface| interface.addresses.iter().map(IpNet::addr))
         .collect();
     all.sort_unstable();
-    all.dedup();
     Ok(all)
 }
 

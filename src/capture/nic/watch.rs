@@ -18,6 +18,8 @@ const RECEIVE_BYTES: usize = 1 << 20;
 /// How many removed names are remembered, to know them again. Hosts with containers make
 /// endless new names.
 const GONE_MAX: usize = 256;
+/// How many datagrams are thrown away at most after an overrun; the socket holds far fewer.
+const DRAIN_MAX: u32 = 100_000;
 
 /// Something happened to an interface or an address of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +122,7 @@ impl Watch {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if lost(&error) => {
+                    self.drain()?;
                     self.known.reconcile(&list()?, &mut self.waiting);
                     continue;
                 }
@@ -152,6 +155,29 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// The addresses that are known, once for each interface that has them.
+    ///
+    /// Right after [`Self::start`]: those of now. Read later, it may be ahead of the events that
+    /// still wait to be taken.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.known.addresses.iter().map(|(_, net)| net.addr())
+    }
+
+    /// Throws away what is queued. It is older than the list that follows, and what would have
+    /// taken it back may be among what the kernel dropped.
+    fn drain(&mut self) -> io::Result<()> {
+        // A limit, for a host that makes messages faster than we read them.
+        for _ in 0..DRAIN_MAX {
+            match self.netlink.receive() {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if lost(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
