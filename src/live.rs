@@ -3,7 +3,7 @@
 use crate::books::RingCounts;
 use crate::capture::block::Origin;
 use crate::capture::fanout::{DEPTH, Keys, Mode, program};
-use crate::capture::filter::control_only;
+use crate::capture::filter::{RejectCounter, control_only};
 use crate::capture::frame::{CLASSES, Class, LinkType};
 use crate::capture::group::{Fanout, Group, GroupConfig};
 use crate::capture::nic::Interface;
@@ -51,7 +51,8 @@ pub struct LiveGroup {
     pub ifindex: u32,
     /// Its index in the run's table of interfaces.
     pub interface: u16,
-    link: LinkType,
+    /// Counts what `--capture control` rejects, where CAP_BPF is held.
+    rejected: Option<RejectCounter>,
     group: Arc<Group>,
     members: Vec<Member>,
 }
@@ -113,7 +114,7 @@ impl LiveGroup {
             name: nic.name.clone(),
             ifindex: nic.ifindex,
             interface,
-            link,
+            rejected: None,
             group: Arc::clone(&group),
             members: Vec::new(),
         };
@@ -164,23 +165,37 @@ impl LiveGroup {
     /// # Errors
     ///
     /// The kernel refuses a filter.
-    pub fn open_gate(&self, config: &RunConfig, keys: &Keys) -> Result<(), SetupError> {
+    pub fn open_gate(&mut self, config: &RunConfig) -> Result<(), SetupError> {
         let workers = config.common.workers;
-        let small = control_only(SNAPLEN_SMALL);
+        let by_class = config.fanout == FanoutMode::Class;
+        if by_class && config.capture == CaptureDepth::Control {
+            self.rejected = RejectCounter::new().ok();
+        }
+        let reject = self
+            .rejected
+            .as_ref()
+            .map_or(Filter::Classic(&GATE), |counter| {
+                Filter::Extended(counter.fd())
+            });
         let (headers, opening, full) =
             (accept(HEADERS), accept(SNAPLEN_SMALL), accept(SNAPLEN_FULL));
-        let by_class = config.fanout == FanoutMode::Class;
+        let control = control_only(SNAPLEN_SMALL);
         self.group.open_gate(|member| {
             let data = by_class && member / workers == Class::Data as usize;
-            Filter::Classic(match config.capture {
-                CaptureDepth::Full => &full,
-                CaptureDepth::Headers if data => &headers,
-                CaptureDepth::Headers => &opening,
-                CaptureDepth::Control if data => &GATE,
-                CaptureDepth::Control if by_class => &opening,
-                CaptureDepth::Control => &small,
-            })
+            match config.capture {
+                CaptureDepth::Full => Filter::Classic(&full),
+                CaptureDepth::Headers if data => Filter::Classic(&headers),
+                CaptureDepth::Headers => Filter::Classic(&opening),
+                CaptureDepth::Control if data => reject,
+                CaptureDepth::Control if by_class => Filter::Classic(&opening),
+                CaptureDepth::Control => Filter::Classic(&control),
+            }
         })
+    }
+
+    /// Frames that `--capture control` rejected; `None` where they cannot be counted.
+    pub fn rejected(&self) -> Option<u64> {
+        self.rejected.as_ref()?.count().ok()
     }
 
     /// Refuses everything from now on.

@@ -155,11 +155,9 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
 }
 
 impl Run<'_> {
-    fn start(&self) -> Result<(), Failure> {
-        for group in &self.groups {
-            group
-                .open_gate(self.config, &self.keys.fanout)
-                .map_err(Failure::run)?;
+    fn start(&mut self) -> Result<(), Failure> {
+        for group in &mut self.groups {
+            group.open_gate(self.config).map_err(Failure::run)?;
         }
         let names: Vec<&str> = self
             .groups
@@ -266,9 +264,20 @@ impl Run<'_> {
                 .nic_counters
                 .as_ref()
                 .map_or(0, |counters| counters.softnet().total().dropped),
-            filtered: (self.config.capture != CaptureDepth::Control).then_some(0),
+            filtered: self.filtered(),
             ..Books::default()
         }
+    }
+
+    fn filtered(&self) -> Option<u64> {
+        if self.config.capture != CaptureDepth::Control {
+            return Some(0);
+        }
+        self.groups
+            .iter()
+            .chain(&self.gone)
+            .map(LiveGroup::rejected)
+            .sum()
     }
 
     fn on_link(&mut self, event: LinkEvent) {
@@ -336,7 +345,7 @@ impl Run<'_> {
         };
         let interface = self.groups[at].interface;
         match LiveGroup::open(self.config, &self.keys.fanout, &nic, interface) {
-            Ok((group, rings)) => {
+            Ok((mut group, rings)) => {
                 if let Some(counters) = &mut self.nic_counters {
                     counters.replace(self.groups[at].ifindex, nic.ifindex);
                 }
@@ -345,7 +354,7 @@ impl Run<'_> {
                         let _ = to_rings.send(ring);
                     }
                 }
-                if let Err(error) = group.open_gate(self.config, &self.keys.fanout) {
+                if let Err(error) = group.open_gate(self.config) {
                     self.say(
                         "link_failed",
                         format!("{name} is back but cannot be watched: {error}"),
@@ -365,7 +374,7 @@ impl Run<'_> {
 
     /// KERNEL's order: refuse everything, wait two block timeouts, drain.
     fn end(&mut self, stage: &Stage) {
-        for group in &self.groups {
+        for group in &mut self.groups {
             if let Err(error) = group.close_gate() {
                 eprintln!("synledger: {error}");
             }
