@@ -67,6 +67,9 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         // `read | head`: whoever read the log has seen enough.
         return Ok(0);
     }
+    if let Some(failure) = damage.take_if(|_| replay.frames() == 0) {
+        return Err(failure);
+    }
     if !common.quiet {
         eprint!("{}", report::ten_lines(&books));
     }
