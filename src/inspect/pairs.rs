@@ -41,6 +41,9 @@ pub struct Pair {
     pub newest_ns: i64,
     /// Until when the rule holds, as of the last touch at which it did.
     pub true_until_ns: Option<i64>,
+    /// When an episode of it ends: W after `true_until_ns`, and never before packet time moves on. Touches
+    /// stamped far behind packet time would else be due at once, at a place that depends on chunks.
+    pub ends_ns: i64,
     /// The episode it is in.
     pub episode: Option<u32>,
     touches: [Touch; TOUCHES_MAX],
@@ -59,6 +62,7 @@ impl Pair {
             key,
             newest_ns: i64::MIN,
             true_until_ns: None,
+            ends_ns: i64::MIN,
             episode: None,
             touches: [none; TOUCHES_MAX],
             count: 0,

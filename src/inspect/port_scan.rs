@@ -200,7 +200,11 @@ impl PortScan {
             .true_until_ns
             .is_none_or(|until| newest >= until.saturating_add(window_ns));
         if holds {
-            pair.true_until_ns = Some(pair.oldest_kept_ns().saturating_add(window_ns));
+            let until = pair.oldest_kept_ns().saturating_add(window_ns);
+            pair.true_until_ns = Some(until);
+            pair.ends_ns = until
+                .saturating_add(window_ns)
+                .max(watermark.saturating_add(1));
         }
         match pair.episode {
             None if holds && armed => self.start(slot, contact, watermark, out),
@@ -317,10 +321,7 @@ impl PortScan {
         let episode = self.episodes[index as usize]
             .as_ref()
             .expect("asked for episodes that exist");
-        let until = self.pairs.get(episode.pair).true_until_ns;
-        until
-            .unwrap_or(i64::MIN)
-            .saturating_add(self.rule.window_ns)
+        self.pairs.get(episode.pair).ends_ns
     }
 
     /// Ends every episode that is due at `watermark`.

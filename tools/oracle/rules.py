@@ -11,6 +11,9 @@ PORTS = 4
 # Wireshark's frame.encap_type numbers of the link types that the sensor reads.
 LINKS = {
     1: "ethernet",
+    4: "ppp",
+    5: "fddi",
+    28: "cisco hdlc",
     7: "raw",
     15: "null",
     25: "sll",
