@@ -387,3 +387,259 @@ fn a_replayed_capture_gives_what_read_gives_with_one_worker() {
 fn a_replayed_capture_gives_what_read_gives_with_four_workers() {
     live_equals_read("4");
 }
+
+#[test]
+fn a_scan_spread_over_eight_workers_is_caught_at_its_fourth_port() {
+    with_veth(|veth| {
+        // The hash has a new key at each start. Of scans of four flows, 41 % meet four different
+        // workers: among 64, none would by a chance of 2 in 10^15.
+        const SCANS: u32 = 64;
+        let sensor = Sensor::start(&["--workers", "8"]);
+        let sender = Sender::new(veth);
+        for from in 0..SCANS {
+            sender.scan(from);
+        }
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(ended.offered(), u64::from(4 * SCANS));
+        let found = ended.lines(": Port scan detected: ");
+        assert_eq!(found.len(), 64, "{}\n{}", ended.text, ended.says);
+        assert!(
+            found
+                .iter()
+                .all(|line| line.ends_with(" on ports 80,81,82,83"))
+        );
+    });
+}
+
+/// Waits until what is sent on one end arrives at the other.
+fn wait_for_link() {
+    let give_up = Instant::now() + PATIENCE;
+    for end in [SENDER, SENSOR] {
+        loop {
+            let show = Command::new("ip")
+                .args(["-o", "link", "show", end])
+                .output();
+            if said(&show.expect("ip runs")).contains("state UP") {
+                break;
+            }
+            assert!(Instant::now() < give_up, "{end} does not come up");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A SYN each 2 ms, as far as the link lets it, for as long as `during` runs.
+fn with_trickle(veth: Veth, during: impl FnOnce()) {
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let sender = Sender::new(veth);
+            let mut from = 1 << 20;
+            while !enough.load(Ordering::Relaxed) {
+                let _ = sender.0.send(&frame(flow(from, 1024, 9, 443), from));
+                from += 1;
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        during();
+        enough.store(true, Ordering::Relaxed);
+    });
+}
+
+fn flaps(mode: &'static str) {
+    for workers in ["1", "2", "3", "4"] {
+        with_veth(move |veth| {
+            let sensor = Sensor::start(&["--workers", workers, "--fanout", mode]);
+            let sender = Sender::new(veth);
+            with_trickle(veth, || {
+                wait_for_link();
+                (0..5).for_each(|from| sender.scan(from));
+                for _ in 0..20 {
+                    ip(&format!("link set {SENSOR} down"));
+                    thread::sleep(Duration::from_millis(5));
+                    ip(&format!("link set {SENSOR} up"));
+                    thread::sleep(Duration::from_millis(5));
+                }
+                wait_for_link();
+                (5..10).for_each(|from| sender.scan(from));
+            });
+            let ended = sensor.stop(Signal::SIGINT);
+            let of = format!("--fanout {mode} --workers {workers}: {}", ended.says);
+            assert_eq!(ended.code, Some(0), "{of}");
+            assert!(ended.says.contains("the books close"), "{of}");
+            assert_eq!(scans(&ended.eve).len(), 10, "{of}");
+        });
+    }
+}
+
+#[test]
+fn a_link_that_flaps_costs_no_scan_with_fanout_class() {
+    flaps("class");
+}
+
+#[test]
+fn a_link_that_flaps_costs_no_scan_with_fanout_hash() {
+    flaps("hash");
+}
+
+#[test]
+fn a_link_that_flaps_costs_no_scan_with_fanout_cpu() {
+    flaps("cpu");
+}
+
+#[test]
+fn a_link_that_flaps_costs_no_scan_with_fanout_qm() {
+    flaps("qm");
+}
+
+#[test]
+fn sigterm_ends_with_exact_books() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2"]);
+        let sender = Sender::new(veth);
+        for from in 0..500 {
+            sender.send(&frame(flow(from, 1024, 1, 443), from));
+        }
+        let ended = sensor.stop(Signal::SIGTERM);
+        ended.assert_exact();
+        assert_eq!(ended.offered(), 500, "{}", ended.says);
+        assert_eq!(ended.lines(": New connection: ").len(), 500);
+    });
+}
+
+#[test]
+fn sighup_opens_a_moved_log_anew() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2"]);
+        let sender = Sender::new(veth);
+        sender.send(&frame(flow(1, 1024, 1, 443), 1));
+        sensor.wait_for("line", || {
+            sensor
+                .content("log.txt")
+                .contains(": New connection: 10.0.0.1:")
+        });
+        std::fs::rename(sensor.path("log.txt"), sensor.path("moved.txt")).expect("it is there");
+        sensor.signal(Signal::SIGHUP);
+        sensor.wait_for("new file", || sensor.path("log.txt").exists());
+        sender.send(&frame(flow(2, 1024, 1, 443), 2));
+        sensor.wait_for("line", || {
+            sensor
+                .content("log.txt")
+                .contains(": New connection: 10.0.0.2:")
+        });
+        let moved = sensor.content("moved.txt");
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(moved.matches(": New connection: ").count(), 1, "{moved}");
+        assert_eq!(ended.lines(": New connection: ").len(), 1, "{}", ended.text);
+    });
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_run_well() {
+    with_veth(|veth| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut sensor = Sensor::start_in(dir, &["--output", "text:-"], &[], Stdio::piped());
+        let pipe = sensor.child.stdout.take().expect("it is piped");
+        let enough = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let sender = Sender::new(veth);
+                let give_up = Instant::now() + PATIENCE;
+                let mut from = 0;
+                while !enough.load(Ordering::Relaxed) && Instant::now() < give_up {
+                    sender.send(&frame(flow(from, 1024, 1, 443), from));
+                    from += 1;
+                    thread::sleep(Duration::from_millis(2));
+                }
+            });
+            let mut head = String::new();
+            BufReader::new(pipe).read_line(&mut head).expect("a line");
+            assert!(head.contains(": New connection: 10.0.0.0:1024"), "{head}");
+            let code = sensor.exit();
+            enough.store(true, Ordering::Relaxed);
+            assert_eq!(code, Some(0), "{}", sensor.content("says"));
+        });
+    });
+}
+
+#[test]
+fn tagged_frames_are_counted_once_each() {
+    with_veth(|veth| {
+        let links = [
+            (Link::ethernet(), "null"),
+            (Link::ethernet().vlan(7), "[7]"),
+            (Link::ethernet().qinq(8, 9), "[8,9]"),
+            (Link::ethernet().vlan(10).vlan(11), "[10,11]"),
+        ];
+        let sensor = Sensor::start(&["--workers", "3"]);
+        let sender = Sender::new(veth);
+        for (from, (link, _)) in (0..).zip(&links) {
+            for port in [443, 444, 445] {
+                let v4 = flow(from, port, 1, port);
+                sender.send(&link.frame(&syn(v4, from)));
+            }
+            let [_, _, _, host] = from.to_be_bytes();
+            let v6 = Flow::v6(
+                [0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(host)],
+                1024,
+                [0x2001, 0xdb8, 0, 0, 0, 0, 1, 1],
+                443,
+            );
+            sender.send(&link.frame(&syn(v6, from)));
+        }
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(ended.offered(), 16, "{}", ended.says);
+        assert_eq!(
+            ended.lines(": New connection: ").len(),
+            16,
+            "{}",
+            ended.text
+        );
+        for (_, tags) in links {
+            let tagged = |record: &&Value| record["vlan"].to_string() == tags;
+            let count = of_type(&ended.eve, "new_connection").filter(tagged).count();
+            assert_eq!(count, 4, "vlan {tags}: {:?}", attempts(&ended.eve));
+        }
+    });
+}
+
+#[test]
+fn an_interface_that_comes_back_is_watched_again() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2"]);
+        let send = |veth, from| Sender::new(veth).send(&frame(flow(from, 1024, 1, 443), from));
+        send(veth, 1);
+        sensor.wait_for("line", || {
+            sensor
+                .content("log.txt")
+                .contains(": New connection: 10.0.0.1:")
+        });
+        ip(&format!("link del {SENSOR}"));
+        sensor.wait_for_event("link_removed");
+        ip(&format!("link add {SENDER} type veth peer name {SENSOR}"));
+        ip(&format!("link set {SENDER} up"));
+        ip(&format!("link set {SENSOR} up"));
+        wait_for_link();
+        sensor.wait_for_event("link_back");
+        let index = |name| nix::net::if_::if_nametoindex(name).expect("it was just made");
+        let veth = Veth {
+            sender: index(SENDER),
+            sensor: index(SENSOR),
+        };
+        for from in 2..102 {
+            send(veth, from);
+        }
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(ended.offered(), 101, "{}", ended.says);
+        assert_eq!(
+            ended.lines(": New connection: ").len(),
+            101,
+            "{}",
+            ended.text
+        );
+    });
+}
