@@ -10,7 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
 use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -388,27 +389,49 @@ fn a_replayed_capture_gives_what_read_gives_with_four_workers() {
     live_equals_read("4");
 }
 
+/// What the sensor's metrics say.
+fn metrics(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("metrics are served");
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+/// Frames that the kernel offered to each ring for SYNs.
+fn open_rings(metrics: &str) -> Vec<u64> {
+    let of_open = |line: &&str| line.contains("_ring_packets_total{") && line.contains("open");
+    let value = |line: &str| line.rsplit(' ').next()?.parse().ok();
+    metrics.lines().filter(of_open).filter_map(value).collect()
+}
+
 #[test]
 fn a_scan_spread_over_eight_workers_is_caught_at_its_fourth_port() {
     with_veth(|veth| {
-        // The hash has a new key at each start. Of scans of four flows, 41 % meet four different
-        // workers: among 64, none would by a chance of 2 in 10^15.
+        // The hash has a new key at each start, so nobody can choose flows for workers. Of scans of
+        // four flows 41 % meet four workers: that none of 64 does has a chance of 2 in 10^15.
         const SCANS: u32 = 64;
-        let sensor = Sensor::start(&["--workers", "8"]);
+        const ADDRESS: &str = "127.0.0.1:9477";
+        ip("link set lo up");
+        let sensor = Sensor::start(&["--workers", "8", "--metrics", ADDRESS]);
         let sender = Sender::new(veth);
         for from in 0..SCANS {
             sender.scan(from);
         }
+        let mut rings = Vec::new();
+        sensor.wait_for("frames in the metrics", || {
+            rings = open_rings(&metrics(ADDRESS));
+            rings.iter().sum::<u64>() == u64::from(4 * SCANS)
+        });
+        assert!(rings.len() == 8 && !rings.contains(&0), "{rings:?}");
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
         assert_eq!(ended.offered(), u64::from(4 * SCANS));
         let found = ended.lines(": Port scan detected: ");
         assert_eq!(found.len(), 64, "{}\n{}", ended.text, ended.says);
-        assert!(
-            found
-                .iter()
-                .all(|line| line.ends_with(" on ports 80,81,82,83"))
-        );
+        let at_fourth = |line: &&str| line.ends_with(" on ports 80,81,82,83");
+        assert!(found.iter().all(at_fourth), "{found:?}");
     });
 }
 
@@ -469,6 +492,12 @@ fn flaps(mode: &'static str) {
             assert_eq!(ended.code, Some(0), "{of}");
             assert!(ended.says.contains("the books close"), "{of}");
             assert_eq!(scans(&ended.eve).len(), 10, "{of}");
+            // Every frame is a SYN of its own: each is offered once and logged once.
+            let logged = of_type(&ended.eve, "new_connection").count() as u64;
+            assert_eq!(ended.offered(), logged, "{of}");
+            let down = |record: &&Value| record["synledger"]["event"] == "link_down";
+            let downs = of_type(&ended.eve, "lifecycle").filter(down).count();
+            assert_eq!(downs, 20, "{of}");
         });
     }
 }
@@ -599,7 +628,7 @@ fn tagged_frames_are_counted_once_each() {
             ended.text
         );
         for (_, tags) in links {
-            let tagged = |record: &&Value| record["vlan"].to_string() == tags;
+            let tagged = |record: &&Value| tags == record["vlan"].to_string();
             let count = of_type(&ended.eve, "new_connection").filter(tagged).count();
             assert_eq!(count, 4, "vlan {tags}: {:?}", attempts(&ended.eve));
         }
