@@ -374,8 +374,13 @@ fn live_equals_read(workers: &'static str) {
         assert_eq!(live.offered(), sent, "{}", live.says);
         assert_eq!(attempts(&live.eve), attempts(&read));
         assert_eq!(attempts(&read).len(), 330);
-        assert_eq!(scans(&live.eve), scans(&read));
         assert_eq!(scans(&read).len(), 5);
+        if live.text.contains(": Sensor straggler: ") {
+            // On a machine this busy order is not kept, and another four of six ports may be first.
+            assert_eq!(scans(&live.eve).len(), 5, "{}", live.says);
+        } else {
+            assert_eq!(scans(&live.eve), scans(&read), "{}", live.says);
+        }
     });
 }
 
@@ -452,8 +457,16 @@ fn wait_for_link() {
     }
 }
 
-/// A SYN each 2 ms, as far as the link lets it, for as long as `during` runs.
-fn with_trickle(veth: Veth, during: impl FnOnce()) {
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A SYN each `pause`, as far as the link lets it, for as long as `during` runs.
+fn with_trickle<T>(veth: Veth, pause: Duration, during: impl FnOnce() -> T) -> T {
     let enough = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -462,12 +475,13 @@ fn with_trickle(veth: Veth, during: impl FnOnce()) {
             while !enough.load(Ordering::Relaxed) {
                 let _ = sender.0.send(&frame(flow(from, 1024, 9, 443), from));
                 from += 1;
-                thread::sleep(Duration::from_millis(2));
+                thread::sleep(pause);
             }
         });
-        during();
-        enough.store(true, Ordering::Relaxed);
-    });
+        // Dropped when `during` panics, too: the scope waits for the thread.
+        let _end = SetAtEnd(&enough);
+        during()
+    })
 }
 
 fn flaps(mode: &'static str) {
@@ -475,7 +489,7 @@ fn flaps(mode: &'static str) {
         with_veth(move |veth| {
             let sensor = Sensor::start(&["--workers", workers, "--fanout", mode]);
             let sender = Sender::new(veth);
-            with_trickle(veth, || {
+            with_trickle(veth, Duration::from_millis(2), || {
                 wait_for_link();
                 (0..5).for_each(|from| sender.scan(from));
                 for _ in 0..20 {
@@ -523,17 +537,20 @@ fn a_link_that_flaps_costs_no_scan_with_fanout_qm() {
 }
 
 #[test]
-fn sigterm_ends_with_exact_books() {
+fn sigterm_amid_traffic_ends_with_exact_books() {
     with_veth(|veth| {
         let sensor = Sensor::start(&["--workers", "2"]);
-        let sender = Sender::new(veth);
-        for from in 0..500 {
-            sender.send(&frame(flow(from, 1024, 1, 443), from));
-        }
-        let ended = sensor.stop(Signal::SIGTERM);
+        let ended = with_trickle(veth, Duration::from_micros(100), || {
+            let sender = Sender::new(veth);
+            for from in 0..500 {
+                sender.send(&frame(flow(from, 1024, 1, 443), from));
+            }
+            sensor.stop(Signal::SIGTERM)
+        });
         ended.assert_exact();
-        assert_eq!(ended.offered(), 500, "{}", ended.says);
-        assert_eq!(ended.lines(": New connection: ").len(), 500);
+        let logged = ended.lines(": New connection: ").len();
+        assert!(logged > 500, "{}", ended.says);
+        assert_eq!(ended.offered(), logged as u64, "{}", ended.says);
     });
 }
 
@@ -571,25 +588,13 @@ fn a_reader_that_leaves_ends_the_run_well() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut sensor = Sensor::start_in(dir, &["--output", "text:-"], &[], Stdio::piped());
         let pipe = sensor.child.stdout.take().expect("it is piped");
-        let enough = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let sender = Sender::new(veth);
-                let give_up = Instant::now() + PATIENCE;
-                let mut from = 0;
-                while !enough.load(Ordering::Relaxed) && Instant::now() < give_up {
-                    sender.send(&frame(flow(from, 1024, 1, 443), from));
-                    from += 1;
-                    thread::sleep(Duration::from_millis(2));
-                }
-            });
+        let code = with_trickle(veth, Duration::from_millis(2), || {
             let mut head = String::new();
             BufReader::new(pipe).read_line(&mut head).expect("a line");
-            assert!(head.contains(": New connection: 10.0.0.0:1024"), "{head}");
-            let code = sensor.exit();
-            enough.store(true, Ordering::Relaxed);
-            assert_eq!(code, Some(0), "{}", sensor.content("says"));
+            assert!(head.contains(": New connection: 10."), "{head}");
+            sensor.exit()
         });
+        assert_eq!(code, Some(0), "{}", sensor.content("says"));
     });
 }
 
