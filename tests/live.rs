@@ -8,7 +8,7 @@ use craft::{Capture, Flow, Link, LinkType};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -602,10 +602,10 @@ fn a_reader_that_leaves_ends_the_run_well() {
 fn tagged_frames_are_counted_once_each() {
     with_veth(|veth| {
         let links = [
-            (Link::ethernet(), "null"),
-            (Link::ethernet().vlan(7), "[7]"),
-            (Link::ethernet().qinq(8, 9), "[8,9]"),
-            (Link::ethernet().vlan(10).vlan(11), "[10,11]"),
+            (Link::ethernet(), Value::Null),
+            (Link::ethernet().vlan(7), json!([7])),
+            (Link::ethernet().qinq(8, 9), json!([8, 9])),
+            (Link::ethernet().vlan(10).vlan(11), json!([10, 11])),
         ];
         let sensor = Sensor::start(&["--workers", "3"]);
         let sender = Sender::new(veth);
@@ -633,7 +633,7 @@ fn tagged_frames_are_counted_once_each() {
             ended.text
         );
         for (_, tags) in links {
-            let tagged = |record: &&Value| tags == record["vlan"].to_string();
+            let tagged = |record: &&Value| record["vlan"] == tags;
             let count = of_type(&ended.eve, "new_connection").filter(tagged).count();
             assert_eq!(count, 4, "vlan {tags}: {:?}", attempts(&ended.eve));
         }
