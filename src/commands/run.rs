@@ -73,8 +73,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let (mut shards, consumers) = sensor::shards(&config.common, keys, &policy, true);
     let (mut logger, notices, control) = logging::open(&config.common, &context, consumers, true)?;
     for shard in &mut shards {
-        shard.flows.prefault();
-        shard.port_scan.prefault();
+        shard.prefault();
         for (a, b) in preexisting::connections().unwrap_or_default() {
             shard.flows.preexisting(a, b);
         }
