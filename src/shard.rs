@@ -17,6 +17,7 @@ use crate::mesh::Mesh;
 use crate::policy::Policy;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 
 /// Events held back until every shard has reached their time; more go out early and count as late.
@@ -122,6 +123,14 @@ impl Shard {
     pub fn prefault(&mut self) {
         self.flows.prefault();
         self.port_scan.prefault();
+        self.mesh.prefault();
+        self.outbox
+            .events
+            .spare_capacity_mut()
+            .fill_with(MaybeUninit::zeroed);
+        if let Some(log) = &mut self.outbox.log {
+            log.prefault();
+        }
     }
 
     /// Reads one frame.

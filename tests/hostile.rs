@@ -144,9 +144,10 @@ fn try_file(name: &str, seed: u64, file: &[u8], effort: Effort, tally: &mut Tall
     tally.evicted += shards.flow.evicted();
 }
 
+/// Each file's part, and a quarter more: not every file holds frames of a link type that craft writes.
 fn share(effort: Effort, files: usize) -> Effort {
     Effort {
-        frames: effort.frames.div_ceil(files as u64),
+        frames: (effort.frames + effort.frames / 4).div_ceil(files as u64),
         ..effort
     }
 }
