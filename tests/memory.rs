@@ -205,7 +205,7 @@ fn flood(bench: &mut Bench, syn: &mut [u8], from: u32, to: u32) {
         syn[34..36].copy_from_slice(&n.to_be_bytes()[2..]);
         syn[38..42].copy_from_slice(&n.to_be_bytes());
         bench.frame(&frame(syn, 1_000_000_000 + i64::from(n) * 67));
-        if n as usize % BLOCK_FRAMES == 0 {
+        if (n as usize).is_multiple_of(BLOCK_FRAMES) {
             bench.settle();
         }
     }
