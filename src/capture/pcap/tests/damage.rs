@@ -240,7 +240,7 @@ fn what_cannot_be_opened_is_told_in_one_sentence() {
         told(&path),
         (ReadErrorKind::Empty, "X: the file is empty".to_owned())
     );
-    let secret = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o000);
+    let secret = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o0);
     std::fs::set_permissions(&path, secret).expect("changed");
     if std::fs::File::open(&path).is_ok() {
         eprintln!("skipped: no permission: this user may read everything");
