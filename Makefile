@@ -29,7 +29,8 @@ deps:
 
 .PHONY: test-corpus
 test-corpus: build ## Compare attempts and scans with the oracle over all captures (CAPTURES=DIR)
-	python3 tools/oracle/corpus.py --binary $(BIN) --captures $(CAPTURES)
+	rm -rf target/crafted && $(CARGO) run --release --locked -q -p craft -- scenarios --seed 1 --out target/crafted
+	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --cache target/oracle
 
 .PHONY: fuzz-corpus
 fuzz-corpus: build ## Cut every capture 200 times and mutate 1,000,000 frames (CAPTURES=DIR)

@@ -15,26 +15,7 @@ pub fn ten_lines(books: &Books) -> String {
     let mut line = |what: String| {
         let _ = writeln!(text, "{what}");
     };
-    if books.rings.is_empty() {
-        line(format!("{} frames read", shards.frames));
-    } else {
-        let packets: u64 = books.rings.iter().map(|ring| ring.tp_packets).sum();
-        let drops: u64 = books.rings.iter().map(|ring| ring.tp_drops).sum();
-        let shed: u64 = books.rings.iter().map(|ring| ring.shed_data).sum();
-        line(format!(
-            "{packets} frames offered by the kernel: {} read, {drops} dropped by full rings, {shed} shed",
-            shards.frames
-        ));
-        let filtered = match books.filtered {
-            Some(0) => String::new(),
-            Some(filtered) => format!(", {filtered} rejected by the filter"),
-            None => ", rejected by the filter: not counted".to_owned(),
-        };
-        line(format!(
-            "before the rings: {} lost by network cards, {} by the kernel's backlog{filtered}",
-            books.nic_drops, books.softnet_drops
-        ));
-    }
+    offered(books, &mut line);
     let causes = causes(books);
     let causes = if causes.is_empty() {
         String::new()
@@ -83,6 +64,31 @@ pub fn ten_lines(books: &Books) -> String {
     }
     line(verdict(books));
     text
+}
+
+/// What came from the kernel or a capture, and what was lost before.
+fn offered(books: &Books, line: &mut impl FnMut(String)) {
+    let shards = &books.shards;
+    if books.rings.is_empty() {
+        line(format!("{} frames read", shards.frames));
+    } else {
+        let packets: u64 = books.rings.iter().map(|ring| ring.tp_packets).sum();
+        let drops: u64 = books.rings.iter().map(|ring| ring.tp_drops).sum();
+        let shed: u64 = books.rings.iter().map(|ring| ring.shed_data).sum();
+        line(format!(
+            "{packets} frames offered by the kernel: {} read, {drops} dropped by full rings, {shed} shed",
+            shards.frames
+        ));
+        let filtered = match books.filtered {
+            Some(0) => String::new(),
+            Some(filtered) => format!(", {filtered} rejected by the filter"),
+            None => ", rejected by the filter: not counted".to_owned(),
+        };
+        line(format!(
+            "before the rings: {} lost by network cards, {} by the kernel's backlog{filtered}",
+            books.nic_drops, books.softnet_drops
+        ));
+    }
 }
 
 fn verdict(books: &Books) -> String {

@@ -33,7 +33,7 @@ fn captures_that_cannot_be_read_are_named_with_the_reason() {
     fails(
         &["read", "/does/not/exist.pcap"],
         1,
-        &["/does/not/exist.pcap", "No such file"],
+        &["/does/not/exist.pcap", "no such file"],
     );
     fails(&["read", &folder], 1, &[&folder, "directory"]);
     fails(&["read", &text], 1, &[&text, "pcap"]);

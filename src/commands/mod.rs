@@ -7,6 +7,9 @@ mod read;
 mod run;
 mod signals;
 
+use crate::books::Books;
+use crate::config::Common;
+use crate::{report, sensor};
 pub use check::check;
 pub use failure::Failure;
 pub use read::read;
@@ -21,4 +24,12 @@ fn pin(cpu: Option<usize>, worker: usize) {
             "synledger: worker {worker} cannot be pinned to CPU {cpu}: {errno}; it goes on unpinned"
         );
     }
+}
+
+/// Shows the books to a person and gives the exit code that they ask for.
+fn close(common: &Common, books: &Books) -> u8 {
+    if !common.quiet {
+        eprint!("{}", report::ten_lines(books));
+    }
+    sensor::exit_code(books, common.strict)
 }

@@ -9,7 +9,6 @@ use crate::locality::Localities;
 use crate::log::eve::Interfaces;
 use crate::policy::Policy;
 use crate::replay::{self, Replay};
-use crate::report;
 use crate::sensor::{self, Board, RunKeys};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -67,13 +66,14 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         // `read | head`: whoever read the log has seen enough.
         return Ok(0);
     }
-    if !common.quiet {
-        eprint!("{}", report::ten_lines(&books));
+    if let Some(failure) = damage.take_if(|_| replay.frames() == 0) {
+        return Err(failure);
     }
+    let code = super::close(common, &books);
     if let Some(damage) = damage {
         return Err(damage);
     }
-    Ok(sensor::exit_code(&books, common.strict))
+    Ok(code)
 }
 
 fn policy(common: &Common) -> Policy {

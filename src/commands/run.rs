@@ -1,7 +1,7 @@
 //! `run`: opens rings, starts threads in order, watches, and closes the books.
 
 use super::logging::{self, SharedLocalities};
-use super::{Failure, pin, signals};
+use super::{Failure, close, pin, signals};
 use crate::books::Books;
 use crate::capture::nic::{self, Counters, LinkEvent, Selection, Watch};
 use crate::capture::preexisting;
@@ -16,6 +16,7 @@ use crate::observe::metrics::{self, Snapshot};
 use crate::policy::Policy;
 use crate::report;
 use crate::sensor::{self, Board, RunKeys};
+use crate::shard::Shard;
 use crate::worker::{LiveRing, Stage, Worker, wall_clock_ns};
 use crossbeam::channel::{Sender, unbounded};
 use signal_hook::consts::{SIGHUP, SIGUSR1};
@@ -71,26 +72,10 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let context = logging::context(&config.common, &names, &localities, false);
     let policy = policy(&config, ours);
     let (mut shards, consumers) = sensor::shards(&config.common, keys, &policy, true);
+    prepare(&mut shards);
     let (mut logger, notices, control) = logging::open(&config.common, &context, consumers, true)?;
-    for shard in &mut shards {
-        shard.prefault();
-        for (a, b) in preexisting::connections().unwrap_or_default() {
-            shard.flows.preexisting(a, b);
-        }
-    }
     let board = Board::new(config.common.workers);
-    let mut rings: Vec<Vec<LiveRing>> = (0..config.common.workers).map(|_| Vec::new()).collect();
-    let mut groups = Vec::new();
-    for (index, nic) in nics.iter().enumerate() {
-        let interface = u16::try_from(index).unwrap_or(u16::MAX);
-        let (group, opened) =
-            LiveGroup::open(&config, &keys.fanout, nic, interface).map_err(Failure::run)?;
-        groups.push(group);
-        for (all, new) in rings.iter_mut().zip(opened) {
-            all.extend(new);
-        }
-    }
-    let ifindexes: Vec<u32> = nics.iter().map(|nic| nic.ifindex).collect();
+    let (groups, rings) = open_rings(&config, keys, &nics)?;
     let snapshot = Arc::new(Mutex::new(Snapshot::default()));
     serve_metrics(&config, &snapshot)?;
     let mut run = Run {
@@ -99,7 +84,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         groups,
         gone: Vec::new(),
         watch,
-        nic_counters: Counters::start(&ifindexes).ok(),
+        nic_counters: Counters::start(&indices(&nics)).ok(),
         localities,
         to_workers: Vec::new(),
         notices,
@@ -112,20 +97,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         let logger = &mut logger;
         scope.spawn(move || logger.run());
         for (id, (shard, rings)) in shards.into_iter().zip(rings).enumerate() {
-            let (to_rings, new_rings) = unbounded();
-            let (to_localities, localities) = unbounded();
-            run.to_workers.push((to_rings, to_localities));
-            let block_timeout = Duration::from_millis(u64::from(config.block_timeout_ms));
-            let now_ns = i64::MIN;
-            let worker = Worker {
-                id,
-                shard,
-                rings,
-                new_rings,
-                localities,
-                block_timeout,
-                now_ns,
-            };
+            let worker = run.worker(id, shard, rings);
             let (stage, board, cpu) = (&stage, &board, config.common.cores.get(id).copied());
             scope.spawn(move || {
                 pin(cpu, id);
@@ -142,18 +114,66 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let outputs = logger.finish().outputs;
     started?;
     run.update_rings();
+    let outputs = logging::books(&config.common.outputs, &outputs);
     let books = Books {
-        outputs: logging::books(&config.common.outputs, &outputs),
+        outputs,
         at_exit: true,
         ..run.books()
     };
-    if !config.common.quiet {
-        eprint!("{}", report::ten_lines(&books));
+    Ok(close(&config.common, &books))
+}
+
+fn indices(nics: &[nic::Interface]) -> Vec<u32> {
+    nics.iter().map(|nic| nic.ifindex).collect()
+}
+
+/// Touches all memory, and names the connections that are open already.
+fn prepare(shards: &mut [Shard]) {
+    let open = preexisting::connections().unwrap_or_default();
+    for shard in shards {
+        shard.prefault();
+        for &(a, b) in &open {
+            shard.flows.preexisting(a, b);
+        }
     }
-    Ok(sensor::exit_code(&books, config.common.strict))
+}
+
+/// The groups of all interfaces, gated, and the rings of each worker.
+fn open_rings(
+    config: &RunConfig,
+    keys: RunKeys,
+    nics: &[nic::Interface],
+) -> Result<(Vec<LiveGroup>, Vec<Vec<LiveRing>>), Failure> {
+    let mut rings: Vec<Vec<LiveRing>> = (0..config.common.workers).map(|_| Vec::new()).collect();
+    let mut groups = Vec::new();
+    for (interface, nic) in (0..u16::MAX).zip(nics) {
+        let opened = LiveGroup::open(config, &keys.fanout, nic, interface);
+        let (group, opened) = opened.map_err(Failure::run)?;
+        groups.push(group);
+        for (all, new) in rings.iter_mut().zip(opened) {
+            all.extend(new);
+        }
+    }
+    Ok((groups, rings))
 }
 
 impl Run<'_> {
+    fn worker(&mut self, id: usize, shard: Shard, rings: Vec<LiveRing>) -> Worker {
+        let (to_rings, new_rings) = unbounded();
+        let (to_localities, localities) = unbounded();
+        self.to_workers.push((to_rings, to_localities));
+        let block_timeout = Duration::from_millis(u64::from(self.config.block_timeout_ms));
+        Worker {
+            id,
+            shard,
+            rings,
+            new_rings,
+            localities,
+            block_timeout,
+            now_ns: i64::MIN,
+        }
+    }
+
     fn start(&mut self) -> Result<(), Failure> {
         for group in &mut self.groups {
             group.open_gate(self.config).map_err(Failure::run)?;

@@ -137,78 +137,71 @@ fn counter(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: u64) 
 }
 
 fn totals(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
-    let shards = &snapshot.books.shards;
-    let flow = &shards.flow;
-    let scan = &shards.port_scan;
-    let all = [
+    let books = &snapshot.books;
+    let (shards, flow, scan) = (&books.shards, &books.shards.flow, &books.shards.port_scan);
+    let seen = [
         ("frames", "Frames read", shards.frames),
         ("packets", "Frames that could be decoded", shards.packets),
         ("syn_packets", "SYN packets without ACK", flow.syn_packets),
         ("new_connections", "New connection attempts", flow.attempts),
         (
             "syn_retransmitted",
-            "SYNs of an attempt already seen",
+            "SYNs of a known attempt",
             flow.retransmitted,
         ),
         (
             "established_connections",
-            "Connections whose handshake was proven",
+            "Handshakes proven",
             flow.established,
         ),
         ("port_scans", "Port scans (rising edges)", scan.started),
         (
             "detections",
-            "Detections raised: rising edges, doublings, summaries",
+            "Edges, doublings, summaries",
             shards.detections,
         ),
+        ("late_packets", "Packets behind packet time", shards.late),
+        (
+            "contacts_sent",
+            "Contacts sent to owners",
+            shards.contacts_sent,
+        ),
+    ];
+    let lost = [
         (
             "misrouted_frames",
-            "Frames in another ring than the fanout program chose",
+            "Frames in a wrong ring",
             shards.misrouted,
         ),
         (
-            "late_packets",
-            "Packets stamped before the packet time reached",
-            shards.late,
-        ),
-        (
-            "contacts_sent",
-            "Contacts sent to the owners of pairs",
-            shards.contacts_sent,
-        ),
-        (
             "contacts_dropped",
-            "Contacts for which an owner's queue had no room",
+            "Contacts without room",
             shards.contacts_dropped,
         ),
         (
             "flow_evictions",
-            "Flows pushed out of a full table",
+            "Flows pushed out of full tables",
             flow.evicted(),
         ),
         (
             "pair_evictions",
-            "Pairs pushed out of a full table",
+            "Pairs pushed out of full tables",
             scan.pair_evicted,
         ),
         (
             "nic_drops",
             "Frames the network cards lost",
-            snapshot.books.nic_drops,
+            books.nic_drops,
         ),
         (
             "softnet_drops",
-            "Frames the kernel's backlog lost",
-            snapshot.books.softnet_drops,
+            "Frames the backlog lost",
+            books.softnet_drops,
         ),
-        (
-            "missed",
-            "Everything lost with a cause",
-            snapshot.books.missed(),
-        ),
+        ("missed", "Everything lost with a cause", books.missed()),
     ];
-    all.into_iter()
-        .try_for_each(|(name, help, value)| counter(encoder, name, help, value))
+    let mut all = seen.into_iter().chain(lost);
+    all.try_for_each(|(name, help, value)| counter(encoder, name, help, value))
 }
 
 fn by_cause(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
