@@ -3,6 +3,7 @@
 use crate::inspect::contact::Contact;
 use crossbeam::utils::CachePadded;
 use rtrb::{Consumer, Producer, RingBuffer};
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +20,15 @@ pub fn queue_capacity(workers: usize) -> usize {
 /// Bytes that all queues take.
 pub fn memory_bytes(workers: usize) -> u64 {
     (workers * workers * queue_capacity(workers) * size_of::<Contact>()) as u64
+}
+
+/// Writes to every free place of a queue without putting anything in.
+pub fn touch_all<T>(queue: &mut Producer<T>) {
+    if let Ok(mut chunk) = queue.write_chunk_uninit(queue.slots()) {
+        let (head, tail) = chunk.as_mut_slices();
+        head.fill_with(MaybeUninit::zeroed);
+        tail.fill_with(MaybeUninit::zeroed);
+    }
 }
 
 /// One worker's ends of the mesh.
@@ -63,6 +73,13 @@ impl Mesh {
                 dropped: 0,
             })
             .collect()
+    }
+
+    /// Writes to every page of the queues to owners. Before the first contact.
+    pub fn prefault(&mut self) {
+        for queue in &mut self.to {
+            touch_all(queue);
+        }
     }
 
     /// How many workers there are.

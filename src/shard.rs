@@ -17,6 +17,7 @@ use crate::mesh::Mesh;
 use crate::policy::Policy;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 
 /// Events held back until every shard has reached their time; more go out early and count as late.
@@ -115,6 +116,21 @@ impl Shard {
     /// Bytes of what a shard holds beside its tables.
     pub fn memory_bytes() -> u64 {
         (OUTBOX_EVENTS * size_of::<Event>()) as u64
+    }
+
+    /// Writes to every page of its tables and queues, so that no packet waits for one. For live runs,
+    /// before the first packet.
+    pub fn prefault(&mut self) {
+        self.flows.prefault();
+        self.port_scan.prefault();
+        self.mesh.prefault();
+        self.outbox
+            .events
+            .spare_capacity_mut()
+            .fill_with(MaybeUninit::zeroed);
+        if let Some(log) = &mut self.outbox.log {
+            log.prefault();
+        }
     }
 
     /// Reads one frame.

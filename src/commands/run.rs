@@ -131,8 +131,7 @@ fn indices(nics: &[nic::Interface]) -> Vec<u32> {
 fn prepare(shards: &mut [Shard]) {
     let open = preexisting::connections().unwrap_or_default();
     for shard in shards {
-        shard.flows.prefault();
-        shard.port_scan.prefault();
+        shard.prefault();
         for &(a, b) in &open {
             shard.flows.preexisting(a, b);
         }

@@ -5,6 +5,7 @@
 
 use super::event::{Body, Event};
 use super::notice::EventKind;
+use crate::mesh;
 use crossbeam::utils::CachePadded;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,6 +65,11 @@ pub fn memory_bytes(capacity: usize) -> usize {
 }
 
 impl Producer {
+    /// Writes to every page of the queue. Before the first event.
+    pub fn prefault(&mut self) {
+        mesh::touch_all(&mut self.events);
+    }
+
     /// Pushes an event.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod netns;
+pub mod pipeline;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

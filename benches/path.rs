@@ -1,0 +1,309 @@
+//! What each stage of a frame's way costs: decode, the fanout hash, a whole shard, the logger's outputs.
+//!
+//! Each figure asserts its answer before it is printed: median of five runs, least and most.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use synledger::capture::fanout::{self, Keys};
+use synledger::capture::frame::{Class, Frame, LinkType};
+use synledger::decode::{self, packet::Transport};
+use synledger::flow::Limits;
+use synledger::flow::record::{Attempt, FiveTuple};
+use synledger::inspect::port_scan::Rule;
+use synledger::inspect::timeline::{Timeline, position_of_ts};
+use synledger::locality::Localities;
+use synledger::log::eve::{Context, Interfaces};
+use synledger::log::event::{Body, Event, Step};
+use synledger::log::merge::Merge;
+use synledger::log::outputs::{Counts, Outputs};
+use synledger::log::queue;
+use synledger::mesh::Mesh;
+use synledger::policy::Policy;
+use synledger::shard::{At, Parts, Shard};
+
+const RUNS: usize = 5;
+const CONNECTIONS: u32 = 40_000;
+const FLOOD: u32 = 400_000;
+const RECORDS: u32 = 400_000;
+const QUEUE_EVENTS: usize = 16_384;
+const BLOCK_FRAMES: usize = 512;
+const LIMITS: Limits = Limits {
+    attempts: 1 << 20,
+    established: 1 << 17,
+    others: 1 << 17,
+    fragments: 64,
+};
+const RULE: Rule = Rule {
+    ports: 15,
+    window_ns: 60_000_000_000,
+    pairs: 1 << 17,
+    episodes: 64,
+    port_maps: 16,
+};
+
+/// Frames of one kind of traffic, as bytes one after the other.
+#[derive(Default)]
+struct Load {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Load {
+    fn push(&mut self, ip: &[u8]) {
+        self.bytes.extend(craft::Link::ethernet().frame(ip));
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The frames, 67 ns apart.
+    fn frames(&self) -> Vec<Frame<'_>> {
+        let mut from = 0;
+        let cut = |(ts_ns, &end): (i64, &usize)| {
+            let bytes = &self.bytes[from..end];
+            from = end;
+            Frame {
+                bytes,
+                wire_len: u32::try_from(bytes.len()).expect("a frame"),
+                ts_ns: ts_ns * 67,
+                interface: 0,
+                link: LinkType::Ethernet,
+                vlan: None,
+                gso: false,
+            }
+        };
+        (1_i64..).zip(&self.ends).map(cut).collect()
+    }
+}
+
+fn client(number: u32) -> craft::Flow {
+    let source = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
+    craft::Flow::v4(source, 1024, [10, 0, 0, 5], 80)
+}
+
+fn tcp(load: &mut Load, flow: craft::Flow, flags: u8, (seq, ack): (u32, u32), data: usize) {
+    let segment = craft::Tcp::new(flow, flags, seq)
+        .ack(ack)
+        .data(&vec![0; data]);
+    load.push(&craft::Ip::new(flow.src, flow.dst, 6).bytes(&segment.bytes()));
+}
+
+/// Connections of nine segments and two datagrams each, 1,000 at a time.
+fn mixed() -> Load {
+    use craft::{ACK, FIN, PSH, SYN};
+    let steps: [(bool, u8, (u32, u32), usize); 9] = [
+        (false, SYN, (1, 0), 0),
+        (true, SYN | ACK, (5, 2), 0),
+        (false, ACK, (2, 6), 0),
+        (false, PSH | ACK, (2, 6), 300),
+        (true, PSH | ACK, (6, 302), 1400),
+        (true, ACK, (1406, 302), 1400),
+        (false, ACK, (302, 2806), 0),
+        (true, FIN | ACK, (2806, 302), 0),
+        (false, FIN | ACK, (302, 2807), 0),
+    ];
+    let mut load = Load::default();
+    for group in 0..CONNECTIONS / 1000 {
+        let clients = || (group * 1000..(group + 1) * 1000).map(client);
+        for (back, flags, numbers, data) in steps {
+            for flow in clients() {
+                let flow = if back { flow.reversed() } else { flow };
+                tcp(&mut load, flow, flags, numbers, data);
+            }
+        }
+        for flow in clients().flat_map(|flow| [flow, flow.reversed()]) {
+            let datagram = craft::Udp::new(flow, &[0; 60]).bytes();
+            load.push(&craft::Ip::new(flow.src, flow.dst, 17).bytes(&datagram));
+        }
+    }
+    load
+}
+
+fn flood() -> Load {
+    let mut load = Load::default();
+    for number in 0..FLOOD {
+        tcp(&mut load, client(number), craft::SYN, (number, 0), 0);
+    }
+    load
+}
+
+/// Times `work` over `count` things five times; `work` asserts its own answer and gives nanoseconds.
+fn figure(what: &str, count: usize, mut work: impl FnMut() -> u128) {
+    let mut each: Vec<f64> = (0..RUNS).map(|_| work() as f64 / count as f64).collect();
+    each.sort_by(f64::total_cmp);
+    let (low, median, high) = (each[0], each[RUNS / 2], each[RUNS - 1]);
+    let rate = 1e3 / median;
+    eprintln!("{what}: {median:.1} ns ({low:.1} to {high:.1}), {rate:.2} M/s, {count} each run");
+}
+
+fn time_decode(what: &str, frames: &[Frame<'_>], segments: usize) {
+    figure(&format!("decode, {what}"), frames.len(), || {
+        let begin = Instant::now();
+        let mut found = 0;
+        for frame in frames {
+            let packet = decode::packet(frame).expect("a sound frame");
+            found += usize::from(matches!(packet.transport, Transport::Tcp(_)));
+        }
+        let took = begin.elapsed().as_nanos();
+        assert_eq!(found, segments);
+        took
+    });
+}
+
+fn time_demux(what: &str, frames: &[Frame<'_>], opens: usize) {
+    let keys = Keys::from_seed(1);
+    figure(&format!("fanout::demux, {what}"), frames.len(), || {
+        let begin = Instant::now();
+        let (mut found, mut sum) = (0, 0_u64);
+        for frame in frames {
+            let demux = fanout::demux(&keys, frame);
+            found += usize::from(demux.class == Class::Open);
+            sum += u64::from(demux.hash);
+        }
+        let took = begin.elapsed().as_nanos();
+        assert!(sum > 0);
+        assert_eq!(found, opens);
+        took
+    });
+}
+
+fn shard() -> (Shard, Merge) {
+    let (log, consumer) = queue::queue(QUEUE_EVENTS);
+    let mut shard = Shard::new(Parts {
+        id: 0,
+        keys: Keys::from_seed(1),
+        table_keys: [1, 2],
+        flows: LIMITS,
+        rule: RULE,
+        policy: Policy {
+            localities: Arc::new(Localities::offline(&[])),
+            directions: Arc::new([]),
+            all_scans: true,
+            host: None,
+            allow: Arc::new([]),
+        },
+        mesh: Mesh::new(1).pop().expect("one worker"),
+        log,
+        live: true,
+    });
+    shard.prefault();
+    (shard, Merge::new(vec![consumer], None))
+}
+
+/// Decode, flow, contacts, the scan rule and the outbox; the log queue is emptied outside the clock.
+fn time_shard(what: &str, frames: &[Frame<'_>], attempts: u32, established: u32) {
+    figure(&format!("shard, {what}"), frames.len(), || {
+        let (mut shard, mut merge) = shard();
+        let (mut took, mut said) = (0, 0);
+        for block in frames.chunks(BLOCK_FRAMES) {
+            let begin = Instant::now();
+            let mut newest_ns = 0;
+            for frame in block {
+                newest_ns = frame.ts_ns;
+                let at = At {
+                    position: position_of_ts(newest_ns),
+                    watermark_ns: newest_ns,
+                    timeline: Timeline::Live,
+                    ring: None,
+                };
+                shard.on_frame(frame, &at);
+            }
+            let position = position_of_ts(newest_ns);
+            shard.publish_contacts(position);
+            shard.settle(position, newest_ns, &Timeline::Live);
+            took += begin.elapsed().as_nanos();
+            while merge.step(4096, |_| {}, |_| said += 1) > 0 {}
+        }
+        let flow = &shard.counts.flow;
+        flow.check().expect("the books close");
+        assert_eq!(flow.attempts, u64::from(attempts));
+        assert_eq!(flow.established, u64::from(established));
+        assert!(said >= attempts, "{said} events for {attempts} attempts");
+        took
+    });
+}
+
+fn event(number: u32) -> Event {
+    let flow = client(number);
+    let tuple = FiveTuple {
+        src: flow.src,
+        dst: flow.dst,
+        src_port: flow.src_port,
+        dst_port: flow.dst_port,
+        proto: 6,
+    };
+    let body = Body::NewConnection(Attempt {
+        ts_ns: 1_619_623_685_000_000_000 + i64::from(number) * 67,
+        tuple,
+        isn: number,
+        odd: false,
+        interface: 0,
+        vlan: [0; 2],
+        vlan_count: 0,
+    });
+    Event {
+        position: u64::from(number),
+        step: Step::Frame(1),
+        body,
+    }
+}
+
+/// Rendered and handed to write(2), which throws it away.
+fn time_outputs(what: &str, specs: &[&str]) {
+    let specs: Vec<_> = specs
+        .iter()
+        .map(|spec| spec.parse().expect("a spec"))
+        .collect();
+    let events: Vec<Event> = (0..RECORDS).map(event).collect();
+    let context = Context {
+        host: "bench".into(),
+        interfaces: Interfaces::new(vec!["eth0".into()]),
+        direction: Arc::new(|_, _| "unknown"),
+        frames: false,
+    };
+    figure(&format!("logger, {what}"), events.len(), || {
+        let mut outputs = Outputs::open(&specs, &context).expect("outputs");
+        let begin = Instant::now();
+        for event in &events {
+            outputs.write(event, 0);
+        }
+        outputs.finish(0);
+        let took = begin.elapsed().as_nanos();
+        for counts in outputs.counts() {
+            assert!(Counts::closed(&counts));
+            assert_eq!(counts.written[0], u64::from(RECORDS));
+        }
+        took
+    });
+}
+
+fn say_machine() {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model
+        .unwrap_or("unknown CPU")
+        .trim_start_matches(['\t', ' ', ':']);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    eprintln!("machine: {model}, Linux {}, {cores} cores", kernel.trim());
+}
+
+fn main() {
+    say_machine();
+    let (flows, pairs) = (LIMITS.memory_bytes() >> 20, RULE.memory_bytes() >> 20);
+    eprintln!("tables: {flows} MiB of flows, {pairs} MiB of pairs");
+    let (mixed, flood) = (mixed(), flood());
+    let (mixed, flood) = (mixed.frames(), flood.frames());
+    let connections = CONNECTIONS as usize;
+    time_decode("mixed", &mixed, 9 * connections);
+    time_decode("spoofed SYN", &flood, flood.len());
+    time_demux("mixed", &mixed, connections);
+    time_demux("spoofed SYN", &flood, flood.len());
+    time_shard("mixed", &mixed, CONNECTIONS, CONNECTIONS);
+    time_shard("spoofed SYN", &flood, FLOOD, 0);
+    time_outputs("text", &["text:/dev/null"]);
+    time_outputs("EVE", &["eve:/dev/null"]);
+    time_outputs("text and EVE", &["text:/dev/null", "eve:/dev/null"]);
+}

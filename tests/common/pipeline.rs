@@ -1,0 +1,161 @@
+//! Capture bytes through reader, shards and logger, all in this process, with tables small enough to overflow.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use synledger::books::{Books, Identity, OutputBooks};
+use synledger::capture::pcap::CaptureReader;
+use synledger::config::Common;
+use synledger::flow::Limits;
+use synledger::inspect::port_scan::Rule;
+use synledger::locality::Localities;
+use synledger::log::budget::Budget;
+use synledger::log::eve::{Context, Interfaces};
+use synledger::log::logger::{Control, Logger};
+use synledger::log::merge::Merge;
+use synledger::log::outputs::Outputs;
+use synledger::log::queue::Consumer;
+use synledger::policy::Policy;
+use synledger::replay::{self, Replay};
+use synledger::sensor::{self, Board, RunKeys};
+
+/// Frames in a chunk: few, so that small captures cross borders of chunks.
+const CHUNK_FRAMES: usize = 64;
+
+/// What a run came to.
+pub struct Ran {
+    /// The books at its end.
+    pub books: Books,
+    /// Buffers that ended in an error.
+    pub damaged: usize,
+}
+
+/// Ends the process when a worker panics: the others would wait for it for ever.
+struct Loud<'a>(&'a str);
+
+impl Drop for Loud<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("a worker panicked over {}", self.0);
+            std::process::abort();
+        }
+    }
+}
+
+/// Tables of 64 entries, both formats rendered and thrown away.
+pub fn small(workers: usize) -> Common {
+    let outputs = ["text:/dev/null", "eve:/dev/null"];
+    let spec = |output| format!("{output},events=connection+alert+flow");
+    Common {
+        workers,
+        cores: Vec::new(),
+        flows: Limits {
+            attempts: 64,
+            established: 64,
+            others: 64,
+            fragments: 8,
+        },
+        rule: Rule {
+            ports: 5,
+            window_ns: 10_000_000_000,
+            pairs: 32,
+            episodes: 8,
+            port_maps: 4,
+        },
+        local: Vec::new(),
+        directions: Vec::new(),
+        allow: Vec::new(),
+        outputs: outputs.map(|o| spec(o).parse().expect("a spec")).to_vec(),
+        alert_rate: None,
+        sensor: "test".into(),
+        strict: false,
+        quiet: true,
+    }
+}
+
+/// A policy that asks for everything.
+pub fn everything() -> Policy {
+    Policy {
+        localities: Arc::new(Localities::offline(&[])),
+        directions: Arc::new([]),
+        all_scans: true,
+        host: None,
+        allow: Arc::new([]),
+    }
+}
+
+fn logger(common: &Common, consumers: Vec<Consumer>) -> Logger {
+    let context = Context {
+        host: "test".into(),
+        interfaces: Interfaces::default(),
+        direction: Arc::new(|_, _| "unknown"),
+        frames: true,
+    };
+    Logger {
+        merge: Merge::new(consumers, None),
+        outputs: Outputs::open(&common.outputs, &context).expect("outputs"),
+        budget: Budget::new(None),
+        notices: crossbeam::channel::bounded(1).1,
+        control: Arc::new(Control::default()),
+        clock: Box::new(|| 0),
+        lag_us: None,
+    }
+}
+
+/// Runs the buffers one after the other as one stream, as `read` does files; `name` is said on a panic.
+pub fn run(name: &str, workers: usize, buffers: impl Iterator<Item = Vec<u8>>) -> Ran {
+    let common = small(workers);
+    let policy = everything();
+    let keys = RunKeys::from_seed(1);
+    let (shards, consumers) = sensor::shards(&common, keys, &policy, false);
+    let mut logger = logger(&common, consumers);
+    let board = Board::new(workers);
+    let (mut replay, feeds) = Replay::new(workers, CHUNK_FRAMES, keys.fanout);
+    let mut damaged = 0;
+    std::thread::scope(|scope| {
+        let _loud = Loud(name);
+        let logger = &mut logger;
+        scope.spawn(move || {
+            let _loud = Loud(name);
+            logger.run();
+        });
+        for (id, (shard, feed)) in shards.into_iter().zip(feeds).enumerate() {
+            let board = &board;
+            scope.spawn(move || {
+                let _loud = Loud(name);
+                replay::work(shard, id, &feed, |shard| board.leave(id, &shard.counts));
+            });
+        }
+        for bytes in buffers {
+            let end = CaptureReader::from_reader("buffer", Cursor::new(bytes))
+                .and_then(|mut reader| replay.read(&mut reader, &|| false, |_| {}));
+            damaged += usize::from(end.is_err());
+        }
+        replay.close();
+    });
+    let outputs = logger.finish().outputs.into_iter();
+    let books = Books {
+        shards: board.sum(),
+        frames_offered: Some(replay.frames()),
+        outputs: outputs
+            .enumerate()
+            .map(|(at, counts)| OutputBooks {
+                name: format!("output {at}"),
+                counts,
+            })
+            .collect(),
+        at_exit: true,
+        ..Books::default()
+    };
+    Ran { books, damaged }
+}
+
+/// Every identity holds.
+pub fn assert_closed(name: &str, books: &Books) {
+    let open: Vec<Identity> = books
+        .identities()
+        .into_iter()
+        .filter(|identity| !identity.holds())
+        .collect();
+    assert!(open.is_empty(), "{name}: {open:#?}");
+}
