@@ -5,8 +5,8 @@
 //! before the damage is read. No frame is copied or allocated: it borrows from the read buffer
 //! until the next call.
 //!
-//! The walk over records is our own: `pcap-parser` 0.17 does not say where in the file a record
-//! is wrong, and does not swap the lengths of files older than pcap 2.3 or read their modified form.
+//! The walk over records is our own: the place of any damage must be named to the byte, and what lies before
+//! it must be read.
 
 mod buffer;
 mod classic;
