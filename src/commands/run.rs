@@ -76,8 +76,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let (mut logger, notices, control) = logging::open(&config.common, &context, consumers, true)?;
     let board = Board::new(config.common.workers);
     let (groups, rings) = open_rings(&config, keys, &nics)?;
-    let snapshot = Arc::new(Mutex::new(Snapshot::default()));
-    serve_metrics(&config, &snapshot)?;
+    let snapshot = serve_metrics(&config)?;
     let mut run = Run {
         config: &config,
         keys,
@@ -420,24 +419,20 @@ fn policy(config: &RunConfig, localities: Arc<Localities>) -> Policy {
     }
 }
 
-fn serve_metrics(config: &RunConfig, snapshot: &Arc<Mutex<Snapshot>>) -> Result<(), Failure> {
+/// What scrapes are to see, served where that was asked for.
+fn serve_metrics(config: &RunConfig) -> Result<Arc<Mutex<Snapshot>>, Failure> {
+    let snapshot = Arc::new(Mutex::new(Snapshot::default()));
     let Some(address) = config.metrics else {
-        return Ok(());
+        return Ok(snapshot);
     };
-    let snapshot = Arc::clone(snapshot);
-    let source = Arc::new(move || {
-        snapshot
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    });
-    metrics::serve(address, source)
-        .map(|_| ())
-        .map_err(|error| {
-            Failure::Run(format!(
-                "--metrics {address}: {error}; choose another address or port"
-            ))
-        })
+    let shown = Arc::clone(&snapshot);
+    let newest = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match metrics::serve(address, Arc::new(newest)) {
+        Ok(_) => Ok(snapshot),
+        Err(error) => Err(Failure::Run(format!(
+            "--metrics {address}: {error}; choose another address or port"
+        ))),
+    }
 }
 
 /// Rings that do not fit into memory would push everything else on the host out of it.
