@@ -43,6 +43,8 @@ pub struct ShardCounts {
     pub flows_log_gone: u64,
     /// Detections for which there was no logger any more.
     pub detections_log_gone: u64,
+    /// Entries held now: attempts, established, other flows, pairs.
+    pub held: [u64; 4],
     /// The flow stage.
     pub flow: FlowCounts,
     /// The detector.
@@ -68,6 +70,7 @@ impl Default for ShardCounts {
             attempts_log_gone: 0,
             flows_log_gone: 0,
             detections_log_gone: 0,
+            held: [0; 4],
             flow: FlowCounts::default(),
             port_scan: PortScanCounts::default(),
         }
@@ -99,6 +102,9 @@ impl ShardCounts {
             .iter_mut()
             .zip(other.syn_outside_class)
         {
+            *sum += one;
+        }
+        for (sum, one) in self.held.iter_mut().zip(other.held) {
             *sum += one;
         }
         self.frames += other.frames;

@@ -337,6 +337,9 @@ impl Shard {
         counts.contacts_dropped = mesh.dropped;
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
+        let [attempts, established, others] = flows.held();
+        counts.held =
+            [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
     }
 
     /// Ends what is open and closes the log queue.

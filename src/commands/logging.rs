@@ -84,7 +84,8 @@ pub fn books(specs: &[OutputSpec], counts: &[Counts]) -> Vec<OutputBooks> {
         .collect()
 }
 
-fn name(spec: &OutputSpec) -> String {
+/// An output's name in the books: its kind and target.
+pub fn name(spec: &OutputSpec) -> String {
     let format = match spec.format {
         Format::Text => "text",
         Format::Eve => "eve",

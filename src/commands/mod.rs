@@ -6,6 +6,7 @@ mod logging;
 mod read;
 mod run;
 mod signals;
+mod startup;
 
 use crate::books::Books;
 use crate::config::Common;

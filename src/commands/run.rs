@@ -1,6 +1,7 @@
 //! `run`: opens rings, starts threads in order, watches, and closes the books.
 
 use super::logging::{self, SharedLocalities};
+use super::startup::{announce, check_memory};
 use super::{Failure, close, pin, signals};
 use crate::books::Books;
 use crate::capture::nic::{self, Counters, LinkEvent, Selection, Watch};
@@ -58,7 +59,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     } = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
     check_memory(&config, nics.len())?;
     if !config.common.quiet {
-        eprint!("{}", start_up(&config, &nics));
+        eprint!("{}", announce(&config, &nics));
     }
     if config.dry_run {
         return Ok(0);
@@ -242,7 +243,56 @@ impl Run<'_> {
         }
         let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.ring_occupancy = self.groups.iter().flat_map(LiveGroup::occupancy).collect();
+        snapshot.tables = self.tables(&books);
+        snapshot.log_lag = self.log_lag();
         snapshot.books = books;
+    }
+
+    /// Name, entries held and room of each table, over all shards.
+    fn tables(&self, books: &Books) -> Vec<(&'static str, u64, u64)> {
+        let common = &self.config.common;
+        let rooms = [
+            common.flows.attempts,
+            common.flows.established,
+            common.flows.others,
+            common.rule.pairs,
+        ];
+        let names = ["attempts", "established", "other_flows", "pairs"];
+        let all = names.into_iter().zip(books.shards.held).zip(rooms);
+        all.map(|((name, held), room)| (name, held, (room * common.workers) as u64))
+            .collect()
+    }
+
+    /// Seconds from time stamp to line: upper bounds with the counts below them, and the sum.
+    fn log_lag(&self) -> (Vec<(f64, u64)>, f64) {
+        const BOUNDS_US: [u64; 9] = [
+            1_000,
+            5_000,
+            10_000,
+            25_000,
+            50_000,
+            100_000,
+            500_000,
+            1_000_000,
+            u64::MAX,
+        ];
+        let published = self
+            .control
+            .published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(lag_us) = &published.lag_us else {
+            return (Vec::new(), 0.0);
+        };
+        let seconds = |us: u64| {
+            if us == u64::MAX {
+                f64::MAX
+            } else {
+                us as f64 / 1e6
+            }
+        };
+        let below = BOUNDS_US.map(|us| (seconds(us), lag_us.count_between(0, us)));
+        (below.to_vec(), lag_us.mean() / 1e6 * lag_us.len() as f64)
     }
 
     fn update_rings(&mut self) {
@@ -433,54 +483,4 @@ fn serve_metrics(config: &RunConfig) -> Result<Arc<Mutex<Snapshot>>, Failure> {
             "--metrics {address}: {error}; choose another address or port"
         ))),
     }
-}
-
-/// Rings that do not fit into memory would push everything else on the host out of it.
-fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure> {
-    let (tables, rings) = (config.memory_bytes(), config.ring_memory_bytes(interfaces));
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let field = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"));
-    let available = field
-        .and_then(|field| field.split_whitespace().next()?.parse::<u64>().ok())
-        .map(|kib| kib * 1024);
-    match available {
-        Some(available) if tables + rings > available => Err(Failure::Usage(format!(
-            "--ring-mib and --memory-mib ask for {} MiB of rings and {} MiB of tables, {} MiB are available; \
-             lower them or --workers",
-            rings >> 20,
-            tables >> 20,
-            available >> 20
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn start_up(config: &RunConfig, nics: &[nic::Interface]) -> String {
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let names: Vec<&str> = nics.iter().map(|nic| nic.name.as_str()).collect();
-    let blocks = |class: usize| config.ring_bytes[class] / u64::from(config.block_bytes[class]);
-    let trickle_s =
-        |class: usize| (blocks(class) * u64::from(config.block_timeout_ms)) as f64 / 1000.0;
-    // 10 GbE with the smallest frames: 14.88 M/s, 144 bytes in a ring each.
-    let line_ms = |class: usize| config.ring_bytes[class] as f64 / (14_880.0 * 144.0);
-    format!(
-        "interfaces: {}\nworkers: {}, CPUs {:?}\nmemory: {} MiB tables and queues, {} MiB rings (the kernel's)\n\
-         each worker's rings absorb: open {:.0} ms of 10 GbE line rate or a trickle of {:.1} s; control {:.0} ms or \
-         {:.1} s; data {:.0} ms or {:.1} s\ncapture: {:?}, fanout {:?}\n",
-        names.join(", "),
-        config.common.workers,
-        config.common.cores,
-        mib(config.memory_bytes()),
-        mib(config.ring_memory_bytes(nics.len())),
-        line_ms(2),
-        trickle_s(2),
-        line_ms(1),
-        trickle_s(1),
-        line_ms(0),
-        trickle_s(0),
-        config.capture,
-        config.fanout,
-    )
 }
