@@ -13,6 +13,7 @@ LINKS = {
     1: "ethernet",
     4: "ppp",
     5: "fddi",
+    6: "fddi, bits swapped",
     28: "cisco hdlc",
     7: "raw",
     15: "null",
