@@ -111,11 +111,6 @@ impl Mesh {
             .unwrap_or(u64::MAX)
     }
 
-    /// The position that `worker` has reached.
-    pub fn reached(&self, worker: usize) -> u64 {
-        self.reached[worker].load(Ordering::Acquire)
-    }
-
     /// The next contact at or before `limit`, in order of position. Call [`Mesh::limit`] first.
     pub fn next(&mut self, limit: u64) -> Option<Contact> {
         let head = |(index, queue): (usize, &Consumer<Contact>)| {

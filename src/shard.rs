@@ -267,11 +267,6 @@ impl Shard {
         self.mesh.limit()
     }
 
-    /// The mesh's view of a worker, to name the one that is behind.
-    pub fn reached(&self, worker: usize) -> u64 {
-        self.mesh.reached(worker)
-    }
-
     /// Decides on the contacts up to `limit`, ends what is due at `watermark_ns`, and hands the log all
     /// events up to `limit`.
     pub fn settle(&mut self, limit: u64, watermark_ns: i64, timeline: &Timeline<'_>) {

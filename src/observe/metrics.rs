@@ -28,10 +28,6 @@ pub struct Snapshot {
     pub ring_occupancy: Vec<(String, f64)>,
     /// Packet time stamp to log line: upper bounds in seconds with counts below, and the sum.
     pub log_lag: (Vec<(f64, u64)>, f64),
-    /// Workers that are behind.
-    pub behind: u64,
-    /// Why the sensor is not healthy.
-    pub unhealthy: Option<String>,
 }
 
 /// Gives the newest snapshot.
@@ -94,16 +90,15 @@ async fn healthz(State(source): State<Source>) -> (StatusCode, String) {
         .identities()
         .into_iter()
         .find(|identity| !identity.holds());
-    match (snapshot.unhealthy, open) {
-        (Some(why), _) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
-        (None, Some(open)) => {
+    match open {
+        Some(open) => {
             let text = format!(
                 "books do not close: {}: {} against {}\n",
                 open.name, open.left, open.right
             );
             (StatusCode::SERVICE_UNAVAILABLE, text)
         }
-        (None, None) => (StatusCode::OK, "ok\n".to_owned()),
+        None => (StatusCode::OK, "ok\n".to_owned()),
     }
 }
 
@@ -296,14 +291,6 @@ fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     let help = "1 while every identity of the books holds";
     metric.encode(encoder.encode_descriptor(
         "books_closed",
-        help,
-        None,
-        metric.metric_type(),
-    )?)?;
-    let metric = ConstGauge::new(i64::try_from(snapshot.behind).unwrap_or(i64::MAX));
-    let help = "Workers more than 500 ms behind";
-    metric.encode(encoder.encode_descriptor(
-        "workers_behind",
         help,
         None,
         metric.metric_type(),
