@@ -1,0 +1,14 @@
+//! The program on a live interface: a veth pair in a namespace of its own, from start to exact books.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod flaps;
+mod peer;
+mod programs;
+mod replayed;
+mod scans;
+mod sensor;
+mod signals;
+mod tagged;
+mod traffic;
