@@ -12,3 +12,4 @@ mod sensor;
 mod signals;
 mod tagged;
 mod traffic;
+mod web;

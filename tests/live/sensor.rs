@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// How long anything here may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-pub const EVENTS: &str = "events=connection+alert+stats+lifecycle";
+pub const EVENTS: &str = "events=connection+alert+flow+stats+lifecycle";
 
 /// A running sensor; killed, whatever happens to the test.
 pub struct Sensor {
