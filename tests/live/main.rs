@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod conversation;
 mod flaps;
 mod peer;
 mod programs;
