@@ -1,6 +1,8 @@
 //! A TCP connection between two hosts that do not exist, frame by frame.
 
-use craft::{ACK, FIN, Flow, Ip, Link, PSH, SYN, Tcp};
+use crate::common::NANOS;
+use craft::{ACK, Capture, FIN, Flow, Ip, Link, LinkType, PSH, SYN, Tcp};
+use std::path::{Path, PathBuf};
 
 /// Who talks to whom, in which envelope. Numbers in its methods are relative, as Wireshark shows them: 0 is
 /// the initial sequence number of the side, 1 what follows it.
@@ -77,4 +79,15 @@ fn segment(link: &Link, flow: Flow, flags: u8, (seq, ack): (u32, u32), data: &[u
     let ack = if flags & ACK == 0 { 0 } else { ack };
     let tcp = Tcp::new(flow, flags, seq).ack(ack).data(data);
     link.frame(&Ip::new(flow.src, flow.dst, 6).bytes(&tcp.bytes()))
+}
+
+/// A capture of these frames, 1 ms apart.
+pub fn write(dir: &Path, frames: &[Vec<u8>]) -> PathBuf {
+    let mut capture = Capture::new("conversations", LinkType::Ethernet);
+    for (at, frame) in (0_i64..).zip(frames) {
+        capture.push(1_700_000_000_000_000_000 + at * 1_000_000, frame.clone());
+    }
+    let path = dir.join("conversations.pcap");
+    std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture file");
+    path
 }

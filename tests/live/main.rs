@@ -5,6 +5,7 @@ mod common;
 
 mod conversation;
 mod flaps;
+mod handshakes;
 mod peer;
 mod programs;
 mod replayed;

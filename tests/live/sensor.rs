@@ -137,9 +137,7 @@ impl Ended {
 
     /// The number in the books that stands between `before` and `after`.
     pub fn number(&self, before: &str, after: &str) -> u64 {
-        let until = self.says.find(after).expect(after);
-        let word = self.says[..until].rsplit(before).next();
-        word.expect("a word").parse().expect(&self.says)
+        number(&self.says, before, after)
     }
 
     pub fn lines(&self, part: &str) -> Vec<&str> {
@@ -148,6 +146,13 @@ impl Ended {
             .filter(|line| line.contains(part))
             .collect()
     }
+}
+
+/// The number in printed books that stands between `before` and `after`.
+pub fn number(says: &str, before: &str, after: &str) -> u64 {
+    let until = says.find(after).expect(after);
+    let word = says[..until].rsplit(before).next();
+    word.expect("a word").parse().expect(says)
 }
 
 pub fn records(eve: &str) -> Vec<Value> {
