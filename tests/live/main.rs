@@ -4,6 +4,7 @@
 mod common;
 
 mod conversation;
+mod disk;
 mod flaps;
 mod handshakes;
 mod peer;

@@ -2,12 +2,10 @@
 
 use super::peer::Peer;
 use super::programs::{installed, said};
-use super::sensor::{Sensor, of_type};
+use super::sensor::{METRICS, Sensor, metrics, of_type};
 use super::traffic::Sender;
 use crate::common::netns::{SENDER, SENSOR, ip, with_veth};
 use nix::sys::signal::Signal;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 
 fn nmap_finds_a_thousand(workers: &'static str) {
@@ -55,16 +53,6 @@ fn nmap_gives_a_thousand_connections_and_one_scan_with_four_workers() {
     nmap_finds_a_thousand("4");
 }
 
-/// What the sensor's metrics say.
-fn metrics(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("metrics are served");
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
-}
-
 /// Frames that the kernel offered to each ring for SYNs.
 fn open_rings(metrics: &str) -> Vec<u64> {
     let of_open = |line: &&str| line.contains("_ring_packets_total{") && line.contains("open");
@@ -78,16 +66,15 @@ fn a_scan_spread_over_eight_workers_is_caught_at_its_fourth_port() {
         // The hash has a new key at each start, so nobody can choose flows for workers. Of scans of
         // four flows 41 % meet four workers: that none of 64 does has a chance of 2 in 10^15.
         const SCANS: u32 = 64;
-        const ADDRESS: &str = "127.0.0.1:9477";
         ip("link set lo up");
-        let sensor = Sensor::start(&["--workers", "8", "--metrics", ADDRESS]);
+        let sensor = Sensor::start(&["--workers", "8", "--metrics", METRICS]);
         let sender = Sender::new(veth);
         for from in 0..SCANS {
             sender.scan(from);
         }
         let mut rings = Vec::new();
         sensor.wait_for("frames in the metrics", || {
-            rings = open_rings(&metrics(ADDRESS));
+            rings = open_rings(&metrics());
             rings.iter().sum::<u64>() == u64::from(4 * SCANS)
         });
         assert!(rings.len() == 8 && !rings.contains(&0), "{rings:?}");

@@ -5,6 +5,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long anything here may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Where a sensor that is told to serves its metrics: a namespace has all ports to itself.
+pub const METRICS: &str = "127.0.0.1:9477";
 pub const EVENTS: &str = "events=connection+alert+flow+stats+lifecycle";
 
 /// A running sensor; killed, whatever happens to the test.
@@ -194,4 +198,14 @@ pub fn scans(eve: &[Value]) -> Vec<String> {
 pub fn of_type<'a>(eve: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
     eve.iter()
         .filter(move |record| record["event_type"] == kind)
+}
+
+/// What the sensor says at [`METRICS`].
+pub fn metrics() -> String {
+    let mut stream = TcpStream::connect(METRICS).expect("metrics are served");
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {METRICS}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
 }
