@@ -13,6 +13,7 @@ mod replayed;
 mod scans;
 mod sensor;
 mod signals;
+mod start;
 mod tagged;
 mod traffic;
 mod web;
