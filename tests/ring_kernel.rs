@@ -468,7 +468,6 @@ fn what_cannot_be_opened_says_why() {
 }
 
 #[test]
-#[ignore = "300 members take 4 seconds to close; `cargo test -- --ignored`"]
 fn a_group_may_have_more_than_256_members() {
     with_veth(|veth| {
         let small = RingGeometry {
@@ -476,7 +475,8 @@ fn a_group_may_have_more_than_256_members() {
             block_nr: 1,
             block_timeout_ms: 100,
         };
-        let mut tap = Tap::new(&config(veth.sensor, 300, small));
+        // One more than the kernel takes untold. Each closes with a grace period of its own: not many more.
+        let mut tap = Tap::new(&config(veth.sensor, 257, small));
         tap.open();
         Sender::new(veth).send(1, 60);
         assert_eq!(numbers(&tap.drain()), [1]);
