@@ -9,6 +9,7 @@ mod flaps;
 mod handshakes;
 mod peer;
 mod programs;
+mod real;
 mod replayed;
 mod scans;
 mod sensor;
