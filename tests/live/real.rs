@@ -20,6 +20,9 @@ const DURATION_MAX_S: f64 = 50.0;
 const FRAME_BYTES_MAX: usize = 9000;
 const FRAME_BYTES_MIN: usize = 14;
 const PER_SECOND: u32 = 5000;
+/// Holds every frame plain and once more in FabricPath, where the kernel's fanout program cannot follow. Of
+/// several workers the second then reaches another one, and the attempt counts twice; `read` knows better.
+const PLAIN_AND_WRAPPED: &str = "zeek+zeek/testing/btest/Traces/cisco-fabric-path.pcap";
 
 /// A capture, and what `read` says of it.
 struct Played {
@@ -173,18 +176,30 @@ fn replayed_real_captures_give_what_read_gives() {
         let dir = tempfile::tempdir().expect("a folder");
         let all = candidates(&corpus).into_iter();
         let all: Vec<Played> = all.filter_map(|file| read(dir.path(), file)).collect();
-        let (first, rest) = disjoint(all);
-        // Most of the others are hosts that were met before: some of those, too, with another sensor.
-        let (second, rest) = disjoint(rest);
-        assert!(
-            first.len() >= 40 && second.len() >= 40,
-            "too small a corpus"
-        );
-        replay_all(&first, "4");
-        replay_all(&second, "1");
+        let one_worker_only = |one: &Played| one.file.ends_with(PLAIN_AND_WRAPPED);
+        let (alone, mut rest): (Vec<_>, Vec<_>) = all.into_iter().partition(one_worker_only);
+        let mut alone = Some(alone);
+        let (mut files, mut attempts, mut scans) = (0, 0, 0);
+        // Files whose hosts were met before wait for the next sensor.
+        for workers in ["4", "1", "3", "2", "4"] {
+            if workers == "1" {
+                rest.splice(0..0, alone.take().unwrap_or_default());
+            }
+            let (now, later) = disjoint(std::mem::take(&mut rest));
+            replay_all(&now, workers);
+            files += now.len();
+            attempts += now.iter().map(|one| one.attempts.len()).sum::<usize>();
+            scans += now.iter().map(|one| one.scans.len()).sum::<usize>();
+            rest = later;
+        }
         eprintln!(
-            "real captures: {} files left out, their hosts being in others",
+            "real captures: {files} files, {attempts} attempts, {scans} scans; {} files left out, their hosts being \
+             in others",
             rest.len()
+        );
+        assert!(
+            files >= 40 && attempts > 500 && scans > 0,
+            "too small a corpus"
         );
     });
 }
