@@ -2,6 +2,7 @@
 
 use crate::books::RingCounts;
 use crate::capture::block::Origin;
+use crate::capture::clock::Stamps;
 use crate::capture::fanout::{DEPTH, Keys, Mode, program};
 use crate::capture::filter::{RejectCounter, control_only};
 use crate::capture::frame::{CLASSES, Class, LinkType};
@@ -29,18 +30,10 @@ const RECORD_BYTES_MIN: u64 = 88;
 const CLASS_ORDER: [Class; CLASSES] = [Class::Data, Class::Control, Class::Open];
 
 struct Member {
-    name: String,
     view: Arc<RingView>,
-    totals: RingStatistics64,
-    capacity: u64,
+    /// As of the last update: what its worker had taken, and then what the kernel had counted.
+    counts: RingCounts,
     block_nr: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct RingStatistics64 {
-    tp_packets: u64,
-    tp_drops: u64,
-    tp_freezes: u64,
 }
 
 /// The group of one interface.
@@ -131,6 +124,7 @@ impl LiveGroup {
                 group: Arc::clone(&group),
                 member,
                 class,
+                stamps: Stamps::default(),
                 view,
             });
         }
@@ -151,10 +145,12 @@ impl LiveGroup {
         };
         let view = Arc::new(RingView::default());
         self.members.push(Member {
-            name: format!("{}/{word}/{worker}", self.name),
             view: Arc::clone(&view),
-            totals: RingStatistics64::default(),
-            capacity: geometry.bytes() as u64 / RECORD_BYTES_MIN,
+            counts: RingCounts {
+                name: format!("{}/{word}/{worker}", self.name),
+                capacity: geometry.bytes() as u64 / RECORD_BYTES_MIN,
+                ..RingCounts::default()
+            },
             block_nr: geometry.block_nr,
         });
         view
@@ -217,28 +213,24 @@ impl LiveGroup {
     /// Reads the kernel's counters, which clears them, into ours.
     pub fn update(&mut self) {
         for (member, socket) in self.members.iter_mut().zip(self.group.sockets()) {
+            let counts = &mut member.counts;
+            // Before the kernel's counters: what was taken by now has been counted there by then.
+            counts.frames_read = member.view.frames_read.load(Ordering::Acquire);
+            counts.shed_data = member.view.shed_data.load(Ordering::Acquire);
             let RingStatistics {
                 tp_packets,
                 tp_drops,
                 tp_freeze_q_cnt,
             } = socket.statistics().unwrap_or_default();
-            member.totals.tp_packets += u64::from(tp_packets);
-            member.totals.tp_drops += u64::from(tp_drops);
-            member.totals.tp_freezes += u64::from(tp_freeze_q_cnt);
+            counts.tp_packets += u64::from(tp_packets);
+            counts.tp_drops += u64::from(tp_drops);
+            counts.tp_freezes += u64::from(tp_freeze_q_cnt);
         }
     }
 
-    /// The books of its rings.
+    /// The books of its rings, as of the last update.
     pub fn counts(&self) -> impl Iterator<Item = RingCounts> {
-        self.members.iter().map(|member| RingCounts {
-            name: member.name.clone(),
-            tp_packets: member.totals.tp_packets,
-            tp_drops: member.totals.tp_drops,
-            tp_freezes: member.totals.tp_freezes,
-            frames_read: member.view.frames_read.load(Ordering::Acquire),
-            shed_data: member.view.shed_data.load(Ordering::Acquire),
-            capacity: member.capacity,
-        })
+        self.members.iter().map(|member| member.counts.clone())
     }
 
     /// Share of each ring's blocks that waits.
@@ -246,7 +238,7 @@ impl LiveGroup {
         self.members.iter().map(|member| {
             let occupied = member.view.occupied.load(Ordering::Relaxed);
             (
-                member.name.clone(),
+                member.counts.name.clone(),
                 f64::from(occupied) / f64::from(member.block_nr),
             )
         })

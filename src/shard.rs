@@ -16,12 +16,16 @@ use crate::log::queue::Producer;
 use crate::mesh::Mesh;
 use crate::policy::Policy;
 use siphasher::sip::SipHasher13;
+use std::collections::VecDeque;
 use std::hash::Hasher;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 
 /// Events held back until every shard has reached their time; more go out early and count as late.
 const OUTBOX_EVENTS: usize = 16_384;
+/// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
+/// that a flood's own timers never pile up.
+const SWEEP_STEPS_MAX: usize = 16_384;
 
 /// A frame's place in the log and the packet time at it.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +80,7 @@ pub struct Shard {
 }
 
 struct Outbox {
-    events: Vec<Event>,
+    events: VecDeque<Event>,
     /// Gone once the shard has finished.
     log: Option<Producer>,
     live: bool,
@@ -105,7 +109,7 @@ impl Shard {
             policy,
             mesh,
             outbox: Outbox {
-                events: Vec::with_capacity(OUTBOX_EVENTS),
+                events: VecDeque::with_capacity(OUTBOX_EVENTS),
                 log: Some(log),
                 live,
             },
@@ -124,10 +128,9 @@ impl Shard {
         self.flows.prefault();
         self.port_scan.prefault();
         self.mesh.prefault();
-        self.outbox
-            .events
-            .spare_capacity_mut()
-            .fill_with(MaybeUninit::zeroed);
+        let mut events = Vec::from(std::mem::take(&mut self.outbox.events));
+        events.spare_capacity_mut().fill_with(MaybeUninit::zeroed);
+        self.outbox.events = VecDeque::from(events);
         if let Some(log) = &mut self.outbox.log {
             log.prefault();
         }
@@ -268,65 +271,87 @@ impl Shard {
     }
 
     /// Decides on the contacts up to `limit`, ends what is due at `watermark_ns`, and hands the log all
-    /// events up to `limit`.
-    pub fn settle(&mut self, limit: u64, watermark_ns: i64, timeline: &Timeline<'_>) {
+    /// events up to `limit`. Live, only so many flows end at once; false while some are left.
+    pub fn settle(&mut self, limit: u64, watermark_ns: i64, timeline: &Timeline<'_>) -> bool {
+        self.decide(limit, watermark_ns, timeline);
         let Self {
-            mesh,
-            port_scan,
             outbox,
             counts,
-            policy,
             flows,
             ..
         } = self;
-        let lost = mesh.dropped > 0;
-        port_scan.contacts_lost = lost;
-        while let Some(contact) = mesh.next(limit) {
-            port_scan.on_contact(&contact, timeline, &mut |found| {
-                let step = Step::Contact(u16::from(contact.number));
-                detected(
-                    outbox,
-                    counts,
-                    policy,
-                    found,
-                    (contact.position, step),
-                    timeline,
-                );
-            });
-        }
-        port_scan.expire(watermark_ns, &mut |found| {
-            detected(outbox, counts, policy, found, (limit, Step::End), timeline);
-        });
-        outbox.events.sort_unstable_by(Event::cmp_order);
-        let held = outbox
+        outbox
             .events
-            .partition_point(|event| event.position <= limit);
-        let mut ready = outbox.events.drain(..held).peekable();
-        let (log, live) = (&mut outbox.log, outbox.live);
-        flows.expire(watermark_ns, &mut |when, event| {
+            .make_contiguous()
+            .sort_unstable_by(Event::cmp_order);
+        let Outbox { events, log, live } = outbox;
+        let steps_max = if *live { SWEEP_STEPS_MAX } else { usize::MAX };
+        let unswept_ns = flows.expire_some(watermark_ns, steps_max, &mut |when, event| {
             let FlowEvent::Ended(record) = event else {
                 return;
             };
             let When::Deadline(deadline) = when else {
                 return;
             };
-            let position = timeline.position_of(deadline);
             let event = Event {
-                position,
+                position: timeline.position_of(deadline),
                 step: Step::Timer(deadline),
                 body: Body::Flow(record),
             };
-            while let Some(before) = ready.next_if(|before| before.cmp_order(&event).is_le()) {
-                push(log, live, before, counts);
+            while events
+                .front()
+                .is_some_and(|before| before.cmp_order(&event).is_le())
+            {
+                push(log, *live, events.pop_front().expect("its front"), counts);
             }
-            push(log, live, event, counts);
+            push(log, *live, event, counts);
         });
-        for event in ready {
-            push(log, live, event, counts);
+        // What is not swept yet may still say something at its deadline: the log waits for that.
+        let limit = unswept_ns.map_or(limit, |deadline| {
+            limit.min(timeline.position_of(deadline).saturating_sub(1))
+        });
+        while events.front().is_some_and(|event| event.position <= limit) {
+            push(log, *live, events.pop_front().expect("its front"), counts);
         }
         if let Some(log) = log {
             log.publish(limit);
         }
+        self.take_counts();
+        unswept_ns.is_none()
+    }
+
+    /// Decides on the contacts up to `limit` and ends the scans that are over at `watermark_ns`.
+    fn decide(&mut self, limit: u64, watermark_ns: i64, timeline: &Timeline<'_>) {
+        let Self {
+            mesh,
+            port_scan,
+            outbox,
+            counts,
+            policy,
+            ..
+        } = self;
+        port_scan.contacts_lost = mesh.dropped > 0;
+        while let Some(contact) = mesh.next(limit) {
+            port_scan.on_contact(&contact, timeline, &mut |found| {
+                let step = Step::Contact(u16::from(contact.number));
+                let place = (contact.position, step);
+                detected(outbox, counts, policy, found, place, timeline);
+            });
+        }
+        port_scan.expire(watermark_ns, &mut |found| {
+            detected(outbox, counts, policy, found, (limit, Step::End), timeline);
+        });
+    }
+
+    /// Copies what the parts count to where others see it.
+    fn take_counts(&mut self) {
+        let Self {
+            mesh,
+            port_scan,
+            counts,
+            flows,
+            ..
+        } = self;
         counts.contacts_sent = mesh.sent;
         counts.contacts_merged = mesh.merged;
         counts.contacts_dropped = mesh.dropped;
@@ -357,7 +382,10 @@ impl Shard {
                 timeline,
             );
         });
-        outbox.events.sort_unstable_by(Event::cmp_order);
+        outbox
+            .events
+            .make_contiguous()
+            .sort_unstable_by(Event::cmp_order);
         let (log, live) = (&mut outbox.log, outbox.live);
         flows.finish(&mut |_, event| {
             if let FlowEvent::Ended(record) = event {
@@ -387,7 +415,7 @@ impl Outbox {
         if self.live && self.events.len() == OUTBOX_EVENTS {
             return push(&mut self.log, true, event, counts);
         }
-        self.events.push(event);
+        self.events.push_back(event);
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod abi;
 pub mod block;
 pub mod chunk;
+pub mod clock;
 pub mod fake;
 pub mod fanout;
 pub mod filter;

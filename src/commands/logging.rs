@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::books::OutputBooks;
+use crate::capture::clock::RunTime;
 use crate::config::Common;
 use crate::locality::Localities;
 use crate::log::budget::Budget;
@@ -13,11 +14,9 @@ use crate::log::notice::Notice;
 use crate::log::outputs::{Counts, Outputs};
 use crate::log::queue::Consumer;
 use crate::log::spec::{Format, OutputSpec, Target};
-use crossbeam::channel::{Sender, bounded};
+use crossbeam::channel::{Sender, unbounded};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Notices that wait for the logger; the sensor drops no packet for them.
-const NOTICES: usize = 256;
 /// Live: a shard this far behind the others leaves the order, ns.
 const LAG_MAX_NS: u64 = 500_000_000;
 
@@ -50,15 +49,18 @@ pub fn context(
 /// # Errors
 ///
 /// An output cannot be opened.
+///
+/// Live, `run_time` is what events come in.
 pub fn open(
     common: &Common,
     context: &Context,
     consumers: Vec<Consumer>,
-    live: bool,
+    run_time: Option<RunTime>,
 ) -> Result<(Logger, Sender<Notice>, Arc<Control>), Failure> {
     let outputs = Outputs::open(&common.outputs, context).map_err(Failure::run)?;
-    let (sender, notices) = bounded(NOTICES);
+    let (sender, notices) = unbounded();
     let control = Arc::new(Control::default());
+    let live = run_time.is_some();
     let clock: Clock = Box::new(crate::worker::wall_clock_ns);
     let logger = Logger {
         merge: Merge::new(consumers, live.then_some(LAG_MAX_NS)),
@@ -67,6 +69,7 @@ pub fn open(
         notices,
         control: Arc::clone(&control),
         clock,
+        run_time,
         lag_us: live.then(lag_histogram),
     };
     Ok((logger, sender, control))

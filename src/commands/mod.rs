@@ -6,7 +6,6 @@ mod logging;
 mod read;
 mod run;
 mod signals;
-mod startup;
 
 use crate::books::Books;
 use crate::config::Common;

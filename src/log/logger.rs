@@ -5,6 +5,7 @@ use super::event::{Body, Event};
 use super::merge::{Lag, Merge};
 use super::notice::{self, Notice};
 use super::outputs::{Counts, Outputs};
+use crate::capture::clock::RunTime;
 use crossbeam::channel::Receiver;
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +58,8 @@ pub struct Logger {
     pub control: Arc<Control>,
     /// The wall clock.
     pub clock: Clock,
+    /// Live: events come in run time and are written with the wall clock of their epoch.
+    pub run_time: Option<RunTime>,
     /// Live: microseconds from an event's time stamp to the batch that wrote it; `None` in `read`.
     pub lag_us: Option<Histogram<u64>>,
 }
@@ -162,15 +165,20 @@ impl Logger {
             self.outputs.notice(&notice, now_ns);
         }
         let (outputs, budget) = (&mut self.outputs, &mut self.budget);
+        let run_time = self.run_time.as_ref();
         let mut lags = Vec::new();
         let live = self.lag_us.is_some();
         let count = self.merge.step(
             BATCH,
             |lag| lags.push(lag),
-            |event| {
-                write(outputs, budget, event, now_ns);
+            |mut event| {
+                budget.advance(notice::ts_ns(&event));
+                if let Some(run_time) = run_time {
+                    event.shift(run_time.wall_shift_ns(notice::ts_ns(&event)));
+                }
+                write(outputs, budget, &event, now_ns);
                 if live {
-                    times.push(notice::ts_ns(event));
+                    times.push(notice::ts_ns(&event));
                 }
             },
         );
@@ -194,7 +202,6 @@ impl Logger {
 }
 
 fn write(outputs: &mut Outputs, budget: &mut Budget, event: &Event, now_ns: i64) {
-    budget.advance(notice::ts_ns(event));
     if let Some(notice) = budget.freed() {
         outputs.folded_notice(&notice, now_ns);
     }
@@ -251,6 +258,7 @@ mod tests {
             notices,
             control: Arc::default(),
             clock: Box::new(|| 0),
+            run_time: None,
             lag_us: Some(lag_histogram()),
         };
         let worker = std::thread::spawn(move || {

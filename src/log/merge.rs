@@ -50,7 +50,7 @@ impl Merge {
         &mut self,
         events_max: usize,
         mut on_lag: impl FnMut(Lag),
-        mut emit: impl FnMut(&Event),
+        mut emit: impl FnMut(Event),
     ) -> usize {
         // Before any queue is looked at: a queue found empty later held nothing below these.
         for (bound, source) in self.bounds.iter_mut().zip(&self.sources) {
@@ -68,7 +68,7 @@ impl Merge {
             } else {
                 self.last = Some(key);
             }
-            emit(&event);
+            emit(event);
         }
         events_max
     }
@@ -180,18 +180,18 @@ mod tests {
                     if let Err(event) = producers[shard].push(event) {
                         prop_assert!(false, "queue full at {}", event.position);
                     }
-                    merge.step(usize::MAX, |_| {}, |event| out.push(event.clone()));
+                    merge.step(usize::MAX, |_| {}, |event| out.push(event));
                 }
                 match parts[shard].peek() {
                     Some(next) if next.position > 0 => producers[shard].publish(next.position - 1),
                     Some(_) => {}
                     None => producers[shard].publish(u64::MAX),
                 }
-                merge.step(3, |_| {}, |event| out.push(event.clone()));
-                merge.step(usize::MAX, |_| {}, |event| out.push(event.clone()));
+                merge.step(3, |_| {}, |event| out.push(event));
+                merge.step(usize::MAX, |_| {}, |event| out.push(event));
             }
             drop(producers);
-            merge.step(usize::MAX, |_| {}, |event| out.push(event.clone()));
+            merge.step(usize::MAX, |_| {}, |event| out.push(event));
             prop_assert!(merge.finished());
             prop_assert_eq!(merge.late(), 0);
             prop_assert_eq!(out, all);

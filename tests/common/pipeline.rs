@@ -98,6 +98,7 @@ fn logger(common: &Common, consumers: Vec<Consumer>) -> Logger {
         notices: crossbeam::channel::bounded(1).1,
         control: Arc::new(Control::default()),
         clock: Box::new(|| 0),
+        run_time: None,
         lag_us: None,
     }
 }

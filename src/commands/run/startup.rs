@@ -1,7 +1,7 @@
 //! What `run` checks and says before it opens anything.
 
-use super::{Failure, logging};
 use crate::capture::nic;
+use crate::commands::{Failure, logging};
 use crate::config::RunConfig;
 
 /// Refuses rings and tables that do not fit into memory: they would push everything else out of it.
