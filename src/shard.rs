@@ -330,7 +330,9 @@ impl Shard {
             policy,
             ..
         } = self;
-        port_scan.contacts_lost = mesh.dropped > 0;
+        port_scan.contact_lost_ns = mesh
+            .newest_lost()
+            .map(|position| timeline.watermark_at(position));
         while let Some(contact) = mesh.next(limit) {
             port_scan.on_contact(&contact, timeline, &mut |found| {
                 let step = Step::Contact(u16::from(contact.number));

@@ -93,8 +93,8 @@ pub struct PortScan {
     last_eviction_ns: Option<i64>,
     /// What it did.
     pub counts: PortScanCounts,
-    /// Contacts were lost on the way here: alerts say so.
-    pub contacts_lost: bool,
+    /// Packet time of the newest contact that was lost on the way here: alerts say so.
+    pub contact_lost_ns: Option<i64>,
 }
 
 impl PortScan {
@@ -112,7 +112,7 @@ impl PortScan {
             generation: 0,
             last_eviction_ns: None,
             counts: PortScanCounts::default(),
-            contacts_lost: false,
+            contact_lost_ns: None,
         }
     }
 
@@ -389,7 +389,9 @@ impl PortScan {
             .as_ref()
             .expect("described while it exists");
         let pair = self.pairs.get(episode.pair);
-        let evicted = self.last_eviction_ns;
+        let window_ns = self.rule.window_ns;
+        let gap_ns = self.last_eviction_ns.max(self.contact_lost_ns);
+        let lost_since = |ns: i64| self.contact_lost_ns.is_some_and(|lost| lost >= ns);
         Detection {
             kind: Kind::PortScan,
             phase,
@@ -399,9 +401,9 @@ impl PortScan {
             first_ns: episode.first_ns,
             ranges,
             ports: episode.ports,
-            window_ns: self.rule.window_ns,
-            exact: evicted.is_none_or(|at| at.saturating_add(self.rule.window_ns) <= ts_ns),
-            complete: episode.map.is_some() && !self.contacts_lost,
+            window_ns,
+            exact: gap_ns.is_none_or(|at| at.saturating_add(window_ns) <= ts_ns),
+            complete: episode.map.is_some() && !lost_since(episode.first_ns),
             evidence,
             interface: episode.interface,
         }

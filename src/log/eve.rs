@@ -40,6 +40,14 @@ impl Interfaces {
         Some(index)
     }
 
+    /// The interface with this index has another name now.
+    pub fn rename(&self, index: u16, name: &str) {
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = names.get_mut(usize::from(index)) {
+            name.clone_into(old);
+        }
+    }
+
     /// Lends the name of an index, where there is one.
     pub fn with(&self, index: u16, lend: impl FnOnce(&str)) {
         let names = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -165,7 +165,7 @@ fn a_syn_cut_in_two_is_joined_in_either_order() {
 #[test]
 fn a_listed_connection_is_flagged_preexisting() {
     let mut flows = Flows::new(ROOMY, [0, 0]);
-    flows.preexisting((host(2), 80).into(), (host(1), 1000).into());
+    flows.preexisting([((host(2), 80).into(), (host(1), 1000).into())]);
     let mut said = Vec::new();
     for from in [C, (1, 1001)] {
         let packet = segment(0, from, D, A, 1, 1);
