@@ -9,6 +9,10 @@ use crate::decode::packet::{
     tcp_flags::{ACK, FIN, RST, SYN},
 };
 
+/// Bytes of a server that may have been lost or left out and are believed a client that acknowledges them
+/// with its FIN or RST. A guess finds a number among so many once in 256 times.
+pub const UNSEEN_BYTES: u32 = 16 << 20;
+
 fn index(sender: Sender) -> usize {
     match sender {
         Sender::Orig => 0,
@@ -189,6 +193,17 @@ impl Attempts {
         }
     }
 
+    /// How far beyond its first number the server may have got: what was seen of it, and its FIN, and what
+    /// may have been lost. Half of all numbers lie after S: too many for someone who guesses.
+    fn server_span(&self, at: u32) -> u32 {
+        let seen = if self.slab.get(at).has(TALLY) {
+            self.tallies[at as usize].payload[1]
+        } else {
+            0
+        };
+        seen.saturating_add(UNSEEN_BYTES + 1)
+    }
+
     /// What a segment of `sender` means to the entry, by its numbers.
     pub fn meaning(&self, at: u32, tcp: &Tcp, sender: Sender) -> Option<Meaning> {
         let entry = self.slab.get(at);
@@ -218,7 +233,7 @@ impl Attempts {
                     let exact = tcp.ack == server_next && tcp::within(tcp.seq, next, span) && !rst;
                     let ends = (rst || tcp.flags & FIN != 0)
                         && tcp::after(tcp.seq, entry.isn)
-                        && tcp::after(tcp.ack, entry.server_isn());
+                        && tcp::within(tcp.ack, server_next, self.server_span(at));
                     if exact || ends {
                         return Some(Meaning::Prove);
                     }

@@ -1,5 +1,6 @@
 //! The promises of the stage, one by one.
 
+use super::super::attempt_flow::UNSEEN_BYTES;
 use super::super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, Outcome, When};
 use super::super::{FlowCounts, Flows, Limits};
 use super::*;
@@ -44,6 +45,43 @@ fn a_syn_counts_anew_exactly_at_the_horizon() {
     let again = |at| play(&[segment(0, C, D, S, 0, 0), segment(at, C, D, S, 0, 0)]).1;
     assert_eq!(again(130 * SECOND - 1).attempts, 1);
     assert_eq!(again(130 * SECOND).attempts, 2);
+}
+
+#[test]
+fn a_fin_or_rst_proves_a_handshake_whose_data_were_lost_unless_its_number_is_a_guess() {
+    let established = |flags: u8, ack: u32| {
+        let handshake = [
+            segment(0, C, D, S, 10, 0),
+            segment(1, D, C, S | A, 20, 11),
+            segment(2, C, D, A | flags, 5_000, ack),
+        ];
+        play(&handshake).1.established
+    };
+    let most = 21 + 1 + UNSEEN_BYTES;
+    for flags in [F, R] {
+        for ack in [21, 22, 100_000, most] {
+            assert_eq!(established(flags, ack), 1, "{ack}");
+        }
+        for guess in [20, 0, most + 1, 1 << 30, 1 << 31, u32::MAX] {
+            assert_eq!(established(flags, guess), 0, "{guess}");
+        }
+    }
+    let mut data = segment(2, D, C, A, 21, 11);
+    let Transport::Tcp(tcp) = &mut data.transport else {
+        unreachable!("a segment");
+    };
+    tcp.payload_len = 1 << 20;
+    let more = [
+        segment(0, C, D, S, 10, 0),
+        segment(1, D, C, S | A, 20, 11),
+        data,
+        segment(3, C, D, A | F, 5_000, most + (1 << 20)),
+    ];
+    assert_eq!(
+        play(&more).1.established,
+        1,
+        "what was seen is believed, too"
+    );
 }
 
 #[test]
