@@ -21,6 +21,7 @@ pub mod record;
 mod segments;
 pub mod slab;
 mod sweep;
+pub mod tallies;
 pub mod tcp;
 #[cfg(test)]
 mod tests;

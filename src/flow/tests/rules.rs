@@ -334,3 +334,37 @@ fn a_late_answer_reopens_an_attempt() {
         ]
     );
 }
+
+#[test]
+fn a_table_holds_what_it_has_room_for_before_it_evicts() {
+    let limits = Limits {
+        attempts: 20_000,
+        ..ROOMY
+    };
+    let mut flows = Flows::new(limits, [3, 4]);
+    let syn = |i: u32| {
+        let [_, _, a, b] = i.to_be_bytes();
+        let port = u16::try_from(i % 60_000).expect("below") + 1000;
+        segment(i64::from(i), (a, port), (b, 80), S, i, 0)
+    };
+    let feed = |flows: &mut Flows, numbers: std::ops::Range<u32>| {
+        for i in numbers {
+            flows.on_packet(&syn(i), i64::from(i), &mut |_, _| ());
+        }
+    };
+    feed(&mut flows, 0..20_000);
+    let early = flows.counts().evicted_attempts;
+    assert!(
+        early * 1000 <= 20_000,
+        "{early} of 20000 had to leave early"
+    );
+    feed(&mut flows, 20_000..60_000);
+    assert_eq!(flows.held()[0], 20_000);
+    assert_eq!(flows.counts().evicted_attempts, 40_000);
+    // Those that left were the oldest, but for the few that shared full buckets.
+    let before = flows.counts().retransmitted;
+    feed(&mut flows, 45_000..60_000);
+    let known = flows.counts().retransmitted - before;
+    assert!(known > 14_500, "{known} of the newest 15000 are known");
+    flows.counts().check().expect("the books close");
+}
