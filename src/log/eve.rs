@@ -255,6 +255,7 @@ impl Eve {
         append::int(out, detection.evidence.refused);
         number(out, "unanswered", u64::from(detection.evidence.unanswered));
         number(out, "answered", u64::from(detection.evidence.answered));
+        number(out, "pending", u64::from(detection.evidence.pending));
         out.extend_from_slice(b"}}");
     }
 }

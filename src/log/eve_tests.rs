@@ -99,7 +99,7 @@ fn icmp_and_portless_flows_have_no_ports() {
 #[test]
 fn an_alert_has_suricatas_fields_and_the_scans() {
     let mut scan = samples::scan(Phase::Ended, vec![(22, 22), (1000, 1998)], 1001);
-    scan.evidence.refused = 994;
+    (scan.evidence.refused, scan.evidence.pending) = (994, 7);
     let alert = parsed(&line(&samples::alert(&scan)));
     assert_eq!(
         alert["alert"],
@@ -116,7 +116,7 @@ fn an_alert_has_suricatas_fields_and_the_scans() {
             "port_list": "22,1000-1998", "ports_not_listed": 1, "window_s": 60,
             "exact": true, "complete": true,
             "first": "2021-04-28T15:28:04.123456+0000",
-            "evidence": {"refused": 994, "unanswered": 0, "answered": 0},
+            "evidence": {"refused": 994, "unanswered": 0, "answered": 0, "pending": 7},
         })
     );
     assert_eq!(
