@@ -7,14 +7,13 @@
 
 use super::contact::{Contact, ContactKind};
 use super::detection::{Detection, Evidence, Kind, Phase};
-use super::episode::{Episode, PORT_MAP_BYTES, PortMap, PortState, ranges_of};
+use super::episode::{
+    Episode, PORT_MAP_BYTES, PortMap, PortState, Recent, UNANSWERED_NS, ranges_of,
+};
 use super::pairs::{Pair, PairKey, Pairs, Touch};
 use super::timeline::Timeline;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-
-/// A port that has said nothing for this long is unanswered.
-pub const UNANSWERED_NS: i64 = 5_000_000_000;
 
 /// The rule and the room it has.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +90,8 @@ pub struct PortScan {
     due: BinaryHeap<Due>,
     generation: u32,
     last_eviction_ns: Option<i64>,
+    /// Packet time reached so far.
+    now_ns: i64,
     /// What it did.
     pub counts: PortScanCounts,
     /// Packet time of the newest contact that was lost on the way here: alerts say so.
@@ -111,6 +112,7 @@ impl PortScan {
             due: BinaryHeap::with_capacity(rule.episodes + 1),
             generation: 0,
             last_eviction_ns: None,
+            now_ns: i64::MIN,
             counts: PortScanCounts::default(),
             contact_lost_ns: None,
         }
@@ -135,6 +137,7 @@ impl PortScan {
         out: &mut impl FnMut(Found),
     ) {
         let watermark = timeline.watermark_at(contact.position);
+        self.now_ns = self.now_ns.max(watermark);
         let key = PairKey {
             src: contact.src,
             dst: contact.dst,
@@ -162,13 +165,16 @@ impl PortScan {
         {
             touch.state = touch.state.max(state);
         }
-        if let Some(episode) = pair.episode
-            && let Some(map) = self.episodes[episode as usize]
-                .as_ref()
-                .and_then(|episode| episode.map)
+        if let Some(index) = pair.episode
+            && let Some(episode) = self.episodes[index as usize].as_mut()
+            && let Some(map) = episode.map
         {
             let mut map = port_map(&mut self.maps, map);
-            if map.get(port) != PortState::Untouched {
+            let before = map.get(port);
+            if before == PortState::Touched {
+                episode.recent.answer();
+            }
+            if before != PortState::Untouched {
                 map.raise(port, state);
             }
         }
@@ -209,7 +215,7 @@ impl PortScan {
         match pair.episode {
             None if holds && armed => self.start(slot, contact, watermark, out),
             None => {}
-            Some(index) => self.grow(index, contact, out),
+            Some(index) => self.grow(index, contact, watermark, out),
         }
     }
 
@@ -248,10 +254,14 @@ impl PortScan {
         let mut touches: Vec<Touch> = pair.touches().to_vec();
         touches.sort_unstable_by_key(|touch| touch.port);
         let ports = u32::try_from(touches.len()).expect("at most TOUCHES_MAX");
+        let mut recent = Recent::new(watermark);
         if let Some(map) = map {
             let mut map = port_map(&mut self.maps, map);
             for touch in &touches {
                 map.raise(touch.port, touch.state);
+                if touch.state <= PortState::Touched {
+                    recent.touch(touch.ts_ns, watermark);
+                }
             }
         }
         let first_ns = touches
@@ -264,6 +274,7 @@ impl PortScan {
             first_ns,
             ports,
             next_report: ports.saturating_mul(2),
+            recent,
             map,
             interface: contact.interface,
             generation: self.generation,
@@ -280,12 +291,16 @@ impl PortScan {
         ));
     }
 
-    fn grow(&mut self, index: u32, contact: &Contact, out: &mut impl FnMut(Found)) {
+    fn grow(&mut self, index: u32, contact: &Contact, watermark: i64, out: &mut impl FnMut(Found)) {
         let episode = self.episodes[index as usize]
             .as_mut()
             .expect("pairs name episodes that exist");
         let Some(map) = episode.map else { return };
-        if port_map(&mut self.maps, map).raise(contact.port, PortState::Touched) {
+        let mut map = port_map(&mut self.maps, map);
+        if map.get(contact.port) <= PortState::Touched {
+            episode.recent.touch(contact.ts_ns, watermark);
+        }
+        if map.raise(contact.port, PortState::Touched) {
             episode.ports += 1;
         }
         if episode.ports < episode.next_report {
@@ -293,8 +308,8 @@ impl PortScan {
         }
         episode.next_report = episode.next_report.saturating_mul(2);
         self.counts.continued += 1;
-        let map = port_map(&mut self.maps, map);
-        let (ranges, evidence) = (map.ranges(), map.evidence());
+        let in_flight = episode.recent.in_flight(watermark);
+        let (ranges, evidence) = (map.ranges(), map.evidence(in_flight));
         out((
             None,
             self.detection(index, Phase::Continues, contact.ts_ns, ranges, evidence),
@@ -326,6 +341,7 @@ impl PortScan {
 
     /// Ends every episode that is due at `watermark`.
     pub fn expire(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
+        self.now_ns = self.now_ns.max(watermark);
         while let Some(&Reverse((deadline, index, generation))) = self.due.peek() {
             if deadline > watermark {
                 return;
@@ -351,20 +367,32 @@ impl PortScan {
                     .as_ref()
                     .map(|episode| episode.pair);
                 let last = pair.map_or(0, |pair| self.pairs.get(pair).newest_ns);
-                self.end(index, last, out);
+                self.end_known_until(index, last, self.now_ns.max(last), out);
             }
         }
         self.due.clear();
     }
 
     fn end(&mut self, index: u32, at_ns: i64, out: &mut impl FnMut(Found)) {
-        let map = self.episodes[index as usize]
-            .as_ref()
-            .and_then(|episode| episode.map);
-        let (ranges, evidence) = match map {
+        self.end_known_until(index, at_ns, at_ns, out);
+    }
+
+    /// Ends an episode at `at_ns`; what came back is known until `known_ns`.
+    fn end_known_until(
+        &mut self,
+        index: u32,
+        at_ns: i64,
+        known_ns: i64,
+        out: &mut impl FnMut(Found),
+    ) {
+        let episode = self.episodes[index as usize]
+            .as_mut()
+            .expect("ended while it exists");
+        let (ranges, evidence) = match episode.map {
             Some(map) => {
                 let map = port_map(&mut self.maps, map);
-                (map.ranges(), map.evidence())
+                let in_flight = episode.recent.in_flight(known_ns);
+                (map.ranges(), map.evidence(in_flight))
             }
             None => (Vec::new(), Evidence::default()),
         };
@@ -415,7 +443,7 @@ fn port_map(maps: &mut [u8], index: u32) -> PortMap<'_> {
     PortMap(&mut maps[at..at + PORT_MAP_BYTES])
 }
 
-/// At the rising edge a port that was touched less than 5 s ago may still answer: it is not counted yet.
+/// At the rising edge a port that was touched less than 5 s ago may still answer.
 fn evidence_so_far(touches: &[Touch], watermark: i64) -> Evidence {
     let mut evidence = Evidence::default();
     for touch in touches {
@@ -423,7 +451,7 @@ fn evidence_so_far(touches: &[Touch], watermark: i64) -> Evidence {
             PortState::Answered => evidence.answered += 1,
             PortState::Refused => evidence.refused += 1,
             _ if watermark.saturating_sub(touch.ts_ns) >= UNANSWERED_NS => evidence.unanswered += 1,
-            _ => {}
+            _ => evidence.pending += 1,
         }
     }
     evidence

@@ -255,7 +255,6 @@ impl Eve {
         );
         out.extend_from_slice(b",\"window_s\":");
         window(out, detection.window_ns);
-        word(out, "verdict", verdict(detection));
         flag(out, "exact", detection.exact);
         flag(out, "complete", detection.complete);
         out.extend_from_slice(b",\"first\":\"");
@@ -264,6 +263,7 @@ impl Eve {
         append::int(out, detection.evidence.refused);
         number(out, "unanswered", u64::from(detection.evidence.unanswered));
         number(out, "answered", u64::from(detection.evidence.answered));
+        number(out, "pending", u64::from(detection.evidence.pending));
         out.extend_from_slice(b"}}");
     }
 }
@@ -413,20 +413,6 @@ fn signature(detection: &Detection) -> &'static str {
         (Kind::PortScan, Phase::Started) => "synledger port scan detected",
         (Kind::PortScan, Phase::Continues) => "synledger port scan continues",
         (Kind::PortScan, Phase::Ended) => "synledger port scan ended",
-    }
-}
-
-/// How much the ports' answers say: `scan` when at least half of them refused or stayed silent,
-/// `suspicious` when some did, `policy` when only the rule itself speaks (as it may at the rising edge).
-pub fn verdict(detection: &Detection) -> &'static str {
-    let evidence = &detection.evidence;
-    let failed = u64::from(evidence.refused) + u64::from(evidence.unanswered);
-    if failed == 0 {
-        "policy"
-    } else if failed * 2 < u64::from(detection.ports) {
-        "suspicious"
-    } else {
-        "scan"
     }
 }
 
