@@ -129,8 +129,8 @@ pub struct CommonArgs {
     /// Default: a quarter of the allowed CPUs, 1 to 4.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
-    /// CPUs to pin workers to, for example 2,3,6-8; at least one a worker. Default: no choice of ours in
-    /// `read`; the last of the allowed CPUs in `run`.
+    /// CPUs to pin workers to, for example 2,3,6-8; at least one a worker. Isolated CPUs (isolcpus) may be
+    /// named. Default: no choice of ours in `read`; the last of the allowed CPUs in `run`.
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
     /// Memory of all tables in MiB, 8 to 1048576. Full tables push out the oldest entries, and the books

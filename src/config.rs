@@ -189,7 +189,7 @@ impl Common {
         let workers = args
             .workers
             .map_or_else(|| (allowed.len() / 4).clamp(1, 4), usize::from);
-        let cores = cores(args.cores.as_deref(), workers, allowed, pin_to)?;
+        let cores = cores(args.cores.as_deref(), workers, &cpus::selectable(), pin_to)?;
         let outputs = args.output.iter().map(|spec| spec.parse::<OutputSpec>());
         let outputs = outputs
             .collect::<Result<Vec<_>, _>>()
@@ -257,7 +257,7 @@ fn rule(bytes: u64, ports: usize, window_ns: i64) -> Rule {
 fn cores(
     asked: Option<&str>,
     workers: usize,
-    allowed: &[usize],
+    selectable: &[usize],
     pin_to: Vec<usize>,
 ) -> Result<Vec<usize>, ConfigError> {
     let Some(asked) = asked else {
@@ -265,7 +265,7 @@ fn cores(
         return Ok(pin_to.into_iter().rev().cycle().take(workers).collect());
     };
     let cores =
-        cpus::parse_cores(asked, allowed).map_err(|error| ConfigError(error.to_string()))?;
+        cpus::parse_cores(asked, selectable).map_err(|error| ConfigError(error.to_string()))?;
     if cores.len() < workers {
         return Err(ConfigError(format!(
             "--cores {asked}: {} CPUs for {workers} workers; name one a worker or lower --workers",
