@@ -1,5 +1,7 @@
 //! Flags: the kernel's name in brackets, unit, range, default and consequence in the help of each.
 
+use crate::locality::parse_network;
+use crate::policy::{Allowed, parse_allowed};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -143,16 +145,18 @@ pub struct CommonArgs {
     /// The window of the port scan rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
     pub scan_window: Window,
-    /// Networks that are ours, for the direction of connections; repeatable. `run` adds this host's own
-    /// addresses.
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    /// Networks or addresses that are ours, for the direction of connections; repeatable. `run` adds this
+    /// host's own addresses.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
     pub local: Vec<IpNet>,
     /// Log connections of these directions only; the rest is counted.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub direction: Vec<DirectionName>,
-    /// Withhold alerts about sources in this network; repeatable. They are counted all the same.
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
-    pub allow: Vec<IpNet>,
+    /// Withhold alerts about sources in this network, or about this address; repeatable. They are counted
+    /// all the same. With a port ([2001:db8::/32]:443 for IPv6), an alert is withheld only if each port of
+    /// the scan is allowed to its source: one that is not, and all of the scan is told.
+    #[arg(long, value_name = "CIDR[:PORT]", value_delimiter = ',', value_parser = parse_allowed)]
+    pub allow: Vec<Allowed>,
     /// Where the log goes: KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]; KIND is text or
     /// eve, TARGET a file or - for standard output; repeatable.
     #[arg(long, value_name = "SPEC", default_value = "text:-")]
@@ -328,7 +332,8 @@ mod tests {
             (["--scan-window", "60"], "unit is missing"),
             (["--scan-window", "2h"], "1s to 1h"),
             (["--memory-mib", "7"], "8..=1048576"),
-            (["--local", "10.0.0.0/33"], "10.0.0.0/33"),
+            (["--local", "10.0.0.0/33"], "must be a network such as"),
+            (["--allow", "10.0.0.0/8:x"], "from 0 to 65535"),
         ];
         for (args, says) in cases {
             let error = read(&args).expect_err("out of range");
@@ -370,6 +375,16 @@ mod tests {
         ])
         .expect("networks");
         assert_eq!(args.common.local.len(), 3);
+        let args = read(&[
+            "--local",
+            "192.0.2.7",
+            "--allow",
+            "192.0.2.9,[2001:db8::1]:443",
+        ])
+        .expect("addresses on their own");
+        assert_eq!(args.common.local[0].to_string(), "192.0.2.7/32");
+        assert_eq!(args.common.allow[0].port, None);
+        assert_eq!(args.common.allow[1].port, Some(443));
         let args = run(&["-i", "ens*,!veth*", "--fanout", "qm"]).expect("a list");
         assert_eq!(args.interfaces.interfaces, ["ens*", "!veth*"]);
     }

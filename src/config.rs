@@ -11,6 +11,7 @@ use crate::inspect::port_scan::Rule;
 use crate::log::queue;
 use crate::log::spec::OutputSpec;
 use crate::mesh;
+use crate::policy::Allowed;
 use crate::shard::Shard;
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -49,7 +50,7 @@ pub struct Common {
     /// `--direction`.
     pub directions: Vec<DirectionName>,
     /// `--allow`.
-    pub allow: Vec<IpNet>,
+    pub allow: Vec<Allowed>,
     /// `--output`.
     pub outputs: Vec<OutputSpec>,
     /// `--alert-rate`; `None`: no limit.
