@@ -60,12 +60,15 @@ pub struct RunArgs {
     /// or end a connection, at a fraction of the cost; `full` all bytes.
     #[arg(long, value_name = "DEPTH", default_value = "headers")]
     pub capture: CaptureDepth,
-    /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr): a quarter for opening
-    /// packets, an eighth for control, the rest for data. 4 to 4096. `--dry-run` prints the sum.
+    /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr), 4 to 4096: a quarter for
+    /// opening packets, an eighth for control, the rest for data; outside `--fanout class` one ring for all.
+    /// What is full loses frames, and the books say so. `--dry-run` prints the sum.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=4096))]
     pub ring_mib: u32,
-    /// Size of one data block in KiB (tp_block_size): a power of two, 64 to 4096. Default: 256, or 1024
-    /// with `--capture full`.
+    /// Size of one data block in KiB (tp_block_size): a power of two, 64 to 4096. Opening and control packets
+    /// always have blocks of 64 KiB; with `--capture full` the size is that of all blocks, and longer frames
+    /// are cut to it; outside `--fanout class` there is one ring, with blocks of this size. A ring holds whole
+    /// blocks, at least 2. Default: 256, or 1024 with `--capture full`.
     #[arg(long, value_name = "KIB", value_parser = block_kib)]
     pub block_kib: Option<u32>,
     /// Hand over a part-filled block after MS milliseconds (tp_retire_blk_tov): the floor of log delay.
@@ -185,6 +188,18 @@ pub enum FanoutMode {
     Qm,
 }
 
+impl FanoutMode {
+    /// The word of the flag.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Class => "class",
+            Self::Hash => "hash",
+            Self::Cpu => "cpu",
+            Self::Qm => "qm",
+        }
+    }
+}
+
 /// `--capture`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CaptureDepth {
@@ -194,6 +209,17 @@ pub enum CaptureDepth {
     Control,
     /// All bytes.
     Full,
+}
+
+impl CaptureDepth {
+    /// The word of the flag.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Headers => "headers",
+            Self::Control => "control",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// `--scan-scope`.

@@ -70,7 +70,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let nics = selection.interfaces;
     check_memory(&config, nics.len())?;
     if !config.common.quiet {
-        eprint!("{}", announce(&config, &nics));
+        eprint!("{}", announce(&config, &nics, &selection.unreadable));
     }
     if config.dry_run {
         return Ok(0);
