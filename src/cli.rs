@@ -82,7 +82,9 @@ pub struct RunArgs {
     /// 127.0.0.1:9477. Off by default.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<std::net::SocketAddr>,
-    /// Check everything, print what would run and the memory it takes, and stop.
+    /// Print what would run and the memory it takes, line by line; try whether packet sockets, outputs and
+    /// the metrics address can be opened, without creating or changing anything; and stop. Exit code 1, with
+    /// the reasons, if it would not start.
     #[arg(long)]
     pub dry_run: bool,
     /// What alerts are for: `exposed` scans of this host and through it; `all` also scans by this host.

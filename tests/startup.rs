@@ -2,7 +2,9 @@
 
 mod common;
 
+use common::synledger;
 use nix::unistd::geteuid;
+use std::net::TcpListener;
 use std::process::{Command, Output};
 
 fn says(output: &Output) -> String {
@@ -47,4 +49,78 @@ fn cores_may_name_an_isolated_cpu() {
     let output = with_files(&[], script).expect("it worked before");
     assert_eq!(output.status.code(), Some(2), "a CPU that is not ours");
     assert!(says(&output).contains("--cores 1"), "{}", says(&output));
+}
+
+fn dry_run(args: &[&str]) -> Output {
+    let small = ["--workers", "1", "--memory-mib", "8", "--ring-mib", "4"];
+    let mut command = synledger();
+    command.args(["run", "-i", "lo", "--dry-run"]);
+    command.args(small).args(args).output().expect("it starts")
+}
+
+#[test]
+fn a_dry_run_prints_the_memory_line_by_line_even_when_quiet() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: needs root for a packet socket");
+        return;
+    }
+    let output = dry_run(&["-q"]);
+    assert_eq!(output.status.code(), Some(0), "{}", says(&output));
+    assert_eq!(says(&output), "");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mib = |name: &str| -> f64 {
+        let line = text.lines().find(|line| line.ends_with(name));
+        let line = line.unwrap_or_else(|| panic!("no line {name}: {text}"));
+        let number = line.split_whitespace().next();
+        number.and_then(|number| number.parse().ok()).expect(line)
+    };
+    let process: Vec<&str> = text
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.ends_with("all of it"))
+        .filter_map(|line| line.split("MiB  ").nth(1))
+        .collect();
+    assert!(process.contains(&"attempts, flows, fragments"), "{text}");
+    let sum: f64 = process.iter().map(|name| mib(name)).sum();
+    assert!((sum - mib("all of it")).abs() < 0.5, "{sum}: {text}");
+    assert_eq!(mib("1 worker x 1 interface"), 4.0);
+    assert!(text.ends_with("this would start\n"), "{text}");
+}
+
+#[test]
+fn a_dry_run_fails_where_the_run_would() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let output = |name: &str| format!("text:{}", dir.path().join(name).display());
+    let (good, bad) = (output("log"), output("no/log"));
+    let refused = dry_run(&["--output", &good, "--output", &bad]);
+    let error = says(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("no/log (its directory is missing"),
+        "{error}"
+    );
+    assert!(!dir.path().join("log").exists(), "nothing is created");
+    let unprivileged = Command::new("setpriv")
+        .args(["--inh-caps=-all", "--bounding-set=-net_raw"])
+        .arg(env!("CARGO_BIN_EXE_synledger"))
+        .args(["run", "-i", "lo", "--dry-run", "--workers", "1"])
+        .output();
+    match unprivileged {
+        Ok(output) if geteuid().is_root() => {
+            assert_eq!(output.status.code(), Some(1), "{}", says(&output));
+            let needs = says(&output).matches("CAP_NET_RAW").count();
+            assert_eq!(needs, 1, "{}", says(&output));
+        }
+        _ => eprintln!("skipped: needs root and setpriv to do without CAP_NET_RAW"),
+    }
+}
+
+#[test]
+fn a_dry_run_tries_the_metrics_address() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let refused = dry_run(&["--metrics", &address]);
+    assert_eq!(refused.status.code(), Some(1), "{}", says(&refused));
+    let expected = format!("--metrics {address}: Address already in use");
+    assert!(says(&refused).contains(&expected), "{}", says(&refused));
 }
