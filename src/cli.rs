@@ -1,5 +1,7 @@
 //! Flags: the kernel's name in brackets, unit, range, default and consequence in the help of each.
 
+use crate::locality::parse_network;
+use crate::policy::{Allowed, parse_allowed};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -58,12 +60,15 @@ pub struct RunArgs {
     /// or end a connection, at a fraction of the cost; `full` all bytes.
     #[arg(long, value_name = "DEPTH", default_value = "headers")]
     pub capture: CaptureDepth,
-    /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr): a quarter for opening
-    /// packets, an eighth for control, the rest for data. 4 to 4096. `--dry-run` prints the sum.
+    /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr), 4 to 4096: a quarter for
+    /// opening packets, an eighth for control, the rest for data; outside `--fanout class` one ring for all.
+    /// What is full loses frames, and the books say so. `--dry-run` prints the sum.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=4096))]
     pub ring_mib: u32,
-    /// Size of one data block in KiB (tp_block_size): a power of two, 64 to 4096. Default: 256, or 1024
-    /// with `--capture full`.
+    /// Size of one data block in KiB (tp_block_size): a power of two, 64 to 4096. Opening and control packets
+    /// always have blocks of 64 KiB; with `--capture full` the size is that of all blocks, and longer frames
+    /// are cut to it; outside `--fanout class` there is one ring, with blocks of this size. A ring holds whole
+    /// blocks, at least 2. Default: 256, or 1024 with `--capture full`.
     #[arg(long, value_name = "KIB", value_parser = block_kib)]
     pub block_kib: Option<u32>,
     /// Hand over a part-filled block after MS milliseconds (tp_retire_blk_tov): the floor of log delay.
@@ -77,7 +82,9 @@ pub struct RunArgs {
     /// 127.0.0.1:9477. Off by default.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<std::net::SocketAddr>,
-    /// Check everything, print what would run and the memory it takes, and stop.
+    /// Print what would run and the memory it takes, line by line; try whether packet sockets, outputs and
+    /// the metrics address can be opened, without creating or changing anything; and stop. Exit code 1, with
+    /// the reasons, if it would not start.
     #[arg(long)]
     pub dry_run: bool,
     /// What alerts are for: `exposed` scans of this host and through it; `all` also scans by this host.
@@ -129,8 +136,8 @@ pub struct CommonArgs {
     /// Default: a quarter of the allowed CPUs, 1 to 4.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
-    /// CPUs to pin workers to, for example 2,3,6-8; at least one a worker. Default: no choice of ours in
-    /// `read`; the last of the allowed CPUs in `run`.
+    /// CPUs to pin workers to, for example 2,3,6-8; at least one a worker. Isolated CPUs (isolcpus) may be
+    /// named. Default: no choice of ours in `read`; the last of the allowed CPUs in `run`.
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
     /// Memory of all tables in MiB, 8 to 1048576. Full tables push out the oldest entries, and the books
@@ -143,16 +150,18 @@ pub struct CommonArgs {
     /// The window of the port scan rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
     pub scan_window: Window,
-    /// Networks that are ours, for the direction of connections; repeatable. `run` adds this host's own
-    /// addresses.
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    /// Networks or addresses that are ours, for the direction of connections; repeatable. `run` adds this
+    /// host's own addresses.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
     pub local: Vec<IpNet>,
     /// Log connections of these directions only; the rest is counted.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub direction: Vec<DirectionName>,
-    /// Withhold alerts about sources in this network; repeatable. They are counted all the same.
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
-    pub allow: Vec<IpNet>,
+    /// Withhold alerts about sources in this network, or about this address; repeatable. They are counted
+    /// all the same. With a port ([2001:db8::/32]:443 for IPv6), an alert is withheld only if each port of
+    /// the scan is allowed to its source: one that is not, and all of the scan is told.
+    #[arg(long, value_name = "CIDR[:PORT]", value_delimiter = ',', value_parser = parse_allowed)]
+    pub allow: Vec<Allowed>,
     /// Where the log goes: KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]; KIND is text or
     /// eve, TARGET a file or - for standard output; repeatable.
     #[arg(long, value_name = "SPEC", default_value = "text:-")]
@@ -181,6 +190,18 @@ pub enum FanoutMode {
     Qm,
 }
 
+impl FanoutMode {
+    /// The word of the flag.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Class => "class",
+            Self::Hash => "hash",
+            Self::Cpu => "cpu",
+            Self::Qm => "qm",
+        }
+    }
+}
+
 /// `--capture`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CaptureDepth {
@@ -190,6 +211,17 @@ pub enum CaptureDepth {
     Control,
     /// All bytes.
     Full,
+}
+
+impl CaptureDepth {
+    /// The word of the flag.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Headers => "headers",
+            Self::Control => "control",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// `--scan-scope`.
@@ -328,7 +360,8 @@ mod tests {
             (["--scan-window", "60"], "unit is missing"),
             (["--scan-window", "2h"], "1s to 1h"),
             (["--memory-mib", "7"], "8..=1048576"),
-            (["--local", "10.0.0.0/33"], "10.0.0.0/33"),
+            (["--local", "10.0.0.0/33"], "must be a network such as"),
+            (["--allow", "10.0.0.0/8:x"], "from 0 to 65535"),
         ];
         for (args, says) in cases {
             let error = read(&args).expect_err("out of range");
@@ -370,6 +403,16 @@ mod tests {
         ])
         .expect("networks");
         assert_eq!(args.common.local.len(), 3);
+        let args = read(&[
+            "--local",
+            "192.0.2.7",
+            "--allow",
+            "192.0.2.9,[2001:db8::1]:443",
+        ])
+        .expect("addresses on their own");
+        assert_eq!(args.common.local[0].to_string(), "192.0.2.7/32");
+        assert_eq!(args.common.allow[0].port, None);
+        assert_eq!(args.common.allow[1].port, Some(443));
         let args = run(&["-i", "ens*,!veth*", "--fanout", "qm"]).expect("a list");
         assert_eq!(args.interfaces.interfaces, ["ens*", "!veth*"]);
     }

@@ -461,7 +461,7 @@ fn detected(
         counts.detections_out_of_scope += 1;
         return;
     }
-    if policy.is_allowed(detection.src) {
+    if policy.withholds(&detection) {
         counts.detections_allowed += 1;
         return;
     }

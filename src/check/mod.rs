@@ -335,7 +335,7 @@ fn backlog(facts: &Facts) -> Vec<Finding> {
 }
 
 /// `1 worker`, `2 workers`.
-fn many(count: usize, word: &str) -> String {
+pub fn many(count: usize, word: &str) -> String {
     match count {
         1 => format!("1 {word}"),
         _ => format!("{count} {word}s"),

@@ -7,6 +7,7 @@
 use super::notice::{EventKind, KINDS};
 use super::spec::Target;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{AccessFlags, eaccess};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -381,18 +382,9 @@ fn open_path(path: &Path) -> Result<(File, bool), OpenError> {
         .create(true)
         .mode(0o640)
         .custom_flags(safe);
-    let file = options.open(path).map_err(|source| {
-        let hint = match source.raw_os_error() {
-            Some(libc::ELOOP) => " (a symbolic link: name the file itself)",
-            Some(libc::EISDIR) => " (a directory: name a file in it)",
-            Some(libc::ENXIO) => {
-                " (a socket, or a named pipe without a reader: start the reader first)"
-            }
-            Some(libc::ENOENT) => " (its directory is missing: create it)",
-            _ => "",
-        };
-        error(hint, source)
-    })?;
+    let file = options
+        .open(path)
+        .map_err(|source| error(hint(&source), source))?;
     let about = file.metadata().map_err(|source| error("", source))?;
     let kind = about.file_type();
     if !(kind.is_file() || kind.is_char_device() || kind.is_fifo()) {
@@ -403,6 +395,56 @@ fn open_path(path: &Path) -> Result<(File, bool), OpenError> {
     }
     let torn = kind.is_file() && about.len() > 0 && is_torn(path, about.ino(), safe, about.len());
     Ok((file, torn))
+}
+
+/// What helps when a path cannot be opened.
+fn hint(why: &io::Error) -> &'static str {
+    match why.raw_os_error() {
+        Some(libc::ELOOP) => " (a symbolic link: name the file itself)",
+        Some(libc::EISDIR) => " (a directory: name a file in it)",
+        Some(libc::ENXIO) => {
+            " (a socket, or a named pipe without a reader: start the reader first)"
+        }
+        Some(libc::ENOENT) => " (its directory is missing: create it)",
+        _ => "",
+    }
+}
+
+/// Whether [`Sink::open`] would succeed; nothing is created, opened or changed. A named pipe that has no
+/// reader is not noticed: to look would end the reader that another program waits with.
+///
+/// # Errors
+///
+/// As [`Sink::open`].
+pub fn would_open(target: &Target) -> Result<(), OpenError> {
+    let Target::Path(path) = target else {
+        return Ok(());
+    };
+    let refuse = |source: io::Error| OpenError {
+        path: path.display().to_string(),
+        hint: hint(&source),
+        source,
+    };
+    let errno = |errno: nix::errno::Errno| refuse(errno.into());
+    match path.symlink_metadata() {
+        Ok(about) if about.is_symlink() => Err(refuse(io::Error::from_raw_os_error(libc::ELOOP))),
+        Ok(about) if about.is_dir() => Err(refuse(io::Error::from_raw_os_error(libc::EISDIR))),
+        Ok(about) if about.file_type().is_socket() => {
+            Err(refuse(io::Error::from_raw_os_error(libc::ENXIO)))
+        }
+        Ok(about) if about.file_type().is_block_device() => {
+            Err(refuse(ErrorKind::InvalidInput.into()))
+        }
+        Ok(_) => eaccess(path, AccessFlags::W_OK).map_err(errno),
+        Err(missing) if missing.kind() == ErrorKind::NotFound => {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(errno)
+        }
+        Err(other) => Err(refuse(other)),
+    }
 }
 
 /// Whether the file's last byte is no newline; a file we may not read counts as whole.

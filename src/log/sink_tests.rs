@@ -45,6 +45,33 @@ fn links_directories_and_missing_folders_are_refused_by_name() {
 }
 
 #[test]
+fn what_would_open_can_be_known_without_touching_it() {
+    let dir = tempfile::tempdir().expect("directory");
+    let at = |name: &str| dir.path().join(name);
+    let (there, link, missing) = (at("there"), at("link"), at("missing"));
+    std::fs::write(&there, "torn").expect("a file");
+    symlink(&missing, &link).expect("link");
+    let socket = at("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let folder = dir.path().to_path_buf();
+    for path in [
+        there.clone(),
+        link,
+        missing.clone(),
+        at("no/log"),
+        socket,
+        folder,
+    ] {
+        let target = Target::Path(path.clone());
+        let would = would_open(&target).map_err(|error| error.to_string());
+        assert!(!missing.exists(), "created for {}", path.display());
+        assert_eq!(std::fs::read(&there).expect("there"), b"torn");
+        assert_eq!(would, open(&path).map(drop), "{}", path.display());
+        let _ = std::fs::remove_file(&missing);
+    }
+}
+
+#[test]
 fn a_file_is_appended_to_and_a_torn_line_is_ended() {
     let dir = tempfile::tempdir().expect("directory");
     let path = dir.path().join("log");

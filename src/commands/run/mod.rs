@@ -1,5 +1,6 @@
 //! `run`: opens rings, starts threads in order, watches, and closes the books.
 
+mod dry_run;
 mod figures;
 mod links;
 mod rings;
@@ -76,10 +77,10 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let nics = selection.interfaces;
     check_memory(&config, nics.len())?;
     if !config.common.quiet {
-        eprint!("{}", announce(&config, &nics));
+        eprint!("{}", announce(&config, &nics, &selection.unreadable));
     }
     if config.dry_run {
-        return Ok(0);
+        return dry_run::dry_run(&config, &nics);
     }
     let keys = RunKeys::random().map_err(Failure::run)?;
     let stop = signals::stop_flag().map_err(Failure::run)?;
@@ -362,8 +363,10 @@ fn serve_metrics(config: &RunConfig) -> Result<Arc<Mutex<Snapshot>>, Failure> {
     let newest = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match metrics::serve(address, Arc::new(newest)) {
         Ok(_) => Ok(snapshot),
-        Err(error) => Err(Failure::Run(format!(
-            "--metrics {address}: {error}; choose another address or port"
-        ))),
+        Err(error) => Err(Failure::Run(metrics_refused(address, &error))),
     }
+}
+
+fn metrics_refused(address: SocketAddr, error: &std::io::Error) -> String {
+    format!("--metrics {address}: {error}; choose another address or port")
 }

@@ -3,6 +3,7 @@
 use crate::capture::nic;
 use crate::commands::{Failure, logging};
 use crate::config::RunConfig;
+use std::fmt::Write as _;
 
 /// Refuses rings and tables that do not fit into memory: they would push everything else out of it.
 ///
@@ -30,33 +31,110 @@ pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure
     }
 }
 
-/// What runs and what it takes, in a few lines for a person.
-pub fn announce(config: &RunConfig, nics: &[nic::Interface]) -> String {
+/// What runs and what it takes, in a few lines for a person. `left_out` was chosen by a pattern and cannot
+/// be read.
+pub fn announce(
+    config: &RunConfig,
+    nics: &[nic::Interface],
+    left_out: &[nic::Interface],
+) -> String {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let outputs: Vec<String> = config.common.outputs.iter().map(logging::name).collect();
-    let names: Vec<&str> = nics.iter().map(|nic| nic.name.as_str()).collect();
-    let blocks = |class: usize| config.ring_bytes[class] / u64::from(config.block_bytes[class]);
-    let trickle_s =
-        |class: usize| (blocks(class) * u64::from(config.block_timeout_ms)) as f64 / 1000.0;
-    // 10 GbE with the smallest frames: 14.88 M/s, 144 bytes in a ring each.
-    let line_ms = |class: usize| config.ring_bytes[class] as f64 / (14_880.0 * 144.0);
-    format!(
-        "interfaces: {}\nworkers: {}, CPUs {:?}\nmemory: {} MiB tables and queues, {} MiB rings (the kernel's)\n\
-         each worker's rings absorb: open {:.0} ms of 10 GbE line rate or a trickle of {:.1} s; control {:.0} ms or \
-         {:.1} s; data {:.0} ms or {:.1} s\ncapture: {:?}, fanout {:?}\noutputs: {}\n",
-        names.join(", "),
-        config.common.workers,
-        config.common.cores,
-        mib(config.memory_bytes()),
-        mib(config.ring_memory_bytes(nics.len())),
-        line_ms(2),
-        trickle_s(2),
-        line_ms(1),
-        trickle_s(1),
-        line_ms(0),
-        trickle_s(0),
-        config.capture,
-        config.fanout,
-        outputs.join(", "),
-    )
+    let mut text = String::new();
+    let mut line = |what: &str, says: String| {
+        let _ = writeln!(text, "{what}: {says}");
+    };
+    line("interfaces", list(nics, |nic| nic.name.clone()));
+    if !left_out.is_empty() {
+        let kind = |nic: &nic::Interface| {
+            format!(
+                "{} (hardware type {} is not supported)",
+                nic.name, nic.arphrd
+            )
+        };
+        line("left out", list(left_out, kind));
+    }
+    let cpus = list(&config.common.cores, usize::to_string);
+    line("workers", format!("{}, CPUs {cpus}", config.common.workers));
+    let (tables, rings) = (config.memory_bytes(), config.ring_memory_bytes(nics.len()));
+    let (tables, rings) = (mib(tables), mib(rings));
+    line(
+        "memory",
+        format!("{tables} MiB tables and queues, {rings} MiB rings (the kernel's)"),
+    );
+    line("a worker's rings absorb", absorbed(config));
+    let (capture, fanout) = (config.capture.word(), config.fanout.word());
+    line("capture", format!("{capture}, fanout {fanout}"));
+    line("outputs", list(&config.common.outputs, logging::name));
+    text
+}
+
+/// How long each ring of a worker lasts before the worker takes anything out.
+fn absorbed(config: &RunConfig) -> String {
+    let each = |&(name, bytes, block): &(&str, u64, u32)| {
+        let blocks = bytes / u64::from(block);
+        // A trickle fills a block with whatever comes in one timeout.
+        let trickle_s = (blocks * u64::from(config.block_timeout_ms)) as f64 / 1000.0;
+        // 10 GbE with the smallest frames: 14.88 M/s, 144 bytes in a ring each.
+        let line_ms = bytes as f64 / (14_880.0 * 144.0);
+        format!("{name} {line_ms:.0} ms of 10 GbE line rate or a trickle of {trickle_s:.1} s")
+    };
+    let rings: Vec<String> = config.rings().iter().rev().map(each).collect();
+    rings.join("; ")
+}
+
+fn list<T>(all: &[T], word: impl Fn(&T) -> String) -> String {
+    all.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::nic::{Interface, NicCounters, link_type};
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn config(args: &[&str]) -> RunConfig {
+        let all = ["synledger", "run", "--workers", "2"].iter().chain(args);
+        match Cli::try_parse_from(all).expect("flags parse").command {
+            Command::Run(args) => RunConfig::new(args).expect("in range"),
+            _ => unreachable!("run was asked for"),
+        }
+    }
+
+    fn nic(name: &str, arphrd: u16) -> Interface {
+        Interface {
+            name: name.to_owned(),
+            ifindex: 1,
+            arphrd,
+            link: link_type(arphrd),
+            up: true,
+            running: true,
+            loopback: false,
+            mtu: 1_500,
+            rx_queues: 1,
+            addresses: Vec::new(),
+            counters: NicCounters::default(),
+        }
+    }
+
+    #[test]
+    fn the_announcement_names_what_is_left_out() {
+        let says = announce(&config(&[]), &[nic("eth0", 1)], &[nic("ppp0", 512)]);
+        let expected = "left out: ppp0 (hardware type 512 is not supported)\n";
+        assert!(says.contains(expected), "{says}");
+        let says = announce(&config(&[]), &[nic("eth0", 1)], &[]);
+        assert!(!says.contains("left out"), "{says}");
+    }
+
+    #[test]
+    fn the_announcement_speaks_the_words_of_the_flags() {
+        let says = announce(&config(&[]), &[nic("eth0", 1)], &[]);
+        assert!(says.contains("capture: headers, fanout class\n"), "{says}");
+        let rings = "a worker's rings absorb: open 8 ms of 10 GbE line rate or a trickle of 5.1 s; control ";
+        assert!(says.contains(rings), "{says}");
+        let says = announce(&config(&["--fanout", "qm"]), &[nic("eth0", 1)], &[]);
+        let rings = "a worker's rings absorb: all packets 31 ms of 10 GbE line rate or a trickle of 5.1 s\n";
+        assert!(says.contains(rings), "{says}");
+        assert!(says.contains("fanout qm\n"), "{says}");
+    }
 }
