@@ -151,6 +151,7 @@ mod tests {
         Contact {
             position,
             ts_ns: 0,
+            pair: 0,
             src: address,
             dst: address,
             port: 0,

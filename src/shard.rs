@@ -105,7 +105,7 @@ impl Shard {
             keys,
             owner_hash: SipHasher13::new_with_keys(table_keys[0], !table_keys[1]),
             flows: Flows::new(flows, table_keys),
-            port_scan: PortScan::new(rule, table_keys),
+            port_scan: PortScan::new(rule),
             policy,
             mesh,
             outbox: Outbox {
@@ -253,7 +253,8 @@ impl Shard {
                 IpAddr::V6(v6) => hasher.write(&v6.octets()),
             }
         }
-        let owner = (u128::from(hasher.finish()) * self.mesh.workers() as u128) >> 64;
+        contact.pair = hasher.finish();
+        let owner = (u128::from(contact.pair) * self.mesh.workers() as u128) >> 64;
         self.mesh.send(
             usize::try_from(owner).expect("below the number of workers"),
             contact,
@@ -432,6 +433,7 @@ fn contact(
     Contact {
         position: at.position,
         ts_ns: packet.ts_ns,
+        pair: 0,
         src,
         dst,
         port,

@@ -17,7 +17,8 @@ pub enum PortState {
 }
 
 impl PortState {
-    fn from_bits(bits: u8) -> Self {
+    /// The state of these two bits.
+    pub(super) fn from_bits(bits: u8) -> Self {
         match bits & 3 {
             0 => Self::Untouched,
             1 => Self::Touched,

@@ -10,6 +10,7 @@ use super::detection::{Detection, Evidence, Kind, Phase};
 use super::episode::{
     Episode, PORT_MAP_BYTES, PortMap, PortState, Recent, UNANSWERED_NS, ranges_of,
 };
+use super::firsts::{First, Firsts};
 use super::pairs::{Pair, PairKey, Pairs, Touch};
 use super::timeline::Timeline;
 use std::cmp::Reverse;
@@ -22,8 +23,10 @@ pub struct Rule {
     pub ports: usize,
     /// W in nanoseconds; a touch exactly this old is outside.
     pub window_ns: i64,
-    /// Pairs held.
+    /// Pairs with more than one port held.
     pub pairs: usize,
+    /// Pairs with one port held.
+    pub firsts: usize,
     /// Episodes held.
     pub episodes: usize,
     /// Episodes whose every port is kept.
@@ -33,7 +36,7 @@ pub struct Rule {
 impl Rule {
     /// Bytes that a detector with this rule takes.
     pub fn memory_bytes(&self) -> u64 {
-        let pairs = Pairs::memory_bytes(self.pairs);
+        let pairs = Pairs::memory_bytes(self.pairs, self.ports) + Firsts::memory_bytes(self.firsts);
         let episodes = self.episodes * (size_of::<Option<Episode>>() + size_of::<Due>() + 4);
         pairs + (episodes + self.port_maps * (PORT_MAP_BYTES + 4)) as u64
     }
@@ -83,6 +86,7 @@ pub type Found = (Option<i64>, Detection);
 pub struct PortScan {
     rule: Rule,
     pairs: Pairs,
+    firsts: Firsts,
     episodes: Vec<Option<Episode>>,
     free_episodes: Vec<u32>,
     maps: Vec<u8>,
@@ -99,12 +103,13 @@ pub struct PortScan {
 }
 
 impl PortScan {
-    /// Takes all its memory. `key` makes the table's order unguessable.
-    pub fn new(rule: Rule, key: [u64; 2]) -> Self {
+    /// Takes all its memory.
+    pub fn new(rule: Rule) -> Self {
         let count = |n: usize| u32::try_from(n).expect("limits are checked by Config");
         Self {
             rule,
-            pairs: Pairs::new(rule.pairs, key),
+            pairs: Pairs::new(rule.pairs, rule.ports),
+            firsts: Firsts::new(rule.firsts),
             episodes: vec![None; rule.episodes],
             free_episodes: (0..count(rule.episodes)).rev().collect(),
             maps: vec![0; rule.port_maps * PORT_MAP_BYTES],
@@ -121,12 +126,14 @@ impl PortScan {
     /// Writes to every page, so that a flood later moves no memory.
     pub fn prefault(&mut self) {
         self.pairs.prefault();
+        self.firsts.prefault();
         self.maps.fill(0);
     }
 
     /// Pairs held, and room for them.
     pub fn occupancy(&self) -> (usize, usize) {
-        self.pairs.occupancy()
+        let (many, one) = (self.pairs.occupancy(), self.firsts.occupancy());
+        (many.0 + one.0, many.1 + one.1)
     }
 
     /// Takes one contact of a pair that this shard owns.
@@ -147,25 +154,29 @@ impl PortScan {
                 self.counts.touches += 1;
                 self.on_touch(key, contact, watermark, out);
             }
-            ContactKind::Answered => self.on_outcome(&key, contact.port, PortState::Answered),
-            ContactKind::Refused => self.on_outcome(&key, contact.port, PortState::Refused),
+            ContactKind::Answered => self.on_outcome(&key, contact, PortState::Answered),
+            ContactKind::Refused => self.on_outcome(&key, contact, PortState::Refused),
         }
     }
 
-    fn on_outcome(&mut self, key: &PairKey, port: u16, state: PortState) {
+    fn on_outcome(&mut self, key: &PairKey, contact: &Contact, state: PortState) {
         self.counts.outcomes += 1;
-        let Some(slot) = self.pairs.find(key) else {
+        let port = contact.port;
+        let Some(slot) = self.pairs.find(contact.pair, key) else {
+            if let Some(place) = self.firsts.find(contact.pair) {
+                let first = self.firsts.get(place);
+                if first.port == port {
+                    let state = first.state.max(state);
+                    self.firsts.set(place, First { state, ..first });
+                }
+            }
             return;
         };
-        let pair = self.pairs.get_mut(slot);
-        if let Some(touch) = pair
-            .touches_mut()
-            .iter_mut()
-            .find(|touch| touch.port == port)
-        {
+        let mut touches = self.pairs.touches_mut(slot).iter_mut();
+        if let Some(touch) = touches.find(|touch| touch.port == port) {
             touch.state = touch.state.max(state);
         }
-        if let Some(index) = pair.episode
+        if let Some(index) = self.pairs.get(slot).episode
             && let Some(episode) = self.episodes[index as usize].as_mut()
             && let Some(map) = episode.map
         {
@@ -187,9 +198,8 @@ impl PortScan {
         watermark: i64,
         out: &mut impl FnMut(Found),
     ) {
-        let slot = match self.pairs.find(&key) {
-            Some(slot) => slot,
-            None => self.insert_pair(key, watermark, out),
+        let Some(slot) = self.pair_with_ports(key, contact, watermark, out) else {
+            return;
         };
         if let Some(index) = self.pairs.get(slot).episode {
             let deadline = self.ends_at(index);
@@ -197,16 +207,19 @@ impl PortScan {
                 self.end(index, deadline, out);
             }
         }
-        let (ports, window_ns) = (self.rule.ports, self.rule.window_ns);
+        let window_ns = self.rule.window_ns;
+        self.pairs.touch(slot, touch_of(contact));
+        let (holds, oldest) = (
+            self.pairs.holds(slot, window_ns),
+            self.pairs.oldest_kept_ns(slot),
+        );
         let pair = self.pairs.get_mut(slot);
-        pair.touch(contact.port, contact.ts_ns, ports);
         let newest = pair.newest_ns;
-        let holds = pair.holds(ports, window_ns);
         let armed = pair
             .true_until_ns
             .is_none_or(|until| newest >= until.saturating_add(window_ns));
         if holds {
-            let until = pair.oldest_kept_ns().saturating_add(window_ns);
+            let until = oldest.saturating_add(window_ns);
             pair.true_until_ns = Some(until);
             pair.ends_ns = until
                 .saturating_add(window_ns)
@@ -219,21 +232,72 @@ impl PortScan {
         }
     }
 
-    fn insert_pair(&mut self, key: PairKey, watermark: i64, out: &mut impl FnMut(Found)) -> u32 {
-        let slot = self.pairs.choose_slot(&key);
+    /// The slot of a pair that has, with this touch, more than one port. A first port alone decides nothing.
+    fn pair_with_ports(
+        &mut self,
+        key: PairKey,
+        contact: &Contact,
+        watermark: i64,
+        out: &mut impl FnMut(Found),
+    ) -> Option<u32> {
+        let hash = contact.pair;
+        if let Some(slot) = self.pairs.find(hash, &key) {
+            return Some(slot);
+        }
+        let Some(place) = self.firsts.find(hash) else {
+            let first = First {
+                port: contact.port,
+                newest_ns: contact.ts_ns,
+                state: PortState::Touched,
+            };
+            if let Some(newest_ns) = self.firsts.insert(hash, first) {
+                self.note_evicted(newest_ns, watermark);
+            }
+            return None;
+        };
+        let first = self.firsts.get(place);
+        if first.port == contact.port {
+            let newest_ns = first.newest_ns.max(contact.ts_ns);
+            self.firsts.set(place, First { newest_ns, ..first });
+            return None;
+        }
+        self.firsts.take(place);
+        let slot = self.insert_pair(hash, key, watermark, out);
+        let known = Touch {
+            ts_ns: first.newest_ns,
+            port: first.port,
+            state: first.state,
+        };
+        self.pairs.touch(slot, known);
+        Some(slot)
+    }
+
+    /// A pair had to leave: while its newest touch is younger than W, that may cost a scan.
+    fn note_evicted(&mut self, newest_ns: i64, watermark: i64) {
+        if newest_ns.saturating_add(self.rule.window_ns) > watermark {
+            self.counts.pair_evicted += 1;
+            self.last_eviction_ns = Some(watermark);
+        }
+    }
+
+    fn insert_pair(
+        &mut self,
+        hash: u64,
+        key: PairKey,
+        watermark: i64,
+        out: &mut impl FnMut(Found),
+    ) -> u32 {
+        let slot = self.pairs.choose_slot(hash);
         if let Some(victim) = self.pairs.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);
-            let live = newest.saturating_add(self.rule.window_ns) > watermark;
             if let Some(index) = episode {
                 self.counts.episode_evicted += 1;
                 self.end(index, self.ends_at(index).min(watermark), out);
             }
-            if live || episode.is_some() {
-                self.counts.pair_evicted += 1;
-                self.last_eviction_ns = Some(watermark);
-            }
+            let until = if episode.is_some() { watermark } else { newest };
+            self.note_evicted(until, watermark);
         }
-        self.pairs.replace(slot, Pair::new(key));
+        self.pairs.replace(slot, hash, Pair::new(key));
         slot
     }
 
@@ -249,9 +313,8 @@ impl PortScan {
             self.counts.without_map += 1;
         }
         self.generation = self.generation.wrapping_add(1);
-        let pair = self.pairs.get_mut(slot);
-        pair.episode = Some(index);
-        let mut touches: Vec<Touch> = pair.touches().to_vec();
+        self.pairs.get_mut(slot).episode = Some(index);
+        let mut touches: Vec<Touch> = self.pairs.touches(slot).to_vec();
         touches.sort_unstable_by_key(|touch| touch.port);
         let ports = u32::try_from(touches.len()).expect("at most TOUCHES_MAX");
         let mut recent = Recent::new(watermark);
@@ -435,6 +498,14 @@ impl PortScan {
             evidence,
             interface: episode.interface,
         }
+    }
+}
+
+fn touch_of(contact: &Contact) -> Touch {
+    Touch {
+        ts_ns: contact.ts_ns,
+        port: contact.port,
+        state: PortState::Touched,
     }
 }
 

@@ -12,6 +12,7 @@ fn rule(ports: usize) -> Rule {
         ports,
         window_ns: WINDOW,
         pairs: 1024,
+        firsts: 1024,
         episodes: 64,
         port_maps: 64,
     }
@@ -21,6 +22,7 @@ fn contact(number: usize, ts_ns: i64, port: u16) -> Contact {
     Contact {
         position: number as u64,
         ts_ns,
+        pair: 7,
         src: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
         dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
         port,
@@ -39,7 +41,7 @@ fn rising_edges(touches: &[(i64, u16)], ports: usize) -> Vec<(usize, Vec<(u16, u
         first: 0,
         watermarks: &watermarks,
     };
-    let mut detector = PortScan::new(rule(ports), [1, 2]);
+    let mut detector = PortScan::new(rule(ports));
     let mut edges = Vec::new();
     for (number, &(ts_ns, port)) in touches.iter().enumerate() {
         detector.on_contact(&contact(number, ts_ns, port), &timeline, &mut |(
@@ -115,7 +117,7 @@ fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
         first: 0,
         watermarks: &watermarks,
     };
-    let mut detector = PortScan::new(rule(4), [1, 2]);
+    let mut detector = PortScan::new(rule(4));
     let mut found = Vec::new();
     for (number, &(ts_ns, port)) in touches.iter().enumerate() {
         detector.on_contact(&contact(number, ts_ns, port), &timeline, &mut |(_, one)| {
@@ -149,7 +151,7 @@ fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
 #[test]
 fn answers_and_refusals_are_the_evidence() {
     let timeline = Timeline::Live;
-    let mut detector = PortScan::new(rule(4), [1, 2]);
+    let mut detector = PortScan::new(rule(4));
     let mut found = Vec::new();
     for port in 1..=4 {
         let mut touch = contact(0, 0, port);
@@ -191,7 +193,7 @@ fn silent_scan(times: &[i64], ends_ns: i64) -> Vec<(Phase, u32, u32)> {
         first: 0,
         watermarks: times,
     };
-    let mut detector = PortScan::new(rule(4), [1, 2]);
+    let mut detector = PortScan::new(rule(4));
     let mut found = Vec::new();
     let mut say = |(_, one): Found| {
         let Evidence {
@@ -247,7 +249,7 @@ fn a_full_table_says_that_it_is_no_longer_exact() {
         pairs: 8,
         ..rule(2)
     };
-    let mut detector = PortScan::new(small, [1, 2]);
+    let mut detector = PortScan::new(small);
     let mut exact = Vec::new();
     for source in 0..9 {
         for port in 0..2 {

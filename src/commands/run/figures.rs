@@ -39,7 +39,7 @@ impl Run<'_> {
             common.flows.attempts,
             common.flows.established,
             common.flows.others,
-            common.rule.pairs,
+            common.rule.pairs + common.rule.firsts,
         ];
         let names = ["attempts", "established", "other_flows", "pairs"];
         let all = names.into_iter().zip(books.shards.held).zip(rooms);
