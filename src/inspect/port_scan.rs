@@ -136,6 +136,13 @@ impl PortScan {
         (many.0 + one.0, many.1 + one.1)
     }
 
+    /// Asks the CPU for the lines where the pair of this contact lies, some contacts before its turn.
+    #[inline]
+    pub fn announce(&self, contact: &Contact) {
+        self.pairs.announce(contact.pair);
+        self.firsts.announce(contact.pair);
+    }
+
     /// Takes one contact of a pair that this shard owns.
     pub fn on_contact(
         &mut self,
