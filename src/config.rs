@@ -9,6 +9,7 @@ use crate::flow::Limits;
 use crate::inspect::episode::PORT_MAP_BYTES;
 use crate::inspect::port_scan::Rule;
 use crate::log::queue;
+use crate::log::sink::Sink;
 use crate::log::spec::OutputSpec;
 use crate::mesh;
 use crate::shard::Shard;
@@ -226,7 +227,8 @@ impl Common {
             + workers * self.rule.memory_bytes()                                      // pairs, episodes
             + workers * Shard::memory_bytes()                                         // events held back
             + workers * queue::memory_bytes(LOG_QUEUE_EVENTS) as u64                // events to the logger
-            + mesh::memory_bytes(self.workers) // contacts between shards
+            + mesh::memory_bytes(self.workers)                                        // contacts between shards
+            + self.outputs.len() as u64 * Sink::memory_bytes() // lines that wait to be written
     }
 }
 
