@@ -9,7 +9,7 @@ use crate::flow::Limits;
 use crate::inspect::episode::PORT_MAP_BYTES;
 use crate::inspect::port_scan::Rule;
 use crate::log::queue;
-use crate::log::sink;
+use crate::log::sink::Sink;
 use crate::log::spec::OutputSpec;
 use crate::mesh;
 use crate::policy::Allowed;
@@ -238,7 +238,7 @@ impl Common {
             ("contacts between shards", mesh::memory_bytes(self.workers)),
             (
                 "lines that wait for their outputs",
-                outputs * sink::BUFFER_MAX as u64,
+                outputs * Sink::memory_bytes(),
             ),
         ]
     }

@@ -421,7 +421,8 @@ impl Shard {
             [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
     }
 
-    /// Ends what is open and closes the log queue.
+    /// Ends what is open and closes the log queue. No packet waits for this shard any more, so it waits for
+    /// the logger: a table full of open flows ends at once, and no queue holds them all.
     pub fn finish(&mut self, position: u64, timeline: &Timeline<'_>) {
         let Self {
             port_scan,
@@ -445,7 +446,7 @@ impl Shard {
             .events
             .make_contiguous()
             .sort_unstable_by(Event::cmp_order);
-        let (log, live) = (&mut outbox.log, outbox.live);
+        let (log, live) = (&mut outbox.log, false);
         flows.finish(&mut |_, event| {
             if let FlowEvent::Ended(record) = event {
                 push(

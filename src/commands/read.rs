@@ -35,7 +35,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let localities = Arc::new(RwLock::new(Arc::clone(&policy.localities)));
     let context = logging::context(common, &interfaces, &localities, true);
     let (shards, consumers) = sensor::shards(common, keys, &policy, false);
-    let (mut logger, _notices, control) = logging::open(common, &context, consumers, None)?;
+    let (mut logger, _notices, control) = logging::open(common, &context, consumers, None, &stop)?;
     let board = Board::new(common.workers);
     let (mut replay, feeds) = Replay::new(common.workers, config.chunk_frames(), keys.fanout);
     let mut damage = None;
