@@ -28,7 +28,6 @@ use crate::worker::{LiveRing, Stage, Worker, wall_clock_ns};
 use crossbeam::channel::{Sender, unbounded};
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
-use startup::{announce, check_memory};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -68,11 +67,8 @@ struct Run<'a> {
 pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let config = RunConfig::new(args)?;
     let selection = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
+    let unproven = startup::announce(&config, &selection)?;
     let nics = selection.interfaces;
-    check_memory(&config, nics.len())?;
-    if !config.common.quiet {
-        eprint!("{}", announce(&config, &nics, &selection.unreadable));
-    }
     if config.dry_run {
         return dry_run::dry_run(&config, &nics);
     }
@@ -117,6 +113,9 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         }
         let started = run.start();
         if started.is_ok() {
+            if let Some(text) = unproven {
+                run.say("fanout_unproven", text);
+            }
             run.watch_over(&stop);
         }
         run.end(&stage);
