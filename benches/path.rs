@@ -38,6 +38,7 @@ const RULE: Rule = Rule {
     ports: 15,
     window_ns: 60_000_000_000,
     pairs: 1 << 17,
+    firsts: 1 << 20,
     episodes: 64,
     port_maps: 16,
 };

@@ -298,28 +298,35 @@ fn ring_sizes(args: &RunArgs) -> Result<([u64; 3], [u32; 3]), ConfigError> {
     Ok((rings, blocks))
 }
 
-/// A quarter of the room for episodes' port maps, the rest for pairs.
+/// A quarter of the room for episodes' port maps, the rest in equal parts for pairs with one port and for
+/// those with more.
 fn rule(bytes: u64, ports: usize, window_ns: i64) -> Rule {
-    let port_maps = usize::try_from(bytes / 4).unwrap_or(usize::MAX) / PORT_MAP_BYTES;
+    let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let port_maps = count(bytes / 4) / PORT_MAP_BYTES;
     let episodes = port_maps.max(1) * 8;
-    let mut rule = Rule {
+    let none = Rule {
         ports,
         window_ns,
         pairs: 0,
+        firsts: 0,
         episodes,
         port_maps,
     };
-    let rest = bytes.saturating_sub(rule.memory_bytes());
-    let one = Rule {
-        pairs: 8,
-        episodes: 0,
-        port_maps: 0,
-        ..rule
+    let least = none.memory_bytes();
+    let each = |pairs: usize, firsts: usize| {
+        let many = Rule {
+            pairs: pairs << 10,
+            firsts: firsts << 10,
+            ..none
+        };
+        (many.memory_bytes() - least).div_ceil(1 << 10)
+    };
+    let half = bytes.saturating_sub(least) / 2;
+    Rule {
+        pairs: (count(half / each(1, 0)) / 8 * 8).max(8),
+        firsts: (count(half / each(0, 1)) / 8 * 8).max(8),
+        ..none
     }
-    .memory_bytes()
-        / 8;
-    rule.pairs = usize::try_from(rest / one).unwrap_or(usize::MAX).max(8) / 8 * 8;
-    rule
 }
 
 fn cores(

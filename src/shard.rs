@@ -105,7 +105,7 @@ impl Shard {
             keys,
             owner_hash: SipHasher13::new_with_keys(table_keys[0], !table_keys[1]),
             flows: Flows::new(flows, table_keys),
-            port_scan: PortScan::new(rule, table_keys),
+            port_scan: PortScan::new(rule),
             policy,
             mesh,
             outbox: Outbox {
@@ -253,7 +253,8 @@ impl Shard {
                 IpAddr::V6(v6) => hasher.write(&v6.octets()),
             }
         }
-        let owner = (u128::from(hasher.finish()) * self.mesh.workers() as u128) >> 64;
+        contact.pair = hasher.finish();
+        let owner = (u128::from(contact.pair) * self.mesh.workers() as u128) >> 64;
         self.mesh.send(
             usize::try_from(owner).expect("below the number of workers"),
             contact,
@@ -330,7 +331,9 @@ impl Shard {
             policy,
             ..
         } = self;
-        port_scan.contacts_lost = mesh.dropped > 0;
+        port_scan.contact_lost_ns = mesh
+            .newest_lost()
+            .map(|position| timeline.watermark_at(position));
         while let Some(contact) = mesh.next(limit) {
             port_scan.on_contact(&contact, timeline, &mut |found| {
                 let step = Step::Contact(u16::from(contact.number));
@@ -430,6 +433,7 @@ fn contact(
     Contact {
         position: at.position,
         ts_ns: packet.ts_ns,
+        pair: 0,
         src,
         dst,
         port,

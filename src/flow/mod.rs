@@ -21,6 +21,7 @@ pub mod record;
 mod segments;
 pub mod slab;
 mod sweep;
+pub mod tallies;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
@@ -79,16 +80,18 @@ impl Flows {
         self.others.slab.prefault();
     }
 
-    /// Names a TCP connection that was open at the start: its midstream flow is flagged.
-    pub fn preexisting(&mut self, a: SocketAddr, b: SocketAddr) {
-        let key = Key::new(a.ip(), b.ip(), a.port(), b.port(), conns::TCP).canonical();
-        if let Err(place) = self.preexisting.binary_search(&key) {
+    /// Names the TCP connections that are open at the start: their midstream flows are flagged.
+    pub fn preexisting(&mut self, open: impl IntoIterator<Item = (SocketAddr, SocketAddr)>) {
+        for (a, b) in open {
             if self.preexisting.len() == limits::PREEXISTING_MAX {
                 self.counts.preexisting_dropped += 1;
-            } else {
-                self.preexisting.insert(place, key);
+                continue;
             }
+            let key = Key::new(a.ip(), b.ip(), a.port(), b.port(), conns::TCP);
+            self.preexisting.push(key.canonical());
         }
+        self.preexisting.sort_unstable();
+        self.preexisting.dedup();
     }
 
     /// What was counted so far.

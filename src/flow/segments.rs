@@ -6,6 +6,7 @@ use super::attempts::{Attempts, bits::*};
 use super::conns::TCP;
 use super::key::Key;
 use super::record::{EndReason, FlowEvent, Outcome, When};
+use super::tallies::For;
 use super::tcp::{self, Sender};
 use crate::decode::packet::{
     Packet, Tcp,
@@ -45,7 +46,7 @@ impl Flows {
         };
         if self.attempts.slab.get(at).interface == packet.interface {
             self.counts.accounted += 1;
-            self.attempts.add(at, packet, tcp, sender);
+            self.attempts.add(at, packet, tcp, sender, &mut self.counts);
         } else {
             self.counts.other_interface += 1;
         }
@@ -154,14 +155,14 @@ impl Flows {
                 self.counts.after_end += 1;
                 return true;
             }
-            self.reopen(at, packet);
+            self.reopen(at, packet, For::Answer);
         }
         self.counts.accounted += 1;
         match meaning {
             Meaning::Answer => self.on_answer(at, packet, tcp, (hash, key), now, out),
             Meaning::Refuse => self.on_refusal(at, packet, tcp, out),
             Meaning::Reset => {
-                self.attempts.add(at, packet, tcp, sender);
+                self.attempts.add(at, packet, tcp, sender, &mut self.counts);
                 self.attempts.set_reset(at, sender);
                 let (reason, when) = (EndReason::Rst, When::Packet);
                 self.attempts.end(at, reason, when, &mut self.counts, out);
@@ -180,7 +181,8 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        self.attempts.add(at, packet, tcp, Sender::Resp);
+        self.attempts
+            .add(at, packet, tcp, Sender::Resp, &mut self.counts);
         if self.attempts.slab.get(at).has(ANSWERED) {
             return;
         }
@@ -205,7 +207,8 @@ impl Flows {
         tcp: &Tcp,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        self.attempts.add(at, packet, tcp, Sender::Resp);
+        self.attempts
+            .add(at, packet, tcp, Sender::Resp, &mut self.counts);
         self.attempts.set_reset(at, Sender::Resp);
         let entry = self.attempts.slab.get_mut(at);
         if !entry.has(TOLD_REFUSED) {
@@ -239,12 +242,12 @@ impl Flows {
                 && !other.has(ODD)
         });
         let mut conn = self.attempts.connection(at, packet, now);
-        self.attempts.slab.get_mut(at).flags |= PROMOTED;
+        self.attempts.promote(at);
         if let Some((other_at, _)) = partner {
             // Simultaneous open: one connection, originated by whose SYN was first.
             let mut other = self.attempts.connection(other_at, packet, now);
-            let other_entry = self.attempts.slab.get_mut(other_at);
-            other_entry.flags |= PROMOTED;
+            self.attempts.promote(other_at);
+            let other_entry = self.attempts.slab.get(other_at);
             if (other_entry.first_ns, other.key) < (entry.first_ns, conn.key) {
                 std::mem::swap(&mut conn, &mut other);
             }

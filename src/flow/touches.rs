@@ -5,6 +5,7 @@ use super::attempts::{NEAR_MAX, bits::*};
 use super::conns::TCP;
 use super::key::Key;
 use super::record::{FlowEvent, When};
+use super::tallies::For;
 use super::tcp::Sender;
 use crate::decode::packet::{Packet, Tcp};
 
@@ -98,9 +99,10 @@ impl Flows {
         let counted = u64::from(!key.joined);
         if !entry.has(PROMOTED) {
             if entry.has(ENDED) {
-                self.reopen(at, packet);
+                self.reopen(at, packet, For::Syn);
             }
-            self.attempts.add(at, packet, tcp, Sender::Orig);
+            self.attempts
+                .add(at, packet, tcp, Sender::Orig, &mut self.counts);
             self.counts.accounted += counted;
             return;
         }
@@ -118,9 +120,9 @@ impl Flows {
     }
 
     /// Opens an ended attempt again.
-    pub(super) fn reopen(&mut self, at: u32, packet: &Packet) {
+    pub(super) fn reopen(&mut self, at: u32, packet: &Packet, who: For) {
         // Its place among equals changes with its start.
         self.prepared = None;
-        self.attempts.reopen(at, packet, &mut self.counts);
+        self.attempts.reopen(at, packet, who, &mut self.counts);
     }
 }

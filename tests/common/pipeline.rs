@@ -59,6 +59,7 @@ pub fn small(workers: usize) -> Common {
             ports: 5,
             window_ns: 10_000_000_000,
             pairs: 32,
+            firsts: 32,
             episodes: 8,
             port_maps: 4,
         },

@@ -106,21 +106,29 @@ impl Counters {
         Ok(counters)
     }
 
-    /// Reads everything again. Meant for once a second.
+    /// Reads everything again, as far as it can be read. Meant for once a second.
     ///
     /// # Errors
     ///
-    /// What rtnetlink or `/proc/net/softnet_stat` said. An interface that is gone keeps its totals.
+    /// The last of what rtnetlink or `/proc/net/softnet_stat` said. An interface that is gone keeps its
+    /// totals.
     pub fn update(&mut self) -> io::Result<()> {
+        let mut trouble = Ok(());
         for nic in &mut self.nics {
-            let now = statistics(&mut self.netlink, nic.ifindex)?;
+            let now = match statistics(&mut self.netlink, nic.ifindex) {
+                Ok(now) => now,
+                Err(error) => {
+                    trouble = Err(error);
+                    continue;
+                }
+            };
             if let (Some(before), Some(now)) = (&nic.last, &now) {
                 nic.total.advance(before, now);
             }
             nic.last = now.or(nic.last);
         }
         self.softnet.update(&read_proc_net("softnet_stat")?);
-        Ok(())
+        trouble
     }
 
     /// An interface was re-created: its new number takes the place of `old`, totals go on.

@@ -3,15 +3,17 @@
 mod dry_run;
 mod figures;
 mod links;
+mod rings;
 mod startup;
 
 use super::logging::{self, SharedLocalities};
 use super::{Failure, close, pin, signals};
 use crate::books::Books;
 use crate::capture::clock::{Clock, Reading, RunTime};
+use crate::capture::fanout;
 use crate::capture::nic::{self, Counters, Watch};
 use crate::capture::preexisting;
-use crate::cli::RunArgs;
+use crate::cli::{FanoutMode, RunArgs};
 use crate::config::RunConfig;
 use crate::cpus::{self, Pins};
 use crate::live::LiveGroup;
@@ -26,6 +28,7 @@ use crate::sensor::{self, Board, RunKeys};
 use crate::shard::Shard;
 use crate::worker::{LiveRing, Stage, Worker, wall_clock_ns};
 use crossbeam::channel::{Sender, unbounded};
+use rings::Past;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -44,7 +47,10 @@ struct Run<'a> {
     config: &'a RunConfig,
     keys: RunKeys,
     groups: Vec<LiveGroup>,
+    /// Of interfaces that were re-created; workers may still read from them.
     gone: Vec<LiveGroup>,
+    past: Past,
+    names: Interfaces,
     watch: Watch,
     nic_counters: Option<Counters>,
     localities: SharedLocalities,
@@ -81,17 +87,20 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let context = logging::context(&config.common, &names, &localities, false);
     let policy = policy(&config, ours);
     let (mut shards, consumers) = sensor::shards(&config.common, keys, &policy, true);
-    prepare(&mut shards);
+    prefault(&mut shards, &config.common.cores);
     let run_time = RunTime::starting_at(Reading::take());
     let (mut logger, notices, control) =
         logging::open(&config.common, &context, consumers, Some(run_time.clone()))?;
     let (groups, rings) = open_rings(&config, keys, &nics)?;
+    name_preexisting(&mut shards, keys, config.fanout);
     let snapshot = serve_metrics(&config)?;
     let mut run = Run {
         config: &config,
         keys,
         groups,
         gone: Vec::new(),
+        past: Past::new(),
+        names,
         watch,
         nic_counters: Counters::start(&indices(&nics)).ok(),
         localities,
@@ -136,14 +145,33 @@ fn indices(nics: &[nic::Interface]) -> Vec<u32> {
     nics.iter().map(|nic| nic.ifindex).collect()
 }
 
-/// Touches all memory, and names the connections that are open already.
-fn prepare(shards: &mut [Shard]) {
-    let open = preexisting::connections().unwrap_or_default();
-    for shard in shards {
-        shard.prefault();
-        for &(a, b) in &open {
-            shard.flows.preexisting(a, b);
+/// Touches all memory, each shard's near the core of its worker.
+fn prefault(shards: &mut [Shard], cores: &[usize]) {
+    cpus::keeping_affinity(|| {
+        for (id, shard) in shards.iter_mut().enumerate() {
+            if let Some(&cpu) = cores.get(id) {
+                // A worker that cannot be pinned says so itself.
+                let _ = cpus::pin_current_thread(cpu);
+            }
+            shard.prefault();
         }
+    });
+}
+
+/// Names the connections that are open already to the shard that will see them; to all, where the kernel's
+/// own hash decides.
+fn name_preexisting(shards: &mut [Shard], keys: RunKeys, fanout: FanoutMode) {
+    let open = preexisting::connections().unwrap_or_default();
+    let workers = u32::try_from(shards.len()).expect("at most 64");
+    let owner = |a: SocketAddr, b: SocketAddr| {
+        let hash = fanout::flow_hash(&keys.fanout, a.ip(), b.ip(), a.port(), b.port());
+        (hash % workers) as usize
+    };
+    for (id, shard) in shards.iter_mut().enumerate() {
+        let own = open
+            .iter()
+            .filter(|(a, b)| fanout != FanoutMode::Class || owner(*a, *b) == id);
+        shard.flows.preexisting(own.copied());
     }
 }
 
@@ -289,6 +317,7 @@ impl Run<'_> {
             self.say_steps();
             if ticks.is_multiple_of(TICKS_PER_SECOND) {
                 self.keep_pinned();
+                self.rebuild_lost();
                 self.every_second(ticks.is_multiple_of(TICKS_PER_SECOND * STATS_SECONDS));
             }
         }

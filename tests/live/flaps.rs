@@ -1,0 +1,99 @@
+//! Links that go down and come up, and interfaces that go and come back.
+
+use super::sensor::{Sensor, of_type, scans};
+use super::traffic::{Sender, flow, frame, wait_for_link, with_trickle};
+use crate::common::netns::{SENDER, SENSOR, Veth, ip, with_veth};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::thread;
+use std::time::Duration;
+
+fn flaps(mode: &'static str) {
+    for workers in ["1", "2", "3", "4"] {
+        with_veth(move |veth| {
+            let sensor = Sensor::start(&["--workers", workers, "--fanout", mode]);
+            let sender = Sender::new(veth);
+            with_trickle(veth, Duration::from_millis(2), || {
+                wait_for_link();
+                (0..5).for_each(|from| sender.scan(from));
+                for _ in 0..20 {
+                    ip(&format!("link set {SENSOR} down"));
+                    thread::sleep(Duration::from_millis(5));
+                    ip(&format!("link set {SENSOR} up"));
+                    thread::sleep(Duration::from_millis(5));
+                }
+                wait_for_link();
+                (5..10).for_each(|from| sender.scan(from));
+            });
+            let ended = sensor.stop(Signal::SIGINT);
+            let of = format!("--fanout {mode} --workers {workers}: {}", ended.says);
+            assert_eq!(ended.code, Some(0), "{of}");
+            assert!(ended.says.contains("the books close"), "{of}");
+            assert_eq!(scans(&ended.eve).len(), 10, "{of}");
+            // Every frame is a SYN of its own: each is offered once and logged once.
+            let logged = of_type(&ended.eve, "new_connection").count() as u64;
+            assert_eq!(ended.offered(), logged, "{of}");
+            let down = |record: &&Value| record["synledger"]["event"] == "link_down";
+            let downs = of_type(&ended.eve, "lifecycle").filter(down).count();
+            assert_eq!(downs, 20, "{of}");
+        });
+    }
+}
+
+#[test]
+fn a_link_that_flaps_costs_no_scan_with_fanout_class() {
+    flaps("class");
+}
+
+#[test]
+fn a_link_that_flaps_costs_no_scan_with_fanout_hash() {
+    flaps("hash");
+}
+
+#[test]
+fn a_link_that_flaps_costs_no_scan_with_fanout_cpu() {
+    flaps("cpu");
+}
+
+#[test]
+fn a_link_that_flaps_costs_no_scan_with_fanout_qm() {
+    flaps("qm");
+}
+
+#[test]
+fn an_interface_that_comes_back_is_watched_again() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2"]);
+        let send = |veth, from| Sender::new(veth).send(&frame(flow(from, 1024, 1, 443), from));
+        send(veth, 1);
+        sensor.wait_for("line", || {
+            sensor
+                .content("log.txt")
+                .contains(": New connection: 10.0.0.1:")
+        });
+        ip(&format!("link del {SENSOR}"));
+        sensor.wait_for_event("link_removed");
+        ip(&format!("link add {SENDER} type veth peer name {SENSOR}"));
+        ip(&format!("link set {SENDER} up"));
+        ip(&format!("link set {SENSOR} up"));
+        wait_for_link();
+        sensor.wait_for_event("link_back");
+        let index = |name| nix::net::if_::if_nametoindex(name).expect("it was just made");
+        let veth = Veth {
+            sender: index(SENDER),
+            sensor: index(SENSOR),
+        };
+        for from in 2..102 {
+            send(veth, from);
+        }
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(ended.offered(), 101, "{}", ended.says);
+        assert_eq!(
+            ended.lines(": New connection: ").len(),
+            101,
+            "{}",
+            ended.text
+        );
+    });
+}

@@ -1,0 +1,19 @@
+//! The program on a live interface: a veth pair in a namespace of its own, from start to exact books.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod conversation;
+mod disk;
+mod flaps;
+mod handshakes;
+mod peer;
+mod programs;
+mod replayed;
+mod scans;
+mod sensor;
+mod signals;
+mod start;
+mod tagged;
+mod traffic;
+mod web;
