@@ -112,7 +112,8 @@ pub struct RunArgs {
     /// What alerts are for: `exposed` scans of this host and through it; `all` also scans by this host.
     #[arg(long, value_name = "SCOPE", default_value = "exposed")]
     pub scan_scope: ScanScope,
-    /// What a scan is of: `address` each destination by itself; `host` all of this host's addresses as one.
+    /// What a scan is of: `address` each destination by itself; `host` all of this host's addresses as one, and
+    /// alerts name the address that the deciding packet went to.
     #[arg(long, value_name = "TARGET", default_value = "address")]
     pub scan_target: ScanTarget,
     /// Flags that `read` has too.

@@ -15,6 +15,7 @@ use super::pairs::{Pair, PairKey, Pairs, Touch};
 use super::timeline::Timeline;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::net::IpAddr;
 
 /// The rule and the room it has.
 #[derive(Clone, Copy, Debug)]
@@ -136,10 +137,12 @@ impl PortScan {
         (many.0 + one.0, many.1 + one.1)
     }
 
-    /// Takes one contact of a pair that this shard owns.
+    /// Takes one contact of a pair that this shard owns. `target` is what was touched in the eyes of the rule:
+    /// the destination, or one address that stands for several.
     pub fn on_contact(
         &mut self,
         contact: &Contact,
+        target: IpAddr,
         timeline: &Timeline<'_>,
         out: &mut impl FnMut(Found),
     ) {
@@ -147,7 +150,7 @@ impl PortScan {
         self.now_ns = self.now_ns.max(watermark);
         let key = PairKey {
             src: contact.src,
-            dst: contact.dst,
+            dst: target,
         };
         match contact.kind {
             ContactKind::Touch => {
@@ -334,6 +337,7 @@ impl PortScan {
             .unwrap_or(contact.ts_ns);
         let episode = Episode {
             pair: slot,
+            dst: contact.dst,
             first_ns,
             ports,
             next_report: ports.saturating_mul(2),
@@ -488,7 +492,7 @@ impl PortScan {
             phase,
             ts_ns,
             src: pair.key.src,
-            dst: pair.key.dst,
+            dst: episode.dst,
             first_ns: episode.first_ns,
             ranges,
             ports: episode.ports,

@@ -31,7 +31,7 @@ use crossbeam::channel::{Sender, unbounded};
 use rings::Past;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::Scope;
@@ -339,15 +339,11 @@ impl Run<'_> {
 }
 
 fn policy(config: &RunConfig, localities: Arc<Localities>) -> Policy {
-    let any = (
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    );
     Policy {
         localities,
         directions: config.common.directions.clone().into(),
         all_scans: config.all_scans,
-        host: config.host_target.then_some(any),
+        host: config.host_target,
         allow: config.common.allow.clone().into(),
     }
 }
