@@ -179,7 +179,7 @@ fn shard() -> (Shard, Merge) {
             localities: Arc::new(Localities::offline(&[])),
             directions: Arc::new([]),
             all_scans: true,
-            host: None,
+            host: false,
             allow: Arc::new([]),
         },
         mesh: Mesh::new(1).pop().expect("one worker"),

@@ -45,26 +45,48 @@ pub struct InterfaceArgs {
     pub interfaces: Vec<String>,
 }
 
+/// Threads and memory, in every subcommand.
+#[derive(Debug, Clone, Args)]
+pub struct SizeArgs {
+    /// Worker threads, 1 to 64. `read` gives the same log with any number.
+    /// Default: a quarter of the allowed CPUs, 1 to 4.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: Option<u16>,
+    /// Memory of all tables in MiB, 8 to 1048576. Full tables push out the oldest entries, and the books
+    /// say so.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    pub memory_mib: u32,
+}
+
+/// The rings, in `run` and `check`.
+#[derive(Debug, Clone, Args)]
+pub struct RingArgs {
+    /// How the kernel picks a worker (PACKET_FANOUT): `class` keeps packets that open or refuse a
+    /// connection in rings of their own; `hash` is the kernel's; `cpu` and `qm` follow the receive queue, for
+    /// ports that only receive (mirror ports) and whose receive hashing `check --fanout MODE` proves symmetric.
+    /// Outside `class` only frame books and scan decisions are promised.
+    #[arg(long, value_name = "MODE", default_value = "class", value_parser = fanout_mode)]
+    pub fanout: FanoutMode,
+    /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr), 4 to 4096: a quarter for
+    /// opening packets, an eighth for control, the rest for data; outside `--fanout class` one ring for all.
+    /// What is full loses frames, and the books say so. `--dry-run` prints the sum.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=4096))]
+    pub ring_mib: u32,
+}
+
 /// Flags of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// Which interfaces.
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
-    /// How the kernel picks a worker (PACKET_FANOUT): `class` keeps packets that open or refuse a
-    /// connection in rings of their own; `hash` is the kernel's; `cpu` and `qm` follow the receive queue
-    /// and need symmetric receive hashing. Outside `class` only frame books and scan decisions are promised.
-    #[arg(long, value_name = "MODE", default_value = "class", value_parser = fanout_mode)]
-    pub fanout: FanoutMode,
+    /// The rings.
+    #[command(flatten)]
+    pub rings: RingArgs,
     /// What is kept: `headers` every packet, cut to its headers; `control` only packets that open, answer
     /// or end a connection, at a fraction of the cost; `full` all bytes.
     #[arg(long, value_name = "DEPTH", default_value = "headers")]
     pub capture: CaptureDepth,
-    /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr), 4 to 4096: a quarter for
-    /// opening packets, an eighth for control, the rest for data; outside `--fanout class` one ring for all.
-    /// What is full loses frames, and the books say so. `--dry-run` prints the sum.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=4096))]
-    pub ring_mib: u32,
     /// Size of one data block in KiB (tp_block_size): a power of two, 64 to 4096. Opening and control packets
     /// always have blocks of 64 KiB; with `--capture full` the size is that of all blocks, and longer frames
     /// are cut to it; outside `--fanout class` there is one ring, with blocks of this size. A ring holds whole
@@ -90,7 +112,8 @@ pub struct RunArgs {
     /// What alerts are for: `exposed` scans of this host and through it; `all` also scans by this host.
     #[arg(long, value_name = "SCOPE", default_value = "exposed")]
     pub scan_scope: ScanScope,
-    /// What a scan is of: `address` each destination by itself; `host` all of this host's addresses as one.
+    /// What a scan is of: `address` each destination by itself; `host` all of this host's addresses as one, and
+    /// alerts name the address that the deciding packet went to.
     #[arg(long, value_name = "TARGET", default_value = "address")]
     pub scan_target: ScanTarget,
     /// Flags that `read` has too.
@@ -124,6 +147,12 @@ pub struct CheckArgs {
     /// Which interfaces.
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
+    /// The rings of the run that is meant.
+    #[command(flatten)]
+    pub rings: RingArgs,
+    /// Its threads and memory.
+    #[command(flatten)]
+    pub size: SizeArgs,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -132,18 +161,13 @@ pub struct CheckArgs {
 /// Flags that `run` and `read` share.
 #[derive(Debug, Clone, Args)]
 pub struct CommonArgs {
-    /// Worker threads, 1 to 64. `read` gives the same log with any number.
-    /// Default: a quarter of the allowed CPUs, 1 to 4.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub workers: Option<u16>,
+    /// How many threads, how much memory.
+    #[command(flatten)]
+    pub size: SizeArgs,
     /// CPUs to pin workers to, for example 2,3,6-8; at least one a worker. Isolated CPUs (isolcpus) may be
     /// named. Default: no choice of ours in `read`; the last of the allowed CPUs in `run`.
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
-    /// Memory of all tables in MiB, 8 to 1048576. Full tables push out the oldest entries, and the books
-    /// say so.
-    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
-    pub memory_mib: u32,
     /// So many distinct ports of one destination are a port scan, 2 to 16.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=16))]
     pub scan_ports: u8,
@@ -334,18 +358,18 @@ mod tests {
         let args = run(&[]).expect("no flag is needed");
         assert_eq!(args.interfaces.interfaces, ["auto"]);
         assert_eq!(
-            (args.fanout, args.capture),
+            (args.rings.fanout, args.capture),
             (FanoutMode::Class, CaptureDepth::Headers)
         );
         assert_eq!(
-            (args.ring_mib, args.block_kib, args.block_timeout_ms),
+            (args.rings.ring_mib, args.block_kib, args.block_timeout_ms),
             (64, None, 20)
         );
         assert_eq!(
             (args.common.scan_ports, args.common.scan_window),
             (4, Window(60_000_000_000))
         );
-        assert_eq!((args.common.memory_mib, args.alert_rate), (256, 100));
+        assert_eq!((args.common.size.memory_mib, args.alert_rate), (256, 100));
         assert_eq!(read(&[]).expect("defaults").alert_rate, 0);
     }
 

@@ -3,6 +3,7 @@
 use crate::capture::chunk::Chunk;
 use crate::cli::{
     CaptureDepth, CommonArgs, DirectionName, FanoutMode, ReadArgs, RunArgs, ScanScope, ScanTarget,
+    SizeArgs,
 };
 use crate::cpus;
 use crate::flow::Limits;
@@ -146,7 +147,7 @@ impl RunConfig {
         Ok(Self {
             common,
             interfaces: args.interfaces.interfaces,
-            fanout: args.fanout,
+            fanout: args.rings.fanout,
             capture: args.capture,
             ring_bytes,
             block_bytes,
@@ -186,9 +187,7 @@ impl RunConfig {
 impl Common {
     fn new(args: CommonArgs, alert_rate: u32, pin_to: Vec<usize>) -> Result<Self, ConfigError> {
         let allowed = cpus::allowed();
-        let workers = args
-            .workers
-            .map_or_else(|| (allowed.len() / 4).clamp(1, 4), usize::from);
+        let workers = args.size.workers(allowed.len());
         let cores = cores(args.cores.as_deref(), workers, &cpus::selectable(), pin_to)?;
         let outputs = args.output.iter().map(|spec| spec.parse::<OutputSpec>());
         let outputs = outputs
@@ -201,7 +200,7 @@ impl Common {
                 |name| name.to_string_lossy().into_owned(),
             ),
         };
-        let share = u64::from(args.memory_mib) * MIB / workers as u64;
+        let share = args.size.share_bytes(workers);
         let rule = rule(share / 4, usize::from(args.scan_ports), args.scan_window.0);
         Ok(Self {
             workers,
@@ -220,27 +219,8 @@ impl Common {
     }
 
     /// Every reservation, one line each: what it is for, and its bytes.
-    pub fn memory(&self) -> [(&'static str, u64); 6] {
-        let workers = self.workers as u64;
-        let outputs = self.outputs.len() as u64;
-        let to_logger = queue::memory_bytes(LOG_QUEUE_EVENTS) as u64;
-        [
-            (
-                "attempts, flows, fragments",
-                workers * self.flows.memory_bytes(),
-            ),
-            ("pairs, scans", workers * self.rule.memory_bytes()),
-            (
-                "events held back for order",
-                workers * Shard::memory_bytes(),
-            ),
-            ("events on their way to the logger", workers * to_logger),
-            ("contacts between shards", mesh::memory_bytes(self.workers)),
-            (
-                "lines that wait for their outputs",
-                outputs * Sink::memory_bytes(),
-            ),
-        ]
+    pub fn memory(&self) -> Memory {
+        memory(self.workers, &self.flows, &self.rule, self.outputs.len())
     }
 
     /// The sum of [`Common::memory`].
@@ -249,14 +229,57 @@ impl Common {
     }
 }
 
+/// Every reservation of the process: what it is for, and its bytes.
+pub type Memory = [(&'static str, u64); 6];
+
+fn memory(workers: usize, flows: &Limits, rule: &Rule, outputs: usize) -> Memory {
+    let each = |bytes: u64| workers as u64 * bytes;
+    let to_logger = queue::memory_bytes(LOG_QUEUE_EVENTS) as u64;
+    [
+        ("attempts, flows, fragments", each(flows.memory_bytes())),
+        ("pairs, scans", each(rule.memory_bytes())),
+        ("events held back for order", each(Shard::memory_bytes())),
+        ("events on their way to the logger", each(to_logger)),
+        ("contacts between shards", mesh::memory_bytes(workers)),
+        (
+            "lines that wait for their outputs",
+            outputs as u64 * Sink::memory_bytes(),
+        ),
+    ]
+}
+
+impl SizeArgs {
+    /// `--workers`, or a quarter of the allowed CPUs, 1 to 4.
+    pub fn workers(&self, allowed: usize) -> usize {
+        let default = (allowed / 4).clamp(1, 4);
+        self.workers.map_or(default, usize::from)
+    }
+
+    /// Bytes of `--memory-mib` for one of `workers` workers.
+    fn share_bytes(&self, workers: usize) -> u64 {
+        u64::from(self.memory_mib) * MIB / workers as u64
+    }
+
+    /// Bytes that a process of this size takes, with one output.
+    pub fn memory_bytes(&self, workers: usize) -> u64 {
+        let share = self.share_bytes(workers);
+        let rule = rule(share / 4, 4, 0);
+        let flows = Limits::from_bytes(share - share / 4);
+        memory(workers, &flows, &rule, 1)
+            .iter()
+            .map(|(_, bytes)| bytes)
+            .sum()
+    }
+}
+
 /// Bytes and block sizes of the rings (data, control, open) of a worker on an interface.
 fn ring_sizes(args: &RunArgs) -> Result<([u64; 3], [u32; 3]), ConfigError> {
-    let ring = u64::from(args.ring_mib) * MIB;
+    let ring = u64::from(args.rings.ring_mib) * MIB;
     let full = args.capture == CaptureDepth::Full;
     let data_block = args.block_kib.unwrap_or(if full { 1024 } else { 256 }) * 1024;
     let small_block = if full { data_block } else { 64 * 1024 };
     let blocks = [data_block, small_block, small_block];
-    let (mut rings, used) = match args.fanout {
+    let (mut rings, used) = match args.rings.fanout {
         FanoutMode::Class => ([ring * 5 / 8, ring / 8, ring / 4], 3),
         _ => ([ring, 0, 0], 1),
     };
@@ -265,7 +288,7 @@ fn ring_sizes(args: &RunArgs) -> Result<([u64; 3], [u32; 3]), ConfigError> {
             return Err(ConfigError(format!(
                 "--ring-mib {}: its smallest ring of {} KiB must hold at least 2 blocks of {} KiB; \
                  raise --ring-mib or lower --block-kib",
-                args.ring_mib,
+                args.rings.ring_mib,
                 *bytes / 1024,
                 block / 1024
             )));
@@ -417,6 +440,18 @@ mod tests {
             config.memory_bytes()
         );
         assert!(lines.iter().all(|&(_, bytes)| bytes > 0), "{lines:?}");
+        for args in [&[][..], &["--workers", "3", "--memory-mib", "64"]] {
+            let config = run(args).expect("in range");
+            let size = match Cli::try_parse_from(["synledger", "check"].iter().chain(args)) {
+                Ok(Cli {
+                    command: Command::Check(check),
+                }) => check.size,
+                other => panic!("{other:?}"),
+            };
+            let workers = config.common.workers;
+            assert_eq!(size.workers(cpus::allowed().len()), workers);
+            assert_eq!(size.memory_bytes(workers), config.memory_bytes());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::cli::DirectionName;
 use crate::inspect::detection::Detection;
 use crate::locality::{Direction, Localities, parse_network};
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 /// One `--allow`: sources whose alerts are withheld, all of them or those about one port.
@@ -56,8 +56,8 @@ pub struct Policy {
     pub directions: Arc<[DirectionName]>,
     /// Alert on scans in every direction.
     pub all_scans: bool,
-    /// Where `--scan-target host` applies: what stands for all of our addresses (IPv4, IPv6).
-    pub host: Option<(IpAddr, IpAddr)>,
+    /// `--scan-target host`: in the scan rule all of our addresses are one.
+    pub host: bool,
     /// Whose alerts are withheld.
     pub allow: Arc<[Allowed]>,
 }
@@ -110,17 +110,13 @@ impl Policy {
                 .all(|port| ports.contains(&port))
     }
 
-    /// The address that stands for `dst` in the scan rule.
+    /// What stands for `dst` in the scan rule: itself, or one address for all of ours, IPv4 and IPv6 alike.
+    /// Records name real addresses, never this one.
     pub fn scan_target(&self, dst: IpAddr) -> IpAddr {
-        match self.host {
-            Some((v4, v6)) if self.localities.is_ours(dst) => {
-                if dst.is_ipv4() {
-                    v4
-                } else {
-                    v6
-                }
-            }
-            _ => dst,
+        if self.host && self.localities.is_ours(dst) {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        } else {
+            dst
         }
     }
 }
@@ -167,6 +163,24 @@ mod tests {
     }
 
     #[test]
+    fn all_addresses_of_the_host_are_one_target_if_that_is_asked() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let ours = [ip("192.0.2.7"), ip("2001:db8::7"), ip("192.0.2.8")];
+        let mut policy = Policy {
+            localities: Arc::new(Localities::live(ours, &[])),
+            directions: Arc::new([]),
+            all_scans: true,
+            host: true,
+            allow: Arc::new([]),
+        };
+        let one = policy.scan_target(ours[0]);
+        assert!(ours.iter().all(|&ours| policy.scan_target(ours) == one));
+        assert_eq!(policy.scan_target(ip("198.51.100.1")), ip("198.51.100.1"));
+        policy.host = false;
+        assert_eq!(policy.scan_target(ours[0]), ours[0]);
+    }
+
+    #[test]
     fn a_scan_is_withheld_only_if_each_of_its_ports_is_allowed() {
         let scan = |src: &str, ranges: &[(u16, u16)], ports| Detection {
             kind: Kind::PortScan,
@@ -187,7 +201,7 @@ mod tests {
             localities: Arc::default(),
             directions: Arc::new([]),
             all_scans: true,
-            host: None,
+            host: false,
             allow: values.iter().map(|value| allowed(value)).collect(),
         };
         let four = [(80, 81), (443, 443), (8080, 8080)];

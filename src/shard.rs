@@ -289,9 +289,8 @@ impl Shard {
     }
 
     fn send(&mut self, mut contact: Contact) {
-        contact.dst = self.policy.scan_target(contact.dst);
         let mut hasher = self.owner_hash;
-        for address in [contact.src, contact.dst] {
+        for address in [contact.src, self.policy.scan_target(contact.dst)] {
             match address {
                 IpAddr::V4(v4) => hasher.write(&v4.octets()),
                 IpAddr::V6(v6) => hasher.write(&v6.octets()),
@@ -390,7 +389,8 @@ impl Shard {
                 port_scan.announce(contact);
             }
             for contact in contacts.iter() {
-                port_scan.on_contact(contact, timeline, &mut |found| {
+                let target = policy.scan_target(contact.dst);
+                port_scan.on_contact(contact, target, timeline, &mut |found| {
                     let step = Step::Contact(u16::from(contact.number));
                     let place = (contact.position, step);
                     detected(outbox, counts, policy, found, place, timeline);

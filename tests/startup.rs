@@ -2,10 +2,13 @@
 
 mod common;
 
+use common::netns::{SENSOR, with_veth};
 use common::synledger;
-use nix::unistd::geteuid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn says(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -123,4 +126,35 @@ fn a_dry_run_tries_the_metrics_address() {
     assert_eq!(refused.status.code(), Some(1), "{}", says(&refused));
     let expected = format!("--metrics {address}: Address already in use");
     assert!(says(&refused).contains(&expected), "{}", says(&refused));
+}
+
+#[test]
+fn a_fanout_that_is_not_proven_is_said_and_logged() {
+    with_veth(|_| {
+        for (fanout, doubted) in [("cpu", true), ("class", false)] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let log = dir.path().join("log.json");
+            let sensor = synledger()
+                .args(["run", "-i", SENSOR, "--workers", "2", "--fanout", fanout])
+                .args(["--ring-mib", "8", "--memory-mib", "8"])
+                .args(["--output", &format!("eve:{}", log.display())])
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("it starts");
+            let content = || std::fs::read_to_string(&log).unwrap_or_default();
+            let give_up = Instant::now() + Duration::from_secs(20);
+            while !content().contains(r#""event":"start""#) && Instant::now() < give_up {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let pid = Pid::from_raw(i32::try_from(sensor.id()).expect("a process id"));
+            kill(pid, Signal::SIGINT).expect("it runs");
+            let output = sensor.wait_with_output().expect("it ends");
+            let says = says(&output);
+            assert_eq!(output.status.code(), Some(0), "{says}");
+            let warning = format!("--fanout {fanout} is not proven: {SENSOR} ");
+            assert_eq!(says.contains(&warning), doubted, "{says}");
+            let record = content().contains(r#""event":"fanout_unproven""#);
+            assert_eq!(record, doubted, "{}", content());
+        }
+    });
 }

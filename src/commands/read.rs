@@ -81,7 +81,7 @@ fn policy(common: &Common) -> Policy {
         localities: Arc::new(Localities::offline(&common.local)),
         directions: common.directions.clone().into(),
         all_scans: true,
-        host: None,
+        host: false,
         allow: common.allow.clone().into(),
     }
 }

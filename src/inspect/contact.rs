@@ -22,7 +22,8 @@ pub struct Contact {
     pub position: u64,
     /// The packet's own time stamp, ns since the Unix epoch.
     pub ts_ns: i64,
-    /// The keyed hash of both addresses: the pair in short, and its owner.
+    /// The keyed hash of source and target (the destination, or what stands for it): the pair in short, and
+    /// its owner.
     pub pair: u64,
     /// Who touched.
     pub src: IpAddr,

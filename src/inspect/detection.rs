@@ -64,7 +64,7 @@ pub struct Detection {
     pub ts_ns: i64,
     /// Who scans.
     pub src: IpAddr,
-    /// What is scanned.
+    /// What is scanned. Where several addresses count as one, the one that the deciding packet went to.
     pub dst: IpAddr,
     /// When the episode's first touch in the window happened.
     pub first_ns: i64,

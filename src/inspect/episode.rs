@@ -1,6 +1,7 @@
 //! A port scan between its rising edge and its summary: which ports, and what became of them.
 
 use super::detection::Evidence;
+use std::net::IpAddr;
 
 /// What is known of one port of an episode; two bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,6 +162,8 @@ pub fn ranges_of(ports: impl Iterator<Item = u16>) -> Vec<(u16, u16)> {
 pub struct Episode {
     /// Slot of its pair in the table of pairs.
     pub pair: u32,
+    /// Destination of the deciding packet; the pair's may stand for several.
+    pub dst: IpAddr,
     /// First touch of the rising edge's window.
     pub first_ns: i64,
     /// Distinct ports so far; a lower bound without a map.

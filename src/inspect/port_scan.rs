@@ -15,6 +15,7 @@ use super::pairs::{Pair, PairKey, Pairs, Touch};
 use super::timeline::Timeline;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::net::IpAddr;
 
 /// The rule and the room it has.
 #[derive(Clone, Copy, Debug)]
@@ -143,10 +144,12 @@ impl PortScan {
         self.firsts.announce(contact.pair);
     }
 
-    /// Takes one contact of a pair that this shard owns.
+    /// Takes one contact of a pair that this shard owns. `target` is what was touched in the eyes of the rule:
+    /// the destination, or one address that stands for several.
     pub fn on_contact(
         &mut self,
         contact: &Contact,
+        target: IpAddr,
         timeline: &Timeline<'_>,
         out: &mut impl FnMut(Found),
     ) {
@@ -154,7 +157,7 @@ impl PortScan {
         self.now_ns = self.now_ns.max(watermark);
         let key = PairKey {
             src: contact.src,
-            dst: contact.dst,
+            dst: target,
         };
         match contact.kind {
             ContactKind::Touch => {
@@ -341,6 +344,7 @@ impl PortScan {
             .unwrap_or(contact.ts_ns);
         let episode = Episode {
             pair: slot,
+            dst: contact.dst,
             first_ns,
             ports,
             next_report: ports.saturating_mul(2),
@@ -495,7 +499,7 @@ impl PortScan {
             phase,
             ts_ns,
             src: pair.key.src,
-            dst: pair.key.dst,
+            dst: episode.dst,
             first_ns: episode.first_ns,
             ranges,
             ports: episode.ports,

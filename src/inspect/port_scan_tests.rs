@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+const DST: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 const WINDOW: i64 = 60_000_000_000;
 
 fn rule(ports: usize) -> Rule {
@@ -24,7 +25,7 @@ fn contact(number: usize, ts_ns: i64, port: u16) -> Contact {
         ts_ns,
         pair: 7,
         src: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-        dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+        dst: DST,
         port,
         interface: 0,
         number: 0,
@@ -44,14 +45,16 @@ fn rising_edges(touches: &[(i64, u16)], ports: usize) -> Vec<(usize, Vec<(u16, u
     let mut detector = PortScan::new(rule(ports));
     let mut edges = Vec::new();
     for (number, &(ts_ns, port)) in touches.iter().enumerate() {
-        detector.on_contact(&contact(number, ts_ns, port), &timeline, &mut |(
-            _,
-            found,
-        )| {
-            if found.phase == Phase::Started {
-                edges.push((number, found.ranges));
-            }
-        });
+        detector.on_contact(
+            &contact(number, ts_ns, port),
+            DST,
+            &timeline,
+            &mut |(_, found)| {
+                if found.phase == Phase::Started {
+                    edges.push((number, found.ranges));
+                }
+            },
+        );
     }
     edges
 }
@@ -120,9 +123,12 @@ fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
     let mut detector = PortScan::new(rule(4));
     let mut found = Vec::new();
     for (number, &(ts_ns, port)) in touches.iter().enumerate() {
-        detector.on_contact(&contact(number, ts_ns, port), &timeline, &mut |(_, one)| {
-            found.push(one)
-        });
+        detector.on_contact(
+            &contact(number, ts_ns, port),
+            DST,
+            &timeline,
+            &mut |(_, one)| found.push(one),
+        );
     }
     detector.expire(996 + 2 * WINDOW - 1, &mut |(_, one)| found.push(one));
     let sizes: Vec<u32> = found.iter().map(|one| one.ports).collect();
@@ -156,13 +162,16 @@ fn answers_and_refusals_are_the_evidence() {
     for port in 1..=4 {
         let mut touch = contact(0, 0, port);
         touch.position = super::super::timeline::position_of_ts(0);
-        detector.on_contact(&touch, &timeline, &mut |(_, one)| found.push(one));
+        detector.on_contact(&touch, DST, &timeline, &mut |(_, one)| found.push(one));
         let kind = if port == 1 {
             ContactKind::Answered
         } else {
             ContactKind::Refused
         };
-        detector.on_contact(&Contact { kind, ..touch }, &timeline, &mut |(_, one)| {
+        detector.on_contact(&Contact { kind, ..touch }, DST, &timeline, &mut |(
+            _,
+            one,
+        )| {
             found.push(one)
         });
     }
@@ -205,7 +214,7 @@ fn silent_scan(times: &[i64], ends_ns: i64) -> Vec<(Phase, u32, u32)> {
         found.push((one.phase, unanswered, pending));
     };
     for (number, (&ts_ns, port)) in times.iter().zip(1..).enumerate() {
-        detector.on_contact(&contact(number, ts_ns, port), &timeline, &mut say);
+        detector.on_contact(&contact(number, ts_ns, port), DST, &timeline, &mut say);
     }
     detector.expire(ends_ns, &mut say);
     detector.finish(&mut say);
@@ -261,7 +270,7 @@ fn a_full_table_says_that_it_is_no_longer_exact() {
                 position: super::super::timeline::position_of_ts(5),
                 ..touch
             };
-            detector.on_contact(&touch, &Timeline::Live, &mut |(_, one)| {
+            detector.on_contact(&touch, touch.dst, &Timeline::Live, &mut |(_, one)| {
                 if one.phase == Phase::Started {
                     exact.push(one.exact);
                 }
@@ -298,4 +307,45 @@ proptest! {
         let frames = |edges: &[(usize, Vec<(u16, u16)>)]| edges.iter().map(|edge| edge.0).collect::<Vec<_>>();
         prop_assert_eq!(frames(&found), frames(&expected));
     }
+}
+
+#[test]
+fn a_scan_of_several_addresses_that_count_as_one_names_the_one_that_decided() {
+    let mut detector = PortScan::new(rule(4));
+    let mut found = Vec::new();
+    let target = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    for (number, last) in [
+        (0_u8, 1_u8),
+        (1, 2),
+        (2, 3),
+        (3, 4),
+        (4, 5),
+        (5, 6),
+        (6, 7),
+        (7, 8),
+    ] {
+        let touch = Contact {
+            dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, last)),
+            ..contact(
+                usize::from(number),
+                i64::from(number),
+                80 + u16::from(number),
+            )
+        };
+        detector.on_contact(&touch, target, &Timeline::Live, &mut |(_, one)| {
+            found.push(one);
+        });
+    }
+    detector.finish(&mut |(_, one)| found.push(one));
+    let said: Vec<_> = found
+        .iter()
+        .map(|one| (one.phase, one.dst, one.ports))
+        .collect();
+    let decided = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 4));
+    let phases = [
+        (Phase::Started, 4),
+        (Phase::Continues, 8),
+        (Phase::Ended, 8),
+    ];
+    assert_eq!(said, phases.map(|(phase, ports)| (phase, decided, ports)));
 }

@@ -13,6 +13,8 @@ use crate::capture::netlink::Netlink;
 pub struct NicCounters {
     /// Packets received, before the kernel merges any (GRO).
     pub rx_packets: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
     /// Packets no protocol wanted, or dropped before a tap. Not loss of ours by itself: without a
     /// tap, frames of an unknown type count here too.
     pub rx_dropped: u64,
@@ -43,6 +45,7 @@ impl NicCounters {
             *total += now.checked_sub(before).unwrap_or(now);
         };
         step(&mut self.rx_packets, before.rx_packets, now.rx_packets);
+        step(&mut self.tx_packets, before.tx_packets, now.tx_packets);
         step(&mut self.rx_dropped, before.rx_dropped, now.rx_dropped);
         step(
             &mut self.rx_missed_errors,

@@ -15,7 +15,7 @@ use std::net::TcpListener;
 /// [`Failure`] with a sentence for each thing that would keep the run from starting.
 pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failure> {
     let mut text = memory(config, nics.len());
-    let mut wrong = unready(config, nics.len());
+    let mut wrong = unready(config);
     wrong.extend(refused(config, nics));
     if wrong.is_empty() {
         text += "nothing was opened or changed; this would start\n";
@@ -55,12 +55,14 @@ fn mib(bytes: u64) -> f64 {
 }
 
 /// What `check` would call a failure, for this run.
-fn unready(config: &RunConfig, interfaces: usize) -> Vec<String> {
+fn unready(config: &RunConfig) -> Vec<String> {
     let needs = Needs {
-        memory_bytes: config.memory_bytes() + config.ring_memory_bytes(interfaces),
+        process_bytes: config.memory_bytes(),
+        ring_bytes: config.ring_memory_bytes(1),
         workers: config.common.workers,
+        fanout: config.fanout,
     };
-    let facts = Facts::gather(&config.interfaces.join(","), Some(needs));
+    let facts = Facts::gather(&config.interfaces.join(","), needs);
     let findings = check::findings(&facts).into_iter();
     // The system's own answer, below, says more than the capability that is missing.
     let told = |finding: &check::Finding| finding.what.starts_with("CAP_NET_RAW");

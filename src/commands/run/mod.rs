@@ -31,8 +31,7 @@ use crossbeam::channel::{Sender, unbounded};
 use rings::Past;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
-use startup::{announce, check_memory};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::Scope;
@@ -74,11 +73,8 @@ struct Run<'a> {
 pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let config = RunConfig::new(args)?;
     let selection = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
+    let unproven = startup::announce(&config, &selection)?;
     let nics = selection.interfaces;
-    check_memory(&config, nics.len())?;
-    if !config.common.quiet {
-        eprint!("{}", announce(&config, &nics, &selection.unreadable));
-    }
     if config.dry_run {
         return dry_run::dry_run(&config, &nics);
     }
@@ -131,6 +127,9 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         }
         let started = run.start();
         if started.is_ok() {
+            if let Some(text) = unproven {
+                run.say("fanout_unproven", text);
+            }
             run.watch_over(&stop);
         }
         run.end(&stage);
@@ -345,15 +344,11 @@ impl Run<'_> {
 }
 
 fn policy(config: &RunConfig, localities: Arc<Localities>) -> Policy {
-    let any = (
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    );
     Policy {
         localities,
         directions: config.common.directions.clone().into(),
         all_scans: config.all_scans,
-        host: config.host_target.then_some(any),
+        host: config.host_target,
         allow: config.common.allow.clone().into(),
     }
 }

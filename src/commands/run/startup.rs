@@ -1,16 +1,33 @@
 //! What `run` checks and says before it opens anything.
 
-use crate::capture::nic;
+use crate::capture::nic::{self, Selection, ethtool};
+use crate::check::{self, CONSEQUENCE, Doubt};
+use crate::cli::FanoutMode;
 use crate::commands::{Failure, logging};
 use crate::config::RunConfig;
 use std::fmt::Write as _;
 
-/// Refuses rings and tables that do not fit into memory: they would push everything else out of it.
+/// Says what is about to run. Gives what is to be logged of it: why the fanout is not proven to keep
+/// connections together, if it is not.
 ///
 /// # Errors
 ///
-/// Says what was asked for and what there is.
-pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure> {
+/// Rings and tables that do not fit into memory.
+pub fn announce(config: &RunConfig, selection: &Selection) -> Result<Option<String>, Failure> {
+    let nics = &selection.interfaces;
+    check_memory(config, nics.len())?;
+    let unproven = fanout_unproven(config, nics);
+    if !config.common.quiet {
+        eprint!("{}", announcement(config, nics, &selection.unreadable));
+        if let Some(unproven) = &unproven {
+            eprintln!("synledger: warning: {unproven}");
+        }
+    }
+    Ok(unproven)
+}
+
+/// Refuses rings and tables that do not fit into memory: they would push everything else out of it.
+fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure> {
     let (tables, rings) = (config.memory_bytes(), config.ring_memory_bytes(interfaces));
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let field = text
@@ -33,7 +50,7 @@ pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure
 
 /// What runs and what it takes, in a few lines for a person. `left_out` was chosen by a pattern and cannot
 /// be read.
-pub fn announce(
+fn announcement(
     config: &RunConfig,
     nics: &[nic::Interface],
     left_out: &[nic::Interface],
@@ -82,6 +99,26 @@ fn absorbed(config: &RunConfig) -> String {
     rings.join("; ")
 }
 
+/// Why `--fanout cpu` or `qm` may tear connections apart here, and what follows. `None` where it is proven
+/// that it does not.
+fn fanout_unproven(config: &RunConfig, nics: &[nic::Interface]) -> Option<String> {
+    let workers = config.common.workers;
+    let of_nic = |nic: &nic::Interface| {
+        let answers = ethtool::ask(&nic.name).unwrap_or_default();
+        check::doubts(config.fanout, workers, nic, &answers)
+    };
+    unproven(config.fanout, nics.iter().flat_map(of_nic))
+}
+
+fn unproven(mode: FanoutMode, doubts: impl Iterator<Item = Doubt>) -> Option<String> {
+    let each = |Doubt { what, change }: Doubt| format!("{what} (change: {change})");
+    let doubts: Vec<String> = doubts.map(each).collect();
+    (!doubts.is_empty()).then(|| {
+        let (word, doubts) = (mode.word(), doubts.join("; "));
+        format!("--fanout {word} is not proven: {doubts}. {CONSEQUENCE}")
+    })
+}
+
 fn list<T>(all: &[T], word: impl Fn(&T) -> String) -> String {
     all.iter().map(word).collect::<Vec<_>>().join(", ")
 }
@@ -119,20 +156,38 @@ mod tests {
 
     #[test]
     fn the_announcement_names_what_is_left_out() {
-        let says = announce(&config(&[]), &[nic("eth0", 1)], &[nic("ppp0", 512)]);
+        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[nic("ppp0", 512)]);
         let expected = "left out: ppp0 (hardware type 512 is not supported)\n";
         assert!(says.contains(expected), "{says}");
-        let says = announce(&config(&[]), &[nic("eth0", 1)], &[]);
+        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[]);
         assert!(!says.contains("left out"), "{says}");
     }
 
     #[test]
+    fn what_is_not_proven_is_said_with_what_follows() {
+        let doubt = |what: &str, change: &str| Doubt {
+            what: what.to_owned(),
+            change: change.to_owned(),
+        };
+        let doubts = [doubt("eth0: odd", "mend it"), doubt("eth1: odd", "so")];
+        let says = unproven(FanoutMode::Qm, doubts.into_iter()).expect("two doubts");
+        let expected =
+            "--fanout qm is not proven: eth0: odd (change: mend it); eth1: odd (change: so). Both";
+        assert!(says.starts_with(expected), "{says}");
+        assert!(
+            says.ends_with("Frame books and scan decisions are."),
+            "{says}"
+        );
+        assert_eq!(unproven(FanoutMode::Qm, std::iter::empty()), None);
+    }
+
+    #[test]
     fn the_announcement_speaks_the_words_of_the_flags() {
-        let says = announce(&config(&[]), &[nic("eth0", 1)], &[]);
+        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[]);
         assert!(says.contains("capture: headers, fanout class\n"), "{says}");
         let rings = "a worker's rings absorb: open 8 ms of 10 GbE line rate or a trickle of 5.1 s; control ";
         assert!(says.contains(rings), "{says}");
-        let says = announce(&config(&["--fanout", "qm"]), &[nic("eth0", 1)], &[]);
+        let says = announcement(&config(&["--fanout", "qm"]), &[nic("eth0", 1)], &[]);
         let rings = "a worker's rings absorb: all packets 31 ms of 10 GbE line rate or a trickle of 5.1 s\n";
         assert!(says.contains(rings), "{says}");
         assert!(says.contains("fanout qm\n"), "{says}");
