@@ -466,7 +466,6 @@ fn what_cannot_be_opened_says_why() {
 }
 
 #[test]
-#[ignore = "300 members take 4 seconds to close; `cargo test -- --ignored`"]
 fn a_group_may_have_more_than_256_members() {
     with_veth(|veth| {
         let small = RingGeometry {
