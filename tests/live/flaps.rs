@@ -1,8 +1,8 @@
 //! Links that go down and come up, and interfaces that go and come back.
 
 use super::sensor::{Sensor, of_type, scans};
-use super::traffic::{Sender, flow, frame, with_trickle};
-use crate::common::netns::{SENDER, SENSOR, Veth, ip, wait_for_link, with_veth};
+use super::traffic::{Sender, with_trickle};
+use crate::common::netns::{SENSOR, ip, wait_for_link, with_veth};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::thread;

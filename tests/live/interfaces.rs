@@ -36,7 +36,9 @@ fn wait_for_events(sensor: &Sensor, word: &str, count: usize) {
 
 /// A new pair whose sensor's end has this name at first.
 fn create(first_name: &str) {
-    ip(&format!("link add {SENDER} type veth peer name {first_name}"));
+    ip(&format!(
+        "link add {SENDER} type veth peer name {first_name}"
+    ));
     ip(&format!("link set {SENDER} up"));
 }
 
