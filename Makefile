@@ -28,9 +28,10 @@ deps:
 	tools/install-test-deps
 
 .PHONY: test-corpus
-test-corpus: build ## Compare attempts and scans with the oracle over all captures (CAPTURES=DIR)
+test-corpus: build ## Compare frames, attempts and scans with the oracle over all captures, and that with truth.csv (CAPTURES=DIR)
 	rm -rf target/crafted && $(CARGO) run --release --locked -q -p craft -- scenarios --seed 1 --out target/crafted
-	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --cache target/oracle
+	python3 tools/oracle/oracle.py --truth $(CAPTURES)/truth.csv --cache target/oracle
+	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --cuts 64 --cut-dir target/cut --cache target/oracle
 
 .PHONY: fuzz-corpus
 fuzz-corpus: build ## Cut every capture 200 times and mutate 1,000,000 frames (CAPTURES=DIR)

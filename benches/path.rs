@@ -209,7 +209,7 @@ fn time_shard(what: &str, frames: &[Frame<'_>], attempts: u32, established: u32)
                 shard.on_frame(frame, &at);
             }
             let position = position_of_ts(newest_ns);
-            shard.publish_contacts(position);
+            shard.publish_contacts(position, &Timeline::Live);
             shard.settle(position, newest_ns, &Timeline::Live);
             took += begin.elapsed().as_nanos();
             while merge.step(4096, |_| {}, |_| said += 1) > 0 {}

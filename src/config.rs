@@ -10,7 +10,7 @@ use crate::flow::Limits;
 use crate::inspect::episode::PORT_MAP_BYTES;
 use crate::inspect::port_scan::Rule;
 use crate::log::queue;
-use crate::log::sink;
+use crate::log::sink::Sink;
 use crate::log::spec::OutputSpec;
 use crate::mesh;
 use crate::policy::Allowed;
@@ -243,7 +243,7 @@ fn memory(workers: usize, flows: &Limits, rule: &Rule, outputs: usize) -> Memory
         ("contacts between shards", mesh::memory_bytes(workers)),
         (
             "lines that wait for their outputs",
-            (outputs * sink::BUFFER_MAX) as u64,
+            outputs as u64 * Sink::memory_bytes(),
         ),
     ]
 }

@@ -192,7 +192,7 @@ pub fn work(
             );
         }
         last = chunk.last();
-        shard.publish_contacts(last);
+        shard.publish_contacts(last, &timeline);
         wait_for_all(&shard, last);
         let watermark_ns = *chunk.watermarks().last().expect("chunks hold frames");
         shard.settle(last, watermark_ns, &timeline);

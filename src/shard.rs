@@ -27,6 +27,19 @@ const OUTBOX_EVENTS: usize = 16_384;
 /// that a flood's own timers never pile up.
 const SWEEP_STEPS_MAX: usize = 16_384;
 
+/// Frames that are decoded before the first of them is looked up: what one needs from memory comes while the
+/// others are read.
+const BATCH: usize = 32;
+
+/// A packet whose lines of memory are on their way.
+#[derive(Clone, Copy)]
+struct Pending {
+    packet: Packet,
+    hash: u64,
+    position: u64,
+    watermark_ns: i64,
+}
+
 /// A frame's place in the log and the packet time at it.
 #[derive(Clone, Copy, Debug)]
 pub struct At<'a> {
@@ -74,6 +87,8 @@ pub struct Shard {
     /// What is asked for; the worker renews it when addresses change.
     pub policy: Policy,
     mesh: Mesh,
+    pending: Vec<Pending>,
+    contacts: Vec<Contact>,
     outbox: Outbox,
     /// What it did.
     pub counts: ShardCounts,
@@ -108,6 +123,8 @@ impl Shard {
             port_scan: PortScan::new(rule),
             policy,
             mesh,
+            pending: Vec::with_capacity(BATCH),
+            contacts: Vec::with_capacity(BATCH),
             outbox: Outbox {
                 events: VecDeque::with_capacity(OUTBOX_EVENTS),
                 log: Some(log),
@@ -119,7 +136,7 @@ impl Shard {
 
     /// Bytes of what a shard holds beside its tables.
     pub fn memory_bytes() -> u64 {
-        (OUTBOX_EVENTS * size_of::<Event>()) as u64
+        (OUTBOX_EVENTS * size_of::<Event>() + BATCH * size_of::<Pending>()) as u64
     }
 
     /// Writes to every page of its tables and queues, so that no packet waits for one. For live runs,
@@ -148,10 +165,37 @@ impl Shard {
         };
         self.counts.packets += 1;
         self.counts.late += u64::from(packet.ts_ns < at.watermark_ns);
-        if let Some(tcp) = packet.tcp().copied() {
-            self.on_segment(&packet, &tcp, at);
+        self.pending.push(Pending {
+            packet,
+            hash: self.flows.announce(&packet),
+            position: at.position,
+            watermark_ns: at.watermark_ns,
+        });
+        if self.pending.len() == BATCH {
+            self.look_up(&at.timeline);
         }
-        self.on_flow(&packet, at);
+    }
+
+    /// Looks up the packets that were decoded, in their order.
+    fn look_up(&mut self, timeline: &Timeline<'_>) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for Pending { packet, hash, .. } in &pending {
+            self.flows.announce_entries(packet, *hash);
+        }
+        for one in &pending {
+            let at = At {
+                position: one.position,
+                watermark_ns: one.watermark_ns,
+                timeline: *timeline,
+                ring: None,
+            };
+            if let Some(tcp) = one.packet.tcp().copied() {
+                self.on_segment(&one.packet, &tcp, &at);
+            }
+            self.on_flow(&one.packet, one.hash, &at);
+        }
+        pending.clear();
+        self.pending = pending;
     }
 
     fn check_member(&mut self, frame: &Frame<'_>, ring: Class) {
@@ -180,7 +224,7 @@ impl Shard {
         self.send(contact);
     }
 
-    fn on_flow(&mut self, packet: &Packet, at: &At<'_>) {
+    fn on_flow(&mut self, packet: &Packet, hash: u64, at: &At<'_>) {
         let Self {
             flows,
             outbox,
@@ -190,7 +234,7 @@ impl Shard {
         } = self;
         let mut outcome = None;
         let mut number = 0;
-        let joined = flows.on_packet(packet, at.watermark_ns, &mut |when, event| {
+        let joined = flows.on_hashed(packet, hash, at.watermark_ns, &mut |when, event| {
             number += 1;
             let body = match event {
                 FlowEvent::Outcome {
@@ -261,7 +305,8 @@ impl Shard {
     }
 
     /// Says that all frames at or before `position` were read.
-    pub fn publish_contacts(&self, position: u64) {
+    pub fn publish_contacts(&mut self, position: u64, timeline: &Timeline<'_>) {
+        self.look_up(timeline);
         self.mesh.publish(position);
     }
 
@@ -328,18 +373,29 @@ impl Shard {
             outbox,
             counts,
             policy,
+            contacts,
             ..
         } = self;
         port_scan.contact_lost_ns = mesh
             .newest_lost()
             .map(|position| timeline.watermark_at(position));
-        while let Some(contact) = mesh.next(limit) {
-            let target = policy.scan_target(contact.dst);
-            port_scan.on_contact(&contact, target, timeline, &mut |found| {
-                let step = Step::Contact(u16::from(contact.number));
-                let place = (contact.position, step);
-                detected(outbox, counts, policy, found, place, timeline);
-            });
+        loop {
+            contacts.clear();
+            contacts.extend(std::iter::from_fn(|| mesh.next(limit)).take(BATCH));
+            if contacts.is_empty() {
+                break;
+            }
+            for contact in contacts.iter() {
+                port_scan.announce(contact);
+            }
+            for contact in contacts.iter() {
+                let target = policy.scan_target(contact.dst);
+                port_scan.on_contact(contact, target, timeline, &mut |found| {
+                    let step = Step::Contact(u16::from(contact.number));
+                    let place = (contact.position, step);
+                    detected(outbox, counts, policy, found, place, timeline);
+                });
+            }
         }
         port_scan.expire(watermark_ns, &mut |found| {
             detected(outbox, counts, policy, found, (limit, Step::End), timeline);
@@ -365,7 +421,8 @@ impl Shard {
             [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
     }
 
-    /// Ends what is open and closes the log queue.
+    /// Ends what is open and closes the log queue. No packet waits for this shard any more, so it waits for
+    /// the logger: a table full of open flows ends at once, and no queue holds them all.
     pub fn finish(&mut self, position: u64, timeline: &Timeline<'_>) {
         let Self {
             port_scan,
@@ -389,7 +446,7 @@ impl Shard {
             .events
             .make_contiguous()
             .sort_unstable_by(Event::cmp_order);
-        let (log, live) = (&mut outbox.log, outbox.live);
+        let (log, live) = (&mut outbox.log, false);
         flows.finish(&mut |_, event| {
             if let FlowEvent::Ended(record) = event {
                 push(

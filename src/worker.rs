@@ -213,7 +213,7 @@ impl Worker {
 
     fn tick(&mut self, watermark_ns: i64) {
         let own = position_of_ts(watermark_ns).saturating_sub(1);
-        self.shard.publish_contacts(own);
+        self.shard.publish_contacts(own, &Timeline::Live);
         let limit = self
             .shard
             .contacts_limit()
@@ -267,7 +267,7 @@ impl Worker {
     /// After the last frame: what all shards' contacts decide, then what is open.
     fn finish(mut self, publish: &mut impl FnMut(&Shard)) -> Shard {
         const LAST: u64 = u64::MAX - 1;
-        self.shard.publish_contacts(LAST);
+        self.shard.publish_contacts(LAST, &Timeline::Live);
         while self.shard.contacts_limit() < LAST {
             // The others may be waiting for room in this one's queues.
             std::thread::yield_now();

@@ -39,7 +39,8 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let localities = Arc::new(RwLock::new(Arc::clone(&policy.localities)));
     let context = logging::context(common, &interfaces, &localities, true);
     let (shards, consumers) = sensor::shards(common, keys, &policy, false);
-    let (mut logger, _notices, control) = logging::open(common, &context, consumers, None)?;
+    let stop = signals.stop_flag();
+    let (mut logger, _notices, control) = logging::open(common, &context, consumers, None, stop)?;
     let board = Board::new(common.workers);
     let (mut replay, feeds) = Replay::new(common.workers, config.chunk_frames(), keys.fanout);
     let mut reading = Reading::new(&signals, &control, common, &board, interfaces);
@@ -74,7 +75,9 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         return Err(failure);
     }
     if let Some(place) = &reading.stopped_at {
-        eprintln!("synledger: stopped at {place}: the log ends there");
+        super::tell(&format!(
+            "synledger: stopped at {place}: the log ends there\n"
+        ));
     }
     let code = super::close(common, &books);
     match failure {
@@ -183,7 +186,7 @@ impl<'a> Reading<'a> {
                 .outputs
                 .clone();
             let text = report::ten_lines(&self.books(&outputs));
-            bar.suspend(|| eprint!("{text}"));
+            bar.suspend(|| super::tell(&text));
         }
         self.signals.stopped() || self.control.closed.load(Ordering::Relaxed)
     }

@@ -38,6 +38,11 @@ impl Signals {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// What [`Signals::stopped`] looks at, for whoever waits elsewhere.
+    pub fn stop_flag(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+
     /// Whether SIGHUP has come since this was asked last: open the logs anew.
     pub fn reload(&self) -> bool {
         taken(&self.reload)

@@ -3,7 +3,6 @@
 use super::Flows;
 use super::attempt_flow::Meaning;
 use super::attempts::{Attempts, bits::*};
-use super::conns::TCP;
 use super::key::Key;
 use super::record::{EndReason, FlowEvent, Outcome, When};
 use super::tallies::For;
@@ -22,27 +21,26 @@ impl Flows {
         &mut self,
         packet: &Packet,
         tcp: &Tcp,
+        (hash, key): (u64, &Key),
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let key = Key::new(packet.src, packet.dst, tcp.src_port, tcp.dst_port, TCP);
-        let hash = self.hasher.hash(&key);
         let counts = &mut self.counts;
-        let conn = self.established.find(hash, &key, now, counts, out);
+        let conn = self.established.find(hash, key, now, counts, out);
         let asks_first = tcp.flags & (SYN | RST) != 0;
         if let Some((at, sender)) = conn {
             let settled = !asks_first && !self.established.slab.get(at).rival;
-            if settled || !self.on_attempt(packet, tcp, (hash, &key), now, out) {
+            if settled || !self.on_attempt(packet, tcp, (hash, key), now, out) {
                 self.account_established(at, packet, tcp, sender, now);
             }
             return;
         }
-        if self.on_attempt(packet, tcp, (hash, &key), now, out) {
+        if self.on_attempt(packet, tcp, (hash, key), now, out) {
             return;
         }
         let open = |table: &Attempts, at, _| table.slab.get(at).open();
-        let Some((at, sender)) = self.newest(hash, &key, [None; 2], now, out, open) else {
-            return self.on_midstream(packet, tcp, (hash, &key), now, out);
+        let Some((at, sender)) = self.newest(hash, key, [None; 2], now, out, open) else {
+            return self.on_midstream(packet, tcp, (hash, key), now, out);
         };
         if self.attempts.slab.get(at).interface == packet.interface {
             self.counts.accounted += 1;

@@ -6,6 +6,7 @@
 //! again in the buckets as in the pool: a bucket is then hardly ever full before the pool is.
 
 use super::timers::{NIL, Wheel, slot_of};
+use crate::capture::prefetch::prefetch;
 
 /// Entries a bucket holds.
 pub const WAYS: usize = 8;
@@ -137,6 +138,22 @@ impl<E: Copy> Slab<E> {
             (first, (first + 1) % self.buckets.len())
         } else {
             (first, second)
+        }
+    }
+
+    /// Asks the CPU for the two buckets of `hash`.
+    #[inline]
+    pub fn announce(&self, hash: u64) {
+        let (first, second) = self.pair(hash);
+        prefetch(&self.buckets[first]);
+        prefetch(&self.buckets[second]);
+    }
+
+    /// Asks the CPU for the entries whose tag is that of `hash`, once its buckets are near.
+    #[inline]
+    pub fn announce_entries(&self, hash: u64) {
+        for &at in self.hits(hash).as_slice() {
+            prefetch(&self.entries[at as usize]);
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::Flows;
 use super::attempts::{NEAR_MAX, bits::*};
-use super::conns::TCP;
 use super::key::Key;
 use super::record::{FlowEvent, When};
 use super::tallies::For;
@@ -15,26 +14,22 @@ impl Flows {
         &mut self,
         packet: &Packet,
         tcp: &Tcp,
-        joined: bool,
+        (hash, key): (u64, &Key),
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         self.counts.syn_packets += 1;
-        let (src, dst) = (tcp.src_port, tcp.dst_port);
-        let mut key = Key::new(packet.src, packet.dst, src, dst, TCP);
-        key.joined = joined;
-        let hash = self.hasher.hash(&key);
         let far_hash = self.hasher.far(hash, tcp.seq);
-        let (known, near) = self.known_attempt(hash, far_hash, &key, tcp.seq, now, out);
+        let (known, near) = self.known_attempt(hash, far_hash, key, tcp.seq, now, out);
         match known {
-            Some(at) => self.on_retransmission(at, packet, tcp, (hash, &key), now, out),
+            Some(at) => self.on_retransmission(at, packet, tcp, (hash, key), now, out),
             None => {
-                self.counts.accounted += u64::from(!joined);
+                self.counts.accounted += u64::from(!key.joined);
                 let far = near >= NEAR_MAX;
                 let hash = if far { far_hash } else { hash };
                 let counts = &mut self.counts;
                 let syn = (packet, tcp);
-                self.attempts.open(hash, &key, far, syn, now, counts, out);
+                self.attempts.open(hash, key, far, syn, now, counts, out);
             }
         }
     }

@@ -5,6 +5,7 @@
 //! in 37 million.
 
 use super::episode::PortState;
+use crate::capture::prefetch::prefetch;
 
 /// Pairs a bucket holds.
 const WAYS: usize = 8;
@@ -89,6 +90,15 @@ impl Firsts {
     )]
     fn bucket(&self, hash: u64) -> usize {
         ((u128::from(hash.rotate_left(32)) * self.buckets.len() as u128) >> 64) as usize
+    }
+
+    /// Asks the CPU for the bucket of this hash.
+    #[inline]
+    pub fn announce(&self, hash: u64) {
+        let bucket = &self.buckets[self.bucket(hash)];
+        prefetch(&bucket.hashes);
+        prefetch(&bucket.newest_ns);
+        prefetch(&bucket.rest);
     }
 
     /// The place of the pair with this hash.

@@ -4,6 +4,7 @@
 //! longest ago, pairs inside an episode last. A lookup reads eight tags of 16 bits before any pair.
 
 use super::episode::PortState;
+use crate::capture::prefetch::prefetch;
 use std::cmp::Reverse;
 use std::net::IpAddr;
 
@@ -122,6 +123,12 @@ impl Pairs {
         let mixed = hash.rotate_left(24);
         let bucket = ((u128::from(mixed) * self.tags.len() as u128) >> 64) as usize;
         (bucket, (hash & 0xffff) as u16 | 1)
+    }
+
+    /// Asks the CPU for the tags of this hash.
+    #[inline]
+    pub fn announce(&self, hash: u64) {
+        prefetch(&self.tags[self.home(hash).0]);
     }
 
     /// The slot that holds `key`, whose hash this is.

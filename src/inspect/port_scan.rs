@@ -137,6 +137,13 @@ impl PortScan {
         (many.0 + one.0, many.1 + one.1)
     }
 
+    /// Asks the CPU for the lines where the pair of this contact lies, some contacts before its turn.
+    #[inline]
+    pub fn announce(&self, contact: &Contact) {
+        self.pairs.announce(contact.pair);
+        self.firsts.announce(contact.pair);
+    }
+
     /// Takes one contact of a pair that this shard owns. `target` is what was touched in the eyes of the rule:
     /// the destination, or one address that stands for several.
     pub fn on_contact(

@@ -121,6 +121,11 @@ impl Merge {
         self.late
     }
 
+    /// How many shards the order no longer waits for.
+    pub fn behind(&self) -> usize {
+        self.behind.iter().filter(|&&behind| behind).count()
+    }
+
     /// How many events of each kind full queues have cost, over all shards.
     pub fn queue_full(&self) -> [u64; SHARD_KINDS] {
         let mut sum = [0; SHARD_KINDS];
@@ -242,11 +247,12 @@ mod tests {
         assert_eq!(merge.step(9, |lag| lags.push(lag), |_| {}), 1);
         assert!(producers[1].push(samples::at(200, 0)).is_ok());
         assert_eq!(merge.step(9, |lag| lags.push(lag), |_| {}), 1);
-        assert_eq!(merge.late(), 1);
+        assert_eq!((merge.late(), merge.behind()), (1, 1));
         producers[1].publish(602);
         merge.step(9, |lag| lags.push(lag), |_| {});
         let lag = |behind| Lag { shard: 1, behind };
         assert_eq!(lags, [lag(true), lag(false)]);
+        assert_eq!(merge.behind(), 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod startup;
 
 use super::logging::{self, SharedLocalities};
 use super::signals::Signals;
-use super::{Failure, close, pin};
+use super::{Failure, close, pin, tell};
 use crate::books::Books;
 use crate::capture::clock::{Clock, Reading, RunTime};
 use crate::capture::fanout;
@@ -21,7 +21,7 @@ use crate::live::LiveGroup;
 use crate::locality::Localities;
 use crate::log::eve::Interfaces;
 use crate::log::logger::Control;
-use crate::log::notice::Notice;
+use crate::log::notice::{Notice, Notices};
 use crate::observe::metrics::{self, Snapshot};
 use crate::policy::Policy;
 use crate::report;
@@ -55,7 +55,7 @@ struct Run<'a> {
     nic_counters: Option<Counters>,
     localities: SharedLocalities,
     to_workers: Vec<(Sender<LiveRing>, Sender<Arc<Localities>>)>,
-    notices: Sender<Notice>,
+    notices: Notices,
     control: Arc<Control>,
     run_time: RunTime,
     /// Steps of the clock that a lifecycle record has told of.
@@ -89,8 +89,13 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let (mut shards, consumers) = sensor::shards(&config.common, keys, &policy, true);
     prefault(&mut shards, &config.common.cores);
     let run_time = RunTime::starting_at(Reading::take());
-    let (mut logger, notices, control) =
-        logging::open(&config.common, &context, consumers, Some(run_time.clone()))?;
+    let (mut logger, notices, control) = logging::open(
+        &config.common,
+        &context,
+        consumers,
+        Some(run_time.clone()),
+        signals.stop_flag(),
+    )?;
     let (groups, rings) = open_rings(&config, keys, &nics)?;
     name_preexisting(&mut shards, keys, config.fanout);
     let snapshot = serve_metrics(&config)?;
@@ -304,7 +309,7 @@ impl Run<'_> {
             }
             if signals.report() {
                 self.update_rings();
-                eprint!("{}", report::ten_lines(&self.books()));
+                tell(&report::ten_lines(&self.books()));
             }
             self.say_steps();
             if ticks.is_multiple_of(TICKS_PER_SECOND) {
