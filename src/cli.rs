@@ -10,8 +10,8 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 all well; 1 could not start, a run-time fault, or a damaged capture; \
-2 usage; 3 the books did not close or, with --strict, something was missed."
+    after_help = "Exit codes: 0 all well; 1 could not start, a run-time fault, a damaged capture, or a read that was \
+stopped; 2 usage; 3 the books did not close or, with --strict, something was missed."
 )]
 pub struct Cli {
     /// What to do.
@@ -19,12 +19,23 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// What signals do to `run`, for its help.
+const RUN_SIGNALS: &str = "Signals: SIGINT and SIGTERM end it with its books (a second one at once, without them); \
+SIGUSR1 shows the books so far on standard error; SIGHUP opens the log files anew.";
+
+/// What signals do to `read`, for its help.
+const READ_SIGNALS: &str = "Signals: SIGINT and SIGTERM stop it: it says at which frame, shows the books of what it read, \
+and exits with 1, for the log is not whole (a second one ends it at once); SIGUSR1 shows the books so far on standard \
+error; SIGHUP opens the log files anew.";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch interfaces: log every new connection and every port scan as it happens.
+    #[command(after_help = RUN_SIGNALS)]
     Run(RunArgs),
     /// Read capture files (pcap, pcapng, plain, gzip or zstd; `-` is standard input): same pipeline, same log.
+    #[command(after_help = READ_SIGNALS)]
     Read(ReadArgs),
     /// Is this host ready: capabilities, limits, offloads, queues; says what to change and why.
     Check(CheckArgs),
@@ -127,7 +138,8 @@ pub struct RunArgs {
 /// Flags of `read`.
 #[derive(Debug, Clone, Args)]
 pub struct ReadArgs {
-    /// Capture files, read one after the other as one stream; `-` is standard input.
+    /// Capture files, read one after the other as one stream; `-` is standard input. Of what comes slowly, through
+    /// a pipe, frames are logged within about 200 ms.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Seed of the keyed hashes, for tests: the log is the same with every seed. Default: random.

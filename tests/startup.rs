@@ -6,6 +6,7 @@ use common::netns::{SENSOR, with_veth};
 use common::synledger;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -156,5 +157,43 @@ fn a_fanout_that_is_not_proven_is_said_and_logged() {
             let record = content().contains(r#""event":"fanout_unproven""#);
             assert_eq!(record, doubted, "{}", content());
         }
+    });
+}
+
+#[test]
+fn signals_before_the_first_frame_do_not_end_a_run() {
+    with_veth(|_| {
+        // Much memory: to touch it takes a while, in which the signals come.
+        let mut sensor = synledger()
+            .args([
+                "run",
+                "-i",
+                SENSOR,
+                "--workers",
+                "1",
+                "--memory-mib",
+                "1024",
+            ])
+            .args(["--ring-mib", "8", "--output", "text:-,events=lifecycle"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let pid = Pid::from_raw(i32::try_from(sensor.id()).expect("a process id"));
+        let mut stderr = BufReader::new(sensor.stderr.take().expect("piped"));
+        let mut says = String::new();
+        while !says.contains("outputs: ") {
+            assert_ne!(stderr.read_line(&mut says).expect("text"), 0, "{says}");
+        }
+        kill(pid, Signal::SIGUSR1).expect("it runs");
+        kill(pid, Signal::SIGHUP).expect("it runs");
+        while !says.contains("the books close") {
+            assert_ne!(stderr.read_line(&mut says).expect("text"), 0, "{says}");
+        }
+        kill(pid, Signal::SIGINT).expect("it runs");
+        let output = sensor.wait_with_output().expect("it ends");
+        let log = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{log}");
+        assert!(log.contains("Sensor reload: "), "{log}");
     });
 }

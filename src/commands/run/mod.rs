@@ -7,7 +7,8 @@ mod rings;
 mod startup;
 
 use super::logging::{self, SharedLocalities};
-use super::{Failure, close, pin, signals, tell};
+use super::signals::Signals;
+use super::{Failure, close, pin, tell};
 use crate::books::Books;
 use crate::capture::clock::{Clock, Reading, RunTime};
 use crate::capture::fanout;
@@ -30,9 +31,8 @@ use crate::worker::{LiveRing, Stage, Worker, wall_clock_ns};
 use crossbeam::channel::{Sender, unbounded};
 use rings::Past;
 use serde_json::Value;
-use signal_hook::consts::{SIGHUP, SIGUSR1};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::Scope;
 use std::time::Duration;
@@ -71,6 +71,7 @@ struct Run<'a> {
 ///
 /// [`Failure`]: a flag that cannot be, or what the kernel refuses.
 pub fn run(args: RunArgs) -> Result<u8, Failure> {
+    let signals = Signals::take().map_err(Failure::run)?;
     let config = RunConfig::new(args)?;
     let selection = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
     let unproven = startup::announce(&config, &selection)?;
@@ -79,7 +80,6 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         return dry_run::dry_run(&config, &nics);
     }
     let keys = RunKeys::random().map_err(Failure::run)?;
-    let stop = signals::stop_flag().map_err(Failure::run)?;
     let watch = Watch::start().map_err(Failure::run)?;
     let ours = Arc::new(Localities::live(watch.addresses(), &config.common.local));
     let localities: SharedLocalities = Arc::new(RwLock::new(Arc::clone(&ours)));
@@ -94,7 +94,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         &context,
         consumers,
         Some(run_time.clone()),
-        &stop,
+        signals.stop_flag(),
     )?;
     let (groups, rings) = open_rings(&config, keys, &nics)?;
     name_preexisting(&mut shards, keys, config.fanout);
@@ -130,7 +130,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
             if let Some(text) = unproven {
                 run.say("fanout_unproven", text);
             }
-            run.watch_over(&stop);
+            run.watch_over(&signals);
         }
         run.end(&stage);
         started
@@ -295,27 +295,19 @@ impl Run<'_> {
         }
     }
 
-    fn watch_over(&mut self, stop: &AtomicBool) {
-        let reload = signals::flag(SIGHUP).ok();
-        let report = signals::flag(SIGUSR1).ok();
+    fn watch_over(&mut self, signals: &Signals) {
         let mut ticks = 0_u32;
-        while !stop.load(Ordering::Relaxed) && !self.control.closed.load(Ordering::Relaxed) {
+        while !signals.stopped() && !self.control.closed.load(Ordering::Relaxed) {
             std::thread::sleep(TICK);
             ticks = ticks.wrapping_add(1);
             while let Ok(Some(event)) = self.watch.next_event() {
                 self.on_link(event);
             }
-            if reload
-                .as_ref()
-                .is_some_and(|flag| flag.swap(false, Ordering::Relaxed))
-            {
+            if signals.reload() {
                 self.control.reopen.store(true, Ordering::Relaxed);
                 self.say("reload", "log files opened anew".to_owned());
             }
-            if report
-                .as_ref()
-                .is_some_and(|flag| flag.swap(false, Ordering::Relaxed))
-            {
+            if signals.report() {
                 self.update_rings();
                 tell(&report::ten_lines(&self.books()));
             }

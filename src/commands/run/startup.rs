@@ -3,7 +3,7 @@
 use crate::capture::nic::{self, Selection, ethtool};
 use crate::check::{self, CONSEQUENCE, Doubt};
 use crate::cli::FanoutMode;
-use crate::commands::{Failure, logging};
+use crate::commands::{Failure, logging, tell};
 use crate::config::RunConfig;
 use std::fmt::Write as _;
 
@@ -18,10 +18,11 @@ pub fn announce(config: &RunConfig, selection: &Selection) -> Result<Option<Stri
     check_memory(config, nics.len())?;
     let unproven = fanout_unproven(config, nics);
     if !config.common.quiet {
-        eprint!("{}", announcement(config, nics, &selection.unreadable));
+        let mut text = announcement(config, nics, &selection.unreadable);
         if let Some(unproven) = &unproven {
-            eprintln!("synledger: warning: {unproven}");
+            let _ = writeln!(text, "synledger: warning: {unproven}");
         }
+        tell(&text);
     }
     Ok(unproven)
 }
