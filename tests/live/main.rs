@@ -10,6 +10,7 @@ mod handshakes;
 mod interfaces;
 mod peer;
 mod programs;
+mod real;
 mod replayed;
 mod scans;
 mod sensor;
