@@ -20,17 +20,23 @@ run: build ## Build as you, then watch the default-route interfaces as root (ARG
 	$(SUDO) $(BIN) run $(ARGS)
 
 .PHONY: test
-test: deps ## Install what the tests need (NO_INSTALL=1 skips that), then run them all
-	tools/run-tests
+test: deps ## Install what the tests need (NO_INSTALL=1 skips that), then run them all (CAPTURES=DIR)
+	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) tools/run-tests
 
 .PHONY: deps
 deps:
 	tools/install-test-deps
 
+.PHONY: test-tools
+test-tools: ## Test the oracle, the comparison and the test runner themselves
+	cd tools/oracle && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -v
+	cd tools && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -v
+
 .PHONY: test-corpus
-test-corpus: build ## Compare attempts and scans with the oracle over all captures (CAPTURES=DIR)
+test-corpus: build ## Compare frames, attempts and scans with the oracle over all captures, and that with truth.csv (CAPTURES=DIR)
 	rm -rf target/crafted && $(CARGO) run --release --locked -q -p craft -- scenarios --seed 1 --out target/crafted
-	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --cache target/oracle
+	python3 tools/oracle/oracle.py --truth $(CAPTURES)/truth.csv --cache target/oracle
+	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --cuts 64 --cut-dir target/cut --cache target/oracle
 
 .PHONY: fuzz-corpus
 fuzz-corpus: build ## Cut every capture 200 times and mutate 1,000,000 frames (CAPTURES=DIR)
@@ -46,8 +52,10 @@ bench: ## Time decode, tables, shard and logger; each bench asserts its answers 
 
 .PHONY: check
 check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then set -x; $(CARGO) fmt --all --check; \
+	else echo "skipped: format: rustfmt is not installed (rustup component add rustfmt)"; fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then set -x; $(CARGO) clippy --workspace --all-targets --locked -- -D warnings; \
+	else echo "skipped: lints: clippy is not installed (rustup component add clippy)"; fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --workspace
 	$(CARGO) test --locked --test tidy
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; else echo "skipped: cargo-deny is not installed"; fi

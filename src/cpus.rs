@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -92,6 +93,106 @@ pub fn pin_current_thread(cpu: usize) -> Result<(), Errno> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
     sched_setaffinity(Pid::from_raw(0), &set)
+}
+
+/// Lets `work` pin the calling thread for a while, and puts it back where it may run now.
+pub fn keeping_affinity<T>(work: impl FnOnce() -> T) -> T {
+    let before = sched_getaffinity(Pid::from_raw(0));
+    let done = work();
+    if let Ok(before) = before {
+        // What was allowed a moment ago; if no more, the kernel has chosen for us.
+        let _ = sched_setaffinity(Pid::from_raw(0), &before);
+    }
+    done
+}
+
+/// The calling thread's number, for [`Pins`].
+pub fn thread_id() -> i32 {
+    nix::unistd::gettid().as_raw()
+}
+
+/// A pinned thread.
+#[derive(Debug)]
+struct Pin {
+    /// Its number; 0 until it has told.
+    thread: Arc<AtomicI32>,
+    /// The CPU it is meant for.
+    home: usize,
+    /// The CPU it is on.
+    on: usize,
+}
+
+/// A thread whose CPU went offline, or came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Which of the threads.
+    pub thread: usize,
+    /// The CPU it was on.
+    pub from: usize,
+    /// The CPU it is to be on.
+    pub to: usize,
+}
+
+/// Pinned threads, watched: the kernel lets a thread whose CPU goes offline run anywhere, and leaves it there.
+#[derive(Debug, Default)]
+pub struct Pins(Vec<Pin>);
+
+impl Pins {
+    /// Adds a thread that is meant for `home`; it tells its number in what is returned.
+    pub fn add(&mut self, home: usize) -> Arc<AtomicI32> {
+        let thread = Arc::new(AtomicI32::new(0));
+        self.0.push(Pin {
+            thread: Arc::clone(&thread),
+            home,
+            on: home,
+        });
+        thread
+    }
+
+    /// Threads that have to move when only the CPUs `online` are: away from one that is not, and back to the
+    /// CPU they are meant for. Of the CPUs in `allowed` the one with the fewest of our threads is taken.
+    pub fn plan(&mut self, online: &[usize], allowed: &[usize]) -> Vec<Moved> {
+        let mut moved = Vec::new();
+        let mut go = |pin: &mut Pin, thread: usize, to: usize| {
+            if to != pin.on {
+                moved.push(Moved {
+                    thread,
+                    from: pin.on,
+                    to,
+                });
+                pin.on = to;
+            }
+        };
+        // Who can go home goes first: the others then see which CPUs are taken.
+        for (thread, pin) in self.0.iter_mut().enumerate() {
+            if online.contains(&pin.home) {
+                go(pin, thread, pin.home);
+            }
+        }
+        for thread in 0..self.0.len() {
+            let on = self.0[thread].on;
+            if online.contains(&on) {
+                continue;
+            }
+            let load = |cpu: &usize| self.0.iter().filter(|pin| pin.on == *cpu).count();
+            let usable = allowed.iter().copied().filter(|cpu| online.contains(cpu));
+            let to = usable.min_by_key(load).unwrap_or(on);
+            go(&mut self.0[thread], thread, to);
+        }
+        moved
+    }
+
+    /// Pins the thread where the plan says.
+    ///
+    /// # Errors
+    ///
+    /// As [`pin_current_thread`].
+    pub fn carry_out(&self, moved: &Moved) -> Result<(), Errno> {
+        let thread = self.0[moved.thread].thread.load(Ordering::Acquire);
+        let mut set = CpuSet::new();
+        set.set(moved.to)?;
+        sched_setaffinity(Pid::from_raw(thread), &set)
+    }
 }
 
 /// Why a `--cores` value was refused.
@@ -274,6 +375,62 @@ mod tests {
             });
         });
         assert!(selectable().contains(&last));
+    }
+
+    #[test]
+    fn a_thread_leaves_a_cpu_that_goes_offline_and_comes_back_with_it() {
+        let mut pins = Pins::default();
+        for home in [1, 2, 3] {
+            pins.add(home);
+        }
+        let allowed = [0, 1, 2, 3];
+        let moved = |thread, from, to| Moved { thread, from, to };
+        assert_eq!(pins.plan(&[0, 1, 2, 3], &allowed), []);
+        assert_eq!(pins.plan(&[0, 1, 2], &allowed), [moved(2, 3, 0)]);
+        assert_eq!(pins.plan(&[0, 1, 2], &allowed), [], "it stays");
+        assert_eq!(pins.plan(&[0, 1], &allowed), [moved(1, 2, 0)]);
+        assert_eq!(
+            pins.plan(&[1, 3], &allowed),
+            [moved(2, 0, 3), moved(1, 0, 1)]
+        );
+        assert_eq!(pins.plan(&[0, 1, 2, 3], &allowed), [moved(1, 1, 2)]);
+        assert_eq!(pins.plan(&[], &allowed), [], "nowhere to go");
+    }
+
+    #[test]
+    fn a_thread_that_was_pinned_for_a_while_may_run_where_it_might_before() {
+        let last = *allowed().last().expect("at least one");
+        std::thread::spawn(move || {
+            let before = affinity();
+            let inside = keeping_affinity(|| {
+                assert_eq!(pin_current_thread(last), Ok(()));
+                affinity()
+            });
+            assert_eq!((inside, affinity()), (Ok(vec![last]), before));
+        })
+        .join()
+        .expect("it holds");
+    }
+
+    #[test]
+    fn a_plan_moves_the_thread() {
+        let last = *allowed().last().expect("at least one");
+        let mut pins = Pins::default();
+        let told = pins.add(CPUS_MAX);
+        let (asked, answer) = std::sync::mpsc::channel();
+        let (done, ended) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                asked.send(thread_id()).expect("somebody waits");
+                ended.recv().expect_err("it is dropped");
+                assert_eq!(affinity(), Ok(vec![last]));
+            });
+            told.store(answer.recv().expect("a number"), Ordering::Release);
+            let moved = pins.plan(&[last], &[last]);
+            assert_eq!(moved.len(), 1);
+            assert_eq!(pins.carry_out(&moved[0]), Ok(()));
+            drop(done);
+        });
     }
 
     #[test]

@@ -2,19 +2,21 @@
 
 use crate::books::RingCounts;
 use crate::capture::block::Origin;
+use crate::capture::clock::Stamps;
 use crate::capture::fanout::{DEPTH, Keys, Mode, program};
 use crate::capture::filter::{RejectCounter, control_only};
 use crate::capture::frame::{CLASSES, Class, LinkType};
 use crate::capture::group::{Fanout, Group, GroupConfig};
 use crate::capture::nic::Interface;
-use crate::capture::ring::{Reader, RingGeometry};
+use crate::capture::ring::{Reader, Ring, RingGeometry};
 use crate::capture::socket::{Filter, GATE, RingStatistics, accept};
 use crate::cli::{CaptureDepth, FanoutMode};
 use crate::config::RunConfig;
+use crate::cpus;
 use crate::error::SetupError;
 use crate::worker::{LiveRing, RingView};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 /// Bytes kept of packets that open, answer or refuse, and of ICMP errors with what they quote.
 const SNAPLEN_SMALL: u32 = 256;
@@ -29,18 +31,12 @@ const RECORD_BYTES_MIN: u64 = 88;
 const CLASS_ORDER: [Class; CLASSES] = [Class::Data, Class::Control, Class::Open];
 
 struct Member {
-    name: String,
     view: Arc<RingView>,
-    totals: RingStatistics64,
-    capacity: u64,
+    class: Option<Class>,
+    worker: usize,
+    /// As of the last update: what its worker had taken, and then what the kernel had counted.
+    counts: RingCounts,
     block_nr: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct RingStatistics64 {
-    tp_packets: u64,
-    tp_drops: u64,
-    tp_freezes: u64,
 }
 
 /// The group of one interface.
@@ -51,6 +47,10 @@ pub struct LiveGroup {
     pub ifindex: u32,
     /// Its index in the run's table of interfaces.
     pub interface: u16,
+    /// The interface is gone: nothing comes from these rings any more.
+    pub lost: bool,
+    /// Why it could not be opened again, as it was said last.
+    pub trouble: Option<String>,
     /// Counts what `--capture control` rejects, where CAP_BPF is held.
     rejected: Option<RejectCounter>,
     group: Arc<Group>,
@@ -71,6 +71,62 @@ fn geometry(config: &RunConfig, class: usize) -> RingGeometry {
     }
 }
 
+fn ring_name(interface: &str, class: Option<Class>, worker: usize) -> String {
+    let word = match class {
+        None => "all",
+        Some(Class::Data) => "data",
+        Some(Class::Control) => "control",
+        Some(Class::Open) => "open",
+    };
+    format!("{interface}/{word}/{worker}")
+}
+
+/// The sockets of `nic` and their rings, gated.
+fn open_group(
+    config: &RunConfig,
+    keys: &Keys,
+    nic: &Interface,
+    interface: u16,
+) -> Result<(Group, Vec<Ring>), SetupError> {
+    let workers = config.common.workers;
+    let link = nic.link.unwrap_or(LinkType::Ethernet);
+    let demux = program(
+        keys,
+        u32::try_from(workers).expect("at most 64"),
+        Mode::Fanout,
+    );
+    let classes = match config.fanout {
+        FanoutMode::Class => CLASSES,
+        _ => 1,
+    };
+    let members = (0..classes * workers)
+        .map(|member| geometry(config, member / workers))
+        .collect();
+    let wanted = GroupConfig {
+        ifindex: nic.ifindex,
+        name: &nic.name,
+        members,
+        fanout: match config.fanout {
+            FanoutMode::Class => Fanout::Cbpf(&demux),
+            FanoutMode::Hash => Fanout::Hash,
+            FanoutMode::Cpu => Fanout::Cpu,
+            FanoutMode::Qm => Fanout::Qm,
+        },
+        ignore_outgoing: nic.loopback,
+        promiscuous: config.promiscuous,
+        origin: Origin { interface, link },
+    };
+    // A ring's memory comes from where its opener runs: near the worker that will read it.
+    cpus::keeping_affinity(|| {
+        Group::open_placed(&wanted, |member| {
+            if let Some(&cpu) = config.common.cores.get(member % workers) {
+                // A worker that cannot be pinned says so itself.
+                let _ = cpus::pin_current_thread(cpu);
+            }
+        })
+    })
+}
+
 impl LiveGroup {
     /// Opens the rings of `nic`, gated. Gives the rings of each worker.
     ///
@@ -84,36 +140,15 @@ impl LiveGroup {
         interface: u16,
     ) -> Result<(Self, Vec<Vec<LiveRing>>), SetupError> {
         let workers = config.common.workers;
-        let link = nic.link.unwrap_or(LinkType::Ethernet);
         let by_class = config.fanout == FanoutMode::Class;
-        let demux = program(
-            keys,
-            u32::try_from(workers).expect("at most 64"),
-            Mode::Fanout,
-        );
-        let classes = if by_class { CLASSES } else { 1 };
-        let members = (0..classes * workers)
-            .map(|member| geometry(config, member / workers))
-            .collect();
-        let (group, rings) = Group::open(&GroupConfig {
-            ifindex: nic.ifindex,
-            name: &nic.name,
-            members,
-            fanout: match config.fanout {
-                FanoutMode::Class => Fanout::Cbpf(&demux),
-                FanoutMode::Hash => Fanout::Hash,
-                FanoutMode::Cpu => Fanout::Cpu,
-                FanoutMode::Qm => Fanout::Qm,
-            },
-            ignore_outgoing: nic.loopback,
-            promiscuous: config.promiscuous,
-            origin: Origin { interface, link },
-        })?;
+        let (group, rings) = open_group(config, keys, nic, interface)?;
         let group = Arc::new(group);
         let mut live = Self {
             name: nic.name.clone(),
             ifindex: nic.ifindex,
             interface,
+            lost: false,
+            trouble: None,
             rejected: None,
             group: Arc::clone(&group),
             members: Vec::new(),
@@ -131,7 +166,9 @@ impl LiveGroup {
                 group: Arc::clone(&group),
                 member,
                 class,
+                stamps: Stamps::default(),
                 view,
+                dead_since_ns: None,
             });
         }
         Ok((live, per_worker))
@@ -143,18 +180,16 @@ impl LiveGroup {
         worker: usize,
         geometry: RingGeometry,
     ) -> Arc<RingView> {
-        let word = match class {
-            None => "all",
-            Some(Class::Data) => "data",
-            Some(Class::Control) => "control",
-            Some(Class::Open) => "open",
-        };
         let view = Arc::new(RingView::default());
         self.members.push(Member {
-            name: format!("{}/{word}/{worker}", self.name),
             view: Arc::clone(&view),
-            totals: RingStatistics64::default(),
-            capacity: geometry.bytes() as u64 / RECORD_BYTES_MIN,
+            class,
+            worker,
+            counts: RingCounts {
+                name: ring_name(&self.name, class, worker),
+                capacity: geometry.bytes() as u64 / RECORD_BYTES_MIN,
+                ..RingCounts::default()
+            },
             block_nr: geometry.block_nr,
         });
         view
@@ -207,6 +242,22 @@ impl LiveGroup {
         self.group.close_gate()
     }
 
+    /// The interface has another name.
+    pub fn rename(&mut self, to: &str) {
+        to.clone_into(&mut self.name);
+        for member in &mut self.members {
+            member.counts.name = ring_name(to, member.class, member.worker);
+        }
+    }
+
+    /// Whether every worker has let go of its rings, so that nothing is left to be read from them.
+    pub fn is_let_go(&self) -> bool {
+        let let_go = Arc::strong_count(&self.group) == 1;
+        // Pairs with the release of each worker's drop: what it counted last is seen.
+        fence(Ordering::Acquire);
+        let_go
+    }
+
     /// Tells the workers that this group is gone.
     pub fn abandon(&self) {
         for member in &self.members {
@@ -217,28 +268,24 @@ impl LiveGroup {
     /// Reads the kernel's counters, which clears them, into ours.
     pub fn update(&mut self) {
         for (member, socket) in self.members.iter_mut().zip(self.group.sockets()) {
+            let counts = &mut member.counts;
+            // Before the kernel's counters: what was taken by now has been counted there by then.
+            counts.frames_read = member.view.frames_read.load(Ordering::Acquire);
+            counts.shed_data = member.view.shed_data.load(Ordering::Acquire);
             let RingStatistics {
                 tp_packets,
                 tp_drops,
                 tp_freeze_q_cnt,
             } = socket.statistics().unwrap_or_default();
-            member.totals.tp_packets += u64::from(tp_packets);
-            member.totals.tp_drops += u64::from(tp_drops);
-            member.totals.tp_freezes += u64::from(tp_freeze_q_cnt);
+            counts.tp_packets += u64::from(tp_packets);
+            counts.tp_drops += u64::from(tp_drops);
+            counts.tp_freezes += u64::from(tp_freeze_q_cnt);
         }
     }
 
-    /// The books of its rings.
+    /// The books of its rings, as of the last update.
     pub fn counts(&self) -> impl Iterator<Item = RingCounts> {
-        self.members.iter().map(|member| RingCounts {
-            name: member.name.clone(),
-            tp_packets: member.totals.tp_packets,
-            tp_drops: member.totals.tp_drops,
-            tp_freezes: member.totals.tp_freezes,
-            frames_read: member.view.frames_read.load(Ordering::Acquire),
-            shed_data: member.view.shed_data.load(Ordering::Acquire),
-            capacity: member.capacity,
-        })
+        self.members.iter().map(|member| member.counts.clone())
     }
 
     /// Share of each ring's blocks that waits.
@@ -246,7 +293,7 @@ impl LiveGroup {
         self.members.iter().map(|member| {
             let occupied = member.view.occupied.load(Ordering::Relaxed);
             (
-                member.name.clone(),
+                member.counts.name.clone(),
                 f64::from(occupied) / f64::from(member.block_nr),
             )
         })

@@ -1,6 +1,7 @@
 //! One pinned thread: blocks → frames in time order → shard → give back → tick.
 
-use crate::capture::frame::Class;
+use crate::capture::clock::{Clock, Reading, Stamps};
+use crate::capture::frame::{Class, Frame};
 use crate::capture::group::Group;
 use crate::capture::poll::Poller;
 use crate::capture::ring::Reader;
@@ -10,7 +11,7 @@ use crate::shard::{At, Shard};
 use crossbeam::channel::Receiver;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Frames between two ticks.
 const BATCH_FRAMES: usize = 4096;
@@ -23,10 +24,7 @@ const PRESSURE: u32 = 4;
 
 /// CLOCK_REALTIME in nanoseconds since the Unix epoch.
 pub fn wall_clock_ns() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+    Reading::take().real_ns
 }
 
 /// What a worker lets others see of one ring.
@@ -52,8 +50,12 @@ pub struct LiveRing {
     pub member: usize,
     /// Its class, where rings are by class.
     pub class: Option<Class>,
+    /// Its frames' stamps, in run time.
+    pub stamps: Stamps,
     /// What others see of it.
     pub view: Arc<RingView>,
+    /// Run time at which its group was found gone.
+    pub dead_since_ns: Option<i64>,
 }
 
 /// How far the run has got.
@@ -77,8 +79,31 @@ pub struct Worker {
     pub localities: Receiver<Arc<Localities>>,
     /// `tp_retire_blk_tov`.
     pub block_timeout: Duration,
-    /// The newest stamp so far.
+    /// Run time.
+    pub clock: Clock,
+    /// The newest stamp so far, in run time.
     pub now_ns: i64,
+}
+
+impl LiveRing {
+    /// Run time of the frame at the head, if a block waits.
+    fn head_ns(&mut self, clock: &Clock) -> Option<i64> {
+        let stamp_ns = self.reader.ts_ns()?;
+        Some(self.stamps.run_ns(stamp_ns, clock))
+    }
+
+    /// How far a ring without a waiting block is complete: up to its last frame, and up to a block timeout
+    /// ago.
+    fn known_ns(&self, clock_ns: i64, block_timeout: Duration) -> i64 {
+        let timeout_ns = i64::try_from(block_timeout.as_nanos()).unwrap_or(i64::MAX);
+        let by_clock = clock_ns
+            .saturating_sub(timeout_ns)
+            .saturating_sub(STAMP_SLACK_NS);
+        let last = self.reader.last_ts_ns();
+        last.map_or(by_clock, |last| {
+            self.stamps.passed_run_ns(last).max(by_clock)
+        })
+    }
 }
 
 impl Worker {
@@ -88,10 +113,11 @@ impl Worker {
         loop {
             let drain = stage.drain.load(Ordering::Acquire);
             self.take_news();
-            let clock_ns = wall_clock_ns();
+            let clock_ns = self.clock.read(Reading::take());
             let frames = self.read_frames(clock_ns, drain);
             let watermark_ns = self.watermark(clock_ns);
             self.tick(watermark_ns);
+            self.let_go(clock_ns);
             publish(&self.shard);
             if frames == 0 && drain {
                 break;
@@ -104,7 +130,12 @@ impl Worker {
     }
 
     fn take_news(&mut self) {
-        self.rings.extend(self.new_rings.try_iter());
+        let clock = &self.clock;
+        self.rings
+            .extend(self.new_rings.try_iter().map(|ring| LiveRing {
+                stamps: Stamps::new(clock),
+                ..ring
+            }));
         if let Some(localities) = self.localities.try_iter().last() {
             self.shard.policy.localities = localities;
         }
@@ -118,14 +149,14 @@ impl Worker {
             let mut limit = i64::MAX;
             for (index, ring) in self.rings.iter_mut().enumerate() {
                 if !ring.reader.refill() {
-                    limit = limit.min(self_known(&ring.reader, clock_ns, self.block_timeout));
+                    limit = limit.min(ring.known_ns(clock_ns, self.block_timeout));
                     continue;
                 }
                 if shed && ring.class == Some(Class::Data) {
                     ring.reader.give_back();
                     continue;
                 }
-                let ts_ns = ring.reader.ts_ns().expect("refilled");
+                let ts_ns = ring.head_ns(&self.clock).expect("refilled");
                 if head.is_none_or(|(first, _)| ts_ns < first) {
                     head = Some((ts_ns, index));
                 }
@@ -141,7 +172,10 @@ impl Worker {
     fn read_run(&mut self, index: usize, ts_ns: i64) {
         let ring = &mut self.rings[index];
         self.now_ns = self.now_ns.max(ts_ns);
-        let frame = ring.reader.frame().expect("refilled");
+        let frame = Frame {
+            ts_ns,
+            ..ring.reader.frame().expect("refilled")
+        };
         let at = At {
             position: position_of_ts(ts_ns),
             watermark_ns: self.now_ns,
@@ -162,14 +196,16 @@ impl Worker {
     }
 
     /// No frame older than this will come from any ring.
-    fn watermark(&self, clock_ns: i64) -> i64 {
-        let known = |ring: &LiveRing| {
-            ring.reader
-                .ts_ns()
-                .unwrap_or_else(|| self_known(&ring.reader, clock_ns, self.block_timeout))
+    fn watermark(&mut self, clock_ns: i64) -> i64 {
+        let (clock, block_timeout) = (&self.clock, self.block_timeout);
+        let known = |ring: &mut LiveRing| {
+            // A batch may end behind the last frame of a block: only a ring without a block is idle.
+            ring.reader.refill();
+            let head_ns = ring.head_ns(clock);
+            head_ns.unwrap_or_else(|| ring.known_ns(clock_ns, block_timeout))
         };
         self.rings
-            .iter()
+            .iter_mut()
             .map(known)
             .min()
             .unwrap_or(clock_ns - STAMP_SLACK_NS)
@@ -177,7 +213,7 @@ impl Worker {
 
     fn tick(&mut self, watermark_ns: i64) {
         let own = position_of_ts(watermark_ns).saturating_sub(1);
-        self.shard.publish_contacts(own);
+        self.shard.publish_contacts(own, &Timeline::Live);
         let limit = self
             .shard
             .contacts_limit()
@@ -185,16 +221,22 @@ impl Worker {
             .min(own);
         self.shard
             .settle(limit, ts_of_position(limit), &Timeline::Live);
-        self.let_go();
         for ring in &self.rings {
             show(ring);
         }
     }
 
-    /// Drops rings of groups that are gone once they are empty.
-    fn let_go(&mut self) {
+    /// Drops rings of groups that are gone, once they are empty and the kernel has handed over the block it
+    /// was filling.
+    fn let_go(&mut self, clock_ns: i64) {
+        let timeout_ns = i64::try_from(self.block_timeout.as_nanos()).unwrap_or(i64::MAX);
+        let grace_ns = timeout_ns.saturating_mul(2) + STAMP_SLACK_NS;
         self.rings.retain_mut(|ring| {
-            let keep = !ring.view.dead.load(Ordering::Acquire) || ring.reader.refill();
+            if !ring.view.dead.load(Ordering::Acquire) {
+                return true;
+            }
+            let since_ns = *ring.dead_since_ns.get_or_insert(clock_ns);
+            let keep = ring.reader.refill() || clock_ns.saturating_sub(since_ns) < grace_ns;
             if !keep {
                 show(ring);
             }
@@ -225,12 +267,12 @@ impl Worker {
     /// After the last frame: what all shards' contacts decide, then what is open.
     fn finish(mut self, publish: &mut impl FnMut(&Shard)) -> Shard {
         const LAST: u64 = u64::MAX - 1;
-        self.shard.publish_contacts(LAST);
+        self.shard.publish_contacts(LAST, &Timeline::Live);
         while self.shard.contacts_limit() < LAST {
             // The others may be waiting for room in this one's queues.
             std::thread::yield_now();
         }
-        self.shard.settle(LAST - 1, self.now_ns, &Timeline::Live);
+        while !self.shard.settle(LAST - 1, self.now_ns, &Timeline::Live) {}
         self.shard.finish(LAST, &Timeline::Live);
         for ring in &self.rings {
             show(ring);
@@ -238,17 +280,6 @@ impl Worker {
         publish(&self.shard);
         self.shard
     }
-}
-
-/// How far a ring without a waiting block is complete: up to its last frame, and up to a block timeout ago.
-fn self_known(reader: &Reader, clock_ns: i64, block_timeout: Duration) -> i64 {
-    let timeout_ns = i64::try_from(block_timeout.as_nanos()).unwrap_or(i64::MAX);
-    let by_clock = clock_ns
-        .saturating_sub(timeout_ns)
-        .saturating_sub(STAMP_SLACK_NS);
-    reader
-        .last_ts_ns()
-        .map_or(by_clock, |last| last.max(by_clock))
 }
 
 fn show(ring: &LiveRing) {

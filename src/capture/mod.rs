@@ -7,6 +7,7 @@
 pub mod abi;
 pub mod block;
 pub mod chunk;
+pub mod clock;
 pub mod fake;
 pub mod fanout;
 pub mod filter;
@@ -17,6 +18,7 @@ pub mod nic;
 pub mod pcap;
 pub mod poll;
 pub mod preexisting;
+pub mod prefetch;
 pub mod ring;
 pub mod socket;
 

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::books::OutputBooks;
+use crate::capture::clock::RunTime;
 use crate::config::Common;
 use crate::locality::Localities;
 use crate::log::budget::Budget;
@@ -9,15 +10,14 @@ use crate::log::eve::Context;
 use crate::log::eve::Interfaces;
 use crate::log::logger::{Clock, Control, Logger, lag_histogram};
 use crate::log::merge::Merge;
-use crate::log::notice::Notice;
+use crate::log::notice::Notices;
 use crate::log::outputs::{Counts, Outputs};
 use crate::log::queue::Consumer;
+use crate::log::sink::Patience;
 use crate::log::spec::{Format, OutputSpec, Target};
-use crossbeam::channel::{Sender, bounded};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Notices that wait for the logger; the sensor drops no packet for them.
-const NOTICES: usize = 256;
 /// Live: a shard this far behind the others leaves the order, ns.
 const LAG_MAX_NS: u64 = 500_000_000;
 
@@ -50,15 +50,25 @@ pub fn context(
 /// # Errors
 ///
 /// An output cannot be opened.
+///
+/// Live, `run_time` is what events come in, and a reader that is slow costs its own lines. `read` waits for
+/// readers until `stop` is set.
 pub fn open(
     common: &Common,
     context: &Context,
     consumers: Vec<Consumer>,
-    live: bool,
-) -> Result<(Logger, Sender<Notice>, Arc<Control>), Failure> {
-    let outputs = Outputs::open(&common.outputs, context).map_err(Failure::run)?;
-    let (sender, notices) = bounded(NOTICES);
+    run_time: Option<RunTime>,
+    stop: &Arc<AtomicBool>,
+) -> Result<(Logger, Notices, Arc<Control>), Failure> {
+    let mut outputs = Outputs::open(&common.outputs, context).map_err(Failure::run)?;
+    let (sender, notices) = Notices::channel();
     let control = Arc::new(Control::default());
+    let live = run_time.is_some();
+    outputs.set_patience(&if live {
+        Patience::Live
+    } else {
+        Patience::Reader(Arc::clone(stop))
+    });
     let clock: Clock = Box::new(crate::worker::wall_clock_ns);
     let logger = Logger {
         merge: Merge::new(consumers, live.then_some(LAG_MAX_NS)),
@@ -67,6 +77,7 @@ pub fn open(
         notices,
         control: Arc::clone(&control),
         clock,
+        run_time,
         lag_us: live.then(lag_histogram),
     };
     Ok((logger, sender, control))

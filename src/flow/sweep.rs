@@ -12,6 +12,16 @@ enum Table {
     Others,
 }
 
+/// How far a sweep of one slot has got.
+enum Swept {
+    /// The slot is empty.
+    All,
+    /// What is left there is not due yet.
+    NotDue,
+    /// Nothing is left that is due before this time; something may be at it.
+    NoStepsLeft(i64),
+}
+
 /// What orders timers: deadline, then content.
 type Order = (i64, i64, super::key::Key, u32, Table);
 
@@ -50,6 +60,18 @@ impl Flows {
     /// Ends every flow whose deadline is at most `watermark_ns`, in the order of (deadline, start, tuple,
     /// initial sequence number).
     pub fn expire(&mut self, watermark_ns: i64, out: &mut impl FnMut(When, FlowEvent)) {
+        let left = self.expire_some(watermark_ns, usize::MAX, out);
+        debug_assert_eq!(left, None, "as many steps as it takes");
+    }
+
+    /// As [`Flows::expire`], in at most `steps_max` steps (a timer that is moved or ended is one). Returns a
+    /// time before which nothing is left to end, if the steps did not suffice.
+    pub fn expire_some(
+        &mut self,
+        watermark_ns: i64,
+        mut steps_max: usize,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<i64> {
         self.now_ns = self.now_ns.max(watermark_ns);
         let target = slot_of(self.now_ns);
         while let Some(slot) = self.next_slot() {
@@ -60,11 +82,14 @@ impl Flows {
             if self.prepared != Some(slot) {
                 self.prepare(slot);
             }
-            if !self.sweep(slot, out) {
-                return;
+            match self.sweep(slot, &mut steps_max, out) {
+                Swept::All => {}
+                Swept::NotDue => return None,
+                Swept::NoStepsLeft(deadline) => return Some(deadline),
             }
         }
         self.swept = self.swept.max(target);
+        None
     }
 
     fn prepare(&mut self, slot: i64) {
@@ -80,16 +105,28 @@ impl Flows {
         self.prepared = Some(slot);
     }
 
-    /// Ends what is due in a sorted slot; `false` when something there is not due yet.
-    fn sweep(&mut self, slot: i64, out: &mut impl FnMut(When, FlowEvent)) -> bool {
+    /// Ends what is due in a sorted slot.
+    fn sweep(
+        &mut self,
+        slot: i64,
+        steps_max: &mut usize,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Swept {
         while let Some((order, at)) = self.first(slot, true) {
             let (deadline, .., table) = order;
+            if *steps_max == 0 {
+                // One that has moved comes first and says nothing about the others.
+                let moved = slot_of(deadline) > slot;
+                let least = if moved { slot_start(slot) } else { deadline };
+                return Swept::NoStepsLeft(least);
+            }
+            *steps_max -= 1;
             if slot_of(deadline) > slot {
                 self.relink(table, at, deadline);
                 continue;
             }
             if deadline > self.now_ns {
-                return false;
+                return Swept::NotDue;
             }
             let now = self.now_ns;
             match table {
@@ -108,7 +145,7 @@ impl Flows {
                 }
             }
         }
-        true
+        Swept::All
     }
 
     /// The first timer of a slot among the three tables; one that has moved to a later slot comes first.
@@ -124,7 +161,7 @@ impl Flows {
         if let Some(at) = self.attempts.slab.wheel.first(slot) {
             let entry = self.attempts.slab.get(at);
             let deadline = if timed { entry.deadline() } else { 0 };
-            let start = self.attempts.start_ns(at, entry);
+            let start = self.attempts.start_ns(entry);
             let order = (deadline, start, entry.key(), entry.isn, Table::Attempts);
             if offer(order, at) {
                 return best;

@@ -68,6 +68,22 @@ impl Body {
 }
 
 impl Event {
+    /// Moves every time of the record: all of them then lie on the clock of the record's moment.
+    pub fn shift(&mut self, by_ns: i64) {
+        let shift = |ts_ns: &mut i64| *ts_ns = ts_ns.saturating_add(by_ns);
+        match &mut self.body {
+            Body::NewConnection(attempt) => shift(&mut attempt.ts_ns),
+            Body::Flow(flow) => {
+                shift(&mut flow.start_ns);
+                shift(&mut flow.end_ns);
+            }
+            Body::Alert(detection) => {
+                shift(&mut detection.ts_ns);
+                shift(&mut detection.first_ns);
+            }
+        }
+    }
+
     /// The log's order: position, step, then content.
     pub fn cmp_order(&self, other: &Self) -> Ordering {
         (self.position, self.step)

@@ -50,11 +50,14 @@ impl Merge {
         &mut self,
         events_max: usize,
         mut on_lag: impl FnMut(Lag),
-        mut emit: impl FnMut(&Event),
+        mut emit: impl FnMut(Event),
     ) -> usize {
         // Before any queue is looked at: a queue found empty later held nothing below these.
         for (bound, source) in self.bounds.iter_mut().zip(&self.sources) {
             *bound = source.bound();
+        }
+        for source in &mut self.sources {
+            source.load();
         }
         self.mark_stragglers(&mut on_lag);
         for emitted in 0..events_max {
@@ -62,13 +65,14 @@ impl Merge {
                 return emitted;
             };
             let event = self.sources[shard].pop().expect("its head was just seen");
+            self.sources[shard].load();
             let key = (event.position, event.step);
             if self.last.is_some_and(|last| key < last) {
                 self.late += 1;
             } else {
                 self.last = Some(key);
             }
-            emit(&event);
+            emit(event);
         }
         events_max
     }
@@ -119,6 +123,11 @@ impl Merge {
     /// How many events came out behind a later one.
     pub fn late(&self) -> u64 {
         self.late
+    }
+
+    /// How many shards the order no longer waits for.
+    pub fn behind(&self) -> usize {
+        self.behind.iter().filter(|&&behind| behind).count()
     }
 
     /// How many events of each kind full queues have cost, over all shards.
@@ -180,18 +189,18 @@ mod tests {
                     if let Err(event) = producers[shard].push(event) {
                         prop_assert!(false, "queue full at {}", event.position);
                     }
-                    merge.step(usize::MAX, |_| {}, |event| out.push(event.clone()));
+                    merge.step(usize::MAX, |_| {}, |event| out.push(event));
                 }
                 match parts[shard].peek() {
                     Some(next) if next.position > 0 => producers[shard].publish(next.position - 1),
                     Some(_) => {}
                     None => producers[shard].publish(u64::MAX),
                 }
-                merge.step(3, |_| {}, |event| out.push(event.clone()));
-                merge.step(usize::MAX, |_| {}, |event| out.push(event.clone()));
+                merge.step(3, |_| {}, |event| out.push(event));
+                merge.step(usize::MAX, |_| {}, |event| out.push(event));
             }
             drop(producers);
-            merge.step(usize::MAX, |_| {}, |event| out.push(event.clone()));
+            merge.step(usize::MAX, |_| {}, |event| out.push(event));
             prop_assert!(merge.finished());
             prop_assert_eq!(merge.late(), 0);
             prop_assert_eq!(out, all);
@@ -242,11 +251,12 @@ mod tests {
         assert_eq!(merge.step(9, |lag| lags.push(lag), |_| {}), 1);
         assert!(producers[1].push(samples::at(200, 0)).is_ok());
         assert_eq!(merge.step(9, |lag| lags.push(lag), |_| {}), 1);
-        assert_eq!(merge.late(), 1);
+        assert_eq!((merge.late(), merge.behind()), (1, 1));
         producers[1].publish(602);
         merge.step(9, |lag| lags.push(lag), |_| {});
         let lag = |behind| Lag { shard: 1, behind };
         assert_eq!(lags, [lag(true), lag(false)]);
+        assert_eq!(merge.behind(), 0);
     }
 
     #[test]

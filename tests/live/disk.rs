@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Attempts sent while there is no room: their lines are several times what disk and buffer take.
-const FLOOD: u32 = 4000;
+const FLOOD: u32 = 12_000;
 /// Attempts sent later.
 const AFTER: u32 = 100;
-const DISK_KIB: usize = 1024;
-const BALLAST_KIB: usize = 700;
+const DISK_KIB: usize = 4096;
+const BALLAST_KIB: usize = 3772;
 
 /// A small file system in a mount namespace of the calling thread, partly filled.
 struct SmallDisk {

@@ -7,6 +7,7 @@ mod conversation;
 mod disk;
 mod flaps;
 mod handshakes;
+mod interfaces;
 mod peer;
 mod programs;
 mod real;

@@ -7,20 +7,28 @@ Exit status: 0 no difference (or nothing to compare with: `skipped: why`), 1 dif
 import argparse
 import collections
 import concurrent.futures
+import dataclasses
 import datetime
 import json
 import ipaddress
 import pathlib
+import random
+import re
 import shutil
 import subprocess
 import sys
 import time
 
 import extract
+import known
 import rules
 
 OUTPUT = "eve:-,events=connection+alert"
 SHOWN = 5
+# Of less than a file header tshark guesses other kinds of files.
+FILE_HEADER_BYTES = 24
+# What tshark says of a file whose link type it does not know; it then reads no frame of it.
+UNKNOWN_LINK = re.compile(r"network type (\d+ unknown or unsupported|reserved field not zero)")
 
 
 def microseconds(stamp):
@@ -82,96 +90,186 @@ def differences(what, ours, theirs, last):
     return [line for _, line in sorted(out)]
 
 
+@dataclasses.dataclass
+class Said:
+    """What the sensor said of one file."""
+
+    frames: int
+    damage: str | None
+    attempts: list
+    scans: list
+
+
 def run_sensor(binary, path):
-    """Exit status, standard output, last line of standard error."""
+    """Runs `read` on one file. The books on standard error say how many frames it read; where it could
+    read none it says only why, and exits with 1. Raises ValueError on anything else."""
     command = [str(binary), "read", "--workers", "1", "--output", OUTPUT, str(path)]
     done = subprocess.run(command, capture_output=True, check=False, timeout=120)
-    errors = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return done.returncode, done.stdout.decode("utf-8", "replace"), (errors or [""])[-1]
+    errors = done.stderr.decode("utf-8", "replace")
+    last = (errors.strip().splitlines() or [""])[-1]
+    if done.returncode not in (0, 1):
+        raise ValueError(f"exit status {done.returncode}: {last}")
+    read = re.search(r"^(\d+) frames read$", errors, re.MULTILINE)
+    if read is None and done.returncode == 0:
+        raise ValueError("no line 'N frames read' on standard error")
+    attempts, scans = from_eve(done.stdout.decode("utf-8", "replace"))
+    frames = int(read[1]) if read else 0
+    return Said(frames, last if done.returncode else None, attempts, scans)
 
 
-def compare_one(binary, path, cache):
-    """Compares one file: the oracle's findings, and lines that say what differs.
+def frame_differences(said, found, named):
+    """Lines for what the two disagree on of the frames before the damage; and the rule that explains a
+    difference, if one does. `named`: what known_differences.md says of this file, or ''."""
+    if found["error"] is not None and UNKNOWN_LINK.search(found["error"]) and found["frames"] == 0:
+        return [], "link types that tshark does not know" if said.frames else None
+    out = []
+    if (said.damage is None) != (found["error"] is None):
+        ours = said.damage or "it is whole"
+        out.append(f"damage: the sensor: {ours}; the oracle: {found['error'] or 'it is whole'}")
+    told = f"sensor {said.frames}, tshark {found['frames']}"
+    if said.frames != found["frames"] and told == named:
+        return out, "named in known_differences.md"
+    if said.frames != found["frames"]:
+        out.append(f"frames: {told}")
+    elif named:
+        out.append(f"frames: {told}, but known_differences.md says {named}")
+    return out, None
 
-    Of a damaged file only what both have read is compared: frames up to the last that tshark read,
-    and, if the sensor says so too (exit status 1), up to the last that it wrote of.
-    """
+
+def compare_one(binary, path, cache, named=""):
+    """Compares one file: the oracle's findings, lines that say what differs, and what explains a
+    different number of frames. Attempts and scans must be equal up to the last frame that both read."""
     found = rules.judge(extract.cached(path, cache), rules.LINKS)
     try:
-        status, text, complaint = run_sensor(binary, path)
-        attempts, scans = from_eve(text)
+        said = run_sensor(binary, path)
     except (subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as why:
-        return found, [f"sensor: {type(why).__name__}: {why}"]
-    wanted_attempts, wanted_scans = from_oracle(found)
-    last = found["frames"]
-    if status not in (0, 1):
-        return found, [f"sensor: exit status {status}: {complaint}"]
-    if status == 1:
-        if found["error"] is None and wanted_attempts:
-            return found, [f"sensor: cannot read what tshark can: {complaint}"]
-        last = min(last, max((a[0] for a in attempts), default=0))
-    out = differences("attempt", attempts, wanted_attempts, last)
-    out += differences("port_scan", scans, wanted_scans, last)
-    return found, out
+        return found, [f"sensor: {type(why).__name__}: {why}"], None
+    out, explained = frame_differences(said, found, named)
+    last = min(said.frames, found["frames"])
+    attempts, scans = from_oracle(found)
+    out += differences("attempt", said.attempts, attempts, last)
+    out += differences("port_scan", said.scans, scans, last)
+    return found, out, explained
 
 
-def arguments():
+def cut_copies(paths, folder, count, cache):
+    """Writes `count` seeded beginnings of files that hold attempts, rather of those that hold many."""
+    rng = random.Random(1)
+    weights = {path: min(50, len(extract.cached(path, cache)["rows"])) for path in paths}
+    holding = [path for path in paths if weights[path]]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    out = []
+    for number in range(count if holding else 0):
+        (path,) = rng.choices(holding, [weights[path] for path in holding])
+        whole = path.read_bytes()
+        out.append(folder / f"{number:03}-{path.name}")
+        out[-1].write_bytes(whole[: rng.randrange(FILE_HEADER_BYTES, len(whole))])
+    return out
+
+
+@dataclasses.dataclass
+class Report:
+    """What came of the files compared."""
+
+    files: int = 0
+    differing: int = 0
+    totals: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    explained: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    lines: list = dataclasses.field(default_factory=list)
+
+    def add(self, path, found, out, explained):
+        """Counts one file."""
+        self.files += 1
+        self.totals["frames"] += found["frames"]
+        self.totals["attempts"] += len(found["attempts"])
+        self.totals["scans"] += len(found["scans"])
+        self.totals["damaged"] += found["error"] is not None
+        self.explained[explained] += explained is not None
+        self.differing += bool(out)
+        self.lines += [f"{path}: {line}" for line in out[:SHOWN]]
+        if len(out) > SHOWN:
+            self.lines.append(f"{path}: and {len(out) - SHOWN} more")
+
+    def say(self, what, took):
+        """The summary."""
+        names = ("damaged", "frames", "attempts", "scans")
+        said = " ".join(f"{name}={self.totals[name]}" for name in names)
+        print(f"{what}: files={self.files} {said} differing_files={self.differing} ({took:.1f} s)")
+        for rule, files in sorted((+self.explained).items()):
+            print(f"{what}: {files} files with another number of frames: {rule}")
+
+
+def compare_all(what, binary, paths, args):
+    """Compares files and says what differs; true if nothing does."""
+    report, start = Report(), time.monotonic()
+    frames = {name: differs for name, (differs, _) in known.table("Frames").items()}
+
+    def one(path):
+        inside = args.corpus is not None and path.is_relative_to(args.corpus)
+        name = str(path.relative_to(args.corpus)) if inside else ""
+        return compare_one(binary, path, args.cache, frames.get(name, ""))
+
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for path, outcome in zip(paths, pool.map(one, paths)):
+            report.add(path, *outcome)
+    if what == "corpus" and args.limit is None:
+        gone = [name for name in frames if not (args.corpus / name).is_file()]
+        report.lines += [f"{name}: named in known_differences.md, but not there" for name in gone]
+        report.differing += len(gone)
+    for line in report.lines[:200]:
+        print(f"differs: {line}")
+    report.say(what, time.monotonic() - start)
+    return report.differing == 0
+
+
+def arguments(words):
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=pathlib.Path, metavar="FILE|DIR")
     parser.add_argument("--binary", default="target/release/synledger", type=pathlib.Path)
     parser.add_argument("--corpus", type=pathlib.Path, metavar="DIR", help="real captures")
     parser.add_argument("--crafted", type=pathlib.Path, metavar="DIR", help="crafted captures")
+    parser.add_argument("--cuts", type=int, default=0, metavar="N", help="and N of them cut short")
+    parser.add_argument("--cut-dir", type=pathlib.Path, default="target/cut", metavar="DIR",
+                        help="where those are written; emptied first")
     parser.add_argument("--cache", metavar="DIR", help="keep what tshark said, by content")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="files at a time (2)")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N files only")
-    return parser.parse_args()
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N files of each only")
+    return parser.parse_args(words)
 
 
-def skipped(args):
-    """Why there is nothing to compare, or None."""
-    if shutil.which("tshark") is None:
-        return "tshark is not installed"
-    for name in ("corpus", "crafted"):
-        folder = getattr(args, name)
+def groups(args):
+    """(what, captures) of each place that was named; says `skipped: why` of those that are not there."""
+    places = {"named": args.files}
+    for what in ("corpus", "crafted"):
+        folder = getattr(args, what)
         if folder is not None and not folder.is_dir():
-            return f"--{name} {folder} is not there"
-    return None
+            print(f"skipped: {what} captures: {folder} is not there")
+        elif folder is not None:
+            places[what] = [folder]
+    found = {what: extract.captures_under(where)[: args.limit] for what, where in places.items()}
+    for what in places:
+        if not found[what] and places[what]:
+            print(f"skipped: {what} captures: none found")
+    return {what: paths for what, paths in found.items() if paths}
 
 
-def main():
-    args = arguments()
-    why = skipped(args)
-    if why is not None:
-        print(f"skipped: {why}")
+def main(words=None):
+    args = arguments(words)
+    if shutil.which("tshark") is None:
+        print("skipped: comparison with the oracle: tshark is not installed")
         return 0
     if shutil.which(str(args.binary.absolute())) is None:
         print(f"compare: no program at {args.binary} (--binary)", file=sys.stderr)
         return 1
-    places = [place for place in (*args.files, args.corpus, args.crafted) if place is not None]
-    paths = extract.captures_under(places)[: args.limit]
-    if not paths:
-        print("skipped: no captures were named or found")
-        return 0
-    binary, start = args.binary.resolve(), time.monotonic()
-    totals, differing, lines = collections.Counter(), 0, []
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        results = pool.map(lambda path: compare_one(binary, path, args.cache), paths)
-        for path, (found, out) in zip(paths, results):
-            totals["frames"] += found["frames"]
-            totals["attempts"] += len(found["attempts"])
-            totals["scans"] += len(found["scans"])
-            totals["damaged"] += found["error"] is not None
-            differing += bool(out)
-            lines += [f"{path}: {line}" for line in out[:SHOWN]]
-            if len(out) > SHOWN:
-                lines.append(f"{path}: and {len(out) - SHOWN} more")
-    for line in lines[:200]:
-        print(line)
-    took = time.monotonic() - start
-    said = " ".join(f"{name}={totals[name]}" for name in ("damaged", "frames", "attempts", "scans"))
-    print(f"files={len(paths)} {said} differing_files={differing} ({took:.1f} s)")
-    return 1 if differing else 0
+    binary, found = args.binary.resolve(), groups(args)
+    same = [compare_all(what, binary, paths, args) for what, paths in found.items()]
+    if args.cuts and found:
+        paths = [path for group in found.values() for path in group]
+        cut = cut_copies(paths, args.cut_dir, args.cuts, args.cache)
+        same.append(compare_all("cut short", binary, cut, args))
+    return 0 if all(same) else 1
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 
 # Raise it when a row changes its meaning: the cache is keyed by it.
-VERSION = 5
+VERSION = 6
 
 FIELDS = (
     "frame.number frame.time_epoch frame.encap_type frame.protocols ip.src ip.dst ip.id "
@@ -34,13 +34,15 @@ class Unavailable(Exception):
     """tshark is not installed."""
 
 
-def tshark_rows(path, extra=()):
-    """Yields one dict a frame, and at the end the error text (or None) as a string row."""
+def tshark_rows(path, extra=(), occurrence="f"):
+    """Yields one dict a frame, and at the end the error text (or None) as a string row.
+
+    `occurrence` says which of a field's values is printed: the first (f) or all (a)."""
     if shutil.which("tshark") is None:
         raise Unavailable("tshark is not installed")
     command = ["tshark", "-n", "-Q", "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"]
     command += ["-o", "tcp.desegment_tcp_streams:FALSE", *extra, "-r", str(path)]
-    command += ["-T", "fields", "-E", "occurrence=f", "-E", "separator=/t"]
+    command += ["-T", "fields", "-E", f"occurrence={occurrence}", "-E", "separator=/t"]
     for field in FIELDS:
         command += ["-e", field]
     done = subprocess.run(command, capture_output=True, check=False)
@@ -69,7 +71,9 @@ def outer(protocols):
     else:
         return None, None
     if layers[:i].count("eth") > 1 and "ieee8021ah" not in layers[:i]:
-        return None, None  # Ethernet in MPLS: a tunnel below IP
+        # Ethernet in MPLS and its like: a tunnel below IP. Behind 802.1ah (MAC in MAC) it is none:
+        # providers wrap a frame as they tag it.
+        return None, None
     rest = [name for name in layers[i + 1 :] if name not in EXTENSIONS]
     return layer, (rest[0] if rest else None)
 
@@ -90,13 +94,13 @@ def fragment_of(row, family):
     return int(ident, 16), int(offset) * 8, more
 
 
-def relevant(row, ts):
+def relevant(row, frame, ts):
     """The row as the rules want it, or None: a SYN without ACK, or a piece of a cut TCP header."""
     family, carried = outer(row["frame.protocols"])
     if family is None or not row[f"{family}.src"] or not row[f"{family}.dst"]:
         return None
     out = {
-        "frame": int(row["frame.number"]),
+        "frame": frame,
         "ts": ts,
         "encap": int(row["frame.encap_type"] or -1),
         "src": str(ipaddress.ip_address(row[f"{family}.src"])),
@@ -118,19 +122,34 @@ def relevant(row, ts):
     return out | {"kind": kind, "id": fragment[0], "data": row["data.data"].replace(":", "")}
 
 
+def packets(path, extra=(), occurrence="f"):
+    """Yields (number, row) of each packet, and at the end (None, error text or None).
+
+    tshark also numbers pcapng blocks that hold no packet (custom blocks and their like); those rows
+    have no encapsulation, and are left out here: numbers are those of packets.
+    """
+    number = 0
+    for row in tshark_rows(path, extra, occurrence):
+        if not isinstance(row, dict):
+            yield None, row
+        elif row["frame.encap_type"]:
+            number += 1
+            yield number, row
+
+
 def extract(path):
     """Reads one capture: totals, and the relevant rows with the packet time at each."""
     rows, frames, encaps, latest, error = [], 0, {}, None, None
-    for row in tshark_rows(path):
-        if not isinstance(row, dict):
+    for number, row in packets(path):
+        if number is None:
             error = row
             continue
-        frames = int(row["frame.number"])
+        frames = number
         # A simple packet block has no time: it happens at the packet time reached so far.
         ts = nanoseconds(row["frame.time_epoch"]) if row["frame.time_epoch"] else latest or 0
         latest = ts if latest is None else max(latest, ts)
         encaps[row["frame.encap_type"]] = encaps.get(row["frame.encap_type"], 0) + 1
-        kept = relevant(row, ts)
+        kept = relevant(row, number, ts)
         if kept is not None:
             rows.append(kept | {"now": latest})
     if any(row["kind"] == "head" for row in rows):
@@ -142,15 +161,46 @@ def add_heads(path, rows):
     """tshark's TCP dissector gives up before the sequence number of a tiny first fragment, so a
     second run with TCP switched off shows those bytes as data."""
     heads = {row["frame"]: row for row in rows if row["kind"] == "head"}
-    for row in tshark_rows(path, extra=("--disable-protocol", "tcp")):
-        if isinstance(row, dict) and int(row["frame.number"]) in heads:
-            heads[int(row["frame.number"])]["data"] = row["data.data"].replace(":", "")
+    for number, row in packets(path, extra=("--disable-protocol", "tcp")):
+        if number in heads:
+            heads[number]["data"] = row["data.data"].replace(":", "")
+
+
+def inner_syns(path):
+    """SYNs without ACK of the innermost packet, where that is inside a tunnel, as the rules want them.
+
+    For truth.csv alone, which counts them in columns of their own. What ICMP errors quote is none.
+    """
+    rows = []
+    for number, row in packets(path, occurrence="a"):
+        if number is None or not row["tcp.flags"]:
+            continue
+        layers = row["frame.protocols"].split(":")
+        families = [layer for layer in layers if layer in ("ip", "ipv6")]
+        if outer(row["frame.protocols"])[1] == "tcp" or {"icmp", "icmpv6"} & set(layers):
+            continue
+        last = {name: value.split(",")[-1] for name, value in row.items()}
+        flags = int(last["tcp.flags"], 16)
+        if not flags & SYN or flags & ACK:
+            continue
+        rows.append({
+            "frame": number, "ts": nanoseconds(row["frame.time_epoch"]),
+            "src": last[f"{families[-1]}.src"], "dst": last[f"{families[-1]}.dst"],
+            "sport": int(last["tcp.srcport"]), "dport": int(last["tcp.dstport"]),
+            "isn": int(last["tcp.seq_raw"]),
+        })
+    return rows
+
+
+def kept_at(path, cache):
+    """Where the cache keeps what tshark said of a file with this content."""
+    digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    return pathlib.Path(cache, f"{digest}-v{VERSION}.json")
 
 
 def cached(path, cache):
     """`extract`, remembered under the file's content."""
-    digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-    kept = pathlib.Path(cache, f"{digest}-v{VERSION}.json") if cache else None
+    kept = kept_at(path, cache) if cache else None
     if kept is not None and kept.exists():
         return json.loads(kept.read_text())
     out = extract(path)

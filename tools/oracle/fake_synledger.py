@@ -2,7 +2,8 @@
 """Stands in for the sensor where compare.py itself is tested: the oracle's findings as EVE.
 
 With FAKE_FAULT set it lies: `drop` leaves out the last attempt, `isn` changes one, `ports` alters
-a scan's list, `scan` invents a scan, `crash` exits with 101. FAKE_CACHE names the oracle's cache.
+a scan's list, `scan` invents a scan, `crash` exits with 101, `stop` gives up half way, `mute` does
+not say that a file is damaged, `books` prints none. FAKE_CACHE names the oracle's cache.
 """
 
 import datetime
@@ -58,17 +59,28 @@ def lie(found, fault):
     elif fault == "scan" and found["attempts"]:
         first = found["attempts"][0]
         found["scans"].append(first | {"ports": [1, 2, 3, 4]})
+    elif fault == "stop":
+        found["frames"] //= 2
+        for what in ("attempts", "scans"):
+            found[what] = [one for one in found[what] if one["frame"] <= found["frames"]]
+    elif fault == "mute":
+        found["error"] = None
     elif fault == "crash":
         sys.exit(101)
 
 
 def main():
-    path = sys.argv[-1]
+    path, fault = sys.argv[-1], os.environ.get("FAKE_FAULT")
     found = rules.judge(extract.cached(path, os.environ.get("FAKE_CACHE")), rules.LINKS)
-    lie(found, os.environ.get("FAKE_FAULT"))
+    lie(found, fault)
     for event in sorted(events(found), key=lambda event: event["pcap_cnt"]):
         print(json.dumps(event))
-    return 0 if found["error"] is None else 1
+    if fault != "books":
+        print(f"{found['frames']} frames read", file=sys.stderr)
+    if found["error"] is not None:
+        print(f"synledger: {path}: cut short", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,12 +1,21 @@
 #!/usr/bin/env python3
 """Tests of the oracle's rules and of the comparison, without captures: `python3 test_oracle.py`."""
 
+import contextlib
+import io
+import json
+import os
+import pathlib
+import tempfile
 import unittest
+from unittest import mock
 
 import compare
 import extract
 import fake_synledger
+import known
 import rules
+import truth
 
 SECOND = 1_000_000_000
 W = rules.WINDOW_NS
@@ -96,6 +105,9 @@ class Reading(unittest.TestCase):
             "eth:ethertype:ip:gre:ip:tcp": ("ip", "gre"),
             "eth:ethertype:ip:ipv6:tcp": ("ip", "ipv6"),
             "eth:ethertype:mpls:pwethcw:eth:ethertype:ip:tcp": (None, None),
+            # 802.1ah is a link layer, with or without a second Ethernet header in tshark's words.
+            "eth:ethertype:vlan:ethertype:ieee8021ah:ethertype:vlan:ethertype:ip:tcp": ("ip", "tcp"),
+            "eth:ethertype:ieee8021ah:eth:ethertype:ip:tcp": ("ip", "tcp"),
             "eth:ethertype:arp": (None, None),
         }
         for protocols, want in cases.items():
@@ -110,6 +122,143 @@ class Reading(unittest.TestCase):
         self.assertEqual(len(lines), 2)
         self.assertIn("only the sensor: (1, 'a')", lines[0])
         self.assertIn("only the oracle: (3, 'd')", lines[1])
+
+    def test_blocks_without_a_packet_have_no_number(self):
+        empty = dict.fromkeys(extract.FIELDS, "")
+        said = [empty | {"frame.number": str(n), "frame.encap_type": encap, "frame.protocols": "eth"}
+                for n, encap in ((1, ""), (2, "1"), (3, ""), (4, "1"))]
+        with mock.patch("extract.tshark_rows", return_value=[*said, None]):
+            self.assertEqual([number for number, _ in extract.packets("x")], [1, 2, None])
+            self.assertEqual(extract.extract("x")["frames"], 2)
+
+
+class Lies(unittest.TestCase):
+    """The comparison finds each fault of fake_synledger.py. The oracle's cache is filled by hand, so that
+    no tshark is needed."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        for name, error in (("whole.pcap", None), ("damaged.pcap", "cut short")):
+            path = self.folder / "captures" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(name)
+            rows = [syn(n, 80 + n, isn=n, frame=n) | {"encap": 1, "kind": "syn"} for n in range(1, 11)]
+            found = {"frames": 10, "error": error, "encaps": {"1": 10}, "rows": rows}
+            extract.kept_at(path, self.folder).write_text(json.dumps(found))
+
+    def compared(self, names, fault=""):
+        """Exit status and words of `compare.py` over these files, with a sensor that has this fault."""
+        fake = pathlib.Path(__file__).with_name("fake_synledger.py")
+        files = [str(self.folder / "captures" / name) for name in names]
+        words = ["--binary", str(fake), "--cache", str(self.folder), *files]
+        lies = {"FAKE_FAULT": fault, "FAKE_CACHE": str(self.folder)}
+        said = io.StringIO()
+        with mock.patch.dict(os.environ, lies), contextlib.redirect_stdout(said):
+            with mock.patch("compare.shutil.which", return_value="somewhere"):
+                return compare.main(words), said.getvalue()
+
+    def test_the_truth_passes(self):
+        status, said = self.compared(["whole.pcap", "damaged.pcap"])
+        self.assertEqual(status, 0, said)
+        self.assertIn("files=2 damaged=1 frames=20 attempts=20 scans=2 differing_files=0", said)
+
+    def test_each_fault_fails(self):
+        faults = {
+            "drop": "attempt: only the oracle", "isn": "attempt: only the sensor", "ports": "port_scan:",
+            "scan": "port_scan: only the sensor", "crash": "exit status 101", "stop": "frames: sensor 5",
+        }
+        for fault, words in faults.items():
+            for name in ("whole.pcap", "damaged.pcap"):
+                status, said = self.compared([name], fault)
+                self.assertEqual(status, 1, (fault, name))
+                self.assertIn(words, said, (fault, name))
+
+    def test_a_damaged_file_that_is_called_whole_fails(self):
+        status, said = self.compared(["damaged.pcap"], "mute")
+        self.assertEqual(status, 1)
+        self.assertIn("damage: the sensor: it is whole", said)
+
+    def test_a_sensor_without_books_fails(self):
+        status, said = self.compared(["whole.pcap"], "books")
+        self.assertEqual(status, 1)
+        self.assertIn("frames read", said)
+
+    def test_a_folder_that_is_missing_skips_only_itself(self):
+        said = io.StringIO()
+        words = ["--corpus", str(self.folder / "none"), "--crafted", str(self.folder / "captures")]
+        with contextlib.redirect_stdout(said):
+            found = compare.groups(compare.arguments(words))
+        self.assertEqual([path.name for path in found["crafted"]], ["damaged.pcap", "whole.pcap"])
+        self.assertEqual(list(found), ["crafted"])
+        self.assertRegex(said.getvalue(), "^skipped: corpus captures: .*none is not there\n$")
+
+
+class Frames(unittest.TestCase):
+    """Which differences in the number of frames are explained."""
+
+    def judged(self, frames, error, said=(5, None), named=""):
+        return compare.frame_differences(compare.Said(*said, [], []), {"frames": frames, "error": error}, named)
+
+    def test_only_the_named_difference_is_explained(self):
+        why = "named in known_differences.md"
+        self.assertEqual(self.judged(9, "x", (5, "y"), "sensor 5, tshark 9"), ([], why))
+        for named in ("", "sensor 5, tshark 8", "sensor 4, tshark 9"):
+            lines, explained = self.judged(9, "x", (5, "y"), named)
+            self.assertEqual((lines, explained), (["frames: sensor 5, tshark 9"], None))
+
+    def test_a_named_difference_that_is_gone_fails(self):
+        lines, _ = self.judged(5, None, (5, None), "sensor 5, tshark 9")
+        self.assertEqual(len(lines), 1)
+
+    def test_a_link_type_unknown_to_tshark_explains_no_frames_and_nothing_else(self):
+        error = "tshark: (pcap: network type 281 unknown or unsupported)"
+        self.assertEqual(self.judged(0, error)[0], [])
+        self.assertEqual(len(self.judged(4, error, (5, "y"))[0]), 1)
+        self.assertEqual(len(self.judged(0, "cut short", (5, "y"))[0]), 1)
+
+
+class Truth(unittest.TestCase):
+    """Which differences between truth.csv and tshark make a run fail."""
+
+    SYN = {"encap": 1, "kind": "syn"}
+
+    def report(self, row, named, inner=(), outer=1, files=1):
+        """A report of files of `outer` SYNs each."""
+        out = truth.Report({str(n): (named, "cause") for n in range(files)} if named else {})
+        columns = ("tcp_syn_noack", "tuples4_plus_isn", "max_dports_pair_60s", "syn_in_tunnel")
+        rows = [syn(n, 80 + n) | self.SYN for n in range(outer)]
+        for n in range(files):
+            out.add(str(n), dict(zip(columns, map(str, row))), {"rows": rows}, lambda: list(inner))
+        return out.finish()
+
+    def test_equal_files_pass_and_a_name_that_is_not_needed_fails(self):
+        self.assertEqual(self.report((1, 1, 1, 0), ""), [])
+        self.assertEqual(len(self.report((1, 1, 1, 0), "tcp_syn_noack 0/1")), 1)
+
+    def test_a_difference_must_be_named_exactly(self):
+        differs = "tcp_syn_noack 0/1, tuples4_plus_isn 0/1, max_dports_pair_60s 0/1"
+        self.assertEqual(self.report((0, 0, 0, 0), differs), [])
+        self.assertEqual(len(self.report((0, 0, 0, 0), "")), 1)
+        self.assertEqual(len(self.report((0, 0, 0, 0), differs.replace("0/1", "0/2"))), 1)
+
+    def test_more_than_six_files_fail_even_if_named(self):
+        differs = "tcp_syn_noack 0/1, tuples4_plus_isn 0/1, max_dports_pair_60s 0/1"
+        self.assertEqual(self.report((0, 0, 0, 0), differs, files=6), [])
+        self.assertEqual(len(self.report((0, 0, 0, 0), differs, files=7)), 1)
+
+    def test_the_tunnels_must_explain_the_column(self):
+        differs, inner = "max_dports_pair_60s 2/0", [syn(0, 1), syn(1, 2)]
+        self.assertEqual(self.report((0, 0, 2, 2), differs, inner, outer=0), [])
+        self.assertEqual(len(self.report((0, 0, 2, 2), differs, inner[:1], outer=0)), 1)
+        self.assertEqual(len(self.report((0, 0, 2, 1), differs, inner, outer=0)), 1)
+
+    def test_the_tables_are_read_by_heading(self):
+        text = "# x\n## One\n| file | a |\n|---|---|\n| `f` | 1 | why |\n## Two\n| `g` | 2 | so |\n"
+        self.assertEqual(known.table("Two", text), {"g": ("2", "so")})
+        self.assertEqual(len(known.table("truth.csv")), 13)
+        self.assertEqual(len(known.table("Frames")), 1)
 
 
 if __name__ == "__main__":

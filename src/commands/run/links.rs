@@ -1,0 +1,165 @@
+//! What happens to interfaces and addresses while we watch.
+
+use super::Run;
+use crate::capture::nic::{self, LinkEvent};
+use crate::live::LiveGroup;
+use crate::locality::Localities;
+use std::sync::{Arc, PoisonError};
+
+impl Run<'_> {
+    pub(super) fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::AddressAdded { address, .. } => {
+                self.renew(|localities| localities.add(address))
+            }
+            LinkEvent::AddressRemoved { address, .. } => {
+                self.renew(|localities| localities.remove(address))
+            }
+            LinkEvent::Up { ifindex, name } if self.has(ifindex) => {
+                self.say("link_up", format!("{name} is up"))
+            }
+            LinkEvent::Down { ifindex, name } if self.has(ifindex) => {
+                self.say(
+                    "link_down",
+                    format!("{name} is down: nothing is seen there until it is up"),
+                );
+            }
+            LinkEvent::Renamed { ifindex, from, to } => self.on_renamed(ifindex, &from, &to),
+            LinkEvent::Removed { ifindex, name } => self.on_removed(ifindex, &name),
+            LinkEvent::Created { ifindex, name, .. } => {
+                if !self.rebuild(&name) {
+                    self.say_unwatched(ifindex, &name);
+                }
+            }
+            LinkEvent::Up { name, .. } => {
+                self.rebuild(&name);
+            }
+            LinkEvent::Down { .. } => {}
+        }
+    }
+
+    fn has(&self, ifindex: u32) -> bool {
+        self.groups
+            .iter()
+            .any(|group| !group.lost && group.ifindex == ifindex)
+    }
+
+    fn on_renamed(&mut self, ifindex: u32, from: &str, to: &str) {
+        if !self.has(ifindex) {
+            // Perhaps one that is missed comes back under its name only now.
+            self.rebuild(to);
+            return;
+        }
+        for group in self.groups.iter_mut().filter(|g| g.ifindex == ifindex) {
+            group.rename(to);
+            self.names.rename(group.interface, to);
+        }
+        self.say(
+            "link_renamed",
+            format!("{from} is now {to}; it is watched on"),
+        );
+    }
+
+    fn on_removed(&mut self, ifindex: u32, name: &str) {
+        if !self.has(ifindex) {
+            return;
+        }
+        for group in self.groups.iter_mut().filter(|g| g.ifindex == ifindex) {
+            group.lost = true;
+        }
+        self.say(
+            "link_removed",
+            format!("{name} is gone; watched again when it comes back"),
+        );
+    }
+
+    /// A new interface that `-i` would have chosen: memory was taken at the start, for those that were there.
+    fn say_unwatched(&self, ifindex: u32, name: &str) {
+        let chosen = nic::resolve(&self.config.interfaces.join(","));
+        if chosen.is_ok_and(|chosen| chosen.interfaces.iter().any(|nic| nic.ifindex == ifindex)) {
+            self.say(
+                "link_unwatched",
+                format!(
+                    "{name} is new and -i means it, too; it is not watched: start synledger again"
+                ),
+            );
+        }
+    }
+
+    fn renew(&self, change: impl FnOnce(&mut Localities)) {
+        let mut ours = self
+            .localities
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut ours));
+        for (_, localities) in &self.to_workers {
+            let _ = localities.send(Arc::clone(&ours));
+        }
+    }
+
+    /// Interfaces that are missed, tried again: one may be there without having said so.
+    pub(super) fn rebuild_lost(&mut self) {
+        let lost = self.groups.iter().filter(|group| group.lost);
+        let names: Vec<String> = lost.map(|group| group.name.clone()).collect();
+        for name in names {
+            self.rebuild(&name);
+        }
+    }
+
+    /// Watches an interface that was missed and is back. Its sockets never recover, so the whole group is
+    /// new. True if one of that name was missed.
+    fn rebuild(&mut self, name: &str) -> bool {
+        let missed = |group: &LiveGroup| group.lost && group.name == name;
+        let Some(at) = self.groups.iter().position(missed) else {
+            return false;
+        };
+        match self.reopen(at) {
+            Ok(true) => self.say("link_back", format!("{name} is back and watched again")),
+            Ok(false) => {}
+            Err(why) => {
+                let group = &mut self.groups[at];
+                // Tried once a second: the same trouble is said once.
+                if group.trouble.as_ref() != Some(&why) {
+                    group.trouble = Some(why.clone());
+                    self.say(
+                        "link_failed",
+                        format!("{name} is back but cannot be watched yet: {why}"),
+                    );
+                }
+            }
+        }
+        true
+    }
+
+    /// Puts a new group in the place of a lost one; false while there is no such interface.
+    fn reopen(&mut self, at: usize) -> Result<bool, String> {
+        let LiveGroup {
+            name, ifindex: old, ..
+        } = &self.groups[at];
+        let (old, all) = (*old, nic::list().map_err(|error| error.to_string())?);
+        let Some(nic) = all.into_iter().find(|nic| nic.name == *name) else {
+            return Ok(false);
+        };
+        if nic.link.is_none() {
+            return Err(format!("its type ({}) cannot be read", nic.arphrd));
+        }
+        let interface = self.groups[at].interface;
+        let opened = LiveGroup::open(self.config, &self.keys.fanout, &nic, interface);
+        let (mut group, rings) = opened.map_err(|error| error.to_string())?;
+        group
+            .open_gate(self.config)
+            .map_err(|error| error.to_string())?;
+        if let Some(counters) = &mut self.nic_counters {
+            counters.replace(old, nic.ifindex);
+        }
+        for ((to_rings, _), rings) in self.to_workers.iter().zip(rings) {
+            for ring in rings {
+                let _ = to_rings.send(ring);
+            }
+        }
+        let gone = std::mem::replace(&mut self.groups[at], group);
+        gone.abandon();
+        self.gone.push(gone);
+        Ok(true)
+    }
+}

@@ -1,0 +1,364 @@
+//! `run`: opens rings, starts threads in order, watches, and closes the books.
+
+mod dry_run;
+mod figures;
+mod links;
+mod rings;
+mod startup;
+
+use super::logging::{self, SharedLocalities};
+use super::signals::Signals;
+use super::{Failure, close, pin, tell};
+use crate::books::Books;
+use crate::capture::clock::{Clock, Reading, RunTime};
+use crate::capture::fanout;
+use crate::capture::nic::{self, Counters, Watch};
+use crate::capture::preexisting;
+use crate::cli::{FanoutMode, RunArgs};
+use crate::config::RunConfig;
+use crate::cpus::{self, Pins};
+use crate::live::LiveGroup;
+use crate::locality::Localities;
+use crate::log::eve::Interfaces;
+use crate::log::logger::Control;
+use crate::log::notice::{Notice, Notices};
+use crate::observe::metrics::{self, Snapshot};
+use crate::policy::Policy;
+use crate::report;
+use crate::sensor::{self, Board, RunKeys};
+use crate::shard::Shard;
+use crate::worker::{LiveRing, Stage, Worker, wall_clock_ns};
+use crossbeam::channel::{Sender, unbounded};
+use rings::Past;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::Scope;
+use std::time::Duration;
+
+const TICK: Duration = Duration::from_millis(100);
+const TICKS_PER_SECOND: u32 = 10;
+/// EVE `stats` records, every so many seconds, as Suricata does by default.
+const STATS_SECONDS: u32 = 8;
+
+/// Main's view of the run.
+struct Run<'a> {
+    config: &'a RunConfig,
+    keys: RunKeys,
+    groups: Vec<LiveGroup>,
+    /// Of interfaces that were re-created; workers may still read from them.
+    gone: Vec<LiveGroup>,
+    past: Past,
+    names: Interfaces,
+    watch: Watch,
+    nic_counters: Option<Counters>,
+    localities: SharedLocalities,
+    to_workers: Vec<(Sender<LiveRing>, Sender<Arc<Localities>>)>,
+    notices: Notices,
+    control: Arc<Control>,
+    run_time: RunTime,
+    /// Steps of the clock that a lifecycle record has told of.
+    steps_said: usize,
+    pins: Pins,
+    board: Board,
+    snapshot: Arc<Mutex<Snapshot>>,
+}
+
+/// Watches interfaces until SIGINT or SIGTERM.
+///
+/// # Errors
+///
+/// [`Failure`]: a flag that cannot be, or what the kernel refuses.
+pub fn run(args: RunArgs) -> Result<u8, Failure> {
+    let signals = Signals::take().map_err(Failure::run)?;
+    let config = RunConfig::new(args)?;
+    let selection = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
+    let unproven = startup::announce(&config, &selection)?;
+    let nics = selection.interfaces;
+    if config.dry_run {
+        return dry_run::dry_run(&config, &nics);
+    }
+    let keys = RunKeys::random().map_err(Failure::run)?;
+    let watch = Watch::start().map_err(Failure::run)?;
+    let ours = Arc::new(Localities::live(watch.addresses(), &config.common.local));
+    let localities: SharedLocalities = Arc::new(RwLock::new(Arc::clone(&ours)));
+    let names = Interfaces::new(nics.iter().map(|nic| nic.name.clone()).collect());
+    let context = logging::context(&config.common, &names, &localities, false);
+    let policy = policy(&config, ours);
+    let (mut shards, consumers) = sensor::shards(&config.common, keys, &policy, true);
+    prefault(&mut shards, &config.common.cores);
+    let run_time = RunTime::starting_at(Reading::take());
+    let (mut logger, notices, control) = logging::open(
+        &config.common,
+        &context,
+        consumers,
+        Some(run_time.clone()),
+        signals.stop_flag(),
+    )?;
+    let (groups, rings) = open_rings(&config, keys, &nics)?;
+    name_preexisting(&mut shards, keys, config.fanout);
+    let snapshot = serve_metrics(&config)?;
+    let mut run = Run {
+        config: &config,
+        keys,
+        groups,
+        gone: Vec::new(),
+        past: Past::new(),
+        names,
+        watch,
+        nic_counters: Counters::start(&indices(&nics)).ok(),
+        localities,
+        to_workers: Vec::new(),
+        notices,
+        control: Arc::clone(&control),
+        run_time,
+        steps_said: 0,
+        pins: Pins::default(),
+        board: Board::new(config.common.workers),
+        snapshot,
+    };
+    let stage = Stage::default();
+    let started = std::thread::scope(|scope| {
+        let logger = &mut logger;
+        scope.spawn(move || logger.run());
+        for (shard, rings) in shards.into_iter().zip(rings) {
+            run.spawn(scope, &stage, shard, rings);
+        }
+        let started = run.start();
+        if started.is_ok() {
+            if let Some(text) = unproven {
+                run.say("fanout_unproven", text);
+            }
+            run.watch_over(&signals);
+        }
+        run.end(&stage);
+        started
+    });
+    let outputs = logger.finish().outputs;
+    started?;
+    run.update_rings();
+    let books = Books {
+        outputs: logging::books(&config.common.outputs, &outputs),
+        at_exit: true,
+        ..run.books()
+    };
+    Ok(close(&config.common, &books))
+}
+
+fn indices(nics: &[nic::Interface]) -> Vec<u32> {
+    nics.iter().map(|nic| nic.ifindex).collect()
+}
+
+/// Touches all memory, each shard's near the core of its worker.
+fn prefault(shards: &mut [Shard], cores: &[usize]) {
+    cpus::keeping_affinity(|| {
+        for (id, shard) in shards.iter_mut().enumerate() {
+            if let Some(&cpu) = cores.get(id) {
+                // A worker that cannot be pinned says so itself.
+                let _ = cpus::pin_current_thread(cpu);
+            }
+            shard.prefault();
+        }
+    });
+}
+
+/// Names the connections that are open already to the shard that will see them; to all, where the kernel's
+/// own hash decides.
+fn name_preexisting(shards: &mut [Shard], keys: RunKeys, fanout: FanoutMode) {
+    let open = preexisting::connections().unwrap_or_default();
+    let workers = u32::try_from(shards.len()).expect("at most 64");
+    let owner = |a: SocketAddr, b: SocketAddr| {
+        let hash = fanout::flow_hash(&keys.fanout, a.ip(), b.ip(), a.port(), b.port());
+        (hash % workers) as usize
+    };
+    for (id, shard) in shards.iter_mut().enumerate() {
+        let own = open
+            .iter()
+            .filter(|(a, b)| fanout != FanoutMode::Class || owner(*a, *b) == id);
+        shard.flows.preexisting(own.copied());
+    }
+}
+
+/// The groups of all interfaces, gated, and the rings of each worker.
+fn open_rings(
+    config: &RunConfig,
+    keys: RunKeys,
+    nics: &[nic::Interface],
+) -> Result<(Vec<LiveGroup>, Vec<Vec<LiveRing>>), Failure> {
+    let mut rings: Vec<Vec<LiveRing>> = (0..config.common.workers).map(|_| Vec::new()).collect();
+    let mut groups = Vec::new();
+    for (interface, nic) in (0..u16::MAX).zip(nics) {
+        let opened = LiveGroup::open(config, &keys.fanout, nic, interface);
+        let (group, opened) = opened.map_err(Failure::run)?;
+        groups.push(group);
+        for (all, new) in rings.iter_mut().zip(opened) {
+            all.extend(new);
+        }
+    }
+    Ok((groups, rings))
+}
+
+impl Run<'_> {
+    /// Starts the next worker on its core.
+    fn spawn<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, '_>,
+        stage: &'scope Stage,
+        shard: Shard,
+        rings: Vec<LiveRing>,
+    ) where
+        Self: 'scope,
+    {
+        let id = self.to_workers.len();
+        let (to_rings, new_rings) = unbounded();
+        let (to_localities, localities) = unbounded();
+        self.to_workers.push((to_rings, to_localities));
+        let worker = Worker {
+            id,
+            shard,
+            rings,
+            new_rings,
+            localities,
+            block_timeout: Duration::from_millis(u64::from(self.config.block_timeout_ms)),
+            clock: Clock::new(&self.run_time),
+            now_ns: i64::MIN,
+        };
+        let cpu = self.config.common.cores.get(id).copied();
+        let thread = cpu.map(|cpu| self.pins.add(cpu));
+        let board = self.board.clone();
+        scope.spawn(move || {
+            pin(cpu, id);
+            if let Some(thread) = thread {
+                thread.store(cpus::thread_id(), Ordering::Release);
+            }
+            worker.run(stage, |shard| board.leave(id, &shard.counts));
+        });
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        for group in &mut self.groups {
+            group.open_gate(self.config).map_err(Failure::run)?;
+        }
+        let names: Vec<&str> = self
+            .groups
+            .iter()
+            .map(|group| group.name.as_str())
+            .collect();
+        self.say("start", format!("watching {}", names.join(", ")));
+        Ok(())
+    }
+
+    fn say(&self, word: &'static str, text: String) {
+        self.say_with(word, text, Vec::new());
+    }
+
+    fn say_with(&self, word: &'static str, text: String, details: Vec<(String, Value)>) {
+        let _ = self.notices.send(Notice::Lifecycle {
+            ts_ns: wall_clock_ns(),
+            word,
+            text,
+            details,
+        });
+    }
+
+    /// Tells of the clock's steps; workers have noticed them already.
+    fn say_steps(&mut self) {
+        self.run_time.observe(Reading::take());
+        let steps = self.run_time.steps_since(self.steps_said);
+        self.steps_said += steps.len();
+        for step in steps {
+            let by_s = step.by_ns as f64 / 1e9;
+            let way = if by_s > 0.0 { "forward" } else { "back" };
+            self.say_with(
+                "clock_step",
+                format!(
+                    "the clock was set {way} by {:.3} s; expiry and scan windows go on evenly",
+                    by_s.abs()
+                ),
+                vec![("step_s".to_owned(), Value::from(by_s))],
+            );
+        }
+    }
+
+    /// Moves workers away from CPUs that went offline, and back.
+    fn keep_pinned(&mut self) {
+        for moved in self.pins.plan(&cpus::online(), cpus::allowed()) {
+            let cpus::Moved { thread, from, to } = moved;
+            let text = match self.pins.carry_out(&moved) {
+                Ok(()) => format!("worker {thread} moved from CPU {from} to CPU {to}"),
+                Err(errno) => {
+                    format!("worker {thread} cannot move from CPU {from} to CPU {to}: {errno}")
+                }
+            };
+            self.say("worker_moved", text);
+        }
+    }
+
+    fn watch_over(&mut self, signals: &Signals) {
+        let mut ticks = 0_u32;
+        while !signals.stopped() && !self.control.closed.load(Ordering::Relaxed) {
+            std::thread::sleep(TICK);
+            ticks = ticks.wrapping_add(1);
+            while let Ok(Some(event)) = self.watch.next_event() {
+                self.on_link(event);
+            }
+            if signals.reload() {
+                self.control.reopen.store(true, Ordering::Relaxed);
+                self.say("reload", "log files opened anew".to_owned());
+            }
+            if signals.report() {
+                self.update_rings();
+                tell(&report::ten_lines(&self.books()));
+            }
+            self.say_steps();
+            if ticks.is_multiple_of(TICKS_PER_SECOND) {
+                self.keep_pinned();
+                self.rebuild_lost();
+                self.every_second(ticks.is_multiple_of(TICKS_PER_SECOND * STATS_SECONDS));
+            }
+        }
+    }
+
+    /// KERNEL's order: refuse everything, wait two block timeouts, drain.
+    fn end(&mut self, stage: &Stage) {
+        for group in &mut self.groups {
+            if let Err(error) = group.close_gate() {
+                eprintln!("synledger: {error}");
+            }
+        }
+        std::thread::sleep(Duration::from_millis(
+            2 * u64::from(self.config.block_timeout_ms) + 60,
+        ));
+        self.say("stop", "asked to stop; reading what is left".to_owned());
+        stage.drain.store(true, Ordering::Release);
+    }
+}
+
+fn policy(config: &RunConfig, localities: Arc<Localities>) -> Policy {
+    Policy {
+        localities,
+        directions: config.common.directions.clone().into(),
+        all_scans: config.all_scans,
+        host: config.host_target,
+        allow: config.common.allow.clone().into(),
+    }
+}
+
+/// What scrapes are to see, served where that was asked for.
+fn serve_metrics(config: &RunConfig) -> Result<Arc<Mutex<Snapshot>>, Failure> {
+    let snapshot = Arc::new(Mutex::new(Snapshot::default()));
+    let Some(address) = config.metrics else {
+        return Ok(snapshot);
+    };
+    let shown = Arc::clone(&snapshot);
+    let newest = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match metrics::serve(address, Arc::new(newest)) {
+        Ok(_) => Ok(snapshot),
+        Err(error) => Err(Failure::Run(metrics_refused(address, &error))),
+    }
+}
+
+fn metrics_refused(address: SocketAddr, error: &std::io::Error) -> String {
+    format!("--metrics {address}: {error}; choose another address or port")
+}
