@@ -1,6 +1,6 @@
 //! The live side of a run: groups of rings, one an interface, opened, watched, rebuilt and closed.
 
-use crate::books::RingCounts;
+use crate::books::{RingCounts, RingId};
 use crate::capture::block::Origin;
 use crate::capture::clock::Stamps;
 use crate::capture::fanout::{DEPTH, Keys, Mode, program};
@@ -147,7 +147,11 @@ impl LiveGroup {
         self.members.push(Member {
             view: Arc::clone(&view),
             counts: RingCounts {
-                name: format!("{}/{word}/{worker}", self.name),
+                id: RingId {
+                    interface: self.name.clone(),
+                    class: word,
+                    worker,
+                },
                 capacity: geometry.bytes() as u64 / RECORD_BYTES_MIN,
                 ..RingCounts::default()
             },
@@ -234,11 +238,11 @@ impl LiveGroup {
     }
 
     /// Share of each ring's blocks that waits.
-    pub fn occupancy(&self) -> impl Iterator<Item = (String, f64)> {
+    pub fn occupancy(&self) -> impl Iterator<Item = (RingId, f64)> {
         self.members.iter().map(|member| {
             let occupied = member.view.occupied.load(Ordering::Relaxed);
             (
-                member.counts.name.clone(),
+                member.counts.id.clone(),
                 f64::from(occupied) / f64::from(member.block_nr),
             )
         })

@@ -41,9 +41,19 @@ impl Policy {
     pub fn in_scan_scope(&self, src: IpAddr, dst: IpAddr) -> bool {
         self.all_scans
             || !matches!(
-                self.localities.direction(src, dst),
+                self.scan_direction(src, dst),
                 Direction::Out | Direction::Local
             )
+    }
+
+    /// Which way a scan goes. Its target may be the address that stands for all of ours.
+    pub fn scan_direction(&self, src: IpAddr, dst: IpAddr) -> Direction {
+        let host = self.host.is_some_and(|(v4, v6)| dst == v4 || dst == v6);
+        match self.localities.direction(src, dst) {
+            Direction::Transit if host => Direction::In,
+            Direction::Out if host => Direction::Local,
+            direction => direction,
+        }
     }
 
     /// Whether alerts about this source are withheld.

@@ -8,7 +8,7 @@ use crate::decode::{self};
 use crate::flow::record::{FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits};
 use crate::inspect::contact::{Contact, ContactKind};
-use crate::inspect::detection::Detection;
+use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::{Found, PortScan, Rule};
 use crate::inspect::timeline::Timeline;
 use crate::log::event::{Body, Event, Step};
@@ -22,7 +22,7 @@ use std::mem::MaybeUninit;
 use std::net::IpAddr;
 
 /// Events held back until every shard has reached their time; more go out early and count as late.
-const OUTBOX_EVENTS: usize = 16_384;
+pub const OUTBOX_EVENTS: usize = 16_384;
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
 /// that a flood's own timers never pile up.
 const SWEEP_STEPS_MAX: usize = 16_384;
@@ -456,6 +456,10 @@ fn detected(
     timeline: &Timeline<'_>,
 ) {
     counts.detections += 1;
+    if detection.phase == Phase::Started {
+        let direction = policy.scan_direction(detection.src, detection.dst);
+        counts.port_scans[direction as usize] += 1;
+    }
     if !policy.in_scan_scope(detection.src, detection.dst) {
         counts.detections_out_of_scope += 1;
         return;
