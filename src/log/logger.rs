@@ -153,7 +153,8 @@ impl Logger {
         self.finish_with(|_| None)
     }
 
-    /// The same, with a record that comes last: made once everything else is written, from what that came to.
+    /// The same, with a record that comes last: made once everything else is written or lost, from what that
+    /// came to.
     pub fn finish_with(mut self, last: impl FnOnce(&Summary) -> Option<Notice>) -> Summary {
         let now_ns = (self.clock)();
         while let Ok(notice) = self.notices.try_recv() {
@@ -163,7 +164,7 @@ impl Logger {
         self.outputs
             .note_queue_full(self.merge.queue_full(), now_ns);
         self.outputs.end_queue_loss(now_ns);
-        self.outputs.finish_writing(now_ns);
+        self.outputs.finish(now_ns);
         if let Some(notice) = last(&self.summary()) {
             self.outputs.say(&notice, now_ns);
         }
