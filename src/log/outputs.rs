@@ -409,11 +409,8 @@ mod tests {
         assert!(outputs.counts().iter().all(Counts::closed));
         outputs.finish(0);
         let counts = outputs.counts();
-        assert!(
-            counts
-                .iter()
-                .all(|count| count.closed() && count.pending == [0; KINDS])
-        );
+        let whole = |count: &Counts| count.closed() && count.pending == [0; KINDS];
+        assert!(counts.iter().all(whole));
         assert_eq!(counts[0].written, [1, 1, 0, 0, 0]);
         assert_eq!(counts[1].written, [1, 1, 1, 1, 1]);
         assert_eq!(counts[1].folded[EventKind::Alert as usize], 1);
