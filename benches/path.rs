@@ -38,6 +38,7 @@ const RULE: Rule = Rule {
     ports: 15,
     window_ns: 60_000_000_000,
     pairs: 1 << 17,
+    firsts: 1 << 20,
     episodes: 64,
     port_maps: 16,
 };
@@ -178,7 +179,7 @@ fn shard() -> (Shard, Merge) {
             localities: Arc::new(Localities::offline(&[])),
             directions: Arc::new([]),
             all_scans: true,
-            host: None,
+            host: false,
             allow: Arc::new([]),
         },
         mesh: Mesh::new(1).pop().expect("one worker"),
@@ -208,7 +209,7 @@ fn time_shard(what: &str, frames: &[Frame<'_>], attempts: u32, established: u32)
                 shard.on_frame(frame, &at);
             }
             let position = position_of_ts(newest_ns);
-            shard.publish_contacts(position);
+            shard.publish_contacts(position, &Timeline::Live);
             shard.settle(position, newest_ns, &Timeline::Live);
             took += begin.elapsed().as_nanos();
             while merge.step(4096, |_| {}, |_| said += 1) > 0 {}

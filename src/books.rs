@@ -145,6 +145,18 @@ pub struct RingCounts {
     pub capacity: u64,
 }
 
+impl RingCounts {
+    /// Adds what another ring of the same name counted.
+    pub fn add(&mut self, other: &Self) {
+        self.tp_packets += other.tp_packets;
+        self.tp_drops += other.tp_drops;
+        self.tp_freezes += other.tp_freezes;
+        self.frames_read += other.frames_read;
+        self.shed_data += other.shed_data;
+        self.capacity += other.capacity;
+    }
+}
+
 /// What one output did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputBooks {

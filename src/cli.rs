@@ -1,5 +1,7 @@
 //! Flags: the kernel's name in brackets, unit, range, default and consequence in the help of each.
 
+use crate::locality::parse_network;
+use crate::policy::{Allowed, parse_allowed};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -8,8 +10,8 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 all well; 1 could not start, a run-time fault, or a damaged capture; \
-2 usage; 3 the books did not close or, with --strict, something was missed."
+    after_help = "Exit codes: 0 all well; 1 could not start, a run-time fault, a damaged capture, or a read that was \
+stopped; 2 usage; 3 the books did not close or, with --strict, something was missed."
 )]
 pub struct Cli {
     /// What to do.
@@ -17,12 +19,23 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// What signals do to `run`, for its help.
+const RUN_SIGNALS: &str = "Signals: SIGINT and SIGTERM end it with its books (a second one at once, without them); \
+SIGUSR1 shows the books so far on standard error; SIGHUP opens the log files anew.";
+
+/// What signals do to `read`, for its help.
+const READ_SIGNALS: &str = "Signals: SIGINT and SIGTERM stop it: it says at which frame, shows the books of what it read, \
+and exits with 1, for the log is not whole (a second one ends it at once); SIGUSR1 shows the books so far on standard \
+error; SIGHUP opens the log files anew.";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch interfaces: log every new connection and every port scan as it happens.
+    #[command(after_help = RUN_SIGNALS)]
     Run(RunArgs),
     /// Read capture files (pcap, pcapng, plain, gzip or zstd; `-` is standard input): same pipeline, same log.
+    #[command(after_help = READ_SIGNALS)]
     Read(ReadArgs),
     /// Is this host ready: capabilities, limits, offloads, queues; says what to change and why.
     Check(CheckArgs),
@@ -43,27 +56,52 @@ pub struct InterfaceArgs {
     pub interfaces: Vec<String>,
 }
 
+/// Threads and memory, in every subcommand.
+#[derive(Debug, Clone, Args)]
+pub struct SizeArgs {
+    /// Worker threads, 1 to 64. `read` gives the same log with any number.
+    /// Default: a quarter of the allowed CPUs, 1 to 4.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: Option<u16>,
+    /// Memory of all tables in MiB, 8 to 1048576. Full tables push out the oldest entries, and the books
+    /// say so.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    pub memory_mib: u32,
+}
+
+/// The rings, in `run` and `check`.
+#[derive(Debug, Clone, Args)]
+pub struct RingArgs {
+    /// How the kernel picks a worker (PACKET_FANOUT): `class` keeps packets that open or refuse a
+    /// connection in rings of their own; `hash` is the kernel's; `cpu` and `qm` follow the receive queue, for
+    /// ports that only receive (mirror ports) and whose receive hashing `check --fanout MODE` proves symmetric.
+    /// Outside `class` only frame books and scan decisions are promised.
+    #[arg(long, value_name = "MODE", default_value = "class", value_parser = fanout_mode)]
+    pub fanout: FanoutMode,
+    /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr), 4 to 4096: a quarter for
+    /// opening packets, an eighth for control, the rest for data; outside `--fanout class` one ring for all.
+    /// What is full loses frames, and the books say so. `--dry-run` prints the sum.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=4096))]
+    pub ring_mib: u32,
+}
+
 /// Flags of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// Which interfaces.
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
-    /// How the kernel picks a worker (PACKET_FANOUT): `class` keeps packets that open or refuse a
-    /// connection in rings of their own; `hash` is the kernel's; `cpu` and `qm` follow the receive queue
-    /// and need symmetric receive hashing. Outside `class` only frame books and scan decisions are promised.
-    #[arg(long, value_name = "MODE", default_value = "class", value_parser = fanout_mode)]
-    pub fanout: FanoutMode,
+    /// The rings.
+    #[command(flatten)]
+    pub rings: RingArgs,
     /// What is kept: `headers` every packet, cut to its headers; `control` only packets that open, answer
     /// or end a connection, at a fraction of the cost; `full` all bytes.
     #[arg(long, value_name = "DEPTH", default_value = "headers")]
     pub capture: CaptureDepth,
-    /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr): a quarter for opening
-    /// packets, an eighth for control, the rest for data. 4 to 4096. `--dry-run` prints the sum.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=4096))]
-    pub ring_mib: u32,
-    /// Size of one data block in KiB (tp_block_size): a power of two, 64 to 4096. Default: 256, or 1024
-    /// with `--capture full`.
+    /// Size of one data block in KiB (tp_block_size): a power of two, 64 to 4096. Opening and control packets
+    /// always have blocks of 64 KiB; with `--capture full` the size is that of all blocks, and longer frames
+    /// are cut to it; outside `--fanout class` there is one ring, with blocks of this size. A ring holds whole
+    /// blocks, at least 2. Default: 256, or 1024 with `--capture full`.
     #[arg(long, value_name = "KIB", value_parser = block_kib)]
     pub block_kib: Option<u32>,
     /// Hand over a part-filled block after MS milliseconds (tp_retire_blk_tov): the floor of log delay.
@@ -77,13 +115,16 @@ pub struct RunArgs {
     /// 127.0.0.1:9477. Off by default.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<std::net::SocketAddr>,
-    /// Check everything, print what would run and the memory it takes, and stop.
+    /// Print what would run and the memory it takes, line by line; try whether packet sockets, outputs and
+    /// the metrics address can be opened, without creating or changing anything; and stop. Exit code 1, with
+    /// the reasons, if it would not start.
     #[arg(long)]
     pub dry_run: bool,
     /// What alerts are for: `exposed` scans of this host and through it; `all` also scans by this host.
     #[arg(long, value_name = "SCOPE", default_value = "exposed")]
     pub scan_scope: ScanScope,
-    /// What a scan is of: `address` each destination by itself; `host` all of this host's addresses as one.
+    /// What a scan is of: `address` each destination by itself; `host` all of this host's addresses as one, and
+    /// alerts name the address that the deciding packet went to.
     #[arg(long, value_name = "TARGET", default_value = "address")]
     pub scan_target: ScanTarget,
     /// Flags that `read` has too.
@@ -97,7 +138,8 @@ pub struct RunArgs {
 /// Flags of `read`.
 #[derive(Debug, Clone, Args)]
 pub struct ReadArgs {
-    /// Capture files, read one after the other as one stream; `-` is standard input.
+    /// Capture files, read one after the other as one stream; `-` is standard input. Of what comes slowly, through
+    /// a pipe, frames are logged within about 200 ms.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Seed of the keyed hashes, for tests: the log is the same with every seed. Default: random.
@@ -117,6 +159,12 @@ pub struct CheckArgs {
     /// Which interfaces.
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
+    /// The rings of the run that is meant.
+    #[command(flatten)]
+    pub rings: RingArgs,
+    /// Its threads and memory.
+    #[command(flatten)]
+    pub size: SizeArgs,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -125,34 +173,31 @@ pub struct CheckArgs {
 /// Flags that `run` and `read` share.
 #[derive(Debug, Clone, Args)]
 pub struct CommonArgs {
-    /// Worker threads, 1 to 64. `read` gives the same log with any number.
-    /// Default: a quarter of the allowed CPUs, 1 to 4.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub workers: Option<u16>,
-    /// CPUs to pin workers to, for example 2,3,6-8; at least one a worker. Default: no choice of ours in
-    /// `read`; the last of the allowed CPUs in `run`.
+    /// How many threads, how much memory.
+    #[command(flatten)]
+    pub size: SizeArgs,
+    /// CPUs to pin workers to, for example 2,3,6-8; at least one a worker. Isolated CPUs (isolcpus) may be
+    /// named. Default: no choice of ours in `read`; the last of the allowed CPUs in `run`.
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
-    /// Memory of all tables in MiB, 8 to 1048576. Full tables push out the oldest entries, and the books
-    /// say so.
-    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
-    pub memory_mib: u32,
     /// So many distinct ports of one destination are a port scan, 2 to 16.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=16))]
     pub scan_ports: u8,
     /// The window of the port scan rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
     pub scan_window: Window,
-    /// Networks that are ours, for the direction of connections; repeatable. `run` adds this host's own
-    /// addresses.
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    /// Networks or addresses that are ours, for the direction of connections; repeatable. `run` adds this
+    /// host's own addresses.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
     pub local: Vec<IpNet>,
     /// Log connections of these directions only; the rest is counted.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub direction: Vec<DirectionName>,
-    /// Withhold alerts about sources in this network; repeatable. They are counted all the same.
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
-    pub allow: Vec<IpNet>,
+    /// Withhold alerts about sources in this network, or about this address; repeatable. They are counted
+    /// all the same. With a port ([2001:db8::/32]:443 for IPv6), an alert is withheld only if each port of
+    /// the scan is allowed to its source: one that is not, and all of the scan is told.
+    #[arg(long, value_name = "CIDR[:PORT]", value_delimiter = ',', value_parser = parse_allowed)]
+    pub allow: Vec<Allowed>,
     /// Where the log goes: KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]; KIND is text or
     /// eve, TARGET a file or - for standard output; repeatable.
     #[arg(long, value_name = "SPEC", default_value = "text:-")]
@@ -181,6 +226,18 @@ pub enum FanoutMode {
     Qm,
 }
 
+impl FanoutMode {
+    /// The word of the flag.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Class => "class",
+            Self::Hash => "hash",
+            Self::Cpu => "cpu",
+            Self::Qm => "qm",
+        }
+    }
+}
+
 /// `--capture`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CaptureDepth {
@@ -190,6 +247,17 @@ pub enum CaptureDepth {
     Control,
     /// All bytes.
     Full,
+}
+
+impl CaptureDepth {
+    /// The word of the flag.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Headers => "headers",
+            Self::Control => "control",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// `--scan-scope`.
@@ -302,18 +370,18 @@ mod tests {
         let args = run(&[]).expect("no flag is needed");
         assert_eq!(args.interfaces.interfaces, ["auto"]);
         assert_eq!(
-            (args.fanout, args.capture),
+            (args.rings.fanout, args.capture),
             (FanoutMode::Class, CaptureDepth::Headers)
         );
         assert_eq!(
-            (args.ring_mib, args.block_kib, args.block_timeout_ms),
+            (args.rings.ring_mib, args.block_kib, args.block_timeout_ms),
             (64, None, 20)
         );
         assert_eq!(
             (args.common.scan_ports, args.common.scan_window),
             (4, Window(60_000_000_000))
         );
-        assert_eq!((args.common.memory_mib, args.alert_rate), (256, 100));
+        assert_eq!((args.common.size.memory_mib, args.alert_rate), (256, 100));
         assert_eq!(read(&[]).expect("defaults").alert_rate, 0);
     }
 
@@ -328,7 +396,8 @@ mod tests {
             (["--scan-window", "60"], "unit is missing"),
             (["--scan-window", "2h"], "1s to 1h"),
             (["--memory-mib", "7"], "8..=1048576"),
-            (["--local", "10.0.0.0/33"], "10.0.0.0/33"),
+            (["--local", "10.0.0.0/33"], "must be a network such as"),
+            (["--allow", "10.0.0.0/8:x"], "from 0 to 65535"),
         ];
         for (args, says) in cases {
             let error = read(&args).expect_err("out of range");
@@ -370,6 +439,16 @@ mod tests {
         ])
         .expect("networks");
         assert_eq!(args.common.local.len(), 3);
+        let args = read(&[
+            "--local",
+            "192.0.2.7",
+            "--allow",
+            "192.0.2.9,[2001:db8::1]:443",
+        ])
+        .expect("addresses on their own");
+        assert_eq!(args.common.local[0].to_string(), "192.0.2.7/32");
+        assert_eq!(args.common.allow[0].port, None);
+        assert_eq!(args.common.allow[1].port, Some(443));
         let args = run(&["-i", "ens*,!veth*", "--fanout", "qm"]).expect("a list");
         assert_eq!(args.interfaces.interfaces, ["ens*", "!veth*"]);
     }

@@ -3,14 +3,17 @@
 use crate::capture::chunk::Chunk;
 use crate::cli::{
     CaptureDepth, CommonArgs, DirectionName, FanoutMode, ReadArgs, RunArgs, ScanScope, ScanTarget,
+    SizeArgs,
 };
 use crate::cpus;
 use crate::flow::Limits;
 use crate::inspect::episode::PORT_MAP_BYTES;
 use crate::inspect::port_scan::Rule;
 use crate::log::queue;
+use crate::log::sink::Sink;
 use crate::log::spec::OutputSpec;
 use crate::mesh;
+use crate::policy::Allowed;
 use crate::shard::Shard;
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -49,7 +52,7 @@ pub struct Common {
     /// `--direction`.
     pub directions: Vec<DirectionName>,
     /// `--allow`.
-    pub allow: Vec<IpNet>,
+    pub allow: Vec<Allowed>,
     /// `--output`.
     pub outputs: Vec<OutputSpec>,
     /// `--alert-rate`; `None`: no limit.
@@ -84,7 +87,8 @@ pub struct RunConfig {
     pub fanout: FanoutMode,
     /// `--capture`.
     pub capture: CaptureDepth,
-    /// Rings of one worker on one interface: bytes of (data, control, open).
+    /// Rings of one worker on one interface: bytes of (data, control, open), in whole blocks. Outside
+    /// `--fanout class` there is one for all packets: the first.
     pub ring_bytes: [u64; 3],
     /// Block sizes of (data, control, open).
     pub block_bytes: [u32; 3],
@@ -124,7 +128,7 @@ impl ReadConfig {
 
     /// Every reservation, one line each.
     pub fn memory_bytes(&self) -> u64 {
-        self.common.memory_bytes()                                    // tables and queues
+        self.common.memory_bytes()                                    // tables, queues, outputs
             + CHUNKS as u64 * Chunk::memory_bytes(self.chunk_frames()) // frames on their way
     }
 }
@@ -137,29 +141,13 @@ impl RunConfig {
     /// [`ConfigError`] names the flag, its value and its range.
     pub fn new(args: RunArgs) -> Result<Self, ConfigError> {
         let allowed = cpus::allowed();
-        let ring = u64::from(args.ring_mib) * MIB;
-        let full = args.capture == CaptureDepth::Full;
-        let data_block = args.block_kib.unwrap_or(if full { 1024 } else { 256 }) * 1024;
-        let small_block = if full { data_block } else { 64 * 1024 };
-        let ring_bytes = [ring * 5 / 8, ring / 8, ring / 4];
-        let block_bytes = [data_block, small_block, small_block];
-        for (bytes, block) in ring_bytes.into_iter().zip(block_bytes) {
-            if bytes / u64::from(block) < 2 {
-                return Err(ConfigError(format!(
-                    "--ring-mib {}: its smallest ring of {} KiB must hold at least 2 blocks of {} KiB; \
-                     raise --ring-mib or lower --block-kib",
-                    args.ring_mib,
-                    bytes / 1024,
-                    block / 1024
-                )));
-            }
-        }
+        let (ring_bytes, block_bytes) = ring_sizes(&args)?;
         let rate = args.alert_rate;
         let common = Common::new(args.common, rate, allowed.to_vec())?;
         Ok(Self {
             common,
             interfaces: args.interfaces.interfaces,
-            fanout: args.fanout,
+            fanout: args.rings.fanout,
             capture: args.capture,
             ring_bytes,
             block_bytes,
@@ -172,24 +160,35 @@ impl RunConfig {
         })
     }
 
+    /// The rings of one worker on one interface: what is in it, its bytes, the bytes of its blocks.
+    pub fn rings(&self) -> Vec<(&'static str, u64, u32)> {
+        let names = match self.fanout {
+            FanoutMode::Class => &["data", "control", "open"][..],
+            _ => &["all packets"],
+        };
+        let sizes = self.ring_bytes.into_iter().zip(self.block_bytes);
+        let named = names.iter().zip(sizes);
+        named
+            .map(|(&name, (bytes, block))| (name, bytes, block))
+            .collect()
+    }
+
     /// Bytes of all rings on `interfaces` interfaces; the kernel's memory, in no process and no cgroup.
     pub fn ring_memory_bytes(&self, interfaces: usize) -> u64 {
         self.ring_bytes.iter().sum::<u64>() * (self.common.workers * interfaces) as u64
     }
 
-    /// Every reservation of the process, one line each.
+    /// Every reservation of the process.
     pub fn memory_bytes(&self) -> u64 {
-        self.common.memory_bytes() // tables and queues
+        self.common.memory_bytes()
     }
 }
 
 impl Common {
     fn new(args: CommonArgs, alert_rate: u32, pin_to: Vec<usize>) -> Result<Self, ConfigError> {
         let allowed = cpus::allowed();
-        let workers = args
-            .workers
-            .map_or_else(|| (allowed.len() / 4).clamp(1, 4), usize::from);
-        let cores = cores(args.cores.as_deref(), workers, allowed, pin_to)?;
+        let workers = args.size.workers(allowed.len());
+        let cores = cores(args.cores.as_deref(), workers, &cpus::selectable(), pin_to)?;
         let outputs = args.output.iter().map(|spec| spec.parse::<OutputSpec>());
         let outputs = outputs
             .collect::<Result<Vec<_>, _>>()
@@ -201,7 +200,7 @@ impl Common {
                 |name| name.to_string_lossy().into_owned(),
             ),
         };
-        let share = u64::from(args.memory_mib) * MIB / workers as u64;
+        let share = args.size.share_bytes(workers);
         let rule = rule(share / 4, usize::from(args.scan_ports), args.scan_window.0);
         Ok(Self {
             workers,
@@ -219,45 +218,121 @@ impl Common {
         })
     }
 
-    /// Every reservation of tables and queues, one line each.
+    /// Every reservation, one line each: what it is for, and its bytes.
+    pub fn memory(&self) -> Memory {
+        memory(self.workers, &self.flows, &self.rule, self.outputs.len())
+    }
+
+    /// The sum of [`Common::memory`].
     pub fn memory_bytes(&self) -> u64 {
-        let workers = self.workers as u64;
-        workers * self.flows.memory_bytes()                                           // attempts, flows, fragments
-            + workers * self.rule.memory_bytes()                                      // pairs, episodes
-            + workers * Shard::memory_bytes()                                         // events held back
-            + workers * queue::memory_bytes(LOG_QUEUE_EVENTS) as u64                // events to the logger
-            + mesh::memory_bytes(self.workers) // contacts between shards
+        self.memory().iter().map(|(_, bytes)| bytes).sum()
     }
 }
 
-/// A quarter of the room for episodes' port maps, the rest for pairs.
+/// Every reservation of the process: what it is for, and its bytes.
+pub type Memory = [(&'static str, u64); 6];
+
+fn memory(workers: usize, flows: &Limits, rule: &Rule, outputs: usize) -> Memory {
+    let each = |bytes: u64| workers as u64 * bytes;
+    let to_logger = queue::memory_bytes(LOG_QUEUE_EVENTS) as u64;
+    [
+        ("attempts, flows, fragments", each(flows.memory_bytes())),
+        ("pairs, scans", each(rule.memory_bytes())),
+        ("events held back for order", each(Shard::memory_bytes())),
+        ("events on their way to the logger", each(to_logger)),
+        ("contacts between shards", mesh::memory_bytes(workers)),
+        (
+            "lines that wait for their outputs",
+            outputs as u64 * Sink::memory_bytes(),
+        ),
+    ]
+}
+
+impl SizeArgs {
+    /// `--workers`, or a quarter of the allowed CPUs, 1 to 4.
+    pub fn workers(&self, allowed: usize) -> usize {
+        let default = (allowed / 4).clamp(1, 4);
+        self.workers.map_or(default, usize::from)
+    }
+
+    /// Bytes of `--memory-mib` for one of `workers` workers.
+    fn share_bytes(&self, workers: usize) -> u64 {
+        u64::from(self.memory_mib) * MIB / workers as u64
+    }
+
+    /// Bytes that a process of this size takes, with one output.
+    pub fn memory_bytes(&self, workers: usize) -> u64 {
+        let share = self.share_bytes(workers);
+        let rule = rule(share / 4, 4, 0);
+        let flows = Limits::from_bytes(share - share / 4);
+        memory(workers, &flows, &rule, 1)
+            .iter()
+            .map(|(_, bytes)| bytes)
+            .sum()
+    }
+}
+
+/// Bytes and block sizes of the rings (data, control, open) of a worker on an interface.
+fn ring_sizes(args: &RunArgs) -> Result<([u64; 3], [u32; 3]), ConfigError> {
+    let ring = u64::from(args.rings.ring_mib) * MIB;
+    let full = args.capture == CaptureDepth::Full;
+    let data_block = args.block_kib.unwrap_or(if full { 1024 } else { 256 }) * 1024;
+    let small_block = if full { data_block } else { 64 * 1024 };
+    let blocks = [data_block, small_block, small_block];
+    let (mut rings, used) = match args.rings.fanout {
+        FanoutMode::Class => ([ring * 5 / 8, ring / 8, ring / 4], 3),
+        _ => ([ring, 0, 0], 1),
+    };
+    for (bytes, block) in rings.iter_mut().zip(blocks).take(used) {
+        if *bytes / u64::from(block) < 2 {
+            return Err(ConfigError(format!(
+                "--ring-mib {}: its smallest ring of {} KiB must hold at least 2 blocks of {} KiB; \
+                 raise --ring-mib or lower --block-kib",
+                args.rings.ring_mib,
+                *bytes / 1024,
+                block / 1024
+            )));
+        }
+        *bytes -= *bytes % u64::from(block);
+    }
+    Ok((rings, blocks))
+}
+
+/// A quarter of the room for episodes' port maps, the rest in equal parts for pairs with one port and for
+/// those with more.
 fn rule(bytes: u64, ports: usize, window_ns: i64) -> Rule {
-    let port_maps = usize::try_from(bytes / 4).unwrap_or(usize::MAX) / PORT_MAP_BYTES;
+    let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let port_maps = count(bytes / 4) / PORT_MAP_BYTES;
     let episodes = port_maps.max(1) * 8;
-    let mut rule = Rule {
+    let none = Rule {
         ports,
         window_ns,
         pairs: 0,
+        firsts: 0,
         episodes,
         port_maps,
     };
-    let rest = bytes.saturating_sub(rule.memory_bytes());
-    let one = Rule {
-        pairs: 8,
-        episodes: 0,
-        port_maps: 0,
-        ..rule
+    let least = none.memory_bytes();
+    let each = |pairs: usize, firsts: usize| {
+        let many = Rule {
+            pairs: pairs << 10,
+            firsts: firsts << 10,
+            ..none
+        };
+        (many.memory_bytes() - least).div_ceil(1 << 10)
+    };
+    let half = bytes.saturating_sub(least) / 2;
+    Rule {
+        pairs: (count(half / each(1, 0)) / 8 * 8).max(8),
+        firsts: (count(half / each(0, 1)) / 8 * 8).max(8),
+        ..none
     }
-    .memory_bytes()
-        / 8;
-    rule.pairs = usize::try_from(rest / one).unwrap_or(usize::MAX).max(8) / 8 * 8;
-    rule
 }
 
 fn cores(
     asked: Option<&str>,
     workers: usize,
-    allowed: &[usize],
+    selectable: &[usize],
     pin_to: Vec<usize>,
 ) -> Result<Vec<usize>, ConfigError> {
     let Some(asked) = asked else {
@@ -265,7 +340,7 @@ fn cores(
         return Ok(pin_to.into_iter().rev().cycle().take(workers).collect());
     };
     let cores =
-        cpus::parse_cores(asked, allowed).map_err(|error| ConfigError(error.to_string()))?;
+        cpus::parse_cores(asked, selectable).map_err(|error| ConfigError(error.to_string()))?;
     if cores.len() < workers {
         return Err(ConfigError(format!(
             "--cores {asked}: {} CPUs for {workers} workers; name one a worker or lower --workers",
@@ -316,6 +391,67 @@ mod tests {
             config.ring_memory_bytes(2),
             2 * config.common.workers as u64 * 64 * MIB
         );
+    }
+
+    #[test]
+    fn full_frames_have_one_block_size_and_other_modes_one_ring() {
+        let kib = |args: &[&str]| {
+            let rings = run(args).expect("in range").rings();
+            let all = rings.into_iter();
+            all.map(|(name, bytes, block)| (name, bytes / 1024, block / 1024))
+                .collect::<Vec<_>>()
+        };
+        let rest = [("control", 1024, 64), ("open", 2048, 64)];
+        let data = ("data", 5120, 1024);
+        let set = kib(&["--ring-mib", "8", "--block-kib", "1024"]);
+        assert_eq!(set, [data, rest[0], rest[1]]);
+        let full = kib(&["--capture", "full", "--ring-mib", "16"]);
+        let expected = [
+            ("data", 10240, 1024),
+            ("control", 2048, 1024),
+            ("open", 4096, 1024),
+        ];
+        assert_eq!(full, expected);
+        let full = kib(&[
+            "--capture",
+            "full",
+            "--ring-mib",
+            "16",
+            "--block-kib",
+            "512",
+        ]);
+        assert!(full.iter().all(|&(_, _, block)| block == 512), "{full:?}");
+        // One ring of 4 MiB has room for 4 such blocks; its three parts had not.
+        let one = kib(&["--fanout", "qm", "--capture", "full", "--ring-mib", "4"]);
+        assert_eq!(one, [("all packets", 4096, 1024)]);
+        // Whole blocks only, and the sum says so.
+        let config = run(&["--fanout", "hash", "--ring-mib", "9", "--block-kib", "4096"]);
+        let config = config.expect("two blocks");
+        let workers = config.common.workers as u64;
+        assert_eq!(config.ring_memory_bytes(1), workers * 8 * MIB);
+    }
+
+    #[test]
+    fn the_memory_is_the_sum_of_its_lines() {
+        let config = run(&["--output", "text:-", "--output", "eve:/x"]).expect("defaults");
+        let lines = config.common.memory();
+        assert_eq!(
+            lines.iter().map(|(_, bytes)| bytes).sum::<u64>(),
+            config.memory_bytes()
+        );
+        assert!(lines.iter().all(|&(_, bytes)| bytes > 0), "{lines:?}");
+        for args in [&[][..], &["--workers", "3", "--memory-mib", "64"]] {
+            let config = run(args).expect("in range");
+            let size = match Cli::try_parse_from(["synledger", "check"].iter().chain(args)) {
+                Ok(Cli {
+                    command: Command::Check(check),
+                }) => check.size,
+                other => panic!("{other:?}"),
+            };
+            let workers = config.common.workers;
+            assert_eq!(size.workers(cpus::allowed().len()), workers);
+            assert_eq!(size.memory_bytes(workers), config.memory_bytes());
+        }
     }
 
     #[test]

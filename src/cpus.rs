@@ -95,6 +95,17 @@ pub fn pin_current_thread(cpu: usize) -> Result<(), Errno> {
     sched_setaffinity(Pid::from_raw(0), &set)
 }
 
+/// Lets `work` pin the calling thread for a while, and puts it back where it may run now.
+pub fn keeping_affinity<T>(work: impl FnOnce() -> T) -> T {
+    let before = sched_getaffinity(Pid::from_raw(0));
+    let done = work();
+    if let Ok(before) = before {
+        // What was allowed a moment ago; if no more, the kernel has chosen for us.
+        let _ = sched_setaffinity(Pid::from_raw(0), &before);
+    }
+    done
+}
+
 /// The calling thread's number, for [`Pins`].
 pub fn thread_id() -> i32 {
     nix::unistd::gettid().as_raw()
@@ -384,6 +395,21 @@ mod tests {
         );
         assert_eq!(pins.plan(&[0, 1, 2, 3], &allowed), [moved(1, 1, 2)]);
         assert_eq!(pins.plan(&[], &allowed), [], "nowhere to go");
+    }
+
+    #[test]
+    fn a_thread_that_was_pinned_for_a_while_may_run_where_it_might_before() {
+        let last = *allowed().last().expect("at least one");
+        std::thread::spawn(move || {
+            let before = affinity();
+            let inside = keeping_affinity(|| {
+                assert_eq!(pin_current_thread(last), Ok(()));
+                affinity()
+            });
+            assert_eq!((inside, affinity()), (Ok(vec![last]), before));
+        })
+        .join()
+        .expect("it holds");
     }
 
     #[test]

@@ -8,14 +8,15 @@ use crate::capture::filter::{RejectCounter, control_only};
 use crate::capture::frame::{CLASSES, Class, LinkType};
 use crate::capture::group::{Fanout, Group, GroupConfig};
 use crate::capture::nic::Interface;
-use crate::capture::ring::{Reader, RingGeometry};
+use crate::capture::ring::{Reader, Ring, RingGeometry};
 use crate::capture::socket::{Filter, GATE, RingStatistics, accept};
 use crate::cli::{CaptureDepth, FanoutMode};
 use crate::config::RunConfig;
+use crate::cpus;
 use crate::error::SetupError;
 use crate::worker::{LiveRing, RingView};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 /// Bytes kept of packets that open, answer or refuse, and of ICMP errors with what they quote.
 const SNAPLEN_SMALL: u32 = 256;
@@ -31,6 +32,8 @@ const CLASS_ORDER: [Class; CLASSES] = [Class::Data, Class::Control, Class::Open]
 
 struct Member {
     view: Arc<RingView>,
+    class: Option<Class>,
+    worker: usize,
     /// As of the last update: what its worker had taken, and then what the kernel had counted.
     counts: RingCounts,
     block_nr: u32,
@@ -44,6 +47,10 @@ pub struct LiveGroup {
     pub ifindex: u32,
     /// Its index in the run's table of interfaces.
     pub interface: u16,
+    /// The interface is gone: nothing comes from these rings any more.
+    pub lost: bool,
+    /// Why it could not be opened again, as it was said last.
+    pub trouble: Option<String>,
     /// Counts what `--capture control` rejects, where CAP_BPF is held.
     rejected: Option<RejectCounter>,
     group: Arc<Group>,
@@ -64,6 +71,62 @@ fn geometry(config: &RunConfig, class: usize) -> RingGeometry {
     }
 }
 
+fn ring_name(interface: &str, class: Option<Class>, worker: usize) -> String {
+    let word = match class {
+        None => "all",
+        Some(Class::Data) => "data",
+        Some(Class::Control) => "control",
+        Some(Class::Open) => "open",
+    };
+    format!("{interface}/{word}/{worker}")
+}
+
+/// The sockets of `nic` and their rings, gated.
+fn open_group(
+    config: &RunConfig,
+    keys: &Keys,
+    nic: &Interface,
+    interface: u16,
+) -> Result<(Group, Vec<Ring>), SetupError> {
+    let workers = config.common.workers;
+    let link = nic.link.unwrap_or(LinkType::Ethernet);
+    let demux = program(
+        keys,
+        u32::try_from(workers).expect("at most 64"),
+        Mode::Fanout,
+    );
+    let classes = match config.fanout {
+        FanoutMode::Class => CLASSES,
+        _ => 1,
+    };
+    let members = (0..classes * workers)
+        .map(|member| geometry(config, member / workers))
+        .collect();
+    let wanted = GroupConfig {
+        ifindex: nic.ifindex,
+        name: &nic.name,
+        members,
+        fanout: match config.fanout {
+            FanoutMode::Class => Fanout::Cbpf(&demux),
+            FanoutMode::Hash => Fanout::Hash,
+            FanoutMode::Cpu => Fanout::Cpu,
+            FanoutMode::Qm => Fanout::Qm,
+        },
+        ignore_outgoing: nic.loopback,
+        promiscuous: config.promiscuous,
+        origin: Origin { interface, link },
+    };
+    // A ring's memory comes from where its opener runs: near the worker that will read it.
+    cpus::keeping_affinity(|| {
+        Group::open_placed(&wanted, |member| {
+            if let Some(&cpu) = config.common.cores.get(member % workers) {
+                // A worker that cannot be pinned says so itself.
+                let _ = cpus::pin_current_thread(cpu);
+            }
+        })
+    })
+}
+
 impl LiveGroup {
     /// Opens the rings of `nic`, gated. Gives the rings of each worker.
     ///
@@ -77,36 +140,15 @@ impl LiveGroup {
         interface: u16,
     ) -> Result<(Self, Vec<Vec<LiveRing>>), SetupError> {
         let workers = config.common.workers;
-        let link = nic.link.unwrap_or(LinkType::Ethernet);
         let by_class = config.fanout == FanoutMode::Class;
-        let demux = program(
-            keys,
-            u32::try_from(workers).expect("at most 64"),
-            Mode::Fanout,
-        );
-        let classes = if by_class { CLASSES } else { 1 };
-        let members = (0..classes * workers)
-            .map(|member| geometry(config, member / workers))
-            .collect();
-        let (group, rings) = Group::open(&GroupConfig {
-            ifindex: nic.ifindex,
-            name: &nic.name,
-            members,
-            fanout: match config.fanout {
-                FanoutMode::Class => Fanout::Cbpf(&demux),
-                FanoutMode::Hash => Fanout::Hash,
-                FanoutMode::Cpu => Fanout::Cpu,
-                FanoutMode::Qm => Fanout::Qm,
-            },
-            ignore_outgoing: nic.loopback,
-            promiscuous: config.promiscuous,
-            origin: Origin { interface, link },
-        })?;
+        let (group, rings) = open_group(config, keys, nic, interface)?;
         let group = Arc::new(group);
         let mut live = Self {
             name: nic.name.clone(),
             ifindex: nic.ifindex,
             interface,
+            lost: false,
+            trouble: None,
             rejected: None,
             group: Arc::clone(&group),
             members: Vec::new(),
@@ -126,6 +168,7 @@ impl LiveGroup {
                 class,
                 stamps: Stamps::default(),
                 view,
+                dead_since_ns: None,
             });
         }
         Ok((live, per_worker))
@@ -137,17 +180,13 @@ impl LiveGroup {
         worker: usize,
         geometry: RingGeometry,
     ) -> Arc<RingView> {
-        let word = match class {
-            None => "all",
-            Some(Class::Data) => "data",
-            Some(Class::Control) => "control",
-            Some(Class::Open) => "open",
-        };
         let view = Arc::new(RingView::default());
         self.members.push(Member {
             view: Arc::clone(&view),
+            class,
+            worker,
             counts: RingCounts {
-                name: format!("{}/{word}/{worker}", self.name),
+                name: ring_name(&self.name, class, worker),
                 capacity: geometry.bytes() as u64 / RECORD_BYTES_MIN,
                 ..RingCounts::default()
             },
@@ -201,6 +240,22 @@ impl LiveGroup {
     /// The kernel lacks the memory for a filter of one instruction.
     pub fn close_gate(&self) -> Result<(), SetupError> {
         self.group.close_gate()
+    }
+
+    /// The interface has another name.
+    pub fn rename(&mut self, to: &str) {
+        to.clone_into(&mut self.name);
+        for member in &mut self.members {
+            member.counts.name = ring_name(to, member.class, member.worker);
+        }
+    }
+
+    /// Whether every worker has let go of its rings, so that nothing is left to be read from them.
+    pub fn is_let_go(&self) -> bool {
+        let let_go = Arc::strong_count(&self.group) == 1;
+        // Pairs with the release of each worker's drop: what it counted last is seen.
+        fence(Ordering::Acquire);
+        let_go
     }
 
     /// Tells the workers that this group is gone.

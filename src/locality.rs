@@ -179,7 +179,7 @@ fn inside<T: Ord + Copy>(ranges: &Ranges<T>, address: T) -> bool {
     after > 0 && address <= ranges[after - 1].1
 }
 
-/// A `--local` value that is no network.
+/// A value that is no network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotANetwork {
     /// The value.
@@ -191,14 +191,14 @@ impl fmt::Display for NotANetwork {
         let value = &self.value;
         write!(
             f,
-            "--local {value}: must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address"
+            "{value} must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address"
         )
     }
 }
 
 impl std::error::Error for NotANetwork {}
 
-/// Reads a value of `--local`: a network, or an address on its own.
+/// Reads a network, or an address on its own.
 ///
 /// # Errors
 ///
@@ -275,7 +275,7 @@ mod tests {
         let error = parse_network("10.0.0.0/33")
             .expect_err("33 bits")
             .to_string();
-        assert!(error.starts_with("--local 10.0.0.0/33: "), "{error}");
+        assert!(error.starts_with("10.0.0.0/33 must be"), "{error}");
     }
 
     proptest! {

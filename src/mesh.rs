@@ -37,6 +37,8 @@ pub struct Mesh {
     to: Vec<Producer<Contact>>,
     from: Vec<Consumer<Contact>>,
     reached: Arc<[CachePadded<AtomicU64>]>,
+    /// For each owner the newest position of a contact that did not reach it, plus one; 0: none.
+    lost: Arc<[CachePadded<AtomicU64>]>,
     /// Contacts handed to owners.
     pub sent: u64,
     /// Contacts taken from the queues.
@@ -48,9 +50,11 @@ pub struct Mesh {
 impl Mesh {
     /// The ends for every worker.
     pub fn new(workers: usize) -> Vec<Self> {
-        let reached: Arc<[_]> = (0..workers)
-            .map(|_| CachePadded::new(AtomicU64::new(0)))
-            .collect();
+        let zeros = || -> Arc<[_]> {
+            let zero = |_| CachePadded::new(AtomicU64::new(0));
+            (0..workers).map(zero).collect()
+        };
+        let (reached, lost) = (zeros(), zeros());
         let mut to: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut from: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for sender in &mut to {
@@ -68,6 +72,7 @@ impl Mesh {
                 to,
                 from,
                 reached: Arc::clone(&reached),
+                lost: Arc::clone(&lost),
                 sent: 0,
                 merged: 0,
                 dropped: 0,
@@ -91,8 +96,11 @@ impl Mesh {
     /// chunk is small enough that a queue cannot be full (`queue_capacity` / 4 frames, two contacts each).
     pub fn send(&mut self, owner: usize, contact: Contact) {
         self.sent += 1;
+        let position = contact.position;
         if self.to[owner].push(contact).is_err() {
             self.dropped += 1;
+            // Relaxed: `publish` comes after it, and whoever sees that sees this.
+            self.lost[owner].fetch_max(position.saturating_add(1), Ordering::Relaxed);
         }
     }
 
@@ -100,6 +108,12 @@ impl Mesh {
     pub fn publish(&self, position: u64) {
         // Release pairs with the acquire in `limit`: who sees the position sees the contacts before it.
         self.reached[self.id].fetch_max(position, Ordering::Release);
+    }
+
+    /// The newest position of a contact that was meant for this worker and found no room. Complete up to
+    /// what [`Mesh::limit`] gave before.
+    pub fn newest_lost(&self) -> Option<u64> {
+        self.lost[self.id].load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// The position that all workers have reached.
@@ -137,6 +151,7 @@ mod tests {
         Contact {
             position,
             ts_ns: 0,
+            pair: 0,
             src: address,
             dst: address,
             port: 0,
@@ -166,11 +181,17 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_is_counted() {
+    fn a_full_queue_is_counted_and_its_owner_knows() {
         let mut mesh = Mesh::new(64);
         for position in 0..300 {
             mesh[1].send(2, contact(position));
         }
         assert_eq!((mesh[1].sent, mesh[1].dropped), (300, 44));
+        assert_eq!(mesh[2].newest_lost(), Some(299), "its owner knows");
+        assert_eq!(
+            mesh[1].newest_lost(),
+            None,
+            "the sender lost none of its own"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use crate::capture::chunk::Chunk;
 use crate::capture::fanout::{self, HashKind, Keys};
 use crate::capture::frame::Frame;
-use crate::capture::pcap::{CaptureReader, ReadError};
+use crate::capture::pcap::{CaptureReader, ReadError, ReadErrorKind};
 use crate::config::CHUNKS;
 use crate::decode;
 use crate::decode::packet::{Icmp, Transport};
@@ -14,6 +14,15 @@ use std::sync::Arc;
 
 /// What the workers get.
 type Feed = Arc<Chunk>;
+
+/// How the reading of a capture ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With its last frame.
+    Whole,
+    /// Before that, because somebody wanted it to.
+    Stopped,
+}
 
 /// Reads captures and hands out chunks.
 pub struct Replay {
@@ -51,7 +60,10 @@ impl Replay {
         self.number
     }
 
-    /// Reads one capture to its end, or until `ends` says so. What was read before an error has been handed out.
+    /// Reads one capture to its end, or until `ends` says so. What was read before an error has been handed out,
+    /// and what a slow stream has given within 200 ms: where chunks end makes no difference to the log.
+    ///
+    /// `ends` is asked before each frame, and five times a second while none comes.
     ///
     /// # Errors
     ///
@@ -61,7 +73,7 @@ impl Replay {
         reader: &mut CaptureReader,
         ends: &impl Fn() -> bool,
         mut progress: impl FnMut(&CaptureReader),
-    ) -> Result<(), ReadError> {
+    ) -> Result<End, ReadError> {
         loop {
             let mut chunk = self.free_chunk();
             let filling = Arc::get_mut(&mut chunk).expect("free chunks have no other owner");
@@ -72,34 +84,36 @@ impl Replay {
                 self.hand_out(&chunk);
             }
             self.pool.push(chunk);
-            match end {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(error) => return Err(error),
+            if let Some(end) = end? {
+                return Ok(end);
             }
         }
     }
 
+    /// Fills a chunk as far as frames are at hand; says if these are the last.
     fn fill(
         &mut self,
         chunk: &mut Chunk,
         reader: &mut CaptureReader,
         ends: &impl Fn() -> bool,
-    ) -> Result<bool, ReadError> {
+    ) -> Result<Option<End>, ReadError> {
         let workers = u32::try_from(self.feeds.len()).expect("at most 64");
         while !chunk.is_full() {
             if ends() {
-                return Ok(false);
+                return Ok(Some(End::Stopped));
             }
-            let Some(frame) = reader.next_frame()? else {
-                return Ok(false);
+            let frame = match reader.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(Some(End::Whole)),
+                Err(error) if error.kind() == ReadErrorKind::NotYet => return Ok(None),
+                Err(error) => return Err(error),
             };
             self.number += 1;
             self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
             let worker = worker_of(&self.keys, &frame, workers);
             chunk.push(&frame, self.watermark_ns, worker as usize);
         }
-        Ok(true)
+        Ok(None)
     }
 
     fn free_chunk(&mut self) -> Feed {
@@ -178,7 +192,7 @@ pub fn work(
             );
         }
         last = chunk.last();
-        shard.publish_contacts(last);
+        shard.publish_contacts(last, &timeline);
         wait_for_all(&shard, last);
         let watermark_ns = *chunk.watermarks().last().expect("chunks hold frames");
         shard.settle(last, watermark_ns, &timeline);

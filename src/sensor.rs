@@ -25,9 +25,11 @@ impl RunKeys {
     ///
     /// The system has none to give.
     pub fn random() -> std::io::Result<Self> {
-        getrandom::u64()
-            .map(Self::from_seed)
-            .map_err(std::io::Error::other)
+        let table = || getrandom::u64().map_err(std::io::Error::other);
+        Ok(Self {
+            fanout: Keys::random()?,
+            tables: [table()?, table()?],
+        })
     }
 
     /// Keys from a seed, so that a run can be repeated.

@@ -14,18 +14,28 @@ use crate::inspect::timeline::Timeline;
 use crate::log::event::{Body, Event, Step};
 use crate::log::queue::Producer;
 use crate::mesh::Mesh;
+use crate::outbox::Outbox;
 use crate::policy::Policy;
 use siphasher::sip::SipHasher13;
-use std::collections::VecDeque;
 use std::hash::Hasher;
-use std::mem::MaybeUninit;
 use std::net::IpAddr;
 
-/// Events held back until every shard has reached their time; more go out early and count as late.
-const OUTBOX_EVENTS: usize = 16_384;
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
 /// that a flood's own timers never pile up.
 const SWEEP_STEPS_MAX: usize = 16_384;
+
+/// Frames that are decoded before the first of them is looked up: what one needs from memory comes while the
+/// others are read.
+const BATCH: usize = 32;
+
+/// A packet whose lines of memory are on their way.
+#[derive(Clone, Copy)]
+struct Pending {
+    packet: Packet,
+    hash: u64,
+    position: u64,
+    watermark_ns: i64,
+}
 
 /// A frame's place in the log and the packet time at it.
 #[derive(Clone, Copy, Debug)]
@@ -74,16 +84,11 @@ pub struct Shard {
     /// What is asked for; the worker renews it when addresses change.
     pub policy: Policy,
     mesh: Mesh,
+    pending: Vec<Pending>,
+    contacts: Vec<Contact>,
     outbox: Outbox,
     /// What it did.
     pub counts: ShardCounts,
-}
-
-struct Outbox {
-    events: VecDeque<Event>,
-    /// Gone once the shard has finished.
-    log: Option<Producer>,
-    live: bool,
 }
 
 impl Shard {
@@ -105,21 +110,19 @@ impl Shard {
             keys,
             owner_hash: SipHasher13::new_with_keys(table_keys[0], !table_keys[1]),
             flows: Flows::new(flows, table_keys),
-            port_scan: PortScan::new(rule, table_keys),
+            port_scan: PortScan::new(rule),
             policy,
             mesh,
-            outbox: Outbox {
-                events: VecDeque::with_capacity(OUTBOX_EVENTS),
-                log: Some(log),
-                live,
-            },
+            pending: Vec::with_capacity(BATCH),
+            contacts: Vec::with_capacity(BATCH),
+            outbox: Outbox::new(log, live),
             counts: ShardCounts::default(),
         }
     }
 
     /// Bytes of what a shard holds beside its tables.
     pub fn memory_bytes() -> u64 {
-        (OUTBOX_EVENTS * size_of::<Event>()) as u64
+        Outbox::memory_bytes() + (BATCH * (size_of::<Pending>() + size_of::<Contact>())) as u64
     }
 
     /// Writes to every page of its tables and queues, so that no packet waits for one. For live runs,
@@ -128,12 +131,7 @@ impl Shard {
         self.flows.prefault();
         self.port_scan.prefault();
         self.mesh.prefault();
-        let mut events = Vec::from(std::mem::take(&mut self.outbox.events));
-        events.spare_capacity_mut().fill_with(MaybeUninit::zeroed);
-        self.outbox.events = VecDeque::from(events);
-        if let Some(log) = &mut self.outbox.log {
-            log.prefault();
-        }
+        self.outbox.prefault();
     }
 
     /// Reads one frame.
@@ -148,10 +146,37 @@ impl Shard {
         };
         self.counts.packets += 1;
         self.counts.late += u64::from(packet.ts_ns < at.watermark_ns);
-        if let Some(tcp) = packet.tcp().copied() {
-            self.on_segment(&packet, &tcp, at);
+        self.pending.push(Pending {
+            packet,
+            hash: self.flows.announce(&packet),
+            position: at.position,
+            watermark_ns: at.watermark_ns,
+        });
+        if self.pending.len() == BATCH {
+            self.look_up(&at.timeline);
         }
-        self.on_flow(&packet, at);
+    }
+
+    /// Looks up the packets that were decoded, in their order.
+    fn look_up(&mut self, timeline: &Timeline<'_>) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for Pending { packet, hash, .. } in &pending {
+            self.flows.announce_entries(packet, *hash);
+        }
+        for one in &pending {
+            let at = At {
+                position: one.position,
+                watermark_ns: one.watermark_ns,
+                timeline: *timeline,
+                ring: None,
+            };
+            if let Some(tcp) = one.packet.tcp().copied() {
+                self.on_segment(&one.packet, &tcp, &at);
+            }
+            self.on_flow(&one.packet, one.hash, &at);
+        }
+        pending.clear();
+        self.pending = pending;
     }
 
     fn check_member(&mut self, frame: &Frame<'_>, ring: Class) {
@@ -180,7 +205,7 @@ impl Shard {
         self.send(contact);
     }
 
-    fn on_flow(&mut self, packet: &Packet, at: &At<'_>) {
+    fn on_flow(&mut self, packet: &Packet, hash: u64, at: &At<'_>) {
         let Self {
             flows,
             outbox,
@@ -190,7 +215,7 @@ impl Shard {
         } = self;
         let mut outcome = None;
         let mut number = 0;
-        let joined = flows.on_packet(packet, at.watermark_ns, &mut |when, event| {
+        let joined = flows.on_hashed(packet, hash, at.watermark_ns, &mut |when, event| {
             number += 1;
             let body = match event {
                 FlowEvent::Outcome {
@@ -206,7 +231,9 @@ impl Shard {
                     counts.attempts_not_asked += 1;
                     return;
                 }
-                FlowEvent::Attempt(attempt) => Body::NewConnection(attempt),
+                FlowEvent::Attempt(attempt) => {
+                    return outbox.hold_attempt(place(when, at, number), attempt, counts);
+                }
                 FlowEvent::Ended(record) => Body::Flow(record),
             };
             let (position, step) = place(when, at, number);
@@ -245,15 +272,15 @@ impl Shard {
     }
 
     fn send(&mut self, mut contact: Contact) {
-        contact.dst = self.policy.scan_target(contact.dst);
         let mut hasher = self.owner_hash;
-        for address in [contact.src, contact.dst] {
+        for address in [contact.src, self.policy.scan_target(contact.dst)] {
             match address {
                 IpAddr::V4(v4) => hasher.write(&v4.octets()),
                 IpAddr::V6(v6) => hasher.write(&v6.octets()),
             }
         }
-        let owner = (u128::from(hasher.finish()) * self.mesh.workers() as u128) >> 64;
+        contact.pair = hasher.finish();
+        let owner = (u128::from(contact.pair) * self.mesh.workers() as u128) >> 64;
         self.mesh.send(
             usize::try_from(owner).expect("below the number of workers"),
             contact,
@@ -261,7 +288,8 @@ impl Shard {
     }
 
     /// Says that all frames at or before `position` were read.
-    pub fn publish_contacts(&self, position: u64) {
+    pub fn publish_contacts(&mut self, position: u64, timeline: &Timeline<'_>) {
+        self.look_up(timeline);
         self.mesh.publish(position);
     }
 
@@ -280,42 +308,28 @@ impl Shard {
             flows,
             ..
         } = self;
-        outbox
-            .events
-            .make_contiguous()
-            .sort_unstable_by(Event::cmp_order);
-        let Outbox { events, log, live } = outbox;
-        let steps_max = if *live { SWEEP_STEPS_MAX } else { usize::MAX };
+        outbox.sort();
+        let steps_max = if outbox.is_live() {
+            SWEEP_STEPS_MAX
+        } else {
+            usize::MAX
+        };
         let unswept_ns = flows.expire_some(watermark_ns, steps_max, &mut |when, event| {
-            let FlowEvent::Ended(record) = event else {
-                return;
-            };
-            let When::Deadline(deadline) = when else {
-                return;
-            };
-            let event = Event {
-                position: timeline.position_of(deadline),
-                step: Step::Timer(deadline),
-                body: Body::Flow(record),
-            };
-            while events
-                .front()
-                .is_some_and(|before| before.cmp_order(&event).is_le())
-            {
-                push(log, *live, events.pop_front().expect("its front"), counts);
+            if let (FlowEvent::Ended(record), When::Deadline(deadline)) = (event, when) {
+                let event = Event {
+                    position: timeline.position_of(deadline),
+                    step: Step::Timer(deadline),
+                    body: Body::Flow(record),
+                };
+                outbox.push_in_order(event, counts);
             }
-            push(log, *live, event, counts);
         });
         // What is not swept yet may still say something at its deadline: the log waits for that.
         let limit = unswept_ns.map_or(limit, |deadline| {
             limit.min(timeline.position_of(deadline).saturating_sub(1))
         });
-        while events.front().is_some_and(|event| event.position <= limit) {
-            push(log, *live, events.pop_front().expect("its front"), counts);
-        }
-        if let Some(log) = log {
-            log.publish(limit);
-        }
+        outbox.push_until(limit, counts);
+        outbox.publish(limit);
         self.take_counts();
         unswept_ns.is_none()
     }
@@ -328,15 +342,29 @@ impl Shard {
             outbox,
             counts,
             policy,
+            contacts,
             ..
         } = self;
-        port_scan.contacts_lost = mesh.dropped > 0;
-        while let Some(contact) = mesh.next(limit) {
-            port_scan.on_contact(&contact, timeline, &mut |found| {
-                let step = Step::Contact(u16::from(contact.number));
-                let place = (contact.position, step);
-                detected(outbox, counts, policy, found, place, timeline);
-            });
+        port_scan.contact_lost_ns = mesh
+            .newest_lost()
+            .map(|position| timeline.watermark_at(position));
+        loop {
+            contacts.clear();
+            contacts.extend(std::iter::from_fn(|| mesh.next(limit)).take(BATCH));
+            if contacts.is_empty() {
+                break;
+            }
+            for contact in contacts.iter() {
+                port_scan.announce(contact);
+            }
+            for contact in contacts.iter() {
+                let target = policy.scan_target(contact.dst);
+                port_scan.on_contact(contact, target, timeline, &mut |found| {
+                    let step = Step::Contact(u16::from(contact.number));
+                    let place = (contact.position, step);
+                    detected(outbox, counts, policy, found, place, timeline);
+                });
+            }
         }
         port_scan.expire(watermark_ns, &mut |found| {
             detected(outbox, counts, policy, found, (limit, Step::End), timeline);
@@ -362,7 +390,8 @@ impl Shard {
             [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
     }
 
-    /// Ends what is open and closes the log queue.
+    /// Ends what is open and closes the log queue. No packet waits for this shard any more, so it waits for
+    /// the logger: a table full of open flows ends at once, and no queue holds them all.
     pub fn finish(&mut self, position: u64, timeline: &Timeline<'_>) {
         let Self {
             port_scan,
@@ -382,40 +411,22 @@ impl Shard {
                 timeline,
             );
         });
-        outbox
-            .events
-            .make_contiguous()
-            .sort_unstable_by(Event::cmp_order);
-        let (log, live) = (&mut outbox.log, outbox.live);
+        outbox.sort();
+        outbox.wait_for_log();
         flows.finish(&mut |_, event| {
             if let FlowEvent::Ended(record) = event {
-                push(
-                    log,
-                    live,
-                    Event {
-                        position,
-                        step: Step::End,
-                        body: Body::Flow(record),
-                    },
-                    counts,
-                );
+                let event = Event {
+                    position,
+                    step: Step::End,
+                    body: Body::Flow(record),
+                };
+                outbox.push_in_order(event, counts);
             }
         });
-        for event in outbox.events.drain(..) {
-            push(log, live, event, counts);
-        }
+        outbox.push_until(u64::MAX, counts);
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
-        drop(outbox.log.take());
-    }
-}
-
-impl Outbox {
-    fn hold(&mut self, event: Event, counts: &mut ShardCounts) {
-        if self.live && self.events.len() == OUTBOX_EVENTS {
-            return push(&mut self.log, true, event, counts);
-        }
-        self.events.push_back(event);
+        outbox.close();
     }
 }
 
@@ -430,6 +441,7 @@ fn contact(
     Contact {
         position: at.position,
         ts_ns: packet.ts_ns,
+        pair: 0,
         src,
         dst,
         port,
@@ -459,7 +471,7 @@ fn detected(
         counts.detections_out_of_scope += 1;
         return;
     }
-    if policy.is_allowed(detection.src) {
+    if policy.withholds(&detection) {
         counts.detections_allowed += 1;
         return;
     }
@@ -475,19 +487,4 @@ fn detected(
         },
         counts,
     );
-}
-
-/// `read` waits for the logger; live, what finds no room is counted by kind, by the queue itself.
-fn push(log: &mut Option<Producer>, live: bool, event: Event, counts: &mut ShardCounts) {
-    let lost = match log {
-        Some(log) if live => {
-            log.push_or_count(event);
-            Ok(())
-        }
-        Some(log) => log.push_and_wait(event),
-        None => Err(event),
-    };
-    if let Err(event) = lost {
-        counts.on_log_gone(&event.body);
-    }
 }

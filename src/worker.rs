@@ -54,6 +54,8 @@ pub struct LiveRing {
     pub stamps: Stamps,
     /// What others see of it.
     pub view: Arc<RingView>,
+    /// Run time at which its group was found gone.
+    pub dead_since_ns: Option<i64>,
 }
 
 /// How far the run has got.
@@ -115,6 +117,7 @@ impl Worker {
             let frames = self.read_frames(clock_ns, drain);
             let watermark_ns = self.watermark(clock_ns);
             self.tick(watermark_ns);
+            self.let_go(clock_ns);
             publish(&self.shard);
             if frames == 0 && drain {
                 break;
@@ -196,6 +199,8 @@ impl Worker {
     fn watermark(&mut self, clock_ns: i64) -> i64 {
         let (clock, block_timeout) = (&self.clock, self.block_timeout);
         let known = |ring: &mut LiveRing| {
+            // A batch may end behind the last frame of a block: only a ring without a block is idle.
+            ring.reader.refill();
             let head_ns = ring.head_ns(clock);
             head_ns.unwrap_or_else(|| ring.known_ns(clock_ns, block_timeout))
         };
@@ -208,7 +213,7 @@ impl Worker {
 
     fn tick(&mut self, watermark_ns: i64) {
         let own = position_of_ts(watermark_ns).saturating_sub(1);
-        self.shard.publish_contacts(own);
+        self.shard.publish_contacts(own, &Timeline::Live);
         let limit = self
             .shard
             .contacts_limit()
@@ -216,16 +221,22 @@ impl Worker {
             .min(own);
         self.shard
             .settle(limit, ts_of_position(limit), &Timeline::Live);
-        self.let_go();
         for ring in &self.rings {
             show(ring);
         }
     }
 
-    /// Drops rings of groups that are gone once they are empty.
-    fn let_go(&mut self) {
+    /// Drops rings of groups that are gone, once they are empty and the kernel has handed over the block it
+    /// was filling.
+    fn let_go(&mut self, clock_ns: i64) {
+        let timeout_ns = i64::try_from(self.block_timeout.as_nanos()).unwrap_or(i64::MAX);
+        let grace_ns = timeout_ns.saturating_mul(2) + STAMP_SLACK_NS;
         self.rings.retain_mut(|ring| {
-            let keep = !ring.view.dead.load(Ordering::Acquire) || ring.reader.refill();
+            if !ring.view.dead.load(Ordering::Acquire) {
+                return true;
+            }
+            let since_ns = *ring.dead_since_ns.get_or_insert(clock_ns);
+            let keep = ring.reader.refill() || clock_ns.saturating_sub(since_ns) < grace_ns;
             if !keep {
                 show(ring);
             }
@@ -256,7 +267,7 @@ impl Worker {
     /// After the last frame: what all shards' contacts decide, then what is open.
     fn finish(mut self, publish: &mut impl FnMut(&Shard)) -> Shard {
         const LAST: u64 = u64::MAX - 1;
-        self.shard.publish_contacts(LAST);
+        self.shard.publish_contacts(LAST, &Timeline::Live);
         while self.shard.contacts_limit() < LAST {
             // The others may be waiting for room in this one's queues.
             std::thread::yield_now();

@@ -3,19 +3,14 @@
 mod common;
 
 use common::{NANOS, syn, synledger};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 fn fails(args: &[&str], code: i32, says: &[&str]) {
-    let output = synledger().args(args).output().expect("the program starts");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
-    for part in says {
-        assert!(
-            error.contains(part),
-            "{args:?} should say `{part}`: {error}"
-        );
-    }
-    assert!(!error.contains("panicked"), "{args:?}: {error}");
+    let mut command = synledger();
+    command.args(args);
+    common::fails(command, code, says);
 }
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> String {
@@ -29,16 +24,96 @@ fn captures_that_cannot_be_read_are_named_with_the_reason() {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = dir.path().display().to_string();
     let text = write(dir.path(), "text.pcap", b"hello, this is no capture");
+    let zip = write(dir.path(), "zip.pcap", b"PK\x03\x04 and so on");
+    let packed = write(dir.path(), "text.gz", &gzip(b"hello"));
     let empty = write(dir.path(), "empty.pcap", b"");
-    fails(
-        &["read", "/does/not/exist.pcap"],
-        1,
-        &["/does/not/exist.pcap", "no such file"],
-    );
+    let missing = "/does/not/exist.pcap";
+    fails(&["read", missing], 1, &[missing, "no such file"]);
     fails(&["read", &folder], 1, &[&folder, "directory"]);
-    fails(&["read", &text], 1, &[&text, "pcap"]);
+    let types = "pcap and pcapng are read, plain or in gzip or zstd";
+    let starts = "the first bytes are 68 65 6c 6c 6f";
+    fails(&["read", &text], 1, &[&text, "known type", starts, types]);
+    fails(&["read", &zip], 1, &[&zip, "zip: unpack it first", types]);
+    let inside = "the first bytes inside the gzip data are 68 65 6c 6c 6f";
+    fails(&["read", &packed], 1, &[&packed, inside, types]);
     fails(&["read", &empty], 1, &[&empty, "empty"]);
-    fails(&["read"], 2, &["FILE"]);
+    fails(&["read", "/dev/null"], 1, &["/dev/null", "empty"]);
+    let mut piped = synledger();
+    piped.args(["read", "-"]).stdin(std::process::Stdio::null());
+    common::fails(piped, 1, &["standard input", "empty"]);
+    fails(&["read"], 2, &["required", "not provided"]);
+}
+
+/// One stored block, as gzip has it where nothing is gained.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    packer.write_all(bytes).expect("memory takes it");
+    packer.finish().expect("memory takes it")
+}
+
+#[test]
+fn what_may_not_be_read_or_written_is_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let capture = craft::Capture::new("none", craft::LinkType::Ethernet);
+    let good = write(dir.path(), "good.pcap", &capture.to_pcap(NANOS));
+    let secret = write(dir.path(), "secret.pcap", &capture.to_pcap(NANOS));
+    let log = write(dir.path(), "log", b"");
+    for file in [&secret, &log] {
+        let none = Permissions::from_mode(0o000);
+        std::fs::set_permissions(file, none).expect("our own file");
+    }
+    let mut command = common::synledger_as_nobody(dir.path());
+    command.args(["read", &secret]);
+    common::fails(command, 1, &[&secret, "no permission to read it"]);
+    let mut command = common::synledger_as_nobody(dir.path());
+    command.args(["read", "--output", &format!("eve:{log}"), &good]);
+    common::fails(command, 1, &["output", &log, "Permission denied"]);
+}
+
+#[test]
+fn a_sensor_without_the_capability_says_which_and_the_way_out() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut command = common::synledger_as_nobody(dir.path());
+    command.args(["run", "-i", "lo"]);
+    let says = [
+        "socket(AF_PACKET)",
+        "lo",
+        "needs CAP_NET_RAW",
+        "run as root",
+    ];
+    common::fails(command, 1, &says);
+}
+
+#[test]
+fn more_memory_than_there_is_is_refused_with_all_the_numbers() {
+    let tables = ["run", "-i", "lo", "--memory-mib", "1048576"];
+    fails(
+        &tables,
+        2,
+        &["--memory-mib", "MiB of tables", "available", "lower them"],
+    );
+    let rings = ["run", "-i", "lo", "--ring-mib", "4096", "--workers", "64"];
+    let asked = "262144 MiB of rings";
+    // 256 GiB: there are machines that have them.
+    if available_gib() < 256 {
+        fails(
+            &rings,
+            2,
+            &["--ring-mib", asked, "available", "or --workers"],
+        );
+    } else {
+        eprintln!("skipped: rings larger than memory: this machine has room for all of {asked}");
+    }
+}
+
+fn available_gib() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").expect("a file");
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    kib.and_then(|kib| kib.parse::<u64>().ok())
+        .expect("a number")
+        >> 20
 }
 
 #[test]
@@ -95,7 +170,7 @@ fn flags_out_of_range_are_named_with_their_range() {
     fails(
         &["run", "--cores", "99", "--dry-run"],
         2,
-        &["--cores", "99"],
+        &["--cores 99", "not one this process may use", "0"],
     );
     fails(&["run", "--fanout", "lb"], 2, &["tears connections apart"]);
     fails(
@@ -124,7 +199,14 @@ fn an_output_that_cannot_be_opened_is_named() {
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(target, &link).expect("a link");
     let spec = format!("text:{}", link.display());
-    fails(&["read", "--output", &spec, &file], 1, &["link"]);
+    let says = [spec.strip_prefix("text:").expect("it has"), "symbolic link"];
+    fails(&["read", "--output", &spec, &file], 1, &says);
+    let folder = format!("eve:{}", dir.path().display());
+    let says = ["a directory: name a file in it"];
+    fails(&["read", "--output", &folder, &file], 1, &says);
+    // Before anything is opened: `run` says the same without rights.
+    let live = ["run", "-i", "lo", "--output", "text:/no/such/folder/log"];
+    fails(&live, 1, &["/no/such/folder/log", "create it"]);
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Bench {
 
     fn settle(&mut self) {
         let position = position_of_ts(self.now_ns);
-        self.shard.publish_contacts(position);
+        self.shard.publish_contacts(position, &Timeline::Live);
         self.shard.settle(position, self.now_ns, &Timeline::Live);
         let said = &mut self.said;
         while self.merge.step(4096, |_| {}, |_| *said += 1) > 0 {}

@@ -18,6 +18,7 @@ pub mod nic;
 pub mod pcap;
 pub mod poll;
 pub mod preexisting;
+pub mod prefetch;
 pub mod ring;
 pub mod socket;
 

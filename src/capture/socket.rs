@@ -212,6 +212,17 @@ impl AsFd for RxSocket {
     }
 }
 
+/// Whether packet sockets may be opened at all; the one that was tried is closed again.
+///
+/// # Errors
+///
+/// Without CAP_NET_RAW, or where the kernel has none.
+pub fn may_open(name: &str) -> Result<(), SetupError> {
+    Socket::new(Domain::PACKET, Type::RAW.cloexec(), None)
+        .map(drop)
+        .map_err(|e| with_hint("socket(AF_PACKET)", name, e))
+}
+
 /// A socket that sends frames as they are through one interface, and hears nothing: for tests and load.
 #[derive(Debug)]
 pub struct TxSocket(Socket);

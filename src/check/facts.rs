@@ -7,6 +7,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::capture::nic::ethtool::{self, Ethtool};
 use crate::capture::nic::{self, Interface, Selection, Softnet, SoftnetCounters};
+use crate::cli::{FanoutMode, RingArgs, SizeArgs};
 use crate::cpus;
 
 /// CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF as bit numbers.
@@ -19,23 +20,31 @@ pub const CAP_BPF: u32 = 39;
 /// What the run that is being checked for would take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// Memory for tables and rings, in bytes.
-    pub memory_bytes: u64,
+    /// Memory of the process, in bytes: tables and queues.
+    pub process_bytes: u64,
+    /// Memory of the rings of all workers on one interface, in bytes; the kernel's.
+    pub ring_bytes: u64,
     /// Worker threads.
     pub workers: usize,
+    /// How the kernel picks a worker.
+    pub fanout: FanoutMode,
 }
 
 impl Needs {
-    /// What a run without flags takes on `allowed` CPUs: a quarter of them, 1 to 4, as workers,
-    /// 256 MiB of tables and 64 MiB of rings for each worker.
-    pub fn of_defaults(allowed: usize) -> Self {
-        let workers = (allowed / 4).clamp(1, 4);
-        let rings = u64::try_from(workers).expect("at most 4") * (64 << 20);
-        let memory_bytes = (256 << 20) + rings;
+    /// What a run with these flags takes on `allowed` CPUs.
+    pub fn new(size: &SizeArgs, rings: &RingArgs, allowed: usize) -> Self {
+        let workers = size.workers(allowed);
         Self {
-            memory_bytes,
+            process_bytes: size.memory_bytes(workers),
+            ring_bytes: workers as u64 * (u64::from(rings.ring_mib) << 20),
             workers,
+            fanout: rings.fanout,
         }
+    }
+
+    /// All of the memory, on so many interfaces.
+    pub fn memory_bytes(&self, interfaces: usize) -> u64 {
+        self.process_bytes + self.ring_bytes * interfaces as u64
     }
 }
 
@@ -76,7 +85,7 @@ pub struct Facts {
 
 impl Facts {
     /// Gathers everything, for the interfaces that `patterns` (the value of `-i`) chooses.
-    pub fn gather(patterns: &str, needs: Option<Needs>) -> Self {
+    pub fn gather(patterns: &str, needs: Needs) -> Self {
         let read = |path: &str| fs::read_to_string(path).ok();
         let status = read("/proc/self/status");
         let cgroup = cpus::cgroup_path();
@@ -87,7 +96,7 @@ impl Facts {
             Err(error) => (Err(error.to_string()), Vec::new()),
         };
         Self {
-            needs: needs.unwrap_or_else(|| Needs::of_defaults(allowed)),
+            needs,
             capabilities: status.as_deref().and_then(capabilities),
             open_files: soft_limit(Resource::RLIMIT_NOFILE),
             locked_memory_bytes: soft_limit(Resource::RLIMIT_MEMLOCK),
@@ -106,6 +115,11 @@ impl Facts {
             interfaces,
             unreadable,
         }
+    }
+
+    /// How many interfaces are chosen; at least one is meant.
+    pub fn interface_count(&self) -> usize {
+        self.interfaces.as_ref().map_or(1, Vec::len)
     }
 
     /// Whether the process has the capability of this number; unknown counts as having it.
@@ -183,6 +197,8 @@ fn limit(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
 
     #[test]
     fn the_kernels_texts_are_read() {
@@ -205,22 +221,49 @@ mod tests {
         assert_eq!(limit("5 0\n"), None);
     }
 
+    fn needs(args: &[&str], allowed: usize) -> Needs {
+        match Cli::try_parse_from(["synledger", "check"].iter().chain(args)) {
+            Ok(Cli {
+                command: Command::Check(check),
+            }) => Needs::new(&check.size, &check.rings, allowed),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
-    fn defaults_need_a_worker_at_least_and_four_at_most() {
-        assert_eq!(Needs::of_defaults(1).workers, 1);
-        assert_eq!(Needs::of_defaults(12).workers, 3);
-        let many = Needs::of_defaults(128);
-        assert_eq!((many.workers, many.memory_bytes >> 20), (4, 512));
+    fn each_interface_has_rings_of_its_own() {
+        assert_eq!(needs(&[], 1).workers, 1);
+        assert_eq!(needs(&[], 12).workers, 3);
+        let many = needs(&[], 128);
+        assert_eq!((many.workers, many.ring_bytes >> 20), (4, 256));
+        assert!(many.process_bytes >> 20 > 256, "{many:?}");
+        let of = |interfaces| many.memory_bytes(interfaces);
+        assert_eq!((of(3) - of(1)) >> 20, 512);
+    }
+
+    #[test]
+    fn flags_change_what_is_needed() {
+        let few = needs(
+            &["--workers", "2", "--ring-mib", "8", "--memory-mib", "64"],
+            128,
+        );
+        assert_eq!((few.workers, few.ring_bytes >> 20), (2, 16));
+        assert!(few.process_bytes < needs(&[], 128).process_bytes, "{few:?}");
+        assert_eq!(needs(&["--fanout", "qm"], 1).fanout, FanoutMode::Qm);
     }
 
     #[test]
     fn this_host_can_be_gathered() {
-        let facts = Facts::gather("lo", None);
+        let facts = Facts::gather("lo", needs(&[], 1));
         assert!(facts.kernel.is_some());
         assert!(facts.capabilities.is_some());
         assert!(facts.cpus_allowed >= 1);
         let interfaces = facts.interfaces.expect("lo is everywhere");
         assert_eq!(interfaces[0].0.name, "lo");
-        assert!(Facts::gather("not-there", None).interfaces.is_err());
+        assert!(
+            Facts::gather("not-there", needs(&[], 1))
+                .interfaces
+                .is_err()
+        );
     }
 }

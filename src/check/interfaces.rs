@@ -1,8 +1,9 @@
 //! What `check` says about the interfaces and their drivers.
 
-use super::{Facts, Finding, Level, many};
+use super::{Facts, Finding, Level, fanout, many};
 use crate::capture::nic::Interface;
 use crate::capture::nic::ethtool::{Ethtool, Rss};
+use crate::cli::FanoutMode;
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let interfaces = match &facts.interfaces {
@@ -32,6 +33,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         found.extend(drops(interface, answers));
         found.extend(merging(interface, answers));
         found.extend(queues(facts, interface, answers));
+        found.extend(fanout::findings(facts, interface, answers));
     }
     found
 }
@@ -135,7 +137,10 @@ fn queues(facts: &Facts, interface: &Interface, answers: &Ethtool) -> Vec<Findin
     }
     found.push(Finding::ok(what));
     let (what, why) = match answers.rss {
-        _ if now <= 1 => return found,
+        // The fanout's own findings say more.
+        _ if now <= 1 || matches!(facts.needs.fanout, FanoutMode::Cpu | FanoutMode::Qm) => {
+            return found;
+        }
         Rss::Symmetric => {
             found.push(Finding::ok(format!("{name}: receive hashing is symmetric")));
             return found;
@@ -149,9 +154,7 @@ fn queues(facts: &Facts, interface: &Interface, answers: &Ethtool) -> Vec<Findin
             "The driver does not say. The default fanout does not mind; leave --fanout cpu and qm alone.",
         ),
     };
-    let change = format!(
-        "only for --fanout cpu or qm: ethtool -x {name}, then a hash key of 6d:5a repeated"
-    );
+    let change = format!("only for --fanout cpu or qm: synledger check -i {name} --fanout qm");
     found.push(Finding::new(Level::Note, what, why, change));
     found
 }

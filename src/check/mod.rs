@@ -3,10 +3,12 @@
 //! [`Facts::gather`] looks, [`findings`] judges and touches nothing, the rest prints.
 
 pub mod facts;
+mod fanout;
 mod interfaces;
 pub mod render;
 
 pub use facts::{CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs};
+pub use fanout::{CONSEQUENCE, Doubt, doubts};
 pub use render::{to_json, write_text};
 
 /// How much a finding matters.
@@ -175,7 +177,7 @@ fn kernel(facts: &Facts) -> Vec<Finding> {
 
 fn limits(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
-    let interfaces = facts.interfaces.as_ref().map_or(1, Vec::len);
+    let interfaces = facts.interface_count();
     // Three rings for each worker and interface; logs, metrics and the rest are far below 64.
     let needed = u64::try_from(3 * facts.needs.workers * interfaces + 64).unwrap_or(u64::MAX);
     if let Some(files) = facts.open_files {
@@ -247,7 +249,7 @@ fn cpus(facts: &Facts) -> Vec<Finding> {
 
 fn memory(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
-    let needed = facts.needs.memory_bytes;
+    let needed = facts.needs.memory_bytes(facts.interface_count());
     if let Some(free) = facts.memory_available_bytes {
         let what = format!(
             "{} of memory available, {} needed",
@@ -277,7 +279,7 @@ fn memory(facts: &Facts) -> Vec<Finding> {
     }
     if let Some(limit) = facts.memory_limit_bytes {
         let what = format!("cgroup allows {} of memory (memory.max)", size(limit));
-        found.push(if limit < needed {
+        found.push(if limit < facts.needs.process_bytes {
             let why =
                 "The kernel ends the sensor when its tables pass the limit; rings are not counted.";
             Finding::new(
@@ -335,7 +337,7 @@ fn backlog(facts: &Facts) -> Vec<Finding> {
 }
 
 /// `1 worker`, `2 workers`.
-fn many(count: usize, word: &str) -> String {
+pub fn many(count: usize, word: &str) -> String {
     match count {
         1 => format!("1 {word}"),
         _ => format!("{count} {word}s"),

@@ -2,6 +2,7 @@ use super::interfaces::cpu_mask;
 use super::*;
 use crate::capture::nic::ethtool::{Ethtool, Rss};
 use crate::capture::nic::{Interface, NicCounters, SoftnetCounters, link_type};
+use crate::cli::FanoutMode;
 
 fn interface() -> Interface {
     Interface {
@@ -27,7 +28,12 @@ fn good() -> Facts {
         ..Ethtool::default()
     };
     Facts {
-        needs: Needs::of_defaults(4),
+        needs: Needs {
+            process_bytes: 300 << 20,
+            ring_bytes: 64 << 20,
+            workers: 1,
+            fanout: FanoutMode::Class,
+        },
         capabilities: Some(u64::MAX),
         open_files: Some(1_024),
         locked_memory_bytes: Some(8 << 20),

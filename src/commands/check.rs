@@ -1,9 +1,9 @@
 //! `check`: is this host ready.
 
 use super::Failure;
-use crate::check::facts::Facts;
-use crate::check::{self, render};
+use crate::check::{self, Facts, Needs, render};
 use crate::cli::CheckArgs;
+use crate::cpus;
 use std::io::Write;
 
 /// Prints the findings; exit code 1 when one of them keeps the sensor from starting.
@@ -12,7 +12,8 @@ use std::io::Write;
 ///
 /// Standard output does not take the report.
 pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
-    let facts = Facts::gather(&args.interfaces.interfaces.join(","), None);
+    let needs = Needs::new(&args.size, &args.rings, cpus::allowed().len());
+    let facts = Facts::gather(&args.interfaces.interfaces.join(","), needs);
     let findings = check::findings(&facts);
     let mut out = std::io::stdout().lock();
     let printed = if args.json {

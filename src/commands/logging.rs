@@ -10,11 +10,12 @@ use crate::log::eve::Context;
 use crate::log::eve::Interfaces;
 use crate::log::logger::{Clock, Control, Logger, lag_histogram};
 use crate::log::merge::Merge;
-use crate::log::notice::Notice;
+use crate::log::notice::Notices;
 use crate::log::outputs::{Counts, Outputs};
 use crate::log::queue::Consumer;
+use crate::log::sink::Patience;
 use crate::log::spec::{Format, OutputSpec, Target};
-use crossbeam::channel::{Sender, unbounded};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Live: a shard this far behind the others leaves the order, ns.
@@ -50,17 +51,24 @@ pub fn context(
 ///
 /// An output cannot be opened.
 ///
-/// Live, `run_time` is what events come in.
+/// Live, `run_time` is what events come in, and a reader that is slow costs its own lines. `read` waits for
+/// readers until `stop` is set.
 pub fn open(
     common: &Common,
     context: &Context,
     consumers: Vec<Consumer>,
     run_time: Option<RunTime>,
-) -> Result<(Logger, Sender<Notice>, Arc<Control>), Failure> {
-    let outputs = Outputs::open(&common.outputs, context).map_err(Failure::run)?;
-    let (sender, notices) = unbounded();
+    stop: &Arc<AtomicBool>,
+) -> Result<(Logger, Notices, Arc<Control>), Failure> {
+    let mut outputs = Outputs::open(&common.outputs, context).map_err(Failure::run)?;
+    let (sender, notices) = Notices::channel();
     let control = Arc::new(Control::default());
     let live = run_time.is_some();
+    outputs.set_patience(&if live {
+        Patience::Live
+    } else {
+        Patience::Reader(Arc::clone(stop))
+    });
     let clock: Clock = Box::new(crate::worker::wall_clock_ns);
     let logger = Logger {
         merge: Merge::new(consumers, live.then_some(LAG_MAX_NS)),

@@ -1,5 +1,6 @@
 //! `read`: captures in, the same log as live.
 
+use super::signals::Signals;
 use super::{Failure, logging};
 use crate::books::Books;
 use crate::capture::pcap::CaptureReader;
@@ -7,38 +8,42 @@ use crate::cli::ReadArgs;
 use crate::config::{Common, ReadConfig};
 use crate::locality::Localities;
 use crate::log::eve::Interfaces;
+use crate::log::logger::Control;
+use crate::log::outputs::Counts;
 use crate::policy::Policy;
-use crate::replay::{self, Replay};
+use crate::replay::{self, End, Replay};
+use crate::report;
 use crate::sensor::{self, Board, RunKeys};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Reads the captures one after the other as one stream.
 ///
 /// # Errors
 ///
 /// [`Failure`] when nothing could be read or an output could not be opened. A damaged capture is read as
-/// far as it goes and ends with exit code 1.
+/// far as it goes and ends with exit code 1, and so does one that SIGINT or SIGTERM stopped.
 pub fn read(args: ReadArgs) -> Result<u8, Failure> {
+    let signals = Signals::take().map_err(Failure::run)?;
     let config = ReadConfig::new(args)?;
     let common = &config.common;
     let keys = config
         .seed
         .map_or_else(RunKeys::random, |seed| Ok(RunKeys::from_seed(seed)));
     let keys = keys.map_err(Failure::run)?;
-    let stop = super::signals::stop_flag().map_err(Failure::run)?;
     let policy = policy(common);
     let interfaces = Interfaces::default();
     let localities = Arc::new(RwLock::new(Arc::clone(&policy.localities)));
     let context = logging::context(common, &interfaces, &localities, true);
     let (shards, consumers) = sensor::shards(common, keys, &policy, false);
-    let (mut logger, _notices, control) = logging::open(common, &context, consumers, None)?;
+    let stop = signals.stop_flag();
+    let (mut logger, _notices, control) = logging::open(common, &context, consumers, None, stop)?;
     let board = Board::new(common.workers);
     let (mut replay, feeds) = Replay::new(common.workers, config.chunk_frames(), keys.fanout);
-    let mut damage = None;
+    let mut reading = Reading::new(&signals, &control, common, &board, interfaces);
     std::thread::scope(|scope| {
         let logger = &mut logger;
         scope.spawn(move || logger.run());
@@ -50,30 +55,156 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
                 replay::work(shard, id, &feed, |shard| board.leave(id, &shard.counts));
             });
         }
-        let ends = || stop.load(Ordering::Relaxed) || control.closed.load(Ordering::Relaxed);
-        damage = read_files(&config.files, &mut replay, &interfaces, &ends);
+        reading.read_files(&config.files, &mut replay);
         replay.close();
     });
     let outputs = logger.finish().outputs;
     let books = Books {
-        shards: board.sum(),
         frames_offered: Some(replay.frames()),
-        outputs: logging::books(&common.outputs, &outputs),
         at_exit: true,
-        ..Books::default()
+        ..reading.books(&outputs)
     };
     if control.closed.load(Ordering::Relaxed) {
         // `read | head`: whoever read the log has seen enough.
         return Ok(0);
     }
-    if let Some(failure) = damage.take_if(|_| replay.frames() == 0) {
+    let failure = reading.failure();
+    if replay.frames() == 0
+        && let Some(failure) = failure
+    {
         return Err(failure);
     }
-    let code = super::close(common, &books);
-    if let Some(damage) = damage {
-        return Err(damage);
+    if let Some(place) = &reading.stopped_at {
+        super::tell(&format!(
+            "synledger: stopped at {place}: the log ends there\n"
+        ));
     }
-    Ok(code)
+    let code = super::close(common, &books);
+    match failure {
+        Some(failure) => Err(failure),
+        // 3 says more than 1: what was read does not add up either.
+        None => Ok(code.max(u8::from(reading.stopped_at.is_some()))),
+    }
+}
+
+/// The captures on their way in, and what is asked of us meanwhile.
+struct Reading<'a> {
+    signals: &'a Signals,
+    control: &'a Control,
+    common: &'a Common,
+    board: &'a Board,
+    interfaces: Interfaces,
+    failures: Vec<String>,
+    /// Where somebody stopped it.
+    stopped_at: Option<String>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(
+        signals: &'a Signals,
+        control: &'a Control,
+        common: &'a Common,
+        board: &'a Board,
+        interfaces: Interfaces,
+    ) -> Self {
+        Self {
+            signals,
+            control,
+            common,
+            board,
+            interfaces,
+            failures: Vec::new(),
+            stopped_at: None,
+        }
+    }
+
+    /// Reads the files until somebody stops it; keeps what is wrong with them.
+    fn read_files(&mut self, files: &[PathBuf], replay: &mut Replay) {
+        let mut first_interface = 0;
+        for (number, file) in (1..).zip(files) {
+            let opened = if file.as_os_str() == "-" {
+                CaptureReader::from_stdin()
+            } else {
+                CaptureReader::open(file)
+            };
+            let mut reader = match opened {
+                Ok(reader) => reader.with_first_interface(first_interface),
+                Err(error) => {
+                    self.failures.push(error.to_string());
+                    continue;
+                }
+            };
+            let before = replay.frames();
+            let (end, known) = self.read_file(&mut reader, replay);
+            first_interface =
+                first_interface.saturating_add(u16::try_from(known).unwrap_or(u16::MAX));
+            if end == End::Stopped {
+                let frame = replay.frames() - before;
+                let mut place = format!("frame {frame} of {}", reader.name());
+                if files.len() > 1 {
+                    place += &format!(" (file {number} of {})", files.len());
+                }
+                self.stopped_at = Some(place);
+                return;
+            }
+        }
+    }
+
+    /// Reads one file; also gives the number of its interfaces.
+    fn read_file(&mut self, reader: &mut CaptureReader, replay: &mut Replay) -> (End, usize) {
+        let bar = progress(reader);
+        let mut known = 0;
+        // Called before a chunk is handed out: no event names an interface that the logger does not know.
+        let show = |reader: &CaptureReader| {
+            bar.set_position(reader.bytes_read());
+            for interface in &reader.interfaces()[known..] {
+                self.interfaces
+                    .push(interface.name.clone().unwrap_or_default());
+            }
+            known = reader.interfaces().len();
+        };
+        let end = replay.read(reader, &|| self.ends(&bar), show);
+        bar.finish_and_clear();
+        match end {
+            Ok(end) => (end, known),
+            Err(error) => {
+                self.failures.push(error.to_string());
+                (End::Whole, known)
+            }
+        }
+    }
+
+    /// Does what signals ask for; says if one of them, or a log without a reader, ends the reading.
+    fn ends(&self, bar: &ProgressBar) -> bool {
+        if self.signals.reload() {
+            self.control.reopen.store(true, Ordering::Relaxed);
+        }
+        if self.signals.report() {
+            let published = self.control.published.lock();
+            let outputs = published
+                .unwrap_or_else(PoisonError::into_inner)
+                .outputs
+                .clone();
+            let text = report::ten_lines(&self.books(&outputs));
+            bar.suspend(|| super::tell(&text));
+        }
+        self.signals.stopped() || self.control.closed.load(Ordering::Relaxed)
+    }
+
+    /// The books so far.
+    fn books(&self, outputs: &[Counts]) -> Books {
+        Books {
+            shards: self.board.sum(),
+            outputs: logging::books(&self.common.outputs, outputs),
+            ..Books::default()
+        }
+    }
+
+    /// What was wrong with the files.
+    fn failure(&self) -> Option<Failure> {
+        let all = self.failures.join("\nsynledger: ");
+        (!all.is_empty()).then_some(Failure::Run(all))
+    }
 }
 
 fn policy(common: &Common) -> Policy {
@@ -81,48 +212,9 @@ fn policy(common: &Common) -> Policy {
         localities: Arc::new(Localities::offline(&common.local)),
         directions: common.directions.clone().into(),
         all_scans: true,
-        host: None,
+        host: false,
         allow: common.allow.clone().into(),
     }
-}
-
-/// Reads files until one is damaged; says how.
-fn read_files(
-    files: &[PathBuf],
-    replay: &mut Replay,
-    interfaces: &Interfaces,
-    ends: &impl Fn() -> bool,
-) -> Option<Failure> {
-    let mut first_interface = 0;
-    let mut failures = Vec::new();
-    for file in files {
-        let opened = if file.as_os_str() == "-" {
-            CaptureReader::from_stdin()
-        } else {
-            CaptureReader::open(file)
-        };
-        let mut reader = match opened {
-            Ok(reader) => reader.with_first_interface(first_interface),
-            Err(error) => {
-                failures.push(error.to_string());
-                continue;
-            }
-        };
-        let bar = progress(&reader);
-        let mut known = 0;
-        // Called before a chunk is handed out: no event names an interface that the logger does not know.
-        let end = replay.read(&mut reader, ends, |reader| {
-            bar.set_position(reader.bytes_read());
-            for interface in &reader.interfaces()[known..] {
-                interfaces.push(interface.name.clone().unwrap_or_default());
-            }
-            known = reader.interfaces().len();
-        });
-        bar.finish_and_clear();
-        first_interface = first_interface.saturating_add(u16::try_from(known).unwrap_or(u16::MAX));
-        failures.extend(end.err().map(|error| error.to_string()));
-    }
-    (!failures.is_empty()).then(|| Failure::Run(failures.join("\nsynledger: ")))
 }
 
 /// A bar for a person who waits for a long file.

@@ -1,85 +1,63 @@
 //! An attempt as a flow: what its packets add up to, its record, and its promotion.
 
-use super::attempts::{Attempts, EMPTY_TALLY, Tally, bits::*};
+use super::attempts::{Attempts, bits::*};
 use super::conns::Conn;
-use super::record::{Basis, ConnState, EndReason, FlowRecord, Volume};
+use super::counts::FlowCounts;
+use super::record::{Basis, ConnState, EndReason, FlowRecord};
+use super::tallies::{For, Tally};
 use super::tcp::{self, Sender};
 use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{ACK, FIN, RST, SYN},
 };
 
-fn index(sender: Sender) -> usize {
-    match sender {
-        Sender::Orig => 0,
-        Sender::Resp => 1,
-    }
-}
-
-impl Tally {
-    fn volume(&self, sender: Sender) -> Volume {
-        let i = index(sender);
-        Volume {
-            packets: u64::from(self.packets[i]),
-            bytes: u64::from(self.bytes[i]),
-            payload_bytes: u64::from(self.payload[i]),
-            tcp_flags: self.flags[i],
-        }
-    }
-
-    /// Adds a segment; `true` when a counter reached its limit.
-    fn add(&mut self, packet: &Packet, tcp: &Tcp, sender: Sender) -> bool {
-        let i = index(sender);
-        let packets = self.packets[i].checked_add(1);
-        let bytes = self.bytes[i].checked_add(packet.wire_len);
-        let payload = self.payload[i].checked_add(tcp.payload_len);
-        self.packets[i] = packets.unwrap_or(u16::MAX);
-        self.bytes[i] = bytes.unwrap_or(u32::MAX);
-        self.payload[i] = payload.unwrap_or(u32::MAX);
-        self.flags[i] |= tcp.flags;
-        self.end_ns = self.end_ns.max(packet.ts_ns);
-        if tcp.is_touch() && sender == Sender::Orig {
-            self.syn_payload = self.syn_payload.max(tcp.payload_len);
-        }
-        tcp::push_segment(&mut self.history, sender, tcp);
-        packets.is_none() || bytes.is_none() || payload.is_none()
-    }
-}
+/// Bytes of a server that may have been lost or left out and are believed a client that acknowledges them
+/// with its FIN or RST. A guess finds a number among so many once in 256 times.
+pub const UNSEEN_BYTES: u32 = 16 << 20;
 
 impl Attempts {
     /// What the entry adds up to; made up from the entry while there was only its first SYN.
     fn tally(&self, at: u32) -> Tally {
         let entry = self.slab.get(at);
         if entry.has(TALLY) {
-            return self.tallies[at as usize];
+            return *self.tallies.get(entry.rest);
         }
-        let start_ns = self.start_ns(at, entry);
+        let start_ns = self.start_ns(entry);
         let mut tally = Tally {
             start_ns,
             end_ns: start_ns,
-            bytes: [entry.wire_len, 0],
+            bytes: [entry.rest, 0],
             packets: [1, 0],
-            flags: [SYN, 0],
-            ..EMPTY_TALLY
+            flags: [entry.syn_flags(), 0],
+            ..Tally::default()
         };
         tcp::push_letter(&mut tally.history, b'S');
         tally
     }
 
-    fn spread(&mut self, at: u32) {
+    fn spread(&mut self, at: u32, who: For, counts: &mut FlowCounts) {
         if !self.slab.get(at).has(TALLY) {
-            self.tallies[at as usize] = self.tally(at);
-            let entry = self.slab.get_mut(at);
-            entry.flags |= TALLY;
-            entry.word = 0;
+            self.give_tally(at, self.tally(at), who, counts);
         }
     }
 
     /// Accounts a segment.
-    pub fn add(&mut self, at: u32, packet: &Packet, tcp: &Tcp, sender: Sender) {
-        self.spread(at);
-        let full = self.tallies[at as usize].add(packet, tcp, sender);
+    pub fn add(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        tcp: &Tcp,
+        sender: Sender,
+        counts: &mut FlowCounts,
+    ) {
+        let who = if tcp.is_touch() {
+            For::Syn
+        } else {
+            For::Answer
+        };
+        self.spread(at, who, counts);
         let entry = self.slab.get_mut(at);
+        let full = entry.has(TALLY) && self.tallies.get_mut(entry.rest).add(packet, tcp, sender);
         for (bit, set) in [
             (SATURATED, full),
             (GSO, packet.gso),
@@ -99,7 +77,6 @@ impl Attempts {
 
     /// Notes the server's initial sequence number.
     pub fn answer(&mut self, at: u32, server_isn: u32) {
-        self.spread(at);
         let entry = self.slab.get_mut(at);
         entry.flags |= ANSWERED;
         entry.word = server_isn;
@@ -189,6 +166,18 @@ impl Attempts {
         }
     }
 
+    /// How far beyond its first number the server may have got: what was seen of it, and its FIN, and what
+    /// may have been lost. Half of all numbers lie after S: too many for someone who guesses.
+    fn server_span(&self, at: u32) -> u32 {
+        let entry = self.slab.get(at);
+        let seen = if entry.has(TALLY) {
+            self.tallies.get(entry.rest).payload[1]
+        } else {
+            0
+        };
+        seen.saturating_add(UNSEEN_BYTES + 1)
+    }
+
     /// What a segment of `sender` means to the entry, by its numbers.
     pub fn meaning(&self, at: u32, tcp: &Tcp, sender: Sender) -> Option<Meaning> {
         let entry = self.slab.get(at);
@@ -218,7 +207,7 @@ impl Attempts {
                     let exact = tcp.ack == server_next && tcp::within(tcp.seq, next, span) && !rst;
                     let ends = (rst || tcp.flags & FIN != 0)
                         && tcp::after(tcp.seq, entry.isn)
-                        && tcp::after(tcp.ack, entry.server_isn());
+                        && tcp::within(tcp.ack, server_next, self.server_span(at));
                     if exact || ends {
                         return Some(Meaning::Prove);
                     }

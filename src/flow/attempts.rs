@@ -1,18 +1,19 @@
 //! The table of attempts: one cache line each, kept for the dedup horizon.
 //!
-//! What only few attempts need (volumes, history) lies in a tally beside the entry, which a flood of
+//! What only few attempts need (volumes, history) lies in a tally ([`super::tallies`]), which a flood of
 //! single SYNs never touches.
 
 use super::conns::TCP;
 use super::counts::FlowCounts;
 use super::key::Key;
-use super::record::{Attempt, EndReason, FlowEvent, History, When};
+use super::record::{Attempt, EndReason, FlowEvent, When};
 use super::slab::Slab;
+use super::tallies::{For, Tallies, Tally};
 use super::tcp::Sender;
 use super::timers;
 use crate::decode::packet::{
     Fragment, Packet, Tcp,
-    tcp_flags::{FIN, RST, SYN},
+    tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
 };
 use std::cmp::Ordering;
 
@@ -23,6 +24,9 @@ pub const UNANSWERED_NS: i64 = 5_000_000_000;
 /// Attempts of one pair of endpoints that live in its own buckets; later ones live in buckets of
 /// (endpoints, sequence number) and are met by exact numbers only.
 pub const NEAR_MAX: usize = 4;
+
+/// Flags that a SYN may have and still need no tally: ECN and what some stacks add.
+const LIBERTIES: [u8; 4] = [PSH, URG, ECE, CWR];
 
 /// Bits of [`Entry::flags`].
 #[allow(missing_docs, reason = "the names say it")]
@@ -56,8 +60,8 @@ pub struct Entry {
     pub first_ns: i64,
     /// The client's initial sequence number.
     pub isn: u32,
-    /// With a tally: the server's initial sequence number. Without: how far the SYN's stamp lay behind
-    /// the watermark, in nanoseconds.
+    /// Once answered: the server's initial sequence number. Before: how far the SYN's stamp lay behind the
+    /// watermark, in nanoseconds.
     pub(super) word: u32,
     src_port: u16,
     dst_port: u16,
@@ -65,26 +69,12 @@ pub struct Entry {
     pub flags: u16,
     /// First interface.
     pub interface: u16,
-    /// Two VLAN identifiers of 12 bits, their number in the top bits.
+    /// Two VLAN identifiers of 12 bits, their number in two more, and which of [`LIBERTIES`] the SYN had.
     vlan: u32,
-    /// Frame bytes of the only SYN, until there is a tally.
-    pub(super) wire_len: u32,
+    /// With a tally: its place. Without: frame bytes of the only SYN.
+    pub(super) rest: u32,
 }
 const _: () = assert!(size_of::<Entry>() == 64);
-
-/// What an attempt needs beyond its first SYN.
-#[derive(Clone, Copy, Debug)]
-pub struct Tally {
-    pub(super) start_ns: i64,
-    pub(super) end_ns: i64,
-    pub(super) bytes: [u32; 2],
-    pub(super) payload: [u32; 2],
-    pub(super) packets: [u16; 2],
-    /// Largest payload of a SYN: a server may acknowledge it.
-    pub syn_payload: u32,
-    pub(super) history: History,
-    pub(super) flags: [u8; 2],
-}
 
 const EMPTY: Entry = Entry {
     src: 0,
@@ -97,19 +87,8 @@ const EMPTY: Entry = Entry {
     flags: 0,
     interface: 0,
     vlan: 0,
-    wire_len: 0,
+    rest: 0,
 };
-pub(super) const EMPTY_TALLY: Tally = Tally {
-    start_ns: 0,
-    end_ns: 0,
-    bytes: [0; 2],
-    payload: [0; 2],
-    packets: [0; 2],
-    syn_payload: 0,
-    history: History { letters: [0; 12] },
-    flags: [0; 2],
-};
-
 impl Entry {
     /// All of `mask` is set.
     pub fn has(&self, mask: u16) -> bool {
@@ -162,7 +141,18 @@ impl Entry {
     /// VLAN identifiers and their number.
     pub(super) fn vlan(&self) -> ([u16; 2], u8) {
         let id = |shift: u32| (self.vlan >> shift & 0xfff) as u16;
-        ([id(0), id(12)], (self.vlan >> 24) as u8)
+        ([id(0), id(12)], (self.vlan >> 24 & 3) as u8)
+    }
+
+    /// TCP flags of the only SYN.
+    pub(super) fn syn_flags(&self) -> u8 {
+        let mut flags = SYN;
+        for (bit, liberty) in LIBERTIES.into_iter().enumerate() {
+            if self.vlan >> (26 + bit) & 1 == 1 {
+                flags |= liberty;
+            }
+        }
+        flags
     }
 }
 
@@ -170,7 +160,7 @@ impl Entry {
 pub struct Attempts {
     /// Entries and timers.
     pub slab: Slab<Entry>,
-    pub(super) tallies: Vec<Tally>,
+    pub(super) tallies: Tallies,
     /// Entries that live in buckets of (endpoints, sequence number).
     pub far: usize,
 }
@@ -179,7 +169,7 @@ impl Attempts {
     /// Takes all memory for `capacity` attempts.
     pub fn new(capacity: usize) -> Self {
         let slab = Slab::new(capacity, EMPTY);
-        let tallies = Vec::with_capacity(slab.capacity());
+        let tallies = Tallies::new(slab.capacity());
         Self {
             slab,
             tallies,
@@ -189,65 +179,45 @@ impl Attempts {
 
     /// Bytes of all arrays.
     pub fn memory_bytes(capacity: usize) -> u64 {
-        let rounded = capacity.div_ceil(super::slab::WAYS).max(2) * super::slab::WAYS;
-        Slab::<Entry>::memory_bytes(capacity) + (rounded * size_of::<Tally>()) as u64
+        Slab::<Entry>::memory_bytes(capacity) + Tallies::memory_bytes(capacity)
     }
 
     /// Writes to every page.
     pub fn prefault(&mut self) {
         self.slab.prefault();
-        let (capacity, filled) = (self.slab.capacity(), self.tallies.len());
-        self.tallies.resize(capacity, EMPTY_TALLY);
-        self.tallies.truncate(filled);
+        self.tallies.prefault();
     }
 
-    /// Stamp of the entry's first packet.
-    pub(super) fn start_ns(&self, at: u32, entry: &Entry) -> i64 {
-        if entry.has(TALLY) {
-            self.tallies[at as usize].start_ns
-        } else {
-            entry.first_ns - i64::from(entry.word)
-        }
+    /// Stamp of the entry's first packet; of one whose tally is gone, the watermark then.
+    pub(super) fn start_ns(&self, entry: &Entry) -> i64 {
+        start_ns(&self.tallies, entry)
     }
 
     /// The largest SYN payload so far.
     pub fn syn_payload(&self, at: u32) -> u32 {
-        if self.slab.get(at).has(TALLY) {
-            self.tallies[at as usize].syn_payload
+        let entry = self.slab.get(at);
+        if entry.has(TALLY) {
+            self.tallies.get(entry.rest).syn_payload
         } else {
             0
         }
     }
 
     /// Order of records by content.
-    pub fn cmp_content(&self, a: (u32, &Entry), b: (u32, &Entry)) -> Ordering {
-        let start = self.start_ns(a.0, a.1).cmp(&self.start_ns(b.0, b.1));
-        start
-            .then_with(|| a.1.key().cmp(&b.1.key()))
-            .then_with(|| a.1.isn.cmp(&b.1.isn))
+    fn cmp_content(&self, a: &Entry, b: &Entry) -> Ordering {
+        cmp_content(&self.tallies, a, b)
     }
 
     /// Sorts a slot by (deadline, content), or by content alone.
     pub fn sort_slot(&mut self, slot: i64, by_deadline: bool) {
         let tallies = &self.tallies;
-        let start = |at: u32, entry: &Entry| {
-            if entry.has(TALLY) {
-                tallies[at as usize].start_ns
-            } else {
-                entry.first_ns - i64::from(entry.word)
-            }
-        };
-        self.slab.sort_slot(slot, |a, x, b, y| {
+        self.slab.sort_slot(slot, |_, a, _, b| {
             let deadline = if by_deadline {
-                x.deadline().cmp(&y.deadline())
+                a.deadline().cmp(&b.deadline())
             } else {
                 Ordering::Equal
             };
-            deadline
-                .then_with(|| start(a, x).cmp(&start(b, y)))
-                .then_with(|| x.key().cmp(&y.key()))
-                .then_with(|| x.isn.cmp(&y.isn))
-                .is_le()
+            deadline.then_with(|| cmp_content(tallies, a, b)).is_le()
         });
     }
 
@@ -281,6 +251,7 @@ impl Attempts {
 
     /// Takes an entry out.
     pub fn remove(&mut self, at: u32) {
+        self.drop_tally(at);
         self.far -= usize::from(self.slab.get(at).has(FAR));
         self.slab.remove(at);
     }
@@ -298,28 +269,64 @@ impl Attempts {
         counts.open -= 1;
         let record = self.record(at, reason);
         self.slab.get_mut(at).flags |= ENDED;
+        // A server may still acknowledge the data of a SYN.
+        if self.syn_payload(at) == 0 {
+            self.drop_tally(at);
+        }
         out(when, FlowEvent::Ended(record));
     }
 
+    /// The entry moves to the established connections; it stays for the horizon.
+    pub fn promote(&mut self, at: u32) {
+        self.drop_tally(at);
+        self.slab.get_mut(at).flags |= PROMOTED;
+    }
+
+    fn drop_tally(&mut self, at: u32) {
+        let entry = self.slab.get_mut(at);
+        if entry.has(TALLY) {
+            entry.flags &= !TALLY;
+            self.tallies.give(entry.rest);
+            entry.rest = 0;
+            if !entry.has(ANSWERED) {
+                entry.word = 0;
+            }
+        }
+    }
+
+    /// Gives the entry a tally that starts as `tally`; without one it stays as it is, and says so.
+    pub(super) fn give_tally(&mut self, at: u32, tally: Tally, who: For, counts: &mut FlowCounts) {
+        let entry = self.slab.get_mut(at);
+        if let Some(place) = self.tallies.take(tally, who) {
+            entry.flags |= TALLY;
+            entry.rest = place;
+        } else {
+            counts.without_tally += 1;
+            entry.flags |= SATURATED;
+        }
+    }
+
     /// Opens an ended attempt again: its next record counts from here.
-    pub fn reopen(&mut self, at: u32, packet: &Packet, counts: &mut FlowCounts) {
+    pub(super) fn reopen(&mut self, at: u32, packet: &Packet, who: For, counts: &mut FlowCounts) {
         counts.reopened += 1;
         counts.opened += 1;
         counts.open += 1;
-        let keep = self.syn_payload(at);
+        let syn_payload = self.syn_payload(at);
+        self.drop_tally(at);
         let entry = self.slab.get_mut(at);
         entry.flags &= !(ENDED | ANSWERED | RESET_ORIG | RESET_RESP | GSO | FRAGMENTED | SATURATED);
-        entry.flags |= REOPENED | TALLY;
+        entry.flags |= REOPENED;
         entry.word = 0;
-        self.tallies[at as usize] = Tally {
+        let tally = Tally {
             start_ns: packet.ts_ns,
             end_ns: packet.ts_ns,
-            syn_payload: keep,
-            ..EMPTY_TALLY
+            syn_payload,
+            ..Tally::default()
         };
+        self.give_tally(at, tally, who, counts);
     }
 
-    /// Makes room among two full buckets and puts the entry in.
+    /// Puts the entry in; where there is no room, the oldest leave, those that wait for a client last.
     fn insert_entry(
         &mut self,
         hash: u64,
@@ -329,32 +336,41 @@ impl Attempts {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> u32 {
         let slot = timers::slot_of(entry.deadline());
-        if let Some(at) = self.slab.insert(hash, entry, slot) {
-            return at;
+        // Both the pool and the buckets may be full: then two entries leave.
+        loop {
+            if let Some(at) = self.slab.insert(hash, entry, slot) {
+                return at;
+            }
+            let rivals = self.slab.rivals(hash);
+            let mut left = false;
+            for &at in rivals.as_slice() {
+                left |= !self.settle(at, watermark_ns, counts, out);
+            }
+            if !left {
+                self.evict(rivals.as_slice(), counts, out);
+            }
         }
-        let rivals = self.slab.rivals(hash);
-        for &at in rivals.as_slice() {
-            self.settle(at, watermark_ns, counts, out);
-        }
-        if let Some(at) = self.slab.insert(hash, entry, slot) {
-            return at;
-        }
-        let victim = rivals.as_slice().iter().copied().min_by(|&a, &b| {
+    }
+
+    fn evict(
+        &mut self,
+        rivals: &[u32],
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let victim = rivals.iter().copied().min_by(|&a, &b| {
             let (x, y) = (self.slab.get(a), self.slab.get(b));
             let waits = |entry: &Entry| entry.open() && entry.has(ANSWERED);
             (waits(x), x.first_ns)
                 .cmp(&(waits(y), y.first_ns))
-                .then_with(|| self.cmp_content((a, x), (b, y)))
+                .then_with(|| self.cmp_content(x, y))
         });
-        let victim = victim.expect("two full buckets hold sixteen entries");
+        let victim = victim.expect("what is full holds entries");
         counts.evicted_attempts += 1;
         if self.slab.get(victim).open() {
             self.end(victim, EndReason::Evicted, When::Packet, counts, out);
         }
         self.remove(victim);
-        self.slab
-            .insert(hash, entry, slot)
-            .expect("the victim left a place")
     }
 
     /// A new attempt.
@@ -375,12 +391,17 @@ impl Attempts {
         for (bit, set) in [(V6, key.v6), (ODD, odd), (JOINED, key.joined), (FAR, far)] {
             flags |= if set { bit } else { 0 };
         }
-        let vlan = u32::from(packet.vlan[0] & 0xfff)
+        let mut vlan = u32::from(packet.vlan[0] & 0xfff)
             | u32::from(packet.vlan[1] & 0xfff) << 12
-            | u32::from(packet.vlan_count) << 24;
+            | u32::from(packet.vlan_count & 3) << 24;
+        let mut others = tcp.flags & !SYN;
+        for (bit, liberty) in LIBERTIES.into_iter().enumerate() {
+            vlan |= u32::from(tcp.flags & liberty != 0) << (26 + bit);
+            others &= !liberty;
+        }
         let small = u32::try_from(lag).ok();
         let plain = small.is_some()
-            && tcp.flags == SYN
+            && others == 0
             && tcp.payload_len == 0
             && !packet.gso
             && packet.fragment == Fragment::Whole;
@@ -389,30 +410,27 @@ impl Attempts {
             dst: key.dst,
             first_ns: watermark_ns,
             isn: tcp.seq,
-            word: if plain { small.unwrap_or(0) } else { 0 },
+            word: small.unwrap_or(0),
             src_port: key.src_port,
             dst_port: key.dst_port,
             flags,
             interface: packet.interface,
             vlan,
-            wire_len: if plain { packet.wire_len } else { 0 },
+            rest: packet.wire_len,
         };
         counts.attempts += 1;
         counts.opened += 1;
         counts.open += 1;
         self.far += usize::from(far);
         let at = self.insert_entry(hash, entry, watermark_ns, counts, out);
-        if at as usize == self.tallies.len() {
-            self.tallies.push(EMPTY_TALLY);
-        }
         if !plain {
-            self.slab.get_mut(at).flags |= TALLY;
-            self.tallies[at as usize] = Tally {
+            let tally = Tally {
                 start_ns: packet.ts_ns,
                 end_ns: packet.ts_ns,
-                ..EMPTY_TALLY
+                ..Tally::default()
             };
-            self.add(at, packet, tcp, Sender::Orig);
+            self.give_tally(at, tally, For::Syn, counts);
+            self.add(at, packet, tcp, Sender::Orig, counts);
         }
         out(
             When::Packet,
@@ -427,4 +445,21 @@ impl Attempts {
             }),
         );
     }
+}
+
+fn start_ns(tallies: &Tallies, entry: &Entry) -> i64 {
+    if entry.has(TALLY) {
+        tallies.get(entry.rest).start_ns
+    } else if entry.has(ANSWERED) {
+        entry.first_ns
+    } else {
+        entry.first_ns - i64::from(entry.word)
+    }
+}
+
+fn cmp_content(tallies: &Tallies, a: &Entry, b: &Entry) -> Ordering {
+    let start = start_ns(tallies, a).cmp(&start_ns(tallies, b));
+    start
+        .then_with(|| a.key().cmp(&b.key()))
+        .then_with(|| a.isn.cmp(&b.isn))
 }

@@ -307,39 +307,40 @@ impl Conns {
         self.slab.remove(at);
     }
 
-    /// Puts an entry in; where both buckets are full, closed ones leave first, then the longest idle.
+    /// Puts an entry in; where there is no room, closed ones leave first, then the longest idle.
     pub fn insert(
         &mut self,
         hash: u64,
         conn: Conn,
         watermark_ns: i64,
-        evicted: impl FnOnce(&mut FlowCounts),
+        evicted: impl Fn(&mut FlowCounts),
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> u32 {
         let slot = timers::slot_of(conn.deadline());
-        if let Some(at) = self.slab.insert(hash, conn, slot) {
-            return at;
+        // Both the pool and the buckets may be full: then two entries leave.
+        loop {
+            if let Some(at) = self.slab.insert(hash, conn, slot) {
+                return at;
+            }
+            let rivals = self.slab.rivals(hash);
+            let mut left = false;
+            for &at in rivals.as_slice() {
+                left |= !self.settle(at, watermark_ns, counts, out);
+            }
+            if left {
+                continue;
+            }
+            let victim = rivals.as_slice().iter().copied().min_by(|&a, &b| {
+                let (a, b) = (self.slab.get(a), self.slab.get(b));
+                (!a.closed(), a.touched_ns)
+                    .cmp(&(!b.closed(), b.touched_ns))
+                    .then_with(|| a.cmp_content(b))
+            });
+            let victim = victim.expect("what is full holds entries");
+            evicted(counts);
+            self.end(victim, EndReason::Evicted, When::Packet, counts, out);
         }
-        let rivals = self.slab.rivals(hash);
-        for &at in rivals.as_slice() {
-            self.settle(at, watermark_ns, counts, out);
-        }
-        if let Some(at) = self.slab.insert(hash, conn, slot) {
-            return at;
-        }
-        let victim = rivals.as_slice().iter().copied().min_by(|&a, &b| {
-            let (a, b) = (self.slab.get(a), self.slab.get(b));
-            (!a.closed(), a.touched_ns)
-                .cmp(&(!b.closed(), b.touched_ns))
-                .then_with(|| a.cmp_content(b))
-        });
-        let victim = victim.expect("two full buckets hold sixteen entries");
-        evicted(counts);
-        self.end(victim, EndReason::Evicted, When::Packet, counts, out);
-        self.slab
-            .insert(hash, conn, slot)
-            .expect("the victim left a place")
     }
 
     /// Accounts a packet to an entry and moves its timer if the deadline came nearer.

@@ -68,6 +68,8 @@ pub struct FlowCounts {
     pub evicted_others: u64,
     /// Halves of headers pushed out of the join cache.
     pub evicted_fragments: u64,
+    /// Attempts whose further packets found no room to be accounted; their records say `saturated`.
+    pub without_tally: u64,
 }
 
 /// Words of `closed`, in the order of [`super::record::EndReason`].
@@ -182,5 +184,6 @@ impl FlowCounts {
         self.evicted_established += other.evicted_established;
         self.evicted_others += other.evicted_others;
         self.evicted_fragments += other.evicted_fragments;
+        self.without_tally += other.without_tally;
     }
 }

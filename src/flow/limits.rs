@@ -11,7 +11,7 @@ pub const PREEXISTING_MAX: usize = 16_384;
 const FRAGMENTS: usize = 1024;
 const ENTRIES_MIN: usize = 64;
 
-/// Capacities, in entries; tables round them up to whole buckets of eight.
+/// Capacities, in entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Attempts, kept for the dedup horizon.
@@ -37,7 +37,7 @@ impl Limits {
         };
         let left = bytes.saturating_sub(fixed.memory_bytes());
         let fit = |share: u64, cost: &dyn Fn(usize) -> u64| {
-            let each = (cost(1 << 20) - cost(1 << 19)) >> 19;
+            let each = (cost(1 << 20) - cost(1 << 19)).div_ceil(1 << 19);
             let whole = usize::try_from(share / each).unwrap_or(usize::MAX);
             (whole.min((1 << 31) - 2 * WAYS) / WAYS * WAYS).max(ENTRIES_MIN)
         };

@@ -21,6 +21,7 @@ pub mod record;
 mod segments;
 pub mod slab;
 mod sweep;
+pub mod tallies;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
@@ -79,16 +80,18 @@ impl Flows {
         self.others.slab.prefault();
     }
 
-    /// Names a TCP connection that was open at the start: its midstream flow is flagged.
-    pub fn preexisting(&mut self, a: SocketAddr, b: SocketAddr) {
-        let key = Key::new(a.ip(), b.ip(), a.port(), b.port(), conns::TCP).canonical();
-        if let Err(place) = self.preexisting.binary_search(&key) {
+    /// Names the TCP connections that are open at the start: their midstream flows are flagged.
+    pub fn preexisting(&mut self, open: impl IntoIterator<Item = (SocketAddr, SocketAddr)>) {
+        for (a, b) in open {
             if self.preexisting.len() == limits::PREEXISTING_MAX {
                 self.counts.preexisting_dropped += 1;
-            } else {
-                self.preexisting.insert(place, key);
+                continue;
             }
+            let key = Key::new(a.ip(), b.ip(), a.port(), b.port(), conns::TCP);
+            self.preexisting.push(key.canonical());
         }
+        self.preexisting.sort_unstable();
+        self.preexisting.dedup();
     }
 
     /// What was counted so far.
@@ -105,6 +108,46 @@ impl Flows {
         ]
     }
 
+    /// Hashes a packet's key and asks the CPU for the lines where its flow lies, if it has one. Some packets
+    /// later, give the hash to [`Flows::on_hashed`].
+    #[inline]
+    pub fn announce(&self, packet: &Packet) -> u64 {
+        let (src, dst) = (packet.src, packet.dst);
+        match &packet.transport {
+            Transport::Tcp(tcp) => {
+                let key = Key::new(src, dst, tcp.src_port, tcp.dst_port, conns::TCP);
+                let hash = self.hasher.hash(&key);
+                self.attempts.slab.announce(hash);
+                if !tcp.is_touch() {
+                    self.established.slab.announce(hash);
+                }
+                hash
+            }
+            Transport::Udp(udp) => {
+                let key = Key::new(src, dst, udp.src_port, udp.dst_port, conns::UDP);
+                let hash = self.hasher.hash(&key);
+                self.others.slab.announce(hash);
+                hash
+            }
+            _ => 0,
+        }
+    }
+
+    /// Asks the CPU for the entry of the packet's flow, once what [`Flows::announce`] asked for is near.
+    #[inline]
+    pub fn announce_entries(&self, packet: &Packet, hash: u64) {
+        match &packet.transport {
+            Transport::Tcp(tcp) => {
+                self.attempts.slab.announce_entries(hash);
+                if !tcp.is_touch() {
+                    self.established.slab.announce_entries(hash);
+                }
+            }
+            Transport::Udp(_) => self.others.slab.announce_entries(hash),
+            _ => {}
+        }
+    }
+
     /// Takes a packet. `watermark_ns` is the running maximum of packet time over all frames up to and
     /// with this one, of all shards; a smaller one than before is taken for the former.
     ///
@@ -116,20 +159,39 @@ impl Flows {
         watermark_ns: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<Tcp> {
+        let hash = self.announce(packet);
+        self.on_hashed(packet, hash, watermark_ns, out)
+    }
+
+    /// As [`Flows::on_packet`], with the hash that [`Flows::announce`] gave for it.
+    pub fn on_hashed(
+        &mut self,
+        packet: &Packet,
+        hash: u64,
+        watermark_ns: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<Tcp> {
         let now = self.advance(watermark_ns, out);
         self.counts.packets += 1;
+        let (src, dst) = (packet.src, packet.dst);
         match &packet.transport {
-            Transport::Tcp(tcp) if tcp.is_touch() => self.on_touch(packet, tcp, false, now, out),
-            Transport::Tcp(tcp) => self.on_segment(packet, tcp, now, out),
+            Transport::Tcp(tcp) => {
+                let key = Key::new(src, dst, tcp.src_port, tcp.dst_port, conns::TCP);
+                if tcp.is_touch() {
+                    self.on_touch(packet, tcp, (hash, &key), now, out);
+                } else {
+                    self.on_segment(packet, tcp, (hash, &key), now, out);
+                }
+            }
             Transport::Udp(udp) => {
-                let (src, dst) = (udp.src_port, udp.dst_port);
-                let key = Key::new(packet.src, packet.dst, src, dst, conns::UDP);
-                self.on_other(packet, &key, udp.payload_len, now, out);
+                let key = Key::new(src, dst, udp.src_port, udp.dst_port, conns::UDP);
+                self.on_other(packet, (hash, &key), udp.payload_len, now, out);
             }
             Transport::Icmp(icmp) => self.on_icmp(packet, icmp, now, out),
             Transport::Other { proto } => {
-                let key = Key::new(packet.src, packet.dst, 0, 0, *proto);
-                self.on_other(packet, &key, 0, now, out);
+                let key = Key::new(src, dst, 0, 0, *proto);
+                let hash = self.hasher.hash(&key);
+                self.on_other(packet, (hash, &key), 0, now, out);
             }
             Transport::TinyFragment { .. } => {
                 self.counts.fragments += 1;
@@ -159,7 +221,11 @@ impl Flows {
         self.counts.joined += 1;
         if tcp.is_touch() {
             self.counts.joined_syns += 1;
-            self.on_touch(packet, &tcp, true, now, out);
+            let (src, dst) = (tcp.src_port, tcp.dst_port);
+            let mut key = Key::new(packet.src, packet.dst, src, dst, conns::TCP);
+            key.joined = true;
+            let hash = self.hasher.hash(&key);
+            self.on_touch(packet, &tcp, (hash, &key), now, out);
         }
         Some(tcp)
     }

@@ -324,7 +324,10 @@ impl Naive {
         if let Some(s) = t.server_isn.filter(|_| f & ACK != 0 && !t.odd) {
             let ahead = |a: u32, b: u32| (1..1 << 31).contains(&a.wrapping_sub(b));
             let exact = tcp.ack == plus(s, 1) && begins && f & RST == 0;
-            let ends = f & (FIN | RST) != 0 && ahead(tcp.seq, t.isn) && ahead(tcp.ack, s);
+            // Payload of the server and its FIN, and 16 MiB that may have been lost.
+            let most = t.volumes[1].payload_bytes + 1 + (16 << 20);
+            let believed = u64::from(tcp.ack.wrapping_sub(plus(s, 1))) <= most;
+            let ends = f & (FIN | RST) != 0 && ahead(tcp.seq, t.isn) && believed;
             if exact || ends {
                 return Some('P');
             }

@@ -56,12 +56,11 @@ impl Flows {
     pub(super) fn on_other(
         &mut self,
         packet: &Packet,
-        key: &Key,
+        (hash, key): (u64, &Key),
         payload: u32,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let hash = self.hasher.hash(key);
         let counts = &mut self.counts;
         let (at, sender) = match self.others.find(hash, key, now, counts, out) {
             Some(found) => found,
@@ -154,7 +153,8 @@ impl Flows {
         let (kind, other) = (u16::from(icmp.kind), u16::from(other));
         let mut key = Key::new(packet.src, packet.dst, kind, other, proto);
         key.id = icmp.id;
-        self.on_other(packet, &key, icmp.payload_len, now, out);
+        let hash = self.hasher.hash(&key);
+        self.on_other(packet, (hash, &key), icmp.payload_len, now, out);
     }
 
     fn on_unreachable(

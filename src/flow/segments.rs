@@ -3,9 +3,9 @@
 use super::Flows;
 use super::attempt_flow::Meaning;
 use super::attempts::{Attempts, bits::*};
-use super::conns::TCP;
 use super::key::Key;
 use super::record::{EndReason, FlowEvent, Outcome, When};
+use super::tallies::For;
 use super::tcp::{self, Sender};
 use crate::decode::packet::{
     Packet, Tcp,
@@ -21,31 +21,30 @@ impl Flows {
         &mut self,
         packet: &Packet,
         tcp: &Tcp,
+        (hash, key): (u64, &Key),
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let key = Key::new(packet.src, packet.dst, tcp.src_port, tcp.dst_port, TCP);
-        let hash = self.hasher.hash(&key);
         let counts = &mut self.counts;
-        let conn = self.established.find(hash, &key, now, counts, out);
+        let conn = self.established.find(hash, key, now, counts, out);
         let asks_first = tcp.flags & (SYN | RST) != 0;
         if let Some((at, sender)) = conn {
             let settled = !asks_first && !self.established.slab.get(at).rival;
-            if settled || !self.on_attempt(packet, tcp, (hash, &key), now, out) {
+            if settled || !self.on_attempt(packet, tcp, (hash, key), now, out) {
                 self.account_established(at, packet, tcp, sender, now);
             }
             return;
         }
-        if self.on_attempt(packet, tcp, (hash, &key), now, out) {
+        if self.on_attempt(packet, tcp, (hash, key), now, out) {
             return;
         }
         let open = |table: &Attempts, at, _| table.slab.get(at).open();
-        let Some((at, sender)) = self.newest(hash, &key, [None; 2], now, out, open) else {
-            return self.on_midstream(packet, tcp, (hash, &key), now, out);
+        let Some((at, sender)) = self.newest(hash, key, [None; 2], now, out, open) else {
+            return self.on_midstream(packet, tcp, (hash, key), now, out);
         };
         if self.attempts.slab.get(at).interface == packet.interface {
             self.counts.accounted += 1;
-            self.attempts.add(at, packet, tcp, sender);
+            self.attempts.add(at, packet, tcp, sender, &mut self.counts);
         } else {
             self.counts.other_interface += 1;
         }
@@ -154,14 +153,14 @@ impl Flows {
                 self.counts.after_end += 1;
                 return true;
             }
-            self.reopen(at, packet);
+            self.reopen(at, packet, For::Answer);
         }
         self.counts.accounted += 1;
         match meaning {
             Meaning::Answer => self.on_answer(at, packet, tcp, (hash, key), now, out),
             Meaning::Refuse => self.on_refusal(at, packet, tcp, out),
             Meaning::Reset => {
-                self.attempts.add(at, packet, tcp, sender);
+                self.attempts.add(at, packet, tcp, sender, &mut self.counts);
                 self.attempts.set_reset(at, sender);
                 let (reason, when) = (EndReason::Rst, When::Packet);
                 self.attempts.end(at, reason, when, &mut self.counts, out);
@@ -180,7 +179,8 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        self.attempts.add(at, packet, tcp, Sender::Resp);
+        self.attempts
+            .add(at, packet, tcp, Sender::Resp, &mut self.counts);
         if self.attempts.slab.get(at).has(ANSWERED) {
             return;
         }
@@ -205,7 +205,8 @@ impl Flows {
         tcp: &Tcp,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        self.attempts.add(at, packet, tcp, Sender::Resp);
+        self.attempts
+            .add(at, packet, tcp, Sender::Resp, &mut self.counts);
         self.attempts.set_reset(at, Sender::Resp);
         let entry = self.attempts.slab.get_mut(at);
         if !entry.has(TOLD_REFUSED) {
@@ -239,12 +240,12 @@ impl Flows {
                 && !other.has(ODD)
         });
         let mut conn = self.attempts.connection(at, packet, now);
-        self.attempts.slab.get_mut(at).flags |= PROMOTED;
+        self.attempts.promote(at);
         if let Some((other_at, _)) = partner {
             // Simultaneous open: one connection, originated by whose SYN was first.
             let mut other = self.attempts.connection(other_at, packet, now);
-            let other_entry = self.attempts.slab.get_mut(other_at);
-            other_entry.flags |= PROMOTED;
+            self.attempts.promote(other_at);
+            let other_entry = self.attempts.slab.get(other_at);
             if (other_entry.first_ns, other.key) < (entry.first_ns, conn.key) {
                 std::mem::swap(&mut conn, &mut other);
             }

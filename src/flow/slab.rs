@@ -2,9 +2,11 @@
 //!
 //! A key has two buckets, chosen by the halves of its keyed hash; a new entry takes the emptier one.
 //! A lookup reads at most two buckets of 48 bytes: eight 16-bit tags and eight positions. Entries lie
-//! densely in a pool, so that a flood of new ones writes memory in sequence.
+//! densely in a pool, so that a flood of new ones writes memory in sequence. There are half as many places
+//! again in the buckets as in the pool: a bucket is then hardly ever full before the pool is.
 
 use super::timers::{NIL, Wheel, slot_of};
+use crate::capture::prefetch::prefetch;
 
 /// Entries a bucket holds.
 pub const WAYS: usize = 8;
@@ -39,6 +41,9 @@ pub struct Slab<E> {
     pub wheel: Wheel,
     free: u32,
     len: usize,
+    capacity: usize,
+    /// Where a full pool is looked at next.
+    hand: u32,
     empty: E,
 }
 
@@ -56,16 +61,15 @@ fn tag_of(hash: u64) -> u16 {
     (hash & 0x7fff) as u16 | 0x8000
 }
 
-/// How many buckets hold `capacity` entries.
+/// How many buckets there are for `capacity` entries.
 fn buckets_for(capacity: usize) -> usize {
-    capacity.div_ceil(WAYS).max(2)
+    (capacity + capacity / 2).div_ceil(WAYS).max(2)
 }
 
 impl<E: Copy> Slab<E> {
-    /// Takes all memory for at least `capacity` entries; `empty` fills it when it is touched.
+    /// Takes all memory for `capacity` entries; `empty` fills it when it is touched.
     pub fn new(capacity: usize, empty: E) -> Self {
         let buckets = buckets_for(capacity);
-        let capacity = buckets * WAYS;
         assert!(capacity < 1 << 31, "{capacity} entries do not fit 31 bits");
         Self {
             buckets: vec![[0; WORDS]; buckets],
@@ -74,17 +78,17 @@ impl<E: Copy> Slab<E> {
             wheel: Wheel::new(capacity),
             free: NIL,
             len: 0,
+            capacity,
+            hand: 0,
             empty,
         }
     }
 
     /// Bytes of all arrays for `capacity` entries.
     pub fn memory_bytes(capacity: usize) -> u64 {
-        let buckets = buckets_for(capacity);
-        let entries = buckets * WAYS;
-        (buckets * size_of::<[u32; WORDS]>()
-            + entries * (size_of::<E>() + size_of::<u32>())
-            + Wheel::memory_bytes(entries)) as u64
+        (buckets_for(capacity) * size_of::<[u32; WORDS]>()
+            + capacity * (size_of::<E>() + size_of::<u32>())
+            + Wheel::memory_bytes(capacity)) as u64
     }
 
     /// Writes to every page, so that no later packet waits for one.
@@ -92,7 +96,7 @@ impl<E: Copy> Slab<E> {
         for bucket in &mut self.buckets {
             *std::hint::black_box(bucket) = [0; WORDS];
         }
-        let (capacity, filled) = (self.capacity(), self.entries.len());
+        let (capacity, filled) = (self.capacity, self.entries.len());
         self.entries.resize(capacity, self.empty);
         self.entries.truncate(filled);
         self.home.resize(capacity, 0);
@@ -102,7 +106,7 @@ impl<E: Copy> Slab<E> {
 
     /// Entries there is room for.
     pub fn capacity(&self) -> usize {
-        self.buckets.len() * WAYS
+        self.capacity
     }
 
     /// Entries held.
@@ -137,6 +141,22 @@ impl<E: Copy> Slab<E> {
         }
     }
 
+    /// Asks the CPU for the two buckets of `hash`.
+    #[inline]
+    pub fn announce(&self, hash: u64) {
+        let (first, second) = self.pair(hash);
+        prefetch(&self.buckets[first]);
+        prefetch(&self.buckets[second]);
+    }
+
+    /// Asks the CPU for the entries whose tag is that of `hash`, once its buckets are near.
+    #[inline]
+    pub fn announce_entries(&self, hash: u64) {
+        for &at in self.hits(hash).as_slice() {
+            prefetch(&self.entries[at as usize]);
+        }
+    }
+
     /// Positions whose tag is that of `hash`; the caller compares keys.
     pub fn hits(&self, hash: u64) -> Hits {
         let (first, second) = self.pair(hash);
@@ -155,13 +175,27 @@ impl<E: Copy> Slab<E> {
         hits
     }
 
-    /// Every position in the two buckets of `hash`: what may make room for it.
-    pub fn rivals(&self, hash: u64) -> Hits {
-        let (first, second) = self.pair(hash);
+    /// What may make room for `hash`: every position in its two buckets, or, where the whole pool is full, a
+    /// few positions at a hand that goes round. Entries lie in the order of their coming, more or less, so
+    /// these are old ones.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "positions fit 31 bits, by the assertion in `new`"
+    )]
+    pub fn rivals(&mut self, hash: u64) -> Hits {
         let mut hits = Hits {
             at: [0; 2 * WAYS],
             count: 0,
         };
+        if self.is_full() {
+            let most = hits.at.len().min(self.capacity);
+            while hits.count < most {
+                hits.push(((self.hand as usize + hits.count) % self.capacity) as u32);
+            }
+            self.hand = ((self.hand as usize + 1) % self.capacity) as u32;
+            return hits;
+        }
+        let (first, second) = self.pair(hash);
         for bucket in [&self.buckets[first], &self.buckets[second]] {
             for way in 0..WAYS {
                 if tag_at(bucket, way) != 0 {
@@ -172,7 +206,11 @@ impl<E: Copy> Slab<E> {
         hits
     }
 
-    /// Puts an entry in with its timer, or says that both buckets are full.
+    fn is_full(&self) -> bool {
+        self.free == NIL && self.entries.len() == self.capacity
+    }
+
+    /// Puts an entry in with its timer, or says that both buckets or the pool are full.
     #[allow(
         clippy::cast_possible_truncation,
         reason = "positions fit 31 bits, by the assertion in `new`"
@@ -188,7 +226,7 @@ impl<E: Copy> Slab<E> {
         } else {
             (second, b)
         };
-        if free == 0 {
+        if free == 0 || self.is_full() {
             return None;
         }
         let way = free.trailing_zeros() as usize;

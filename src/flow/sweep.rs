@@ -161,7 +161,7 @@ impl Flows {
         if let Some(at) = self.attempts.slab.wheel.first(slot) {
             let entry = self.attempts.slab.get(at);
             let deadline = if timed { entry.deadline() } else { 0 };
-            let start = self.attempts.start_ns(at, entry);
+            let start = self.attempts.start_ns(entry);
             let order = (deadline, start, entry.key(), entry.isn, Table::Attempts);
             if offer(order, at) {
                 return best;

@@ -2,9 +2,9 @@
 
 use super::Flows;
 use super::attempts::{NEAR_MAX, bits::*};
-use super::conns::TCP;
 use super::key::Key;
 use super::record::{FlowEvent, When};
+use super::tallies::For;
 use super::tcp::Sender;
 use crate::decode::packet::{Packet, Tcp};
 
@@ -14,26 +14,22 @@ impl Flows {
         &mut self,
         packet: &Packet,
         tcp: &Tcp,
-        joined: bool,
+        (hash, key): (u64, &Key),
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         self.counts.syn_packets += 1;
-        let (src, dst) = (tcp.src_port, tcp.dst_port);
-        let mut key = Key::new(packet.src, packet.dst, src, dst, TCP);
-        key.joined = joined;
-        let hash = self.hasher.hash(&key);
         let far_hash = self.hasher.far(hash, tcp.seq);
-        let (known, near) = self.known_attempt(hash, far_hash, &key, tcp.seq, now, out);
+        let (known, near) = self.known_attempt(hash, far_hash, key, tcp.seq, now, out);
         match known {
-            Some(at) => self.on_retransmission(at, packet, tcp, (hash, &key), now, out),
+            Some(at) => self.on_retransmission(at, packet, tcp, (hash, key), now, out),
             None => {
-                self.counts.accounted += u64::from(!joined);
+                self.counts.accounted += u64::from(!key.joined);
                 let far = near >= NEAR_MAX;
                 let hash = if far { far_hash } else { hash };
                 let counts = &mut self.counts;
                 let syn = (packet, tcp);
-                self.attempts.open(hash, &key, far, syn, now, counts, out);
+                self.attempts.open(hash, key, far, syn, now, counts, out);
             }
         }
     }
@@ -98,9 +94,10 @@ impl Flows {
         let counted = u64::from(!key.joined);
         if !entry.has(PROMOTED) {
             if entry.has(ENDED) {
-                self.reopen(at, packet);
+                self.reopen(at, packet, For::Syn);
             }
-            self.attempts.add(at, packet, tcp, Sender::Orig);
+            self.attempts
+                .add(at, packet, tcp, Sender::Orig, &mut self.counts);
             self.counts.accounted += counted;
             return;
         }
@@ -118,9 +115,9 @@ impl Flows {
     }
 
     /// Opens an ended attempt again.
-    pub(super) fn reopen(&mut self, at: u32, packet: &Packet) {
+    pub(super) fn reopen(&mut self, at: u32, packet: &Packet, who: For) {
         // Its place among equals changes with its start.
         self.prepared = None;
-        self.attempts.reopen(at, packet, &mut self.counts);
+        self.attempts.reopen(at, packet, who, &mut self.counts);
     }
 }

@@ -22,6 +22,9 @@ pub struct Contact {
     pub position: u64,
     /// The packet's own time stamp, ns since the Unix epoch.
     pub ts_ns: i64,
+    /// The keyed hash of source and target (the destination, or what stands for it): the pair in short, and
+    /// its owner.
+    pub pair: u64,
     /// Who touched.
     pub src: IpAddr,
     /// What was touched.

@@ -40,15 +40,17 @@ impl Phase {
     }
 }
 
-/// How many of the touched ports were refused, left unanswered, answered.
+/// What became of the touched ports: the four add up to [`Detection::ports`], where every port is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Evidence {
     /// Ports that answered with RST or ICMP unreachable.
     pub refused: u32,
-    /// Ports that said nothing within 5 s.
+    /// Ports that said nothing within 5 s; a lower bound before the summary.
     pub unanswered: u32,
     /// Ports that answered with SYN+ACK.
     pub answered: u32,
+    /// Ports that have said nothing yet and may still answer: touched a short time ago. An upper bound.
+    pub pending: u32,
 }
 
 /// A detection: started, continuing or ended.
@@ -62,7 +64,7 @@ pub struct Detection {
     pub ts_ns: i64,
     /// Who scans.
     pub src: IpAddr,
-    /// What is scanned.
+    /// What is scanned. Where several addresses count as one, the one that the deciding packet went to.
     pub dst: IpAddr,
     /// When the episode's first touch in the window happened.
     pub first_ns: i64,

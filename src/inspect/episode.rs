@@ -1,6 +1,7 @@
 //! A port scan between its rising edge and its summary: which ports, and what became of them.
 
 use super::detection::Evidence;
+use std::net::IpAddr;
 
 /// What is known of one port of an episode; two bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +18,8 @@ pub enum PortState {
 }
 
 impl PortState {
-    fn from_bits(bits: u8) -> Self {
+    /// The state of these two bits.
+    pub(super) fn from_bits(bits: u8) -> Self {
         match bits & 3 {
             0 => Self::Untouched,
             1 => Self::Touched,
@@ -59,8 +61,9 @@ impl PortMap<'_> {
         ranges_of((0..=u16::MAX).filter(|&port| self.get(port) != PortState::Untouched))
     }
 
-    /// How the touched ports answered; whatever did not is unanswered.
-    pub fn evidence(&self) -> Evidence {
+    /// How the touched ports answered. Of those that did not, up to `in_flight` may still do so; the others
+    /// are unanswered.
+    pub fn evidence(&self, in_flight: u32) -> Evidence {
         let mut evidence = Evidence::default();
         for &byte in self.0.iter().filter(|&&byte| byte != 0) {
             for shift in [0, 2, 4, 6] {
@@ -72,7 +75,73 @@ impl PortMap<'_> {
                 }
             }
         }
+        evidence.pending = evidence.unanswered.min(in_flight);
+        evidence.unanswered -= evidence.pending;
         evidence
+    }
+}
+
+/// A port that has said nothing for this long is unanswered.
+pub const UNANSWERED_NS: i64 = 5_000_000_000;
+const SLOT_NS: i64 = UNANSWERED_NS / 10;
+/// The slots that `UNANSWERED_NS` may touch: ten whole ones, or nine and two parts.
+const SLOTS: usize = 11;
+
+/// How many ports of an episode may still answer: touches of the last five seconds, by half seconds of
+/// packet time, less the answers.
+///
+/// Which port a touch was of is not kept, so it is a bound: it counts every port that was touched less than
+/// 5 s ago and has not answered. It counts more for half a second longer, for ports touched again, and while
+/// some of the ports answer: an answer takes the oldest touch with it, whichever its own was.
+#[derive(Clone, Debug)]
+pub struct Recent {
+    newest_slot: i64,
+    touches: [u32; SLOTS],
+}
+
+impl Recent {
+    /// No touches, at this packet time.
+    pub fn new(now_ns: i64) -> Self {
+        Self {
+            newest_slot: now_ns.div_euclid(SLOT_NS),
+            touches: [0; SLOTS],
+        }
+    }
+
+    fn place(slot: i64) -> usize {
+        usize::try_from(slot.rem_euclid(SLOTS as i64)).expect("below SLOTS")
+    }
+
+    fn advance(&mut self, now_ns: i64) {
+        let slot = now_ns.div_euclid(SLOT_NS);
+        let passed = (slot - self.newest_slot).clamp(0, SLOTS as i64);
+        for ahead in 1..=passed {
+            self.touches[Self::place(self.newest_slot + ahead)] = 0;
+        }
+        self.newest_slot = self.newest_slot.max(slot);
+    }
+
+    /// A port that has not answered was touched at `ts_ns`; packet time is `now_ns`.
+    pub fn touch(&mut self, ts_ns: i64, now_ns: i64) {
+        self.advance(now_ns.max(ts_ns));
+        let slot = ts_ns.div_euclid(SLOT_NS);
+        if self.newest_slot - slot < SLOTS as i64 {
+            self.touches[Self::place(slot)] += 1;
+        }
+    }
+
+    /// A port that had not answered did so.
+    pub fn answer(&mut self) {
+        let oldest = (1..=SLOTS as i64).map(|ahead| Self::place(self.newest_slot + ahead));
+        if let Some(slot) = oldest.into_iter().find(|&slot| self.touches[slot] > 0) {
+            self.touches[slot] -= 1;
+        }
+    }
+
+    /// How many ports may still answer at `now_ns`, at most.
+    pub fn in_flight(&mut self, now_ns: i64) -> u32 {
+        self.advance(now_ns);
+        self.touches.iter().sum()
     }
 }
 
@@ -93,12 +162,16 @@ pub fn ranges_of(ports: impl Iterator<Item = u16>) -> Vec<(u16, u16)> {
 pub struct Episode {
     /// Slot of its pair in the table of pairs.
     pub pair: u32,
+    /// Destination of the deciding packet; the pair's may stand for several.
+    pub dst: IpAddr,
     /// First touch of the rising edge's window.
     pub first_ns: i64,
     /// Distinct ports so far; a lower bound without a map.
     pub ports: u32,
     /// Ports at which the next `continues` is due.
     pub next_report: u32,
+    /// Which of them may still answer; kept with a map only.
+    pub recent: Recent,
     /// Its port map in the pool, where one was free.
     pub map: Option<u32>,
     /// Interface of the deciding packet.
@@ -110,6 +183,8 @@ pub struct Episode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_port_map_keeps_ports_and_what_became_of_them() {
@@ -127,13 +202,71 @@ mod tests {
             "a retransmission does not undo an answer"
         );
         assert_eq!(map.ranges(), [(0, 2), (80, 80), (65_535, 65_535)]);
-        assert_eq!(
-            map.evidence(),
-            Evidence {
-                refused: 1,
-                unanswered: 3,
-                answered: 1
+        let evidence = |pending| Evidence {
+            refused: 1,
+            unanswered: 3 - pending,
+            answered: 1,
+            pending,
+        };
+        assert_eq!(map.evidence(0), evidence(0));
+        assert_eq!(map.evidence(2), evidence(2));
+        assert_eq!(map.evidence(9), evidence(3), "no more than did not answer");
+    }
+
+    #[test]
+    fn a_touch_counts_as_in_flight_for_five_seconds_and_at_most_half_a_second_more() {
+        for ts_ns in [0, 1, SLOT_NS - 1, SLOT_NS, -1, 7 * SLOT_NS + 3] {
+            let mut recent = Recent::new(ts_ns);
+            recent.touch(ts_ns, ts_ns);
+            assert_eq!(recent.in_flight(ts_ns + UNANSWERED_NS - 1), 1, "{ts_ns}");
+            assert_eq!(
+                recent.in_flight(ts_ns + UNANSWERED_NS + SLOT_NS),
+                0,
+                "{ts_ns}"
+            );
+        }
+        let mut late = Recent::new(100 * SLOT_NS);
+        late.touch(0, 100 * SLOT_NS);
+        assert_eq!(late.in_flight(100 * SLOT_NS), 0, "five seconds late");
+        late.touch(i64::MIN, i64::MAX);
+        assert_eq!(late.in_flight(i64::MAX), 0);
+    }
+
+    proptest! {
+        /// Against every port with its newest touch: never less than may still answer.
+        #[test]
+        fn in_flight_is_a_bound_and_exact_while_nothing_answers(
+            steps in prop::collection::vec((0_i64..2_000_000_000, 0_u16..40, any::<bool>()), 1..200),
+            answers in any::<bool>(),
+        ) {
+            let mut newest: BTreeMap<u16, Option<i64>> = BTreeMap::new();
+            let (mut recent, mut now_ns, mut distinct) = (Recent::new(0), 0, 0);
+            for (step, port, answer) in steps {
+                now_ns += step;
+                let state = newest.get(&port).copied();
+                // As in the flow stage: what answers was touched less than 5 s ago.
+                let alive = |ts_ns: i64| now_ns - ts_ns < UNANSWERED_NS;
+                match state {
+                    Some(Some(ts_ns)) if answers && answer && alive(ts_ns) => {
+                        recent.answer();
+                        newest.insert(port, None);
+                    }
+                    None | Some(Some(_)) if answers || state.is_none() => {
+                        recent.touch(now_ns, now_ns);
+                        newest.insert(port, Some(now_ns));
+                        distinct += 1;
+                    }
+                    _ => {}
+                }
+                let open = |within: i64| {
+                    let young = |ts_ns: &&Option<i64>| ts_ns.is_some_and(|ts_ns| now_ns - ts_ns < within);
+                    u32::try_from(newest.values().filter(young).count()).expect("40 ports")
+                };
+                let in_flight = recent.in_flight(now_ns);
+                prop_assert!(in_flight >= open(UNANSWERED_NS), "at {now_ns}");
+                prop_assert!(answers || in_flight <= open(UNANSWERED_NS + SLOT_NS), "at {now_ns}");
             }
-        );
+            prop_assert!(distinct > 0);
+        }
     }
 }

@@ -8,6 +8,7 @@
 pub mod contact;
 pub mod detection;
 pub mod episode;
+mod firsts;
 mod pairs;
 pub mod port_scan;
 pub mod timeline;

@@ -1,11 +1,11 @@
-//! The table of (source, destination) pairs, each with its most recently touched ports.
+//! The table of (source, destination) pairs with more than one port, each with its most recently touched ones.
 //!
 //! Buckets of eight slots chosen by a keyed hash; a full bucket gives up the pair that was touched
-//! longest ago, pairs inside an episode last.
+//! longest ago, pairs inside an episode last. A lookup reads eight tags of 16 bits before any pair.
 
 use super::episode::PortState;
-use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
+use crate::capture::prefetch::prefetch;
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 /// The largest N of the rule.
@@ -32,7 +32,13 @@ pub struct Touch {
     pub state: PortState,
 }
 
-/// What is kept of a pair: all that the rule needs.
+const NO_TOUCH: Touch = Touch {
+    ts_ns: 0,
+    port: 0,
+    state: PortState::Untouched,
+};
+
+/// What is kept of a pair, beside its touches: all that the rule needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair {
     /// The pair.
@@ -46,190 +52,183 @@ pub struct Pair {
     pub ends_ns: i64,
     /// The episode it is in.
     pub episode: Option<u32>,
-    touches: [Touch; TOUCHES_MAX],
     count: u8,
 }
 
 impl Pair {
     /// A pair without touches.
     pub fn new(key: PairKey) -> Self {
-        let none = Touch {
-            ts_ns: 0,
-            port: 0,
-            state: PortState::Untouched,
-        };
         Self {
             key,
             newest_ns: i64::MIN,
             true_until_ns: None,
             ends_ns: i64::MIN,
             episode: None,
-            touches: [none; TOUCHES_MAX],
             count: 0,
         }
-    }
-
-    /// The ports kept, in no order.
-    pub fn touches(&self) -> &[Touch] {
-        &self.touches[..usize::from(self.count)]
-    }
-
-    /// The ports kept, in no order.
-    pub fn touches_mut(&mut self) -> &mut [Touch] {
-        &mut self.touches[..usize::from(self.count)]
-    }
-
-    /// Records a touch; keeps the `keep` most recently touched ports, whatever order touches come in.
-    pub fn touch(&mut self, port: u16, ts_ns: i64, keep: usize) {
-        self.newest_ns = self.newest_ns.max(ts_ns);
-        if let Some(touch) = self
-            .touches_mut()
-            .iter_mut()
-            .find(|touch| touch.port == port)
-        {
-            touch.ts_ns = touch.ts_ns.max(ts_ns);
-            return;
-        }
-        let fresh = Touch {
-            ts_ns,
-            port,
-            state: PortState::Touched,
-        };
-        if usize::from(self.count) < keep {
-            self.touches[usize::from(self.count)] = fresh;
-            self.count += 1;
-            return;
-        }
-        // Of equally old touches the higher port leaves: the same one in every order of arrival.
-        let oldest = self
-            .touches_mut()
-            .iter_mut()
-            .min_by_key(|touch| (touch.ts_ns, std::cmp::Reverse(touch.port)));
-        let oldest = oldest.expect("the rule keeps at least two ports");
-        if (ts_ns, std::cmp::Reverse(port)) > (oldest.ts_ns, std::cmp::Reverse(oldest.port)) {
-            *oldest = fresh;
-        }
-    }
-
-    /// The oldest touch kept: the N-th newest port once N are kept.
-    pub fn oldest_kept_ns(&self) -> i64 {
-        self.touches()
-            .iter()
-            .map(|touch| touch.ts_ns)
-            .min()
-            .unwrap_or(i64::MIN)
-    }
-
-    /// Whether at least `ports` ports were touched within `window_ns` before the newest touch.
-    pub fn holds(&self, ports: usize, window_ns: i64) -> bool {
-        let age = i128::from(self.newest_ns) - i128::from(self.oldest_kept_ns());
-        usize::from(self.count) >= ports && age < i128::from(window_ns)
     }
 }
 
 /// The table.
 pub struct Pairs {
-    slots: Vec<Option<Pair>>,
+    tags: Vec<[u16; WAYS]>,
+    pairs: Vec<Option<Pair>>,
+    touches: Vec<Touch>,
+    /// Touches kept of each pair: N of the rule.
+    keep: usize,
     occupied: usize,
-    hasher: SipHasher13,
 }
 
 impl Pairs {
-    /// Room for `capacity` pairs, rounded up to whole buckets.
-    pub fn new(capacity: usize, key: [u64; 2]) -> Self {
-        let slots = vec![None; Self::slots_for(capacity)];
+    /// Room for `capacity` pairs of `keep` touches, rounded up to whole buckets.
+    pub fn new(capacity: usize, keep: usize) -> Self {
+        let buckets = Self::buckets_for(capacity);
         Self {
-            slots,
+            tags: vec![[0; WAYS]; buckets],
+            pairs: vec![None; buckets * WAYS],
+            touches: vec![NO_TOUCH; buckets * WAYS * keep],
+            keep,
             occupied: 0,
-            hasher: SipHasher13::new_with_keys(key[0], key[1]),
         }
     }
 
-    fn slots_for(capacity: usize) -> usize {
-        capacity.div_ceil(WAYS).max(1) * WAYS
+    fn buckets_for(capacity: usize) -> usize {
+        capacity.div_ceil(WAYS).max(1)
     }
 
-    /// Bytes that a table for `capacity` pairs takes.
-    pub fn memory_bytes(capacity: usize) -> u64 {
-        (Self::slots_for(capacity) * size_of::<Option<Pair>>()) as u64
+    /// Bytes that a table for `capacity` pairs of `keep` touches takes.
+    pub fn memory_bytes(capacity: usize, keep: usize) -> u64 {
+        let each = size_of::<u16>() + size_of::<Option<Pair>>() + keep * size_of::<Touch>();
+        (Self::buckets_for(capacity) * WAYS * each) as u64
     }
 
-    /// Writes to every page.
+    /// Writes to every page. Before the first touch.
     pub fn prefault(&mut self) {
-        for slot in &mut self.slots {
-            if slot.is_none() {
-                *slot = std::hint::black_box(None);
-            }
-        }
+        self.tags.fill(std::hint::black_box([0; WAYS]));
+        self.pairs.fill(std::hint::black_box(None));
+        self.touches.fill(std::hint::black_box(NO_TOUCH));
     }
 
     /// Pairs held, and room for them.
     pub fn occupancy(&self) -> (usize, usize) {
-        (self.occupied, self.slots.len())
+        (self.occupied, self.pairs.len())
     }
 
-    fn bucket(&self, key: &PairKey) -> std::ops::Range<usize> {
-        let mut hasher = self.hasher;
-        for address in [key.src, key.dst] {
-            match address {
-                IpAddr::V4(v4) => hasher.write(&v4.octets()),
-                IpAddr::V6(v6) => hasher.write(&v6.octets()),
-            }
-        }
-        let buckets = (self.slots.len() / WAYS) as u128;
-        let bucket = (u128::from(hasher.finish()) * buckets) >> 64;
-        let first = usize::try_from(bucket).expect("below the number of buckets") * WAYS;
-        first..first + WAYS
+    /// The bucket of a pair's hash and its tag there, which is never 0.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "below the number of buckets"
+    )]
+    fn home(&self, hash: u64) -> (usize, u16) {
+        let mixed = hash.rotate_left(24);
+        let bucket = ((u128::from(mixed) * self.tags.len() as u128) >> 64) as usize;
+        (bucket, (hash & 0xffff) as u16 | 1)
     }
 
-    /// The slot that holds `key`.
-    pub fn find(&self, key: &PairKey) -> Option<u32> {
-        let mut bucket = self.bucket(key);
-        let found = bucket.find(|&slot| {
-            self.slots[slot]
-                .as_ref()
-                .is_some_and(|pair| pair.key == *key)
-        })?;
-        Some(u32::try_from(found).expect("limits are checked by Config"))
+    /// Asks the CPU for the tags of this hash.
+    #[inline]
+    pub fn announce(&self, hash: u64) {
+        prefetch(&self.tags[self.home(hash).0]);
     }
 
-    /// Where `key` goes: a free slot of its bucket, or the one to give up.
-    pub fn choose_slot(&self, key: &PairKey) -> u32 {
+    /// The slot that holds `key`, whose hash this is.
+    pub fn find(&self, hash: u64, key: &PairKey) -> Option<u32> {
+        let (bucket, tag) = self.home(hash);
+        let tags = &self.tags[bucket];
+        let is_it = |way: &usize| {
+            let pair = &self.pairs[bucket * WAYS + way];
+            tags[*way] == tag && pair.as_ref().is_some_and(|pair| pair.key == *key)
+        };
+        let way = (0..WAYS).find(is_it)?;
+        Some(u32::try_from(bucket * WAYS + way).expect("limits are checked by Config"))
+    }
+
+    /// Where a pair goes: a free slot of its bucket, or the one to give up.
+    pub fn choose_slot(&self, hash: u64) -> u32 {
+        let first = self.home(hash).0 * WAYS;
         let rank = |slot: &usize| {
-            self.slots[*slot]
+            self.pairs[*slot]
                 .as_ref()
                 .map(|pair| (pair.episode.is_some(), pair.newest_ns))
         };
-        let slot = self
-            .bucket(key)
-            .min_by_key(rank)
-            .expect("a bucket has slots");
-        u32::try_from(slot).expect("limits are checked by Config")
+        let slot = (first..first + WAYS).min_by_key(rank);
+        u32::try_from(slot.expect("a bucket has slots")).expect("limits are checked by Config")
     }
 
     /// The pair in `slot`, if there is one.
     pub fn occupant(&self, slot: u32) -> Option<&Pair> {
-        self.slots[slot as usize].as_ref()
+        self.pairs[slot as usize].as_ref()
     }
 
-    /// Puts `pair` into `slot`.
-    pub fn replace(&mut self, slot: u32, pair: Pair) {
-        if self.slots[slot as usize].replace(pair).is_none() {
+    /// Puts a new pair into the `slot` that was chosen for its hash.
+    pub fn replace(&mut self, slot: u32, hash: u64, pair: Pair) {
+        let (bucket, tag) = self.home(hash);
+        self.tags[bucket][slot as usize % WAYS] = tag;
+        if self.pairs[slot as usize].replace(pair).is_none() {
             self.occupied += 1;
         }
     }
 
     /// The pair in a slot that holds one.
     pub fn get(&self, slot: u32) -> &Pair {
-        self.slots[slot as usize]
+        self.pairs[slot as usize]
             .as_ref()
             .expect("slots are named while they hold a pair")
     }
 
     /// The pair in a slot that holds one.
     pub fn get_mut(&mut self, slot: u32) -> &mut Pair {
-        self.slots[slot as usize]
+        self.pairs[slot as usize]
             .as_mut()
             .expect("slots are named while they hold a pair")
+    }
+
+    /// The ports kept of the pair in `slot`, in no order.
+    pub fn touches(&self, slot: u32) -> &[Touch] {
+        let first = slot as usize * self.keep;
+        &self.touches[first..first + usize::from(self.get(slot).count)]
+    }
+
+    /// The ports kept of the pair in `slot`, in no order.
+    pub fn touches_mut(&mut self, slot: u32) -> &mut [Touch] {
+        let (first, count) = (slot as usize * self.keep, self.get(slot).count);
+        &mut self.touches[first..first + usize::from(count)]
+    }
+
+    /// Records a touch; keeps the most recently touched ports, whatever order touches come in.
+    pub fn touch(&mut self, slot: u32, touch: Touch) {
+        let pair = self.get_mut(slot);
+        pair.newest_ns = pair.newest_ns.max(touch.ts_ns);
+        let known = self.touches_mut(slot).iter_mut();
+        if let Some(known) = known.into_iter().find(|known| known.port == touch.port) {
+            known.ts_ns = known.ts_ns.max(touch.ts_ns);
+            return;
+        }
+        let count = usize::from(self.get(slot).count);
+        if count < self.keep {
+            self.touches[slot as usize * self.keep + count] = touch;
+            self.get_mut(slot).count += 1;
+            return;
+        }
+        // Of equally old touches the higher port leaves: the same one in every order of arrival.
+        let age = |touch: &Touch| (touch.ts_ns, Reverse(touch.port));
+        let oldest = self.touches_mut(slot).iter_mut().min_by_key(|t| age(t));
+        let oldest = oldest.expect("the rule keeps at least two ports");
+        if age(&touch) > age(oldest) {
+            *oldest = touch;
+        }
+    }
+
+    /// The oldest touch kept: the N-th newest port once N are kept.
+    pub fn oldest_kept_ns(&self, slot: u32) -> i64 {
+        let times = self.touches(slot).iter().map(|touch| touch.ts_ns);
+        times.min().unwrap_or(i64::MIN)
+    }
+
+    /// Whether N ports were touched within `window_ns` before the newest touch.
+    pub fn holds(&self, slot: u32, window_ns: i64) -> bool {
+        let pair = self.get(slot);
+        let age = i128::from(pair.newest_ns) - i128::from(self.oldest_kept_ns(slot));
+        usize::from(pair.count) >= self.keep && age < i128::from(window_ns)
     }
 }

@@ -7,14 +7,15 @@
 
 use super::contact::{Contact, ContactKind};
 use super::detection::{Detection, Evidence, Kind, Phase};
-use super::episode::{Episode, PORT_MAP_BYTES, PortMap, PortState, ranges_of};
+use super::episode::{
+    Episode, PORT_MAP_BYTES, PortMap, PortState, Recent, UNANSWERED_NS, ranges_of,
+};
+use super::firsts::{First, Firsts};
 use super::pairs::{Pair, PairKey, Pairs, Touch};
 use super::timeline::Timeline;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-
-/// A port that has said nothing for this long is unanswered.
-pub const UNANSWERED_NS: i64 = 5_000_000_000;
+use std::net::IpAddr;
 
 /// The rule and the room it has.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +24,10 @@ pub struct Rule {
     pub ports: usize,
     /// W in nanoseconds; a touch exactly this old is outside.
     pub window_ns: i64,
-    /// Pairs held.
+    /// Pairs with more than one port held.
     pub pairs: usize,
+    /// Pairs with one port held.
+    pub firsts: usize,
     /// Episodes held.
     pub episodes: usize,
     /// Episodes whose every port is kept.
@@ -34,7 +37,7 @@ pub struct Rule {
 impl Rule {
     /// Bytes that a detector with this rule takes.
     pub fn memory_bytes(&self) -> u64 {
-        let pairs = Pairs::memory_bytes(self.pairs);
+        let pairs = Pairs::memory_bytes(self.pairs, self.ports) + Firsts::memory_bytes(self.firsts);
         let episodes = self.episodes * (size_of::<Option<Episode>>() + size_of::<Due>() + 4);
         pairs + (episodes + self.port_maps * (PORT_MAP_BYTES + 4)) as u64
     }
@@ -84,6 +87,7 @@ pub type Found = (Option<i64>, Detection);
 pub struct PortScan {
     rule: Rule,
     pairs: Pairs,
+    firsts: Firsts,
     episodes: Vec<Option<Episode>>,
     free_episodes: Vec<u32>,
     maps: Vec<u8>,
@@ -91,19 +95,22 @@ pub struct PortScan {
     due: BinaryHeap<Due>,
     generation: u32,
     last_eviction_ns: Option<i64>,
+    /// Packet time reached so far.
+    now_ns: i64,
     /// What it did.
     pub counts: PortScanCounts,
-    /// Contacts were lost on the way here: alerts say so.
-    pub contacts_lost: bool,
+    /// Packet time of the newest contact that was lost on the way here: alerts say so.
+    pub contact_lost_ns: Option<i64>,
 }
 
 impl PortScan {
-    /// Takes all its memory. `key` makes the table's order unguessable.
-    pub fn new(rule: Rule, key: [u64; 2]) -> Self {
+    /// Takes all its memory.
+    pub fn new(rule: Rule) -> Self {
         let count = |n: usize| u32::try_from(n).expect("limits are checked by Config");
         Self {
             rule,
-            pairs: Pairs::new(rule.pairs, key),
+            pairs: Pairs::new(rule.pairs, rule.ports),
+            firsts: Firsts::new(rule.firsts),
             episodes: vec![None; rule.episodes],
             free_episodes: (0..count(rule.episodes)).rev().collect(),
             maps: vec![0; rule.port_maps * PORT_MAP_BYTES],
@@ -111,64 +118,84 @@ impl PortScan {
             due: BinaryHeap::with_capacity(rule.episodes + 1),
             generation: 0,
             last_eviction_ns: None,
+            now_ns: i64::MIN,
             counts: PortScanCounts::default(),
-            contacts_lost: false,
+            contact_lost_ns: None,
         }
     }
 
     /// Writes to every page, so that a flood later moves no memory.
     pub fn prefault(&mut self) {
         self.pairs.prefault();
+        self.firsts.prefault();
         self.maps.fill(0);
     }
 
     /// Pairs held, and room for them.
     pub fn occupancy(&self) -> (usize, usize) {
-        self.pairs.occupancy()
+        let (many, one) = (self.pairs.occupancy(), self.firsts.occupancy());
+        (many.0 + one.0, many.1 + one.1)
     }
 
-    /// Takes one contact of a pair that this shard owns.
+    /// Asks the CPU for the lines where the pair of this contact lies, some contacts before its turn.
+    #[inline]
+    pub fn announce(&self, contact: &Contact) {
+        self.pairs.announce(contact.pair);
+        self.firsts.announce(contact.pair);
+    }
+
+    /// Takes one contact of a pair that this shard owns. `target` is what was touched in the eyes of the rule:
+    /// the destination, or one address that stands for several.
     pub fn on_contact(
         &mut self,
         contact: &Contact,
+        target: IpAddr,
         timeline: &Timeline<'_>,
         out: &mut impl FnMut(Found),
     ) {
         let watermark = timeline.watermark_at(contact.position);
+        self.now_ns = self.now_ns.max(watermark);
         let key = PairKey {
             src: contact.src,
-            dst: contact.dst,
+            dst: target,
         };
         match contact.kind {
             ContactKind::Touch => {
                 self.counts.touches += 1;
                 self.on_touch(key, contact, watermark, out);
             }
-            ContactKind::Answered => self.on_outcome(&key, contact.port, PortState::Answered),
-            ContactKind::Refused => self.on_outcome(&key, contact.port, PortState::Refused),
+            ContactKind::Answered => self.on_outcome(&key, contact, PortState::Answered),
+            ContactKind::Refused => self.on_outcome(&key, contact, PortState::Refused),
         }
     }
 
-    fn on_outcome(&mut self, key: &PairKey, port: u16, state: PortState) {
+    fn on_outcome(&mut self, key: &PairKey, contact: &Contact, state: PortState) {
         self.counts.outcomes += 1;
-        let Some(slot) = self.pairs.find(key) else {
+        let port = contact.port;
+        let Some(slot) = self.pairs.find(contact.pair, key) else {
+            if let Some(place) = self.firsts.find(contact.pair) {
+                let first = self.firsts.get(place);
+                if first.port == port {
+                    let state = first.state.max(state);
+                    self.firsts.set(place, First { state, ..first });
+                }
+            }
             return;
         };
-        let pair = self.pairs.get_mut(slot);
-        if let Some(touch) = pair
-            .touches_mut()
-            .iter_mut()
-            .find(|touch| touch.port == port)
-        {
+        let mut touches = self.pairs.touches_mut(slot).iter_mut();
+        if let Some(touch) = touches.find(|touch| touch.port == port) {
             touch.state = touch.state.max(state);
         }
-        if let Some(episode) = pair.episode
-            && let Some(map) = self.episodes[episode as usize]
-                .as_ref()
-                .and_then(|episode| episode.map)
+        if let Some(index) = self.pairs.get(slot).episode
+            && let Some(episode) = self.episodes[index as usize].as_mut()
+            && let Some(map) = episode.map
         {
             let mut map = port_map(&mut self.maps, map);
-            if map.get(port) != PortState::Untouched {
+            let before = map.get(port);
+            if before == PortState::Touched {
+                episode.recent.answer();
+            }
+            if before != PortState::Untouched {
                 map.raise(port, state);
             }
         }
@@ -181,9 +208,8 @@ impl PortScan {
         watermark: i64,
         out: &mut impl FnMut(Found),
     ) {
-        let slot = match self.pairs.find(&key) {
-            Some(slot) => slot,
-            None => self.insert_pair(key, watermark, out),
+        let Some(slot) = self.pair_with_ports(key, contact, watermark, out) else {
+            return;
         };
         if let Some(index) = self.pairs.get(slot).episode {
             let deadline = self.ends_at(index);
@@ -191,16 +217,19 @@ impl PortScan {
                 self.end(index, deadline, out);
             }
         }
-        let (ports, window_ns) = (self.rule.ports, self.rule.window_ns);
+        let window_ns = self.rule.window_ns;
+        self.pairs.touch(slot, touch_of(contact));
+        let (holds, oldest) = (
+            self.pairs.holds(slot, window_ns),
+            self.pairs.oldest_kept_ns(slot),
+        );
         let pair = self.pairs.get_mut(slot);
-        pair.touch(contact.port, contact.ts_ns, ports);
         let newest = pair.newest_ns;
-        let holds = pair.holds(ports, window_ns);
         let armed = pair
             .true_until_ns
             .is_none_or(|until| newest >= until.saturating_add(window_ns));
         if holds {
-            let until = pair.oldest_kept_ns().saturating_add(window_ns);
+            let until = oldest.saturating_add(window_ns);
             pair.true_until_ns = Some(until);
             pair.ends_ns = until
                 .saturating_add(window_ns)
@@ -209,25 +238,76 @@ impl PortScan {
         match pair.episode {
             None if holds && armed => self.start(slot, contact, watermark, out),
             None => {}
-            Some(index) => self.grow(index, contact, out),
+            Some(index) => self.grow(index, contact, watermark, out),
         }
     }
 
-    fn insert_pair(&mut self, key: PairKey, watermark: i64, out: &mut impl FnMut(Found)) -> u32 {
-        let slot = self.pairs.choose_slot(&key);
+    /// The slot of a pair that has, with this touch, more than one port. A first port alone decides nothing.
+    fn pair_with_ports(
+        &mut self,
+        key: PairKey,
+        contact: &Contact,
+        watermark: i64,
+        out: &mut impl FnMut(Found),
+    ) -> Option<u32> {
+        let hash = contact.pair;
+        if let Some(slot) = self.pairs.find(hash, &key) {
+            return Some(slot);
+        }
+        let Some(place) = self.firsts.find(hash) else {
+            let first = First {
+                port: contact.port,
+                newest_ns: contact.ts_ns,
+                state: PortState::Touched,
+            };
+            if let Some(newest_ns) = self.firsts.insert(hash, first) {
+                self.note_evicted(newest_ns, watermark);
+            }
+            return None;
+        };
+        let first = self.firsts.get(place);
+        if first.port == contact.port {
+            let newest_ns = first.newest_ns.max(contact.ts_ns);
+            self.firsts.set(place, First { newest_ns, ..first });
+            return None;
+        }
+        self.firsts.take(place);
+        let slot = self.insert_pair(hash, key, watermark, out);
+        let known = Touch {
+            ts_ns: first.newest_ns,
+            port: first.port,
+            state: first.state,
+        };
+        self.pairs.touch(slot, known);
+        Some(slot)
+    }
+
+    /// A pair had to leave: while its newest touch is younger than W, that may cost a scan.
+    fn note_evicted(&mut self, newest_ns: i64, watermark: i64) {
+        if newest_ns.saturating_add(self.rule.window_ns) > watermark {
+            self.counts.pair_evicted += 1;
+            self.last_eviction_ns = Some(watermark);
+        }
+    }
+
+    fn insert_pair(
+        &mut self,
+        hash: u64,
+        key: PairKey,
+        watermark: i64,
+        out: &mut impl FnMut(Found),
+    ) -> u32 {
+        let slot = self.pairs.choose_slot(hash);
         if let Some(victim) = self.pairs.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);
-            let live = newest.saturating_add(self.rule.window_ns) > watermark;
             if let Some(index) = episode {
                 self.counts.episode_evicted += 1;
                 self.end(index, self.ends_at(index).min(watermark), out);
             }
-            if live || episode.is_some() {
-                self.counts.pair_evicted += 1;
-                self.last_eviction_ns = Some(watermark);
-            }
+            let until = if episode.is_some() { watermark } else { newest };
+            self.note_evicted(until, watermark);
         }
-        self.pairs.replace(slot, Pair::new(key));
+        self.pairs.replace(slot, hash, Pair::new(key));
         slot
     }
 
@@ -243,15 +323,18 @@ impl PortScan {
             self.counts.without_map += 1;
         }
         self.generation = self.generation.wrapping_add(1);
-        let pair = self.pairs.get_mut(slot);
-        pair.episode = Some(index);
-        let mut touches: Vec<Touch> = pair.touches().to_vec();
+        self.pairs.get_mut(slot).episode = Some(index);
+        let mut touches: Vec<Touch> = self.pairs.touches(slot).to_vec();
         touches.sort_unstable_by_key(|touch| touch.port);
         let ports = u32::try_from(touches.len()).expect("at most TOUCHES_MAX");
+        let mut recent = Recent::new(watermark);
         if let Some(map) = map {
             let mut map = port_map(&mut self.maps, map);
             for touch in &touches {
                 map.raise(touch.port, touch.state);
+                if touch.state <= PortState::Touched {
+                    recent.touch(touch.ts_ns, watermark);
+                }
             }
         }
         let first_ns = touches
@@ -261,9 +344,11 @@ impl PortScan {
             .unwrap_or(contact.ts_ns);
         let episode = Episode {
             pair: slot,
+            dst: contact.dst,
             first_ns,
             ports,
             next_report: ports.saturating_mul(2),
+            recent,
             map,
             interface: contact.interface,
             generation: self.generation,
@@ -280,12 +365,16 @@ impl PortScan {
         ));
     }
 
-    fn grow(&mut self, index: u32, contact: &Contact, out: &mut impl FnMut(Found)) {
+    fn grow(&mut self, index: u32, contact: &Contact, watermark: i64, out: &mut impl FnMut(Found)) {
         let episode = self.episodes[index as usize]
             .as_mut()
             .expect("pairs name episodes that exist");
         let Some(map) = episode.map else { return };
-        if port_map(&mut self.maps, map).raise(contact.port, PortState::Touched) {
+        let mut map = port_map(&mut self.maps, map);
+        if map.get(contact.port) <= PortState::Touched {
+            episode.recent.touch(contact.ts_ns, watermark);
+        }
+        if map.raise(contact.port, PortState::Touched) {
             episode.ports += 1;
         }
         if episode.ports < episode.next_report {
@@ -293,8 +382,8 @@ impl PortScan {
         }
         episode.next_report = episode.next_report.saturating_mul(2);
         self.counts.continued += 1;
-        let map = port_map(&mut self.maps, map);
-        let (ranges, evidence) = (map.ranges(), map.evidence());
+        let in_flight = episode.recent.in_flight(watermark);
+        let (ranges, evidence) = (map.ranges(), map.evidence(in_flight));
         out((
             None,
             self.detection(index, Phase::Continues, contact.ts_ns, ranges, evidence),
@@ -326,6 +415,7 @@ impl PortScan {
 
     /// Ends every episode that is due at `watermark`.
     pub fn expire(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
+        self.now_ns = self.now_ns.max(watermark);
         while let Some(&Reverse((deadline, index, generation))) = self.due.peek() {
             if deadline > watermark {
                 return;
@@ -351,20 +441,32 @@ impl PortScan {
                     .as_ref()
                     .map(|episode| episode.pair);
                 let last = pair.map_or(0, |pair| self.pairs.get(pair).newest_ns);
-                self.end(index, last, out);
+                self.end_known_until(index, last, self.now_ns.max(last), out);
             }
         }
         self.due.clear();
     }
 
     fn end(&mut self, index: u32, at_ns: i64, out: &mut impl FnMut(Found)) {
-        let map = self.episodes[index as usize]
-            .as_ref()
-            .and_then(|episode| episode.map);
-        let (ranges, evidence) = match map {
+        self.end_known_until(index, at_ns, at_ns, out);
+    }
+
+    /// Ends an episode at `at_ns`; what came back is known until `known_ns`.
+    fn end_known_until(
+        &mut self,
+        index: u32,
+        at_ns: i64,
+        known_ns: i64,
+        out: &mut impl FnMut(Found),
+    ) {
+        let episode = self.episodes[index as usize]
+            .as_mut()
+            .expect("ended while it exists");
+        let (ranges, evidence) = match episode.map {
             Some(map) => {
                 let map = port_map(&mut self.maps, map);
-                (map.ranges(), map.evidence())
+                let in_flight = episode.recent.in_flight(known_ns);
+                (map.ranges(), map.evidence(in_flight))
             }
             None => (Vec::new(), Evidence::default()),
         };
@@ -389,22 +491,32 @@ impl PortScan {
             .as_ref()
             .expect("described while it exists");
         let pair = self.pairs.get(episode.pair);
-        let evicted = self.last_eviction_ns;
+        let window_ns = self.rule.window_ns;
+        let gap_ns = self.last_eviction_ns.max(self.contact_lost_ns);
+        let lost_since = |ns: i64| self.contact_lost_ns.is_some_and(|lost| lost >= ns);
         Detection {
             kind: Kind::PortScan,
             phase,
             ts_ns,
             src: pair.key.src,
-            dst: pair.key.dst,
+            dst: episode.dst,
             first_ns: episode.first_ns,
             ranges,
             ports: episode.ports,
-            window_ns: self.rule.window_ns,
-            exact: evicted.is_none_or(|at| at.saturating_add(self.rule.window_ns) <= ts_ns),
-            complete: episode.map.is_some() && !self.contacts_lost,
+            window_ns,
+            exact: gap_ns.is_none_or(|at| at.saturating_add(window_ns) <= ts_ns),
+            complete: episode.map.is_some() && !lost_since(episode.first_ns),
             evidence,
             interface: episode.interface,
         }
+    }
+}
+
+fn touch_of(contact: &Contact) -> Touch {
+    Touch {
+        ts_ns: contact.ts_ns,
+        port: contact.port,
+        state: PortState::Touched,
     }
 }
 
@@ -413,7 +525,7 @@ fn port_map(maps: &mut [u8], index: u32) -> PortMap<'_> {
     PortMap(&mut maps[at..at + PORT_MAP_BYTES])
 }
 
-/// At the rising edge a port that was touched less than 5 s ago may still answer: it is not counted yet.
+/// At the rising edge a port that was touched less than 5 s ago may still answer.
 fn evidence_so_far(touches: &[Touch], watermark: i64) -> Evidence {
     let mut evidence = Evidence::default();
     for touch in touches {
@@ -421,7 +533,7 @@ fn evidence_so_far(touches: &[Touch], watermark: i64) -> Evidence {
             PortState::Answered => evidence.answered += 1,
             PortState::Refused => evidence.refused += 1,
             _ if watermark.saturating_sub(touch.ts_ns) >= UNANSWERED_NS => evidence.unanswered += 1,
-            _ => {}
+            _ => evidence.pending += 1,
         }
     }
     evidence

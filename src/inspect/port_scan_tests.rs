@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+const DST: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 const WINDOW: i64 = 60_000_000_000;
 
 fn rule(ports: usize) -> Rule {
@@ -12,6 +13,7 @@ fn rule(ports: usize) -> Rule {
         ports,
         window_ns: WINDOW,
         pairs: 1024,
+        firsts: 1024,
         episodes: 64,
         port_maps: 64,
     }
@@ -21,8 +23,9 @@ fn contact(number: usize, ts_ns: i64, port: u16) -> Contact {
     Contact {
         position: number as u64,
         ts_ns,
+        pair: 7,
         src: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-        dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+        dst: DST,
         port,
         interface: 0,
         number: 0,
@@ -39,17 +42,19 @@ fn rising_edges(touches: &[(i64, u16)], ports: usize) -> Vec<(usize, Vec<(u16, u
         first: 0,
         watermarks: &watermarks,
     };
-    let mut detector = PortScan::new(rule(ports), [1, 2]);
+    let mut detector = PortScan::new(rule(ports));
     let mut edges = Vec::new();
     for (number, &(ts_ns, port)) in touches.iter().enumerate() {
-        detector.on_contact(&contact(number, ts_ns, port), &timeline, &mut |(
-            _,
-            found,
-        )| {
-            if found.phase == Phase::Started {
-                edges.push((number, found.ranges));
-            }
-        });
+        detector.on_contact(
+            &contact(number, ts_ns, port),
+            DST,
+            &timeline,
+            &mut |(_, found)| {
+                if found.phase == Phase::Started {
+                    edges.push((number, found.ranges));
+                }
+            },
+        );
     }
     edges
 }
@@ -115,12 +120,15 @@ fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
         first: 0,
         watermarks: &watermarks,
     };
-    let mut detector = PortScan::new(rule(4), [1, 2]);
+    let mut detector = PortScan::new(rule(4));
     let mut found = Vec::new();
     for (number, &(ts_ns, port)) in touches.iter().enumerate() {
-        detector.on_contact(&contact(number, ts_ns, port), &timeline, &mut |(_, one)| {
-            found.push(one)
-        });
+        detector.on_contact(
+            &contact(number, ts_ns, port),
+            DST,
+            &timeline,
+            &mut |(_, one)| found.push(one),
+        );
     }
     detector.expire(996 + 2 * WINDOW - 1, &mut |(_, one)| found.push(one));
     let sizes: Vec<u32> = found.iter().map(|one| one.ports).collect();
@@ -140,7 +148,8 @@ fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
         Evidence {
             refused: 0,
             unanswered: 1000,
-            answered: 0
+            answered: 0,
+            pending: 0
         }
     );
 }
@@ -148,18 +157,21 @@ fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
 #[test]
 fn answers_and_refusals_are_the_evidence() {
     let timeline = Timeline::Live;
-    let mut detector = PortScan::new(rule(4), [1, 2]);
+    let mut detector = PortScan::new(rule(4));
     let mut found = Vec::new();
     for port in 1..=4 {
         let mut touch = contact(0, 0, port);
         touch.position = super::super::timeline::position_of_ts(0);
-        detector.on_contact(&touch, &timeline, &mut |(_, one)| found.push(one));
+        detector.on_contact(&touch, DST, &timeline, &mut |(_, one)| found.push(one));
         let kind = if port == 1 {
             ContactKind::Answered
         } else {
             ContactKind::Refused
         };
-        detector.on_contact(&Contact { kind, ..touch }, &timeline, &mut |(_, one)| {
+        detector.on_contact(&Contact { kind, ..touch }, DST, &timeline, &mut |(
+            _,
+            one,
+        )| {
             found.push(one)
         });
     }
@@ -168,7 +180,8 @@ fn answers_and_refusals_are_the_evidence() {
         Evidence {
             refused: 2,
             unanswered: 0,
-            answered: 1
+            answered: 1,
+            pending: 1
         }
     );
     detector.finish(&mut |(_, one)| found.push(one));
@@ -177,8 +190,65 @@ fn answers_and_refusals_are_the_evidence() {
         Evidence {
             refused: 3,
             unanswered: 0,
-            answered: 1
+            answered: 1,
+            pending: 0
         }
+    );
+}
+
+/// Touches ports 1, 2, 3 … at these times and gives (phase, unanswered, pending) of what is said.
+fn silent_scan(times: &[i64], ends_ns: i64) -> Vec<(Phase, u32, u32)> {
+    let timeline = Timeline::Read {
+        first: 0,
+        watermarks: times,
+    };
+    let mut detector = PortScan::new(rule(4));
+    let mut found = Vec::new();
+    let mut say = |(_, one): Found| {
+        let Evidence {
+            unanswered,
+            pending,
+            ..
+        } = one.evidence;
+        assert_eq!(unanswered + pending, one.ports);
+        found.push((one.phase, unanswered, pending));
+    };
+    for (number, (&ts_ns, port)) in times.iter().zip(1..).enumerate() {
+        detector.on_contact(&contact(number, ts_ns, port), DST, &timeline, &mut say);
+    }
+    detector.expire(ends_ns, &mut say);
+    detector.finish(&mut say);
+    found
+}
+
+#[test]
+fn ports_in_flight_are_told_from_unanswered_ones_at_each_doubling() {
+    const S: i64 = 1_000_000_000;
+    use Phase::{Continues, Ended, Started};
+    let at_once = silent_scan(&[0; 16], 0);
+    let said = [
+        (Started, 0, 4),
+        (Continues, 0, 8),
+        (Continues, 0, 16),
+        (Ended, 0, 16),
+    ];
+    assert_eq!(
+        at_once, said,
+        "the capture ends before anything could answer"
+    );
+    // One port a second: at each moment the newest five may still answer, and half a second's more.
+    let slow: Vec<i64> = (0..16).map(|second| second * S).collect();
+    let said = [
+        (Started, 0, 4),
+        (Continues, 2, 6),
+        (Continues, 10, 6),
+        (Ended, 16, 0),
+    ];
+    assert_eq!(silent_scan(&slow, 15 * S + 2 * WINDOW), said);
+    assert_eq!(
+        silent_scan(&slow, 21 * S).last(),
+        Some(&(Ended, 16, 0)),
+        "at the end of a capture that went on for five seconds"
     );
 }
 
@@ -188,7 +258,7 @@ fn a_full_table_says_that_it_is_no_longer_exact() {
         pairs: 8,
         ..rule(2)
     };
-    let mut detector = PortScan::new(small, [1, 2]);
+    let mut detector = PortScan::new(small);
     let mut exact = Vec::new();
     for source in 0..9 {
         for port in 0..2 {
@@ -200,7 +270,7 @@ fn a_full_table_says_that_it_is_no_longer_exact() {
                 position: super::super::timeline::position_of_ts(5),
                 ..touch
             };
-            detector.on_contact(&touch, &Timeline::Live, &mut |(_, one)| {
+            detector.on_contact(&touch, touch.dst, &Timeline::Live, &mut |(_, one)| {
                 if one.phase == Phase::Started {
                     exact.push(one.exact);
                 }
@@ -237,4 +307,45 @@ proptest! {
         let frames = |edges: &[(usize, Vec<(u16, u16)>)]| edges.iter().map(|edge| edge.0).collect::<Vec<_>>();
         prop_assert_eq!(frames(&found), frames(&expected));
     }
+}
+
+#[test]
+fn a_scan_of_several_addresses_that_count_as_one_names_the_one_that_decided() {
+    let mut detector = PortScan::new(rule(4));
+    let mut found = Vec::new();
+    let target = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    for (number, last) in [
+        (0_u8, 1_u8),
+        (1, 2),
+        (2, 3),
+        (3, 4),
+        (4, 5),
+        (5, 6),
+        (6, 7),
+        (7, 8),
+    ] {
+        let touch = Contact {
+            dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, last)),
+            ..contact(
+                usize::from(number),
+                i64::from(number),
+                80 + u16::from(number),
+            )
+        };
+        detector.on_contact(&touch, target, &Timeline::Live, &mut |(_, one)| {
+            found.push(one);
+        });
+    }
+    detector.finish(&mut |(_, one)| found.push(one));
+    let said: Vec<_> = found
+        .iter()
+        .map(|one| (one.phase, one.dst, one.ports))
+        .collect();
+    let decided = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 4));
+    let phases = [
+        (Phase::Started, 4),
+        (Phase::Continues, 8),
+        (Phase::Ended, 8),
+    ];
+    assert_eq!(said, phases.map(|(phase, ports)| (phase, decided, ports)));
 }

@@ -24,11 +24,35 @@ pub struct Budget {
 }
 
 /// Alerts withheld since the last line about them.
-#[derive(Clone, Debug, Default)]
-struct Folded {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Time of the event that freed the budget, or of the last one.
+    ts_ns: i64,
     since_ns: i64,
     count: u64,
     kinds: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+impl Folded {
+    /// The line about them. `wall_ns` gives the wall clock at an event's time.
+    pub fn notice(self, wall_ns: impl Fn(i64) -> i64) -> Notice {
+        let mut text = format!("{} alerts folded:", self.count);
+        let mut kinds = serde_json::Map::new();
+        for (i, ((kind, phase), count)) in self.kinds.into_iter().enumerate() {
+            text += &format!("{} {kind} {phase} {count}", if i > 0 { "," } else { "" });
+            kinds.insert(format!("{kind}_{phase}"), Value::from(count));
+        }
+        Notice::Lifecycle {
+            ts_ns: wall_ns(self.ts_ns),
+            word: "alerts_folded",
+            text,
+            details: vec![
+                ("folded".into(), Value::from(self.count)),
+                ("kinds".into(), Value::Object(kinds)),
+                ("since_ns".into(), Value::from(wall_ns(self.since_ns))),
+            ],
+        }
+    }
 }
 
 impl Budget {
@@ -74,8 +98,8 @@ impl Budget {
         false
     }
 
-    /// The line about folded alerts, once the budget is free again and a second has passed.
-    pub fn freed(&mut self) -> Option<Notice> {
+    /// What was folded, once the budget is free again and a second has passed.
+    pub fn freed(&mut self) -> Option<Folded> {
         // The first test is the only one on the path of events that are no alerts.
         if self.folded.count == 0 || self.level < NS_PER_S {
             return None;
@@ -84,8 +108,8 @@ impl Budget {
         (now_ns.saturating_sub(self.folded.since_ns) >= NS_PER_S).then(|| self.take(now_ns))
     }
 
-    /// The line about what is still folded when the run ends.
-    pub fn finish(&mut self) -> Option<Notice> {
+    /// What is folded and not said, when the run ends or the log falls silent.
+    pub fn take_folded(&mut self) -> Option<Folded> {
         let now_ns = self.now_ns?;
         (self.folded.count > 0).then(|| self.take(now_ns))
     }
@@ -95,24 +119,9 @@ impl Budget {
         self.folded_total
     }
 
-    fn take(&mut self, ts_ns: i64) -> Notice {
+    fn take(&mut self, ts_ns: i64) -> Folded {
         let folded = std::mem::take(&mut self.folded);
-        let mut text = format!("{} alerts folded:", folded.count);
-        let mut kinds = serde_json::Map::new();
-        for (i, ((kind, phase), count)) in folded.kinds.into_iter().enumerate() {
-            text += &format!("{} {kind} {phase} {count}", if i > 0 { "," } else { "" });
-            kinds.insert(format!("{kind}_{phase}"), Value::from(count));
-        }
-        Notice::Lifecycle {
-            ts_ns,
-            word: "alerts_folded",
-            text,
-            details: vec![
-                ("folded".into(), Value::from(folded.count)),
-                ("kinds".into(), Value::Object(kinds)),
-                ("since_ns".into(), Value::from(folded.since_ns)),
-            ],
-        }
+        Folded { ts_ns, ..folded }
     }
 }
 
@@ -132,14 +141,19 @@ mod tests {
         assert_eq!(budget.freed(), None, "free, but less than a second");
         scan.ts_ns += NS_PER_S;
         budget.advance(scan.ts_ns);
-        let Some(Notice::Lifecycle { text, word, .. }) = budget.freed() else {
+        let folded = budget.freed().expect("it is free");
+        let Notice::Lifecycle {
+            text, word, ts_ns, ..
+        } = folded.notice(|ns| ns + 1)
+        else {
             panic!("no line");
         };
+        assert_eq!(ts_ns, scan.ts_ns + 1);
         assert_eq!(
             (word, &text[..]),
             ("alerts_folded", "3 alerts folded: port_scan started 3")
         );
-        assert!(budget.freed().is_none() && budget.finish().is_none());
+        assert!(budget.freed().is_none() && budget.take_folded().is_none());
         assert!(budget.admit(&scan));
     }
 
@@ -150,7 +164,7 @@ mod tests {
         assert!((0..1000).all(|_| off.admit(&scan)));
         let mut none = Budget::new(Some(0));
         assert!(!none.admit(&scan));
-        assert!(none.freed().is_none() && none.finish().is_some());
+        assert!(none.freed().is_none() && none.take_folded().is_some());
     }
 
     #[test]

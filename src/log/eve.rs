@@ -40,6 +40,14 @@ impl Interfaces {
         Some(index)
     }
 
+    /// The interface with this index has another name now.
+    pub fn rename(&self, index: u16, name: &str) {
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = names.get_mut(usize::from(index)) {
+            name.clone_into(old);
+        }
+    }
+
     /// Lends the name of an index, where there is one.
     pub fn with(&self, index: u16, lend: impl FnOnce(&str)) {
         let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -247,7 +255,6 @@ impl Eve {
         );
         out.extend_from_slice(b",\"window_s\":");
         window(out, detection.window_ns);
-        word(out, "verdict", verdict(detection));
         flag(out, "exact", detection.exact);
         flag(out, "complete", detection.complete);
         out.extend_from_slice(b",\"first\":\"");
@@ -256,6 +263,7 @@ impl Eve {
         append::int(out, detection.evidence.refused);
         number(out, "unanswered", u64::from(detection.evidence.unanswered));
         number(out, "answered", u64::from(detection.evidence.answered));
+        number(out, "pending", u64::from(detection.evidence.pending));
         out.extend_from_slice(b"}}");
     }
 }
@@ -405,20 +413,6 @@ fn signature(detection: &Detection) -> &'static str {
         (Kind::PortScan, Phase::Started) => "synledger port scan detected",
         (Kind::PortScan, Phase::Continues) => "synledger port scan continues",
         (Kind::PortScan, Phase::Ended) => "synledger port scan ended",
-    }
-}
-
-/// How much the ports' answers say: `scan` when at least half of them refused or stayed silent,
-/// `suspicious` when some did, `policy` when only the rule itself speaks (as it may at the rising edge).
-pub fn verdict(detection: &Detection) -> &'static str {
-    let evidence = &detection.evidence;
-    let failed = u64::from(evidence.refused) + u64::from(evidence.unanswered);
-    if failed == 0 {
-        "policy"
-    } else if failed * 2 < u64::from(detection.ports) {
-        "suspicious"
-    } else {
-        "scan"
     }
 }
 

@@ -1,9 +1,9 @@
 //! The logger's loop: merge, budget, outputs, until every shard is closed.
 
 use super::budget::Budget;
-use super::event::{Body, Event};
+use super::event::Body;
 use super::merge::{Lag, Merge};
-use super::notice::{self, Notice};
+use super::notice::{self, KINDS, Notice};
 use super::outputs::{Counts, Outputs};
 use crate::capture::clock::RunTime;
 use crossbeam::channel::Receiver;
@@ -16,6 +16,8 @@ use std::time::Duration;
 const BATCH: usize = 1024;
 /// Lines wait no longer than this while events keep coming.
 const FLUSH_NS: u64 = 500_000_000;
+/// Live: a log without events for so long says what the budget withheld; the bucket is full again by then.
+const SILENT_NS: u64 = 1_000_000_000;
 const SLEEP_MIN: Duration = Duration::from_micros(200);
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 
@@ -38,8 +40,16 @@ pub struct Control {
 /// What the logger lets others see while it runs.
 #[derive(Clone, Debug, Default)]
 pub struct Published {
+    /// How often this was left: one that stays the same is old.
+    pub number: u64,
     /// The books of each output.
     pub outputs: Vec<Counts>,
+    /// Records that the logger itself had to write, by kind.
+    pub own: [u64; KINDS],
+    /// Events that came out behind a later one.
+    pub late: u64,
+    /// Shards that the order no longer waits for.
+    pub behind: usize,
     /// Microseconds from time stamp to line.
     pub lag_us: Option<Histogram<u64>>,
 }
@@ -69,6 +79,8 @@ pub struct Logger {
 pub struct Summary {
     /// The books of each output, in the order of the command line.
     pub outputs: Vec<Counts>,
+    /// Records that the logger itself had to write, by kind.
+    pub own: [u64; KINDS],
     /// Events that came out behind a later one.
     pub late: u64,
     /// Alerts that the budget withheld.
@@ -90,6 +102,7 @@ impl Logger {
         let mut times = Vec::with_capacity(BATCH);
         let mut flushed_ns = (self.clock)();
         let mut published_ns = flushed_ns;
+        let mut event_ns = flushed_ns;
         let mut sleep = SLEEP_MIN;
         loop {
             // Before the step: what a shard pushed before it closed is then written below.
@@ -109,8 +122,12 @@ impl Logger {
                 self.control.closed.store(true, Ordering::Relaxed);
             }
             if count > 0 {
+                event_ns = now_ns;
                 sleep = SLEEP_MIN;
                 continue;
+            }
+            if self.lag_us.is_some() && now_ns.abs_diff(event_ns) >= SILENT_NS {
+                self.say_folded(now_ns);
             }
             if finished || self.control.abandon.load(Ordering::Relaxed) {
                 return;
@@ -122,33 +139,53 @@ impl Logger {
 
     fn publish(&self) {
         if let Ok(mut published) = self.control.published.try_lock() {
+            published.number += 1;
             published.outputs = self.outputs.counts();
+            published.own = self.outputs.own();
+            published.late = self.merge.late();
+            published.behind = self.merge.behind();
             published.lag_us.clone_from(&self.lag_us);
         }
     }
 
-    /// Writes a record of the sensor's own, after [`Logger::run`] has returned.
-    pub fn notice(&mut self, notice: &Notice) {
-        let now_ns = (self.clock)();
-        self.outputs.notice(notice, now_ns);
+    /// Writes what is left and closes the books.
+    pub fn finish(self) -> Summary {
+        self.finish_with(|_| None)
     }
 
-    /// Writes what is left and closes the books.
-    pub fn finish(mut self) -> Summary {
+    /// The same, with a record that comes last: made once everything else is written, from what that came to.
+    pub fn finish_with(mut self, last: impl FnOnce(&Summary) -> Option<Notice>) -> Summary {
         let now_ns = (self.clock)();
         while let Ok(notice) = self.notices.try_recv() {
             self.outputs.notice(&notice, now_ns);
         }
-        if let Some(notice) = self.budget.finish() {
-            self.outputs.folded_notice(&notice, now_ns);
+        self.say_folded(now_ns);
+        self.outputs
+            .note_queue_full(self.merge.queue_full(), now_ns);
+        self.outputs.end_queue_loss(now_ns);
+        self.outputs.finish_writing(now_ns);
+        if let Some(notice) = last(&self.summary()) {
+            self.outputs.say(&notice, now_ns);
         }
-        self.outputs.note_queue_full(self.merge.queue_full());
         self.outputs.finish(now_ns);
+        self.summary()
+    }
+
+    fn summary(&self) -> Summary {
         Summary {
             outputs: self.outputs.counts(),
+            own: self.outputs.own(),
             late: self.merge.late(),
             alerts_folded: self.budget.folded_total(),
-            lag_us: self.lag_us,
+            lag_us: self.lag_us.clone(),
+        }
+    }
+
+    /// Says what the budget withheld and nobody has said yet.
+    fn say_folded(&mut self, now_ns: i64) {
+        if let Some(folded) = self.budget.take_folded() {
+            let notice = folded.notice(|ts_ns| wall_ns(self.run_time.as_ref(), ts_ns));
+            self.outputs.say_folded(&notice, now_ns);
         }
     }
 
@@ -158,7 +195,7 @@ impl Logger {
             for error in self.outputs.reopen(now_ns) {
                 let text = error.to_string();
                 let notice = lifecycle(now_ns, "reopen_failed", text);
-                self.outputs.notice(&notice, now_ns);
+                self.outputs.say(&notice, now_ns);
             }
         }
         while let Ok(notice) = self.notices.try_recv() {
@@ -172,20 +209,30 @@ impl Logger {
             BATCH,
             |lag| lags.push(lag),
             |mut event| {
-                budget.advance(notice::ts_ns(&event));
-                if let Some(run_time) = run_time {
-                    event.shift(run_time.wall_shift_ns(notice::ts_ns(&event)));
+                // In run time, as the events come: the budget knows no steps of the clock.
+                let ts_ns = notice::ts_ns(&event);
+                budget.advance(ts_ns);
+                if let Some(folded) = budget.freed() {
+                    let notice = folded.notice(|ts_ns| wall_ns(run_time, ts_ns));
+                    outputs.say_folded(&notice, now_ns);
                 }
-                write(outputs, budget, &event, now_ns);
+                let folds = matches!(&event.body, Body::Alert(alert) if !budget.admit(alert));
+                event.shift(wall_ns(run_time, ts_ns).saturating_sub(ts_ns));
+                if folds {
+                    outputs.fold_alert();
+                } else {
+                    outputs.write(&event, now_ns);
+                }
                 if live {
                     times.push(notice::ts_ns(&event));
                 }
             },
         );
         for lag in lags {
-            self.outputs.notice(&lag_notice(lag, now_ns), now_ns);
+            self.outputs.say(&lag_notice(lag, now_ns), now_ns);
         }
-        self.outputs.note_queue_full(self.merge.queue_full());
+        self.outputs
+            .note_queue_full(self.merge.queue_full(), now_ns);
         count
     }
 
@@ -201,14 +248,10 @@ impl Logger {
     }
 }
 
-fn write(outputs: &mut Outputs, budget: &mut Budget, event: &Event, now_ns: i64) {
-    if let Some(notice) = budget.freed() {
-        outputs.folded_notice(&notice, now_ns);
-    }
-    match &event.body {
-        Body::Alert(detection) if !budget.admit(detection) => outputs.fold_alert(),
-        _ => outputs.write(event, now_ns),
-    }
+/// The wall clock at this run time.
+fn wall_ns(run_time: Option<&RunTime>, ts_ns: i64) -> i64 {
+    let shift_ns = run_time.map_or(0, |run_time| run_time.wall_shift_ns(ts_ns));
+    ts_ns.saturating_add(shift_ns)
 }
 
 fn lifecycle(ts_ns: i64, word: &'static str, text: String) -> Notice {
@@ -235,32 +278,75 @@ mod tests {
     use super::*;
     use crate::inspect::detection::Phase;
     use crate::log::eve::{Context, Interfaces};
-    use crate::log::queue::queue;
+    use crate::log::notice::Notices;
+    use crate::log::queue::{Consumer, queue};
     use crate::log::samples;
+    use std::sync::atomic::AtomicI64;
 
-    #[test]
-    fn a_run_writes_everything_folds_by_budget_and_closes_its_books() {
-        let dir = tempfile::tempdir().expect("directory");
-        let path = dir.path().join("log");
-        let spec = format!("text:{}", path.display()).parse().expect("a spec");
+    fn logger(spec: &str, consumer: Consumer, clock: Clock) -> Logger {
         let context = Context {
             host: "edge".into(),
             interfaces: Interfaces::default(),
             direction: Arc::new(|_, _| "unknown"),
             frames: false,
         };
-        let (mut producer, consumer) = queue(16);
-        let (_sender, notices) = crossbeam::channel::bounded(1);
-        let mut logger = Logger {
+        let specs = [spec.parse().expect("a spec")];
+        Logger {
             merge: Merge::new(vec![consumer], None),
-            outputs: Outputs::open(&[spec], &context).expect("open"),
+            outputs: Outputs::open(&specs, &context).expect("open"),
             budget: Budget::new(Some(1)),
-            notices,
+            notices: Notices::channel().1,
             control: Arc::default(),
-            clock: Box::new(|| 0),
+            clock,
             run_time: None,
             lag_us: Some(lag_histogram()),
+        }
+    }
+
+    #[test]
+    fn a_log_that_falls_silent_says_what_was_folded_within_a_second() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("log");
+        let content = || std::fs::read_to_string(&path).unwrap_or_default();
+        let (mut producer, consumer) = queue(16);
+        let now_ns = Arc::new(AtomicI64::new(0));
+        let shown = Arc::clone(&now_ns);
+        let clock = Box::new(move || shown.load(Ordering::Relaxed));
+        let mut logger = logger(&format!("text:{}", path.display()), consumer, clock);
+        let control = Arc::clone(&logger.control);
+        let running = std::thread::spawn(move || logger.run());
+        let scan = samples::scan(Phase::Started, vec![(80, 83)], 4);
+        for _ in 0..3 {
+            assert!(producer.push_and_wait(samples::alert(&scan)).is_ok());
+        }
+        let wait_for = |what: &str| {
+            while !content().contains(what) {
+                assert!(!running.is_finished(), "{}", content());
+                std::thread::sleep(Duration::from_millis(1));
+            }
         };
+        wait_for("Port scan detected");
+        now_ns.store(SILENT_NS.cast_signed() - 1, Ordering::Relaxed);
+        std::thread::sleep(3 * SLEEP_MAX);
+        assert!(!content().contains("folded"), "{}", content());
+        // Once more than asked for: the clock may have been read before the last event was written.
+        now_ns.store(2 * SILENT_NS.cast_signed(), Ordering::Relaxed);
+        wait_for("Sensor alerts_folded: 2 alerts folded: port_scan started 2");
+        control.abandon.store(true, Ordering::Relaxed);
+        running.join().expect("no panic");
+        drop(producer);
+    }
+
+    #[test]
+    fn a_run_writes_everything_folds_by_budget_and_closes_its_books() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("log");
+        let (mut producer, consumer) = queue(16);
+        let spec = format!("text:{},events=connection+alert+stats", path.display());
+        let mut logger = logger(&spec, consumer, Box::new(|| 0));
+        let (sender, notices) = Notices::channel();
+        logger.notices = notices;
+        assert!(sender.send(samples::lifecycle()));
         let worker = std::thread::spawn(move || {
             for isn in 0..100 {
                 assert!(producer.push_and_wait(samples::at(1, isn)).is_ok());
@@ -272,19 +358,33 @@ mod tests {
         });
         logger.run();
         worker.join().expect("no panic");
-        let summary = logger.finish();
+        let mut so_far = None;
+        let summary = logger.finish_with(|summary| {
+            so_far = Some(summary.outputs[0]);
+            Some(samples::stats())
+        });
         let counts = &summary.outputs[0];
         assert!(counts.closed());
         assert_eq!(
             (counts.written, counts.folded),
-            ([100, 1, 0, 0, 1], [0, 2, 0, 0, 0])
+            ([100, 1, 0, 1, 1], [0, 2, 0, 0, 0])
+        );
+        let before = so_far.expect("asked");
+        assert_eq!(
+            (before.written, before.pending),
+            ([100, 1, 0, 0, 1], [0; KINDS]),
+            "the last record comes when all others are written"
+        );
+        assert_eq!(
+            (sender.sent(), summary.own),
+            ([0, 0, 0, 0, 1], [0, 0, 0, 1, 1])
         );
         assert_eq!(summary.alerts_folded, 2);
         assert_eq!(summary.lag_us.map(|lags| lags.len()), Some(103));
         let text = std::fs::read_to_string(path).expect("read");
-        let last =
+        let folded =
             "2021-04-28 15:28:05: Sensor alerts_folded: 2 alerts folded: port_scan started 2";
-        assert_eq!(text.lines().last(), Some(last));
-        assert_eq!(text.lines().count(), 102);
+        let end: Vec<&str> = text.lines().skip(101).collect();
+        assert_eq!(end, [folded, "2021-04-28 15:28:05: Stats: 5 packets"]);
     }
 }

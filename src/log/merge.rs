@@ -56,12 +56,16 @@ impl Merge {
         for (bound, source) in self.bounds.iter_mut().zip(&self.sources) {
             *bound = source.bound();
         }
+        for source in &mut self.sources {
+            source.load();
+        }
         self.mark_stragglers(&mut on_lag);
         for emitted in 0..events_max {
             let Some(shard) = self.next_shard() else {
                 return emitted;
             };
             let event = self.sources[shard].pop().expect("its head was just seen");
+            self.sources[shard].load();
             let key = (event.position, event.step);
             if self.last.is_some_and(|last| key < last) {
                 self.late += 1;
@@ -119,6 +123,11 @@ impl Merge {
     /// How many events came out behind a later one.
     pub fn late(&self) -> u64 {
         self.late
+    }
+
+    /// How many shards the order no longer waits for.
+    pub fn behind(&self) -> usize {
+        self.behind.iter().filter(|&&behind| behind).count()
     }
 
     /// How many events of each kind full queues have cost, over all shards.
@@ -242,11 +251,12 @@ mod tests {
         assert_eq!(merge.step(9, |lag| lags.push(lag), |_| {}), 1);
         assert!(producers[1].push(samples::at(200, 0)).is_ok());
         assert_eq!(merge.step(9, |lag| lags.push(lag), |_| {}), 1);
-        assert_eq!(merge.late(), 1);
+        assert_eq!((merge.late(), merge.behind()), (1, 1));
         producers[1].publish(602);
         merge.step(9, |lag| lags.push(lag), |_| {});
         let lag = |behind| Lag { shard: 1, behind };
         assert_eq!(lags, [lag(true), lag(false)]);
+        assert_eq!(merge.behind(), 0);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 pub mod append;
 pub mod budget;
+pub mod descriptor;
 pub mod eve;
 pub mod event;
 pub mod identity;

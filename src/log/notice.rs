@@ -1,7 +1,10 @@
 //! What the sensor itself has to say: statistics, and turns in its own life.
 
 use super::event::{Body, Event};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A record that comes from the sensor and not from a shard.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +78,36 @@ impl EventKind {
             Body::Flow(_) => Self::Flow,
             Body::Alert(_) => Self::Alert,
         }
+    }
+}
+
+/// The sensor's end of the way that its own records take to the logger. Clones share one count.
+#[derive(Clone, Debug)]
+pub struct Notices {
+    to_logger: Sender<Notice>,
+    /// By kind; statistics only, hence Relaxed.
+    sent: Arc<[AtomicU64; KINDS]>,
+}
+
+impl Notices {
+    /// Both ends.
+    pub fn channel() -> (Self, Receiver<Notice>) {
+        let (to_logger, from_sensor) = unbounded();
+        let sent = Arc::default();
+        (Self { to_logger, sent }, from_sensor)
+    }
+
+    /// Hands a record to the logger. False if there is none any more: the record then counts nowhere.
+    pub fn send(&self, notice: Notice) -> bool {
+        let kind = notice.kind();
+        let sent = self.to_logger.send(notice).is_ok();
+        self.sent[kind as usize].fetch_add(u64::from(sent), Ordering::Relaxed);
+        sent
+    }
+
+    /// How many records of each kind were handed over.
+    pub fn sent(&self) -> [u64; KINDS] {
+        std::array::from_fn(|kind| self.sent[kind].load(Ordering::Relaxed))
     }
 }
 

@@ -7,7 +7,7 @@ use super::eve::{Context, Eve};
 use super::event::Event;
 use super::notice::{EventKind, KINDS, Notice};
 use super::queue::SHARD_KINDS;
-use super::sink::{CAUSES, Cause, OpenError, Recovery, Sink};
+use super::sink::{CAUSES, Cause, OpenError, Patience, Recovery, Sink};
 use super::spec::{Format, OutputSpec};
 use super::text::Text;
 use serde_json::{Map, Value};
@@ -103,10 +103,21 @@ impl Output {
     }
 }
 
+/// Queues are said to have room again after so long without a loss, ns.
+const QUEUES_QUIET_NS: u64 = 1_000_000_000;
+
+/// What full queues cost since there was last nothing to say about them.
+struct QueueLoss {
+    recovery: Recovery,
+    last_ns: i64,
+}
+
 /// The outputs of a run.
 pub struct Outputs {
     outputs: Vec<Output>,
     queue_full: [u64; SHARD_KINDS],
+    queue_loss: Option<QueueLoss>,
+    own: [u64; KINDS],
 }
 
 impl Outputs {
@@ -119,6 +130,8 @@ impl Outputs {
         let mut outputs = Self {
             outputs: Vec::with_capacity(specs.len()),
             queue_full: [0; SHARD_KINDS],
+            queue_loss: None,
+            own: [0; KINDS],
         };
         for spec in specs {
             outputs.add(spec.clone(), Sink::open(&spec.target)?, context);
@@ -143,6 +156,13 @@ impl Outputs {
         });
     }
 
+    /// Says how long lines wait for readers of pipes and terminals; without this, for ever.
+    pub fn set_patience(&mut self, patience: &Patience) {
+        for output in &mut self.outputs {
+            output.sink.set_patience(patience.clone());
+        }
+    }
+
     /// Writes a shard's event to each output that asks for it.
     pub fn write(&mut self, event: &Event, now_ns: i64) {
         for output in &mut self.outputs {
@@ -164,32 +184,86 @@ impl Outputs {
         }
     }
 
-    /// Takes over how many events full queues have cost so far.
-    pub fn note_queue_full(&mut self, totals: [u64; SHARD_KINDS]) {
+    /// Takes over how many events full queues have cost so far. Says what they cost once it has not grown for
+    /// a second.
+    pub fn note_queue_full(&mut self, totals: [u64; SHARD_KINDS], now_ns: i64) {
         for (kind, &total) in totals.iter().enumerate() {
             let new = total - self.queue_full[kind];
+            if new == 0 {
+                continue;
+            }
+            let mut asked = false;
             for output in &mut self.outputs {
                 output.offered[kind] += new;
                 if output.spec.events.has(EventKind::ALL[kind]) {
                     output.queue_full[kind] += new;
+                    asked = true;
                 } else {
                     output.not_asked[kind] += new;
                 }
             }
+            if !asked {
+                continue;
+            }
+            let loss = self.queue_loss.get_or_insert(QueueLoss {
+                recovery: Recovery {
+                    since_ns: now_ns,
+                    cause: Cause::QueueFull,
+                    lost: [0; KINDS],
+                },
+                last_ns: now_ns,
+            });
+            loss.recovery.lost[kind] += new;
+            loss.last_ns = now_ns;
         }
         self.queue_full = totals;
+        let quiet = |loss: &mut QueueLoss| now_ns.abs_diff(loss.last_ns) >= QUEUES_QUIET_NS;
+        if let Some(loss) = self.queue_loss.take_if(quiet) {
+            self.say_queue_loss(&loss, now_ns);
+        }
     }
 
-    /// Writes a record of the sensor's own to each output that asks for it.
+    /// Says what full queues have cost even if they have just done so: the run is over.
+    pub fn end_queue_loss(&mut self, now_ns: i64) {
+        if let Some(loss) = self.queue_loss.take() {
+            self.say_queue_loss(&loss, now_ns);
+        }
+    }
+
+    fn say_queue_loss(&mut self, loss: &QueueLoss, now_ns: i64) {
+        let lost = loss.recovery.lost;
+        let notice = recovery_notice(None, &loss.recovery, now_ns);
+        self.own[notice.kind() as usize] += 1;
+        let asked = |kind: EventKind, output: &Output| {
+            lost[kind as usize] > 0 && output.spec.events.has(kind)
+        };
+        self.offer(&notice, now_ns, |_, output| {
+            EventKind::ALL.into_iter().any(|kind| asked(kind, output))
+        });
+    }
+
+    /// Writes a record that the sensor sent to each output that asks for it.
     pub fn notice(&mut self, notice: &Notice, now_ns: i64) {
-        self.notice_forced(notice, now_ns, |_, _| false);
+        self.offer(notice, now_ns, |_, _| false);
     }
 
-    /// Writes what the budget folded, also to outputs that ask for alerts alone.
-    pub fn folded_notice(&mut self, notice: &Notice, now_ns: i64) {
-        self.notice_forced(notice, now_ns, |_, output| {
+    /// The same for a record that the logger itself has to write: nobody else has counted it.
+    pub fn say(&mut self, notice: &Notice, now_ns: i64) {
+        self.own[notice.kind() as usize] += 1;
+        self.notice(notice, now_ns);
+    }
+
+    /// Says what the budget folded, also to outputs that ask for alerts alone.
+    pub fn say_folded(&mut self, notice: &Notice, now_ns: i64) {
+        self.own[notice.kind() as usize] += 1;
+        self.offer(notice, now_ns, |_, output| {
             output.spec.events.has(EventKind::Alert)
         });
+    }
+
+    /// Records that the logger itself had to write, by kind.
+    pub fn own(&self) -> [u64; KINDS] {
+        self.own
     }
 
     /// Writes what waits; a file that failed is tried again once a second.
@@ -208,9 +282,16 @@ impl Outputs {
         errors
     }
 
+    /// Writes what waits, and waits for readers as at the end of a run.
+    pub fn finish_writing(&mut self, now_ns: i64) {
+        for output in &mut self.outputs {
+            output.sink.finish_writing(now_ns);
+        }
+        self.say_recoveries(now_ns);
+    }
+
     /// Writes what waits and drops what cannot be written; afterwards nothing is pending.
     pub fn finish(&mut self, now_ns: i64) {
-        self.flush(now_ns);
         for output in &mut self.outputs {
             output.sink.finish(now_ns);
         }
@@ -230,17 +311,7 @@ impl Outputs {
         self.outputs.iter().any(|output| output.sink.is_closed())
     }
 
-    /// Some lines wait to be written.
-    pub fn is_waiting(&self) -> bool {
-        self.outputs.iter().any(|output| output.sink.is_waiting())
-    }
-
-    fn notice_forced(
-        &mut self,
-        notice: &Notice,
-        now_ns: i64,
-        forced: impl Fn(usize, &Output) -> bool,
-    ) {
+    fn offer(&mut self, notice: &Notice, now_ns: i64, forced: impl Fn(usize, &Output) -> bool) {
         for (i, output) in self.outputs.iter_mut().enumerate() {
             let forced = forced(i, output);
             output.notice(notice, forced, now_ns);
@@ -253,14 +324,16 @@ impl Outputs {
                 continue;
             };
             if recovery.lost.iter().any(|&lost| lost > 0) {
-                let notice = recovery_notice(i, &recovery, now_ns);
-                self.notice_forced(&notice, now_ns, |at, _| at == i);
+                let notice = recovery_notice(Some(i), &recovery, now_ns);
+                self.own[notice.kind() as usize] += 1;
+                self.offer(&notice, now_ns, |at, _| at == i);
             }
         }
     }
 }
 
-fn recovery_notice(output: usize, recovery: &Recovery, now_ns: i64) -> Notice {
+/// What was lost on the way to one output, or in the queues before all of them.
+fn recovery_notice(output: Option<usize>, recovery: &Recovery, now_ns: i64) -> Notice {
     let mut lost = Map::new();
     let mut words = Vec::new();
     for kind in EventKind::ALL {
@@ -274,16 +347,18 @@ fn recovery_notice(output: usize, recovery: &Recovery, now_ns: i64) -> Notice {
     super::stamp::Stamp::spaced().append_seconds(&mut since, recovery.since_ns);
     let since = String::from_utf8_lossy(&since).into_owned();
     let (cause, words) = (recovery.cause.word(), words.join(", "));
+    let who = output.map_or("full queues".into(), |at| format!("output {}", at + 1));
+    let mut details = vec![
+        ("cause".into(), Value::from(cause)),
+        ("lost".into(), Value::Object(lost)),
+        ("since_ns".into(), Value::from(recovery.since_ns)),
+    ];
+    details.extend(output.map(|at| ("output".into(), Value::from(at + 1))));
     Notice::Lifecycle {
         ts_ns: now_ns,
         word: "output_recovered",
-        text: format!("output {} lost {words} since {since} ({cause})", output + 1),
-        details: vec![
-            ("output".into(), Value::from(output + 1)),
-            ("cause".into(), Value::from(cause)),
-            ("lost".into(), Value::Object(lost)),
-            ("since_ns".into(), Value::from(recovery.since_ns)),
-        ],
+        text: format!("{who} lost {words} since {since} ({cause})"),
+        details,
     }
 }
 
@@ -322,7 +397,7 @@ mod tests {
         outputs.notice(&samples::stats(), 0);
         outputs.notice(&samples::lifecycle(), 0);
         outputs.fold_alert();
-        outputs.note_queue_full([1, 2, 3]);
+        outputs.note_queue_full([1, 2, 3], 0);
         assert!(outputs.counts().iter().all(Counts::closed));
         outputs.finish(0);
         let counts = outputs.counts();
@@ -353,10 +428,66 @@ mod tests {
             cause: Cause::DiskFull,
             lost: [7, 0, 2, 0, 0],
         };
-        let Notice::Lifecycle { text, .. } = recovery_notice(0, &recovery, 0) else {
+        let Notice::Lifecycle { text, .. } = recovery_notice(Some(0), &recovery, 0) else {
             panic!("no lifecycle");
         };
         let expected = "output 1 lost 7 connection, 2 flow since 2021-04-28 15:28:05 (disk_full)";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_full_queues_cost_is_said_once_they_have_been_quiet_for_a_second() {
+        const S: i64 = 1_000_000_000;
+        let dir = tempfile::tempdir().expect("directory");
+        let path = |name| dir.path().join(name).display().to_string();
+        let specs = [
+            format!("text:{},events=connection+flow", path("all")),
+            format!("text:{},events=flow", path("flows")),
+        ];
+        let specs = specs.map(|spec| spec.parse().expect("a spec"));
+        let mut outputs = Outputs::open(&specs, &context()).expect("open");
+        outputs.note_queue_full([3, 0, 0], samples::TS_NS);
+        outputs.note_queue_full([5, 1, 0], samples::TS_NS + S / 2);
+        outputs.note_queue_full([5, 1, 0], samples::TS_NS + S);
+        assert_eq!(outputs.own(), [0; KINDS], "it grew half a second ago");
+        outputs.note_queue_full([5, 1, 0], samples::TS_NS + 2 * S);
+        outputs.note_queue_full([5, 1, 0], samples::TS_NS + 4 * S);
+        outputs.note_queue_full([5, 1, 9], samples::TS_NS + 5 * S);
+        outputs.end_queue_loss(samples::TS_NS + 5 * S);
+        assert_eq!(outputs.own()[EventKind::Lifecycle as usize], 2);
+        outputs.finish(0);
+        let read = |name| std::fs::read_to_string(path(name)).expect("read");
+        let head = "Sensor output_recovered: full queues lost";
+        let flows =
+            format!("2021-04-28 15:28:10: {head} 9 flow since 2021-04-28 15:28:10 (queue_full)\n");
+        let connections = format!(
+            "2021-04-28 15:28:07: {head} 5 connection since 2021-04-28 15:28:05 (queue_full)\n"
+        );
+        assert_eq!(read("all"), connections + &flows, "alerts nobody asked for");
+        assert_eq!(read("flows"), flows);
+        assert!(outputs.counts().iter().all(Counts::closed));
+    }
+
+    #[test]
+    fn a_pager_that_stops_reading_does_not_stop_the_other_outputs() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("log");
+        let specs = ["text:-".to_owned(), format!("text:{}", path.display())]
+            .map(|spec| spec.parse::<OutputSpec>().expect("a spec"));
+        let (_nobody_reads, writer) = std::io::pipe().expect("pipe");
+        let mut outputs = Outputs::open(&specs[1..], &context()).expect("open");
+        outputs.add(specs[0].clone(), Sink::from_fd(writer.into()), &context());
+        outputs.set_patience(&Patience::Live);
+        const LINES: u32 = 40_000;
+        for isn in 0..LINES {
+            outputs.write(&samples::at(1, isn), i64::from(isn));
+        }
+        outputs.finish(i64::from(LINES));
+        let [file, pager] = outputs.counts()[..] else {
+            panic!("two outputs");
+        };
+        assert_eq!(file.written[0], u64::from(LINES));
+        assert!(pager.dropped[Cause::Slow as usize][0] > 0);
+        assert!(pager.closed() && pager.pending == [0; KINDS]);
     }
 }

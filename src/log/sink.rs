@@ -1,23 +1,26 @@
 //! Lines to a file descriptor: opened safely, buffered, counted only once write(2) took them.
 //!
-//! A file that takes no more (full disk, I/O error) is tried again once a second. Until then up to
-//! [`BUFFER_MAX`] bytes wait; further lines are dropped and counted by kind and cause. A line of which a
-//! part was written is completed first, so lines never mix.
+//! A file that takes no more (full disk, I/O error) is tried again once a second, a pipe or terminal whose
+//! reader is slow at each flush. Until then up to [`BUFFER_MAX`] bytes wait; further lines are dropped and
+//! counted by kind and cause. A line of which a part was written is completed first, so lines never mix.
 
+use super::descriptor::Descriptor;
+pub use super::descriptor::{OpenError, would_open};
 use super::notice::{EventKind, KINDS};
 use super::spec::Target;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// A buffer this full is written.
 const FLUSH_AT: usize = 64 << 10;
 /// What a sink holds while its file takes nothing.
-pub const BUFFER_MAX: usize = 256 << 10;
+pub const BUFFER_MAX: usize = 1 << 20;
+/// What was written leaves the buffer at this size, so that little is moved often.
+const SPENT_MAX: usize = BUFFER_MAX / 4;
 const RETRY_NS: u64 = 1_000_000_000;
 
 /// Why a line was dropped.
@@ -32,12 +35,23 @@ pub enum Cause {
     Closed = 2,
     /// The queue to the logger was full (live only).
     QueueFull = 3,
+    /// The reader of a pipe or terminal was too slow, or stopped reading.
+    Slow = 4,
 }
 
 /// How many causes there are.
-pub const CAUSES: usize = 4;
+pub const CAUSES: usize = 5;
 
 impl Cause {
+    /// Every cause, in order of its number.
+    pub const ALL: [Self; CAUSES] = [
+        Self::DiskFull,
+        Self::Io,
+        Self::Closed,
+        Self::QueueFull,
+        Self::Slow,
+    ];
+
     /// The stable word.
     pub fn word(self) -> &'static str {
         match self {
@@ -45,6 +59,7 @@ impl Cause {
             Self::Io => "io",
             Self::Closed => "closed",
             Self::QueueFull => "queue_full",
+            Self::Slow => "slow",
         }
     }
 }
@@ -60,28 +75,40 @@ pub struct Recovery {
     pub lost: [u64; KINDS],
 }
 
-/// An output that cannot be opened.
+impl Recovery {
+    fn add(&mut self, later: &Self) {
+        self.cause = later.cause;
+        for (sum, lost) in self.lost.iter_mut().zip(later.lost) {
+            *sum += lost;
+        }
+    }
+}
+
+/// How long lines wait for the reader of a pipe or terminal.
+#[derive(Clone, Debug)]
+pub enum Patience {
+    /// `run`: not at all. Nothing but the end of the run, which waits for a second, may hold up other outputs.
+    Live,
+    /// `read`: until they are taken, or until this is set; then for a second.
+    Reader(Arc<AtomicBool>),
+}
+
+/// Waits that are left once patience has an end.
 #[derive(Debug)]
-pub struct OpenError {
-    path: String,
-    hint: &'static str,
-    source: io::Error,
+struct Allowance {
+    /// Waits in which nothing happened: a second.
+    idle: u16,
+    /// Waits in all, for a reader that takes a little each time: ten seconds at most.
+    all: u16,
 }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "open failed for output {}{}: {}",
-            self.path, self.hint, self.source
-        )
-    }
-}
-
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
+impl Allowance {
+    const WAIT: Duration = Duration::from_millis(10);
+    const FULL: Self = Self {
+        idle: 100,
+        all: 1000,
+    };
+    const NONE: Self = Self { idle: 0, all: 0 };
 }
 
 struct Trouble {
@@ -99,10 +126,14 @@ struct Line {
 /// A destination for whole lines.
 pub struct Sink {
     target: Target,
-    file: File,
+    file: Descriptor,
+    patience: Patience,
+    allowance: Allowance,
     buffer: Vec<u8>,
-    lines: Vec<Line>,
-    /// The first byte of the buffer continues a line that is partly in the file.
+    /// Bytes of the buffer that were written.
+    spent: usize,
+    lines: VecDeque<Line>,
+    /// The first unwritten byte continues a line that is partly in the file.
     mid_line: bool,
     trouble: Option<Trouble>,
     recovered: Option<Recovery>,
@@ -120,35 +151,30 @@ impl Sink {
     /// [`OpenError`] for symbolic links, directories, block devices, and whatever open(2) refuses.
     pub fn open(target: &Target) -> Result<Self, OpenError> {
         let (file, torn) = match target {
-            Target::Stdout => {
-                let fd = io::stdout().as_fd().try_clone_to_owned();
-                let fd = fd.map_err(|source| OpenError {
-                    path: "-".into(),
-                    hint: "",
-                    source,
-                })?;
-                (File::from(fd), false)
-            }
-            Target::Path(path) => open_path(path)?,
+            Target::Stdout => (Descriptor::stdout()?, false),
+            Target::Path(path) => Descriptor::open(path)?,
         };
         Ok(Self::new(target.clone(), file, torn))
     }
 
     /// A sink that writes to an open descriptor and treats it as standard output.
     pub fn from_fd(fd: OwnedFd) -> Self {
-        Self::new(Target::Stdout, File::from(fd), false)
+        Self::new(Target::Stdout, Descriptor::of(fd), false)
     }
 
-    fn new(target: Target, file: File, torn: bool) -> Self {
-        let mut buffer = Vec::with_capacity(BUFFER_MAX);
+    fn new(target: Target, file: Descriptor, torn: bool) -> Self {
+        let mut buffer = Vec::with_capacity(BUFFER_MAX + SPENT_MAX);
         if torn {
             buffer.push(b'\n');
         }
         Self {
             target,
             file,
+            patience: Patience::Reader(Arc::default()),
+            allowance: Allowance::FULL,
             buffer,
-            lines: Vec::with_capacity(BUFFER_MAX / 64),
+            spent: 0,
+            lines: VecDeque::with_capacity(BUFFER_MAX / 64),
             mid_line: false,
             trouble: None,
             recovered: None,
@@ -158,9 +184,27 @@ impl Sink {
         }
     }
 
+    /// Bytes that a sink takes.
+    pub fn memory_bytes() -> u64 {
+        (BUFFER_MAX + SPENT_MAX + BUFFER_MAX / 64 * size_of::<Line>()) as u64
+    }
+
+    /// Says how long lines wait for a reader; without this, for ever.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.allowance = match patience {
+            Patience::Live => Allowance::NONE,
+            Patience::Reader(_) => Allowance::FULL,
+        };
+        self.patience = patience;
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.buffer.len() - self.spent
+    }
+
     /// Where to append a line of this kind; `None` if it is dropped (and counted).
     pub fn admit(&mut self, kind: EventKind, now_ns: i64) -> Option<&mut Vec<u8>> {
-        if self.buffer.len() >= BUFFER_MAX {
+        if self.waiting_bytes() >= BUFFER_MAX {
             self.flush(now_ns);
         }
         if self.closed {
@@ -168,7 +212,7 @@ impl Sink {
             return None;
         }
         match &self.trouble {
-            Some(trouble) if self.buffer.len() >= BUFFER_MAX => {
+            Some(trouble) if self.waiting_bytes() >= BUFFER_MAX => {
                 let cause = trouble.recovery.cause;
                 self.drop_line(kind, cause);
                 None
@@ -180,25 +224,39 @@ impl Sink {
     /// Says that what was appended since [`Sink::admit`] is one line of this kind.
     pub fn commit(&mut self, kind: EventKind, now_ns: i64) {
         let end = self.buffer.len();
-        self.lines.push(Line { end, kind });
-        if end >= FLUSH_AT && self.trouble.is_none() {
+        self.lines.push_back(Line { end, kind });
+        if self.waiting_bytes() >= FLUSH_AT {
             self.flush(now_ns);
         }
     }
 
-    /// Writes what waits, unless a failure is less than a second ago.
+    /// Writes what waits, unless a failure is less than a second ago. A reader that was slow is asked again at
+    /// the next `now_ns`: that costs one call.
     pub fn flush(&mut self, now_ns: i64) {
-        let wait = self.trouble.as_ref();
-        if wait.is_none_or(|trouble| now_ns.abs_diff(trouble.tried_ns) >= RETRY_NS) {
+        let may = self.trouble.as_ref().is_none_or(|trouble| {
+            let passed_ns = now_ns.abs_diff(trouble.tried_ns);
+            let slow = trouble.recovery.cause == Cause::Slow;
+            passed_ns >= RETRY_NS || (slow && passed_ns > 0)
+        });
+        if may {
             self.write_out(now_ns);
         }
     }
 
-    /// Writes what waits; what cannot be written now is dropped.
+    /// Writes what waits; what cannot be written within a second is dropped.
     pub fn finish(&mut self, now_ns: i64) {
-        self.write_out(now_ns);
+        self.finish_writing(now_ns);
         let cause = self.cause();
         self.drop_waiting(usize::MAX, cause);
+    }
+
+    /// Writes what waits, and waits for a reader as at the end of a run. All such waits together take a
+    /// second when nobody reads.
+    pub fn finish_writing(&mut self, now_ns: i64) {
+        if matches!(self.patience, Patience::Live) {
+            self.set_patience(Patience::Reader(Arc::new(AtomicBool::new(true))));
+        }
+        self.write_out(now_ns);
     }
 
     /// Opens the path anew (after a rotation); the old file gets what waits first. Standard output stays.
@@ -211,14 +269,14 @@ impl Sink {
             return Ok(());
         };
         self.write_out(now_ns);
-        let (file, torn) = open_path(&path)?;
+        let (file, torn) = Descriptor::open(&path)?;
         if self.mid_line {
             let cause = self.cause();
             self.drop_waiting(1, cause);
         }
         self.file = file;
         if torn {
-            self.buffer.insert(0, b'\n');
+            self.buffer.insert(self.spent, b'\n');
             self.lines.iter_mut().for_each(|line| line.end += 1);
         }
         self.write_out(now_ns);
@@ -233,11 +291,6 @@ impl Sink {
     /// Standard output has lost its reader.
     pub fn is_closed(&self) -> bool {
         self.closed
-    }
-
-    /// Lines wait to be written.
-    pub fn is_waiting(&self) -> bool {
-        !self.lines.is_empty()
     }
 
     /// Lines written, by kind.
@@ -274,51 +327,58 @@ impl Sink {
     /// Drops the first `count` lines that wait.
     fn drop_waiting(&mut self, count: usize, cause: Cause) {
         let count = count.min(self.lines.len());
-        for i in 0..count {
-            self.drop_line(self.lines[i].kind, cause);
+        let mut end = self.spent;
+        for line in self.lines.drain(..count).collect::<Vec<_>>() {
+            end = line.end;
+            self.drop_line(line.kind, cause);
         }
-        let bytes = if count == self.lines.len() {
-            self.buffer.len()
-        } else {
-            self.lines[count - 1].end
-        };
-        self.lines.drain(..count);
-        self.shift(bytes);
+        let all = self.lines.is_empty();
+        self.spend(if all { self.buffer.len() } else { end });
         self.mid_line = false;
     }
 
-    fn shift(&mut self, bytes: usize) {
-        self.buffer.drain(..bytes);
-        self.lines.iter_mut().for_each(|line| line.end -= bytes);
+    /// The buffer up to `end` is done with.
+    fn spend(&mut self, end: usize) {
+        self.spent = end;
+        if self.spent == self.buffer.len() || self.spent >= SPENT_MAX {
+            self.buffer.drain(..self.spent);
+            let spent = self.spent;
+            self.lines.iter_mut().for_each(|line| line.end -= spent);
+            self.spent = 0;
+        }
     }
 
     fn write_out(&mut self, now_ns: i64) {
-        if self.closed || self.buffer.is_empty() {
+        if self.closed || self.waiting_bytes() == 0 {
             return;
         }
         let (done, result) = self.write_bytes();
         let whole = self.lines.partition_point(|line| line.end <= done);
-        let start = if whole > 0 {
-            self.lines[whole - 1].end
-        } else {
-            0
-        };
-        self.mid_line = done > start || (whole == 0 && self.mid_line);
+        let start = whole.checked_sub(1).map(|last| self.lines[last].end);
+        // The byte of a torn line's newline belongs to no line, as does what was spent before.
+        let at_end_of_line = start.map_or(!self.mid_line && done == self.spent, |end| end == done);
+        self.mid_line = !at_end_of_line;
         for line in self.lines.drain(..whole) {
             self.written[line.kind as usize] += 1;
         }
-        self.shift(done);
+        self.spend(done);
         match result {
             Ok(()) => {
                 self.mid_line = false;
-                self.recovered = self.trouble.take().map(|trouble| trouble.recovery);
+                if let Some(trouble) = self.trouble.take() {
+                    match &mut self.recovered {
+                        Some(before) => before.add(&trouble.recovery),
+                        none => *none = Some(trouble.recovery),
+                    }
+                }
             }
             Err(error) => self.on_error(&error, now_ns),
         }
     }
 
+    /// How far into the buffer everything was written, and what stopped it there.
     fn write_bytes(&mut self) -> (usize, io::Result<()>) {
-        let mut done = 0;
+        let mut done = self.spent;
         while done < self.buffer.len() {
             match self.file.write(&self.buffer[done..]) {
                 Ok(0) => return (done, Err(ErrorKind::WriteZero.into())),
@@ -331,17 +391,24 @@ impl Sink {
         (done, Ok(()))
     }
 
-    /// Standard output is waited for, as a blocking pipe would be; a named pipe for a second.
-    fn wait_for_room(&self) -> bool {
-        let timeout = match self.target {
-            Target::Stdout => PollTimeout::NONE,
-            Target::Path(_) => PollTimeout::from(1000u16),
-        };
-        let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-        match poll(&mut fds, timeout) {
-            Ok(ready) => ready > 0,
-            Err(error) => error == nix::errno::Errno::EINTR,
+    /// Waits for a reader as long as patience has it.
+    fn wait_for_room(&mut self) -> bool {
+        if let Patience::Reader(hurry) = &self.patience {
+            while !hurry.load(Ordering::Relaxed) {
+                if self.file.has_room_within(10 * Allowance::WAIT) {
+                    return true;
+                }
+            }
         }
+        let left = &mut self.allowance;
+        while left.idle > 0 && left.all > 0 {
+            left.all -= 1;
+            if self.file.has_room_within(Allowance::WAIT) {
+                return true;
+            }
+            left.idle -= 1;
+        }
+        false
     }
 
     fn on_error(&mut self, error: &io::Error, now_ns: i64) {
@@ -351,6 +418,7 @@ impl Sink {
         }
         let cause = match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Cause::DiskFull,
+            ErrorKind::WouldBlock => Cause::Slow,
             _ => Cause::Io,
         };
         let trouble = self.trouble.get_or_insert(Trouble {
@@ -364,55 +432,6 @@ impl Sink {
         trouble.recovery.cause = cause;
         trouble.tried_ns = now_ns;
     }
-}
-
-/// Opens a file; the second value says that its last line lacks its newline.
-fn open_path(path: &Path) -> Result<(File, bool), OpenError> {
-    let error = |hint, source| OpenError {
-        path: path.display().to_string(),
-        hint,
-        source,
-    };
-    // Non-blocking: a named pipe without a reader is an error at once. Close-on-exec comes from std.
-    let safe = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
-    let mut options = OpenOptions::new();
-    options
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .custom_flags(safe);
-    let file = options.open(path).map_err(|source| {
-        let hint = match source.raw_os_error() {
-            Some(libc::ELOOP) => " (a symbolic link: name the file itself)",
-            Some(libc::EISDIR) => " (a directory: name a file in it)",
-            Some(libc::ENXIO) => {
-                " (a socket, or a named pipe without a reader: start the reader first)"
-            }
-            Some(libc::ENOENT) => " (its directory is missing: create it)",
-            _ => "",
-        };
-        error(hint, source)
-    })?;
-    let about = file.metadata().map_err(|source| error("", source))?;
-    let kind = about.file_type();
-    if !(kind.is_file() || kind.is_char_device() || kind.is_fifo()) {
-        return Err(error(
-            " (neither file, character device nor pipe)",
-            ErrorKind::InvalidInput.into(),
-        ));
-    }
-    let torn = kind.is_file() && about.len() > 0 && is_torn(path, about.ino(), safe, about.len());
-    Ok((file, torn))
-}
-
-/// Whether the file's last byte is no newline; a file we may not read counts as whole.
-fn is_torn(path: &Path, ino: u64, flags: i32, len: u64) -> bool {
-    let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(path) else {
-        return false;
-    };
-    let mut last = [b'\n'];
-    let same = file.metadata().is_ok_and(|about| about.ino() == ino);
-    same && file.read_exact_at(&mut last, len - 1).is_ok() && last != [b'\n']
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 use super::*;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 const S: i64 = 1_000_000_000;
 const KIND: EventKind = EventKind::Connection;
@@ -42,6 +44,33 @@ fn links_directories_and_missing_folders_are_refused_by_name() {
             .expect("refused")
             .contains("directory is missing")
     );
+}
+
+#[test]
+fn what_would_open_can_be_known_without_touching_it() {
+    let dir = tempfile::tempdir().expect("directory");
+    let at = |name: &str| dir.path().join(name);
+    let (there, link, missing) = (at("there"), at("link"), at("missing"));
+    std::fs::write(&there, "torn").expect("a file");
+    symlink(&missing, &link).expect("link");
+    let socket = at("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let folder = dir.path().to_path_buf();
+    for path in [
+        there.clone(),
+        link,
+        missing.clone(),
+        at("no/log"),
+        socket,
+        folder,
+    ] {
+        let target = Target::Path(path.clone());
+        let would = would_open(&target).map_err(|error| error.to_string());
+        assert!(!missing.exists(), "created for {}", path.display());
+        assert_eq!(std::fs::read(&there).expect("there"), b"torn");
+        assert_eq!(would, open(&path).map(drop), "{}", path.display());
+        let _ = std::fs::remove_file(&missing);
+    }
 }
 
 #[test]
@@ -108,13 +137,14 @@ fn a_reader_that_leaves_closes_standard_output() {
 fn a_full_device_is_tried_once_a_second_and_losses_are_counted() {
     let mut sink = open(Path::new("/dev/full")).expect("open");
     let text = "x".repeat(1023);
-    for _ in 0..300 {
+    let room = BUFFER_MAX as u64 / 1024;
+    for _ in 0..room + 44 {
         line(&mut sink, &text, S);
     }
-    assert_eq!(sink.pending()[0], 256);
+    assert_eq!(sink.pending()[0], room);
     assert_eq!(sink.dropped()[Cause::DiskFull as usize][0], 44);
     sink.finish(S);
-    assert_eq!(sink.dropped()[Cause::DiskFull as usize][0], 300);
+    assert_eq!(sink.dropped()[Cause::DiskFull as usize][0], room + 44);
     assert_eq!((sink.written()[0], sink.take_recovery()), (0, None));
 }
 
@@ -146,10 +176,11 @@ fn a_full_disk_keeps_lines_whole_and_says_what_was_lost() {
         eprintln!("skipped: no mount namespace with a tmpfs here");
         return;
     };
+    const LINES: u64 = BUFFER_MAX as u64 / 1000 + 100;
     let (path, ballast) = (disk.join("log"), disk.join("ballast"));
     std::fs::write(&ballast, vec![0; 40 << 10]).expect("ballast");
     let mut sink = open(&path).expect("open");
-    for i in 0..400 {
+    for i in 0..LINES {
         line(&mut sink, &format!("{i:0>999}"), S);
     }
     assert!(
@@ -176,8 +207,140 @@ fn a_full_disk_keeps_lines_whole_and_says_what_was_lost() {
     }
     assert_eq!(
         sink.written()[0] + sink.dropped()[Cause::DiskFull as usize][0],
-        400
+        LINES
     );
     drop(child.stdin.take());
     child.wait().expect("it ends with its input");
+}
+
+#[test]
+fn live_a_pipe_that_nobody_reads_costs_its_own_lines_and_no_time() {
+    let (mut reader, writer) = io::pipe().expect("pipe");
+    let mut sink = Sink::from_fd(writer.into());
+    sink.set_patience(Patience::Live);
+    let text = "x".repeat(1023);
+    const LINES: u64 = 2 * BUFFER_MAX as u64 / 1024;
+    let start = Instant::now();
+    for now_ns in 0..LINES.cast_signed() {
+        line(&mut sink, &text, now_ns);
+    }
+    let lost = sink.dropped()[Cause::Slow as usize][0];
+    assert!(lost > 0 && sink.pending()[0] > 0);
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+    // The reader comes back: it gets whole lines, and is told what it missed.
+    let read = std::thread::spawn(move || {
+        let mut all = String::new();
+        reader.read_to_string(&mut all).expect("UTF-8");
+        all
+    });
+    let mut now_ns = LINES.cast_signed();
+    while sink.pending()[0] > 0 {
+        sink.flush(now_ns);
+        now_ns += 1;
+        std::thread::yield_now();
+    }
+    let recovery = sink.take_recovery().expect("it recovered");
+    assert_eq!((recovery.cause, recovery.lost[0]), (Cause::Slow, lost));
+    let written = sink.written()[0];
+    assert_eq!(written + lost, LINES);
+    sink.finish(S);
+    drop(sink);
+    let all = read.join().expect("no panic");
+    assert!(all.lines().all(|line| line.len() == 1023));
+    assert_eq!(all.lines().count() as u64, written);
+}
+
+#[test]
+fn live_the_end_waits_a_second_for_a_reader_and_no_longer() {
+    let (_reader, writer) = io::pipe().expect("pipe");
+    let mut sink = Sink::from_fd(writer.into());
+    sink.set_patience(Patience::Live);
+    let text = "x".repeat(1023);
+    for now_ns in 0..200 {
+        line(&mut sink, &text, now_ns);
+    }
+    let start = Instant::now();
+    sink.finish_writing(300);
+    sink.finish(300);
+    sink.finish(300);
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_millis(900) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
+    assert_eq!(
+        sink.written()[0] + sink.dropped()[Cause::Slow as usize][0],
+        200
+    );
+}
+
+#[test]
+fn reading_waits_for_a_slow_reader_until_told_to_hurry() {
+    let (mut reader, writer) = io::pipe().expect("pipe");
+    let hurry = Arc::new(AtomicBool::new(false));
+    let mut sink = Sink::from_fd(writer.into());
+    sink.set_patience(Patience::Reader(Arc::clone(&hurry)));
+    let writing = std::thread::spawn(move || {
+        let text = "x".repeat(1023);
+        for now_ns in 0..400 {
+            line(&mut sink, &text, now_ns);
+        }
+        sink.flush(401);
+        let all = sink.written()[0];
+        for now_ns in 402..800 {
+            line(&mut sink, &text, now_ns);
+        }
+        sink.finish(900);
+        (all, sink)
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!writing.is_finished(), "it waits");
+    let mut bytes = vec![0; 400 << 10];
+    reader.read_exact(&mut bytes).expect("everything");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!writing.is_finished(), "it waits again");
+    hurry.store(true, Ordering::Relaxed);
+    let (all, sink) = writing.join().expect("no panic");
+    assert_eq!(all, 400);
+    let lost = sink.dropped()[Cause::Slow as usize][0];
+    assert!(lost > 0);
+    assert_eq!(sink.written()[0] + lost, 798);
+}
+
+#[test]
+fn a_recovery_outlives_further_writes_until_it_is_taken() {
+    let mut sink = open(Path::new("/dev/full")).expect("open");
+    let text = "x".repeat(1023);
+    for _ in 0..BUFFER_MAX / 1024 + 7 {
+        line(&mut sink, &text, S);
+    }
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("log");
+    sink.target = Target::Path(path.clone());
+    sink.reopen(2 * S).expect("open");
+    assert!(sink.trouble.is_none());
+    line(&mut sink, "more", 3 * S);
+    sink.reopen(3 * S).expect("open");
+    let recovery = sink.take_recovery().expect("not said yet");
+    assert_eq!((recovery.since_ns, recovery.lost[0]), (S, 7));
+    sink.file = Descriptor::open(Path::new("/dev/full")).expect("open").0;
+    let fail = |sink: &mut Sink, now_ns| {
+        for _ in 0..BUFFER_MAX / 1024 + 2 {
+            line(sink, &text, now_ns);
+        }
+        sink.reopen(now_ns).expect("open");
+        sink.file = Descriptor::open(Path::new("/dev/full")).expect("open").0;
+    };
+    fail(&mut sink, 5 * S);
+    fail(&mut sink, 7 * S);
+    let recovery = sink.take_recovery().expect("not said yet");
+    assert_eq!(
+        (recovery.since_ns, recovery.lost[0]),
+        (5 * S, 4),
+        "both losses"
+    );
 }

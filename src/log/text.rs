@@ -138,7 +138,13 @@ fn alert_line(out: &mut Vec<u8>, detection: &Detection) {
             out.extend_from_slice(before);
             append::int(out, count);
         }
-        out.extend_from_slice(b" answered)");
+        out.extend_from_slice(b" answered");
+        if evidence.pending > 0 {
+            out.extend_from_slice(b", ");
+            append::int(out, evidence.pending);
+            out.extend_from_slice(b" may still answer");
+        }
+        out.push(b')');
     }
     if !detection.exact {
         out.extend_from_slice(b" (not exact)");
@@ -246,6 +252,12 @@ mod tests {
         scan = samples::scan(Phase::Ended, vec![(1, 1000)], 1000);
         (scan.evidence.refused, scan.evidence.answered) = (994, 6);
         let counts = "(1000 ports, 994 refused, 0 unanswered, 6 answered)";
+        assert_eq!(
+            line(&samples::alert(&scan)),
+            format!("{head} ended: {pair} 1-1000 {counts}\n")
+        );
+        (scan.evidence.refused, scan.evidence.pending) = (990, 4);
+        let counts = "(1000 ports, 990 refused, 0 unanswered, 6 answered, 4 may still answer)";
         assert_eq!(
             line(&samples::alert(&scan)),
             format!("{head} ended: {pair} 1-1000 {counts}\n")

@@ -4,12 +4,51 @@
 pub mod netns;
 pub mod pipeline;
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The program under test.
 pub fn synledger() -> Command {
     Command::new(env!("CARGO_BIN_EXE_synledger"))
+}
+
+/// The program as a user without rights: root's tests give theirs away, others have none.
+///
+/// It is copied to `dir`: where it was built that user may not be let in.
+pub fn synledger_as_nobody(dir: &Path) -> Command {
+    const NOBODY: u32 = 65_534;
+    if !nix::unistd::geteuid().is_root() {
+        return synledger();
+    }
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(dir, open).expect("our own folder");
+    let copy = dir.join("synledger");
+    if !copy.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_synledger"), &copy).expect("a copy");
+    }
+    let mut command = Command::new(copy);
+    command.uid(NOBODY).gid(NOBODY).current_dir("/");
+    command
+}
+
+/// Runs a command that must fail: with this code, and a sentence of ours that has all these parts.
+pub fn fails(mut command: Command, code: i32, says: &[&str]) {
+    let output = command.output().expect("the program starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {error}");
+    assert!(!error.contains("panicked"), "{command:?}: {error}");
+    let ours = |line: &&str| line.starts_with("synledger: ") || line.starts_with("error: ");
+    let sentence = error.lines().find(ours);
+    let sentence = sentence.unwrap_or_else(|| panic!("{command:?} says nothing: {error}"));
+    for part in says {
+        assert!(
+            sentence.contains(part),
+            "{command:?} should say `{part}`: {error}"
+        );
+    }
+    eprintln!("{sentence}");
 }
 
 /// Runs `read` with `args`, text and EVE to files in `dir`; gives both logs and the output.

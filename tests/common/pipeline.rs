@@ -59,6 +59,7 @@ pub fn small(workers: usize) -> Common {
             ports: 5,
             window_ns: 10_000_000_000,
             pairs: 32,
+            firsts: 32,
             episodes: 8,
             port_maps: 4,
         },
@@ -79,7 +80,7 @@ pub fn everything() -> Policy {
         localities: Arc::new(Localities::offline(&[])),
         directions: Arc::new([]),
         all_scans: true,
-        host: None,
+        host: false,
         allow: Arc::new([]),
     }
 }
@@ -105,11 +106,21 @@ fn logger(common: &Common, consumers: Vec<Consumer>) -> Logger {
 
 /// Runs the buffers one after the other as one stream, as `read` does files; `name` is said on a panic.
 pub fn run(name: &str, workers: usize, buffers: impl Iterator<Item = Vec<u8>>) -> Ran {
-    let common = small(workers);
-    let policy = everything();
-    let keys = RunKeys::from_seed(1);
-    let (shards, consumers) = sensor::shards(&common, keys, &policy, false);
-    let mut logger = logger(&common, consumers);
+    run_as(name, &small(workers), &everything(), 1, buffers)
+}
+
+/// [`run`] with any tables, outputs, policy and seed.
+pub fn run_as(
+    name: &str,
+    common: &Common,
+    policy: &Policy,
+    seed: u64,
+    buffers: impl Iterator<Item = Vec<u8>>,
+) -> Ran {
+    let workers = common.workers;
+    let keys = RunKeys::from_seed(seed);
+    let (shards, consumers) = sensor::shards(common, keys, policy, false);
+    let mut logger = logger(common, consumers);
     let board = Board::new(workers);
     let (mut replay, feeds) = Replay::new(workers, CHUNK_FRAMES, keys.fanout);
     let mut damaged = 0;

@@ -13,6 +13,8 @@ use crate::capture::netlink::Netlink;
 pub struct NicCounters {
     /// Packets received, before the kernel merges any (GRO).
     pub rx_packets: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
     /// Packets no protocol wanted, or dropped before a tap. Not loss of ours by itself: without a
     /// tap, frames of an unknown type count here too.
     pub rx_dropped: u64,
@@ -43,6 +45,7 @@ impl NicCounters {
             *total += now.checked_sub(before).unwrap_or(now);
         };
         step(&mut self.rx_packets, before.rx_packets, now.rx_packets);
+        step(&mut self.tx_packets, before.tx_packets, now.tx_packets);
         step(&mut self.rx_dropped, before.rx_dropped, now.rx_dropped);
         step(
             &mut self.rx_missed_errors,
@@ -103,21 +106,29 @@ impl Counters {
         Ok(counters)
     }
 
-    /// Reads everything again. Meant for once a second.
+    /// Reads everything again, as far as it can be read. Meant for once a second.
     ///
     /// # Errors
     ///
-    /// What rtnetlink or `/proc/net/softnet_stat` said. An interface that is gone keeps its totals.
+    /// The last of what rtnetlink or `/proc/net/softnet_stat` said. An interface that is gone keeps its
+    /// totals.
     pub fn update(&mut self) -> io::Result<()> {
+        let mut trouble = Ok(());
         for nic in &mut self.nics {
-            let now = statistics(&mut self.netlink, nic.ifindex)?;
+            let now = match statistics(&mut self.netlink, nic.ifindex) {
+                Ok(now) => now,
+                Err(error) => {
+                    trouble = Err(error);
+                    continue;
+                }
+            };
             if let (Some(before), Some(now)) = (&nic.last, &now) {
                 nic.total.advance(before, now);
             }
             nic.last = now.or(nic.last);
         }
         self.softnet.update(&read_proc_net("softnet_stat")?);
-        Ok(())
+        trouble
     }
 
     /// An interface was re-created: its new number takes the place of `old`, totals go on.

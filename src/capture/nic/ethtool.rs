@@ -22,6 +22,7 @@ const ETHTOOL_GRINGPARAM: u32 = 0x10;
 const ETHTOOL_GTSO: u32 = 0x1e;
 const ETHTOOL_GGSO: u32 = 0x23;
 const ETHTOOL_GFLAGS: u32 = 0x25;
+const ETHTOOL_GRXFH: u32 = 0x29;
 const ETHTOOL_GGRO: u32 = 0x2b;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETHTOOL_GRSSH: u32 = 0x46;
@@ -33,6 +34,9 @@ const RXFH_BYTES: usize = 24;
 const KEY_BYTES_MAX: usize = 256;
 /// Room for any answer we ask for.
 const ANSWER_BYTES: usize = RXFH_BYTES + KEY_BYTES_MAX;
+
+/// Kinds of packets that receive hashing may treat differently: ethtool's word, and the kernel's number.
+pub const FLOW_TYPES: [(&str, u32); 4] = [("tcp4", 1), ("udp4", 2), ("tcp6", 5), ("udp6", 6)];
 
 /// What a driver said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,8 +53,24 @@ pub struct Ethtool {
     pub rx_ring: Option<(u32, u32)>,
     /// Receive queues: in use, and at most.
     pub rx_channels: Option<(u32, u32)>,
-    /// Whether both directions of a connection meet the same receive queue.
+    /// Whether the hash function gives both directions of a connection the same receive queue, if it is
+    /// given the right fields.
     pub rss: Rss,
+    /// Length of the hash key, in bytes.
+    pub rss_key_bytes: Option<u32>,
+    /// The fields that are hashed (`RXH_*` bits), for each of [`FLOW_TYPES`].
+    pub hash_fields: [Option<u64>; FLOW_TYPES.len()],
+}
+
+/// Whether these fields are the same for both directions of a connection, once those of source and
+/// destination are exchanged: addresses both or neither, ports both or neither, and nothing else.
+///
+/// Source: `ethtool_rxfh_config_is_sym` in the kernel's net/ethtool/common.c.
+pub fn fields_are_symmetric(fields: u64) -> bool {
+    const ADDRESSES: u64 = 1 << 4 | 1 << 5; // RXH_IP_SRC, RXH_IP_DST
+    const PORTS: u64 = 1 << 6 | 1 << 7; // RXH_L4_B_0_1, RXH_L4_B_2_3
+    let both_or_neither = |pair: u64| fields & pair == 0 || fields & pair == pair;
+    fields & !(ADDRESSES | PORTS) == 0 && both_or_neither(ADDRESSES) && both_or_neither(PORTS)
 }
 
 /// Whether receive hashing is symmetric, as far as a driver says.
@@ -72,6 +92,7 @@ pub enum Rss {
 /// When there is no socket to ask through. Unanswered questions are no errors.
 pub fn ask(name: &str) -> io::Result<Ethtool> {
     let ethtool = Asker::new(name)?;
+    let (rss, rss_key_bytes) = ethtool.rss();
     Ok(Ethtool {
         gro: ethtool.value(ETHTOOL_GGRO).map(|value| value != 0),
         lro: ethtool
@@ -81,7 +102,9 @@ pub fn ask(name: &str) -> io::Result<Ethtool> {
         gso: ethtool.value(ETHTOOL_GGSO).map(|value| value != 0),
         rx_ring: ethtool.rx_ring(),
         rx_channels: ethtool.rx_channels(),
-        rss: ethtool.rss(),
+        rss,
+        rss_key_bytes,
+        hash_fields: FLOW_TYPES.map(|(_, flow_type)| ethtool.hash_fields(flow_type)),
     })
 }
 
@@ -143,8 +166,8 @@ impl Asker {
         };
         // SAFETY: `request` is at least as large as the kernel's ifreq and starts with a
         // zero-ended name; `data` points to ANSWER_BYTES writable bytes that live through the call.
-        // The commands of this file write a fixed structure of at most 36 bytes, except GRSSH, which
-        // writes RXFH_BYTES and the key size that `rss` passed in, at most KEY_BYTES_MAX.
+        // The commands of this file write a fixed structure of at most 192 bytes (ethtool_rxnfc), except
+        // GRSSH, which writes RXFH_BYTES and the key size that `rss` passed in, at most KEY_BYTES_MAX.
         let code = unsafe { libc::ioctl(self.socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
         (code == 0).then_some(answer)
     }
@@ -167,24 +190,31 @@ impl Asker {
         Some((sum(5, 8), sum(1, 4)))
     }
 
-    /// Asks for the sizes, then for the key alone: a table size of 0 leaves the table out.
-    fn rss(&self) -> Rss {
+    /// `struct ethtool_rxnfc`: flow_type is word 1, data words 2 and 3.
+    fn hash_fields(&self, flow_type: u32) -> Option<u64> {
+        let answer = self.ask(ETHTOOL_GRXFH, &[flow_type])?;
+        let halves = [answer.word(2), answer.word(3)].map(u32::to_ne_bytes);
+        let bytes = halves.concat().try_into().expect("two words");
+        Some(u64::from_ne_bytes(bytes))
+    }
+
+    /// Asks for the sizes, then for the key alone: a table size of 0 leaves the table out. Also the length
+    /// of the key.
+    fn rss(&self) -> (Rss, Option<u32>) {
         let Some(sizes) = self.ask(ETHTOOL_GRSSH, &[]) else {
-            return Rss::Unknown;
+            return (Rss::Unknown, None);
         };
-        let key_bytes = usize::try_from(sizes.word(3)).unwrap_or(usize::MAX);
+        let length = sizes.word(3);
+        let key_bytes = usize::try_from(length).unwrap_or(usize::MAX);
         if key_bytes == 0 || key_bytes > KEY_BYTES_MAX {
-            return Rss::Unknown;
+            return (Rss::Unknown, None);
         }
-        let Some(answer) = self.ask(ETHTOOL_GRSSH, &[0, 0, sizes.word(3)]) else {
-            return Rss::Unknown;
+        let Some(answer) = self.ask(ETHTOOL_GRSSH, &[0, 0, length]) else {
+            return (Rss::Unknown, Some(length));
         };
         // Byte 17 is input_xfrm (Linux 6.8): 1 XORs both directions, 2 ORs and XORs them.
-        symmetry(
-            answer.0[16],
-            answer.0[17],
-            &answer.0[RXFH_BYTES..][..key_bytes],
-        )
+        let key = &answer.0[RXFH_BYTES..][..key_bytes];
+        (symmetry(answer.0[16], answer.0[17], key), Some(length))
     }
 }
 
@@ -221,6 +251,18 @@ mod tests {
         assert_eq!(symmetry(1, 1, &other), Rss::Symmetric);
         assert_eq!(symmetry(1, 0, &[0; 40]), Rss::Unknown);
         assert_eq!(symmetry(4, 0, &periodic), Rss::Unknown);
+    }
+
+    #[test]
+    fn fields_are_symmetric_in_pairs_and_only_those() {
+        let (src, dst, first, second) = (1 << 4, 1 << 5, 1 << 6, 1 << 7);
+        for pairs in [0, src | dst, src | dst | first | second] {
+            assert!(fields_are_symmetric(pairs), "{pairs:#x}");
+        }
+        let flow_label = 1 << 9;
+        for odd in [src, dst, first, src | dst | second, src | dst | flow_label] {
+            assert!(!fields_are_symmetric(odd), "{odd:#x}");
+        }
     }
 
     #[test]

@@ -132,6 +132,7 @@ fn counters(value: &[u8]) -> NicCounters {
     let word = |index: usize| u64_at(value, index * 8).unwrap_or(0);
     NicCounters {
         rx_packets: word(0),
+        tx_packets: word(1),
         rx_dropped: word(6),
         tx_dropped: word(7),
         rx_over_errors: word(11),

@@ -39,7 +39,8 @@ impl Buffer {
 
     /// Makes `want` bytes available if the stream has them; returns how many there are.
     ///
-    /// At least `want`, or all that was left.
+    /// At least `want`, or all that was left. After [`ReadErrorKind::NotYet`] it may be called again, and what
+    /// had come by then is kept.
     #[inline]
     pub(super) fn fill(&mut self, want: usize) -> Result<usize, Fault> {
         let have = self.end - self.start;
@@ -96,22 +97,21 @@ impl Buffer {
         &self.data[at..at + len]
     }
 
-    /// Steps over `len` bytes of any number; returns how many there were.
+    /// Steps over some of the next `len` bytes; returns how many: 0 only where the stream ends.
     pub(super) fn skip(&mut self, len: usize) -> Result<usize, Fault> {
-        let mut left = len;
-        while left > 0 {
-            let have = self.fill(1)?;
-            if have == 0 {
-                break;
-            }
-            let step = have.min(left);
-            self.take(step);
-            left -= step;
-        }
-        Ok(len - left)
+        let step = self.fill(1)?.min(len);
+        self.take(step);
+        Ok(step)
     }
 
     fn unreadable(&self, why: io::Error) -> Fault {
+        let why = match why.downcast::<Fault>() {
+            Ok(fault) => return fault,
+            Err(why) => why,
+        };
+        if why.kind() == io::ErrorKind::WouldBlock {
+            return Fault::whole(ReadErrorKind::NotYet, "nothing has come for a while");
+        }
         let offset = self.offset + self.end as u64;
         match super::source::Spoiled::of(&why) {
             Some(spoiled) => Fault::at(spoiled.kind, offset, spoiled.what.clone()),

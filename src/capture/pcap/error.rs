@@ -22,6 +22,8 @@ pub enum ReadErrorKind {
     Truncated,
     /// The operating system could not open or read the file.
     Io,
+    /// No trouble: a stream has given nothing for a while, or not yet a whole frame. Ask again.
+    NotYet,
 }
 
 /// What a number in an error message counts.
@@ -85,6 +87,15 @@ impl Fault {
         ReadError(Box::new((file.to_owned(), self)))
     }
 }
+
+// So that a fault can travel as an `io::Error` through a decompressor or from another thread.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Fault {}
 
 /// A capture that could not be opened, or not be read to its end.
 ///

@@ -13,6 +13,7 @@ mod classic;
 mod error;
 mod ng;
 mod source;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod zstd;
@@ -20,7 +21,7 @@ mod zstd;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::capture::frame::{Frame, LinkType};
 
@@ -29,6 +30,8 @@ use classic::Classic;
 use error::{Fault, Unit};
 pub use error::{ReadError, ReadErrorKind};
 use ng::Ng;
+use source::About;
+use stream::Stream;
 
 /// No frame is larger, in any kind of file: 16 MiB.
 pub const FRAME_MAX_BYTES: usize = 16 << 20;
@@ -68,42 +71,50 @@ enum Format {
 pub struct CaptureReader {
     name: String,
     buffer: Buffer,
-    format: Format,
+    /// `None` until the first bytes have told.
+    format: Option<Format>,
     interfaces: Vec<InterfaceInfo>,
     interface_first: u16,
-    bytes_read: Arc<AtomicU64>,
+    about: Arc<About>,
     total_bytes: Option<u64>,
     finished: bool,
 }
 
 impl CaptureReader {
-    /// Opens a capture file, pipe or device, and reads as far as tells what it is.
+    /// Opens a capture file and reads as far as tells what it is. A named pipe or a device is opened and read
+    /// on another thread, as [`CaptureReader::from_stdin`] does.
     ///
     /// # Errors
     ///
-    /// Every [`ReadErrorKind`] can occur.
+    /// Every [`ReadErrorKind`] but `NotYet` can occur.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let name = path.display().to_string();
+        let slow = std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir());
+        if slow {
+            let path = path.to_path_buf();
+            return Self::follow(name, move || source::open(&path).map(|(file, _)| file));
+        }
         match source::open(path) {
             Ok((file, total_bytes)) => Self::start(name, file, total_bytes),
             Err(fault) => Err(fault.of(&name)),
         }
     }
 
-    /// Reads a capture from standard input.
+    /// Reads a capture from standard input, on another thread: [`CaptureReader::next_frame`] waits for at most
+    /// 200 ms and then gives [`ReadErrorKind::NotYet`]. It also tells what is wrong with the first bytes.
     ///
     /// # Errors
     ///
-    /// As [`CaptureReader::from_reader`].
+    /// The system has no thread to give.
     pub fn from_stdin() -> Result<Self, ReadError> {
-        Self::from_reader(STDIN_NAME, std::io::stdin())
+        Self::follow(STDIN_NAME.to_owned(), || Ok(std::io::stdin()))
     }
 
     /// Reads a capture from any stream of bytes; `name` stands in error messages.
     ///
     /// # Errors
     ///
-    /// Every [`ReadErrorKind`] but those of opening a file can occur.
+    /// Every [`ReadErrorKind`] but `NotYet` and those of opening a file can occur.
     pub fn from_reader(name: &str, stream: impl Read + Send + 'static) -> Result<Self, ReadError> {
         Self::start(name.to_owned(), stream, None)
     }
@@ -113,25 +124,57 @@ impl CaptureReader {
         stream: impl Read + Send + 'static,
         total_bytes: Option<u64>,
     ) -> Result<Self, ReadError> {
-        let detected = source::unpack(stream).and_then(|source| {
-            let mut buffer = Buffer::new(source.bytes);
-            let mut interfaces = Vec::new();
-            let format = detect(&mut buffer, source.packing, &mut interfaces)?;
-            Ok((source.bytes_read, buffer, format, interfaces))
-        });
-        match detected {
-            Ok((bytes_read, buffer, format, interfaces)) => Ok(Self {
-                name,
-                buffer,
-                format,
-                interfaces,
-                interface_first: 0,
-                bytes_read,
-                total_bytes,
-                finished: false,
-            }),
-            Err(fault) => Err(fault.of(&name)),
+        let about = Arc::new(About::default());
+        let bytes = match source::unpack(stream, &about) {
+            Ok(bytes) => bytes,
+            Err(fault) => return Err(fault.of(&name)),
+        };
+        let mut reader = Self::new(name, bytes, about, total_bytes);
+        reader.detect()?;
+        Ok(reader)
+    }
+
+    /// Opens and reads a stream on another thread.
+    fn follow<R: Read + Send + 'static>(
+        name: String,
+        open: impl FnOnce() -> Result<R, Fault> + Send + 'static,
+    ) -> Result<Self, ReadError> {
+        let about = Arc::new(About::default());
+        let to_reader = Arc::clone(&about);
+        match Stream::start(move || source::unpack(open()?, &to_reader)) {
+            Ok(stream) => Ok(Self::new(name, Box::new(stream), about, None)),
+            Err(why) => Err(Fault {
+                source: Some(why),
+                ..Fault::whole(ReadErrorKind::Io, "cannot be read on another thread")
+            }
+            .of(&name)),
         }
+    }
+
+    fn new(
+        name: String,
+        bytes: Box<dyn Read + Send>,
+        about: Arc<About>,
+        total_bytes: Option<u64>,
+    ) -> Self {
+        Self {
+            name,
+            buffer: Buffer::new(bytes),
+            format: None,
+            interfaces: Vec::new(),
+            interface_first: 0,
+            about,
+            total_bytes,
+            finished: false,
+        }
+    }
+
+    fn detect(&mut self) -> Result<(), ReadError> {
+        match detect(&mut self.buffer, &self.about, &mut self.interfaces) {
+            Ok(format) => self.format = Some(format),
+            Err(fault) => return Err(self.name_fault(fault)),
+        }
+        Ok(())
     }
 
     /// Numbers this file's interfaces from `first` on, for a run that reads several files.
@@ -143,7 +186,8 @@ impl CaptureReader {
         self
     }
 
-    /// The next frame, in the file's order; `None` at the end and after an error.
+    /// The next frame, in the file's order; `None` at the end and after an error, but for
+    /// [`ReadErrorKind::NotYet`]: then it goes on.
     ///
     /// Time stamps are exact to the nanosecond, cut to `i64`. A Simple Packet Block has none: its
     /// frame gets the time of the frame before it, or 0. `wire_len` is never below the caplen.
@@ -158,8 +202,12 @@ impl CaptureReader {
             return Ok(None);
         }
         let next = match &mut self.format {
-            Format::Pcap(pcap) => pcap.next(&mut self.buffer),
-            Format::Pcapng(pcapng) => pcapng.next(&mut self.buffer, &mut self.interfaces),
+            Some(Format::Pcap(pcap)) => pcap.next(&mut self.buffer),
+            Some(Format::Pcapng(pcapng)) => pcapng.next(&mut self.buffer, &mut self.interfaces),
+            None => {
+                self.detect()?;
+                return self.next_frame();
+            }
         };
         match next {
             Ok(Some(found)) => Ok(Some(Frame {
@@ -175,18 +223,18 @@ impl CaptureReader {
                 self.finished = true;
                 Ok(None)
             }
-            Err(fault) => {
-                self.finished = true;
-                Err(self.name_fault(fault))
-            }
+            Err(fault) => Err(self.name_fault(fault)),
         }
     }
 
+    /// Ends the reading, unless there is only nothing yet.
     #[cold]
-    fn name_fault(&self, fault: Fault) -> ReadError {
+    fn name_fault(&mut self, fault: Fault) -> ReadError {
+        self.finished = fault.kind != ReadErrorKind::NotYet;
         let fault = match &self.format {
-            Format::Pcap(pcap) => fault.numbered(Unit::Record, pcap.records + 1),
-            Format::Pcapng(pcapng) => fault.numbered(Unit::Block, pcapng.blocks + 1),
+            Some(Format::Pcap(pcap)) => fault.numbered(Unit::Record, pcap.records + 1),
+            Some(Format::Pcapng(pcapng)) => fault.numbered(Unit::Block, pcapng.blocks + 1),
+            None => fault,
         };
         fault.of(&self.name)
     }
@@ -207,7 +255,7 @@ impl CaptureReader {
 
     /// Bytes taken from the file so far, as it is stored; runs ahead of the frames.
     pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Ordering::Relaxed)
+        self.about.bytes_read.load(Ordering::Relaxed)
     }
 
     /// Length of the file as it is stored; `None` for what is not a regular file.
@@ -225,10 +273,11 @@ fn number(first: u16, index: usize) -> u16 {
 /// Tells pcap and pcapng apart by their first bytes.
 fn detect(
     buffer: &mut Buffer,
-    packing: Option<&str>,
+    about: &About,
     interfaces: &mut Vec<InterfaceInfo>,
 ) -> Result<Format, Fault> {
     let have = buffer.fill(8)?;
+    let packing = about.packing.get().copied();
     if have == 0 {
         let packing = packing.unwrap_or("file");
         let what = format!("the {packing} data holds nothing");

@@ -80,6 +80,15 @@ struct Head {
     len: usize,
 }
 
+/// A block that is being stepped over.
+#[derive(Clone, Copy, Debug)]
+struct Passing {
+    head: Head,
+    offset: u64,
+    /// Bytes of it behind us.
+    passed: usize,
+}
+
 /// Where a packet block keeps its frame.
 struct Packet {
     interface: u32,
@@ -100,6 +109,8 @@ pub(super) struct Ng {
     /// Interfaces met in the file, also those that are not kept.
     met: usize,
     ts_ns_last: i64,
+    /// Set while a block is stepped over of which not all has come.
+    passing: Option<Passing>,
     /// Blocks read whole.
     pub(super) blocks: u64,
 }
@@ -112,17 +123,25 @@ impl Ng {
             section_first: 0,
             met: 0,
             ts_ns_last: 0,
+            passing: None,
             blocks: 0,
         }
     }
 
     /// Steps to the next frame; `None` where the file ends between two blocks.
+    ///
+    /// After [`NotYet`](super::ReadErrorKind::NotYet) it goes on where it was: nothing is taken from the buffer
+    /// before all of a block is there, and the place inside a block that is stepped over is kept.
     #[inline]
     pub(super) fn next(
         &mut self,
         buffer: &mut Buffer,
         interfaces: &mut Vec<InterfaceInfo>,
     ) -> Result<Option<Found>, Fault> {
+        if let Some(passing) = self.passing {
+            self.pass(buffer, passing)?;
+            self.blocks += 1;
+        }
         while let Some(head) = self.head(buffer)? {
             let found = match head.kind {
                 ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET => {
@@ -133,7 +152,13 @@ impl Ng {
                     None
                 }
                 _ => {
-                    self.pass(buffer, head)?;
+                    let (offset, passed) = (buffer.offset(), 0);
+                    let passing = Passing {
+                        head,
+                        offset,
+                        passed,
+                    };
+                    self.pass(buffer, passing)?;
                     None
                 }
             };
@@ -194,21 +219,25 @@ impl Ng {
     }
 
     /// Steps over a block that nothing is wanted from, of any length.
-    fn pass(&self, buffer: &mut Buffer, head: Head) -> Result<(), Fault> {
-        let offset = buffer.offset();
-        let body = head.len - TAIL_BYTES;
-        let skipped = buffer.skip(body)?;
-        let have = if skipped == body {
-            buffer.fill(TAIL_BYTES)?
-        } else {
-            0
-        };
+    fn pass(&mut self, buffer: &mut Buffer, mut passing: Passing) -> Result<(), Fault> {
+        let Head { len, .. } = passing.head;
+        let body = len - TAIL_BYTES;
+        while passing.passed < body {
+            self.passing = Some(passing);
+            match buffer.skip(body - passing.passed)? {
+                0 => return Err(Fault::cut(passing.offset, "a block", passing.passed, len)),
+                step => passing.passed += step,
+            }
+        }
+        self.passing = Some(passing);
+        let have = buffer.fill(TAIL_BYTES)?;
         if have < TAIL_BYTES {
-            return Err(Fault::cut(offset, "a block", skipped + have, head.len));
+            return Err(Fault::cut(passing.offset, "a block", body + have, len));
         }
         let tail = self.order.u32(buffer.peek(TAIL_BYTES), 0);
-        check_tail(offset, head, tail)?;
+        check_tail(passing.offset, passing.head, tail)?;
         buffer.take(TAIL_BYTES);
+        self.passing = None;
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -22,14 +22,13 @@ const SIP_BYTES: usize = 1024;
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// A stream ready to be read, with what a progress bar wants to know.
-pub(super) struct Source {
-    /// Uncompressed bytes.
-    pub(super) bytes: Box<dyn Read + Send>,
+/// What is known of a stream while it is read, perhaps on another thread.
+#[derive(Debug, Default)]
+pub(super) struct About {
     /// Bytes taken from the file or stream so far, as they are stored.
-    pub(super) bytes_read: Arc<AtomicU64>,
+    pub(super) bytes_read: AtomicU64,
     /// `gzip` or `zstd`, where the bytes are compressed.
-    pub(super) packing: Option<&'static str>,
+    pub(super) packing: OnceLock<&'static str>,
 }
 
 /// Opens a regular file, a pipe or a device; also gives the length of a regular file.
@@ -56,12 +55,14 @@ fn cannot_open(why: io::Error) -> Fault {
     }
 }
 
-/// Looks at the first bytes and puts a decompressor before them where one is needed.
-pub(super) fn unpack(stream: impl Read + Send + 'static) -> Result<Source, Fault> {
-    let bytes_read = Arc::new(AtomicU64::new(0));
+/// Looks at the first bytes and puts a decompressor before them where one is needed; gives uncompressed bytes.
+pub(super) fn unpack(
+    stream: impl Read + Send + 'static,
+    about: &Arc<About>,
+) -> Result<Box<dyn Read + Send>, Fault> {
     let mut counted = Counted {
         stream,
-        bytes_read: Arc::clone(&bytes_read),
+        about: Arc::clone(about),
     };
     let mut head = [0; 4];
     let have = read_up_to(&mut counted, &mut head).map_err(|why| Fault {
@@ -72,18 +73,16 @@ pub(super) fn unpack(stream: impl Read + Send + 'static) -> Result<Source, Fault
         return Err(Fault::whole(ReadErrorKind::Empty, "the file is empty"));
     }
     let whole = io::Cursor::new(head[..have].to_vec()).chain(counted);
-    let (bytes, packing): (Box<dyn Read + Send>, _) = if head[..have].starts_with(&GZIP_MAGIC) {
-        (Box::new(GzipReader::new(whole)), Some("gzip"))
+    let packed = |packing| about.packing.get_or_init(|| packing);
+    Ok(if head[..have].starts_with(&GZIP_MAGIC) {
+        packed("gzip");
+        Box::new(GzipReader::new(whole))
     } else if head[..have].starts_with(&ZSTD_MAGIC) || is_skippable_zstd(&head[..have]) {
+        packed("zstd");
         let compressed = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, whole);
-        (Box::new(ZstdReader::new(compressed)), Some("zstd"))
+        Box::new(ZstdReader::new(compressed))
     } else {
-        (Box::new(whole), None)
-    };
-    Ok(Source {
-        bytes,
-        bytes_read,
-        packing,
+        Box::new(whole)
     })
 }
 
@@ -135,14 +134,16 @@ impl std::error::Error for Spoiled {}
 /// Counts what is read, for a progress bar on another thread's schedule.
 struct Counted<R> {
     stream: R,
-    bytes_read: Arc<AtomicU64>,
+    about: Arc<About>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let bytes = self.stream.read(into)?;
         // Relaxed: a number to show, nothing is ordered by it.
-        self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.about
+            .bytes_read
+            .fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(bytes)
     }
 }

@@ -2,7 +2,6 @@
 
 use super::Run;
 use crate::books::Books;
-use crate::cli::CaptureDepth;
 use crate::commands::logging;
 use crate::live::LiveGroup;
 use crate::log::notice::Notice;
@@ -40,7 +39,7 @@ impl Run<'_> {
             common.flows.attempts,
             common.flows.established,
             common.flows.others,
-            common.rule.pairs,
+            common.rule.pairs + common.rule.firsts,
         ];
         let names = ["attempts", "established", "other_flows", "pairs"];
         let all = names.into_iter().zip(books.shards.held).zip(rooms);
@@ -84,6 +83,7 @@ impl Run<'_> {
         for group in self.groups.iter_mut().chain(&mut self.gone) {
             group.update();
         }
+        self.close_gone();
         if let Some(counters) = &mut self.nic_counters {
             let _ = counters.update();
         }
@@ -105,12 +105,7 @@ impl Run<'_> {
         };
         Books {
             shards: self.board.sum(),
-            rings: self
-                .groups
-                .iter()
-                .chain(&self.gone)
-                .flat_map(LiveGroup::counts)
-                .collect(),
+            rings: self.rings(),
             outputs,
             nic_drops: self.groups.iter().map(nic).sum(),
             softnet_drops: self
@@ -120,16 +115,5 @@ impl Run<'_> {
             filtered: self.filtered(),
             ..Books::default()
         }
-    }
-
-    fn filtered(&self) -> Option<u64> {
-        if self.config.capture != CaptureDepth::Control {
-            return Some(0);
-        }
-        self.groups
-            .iter()
-            .chain(&self.gone)
-            .map(LiveGroup::rejected)
-            .sum()
     }
 }

@@ -1,7 +1,7 @@
 //! What happens to interfaces and addresses while we watch.
 
 use super::Run;
-use crate::capture::nic::{self, LinkEvent, Selection};
+use crate::capture::nic::{self, LinkEvent};
 use crate::live::LiveGroup;
 use crate::locality::Localities;
 use std::sync::{Arc, PoisonError};
@@ -24,25 +24,66 @@ impl Run<'_> {
                     format!("{name} is down: nothing is seen there until it is up"),
                 );
             }
-            LinkEvent::Renamed { ifindex, from, to } if self.has(ifindex) => {
-                self.say(
-                    "link_renamed",
-                    format!("{from} is now {to}; it is watched on"),
-                );
+            LinkEvent::Renamed { ifindex, from, to } => self.on_renamed(ifindex, &from, &to),
+            LinkEvent::Removed { ifindex, name } => self.on_removed(ifindex, &name),
+            LinkEvent::Created { ifindex, name, .. } => {
+                if !self.rebuild(&name) {
+                    self.say_unwatched(ifindex, &name);
+                }
             }
-            LinkEvent::Removed { ifindex, name } if self.has(ifindex) => {
-                self.say(
-                    "link_removed",
-                    format!("{name} is gone; watched again when it comes back"),
-                );
+            LinkEvent::Up { name, .. } => {
+                self.rebuild(&name);
             }
-            LinkEvent::Created { name, .. } => self.rebuild(&name),
-            _ => {}
+            LinkEvent::Down { .. } => {}
         }
     }
 
     fn has(&self, ifindex: u32) -> bool {
-        self.groups.iter().any(|group| group.ifindex == ifindex)
+        self.groups
+            .iter()
+            .any(|group| !group.lost && group.ifindex == ifindex)
+    }
+
+    fn on_renamed(&mut self, ifindex: u32, from: &str, to: &str) {
+        if !self.has(ifindex) {
+            // Perhaps one that is missed comes back under its name only now.
+            self.rebuild(to);
+            return;
+        }
+        for group in self.groups.iter_mut().filter(|g| g.ifindex == ifindex) {
+            group.rename(to);
+            self.names.rename(group.interface, to);
+        }
+        self.say(
+            "link_renamed",
+            format!("{from} is now {to}; it is watched on"),
+        );
+    }
+
+    fn on_removed(&mut self, ifindex: u32, name: &str) {
+        if !self.has(ifindex) {
+            return;
+        }
+        for group in self.groups.iter_mut().filter(|g| g.ifindex == ifindex) {
+            group.lost = true;
+        }
+        self.say(
+            "link_removed",
+            format!("{name} is gone; watched again when it comes back"),
+        );
+    }
+
+    /// A new interface that `-i` would have chosen: memory was taken at the start, for those that were there.
+    fn say_unwatched(&self, ifindex: u32, name: &str) {
+        let chosen = nic::resolve(&self.config.interfaces.join(","));
+        if chosen.is_ok_and(|chosen| chosen.interfaces.iter().any(|nic| nic.ifindex == ifindex)) {
+            self.say(
+                "link_unwatched",
+                format!(
+                    "{name} is new and -i means it, too; it is not watched: start synledger again"
+                ),
+            );
+        }
     }
 
     fn renew(&self, change: impl FnOnce(&mut Localities)) {
@@ -56,46 +97,69 @@ impl Run<'_> {
         }
     }
 
-    /// The interface is back with another index: its sockets never recover, so the whole group is new.
-    fn rebuild(&mut self, name: &str) {
-        let Some(at) = self.groups.iter().position(|group| group.name == name) else {
-            return;
+    /// Interfaces that are missed, tried again: one may be there without having said so.
+    pub(super) fn rebuild_lost(&mut self) {
+        let lost = self.groups.iter().filter(|group| group.lost);
+        let names: Vec<String> = lost.map(|group| group.name.clone()).collect();
+        for name in names {
+            self.rebuild(&name);
+        }
+    }
+
+    /// Watches an interface that was missed and is back. Its sockets never recover, so the whole group is
+    /// new. True if one of that name was missed.
+    fn rebuild(&mut self, name: &str) -> bool {
+        let missed = |group: &LiveGroup| group.lost && group.name == name;
+        let Some(at) = self.groups.iter().position(missed) else {
+            return false;
         };
-        let Ok(Selection { interfaces, .. }) = nic::resolve(name) else {
-            return;
-        };
-        let Some(nic) = interfaces
-            .into_iter()
-            .find(|nic| nic.ifindex != self.groups[at].ifindex)
-        else {
-            return;
-        };
-        let interface = self.groups[at].interface;
-        match LiveGroup::open(self.config, &self.keys.fanout, &nic, interface) {
-            Ok((mut group, rings)) => {
-                if let Some(counters) = &mut self.nic_counters {
-                    counters.replace(self.groups[at].ifindex, nic.ifindex);
-                }
-                for ((to_rings, _), rings) in self.to_workers.iter().zip(rings) {
-                    for ring in rings {
-                        let _ = to_rings.send(ring);
-                    }
-                }
-                if let Err(error) = group.open_gate(self.config) {
+        match self.reopen(at) {
+            Ok(true) => self.say("link_back", format!("{name} is back and watched again")),
+            Ok(false) => {}
+            Err(why) => {
+                let group = &mut self.groups[at];
+                // Tried once a second: the same trouble is said once.
+                if group.trouble.as_ref() != Some(&why) {
+                    group.trouble = Some(why.clone());
                     self.say(
                         "link_failed",
-                        format!("{name} is back but cannot be watched: {error}"),
+                        format!("{name} is back but cannot be watched yet: {why}"),
                     );
                 }
-                let old = std::mem::replace(&mut self.groups[at], group);
-                old.abandon();
-                self.gone.push(old);
-                self.say("link_back", format!("{name} is back and watched again"));
             }
-            Err(error) => self.say(
-                "link_failed",
-                format!("{name} is back but cannot be watched: {error}"),
-            ),
         }
+        true
+    }
+
+    /// Puts a new group in the place of a lost one; false while there is no such interface.
+    fn reopen(&mut self, at: usize) -> Result<bool, String> {
+        let LiveGroup {
+            name, ifindex: old, ..
+        } = &self.groups[at];
+        let (old, all) = (*old, nic::list().map_err(|error| error.to_string())?);
+        let Some(nic) = all.into_iter().find(|nic| nic.name == *name) else {
+            return Ok(false);
+        };
+        if nic.link.is_none() {
+            return Err(format!("its type ({}) cannot be read", nic.arphrd));
+        }
+        let interface = self.groups[at].interface;
+        let opened = LiveGroup::open(self.config, &self.keys.fanout, &nic, interface);
+        let (mut group, rings) = opened.map_err(|error| error.to_string())?;
+        group
+            .open_gate(self.config)
+            .map_err(|error| error.to_string())?;
+        if let Some(counters) = &mut self.nic_counters {
+            counters.replace(old, nic.ifindex);
+        }
+        for ((to_rings, _), rings) in self.to_workers.iter().zip(rings) {
+            for ring in rings {
+                let _ = to_rings.send(ring);
+            }
+        }
+        let gone = std::mem::replace(&mut self.groups[at], group);
+        gone.abandon();
+        self.gone.push(gone);
+        Ok(true)
     }
 }

@@ -1,23 +1,27 @@
 //! `run`: opens rings, starts threads in order, watches, and closes the books.
 
+mod dry_run;
 mod figures;
 mod links;
+mod rings;
 mod startup;
 
 use super::logging::{self, SharedLocalities};
-use super::{Failure, close, pin, signals};
+use super::signals::Signals;
+use super::{Failure, close, pin, tell};
 use crate::books::Books;
 use crate::capture::clock::{Clock, Reading, RunTime};
+use crate::capture::fanout;
 use crate::capture::nic::{self, Counters, Watch};
 use crate::capture::preexisting;
-use crate::cli::RunArgs;
+use crate::cli::{FanoutMode, RunArgs};
 use crate::config::RunConfig;
 use crate::cpus::{self, Pins};
 use crate::live::LiveGroup;
 use crate::locality::Localities;
 use crate::log::eve::Interfaces;
 use crate::log::logger::Control;
-use crate::log::notice::Notice;
+use crate::log::notice::{Notice, Notices};
 use crate::observe::metrics::{self, Snapshot};
 use crate::policy::Policy;
 use crate::report;
@@ -25,11 +29,10 @@ use crate::sensor::{self, Board, RunKeys};
 use crate::shard::Shard;
 use crate::worker::{LiveRing, Stage, Worker, wall_clock_ns};
 use crossbeam::channel::{Sender, unbounded};
+use rings::Past;
 use serde_json::Value;
-use signal_hook::consts::{SIGHUP, SIGUSR1};
-use startup::{announce, check_memory};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::Scope;
 use std::time::Duration;
@@ -44,12 +47,15 @@ struct Run<'a> {
     config: &'a RunConfig,
     keys: RunKeys,
     groups: Vec<LiveGroup>,
+    /// Of interfaces that were re-created; workers may still read from them.
     gone: Vec<LiveGroup>,
+    past: Past,
+    names: Interfaces,
     watch: Watch,
     nic_counters: Option<Counters>,
     localities: SharedLocalities,
     to_workers: Vec<(Sender<LiveRing>, Sender<Arc<Localities>>)>,
-    notices: Sender<Notice>,
+    notices: Notices,
     control: Arc<Control>,
     run_time: RunTime,
     /// Steps of the clock that a lifecycle record has told of.
@@ -65,18 +71,15 @@ struct Run<'a> {
 ///
 /// [`Failure`]: a flag that cannot be, or what the kernel refuses.
 pub fn run(args: RunArgs) -> Result<u8, Failure> {
+    let signals = Signals::take().map_err(Failure::run)?;
     let config = RunConfig::new(args)?;
     let selection = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
+    let unproven = startup::announce(&config, &selection)?;
     let nics = selection.interfaces;
-    check_memory(&config, nics.len())?;
-    if !config.common.quiet {
-        eprint!("{}", announce(&config, &nics));
-    }
     if config.dry_run {
-        return Ok(0);
+        return dry_run::dry_run(&config, &nics);
     }
     let keys = RunKeys::random().map_err(Failure::run)?;
-    let stop = signals::stop_flag().map_err(Failure::run)?;
     let watch = Watch::start().map_err(Failure::run)?;
     let ours = Arc::new(Localities::live(watch.addresses(), &config.common.local));
     let localities: SharedLocalities = Arc::new(RwLock::new(Arc::clone(&ours)));
@@ -84,17 +87,25 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let context = logging::context(&config.common, &names, &localities, false);
     let policy = policy(&config, ours);
     let (mut shards, consumers) = sensor::shards(&config.common, keys, &policy, true);
-    prepare(&mut shards);
+    prefault(&mut shards, &config.common.cores);
     let run_time = RunTime::starting_at(Reading::take());
-    let (mut logger, notices, control) =
-        logging::open(&config.common, &context, consumers, Some(run_time.clone()))?;
+    let (mut logger, notices, control) = logging::open(
+        &config.common,
+        &context,
+        consumers,
+        Some(run_time.clone()),
+        signals.stop_flag(),
+    )?;
     let (groups, rings) = open_rings(&config, keys, &nics)?;
+    name_preexisting(&mut shards, keys, config.fanout);
     let snapshot = serve_metrics(&config)?;
     let mut run = Run {
         config: &config,
         keys,
         groups,
         gone: Vec::new(),
+        past: Past::new(),
+        names,
         watch,
         nic_counters: Counters::start(&indices(&nics)).ok(),
         localities,
@@ -116,7 +127,10 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         }
         let started = run.start();
         if started.is_ok() {
-            run.watch_over(&stop);
+            if let Some(text) = unproven {
+                run.say("fanout_unproven", text);
+            }
+            run.watch_over(&signals);
         }
         run.end(&stage);
         started
@@ -136,14 +150,33 @@ fn indices(nics: &[nic::Interface]) -> Vec<u32> {
     nics.iter().map(|nic| nic.ifindex).collect()
 }
 
-/// Touches all memory, and names the connections that are open already.
-fn prepare(shards: &mut [Shard]) {
-    let open = preexisting::connections().unwrap_or_default();
-    for shard in shards {
-        shard.prefault();
-        for &(a, b) in &open {
-            shard.flows.preexisting(a, b);
+/// Touches all memory, each shard's near the core of its worker.
+fn prefault(shards: &mut [Shard], cores: &[usize]) {
+    cpus::keeping_affinity(|| {
+        for (id, shard) in shards.iter_mut().enumerate() {
+            if let Some(&cpu) = cores.get(id) {
+                // A worker that cannot be pinned says so itself.
+                let _ = cpus::pin_current_thread(cpu);
+            }
+            shard.prefault();
         }
+    });
+}
+
+/// Names the connections that are open already to the shard that will see them; to all, where the kernel's
+/// own hash decides.
+fn name_preexisting(shards: &mut [Shard], keys: RunKeys, fanout: FanoutMode) {
+    let open = preexisting::connections().unwrap_or_default();
+    let workers = u32::try_from(shards.len()).expect("at most 64");
+    let owner = |a: SocketAddr, b: SocketAddr| {
+        let hash = fanout::flow_hash(&keys.fanout, a.ip(), b.ip(), a.port(), b.port());
+        (hash % workers) as usize
+    };
+    for (id, shard) in shards.iter_mut().enumerate() {
+        let own = open
+            .iter()
+            .filter(|(a, b)| fanout != FanoutMode::Class || owner(*a, *b) == id);
+        shard.flows.preexisting(own.copied());
     }
 }
 
@@ -262,33 +295,26 @@ impl Run<'_> {
         }
     }
 
-    fn watch_over(&mut self, stop: &AtomicBool) {
-        let reload = signals::flag(SIGHUP).ok();
-        let report = signals::flag(SIGUSR1).ok();
+    fn watch_over(&mut self, signals: &Signals) {
         let mut ticks = 0_u32;
-        while !stop.load(Ordering::Relaxed) && !self.control.closed.load(Ordering::Relaxed) {
+        while !signals.stopped() && !self.control.closed.load(Ordering::Relaxed) {
             std::thread::sleep(TICK);
             ticks = ticks.wrapping_add(1);
             while let Ok(Some(event)) = self.watch.next_event() {
                 self.on_link(event);
             }
-            if reload
-                .as_ref()
-                .is_some_and(|flag| flag.swap(false, Ordering::Relaxed))
-            {
+            if signals.reload() {
                 self.control.reopen.store(true, Ordering::Relaxed);
                 self.say("reload", "log files opened anew".to_owned());
             }
-            if report
-                .as_ref()
-                .is_some_and(|flag| flag.swap(false, Ordering::Relaxed))
-            {
+            if signals.report() {
                 self.update_rings();
-                eprint!("{}", report::ten_lines(&self.books()));
+                tell(&report::ten_lines(&self.books()));
             }
             self.say_steps();
             if ticks.is_multiple_of(TICKS_PER_SECOND) {
                 self.keep_pinned();
+                self.rebuild_lost();
                 self.every_second(ticks.is_multiple_of(TICKS_PER_SECOND * STATS_SECONDS));
             }
         }
@@ -310,15 +336,11 @@ impl Run<'_> {
 }
 
 fn policy(config: &RunConfig, localities: Arc<Localities>) -> Policy {
-    let any = (
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    );
     Policy {
         localities,
         directions: config.common.directions.clone().into(),
         all_scans: config.all_scans,
-        host: config.host_target.then_some(any),
+        host: config.host_target,
         allow: config.common.allow.clone().into(),
     }
 }
@@ -333,8 +355,10 @@ fn serve_metrics(config: &RunConfig) -> Result<Arc<Mutex<Snapshot>>, Failure> {
     let newest = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match metrics::serve(address, Arc::new(newest)) {
         Ok(_) => Ok(snapshot),
-        Err(error) => Err(Failure::Run(format!(
-            "--metrics {address}: {error}; choose another address or port"
-        ))),
+        Err(error) => Err(Failure::Run(metrics_refused(address, &error))),
     }
+}
+
+fn metrics_refused(address: SocketAddr, error: &std::io::Error) -> String {
+    format!("--metrics {address}: {error}; choose another address or port")
 }

@@ -1,15 +1,34 @@
 //! What `run` checks and says before it opens anything.
 
-use crate::capture::nic;
-use crate::commands::{Failure, logging};
+use crate::capture::nic::{self, Selection, ethtool};
+use crate::check::{self, CONSEQUENCE, Doubt};
+use crate::cli::FanoutMode;
+use crate::commands::{Failure, logging, tell};
 use crate::config::RunConfig;
+use std::fmt::Write as _;
 
-/// Refuses rings and tables that do not fit into memory: they would push everything else out of it.
+/// Says what is about to run. Gives what is to be logged of it: why the fanout is not proven to keep
+/// connections together, if it is not.
 ///
 /// # Errors
 ///
-/// Says what was asked for and what there is.
-pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure> {
+/// Rings and tables that do not fit into memory.
+pub fn announce(config: &RunConfig, selection: &Selection) -> Result<Option<String>, Failure> {
+    let nics = &selection.interfaces;
+    check_memory(config, nics.len())?;
+    let unproven = fanout_unproven(config, nics);
+    if !config.common.quiet {
+        let mut text = announcement(config, nics, &selection.unreadable);
+        if let Some(unproven) = &unproven {
+            let _ = writeln!(text, "synledger: warning: {unproven}");
+        }
+        tell(&text);
+    }
+    Ok(unproven)
+}
+
+/// Refuses rings and tables that do not fit into memory: they would push everything else out of it.
+fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure> {
     let (tables, rings) = (config.memory_bytes(), config.ring_memory_bytes(interfaces));
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let field = text
@@ -30,33 +49,148 @@ pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure
     }
 }
 
-/// What runs and what it takes, in a few lines for a person.
-pub fn announce(config: &RunConfig, nics: &[nic::Interface]) -> String {
+/// What runs and what it takes, in a few lines for a person. `left_out` was chosen by a pattern and cannot
+/// be read.
+fn announcement(
+    config: &RunConfig,
+    nics: &[nic::Interface],
+    left_out: &[nic::Interface],
+) -> String {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let outputs: Vec<String> = config.common.outputs.iter().map(logging::name).collect();
-    let names: Vec<&str> = nics.iter().map(|nic| nic.name.as_str()).collect();
-    let blocks = |class: usize| config.ring_bytes[class] / u64::from(config.block_bytes[class]);
-    let trickle_s =
-        |class: usize| (blocks(class) * u64::from(config.block_timeout_ms)) as f64 / 1000.0;
-    // 10 GbE with the smallest frames: 14.88 M/s, 144 bytes in a ring each.
-    let line_ms = |class: usize| config.ring_bytes[class] as f64 / (14_880.0 * 144.0);
-    format!(
-        "interfaces: {}\nworkers: {}, CPUs {:?}\nmemory: {} MiB tables and queues, {} MiB rings (the kernel's)\n\
-         each worker's rings absorb: open {:.0} ms of 10 GbE line rate or a trickle of {:.1} s; control {:.0} ms or \
-         {:.1} s; data {:.0} ms or {:.1} s\ncapture: {:?}, fanout {:?}\noutputs: {}\n",
-        names.join(", "),
-        config.common.workers,
-        config.common.cores,
-        mib(config.memory_bytes()),
-        mib(config.ring_memory_bytes(nics.len())),
-        line_ms(2),
-        trickle_s(2),
-        line_ms(1),
-        trickle_s(1),
-        line_ms(0),
-        trickle_s(0),
-        config.capture,
-        config.fanout,
-        outputs.join(", "),
-    )
+    let mut text = String::new();
+    let mut line = |what: &str, says: String| {
+        let _ = writeln!(text, "{what}: {says}");
+    };
+    line("interfaces", list(nics, |nic| nic.name.clone()));
+    if !left_out.is_empty() {
+        let kind = |nic: &nic::Interface| {
+            format!(
+                "{} (hardware type {} is not supported)",
+                nic.name, nic.arphrd
+            )
+        };
+        line("left out", list(left_out, kind));
+    }
+    let cpus = list(&config.common.cores, usize::to_string);
+    line("workers", format!("{}, CPUs {cpus}", config.common.workers));
+    let (tables, rings) = (config.memory_bytes(), config.ring_memory_bytes(nics.len()));
+    let (tables, rings) = (mib(tables), mib(rings));
+    line(
+        "memory",
+        format!("{tables} MiB tables and queues, {rings} MiB rings (the kernel's)"),
+    );
+    line("a worker's rings absorb", absorbed(config));
+    let (capture, fanout) = (config.capture.word(), config.fanout.word());
+    line("capture", format!("{capture}, fanout {fanout}"));
+    line("outputs", list(&config.common.outputs, logging::name));
+    text
+}
+
+/// How long each ring of a worker lasts before the worker takes anything out.
+fn absorbed(config: &RunConfig) -> String {
+    let each = |&(name, bytes, block): &(&str, u64, u32)| {
+        let blocks = bytes / u64::from(block);
+        // A trickle fills a block with whatever comes in one timeout.
+        let trickle_s = (blocks * u64::from(config.block_timeout_ms)) as f64 / 1000.0;
+        // 10 GbE with the smallest frames: 14.88 M/s, 144 bytes in a ring each.
+        let line_ms = bytes as f64 / (14_880.0 * 144.0);
+        format!("{name} {line_ms:.0} ms of 10 GbE line rate or a trickle of {trickle_s:.1} s")
+    };
+    let rings: Vec<String> = config.rings().iter().rev().map(each).collect();
+    rings.join("; ")
+}
+
+/// Why `--fanout cpu` or `qm` may tear connections apart here, and what follows. `None` where it is proven
+/// that it does not.
+fn fanout_unproven(config: &RunConfig, nics: &[nic::Interface]) -> Option<String> {
+    let workers = config.common.workers;
+    let of_nic = |nic: &nic::Interface| {
+        let answers = ethtool::ask(&nic.name).unwrap_or_default();
+        check::doubts(config.fanout, workers, nic, &answers)
+    };
+    unproven(config.fanout, nics.iter().flat_map(of_nic))
+}
+
+fn unproven(mode: FanoutMode, doubts: impl Iterator<Item = Doubt>) -> Option<String> {
+    let each = |Doubt { what, change }: Doubt| format!("{what} (change: {change})");
+    let doubts: Vec<String> = doubts.map(each).collect();
+    (!doubts.is_empty()).then(|| {
+        let (word, doubts) = (mode.word(), doubts.join("; "));
+        format!("--fanout {word} is not proven: {doubts}. {CONSEQUENCE}")
+    })
+}
+
+fn list<T>(all: &[T], word: impl Fn(&T) -> String) -> String {
+    all.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::nic::{Interface, NicCounters, link_type};
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn config(args: &[&str]) -> RunConfig {
+        let all = ["synledger", "run", "--workers", "2"].iter().chain(args);
+        match Cli::try_parse_from(all).expect("flags parse").command {
+            Command::Run(args) => RunConfig::new(args).expect("in range"),
+            _ => unreachable!("run was asked for"),
+        }
+    }
+
+    fn nic(name: &str, arphrd: u16) -> Interface {
+        Interface {
+            name: name.to_owned(),
+            ifindex: 1,
+            arphrd,
+            link: link_type(arphrd),
+            up: true,
+            running: true,
+            loopback: false,
+            mtu: 1_500,
+            rx_queues: 1,
+            addresses: Vec::new(),
+            counters: NicCounters::default(),
+        }
+    }
+
+    #[test]
+    fn the_announcement_names_what_is_left_out() {
+        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[nic("ppp0", 512)]);
+        let expected = "left out: ppp0 (hardware type 512 is not supported)\n";
+        assert!(says.contains(expected), "{says}");
+        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[]);
+        assert!(!says.contains("left out"), "{says}");
+    }
+
+    #[test]
+    fn what_is_not_proven_is_said_with_what_follows() {
+        let doubt = |what: &str, change: &str| Doubt {
+            what: what.to_owned(),
+            change: change.to_owned(),
+        };
+        let doubts = [doubt("eth0: odd", "mend it"), doubt("eth1: odd", "so")];
+        let says = unproven(FanoutMode::Qm, doubts.into_iter()).expect("two doubts");
+        let expected =
+            "--fanout qm is not proven: eth0: odd (change: mend it); eth1: odd (change: so). Both";
+        assert!(says.starts_with(expected), "{says}");
+        assert!(
+            says.ends_with("Frame books and scan decisions are."),
+            "{says}"
+        );
+        assert_eq!(unproven(FanoutMode::Qm, std::iter::empty()), None);
+    }
+
+    #[test]
+    fn the_announcement_speaks_the_words_of_the_flags() {
+        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[]);
+        assert!(says.contains("capture: headers, fanout class\n"), "{says}");
+        let rings = "a worker's rings absorb: open 8 ms of 10 GbE line rate or a trickle of 5.1 s; control ";
+        assert!(says.contains(rings), "{says}");
+        let says = announcement(&config(&["--fanout", "qm"]), &[nic("eth0", 1)], &[]);
+        let rings = "a worker's rings absorb: all packets 31 ms of 10 GbE line rate or a trickle of 5.1 s\n";
+        assert!(says.contains(rings), "{says}");
+        assert!(says.contains("fanout qm\n"), "{says}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The promises of the stage, one by one.
 
+use super::super::attempt_flow::UNSEEN_BYTES;
 use super::super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, Outcome, When};
 use super::super::{FlowCounts, Flows, Limits};
 use super::*;
@@ -44,6 +45,43 @@ fn a_syn_counts_anew_exactly_at_the_horizon() {
     let again = |at| play(&[segment(0, C, D, S, 0, 0), segment(at, C, D, S, 0, 0)]).1;
     assert_eq!(again(130 * SECOND - 1).attempts, 1);
     assert_eq!(again(130 * SECOND).attempts, 2);
+}
+
+#[test]
+fn a_fin_or_rst_proves_a_handshake_whose_data_were_lost_unless_its_number_is_a_guess() {
+    let established = |flags: u8, ack: u32| {
+        let handshake = [
+            segment(0, C, D, S, 10, 0),
+            segment(1, D, C, S | A, 20, 11),
+            segment(2, C, D, A | flags, 5_000, ack),
+        ];
+        play(&handshake).1.established
+    };
+    let most = 21 + 1 + UNSEEN_BYTES;
+    for flags in [F, R] {
+        for ack in [21, 22, 100_000, most] {
+            assert_eq!(established(flags, ack), 1, "{ack}");
+        }
+        for guess in [20, 0, most + 1, 1 << 30, 1 << 31, u32::MAX] {
+            assert_eq!(established(flags, guess), 0, "{guess}");
+        }
+    }
+    let mut data = segment(2, D, C, A, 21, 11);
+    let Transport::Tcp(tcp) = &mut data.transport else {
+        unreachable!("a segment");
+    };
+    tcp.payload_len = 1 << 20;
+    let more = [
+        segment(0, C, D, S, 10, 0),
+        segment(1, D, C, S | A, 20, 11),
+        data,
+        segment(3, C, D, A | F, 5_000, most + (1 << 20)),
+    ];
+    assert_eq!(
+        play(&more).1.established,
+        1,
+        "what was seen is believed, too"
+    );
 }
 
 #[test]
@@ -165,7 +203,7 @@ fn a_syn_cut_in_two_is_joined_in_either_order() {
 #[test]
 fn a_listed_connection_is_flagged_preexisting() {
     let mut flows = Flows::new(ROOMY, [0, 0]);
-    flows.preexisting((host(2), 80).into(), (host(1), 1000).into());
+    flows.preexisting([((host(2), 80).into(), (host(1), 1000).into())]);
     let mut said = Vec::new();
     for from in [C, (1, 1001)] {
         let packet = segment(0, from, D, A, 1, 1);
@@ -295,4 +333,38 @@ fn a_late_answer_reopens_an_attempt() {
             (EndReason::Eof, ConnState::S1)
         ]
     );
+}
+
+#[test]
+fn a_table_holds_what_it_has_room_for_before_it_evicts() {
+    let limits = Limits {
+        attempts: 20_000,
+        ..ROOMY
+    };
+    let mut flows = Flows::new(limits, [3, 4]);
+    let syn = |i: u32| {
+        let [_, _, a, b] = i.to_be_bytes();
+        let port = u16::try_from(i % 60_000).expect("below") + 1000;
+        segment(i64::from(i), (a, port), (b, 80), S, i, 0)
+    };
+    let feed = |flows: &mut Flows, numbers: std::ops::Range<u32>| {
+        for i in numbers {
+            flows.on_packet(&syn(i), i64::from(i), &mut |_, _| ());
+        }
+    };
+    feed(&mut flows, 0..20_000);
+    let early = flows.counts().evicted_attempts;
+    assert!(
+        early * 1000 <= 20_000,
+        "{early} of 20000 had to leave early"
+    );
+    feed(&mut flows, 20_000..60_000);
+    assert_eq!(flows.held()[0], 20_000);
+    assert_eq!(flows.counts().evicted_attempts, 40_000);
+    // Those that left were the oldest, but for the few that shared full buckets.
+    let before = flows.counts().retransmitted;
+    feed(&mut flows, 45_000..60_000);
+    let known = flows.counts().retransmitted - before;
+    assert!(known > 14_500, "{known} of the newest 15000 are known");
+    flows.counts().check().expect("the books close");
 }

@@ -3,7 +3,7 @@
 use std::io::{Cursor, Write};
 
 use super::super::{CaptureReader, Order, ReadError};
-use crate::capture::frame::LinkType;
+use crate::capture::frame::{Frame, LinkType};
 
 /// A frame as the reader gave it, or as it must give it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,18 @@ pub(super) struct Seen {
     pub(super) ts_ns: i64,
     pub(super) interface: u16,
     pub(super) link: LinkType,
+}
+
+impl Seen {
+    pub(super) fn of(frame: &Frame<'_>) -> Self {
+        Self {
+            bytes: frame.bytes.to_vec(),
+            wire_len: frame.wire_len,
+            ts_ns: frame.ts_ns,
+            interface: frame.interface,
+            link: frame.link,
+        }
+    }
 }
 
 /// A file with, for each place where a cut does no damage, the frames before it.
@@ -56,13 +68,7 @@ pub(super) fn drain(mut reader: CaptureReader) -> (Vec<Seen>, Option<ReadError>)
     let mut frames = Vec::new();
     loop {
         match reader.next_frame() {
-            Ok(Some(frame)) => frames.push(Seen {
-                bytes: frame.bytes.to_vec(),
-                wire_len: frame.wire_len,
-                ts_ns: frame.ts_ns,
-                interface: frame.interface,
-                link: frame.link,
-            }),
+            Ok(Some(frame)) => frames.push(Seen::of(&frame)),
             Ok(None) => return (frames, None),
             Err(why) => {
                 assert!(matches!(reader.next_frame(), Ok(None)), "not finished");

@@ -3,6 +3,7 @@
 
 mod craft;
 mod damage;
+mod slow;
 
 use std::io::Cursor;
 use std::path::Path;

@@ -1,0 +1,22 @@
+//! A hint to the CPU: this memory is wanted soon.
+
+use std::ptr;
+
+/// Asks for the line of cache that `place` starts in. Changes nothing, and may do nothing.
+#[inline(always)]
+pub fn prefetch<T>(place: &T) {
+    let at = ptr::from_ref(place).cast::<i8>();
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, whatever the address, and this one is of living memory.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at);
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above; the instruction changes neither memory nor registers nor flags.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = at;
+}

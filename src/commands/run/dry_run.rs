@@ -1,0 +1,94 @@
+//! `--dry-run`: what a run would take, and whether it would start.
+
+use crate::capture::{nic, socket};
+use crate::check::{self, Facts, Level, Needs, many};
+use crate::commands::Failure;
+use crate::config::RunConfig;
+use crate::log::sink;
+use std::io::Write as _;
+use std::net::TcpListener;
+
+/// Prints the memory as a sum, then tries whatever can be tried without changing anything.
+///
+/// # Errors
+///
+/// [`Failure`] with a sentence for each thing that would keep the run from starting.
+pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failure> {
+    let mut text = memory(config, nics.len());
+    let mut wrong = unready(config);
+    wrong.extend(refused(config, nics));
+    if wrong.is_empty() {
+        text += "nothing was opened or changed; this would start\n";
+    }
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            wrong.push(error.to_string())
+        }
+        _ => {}
+    }
+    if wrong.is_empty() {
+        return Ok(0);
+    }
+    Err(Failure::Run(wrong.join("\nsynledger: ")))
+}
+
+/// Every reservation with its name; the rings, which are the kernel's, apart.
+fn memory(config: &RunConfig, interfaces: usize) -> String {
+    let line = |name: &str, bytes: u64| format!("{:>10.1} MiB  {name}\n", mib(bytes));
+    let mut text = String::from("memory of the process:\n");
+    for (name, bytes) in config.common.memory() {
+        text += &line(name, bytes);
+    }
+    text += &line("all of it", config.memory_bytes());
+    text += "memory of the kernel, in no process and no cgroup:\n";
+    for (name, bytes, block) in config.rings() {
+        let name = format!("ring for {name}, in blocks of {} KiB", block / 1024);
+        text += &line(&name, bytes);
+    }
+    let workers = many(config.common.workers, "worker");
+    let name = format!("all of it: {workers} x {}", many(interfaces, "interface"));
+    text + &line(&name, config.ring_memory_bytes(interfaces))
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// What `check` would call a failure, for this run.
+fn unready(config: &RunConfig) -> Vec<String> {
+    let needs = Needs {
+        process_bytes: config.memory_bytes(),
+        ring_bytes: config.ring_memory_bytes(1),
+        workers: config.common.workers,
+        fanout: config.fanout,
+    };
+    let facts = Facts::gather(&config.interfaces.join(","), needs);
+    let findings = check::findings(&facts).into_iter();
+    // The system's own answer, below, says more than the capability that is missing.
+    let told = |finding: &check::Finding| finding.what.starts_with("CAP_NET_RAW");
+    findings
+        .filter(|finding| finding.level == Level::Fail && !told(finding))
+        .map(|finding| {
+            format!(
+                "{}: {} Change: {}",
+                finding.what, finding.why, finding.change
+            )
+        })
+        .collect()
+}
+
+/// What the system answers when it is asked.
+fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let name = nics.first().map_or("", |nic| nic.name.as_str());
+    wrong.extend(socket::may_open(name).err().map(|error| error.to_string()));
+    let outputs = config.common.outputs.iter();
+    let outputs = outputs.filter_map(|output| sink::would_open(&output.target).err());
+    wrong.extend(outputs.map(|error| error.to_string()));
+    if let Some(address) = config.metrics
+        && let Err(error) = TcpListener::bind(address)
+    {
+        wrong.push(super::metrics_refused(address, &error));
+    }
+    wrong
+}

@@ -1,0 +1,210 @@
+//! Pairs of which one port was touched so far: what nearly all pairs are, and all that a spoofed flood makes.
+//!
+//! 20 bytes a pair instead of a whole record, so that a slow scanner's first touch outlives a flood by as much
+//! longer. A pair is known by its keyed 64-bit hash: that any two of a million pairs share one has a chance of 1
+//! in 37 million.
+
+use super::episode::PortState;
+use crate::capture::prefetch::prefetch;
+
+/// Pairs a bucket holds.
+const WAYS: usize = 8;
+/// A place is taken.
+const TAKEN: u32 = 1 << 31;
+
+/// Eight pairs: their hashes in a line of the cache, their times in another, the rest in half a third.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(32))]
+struct Bucket {
+    hashes: [u64; WAYS],
+    newest_ns: [i64; WAYS],
+    /// Port, [`PortState`] above it, [`TAKEN`].
+    rest: [u32; WAYS],
+}
+
+/// What is known of a pair with one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First {
+    /// The port.
+    pub port: u16,
+    /// Its newest touch.
+    pub newest_ns: i64,
+    /// What came back.
+    pub state: PortState,
+}
+
+impl First {
+    fn rest(&self) -> u32 {
+        u32::from(self.port) | (self.state as u32) << 16 | TAKEN
+    }
+}
+
+/// Where a pair lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    bucket: usize,
+    way: usize,
+}
+
+/// The table.
+pub struct Firsts {
+    buckets: Vec<Bucket>,
+    held: usize,
+}
+
+impl Firsts {
+    /// Room for `capacity` pairs, rounded up to whole buckets.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            buckets: vec![Bucket::default(); Self::buckets_for(capacity)],
+            held: 0,
+        }
+    }
+
+    fn buckets_for(capacity: usize) -> usize {
+        capacity.div_ceil(WAYS).max(1)
+    }
+
+    /// Bytes that a table for `capacity` pairs takes.
+    pub fn memory_bytes(capacity: usize) -> u64 {
+        (Self::buckets_for(capacity) * size_of::<Bucket>()) as u64
+    }
+
+    /// Writes to every page.
+    pub fn prefault(&mut self) {
+        for bucket in &mut self.buckets {
+            *std::hint::black_box(bucket) = Bucket::default();
+        }
+        self.held = 0;
+    }
+
+    /// Pairs held, and room for them.
+    pub fn occupancy(&self) -> (usize, usize) {
+        (self.held, self.buckets.len() * WAYS)
+    }
+
+    /// Not the bits that chose the owner among the shards.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "below the number of buckets"
+    )]
+    fn bucket(&self, hash: u64) -> usize {
+        ((u128::from(hash.rotate_left(32)) * self.buckets.len() as u128) >> 64) as usize
+    }
+
+    /// Asks the CPU for the bucket of this hash.
+    #[inline]
+    pub fn announce(&self, hash: u64) {
+        let bucket = &self.buckets[self.bucket(hash)];
+        prefetch(&bucket.hashes);
+        prefetch(&bucket.newest_ns);
+        prefetch(&bucket.rest);
+    }
+
+    /// The place of the pair with this hash.
+    pub fn find(&self, hash: u64) -> Option<Place> {
+        let index = self.bucket(hash);
+        let bucket = &self.buckets[index];
+        let way =
+            (0..WAYS).find(|&way| bucket.hashes[way] == hash && bucket.rest[way] & TAKEN != 0)?;
+        Some(Place { bucket: index, way })
+    }
+
+    /// What is known of the pair there.
+    pub fn get(&self, place: Place) -> First {
+        let bucket = &self.buckets[place.bucket];
+        let rest = bucket.rest[place.way];
+        First {
+            port: (rest & 0xffff) as u16,
+            newest_ns: bucket.newest_ns[place.way],
+            state: PortState::from_bits((rest >> 16 & 3) as u8),
+        }
+    }
+
+    /// Changes what is known of the pair there.
+    pub fn set(&mut self, place: Place, first: First) {
+        let bucket = &mut self.buckets[place.bucket];
+        bucket.newest_ns[place.way] = first.newest_ns;
+        bucket.rest[place.way] = first.rest();
+    }
+
+    /// Takes the pair out.
+    pub fn take(&mut self, place: Place) -> First {
+        let first = self.get(place);
+        self.buckets[place.bucket].rest[place.way] = 0;
+        self.held -= 1;
+        first
+    }
+
+    /// Puts a pair in. Where its bucket is full the one that was quiet for longest leaves: its newest touch.
+    pub fn insert(&mut self, hash: u64, first: First) -> Option<i64> {
+        let index = self.bucket(hash);
+        let bucket = &mut self.buckets[index];
+        let free = (0..WAYS).find(|&way| bucket.rest[way] & TAKEN == 0);
+        // Of equally old ones the one with the smaller hash, wherever it lies.
+        let oldest = || (0..WAYS).min_by_key(|&way| (bucket.newest_ns[way], bucket.hashes[way]));
+        let way = free.or_else(oldest).expect("a bucket has places");
+        let gone = free.is_none().then_some(bucket.newest_ns[way]);
+        bucket.hashes[way] = hash;
+        self.held += usize::from(gone.is_none());
+        self.set(Place { bucket: index, way }, first);
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(port: u16, newest_ns: i64) -> First {
+        First {
+            port,
+            newest_ns,
+            state: PortState::Touched,
+        }
+    }
+
+    #[test]
+    fn a_pair_takes_twenty_bytes() {
+        assert_eq!(size_of::<Bucket>(), 20 * WAYS);
+    }
+
+    #[test]
+    fn what_is_put_in_is_found_until_it_is_taken() {
+        let mut firsts = Firsts::new(4096);
+        let hash = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Every value is a value: hash 0, port 0, time 0 and the ends of time.
+        for (n, newest_ns) in (0..1000).zip([0, -1, i64::MIN, i64::MAX].into_iter().cycle()) {
+            let port = u16::try_from(n).expect("below 1000");
+            assert_eq!(firsts.insert(hash(n), first(port, newest_ns)), None);
+        }
+        assert_eq!(firsts.occupancy(), (1000, 4096));
+        for n in 0..1000 {
+            let place = firsts.find(hash(n)).expect("put in");
+            let mut found = firsts.get(place);
+            assert_eq!(u64::from(found.port), n);
+            found.state = PortState::Refused;
+            firsts.set(place, found);
+            assert_eq!(firsts.take(place), found);
+            assert_eq!(firsts.find(hash(n)), None);
+        }
+        assert_eq!(firsts.occupancy().0, 0);
+    }
+
+    #[test]
+    fn the_one_that_was_quiet_for_longest_leaves_a_full_bucket() {
+        let mut firsts = Firsts::new(WAYS);
+        for n in 0..8_u16 {
+            let age = i64::from(n ^ 5);
+            assert_eq!(firsts.insert(u64::from(n), first(n, age)), None);
+        }
+        assert_eq!(
+            firsts.insert(99, first(9, 100)),
+            Some(0),
+            "its newest touch"
+        );
+        assert_eq!(firsts.find(5), None);
+        assert!(firsts.find(99).is_some());
+        assert_eq!(firsts.occupancy(), (8, 8));
+    }
+}

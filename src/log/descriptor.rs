@@ -1,0 +1,297 @@
+//! Open outputs on which no write blocks: where one would, the answer is `WouldBlock`.
+
+use super::spec::Target;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+use nix::unistd::{AccessFlags, eaccess};
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+/// A pipe with any room takes this much at once (`PIPE_BUF`).
+const PIPE_BYTES: usize = 4096;
+
+/// An output that cannot be opened.
+#[derive(Debug)]
+pub struct OpenError {
+    path: String,
+    hint: &'static str,
+    source: io::Error,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "open failed for output {}{}: {}",
+            self.path, self.hint, self.source
+        )
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// How to write without blocking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// A file, or a description of our own that is non-blocking.
+    Plain,
+    /// `MSG_DONTWAIT`.
+    Socket,
+    /// Others hold this description too, so its flags are not ours to set: a look first, and small writes.
+    Shared,
+}
+
+/// An open output.
+#[derive(Debug)]
+pub struct Descriptor {
+    file: File,
+    way: Way,
+}
+
+impl Descriptor {
+    /// Standard output.
+    ///
+    /// # Errors
+    ///
+    /// The process may open no more files.
+    pub fn stdout() -> Result<Self, OpenError> {
+        let fd = io::stdout().as_fd().try_clone_to_owned();
+        fd.map(Self::of).map_err(|source| OpenError {
+            path: "-".into(),
+            hint: "",
+            source,
+        })
+    }
+
+    /// A descriptor that was opened elsewhere, perhaps blocking and perhaps shared with other processes.
+    pub fn of(fd: OwnedFd) -> Self {
+        let file = File::from(fd);
+        let Ok(about) = file.metadata() else {
+            let way = Way::Shared;
+            return Self { file, way };
+        };
+        let kind = about.file_type();
+        if kind.is_socket() {
+            let way = Way::Socket;
+            return Self { file, way };
+        }
+        if !kind.is_fifo() && !kind.is_char_device() {
+            let way = Way::Plain;
+            return Self { file, way };
+        }
+        // O_NONBLOCK belongs to the description, which a shell and its other children share. Opened through
+        // /proc, a pipe or terminal gets a description of its own.
+        let mut options = OpenOptions::new();
+        options
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        match options.open(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+            Ok(file) => Self {
+                file,
+                way: Way::Plain,
+            },
+            Err(_) => Self {
+                file,
+                way: Way::Shared,
+            },
+        }
+    }
+
+    /// Opens a file to append to, created with mode 0640 where it is missing. The second value says that
+    /// its last line lacks its newline.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] for symbolic links, directories, block devices, and whatever open(2) refuses.
+    pub fn open(path: &Path) -> Result<(Self, bool), OpenError> {
+        let error = |hint, source| OpenError {
+            path: path.display().to_string(),
+            hint,
+            source,
+        };
+        // Non-blocking: a named pipe without a reader is an error at once. Close-on-exec comes from std.
+        let safe = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
+        let mut options = OpenOptions::new();
+        options
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .custom_flags(safe);
+        let file = options
+            .open(path)
+            .map_err(|source| error(hint(&source), source))?;
+        let about = file.metadata().map_err(|source| error("", source))?;
+        let kind = about.file_type();
+        if !(kind.is_file() || kind.is_char_device() || kind.is_fifo()) {
+            return Err(error(
+                " (neither file, character device nor pipe)",
+                ErrorKind::InvalidInput.into(),
+            ));
+        }
+        let torn =
+            kind.is_file() && about.len() > 0 && is_torn(path, about.ino(), safe, about.len());
+        let way = Way::Plain;
+        Ok((Self { file, way }, torn))
+    }
+
+    /// Writes what there is room for.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where there is none, and whatever write(2) answers.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.way {
+            Way::Plain => self.file.write(bytes),
+            Way::Socket => {
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                Ok(send(self.file.as_raw_fd(), bytes, flags)?)
+            }
+            Way::Shared if self.has_room_within(Duration::ZERO) => {
+                self.file.write(&bytes[..bytes.len().min(PIPE_BYTES)])
+            }
+            Way::Shared => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Waits until there is room (or an error to fetch), at most so long.
+    pub fn has_room_within(&self, timeout: Duration) -> bool {
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ELOOP) => " (a symbolic link: name the file itself)",
+        Some(libc::EISDIR) => " (a directory: name a file in it)",
+        Some(libc::ENXIO) => {
+            " (a socket, or a named pipe without a reader: start the reader first)"
+        }
+        Some(libc::ENOENT) => " (its directory is missing: create it)",
+        _ => "",
+    }
+}
+
+/// Whether [`Descriptor::open`] would succeed; nothing is created, opened or changed. A named pipe that has no
+/// reader is not noticed: to look would end the reader that another program waits with.
+///
+/// # Errors
+///
+/// As [`Descriptor::open`].
+pub fn would_open(target: &Target) -> Result<(), OpenError> {
+    let Target::Path(path) = target else {
+        return Ok(());
+    };
+    let refuse = |source: io::Error| OpenError {
+        path: path.display().to_string(),
+        hint: hint(&source),
+        source,
+    };
+    let errno = |errno: nix::errno::Errno| refuse(errno.into());
+    match path.symlink_metadata() {
+        Ok(about) if about.is_symlink() => Err(refuse(io::Error::from_raw_os_error(libc::ELOOP))),
+        Ok(about) if about.is_dir() => Err(refuse(io::Error::from_raw_os_error(libc::EISDIR))),
+        Ok(about) if about.file_type().is_socket() => {
+            Err(refuse(io::Error::from_raw_os_error(libc::ENXIO)))
+        }
+        Ok(about) if about.file_type().is_block_device() => {
+            Err(refuse(ErrorKind::InvalidInput.into()))
+        }
+        Ok(_) => eaccess(path, AccessFlags::W_OK).map_err(errno),
+        Err(missing) if missing.kind() == ErrorKind::NotFound => {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(errno)
+        }
+        Err(other) => Err(refuse(other)),
+    }
+}
+
+/// Whether the file's last byte is no newline; a file we may not read counts as whole.
+fn is_torn(path: &Path, ino: u64, flags: i32, len: u64) -> bool {
+    let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(path) else {
+        return false;
+    };
+    let mut last = [b'\n'];
+    let same = file.metadata().is_ok_and(|about| about.ino() == ino);
+    same && file.read_exact_at(&mut last, len - 1).is_ok() && last != [b'\n']
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    /// Fills what nobody reads; says how much it took before the answer was `WouldBlock`.
+    fn fill(mut to: Descriptor) -> usize {
+        let bytes = [b'x'; 65_536];
+        let mut taken = 0;
+        loop {
+            match to.write(&bytes) {
+                Ok(count) => taken += count,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    assert!(!to.has_room_within(Duration::from_millis(1)));
+                    return taken;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_answers_instead_of_blocking_and_stays_blocking_for_others() {
+        let (mut reader, writer) = io::pipe().expect("pipe");
+        let mut others = writer.try_clone().expect("a second descriptor");
+        let taken = fill(Descriptor::of(writer.into()));
+        assert!(taken >= PIPE_BYTES);
+        let blocked = std::thread::spawn(move || others.write_all(b"y"));
+        let mut all = vec![0; taken + 1];
+        reader
+            .read_exact(&mut all)
+            .expect("what both wrote, once there is room");
+        assert_eq!(all.last(), Some(&b'y'));
+        assert!(blocked.join().expect("no panic").is_ok());
+    }
+
+    #[test]
+    fn a_shared_pipe_is_looked_at_first() {
+        let (_reader, writer) = io::pipe().expect("pipe");
+        let file = File::from(OwnedFd::from(writer));
+        let way = Way::Shared;
+        assert!(fill(Descriptor { file, way }) >= PIPE_BYTES);
+    }
+
+    #[test]
+    fn a_socket_that_nobody_reads_answers_instead_of_blocking() {
+        let (ours, _theirs) = UnixStream::pair().expect("sockets");
+        let to = Descriptor::of(ours.into());
+        assert_eq!(to.way, Way::Socket);
+        assert!(fill(to) > 0);
+    }
+
+    #[test]
+    fn a_file_is_written_at_its_end() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "one").expect("write");
+        let append = OpenOptions::new().append(true).open(file.path());
+        let mut to = Descriptor::of(append.expect("open").into());
+        assert_eq!(to.write(b"two").expect("write"), 3);
+        assert_eq!(
+            std::fs::read_to_string(file.path()).expect("read"),
+            "onetwo"
+        );
+    }
+}

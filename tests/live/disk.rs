@@ -1,0 +1,249 @@
+//! A disk that fills up costs lines of that output, says which, and nothing else.
+
+use super::programs::said;
+use super::sensor::{EVENTS, Ended, METRICS, Sensor, metrics, of_type, records};
+use super::traffic::{Sender, flow, frame};
+use crate::common::netns::{Veth, ip, with_veth};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Attempts sent while there is no room: their lines are several times what disk and buffer take.
+const FLOOD: u32 = 12_000;
+/// Attempts sent later.
+const AFTER: u32 = 100;
+const DISK_KIB: usize = 4096;
+const BALLAST_KIB: usize = 3772;
+
+/// A small file system in a mount namespace of the calling thread, partly filled.
+struct SmallDisk {
+    place: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// Says why where that cannot be done.
+    fn mount() -> Option<Self> {
+        if let Err(errno) = unshare(CloneFlags::CLONE_NEWNS) {
+            eprintln!("skipped: no mount namespace: {errno}");
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("small");
+        std::fs::create_dir(&place).expect("a folder");
+        let size = format!("size={DISK_KIB}k");
+        let target = place.display().to_string();
+        // First: what is mounted here stays here.
+        for words in [
+            vec!["--make-rprivate", "/"],
+            vec!["-t", "tmpfs", "-o", &size, "none", &target],
+        ] {
+            let output = Command::new("mount").args(words).output();
+            let output = output.expect("mount starts");
+            if !output.status.success() {
+                eprintln!("skipped: no small disk: {}", said(&output));
+                return None;
+            }
+        }
+        let disk = Self {
+            place,
+            _folder: folder,
+        };
+        std::fs::write(disk.ballast(), vec![0; BALLAST_KIB << 10]).expect("it fits");
+        Some(disk)
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.place.join("ballast")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.place.join("log.json")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.place).status();
+    }
+}
+
+/// What a run on a disk that filled up came to.
+struct Story {
+    ended: Ended,
+    /// Whole lines on the small disk.
+    full: Vec<Value>,
+    /// What follows the last newline there.
+    torn: String,
+}
+
+impl Story {
+    /// Fills the disk; with `room`, makes room again and sends more.
+    fn tell(veth: Veth, strict: bool, room: bool) -> Option<Self> {
+        let disk = SmallDisk::mount()?;
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = format!("text:{},{EVENTS}", dir.path().join("log.txt").display());
+        let full = format!(
+            "eve:{},events=connection+flow+lifecycle",
+            disk.log().display()
+        );
+        let outputs = ["--output", &text, "--output", &full];
+        let mut args = vec!["--metrics", METRICS];
+        args.extend(strict.then_some("--strict"));
+        ip("link set lo up");
+        let sensor = Sensor::start_in(dir, &outputs, &args, Stdio::null());
+        let sender = Sender::new(veth);
+        let send = |from: std::ops::Range<u32>| {
+            from.for_each(|from| sender.send(&frame(flow(from, 1024, 1, 443), from)));
+        };
+        let all = |what: &str, count: u32| {
+            sensor.wait_for(what, || {
+                sensor.content("log.txt").matches(what).count() == count as usize
+            });
+        };
+        send(0..FLOOD);
+        // The other outputs are not kept waiting: nor, then, is any worker.
+        all(": New connection: ", FLOOD);
+        sensor.wait_for("lost lines in the metrics", || {
+            dropped(&metrics(), "connection") > 0
+        });
+        assert_eq!(
+            dropped(&metrics(), "alert"),
+            0,
+            "nobody asked for alerts there"
+        );
+        if room {
+            all(": Flow ended: ", FLOOD);
+            let size = std::fs::metadata(disk.log()).expect("a file").len();
+            assert!(size <= (DISK_KIB - BALLAST_KIB) as u64 * 1024, "{size}");
+            std::fs::remove_file(disk.ballast()).expect("it is there");
+            sensor.wait_for("recovery", || {
+                content(&disk.log()).contains("output_recovered")
+            });
+            send(FLOOD..FLOOD + AFTER);
+            all(": New connection: ", FLOOD + AFTER);
+        }
+        let ended = sensor.stop(Signal::SIGINT);
+        let log = content(&disk.log());
+        let whole = log.rfind('\n').expect("at least the start") + 1;
+        let (whole, torn) = log.split_at(whole);
+        let (full, torn) = (records(whole), torn.to_owned());
+        Some(Self { ended, full, torn })
+    }
+
+    /// What reached the disk, what its lifecycle records say was lost, and what the books say of both.
+    fn assert_adds_up(&self, code: i32, sent: u64, room: bool) {
+        let says = &self.ended.says;
+        assert_eq!(self.ended.code, Some(code), "{says}");
+        assert!(says.contains("the books close"), "{says}");
+        assert_eq!(self.ended.offered(), sent, "{says}");
+        assert_eq!(self.ended.number(", ", " dropped by full rings"), 0);
+        for (line, kind) in [("New connection", "new_connection"), ("Flow ended", "flow")] {
+            let line = self.ended.lines(&format!(": {line}: ")).len() as u64;
+            let record = of_type(&self.ended.eve, kind).count() as u64;
+            assert_eq!(
+                (line, record),
+                (sent, sent),
+                "other outputs have every {kind}"
+            );
+        }
+        let written = |kind| of_type(&self.full, kind).count() as u64;
+        let missing = [sent - written("new_connection"), sent - written("flow")];
+        assert!(missing.iter().all(|&count| count > 0), "{missing:?}");
+        let lost = ["connection", "flow"].map(|kind| self.said_lost(kind));
+        if room {
+            assert_eq!(lost, missing, "the disk says what it cost");
+            assert_eq!(self.torn, "", "a line that was begun is completed");
+        } else {
+            assert_eq!(lost, [0, 0], "nothing could be said there");
+        }
+        let dropped = self.dropped();
+        let lifecycle = dropped - missing.iter().sum::<u64>();
+        if room {
+            assert_eq!(lifecycle, self.said_lost("lifecycle"), "{says}");
+        } else {
+            assert!(
+                lifecycle > 0,
+                "even that it stops could not be said: {says}"
+            );
+        }
+        eprintln!(
+            "full disk: {sent} connections, {} lines written, {dropped} dropped ({missing:?} connections and \
+             flows), lost as said there {lost:?}, {} bytes of a torn line, exit {code}",
+            self.full.len(),
+            self.torn.len()
+        );
+    }
+
+    /// The number that the books give for the small disk.
+    fn dropped(&self) -> u64 {
+        let line = |line: &&str| line.contains("small/log.json: ");
+        let line = self.ended.says.lines().rfind(line).expect("a line");
+        let words = line
+            .strip_suffix(" dropped")
+            .and_then(|line| line.rsplit(", ").next());
+        words.expect("a word").parse().expect("a number")
+    }
+
+    fn said_lost(&self, kind: &str) -> u64 {
+        let recovered = |record: &&Value| record["synledger"]["event"] == "output_recovered";
+        let records = of_type(&self.full, "lifecycle").filter(recovered);
+        let lost = records.map(|record| {
+            let ours = &record["synledger"];
+            assert_eq!(ours["cause"], "disk_full", "{record}");
+            assert_eq!(ours["output"], 3, "{record}");
+            ours["lost"][kind].as_u64().unwrap_or(0)
+        });
+        lost.sum()
+    }
+}
+
+/// What the metrics say the small disk has cost so far.
+fn dropped(metrics: &str, kind: &str) -> u64 {
+    let kind = format!("kind=\"{kind}\"");
+    let line = |line: &&str| {
+        line.starts_with("synledger_records_dropped_total{")
+            && line.contains("small/log.json")
+            && line.contains(&kind)
+    };
+    let values = metrics.lines().filter(line).map(|line| {
+        let value = line.rsplit(' ').next().expect("a value");
+        value.parse::<u64>().expect("a number")
+    });
+    values.sum()
+}
+
+fn content(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap_or_default()
+}
+
+fn full_disk(strict: bool, room: bool, code: i32) {
+    with_veth(move |veth| {
+        let sent = u64::from(if room { FLOOD + AFTER } else { FLOOD });
+        if let Some(story) = Story::tell(veth, strict, room) {
+            story.assert_adds_up(code, sent, room);
+        }
+    });
+}
+
+#[test]
+fn a_disk_that_was_full_is_told_what_it_missed() {
+    full_disk(false, true, 0);
+}
+
+#[test]
+fn a_disk_that_was_full_is_a_miss_under_strict() {
+    full_disk(true, true, 3);
+}
+
+#[test]
+fn a_disk_that_stays_full_costs_its_own_lines_only() {
+    full_disk(false, false, 0);
+}
+
+#[test]
+fn a_disk_that_stays_full_is_a_miss_under_strict() {
+    full_disk(true, false, 3);
+}

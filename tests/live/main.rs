@@ -1,0 +1,21 @@
+//! The program on a live interface: a veth pair in a namespace of its own, from start to exact books.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod conversation;
+mod disk;
+mod flaps;
+mod handshakes;
+mod interfaces;
+mod peer;
+mod programs;
+mod real;
+mod replayed;
+mod scans;
+mod sensor;
+mod signals;
+mod start;
+mod tagged;
+mod traffic;
+mod web;

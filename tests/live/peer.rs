@@ -1,0 +1,41 @@
+//! A second namespace, for programs that need an end of the pair to themselves.
+
+use crate::common::netns::{SENDER, SENSOR, ip, wait_for_end};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::gettid;
+use std::sync::mpsc;
+use std::thread;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread in a namespace of its own, where [`SENDER`] is. The pair lives as long as this does.
+pub struct Peer(mpsc::Sender<Job>);
+
+impl Peer {
+    /// Takes [`SENDER`] out of the calling thread's namespace and brings it up in the new one.
+    pub fn new() -> Self {
+        let (jobs, todo) = mpsc::channel::<Job>();
+        thread::spawn(move || todo.into_iter().for_each(|job| job()));
+        let peer = Self(jobs);
+        let there = peer.run(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a second namespace");
+            ip("link set lo up");
+            gettid()
+        });
+        ip(&format!("link set {SENDER} netns {there}"));
+        peer.run(|| {
+            ip(&format!("link set {SENDER} up"));
+            wait_for_end(SENDER);
+        });
+        wait_for_end(SENSOR);
+        peer
+    }
+
+    /// Runs a job over there and waits for what it gives.
+    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = mpsc::channel();
+        let job = move || drop(done.send(job()));
+        self.0.send(Box::new(job)).expect("the peer is there");
+        result.recv().expect("the job does not panic")
+    }
+}

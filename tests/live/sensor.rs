@@ -1,0 +1,215 @@
+//! A running sensor on one end of the pair, and what it leaves behind.
+
+use crate::common::{self, netns::SENSOR};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything here may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Where a sensor that is told to serves its metrics: a namespace has all ports to itself.
+pub const METRICS: &str = "127.0.0.1:9477";
+pub const EVENTS: &str = "events=connection+alert+flow+stats+lifecycle";
+
+/// A running sensor; killed, whatever happens to the test.
+pub struct Sensor {
+    pub child: Child,
+    dir: tempfile::TempDir,
+}
+
+/// How a sensor ended.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub says: String,
+    pub text: String,
+    pub eve: Vec<Value>,
+}
+
+impl Sensor {
+    /// Starts the program on [`SENSOR`] and waits until it watches.
+    pub fn start(args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = format!("text:{},{EVENTS}", dir.path().join("log.txt").display());
+        Self::start_in(dir, &["--output", &text], args, Stdio::null())
+    }
+
+    pub fn start_in(
+        dir: tempfile::TempDir,
+        outputs: &[&str],
+        args: &[&str],
+        stdout: Stdio,
+    ) -> Self {
+        let eve = format!("eve:{},{EVENTS}", dir.path().join("log.json").display());
+        let says = File::create(dir.path().join("says")).expect("a file");
+        // Which shard owns a pair is the key's choice: with 64 MiB each of 8 shards knows every port of 32
+        // scans at a time. With half of that, 64 scans over 8 shards were too many for one in 30 keys.
+        let child = common::synledger()
+            .args(["run", "-i", SENSOR, "--ring-mib", "8", "--memory-mib", "64"])
+            .args(["--sensor", "test", "--output", &eve])
+            .args(outputs)
+            .args(args)
+            .stdout(stdout)
+            .stderr(says)
+            .spawn()
+            .expect("the program starts");
+        let sensor = Self { child, dir };
+        sensor.wait_for_event("start");
+        sensor
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn content(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    pub fn wait_for(&self, what: &str, mut happened: impl FnMut() -> bool) {
+        let give_up = Instant::now() + PATIENCE;
+        while !happened() {
+            assert!(
+                Instant::now() < give_up,
+                "no {what} in {PATIENCE:?}\n{}\n{}",
+                self.content("says"),
+                self.content("log.txt")
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for a lifecycle record.
+    pub fn wait_for_event(&self, word: &str) {
+        let event = format!("\"event\":\"{word}\"");
+        self.wait_for(word, || self.content("log.json").contains(&event));
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// Waits for the end and gives its exit code.
+    pub fn exit(&mut self) -> Option<i32> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            assert!(Instant::now() < give_up, "it does not end");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn stop(mut self, signal: Signal) -> Ended {
+        self.signal(signal);
+        let code = self.exit();
+        Ended {
+            code,
+            says: self.content("says"),
+            text: self.content("log.txt"),
+            eve: records(&self.content("log.json")),
+        }
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// The books closed, and the kernel lost nothing.
+    pub fn assert_exact(&self) {
+        assert_eq!(self.code, Some(0), "{}", self.says);
+        assert!(self.says.contains("the books close"), "{}", self.says);
+        assert_eq!(self.number(", ", " dropped by full rings"), 0);
+    }
+
+    pub fn offered(&self) -> u64 {
+        self.number("\n", " frames offered by the kernel")
+    }
+
+    /// The number in the books that stands between `before` and `after`.
+    pub fn number(&self, before: &str, after: &str) -> u64 {
+        number(&self.says, before, after)
+    }
+
+    pub fn lines(&self, part: &str) -> Vec<&str> {
+        self.text
+            .lines()
+            .filter(|line| line.contains(part))
+            .collect()
+    }
+}
+
+/// The number in printed books that stands between `before` and `after`.
+pub fn number(says: &str, before: &str, after: &str) -> u64 {
+    let until = says.find(after).expect(after);
+    let word = says[..until].rsplit(before).next();
+    word.expect("a word").parse().expect(says)
+}
+
+pub fn records(eve: &str) -> Vec<Value> {
+    eve.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON in each line"))
+        .collect()
+}
+
+/// Attempts as a multiset: both ends, initial sequence number, VLAN tags.
+pub fn attempts(eve: &[Value]) -> Vec<String> {
+    let of = |record: &Value| {
+        let field = |name: &str| record[name].to_string();
+        let isn = &record["synledger"]["isn"];
+        ["src_ip", "src_port", "dest_ip", "dest_port", "vlan"]
+            .map(field)
+            .join(" ")
+            + &format!(" {isn}")
+    };
+    let mut all: Vec<_> = of_type(eve, "new_connection").map(of).collect();
+    all.sort();
+    all
+}
+
+/// Scans that started, with the ports known then.
+pub fn scans(eve: &[Value]) -> Vec<String> {
+    let mut all: Vec<_> = of_type(eve, "alert")
+        .filter(|record| record["scan"]["phase"] == "started")
+        .map(|record| {
+            format!(
+                "{} {} {}",
+                record["src_ip"], record["dest_ip"], record["scan"]["port_list"]
+            )
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+pub fn of_type<'a>(eve: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    eve.iter()
+        .filter(move |record| record["event_type"] == kind)
+}
+
+/// What the sensor says at [`METRICS`].
+pub fn metrics() -> String {
+    let mut stream = TcpStream::connect(METRICS).expect("metrics are served");
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {METRICS}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}

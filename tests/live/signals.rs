@@ -1,0 +1,71 @@
+//! How a run ends, and what signals do to it.
+
+use super::sensor::Sensor;
+use super::traffic::{Sender, flow, frame, with_trickle};
+use crate::common::netns::with_veth;
+use nix::sys::signal::Signal;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+#[test]
+fn sigterm_amid_traffic_ends_with_exact_books() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2"]);
+        let ended = with_trickle(veth, Duration::from_micros(100), || {
+            let sender = Sender::new(veth);
+            for from in 0..500 {
+                sender.send(&frame(flow(from, 1024, 1, 443), from));
+            }
+            sensor.stop(Signal::SIGTERM)
+        });
+        ended.assert_exact();
+        let logged = ended.lines(": New connection: ").len();
+        assert!(logged > 500, "{}", ended.says);
+        assert_eq!(ended.offered(), logged as u64, "{}", ended.says);
+    });
+}
+
+#[test]
+fn sighup_opens_a_moved_log_anew() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2"]);
+        let sender = Sender::new(veth);
+        sender.send(&frame(flow(1, 1024, 1, 443), 1));
+        sensor.wait_for("line", || {
+            sensor
+                .content("log.txt")
+                .contains(": New connection: 10.0.0.1:")
+        });
+        std::fs::rename(sensor.path("log.txt"), sensor.path("moved.txt")).expect("it is there");
+        sensor.signal(Signal::SIGHUP);
+        sensor.wait_for("new file", || sensor.path("log.txt").exists());
+        sender.send(&frame(flow(2, 1024, 1, 443), 2));
+        sensor.wait_for("line", || {
+            sensor
+                .content("log.txt")
+                .contains(": New connection: 10.0.0.2:")
+        });
+        let moved = sensor.content("moved.txt");
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(moved.matches(": New connection: ").count(), 1, "{moved}");
+        assert_eq!(ended.lines(": New connection: ").len(), 1, "{}", ended.text);
+    });
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_run_well() {
+    with_veth(|veth| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut sensor = Sensor::start_in(dir, &["--output", "text:-"], &[], Stdio::piped());
+        let pipe = sensor.child.stdout.take().expect("it is piped");
+        let code = with_trickle(veth, Duration::from_millis(2), || {
+            let mut head = String::new();
+            BufReader::new(pipe).read_line(&mut head).expect("a line");
+            assert!(head.contains(": New connection: 10."), "{head}");
+            sensor.exit()
+        });
+        assert_eq!(code, Some(0), "{}", sensor.content("says"));
+    });
+}

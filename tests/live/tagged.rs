@@ -1,0 +1,150 @@
+//! VLAN and QinQ tags on the way.
+
+use super::conversation::Conversation;
+use super::sensor::{Sensor, attempts, of_type};
+use super::traffic::{Sender, flow};
+use crate::common::netns::with_veth;
+use crate::common::syn;
+use craft::{Flow, Link};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+#[test]
+fn tagged_frames_are_counted_once_each() {
+    with_veth(|veth| {
+        let links = [
+            (Link::ethernet(), Value::Null),
+            (Link::ethernet().vlan(7), json!([7])),
+            (Link::ethernet().qinq(8, 9), json!([8, 9])),
+            (Link::ethernet().vlan(10).vlan(11), json!([10, 11])),
+        ];
+        let sensor = Sensor::start(&["--workers", "3"]);
+        let sender = Sender::new(veth);
+        for (from, (link, _)) in (0..).zip(&links) {
+            for port in [443, 444, 445] {
+                let v4 = flow(from, port, 1, port);
+                sender.send(&link.frame(&syn(v4, from)));
+            }
+            let [_, _, _, host] = from.to_be_bytes();
+            let v6 = Flow::v6(
+                [0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(host)],
+                1024,
+                [0x2001, 0xdb8, 0, 0, 0, 0, 1, 1],
+                443,
+            );
+            sender.send(&link.frame(&syn(v6, from)));
+        }
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(ended.offered(), 16, "{}", ended.says);
+        assert_eq!(
+            ended.lines(": New connection: ").len(),
+            16,
+            "{}",
+            ended.text
+        );
+        for (_, tags) in links {
+            let tagged = |record: &&Value| record["vlan"] == tags;
+            let count = of_type(&ended.eve, "new_connection").filter(tagged).count();
+            assert_eq!(count, 4, "vlan {tags}: {:?}", attempts(&ended.eve));
+        }
+    });
+}
+
+/// A connection over IPv4 and one over IPv6 in each of these envelopes, and the tags it should be seen with.
+fn conversations() -> Vec<(Conversation, Value)> {
+    let links = [
+        (Link::ethernet(), Value::Null),
+        (Link::ethernet().vlan(7), json!([7])),
+        (Link::ethernet().qinq(8, 9), json!([8, 9])),
+        (Link::ethernet().vlan(10).vlan(11), json!([10, 11])),
+        // Priority 5 and no VLAN, as 802.1p has it; then priority bits that are no part of the VLAN.
+        (Link::ethernet().vlan(5 << 13), json!([0])),
+        (
+            Link::ethernet().qinq(3 << 13 | 12, 1 << 12 | 13),
+            json!([12, 13]),
+        ),
+    ];
+    let mut all = Vec::new();
+    for (host, (link, tags)) in (1_u16..).zip(links) {
+        let v4 = flow(u32::from(host), 40_000, 1, 443);
+        let client = [0x2001, 0xdb8, 0, 0, 0, 0, 0, host];
+        let v6 = Flow::v6(client, 40_000, [0x2001, 0xdb8, 1, 0, 0, 0, 0, 1], 443);
+        for flow in [v4, v6] {
+            let talk = Conversation::new(flow);
+            let link = link.clone();
+            all.push((Conversation { link, ..talk }, tags.clone()));
+        }
+    }
+    all
+}
+
+/// One line a connection that began in these records, as it opened and as it ended.
+fn opened_and_ended(eve: &[Value]) -> Vec<String> {
+    let mut all = Vec::new();
+    for kind in ["new_connection", "flow"] {
+        for record in of_type(eve, kind) {
+            let ours = &record["synledger"];
+            let payload = ["payload_bytes_toserver", "payload_bytes_toclient"];
+            let words = ["basis", "conn_state", "history", "end_reason", "isn"];
+            let about = ["event_type", "src_ip", "dest_ip", "dest_port", "vlan"];
+            let packets = ["pkts_toserver", "pkts_toclient"];
+            let line = [
+                about.map(|name| record[name].to_string()).to_vec(),
+                words.map(|name| ours[name].to_string()).to_vec(),
+                payload.map(|name| ours[name].to_string()).to_vec(),
+                packets
+                    .map(|name| record["flow"][name].to_string())
+                    .to_vec(),
+            ];
+            all.push(line.concat().join(" "));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn expected(conversations: &[(Conversation, Value)]) -> Vec<String> {
+    let mut all = Vec::new();
+    for (talk, tags) in conversations {
+        let (from, to, isn) = (talk.flow.src, talk.flow.dst, talk.isn);
+        let ends = format!("\"{from}\" \"{to}\" 443 {tags}");
+        all.push(format!(
+            "\"new_connection\" {ends} null null null null {isn} null null null null"
+        ));
+        all.push(format!(
+            "\"flow\" {ends} \"handshake\" \"SF\" \"ShADadFf\" \"fin\" {isn} 9500 8003 9 7"
+        ));
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn tagged_connections_are_whole_and_have_their_bytes() {
+    with_veth(|veth| {
+        let all = conversations();
+        let frames: Vec<Vec<Vec<u8>>> = all
+            .iter()
+            .map(|(talk, _)| talk.whole(&[100, 1400, 8000], &[3, 8000]))
+            .collect();
+        let sensor = Sensor::start(&["--workers", "3"]);
+        let sender = Sender::new(veth);
+        // Interleaved: each connection's next frame in turn.
+        let longest = frames.iter().map(Vec::len).max().expect("frames");
+        let order: Vec<Vec<u8>> = (0..longest)
+            .flat_map(|at| frames.iter().filter_map(move |one| one.get(at).cloned()))
+            .collect();
+        order.iter().for_each(|frame| sender.send(frame));
+        // A flow ends 5 s after its last FIN.
+        sensor.wait_for("end of each flow", || {
+            sensor.content("log.txt").matches(": Flow ended: ").count() == all.len()
+        });
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(ended.offered(), order.len() as u64, "{}", ended.says);
+        assert_eq!(ended.number("answered, ", " established"), 12);
+        assert_eq!(opened_and_ended(&ended.eve), expected(&all));
+        eprintln!("tagged: {} connections, {} frames", all.len(), order.len());
+    });
+}

@@ -1,0 +1,132 @@
+//! A reader that stops reading: it costs its own lines, never those of other outputs, and nobody waits for it
+//! for ever.
+
+mod common;
+
+use common::netns::{SENDER, SENSOR, with_veth};
+use common::{NANOS, syn, synledger};
+use craft::{Capture, Flow, Link, LinkType};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{Read, pipe};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use synledger::capture::socket::TxSocket;
+
+/// How long anything here may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// More lines than a pipe and the sink's own buffer hold.
+const LINES: u32 = 30_000;
+
+fn frame(from: u32) -> Vec<u8> {
+    let [_, b, c, d] = from.to_be_bytes();
+    let flow = Flow::v4([10, b, c, d], 1024, [198, 51, 100, 7], 80);
+    Link::ethernet().frame(&syn(flow, from))
+}
+
+fn content(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !happened() {
+        assert!(Instant::now() < give_up, "no {what} in {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Ends the program with `signal`; gives its exit code and how long it took.
+fn end(child: &mut Child, signal: Signal) -> (Option<i32>, Duration) {
+    let asked = Instant::now();
+    let pid = i32::try_from(child.id()).expect("a process id");
+    kill(Pid::from_raw(pid), signal).expect("it runs");
+    let mut status = None;
+    wait_for("end", || {
+        status = child.try_wait().expect("a child");
+        status.is_some()
+    });
+    (status.expect("ended").code(), asked.elapsed())
+}
+
+#[test]
+fn read_waits_for_its_reader_and_an_interrupt_ends_it_all_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut capture = Capture::new("many", LinkType::Ethernet);
+    for from in 0..LINES {
+        capture.push(i64::from(from), frame(from));
+    }
+    let file = dir.path().join("many.pcap");
+    std::fs::write(&file, capture.to_pcap(NANOS)).expect("a capture");
+    let start = || {
+        let (reader, writer) = pipe().expect("a pipe");
+        let child = synledger()
+            .args(["read", "-q"])
+            .arg(&file)
+            .stdout(writer)
+            .spawn()
+            .expect("the program starts");
+        (reader, child)
+    };
+    let (mut reader, mut child) = start();
+    thread::sleep(Duration::from_secs(2));
+    assert!(child.try_wait().expect("a child").is_none(), "it waits");
+    let mut all = String::new();
+    reader.read_to_string(&mut all).expect("UTF-8");
+    assert!(child.wait().expect("a child").success());
+    assert_eq!(
+        all.lines().count(),
+        LINES as usize,
+        "a pipe gets everything"
+    );
+
+    let (_nobody_reads, mut child) = start();
+    thread::sleep(Duration::from_secs(1));
+    let (_, took) = end(&mut child, Signal::SIGINT);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run() {
+    with_veth(|veth| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (log, says) = (dir.path().join("log"), dir.path().join("says"));
+        let (nobody_reads, writer) = pipe().expect("a pipe");
+        let errors = std::fs::File::create(&says).expect("a file");
+        let mut child = synledger()
+            .args(["run", "-i", SENSOR, "--ring-mib", "8", "--memory-mib", "32"])
+            .args(["--workers", "1", "--output", "text:-,events=connection"])
+            .args([
+                "--output",
+                &format!("text:{},events=connection+flow+lifecycle", log.display()),
+            ])
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(errors)
+            .spawn()
+            .expect("the program starts");
+        wait_for("start", || content(&log).contains("Sensor start: "));
+        let sender = TxSocket::open(SENDER, veth.sender).expect("a sender opens");
+        for from in 0..LINES {
+            sender.send(&frame(from)).expect("a frame is sent");
+            if from.is_multiple_of(1000) {
+                // No faster than one core reads them: this is not about rings.
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        wait_for("line of the last connection", || {
+            content(&log).matches(": New connection: ").count() == LINES as usize
+        });
+        let (code, took) = end(&mut child, Signal::SIGTERM);
+        let says = content(&says);
+        assert!(took < Duration::from_secs(10), "{took:?}: {says}");
+        assert_eq!(code, Some(0), "{says}");
+        assert!(says.contains("the books close"), "{says}");
+        // All of them end at once with the run: many more than a queue holds.
+        let ended = content(&log).matches(": Flow ended: ").count();
+        assert_eq!(ended, LINES as usize, "{says}");
+        drop(nobody_reads);
+    });
+}

@@ -1,0 +1,265 @@
+//! `read` while its capture comes slowly: what it logs meanwhile, and what signals do to it.
+
+mod common;
+
+use common::{NANOS, read_logs, syn, synledger};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything here may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The header of a pcap file.
+const HEADER_BYTES: usize = 24;
+
+/// SYNs from one source to ports 1, 2, 3 …, a millisecond apart.
+fn syns(count: u16) -> Vec<u8> {
+    let mut capture = craft::Capture::new("syns", craft::LinkType::Ethernet);
+    for port in 1..=count {
+        let flow = craft::Flow::v4([192, 0, 2, 1], 1000, [198, 51, 100, 1], port);
+        capture.push(
+            i64::from(port) * 1_000_000,
+            craft::Link::ethernet().frame(&syn(flow, 7)),
+        );
+    }
+    capture.to_pcap(NANOS)
+}
+
+/// A running `read -`, fed through a pipe; killed, whatever happens to the test.
+struct Reader {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Reader {
+    fn start(args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let events = "events=connection+alert+flow";
+        let file = |name: &str| File::create(dir.path().join(name)).expect("a file");
+        let child = synledger()
+            .args(["read", "-", "--sensor", "test", "--output"])
+            .arg(format!(
+                "text:{},{events}",
+                dir.path().join("text").display()
+            ))
+            .arg("--output")
+            .arg(format!("eve:{},{events}", dir.path().join("eve").display()))
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(file("stdout"))
+            .stderr(file("says"))
+            .spawn()
+            .expect("the program starts");
+        Self { child, dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn content(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        let stdin = self.child.stdin.as_mut().expect("not closed yet");
+        stdin.write_all(bytes).expect("it reads");
+        stdin.flush().expect("it reads");
+    }
+
+    fn wait_for(&self, what: &str, patience: Duration, happened: impl Fn() -> bool) {
+        let give_up = Instant::now() + patience;
+        while !happened() {
+            let says = self.content("says");
+            assert!(
+                Instant::now() < give_up,
+                "no {what} in {patience:?}\n{says}"
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn wait_for_lines(&self, count: usize, patience: Duration) {
+        self.wait_for("line", patience, || {
+            self.content("text").matches("New connection").count() >= count
+        });
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// Closes the pipe and waits for the end; gives the exit code.
+    fn end(&mut self) -> Option<i32> {
+        drop(self.child.stdin.take());
+        self.child.wait().expect("a child").code()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_slow_pipe_is_logged_within_a_second() {
+    let bytes = syns(3);
+    let frame = (bytes.len() - HEADER_BYTES) / 3;
+    let mut reader = Reader::start(&[]);
+    // One frame and a half, as a program that fills its buffer writes them.
+    reader.feed(&bytes[..HEADER_BYTES + frame * 3 / 2]);
+    reader.wait_for_lines(1, PATIENCE);
+    let begin = Instant::now();
+    reader.feed(&bytes[HEADER_BYTES + frame * 3 / 2..]);
+    reader.wait_for_lines(3, Duration::from_secs(1));
+    eprintln!("logged after {:?}", begin.elapsed());
+    assert_eq!(reader.end(), Some(0), "{}", reader.content("says"));
+}
+
+#[test]
+fn a_pipe_that_never_rests_is_logged_within_a_second_too() {
+    let bytes = syns(100);
+    let frame = (bytes.len() - HEADER_BYTES) / 100;
+    let mut reader = Reader::start(&[]);
+    reader.feed(&bytes[..HEADER_BYTES]);
+    reader.wait_for("text log", PATIENCE, || reader.path("text").exists());
+    let begin = Instant::now();
+    for piece in bytes[HEADER_BYTES..].chunks(frame) {
+        reader.feed(piece);
+        thread::sleep(Duration::from_millis(20));
+        if begin.elapsed() >= Duration::from_secs(1) {
+            break;
+        }
+    }
+    let lines = reader.content("text").lines().count();
+    assert!(lines > 5, "{lines} lines in a second of 50 frames");
+}
+
+#[test]
+fn where_a_slow_pipe_paused_makes_no_difference_to_the_log() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let captures = craft::scenarios(5);
+    let merged = craft::merge(
+        &captures
+            .into_iter()
+            .filter(|capture| capture.link == craft::LinkType::Ethernet)
+            .take(12)
+            .collect::<Vec<_>>(),
+        5,
+    );
+    let bytes = merged.to_pcap(NANOS);
+    let file = dir.path().join("whole.pcap");
+    std::fs::write(&file, &bytes).expect("a file");
+    let (text, eve, _) = read_logs(dir.path(), &["--seed", "1", "--workers", "1"], &[file]);
+    for (workers, pieces) in [("1", 9), ("8", 5)] {
+        let mut reader = Reader::start(&["--seed", "2", "--workers", workers]);
+        for piece in bytes.chunks(bytes.len() / pieces) {
+            reader.feed(piece);
+            thread::sleep(Duration::from_millis(250));
+        }
+        assert_eq!(reader.end(), Some(0), "{}", reader.content("says"));
+        let same = |name: &str, whole: &[u8]| {
+            let slow = std::fs::read(reader.path(name)).expect("a log");
+            assert!(!whole.is_empty());
+            assert!(slow == whole, "{name} differs with {workers} workers");
+        };
+        same("text", &text);
+        same("eve", &eve);
+    }
+}
+
+#[test]
+fn sigusr1_shows_the_books_and_sighup_opens_the_logs_anew() {
+    let bytes = syns(2);
+    let half = HEADER_BYTES + (bytes.len() - HEADER_BYTES) / 2;
+    let mut reader = Reader::start(&["-q"]);
+    reader.feed(&bytes[..half]);
+    reader.wait_for_lines(1, PATIENCE);
+    reader.signal(Signal::SIGUSR1);
+    reader.wait_for("books", PATIENCE, || {
+        let says = reader.content("says");
+        says.contains("1 frames read\n") && says.contains("the books close")
+    });
+    std::fs::rename(reader.path("text"), reader.path("moved")).expect("it is there");
+    reader.signal(Signal::SIGHUP);
+    reader.wait_for("new log", PATIENCE, || reader.path("text").exists());
+    reader.feed(&bytes[half..]);
+    assert_eq!(reader.end(), Some(0), "{}", reader.content("says"));
+    let lines = |name: &str| reader.content(name).matches("New connection").count();
+    assert_eq!((lines("moved"), lines("text")), (1, 1));
+}
+
+#[test]
+fn a_stopped_read_says_where_shows_its_books_and_exits_with_1() {
+    for (signal, fed) in [(Signal::SIGINT, 3), (Signal::SIGTERM, 0)] {
+        let bytes = syns(3);
+        let frame = (bytes.len() - HEADER_BYTES) / 3;
+        let mut reader = Reader::start(&[]);
+        reader.feed(&bytes[..HEADER_BYTES + frame * fed]);
+        reader.wait_for_lines(fed, PATIENCE);
+        reader.wait_for("text log", PATIENCE, || reader.path("text").exists());
+        // The pipe stays open: `wait` would close it, and the capture would be whole.
+        let _open = reader.child.stdin.take();
+        reader.signal(signal);
+        let code = reader.end();
+        let says = reader.content("says");
+        assert_eq!(code, Some(1), "{says}");
+        let place = format!("synledger: stopped at frame {fed} of standard input");
+        assert!(says.contains(&place), "{says}");
+        let books = says.find("the books close").expect(&says);
+        assert!(says.find("stopped at") < Some(books), "{says}");
+        assert_eq!(
+            reader.content("text").matches("New connection").count(),
+            fed
+        );
+    }
+}
+
+#[test]
+fn a_stop_between_files_names_the_file_and_leaves_the_rest() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = write(dir.path(), "first.pcap", &syns(3));
+    let pipe = dir.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let log = dir.path().join("log");
+    let child = synledger()
+        .arg("read")
+        .args([&first, &pipe, &first])
+        .args(["--output", &format!("text:{}", log.display())])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let give_up = Instant::now() + PATIENCE;
+    let lines = || {
+        std::fs::read_to_string(&log)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    while lines() < 3 && Instant::now() < give_up {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // Nobody writes to the pipe: it waits there.
+    let pid = i32::try_from(child.id()).expect("a process id");
+    kill(Pid::from_raw(pid), Signal::SIGINT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    let says = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{says}");
+    let place = format!("stopped at frame 0 of {} (file 2 of 3)", pipe.display());
+    assert!(says.contains(&place), "{says}");
+    assert!(says.contains("3 frames read\n"), "{says}");
+}
+
+fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, bytes).expect("a file");
+    path
+}

@@ -1,0 +1,199 @@
+//! What `run` looks at and says before it watches anything.
+
+mod common;
+
+use common::netns::{SENSOR, with_veth};
+use common::synledger;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn says(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs `script` with the program as `$1` in a mount namespace of its own, `files` laid over those of sysfs.
+fn with_files(files: &[(&str, &str)], script: &str) -> Option<Output> {
+    let unshare = Command::new("unshare").args(["--mount", "true"]).status();
+    if !geteuid().is_root() || !unshare.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: needs root and unshare for a mount namespace");
+        return None;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut whole = String::from("set -e\n");
+    for (at, (path, text)) in files.iter().enumerate() {
+        let file = dir.path().join(at.to_string());
+        std::fs::write(&file, text).expect("a file");
+        whole += &format!("mount --bind {} {path}\n", file.display());
+    }
+    whole += script;
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &whole, "sh"])
+        .arg(env!("CARGO_BIN_EXE_synledger"))
+        .output();
+    Some(output.expect("unshare starts"))
+}
+
+#[test]
+fn cores_may_name_an_isolated_cpu() {
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        eprintln!("skipped: needs two CPUs");
+        return;
+    }
+    // Isolated CPUs are in no affinity: `taskset` plays what the kernel does at boot.
+    let isolated = [("/sys/devices/system/cpu/isolated", "1\n")];
+    let script = "exec taskset -c 0 \"$1\" run -i lo --workers 1 --cores 1 --dry-run";
+    let Some(output) = with_files(&isolated, script) else {
+        return;
+    };
+    assert_eq!(output.status.code(), Some(0), "{}", says(&output));
+    let output = with_files(&[], script).expect("it worked before");
+    assert_eq!(output.status.code(), Some(2), "a CPU that is not ours");
+    assert!(says(&output).contains("--cores 1"), "{}", says(&output));
+}
+
+fn dry_run(args: &[&str]) -> Output {
+    let small = ["--workers", "1", "--memory-mib", "8", "--ring-mib", "4"];
+    let mut command = synledger();
+    command.args(["run", "-i", "lo", "--dry-run"]);
+    command.args(small).args(args).output().expect("it starts")
+}
+
+#[test]
+fn a_dry_run_prints_the_memory_line_by_line_even_when_quiet() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: needs root for a packet socket");
+        return;
+    }
+    let output = dry_run(&["-q"]);
+    assert_eq!(output.status.code(), Some(0), "{}", says(&output));
+    assert_eq!(says(&output), "");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mib = |name: &str| -> f64 {
+        let line = text.lines().find(|line| line.ends_with(name));
+        let line = line.unwrap_or_else(|| panic!("no line {name}: {text}"));
+        let number = line.split_whitespace().next();
+        number.and_then(|number| number.parse().ok()).expect(line)
+    };
+    let process: Vec<&str> = text
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.ends_with("all of it"))
+        .filter_map(|line| line.split("MiB  ").nth(1))
+        .collect();
+    assert!(process.contains(&"attempts, flows, fragments"), "{text}");
+    let sum: f64 = process.iter().map(|name| mib(name)).sum();
+    assert!((sum - mib("all of it")).abs() < 0.5, "{sum}: {text}");
+    assert_eq!(mib("1 worker x 1 interface"), 4.0);
+    assert!(text.ends_with("this would start\n"), "{text}");
+}
+
+#[test]
+fn a_dry_run_fails_where_the_run_would() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let output = |name: &str| format!("text:{}", dir.path().join(name).display());
+    let (good, bad) = (output("log"), output("no/log"));
+    let refused = dry_run(&["--output", &good, "--output", &bad]);
+    let error = says(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("no/log (its directory is missing"),
+        "{error}"
+    );
+    assert!(!dir.path().join("log").exists(), "nothing is created");
+    let unprivileged = Command::new("setpriv")
+        .args(["--inh-caps=-all", "--bounding-set=-net_raw"])
+        .arg(env!("CARGO_BIN_EXE_synledger"))
+        .args(["run", "-i", "lo", "--dry-run", "--workers", "1"])
+        .output();
+    match unprivileged {
+        Ok(output) if geteuid().is_root() => {
+            assert_eq!(output.status.code(), Some(1), "{}", says(&output));
+            let needs = says(&output).matches("CAP_NET_RAW").count();
+            assert_eq!(needs, 1, "{}", says(&output));
+        }
+        _ => eprintln!("skipped: needs root and setpriv to do without CAP_NET_RAW"),
+    }
+}
+
+#[test]
+fn a_dry_run_tries_the_metrics_address() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let refused = dry_run(&["--metrics", &address]);
+    assert_eq!(refused.status.code(), Some(1), "{}", says(&refused));
+    let expected = format!("--metrics {address}: Address already in use");
+    assert!(says(&refused).contains(&expected), "{}", says(&refused));
+}
+
+#[test]
+fn a_fanout_that_is_not_proven_is_said_and_logged() {
+    with_veth(|_| {
+        for (fanout, doubted) in [("cpu", true), ("class", false)] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let log = dir.path().join("log.json");
+            let sensor = synledger()
+                .args(["run", "-i", SENSOR, "--workers", "2", "--fanout", fanout])
+                .args(["--ring-mib", "8", "--memory-mib", "8"])
+                .args(["--output", &format!("eve:{}", log.display())])
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("it starts");
+            let content = || std::fs::read_to_string(&log).unwrap_or_default();
+            let give_up = Instant::now() + Duration::from_secs(20);
+            while !content().contains(r#""event":"start""#) && Instant::now() < give_up {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let pid = Pid::from_raw(i32::try_from(sensor.id()).expect("a process id"));
+            kill(pid, Signal::SIGINT).expect("it runs");
+            let output = sensor.wait_with_output().expect("it ends");
+            let says = says(&output);
+            assert_eq!(output.status.code(), Some(0), "{says}");
+            let warning = format!("--fanout {fanout} is not proven: {SENSOR} ");
+            assert_eq!(says.contains(&warning), doubted, "{says}");
+            let record = content().contains(r#""event":"fanout_unproven""#);
+            assert_eq!(record, doubted, "{}", content());
+        }
+    });
+}
+
+#[test]
+fn signals_before_the_first_frame_do_not_end_a_run() {
+    with_veth(|_| {
+        // Much memory: to touch it takes a while, in which the signals come.
+        let mut sensor = synledger()
+            .args([
+                "run",
+                "-i",
+                SENSOR,
+                "--workers",
+                "1",
+                "--memory-mib",
+                "1024",
+            ])
+            .args(["--ring-mib", "8", "--output", "text:-,events=lifecycle"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let pid = Pid::from_raw(i32::try_from(sensor.id()).expect("a process id"));
+        let mut stderr = BufReader::new(sensor.stderr.take().expect("piped"));
+        let mut says = String::new();
+        while !says.contains("outputs: ") {
+            assert_ne!(stderr.read_line(&mut says).expect("text"), 0, "{says}");
+        }
+        kill(pid, Signal::SIGUSR1).expect("it runs");
+        kill(pid, Signal::SIGHUP).expect("it runs");
+        while !says.contains("the books close") {
+            assert_ne!(stderr.read_line(&mut says).expect("text"), 0, "{says}");
+        }
+        kill(pid, Signal::SIGINT).expect("it runs");
+        let output = sensor.wait_with_output().expect("it ends");
+        let log = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{log}");
+        assert!(log.contains("Sensor reload: "), "{log}");
+    });
+}
