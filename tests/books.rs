@@ -1,11 +1,8 @@
 //! Each counter, spoiled by one, opens the identity that it belongs to and no other.
 
-use std::sync::Arc;
 use synledger::books::{Books, InFlight, OutputBooks, RingCounts, RingId, ShardCounts, by_ring};
-use synledger::locality::{Direction, Localities};
 use synledger::log::notice::{EventKind, KINDS};
 use synledger::log::outputs::Counts;
-use synledger::policy::Policy;
 
 const FRAMES: &str = "frames of all shards";
 const DECODE: &str = "frames = packets + unread";
@@ -309,24 +306,4 @@ fn rings_of_an_interface_that_came_back_are_one() {
         (open.frames_read, open.tp_packets, open.capacity),
         (13, 27, 200)
     );
-}
-
-#[test]
-fn a_scan_of_all_our_addresses_as_one_comes_in() {
-    let ip = |text: &str| text.parse().expect("an address");
-    let (v4, v6) = (ip("0.0.0.0"), ip("::"));
-    let policy = |host| Policy {
-        localities: Arc::new(Localities::offline(&["10.0.0.0/8".parse().expect("a net")])),
-        directions: Arc::new([]),
-        all_scans: false,
-        host,
-        allow: Arc::new([]),
-    };
-    let (ours, theirs) = (ip("10.1.2.3"), ip("192.0.2.1"));
-    let by_host = policy(Some((v4, v6)));
-    assert_eq!(by_host.scan_direction(theirs, v4), Direction::In);
-    assert_eq!(by_host.scan_direction(ours, v4), Direction::Local);
-    assert_eq!(by_host.scan_direction(ours, theirs), Direction::Out);
-    assert!(by_host.in_scan_scope(theirs, v4) && !by_host.in_scan_scope(ours, v4));
-    assert_eq!(policy(None).scan_direction(theirs, v4), Direction::Transit);
 }
