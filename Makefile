@@ -39,8 +39,8 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --cuts 64 --cut-dir target/cut --cache target/oracle
 
 .PHONY: fuzz-corpus
-fuzz-corpus: build ## Cut every capture 200 times and mutate 1,000,000 frames (CAPTURES=DIR)
-	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) SYNLEDGER_FUZZ=full $(CARGO) test --release --locked --test hostile -- --nocapture
+fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold memory to 10,000,000 SYNs (CAPTURES=DIR)
+	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) SYNLEDGER_FUZZ=full $(CARGO) test --release --locked --test hostile --test memory -- --nocapture
 
 .PHONY: race
 race: ## Race the ring's hand-over under a checker; weakened orderings must fail

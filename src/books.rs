@@ -4,9 +4,11 @@ use crate::decode::Unread;
 use crate::decode::packet::Reach;
 use crate::flow::FlowCounts;
 use crate::inspect::port_scan::PortScanCounts;
+use crate::locality::Direction;
 use crate::log::event::Body;
-use crate::log::notice::EventKind;
+use crate::log::notice::{EventKind, KINDS};
 use crate::log::outputs::Counts;
+use std::fmt;
 
 /// What one shard did. One writer; copied out whole.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,8 @@ pub struct ShardCounts {
     pub attempts_not_asked: u64,
     /// Detections raised: rising edges, doublings, summaries.
     pub detections: u64,
+    /// Of those, rising edges of port scans, by direction.
+    pub port_scans: [u64; Direction::ALL.len()],
     /// Of those, in a direction that was not asked for.
     pub detections_out_of_scope: u64,
     /// Of those, about a source that `--allow` names.
@@ -62,6 +66,7 @@ impl Default for ShardCounts {
             syn_outside_class: [0; Reach::COUNT],
             attempts_not_asked: 0,
             detections: 0,
+            port_scans: [0; Direction::ALL.len()],
             detections_out_of_scope: 0,
             detections_allowed: 0,
             contacts_sent: 0,
@@ -94,43 +99,101 @@ impl ShardCounts {
 
     /// Adds another shard's counters.
     pub fn add(&mut self, other: &Self) {
-        for (sum, one) in self.unread.iter_mut().zip(other.unread) {
-            *sum += one;
-        }
-        for (sum, one) in self
-            .syn_outside_class
-            .iter_mut()
-            .zip(other.syn_outside_class)
-        {
-            *sum += one;
-        }
         for (sum, one) in self.held.iter_mut().zip(other.held) {
             *sum += one;
         }
-        self.frames += other.frames;
-        self.packets += other.packets;
-        self.misrouted += other.misrouted;
-        self.late += other.late;
-        self.attempts_not_asked += other.attempts_not_asked;
-        self.detections += other.detections;
-        self.detections_out_of_scope += other.detections_out_of_scope;
-        self.detections_allowed += other.detections_allowed;
-        self.contacts_sent += other.contacts_sent;
-        self.contacts_merged += other.contacts_merged;
-        self.contacts_dropped += other.contacts_dropped;
-        self.attempts_log_gone += other.attempts_log_gone;
-        self.flows_log_gone += other.flows_log_gone;
-        self.detections_log_gone += other.detections_log_gone;
-        self.flow.add(&other.flow);
-        self.port_scan.add(&other.port_scan);
+        self.zip(other, |sum, one| *sum += one);
+    }
+
+    /// What was counted since `before`. What is held is no count: it stays as it is.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut counts = *self;
+        counts.zip(before, |now, then| *now = now.saturating_sub(then));
+        counts.flow.open = self.flow.open;
+        counts
+    }
+
+    fn zip(&mut self, other: &Self, mut apply: impl FnMut(&mut u64, u64)) {
+        let (mut other, mut values) = (*other, Vec::new());
+        other.each(&mut |_, value| values.push(*value));
+        let mut values = values.into_iter();
+        self.each(&mut |_, value| apply(value, values.next().expect("as many in both")));
+    }
+
+    /// Lends every counter with its name, in the same order each time. A new field does not compile until
+    /// it has its place here: no sum and no interval can forget it.
+    pub fn each(&mut self, lend: &mut dyn FnMut(&'static str, &mut u64)) {
+        let Self {
+            frames,
+            packets,
+            unread,
+            misrouted,
+            late,
+            syn_outside_class,
+            attempts_not_asked,
+            detections,
+            port_scans,
+            detections_out_of_scope,
+            detections_allowed,
+            contacts_sent,
+            contacts_merged,
+            contacts_dropped,
+            attempts_log_gone,
+            flows_log_gone,
+            detections_log_gone,
+            held: _,
+            flow,
+            port_scan,
+        } = self;
+        lend("frames", frames);
+        lend("packets", packets);
+        unread.iter_mut().for_each(|count| lend("unread", count));
+        lend("misrouted", misrouted);
+        lend("late", late);
+        syn_outside_class
+            .iter_mut()
+            .for_each(|count| lend("syn_outside_class", count));
+        lend("attempts_not_asked", attempts_not_asked);
+        lend("detections", detections);
+        port_scans
+            .iter_mut()
+            .for_each(|count| lend("port_scans", count));
+        lend("detections_out_of_scope", detections_out_of_scope);
+        lend("detections_allowed", detections_allowed);
+        lend("contacts_sent", contacts_sent);
+        lend("contacts_merged", contacts_merged);
+        lend("contacts_dropped", contacts_dropped);
+        lend("attempts_log_gone", attempts_log_gone);
+        lend("flows_log_gone", flows_log_gone);
+        lend("detections_log_gone", detections_log_gone);
+        flow.each(lend);
+        port_scan.each(lend);
+    }
+}
+
+/// Which ring.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RingId {
+    /// Its interface.
+    pub interface: String,
+    /// `open`, `control` or `data`; `all` where rings are not by class.
+    pub class: &'static str,
+    /// Number of the worker that reads it.
+    pub worker: usize,
+}
+
+impl fmt::Display for RingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.interface, self.class, self.worker)
     }
 }
 
 /// What one ring's socket and its reader say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RingCounts {
-    /// Interface and class, for people.
-    pub name: String,
+    /// Which ring.
+    pub id: RingId,
     /// `tp_packets`: frames that reached the ring, drops included.
     pub tp_packets: u64,
     /// `tp_drops`: frames for which the ring had no room.
@@ -141,20 +204,44 @@ pub struct RingCounts {
     pub frames_read: u64,
     /// Frames returned unread to make room for opening packets.
     pub shed_data: u64,
-    /// Frames that its blocks can hold at least, from the smallest frame.
+    /// Frames that its blocks can hold at most: smallest frames.
     pub capacity: u64,
 }
 
 impl RingCounts {
-    /// Adds what another ring of the same name counted.
-    pub fn add(&mut self, other: &Self) {
-        self.tp_packets += other.tp_packets;
-        self.tp_drops += other.tp_drops;
-        self.tp_freezes += other.tp_freezes;
-        self.frames_read += other.frames_read;
-        self.shed_data += other.shed_data;
-        self.capacity += other.capacity;
+    fn zip(&mut self, other: &Self, apply: impl Fn(u64, u64) -> u64) {
+        for (mine, other) in [
+            (&mut self.tp_packets, other.tp_packets),
+            (&mut self.tp_drops, other.tp_drops),
+            (&mut self.tp_freezes, other.tp_freezes),
+            (&mut self.frames_read, other.frames_read),
+            (&mut self.shed_data, other.shed_data),
+        ] {
+            *mine = apply(*mine, other);
+        }
     }
+
+    /// What was counted since `before`.
+    #[must_use]
+    pub fn since(mut self, before: &Self) -> Self {
+        self.zip(before, u64::saturating_sub);
+        self
+    }
+}
+
+/// One entry for each ring: those of an interface that went away and came back are added up.
+pub fn by_ring(rings: impl Iterator<Item = RingCounts>) -> Vec<RingCounts> {
+    let mut all: Vec<RingCounts> = Vec::new();
+    for ring in rings {
+        match all.iter_mut().find(|sum| sum.id == ring.id) {
+            Some(sum) => {
+                sum.zip(&ring, |a, b| a + b);
+                sum.capacity += ring.capacity;
+            }
+            None => all.push(ring),
+        }
+    }
+    all
 }
 
 /// What one output did.
@@ -167,12 +254,13 @@ pub struct OutputBooks {
 }
 
 impl OutputBooks {
-    /// Records of `kind` that are accounted for.
+    /// Records of `kind` that are accounted for, those that wait to be written among them.
     pub fn settled(&self, kind: EventKind) -> u64 {
         let counts = &self.counts;
         let kind = kind as usize;
         let dropped: u64 = counts.dropped.iter().map(|cause| cause[kind]).sum();
-        counts.written[kind] + counts.folded[kind] + counts.not_asked[kind] + dropped
+        let kept = counts.written[kind] + counts.folded[kind] + counts.not_asked[kind];
+        kept + dropped + counts.pending[kind]
     }
 
     /// Records written.
@@ -184,19 +272,18 @@ impl OutputBooks {
     pub fn dropped(&self) -> u64 {
         self.counts.dropped.iter().flatten().sum()
     }
+}
 
-    /// Kind, written, dropped.
-    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
-        EventKind::ALL.into_iter().map(|kind| {
-            let dropped = self
-                .counts
-                .dropped
-                .iter()
-                .map(|cause| cause[kind as usize])
-                .sum();
-            (kind.word(), self.counts.written[kind as usize], dropped)
-        })
-    }
+/// How far the two sides of an identity may be apart while the run goes on: what queues hold, and what has
+/// moved since the older side was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// Frames.
+    pub frames: u64,
+    /// Contacts between shards.
+    pub contacts: u64,
+    /// Records on their way through the log, by kind.
+    pub records: [u64; KINDS],
 }
 
 /// Everything, at one moment.
@@ -210,13 +297,19 @@ pub struct Books {
     pub frames_offered: Option<u64>,
     /// Each output.
     pub outputs: Vec<OutputBooks>,
+    /// Records of the sensor's own, by kind: what the sensor and the logger itself had to say.
+    pub own_records: [u64; KINDS],
+    /// Records that were written behind a later one.
+    pub late_records: u64,
     /// Frames lost before the rings, as the host's counters say: NIC and softnet.
     pub nic_drops: u64,
     /// See `nic_drops`.
     pub softnet_drops: u64,
     /// `--capture control`: frames that the filter rejected; `None` when they cannot be counted.
     pub filtered: Option<u64>,
-    /// The run is over: what is in flight is nothing.
+    /// What may be between two counters now.
+    pub in_flight: InFlight,
+    /// The run is over: nothing is in flight.
     pub at_exit: bool,
 }
 
@@ -229,107 +322,155 @@ pub struct Identity {
     pub left: u64,
     /// Right side.
     pub right: u64,
-    /// How far the sides may differ while frames or events are in flight.
-    pub slack: u64,
+    /// How much larger the left side may be, while something is in flight.
+    pub ahead: u64,
+    /// How much larger the right side may be, while one side was read before the other.
+    pub behind: u64,
 }
 
 impl Identity {
-    fn new(name: impl Into<String>, left: u64, right: u64) -> Self {
+    fn exact(name: impl Into<String>, left: u64, right: u64) -> Self {
+        Self::within(name, left, right, 0)
+    }
+
+    fn within(name: impl Into<String>, left: u64, right: u64, slack: u64) -> Self {
         Self {
             name: name.into(),
             left,
             right,
-            slack: 0,
+            ahead: slack,
+            behind: slack,
         }
     }
 
     /// Whether the two sides agree.
     pub fn holds(&self) -> bool {
-        self.left >= self.right && self.left - self.right <= self.slack
+        self.left <= self.right.saturating_add(self.ahead)
+            && self.right <= self.left.saturating_add(self.behind)
     }
 }
 
 impl Books {
-    /// Every identity, in the order of a packet's way.
+    /// Every identity, in the order of a packet's way. The sides of each are counted at different places.
     pub fn identities(&self) -> Vec<Identity> {
-        let shards = &self.shards;
-        let unread: u64 = shards.unread.iter().sum();
-        let mut all = Vec::new();
-        for ring in &self.rings {
-            let slack = if self.at_exit { 0 } else { ring.capacity };
-            let arrived = ring.tp_packets.saturating_sub(ring.tp_drops);
-            let taken = ring.frames_read + ring.shed_data;
-            let name = format!(
-                "ring {}: tp_packets - tp_drops = frames_read + shed_data",
-                ring.name
-            );
-            all.push(Identity {
-                slack,
-                ..Identity::new(name, arrived, taken)
-            });
-        }
-        let offered = self
-            .frames_offered
-            .unwrap_or_else(|| self.rings.iter().map(|ring| ring.frames_read).sum());
-        if self.at_exit {
-            all.push(Identity::new(
-                "frames_read = frames of all shards",
-                offered,
-                shards.frames,
-            ));
-        }
-        all.push(Identity::new(
-            "frames = packets + not_ip + malformed",
-            shards.frames,
-            shards.packets + unread,
-        ));
+        let mut all = self.frame_identities();
+        let (shards, flow, scan) = (&self.shards, &self.shards.flow, &self.shards.port_scan);
         all.extend(
-            shards
-                .flow
-                .identities()
+            flow.identities()
                 .into_iter()
-                .map(|(name, left, right)| Identity::new(name, left, right)),
+                .map(|(name, left, right)| Identity::exact(name, left, right)),
         );
-        if self.at_exit {
-            let settled = shards.contacts_merged + shards.contacts_dropped;
-            all.push(Identity::new(
-                "contacts sent = merged + dropped",
-                shards.contacts_sent,
-                settled,
-            ));
-            self.log_identities(&mut all);
-        }
+        let touches = flow.syn_packets + flow.answered + flow.refused;
+        all.push(Identity::exact(
+            "contacts_sent = syn_packets + answered + refused",
+            shards.contacts_sent,
+            touches,
+        ));
+        all.push(Identity::within(
+            "contacts_sent = contacts_merged + contacts_dropped",
+            shards.contacts_sent,
+            shards.contacts_merged + shards.contacts_dropped,
+            self.slack(self.in_flight.contacts),
+        ));
+        all.push(Identity::exact(
+            "contacts_merged = touches + outcomes",
+            shards.contacts_merged,
+            scan.touches + scan.outcomes,
+        ));
+        all.push(Identity::exact(
+            "detections = started + continued + ended",
+            shards.detections,
+            scan.started + scan.continued + scan.ended,
+        ));
+        all.push(Identity::exact(
+            "port scans started = port_scans of all directions",
+            scan.started,
+            shards.port_scans.iter().sum(),
+        ));
+        self.log_identities(&mut all);
         all
     }
 
-    fn log_identities(&self, all: &mut Vec<Identity>) {
+    fn slack(&self, in_flight: u64) -> u64 {
+        if self.at_exit { 0 } else { in_flight }
+    }
+
+    fn frame_identities(&self) -> Vec<Identity> {
         let shards = &self.shards;
-        let withheld = shards.detections_out_of_scope + shards.detections_allowed;
-        let kinds = [
-            (
-                EventKind::Connection,
+        let mut all = Vec::new();
+        for ring in &self.rings {
+            let name = format!(
+                "ring {}: tp_packets = tp_drops + frames_read + shed_data",
+                ring.id
+            );
+            let gone = ring.tp_drops + ring.frames_read + ring.shed_data;
+            all.push(Identity {
+                ahead: self.slack(ring.capacity + self.in_flight.frames),
+                ..Identity::exact(name, ring.tp_packets, gone)
+            });
+        }
+        let read = self.rings.iter().map(|ring| ring.frames_read).sum();
+        let capacity: u64 = self.rings.iter().map(|ring| ring.capacity).sum();
+        if let Some(offered) = self.frames_offered {
+            let name = "frames of the captures = frames of all shards";
+            all.push(Identity::exact(name, offered, shards.frames));
+        } else {
+            all.push(Identity::within(
+                "frames_read of all rings = frames of all shards",
+                read,
+                shards.frames,
+                self.slack(capacity + self.in_flight.frames),
+            ));
+        }
+        all.push(Identity::exact(
+            "frames = packets + unread",
+            shards.frames,
+            shards.packets + shards.unread.iter().sum::<u64>(),
+        ));
+        all.push(Identity::exact(
+            "packets = packets of the flow stage",
+            shards.packets,
+            shards.flow.packets,
+        ));
+        all
+    }
+
+    /// Records of a kind that somebody had to say, and those of them that never came to the outputs.
+    fn raised(&self, kind: EventKind) -> (u64, u64) {
+        let shards = &self.shards;
+        match kind {
+            EventKind::Connection => (
                 shards.flow.attempts,
                 shards.attempts_not_asked + shards.attempts_log_gone,
             ),
-            (
-                EventKind::Alert,
+            EventKind::Alert => (
                 shards.detections,
-                withheld + shards.detections_log_gone,
+                shards.detections_out_of_scope
+                    + shards.detections_allowed
+                    + shards.detections_log_gone,
             ),
-            (
-                EventKind::Flow,
-                shards.flow.closed_all(),
-                shards.flows_log_gone,
-            ),
-        ];
+            EventKind::Flow => (shards.flow.closed_all(), shards.flows_log_gone),
+            EventKind::Stats | EventKind::Lifecycle => (self.own_records[kind as usize], 0),
+        }
+    }
+
+    /// Records that were raised, by kind.
+    pub fn raised_all(&self) -> [u64; KINDS] {
+        EventKind::ALL.map(|kind| self.raised(kind).0)
+    }
+
+    fn log_identities(&self, all: &mut Vec<Identity>) {
         for output in &self.outputs {
-            for (kind, raised, before) in kinds {
-                let word = kind.word();
+            for kind in EventKind::ALL {
+                let (raised, before) = self.raised(kind);
                 let name = format!(
-                    "{}: {word} raised = written + folded + not_asked + dropped",
-                    output.name
+                    "{}: {} raised = written + folded + not_asked + dropped",
+                    output.name,
+                    kind.word()
                 );
-                all.push(Identity::new(name, raised, before + output.settled(kind)));
+                let slack = self.slack(self.in_flight.records[kind as usize]);
+                let settled = before + output.settled(kind);
+                all.push(Identity::within(name, raised, settled, slack));
             }
         }
     }
@@ -337,27 +478,5 @@ impl Books {
     /// Whether all identities hold.
     pub fn closed(&self) -> bool {
         self.identities().iter().all(Identity::holds)
-    }
-
-    /// Frames, contacts and lines that were lost with a cause: what `--strict` forbids.
-    pub fn missed(&self) -> u64 {
-        let rings: u64 = self
-            .rings
-            .iter()
-            .map(|ring| ring.tp_drops + ring.shed_data)
-            .sum();
-        let shards = &self.shards;
-        let queues = shards.attempts_log_gone + shards.flows_log_gone + shards.detections_log_gone;
-        let outputs: u64 = self.outputs.iter().map(OutputBooks::dropped).sum();
-        let evicted = shards.flow.evicted()
-            + shards.port_scan.pair_evicted
-            + shards.port_scan.episode_evicted;
-        rings
-            + queues
-            + outputs
-            + evicted
-            + shards.contacts_dropped
-            + self.nic_drops
-            + self.softnet_drops
     }
 }

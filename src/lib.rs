@@ -28,6 +28,7 @@ pub mod decode;
 pub mod error;
 pub mod flow;
 pub mod inspect;
+pub mod interval;
 pub mod live;
 pub mod locality;
 pub mod log;

@@ -1,6 +1,6 @@
 //! The live side of a run: groups of rings, one an interface, opened, watched, rebuilt and closed.
 
-use crate::books::RingCounts;
+use crate::books::{RingCounts, RingId};
 use crate::capture::block::Origin;
 use crate::capture::clock::Stamps;
 use crate::capture::fanout::{DEPTH, Keys, Mode, program};
@@ -71,14 +71,17 @@ fn geometry(config: &RunConfig, class: usize) -> RingGeometry {
     }
 }
 
-fn ring_name(interface: &str, class: Option<Class>, worker: usize) -> String {
-    let word = match class {
-        None => "all",
-        Some(Class::Data) => "data",
-        Some(Class::Control) => "control",
-        Some(Class::Open) => "open",
-    };
-    format!("{interface}/{word}/{worker}")
+fn ring_id(interface: &str, class: Option<Class>, worker: usize) -> RingId {
+    RingId {
+        interface: interface.to_owned(),
+        class: match class {
+            None => "all",
+            Some(Class::Data) => "data",
+            Some(Class::Control) => "control",
+            Some(Class::Open) => "open",
+        },
+        worker,
+    }
 }
 
 /// The sockets of `nic` and their rings, gated.
@@ -186,7 +189,7 @@ impl LiveGroup {
             class,
             worker,
             counts: RingCounts {
-                name: ring_name(&self.name, class, worker),
+                id: ring_id(&self.name, class, worker),
                 capacity: geometry.bytes() as u64 / RECORD_BYTES_MIN,
                 ..RingCounts::default()
             },
@@ -246,7 +249,7 @@ impl LiveGroup {
     pub fn rename(&mut self, to: &str) {
         to.clone_into(&mut self.name);
         for member in &mut self.members {
-            member.counts.name = ring_name(to, member.class, member.worker);
+            member.counts.id = ring_id(to, member.class, member.worker);
         }
     }
 
@@ -289,11 +292,11 @@ impl LiveGroup {
     }
 
     /// Share of each ring's blocks that waits.
-    pub fn occupancy(&self) -> impl Iterator<Item = (String, f64)> {
+    pub fn occupancy(&self) -> impl Iterator<Item = (RingId, f64)> {
         self.members.iter().map(|member| {
             let occupied = member.view.occupied.load(Ordering::Relaxed);
             (
-                member.counts.name.clone(),
+                member.counts.id.clone(),
                 f64::from(occupied) / f64::from(member.block_nr),
             )
         })

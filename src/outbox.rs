@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 
 /// Events that either list holds; more go out early and count as late.
-const EVENTS_MAX: usize = 16_384;
+pub const EVENTS_MAX: usize = 16_384;
 
 struct NewConnection {
     position: u64,

@@ -82,9 +82,14 @@ impl Policy {
     pub fn in_scan_scope(&self, src: IpAddr, dst: IpAddr) -> bool {
         self.all_scans
             || !matches!(
-                self.localities.direction(src, dst),
+                self.scan_direction(src, dst),
                 Direction::Out | Direction::Local
             )
+    }
+
+    /// Which way a scan goes.
+    pub fn scan_direction(&self, src: IpAddr, dst: IpAddr) -> Direction {
+        self.localities.direction(src, dst)
     }
 
     /// Whether this alert is withheld: its source is allowed, to every port or to each port of the scan.

@@ -30,6 +30,7 @@ pub struct Replay {
     feeds: Vec<Sender<Feed>>,
     pool: Vec<Feed>,
     number: u64,
+    first_ns: Option<i64>,
     watermark_ns: i64,
 }
 
@@ -44,6 +45,7 @@ impl Replay {
                 feeds: ends.0,
                 pool,
                 number: 0,
+                first_ns: None,
                 watermark_ns: i64::MIN,
             },
             ends.1,
@@ -58,6 +60,12 @@ impl Replay {
     /// Frames handed out so far.
     pub fn frames(&self) -> u64 {
         self.number
+    }
+
+    /// Time stamps of the first frame and of the latest, ns; both 0 where there was none.
+    pub fn span_ns(&self) -> (i64, i64) {
+        self.first_ns
+            .map_or((0, 0), |first_ns| (first_ns, self.watermark_ns))
     }
 
     /// Reads one capture to its end, or until `ends` says so. What was read before an error has been handed out,
@@ -109,6 +117,7 @@ impl Replay {
                 Err(error) => return Err(error),
             };
             self.number += 1;
+            self.first_ns.get_or_insert(frame.ts_ns);
             self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
             let worker = worker_of(&self.keys, &frame, workers);
             chunk.push(&frame, self.watermark_ns, worker as usize);

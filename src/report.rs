@@ -1,9 +1,13 @@
 //! The books for a person (ten lines, as tcpdump's users expect) and for a machine (EVE `stats`).
 
-use crate::books::Books;
+use crate::books::{Books, OutputBooks, RingCounts, RingId};
 use crate::decode::Unread;
+use crate::log::notice::{EventKind, KINDS, Notice};
+use crate::log::sink::Cause;
+use crate::observe::names::{Family, families};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// The books in about ten lines, for standard error.
 pub fn ten_lines(books: &Books) -> String {
@@ -123,59 +127,319 @@ fn causes(books: &Books) -> Vec<String> {
         .collect()
 }
 
-/// The `stats` object of an EVE record.
-pub fn to_json(books: &Books) -> Value {
-    let packets: u64 = books.rings.iter().map(|ring| ring.tp_packets).sum();
-    let drops: u64 = books.rings.iter().map(|ring| ring.tp_drops).sum();
+/// A record of statistics: what an interval came to, beside what the run has come to.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats<'a> {
+    /// The books now.
+    pub now: &'a Books,
+    /// The books when the last record was made.
+    pub before: &'a Books,
+    /// Seconds since then; in `read` of packet time.
+    pub interval_s: f64,
+    /// Seconds since the start.
+    pub run_s: f64,
+    /// It is the last one of the run.
+    pub last: bool,
+}
+
+impl Stats<'_> {
+    /// The record, with the members that an EVE `stats` record has.
+    ///
+    /// `stats.capture` counts since the start, as Suricata's does. Under `synledger`, `books` are those of the
+    /// interval and `totals.books` those since the start, both with the names that the metrics have. Of each,
+    /// `missed` is everything lost with a cause, `complete` says that it is nothing, and `missed_bound` is what
+    /// may have been lost uncounted. `closed` says that every identity holds; those that do not are listed.
+    pub fn notice(&self, ts_ns: i64) -> Notice {
+        let sum = |count: fn(&RingCounts) -> u64| -> u64 { self.now.rings.iter().map(count).sum() };
+        let identities = self.now.identities();
+        let open: Vec<Value> = identities
+            .iter()
+            .filter(|one| !one.holds())
+            .map(|one| json!({ "identity": one.name, "left": one.left, "right": one.right }))
+            .collect();
+        let mut ours = account(&self.now.since(self.before));
+        for (name, value) in [
+            ("final", json!(self.last)),
+            ("interval_s", seconds(self.interval_s)),
+            ("run_s", seconds(self.run_s)),
+            ("totals", Value::Object(account(self.now))),
+            ("closed", json!(open.is_empty())),
+            ("identities", json!(identities.len())),
+            ("open_identities", Value::Array(open)),
+        ] {
+            ours.insert(name.to_owned(), value);
+        }
+        let stats = json!({
+            "uptime": Duration::from_secs_f64(self.run_s.max(0.0)).as_secs(),
+            "capture": {
+                "kernel_packets": sum(|ring| ring.tp_packets),
+                "kernel_drops": sum(|ring| ring.tp_drops),
+            },
+        });
+        Notice::Stats {
+            ts_ns,
+            value: json!({ "stats": stats, "synledger": ours }),
+            text: self.text(),
+        }
+    }
+
+    /// One line for a person: the last record speaks of the whole run.
+    fn text(&self) -> String {
+        let interval = self.now.since(self.before);
+        let (of, books, long_s) = if self.last {
+            ("the whole run", self.now, self.run_s)
+        } else {
+            ("the last", &interval, self.interval_s)
+        };
+        let scans: u64 = books.shards.port_scans.iter().sum();
+        format!(
+            "{of} {long_s:.1} s: {} frames, {} new connections, {scans} port scans, {} missed; {}",
+            books.shards.frames,
+            books.shards.flow.attempts,
+            books.missed(),
+            if self.now.closed() {
+                "the books close"
+            } else {
+                "THE BOOKS DO NOT CLOSE"
+            }
+        )
+    }
+}
+
+fn seconds(seconds: f64) -> Value {
+    json!((seconds * 1000.0).round() / 1000.0)
+}
+
+/// Books, and whether they are complete.
+fn account(books: &Books) -> Map<String, Value> {
+    let (missed, bound) = (books.missed(), books.missed_bound());
+    let members = [
+        ("complete", json!(missed == 0)),
+        ("missed", json!(missed)),
+        (
+            "missed_bound",
+            json!({ "attempts": bound.attempts, "frames_before_rings": bound.before_rings }),
+        ),
+        ("books", Value::Object(books_json(books))),
+    ];
+    let own = |(name, value): (&str, Value)| (name.to_owned(), value);
+    members.into_iter().map(own).collect()
+}
+
+fn books_json(books: &Books) -> Map<String, Value> {
+    let value = |family: Family| {
+        let counts = family.counts;
+        let value = match family.label {
+            None => json!(counts[0].1),
+            Some(_) => counts
+                .into_iter()
+                .map(|(label, count)| (label.to_owned(), json!(count)))
+                .collect(),
+        };
+        (family.name.to_owned(), value)
+    };
+    let mut all: Map<String, Value> = families(books).into_iter().map(value).collect();
+    if books.filtered.is_none() && !books.rings.is_empty() {
+        // --capture control without CAP_BPF: not counted.
+        all.insert("filtered_frames".to_owned(), Value::Null);
+    }
+    all.insert("rings".to_owned(), books.rings.iter().map(ring).collect());
+    let outputs = books.outputs.iter().enumerate();
+    let outputs = outputs.map(|(place, output)| records(place, output));
+    all.insert("outputs".to_owned(), outputs.collect());
+    all
+}
+
+fn ring(ring: &RingCounts) -> Value {
+    let RingId {
+        interface,
+        class,
+        worker,
+    } = &ring.id;
     json!({
-        "capture": { "kernel_packets": packets, "kernel_drops": drops },
-        "synledger": books_json(books),
+        "interface": interface, "class": class, "worker": worker,
+        "tp_packets": ring.tp_packets, "tp_drops": ring.tp_drops, "tp_freezes": ring.tp_freezes,
+        "frames_read": ring.frames_read, "shed_data": ring.shed_data,
     })
 }
 
-fn books_json(books: &Books) -> Value {
-    let shards = &books.shards;
-    let flow = &shards.flow;
-    let scan = &shards.port_scan;
-    let unread: Map<String, Value> = Unread::ALL
+/// An output by its place on the command line, not by its path: `read` writes the same bytes wherever to.
+fn records(place: usize, output: &OutputBooks) -> Value {
+    let counts = &output.counts;
+    let by_kind = |counts: &[u64; KINDS]| -> Value {
+        let count = |kind: EventKind| (kind.word().to_owned(), json!(counts[kind as usize]));
+        EventKind::ALL.into_iter().map(count).collect()
+    };
+    let lost = |cause: &Cause| {
+        counts.dropped[*cause as usize]
+            .iter()
+            .any(|&count| count > 0)
+    };
+    let dropped: Map<String, Value> = Cause::ALL
         .into_iter()
-        .map(|why| (why.word().to_owned(), json!(shards.unread[why.index()])))
-        .filter(|(_, count)| count != 0)
-        .collect();
-    let rings: Vec<Value> = books
-        .rings
-        .iter()
-        .map(|ring| {
-            json!({
-                "ring": ring.name, "tp_packets": ring.tp_packets, "tp_drops": ring.tp_drops,
-                "tp_freezes": ring.tp_freezes, "frames_read": ring.frames_read, "shed_data": ring.shed_data,
-            })
+        .filter(lost)
+        .map(|cause| {
+            let counts = by_kind(&counts.dropped[cause as usize]);
+            (cause.word().to_owned(), counts)
         })
         .collect();
-    let identities: Vec<Value> = books
-        .identities()
-        .iter()
-        .map(|one| json!({ "identity": one.name, "left": one.left, "right": one.right, "holds": one.holds() }))
-        .collect();
     json!({
-        "books": {
-            "frames": shards.frames, "packets": shards.packets, "unread": unread,
-            "misrouted": shards.misrouted, "late": shards.late,
-            "syn_packets": flow.syn_packets, "attempts": flow.attempts, "retransmitted": flow.retransmitted,
-            "other_interface": flow.other_interface_syns,
-            "answered": flow.answered, "established": flow.established, "refused": flow.refused,
-            "unanswered": flow.unanswered(), "fragment_bytes": flow.fragment_bytes,
-            "flows_opened": flow.opened, "flows_closed": flow.closed_all(), "flows_evicted": flow.evicted(),
-            "scans_started": scan.started, "scans_ended": scan.ended, "detections": shards.detections,
-            "pair_evicted": scan.pair_evicted, "episode_evicted": scan.episode_evicted,
-            "contacts_sent": shards.contacts_sent, "contacts_merged": shards.contacts_merged,
-            "contacts_dropped": shards.contacts_dropped,
-            "rings": rings, "nic_drops": books.nic_drops, "softnet_drops": books.softnet_drops,
-            "filtered": books.filtered,
-        },
-        "complete": books.missed() == 0,
-        "missed": books.missed(),
-        "closed": books.closed(),
-        "identities": identities,
+        "output": place + 1,
+        "written": by_kind(&counts.written), "folded": by_kind(&counts.folded),
+        "not_asked": by_kind(&counts.not_asked), "dropped": dropped,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::eve::{Context, Eve, Interfaces};
+    use std::sync::Arc;
+
+    fn books() -> Books {
+        let ring = |class: &'static str, tp_packets: u64, tp_drops: u64| RingCounts {
+            id: RingId {
+                interface: "eth0".into(),
+                class,
+                worker: 0,
+            },
+            tp_packets,
+            tp_drops,
+            frames_read: tp_packets - tp_drops,
+            ..RingCounts::default()
+        };
+        let output = |name: &str| OutputBooks {
+            name: name.into(),
+            ..OutputBooks::default()
+        };
+        let mut books = Books {
+            rings: vec![ring("open", 100, 7), ring("data", 50, 0)],
+            outputs: vec![output("text:-"), output("eve:/var/log/eve.json")],
+            filtered: Some(0),
+            at_exit: true,
+            ..Books::default()
+        };
+        let shards = &mut books.shards;
+        (shards.frames, shards.packets) = (143, 143);
+        (shards.flow.packets, shards.flow.accounted) = (143, 143);
+        (shards.flow.syn_packets, shards.flow.attempts) = (93, 93);
+        (shards.contacts_sent, shards.contacts_merged) = (93, 93);
+        shards.port_scan.touches = 93;
+        books
+            .outputs
+            .iter_mut()
+            .for_each(|one| one.counts.written[0] = 93);
+        books
+    }
+
+    /// The record as it is in the log.
+    fn record(stats: &Stats<'_>) -> Value {
+        let mut eve = Eve::new(Context {
+            host: "edge".into(),
+            interfaces: Interfaces::default(),
+            direction: Arc::new(|_, _| "unknown"),
+            frames: false,
+        });
+        let mut line = Vec::new();
+        eve.notice(&mut line, &stats.notice(0));
+        serde_json::from_slice(&line).expect("JSON")
+    }
+
+    #[test]
+    fn a_stats_record_has_suricatas_totals_and_our_interval() {
+        let before = books();
+        let mut now = books();
+        assert!(now.closed(), "{:#?}", now.identities());
+        (now.rings[1].tp_packets, now.rings[1].frames_read) = (60, 60);
+        now.shards.frames += 10;
+        now.shards.packets += 10;
+        (now.shards.flow.packets, now.shards.flow.accounted) = (153, 153);
+        now.shards.attempts_not_asked = 5;
+        let stats = Stats {
+            now: &now,
+            before: &before,
+            interval_s: 8.000_4,
+            run_s: 75.9,
+            last: false,
+        };
+        let record = record(&stats);
+        assert_eq!(record["event_type"], "stats");
+        assert_eq!(
+            record["stats"],
+            json!({"uptime": 75, "capture": {"kernel_packets": 160, "kernel_drops": 7}})
+        );
+        assert_eq!(record.get("capture"), None);
+        let ours = &record["synledger"];
+        assert_eq!(
+            (&ours["final"], &ours["interval_s"]),
+            (&json!(false), &json!(8.0))
+        );
+        assert_eq!(
+            (&ours["complete"], &ours["missed"]),
+            (&json!(true), &json!(0))
+        );
+        assert_eq!(ours["books"]["frames"], 10);
+        assert_eq!(ours["books"]["new_connections"], 0);
+        assert_eq!(ours["books"]["connections_not_asked"], 5);
+        assert_eq!(ours["books"]["rings"][1]["tp_packets"], 10);
+        let totals = &ours["totals"];
+        assert_eq!(
+            (&totals["complete"], &totals["missed"]),
+            (&json!(false), &json!(7))
+        );
+        assert_eq!(totals["missed_bound"]["attempts"], 7);
+        assert_eq!(totals["books"]["missed"]["ring_drops"], 7);
+        assert_eq!(totals["books"]["outputs"][1]["written"]["connection"], 93);
+        assert_eq!(ours["closed"], false, "attempts that nobody wrote");
+        let open = ours["open_identities"].as_array().expect("a list");
+        assert_eq!(open.len(), 2, "{open:?}");
+        assert_eq!(
+            (&open[0]["left"], &open[0]["right"]),
+            (&json!(93), &json!(98))
+        );
+    }
+
+    #[test]
+    fn the_last_record_says_so_and_its_text_speaks_of_the_whole_run() {
+        let now = books();
+        let stats = Stats {
+            now: &now,
+            before: &Books::default(),
+            interval_s: 2.5,
+            run_s: 2.5,
+            last: true,
+        };
+        let record = record(&stats);
+        assert_eq!(record["synledger"]["final"], true);
+        assert_eq!(
+            record["synledger"]["books"],
+            record["synledger"]["totals"]["books"]
+        );
+        let Notice::Stats { text, .. } = stats.notice(0) else {
+            panic!("no stats");
+        };
+        assert_eq!(
+            text,
+            "the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close"
+        );
+    }
+
+    #[test]
+    fn what_the_filter_rejects_uncounted_is_null_and_not_nothing() {
+        let mut now = books();
+        let value = |now: &Books| books_json(now).get("filtered_frames").cloned();
+        assert_eq!(value(&now), Some(json!(0)));
+        now.filtered = None;
+        assert_eq!(value(&now), Some(Value::Null));
+        now.rings.clear();
+        assert_eq!(value(&now), None, "there is no filter in read");
+    }
+
+    #[test]
+    fn an_ordinary_run_is_told_in_ten_lines() {
+        let text = ten_lines(&books());
+        let lines = text.lines().count();
+        assert!((8..=11).contains(&lines), "{lines} lines:\n{text}");
+        assert!(text.ends_with("missed with a cause\n"), "{text}");
+    }
 }

@@ -8,7 +8,7 @@ use crate::decode::{self};
 use crate::flow::record::{FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits};
 use crate::inspect::contact::{Contact, ContactKind};
-use crate::inspect::detection::Detection;
+use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::{Found, PortScan, Rule};
 use crate::inspect::timeline::Timeline;
 use crate::log::event::{Body, Event, Step};
@@ -467,6 +467,10 @@ fn detected(
     timeline: &Timeline<'_>,
 ) {
     counts.detections += 1;
+    if detection.phase == Phase::Started {
+        let direction = policy.scan_direction(detection.src, detection.dst);
+        counts.port_scans[direction as usize] += 1;
+    }
     if !policy.in_scan_scope(detection.src, detection.dst) {
         counts.detections_out_of_scope += 1;
         return;

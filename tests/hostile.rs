@@ -63,6 +63,13 @@ impl Tally {
             begin.elapsed()
         );
     }
+
+    /// Every file was tried, cut as often as was wanted, and so many frames were mutated over all.
+    fn assert_reaches(&self, wanted: Effort, files: usize) {
+        assert_eq!(self.files, files as u64);
+        assert_eq!(self.cuts, self.files * wanted.cuts);
+        assert!(self.mutated >= wanted.frames, "{} frames", self.mutated);
+    }
 }
 
 fn link_number(link: LinkType) -> u32 {
@@ -156,7 +163,7 @@ fn share(effort: Effort, files: usize) -> Effort {
 fn damaged_crafted_captures_cause_no_panic_and_the_books_close() {
     let (begin, mut tally) = (Instant::now(), Tally::default());
     let captures: Vec<Capture> = [1, 2].into_iter().flat_map(craft::scenarios).collect();
-    let effort = share(effort(), captures.len());
+    let (wanted, effort) = (effort(), share(effort(), captures.len()));
     for (seed, capture) in (0_u64..).zip(&captures) {
         let file = if seed % 3 == 0 {
             capture.to_pcapng()
@@ -166,6 +173,7 @@ fn damaged_crafted_captures_cause_no_panic_and_the_books_close() {
         try_file(&capture.name, seed, &file, effort, &mut tally);
     }
     tally.say("crafted", begin);
+    tally.assert_reaches(wanted, captures.len());
     assert!(tally.attempts > 0 && tally.alerts > 0 && tally.evicted > 0 && tally.damaged > 0);
 }
 
@@ -176,12 +184,13 @@ fn damaged_real_captures_cause_no_panic_and_the_books_close() {
     };
     let (begin, mut tally) = (Instant::now(), Tally::default());
     let files = common::corpus_files(&folder);
-    let effort = share(effort(), files.len());
+    let (wanted, effort) = (effort(), share(effort(), files.len()));
     for (seed, path) in (1_000_u64..).zip(&files) {
         let file = std::fs::read(path).expect("a readable file");
         try_file(&within(path, &folder), seed, &file, effort, &mut tally);
     }
     tally.say("corpus", begin);
+    tally.assert_reaches(wanted, files.len());
     assert!(tally.attempts > 0 && tally.evicted > 0 && tally.damaged > 0);
 }
 

@@ -8,6 +8,7 @@ use common::{NANOS, syn, synledger};
 use craft::{Capture, Flow, Link, LinkType};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 use std::io::{Read, pipe};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -24,6 +25,10 @@ fn frame(from: u32) -> Vec<u8> {
     let [_, b, c, d] = from.to_be_bytes();
     let flow = Flow::v4([10, b, c, d], 1024, [198, 51, 100, 7], 80);
     Link::ethernet().frame(&syn(flow, from))
+}
+
+fn parsed(line: &str) -> Value {
+    serde_json::from_str(line).expect("JSON")
 }
 
 fn content(path: &Path) -> String {
@@ -89,10 +94,56 @@ fn read_waits_for_its_reader_and_an_interrupt_ends_it_all_the_same() {
 }
 
 #[test]
+fn the_books_of_read_are_its_last_record_and_the_same_bytes_with_every_number_of_workers() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let capture = &craft::scenarios(3)[0];
+    let file = dir.path().join("one.pcap");
+    std::fs::write(&file, capture.to_pcap(NANOS)).expect("a capture");
+    let logs = ["1", "2", "8"].map(|workers| {
+        let log = dir.path().join(workers);
+        let status = synledger()
+            .args(["read", "-q", "--sensor", "test", "--workers", workers])
+            .args(["--output", &format!("eve:{}", log.display())])
+            .arg(&file)
+            .status()
+            .expect("the program starts");
+        assert!(status.success());
+        content(&log)
+    });
+    assert!(logs[0] == logs[1] && logs[0] == logs[2], "{logs:#?}");
+    let records: Vec<Value> = logs[0].lines().map(parsed).collect();
+    let (last, events) = records.split_last().expect("a last record");
+    assert_eq!(last["event_type"], "stats");
+    let ours = &last["synledger"];
+    assert_eq!(
+        (&ours["final"], &ours["complete"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(
+        (&ours["closed"], &ours["missed"]),
+        (&json!(true), &json!(0))
+    );
+    assert_eq!(ours["books"]["frames"], capture.frames.len());
+    assert_eq!(last["stats"]["capture"]["kernel_packets"], 0);
+    for (kind, word) in [
+        ("new_connection", "connection"),
+        ("flow", "flow"),
+        ("alert", "alert"),
+    ] {
+        let count = events
+            .iter()
+            .filter(|one| one["event_type"] == kind)
+            .count();
+        let books = &ours["totals"]["books"];
+        assert_eq!(books["outputs"][0]["written"][word], count, "{kind}");
+    }
+}
+
+#[test]
 fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run() {
     with_veth(|veth| {
         let dir = tempfile::tempdir().expect("a folder");
-        let (log, says) = (dir.path().join("log"), dir.path().join("says"));
+        let [log, says, eve] = ["log", "says", "eve"].map(|name| dir.path().join(name));
         let (nobody_reads, writer) = pipe().expect("a pipe");
         let errors = std::fs::File::create(&says).expect("a file");
         let mut child = synledger()
@@ -101,6 +152,10 @@ fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run()
             .args([
                 "--output",
                 &format!("text:{},events=connection+flow+lifecycle", log.display()),
+            ])
+            .args([
+                "--output",
+                &format!("eve:{},events=lifecycle+stats", eve.display()),
             ])
             .stdin(Stdio::null())
             .stdout(writer)
@@ -128,5 +183,28 @@ fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run()
         let ended = content(&log).matches(": Flow ended: ").count();
         assert_eq!(ended, LINES as usize, "{says}");
         drop(nobody_reads);
+        let records: Vec<Value> = content(&eve).lines().map(parsed).collect();
+        let (last, before) = records.split_last().expect("a last record");
+        let open = |record: &&Value| record["synledger"]["event"] == "books_open";
+        assert_eq!(before.iter().find(open), None);
+        assert_eq!(before.last().expect("a stop")["synledger"]["event"], "stop");
+        let kernel = json!({"kernel_packets": LINES, "kernel_drops": 0});
+        assert_eq!(last["stats"]["capture"], kernel);
+        let ours = &last["synledger"];
+        assert_eq!(
+            (&ours["final"], &ours["closed"]),
+            (&json!(true), &json!(true))
+        );
+        let books = &ours["totals"]["books"];
+        assert_eq!(books["new_connections"], LINES);
+        assert_eq!(books["outputs"][1]["written"]["flow"], LINES);
+        let waits = &books["outputs"][0];
+        let lost = waits["dropped"]["slow"]["connection"]
+            .as_u64()
+            .expect("some");
+        let written = waits["written"]["connection"].as_u64().expect("some");
+        assert!(lost > 0, "{waits}");
+        assert_eq!(written + lost, u64::from(LINES));
+        assert_eq!(ours["totals"]["complete"], false);
     });
 }

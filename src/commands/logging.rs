@@ -83,15 +83,19 @@ pub fn open(
     Ok((logger, sender, control))
 }
 
-/// The books of the outputs, by their names.
+/// The books of the outputs, by their names; one that is there twice gets its number behind its name.
 pub fn books(specs: &[OutputSpec], counts: &[Counts]) -> Vec<OutputBooks> {
-    specs
-        .iter()
+    let names: Vec<String> = specs.iter().map(name).collect();
+    let names = names.iter().enumerate().map(|(at, name)| {
+        if names[..at].contains(name) {
+            format!("{name}#{}", at + 1)
+        } else {
+            name.clone()
+        }
+    });
+    names
         .zip(counts)
-        .map(|(spec, counts)| OutputBooks {
-            name: name(spec),
-            counts: *counts,
-        })
+        .map(|(name, &counts)| OutputBooks { name, counts })
         .collect()
 }
 

@@ -8,11 +8,11 @@ use crate::cli::ReadArgs;
 use crate::config::{Common, ReadConfig};
 use crate::locality::Localities;
 use crate::log::eve::Interfaces;
-use crate::log::logger::Control;
+use crate::log::logger::{Control, Logger, Summary};
 use crate::log::outputs::Counts;
 use crate::policy::Policy;
 use crate::replay::{self, End, Replay};
-use crate::report;
+use crate::report::{self, Stats};
 use crate::sensor::{self, Board, RunKeys};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -58,12 +58,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         reading.read_files(&config.files, &mut replay);
         replay.close();
     });
-    let outputs = logger.finish().outputs;
-    let books = Books {
-        frames_offered: Some(replay.frames()),
-        at_exit: true,
-        ..reading.books(&outputs)
-    };
+    let books = close_log(common, logger, &board, &replay);
     if control.closed.load(Ordering::Relaxed) {
         // `read | head`: whoever read the log has seen enough.
         return Ok(0);
@@ -205,6 +200,33 @@ impl<'a> Reading<'a> {
         let all = self.failures.join("\nsynledger: ");
         (!all.is_empty()).then_some(Failure::Run(all))
     }
+}
+
+/// Closes the log with the one record of statistics, which knows packet time alone: the same bytes with any
+/// number of workers, whenever it is written.
+fn close_log(common: &Common, logger: Logger, board: &Board, replay: &Replay) -> Books {
+    let at_exit = |summary: &Summary| Books {
+        shards: board.sum(),
+        frames_offered: Some(replay.frames()),
+        outputs: logging::books(&common.outputs, &summary.outputs),
+        own_records: summary.own,
+        late_records: summary.late,
+        at_exit: true,
+        ..Books::default()
+    };
+    let (first_ns, last_ns) = replay.span_ns();
+    let run_s = last_ns.saturating_sub(first_ns) as f64 / 1e9;
+    let summary = logger.finish_with(|so_far| {
+        let stats = Stats {
+            now: &at_exit(so_far),
+            before: &Books::default(),
+            interval_s: run_s,
+            run_s,
+            last: true,
+        };
+        Some(stats.notice(last_ns))
+    });
+    at_exit(&summary)
 }
 
 fn policy(common: &Common) -> Policy {

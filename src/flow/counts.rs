@@ -150,40 +150,71 @@ impl FlowCounts {
         Ok(())
     }
 
-    /// Adds another shard's counters.
-    pub fn add(&mut self, other: &Self) {
-        for (sum, one) in self.closed.iter_mut().zip(other.closed) {
-            *sum += one;
-        }
-        self.packets += other.packets;
-        self.accounted += other.accounted;
-        self.syn_packets += other.syn_packets;
-        self.attempts += other.attempts;
-        self.retransmitted += other.retransmitted;
-        self.other_interface_syns += other.other_interface_syns;
-        self.joined_syns += other.joined_syns;
-        self.joined_elsewhere += other.joined_elsewhere;
-        self.other_interface += other.other_interface;
-        self.after_end += other.after_end;
-        self.icmp_errors += other.icmp_errors;
-        self.icmp_refused += other.icmp_refused;
-        self.fragments += other.fragments;
-        self.fragment_bytes += other.fragment_bytes;
-        self.joined += other.joined;
-        self.answered += other.answered;
-        self.refused += other.refused;
-        self.established += other.established;
-        self.midstream += other.midstream;
-        self.preexisting += other.preexisting;
-        self.preexisting_dropped += other.preexisting_dropped;
-        self.opened += other.opened;
-        self.reopened += other.reopened;
-        self.merged += other.merged;
-        self.open += other.open;
-        self.evicted_attempts += other.evicted_attempts;
-        self.evicted_established += other.evicted_established;
-        self.evicted_others += other.evicted_others;
-        self.evicted_fragments += other.evicted_fragments;
-        self.without_tally += other.without_tally;
+    /// Lends every counter with its name, in the same order each time.
+    pub fn each(&mut self, lend: &mut dyn FnMut(&'static str, &mut u64)) {
+        let Self {
+            packets,
+            accounted,
+            syn_packets,
+            attempts,
+            retransmitted,
+            other_interface_syns,
+            joined_syns,
+            joined_elsewhere,
+            other_interface,
+            after_end,
+            icmp_errors,
+            icmp_refused,
+            fragments,
+            fragment_bytes,
+            joined,
+            answered,
+            refused,
+            established,
+            midstream,
+            preexisting,
+            preexisting_dropped,
+            opened,
+            reopened,
+            closed,
+            merged,
+            open,
+            evicted_attempts,
+            evicted_established,
+            evicted_others,
+            evicted_fragments,
+            without_tally,
+        } = self;
+        lend("packets", packets);
+        lend("accounted", accounted);
+        lend("syn_packets", syn_packets);
+        lend("attempts", attempts);
+        lend("retransmitted", retransmitted);
+        lend("other_interface_syns", other_interface_syns);
+        lend("joined_syns", joined_syns);
+        lend("joined_elsewhere", joined_elsewhere);
+        lend("other_interface", other_interface);
+        lend("after_end", after_end);
+        lend("icmp_errors", icmp_errors);
+        lend("icmp_refused", icmp_refused);
+        lend("fragments", fragments);
+        lend("fragment_bytes", fragment_bytes);
+        lend("joined", joined);
+        lend("answered", answered);
+        lend("refused", refused);
+        lend("established", established);
+        lend("midstream", midstream);
+        lend("preexisting", preexisting);
+        lend("preexisting_dropped", preexisting_dropped);
+        lend("opened", opened);
+        lend("reopened", reopened);
+        closed.iter_mut().for_each(|count| lend("closed", count));
+        lend("merged", merged);
+        lend("open", open);
+        lend("evicted_attempts", evicted_attempts);
+        lend("evicted_established", evicted_established);
+        lend("evicted_others", evicted_others);
+        lend("evicted_fragments", evicted_fragments);
+        lend("without_tally", without_tally);
     }
 }

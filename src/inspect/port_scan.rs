@@ -65,16 +65,26 @@ pub struct PortScanCounts {
 }
 
 impl PortScanCounts {
-    /// Adds another shard's counters.
-    pub fn add(&mut self, other: &Self) {
-        self.touches += other.touches;
-        self.outcomes += other.outcomes;
-        self.started += other.started;
-        self.continued += other.continued;
-        self.ended += other.ended;
-        self.pair_evicted += other.pair_evicted;
-        self.episode_evicted += other.episode_evicted;
-        self.without_map += other.without_map;
+    /// Lends every counter with its name, in the same order each time.
+    pub fn each(&mut self, lend: &mut dyn FnMut(&'static str, &mut u64)) {
+        let Self {
+            touches,
+            outcomes,
+            started,
+            continued,
+            ended,
+            pair_evicted,
+            episode_evicted,
+            without_map,
+        } = self;
+        lend("touches", touches);
+        lend("outcomes", outcomes);
+        lend("started", started);
+        lend("continued", continued);
+        lend("ended", ended);
+        lend("pair_evicted", pair_evicted);
+        lend("episode_evicted", episode_evicted);
+        lend("without_map", without_map);
     }
 }
 

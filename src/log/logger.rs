@@ -1,11 +1,12 @@
 //! The logger's loop: merge, budget, outputs, until every shard is closed.
 
 use super::budget::Budget;
-use super::event::Body;
+use super::event::{Body, Step};
 use super::merge::{Lag, Merge};
 use super::notice::{self, KINDS, Notice};
 use super::outputs::{Counts, Outputs};
 use crate::capture::clock::RunTime;
+use crate::inspect::timeline::ts_of_position;
 use crossbeam::channel::Receiver;
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,7 +71,8 @@ pub struct Logger {
     pub clock: Clock,
     /// Live: events come in run time and are written with the wall clock of their epoch.
     pub run_time: Option<RunTime>,
-    /// Live: microseconds from an event's time stamp to the batch that wrote it; `None` in `read`.
+    /// Live: microseconds from the packet or deadline that made an event due to the batch that wrote it;
+    /// `None` in `read`.
     pub lag_us: Option<Histogram<u64>>,
 }
 
@@ -153,7 +155,8 @@ impl Logger {
         self.finish_with(|_| None)
     }
 
-    /// The same, with a record that comes last: made once everything else is written, from what that came to.
+    /// The same, with a record that comes last: made once everything else is written or lost, from what that
+    /// came to.
     pub fn finish_with(mut self, last: impl FnOnce(&Summary) -> Option<Notice>) -> Summary {
         let now_ns = (self.clock)();
         while let Ok(notice) = self.notices.try_recv() {
@@ -163,7 +166,7 @@ impl Logger {
         self.outputs
             .note_queue_full(self.merge.queue_full(), now_ns);
         self.outputs.end_queue_loss(now_ns);
-        self.outputs.finish_writing(now_ns);
+        self.outputs.finish(now_ns);
         if let Some(notice) = last(&self.summary()) {
             self.outputs.say(&notice, now_ns);
         }
@@ -223,8 +226,9 @@ impl Logger {
                 } else {
                     outputs.write(&event, now_ns);
                 }
-                if live {
-                    times.push(notice::ts_ns(&event));
+                // Not the record's own time: a flow that timed out is due long after its last packet.
+                if live && event.step != Step::End {
+                    times.push(wall_ns(run_time, ts_of_position(event.position)));
                 }
             },
         );
@@ -277,7 +281,9 @@ fn lag_notice(lag: Lag, now_ns: i64) -> Notice {
 mod tests {
     use super::*;
     use crate::inspect::detection::Phase;
+    use crate::inspect::timeline::position_of_ts;
     use crate::log::eve::{Context, Interfaces};
+    use crate::log::event::Event;
     use crate::log::notice::Notices;
     use crate::log::queue::{Consumer, queue};
     use crate::log::samples;
@@ -335,6 +341,33 @@ mod tests {
         control.abandon.store(true, Ordering::Relaxed);
         running.join().expect("no panic");
         drop(producer);
+    }
+
+    #[test]
+    fn lag_counts_from_what_made_an_event_due() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (mut producer, consumer) = queue(16);
+        let due_ns = samples::TS_NS + 100_000_000_000;
+        let clock = Box::new(move || due_ns + 3_000_000);
+        let spec = format!("text:{}", dir.path().join("log").display());
+        let mut logger = logger(&spec, consumer, clock);
+        let timed_out = Event {
+            position: position_of_ts(due_ns),
+            step: Step::Timer(due_ns),
+            ..samples::flow()
+        };
+        let at_the_end = Event {
+            position: u64::MAX - 1,
+            step: Step::End,
+            ..samples::flow()
+        };
+        for event in [timed_out, at_the_end] {
+            assert!(producer.push_and_wait(event).is_ok());
+        }
+        producer.close();
+        logger.run();
+        let lags = logger.finish().lag_us.expect("live");
+        assert_eq!((lags.len(), lags.max() / 100), (1, 30), "3 ms");
     }
 
     #[test]

@@ -38,6 +38,22 @@ impl Counts {
             self.offered[kind] == kept + dropped + self.pending[kind]
         })
     }
+
+    /// What was counted since `before`; what waits is no count: it stays as it is.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let minus = |now: [u64; KINDS], then: [u64; KINDS]| {
+            std::array::from_fn(|kind| now[kind].saturating_sub(then[kind]))
+        };
+        Self {
+            offered: minus(self.offered, before.offered),
+            written: minus(self.written, before.written),
+            folded: minus(self.folded, before.folded),
+            not_asked: minus(self.not_asked, before.not_asked),
+            dropped: std::array::from_fn(|cause| minus(self.dropped[cause], before.dropped[cause])),
+            pending: self.pending,
+        }
+    }
 }
 
 enum Renderer {
@@ -282,14 +298,6 @@ impl Outputs {
         errors
     }
 
-    /// Writes what waits, and waits for readers as at the end of a run.
-    pub fn finish_writing(&mut self, now_ns: i64) {
-        for output in &mut self.outputs {
-            output.sink.finish_writing(now_ns);
-        }
-        self.say_recoveries(now_ns);
-    }
-
     /// Writes what waits and drops what cannot be written; afterwards nothing is pending.
     pub fn finish(&mut self, now_ns: i64) {
         for output in &mut self.outputs {
@@ -401,11 +409,8 @@ mod tests {
         assert!(outputs.counts().iter().all(Counts::closed));
         outputs.finish(0);
         let counts = outputs.counts();
-        assert!(
-            counts
-                .iter()
-                .all(|count| count.closed() && count.pending == [0; KINDS])
-        );
+        let whole = |count: &Counts| count.closed() && count.pending == [0; KINDS];
+        assert!(counts.iter().all(whole));
         assert_eq!(counts[0].written, [1, 1, 0, 0, 0]);
         assert_eq!(counts[1].written, [1, 1, 1, 1, 1]);
         assert_eq!(counts[1].folded[EventKind::Alert as usize], 1);

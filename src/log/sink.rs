@@ -243,20 +243,15 @@ impl Sink {
         }
     }
 
-    /// Writes what waits; what cannot be written within a second is dropped.
-    pub fn finish(&mut self, now_ns: i64) {
-        self.finish_writing(now_ns);
-        let cause = self.cause();
-        self.drop_waiting(usize::MAX, cause);
-    }
-
-    /// Writes what waits, and waits for a reader as at the end of a run. All such waits together take a
+    /// Writes what waits; what cannot be written within a second is dropped. All such waits together take a
     /// second when nobody reads.
-    pub fn finish_writing(&mut self, now_ns: i64) {
+    pub fn finish(&mut self, now_ns: i64) {
         if matches!(self.patience, Patience::Live) {
             self.set_patience(Patience::Reader(Arc::new(AtomicBool::new(true))));
         }
         self.write_out(now_ns);
+        let cause = self.cause();
+        self.drop_waiting(usize::MAX, cause);
     }
 
     /// Opens the path anew (after a rotation); the old file gets what waits first. Standard output stays.

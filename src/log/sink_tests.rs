@@ -264,7 +264,6 @@ fn live_the_end_waits_a_second_for_a_reader_and_no_longer() {
         line(&mut sink, &text, now_ns);
     }
     let start = Instant::now();
-    sink.finish_writing(300);
     sink.finish(300);
     sink.finish(300);
     let took = start.elapsed();

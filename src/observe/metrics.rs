@@ -1,21 +1,36 @@
-//! Prometheus text and a health check over HTTP, on a thread of its own.
+//! The sensor as Prometheus sees it, in the text format (0.0.4) or as OpenMetrics.
 //!
-//! A scrape reads copies that workers leave when nobody reads them: it cannot slow a worker. No address
-//! and no port ever becomes a label.
+//! Counters have the names of [`super::names`]. No address and no port ever becomes a label.
 
-use crate::books::Books;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use super::names::{Family, families};
+use crate::books::{Books, OutputBooks, RingCounts, RingId};
+use crate::log::notice::{EventKind, KINDS};
+use crate::log::sink::Cause;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Upper bounds of the buckets of [`LogLag`], seconds; one without a bound follows.
+pub const LAG_BOUNDS_S: [f64; 8] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
+
+/// Packet time stamp to log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LogLag {
+    /// Events that took no longer than each bound.
+    pub within: [u64; LAG_BOUNDS_S.len()],
+    /// All events.
+    pub count: u64,
+    /// Seconds that they took together.
+    pub sum_s: f64,
+}
 
 /// What a scrape shows.
 #[derive(Clone, Debug, Default)]
@@ -24,16 +39,23 @@ pub struct Snapshot {
     pub books: Books,
     /// Tables: name, entries held, room.
     pub tables: Vec<(&'static str, u64, u64)>,
-    /// Rings: interface and class, share of blocks that wait for their worker, 0 to 1.
-    pub ring_occupancy: Vec<(String, f64)>,
-    /// Packet time stamp to log line: upper bounds in seconds with counts below, and the sum.
-    pub log_lag: (Vec<(f64, u64)>, f64),
+    /// Share of each ring's blocks that wait for their worker, 0 to 1.
+    pub ring_occupancy: Vec<(RingId, f64)>,
+    /// Workers that the log's order no longer waits for.
+    pub worker_behind: usize,
+    /// How late the log is.
+    pub log_lag: LogLag,
 }
 
 /// Gives the newest snapshot.
 pub type Source = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
-struct Exposition(Source);
+/// What is shown, and since when.
+#[derive(Clone)]
+pub struct Exposition {
+    source: Source,
+    started_s: f64,
+}
 
 impl fmt::Debug for Exposition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,184 +63,151 @@ impl fmt::Debug for Exposition {
     }
 }
 
-/// Binds `address` and serves until the process ends.
-///
-/// # Errors
-///
-/// The address is in use or not this host's.
-pub fn serve(address: SocketAddr, source: Source) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    let bound = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()?;
-    std::thread::Builder::new()
-        .name("metrics".to_owned())
-        .spawn(move || {
-            runtime.block_on(async move {
-                let app = axum::Router::new()
-                    .route("/metrics", get(metrics))
-                    .route("/healthz", get(healthz))
-                    .with_state(source);
-                if let Ok(listener) = tokio::net::TcpListener::from_std(listener)
-                    && let Err(error) = axum::serve(listener, app).await
-                {
-                    eprintln!("synledger: the metrics server ended: {error}");
-                }
-            });
-        })?;
-    Ok(bound)
-}
-
-async fn metrics(State(source): State<Source>) -> impl IntoResponse {
-    let kind = [(
-        header::CONTENT_TYPE,
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-    )];
-    match render(source) {
-        Ok(text) => (StatusCode::OK, kind, text),
-        Err(fmt::Error) => (StatusCode::INTERNAL_SERVER_ERROR, kind, String::new()),
-    }
-}
-
-async fn healthz(State(source): State<Source>) -> (StatusCode, String) {
-    let snapshot = source();
-    let open = snapshot
-        .books
-        .identities()
-        .into_iter()
-        .find(|identity| !identity.holds());
-    match open {
-        Some(open) => {
-            let text = format!(
-                "books do not close: {}: {} against {}\n",
-                open.name, open.left, open.right
-            );
-            (StatusCode::SERVICE_UNAVAILABLE, text)
+impl Exposition {
+    /// Of a process that starts now.
+    pub fn starting_now(source: Source) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            source,
+            started_s: since.unwrap_or_default().as_secs_f64(),
         }
-        None => (StatusCode::OK, "ok\n".to_owned()),
+    }
+
+    /// The newest books.
+    pub fn books(&self) -> Books {
+        (self.source)().books
     }
 }
 
-/// The exposition text of one snapshot.
+/// How it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text format 0.0.4, which everything reads.
+    Text,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The media type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// The exposition of one snapshot.
 ///
 /// # Errors
 ///
 /// Never in practice: a `String` takes all that is written to it.
-pub fn render(source: Source) -> Result<String, fmt::Error> {
+pub fn render(exposition: Exposition, format: Format) -> Result<String, fmt::Error> {
+    let mut process = Registry::default();
+    process.register(
+        "process_start_time_seconds",
+        "Start time of the process since the Unix epoch in seconds",
+        ConstGauge::new(exposition.started_s),
+    );
     let mut registry = Registry::with_prefix("synledger");
-    registry.register_collector(Box::new(Exposition(source)));
+    registry.register_collector(Box::new(exposition));
     let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    encode_registry(&mut text, &process)?;
+    encode_registry(&mut text, &registry)?;
+    encode_eof(&mut text)?;
+    match format {
+        Format::OpenMetrics => Ok(text),
+        Format::Text => as_text(&text),
+    }
+}
+
+/// OpenMetrics as the text format 0.0.4 has it: a counter's type is that of its series, `_total` included; there
+/// is no type `info` and no end mark.
+fn as_text(openmetrics: &str) -> Result<String, fmt::Error> {
+    let mut text = String::with_capacity(openmetrics.len());
+    let mut help = "";
+    for line in openmetrics.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ').map_or("", |(_, help)| help);
+        } else if let Some((name, kind)) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", kind),
+                "info" => ("_info", "gauge"),
+                _ => ("", kind),
+            };
+            writeln!(text, "# HELP {name}{suffix} {help}")?;
+            writeln!(text, "# TYPE {name}{suffix} {kind}")?;
+        } else if !line.starts_with('#') {
+            writeln!(text, "{line}")?;
+        }
+    }
     Ok(text)
 }
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let snapshot = (self.0)();
-        totals(&mut encoder, &snapshot)?;
-        by_cause(&mut encoder, &snapshot.books)?;
-        rings(&mut encoder, &snapshot)?;
-        outputs(&mut encoder, &snapshot.books)?;
-        gauges(&mut encoder, &snapshot)
+        let snapshot = (self.source)();
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        let help = "The program";
+        build.encode(encoder.encode_descriptor("build", help, None, build.metric_type())?)?;
+        for family in families(&snapshot.books) {
+            counters(&mut encoder, &family)?;
+        }
+        bounds(&mut encoder, &snapshot.books)?;
+        rings(&mut encoder, &snapshot.books)?;
+        records(&mut encoder, &snapshot.books.outputs)?;
+        gauges(&mut encoder, &snapshot)?;
+        log_lag(&mut encoder, &snapshot.log_lag)
     }
 }
 
-fn counter(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: u64) -> fmt::Result {
-    let metric = ConstCounter::new(value);
-    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
-}
-
-fn totals(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
-    let books = &snapshot.books;
-    let (shards, flow, scan) = (&books.shards, &books.shards.flow, &books.shards.port_scan);
-    let seen = [
-        ("frames", "Frames read", shards.frames),
-        ("packets", "Frames that could be decoded", shards.packets),
-        ("syn_packets", "SYN packets without ACK", flow.syn_packets),
-        ("new_connections", "New connection attempts", flow.attempts),
-        (
-            "syn_retransmitted",
-            "SYNs of a known attempt",
-            flow.retransmitted,
-        ),
-        (
-            "established_connections",
-            "Handshakes proven",
-            flow.established,
-        ),
-        ("port_scans", "Port scans (rising edges)", scan.started),
-        (
-            "detections",
-            "Edges, doublings, summaries",
-            shards.detections,
-        ),
-        ("late_packets", "Packets behind packet time", shards.late),
-        (
-            "contacts_sent",
-            "Contacts sent to owners",
-            shards.contacts_sent,
-        ),
-    ];
-    let lost = [
-        (
-            "misrouted_frames",
-            "Frames in a wrong ring",
-            shards.misrouted,
-        ),
-        (
-            "contacts_dropped",
-            "Contacts without room",
-            shards.contacts_dropped,
-        ),
-        (
-            "flow_evictions",
-            "Flows pushed out of full tables",
-            flow.evicted(),
-        ),
-        (
-            "pair_evictions",
-            "Pairs pushed out of full tables",
-            scan.pair_evicted,
-        ),
-        (
-            "nic_drops",
-            "Frames the network cards lost",
-            books.nic_drops,
-        ),
-        (
-            "softnet_drops",
-            "Frames the backlog lost",
-            books.softnet_drops,
-        ),
-        ("missed", "Everything lost with a cause", books.missed()),
-    ];
-    let mut all = seen.into_iter().chain(lost);
-    all.try_for_each(|(name, help, value)| counter(encoder, name, help, value))
-}
-
-fn by_cause(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
-    let zero = ConstCounter::new(0_u64);
-    let help = "Frames that could not be decoded, by cause";
-    let mut family = encoder.encode_descriptor("unread_frames", help, None, zero.metric_type())?;
-    for why in crate::decode::Unread::ALL {
-        let value = ConstCounter::new(books.shards.unread[why.index()]);
-        value.encode(family.encode_family(&[("cause", why.word())])?)?;
-    }
-    let help = "Flow records, by end reason";
-    let mut family = encoder.encode_descriptor("flows_closed", help, None, zero.metric_type())?;
-    for (reason, value) in books.shards.flow.closed_by_reason() {
-        ConstCounter::new(value).encode(family.encode_family(&[("reason", reason)])?)?;
+fn counters(encoder: &mut DescriptorEncoder, family: &Family) -> fmt::Result {
+    let (name, help) = (family.name, family.help);
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    let Some(label) = family.label else {
+        return ConstCounter::new(family.counts[0].1).encode(metric);
+    };
+    for &(value, count) in &family.counts {
+        ConstCounter::new(count).encode(metric.encode_family(&[(label, value)])?)?;
     }
     Ok(())
 }
 
-fn rings(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
-    let zero = ConstCounter::new(0_u64);
-    type Field = fn(&crate::books::RingCounts) -> u64;
-    let fields: [(&str, &str, Field); 4] = [
+fn bounds(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
+    let bound = books.missed_bound();
+    for (name, help, count) in [
+        (
+            "missed_attempts_bound",
+            "At most so many attempts were among the frames that rings lost",
+            bound.attempts,
+        ),
+        (
+            "missed_before_rings_bound",
+            "Frames lost before the rings: nobody knows what they were",
+            bound.before_rings,
+        ),
+    ] {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(metric)?;
+    }
+    Ok(())
+}
+
+fn ring_labels(id: &RingId) -> [(&'static str, String); 3] {
+    [
+        ("interface", id.interface.clone()),
+        ("class", id.class.to_owned()),
+        ("worker", id.worker.to_string()),
+    ]
+}
+
+fn rings(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
+    type Field = fn(&RingCounts) -> u64;
+    let fields: [(&str, &str, Field); 5] = [
         (
             "ring_packets",
             "Frames that reached a ring, drops included (tp_packets)",
@@ -234,81 +223,118 @@ fn rings(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
             "How often a ring was found full (tp_freeze_q_cnt)",
             |ring| ring.tp_freezes,
         ),
+        ("ring_frames_read", "Frames read from a ring", |ring| {
+            ring.frames_read
+        }),
         ("ring_shed", "Data frames returned unread", |ring| {
             ring.shed_data
         }),
     ];
     for (name, help, field) in fields {
-        let mut family = encoder.encode_descriptor(name, help, None, zero.metric_type())?;
-        for ring in &snapshot.books.rings {
-            ConstCounter::new(field(ring))
-                .encode(family.encode_family(&[("ring", ring.name.as_str())])?)?;
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for ring in &books.rings {
+            let labels = ring_labels(&ring.id);
+            ConstCounter::new(field(ring)).encode(family.encode_family(&labels)?)?;
         }
     }
     Ok(())
 }
 
-fn outputs(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
-    let zero = ConstCounter::new(0_u64);
-    let help = "Records written, by output and kind";
-    let mut family =
-        encoder.encode_descriptor("records_written", help, None, zero.metric_type())?;
-    for output in &books.outputs {
-        for (kind, written, _) in output.kinds() {
-            let labels = [("output", output.name.as_str()), ("kind", kind)];
-            ConstCounter::new(written).encode(family.encode_family(&labels)?)?;
+fn records(encoder: &mut DescriptorEncoder, outputs: &[OutputBooks]) -> fmt::Result {
+    type Field = fn(&OutputBooks) -> &[u64; KINDS];
+    let fields: [(&str, &str, Field); 3] = [
+        ("records_written", "Records written", |output| {
+            &output.counts.written
+        }),
+        (
+            "records_folded",
+            "Alerts that the budget withheld",
+            |output| &output.counts.folded,
+        ),
+        (
+            "records_not_asked",
+            "Records of a kind that the output does not ask for",
+            |output| &output.counts.not_asked,
+        ),
+    ];
+    for (name, help, field) in fields {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for output in outputs {
+            for kind in EventKind::ALL {
+                let labels = [("output", output.name.as_str()), ("kind", kind.word())];
+                let count = ConstCounter::new(field(output)[kind as usize]);
+                count.encode(family.encode_family(&labels)?)?;
+            }
         }
     }
-    let help = "Records that could not be written, by output and kind";
-    let mut family =
-        encoder.encode_descriptor("records_dropped", help, None, zero.metric_type())?;
-    for output in &books.outputs {
-        for (kind, _, dropped) in output.kinds() {
-            let labels = [("output", output.name.as_str()), ("kind", kind)];
-            ConstCounter::new(dropped).encode(family.encode_family(&labels)?)?;
+    let (name, help) = ("records_dropped", "Records that could not be written");
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for output in outputs {
+        for (kind, cause) in EventKind::ALL
+            .into_iter()
+            .flat_map(|kind| Cause::ALL.map(|cause| (kind, cause)))
+        {
+            let labels = [
+                ("output", output.name.as_str()),
+                ("kind", kind.word()),
+                ("cause", cause.word()),
+            ];
+            let count = ConstCounter::new(output.counts.dropped[cause as usize][kind as usize]);
+            count.encode(family.encode_family(&labels)?)?;
         }
     }
     Ok(())
 }
 
 fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
-    let kind = ConstGauge::new(0.0_f64);
-    let help = "Share of a table that is in use";
-    let mut family =
-        encoder.encode_descriptor("table_use_ratio", help, None, kind.metric_type())?;
+    let (name, help) = ("table_use_ratio", "Share of a table that is in use");
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for &(name, held, room) in &snapshot.tables {
         let ratio = held as f64 / room.max(1) as f64;
         ConstGauge::new(ratio).encode(family.encode_family(&[("table", name)])?)?;
     }
+    let name = "ring_occupancy_ratio";
     let help = "Share of a ring's blocks that wait for their worker";
-    let mut family =
-        encoder.encode_descriptor("ring_occupancy_ratio", help, None, kind.metric_type())?;
-    for (name, ratio) in &snapshot.ring_occupancy {
-        ConstGauge::new(*ratio).encode(family.encode_family(&[("ring", name.as_str())])?)?;
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (id, ratio) in &snapshot.ring_occupancy {
+        ConstGauge::new(*ratio).encode(family.encode_family(&ring_labels(id))?)?;
     }
-    let closed = snapshot.books.closed();
-    let metric = ConstGauge::new(i64::from(closed));
-    let help = "1 while every identity of the books holds";
-    metric.encode(encoder.encode_descriptor(
-        "books_closed",
-        help,
-        None,
-        metric.metric_type(),
-    )?)?;
-    let help = "Packet time stamp to log line";
-    let (bounds, sum) = &snapshot.log_lag;
-    let kind = prometheus_client::metrics::MetricType::Histogram;
-    let mut histogram = encoder.encode_descriptor("log_lag_seconds", help, None, kind)?;
-    let mut cumulative = 0;
+    let behind = i64::try_from(snapshot.worker_behind).unwrap_or(i64::MAX);
+    for (name, help, value) in [
+        (
+            "books_closed",
+            "1 while every identity of the books holds",
+            i64::from(snapshot.books.closed()),
+        ),
+        (
+            "worker_behind",
+            "Workers so far behind that the log's order no longer waits for them",
+            behind,
+        ),
+    ] {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(metric)?;
+    }
+    Ok(())
+}
+
+fn log_lag(encoder: &mut DescriptorEncoder, lag: &LogLag) -> fmt::Result {
+    let (name, help) = ("log_lag_seconds", "Packet time stamp to log line");
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    let bounds = LAG_BOUNDS_S.into_iter().chain([f64::INFINITY]);
+    let mut below = 0;
+    let within = lag.within.into_iter().chain([lag.count]);
     let buckets: Vec<(f64, u64)> = bounds
-        .iter()
-        .map(|&(bound, below)| {
-            let own = below.saturating_sub(cumulative);
-            cumulative = below;
+        .zip(within)
+        .map(|(bound, within)| {
+            let own = within.saturating_sub(below);
+            below = below.max(within);
             (bound, own)
         })
         .collect();
-    histogram.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
-        *sum, cumulative, &buckets, None,
-    )
+    metric.encode_histogram::<NoLabelSet>(lag.sum_s, below, &buckets, None)
 }
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -9,7 +9,6 @@ mod startup;
 use super::logging::{self, SharedLocalities};
 use super::signals::Signals;
 use super::{Failure, close, pin, tell};
-use crate::books::Books;
 use crate::capture::clock::{Clock, Reading, RunTime};
 use crate::capture::fanout;
 use crate::capture::nic::{self, Counters, Watch};
@@ -22,7 +21,8 @@ use crate::locality::Localities;
 use crate::log::eve::Interfaces;
 use crate::log::logger::Control;
 use crate::log::notice::{Notice, Notices};
-use crate::observe::metrics::{self, Snapshot};
+use crate::observe::metrics::Snapshot;
+use crate::observe::server;
 use crate::policy::Policy;
 use crate::report;
 use crate::sensor::{self, Board, RunKeys};
@@ -63,6 +63,7 @@ struct Run<'a> {
     pins: Pins,
     board: Board,
     snapshot: Arc<Mutex<Snapshot>>,
+    ledger: figures::Ledger,
 }
 
 /// Watches interfaces until SIGINT or SIGTERM.
@@ -117,6 +118,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         pins: Pins::default(),
         board: Board::new(config.common.workers),
         snapshot,
+        ledger: figures::Ledger::default(),
     };
     let stage = Stage::default();
     let started = std::thread::scope(|scope| {
@@ -135,14 +137,8 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         run.end(&stage);
         started
     });
-    let outputs = logger.finish().outputs;
+    let books = run.close_books(logger);
     started?;
-    run.update_rings();
-    let books = Books {
-        outputs: logging::books(&config.common.outputs, &outputs),
-        at_exit: true,
-        ..run.books()
-    };
     Ok(close(&config.common, &books))
 }
 
@@ -353,7 +349,7 @@ fn serve_metrics(config: &RunConfig) -> Result<Arc<Mutex<Snapshot>>, Failure> {
     };
     let shown = Arc::clone(&snapshot);
     let newest = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match metrics::serve(address, Arc::new(newest)) {
+    match server::serve(address, Arc::new(newest)) {
         Ok(_) => Ok(snapshot),
         Err(error) => Err(Failure::Run(metrics_refused(address, &error))),
     }

@@ -1,0 +1,339 @@
+//! Metrics and a health check over HTTP, on a thread of its own.
+//!
+//! A scrape reads copies that workers leave when nobody reads them: it cannot slow a worker. Connections
+//! are few, short and answered once, so that slow clients cannot take the files that the sensor needs.
+
+use super::metrics::{Exposition, Format, Source, render};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::Listener;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
+
+/// What clients may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Connections open at once; further ones wait in the kernel's queue.
+    connections: usize,
+    /// From accept to the last byte of the answer.
+    deadline: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    connections: 32,
+    deadline: Duration::from_secs(5),
+};
+
+/// Binds `address` and serves until the process ends.
+///
+/// # Errors
+///
+/// The address is in use or not this host's.
+pub fn serve(address: SocketAddr, source: Source) -> io::Result<SocketAddr> {
+    serve_within(LIMITS, address, source)
+}
+
+fn serve_within(limits: Limits, address: SocketAddr, source: Source) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let app = axum::Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .with_state(Exposition::starting_now(source));
+    std::thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(move || {
+            runtime.block_on(async move {
+                if let Ok(listener) = tokio::net::TcpListener::from_std(listener)
+                    && let Err(error) = axum::serve(Door::new(listener, limits), app).await
+                {
+                    eprintln!("synledger: the metrics server ended: {error}");
+                }
+            });
+        })?;
+    Ok(bound)
+}
+
+async fn metrics(State(exposition): State<Exposition>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).into_iter();
+    let accept: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();
+    let format = asked_for(&accept.join(","));
+    match render(exposition, format) {
+        Ok(text) => answer(StatusCode::OK, format.content_type(), text),
+        Err(std::fmt::Error) => answer(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Format::Text.content_type(),
+            String::new(),
+        ),
+    }
+}
+
+async fn healthz(State(exposition): State<Exposition>) -> Response {
+    let identities = exposition.books().identities();
+    let open = identities.into_iter().find(|identity| !identity.holds());
+    let (status, text) = match open {
+        Some(open) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "books do not close: {}: {} against {}\n",
+                open.name, open.left, open.right
+            ),
+        ),
+        None => (StatusCode::OK, "ok\n".to_owned()),
+    };
+    answer(status, "text/plain; charset=utf-8", text)
+}
+
+/// One answer a connection: the deadline is then that of the request.
+fn answer(status: StatusCode, content_type: &'static str, text: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONNECTION, "close"),
+    ];
+    (status, headers, text).into_response()
+}
+
+/// OpenMetrics only for those who ask for it, and at least as much as for text.
+fn asked_for(accept: &str) -> Format {
+    let (mut open, mut text) = (0.0, 0.0);
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let (mut quality, mut known) = (1.0, true);
+        for parameter in parts {
+            match parameter.split_once('=') {
+                Some(("q", value)) => quality = value.trim().parse::<f32>().unwrap_or(0.0),
+                Some(("version", value)) if kind.ends_with("openmetrics-text") => {
+                    known = matches!(value.trim_matches('"'), "1.0.0" | "0.0.1");
+                }
+                _ => {}
+            }
+        }
+        match kind.as_str() {
+            "application/openmetrics-text" if known => open = quality.max(open),
+            "text/plain" | "text/*" | "*/*" => text = quality.max(text),
+            _ => {}
+        }
+    }
+    if open > 0.0 && open >= text {
+        Format::OpenMetrics
+    } else {
+        Format::Text
+    }
+}
+
+/// Lets in so many at a time.
+struct Door {
+    listener: tokio::net::TcpListener,
+    slots: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+impl Door {
+    fn new(listener: tokio::net::TcpListener, limits: Limits) -> Self {
+        Self {
+            listener,
+            slots: Arc::new(Semaphore::new(limits.connections)),
+            deadline: limits.deadline,
+        }
+    }
+}
+
+impl Listener for Door {
+    type Io = Guest;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Guest, SocketAddr) {
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        let guest = Guest {
+            stream,
+            deadline: Box::pin(tokio::time::sleep(self.deadline)),
+            _slot: slot.expect("never closed"),
+        };
+        (guest, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection until its deadline.
+struct Guest {
+    stream: TcpStream,
+    deadline: Pin<Box<Sleep>>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Guest {
+    /// The stream, unless it is too late.
+    fn stream(&mut self, context: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
+        match self.deadline.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(Pin::new(&mut self.stream)),
+        }
+    }
+}
+
+impl AsyncRead for Guest {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.stream(context) {
+            Ok(stream) => stream.poll_read(context, buffer),
+            Err(late) => Poll::Ready(Err(late)),
+        }
+    }
+}
+
+impl AsyncWrite for Guest {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.stream(context) {
+            Ok(stream) => stream.poll_write(context, bytes),
+            Err(late) => Poll::Ready(Err(late)),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::metrics::Snapshot;
+    use std::io::{Read, Write};
+    use std::time::Instant;
+
+    fn server(limits: Limits, source: Source) -> SocketAddr {
+        let address = "127.0.0.1:0".parse().expect("an address");
+        serve_within(limits, address, source).expect("a free port")
+    }
+
+    fn healthy() -> Source {
+        Arc::new(Snapshot::default)
+    }
+
+    /// Status line and head, body.
+    fn get(address: SocketAddr, path: &str, headers: &str) -> (String, String) {
+        let mut stream = std::net::TcpStream::connect(address).expect("served");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+        (head.to_owned(), body.to_owned())
+    }
+
+    #[test]
+    fn openmetrics_is_for_those_who_ask_for_it() {
+        use Format::{OpenMetrics, Text};
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,\
+            application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for (accept, format) in [
+            ("", Text),
+            ("*/*", Text),
+            ("text/plain", Text),
+            ("application/json", Text),
+            ("application/openmetrics-text", OpenMetrics),
+            (
+                "Application/OpenMetrics-Text; version=\"1.0.0\"",
+                OpenMetrics,
+            ),
+            ("application/openmetrics-text;q=0", Text),
+            ("application/openmetrics-text;q=0.2, text/plain", Text),
+            ("application/openmetrics-text;version=9.0.0,*/*;q=0.1", Text),
+            (prometheus, OpenMetrics),
+        ] {
+            assert_eq!(asked_for(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_scrape_gets_text_by_default_and_openmetrics_on_request() {
+        let address = server(LIMITS, healthy());
+        let (head, body) = get(address, "/metrics", "");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(
+            head.contains("content-type: text/plain; version=0.0.4"),
+            "{head}"
+        );
+        assert!(!body.contains("# EOF"), "{body}");
+        let accept = "Accept: application/openmetrics-text;version=1.0.0\r\n";
+        let (head, body) = get(address, "/metrics", accept);
+        let kind = "content-type: application/openmetrics-text; version=1.0.0";
+        assert!(head.contains(kind), "{head}");
+        assert!(body.ends_with("# EOF\n"), "{body}");
+    }
+
+    #[test]
+    fn health_names_an_identity_that_does_not_hold() {
+        let address = server(LIMITS, healthy());
+        let (head, body) = get(address, "/healthz", "");
+        assert!(
+            head.starts_with("HTTP/1.1 200 ") && body == "ok\n",
+            "{head}"
+        );
+        let mut ill = Snapshot::default();
+        ill.books.shards.frames = 3;
+        ill.books.at_exit = true;
+        let address = server(LIMITS, Arc::new(move || ill.clone()));
+        let (head, body) = get(address, "/healthz", "");
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert!(
+            body.contains("frames") && body.contains("0 against 3"),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn clients_that_say_nothing_or_read_nothing_are_let_go() {
+        let limits = Limits {
+            connections: 3,
+            deadline: Duration::from_millis(400),
+        };
+        let address = server(limits, healthy());
+        let start = Instant::now();
+        let connect = || std::net::TcpStream::connect(address).expect("served");
+        let mut slow: Vec<_> = (0..3).map(|_| connect()).collect();
+        slow[1]
+            .write_all(b"GET /metrics HT")
+            .expect("half a request");
+        // A fourth is not let in before one of the others is let go.
+        let (head, _) = get(address, "/healthz", "");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(start.elapsed() >= Duration::from_millis(300));
+        for mut stream in slow {
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest);
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "all were let go");
+    }
+}

@@ -1,0 +1,309 @@
+//! Each counter, spoiled by one, opens the identity that it belongs to and no other.
+
+use synledger::books::{Books, InFlight, OutputBooks, RingCounts, RingId, ShardCounts, by_ring};
+use synledger::log::notice::{EventKind, KINDS};
+use synledger::log::outputs::Counts;
+
+const FRAMES: &str = "frames of all shards";
+const DECODE: &str = "frames = packets + unread";
+const STAGE: &str = "packets = packets of the flow stage";
+const PACKETS: &str = "packets = accounted + other_interface";
+const SYNS: &str = "syn_packets = attempts + retransmitted + other_interface";
+const FLOWS: &str = "flows opened = closed + merged + open";
+const SENT: &str = "contacts_sent = syn_packets + answered + refused";
+const CARRIED: &str = "contacts_sent = contacts_merged + contacts_dropped";
+const TAKEN: &str = "contacts_merged = touches + outcomes";
+const SAID: &str = "detections = started + continued + ended";
+const SCANS: &str = "port scans started = port_scans of all directions";
+const CONNECTIONS: &str = ": connection raised = ";
+const ALERTS: &str = ": alert raised = ";
+const RECORDS: &str = ": flow raised = ";
+
+/// Every counter of a shard, with the identities that it is a part of. Where there is none, the counter is
+/// told for its own sake: a part of another one, or of nothing that is counted twice.
+const TABLE: &[(&str, &[&str])] = &[
+    ("frames", &[FRAMES, DECODE]),
+    ("packets", &[DECODE, STAGE]),
+    ("unread", &[DECODE]),
+    ("misrouted", &[]),
+    ("late", &[]),
+    ("syn_outside_class", &[]),
+    ("attempts_not_asked", &[CONNECTIONS]),
+    ("detections", &[SAID, ALERTS]),
+    ("port_scans", &[SCANS]),
+    ("detections_out_of_scope", &[ALERTS]),
+    ("detections_allowed", &[ALERTS]),
+    ("contacts_sent", &[SENT, CARRIED]),
+    ("contacts_merged", &[CARRIED, TAKEN]),
+    ("contacts_dropped", &[CARRIED]),
+    ("attempts_log_gone", &[CONNECTIONS]),
+    ("flows_log_gone", &[RECORDS]),
+    ("detections_log_gone", &[ALERTS]),
+    ("flow.packets", &[STAGE, PACKETS]),
+    ("accounted", &[PACKETS]),
+    ("syn_packets", &[SYNS, SENT]),
+    ("attempts", &[SYNS, CONNECTIONS]),
+    ("retransmitted", &[SYNS]),
+    ("other_interface_syns", &[PACKETS, SYNS]),
+    ("joined_syns", &[]),
+    ("joined_elsewhere", &[PACKETS]),
+    ("other_interface", &[PACKETS]),
+    ("after_end", &[PACKETS]),
+    ("icmp_errors", &[PACKETS]),
+    ("icmp_refused", &[]),
+    ("fragments", &[PACKETS]),
+    ("fragment_bytes", &[]),
+    ("joined", &[]),
+    ("answered", &[SENT]),
+    ("refused", &[SENT]),
+    ("established", &[]),
+    ("midstream", &[]),
+    ("preexisting", &[]),
+    ("preexisting_dropped", &[]),
+    ("opened", &[FLOWS]),
+    ("reopened", &[]),
+    ("closed", &[FLOWS, RECORDS]),
+    ("merged", &[FLOWS]),
+    ("open", &[FLOWS]),
+    ("evicted_attempts", &[]),
+    ("evicted_established", &[]),
+    ("evicted_others", &[]),
+    ("evicted_fragments", &[]),
+    ("without_tally", &[]),
+    ("touches", &[TAKEN]),
+    ("outcomes", &[TAKEN]),
+    ("started", &[SAID, SCANS]),
+    ("continued", &[SAID]),
+    ("ended", &[SAID]),
+    ("pair_evicted", &[]),
+    ("episode_evicted", &[]),
+    ("without_map", &[]),
+];
+
+fn shards() -> ShardCounts {
+    let mut shards = ShardCounts {
+        frames: 1000,
+        packets: 950,
+        port_scans: [2, 0, 1, 0, 0],
+        detections: 3 + 4 + 2,
+        detections_out_of_scope: 2,
+        detections_allowed: 1,
+        detections_log_gone: 1,
+        attempts_not_asked: 5,
+        attempts_log_gone: 1,
+        flows_log_gone: 2,
+        contacts_sent: 300 + 40 + 30,
+        contacts_merged: 360,
+        contacts_dropped: 10,
+        ..ShardCounts::default()
+    };
+    (shards.unread[0], shards.unread[3]) = (20, 30);
+    let flow = &mut shards.flow;
+    flow.packets = 950;
+    (flow.accounted, flow.other_interface, flow.after_end) = (700, 60, 40);
+    (flow.icmp_errors, flow.fragments) = (50, 82);
+    (flow.syn_packets, flow.attempts, flow.retransmitted) = (300, 250, 30);
+    (flow.other_interface_syns, flow.joined_elsewhere) = (20, 2);
+    (flow.answered, flow.refused) = (40, 30);
+    (flow.opened, flow.merged, flow.open) = (400, 3, 97);
+    (flow.closed[0], flow.closed[6]) = (200, 100);
+    let scan = &mut shards.port_scan;
+    (scan.touches, scan.outcomes) = (295, 65);
+    (scan.started, scan.continued, scan.ended) = (3, 4, 2);
+    shards
+}
+
+fn output(name: &str) -> OutputBooks {
+    let mut counts = Counts {
+        written: [200, 4, 298, 3, 2],
+        ..Counts::default()
+    };
+    counts.dropped[0] = [40, 0, 0, 0, 0];
+    counts.dropped[4] = [2, 0, 0, 0, 1];
+    counts.folded = [0, 1, 0, 0, 0];
+    counts.not_asked = [2, 0, 0, 0, 4];
+    OutputBooks {
+        name: name.into(),
+        counts,
+    }
+}
+
+fn ring(class: &'static str, frames_read: u64) -> RingCounts {
+    RingCounts {
+        id: RingId {
+            interface: "eth0".into(),
+            class,
+            worker: 0,
+        },
+        tp_packets: frames_read + 7,
+        tp_drops: 4,
+        shed_data: 3,
+        frames_read,
+        capacity: 100,
+        ..RingCounts::default()
+    }
+}
+
+fn books() -> Books {
+    Books {
+        shards: shards(),
+        rings: vec![ring("open", 300), ring("data", 700)],
+        outputs: vec![output("text:-"), output("eve:-")],
+        own_records: [0, 0, 0, 3, 7],
+        at_exit: true,
+        ..Books::default()
+    }
+}
+
+fn open(books: &Books) -> Vec<String> {
+    let open = books.identities().into_iter().filter(|one| !one.holds());
+    open.map(|one| one.name).collect()
+}
+
+/// Spoils one counter up and one down; both must open exactly these identities.
+fn assert_opens(what: &str, parts: &[&str], mut spoil: impl FnMut(&mut Books, i64)) {
+    for by in [1, -1] {
+        let mut books = books();
+        spoil(&mut books, by);
+        let open = open(&books);
+        let found = |part: &&str| open.iter().any(|name| name.contains(part));
+        assert!(parts.iter().all(found), "{what} {by:+}: {open:#?}");
+        let asked = |name: &String| parts.iter().any(|part| name.contains(part));
+        assert!(open.iter().all(asked), "{what} {by:+}: {open:#?}");
+    }
+}
+
+fn add(counter: &mut u64, by: i64) {
+    *counter = counter.checked_add_signed(by).unwrap_or(0);
+}
+
+#[test]
+fn every_counter_of_a_shard_opens_its_identities() {
+    assert_eq!(open(&books()), [""; 0]);
+    let mut names: Vec<&str> = Vec::new();
+    shards().each(&mut |name, _| names.push(name));
+    // The flow stage has packets of its own, counted there.
+    let second = names.iter().rposition(|name| *name == "packets");
+    names[second.expect("two")] = "flow.packets";
+    for (place, name) in names.iter().enumerate() {
+        let row = TABLE.iter().find(|(counter, _)| counter == name);
+        let (_, parts) = row.unwrap_or_else(|| panic!("{name} has no place in the table"));
+        let spoil = |books: &mut Books, by: i64| {
+            let mut at = 0;
+            books.shards.each(&mut |_, counter| {
+                if at == place {
+                    // Down only what is there: a counter at 0 goes up twice.
+                    add(counter, if *counter == 0 { 1 } else { by });
+                }
+                at += 1;
+            });
+        };
+        assert_opens(name, parts, spoil);
+    }
+    for (counter, _) in TABLE {
+        assert!(names.contains(counter), "{counter} is in the table only");
+    }
+}
+
+#[test]
+fn every_counter_of_rings_and_outputs_opens_its_identities() {
+    let ring = "ring eth0/data/0: ";
+    assert_opens("tp_packets", &[ring], |books, by| {
+        add(&mut books.rings[1].tp_packets, by);
+    });
+    assert_opens("tp_drops", &[ring], |books, by| {
+        add(&mut books.rings[1].tp_drops, by);
+    });
+    assert_opens("shed_data", &[ring], |books, by| {
+        add(&mut books.rings[1].shed_data, by);
+    });
+    assert_opens("frames_read", &[ring, FRAMES], |books, by| {
+        add(&mut books.rings[1].frames_read, by);
+    });
+    for kind in EventKind::ALL {
+        let name = format!("eve:-: {} raised = ", kind.word());
+        let at = kind as usize;
+        let of = |what: &str, counter: fn(&mut Counts) -> &mut [u64; KINDS]| {
+            assert_opens(what, &[&name], |books, by| {
+                let counter = &mut counter(&mut books.outputs[1].counts)[at];
+                add(counter, if *counter == 0 { 1 } else { by });
+            });
+        };
+        of("written", |counts| &mut counts.written);
+        of("folded", |counts| &mut counts.folded);
+        of("not_asked", |counts| &mut counts.not_asked);
+        of("dropped", |counts| &mut counts.dropped[4]);
+        of("pending", |counts| &mut counts.pending);
+    }
+    for kind in [EventKind::Stats, EventKind::Lifecycle] {
+        let name = format!(": {} raised = ", kind.word());
+        assert_opens("own_records", &[&name], |books, by| {
+            add(&mut books.own_records[kind as usize], by);
+        });
+    }
+}
+
+#[test]
+fn the_frames_of_a_capture_are_those_of_the_shards() {
+    let captured = |frames| Books {
+        rings: Vec::new(),
+        frames_offered: Some(frames),
+        ..books()
+    };
+    assert!(captured(1000).closed());
+    for frames in [999, 1001] {
+        let name = "frames of the captures = frames of all shards";
+        assert_eq!(open(&captured(frames)), [name]);
+    }
+}
+
+#[test]
+fn while_a_run_goes_on_the_sides_differ_by_what_is_in_flight_and_no_more() {
+    let live = || Books {
+        at_exit: false,
+        in_flight: InFlight {
+            frames: 10,
+            contacts: 20,
+            records: [30, 31, 32, 33, 34],
+        },
+        ..books()
+    };
+    assert!(live().closed());
+    let opens = |part: &str, slack: u64, spoil: &dyn Fn(&mut Books, u64)| {
+        let mut books = live();
+        spoil(&mut books, slack);
+        assert_eq!(open(&books), [""; 0], "{part}: {slack} in flight");
+        let mut books = live();
+        spoil(&mut books, slack + 1);
+        let open = open(&books);
+        assert!(
+            !open.is_empty() && open.iter().all(|name| name.contains(part)),
+            "{part}: {open:?}"
+        );
+    };
+    let ring = "ring eth0/open/0: ";
+    opens(ring, 110, &|books, by| books.rings[0].tp_packets += by);
+    opens(ring, 0, &|books, by| books.rings[0].tp_drops += by);
+    opens(CARRIED, 20, &|books, by| {
+        books.shards.contacts_dropped += by
+    });
+    for kind in EventKind::ALL {
+        let (at, name) = (kind as usize, format!(": {} raised = ", kind.word()));
+        opens(&name, 30 + at as u64, &|books, by| {
+            books.outputs[0].counts.written[at] += by;
+        });
+    }
+    opens(DECODE, 0, &|books, by| books.shards.unread[1] += by);
+}
+
+#[test]
+fn rings_of_an_interface_that_came_back_are_one() {
+    let rings = [ring("open", 3), ring("data", 4), ring("open", 10)];
+    let all = by_ring(rings.into_iter());
+    assert_eq!(all.len(), 2);
+    let open = &all[0];
+    assert_eq!(
+        (open.frames_read, open.tp_packets, open.capacity),
+        (13, 27, 200)
+    );
+}
