@@ -177,6 +177,31 @@ fn where_a_slow_pipe_paused_makes_no_difference_to_the_log() {
 }
 
 #[test]
+fn threads_have_names() {
+    let mut reader = Reader::start(&["--workers", "2"]);
+    reader.feed(&syns(1));
+    reader.wait_for_lines(1, PATIENCE);
+    let tasks = format!("/proc/{}/task", reader.child.id());
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        let comm = task.expect("a thread").path().join("comm");
+        std::fs::read_to_string(comm).expect("a name")
+    };
+    let mut names: Vec<String> = std::fs::read_dir(tasks)
+        .expect("threads")
+        .map(name)
+        .collect();
+    names.sort();
+    let expected = [
+        "logger\n",
+        "reader\n",
+        "synledger\n",
+        "worker-0\n",
+        "worker-1\n",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
 fn sigusr1_shows_the_books_and_sighup_opens_the_logs_anew() {
     let bytes = syns(2);
     let half = HEADER_BYTES + (bytes.len() - HEADER_BYTES) / 2;
