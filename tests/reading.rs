@@ -249,6 +249,17 @@ fn a_stopped_read_says_where_shows_its_books_and_exits_with_1() {
 }
 
 #[test]
+fn a_standard_error_that_takes_nothing_changes_no_exit_code() {
+    // std's eprintln! panics there: the hook that `main` installs makes it exit code 1, not 101 or SIGABRT.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let status = synledger()
+        .args(["read", "/does/not/exist"])
+        .stderr(full.expect("/dev/full"))
+        .status();
+    assert_eq!(status.expect("the program starts").code(), Some(1));
+}
+
+#[test]
 fn a_stop_between_files_names_the_file_and_leaves_the_rest() {
     let dir = tempfile::tempdir().expect("a folder");
     let first = write(dir.path(), "first.pcap", &syns(3));
