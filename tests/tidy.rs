@@ -1,99 +1,183 @@
 //! Properties of the source itself.
 
+#[path = "tidy/source.rs"]
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use source::Source;
 
 /// Stages in the order of a packet's way: a stage never names a later one.
 const STAGES: [&str; 6] = ["capture", "decode", "flow", "inspect", "log", "observe"];
 const FUNCTION_LINES_MAX: usize = 70;
+const FILE_LINES_MAX: usize = 500;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn rust_files(dir: &Path) -> Vec<PathBuf> {
+/// Files below these folders, with one of these endings.
+fn files(folders: &[&str], endings: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir).expect("readable folder") {
-        let path = entry.expect("readable entry").path();
+    let mut left: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    while let Some(path) = left.pop() {
         if path.is_dir() {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
+            let entries = fs::read_dir(&path).expect("readable folder");
+            left.extend(entries.map(|entry| entry.expect("readable entry").path()));
+        } else if path
+            .extension()
+            .is_some_and(|end| endings.iter().any(|one| end == *one))
+        {
+            let name = path.strip_prefix(root()).expect("below the root");
+            let text = fs::read_to_string(&path).expect("UTF-8 source");
+            found.push((name.display().to_string(), text));
         }
     }
     found.sort();
     found
 }
 
-fn sources() -> Vec<(String, String)> {
-    let root = root();
-    let read = |path: PathBuf| {
-        let name = path
-            .strip_prefix(&root)
-            .expect("below the root")
-            .display()
-            .to_string();
-        (name, fs::read_to_string(path).expect("UTF-8 source"))
-    };
-    let files: Vec<_> = rust_files(&root.join("src"))
-        .into_iter()
-        .map(read)
+/// The crate's own source; files that only tests compile have nothing shipped.
+fn sources() -> Vec<Source> {
+    let mut all: Vec<Source> = files(&["src"], &["rs"])
+        .iter()
+        .map(|(name, text)| Source::new(name, text))
         .collect();
-    eprintln!("tidy: {} files under src/", files.len());
-    files
+    let tests: BTreeSet<String> = all.iter().flat_map(test_files).collect();
+    for source in &mut all {
+        if tests
+            .iter()
+            .any(|test| source.name.starts_with(test.as_str()))
+        {
+            source.shipped.clear();
+        }
+    }
+    let shipped = all.iter().filter(|source| !source.shipped.is_empty());
+    eprintln!(
+        "tidy: {} files under src/, {} of them shipped",
+        all.len(),
+        shipped.count()
+    );
+    all
 }
 
-/// The line without comments; string contents stay.
-fn code(line: &str) -> &str {
-    line.split("//").next().unwrap_or_default()
-}
-
-fn is_test(name: &str) -> bool {
-    name.ends_with("tests.rs") || name.ends_with("naive.rs")
-}
-
-/// The part of a file before its unit tests.
-fn shipped(source: &str) -> impl Iterator<Item = (usize, &str)> {
-    source
-        .lines()
+/// Files and folders of the modules that this file declares for tests only.
+fn test_files(source: &Source) -> Vec<String> {
+    let (folder, file) = source.name.rsplit_once('/').expect("in src/");
+    let inside = match file {
+        "mod.rs" | "lib.rs" | "main.rs" => folder.to_owned(),
+        _ => source.name.trim_end_matches(".rs").to_owned(),
+    };
+    let mut found = Vec::new();
+    let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
+    for (at, _) in lines
+        .iter()
         .enumerate()
-        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        .filter(|(_, line)| **line == "#[cfg(test)]")
+    {
+        for line in &lines[at + 1..] {
+            if let Some(path) = line
+                .strip_prefix("#[path = \"")
+                .and_then(|rest| rest.strip_suffix("\"]"))
+            {
+                found.push(format!("{folder}/{path}"));
+            } else if let Some(name) = line
+                .strip_suffix(';')
+                .and_then(|line| line.rsplit_once("mod "))
+            {
+                found.extend([
+                    format!("{inside}/{}.rs", name.1),
+                    format!("{inside}/{}/", name.1),
+                ]);
+            }
+            if !line.starts_with("#[") {
+                break;
+            }
+        }
+    }
+    found
 }
 
 #[test]
 fn unsafe_compiles_only_under_capture() {
     let stray: Vec<_> = sources()
         .into_iter()
-        .filter(|(name, _)| !name.starts_with("src/capture/"))
-        .filter(|(_, source)| {
-            source
-                .lines()
-                .any(|line| code(line).split_whitespace().any(|word| word == "unsafe"))
+        .filter(|source| !source.name.starts_with("src/capture/"))
+        .filter(|source| {
+            source::tokens(&source.code)
+                .iter()
+                .any(|(_, word)| *word == "unsafe")
         })
-        .map(|(name, _)| name)
+        .map(|source| source.name)
         .collect();
     assert!(stray.is_empty(), "unsafe outside src/capture: {stray:?}");
 }
 
+/// `file:line` of each later stage that a file names.
+fn later_stages(source: &Source) -> Vec<String> {
+    let Some(stage) = STAGES
+        .iter()
+        .position(|stage| source.name.starts_with(&format!("src/{stage}/")))
+    else {
+        return Vec::new();
+    };
+    let later = |path: &[String]| match path.first().map(String::as_str) {
+        // The whole crate under another name, or all its names at once.
+        None | Some("*") => true,
+        Some(first) => STAGES[stage + 1..].contains(&first),
+    };
+    source::paths(&source.name, &source.shipped)
+        .into_iter()
+        .filter(|(_, path)| later(path))
+        .map(|(line, path)| format!("{}:{line}: names {}", source.name, path.join("::")))
+        .collect()
+}
+
 #[test]
 fn no_stage_names_a_later_one() {
-    let mut wrong = Vec::new();
-    for (name, source) in sources() {
-        let Some(stage) = STAGES
-            .iter()
-            .position(|stage| name.starts_with(&format!("src/{stage}/")))
-        else {
-            continue;
-        };
-        for (number, line) in shipped(&source) {
-            for later in &STAGES[stage + 1..] {
-                if code(line).contains(&format!("crate::{later}")) {
-                    wrong.push(format!("{name}:{}: names {later}", number + 1));
-                }
-            }
-        }
-    }
+    let wrong: Vec<_> = sources().iter().flat_map(later_stages).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_later_stage_is_found_however_it_is_named() {
+    for bad in [
+        "fn f(event: crate::log::Event) {}",
+        "fn f(event: super::super::log::Event) {}",
+        "use crate::log;",
+        "use crate::{books::Books, log::{self, event::Event}};",
+        "use crate::{\n    books::Books,\n    observe::metrics,\n};",
+        "use super::{key::Key, super::inspect::Contact};",
+        "use crate::*;",
+        "use crate::{self as all};",
+        "use crate as all;",
+        "const URL: &str = \"http://\"; use crate::log::Event;",
+        "#[cfg(test)]\nmod tests;\nuse crate::log::Event;",
+        "#[cfg(test)]\nmod tests { fn f() { } }\nuse crate::log::Event;",
+    ] {
+        let found = later_stages(&Source::new("src/flow/a.rs", bad));
+        assert!(!found.is_empty(), "{bad}");
+    }
+    let deep = "use super::super::super::log; use super::super::log as ours;";
+    assert_eq!(
+        later_stages(&Source::new("src/flow/sub/a.rs", deep)).len(),
+        1
+    );
+    for good in [
+        "// as crate::log::Event\nuse crate::{decode, capture::frame::Frame};",
+        "/* crate::log /* nested */ crate::log */ fn f() {}",
+        "const A: &str = \"crate::log\"; const B: &str = r#\"\"crate::log\"#; const C: char = '\"';",
+        "fn f<'a>(x: &'a str) -> super::key::Key<'a> { todo }",
+        "pub(crate) fn log() {} pub(super) fn inspect() { self::log::x(); }",
+        "use super::{log, inspect as observe};",
+        "#[cfg(test)]\nmod tests {\n    use crate::log::Event;\n}\n",
+        "#[cfg(test)]\n#[path = \"x.rs\"]\nmod log;\n#[cfg(test)]\nuse crate::log::Event;",
+    ] {
+        let found = later_stages(&Source::new("src/flow/a.rs", good));
+        assert!(found.is_empty(), "{good}: {found:?}");
+    }
 }
 
 #[test]
@@ -104,60 +188,225 @@ fn the_wall_clock_is_read_only_where_it_may() {
         "src/capture/",
         "src/observe/",
     ];
+    let clocks = ["Instant", "SystemTime", "Timestamp", "Zoned"];
     let mut wrong = Vec::new();
-    for (name, source) in sources() {
-        if is_test(&name) || may.iter().any(|place| name.starts_with(place)) {
+    for source in sources() {
+        if may.iter().any(|place| source.name.starts_with(place)) {
             continue;
         }
-        for (number, line) in shipped(&source) {
-            if ["Instant::now", "SystemTime::now", "Timestamp::now"]
-                .iter()
-                .any(|clock| code(line).contains(clock))
+        for words in source::tokens(&source.shipped).windows(3) {
+            let [(line, clock), (_, colons), (_, now)] = words else {
+                continue;
+            };
+            if *clock == "clock_gettime"
+                || (clocks.contains(clock) && (*colons, *now) == ("::", "now"))
             {
-                wrong.push(format!("{name}:{}", number + 1));
+                wrong.push(format!("{}:{line}", source.name));
             }
         }
     }
     assert!(wrong.is_empty(), "wall clock in {wrong:#?}");
 }
 
+fn long_functions(source: &Source) -> Vec<String> {
+    source::functions(&source.code)
+        .into_iter()
+        .filter(|(_, _, lines)| *lines > FUNCTION_LINES_MAX)
+        .map(|(line, name, lines)| format!("{}:{line}: {name} has {lines} lines", source.name))
+        .collect()
+}
+
 #[test]
 fn functions_have_at_most_seventy_lines() {
-    let mut long = Vec::new();
-    for (name, source) in sources() {
-        let mut start: Option<(usize, usize)> = None;
-        for (number, line) in source.lines().enumerate() {
-            let indent = line.len() - line.trim_start().len();
-            let head = line.trim_start();
-            let is_fn = [
-                "fn ",
-                "pub fn ",
-                "pub(crate) fn ",
-                "pub(super) fn ",
-                "const fn ",
-                "pub const fn ",
-                "pub unsafe fn ",
-                "unsafe fn ",
-            ]
-            .iter()
-            .any(|prefix| head.starts_with(prefix));
-            if is_fn && !head.ends_with(';') {
-                start = Some((number, indent));
-            } else if let Some((first, depth)) = start
-                && line.trim_end() == format!("{}}}", " ".repeat(depth))
-            {
-                let lines = number - first + 1;
-                if lines > FUNCTION_LINES_MAX {
-                    long.push(format!("{name}:{}: {lines} lines", first + 1));
-                }
-                start = None;
-            }
-        }
-    }
+    let files = files(&["src", "tests", "benches", "tools"], &["rs"]);
+    let sources: Vec<_> = files
+        .iter()
+        .map(|(name, text)| Source::new(name, text))
+        .collect();
+    let count: usize = sources
+        .iter()
+        .map(|source| source::functions(&source.code).len())
+        .sum();
+    eprintln!("tidy: {count} functions in {} files", sources.len());
+    let long: Vec<_> = sources.iter().flat_map(long_functions).collect();
     assert!(
         long.is_empty(),
         "longer than {FUNCTION_LINES_MAX} lines: {long:#?}"
     );
+}
+
+#[test]
+fn a_long_function_is_found_whatever_stands_before_it() {
+    let heads = [
+        "fn f()",
+        "pub async fn f()",
+        "pub(super) unsafe fn f()",
+        "pub(in crate::flow) const unsafe extern \"C\" fn f()",
+        "async fn f<T>(\n    a: [u8; 3],\n) -> Result<T, ()>\nwhere\n    T: Copy,\n",
+    ];
+    let declared = "trait T {\n    fn g(\n        a: u8,\n    );\n}\n";
+    for head in heads {
+        let open = format!("{head} {{\n    fn inner() {{ \"}}\" }}\n");
+        for (lines, found) in [(FUNCTION_LINES_MAX, 0), (FUNCTION_LINES_MAX + 1, 1)] {
+            let body = "    x();\n".repeat(lines - open.lines().count() - 1);
+            let source = Source::new("a.rs", &format!("{declared}{open}{body}}}\n{declared}"));
+            assert_eq!(
+                long_functions(&source).len(),
+                found,
+                "{lines} lines: {head}"
+            );
+        }
+    }
+}
+
+#[test]
+fn files_have_at_most_five_hundred_lines() {
+    let long: Vec<_> = files(&["src", "tests", "benches", "tools"], &["rs", "py"])
+        .into_iter()
+        .map(|(name, text)| (text.lines().count(), name))
+        .filter(|(lines, _)| *lines > FILE_LINES_MAX)
+        .collect();
+    assert!(
+        long.is_empty(),
+        "longer than {FILE_LINES_MAX} lines: {long:?}"
+    );
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // In pieces, so that this file does not name them.
+    let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"]].map(|[a, b]| format!("{a}{b}"));
+    let macros = [["to", "do"], ["unimple", "mented"], ["d", "bg"]].map(|[a, b]| format!("{a}{b}"));
+    let mut left = Vec::new();
+    for (name, text) in files(
+        &["src", "tests", "benches", "tools"],
+        &["rs", "py", "md", "toml"],
+    ) {
+        for (number, line) in text.lines().enumerate() {
+            if marks.iter().any(|mark| line.contains(mark.as_str())) {
+                left.push(format!("{name}:{}: {line}", number + 1));
+            }
+        }
+        if !name.ends_with(".rs") {
+            continue;
+        }
+        let source = Source::new(&name, &text);
+        let tokens = source::tokens(&source.code);
+        for words in tokens.windows(3) {
+            let unfinished = macros.iter().any(|word| word == words[0].1) && words[1].1 == "!";
+            let not_run = words[0].1 == "#" && words[1].1 == "[" && words[2].1 == "ignore";
+            if unfinished || not_run {
+                left.push(format!(
+                    "{name}:{}: {}{}{}",
+                    words[0].0, words[0].1, words[1].1, words[2].1
+                ));
+            }
+        }
+    }
+    assert!(left.is_empty(), "{left:#?}");
+}
+
+/// Names of the packages that a manifest asks for in its sections of dependencies, those of tests apart.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let mut section = "";
+    let mut found = BTreeSet::new();
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line.trim_matches(['[', ']']);
+            found.extend(section.strip_prefix("dependencies.").map(str::to_owned));
+        } else if section.ends_with("dependencies")
+            && !section.ends_with("dev-dependencies")
+            && section != "workspace.dependencies"
+            && let Some((name, value)) = line.split_once('=')
+        {
+            let renamed = value.split("package = \"").nth(1);
+            let name = renamed
+                .and_then(|rest| rest.split('"').next())
+                .unwrap_or(name);
+            found.insert(name.trim().trim_end_matches(".workspace").to_owned());
+        }
+    }
+    found
+}
+
+/// Package → packages that it may bring, from Cargo.lock; versions of one name are one.
+fn locked() -> BTreeMap<String, BTreeSet<String>> {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in lock.split("[[package]]").skip(1) {
+        let quoted = |line: &str| line.split('"').nth(1).map(str::to_owned);
+        let name = package.lines().find(|line| line.starts_with("name = "));
+        let name = name.and_then(quoted).expect("a name");
+        let brings = package.lines().filter(|line| line.starts_with(" \""));
+        let brings = brings
+            .filter_map(quoted)
+            .filter_map(|it| it.split(' ').next().map(str::to_owned));
+        all.entry(name).or_default().extend(brings);
+    }
+    all
+}
+
+#[test]
+fn the_sensor_needs_no_tool_of_ours_and_nothing_that_only_tools_need() {
+    let manifest = |path: &str| fs::read_to_string(root().join(path)).expect("a manifest");
+    let own = manifest("Cargo.toml");
+    let members = own
+        .split("members = [")
+        .nth(1)
+        .and_then(|rest| rest.split(']').next());
+    let members: Vec<&str> = members
+        .expect("a workspace")
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .collect();
+    let tools: Vec<String> = members
+        .iter()
+        .filter(|member| **member != ".")
+        .map(|member| manifest(&format!("{member}/Cargo.toml")))
+        .collect();
+    let locked = locked();
+    let (direct, mut tree) = (dependencies(&own), BTreeSet::new());
+    let mut left: Vec<&String> = direct.iter().collect();
+    while let Some(name) = left.pop() {
+        if tree.insert(name.clone()) {
+            left.extend(&locked[name]);
+        }
+    }
+    eprintln!(
+        "tidy: {} packages of {} are the sensor's, {} directly",
+        tree.len(),
+        locked.len(),
+        direct.len()
+    );
+    assert!(
+        tree.contains("clap_builder") && !tree.contains("proptest"),
+        "{tree:?}"
+    );
+    for tool in &tools {
+        let name = tool
+            .split("name = \"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
+        let name = name.expect("a package has a name");
+        assert!(!tree.contains(name), "the sensor depends on {name}");
+    }
+    for only_tools in ["plotters", "afpacket"] {
+        assert!(
+            !tree.contains(only_tools),
+            "the sensor depends on {only_tools}"
+        );
+    }
+}
+
+#[test]
+fn dependencies_are_found_in_every_section_that_ships() {
+    let manifest = "[dependencies]\na = \"1\"\nb = { version = \"1\", package = \"c\" }\n\
+        [target.'cfg(unix)'.dependencies]\nd.workspace = true\n[build-dependencies]\ne = \"1\"\n\
+        [dev-dependencies]\nf = \"1\"\n[target.x.dev-dependencies]\ng = \"1\"\n[features]\nh = []\n\
+        [dependencies.i]\nversion = \"1\"\n";
+    let found: Vec<String> = dependencies(manifest).into_iter().collect();
+    assert_eq!(found, ["a", "c", "d", "e", "i"]);
 }
 
 #[test]

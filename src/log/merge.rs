@@ -56,12 +56,16 @@ impl Merge {
         for (bound, source) in self.bounds.iter_mut().zip(&self.sources) {
             *bound = source.bound();
         }
+        for source in &mut self.sources {
+            source.load();
+        }
         self.mark_stragglers(&mut on_lag);
         for emitted in 0..events_max {
             let Some(shard) = self.next_shard() else {
                 return emitted;
             };
             let event = self.sources[shard].pop().expect("its head was just seen");
+            self.sources[shard].load();
             let key = (event.position, event.step);
             if self.last.is_some_and(|last| key < last) {
                 self.late += 1;

@@ -2,9 +2,14 @@
 //!
 //! A shard pushes its events in the log's order ([`Event::cmp_order`]) and publishes positions behind
 //! which nothing of it will follow. Both are single-producer, single-consumer.
+//!
+//! Flow records are large and come at the end of a flow; new connections are small and come in floods. So
+//! records go a way of their own, beside a short line that keeps their place.
 
-use super::event::{Body, Event};
+use super::event::{Body, Event, Step};
 use super::notice::EventKind;
+use crate::flow::record::{Attempt, FlowRecord};
+use crate::inspect::detection::Detection;
 use crate::mesh;
 use crossbeam::utils::CachePadded;
 use std::sync::Arc;
@@ -30,30 +35,53 @@ struct Shared {
     queue_full: CachePadded<[AtomicU64; SHARD_KINDS]>,
 }
 
+/// An event less its flow record.
+struct Line {
+    position: u64,
+    step: Step,
+    body: Short,
+}
+
+enum Short {
+    NewConnection(Attempt),
+    /// The next of the records.
+    Flow,
+    Alert(Box<Detection>),
+}
+
 /// The shard's end of a queue. Dropping it closes it.
 pub struct Producer {
-    events: rtrb::Producer<Event>,
+    lines: rtrb::Producer<Line>,
+    records: rtrb::Producer<FlowRecord>,
     shared: Arc<Shared>,
     bound: u64,
 }
 
 /// The logger's end of a queue.
 pub struct Consumer {
-    events: rtrb::Consumer<Event>,
+    lines: rtrb::Consumer<Line>,
+    records: rtrb::Consumer<FlowRecord>,
+    /// The oldest event, taken out to be looked at.
+    head: Option<Event>,
     shared: Arc<Shared>,
 }
 
 /// A queue that holds `capacity` events.
 pub fn queue(capacity: usize) -> (Producer, Consumer) {
-    let (producer, consumer) = rtrb::RingBuffer::new(capacity);
+    let (to_lines, lines) = rtrb::RingBuffer::new(capacity);
+    // One more: the logger takes a line before its record.
+    let (to_records, records) = rtrb::RingBuffer::new(capacity + 1);
     let shared = Arc::new(Shared::default());
     let ours = Producer {
-        events: producer,
+        lines: to_lines,
+        records: to_records,
         shared: Arc::clone(&shared),
         bound: 0,
     };
     let theirs = Consumer {
-        events: consumer,
+        lines,
+        records,
+        head: None,
         shared,
     };
     (ours, theirs)
@@ -61,13 +89,14 @@ pub fn queue(capacity: usize) -> (Producer, Consumer) {
 
 /// What a queue of `capacity` events takes.
 pub fn memory_bytes(capacity: usize) -> usize {
-    capacity * size_of::<Event>() + size_of::<Shared>()
+    capacity * (size_of::<Line>() + size_of::<FlowRecord>()) + size_of::<Shared>()
 }
 
 impl Producer {
     /// Writes to every page of the queue. Before the first event.
     pub fn prefault(&mut self) {
-        mesh::touch_all(&mut self.events);
+        mesh::touch_all(&mut self.lines);
+        mesh::touch_all(&mut self.records);
     }
 
     /// Pushes an event.
@@ -80,9 +109,31 @@ impl Producer {
         reason = "a full queue gives the event back, unboxed"
     )]
     pub fn push(&mut self, event: Event) -> Result<(), Event> {
-        self.events
-            .push(event)
-            .map_err(|rtrb::PushError::Full(event)| event)
+        // There is a record to each of some lines: where a line has room, so has its record.
+        if self.lines.is_full() {
+            return Err(event);
+        }
+        let Event {
+            position,
+            step,
+            body,
+        } = event;
+        let body = match body {
+            Body::NewConnection(attempt) => Short::NewConnection(attempt),
+            Body::Alert(detection) => Short::Alert(detection),
+            Body::Flow(record) => {
+                let pushed = self.records.push(record);
+                assert!(pushed.is_ok(), "as many records as lines find room");
+                Short::Flow
+            }
+        };
+        let pushed = self.lines.push(Line {
+            position,
+            step,
+            body,
+        });
+        assert!(pushed.is_ok(), "room was seen, and only we take it");
+        Ok(())
     }
 
     /// Pushes an event, or counts it as lost to a full queue: for live capture. True if it was pushed.
@@ -113,7 +164,7 @@ impl Producer {
         };
         self.publish_below(event.position);
         let mut tries = 0;
-        while !self.events.is_abandoned() {
+        while !self.lines.is_abandoned() {
             if tries < SPINS_MAX {
                 std::hint::spin_loop();
                 tries += 1;
@@ -156,19 +207,41 @@ impl Consumer {
         self.shared.bound.load(Ordering::Acquire)
     }
 
-    /// The oldest event in the queue.
+    /// Takes the oldest event out of the queue, for [`Consumer::peek`].
+    pub(super) fn load(&mut self) {
+        if self.head.is_some() {
+            return;
+        }
+        let Ok(line) = self.lines.pop() else { return };
+        let body = match line.body {
+            Short::NewConnection(attempt) => Body::NewConnection(attempt),
+            Short::Alert(detection) => Body::Alert(detection),
+            Short::Flow => {
+                let record = self.records.pop();
+                Body::Flow(record.expect("a record is pushed before its line"))
+            }
+        };
+        self.head = Some(Event {
+            position: line.position,
+            step: line.step,
+            body,
+        });
+    }
+
+    /// The oldest event, as of the last [`Consumer::load`].
     pub(super) fn peek(&self) -> Option<&Event> {
-        self.events.peek().ok()
+        self.head.as_ref()
     }
 
     /// Takes the oldest event.
     pub(super) fn pop(&mut self) -> Option<Event> {
-        self.events.pop().ok()
+        self.load();
+        self.head.take()
     }
 
     /// Nothing is in the queue and nothing follows.
     pub(super) fn finished(&self) -> bool {
-        self.bound() == CLOSED && self.events.is_empty()
+        self.bound() == CLOSED && self.head.is_none() && self.lines.is_empty()
     }
 
     /// How many events of each kind a full queue has cost so far.

@@ -8,6 +8,7 @@ use nix::unistd::geteuid;
 use std::panic::resume_unwind;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// The end that tests send on.
 pub const SENDER: &str = "sender";
@@ -51,6 +52,29 @@ pub fn ip(words: &str) {
     assert!(status.is_ok_and(|status| status.success()), "ip {words}");
 }
 
+/// Waits until what is sent on one end arrives at the other.
+pub fn wait_for_link() {
+    wait_for_end(SENDER);
+    wait_for_end(SENSOR);
+}
+
+/// Waits for one end, in the calling thread's namespace.
+///
+/// A link that was set up is ready only when the kernel's link watch has run: until then it has no queue,
+/// and drops what is sent.
+pub fn wait_for_end(name: &str) {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut show = Command::new("ip");
+        let output = show.args(["-o", "link", "show", name]).output();
+        if String::from_utf8_lossy(&output.expect("ip runs").stdout).contains("state UP") {
+            return;
+        }
+        assert!(Instant::now() < give_up, "{name} does not come up");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn pair() -> Veth {
     for scope in ["all", "default"] {
         // A kernel without IPv6 has no such file, and no such frames.
@@ -61,6 +85,7 @@ fn pair() -> Veth {
     ));
     ip(&format!("link set {SENDER} up"));
     ip(&format!("link set {SENSOR} up"));
+    wait_for_link();
     let index = |name| nix::net::if_::if_nametoindex(name).expect("it was just made");
     Veth {
         sender: index(SENDER),

@@ -1,8 +1,8 @@
 //! Links that go down and come up, and interfaces that go and come back.
 
 use super::sensor::{Sensor, of_type, scans};
-use super::traffic::{Sender, flow, frame, wait_for_link, with_trickle};
-use crate::common::netns::{SENDER, SENSOR, Veth, ip, with_veth};
+use super::traffic::{Sender, with_trickle};
+use crate::common::netns::{SENSOR, ip, wait_for_link, with_veth};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::thread;
@@ -58,42 +58,4 @@ fn a_link_that_flaps_costs_no_scan_with_fanout_cpu() {
 #[test]
 fn a_link_that_flaps_costs_no_scan_with_fanout_qm() {
     flaps("qm");
-}
-
-#[test]
-fn an_interface_that_comes_back_is_watched_again() {
-    with_veth(|veth| {
-        let sensor = Sensor::start(&["--workers", "2"]);
-        let send = |veth, from| Sender::new(veth).send(&frame(flow(from, 1024, 1, 443), from));
-        send(veth, 1);
-        sensor.wait_for("line", || {
-            sensor
-                .content("log.txt")
-                .contains(": New connection: 10.0.0.1:")
-        });
-        ip(&format!("link del {SENSOR}"));
-        sensor.wait_for_event("link_removed");
-        ip(&format!("link add {SENDER} type veth peer name {SENSOR}"));
-        ip(&format!("link set {SENDER} up"));
-        ip(&format!("link set {SENSOR} up"));
-        wait_for_link();
-        sensor.wait_for_event("link_back");
-        let index = |name| nix::net::if_::if_nametoindex(name).expect("it was just made");
-        let veth = Veth {
-            sender: index(SENDER),
-            sensor: index(SENSOR),
-        };
-        for from in 2..102 {
-            send(veth, from);
-        }
-        let ended = sensor.stop(Signal::SIGINT);
-        ended.assert_exact();
-        assert_eq!(ended.offered(), 101, "{}", ended.says);
-        assert_eq!(
-            ended.lines(": New connection: ").len(),
-            101,
-            "{}",
-            ended.text
-        );
-    });
 }

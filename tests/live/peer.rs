@@ -1,6 +1,6 @@
 //! A second namespace, for programs that need an end of the pair to themselves.
 
-use crate::common::netns::{SENDER, ip};
+use crate::common::netns::{SENDER, SENSOR, ip, wait_for_end};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 use std::sync::mpsc;
@@ -23,7 +23,11 @@ impl Peer {
             gettid()
         });
         ip(&format!("link set {SENDER} netns {there}"));
-        peer.run(|| ip(&format!("link set {SENDER} up")));
+        peer.run(|| {
+            ip(&format!("link set {SENDER} up"));
+            wait_for_end(SENDER);
+        });
+        wait_for_end(SENSOR);
         peer
     }
 

@@ -22,11 +22,11 @@ pub fn said(output: &Output) -> String {
     format!("{}{}", says(&output.stdout), says(&output.stderr))
 }
 
-/// Replays a capture into [`SENDER`]; gives how many frames it says it sent.
-pub fn replay(file: &Path, per_second: u32) -> u64 {
+/// Replays captures into [`SENDER`], one after the other; gives how many frames it says it sent.
+pub fn replay(files: &[&Path], per_second: u32) -> u64 {
     let output = Command::new("tcpreplay")
         .args(["-i", SENDER, "--pps", &per_second.to_string()])
-        .arg(file)
+        .args(files)
         .output()
         .expect("tcpreplay starts");
     let says = said(&output);

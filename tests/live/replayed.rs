@@ -55,7 +55,7 @@ fn live_equals_read(workers: &'static str) {
         assert!(output.status.success(), "{}", said(&output));
         let read = records(&String::from_utf8_lossy(&eve));
         let sensor = Sensor::start(&["--workers", workers]);
-        let sent = replay(&file, 5000);
+        let sent = replay(&[&file], 5000);
         let live = sensor.stop(Signal::SIGINT);
         live.assert_exact();
         assert_eq!(sent, capture.frames.len() as u64);

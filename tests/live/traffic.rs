@@ -1,14 +1,11 @@
 //! Frames made here, sent by hand.
 
-use super::programs::said;
-use super::sensor::PATIENCE;
-use crate::common::netns::{SENDER, SENSOR, Veth};
+use crate::common::netns::{SENDER, Veth};
 use crate::common::syn;
 use craft::{Flow, Link};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use synledger::capture::socket::TxSocket;
 
 pub fn frame(flow: Flow, isn: u32) -> Vec<u8> {
@@ -36,23 +33,6 @@ impl Sender {
     pub fn scan(&self, from: u32) {
         for port in 80..84 {
             self.send(&frame(flow(from, 40_000 + port, 1, port), from));
-        }
-    }
-}
-
-/// Waits until what is sent on one end arrives at the other.
-pub fn wait_for_link() {
-    let give_up = Instant::now() + PATIENCE;
-    for end in [SENDER, SENSOR] {
-        loop {
-            let show = Command::new("ip")
-                .args(["-o", "link", "show", end])
-                .output();
-            if said(&show.expect("ip runs")).contains("state UP") {
-                break;
-            }
-            assert!(Instant::now() < give_up, "{end} does not come up");
-            thread::sleep(Duration::from_millis(10));
         }
     }
 }

@@ -1,0 +1,198 @@
+//! What a shard has said and the log may not have yet: it waits until every shard has reached its time.
+//!
+//! New connections, which come in floods and in the order of their frames, lie in a list of their own; flows
+//! that ended with a packet and detections are few and are sorted in.
+
+use crate::books::ShardCounts;
+use crate::flow::record::Attempt;
+use crate::log::event::{Body, Event, Step};
+use crate::log::queue::Producer;
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+
+/// Events that either list holds; more go out early and count as late.
+const EVENTS_MAX: usize = 16_384;
+
+struct NewConnection {
+    position: u64,
+    step: Step,
+    attempt: Attempt,
+}
+
+impl NewConnection {
+    /// Its place in the log; of equals, a new connection comes first.
+    fn place(&self) -> (u64, Step) {
+        (self.position, self.step)
+    }
+
+    fn into_event(self) -> Event {
+        Event {
+            position: self.position,
+            step: self.step,
+            body: Body::NewConnection(self.attempt),
+        }
+    }
+}
+
+/// Events held back, and the way into the log.
+pub struct Outbox {
+    attempts: VecDeque<NewConnection>,
+    others: VecDeque<Event>,
+    /// Gone once the shard has finished.
+    log: Option<Producer>,
+    /// A full log queue is counted, never waited for.
+    live: bool,
+}
+
+/// A list of room for [`EVENTS_MAX`], every page of it written to.
+fn prefaulted<T>() -> VecDeque<T> {
+    let mut list = Vec::with_capacity(EVENTS_MAX);
+    list.spare_capacity_mut().fill_with(MaybeUninit::zeroed);
+    VecDeque::from(list)
+}
+
+impl Outbox {
+    /// Takes all its memory.
+    pub fn new(log: Producer, live: bool) -> Self {
+        Self {
+            attempts: VecDeque::with_capacity(EVENTS_MAX),
+            others: VecDeque::with_capacity(EVENTS_MAX),
+            log: Some(log),
+            live,
+        }
+    }
+
+    /// Bytes that the two lists take.
+    pub fn memory_bytes() -> u64 {
+        (EVENTS_MAX * (size_of::<NewConnection>() + size_of::<Event>())) as u64
+    }
+
+    /// Writes to every page. Before the first event.
+    pub fn prefault(&mut self) {
+        self.attempts = prefaulted();
+        self.others = prefaulted();
+        if let Some(log) = &mut self.log {
+            log.prefault();
+        }
+    }
+
+    /// Whether a full log queue is counted and never waited for.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Holds a new connection back.
+    pub fn hold_attempt(
+        &mut self,
+        (position, step): (u64, Step),
+        attempt: Attempt,
+        counts: &mut ShardCounts,
+    ) {
+        let new = NewConnection {
+            position,
+            step,
+            attempt,
+        };
+        if self.live && self.attempts.len() == EVENTS_MAX {
+            return self.push(new.into_event(), counts);
+        }
+        self.attempts.push_back(new);
+    }
+
+    /// Holds any other event back.
+    pub fn hold(&mut self, event: Event, counts: &mut ShardCounts) {
+        if self.live && self.others.len() == EVENTS_MAX {
+            return self.push(event, counts);
+        }
+        self.others.push_back(event);
+    }
+
+    /// Puts what is held into the log's order. Before anything is pushed.
+    pub fn sort(&mut self) {
+        let attempts = self.attempts.make_contiguous();
+        // Frames come in order, but for those that the kernel stamped out of order.
+        if !attempts.is_sorted_by_key(NewConnection::place) {
+            attempts.sort_unstable_by_key(|new| {
+                (
+                    new.place(),
+                    new.attempt.ts_ns,
+                    new.attempt.tuple,
+                    new.attempt.isn,
+                )
+            });
+        }
+        self.others
+            .make_contiguous()
+            .sort_unstable_by(Event::cmp_order);
+    }
+
+    /// Pushes an event that was not held, behind what is held and comes before it.
+    pub fn push_in_order(&mut self, event: Event, counts: &mut ShardCounts) {
+        while let Some(before) = self.next_if(
+            |new| new.place() <= (event.position, event.step),
+            |other| other.cmp_order(&event).is_le(),
+        ) {
+            self.push(before, counts);
+        }
+        self.push(event, counts);
+    }
+
+    /// Pushes what is held up to and with `limit`.
+    pub fn push_until(&mut self, limit: u64, counts: &mut ShardCounts) {
+        while let Some(event) =
+            self.next_if(|new| new.position <= limit, |other| other.position <= limit)
+        {
+            self.push(event, counts);
+        }
+    }
+
+    /// The first held event, if its kind's condition holds for it.
+    fn next_if(
+        &mut self,
+        attempt: impl Fn(&NewConnection) -> bool,
+        other: impl Fn(&Event) -> bool,
+    ) -> Option<Event> {
+        let first_is_new = match (self.attempts.front(), self.others.front()) {
+            (Some(new), Some(other)) => new.place() <= (other.position, other.step),
+            (new, _) => new.is_some(),
+        };
+        if first_is_new {
+            let new = self.attempts.pop_front_if(|new| attempt(new))?;
+            Some(new.into_event())
+        } else {
+            self.others.pop_front_if(|event| other(event))
+        }
+    }
+
+    /// `read` waits for the logger; live, what finds no room is counted by kind, by the queue itself.
+    pub fn push(&mut self, event: Event, counts: &mut ShardCounts) {
+        let lost = match &mut self.log {
+            Some(log) if self.live => {
+                log.push_or_count(event);
+                Ok(())
+            }
+            Some(log) => log.push_and_wait(event),
+            None => Err(event),
+        };
+        if let Err(event) = lost {
+            counts.on_log_gone(&event.body);
+        }
+    }
+
+    /// Says that everything at `position` and before it was pushed.
+    pub fn publish(&mut self, position: u64) {
+        if let Some(log) = &mut self.log {
+            log.publish(position);
+        }
+    }
+
+    /// From now on a full log queue is waited for, live too: no packet waits for this shard any more.
+    pub fn wait_for_log(&mut self) {
+        self.live = false;
+    }
+
+    /// Closes the log queue.
+    pub fn close(&mut self) {
+        self.log = None;
+    }
+}

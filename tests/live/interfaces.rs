@@ -1,0 +1,182 @@
+//! Interfaces that go, come back and change their names; several at once; loopback.
+
+use super::sensor::{Ended, METRICS, Sensor, metrics, of_type};
+use super::traffic::{Sender, flow, frame};
+use crate::common::netns::{SENDER, SENSOR, Veth, ip, wait_for_end, wait_for_link, with_veth};
+use nix::sys::signal::Signal;
+use std::net::{TcpListener, TcpStream};
+
+/// Sends one SYN from a host of this number.
+fn send(veth: Veth, from: u32) {
+    Sender::new(veth).send(&frame(flow(from, 1024, 1, 443), from));
+}
+
+fn wait_for_connection(sensor: &Sensor, from: u8) {
+    let line = format!(": New connection: 10.0.0.{from}:");
+    sensor.wait_for("line", || sensor.content("log.txt").contains(&line));
+}
+
+/// The pair as it is now.
+fn pair() -> Veth {
+    let index = |name| nix::net::if_::if_nametoindex(name).expect("it was just made");
+    Veth {
+        sender: index(SENDER),
+        sensor: index(SENSOR),
+    }
+}
+
+fn count_events(sensor: &Sensor, word: &str) -> usize {
+    let event = format!("\"event\":\"{word}\"");
+    sensor.content("log.json").matches(&event).count()
+}
+
+fn wait_for_events(sensor: &Sensor, word: &str, count: usize) {
+    sensor.wait_for(word, || count_events(sensor, word) >= count);
+}
+
+/// A new pair whose sensor's end has this name at first.
+fn create(first_name: &str) {
+    ip(&format!(
+        "link add {SENDER} type veth peer name {first_name}"
+    ));
+    ip(&format!("link set {SENDER} up"));
+}
+
+fn assert_seen(ended: &Ended, count: usize) {
+    ended.assert_exact();
+    assert_eq!(ended.offered(), count as u64, "{}", ended.says);
+    let lines = ended.lines(": New connection: ").len();
+    assert_eq!(lines, count, "{}", ended.text);
+}
+
+#[test]
+fn an_interface_that_comes_back_is_watched_again() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2"]);
+        send(veth, 1);
+        wait_for_connection(&sensor, 1);
+        ip(&format!("link del {SENSOR}"));
+        sensor.wait_for_event("link_removed");
+        create(SENSOR);
+        ip(&format!("link set {SENSOR} up"));
+        wait_for_link();
+        sensor.wait_for_event("link_back");
+        let veth = pair();
+        (2..102).for_each(|from| send(veth, from));
+        assert_seen(&sensor.stop(Signal::SIGINT), 101);
+    });
+}
+
+#[test]
+fn an_interface_that_comes_back_under_another_name_first_is_watched_once_it_has_its_own() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2"]);
+        send(veth, 1);
+        wait_for_connection(&sensor, 1);
+        ip(&format!("link del {SENSOR}"));
+        sensor.wait_for_event("link_removed");
+        create("eth77");
+        ip(&format!("link set eth77 name {SENSOR}"));
+        ip(&format!("link set {SENSOR} up"));
+        wait_for_link();
+        sensor.wait_for_event("link_back");
+        send(pair(), 2);
+        assert_seen(&sensor.stop(Signal::SIGINT), 2);
+    });
+}
+
+#[test]
+fn a_renamed_interface_is_watched_on_and_its_old_name_is_nobody_s() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2"]);
+        ip(&format!("link set {SENSOR} down"));
+        ip(&format!("link set {SENSOR} name lan0"));
+        ip("link set lan0 up");
+        wait_for_end("lan0");
+        sensor.wait_for_event("link_renamed");
+        // Another one takes the old name: it is not the one that was watched.
+        ip(&format!("link add other0 type veth peer name {SENSOR}"));
+        ip("link set other0 up");
+        ip(&format!("link set {SENSOR} up"));
+        wait_for_end(SENSOR);
+        // The old name is what -i means: the newcomer is named, not watched.
+        sensor.wait_for_event("link_unwatched");
+        send(veth, 1);
+        wait_for_connection(&sensor, 1);
+        let ended = sensor.stop(Signal::SIGINT);
+        assert_seen(&ended, 1);
+        let record = of_type(&ended.eve, "new_connection").next().expect("one");
+        assert_eq!(record["in_iface"], "lan0");
+        let back = |record: &&serde_json::Value| record["synledger"]["event"] == "link_back";
+        assert_eq!(of_type(&ended.eve, "lifecycle").filter(back).count(), 0);
+    });
+}
+
+#[test]
+fn an_interface_that_comes_back_ten_times_leaves_nothing_behind() {
+    with_veth(|veth| {
+        ip("link set lo up");
+        let sensor = Sensor::start(&["--workers", "2", "--metrics", METRICS]);
+        let open_files = || {
+            let files = std::fs::read_dir(format!("/proc/{}/fd", sensor.pid()));
+            files.expect("it runs").count()
+        };
+        let before = open_files();
+        send(veth, 1);
+        for round in 1..=10 {
+            ip(&format!("link del {SENSOR}"));
+            wait_for_events(&sensor, "link_removed", round);
+            create(SENSOR);
+            ip(&format!("link set {SENSOR} up"));
+            wait_for_link();
+            wait_for_events(&sensor, "link_back", round);
+            send(pair(), 1 + u32::try_from(round).expect("ten"));
+        }
+        sensor.wait_for("closed sockets", || open_files() <= before);
+        let mut series: Vec<String> = metrics()
+            .lines()
+            .filter(|line| line.contains("_ring_packets_total{"))
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+            .collect();
+        let all = series.len();
+        series.sort();
+        series.dedup();
+        assert_eq!((all, series.len()), (6, 6), "{series:?}");
+        assert_seen(&sensor.stop(Signal::SIGINT), 11);
+    });
+}
+
+#[test]
+fn a_frame_that_passes_two_interfaces_is_one_connection() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2", "-i", SENDER]);
+        (0..100).for_each(|from| send(veth, from));
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(ended.offered(), 200, "{}", ended.says);
+        assert_eq!(ended.number(", ", " seen at another interface"), 100);
+        assert_eq!(ended.lines(": New connection: ").len(), 100);
+    });
+}
+
+#[test]
+fn loopback_shows_each_packet_once() {
+    with_veth(|_| {
+        ip("link set lo up");
+        let sensor = Sensor::start(&["--workers", "2", "-i", "lo"]);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        for _ in 0..50 {
+            drop(TcpStream::connect(address).expect("it listens"));
+            drop(listener.accept().expect("a client"));
+        }
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(ended.lines(": New connection: 127.0.0.1:").len(), 50);
+        assert_eq!(ended.number(", ", " retransmitted"), 0, "{}", ended.says);
+        assert_eq!(ended.number(", ", " established"), 50, "{}", ended.says);
+        let local = |record: &&serde_json::Value| record["synledger"]["direction"] == "local";
+        let count = of_type(&ended.eve, "new_connection").filter(local).count();
+        assert_eq!(count, 50);
+    });
+}

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Tests of run-tests and .ci/run: no failure hides. Both run in a copy of their place, where cargo, sudo and
+the Makefile are stubs that say and return what a test wants."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+MAKEFILE = """
+test: ; @eval "$$stub_deps" && tools/run-tests
+check test-tools test-corpus: ; @eval "$$stub_$(subst -,_,$@)"
+"""
+CARGO = """#!/bin/bash
+case "$*" in
+  build*) eval "$stub_build" ;;
+  *--no-run*) eval "$stub_no_run" ;;
+  test*) eval "$stub_cargo" ;;
+esac
+"""
+RESULT = "test result: {}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s"
+
+
+def says(*lines, status=0):
+    """A command that prints these lines and exits so."""
+    return "; ".join([f"echo '{line}'" for line in lines] + [f"exit {status}"])
+
+
+GOOD = {
+    "deps": "true", "check": says("all is well"), "build": "true", "no_run": "true",
+    "cargo": says("running 2 tests", "test a ... ok", "test b ... ok", RESULT.format("ok", 2, 0)),
+    "test_tools": says("Ran 3 tests in 0.1s", "OK"),
+    "test_corpus": says("truth.csv: files=1", "corpus: files=9", "crafted: files=9", "cut short: files=9"),
+}
+
+
+class Runner(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+        for name in ("tools", ".ci", "bin"):
+            (self.root / name).mkdir()
+        for name in ("tools/run-tests", "tools/as-root", ".ci/run"):
+            shutil.copy(HERE.parent / name, self.root / name)
+        (self.root / "Makefile").write_text(MAKEFILE)
+        self.program("cargo", CARGO)
+
+    def program(self, name, text):
+        """Puts a program in front of all others."""
+        path = self.root / "bin" / name
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def ran(self, environment=None, **changes):
+        """Exit status and lines of `.ci/run`, where everything is good but for these changes."""
+        inherited = {name: os.environ[name] for name in os.environ if not name.startswith(("CARGO", "M"))}
+        stubs = {f"stub_{name}": command for name, command in (GOOD | changes).items()}
+        says_all = inherited | stubs | (environment or {})
+        says_all["PATH"] = f"{self.root / 'bin'}:{os.environ['PATH']}"
+        done = subprocess.run([self.root / ".ci/run"], env=says_all, capture_output=True, text=True,
+                              check=False)
+        return done.returncode, done.stdout.splitlines()
+
+    def fails(self, closing, **changes):
+        """Asserts that it fails and ends with this line."""
+        status, lines = self.ran(**changes)
+        self.assertNotEqual(status, 0, lines)
+        self.assertEqual(lines[-1], closing, lines)
+
+    def test_good_runs_end_with_the_totals(self):
+        # check, build, 2 of cargo, 3 of python, 4 comparisons.
+        status, lines = self.ran()
+        self.assertEqual((status, lines[-1]), (0, "11 passed, 0 failed, 0 skipped"), lines)
+        self.assertIn("tests: cargo: 2 passed, 0 failed, 0 skipped", lines)
+        self.assertIn("tests: corpus: files=9", lines)
+
+    def test_output_of_which_nothing_is_shown_is_no_failure(self):
+        quiet = says("running 1 test", "test a ... ok", "", RESULT.format("ok", 1, 0))
+        self.assertEqual(self.ran(cargo=quiet)[0], 0)
+
+    def test_each_step_that_fails_without_a_word_is_a_failure(self):
+        for step, passed in (("check", 10), ("test_corpus", 7), ("test_tools", 8), ("cargo", 9)):
+            with self.subTest(step):
+                self.fails(f"{passed} passed, 1 failed, 0 skipped", **{step: "exit 3"})
+
+    def test_a_build_that_fails_is_a_failure_and_no_test_runs_on_what_was_built_before(self):
+        for step in ("build", "no_run"):
+            with self.subTest(step):
+                self.fails("8 passed, 1 failed, 0 skipped", **{step: "exit 101"})
+
+    def test_each_step_that_succeeds_without_a_word_is_a_failure(self):
+        for step, passed in (("test_corpus", 7), ("test_tools", 8), ("cargo", 9)):
+            with self.subTest(step):
+                self.fails(f"{passed} passed, 1 failed, 0 skipped", **{step: "true"})
+
+    def test_failures_are_counted_by_cargo_and_python(self):
+        cargo = says(RESULT.format("FAILED", 5, 2), RESULT.format("ok", 1, 0), status=101)
+        self.fails("15 passed, 2 failed, 0 skipped", cargo=cargo)
+        python = says("Ran 9 tests in 0.1s", "FAILED (failures=1, errors=2)", status=1)
+        self.fails("14 passed, 3 failed, 0 skipped", test_tools=python)
+
+    def test_a_program_that_dies_among_good_ones_is_a_failure(self):
+        self.fails("11 passed, 1 failed, 0 skipped", cargo=says(RESULT.format("ok", 2, 0), status=134))
+
+    def test_a_comparison_that_differs_is_a_failure_whatever_was_equal(self):
+        self.fails("8 passed, 1 failed, 0 skipped", test_corpus=says("corpus: files=9", status=2))
+
+    def test_what_says_skipped_has_not_passed_and_says_why(self):
+        skips = ("test a ... okskipped: no root", "skipped: no root", RESULT.format("ok", 5, 0))
+        status, lines = self.ran(cargo=says(*skips), test_corpus=says("skipped: no tshark"))
+        self.assertEqual((status, lines[-1]), (0, "8 passed, 0 failed, 3 skipped"), lines)
+        self.assertIn("tests: skipped: no root (2)", lines)
+        self.assertIn("tests: skipped: no tshark (1)", lines)
+
+    def test_without_python_its_steps_are_skipped(self):
+        self.program("python3", "#!/bin/sh\nexit 127\n")
+        status, lines = self.ran()
+        self.assertEqual((status, lines[-1]), (0, "4 passed, 0 failed, 2 skipped"), lines)
+
+    def test_another_cargo_is_used_throughout(self):
+        shutil.copy(self.root / "bin/cargo", self.root / "bin/other")
+        self.program("cargo", "#!/bin/sh\nexit 1\n")
+        done = self.ran({"CARGO": "other"})
+        self.assertEqual(done[0], 0, done)
+
+    def test_not_coming_as_far_as_testing_is_a_failure(self):
+        self.fails("0 passed, 1 failed, 0 skipped", deps="false")
+
+    def other_host(self, sudo):
+        """Someone who is not root, on another machine, with a sudo that exits so."""
+        self.program("id", "#!/bin/sh\necho 1000\n")
+        self.program("sudo", f"#!/bin/sh\nexit {sudo}\n")
+        self.program("rustc", "#!/bin/sh\necho host: aarch64-unknown-linux-gnu.2\n")
+        runner = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_2_RUNNER"
+        return self.ran(cargo=f"echo runner: ${runner}; {GOOD['cargo']}")
+
+    def test_the_runner_is_named_after_this_host(self):
+        status, lines = self.other_host(sudo=0)
+        self.assertEqual(status, 0, lines)
+        self.assertIn("runner: tools/as-root", lines)
+
+    def test_without_root_and_sudo_it_says_so_and_goes_on(self):
+        status, lines = self.other_host(sudo=1)
+        self.assertEqual(status, 0, lines)
+        self.assertIn("tests: neither root nor sudo: what needs root will say skipped", lines)
+        self.assertIn("runner: ", [line + " " for line in lines if line.startswith("runner:")])
+
+
+if __name__ == "__main__":
+    unittest.main()
