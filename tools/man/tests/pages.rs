@@ -143,6 +143,40 @@ fn examples_are_command_lines_that_parse() {
     assert!(parsed >= 10, "{parsed} examples");
 }
 
+#[test]
+fn the_commands_of_the_readme_are_commands() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+    let makefile = std::fs::read_to_string(root().join("Makefile")).expect("Makefile");
+    let code = readme.split("```").skip(1).step_by(2);
+    let lines = code
+        .flat_map(str::lines)
+        .map(|line| line.split('#').next().unwrap_or_default());
+    let mut tried = 0;
+    for line in lines {
+        let last = line.rsplit(" | ").next().unwrap_or_default().trim();
+        let flags = last
+            .split_once("ARGS=")
+            .map(|(_, flags)| flags.trim_matches('"'));
+        if let Some(target) = last
+            .strip_prefix("make ")
+            .and_then(|rest| rest.split(' ').next())
+        {
+            assert!(makefile.contains(&format!("\n{target}:")), "{line}");
+            tried += 1;
+        }
+        let words = match flags {
+            Some(flags) => format!("synledger run {flags}"),
+            None => last.to_owned(),
+        };
+        if words.starts_with("synledger ") {
+            let words = words.split_whitespace();
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            tried += 1;
+        }
+    }
+    assert!(tried >= 8, "{tried} commands");
+}
+
 /// Names of all members of a JSON value.
 fn members(value: &serde_json::Value, names: &mut BTreeSet<String>) {
     match value {
