@@ -177,6 +177,36 @@ fn where_a_slow_pipe_paused_makes_no_difference_to_the_log() {
 }
 
 #[test]
+fn an_allowed_scan_is_counted_and_not_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = write(dir.path(), "scan.pcap", &syns(4));
+    let read = |allow: &str| {
+        let output = synledger()
+            .args(["read", "--allow", allow])
+            .arg(&file)
+            .output();
+        let output = output.expect("the program starts");
+        let says = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{says}");
+        assert!(
+            says.contains("1 port scans, 2 lines about them\n"),
+            "{says}"
+        );
+        String::from_utf8_lossy(&output.stdout)
+            .matches("Port scan")
+            .count()
+    };
+    let ports = |last: u16| {
+        let each = (1..=last).map(|port| format!("192.0.2.0/24:{port}"));
+        each.collect::<Vec<_>>().join(",")
+    };
+    assert_eq!(read("192.0.2.2"), 2, "another source");
+    assert_eq!(read("192.0.2.1"), 0);
+    assert_eq!(read(&ports(3)), 2, "port 4 is not allowed");
+    assert_eq!(read(&ports(4)), 0);
+}
+
+#[test]
 fn threads_have_names() {
     let mut reader = Reader::start(&["--workers", "2"]);
     reader.feed(&syns(1));
