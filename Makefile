@@ -4,6 +4,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 BIN := target/release/synledger
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PREFIX ?= /usr/local
+MAN := target/man
 CAPTURES ?= ../shared/captures
 ARGS ?=
 
@@ -18,6 +20,26 @@ build: ## Build the program
 .PHONY: run
 run: build ## Build as you, then watch the default-route interfaces as root (ARGS=... for flags)
 	$(SUDO) $(BIN) run $(ARGS)
+
+.PHONY: man
+man: ## Write manual pages and shell completions to target/man
+	$(CARGO) run --release --locked -q -p man -- $(MAN)
+
+.PHONY: install
+install: build man ## Install program, manual pages and completions (PREFIX=/usr/local, DESTDIR=)
+	$(INSTALL_SUDO) $(MAKE) --no-print-directory install-files PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
+
+# Builds as you; root only where the folder is root's.
+INSTALL_SUDO = $(shell d="$(DESTDIR)$(PREFIX)"; until [ -e "$$d" ]; do d=$$(dirname "$$d"); done; [ -w "$$d" ] || echo sudo)
+SHARE = $(DESTDIR)$(PREFIX)/share
+
+.PHONY: install-files
+install-files:
+	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/synledger
+	install -D -m 644 -t $(SHARE)/man/man1 $(MAN)/*.1
+	install -D -m 644 $(MAN)/synledger.bash $(SHARE)/bash-completion/completions/synledger
+	install -D -m 644 -t $(SHARE)/zsh/site-functions $(MAN)/_synledger
+	install -D -m 644 -t $(SHARE)/fish/vendor_completions.d $(MAN)/synledger.fish
 
 .PHONY: test
 test: deps ## Install what the tests need (NO_INSTALL=1 skips that), then run them all (CAPTURES=DIR)
@@ -63,4 +85,3 @@ check: ## What CI holds against us: format, lints, docs, tidy, licences; warning
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean
-	rm -rf tests/.venv

@@ -99,9 +99,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "DEPTH", default_value = "headers")]
     pub capture: CaptureDepth,
     /// Size of one data block in KiB (tp_block_size): a power of two, 64 to 4096. Opening and control packets
-    /// always have blocks of 64 KiB; with `--capture full` the size is that of all blocks, and longer frames
-    /// are cut to it; outside `--fanout class` there is one ring, with blocks of this size. A ring holds whole
-    /// blocks, at least 2. Default: 256, or 1024 with `--capture full`.
+    /// have blocks of 64 KiB. With `--capture full` this is the size of all blocks, and longer frames are cut to
+    /// it; outside `--fanout class` there is one ring, with blocks of this size. A ring holds whole blocks, at
+    /// least 2. Default: 256, or 1024 with `--capture full`.
     #[arg(long, value_name = "KIB", value_parser = block_kib)]
     pub block_kib: Option<u32>,
     /// Hand over a part-filled block after MS milliseconds (tp_retire_blk_tov): the floor of log delay.

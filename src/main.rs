@@ -6,6 +6,7 @@ use synledger::cli::{Cli, Command};
 use synledger::commands;
 
 fn main() -> ExitCode {
+    commands::end_with_a_sentence();
     let outcome = match Cli::parse().command {
         Command::Run(args) => commands::run(args),
         Command::Read(args) => commands::read(args),

@@ -177,6 +177,61 @@ fn where_a_slow_pipe_paused_makes_no_difference_to_the_log() {
 }
 
 #[test]
+fn an_allowed_scan_is_counted_and_not_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = write(dir.path(), "scan.pcap", &syns(4));
+    let read = |allow: &str| {
+        let output = synledger()
+            .args(["read", "--allow", allow])
+            .arg(&file)
+            .output();
+        let output = output.expect("the program starts");
+        let says = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{says}");
+        assert!(
+            says.contains("1 port scans, 2 lines about them\n"),
+            "{says}"
+        );
+        String::from_utf8_lossy(&output.stdout)
+            .matches("Port scan")
+            .count()
+    };
+    let ports = |last: u16| {
+        let each = (1..=last).map(|port| format!("192.0.2.0/24:{port}"));
+        each.collect::<Vec<_>>().join(",")
+    };
+    assert_eq!(read("192.0.2.2"), 2, "another source");
+    assert_eq!(read("192.0.2.1"), 0);
+    assert_eq!(read(&ports(3)), 2, "port 4 is not allowed");
+    assert_eq!(read(&ports(4)), 0);
+}
+
+#[test]
+fn threads_have_names() {
+    let mut reader = Reader::start(&["--workers", "2"]);
+    reader.feed(&syns(1));
+    reader.wait_for_lines(1, PATIENCE);
+    let tasks = format!("/proc/{}/task", reader.child.id());
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        let comm = task.expect("a thread").path().join("comm");
+        std::fs::read_to_string(comm).expect("a name")
+    };
+    let mut names: Vec<String> = std::fs::read_dir(tasks)
+        .expect("threads")
+        .map(name)
+        .collect();
+    names.sort();
+    let expected = [
+        "logger\n",
+        "reader\n",
+        "synledger\n",
+        "worker-0\n",
+        "worker-1\n",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
 fn sigusr1_shows_the_books_and_sighup_opens_the_logs_anew() {
     let bytes = syns(2);
     let half = HEADER_BYTES + (bytes.len() - HEADER_BYTES) / 2;
@@ -221,6 +276,17 @@ fn a_stopped_read_says_where_shows_its_books_and_exits_with_1() {
             fed
         );
     }
+}
+
+#[test]
+fn a_standard_error_that_takes_nothing_changes_no_exit_code() {
+    // std's eprintln! panics there: the hook that `main` installs makes it exit code 1, not 101 or SIGABRT.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let status = synledger()
+        .args(["read", "/does/not/exist"])
+        .stderr(full.expect("/dev/full"))
+        .status();
+    assert_eq!(status.expect("the program starts").code(), Some(1));
 }
 
 #[test]

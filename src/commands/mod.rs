@@ -3,6 +3,7 @@
 mod check;
 mod failure;
 mod logging;
+mod panics;
 mod read;
 mod run;
 mod signals;
@@ -14,9 +15,25 @@ use crate::log::sink::{Patience, Sink};
 use crate::{report, sensor};
 pub use check::check;
 pub use failure::Failure;
+pub use panics::end_with_a_sentence;
 pub use read::read;
 pub use run::run;
 use std::os::fd::AsFd;
+use std::thread::{Builder, Scope};
+
+/// Starts a thread of `scope` under a name, which `top -H` and the sentence about a panic show.
+///
+/// # Panics
+///
+/// As [`Scope::spawn`]: the system has no thread to give.
+fn spawn<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: String,
+    work: impl FnOnce() + Send + 'scope,
+) {
+    let started = Builder::new().name(name).spawn_scoped(scope, work);
+    started.expect("the system has a thread to give");
+}
 
 /// Pins this thread, or says why it stays where it is.
 fn pin(cpu: Option<usize>, worker: usize) {

@@ -1,7 +1,7 @@
 //! `read`: captures in, the same log as live.
 
 use super::signals::Signals;
-use super::{Failure, logging};
+use super::{Failure, logging, spawn};
 use crate::books::Books;
 use crate::capture::pcap::CaptureReader;
 use crate::cli::ReadArgs;
@@ -46,11 +46,11 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let mut reading = Reading::new(&signals, &control, common, &board, interfaces);
     std::thread::scope(|scope| {
         let logger = &mut logger;
-        scope.spawn(move || logger.run());
+        spawn(scope, "logger".to_owned(), move || logger.run());
         for (id, (shard, feed)) in shards.into_iter().zip(feeds).enumerate() {
             let board = &board;
             let cpu = common.cores.get(id).copied();
-            scope.spawn(move || {
+            spawn(scope, format!("worker-{id}"), move || {
                 super::pin(cpu, id);
                 replay::work(shard, id, &feed, |shard| board.leave(id, &shard.counts));
             });

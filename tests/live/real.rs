@@ -182,18 +182,24 @@ fn replayed_real_captures_give_what_read_gives() {
         let dir = tempfile::tempdir().expect("a folder");
         let all = candidates(&corpus).into_iter();
         let all: Vec<Played> = all.filter_map(|file| read(dir.path(), file)).collect();
-        let (first, rest) = disjoint(all, |one| one.plain);
-        // Most of the others are hosts that were met before: some of those, too, with another sensor.
-        let (second, rest) = disjoint(rest, |_| true);
-        assert!(
-            first.len() >= 40 && second.len() >= 40,
-            "too small a corpus"
-        );
-        replay_all(&first, "4");
-        replay_all(&second, "1");
+        let (mut rest, mut files, mut attempts, mut scans) = (all, 0, 0, 0);
+        // Files whose hosts were met before wait for the next sensor.
+        for workers in ["4", "1", "3", "2", "4"] {
+            let (now, later) = disjoint(rest, |one| workers == "1" || one.plain);
+            replay_all(&now, workers);
+            files += now.len();
+            attempts += now.iter().map(|one| one.attempts.len()).sum::<usize>();
+            scans += now.iter().map(|one| one.scans.len()).sum::<usize>();
+            rest = later;
+        }
         eprintln!(
-            "real captures: {} files left out, their hosts being in others",
+            "real captures: {files} files, {attempts} attempts, {scans} scans; {} files left out, their hosts being \
+             in others",
             rest.len()
+        );
+        assert!(
+            files >= 40 && attempts > 500 && scans > 0,
+            "too small a corpus"
         );
     });
 }

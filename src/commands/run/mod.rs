@@ -8,7 +8,7 @@ mod startup;
 
 use super::logging::{self, SharedLocalities};
 use super::signals::Signals;
-use super::{Failure, close, pin, tell};
+use super::{Failure, close, pin, spawn, tell};
 use crate::capture::clock::{Clock, Reading, RunTime};
 use crate::capture::fanout;
 use crate::capture::nic::{self, Counters, Watch};
@@ -80,23 +80,19 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     if config.dry_run {
         return dry_run::dry_run(&config, &nics);
     }
+    let common = &config.common;
     let keys = RunKeys::random().map_err(Failure::run)?;
     let watch = Watch::start().map_err(Failure::run)?;
-    let ours = Arc::new(Localities::live(watch.addresses(), &config.common.local));
+    let ours = Arc::new(Localities::live(watch.addresses(), &common.local));
     let localities: SharedLocalities = Arc::new(RwLock::new(Arc::clone(&ours)));
     let names = Interfaces::new(nics.iter().map(|nic| nic.name.clone()).collect());
-    let context = logging::context(&config.common, &names, &localities, false);
+    let context = logging::context(common, &names, &localities, false);
     let policy = policy(&config, ours);
-    let (mut shards, consumers) = sensor::shards(&config.common, keys, &policy, true);
-    prefault(&mut shards, &config.common.cores);
+    let (mut shards, consumers) = sensor::shards(common, keys, &policy, true);
+    prefault(&mut shards, &common.cores);
     let run_time = RunTime::starting_at(Reading::take());
-    let (mut logger, notices, control) = logging::open(
-        &config.common,
-        &context,
-        consumers,
-        Some(run_time.clone()),
-        signals.stop_flag(),
-    )?;
+    let (clock, stop) = (Some(run_time.clone()), signals.stop_flag());
+    let (mut logger, notices, control) = logging::open(common, &context, consumers, clock, stop)?;
     let (groups, rings) = open_rings(&config, keys, &nics)?;
     name_preexisting(&mut shards, keys, config.fanout);
     let snapshot = serve_metrics(&config)?;
@@ -116,22 +112,19 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         run_time,
         steps_said: 0,
         pins: Pins::default(),
-        board: Board::new(config.common.workers),
+        board: Board::new(common.workers),
         snapshot,
         ledger: figures::Ledger::default(),
     };
     let stage = Stage::default();
     let started = std::thread::scope(|scope| {
         let logger = &mut logger;
-        scope.spawn(move || logger.run());
+        spawn(scope, "logger".to_owned(), move || logger.run());
         for (shard, rings) in shards.into_iter().zip(rings) {
             run.spawn(scope, &stage, shard, rings);
         }
-        let started = run.start();
+        let started = run.start(unproven);
         if started.is_ok() {
-            if let Some(text) = unproven {
-                run.say("fanout_unproven", text);
-            }
             run.watch_over(&signals);
         }
         run.end(&stage);
@@ -139,7 +132,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     });
     let books = run.close_books(logger);
     started?;
-    Ok(close(&config.common, &books))
+    Ok(close(common, &books))
 }
 
 fn indices(nics: &[nic::Interface]) -> Vec<u32> {
@@ -223,7 +216,7 @@ impl Run<'_> {
         let cpu = self.config.common.cores.get(id).copied();
         let thread = cpu.map(|cpu| self.pins.add(cpu));
         let board = self.board.clone();
-        scope.spawn(move || {
+        spawn(scope, format!("worker-{id}"), move || {
             pin(cpu, id);
             if let Some(thread) = thread {
                 thread.store(cpus::thread_id(), Ordering::Release);
@@ -232,7 +225,8 @@ impl Run<'_> {
         });
     }
 
-    fn start(&mut self) -> Result<(), Failure> {
+    /// Lets frames in. `unproven` says why connections may be torn apart, if they may.
+    fn start(&mut self, unproven: Option<String>) -> Result<(), Failure> {
         for group in &mut self.groups {
             group.open_gate(self.config).map_err(Failure::run)?;
         }
@@ -242,6 +236,9 @@ impl Run<'_> {
             .map(|group| group.name.as_str())
             .collect();
         self.say("start", format!("watching {}", names.join(", ")));
+        if let Some(unproven) = unproven {
+            self.say("fanout_unproven", unproven);
+        }
         Ok(())
     }
 

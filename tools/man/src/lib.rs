@@ -1,0 +1,175 @@
+//! Manual pages and shell completions, from the definitions that the program itself parses its flags with.
+//!
+//! Name, synopsis, description and options come from there; what flags cannot tell (exit status, signals,
+//! output format, files, examples) is in [`sections`]. The sensor never depends on this crate.
+
+pub mod sections;
+
+use clap::{Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, roman};
+use sections::{Block, Section};
+use std::io;
+use std::path::Path;
+
+/// A file to be installed.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its name.
+    pub name: String,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+/// The program's commands with their names in full (`synledger run`), as manual pages want them.
+///
+/// `help` is left out: it has no page.
+pub fn commands() -> Vec<Command> {
+    let mut program = synledger::cli::Cli::command().disable_help_subcommand(true);
+    program.build();
+    let mut all: Vec<Command> = program.get_subcommands().cloned().collect();
+    all.insert(0, program);
+    all
+}
+
+/// A command's page: `synledger-run.1`.
+///
+/// # Errors
+///
+/// None that memory does not give.
+pub fn page(command: &Command) -> io::Result<Written> {
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    let man = Man::new(command.clone());
+    let mut bytes = Vec::new();
+    man.render_name_section(&mut bytes)?;
+    bytes.extend_from_slice(synopsis(command).as_bytes());
+    man.render_description_section(&mut bytes)?;
+    bytes.extend_from_slice(render(sections::description(name)).as_bytes());
+    man.render_options_section(&mut bytes)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut bytes)?;
+    }
+    let from_help = String::from_utf8(bytes).map_err(io::Error::other)?;
+    let mut bytes = title(name).into_bytes();
+    bytes.extend(
+        from_help
+            .lines()
+            .map(bold_words)
+            .flat_map(String::into_bytes),
+    );
+    for section in sections::of(name) {
+        bytes.extend_from_slice(render_section(&section).as_bytes());
+    }
+    Ok(Written {
+        name: format!("{name}.1"),
+        bytes,
+    })
+}
+
+/// clap_mangen leaves an empty date out, and everything behind it then stands in the wrong place.
+fn title(name: &str) -> String {
+    let (name, version) = (name.to_uppercase(), env!("CARGO_PKG_VERSION"));
+    format!(".TH {name} 1 \"\" \"synledger {version}\" \"User Commands\"\n")
+}
+
+/// The usage as the help has it: two dozen flags in a row help nobody.
+fn synopsis(command: &Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]);
+    roff.text([roman(usage)]);
+    roff.render()
+}
+
+/// A line of help text with what stands between backticks in bold.
+fn bold_words(line: &str) -> String {
+    let parts: Vec<&str> = line.split('`').collect();
+    if line.starts_with('.') || parts.len().is_multiple_of(2) {
+        return format!("{line}\n");
+    }
+    let shown = |(at, part): (usize, &&str)| match at % 2 {
+        0 => (*part).to_owned(),
+        _ => format!("\\fB{part}\\fR"),
+    };
+    parts.iter().enumerate().map(shown).collect::<String>() + "\n"
+}
+
+fn render_section(section: &Section) -> String {
+    let mut roff = Roff::new();
+    roff.control("SH", [section.title]);
+    roff.render() + &render(section.blocks)
+}
+
+fn render(blocks: &[Block]) -> String {
+    let mut roff = Roff::new();
+    for block in blocks {
+        match block {
+            Block::Text(text) => {
+                roff.control("PP", []);
+                roff.text(words(text));
+            }
+            Block::Item(term, text) => {
+                roff.control("TP", []);
+                roff.text([bold(*term)]);
+                roff.text(words(text));
+            }
+            Block::Lines(lines) => {
+                roff.control("PP", []);
+                roff.control("EX", []);
+                for line in *lines {
+                    roff.text([roman(*line)]);
+                }
+                roff.control("EE", []);
+            }
+        }
+    }
+    roff.render()
+}
+
+/// Text between backticks is bold.
+fn words(text: &str) -> Vec<Inline> {
+    let parts = text.split('`').enumerate();
+    let shown = |(at, part): (usize, &str)| match at % 2 {
+        0 => roman(part),
+        _ => bold(part),
+    };
+    parts.map(shown).collect()
+}
+
+/// Completions for bash, zsh and fish, by the names those look for.
+pub fn completions() -> Vec<Written> {
+    let shells = [
+        (Shell::Bash, "synledger.bash"),
+        (Shell::Zsh, "_synledger"),
+        (Shell::Fish, "synledger.fish"),
+    ];
+    let one = |(shell, name): (Shell, &str)| {
+        let mut bytes = Vec::new();
+        let mut program = synledger::cli::Cli::command();
+        clap_complete::generate(shell, &mut program, "synledger", &mut bytes);
+        let name = name.to_owned();
+        Written { name, bytes }
+    };
+    shells.into_iter().map(one).collect()
+}
+
+/// Writes all pages and completions into a folder, which is made.
+///
+/// # Errors
+///
+/// The folder or a file in it cannot be written.
+pub fn write_all(folder: &Path) -> io::Result<Vec<String>> {
+    std::fs::create_dir_all(folder)?;
+    let pages = commands()
+        .iter()
+        .map(page)
+        .collect::<io::Result<Vec<_>>>()?;
+    let mut names = Vec::new();
+    for Written { name, bytes } in pages.into_iter().chain(completions()) {
+        std::fs::write(folder.join(&name), bytes)?;
+        names.push(name);
+    }
+    Ok(names)
+}

@@ -1,0 +1,279 @@
+//! What manual pages say beyond the flags.
+
+/// A piece of a section.
+#[derive(Clone, Copy, Debug)]
+pub enum Block {
+    /// A paragraph; text between backticks is bold.
+    Text(&'static str),
+    /// A term and what it means.
+    Item(&'static str, &'static str),
+    /// Lines as they are typed or written.
+    Lines(&'static [&'static str]),
+}
+
+/// A section.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Its heading, in capitals.
+    pub title: &'static str,
+    /// What is in it.
+    pub blocks: &'static [Block],
+}
+
+use Block::{Item, Lines, Text};
+
+/// What the page `name` describes beyond the first sentence.
+pub fn description(name: &str) -> &'static [Block] {
+    match name {
+        "synledger-run" => RUN_DESCRIPTION,
+        "synledger-read" => READ_DESCRIPTION,
+        "synledger-check" => CHECK_DESCRIPTION,
+        _ => DESCRIPTION,
+    }
+}
+
+const DESCRIPTION: &[Block] = &[
+    Text(
+        "synledger writes one record for every new TCP connection and every port scan that the interfaces of a host see, and accounts for every frame that it could not look at. It takes a fixed amount of memory, and never more.",
+    ),
+    Text(
+        "It is no intrusion detection system: it has no rules and looks at no payload. It records no packets, blocks nothing, and does not see inside tunnels.",
+    ),
+];
+
+const RUN_DESCRIPTION: &[Block] = &[
+    Text(
+        "Frames arrive in TPACKET_V3 rings, by default three for each worker and interface: packets that may open a connection, packets that answer or end one, and everything else, so that bulk data never costs a new connection. It needs CAP_NET_RAW, and CAP_BPF to count what `--capture control` leaves out.",
+    ),
+    Text(
+        "At the end it prints its books: what the kernel offered, what was read, what was dropped and where, and whether everything adds up.",
+    ),
+];
+
+const READ_DESCRIPTION: &[Block] = &[Text(
+    "The log is byte for byte the same with every number of workers, as long as no table overflows; if one does, the books say so. A damaged capture is read as far as it goes, and the place of the damage is named.",
+)];
+
+const CHECK_DESCRIPTION: &[Block] = &[Text(
+    "It looks and changes nothing. Flags that `run` has, too, say which run is meant.",
+)];
+
+/// The sections of the page `name`, behind the options, in their order.
+pub fn of(name: &str) -> Vec<Section> {
+    let section = |title, blocks| Section { title, blocks };
+    let (signals, output, files, examples) = match name {
+        "synledger-run" => (Some(RUN_SIGNALS), OUTPUT, RUN_FILES, RUN_EXAMPLES),
+        "synledger-read" => (Some(READ_SIGNALS), OUTPUT, READ_FILES, READ_EXAMPLES),
+        "synledger-check" => (None, CHECK_OUTPUT, CHECK_FILES, CHECK_EXAMPLES),
+        _ => (Some(SIGNALS), PROGRAM_OUTPUT, FILES, EXAMPLES),
+    };
+    let status = match name {
+        "synledger-check" => CHECK_STATUS,
+        _ => STATUS,
+    };
+    let mut all = vec![section("EXIT STATUS", status)];
+    all.extend(signals.map(|signals| section("SIGNALS", signals)));
+    all.extend([
+        section("OUTPUT FORMAT", output),
+        section("FILES", files),
+        section("EXAMPLES", examples),
+        section("SEE ALSO", SEE_ALSO),
+    ]);
+    all
+}
+
+const STATUS: &[Block] = &[
+    Item(
+        "0",
+        "All well. Also when the reader of standard output went away, as in `synledger read FILE | head`.",
+    ),
+    Item(
+        "1",
+        "It could not start, had a run-time fault, met a damaged capture, or `read` was stopped by a signal before the end of its captures.",
+    ),
+    Item(
+        "2",
+        "Usage: a flag has a value that cannot be. The value is named with its range.",
+    ),
+    Item(
+        "3",
+        "The books did not close or, with `--strict`, something was missed.",
+    ),
+];
+
+const CHECK_STATUS: &[Block] = &[
+    Item("0", "The sensor can start here; there may be warnings."),
+    Item("1", "Something keeps it from starting."),
+    Item(
+        "2",
+        "Usage: a flag has a value that cannot be. The value is named with its range.",
+    ),
+];
+
+const RUN_SIGNALS: &[Block] = &[
+    Item(
+        "SIGINT, SIGTERM",
+        "End the run: nothing more is let in, what waits is read, the books are closed and shown. A second one ends the program at once, without them.",
+    ),
+    Item("SIGUSR1", "Show the books so far on standard error."),
+    Item(
+        "SIGHUP",
+        "Open the log files anew, for a rotation that has moved them.",
+    ),
+];
+
+const READ_SIGNALS: &[Block] = &[
+    Item(
+        "SIGINT, SIGTERM",
+        "Stop reading. It says at which frame of which file, shows the books of what was read, and exits with 1: the log is not whole. A second one ends the program at once.",
+    ),
+    Item("SIGUSR1", "Show the books so far on standard error."),
+    Item(
+        "SIGHUP",
+        "Open the log files anew, for a rotation that has moved them.",
+    ),
+];
+
+const SIGNALS: &[Block] = &[Text(
+    "`run` and `read` take SIGINT and SIGTERM to end, SIGUSR1 to show their books on standard error, and SIGHUP to open their log files anew; see their own pages.",
+)];
+
+const OUTPUT: &[Block] = &[
+    Text("Text, `text:TARGET`, is one line an event, in UTC, by default connections and alerts:"),
+    Lines(&[
+        "2021-04-28 15:28:05: New connection: 192.0.2.56:5973 -> 10.0.0.5:80",
+        "2021-04-28 15:28:05: New connection: [2001:db8::1]:5973 -> [2001:db8::5]:80",
+        "2021-04-28 15:28:05: Port scan detected: 192.0.2.56 -> 10.0.0.5 on ports 80,81,82,83",
+        "2021-04-28 15:28:07: Flow ended: 192.0.2.56:5973 -> 10.0.0.5:80 TCP SF fin after 2.000001 s, sent 10 packets 1234 bytes, received 8 packets 4321 bytes",
+    ]),
+    Text(
+        "`Port scan detected` is said once, when the rule becomes true; `Port scan continues` at each doubling of its ports; `Port scan ended` when it has been false for the window, with ranges of ports and what became of them: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. `(not exact)` says that a full table pushed out what could have changed the decision, `(not complete)` that not every port is known. Lines that start with `Sensor` or `Stats` are the sensor's own, where they are asked for.",
+    ),
+    Text(
+        "EVE, `eve:TARGET`, is JSON lines with Suricata's names, by default of all events. Whatever Suricata does not have lies under `synledger`. Every record has `timestamp` (microseconds, `+0000`), `host` (`--sensor`) and `event_type`; those of frames also `in_iface`, `pcap_cnt` (`read`: the number of the frame that decided), `vlan`, `src_ip`, `src_port`, `dest_ip`, `dest_port` (ICMP: `icmp_type`, `icmp_code`), `proto`, `community_id` and `flow_id` (of the connection's content: the same in each record of a connection and in each run; alerts have none).",
+    ),
+    Item(
+        "new_connection",
+        "A SYN without ACK whose addresses, ports and initial sequence number were not seen for 130 s. `synledger.isn` is that number; `synledger.direction` is `in`, `out`, `local`, `transit` or `unknown`; `synledger.odd` tells of FIN or RST in the SYN.",
+    ),
+    Item(
+        "flow",
+        "A flow ended. `flow`: `pkts_toserver`, `pkts_toclient`, `bytes_toserver`, `bytes_toclient`, `start`, `end`, `age`, `state`, `reason`. `tcp`: `tcp_flags`, `tcp_flags_ts`, `tcp_flags_tc`. `synledger`: `isn`, `direction`, `conn_state` and `history` in Zeek's letters, `basis` (how far the handshake is proven: `none`, `synack`, `handshake`), `end_reason`, `payload_bytes_toserver`, `payload_bytes_toclient`, `gso` (one frame may have been many segments), `midstream` (its beginning was not seen), `preexisting` (it was open when the sensor started), `fragmented`, `saturated` (a counter reached its end).",
+    ),
+    Item(
+        "alert",
+        "A detection. `alert`: `action`, `gid` (5973), `signature_id` (port_scan: 1001 started, 1002 continues, 1003 ended), `rev`, `signature`, `category`, `severity`. `scan`: `kind`, `phase`, `ports`, `hosts`, `port_list`, `ports_not_listed`, `window_s`, `exact`, `complete`, `first`, and `evidence` with `refused`, `unanswered`, `answered`, `pending`. `src_ip` is the scanner, `dest_ip` its target.",
+    ),
+    Item(
+        "stats",
+        "The books, every 8 seconds. `capture.kernel_packets` and `capture.kernel_drops` as Suricata has them; `synledger.books` all counters; `synledger.complete`, `missed`, `closed` and `identities` whether everything adds up.",
+    ),
+    Item(
+        "lifecycle",
+        "A turn in the sensor's life: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `reload`, `reopen_failed`, `clock_step`, `worker_moved`, `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `straggler`, `straggler_back`, `alerts_folded`, `output_recovered`.",
+    ),
+    Text(
+        "Standard error gets what a person at a terminal wants to know: what runs, warnings, and at the end the books.",
+    ),
+];
+
+const CHECK_OUTPUT: &[Block] = &[
+    Text(
+        "One finding a line: `ok`, `note` (worth knowing), `warn` (something may be lost or wrong) or `fail` (the sensor cannot start), then why it matters and the command that changes it. The last line is the sum.",
+    ),
+    Text(
+        "With `--json` one object: `ready`, `failed`, `warnings`, and `findings`, each with `level`, `what`, `why` and `change`.",
+    ),
+];
+
+const PROGRAM_OUTPUT: &[Block] = &[Text(
+    "`run` and `read` write the same lines, as text or as EVE (JSON); `synledger-read`(1) has every form. `check` writes findings.",
+)];
+
+const LOG_FILES: &str = "Log files are created with mode 0640, and appended to; a symbolic link in the place of a file is refused. A full disk stops nothing: what could not be written is counted, and said when it can be written again.";
+
+const RUN_FILES: &[Block] = &[
+    Text(LOG_FILES),
+    Item(
+        "/proc/net/softnet_stat, /proc/meminfo, /proc/self/cgroup",
+        "Read for losses before the rings, and for what the host allows.",
+    ),
+    Item(
+        "/sys/devices/system/cpu/isolated",
+        "CPUs that `--cores` may name besides the allowed ones.",
+    ),
+];
+
+const READ_FILES: &[Block] = &[
+    Text(
+        "Captures: pcap (micro- and nanoseconds, both byte orders) and pcapng, plain, gzip or zstd; Ethernet, raw IP, Linux cooked (both versions) and BSD loopback frames. A named pipe is read like standard input.",
+    ),
+    Text(LOG_FILES),
+];
+
+const CHECK_FILES: &[Block] = &[
+    Item(
+        "/proc/net/softnet_stat, /proc/sys/net/core/netdev_max_backlog",
+        "The kernel's backlog, and what it lost.",
+    ),
+    Item(
+        "/proc/self/status, /proc/self/cgroup, /proc/meminfo",
+        "Capabilities, limits and memory.",
+    ),
+];
+
+const FILES: &[Block] = &[
+    Text("There is no configuration file: everything is a flag."),
+    Text(LOG_FILES),
+];
+
+const RUN_EXAMPLES: &[Block] = &[
+    Text("Watch the interfaces that carry a default route, and log to the terminal:"),
+    Lines(&["synledger run"]),
+    Text("What would that take, and would it start?"),
+    Lines(&["synledger run --dry-run"]),
+    Text(
+        "A service: headers of opening and closing packets only, EVE to a file, metrics for Prometheus:",
+    ),
+    Lines(&[
+        "synledger run -i 'ens*,!ens9' --capture control --output eve:/var/log/synledger.json --metrics 127.0.0.1:9477",
+    ]),
+    Text("Two workers on CPUs that are kept free for them, with larger rings:"),
+    Lines(&["synledger run -i eth0 --workers 2 --cores 2,3 --ring-mib 256"]),
+    Text(
+        "Say nothing about our own scanner, whatever it does, nor about a prober of ports 22, 80, 443 and 8443:",
+    ),
+    Lines(&[
+        "synledger run --allow 192.0.2.10 --allow 192.0.2.11:22,192.0.2.11:80,192.0.2.11:443,192.0.2.11:8443",
+    ]),
+];
+
+const READ_EXAMPLES: &[Block] = &[
+    Text("The connections and port scans of a capture:"),
+    Lines(&["synledger read trace.pcapng.zst"]),
+    Text("As they come, from another program:"),
+    Lines(&["tcpdump -i eth0 -U -w - | synledger read -"]),
+    Text(
+        "Flows as JSON, alerts on the terminal; which addresses are ours is told, for the direction:",
+    ),
+    Lines(&[
+        "synledger read --local 10.0.0.0/8 --output eve:flows.json,events=flow --output text:-,events=alert a.pcap b.pcap",
+    ]),
+];
+
+const CHECK_EXAMPLES: &[Block] = &[
+    Text("Is this host ready for a run with these flags?"),
+    Lines(&["synledger check -i eth0,eth1 --workers 4 --ring-mib 256"]),
+    Text("Does receive hashing keep both directions of a connection together?"),
+    Lines(&["synledger check -i eth2 --fanout qm"]),
+];
+
+const EXAMPLES: &[Block] = &[Lines(&[
+    "synledger check",
+    "synledger run -i eth0",
+    "synledger read trace.pcap",
+])];
+
+const SEE_ALSO: &[Block] = &[Text(
+    "`synledger`(1), `synledger-run`(1), `synledger-read`(1), `synledger-check`(1), `tcpdump`(8), `ethtool`(8), `packet`(7), `capabilities`(7)",
+)];

@@ -1,0 +1,325 @@
+//! Every flag is in its page, every member of a record is told, and the pages render.
+
+use clap::{CommandFactory, Parser};
+use man::sections::Block;
+use man::{Written, commands, completions, page, sections};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use synledger::cli::{self, Cli};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A page as a reader has it in mind: without roff's escapes and fonts.
+fn plain(page: &Written) -> String {
+    let text = String::from_utf8(page.bytes.clone()).expect("UTF-8");
+    ["\\fB", "\\fI", "\\fR", "\\&"]
+        .iter()
+        .fold(text.replace("\\-", "-"), |text, font| {
+            text.replace(font, "")
+        })
+}
+
+fn page_of(name: &str) -> String {
+    let all = commands();
+    let found = all.iter().find(|one| one.get_name() == name).expect(name);
+    plain(&page(found).expect("memory"))
+}
+
+#[test]
+fn every_flag_of_the_help_is_in_its_page() {
+    for mut command in commands() {
+        let page = plain(&page(&command).expect("memory"));
+        let help = command.render_long_help().to_string();
+        let flags: BTreeSet<&str> = help
+            .lines()
+            .filter(|line| line.trim_start().starts_with('-'))
+            .flat_map(|line| line.split([' ', ',']))
+            .filter(|word| word.starts_with("--"))
+            .collect();
+        assert!(flags.len() >= 2, "{help}");
+        for flag in &flags {
+            assert!(page.contains(flag), "{}: {flag}", command.get_name());
+        }
+        eprintln!("{}: {} flags", command.get_name(), flags.len());
+    }
+}
+
+#[test]
+fn every_page_has_all_sections() {
+    for command in commands() {
+        let page = plain(&page(&command).expect("memory"));
+        let mut expected = vec![
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "OPTIONS",
+            "EXIT STATUS",
+            "SIGNALS",
+            "OUTPUT FORMAT",
+            "FILES",
+            "EXAMPLES",
+            "SEE ALSO",
+        ];
+        // `check` is over at once.
+        expected.retain(|&title| title != "SIGNALS" || command.get_name() != "check");
+        let heading = |line: &str| {
+            line.strip_prefix(".SH ")
+                .map(|it| it.trim_matches('"').to_owned())
+        };
+        let found: Vec<String> = page.lines().filter_map(heading).collect();
+        let found: Vec<&str> = found
+            .iter()
+            .map(String::as_str)
+            .filter(|it| *it != "SUBCOMMANDS")
+            .collect();
+        assert_eq!(found, expected, "{}", command.get_name());
+    }
+}
+
+#[test]
+fn pages_render_without_warnings() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let is_here = Command::new("groff")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if !is_here.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: needs groff");
+        return;
+    }
+    for name in man::write_all(dir.path()).expect("written") {
+        if !name.ends_with(".1") {
+            continue;
+        }
+        let output = Command::new("groff")
+            .args(["-man", "-Tutf8", "-ww", "-rLL=80n"])
+            .arg(dir.path().join(&name))
+            .output()
+            .expect("groff starts");
+        let warnings = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && warnings.is_empty(),
+            "{name}: {warnings}"
+        );
+        assert!(output.stdout.len() > 1000, "{name} is empty");
+    }
+}
+
+/// The blocks of all sections of all pages.
+fn blocks() -> Vec<Block> {
+    let names = commands();
+    let names = names
+        .iter()
+        .map(|one| one.get_display_name().unwrap_or(one.get_name()));
+    names
+        .flat_map(sections::of)
+        .flat_map(|section| section.blocks.iter().copied())
+        .collect()
+}
+
+#[test]
+fn examples_are_command_lines_that_parse() {
+    let mut parsed = 0;
+    for block in blocks() {
+        let Block::Lines(lines) = block else { continue };
+        for line in lines.iter().filter_map(|line| line.rsplit(" | ").next()) {
+            if !line.starts_with("synledger ") {
+                continue;
+            }
+            let words = line.split_whitespace().map(|word| word.trim_matches('\''));
+            let command =
+                Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            if let cli::Command::Run(args) = command.command {
+                let cores = args.common.cores.is_some();
+                let config = synledger::config::RunConfig::new(args);
+                assert!(config.is_ok() || cores, "{line}: {config:?}");
+            }
+            parsed += 1;
+        }
+    }
+    assert!(parsed >= 10, "{parsed} examples");
+}
+
+#[test]
+fn the_commands_of_the_readme_are_commands() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+    let makefile = std::fs::read_to_string(root().join("Makefile")).expect("Makefile");
+    let code = readme.split("```").skip(1).step_by(2);
+    let lines = code
+        .flat_map(str::lines)
+        .map(|line| line.split('#').next().unwrap_or_default());
+    let mut tried = 0;
+    for line in lines {
+        let last = line.rsplit(" | ").next().unwrap_or_default().trim();
+        let flags = last
+            .split_once("ARGS=")
+            .map(|(_, flags)| flags.trim_matches('"'));
+        if let Some(target) = last
+            .strip_prefix("make ")
+            .and_then(|rest| rest.split(' ').next())
+        {
+            assert!(makefile.contains(&format!("\n{target}:")), "{line}");
+            tried += 1;
+        }
+        let words = match flags {
+            Some(flags) => format!("synledger run {flags}"),
+            None => last.to_owned(),
+        };
+        if words.starts_with("synledger ") {
+            let words = words.split_whitespace();
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            tried += 1;
+        }
+    }
+    assert!(tried >= 8, "{tried} commands");
+}
+
+/// Names of all members of a JSON value.
+fn members(value: &serde_json::Value, names: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (name, value) in object {
+                names.insert(name.clone());
+                members(value, names);
+            }
+        }
+        serde_json::Value::Array(all) => all.iter().for_each(|value| members(value, names)),
+        _ => {}
+    }
+}
+
+/// What `read` writes about `capture`, as EVE.
+fn eve(dir: &Path, capture: &craft::Capture) -> String {
+    let (file, log) = (dir.join("capture.pcap"), dir.join("eve"));
+    std::fs::write(&file, capture.to_pcap(craft::PcapFormat::NANOS)).expect("a file");
+    let output = format!("eve:{}", log.display());
+    let words = ["synledger", "read", "-q", "--output", &output];
+    let words = words
+        .into_iter()
+        .map(Into::into)
+        .chain([file.into_os_string()]);
+    let cli::Command::Read(args) = Cli::parse_from(words).command else {
+        panic!("read was asked for");
+    };
+    assert_eq!(synledger::commands::read(args).expect("it is read"), 0);
+    std::fs::read_to_string(log).expect("a log")
+}
+
+#[test]
+fn every_member_of_a_record_is_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let captures: Vec<craft::Capture> = craft::scenarios(7)
+        .into_iter()
+        .filter(|capture| capture.link == craft::LinkType::Ethernet)
+        .collect();
+    let log = eve(dir.path(), &craft::merge(&captures, 7));
+    let mut names = BTreeSet::new();
+    for line in log.lines() {
+        members(&serde_json::from_str(line).expect("JSON"), &mut names);
+    }
+    for kind in ["new_connection", "flow", "alert"] {
+        assert!(
+            log.contains(&format!("\"event_type\":\"{kind}\"")),
+            "no {kind}"
+        );
+    }
+    eprintln!("{} members in {} records", names.len(), log.lines().count());
+    let page = page_of("read");
+    let untold: Vec<_> = names
+        .iter()
+        .filter(|name| !page.contains(name.as_str()))
+        .collect();
+    assert!(untold.is_empty(), "the page does not tell of {untold:?}");
+}
+
+/// Rust files below a folder.
+fn sources(folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.file_name().is_some_and(|name| {
+            let name = name.to_string_lossy();
+            name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "samples.rs"
+        }) {
+            let text = std::fs::read_to_string(path).expect("UTF-8");
+            let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
+            found.push(shipped.to_owned());
+        }
+    }
+}
+
+#[test]
+fn every_turn_in_a_sensors_life_is_told() {
+    let mut all = Vec::new();
+    sources(&root().join("src"), &mut all);
+    let mut words = BTreeSet::new();
+    for text in &all {
+        for call in [".say(", ".say_with(", "lifecycle(now_ns,", "word:"] {
+            for rest in text.split(call).skip(1) {
+                let word = rest
+                    .trim_start()
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.split('"').next());
+                words.extend(word.filter(|word| !word.contains(' ')));
+            }
+        }
+    }
+    assert!(words.len() > 10, "{words:?}");
+    let page = page_of("run");
+    let untold: Vec<_> = words.iter().filter(|word| !page.contains(**word)).collect();
+    assert!(untold.is_empty(), "the page does not tell of {untold:?}");
+}
+
+#[test]
+fn completions_know_commands_and_flags() {
+    for Written { name, bytes } in completions() {
+        let text = String::from_utf8(bytes.clone()).expect("UTF-8");
+        for word in ["run", "read", "check", "fanout", "scan-window"] {
+            assert!(text.contains(word), "{name}: {word}");
+        }
+        if name == "synledger.bash" {
+            let dir = tempfile::tempdir().expect("a folder");
+            let file = dir.path().join(&name);
+            std::fs::write(&file, bytes).expect("a file");
+            let status = Command::new("bash").arg("-n").arg(file).status();
+            assert!(status.expect("bash").success());
+        }
+    }
+    assert!(Cli::command().get_subcommands().count() >= 3);
+}
+
+#[test]
+fn make_installs_program_pages_and_completions() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let pages = dir.path().join("pages");
+    let names = man::write_all(&pages).expect("written");
+    let (into, program) = (dir.path().join("into"), env!("CARGO_BIN_EXE_man"));
+    let output = Command::new("make")
+        .args(["-s", "install-files", "PREFIX=/usr"])
+        .arg(format!("DESTDIR={}", into.display()))
+        .arg(format!("MAN={}", pages.display()))
+        .arg(format!("BIN={program}"))
+        .current_dir(root())
+        .output()
+        .expect("make starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let installed = |path: &str| into.join("usr").join(path).is_file();
+    assert!(installed("bin/synledger"));
+    for name in names {
+        let place = match name.as_str() {
+            "synledger.bash" => "share/bash-completion/completions/synledger".to_owned(),
+            "_synledger" => "share/zsh/site-functions/_synledger".to_owned(),
+            "synledger.fish" => "share/fish/vendor_completions.d/synledger.fish".to_owned(),
+            page => format!("share/man/man1/{page}"),
+        };
+        assert!(installed(&place), "{place}");
+    }
+}
