@@ -1,9 +1,9 @@
 //! VLAN and QinQ tags on the way.
 
 use super::conversation::Conversation;
-use super::sensor::{Sensor, attempts, of_type};
+use super::sensor::{METRICS, Sensor, attempts, metrics, of_type};
 use super::traffic::{Sender, flow};
-use crate::common::netns::with_veth;
+use crate::common::netns::{ip, with_veth};
 use crate::common::syn;
 use craft::{Flow, Link};
 use nix::sys::signal::Signal;
@@ -146,5 +146,30 @@ fn tagged_connections_are_whole_and_have_their_bytes() {
         assert_eq!(ended.number("answered, ", " established"), 12);
         assert_eq!(opened_and_ended(&ended.eve), expected(&all));
         eprintln!("tagged: {} connections, {} frames", all.len(), order.len());
+    });
+}
+
+/// What the fanout program cannot follow comes by another class: as long as that grows, lost data may have
+/// held attempts.
+#[test]
+fn a_syn_that_came_by_another_class_is_shown_with_its_cause() {
+    with_veth(|veth| {
+        ip("link set lo up");
+        let sensor = Sensor::start(&["--workers", "2", "--metrics", METRICS]);
+        let sender = Sender::new(veth);
+        for (from, link) in (0..).zip([Link::ethernet(), Link::ethernet().pppoe(1)]) {
+            sender.send(&link.frame(&syn(flow(from, 1024, 1, 443), from)));
+        }
+        sensor.wait_for("attempts in the metrics", || {
+            metrics().contains("synledger_new_connections_total 2")
+        });
+        let metrics = metrics();
+        sensor.stop(Signal::SIGINT).assert_exact();
+        let about: Vec<&str> = metrics
+            .lines()
+            .filter(|line| line.contains("syn_"))
+            .collect();
+        let one = |line: &&str| line.contains("outside_class") && line.ends_with("\"pppoe\"} 1");
+        assert!(about.iter().any(one), "{about:#?}");
     });
 }
