@@ -113,14 +113,15 @@ pub struct RunArgs {
     pub promiscuous: bool,
     /// Serve Prometheus metrics at /metrics and a health check at /healthz on this address, for example
     /// 127.0.0.1:9477. Off by default.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = metrics_address)]
     pub metrics: Option<std::net::SocketAddr>,
     /// Print what would run and the memory it takes, line by line; try whether packet sockets, outputs and
     /// the metrics address can be opened, without creating or changing anything; and stop. Exit code 1, with
     /// the reasons, if it would not start.
     #[arg(long)]
     pub dry_run: bool,
-    /// What alerts are for: `exposed` scans of this host and through it; `all` also scans by this host.
+    /// What alerts are for: `exposed` scans of this host and through it; `all` also scans by this host, of
+    /// others (out) and of itself (local, as on lo). What is not shown is counted.
     #[arg(long, value_name = "SCOPE", default_value = "exposed")]
     pub scan_scope: ScanScope,
     /// What a scan is of: `address` each destination by itself; `host` all of this host's addresses as one, and
@@ -292,6 +293,11 @@ pub enum DirectionName {
 /// `--scan-window` in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window(pub i64);
+
+fn metrics_address(value: &str) -> Result<std::net::SocketAddr, String> {
+    let range = "must be ADDRESS:PORT, such as 127.0.0.1:9477 or [::1]:9477";
+    value.parse().map_err(|_| range.to_owned())
+}
 
 fn fanout_mode(value: &str) -> Result<FanoutMode, String> {
     match value {

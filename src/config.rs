@@ -11,7 +11,7 @@ use crate::inspect::episode::PORT_MAP_BYTES;
 use crate::inspect::port_scan::Rule;
 use crate::log::queue;
 use crate::log::sink::Sink;
-use crate::log::spec::OutputSpec;
+use crate::log::spec::{OutputSpec, Target};
 use crate::mesh;
 use crate::policy::Allowed;
 use crate::shard::Shard;
@@ -193,6 +193,7 @@ impl Common {
         let outputs = outputs
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| ConfigError(error.to_string()))?;
+        targets_apart(&outputs)?;
         let sensor = match args.sensor {
             Some(name) => name,
             None => nix::unistd::gethostname().map_or_else(
@@ -227,6 +228,27 @@ impl Common {
     pub fn memory_bytes(&self) -> u64 {
         self.memory().iter().map(|(_, bytes)| bytes).sum()
     }
+}
+
+/// Two outputs in one file would mix their lines.
+fn targets_apart(outputs: &[OutputSpec]) -> Result<(), ConfigError> {
+    for (at, output) in outputs.iter().enumerate() {
+        let target = match &output.target {
+            Target::Stdout => "-".to_owned(),
+            // What nobody reads cannot be mixed.
+            Target::Path(path) if path.as_os_str() == "/dev/null" => continue,
+            Target::Path(path) => path.display().to_string(),
+        };
+        if outputs[..at]
+            .iter()
+            .any(|other| other.target == output.target)
+        {
+            return Err(ConfigError(format!(
+                "--output: {target} is named twice; two outputs in one file would mix their lines: name another"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Every reservation of the process: what it is for, and its bytes.
@@ -380,6 +402,16 @@ mod tests {
                 "{tables} bytes of tables leave most of {asked} unused"
             );
         }
+    }
+
+    #[test]
+    fn two_outputs_never_share_a_target() {
+        for (a, b) in [("text:-", "eve:-"), ("text:a.log", "eve:a.log,events=flow")] {
+            let error = run(&["--output", a, "--output", b]).expect_err("one target");
+            assert!(error.0.contains("named twice"), "{error}");
+        }
+        run(&["--output", "text:/dev/null", "--output", "eve:/dev/null"]).expect("nobody reads it");
+        run(&["--output", "text:-", "--output", "eve:a.log"]).expect("two targets");
     }
 
     #[test]

@@ -41,10 +41,7 @@ pub fn ten_lines(books: &Books) -> String {
         flow.refused,
         flow.unanswered()
     ));
-    line(format!(
-        "{} port scans, {} lines about them",
-        scan.started, shards.detections
-    ));
+    line(scans(books));
     line(format!(
         "{} flows ended, {} pushed out of full tables",
         flow.closed_all(),
@@ -67,6 +64,26 @@ pub fn ten_lines(books: &Books) -> String {
         ));
     }
     line(verdict(books));
+    text
+}
+
+/// Scans, and what of them was not asked for.
+fn scans(books: &Books) -> String {
+    let shards = &books.shards;
+    let count = |count: u64, word: &str| match count {
+        1 => format!("1 {word}"),
+        _ => format!("{count} {word}s"),
+    };
+    let mut text = count(shards.port_scan.started, "port scan");
+    text += &format!(", {} about them", count(shards.detections, "record"));
+    if shards.detections_out_of_scope > 0 {
+        let withheld = shards.detections_out_of_scope;
+        text +=
+            &format!(", {withheld} not shown (scans by this host: --scan-scope all shows them)");
+    }
+    if shards.detections_allowed > 0 {
+        text += &format!(", {} withheld by --allow", shards.detections_allowed);
+    }
     text
 }
 
@@ -284,7 +301,7 @@ fn records(place: usize, output: &OutputBooks) -> Value {
         })
         .collect();
     json!({
-        "output": place + 1,
+        "output": place + 1, "target": output.name,
         "written": by_kind(&counts.written), "folded": by_kind(&counts.folded),
         "not_asked": by_kind(&counts.not_asked), "dropped": dropped,
     })

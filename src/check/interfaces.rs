@@ -99,7 +99,8 @@ fn merging(interface: &Interface, answers: &Ethtool) -> Option<Finding> {
     .into_iter()
     .filter_map(|(word, state)| (state == Some(true)).then_some(word))
     .collect();
-    (!on.is_empty()).then(|| {
+    // On loopback there is no wire to count packets on.
+    (!on.is_empty() && !interface.loopback).then(|| {
         Finding::new(
             Level::Note,
             format!("{name}: {} on", on.join(", ")),

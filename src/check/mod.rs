@@ -115,14 +115,6 @@ fn capabilities(facts: &Facts) -> Vec<Finding> {
             setcap(facts, CAP_BPF),
         ));
     }
-    if !facts.can(CAP_NET_ADMIN) {
-        found.push(Finding::new(
-            Level::Note,
-            "CAP_NET_ADMIN is not held",
-            "Optional: only blocking by nftables needs it.",
-            setcap(facts, CAP_NET_ADMIN),
-        ));
-    }
     found
 }
 

@@ -242,6 +242,13 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Tells the person at the terminal, unless asked to be quiet.
+    fn tell(&self, text: &str) {
+        if !self.config.common.quiet {
+            tell(text);
+        }
+    }
+
     fn say(&self, word: &'static str, text: String) {
         self.say_with(word, text, Vec::new());
     }
@@ -299,9 +306,11 @@ impl Run<'_> {
             if signals.reload() {
                 self.control.reopen.store(true, Ordering::Relaxed);
                 self.say("reload", "log files opened anew".to_owned());
+                self.tell("synledger: log files opened anew\n");
             }
             if signals.report() {
                 self.update_rings();
+                tell("synledger: the books so far:\n");
                 tell(&report::ten_lines(&self.books()));
             }
             self.say_steps();

@@ -83,6 +83,12 @@ fn announcement(
     let (capture, fanout) = (config.capture.word(), config.fanout.word());
     line("capture", format!("{capture}, fanout {fanout}"));
     line("outputs", list(&config.common.outputs, logging::name));
+    if let Some(address) = config.metrics {
+        line("metrics", format!("http://{address}/metrics"));
+    }
+    if !config.dry_run {
+        line("process", format!("{}; Ctrl-C ends it", std::process::id()));
+    }
     text
 }
 
