@@ -11,6 +11,7 @@ pub mod episode;
 mod firsts;
 mod pairs;
 pub mod port_scan;
+pub mod rule;
 pub mod timeline;
 
 pub use pairs::TOUCHES_MAX;

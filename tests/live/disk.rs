@@ -247,3 +247,30 @@ fn a_disk_that_stays_full_costs_its_own_lines_only() {
 fn a_disk_that_stays_full_is_a_miss_under_strict() {
     full_disk(true, false, 3);
 }
+
+#[test]
+fn what_a_full_disk_costs_is_counted_by_its_cause() {
+    with_veth(|veth| {
+        ip("link set lo up");
+        let dir = tempfile::tempdir().expect("a folder");
+        // A device that is always full.
+        let outputs = ["--output", "eve:/dev/full,events=connection"];
+        let args = ["--metrics", METRICS];
+        let sensor = Sensor::start_in(dir, &outputs, &args, Stdio::null());
+        let sender = Sender::new(veth);
+        (0..FLOOD).for_each(|from| sender.send(&frame(flow(from, 1024, 1, 443), from)));
+        let lines = || {
+            let metrics = metrics();
+            let of_device =
+                |line: &&str| line.contains("_dropped_total{") && line.contains("full\"");
+            let lines = metrics.lines().filter(of_device).map(str::to_owned);
+            lines.collect::<Vec<_>>()
+        };
+        let is_lost = |line: &String| line.contains("\"connection\"") && !line.ends_with(" 0");
+        sensor.wait_for("lost lines in the metrics", || lines().iter().any(is_lost));
+        let lines = lines();
+        sensor.stop(Signal::SIGINT).assert_exact();
+        let of_cause = |line: &String| is_lost(line) && line.contains("\"disk_full\"");
+        assert!(lines.iter().any(of_cause), "{lines:#?}");
+    });
+}

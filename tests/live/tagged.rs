@@ -1,13 +1,14 @@
 //! VLAN and QinQ tags on the way.
 
-use super::conversation::Conversation;
-use super::sensor::{Sensor, attempts, of_type};
+use super::conversation::{Conversation, write};
+use super::sensor::{METRICS, Sensor, attempts, metrics, of_type, records};
 use super::traffic::{Sender, flow};
-use crate::common::netns::with_veth;
-use crate::common::syn;
-use craft::{Flow, Link};
+use crate::common::netns::{ip, with_veth};
+use crate::common::{read_logs, syn};
+use craft::{ACK, Flow, Link};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 #[test]
 fn tagged_frames_are_counted_once_each() {
@@ -146,5 +147,69 @@ fn tagged_connections_are_whole_and_have_their_bytes() {
         assert_eq!(ended.number("answered, ", " established"), 12);
         assert_eq!(opened_and_ended(&ended.eve), expected(&all));
         eprintln!("tagged: {} connections, {} frames", all.len(), order.len());
+    });
+}
+
+/// Bytes of frames each way, by the client's address.
+fn frame_bytes(eve: &[Value]) -> BTreeMap<String, (u64, u64)> {
+    let bytes = |flow: &Value| {
+        let number = |name: &str| flow["flow"][name].as_u64().expect("a number");
+        let client = flow["src_ip"].as_str().expect("an address").to_owned();
+        (client, (number("bytes_toserver"), number("bytes_toclient")))
+    };
+    of_type(eve, "flow").map(bytes).collect()
+}
+
+/// The kernel takes the outer tag out of a frame; it was on the wire all the same.
+#[test]
+fn a_tag_counts_in_the_bytes_of_a_flow() {
+    with_veth(|veth| {
+        let all = conversations();
+        let mut expected = BTreeMap::new();
+        let mut frames = Vec::new();
+        for (talk, _) in &all {
+            let (up, down) = (
+                talk.up(ACK, 1, 1, b"").len(),
+                talk.down(ACK, 1, 1, b"").len(),
+            );
+            let (up, down) = (9 * up as u64 + 9500, 7 * down as u64 + 8003);
+            expected.insert(talk.flow.src.to_string(), (up, down));
+            frames.extend(talk.whole(&[100, 1400, 8000], &[3, 8000]));
+        }
+        let dir = tempfile::tempdir().expect("a folder");
+        let (_, eve, _) = read_logs(dir.path(), &[], &[write(dir.path(), &frames)]);
+        let read = frame_bytes(&records(&String::from_utf8_lossy(&eve)));
+        assert_eq!(read, expected, "by read");
+        let sensor = Sensor::start(&["--workers", "2"]);
+        let sender = Sender::new(veth);
+        frames.iter().for_each(|frame| sender.send(frame));
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(frame_bytes(&ended.eve), expected, "live");
+    });
+}
+
+/// What the fanout program cannot follow comes by another class: as long as that grows, lost data may have
+/// held attempts.
+#[test]
+fn a_syn_that_came_by_another_class_is_shown_with_its_cause() {
+    with_veth(|veth| {
+        ip("link set lo up");
+        let sensor = Sensor::start(&["--workers", "2", "--metrics", METRICS]);
+        let sender = Sender::new(veth);
+        for (from, link) in (0..).zip([Link::ethernet(), Link::ethernet().pppoe(1)]) {
+            sender.send(&link.frame(&syn(flow(from, 1024, 1, 443), from)));
+        }
+        sensor.wait_for("attempts in the metrics", || {
+            metrics().contains("synledger_new_connections_total 2")
+        });
+        let metrics = metrics();
+        sensor.stop(Signal::SIGINT).assert_exact();
+        let about: Vec<&str> = metrics
+            .lines()
+            .filter(|line| line.contains("syn_"))
+            .collect();
+        let one = |line: &&str| line.contains("outside_class") && line.ends_with("\"pppoe\"} 1");
+        assert!(about.iter().any(one), "{about:#?}");
     });
 }
