@@ -413,7 +413,8 @@ impl Books {
         let capacity: u64 = self.rings.iter().map(|ring| ring.capacity).sum();
         if let Some(offered) = self.frames_offered {
             let name = "frames of the captures = frames of all shards";
-            all.push(Identity::exact(name, offered, shards.frames));
+            let slack = self.slack(self.in_flight.frames);
+            all.push(Identity::within(name, offered, shards.frames, slack));
         } else {
             all.push(Identity::within(
                 "frames_read of all rings = frames of all shards",

@@ -71,7 +71,8 @@ impl Replay {
     /// Reads one capture to its end, or until `ends` says so. What was read before an error has been handed out,
     /// and what a slow stream has given within 200 ms: where chunks end makes no difference to the log.
     ///
-    /// `ends` is asked before each frame, and five times a second while none comes.
+    /// `ends` is asked before each frame, with the number of those before it, and five times a second while
+    /// none comes.
     ///
     /// # Errors
     ///
@@ -79,7 +80,7 @@ impl Replay {
     pub fn read(
         &mut self,
         reader: &mut CaptureReader,
-        ends: &impl Fn() -> bool,
+        ends: &impl Fn(u64) -> bool,
         mut progress: impl FnMut(&CaptureReader),
     ) -> Result<End, ReadError> {
         loop {
@@ -103,11 +104,11 @@ impl Replay {
         &mut self,
         chunk: &mut Chunk,
         reader: &mut CaptureReader,
-        ends: &impl Fn() -> bool,
+        ends: &impl Fn(u64) -> bool,
     ) -> Result<Option<End>, ReadError> {
         let workers = u32::try_from(self.feeds.len()).expect("at most 64");
         while !chunk.is_full() {
-            if ends() {
+            if ends(self.number) {
                 return Ok(Some(End::Stopped));
             }
             let frame = match reader.next_frame() {

@@ -253,6 +253,27 @@ fn sigusr1_shows_the_books_and_sighup_opens_the_logs_anew() {
 }
 
 #[test]
+fn books_shown_in_the_middle_close() {
+    let mut capture = craft::Capture::new("many", craft::LinkType::Ethernet);
+    for i in 0..60_000_u32 {
+        let [_, b, c, d] = i.to_be_bytes();
+        let flow = craft::Flow::v4([10, b, c, d], 1024, [198, 51, 100, 7], 80);
+        capture.push(i64::from(i), craft::Link::ethernet().frame(&syn(flow, i)));
+    }
+    let bytes = capture.to_pcap(NANOS);
+    let mut reader = Reader::start(&["--workers", "4", "-q"]);
+    for piece in bytes.chunks(bytes.len() / 12) {
+        reader.feed(piece);
+        reader.signal(Signal::SIGUSR1);
+        thread::sleep(Duration::from_millis(60));
+    }
+    assert_eq!(reader.end(), Some(0), "{}", reader.content("says"));
+    let says = reader.content("says");
+    assert!(says.matches("the books close").count() > 3, "{says}");
+    assert!(!says.contains("DO NOT CLOSE"), "{says}");
+}
+
+#[test]
 fn a_stopped_read_says_where_shows_its_books_and_exits_with_1() {
     for (signal, fed) in [(Signal::SIGINT, 3), (Signal::SIGTERM, 0)] {
         let bytes = syns(3);

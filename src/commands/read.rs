@@ -2,14 +2,13 @@
 
 use super::signals::Signals;
 use super::{Failure, logging, spawn};
-use crate::books::Books;
+use crate::books::{Books, InFlight};
 use crate::capture::pcap::CaptureReader;
 use crate::cli::ReadArgs;
-use crate::config::{Common, ReadConfig};
+use crate::config::{CHUNKS, Common, ReadConfig};
 use crate::locality::Localities;
 use crate::log::eve::Interfaces;
 use crate::log::logger::{Control, Logger, Summary};
-use crate::log::outputs::Counts;
 use crate::policy::Policy;
 use crate::replay::{self, End, Replay};
 use crate::report::{self, Stats};
@@ -43,7 +42,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let (mut logger, _notices, control) = logging::open(common, &context, consumers, None, stop)?;
     let board = Board::new(common.workers);
     let (mut replay, feeds) = Replay::new(common.workers, config.chunk_frames(), keys.fanout);
-    let mut reading = Reading::new(&signals, &control, common, &board, interfaces);
+    let mut reading = Reading::new(&signals, &control, &config, &board, interfaces);
     std::thread::scope(|scope| {
         let logger = &mut logger;
         spawn(scope, "logger".to_owned(), move || logger.run());
@@ -89,6 +88,8 @@ struct Reading<'a> {
     common: &'a Common,
     board: &'a Board,
     interfaces: Interfaces,
+    /// What chunks can hold, twice over for copies of counts that are left a moment after they were true.
+    frames_in_flight: u64,
     failures: Vec<String>,
     /// Where somebody stopped it.
     stopped_at: Option<String>,
@@ -98,16 +99,17 @@ impl<'a> Reading<'a> {
     fn new(
         signals: &'a Signals,
         control: &'a Control,
-        common: &'a Common,
+        config: &'a ReadConfig,
         board: &'a Board,
         interfaces: Interfaces,
     ) -> Self {
         Self {
             signals,
             control,
-            common,
+            common: &config.common,
             board,
             interfaces,
+            frames_in_flight: 2 * (CHUNKS * config.chunk_frames()) as u64,
             failures: Vec::new(),
             stopped_at: None,
         }
@@ -158,7 +160,7 @@ impl<'a> Reading<'a> {
             }
             known = reader.interfaces().len();
         };
-        let end = replay.read(reader, &|| self.ends(&bar), show);
+        let end = replay.read(reader, &|frames| self.ends(frames, &bar), show);
         bar.finish_and_clear();
         match end {
             Ok(end) => (end, known),
@@ -170,29 +172,38 @@ impl<'a> Reading<'a> {
     }
 
     /// Does what signals ask for; says if one of them, or a log without a reader, ends the reading.
-    fn ends(&self, bar: &ProgressBar) -> bool {
+    fn ends(&self, frames: u64, bar: &ProgressBar) -> bool {
         if self.signals.reload() {
             self.control.reopen.store(true, Ordering::Relaxed);
         }
         if self.signals.report() {
-            let published = self.control.published.lock();
-            let outputs = published
-                .unwrap_or_else(PoisonError::into_inner)
-                .outputs
-                .clone();
-            let text = report::ten_lines(&self.books(&outputs));
+            let text = report::ten_lines(&self.books(frames));
             bar.suspend(|| super::tell(&text));
         }
         self.signals.stopped() || self.control.closed.load(Ordering::Relaxed)
     }
 
-    /// The books so far.
-    fn books(&self, outputs: &[Counts]) -> Books {
-        Books {
+    /// The books after `frames` frames were read.
+    fn books(&self, frames: u64) -> Books {
+        let published = self.control.published.lock();
+        let published = published.unwrap_or_else(PoisonError::into_inner);
+        let outputs = logging::books(&self.common.outputs, &published.outputs);
+        let mut books = Books {
             shards: self.board.sum(),
-            outputs: logging::books(&self.common.outputs, outputs),
+            frames_offered: Some(frames),
+            outputs,
+            own_records: published.own,
+            late_records: published.late,
             ..Books::default()
-        }
+        };
+        books.in_flight = InFlight {
+            frames: self.frames_in_flight,
+            // A frame makes at most two.
+            contacts: 2 * self.frames_in_flight,
+            // At worst all of them: the logger leaves its counts twice a second, and may wait for a reader.
+            records: books.raised_all(),
+        };
+        books
     }
 
     /// What was wrong with the files.

@@ -12,6 +12,8 @@ use clap_mangen::roff::{Inline, Roff, bold, roman};
 use sections::{Block, Section};
 use std::io;
 use std::path::Path;
+use synledger::books::Books;
+use synledger::observe::names::families;
 
 /// A file to be installed.
 #[derive(Clone, Debug)]
@@ -60,6 +62,9 @@ pub fn page(command: &Command) -> io::Result<Written> {
     );
     for section in sections::of(name) {
         bytes.extend_from_slice(render_section(&section).as_bytes());
+        if section.title == "OUTPUT FORMAT" && matches!(command.get_name(), "run" | "read") {
+            bytes.extend_from_slice(counters().as_bytes());
+        }
     }
     Ok(Written {
         name: format!("{name}.1"),
@@ -124,6 +129,29 @@ fn render(blocks: &[Block]) -> String {
                 roff.control("EE", []);
             }
         }
+    }
+    roff.render()
+}
+
+/// Every counter by its name, as the program itself describes it.
+fn counters() -> String {
+    let books = Books {
+        filtered: Some(0),
+        ..Books::default()
+    };
+    let mut roff = Roff::new();
+    roff.control("SS", ["Counters"]);
+    roff.text(words(
+        "In `synledger.books`; among the metrics with `synledger_` before and `_total` behind:",
+    ));
+    for family in families(&books) {
+        let values: Vec<&str> = family.counts.iter().map(|&(value, _)| value).collect();
+        let by = family.label.map_or(String::new(), |label| {
+            format!(", by {label}: {}", values.join(", "))
+        });
+        roff.control("TP", []);
+        roff.text([bold(family.name)]);
+        roff.text([roman(format!("{}{by}.", family.help))]);
     }
     roff.render()
 }

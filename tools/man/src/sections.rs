@@ -166,11 +166,11 @@ const OUTPUT: &[Block] = &[
     ),
     Item(
         "stats",
-        "The books, every 8 seconds. `capture.kernel_packets` and `capture.kernel_drops` as Suricata has them; `synledger.books` all counters; `synledger.complete`, `missed`, `closed` and `identities` whether everything adds up.",
+        "The books, every 8 seconds, and as the last record of a run. `stats`: `uptime`, and `capture.kernel_packets` and `capture.kernel_drops` since the start, as Suricata has them. `synledger`: `final` (the last one), `interval_s`, `run_s`; `books` (what the interval came to: the counters below, `rings` and `outputs`), `complete` (nothing was lost), `missed` (how much was, with a cause), `missed_bound` (how many attempts may have been among that: `attempts`, and `frames_before_rings`, which have no kind); `totals` with the same four of the whole run; `closed`, `identities`, `open_identities` (whether everything adds up, and what does not: `identity`, `left`, `right`). Of a ring: `interface`, `class`, `worker`, `tp_packets`, `tp_drops`, `tp_freezes`, `frames_read`, `shed_data`. Of an output, by its place on the command line (`output`): records `written`, `folded`, `not_asked`, `dropped` by cause.",
     ),
     Item(
         "lifecycle",
-        "A turn in the sensor's life: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `reload`, `reopen_failed`, `clock_step`, `worker_moved`, `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `straggler`, `straggler_back`, `alerts_folded`, `output_recovered`.",
+        "A turn in the sensor's life: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `reload`, `reopen_failed`, `clock_step`, `worker_moved`, `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `straggler`, `straggler_back`, `alerts_folded`, `output_recovered`, `books_open` (an identity of the books no longer holds), `books_closed`.",
     ),
     Text(
         "Standard error gets what a person at a terminal wants to know: what runs, warnings, and at the end the books.",

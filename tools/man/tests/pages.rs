@@ -258,7 +258,7 @@ fn every_turn_in_a_sensors_life_is_told() {
     sources(&root().join("src"), &mut all);
     let mut words = BTreeSet::new();
     for text in &all {
-        for call in [".say(", ".say_with(", "lifecycle(now_ns,", "word:"] {
+        for call in [".say(", ".say_with(", "lifecycle(now_ns,", "word:", "turn("] {
             for rest in text.split(call).skip(1) {
                 let word = rest
                     .trim_start()
