@@ -23,6 +23,8 @@ pub struct ShardCounts {
     pub misrouted: u64,
     /// Packets stamped before the packet time reached so far.
     pub late: u64,
+    /// Live: frames cut by the capture depth before their transport header; any may have been an attempt.
+    pub cut_by_depth: u64,
     /// SYNs without ACK that came by another class than `open`, by reach.
     pub syn_outside_class: [u64; Reach::COUNT],
     /// Attempts in a direction that was not asked for.
@@ -63,6 +65,7 @@ impl Default for ShardCounts {
             unread: [0; Unread::COUNT],
             misrouted: 0,
             late: 0,
+            cut_by_depth: 0,
             syn_outside_class: [0; Reach::COUNT],
             attempts_not_asked: 0,
             detections: 0,
@@ -130,6 +133,7 @@ impl ShardCounts {
             unread,
             misrouted,
             late,
+            cut_by_depth,
             syn_outside_class,
             attempts_not_asked,
             detections,
@@ -151,6 +155,7 @@ impl ShardCounts {
         unread.iter_mut().for_each(|count| lend("unread", count));
         lend("misrouted", misrouted);
         lend("late", late);
+        lend("cut_by_depth", cut_by_depth);
         syn_outside_class
             .iter_mut()
             .for_each(|count| lend("syn_outside_class", count));

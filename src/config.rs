@@ -11,7 +11,7 @@ use crate::inspect::episode::PORT_MAP_BYTES;
 use crate::inspect::port_scan::Rule;
 use crate::log::queue;
 use crate::log::sink::Sink;
-use crate::log::spec::{OutputSpec, Target};
+use crate::log::spec::{self, OutputSpec};
 use crate::mesh;
 use crate::policy::Allowed;
 use crate::shard::Shard;
@@ -114,6 +114,7 @@ impl ReadConfig {
     /// [`ConfigError`] names the flag, its value and its range.
     pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
         let common = Common::new(args.common, args.alert_rate, Vec::new())?;
+        spec::apart_from_captures(&common.outputs, &args.files).map_err(ConfigError)?;
         Ok(Self {
             common,
             files: args.files,
@@ -193,7 +194,7 @@ impl Common {
         let outputs = outputs
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| ConfigError(error.to_string()))?;
-        targets_apart(&outputs)?;
+        spec::apart(&outputs).map_err(ConfigError)?;
         let sensor = match args.sensor {
             Some(name) => name,
             None => nix::unistd::gethostname().map_or_else(
@@ -228,27 +229,6 @@ impl Common {
     pub fn memory_bytes(&self) -> u64 {
         self.memory().iter().map(|(_, bytes)| bytes).sum()
     }
-}
-
-/// Two outputs in one file would mix their lines.
-fn targets_apart(outputs: &[OutputSpec]) -> Result<(), ConfigError> {
-    for (at, output) in outputs.iter().enumerate() {
-        let target = match &output.target {
-            Target::Stdout => "-".to_owned(),
-            // What nobody reads cannot be mixed.
-            Target::Path(path) if path.as_os_str() == "/dev/null" => continue,
-            Target::Path(path) => path.display().to_string(),
-        };
-        if outputs[..at]
-            .iter()
-            .any(|other| other.target == output.target)
-        {
-            return Err(ConfigError(format!(
-                "--output: {target} is named twice; two outputs in one file would mix their lines: name another"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Every reservation of the process: what it is for, and its bytes.

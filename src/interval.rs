@@ -55,7 +55,7 @@ impl Books {
     }
 
     /// What was lost, by cause: what `--strict` forbids.
-    pub fn losses(&self) -> [(&'static str, u64); 10] {
+    pub fn losses(&self) -> [(&'static str, u64); 11] {
         let (shards, scan) = (&self.shards, &self.shards.port_scan);
         let log_gone =
             shards.attempts_log_gone + shards.flows_log_gone + shards.detections_log_gone;
@@ -65,6 +65,7 @@ impl Books {
             ("softnet_drops", self.softnet_drops),
             ("ring_drops", rings(|ring| ring.tp_drops)),
             ("shed_data", rings(|ring| ring.shed_data)),
+            ("cut_by_depth", shards.cut_by_depth),
             ("flows_evicted", shards.flow.evicted()),
             ("pairs_evicted", scan.pair_evicted),
             ("scans_evicted", scan.episode_evicted),
@@ -88,8 +89,9 @@ impl Books {
         let may_hold_attempts =
             |ring: &&RingCounts| astray || matches!(ring.id.class, "open" | "all");
         let rings = self.rings.iter().filter(may_hold_attempts);
+        let lost: u64 = rings.map(|ring| ring.tp_drops + ring.shed_data).sum();
         MissedBound {
-            attempts: rings.map(|ring| ring.tp_drops + ring.shed_data).sum(),
+            attempts: lost + self.shards.cut_by_depth,
             before_rings: self.nic_drops + self.softnet_drops,
         }
     }

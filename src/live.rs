@@ -4,7 +4,7 @@ use crate::books::{RingCounts, RingId};
 use crate::capture::block::Origin;
 use crate::capture::clock::Stamps;
 use crate::capture::fanout::{DEPTH, Keys, Mode, program};
-use crate::capture::filter::{RejectCounter, control_only};
+use crate::capture::filter::{RejectCounter, control_only, headers};
 use crate::capture::frame::{CLASSES, Class, LinkType};
 use crate::capture::group::{Fanout, Group, GroupConfig};
 use crate::capture::nic::Interface;
@@ -23,6 +23,9 @@ const SNAPLEN_SMALL: u32 = 256;
 /// Bytes kept of other packets: as far as the fanout program looks.
 #[allow(clippy::cast_possible_truncation, reason = "192")]
 const HEADERS: u32 = DEPTH as u32;
+/// Bytes kept of packets with IPv6 extension headers, whose transport header may begin far behind: the chain
+/// ends within the first packet's 1,280 bytes or somewhat more (RFC 7112).
+const SNAPLEN_DEEP: u32 = 2048;
 /// All bytes, BIG TCP included.
 const SNAPLEN_FULL: u32 = 262_144;
 /// The smallest record in a ring: a frame of no bytes.
@@ -47,6 +50,8 @@ pub struct LiveGroup {
     pub ifindex: u32,
     /// Its index in the run's table of interfaces.
     pub interface: u16,
+    /// What its frames start with.
+    link: LinkType,
     /// The interface is gone: nothing comes from these rings any more.
     pub lost: bool,
     /// Why it could not be opened again, as it was said last.
@@ -150,6 +155,7 @@ impl LiveGroup {
             name: nic.name.clone(),
             ifindex: nic.ifindex,
             interface,
+            link: nic.link.unwrap_or(LinkType::Ethernet),
             lost: false,
             trouble: None,
             rejected: None,
@@ -215,8 +221,8 @@ impl LiveGroup {
             .map_or(Filter::Classic(&GATE), |counter| {
                 Filter::Extended(counter.fd())
             });
-        let (headers, opening, full) =
-            (accept(HEADERS), accept(SNAPLEN_SMALL), accept(SNAPLEN_FULL));
+        let headers = headers(self.link, HEADERS, SNAPLEN_DEEP);
+        let (opening, full) = (accept(SNAPLEN_SMALL), accept(SNAPLEN_FULL));
         let control = control_only(SNAPLEN_SMALL);
         self.group.open_gate(|member| {
             let data = by_class && member / workers == Class::Data as usize;

@@ -42,10 +42,10 @@ pub fn ten_lines(books: &Books) -> String {
         flow.unanswered()
     ));
     line(scans(books));
+    let tables = flow.evicted() - flow.evicted_fragments;
     line(format!(
-        "{} flows ended, {} pushed out of full tables",
-        flow.closed_all(),
-        flow.evicted()
+        "{} flows ended, {tables} pushed out of full tables",
+        flow.closed_all()
     ));
     for output in &books.outputs {
         line(format!(
@@ -55,12 +55,22 @@ pub fn ten_lines(books: &Books) -> String {
             output.dropped()
         ));
     }
-    if flow.evicted() + scan.pair_evicted + scan.episode_evicted > 0 {
+    if tables + scan.pair_evicted + scan.episode_evicted > 0 {
         line(format!(
-            "tables overflowed: {} flows, {} pairs, {} scans pushed out; raise --memory-mib",
-            flow.evicted(),
-            scan.pair_evicted,
-            scan.episode_evicted
+            "tables overflowed: {tables} flows, {} pairs, {} scans pushed out; raise --memory-mib",
+            scan.pair_evicted, scan.episode_evicted
+        ));
+    }
+    if flow.evicted_fragments > 0 {
+        line(format!(
+            "{} halves of TCP headers in fragments were given up for newer ones",
+            flow.evicted_fragments
+        ));
+    }
+    if shards.cut_by_depth > 0 {
+        line(format!(
+            "{} frames cut before their transport header: --capture full keeps them whole",
+            shards.cut_by_depth
         ));
     }
     line(verdict(books));
@@ -301,7 +311,7 @@ fn records(place: usize, output: &OutputBooks) -> Value {
         })
         .collect();
     json!({
-        "output": place + 1, "target": output.name,
+        "output": place + 1,
         "written": by_kind(&counts.written), "folded": by_kind(&counts.folded),
         "not_asked": by_kind(&counts.not_asked), "dropped": dropped,
     })

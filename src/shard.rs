@@ -142,7 +142,13 @@ impl Shard {
         }
         let packet = match decode::packet(frame) {
             Ok(packet) => packet,
-            Err(why) => return self.counts.on_unread(why),
+            Err(why) => {
+                // Cut by our own filter, it may have been anything.
+                let cut = frame.bytes.len() < frame.wire_len as usize;
+                self.counts.cut_by_depth +=
+                    u64::from(cut && why.is_truncated() && self.outbox.is_live());
+                return self.counts.on_unread(why);
+            }
         };
         self.counts.packets += 1;
         self.counts.late += u64::from(packet.ts_ns < at.watermark_ns);

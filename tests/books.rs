@@ -27,6 +27,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("unread", &[DECODE]),
     ("misrouted", &[]),
     ("late", &[]),
+    ("cut_by_depth", &[]),
     ("syn_outside_class", &[]),
     ("attempts_not_asked", &[CONNECTIONS]),
     ("detections", &[SAID, ALERTS]),

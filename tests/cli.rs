@@ -253,3 +253,27 @@ fn standard_input_is_read_like_a_file() {
     assert!(!by_name.stdout.is_empty());
     assert_eq!(by_name.stdout, piped.stdout);
 }
+
+#[test]
+fn a_log_never_goes_to_the_end_of_a_capture_and_one_that_is_not_whole_is_no_success() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut capture = craft::Capture::new("one", craft::LinkType::Ethernet);
+    let flow = craft::Flow::v4([192, 0, 2, 1], 1000, [198, 51, 100, 1], 80);
+    capture.push(1, craft::Link::ethernet().frame(&syn(flow, 7)));
+    let bytes = capture.to_pcap(NANOS);
+    let file = write(dir.path(), "one.pcap", &bytes);
+    let other_name = dir.path().join("same.log").display().to_string();
+    std::fs::hard_link(&file, &other_name).expect("a second name");
+    let says = ["is a capture to be read", "name another file"];
+    fails(
+        &["read", "--output", &format!("text:{other_name}"), &file],
+        2,
+        &says,
+    );
+    assert_eq!(std::fs::read(&file).expect("it is there"), bytes);
+    fails(
+        &["read", "-q", "--output", "text:/dev/full", &file],
+        1,
+        &["text:/dev/full lost 1 records", "not whole"],
+    );
+}

@@ -22,8 +22,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{read, write};
 use synledger::capture::fanout::tap::{Tap, tun};
 use synledger::capture::fanout::{Demux, Keys, Mode, demux, program};
-use synledger::capture::filter::{RejectCounter, accept, control_only, gate};
+use synledger::capture::filter::{RejectCounter, control_only};
 use synledger::capture::frame::{CLASSES, Class, Frame, LinkType};
+use synledger::capture::socket::{GATE, accept};
 
 /// A namespace with the veth pair `far` and `near`, or why there is none.
 fn namespace() -> Result<(), String> {
@@ -252,7 +253,7 @@ fn filters_let_through_what_they_say_and_the_rest_is_counted() {
         tap("near", true),
     );
     all.filter(&accept(96)).expect("attached");
-    none.filter(&gate()).expect("attached");
+    none.filter(&GATE).expect("attached");
     some.filter(&control_only(70)).expect("attached");
     let counter = RejectCounter::new()
         .map_err(|why| println!("not counted: {why}"))

@@ -2,7 +2,7 @@
 
 use super::signals::Signals;
 use super::{Failure, logging, spawn};
-use crate::books::{Books, InFlight};
+use crate::books::{Books, InFlight, OutputBooks};
 use crate::capture::pcap::CaptureReader;
 use crate::cli::ReadArgs;
 use crate::config::{CHUNKS, Common, ReadConfig};
@@ -74,11 +74,24 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         ));
     }
     let code = super::close(common, &books);
+    let whole = tell_losses(&books) && reading.stopped_at.is_none();
     match failure {
         Some(failure) => Err(failure),
         // 3 says more than 1: what was read does not add up either.
-        None => Ok(code.max(u8::from(reading.stopped_at.is_some()))),
+        None => Ok(code.max(u8::from(!whole))),
     }
+}
+
+/// Says of each output what it lost; true if none lost anything.
+fn tell_losses(books: &Books) -> bool {
+    let lossy = |output: &&OutputBooks| output.dropped() > 0;
+    for output in books.outputs.iter().filter(lossy) {
+        let (name, lost) = (&output.name, output.dropped());
+        super::tell(&format!(
+            "synledger: {name} lost {lost} records: that log is not whole\n"
+        ));
+    }
+    !books.outputs.iter().any(|output| lossy(&output))
 }
 
 /// The captures on their way in, and what is asked of us meanwhile.

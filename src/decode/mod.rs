@@ -90,7 +90,10 @@ fn extended(frame: &Frame<'_>, mut link: Link<'_>, mut net: Net<'_>) -> Result<P
 fn assemble(frame: &Frame<'_>, link: &Link<'_>, net: &Net<'_>, transport: Transport) -> Packet {
     Packet {
         ts_ns: frame.ts_ns,
-        wire_len: frame.wire_len,
+        // The kernel leaves the tag that it took out of the frame out of the length, too.
+        wire_len: frame
+            .wire_len
+            .saturating_add(4 * u32::from(frame.vlan.is_some())),
         interface: frame.interface,
         vlan: link.vlan,
         vlan_count: link.vlan_count,

@@ -280,7 +280,9 @@ pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
     }
     Ok(Packet {
         ts_ns: f.ts_ns,
-        wire_len: f.wire_len,
+        wire_len: f
+            .wire_len
+            .saturating_add(if f.vlan.is_some() { 4 } else { 0 }),
         interface: f.interface,
         vlan,
         vlan_count: u8::try_from(w.tags.len().min(2)).unwrap(),

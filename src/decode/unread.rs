@@ -117,6 +117,21 @@ impl Unread {
         }
     }
 
+    /// The bytes end before what was looked for.
+    pub const fn is_truncated(self) -> bool {
+        matches!(
+            self,
+            Self::Malformed(
+                Cause::TruncatedLink
+                    | Cause::TruncatedIp
+                    | Cause::TruncatedExtension
+                    | Cause::TruncatedTcp
+                    | Cause::TruncatedUdp
+                    | Cause::TruncatedIcmp
+            )
+        )
+    }
+
     /// The reason's stable name in metrics and records.
     pub const fn word(self) -> &'static str {
         match self {

@@ -118,6 +118,8 @@ impl Attempts {
         let (vlan, vlan_count) = entry.vlan();
         FlowRecord {
             tuple: entry.key().tuple(),
+            id: 0,
+            joined: entry.has(JOINED),
             isn: entry.isn,
             start_ns: tally.start_ns,
             end_ns: tally.end_ns,
@@ -134,7 +136,7 @@ impl Attempts {
             midstream: false,
             preexisting: false,
             gso: entry.has(GSO),
-            fragmented: entry.has(FRAGMENTED),
+            fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
             saturated: entry.has(SATURATED),
             interface: entry.interface,
             vlan,
@@ -160,7 +162,7 @@ impl Attempts {
             reset: self.reset(at),
             proven: true,
             gso: entry.has(GSO),
-            fragmented: entry.has(FRAGMENTED),
+            fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
             saturated: entry.has(SATURATED),
             ..Conn::new(entry.key(), packet, watermark_ns)
         }

@@ -189,6 +189,8 @@ impl Conn {
     pub fn record(&self, reason: EndReason) -> FlowRecord {
         FlowRecord {
             tuple: self.key.tuple(),
+            id: self.key.id,
+            joined: self.key.joined,
             isn: self.isn,
             start_ns: self.start_ns,
             end_ns: self.end_ns,

@@ -181,6 +181,8 @@ impl Flow {
             preexisting: false,
             gso: false,
             fragmented: false,
+            id: 0,
+            joined: false,
             saturated: false,
             interface: self.interface,
             vlan: [0; 2],

@@ -123,6 +123,10 @@ pub enum Basis {
 pub struct FlowRecord {
     /// Addresses and ports, originator first.
     pub tuple: FiveTuple,
+    /// Identifier of an ICMP echo, else 0.
+    pub id: u16,
+    /// Its SYN was joined from fragments.
+    pub joined: bool,
     /// Client's initial sequence number (0 where none was seen).
     pub isn: u32,
     /// Time stamp of its first packet.

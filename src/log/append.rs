@@ -144,17 +144,18 @@ pub fn ranges(out: &mut Vec<u8>, ranges: &[(u16, u16)]) -> u64 {
 /// Appends a JSON string with its quotes.
 pub fn json_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    for &byte in text.as_bytes() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            // DEL is legal JSON, but would act on a terminal.
-            0..0x20 | 0x7f => {
+    let mut utf8 = [0; 4];
+    for letter in text.chars() {
+        match letter {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            // DEL and those above it are legal JSON, but would act on a terminal.
+            control if control.is_control() => {
                 out.extend_from_slice(b"\\u00");
-                hex_byte(out, byte);
+                hex_byte(out, u8::try_from(control).expect("controls end at U+009F"));
             }
-            _ => out.push(byte),
+            other => out.extend_from_slice(other.encode_utf8(&mut utf8).as_bytes()),
         }
     }
     out.push(b'"');
@@ -162,14 +163,11 @@ pub fn json_string(out: &mut Vec<u8>, text: &str) {
 
 /// Appends text on one line: control characters become spaces.
 pub fn one_line(out: &mut Vec<u8>, text: &str) {
-    let printable = |byte: u8| {
-        if byte < 0x20 || byte == 0x7f {
-            b' '
-        } else {
-            byte
-        }
-    };
-    out.extend(text.bytes().map(printable));
+    let mut utf8 = [0; 4];
+    for letter in text.chars() {
+        let printable = if letter.is_control() { ' ' } else { letter };
+        out.extend_from_slice(printable.encode_utf8(&mut utf8).as_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -203,6 +201,15 @@ mod tests {
         assert_eq!(text(|o| endpoint(o, v6, 5973)), "[2001:db8::1]:5973");
         let v4 = "192.0.2.56".parse().expect("address");
         assert_eq!(text(|o| endpoint(o, v4, 0)), "192.0.2.56:0");
+    }
+
+    #[test]
+    fn no_control_character_reaches_a_terminal() {
+        let hostile = "a\u{1b}[31m\u{9b}31m\u{7f}\r\nb\u{e9}";
+        let json = text(|o| json_string(o, hostile));
+        assert_eq!(json, "\"a\\u001b[31m\\u009b31m\\u007f\\u000d\\nb\u{e9}\"");
+        let line = text(|o| one_line(o, hostile));
+        assert_eq!(line, "a [31m 31m   b\u{e9}");
     }
 
     proptest! {

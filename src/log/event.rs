@@ -58,13 +58,18 @@ impl Body {
             (Self::NewConnection(a), Self::NewConnection(b)) => {
                 (a.ts_ns, a.tuple, a.isn).cmp(&(b.ts_ns, b.tuple, b.isn))
             }
-            (Self::Flow(a), Self::Flow(b)) => (a.start_ns, a.tuple, a.isn, a.reason, a.end_ns)
-                .cmp(&(b.start_ns, b.tuple, b.isn, b.reason, b.end_ns)),
+            (Self::Flow(a), Self::Flow(b)) => flow_order(a).cmp(&flow_order(b)),
             (Self::Alert(a), Self::Alert(b)) => (a.ts_ns, a.kind, a.src, a.dst, a.phase)
                 .cmp(&(b.ts_ns, b.kind, b.src, b.dst, b.phase)),
             _ => self.rank().cmp(&other.rank()),
         }
     }
+}
+
+/// The order in which shards end flows, carried on to what makes it total.
+fn flow_order(flow: &FlowRecord) -> impl Ord {
+    let key = (flow.tuple, flow.id, flow.joined);
+    (flow.start_ns, key, flow.isn, flow.reason, flow.end_ns)
 }
 
 impl Event {

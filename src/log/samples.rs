@@ -86,6 +86,8 @@ pub fn flow_record() -> FlowRecord {
         preexisting: false,
         gso: true,
         fragmented: false,
+        id: 0,
+        joined: false,
         saturated: false,
         interface: 0,
         vlan: [10, 0],

@@ -2,7 +2,8 @@
 
 use super::notice::EventKind;
 use std::fmt;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The format of an output.
@@ -149,6 +150,55 @@ fn event_set(list: &str) -> Result<EventSet, (String, &'static str)> {
         set.0 |= EventSet::of(&[kind]).0;
     }
     Ok(set)
+}
+
+/// Holds that no two outputs share a file: their lines would mix.
+///
+/// # Errors
+///
+/// Names the target, and the way out.
+pub fn apart(outputs: &[OutputSpec]) -> Result<(), String> {
+    for (at, output) in outputs.iter().enumerate() {
+        let target = match &output.target {
+            Target::Stdout => "-".to_owned(),
+            // What nobody reads cannot be mixed.
+            Target::Path(path) if path.as_os_str() == "/dev/null" => continue,
+            Target::Path(path) => path.display().to_string(),
+        };
+        if outputs[..at]
+            .iter()
+            .any(|other| other.target == output.target)
+        {
+            return Err(format!(
+                "--output: {target} is named twice; two outputs in one file would mix their lines: name another"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Holds that no output is one of these captures, under whatever name: a log at its end would destroy it.
+///
+/// # Errors
+///
+/// Names the file, and the way out.
+pub fn apart_from_captures(outputs: &[OutputSpec], captures: &[PathBuf]) -> Result<(), String> {
+    let file_of = |path: &Path| {
+        let about = std::fs::metadata(path).ok()?;
+        about.is_file().then(|| (about.dev(), about.ino()))
+    };
+    let captures: Vec<_> = captures.iter().filter_map(|path| file_of(path)).collect();
+    for output in outputs {
+        if let Target::Path(path) = &output.target
+            && file_of(path).is_some_and(|file| captures.contains(&file))
+        {
+            return Err(format!(
+                "--output: {} is a capture to be read, and a log would destroy it: name another file",
+                path.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub fn families(books: &Books) -> Vec<Family> {
 
 type Single = (&'static str, &'static str, u64);
 
-fn packets(books: &Books) -> [Single; 8] {
+fn packets(books: &Books) -> [Single; 9] {
     let (shards, flow) = (&books.shards, &books.shards.flow);
     [
         ("frames", "Frames read", shards.frames),
@@ -55,6 +55,11 @@ fn packets(books: &Books) -> [Single; 8] {
             "late_packets",
             "Packets stamped before the packet time reached so far",
             shards.late,
+        ),
+        (
+            "frames_cut_by_depth",
+            "Frames cut by the capture depth before their transport header",
+            shards.cut_by_depth,
         ),
         ("icmp_errors", "ICMP errors", flow.icmp_errors),
         (

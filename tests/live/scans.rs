@@ -87,3 +87,40 @@ fn a_scan_spread_over_eight_workers_is_caught_at_its_fourth_port() {
         assert!(found.iter().all(at_fourth), "{found:?}");
     });
 }
+
+/// A SYN behind this many bytes of IPv6 destination options.
+fn syn_behind_options(port: u16, options: usize) -> Vec<u8> {
+    let words = |last| [0x2001, 0xdb8, 0, 0, 0, 0, 0, last];
+    let flow = craft::Flow::v6(words(1), 1024, words(2), port);
+    let mut rest = vec![0; options];
+    rest[0] = 6;
+    rest[1] = u8::try_from(options / 8 - 1).expect("at most 2048");
+    rest.extend(craft::Tcp::new(flow, craft::SYN, u32::from(port)).bytes());
+    craft::Link::ethernet().frame(&craft::Ip::new(flow.src, flow.dst, 60).bytes(&rest))
+}
+
+#[test]
+fn a_scan_behind_long_extension_headers_is_seen_and_one_that_cannot_be_is_missed_by_number() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "3"]);
+        let sender = Sender::new(veth);
+        for (port, options) in (80..).zip([48, 128, 256, 1024, 1400]) {
+            sender.send(&syn_behind_options(port, options));
+        }
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_eq!(ended.lines(": New connection: ").len(), 5, "{}", ended.text);
+        assert_eq!(
+            ended.lines(": Port scan detected: ").len(),
+            1,
+            "{}",
+            ended.text
+        );
+        // Two headers of 2,048 bytes: beyond what is kept.
+        let sensor = Sensor::start(&["--workers", "3", "--strict"]);
+        sender.send(&syn_behind_options(80, 2048));
+        let ended = sensor.stop(Signal::SIGINT);
+        assert_eq!(ended.code, Some(3), "{}", ended.says);
+        assert!(ended.says.contains("1 frames cut before"), "{}", ended.says);
+    });
+}

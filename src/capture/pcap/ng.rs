@@ -58,11 +58,15 @@ impl Clock {
             }
         };
         let ns = ns + i128::from(self.offset_s) * NS_PER_SECOND;
-        let lowest = i128::from(i64::MIN);
-        let highest = i128::from(i64::MAX);
+        let lowest = i128::from(TIME_MIN_NS);
+        let highest = i128::from(TIME_MAX_NS);
         i64::try_from(ns.clamp(lowest, highest)).expect("clamped to i64")
     }
 }
+
+/// Times are kept between the years 1709 and 2230: windows and deadlines then never leave 64 bits.
+pub(super) const TIME_MAX_NS: i64 = i64::MAX - 1_000_000_000_000_000_000;
+pub(super) const TIME_MIN_NS: i64 = -TIME_MAX_NS;
 
 /// What a section knows of one of its interfaces.
 #[derive(Clone, Copy, Debug)]

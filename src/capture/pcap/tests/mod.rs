@@ -9,6 +9,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use super::ng::Clock;
+use super::ng::{TIME_MAX_NS, TIME_MIN_NS};
 use super::{CaptureReader, Order, ReadErrorKind};
 use crate::capture::frame::LinkType;
 use craft::{
@@ -166,9 +167,9 @@ fn clocks_of_every_resolution_are_exact() {
     assert_eq!(ns(0xff, 0, u64::MAX), 0);
     assert_eq!(ns(6, 1_700_000_000, 1), 1_700_000_000_000_001_000);
     assert_eq!(ns(6, -1, 250_000), -750_000_000);
-    assert_eq!(ns(0, 0, u64::MAX), i64::MAX);
-    assert_eq!(ns(6, i64::MAX, u64::MAX), i64::MAX);
-    assert_eq!(ns(6, i64::MIN, 0), i64::MIN);
+    assert_eq!(ns(0, 0, u64::MAX), TIME_MAX_NS);
+    assert_eq!(ns(6, i64::MAX, u64::MAX), TIME_MAX_NS);
+    assert_eq!(ns(6, i64::MIN, 0), TIME_MIN_NS);
 }
 
 #[test]
