@@ -188,10 +188,7 @@ fn an_allowed_scan_is_counted_and_not_told() {
         let output = output.expect("the program starts");
         let says = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{says}");
-        assert!(
-            says.contains("1 port scan, 2 records about them"),
-            "{says}"
-        );
+        assert!(says.contains("1 port scan, 2 records about them"), "{says}");
         String::from_utf8_lossy(&output.stdout)
             .matches("Port scan")
             .count()
