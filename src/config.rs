@@ -1,4 +1,4 @@
-//! Checked limits. `Config::for_read` and `Config::for_run` are the only ways to get one.
+//! Checked limits. `ReadConfig::new` and `RunConfig::new` are the only ways to get them.
 
 use crate::capture::chunk::Chunk;
 use crate::cli::{

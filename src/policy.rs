@@ -79,17 +79,8 @@ impl Policy {
     }
 
     /// Whether a scan in this direction is alerted on.
-    pub fn in_scan_scope(&self, src: IpAddr, dst: IpAddr) -> bool {
-        self.all_scans
-            || !matches!(
-                self.scan_direction(src, dst),
-                Direction::Out | Direction::Local
-            )
-    }
-
-    /// Which way a scan goes.
-    pub fn scan_direction(&self, src: IpAddr, dst: IpAddr) -> Direction {
-        self.localities.direction(src, dst)
+    pub fn in_scan_scope(&self, direction: Direction) -> bool {
+        self.all_scans || !matches!(direction, Direction::Out | Direction::Local)
     }
 
     /// Whether this alert is withheld: its source is allowed, to every port or to each port of the scan.

@@ -473,11 +473,11 @@ fn detected(
     timeline: &Timeline<'_>,
 ) {
     counts.detections += 1;
+    let direction = policy.localities.direction(detection.src, detection.dst);
     if detection.phase == Phase::Started {
-        let direction = policy.scan_direction(detection.src, detection.dst);
         counts.port_scans[direction as usize] += 1;
     }
-    if !policy.in_scan_scope(detection.src, detection.dst) {
+    if !policy.in_scan_scope(direction) {
         counts.detections_out_of_scope += 1;
         return;
     }

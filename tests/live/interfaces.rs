@@ -42,6 +42,16 @@ fn create(first_name: &str) {
     ip(&format!("link set {SENDER} up"));
 }
 
+/// A sensor that has seen one connection and then lost its interface.
+fn bereft(veth: Veth) -> Sensor {
+    let sensor = Sensor::start(&["--workers", "2"]);
+    send(veth, 1);
+    wait_for_connection(&sensor, 1);
+    ip(&format!("link del {SENSOR}"));
+    sensor.wait_for_event("link_removed");
+    sensor
+}
+
 fn assert_seen(ended: &Ended, count: usize) {
     ended.assert_exact();
     assert_eq!(ended.offered(), count as u64, "{}", ended.says);
@@ -52,11 +62,7 @@ fn assert_seen(ended: &Ended, count: usize) {
 #[test]
 fn an_interface_that_comes_back_is_watched_again() {
     with_veth(|veth| {
-        let sensor = Sensor::start(&["--workers", "2"]);
-        send(veth, 1);
-        wait_for_connection(&sensor, 1);
-        ip(&format!("link del {SENSOR}"));
-        sensor.wait_for_event("link_removed");
+        let sensor = bereft(veth);
         create(SENSOR);
         ip(&format!("link set {SENSOR} up"));
         wait_for_link();
@@ -70,11 +76,7 @@ fn an_interface_that_comes_back_is_watched_again() {
 #[test]
 fn an_interface_that_comes_back_under_another_name_first_is_watched_once_it_has_its_own() {
     with_veth(|veth| {
-        let sensor = Sensor::start(&["--workers", "2"]);
-        send(veth, 1);
-        wait_for_connection(&sensor, 1);
-        ip(&format!("link del {SENSOR}"));
-        sensor.wait_for_event("link_removed");
+        let sensor = bereft(veth);
         create("eth77");
         ip(&format!("link set eth77 name {SENSOR}"));
         ip(&format!("link set {SENSOR} up"));
