@@ -5,6 +5,7 @@ use crate::capture::fanout::{self, Keys};
 use crate::capture::frame::{Class, Frame};
 use crate::decode::packet::{Packet, Reach, Tcp, Transport};
 use crate::decode::{self};
+use crate::flow::key::Hasher;
 use crate::flow::record::{FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits};
 use crate::inspect::contact::{Contact, ContactKind};
@@ -16,8 +17,6 @@ use crate::log::queue::Producer;
 use crate::mesh::Mesh;
 use crate::outbox::Outbox;
 use crate::policy::Policy;
-use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
 use std::net::IpAddr;
 
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
@@ -76,7 +75,7 @@ pub struct Parts {
 pub struct Shard {
     id: usize,
     keys: Keys,
-    owner_hash: SipHasher13,
+    owner_hash: Hasher,
     /// Connections.
     pub flows: Flows,
     /// The detector.
@@ -108,7 +107,7 @@ impl Shard {
         Self {
             id,
             keys,
-            owner_hash: SipHasher13::new_with_keys(table_keys[0], !table_keys[1]),
+            owner_hash: Hasher::new([table_keys[0], !table_keys[1]]),
             flows: Flows::new(flows, table_keys),
             port_scan: PortScan::new(rule),
             policy,
@@ -278,14 +277,8 @@ impl Shard {
     }
 
     fn send(&mut self, mut contact: Contact) {
-        let mut hasher = self.owner_hash;
-        for address in [contact.src, self.policy.scan_target(contact.dst)] {
-            match address {
-                IpAddr::V4(v4) => hasher.write(&v4.octets()),
-                IpAddr::V6(v6) => hasher.write(&v6.octets()),
-            }
-        }
-        contact.pair = hasher.finish();
+        let target = self.policy.scan_target(contact.dst);
+        contact.pair = self.owner_hash.pair(contact.src, target);
         let owner = (u128::from(contact.pair) * self.mesh.workers() as u128) >> 64;
         self.mesh.send(
             usize::try_from(owner).expect("below the number of workers"),

@@ -151,6 +151,24 @@ impl Hasher {
         fold(fold(hosts ^ k0, ports ^ k1) ^ k2, hosts ^ k3).wrapping_add(ports)
     }
 
+    /// Hash of two addresses, in this order.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "addresses are split into 64-bit words"
+    )]
+    #[inline]
+    pub fn pair(&self, src: IpAddr, dst: IpAddr) -> u64 {
+        let [k0, k1, k2, k3, k4, k5] = self.words;
+        if let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) {
+            let both = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
+            return fold(fold(both ^ k0, k1) ^ both ^ k2, k3);
+        }
+        let half = |addr: u128, low, high| fold(addr as u64 ^ low, (addr >> 64) as u64 ^ high);
+        let (a, b) = (half(number(src), k2, k3), half(number(dst), k4, k5));
+        let families = u64::from(src.is_ipv6()) << 1 | u64::from(dst.is_ipv6());
+        fold(a ^ k0 ^ families, b.rotate_left(23) ^ k1)
+    }
+
     /// Hash of a hash and an initial sequence number: where the fifth and later attempts of a tuple live.
     pub fn far(&self, hash: u64, isn: u32) -> u64 {
         fold(hash ^ self.words[4], u64::from(isn) ^ self.words[5])
