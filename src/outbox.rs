@@ -7,8 +7,8 @@ use crate::books::ShardCounts;
 use crate::flow::record::Attempt;
 use crate::log::event::{Body, Event, Step};
 use crate::log::queue::Producer;
+use crate::mesh::prefaulted;
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
 
 /// Events that either list holds; more go out early and count as late.
 pub const EVENTS_MAX: usize = 16_384;
@@ -44,14 +44,6 @@ pub struct Outbox {
     live: bool,
 }
 
-/// A list of room for [`EVENTS_MAX`], every page of it written to.
-fn prefaulted<T>() -> VecDeque<T> {
-    // Seen by a black box: the compiler would else ask for zeroed memory, whose pages are there only once used.
-    let mut list = std::hint::black_box(Vec::with_capacity(EVENTS_MAX));
-    list.spare_capacity_mut().fill_with(MaybeUninit::zeroed);
-    VecDeque::from(list)
-}
-
 impl Outbox {
     /// Takes all its memory.
     pub fn new(log: Producer, live: bool) -> Self {
@@ -70,8 +62,8 @@ impl Outbox {
 
     /// Writes to every page. Before the first event.
     pub fn prefault(&mut self) {
-        self.attempts = prefaulted();
-        self.others = prefaulted();
+        self.attempts = prefaulted(EVENTS_MAX);
+        self.others = prefaulted(EVENTS_MAX);
         if let Some(log) = &mut self.log {
             log.prefault();
         }

@@ -349,7 +349,7 @@ impl Shard {
             .map(|position| timeline.watermark_at(position));
         loop {
             contacts.clear();
-            contacts.extend(std::iter::from_fn(|| mesh.next(limit)).take(BATCH));
+            mesh.take(limit, BATCH, contacts);
             if contacts.is_empty() {
                 break;
             }
