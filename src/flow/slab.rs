@@ -8,6 +8,7 @@
 //! memory in sequence.
 
 use super::timers::{NIL, Wheel, slot_of};
+use crate::capture::huge::ask_for_huge_pages;
 use crate::capture::prefetch::prefetch;
 
 /// Entries a bucket holds.
@@ -155,6 +156,9 @@ impl<E: Copy> Slab<E> {
 
     /// Writes to every page, so that no later packet waits for one.
     pub fn prefault(&mut self) {
+        ask_for_huge_pages(&self.buckets);
+        ask_for_huge_pages(&self.entries);
+        ask_for_huge_pages(&self.home);
         for bucket in &mut self.buckets {
             *std::hint::black_box(bucket) = Bucket::default();
         }

@@ -5,6 +5,7 @@
 //! its bucket: a lookup in a full table takes another pair for it once in 2^42 times.
 
 use super::episode::PortState;
+use crate::capture::huge::ask_for_huge_pages;
 use crate::capture::prefetch::prefetch;
 
 /// Pairs a bucket holds.
@@ -75,6 +76,7 @@ impl Firsts {
 
     /// Writes to every page.
     pub fn prefault(&mut self) {
+        ask_for_huge_pages(&self.buckets);
         for bucket in &mut self.buckets {
             *std::hint::black_box(bucket) = Bucket::default();
         }

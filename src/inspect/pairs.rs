@@ -4,6 +4,7 @@
 //! longest ago, pairs inside an episode last. A lookup reads eight tags of 16 bits before any pair.
 
 use super::episode::PortState;
+use crate::capture::huge::ask_for_huge_pages;
 use crate::capture::prefetch::prefetch;
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -104,6 +105,9 @@ impl Pairs {
 
     /// Writes to every page. Before the first touch.
     pub fn prefault(&mut self) {
+        ask_for_huge_pages(&self.tags);
+        ask_for_huge_pages(&self.pairs);
+        ask_for_huge_pages(&self.touches);
         self.tags.fill(std::hint::black_box([0; WAYS]));
         self.pairs.fill(std::hint::black_box(None));
         self.touches.fill(std::hint::black_box(NO_TOUCH));
