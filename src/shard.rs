@@ -7,7 +7,7 @@ use crate::decode::packet::{Packet, Reach, Tcp, Transport};
 use crate::decode::{self};
 use crate::flow::key::Hasher;
 use crate::flow::record::{FlowEvent, Outcome, When};
-use crate::flow::{Flows, Limits};
+use crate::flow::{Flows, Limits, Lookup};
 use crate::inspect::contact::{Contact, ContactKind};
 use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::{Found, PortScan, Rule};
@@ -31,7 +31,7 @@ const BATCH: usize = 32;
 #[derive(Clone, Copy)]
 struct Pending {
     packet: Packet,
-    hash: u64,
+    lookup: Lookup,
     position: u64,
     watermark_ns: i64,
 }
@@ -153,7 +153,7 @@ impl Shard {
         self.counts.late += u64::from(packet.ts_ns < at.watermark_ns);
         self.pending.push(Pending {
             packet,
-            hash: self.flows.announce(&packet),
+            lookup: self.flows.announce(&packet),
             position: at.position,
             watermark_ns: at.watermark_ns,
         });
@@ -165,8 +165,8 @@ impl Shard {
     /// Looks up the packets that were decoded, in their order.
     fn look_up(&mut self, timeline: &Timeline<'_>) {
         let mut pending = std::mem::take(&mut self.pending);
-        for Pending { packet, hash, .. } in &pending {
-            self.flows.announce_entries(packet, *hash);
+        for Pending { packet, lookup, .. } in &pending {
+            self.flows.announce_entries(packet, lookup);
         }
         for one in &pending {
             let at = At {
@@ -178,7 +178,7 @@ impl Shard {
             if let Some(tcp) = one.packet.tcp().copied() {
                 self.on_segment(&one.packet, &tcp, &at);
             }
-            self.on_flow(&one.packet, one.hash, &at);
+            self.on_flow(&one.packet, &one.lookup, &at);
         }
         pending.clear();
         self.pending = pending;
@@ -210,7 +210,7 @@ impl Shard {
         self.send(contact);
     }
 
-    fn on_flow(&mut self, packet: &Packet, hash: u64, at: &At<'_>) {
+    fn on_flow(&mut self, packet: &Packet, lookup: &Lookup, at: &At<'_>) {
         let Self {
             flows,
             outbox,
@@ -220,7 +220,7 @@ impl Shard {
         } = self;
         let mut outcome = None;
         let mut number = 0;
-        let joined = flows.on_hashed(packet, hash, at.watermark_ns, &mut |when, event| {
+        let joined = flows.on_announced(packet, lookup, at.watermark_ns, &mut |when, event| {
             number += 1;
             let body = match event {
                 FlowEvent::Outcome {

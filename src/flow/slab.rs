@@ -244,6 +244,13 @@ impl<E: Copy> Slab<E> {
         }
     }
 
+    /// No entry has this hash. May say false where none has, too.
+    #[inline]
+    pub fn lacks(&self, hash: u64) -> bool {
+        let bucket = &self.buckets[self.first(hash)];
+        bucket.sent_on() == 0 && matching(&bucket.tags, tag_of(hash)) == 0
+    }
+
     /// Positions whose tag is that of `hash`; the caller compares keys.
     #[inline]
     pub fn hits(&self, hash: u64) -> Hits {
