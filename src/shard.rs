@@ -13,6 +13,7 @@ use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::{Found, PortScan, Rule};
 use crate::inspect::timeline::Timeline;
 use crate::log::event::{Body, Event, Step};
+use crate::log::fold::Folds;
 use crate::log::queue::Producer;
 use crate::mesh::Mesh;
 use crate::outbox::Outbox;
@@ -67,6 +68,8 @@ pub struct Parts {
     pub mesh: Mesh,
     /// Its end of the log queue.
     pub log: Producer,
+    /// Live: which attempts are folded before they come to the log.
+    pub folds: Option<Folds>,
     /// Live: a full log queue is counted, never waited for.
     pub live: bool,
 }
@@ -102,6 +105,7 @@ impl Shard {
             policy,
             mesh,
             log,
+            folds,
             live,
         } = parts;
         Self {
@@ -114,7 +118,7 @@ impl Shard {
             mesh,
             pending: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(BATCH),
-            outbox: Outbox::new(log, live),
+            outbox: Outbox::new(log, folds, live),
             counts: ShardCounts::default(),
         }
     }
@@ -307,6 +311,7 @@ impl Shard {
             flows,
             ..
         } = self;
+        outbox.close_folds(Some(watermark_ns), counts);
         outbox.sort();
         let steps_max = if outbox.is_live() {
             SWEEP_STEPS_MAX
@@ -377,6 +382,7 @@ impl Shard {
             port_scan,
             counts,
             flows,
+            outbox,
             ..
         } = self;
         counts.contacts_sent = mesh.sent;
@@ -385,6 +391,7 @@ impl Shard {
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
         let [attempts, established, others] = flows.held();
+        counts.folding = outbox.folding();
         counts.held =
             [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
     }
@@ -410,6 +417,7 @@ impl Shard {
                 timeline,
             );
         });
+        outbox.close_folds(None, counts);
         outbox.sort();
         outbox.wait_for_log();
         flows.finish(&mut |_, event| {
@@ -423,6 +431,7 @@ impl Shard {
             }
         });
         outbox.push_until(u64::MAX, counts);
+        counts.folding = 0;
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
         outbox.close();
