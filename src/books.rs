@@ -7,7 +7,7 @@ use crate::inspect::port_scan::PortScanCounts;
 use crate::locality::Direction;
 use crate::log::event::Body;
 use crate::log::notice::{EventKind, KINDS};
-use crate::log::outputs::Counts;
+use crate::log::outputs::{Counts, FoldCounts};
 use std::fmt;
 
 /// What one shard did. One writer; copied out whole.
@@ -29,7 +29,7 @@ pub struct ShardCounts {
     pub syn_outside_class: [u64; Reach::COUNT],
     /// Attempts in a direction that was not asked for.
     pub attempts_not_asked: u64,
-    /// Attempts that the shard folded; `read` folds in the logger.
+    /// Attempts that the shard folded; in `read` the logger does.
     pub attempts_folded: u64,
     /// Detections raised: rising edges, doublings, summaries.
     pub detections: u64,
@@ -47,6 +47,8 @@ pub struct ShardCounts {
     pub contacts_dropped: u64,
     /// Attempts for which there was no logger any more.
     pub attempts_log_gone: u64,
+    /// Of those, folded ones.
+    pub folded_log_gone: u64,
     /// Flow records for which there was no logger any more.
     pub flows_log_gone: u64,
     /// Detections for which there was no logger any more.
@@ -81,6 +83,7 @@ impl Default for ShardCounts {
             contacts_merged: 0,
             contacts_dropped: 0,
             attempts_log_gone: 0,
+            folded_log_gone: 0,
             flows_log_gone: 0,
             detections_log_gone: 0,
             folding: 0,
@@ -101,7 +104,10 @@ impl ShardCounts {
     pub fn on_log_gone(&mut self, body: &Body) {
         match body {
             Body::NewConnection(_) => self.attempts_log_gone += 1,
-            Body::Folded(fold) => self.attempts_log_gone += fold.count,
+            Body::Folded(fold) => {
+                self.attempts_log_gone += fold.count;
+                self.folded_log_gone += fold.count;
+            }
             Body::Flow(_) => self.flows_log_gone += 1,
             Body::Alert(_) => self.detections_log_gone += 1,
         }
@@ -153,6 +159,7 @@ impl ShardCounts {
             contacts_merged,
             contacts_dropped,
             attempts_log_gone,
+            folded_log_gone,
             flows_log_gone,
             detections_log_gone,
             folding: _,
@@ -181,6 +188,7 @@ impl ShardCounts {
         lend("contacts_merged", contacts_merged);
         lend("contacts_dropped", contacts_dropped);
         lend("attempts_log_gone", attempts_log_gone);
+        lend("folded_log_gone", folded_log_gone);
         lend("flows_log_gone", flows_log_gone);
         lend("detections_log_gone", detections_log_gone);
         flow.each(lend);
@@ -279,6 +287,11 @@ impl OutputBooks {
         kept + dropped + counts.pending[kind]
     }
 
+    /// Records that others stand for: attempts in flood records, alerts that the budget withheld.
+    pub fn folded(&self) -> u64 {
+        self.counts.folded.iter().sum()
+    }
+
     /// Records written.
     pub fn written(&self) -> u64 {
         self.counts.written.iter().sum()
@@ -315,6 +328,8 @@ pub struct Books {
     pub outputs: Vec<OutputBooks>,
     /// Records of the sensor's own, by kind: what the sensor and the logger itself had to say.
     pub own_records: [u64; KINDS],
+    /// Flood records.
+    pub folds: FoldCounts,
     /// Records that were written behind a later one.
     pub late_records: u64,
     /// Frames lost before the rings, as the host's counters say: NIC and softnet.
@@ -476,7 +491,18 @@ impl Books {
         EventKind::ALL.map(|kind| self.raised(kind).0)
     }
 
+    /// Attempts that were folded, by shards or by the logger.
+    pub fn attempts_folded(&self) -> u64 {
+        self.shards.attempts_folded + self.folds.here
+    }
+
     fn log_identities(&self, all: &mut Vec<Identity>) {
+        all.push(Identity::within(
+            "attempts folded = attempts of flood records",
+            self.attempts_folded(),
+            self.folds.attempts + self.shards.folded_log_gone,
+            self.slack(self.in_flight.records[EventKind::Connection as usize]),
+        ));
         for output in &self.outputs {
             for kind in EventKind::ALL {
                 let (raised, before) = self.raised(kind);

@@ -174,7 +174,7 @@ impl Outbox {
             let event = Event {
                 position: position_of_ts(end_ns),
                 step: Step::Timer(end_ns),
-                body: Body::Folded(fold),
+                body: Body::Folded(Box::new(fold)),
             };
             self.hold(event, counts);
         }
@@ -188,7 +188,7 @@ impl Outbox {
             let event = Event {
                 position,
                 step: Step::End,
-                body: Body::Folded(fold),
+                body: Body::Folded(Box::new(fold)),
             };
             self.hold(event, counts);
         }

@@ -47,9 +47,20 @@ pub fn ten_lines(books: &Books) -> String {
         "{} flows ended, {tables} pushed out of full tables",
         flow.closed_all()
     ));
-    for output in &books.outputs {
+    if books.attempts_folded() > 0 {
         line(format!(
-            "{}: {} written, {} dropped",
+            "{} new connections folded into {} flood records",
+            books.attempts_folded(),
+            books.folds.records
+        ));
+    }
+    for output in &books.outputs {
+        let folded = match output.folded() {
+            0 => String::new(),
+            folded => format!(", {folded} folded"),
+        };
+        line(format!(
+            "{}: {} written{folded}, {} dropped",
             output.name,
             output.written(),
             output.dropped()
@@ -460,6 +471,27 @@ mod tests {
         assert_eq!(value(&now), Some(Value::Null));
         now.rings.clear();
         assert_eq!(value(&now), None, "there is no filter in read");
+    }
+
+    #[test]
+    fn folded_attempts_are_told_beside_those_written() {
+        let mut books = books();
+        books.shards.attempts_folded = 90;
+        (books.folds.attempts, books.folds.records) = (90, 2);
+        for output in &mut books.outputs {
+            (output.counts.written[0], output.counts.folded[0]) = (3, 90);
+        }
+        let text = ten_lines(&books);
+        for line in [
+            "90 new connections folded into 2 flood records\n",
+            "text:-: 3 written, 90 folded, 0 dropped\n",
+            "the books close: ",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        let json = books_json(&books);
+        assert_eq!(json["folded_connections"], 90);
+        assert_eq!(json["flood_records"], 2);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The logger's loop: merge, budget, outputs, until every shard is closed.
 
 use super::budget::Budget;
-use super::event::{Body, Event, Step};
-use super::fold::{Fold, Folds};
+use super::event::{Body, Step};
+pub use super::folding::Folding;
 use super::merge::{Lag, Merge};
 use super::notice::{self, KINDS, Notice};
-use super::outputs::{Counts, Outputs};
+use super::outputs::{Counts, FoldCounts, Outputs};
 use crate::capture::clock::RunTime;
 use crate::inspect::timeline::ts_of_position;
 use crossbeam::channel::Receiver;
@@ -48,6 +48,8 @@ pub struct Published {
     pub outputs: Vec<Counts>,
     /// Records that the logger itself had to write, by kind.
     pub own: [u64; KINDS],
+    /// Flood records.
+    pub folds: FoldCounts,
     /// Events that came out behind a later one.
     pub late: u64,
     /// Shards that the order no longer waits for.
@@ -79,88 +81,6 @@ pub struct Logger {
     pub lag_us: Option<Histogram<u64>>,
 }
 
-/// Where attempts are folded.
-pub enum Folding {
-    /// Nowhere, or in the shards: the parts that several shards have of one fold are joined here.
-    Shards(Option<Part>),
-    /// Here, over the events of all shards in their order: the same folds with any number of shards.
-    Here(Box<Folds>),
-}
-
-/// A fold that may grow by another shard's part, and its position.
-pub type Part = (Box<Fold>, u64);
-
-impl Folding {
-    /// Takes in an event that is folded, and gives back one that is not.
-    fn take(&mut self, event: Event, outputs: &mut Outputs, now_ns: i64) -> Option<Event> {
-        match (self, event) {
-            (Self::Here(folds), event) => {
-                for fold in Self::over(folds, &event) {
-                    outputs.write_fold(fold, event.position, now_ns);
-                }
-                match &event.body {
-                    Body::NewConnection(attempt) if folds.takes(attempt) => {
-                        outputs.hold_folded(1);
-                        None
-                    }
-                    _ => Some(event),
-                }
-            }
-            (
-                Self::Shards(part),
-                Event {
-                    position,
-                    body: Body::Folded(fold),
-                    ..
-                },
-            ) => {
-                outputs.hold_folded(fold.count);
-                match part {
-                    Some((known, _)) if known.order() == fold.order() => known.merge(&fold),
-                    _ => {
-                        Self::write(part.take(), outputs, now_ns);
-                        *part = Some((fold, position));
-                    }
-                }
-                None
-            }
-            (Self::Shards(part), event) => {
-                Self::write(part.take(), outputs, now_ns);
-                Some(event)
-            }
-        }
-    }
-
-    /// The folds that are over with an event. Time goes on with every event, and back with attempts alone.
-    fn over(folds: &mut Folds, event: &Event) -> Vec<Box<Fold>> {
-        match (&event.body, event.step) {
-            (_, Step::End) => folds.close_all(),
-            (Body::NewConnection(attempt), _) => folds.close_apart(attempt.ts_ns),
-            (_, Step::Timer(deadline)) => folds.close_before(deadline),
-            _ => folds.close_before(notice::ts_ns(event)),
-        }
-    }
-
-    fn write(part: Option<Part>, outputs: &mut Outputs, now_ns: i64) {
-        if let Some((fold, position)) = part {
-            outputs.write_fold(fold, position, now_ns);
-        }
-    }
-
-    /// Writes what waits for nothing any more: `end`, or just no event at hand.
-    fn settle(&mut self, end: bool, outputs: &mut Outputs, now_ns: i64) {
-        match self {
-            Self::Shards(part) => Self::write(part.take(), outputs, now_ns),
-            Self::Here(folds) if end => {
-                for fold in folds.close_all() {
-                    outputs.write_fold(fold, u64::MAX, now_ns);
-                }
-            }
-            Self::Here(_) => {}
-        }
-    }
-}
-
 /// What is left when the logger is done.
 #[derive(Debug)]
 pub struct Summary {
@@ -168,6 +88,8 @@ pub struct Summary {
     pub outputs: Vec<Counts>,
     /// Records that the logger itself had to write, by kind.
     pub own: [u64; KINDS],
+    /// Flood records.
+    pub folds: FoldCounts,
     /// Events that came out behind a later one.
     pub late: u64,
     /// Alerts that the budget withheld.
@@ -232,6 +154,7 @@ impl Logger {
             published.number += 1;
             published.outputs = self.outputs.counts();
             published.own = self.outputs.own();
+            published.folds = self.outputs.folds();
             published.late = self.merge.late();
             published.behind = self.merge.behind();
             published.lag_us.clone_from(&self.lag_us);
@@ -267,6 +190,7 @@ impl Logger {
         Summary {
             outputs: self.outputs.counts(),
             own: self.outputs.own(),
+            folds: self.outputs.folds(),
             late: self.merge.late(),
             alerts_folded: self.budget.folded_total(),
             lag_us: self.lag_us.clone(),

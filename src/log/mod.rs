@@ -14,6 +14,7 @@ pub mod descriptor;
 pub mod eve;
 pub mod event;
 pub mod fold;
+pub mod folding;
 pub mod identity;
 pub mod interfaces;
 pub mod logger;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 const ROOM: usize = 512;
 
 /// `00` to `99`.
+#[allow(clippy::cast_possible_truncation, reason = "digits")]
 const PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[0; 2]; 100];
     let mut n = 0;
@@ -19,6 +20,10 @@ const PAIRS: [[u8; 2]; 100] = {
 };
 
 /// An octet in decimal with a dot behind it, and how long that is.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "digits, and at most three of them"
+)]
 const OCTETS: [([u8; 4], u8); 256] = {
     let mut octets = [([0; 4], 0); 256];
     let mut n = 0;

@@ -238,7 +238,7 @@ impl Folds {
     }
 
     /// Takes out the folds whose second is over at `ts_ns`, in order.
-    pub fn close_before(&mut self, ts_ns: i64) -> Vec<Box<Fold>> {
+    pub fn close_before(&mut self, ts_ns: i64) -> Vec<Fold> {
         self.now = self.now.max(second_of(ts_ns));
         let now = self.now;
         if now <= self.oldest {
@@ -249,7 +249,7 @@ impl Folds {
 
     /// Takes out the folds that an attempt of this time does not join, in order: those of an earlier second and,
     /// where a clock was set back, those of one more than a second ahead.
-    pub fn close_apart(&mut self, ts_ns: i64) -> Vec<Box<Fold>> {
+    pub fn close_apart(&mut self, ts_ns: i64) -> Vec<Fold> {
         let now = second_of(ts_ns);
         if now == self.now {
             return Vec::new();
@@ -259,14 +259,14 @@ impl Folds {
     }
 
     /// Takes out all folds, in order.
-    pub fn close_all(&mut self) -> Vec<Box<Fold>> {
+    pub fn close_all(&mut self) -> Vec<Fold> {
         if self.held == 0 {
             return Vec::new();
         }
         self.close(|_| true)
     }
 
-    fn close(&mut self, over: impl Fn(&Fold) -> bool) -> Vec<Box<Fold>> {
+    fn close(&mut self, over: impl Fn(&Fold) -> bool) -> Vec<Fold> {
         let (mut closed, mut left) = (Vec::new(), Vec::new());
         let open = self.index.iter_mut().filter(|number| **number != FREE);
         for number in open.map(|number| std::mem::replace(number, FREE)) {
@@ -274,7 +274,7 @@ impl Folds {
             if over(fold) {
                 self.held -= fold.count;
                 self.free.push(number);
-                closed.push(Box::new(fold.clone()));
+                closed.push(fold.clone());
                 fold.count = 0;
             } else {
                 left.push(number);

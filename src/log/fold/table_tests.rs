@@ -19,12 +19,11 @@ fn attempt(ts_ns: i64, src: u32, dst: u32, dst_port: u16) -> Attempt {
 /// Feeds `count` attempts spread over a second; how many of them stay lines.
 fn second(folds: &mut Folds, second: i64, count: u32, target: (u32, u16)) -> u32 {
     let step = SECOND_NS / i64::from(count.max(1));
-    (0..count)
-        .filter(|&i| {
-            let ts_ns = second * SECOND_NS + i64::from(i) * step;
-            !folds.takes(&attempt(ts_ns, i, target.0, target.1))
-        })
-        .count() as u32
+    let line = |i: u32| {
+        let ts_ns = second * SECOND_NS + i64::from(i) * step;
+        u32::from(!folds.takes(&attempt(ts_ns, i, target.0, target.1)))
+    };
+    (0..count).map(line).sum()
 }
 
 #[test]
@@ -63,13 +62,13 @@ fn lines_and_folds_are_all_attempts_of_each_target_whatever_the_table_has_room_f
     let mut lines = BTreeMap::new();
     let mut closed = Vec::new();
     let mut state = 9_u64;
-    for i in 0..200_000_i64 {
+    for i in 0..200_000_u32 {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        let dst = (state >> 60) as u32 % 3;
-        let port = (state >> 33) as u16 % 400;
-        let attempt = attempt(i * SECOND_NS / 20_000, i as u32, dst, port);
+        let dst = u32::from(state >> 60 > 5) + u32::from(state >> 60 > 10);
+        let port = u16::try_from((state >> 33) % 400).expect("small");
+        let attempt = attempt(i64::from(i) * SECOND_NS / 20_000, i, dst, port);
         *sent.entry((attempt.tuple.dst, port)).or_insert(0_u64) += 1;
         closed.extend(folds.close_before(attempt.ts_ns));
         if !folds.takes(&attempt) {
@@ -85,7 +84,7 @@ fn lines_and_folds_are_all_attempts_of_each_target_whatever_the_table_has_room_f
     assert!(!wide.is_empty(), "1,200 targets do not find room");
     assert!(wide.iter().all(|fold| fold.ports.estimate() > 1));
     for ((dst, port), sent) in sent {
-        let of = |fold: &&Box<Fold>| {
+        let of = |fold: &&Fold| {
             fold.target
                 == Target {
                     dst: Some(dst),
@@ -108,7 +107,7 @@ fn a_flood_is_found_among_any_number_of_slower_targets() {
         let target = if i % 2 == 0 {
             (7, 443)
         } else {
-            (i, (i >> 8) as u16)
+            (i, u16::try_from(i >> 8).expect("small"))
         };
         let written = !folds.takes(&attempt(ts_ns, i, target.0, target.1));
         lines += u32::from(written && i % 2 == 0);
