@@ -11,4 +11,6 @@ pub mod machine;
 pub mod process;
 pub mod receiver;
 pub mod record;
+pub mod send;
 pub mod sys;
+pub mod traffic;
