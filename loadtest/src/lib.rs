@@ -6,11 +6,17 @@
 //!
 //! Nothing here is part of the sensor, and none of its dependencies are.
 
+pub mod cli;
+pub mod eve;
 pub mod lab;
+pub mod ledger;
 pub mod machine;
 pub mod process;
 pub mod receiver;
+pub mod reconcile;
 pub mod record;
+pub mod search;
 pub mod send;
+pub mod sensor;
 pub mod sys;
 pub mod traffic;

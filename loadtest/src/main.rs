@@ -4,11 +4,16 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use loadtest::cli::{FloodArgs, ReconcileArgs, SearchArgs};
 
 /// Floods a sensor, closes its outer books, measures what it costs. Needs root; makes network namespaces of
 /// its own and removes them.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 all held; 1 it ran, and something that must hold does not; 2 it could not run."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -16,13 +21,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Send traffic by a schedule and report what was sent, or write it to a capture
+    Flood(FloodArgs),
+    /// Find the highest rate at which the sensor loses nothing
+    Search(SearchArgs),
+    /// Flood the sensor and hold its books against what was sent, by class, by count and by identity
+    Reconcile(ReconcileArgs),
     /// Remove namespaces that a run which was cut off left behind
     Clean,
 }
 
 fn main() -> ExitCode {
     match run(&Cli::parse().command) {
-        Ok(closed) if closed => ExitCode::SUCCESS,
+        Ok(held) if held => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("loadtest: {error:#}");
@@ -34,6 +45,9 @@ fn main() -> ExitCode {
 /// `false`: it ran, and what must hold does not.
 fn run(command: &Command) -> Result<bool> {
     match command {
+        Command::Flood(args) => args.run(),
+        Command::Search(args) => args.run(),
+        Command::Reconcile(args) => args.run(),
         Command::Clean => {
             for name in loadtest::lab::clean()? {
                 eprintln!("removed {name}");

@@ -81,6 +81,12 @@ impl Running {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// The file that holds its standard error.
+    #[must_use]
+    pub fn says_path(&self) -> PathBuf {
+        self.says.clone()
+    }
+
     /// A field of /proc/PID/status that is given in kB, in bytes; 0 if it is not there.
     #[must_use]
     pub fn memory(&self, field: &str) -> u64 {

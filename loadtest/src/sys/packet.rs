@@ -82,7 +82,13 @@ impl Burst {
         let (mut at, mut refused) = (0, 0);
         while at < count {
             match self.call(&lens[at..count], at) {
-                Ok(sent) => at += sent,
+                Ok(sent) if sent == count - at => at = count,
+                // The kernel tells the error of a later frame by stopping there, and by no number
+                // (__sys_sendmmsg in net/socket.c). That frame was refused: sent again it would be two.
+                Ok(sent) => {
+                    at += sent + 1;
+                    refused += 1;
+                }
                 Err(error) if is_full(&error) => {
                     at += 1;
                     refused += 1;

@@ -260,15 +260,18 @@ fn fragments() -> Part {
 fn malformed() -> Part {
     let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into());
     let packet = |proto, payload: &[u8]| Ip::new(ends.0, ends.1, proto).bytes(payload);
+    let segment = Tcp::new(Flow::v4([0; 4], 0, [0; 4], 0), ACK, 0);
     let spoiled = |at: usize, value: u8| {
-        let mut bytes = packet(6, &[0; 20]);
+        let mut bytes = packet(6, &segment.bytes());
         bytes[at] = value;
         Template::addressed(&bytes)
     };
     let mut other_type = Link::ethernet().frame(&[0; 46]);
     other_type[12..14].copy_from_slice(&[0x88, 0xB5]);
-    let mut short_offset = Tcp::new(Flow::v4([0; 4], 0, [0; 4], 0), ACK, 0);
-    short_offset.data_offset = Some(4);
+    let short_offset = Tcp {
+        data_offset: Some(4),
+        ..segment.clone()
+    };
     let templates = vec![
         Template::fixed(&other_type),
         Template::fixed(&Link::ethernet().frame(&packet(6, b"")[..10])),
