@@ -338,7 +338,7 @@ impl ReconcileArgs {
 pub fn say(outcome: &Outcome) -> bool {
     let (sent, books) = (&outcome.sent, &outcome.books);
     let drops = books.all_rings(|ring| ring.tp_drops);
-    let lost = outcome.kernel.tx_dropped;
+    let lost = outcome.lost_before;
     eprint!(
         "{} frames at {:.0} packets/s, {} attempts; lost before the rings {lost}, in them {drops}: ",
         sent.tally.frames,

@@ -215,7 +215,7 @@ impl Ledger<'_> {
     /// Frames lost before the sensor's sockets.
     #[must_use]
     pub fn lost_before(&self) -> u64 {
-        self.kernel.tx_dropped
+        self.sent.lost_of(self.kernel.tx_dropped)
     }
 
     /// Frames that reached the sensor's sockets.
@@ -235,7 +235,7 @@ impl Ledger<'_> {
             Entry::new(
                 "frames sent = passed on by the sender's interface + dropped by it (the kernel's backlog included)",
                 self.sent.tally.frames,
-                kernel.tx_packets + kernel.tx_dropped,
+                kernel.tx_packets + self.lost_before(),
             ),
             Entry::new(
                 "frames passed on = frames received",
@@ -426,7 +426,7 @@ impl Ledger<'_> {
     /// Frames that no line accounts for.
     #[must_use]
     pub fn unaccounted_frames(&self) -> u64 {
-        let accounted = self.kernel.tx_dropped + self.offered() + self.filtered();
+        let accounted = self.lost_before() + self.offered() + self.filtered();
         let inside = self
             .books
             .all_rings(|ring| ring.frames_read + ring.tp_drops + ring.shed_data);

@@ -48,6 +48,8 @@ pub struct Outcome {
     pub unaccounted_frames: u64,
     /// Attempts that no line accounts for.
     pub unaccounted_attempts: u64,
+    /// Frames lost before the rings.
+    pub lost_before: u64,
     /// Attempts lost with frames, before the rings or in them.
     pub attempts_lost: u64,
 }
@@ -71,7 +73,7 @@ impl Outcome {
         for (metric, value, unit) in [
             ("sent", self.sent.tally.frames, "frames"),
             ("refused", self.sent.refused, "frames"),
-            ("dropped_before", self.kernel.tx_dropped, "frames"),
+            ("dropped_before", self.lost_before, "frames"),
             ("offered", ring(|ring| ring.tp_packets), "frames"),
             ("read", ring(|ring| ring.frames_read), "frames"),
             ("dropped", ring(|ring| ring.tp_drops), "frames"),
@@ -154,11 +156,12 @@ impl Drop for Scratch {
 /// # Errors
 ///
 /// When the counters cannot be read.
-pub fn settle(lab: &Lab, before: &Counters, sent: u64) -> Result<Counters> {
+pub fn settle(lab: &Lab, before: &Counters, sent: &Sent) -> Result<Counters> {
     let give_up = Instant::now() + SETTLE;
     loop {
         let passed = lab.counters()?.since(before);
-        if passed.rx_packets + passed.tx_dropped >= sent || Instant::now() > give_up {
+        if passed.rx_packets + sent.lost_of(passed.tx_dropped) >= sent.tally.frames
+            || Instant::now() > give_up {
             return Ok(passed);
         }
         thread::sleep(Duration::from_millis(10));
@@ -191,7 +194,7 @@ pub fn reconcile_with<T>(
     let kept = prepare(session.running.pid())?;
     let stop = AtomicBool::new(false);
     let sent = flood_in(lab, &flood.load, flood.sender, &flood.schedule, &stop)?;
-    let kernel = settle(lab, &before, sent.tally.frames)?;
+    let kernel = settle(lab, &before, &sent)?;
     drop(kept);
     let finished = session.finish()?;
     let truth = Truth::new(&flood.load, sent.tally.frames);
@@ -208,7 +211,7 @@ pub fn reconcile_with<T>(
     };
     let entries = ledger.entries();
     let (frames, attempts) = (ledger.unaccounted_frames(), ledger.unaccounted_attempts());
-    let attempts_lost = ledger.attempts_lost();
+    let (lost_before, attempts_lost) = (ledger.lost_before(), ledger.attempts_lost());
     Ok(Outcome {
         sent,
         kernel,
@@ -218,6 +221,7 @@ pub fn reconcile_with<T>(
         entries,
         unaccounted_frames: frames,
         unaccounted_attempts: attempts,
+        lost_before,
         attempts_lost,
     })
 }

@@ -78,7 +78,7 @@ pub fn trial(
     let before = lab.counters()?;
     let session = receiver.start(lab, scratch.path())?;
     let sent = flood_in(lab, load, sender, schedule, &AtomicBool::new(false))?;
-    settle(lab, &before, sent.tally.frames)?;
+    settle(lab, &before, &sent)?;
     // A receiver that reads a block at a time has its last one handed over by a timer.
     thread::sleep(Duration::from_millis(100));
     Ok(Trial {

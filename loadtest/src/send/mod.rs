@@ -104,6 +104,9 @@ pub struct Sent {
     pub elapsed_s: f64,
     /// The largest delay behind the schedule.
     pub behind_s: f64,
+    /// What an interface drops comes again: the kernel puts a dropped frame back into a transmit ring
+    /// (tpacket_snd in net/packet/af_packet.c). Its counter of drops then counts delays, not losses.
+    pub drops_come_again: bool,
 }
 
 impl Sent {
@@ -117,6 +120,12 @@ impl Sent {
         } else {
             0.0
         }
+    }
+
+    /// Frames lost to an interface that dropped so many.
+    #[must_use]
+    pub fn lost_of(&self, tx_dropped: u64) -> u64 {
+        if self.drops_come_again { 0 } else { tx_dropped }
     }
 
     /// As `flood` reports it. Name, seed and number of frames give every frame and every attempt again.
@@ -212,7 +221,11 @@ pub fn flood(
     let interface = nix::net::if_::if_nametoindex(device).with_context(|| device.to_owned())?;
     let say = || format!("{} at {device}", sender.word());
     let mut transmit = Transmit::new(sender, load, interface).with_context(say)?;
-    let (mut sent, started) = (Sent::default(), Instant::now());
+    let mut sent = Sent {
+        drops_come_again: sender == Sender::Txring,
+        ..Sent::default()
+    };
+    let started = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let elapsed = started.elapsed();
         let (next, due) = (sent.tally.frames, schedule.due(elapsed));
