@@ -6,11 +6,13 @@
 //!
 //! Nothing here is part of the sensor, and none of its dependencies are.
 
+pub mod books;
 pub mod cli;
 pub mod eve;
 pub mod lab;
 pub mod ledger;
 pub mod machine;
+pub mod overload;
 pub mod process;
 pub mod receiver;
 pub mod reconcile;
@@ -19,4 +21,5 @@ pub mod search;
 pub mod send;
 pub mod sensor;
 pub mod sys;
+pub mod throttle;
 pub mod traffic;

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use loadtest::books::BooksArgs;
 use loadtest::cli::{FloodArgs, ReconcileArgs, SearchArgs};
+use loadtest::overload::OverloadArgs;
 
 /// Floods a sensor, closes its outer books, measures what it costs. Needs root; makes network namespaces of
 /// its own and removes them.
@@ -27,6 +29,10 @@ enum Command {
     Search(SearchArgs),
     /// Flood the sensor and hold its books against what was sent, by class, by count and by identity
     Reconcile(ReconcileArgs),
+    /// Reconcile every load at 0.5, 1 and 2 times the rate without loss and as fast as it goes, at each depth
+    Books(BooksArgs),
+    /// Give the sensor too little CPU for data, or for SYNs, and see what it loses
+    Overload(OverloadArgs),
     /// Remove namespaces that a run which was cut off left behind
     Clean,
 }
@@ -48,6 +54,8 @@ fn run(command: &Command) -> Result<bool> {
         Command::Flood(args) => args.run(),
         Command::Search(args) => args.run(),
         Command::Reconcile(args) => args.run(),
+        Command::Books(args) => args.run(),
+        Command::Overload(args) => args.run(),
         Command::Clean => {
             for name in loadtest::lab::clean()? {
                 eprintln!("removed {name}");

@@ -161,7 +161,8 @@ pub fn settle(lab: &Lab, before: &Counters, sent: &Sent) -> Result<Counters> {
     loop {
         let passed = lab.counters()?.since(before);
         if passed.rx_packets + sent.lost_of(passed.tx_dropped) >= sent.tally.frames
-            || Instant::now() > give_up {
+            || Instant::now() > give_up
+        {
             return Ok(passed);
         }
         thread::sleep(Duration::from_millis(10));

@@ -9,7 +9,9 @@ use crate::sys::bpf::{Counter, Insn, Program};
 use crate::traffic::{FIRST, FRAME_LEN_MAX, Fields, Load, SECOND, Shuffle, Tally};
 
 /// Frames of one call, at most.
-pub const CALL_MAX: u32 = 4096;
+///
+/// Each call makes pages and gives them back: with few frames it does little else.
+pub const CALL_MAX: u32 = 65_536;
 
 /// The sender.
 #[derive(Debug)]

@@ -256,15 +256,21 @@ pub fn flood(
     Ok(sent)
 }
 
+/// Frames that a fast schedule may let gather: between them others get the CPU.
+const GATHERED: f64 = 32.0;
+/// Above this rate frames are sent in groups.
+const FAST_PPS: f64 = 100_000.0;
+
 /// Waits for the next frame's time: asleep if that is far, awake if it is near.
 fn pause(next: u64, schedule: &Schedule, elapsed: Duration) {
     let Some(rate) = schedule.rate_pps else {
         return;
     };
+    let gathered = if rate > FAST_PPS { GATHERED } else { 0.0 };
     #[allow(clippy::cast_precision_loss, reason = "a time")]
-    let wait = next as f64 / rate - elapsed.as_secs_f64();
-    if wait > 0.000_2 {
-        std::thread::sleep(Duration::from_secs_f64((wait - 0.000_1).min(0.01)));
+    let wait = (next as f64 + gathered) / rate - elapsed.as_secs_f64();
+    if wait > 0.000_05 {
+        std::thread::sleep(Duration::from_secs_f64(wait.min(0.01)));
     } else {
         std::hint::spin_loop();
     }

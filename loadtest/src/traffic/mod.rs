@@ -327,6 +327,14 @@ impl Load {
         }
     }
 
+    /// Whether the attempt with this number is a bulk connection's.
+    #[must_use]
+    pub fn is_bulk(&self, number: u32) -> bool {
+        let parts = u32::try_from(self.parts.len()).expect("few");
+        let part = usize::try_from(number % parts).expect("few");
+        self.parts[part].is_bulk()
+    }
+
     /// The number of the attempt that has this initial sequence number, if it is one of this load's at all.
     #[must_use]
     pub fn number(&self, isn: u32) -> u32 {

@@ -321,6 +321,11 @@ fn low(number: u64) -> u32 {
 }
 
 impl Part {
+    /// Its connections are established and stay so.
+    pub fn is_bulk(&self) -> bool {
+        self.shape == Shape::Bulk
+    }
+
     /// Both ends of attempt `local`, client first.
     pub fn client(&self, local: u32, numbering: &Numbering<'_>) -> Ends {
         let number = numbering.global(local);
