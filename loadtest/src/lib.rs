@@ -9,7 +9,10 @@
 pub mod books;
 pub mod cli;
 pub mod eve;
+pub mod follow;
+pub mod hidden;
 pub mod lab;
+pub mod latency;
 pub mod ledger;
 pub mod machine;
 pub mod overload;

@@ -6,6 +6,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use loadtest::books::BooksArgs;
 use loadtest::cli::{FloodArgs, ReconcileArgs, SearchArgs};
+use loadtest::hidden::HiddenArgs;
+use loadtest::latency::LatencyArgs;
 use loadtest::overload::OverloadArgs;
 
 /// Floods a sensor, closes its outer books, measures what it costs. Needs root; makes network namespaces of
@@ -33,6 +35,10 @@ enum Command {
     Books(BooksArgs),
     /// Give the sensor too little CPU for data, or for SYNs, and see what it loses
     Overload(OverloadArgs),
+    /// Scan with nmap inside a spoofed flood and see how soon the sensor says so
+    HiddenScan(HiddenArgs),
+    /// Measure the time from a packet's stamp to its line in the log, idle and at half the rate without loss
+    Latency(LatencyArgs),
     /// Remove namespaces that a run which was cut off left behind
     Clean,
 }
@@ -56,6 +62,8 @@ fn run(command: &Command) -> Result<bool> {
         Command::Reconcile(args) => args.run(),
         Command::Books(args) => args.run(),
         Command::Overload(args) => args.run(),
+        Command::HiddenScan(args) => args.run(),
+        Command::Latency(args) => args.run(),
         Command::Clean => {
             for name in loadtest::lab::clean()? {
                 eprintln!("removed {name}");

@@ -110,7 +110,7 @@ impl OverloadArgs {
             outcome.record(record, &point)?;
             record.add(&point, "overload", times, "ratio")?;
             record.add(&point, "refusals_lost", float(refusals_lost), "refusals")?;
-            if times < OVERLOAD_MIN {
+            if fanout == "class" && times < OVERLOAD_MIN {
                 bail!(
                     "{times:.1} times what it can take is no overload: lower --share, raise --rate or --seconds"
                 );
