@@ -18,7 +18,7 @@ pub struct BooksArgs {
     common: Common,
     #[command(flatten)]
     plan: PlanArgs,
-    /// Which traffic; repeatable. Default: every load.
+    /// Which traffic; repeatable. Default: all but busy and storm.
     #[arg(long, value_enum, value_delimiter = ',')]
     load: Vec<Name>,
     /// Capture depths of the sensor.
@@ -57,7 +57,7 @@ impl BooksArgs {
     pub fn run(&self) -> Result<bool> {
         let (lab, mut record) = (self.common.lab()?, self.common.record("books")?);
         let loads = if self.load.is_empty() {
-            &Name::ALL[..]
+            &Name::GENERAL[..]
         } else {
             &self.load
         };

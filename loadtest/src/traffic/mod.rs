@@ -4,6 +4,7 @@
 //! many frames were sent. Every attempt has a number, and its initial sequence number is that number shuffled:
 //! a record of the sensor names the attempt that it is about.
 
+mod catalog;
 mod parts;
 mod shuffle;
 mod template;
@@ -180,6 +181,23 @@ impl Name {
         Self::Storm,
     ];
 
+    /// Those that are about all of a sensor, not about one promise of it.
+    pub const GENERAL: [Self; 13] = [
+        Self::Syn,
+        Self::Syn6,
+        Self::Few,
+        Self::Bulk64,
+        Self::Bulk1500,
+        Self::Short,
+        Self::Mix,
+        Self::Fragments,
+        Self::Malformed,
+        Self::Scan,
+        Self::Rst,
+        Self::Ack,
+        Self::Udp,
+    ];
+
     /// The word of `--load`.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -241,7 +259,7 @@ impl Load {
     pub fn new(name: Name, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let keys = Keys::new(&mut rng);
-        let weighted = parts::of(name);
+        let weighted = catalog::of(name);
         let mut round: Vec<usize> = weighted
             .iter()
             .enumerate()
