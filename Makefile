@@ -80,7 +80,7 @@ LOAD_QUICK := RUNS=1 BOOKS_S=0.1 SCANS=4 ABREAST=4 PORTS=5 TIMES=1 TIME_S=2 DEPT
 SEARCH = --trial-seconds 0.5 --confirmations 3 --resolution 5
 
 .PHONY: load
-load: ## Flood the sensor in namespaces of its own, an hour at most; figures into target/load (one CPU each: leave it alone)
+load: ## Flood the sensor in namespaces of its own, an hour at most; figures into target/load (leave the machine alone)
 	@$(MAKE) --no-print-directory load-with $(LOAD_FULL)
 
 .PHONY: load-quick

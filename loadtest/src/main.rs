@@ -39,7 +39,7 @@ enum Command {
     HiddenScan(HiddenArgs),
     /// Measure the time from a packet's stamp to its line in the log, idle and at half the rate without loss
     Latency(LatencyArgs),
-    /// Remove namespaces that a run which was cut off left behind
+    /// Remove what runs that were cut off left behind: namespaces, control groups, folders
     Clean,
 }
 
@@ -65,7 +65,10 @@ fn run(command: &Command) -> Result<bool> {
         Command::HiddenScan(args) => args.run(),
         Command::Latency(args) => args.run(),
         Command::Clean => {
-            for name in loadtest::lab::clean()? {
+            let mut gone = loadtest::lab::clean()?;
+            gone.extend(loadtest::throttle::clean());
+            gone.extend(loadtest::reconcile::Scratch::clean());
+            for name in gone {
                 eprintln!("removed {name}");
             }
             Ok(true)

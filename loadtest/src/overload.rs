@@ -34,8 +34,8 @@ pub struct OverloadArgs {
     /// Packets per second, or max.
     #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
     rate: Rate,
-    /// Share of a CPU that the sensor is given, 0.1 to 1.
-    #[arg(long, default_value_t = 0.1)]
+    /// Share of a CPU that the sensor is given, 0.002 to 1.
+    #[arg(long, default_value_t = 0.04)]
     share: f64,
     /// Seconds of each flood, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
