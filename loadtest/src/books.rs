@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::{Common, PlanArgs, seconds};
+use crate::cli::{Common, LabArgs, PlanArgs, seconds};
 use crate::lab::Lab;
 use crate::reconcile::{Flood, reconcile};
 use crate::record::{Point, Record};
@@ -16,6 +16,8 @@ use crate::traffic::{Load, Name};
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct BooksArgs {
+    #[command(flatten)]
+    lab: LabArgs,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -57,7 +59,7 @@ impl BooksArgs {
     ///
     /// When sensor or sender fail.
     pub fn run(&self) -> Result<bool> {
-        let (lab, mut record) = (self.common.lab()?, self.common.record("books")?);
+        let (lab, mut record) = (self.lab.make()?, self.common.record("books")?);
         let loads = if self.load.is_empty() {
             &Name::GENERAL[..]
         } else {

@@ -50,7 +50,7 @@ pub fn of(name: Name) -> Vec<(Part, usize)> {
         Name::Rst => one(spoofed(Class::Control, Kind::Rst, RST)),
         Name::Ack => one(spoofed(Class::Data, Kind::Ack, ACK)),
         Name::Udp => one(udp()),
-        Name::Busy => vec![(bulk(1514), 60), (refused(), 4)],
+        Name::Busy => vec![(bulk(1514), 126), (refused(), 2)],
         Name::Storm => vec![(syn(false), 15), (bulk(64), 1)],
     }
 }

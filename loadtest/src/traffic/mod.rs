@@ -155,7 +155,7 @@ pub enum Name {
     Ack,
     /// UDP datagrams, each from another address
     Udp,
-    /// Bulk of 1514 bytes with refused connections: 2 new ones among 64 frames
+    /// Bulk of 1514 bytes with refused connections: a new one among 128 frames
     Busy,
     /// A spoofed flood of SYNs beside established connections: 1 frame of 16 is data
     Storm,

@@ -88,6 +88,6 @@ const DIGESTS: [(&str, u64); 15] = [
     ("rst", 0x62E4_9550_0E37_02EF),
     ("ack", 0xFC93_3E52_3A30_56E0),
     ("udp", 0xF93A_ECF0_D22D_7CF8),
-    ("busy", 0x7966_EE8A_5AE3_66F6),
+    ("busy", 0x9287_CB09_00D6_222F),
     ("storm", 0x441D_C82F_1A37_2890),
 ];
