@@ -93,7 +93,7 @@ load-build:
 
 # Each goes on after one that failed, and the whole fails if one did.
 .PHONY: load-with
-load-with: load-build
+load-with: deps load-build
 	@$(LOAD) clean
 	@failed=; run() { echo "== loadtest $$*"; $(LOAD) "$$@" || failed="$$failed $$1"; }; \
 	run books --runs $(RUNS) --seconds $(BOOKS_S) --depth $(DEPTHS) $(SEARCH); \
