@@ -30,6 +30,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cut_by_depth", &[]),
     ("syn_outside_class", &[]),
     ("attempts_not_asked", &[CONNECTIONS]),
+    ("attempts_folded", &[]),
     ("detections", &[SAID, ALERTS]),
     ("port_scans", &[SCANS]),
     ("detections_out_of_scope", &[ALERTS]),

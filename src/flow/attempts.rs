@@ -395,9 +395,11 @@ impl Attempts {
             | u32::from(packet.vlan[1] & 0xfff) << 12
             | u32::from(packet.vlan_count & 3) << 24;
         let mut others = tcp.flags & !SYN;
-        for (bit, liberty) in LIBERTIES.into_iter().enumerate() {
-            vlan |= u32::from(tcp.flags & liberty != 0) << (26 + bit);
-            others &= !liberty;
+        if others != 0 {
+            for (bit, liberty) in LIBERTIES.into_iter().enumerate() {
+                vlan |= u32::from(tcp.flags & liberty != 0) << (26 + bit);
+                others &= !liberty;
+            }
         }
         let small = u32::try_from(lag).ok();
         let plain = small.is_some()
