@@ -362,3 +362,19 @@ pub fn say(outcome: &Outcome) -> bool {
     }
     outcome.first_open().is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_times_are_taken_in_their_range_only() {
+        assert_eq!(rate("max"), Ok(Rate(None)));
+        assert_eq!(rate("250000"), Ok(Rate(Some(250_000.0))));
+        assert_eq!(seconds("0.05"), Ok(0.05));
+        for bad in ["", "0", "-1", "NaN", "inf", "1e9", "fast"] {
+            assert!(rate(bad).expect_err(bad).contains("100000000"), "{bad}");
+            assert!(seconds(bad).expect_err(bad).contains("3600"), "{bad}");
+        }
+    }
+}

@@ -151,7 +151,8 @@ impl LatencyArgs {
         let scratch = Scratch::new()?;
         let told = scratch.path().join("connections.json");
         let output = format!("eve:{},events=connection", told.display());
-        let mut sensor = sensor.clone().with(&["--output", &output]);
+        // A line for each attempt: those that folding leaves are the first of each second, and no sample.
+        let mut sensor = sensor.clone().with(&["--output", &output, "--fold", "0"]);
         sensor.events = "stats+lifecycle".to_owned();
         let session = sensor.start_in(lab, scratch.path())?;
         let before = lab.counters()?;
