@@ -192,6 +192,7 @@ fn shard(folds: Option<Folds>) -> (Shard, Merge) {
             allow: Arc::new([]),
         },
         mesh: Mesh::new(1).pop().expect("one worker"),
+        flow_records: false,
         log,
         folds,
         live: true,

@@ -466,7 +466,10 @@ impl Books {
                     + shards.detections_allowed
                     + shards.detections_log_gone,
             ),
-            EventKind::Flow => (shards.flow.closed_all(), shards.flows_log_gone),
+            EventKind::Flow => (
+                shards.flow.closed_all(),
+                shards.flow.untold + shards.flows_log_gone,
+            ),
             EventKind::Stats | EventKind::Lifecycle => (self.own_records[kind as usize], 0),
         }
     }

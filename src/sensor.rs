@@ -4,6 +4,7 @@ use crate::books::{Books, ShardCounts};
 use crate::capture::fanout::Keys;
 use crate::config::{Common, LOG_QUEUE_EVENTS};
 use crate::log::fold::Folds;
+use crate::log::notice::EventKind;
 use crate::log::queue::{self, Consumer};
 use crate::mesh::Mesh;
 use crate::policy::Policy;
@@ -103,6 +104,7 @@ pub fn shards(
                 rule: common.rule,
                 policy: policy.clone(),
                 mesh,
+                flow_records: common.outputs.iter().any(|o| o.events.has(EventKind::Flow)),
                 log,
                 folds: common
                     .fold

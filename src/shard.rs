@@ -66,6 +66,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Its ends of the contact queues.
     pub mesh: Mesh,
+    /// Whether any output asks for the records of ended flows.
+    pub flow_records: bool,
     /// Its end of the log queue.
     pub log: Producer,
     /// Live: which attempts are folded before they come to the log.
@@ -104,15 +106,18 @@ impl Shard {
             rule,
             policy,
             mesh,
+            flow_records,
             log,
             folds,
             live,
         } = parts;
+        let mut flows = Flows::new(flows, table_keys);
+        flows.tell_ends(flow_records);
         Self {
             id,
             keys,
             owner_hash: Hasher::new([table_keys[0], !table_keys[1]]),
-            flows: Flows::new(flows, table_keys),
+            flows,
             port_scan: PortScan::new(rule),
             policy,
             mesh,

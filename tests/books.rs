@@ -65,6 +65,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("opened", &[FLOWS]),
     ("reopened", &[]),
     ("closed", &[FLOWS, RECORDS]),
+    ("untold", &[RECORDS]),
     ("merged", &[FLOWS]),
     ("open", &[FLOWS]),
     ("evicted_attempts", &[]),
