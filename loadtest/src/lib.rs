@@ -6,6 +6,7 @@
 //!
 //! Nothing here is part of the sensor, and none of its dependencies are.
 
+pub mod bare;
 pub mod books;
 pub mod cli;
 pub mod eve;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use loadtest::bare::BareArgs;
 use loadtest::books::BooksArgs;
 use loadtest::cli::{FloodArgs, ReconcileArgs, SearchArgs};
 use loadtest::hidden::HiddenArgs;
@@ -39,6 +40,8 @@ enum Command {
     HiddenScan(HiddenArgs),
     /// Measure the time from a packet's stamp to its line in the log, idle and at half the rate without loss
     Latency(LatencyArgs),
+    /// Count frames with a reader that does nothing else: the floor that receivers are compared with
+    Bare(BareArgs),
     /// Remove namespaces that a run which was cut off left behind
     Clean,
 }
@@ -64,6 +67,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Overload(args) => args.run(),
         Command::HiddenScan(args) => args.run(),
         Command::Latency(args) => args.run(),
+        Command::Bare(args) => args.run(),
         Command::Clean => {
             for name in loadtest::lab::clean()? {
                 eprintln!("removed {name}");
