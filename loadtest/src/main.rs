@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use loadtest::bare::BareArgs;
 use loadtest::books::BooksArgs;
 use loadtest::cli::{FloodArgs, ReconcileArgs, SearchArgs};
+use loadtest::compare::CompareArgs;
 use loadtest::hidden::HiddenArgs;
 use loadtest::latency::LatencyArgs;
 use loadtest::overload::OverloadArgs;
@@ -40,6 +41,8 @@ enum Command {
     HiddenScan(HiddenArgs),
     /// Measure the time from a packet's stamp to its line in the log, idle and at half the rate without loss
     Latency(LatencyArgs),
+    /// Compare with a bare reader, tcpdump, Suricata, nfpcapd, softflowd, and from files with argus and tshark
+    Compare(CompareArgs),
     /// Count frames with a reader that does nothing else: the floor that receivers are compared with
     Bare(BareArgs),
     /// Remove namespaces that a run which was cut off left behind
@@ -67,6 +70,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Overload(args) => args.run(),
         Command::HiddenScan(args) => args.run(),
         Command::Latency(args) => args.run(),
+        Command::Compare(args) => args.run(),
         Command::Bare(args) => args.run(),
         Command::Clean => {
             for name in loadtest::lab::clean()? {
