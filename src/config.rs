@@ -60,6 +60,8 @@ pub struct Common {
     pub alert_rate: Option<u32>,
     /// `--fold`: attempts a second to one (destination, port) that stay lines; `None`: all.
     pub fold: Option<u32>,
+    /// Tables of open flood records: one for each worker or, in `read`, the logger's.
+    pub fold_tables: usize,
     /// `--sensor`.
     pub sensor: String,
     /// `--strict`.
@@ -118,6 +120,7 @@ impl ReadConfig {
     pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
         let mut common = Common::new(args.common, args.alert_rate, Vec::new())?;
         common.fold = args.fold;
+        common.fold_tables = usize::from(args.fold.is_some());
         spec::apart_from_captures(&common.outputs, &args.files).map_err(ConfigError)?;
         Ok(Self {
             common,
@@ -150,6 +153,7 @@ impl RunConfig {
         let rate = args.alert_rate;
         let mut common = Common::new(args.common, rate, allowed.to_vec())?;
         common.fold = (args.fold > 0).then_some(args.fold);
+        common.fold_tables = common.fold.map_or(0, |_| common.workers);
         Ok(Self {
             common,
             interfaces: args.interfaces.interfaces,
@@ -220,6 +224,7 @@ impl Common {
             outputs,
             alert_rate: (alert_rate > 0).then_some(alert_rate),
             fold: None,
+            fold_tables: 0,
             sensor,
             strict: args.strict,
             quiet: args.quiet,
@@ -228,13 +233,12 @@ impl Common {
 
     /// Every reservation, one line each: what it is for, and its bytes.
     pub fn memory(&self) -> Memory {
-        let folds = if self.fold.is_some() { self.workers } else { 0 };
         memory(
             self.workers,
             &self.flows,
             &self.rule,
             self.outputs.len(),
-            folds,
+            self.fold_tables,
         )
     }
 

@@ -95,17 +95,16 @@ impl Folding {
     fn take(&mut self, event: Event, outputs: &mut Outputs, now_ns: i64) -> Option<Event> {
         match (self, event) {
             (Self::Here(folds), event) => {
-                let Body::NewConnection(attempt) = &event.body else {
-                    return Some(event);
-                };
-                for fold in folds.close_before(attempt.ts_ns) {
+                for fold in Self::over(folds, &event) {
                     outputs.write_fold(fold, event.position, now_ns);
                 }
-                if !folds.takes(attempt) {
-                    return Some(event);
+                match &event.body {
+                    Body::NewConnection(attempt) if folds.takes(attempt) => {
+                        outputs.hold_folded(1);
+                        None
+                    }
+                    _ => Some(event),
                 }
-                outputs.hold_folded(1);
-                None
             }
             (
                 Self::Shards(part),
@@ -129,6 +128,16 @@ impl Folding {
                 Self::write(part.take(), outputs, now_ns);
                 Some(event)
             }
+        }
+    }
+
+    /// The folds that are over with an event. Time goes on with every event, and back with attempts alone.
+    fn over(folds: &mut Folds, event: &Event) -> Vec<Box<Fold>> {
+        match (&event.body, event.step) {
+            (_, Step::End) => folds.close_all(),
+            (Body::NewConnection(attempt), _) => folds.close_apart(attempt.ts_ns),
+            (_, Step::Timer(deadline)) => folds.close_before(deadline),
+            _ => folds.close_before(notice::ts_ns(event)),
         }
     }
 
