@@ -4,7 +4,8 @@ use crate::books::{RingCounts, RingId};
 use crate::capture::block::Origin;
 use crate::capture::clock::Stamps;
 use crate::capture::fanout::{DEPTH, Keys, Mode, program};
-use crate::capture::filter::{RejectCounter, control_only, headers};
+use crate::capture::filter::{control_only, headers};
+use crate::capture::reject::RejectCounter;
 use crate::capture::frame::{CLASSES, Class, LinkType};
 use crate::capture::group::{Fanout, Group, GroupConfig};
 use crate::capture::nic::Interface;
@@ -213,7 +214,7 @@ impl LiveGroup {
         let workers = config.common.workers;
         let by_class = config.fanout == FanoutMode::Class;
         if by_class && config.capture == CaptureDepth::Control {
-            self.rejected = RejectCounter::new().ok();
+            self.rejected = RejectCounter::new(&GATE).ok();
         }
         let reject = self
             .rejected

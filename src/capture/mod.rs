@@ -20,6 +20,7 @@ pub mod pcap;
 pub mod poll;
 pub mod preexisting;
 pub mod prefetch;
+pub mod reject;
 pub mod ring;
 pub mod socket;
 
