@@ -36,6 +36,7 @@ pub mod mesh;
 pub mod observe;
 pub mod outbox;
 pub mod policy;
+pub mod recent;
 pub mod replay;
 pub mod report;
 pub mod sensor;

@@ -7,6 +7,7 @@ use crate::books::ShardCounts;
 use crate::flow::record::Attempt;
 use crate::log::event::{Body, Event, Step};
 use crate::log::queue::Producer;
+use crate::shedding::Spans;
 use crate::mesh::prefaulted;
 use std::collections::VecDeque;
 
@@ -42,6 +43,8 @@ pub struct Outbox {
     log: Option<Producer>,
     /// A full log queue is counted, never waited for.
     live: bool,
+    /// When packets were let go of: flows that were open then say so.
+    pub shed: Spans,
 }
 
 impl Outbox {
@@ -52,6 +55,7 @@ impl Outbox {
             others: VecDeque::with_capacity(EVENTS_MAX),
             log: Some(log),
             live,
+            shed: Spans::default(),
         }
     }
 
@@ -93,11 +97,18 @@ impl Outbox {
     }
 
     /// Holds any other event back.
-    pub fn hold(&mut self, event: Event, counts: &mut ShardCounts) {
+    pub fn hold(&mut self, mut event: Event, counts: &mut ShardCounts) {
+        self.mark(&mut event);
         if self.live && self.others.len() == EVENTS_MAX {
             return self.push(event, counts);
         }
         self.others.push_back(event);
+    }
+
+    fn mark(&self, event: &mut Event) {
+        if let Body::Flow(flow) = &mut event.body {
+            flow.shed = self.shed.touch(flow);
+        }
     }
 
     /// Puts what is held into the log's order. Before anything is pushed.
@@ -120,7 +131,8 @@ impl Outbox {
     }
 
     /// Pushes an event that was not held, behind what is held and comes before it.
-    pub fn push_in_order(&mut self, event: Event, counts: &mut ShardCounts) {
+    pub fn push_in_order(&mut self, mut event: Event, counts: &mut ShardCounts) {
+        self.mark(&mut event);
         while let Some(before) = self.next_if(
             |new| new.place() <= (event.position, event.step),
             |other| other.cmp_order(&event).is_le(),

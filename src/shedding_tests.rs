@@ -1,6 +1,7 @@
 //! The ladder under an injected clock.
 
 use super::*;
+use crate::log::samples::flow_record;
 use craft::Rng;
 
 const MS: i64 = 1_000_000;
@@ -225,4 +226,37 @@ fn ends_of_time_are_times() {
         shedding.look(now_ns, &CALM);
     }
     assert_eq!(shedding.level(), Level::Bulk);
+}
+
+#[test]
+fn flows_that_were_open_while_packets_were_shed_say_so() {
+    let mut spans = Spans::default();
+    let flow = |start_ns, end_ns, reason, conn_state| FlowRecord {
+        start_ns,
+        end_ns,
+        reason,
+        conn_state,
+        ..flow_record()
+    };
+    let ended = |start, end| flow(start, end, EndReason::Fin, ConnState::Sf);
+    assert!(!spans.touch(&ended(0, 100)));
+    spans.begin(50);
+    spans.begin(40);
+    spans.begin(60);
+    assert!(spans.touch(&ended(0, 40)) && spans.touch(&ended(500, 600)));
+    assert!(!spans.touch(&ended(0, 39)));
+    spans.end(70);
+    assert!(spans.touch(&ended(70, 80)) && !spans.touch(&ended(71, 80)));
+    // One that timed out may have had packets after its last one.
+    assert!(spans.touch(&flow(0, 39, EndReason::Timeout, ConnState::S1)));
+    assert!(!spans.touch(&flow(71, 80, EndReason::Timeout, ConnState::S1)));
+    assert!(!spans.touch(&flow(0, 60, EndReason::Unanswered, ConnState::S0)));
+    // Of many stretches the oldest become one.
+    for n in 1..100 {
+        spans.begin(n * 1000);
+        spans.end(n * 1000 + 10);
+    }
+    assert!(spans.past.len() <= SPANS_MAX);
+    assert!(spans.touch(&ended(45, 46)) && spans.touch(&ended(500, 501)));
+    assert!(!spans.touch(&ended(98_500, 98_600)) && spans.touch(&ended(98_500, 99_000)));
 }

@@ -454,5 +454,5 @@ fn what_is_refused_as_bulk_never_opens_answers_or_ends_a_connection() {
         }
     }
     println!("refused {refused:?}, kept {kept:?}");
-    assert!(refused.into_iter().chain(kept).all(|count| count > 5_000));
+    assert!(refused.into_iter().chain(kept).all(|count| count > 1_000));
 }

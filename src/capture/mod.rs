@@ -23,6 +23,7 @@ pub mod prefetch;
 pub mod reject;
 pub mod ring;
 pub mod socket;
+pub mod valve;
 
 #[cfg(test)]
 mod race;

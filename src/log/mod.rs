@@ -25,4 +25,4 @@ pub mod stamp;
 pub mod text;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

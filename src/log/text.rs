@@ -88,6 +88,9 @@ fn flow_line(out: &mut Vec<u8>, flow: &FlowRecord) {
         append::int(out, volume.bytes);
         out.extend_from_slice(b" bytes");
     }
+    if flow.shed {
+        out.extend_from_slice(b", others shed");
+    }
 }
 
 /// Seconds with six decimals; a clock that went backwards gives a negative time.
