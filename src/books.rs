@@ -8,6 +8,7 @@ use crate::locality::Direction;
 use crate::log::event::Body;
 use crate::log::notice::{EventKind, KINDS};
 use crate::log::outputs::Counts;
+use crate::shedding::ShedCounts;
 use std::fmt;
 
 /// What one shard did. One writer; copied out whole.
@@ -55,6 +56,10 @@ pub struct ShardCounts {
     pub folding: u64,
     /// Entries held now: attempts, established, other flows, pairs.
     pub held: [u64; 4],
+    /// How far its tables reach now.
+    pub horizons: Horizons,
+    /// What it let go of under load.
+    pub shed: ShedCounts,
     /// The flow stage.
     pub flow: FlowCounts,
     /// The detector.
@@ -85,6 +90,8 @@ impl Default for ShardCounts {
             detections_log_gone: 0,
             folding: 0,
             held: [0; 4],
+            horizons: Horizons::default(),
+            shed: ShedCounts::default(),
             flow: FlowCounts::default(),
             port_scan: PortScanCounts::default(),
         }
@@ -113,6 +120,7 @@ impl ShardCounts {
         for (sum, one) in self.held.iter_mut().zip(other.held) {
             *sum += one;
         }
+        self.horizons = self.horizons.min(other.horizons);
         self.zip(other, |sum, one| *sum += one);
     }
 
@@ -122,6 +130,7 @@ impl ShardCounts {
         let mut counts = *self;
         counts.zip(before, |now, then| *now = now.saturating_sub(then));
         counts.flow.open = self.flow.open;
+        counts.shed.held = self.shed.held;
         counts
     }
 
@@ -157,6 +166,8 @@ impl ShardCounts {
             detections_log_gone,
             folding: _,
             held: _,
+            horizons: _,
+            shed,
             flow,
             port_scan,
         } = self;
@@ -183,8 +194,64 @@ impl ShardCounts {
         lend("attempts_log_gone", attempts_log_gone);
         lend("flows_log_gone", flows_log_gone);
         lend("detections_log_gone", detections_log_gone);
+        shed.each(lend);
         flow.each(lend);
         port_scan.each(lend);
+    }
+}
+
+/// How far tables reach, in nanoseconds of packet time; of several shards the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizons {
+    /// A retransmission no later than this after the first SYN is never a new attempt.
+    pub dedup_ns: i64,
+    /// A scan whose ports follow each other by less than this is found.
+    pub scan_gap_ns: i64,
+}
+
+impl Default for Horizons {
+    fn default() -> Self {
+        Self {
+            dedup_ns: i64::MAX,
+            scan_gap_ns: i64::MAX,
+        }
+    }
+}
+
+impl Horizons {
+    /// Of one shard.
+    pub fn new(dedup_ns: i64, scan_gap_ns: i64) -> Self {
+        Self {
+            dedup_ns,
+            scan_gap_ns,
+        }
+    }
+
+    /// Of two.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self {
+            dedup_ns: self.dedup_ns.min(other.dedup_ns),
+            scan_gap_ns: self.scan_gap_ns.min(other.scan_gap_ns),
+        }
+    }
+
+    /// Both with their names and what they mean, in seconds; none before a shard has said anything.
+    pub fn seconds(self) -> impl Iterator<Item = (&'static str, &'static str, f64)> {
+        let all = [
+            (
+                "dedup_horizon_seconds",
+                "A SYN that comes again no later than this after the first one is no new connection",
+                self.dedup_ns,
+            ),
+            (
+                "scan_min_detectable_gap_seconds",
+                "A scan whose ports follow each other by less than this is found whatever the flood",
+                self.scan_gap_ns,
+            ),
+        ];
+        let known = all.into_iter().filter(|(_, _, ns)| *ns < i64::MAX);
+        known.map(|(name, help, ns)| (name, help, ns as f64 / 1e9))
     }
 }
 
@@ -323,6 +390,8 @@ pub struct Books {
     pub softnet_drops: u64,
     /// `--capture control`: frames that the filter rejected; `None` when they cannot be counted.
     pub filtered: Option<u64>,
+    /// Under load: frames that data rings refused in the kernel; `None` when they cannot be counted.
+    pub refused: Option<u64>,
     /// What may be between two counters now.
     pub in_flight: InFlight,
     /// The run is over: nothing is in flight.
@@ -376,6 +445,8 @@ impl Books {
                 .into_iter()
                 .map(|(name, left, right)| Identity::exact(name, left, right)),
         );
+        let shed = shards.shed.identities().into_iter();
+        all.extend(shed.map(|(name, left, right)| Identity::exact(name, left, right)));
         let touches = flow.syn_packets + flow.answered + flow.refused;
         all.push(Identity::exact(
             "contacts_sent = syn_packets + answered + refused",

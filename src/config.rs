@@ -3,7 +3,7 @@
 use crate::capture::chunk::Chunk;
 use crate::cli::{
     CaptureDepth, CommonArgs, DirectionName, FanoutMode, ReadArgs, RunArgs, ScanScope, ScanTarget,
-    SizeArgs,
+    ShedMode, SizeArgs,
 };
 use crate::cpus;
 use crate::flow::Limits;
@@ -101,6 +101,8 @@ pub struct RunConfig {
     pub block_timeout_ms: u32,
     /// `--promiscuous`.
     pub promiscuous: bool,
+    /// `--shed auto`, where rings are by class.
+    pub shed: bool,
     /// `--metrics`.
     pub metrics: Option<std::net::SocketAddr>,
     /// `--dry-run`.
@@ -163,6 +165,7 @@ impl RunConfig {
             block_bytes,
             block_timeout_ms: args.block_timeout_ms,
             promiscuous: args.promiscuous,
+            shed: args.shed == ShedMode::Auto && args.rings.fanout == FanoutMode::Class,
             metrics: args.metrics,
             dry_run: args.dry_run,
             all_scans: args.scan_scope == ScanScope::All,

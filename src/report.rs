@@ -5,6 +5,7 @@ use crate::decode::Unread;
 use crate::log::notice::{EventKind, KINDS, Notice};
 use crate::log::sink::Cause;
 use crate::observe::names::{Family, families};
+use crate::shedding::Level;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -73,8 +74,39 @@ pub fn ten_lines(books: &Books) -> String {
             shards.cut_by_depth
         ));
     }
+    under_load(books, &mut line);
     line(verdict(books));
     text
+}
+
+/// What was let go of, and how far the tables reach where they are too small for the load.
+fn under_load(books: &Books, line: &mut impl FnMut(String)) {
+    let shed = &books.shards.shed;
+    let steps: u64 = shed.up.iter().chain(&shed.down).sum();
+    if steps > 0 {
+        let seconds = |level: usize| shed.spent_us[level] as f64 / 1e6;
+        let refused = match books.refused {
+            Some(refused) => format!("{refused} frames"),
+            None => "frames that were not counted".to_owned(),
+        };
+        line(format!(
+            "shed in {steps} steps: {refused} refused in the kernel; {:.1} s at level 1, {:.1} s at 2, {:.1} s at 3",
+            seconds(1),
+            seconds(2),
+            seconds(3)
+        ));
+    }
+    let evicted = books.shards.flow.evicted_attempts + books.shards.port_scan.pair_evicted;
+    if evicted > 0 {
+        let reach = books.shards.horizons.seconds();
+        let reach: Vec<String> = reach
+            .map(|(name, _, value)| format!("{name} {value:.3}"))
+            .collect();
+        line(format!(
+            "how far full tables reached at the end: {}",
+            reach.join(", ")
+        ));
+    }
 }
 
 /// Scans, and what of them was not asked for.
@@ -196,6 +228,9 @@ impl Stats<'_> {
         ] {
             ours.insert(name.to_owned(), value);
         }
+        for (name, _, value) in self.now.shards.horizons.seconds() {
+            ours.insert(name.to_owned(), seconds(value));
+        }
         let stats = json!({
             "uptime": Duration::from_secs_f64(self.run_s.max(0.0)).as_secs(),
             "capture": {
@@ -241,7 +276,7 @@ fn seconds(seconds: f64) -> Value {
 fn account(books: &Books) -> Map<String, Value> {
     let (missed, bound) = (books.missed(), books.missed_bound());
     let members = [
-        ("complete", json!(missed == 0)),
+        ("complete", json!(books.complete())),
         ("missed", json!(missed)),
         (
             "missed_bound",
@@ -271,10 +306,31 @@ fn books_json(books: &Books) -> Map<String, Value> {
         all.insert("filtered_frames".to_owned(), Value::Null);
     }
     all.insert("rings".to_owned(), books.rings.iter().map(ring).collect());
+    if !books.rings.is_empty() {
+        all.insert("shed".to_owned(), shed(books));
+    }
     let outputs = books.outputs.iter().enumerate();
     let outputs = outputs.map(|(place, output)| records(place, output));
     all.insert("outputs".to_owned(), outputs.collect());
     all
+}
+
+/// Steps up to each level and down from it, workers there or above, seconds spent at each, frames that the
+/// kernel refused meanwhile (null: not counted).
+fn shed(books: &Books) -> Value {
+    let counts = &books.shards.shed;
+    let by_level = |from: usize, counts: &[Value]| -> Value {
+        let levels = Level::ALL[from..]
+            .iter()
+            .map(|level| level.number().to_owned());
+        levels.zip(counts.iter().cloned()).collect()
+    };
+    let whole = |counts: &[u64]| by_level(1, &counts.iter().map(|&n| json!(n)).collect::<Vec<_>>());
+    let spent = counts.spent_us.map(|us| seconds(us as f64 / 1e6));
+    json!({
+        "up": whole(&counts.up), "down": whole(&counts.down), "workers": whole(&counts.held),
+        "seconds": by_level(0, &spent), "refused_in_kernel": books.refused,
+    })
 }
 
 fn ring(ring: &RingCounts) -> Value {

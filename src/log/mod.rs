@@ -26,4 +26,4 @@ pub mod stamp;
 pub mod text;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
