@@ -394,12 +394,12 @@ impl Attempts {
             }
             let entry = self.slab.get(at);
             if !(entry.open() && entry.has(ANSWERED)) {
-                return self.evict(&[at], counts, out);
+                return self.evict(&[at], watermark_ns, counts, out);
             }
             waiting[count] = at;
             count += 1;
         }
-        self.evict(&waiting[..count], counts, out);
+        self.evict(&waiting[..count], watermark_ns, counts, out);
     }
 
     fn evict(
