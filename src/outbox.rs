@@ -10,6 +10,7 @@ use crate::log::event::{Body, Event, Step};
 use crate::log::fold::{FOLDS_MAX, Folds};
 use crate::log::queue::Producer;
 use crate::mesh::prefaulted;
+use crate::shedding::Spans;
 use std::collections::VecDeque;
 
 /// Events that either list holds; more go out early and count as late.
@@ -59,6 +60,8 @@ pub struct Outbox {
     log: Option<Producer>,
     /// A full log queue is counted, never waited for.
     live: bool,
+    /// When packets were let go of: flows that were open then say so.
+    pub shed: Spans,
 }
 
 impl Outbox {
@@ -71,6 +74,7 @@ impl Outbox {
             folds_held: 0,
             log: Some(log),
             live,
+            shed: Spans::default(),
         }
     }
 
@@ -152,7 +156,8 @@ impl Outbox {
     }
 
     /// Holds any other event back.
-    pub fn hold(&mut self, event: Event, counts: &mut ShardCounts) {
+    pub fn hold(&mut self, mut event: Event, counts: &mut ShardCounts) {
+        self.mark(&mut event);
         if self.live && self.others.len() == EVENTS_MAX {
             return self.push(event, counts);
         }
@@ -194,6 +199,12 @@ impl Outbox {
         }
     }
 
+    fn mark(&self, event: &mut Event) {
+        if let Body::Flow(flow) = &mut event.body {
+            flow.shed = self.shed.touch(flow);
+        }
+    }
+
     /// Puts what is held into the log's order. Before anything is pushed.
     pub fn sort(&mut self) {
         let attempts = self.attempts.make_contiguous();
@@ -214,7 +225,8 @@ impl Outbox {
     }
 
     /// Pushes an event that was not held, behind what is held and comes before it.
-    pub fn push_in_order(&mut self, event: Event, counts: &mut ShardCounts) {
+    pub fn push_in_order(&mut self, mut event: Event, counts: &mut ShardCounts) {
+        self.mark(&mut event);
         while let Some(before) = self.next_if(
             |new| new.place() <= (event.position, event.step),
             |other| other.cmp_order(&event).is_le(),

@@ -4,6 +4,7 @@ use crate::books::{Books, ShardCounts};
 use crate::capture::fanout::Keys;
 use crate::config::{Common, LOG_QUEUE_EVENTS};
 use crate::log::fold::Folds;
+use crate::log::notice::EventKind;
 use crate::log::queue::{self, Consumer};
 use crate::mesh::Mesh;
 use crate::policy::Policy;
@@ -65,6 +66,15 @@ impl Board {
         }
     }
 
+    /// Each worker's level of load shedding.
+    pub fn shed_levels(&self) -> Vec<u64> {
+        let level = |slot: &Mutex<ShardCounts>| {
+            let counts = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.shed.held.iter().sum()
+        };
+        self.0.iter().map(level).collect()
+    }
+
     /// The sum of what was left last.
     pub fn sum(&self) -> ShardCounts {
         let mut sum = ShardCounts::default();
@@ -103,6 +113,7 @@ pub fn shards(
                 rule: common.rule,
                 policy: policy.clone(),
                 mesh,
+                flow_records: common.outputs.iter().any(|o| o.events.has(EventKind::Flow)),
                 log,
                 folds: common
                     .fold

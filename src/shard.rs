@@ -1,6 +1,6 @@
 //! The state that one worker owns, and a frame's way through it: decode → flow → inspect → outbox.
 
-use crate::books::ShardCounts;
+use crate::books::{Horizons, ShardCounts};
 use crate::capture::fanout::{self, Keys};
 use crate::capture::frame::{Class, Frame};
 use crate::decode::packet::{Packet, Reach, Tcp, Transport};
@@ -18,6 +18,7 @@ use crate::log::queue::Producer;
 use crate::mesh::Mesh;
 use crate::outbox::Outbox;
 use crate::policy::Policy;
+use crate::shedding::Spans;
 use std::net::IpAddr;
 
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
@@ -66,6 +67,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Its ends of the contact queues.
     pub mesh: Mesh,
+    /// Whether any output asks for the records of ended flows.
+    pub flow_records: bool,
     /// Its end of the log queue.
     pub log: Producer,
     /// Live: which attempts are folded before they come to the log.
@@ -104,15 +107,18 @@ impl Shard {
             rule,
             policy,
             mesh,
+            flow_records,
             log,
             folds,
             live,
         } = parts;
+        let mut flows = Flows::new(flows, table_keys);
+        flows.tell_ends(flow_records);
         Self {
             id,
             keys,
             owner_hash: Hasher::new([table_keys[0], !table_keys[1]]),
-            flows: Flows::new(flows, table_keys),
+            flows,
             port_scan: PortScan::new(rule),
             policy,
             mesh,
@@ -135,6 +141,11 @@ impl Shard {
         self.port_scan.prefault();
         self.mesh.prefault();
         self.outbox.prefault();
+    }
+
+    /// When packets were let go of: the worker says.
+    pub fn shed(&mut self) -> &mut Spans {
+        &mut self.outbox.shed
     }
 
     /// Reads one frame.
@@ -390,6 +401,7 @@ impl Shard {
         counts.contacts_dropped = mesh.dropped;
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
+        counts.horizons = Horizons::new(flows.dedup_horizon_ns(), port_scan.detectable_gap_ns());
         let [attempts, established, others] = flows.held();
         counts.folding = outbox.folding();
         counts.held =

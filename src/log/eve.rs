@@ -428,6 +428,7 @@ fn ours(out: &mut Vec<u8>, flow: &FlowRecord) {
     flag(out, "preexisting", flow.preexisting);
     flag(out, "fragmented", flow.fragmented);
     flag(out, "saturated", flow.saturated);
+    flag(out, "shed", flow.shed);
 }
 
 fn signature_id(detection: &Detection) -> u32 {

@@ -29,4 +29,4 @@ pub mod stamp;
 pub mod text;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

@@ -90,6 +90,9 @@ fn flow_line(out: &mut Vec<u8>, flow: &FlowRecord) {
         append::int(out, volume.bytes);
         out.extend_from_slice(b" bytes");
     }
+    if flow.shed {
+        out.extend_from_slice(b", others shed");
+    }
 }
 
 /// Prefixes that a line names.

@@ -35,6 +35,10 @@ pub fn families(books: &Books) -> Vec<Family> {
         let help = "Frames that the filter of --capture control rejected";
         all.push(single(("filtered_frames", help, filtered)));
     }
+    if let Some(refused) = books.refused {
+        let help = "Data frames that the kernel refused under load, before the copy";
+        all.push(single(("shed_in_kernel", help, refused)));
+    }
     all.extend(labelled(books));
     all
 }

@@ -101,6 +101,7 @@ impl Run<'_> {
         snapshot.tables = self.tables(&books);
         snapshot.log_lag = published.lag_us.as_ref().map_or_else(LogLag::default, lag);
         snapshot.worker_behind = published.behind;
+        snapshot.shed_levels = self.board.shed_levels();
         snapshot.books = books;
     }
 
@@ -189,6 +190,7 @@ impl Run<'_> {
                 .and_then(|counters| counters.nic(group.ifindex));
             counters.map_or(0, |counters| counters.nic_drops())
         };
+        let (filtered, refused) = self.refused();
         let mut books = Books {
             shards: self.board.sum(),
             rings: self.rings(),
@@ -201,7 +203,8 @@ impl Run<'_> {
                 .nic_counters
                 .as_ref()
                 .map_or(0, |counters| counters.softnet().total().dropped),
-            filtered: self.filtered(),
+            filtered,
+            refused,
             ..Books::default()
         };
         books.in_flight = self.in_flight(&books);
