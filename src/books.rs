@@ -1,15 +1,18 @@
 //! The books: plain counters, one writer each, and the identities they obey.
 
+mod rings;
+
 use crate::decode::Unread;
 use crate::decode::packet::Reach;
 use crate::flow::FlowCounts;
+use crate::horizons::Horizons;
 use crate::inspect::port_scan::PortScanCounts;
 use crate::locality::Direction;
 use crate::log::event::Body;
 use crate::log::notice::{EventKind, KINDS};
 use crate::log::outputs::Counts;
 use crate::shedding::ShedCounts;
-use std::fmt;
+pub use rings::{RingCounts, RingId, by_ring};
 
 /// What one shard did. One writer; copied out whole.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,8 @@ pub struct ShardCounts {
     pub syn_outside_class: [u64; Reach::COUNT],
     /// Attempts in a direction that was not asked for.
     pub attempts_not_asked: u64,
+    /// Attempts that the shard folded; `read` folds in the logger.
+    pub attempts_folded: u64,
     /// Detections raised: rising edges, doublings, summaries.
     pub detections: u64,
     /// Of those, rising edges of port scans, by direction.
@@ -50,6 +55,8 @@ pub struct ShardCounts {
     pub flows_log_gone: u64,
     /// Detections for which there was no logger any more.
     pub detections_log_gone: u64,
+    /// Attempts in folds that the logger does not have yet.
+    pub folding: u64,
     /// Entries held now: attempts, established, other flows, pairs.
     pub held: [u64; 4],
     /// How far its tables reach now.
@@ -73,6 +80,7 @@ impl Default for ShardCounts {
             cut_by_depth: 0,
             syn_outside_class: [0; Reach::COUNT],
             attempts_not_asked: 0,
+            attempts_folded: 0,
             detections: 0,
             port_scans: [0; Direction::ALL.len()],
             detections_out_of_scope: 0,
@@ -83,6 +91,7 @@ impl Default for ShardCounts {
             attempts_log_gone: 0,
             flows_log_gone: 0,
             detections_log_gone: 0,
+            folding: 0,
             held: [0; 4],
             horizons: Horizons::default(),
             shed: ShedCounts::default(),
@@ -102,6 +111,7 @@ impl ShardCounts {
     pub fn on_log_gone(&mut self, body: &Body) {
         match body {
             Body::NewConnection(_) => self.attempts_log_gone += 1,
+            Body::Folded(fold) => self.attempts_log_gone += fold.count,
             Body::Flow(_) => self.flows_log_gone += 1,
             Body::Alert(_) => self.detections_log_gone += 1,
         }
@@ -109,6 +119,7 @@ impl ShardCounts {
 
     /// Adds another shard's counters.
     pub fn add(&mut self, other: &Self) {
+        self.folding += other.folding;
         for (sum, one) in self.held.iter_mut().zip(other.held) {
             *sum += one;
         }
@@ -145,6 +156,7 @@ impl ShardCounts {
             cut_by_depth,
             syn_outside_class,
             attempts_not_asked,
+            attempts_folded,
             detections,
             port_scans,
             detections_out_of_scope,
@@ -155,6 +167,7 @@ impl ShardCounts {
             attempts_log_gone,
             flows_log_gone,
             detections_log_gone,
+            folding: _,
             held: _,
             horizons: _,
             shed,
@@ -171,6 +184,7 @@ impl ShardCounts {
             .iter_mut()
             .for_each(|count| lend("syn_outside_class", count));
         lend("attempts_not_asked", attempts_not_asked);
+        lend("attempts_folded", attempts_folded);
         lend("detections", detections);
         port_scans
             .iter_mut()
@@ -187,133 +201,6 @@ impl ShardCounts {
         flow.each(lend);
         port_scan.each(lend);
     }
-}
-
-/// How far tables reach, in nanoseconds of packet time; of several shards the least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Horizons {
-    /// A retransmission no later than this after the first SYN is never a new attempt.
-    pub dedup_ns: i64,
-    /// A scan whose ports follow each other by less than this is found.
-    pub scan_gap_ns: i64,
-}
-
-impl Default for Horizons {
-    fn default() -> Self {
-        Self {
-            dedup_ns: i64::MAX,
-            scan_gap_ns: i64::MAX,
-        }
-    }
-}
-
-impl Horizons {
-    /// Of one shard.
-    pub fn new(dedup_ns: i64, scan_gap_ns: i64) -> Self {
-        Self {
-            dedup_ns,
-            scan_gap_ns,
-        }
-    }
-
-    /// Of two.
-    #[must_use]
-    pub fn min(self, other: Self) -> Self {
-        Self {
-            dedup_ns: self.dedup_ns.min(other.dedup_ns),
-            scan_gap_ns: self.scan_gap_ns.min(other.scan_gap_ns),
-        }
-    }
-
-    /// Both with their names and what they mean, in seconds; none before a shard has said anything.
-    pub fn seconds(self) -> impl Iterator<Item = (&'static str, &'static str, f64)> {
-        let all = [
-            (
-                "dedup_horizon_seconds",
-                "A SYN that comes again no later than this after the first one is no new connection",
-                self.dedup_ns,
-            ),
-            (
-                "scan_min_detectable_gap_seconds",
-                "A scan whose ports follow each other by less than this is found whatever the flood",
-                self.scan_gap_ns,
-            ),
-        ];
-        let known = all.into_iter().filter(|(_, _, ns)| *ns < i64::MAX);
-        known.map(|(name, help, ns)| (name, help, ns as f64 / 1e9))
-    }
-}
-
-/// Which ring.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RingId {
-    /// Its interface.
-    pub interface: String,
-    /// `open`, `control` or `data`; `all` where rings are not by class.
-    pub class: &'static str,
-    /// Number of the worker that reads it.
-    pub worker: usize,
-}
-
-impl fmt::Display for RingId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.interface, self.class, self.worker)
-    }
-}
-
-/// What one ring's socket and its reader say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RingCounts {
-    /// Which ring.
-    pub id: RingId,
-    /// `tp_packets`: frames that reached the ring, drops included.
-    pub tp_packets: u64,
-    /// `tp_drops`: frames for which the ring had no room.
-    pub tp_drops: u64,
-    /// `tp_freeze_q_cnt`: how often the ring was found full.
-    pub tp_freezes: u64,
-    /// Frames read from its blocks.
-    pub frames_read: u64,
-    /// Frames returned unread to make room for opening packets.
-    pub shed_data: u64,
-    /// Frames that its blocks can hold at most: smallest frames.
-    pub capacity: u64,
-}
-
-impl RingCounts {
-    fn zip(&mut self, other: &Self, apply: impl Fn(u64, u64) -> u64) {
-        for (mine, other) in [
-            (&mut self.tp_packets, other.tp_packets),
-            (&mut self.tp_drops, other.tp_drops),
-            (&mut self.tp_freezes, other.tp_freezes),
-            (&mut self.frames_read, other.frames_read),
-            (&mut self.shed_data, other.shed_data),
-        ] {
-            *mine = apply(*mine, other);
-        }
-    }
-
-    /// What was counted since `before`.
-    #[must_use]
-    pub fn since(mut self, before: &Self) -> Self {
-        self.zip(before, u64::saturating_sub);
-        self
-    }
-}
-
-/// One entry for each ring: those of an interface that went away and came back are added up.
-pub fn by_ring(rings: impl Iterator<Item = RingCounts>) -> Vec<RingCounts> {
-    let mut all: Vec<RingCounts> = Vec::new();
-    for ring in rings {
-        match all.iter_mut().find(|sum| sum.id == ring.id) {
-            Some(sum) => {
-                sum.zip(&ring, |a, b| a + b);
-                sum.capacity += ring.capacity;
-            }
-            None => all.push(ring),
-        }
-    }
-    all
 }
 
 /// What one output did.
@@ -526,7 +413,10 @@ impl Books {
                     + shards.detections_allowed
                     + shards.detections_log_gone,
             ),
-            EventKind::Flow => (shards.flow.closed_all(), shards.flows_log_gone),
+            EventKind::Flow => (
+                shards.flow.closed_all(),
+                shards.flow.untold + shards.flows_log_gone,
+            ),
             EventKind::Stats | EventKind::Lifecycle => (self.own_records[kind as usize], 0),
         }
     }

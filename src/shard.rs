@@ -1,6 +1,6 @@
 //! The state that one worker owns, and a frame's way through it: decode → flow → inspect → outbox.
 
-use crate::books::{Horizons, ShardCounts};
+use crate::books::ShardCounts;
 use crate::capture::fanout::{self, Keys};
 use crate::capture::frame::{Class, Frame};
 use crate::decode::packet::{Packet, Reach, Tcp, Transport};
@@ -8,16 +8,17 @@ use crate::decode::{self};
 use crate::flow::key::Hasher;
 use crate::flow::record::{FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits, Lookup};
+use crate::horizons::Horizons;
 use crate::inspect::contact::{Contact, ContactKind};
 use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::{Found, PortScan, Rule};
 use crate::inspect::timeline::Timeline;
 use crate::log::event::{Body, Event, Step};
+use crate::log::fold::Folds;
 use crate::log::queue::Producer;
 use crate::mesh::Mesh;
 use crate::outbox::Outbox;
 use crate::policy::Policy;
-use crate::shedding::Spans;
 use std::net::IpAddr;
 
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
@@ -66,8 +67,12 @@ pub struct Parts {
     pub policy: Policy,
     /// Its ends of the contact queues.
     pub mesh: Mesh,
+    /// Whether any output asks for the records of ended flows.
+    pub flow_records: bool,
     /// Its end of the log queue.
     pub log: Producer,
+    /// Live: which attempts are folded before they come to the log.
+    pub folds: Option<Folds>,
     /// Live: a full log queue is counted, never waited for.
     pub live: bool,
 }
@@ -102,20 +107,24 @@ impl Shard {
             rule,
             policy,
             mesh,
+            flow_records,
             log,
+            folds,
             live,
         } = parts;
+        let mut flows = Flows::new(flows, table_keys);
+        flows.tell_ends(flow_records);
         Self {
             id,
             keys,
             owner_hash: Hasher::new([table_keys[0], !table_keys[1]]),
-            flows: Flows::new(flows, table_keys),
+            flows,
             port_scan: PortScan::new(rule),
             policy,
             mesh,
             pending: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(BATCH),
-            outbox: Outbox::new(log, live),
+            outbox: Outbox::new(log, folds, live),
             counts: ShardCounts::default(),
         }
     }
@@ -134,9 +143,9 @@ impl Shard {
         self.outbox.prefault();
     }
 
-    /// When packets were let go of: the worker says.
-    pub fn shed(&mut self) -> &mut Spans {
-        &mut self.outbox.shed
+    /// What it has said: the worker tells it what is shed.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
     }
 
     /// Reads one frame.
@@ -313,6 +322,7 @@ impl Shard {
             flows,
             ..
         } = self;
+        outbox.close_folds(Some(watermark_ns), counts);
         outbox.sort();
         let steps_max = if outbox.is_live() {
             SWEEP_STEPS_MAX
@@ -383,6 +393,7 @@ impl Shard {
             port_scan,
             counts,
             flows,
+            outbox,
             ..
         } = self;
         counts.contacts_sent = mesh.sent;
@@ -392,6 +403,7 @@ impl Shard {
         counts.port_scan = port_scan.counts;
         counts.horizons = Horizons::new(flows.dedup_horizon_ns(), port_scan.detectable_gap_ns());
         let [attempts, established, others] = flows.held();
+        counts.folding = outbox.folding();
         counts.held =
             [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
     }
@@ -417,6 +429,7 @@ impl Shard {
                 timeline,
             );
         });
+        outbox.close_folds(None, counts);
         outbox.sort();
         outbox.wait_for_log();
         flows.finish(&mut |_, event| {
@@ -430,6 +443,7 @@ impl Shard {
             }
         });
         outbox.push_until(u64::MAX, counts);
+        counts.folding = 0;
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
         outbox.close();

@@ -150,7 +150,11 @@ fn a_level_that_comes_back_is_held_twice_as_long_and_at_most_half_a_minute() {
     assert_eq!(held[..7], [1, 2, 4, 8, 16, 30, 30]);
     // After two quiet half minutes it is held a quarter as long.
     let at = steps.last().map_or(0, |(at, _)| *at);
-    run(&mut shedding, (at.max(300 * SECOND), 340 * SECOND), |_, _| CALM);
+    run(
+        &mut shedding,
+        (at.max(300 * SECOND), 340 * SECOND),
+        |_, _| CALM,
+    );
     assert_eq!(shedding.level(), Level::None);
     let left = shedding.holds[0].left_ns.expect("it was left");
     let back = left + 65 * SECOND;

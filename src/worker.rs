@@ -195,7 +195,7 @@ impl Worker {
         let (mut head, mut until_ns): (Option<(i64, usize)>, i64) = (None, i64::MAX);
         for (index, ring) in self.rings.iter_mut().enumerate() {
             if shed && ring.class == Some(Class::Data) {
-                shed_data(ring, &self.clock, self.shard.shed());
+                shed_data(ring, &self.clock, &mut self.shard.outbox().shed);
             }
             let Some(ts_ns) = ring.head_ns(&self.clock) else {
                 if !drain {
@@ -298,9 +298,11 @@ impl Worker {
     /// Carries a step out. Says what the kernel refused.
     fn apply(&mut self, step: &Step) -> Option<String> {
         let now_ns = self.clock.read(Reading::take());
+        let outbox = self.shard.outbox();
+        outbox.fold_all(step.to >= Level::Lines);
         match (step.from, step.to) {
-            (Level::None, _) => self.shard.shed().begin(now_ns - STAMP_SLACK_NS),
-            (_, Level::None) => self.shard.shed().end(now_ns + STAMP_SLACK_NS),
+            (Level::None, _) => outbox.shed.begin(now_ns - STAMP_SLACK_NS),
+            (_, Level::None) => outbox.shed.end(now_ns + STAMP_SLACK_NS),
             _ => return None,
         }
         let refuse = step.to >= Level::Bulk;

@@ -322,13 +322,23 @@ fn bulk_data_are_refused_and_counted_by_either_machine() {
         .into_iter()
         .filter(|data| {
             let data = &data[..];
-            run(&program, &Packet { data, ..Packet::default() }) > 0
+            run(
+                &program,
+                &Packet {
+                    data,
+                    ..Packet::default()
+                },
+            ) > 0
         })
         .map(|frame| frame[..frame.len().min(70)].to_vec())
         .collect();
     let kept = take(&classic);
     assert_eq!(kept, want);
-    assert!(kept.len() * 4 > sent && kept.len() < sent, "{} of {sent}", kept.len());
+    assert!(
+        kept.len() * 4 > sent && kept.len() < sent,
+        "{} of {sent}",
+        kept.len()
+    );
     if let Some(counter) = &counter {
         assert_eq!(take(&counted), want);
         let rejected = counter.count().expect("read");

@@ -17,8 +17,8 @@ use synledger::capture::fanout::{
 };
 use synledger::capture::filter::{control_only, without_bulk};
 use synledger::capture::frame::{Class, Frame, LinkType};
-use synledger::decode::{self, Unread};
 use synledger::decode::packet::Transport;
+use synledger::decode::{self, Unread};
 
 const WORKERS: [u32; 4] = [1, 4, 7, 1_000_003];
 
@@ -421,7 +421,10 @@ fn what_is_refused_as_bulk_never_opens_answers_or_ends_a_connection() {
                 LinkType::RawIp => wire.get(14..).unwrap_or_default(),
                 _ => &wire,
             };
-            let packet = Packet { data, ..Packet::default() };
+            let packet = Packet {
+                data,
+                ..Packet::default()
+            };
             if run(program, &packet) > 0 {
                 kept[at] += 1;
                 continue;

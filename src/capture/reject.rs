@@ -234,7 +234,13 @@ fn counting(classic: &[sock_filter], map: c_int) -> Option<Vec<[u8; 8]>> {
                 for (op, skip) in [(op, one.jt), (0x05, one.jf)] {
                     jumps.push((code.len(), target + usize::from(skip)));
                     let x = if op & 8 == 0 { 0 } else { X };
-                    code.push(insn(op, A, x, 0, if op & 8 == 0 && op != 0x05 { k } else { 0 }));
+                    code.push(insn(
+                        op,
+                        A,
+                        x,
+                        0,
+                        if op & 8 == 0 && op != 0x05 { k } else { 0 },
+                    ));
                 }
             }
             0x06 => {
@@ -281,7 +287,6 @@ fn count_list(list: &str) -> Option<usize> {
         .sum()
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,7 +299,11 @@ mod tests {
         for link in [LinkType::Ethernet, LinkType::RawIp] {
             let classic = without_bulk(link, 192);
             let code = counting(&classic, 3).expect("nothing but the frame");
-            assert!(code.len() > classic.len() && code.len() < 4096, "{}", code.len());
+            assert!(
+                code.len() > classic.len() && code.len() < 4096,
+                "{}",
+                code.len()
+            );
         }
         assert!(counting(&GATE, 3).is_some() && counting(&accept(96), 3).is_some());
         // The device's type is no byte of the frame.

@@ -15,7 +15,7 @@ use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
 };
-use crate::recent::RecentMin;
+use crate::horizons::RecentMin;
 use std::cmp::Ordering;
 
 /// A SYN is a retransmission until this long after the first one.
@@ -162,6 +162,8 @@ pub struct Attempts {
     /// Entries and timers.
     pub slab: Slab<Entry>,
     pub(super) tallies: Tallies,
+    /// Somebody asks for the records of ended flows.
+    pub telling: bool,
     /// Entries that live in buckets of (endpoints, sequence number).
     pub far: usize,
     /// Of the attempts that had to leave a full table: the newest first SYN, and how young they were lately.
@@ -177,6 +179,7 @@ impl Attempts {
         Self {
             slab,
             tallies,
+            telling: true,
             far: 0,
             newest_evicted_ns: i64::MIN,
             evicted_age: RecentMin::default(),
@@ -282,13 +285,16 @@ impl Attempts {
     ) {
         counts.closed[reason as usize] += 1;
         counts.open -= 1;
-        let record = self.record(at, reason);
+        let record = self.telling.then(|| self.record(at, reason));
         self.slab.get_mut(at).flags |= ENDED;
         // A server may still acknowledge the data of a SYN.
         if self.syn_payload(at) == 0 {
             self.drop_tally(at);
         }
-        out(when, FlowEvent::Ended(record));
+        match record {
+            Some(record) => out(when, FlowEvent::Ended(record)),
+            None => counts.untold += 1,
+        }
     }
 
     /// The entry moves to the established connections; it stays for the horizon.
@@ -356,6 +362,10 @@ impl Attempts {
             if let Some(at) = self.slab.insert(hash, entry, slot) {
                 return at;
             }
+            if self.slab.is_full() {
+                self.make_room(watermark_ns, counts, out);
+                continue;
+            }
             let rivals = self.slab.rivals(hash);
             let mut left = false;
             for &at in rivals.as_slice() {
@@ -365,6 +375,31 @@ impl Attempts {
                 self.evict(rivals.as_slice(), watermark_ns, counts, out);
             }
         }
+    }
+
+    /// Takes an old entry out of the full pool. Entries lie in the order of their coming, more or less: the next
+    /// at the hand leaves, unless it waits for a client; of so many that wait the oldest.
+    fn make_room(
+        &mut self,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        const LOOKED_AT_MAX: usize = 16;
+        let (mut waiting, mut count) = ([0; LOOKED_AT_MAX], 0);
+        for _ in 0..LOOKED_AT_MAX.min(self.slab.capacity()) {
+            let at = self.slab.turn();
+            if !self.settle(at, watermark_ns, counts, out) {
+                return;
+            }
+            let entry = self.slab.get(at);
+            if !(entry.open() && entry.has(ANSWERED)) {
+                return self.evict(&[at], watermark_ns, counts, out);
+            }
+            waiting[count] = at;
+            count += 1;
+        }
+        self.evict(&waiting[..count], watermark_ns, counts, out);
     }
 
     fn evict(

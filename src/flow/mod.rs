@@ -88,6 +88,13 @@ impl Flows {
         self.others.slab.prefault();
     }
 
+    /// Whether records of ended flows are made, which they are; for where nobody asks for them.
+    pub fn tell_ends(&mut self, telling: bool) {
+        self.attempts.telling = telling;
+        self.established.telling = telling;
+        self.others.telling = telling;
+    }
+
     /// Names the TCP connections that are open at the start: their midstream flows are flagged.
     pub fn preexisting(&mut self, open: impl IntoIterator<Item = (SocketAddr, SocketAddr)>) {
         for (a, b) in open {

@@ -6,7 +6,7 @@
 //! cases, after C / 4λ in 999 of 1000, after C / 8λ in 99,999 of 100,000. What is published is the safe side:
 //! C / 4λ.
 
-use crate::recent::RecentMin;
+use crate::horizons::RecentMin;
 
 /// Marks on the way of C new pairs.
 const MARKS: usize = 8;
@@ -80,7 +80,10 @@ mod tests {
             match n {
                 ..7_999 => assert!(published > 1 << 60, "the table is not full yet"),
                 // Between two marks up to an eighth less, which is the safe side.
-                _ => assert!((1_750 * gap_ns..=2_000 * gap_ns).contains(&published), "{n}"),
+                _ => assert!(
+                    (1_750 * gap_ns..=2_000 * gap_ns).contains(&published),
+                    "{n}"
+                ),
             }
         }
         // The flood ends: what is held then, no longer leaves.
@@ -98,6 +101,10 @@ mod tests {
         assert!((17 * second..=20 * second).contains(&gap_ns), "{gap_ns}");
         (0..200).for_each(|n| law.on_new(200 * second + n));
         (201..208).for_each(|n| law.on_new(n * second));
-        assert!(law.gap_ns(207 * second) < 100, "{}", law.gap_ns(207 * second));
+        assert!(
+            law.gap_ns(207 * second) < 100,
+            "{}",
+            law.gap_ns(207 * second)
+        );
     }
 }

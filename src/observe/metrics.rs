@@ -292,7 +292,10 @@ fn records(encoder: &mut DescriptorEncoder, outputs: &[OutputBooks]) -> fmt::Res
 
 fn shedding(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     let shed = &snapshot.books.shards.shed;
-    let (name, help) = ("shed_steps", "Steps of load shedding, up to a level or down from it");
+    let (name, help) = (
+        "shed_steps",
+        "Steps of load shedding, up to a level or down from it",
+    );
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (direction, counts) in [("up", &shed.up), ("down", &shed.down)] {
         for (level, &count) in Level::ALL[1..].iter().zip(counts) {
@@ -300,13 +303,19 @@ fn shedding(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
     }
-    let (name, help) = ("shed_seconds", "Seconds that workers spent at a level of load shedding");
+    let (name, help) = (
+        "shed_seconds",
+        "Seconds that workers spent at a level of load shedding",
+    );
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (level, &us) in Level::ALL.iter().zip(&shed.spent_us) {
         let seconds = ConstCounter::new(us as f64 / 1e6);
         seconds.encode(family.encode_family(&[("level", level.number())])?)?;
     }
-    let (name, help) = ("shed_level", "Level of load shedding, 0 (nothing is let go of) to 3");
+    let (name, help) = (
+        "shed_level",
+        "Level of load shedding, 0 (nothing is let go of) to 3",
+    );
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (worker, &level) in snapshot.shed_levels.iter().enumerate() {
         let labels = [("worker", worker.to_string())];

@@ -8,8 +8,8 @@
 
 use libc::sock_filter;
 
-use super::asm::{Asm, Label};
 use super::super::frame::LinkType;
+use super::asm::{Asm, Label};
 use super::{EXTENSION, EXTENSIONS, Keys, QUOTING, TCP_FLAGS, UPPER};
 
 /// What the program is for.
