@@ -2,7 +2,7 @@
 
 use crate::log::notice::{EventKind, KINDS};
 use crate::log::outputs::{Counts, FoldCounts};
-pub use crate::shard_counts::{Horizons, ShardCounts};
+pub use crate::shard_counts::ShardCounts;
 use std::fmt;
 
 /// Which ring.

@@ -1,6 +1,6 @@
 //! The state that one worker owns, and a frame's way through it: decode → flow → inspect → outbox.
 
-use crate::books::{Horizons, ShardCounts};
+use crate::books::ShardCounts;
 use crate::capture::fanout::{self, Keys};
 use crate::capture::frame::{Class, Frame};
 use crate::decode::packet::{Packet, Reach, Tcp, Transport};
@@ -8,6 +8,7 @@ use crate::decode::{self};
 use crate::flow::key::Hasher;
 use crate::flow::record::{FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits, Lookup};
+use crate::horizons::Horizons;
 use crate::inspect::contact::{Contact, ContactKind};
 use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::{Found, PortScan, Rule};
@@ -18,7 +19,6 @@ use crate::log::queue::Producer;
 use crate::mesh::Mesh;
 use crate::outbox::Outbox;
 use crate::policy::Policy;
-use crate::shedding::Spans;
 use std::net::IpAddr;
 
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
@@ -143,9 +143,9 @@ impl Shard {
         self.outbox.prefault();
     }
 
-    /// When packets were let go of: the worker says.
-    pub fn shed(&mut self) -> &mut Spans {
-        &mut self.outbox.shed
+    /// What it has said: the worker tells it what is shed.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
     }
 
     /// Reads one frame.

@@ -3,6 +3,7 @@
 use crate::decode::Unread;
 use crate::decode::packet::Reach;
 use crate::flow::FlowCounts;
+use crate::horizons::Horizons;
 use crate::inspect::port_scan::PortScanCounts;
 use crate::locality::Direction;
 use crate::log::event::Body;
@@ -202,60 +203,5 @@ impl ShardCounts {
         shed.each(lend);
         flow.each(lend);
         port_scan.each(lend);
-    }
-}
-
-/// How far tables reach, in nanoseconds of packet time; of several shards the least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Horizons {
-    /// A retransmission no later than this after the first SYN is never a new attempt.
-    pub dedup_ns: i64,
-    /// A scan whose ports follow each other by less than this is found.
-    pub scan_gap_ns: i64,
-}
-
-impl Default for Horizons {
-    fn default() -> Self {
-        Self {
-            dedup_ns: i64::MAX,
-            scan_gap_ns: i64::MAX,
-        }
-    }
-}
-
-impl Horizons {
-    /// Of one shard.
-    pub fn new(dedup_ns: i64, scan_gap_ns: i64) -> Self {
-        Self {
-            dedup_ns,
-            scan_gap_ns,
-        }
-    }
-
-    /// Of two.
-    #[must_use]
-    pub fn min(self, other: Self) -> Self {
-        Self {
-            dedup_ns: self.dedup_ns.min(other.dedup_ns),
-            scan_gap_ns: self.scan_gap_ns.min(other.scan_gap_ns),
-        }
-    }
-
-    /// Both with their names and what they mean, in seconds; none before a shard has said anything.
-    pub fn seconds(self) -> impl Iterator<Item = (&'static str, &'static str, f64)> {
-        let all = [
-            (
-                "dedup_horizon_seconds",
-                "A SYN that comes again no later than this after the first one is no new connection",
-                self.dedup_ns,
-            ),
-            (
-                "scan_min_detectable_gap_seconds",
-                "A scan whose ports follow each other by less than this is found whatever the flood",
-                self.scan_gap_ns,
-            ),
-        ];
-        let known = all.into_iter().filter(|(_, _, ns)| *ns < i64::MAX);
-        known.map(|(name, help, ns)| (name, help, ns as f64 / 1e9))
     }
 }

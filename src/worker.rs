@@ -195,7 +195,7 @@ impl Worker {
         let (mut head, mut until_ns): (Option<(i64, usize)>, i64) = (None, i64::MAX);
         for (index, ring) in self.rings.iter_mut().enumerate() {
             if shed && ring.class == Some(Class::Data) {
-                shed_data(ring, &self.clock, self.shard.shed());
+                shed_data(ring, &self.clock, &mut self.shard.outbox().shed);
             }
             let Some(ts_ns) = ring.head_ns(&self.clock) else {
                 if !drain {
@@ -251,7 +251,8 @@ impl Worker {
     /// Looks whether to let go of more or of less.
     fn look_at_load(&mut self, clock_ns: i64) {
         let load = self.load(clock_ns);
-        if let Some(step) = self.shedding.look(clock_ns, &load) {
+        // Up as far as it takes; down is one step at a time.
+        while let Some(step) = self.shedding.look(clock_ns, &load) {
             let trouble = self.apply(&step);
             // Main reads them for as long as workers run.
             let _ = self.steps.send(ShedStep {
@@ -298,9 +299,11 @@ impl Worker {
     /// Carries a step out. Says what the kernel refused.
     fn apply(&mut self, step: &Step) -> Option<String> {
         let now_ns = self.clock.read(Reading::take());
+        let outbox = self.shard.outbox();
+        outbox.fold_all(step.to >= Level::Lines);
         match (step.from, step.to) {
-            (Level::None, _) => self.shard.shed().begin(now_ns - STAMP_SLACK_NS),
-            (_, Level::None) => self.shard.shed().end(now_ns + STAMP_SLACK_NS),
+            (Level::None, _) => outbox.shed.begin(now_ns - STAMP_SLACK_NS),
+            (_, Level::None) => outbox.shed.end(now_ns + STAMP_SLACK_NS),
             _ => return None,
         }
         let refuse = step.to >= Level::Bulk;

@@ -15,7 +15,7 @@ use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
 };
-use crate::recent::RecentMin;
+use crate::horizons::RecentMin;
 use std::cmp::Ordering;
 
 /// A SYN is a retransmission until this long after the first one.

@@ -6,7 +6,7 @@
 //! cases, after C / 4λ in 999 of 1000, after C / 8λ in 99,999 of 100,000. What is published is the safe side:
 //! C / 4λ.
 
-use crate::recent::RecentMin;
+use crate::horizons::RecentMin;
 
 /// Marks on the way of C new pairs.
 const MARKS: usize = 8;

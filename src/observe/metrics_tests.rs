@@ -1,7 +1,7 @@
 //! The exposition, read by a parser that takes nothing for granted.
 
 use super::*;
-use crate::books::Horizons;
+use crate::horizons::Horizons;
 use crate::log::outputs::Counts;
 use std::collections::{BTreeMap, BTreeSet};
 
