@@ -8,6 +8,7 @@ use crate::locality::Direction;
 use crate::log::event::Body;
 use crate::log::notice::{EventKind, KINDS};
 use crate::log::outputs::Counts;
+use crate::witness::WitnessCounts;
 use std::fmt;
 
 /// What one shard did. One writer; copied out whole.
@@ -312,6 +313,8 @@ pub struct Books {
     pub softnet_drops: u64,
     /// `--capture control`: frames that the filter rejected; `None` when they cannot be counted.
     pub filtered: Option<u64>,
+    /// `--witness`: what another pair of eyes says.
+    pub witness: Option<WitnessCounts>,
     /// What may be between two counters now.
     pub in_flight: InFlight,
     /// The run is over: nothing is in flight.
@@ -393,6 +396,20 @@ impl Books {
             shards.port_scans.iter().sum(),
         ));
         self.log_identities(&mut all);
+        if let Some(witness) = &self.witness {
+            let exact = |(name, left, right)| Identity::exact(name, left, right);
+            all.extend(witness.identities().map(exact));
+            // The thread reads on while the sockets are asked.
+            all.push(Identity {
+                ahead: self.slack(witness.capacity),
+                behind: self.slack(witness.capacity),
+                ..Identity::exact(
+                    "witness rings: tp_packets = tp_drops + frames",
+                    witness.packets,
+                    witness.dropped + witness.frames,
+                )
+            });
+        }
         all
     }
 

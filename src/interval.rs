@@ -49,17 +49,19 @@ impl Books {
             nic_drops: self.nic_drops.saturating_sub(before.nic_drops),
             softnet_drops: self.softnet_drops.saturating_sub(before.softnet_drops),
             filtered: then(self.filtered, before.filtered),
+            witness: self.witness.map(|now| now.since(&before.witness.unwrap_or_default())),
             in_flight: self.in_flight,
             at_exit: self.at_exit,
         }
     }
 
     /// What was lost, by cause: what `--strict` forbids.
-    pub fn losses(&self) -> [(&'static str, u64); 11] {
+    pub fn losses(&self) -> [(&'static str, u64); 13] {
         let (shards, scan) = (&self.shards, &self.shards.port_scan);
         let log_gone =
             shards.attempts_log_gone + shards.flows_log_gone + shards.detections_log_gone;
         let rings = |count: fn(&RingCounts) -> u64| self.rings.iter().map(count).sum();
+        let witness = self.witness.unwrap_or_default();
         [
             ("nic_drops", self.nic_drops),
             ("softnet_drops", self.softnet_drops),
@@ -75,6 +77,8 @@ impl Books {
                 "records_dropped",
                 self.outputs.iter().map(OutputBooks::dropped).sum(),
             ),
+            ("witness_missing", witness.missing),
+            ("witness_extra", witness.extra),
         ]
     }
 

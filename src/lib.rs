@@ -40,4 +40,5 @@ pub mod replay;
 pub mod report;
 pub mod sensor;
 pub mod shard;
+pub mod witness;
 pub mod worker;

@@ -60,6 +60,17 @@ pub struct LiveGroup {
     rejected: Option<RejectCounter>,
     group: Arc<Group>,
     members: Vec<Member>,
+    /// As of the last [`LiveGroup::take_lost`].
+    lost_before: Lost,
+}
+
+/// What rings lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Frames dropped or shed, by class; outside `--fanout class` all under the first.
+    pub frames: [u64; CLASSES],
+    /// Frames rejected by the filter of `--capture control`; `u64::MAX` where they cannot be counted.
+    pub filtered: u64,
 }
 
 fn geometry(config: &RunConfig, class: usize) -> RingGeometry {
@@ -161,6 +172,7 @@ impl LiveGroup {
             rejected: None,
             group: Arc::clone(&group),
             members: Vec::new(),
+            lost_before: Lost::default(),
         };
         let mut per_worker: Vec<Vec<LiveRing>> = (0..workers).map(|_| Vec::new()).collect();
         for (member, ring) in rings.into_iter().enumerate() {
@@ -290,6 +302,26 @@ impl LiveGroup {
             counts.tp_drops += u64::from(tp_drops);
             counts.tp_freezes += u64::from(tp_freeze_q_cnt);
         }
+    }
+
+    /// What was lost between the last update and the one before the last call of this.
+    pub fn take_lost(&mut self) -> Lost {
+        let mut now = Lost {
+            filtered: self.rejected().unwrap_or(u64::MAX),
+            ..Lost::default()
+        };
+        for member in &self.members {
+            let class = member.class.map_or(0, |class| class as usize);
+            now.frames[class] += member.counts.tp_drops + member.counts.shed_data;
+        }
+        let before = std::mem::replace(&mut self.lost_before, now);
+        for (now, then) in now.frames.iter_mut().zip(before.frames) {
+            *now -= then;
+        }
+        if now.filtered != u64::MAX {
+            now.filtered = now.filtered.saturating_sub(before.filtered);
+        }
+        now
     }
 
     /// The books of its rings, as of the last update.

@@ -7,6 +7,9 @@ use crate::books::ShardCounts;
 use crate::flow::record::Attempt;
 use crate::log::event::{Body, Event, Step};
 use crate::log::queue::Producer;
+use crate::capture::sample::Ends;
+use crate::witness::Syn;
+use crate::witness::reports::{Fate, Report, Reporter};
 use crate::mesh::prefaulted;
 use std::collections::VecDeque;
 
@@ -42,6 +45,8 @@ pub struct Outbox {
     log: Option<Producer>,
     /// A full log queue is counted, never waited for.
     live: bool,
+    /// Is told what becomes of the attempts of its sample.
+    witness: Option<Reporter>,
 }
 
 impl Outbox {
@@ -52,6 +57,49 @@ impl Outbox {
             others: VecDeque::with_capacity(EVENTS_MAX),
             log: Some(log),
             live,
+            witness: None,
+        }
+    }
+
+    /// Tells a witness from now on.
+    pub fn set_witness(&mut self, reporter: Reporter) {
+        self.witness = Some(reporter);
+    }
+
+    /// Whether a witness is told.
+    pub fn has_witness(&self) -> bool {
+        self.witness.is_some()
+    }
+
+    /// Tells the witness what became of an attempt. `in_reach`: the witness's filter keeps such a SYN if it is in
+    /// the sample; `None` for one that was joined from fragments, which has nothing to do with a whole one.
+    pub fn tell(&mut self, attempt: &Attempt, in_reach: Option<bool>, fate: Fate) {
+        let (Some(reporter), Some(in_reach)) = (&mut self.witness, in_reach) else {
+            return;
+        };
+        let tuple = &attempt.tuple;
+        let ends = Ends {
+            src: tuple.src,
+            dst: tuple.dst,
+            src_port: tuple.src_port,
+            dst_port: tuple.dst_port,
+        };
+        reporter.tell(Report {
+            syn: Syn {
+                ends,
+                isn: attempt.isn,
+            },
+            ts_ns: attempt.ts_ns,
+            interface: attempt.interface,
+            in_reach,
+            fate,
+        });
+    }
+
+    /// Tells the witness that it has heard of every attempt up to this time.
+    pub fn tell_reached(&mut self, ts_ns: i64) {
+        if let Some(reporter) = &mut self.witness {
+            reporter.publish(ts_ns);
         }
     }
 
@@ -74,22 +122,24 @@ impl Outbox {
         self.live
     }
 
-    /// Holds a new connection back.
+    /// Holds a new connection back. Gives what becomes of it.
     pub fn hold_attempt(
         &mut self,
         (position, step): (u64, Step),
         attempt: Attempt,
         counts: &mut ShardCounts,
-    ) {
+    ) -> Fate {
         let new = NewConnection {
             position,
             step,
             attempt,
         };
         if self.live && self.attempts.len() == EVENTS_MAX {
-            return self.push(new.into_event(), counts);
+            self.push(new.into_event(), counts);
+        } else {
+            self.attempts.push_back(new);
         }
-        self.attempts.push_back(new);
+        Fate::Line
     }
 
     /// Holds any other event back.
@@ -184,8 +234,9 @@ impl Outbox {
         self.live = false;
     }
 
-    /// Closes the log queue.
+    /// Closes the log queue, and says that the witness will hear of nothing more.
     pub fn close(&mut self) {
+        self.witness = None;
         self.log = None;
     }
 }

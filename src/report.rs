@@ -5,6 +5,7 @@ use crate::decode::Unread;
 use crate::log::notice::{EventKind, KINDS, Notice};
 use crate::log::sink::Cause;
 use crate::observe::names::{Family, families};
+use crate::witness::WitnessCounts;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -73,8 +74,26 @@ pub fn ten_lines(books: &Books) -> String {
             shards.cut_by_depth
         ));
     }
+    if let Some(witness) = &books.witness {
+        line(second_opinion(witness));
+    }
     line(verdict(books));
     text
+}
+
+/// What the witness says.
+fn second_opinion(counts: &WitnessCounts) -> String {
+    let sum = |counts: &[u64]| counts.iter().sum::<u64>();
+    format!(
+        "witness: {} attempts seen, {} agreed, {} MISSING in the ledger, {} only there; {} excused, {} waiting",
+        counts.seen,
+        sum(&counts.agreed),
+        counts.missing,
+        counts.extra,
+        sum(&counts.excused) + sum(&counts.extra_excused),
+        counts.waiting + counts.told_waiting
+    )
+    .replace(" 0 MISSING", " 0 missing")
 }
 
 /// Scans, and what of them was not asked for.

@@ -3,6 +3,7 @@
 use crate::books::ShardCounts;
 use crate::capture::fanout::{self, Keys};
 use crate::capture::frame::{Class, Frame};
+use crate::capture::sample;
 use crate::decode::packet::{Packet, Reach, Tcp, Transport};
 use crate::decode::{self};
 use crate::flow::key::Hasher;
@@ -17,6 +18,7 @@ use crate::log::queue::Producer;
 use crate::mesh::Mesh;
 use crate::outbox::Outbox;
 use crate::policy::Policy;
+use crate::witness::reports::{Fate, Reporter};
 use std::net::IpAddr;
 
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
@@ -34,6 +36,8 @@ struct Pending {
     lookup: Lookup,
     position: u64,
     watermark_ns: i64,
+    /// A SYN that the witness's filter reaches.
+    in_reach: bool,
 }
 
 /// A frame's place in the log and the packet time at it.
@@ -124,6 +128,11 @@ impl Shard {
         Outbox::memory_bytes() + (BATCH * (size_of::<Pending>() + size_of::<Contact>())) as u64
     }
 
+    /// Tells a witness from now on.
+    pub fn set_witness(&mut self, reporter: Reporter) {
+        self.outbox.set_witness(reporter);
+    }
+
     /// Writes to every page of its tables and queues, so that no packet waits for one. For live runs,
     /// before the first packet.
     pub fn prefault(&mut self) {
@@ -156,6 +165,7 @@ impl Shard {
             lookup: self.flows.announce(&packet),
             position: at.position,
             watermark_ns: at.watermark_ns,
+            in_reach: self.outbox.has_witness() && sample::syn(frame).is_some(),
         });
         if self.pending.len() == BATCH {
             self.look_up(&at.timeline);
@@ -178,7 +188,7 @@ impl Shard {
             if let Some(tcp) = one.packet.tcp().copied() {
                 self.on_segment(&one.packet, &tcp, &at);
             }
-            self.on_flow(&one.packet, &one.lookup, &at);
+            self.on_flow(one, &at);
         }
         pending.clear();
         self.pending = pending;
@@ -210,7 +220,9 @@ impl Shard {
         self.send(contact);
     }
 
-    fn on_flow(&mut self, packet: &Packet, lookup: &Lookup, at: &At<'_>) {
+    fn on_flow(&mut self, one: &Pending, at: &At<'_>) {
+        let Pending { packet, lookup, .. } = one;
+        let in_reach = packet.tcp().map(|_| one.in_reach);
         let Self {
             flows,
             outbox,
@@ -234,10 +246,11 @@ impl Shard {
                     if !policy.wants_direction(attempt.tuple.src, attempt.tuple.dst) =>
                 {
                     counts.attempts_not_asked += 1;
-                    return;
+                    return outbox.tell(&attempt, in_reach, Fate::NotAsked);
                 }
                 FlowEvent::Attempt(attempt) => {
-                    return outbox.hold_attempt(place(when, at, number), attempt, counts);
+                    let fate = outbox.hold_attempt(place(when, at, number), attempt, counts);
+                    return outbox.tell(&attempt, in_reach, fate);
                 }
                 FlowEvent::Ended(record) => Body::Flow(record),
             };
@@ -289,6 +302,7 @@ impl Shard {
     /// Says that all frames at or before `position` were read.
     pub fn publish_contacts(&mut self, position: u64, timeline: &Timeline<'_>) {
         self.look_up(timeline);
+        self.outbox.tell_reached(timeline.watermark_at(position));
         self.mesh.publish(position);
     }
 

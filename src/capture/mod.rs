@@ -21,6 +21,7 @@ pub mod poll;
 pub mod preexisting;
 pub mod prefetch;
 pub mod ring;
+pub mod sample;
 pub mod socket;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod figures;
 mod links;
 mod rings;
 mod startup;
+mod witness;
 
 use super::logging::{self, SharedLocalities};
 use super::signals::Signals;
@@ -64,6 +65,7 @@ struct Run<'a> {
     board: Board,
     snapshot: Arc<Mutex<Snapshot>>,
     ledger: figures::Ledger,
+    witness: Option<witness::Watching>,
 }
 
 /// Watches interfaces until SIGINT or SIGTERM.
@@ -94,6 +96,8 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let (clock, stop) = (Some(run_time.clone()), signals.stop_flag());
     let (mut logger, notices, control) = logging::open(common, &context, consumers, clock, stop)?;
     let (groups, rings) = open_rings(&config, keys, &nics)?;
+    let witness = witness::prepare(&config, Clock::new(&run_time), &nics, &mut shards)?;
+    let (watching, mut witness) = witness.unzip();
     name_preexisting(&mut shards, keys, config.fanout);
     let snapshot = serve_metrics(&config)?;
     let mut run = Run {
@@ -115,6 +119,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         board: Board::new(common.workers),
         snapshot,
         ledger: figures::Ledger::default(),
+        witness: watching,
     };
     let stage = Stage::default();
     let started = std::thread::scope(|scope| {
@@ -123,6 +128,9 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         for (shard, rings) in shards.into_iter().zip(rings) {
             run.spawn(scope, &stage, shard, rings);
         }
+        if let Some(witness) = &mut witness {
+            spawn(scope, "witness".to_owned(), || witness.run(&stage.drain));
+        }
         let started = run.start(unproven);
         if started.is_ok() {
             run.watch_over(&signals);
@@ -130,6 +138,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         run.end(&stage);
         started
     });
+    run.close_witness(witness.as_mut());
     let books = run.close_books(logger);
     started?;
     Ok(close(common, &books))
@@ -230,6 +239,9 @@ impl Run<'_> {
         for group in &mut self.groups {
             group.open_gate(self.config).map_err(Failure::run)?;
         }
+        if let Some(witness) = &mut self.witness {
+            witness.open_gates()?;
+        }
         let names: Vec<&str> = self
             .groups
             .iter()
@@ -267,6 +279,9 @@ impl Run<'_> {
         self.run_time.observe(Reading::take());
         let steps = self.run_time.steps_since(self.steps_said);
         self.steps_said += steps.len();
+        if let Some(witness) = self.witness.as_mut().filter(|_| !steps.is_empty()) {
+            witness.on_clock_step();
+        }
         for step in steps {
             let by_s = step.by_ns as f64 / 1e9;
             let way = if by_s > 0.0 { "forward" } else { "back" };
@@ -324,6 +339,9 @@ impl Run<'_> {
 
     /// KERNEL's order: refuse everything, wait two block timeouts, drain.
     fn end(&mut self, stage: &Stage) {
+        if let Some(witness) = &mut self.witness {
+            witness.close_gates();
+        }
         for group in &mut self.groups {
             if let Err(error) = group.close_gate() {
                 eprintln!("synledger: {error}");
