@@ -68,6 +68,10 @@ fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold
 race: ## Race the ring's hand-over under a checker; weakened orderings must fail
 	tools/race
 
+.PHONY: witness-fault
+witness-fault: ## Load a build that loses one SYN in 10,000 until --witness finds it, and one that does not (as root)
+	tools/witness-fault
+
 .PHONY: bench
 bench: ## Time decode, tables, shard and logger; each bench asserts its answers first
 	$(CARGO) bench --locked

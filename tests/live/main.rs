@@ -19,3 +19,4 @@ mod start;
 mod tagged;
 mod traffic;
 mod web;
+mod witness;
