@@ -337,11 +337,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    fn exact(name: impl Into<String>, left: u64, right: u64) -> Self {
+    pub(crate) fn exact(name: impl Into<String>, left: u64, right: u64) -> Self {
         Self::within(name, left, right, 0)
     }
 
-    fn within(name: impl Into<String>, left: u64, right: u64, slack: u64) -> Self {
+    pub(crate) fn within(name: impl Into<String>, left: u64, right: u64, slack: u64) -> Self {
         Self {
             name: name.into(),
             left,
@@ -396,20 +396,8 @@ impl Books {
             shards.port_scans.iter().sum(),
         ));
         self.log_identities(&mut all);
-        if let Some(witness) = &self.witness {
-            let exact = |(name, left, right)| Identity::exact(name, left, right);
-            all.extend(witness.identities().map(exact));
-            // The thread reads on while the sockets are asked.
-            all.push(Identity {
-                ahead: self.slack(witness.capacity),
-                behind: self.slack(witness.capacity),
-                ..Identity::exact(
-                    "witness rings: tp_packets = tp_drops + frames",
-                    witness.packets,
-                    witness.dropped + witness.frames,
-                )
-            });
-        }
+        let witness = self.witness.iter();
+        all.extend(witness.flat_map(|counts| counts.identities(self.at_exit)));
         all
     }
 

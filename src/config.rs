@@ -15,7 +15,7 @@ use crate::log::spec::{self, OutputSpec};
 use crate::mesh;
 use crate::policy::Allowed;
 use crate::shard::Shard;
-use crate::witness::{self, watch};
+use crate::witness;
 use ipnet::IpNet;
 use std::path::PathBuf;
 
@@ -161,7 +161,7 @@ impl RunConfig {
             dry_run: args.dry_run,
             all_scans: args.scan_scope == ScanScope::All,
             host_target: args.scan_target == ScanTarget::Host,
-            witness: witness(args.witness, args.rings.fanout)?,
+            witness: witness::wanted(args.witness, args.rings.fanout)?,
         })
     }
 
@@ -181,36 +181,13 @@ impl RunConfig {
     /// Bytes of all rings on `interfaces` interfaces; the kernel's memory, in no process and no cgroup.
     pub fn ring_memory_bytes(&self, interfaces: usize) -> u64 {
         let workers = self.ring_bytes.iter().sum::<u64>() * self.common.workers as u64;
-        (workers + self.witness_ring_bytes()) * interfaces as u64
-    }
-
-    /// Bytes of the witness's ring on one interface.
-    pub fn witness_ring_bytes(&self) -> u64 {
-        self.witness.map_or(0, |_| watch::GEOMETRY.bytes() as u64)
-    }
-
-    /// Bytes of the process that the witness takes.
-    pub fn witness_bytes(&self) -> u64 {
-        let workers = self.common.workers;
-        self.witness.map_or(0, |_| witness::memory_bytes(workers))
+        (workers + witness::ring_bytes(self.witness)) * interfaces as u64
     }
 
     /// Every reservation of the process.
     pub fn memory_bytes(&self) -> u64 {
-        self.common.memory_bytes() + self.witness_bytes()
+        self.common.memory_bytes() + witness::memory_bytes(self.witness, self.common.workers)
     }
-}
-
-/// `--witness`. Outside `--fanout class` attempts are not promised: nothing to compare.
-fn witness(one_in: u32, fanout: FanoutMode) -> Result<Option<u32>, ConfigError> {
-    if one_in > 0 && fanout != FanoutMode::Class {
-        return Err(ConfigError(format!(
-            "--witness {one_in}: needs --fanout class, for with {} the same connection may count twice; use 0 or \
-             --fanout class",
-            fanout.word()
-        )));
-    }
-    Ok((one_in > 0).then_some(one_in))
 }
 
 impl Common {

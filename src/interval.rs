@@ -49,7 +49,9 @@ impl Books {
             nic_drops: self.nic_drops.saturating_sub(before.nic_drops),
             softnet_drops: self.softnet_drops.saturating_sub(before.softnet_drops),
             filtered: then(self.filtered, before.filtered),
-            witness: self.witness.map(|now| now.since(&before.witness.unwrap_or_default())),
+            witness: self
+                .witness
+                .map(|now| now.since(&before.witness.unwrap_or_default())),
             in_flight: self.in_flight,
             at_exit: self.at_exit,
         }

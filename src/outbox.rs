@@ -4,13 +4,15 @@
 //! that ended with a packet and detections are few and are sorted in.
 
 use crate::books::ShardCounts;
+use crate::capture::frame::Frame;
+use crate::capture::sample::{self, Ends};
+use crate::decode::packet::Packet;
 use crate::flow::record::Attempt;
 use crate::log::event::{Body, Event, Step};
 use crate::log::queue::Producer;
-use crate::capture::sample::Ends;
+use crate::mesh::prefaulted;
 use crate::witness::Syn;
 use crate::witness::reports::{Fate, Report, Reporter};
-use crate::mesh::prefaulted;
 use std::collections::VecDeque;
 
 /// Events that either list holds; more go out early and count as late.
@@ -66,14 +68,16 @@ impl Outbox {
         self.witness = Some(reporter);
     }
 
-    /// Whether a witness is told.
-    pub fn has_witness(&self) -> bool {
-        self.witness.is_some()
+    /// Whether the witness's filter keeps such a frame, if it is in the sample. `None`: nothing to compare, for
+    /// there is no witness, or it is a fragment, which has nothing to do with a whole SYN.
+    #[inline]
+    pub fn in_reach(&self, frame: &Frame<'_>, packet: &Packet) -> Option<bool> {
+        self.witness.as_ref()?;
+        let tcp = packet.tcp()?;
+        Some(tcp.is_touch() && sample::syn(frame).is_some())
     }
 
-    /// Tells the witness what became of an attempt. `in_reach`: the witness's filter keeps such a SYN if it is in
-    /// the sample; `None` for one that was joined from fragments, which has nothing to do with a whole one.
-    pub fn tell(&mut self, attempt: &Attempt, in_reach: Option<bool>, fate: Fate) {
+    fn tell(&mut self, attempt: &Attempt, in_reach: Option<bool>, fate: Fate) {
         let (Some(reporter), Some(in_reach)) = (&mut self.witness, in_reach) else {
             return;
         };
@@ -94,6 +98,11 @@ impl Outbox {
             in_reach,
             fate,
         });
+    }
+
+    /// Tells the witness of an attempt in a direction that was not asked for.
+    pub fn not_asked(&mut self, attempt: &Attempt, in_reach: Option<bool>) {
+        self.tell(attempt, in_reach, Fate::NotAsked);
     }
 
     /// Tells the witness that it has heard of every attempt up to this time.
@@ -122,13 +131,15 @@ impl Outbox {
         self.live
     }
 
-    /// Holds a new connection back. Gives what becomes of it.
+    /// Holds a new connection back, and tells the witness what becomes of it.
     pub fn hold_attempt(
         &mut self,
         (position, step): (u64, Step),
         attempt: Attempt,
+        in_reach: Option<bool>,
         counts: &mut ShardCounts,
-    ) -> Fate {
+    ) {
+        self.tell(&attempt, in_reach, Fate::Line);
         let new = NewConnection {
             position,
             step,
@@ -139,7 +150,6 @@ impl Outbox {
         } else {
             self.attempts.push_back(new);
         }
-        Fate::Line
     }
 
     /// Holds any other event back.

@@ -3,7 +3,6 @@
 use crate::books::ShardCounts;
 use crate::capture::fanout::{self, Keys};
 use crate::capture::frame::{Class, Frame};
-use crate::capture::sample;
 use crate::decode::packet::{Packet, Reach, Tcp, Transport};
 use crate::decode::{self};
 use crate::flow::key::Hasher;
@@ -18,7 +17,6 @@ use crate::log::queue::Producer;
 use crate::mesh::Mesh;
 use crate::outbox::Outbox;
 use crate::policy::Policy;
-use crate::witness::reports::{Fate, Reporter};
 use std::net::IpAddr;
 
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
@@ -36,8 +34,8 @@ struct Pending {
     lookup: Lookup,
     position: u64,
     watermark_ns: i64,
-    /// A SYN that the witness's filter reaches.
-    in_reach: bool,
+    /// The witness's filter reaches it.
+    in_reach: Option<bool>,
 }
 
 /// A frame's place in the log and the packet time at it.
@@ -89,7 +87,8 @@ pub struct Shard {
     mesh: Mesh,
     pending: Vec<Pending>,
     contacts: Vec<Contact>,
-    outbox: Outbox,
+    /// What waits for the log.
+    pub outbox: Outbox,
     /// What it did.
     pub counts: ShardCounts,
 }
@@ -128,11 +127,6 @@ impl Shard {
         Outbox::memory_bytes() + (BATCH * (size_of::<Pending>() + size_of::<Contact>())) as u64
     }
 
-    /// Tells a witness from now on.
-    pub fn set_witness(&mut self, reporter: Reporter) {
-        self.outbox.set_witness(reporter);
-    }
-
     /// Writes to every page of its tables and queues, so that no packet waits for one. For live runs,
     /// before the first packet.
     pub fn prefault(&mut self) {
@@ -165,7 +159,7 @@ impl Shard {
             lookup: self.flows.announce(&packet),
             position: at.position,
             watermark_ns: at.watermark_ns,
-            in_reach: self.outbox.has_witness() && sample::syn(frame).is_some(),
+            in_reach: self.outbox.in_reach(frame, &packet),
         });
         if self.pending.len() == BATCH {
             self.look_up(&at.timeline);
@@ -222,7 +216,6 @@ impl Shard {
 
     fn on_flow(&mut self, one: &Pending, at: &At<'_>) {
         let Pending { packet, lookup, .. } = one;
-        let in_reach = packet.tcp().map(|_| one.in_reach);
         let Self {
             flows,
             outbox,
@@ -246,11 +239,11 @@ impl Shard {
                     if !policy.wants_direction(attempt.tuple.src, attempt.tuple.dst) =>
                 {
                     counts.attempts_not_asked += 1;
-                    return outbox.tell(&attempt, in_reach, Fate::NotAsked);
+                    return outbox.not_asked(&attempt, one.in_reach);
                 }
                 FlowEvent::Attempt(attempt) => {
-                    let fate = outbox.hold_attempt(place(when, at, number), attempt, counts);
-                    return outbox.tell(&attempt, in_reach, fate);
+                    let place = place(when, at, number);
+                    return outbox.hold_attempt(place, attempt, one.in_reach, counts);
                 }
                 FlowEvent::Ended(record) => Body::Flow(record),
             };

@@ -62,7 +62,10 @@ fn crafted(rng: &mut Rng) -> Vec<u8> {
     let link = match rng.below(5) {
         0 => Link::ethernet().vlan(7),
         1 => Link::ethernet().qinq(7, 8),
-        2 => Link::ethernet().tag(0x9100, 1).tag(0x8100, 2).tag(0x8100, 3),
+        2 => Link::ethernet()
+            .tag(0x9100, 1)
+            .tag(0x8100, 2)
+            .tag(0x8100, 3),
         _ => Link::ethernet(),
     };
     link.frame(&ip.bytes(&tcp.bytes()))
@@ -106,7 +109,11 @@ impl Tried {
                 ..Packet::default()
             };
             let want = if ends.is_some() { SNAPLEN } else { 0 };
-            assert_eq!(run(program, &packet), want, "{sample:?} {link:?}: {bytes:02x?}");
+            assert_eq!(
+                run(program, &packet),
+                want,
+                "{sample:?} {link:?}: {bytes:02x?}"
+            );
             let cut = &bytes[..bytes.len().min(SNAPLEN as usize)];
             assert_eq!(syn(&framed(*link, cut)), syn(&frame), "cut: {bytes:02x?}");
             if let Some(ends) = ends {
@@ -127,7 +134,11 @@ fn agree(frame: &Frame<'_>, ends: &Ends) -> bool {
     let ours = decode::packet(frame).expect("read by another");
     let tcp = ours.tcp().expect("a segment");
     assert!(tcp.is_touch(), "{:02x?}", frame.bytes);
-    assert_eq!(ours.reach, Reach::Plain, "the filter sees less than the fanout");
+    assert_eq!(
+        ours.reach,
+        Reach::Plain,
+        "the filter sees less than the fanout"
+    );
     let same = Ends {
         src: ours.src,
         dst: ours.dst,
@@ -174,7 +185,10 @@ fn every_cut_of_a_frame_agrees() {
         let whole = crafted(&mut rng);
         (0..whole.len()).for_each(|end| tried.check(&whole[..end]));
     }
-    println!("{} cuts, kept {}, unread {}", tried.frames, tried.kept, tried.unread);
+    println!(
+        "{} cuts, kept {}, unread {}",
+        tried.frames, tried.kept, tried.unread
+    );
 }
 
 #[test]
@@ -226,7 +240,10 @@ fn one_in_n_is_kept_of_whatever_varies() {
                 let kept = (0..all).filter(|&n| sample.keeps(&of(n))).count() as f64;
                 let want = f64::from(all) / f64::from(one_in);
                 let off = (kept - want).abs() / want.sqrt();
-                assert!(off < 8.0, "{name}, 1 in {one_in}: {kept} of {want}, {off:.1} sigma");
+                assert!(
+                    off < 8.0,
+                    "{name}, 1 in {one_in}: {kept} of {want}, {off:.1} sigma"
+                );
             }
         }
     }

@@ -66,7 +66,11 @@ impl Sample {
     pub fn random(one_in: u32) -> io::Result<Self> {
         let mut seed = [0; 8 * WORDS];
         getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
-        let mut words = seed.as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word));
+        let mut words = seed
+            .as_chunks()
+            .0
+            .iter()
+            .map(|word| u32::from_ne_bytes(*word));
         Ok(Self::from_words(one_in, || words.next().unwrap_or(1)))
     }
 
@@ -100,7 +104,9 @@ impl Sample {
                 let words = [src.octets(), dst.octets()];
                 let words = words.iter().flat_map(|address| address.as_chunks().0);
                 let words = words.map(|word| u32::from_be_bytes(*word));
-                (0..).zip(words).fold(0, |hash, (at, word)| self.add(at, hash, word))
+                (0..)
+                    .zip(words)
+                    .fold(0, |hash, (at, word)| self.add(at, hash, word))
             }
             _ => return false,
         };

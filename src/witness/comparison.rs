@@ -5,11 +5,11 @@
 //! [`HORIZON_NS`]. Stamps of one frame differ between two rings, and the ledger goes by the time that all rings
 //! have reached: within [`EDGE_NS`] of the horizon either side may be right.
 
+use super::Syn;
 use super::WitnessCounts;
 use super::excuses::{Excuse, Grant, Grants, Lacks};
 use super::reports::Report;
 use super::table::{Entry, Table, Told};
-use super::Syn;
 
 /// A SYN is a retransmission until this long after the first one (DESIGN 5).
 pub const HORIZON_NS: i64 = 130_000_000_000;

@@ -2,6 +2,7 @@
 
 use super::excuses::Excuse;
 use super::reports::Fate;
+use crate::books::Identity;
 
 /// Plain counters. One writer each: the thread, and main for what sockets and queues say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,33 +44,35 @@ pub struct WitnessCounts {
 }
 
 impl WitnessCounts {
-    /// Name, left side and right side of each identity that the thread alone keeps.
-    pub fn identities(&self) -> [(&'static str, u64, u64); 3] {
+    /// Its part of the books. Until the run is over, what its rings hold is between them and the thread.
+    pub fn identities(&self, at_exit: bool) -> [Identity; 4] {
         let agreed: u64 = self.agreed.iter().sum();
         let excused: u64 = self.excused.iter().sum();
         let extra_excused: u64 = self.extra_excused.iter().sum();
+        let in_flight = if at_exit { 0 } else { self.capacity };
         [
-            (
+            Identity::within(
+                "witness rings: tp_packets = tp_drops + frames",
+                self.packets,
+                self.dropped + self.frames,
+                in_flight,
+            ),
+            Identity::exact(
                 "witness: frames = unread + retransmitted + seen",
                 self.frames,
                 self.unread + self.retransmitted + self.seen,
             ),
-            (
+            Identity::exact(
                 "witness: seen = agreed + missing + excused + waiting",
                 self.seen,
                 agreed + self.missing + excused + self.waiting,
             ),
-            (
+            Identity::exact(
                 "witness: told = agreed + extra + extra_excused + waiting",
                 self.told,
                 agreed + self.extra + extra_excused + self.told_waiting,
             ),
         ]
-    }
-
-    /// Disagreements.
-    pub fn disagreements(&self) -> u64 {
-        self.missing + self.extra
     }
 
     /// What was counted since `before`. What waits is no count: it stays as it is.

@@ -28,7 +28,9 @@ pub fn syn(frame: &Frame<'_>) -> Option<Syn> {
     } else {
         ipv6(&mut cursor)?
     };
-    let rest = frame.bytes.get(usize::try_from(cursor.position()).ok()?..)?;
+    let rest = frame
+        .bytes
+        .get(usize::try_from(cursor.position()).ok()?..)?;
     let segment = payload_len.and_then(|len| rest.get(..len)).unwrap_or(rest);
     let tcp = TcpHeader::read(&mut Cursor::new(segment)).ok()?;
     (tcp.syn && !tcp.ack).then_some(Syn {

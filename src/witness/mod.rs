@@ -27,6 +27,8 @@ pub mod thread;
 pub mod watch;
 
 use crate::capture::sample::Ends;
+use crate::cli::FanoutMode;
+use crate::config::ConfigError;
 pub use counts::WitnessCounts;
 
 /// What makes an attempt: addresses, ports and the initial sequence number of its SYN.
@@ -38,7 +40,29 @@ pub struct Syn {
     pub isn: u32,
 }
 
+/// `--witness`, checked. Outside `--fanout class` attempts are not promised: there is nothing to compare.
+///
+/// # Errors
+///
+/// Another fanout.
+pub fn wanted(one_in: u32, fanout: FanoutMode) -> Result<Option<u32>, ConfigError> {
+    if one_in > 0 && fanout != FanoutMode::Class {
+        return Err(ConfigError(format!(
+            "--witness {one_in}: needs --fanout class, for with --fanout {} a connection may count twice; use \
+             --witness 0 or --fanout class",
+            fanout.word()
+        )));
+    }
+    Ok((one_in > 0).then_some(one_in))
+}
+
 /// Bytes of the process that a witness over `workers` shards takes.
-pub fn memory_bytes(workers: usize) -> u64 {
-    comparison::Comparison::memory_bytes() + workers as u64 * reports::memory_bytes()
+pub fn memory_bytes(wanted: Option<u32>, workers: usize) -> u64 {
+    let all = comparison::Comparison::memory_bytes() + workers as u64 * reports::memory_bytes();
+    wanted.map_or(0, |_| all)
+}
+
+/// Bytes of its ring on one interface.
+pub fn ring_bytes(wanted: Option<u32>) -> u64 {
+    wanted.map_or(0, |_| watch::GEOMETRY.bytes() as u64)
 }

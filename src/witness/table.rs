@@ -56,7 +56,10 @@ pub struct Table {
     hasher: SipHasher13,
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "below the number of places")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "below the number of places"
+)]
 fn place(number: u64) -> usize {
     (number % ENTRIES_MAX as u64) as usize
 }
@@ -224,7 +227,9 @@ mod tests {
             if number % 64 == 0 {
                 let asked = (state >> 3) % (1 << 17);
                 let found = table.find(&entry(asked).syn).map(|one| one.ts_ns);
-                let known = truth.get(&asked).map(|&at| i64::try_from(at).expect("small"));
+                let known = truth
+                    .get(&asked)
+                    .map(|&at| i64::try_from(at).expect("small"));
                 assert_eq!(found, known, "{asked}");
             }
         }

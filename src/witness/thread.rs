@@ -207,10 +207,7 @@ impl Witness {
         shown.counts = self.comparison.counts;
         shown.occupancy = self.comparison.occupancy();
         if shown.disagreements.is_empty() {
-            std::mem::swap(
-                &mut shown.disagreements,
-                &mut self.comparison.disagreements,
-            );
+            std::mem::swap(&mut shown.disagreements, &mut self.comparison.disagreements);
         }
     }
 }

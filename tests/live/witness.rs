@@ -72,7 +72,9 @@ fn soup() -> Vec<Vec<u8>> {
         let odd = Ip::new(from(0).src, from(0).dst, 6).bytes(&tcp(from(1027), SYN | FIN));
         frames.push(Link::ethernet().frame(&odd));
         let segment = Tcp::new(from(1028), SYN, n).data(&[7; 64]).bytes();
-        let cut = Ip::new(from(0).src, from(0).dst, 6).id(n).fragments(&segment, &[8, 40]);
+        let cut = Ip::new(from(0).src, from(0).dst, 6)
+            .id(n)
+            .fragments(&segment, &[8, 40]);
         frames.extend(cut.iter().map(|part| Link::ethernet().frame(part)));
         frames.push(plain.clone());
         frames.push(mutate(&plain, u64::from(n)));
@@ -92,7 +94,9 @@ fn a_healthy_build_agrees_on_every_shape_of_a_syn() {
             let _ = sender.0.send(&frame);
         }
         for (talk, _) in tagged::conversations() {
-            talk.whole(&[100], &[3]).iter().for_each(|one| sender.send(one));
+            talk.whole(&[100], &[3])
+                .iter()
+                .for_each(|one| sender.send(one));
         }
         let books = assert_agreed(&sensor.stop(Signal::SIGINT));
         for name in ["witness_agreed", "witness_retransmitted", "witness_beyond"] {
@@ -201,7 +205,10 @@ fn load(sensor: &Sensor, veth: Veth, rate: u64, seconds: u64, word: &str) -> Opt
         }
         thread::sleep(Duration::from_millis(1));
     }
-    eprintln!("{opened} connections in {:.1} s", start.elapsed().as_secs_f64());
+    eprintln!(
+        "{opened} connections in {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
     found
 }
 

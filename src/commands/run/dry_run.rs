@@ -5,6 +5,7 @@ use crate::check::{self, Facts, Level, Needs, many};
 use crate::commands::Failure;
 use crate::config::RunConfig;
 use crate::log::sink;
+use crate::witness;
 use std::io::Write as _;
 use std::net::TcpListener;
 
@@ -40,7 +41,10 @@ fn memory(config: &RunConfig, interfaces: usize) -> String {
         text += &line(name, bytes);
     }
     if config.witness.is_some() {
-        text += &line("the witness's table and queues", config.witness_bytes());
+        text += &line(
+            "the witness's table and queues",
+            witness::memory_bytes(config.witness, config.common.workers),
+        );
     }
     text += &line("all of it", config.memory_bytes());
     text += "memory of the kernel, in no process and no cgroup:\n";
@@ -50,7 +54,7 @@ fn memory(config: &RunConfig, interfaces: usize) -> String {
     }
     if config.witness.is_some() {
         let name = "ring of the witness, one an interface";
-        text += &line(name, config.witness_ring_bytes());
+        text += &line(name, witness::ring_bytes(config.witness));
     }
     let workers = many(config.common.workers, "worker");
     let name = format!("all of it: {workers} x {}", many(interfaces, "interface"));

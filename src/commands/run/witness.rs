@@ -70,7 +70,7 @@ pub(super) fn prepare(
     }
     let each = shards.iter_mut().map(|shard| {
         let (reporter, reports) = reports::queue(sample.clone());
-        shard.set_witness(reporter);
+        shard.outbox.set_witness(reporter);
         reports
     });
     let reports = each.collect();
@@ -113,14 +113,26 @@ impl Watching {
             socket.open_gate(&self.sample).map_err(Failure::run)?;
         }
         let now_ns = self.now_ns();
-        self.allow(Excuse::Unwatched, None, i64::MIN, now_ns + STAMPS_NS, u64::MAX);
+        self.allow(
+            Excuse::Unwatched,
+            None,
+            i64::MIN,
+            now_ns + STAMPS_NS,
+            u64::MAX,
+        );
         Ok(())
     }
 
     /// Lets nothing in any more. Before the sensor's own gates.
     pub(super) fn close_gates(&mut self) {
         let now_ns = self.now_ns();
-        self.allow(Excuse::Unwatched, None, now_ns - STAMPS_NS, i64::MAX, u64::MAX);
+        self.allow(
+            Excuse::Unwatched,
+            None,
+            now_ns - STAMPS_NS,
+            i64::MAX,
+            u64::MAX,
+        );
         for socket in &self.sockets {
             if let Err(error) = socket.close_gate() {
                 eprintln!("synledger: {error}");
@@ -162,7 +174,13 @@ impl Watching {
     pub(super) fn on_clock_step(&mut self) {
         let now_ns = self.now_ns();
         let until_ns = now_ns + HORIZON_NS + EDGE_NS;
-        self.allow(Excuse::ClockStep, None, now_ns - EDGE_NS, until_ns, u64::MAX);
+        self.allow(
+            Excuse::ClockStep,
+            None,
+            now_ns - EDGE_NS,
+            until_ns,
+            u64::MAX,
+        );
     }
 
     /// A socket on an interface that is back, in the place of the lost one.
@@ -172,7 +190,11 @@ impl Watching {
             .open_gate(&self.sample)
             .map_err(|error| error.to_string())?;
         let _ = self.to_thread.send(ring);
-        if let Some(old) = self.sockets.iter_mut().find(|one| one.interface == interface) {
+        if let Some(old) = self
+            .sockets
+            .iter_mut()
+            .find(|one| one.interface == interface)
+        {
             let old = std::mem::replace(old, socket);
             old.abandon();
             self.gone.push(old);
@@ -290,17 +312,29 @@ impl Run<'_> {
         } = *disagreement;
         let ends = syn.ends;
         let (word, says) = match lacks {
-            Lacks::Ledger => ("witness_missing", "the ledger lacks an attempt that the witness saw"),
-            Lacks::Witness => ("witness_extra", "the ledger has an attempt that the witness did not see"),
+            Lacks::Ledger => (
+                "witness_missing",
+                "the ledger lacks an attempt that the witness saw",
+            ),
+            Lacks::Witness => (
+                "witness_extra",
+                "the ledger has an attempt that the witness did not see",
+            ),
         };
         let (src, dst) = ((ends.src, ends.src_port), (ends.dst, ends.dst_port));
-        let (src, dst) = (std::net::SocketAddr::from(src), std::net::SocketAddr::from(dst));
+        let (src, dst) = (
+            std::net::SocketAddr::from(src),
+            std::net::SocketAddr::from(dst),
+        );
         let mut name = String::new();
         self.names.with(interface, |known| name.push_str(known));
         let stamp_ns = ts_ns.saturating_add(self.run_time.wall_shift_ns(ts_ns));
         self.say_with(
             word,
-            format!("{says}: {src} -> {dst}, sequence number {}, on {name}", syn.isn),
+            format!(
+                "{says}: {src} -> {dst}, sequence number {}, on {name}",
+                syn.isn
+            ),
             vec![
                 ("src_ip".to_owned(), json!(ends.src.to_string())),
                 ("src_port".to_owned(), json!(ends.src_port)),
