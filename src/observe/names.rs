@@ -44,14 +44,8 @@ pub fn families(books: &Books) -> Vec<Family> {
 }
 
 /// What another pair of eyes says.
-fn witness(counts: &WitnessCounts) -> Vec<Family> {
-    let single = |(name, help, count)| Family {
-        name,
-        help,
-        label: None,
-        counts: vec![("", count)],
-    };
-    let singles = [
+fn witness_singles(counts: &WitnessCounts) -> [Single; 10] {
+    [
         ("witness_frames", "Frames of the sample", counts.frames),
         (
             "witness_dropped",
@@ -94,7 +88,16 @@ fn witness(counts: &WitnessCounts) -> Vec<Family> {
             "Attempts of the sample for which a shard's queue to the witness was full",
             counts.reports_dropped,
         ),
-    ];
+    ]
+}
+
+fn witness(counts: &WitnessCounts) -> Vec<Family> {
+    let single = |(name, help, count)| Family {
+        name,
+        help,
+        label: None,
+        counts: vec![("", count)],
+    };
     let family = |name, help, label, counts| Family {
         name,
         help,
@@ -105,7 +108,8 @@ fn witness(counts: &WitnessCounts) -> Vec<Family> {
         let each = Excuse::ALL.into_iter().zip(counts);
         each.map(|(excuse, count)| (excuse.word(), count)).collect()
     };
-    let mut all: Vec<Family> = singles.into_iter().map(single).collect();
+    let singles = witness_singles(counts).into_iter();
+    let mut all: Vec<Family> = singles.map(single).collect();
     let agreed = Fate::ALL.into_iter().zip(counts.agreed);
     all.push(family(
         "witness_agreed",
