@@ -8,6 +8,7 @@ use crate::locality::Direction;
 use crate::log::event::Body;
 use crate::log::notice::{EventKind, KINDS};
 use crate::log::outputs::Counts;
+use crate::shedding::ShedCounts;
 use crate::witness::WitnessCounts;
 use std::fmt;
 
@@ -30,6 +31,8 @@ pub struct ShardCounts {
     pub syn_outside_class: [u64; Reach::COUNT],
     /// Attempts in a direction that was not asked for.
     pub attempts_not_asked: u64,
+    /// Attempts that the shard folded; `read` folds in the logger.
+    pub attempts_folded: u64,
     /// Detections raised: rising edges, doublings, summaries.
     pub detections: u64,
     /// Of those, rising edges of port scans, by direction.
@@ -50,8 +53,14 @@ pub struct ShardCounts {
     pub flows_log_gone: u64,
     /// Detections for which there was no logger any more.
     pub detections_log_gone: u64,
+    /// Attempts in folds that the logger does not have yet.
+    pub folding: u64,
     /// Entries held now: attempts, established, other flows, pairs.
     pub held: [u64; 4],
+    /// How far its tables reach now.
+    pub horizons: Horizons,
+    /// What it let go of under load.
+    pub shed: ShedCounts,
     /// The flow stage.
     pub flow: FlowCounts,
     /// The detector.
@@ -69,6 +78,7 @@ impl Default for ShardCounts {
             cut_by_depth: 0,
             syn_outside_class: [0; Reach::COUNT],
             attempts_not_asked: 0,
+            attempts_folded: 0,
             detections: 0,
             port_scans: [0; Direction::ALL.len()],
             detections_out_of_scope: 0,
@@ -79,7 +89,10 @@ impl Default for ShardCounts {
             attempts_log_gone: 0,
             flows_log_gone: 0,
             detections_log_gone: 0,
+            folding: 0,
             held: [0; 4],
+            horizons: Horizons::default(),
+            shed: ShedCounts::default(),
             flow: FlowCounts::default(),
             port_scan: PortScanCounts::default(),
         }
@@ -96,6 +109,7 @@ impl ShardCounts {
     pub fn on_log_gone(&mut self, body: &Body) {
         match body {
             Body::NewConnection(_) => self.attempts_log_gone += 1,
+            Body::Folded(fold) => self.attempts_log_gone += fold.count,
             Body::Flow(_) => self.flows_log_gone += 1,
             Body::Alert(_) => self.detections_log_gone += 1,
         }
@@ -103,9 +117,11 @@ impl ShardCounts {
 
     /// Adds another shard's counters.
     pub fn add(&mut self, other: &Self) {
+        self.folding += other.folding;
         for (sum, one) in self.held.iter_mut().zip(other.held) {
             *sum += one;
         }
+        self.horizons = self.horizons.min(other.horizons);
         self.zip(other, |sum, one| *sum += one);
     }
 
@@ -115,6 +131,7 @@ impl ShardCounts {
         let mut counts = *self;
         counts.zip(before, |now, then| *now = now.saturating_sub(then));
         counts.flow.open = self.flow.open;
+        counts.shed.held = self.shed.held;
         counts
     }
 
@@ -137,6 +154,7 @@ impl ShardCounts {
             cut_by_depth,
             syn_outside_class,
             attempts_not_asked,
+            attempts_folded,
             detections,
             port_scans,
             detections_out_of_scope,
@@ -147,7 +165,10 @@ impl ShardCounts {
             attempts_log_gone,
             flows_log_gone,
             detections_log_gone,
+            folding: _,
             held: _,
+            horizons: _,
+            shed,
             flow,
             port_scan,
         } = self;
@@ -161,6 +182,7 @@ impl ShardCounts {
             .iter_mut()
             .for_each(|count| lend("syn_outside_class", count));
         lend("attempts_not_asked", attempts_not_asked);
+        lend("attempts_folded", attempts_folded);
         lend("detections", detections);
         port_scans
             .iter_mut()
@@ -173,8 +195,64 @@ impl ShardCounts {
         lend("attempts_log_gone", attempts_log_gone);
         lend("flows_log_gone", flows_log_gone);
         lend("detections_log_gone", detections_log_gone);
+        shed.each(lend);
         flow.each(lend);
         port_scan.each(lend);
+    }
+}
+
+/// How far tables reach, in nanoseconds of packet time; of several shards the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizons {
+    /// A retransmission no later than this after the first SYN is never a new attempt.
+    pub dedup_ns: i64,
+    /// A scan whose ports follow each other by less than this is found.
+    pub scan_gap_ns: i64,
+}
+
+impl Default for Horizons {
+    fn default() -> Self {
+        Self {
+            dedup_ns: i64::MAX,
+            scan_gap_ns: i64::MAX,
+        }
+    }
+}
+
+impl Horizons {
+    /// Of one shard.
+    pub fn new(dedup_ns: i64, scan_gap_ns: i64) -> Self {
+        Self {
+            dedup_ns,
+            scan_gap_ns,
+        }
+    }
+
+    /// Of two.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self {
+            dedup_ns: self.dedup_ns.min(other.dedup_ns),
+            scan_gap_ns: self.scan_gap_ns.min(other.scan_gap_ns),
+        }
+    }
+
+    /// Both with their names and what they mean, in seconds; none before a shard has said anything.
+    pub fn seconds(self) -> impl Iterator<Item = (&'static str, &'static str, f64)> {
+        let all = [
+            (
+                "dedup_horizon_seconds",
+                "A SYN that comes again no later than this after the first one is no new connection",
+                self.dedup_ns,
+            ),
+            (
+                "scan_min_detectable_gap_seconds",
+                "A scan whose ports follow each other by less than this is found whatever the flood",
+                self.scan_gap_ns,
+            ),
+        ];
+        let known = all.into_iter().filter(|(_, _, ns)| *ns < i64::MAX);
+        known.map(|(name, help, ns)| (name, help, ns as f64 / 1e9))
     }
 }
 
@@ -315,6 +393,8 @@ pub struct Books {
     pub filtered: Option<u64>,
     /// `--witness`: what another pair of eyes says.
     pub witness: Option<WitnessCounts>,
+    /// Under load: frames that data rings refused in the kernel; `None` when they cannot be counted.
+    pub refused: Option<u64>,
     /// What may be between two counters now.
     pub in_flight: InFlight,
     /// The run is over: nothing is in flight.
@@ -368,6 +448,8 @@ impl Books {
                 .into_iter()
                 .map(|(name, left, right)| Identity::exact(name, left, right)),
         );
+        let shed = shards.shed.identities().into_iter();
+        all.extend(shed.map(|(name, left, right)| Identity::exact(name, left, right)));
         let touches = flow.syn_packets + flow.answered + flow.refused;
         all.push(Identity::exact(
             "contacts_sent = syn_packets + answered + refused",
@@ -460,7 +542,10 @@ impl Books {
                     + shards.detections_allowed
                     + shards.detections_log_gone,
             ),
-            EventKind::Flow => (shards.flow.closed_all(), shards.flows_log_gone),
+            EventKind::Flow => (
+                shards.flow.closed_all(),
+                shards.flow.untold + shards.flows_log_gone,
+            ),
             EventKind::Stats | EventKind::Lifecycle => (self.own_records[kind as usize], 0),
         }
     }

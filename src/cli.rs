@@ -108,6 +108,12 @@ pub struct RunArgs {
     /// 1 to 1000.
     #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub block_timeout_ms: u32,
+    /// What a worker does that falls behind: `auto` lets go of data, never of a new connection or a scan. First
+    /// the kernel refuses bulk data, then data packets go back unread, last the lines of single attempts are
+    /// folded into counts. Each step is logged, and what was let go of is counted as missed; `off` leaves it to
+    /// full rings. Needs `--fanout class`; without CAP_BPF what the kernel refuses is not counted.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub shed: ShedMode,
     /// Ask the interface for frames of other hosts too (PACKET_MR_PROMISC), for mirror ports.
     #[arg(long)]
     pub promiscuous: bool,
@@ -138,6 +144,12 @@ pub struct RunArgs {
     /// Flags that `read` has too.
     #[command(flatten)]
     pub common: CommonArgs,
+    /// Attempts a second to one destination and port that are written one by one; those above, and all of the
+    /// next second, are folded into one record a second: an exact count, about how many sources, first and last
+    /// time, the prefixes that sent most. Nothing is lost, only folded. Each worker takes its share of N. 0 never
+    /// folds.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
+    pub fold: u32,
     /// Alert lines per second at most; what is withheld is counted and said. 0 is no limit.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub alert_rate: u32,
@@ -156,6 +168,10 @@ pub struct ReadArgs {
     /// Flags that `run` has too.
     #[command(flatten)]
     pub common: CommonArgs,
+    /// Fold attempts as `run` does: those above N a second of packet time to one destination and port. Without a
+    /// number 1000. Off by default.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1000", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    pub fold: Option<u32>,
     /// Alert lines per second of packet time at most; 0 is no limit.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub alert_rate: u32,
@@ -266,6 +282,15 @@ impl CaptureDepth {
             Self::Full => "full",
         }
     }
+}
+
+/// `--shed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShedMode {
+    /// Under load.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// `--scan-scope`.
@@ -395,6 +420,7 @@ mod tests {
             (4, Window(60_000_000_000))
         );
         assert_eq!((args.common.size.memory_mib, args.alert_rate), (256, 100));
+        assert_eq!(args.shed, ShedMode::Auto);
         assert_eq!(read(&[]).expect("defaults").alert_rate, 0);
     }
 
@@ -431,6 +457,7 @@ mod tests {
             (["--fanout", "rollover"], "tears connections apart"),
             (["--fanout", "x"], "class, hash, cpu or qm"),
             (["--capture", "x"], "headers"),
+            (["--shed", "x"], "auto, off"),
             (["--metrics", "9477"], "9477"),
             (["--witness", "65537"], "0..=65536"),
         ];

@@ -8,11 +8,14 @@ use crate::capture::frame::Frame;
 use crate::capture::sample::{self, Ends};
 use crate::decode::packet::Packet;
 use crate::flow::record::Attempt;
+use crate::inspect::timeline::position_of_ts;
 use crate::log::event::{Body, Event, Step};
+use crate::log::fold::{FOLDS_MAX, Folds};
 use crate::log::queue::Producer;
 use crate::mesh::prefaulted;
+use crate::shedding::Spans;
 use crate::witness::Syn;
-use crate::witness::reports::{Fate, Report, Reporter};
+use crate::witness::reports::{self, Report, Reporter};
 use std::collections::VecDeque;
 
 /// Events that either list holds; more go out early and count as late.
@@ -39,26 +42,46 @@ impl NewConnection {
     }
 }
 
+/// What the log has of a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// A line of its own.
+    Line,
+    /// A part of a flood record.
+    Folded,
+    /// Nothing: the log has no room, and nothing is to be folded.
+    Dropped,
+}
+
 /// Events held back, and the way into the log.
 pub struct Outbox {
     attempts: VecDeque<NewConnection>,
     others: VecDeque<Event>,
+    /// Live: attempts that are folded rather than held.
+    folds: Option<Folds>,
+    /// Folds among `others`.
+    folds_held: usize,
     /// Gone once the shard has finished.
     log: Option<Producer>,
     /// A full log queue is counted, never waited for.
     live: bool,
+    /// When packets were let go of: flows that were open then say so.
+    pub shed: Spans,
     /// Is told what becomes of the attempts of its sample.
     witness: Option<Reporter>,
 }
 
 impl Outbox {
     /// Takes all its memory.
-    pub fn new(log: Producer, live: bool) -> Self {
+    pub fn new(log: Producer, folds: Option<Folds>, live: bool) -> Self {
         Self {
             attempts: VecDeque::with_capacity(EVENTS_MAX),
             others: VecDeque::with_capacity(EVENTS_MAX),
+            folds,
+            folds_held: 0,
             log: Some(log),
             live,
+            shed: Spans::default(),
             witness: None,
         }
     }
@@ -77,7 +100,7 @@ impl Outbox {
         Some(tcp.is_touch() && sample::syn(frame).is_some())
     }
 
-    fn tell(&mut self, attempt: &Attempt, in_reach: Option<bool>, fate: Fate) {
+    fn tell(&mut self, attempt: &Attempt, in_reach: Option<bool>, fate: reports::Fate) {
         let (Some(reporter), Some(in_reach)) = (&mut self.witness, in_reach) else {
             return;
         };
@@ -102,7 +125,7 @@ impl Outbox {
 
     /// Tells the witness of an attempt in a direction that was not asked for.
     pub fn not_asked(&mut self, attempt: &Attempt, in_reach: Option<bool>) {
-        self.tell(attempt, in_reach, Fate::NotAsked);
+        self.tell(attempt, in_reach, reports::Fate::NotAsked);
     }
 
     /// Tells the witness that it has heard of every attempt up to this time.
@@ -117,10 +140,26 @@ impl Outbox {
         (EVENTS_MAX * (size_of::<NewConnection>() + size_of::<Event>())) as u64
     }
 
+    /// Attempts in folds that the logger does not have yet.
+    pub fn folding(&self) -> u64 {
+        let open = self.folds.as_ref().map_or(0, Folds::held);
+        open + self.log.as_ref().map_or(0, Producer::folding)
+    }
+
+    /// Whether every attempt is folded, whatever its rate: the log cannot keep up.
+    pub fn fold_all(&mut self, all: bool) {
+        if let Some(folds) = &mut self.folds {
+            folds.fold_all(all);
+        }
+    }
+
     /// Writes to every page. Before the first event.
     pub fn prefault(&mut self) {
         self.attempts = prefaulted(EVENTS_MAX);
         self.others = prefaulted(EVENTS_MAX);
+        if let Some(folds) = &mut self.folds {
+            folds.prefault();
+        }
         if let Some(log) = &mut self.log {
             log.prefault();
         }
@@ -131,7 +170,28 @@ impl Outbox {
         self.live
     }
 
-    /// Holds a new connection back, and tells the witness what becomes of it.
+    /// What becomes of a new connection: asked when it comes, and once more of a line for which the log has no
+    /// room.
+    #[inline]
+    fn fate(&mut self, attempt: &Attempt, room: bool, counts: &mut ShardCounts) -> Fate {
+        let folded = match &mut self.folds {
+            Some(folds) if room => folds.takes(attempt),
+            Some(folds) => {
+                folds.put(attempt);
+                true
+            }
+            None => false,
+        };
+        counts.attempts_folded += u64::from(folded);
+        match (folded, room) {
+            (true, _) => Fate::Folded,
+            (false, true) => Fate::Line,
+            (false, false) => Fate::Dropped,
+        }
+    }
+
+    /// Folds a new connection, or holds it back, and tells the witness.
+    #[inline]
     pub fn hold_attempt(
         &mut self,
         (position, step): (u64, Step),
@@ -139,7 +199,15 @@ impl Outbox {
         in_reach: Option<bool>,
         counts: &mut ShardCounts,
     ) {
-        self.tell(&attempt, in_reach, Fate::Line);
+        let fate = self.fate(&attempt, true, counts);
+        let told = match fate {
+            Fate::Folded => reports::Fate::Folded,
+            Fate::Line | Fate::Dropped => reports::Fate::Line,
+        };
+        self.tell(&attempt, in_reach, told);
+        if fate == Fate::Folded {
+            return;
+        }
         let new = NewConnection {
             position,
             step,
@@ -153,11 +221,53 @@ impl Outbox {
     }
 
     /// Holds any other event back.
-    pub fn hold(&mut self, event: Event, counts: &mut ShardCounts) {
+    pub fn hold(&mut self, mut event: Event, counts: &mut ShardCounts) {
+        self.mark(&mut event);
         if self.live && self.others.len() == EVENTS_MAX {
             return self.push(event, counts);
         }
         self.others.push_back(event);
+    }
+
+    /// Hands over the folds whose second is over at `watermark_ns`. While as many wait as can be open at once,
+    /// those that are open go on growing.
+    pub fn close_folds(&mut self, watermark_ns: i64, counts: &mut ShardCounts) {
+        let Some(folds) = &mut self.folds else {
+            return;
+        };
+        if self.folds_held >= FOLDS_MAX {
+            return;
+        }
+        for fold in folds.close_before(watermark_ns) {
+            let end_ns = fold.end_ns();
+            self.folds_held += 1;
+            let event = Event {
+                position: position_of_ts(end_ns),
+                step: Step::Timer(end_ns),
+                body: Body::Folded(fold),
+            };
+            self.hold(event, counts);
+        }
+    }
+
+    /// Hands over every fold, at the end of the run.
+    pub fn close_all_folds(&mut self, position: u64, counts: &mut ShardCounts) {
+        let all = self.folds.as_mut().map_or_else(Vec::new, Folds::close_all);
+        for fold in all {
+            self.folds_held += 1;
+            let event = Event {
+                position,
+                step: Step::End,
+                body: Body::Folded(fold),
+            };
+            self.hold(event, counts);
+        }
+    }
+
+    fn mark(&self, event: &mut Event) {
+        if let Body::Flow(flow) = &mut event.body {
+            flow.shed = self.shed.touch(flow);
+        }
     }
 
     /// Puts what is held into the log's order. Before anything is pushed.
@@ -180,7 +290,8 @@ impl Outbox {
     }
 
     /// Pushes an event that was not held, behind what is held and comes before it.
-    pub fn push_in_order(&mut self, event: Event, counts: &mut ShardCounts) {
+    pub fn push_in_order(&mut self, mut event: Event, counts: &mut ShardCounts) {
+        self.mark(&mut event);
         while let Some(before) = self.next_if(
             |new| new.place() <= (event.position, event.step),
             |other| other.cmp_order(&event).is_le(),
@@ -217,18 +328,36 @@ impl Outbox {
         }
     }
 
-    /// `read` waits for the logger; live, what finds no room is counted by kind, by the queue itself.
+    /// `read` waits for the logger. Live, an attempt that finds no room is folded, a fold goes on growing, and
+    /// the rest is counted by kind, by the queue itself.
     pub fn push(&mut self, event: Event, counts: &mut ShardCounts) {
-        let lost = match &mut self.log {
-            Some(log) if self.live => {
-                log.push_or_count(event);
-                Ok(())
-            }
-            Some(log) => log.push_and_wait(event),
-            None => Err(event),
+        self.folds_held -= usize::from(matches!(event.body, Body::Folded(_)));
+        let Some(log) = &mut self.log else {
+            return counts.on_log_gone(&event.body);
         };
-        if let Err(event) = lost {
-            counts.on_log_gone(&event.body);
+        if !self.live {
+            if let Err(event) = log.push_and_wait(event) {
+                counts.on_log_gone(&event.body);
+            }
+        } else if let Err(event) = log.push(event) {
+            self.find_no_room(&event, counts);
+        }
+    }
+
+    #[cold]
+    fn find_no_room(&mut self, event: &Event, counts: &mut ShardCounts) {
+        let folded = match (&event.body, &mut self.folds) {
+            (Body::NewConnection(attempt), _) => self.fate(attempt, false, counts) == Fate::Folded,
+            (Body::Folded(fold), Some(folds)) => {
+                folds.take_back(fold);
+                true
+            }
+            _ => false,
+        };
+        if let Some(log) = &mut self.log
+            && !folded
+        {
+            log.count_full(&event.body);
         }
     }
 
@@ -250,3 +379,7 @@ impl Outbox {
         self.log = None;
     }
 }
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

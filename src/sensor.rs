@@ -3,6 +3,8 @@
 use crate::books::{Books, ShardCounts};
 use crate::capture::fanout::Keys;
 use crate::config::{Common, LOG_QUEUE_EVENTS};
+use crate::log::fold::Folds;
+use crate::log::notice::EventKind;
 use crate::log::queue::{self, Consumer};
 use crate::mesh::Mesh;
 use crate::policy::Policy;
@@ -64,6 +66,15 @@ impl Board {
         }
     }
 
+    /// Each worker's level of load shedding.
+    pub fn shed_levels(&self) -> Vec<u64> {
+        let level = |slot: &Mutex<ShardCounts>| {
+            let counts = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.shed.held.iter().sum()
+        };
+        self.0.iter().map(level).collect()
+    }
+
     /// The sum of what was left last.
     pub fn sum(&self) -> ShardCounts {
         let mut sum = ShardCounts::default();
@@ -72,6 +83,12 @@ impl Board {
         }
         sum
     }
+}
+
+/// A worker's share of a rate; at least one a second.
+fn share(per_second: u32, workers: usize) -> u32 {
+    let workers = u32::try_from(workers).expect("at most 64");
+    (per_second / workers).max(1)
 }
 
 /// Shards that share nothing but queues, and the logger's ends of those.
@@ -96,7 +113,12 @@ pub fn shards(
                 rule: common.rule,
                 policy: policy.clone(),
                 mesh,
+                flow_records: common.outputs.iter().any(|o| o.events.has(EventKind::Flow)),
                 log,
+                folds: common
+                    .fold
+                    .filter(|_| live)
+                    .map(|per_second| Folds::new(share(per_second, common.workers), keys.tables)),
                 live,
             })
         })

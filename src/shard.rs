@@ -1,6 +1,6 @@
 //! The state that one worker owns, and a frame's way through it: decode → flow → inspect → outbox.
 
-use crate::books::ShardCounts;
+use crate::books::{Horizons, ShardCounts};
 use crate::capture::fanout::{self, Keys};
 use crate::capture::frame::{Class, Frame};
 use crate::decode::packet::{Packet, Reach, Tcp, Transport};
@@ -13,10 +13,12 @@ use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::{Found, PortScan, Rule};
 use crate::inspect::timeline::Timeline;
 use crate::log::event::{Body, Event, Step};
+use crate::log::fold::Folds;
 use crate::log::queue::Producer;
 use crate::mesh::Mesh;
 use crate::outbox::Outbox;
 use crate::policy::Policy;
+use crate::shedding::Spans;
 use std::net::IpAddr;
 
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
@@ -67,8 +69,12 @@ pub struct Parts {
     pub policy: Policy,
     /// Its ends of the contact queues.
     pub mesh: Mesh,
+    /// Whether any output asks for the records of ended flows.
+    pub flow_records: bool,
     /// Its end of the log queue.
     pub log: Producer,
+    /// Live: which attempts are folded before they come to the log.
+    pub folds: Option<Folds>,
     /// Live: a full log queue is counted, never waited for.
     pub live: bool,
 }
@@ -104,20 +110,24 @@ impl Shard {
             rule,
             policy,
             mesh,
+            flow_records,
             log,
+            folds,
             live,
         } = parts;
+        let mut flows = Flows::new(flows, table_keys);
+        flows.tell_ends(flow_records);
         Self {
             id,
             keys,
             owner_hash: Hasher::new([table_keys[0], !table_keys[1]]),
-            flows: Flows::new(flows, table_keys),
+            flows,
             port_scan: PortScan::new(rule),
             policy,
             mesh,
             pending: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(BATCH),
-            outbox: Outbox::new(log, live),
+            outbox: Outbox::new(log, folds, live),
             counts: ShardCounts::default(),
         }
     }
@@ -134,6 +144,11 @@ impl Shard {
         self.port_scan.prefault();
         self.mesh.prefault();
         self.outbox.prefault();
+    }
+
+    /// When packets were let go of: the worker says.
+    pub fn shed(&mut self) -> &mut Spans {
+        &mut self.outbox.shed
     }
 
     /// Reads one frame.
@@ -314,6 +329,7 @@ impl Shard {
             flows,
             ..
         } = self;
+        outbox.close_folds(watermark_ns, counts);
         outbox.sort();
         let steps_max = if outbox.is_live() {
             SWEEP_STEPS_MAX
@@ -384,6 +400,7 @@ impl Shard {
             port_scan,
             counts,
             flows,
+            outbox,
             ..
         } = self;
         counts.contacts_sent = mesh.sent;
@@ -391,7 +408,9 @@ impl Shard {
         counts.contacts_dropped = mesh.dropped;
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
+        counts.horizons = Horizons::new(flows.dedup_horizon_ns(), port_scan.detectable_gap_ns());
         let [attempts, established, others] = flows.held();
+        counts.folding = outbox.folding();
         counts.held =
             [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
     }
@@ -417,8 +436,9 @@ impl Shard {
                 timeline,
             );
         });
-        outbox.sort();
         outbox.wait_for_log();
+        outbox.close_all_folds(position, counts);
+        outbox.sort();
         flows.finish(&mut |_, event| {
             if let FlowEvent::Ended(record) = event {
                 let event = Event {
@@ -430,6 +450,7 @@ impl Shard {
             }
         });
         outbox.push_until(u64::MAX, counts);
+        counts.folding = outbox.folding();
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
         outbox.close();

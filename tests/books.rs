@@ -16,6 +16,7 @@ const CARRIED: &str = "contacts_sent = contacts_merged + contacts_dropped";
 const TAKEN: &str = "contacts_merged = touches + outcomes";
 const SAID: &str = "detections = started + continued + ended";
 const SCANS: &str = "port scans started = port_scans of all directions";
+const STEPS: &str = "shed steps up to ";
 const CONNECTIONS: &str = ": connection raised = ";
 const ALERTS: &str = ": alert raised = ";
 const RECORDS: &str = ": flow raised = ";
@@ -35,6 +36,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cut_by_depth", &[]),
     ("syn_outside_class", &[]),
     ("attempts_not_asked", &[CONNECTIONS]),
+    ("attempts_folded", &[]),
     ("detections", &[SAID, ALERTS]),
     ("port_scans", &[SCANS]),
     ("detections_out_of_scope", &[ALERTS]),
@@ -45,6 +47,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("attempts_log_gone", &[CONNECTIONS]),
     ("flows_log_gone", &[RECORDS]),
     ("detections_log_gone", &[ALERTS]),
+    ("shed_up", &[STEPS]),
+    ("shed_down", &[STEPS]),
+    ("shed_held", &[STEPS]),
+    ("shed_spent", &[]),
     ("flow.packets", &[STAGE, PACKETS]),
     ("accounted", &[PACKETS]),
     ("syn_packets", &[SYNS, SENT]),
@@ -69,6 +75,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("opened", &[FLOWS]),
     ("reopened", &[]),
     ("closed", &[FLOWS, RECORDS]),
+    ("untold", &[RECORDS]),
     ("merged", &[FLOWS]),
     ("open", &[FLOWS]),
     ("evicted_attempts", &[]),
@@ -104,6 +111,8 @@ fn shards() -> ShardCounts {
         ..ShardCounts::default()
     };
     (shards.unread[0], shards.unread[3]) = (20, 30);
+    let shed = &mut shards.shed;
+    (shed.up, shed.down, shed.held) = ([5, 3, 1], [3, 2, 1], [2, 1, 0]);
     let flow = &mut shards.flow;
     flow.packets = 950;
     (flow.accounted, flow.other_interface, flow.after_end) = (700, 60, 40);

@@ -1,9 +1,11 @@
 //! Properties of the source itself.
 
+#[path = "tidy/packages.rs"]
+mod packages;
 #[path = "tidy/source.rs"]
 mod source;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -13,6 +15,8 @@ use source::Source;
 const STAGES: [&str; 7] = [
     "capture", "decode", "flow", "inspect", "witness", "log", "observe",
 ];
+/// All folders with code of ours.
+const CHECKED: [&str; 5] = ["src", "tests", "benches", "tools", "loadtest"];
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 500;
 
@@ -115,6 +119,42 @@ fn unsafe_compiles_only_under_capture() {
         .map(|source| source.name)
         .collect();
     assert!(stray.is_empty(), "unsafe outside src/capture: {stray:?}");
+}
+
+#[test]
+fn unsafe_of_the_load_tester_is_in_one_folder_and_says_why_it_is_sound() {
+    let (mut stray, mut unsaid, mut blocks) = (Vec::new(), Vec::new(), 0);
+    for (name, text) in files(&["loadtest"], &["rs"]) {
+        let source = Source::new(&name, &text);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (line, word) in source::tokens(&source.code) {
+            if word != "unsafe" {
+                continue;
+            }
+            blocks += 1;
+            if !name.starts_with("loadtest/src/sys/") {
+                stray.push(format!("{name}:{line}"));
+            }
+            if !said(&lines[..line]) {
+                unsaid.push(format!("{name}:{line}"));
+            }
+        }
+    }
+    assert!(blocks > 0, "no unsafe found: is the folder still there?");
+    assert!(
+        stray.is_empty(),
+        "unsafe outside loadtest/src/sys: {stray:?}"
+    );
+    assert!(unsaid.is_empty(), "no SAFETY comment before {unsaid:?}");
+}
+
+/// The statement that the last line belongs to stands right under a comment with SAFETY in it.
+fn said(lines: &[&str]) -> bool {
+    let before = lines[..lines.len() - 1].iter().rev();
+    let mut comment = before
+        .skip_while(|line| !line.starts_with("//") && !line.ends_with([';', '{', '}']))
+        .take_while(|line| line.starts_with("//"));
+    comment.any(|line| line.contains("SAFETY") || line.contains("# Safety"))
 }
 
 /// `file:line` of each later stage that a file names.
@@ -242,7 +282,7 @@ fn long_functions(source: &Source) -> Vec<String> {
 
 #[test]
 fn functions_have_at_most_seventy_lines() {
-    let files = files(&["src", "tests", "benches", "tools"], &["rs"]);
+    let files = files(&CHECKED, &["rs"]);
     let sources: Vec<_> = files
         .iter()
         .map(|(name, text)| Source::new(name, text))
@@ -285,7 +325,7 @@ fn a_long_function_is_found_whatever_stands_before_it() {
 
 #[test]
 fn files_have_at_most_five_hundred_lines() {
-    let long: Vec<_> = files(&["src", "tests", "benches", "tools"], &["rs", "py"])
+    let long: Vec<_> = files(&CHECKED, &["rs", "py"])
         .into_iter()
         .map(|(name, text)| (text.lines().count(), name))
         .filter(|(lines, _)| *lines > FILE_LINES_MAX)
@@ -302,10 +342,7 @@ fn nothing_is_left_for_later() {
     let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"]].map(|[a, b]| format!("{a}{b}"));
     let macros = [["to", "do"], ["unimple", "mented"], ["d", "bg"]].map(|[a, b]| format!("{a}{b}"));
     let mut left = Vec::new();
-    for (name, text) in files(
-        &["src", "tests", "benches", "tools"],
-        &["rs", "py", "md", "toml"],
-    ) {
+    for (name, text) in files(&CHECKED, &["rs", "py", "md", "toml"]) {
         for (number, line) in text.lines().enumerate() {
             if marks.iter().any(|mark| line.contains(mark.as_str())) {
                 left.push(format!("{name}:{}: {line}", number + 1));
@@ -328,109 +365,6 @@ fn nothing_is_left_for_later() {
         }
     }
     assert!(left.is_empty(), "{left:#?}");
-}
-
-/// Names of the packages that a manifest asks for in its sections of dependencies, those of tests apart.
-fn dependencies(manifest: &str) -> BTreeSet<String> {
-    let mut section = "";
-    let mut found = BTreeSet::new();
-    for line in manifest.lines().map(str::trim) {
-        if line.starts_with('[') {
-            section = line.trim_matches(['[', ']']);
-            found.extend(section.strip_prefix("dependencies.").map(str::to_owned));
-        } else if section.ends_with("dependencies")
-            && !section.ends_with("dev-dependencies")
-            && section != "workspace.dependencies"
-            && let Some((name, value)) = line.split_once('=')
-        {
-            let renamed = value.split("package = \"").nth(1);
-            let name = renamed
-                .and_then(|rest| rest.split('"').next())
-                .unwrap_or(name);
-            found.insert(name.trim().trim_end_matches(".workspace").to_owned());
-        }
-    }
-    found
-}
-
-/// Package → packages that it may bring, from Cargo.lock; versions of one name are one.
-fn locked() -> BTreeMap<String, BTreeSet<String>> {
-    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
-    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for package in lock.split("[[package]]").skip(1) {
-        let quoted = |line: &str| line.split('"').nth(1).map(str::to_owned);
-        let name = package.lines().find(|line| line.starts_with("name = "));
-        let name = name.and_then(quoted).expect("a name");
-        let brings = package.lines().filter(|line| line.starts_with(" \""));
-        let brings = brings
-            .filter_map(quoted)
-            .filter_map(|it| it.split(' ').next().map(str::to_owned));
-        all.entry(name).or_default().extend(brings);
-    }
-    all
-}
-
-#[test]
-fn the_sensor_needs_no_tool_of_ours_and_nothing_that_only_tools_need() {
-    let manifest = |path: &str| fs::read_to_string(root().join(path)).expect("a manifest");
-    let own = manifest("Cargo.toml");
-    let members = own
-        .split("members = [")
-        .nth(1)
-        .and_then(|rest| rest.split(']').next());
-    let members: Vec<&str> = members
-        .expect("a workspace")
-        .split('"')
-        .skip(1)
-        .step_by(2)
-        .collect();
-    let tools: Vec<String> = members
-        .iter()
-        .filter(|member| **member != ".")
-        .map(|member| manifest(&format!("{member}/Cargo.toml")))
-        .collect();
-    let locked = locked();
-    let (direct, mut tree) = (dependencies(&own), BTreeSet::new());
-    let mut left: Vec<&String> = direct.iter().collect();
-    while let Some(name) = left.pop() {
-        if tree.insert(name.clone()) {
-            left.extend(&locked[name]);
-        }
-    }
-    eprintln!(
-        "tidy: {} packages of {} are the sensor's, {} directly",
-        tree.len(),
-        locked.len(),
-        direct.len()
-    );
-    assert!(
-        tree.contains("clap_builder") && !tree.contains("proptest"),
-        "{tree:?}"
-    );
-    for tool in &tools {
-        let name = tool
-            .split("name = \"")
-            .nth(1)
-            .and_then(|rest| rest.split('"').next());
-        let name = name.expect("a package has a name");
-        assert!(!tree.contains(name), "the sensor depends on {name}");
-    }
-    for only_tools in ["plotters", "afpacket"] {
-        assert!(
-            !tree.contains(only_tools),
-            "the sensor depends on {only_tools}"
-        );
-    }
-}
-
-#[test]
-fn dependencies_are_found_in_every_section_that_ships() {
-    let manifest = "[dependencies]\na = \"1\"\nb = { version = \"1\", package = \"c\" }\n\
-        [target.'cfg(unix)'.dependencies]\nd.workspace = true\n[build-dependencies]\ne = \"1\"\n\
-        [dev-dependencies]\nf = \"1\"\n[target.x.dev-dependencies]\ng = \"1\"\n[features]\nh = []\n\
-        [dependencies.i]\nversion = \"1\"\n";
-    let found: Vec<String> = dependencies(manifest).into_iter().collect();
-    assert_eq!(found, ["a", "c", "d", "e", "i"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
 };
+use crate::recent::RecentMin;
 use std::cmp::Ordering;
 
 /// A SYN is a retransmission until this long after the first one.
@@ -161,8 +162,13 @@ pub struct Attempts {
     /// Entries and timers.
     pub slab: Slab<Entry>,
     pub(super) tallies: Tallies,
+    /// Somebody asks for the records of ended flows.
+    pub telling: bool,
     /// Entries that live in buckets of (endpoints, sequence number).
     pub far: usize,
+    /// Of the attempts that had to leave a full table: the newest first SYN, and how young they were lately.
+    newest_evicted_ns: i64,
+    evicted_age: RecentMin,
 }
 
 impl Attempts {
@@ -173,7 +179,10 @@ impl Attempts {
         Self {
             slab,
             tallies,
+            telling: true,
             far: 0,
+            newest_evicted_ns: i64::MIN,
+            evicted_age: RecentMin::default(),
         }
     }
 
@@ -186,6 +195,15 @@ impl Attempts {
     pub fn prefault(&mut self) {
         self.slab.prefault();
         self.tallies.prefault();
+    }
+
+    /// A SYN is known as a retransmission until this long after the first one: the horizon, and how young the
+    /// attempts were that a full table pushed out.
+    pub fn horizon_ns(&self, watermark_ns: i64) -> i64 {
+        let since_ns = watermark_ns.saturating_sub(self.newest_evicted_ns);
+        since_ns
+            .min(self.evicted_age.get(watermark_ns))
+            .clamp(0, HORIZON_NS)
     }
 
     /// Stamp of the entry's first packet; of one whose tally is gone, the watermark then.
@@ -267,13 +285,16 @@ impl Attempts {
     ) {
         counts.closed[reason as usize] += 1;
         counts.open -= 1;
-        let record = self.record(at, reason);
+        let record = self.telling.then(|| self.record(at, reason));
         self.slab.get_mut(at).flags |= ENDED;
         // A server may still acknowledge the data of a SYN.
         if self.syn_payload(at) == 0 {
             self.drop_tally(at);
         }
-        out(when, FlowEvent::Ended(record));
+        match record {
+            Some(record) => out(when, FlowEvent::Ended(record)),
+            None => counts.untold += 1,
+        }
     }
 
     /// The entry moves to the established connections; it stays for the horizon.
@@ -341,20 +362,50 @@ impl Attempts {
             if let Some(at) = self.slab.insert(hash, entry, slot) {
                 return at;
             }
+            if self.slab.is_full() {
+                self.make_room(watermark_ns, counts, out);
+                continue;
+            }
             let rivals = self.slab.rivals(hash);
             let mut left = false;
             for &at in rivals.as_slice() {
                 left |= !self.settle(at, watermark_ns, counts, out);
             }
             if !left {
-                self.evict(rivals.as_slice(), counts, out);
+                self.evict(rivals.as_slice(), watermark_ns, counts, out);
             }
         }
+    }
+
+    /// Takes an old entry out of the full pool. Entries lie in the order of their coming, more or less: the next
+    /// at the hand leaves, unless it waits for a client; of so many that wait the oldest.
+    fn make_room(
+        &mut self,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        const LOOKED_AT_MAX: usize = 16;
+        let (mut waiting, mut count) = ([0; LOOKED_AT_MAX], 0);
+        for _ in 0..LOOKED_AT_MAX.min(self.slab.capacity()) {
+            let at = self.slab.turn();
+            if !self.settle(at, watermark_ns, counts, out) {
+                return;
+            }
+            let entry = self.slab.get(at);
+            if !(entry.open() && entry.has(ANSWERED)) {
+                return self.evict(&[at], watermark_ns, counts, out);
+            }
+            waiting[count] = at;
+            count += 1;
+        }
+        self.evict(&waiting[..count], watermark_ns, counts, out);
     }
 
     fn evict(
         &mut self,
         rivals: &[u32],
+        watermark_ns: i64,
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
@@ -367,6 +418,10 @@ impl Attempts {
         });
         let victim = victim.expect("what is full holds entries");
         counts.evicted_attempts += 1;
+        let first_ns = self.slab.get(victim).first_ns;
+        self.newest_evicted_ns = self.newest_evicted_ns.max(first_ns);
+        let age_ns = watermark_ns.saturating_sub(first_ns);
+        self.evicted_age.note(watermark_ns, age_ns);
         if self.slab.get(victim).open() {
             self.end(victim, EndReason::Evicted, When::Packet, counts, out);
         }

@@ -209,6 +209,7 @@ impl Conn {
             gso: self.gso,
             fragmented: self.fragmented,
             saturated: self.saturated,
+            shed: false,
             interface: self.interface,
             vlan: self.vlan,
             vlan_count: self.vlan_count,
@@ -225,6 +226,8 @@ impl Conn {
 pub struct Conns {
     /// Entries and timers.
     pub slab: Slab<Conn>,
+    /// Somebody asks for the records of ended flows.
+    pub telling: bool,
 }
 
 impl Conns {
@@ -247,6 +250,7 @@ impl Conns {
         let key = Key::new(nobody, nobody, 0, 0, 0);
         Self {
             slab: Slab::new(capacity, Conn::new(key, &empty, 0)),
+            telling: true,
         }
     }
 
@@ -305,7 +309,11 @@ impl Conns {
     ) {
         counts.closed[reason as usize] += 1;
         counts.open -= 1;
-        out(when, FlowEvent::Ended(self.slab.get(at).record(reason)));
+        if self.telling {
+            out(when, FlowEvent::Ended(self.slab.get(at).record(reason)));
+        } else {
+            counts.untold += 1;
+        }
         self.slab.remove(at);
     }
 

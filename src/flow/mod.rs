@@ -88,6 +88,13 @@ impl Flows {
         self.others.slab.prefault();
     }
 
+    /// Whether records of ended flows are made, which they are; for where nobody asks for them.
+    pub fn tell_ends(&mut self, telling: bool) {
+        self.attempts.telling = telling;
+        self.established.telling = telling;
+        self.others.telling = telling;
+    }
+
     /// Names the TCP connections that are open at the start: their midstream flows are flagged.
     pub fn preexisting(&mut self, open: impl IntoIterator<Item = (SocketAddr, SocketAddr)>) {
         for (a, b) in open {
@@ -105,6 +112,11 @@ impl Flows {
     /// What was counted so far.
     pub fn counts(&self) -> &FlowCounts {
         &self.counts
+    }
+
+    /// See [`Attempts::horizon_ns`].
+    pub fn dedup_horizon_ns(&self) -> i64 {
+        self.attempts.horizon_ns(self.now_ns)
     }
 
     /// Entries held: attempts, established, others.

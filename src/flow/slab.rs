@@ -293,7 +293,24 @@ impl<E: Copy> Slab<E> {
         hits
     }
 
-    fn is_full(&self) -> bool {
+    /// The position at a hand that goes round, for a full pool. Asks the CPU for what the next turns will need.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "positions fit 31 bits, by the assertion in `new`"
+    )]
+    pub fn turn(&mut self) -> u32 {
+        /// Turns ahead.
+        const AHEAD: usize = 16;
+        let at = self.hand as usize;
+        let soon = (at + AHEAD) % self.capacity;
+        prefetch(&self.entries[soon]);
+        prefetch(&self.buckets[self.home[soon] as usize / WAYS]);
+        self.hand = ((at + 1) % self.capacity) as u32;
+        at as u32
+    }
+
+    /// Neither a free position nor room for another.
+    pub fn is_full(&self) -> bool {
         self.free == NIL && self.entries.len() == self.capacity
     }
 

@@ -4,7 +4,8 @@
 //! `pending` is 0 after [`Outputs::finish`].
 
 use super::eve::{Context, Eve};
-use super::event::Event;
+use super::event::{Body, Event, Step};
+use super::fold::Fold;
 use super::notice::{EventKind, KINDS, Notice};
 use super::queue::SHARD_KINDS;
 use super::sink::{CAUSES, Cause, OpenError, Patience, Recovery, Sink};
@@ -19,7 +20,7 @@ pub struct Counts {
     pub offered: [u64; KINDS],
     /// Lines that write(2) took.
     pub written: [u64; KINDS],
-    /// Withheld by the alert budget.
+    /// Attempts in flood records that were written; alerts that the budget withheld.
     pub folded: [u64; KINDS],
     /// Of a kind that this output does not ask for.
     pub not_asked: [u64; KINDS],
@@ -67,6 +68,8 @@ struct Output {
     sink: Sink,
     offered: [u64; KINDS],
     folded: [u64; KINDS],
+    /// Attempts in folds that are not yet rendered.
+    folding: u64,
     not_asked: [u64; KINDS],
     queue_full: [u64; KINDS],
 }
@@ -88,6 +91,21 @@ impl Output {
         }
     }
 
+    fn fold(&mut self, event: &Event, count: u64, now_ns: i64) {
+        let kind = EventKind::Connection;
+        if !self.spec.events.has(kind) {
+            return;
+        }
+        self.folding -= count;
+        if let Some(out) = self.sink.admit_fold(kind, count, now_ns) {
+            match &mut self.renderer {
+                Renderer::Text(text) => text.event(out, event),
+                Renderer::Eve(eve) => eve.event(out, event),
+            }
+            self.sink.commit_fold(kind, count, now_ns);
+        }
+    }
+
     /// Writes a notice that is asked for, or `forced`.
     fn notice(&mut self, notice: &Notice, forced: bool, now_ns: i64) {
         let kind = notice.kind();
@@ -106,15 +124,18 @@ impl Output {
     }
 
     fn counts(&self) -> Counts {
-        let mut dropped = self.sink.dropped();
+        let (mut dropped, mut folded) = (self.sink.dropped(), self.folded);
+        let mut pending = self.sink.pending();
         dropped[Cause::QueueFull as usize] = self.queue_full;
+        folded[EventKind::Connection as usize] += self.sink.folded();
+        pending[EventKind::Connection as usize] += self.folding;
         Counts {
             offered: self.offered,
             written: self.sink.written(),
-            folded: self.folded,
+            folded,
             not_asked: self.not_asked,
             dropped,
-            pending: self.sink.pending(),
+            pending,
         }
     }
 }
@@ -167,6 +188,7 @@ impl Outputs {
             sink,
             offered: [0; KINDS],
             folded: [0; KINDS],
+            folding: 0,
             not_asked: [0; KINDS],
             queue_full: [0; KINDS],
         });
@@ -183,6 +205,33 @@ impl Outputs {
     pub fn write(&mut self, event: &Event, now_ns: i64) {
         for output in &mut self.outputs {
             output.event(event, now_ns);
+        }
+        self.say_recoveries(now_ns);
+    }
+
+    /// Counts attempts that lie in a fold, which [`Outputs::write_fold`] will write.
+    pub fn hold_folded(&mut self, count: u64) {
+        let connection = EventKind::Connection as usize;
+        for output in &mut self.outputs {
+            output.offered[connection] += count;
+            if output.spec.events.has(EventKind::Connection) {
+                output.folding += count;
+            } else {
+                output.not_asked[connection] += count;
+            }
+        }
+    }
+
+    /// Writes a fold whose attempts were counted, to each output that asks for connections.
+    pub fn write_fold(&mut self, fold: Box<Fold>, position: u64, now_ns: i64) {
+        let count = fold.count;
+        let event = Event {
+            position,
+            step: Step::Timer(fold.end_ns()),
+            body: Body::Folded(fold),
+        };
+        for output in &mut self.outputs {
+            output.fold(&event, count, now_ns);
         }
         self.say_recoveries(now_ns);
     }
@@ -371,128 +420,5 @@ fn recovery_notice(output: Option<usize>, recovery: &Recovery, now_ns: i64) -> N
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inspect::detection::Phase;
-    use crate::log::eve::Interfaces;
-    use crate::log::samples;
-    use std::sync::Arc;
-
-    fn context() -> Context {
-        Context {
-            host: "edge".into(),
-            interfaces: Interfaces::default(),
-            direction: Arc::new(|_, _| "unknown"),
-            frames: false,
-        }
-    }
-
-    #[test]
-    fn each_output_gets_what_it_asks_for_and_its_books_close() {
-        let dir = tempfile::tempdir().expect("directory");
-        let path = |name| dir.path().join(name).display().to_string();
-        let specs = [
-            format!("text:{}", path("text")),
-            format!("eve:{}", path("eve")),
-            "eve:/dev/full,events=flow".into(),
-        ];
-        let specs = specs.map(|spec| spec.parse().expect("a spec"));
-        let mut outputs = Outputs::open(&specs, &context()).expect("open");
-        let alert = samples::alert(&samples::scan(Phase::Started, vec![(80, 83)], 4));
-        for event in [samples::connection(), samples::flow(), alert] {
-            outputs.write(&event, 0);
-        }
-        outputs.notice(&samples::stats(), 0);
-        outputs.notice(&samples::lifecycle(), 0);
-        outputs.fold_alert();
-        outputs.note_queue_full([1, 2, 3], 0);
-        assert!(outputs.counts().iter().all(Counts::closed));
-        outputs.finish(0);
-        let counts = outputs.counts();
-        let whole = |count: &Counts| count.closed() && count.pending == [0; KINDS];
-        assert!(counts.iter().all(whole));
-        assert_eq!(counts[0].written, [1, 1, 0, 0, 0]);
-        assert_eq!(counts[1].written, [1, 1, 1, 1, 1]);
-        assert_eq!(counts[1].folded[EventKind::Alert as usize], 1);
-        assert_eq!(counts[2].dropped[Cause::DiskFull as usize], [0, 0, 1, 0, 0]);
-        assert_eq!(
-            counts[2].dropped[Cause::QueueFull as usize],
-            [0, 0, 3, 0, 0]
-        );
-        let eve = std::fs::read_to_string(path("eve")).expect("read");
-        for line in eve.lines() {
-            serde_json::from_str::<Value>(line).expect("JSON");
-        }
-        assert_eq!(eve.lines().count(), 5);
-    }
-
-    #[test]
-    fn a_recovery_names_counts_cause_and_time() {
-        let recovery = Recovery {
-            since_ns: samples::TS_NS,
-            cause: Cause::DiskFull,
-            lost: [7, 0, 2, 0, 0],
-        };
-        let Notice::Lifecycle { text, .. } = recovery_notice(Some(0), &recovery, 0) else {
-            panic!("no lifecycle");
-        };
-        let expected = "output 1 lost 7 connection, 2 flow since 2021-04-28 15:28:05 (disk_full)";
-        assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn what_full_queues_cost_is_said_once_they_have_been_quiet_for_a_second() {
-        const S: i64 = 1_000_000_000;
-        let dir = tempfile::tempdir().expect("directory");
-        let path = |name| dir.path().join(name).display().to_string();
-        let specs = [
-            format!("text:{},events=connection+flow", path("all")),
-            format!("text:{},events=flow", path("flows")),
-        ];
-        let specs = specs.map(|spec| spec.parse().expect("a spec"));
-        let mut outputs = Outputs::open(&specs, &context()).expect("open");
-        outputs.note_queue_full([3, 0, 0], samples::TS_NS);
-        outputs.note_queue_full([5, 1, 0], samples::TS_NS + S / 2);
-        outputs.note_queue_full([5, 1, 0], samples::TS_NS + S);
-        assert_eq!(outputs.own(), [0; KINDS], "it grew half a second ago");
-        outputs.note_queue_full([5, 1, 0], samples::TS_NS + 2 * S);
-        outputs.note_queue_full([5, 1, 0], samples::TS_NS + 4 * S);
-        outputs.note_queue_full([5, 1, 9], samples::TS_NS + 5 * S);
-        outputs.end_queue_loss(samples::TS_NS + 5 * S);
-        assert_eq!(outputs.own()[EventKind::Lifecycle as usize], 2);
-        outputs.finish(0);
-        let read = |name| std::fs::read_to_string(path(name)).expect("read");
-        let head = "Sensor output_recovered: full queues lost";
-        let flows =
-            format!("2021-04-28 15:28:10: {head} 9 flow since 2021-04-28 15:28:10 (queue_full)\n");
-        let connections = format!(
-            "2021-04-28 15:28:07: {head} 5 connection since 2021-04-28 15:28:05 (queue_full)\n"
-        );
-        assert_eq!(read("all"), connections + &flows, "alerts nobody asked for");
-        assert_eq!(read("flows"), flows);
-        assert!(outputs.counts().iter().all(Counts::closed));
-    }
-
-    #[test]
-    fn a_pager_that_stops_reading_does_not_stop_the_other_outputs() {
-        let dir = tempfile::tempdir().expect("directory");
-        let path = dir.path().join("log");
-        let specs = ["text:-".to_owned(), format!("text:{}", path.display())]
-            .map(|spec| spec.parse::<OutputSpec>().expect("a spec"));
-        let (_nobody_reads, writer) = std::io::pipe().expect("pipe");
-        let mut outputs = Outputs::open(&specs[1..], &context()).expect("open");
-        outputs.add(specs[0].clone(), Sink::from_fd(writer.into()), &context());
-        outputs.set_patience(&Patience::Live);
-        const LINES: u32 = 40_000;
-        for isn in 0..LINES {
-            outputs.write(&samples::at(1, isn), i64::from(isn));
-        }
-        outputs.finish(i64::from(LINES));
-        let [file, pager] = outputs.counts()[..] else {
-            panic!("two outputs");
-        };
-        assert_eq!(file.written[0], u64::from(LINES));
-        assert!(pager.dropped[Cause::Slow as usize][0] > 0);
-        assert!(pager.closed() && pager.pending == [0; KINDS]);
-    }
-}
+#[path = "outputs_tests.rs"]
+mod tests;

@@ -38,6 +38,10 @@ pub fn families(books: &Books) -> Vec<Family> {
         let help = "Frames that the filter of --capture control rejected";
         all.push(single(("filtered_frames", help, filtered)));
     }
+    if let Some(refused) = books.refused {
+        let help = "Data frames that the kernel refused under load, before the copy";
+        all.push(single(("shed_in_kernel", help, refused)));
+    }
     all.extend(labelled(books));
     all.extend(books.witness.iter().flat_map(witness));
     all
@@ -173,7 +177,7 @@ fn packets(books: &Books) -> [Single; 9] {
     ]
 }
 
-fn connections(books: &Books) -> [Single; 14] {
+fn connections(books: &Books) -> [Single; 15] {
     let (shards, flow) = (&books.shards, &books.shards.flow);
     [
         ("syn_packets", "SYNs without ACK", flow.syn_packets),
@@ -192,6 +196,11 @@ fn connections(books: &Books) -> [Single; 14] {
             "connections_not_asked",
             "Attempts in a direction that was not asked for",
             shards.attempts_not_asked,
+        ),
+        (
+            "folded_connections",
+            "Attempts that shards folded into flood records",
+            shards.attempts_folded,
         ),
         (
             "answered_connections",

@@ -7,7 +7,7 @@
 pub enum Excuse {
     /// The sensor's rings had no room.
     RingDrops = 0,
-    /// The filter of `--capture control` rejected frames that a changing fanout had put into a data ring.
+    /// Filters of data rings refused frames, among them those that a changing fanout had put there.
     Filtered = 1,
     /// The witness's ring had no room.
     WitnessDropped = 2,

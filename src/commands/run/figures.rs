@@ -103,6 +103,7 @@ impl Run<'_> {
         snapshot.tables = self.tables(&books);
         snapshot.log_lag = published.lag_us.as_ref().map_or_else(LogLag::default, lag);
         snapshot.worker_behind = published.behind;
+        snapshot.shed_levels = self.board.shed_levels();
         snapshot.books = books;
     }
 
@@ -192,6 +193,7 @@ impl Run<'_> {
                 .and_then(|counters| counters.nic(group.ifindex));
             counters.map_or(0, |counters| counters.nic_drops())
         };
+        let (filtered, refused) = self.refused();
         let mut books = Books {
             shards: self.board.sum(),
             rings: self.rings(),
@@ -203,7 +205,8 @@ impl Run<'_> {
                 .nic_counters
                 .as_ref()
                 .map_or(0, |counters| counters.softnet().total().dropped),
-            filtered: self.filtered(),
+            filtered,
+            refused,
             witness: self.witness.as_ref().map(Watching::counts),
             ..Books::default()
         };
@@ -229,6 +232,7 @@ impl Run<'_> {
             records: EventKind::ALL.map(|kind| {
                 let held = match kind {
                     EventKind::Stats | EventKind::Lifecycle => OWN_IN_FLIGHT,
+                    EventKind::Connection => 2 * (records as u64 + books.shards.folding),
                     _ => 2 * records as u64,
                 };
                 let kind = kind as usize;

@@ -162,10 +162,8 @@ impl Run<'_> {
         }
         let interface = self.groups[at].interface;
         let opened = LiveGroup::open(self.config, &self.keys.fanout, &nic, interface);
-        let (mut group, rings) = opened.map_err(|error| error.to_string())?;
-        group
-            .open_gate(self.config)
-            .map_err(|error| error.to_string())?;
+        let (group, rings) = opened.map_err(|error| error.to_string())?;
+        group.open_gate().map_err(|error| error.to_string())?;
         if let Some(witness) = &mut self.witness {
             witness.reopen(&nic, interface)?;
         }

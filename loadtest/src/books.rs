@@ -1,0 +1,173 @@
+//! `books`: every load at every rate and depth, again and again, and nothing unaccounted.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::cli::{Common, LabArgs, PlanArgs, seconds};
+use crate::lab::Lab;
+use crate::reconcile::{Flood, reconcile};
+use crate::record::{Point, Record};
+use crate::search::highest_rate;
+use crate::send::Schedule;
+use crate::traffic::{Load, Name};
+
+/// Flags.
+#[derive(Clone, Debug, Args)]
+pub struct BooksArgs {
+    #[command(flatten)]
+    lab: LabArgs,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Which traffic; repeatable. Default: all but busy and storm.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    load: Vec<Name>,
+    /// Capture depths of the sensor.
+    #[arg(long, value_delimiter = ',', default_value = "headers,control,full")]
+    depth: Vec<String>,
+    /// Take this for the rate without loss, in packets per second, instead of searching for it.
+    #[arg(long, value_name = "PPS")]
+    rate: Option<f64>,
+    /// Seconds of each flood, 0.05 to 3600.
+    #[arg(long, value_name = "S", default_value = "0.3", value_parser = seconds)]
+    seconds: f64,
+    /// Floods of each load at each rate and depth.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+}
+
+/// Multiples of the rate without loss; `None` is as fast as the sender goes.
+const FACTORS: [Option<f64>; 4] = [Some(0.5), Some(1.0), Some(2.0), None];
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    runs: u32,
+    closed: u32,
+    frames: u64,
+    attempts: u64,
+    unaccounted_frames: u64,
+    unaccounted_attempts: u64,
+}
+
+impl BooksArgs {
+    /// Runs all, records all, and says whether every line of every run closed.
+    ///
+    /// # Errors
+    ///
+    /// When sensor or sender fail.
+    pub fn run(&self) -> Result<bool> {
+        let (lab, mut record) = (self.lab.make()?, self.common.record("books")?);
+        let loads = if self.load.is_empty() {
+            &Name::GENERAL[..]
+        } else {
+            &self.load
+        };
+        let mut sum = Sum::default();
+        for &name in loads {
+            let load = Load::new(name, self.common.seed);
+            let mut known = HashMap::new();
+            for depth in &self.depth {
+                let rate = self.without_loss(&lab, &load, depth, &mut record, &mut known)?;
+                for factor in FACTORS {
+                    let rate_pps = factor.map(|factor| rate * factor);
+                    self.cell(&lab, &load, depth, rate_pps, &mut record, &mut sum)?;
+                }
+            }
+        }
+        eprintln!(
+            "{} of {} runs closed; {} frames, {} attempts; unaccounted: {} frames, {} attempts",
+            sum.closed,
+            sum.runs,
+            sum.frames,
+            sum.attempts,
+            sum.unaccounted_frames,
+            sum.unaccounted_attempts
+        );
+        Ok(sum.closed == sum.runs && sum.unaccounted_frames + sum.unaccounted_attempts == 0)
+    }
+
+    /// The rate without loss at this depth. What a filter rejects is not read, so for `control` it is that of
+    /// `headers`.
+    fn without_loss(
+        &self,
+        lab: &Lab,
+        load: &Load,
+        depth: &str,
+        record: &mut Record,
+        known: &mut HashMap<String, f64>,
+    ) -> Result<f64> {
+        if let Some(rate) = self.rate {
+            return Ok(rate);
+        }
+        let depth = if depth == "control" { "headers" } else { depth };
+        if let Some(rate) = known.get(depth) {
+            return Ok(*rate);
+        }
+        let sensor = self.common.sensor(depth)?;
+        let found = highest_rate(lab, &sensor, load, self.common.sender, &self.plan.plan()?)?;
+        let point = Point {
+            subject: "synledger".to_owned(),
+            load: load.name.to_string(),
+            depth: depth.to_owned(),
+            rate_pps: None,
+            run: 1,
+        };
+        found.record(record, &point)?;
+        known.insert(depth.to_owned(), found.rate_pps);
+        Ok(found.rate_pps)
+    }
+
+    fn cell(
+        &self,
+        lab: &Lab,
+        load: &Load,
+        depth: &str,
+        rate_pps: Option<f64>,
+        record: &mut Record,
+        sum: &mut Sum,
+    ) -> Result<()> {
+        let sensor = self.common.sensor(depth)?;
+        let mut cell = Sum::default();
+        for run in 1..=self.runs {
+            let flood = Flood {
+                // Other traffic each time, the same in each repetition of the whole.
+                load: Load::new(load.name, load.seed + u64::from(run)),
+                sender: self.common.sender,
+                schedule: Schedule::for_seconds(rate_pps, self.seconds),
+            };
+            let outcome = reconcile(lab, &sensor, &flood)?;
+            let point = Point {
+                subject: "synledger".to_owned(),
+                load: load.name.to_string(),
+                depth: depth.to_owned(),
+                rate_pps,
+                run,
+            };
+            outcome.record(record, &point)?;
+            cell.runs += 1;
+            cell.frames += outcome.sent.tally.frames;
+            cell.attempts += outcome.sent.tally.attempts;
+            cell.unaccounted_frames += outcome.unaccounted_frames;
+            cell.unaccounted_attempts += outcome.unaccounted_attempts;
+            match outcome.first_open() {
+                None => cell.closed += 1,
+                Some(entry) => eprintln!("run {run} DOES NOT CLOSE: {entry}"),
+            }
+        }
+        let rate = rate_pps.map_or("max".to_owned(), |rate| format!("{rate:.0}/s"));
+        eprintln!(
+            "{}, {depth}, {rate}: {} of {} closed, {} frames, {} attempts",
+            load.name, cell.closed, cell.runs, cell.frames, cell.attempts
+        );
+        sum.runs += cell.runs;
+        sum.closed += cell.closed;
+        sum.frames += cell.frames;
+        sum.attempts += cell.attempts;
+        sum.unaccounted_frames += cell.unaccounted_frames;
+        sum.unaccounted_attempts += cell.unaccounted_attempts;
+        Ok(())
+    }
+}

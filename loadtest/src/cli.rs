@@ -1,0 +1,380 @@
+//! Flags that several subcommands share, and what the basic ones do.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::lab::{Lab, SetUp};
+use crate::reconcile::{Flood, Outcome, reconcile};
+use crate::record::{Point, Record};
+use crate::search::{Plan, highest_rate};
+use crate::send::{self, Schedule, Sender, flood};
+use crate::sensor::Sensor;
+use crate::traffic::{Load, Name};
+
+/// The lab.
+#[derive(Clone, Debug, Args)]
+pub struct LabArgs {
+    /// Who pays for the receiving half of the kernel.
+    #[arg(long, value_enum, default_value = "fair")]
+    pub set_up: SetUp,
+}
+
+impl LabArgs {
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// See [`Lab::new`].
+    pub fn make(&self) -> Result<Lab> {
+        Lab::new(self.set_up)
+    }
+}
+
+/// The sender, the sensor and the record.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// How frames get into the kernel.
+    #[arg(long, value_enum, default_value = "xdp")]
+    pub sender: Sender,
+    /// Seed of the traffic.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The sensor. Default: `synledger` beside this program.
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// Append the figures to this table. Default: target/load/SUBCOMMAND.csv.
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// A flag for the sensor; repeatable. Values with an equals sign: --sensor-flag=--memory-mib=64.
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub sensor_flag: Vec<String>,
+}
+
+impl Common {
+    /// The sensor at this depth.
+    ///
+    /// # Errors
+    ///
+    /// When this program's own place is not known.
+    pub fn sensor(&self, depth: &str) -> Result<Sensor> {
+        let binary = match &self.binary {
+            Some(binary) => binary.clone(),
+            None => std::env::current_exe()?.with_file_name("synledger"),
+        };
+        let mut sensor = Sensor::new(binary, depth);
+        sensor.args.clone_from(&self.sensor_flag);
+        Ok(sensor)
+    }
+
+    /// The table of this subcommand.
+    ///
+    /// # Errors
+    ///
+    /// See [`Record::open`].
+    pub fn record(&self, experiment: &str) -> Result<Record> {
+        let default = || Path::new("target/load").join(format!("{experiment}.csv"));
+        let path = self.csv.clone().unwrap_or_else(default);
+        Record::open(&path, experiment)
+    }
+}
+
+/// `max`, or packets per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate(pub Option<f64>);
+
+/// Reads a [`Rate`].
+///
+/// # Errors
+///
+/// When it is neither.
+pub fn rate(word: &str) -> Result<Rate, String> {
+    let range = "must be max, or packets per second from 1 to 100000000";
+    if word == "max" {
+        return Ok(Rate(None));
+    }
+    let pps: f64 = word.parse().map_err(|_| range.to_owned())?;
+    if (1.0..=1e8).contains(&pps) {
+        Ok(Rate(Some(pps)))
+    } else {
+        Err(range.to_owned())
+    }
+}
+
+/// Reads a number of seconds.
+///
+/// # Errors
+///
+/// When it is none from 0.05 to 3600.
+pub fn seconds(word: &str) -> Result<f64, String> {
+    let range = "must be seconds from 0.05 to 3600";
+    let seconds: f64 = word.parse().map_err(|_| range.to_owned())?;
+    if (0.05..=3600.0).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(range.to_owned())
+    }
+}
+
+/// `flood`.
+#[derive(Clone, Debug, Args)]
+pub struct FloodArgs {
+    /// Which traffic.
+    #[arg(long, value_enum)]
+    load: Name,
+    /// Its seed: the same seed gives the same bytes.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The interface to send from, in the namespace that this is started in.
+    #[arg(short, long, value_name = "NAME", required_unless_present = "write")]
+    interface: Option<String>,
+    /// How frames get into the kernel.
+    #[arg(long, value_enum, default_value = "sendmmsg")]
+    sender: Sender,
+    /// Packets per second, or max.
+    #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
+    rate: Rate,
+    /// End after so long, 0.05 to 3600.
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    seconds: f64,
+    /// End after so many frames. With --write that many are written; default there: 10000.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000_000))]
+    frames: Option<u64>,
+    /// Send from this CPU.
+    #[arg(long, value_name = "CPU")]
+    cpu: Option<usize>,
+    /// Write the frames to a capture (pcap) instead of sending them, at most 10,000,000.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Write each connection that was sent, with its initial sequence number and packets, as CSV.
+    #[arg(long, value_name = "FILE")]
+    attempts: Option<PathBuf>,
+}
+
+impl FloodArgs {
+    /// Sends, or writes, and reports as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot send or write.
+    pub fn run(&self) -> Result<bool> {
+        let load = Load::new(self.load, self.seed);
+        let schedule = Schedule {
+            rate_pps: self.rate.0,
+            frames_max: self.frames.unwrap_or(u64::MAX),
+            seconds_max: self.seconds,
+        };
+        if let Some(cpu) = self.cpu {
+            send::pin(cpu)?;
+        }
+        let sent = match (&self.write, &self.interface) {
+            (Some(path), _) => {
+                let frames = self.frames.unwrap_or(10_000);
+                if frames > 10_000_000 {
+                    bail!("--frames {frames}: a capture holds at most 10000000");
+                }
+                send::write_capture(path, &load, frames, 1_000_000)?
+            }
+            (None, Some(device)) => flood(
+                device,
+                &load,
+                self.sender,
+                &schedule,
+                &AtomicBool::new(false),
+            )?,
+            (None, None) => bail!("--interface or --write"),
+        };
+        if let Some(path) = &self.attempts {
+            send::write_attempts(path, &load, sent.tally.frames)?;
+        }
+        let report = sent.json(&load, self.sender, &schedule);
+        writeln!(std::io::stdout().lock(), "{report:#}").context("standard output")?;
+        Ok(true)
+    }
+}
+
+/// `search`.
+#[derive(Clone, Debug, Args)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    lab: LabArgs,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Which traffic.
+    #[arg(long, value_enum, default_value = "syn")]
+    load: Name,
+    /// Capture depth of the sensor.
+    #[arg(long, default_value = "headers")]
+    depth: String,
+    /// Searches, one after the other.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+}
+
+/// How a search goes.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// Seconds of each trial, 0.05 to 3600.
+    #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
+    pub trial_seconds: f64,
+    /// Times that the rate found must be without loss, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub confirmations: u32,
+    /// Where halving ends, in percent of the rate.
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
+    pub resolution: f64,
+    /// Loss that counts as none, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    pub loss: f64,
+}
+
+impl PlanArgs {
+    /// As [`highest_rate`] takes it.
+    ///
+    /// # Errors
+    ///
+    /// When halving would never end.
+    pub fn plan(&self) -> Result<Plan> {
+        if !(0.1..=50.0).contains(&self.resolution) {
+            bail!("--resolution {}: must be from 0.1 to 50", self.resolution);
+        }
+        Ok(Plan {
+            seconds: self.trial_seconds,
+            confirmations: self.confirmations,
+            resolution: self.resolution / 100.0,
+            loss_max: self.loss / 100.0,
+        })
+    }
+}
+
+impl SearchArgs {
+    /// Searches and records.
+    ///
+    /// # Errors
+    ///
+    /// When a search fails.
+    pub fn run(&self) -> Result<bool> {
+        let (lab, plan) = (self.lab.make()?, self.plan.plan()?);
+        let sensor = self.common.sensor(&self.depth)?;
+        let mut record = self.common.record("search")?;
+        let load = Load::new(self.load, self.common.seed);
+        for run in 1..=self.runs {
+            let found = highest_rate(&lab, &sensor, &load, self.common.sender, &plan)?;
+            eprintln!(
+                "{}: {:.0} packets/s without loss; the sender reaches {:.0}",
+                load.name, found.rate_pps, found.sender_pps
+            );
+            let point = Point {
+                subject: "synledger".to_owned(),
+                load: load.name.to_string(),
+                depth: self.depth.clone(),
+                rate_pps: None,
+                run,
+            };
+            found.record(&mut record, &point)?;
+        }
+        Ok(true)
+    }
+}
+
+/// `reconcile`.
+#[derive(Clone, Debug, Args)]
+pub struct ReconcileArgs {
+    #[command(flatten)]
+    lab: LabArgs,
+    #[command(flatten)]
+    common: Common,
+    /// Which traffic.
+    #[arg(long, value_enum, default_value = "mix")]
+    load: Name,
+    /// Capture depth of the sensor.
+    #[arg(long, default_value = "headers")]
+    depth: String,
+    /// Packets per second, or max.
+    #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
+    rate: Rate,
+    /// Seconds of the flood, 0.05 to 3600.
+    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
+    seconds: f64,
+    /// Floods, one after the other, each with a sensor of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Print every line, not only the first that does not close.
+    #[arg(long)]
+    all: bool,
+}
+
+impl ReconcileArgs {
+    /// Floods the sensor and says whether the outer books close.
+    ///
+    /// # Errors
+    ///
+    /// When sensor or sender fail.
+    pub fn run(&self) -> Result<bool> {
+        let (lab, sensor) = (self.lab.make()?, self.common.sensor(&self.depth)?);
+        let mut record = self.common.record("reconcile")?;
+        let flood = Flood {
+            load: Load::new(self.load, self.common.seed),
+            sender: self.common.sender,
+            schedule: Schedule::for_seconds(self.rate.0, self.seconds),
+        };
+        let mut closed = true;
+        for run in 1..=self.runs {
+            let outcome = reconcile(&lab, &sensor, &flood)?;
+            if self.all {
+                for entry in &outcome.entries {
+                    eprintln!("{} {entry}", if entry.closes() { "  " } else { "✗ " });
+                }
+            }
+            closed &= say(&outcome);
+            let point = Point {
+                subject: "synledger".to_owned(),
+                load: self.load.to_string(),
+                depth: self.depth.clone(),
+                rate_pps: self.rate.0,
+                run,
+            };
+            outcome.record(&mut record, &point)?;
+        }
+        Ok(closed)
+    }
+}
+
+/// Says whether books close, and which line does not; gives whether.
+pub fn say(outcome: &Outcome) -> bool {
+    let (sent, books) = (&outcome.sent, &outcome.books);
+    let drops = books.all_rings(|ring| ring.tp_drops);
+    let lost = outcome.lost_before;
+    eprint!(
+        "{} frames at {:.0} packets/s, {} attempts; lost before the rings {lost}, in them {drops}: ",
+        sent.tally.frames,
+        sent.pps(),
+        sent.tally.attempts
+    );
+    match outcome.first_open() {
+        None => eprintln!("all {} lines close", outcome.entries.len()),
+        Some(entry) => eprintln!("DOES NOT CLOSE: {entry}"),
+    }
+    outcome.first_open().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_times_are_taken_in_their_range_only() {
+        assert_eq!(rate("max"), Ok(Rate(None)));
+        assert_eq!(rate("250000"), Ok(Rate(Some(250_000.0))));
+        assert_eq!(seconds("0.05"), Ok(0.05));
+        for bad in ["", "0", "-1", "NaN", "inf", "1e9", "fast"] {
+            assert!(rate(bad).expect_err(bad).contains("100000000"), "{bad}");
+            assert!(seconds(bad).expect_err(bad).contains("3600"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! `hidden-scan`: nmap inside a spoofed flood, and how soon the sensor says so.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+
+use crate::cli::{Common, LabArgs, Rate, rate};
+use crate::eve::{self, Line};
+use crate::follow::{Follower, now_ns};
+use crate::lab::{End, Lab, SENDER_CPU};
+use crate::process::Running;
+use crate::reconcile::{Scratch, float};
+use crate::record::{Point, Record};
+use crate::send::{Schedule, Sent, flood_in};
+use crate::traffic::{Load, Name};
+
+/// Flags.
+#[derive(Clone, Debug, Args)]
+pub struct HiddenArgs {
+    #[command(flatten)]
+    lab: LabArgs,
+    #[command(flatten)]
+    common: Common,
+    /// Packets per second of the flood, or max.
+    #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
+    rate: Rate,
+    /// Scans, each by an nmap of its own from an address of its own.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Scans at a time, in one flood.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    abreast: u32,
+    /// Ports of each scan, one a second.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(4..=100))]
+    ports: u16,
+    /// Capture depth of the sensor.
+    #[arg(long, default_value = "headers")]
+    depth: String,
+}
+
+const TARGET: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+const FIRST_PORT: u16 = 20_001;
+/// A scan must be told of within so long after its deciding packet.
+const ALLOWED_NS: i64 = 1_000_000_000;
+/// How often the log of alerts is looked at.
+const LOOK: Duration = Duration::from_millis(2);
+/// A resident set may move by what a page cache of its own code does.
+const RSS_SLACK: u64 = 1 << 20;
+
+fn scanner(number: u32) -> Ipv4Addr {
+    let [.., high, low] = (0x0100 + number).to_be_bytes();
+    Ipv4Addr::new(10, 9, high, low)
+}
+
+/// One flood with its scans.
+struct Batch {
+    sent: Sent,
+    /// Nanoseconds from the deciding packet to the line, by scanner.
+    told: HashMap<IpAddr, i64>,
+    rss: (u64, u64),
+}
+
+impl HiddenArgs {
+    /// Scans, records, and says whether each was told of in time and memory stayed as it was.
+    ///
+    /// # Errors
+    ///
+    /// When sensor, sender or nmap fail.
+    pub fn run(&self) -> Result<bool> {
+        let lab = self.lab.make()?;
+        let mut record = self.common.record("hidden-scan")?;
+        addresses(&lab, self.abreast)?;
+        let (mut held, mut done, mut in_time) = (true, 0, 0);
+        while done < self.runs {
+            let scans = self.abreast.min(self.runs - done);
+            let batch = self.batch(&lab, scans, done)?;
+            in_time += self.judge(&batch, scans, done, &mut record)?;
+            let (before, after) = batch.rss;
+            held &= after <= before + RSS_SLACK;
+            eprintln!(
+                "{scans} scans in a flood of {:.0} packets/s; resident memory {before} bytes before, {after} after",
+                batch.sent.pps()
+            );
+            done += scans;
+        }
+        eprintln!("{in_time} of {done} scans were told of within 1 s of their deciding packet");
+        Ok(held && in_time == done)
+    }
+
+    fn judge(&self, batch: &Batch, scans: u32, done: u32, record: &mut Record) -> Result<u32> {
+        let mut in_time = 0;
+        for number in 0..scans {
+            let point = Point {
+                subject: "synledger".to_owned(),
+                load: Name::Syn.to_string(),
+                depth: self.depth.clone(),
+                rate_pps: self.rate.0,
+                run: done + number + 1,
+            };
+            let told = batch.told.get(&IpAddr::V4(scanner(number))).copied();
+            let fits = told.is_some_and(|delay| delay <= ALLOWED_NS);
+            in_time += u32::from(fits);
+            record.add(&point, "told_in_time", f64::from(u8::from(fits)), "yes")?;
+            if let Some(delay) = told {
+                record.add(
+                    &point,
+                    "delay",
+                    float(u64::try_from(delay).unwrap_or(0)),
+                    "ns",
+                )?;
+            } else {
+                eprintln!("the scan from {} was not told of", scanner(number));
+            }
+            record.add(&point, "rate_sent", batch.sent.pps(), "packets/s")?;
+            record.add(&point, "rss_before", float(batch.rss.0), "bytes")?;
+            record.add(&point, "rss_after", float(batch.rss.1), "bytes")?;
+        }
+        Ok(in_time)
+    }
+
+    fn batch(&self, lab: &Lab, scans: u32, done: u32) -> Result<Batch> {
+        let scratch = Scratch::new()?;
+        let alerts = scratch.path().join("alerts.json");
+        let output = format!("eve:{},events=alert", alerts.display());
+        // Lines are made of every attempt, and go nowhere: a flood would fill any disk.
+        let lines = "text:/dev/null,events=connection";
+        let sensor = self.common.sensor(&self.depth)?;
+        let mut sensor = sensor.with(&["--output", &output, "--output", lines]);
+        sensor.events = "stats+lifecycle".to_owned();
+        let session = sensor.start_in(lab, scratch.path())?;
+        let before = session.running.memory("VmRSS");
+        let over = AtomicBool::new(false);
+        let load = Load::new(Name::Syn, self.common.seed + u64::from(done));
+        // nmap waits a second after each port, and for the answer to the last.
+        let longest = f64::from(self.ports) * 2.0 + 30.0;
+        let schedule = Schedule::for_seconds(self.rate.0, longest);
+        let (sent, told, rss) = thread::scope(|scope| -> Result<_> {
+            let flooding =
+                scope.spawn(|| flood_in(lab, &load, self.common.sender, &schedule, &over));
+            let following = scope.spawn(|| follow(&alerts, &over));
+            let scanned = self.scan(lab, scans, scratch.path(), longest);
+            let rss = session.running.memory("VmRSS");
+            thread::sleep(Duration::from_millis(1500));
+            over.store(true, Ordering::Relaxed);
+            let panicked = |_| anyhow!("a thread panicked");
+            let sent = flooding.join().map_err(panicked)??;
+            let told = following.join().map_err(panicked)??;
+            scanned?;
+            Ok((sent, told, rss))
+        })?;
+        session.finish()?;
+        Ok(Batch {
+            sent,
+            told,
+            rss: (before, rss),
+        })
+    }
+
+    /// Runs all scanners and waits for them.
+    fn scan(&self, lab: &Lab, scans: u32, folder: &Path, longest: f64) -> Result<()> {
+        let device = lab.device(End::Sender);
+        let ports = format!("{FIRST_PORT}-{}", FIRST_PORT + self.ports - 1);
+        // The flood is under way.
+        thread::sleep(Duration::from_millis(500));
+        let mut running = Vec::new();
+        for number in 0..scans {
+            let mut command = lab.command(End::Sender, Some(SENDER_CPU), "nmap");
+            let source = scanner(number).to_string();
+            command.args(["-sS", "-Pn", "-n", "-r", "--send-ip", "--scan-delay", "1s"]);
+            command.args([
+                "-p",
+                &ports,
+                "-S",
+                &source,
+                "-e",
+                device,
+                &TARGET.to_string(),
+            ]);
+            running.push(Running::start(command, &format!("nmap{number}"), folder)?);
+        }
+        let give_up = Instant::now() + Duration::from_secs_f64(longest);
+        for nmap in running {
+            let says = nmap.says_path();
+            let left = give_up.saturating_duration_since(Instant::now());
+            let (ended, _) = nmap.finish(left)?;
+            if ended.code != Some(0) {
+                let said = std::fs::read_to_string(says).unwrap_or_default();
+                bail!("nmap ended with {ended:?}: {said}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives both ends addresses, and each the other's without asking: under a flood answers get lost.
+fn addresses(lab: &Lab, scanners: u32) -> Result<()> {
+    let mac = |end| -> Result<String> {
+        let path = format!("/sys/class/net/{}/address", lab.device(end));
+        Ok(lab.run(end, "cat", &[&path])?.trim().to_owned())
+    };
+    let (sender, receiver) = (mac(End::Sender)?, mac(End::Receiver)?);
+    let ip = |end, words: &[&str]| lab.run(end, "ip", words).map(drop);
+    let (near, far) = (lab.device(End::Sender), lab.device(End::Receiver));
+    ip(
+        End::Receiver,
+        &["addr", "add", &format!("{TARGET}/16"), "dev", far],
+    )?;
+    for number in 0..scanners {
+        let address = scanner(number);
+        ip(
+            End::Sender,
+            &["addr", "add", &format!("{address}/16"), "dev", near],
+        )?;
+        ip(
+            End::Receiver,
+            &[
+                "neigh",
+                "replace",
+                &address.to_string(),
+                "lladdr",
+                &sender,
+                "dev",
+                far,
+            ],
+        )?;
+    }
+    ip(
+        End::Sender,
+        &[
+            "neigh",
+            "replace",
+            &TARGET.to_string(),
+            "lladdr",
+            &receiver,
+            "dev",
+            near,
+        ],
+    )
+}
+
+/// Reads alerts as they come: how long after its deciding packet each scan was told of.
+fn follow(path: &Path, over: &AtomicBool) -> Result<HashMap<IpAddr, i64>> {
+    let mut follower = Follower::new(path)?;
+    let mut told = HashMap::new();
+    loop {
+        let ending = over.load(Ordering::Relaxed);
+        let more = follower.lines(now_ns, |line, now| {
+            if let Line::Scan { src, ts_ns } = eve::parse(line).context("an alert")? {
+                told.entry(src).or_insert(now - ts_ns);
+            }
+            Ok(())
+        })?;
+        if !more && ending {
+            return Ok(told);
+        }
+        thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,466 @@
+//! The laboratory: two network namespaces with a veth pair between them, made and removed.
+//!
+//! ```text
+//! namespace …-a            namespace …-b
+//! sender (CPU 0) ── veth ──▶ receiver (CPU 1)
+//! ```
+//!
+//! Names carry the process id of their maker, so that [`clean`] knows which ones a crash left behind.
+
+use std::fs::{self, File};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const PREFIX: &str = "synload-";
+const NAMED: &str = "/run/netns";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// CPU of the generator.
+pub const SENDER_CPU: usize = 0;
+/// CPU of the receiver, and in the fair set-up of its half of the kernel.
+pub const RECEIVER_CPU: usize = 1;
+
+/// An end of the pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Where frames are sent.
+    Sender,
+    /// Where the sensor listens.
+    Receiver,
+}
+
+/// Who pays for the receiving half of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SetUp {
+    /// Threaded NAPI on the receiver's CPU: the receiver pays for all of receiving, as behind a NIC.
+    Fair,
+    /// A veth pair as it is made: the sender's CPU does the kernel's receiving, nothing can be lost before
+    /// the ring.
+    Default,
+}
+
+/// Both namespaces, for as long as this lives.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+    sender: String,
+    receiver: String,
+}
+
+/// What the kernel counted outside all sensors. Differences of two readings close the outer books.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames that the sender's interface passed on.
+    pub tx_packets: u64,
+    /// Frames that the sender's interface could not pass on: the receiver's queue was full.
+    pub tx_dropped: u64,
+    /// Frames that the receiver's interface took.
+    pub rx_packets: u64,
+    /// Frames that the receiver's interface had to let go.
+    pub rx_dropped: u64,
+    /// Frames lost in the backlog of a CPU, all CPUs together; the same ones are in `rx_dropped`.
+    pub softnet_dropped: u64,
+    /// Times that a CPU stopped receiving with work left.
+    pub softnet_squeezed: u64,
+}
+
+impl Counters {
+    /// What was counted between `earlier` and this reading.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            tx_packets: self.tx_packets - earlier.tx_packets,
+            tx_dropped: self.tx_dropped - earlier.tx_dropped,
+            rx_packets: self.rx_packets - earlier.rx_packets,
+            rx_dropped: self.rx_dropped - earlier.rx_dropped,
+            softnet_dropped: self.softnet_dropped - earlier.softnet_dropped,
+            softnet_squeezed: self.softnet_squeezed - earlier.softnet_squeezed,
+        }
+    }
+}
+
+impl Lab {
+    /// Makes both namespaces and the pair, and waits until it carries frames.
+    ///
+    /// # Errors
+    ///
+    /// Without root, `ip` or `ethtool`; for [`SetUp::Fair`] with fewer than two CPUs.
+    pub fn new(set_up: SetUp) -> Result<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        if !nix::unistd::geteuid().is_root() {
+            bail!("needs root: it makes network namespaces");
+        }
+        let cores = thread::available_parallelism().map_or(1, Into::into);
+        if cores <= RECEIVER_CPU {
+            bail!("needs two CPUs, one each for sender and receiver; here are {cores}");
+        }
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
+        // At most 15 bytes; the NAPI thread's name begins with the interface's.
+        let device = |end: char| format!("{end}{pid:x}n{number:x}");
+        let lab = Self {
+            name: format!("{PREFIX}{pid}-{number}"),
+            sender: device('s'),
+            receiver: device('r'),
+        };
+        lab.make()?;
+        if set_up == SetUp::Fair {
+            lab.thread_napi()?;
+        }
+        Ok(lab)
+    }
+
+    fn make(&self) -> Result<()> {
+        let (a, b) = (self.namespace(End::Sender), self.namespace(End::Receiver));
+        let (sender, receiver) = (&self.sender, &self.receiver);
+        for name in [&a, &b] {
+            run("ip", &["netns", "add", name])?;
+            self.quiet(name)?;
+            run("ip", &["-n", name, "link", "set", "lo", "up"])?;
+        }
+        run(
+            "ip",
+            &[
+                "link", "add", sender, "netns", &a, "type", "veth", "peer", "name", receiver,
+                "netns", &b,
+            ],
+        )?;
+        for (name, device) in [(&a, sender), (&b, receiver)] {
+            run("ip", &["-n", name, "link", "set", device, "up"])?;
+        }
+        self.wait_until_up()
+    }
+
+    /// Without IPv6 an interface sends nothing by itself. A kernel without IPv6 has no such file.
+    fn quiet(&self, namespace: &str) -> Result<()> {
+        in_namespace(namespace, || {
+            for scope in ["all", "default"] {
+                let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
+            }
+            Ok(())
+        })
+    }
+
+    fn wait_until_up(&self) -> Result<()> {
+        for end in [End::Sender, End::Receiver] {
+            let (namespace, device) = (self.namespace(end), self.device(end));
+            wait_for(&format!("{device}: state UP"), || {
+                let words = ["-n", &namespace, "-o", "link", "show", device];
+                Ok(run("ip", &words)?.contains("state UP"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// KERNEL.md, section 6: without GRO the pair has no NAPI, and with the sender's TSO raw frames would
+    /// still go by way of the sender's CPU.
+    fn thread_napi(&self) -> Result<()> {
+        let (receiver, sender) = (self.device(End::Receiver), self.device(End::Sender));
+        self.run(End::Receiver, "ethtool", &["-K", receiver, "gro", "on"])?;
+        self.run(End::Sender, "ethtool", &["-K", sender, "tso", "off"])?;
+        let file = format!("/sys/class/net/{receiver}/threaded");
+        self.run(End::Receiver, "sh", &["-c", &format!("echo 1 > {file}")])?;
+        let prefix = format!("napi/{receiver}-");
+        let mut found = Vec::new();
+        wait_for(&format!("kernel thread {prefix}*"), || {
+            found = kernel_threads(&prefix);
+            Ok(!found.is_empty())
+        })?;
+        for pid in found {
+            run(
+                "taskset",
+                &["-pc", &RECEIVER_CPU.to_string(), &pid.to_string()],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Name of the namespace at `end`.
+    #[must_use]
+    pub fn namespace(&self, end: End) -> String {
+        let letter = match end {
+            End::Sender => 'a',
+            End::Receiver => 'b',
+        };
+        format!("{}-{letter}", self.name)
+    }
+
+    /// Name of the interface at `end`.
+    #[must_use]
+    pub fn device(&self, end: End) -> &str {
+        match end {
+            End::Sender => &self.sender,
+            End::Receiver => &self.receiver,
+        }
+    }
+
+    /// A command that will run at `end`, on one CPU if so wished. The process that is spawned is the program
+    /// itself: `ip` and `taskset` become it.
+    #[must_use]
+    pub fn command(&self, end: End, cpu: Option<usize>, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace(end)]);
+        if let Some(cpu) = cpu {
+            command.args(["taskset", "-c", &cpu.to_string()]);
+        }
+        command.arg(program);
+        command
+    }
+
+    /// Runs a program at `end` and gives what it printed.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be run, or fails: with what it said.
+    pub fn run(&self, end: End, program: &str, words: &[&str]) -> Result<String> {
+        let mut command = self.command(end, None, program);
+        command.args(words);
+        output(command)
+    }
+
+    /// Runs `work` in a thread that stands at `end`: sockets that it opens belong there.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be entered; what `work` gives.
+    pub fn inside<T: Send>(&self, end: End, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        in_namespace(&self.namespace(end), work)
+    }
+
+    /// Reads all counters.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    pub fn counters(&self) -> Result<Counters> {
+        let link = |end| -> Result<serde_json::Value> {
+            let namespace = self.namespace(end);
+            let words = [
+                "-n",
+                &namespace,
+                "-j",
+                "-s",
+                "link",
+                "show",
+                self.device(end),
+            ];
+            let text = run("ip", &words)?;
+            let all: serde_json::Value = serde_json::from_str(&text).context("ip -j link")?;
+            Ok(all[0]["stats64"].clone())
+        };
+        let (sender, receiver) = (link(End::Sender)?, link(End::Receiver)?);
+        let number = |value: &serde_json::Value| value.as_u64().context("a counter of ip -j link");
+        let softnet = fs::read_to_string("/proc/net/softnet_stat").context("softnet_stat")?;
+        Ok(Counters {
+            tx_packets: number(&sender["tx"]["packets"])?,
+            tx_dropped: number(&sender["tx"]["dropped"])?,
+            rx_packets: number(&receiver["rx"]["packets"])?,
+            rx_dropped: number(&receiver["rx"]["dropped"])?,
+            softnet_dropped: softnet_column(&softnet, 1),
+            softnet_squeezed: softnet_column(&softnet, 2),
+        })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for end in [End::Sender, End::Receiver] {
+            let _ = run("ip", &["netns", "del", &self.namespace(end)]);
+        }
+    }
+}
+
+/// Sum over the CPUs of a column of /proc/net/softnet_stat, which is hexadecimal.
+fn softnet_column(text: &str, column: usize) -> u64 {
+    text.lines()
+        .filter_map(|line| line.split_whitespace().nth(column))
+        .filter_map(|word| u64::from_str_radix(word, 16).ok())
+        .sum()
+}
+
+/// Whether a name of ours says that its maker runs no more.
+#[must_use]
+pub fn is_left_behind(name: &str) -> bool {
+    let maker = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.split('-').next());
+    maker
+        .and_then(|word| word.parse::<u32>().ok())
+        .is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true))
+}
+
+/// Removes the namespaces of makers that run no more, and ends what still runs in them; gives their names.
+///
+/// # Errors
+///
+/// When one cannot be removed.
+pub fn clean() -> Result<Vec<String>> {
+    let mut gone = Vec::new();
+    // No folder: no namespace was ever named here.
+    let Ok(entries) = fs::read_dir(NAMED) else {
+        return Ok(gone);
+    };
+    for entry in entries {
+        let name = entry.context(NAMED)?.file_name();
+        let Some(name) = name.to_str().filter(|name| is_left_behind(name)) else {
+            continue;
+        };
+        for pid in run("ip", &["netns", "pids", name])?.split_whitespace() {
+            // It may end by itself meanwhile.
+            let _ = kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL);
+        }
+        run("ip", &["netns", "del", name])?;
+        gone.push(name.to_owned());
+    }
+    Ok(gone)
+}
+
+fn in_namespace<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let path = format!("{NAMED}/{name}");
+    let file = File::open(&path).with_context(|| path.clone())?;
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            setns(&file, CloneFlags::CLONE_NEWNET).with_context(|| format!("setns {path}"))?;
+            work()
+        });
+        match inside.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn kernel_threads(prefix: &str) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|comm| comm.starts_with(prefix))
+        })
+        .collect()
+}
+
+fn wait_for(what: &str, mut happened: impl FnMut() -> Result<bool>) -> Result<()> {
+    let give_up = Instant::now() + PATIENCE;
+    while !happened()? {
+        if Instant::now() > give_up {
+            bail!("{what}: not in {PATIENCE:?}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn run(program: &str, words: &[&str]) -> Result<String> {
+    let mut command = Command::new(program);
+    command.args(words);
+    output(command)
+}
+
+fn output(mut command: Command) -> Result<String> {
+    let said = format!("{command:?}").replace('"', "");
+    let output = command
+        .output()
+        .with_context(|| format!("{said}: cannot be run"))?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(anyhow!("{said}: {}: {}", output.status, error.trim()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softnet_columns_are_hexadecimal_and_summed_over_cpus() {
+        let text = "0000000a 00000010 00000001\n0000000b 00000002 0000000f\n";
+        assert_eq!(softnet_column(text, 1), 18);
+        assert_eq!(softnet_column(text, 2), 16);
+        assert_eq!(softnet_column(text, 9), 0);
+    }
+
+    #[test]
+    fn a_lab_is_made_carries_frames_and_goes() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: needs root for network namespaces");
+            return;
+        }
+        for set_up in [SetUp::Default, SetUp::Fair] {
+            let lab = match Lab::new(set_up) {
+                Ok(lab) => lab,
+                Err(error) => {
+                    eprintln!("skipped: {error:#}");
+                    return;
+                }
+            };
+            let names = [lab.namespace(End::Sender), lab.namespace(End::Receiver)];
+            let before = lab.counters().expect("counters");
+            let address = [
+                "addr",
+                "add",
+                "192.0.2.1/24",
+                "dev",
+                lab.device(End::Sender),
+            ];
+            lab.run(End::Sender, "ip", &address).expect("an address");
+            // A neighbour that is asked for: one frame at least, whoever answers.
+            let _ = lab.inside(End::Sender, || {
+                let socket = std::net::UdpSocket::bind("192.0.2.1:0")?;
+                Ok(socket.send_to(b"x", "192.0.2.2:9")?)
+            });
+            wait_for("a frame", || {
+                let passed = lab.counters()?.since(&before);
+                Ok(passed.tx_packets > 0 && passed.rx_packets == passed.tx_packets)
+            })
+            .expect("it carries frames");
+            drop(lab);
+            for name in names {
+                assert!(
+                    !fs::exists(format!("{NAMED}/{name}")).expect("a path"),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_dead_makers_left_is_cleaned() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: needs root for network namespaces");
+            return;
+        }
+        // The largest process id that Linux gives is 4194304.
+        let dead = format!("{PREFIX}4194305-0-a");
+        let alive = format!("{PREFIX}{}-99-a", std::process::id());
+        for name in [&dead, &alive] {
+            if let Err(error) = run("ip", &["netns", "add", name]) {
+                eprintln!("skipped: {error:#}");
+                return;
+            }
+        }
+        let mut orphan = Command::new("ip");
+        let orphan = orphan
+            .args(["netns", "exec", &dead, "sleep", "600"])
+            .spawn();
+        let mut orphan = orphan.expect("sleep starts");
+        let comm = format!("/proc/{}/comm", orphan.id());
+        wait_for("sleep", || Ok(fs::read_to_string(&comm)?.trim() == "sleep")).expect("it runs");
+        let gone = clean().expect("cleaned");
+        let status = orphan.wait().expect("it ended");
+        assert!(!status.success(), "{status}");
+        run("ip", &["netns", "del", &alive]).expect("still there");
+        assert!(gone.contains(&dead) && !gone.contains(&alive), "{gone:?}");
+    }
+}

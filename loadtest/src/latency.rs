@@ -1,0 +1,212 @@
+//! `latency`: from a packet's time stamp to its line in the log.
+//!
+//! The generator sends by its schedule whatever the sensor does, and every line counts: a sensor that stalls
+//! is late for all the packets that came meanwhile, not for one. Lines that never come are counted apart.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use hdrhistogram::Histogram;
+
+use crate::cli::{Common, LabArgs, PlanArgs, seconds};
+use crate::eve::timestamp_ns;
+use crate::follow::{Follower, now_ns};
+use crate::lab::{Lab, SENDER_CPU};
+use crate::reconcile::{Scratch, float, settle};
+use crate::record::{Point, Record};
+use crate::search::highest_rate;
+use crate::send::{Schedule, flood_in, pin};
+use crate::sensor::{Books, Sensor};
+use crate::traffic::{Load, Name};
+
+/// Flags.
+#[derive(Clone, Debug, Args)]
+pub struct LatencyArgs {
+    #[command(flatten)]
+    lab: LabArgs,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Which traffic.
+    #[arg(long, value_enum, default_value = "mix")]
+    load: Name,
+    /// Capture depth of the sensor.
+    #[arg(long, default_value = "headers")]
+    depth: String,
+    /// Take this for the rate without loss, in packets per second, instead of searching for it.
+    #[arg(long, value_name = "PPS")]
+    rate: Option<f64>,
+    /// The sensor's --block-timeout-ms: the allowance is twice that and 5 ms.
+    #[arg(long, value_name = "MS", default_value_t = 20)]
+    block_timeout_ms: u32,
+    /// Seconds of each measurement, 0.05 to 3600.
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    seconds: f64,
+    /// Measurements, idle and at half the rate.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+}
+
+/// An idle link: so many packets per second.
+const IDLE_PPS: f64 = 200.0;
+/// How often the log is looked at: what a figure may be too large by.
+const LOOK: Duration = Duration::from_micros(200);
+const ALLOWANCE_MS: u32 = 5;
+
+/// Latencies in microseconds.
+#[derive(Debug)]
+struct Measured {
+    histogram: Histogram<u64>,
+    sent: u64,
+    lines: u64,
+}
+
+impl LatencyArgs {
+    /// Measures idle and at half the rate without loss, and says whether the allowance is kept there.
+    ///
+    /// # Errors
+    ///
+    /// When sensor or sender fail.
+    pub fn run(&self) -> Result<bool> {
+        let lab = self.lab.make()?;
+        let timeout = self.block_timeout_ms.to_string();
+        let sensor = self.common.sensor(&self.depth)?;
+        let sensor = sensor.with(&["--block-timeout-ms", &timeout]);
+        let mut record = self.common.record("latency")?;
+        let load = Load::new(self.load, self.common.seed);
+        let full = match self.rate {
+            Some(rate) => rate,
+            None => {
+                highest_rate(&lab, &sensor, &load, self.common.sender, &self.plan.plan()?)?.rate_pps
+            }
+        };
+        let mut held = true;
+        for run in 1..=self.runs {
+            // SYNs alone when idle: each packet has a line.
+            let idle = Load::new(Name::Syn, self.common.seed + u64::from(run));
+            let half = Load::new(self.load, self.common.seed + u64::from(run));
+            held &= self.measure(&lab, &sensor, &idle, ("idle", IDLE_PPS, run), &mut record)?;
+            held &= self.measure(&lab, &sensor, &half, ("half", full / 2.0, run), &mut record)?;
+        }
+        Ok(held)
+    }
+
+    fn measure(
+        &self,
+        lab: &Lab,
+        sensor: &Sensor,
+        load: &Load,
+        (state, rate_pps, run): (&str, f64, u32),
+        record: &mut Record,
+    ) -> Result<bool> {
+        let schedule = Schedule::for_seconds(Some(rate_pps), self.seconds);
+        let measured = self.once(lab, sensor, load, &schedule)?;
+        let allowed_us = f64::from(2 * self.block_timeout_ms + ALLOWANCE_MS) * 1000.0;
+        let at = |quantile| float(measured.histogram.value_at_quantile(quantile));
+        let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
+        eprintln!(
+            "{state}, {} at {rate_pps:.0} packets/s: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, largest {:.1} ms \
+             ({} lines of {} attempts)",
+            load.name,
+            p50 / 1000.0,
+            p99 / 1000.0,
+            p999 / 1000.0,
+            float(measured.histogram.max()) / 1000.0,
+            measured.lines,
+            measured.sent
+        );
+        let point = Point {
+            subject: format!("synledger {state}"),
+            load: load.name.to_string(),
+            depth: self.depth.clone(),
+            rate_pps: Some(rate_pps),
+            run,
+        };
+        for (metric, value) in [
+            ("latency_p50", p50),
+            ("latency_p99", p99),
+            ("latency_p99.9", p999),
+            ("latency_max", float(measured.histogram.max())),
+            ("latency_allowed", allowed_us),
+        ] {
+            record.add(&point, metric, value, "us")?;
+        }
+        record.add(&point, "attempts_sent", float(measured.sent), "attempts")?;
+        record.add(&point, "lines", float(measured.lines), "lines")?;
+        Ok(p99 <= allowed_us && measured.lines > 0)
+    }
+
+    fn once(
+        &self,
+        lab: &Lab,
+        sensor: &Sensor,
+        load: &Load,
+        schedule: &Schedule,
+    ) -> Result<Measured> {
+        let scratch = Scratch::new()?;
+        let told = scratch.path().join("connections.json");
+        let output = format!("eve:{},events=connection", told.display());
+        // A line for each attempt: those that folding leaves are the first of each second, and no sample.
+        let mut sensor = sensor.clone().with(&["--output", &output, "--fold", "0"]);
+        sensor.events = "stats+lifecycle".to_owned();
+        let session = sensor.start_in(lab, scratch.path())?;
+        let before = lab.counters()?;
+        let over = AtomicBool::new(false);
+        let (histogram, sent, finished) = thread::scope(|scope| -> Result<_> {
+            let following = scope.spawn(|| follow(&told, &over));
+            let flooded = (|| {
+                let never = AtomicBool::new(false);
+                let sent = flood_in(lab, load, self.common.sender, schedule, &never)?;
+                settle(lab, &before, &sent)?;
+                anyhow::Ok((sent, session.finish()?))
+            })();
+            over.store(true, Ordering::Relaxed);
+            let histogram = following
+                .join()
+                .map_err(|_| anyhow!("the log's reader panicked"))??;
+            let (sent, finished) = flooded?;
+            Ok((histogram, sent, finished))
+        })?;
+        let books = Books::read(&finished.log)?;
+        let lost = sent
+            .tally
+            .attempts
+            .saturating_sub(books.count("new_connections"));
+        if lost > 0 {
+            eprintln!("{lost} attempts were lost before the log: they have no latency");
+        }
+        Ok(Measured {
+            sent: sent.tally.attempts,
+            lines: histogram.len(),
+            histogram,
+        })
+    }
+}
+
+/// Reads the log as it grows, until `over` and then to its end; latencies in microseconds.
+fn follow(path: &Path, over: &AtomicBool) -> Result<Histogram<u64>> {
+    pin(SENDER_CPU)?;
+    // One microsecond to ten minutes, three digits.
+    let mut histogram = Histogram::new_with_bounds(1, 600_000_000, 3).context("a histogram")?;
+    let mut follower = Follower::new(path)?;
+    loop {
+        let ending = over.load(Ordering::Relaxed);
+        let more = follower.lines(now_ns, |line, now| {
+            let stamp = timestamp_ns(line).context("a line without a time stamp")?;
+            let us = u64::try_from((now - stamp) / 1000).unwrap_or(0);
+            histogram.saturating_record(us.max(1));
+            Ok(())
+        })?;
+        if !more {
+            if ending {
+                return Ok(histogram);
+            }
+            thread::sleep(LOOK);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use loadtest::bare::BareArgs;
+use loadtest::books::BooksArgs;
+use loadtest::cli::{FloodArgs, ReconcileArgs, SearchArgs};
+use loadtest::compare::CompareArgs;
+use loadtest::hidden::HiddenArgs;
+use loadtest::latency::LatencyArgs;
+use loadtest::overload::OverloadArgs;
+
+/// Floods a sensor, closes its outer books, measures what it costs. Needs root; makes network namespaces of
+/// its own and removes them.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 all held; 1 it ran, and something that must hold does not; 2 it could not run."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send traffic by a schedule and report what was sent, or write it to a capture
+    Flood(FloodArgs),
+    /// Find the highest rate at which the sensor loses nothing
+    Search(SearchArgs),
+    /// Flood the sensor and hold its books against what was sent, by class, by count and by identity
+    Reconcile(ReconcileArgs),
+    /// Reconcile every load at 0.5, 1 and 2 times the rate without loss and as fast as it goes, at each depth
+    Books(BooksArgs),
+    /// Give the sensor too little CPU for data, or for SYNs, and see what it loses
+    Overload(OverloadArgs),
+    /// Scan with nmap inside a spoofed flood and see how soon the sensor says so
+    HiddenScan(HiddenArgs),
+    /// Measure the time from a packet's stamp to its line in the log, idle and at half the rate without loss
+    Latency(LatencyArgs),
+    /// Compare with a bare reader, tcpdump, Suricata, nfpcapd, softflowd, and from files with argus and tshark
+    Compare(CompareArgs),
+    /// Count frames with a reader that does nothing else: the floor that receivers are compared with
+    Bare(BareArgs),
+    /// Remove what runs that were cut off left behind: namespaces, control groups, folders
+    Clean,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(held) if held => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("loadtest: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// `false`: it ran, and what must hold does not.
+fn run(command: &Command) -> Result<bool> {
+    match command {
+        Command::Flood(args) => args.run(),
+        Command::Search(args) => args.run(),
+        Command::Reconcile(args) => args.run(),
+        Command::Books(args) => args.run(),
+        Command::Overload(args) => args.run(),
+        Command::HiddenScan(args) => args.run(),
+        Command::Latency(args) => args.run(),
+        Command::Compare(args) => args.run(),
+        Command::Bare(args) => args.run(),
+        Command::Clean => {
+            let mut gone = loadtest::lab::clean()?;
+            gone.extend(loadtest::throttle::clean());
+            gone.extend(loadtest::reconcile::Scratch::clean());
+            for name in gone {
+                eprintln!("removed {name}");
+            }
+            Ok(true)
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! `overload`: a worker that is given too little CPU, and what it loses: data before attempts.
+
+use std::collections::HashMap;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::cli::{Common, Rate, rate, say, seconds};
+use crate::lab::{Lab, SetUp};
+use crate::reconcile::{Flood, Outcome, float, reconcile_with};
+use crate::record::{Point, Record};
+use crate::send::Schedule;
+use crate::sensor::Sensor;
+use crate::throttle::Throttle;
+use crate::traffic::{Kind, Load, Name};
+
+/// What it is too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Of {
+    /// Bulk data of full frames, with new and refused connections beside it
+    Data,
+    /// A spoofed flood of SYNs, with established connections beside it
+    Syn,
+}
+
+/// Flags.
+#[derive(Clone, Debug, Args)]
+pub struct OverloadArgs {
+    /// What it is too much of.
+    #[arg(value_enum)]
+    of: Of,
+    #[command(flatten)]
+    common: Common,
+    /// Packets per second, or max.
+    #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
+    rate: Rate,
+    /// Share of a CPU that the sensor is given, 0.002 to 1; halved where that is no overload.
+    #[arg(long, default_value_t = 0.1)]
+    share: f64,
+    /// Seconds of each flood, 0.05 to 3600.
+    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
+    seconds: f64,
+    /// Floods.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+}
+
+/// Frames of data sent for each that was read, that count as an overload.
+const OVERLOAD_MIN: f64 = 2.0;
+const HALVINGS: u32 = 5;
+
+impl OverloadArgs {
+    /// Overloads, records, and says whether what must not be lost was not.
+    ///
+    /// # Errors
+    ///
+    /// When sensor or sender fail, or nothing was overloaded.
+    pub fn run(&self) -> Result<bool> {
+        // Here no frame is lost before the rings, where nobody knows its class.
+        let lab = Lab::new(SetUp::Default)?;
+        let mut record = self.common.record("overload")?;
+        let (mut held, mut share) = (true, self.share);
+        for run in 1..=self.runs {
+            let attempt = |share| match self.of {
+                Of::Data => self.data(&lab, &mut record, run, share),
+                Of::Syn => self.syn(&lab, &mut record, run, share),
+            };
+            let (done, last) = until_overloaded(share, attempt)?;
+            held &= done;
+            share = last;
+        }
+        Ok(held)
+    }
+
+    fn flood(
+        &self,
+        lab: &Lab,
+        sensor: &Sensor,
+        name: Name,
+        (run, share): (u32, f64),
+    ) -> Result<Outcome> {
+        let flood = Flood {
+            load: Load::new(name, self.common.seed + u64::from(run)),
+            sender: self.common.sender,
+            schedule: Schedule::for_seconds(self.rate.0, self.seconds),
+        };
+        let outcome = reconcile_with(lab, sensor, &flood, |pid| Throttle::new(pid, share))?;
+        if outcome.lost_before > 0 {
+            let lost = outcome.lost_before;
+            bail!("{lost} frames were lost before the rings: lower --rate");
+        }
+        Ok(outcome)
+    }
+
+    fn data(&self, lab: &Lab, record: &mut Record, run: u32, share: f64) -> Result<Option<bool>> {
+        let mut held = true;
+        for fanout in ["class", "hash"] {
+            let sensor = self.common.sensor("full")?.with(&["--fanout", fanout]);
+            let outcome = self.flood(lab, &sensor, Name::Busy, (run, share))?;
+            let rings = |count| outcome.books.all_rings(count);
+            let read = rings(|ring| ring.frames_read);
+            let gone = rings(|ring| ring.tp_drops + ring.shed_data);
+            let times = float(outcome.sent.tally.frames) / float(read.max(1));
+            let refusals = outcome.sent.tally.kinds[Kind::Rst as usize];
+            let refused = outcome.books.count("refused_connections");
+            if fanout == "class" && times < OVERLOAD_MIN {
+                return Ok(None);
+            }
+            let attempts_lost = outcome.attempts_lost;
+            let refusals_lost = refusals.saturating_sub(refused);
+            eprintln!(
+                "--fanout {fanout}: {times:.1} times what it could take; {gone} frames dropped or shed, of them {} \
+                 open, {} control; lost: {attempts_lost} of {} attempts, {refusals_lost} of {refusals} refusals",
+                outcome
+                    .books
+                    .class("open", |ring| ring.tp_drops + ring.shed_data),
+                outcome
+                    .books
+                    .class("control", |ring| ring.tp_drops + ring.shed_data),
+                outcome.sent.tally.attempts
+            );
+            let point = Point {
+                subject: format!("synledger --fanout {fanout}"),
+                load: Name::Busy.to_string(),
+                depth: "full".to_owned(),
+                rate_pps: self.rate.0,
+                run,
+            };
+            outcome.record(record, &point)?;
+            record.add(&point, "overload", times, "ratio")?;
+            record.add(&point, "refusals_lost", float(refusals_lost), "refusals")?;
+            held &= say(&outcome);
+            if fanout == "class" {
+                held &= attempts_lost == 0 && refusals_lost == 0 && gone > 0;
+            }
+        }
+        Ok(Some(held))
+    }
+
+    fn syn(&self, lab: &Lab, record: &mut Record, run: u32, share: f64) -> Result<Option<bool>> {
+        let sensor = self.common.sensor("headers")?;
+        let outcome = self.flood(lab, &sensor, Name::Storm, (run, share))?;
+        let logged = outcome.books.logged();
+        // Folded is not lost: a worker that only folds keeps up.
+        if outcome.attempts_lost + logged.dropped == 0 {
+            return Ok(None);
+        }
+        let load = Load::new(Name::Storm, self.common.seed + u64::from(run));
+        let flows = Flows::new(&load, &outcome);
+        eprintln!(
+            "{} attempts: {} written, {} folded, {} lost; {} established connections: {} without a record, \
+             {} with more packets than were sent, {} packets not told but {} lost",
+            outcome.sent.tally.attempts,
+            logged.written,
+            logged.folded,
+            outcome.attempts_lost + logged.dropped,
+            flows.sent,
+            flows.missing,
+            flows.beyond,
+            flows.untold,
+            flows.lost
+        );
+        let point = Point {
+            subject: "synledger".to_owned(),
+            load: Name::Storm.to_string(),
+            depth: "headers".to_owned(),
+            rate_pps: self.rate.0,
+            run,
+        };
+        outcome.record(record, &point)?;
+        record.add(&point, "flows_missing", float(flows.missing), "flows")?;
+        record.add(
+            &point,
+            "flow_packets_untold",
+            float(flows.untold),
+            "packets",
+        )?;
+        record.add(&point, "flow_packets_lost", float(flows.lost), "packets")?;
+        Ok(Some(say(&outcome) && flows.hold()))
+    }
+}
+
+/// Tries with half the share as often as there is no overload; gives what was found, and the share.
+fn until_overloaded(
+    mut share: f64,
+    mut attempt: impl FnMut(f64) -> Result<Option<bool>>,
+) -> Result<(bool, f64)> {
+    for _ in 0..HALVINGS {
+        if let Some(held) = attempt(share)? {
+            return Ok((held, share));
+        }
+        share /= 2.0;
+        eprintln!("that is no overload: again with {share} of a CPU");
+    }
+    bail!("no overload: raise --rate or --seconds, lower --share")
+}
+
+/// Established connections: what was sent of them against their records.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flows {
+    sent: u64,
+    missing: u64,
+    beyond: u64,
+    /// Packets of theirs that no record has.
+    untold: u64,
+    /// Frames of theirs that rings lost.
+    lost: u64,
+}
+
+impl Flows {
+    fn new(load: &Load, outcome: &Outcome) -> Self {
+        let mut packets = HashMap::<u32, u64>::new();
+        for index in 0..outcome.sent.tally.frames {
+            let frame = load.frame(index);
+            if let Some((number, _)) = frame.of
+                && load.is_bulk(number)
+            {
+                *packets.entry(number).or_default() += 1;
+            }
+        }
+        let mut flows = Self {
+            sent: packets.len() as u64,
+            ..Self::default()
+        };
+        for (number, sent) in packets {
+            let ends = load.attempt(number).ends;
+            let told = outcome.log.flows.get(&ends).map(|(to, from)| to + from);
+            flows.missing += u64::from(told.is_none());
+            let told = told.unwrap_or(0);
+            flows.beyond += told.saturating_sub(sent);
+            flows.untold += sent.saturating_sub(told);
+        }
+        // All of these connections' frames are data but the handshake's first two.
+        let rings = &outcome.books;
+        flows.lost = rings.all_rings(|ring| {
+            if ring.class == "open" {
+                0
+            } else {
+                ring.tp_drops + ring.shed_data
+            }
+        });
+        flows
+    }
+
+    fn hold(&self) -> bool {
+        self.sent > 0 && self.missing == 0 && self.beyond == 0 && self.untold == self.lost
+    }
+}

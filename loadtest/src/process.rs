@@ -1,0 +1,250 @@
+//! Programs under test: started at one end on one CPU, stopped by a signal, with what they used.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::machine::CpuTimes;
+use crate::sys;
+
+/// What a program used from its start to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// CPU seconds in its own code, its children's included.
+    pub user_s: f64,
+    /// CPU seconds in the kernel on its behalf; not those of interrupts and kernel threads.
+    pub system_s: f64,
+    /// CPU seconds of the whole machine in that time, interrupts and all other programs included.
+    pub machine_s: f64,
+    /// Most resident memory that it ever had; a packet ring is not in it.
+    pub memory_peak_bytes: u64,
+    /// How long it ran.
+    pub elapsed_s: f64,
+}
+
+/// A program that runs; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    name: String,
+    says: PathBuf,
+    started: Instant,
+    cpu_at_start: CpuTimes,
+    over: bool,
+}
+
+impl Running {
+    /// Starts `command` (see [`crate::lab::Lab::command`]); what it prints goes to `NAME.out` and `NAME.err`
+    /// in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start(mut command: Command, name: &str, folder: &Path) -> Result<Self> {
+        let file = |ending: &str| {
+            let path = folder.join(format!("{name}.{ending}"));
+            let file = File::create(&path).with_context(|| path.display().to_string())?;
+            anyhow::Ok((path, file))
+        };
+        let ((_, out), (says, err)) = (file("out")?, file("err")?);
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        let cpu_at_start = CpuTimes::now()?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("{name}: {command:?} cannot be started"))?;
+        Ok(Self {
+            child,
+            name: name.to_owned(),
+            says,
+            started: Instant::now(),
+            cpu_at_start,
+            over: false,
+        })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to its standard error so far.
+    #[must_use]
+    pub fn says(&self) -> String {
+        let bytes = fs::read(&self.says).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The file that holds its standard error.
+    #[must_use]
+    pub fn says_path(&self) -> PathBuf {
+        self.says.clone()
+    }
+
+    /// A field of /proc/PID/status that is given in kB, in bytes; 0 if it is not there.
+    #[must_use]
+    pub fn memory(&self, field: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        memory_field(&text, field)
+    }
+
+    /// Waits until `happened`, for as long as it runs and at most `patience`.
+    ///
+    /// # Errors
+    ///
+    /// When it ends first, or the time is over: with what it said.
+    pub fn wait_until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        mut happened: impl FnMut(&Self) -> bool,
+    ) -> Result<()> {
+        let give_up = Instant::now() + patience;
+        while !happened(self) {
+            if let Some(ended) = self.ended()? {
+                bail!(
+                    "{} ended ({ended:?}) before {what}: {}",
+                    self.name,
+                    self.says()
+                );
+            }
+            if Instant::now() > give_up {
+                bail!(
+                    "{}: {what}: not in {patience:?}: {}",
+                    self.name,
+                    self.says()
+                );
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self) -> Result<Option<sys::Ended>> {
+        let ended = sys::wait(self.pid()).with_context(|| format!("{}: wait", self.name))?;
+        self.over |= ended.is_some();
+        Ok(ended)
+    }
+
+    /// Sends `signal` and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended before, or does not end within `patience`.
+    pub fn stop(self, signal: Signal, patience: Duration) -> Result<(sys::Ended, Usage)> {
+        kill(self.unix_pid()?, signal).with_context(|| format!("{}: {signal}", self.name))?;
+        self.finish(patience)
+    }
+
+    /// Waits for the end without a signal.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end within `patience`.
+    pub fn finish(mut self, patience: Duration) -> Result<(sys::Ended, Usage)> {
+        let give_up = Instant::now() + patience;
+        let mut memory_peak_bytes = 0;
+        loop {
+            // A process that has ended has no memory left to be read.
+            memory_peak_bytes = memory_peak_bytes.max(self.memory("VmHWM"));
+            if let Some(ended) = self.ended()? {
+                let usage = Usage {
+                    user_s: ended.user.as_secs_f64(),
+                    system_s: ended.system.as_secs_f64(),
+                    machine_s: CpuTimes::now()?.since(&self.cpu_at_start).busy(),
+                    memory_peak_bytes,
+                    elapsed_s: self.started.elapsed().as_secs_f64(),
+                };
+                return Ok((ended, usage));
+            }
+            if Instant::now() > give_up {
+                bail!(
+                    "{}: does not end within {patience:?}: {}",
+                    self.name,
+                    self.says()
+                );
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn unix_pid(&self) -> Result<Pid> {
+        Ok(Pid::from_raw(i32::try_from(self.pid())?))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.over {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn memory_field(status: &str, field: &str) -> u64 {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, folder: &Path) -> Running {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Running::start(command, "sh", folder).expect("sh starts")
+    }
+
+    #[test]
+    fn what_a_program_used_is_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let burn = sh(
+            "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 3",
+            folder.path(),
+        );
+        let (ended, usage) = burn.finish(Duration::from_secs(60)).expect("it ends");
+        assert_eq!((ended.code, ended.signal), (Some(3), None));
+        assert!(
+            usage.user_s > 0.0 && usage.elapsed_s >= usage.user_s * 0.5,
+            "{usage:?}"
+        );
+        assert!(usage.memory_peak_bytes > 0, "{usage:?}");
+    }
+
+    #[test]
+    fn a_program_is_waited_for_stopped_and_says_why_it_ended_early() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut sleeper = sh("echo ready >&2; exec sleep 60", folder.path());
+        let patience = Duration::from_secs(20);
+        let ready = |it: &Running| it.says().contains("ready");
+        sleeper
+            .wait_until("its word", patience, ready)
+            .expect("ready");
+        let (ended, _) = sleeper.stop(Signal::SIGTERM, patience).expect("it ends");
+        assert_eq!(ended.signal, Some(libc::SIGTERM));
+        let mut failing = sh("echo no such ring >&2; exit 4", folder.path());
+        let error = failing
+            .wait_until("its word", patience, ready)
+            .expect_err("it ended");
+        assert!(error.to_string().contains("no such ring"), "{error}");
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let status = "Name:\tx\nVmHWM:\t    1234 kB\nVmRSS:\t  12 kB\n";
+        assert_eq!(memory_field(status, "VmHWM"), 1234 * 1024);
+        assert_eq!(memory_field(status, "VmRSS"), 12 * 1024);
+        assert_eq!(memory_field(status, "Threads"), 0);
+    }
+}

@@ -1,0 +1,48 @@
+//! Whatever receives: our sensor and its peers, seen alike.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::lab::Lab;
+use crate::process::Usage;
+
+/// What a receiver says of a run, once it has stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// Frames that it read.
+    pub frames: u64,
+    /// Frames that it, or its ring, says it lost.
+    pub dropped: u64,
+    /// Connections that it reported, if it reports any.
+    pub connections: Option<u64>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// A receiver that can be started as often as a search needs.
+pub trait Receiver {
+    /// Its name in the tables.
+    fn name(&self) -> &str;
+
+    /// Starts it at the receiver's end on the receiver's CPU and returns when it listens. Files that it
+    /// writes go to `folder`, which is empty.
+    ///
+    /// # Errors
+    ///
+    /// When it is not installed, or does not come up.
+    fn start(&self, lab: &Lab, folder: &Path) -> Result<Box<dyn Session>>;
+}
+
+/// A receiver that runs.
+pub trait Session {
+    /// Process id, for its memory and CPU time while it runs.
+    fn pid(&self) -> u32;
+
+    /// Stops it in good order, with all that it received so far read.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end, or its figures cannot be read.
+    fn stop(self: Box<Self>) -> Result<Seen>;
+}

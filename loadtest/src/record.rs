@@ -1,0 +1,220 @@
+//! The one table of all measurements: CSV with one number a row, and where that number comes from.
+//!
+//! Tables and plots are generated from these files and from nothing else.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::machine::Machine;
+
+/// One measured number.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The subcommand that measured: `search`, `reconcile`, `compare`, …
+    pub experiment: String,
+    /// What was measured: `synledger`, `bare`, `tcpdump`, `suricata`, …
+    pub subject: String,
+    /// The traffic, as `loadtest flood --load` names it.
+    pub load: String,
+    /// Capture depth (`control`, `headers`, `full`), or another setting of the subject; may be empty.
+    pub depth: String,
+    /// Rate that was asked for, in packets per second; empty: as fast as it goes, or no rate at all.
+    pub rate_pps: Option<f64>,
+    /// What the number counts: `sent`, `read`, `lost`, `cpu`, `latency_p99`, …
+    pub metric: String,
+    /// The number.
+    pub value: f64,
+    /// Its unit: `frames`, `attempts`, `packets/s`, `s`, `ns`, `bytes`, `ratio`, …
+    pub unit: String,
+    /// Number of the repetition, from 1.
+    pub run: u32,
+    /// CPU model, cores, governor, steal while it ran.
+    pub machine: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Commit of the source tree, with `+` if it was changed since.
+    pub commit: String,
+    /// The command that measures it again.
+    pub command: String,
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+}
+
+/// What is the same for all numbers of one run.
+#[derive(Clone, Debug, Default)]
+pub struct Point {
+    /// See [`Row::subject`].
+    pub subject: String,
+    /// See [`Row::load`].
+    pub load: String,
+    /// See [`Row::depth`].
+    pub depth: String,
+    /// See [`Row::rate_pps`].
+    pub rate_pps: Option<f64>,
+    /// See [`Row::run`].
+    pub run: u32,
+}
+
+/// A CSV file that rows are appended to.
+#[derive(Debug)]
+pub struct Record {
+    writer: csv::Writer<File>,
+    experiment: String,
+    machine: Machine,
+    command: String,
+}
+
+impl Record {
+    /// Opens `path` for appending; makes it and its folder where they are missing.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened, or begins with other columns than ours.
+    pub fn open(path: &Path, experiment: &str) -> Result<Self> {
+        let say = || format!("{}: cannot be written", path.display());
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).with_context(say)?;
+        }
+        let fresh = fs::metadata(path).map_or(true, |it| it.len() == 0);
+        if !fresh {
+            read(path)?;
+        }
+        let mut options = OpenOptions::new();
+        let file = options
+            .create(true)
+            .append(true)
+            .open(path)
+            .with_context(say)?;
+        let writer = csv::WriterBuilder::new()
+            .has_headers(fresh)
+            .from_writer(file);
+        Ok(Self {
+            writer,
+            experiment: experiment.to_owned(),
+            machine: Machine::here(),
+            command: command_line(),
+        })
+    }
+
+    /// Appends one number, and puts it on the disk: a run that is cut off keeps what it measured.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn add(&mut self, point: &Point, metric: &str, value: f64, unit: &str) -> Result<()> {
+        let row = Row {
+            experiment: self.experiment.clone(),
+            subject: point.subject.clone(),
+            load: point.load.clone(),
+            depth: point.depth.clone(),
+            rate_pps: point.rate_pps,
+            metric: metric.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            run: point.run,
+            machine: self.machine.describe(),
+            kernel: self.machine.kernel.clone(),
+            commit: self.machine.commit.clone(),
+            command: self.command.clone(),
+            at: jiff::Timestamp::now().to_string(),
+        };
+        self.writer.serialize(row).context("a row of CSV")?;
+        self.writer.flush().context("a row of CSV")
+    }
+}
+
+/// The words this program was started with, its own path left out.
+fn command_line() -> String {
+    let words = std::env::args().skip(1);
+    std::iter::once("loadtest".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Reads all rows of a file.
+///
+/// # Errors
+///
+/// When it cannot be read, or a row has not our columns.
+pub fn read(path: &Path) -> Result<Vec<Row>> {
+    let say = || format!("{}: not a table of measurements", path.display());
+    let mut reader = csv::Reader::from_path(path).with_context(say)?;
+    let ours: Vec<&str> = COLUMNS.to_vec();
+    let theirs: Vec<String> = reader
+        .headers()
+        .with_context(say)?
+        .iter()
+        .map(str::to_owned)
+        .collect();
+    if theirs != ours {
+        bail!(
+            "{}: columns {theirs:?}, not {ours:?}: move the file away",
+            path.display()
+        );
+    }
+    reader
+        .deserialize()
+        .collect::<Result<Vec<Row>, _>>()
+        .with_context(say)
+}
+
+/// The columns, in order.
+pub const COLUMNS: [&str; 14] = [
+    "experiment",
+    "subject",
+    "load",
+    "depth",
+    "rate_pps",
+    "metric",
+    "value",
+    "unit",
+    "run",
+    "machine",
+    "kernel",
+    "commit",
+    "command",
+    "at",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_appended_in_two_goes_is_read_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("deep").join("a.csv");
+        let point = Point {
+            subject: "synledger, with \"quotes\"".to_owned(),
+            load: "syn".to_owned(),
+            rate_pps: Some(1e6),
+            run: 3,
+            ..Point::default()
+        };
+        for value in [1.5, 2.0] {
+            let mut record = Record::open(&path, "search").expect("a record");
+            record
+                .add(&point, "rate", value, "packets/s")
+                .expect("a row");
+        }
+        let rows = read(&path).expect("rows");
+        let values: Vec<f64> = rows.iter().map(|row| row.value).collect();
+        assert_eq!(values, [1.5, 2.0]);
+        assert_eq!(rows[1].subject, point.subject);
+        assert_eq!((rows[0].rate_pps, rows[0].run), (Some(1e6), 3));
+    }
+
+    #[test]
+    fn a_file_of_other_columns_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        fs::write(&path, "a,b\n1,2\n").expect("written");
+        let error = Record::open(&path, "search").expect_err("other columns");
+        assert!(error.to_string().contains("a.csv"), "{error}");
+        assert_eq!(fs::read_to_string(&path).expect("read"), "a,b\n1,2\n");
+    }
+}

@@ -1,0 +1,189 @@
+//! The highest rate without loss, as RFC 2544 means it: halve the interval, then confirm what was found.
+
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::lab::Lab;
+use crate::receiver::{Receiver, Seen};
+use crate::reconcile::{Scratch, float, settle};
+use crate::record::{Point, Record};
+use crate::send::{Schedule, Sender, Sent, flood_in};
+use crate::traffic::Load;
+
+/// How a search goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Seconds of each trial.
+    pub seconds: f64,
+    /// Times that a rate must be without loss, one after the other.
+    pub confirmations: u32,
+    /// Where halving ends, as a share of the rate.
+    pub resolution: f64,
+    /// Loss that counts as none, as a share of the frames: 0 in a proof, more on a machine that others use.
+    pub loss_max: f64,
+}
+
+/// One trial.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    /// What was sent.
+    pub sent: Sent,
+    /// What the receiver saw.
+    pub seen: Seen,
+}
+
+impl Trial {
+    /// Frames sent that the receiver did not read.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.sent.tally.frames.saturating_sub(self.seen.frames)
+    }
+
+    /// Share of the frames.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        float(self.lost()) / float(self.sent.tally.frames.max(1))
+    }
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// The highest rate without loss that was confirmed, in packets per second.
+    pub rate_pps: f64,
+    /// The rate that the sender reaches unasked.
+    pub sender_pps: f64,
+    /// The receiver lost nothing at that rate either: the sender is the limit.
+    pub sender_limits: bool,
+    /// Trials that it took.
+    pub trials: u32,
+}
+
+/// Floods `receiver` once.
+///
+/// # Errors
+///
+/// When receiver or sender fail.
+pub fn trial(
+    lab: &Lab,
+    receiver: &dyn Receiver,
+    load: &Load,
+    sender: Sender,
+    schedule: &Schedule,
+) -> Result<Trial> {
+    let scratch = Scratch::new()?;
+    let before = lab.counters()?;
+    let session = receiver.start(lab, scratch.path())?;
+    let sent = flood_in(lab, load, sender, schedule, &AtomicBool::new(false))?;
+    settle(lab, &before, &sent)?;
+    // A receiver that reads a block at a time has its last one handed over by a timer.
+    thread::sleep(Duration::from_millis(100));
+    Ok(Trial {
+        sent,
+        seen: session.stop()?,
+    })
+}
+
+/// Searches.
+///
+/// # Errors
+///
+/// When receiver or sender fail, or not even a hundredth of the sender's rate is without loss.
+pub fn highest_rate(
+    lab: &Lab,
+    receiver: &dyn Receiver,
+    load: &Load,
+    sender: Sender,
+    plan: &Plan,
+) -> Result<Found> {
+    let mut trials = 0;
+    let mut passes = |rate_pps: Option<f64>| -> Result<Option<f64>> {
+        trials += 1;
+        let schedule = Schedule::for_seconds(rate_pps, plan.seconds);
+        let trial = trial(lab, receiver, load, sender, &schedule)?;
+        let word = if trial.loss() <= plan.loss_max {
+            "no loss"
+        } else {
+            "loss"
+        };
+        eprintln!(
+            "{}, {}: {:.0} packets/s: {word} ({} of {})",
+            receiver.name(),
+            load.name,
+            trial.sent.pps(),
+            trial.lost(),
+            trial.sent.tally.frames
+        );
+        Ok((trial.loss() <= plan.loss_max).then_some(trial.sent.pps()))
+    };
+    // The sender's own rate is known whether or not the receiver keeps up.
+    let schedule = Schedule::for_seconds(None, plan.seconds);
+    let first = self::trial(lab, receiver, load, sender, &schedule)?;
+    let sender_pps = first.sent.pps();
+    if first.loss() <= plan.loss_max && confirmed(&mut passes, None, plan)? {
+        return Ok(Found {
+            rate_pps: sender_pps,
+            sender_pps,
+            sender_limits: true,
+            trials: trials + 1,
+        });
+    }
+    let (mut low, mut high) = (0.0, sender_pps);
+    while high - low > high * plan.resolution {
+        let middle = f64::midpoint(low, high);
+        match passes(Some(middle))? {
+            Some(_) => low = middle,
+            None => high = middle,
+        }
+        if high < sender_pps / 100.0 {
+            break;
+        }
+    }
+    while low > sender_pps / 100.0 {
+        if confirmed(&mut passes, Some(low), plan)? {
+            return Ok(Found {
+                rate_pps: low,
+                sender_pps,
+                sender_limits: false,
+                trials: trials + 1,
+            });
+        }
+        low *= 1.0 - plan.resolution * 2.0;
+    }
+    bail!(
+        "{}, {}: loses frames even at a hundredth of the sender's {sender_pps:.0} packets/s",
+        receiver.name(),
+        load.name
+    )
+}
+
+fn confirmed(
+    passes: &mut impl FnMut(Option<f64>) -> Result<Option<f64>>,
+    rate_pps: Option<f64>,
+    plan: &Plan,
+) -> Result<bool> {
+    for _ in 0..plan.confirmations {
+        if passes(rate_pps)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Found {
+    /// Records it.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be written.
+    pub fn record(&self, record: &mut Record, point: &Point) -> Result<()> {
+        record.add(point, "rate_without_loss", self.rate_pps, "packets/s")?;
+        record.add(point, "rate_of_sender", self.sender_pps, "packets/s")?;
+        let limits = if self.sender_limits { 1.0 } else { 0.0 };
+        record.add(point, "sender_limits", limits, "yes")?;
+        record.add(point, "trials", self.trials.into(), "trials")
+    }
+}

@@ -1,0 +1,358 @@
+//! Sending a load by its schedule, whatever becomes of it.
+//!
+//! Open loop: nothing here waits for the receiver. What the kernel has no room for is counted as refused and
+//! never sent again, so the frames handed over are always the first ones of the load.
+
+mod live;
+mod replay;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::lab::{End, Lab, SENDER_CPU};
+use crate::sys::{BURST_MAX, Burst, Plain, TxRing, Xdp};
+use crate::traffic::{Load, Tally};
+
+/// How frames get into the kernel, fastest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sender {
+    /// BPF live frames: the kernel makes them; only of the load syn
+    Bpf,
+    /// AF_XDP, copy mode
+    Xdp,
+    /// sendmmsg, 64 frames a call
+    Sendmmsg,
+    /// A TPACKET_V2 transmit ring
+    Txring,
+    /// The afpacket crate, one write a frame
+    Afpacket,
+    /// tcpreplay, from a capture of the same frames
+    Tcpreplay,
+}
+
+impl Sender {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Bpf,
+        Self::Xdp,
+        Self::Sendmmsg,
+        Self::Txring,
+        Self::Afpacket,
+        Self::Tcpreplay,
+    ];
+
+    /// The word of `--sender`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        ["bpf", "xdp", "sendmmsg", "txring", "afpacket", "tcpreplay"][self as usize]
+    }
+}
+
+/// How fast, and when it ends: at the first limit reached.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// Packets per second; `None` is as fast as it goes.
+    pub rate_pps: Option<f64>,
+    /// Frames at most.
+    pub frames_max: u64,
+    /// Seconds at most.
+    pub seconds_max: f64,
+}
+
+impl Schedule {
+    /// For so long at this rate.
+    #[must_use]
+    pub fn for_seconds(rate_pps: Option<f64>, seconds_max: f64) -> Self {
+        Self {
+            rate_pps,
+            frames_max: u64::MAX,
+            seconds_max,
+        }
+    }
+
+    /// Frames that should have gone after `elapsed`.
+    fn due(&self, elapsed: Duration) -> u64 {
+        let Some(rate) = self.rate_pps else {
+            return self.frames_max;
+        };
+        let due = (elapsed.as_secs_f64().min(self.seconds_max) * rate).ceil();
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "neither negative nor above 2^53 in a test that ends"
+        )]
+        let due = due as u64;
+        due.min(self.frames_max)
+    }
+}
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sent {
+    /// What was handed to the kernel: the first frames of the load.
+    pub tally: Tally,
+    /// Of those, what the kernel said it had no room for.
+    pub refused: u64,
+    /// How long it took.
+    pub elapsed_s: f64,
+    /// The largest delay behind the schedule.
+    pub behind_s: f64,
+    /// What an interface drops comes again: the kernel puts a dropped frame back into a transmit ring
+    /// (tpacket_snd in net/packet/af_packet.c). Its counter of drops then counts delays, not losses.
+    pub drops_come_again: bool,
+}
+
+impl Sent {
+    /// The rate that was reached.
+    #[must_use]
+    pub fn pps(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "a rate")]
+        let frames = self.tally.frames as f64;
+        if self.elapsed_s > 0.0 {
+            frames / self.elapsed_s
+        } else {
+            0.0
+        }
+    }
+
+    /// Frames lost to an interface that dropped so many.
+    #[must_use]
+    pub fn lost_of(&self, tx_dropped: u64) -> u64 {
+        if self.drops_come_again { 0 } else { tx_dropped }
+    }
+
+    /// As `flood` reports it. Name, seed and number of frames give every frame and every attempt again.
+    #[must_use]
+    pub fn json(&self, load: &Load, sender: Sender, schedule: &Schedule) -> Value {
+        json!({
+            "load": load.name.word(), "seed": load.seed, "sender": sender.word(),
+            "rate_asked_pps": schedule.rate_pps, "rate_pps": self.pps(),
+            "elapsed_s": self.elapsed_s, "behind_s": self.behind_s, "refused": self.refused,
+            "sent": self.tally.json(),
+        })
+    }
+}
+
+enum Transmit {
+    Bpf(live::Live),
+    Xdp(Xdp),
+    Burst(Burst),
+    Ring(TxRing),
+    Plain(Plain),
+}
+
+impl Transmit {
+    fn new(sender: Sender, load: &Load, interface: u32) -> std::io::Result<Self> {
+        Ok(match sender {
+            Sender::Bpf => Self::Bpf(live::Live::new(load, interface)?),
+            Sender::Xdp => Self::Xdp(Xdp::new(interface)?),
+            Sender::Sendmmsg => Self::Burst(Burst::new(interface)?),
+            Sender::Txring => Self::Ring(TxRing::new(interface)?),
+            Sender::Afpacket => Self::Plain(Plain::new(interface)?),
+            Sender::Tcpreplay => return Err(std::io::Error::other("a program of its own")),
+        })
+    }
+
+    /// Frames of one call, at most.
+    fn batch(&self) -> u64 {
+        match self {
+            Self::Bpf(_) => live::CALL_MAX.into(),
+            _ => BURST_MAX as u64,
+        }
+    }
+
+    /// Hands over up to `count` frames; gives how many, and how many of them were refused.
+    fn send(
+        &mut self,
+        load: &Load,
+        first: u64,
+        count: u64,
+        tally: &mut Tally,
+    ) -> std::io::Result<(u64, u64)> {
+        let count = count.min(self.batch());
+        let few = usize::try_from(count).expect("a batch");
+        Ok(match self {
+            Self::Bpf(live) => {
+                let count = u32::try_from(count).expect("a batch");
+                (live.send(load, first, count, tally)?.into(), 0)
+            }
+            Self::Xdp(xdp) => (xdp.send(load, first, few, tally)? as u64, 0),
+            Self::Ring(ring) => (ring.send(load, first, few, tally)? as u64, 0),
+            Self::Burst(burst) => (count, burst.send(load, first, few, tally)?),
+            Self::Plain(plain) => (count, plain.send(load, first, few, tally)?),
+        })
+    }
+
+    fn finish(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Xdp(xdp) => xdp.finish(),
+            Self::Ring(ring) => ring.finish(),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Sends `load` from the interface `device` of the calling thread's namespace, until the schedule ends or
+/// `stop` is set.
+///
+/// # Errors
+///
+/// When the sender cannot be had, or fails for another reason than lack of room.
+pub fn flood(
+    device: &str,
+    load: &Load,
+    sender: Sender,
+    schedule: &Schedule,
+    stop: &AtomicBool,
+) -> Result<Sent> {
+    if schedule.frames_max == u64::MAX && !schedule.seconds_max.is_finite() {
+        bail!("a flood needs an end: give it a time or a number of frames");
+    }
+    if sender == Sender::Tcpreplay {
+        return replay::tcpreplay(device, load, schedule);
+    }
+    let interface = nix::net::if_::if_nametoindex(device).with_context(|| device.to_owned())?;
+    let say = || format!("{} at {device}", sender.word());
+    let mut transmit = Transmit::new(sender, load, interface).with_context(say)?;
+    let mut sent = Sent {
+        drops_come_again: sender == Sender::Txring,
+        ..Sent::default()
+    };
+    let started = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let elapsed = started.elapsed();
+        let (next, due) = (sent.tally.frames, schedule.due(elapsed));
+        let over = elapsed.as_secs_f64() >= schedule.seconds_max;
+        if next >= schedule.frames_max || (over && (schedule.rate_pps.is_none() || next >= due)) {
+            break;
+        }
+        // A sender that is slower than the schedule stops a little after its time, not when it is done.
+        if elapsed.as_secs_f64() > schedule.seconds_max * 1.1 + 0.05 {
+            break;
+        }
+        if due <= next {
+            pause(next, schedule, elapsed);
+            continue;
+        }
+        if let Some(rate) = schedule.rate_pps {
+            #[allow(clippy::cast_precision_loss, reason = "a delay")]
+            let late = (due - next) as f64 / rate;
+            sent.behind_s = sent.behind_s.max(late);
+        }
+        let (_, refused) = transmit
+            .send(load, next, due - next, &mut sent.tally)
+            .with_context(say)?;
+        sent.refused += refused;
+    }
+    transmit.finish().with_context(say)?;
+    sent.elapsed_s = started.elapsed().as_secs_f64();
+    Ok(sent)
+}
+
+/// Frames that a fast schedule may let gather: between them others get the CPU.
+const GATHERED: f64 = 32.0;
+/// Above this rate frames are sent in groups.
+const FAST_PPS: f64 = 100_000.0;
+
+/// Waits for the next frame's time: asleep if that is far, awake if it is near.
+fn pause(next: u64, schedule: &Schedule, elapsed: Duration) {
+    let Some(rate) = schedule.rate_pps else {
+        return;
+    };
+    let gathered = if rate > FAST_PPS { GATHERED } else { 0.0 };
+    #[allow(clippy::cast_precision_loss, reason = "a time")]
+    let wait = (next as f64 + gathered) / rate - elapsed.as_secs_f64();
+    if wait > 0.000_05 {
+        std::thread::sleep(Duration::from_secs_f64(wait.min(0.01)));
+    } else {
+        std::hint::spin_loop();
+    }
+}
+
+/// Pins the calling thread to a CPU.
+///
+/// # Errors
+///
+/// When there is no such CPU.
+pub fn pin(cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu).with_context(|| format!("CPU {cpu}"))?;
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("CPU {cpu}"))
+}
+
+/// [`flood`] in a lab, from its sender's end and CPU.
+///
+/// # Errors
+///
+/// As there.
+pub fn flood_in(
+    lab: &Lab,
+    load: &Load,
+    sender: Sender,
+    schedule: &Schedule,
+    stop: &AtomicBool,
+) -> Result<Sent> {
+    lab.inside(End::Sender, || {
+        pin(SENDER_CPU)?;
+        flood(lab.device(End::Sender), load, sender, schedule, stop)
+    })
+}
+
+/// Writes the first `frames` frames of `load` as a capture.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn write_capture(path: &Path, load: &Load, frames: u64, pps: u64) -> Result<Sent> {
+    let mut tally = Tally::default();
+    let mut out = [0; crate::traffic::FRAME_LEN_MAX];
+    for index in 0..frames {
+        let (len, frame) = load.write(index, &mut out);
+        tally.add(&frame, len);
+    }
+    std::fs::write(path, load.capture(frames, pps)).with_context(|| path.display().to_string())?;
+    Ok(Sent {
+        tally,
+        ..Sent::default()
+    })
+}
+
+/// Writes one line for each attempt of the first `frames` frames: CSV with its ends, its initial sequence
+/// number and its frames.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn write_attempts(path: &Path, load: &Load, frames: u64) -> Result<()> {
+    let say = || path.display().to_string();
+    let mut counts = std::collections::BTreeMap::<u32, [u64; 2]>::new();
+    for index in 0..frames {
+        if let Some((number, from_client)) = load.frame(index).of {
+            counts.entry(number).or_default()[usize::from(!from_client)] += 1;
+        }
+    }
+    let file = std::fs::File::create(path).with_context(say)?;
+    let mut out = std::io::BufWriter::new(file);
+    writeln!(
+        out,
+        "src_ip,src_port,dest_ip,dest_port,isn,pkts_toserver,pkts_toclient"
+    )?;
+    for (number, [to_server, to_client]) in counts {
+        let attempt = load.attempt(number);
+        let ends = attempt.ends;
+        let (src, dst) = (ends.address(ends.src), ends.address(ends.dst));
+        let (from, to, isn) = (ends.src_port, ends.dst_port, attempt.isn);
+        writeln!(out, "{src},{from},{dst},{to},{isn},{to_server},{to_client}")?;
+    }
+    out.flush().with_context(say)
+}
+
+#[cfg(test)]
+mod tests;

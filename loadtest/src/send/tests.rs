@@ -1,0 +1,85 @@
+//! What is handed over arrives, frame for frame, by every sender.
+
+use super::*;
+use crate::lab::SetUp;
+use crate::traffic::Name;
+use std::time::Duration;
+
+#[test]
+fn due_frames_follow_the_clock_and_stop_at_the_end() {
+    let schedule = Schedule {
+        rate_pps: Some(1000.0),
+        frames_max: 1500,
+        seconds_max: 2.0,
+    };
+    assert_eq!(schedule.due(Duration::ZERO), 0);
+    assert_eq!(schedule.due(Duration::from_millis(500)), 500);
+    assert_eq!(schedule.due(Duration::from_secs(2)), 1500);
+    let endless = Schedule::for_seconds(Some(10.0), 3.0);
+    assert_eq!(endless.due(Duration::from_secs(60)), 30);
+}
+
+#[test]
+fn the_manifest_names_every_attempt_with_its_frames() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("attempts.csv");
+    let load = Load::new(Name::Short, 1);
+    write_attempts(&path, &load, 8 * 64).expect("written");
+    let text = std::fs::read_to_string(path).expect("read");
+    assert_eq!(text.lines().count(), 65);
+    assert!(
+        text.lines().skip(1).all(|line| line.ends_with(",5,3")),
+        "{text}"
+    );
+}
+
+fn lab(set_up: SetUp) -> Option<Lab> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root for network namespaces");
+        return None;
+    }
+    match Lab::new(set_up) {
+        Ok(lab) => Some(lab),
+        Err(error) => {
+            eprintln!("skipped: {error:#}");
+            None
+        }
+    }
+}
+
+#[test]
+fn every_sender_hands_over_what_it_says() {
+    let Some(lab) = lab(SetUp::Fair) else { return };
+    for sender in Sender::ALL {
+        let name = if sender == Sender::Bpf {
+            Name::Syn
+        } else {
+            Name::Mix
+        };
+        let load = Load::new(name, 5);
+        let schedule = Schedule {
+            rate_pps: Some(20_000.0),
+            frames_max: 2000,
+            seconds_max: 5.0,
+        };
+        let before = lab.counters().expect("counters");
+        let sent = match flood_in(&lab, &load, sender, &schedule, &AtomicBool::new(false)) {
+            Ok(sent) => sent,
+            Err(error) if sender == Sender::Tcpreplay => {
+                eprintln!("skipped: {error:#}");
+                continue;
+            }
+            Err(error) => panic!("{}: {error:#}", sender.word()),
+        };
+        assert_eq!(sent.tally.frames, 2000, "{}", sender.word());
+        let give_up = Instant::now() + Duration::from_secs(10);
+        loop {
+            let passed = lab.counters().expect("counters").since(&before);
+            if passed.rx_packets + sent.lost_of(passed.tx_dropped) == 2000 {
+                break;
+            }
+            assert!(Instant::now() < give_up, "{}: {passed:?}", sender.word());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Packet sockets that only send: `sendmmsg`, and the `afpacket` crate one frame at a time.
+
+use std::io::{self, Write};
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+
+use super::{check, is_full, set_option, socklen};
+use crate::traffic::{Load, Tally};
+
+/// Frames of one call.
+pub const BURST_MAX: usize = 64;
+const SLOT: usize = 2048;
+const SEND_BUFFER: i32 = 16 << 20;
+
+/// A packet socket bound to an interface for sending. With protocol 0 it receives nothing.
+pub(super) fn open(interface: u32) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers.
+    let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+    // SAFETY: just opened, and nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: zeroes are a valid sockaddr_ll, which has only integers.
+    let mut address: libc::sockaddr_ll = unsafe { MaybeUninit::zeroed().assume_init() };
+    address.sll_family = u16::try_from(libc::AF_PACKET).expect("17");
+    address.sll_ifindex = i32::try_from(interface).map_err(io::Error::other)?;
+    let address: *const libc::sockaddr_ll = &raw const address;
+    let len = socklen(size_of::<libc::sockaddr_ll>());
+    // SAFETY: the pointer is to a live address of that length.
+    check(unsafe { libc::bind(fd.as_raw_fd(), address.cast(), len) })?;
+    // SAFETY: an integer.
+    unsafe {
+        set_option(
+            fd.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_SNDBUFFORCE,
+            &SEND_BUFFER,
+        )
+    }?;
+    Ok(fd)
+}
+
+/// Many frames a call.
+#[derive(Debug)]
+pub struct Burst {
+    fd: OwnedFd,
+    slots: Vec<[u8; SLOT]>,
+}
+
+impl Burst {
+    /// A sender at this interface of the calling thread's namespace.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no socket: without `CAP_NET_RAW`, or no such interface.
+    pub fn new(interface: u32) -> io::Result<Self> {
+        Ok(Self {
+            fd: open(interface)?,
+            slots: vec![[0; SLOT]; BURST_MAX],
+        })
+    }
+
+    /// Hands over `count` frames from number `first` on, at most [`BURST_MAX`]; gives how many the kernel
+    /// refused. What it refuses is not sent again: the schedule does not wait.
+    ///
+    /// # Errors
+    ///
+    /// What `sendmmsg` says, but for lack of room.
+    pub fn send(
+        &mut self,
+        load: &Load,
+        first: u64,
+        count: usize,
+        tally: &mut Tally,
+    ) -> io::Result<u64> {
+        let count = count.min(self.slots.len());
+        let mut lens = [0; BURST_MAX];
+        for (index, slot) in (first..).zip(&mut self.slots[..count]) {
+            let (len, frame) = load.write(index, slot);
+            lens[usize::try_from(index - first).expect("below 64")] = len;
+            tally.add(&frame, len);
+        }
+        let (mut at, mut refused) = (0, 0);
+        while at < count {
+            match self.call(&lens[at..count], at) {
+                Ok(sent) if sent == count - at => at = count,
+                // The kernel tells the error of a later frame by stopping there, and by no number
+                // (__sys_sendmmsg in net/socket.c). That frame was refused: sent again it would be two.
+                Ok(sent) => {
+                    at += sent + 1;
+                    refused += 1;
+                }
+                Err(error) if is_full(&error) => {
+                    at += 1;
+                    refused += 1;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
+    }
+
+    fn call(&mut self, lens: &[usize], from: usize) -> io::Result<usize> {
+        let mut parts = [libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        }; BURST_MAX];
+        // SAFETY: zeroes are valid headers: null pointers and lengths of 0.
+        let mut headers: [libc::mmsghdr; BURST_MAX] =
+            unsafe { MaybeUninit::zeroed().assume_init() };
+        let slots = self.slots[from..].iter_mut().zip(lens);
+        for (((slot, &len), part), header) in slots.zip(&mut parts).zip(&mut headers) {
+            part.iov_base = slot.as_mut_ptr().cast();
+            part.iov_len = len;
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        let count = u32::try_from(lens.len()).expect("at most 64");
+        // SAFETY: `count` headers point to parts, and those to slots, all of which outlive the call.
+        let sent = unsafe { libc::sendmmsg(self.fd.as_raw_fd(), headers.as_mut_ptr(), count, 0) };
+        let sent = check(sent)?;
+        Ok(usize::try_from(sent).expect("not negative"))
+    }
+}
+
+/// The `afpacket` crate, one write a frame: the plain baseline.
+///
+/// Its stream closes a descriptor twice when cloned and gives away closed ones: it is kept in here. Made by
+/// its own `new` it would listen to all interfaces; it is given a socket that listens to none.
+pub struct Plain {
+    stream: afpacket::sync::RawPacketStream,
+    slot: Box<[u8; SLOT]>,
+}
+
+impl Plain {
+    /// See [`Burst::new`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn new(interface: u32) -> io::Result<Self> {
+        let fd = open(interface)?.into_raw_fd();
+        // SAFETY: the stream becomes the descriptor's only owner, and closes it when dropped.
+        let stream = unsafe { afpacket::sync::RawPacketStream::from_raw_fd(fd) };
+        Ok(Self {
+            stream,
+            slot: Box::new([0; SLOT]),
+        })
+    }
+
+    /// See [`Burst::send`].
+    ///
+    /// # Errors
+    ///
+    /// What `write` says, but for lack of room.
+    pub fn send(
+        &mut self,
+        load: &Load,
+        first: u64,
+        count: usize,
+        tally: &mut Tally,
+    ) -> io::Result<u64> {
+        let mut refused = 0;
+        for index in (first..).take(count) {
+            let (len, frame) = load.write(index, &mut self.slot[..]);
+            tally.add(&frame, len);
+            match self.stream.write(&self.slot[..len]) {
+                Ok(sent) if sent == len => {}
+                Ok(sent) => return Err(io::Error::other(format!("{sent} bytes of {len} sent"))),
+                Err(error) if is_full(&error) => refused += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
+    }
+}

@@ -1,0 +1,47 @@
+//! Waiting for one child with the resources that it used.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+/// How a child ended, and what it used; its own children that it waited for are included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Exit status, if it was not a signal that ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Time in its own code.
+    pub user: Duration,
+    /// Time in the kernel on its behalf.
+    pub system: Duration,
+}
+
+/// Looks whether the child `pid` has ended; takes its status if so. Does not wait.
+///
+/// # Errors
+///
+/// What wait4(2) says: `ECHILD` if it is none of ours, or was waited for before.
+pub fn wait(pid: u32) -> io::Result<Option<Ended>> {
+    let pid = i32::try_from(pid).map_err(io::Error::other)?;
+    let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
+    // SAFETY: both pointers are to live values of the right types, and are used only within the call.
+    let found = unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
+    match found {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => return Ok(None),
+        _ => {}
+    }
+    // SAFETY: zeroes are a valid rusage, which has only integers; the kernel has filled it.
+    let usage = unsafe { usage.assume_init() };
+    let time = |time: libc::timeval| {
+        let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
+        seconds + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+    };
+    Ok(Some(Ended {
+        code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+        signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
+        user: time(usage.ru_utime),
+        system: time(usage.ru_stime),
+    }))
+}

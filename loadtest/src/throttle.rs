@@ -1,0 +1,129 @@
+//! A process that is given a share of one CPU and no more, by a control group of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// The kernel takes no less, and no period above a second (kernel/sched/core.c).
+const QUOTA_US: u32 = 1000;
+const V2: &str = "/sys/fs/cgroup";
+const V1: &str = "/sys/fs/cgroup/cpu";
+
+/// The group; the process is set free and the group removed when this is dropped.
+#[derive(Debug)]
+pub struct Throttle {
+    group: PathBuf,
+    parent: PathBuf,
+    pid: u32,
+}
+
+impl Throttle {
+    /// Gives `pid` this share of a CPU, from 0.002 to 1.
+    ///
+    /// # Errors
+    ///
+    /// When the share is out of range, or the machine has no control group for CPU time that we may use.
+    pub fn new(pid: u32, share: f64) -> Result<Self> {
+        if !(0.002..=1.0).contains(&share) {
+            bail!("a share of {share} of a CPU: must be from 0.002 to 1");
+        }
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked above"
+        )]
+        let period_us = (f64::from(QUOTA_US) / share) as u32;
+        let (parent, limits) = if Path::new(V2).join("cgroup.controllers").is_file() {
+            let _ = fs::write(Path::new(V2).join("cgroup.subtree_control"), "+cpu");
+            (V2, vec![("cpu.max", format!("{QUOTA_US} {period_us}"))])
+        } else if Path::new(V1).join("cpu.cfs_quota_us").is_file() {
+            let period = ("cpu.cfs_period_us", period_us.to_string());
+            (V1, vec![period, ("cpu.cfs_quota_us", QUOTA_US.to_string())])
+        } else {
+            bail!("no control group for CPU time at {V2}");
+        };
+        let parent = PathBuf::from(parent);
+        let group = parent.join(format!("synload-{pid}"));
+        fs::create_dir(&group).with_context(|| group.display().to_string())?;
+        let throttle = Self { group, parent, pid };
+        for (file, value) in limits {
+            throttle.write(&throttle.group, file, &value)?;
+        }
+        throttle.write(&throttle.group, "cgroup.procs", &pid.to_string())?;
+        Ok(throttle)
+    }
+
+    fn write(&self, group: &Path, file: &str, value: &str) -> Result<()> {
+        let path = group.join(file);
+        fs::write(&path, value).with_context(|| format!("{}: {value}", path.display()))
+    }
+}
+
+/// Removes the groups whose processes are gone; gives their names.
+#[must_use]
+pub fn clean() -> Vec<String> {
+    let folders = [V2, V1]
+        .into_iter()
+        .filter_map(|parent| fs::read_dir(parent).ok());
+    folders
+        .flatten()
+        .filter_map(|entry| Some((entry.as_ref().ok()?.path(), entry.ok()?.file_name())))
+        .filter_map(|(path, name)| Some((path, name.into_string().ok()?)))
+        .filter(|(path, name)| name.starts_with("synload-") && fs::remove_dir(path).is_ok())
+        .map(|(_, name)| format!("control group {name}"))
+        .collect()
+}
+
+impl Drop for Throttle {
+    fn drop(&mut self) {
+        let _ = self.write(&self.parent, "cgroup.procs", &self.pid.to_string());
+        // A process on its way out of a group keeps it for a moment.
+        for _ in 0..50 {
+            if fs::remove_dir(&self.group).is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Running;
+    use nix::sys::signal::Signal;
+    use std::process::Command;
+
+    #[test]
+    fn a_throttled_process_has_its_share_and_is_set_free() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: needs root for a control group");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new("sh");
+        command.args(["-c", "while :; do :; done"]);
+        let spinner = Running::start(command, "sh", folder.path()).expect("sh starts");
+        let throttle = match Throttle::new(spinner.pid(), 0.1) {
+            Ok(throttle) => throttle,
+            Err(error) => {
+                eprintln!("skipped: {error:#}");
+                return;
+            }
+        };
+        let group = throttle.group.clone();
+        assert!(Throttle::new(spinner.pid(), 0.001).is_err());
+        thread::sleep(Duration::from_millis(600));
+        drop(throttle);
+        assert!(!group.exists(), "{}", group.display());
+        let patience = Duration::from_secs(10);
+        let (_, usage) = spinner.stop(Signal::SIGTERM, patience).expect("it ends");
+        assert!(
+            usage.user_s + usage.system_s < usage.elapsed_s * 0.5,
+            "{usage:?}"
+        );
+    }
+}
