@@ -108,6 +108,14 @@ load-with: deps load-build
 	for load in syn bulk64 bulk1500 mix; do run search --load $$load --runs $(TIMES) $(SEARCH); done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
+.PHONY: bench-check
+bench-check: ## Count instructions under valgrind: fails where a workload takes 3 % more than benches/instructions.csv says
+	$(CARGO) bench --locked --bench instructions -- check
+
+.PHONY: bench-record
+bench-record: ## Write benches/instructions.csv anew, for a change that is meant to cost more
+	$(CARGO) bench --locked --bench instructions -- record
+
 .PHONY: check
 check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then set -x; $(CARGO) fmt --all --check; \
