@@ -68,6 +68,10 @@ fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold
 race: ## Race the ring's hand-over under a checker; weakened orderings must fail
 	tools/race
 
+.PHONY: witness-fault
+witness-fault: ## Load a build that loses one SYN in 10,000 until --witness finds it, and one that does not (as root)
+	tools/witness-fault
+
 .PHONY: bench
 bench: ## Time decode, tables, shard and logger; each bench asserts its answers first
 	$(CARGO) bench --locked
@@ -103,6 +107,14 @@ load-with: deps load-build
 	run latency --runs $(TIMES) --seconds $(TIME_S) $(SEARCH); \
 	for load in syn bulk64 bulk1500 mix; do run search --load $$load --runs $(TIMES) $(SEARCH); done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
+.PHONY: bench-check
+bench-check: ## Count instructions under valgrind: fails where a workload takes 3 % more than benches/instructions.csv says
+	$(CARGO) bench --locked --bench instructions -- check
+
+.PHONY: bench-record
+bench-record: ## Write benches/instructions.csv anew, for a change that is meant to cost more
+	$(CARGO) bench --locked --bench instructions -- record
 
 .PHONY: check
 check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors
