@@ -12,6 +12,7 @@ pub mod cli;
 pub mod compare;
 pub mod eve;
 pub mod follow;
+pub mod harm;
 pub mod hidden;
 pub mod lab;
 pub mod latency;

@@ -8,6 +8,7 @@ use loadtest::bare::BareArgs;
 use loadtest::books::BooksArgs;
 use loadtest::cli::{FloodArgs, ReconcileArgs, SearchArgs};
 use loadtest::compare::CompareArgs;
+use loadtest::harm::HarmArgs;
 use loadtest::hidden::HiddenArgs;
 use loadtest::latency::LatencyArgs;
 use loadtest::overload::OverloadArgs;
@@ -43,6 +44,8 @@ enum Command {
     Latency(LatencyArgs),
     /// Compare with a bare reader, tcpdump, Suricata, nfpcapd, softflowd, and from files with argus and tshark
     Compare(CompareArgs),
+    /// Load a web server without and with a sensor on its host, in pairs
+    Harm(HarmArgs),
     /// Count frames with a reader that does nothing else: the floor that receivers are compared with
     Bare(BareArgs),
     /// Remove namespaces that a run which was cut off left behind
@@ -71,6 +74,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::HiddenScan(args) => args.run(),
         Command::Latency(args) => args.run(),
         Command::Compare(args) => args.run(),
+        Command::Harm(args) => args.run(),
         Command::Bare(args) => args.run(),
         Command::Clean => {
             for name in loadtest::lab::clean()? {

@@ -48,12 +48,11 @@ enum At {
 }
 
 impl CompareArgs {
-    pub(super) fn live(&self, record: &mut Record) -> Result<()> {
-        let lab = self.common.lab()?;
+    pub(super) fn live(&self, lab: &Lab, record: &mut Record) -> Result<()> {
         let mut subjects = self.subjects()?;
         for &name in &self.load {
             let load = Load::new(name, self.common.seed);
-            self.search(&lab, &load, &mut subjects, record)?;
+            self.search(lab, &load, &mut subjects, record)?;
             let rates = subjects.iter().map(|subject| subject.rate_pps);
             let same = rates.fold(f64::INFINITY, f64::min);
             for run in 1..=self.runs {
@@ -65,7 +64,7 @@ impl CompareArgs {
                     At::Same(same),
                     At::Max,
                 ] {
-                    self.round(&lab, &load, &subjects, (at, run), record)?;
+                    self.round(lab, &load, &subjects, (at, run), record)?;
                 }
             }
         }

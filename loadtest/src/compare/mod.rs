@@ -71,12 +71,16 @@ impl CompareArgs {
     ///
     /// When the sensor, the sender or an installed peer fail; for a subject that there is not.
     pub fn run(&self) -> Result<bool> {
-        // All that is not a subject keeps off the subjects' CPU.
-        pin(SENDER_CPU)?;
         self.check_subjects()?;
         let mut record = self.common.record("compare")?;
-        if self.only != Only::Offline {
-            self.live(&mut record)?;
+        let lab = match self.only {
+            Only::Offline => None,
+            Only::Both | Only::Live => Some(self.common.lab()?),
+        };
+        // All that is not a subject keeps off the subjects' CPU. From here on this process sees one CPU.
+        pin(SENDER_CPU)?;
+        if let Some(lab) = lab {
+            self.live(&lab, &mut record)?;
         }
         if self.only != Only::Live {
             self.offline(&mut record)?;
