@@ -65,7 +65,7 @@ enum Only {
 }
 
 impl CompareArgs {
-    /// Compares, and records.
+    /// Compares, and records; gives whether every subject could be measured.
     ///
     /// # Errors
     ///
@@ -79,13 +79,14 @@ impl CompareArgs {
         };
         // All that is not a subject keeps off the subjects' CPU. From here on this process sees one CPU.
         pin(SENDER_CPU)?;
-        if let Some(lab) = lab {
-            self.live(&lab, &mut record)?;
-        }
+        let measured = match lab {
+            Some(lab) => self.live(&lab, &mut record)?,
+            None => true,
+        };
         if self.only != Only::Live {
             self.offline(&mut record)?;
         }
-        Ok(true)
+        Ok(measured)
     }
 
     fn check_subjects(&self) -> Result<()> {

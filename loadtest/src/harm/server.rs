@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use crate::lab::{End, Lab, RECEIVER_CPU, SENDER_CPU};
@@ -31,7 +32,16 @@ end
 /// nginx, until it is dropped.
 pub struct Server {
     folder: PathBuf,
-    _running: Running,
+    running: Option<Running>,
+}
+
+impl Drop for Server {
+    /// Asked to, it ends its worker too; killed, it would leave it behind.
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            let _ = running.stop(Signal::SIGTERM, PATIENCE);
+        }
+    }
 }
 
 /// One load.
@@ -90,7 +100,7 @@ impl Server {
         })?;
         Ok(Self {
             folder: folder.to_owned(),
-            _running: running,
+            running: Some(running),
         })
     }
 
