@@ -72,6 +72,38 @@ race: ## Race the ring's hand-over under a checker; weakened orderings must fail
 bench: ## Time decode, tables, shard and logger; each bench asserts its answers first
 	$(CARGO) bench --locked
 
+LOAD := $(SUDO) target/release/loadtest
+# Floods of each load, rate and depth; seconds of one; scans hidden in a flood; measurements of the rest.
+LOAD_FULL := RUNS=20 BOOKS_S=0.2 SCANS=50 ABREAST=25 PORTS=20 TIMES=5 TIME_S=5 DEPTHS=headers,control,full
+LOAD_QUICK := RUNS=1 BOOKS_S=0.1 SCANS=4 ABREAST=4 PORTS=5 TIMES=1 TIME_S=2 DEPTHS=headers \
+	SEARCH='--trial-seconds 0.3 --confirmations 1 --resolution 20 --loss 1'
+SEARCH = --trial-seconds 0.5 --confirmations 3 --resolution 5
+
+.PHONY: load
+load: ## Flood the sensor in namespaces of its own, an hour at most; figures into target/load (leave the machine alone)
+	@$(MAKE) --no-print-directory load-with $(LOAD_FULL)
+
+.PHONY: load-quick
+load-quick: ## The same in five minutes: shows that it works, its figures are no figures
+	@$(MAKE) --no-print-directory load-with $(LOAD_QUICK)
+
+.PHONY: load-build
+load-build:
+	$(CARGO) build --release --locked -p synledger -p loadtest
+
+# Each goes on after one that failed, and the whole fails if one did.
+.PHONY: load-with
+load-with: deps load-build
+	@$(LOAD) clean
+	@failed=; run() { echo "== loadtest $$*"; $(LOAD) "$$@" || failed="$$failed $$1"; }; \
+	run books --runs $(RUNS) --seconds $(BOOKS_S) --depth $(DEPTHS) $(SEARCH); \
+	run overload data --runs $(TIMES) --seconds $(TIME_S); \
+	run overload syn --runs $(TIMES) --seconds $(TIME_S); \
+	run hidden-scan --runs $(SCANS) --abreast $(ABREAST) --ports $(PORTS); \
+	run latency --runs $(TIMES) --seconds $(TIME_S) $(SEARCH); \
+	for load in syn bulk64 bulk1500 mix; do run search --load $$load --runs $(TIMES) $(SEARCH); done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
 .PHONY: check
 check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then set -x; $(CARGO) fmt --all --check; \

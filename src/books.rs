@@ -29,6 +29,8 @@ pub struct ShardCounts {
     pub syn_outside_class: [u64; Reach::COUNT],
     /// Attempts in a direction that was not asked for.
     pub attempts_not_asked: u64,
+    /// Attempts that the shard folded; `read` folds in the logger.
+    pub attempts_folded: u64,
     /// Detections raised: rising edges, doublings, summaries.
     pub detections: u64,
     /// Of those, rising edges of port scans, by direction.
@@ -49,6 +51,8 @@ pub struct ShardCounts {
     pub flows_log_gone: u64,
     /// Detections for which there was no logger any more.
     pub detections_log_gone: u64,
+    /// Attempts in folds that the logger does not have yet.
+    pub folding: u64,
     /// Entries held now: attempts, established, other flows, pairs.
     pub held: [u64; 4],
     /// The flow stage.
@@ -68,6 +72,7 @@ impl Default for ShardCounts {
             cut_by_depth: 0,
             syn_outside_class: [0; Reach::COUNT],
             attempts_not_asked: 0,
+            attempts_folded: 0,
             detections: 0,
             port_scans: [0; Direction::ALL.len()],
             detections_out_of_scope: 0,
@@ -78,6 +83,7 @@ impl Default for ShardCounts {
             attempts_log_gone: 0,
             flows_log_gone: 0,
             detections_log_gone: 0,
+            folding: 0,
             held: [0; 4],
             flow: FlowCounts::default(),
             port_scan: PortScanCounts::default(),
@@ -95,6 +101,7 @@ impl ShardCounts {
     pub fn on_log_gone(&mut self, body: &Body) {
         match body {
             Body::NewConnection(_) => self.attempts_log_gone += 1,
+            Body::Folded(fold) => self.attempts_log_gone += fold.count,
             Body::Flow(_) => self.flows_log_gone += 1,
             Body::Alert(_) => self.detections_log_gone += 1,
         }
@@ -102,6 +109,7 @@ impl ShardCounts {
 
     /// Adds another shard's counters.
     pub fn add(&mut self, other: &Self) {
+        self.folding += other.folding;
         for (sum, one) in self.held.iter_mut().zip(other.held) {
             *sum += one;
         }
@@ -136,6 +144,7 @@ impl ShardCounts {
             cut_by_depth,
             syn_outside_class,
             attempts_not_asked,
+            attempts_folded,
             detections,
             port_scans,
             detections_out_of_scope,
@@ -146,6 +155,7 @@ impl ShardCounts {
             attempts_log_gone,
             flows_log_gone,
             detections_log_gone,
+            folding: _,
             held: _,
             flow,
             port_scan,
@@ -160,6 +170,7 @@ impl ShardCounts {
             .iter_mut()
             .for_each(|count| lend("syn_outside_class", count));
         lend("attempts_not_asked", attempts_not_asked);
+        lend("attempts_folded", attempts_folded);
         lend("detections", detections);
         port_scans
             .iter_mut()
@@ -455,7 +466,10 @@ impl Books {
                     + shards.detections_allowed
                     + shards.detections_log_gone,
             ),
-            EventKind::Flow => (shards.flow.closed_all(), shards.flows_log_gone),
+            EventKind::Flow => (
+                shards.flow.closed_all(),
+                shards.flow.untold + shards.flows_log_gone,
+            ),
             EventKind::Stats | EventKind::Lifecycle => (self.own_records[kind as usize], 0),
         }
     }

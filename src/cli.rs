@@ -131,6 +131,12 @@ pub struct RunArgs {
     /// Flags that `read` has too.
     #[command(flatten)]
     pub common: CommonArgs,
+    /// Attempts a second to one destination and port that are written one by one; those above, and all of the
+    /// next second, are folded into one record a second: an exact count, about how many sources, first and last
+    /// time, the prefixes that sent most. Nothing is lost, only folded. Each worker takes its share of N. 0 never
+    /// folds.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
+    pub fold: u32,
     /// Alert lines per second at most; what is withheld is counted and said. 0 is no limit.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub alert_rate: u32,
@@ -149,6 +155,10 @@ pub struct ReadArgs {
     /// Flags that `run` has too.
     #[command(flatten)]
     pub common: CommonArgs,
+    /// Fold attempts as `run` does: those above N a second of packet time to one destination and port. Without a
+    /// number 1000. Off by default.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1000", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    pub fold: Option<u32>,
     /// Alert lines per second of packet time at most; 0 is no limit.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub alert_rate: u32,

@@ -9,6 +9,7 @@ use crate::cpus;
 use crate::flow::Limits;
 use crate::inspect::episode::PORT_MAP_BYTES;
 use crate::inspect::port_scan::Rule;
+use crate::log::fold::Folds;
 use crate::log::queue;
 use crate::log::sink::Sink;
 use crate::log::spec::{self, OutputSpec};
@@ -57,6 +58,8 @@ pub struct Common {
     pub outputs: Vec<OutputSpec>,
     /// `--alert-rate`; `None`: no limit.
     pub alert_rate: Option<u32>,
+    /// `--fold`: attempts a second to one (destination, port) that stay lines; `None`: all.
+    pub fold: Option<u32>,
     /// `--sensor`.
     pub sensor: String,
     /// `--strict`.
@@ -113,7 +116,8 @@ impl ReadConfig {
     ///
     /// [`ConfigError`] names the flag, its value and its range.
     pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
-        let common = Common::new(args.common, args.alert_rate, Vec::new())?;
+        let mut common = Common::new(args.common, args.alert_rate, Vec::new())?;
+        common.fold = args.fold;
         spec::apart_from_captures(&common.outputs, &args.files).map_err(ConfigError)?;
         Ok(Self {
             common,
@@ -144,7 +148,8 @@ impl RunConfig {
         let allowed = cpus::allowed();
         let (ring_bytes, block_bytes) = ring_sizes(&args)?;
         let rate = args.alert_rate;
-        let common = Common::new(args.common, rate, allowed.to_vec())?;
+        let mut common = Common::new(args.common, rate, allowed.to_vec())?;
+        common.fold = (args.fold > 0).then_some(args.fold);
         Ok(Self {
             common,
             interfaces: args.interfaces.interfaces,
@@ -214,6 +219,7 @@ impl Common {
             allow: args.allow,
             outputs,
             alert_rate: (alert_rate > 0).then_some(alert_rate),
+            fold: None,
             sensor,
             strict: args.strict,
             quiet: args.quiet,
@@ -222,7 +228,14 @@ impl Common {
 
     /// Every reservation, one line each: what it is for, and its bytes.
     pub fn memory(&self) -> Memory {
-        memory(self.workers, &self.flows, &self.rule, self.outputs.len())
+        let folds = if self.fold.is_some() { self.workers } else { 0 };
+        memory(
+            self.workers,
+            &self.flows,
+            &self.rule,
+            self.outputs.len(),
+            folds,
+        )
     }
 
     /// The sum of [`Common::memory`].
@@ -232,15 +245,16 @@ impl Common {
 }
 
 /// Every reservation of the process: what it is for, and its bytes.
-pub type Memory = [(&'static str, u64); 6];
+pub type Memory = [(&'static str, u64); 7];
 
-fn memory(workers: usize, flows: &Limits, rule: &Rule, outputs: usize) -> Memory {
+fn memory(workers: usize, flows: &Limits, rule: &Rule, outputs: usize, folds: usize) -> Memory {
     let each = |bytes: u64| workers as u64 * bytes;
     let to_logger = queue::memory_bytes(LOG_QUEUE_EVENTS) as u64;
     [
         ("attempts, flows, fragments", each(flows.memory_bytes())),
         ("pairs, scans", each(rule.memory_bytes())),
         ("events held back for order", each(Shard::memory_bytes())),
+        ("open flood records", folds as u64 * Folds::memory_bytes()),
         ("events on their way to the logger", each(to_logger)),
         ("contacts between shards", mesh::memory_bytes(workers)),
         (
@@ -267,7 +281,7 @@ impl SizeArgs {
         let share = self.share_bytes(workers);
         let rule = rule(share / 4, 4, 0);
         let flows = Limits::from_bytes(share - share / 4);
-        memory(workers, &flows, &rule, 1)
+        memory(workers, &flows, &rule, 1, workers)
             .iter()
             .map(|(_, bytes)| bytes)
             .sum()

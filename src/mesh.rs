@@ -3,6 +3,7 @@
 use crate::inspect::contact::Contact;
 use crossbeam::utils::CachePadded;
 use rtrb::{Consumer, Producer, RingBuffer};
+use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,14 @@ pub fn memory_bytes(workers: usize) -> u64 {
     (workers * workers * queue_capacity(workers) * size_of::<Contact>()) as u64
 }
 
+/// A list of room for `capacity`, every page of it written to.
+pub fn prefaulted<T>(capacity: usize) -> VecDeque<T> {
+    // Seen by a black box: the compiler would else ask for zeroed memory, whose pages are there only once used.
+    let mut list = std::hint::black_box(Vec::with_capacity(capacity));
+    list.spare_capacity_mut().fill_with(MaybeUninit::zeroed);
+    VecDeque::from(list)
+}
+
 /// Writes to every free place of a queue without putting anything in.
 pub fn touch_all<T>(queue: &mut Producer<T>) {
     if let Ok(mut chunk) = queue.write_chunk_uninit(queue.slots()) {
@@ -34,6 +43,9 @@ pub fn touch_all<T>(queue: &mut Producer<T>) {
 /// One worker's ends of the mesh.
 pub struct Mesh {
     id: usize,
+    /// What this worker sends to itself: emptied, it starts again at its beginning, so that it stays in the
+    /// cache.
+    own: VecDeque<Contact>,
     to: Vec<Producer<Contact>>,
     from: Vec<Consumer<Contact>>,
     reached: Arc<[CachePadded<AtomicU64>]>,
@@ -57,9 +69,12 @@ impl Mesh {
         let (reached, lost) = (zeros(), zeros());
         let mut to: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut from: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-        for sender in &mut to {
-            for receiver in &mut from {
-                let (producer, consumer) = RingBuffer::new(queue_capacity(workers));
+        for (sender_id, sender) in to.iter_mut().enumerate() {
+            for (receiver_id, receiver) in from.iter_mut().enumerate() {
+                // Its place is taken by `own`.
+                let same = sender_id == receiver_id;
+                let capacity = if same { 0 } else { queue_capacity(workers) };
+                let (producer, consumer) = RingBuffer::new(capacity);
                 sender.push(producer);
                 receiver.push(consumer);
             }
@@ -69,6 +84,7 @@ impl Mesh {
             .enumerate()
             .map(|(id, (to, from))| Self {
                 id,
+                own: VecDeque::with_capacity(queue_capacity(workers)),
                 to,
                 from,
                 reached: Arc::clone(&reached),
@@ -85,6 +101,7 @@ impl Mesh {
         for queue in &mut self.to {
             touch_all(queue);
         }
+        self.own = prefaulted(self.own.capacity());
     }
 
     /// How many workers there are.
@@ -97,7 +114,16 @@ impl Mesh {
     pub fn send(&mut self, owner: usize, contact: Contact) {
         self.sent += 1;
         let position = contact.position;
-        if self.to[owner].push(contact).is_err() {
+        let sent = if owner == self.id {
+            let room = self.own.len() < self.own.capacity();
+            if room {
+                self.own.push_back(contact);
+            }
+            room
+        } else {
+            self.to[owner].push(contact).is_ok()
+        };
+        if !sent {
             self.dropped += 1;
             // Relaxed: `publish` comes after it, and whoever sees that sees this.
             self.lost[owner].fetch_max(position.saturating_add(1), Ordering::Relaxed);
@@ -125,18 +151,43 @@ impl Mesh {
             .unwrap_or(u64::MAX)
     }
 
-    /// The next contact at or before `limit`, in order of position. Call [`Mesh::limit`] first.
-    pub fn next(&mut self, limit: u64) -> Option<Contact> {
+    /// Takes the next contacts at or before `limit`, `most` of them at most, in order of position. Call
+    /// [`Mesh::limit`] first.
+    pub fn take(&mut self, limit: u64, most: usize, contacts: &mut Vec<Contact>) {
+        let before = contacts.len();
+        if self.to.len() == 1 {
+            let ready = |contact: &&Contact| contact.position <= limit;
+            contacts.extend(self.own.iter().take_while(ready).take(most));
+            self.own.drain(..contacts.len() - before);
+        } else {
+            let next = std::iter::from_fn(|| self.next(limit));
+            contacts.extend(next.take(most));
+        }
+        if self.own.is_empty() {
+            self.own.clear();
+        }
+        self.merged += (contacts.len() - before) as u64;
+    }
+
+    fn next(&mut self, limit: u64) -> Option<Contact> {
+        let place = |contact: &Contact| (contact.position, contact.number);
         let head = |(index, queue): (usize, &Consumer<Contact>)| {
-            let contact = queue.peek().ok()?;
-            Some(((contact.position, contact.number), index))
+            let first = if index == self.id {
+                self.own.front()
+            } else {
+                queue.peek().ok()
+            };
+            Some((place(first?), index))
         };
         let ((position, _), index) = self.from.iter().enumerate().filter_map(head).min()?;
         if position > limit {
             return None;
         }
-        self.merged += 1;
-        self.from[index].pop().ok()
+        if index == self.id {
+            self.own.pop_front()
+        } else {
+            self.from[index].pop().ok()
+        }
     }
 }
 
@@ -174,9 +225,11 @@ mod tests {
         }
         let limit = mesh[0].limit();
         assert_eq!(limit, 6);
-        let merged: Vec<u64> = std::iter::from_fn(|| mesh[0].next(limit))
-            .map(|c| c.position)
-            .collect();
+        let mut merged = Vec::new();
+        mesh[0].take(limit, 4, &mut merged);
+        assert_eq!(merged.len(), 4);
+        mesh[0].take(limit, 4, &mut merged);
+        let merged: Vec<u64> = merged.iter().map(|contact| contact.position).collect();
         assert_eq!(merged, [1, 2, 3, 4, 5, 6]);
     }
 

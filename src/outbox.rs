@@ -5,10 +5,12 @@
 
 use crate::books::ShardCounts;
 use crate::flow::record::Attempt;
+use crate::inspect::timeline::position_of_ts;
 use crate::log::event::{Body, Event, Step};
+use crate::log::fold::Folds;
 use crate::log::queue::Producer;
+use crate::mesh::prefaulted;
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
 
 /// Events that either list holds; more go out early and count as late.
 pub const EVENTS_MAX: usize = 16_384;
@@ -38,26 +40,21 @@ impl NewConnection {
 pub struct Outbox {
     attempts: VecDeque<NewConnection>,
     others: VecDeque<Event>,
+    /// Live: attempts that are folded rather than held.
+    folds: Option<Folds>,
     /// Gone once the shard has finished.
     log: Option<Producer>,
     /// A full log queue is counted, never waited for.
     live: bool,
 }
 
-/// A list of room for [`EVENTS_MAX`], every page of it written to.
-fn prefaulted<T>() -> VecDeque<T> {
-    // Seen by a black box: the compiler would else ask for zeroed memory, whose pages are there only once used.
-    let mut list = std::hint::black_box(Vec::with_capacity(EVENTS_MAX));
-    list.spare_capacity_mut().fill_with(MaybeUninit::zeroed);
-    VecDeque::from(list)
-}
-
 impl Outbox {
     /// Takes all its memory.
-    pub fn new(log: Producer, live: bool) -> Self {
+    pub fn new(log: Producer, folds: Option<Folds>, live: bool) -> Self {
         Self {
             attempts: VecDeque::with_capacity(EVENTS_MAX),
             others: VecDeque::with_capacity(EVENTS_MAX),
+            folds,
             log: Some(log),
             live,
         }
@@ -68,10 +65,23 @@ impl Outbox {
         (EVENTS_MAX * (size_of::<NewConnection>() + size_of::<Event>())) as u64
     }
 
+    /// Attempts in folds that the logger does not have yet.
+    pub fn folding(&self) -> u64 {
+        let open = self.folds.as_ref().map_or(0, Folds::held);
+        open + self.log.as_ref().map_or(0, Producer::folding)
+    }
+
+    /// Whether every attempt is folded, whatever its rate: the log cannot keep up.
+    pub fn fold_all(&mut self, all: bool) {
+        if let Some(folds) = &mut self.folds {
+            folds.fold_all(all);
+        }
+    }
+
     /// Writes to every page. Before the first event.
     pub fn prefault(&mut self) {
-        self.attempts = prefaulted();
-        self.others = prefaulted();
+        self.attempts = prefaulted(EVENTS_MAX);
+        self.others = prefaulted(EVENTS_MAX);
         if let Some(log) = &mut self.log {
             log.prefault();
         }
@@ -82,13 +92,20 @@ impl Outbox {
         self.live
     }
 
-    /// Holds a new connection back.
+    /// Folds a new connection, or holds it back: here is decided what becomes of it.
+    #[inline]
     pub fn hold_attempt(
         &mut self,
         (position, step): (u64, Step),
         attempt: Attempt,
         counts: &mut ShardCounts,
     ) {
+        if let Some(folds) = &mut self.folds
+            && folds.takes(&attempt)
+        {
+            counts.attempts_folded += 1;
+            return;
+        }
         let new = NewConnection {
             position,
             step,
@@ -106,6 +123,26 @@ impl Outbox {
             return self.push(event, counts);
         }
         self.others.push_back(event);
+    }
+
+    /// Hands over the folds whose second is over at `watermark_ns`; without one, all.
+    pub fn close_folds(&mut self, watermark_ns: Option<i64>, counts: &mut ShardCounts) {
+        let Some(folds) = &mut self.folds else {
+            return;
+        };
+        let closed = match watermark_ns {
+            Some(ts_ns) => folds.close_before(ts_ns),
+            None => folds.close_all(),
+        };
+        for fold in closed {
+            let end_ns = fold.end_ns();
+            let event = Event {
+                position: position_of_ts(end_ns),
+                step: Step::Timer(end_ns),
+                body: Body::Folded(fold),
+            };
+            self.hold(event, counts);
+        }
     }
 
     /// Puts what is held into the log's order. Before anything is pushed.
@@ -168,6 +205,21 @@ impl Outbox {
     /// `read` waits for the logger; live, what finds no room is counted by kind, by the queue itself.
     pub fn push(&mut self, event: Event, counts: &mut ShardCounts) {
         let lost = match &mut self.log {
+            Some(log) if self.live && matches!(event.body, Body::Folded(_)) => {
+                match (log.push(event), &mut self.folds) {
+                    (
+                        Err(Event {
+                            body: Body::Folded(fold),
+                            ..
+                        }),
+                        Some(folds),
+                    ) => {
+                        folds.take_back(&fold);
+                        Ok(())
+                    }
+                    (pushed, _) => pushed,
+                }
+            }
             Some(log) if self.live => {
                 log.push_or_count(event);
                 Ok(())

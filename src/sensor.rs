@@ -3,6 +3,8 @@
 use crate::books::{Books, ShardCounts};
 use crate::capture::fanout::Keys;
 use crate::config::{Common, LOG_QUEUE_EVENTS};
+use crate::log::fold::Folds;
+use crate::log::notice::EventKind;
 use crate::log::queue::{self, Consumer};
 use crate::mesh::Mesh;
 use crate::policy::Policy;
@@ -74,6 +76,12 @@ impl Board {
     }
 }
 
+/// A worker's share of a rate; at least one a second.
+fn share(per_second: u32, workers: usize) -> u32 {
+    let workers = u32::try_from(workers).expect("at most 64");
+    (per_second / workers).max(1)
+}
+
 /// Shards that share nothing but queues, and the logger's ends of those.
 pub fn shards(
     common: &Common,
@@ -96,7 +104,12 @@ pub fn shards(
                 rule: common.rule,
                 policy: policy.clone(),
                 mesh,
+                flow_records: common.outputs.iter().any(|o| o.events.has(EventKind::Flow)),
                 log,
+                folds: common
+                    .fold
+                    .filter(|_| live)
+                    .map(|per_second| Folds::new(share(per_second, common.workers), keys.tables)),
                 live,
             })
         })

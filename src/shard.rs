@@ -5,19 +5,19 @@ use crate::capture::fanout::{self, Keys};
 use crate::capture::frame::{Class, Frame};
 use crate::decode::packet::{Packet, Reach, Tcp, Transport};
 use crate::decode::{self};
+use crate::flow::key::Hasher;
 use crate::flow::record::{FlowEvent, Outcome, When};
-use crate::flow::{Flows, Limits};
+use crate::flow::{Flows, Limits, Lookup};
 use crate::inspect::contact::{Contact, ContactKind};
 use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::{Found, PortScan, Rule};
 use crate::inspect::timeline::Timeline;
 use crate::log::event::{Body, Event, Step};
+use crate::log::fold::Folds;
 use crate::log::queue::Producer;
 use crate::mesh::Mesh;
 use crate::outbox::Outbox;
 use crate::policy::Policy;
-use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
 use std::net::IpAddr;
 
 /// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
@@ -32,7 +32,7 @@ const BATCH: usize = 32;
 #[derive(Clone, Copy)]
 struct Pending {
     packet: Packet,
-    hash: u64,
+    lookup: Lookup,
     position: u64,
     watermark_ns: i64,
 }
@@ -66,8 +66,12 @@ pub struct Parts {
     pub policy: Policy,
     /// Its ends of the contact queues.
     pub mesh: Mesh,
+    /// Whether any output asks for the records of ended flows.
+    pub flow_records: bool,
     /// Its end of the log queue.
     pub log: Producer,
+    /// Live: which attempts are folded before they come to the log.
+    pub folds: Option<Folds>,
     /// Live: a full log queue is counted, never waited for.
     pub live: bool,
 }
@@ -76,7 +80,7 @@ pub struct Parts {
 pub struct Shard {
     id: usize,
     keys: Keys,
-    owner_hash: SipHasher13,
+    owner_hash: Hasher,
     /// Connections.
     pub flows: Flows,
     /// The detector.
@@ -102,20 +106,24 @@ impl Shard {
             rule,
             policy,
             mesh,
+            flow_records,
             log,
+            folds,
             live,
         } = parts;
+        let mut flows = Flows::new(flows, table_keys);
+        flows.tell_ends(flow_records);
         Self {
             id,
             keys,
-            owner_hash: SipHasher13::new_with_keys(table_keys[0], !table_keys[1]),
-            flows: Flows::new(flows, table_keys),
+            owner_hash: Hasher::new([table_keys[0], !table_keys[1]]),
+            flows,
             port_scan: PortScan::new(rule),
             policy,
             mesh,
             pending: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(BATCH),
-            outbox: Outbox::new(log, live),
+            outbox: Outbox::new(log, folds, live),
             counts: ShardCounts::default(),
         }
     }
@@ -154,7 +162,7 @@ impl Shard {
         self.counts.late += u64::from(packet.ts_ns < at.watermark_ns);
         self.pending.push(Pending {
             packet,
-            hash: self.flows.announce(&packet),
+            lookup: self.flows.announce(&packet),
             position: at.position,
             watermark_ns: at.watermark_ns,
         });
@@ -166,8 +174,8 @@ impl Shard {
     /// Looks up the packets that were decoded, in their order.
     fn look_up(&mut self, timeline: &Timeline<'_>) {
         let mut pending = std::mem::take(&mut self.pending);
-        for Pending { packet, hash, .. } in &pending {
-            self.flows.announce_entries(packet, *hash);
+        for Pending { packet, lookup, .. } in &pending {
+            self.flows.announce_entries(packet, lookup);
         }
         for one in &pending {
             let at = At {
@@ -179,7 +187,7 @@ impl Shard {
             if let Some(tcp) = one.packet.tcp().copied() {
                 self.on_segment(&one.packet, &tcp, &at);
             }
-            self.on_flow(&one.packet, one.hash, &at);
+            self.on_flow(&one.packet, &one.lookup, &at);
         }
         pending.clear();
         self.pending = pending;
@@ -211,7 +219,7 @@ impl Shard {
         self.send(contact);
     }
 
-    fn on_flow(&mut self, packet: &Packet, hash: u64, at: &At<'_>) {
+    fn on_flow(&mut self, packet: &Packet, lookup: &Lookup, at: &At<'_>) {
         let Self {
             flows,
             outbox,
@@ -221,7 +229,7 @@ impl Shard {
         } = self;
         let mut outcome = None;
         let mut number = 0;
-        let joined = flows.on_hashed(packet, hash, at.watermark_ns, &mut |when, event| {
+        let joined = flows.on_announced(packet, lookup, at.watermark_ns, &mut |when, event| {
             number += 1;
             let body = match event {
                 FlowEvent::Outcome {
@@ -278,14 +286,8 @@ impl Shard {
     }
 
     fn send(&mut self, mut contact: Contact) {
-        let mut hasher = self.owner_hash;
-        for address in [contact.src, self.policy.scan_target(contact.dst)] {
-            match address {
-                IpAddr::V4(v4) => hasher.write(&v4.octets()),
-                IpAddr::V6(v6) => hasher.write(&v6.octets()),
-            }
-        }
-        contact.pair = hasher.finish();
+        let target = self.policy.scan_target(contact.dst);
+        contact.pair = self.owner_hash.pair(contact.src, target);
         let owner = (u128::from(contact.pair) * self.mesh.workers() as u128) >> 64;
         self.mesh.send(
             usize::try_from(owner).expect("below the number of workers"),
@@ -314,6 +316,7 @@ impl Shard {
             flows,
             ..
         } = self;
+        outbox.close_folds(Some(watermark_ns), counts);
         outbox.sort();
         let steps_max = if outbox.is_live() {
             SWEEP_STEPS_MAX
@@ -356,7 +359,7 @@ impl Shard {
             .map(|position| timeline.watermark_at(position));
         loop {
             contacts.clear();
-            contacts.extend(std::iter::from_fn(|| mesh.next(limit)).take(BATCH));
+            mesh.take(limit, BATCH, contacts);
             if contacts.is_empty() {
                 break;
             }
@@ -384,6 +387,7 @@ impl Shard {
             port_scan,
             counts,
             flows,
+            outbox,
             ..
         } = self;
         counts.contacts_sent = mesh.sent;
@@ -392,6 +396,7 @@ impl Shard {
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
         let [attempts, established, others] = flows.held();
+        counts.folding = outbox.folding();
         counts.held =
             [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
     }
@@ -417,6 +422,7 @@ impl Shard {
                 timeline,
             );
         });
+        outbox.close_folds(None, counts);
         outbox.sort();
         outbox.wait_for_log();
         flows.finish(&mut |_, event| {
@@ -430,6 +436,7 @@ impl Shard {
             }
         });
         outbox.push_until(u64::MAX, counts);
+        counts.folding = 0;
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
         outbox.close();

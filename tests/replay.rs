@@ -48,9 +48,9 @@ fn read_roomy(dir: &Path, args: &[&str], files: &[PathBuf], memory: &mut usize) 
 }
 
 /// One worker, one seed and the default memory give the log that all others must give.
-fn assert_same_log(dir: &Path, files: &[PathBuf], seeds: u64) -> usize {
+fn assert_same_log(dir: &Path, files: &[PathBuf], asked: &[&str], seeds: u64) -> usize {
     let mut most = MEMORY_MIB.len() - 1;
-    let base = ["--workers", "1", "--seed", "0"];
+    let base = [&["--workers", "1", "--seed", "0"], asked].concat();
     let (text, eve, output) = read_roomy(dir, &base, files, &mut most);
     let code = output.status.code();
     assert!(matches!(code, Some(0 | 1)), "{files:?}: {}", said(&output));
@@ -58,7 +58,7 @@ fn assert_same_log(dir: &Path, files: &[PathBuf], seeds: u64) -> usize {
         let mut memory = 0;
         for seed in 0..seeds {
             let seed = seed.to_string();
-            let args = ["--workers", workers, "--seed", &seed];
+            let args = [&["--workers", workers, "--seed", &seed], asked].concat();
             let (other_text, other_eve, other) = read_roomy(dir, &args, files, &mut memory);
             let says = said(&other);
             assert_eq!(other.status.code(), code, "{files:?} {args:?}: {says}");
@@ -89,7 +89,7 @@ fn said(output: &Output) -> String {
 }
 
 /// [`assert_same_log`] for each stream of files, [`AT_ONCE`] at a time; says what was done.
-fn assert_all_same(what: &str, streams: &[Vec<PathBuf>], seeds: u64) {
+fn assert_all_same(what: &str, streams: &[Vec<PathBuf>], asked: &[&str], seeds: u64) {
     let begin = Instant::now();
     let (next, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -97,7 +97,7 @@ fn assert_all_same(what: &str, streams: &[Vec<PathBuf>], seeds: u64) {
             scope.spawn(|| {
                 let dir = folder();
                 while let Some(files) = streams.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let eve = assert_same_log(dir.path(), files, seeds);
+                    let eve = assert_same_log(dir.path(), files, asked, seeds);
                     bytes.fetch_add(eve, Ordering::Relaxed);
                 }
             });
@@ -122,7 +122,19 @@ fn crafted_captures_give_the_same_log_with_every_number_of_workers_and_seed() {
         .iter()
         .map(|capture| vec![write(dir.path(), capture)])
         .collect();
-    assert_all_same("crafted", &streams, SEEDS);
+    assert_all_same("crafted", &streams, &[], SEEDS);
+}
+
+/// Folded in the logger, over the order of all shards: what is folded, and into what, is the same too.
+#[test]
+fn folds_are_the_same_with_every_number_of_workers_and_seed() {
+    let dir = folder();
+    let captures = craft::scenarios(1);
+    let streams: Vec<_> = captures
+        .iter()
+        .map(|c| vec![write(dir.path(), c)])
+        .collect();
+    assert_all_same("folded", &streams, &["--fold=2"], 4);
 }
 
 #[test]
@@ -138,7 +150,7 @@ fn random_merges_give_the_same_log_with_every_number_of_workers_and_seed() {
         vec![write(dir.path(), &merged)]
     };
     let streams: Vec<Vec<PathBuf>> = (0..20).map(merged).collect();
-    assert_all_same("merges", &streams, SEEDS);
+    assert_all_same("merges", &streams, &[], SEEDS);
 }
 
 #[test]
@@ -161,7 +173,7 @@ fn real_captures_give_the_same_log_with_every_number_of_workers_and_seed() {
     let mut streams: Vec<Vec<PathBuf>> = sound.chunks(100).map(<[PathBuf]>::to_vec).collect();
     eprintln!("corpus: {} sound, {} damaged", sound.len(), damaged.len());
     streams.push(damaged);
-    assert_all_same("corpus", &streams, SEEDS);
+    assert_all_same("corpus", &streams, &[], SEEDS);
 }
 
 /// The same SYN twice at the same time, whole and in tiny fragments, and the whole one once more later.
@@ -184,7 +196,7 @@ fn pieces(dir: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_syn_whole_and_in_pieces_ends_in_the_same_order_with_every_number_of_workers() {
     let dir = folder();
-    assert_all_same("pieces", &[pieces(dir.path())], SEEDS);
+    assert_all_same("pieces", &[pieces(dir.path())], &[], SEEDS);
 }
 
 #[test]

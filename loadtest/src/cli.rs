@@ -15,12 +15,28 @@ use crate::send::{self, Schedule, Sender, flood};
 use crate::sensor::Sensor;
 use crate::traffic::{Load, Name};
 
-/// The lab, the sensor and the record.
+/// The lab.
 #[derive(Clone, Debug, Args)]
-pub struct Common {
+pub struct LabArgs {
     /// Who pays for the receiving half of the kernel.
     #[arg(long, value_enum, default_value = "fair")]
     pub set_up: SetUp,
+}
+
+impl LabArgs {
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// See [`Lab::new`].
+    pub fn make(&self) -> Result<Lab> {
+        Lab::new(self.set_up)
+    }
+}
+
+/// The sender, the sensor and the record.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
     /// How frames get into the kernel.
     #[arg(long, value_enum, default_value = "xdp")]
     pub sender: Sender,
@@ -39,15 +55,6 @@ pub struct Common {
 }
 
 impl Common {
-    /// The lab.
-    ///
-    /// # Errors
-    ///
-    /// See [`Lab::new`].
-    pub fn lab(&self) -> Result<Lab> {
-        Lab::new(self.set_up)
-    }
-
     /// The sensor at this depth.
     ///
     /// # Errors
@@ -193,6 +200,8 @@ impl FloodArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SearchArgs {
     #[command(flatten)]
+    lab: LabArgs,
+    #[command(flatten)]
     common: Common,
     #[command(flatten)]
     plan: PlanArgs,
@@ -250,7 +259,7 @@ impl SearchArgs {
     ///
     /// When a search fails.
     pub fn run(&self) -> Result<bool> {
-        let (lab, plan) = (self.common.lab()?, self.plan.plan()?);
+        let (lab, plan) = (self.lab.make()?, self.plan.plan()?);
         let sensor = self.common.sensor(&self.depth)?;
         let mut record = self.common.record("search")?;
         let load = Load::new(self.load, self.common.seed);
@@ -276,6 +285,8 @@ impl SearchArgs {
 /// `reconcile`.
 #[derive(Clone, Debug, Args)]
 pub struct ReconcileArgs {
+    #[command(flatten)]
+    lab: LabArgs,
     #[command(flatten)]
     common: Common,
     /// Which traffic.
@@ -305,7 +316,7 @@ impl ReconcileArgs {
     ///
     /// When sensor or sender fail.
     pub fn run(&self) -> Result<bool> {
-        let (lab, sensor) = (self.common.lab()?, self.common.sensor(&self.depth)?);
+        let (lab, sensor) = (self.lab.make()?, self.common.sensor(&self.depth)?);
         let mut record = self.common.record("reconcile")?;
         let flood = Flood {
             load: Load::new(self.load, self.common.seed),
@@ -350,4 +361,20 @@ pub fn say(outcome: &Outcome) -> bool {
         Some(entry) => eprintln!("DOES NOT CLOSE: {entry}"),
     }
     outcome.first_open().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_times_are_taken_in_their_range_only() {
+        assert_eq!(rate("max"), Ok(Rate(None)));
+        assert_eq!(rate("250000"), Ok(Rate(Some(250_000.0))));
+        assert_eq!(seconds("0.05"), Ok(0.05));
+        for bad in ["", "0", "-1", "NaN", "inf", "1e9", "fast"] {
+            assert!(rate(bad).expect_err(bad).contains("100000000"), "{bad}");
+            assert!(seconds(bad).expect_err(bad).contains("3600"), "{bad}");
+        }
+    }
 }

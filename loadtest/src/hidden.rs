@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
-use crate::cli::{Common, Rate, rate};
+use crate::cli::{Common, LabArgs, Rate, rate};
 use crate::eve::{self, Line};
 use crate::follow::{Follower, now_ns};
 use crate::lab::{End, Lab, SENDER_CPU};
@@ -23,6 +23,8 @@ use crate::traffic::{Load, Name};
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct HiddenArgs {
+    #[command(flatten)]
+    lab: LabArgs,
     #[command(flatten)]
     common: Common,
     /// Packets per second of the flood, or max.
@@ -71,7 +73,7 @@ impl HiddenArgs {
     ///
     /// When sensor, sender or nmap fail.
     pub fn run(&self) -> Result<bool> {
-        let lab = self.common.lab()?;
+        let lab = self.lab.make()?;
         let mut record = self.common.record("hidden-scan")?;
         addresses(&lab, self.abreast)?;
         let (mut held, mut done, mut in_time) = (true, 0, 0);

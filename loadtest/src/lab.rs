@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const PREFIX: &str = "synload-";
 const NAMED: &str = "/run/netns";
@@ -283,7 +285,18 @@ fn softnet_column(text: &str, column: usize) -> u64 {
         .sum()
 }
 
-/// Removes the namespaces of makers that run no more; gives their names.
+/// Whether a name of ours says that its maker runs no more.
+#[must_use]
+pub fn is_left_behind(name: &str) -> bool {
+    let maker = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.split('-').next());
+    maker
+        .and_then(|word| word.parse::<u32>().ok())
+        .is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true))
+}
+
+/// Removes the namespaces of makers that run no more, and ends what still runs in them; gives their names.
 ///
 /// # Errors
 ///
@@ -296,17 +309,15 @@ pub fn clean() -> Result<Vec<String>> {
     };
     for entry in entries {
         let name = entry.context(NAMED)?.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let maker = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('-').next());
-        let Some(pid) = maker.and_then(|word| word.parse::<u32>().ok()) else {
+        let Some(name) = name.to_str().filter(|name| is_left_behind(name)) else {
             continue;
         };
-        if !fs::exists(format!("/proc/{pid}")).unwrap_or(true) {
-            run("ip", &["netns", "del", name])?;
-            gone.push(name.to_owned());
+        for pid in run("ip", &["netns", "pids", name])?.split_whitespace() {
+            // It may end by itself meanwhile.
+            let _ = kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL);
         }
+        run("ip", &["netns", "del", name])?;
+        gone.push(name.to_owned());
     }
     Ok(gone)
 }
@@ -439,7 +450,16 @@ mod tests {
                 return;
             }
         }
+        let mut orphan = Command::new("ip");
+        let orphan = orphan
+            .args(["netns", "exec", &dead, "sleep", "600"])
+            .spawn();
+        let mut orphan = orphan.expect("sleep starts");
+        let comm = format!("/proc/{}/comm", orphan.id());
+        wait_for("sleep", || Ok(fs::read_to_string(&comm)?.trim() == "sleep")).expect("it runs");
         let gone = clean().expect("cleaned");
+        let status = orphan.wait().expect("it ended");
+        assert!(!status.success(), "{status}");
         run("ip", &["netns", "del", &alive]).expect("still there");
         assert!(gone.contains(&dead) && !gone.contains(&alive), "{gone:?}");
     }

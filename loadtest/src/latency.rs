@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use hdrhistogram::Histogram;
 
-use crate::cli::{Common, PlanArgs, seconds};
+use crate::cli::{Common, LabArgs, PlanArgs, seconds};
 use crate::eve::timestamp_ns;
 use crate::follow::{Follower, now_ns};
 use crate::lab::{Lab, SENDER_CPU};
@@ -26,6 +26,8 @@ use crate::traffic::{Load, Name};
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct LatencyArgs {
+    #[command(flatten)]
+    lab: LabArgs,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -71,7 +73,7 @@ impl LatencyArgs {
     ///
     /// When sensor or sender fail.
     pub fn run(&self) -> Result<bool> {
-        let lab = self.common.lab()?;
+        let lab = self.lab.make()?;
         let timeout = self.block_timeout_ms.to_string();
         let sensor = self.common.sensor(&self.depth)?;
         let sensor = sensor.with(&["--block-timeout-ms", &timeout]);
@@ -149,7 +151,8 @@ impl LatencyArgs {
         let scratch = Scratch::new()?;
         let told = scratch.path().join("connections.json");
         let output = format!("eve:{},events=connection", told.display());
-        let mut sensor = sensor.clone().with(&["--output", &output]);
+        // A line for each attempt: those that folding leaves are the first of each second, and no sample.
+        let mut sensor = sensor.clone().with(&["--output", &output, "--fold", "0"]);
         sensor.events = "stats+lifecycle".to_owned();
         let session = sensor.start_in(lab, scratch.path())?;
         let before = lab.counters()?;

@@ -442,3 +442,6 @@ impl Ledger<'_> {
         self.sent.tally.attempts.abs_diff(told) + self.log.unknown + self.log.twice
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ enum Command {
     Harm(HarmArgs),
     /// Count frames with a reader that does nothing else: the floor that receivers are compared with
     Bare(BareArgs),
-    /// Remove namespaces that a run which was cut off left behind
+    /// Remove what runs that were cut off left behind: namespaces, control groups, folders
     Clean,
 }
 
@@ -77,7 +77,10 @@ fn run(command: &Command) -> Result<bool> {
         Command::Harm(args) => args.run(),
         Command::Bare(args) => args.run(),
         Command::Clean => {
-            for name in loadtest::lab::clean()? {
+            let mut gone = loadtest::lab::clean()?;
+            gone.extend(loadtest::throttle::clean());
+            gone.extend(loadtest::reconcile::Scratch::clean());
+            for name in gone {
                 eprintln!("removed {name}");
             }
             Ok(true)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::lab::{Counters, Lab};
+use crate::lab::{self, Counters, Lab};
 use crate::ledger::{Entry, Ledger, Log, Truth};
 use crate::process::Usage;
 use crate::record::{Point, Record};
@@ -126,16 +126,31 @@ impl Scratch {
     pub fn new() -> Result<Self> {
         use std::sync::atomic::{AtomicU32, Ordering};
         static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = Self::base().join(format!("synload-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        Ok(Self(path))
+    }
+
+    fn base() -> PathBuf {
         let shared = Path::new("/dev/shm");
-        let base = if shared.is_dir() {
+        if shared.is_dir() {
             shared.to_owned()
         } else {
             std::env::temp_dir()
-        };
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = base.join(format!("synload-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
-        Ok(Self(path))
+        }
+    }
+
+    /// Removes those of makers that run no more; gives their names.
+    #[must_use]
+    pub fn clean() -> Vec<String> {
+        let entries = std::fs::read_dir(Self::base()).into_iter().flatten();
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| lab::is_left_behind(name))
+            .filter(|name| std::fs::remove_dir_all(Self::base().join(name)).is_ok())
+            .map(|name| format!("folder {name}"))
+            .collect()
     }
 
     /// Where it is.

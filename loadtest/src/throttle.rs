@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-const PERIOD_US: u32 = 10_000;
-/// The kernel takes no less (cpu.cfs_quota_us).
-const QUOTA_US_MIN: u32 = 1000;
+/// The kernel takes no less, and no period above a second (kernel/sched/core.c).
+const QUOTA_US: u32 = 1000;
 const V2: &str = "/sys/fs/cgroup";
 const V1: &str = "/sys/fs/cgroup/cpu";
 
@@ -22,27 +21,27 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// Gives `pid` this share of a CPU, from 0.1 to 1.
+    /// Gives `pid` this share of a CPU, from 0.002 to 1.
     ///
     /// # Errors
     ///
     /// When the share is out of range, or the machine has no control group for CPU time that we may use.
     pub fn new(pid: u32, share: f64) -> Result<Self> {
-        if !(0.1..=1.0).contains(&share) {
-            bail!("a share of {share} of a CPU: must be from 0.1 to 1");
+        if !(0.002..=1.0).contains(&share) {
+            bail!("a share of {share} of a CPU: must be from 0.002 to 1");
         }
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "checked above"
         )]
-        let quota = ((f64::from(PERIOD_US) * share) as u32).max(QUOTA_US_MIN);
+        let period_us = (f64::from(QUOTA_US) / share) as u32;
         let (parent, limits) = if Path::new(V2).join("cgroup.controllers").is_file() {
             let _ = fs::write(Path::new(V2).join("cgroup.subtree_control"), "+cpu");
-            (V2, vec![("cpu.max", format!("{quota} {PERIOD_US}"))])
+            (V2, vec![("cpu.max", format!("{QUOTA_US} {period_us}"))])
         } else if Path::new(V1).join("cpu.cfs_quota_us").is_file() {
-            let period = ("cpu.cfs_period_us", PERIOD_US.to_string());
-            (V1, vec![period, ("cpu.cfs_quota_us", quota.to_string())])
+            let period = ("cpu.cfs_period_us", period_us.to_string());
+            (V1, vec![period, ("cpu.cfs_quota_us", QUOTA_US.to_string())])
         } else {
             bail!("no control group for CPU time at {V2}");
         };
@@ -61,6 +60,21 @@ impl Throttle {
         let path = group.join(file);
         fs::write(&path, value).with_context(|| format!("{}: {value}", path.display()))
     }
+}
+
+/// Removes the groups whose processes are gone; gives their names.
+#[must_use]
+pub fn clean() -> Vec<String> {
+    let folders = [V2, V1]
+        .into_iter()
+        .filter_map(|parent| fs::read_dir(parent).ok());
+    folders
+        .flatten()
+        .filter_map(|entry| Some((entry.as_ref().ok()?.path(), entry.ok()?.file_name())))
+        .filter_map(|(path, name)| Some((path, name.into_string().ok()?)))
+        .filter(|(path, name)| name.starts_with("synload-") && fs::remove_dir(path).is_ok())
+        .map(|(_, name)| format!("control group {name}"))
+        .collect()
 }
 
 impl Drop for Throttle {
@@ -101,7 +115,7 @@ mod tests {
             }
         };
         let group = throttle.group.clone();
-        assert!(Throttle::new(spinner.pid(), 0.01).is_err());
+        assert!(Throttle::new(spinner.pid(), 0.001).is_err());
         thread::sleep(Duration::from_millis(600));
         drop(throttle);
         assert!(!group.exists(), "{}", group.display());

@@ -13,6 +13,7 @@ pub mod fanout;
 pub mod filter;
 pub mod frame;
 pub mod group;
+pub mod huge;
 pub mod netlink;
 pub mod nic;
 pub mod pcap;

@@ -8,7 +8,8 @@ use crate::locality::Localities;
 use crate::log::budget::Budget;
 use crate::log::eve::Context;
 use crate::log::eve::Interfaces;
-use crate::log::logger::{Clock, Control, Logger, lag_histogram};
+use crate::log::fold::Folds;
+use crate::log::logger::{Clock, Control, Folding, Logger, lag_histogram};
 use crate::log::merge::Merge;
 use crate::log::notice::Notices;
 use crate::log::outputs::{Counts, Outputs};
@@ -74,6 +75,11 @@ pub fn open(
         merge: Merge::new(consumers, live.then_some(LAG_MAX_NS)),
         outputs,
         budget: Budget::new(common.alert_rate),
+        folding: match common.fold {
+            // Fixed keys: which attempts are folded is the same in every run over the same captures.
+            Some(per_second) if !live => Folding::Here(Box::new(Folds::new(per_second, [0; 2]))),
+            _ => Folding::Shards(None),
+        },
         notices,
         control: Arc::clone(&control),
         clock,

@@ -161,6 +161,8 @@ pub struct Attempts {
     /// Entries and timers.
     pub slab: Slab<Entry>,
     pub(super) tallies: Tallies,
+    /// Somebody asks for the records of ended flows.
+    pub telling: bool,
     /// Entries that live in buckets of (endpoints, sequence number).
     pub far: usize,
 }
@@ -173,6 +175,7 @@ impl Attempts {
         Self {
             slab,
             tallies,
+            telling: true,
             far: 0,
         }
     }
@@ -267,13 +270,16 @@ impl Attempts {
     ) {
         counts.closed[reason as usize] += 1;
         counts.open -= 1;
-        let record = self.record(at, reason);
+        let record = self.telling.then(|| self.record(at, reason));
         self.slab.get_mut(at).flags |= ENDED;
         // A server may still acknowledge the data of a SYN.
         if self.syn_payload(at) == 0 {
             self.drop_tally(at);
         }
-        out(when, FlowEvent::Ended(record));
+        match record {
+            Some(record) => out(when, FlowEvent::Ended(record)),
+            None => counts.untold += 1,
+        }
     }
 
     /// The entry moves to the established connections; it stays for the horizon.
@@ -341,6 +347,10 @@ impl Attempts {
             if let Some(at) = self.slab.insert(hash, entry, slot) {
                 return at;
             }
+            if self.slab.is_full() {
+                self.make_room(watermark_ns, counts, out);
+                continue;
+            }
             let rivals = self.slab.rivals(hash);
             let mut left = false;
             for &at in rivals.as_slice() {
@@ -350,6 +360,31 @@ impl Attempts {
                 self.evict(rivals.as_slice(), counts, out);
             }
         }
+    }
+
+    /// Takes an old entry out of the full pool. Entries lie in the order of their coming, more or less: the next
+    /// at the hand leaves, unless it waits for a client; of so many that wait the oldest.
+    fn make_room(
+        &mut self,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        const LOOKED_AT_MAX: usize = 16;
+        let (mut waiting, mut count) = ([0; LOOKED_AT_MAX], 0);
+        for _ in 0..LOOKED_AT_MAX.min(self.slab.capacity()) {
+            let at = self.slab.turn();
+            if !self.settle(at, watermark_ns, counts, out) {
+                return;
+            }
+            let entry = self.slab.get(at);
+            if !(entry.open() && entry.has(ANSWERED)) {
+                return self.evict(&[at], counts, out);
+            }
+            waiting[count] = at;
+            count += 1;
+        }
+        self.evict(&waiting[..count], counts, out);
     }
 
     fn evict(
@@ -395,9 +430,11 @@ impl Attempts {
             | u32::from(packet.vlan[1] & 0xfff) << 12
             | u32::from(packet.vlan_count & 3) << 24;
         let mut others = tcp.flags & !SYN;
-        for (bit, liberty) in LIBERTIES.into_iter().enumerate() {
-            vlan |= u32::from(tcp.flags & liberty != 0) << (26 + bit);
-            others &= !liberty;
+        if others != 0 {
+            for (bit, liberty) in LIBERTIES.into_iter().enumerate() {
+                vlan |= u32::from(tcp.flags & liberty != 0) << (26 + bit);
+                others &= !liberty;
+            }
         }
         let small = u32::try_from(lag).ok();
         let plain = small.is_some()

@@ -56,6 +56,8 @@ pub struct FlowCounts {
     pub reopened: u64,
     /// Flows ended, by `EndReason as usize`.
     pub closed: [u64; 7],
+    /// Of these, those whose records nobody asked for: they were never made.
+    pub untold: u64,
     /// Second attempts of a simultaneous open, merged into the first.
     pub merged: u64,
     /// Flows open now.
@@ -177,6 +179,7 @@ impl FlowCounts {
             opened,
             reopened,
             closed,
+            untold,
             merged,
             open,
             evicted_attempts,
@@ -209,6 +212,7 @@ impl FlowCounts {
         lend("opened", opened);
         lend("reopened", reopened);
         closed.iter_mut().for_each(|count| lend("closed", count));
+        lend("untold", untold);
         lend("merged", merged);
         lend("open", open);
         lend("evicted_attempts", evicted_attempts);

@@ -130,25 +130,42 @@ impl Hasher {
         clippy::cast_possible_truncation,
         reason = "addresses are split into 64-bit words"
     )]
+    #[inline]
     pub fn hash(&self, key: &Key) -> u64 {
         let [k0, k1, k2, k3, k4, k5] = self.words;
-        let key = key.canonical();
-        let ports = u64::from(key.src_port) << 48
-            | u64::from(key.dst_port) << 32
-            | u64::from(key.id) << 16
+        let end = |addr: u128, port: u16| {
+            if key.v6 {
+                let host = fold(addr as u64 ^ k2, (addr >> 64) as u64 ^ k3);
+                fold(host ^ k4, u64::from(port) ^ k5)
+            } else {
+                (addr as u64) << 16 | u64::from(port)
+            }
+        };
+        let (a, b) = (end(key.src, key.src_port), end(key.dst, key.dst_port));
+        let rest = u64::from(key.id) << 16
             | u64::from(key.proto) << 8
             | u64::from(key.v6) << 1
             | u64::from(key.joined);
-        let hosts = if key.v6 {
-            let src = fold(key.src as u64 ^ k2, (key.src >> 64) as u64 ^ k3);
-            fold(
-                key.dst as u64 ^ k4 ^ src.rotate_left(23),
-                (key.dst >> 64) as u64 ^ k5 ^ src,
-            )
-        } else {
-            (key.src as u64) << 32 | key.dst as u64
-        };
-        fold(fold(hosts ^ k0, ports ^ k1) ^ k2, hosts ^ k3).wrapping_add(ports)
+        let ends = fold(a.min(b) ^ k0, a.max(b) ^ k1);
+        fold(ends ^ k2 ^ a ^ b, rest ^ k3)
+    }
+
+    /// Hash of two addresses, in this order.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "addresses are split into 64-bit words"
+    )]
+    #[inline]
+    pub fn pair(&self, src: IpAddr, dst: IpAddr) -> u64 {
+        let [k0, k1, k2, k3, k4, k5] = self.words;
+        if let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) {
+            let both = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
+            return fold(fold(both ^ k0, k1) ^ both ^ k2, k3);
+        }
+        let half = |addr: u128, low, high| fold(addr as u64 ^ low, (addr >> 64) as u64 ^ high);
+        let (a, b) = (half(number(src), k2, k3), half(number(dst), k4, k5));
+        let families = u64::from(src.is_ipv6()) << 1 | u64::from(dst.is_ipv6());
+        fold(a ^ k0 ^ families, b.rotate_left(23) ^ k1)
     }
 
     /// Hash of a hash and an initial sequence number: where the fifth and later attempts of a tuple live.

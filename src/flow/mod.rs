@@ -38,6 +38,14 @@ pub use limits::Limits;
 use record::{FlowEvent, When};
 use std::net::SocketAddr;
 
+/// What a packet is looked up by.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    /// Sender first; of TCP and UDP only.
+    key: Key,
+    hash: u64,
+}
+
 /// The connection state of one shard.
 pub struct Flows {
     hasher: Hasher,
@@ -80,6 +88,13 @@ impl Flows {
         self.others.slab.prefault();
     }
 
+    /// Whether records of ended flows are made, which they are; for where nobody asks for them.
+    pub fn tell_ends(&mut self, telling: bool) {
+        self.attempts.telling = telling;
+        self.established.telling = telling;
+        self.others.telling = telling;
+    }
+
     /// Names the TCP connections that are open at the start: their midstream flows are flagged.
     pub fn preexisting(&mut self, open: impl IntoIterator<Item = (SocketAddr, SocketAddr)>) {
         for (a, b) in open {
@@ -109,33 +124,33 @@ impl Flows {
     }
 
     /// Hashes a packet's key and asks the CPU for the lines where its flow lies, if it has one. Some packets
-    /// later, give the hash to [`Flows::on_hashed`].
+    /// later, give what it returns to [`Flows::on_announced`].
     #[inline]
-    pub fn announce(&self, packet: &Packet) -> u64 {
-        let (src, dst) = (packet.src, packet.dst);
+    pub fn announce(&self, packet: &Packet) -> Lookup {
+        let (src_port, dst_port, proto) = match &packet.transport {
+            Transport::Tcp(tcp) => (tcp.src_port, tcp.dst_port, conns::TCP),
+            Transport::Udp(udp) => (udp.src_port, udp.dst_port, conns::UDP),
+            _ => (0, 0, 0),
+        };
+        let key = Key::new(packet.src, packet.dst, src_port, dst_port, proto);
+        let hash = self.hasher.hash(&key);
         match &packet.transport {
             Transport::Tcp(tcp) => {
-                let key = Key::new(src, dst, tcp.src_port, tcp.dst_port, conns::TCP);
-                let hash = self.hasher.hash(&key);
                 self.attempts.slab.announce(hash);
                 if !tcp.is_touch() {
                     self.established.slab.announce(hash);
                 }
-                hash
             }
-            Transport::Udp(udp) => {
-                let key = Key::new(src, dst, udp.src_port, udp.dst_port, conns::UDP);
-                let hash = self.hasher.hash(&key);
-                self.others.slab.announce(hash);
-                hash
-            }
-            _ => 0,
+            Transport::Udp(_) => self.others.slab.announce(hash),
+            _ => {}
         }
+        Lookup { key, hash }
     }
 
     /// Asks the CPU for the entry of the packet's flow, once what [`Flows::announce`] asked for is near.
     #[inline]
-    pub fn announce_entries(&self, packet: &Packet, hash: u64) {
+    pub fn announce_entries(&self, packet: &Packet, lookup: &Lookup) {
+        let hash = lookup.hash;
         match &packet.transport {
             Transport::Tcp(tcp) => {
                 self.attempts.slab.announce_entries(hash);
@@ -159,37 +174,28 @@ impl Flows {
         watermark_ns: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<Tcp> {
-        let hash = self.announce(packet);
-        self.on_hashed(packet, hash, watermark_ns, out)
+        let lookup = self.announce(packet);
+        self.on_announced(packet, &lookup, watermark_ns, out)
     }
 
-    /// As [`Flows::on_packet`], with the hash that [`Flows::announce`] gave for it.
-    pub fn on_hashed(
+    /// As [`Flows::on_packet`], with what [`Flows::announce`] gave for it.
+    pub fn on_announced(
         &mut self,
         packet: &Packet,
-        hash: u64,
+        lookup: &Lookup,
         watermark_ns: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<Tcp> {
         let now = self.advance(watermark_ns, out);
         self.counts.packets += 1;
-        let (src, dst) = (packet.src, packet.dst);
+        let place = (lookup.hash, &lookup.key);
         match &packet.transport {
-            Transport::Tcp(tcp) => {
-                let key = Key::new(src, dst, tcp.src_port, tcp.dst_port, conns::TCP);
-                if tcp.is_touch() {
-                    self.on_touch(packet, tcp, (hash, &key), now, out);
-                } else {
-                    self.on_segment(packet, tcp, (hash, &key), now, out);
-                }
-            }
-            Transport::Udp(udp) => {
-                let key = Key::new(src, dst, udp.src_port, udp.dst_port, conns::UDP);
-                self.on_other(packet, (hash, &key), udp.payload_len, now, out);
-            }
+            Transport::Tcp(tcp) if tcp.is_touch() => self.on_touch(packet, tcp, place, now, out),
+            Transport::Tcp(tcp) => self.on_segment(packet, tcp, place, now, out),
+            Transport::Udp(udp) => self.on_other(packet, place, udp.payload_len, now, out),
             Transport::Icmp(icmp) => self.on_icmp(packet, icmp, now, out),
             Transport::Other { proto } => {
-                let key = Key::new(src, dst, 0, 0, *proto);
+                let key = Key::new(packet.src, packet.dst, 0, 0, *proto);
                 let hash = self.hasher.hash(&key);
                 self.on_other(packet, (hash, &key), 0, now, out);
             }

@@ -1,17 +1,84 @@
-//! Entries in the order of their coming, found through buckets of eight, with a timer each.
+//! Entries in the order of their coming, found through buckets of one cache line, with a timer each.
 //!
-//! A key has two buckets, chosen by the halves of its keyed hash; a new entry takes the emptier one.
-//! A lookup reads at most two buckets of 48 bytes: eight 16-bit tags and eight positions. Entries lie
-//! densely in a pool, so that a flood of new ones writes memory in sequence. There are half as many places
-//! again in the buckets as in the pool: a bucket is then hardly ever full before the pool is.
+//! A key has two buckets, the second a fixed distance (from its tag) behind the first. A new entry goes into the
+//! first unless that is full; each bucket counts those it had to send on, so that a lookup, of what is there and
+//! above all of what is not, reads one line and hardly ever a second. Where both are full an entry moves over
+//! into its other bucket. There are half as many places again in the buckets as in the pool: a bucket is hardly
+//! ever in the way before the pool is full. Entries lie densely in a pool, so that a flood of new ones writes
+//! memory in sequence.
 
 use super::timers::{NIL, Wheel, slot_of};
+use crate::capture::huge::ask_for_huge_pages;
 use crate::capture::prefetch::prefetch;
 
 /// Entries a bucket holds.
-pub const WAYS: usize = 8;
-/// Words of a bucket: eight tags, eight positions.
-const WORDS: usize = WAYS / 2 + WAYS;
+pub const WAYS: usize = 10;
+/// Tags in a word.
+const LANES: usize = 4;
+/// A tag of an entry that lies in the second bucket of its key.
+const SECOND: u16 = 1 << 15;
+const LOW: u64 = 0x7fff_7fff_7fff_7fff;
+/// The lanes of the third word that hold tags: two of them, before the count of those sent on.
+const THIRD: u64 = 0xffff_ffff;
+
+/// Ten tags of 16 bits (0: free), how many of its keys lie in their second bucket, ten positions.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(64))]
+struct Bucket {
+    tags: [u64; 3],
+    at: [u32; WAYS],
+}
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+/// One bit for each way whose tag is `tag`: bit 16 * lane + word.
+fn matching(tags: &[u64; 3], tag: u16) -> u64 {
+    let wanted = u64::from(tag) * 0x0001_0001_0001_0001;
+    let equal = |word: u64| {
+        let differs = word ^ wanted;
+        !(((differs & LOW) + LOW) | differs | LOW)
+    };
+    equal(tags[0]) >> 15 | equal(tags[1]) >> 14 | (equal(tags[2]) & THIRD) >> 13
+}
+
+/// The way that the lowest bit of what [`matching`] gave stands for.
+fn way_of(bits: u64) -> usize {
+    let bit = bits.trailing_zeros() as usize;
+    (bit % 16) * LANES + bit / 16
+}
+
+impl Bucket {
+    fn tag(&self, way: usize) -> u16 {
+        (self.tags[way / LANES] >> (16 * (way % LANES)) & 0xffff) as u16
+    }
+
+    fn set_tag(&mut self, way: usize, tag: u16) {
+        let shift = 16 * (way % LANES);
+        let word = &mut self.tags[way / LANES];
+        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
+    }
+
+    /// Entries whose first bucket this is and that lie in their second.
+    fn sent_on(&self) -> u64 {
+        self.tags[2] >> 32
+    }
+
+    fn free_way(&self) -> Option<usize> {
+        let free = matching(&self.tags, 0);
+        (free != 0).then(|| way_of(free))
+    }
+
+    /// The positions under `tag`.
+    fn find(&self, tag: u16, found: &mut Hits) {
+        let mut bits = matching(&self.tags, tag);
+        while bits != 0 {
+            found.push(self.at[way_of(bits)]);
+            bits &= bits - 1;
+        }
+    }
+}
+
+/// One entry that was sent on, in the place where [`Bucket::sent_on`] counts.
+const ONE_SENT_ON: u64 = 1 << 32;
 
 /// Positions that may hold a key: what the tags of its buckets let through.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +88,11 @@ pub struct Hits {
 }
 
 impl Hits {
+    const NONE: Self = Self {
+        at: [0; 2 * WAYS],
+        count: 0,
+    };
+
     /// The positions.
     pub fn as_slice(&self) -> &[u32] {
         &self.at[..self.count]
@@ -34,7 +106,7 @@ impl Hits {
 
 /// A fixed number of entries with their buckets and timers.
 pub struct Slab<E> {
-    buckets: Vec<[u32; WORDS]>,
+    buckets: Vec<Bucket>,
     entries: Vec<E>,
     home: Vec<u32>,
     /// Timers, by position.
@@ -47,18 +119,9 @@ pub struct Slab<E> {
     empty: E,
 }
 
-fn tag_at(bucket: &[u32; WORDS], way: usize) -> u16 {
-    (bucket[way / 2] >> (16 * (way % 2)) & 0xffff) as u16
-}
-
-fn set_tag(bucket: &mut [u32; WORDS], way: usize, tag: u16) {
-    let shift = 16 * (way % 2);
-    bucket[way / 2] = bucket[way / 2] & !(0xffff << shift) | u32::from(tag) << shift;
-}
-
-/// A tag: 15 bits of the hash and the bit that says "taken".
+/// A tag: 15 bits of the hash, never 0.
 fn tag_of(hash: u64) -> u16 {
-    (hash & 0x7fff) as u16 | 0x8000
+    ((hash & 0x7fff) as u16).max(1)
 }
 
 /// How many buckets there are for `capacity` entries.
@@ -72,7 +135,7 @@ impl<E: Copy> Slab<E> {
         let buckets = buckets_for(capacity);
         assert!(capacity < 1 << 31, "{capacity} entries do not fit 31 bits");
         Self {
-            buckets: vec![[0; WORDS]; buckets],
+            buckets: vec![Bucket::default(); buckets],
             entries: Vec::with_capacity(capacity),
             home: Vec::with_capacity(capacity),
             wheel: Wheel::new(capacity),
@@ -86,15 +149,18 @@ impl<E: Copy> Slab<E> {
 
     /// Bytes of all arrays for `capacity` entries.
     pub fn memory_bytes(capacity: usize) -> u64 {
-        (buckets_for(capacity) * size_of::<[u32; WORDS]>()
+        (buckets_for(capacity) * size_of::<Bucket>()
             + capacity * (size_of::<E>() + size_of::<u32>())
             + Wheel::memory_bytes(capacity)) as u64
     }
 
     /// Writes to every page, so that no later packet waits for one.
     pub fn prefault(&mut self) {
+        ask_for_huge_pages(&self.buckets);
+        ask_for_huge_pages(&self.entries);
+        ask_for_huge_pages(&self.home);
         for bucket in &mut self.buckets {
-            *std::hint::black_box(bucket) = [0; WORDS];
+            *std::hint::black_box(bucket) = Bucket::default();
         }
         let (capacity, filled) = (self.capacity, self.entries.len());
         self.entries.resize(capacity, self.empty);
@@ -129,48 +195,71 @@ impl<E: Copy> Slab<E> {
         &mut self.entries[at as usize]
     }
 
-    /// The two buckets of a hash; never the same one.
-    fn pair(&self, hash: u64) -> (usize, usize) {
-        let count = self.buckets.len() as u64;
-        let first = (((hash >> 32) * count) >> 32) as usize;
-        let second = (((hash & 0xffff_ffff) * count) >> 32) as usize;
-        if first == second {
-            (first, (first + 1) % self.buckets.len())
+    /// The first bucket of a hash.
+    fn first(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    /// How far the second bucket of a tag's keys lies behind the first; never all the way round.
+    fn distance(&self, tag: u16) -> usize {
+        let mixed = u64::from(tag & !SECOND).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        ((mixed * (self.buckets.len() as u64 - 1)) >> 32) as usize + 1
+    }
+
+    fn second(&self, first: usize, tag: u16) -> usize {
+        let second = first + self.distance(tag);
+        second.checked_sub(self.buckets.len()).unwrap_or(second)
+    }
+
+    /// The other bucket of an entry that lies in `bucket` under `tag`.
+    fn other(&self, bucket: usize, tag: u16) -> usize {
+        if tag & SECOND == 0 {
+            self.second(bucket, tag)
         } else {
-            (first, second)
+            let distance = self.distance(tag);
+            bucket
+                .checked_sub(distance)
+                .unwrap_or_else(|| bucket + self.buckets.len() - distance)
         }
     }
 
-    /// Asks the CPU for the two buckets of `hash`.
+    /// Asks the CPU for the first bucket of `hash`.
     #[inline]
     pub fn announce(&self, hash: u64) {
-        let (first, second) = self.pair(hash);
-        prefetch(&self.buckets[first]);
-        prefetch(&self.buckets[second]);
+        prefetch(&self.buckets[self.first(hash)]);
     }
 
-    /// Asks the CPU for the entries whose tag is that of `hash`, once its buckets are near.
+    /// Asks the CPU for the entries whose tag is that of `hash`, once its bucket is near.
     #[inline]
     pub fn announce_entries(&self, hash: u64) {
-        for &at in self.hits(hash).as_slice() {
-            prefetch(&self.entries[at as usize]);
+        let (first, tag) = (self.first(hash), tag_of(hash));
+        let bucket = &self.buckets[first];
+        let mut bits = matching(&bucket.tags, tag);
+        while bits != 0 {
+            prefetch(&self.entries[bucket.at[way_of(bits)] as usize]);
+            bits &= bits - 1;
         }
+        if bucket.sent_on() != 0 {
+            prefetch(&self.buckets[self.second(first, tag)]);
+        }
+    }
+
+    /// No entry has this hash. May say false where none has, too.
+    #[inline]
+    pub fn lacks(&self, hash: u64) -> bool {
+        let bucket = &self.buckets[self.first(hash)];
+        bucket.sent_on() == 0 && matching(&bucket.tags, tag_of(hash)) == 0
     }
 
     /// Positions whose tag is that of `hash`; the caller compares keys.
+    #[inline]
     pub fn hits(&self, hash: u64) -> Hits {
-        let (first, second) = self.pair(hash);
-        let tag = tag_of(hash);
-        let mut hits = Hits {
-            at: [0; 2 * WAYS],
-            count: 0,
-        };
-        for bucket in [&self.buckets[first], &self.buckets[second]] {
-            for way in 0..WAYS {
-                if tag_at(bucket, way) == tag {
-                    hits.push(bucket[WAYS / 2 + way]);
-                }
-            }
+        let (first, tag) = (self.first(hash), tag_of(hash));
+        let mut hits = Hits::NONE;
+        let bucket = &self.buckets[first];
+        bucket.find(tag, &mut hits);
+        if bucket.sent_on() != 0 {
+            self.buckets[self.second(first, tag)].find(tag | SECOND, &mut hits);
         }
         hits
     }
@@ -183,10 +272,7 @@ impl<E: Copy> Slab<E> {
         reason = "positions fit 31 bits, by the assertion in `new`"
     )]
     pub fn rivals(&mut self, hash: u64) -> Hits {
-        let mut hits = Hits {
-            at: [0; 2 * WAYS],
-            count: 0,
-        };
+        let mut hits = Hits::NONE;
         if self.is_full() {
             let most = hits.at.len().min(self.capacity);
             while hits.count < most {
@@ -195,19 +281,87 @@ impl<E: Copy> Slab<E> {
             self.hand = ((self.hand as usize + 1) % self.capacity) as u32;
             return hits;
         }
-        let (first, second) = self.pair(hash);
-        for bucket in [&self.buckets[first], &self.buckets[second]] {
+        let first = self.first(hash);
+        for index in [first, self.second(first, tag_of(hash))] {
+            let bucket = &self.buckets[index];
             for way in 0..WAYS {
-                if tag_at(bucket, way) != 0 {
-                    hits.push(bucket[WAYS / 2 + way]);
+                if bucket.tag(way) != 0 {
+                    hits.push(bucket.at[way]);
                 }
             }
         }
         hits
     }
 
-    fn is_full(&self) -> bool {
+    /// The position at a hand that goes round, for a full pool. Asks the CPU for what the next turns will need.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "positions fit 31 bits, by the assertion in `new`"
+    )]
+    pub fn turn(&mut self) -> u32 {
+        /// Turns ahead.
+        const AHEAD: usize = 16;
+        let at = self.hand as usize;
+        let soon = (at + AHEAD) % self.capacity;
+        prefetch(&self.entries[soon]);
+        prefetch(&self.buckets[self.home[soon] as usize / WAYS]);
+        self.hand = ((at + 1) % self.capacity) as u32;
+        at as u32
+    }
+
+    /// Neither a free position nor room for another.
+    pub fn is_full(&self) -> bool {
         self.free == NIL && self.entries.len() == self.capacity
+    }
+
+    /// A free way for a key: in its first bucket, else in its second, else where an entry of either can move
+    /// over into its other bucket. With the tag that the entry has there.
+    fn make_way(&mut self, hash: u64) -> Option<(usize, usize, u16)> {
+        let (first, tag) = (self.first(hash), tag_of(hash));
+        if let Some(way) = self.buckets[first].free_way() {
+            return Some((first, way, tag));
+        }
+        let second = self.second(first, tag);
+        if let Some(way) = self.buckets[second].free_way() {
+            return Some((second, way, tag | SECOND));
+        }
+        let both = [(first, tag), (second, tag | SECOND)];
+        both.into_iter().find_map(|(bucket, tag)| {
+            let way = (0..WAYS).find(|&way| self.move_over(bucket, way))?;
+            Some((bucket, way, tag))
+        })
+    }
+
+    /// Moves the entry there into its other bucket, if that has room.
+    fn move_over(&mut self, from: usize, way: usize) -> bool {
+        let (tag, at) = (self.buckets[from].tag(way), self.buckets[from].at[way]);
+        let to = self.other(from, tag);
+        let Some(free) = self.buckets[to].free_way() else {
+            return false;
+        };
+        self.vacate(from, way);
+        self.occupy(to, free, tag ^ SECOND, at);
+        self.home[at as usize] = home(to, free);
+        true
+    }
+
+    fn occupy(&mut self, index: usize, way: usize, tag: u16, at: u32) {
+        let bucket = &mut self.buckets[index];
+        bucket.set_tag(way, tag);
+        bucket.at[way] = at;
+        if tag & SECOND != 0 {
+            let first = self.other(index, tag);
+            self.buckets[first].tags[2] += ONE_SENT_ON;
+        }
+    }
+
+    fn vacate(&mut self, index: usize, way: usize) {
+        let tag = self.buckets[index].tag(way);
+        self.buckets[index].set_tag(way, 0);
+        if tag & SECOND != 0 {
+            let first = self.other(index, tag);
+            self.buckets[first].tags[2] -= ONE_SENT_ON;
+        }
     }
 
     /// Puts an entry in with its timer, or says that both buckets or the pool are full.
@@ -216,21 +370,11 @@ impl<E: Copy> Slab<E> {
         reason = "positions fit 31 bits, by the assertion in `new`"
     )]
     pub fn insert(&mut self, hash: u64, entry: E, slot: i64) -> Option<u32> {
-        let (first, second) = self.pair(hash);
-        let (a, b) = (
-            free_ways(&self.buckets[first]),
-            free_ways(&self.buckets[second]),
-        );
-        let (bucket, free) = if a.count_ones() >= b.count_ones() {
-            (first, a)
-        } else {
-            (second, b)
-        };
-        if free == 0 || self.is_full() {
+        if self.is_full() {
             return None;
         }
-        let way = free.trailing_zeros() as usize;
-        let home = (bucket * WAYS + way) as u32;
+        let (bucket, way, tag) = self.make_way(hash)?;
+        let home = home(bucket, way);
         let at = if self.free == NIL {
             self.entries.push(entry);
             self.home.push(home);
@@ -243,9 +387,7 @@ impl<E: Copy> Slab<E> {
             self.home[at as usize] = home;
             at
         };
-        let bucket = &mut self.buckets[bucket];
-        set_tag(bucket, way, tag_of(hash));
-        bucket[WAYS / 2 + way] = at;
+        self.occupy(bucket, way, tag, at);
         self.wheel.link(at, slot);
         self.len += 1;
         Some(at)
@@ -255,7 +397,7 @@ impl<E: Copy> Slab<E> {
     pub fn remove(&mut self, at: u32) {
         self.wheel.unlink(at);
         let home = self.home[at as usize] as usize;
-        set_tag(&mut self.buckets[home / WAYS], home % WAYS, 0);
+        self.vacate(home / WAYS, home % WAYS);
         self.wheel.set_free(at, self.free);
         self.free = at;
         self.len -= 1;
@@ -283,9 +425,11 @@ impl<E: Copy> Slab<E> {
     }
 }
 
-/// The free ways of a bucket, as bits.
-fn free_ways(bucket: &[u32; WORDS]) -> u8 {
-    (0..WAYS).fold(0, |bits, way| {
-        bits | u8::from(tag_at(bucket, way) == 0) << way
-    })
+/// A place in the buckets as one number.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "1.5 times as many places as positions of 31 bits"
+)]
+fn home(bucket: usize, way: usize) -> u32 {
+    (bucket * WAYS + way) as u32
 }

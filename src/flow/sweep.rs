@@ -1,6 +1,7 @@
 //! Ends what fell due, in the order of deadlines, across the three tables.
 
 use super::Flows;
+use super::conns::Conns;
 use super::record::{EndReason, FlowEvent, When};
 use super::timers::{BEHIND_MAX, slot_of, slot_start};
 
@@ -112,6 +113,10 @@ impl Flows {
         steps_max: &mut usize,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Swept {
+        let alone = |conns: &Conns| conns.slab.wheel.first(slot).is_none();
+        if alone(&self.established) && alone(&self.others) {
+            return self.sweep_attempts(slot, steps_max, out);
+        }
         while let Some((order, at)) = self.first(slot, true) {
             let (deadline, .., table) = order;
             if *steps_max == 0 {
@@ -143,6 +148,38 @@ impl Flows {
                 Table::Others => {
                     self.others.settle(at, now, &mut self.counts, out);
                 }
+            }
+        }
+        Swept::All
+    }
+
+    /// [`Flows::sweep`] of a slot in which only attempts have timers: what a flood leaves behind.
+    fn sweep_attempts(
+        &mut self,
+        slot: i64,
+        steps_max: &mut usize,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Swept {
+        let attempts = &mut self.attempts;
+        while let Some(at) = attempts.slab.wheel.first(slot) {
+            let deadline = attempts.slab.get(at).deadline();
+            let moved = slot_of(deadline) > slot;
+            if *steps_max == 0 {
+                let least = if moved { slot_start(slot) } else { deadline };
+                return Swept::NoStepsLeft(least);
+            }
+            *steps_max -= 1;
+            let later = if moved {
+                Some(deadline)
+            } else if deadline > self.now_ns {
+                return Swept::NotDue;
+            } else {
+                let stays = attempts.settle(at, deadline, &mut self.counts, out);
+                stays.then(|| attempts.slab.get(at).deadline())
+            };
+            if let Some(later) = later {
+                attempts.slab.wheel.unlink(at);
+                attempts.slab.wheel.link(at, slot_of(later));
             }
         }
         Swept::All

@@ -6,6 +6,7 @@
 
 use super::record::{History, Volume};
 use super::tcp::{self, Sender};
+use crate::capture::huge::ask_for_huge_pages;
 use crate::decode::packet::{Packet, Tcp};
 
 /// One place for so many attempts.
@@ -102,6 +103,7 @@ impl Tallies {
 
     /// Writes to every page.
     pub fn prefault(&mut self) {
+        ask_for_huge_pages(&self.places);
         let (places, free) = (self.places.len(), self.free.len());
         self.places.resize(self.capacity, Tally::default());
         self.places.truncate(places);

@@ -3,6 +3,8 @@
 //! A timer may lie in an earlier slot than its deadline: whoever extends a deadline leaves the timer
 //! where it is, and the sweep moves it. A deadline that comes nearer moves its timer at once.
 
+use crate::capture::huge::ask_for_huge_pages;
+
 /// No position.
 pub const NIL: u32 = u32::MAX;
 /// Marks a link to a slot's end rather than to a timer.
@@ -71,6 +73,7 @@ impl Wheel {
     pub fn prefault(&mut self, capacity: usize) {
         let filled = self.next.len();
         for links in [&mut self.next, &mut self.prev] {
+            ask_for_huge_pages(links);
             links.resize(capacity, NIL);
             links.truncate(filled);
         }

@@ -19,14 +19,21 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         self.counts.syn_packets += 1;
-        let far_hash = self.hasher.far(hash, tcp.seq);
-        let (known, near) = self.known_attempt(hash, far_hash, key, tcp.seq, now, out);
+        let (known, near) = if self.attempts.far == 0 && self.attempts.slab.lacks(hash) {
+            (None, 0)
+        } else {
+            self.known_attempt(hash, key, tcp.seq, now, out)
+        };
         match known {
             Some(at) => self.on_retransmission(at, packet, tcp, (hash, key), now, out),
             None => {
                 self.counts.accounted += u64::from(!key.joined);
                 let far = near >= NEAR_MAX;
-                let hash = if far { far_hash } else { hash };
+                let hash = if far {
+                    self.hasher.far(hash, tcp.seq)
+                } else {
+                    hash
+                };
                 let counts = &mut self.counts;
                 let syn = (packet, tcp);
                 self.attempts.open(hash, key, far, syn, now, counts, out);
@@ -38,7 +45,6 @@ impl Flows {
     fn known_attempt(
         &mut self,
         hash: u64,
-        far_hash: u64,
         key: &Key,
         isn: u32,
         now: i64,
@@ -60,7 +66,7 @@ impl Flows {
             }
         }
         if known.is_none() && self.attempts.far > 0 {
-            let hits = self.attempts.slab.hits(far_hash);
+            let hits = self.attempts.slab.hits(self.hasher.far(hash, isn));
             for &at in hits.as_slice() {
                 let entry = self.attempts.slab.get(at);
                 if entry.has(FAR)

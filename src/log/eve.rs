@@ -9,6 +9,7 @@
 
 use super::append;
 use super::event::{Body, Event, Step};
+use super::fold::Fold;
 use super::identity;
 use super::notice::{self, Notice};
 use super::stamp::Stamp;
@@ -101,13 +102,15 @@ impl Eve {
     /// Appends the line of a shard's event, with its newline.
     pub fn event(&mut self, out: &mut Vec<u8>, event: &Event) {
         self.open(out, notice::ts_ns(event));
-        if self.context.frames && event.step != Step::End {
+        let of_a_frame = event.step != Step::End && !matches!(event.body, Body::Folded(_));
+        if self.context.frames && of_a_frame {
             number(out, "pcap_cnt", event.position);
         }
         match &event.body {
             Body::NewConnection(attempt) => self.connection(out, attempt),
             Body::Flow(flow) => self.flow(out, flow),
             Body::Alert(detection) => self.alert(out, detection),
+            Body::Folded(fold) => self.fold(out, fold),
         }
         out.extend_from_slice(b"}\n");
     }
@@ -184,6 +187,49 @@ impl Eve {
         word(out, "direction", self.direction(&attempt.tuple));
         flag(out, "odd", attempt.odd);
         out.push(b'}');
+    }
+
+    /// Many new connections to one destination; what the table of folds had no room to keep apart has no
+    /// `dest_port`, or no `dest_ip` either.
+    fn fold(&mut self, out: &mut Vec<u8>, fold: &Fold) {
+        event_type(out, "new_connections");
+        if let Some(dst) = fold.target.dst {
+            out.extend_from_slice(b",\"dest_ip\":\"");
+            append::ip(out, dst);
+            out.push(b'"');
+        }
+        if let Some(port) = fold.target.port {
+            number(out, "dest_port", u64::from(port));
+        }
+        word(out, "proto", "TCP");
+        out.extend_from_slice(b",\"synledger\":{\"fold\":{\"count\":");
+        append::int(out, fold.count);
+        out.extend_from_slice(b",\"first\":\"");
+        self.start.append_micros(out, fold.first_ns);
+        out.extend_from_slice(b"\",\"last\":\"");
+        self.end.append_micros(out, fold.last_ns);
+        out.push(b'"');
+        number(out, "sources", fold.sources.estimate());
+        out.extend_from_slice(b",\"sources_error_pct\":3.25");
+        if fold.target.port.is_none() {
+            number(out, "ports", fold.ports.estimate());
+        }
+        out.extend_from_slice(b",\"top_sources\":[");
+        for (i, sender) in fold.senders.top(usize::MAX).iter().enumerate() {
+            out.extend_from_slice(if i > 0 { b",{" } else { b"{" });
+            out.extend_from_slice(b"\"prefix\":\"");
+            append::ip(out, sender.prefix.address());
+            out.push(b'/');
+            append::int(out, sender.prefix.length());
+            out.push(b'"');
+            number(out, "count", sender.count);
+            number(out, "error", sender.error);
+            out.push(b'}');
+        }
+        out.push(b']');
+        word(out, "reason", fold.reason());
+        number(out, "pressure", fold.pressure);
+        out.extend_from_slice(b"}}");
     }
 
     fn flow(&mut self, out: &mut Vec<u8>, flow: &FlowRecord) {

@@ -1,5 +1,6 @@
 //! What shards hand to the logger, and the total order of it.
 
+use super::fold::Fold;
 use crate::flow::record::{Attempt, FlowRecord};
 use crate::inspect::detection::Detection;
 use std::cmp::Ordering;
@@ -17,6 +18,8 @@ pub enum Body {
     Flow(FlowRecord),
     /// A detection; rare, hence boxed.
     Alert(Box<Detection>),
+    /// Many attempts in one; rare, hence boxed.
+    Folded(Box<Fold>),
 }
 
 /// What makes events of one position come in one order, whichever shard says them.
@@ -49,6 +52,7 @@ impl Body {
             Self::NewConnection(_) => 0,
             Self::Flow(_) => 1,
             Self::Alert(_) => 2,
+            Self::Folded(_) => 3,
         }
     }
 
@@ -61,6 +65,7 @@ impl Body {
             (Self::Flow(a), Self::Flow(b)) => flow_order(a).cmp(&flow_order(b)),
             (Self::Alert(a), Self::Alert(b)) => (a.ts_ns, a.kind, a.src, a.dst, a.phase)
                 .cmp(&(b.ts_ns, b.kind, b.src, b.dst, b.phase)),
+            (Self::Folded(a), Self::Folded(b)) => a.order().cmp(&b.order()),
             _ => self.rank().cmp(&other.rank()),
         }
     }
@@ -85,6 +90,10 @@ impl Event {
             Body::Alert(detection) => {
                 shift(&mut detection.ts_ns);
                 shift(&mut detection.first_ns);
+            }
+            Body::Folded(fold) => {
+                shift(&mut fold.first_ns);
+                shift(&mut fold.last_ns);
             }
         }
     }

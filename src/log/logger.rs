@@ -1,7 +1,8 @@
 //! The logger's loop: merge, budget, outputs, until every shard is closed.
 
 use super::budget::Budget;
-use super::event::{Body, Step};
+use super::event::{Body, Event, Step};
+use super::fold::{Fold, Folds};
 use super::merge::{Lag, Merge};
 use super::notice::{self, KINDS, Notice};
 use super::outputs::{Counts, Outputs};
@@ -63,6 +64,8 @@ pub struct Logger {
     pub outputs: Outputs,
     /// How many alerts may.
     pub budget: Budget,
+    /// Which attempts are folded.
+    pub folding: Folding,
     /// The sensor's own records.
     pub notices: Receiver<Notice>,
     /// Shared with sensor and signal handler.
@@ -74,6 +77,79 @@ pub struct Logger {
     /// Live: microseconds from the packet or deadline that made an event due to the batch that wrote it;
     /// `None` in `read`.
     pub lag_us: Option<Histogram<u64>>,
+}
+
+/// Where attempts are folded.
+pub enum Folding {
+    /// Nowhere, or in the shards: the parts that several shards have of one fold are joined here.
+    Shards(Option<Part>),
+    /// Here, over the events of all shards in their order: the same folds with any number of shards.
+    Here(Box<Folds>),
+}
+
+/// A fold that may grow by another shard's part, and its position.
+pub type Part = (Box<Fold>, u64);
+
+impl Folding {
+    /// Takes in an event that is folded, and gives back one that is not.
+    fn take(&mut self, event: Event, outputs: &mut Outputs, now_ns: i64) -> Option<Event> {
+        match (self, event) {
+            (Self::Here(folds), event) => {
+                let Body::NewConnection(attempt) = &event.body else {
+                    return Some(event);
+                };
+                for fold in folds.close_before(attempt.ts_ns) {
+                    outputs.write_fold(fold, event.position, now_ns);
+                }
+                if !folds.takes(attempt) {
+                    return Some(event);
+                }
+                outputs.hold_folded(1);
+                None
+            }
+            (
+                Self::Shards(part),
+                Event {
+                    position,
+                    body: Body::Folded(fold),
+                    ..
+                },
+            ) => {
+                outputs.hold_folded(fold.count);
+                match part {
+                    Some((known, _)) if known.order() == fold.order() => known.merge(&fold),
+                    _ => {
+                        Self::write(part.take(), outputs, now_ns);
+                        *part = Some((fold, position));
+                    }
+                }
+                None
+            }
+            (Self::Shards(part), event) => {
+                Self::write(part.take(), outputs, now_ns);
+                Some(event)
+            }
+        }
+    }
+
+    fn write(part: Option<Part>, outputs: &mut Outputs, now_ns: i64) {
+        if let Some((fold, position)) = part {
+            outputs.write_fold(fold, position, now_ns);
+        }
+    }
+
+    /// Writes what waits for nothing any more: `end`, or just no event at hand.
+    fn settle(&mut self, end: bool, outputs: &mut Outputs, now_ns: i64) {
+        match self {
+            Self::Shards(part) => Self::write(part.take(), outputs, now_ns),
+            Self::Here(folds) if end => {
+                for fold in folds.close_all() {
+                    outputs.write_fold(fold, u64::MAX, now_ns);
+                }
+            }
+            Self::Here(_) => {}
+        }
+    }
 }
 
 /// What is left when the logger is done.
@@ -111,6 +187,9 @@ impl Logger {
             let finished = self.merge.finished();
             let now_ns = (self.clock)();
             let count = self.step(now_ns, &mut times);
+            if count == 0 {
+                self.folding.settle(false, &mut self.outputs, now_ns);
+            }
             if count == 0 || now_ns.abs_diff(flushed_ns) >= FLUSH_NS {
                 self.outputs.flush(now_ns);
                 flushed_ns = now_ns;
@@ -163,6 +242,7 @@ impl Logger {
             self.outputs.notice(&notice, now_ns);
         }
         self.say_folded(now_ns);
+        self.folding.settle(true, &mut self.outputs, now_ns);
         self.outputs
             .note_queue_full(self.merge.queue_full(), now_ns);
         self.outputs.end_queue_loss(now_ns);
@@ -204,7 +284,7 @@ impl Logger {
         while let Ok(notice) = self.notices.try_recv() {
             self.outputs.notice(&notice, now_ns);
         }
-        let (outputs, budget) = (&mut self.outputs, &mut self.budget);
+        let (outputs, budget, folding) = (&mut self.outputs, &mut self.budget, &mut self.folding);
         let run_time = self.run_time.as_ref();
         let mut lags = Vec::new();
         let live = self.lag_us.is_some();
@@ -221,14 +301,17 @@ impl Logger {
                 }
                 let folds = matches!(&event.body, Body::Alert(alert) if !budget.admit(alert));
                 event.shift(wall_ns(run_time, ts_ns).saturating_sub(ts_ns));
+                // Not the record's own time: a flow that timed out is due long after its last packet.
+                if live && event.step != Step::End {
+                    times.push(wall_ns(run_time, ts_of_position(event.position)));
+                }
+                let Some(event) = folding.take(event, outputs, now_ns) else {
+                    return;
+                };
                 if folds {
                     outputs.fold_alert();
                 } else {
                     outputs.write(&event, now_ns);
-                }
-                // Not the record's own time: a flow that timed out is due long after its last packet.
-                if live && event.step != Step::End {
-                    times.push(wall_ns(run_time, ts_of_position(event.position)));
                 }
             },
         );
@@ -301,6 +384,7 @@ mod tests {
             merge: Merge::new(vec![consumer], None),
             outputs: Outputs::open(&specs, &context).expect("open"),
             budget: Budget::new(Some(1)),
+            folding: Folding::Shards(None),
             notices: Notices::channel().1,
             control: Arc::default(),
             clock,

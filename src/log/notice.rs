@@ -74,7 +74,7 @@ impl EventKind {
     /// The kind of a shard's event.
     pub fn of(body: &Body) -> Self {
         match body {
-            Body::NewConnection(_) => Self::Connection,
+            Body::NewConnection(_) | Body::Folded(_) => Self::Connection,
             Body::Flow(_) => Self::Flow,
             Body::Alert(_) => Self::Alert,
         }
@@ -134,5 +134,6 @@ pub fn ts_ns(event: &Event) -> i64 {
         Body::NewConnection(attempt) => attempt.ts_ns,
         Body::Flow(flow) => flow.end_ns,
         Body::Alert(detection) => detection.ts_ns,
+        Body::Folded(fold) => fold.last_ns,
     }
 }

@@ -4,7 +4,8 @@
 //! `pending` is 0 after [`Outputs::finish`].
 
 use super::eve::{Context, Eve};
-use super::event::Event;
+use super::event::{Body, Event, Step};
+use super::fold::Fold;
 use super::notice::{EventKind, KINDS, Notice};
 use super::queue::SHARD_KINDS;
 use super::sink::{CAUSES, Cause, OpenError, Patience, Recovery, Sink};
@@ -19,7 +20,7 @@ pub struct Counts {
     pub offered: [u64; KINDS],
     /// Lines that write(2) took.
     pub written: [u64; KINDS],
-    /// Withheld by the alert budget.
+    /// Attempts in flood records that were written; alerts that the budget withheld.
     pub folded: [u64; KINDS],
     /// Of a kind that this output does not ask for.
     pub not_asked: [u64; KINDS],
@@ -67,6 +68,8 @@ struct Output {
     sink: Sink,
     offered: [u64; KINDS],
     folded: [u64; KINDS],
+    /// Attempts in folds that are not yet rendered.
+    folding: u64,
     not_asked: [u64; KINDS],
     queue_full: [u64; KINDS],
 }
@@ -88,6 +91,21 @@ impl Output {
         }
     }
 
+    fn fold(&mut self, event: &Event, count: u64, now_ns: i64) {
+        let kind = EventKind::Connection;
+        if !self.spec.events.has(kind) {
+            return;
+        }
+        self.folding -= count;
+        if let Some(out) = self.sink.admit_fold(kind, count, now_ns) {
+            match &mut self.renderer {
+                Renderer::Text(text) => text.event(out, event),
+                Renderer::Eve(eve) => eve.event(out, event),
+            }
+            self.sink.commit_fold(kind, count, now_ns);
+        }
+    }
+
     /// Writes a notice that is asked for, or `forced`.
     fn notice(&mut self, notice: &Notice, forced: bool, now_ns: i64) {
         let kind = notice.kind();
@@ -106,15 +124,18 @@ impl Output {
     }
 
     fn counts(&self) -> Counts {
-        let mut dropped = self.sink.dropped();
+        let (mut dropped, mut folded) = (self.sink.dropped(), self.folded);
+        let mut pending = self.sink.pending();
         dropped[Cause::QueueFull as usize] = self.queue_full;
+        folded[EventKind::Connection as usize] += self.sink.folded();
+        pending[EventKind::Connection as usize] += self.folding;
         Counts {
             offered: self.offered,
             written: self.sink.written(),
-            folded: self.folded,
+            folded,
             not_asked: self.not_asked,
             dropped,
-            pending: self.sink.pending(),
+            pending,
         }
     }
 }
@@ -167,6 +188,7 @@ impl Outputs {
             sink,
             offered: [0; KINDS],
             folded: [0; KINDS],
+            folding: 0,
             not_asked: [0; KINDS],
             queue_full: [0; KINDS],
         });
@@ -183,6 +205,33 @@ impl Outputs {
     pub fn write(&mut self, event: &Event, now_ns: i64) {
         for output in &mut self.outputs {
             output.event(event, now_ns);
+        }
+        self.say_recoveries(now_ns);
+    }
+
+    /// Counts attempts that lie in a fold, which [`Outputs::write_fold`] will write.
+    pub fn hold_folded(&mut self, count: u64) {
+        let connection = EventKind::Connection as usize;
+        for output in &mut self.outputs {
+            output.offered[connection] += count;
+            if output.spec.events.has(EventKind::Connection) {
+                output.folding += count;
+            } else {
+                output.not_asked[connection] += count;
+            }
+        }
+    }
+
+    /// Writes a fold whose attempts were counted, to each output that asks for connections.
+    pub fn write_fold(&mut self, fold: Box<Fold>, position: u64, now_ns: i64) {
+        let count = fold.count;
+        let event = Event {
+            position,
+            step: Step::Timer(fold.end_ns()),
+            body: Body::Folded(fold),
+        };
+        for output in &mut self.outputs {
+            output.fold(&event, count, now_ns);
         }
         self.say_recoveries(now_ns);
     }

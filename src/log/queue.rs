@@ -7,13 +7,14 @@
 //! records go a way of their own, beside a short line that keeps their place.
 
 use super::event::{Body, Event, Step};
+use super::fold::Fold;
 use super::notice::EventKind;
 use crate::flow::record::{Attempt, FlowRecord};
 use crate::inspect::detection::Detection;
 use crate::mesh;
 use crossbeam::utils::CachePadded;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How many kinds of event a shard can push: connection, alert, flow.
@@ -21,6 +22,9 @@ pub const SHARD_KINDS: usize = 3;
 
 /// The bound of a shard that pushes no more.
 const CLOSED: u64 = u64::MAX;
+
+/// Folds that a queue holds: they lie beside it, and what it takes is fixed.
+const FOLDS_MAX: usize = 512;
 
 /// How often a full queue is looked at again before the worker sleeps.
 const SPINS_MAX: u32 = 64;
@@ -33,6 +37,10 @@ struct Shared {
     bound: CachePadded<AtomicU64>,
     /// Events that a live shard could not push, by kind; statistics only, hence Relaxed.
     queue_full: CachePadded<[AtomicU64; SHARD_KINDS]>,
+    /// Folds on their way. Who takes one lets the next come: it orders nothing, hence Relaxed.
+    folds: CachePadded<AtomicUsize>,
+    /// Attempts in them; statistics only.
+    folding: CachePadded<AtomicU64>,
 }
 
 /// An event less its flow record.
@@ -47,6 +55,7 @@ enum Short {
     /// The next of the records.
     Flow,
     Alert(Box<Detection>),
+    Folded(Box<Fold>),
 }
 
 /// The shard's end of a queue. Dropping it closes it.
@@ -89,7 +98,9 @@ pub fn queue(capacity: usize) -> (Producer, Consumer) {
 
 /// What a queue of `capacity` events takes.
 pub fn memory_bytes(capacity: usize) -> usize {
-    capacity * (size_of::<Line>() + size_of::<FlowRecord>()) + size_of::<Shared>()
+    capacity * (size_of::<Line>() + size_of::<FlowRecord>())
+        + FOLDS_MAX * size_of::<Fold>()
+        + size_of::<Shared>()
 }
 
 impl Producer {
@@ -113,6 +124,13 @@ impl Producer {
         if self.lines.is_full() {
             return Err(event);
         }
+        if let Body::Folded(fold) = &event.body {
+            if self.shared.folds.load(Ordering::Relaxed) >= FOLDS_MAX {
+                return Err(event);
+            }
+            self.shared.folds.fetch_add(1, Ordering::Relaxed);
+            self.shared.folding.fetch_add(fold.count, Ordering::Relaxed);
+        }
         let Event {
             position,
             step,
@@ -121,6 +139,7 @@ impl Producer {
         let body = match body {
             Body::NewConnection(attempt) => Short::NewConnection(attempt),
             Body::Alert(detection) => Short::Alert(detection),
+            Body::Folded(fold) => Short::Folded(fold),
             Body::Flow(record) => {
                 let pushed = self.records.push(record);
                 assert!(pushed.is_ok(), "as many records as lines find room");
@@ -179,6 +198,11 @@ impl Producer {
         Err(event)
     }
 
+    /// Attempts in folds on their way.
+    pub fn folding(&self) -> u64 {
+        self.shared.folding.load(Ordering::Relaxed)
+    }
+
     /// Says that every event at `position` and before it was pushed.
     pub fn publish(&mut self, position: u64) {
         self.publish_below(position.saturating_add(1).min(CLOSED - 1));
@@ -216,6 +240,11 @@ impl Consumer {
         let body = match line.body {
             Short::NewConnection(attempt) => Body::NewConnection(attempt),
             Short::Alert(detection) => Body::Alert(detection),
+            Short::Folded(fold) => {
+                self.shared.folds.fetch_sub(1, Ordering::Relaxed);
+                self.shared.folding.fetch_sub(fold.count, Ordering::Relaxed);
+                Body::Folded(fold)
+            }
             Short::Flow => {
                 let record = self.records.pop();
                 Body::Flow(record.expect("a record is pushed before its line"))

@@ -121,6 +121,15 @@ struct Line {
     /// Where in the buffer it ends.
     end: usize,
     kind: EventKind,
+    /// Attempts that a fold stands for; 0: one record, written as it is.
+    folded: u64,
+}
+
+impl Line {
+    /// Records that are lost with it.
+    fn records(&self) -> u64 {
+        self.folded.max(1)
+    }
 }
 
 /// A destination for whole lines.
@@ -139,6 +148,7 @@ pub struct Sink {
     recovered: Option<Recovery>,
     closed: bool,
     written: [u64; KINDS],
+    folded: u64,
     dropped: [[u64; KINDS]; CAUSES],
 }
 
@@ -180,6 +190,7 @@ impl Sink {
             recovered: None,
             closed: false,
             written: [0; KINDS],
+            folded: 0,
             dropped: [[0; KINDS]; CAUSES],
         }
     }
@@ -204,17 +215,32 @@ impl Sink {
 
     /// Where to append a line of this kind; `None` if it is dropped (and counted).
     pub fn admit(&mut self, kind: EventKind, now_ns: i64) -> Option<&mut Vec<u8>> {
+        self.admit_fold(kind, 0, now_ns)
+    }
+
+    /// The same for a line that stands for `folded` records.
+    pub fn admit_fold(
+        &mut self,
+        kind: EventKind,
+        folded: u64,
+        now_ns: i64,
+    ) -> Option<&mut Vec<u8>> {
+        let line = Line {
+            end: 0,
+            kind,
+            folded,
+        };
         if self.waiting_bytes() >= BUFFER_MAX {
             self.flush(now_ns);
         }
         if self.closed {
-            self.drop_line(kind, Cause::Closed);
+            self.drop_line(&line, Cause::Closed);
             return None;
         }
         match &self.trouble {
             Some(trouble) if self.waiting_bytes() >= BUFFER_MAX => {
                 let cause = trouble.recovery.cause;
-                self.drop_line(kind, cause);
+                self.drop_line(&line, cause);
                 None
             }
             _ => Some(&mut self.buffer),
@@ -223,8 +249,13 @@ impl Sink {
 
     /// Says that what was appended since [`Sink::admit`] is one line of this kind.
     pub fn commit(&mut self, kind: EventKind, now_ns: i64) {
+        self.commit_fold(kind, 0, now_ns);
+    }
+
+    /// The same for a line that stands for `folded` records.
+    pub fn commit_fold(&mut self, kind: EventKind, folded: u64, now_ns: i64) {
         let end = self.buffer.len();
-        self.lines.push_back(Line { end, kind });
+        self.lines.push_back(Line { end, kind, folded });
         if self.waiting_bytes() >= FLUSH_AT {
             self.flush(now_ns);
         }
@@ -293,17 +324,22 @@ impl Sink {
         self.written
     }
 
-    /// Lines dropped, by cause and kind.
+    /// Records that the folds written stand for.
+    pub fn folded(&self) -> u64 {
+        self.folded
+    }
+
+    /// Records dropped, by cause and kind.
     pub fn dropped(&self) -> [[u64; KINDS]; CAUSES] {
         self.dropped
     }
 
-    /// Lines that wait, by kind.
+    /// Records that wait, by kind.
     pub fn pending(&self) -> [u64; KINDS] {
         let mut count = [0; KINDS];
         self.lines
             .iter()
-            .for_each(|line| count[line.kind as usize] += 1);
+            .for_each(|line| count[line.kind as usize] += line.records());
         count
     }
 
@@ -312,10 +348,10 @@ impl Sink {
         trouble.map_or(Cause::Closed, |trouble| trouble.recovery.cause)
     }
 
-    fn drop_line(&mut self, kind: EventKind, cause: Cause) {
-        self.dropped[cause as usize][kind as usize] += 1;
+    fn drop_line(&mut self, line: &Line, cause: Cause) {
+        self.dropped[cause as usize][line.kind as usize] += line.records();
         if let Some(trouble) = &mut self.trouble {
-            trouble.recovery.lost[kind as usize] += 1;
+            trouble.recovery.lost[line.kind as usize] += line.records();
         }
     }
 
@@ -325,7 +361,7 @@ impl Sink {
         let mut end = self.spent;
         for line in self.lines.drain(..count).collect::<Vec<_>>() {
             end = line.end;
-            self.drop_line(line.kind, cause);
+            self.drop_line(&line, cause);
         }
         let all = self.lines.is_empty();
         self.spend(if all { self.buffer.len() } else { end });
@@ -354,7 +390,8 @@ impl Sink {
         let at_end_of_line = start.map_or(!self.mid_line && done == self.spent, |end| end == done);
         self.mid_line = !at_end_of_line;
         for line in self.lines.drain(..whole) {
-            self.written[line.kind as usize] += 1;
+            self.written[line.kind as usize] += u64::from(line.folded == 0);
+            self.folded += line.folded;
         }
         self.spend(done);
         match result {

@@ -2,6 +2,7 @@
 
 use super::append;
 use super::event::{Body, Event};
+use super::fold::Fold;
 use super::notice::Notice;
 use super::stamp::Stamp;
 use crate::flow::record::{Basis, ConnState, EndReason, FiveTuple, FlowRecord};
@@ -37,6 +38,7 @@ impl Text {
             }
             Body::Flow(flow) => flow_line(out, flow),
             Body::Alert(detection) => alert_line(out, detection),
+            Body::Folded(fold) => fold_line(out, fold),
         }
         out.push(b'\n');
     }
@@ -87,6 +89,55 @@ fn flow_line(out: &mut Vec<u8>, flow: &FlowRecord) {
         out.extend_from_slice(b" packets ");
         append::int(out, volume.bytes);
         out.extend_from_slice(b" bytes");
+    }
+}
+
+/// Prefixes that a line names.
+const SENDERS_LISTED: usize = 3;
+
+fn fold_line(out: &mut Vec<u8>, fold: &Fold) {
+    out.extend_from_slice(b": New connections folded: -> ");
+    match fold.target.dst {
+        Some(dst) if fold.target.port.is_none() && dst.is_ipv6() => {
+            out.push(b'[');
+            append::ip(out, dst);
+            out.push(b']');
+        }
+        Some(dst) if fold.target.port.is_none() => append::ip(out, dst),
+        Some(dst) => append::endpoint(out, dst, fold.target.port.unwrap_or(0)),
+        None => out.push(b'*'),
+    }
+    if fold.target.port.is_none() {
+        out.extend_from_slice(b":* (about ");
+        append::int(out, fold.ports.estimate());
+        out.extend_from_slice(b" ports)");
+    }
+    out.extend_from_slice(b": ");
+    append::int(out, fold.count);
+    out.extend_from_slice(b" from about ");
+    append::int(out, fold.sources.estimate());
+    out.extend_from_slice(b" sources (+-3.25 %) in ");
+    seconds(out, fold.last_ns.saturating_sub(fold.first_ns));
+    out.extend_from_slice(b" s, most from ");
+    for (i, sender) in fold.senders.top(SENDERS_LISTED).iter().enumerate() {
+        if i > 0 {
+            out.extend_from_slice(b", ");
+        }
+        append::ip(out, sender.prefix.address());
+        out.push(b'/');
+        append::int(out, sender.prefix.length());
+        out.extend_from_slice(b" (");
+        append::int(out, sender.count - sender.error);
+        if sender.error > 0 {
+            out.extend_from_slice(b" to ");
+            append::int(out, sender.count);
+        }
+        out.push(b')');
+    }
+    if fold.pressure > 0 {
+        out.extend_from_slice(b" (");
+        append::int(out, fold.pressure);
+        out.extend_from_slice(b" of them because the log could not keep up)");
     }
 }
 

@@ -80,7 +80,7 @@ fn packets(books: &Books) -> [Single; 9] {
     ]
 }
 
-fn connections(books: &Books) -> [Single; 14] {
+fn connections(books: &Books) -> [Single; 15] {
     let (shards, flow) = (&books.shards, &books.shards.flow);
     [
         ("syn_packets", "SYNs without ACK", flow.syn_packets),
@@ -99,6 +99,11 @@ fn connections(books: &Books) -> [Single; 14] {
             "connections_not_asked",
             "Attempts in a direction that was not asked for",
             shards.attempts_not_asked,
+        ),
+        (
+            "folded_connections",
+            "Attempts that shards folded into flood records",
+            shards.attempts_folded,
         ),
         (
             "answered_connections",

@@ -11,7 +11,7 @@ use synledger::inspect::port_scan::Rule;
 use synledger::locality::Localities;
 use synledger::log::budget::Budget;
 use synledger::log::eve::{Context, Interfaces};
-use synledger::log::logger::{Control, Logger};
+use synledger::log::logger::{Control, Folding, Logger};
 use synledger::log::merge::Merge;
 use synledger::log::outputs::Outputs;
 use synledger::log::queue::Consumer;
@@ -68,6 +68,7 @@ pub fn small(workers: usize) -> Common {
         allow: Vec::new(),
         outputs: outputs.map(|o| spec(o).parse().expect("a spec")).to_vec(),
         alert_rate: None,
+        fold: None,
         sensor: "test".into(),
         strict: false,
         quiet: true,
@@ -96,6 +97,7 @@ fn logger(common: &Common, consumers: Vec<Consumer>) -> Logger {
         merge: Merge::new(consumers, None),
         outputs: Outputs::open(&common.outputs, &context).expect("outputs"),
         budget: Budget::new(None),
+        folding: Folding::Shards(None),
         notices: crossbeam::channel::bounded(1).1,
         control: Arc::new(Control::default()),
         clock: Box::new(|| 0),

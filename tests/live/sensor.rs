@@ -51,7 +51,17 @@ impl Sensor {
         // Which shard owns a pair is the key's choice: with 64 MiB each of 8 shards knows every port of 32
         // scans at a time. With half of that, 64 scans over 8 shards were too many for one in 30 keys.
         let child = common::synledger()
-            .args(["run", "-i", SENSOR, "--ring-mib", "8", "--memory-mib", "64"])
+            .args([
+                "run",
+                "-i",
+                SENSOR,
+                "--ring-mib",
+                "8",
+                "--memory-mib",
+                "64",
+                "--fold",
+                "0",
+            ])
             .args(["--sensor", "test", "--output", &eve])
             .args(outputs)
             .args(args)

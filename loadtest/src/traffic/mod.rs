@@ -4,6 +4,7 @@
 //! many frames were sent. Every attempt has a number, and its initial sequence number is that number shuffled:
 //! a record of the sensor names the attempt that it is about.
 
+mod catalog;
 mod parts;
 mod shuffle;
 mod template;
@@ -154,7 +155,7 @@ pub enum Name {
     Ack,
     /// UDP datagrams, each from another address
     Udp,
-    /// Bulk of 1514 bytes with refused connections: 2 new ones among 64 frames
+    /// Bulk of 1514 bytes with refused connections: a new one among 128 frames
     Busy,
     /// A spoofed flood of SYNs beside established connections: 1 frame of 16 is data
     Storm,
@@ -178,6 +179,23 @@ impl Name {
         Self::Udp,
         Self::Busy,
         Self::Storm,
+    ];
+
+    /// Those that are about all of a sensor, not about one promise of it.
+    pub const GENERAL: [Self; 13] = [
+        Self::Syn,
+        Self::Syn6,
+        Self::Few,
+        Self::Bulk64,
+        Self::Bulk1500,
+        Self::Short,
+        Self::Mix,
+        Self::Fragments,
+        Self::Malformed,
+        Self::Scan,
+        Self::Rst,
+        Self::Ack,
+        Self::Udp,
     ];
 
     /// The word of `--load`.
@@ -241,7 +259,7 @@ impl Load {
     pub fn new(name: Name, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let keys = Keys::new(&mut rng);
-        let weighted = parts::of(name);
+        let weighted = catalog::of(name);
         let mut round: Vec<usize> = weighted
             .iter()
             .enumerate()

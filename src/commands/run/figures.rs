@@ -224,6 +224,7 @@ impl Run<'_> {
             records: EventKind::ALL.map(|kind| {
                 let held = match kind {
                     EventKind::Stats | EventKind::Lifecycle => OWN_IN_FLIGHT,
+                    EventKind::Connection => 2 * (records as u64 + books.shards.folding),
                     _ => 2 * records as u64,
                 };
                 let kind = kind as usize;

@@ -1,0 +1,461 @@
+//! What a fold knows in fixed memory: about how many sources and ports, and which prefixes sent most.
+//!
+//! None of it decides anything, so the hash has a fixed, published seed: the same packets give the same figures
+//! on every run and shard.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Registers of a [`Sources`], a power of two.
+const REGISTERS: usize = 1024;
+/// Bits of the hash that choose a register.
+const CHOICE: u32 = REGISTERS.trailing_zeros();
+/// The largest rank: leading zeros of the other bits, plus one.
+const RANKS: usize = 64 - CHOICE as usize + 1;
+/// Standard error of [`Sources::estimate`] in percent: 104 / sqrt(1024).
+pub const SOURCES_ERROR_PCT: f64 = 3.25;
+/// Bits of a [`Ports`].
+const PORT_BITS: usize = 8192;
+/// Prefixes that are counted at once.
+const PREFIXES: usize = 16;
+
+/// The seed of the hashes here: the first bits of pi's fraction.
+const SEED: u64 = 0x243f_6a88_85a3_08d3;
+
+/// MurmurHash3's finalizer (Austin Appleby, public domain) over the seeded value.
+fn mix(value: u64) -> u64 {
+    let mut z = value ^ SEED;
+    z = (z ^ (z >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    z = (z ^ (z >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    z ^ (z >> 33)
+}
+
+/// How many different sources: HyperLogLog (Flajolet et al., 2007) with Ertl's estimator (2017), which is
+/// unbiased from the first source on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources([u8; REGISTERS]);
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self([0; REGISTERS])
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "both halves of an address, a rank below 65"
+)]
+impl Sources {
+    /// Counts a source, once however often it comes.
+    #[inline]
+    pub fn add(&mut self, source: IpAddr) {
+        let hash = match source {
+            IpAddr::V4(v4) => mix(u64::from(v4.to_bits())),
+            IpAddr::V6(v6) => mix(mix((v6.to_bits() >> 64) as u64) ^ v6.to_bits() as u64),
+        };
+        let rank = ((hash << CHOICE) | 1 << (CHOICE - 1)).leading_zeros() as u8 + 1;
+        let register = &mut self.0[(hash >> (64 - CHOICE)) as usize];
+        *register = (*register).max(rank);
+    }
+
+    /// Counts what the other has counted, too.
+    pub fn merge(&mut self, other: &Self) {
+        for (register, theirs) in self.0.iter_mut().zip(other.0) {
+            *register = (*register).max(theirs);
+        }
+    }
+
+    /// About how many there are.
+    pub fn estimate(&self) -> u64 {
+        let mut ranks = [0_u32; RANKS + 1];
+        for &register in &self.0 {
+            ranks[usize::from(register)] += 1;
+        }
+        let m = REGISTERS as f64;
+        let mut z = m * tau(1.0 - f64::from(ranks[RANKS]) / m);
+        for &count in ranks[1..RANKS].iter().rev() {
+            z = 0.5 * (z + f64::from(count));
+        }
+        z += m * sigma(f64::from(ranks[0]) / m);
+        round(m * m / (2.0 * std::f64::consts::LN_2 * z))
+    }
+}
+
+/// Ertl, "New cardinality estimation algorithms for HyperLogLog sketches", 2017, equation 13.
+fn sigma(mut x: f64) -> f64 {
+    if x >= 1.0 {
+        return f64::INFINITY;
+    }
+    let (mut y, mut z) = (1.0, x);
+    loop {
+        x *= x;
+        let before = z;
+        z += x * y;
+        y += y;
+        if z <= before {
+            return z;
+        }
+    }
+}
+
+/// The same, equation 16.
+fn tau(mut x: f64) -> f64 {
+    if x <= 0.0 || x >= 1.0 {
+        return 0.0;
+    }
+    let (mut y, mut z) = (1.0, 1.0 - x);
+    loop {
+        x = x.sqrt();
+        let before = z;
+        y *= 0.5;
+        z -= (1.0 - x).powi(2) * y;
+        if z >= before {
+            return z / 3.0;
+        }
+    }
+}
+
+/// An estimate as a whole number.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "estimates are finite, not negative, and far below 2^53"
+)]
+fn round(estimate: f64) -> u64 {
+    estimate.round() as u64
+}
+
+/// How many different ports: linear counting (Whang et al., 1990); at 65,536 ports the standard error is 8 %.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports([u64; PORT_BITS / 64]);
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self([0; PORT_BITS / 64])
+    }
+}
+
+impl Ports {
+    /// Counts a port, once however often it comes.
+    #[inline]
+    pub fn add(&mut self, port: u16) {
+        let bit = mix(u64::from(port)) as usize % PORT_BITS;
+        self.0[bit / 64] |= 1 << (bit % 64);
+    }
+
+    /// Counts what the other has counted, too.
+    pub fn merge(&mut self, other: &Self) {
+        for (bits, theirs) in self.0.iter_mut().zip(other.0) {
+            *bits |= theirs;
+        }
+    }
+
+    /// About how many there are.
+    pub fn estimate(&self) -> u64 {
+        let ones: u32 = self.0.iter().map(|bits| bits.count_ones()).sum();
+        let m = PORT_BITS as f64;
+        // With no bit left there are all of them, as near as can be told.
+        let zeros = (m - f64::from(ones)).max(1.0);
+        round(m * (m / zeros).ln()).min(65_536)
+    }
+}
+
+/// A network that attempts come from: /24 or /64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Prefix {
+    v6: bool,
+    bits: u64,
+}
+
+impl Prefix {
+    /// The prefix of a source.
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half")]
+    #[inline]
+    pub fn of(source: IpAddr) -> Self {
+        match source {
+            IpAddr::V4(v4) => Self {
+                v6: false,
+                bits: u64::from(v4.to_bits() >> 8),
+            },
+            IpAddr::V6(v6) => Self {
+                v6: true,
+                bits: (v6.to_bits() >> 64) as u64,
+            },
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "one byte of the product")]
+    fn tag(self) -> u8 {
+        (self.bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+    }
+
+    /// Its first address.
+    #[allow(clippy::cast_possible_truncation, reason = "24 bits")]
+    pub fn address(&self) -> IpAddr {
+        if self.v6 {
+            IpAddr::V6(Ipv6Addr::from_bits(u128::from(self.bits) << 64))
+        } else {
+            IpAddr::V4(Ipv4Addr::from_bits((self.bits as u32) << 8))
+        }
+    }
+
+    /// Its length in bits.
+    pub fn length(&self) -> u8 {
+        if self.v6 { 64 } else { 24 }
+    }
+}
+
+/// A prefix and how many attempts came from it: at least `count - error`, at most `count`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    /// Who.
+    pub prefix: Prefix,
+    /// How many at most.
+    pub count: u64,
+    /// How many of these may be another's.
+    pub error: u64,
+}
+
+/// The prefixes that sent most: Space-Saving (Metwally et al., 2005). A prefix with more than a sixteenth of all
+/// attempts is among them.
+///
+/// In a flood from everywhere each attempt brings a new prefix. So a byte of each prefix's hash tells at once that
+/// it is not among them, and who gives way is found by going round: all that have the least count come before
+/// any that has one more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Senders {
+    kept: [Sender; PREFIXES],
+    tags: [u64; PREFIXES / 8],
+    len: usize,
+    /// The least count, where all places are taken.
+    least: u64,
+    /// Where the search for it goes on.
+    hand: usize,
+}
+
+impl Senders {
+    fn find(&self, prefix: Prefix) -> Option<usize> {
+        const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+        let wanted = u64::from(prefix.tag()) * 0x0101_0101_0101_0101;
+        for (word, tags) in self.tags.iter().enumerate() {
+            let differs = tags ^ wanted;
+            let mut equal = !(((differs & LOW) + LOW) | differs | LOW);
+            while equal != 0 {
+                let at = word * 8 + equal.trailing_zeros() as usize / 8;
+                if at < self.len && self.kept[at].prefix == prefix {
+                    return Some(at);
+                }
+                equal &= equal - 1;
+            }
+        }
+        None
+    }
+
+    fn put(&mut self, at: usize, sender: Sender) {
+        self.kept[at] = sender;
+        let shift = 8 * (at % 8);
+        let tags = &mut self.tags[at / 8];
+        *tags = *tags & !(0xff << shift) | u64::from(sender.prefix.tag()) << shift;
+    }
+
+    /// Who gives way: the next with the least count.
+    fn weakest(&mut self) -> usize {
+        loop {
+            if self.hand == PREFIXES {
+                self.hand = 0;
+                self.least = self.unseen();
+            }
+            let at = self.hand;
+            if self.kept[at].count == self.least {
+                return at;
+            }
+            self.hand += 1;
+        }
+    }
+
+    /// Counts an attempt.
+    #[inline]
+    pub fn add(&mut self, prefix: Prefix) {
+        if let Some(known) = self.find(prefix) {
+            self.kept[known].count += 1;
+        } else if self.len < PREFIXES {
+            let (count, error) = (1, 0);
+            self.put(
+                self.len,
+                Sender {
+                    prefix,
+                    count,
+                    error,
+                },
+            );
+            self.len += 1;
+        } else {
+            let at = self.weakest();
+            let error = self.kept[at].count;
+            let count = error + 1;
+            self.put(
+                at,
+                Sender {
+                    prefix,
+                    count,
+                    error,
+                },
+            );
+        }
+    }
+
+    /// How many attempts a prefix that is not kept may have sent.
+    fn unseen(&self) -> u64 {
+        if self.len < PREFIXES {
+            return 0;
+        }
+        self.kept
+            .iter()
+            .map(|sender| sender.count)
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// Counts what the other has counted, too; bounds add up (Agarwal et al., "Mergeable summaries", 2012).
+    pub fn merge(&mut self, other: &Self) {
+        let (mine, theirs) = (self.unseen(), other.unseen());
+        let mut all: Vec<Sender> = self.kept[..self.len].to_vec();
+        for sender in &mut all {
+            let same = other.kept[..other.len]
+                .iter()
+                .find(|s| s.prefix == sender.prefix);
+            sender.count += same.map_or(theirs, |s| s.count);
+            sender.error += same.map_or(theirs, |s| s.error);
+        }
+        for sender in &other.kept[..other.len] {
+            if !self.kept[..self.len]
+                .iter()
+                .any(|s| s.prefix == sender.prefix)
+            {
+                all.push(Sender {
+                    prefix: sender.prefix,
+                    count: sender.count + mine,
+                    error: sender.error + mine,
+                });
+            }
+        }
+        sort(&mut all);
+        *self = Self::default();
+        for (at, &sender) in all.iter().take(PREFIXES).enumerate() {
+            self.put(at, sender);
+            self.len += 1;
+        }
+        self.hand = PREFIXES;
+    }
+
+    /// The first `most`, those first that surely sent most.
+    pub fn top(&self, most: usize) -> Vec<Sender> {
+        let mut all = self.kept[..self.len].to_vec();
+        sort(&mut all);
+        all.truncate(most);
+        all
+    }
+}
+
+fn sort(senders: &mut [Sender]) {
+    senders.sort_unstable_by_key(|sender| {
+        let least = sender.count - sender.error;
+        (std::cmp::Reverse((sender.count, least)), sender.prefix)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn v4(bits: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(bits))
+    }
+
+    #[test]
+    fn sources_are_estimated_within_four_standard_errors_at_any_number() {
+        for seed in 0..8_u32 {
+            let mut sources = Sources::default();
+            let mut added = 0_u32;
+            for goal in [1, 2, 10, 100, 1000, 5000, 100_000, 1_000_000_u32] {
+                while added < goal {
+                    // Each twice: a source counts once.
+                    for _ in 0..2 {
+                        sources.add(v4((added + 1).wrapping_mul(0x9e37_79b1) ^ seed << 7));
+                    }
+                    added += 1;
+                }
+                let (estimate, goal) = (sources.estimate() as f64, f64::from(goal));
+                let allowed = (4.0 * SOURCES_ERROR_PCT / 100.0 * goal).max(1.0);
+                assert!(
+                    (estimate - goal).abs() <= allowed,
+                    "{estimate} of {goal}, seed {seed}"
+                );
+            }
+        }
+        assert_eq!(Sources::default().estimate(), 0);
+    }
+
+    #[test]
+    fn ports_are_estimated_up_to_all_of_them() {
+        let mut ports = Ports::default();
+        assert_eq!(ports.estimate(), 0);
+        for port in 0..=u16::MAX {
+            ports.add(port);
+            if [0, 99, 9999, u16::MAX].contains(&port) {
+                let (estimate, goal) = (ports.estimate() as f64, f64::from(port) + 1.0);
+                assert!(
+                    (estimate - goal).abs() <= 0.32 * goal,
+                    "{estimate} of {goal}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn merged_parts_keep_what_the_whole_promises(
+            attempts in prop::collection::vec((0_u32..40, any::<bool>()), 0..600),
+        ) {
+            let prefix = |number: u32| Prefix::of(v4(number * number << 8));
+            let (mut parts, mut truth) = ([Senders::default(), Senders::default()], BTreeMap::new());
+            let (mut sources, mut whole) = ([Sources::default(), Sources::default()], Sources::default());
+            for &(number, second) in &attempts {
+                parts[usize::from(second)].add(prefix(number));
+                sources[usize::from(second)].add(v4(number));
+                whole.add(v4(number));
+                *truth.entry(prefix(number)).or_insert(0_u64) += 1;
+            }
+            let [mut merged, other] = parts;
+            merged.merge(&other);
+            for sender in merged.top(PREFIXES) {
+                let real = truth.get(&sender.prefix).copied().unwrap_or(0);
+                prop_assert!(sender.count - sender.error <= real && real <= sender.count);
+            }
+            let kept = merged.top(PREFIXES);
+            let share = attempts.len() as u64 / PREFIXES as u64 * 2;
+            for (prefix, &real) in &truth {
+                let is_kept = kept.iter().any(|sender| sender.prefix == *prefix);
+                prop_assert!(is_kept || real <= share + 1, "{real} of {}", attempts.len());
+            }
+            let [mut a, b] = sources;
+            a.merge(&b);
+            prop_assert_eq!(a, whole);
+        }
+    }
+
+    #[test]
+    fn prefixes_have_an_address_and_a_length() {
+        let of = |text: &str| Prefix::of(text.parse().expect("an address"));
+        for (source, first, len) in [
+            ("192.0.2.77", "192.0.2.0", 24),
+            ("2001:db8:1:2:3::9", "2001:db8:1:2::", 64),
+            ("255.255.255.255", "255.255.255.0", 24),
+        ] {
+            assert_eq!(of(source).address().to_string(), first);
+            assert_eq!(of(source).length(), len);
+        }
+        assert_ne!(of("0.0.0.0"), of("::"));
+    }
+}

@@ -1,0 +1,185 @@
+//! Flood records: nothing is lost, only folded. Lines and folds together are what was sent, to each destination
+//! and port.
+
+mod common;
+
+use common::netns::{SENDER, SENSOR, with_veth};
+use common::{NANOS, read_logs, syn, synledger};
+use craft::{Capture, Flow, Link, LinkType};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+use synledger::capture::socket::TxSocket;
+
+const SECOND_NS: i64 = 1_000_000_000;
+const VICTIM: [u8; 4] = [198, 51, 100, 7];
+
+/// A SYN from a source of its own.
+fn frame(number: u32, port: u16) -> Vec<u8> {
+    let [_, b, c, d] = number.to_be_bytes();
+    let mut flow = Flow::v4([10, b, c, d], 1024, VICTIM, 80);
+    flow.dst_port = port;
+    Link::ethernet().frame(&syn(flow, number))
+}
+
+/// What an EVE log says came to each port, one by one and folded, and its last books.
+#[derive(Default)]
+struct Told {
+    lines: BTreeMap<u64, u64>,
+    folds: BTreeMap<u64, Vec<Value>>,
+    stats: Value,
+}
+
+fn told(eve: &[u8]) -> Told {
+    let mut told = Told::default();
+    for line in String::from_utf8_lossy(eve).lines() {
+        let record: Value = serde_json::from_str(line).expect("JSON");
+        let port = record["dest_port"].as_u64();
+        match record["event_type"].as_str().expect("a type") {
+            "new_connection" => *told.lines.entry(port.expect("a port")).or_default() += 1,
+            "new_connections" => {
+                assert_eq!(record["dest_ip"], "198.51.100.7");
+                assert_eq!(record["proto"], "TCP");
+                let fold = record["synledger"]["fold"].clone();
+                told.folds
+                    .entry(port.expect("a port"))
+                    .or_default()
+                    .push(fold);
+            }
+            "stats" => told.stats = record,
+            _ => {}
+        }
+    }
+    told
+}
+
+fn count(fold: &Value) -> u64 {
+    fold["count"].as_u64().expect("a count")
+}
+
+#[test]
+fn read_folds_what_is_above_the_rate_and_counts_it_exactly() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut capture = Capture::new("flood", LinkType::Ethernet);
+    let start_ns = 1_619_623_685 * SECOND_NS;
+    // Three seconds of 2,000 to port 80, and 5 a second to port 22.
+    for i in 0..6000_u32 {
+        let ts_ns = start_ns + i64::from(i) * SECOND_NS / 2000;
+        capture.push(ts_ns, frame(i, 80));
+        if i % 400 == 0 {
+            capture.push(ts_ns, frame(100_000 + i, 22));
+        }
+    }
+    let path = dir.path().join("flood.pcap");
+    std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture");
+    let (text, eve, output) = read_logs(dir.path(), &["--fold"], &[path]);
+    let says = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{says}");
+    let told = told(&eve);
+    assert_eq!(told.lines, BTreeMap::from([(22, 15), (80, 1000)]));
+    let folds = &told.folds[&80];
+    let counts: Vec<u64> = folds.iter().map(count).collect();
+    assert_eq!(counts, [1000, 2000, 2000]);
+    for fold in folds {
+        let sources = fold["sources"].as_u64().expect("sources") as f64;
+        let real = count(fold) as f64;
+        assert!((sources - real).abs() < 4.0 * 0.0325 * real, "{fold}");
+        assert_eq!(fold["reason"], "rate");
+        // 256 sources of each /24 follow each other.
+        let least = |s: &Value| {
+            s["count"]
+                .as_u64()
+                .zip(s["error"].as_u64())
+                .map(|(c, e)| c - e)
+        };
+        let top = fold["top_sources"].as_array().expect("prefixes");
+        assert!(
+            top.iter().all(|s| least(s).is_some_and(|n| n <= 256)),
+            "{fold}"
+        );
+        assert_eq!(top.iter().filter_map(least).max(), Some(256), "{fold}");
+    }
+    assert_eq!(folds[1]["first"], "2021-04-28T15:28:06.000000+0000");
+    assert_eq!(folds[1]["last"], "2021-04-28T15:28:06.999500+0000");
+    let text = String::from_utf8_lossy(&text);
+    let line = "2021-04-28 15:28:06: New connections folded: -> 198.51.100.7:80: 2000 from about ";
+    assert!(text.contains(line), "{text}");
+    assert!(says.contains("the books close"), "{says}");
+}
+
+#[test]
+fn read_folds_nothing_unless_it_is_asked_to() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut capture = Capture::new("flood", LinkType::Ethernet);
+    for i in 0..3000_u32 {
+        capture.push(i64::from(i), frame(i, 80));
+    }
+    let path = dir.path().join("flood.pcap");
+    std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture");
+    let (_, eve, _) = read_logs(dir.path(), &[], &[path]);
+    let told = told(&eve);
+    assert_eq!((told.lines[&80], told.folds.len()), (3000, 0));
+}
+
+#[test]
+fn a_live_flood_is_folded_and_the_books_close() {
+    const SENT: u32 = 20_000;
+    with_veth(|veth| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let eve = dir.path().join("eve.json");
+        let child = synledger()
+            .args([
+                "run",
+                "-i",
+                SENSOR,
+                "--fold",
+                "300",
+                "--workers",
+                "2",
+                "--output",
+            ])
+            .arg(format!("eve:{}", eve.display()))
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a sensor");
+        let log = || std::fs::read(&eve).unwrap_or_default();
+        let wait_for = |what: &str, happened: &dyn Fn() -> bool| {
+            let give_up = Instant::now() + Duration::from_secs(30);
+            while !happened() {
+                assert!(Instant::now() < give_up, "no {what}");
+                thread::sleep(Duration::from_millis(10));
+            }
+        };
+        wait_for("start", &|| {
+            String::from_utf8_lossy(&log()).contains("\"event\":\"start\"")
+        });
+        let socket = TxSocket::open(SENDER, veth.sender).expect("a sender opens");
+        for number in 0..SENT {
+            socket.send(&frame(number, 80)).expect("sent");
+            if number % 200 == 0 {
+                // A slow start is a flood all the same; one well above the backlog's room is another test's.
+                thread::sleep(Duration::from_millis(5));
+                socket.send(&frame(number, 443)).expect("sent");
+            }
+        }
+        thread::sleep(Duration::from_millis(200));
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+        kill(pid, Signal::SIGTERM).expect("it runs");
+        let output = child.wait_with_output().expect("an end");
+        let says = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{says}");
+        let told = told(&log());
+        let folded: u64 = told.folds[&80].iter().map(count).sum();
+        assert_eq!(told.lines[&80] + folded, u64::from(SENT), "{says}");
+        assert!(folded > u64::from(SENT) / 2, "{folded}");
+        assert_eq!(told.lines[&443], 100, "a slow port stays lines");
+        let books = &told.stats["synledger"]["totals"]["books"];
+        assert_eq!(books["new_connections"], u64::from(SENT) + 100);
+        assert_eq!(books["folded_connections"], folded);
+        assert_eq!(told.stats["synledger"]["complete"], true, "{}", told.stats);
+    });
+}
