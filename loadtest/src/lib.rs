@@ -24,6 +24,7 @@ pub mod process;
 pub mod receiver;
 pub mod reconcile;
 pub mod record;
+pub mod report;
 pub mod search;
 pub mod send;
 pub mod sensor;

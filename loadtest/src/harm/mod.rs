@@ -12,7 +12,7 @@ mod server;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::cli::{Common, seconds};
+use crate::cli::{Common, LabArgs, seconds};
 use crate::lab::{Lab, SENDER_CPU};
 use crate::peers::{self, Live, Peer, SURICATA, TCPDUMP};
 use crate::receiver::Receiver;
@@ -25,6 +25,8 @@ use server::{Goodput, Server};
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct HarmArgs {
+    #[command(flatten)]
+    lab: LabArgs,
     #[command(flatten)]
     common: Common,
     /// Pairs of each subject, without and with it.
@@ -85,7 +87,7 @@ impl HarmArgs {
         }
         let mut subjects = self.subjects()?;
         let mut record = self.common.record("harm")?;
-        let (lab, scratch) = (self.common.lab()?, Scratch::new()?);
+        let (lab, scratch) = (self.lab.make()?, Scratch::new()?);
         pin(SENDER_CPU)?;
         let server = Server::start(&lab, scratch.path(), self.bytes)?;
         for run in 1..=self.pairs {

@@ -175,18 +175,18 @@ http {{
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::goodput;
 
     #[test]
     fn figures_are_per_second_and_errors_are_none() {
         let said = "Running 3s test\n  99%  1ms\n\n{\"us\":2000000,\"requests\":100,\"bytes\":3000,\"errors\":0,\"p99_us\":750}\n";
-        let goodput = super::goodput(said).expect("figures");
+        let found = goodput(said).expect("figures");
         assert_eq!(
-            (goodput.bytes_per_s, goodput.requests_per_s, goodput.p99_us),
+            (found.bytes_per_s, found.requests_per_s, found.p99_us),
             (1500.0, 50.0, 750.0)
         );
         let failed = said.replace("\"errors\":0", "\"errors\":3");
-        assert!(super::goodput(&failed).is_err());
-        assert!(super::goodput("Running\n").is_err());
+        assert!(goodput(&failed).is_err());
+        assert!(goodput("Running\n").is_err());
     }
 }
