@@ -160,7 +160,7 @@ impl HarmArgs {
             session.stop()?;
             goodput
         };
-        let (without, with) = if run % 2 == 0 {
+        let (without, with) = if run.is_multiple_of(2) {
             let with = with()?;
             (load()?, with)
         } else {

@@ -9,7 +9,8 @@ pub fn digits(value: f64) -> String {
         _ if size >= 99.95 => 0,
         _ if size >= 9.995 => 1,
         _ if size >= 0.9995 || size == 0.0 => 2,
-        _ if size >= 0.00995 => 3,
+        _ if size >= 0.09995 => 3,
+        _ if size >= 0.009995 => 4,
         _ => 5,
     };
     format!("{value:.places$}")
@@ -41,6 +42,7 @@ pub fn percent(values: &[f64]) -> String {
     let share = spread.median * 100.0;
     match share {
         _ if share == 0.0 => "0 %".to_owned(),
+        _ if spread.median == 1.0 => "100 %".to_owned(),
         _ if share < 0.01 => "below 0.01 %".to_owned(),
         _ if share >= 99.995 && spread.median < 1.0 => "above 99.99 %".to_owned(),
         _ => format!("{share:.2} %"),
@@ -60,6 +62,7 @@ mod tests {
             (1.0, "1.00"),
             (0.9996, "1.00"),
             (0.5, "0.500"),
+            (0.096, "0.0960"),
             (0.0, "0.00"),
             (0.001234, "0.00123"),
         ] {
@@ -80,7 +83,8 @@ mod tests {
         assert_eq!(percent(&[0.0]), "0 %");
         assert_eq!(percent(&[0.000_01]), "below 0.01 %");
         assert_eq!(percent(&[0.999_99]), "above 99.99 %");
-        assert_eq!(percent(&[1.0]), "100.00 %");
+        assert_eq!(percent(&[1.0]), "100 %");
+        assert_eq!(percent(&[1.012]), "101.20 %");
         assert_eq!(percent(&[0.2501]), "25.01 %");
     }
 }

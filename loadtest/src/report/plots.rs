@@ -108,6 +108,7 @@ fn loss(rows: &[Row], load: &str, title: &str) -> String {
     ];
     let metrics: Vec<&str> = AT.iter().flat_map(|(rate, loss)| [*rate, *loss]).collect();
     let groups = subjects(rows, "compare", &metrics, load);
+    let mut others = 0;
     let all: Vec<Line> = groups
         .iter()
         .map(|group| {
@@ -116,9 +117,14 @@ fn loss(rows: &[Row], load: &str, title: &str) -> String {
                 |(rate, loss): (&str, &str)| Some((middle(rate)? / 1e6, middle(loss)? * 100.0));
             let mut points: Vec<(f64, f64)> = AT.into_iter().filter_map(point).collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            others += colour(group);
             Line {
                 label: label(group),
                 points,
+                colour: match colour(group) {
+                    0 => 0,
+                    _ => others,
+                },
             }
         })
         .collect();

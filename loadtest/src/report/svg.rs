@@ -31,6 +31,8 @@ pub struct Line {
     pub label: String,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
+    /// Number of its colour.
+    pub colour: usize,
 }
 
 /// Text that stands in HTML and SVG.
@@ -191,7 +193,7 @@ pub fn lines(title: &str, units: (&str, &str), lines: &[Line]) -> String {
         escape(units.1)
     );
     for (index, line) in lines.iter().enumerate() {
-        let colour = index % COLOURS;
+        let colour = line.colour % COLOURS;
         let at: Vec<String> = line
             .points
             .iter()

@@ -448,7 +448,7 @@ mod tests {
             files.lines[0][..3],
             ["mix", "synledger", "4.50 (4.00–5.00)"]
         );
-        assert_eq!(files.lines[1][2..6], ["1.00", "4.00", "", "100.00 %"]);
+        assert_eq!(files.lines[1][2..6], ["1.00", "4.00", "", "100 %"]);
         let text = files.markdown();
         assert!(
             text.starts_with("\n| capture | program |") && text.contains("|---|"),
