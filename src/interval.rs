@@ -45,17 +45,19 @@ impl Books {
             own_records: std::array::from_fn(|kind| {
                 self.own_records[kind].saturating_sub(before.own_records[kind])
             }),
+            folds: self.folds.since(&before.folds),
             late_records: self.late_records.saturating_sub(before.late_records),
             nic_drops: self.nic_drops.saturating_sub(before.nic_drops),
             softnet_drops: self.softnet_drops.saturating_sub(before.softnet_drops),
             filtered: then(self.filtered, before.filtered),
+            refused: then(self.refused, before.refused),
             in_flight: self.in_flight,
             at_exit: self.at_exit,
         }
     }
 
     /// What was lost, by cause: what `--strict` forbids.
-    pub fn losses(&self) -> [(&'static str, u64); 11] {
+    pub fn losses(&self) -> [(&'static str, u64); 12] {
         let (shards, scan) = (&self.shards, &self.shards.port_scan);
         let log_gone =
             shards.attempts_log_gone + shards.flows_log_gone + shards.detections_log_gone;
@@ -65,6 +67,7 @@ impl Books {
             ("softnet_drops", self.softnet_drops),
             ("ring_drops", rings(|ring| ring.tp_drops)),
             ("shed_data", rings(|ring| ring.shed_data)),
+            ("shed_in_kernel", self.refused.unwrap_or(0)),
             ("cut_by_depth", shards.cut_by_depth),
             ("flows_evicted", shards.flow.evicted()),
             ("pairs_evicted", scan.pair_evicted),
@@ -81,6 +84,13 @@ impl Books {
     /// Everything that was lost with a cause.
     pub fn missed(&self) -> u64 {
         self.losses().iter().map(|(_, count)| count).sum()
+    }
+
+    /// Whether nothing was lost, or may have been lost uncounted: bulk data that the kernel refused.
+    pub fn complete(&self) -> bool {
+        let shed = &self.shards.shed;
+        let refused = shed.spent_us[1..].iter().any(|&us| us > 0);
+        self.missed() == 0 && !(refused && self.refused.is_none())
     }
 
     /// What may have been lost without being counted as what it was.

@@ -4,17 +4,20 @@ use crate::books::{RingCounts, RingId};
 use crate::capture::block::Origin;
 use crate::capture::clock::Stamps;
 use crate::capture::fanout::{DEPTH, Keys, Mode, program};
-use crate::capture::filter::{RejectCounter, control_only, headers};
+use crate::capture::filter::{control_only, headers, without_bulk};
 use crate::capture::frame::{CLASSES, Class, LinkType};
 use crate::capture::group::{Fanout, Group, GroupConfig};
 use crate::capture::nic::Interface;
+use crate::capture::reject::RejectCounter;
 use crate::capture::ring::{Reader, Ring, RingGeometry};
-use crate::capture::socket::{Filter, GATE, RingStatistics, accept};
+use crate::capture::socket::{GATE, RingStatistics, RxSocket, accept};
+use crate::capture::valve::{Program, Valve};
 use crate::cli::{CaptureDepth, FanoutMode};
 use crate::config::RunConfig;
 use crate::cpus;
 use crate::error::SetupError;
 use crate::worker::{LiveRing, RingView};
+use libc::sock_filter;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
@@ -40,6 +43,7 @@ struct Member {
     /// As of the last update: what its worker had taken, and then what the kernel had counted.
     counts: RingCounts,
     block_nr: u32,
+    valve: Arc<Valve>,
 }
 
 /// The group of one interface.
@@ -50,14 +54,12 @@ pub struct LiveGroup {
     pub ifindex: u32,
     /// Its index in the run's table of interfaces.
     pub interface: u16,
-    /// What its frames start with.
-    link: LinkType,
     /// The interface is gone: nothing comes from these rings any more.
     pub lost: bool,
     /// Why it could not be opened again, as it was said last.
     pub trouble: Option<String>,
-    /// Counts what `--capture control` rejects, where CAP_BPF is held.
-    rejected: Option<RejectCounter>,
+    /// Counts what data rings refuse, under `--capture control` or under load, where CAP_BPF is held.
+    refused: Option<Arc<RejectCounter>>,
     group: Arc<Group>,
     members: Vec<Member>,
 }
@@ -86,6 +88,71 @@ fn ring_id(interface: &str, class: Option<Class>, worker: usize) -> RingId {
             Some(Class::Open) => "open",
         },
         worker,
+    }
+}
+
+/// The filters of an interface's sockets.
+struct Filters {
+    /// Of data rings, of the others.
+    data: Program,
+    others: Program,
+    /// Of data rings under load.
+    narrow: Option<Program>,
+    refused: Option<Arc<RejectCounter>>,
+}
+
+impl Filters {
+    fn new(config: &RunConfig, link: LinkType) -> Self {
+        let classic = |program: &[sock_filter]| Program::Classic(program.into());
+        let small = classic(&accept(SNAPLEN_SMALL));
+        if config.fanout != FanoutMode::Class {
+            let all = match config.capture {
+                CaptureDepth::Full => classic(&accept(SNAPLEN_FULL)),
+                CaptureDepth::Headers => small,
+                CaptureDepth::Control => classic(&control_only(SNAPLEN_SMALL)),
+            };
+            return Self {
+                data: all.clone(),
+                others: all,
+                narrow: None,
+                refused: None,
+            };
+        }
+        let (data, others, refusing) = match config.capture {
+            CaptureDepth::Full => {
+                let full = classic(&accept(SNAPLEN_FULL));
+                (full.clone(), full, without_bulk(link, SNAPLEN_FULL))
+            }
+            CaptureDepth::Headers => {
+                let headers = classic(&headers(link, HEADERS, SNAPLEN_DEEP));
+                (headers, small, without_bulk(link, SNAPLEN_DEEP))
+            }
+            CaptureDepth::Control => (classic(&GATE), small, GATE.to_vec()),
+        };
+        let mut filters = Self {
+            data,
+            others,
+            narrow: None,
+            refused: None,
+        };
+        if config.capture != CaptureDepth::Control && !config.shed {
+            return filters;
+        }
+        filters.refused = RejectCounter::new(&refusing).ok().map(Arc::new);
+        let counted = filters.refused.clone().map(Program::Counted);
+        let refusing = counted.unwrap_or_else(|| classic(&refusing));
+        match config.capture {
+            CaptureDepth::Control => filters.data = refusing,
+            _ => filters.narrow = Some(refusing),
+        }
+        filters
+    }
+
+    fn valve(&self, class: Option<Class>) -> Valve {
+        match class {
+            Some(Class::Control | Class::Open) => Valve::new(self.others.clone(), None),
+            _ => Valve::new(self.data.clone(), self.narrow.clone()),
+        }
     }
 }
 
@@ -151,14 +218,14 @@ impl LiveGroup {
         let by_class = config.fanout == FanoutMode::Class;
         let (group, rings) = open_group(config, keys, nic, interface)?;
         let group = Arc::new(group);
+        let filters = Filters::new(config, nic.link.unwrap_or(LinkType::Ethernet));
         let mut live = Self {
             name: nic.name.clone(),
             ifindex: nic.ifindex,
             interface,
-            link: nic.link.unwrap_or(LinkType::Ethernet),
             lost: false,
             trouble: None,
-            rejected: None,
+            refused: filters.refused.clone(),
             group: Arc::clone(&group),
             members: Vec::new(),
         };
@@ -168,13 +235,15 @@ impl LiveGroup {
                 by_class.then(|| CLASS_ORDER[member / workers]),
                 member % workers,
             );
-            let view = live.add_member(class, worker, ring.geometry());
+            let valve = Arc::new(filters.valve(class));
+            let view = live.add_member(class, worker, ring.geometry(), Arc::clone(&valve));
             let reader = Reader::new(ring);
             per_worker[worker].push(LiveRing {
                 reader,
                 group: Arc::clone(&group),
                 member,
                 class,
+                valve,
                 stamps: Stamps::default(),
                 view,
                 dead_since_ns: None,
@@ -188,6 +257,7 @@ impl LiveGroup {
         class: Option<Class>,
         worker: usize,
         geometry: RingGeometry,
+        valve: Arc<Valve>,
     ) -> Arc<RingView> {
         let view = Arc::new(RingView::default());
         self.members.push(Member {
@@ -200,6 +270,7 @@ impl LiveGroup {
                 ..RingCounts::default()
             },
             block_nr: geometry.block_nr,
+            valve,
         });
         view
     }
@@ -209,37 +280,21 @@ impl LiveGroup {
     /// # Errors
     ///
     /// The kernel refuses a filter.
-    pub fn open_gate(&mut self, config: &RunConfig) -> Result<(), SetupError> {
-        let workers = config.common.workers;
-        let by_class = config.fanout == FanoutMode::Class;
-        if by_class && config.capture == CaptureDepth::Control {
-            self.rejected = RejectCounter::new().ok();
-        }
-        let reject = self
-            .rejected
-            .as_ref()
-            .map_or(Filter::Classic(&GATE), |counter| {
-                Filter::Extended(counter.fd())
-            });
-        let headers = headers(self.link, HEADERS, SNAPLEN_DEEP);
-        let (opening, full) = (accept(SNAPLEN_SMALL), accept(SNAPLEN_FULL));
-        let control = control_only(SNAPLEN_SMALL);
-        self.group.open_gate(|member| {
-            let data = by_class && member / workers == Class::Data as usize;
-            match config.capture {
-                CaptureDepth::Full => Filter::Classic(&full),
-                CaptureDepth::Headers if data => Filter::Classic(&headers),
-                CaptureDepth::Headers => Filter::Classic(&opening),
-                CaptureDepth::Control if data => reject,
-                CaptureDepth::Control if by_class => Filter::Classic(&opening),
-                CaptureDepth::Control => Filter::Classic(&control),
-            }
-        })
+    pub fn open_gate(&self) -> Result<(), SetupError> {
+        self.each_valve(Valve::open)
     }
 
-    /// Frames that `--capture control` rejected; `None` where they cannot be counted.
-    pub fn rejected(&self) -> Option<u64> {
-        self.rejected.as_ref()?.count().ok()
+    fn each_valve(
+        &self,
+        turn: impl Fn(&Valve, &RxSocket) -> Result<(), SetupError>,
+    ) -> Result<(), SetupError> {
+        let mut all = self.members.iter().zip(self.group.sockets());
+        all.try_for_each(|(member, socket)| turn(&member.valve, socket))
+    }
+
+    /// Frames that filters of data rings refused; `None` where they cannot be counted.
+    pub fn refused(&self) -> Option<u64> {
+        self.refused.as_ref()?.count().ok()
     }
 
     /// Refuses everything from now on.
@@ -248,7 +303,7 @@ impl LiveGroup {
     ///
     /// The kernel lacks the memory for a filter of one instruction.
     pub fn close_gate(&self) -> Result<(), SetupError> {
-        self.group.close_gate()
+        self.each_valve(Valve::close)
     }
 
     /// The interface has another name.
@@ -289,6 +344,7 @@ impl LiveGroup {
             counts.tp_packets += u64::from(tp_packets);
             counts.tp_drops += u64::from(tp_drops);
             counts.tp_freezes += u64::from(tp_freeze_q_cnt);
+            member.view.drops.store(counts.tp_drops, Ordering::Relaxed);
         }
     }
 

@@ -5,6 +5,7 @@ use crate::decode::Unread;
 use crate::log::notice::{EventKind, KINDS, Notice};
 use crate::log::sink::Cause;
 use crate::observe::names::{Family, families};
+use crate::shedding::Level;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -47,9 +48,20 @@ pub fn ten_lines(books: &Books) -> String {
         "{} flows ended, {tables} pushed out of full tables",
         flow.closed_all()
     ));
-    for output in &books.outputs {
+    if books.attempts_folded() > 0 {
         line(format!(
-            "{}: {} written, {} dropped",
+            "{} new connections folded into {} flood records",
+            books.attempts_folded(),
+            books.folds.records
+        ));
+    }
+    for output in &books.outputs {
+        let folded = match output.folded() {
+            0 => String::new(),
+            folded => format!(", {folded} folded"),
+        };
+        line(format!(
+            "{}: {} written{folded}, {} dropped",
             output.name,
             output.written(),
             output.dropped()
@@ -73,8 +85,39 @@ pub fn ten_lines(books: &Books) -> String {
             shards.cut_by_depth
         ));
     }
+    under_load(books, &mut line);
     line(verdict(books));
     text
+}
+
+/// What was let go of, and how far the tables reach where they are too small for the load.
+fn under_load(books: &Books, line: &mut impl FnMut(String)) {
+    let shed = &books.shards.shed;
+    let steps: u64 = shed.up.iter().chain(&shed.down).sum();
+    if steps > 0 {
+        let seconds = |level: usize| shed.spent_us[level] as f64 / 1e6;
+        let refused = match books.refused {
+            Some(refused) => format!("{refused} frames"),
+            None => "frames that were not counted".to_owned(),
+        };
+        line(format!(
+            "shed in {steps} steps: {refused} refused in the kernel; {:.1} s at level 1, {:.1} s at 2, {:.1} s at 3",
+            seconds(1),
+            seconds(2),
+            seconds(3)
+        ));
+    }
+    let evicted = books.shards.flow.evicted_attempts + books.shards.port_scan.pair_evicted;
+    if evicted > 0 {
+        let reach = books.shards.horizons.seconds();
+        let reach: Vec<String> = reach
+            .map(|(name, _, value)| format!("{name} {value:.3}"))
+            .collect();
+        line(format!(
+            "how far full tables reached at the end: {}",
+            reach.join(", ")
+        ));
+    }
 }
 
 /// Scans, and what of them was not asked for.
@@ -196,6 +239,9 @@ impl Stats<'_> {
         ] {
             ours.insert(name.to_owned(), value);
         }
+        for (name, _, value) in self.now.shards.horizons.seconds() {
+            ours.insert(name.to_owned(), seconds(value));
+        }
         let stats = json!({
             "uptime": Duration::from_secs_f64(self.run_s.max(0.0)).as_secs(),
             "capture": {
@@ -241,7 +287,7 @@ fn seconds(seconds: f64) -> Value {
 fn account(books: &Books) -> Map<String, Value> {
     let (missed, bound) = (books.missed(), books.missed_bound());
     let members = [
-        ("complete", json!(missed == 0)),
+        ("complete", json!(books.complete())),
         ("missed", json!(missed)),
         (
             "missed_bound",
@@ -271,10 +317,31 @@ fn books_json(books: &Books) -> Map<String, Value> {
         all.insert("filtered_frames".to_owned(), Value::Null);
     }
     all.insert("rings".to_owned(), books.rings.iter().map(ring).collect());
+    if !books.rings.is_empty() {
+        all.insert("shed".to_owned(), shed(books));
+    }
     let outputs = books.outputs.iter().enumerate();
     let outputs = outputs.map(|(place, output)| records(place, output));
     all.insert("outputs".to_owned(), outputs.collect());
     all
+}
+
+/// Steps up to each level and down from it, workers there or above, seconds spent at each, frames that the
+/// kernel refused meanwhile (null: not counted).
+fn shed(books: &Books) -> Value {
+    let counts = &books.shards.shed;
+    let by_level = |from: usize, counts: &[Value]| -> Value {
+        let levels = Level::ALL[from..]
+            .iter()
+            .map(|level| level.number().to_owned());
+        levels.zip(counts.iter().cloned()).collect()
+    };
+    let whole = |counts: &[u64]| by_level(1, &counts.iter().map(|&n| json!(n)).collect::<Vec<_>>());
+    let spent = counts.spent_us.map(|us| seconds(us as f64 / 1e6));
+    json!({
+        "up": whole(&counts.up), "down": whole(&counts.down), "workers": whole(&counts.held),
+        "seconds": by_level(0, &spent), "refused_in_kernel": books.refused,
+    })
 }
 
 fn ring(ring: &RingCounts) -> Value {
@@ -318,155 +385,5 @@ fn records(place: usize, output: &OutputBooks) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::eve::{Context, Eve, Interfaces};
-    use std::sync::Arc;
-
-    fn books() -> Books {
-        let ring = |class: &'static str, tp_packets: u64, tp_drops: u64| RingCounts {
-            id: RingId {
-                interface: "eth0".into(),
-                class,
-                worker: 0,
-            },
-            tp_packets,
-            tp_drops,
-            frames_read: tp_packets - tp_drops,
-            ..RingCounts::default()
-        };
-        let output = |name: &str| OutputBooks {
-            name: name.into(),
-            ..OutputBooks::default()
-        };
-        let mut books = Books {
-            rings: vec![ring("open", 100, 7), ring("data", 50, 0)],
-            outputs: vec![output("text:-"), output("eve:/var/log/eve.json")],
-            filtered: Some(0),
-            at_exit: true,
-            ..Books::default()
-        };
-        let shards = &mut books.shards;
-        (shards.frames, shards.packets) = (143, 143);
-        (shards.flow.packets, shards.flow.accounted) = (143, 143);
-        (shards.flow.syn_packets, shards.flow.attempts) = (93, 93);
-        (shards.contacts_sent, shards.contacts_merged) = (93, 93);
-        shards.port_scan.touches = 93;
-        books
-            .outputs
-            .iter_mut()
-            .for_each(|one| one.counts.written[0] = 93);
-        books
-    }
-
-    /// The record as it is in the log.
-    fn record(stats: &Stats<'_>) -> Value {
-        let mut eve = Eve::new(Context {
-            host: "edge".into(),
-            interfaces: Interfaces::default(),
-            direction: Arc::new(|_, _| "unknown"),
-            frames: false,
-        });
-        let mut line = Vec::new();
-        eve.notice(&mut line, &stats.notice(0));
-        serde_json::from_slice(&line).expect("JSON")
-    }
-
-    #[test]
-    fn a_stats_record_has_suricatas_totals_and_our_interval() {
-        let before = books();
-        let mut now = books();
-        assert!(now.closed(), "{:#?}", now.identities());
-        (now.rings[1].tp_packets, now.rings[1].frames_read) = (60, 60);
-        now.shards.frames += 10;
-        now.shards.packets += 10;
-        (now.shards.flow.packets, now.shards.flow.accounted) = (153, 153);
-        now.shards.attempts_not_asked = 5;
-        let stats = Stats {
-            now: &now,
-            before: &before,
-            interval_s: 8.000_4,
-            run_s: 75.9,
-            last: false,
-        };
-        let record = record(&stats);
-        assert_eq!(record["event_type"], "stats");
-        assert_eq!(
-            record["stats"],
-            json!({"uptime": 75, "capture": {"kernel_packets": 160, "kernel_drops": 7}})
-        );
-        assert_eq!(record.get("capture"), None);
-        let ours = &record["synledger"];
-        assert_eq!(
-            (&ours["final"], &ours["interval_s"]),
-            (&json!(false), &json!(8.0))
-        );
-        assert_eq!(
-            (&ours["complete"], &ours["missed"]),
-            (&json!(true), &json!(0))
-        );
-        assert_eq!(ours["books"]["frames"], 10);
-        assert_eq!(ours["books"]["new_connections"], 0);
-        assert_eq!(ours["books"]["connections_not_asked"], 5);
-        assert_eq!(ours["books"]["rings"][1]["tp_packets"], 10);
-        let totals = &ours["totals"];
-        assert_eq!(
-            (&totals["complete"], &totals["missed"]),
-            (&json!(false), &json!(7))
-        );
-        assert_eq!(totals["missed_bound"]["attempts"], 7);
-        assert_eq!(totals["books"]["missed"]["ring_drops"], 7);
-        assert_eq!(totals["books"]["outputs"][1]["written"]["connection"], 93);
-        assert_eq!(ours["closed"], false, "attempts that nobody wrote");
-        let open = ours["open_identities"].as_array().expect("a list");
-        assert_eq!(open.len(), 2, "{open:?}");
-        assert_eq!(
-            (&open[0]["left"], &open[0]["right"]),
-            (&json!(93), &json!(98))
-        );
-    }
-
-    #[test]
-    fn the_last_record_says_so_and_its_text_speaks_of_the_whole_run() {
-        let now = books();
-        let stats = Stats {
-            now: &now,
-            before: &Books::default(),
-            interval_s: 2.5,
-            run_s: 2.5,
-            last: true,
-        };
-        let record = record(&stats);
-        assert_eq!(record["synledger"]["final"], true);
-        assert_eq!(
-            record["synledger"]["books"],
-            record["synledger"]["totals"]["books"]
-        );
-        let Notice::Stats { text, .. } = stats.notice(0) else {
-            panic!("no stats");
-        };
-        assert_eq!(
-            text,
-            "the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close"
-        );
-    }
-
-    #[test]
-    fn what_the_filter_rejects_uncounted_is_null_and_not_nothing() {
-        let mut now = books();
-        let value = |now: &Books| books_json(now).get("filtered_frames").cloned();
-        assert_eq!(value(&now), Some(json!(0)));
-        now.filtered = None;
-        assert_eq!(value(&now), Some(Value::Null));
-        now.rings.clear();
-        assert_eq!(value(&now), None, "there is no filter in read");
-    }
-
-    #[test]
-    fn an_ordinary_run_is_told_in_ten_lines() {
-        let text = ten_lines(&books());
-        let lines = text.lines().count();
-        assert!((8..=11).contains(&lines), "{lines} lines:\n{text}");
-        assert!(text.ends_with("missed with a cause\n"), "{text}");
-    }
-}
+#[path = "report_tests.rs"]
+mod tests;

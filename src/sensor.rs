@@ -66,6 +66,15 @@ impl Board {
         }
     }
 
+    /// Each worker's level of load shedding.
+    pub fn shed_levels(&self) -> Vec<u64> {
+        let level = |slot: &Mutex<ShardCounts>| {
+            let counts = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.shed.held.iter().sum()
+        };
+        self.0.iter().map(level).collect()
+    }
+
     /// The sum of what was left last.
     pub fn sum(&self) -> ShardCounts {
         let mut sum = ShardCounts::default();

@@ -8,6 +8,7 @@ use crate::decode::{self};
 use crate::flow::key::Hasher;
 use crate::flow::record::{FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits, Lookup};
+use crate::horizons::Horizons;
 use crate::inspect::contact::{Contact, ContactKind};
 use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::{Found, PortScan, Rule};
@@ -140,6 +141,11 @@ impl Shard {
         self.port_scan.prefault();
         self.mesh.prefault();
         self.outbox.prefault();
+    }
+
+    /// What it has said: the worker tells it what is shed.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
     }
 
     /// Reads one frame.
@@ -316,7 +322,7 @@ impl Shard {
             flows,
             ..
         } = self;
-        outbox.close_folds(Some(watermark_ns), counts);
+        outbox.close_folds(watermark_ns, counts);
         outbox.sort();
         let steps_max = if outbox.is_live() {
             SWEEP_STEPS_MAX
@@ -395,6 +401,7 @@ impl Shard {
         counts.contacts_dropped = mesh.dropped;
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
+        counts.horizons = Horizons::new(flows.dedup_horizon_ns(), port_scan.detectable_gap_ns());
         let [attempts, established, others] = flows.held();
         counts.folding = outbox.folding();
         counts.held =
@@ -422,9 +429,9 @@ impl Shard {
                 timeline,
             );
         });
-        outbox.close_folds(None, counts);
-        outbox.sort();
         outbox.wait_for_log();
+        outbox.close_all_folds(position, counts);
+        outbox.sort();
         flows.finish(&mut |_, event| {
             if let FlowEvent::Ended(record) = event {
                 let event = Event {
@@ -436,7 +443,7 @@ impl Shard {
             }
         });
         outbox.push_until(u64::MAX, counts);
-        counts.folding = 0;
+        counts.folding = outbox.folding();
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
         outbox.close();

@@ -5,10 +5,12 @@ use crate::capture::frame::{Class, Frame};
 use crate::capture::group::Group;
 use crate::capture::poll::Poller;
 use crate::capture::ring::Reader;
+use crate::capture::valve::Valve;
 use crate::inspect::timeline::{Timeline, position_of_ts, ts_of_position};
 use crate::locality::Localities;
 use crate::shard::{At, Shard};
-use crossbeam::channel::Receiver;
+use crate::shedding::{Level, Load, Shedding, Spans, Step};
+use crossbeam::channel::{Receiver, Sender};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,8 +21,6 @@ const BATCH_FRAMES: usize = 4096;
 const STAMP_SLACK_NS: i64 = 5_000_000;
 /// A worker further behind than this is not waited for.
 const BEHIND_MAX_NS: u64 = 500_000_000;
-/// Data blocks go back unread while more of the `open` ring than 1 in this many blocks waits.
-const PRESSURE: u32 = 4;
 
 /// CLOCK_REALTIME in nanoseconds since the Unix epoch.
 pub fn wall_clock_ns() -> i64 {
@@ -36,6 +36,8 @@ pub struct RingView {
     pub shed_data: AtomicU64,
     /// Blocks that wait.
     pub occupied: AtomicU32,
+    /// Frames for which there was no room, as of main's last look at the kernel's counters.
+    pub drops: AtomicU64,
     /// Its group is gone: read what is left, then let go.
     pub dead: AtomicBool,
 }
@@ -50,6 +52,8 @@ pub struct LiveRing {
     pub member: usize,
     /// Its class, where rings are by class.
     pub class: Option<Class>,
+    /// Its filters.
+    pub valve: Arc<Valve>,
     /// Its frames' stamps, in run time.
     pub stamps: Stamps,
     /// What others see of it.
@@ -83,21 +87,48 @@ pub struct Worker {
     pub clock: Clock,
     /// The newest stamp so far, in run time.
     pub now_ns: i64,
+    /// What it lets go of.
+    pub shedding: Shedding,
+    /// Where steps of that are told.
+    pub steps: Sender<ShedStep>,
+    /// Drops of all rings at the last look.
+    pub drops_seen: u64,
+}
+
+/// A worker's step up or down.
+#[derive(Clone, Debug)]
+pub struct ShedStep {
+    /// The worker.
+    pub worker: usize,
+    /// By the wall clock.
+    pub ts_ns: i64,
+    /// The step.
+    pub step: Step,
+    /// Why the kernel's filter could not be changed.
+    pub trouble: Option<String>,
 }
 
 impl LiveRing {
     /// Run time of the frame at the head, if a block waits.
     fn head_ns(&mut self, clock: &Clock) -> Option<i64> {
+        // A batch may end behind the last frame of a block: only a ring without a block is idle.
+        self.reader.refill();
         let stamp_ns = self.reader.ts_ns()?;
         Some(self.stamps.run_ns(stamp_ns, clock))
+    }
+
+    /// Has the kernel refuse bulk data, or take them again.
+    fn refuse_bulk(&self, refuse: bool) -> Result<(), String> {
+        let socket = &self.group.sockets()[self.member];
+        let turned = self.valve.refuse_bulk(socket, refuse);
+        turned.map_err(|error| error.to_string())
     }
 
     /// How far a ring without a waiting block is complete: up to its last frame, and up to a block timeout
     /// ago.
     fn known_ns(&self, clock_ns: i64, block_timeout: Duration) -> i64 {
-        let timeout_ns = i64::try_from(block_timeout.as_nanos()).unwrap_or(i64::MAX);
         let by_clock = clock_ns
-            .saturating_sub(timeout_ns)
+            .saturating_sub(timeout_ns(block_timeout))
             .saturating_sub(STAMP_SLACK_NS);
         let last = self.reader.last_ts_ns();
         last.map_or(by_clock, |last| {
@@ -116,6 +147,7 @@ impl Worker {
             let clock_ns = self.clock.read(Reading::take());
             let frames = self.read_frames(clock_ns, drain);
             let watermark_ns = self.watermark(clock_ns);
+            self.look_at_load(clock_ns);
             self.tick(watermark_ns);
             self.let_go(clock_ns);
             publish(&self.shard);
@@ -130,12 +162,17 @@ impl Worker {
     }
 
     fn take_news(&mut self) {
-        let clock = &self.clock;
-        self.rings
-            .extend(self.new_rings.try_iter().map(|ring| LiveRing {
-                stamps: Stamps::new(clock),
+        let narrow = self.shedding.level() >= Level::Bulk;
+        for ring in self.new_rings.try_iter() {
+            if narrow {
+                // What cannot be refused is read.
+                let _ = ring.refuse_bulk(true);
+            }
+            self.rings.push(LiveRing {
+                stamps: Stamps::new(&self.clock),
                 ..ring
-            }));
+            });
+        }
         if let Some(localities) = self.localities.try_iter().last() {
             self.shard.policy.localities = localities;
         }
@@ -143,64 +180,142 @@ impl Worker {
 
     /// Reads frames of all rings in the order of their stamps, as far as every ring is known.
     fn read_frames(&mut self, clock_ns: i64, drain: bool) -> usize {
-        let shed = self.under_pressure();
-        for frames in 0..BATCH_FRAMES {
-            let mut head: Option<(i64, usize)> = None;
-            let mut limit = i64::MAX;
-            for (index, ring) in self.rings.iter_mut().enumerate() {
-                if !ring.reader.refill() {
-                    limit = limit.min(ring.known_ns(clock_ns, self.block_timeout));
-                    continue;
+        let mut frames = 0;
+        while frames < BATCH_FRAMES
+            && let Some((index, until_ns)) = self.next_run(clock_ns, drain)
+        {
+            frames += self.read_run(index, until_ns, BATCH_FRAMES - frames);
+        }
+        frames
+    }
+
+    /// The ring of the oldest frame, and how far it comes before all others.
+    fn next_run(&mut self, clock_ns: i64, drain: bool) -> Option<(usize, i64)> {
+        let shed = self.shedding.level() >= Level::Data;
+        let (mut head, mut until_ns): (Option<(i64, usize)>, i64) = (None, i64::MAX);
+        for (index, ring) in self.rings.iter_mut().enumerate() {
+            if shed && ring.class == Some(Class::Data) {
+                shed_data(ring, &self.clock, &mut self.shard.outbox().shed);
+            }
+            let Some(ts_ns) = ring.head_ns(&self.clock) else {
+                if !drain {
+                    until_ns = until_ns.min(ring.known_ns(clock_ns, self.block_timeout));
                 }
-                if shed && ring.class == Some(Class::Data) {
-                    ring.reader.give_back();
-                    continue;
-                }
-                let ts_ns = ring.head_ns(&self.clock).expect("refilled");
-                if head.is_none_or(|(first, _)| ts_ns < first) {
+                continue;
+            };
+            // Of equal stamps the ring that comes first.
+            match head {
+                Some((first_ns, _)) if ts_ns >= first_ns => until_ns = until_ns.min(ts_ns),
+                _ => {
+                    until_ns = until_ns.min(head.map_or(i64::MAX, |(first_ns, _)| first_ns - 1));
                     head = Some((ts_ns, index));
                 }
             }
-            match head {
-                Some((ts_ns, index)) if drain || ts_ns <= limit => self.read_run(index, ts_ns),
-                _ => return frames,
-            }
         }
-        BATCH_FRAMES
+        let (ts_ns, index) = head?;
+        (ts_ns <= until_ns).then_some((index, until_ns))
     }
 
-    fn read_run(&mut self, index: usize, ts_ns: i64) {
-        let ring = &mut self.rings[index];
-        self.now_ns = self.now_ns.max(ts_ns);
-        let frame = Frame {
-            ts_ns,
-            ..ring.reader.frame().expect("refilled")
-        };
-        let at = At {
-            position: position_of_ts(ts_ns),
-            watermark_ns: self.now_ns,
-            timeline: Timeline::Live,
-            ring: ring.class,
-        };
-        self.shard.on_frame(&frame, &at);
-        ring.reader.advance();
+    /// Reads frames of one ring up to a stamp, of one block at most.
+    fn read_run(&mut self, index: usize, until_ns: i64, most: usize) -> usize {
+        let Self {
+            rings,
+            clock,
+            shard,
+            now_ns,
+            ..
+        } = self;
+        let ring = &mut rings[index];
+        for frames in 0..most {
+            let Some(frame) = ring.reader.frame() else {
+                return frames;
+            };
+            let ts_ns = ring.stamps.run_ns(frame.ts_ns, clock);
+            if ts_ns > until_ns {
+                return frames;
+            }
+            ring.reader.announce_next();
+            *now_ns = (*now_ns).max(ts_ns);
+            let at = At {
+                position: position_of_ts(ts_ns),
+                watermark_ns: *now_ns,
+                timeline: Timeline::Live,
+                ring: ring.class,
+            };
+            shard.on_frame(&Frame { ts_ns, ..frame }, &at);
+            ring.reader.advance();
+        }
+        most
     }
 
-    fn under_pressure(&self) -> bool {
-        let open = self
-            .rings
-            .iter()
-            .filter(|ring| ring.class == Some(Class::Open));
-        open.map(|ring| ring.reader.ring())
-            .any(|ring| ring.occupied_blocks() * PRESSURE > ring.geometry().block_nr)
+    /// Looks whether to let go of more or of less.
+    fn look_at_load(&mut self, clock_ns: i64) {
+        let load = self.load(clock_ns);
+        // Up as far as it takes; down is one step at a time.
+        while let Some(step) = self.shedding.look(clock_ns, &load) {
+            let trouble = self.apply(&step);
+            // Main reads them for as long as workers run.
+            let _ = self.steps.send(ShedStep {
+                worker: self.id,
+                ts_ns: wall_clock_ns(),
+                step,
+                trouble,
+            });
+        }
+        self.shard.counts.shed = self.shedding.counts;
+    }
+
+    fn load(&mut self, clock_ns: i64) -> Load {
+        let mut load = Load::default();
+        let behind_ns = clock_ns
+            .saturating_sub(timeout_ns(self.block_timeout).saturating_mul(2))
+            .saturating_sub(STAMP_SLACK_NS);
+        let mut drops = 0_u64;
+        for ring in &mut self.rings {
+            let (waits, blocks) = (show(ring), ring.reader.ring().geometry().block_nr);
+            drops = drops.wrapping_add(ring.view.drops.load(Ordering::Relaxed));
+            load.dropped |= waits == blocks;
+            // The block that is being read does not wait, but where the ring is full.
+            let share = match waits == blocks {
+                true => 1.0,
+                false => f64::from(waits.saturating_sub(1)) / f64::from(blocks),
+            };
+            let of_class = match ring.class {
+                Some(Class::Open) => &mut load.open,
+                Some(Class::Control) => &mut load.control,
+                Some(Class::Data) => {
+                    let head_ns = ring.head_ns(&self.clock);
+                    load.behind |= head_ns.is_some_and(|head_ns| head_ns < behind_ns);
+                    &mut load.data
+                }
+                None => continue,
+            };
+            *of_class = of_class.max(share);
+        }
+        load.dropped |= std::mem::replace(&mut self.drops_seen, drops) != drops;
+        load
+    }
+
+    /// Carries a step out. Says what the kernel refused.
+    fn apply(&mut self, step: &Step) -> Option<String> {
+        let now_ns = self.clock.read(Reading::take());
+        let outbox = self.shard.outbox();
+        outbox.fold_all(step.to >= Level::Lines);
+        match (step.from, step.to) {
+            (Level::None, _) => outbox.shed.begin(now_ns - STAMP_SLACK_NS),
+            (_, Level::None) => outbox.shed.end(now_ns + STAMP_SLACK_NS),
+            _ => return None,
+        }
+        let refuse = step.to >= Level::Bulk;
+        let refused = self.rings.iter().map(|ring| ring.refuse_bulk(refuse));
+        let troubles: Vec<String> = refused.filter_map(Result::err).collect();
+        troubles.into_iter().next()
     }
 
     /// No frame older than this will come from any ring.
     fn watermark(&mut self, clock_ns: i64) -> i64 {
         let (clock, block_timeout) = (&self.clock, self.block_timeout);
         let known = |ring: &mut LiveRing| {
-            // A batch may end behind the last frame of a block: only a ring without a block is idle.
-            ring.reader.refill();
             let head_ns = ring.head_ns(clock);
             head_ns.unwrap_or_else(|| ring.known_ns(clock_ns, block_timeout))
         };
@@ -221,16 +336,12 @@ impl Worker {
             .min(own);
         self.shard
             .settle(limit, ts_of_position(limit), &Timeline::Live);
-        for ring in &self.rings {
-            show(ring);
-        }
     }
 
     /// Drops rings of groups that are gone, once they are empty and the kernel has handed over the block it
     /// was filling.
     fn let_go(&mut self, clock_ns: i64) {
-        let timeout_ns = i64::try_from(self.block_timeout.as_nanos()).unwrap_or(i64::MAX);
-        let grace_ns = timeout_ns.saturating_mul(2) + STAMP_SLACK_NS;
+        let grace_ns = timeout_ns(self.block_timeout).saturating_mul(2) + STAMP_SLACK_NS;
         self.rings.retain_mut(|ring| {
             if !ring.view.dead.load(Ordering::Acquire) {
                 return true;
@@ -282,15 +393,29 @@ impl Worker {
     }
 }
 
-fn show(ring: &LiveRing) {
-    let counts = ring.reader.counts();
-    ring.view
-        .frames_read
+fn timeout_ns(block_timeout: Duration) -> i64 {
+    i64::try_from(block_timeout.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Gives back unread what waits in a data ring, once around at most.
+fn shed_data(ring: &mut LiveRing, clock: &Clock, shed: &mut Spans) {
+    for _ in 0..ring.reader.ring().geometry().block_nr {
+        let Some(ts_ns) = ring.head_ns(clock) else {
+            return;
+        };
+        shed.begin(ts_ns);
+        ring.reader.give_back();
+    }
+}
+
+/// Leaves what others see of the ring; gives how many of its blocks wait.
+fn show(ring: &LiveRing) -> u32 {
+    let (counts, occupied) = (ring.reader.counts(), ring.reader.ring().occupied_blocks());
+    let view = &ring.view;
+    view.frames_read
         .store(counts.frames_read, Ordering::Release);
-    ring.view
-        .shed_data
+    view.shed_data
         .store(counts.frames_unread, Ordering::Release);
-    ring.view
-        .occupied
-        .store(ring.reader.ring().occupied_blocks(), Ordering::Relaxed);
+    view.occupied.store(occupied, Ordering::Relaxed);
+    occupied
 }

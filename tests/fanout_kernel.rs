@@ -20,10 +20,12 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{read, write};
+use synledger::capture::fanout::interp::{Packet, run};
 use synledger::capture::fanout::tap::{Tap, tun};
 use synledger::capture::fanout::{Demux, Keys, Mode, demux, program};
-use synledger::capture::filter::{RejectCounter, control_only};
+use synledger::capture::filter::{control_only, without_bulk};
 use synledger::capture::frame::{CLASSES, Class, Frame, LinkType};
+use synledger::capture::reject::RejectCounter;
 use synledger::capture::socket::{GATE, accept};
 
 /// A namespace with the veth pair `far` and `near`, or why there is none.
@@ -255,7 +257,7 @@ fn filters_let_through_what_they_say_and_the_rest_is_counted() {
     all.filter(&accept(96)).expect("attached");
     none.filter(&GATE).expect("attached");
     some.filter(&control_only(70)).expect("attached");
-    let counter = RejectCounter::new()
+    let counter = RejectCounter::new(&GATE)
         .map_err(|why| println!("not counted: {why}"))
         .ok();
     if let Some(counter) = &counter {
@@ -291,6 +293,59 @@ fn filters_let_through_what_they_say_and_the_rest_is_counted() {
     }
     println!(
         "{sent} frames: {} control or open; counter: {}",
+        kept.len(),
+        counter.is_some()
+    );
+}
+
+#[test]
+fn bulk_data_are_refused_and_counted_by_either_machine() {
+    if skipped() {
+        return;
+    }
+    let frames = frames(5_000, 4_000);
+    let from = tap("far", false);
+    let (all, classic, counted) = (tap("near", true), tap("near", true), tap("near", true));
+    all.filter(&accept(4096)).expect("attached");
+    let program = without_bulk(LinkType::Ethernet, 70);
+    classic.filter(&program).expect("attached");
+    let counter = RejectCounter::new(&program)
+        .map_err(|why| println!("not counted: {why}"))
+        .ok();
+    if let Some(counter) = &counter {
+        counter.attach(counted.as_fd()).expect("attached");
+    }
+    let sent = frames.iter().filter(|f| write(&from, f).is_ok()).count();
+    sleep(Duration::from_millis(100));
+    let take = |tap: &Tap| std::iter::from_fn(|| receive(tap)).collect::<Vec<_>>();
+    let want: Vec<Vec<u8>> = take(&all)
+        .into_iter()
+        .filter(|data| {
+            let data = &data[..];
+            run(
+                &program,
+                &Packet {
+                    data,
+                    ..Packet::default()
+                },
+            ) > 0
+        })
+        .map(|frame| frame[..frame.len().min(70)].to_vec())
+        .collect();
+    let kept = take(&classic);
+    assert_eq!(kept, want);
+    assert!(
+        kept.len() * 4 > sent && kept.len() < sent,
+        "{} of {sent}",
+        kept.len()
+    );
+    if let Some(counter) = &counter {
+        assert_eq!(take(&counted), want);
+        let rejected = counter.count().expect("read");
+        assert_eq!(rejected as usize, sent - kept.len());
+    }
+    println!(
+        "{sent} frames: {} kept; counter: {}",
         kept.len(),
         counter.is_some()
     );

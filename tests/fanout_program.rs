@@ -15,8 +15,10 @@ use synledger::capture::fanout::interp::{Packet, run};
 use synledger::capture::fanout::{
     DEPTH, Demux, HashKind, Keys, Mode, demux, flow_hash, pair_hash, program,
 };
-use synledger::capture::filter::control_only;
+use synledger::capture::filter::{control_only, without_bulk};
 use synledger::capture::frame::{Class, Frame, LinkType};
+use synledger::decode::packet::Transport;
+use synledger::decode::{self, Unread};
 
 const WORKERS: [u32; 4] = [1, 4, 7, 1_000_003];
 
@@ -403,4 +405,57 @@ fn random_keys_differ() {
     let mut rng = Rng(5);
     let keys = Keys::from_seed(rng.next());
     assert_eq!(flow(keys), flow(keys));
+}
+
+#[test]
+fn what_is_refused_as_bulk_never_opens_answers_or_ends_a_connection() {
+    let programs = [LinkType::Ethernet, LinkType::RawIp].map(|link| (link, without_bulk(link, 96)));
+    let (mut refused, mut kept) = ([0; 2], [0; 2]);
+    for id in 0..60_000 {
+        let wire = match id % 2 {
+            0 => frame(id, id, false).0,
+            _ => noisy(id, id),
+        };
+        for (at, (link, program)) in programs.iter().enumerate() {
+            let data = match link {
+                LinkType::RawIp => wire.get(14..).unwrap_or_default(),
+                _ => &wire,
+            };
+            let packet = Packet {
+                data,
+                ..Packet::default()
+            };
+            if run(program, &packet) > 0 {
+                kept[at] += 1;
+                continue;
+            }
+            let whole = Frame {
+                bytes: data,
+                wire_len: u32::try_from(data.len()).expect("frames are short"),
+                ts_ns: 0,
+                interface: 0,
+                link: *link,
+                vlan: None,
+                gso: false,
+            };
+            match decode::packet(&whole).map(|packet| packet.transport) {
+                Ok(Transport::Tcp(tcp)) => {
+                    refused[at] += 1;
+                    assert_eq!(tcp.flags & 0x17, 0x10, "{tcp:?} of {data:02x?}");
+                }
+                Ok(Transport::Udp(_)) => refused[at] += 1,
+                // A frame that ends before the flags which its IP header promises: no host takes it.
+                Ok(other @ Transport::TinyFragment { .. }) => {
+                    let data = &[data, &[0; 64]].concat();
+                    let longer = Packet { data, ..packet };
+                    assert!(run(program, &longer) > 0, "{other:?} of {data:02x?}");
+                }
+                Ok(other) => panic!("{other:?} of {data:02x?}"),
+                // It ends before its headers do.
+                Err(why) => assert!(matches!(why, Unread::Malformed(_)), "{why:?}: {data:02x?}"),
+            }
+        }
+    }
+    println!("refused {refused:?}, kept {kept:?}");
+    assert!(refused.into_iter().chain(kept).all(|count| count > 1_000));
 }

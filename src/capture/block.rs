@@ -9,6 +9,7 @@ use super::abi::{
     TP_STATUS_LOSING, TP_STATUS_USER, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID,
 };
 use super::frame::{Frame, LinkType, VlanTag};
+use super::prefetch::prefetch;
 use std::mem::{offset_of, size_of};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -182,6 +183,19 @@ impl<'ring> Block<'ring> {
         Cursor {
             at: cursor.at + step,
             left: cursor.left - 1,
+        }
+    }
+
+    /// Asks the CPU for the header behind the frame under the cursor, and for the line behind that, where a
+    /// frame's own headers lie.
+    #[inline]
+    pub fn announce_next(&self, cursor: Cursor) {
+        const LINE: usize = 64;
+        let next = self.next(cursor).at;
+        for at in [next, next + LINE] {
+            if at < self.len {
+                prefetch(&self.bytes(at, 1)[0]);
+            }
         }
     }
 

@@ -20,8 +20,10 @@ pub mod pcap;
 pub mod poll;
 pub mod preexisting;
 pub mod prefetch;
+pub mod reject;
 pub mod ring;
 pub mod socket;
+pub mod valve;
 
 #[cfg(test)]
 mod race;

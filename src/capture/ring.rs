@@ -242,6 +242,7 @@ pub struct Reader {
     open: Option<Open>,
     ring: Ring,
     last_ts_ns: Option<i64>,
+    /// Of the blocks that were returned.
     counts: ReaderCounts,
 }
 
@@ -250,6 +251,12 @@ struct Open {
     /// Never handed out: the lifetime is a fiction that `Reader` upholds by owning the ring.
     block: Block<'static>,
     cursor: Cursor,
+}
+
+impl Open {
+    fn passed(&self) -> u32 {
+        self.block.num_pkts() - self.cursor.frames_left()
+    }
 }
 
 impl Reader {
@@ -316,10 +323,17 @@ impl Reader {
         let Some(open) = self.open.as_mut() else {
             return;
         };
-        self.counts.frames_read += 1;
         open.cursor = open.block.next(open.cursor);
         if open.cursor.frames_left() == 0 {
             self.close();
+        }
+    }
+
+    /// Asks the CPU for what lies behind the frame at the head, while that is looked at.
+    #[inline]
+    pub fn announce_next(&self) {
+        if let Some(open) = &self.open {
+            open.block.announce_next(open.cursor);
         }
     }
 
@@ -345,7 +359,9 @@ impl Reader {
 
     /// What was counted so far.
     pub fn counts(&self) -> ReaderCounts {
-        self.counts
+        let mut counts = self.counts;
+        counts.frames_read += u64::from(self.open.as_ref().map_or(0, Open::passed));
+        counts
     }
 
     /// The ring: its geometry and how full it is.
@@ -355,6 +371,7 @@ impl Reader {
 
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
+            self.counts.frames_read += u64::from(open.passed());
             self.last_ts_ns = Some(open.block.last_ts_ns());
         }
     }

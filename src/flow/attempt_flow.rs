@@ -138,6 +138,7 @@ impl Attempts {
             gso: entry.has(GSO),
             fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
             saturated: entry.has(SATURATED),
+            shed: false,
             interface: entry.interface,
             vlan,
             vlan_count,

@@ -15,6 +15,7 @@ use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
 };
+use crate::horizons::RecentMin;
 use std::cmp::Ordering;
 
 /// A SYN is a retransmission until this long after the first one.
@@ -165,6 +166,9 @@ pub struct Attempts {
     pub telling: bool,
     /// Entries that live in buckets of (endpoints, sequence number).
     pub far: usize,
+    /// Of the attempts that had to leave a full table: the newest first SYN, and how young they were lately.
+    newest_evicted_ns: i64,
+    evicted_age: RecentMin,
 }
 
 impl Attempts {
@@ -177,6 +181,8 @@ impl Attempts {
             tallies,
             telling: true,
             far: 0,
+            newest_evicted_ns: i64::MIN,
+            evicted_age: RecentMin::default(),
         }
     }
 
@@ -189,6 +195,15 @@ impl Attempts {
     pub fn prefault(&mut self) {
         self.slab.prefault();
         self.tallies.prefault();
+    }
+
+    /// A SYN is known as a retransmission until this long after the first one: the horizon, and how young the
+    /// attempts were that a full table pushed out.
+    pub fn horizon_ns(&self, watermark_ns: i64) -> i64 {
+        let since_ns = watermark_ns.saturating_sub(self.newest_evicted_ns);
+        since_ns
+            .min(self.evicted_age.get(watermark_ns))
+            .clamp(0, HORIZON_NS)
     }
 
     /// Stamp of the entry's first packet; of one whose tally is gone, the watermark then.
@@ -357,7 +372,7 @@ impl Attempts {
                 left |= !self.settle(at, watermark_ns, counts, out);
             }
             if !left {
-                self.evict(rivals.as_slice(), counts, out);
+                self.evict(rivals.as_slice(), watermark_ns, counts, out);
             }
         }
     }
@@ -379,17 +394,18 @@ impl Attempts {
             }
             let entry = self.slab.get(at);
             if !(entry.open() && entry.has(ANSWERED)) {
-                return self.evict(&[at], counts, out);
+                return self.evict(&[at], watermark_ns, counts, out);
             }
             waiting[count] = at;
             count += 1;
         }
-        self.evict(&waiting[..count], counts, out);
+        self.evict(&waiting[..count], watermark_ns, counts, out);
     }
 
     fn evict(
         &mut self,
         rivals: &[u32],
+        watermark_ns: i64,
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
@@ -402,6 +418,10 @@ impl Attempts {
         });
         let victim = victim.expect("what is full holds entries");
         counts.evicted_attempts += 1;
+        let first_ns = self.slab.get(victim).first_ns;
+        self.newest_evicted_ns = self.newest_evicted_ns.max(first_ns);
+        let age_ns = watermark_ns.saturating_sub(first_ns);
+        self.evicted_age.note(watermark_ns, age_ns);
         if self.slab.get(victim).open() {
             self.end(victim, EndReason::Evicted, When::Packet, counts, out);
         }

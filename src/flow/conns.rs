@@ -209,6 +209,7 @@ impl Conn {
             gso: self.gso,
             fragmented: self.fragmented,
             saturated: self.saturated,
+            shed: false,
             interface: self.interface,
             vlan: self.vlan,
             vlan_count: self.vlan_count,

@@ -114,6 +114,11 @@ impl Flows {
         &self.counts
     }
 
+    /// See [`Attempts::horizon_ns`].
+    pub fn dedup_horizon_ns(&self) -> i64 {
+        self.attempts.horizon_ns(self.now_ns)
+    }
+
     /// Entries held: attempts, established, others.
     pub fn held(&self) -> [usize; 3] {
         [

@@ -184,6 +184,7 @@ impl Flow {
             id: 0,
             joined: false,
             saturated: false,
+            shed: false,
             interface: self.interface,
             vlan: [0; 2],
             vlan_count: 0,

@@ -155,6 +155,8 @@ pub struct FlowRecord {
     pub fragmented: bool,
     /// A counter reached its limit.
     pub saturated: bool,
+    /// Live: packets of its class were let go of while it was open, so that there may be more than was seen.
+    pub shed: bool,
     /// Index into the run's table of interfaces.
     pub interface: u16,
     /// VLAN identifiers of the first packet, outermost first.

@@ -9,6 +9,7 @@ pub mod contact;
 pub mod detection;
 pub mod episode;
 mod firsts;
+mod flood;
 mod pairs;
 pub mod port_scan;
 pub mod rule;

@@ -11,6 +11,7 @@ use super::episode::{
     Episode, PORT_MAP_BYTES, PortMap, PortState, Recent, UNANSWERED_NS, ranges_of,
 };
 use super::firsts::{First, Firsts};
+use super::flood::FloodLaw;
 use super::pairs::{Pair, PairKey, Pairs, Touch};
 use super::rule::Due;
 pub use super::rule::{PortScanCounts, Rule};
@@ -27,6 +28,7 @@ pub struct PortScan {
     rule: Rule,
     pairs: Pairs,
     firsts: Firsts,
+    flood: FloodLaw,
     episodes: Vec<Option<Episode>>,
     free_episodes: Vec<u32>,
     maps: Vec<u8>,
@@ -50,6 +52,7 @@ impl PortScan {
             rule,
             pairs: Pairs::new(rule.pairs, rule.ports),
             firsts: Firsts::new(rule.firsts),
+            flood: FloodLaw::new(rule.firsts),
             episodes: vec![None; rule.episodes],
             free_episodes: (0..count(rule.episodes)).rev().collect(),
             maps: vec![0; rule.port_maps * PORT_MAP_BYTES],
@@ -74,6 +77,17 @@ impl PortScan {
     pub fn occupancy(&self) -> (usize, usize) {
         let (many, one) = (self.pairs.occupancy(), self.firsts.occupancy());
         (many.0 + one.0, many.1 + one.1)
+    }
+
+    /// A scan whose ports follow each other by less than this is found: the window, and the safe side of the
+    /// flood law while first touches younger than that are pushed out.
+    pub fn detectable_gap_ns(&self) -> i64 {
+        let window_ns = self.rule.window_ns;
+        let evicted = self.last_eviction_ns;
+        match evicted.is_some_and(|at| at.saturating_add(window_ns) > self.now_ns) {
+            true => self.flood.gap_ns(self.now_ns).min(window_ns),
+            false => window_ns,
+        }
     }
 
     /// Asks the CPU for the lines where the pair of this contact lies, some contacts before its turn.
@@ -199,6 +213,7 @@ impl PortScan {
                 newest_ns: contact.ts_ns,
                 state: PortState::Touched,
             };
+            self.flood.on_new(self.now_ns);
             if let Some(newest_ns) = self.firsts.insert(hash, first) {
                 self.note_evicted(newest_ns, watermark);
             }

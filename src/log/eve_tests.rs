@@ -69,7 +69,7 @@ fn a_flow_shares_its_id_with_its_attempt() {
             "basis": "handshake", "end_reason": "fin",
             "payload_bytes_toserver": 934, "payload_bytes_toclient": 4081,
             "gso": true, "midstream": false, "preexisting": false, "fragmented": false,
-            "saturated": false,
+            "saturated": false, "shed": false,
         })
     );
 }

@@ -14,16 +14,19 @@ pub mod descriptor;
 pub mod eve;
 pub mod event;
 pub mod fold;
+pub mod folding;
 pub mod identity;
+pub mod interfaces;
 pub mod logger;
 pub mod merge;
 pub mod notice;
 pub mod outputs;
 pub mod queue;
+pub mod room;
 pub mod sink;
 pub mod spec;
 pub mod stamp;
 pub mod text;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

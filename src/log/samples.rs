@@ -1,4 +1,4 @@
-//! Events for the tests of this folder.
+//! Events for tests.
 
 use super::event::{Body, Event, Step};
 use super::notice::Notice;
@@ -89,6 +89,7 @@ pub fn flow_record() -> FlowRecord {
         id: 0,
         joined: false,
         saturated: false,
+        shed: false,
         interface: 0,
         vlan: [10, 0],
         vlan_count: 0,

@@ -6,6 +6,7 @@ use super::names::{Family, families};
 use crate::books::{Books, OutputBooks, RingCounts, RingId};
 use crate::log::notice::{EventKind, KINDS};
 use crate::log::sink::Cause;
+use crate::shedding::Level;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub tables: Vec<(&'static str, u64, u64)>,
     /// Share of each ring's blocks that wait for their worker, 0 to 1.
     pub ring_occupancy: Vec<(RingId, f64)>,
+    /// Level of load shedding of each worker.
+    pub shed_levels: Vec<u64>,
     /// Workers that the log's order no longer waits for.
     pub worker_behind: usize,
     /// How late the log is.
@@ -160,6 +163,7 @@ impl Collector for Exposition {
         bounds(&mut encoder, &snapshot.books)?;
         rings(&mut encoder, &snapshot.books)?;
         records(&mut encoder, &snapshot.books.outputs)?;
+        shedding(&mut encoder, &snapshot)?;
         gauges(&mut encoder, &snapshot)?;
         log_lag(&mut encoder, &snapshot.log_lag)
     }
@@ -248,7 +252,7 @@ fn records(encoder: &mut DescriptorEncoder, outputs: &[OutputBooks]) -> fmt::Res
         }),
         (
             "records_folded",
-            "Alerts that the budget withheld",
+            "Attempts in flood records, and alerts that the budget withheld",
             |output| &output.counts.folded,
         ),
         (
@@ -286,6 +290,40 @@ fn records(encoder: &mut DescriptorEncoder, outputs: &[OutputBooks]) -> fmt::Res
     Ok(())
 }
 
+fn shedding(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
+    let shed = &snapshot.books.shards.shed;
+    let (name, help) = (
+        "shed_steps",
+        "Steps of load shedding, up to a level or down from it",
+    );
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (direction, counts) in [("up", &shed.up), ("down", &shed.down)] {
+        for (level, &count) in Level::ALL[1..].iter().zip(counts) {
+            let labels = [("level", level.number()), ("direction", direction)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let (name, help) = (
+        "shed_seconds",
+        "Seconds that workers spent at a level of load shedding",
+    );
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (level, &us) in Level::ALL.iter().zip(&shed.spent_us) {
+        let seconds = ConstCounter::new(us as f64 / 1e6);
+        seconds.encode(family.encode_family(&[("level", level.number())])?)?;
+    }
+    let (name, help) = (
+        "shed_level",
+        "Level of load shedding, 0 (nothing is let go of) to 3",
+    );
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (worker, &level) in snapshot.shed_levels.iter().enumerate() {
+        let labels = [("worker", worker.to_string())];
+        ConstGauge::new(level).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
 fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     let (name, help) = ("table_use_ratio", "Share of a table that is in use");
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -298,6 +336,10 @@ fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (id, ratio) in &snapshot.ring_occupancy {
         ConstGauge::new(*ratio).encode(family.encode_family(&ring_labels(id))?)?;
+    }
+    for (name, help, value) in snapshot.books.shards.horizons.seconds() {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(metric)?;
     }
     let behind = i64::try_from(snapshot.worker_behind).unwrap_or(i64::MAX);
     for (name, help, value) in [

@@ -1,6 +1,7 @@
 //! The exposition, read by a parser that takes nothing for granted.
 
 use super::*;
+use crate::horizons::Horizons;
 use crate::log::outputs::Counts;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -155,12 +156,16 @@ fn snapshot() -> Snapshot {
     };
     books.shards.flow.attempts = 12;
     books.shards.port_scans = [1, 2, 3, 4, 5];
+    books.shards.horizons = Horizons::new(1_500_000_000, 250_000_000);
+    let shed = &mut books.shards.shed;
+    (shed.up, shed.down, shed.spent_us) = ([5, 3, 1], [4, 2, 1], [9, 1_500_000, 2, 3]);
     Snapshot {
         ring_occupancy: books
             .rings
             .iter()
             .map(|ring| (ring.id.clone(), 0.25))
             .collect(),
+        shed_levels: vec![0, 2],
         books,
         tables: vec![("attempts", 1, 4)],
         worker_behind: 2,
@@ -218,6 +223,15 @@ fn both_formats_hold_what_the_snapshot_does() {
         ];
         assert_eq!(of("records_dropped", &slow), 4.0);
         assert_eq!(value(&all, "synledger_worker_behind", &[]), 2.0);
+        for (level, direction, count) in [("1", "up", 5.0), ("3", "down", 1.0)] {
+            let labels = [("level", level), ("direction", direction)];
+            assert_eq!(of("shed_steps", &labels), count);
+        }
+        assert_eq!(of("shed_seconds", &[("level", "1")]), 1.5);
+        assert_eq!(value(&all, "synledger_shed_level", &[("worker", "1")]), 2.0);
+        assert_eq!(value(&all, "synledger_dedup_horizon_seconds", &[]), 1.5);
+        let gap = "synledger_scan_min_detectable_gap_seconds";
+        assert_eq!(value(&all, gap, &[]), 0.25);
         let build = if format == Format::Text {
             "synledger_build_info"
         } else {
@@ -253,6 +267,7 @@ fn every_counter_has_the_name_that_eve_has_and_its_type_and_no_label_is_an_addre
                     "reach",
                     "direction",
                     "table",
+                    "level",
                     "version",
                     "le",
                 ];

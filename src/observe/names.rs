@@ -35,6 +35,10 @@ pub fn families(books: &Books) -> Vec<Family> {
         let help = "Frames that the filter of --capture control rejected";
         all.push(single(("filtered_frames", help, filtered)));
     }
+    if let Some(refused) = books.refused {
+        let help = "Data frames that the kernel refused under load, before the copy";
+        all.push(single(("shed_in_kernel", help, refused)));
+    }
     all.extend(labelled(books));
     all
 }
@@ -80,7 +84,7 @@ fn packets(books: &Books) -> [Single; 9] {
     ]
 }
 
-fn connections(books: &Books) -> [Single; 15] {
+fn connections(books: &Books) -> [Single; 16] {
     let (shards, flow) = (&books.shards, &books.shards.flow);
     [
         ("syn_packets", "SYNs without ACK", flow.syn_packets),
@@ -102,8 +106,13 @@ fn connections(books: &Books) -> [Single; 15] {
         ),
         (
             "folded_connections",
-            "Attempts that shards folded into flood records",
-            shards.attempts_folded,
+            "Attempts that flood records tell of instead of lines of their own",
+            books.attempts_folded(),
+        ),
+        (
+            "flood_records",
+            "Records of many attempts to one destination",
+            books.folds.records,
         ),
         (
             "answered_connections",

@@ -8,6 +8,7 @@ mod disk;
 mod flaps;
 mod handshakes;
 mod interfaces;
+mod overload;
 mod peer;
 mod programs;
 mod real;

@@ -8,6 +8,7 @@
 
 use libc::sock_filter;
 
+use super::super::frame::LinkType;
 use super::asm::{Asm, Label};
 use super::{EXTENSION, EXTENSIONS, Keys, QUOTING, TCP_FLAGS, UPPER};
 
@@ -18,6 +19,16 @@ pub enum Mode {
     Fanout,
     /// A socket's own filter: returns this many bytes to keep for control and open, 0 for data.
     Filter {
+        /// Bytes to keep.
+        snaplen: u32,
+    },
+    /// The filter of a data ring under load: 0 for what is bulk data beyond doubt, which is UDP and TCP that
+    /// neither opens, answers nor ends a connection; this many bytes of everything else, and of whatever it
+    /// cannot follow as far as that. A frame that ends before its headers do is refused. It asks nothing of
+    /// the kernel but the frame's bytes.
+    Bulk {
+        /// What the frames start with.
+        link: LinkType,
         /// Bytes to keep.
         snaplen: u32,
     },
@@ -69,6 +80,8 @@ struct Builder<'k> {
     udp: Label,
     open: Label,
     control: Label,
+    /// Bulk data beyond doubt: all is known but the hash.
+    bulk: Label,
     /// All is known but the hash.
     hash: Label,
 }
@@ -90,12 +103,16 @@ pub fn program(keys: &Keys, workers: u32, mode: Mode) -> Vec<sock_filter> {
         udp: a.label(),
         open: a.label(),
         control: a.label(),
+        bulk: a.label(),
         hash: a.label(),
         a,
         keys,
         workers,
     };
-    b.link(mode);
+    match mode {
+        Mode::Bulk { link, .. } => b.link_of_bulk(link),
+        _ => b.link(mode),
+    }
     b.ipv4();
     b.ipv6();
     b.ports();
@@ -125,15 +142,28 @@ impl Builder<'_> {
         a.ldx_imm(0);
         a.ld_abs(AD_PROTOCOL);
         a.bind(tags);
-        for _ in 0..2 {
-            let tag = a.label();
-            a.jeq(0x8100, tag, None);
-            a.jeq(0x88a8, tag, None);
-            a.jeq(0x9100, tag, layer3);
-            a.bind(tag);
-            a.ldh_ind(2);
-            forward(a, 4);
+        step_over_tags(a, layer3);
+        a.bind(layer3);
+        a.jeq(0x0800, v4, None);
+        a.jeq(0x86dd, v6, zero);
+    }
+
+    /// The same from the frame's bytes alone.
+    fn link_of_bulk(&mut self, link: LinkType) {
+        let (zero, v4, v6) = (self.zero, self.v4, self.v6);
+        let a = &mut self.a;
+        if link == LinkType::RawIp {
+            a.ldx_imm(0);
+            a.ldb_ind(0);
+            a.rsh(4);
+            a.jeq(4, v4, None);
+            a.jeq(6, v6, zero);
+            return;
         }
+        let layer3 = a.label();
+        a.ldx_imm(14);
+        a.ldh_abs(12);
+        step_over_tags(a, layer3);
         a.bind(layer3);
         a.jeq(0x0800, v4, None);
         a.jeq(0x86dd, v6, zero);
@@ -354,13 +384,14 @@ impl Builder<'_> {
     /// TCP and UDP, and the class that the flags give.
     fn ports(&mut self) {
         let (hash, open, control) = (self.hash, self.open, self.control);
+        let bulk = self.bulk;
         let a = &mut self.a;
         let (syn, ack) = (a.label(), a.label());
         a.bind(self.udp);
         a.ld_mem(ROOM);
         a.jge(4, None, hash);
         both_ports(a, 0);
-        a.ja(hash);
+        a.ja(bulk);
         a.bind(self.tcp);
         a.ld_mem(ROOM);
         a.jge(TCP_FLAGS, None, open);
@@ -370,7 +401,7 @@ impl Builder<'_> {
         a.jset(0x04, control, None);
         a.jset(0x10, ack, open);
         a.bind(ack);
-        a.jset(0x01, control, hash);
+        a.jset(0x01, control, bulk);
         a.bind(syn);
         a.jset(0x10, control, open);
         a.bind(open);
@@ -385,14 +416,23 @@ impl Builder<'_> {
     fn leaf(&mut self, mode: Mode) {
         let six = self.a.label();
         let done = self.a.label();
-        self.a.bind(self.hash);
         match mode {
+            Mode::Bulk { snaplen, .. } => {
+                // Whatever it could not follow, and what it followed to control or open.
+                self.a.bind(self.hash);
+                self.a.bind(self.zero);
+                self.a.ret(snaplen);
+                self.a.bind(self.bulk);
+                return self.a.ret(0);
+            }
             Mode::Filter { snaplen } => {
+                self.known();
                 self.a.ld_mem(CLASS);
                 self.a.jeq(0, self.zero, None);
                 self.a.ret(snaplen);
             }
             Mode::Fanout => {
+                self.known();
                 self.a.ld_mem(FAMILY);
                 self.a.jeq(6, six, None);
                 self.sum(1);
@@ -410,6 +450,12 @@ impl Builder<'_> {
         }
         self.a.bind(self.zero);
         self.a.ret(0);
+    }
+
+    /// The class is known; bulk data are like any other here.
+    fn known(&mut self) {
+        self.a.bind(self.bulk);
+        self.a.bind(self.hash);
     }
 
     /// A = both ends, of addresses of so many words.
@@ -442,6 +488,19 @@ impl Builder<'_> {
 
     fn member(workers: u32, class: u32) -> u32 {
         class * workers
+    }
+}
+
+/// Past two tags at most; A = the ethertype, X = what follows it.
+fn step_over_tags(a: &mut Asm, layer3: Label) {
+    for _ in 0..2 {
+        let tag = a.label();
+        a.jeq(0x8100, tag, None);
+        a.jeq(0x88a8, tag, None);
+        a.jeq(0x9100, tag, layer3);
+        a.bind(tag);
+        a.ldh_ind(2);
+        forward(a, 4);
     }
 }
 

@@ -101,6 +101,7 @@ impl Run<'_> {
         snapshot.tables = self.tables(&books);
         snapshot.log_lag = published.lag_us.as_ref().map_or_else(LogLag::default, lag);
         snapshot.worker_behind = published.behind;
+        snapshot.shed_levels = self.board.shed_levels();
         snapshot.books = books;
     }
 
@@ -121,6 +122,7 @@ impl Run<'_> {
         let at_exit = |summary: &Summary| Books {
             outputs: logging::books(&self.config.common.outputs, &summary.outputs),
             own_records: self.own_records(summary.own),
+            folds: summary.folds,
             late_records: summary.late,
             at_exit: true,
             ..rest.clone()
@@ -188,18 +190,21 @@ impl Run<'_> {
                 .and_then(|counters| counters.nic(group.ifindex));
             counters.map_or(0, |counters| counters.nic_drops())
         };
+        let (filtered, refused) = self.refused();
         let mut books = Books {
             shards: self.board.sum(),
             rings: self.rings(),
             outputs: logging::books(&self.config.common.outputs, &published.outputs),
             own_records: self.own_records(published.own),
+            folds: published.folds,
             late_records: published.late,
             nic_drops: self.groups.iter().map(nic).sum(),
             softnet_drops: self
                 .nic_counters
                 .as_ref()
                 .map_or(0, |counters| counters.softnet().total().dropped),
-            filtered: self.filtered(),
+            filtered,
+            refused,
             ..Books::default()
         };
         books.in_flight = self.in_flight(&books);

@@ -145,10 +145,8 @@ impl Run<'_> {
         }
         let interface = self.groups[at].interface;
         let opened = LiveGroup::open(self.config, &self.keys.fanout, &nic, interface);
-        let (mut group, rings) = opened.map_err(|error| error.to_string())?;
-        group
-            .open_gate(self.config)
-            .map_err(|error| error.to_string())?;
+        let (group, rings) = opened.map_err(|error| error.to_string())?;
+        group.open_gate().map_err(|error| error.to_string())?;
         if let Some(counters) = &mut self.nic_counters {
             counters.replace(old, nic.ifindex);
         }

@@ -4,6 +4,7 @@ mod dry_run;
 mod figures;
 mod links;
 mod rings;
+mod shedding;
 mod startup;
 
 use super::logging::{self, SharedLocalities};
@@ -27,6 +28,7 @@ use crate::policy::Policy;
 use crate::report;
 use crate::sensor::{self, Board, RunKeys};
 use crate::shard::Shard;
+use crate::shedding::Shedding;
 use crate::worker::{LiveRing, Stage, Worker, wall_clock_ns};
 use crossbeam::channel::{Sender, unbounded};
 use rings::Past;
@@ -64,6 +66,7 @@ struct Run<'a> {
     board: Board,
     snapshot: Arc<Mutex<Snapshot>>,
     ledger: figures::Ledger,
+    shed: shedding::Steps,
 }
 
 /// Watches interfaces until SIGINT or SIGTERM.
@@ -115,6 +118,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         board: Board::new(common.workers),
         snapshot,
         ledger: figures::Ledger::default(),
+        shed: shedding::Steps::new(),
     };
     let stage = Stage::default();
     let started = std::thread::scope(|scope| {
@@ -130,6 +134,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         run.end(&stage);
         started
     });
+    run.say_shed();
     let books = run.close_books(logger);
     started?;
     Ok(close(common, &books))
@@ -212,6 +217,9 @@ impl Run<'_> {
             block_timeout: Duration::from_millis(u64::from(self.config.block_timeout_ms)),
             clock: Clock::new(&self.run_time),
             now_ns: i64::MIN,
+            shedding: Shedding::new(self.config.shed),
+            steps: self.shed.sender(),
+            drops_seen: 0,
         };
         let cpu = self.config.common.cores.get(id).copied();
         let thread = cpu.map(|cpu| self.pins.add(cpu));
@@ -227,8 +235,8 @@ impl Run<'_> {
 
     /// Lets frames in. `unproven` says why connections may be torn apart, if they may.
     fn start(&mut self, unproven: Option<String>) -> Result<(), Failure> {
-        for group in &mut self.groups {
-            group.open_gate(self.config).map_err(Failure::run)?;
+        for group in &self.groups {
+            group.open_gate().map_err(Failure::run)?;
         }
         let names: Vec<&str> = self
             .groups
@@ -314,6 +322,7 @@ impl Run<'_> {
                 tell(&report::ten_lines(&self.books()));
             }
             self.say_steps();
+            self.say_shed();
             if ticks.is_multiple_of(TICKS_PER_SECOND) {
                 self.keep_pinned();
                 self.rebuild_lost();

@@ -9,7 +9,7 @@ use crate::live::LiveGroup;
 #[derive(Debug, Default)]
 pub(super) struct Past {
     rings: Vec<RingCounts>,
-    filtered: Option<u64>,
+    refused: Option<u64>,
 }
 
 impl Past {
@@ -17,7 +17,7 @@ impl Past {
     pub(super) fn new() -> Self {
         Self {
             rings: Vec::new(),
-            filtered: Some(0),
+            refused: Some(0),
         }
     }
 
@@ -27,7 +27,7 @@ impl Past {
             ..counts
         });
         self.rings = by_ring(std::mem::take(&mut self.rings).into_iter().chain(closed));
-        self.filtered = self.filtered.zip(group.rejected()).map(|(a, b)| a + b);
+        self.refused = self.refused.zip(group.refused()).map(|(a, b)| a + b);
     }
 }
 
@@ -54,13 +54,16 @@ impl Run<'_> {
         )
     }
 
-    /// Frames that `--capture control` rejected; `None` where they cannot be counted.
-    pub(super) fn filtered(&self) -> Option<u64> {
-        if self.config.capture != CaptureDepth::Control {
-            return Some(0);
-        }
+    /// Frames that `--capture control` rejected, and those that data rings refused under load; `None` where they
+    /// cannot be counted.
+    pub(super) fn refused(&self) -> (Option<u64>, Option<u64>) {
         let open = self.groups.iter().chain(&self.gone);
-        let open: Option<u64> = open.map(LiveGroup::rejected).sum();
-        open.zip(self.past.filtered).map(|(open, past)| open + past)
+        let open: Option<u64> = open.map(LiveGroup::refused).sum();
+        let counted = open.zip(self.past.refused).map(|(open, past)| open + past);
+        match (self.config.capture, self.config.shed) {
+            (CaptureDepth::Control, _) => (counted, Some(0)),
+            (_, true) => (Some(0), counted),
+            (_, false) => (Some(0), Some(0)),
+        }
     }
 }

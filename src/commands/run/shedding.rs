@@ -1,0 +1,176 @@
+//! What workers let go of under load, told step by step.
+
+use super::Run;
+use crate::log::notice::Notice;
+use crate::shedding::Step;
+use crate::worker::ShedStep;
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Standard error hears of steps no more often than this; the log has them all.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Steps on their way from the workers, which are few: see [`crate::shedding`].
+pub(super) struct Steps {
+    to_main: Sender<ShedStep>,
+    from_workers: Receiver<ShedStep>,
+    told: Option<Instant>,
+    untold: usize,
+}
+
+impl Steps {
+    pub(super) fn new() -> Self {
+        let (to_main, from_workers) = unbounded();
+        Self {
+            to_main,
+            from_workers,
+            told: None,
+            untold: 0,
+        }
+    }
+
+    /// A worker's end.
+    pub(super) fn sender(&self) -> Sender<ShedStep> {
+        self.to_main.clone()
+    }
+
+    /// What to tell of a step on standard error, unless another one was told just now.
+    fn told(&mut self, text: &str, now: Instant) -> Option<String> {
+        if self.told.is_some_and(|told| now - told < TELL_EVERY) {
+            self.untold += 1;
+            return None;
+        }
+        self.told = Some(now);
+        let more = match std::mem::take(&mut self.untold) {
+            0 => String::new(),
+            untold => format!(" ({untold} more steps since the last line; the log has them)"),
+        };
+        Some(format!("synledger: {text}{more}\n"))
+    }
+}
+
+impl Run<'_> {
+    /// Tells of the workers' steps since the last call.
+    pub(super) fn say_shed(&mut self) {
+        let steps: Vec<ShedStep> = self.shed.from_workers.try_iter().collect();
+        for step in steps {
+            let text = sentence(&step);
+            if let Some(line) = self.shed.told(&text, Instant::now()) {
+                self.tell(&line);
+            }
+            self.notices.send(Notice::Lifecycle {
+                ts_ns: step.ts_ns,
+                word: "degradation",
+                text,
+                details: details(&step),
+            });
+        }
+    }
+}
+
+fn sentence(step: &ShedStep) -> String {
+    let ShedStep {
+        worker,
+        step: Step { from, to, .. },
+        ..
+    } = step;
+    let (load, percent) = (step.step.load, |share: f64| (share * 100.0).round());
+    let why = match step.step.reason {
+        "calm" => format!(
+            "its rings were calm for {:.0} s",
+            step.step.hold_ns as f64 / 1e9
+        ),
+        ring => format!("its {ring} ring fills"),
+    };
+    let mut text = format!(
+        "worker {worker} sheds at level {} after {}: {why} (open {} %, control {} %, data {} % full); {}",
+        to.number(),
+        from.number(),
+        percent(load.open),
+        percent(load.control),
+        percent(load.data),
+        to.what()
+    );
+    if let Some(trouble) = &step.trouble {
+        text += &format!("; the kernel did not take the filter: {trouble}");
+    }
+    text
+}
+
+fn details(step: &ShedStep) -> Vec<(String, Value)> {
+    let Step {
+        from,
+        to,
+        reason,
+        load,
+        hold_ns,
+    } = step.step;
+    let share = |share: f64| json!((share * 1000.0).round() / 1000.0);
+    let all = [
+        ("worker", json!(step.worker)),
+        ("direction", json!(step.step.direction())),
+        ("level", json!(to as u8)),
+        ("from_level", json!(from as u8)),
+        ("reason", json!(reason)),
+        ("open_ratio", share(load.open)),
+        ("control_ratio", share(load.control)),
+        ("data_ratio", share(load.data)),
+        ("behind", json!(load.behind)),
+        ("dropped", json!(load.dropped)),
+        ("hold_s", json!(hold_ns as f64 / 1e9)),
+        ("trouble", json!(step.trouble)),
+    ];
+    let own = |(name, value): (&str, Value)| (name.to_owned(), value);
+    all.into_iter().map(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shedding::{Level, Load};
+
+    fn step() -> ShedStep {
+        ShedStep {
+            worker: 3,
+            ts_ns: 0,
+            step: Step {
+                from: Level::None,
+                to: Level::Bulk,
+                reason: "data",
+                load: Load {
+                    data: 0.6,
+                    behind: true,
+                    ..Load::default()
+                },
+                hold_ns: 2_000_000_000,
+            },
+            trouble: None,
+        }
+    }
+
+    #[test]
+    fn a_step_is_a_sentence_with_figures() {
+        assert_eq!(
+            sentence(&step()),
+            "worker 3 sheds at level 1 after 0: its data ring fills (open 0 %, control 0 %, data 60 % full); \
+             bulk data are refused in the kernel"
+        );
+        let details = details(&step());
+        let value = |name: &str| details.iter().find(|(own, _)| own == name).map(|(_, v)| v);
+        assert_eq!(value("level"), Some(&json!(1)));
+        assert_eq!(value("direction"), Some(&json!("up")));
+        assert_eq!(value("hold_s"), Some(&json!(2.0)));
+    }
+
+    #[test]
+    fn standard_error_hears_of_steps_every_ten_seconds_at_most() {
+        let (mut steps, start) = (Steps::new(), Instant::now());
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        assert_eq!(steps.told("a", after(0)).as_deref(), Some("synledger: a\n"));
+        assert_eq!(steps.told("b", after(1)), None);
+        assert_eq!(steps.told("c", after(9)), None);
+        let told = steps.told("d", after(10)).expect("ten seconds later");
+        assert!(told.starts_with("synledger: d (2 more steps"), "{told}");
+    }
+}

@@ -1,0 +1,171 @@
+use super::*;
+use crate::log::eve::{Context, Eve, Interfaces};
+use std::sync::Arc;
+
+fn books() -> Books {
+    let ring = |class: &'static str, tp_packets: u64, tp_drops: u64| RingCounts {
+        id: RingId {
+            interface: "eth0".into(),
+            class,
+            worker: 0,
+        },
+        tp_packets,
+        tp_drops,
+        frames_read: tp_packets - tp_drops,
+        ..RingCounts::default()
+    };
+    let output = |name: &str| OutputBooks {
+        name: name.into(),
+        ..OutputBooks::default()
+    };
+    let mut books = Books {
+        rings: vec![ring("open", 100, 7), ring("data", 50, 0)],
+        outputs: vec![output("text:-"), output("eve:/var/log/eve.json")],
+        filtered: Some(0),
+        at_exit: true,
+        ..Books::default()
+    };
+    let shards = &mut books.shards;
+    (shards.frames, shards.packets) = (143, 143);
+    (shards.flow.packets, shards.flow.accounted) = (143, 143);
+    (shards.flow.syn_packets, shards.flow.attempts) = (93, 93);
+    (shards.contacts_sent, shards.contacts_merged) = (93, 93);
+    shards.port_scan.touches = 93;
+    books
+        .outputs
+        .iter_mut()
+        .for_each(|one| one.counts.written[0] = 93);
+    books
+}
+
+/// The record as it is in the log.
+fn record(stats: &Stats<'_>) -> Value {
+    let mut eve = Eve::new(Context {
+        host: "edge".into(),
+        interfaces: Interfaces::default(),
+        direction: Arc::new(|_, _| "unknown"),
+        frames: false,
+    });
+    let mut line = Vec::new();
+    eve.notice(&mut line, &stats.notice(0));
+    serde_json::from_slice(&line).expect("JSON")
+}
+
+#[test]
+fn a_stats_record_has_suricatas_totals_and_our_interval() {
+    let before = books();
+    let mut now = books();
+    assert!(now.closed(), "{:#?}", now.identities());
+    (now.rings[1].tp_packets, now.rings[1].frames_read) = (60, 60);
+    now.shards.frames += 10;
+    now.shards.packets += 10;
+    (now.shards.flow.packets, now.shards.flow.accounted) = (153, 153);
+    now.shards.attempts_not_asked = 5;
+    let stats = Stats {
+        now: &now,
+        before: &before,
+        interval_s: 8.000_4,
+        run_s: 75.9,
+        last: false,
+    };
+    let record = record(&stats);
+    assert_eq!(record["event_type"], "stats");
+    assert_eq!(
+        record["stats"],
+        json!({"uptime": 75, "capture": {"kernel_packets": 160, "kernel_drops": 7}})
+    );
+    assert_eq!(record.get("capture"), None);
+    let ours = &record["synledger"];
+    assert_eq!(
+        (&ours["final"], &ours["interval_s"]),
+        (&json!(false), &json!(8.0))
+    );
+    assert_eq!(
+        (&ours["complete"], &ours["missed"]),
+        (&json!(true), &json!(0))
+    );
+    assert_eq!(ours["books"]["frames"], 10);
+    assert_eq!(ours["books"]["new_connections"], 0);
+    assert_eq!(ours["books"]["connections_not_asked"], 5);
+    assert_eq!(ours["books"]["rings"][1]["tp_packets"], 10);
+    let totals = &ours["totals"];
+    assert_eq!(
+        (&totals["complete"], &totals["missed"]),
+        (&json!(false), &json!(7))
+    );
+    assert_eq!(totals["missed_bound"]["attempts"], 7);
+    assert_eq!(totals["books"]["missed"]["ring_drops"], 7);
+    assert_eq!(totals["books"]["outputs"][1]["written"]["connection"], 93);
+    assert_eq!(ours["closed"], false, "attempts that nobody wrote");
+    let open = ours["open_identities"].as_array().expect("a list");
+    assert_eq!(open.len(), 2, "{open:?}");
+    assert_eq!(
+        (&open[0]["left"], &open[0]["right"]),
+        (&json!(93), &json!(98))
+    );
+}
+
+#[test]
+fn the_last_record_says_so_and_its_text_speaks_of_the_whole_run() {
+    let now = books();
+    let stats = Stats {
+        now: &now,
+        before: &Books::default(),
+        interval_s: 2.5,
+        run_s: 2.5,
+        last: true,
+    };
+    let record = record(&stats);
+    assert_eq!(record["synledger"]["final"], true);
+    assert_eq!(
+        record["synledger"]["books"],
+        record["synledger"]["totals"]["books"]
+    );
+    let Notice::Stats { text, .. } = stats.notice(0) else {
+        panic!("no stats");
+    };
+    assert_eq!(
+        text,
+        "the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close"
+    );
+}
+
+#[test]
+fn what_the_filter_rejects_uncounted_is_null_and_not_nothing() {
+    let mut now = books();
+    let value = |now: &Books| books_json(now).get("filtered_frames").cloned();
+    assert_eq!(value(&now), Some(json!(0)));
+    now.filtered = None;
+    assert_eq!(value(&now), Some(Value::Null));
+    now.rings.clear();
+    assert_eq!(value(&now), None, "there is no filter in read");
+}
+
+#[test]
+fn folded_attempts_are_told_beside_those_written() {
+    let mut books = books();
+    books.shards.attempts_folded = 90;
+    (books.folds.attempts, books.folds.records) = (90, 2);
+    for output in &mut books.outputs {
+        (output.counts.written[0], output.counts.folded[0]) = (3, 90);
+    }
+    let text = ten_lines(&books);
+    for line in [
+        "90 new connections folded into 2 flood records\n",
+        "text:-: 3 written, 90 folded, 0 dropped\n",
+        "the books close: ",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let json = books_json(&books);
+    assert_eq!(json["folded_connections"], 90);
+    assert_eq!(json["flood_records"], 2);
+}
+
+#[test]
+fn an_ordinary_run_is_told_in_ten_lines() {
+    let text = ten_lines(&books());
+    let lines = text.lines().count();
+    assert!((8..=11).contains(&lines), "{lines} lines:\n{text}");
+    assert!(text.ends_with("missed with a cause\n"), "{text}");
+}

@@ -1,0 +1,338 @@
+//! What a worker lets go of under load: how full its rings are goes in, a level comes out.
+//!
+//! Up at once, a level at a time. Down a level when its trigger has stayed below half of its threshold, and
+//! nothing was dropped, for as long as the level is held: a second, twice as long each time the level comes
+//! back within half a minute of its end, at most half a minute. So a level is entered at most five times and
+//! twice in each half minute, whatever the rings do.
+
+use crate::flow::record::{ConnState, EndReason, FlowRecord};
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+
+/// Levels above 0, where nothing is let go of.
+pub const LEVELS: usize = 3;
+/// A level is held at least so long, and at most.
+const HOLD_MIN_NS: i64 = 1_000_000_000;
+const HOLD_MAX_NS: i64 = 30_000_000_000;
+/// Share of a ring of opening or control packets that waits, above which each level begins.
+const THRESHOLDS: [f64; LEVELS] = [0.25, 0.5, 0.75];
+/// Share of a data ring that waits, above which the first begins if the worker is behind.
+const DATA_THRESHOLD: f64 = 0.5;
+
+/// What is let go of; each level keeps to those below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Level {
+    /// Nothing.
+    #[default]
+    None = 0,
+    /// Bulk data: the kernel refuses them before it copies them.
+    Bulk = 1,
+    /// All that waits in data rings: it goes back unread.
+    Data = 2,
+    /// Lines of single attempts: they are folded into counts.
+    Lines = 3,
+}
+
+impl Level {
+    /// Every level, in order.
+    pub const ALL: [Self; LEVELS + 1] = [Self::None, Self::Bulk, Self::Data, Self::Lines];
+
+    /// Its number, as label and in records.
+    pub fn number(self) -> &'static str {
+        ["0", "1", "2", "3"][self as usize]
+    }
+
+    /// What is let go of.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::None => "nothing",
+            Self::Bulk => "bulk data are refused in the kernel",
+            Self::Data => "data packets go back unread",
+            Self::Lines => "attempts are folded into counts",
+        }
+    }
+}
+
+/// How a worker's rings stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Share of the fullest ring of opening packets that waits, 0 to 1.
+    pub open: f64,
+    /// The same of control packets.
+    pub control: f64,
+    /// The same of data.
+    pub data: f64,
+    /// The oldest frame that waits has waited longer than a healthy worker lets it.
+    pub behind: bool,
+    /// Frames were dropped since the last look, or a ring is full.
+    pub dropped: bool,
+}
+
+impl Load {
+    /// Why `level` is needed: the ring that asks for it.
+    fn asks(&self, level: usize, factor: f64) -> Option<&'static str> {
+        let threshold = THRESHOLDS[level - 1] * factor;
+        if self.open > threshold {
+            Some("open")
+        } else if level < Level::Lines as usize && self.control > threshold {
+            // Folding helps against new attempts only.
+            Some("control")
+        } else if level == Level::Bulk as usize && self.data > DATA_THRESHOLD * factor {
+            Some("data")
+        } else {
+            None
+        }
+    }
+
+    fn raises(&self, level: usize) -> Option<&'static str> {
+        self.asks(level, 1.0)
+            .filter(|ring| *ring != "data" || self.behind)
+    }
+}
+
+/// A step up or down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// From which level.
+    pub from: Level,
+    /// To which: one above or below.
+    pub to: Level,
+    /// Up: the class of the ring that asked for it. Down: `calm`.
+    pub reason: &'static str,
+    /// How the rings stood.
+    pub load: Load,
+    /// So long the upper of the two is held, once it is calm.
+    pub hold_ns: i64,
+}
+
+impl Step {
+    /// `up` or `down`.
+    pub fn direction(&self) -> &'static str {
+        match self.to.cmp(&self.from) {
+            Ordering::Greater => "up",
+            _ => "down",
+        }
+    }
+}
+
+/// What a worker's shedding came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShedCounts {
+    /// Steps up to each level above 0.
+    pub up: [u64; LEVELS],
+    /// Steps down from each.
+    pub down: [u64; LEVELS],
+    /// Workers that are at this level or above it.
+    pub held: [u64; LEVELS],
+    /// Microseconds spent at each level, 0 first, of all workers.
+    pub spent_us: [u64; LEVELS + 1],
+}
+
+impl ShedCounts {
+    /// Lends every counter with its name.
+    pub fn each(&mut self, lend: &mut dyn FnMut(&'static str, &mut u64)) {
+        let Self {
+            up,
+            down,
+            held,
+            spent_us,
+        } = self;
+        up.iter_mut().for_each(|count| lend("shed_up", count));
+        down.iter_mut().for_each(|count| lend("shed_down", count));
+        held.iter_mut().for_each(|count| lend("shed_held", count));
+        spent_us.iter_mut().for_each(|us| lend("shed_spent", us));
+    }
+
+    /// Name and both sides of each identity.
+    pub fn identities(&self) -> [(&'static str, u64, u64); LEVELS] {
+        const NAMES: [&str; LEVELS] = [
+            "shed steps up to 1 = down from 1 + workers there",
+            "shed steps up to 2 = down from 2 + workers there",
+            "shed steps up to 3 = down from 3 + workers there",
+        ];
+        std::array::from_fn(|at| (NAMES[at], self.up[at], self.down[at] + self.held[at]))
+    }
+}
+
+/// How long a level is held, and when it was left last.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    hold_ns: i64,
+    left_ns: Option<i64>,
+}
+
+impl Hold {
+    /// The level begins again: sooner than it should, and it is held for longer.
+    fn begin(&mut self, now_ns: i64) {
+        let Some(left_ns) = self.left_ns else { return };
+        let away_ns = now_ns.saturating_sub(left_ns);
+        self.hold_ns = if away_ns < HOLD_MAX_NS {
+            self.hold_ns.saturating_mul(2).min(HOLD_MAX_NS)
+        } else {
+            let halvings = u32::try_from(away_ns / HOLD_MAX_NS).unwrap_or(u32::MAX);
+            self.hold_ns
+                .checked_shr(halvings)
+                .unwrap_or(0)
+                .max(HOLD_MIN_NS)
+        };
+    }
+}
+
+/// The decision of one worker.
+#[derive(Clone, Debug)]
+pub struct Shedding {
+    auto: bool,
+    level: Level,
+    holds: [Hold; LEVELS],
+    /// When the level's trigger was last not calm, or the level began.
+    restless_ns: i64,
+    looked_ns: Option<i64>,
+    /// Microseconds that are not counted yet, as nanoseconds.
+    rest_ns: i64,
+    /// What it came to.
+    pub counts: ShedCounts,
+}
+
+impl Shedding {
+    /// At level 0; without `auto` it stays there.
+    pub fn new(auto: bool) -> Self {
+        let hold = Hold {
+            hold_ns: HOLD_MIN_NS,
+            left_ns: None,
+        };
+        Self {
+            auto,
+            level: Level::None,
+            holds: [hold; LEVELS],
+            restless_ns: i64::MIN,
+            looked_ns: None,
+            rest_ns: 0,
+            counts: ShedCounts::default(),
+        }
+    }
+
+    /// The level now.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Looks at the rings at `now_ns`, which never goes back. At most one step at a time.
+    pub fn look(&mut self, now_ns: i64, load: &Load) -> Option<Step> {
+        self.spend(now_ns);
+        if !self.auto {
+            return None;
+        }
+        let at = self.level as usize;
+        if at < LEVELS
+            && let Some(reason) = load.raises(at + 1)
+        {
+            self.holds[at].begin(now_ns);
+            self.counts.up[at] += 1;
+            self.counts.held[at] = 1;
+            return Some(self.step(at + 1, at, reason, now_ns, load));
+        }
+        if at == 0 {
+            return None;
+        }
+        if load.dropped || load.asks(at, 0.5).is_some() {
+            self.restless_ns = now_ns;
+        }
+        let hold = &mut self.holds[at - 1];
+        if now_ns.saturating_sub(self.restless_ns) < hold.hold_ns {
+            return None;
+        }
+        hold.left_ns = Some(now_ns);
+        self.counts.down[at - 1] += 1;
+        self.counts.held[at - 1] = 0;
+        Some(self.step(at - 1, at - 1, "calm", now_ns, load))
+    }
+
+    /// Steps to a level; `upper` is the place of the upper one among the holds.
+    fn step(
+        &mut self,
+        to: usize,
+        upper: usize,
+        reason: &'static str,
+        now_ns: i64,
+        load: &Load,
+    ) -> Step {
+        let from = self.level;
+        self.level = Level::ALL[to];
+        self.restless_ns = now_ns;
+        Step {
+            from,
+            to: self.level,
+            reason,
+            load: *load,
+            hold_ns: self.holds[upper].hold_ns,
+        }
+    }
+
+    fn spend(&mut self, now_ns: i64) {
+        let since_ns = self.looked_ns.replace(now_ns).unwrap_or(now_ns);
+        let passed_ns = now_ns.saturating_sub(since_ns).max(0);
+        let spent_ns = passed_ns.saturating_add(self.rest_ns);
+        self.rest_ns = spent_ns % 1000;
+        self.counts.spent_us[self.level as usize] += (spent_ns / 1000).unsigned_abs();
+    }
+}
+
+/// Stretches of packet time that are told apart; of more, the oldest two become one.
+const SPANS_MAX: usize = 16;
+
+/// When data packets were let go of.
+#[derive(Clone, Debug)]
+pub struct Spans {
+    past: VecDeque<(i64, i64)>,
+    since_ns: Option<i64>,
+}
+
+impl Default for Spans {
+    fn default() -> Self {
+        Self {
+            past: VecDeque::with_capacity(SPANS_MAX + 1),
+            since_ns: None,
+        }
+    }
+}
+
+impl Spans {
+    /// From this packet time on, packets are let go of; or from an earlier one, if that was said before.
+    pub fn begin(&mut self, ts_ns: i64) {
+        self.since_ns = Some(self.since_ns.map_or(ts_ns, |since| since.min(ts_ns)));
+    }
+
+    /// Up to this packet time.
+    pub fn end(&mut self, ts_ns: i64) {
+        let Some(since_ns) = self.since_ns.take() else {
+            return;
+        };
+        self.past.push_back((since_ns, ts_ns));
+        if self.past.len() > SPANS_MAX {
+            let first = self.past.pop_front().expect("there are some");
+            let second = self.past.front_mut().expect("there are some");
+            second.0 = second.0.min(first.0);
+        }
+    }
+
+    /// Whether packets of this flow may have been let go of while it was open. One that was never answered had
+    /// none but those that opened it.
+    pub fn touch(&self, flow: &FlowRecord) -> bool {
+        if matches!(flow.conn_state, ConnState::S0 | ConnState::Rej) {
+            return false;
+        }
+        let until_ns = match flow.reason {
+            EndReason::Fin | EndReason::Rst | EndReason::Refused => flow.end_ns,
+            // Its last packet may be among those that were let go of.
+            _ => i64::MAX,
+        };
+        let open = self.since_ns.map(|since_ns| (since_ns, i64::MAX));
+        let mut all = self.past.iter().copied().chain(open);
+        all.any(|(from_ns, to_ns)| from_ns <= until_ns && flow.start_ns <= to_ns)
+    }
+}
+
+#[cfg(test)]
+#[path = "shedding_tests.rs"]
+mod tests;
