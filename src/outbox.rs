@@ -8,11 +8,14 @@ use crate::capture::frame::Frame;
 use crate::capture::sample::{self, Ends};
 use crate::decode::packet::Packet;
 use crate::flow::record::Attempt;
-use crate::inspect::timeline::position_of_ts;
+use crate::inspect::detection::Phase;
+use crate::inspect::port_scan::Found;
+use crate::inspect::timeline::{Timeline, position_of_ts};
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::{FOLDS_MAX, Folds};
 use crate::log::queue::Producer;
 use crate::mesh::prefaulted;
+use crate::policy::Policy;
 use crate::shedding::Spans;
 use crate::witness::Syn;
 use crate::witness::reports::{self, Report, Reporter};
@@ -227,6 +230,39 @@ impl Outbox {
             return self.push(event, counts);
         }
         self.others.push_back(event);
+    }
+
+    /// Holds a detection back, if it is asked for. Its place is its deadline's, if a deadline made it.
+    pub fn hold_detection(
+        &mut self,
+        (deadline, detection): Found,
+        (position, step): (u64, Step),
+        (policy, timeline): (&Policy, &Timeline<'_>),
+        counts: &mut ShardCounts,
+    ) {
+        counts.detections += 1;
+        let direction = policy.localities.direction(detection.src, detection.dst);
+        if detection.phase == Phase::Started {
+            counts.port_scans[direction as usize] += 1;
+        }
+        if !policy.in_scan_scope(direction) {
+            counts.detections_out_of_scope += 1;
+            return;
+        }
+        if policy.withholds(&detection) {
+            counts.detections_allowed += 1;
+            return;
+        }
+        let (position, step) = match deadline {
+            Some(deadline) => (timeline.position_of(deadline), Step::Timer(deadline)),
+            None => (position, step),
+        };
+        let event = Event {
+            position,
+            step,
+            body: Body::Alert(Box::new(detection)),
+        };
+        self.hold(event, counts);
     }
 
     /// Hands over the folds whose second is over at `watermark_ns`. While as many wait as can be open at once,

@@ -10,8 +10,7 @@ use crate::flow::record::{FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits, Lookup};
 use crate::horizons::Horizons;
 use crate::inspect::contact::{Contact, ContactKind};
-use crate::inspect::detection::{Detection, Phase};
-use crate::inspect::port_scan::{Found, PortScan, Rule};
+use crate::inspect::port_scan::{PortScan, Rule};
 use crate::inspect::timeline::Timeline;
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
@@ -384,12 +383,12 @@ impl Shard {
                 port_scan.on_contact(contact, target, timeline, &mut |found| {
                     let step = Step::Contact(u16::from(contact.number));
                     let place = (contact.position, step);
-                    detected(outbox, counts, policy, found, place, timeline);
+                    outbox.hold_detection(found, place, (policy, timeline), counts);
                 });
             }
         }
         port_scan.expire(watermark_ns, &mut |found| {
-            detected(outbox, counts, policy, found, (limit, Step::End), timeline);
+            outbox.hold_detection(found, (limit, Step::End), (policy, timeline), counts);
         });
     }
 
@@ -427,13 +426,11 @@ impl Shard {
             ..
         } = self;
         port_scan.finish(&mut |(_, detection)| {
-            detected(
-                outbox,
-                counts,
-                policy,
+            outbox.hold_detection(
                 (None, detection),
                 (position, Step::End),
-                timeline,
+                (policy, timeline),
+                counts,
             );
         });
         outbox.wait_for_log();
@@ -483,39 +480,4 @@ fn place(when: When, at: &At<'_>, number: u16) -> (u64, Step) {
         When::Packet | When::End => (at.position, Step::Frame(number)),
         When::Deadline(deadline) => (at.timeline.position_of(deadline), Step::Timer(deadline)),
     }
-}
-
-fn detected(
-    outbox: &mut Outbox,
-    counts: &mut ShardCounts,
-    policy: &Policy,
-    (deadline, detection): Found,
-    (position, step): (u64, Step),
-    timeline: &Timeline<'_>,
-) {
-    counts.detections += 1;
-    let direction = policy.localities.direction(detection.src, detection.dst);
-    if detection.phase == Phase::Started {
-        counts.port_scans[direction as usize] += 1;
-    }
-    if !policy.in_scan_scope(direction) {
-        counts.detections_out_of_scope += 1;
-        return;
-    }
-    if policy.withholds(&detection) {
-        counts.detections_allowed += 1;
-        return;
-    }
-    let (position, step) = match deadline {
-        Some(deadline) => (timeline.position_of(deadline), Step::Timer(deadline)),
-        None => (position, step),
-    };
-    outbox.hold(
-        Event {
-            position,
-            step,
-            body: Body::Alert(Box::<Detection>::new(detection)),
-        },
-        counts,
-    );
 }

@@ -17,6 +17,7 @@
 pub mod asm;
 #[doc(hidden)]
 pub mod interp;
+mod moves;
 mod native;
 mod program;
 #[doc(hidden)]
