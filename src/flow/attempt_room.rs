@@ -78,9 +78,7 @@ impl Attempts {
         let victim = victim.expect("what is full holds entries");
         counts.evicted_attempts += 1;
         let first_ns = self.slab.get(victim).first_ns;
-        self.newest_evicted_ns = self.newest_evicted_ns.max(first_ns);
-        let age_ns = watermark_ns.saturating_sub(first_ns);
-        self.evicted_age.note(watermark_ns, age_ns);
+        self.pushed_out.note(watermark_ns, first_ns);
         if self.slab.get(victim).open() {
             self.end(victim, EndReason::Evicted, When::Packet, counts, out);
         }

@@ -14,7 +14,7 @@ use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
 };
-use crate::horizons::RecentMin;
+use crate::horizons::PushedOut;
 use std::cmp::Ordering;
 
 /// A SYN is a retransmission until this long after the first one.
@@ -165,9 +165,7 @@ pub struct Attempts {
     pub telling: bool,
     /// Entries that live in buckets of (endpoints, sequence number).
     pub far: usize,
-    /// Of the attempts that had to leave a full table: the newest first SYN, and how young they were lately.
-    pub(super) newest_evicted_ns: i64,
-    pub(super) evicted_age: RecentMin,
+    pub(super) pushed_out: PushedOut,
 }
 
 impl Attempts {
@@ -180,8 +178,7 @@ impl Attempts {
             tallies,
             telling: true,
             far: 0,
-            newest_evicted_ns: i64::MIN,
-            evicted_age: RecentMin::default(),
+            pushed_out: PushedOut::default(),
         }
     }
 
@@ -199,10 +196,7 @@ impl Attempts {
     /// A SYN is known as a retransmission until this long after the first one: the horizon, and how young the
     /// attempts were that a full table pushed out.
     pub fn horizon_ns(&self, watermark_ns: i64) -> i64 {
-        let since_ns = watermark_ns.saturating_sub(self.newest_evicted_ns);
-        since_ns
-            .min(self.evicted_age.get(watermark_ns))
-            .clamp(0, HORIZON_NS)
+        self.pushed_out.reach_ns(watermark_ns).min(HORIZON_NS)
     }
 
     /// Stamp of the entry's first packet; of one whose tally is gone, the watermark then.

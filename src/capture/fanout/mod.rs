@@ -17,9 +17,9 @@
 pub mod asm;
 #[doc(hidden)]
 pub mod interp;
-mod moves;
 mod native;
 mod program;
+mod steps;
 #[doc(hidden)]
 pub mod tap;
 

@@ -10,7 +10,7 @@ use libc::sock_filter;
 
 use super::super::frame::LinkType;
 use super::asm::{Asm, Label};
-use super::moves::{both_ports, forward, header_length, mix, step_over_tags};
+use super::steps::{both_ports, forward, header_length, mix, step_over_tags};
 use super::{EXTENSION, EXTENSIONS, Keys, QUOTING, TCP_FLAGS, UPPER};
 
 /// What the program is for.

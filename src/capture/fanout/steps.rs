@@ -1,4 +1,4 @@
-//! Moves that the program makes more than once.
+//! Steps that several parts of the program take.
 
 use super::asm::{Asm, Label};
 use super::program::{FROM, TEMP, TO};
