@@ -49,25 +49,7 @@ pub fn ten_lines(books: &Books) -> String {
         "{} flows ended, {tables} pushed out of full tables",
         flow.closed_all()
     ));
-    if books.attempts_folded() > 0 {
-        line(format!(
-            "{} new connections folded into {} flood records",
-            books.attempts_folded(),
-            books.folds.records
-        ));
-    }
-    for output in &books.outputs {
-        let folded = match output.folded() {
-            0 => String::new(),
-            folded => format!(", {folded} folded"),
-        };
-        line(format!(
-            "{}: {} written{folded}, {} dropped",
-            output.name,
-            output.written(),
-            output.dropped()
-        ));
-    }
+    logged(books, &mut line);
     if tables + scan.pair_evicted + scan.episode_evicted > 0 {
         line(format!(
             "tables overflowed: {tables} flows, {} pairs, {} scans pushed out; raise --memory-mib",
@@ -92,6 +74,29 @@ pub fn ten_lines(books: &Books) -> String {
     }
     line(verdict(books));
     text
+}
+
+/// What came to the outputs.
+fn logged(books: &Books, line: &mut impl FnMut(String)) {
+    if books.attempts_folded() > 0 {
+        line(format!(
+            "{} new connections folded into {} flood records",
+            books.attempts_folded(),
+            books.folds.records
+        ));
+    }
+    for output in &books.outputs {
+        let folded = match output.folded() {
+            0 => String::new(),
+            folded => format!(", {folded} folded"),
+        };
+        line(format!(
+            "{}: {} written{folded}, {} dropped",
+            output.name,
+            output.written(),
+            output.dropped()
+        ));
+    }
 }
 
 /// What was let go of, and how far the tables reach where they are too small for the load.

@@ -354,10 +354,8 @@ impl Attempts {
     ) {
         let odd = tcp.flags & (FIN | RST) != 0;
         let lag = watermark_ns.wrapping_sub(packet.ts_ns);
-        let flags = if key.v6 { V6 } else { 0 }
-            | if odd { ODD } else { 0 }
-            | if key.joined { JOINED } else { 0 }
-            | if far { FAR } else { 0 };
+        let bit = |bit, set| if set { bit } else { 0 };
+        let flags = bit(V6, key.v6) | bit(ODD, odd) | bit(JOINED, key.joined) | bit(FAR, far);
         let mut vlan = u32::from(packet.vlan[0] & 0xfff)
             | u32::from(packet.vlan[1] & 0xfff) << 12
             | u32::from(packet.vlan_count & 3) << 24;

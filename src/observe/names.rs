@@ -33,6 +33,7 @@ pub fn families(books: &Books) -> Vec<Family> {
     };
     let mut all: Vec<Family> = packets(books).into_iter().map(single).collect();
     all.extend(connections(books).into_iter().map(single));
+    all.extend(flows(books).into_iter().map(single));
     all.extend(scans(books).into_iter().map(single));
     if let Some(filtered) = books.filtered {
         let help = "Frames that the filter of --capture control rejected";
@@ -177,7 +178,7 @@ fn packets(books: &Books) -> [Single; 9] {
     ]
 }
 
-fn connections(books: &Books) -> [Single; 16] {
+fn connections(books: &Books) -> [Single; 12] {
     let (shards, flow) = (&books.shards, &books.shards.flow);
     [
         ("syn_packets", "SYNs without ACK", flow.syn_packets),
@@ -228,6 +229,12 @@ fn connections(books: &Books) -> [Single; 16] {
             flow.unanswered(),
         ),
         ("flows_opened", "Flows opened", flow.opened),
+    ]
+}
+
+fn flows(books: &Books) -> [Single; 4] {
+    let flow = &books.shards.flow;
+    [
         (
             "flows_merged",
             "Second attempts of a simultaneous open, merged into the first",

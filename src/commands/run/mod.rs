@@ -11,6 +11,7 @@ mod witness;
 use super::logging::{self, SharedLocalities};
 use super::signals::Signals;
 use super::{Failure, close, pin, spawn, tell};
+use crate::books::Books;
 use crate::capture::clock::{Clock, Reading, RunTime};
 use crate::capture::fanout;
 use crate::capture::nic::{self, Counters, Watch};
@@ -21,7 +22,7 @@ use crate::cpus::{self, Pins};
 use crate::live::LiveGroup;
 use crate::locality::Localities;
 use crate::log::eve::Interfaces;
-use crate::log::logger::Control;
+use crate::log::logger::{Control, Logger};
 use crate::log::notice::{Notice, Notices};
 use crate::observe::metrics::Snapshot;
 use crate::observe::server;
@@ -30,6 +31,7 @@ use crate::report;
 use crate::sensor::{self, Board, RunKeys};
 use crate::shard::Shard;
 use crate::shedding::Shedding;
+use crate::witness::thread::Witness;
 use crate::worker::{LiveRing, Stage, Worker, wall_clock_ns};
 use crossbeam::channel::{Sender, unbounded};
 use rings::Past;
@@ -81,9 +83,9 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let config = RunConfig::new(args)?;
     let selection = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
     let unproven = startup::announce(&config, &selection)?;
-    let nics = selection.interfaces;
+    let nics = &selection.interfaces;
     if config.dry_run {
-        return dry_run::dry_run(&config, &nics);
+        return dry_run::dry_run(&config, nics);
     }
     let common = &config.common;
     let keys = RunKeys::random().map_err(Failure::run)?;
@@ -98,8 +100,8 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let run_time = RunTime::starting_at(Reading::take());
     let (clock, stop) = (Some(run_time.clone()), signals.stop_flag());
     let (mut logger, notices, control) = logging::open(common, &context, consumers, clock, stop)?;
-    let (groups, rings) = open_rings(&config, keys, &nics)?;
-    let witness = witness::prepare(&config, Clock::new(&run_time), &nics, &mut shards)?;
+    let (groups, rings) = open_rings(&config, keys, nics)?;
+    let witness = witness::prepare(&config, Clock::new(&run_time), nics, &mut shards)?;
     let (watching, mut witness) = witness.unzip();
     name_preexisting(&mut shards, keys, config.fanout);
     let snapshot = serve_metrics(&config)?;
@@ -111,7 +113,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         past: Past::new(),
         names,
         watch,
-        nic_counters: Counters::start(&indices(&nics)).ok(),
+        nic_counters: Counters::start(&indices(nics)).ok(),
         localities,
         to_workers: Vec::new(),
         notices,
@@ -142,9 +144,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         run.end(&stage);
         started
     });
-    run.close_witness(witness.as_mut());
-    run.say_shed();
-    let books = run.close_books(logger);
+    let books = run.close_all(witness.as_mut(), logger);
     started?;
     Ok(close(common, &books))
 }
@@ -203,6 +203,13 @@ fn open_rings(
 }
 
 impl Run<'_> {
+    /// What there is to say when all threads are done; last of all the books.
+    fn close_all(&mut self, witness: Option<&mut Witness>, logger: Logger) -> Books {
+        self.close_witness(witness);
+        self.say_shed();
+        self.close_books(logger)
+    }
+
     /// Starts the next worker on its core.
     fn spawn<'scope>(
         &mut self,
