@@ -1,92 +1,33 @@
 //! What each stage of a frame's way costs: decode, the fanout hash, a whole shard, the logger's outputs.
 //!
-//! Each figure asserts its answer before it is printed: median of five runs, least and most.
+//! Each figure asserts its answer before it is printed: median of five runs, least and most, in CPU time of its thread.
+//! Words on the command line choose figures: those that one of the words is part of.
 
+mod floor;
+mod held;
+mod loads;
+
+use nix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
-use std::time::Instant;
 
+use loads::{Load, client};
 use synledger::capture::fanout::{self, Keys};
-use synledger::capture::frame::{Class, Frame, LinkType};
+use synledger::capture::frame::{Class, Frame};
 use synledger::decode::{self, packet::Transport};
-use synledger::flow::Limits;
 use synledger::flow::record::{Attempt, FiveTuple};
-use synledger::inspect::port_scan::Rule;
-use synledger::inspect::timeline::{Timeline, position_of_ts};
-use synledger::locality::Localities;
 use synledger::log::eve::{Context, Interfaces};
 use synledger::log::event::{Body, Event, Step};
-use synledger::log::fold::Folds;
-use synledger::log::merge::Merge;
 use synledger::log::outputs::{Counts, Outputs};
-use synledger::log::queue;
-use synledger::mesh::Mesh;
-use synledger::policy::Policy;
-use synledger::shard::{At, Parts, Shard};
 
 const RUNS: usize = 5;
 const CONNECTIONS: u32 = 40_000;
 const FLOOD: u32 = 400_000;
 const RECORDS: u32 = 400_000;
-const QUEUE_EVENTS: usize = 16_384;
-const BLOCK_FRAMES: usize = 512;
-const LIMITS: Limits = Limits {
-    attempts: 1 << 20,
-    established: 1 << 17,
-    others: 1 << 17,
-    fragments: 64,
-};
-const RULE: Rule = Rule {
-    ports: 15,
-    window_ns: 60_000_000_000,
-    pairs: 1 << 17,
-    firsts: 1 << 20,
-    episodes: 64,
-    port_maps: 16,
-};
-
-/// Frames of one kind of traffic, as bytes one after the other.
-#[derive(Default)]
-struct Load {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Load {
-    fn push(&mut self, ip: &[u8]) {
-        self.bytes.extend(craft::Link::ethernet().frame(ip));
-        self.ends.push(self.bytes.len());
-    }
-
-    /// The frames, 67 ns apart.
-    fn frames(&self) -> Vec<Frame<'_>> {
-        let mut from = 0;
-        let cut = |(ts_ns, &end): (i64, &usize)| {
-            let bytes = &self.bytes[from..end];
-            from = end;
-            Frame {
-                bytes,
-                wire_len: u32::try_from(bytes.len()).expect("a frame"),
-                ts_ns: ts_ns * 67,
-                interface: 0,
-                link: LinkType::Ethernet,
-                vlan: None,
-                gso: false,
-            }
-        };
-        (1_i64..).zip(&self.ends).map(cut).collect()
-    }
-}
-
-fn client(number: u32) -> craft::Flow {
-    let source = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
-    craft::Flow::v4(source, 1024, [10, 0, 0, 5], 80)
-}
-
 fn tcp(load: &mut Load, flow: craft::Flow, flags: u8, (seq, ack): (u32, u32), data: usize) {
     let segment = craft::Tcp::new(flow, flags, seq)
         .ack(ack)
         .data(&vec![0; data]);
-    load.push(&craft::Ip::new(flow.src, flow.dst, 6).bytes(&segment.bytes()));
+    load.push_ip(&craft::Ip::new(flow.src, flow.dst, 6).bytes(&segment.bytes()));
 }
 
 /// Connections of nine segments and two datagrams each, 1,000 at a time.
@@ -114,7 +55,7 @@ fn mixed() -> Load {
         }
         for flow in clients().flat_map(|flow| [flow, flow.reversed()]) {
             let datagram = craft::Udp::new(flow, &[0; 60]).bytes();
-            load.push(&craft::Ip::new(flow.src, flow.dst, 17).bytes(&datagram));
+            load.push_ip(&craft::Ip::new(flow.src, flow.dst, 17).bytes(&datagram));
         }
     }
     load
@@ -128,14 +69,22 @@ fn flood() -> Load {
     load
 }
 
-/// Times `work` over `count` things five times; `work` asserts its own answer and gives nanoseconds. Only what
-/// the words on the command line ask for, where there are any.
+/// Nanoseconds that this thread has had a CPU: others on the machine do not count.
+fn cpu_ns() -> u128 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock");
+    std::time::Duration::from(time).as_nanos()
+}
+
+/// Whether the words on the command line, where there are any, ask for this figure.
+fn is_asked(what: &str) -> bool {
+    let words = std::env::args().skip(1);
+    let mut asked = words.filter(|word| !word.starts_with("--")).peekable();
+    asked.peek().is_none() || asked.any(|word| what.contains(&word))
+}
+
+/// Times `work` over `count` things five times; `work` asserts its own answer and gives nanoseconds.
 fn figure(what: &str, count: usize, mut work: impl FnMut() -> u128) {
-    let mut asked = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with("--"))
-        .peekable();
-    if asked.peek().is_some() && !asked.any(|word| what.contains(&word)) {
+    if !is_asked(what) {
         return;
     }
     let mut each: Vec<f64> = (0..RUNS).map(|_| work() as f64 / count as f64).collect();
@@ -147,13 +96,13 @@ fn figure(what: &str, count: usize, mut work: impl FnMut() -> u128) {
 
 fn time_decode(what: &str, frames: &[Frame<'_>], segments: usize) {
     figure(&format!("decode, {what}"), frames.len(), || {
-        let begin = Instant::now();
+        let begin = cpu_ns();
         let mut found = 0;
         for frame in frames {
             let packet = decode::packet(frame).expect("a sound frame");
             found += usize::from(matches!(packet.transport, Transport::Tcp(_)));
         }
-        let took = begin.elapsed().as_nanos();
+        let took = cpu_ns() - begin;
         assert_eq!(found, segments);
         took
     });
@@ -162,78 +111,16 @@ fn time_decode(what: &str, frames: &[Frame<'_>], segments: usize) {
 fn time_demux(what: &str, frames: &[Frame<'_>], opens: usize) {
     let keys = Keys::from_seed(1);
     figure(&format!("fanout::demux, {what}"), frames.len(), || {
-        let begin = Instant::now();
+        let begin = cpu_ns();
         let (mut found, mut sum) = (0, 0_u64);
         for frame in frames {
             let demux = fanout::demux(&keys, frame);
             found += usize::from(demux.class == Class::Open);
             sum += u64::from(demux.hash);
         }
-        let took = begin.elapsed().as_nanos();
+        let took = cpu_ns() - begin;
         assert!(sum > 0);
         assert_eq!(found, opens);
-        took
-    });
-}
-
-fn shard(folds: Option<Folds>) -> (Shard, Merge) {
-    let (log, consumer) = queue::queue(QUEUE_EVENTS);
-    let mut shard = Shard::new(Parts {
-        id: 0,
-        keys: Keys::from_seed(1),
-        table_keys: [1, 2],
-        flows: LIMITS,
-        rule: RULE,
-        policy: Policy {
-            localities: Arc::new(Localities::offline(&[])),
-            directions: Arc::new([]),
-            all_scans: true,
-            host: false,
-            allow: Arc::new([]),
-        },
-        mesh: Mesh::new(1).pop().expect("one worker"),
-        flow_records: false,
-        log,
-        folds,
-        live: true,
-    });
-    shard.prefault();
-    (shard, Merge::new(vec![consumer], None))
-}
-
-/// Decode, flow, contacts, the scan rule and the outbox; the log queue is emptied outside the clock.
-fn time_shard(what: &str, frames: &[Frame<'_>], attempts: u32, established: u32, fold: bool) {
-    figure(&format!("shard, {what}"), frames.len(), || {
-        let (mut shard, mut merge) = shard(fold.then(|| Folds::new(1000, [1, 2])));
-        let (mut took, mut said) = (0, 0);
-        for block in frames.chunks(BLOCK_FRAMES) {
-            let begin = Instant::now();
-            let mut newest_ns = 0;
-            for frame in block {
-                newest_ns = frame.ts_ns;
-                let at = At {
-                    position: position_of_ts(newest_ns),
-                    watermark_ns: newest_ns,
-                    timeline: Timeline::Live,
-                    ring: None,
-                };
-                shard.on_frame(frame, &at);
-            }
-            let position = position_of_ts(newest_ns);
-            shard.publish_contacts(position, &Timeline::Live);
-            shard.settle(position, newest_ns, &Timeline::Live);
-            took += begin.elapsed().as_nanos();
-            while merge.step(4096, |_| {}, |_| said += 1) > 0 {}
-        }
-        let flow = &shard.counts.flow;
-        flow.check().expect("the books close");
-        assert_eq!(flow.attempts, u64::from(attempts));
-        assert_eq!(flow.established, u64::from(established));
-        if fold {
-            assert_eq!(shard.counts.attempts_folded, u64::from(attempts) - 1000);
-        } else {
-            assert!(said >= attempts, "{said} events for {attempts} attempts");
-        }
         took
     });
 }
@@ -278,12 +165,12 @@ fn time_outputs(what: &str, specs: &[&str]) {
     };
     figure(&format!("logger, {what}"), events.len(), || {
         let mut outputs = Outputs::open(&specs, &context).expect("outputs");
-        let begin = Instant::now();
+        let begin = cpu_ns();
         for event in &events {
             outputs.write(event, 0);
         }
         outputs.finish(0);
-        let took = begin.elapsed().as_nanos();
+        let took = cpu_ns() - begin;
         for counts in outputs.counts() {
             assert!(Counts::closed(&counts));
             assert_eq!(counts.written[0], u64::from(RECORDS));
@@ -308,8 +195,8 @@ fn say_machine() {
 
 fn main() {
     say_machine();
-    let (flows, pairs) = (LIMITS.memory_bytes() >> 20, RULE.memory_bytes() >> 20);
-    eprintln!("tables: {flows} MiB of flows, {pairs} MiB of pairs");
+    floor::time_all();
+    held::time_all();
     let (mixed, flood) = (mixed(), flood());
     let (mixed, flood) = (mixed.frames(), flood.frames());
     let connections = CONNECTIONS as usize;
@@ -317,9 +204,6 @@ fn main() {
     time_decode("spoofed SYN", &flood, flood.len());
     time_demux("mixed", &mixed, connections);
     time_demux("spoofed SYN", &flood, flood.len());
-    time_shard("mixed", &mixed, CONNECTIONS, CONNECTIONS, false);
-    time_shard("spoofed SYN", &flood, FLOOD, 0, false);
-    time_shard("spoofed SYN, folded", &flood, FLOOD, 0, true);
     time_outputs("text", &["text:/dev/null"]);
     time_outputs("EVE", &["eve:/dev/null"]);
     time_outputs("text and EVE", &["text:/dev/null", "eve:/dev/null"]);
