@@ -28,7 +28,9 @@ pub struct PortScan {
     rule: Rule,
     pairs: Pairs,
     firsts: Firsts,
-    flood: FloodLaw,
+    /// How fast new pairs come into either table.
+    new_pairs: FloodLaw,
+    new_firsts: FloodLaw,
     episodes: Vec<Option<Episode>>,
     free_episodes: Vec<u32>,
     maps: Vec<u8>,
@@ -52,7 +54,8 @@ impl PortScan {
             rule,
             pairs: Pairs::new(rule.pairs, rule.ports),
             firsts: Firsts::new(rule.firsts),
-            flood: FloodLaw::new(rule.firsts),
+            new_pairs: FloodLaw::new(rule.pairs),
+            new_firsts: FloodLaw::new(rule.firsts),
             episodes: vec![None; rule.episodes],
             free_episodes: (0..count(rule.episodes)).rev().collect(),
             maps: vec![0; rule.port_maps * PORT_MAP_BYTES],
@@ -80,14 +83,15 @@ impl PortScan {
     }
 
     /// A scan whose ports follow each other by less than this is found: the window, and the safe side of the
-    /// flood law while first touches younger than that are pushed out.
+    /// flood law while pairs with touches younger than that are pushed out.
     pub fn detectable_gap_ns(&self) -> i64 {
         let window_ns = self.rule.window_ns;
         let evicted = self.last_eviction_ns;
-        match evicted.is_some_and(|at| at.saturating_add(window_ns) > self.now_ns) {
-            true => self.flood.gap_ns(self.now_ns).min(window_ns),
-            false => window_ns,
+        if evicted.is_none_or(|at| at.saturating_add(window_ns) <= self.now_ns) {
+            return window_ns;
         }
+        let tables = [&self.new_pairs, &self.new_firsts].into_iter();
+        tables.fold(window_ns, |gap_ns, law| gap_ns.min(law.gap_ns(self.now_ns)))
     }
 
     /// Asks the CPU for the lines where the pair of this contact lies, some contacts before its turn.
@@ -213,7 +217,7 @@ impl PortScan {
                 newest_ns: contact.ts_ns,
                 state: PortState::Touched,
             };
-            self.flood.on_new(self.now_ns);
+            self.new_firsts.on_new(self.now_ns);
             if let Some(newest_ns) = self.firsts.insert(hash, first) {
                 self.note_evicted(newest_ns, watermark);
             }
@@ -251,6 +255,7 @@ impl PortScan {
         watermark: i64,
         out: &mut impl FnMut(Found),
     ) -> u32 {
+        self.new_pairs.on_new(self.now_ns);
         let slot = self.pairs.choose_slot(hash);
         if let Some(victim) = self.pairs.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);
