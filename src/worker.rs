@@ -251,7 +251,8 @@ impl Worker {
     /// Looks whether to let go of more or of less.
     fn look_at_load(&mut self, clock_ns: i64) {
         let load = self.load(clock_ns);
-        if let Some(step) = self.shedding.look(clock_ns, &load) {
+        // Up as far as it takes; down is one step at a time.
+        while let Some(step) = self.shedding.look(clock_ns, &load) {
             let trouble = self.apply(&step);
             // Main reads them for as long as workers run.
             let _ = self.steps.send(ShedStep {

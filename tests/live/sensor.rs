@@ -48,24 +48,13 @@ impl Sensor {
     ) -> Self {
         let eve = format!("eve:{},{EVENTS}", dir.path().join("log.json").display());
         let says = File::create(dir.path().join("says")).expect("a file");
-        let small_rings: &[&str] = match args.contains(&"--ring-mib") {
-            true => &[],
-            false => &["--ring-mib", "8"],
-        };
+        let defaults = [["--ring-mib", "8"], ["--memory-mib", "64"], ["--fold", "0"]];
+        let defaults = defaults.iter().filter(|[flag, _]| !args.contains(flag));
         // Which shard owns a pair is the key's choice: with 64 MiB each of 8 shards knows every port of 32
         // scans at a time. With half of that, 64 scans over 8 shards were too many for one in 30 keys.
         let child = common::synledger()
-            .args([
-                "run",
-                "-i",
-                SENSOR,
-                "--ring-mib",
-                "8",
-                "--memory-mib",
-                "64",
-                "--fold",
-                "0",
-            ])
+            .args(["run", "-i", SENSOR])
+            .args(defaults.flatten())
             .args(["--sensor", "test", "--output", &eve])
             .args(outputs)
             .args(args)
