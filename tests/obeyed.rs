@@ -3,8 +3,8 @@
 use craft::Rng;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-
-
+use synledger::decode::packet::{Fragment, Packet, Reach, Tcp, Transport, tcp_flags};
+use synledger::flow::{Flows, Limits};
 use synledger::inspect::contact::{Contact, ContactKind};
 use synledger::inspect::detection::Phase;
 use synledger::inspect::port_scan::{PortScan, Rule};
@@ -29,7 +29,8 @@ const SCANNERS: u64 = 1 << 40;
 fn sources(flood: &mut Vec<Touch>, (from, until): (i64, i64), count: usize, ports: u16) {
     let begin = flood.len() as u64;
     for n in 0..count {
-        let at = from + i64::try_from(n).expect("few") * (until - from) / i64::try_from(count).expect("few");
+        let at = from
+            + i64::try_from(n).expect("few") * (until - from) / i64::try_from(count).expect("few");
         for port in 0..ports {
             flood.push((at + i64::from(port), begin + n as u64, port));
         }
@@ -69,8 +70,14 @@ fn any(rng: &mut Rng) -> Vec<Touch> {
     while flood.len() < 100_000 {
         let long = i64::try_from(rng.below(8000) + 1).expect("small") * MS;
         let rate = 1 << rng.below(14);
-        let count = usize::try_from(rate * long.unsigned_abs() / SECOND.unsigned_abs()).expect("small");
-        sources(&mut flood, (at, at + long), count + 1, 1 + u16::from(rng.one_in(3)));
+        let count =
+            usize::try_from(rate * long.unsigned_abs() / SECOND.unsigned_abs()).expect("small");
+        sources(
+            &mut flood,
+            (at, at + long),
+            count + 1,
+            1 + u16::from(rng.one_in(3)),
+        );
         at += long;
     }
     flood
@@ -173,6 +180,102 @@ fn a_scan_with_gaps_below_half_of_the_published_one_is_found_in_any_flood() {
             let (scanners, gaps) = scanners(&mut rng, stretch, 600);
             let all = [flood, scanners].concat();
             let result = scan_in(what, all, &gaps, seed);
+            assert!(result.promised >= 100, "{what}: {result:?}");
+            assert_eq!(result.lost, 0, "{what}: {result:?}");
+            // It is not a promise of next to nothing, where the flood goes on.
+            if what.ends_with("each") && !what.starts_with("bursts") {
+                let lost = result.hopeless_lost * 4;
+                assert!(lost > result.hopeless * 3, "{what}: {result:?}");
+            }
+        }
+    }
+}
+
+fn syn(source: u64, ts_ns: i64) -> Packet {
+    Packet {
+        ts_ns,
+        wire_len: 60,
+        interface: 0,
+        vlan: [0; 2],
+        vlan_count: 0,
+        src: IpAddr::V6((u128::from(source) | 0x2001 << 112).into()),
+        dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+        fragment: Fragment::Whole,
+        reach: Reach::Plain,
+        gso: false,
+        transport: Transport::Tcp(Tcp {
+            src_port: 1024,
+            dst_port: 80,
+            seq: 1,
+            ack: 0,
+            flags: tcp_flags::SYN,
+            payload_len: 0,
+        }),
+    }
+}
+
+/// Plays the flood into a table of 1024 attempts; after each SYN one of an earlier source's comes again. Gives
+/// how many of those came inside the published horizon, and how many beyond it were taken for new ones.
+fn again_in(what: &str, mut flood: Vec<Touch>, rng: &mut Rng) -> (usize, usize) {
+    let limits = Limits {
+        attempts: 1024,
+        established: 8,
+        others: 8,
+        fragments: 8,
+    };
+    let mut flows = Flows::new(limits, [rng.next_u64(), rng.next_u64()]);
+    flood.retain(|touch| touch.2 == 0);
+    flood.sort_unstable();
+    let mut first: Vec<i64> = Vec::new();
+    let (mut inside, mut beyond_new) = (0, 0);
+    for (n, (ts_ns, ..)) in flood.into_iter().enumerate() {
+        flows.on_packet(&syn(n as u64, ts_ns), ts_ns, &mut |_, _| {});
+        first.push(ts_ns);
+        let octave = rng.below(12);
+        let back = rng.index(n.min(4096 >> octave) + 1);
+        let again = n - back;
+        let before = flows.counts().attempts;
+        flows.on_packet(&syn(again as u64, ts_ns), ts_ns, &mut |_, _| {});
+        let is_new = flows.counts().attempts > before;
+        let (age_ns, horizon_ns) = (ts_ns - first[again], flows.dedup_horizon_ns());
+        if age_ns < horizon_ns {
+            inside += 1;
+            assert!(
+                !is_new,
+                "{what}: {back} SYNs ago, {age_ns} ns of {horizon_ns} ns"
+            );
+        } else {
+            beyond_new += usize::from(is_new);
+        }
+        if is_new {
+            first[again] = ts_ns;
+        }
+    }
+    flows.counts().check().expect("the books close");
+    eprintln!("{what}: {inside} came again inside the horizon, {beyond_new} beyond it were new");
+    (inside, beyond_new)
+}
+
+#[test]
+fn a_syn_that_comes_again_inside_the_published_horizon_is_never_new() {
+    for seed in 0..3 {
+        let mut rng = Rng::new(seed);
+        // Stamps of captures are as coarse as a second, and many SYNs share one.
+        let coarse = |flood: Vec<Touch>| {
+            flood
+                .into_iter()
+                .map(|(at, from, port)| (at / SECOND * SECOND, from, port))
+        };
+        let floods = [
+            ("steady", steady(1)),
+            ("empty tables", beginning()),
+            ("bursts", bursts(1)),
+            ("any rate", any(&mut rng)),
+            ("stamps of whole seconds", coarse(steady(1)).collect()),
+        ];
+        for (what, flood) in floods {
+            let (inside, beyond_new) = again_in(what, flood, &mut rng);
+            assert!(inside > 100 && beyond_new > 100, "{what}");
         }
     }
 }

@@ -119,7 +119,10 @@ mod tests {
             (0..100).for_each(|n| law.on_new(n * SECOND));
             let gap_ns = law.gap_ns(100 * SECOND);
             let most = i64::try_from((capacity / SAFE).max(1)).expect("small");
-            assert!((0..=most * SECOND).contains(&gap_ns), "{capacity}: {gap_ns}");
+            assert!(
+                (0..=most * SECOND).contains(&gap_ns),
+                "{capacity}: {gap_ns}"
+            );
         }
     }
 }

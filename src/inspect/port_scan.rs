@@ -28,9 +28,8 @@ pub struct PortScan {
     rule: Rule,
     pairs: Pairs,
     firsts: Firsts,
-    /// How fast new pairs come into either table.
-    new_pairs: FloodLaw,
-    new_firsts: FloodLaw,
+    /// How fast pairs with one port come, and those with more.
+    coming: [FloodLaw; 2],
     episodes: Vec<Option<Episode>>,
     free_episodes: Vec<u32>,
     maps: Vec<u8>,
@@ -54,8 +53,7 @@ impl PortScan {
             rule,
             pairs: Pairs::new(rule.pairs, rule.ports),
             firsts: Firsts::new(rule.firsts),
-            new_pairs: FloodLaw::new(rule.pairs),
-            new_firsts: FloodLaw::new(rule.firsts),
+            coming: [rule.firsts, rule.pairs].map(FloodLaw::new),
             episodes: vec![None; rule.episodes],
             free_episodes: (0..count(rule.episodes)).rev().collect(),
             maps: vec![0; rule.port_maps * PORT_MAP_BYTES],
@@ -90,8 +88,8 @@ impl PortScan {
         if evicted.is_none_or(|at| at.saturating_add(window_ns) <= self.now_ns) {
             return window_ns;
         }
-        let tables = [&self.new_pairs, &self.new_firsts].into_iter();
-        tables.fold(window_ns, |gap_ns, law| gap_ns.min(law.gap_ns(self.now_ns)))
+        let gaps = self.coming.iter().map(|law| law.gap_ns(self.now_ns));
+        gaps.fold(window_ns, i64::min)
     }
 
     /// Asks the CPU for the lines where the pair of this contact lies, some contacts before its turn.
@@ -217,7 +215,7 @@ impl PortScan {
                 newest_ns: contact.ts_ns,
                 state: PortState::Touched,
             };
-            self.new_firsts.on_new(self.now_ns);
+            self.coming[0].on_new(self.now_ns);
             if let Some(newest_ns) = self.firsts.insert(hash, first) {
                 self.note_evicted(newest_ns, watermark);
             }
@@ -255,7 +253,7 @@ impl PortScan {
         watermark: i64,
         out: &mut impl FnMut(Found),
     ) -> u32 {
-        self.new_pairs.on_new(self.now_ns);
+        self.coming[1].on_new(self.now_ns);
         let slot = self.pairs.choose_slot(hash);
         if let Some(victim) = self.pairs.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);
