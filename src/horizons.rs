@@ -99,6 +99,36 @@ impl Horizons {
     }
 }
 
+/// What a full table pushed out: the newest of it, and how young it was lately.
+#[derive(Clone, Copy, Debug)]
+pub struct PushedOut {
+    newest_ns: i64,
+    age_ns: RecentMin,
+}
+
+impl Default for PushedOut {
+    fn default() -> Self {
+        Self {
+            newest_ns: i64::MIN,
+            age_ns: RecentMin::default(),
+        }
+    }
+}
+
+impl PushedOut {
+    /// What came at `came_ns` leaves at `now_ns`.
+    pub fn note(&mut self, now_ns: i64, came_ns: i64) {
+        self.newest_ns = self.newest_ns.max(came_ns);
+        self.age_ns.note(now_ns, now_ns.saturating_sub(came_ns));
+    }
+
+    /// Whatever came less than this before `now_ns`, is still held, and was at any time in the last seconds.
+    pub fn reach_ns(&self, now_ns: i64) -> i64 {
+        let since_ns = now_ns.saturating_sub(self.newest_ns);
+        since_ns.min(self.age_ns.get(now_ns)).max(0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

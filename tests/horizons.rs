@@ -11,12 +11,12 @@ use std::path::Path;
 const START_NS: i64 = 1_700_000_000_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 
-/// What `read` says of these frames: connections and alerts, and the last books.
-fn read(frames: Vec<(i64, Vec<u8>)>, workers: &str) -> (Vec<Value>, Value) {
+/// What `read` says of these frames: these events, and the last books.
+fn read(frames: Vec<(i64, Vec<u8>)>, workers: &str, events: &str) -> (Vec<Value>, Value) {
     let dir = tempfile::tempdir().expect("a folder");
     let (file, log) = (dir.path().join("flood.pcap"), dir.path().join("log.json"));
     write(&file, frames);
-    let eve = format!("eve:{},events=connection+alert+stats", log.display());
+    let eve = format!("eve:{},events={events}+stats", log.display());
     let args = [
         "read",
         "--memory-mib",
@@ -92,7 +92,7 @@ fn a_retransmission_inside_the_published_horizon_is_never_a_new_attempt() {
                 ));
             }
         }
-        let (records, books) = read(frames, workers);
+        let (records, books) = read(frames, workers, "connection");
         let horizon_s = seconds(&books, "dedup_horizon_seconds");
         let mut lines: HashMap<u64, u32> = HashMap::new();
         for record in records
@@ -130,7 +130,7 @@ fn a_retransmission_inside_the_published_horizon_is_never_a_new_attempt() {
 
 #[test]
 fn without_a_flood_both_horizons_are_those_of_the_rules() {
-    let (_, books) = read(flood(2, 100), "2");
+    let (_, books) = read(flood(2, 100), "2", "alert");
     assert_eq!(seconds(&books, "dedup_horizon_seconds"), 130.0);
     assert_eq!(seconds(&books, "scan_min_detectable_gap_seconds"), 60.0);
 }
@@ -141,7 +141,7 @@ fn a_scan_with_gaps_below_half_of_the_published_one_is_found_in_a_flood() {
     const FLOOD_S: i64 = 24;
     const SCANNERS: u32 = 40;
     for workers in ["1", "3"] {
-        let (_, books) = read(flood(FLOOD_S, RATE), workers);
+        let (_, books) = read(flood(FLOOD_S, RATE), workers, "alert");
         let gap_s = seconds(&books, "scan_min_detectable_gap_seconds");
         assert!(gap_s > 0.05 && gap_s < 2.0, "{gap_s}");
         // g* is eight times what is published.
@@ -161,7 +161,7 @@ fn a_scan_with_gaps_below_half_of_the_published_one_is_found_in_a_flood() {
                 }
             }
         }
-        let (records, books) = read(frames, workers);
+        let (records, books) = read(frames, workers, "alert");
         let mut found = [0; 6];
         let alerts = records.iter().filter(|one| one["event_type"] == "alert");
         for alert in alerts.filter(|alert| alert["scan"]["phase"] == "started") {

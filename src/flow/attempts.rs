@@ -15,7 +15,7 @@ use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
 };
-use crate::horizons::RecentMin;
+use crate::horizons::PushedOut;
 use std::cmp::Ordering;
 
 /// A SYN is a retransmission until this long after the first one.
@@ -166,9 +166,7 @@ pub struct Attempts {
     pub telling: bool,
     /// Entries that live in buckets of (endpoints, sequence number).
     pub far: usize,
-    /// Of the attempts that had to leave a full table: the newest first SYN, and how young they were lately.
-    newest_evicted_ns: i64,
-    evicted_age: RecentMin,
+    pushed_out: PushedOut,
 }
 
 impl Attempts {
@@ -181,8 +179,7 @@ impl Attempts {
             tallies,
             telling: true,
             far: 0,
-            newest_evicted_ns: i64::MIN,
-            evicted_age: RecentMin::default(),
+            pushed_out: PushedOut::default(),
         }
     }
 
@@ -200,10 +197,7 @@ impl Attempts {
     /// A SYN is known as a retransmission if it comes sooner than this after the first one: the horizon, and how
     /// young the attempts were that a full table pushed out.
     pub fn horizon_ns(&self, watermark_ns: i64) -> i64 {
-        let since_ns = watermark_ns.saturating_sub(self.newest_evicted_ns);
-        since_ns
-            .min(self.evicted_age.get(watermark_ns))
-            .clamp(0, HORIZON_NS)
+        self.pushed_out.reach_ns(watermark_ns).min(HORIZON_NS)
     }
 
     /// Stamp of the entry's first packet; of one whose tally is gone, the watermark then.
@@ -419,9 +413,7 @@ impl Attempts {
         let victim = victim.expect("what is full holds entries");
         counts.evicted_attempts += 1;
         let first_ns = self.slab.get(victim).first_ns;
-        self.newest_evicted_ns = self.newest_evicted_ns.max(first_ns);
-        let age_ns = watermark_ns.saturating_sub(first_ns);
-        self.evicted_age.note(watermark_ns, age_ns);
+        self.pushed_out.note(watermark_ns, first_ns);
         if self.slab.get(victim).open() {
             self.end(victim, EndReason::Evicted, When::Packet, counts, out);
         }

@@ -19,6 +19,7 @@ pub mod asm;
 pub mod interp;
 mod native;
 mod program;
+mod steps;
 #[doc(hidden)]
 pub mod tap;
 

@@ -10,6 +10,7 @@ use libc::sock_filter;
 
 use super::super::frame::LinkType;
 use super::asm::{Asm, Label};
+use super::steps::{both_ports, forward, header_length, mix, step_over_tags};
 use super::{EXTENSION, EXTENSIONS, Keys, QUOTING, TCP_FLAGS, UPPER};
 
 /// What the program is for.
@@ -43,13 +44,13 @@ const ARPHRD_ETHER: u32 = 1;
 const ARPHRD_LOOPBACK: u32 = 772;
 
 // Slots of M.
-const TEMP: u32 = 0;
+pub(super) const TEMP: u32 = 0;
 /// Where the IP header starts.
 const IP: u32 = 1;
 /// class × workers.
 const CLASS: u32 = 2;
-const FROM: u32 = 3;
-const TO: u32 = 4;
+pub(super) const FROM: u32 = 3;
+pub(super) const TO: u32 = 4;
 /// Where the source address starts.
 const ADDRESS: u32 = 5;
 const FAMILY: u32 = 6;
@@ -489,48 +490,4 @@ impl Builder<'_> {
     fn member(workers: u32, class: u32) -> u32 {
         class * workers
     }
-}
-
-/// Past two tags at most; A = the ethertype, X = what follows it.
-fn step_over_tags(a: &mut Asm, layer3: Label) {
-    for _ in 0..2 {
-        let tag = a.label();
-        a.jeq(0x8100, tag, None);
-        a.jeq(0x88a8, tag, None);
-        a.jeq(0x9100, tag, layer3);
-        a.bind(tag);
-        a.ldh_ind(2);
-        forward(a, 4);
-    }
-}
-
-/// A ^= A >> 15. X is lost.
-fn mix(a: &mut Asm) {
-    a.tax();
-    a.rsh(15);
-    a.xor_x();
-}
-
-/// X += `by`; A stays.
-fn forward(a: &mut Asm, by: u32) {
-    a.st(TEMP);
-    a.txa();
-    a.add(by);
-    a.tax();
-    a.ld_mem(TEMP);
-}
-
-/// A = the length of the IPv4 header at X + `at`; under 20 bytes goes to `short`.
-fn header_length(a: &mut Asm, at: u32, short: Label) {
-    a.ldb_ind(at);
-    a.and(15);
-    a.lsh(2);
-    a.jge(20, None, short);
-}
-
-fn both_ports(a: &mut Asm, at: u32) {
-    a.ldh_ind(at);
-    a.st(FROM);
-    a.ldh_ind(at + 2);
-    a.st(TO);
 }

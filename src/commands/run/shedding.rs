@@ -6,16 +6,15 @@ use crate::shedding::Step;
 use crate::worker::ShedStep;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 
 /// Standard error hears of steps no more often than this; the log has them all.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const TELL_EVERY_NS: u64 = 10_000_000_000;
 
 /// Steps on their way from the workers, which are few: see [`crate::shedding`].
 pub(super) struct Steps {
     to_main: Sender<ShedStep>,
     from_workers: Receiver<ShedStep>,
-    told: Option<Instant>,
+    told_ns: Option<i64>,
     untold: usize,
 }
 
@@ -25,7 +24,7 @@ impl Steps {
         Self {
             to_main,
             from_workers,
-            told: None,
+            told_ns: None,
             untold: 0,
         }
     }
@@ -36,12 +35,13 @@ impl Steps {
     }
 
     /// What to tell of a step on standard error, unless another one was told just now.
-    fn told(&mut self, text: &str, now: Instant) -> Option<String> {
-        if self.told.is_some_and(|told| now - told < TELL_EVERY) {
+    fn told(&mut self, text: &str, ts_ns: i64) -> Option<String> {
+        let since_ns = self.told_ns.map(|told_ns| ts_ns.abs_diff(told_ns));
+        if since_ns.is_some_and(|since_ns| since_ns < TELL_EVERY_NS) {
             self.untold += 1;
             return None;
         }
-        self.told = Some(now);
+        self.told_ns = Some(ts_ns);
         let more = match std::mem::take(&mut self.untold) {
             0 => String::new(),
             untold => format!(" ({untold} more steps since the last line; the log has them)"),
@@ -56,7 +56,7 @@ impl Run<'_> {
         let steps: Vec<ShedStep> = self.shed.from_workers.try_iter().collect();
         for step in steps {
             let text = sentence(&step);
-            if let Some(line) = self.shed.told(&text, Instant::now()) {
+            if let Some(line) = self.shed.told(&text, step.ts_ns) {
                 self.tell(&line);
             }
             self.notices.send(Notice::Lifecycle {
@@ -165,8 +165,8 @@ mod tests {
 
     #[test]
     fn standard_error_hears_of_steps_every_ten_seconds_at_most() {
-        let (mut steps, start) = (Steps::new(), Instant::now());
-        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut steps = Steps::new();
+        let after = |seconds: i64| seconds * 1_000_000_000;
         assert_eq!(steps.told("a", after(0)).as_deref(), Some("synledger: a\n"));
         assert_eq!(steps.told("b", after(1)), None);
         assert_eq!(steps.told("c", after(9)), None);

@@ -1,6 +1,8 @@
 //! The ladder under an injected clock.
 
+use super::spans::SPANS_MAX;
 use super::*;
+use crate::flow::record::{ConnState, EndReason, FlowRecord};
 use crate::log::samples::flow_record;
 use craft::Rng;
 

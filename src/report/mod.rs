@@ -374,5 +374,4 @@ fn records(place: usize, output: &OutputBooks) -> Value {
 }
 
 #[cfg(test)]
-#[path = "report_tests.rs"]
 mod tests;
