@@ -8,7 +8,7 @@
 use super::contact::{Contact, ContactKind};
 use super::detection::{Detection, Evidence, Kind, Phase};
 use super::episode::{
-    Episode, PORT_MAP_BYTES, PortMap, PortState, Recent, UNANSWERED_NS, ranges_of,
+    Episode, PORT_MAP_BYTES, PortMap, PortState, Recent, evidence_so_far, ranges_of,
 };
 use super::firsts::{First, Firsts};
 use super::flood::FloodLaw;
@@ -480,20 +480,6 @@ fn touch_of(contact: &Contact) -> Touch {
 fn port_map(maps: &mut [u8], index: u32) -> PortMap<'_> {
     let at = index as usize * PORT_MAP_BYTES;
     PortMap(&mut maps[at..at + PORT_MAP_BYTES])
-}
-
-/// At the rising edge a port that was touched less than 5 s ago may still answer.
-fn evidence_so_far(touches: &[Touch], watermark: i64) -> Evidence {
-    let mut evidence = Evidence::default();
-    for touch in touches {
-        match touch.state {
-            PortState::Answered => evidence.answered += 1,
-            PortState::Refused => evidence.refused += 1,
-            _ if watermark.saturating_sub(touch.ts_ns) >= UNANSWERED_NS => evidence.unanswered += 1,
-            _ => evidence.pending += 1,
-        }
-    }
-    evidence
 }
 
 #[cfg(test)]
