@@ -2,6 +2,7 @@
 //!
 //! Each figure asserts its answer before it is printed: median of five runs, least and most.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use synledger::capture::fanout::{self, Keys};
@@ -268,6 +269,15 @@ fn event(number: u32) -> Event {
     }
 }
 
+fn context() -> Context {
+    Context {
+        host: "bench".into(),
+        interfaces: Interfaces::new(vec!["eth0".into()]),
+        direction: Arc::new(|_, _| "unknown"),
+        frames: false,
+    }
+}
+
 /// Rendered and handed to write(2), which throws it away.
 fn time_outputs(what: &str, specs: &[&str]) {
     let specs: Vec<_> = specs
@@ -275,12 +285,7 @@ fn time_outputs(what: &str, specs: &[&str]) {
         .map(|spec| spec.parse().expect("a spec"))
         .collect();
     let events: Vec<Event> = (0..RECORDS).map(event).collect();
-    let context = Context {
-        host: "bench".into(),
-        interfaces: Interfaces::new(vec!["eth0".into()]),
-        direction: Arc::new(|_, _| "unknown"),
-        frames: false,
-    };
+    let context = context();
     figure(&format!("logger, {what}"), events.len(), || {
         let mut outputs = Outputs::open(&specs, &context).expect("outputs");
         let begin = cpu_ns();
@@ -293,6 +298,65 @@ fn time_outputs(what: &str, specs: &[&str]) {
             assert!(Counts::closed(&counts));
             assert_eq!(counts.written[0], u64::from(RECORDS));
         }
+        took
+    });
+}
+
+/// Attempts into folds: all to one port, to a port of their own each, or to an address each.
+fn time_folds(what: &str, target: fn(u32) -> (u32, u16)) {
+    let attempts: Vec<Attempt> = (0..RECORDS)
+        .map(|number| {
+            let Body::NewConnection(mut attempt) = event(number).body else {
+                unreachable!("made so")
+            };
+            let (dst, port) = target(number);
+            attempt.tuple.dst = Ipv4Addr::from_bits(dst).into();
+            attempt.tuple.dst_port = port;
+            attempt
+        })
+        .collect();
+    figure(&format!("folds, {what}"), attempts.len(), || {
+        let mut folds = Folds::new(1000, [1, 2]);
+        folds.prefault();
+        folds.fold_all(true);
+        let begin = Instant::now();
+        let taken = attempts.iter().filter(|one| folds.takes(one)).count();
+        let took = begin.elapsed().as_nanos();
+        let told = folds.close_all().iter().map(|fold| fold.count).sum();
+        assert_eq!((taken, RECORDS), (attempts.len(), told));
+        took
+    });
+}
+
+/// Flood records, merged from two parts each and written.
+fn time_records(what: &str, spec: &str) {
+    const EACH: u32 = 64;
+    let mut folds = Folds::new(1, [1, 2]);
+    folds.fold_all(true);
+    let mut parts = Vec::new();
+    for number in 0..RECORDS {
+        let Body::NewConnection(mut attempt) = event(number).body else {
+            unreachable!("made so")
+        };
+        attempt.ts_ns = i64::from(number / EACH) * 1_000_000_000;
+        parts.extend(folds.close_before(attempt.ts_ns));
+        folds.takes(&attempt);
+    }
+    parts.extend(folds.close_all());
+    let specs = [spec.parse().expect("a spec")];
+    let context = context();
+    figure(&format!("flood records, {what}"), parts.len(), || {
+        let mut outputs = Outputs::open(&specs, &context).expect("outputs");
+        let begin = Instant::now();
+        for part in &parts {
+            let mut fold = Box::new(part.clone());
+            fold.merge(part);
+            outputs.hold_folded(fold.count);
+            outputs.write_fold(fold, 0, 0);
+        }
+        outputs.finish(0);
+        let took = begin.elapsed().as_nanos();
+        assert_eq!(outputs.counts()[0].folded[0], 2 * u64::from(RECORDS));
         took
     });
 }
@@ -328,4 +392,9 @@ fn main() {
     time_outputs("text", &["text:/dev/null"]);
     time_outputs("EVE", &["eve:/dev/null"]);
     time_outputs("text and EVE", &["text:/dev/null", "eve:/dev/null"]);
+    time_folds("one port", |_| (1, 80));
+    time_folds("a port each", |number| (1, (number & 0xffff) as u16));
+    time_folds("an address each", |number| (number, 80));
+    time_records("text", "text:/dev/null");
+    time_records("EVE", "eve:/dev/null");
 }

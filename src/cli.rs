@@ -139,8 +139,8 @@ pub struct RunArgs {
     pub common: CommonArgs,
     /// Attempts a second to one destination and port that are written one by one; those above, and all of the
     /// next second, are folded into one record a second: an exact count, about how many sources, first and last
-    /// time, the prefixes that sent most. Nothing is lost, only folded. Each worker takes its share of N. 0 never
-    /// folds.
+    /// time, the prefixes that sent most. Nothing is lost, only folded. Each worker takes its share of N, at least 1.
+    /// What finds no room in the log is folded, too. 0 never folds: then that is lost, and counted.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
     pub fold: u32,
     /// Alert lines per second at most; what is withheld is counted and said. 0 is no limit.
@@ -415,6 +415,10 @@ mod tests {
         assert_eq!((args.common.size.memory_mib, args.alert_rate), (256, 100));
         assert_eq!(args.shed, ShedMode::Auto);
         assert_eq!(read(&[]).expect("defaults").alert_rate, 0);
+        assert_eq!((args.fold, read(&[]).expect("defaults").fold), (1000, None));
+        for (flag, rate) in [("--fold", 1000), ("--fold=7", 7)] {
+            assert_eq!(read(&[flag]).expect("a rate").fold, Some(rate));
+        }
     }
 
     #[test]
@@ -431,6 +435,10 @@ mod tests {
             (["--local", "10.0.0.0/33"], "must be a network such as"),
             (["--allow", "10.0.0.0/8:x"], "from 0 to 65535"),
         ];
+        for value in ["--fold=0", "--fold=1000000001"] {
+            let error = read(&[value]).expect_err("out of range");
+            assert!(error.contains("1..=1000000000"), "{error}");
+        }
         for (args, says) in cases {
             let error = read(&args).expect_err("out of range");
             assert!(
@@ -452,6 +460,7 @@ mod tests {
             (["--capture", "x"], "headers"),
             (["--shed", "x"], "auto, off"),
             (["--metrics", "9477"], "9477"),
+            (["--fold", "1000000001"], "0..=1000000000"),
         ];
         for (args, says) in cases {
             let error = run(&args).expect_err("out of range");

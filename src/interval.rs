@@ -45,6 +45,7 @@ impl Books {
             own_records: std::array::from_fn(|kind| {
                 self.own_records[kind].saturating_sub(before.own_records[kind])
             }),
+            folds: self.folds.since(&before.folds),
             late_records: self.late_records.saturating_sub(before.late_records),
             nic_drops: self.nic_drops.saturating_sub(before.nic_drops),
             softnet_drops: self.softnet_drops.saturating_sub(before.softnet_drops),

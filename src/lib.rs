@@ -41,5 +41,6 @@ pub mod replay;
 pub mod report;
 pub mod sensor;
 pub mod shard;
+pub mod shard_counts;
 pub mod shedding;
 pub mod worker;

@@ -7,7 +7,7 @@ use crate::books::ShardCounts;
 use crate::flow::record::Attempt;
 use crate::inspect::timeline::position_of_ts;
 use crate::log::event::{Body, Event, Step};
-use crate::log::fold::Folds;
+use crate::log::fold::{FOLDS_MAX, Folds};
 use crate::log::queue::Producer;
 use crate::mesh::prefaulted;
 use crate::shedding::Spans;
@@ -37,12 +37,25 @@ impl NewConnection {
     }
 }
 
+/// What the log has of a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// A line of its own.
+    Line,
+    /// A part of a flood record.
+    Folded,
+    /// Nothing: the log has no room, and nothing is to be folded.
+    Dropped,
+}
+
 /// Events held back, and the way into the log.
 pub struct Outbox {
     attempts: VecDeque<NewConnection>,
     others: VecDeque<Event>,
     /// Live: attempts that are folded rather than held.
     folds: Option<Folds>,
+    /// Folds among `others`.
+    folds_held: usize,
     /// Gone once the shard has finished.
     log: Option<Producer>,
     /// A full log queue is counted, never waited for.
@@ -58,6 +71,7 @@ impl Outbox {
             attempts: VecDeque::with_capacity(EVENTS_MAX),
             others: VecDeque::with_capacity(EVENTS_MAX),
             folds,
+            folds_held: 0,
             log: Some(log),
             live,
             shed: Spans::default(),
@@ -86,6 +100,9 @@ impl Outbox {
     pub fn prefault(&mut self) {
         self.attempts = prefaulted(EVENTS_MAX);
         self.others = prefaulted(EVENTS_MAX);
+        if let Some(folds) = &mut self.folds {
+            folds.prefault();
+        }
         if let Some(log) = &mut self.log {
             log.prefault();
         }
@@ -96,7 +113,27 @@ impl Outbox {
         self.live
     }
 
-    /// Folds a new connection, or holds it back: here is decided what becomes of it.
+    /// What becomes of a new connection: asked when it comes, and once more of a line for which the log has no
+    /// room.
+    #[inline]
+    fn fate(&mut self, attempt: &Attempt, room: bool, counts: &mut ShardCounts) -> Fate {
+        let folded = match &mut self.folds {
+            Some(folds) if room => folds.takes(attempt),
+            Some(folds) => {
+                folds.put(attempt);
+                true
+            }
+            None => false,
+        };
+        counts.attempts_folded += u64::from(folded);
+        match (folded, room) {
+            (true, _) => Fate::Folded,
+            (false, true) => Fate::Line,
+            (false, false) => Fate::Dropped,
+        }
+    }
+
+    /// Folds a new connection, or holds it back.
     #[inline]
     pub fn hold_attempt(
         &mut self,
@@ -104,10 +141,7 @@ impl Outbox {
         attempt: Attempt,
         counts: &mut ShardCounts,
     ) {
-        if let Some(folds) = &mut self.folds
-            && folds.takes(&attempt)
-        {
-            counts.attempts_folded += 1;
+        if self.fate(&attempt, true, counts) == Fate::Folded {
             return;
         }
         let new = NewConnection {
@@ -130,29 +164,44 @@ impl Outbox {
         self.others.push_back(event);
     }
 
-    fn mark(&self, event: &mut Event) {
-        if let Body::Flow(flow) = &mut event.body {
-            flow.shed = self.shed.touch(flow);
-        }
-    }
-
-    /// Hands over the folds whose second is over at `watermark_ns`; without one, all.
-    pub fn close_folds(&mut self, watermark_ns: Option<i64>, counts: &mut ShardCounts) {
+    /// Hands over the folds whose second is over at `watermark_ns`. While as many wait as can be open at once,
+    /// those that are open go on growing.
+    pub fn close_folds(&mut self, watermark_ns: i64, counts: &mut ShardCounts) {
         let Some(folds) = &mut self.folds else {
             return;
         };
-        let closed = match watermark_ns {
-            Some(ts_ns) => folds.close_before(ts_ns),
-            None => folds.close_all(),
-        };
-        for fold in closed {
+        if self.folds_held >= FOLDS_MAX {
+            return;
+        }
+        for fold in folds.close_before(watermark_ns) {
             let end_ns = fold.end_ns();
+            self.folds_held += 1;
             let event = Event {
                 position: position_of_ts(end_ns),
                 step: Step::Timer(end_ns),
-                body: Body::Folded(fold),
+                body: Body::Folded(Box::new(fold)),
             };
             self.hold(event, counts);
+        }
+    }
+
+    /// Hands over every fold, at the end of the run.
+    pub fn close_all_folds(&mut self, position: u64, counts: &mut ShardCounts) {
+        let all = self.folds.as_mut().map_or_else(Vec::new, Folds::close_all);
+        for fold in all {
+            self.folds_held += 1;
+            let event = Event {
+                position,
+                step: Step::End,
+                body: Body::Folded(Box::new(fold)),
+            };
+            self.hold(event, counts);
+        }
+    }
+
+    fn mark(&self, event: &mut Event) {
+        if let Body::Flow(flow) = &mut event.body {
+            flow.shed = self.shed.touch(flow);
         }
     }
 
@@ -214,33 +263,36 @@ impl Outbox {
         }
     }
 
-    /// `read` waits for the logger; live, what finds no room is counted by kind, by the queue itself.
+    /// `read` waits for the logger. Live, an attempt that finds no room is folded, a fold goes on growing, and
+    /// the rest is counted by kind, by the queue itself.
     pub fn push(&mut self, event: Event, counts: &mut ShardCounts) {
-        let lost = match &mut self.log {
-            Some(log) if self.live && matches!(event.body, Body::Folded(_)) => {
-                match (log.push(event), &mut self.folds) {
-                    (
-                        Err(Event {
-                            body: Body::Folded(fold),
-                            ..
-                        }),
-                        Some(folds),
-                    ) => {
-                        folds.take_back(&fold);
-                        Ok(())
-                    }
-                    (pushed, _) => pushed,
-                }
-            }
-            Some(log) if self.live => {
-                log.push_or_count(event);
-                Ok(())
-            }
-            Some(log) => log.push_and_wait(event),
-            None => Err(event),
+        self.folds_held -= usize::from(matches!(event.body, Body::Folded(_)));
+        let Some(log) = &mut self.log else {
+            return counts.on_log_gone(&event.body);
         };
-        if let Err(event) = lost {
-            counts.on_log_gone(&event.body);
+        if !self.live {
+            if let Err(event) = log.push_and_wait(event) {
+                counts.on_log_gone(&event.body);
+            }
+        } else if let Err(event) = log.push(event) {
+            self.find_no_room(&event, counts);
+        }
+    }
+
+    #[cold]
+    fn find_no_room(&mut self, event: &Event, counts: &mut ShardCounts) {
+        let folded = match (&event.body, &mut self.folds) {
+            (Body::NewConnection(attempt), _) => self.fate(attempt, false, counts) == Fate::Folded,
+            (Body::Folded(fold), Some(folds)) => {
+                folds.take_back(fold);
+                true
+            }
+            _ => false,
+        };
+        if let Some(log) = &mut self.log
+            && !folded
+        {
+            log.count_full(&event.body);
         }
     }
 
@@ -259,5 +311,147 @@ impl Outbox {
     /// Closes the log queue.
     pub fn close(&mut self) {
         self.log = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::timeline::ts_of_position;
+    use crate::log::fold::SECOND_NS;
+    use crate::log::merge::Merge;
+    use crate::log::queue::{Consumer, queue};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn outbox(capacity: usize, folds: Option<Folds>) -> (Outbox, Consumer) {
+        let (log, consumer) = queue(capacity);
+        (Outbox::new(log, folds, true), consumer)
+    }
+
+    fn send(outbox: &mut Outbox, number: u32, ts_ns: i64, counts: &mut ShardCounts) {
+        let ip = |bits| IpAddr::V4(Ipv4Addr::from_bits(bits));
+        let tuple = crate::flow::record::FiveTuple {
+            src: ip(number),
+            dst: ip(1),
+            src_port: 1,
+            dst_port: 80,
+            proto: 6,
+        };
+        let attempt = Attempt {
+            ts_ns,
+            tuple,
+            isn: number,
+            odd: false,
+            interface: 0,
+            vlan: [0; 2],
+            vlan_count: 0,
+        };
+        let place = (position_of_ts(ts_ns), Step::Frame(1));
+        outbox.hold_attempt(place, attempt, counts);
+    }
+
+    /// What comes out: the position of each event, and how many attempts it stands for.
+    fn come_out(merge: &mut Merge) -> Vec<(i64, u64)> {
+        let mut all = Vec::new();
+        let step = |event: Event| {
+            let count = match &event.body {
+                Body::Folded(fold) => fold.count,
+                _ => 1,
+            };
+            all.push((ts_of_position(event.position), count));
+        };
+        merge.step(usize::MAX, |_| {}, step);
+        all
+    }
+
+    fn settle(outbox: &mut Outbox, ts_ns: i64, counts: &mut ShardCounts) {
+        outbox.close_folds(ts_ns, counts);
+        outbox.sort();
+        outbox.push_until(position_of_ts(ts_ns), counts);
+        outbox.publish(position_of_ts(ts_ns));
+    }
+
+    #[test]
+    fn a_fold_comes_in_its_place_when_its_second_is_over() {
+        let (mut outbox, consumer) = outbox(64, Some(Folds::new(2, [1, 2])));
+        let mut merge = Merge::new(vec![consumer], None);
+        let mut counts = ShardCounts::default();
+        for number in 0..5 {
+            send(&mut outbox, number, i64::from(number), &mut counts);
+        }
+        settle(&mut outbox, SECOND_NS - 1, &mut counts);
+        assert_eq!(come_out(&mut merge), [(0, 1), (1, 1)]);
+        assert_eq!((counts.attempts_folded, outbox.folding()), (3, 3));
+        // The next second starts folded; the one after it has a line again, which comes behind both folds.
+        for ts_ns in [SECOND_NS + 5, 2 * SECOND_NS + 7, 4 * SECOND_NS] {
+            send(&mut outbox, 9, ts_ns, &mut counts);
+        }
+        settle(&mut outbox, 5 * SECOND_NS, &mut counts);
+        let expected = [
+            (SECOND_NS, 3),
+            (2 * SECOND_NS, 1),
+            (2 * SECOND_NS + 7, 1),
+            (4 * SECOND_NS, 1),
+        ];
+        assert_eq!(come_out(&mut merge), expected);
+        assert_eq!((merge.late(), outbox.folding()), (0, 0));
+    }
+
+    #[test]
+    fn what_finds_no_room_in_the_log_is_folded_and_none_is_lost() {
+        let (mut outbox, consumer) = outbox(4, Some(Folds::new(100, [1, 2])));
+        let mut merge = Merge::new(vec![consumer], None);
+        let mut counts = ShardCounts::default();
+        for number in 0..50 {
+            send(&mut outbox, number, i64::from(number), &mut counts);
+        }
+        settle(&mut outbox, 100, &mut counts);
+        assert_eq!(counts.attempts_folded, 46);
+        // The queue is still full when the second is over: the fold goes on growing.
+        settle(&mut outbox, 3 * SECOND_NS, &mut counts);
+        assert_eq!(outbox.folding(), 46);
+        assert_eq!(come_out(&mut merge).len(), 4);
+        send(&mut outbox, 99, 3 * SECOND_NS, &mut counts);
+        outbox.wait_for_log();
+        outbox.close_all_folds(u64::MAX - 1, &mut counts);
+        outbox.sort();
+        outbox.push_until(u64::MAX, &mut counts);
+        outbox.close();
+        let rest: Vec<u64> = come_out(&mut merge).into_iter().map(|(_, n)| n).collect();
+        assert_eq!((rest, merge.queue_full()), (vec![1, 46], [0; 3]));
+    }
+
+    #[test]
+    fn without_folds_a_full_log_loses_lines_and_counts_them() {
+        let (mut outbox, consumer) = outbox(4, None);
+        let merge = Merge::new(vec![consumer], None);
+        let mut counts = ShardCounts::default();
+        outbox.fold_all(true);
+        for number in 0..50 {
+            send(&mut outbox, number, i64::from(number), &mut counts);
+        }
+        settle(&mut outbox, 100, &mut counts);
+        assert_eq!(
+            (counts.attempts_folded, merge.queue_full()),
+            (0, [46, 0, 0])
+        );
+    }
+
+    #[test]
+    fn while_the_log_waits_for_a_sweep_no_more_folds_pile_up_than_can_be_open() {
+        let (mut outbox, _consumer) = outbox(64, Some(Folds::new(0, [1, 2])));
+        let mut counts = ShardCounts::default();
+        for second in 0..2000 {
+            send(&mut outbox, 1, second * SECOND_NS, &mut counts);
+            outbox.close_folds(second * SECOND_NS, &mut counts);
+        }
+        assert!(outbox.folds_held <= FOLDS_MAX && outbox.others.len() <= FOLDS_MAX);
+        outbox.wait_for_log();
+        outbox.close_all_folds(u64::MAX - 1, &mut counts);
+        let count = |event: &Event| match &event.body {
+            Body::Folded(fold) => fold.count,
+            _ => 0,
+        };
+        assert_eq!(outbox.others.iter().map(count).sum::<u64>(), 2000);
     }
 }

@@ -322,7 +322,7 @@ impl Shard {
             flows,
             ..
         } = self;
-        outbox.close_folds(Some(watermark_ns), counts);
+        outbox.close_folds(watermark_ns, counts);
         outbox.sort();
         let steps_max = if outbox.is_live() {
             SWEEP_STEPS_MAX
@@ -429,9 +429,9 @@ impl Shard {
                 timeline,
             );
         });
-        outbox.close_folds(None, counts);
-        outbox.sort();
         outbox.wait_for_log();
+        outbox.close_all_folds(position, counts);
+        outbox.sort();
         flows.finish(&mut |_, event| {
             if let FlowEvent::Ended(record) = event {
                 let event = Event {
@@ -443,7 +443,7 @@ impl Shard {
             }
         });
         outbox.push_until(u64::MAX, counts);
-        counts.folding = 0;
+        counts.folding = outbox.folding();
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
         outbox.close();

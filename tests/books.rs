@@ -2,7 +2,7 @@
 
 use synledger::books::{Books, InFlight, OutputBooks, RingCounts, RingId, ShardCounts, by_ring};
 use synledger::log::notice::{EventKind, KINDS};
-use synledger::log::outputs::Counts;
+use synledger::log::outputs::{Counts, FoldCounts};
 
 const FRAMES: &str = "frames of all shards";
 const DECODE: &str = "frames = packets + unread";
@@ -18,6 +18,7 @@ const SCANS: &str = "port scans started = port_scans of all directions";
 const STEPS: &str = "shed steps up to ";
 const CONNECTIONS: &str = ": connection raised = ";
 const ALERTS: &str = ": alert raised = ";
+const FOLDED: &str = "attempts folded = attempts of flood records";
 const RECORDS: &str = ": flow raised = ";
 
 /// Every counter of a shard, with the identities that it is a part of. Where there is none, the counter is
@@ -31,7 +32,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cut_by_depth", &[]),
     ("syn_outside_class", &[]),
     ("attempts_not_asked", &[CONNECTIONS]),
-    ("attempts_folded", &[]),
+    ("attempts_folded", &[FOLDED]),
     ("detections", &[SAID, ALERTS]),
     ("port_scans", &[SCANS]),
     ("detections_out_of_scope", &[ALERTS]),
@@ -40,6 +41,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("contacts_merged", &[CARRIED, TAKEN]),
     ("contacts_dropped", &[CARRIED]),
     ("attempts_log_gone", &[CONNECTIONS]),
+    ("folded_log_gone", &[FOLDED]),
     ("flows_log_gone", &[RECORDS]),
     ("detections_log_gone", &[ALERTS]),
     ("shed_up", &[STEPS]),
@@ -98,7 +100,9 @@ fn shards() -> ShardCounts {
         detections_allowed: 1,
         detections_log_gone: 1,
         attempts_not_asked: 5,
+        attempts_folded: 100,
         attempts_log_gone: 1,
+        folded_log_gone: 1,
         flows_log_gone: 2,
         contacts_sent: 300 + 40 + 30,
         contacts_merged: 360,
@@ -125,12 +129,12 @@ fn shards() -> ShardCounts {
 
 fn output(name: &str) -> OutputBooks {
     let mut counts = Counts {
-        written: [200, 4, 298, 3, 2],
+        written: [101, 4, 298, 3, 2],
         ..Counts::default()
     };
     counts.dropped[0] = [40, 0, 0, 0, 0];
     counts.dropped[4] = [2, 0, 0, 0, 1];
-    counts.folded = [0, 1, 0, 0, 0];
+    counts.folded = [99, 1, 0, 0, 0];
     counts.not_asked = [2, 0, 0, 0, 4];
     OutputBooks {
         name: name.into(),
@@ -160,6 +164,11 @@ fn books() -> Books {
         rings: vec![ring("open", 300), ring("data", 700)],
         outputs: vec![output("text:-"), output("eve:-")],
         own_records: [0, 0, 0, 3, 7],
+        folds: FoldCounts {
+            here: 3,
+            records: 5,
+            attempts: 102,
+        },
         at_exit: true,
         ..Books::default()
     }
@@ -245,6 +254,15 @@ fn every_counter_of_rings_and_outputs_opens_its_identities() {
         of("dropped", |counts| &mut counts.dropped[4]);
         of("pending", |counts| &mut counts.pending);
     }
+    assert_opens("folds.here", &[FOLDED], |books, by| {
+        add(&mut books.folds.here, by);
+    });
+    assert_opens("folds.attempts", &[FOLDED], |books, by| {
+        add(&mut books.folds.attempts, by);
+    });
+    assert_opens("folds.records", &[], |books, by| {
+        add(&mut books.folds.records, by);
+    });
     for kind in [EventKind::Stats, EventKind::Lifecycle] {
         let name = format!(": {} raised = ", kind.word());
         assert_opens("own_records", &[&name], |books, by| {

@@ -6,8 +6,10 @@
 //!
 //! Nothing here is part of the sensor, and none of its dependencies are.
 
+pub mod bare;
 pub mod books;
 pub mod cli;
+pub mod compare;
 pub mod eve;
 pub mod follow;
 pub mod hidden;
@@ -16,6 +18,7 @@ pub mod latency;
 pub mod ledger;
 pub mod machine;
 pub mod overload;
+pub mod peers;
 pub mod process;
 pub mod receiver;
 pub mod reconcile;
@@ -23,6 +26,7 @@ pub mod record;
 pub mod search;
 pub mod send;
 pub mod sensor;
+pub mod stats;
 pub mod sys;
 pub mod throttle;
 pub mod traffic;

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use loadtest::bare::BareArgs;
 use loadtest::books::BooksArgs;
 use loadtest::cli::{FloodArgs, ReconcileArgs, SearchArgs};
+use loadtest::compare::CompareArgs;
 use loadtest::hidden::HiddenArgs;
 use loadtest::latency::LatencyArgs;
 use loadtest::overload::OverloadArgs;
@@ -39,6 +41,10 @@ enum Command {
     HiddenScan(HiddenArgs),
     /// Measure the time from a packet's stamp to its line in the log, idle and at half the rate without loss
     Latency(LatencyArgs),
+    /// Compare with a bare reader, tcpdump, Suricata, nfpcapd, softflowd, and from files with argus and tshark
+    Compare(CompareArgs),
+    /// Count frames with a reader that does nothing else: the floor that receivers are compared with
+    Bare(BareArgs),
     /// Remove what runs that were cut off left behind: namespaces, control groups, folders
     Clean,
 }
@@ -64,6 +70,8 @@ fn run(command: &Command) -> Result<bool> {
         Command::Overload(args) => args.run(),
         Command::HiddenScan(args) => args.run(),
         Command::Latency(args) => args.run(),
+        Command::Compare(args) => args.run(),
+        Command::Bare(args) => args.run(),
         Command::Clean => {
             let mut gone = loadtest::lab::clean()?;
             gone.extend(loadtest::throttle::clean());

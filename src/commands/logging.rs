@@ -25,11 +25,6 @@ const LAG_MAX_NS: u64 = 500_000_000;
 /// Which addresses are ours, renewed when they change.
 pub type SharedLocalities = Arc<RwLock<Arc<Localities>>>;
 
-/// The localities of this moment.
-pub fn current(shared: &SharedLocalities) -> Arc<Localities> {
-    Arc::clone(&shared.read().unwrap_or_else(PoisonError::into_inner))
-}
-
 /// What every output's records share.
 pub fn context(
     common: &Common,
@@ -41,7 +36,11 @@ pub fn context(
     Context {
         host: common.sensor.clone(),
         interfaces: interfaces.clone(),
-        direction: Arc::new(move |src, dst| current(&localities).direction(src, dst).word()),
+        direction: Arc::new(move |src, dst| {
+            // Asked for each record: the lock is cheaper than a clone under it.
+            let ours = localities.read().unwrap_or_else(PoisonError::into_inner);
+            ours.direction(src, dst).word()
+        }),
         frames,
     }
 }

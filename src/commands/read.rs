@@ -206,6 +206,7 @@ impl<'a> Reading<'a> {
             frames_offered: Some(frames),
             outputs,
             own_records: published.own,
+            folds: published.folds,
             late_records: published.late,
             ..Books::default()
         };
@@ -234,6 +235,7 @@ fn close_log(common: &Common, logger: Logger, board: &Board, replay: &Replay) ->
         frames_offered: Some(replay.frames()),
         outputs: logging::books(&common.outputs, &summary.outputs),
         own_records: summary.own,
+        folds: summary.folds,
         late_records: summary.late,
         at_exit: true,
         ..Books::default()

@@ -11,52 +11,20 @@ use super::append;
 use super::event::{Body, Event, Step};
 use super::fold::Fold;
 use super::identity;
+pub use super::interfaces::Interfaces;
+use super::interfaces::Rendered;
 use super::notice::{self, Notice};
+use super::room::Room;
 use super::stamp::Stamp;
 use super::text;
 use crate::flow::record::{Attempt, EndReason, FiveTuple, FlowRecord};
 use crate::inspect::detection::{Detection, Kind, Phase};
 use serde_json::Value;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// The generator id of every alert: apart from Suricata's own (1 to 3) and Snort's preprocessors (below 500).
 pub const GID: u32 = 5973;
-
-/// Names of the run's interfaces, by the index that records carry. Clones share one table.
-#[derive(Clone, Debug, Default)]
-pub struct Interfaces(Arc<RwLock<Vec<String>>>);
-
-impl Interfaces {
-    /// A table with these names from index 0 on.
-    pub fn new(names: Vec<String>) -> Self {
-        Self(Arc::new(RwLock::new(names)))
-    }
-
-    /// Adds a name; returns its index, or `None` once 65,536 are taken.
-    pub fn push(&self, name: String) -> Option<u16> {
-        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let index = u16::try_from(names.len()).ok()?;
-        names.push(name);
-        Some(index)
-    }
-
-    /// The interface with this index has another name now.
-    pub fn rename(&self, index: u16, name: &str) {
-        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = names.get_mut(usize::from(index)) {
-            name.clone_into(old);
-        }
-    }
-
-    /// Lends the name of an index, where there is one.
-    pub fn with(&self, index: u16, lend: impl FnOnce(&str)) {
-        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(name) = names.get(usize::from(index)) {
-            lend(name);
-        }
-    }
-}
 
 /// Which way a connection goes: `in`, `out`, `local`, `transit` or `unknown`.
 pub type Direction = Arc<dyn Fn(IpAddr, IpAddr) -> &'static str + Send + Sync>;
@@ -80,6 +48,8 @@ pub struct Eve {
     context: Context,
     /// `,"host":"…"`, rendered once.
     host: Vec<u8>,
+    interfaces: Rendered,
+    room: Room,
     stamp: Stamp,
     start: Stamp,
     end: Stamp,
@@ -91,8 +61,10 @@ impl Eve {
         let mut host = b",\"host\":".to_vec();
         append::json_string(&mut host, &context.host);
         Self {
+            interfaces: Rendered::new(context.interfaces.clone()),
             context,
             host,
+            room: Room::default(),
             stamp: Stamp::iso(),
             start: Stamp::iso(),
             end: Stamp::iso(),
@@ -153,19 +125,15 @@ impl Eve {
     }
 
     fn open(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        out.extend_from_slice(b"{\"timestamp\":\"");
-        self.stamp.append_micros(out, ts_ns);
-        out.push(b'"');
+        self.room.put(b"{\"timestamp\":\"");
+        self.stamp.put_micros(&mut self.room, ts_ns);
+        self.room.put(b"\"");
+        self.room.flush(out);
         out.extend_from_slice(&self.host);
     }
 
-    fn interface(&self, out: &mut Vec<u8>, index: u16) {
-        self.context.interfaces.with(index, |name| {
-            if !name.is_empty() {
-                out.extend_from_slice(b",\"in_iface\":");
-                append::json_string(out, name);
-            }
-        });
+    fn interface(&mut self, out: &mut Vec<u8>, index: u16) {
+        out.extend_from_slice(self.interfaces.member(index));
     }
 
     fn direction(&self, tuple: &FiveTuple) -> &'static str {
@@ -173,20 +141,24 @@ impl Eve {
     }
 
     fn connection(&mut self, out: &mut Vec<u8>, attempt: &Attempt) {
-        number(
+        self.head(
             out,
-            "flow_id",
+            attempt.interface,
             identity::flow_id(&attempt.tuple, attempt.isn),
         );
-        self.interface(out, attempt.interface);
-        event_type(out, "new_connection");
-        vlan(out, &attempt.vlan, attempt.vlan_count);
-        endpoints(out, &attempt.tuple);
-        out.extend_from_slice(b",\"synledger\":{\"isn\":");
-        append::int(out, attempt.isn);
-        word(out, "direction", self.direction(&attempt.tuple));
-        flag(out, "odd", attempt.odd);
-        out.push(b'}');
+        let direction = self.direction(&attempt.tuple);
+        let room = &mut self.room;
+        room.put(b",\"event_type\":\"new_connection\"");
+        vlan(room, &attempt.vlan, attempt.vlan_count);
+        endpoints(room, out, &attempt.tuple);
+        room.put(b",\"synledger\":{\"isn\":");
+        room.int(u64::from(attempt.isn));
+        room.put(b",\"direction\":\"");
+        room.word(direction);
+        room.put(b"\",\"odd\":");
+        room.word(if attempt.odd { "true" } else { "false" });
+        room.put(b"}");
+        room.flush(out);
     }
 
     /// Many new connections to one destination; what the table of folds had no room to keep apart has no
@@ -232,12 +204,20 @@ impl Eve {
         out.extend_from_slice(b"}}");
     }
 
+    fn head(&mut self, out: &mut Vec<u8>, interface: u16, flow_id: u64) {
+        self.room.put(b",\"flow_id\":");
+        self.room.int(flow_id);
+        self.room.flush(out);
+        self.interface(out, interface);
+    }
+
     fn flow(&mut self, out: &mut Vec<u8>, flow: &FlowRecord) {
-        number(out, "flow_id", identity::flow_id(&flow.tuple, flow.isn));
-        self.interface(out, flow.interface);
+        let id = identity::flow_id(&flow.tuple, flow.isn);
+        self.head(out, flow.interface, id);
         event_type(out, "flow");
-        vlan(out, &flow.vlan, flow.vlan_count);
-        endpoints(out, &flow.tuple);
+        vlan(&mut self.room, &flow.vlan, flow.vlan_count);
+        endpoints(&mut self.room, out, &flow.tuple);
+        self.room.flush(out);
         out.extend_from_slice(b",\"flow\":{\"pkts_toserver\":");
         append::int(out, flow.orig.packets);
         number(out, "pkts_toclient", flow.resp.packets);
@@ -348,43 +328,51 @@ fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
     serde_json::to_writer(out, value).expect("a Value has string keys and a Vec takes every byte");
 }
 
-fn vlan(out: &mut Vec<u8>, tags: &[u16; 2], count: u8) {
+fn vlan(room: &mut Room, tags: &[u16; 2], count: u8) {
     let tags = &tags[..usize::from(count).min(tags.len())];
     for (i, tag) in tags.iter().enumerate() {
-        out.extend_from_slice(if i == 0 { b",\"vlan\":[" } else { b"," });
-        append::int(out, *tag);
+        room.word(if i == 0 { ",\"vlan\":[" } else { "," });
+        room.int(u64::from(*tag));
     }
     if !tags.is_empty() {
-        out.push(b']');
+        room.put(b"]");
     }
 }
 
-fn endpoints(out: &mut Vec<u8>, tuple: &FiveTuple) {
+/// Goes on in the room; what has no short form makes it move to `out` before.
+fn endpoints(room: &mut Room, out: &mut Vec<u8>, tuple: &FiveTuple) {
     let ports = identity::has_ports(tuple.proto);
-    out.extend_from_slice(b",\"src_ip\":\"");
-    append::ip(out, tuple.src);
-    out.push(b'"');
+    room.put(b",\"src_ip\":\"");
+    room.ip(tuple.src, out);
+    room.put(b"\"");
     if ports {
-        number(out, "src_port", u64::from(tuple.src_port));
+        room.put(b",\"src_port\":");
+        room.int(u64::from(tuple.src_port));
     }
-    out.extend_from_slice(b",\"dest_ip\":\"");
-    append::ip(out, tuple.dst);
-    out.push(b'"');
+    room.put(b",\"dest_ip\":\"");
+    room.ip(tuple.dst, out);
+    room.put(b"\"");
     if ports {
-        number(out, "dest_port", u64::from(tuple.dst_port));
+        room.put(b",\"dest_port\":");
+        room.int(u64::from(tuple.dst_port));
     }
-    out.extend_from_slice(b",\"proto\":\"");
-    text::proto(out, tuple.proto);
-    out.push(b'"');
+    room.put(b",\"proto\":\"");
+    match text::proto_word(tuple.proto) {
+        Some(word) => room.word(word),
+        None => room.int(u64::from(tuple.proto)),
+    }
+    room.put(b"\"");
     if identity::is_icmp(tuple.proto) {
-        number(out, "icmp_type", u64::from(tuple.src_port));
+        room.put(b",\"icmp_type\":");
+        room.int(u64::from(tuple.src_port));
         if identity::icmp_counterpart(tuple.proto, tuple.src_port).is_none() {
-            number(out, "icmp_code", u64::from(tuple.dst_port));
+            room.put(b",\"icmp_code\":");
+            room.int(u64::from(tuple.dst_port));
         }
     }
-    out.extend_from_slice(b",\"community_id\":\"");
-    out.extend_from_slice(&identity::community_id(tuple));
-    out.push(b'"');
+    room.put(b",\"community_id\":\"");
+    room.put(&identity::community_id(tuple));
+    room.put(b"\"");
 }
 
 /// Suricata's flow states.

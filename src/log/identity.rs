@@ -1,11 +1,7 @@
 //! Names of a flow that others can compute too: the community id, and EVE's `flow_id`.
 
 use crate::flow::record::FiveTuple;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest, Sha1};
 use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
 use std::net::IpAddr;
 
 const ICMP: u8 = 1;
@@ -61,28 +57,63 @@ pub fn icmp_counterpart(proto: u8, kind: u16) -> Option<u16> {
 pub fn community_id(tuple: &FiveTuple) -> [u8; COMMUNITY_ID_LEN] {
     let ports = Ports::of(tuple);
     let (low, high) = ports.ordered(tuple);
-    let mut bytes = [0; 40];
-    let mut len = 2; // The seed: 16 bits of 0.
+    // One block of SHA-1: the message, at most 40 bytes, then a bit, zeros, and the length in bits.
+    let mut block = [0; 64];
+    let mut len: u8 = 2; // The seed: 16 bits of 0.
     let mut put = |part: &[u8]| {
-        bytes[len..len + part.len()].copy_from_slice(part);
-        len += part.len();
+        let at = usize::from(len);
+        block[at..at + part.len()].copy_from_slice(part);
+        len += u8::try_from(part.len()).expect("an address at most");
     };
-    for address in [low.0, high.0] {
-        match address {
+    match (low.0, high.0) {
+        (IpAddr::V4(low), IpAddr::V4(high)) => {
+            put(&low.octets());
+            put(&high.octets());
+        }
+        (low, high) => [low, high].into_iter().for_each(|address| match address {
             IpAddr::V4(v4) => put(&v4.octets()),
             IpAddr::V6(v6) => put(&v6.octets()),
-        }
+        }),
     }
     put(&[tuple.proto, 0]);
     if ports.present {
         put(&low.1.to_be_bytes());
         put(&high.1.to_be_bytes());
     }
-    let mut id = [0; COMMUNITY_ID_LEN];
-    id[..2].copy_from_slice(b"1:");
-    STANDARD
-        .encode_slice(Sha1::digest(&bytes[..len]), &mut id[2..])
-        .expect("20 bytes are 28 letters of base64");
+    put(&[0x80]);
+    block[62..].copy_from_slice(&(u16::from(len - 1) * 8).to_be_bytes());
+    base64(sha1(&block))
+}
+
+/// SHA-1 of a message that its one block holds with its padding (FIPS 180-4, section 5.1.1).
+fn sha1(block: &[u8; 64]) -> [u32; 5] {
+    let mut state = [
+        0x6745_2301,
+        0xefcd_ab89,
+        0x98ba_dcfe,
+        0x1032_5476,
+        0xc3d2_e1f0,
+    ];
+    sha1::block_api::compress(&mut state, std::slice::from_ref(block));
+    state
+}
+
+/// `1:` and a hash in base64 (RFC 4648, section 4).
+fn base64(hash: [u32; 5]) -> [u8; COMMUNITY_ID_LEN] {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let [a, b, c, d, e] = hash.map(u64::from);
+    let mut id = *b"1:============================";
+    // 60 bits, 60 bits, and 40 with two bits of zeros.
+    let tens = [a << 28 | b >> 4, (b & 15) << 56 | c << 24 | d >> 8];
+    for (ten, text) in tens.into_iter().zip(id[2..22].chunks_exact_mut(10)) {
+        for (place, letter) in (0..10).rev().zip(text) {
+            *letter = LETTERS[(ten >> (6 * place) & 63) as usize];
+        }
+    }
+    let rest = ((d & 0xff) << 32 | e) << 2;
+    for (place, letter) in (0..7).rev().zip(&mut id[22..29]) {
+        *letter = LETTERS[(rest >> (6 * place) & 63) as usize];
+    }
     id
 }
 
@@ -92,8 +123,7 @@ pub fn community_id(tuple: &FiveTuple) -> [u8; COMMUNITY_ID_LEN] {
 /// The key is fixed: the same capture gives the same ids. It names, it does not protect.
 pub fn flow_id(tuple: &FiveTuple, isn: u32) -> u64 {
     let (low, high) = Ports::of(tuple).ordered(tuple);
-    let mut hasher = SipHasher13::new_with_keys(0x7379_6e6c_6564_6765, 0x7266_6c6f_7769_6473);
-    let mut bytes = [0; 41];
+    let mut bytes = [0; 42];
     for (side, at) in [(low, 0), (high, 18)] {
         match side.0 {
             IpAddr::V4(v4) => bytes[at..at + 4].copy_from_slice(&v4.octets()),
@@ -103,9 +133,9 @@ pub fn flow_id(tuple: &FiveTuple, isn: u32) -> u64 {
     }
     bytes[36] = tuple.proto;
     bytes[37..41].copy_from_slice(&isn.to_be_bytes());
-    hasher.write(&bytes);
-    hasher.write_u8(u8::from(tuple.src.is_ipv6()));
-    hasher.finish() >> 13
+    bytes[41] = u8::from(tuple.src.is_ipv6());
+    let hasher = SipHasher13::new_with_keys(0x7379_6e6c_6564_6765, 0x7266_6c6f_7769_6473);
+    hasher.hash(&bytes) >> 13
 }
 
 type Side = (IpAddr, u16);
@@ -138,7 +168,12 @@ impl Ports {
 
     fn ordered(&self, tuple: &FiveTuple) -> (Side, Side) {
         let (src, dst) = ((tuple.src, self.src), (tuple.dst, self.dst));
-        if self.one_way || src <= dst {
+        // Compared as numbers where they are: it is done for each record, twice.
+        let in_order = match (src.0, dst.0) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits(), src.1) <= (b.to_bits(), dst.1),
+            _ => src <= dst,
+        };
+        if self.one_way || in_order {
             (src, dst)
         } else {
             (dst, src)
@@ -149,6 +184,11 @@ impl Ports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::base64::Engine;
+    use ::base64::engine::general_purpose::STANDARD;
+    use ::sha1::{Digest, Sha1};
+    use proptest::prelude::*;
+    use std::hash::Hasher;
 
     fn tuple(src: &str, dst: &str, proto: u8, src_port: u16, dst_port: u16) -> FiveTuple {
         let (src, dst) = (src.parse().expect("address"), dst.parse().expect("address"));
@@ -229,5 +269,66 @@ mod tests {
             tuple("102:304::", "102:304::", 6, 1, 2),
         );
         assert_ne!(flow_id(&a, 7), flow_id(&b, 7));
+    }
+
+    /// The message as the specification builds it, through the libraries as they are meant to be used.
+    fn slow_community_id(tuple: &FiveTuple) -> String {
+        let ports = Ports::of(tuple);
+        let ((low, low_port), (high, high_port)) = ports.ordered(tuple);
+        let mut message = vec![0, 0];
+        for address in [low, high] {
+            match address {
+                IpAddr::V4(v4) => message.extend(v4.octets()),
+                IpAddr::V6(v6) => message.extend(v6.octets()),
+            }
+        }
+        message.extend([tuple.proto, 0]);
+        if ports.present {
+            message.extend(low_port.to_be_bytes());
+            message.extend(high_port.to_be_bytes());
+        }
+        format!("1:{}", STANDARD.encode(Sha1::digest(message)))
+    }
+
+    /// The same hash, told piece by piece.
+    fn slow_flow_id(tuple: &FiveTuple, isn: u32) -> u64 {
+        let (low, high) = Ports::of(tuple).ordered(tuple);
+        let mut hasher = SipHasher13::new_with_keys(0x7379_6e6c_6564_6765, 0x7266_6c6f_7769_6473);
+        for (address, port) in [low, high] {
+            let mut bytes = [0; 16];
+            match address {
+                IpAddr::V4(v4) => bytes[..4].copy_from_slice(&v4.octets()),
+                IpAddr::V6(v6) => bytes = v6.octets(),
+            }
+            hasher.write(&bytes);
+            hasher.write(&port.to_be_bytes());
+        }
+        hasher.write(&[tuple.proto]);
+        hasher.write(&isn.to_be_bytes());
+        hasher.write_u8(u8::from(tuple.src.is_ipv6()));
+        hasher.finish() >> 13
+    }
+
+    fn addresses() -> impl Strategy<Value = (IpAddr, IpAddr)> {
+        let v4 = any::<[[u8; 4]; 2]>().prop_map(|[a, b]| (IpAddr::from(a), IpAddr::from(b)));
+        let v6 = any::<[[u8; 16]; 2]>().prop_map(|[a, b]| (IpAddr::from(a), IpAddr::from(b)));
+        let one = any::<IpAddr>().prop_map(|a| (a, a));
+        prop_oneof![v4, v6, one]
+    }
+
+    proptest! {
+        #[test]
+        fn fast_names_are_the_slow_ones(
+            (src, dst) in addresses(), src_port in any::<u16>(), dst_port in any::<u16>(),
+            proto in prop_oneof![Just(6), Just(17), Just(1), Just(58), any::<u8>()], isn in any::<u32>(),
+        ) {
+            let tuple = FiveTuple { src, dst, src_port, dst_port, proto };
+            let fast = community_id(&tuple);
+            prop_assert_eq!(String::from_utf8_lossy(&fast), slow_community_id(&tuple));
+            prop_assert_eq!(flow_id(&tuple, isn), slow_flow_id(&tuple, isn));
+            let ports = Ports::of(&tuple);
+            let (low, high) = ports.ordered(&tuple);
+            prop_assert!(ports.one_way || low <= high);
+        }
     }
 }

@@ -57,6 +57,29 @@ impl Counts {
     }
 }
 
+/// Flood records, whatever the outputs ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FoldCounts {
+    /// Attempts that the logger itself folded, one by one: in `read`.
+    pub here: u64,
+    /// Flood records.
+    pub records: u64,
+    /// Attempts that they tell of.
+    pub attempts: u64,
+}
+
+impl FoldCounts {
+    /// What was counted since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            here: self.here.saturating_sub(before.here),
+            records: self.records.saturating_sub(before.records),
+            attempts: self.attempts.saturating_sub(before.attempts),
+        }
+    }
+}
+
 enum Renderer {
     Text(Text),
     Eve(Box<Eve>),
@@ -155,6 +178,7 @@ pub struct Outputs {
     queue_full: [u64; SHARD_KINDS],
     queue_loss: Option<QueueLoss>,
     own: [u64; KINDS],
+    folds: FoldCounts,
 }
 
 impl Outputs {
@@ -169,6 +193,7 @@ impl Outputs {
             queue_full: [0; SHARD_KINDS],
             queue_loss: None,
             own: [0; KINDS],
+            folds: FoldCounts::default(),
         };
         for spec in specs {
             outputs.add(spec.clone(), Sink::open(&spec.target)?, context);
@@ -209,6 +234,12 @@ impl Outputs {
         self.say_recoveries(now_ns);
     }
 
+    /// Counts an attempt that the logger folds.
+    pub fn fold_here(&mut self) {
+        self.folds.here += 1;
+        self.hold_folded(1);
+    }
+
     /// Counts attempts that lie in a fold, which [`Outputs::write_fold`] will write.
     pub fn hold_folded(&mut self, count: u64) {
         let connection = EventKind::Connection as usize;
@@ -225,6 +256,8 @@ impl Outputs {
     /// Writes a fold whose attempts were counted, to each output that asks for connections.
     pub fn write_fold(&mut self, fold: Box<Fold>, position: u64, now_ns: i64) {
         let count = fold.count;
+        self.folds.records += 1;
+        self.folds.attempts += count;
         let event = Event {
             position,
             step: Step::Timer(fold.end_ns()),
@@ -326,6 +359,11 @@ impl Outputs {
         });
     }
 
+    /// Flood records so far.
+    pub fn folds(&self) -> FoldCounts {
+        self.folds
+    }
+
     /// Records that the logger itself had to write, by kind.
     pub fn own(&self) -> [u64; KINDS] {
         self.own
@@ -420,128 +458,5 @@ fn recovery_notice(output: Option<usize>, recovery: &Recovery, now_ns: i64) -> N
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inspect::detection::Phase;
-    use crate::log::eve::Interfaces;
-    use crate::log::samples;
-    use std::sync::Arc;
-
-    fn context() -> Context {
-        Context {
-            host: "edge".into(),
-            interfaces: Interfaces::default(),
-            direction: Arc::new(|_, _| "unknown"),
-            frames: false,
-        }
-    }
-
-    #[test]
-    fn each_output_gets_what_it_asks_for_and_its_books_close() {
-        let dir = tempfile::tempdir().expect("directory");
-        let path = |name| dir.path().join(name).display().to_string();
-        let specs = [
-            format!("text:{}", path("text")),
-            format!("eve:{}", path("eve")),
-            "eve:/dev/full,events=flow".into(),
-        ];
-        let specs = specs.map(|spec| spec.parse().expect("a spec"));
-        let mut outputs = Outputs::open(&specs, &context()).expect("open");
-        let alert = samples::alert(&samples::scan(Phase::Started, vec![(80, 83)], 4));
-        for event in [samples::connection(), samples::flow(), alert] {
-            outputs.write(&event, 0);
-        }
-        outputs.notice(&samples::stats(), 0);
-        outputs.notice(&samples::lifecycle(), 0);
-        outputs.fold_alert();
-        outputs.note_queue_full([1, 2, 3], 0);
-        assert!(outputs.counts().iter().all(Counts::closed));
-        outputs.finish(0);
-        let counts = outputs.counts();
-        let whole = |count: &Counts| count.closed() && count.pending == [0; KINDS];
-        assert!(counts.iter().all(whole));
-        assert_eq!(counts[0].written, [1, 1, 0, 0, 0]);
-        assert_eq!(counts[1].written, [1, 1, 1, 1, 1]);
-        assert_eq!(counts[1].folded[EventKind::Alert as usize], 1);
-        assert_eq!(counts[2].dropped[Cause::DiskFull as usize], [0, 0, 1, 0, 0]);
-        assert_eq!(
-            counts[2].dropped[Cause::QueueFull as usize],
-            [0, 0, 3, 0, 0]
-        );
-        let eve = std::fs::read_to_string(path("eve")).expect("read");
-        for line in eve.lines() {
-            serde_json::from_str::<Value>(line).expect("JSON");
-        }
-        assert_eq!(eve.lines().count(), 5);
-    }
-
-    #[test]
-    fn a_recovery_names_counts_cause_and_time() {
-        let recovery = Recovery {
-            since_ns: samples::TS_NS,
-            cause: Cause::DiskFull,
-            lost: [7, 0, 2, 0, 0],
-        };
-        let Notice::Lifecycle { text, .. } = recovery_notice(Some(0), &recovery, 0) else {
-            panic!("no lifecycle");
-        };
-        let expected = "output 1 lost 7 connection, 2 flow since 2021-04-28 15:28:05 (disk_full)";
-        assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn what_full_queues_cost_is_said_once_they_have_been_quiet_for_a_second() {
-        const S: i64 = 1_000_000_000;
-        let dir = tempfile::tempdir().expect("directory");
-        let path = |name| dir.path().join(name).display().to_string();
-        let specs = [
-            format!("text:{},events=connection+flow", path("all")),
-            format!("text:{},events=flow", path("flows")),
-        ];
-        let specs = specs.map(|spec| spec.parse().expect("a spec"));
-        let mut outputs = Outputs::open(&specs, &context()).expect("open");
-        outputs.note_queue_full([3, 0, 0], samples::TS_NS);
-        outputs.note_queue_full([5, 1, 0], samples::TS_NS + S / 2);
-        outputs.note_queue_full([5, 1, 0], samples::TS_NS + S);
-        assert_eq!(outputs.own(), [0; KINDS], "it grew half a second ago");
-        outputs.note_queue_full([5, 1, 0], samples::TS_NS + 2 * S);
-        outputs.note_queue_full([5, 1, 0], samples::TS_NS + 4 * S);
-        outputs.note_queue_full([5, 1, 9], samples::TS_NS + 5 * S);
-        outputs.end_queue_loss(samples::TS_NS + 5 * S);
-        assert_eq!(outputs.own()[EventKind::Lifecycle as usize], 2);
-        outputs.finish(0);
-        let read = |name| std::fs::read_to_string(path(name)).expect("read");
-        let head = "Sensor output_recovered: full queues lost";
-        let flows =
-            format!("2021-04-28 15:28:10: {head} 9 flow since 2021-04-28 15:28:10 (queue_full)\n");
-        let connections = format!(
-            "2021-04-28 15:28:07: {head} 5 connection since 2021-04-28 15:28:05 (queue_full)\n"
-        );
-        assert_eq!(read("all"), connections + &flows, "alerts nobody asked for");
-        assert_eq!(read("flows"), flows);
-        assert!(outputs.counts().iter().all(Counts::closed));
-    }
-
-    #[test]
-    fn a_pager_that_stops_reading_does_not_stop_the_other_outputs() {
-        let dir = tempfile::tempdir().expect("directory");
-        let path = dir.path().join("log");
-        let specs = ["text:-".to_owned(), format!("text:{}", path.display())]
-            .map(|spec| spec.parse::<OutputSpec>().expect("a spec"));
-        let (_nobody_reads, writer) = std::io::pipe().expect("pipe");
-        let mut outputs = Outputs::open(&specs[1..], &context()).expect("open");
-        outputs.add(specs[0].clone(), Sink::from_fd(writer.into()), &context());
-        outputs.set_patience(&Patience::Live);
-        const LINES: u32 = 40_000;
-        for isn in 0..LINES {
-            outputs.write(&samples::at(1, isn), i64::from(isn));
-        }
-        outputs.finish(i64::from(LINES));
-        let [file, pager] = outputs.counts()[..] else {
-            panic!("two outputs");
-        };
-        assert_eq!(file.written[0], u64::from(LINES));
-        assert!(pager.dropped[Cause::Slow as usize][0] > 0);
-        assert!(pager.closed() && pager.pending == [0; KINDS]);
-    }
-}
+#[path = "outputs_tests.rs"]
+mod tests;

@@ -155,14 +155,10 @@ impl Producer {
         Ok(())
     }
 
-    /// Pushes an event, or counts it as lost to a full queue: for live capture. True if it was pushed.
-    pub fn push_or_count(&mut self, event: Event) -> bool {
-        let Err(event) = self.push(event) else {
-            return true;
-        };
-        let kind = shard_kind(&event.body);
+    /// Counts an event as lost to a full queue: for live capture.
+    pub fn count_full(&mut self, body: &Body) {
+        let kind = shard_kind(body);
         self.shared.queue_full[kind].fetch_add(1, Ordering::Relaxed);
-        false
     }
 
     /// Pushes an event and waits while the queue is full: for `read`.
@@ -301,7 +297,7 @@ mod tests {
         let (mut producer, consumer) = queue(1);
         assert!(producer.push(samples::at(1, 1)).is_ok());
         assert_eq!(producer.push(samples::at(2, 2)), Err(samples::at(2, 2)));
-        assert!(!producer.push_or_count(samples::flow()));
+        producer.count_full(&samples::flow().body);
         assert_eq!(consumer.queue_full(), [0, 0, 1]);
     }
 

@@ -1,6 +1,7 @@
 //! Nanoseconds since the epoch → civil date and time, UTC, with the last second kept.
 
 use super::append;
+use super::room::Room;
 
 const NS_PER_S: i64 = 1_000_000_000;
 const S_PER_DAY: i64 = 86_400;
@@ -44,11 +45,23 @@ impl Stamp {
 
     /// Appends seconds, microseconds and `+0000`, as Suricata does.
     pub fn append_micros(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        self.append_seconds(out, ts_ns);
-        let micros = ts_ns.rem_euclid(NS_PER_S) / 1000;
-        out.push(b'.');
-        append::padded(out, micros.unsigned_abs(), 6);
-        out.extend_from_slice(b"+0000");
+        let mut room = Room::default();
+        self.put_micros(&mut room, ts_ns);
+        room.flush(out);
+    }
+
+    /// The same into a room.
+    #[inline]
+    pub fn put_micros(&mut self, room: &mut Room, ts_ns: i64) {
+        let second = ts_ns.div_euclid(NS_PER_S);
+        if self.second != Some(second) {
+            self.render(second);
+            self.second = Some(second);
+        }
+        room.put(&self.digits);
+        room.put(b".");
+        room.six_digits(ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000);
+        room.put(b"+0000");
     }
 
     fn render(&mut self, second: i64) {

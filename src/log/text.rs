@@ -208,17 +208,23 @@ fn alert_line(out: &mut Vec<u8>, detection: &Detection) {
     }
 }
 
-/// Appends the protocol's name as Suricata has it, or its number.
-pub fn proto(out: &mut Vec<u8>, proto: u8) {
-    let name: &[u8] = match proto {
-        1 => b"ICMP",
-        6 => b"TCP",
-        17 => b"UDP",
-        58 => b"IPv6-ICMP",
-        132 => b"SCTP",
-        _ => return append::int(out, proto),
-    };
-    out.extend_from_slice(name);
+fn proto(out: &mut Vec<u8>, proto: u8) {
+    match proto_word(proto) {
+        Some(word) => out.extend_from_slice(word.as_bytes()),
+        None => append::int(out, proto),
+    }
+}
+
+/// The protocol's name as Suricata has it; the others have their number.
+pub fn proto_word(proto: u8) -> Option<&'static str> {
+    match proto {
+        1 => Some("ICMP"),
+        6 => Some("TCP"),
+        17 => Some("UDP"),
+        58 => Some("IPv6-ICMP"),
+        132 => Some("SCTP"),
+        _ => None,
+    }
 }
 
 /// Zeek's word for the state.

@@ -252,7 +252,7 @@ fn records(encoder: &mut DescriptorEncoder, outputs: &[OutputBooks]) -> fmt::Res
         }),
         (
             "records_folded",
-            "Alerts that the budget withheld",
+            "Attempts in flood records, and alerts that the budget withheld",
             |output| &output.counts.folded,
         ),
         (

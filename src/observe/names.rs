@@ -84,7 +84,7 @@ fn packets(books: &Books) -> [Single; 9] {
     ]
 }
 
-fn connections(books: &Books) -> [Single; 15] {
+fn connections(books: &Books) -> [Single; 16] {
     let (shards, flow) = (&books.shards, &books.shards.flow);
     [
         ("syn_packets", "SYNs without ACK", flow.syn_packets),
@@ -106,8 +106,13 @@ fn connections(books: &Books) -> [Single; 15] {
         ),
         (
             "folded_connections",
-            "Attempts that shards folded into flood records",
-            shards.attempts_folded,
+            "Attempts that flood records tell of instead of lines of their own",
+            books.attempts_folded(),
+        ),
+        (
+            "flood_records",
+            "Records of many attempts to one destination",
+            books.folds.records,
         ),
         (
             "answered_connections",

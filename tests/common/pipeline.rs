@@ -69,6 +69,7 @@ pub fn small(workers: usize) -> Common {
         outputs: outputs.map(|o| spec(o).parse().expect("a spec")).to_vec(),
         alert_rate: None,
         fold: None,
+        fold_tables: 0,
         sensor: "test".into(),
         strict: false,
         quiet: true,

@@ -7,6 +7,7 @@
 pub mod bpf;
 mod map;
 mod packet;
+mod rxring;
 mod txring;
 mod wait;
 mod xdp;
@@ -16,6 +17,7 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 pub use packet::{BURST_MAX, Burst, Plain};
+pub use rxring::{RxCounts, RxRing, RxSize, RxStatistics};
 pub use txring::TxRing;
 pub use wait::{Ended, wait};
 pub use xdp::Xdp;

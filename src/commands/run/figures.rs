@@ -122,6 +122,7 @@ impl Run<'_> {
         let at_exit = |summary: &Summary| Books {
             outputs: logging::books(&self.config.common.outputs, &summary.outputs),
             own_records: self.own_records(summary.own),
+            folds: summary.folds,
             late_records: summary.late,
             at_exit: true,
             ..rest.clone()
@@ -195,6 +196,7 @@ impl Run<'_> {
             rings: self.rings(),
             outputs: logging::books(&self.config.common.outputs, &published.outputs),
             own_records: self.own_records(published.own),
+            folds: published.folds,
             late_records: published.late,
             nic_drops: self.groups.iter().map(nic).sum(),
             softnet_drops: self

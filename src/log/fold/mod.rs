@@ -4,7 +4,7 @@
 pub mod sketch;
 mod table;
 
-pub use table::Folds;
+pub use table::{FOLDS_MAX, Folds};
 
 use crate::flow::record::Attempt;
 use sketch::{Ports, Prefix, Senders, Sources};
@@ -28,7 +28,7 @@ pub struct Target {
 pub struct Fold {
     /// Where they went.
     pub target: Target,
-    /// The second they came in, or the last of several where the log had no room for the fold.
+    /// The second they came in; where the log had no room for the fold, the one in which it was offered again.
     pub second: i64,
     /// How many, exactly.
     pub count: u64,
@@ -79,7 +79,7 @@ impl Fold {
         }
     }
 
-    /// Takes over what another fold of the same target holds.
+    /// Takes over what another fold holds, of the same target or of a part of it.
     pub fn merge(&mut self, other: &Self) {
         self.second = self.second.max(other.second);
         self.count += other.count;
@@ -88,6 +88,11 @@ impl Fold {
         self.last_ns = self.last_ns.max(other.last_ns);
         self.sources.merge(&other.sources);
         self.ports.merge(&other.ports);
+        if self.target.port.is_none()
+            && let Some(port) = other.target.port
+        {
+            self.ports.add(port);
+        }
         self.senders.merge(&other.senders);
     }
 

@@ -136,6 +136,7 @@ impl Default for Ports {
 
 impl Ports {
     /// Counts a port, once however often it comes.
+    #[allow(clippy::cast_possible_truncation, reason = "below the number of bits")]
     #[inline]
     pub fn add(&mut self, port: u16) {
         let bit = mix(u64::from(port)) as usize % PORT_BITS;
@@ -418,7 +419,7 @@ mod tests {
         fn merged_parts_keep_what_the_whole_promises(
             attempts in prop::collection::vec((0_u32..40, any::<bool>()), 0..600),
         ) {
-            let prefix = |number: u32| Prefix::of(v4(number * number << 8));
+            let prefix = |number: u32| Prefix::of(v4((number * number) << 8));
             let (mut parts, mut truth) = ([Senders::default(), Senders::default()], BTreeMap::new());
             let (mut sources, mut whole) = ([Sources::default(), Sources::default()], Sources::default());
             for &(number, second) in &attempts {

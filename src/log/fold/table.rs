@@ -3,10 +3,14 @@
 use super::{Fold, Target, second_of};
 use crate::flow::key::Hasher;
 use crate::flow::record::Attempt;
-use std::collections::HashMap;
+use std::net::IpAddr;
 
 /// Folds that are open at once; three quarters of them with their port.
-const FOLDS_MAX: usize = 256;
+pub const FOLDS_MAX: usize = 256;
+/// Places of the index: at most half of them are taken.
+const PLACES: usize = 2 * FOLDS_MAX;
+/// A place without a fold.
+const FREE: u16 = u16::MAX;
 /// Rates that are followed, in sets of [`WAYS`].
 const SETS: usize = 1024;
 const WAYS: usize = 4;
@@ -17,7 +21,7 @@ struct Rate {
     /// Keyed hash of destination and port.
     hash: u64,
     second: i64,
-    /// Attempts in that second; 0: free.
+    /// Attempts in that second.
     count: u32,
     /// Every attempt is folded: the second before was above the rate, and no second since below half of it.
     folding: bool,
@@ -45,9 +49,12 @@ pub struct Folds {
     rates: Vec<[Rate; WAYS]>,
     folds: Vec<Fold>,
     free: Vec<u16>,
-    index: HashMap<Target, u16>,
+    /// Numbers of open folds, by hash of target and second.
+    index: Vec<u16>,
     /// No open fold is of an earlier second.
     oldest: i64,
+    /// The second that the stream of attempts was last said to be in.
+    now: i64,
     /// Attempts in open folds.
     held: u64,
 }
@@ -67,18 +74,24 @@ impl Folds {
             rates: vec![[Rate::default(); WAYS]; SETS],
             folds: vec![Fold::empty(Target::default(), 0); FOLDS_MAX],
             free: numbers().collect(),
-            index: HashMap::with_capacity(2 * FOLDS_MAX),
+            index: vec![FREE; PLACES],
             oldest: i64::MAX,
+            now: i64::MIN,
             held: 0,
         }
     }
 
-    /// Bytes of one table.
+    /// Writes to every page. Before the first attempt.
+    pub fn prefault(&mut self) {
+        // Seen by a black box: the compiler would else ask for zeroed memory, whose pages are there only once used.
+        self.rates = std::hint::black_box(Vec::with_capacity(SETS));
+        self.rates.resize(SETS, Default::default());
+    }
+
+    /// Bytes of one table, and of the folds that left it and are not yet in the log's queue.
     pub fn memory_bytes() -> u64 {
-        let entry = size_of::<(Target, u16)>() + 1;
-        // The map keeps a load of at most 7/8, in a power of two.
-        let index = (2 * FOLDS_MAX * 8 / 7).next_power_of_two() * entry;
-        (SETS * size_of::<[Rate; WAYS]>() + FOLDS_MAX * (size_of::<Fold>() + 2) + index) as u64
+        let folds = FOLDS_MAX * size_of::<(Fold, u16)>() + 2 * FOLDS_MAX * size_of::<Fold>();
+        (SETS * size_of::<[Rate; WAYS]>() + PLACES * size_of::<u16>() + folds) as u64
     }
 
     /// Whether every attempt is folded, whatever its rate: the log cannot keep up.
@@ -95,10 +108,11 @@ impl Folds {
     #[inline]
     pub fn takes(&mut self, attempt: &Attempt) -> bool {
         let second = second_of(attempt.ts_ns);
-        let (set, way) = self.rate(attempt, second);
+        let hash = self.hash(attempt.tuple.dst, Some(attempt.tuple.dst_port));
+        let (set, way) = self.rate(hash, second);
         let rate = &mut self.rates[set][way];
-        // One stamped behind the others counts where they are.
-        if second > rate.second {
+        // One stamped up to a second behind the others counts where they are.
+        if second > rate.second || second < rate.second.saturating_sub(1) {
             rate.turn(second, self.per_second);
         }
         rate.count = rate.count.saturating_add(1);
@@ -107,20 +121,38 @@ impl Folds {
             return false;
         }
         let (hint, second) = (rate.fold, rate.second);
-        let number = self.fold_for(attempt, hint, second);
+        let number = self.fold_for(attempt, hash, hint, second);
         self.rates[set][way].fold = number;
-        self.folds[usize::from(number)].add(attempt, !above);
-        self.held += 1;
+        self.add(number, attempt, !above);
         true
+    }
+
+    /// Folds an attempt that was to be a line, and for which the log has no room.
+    pub fn put(&mut self, attempt: &Attempt) {
+        let hash = self.hash(attempt.tuple.dst, Some(attempt.tuple.dst_port));
+        // Its own second may be over, and its fold with the log.
+        let second = second_of(attempt.ts_ns).max(self.now);
+        let number = self.fold_for(attempt, hash, 0, second);
+        self.add(number, attempt, true);
+    }
+
+    #[inline]
+    fn add(&mut self, number: u16, attempt: &Attempt, pressure: bool) {
+        self.folds[usize::from(number)].add(attempt, pressure);
+        self.held += 1;
+    }
+
+    #[inline]
+    fn hash(&self, dst: IpAddr, port: Option<u16>) -> u64 {
+        let port = port.map_or(0, |port| u64::from(port) + 1);
+        let pair = self.hasher.pair(dst, dst);
+        (pair ^ port << 32 ^ port).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
     }
 
     /// The rate of an attempt's target; where its set is full the slowest gives way.
     #[allow(clippy::cast_possible_truncation, reason = "below the number of sets")]
     #[inline]
-    fn rate(&mut self, attempt: &Attempt, second: i64) -> (usize, usize) {
-        let port = u64::from(attempt.tuple.dst_port);
-        let pair = self.hasher.pair(attempt.tuple.dst, attempt.tuple.dst);
-        let hash = (pair ^ port << 48 ^ port).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    fn rate(&mut self, hash: u64, second: i64) -> (usize, usize) {
         let index = (hash >> 32) as usize % SETS;
         let set = &mut self.rates[index];
         if let Some(way) = (0..WAYS).find(|&way| set[way].hash == hash) {
@@ -143,89 +175,145 @@ impl Folds {
 
     /// The fold that takes an attempt, opened if need be.
     #[inline]
-    fn fold_for(&mut self, attempt: &Attempt, hint: u16, second: i64) -> u16 {
+    fn fold_for(&mut self, attempt: &Attempt, hash: u64, hint: u16, second: i64) -> u16 {
         let target = Target {
             dst: Some(attempt.tuple.dst),
             port: Some(attempt.tuple.dst_port),
         };
         let hinted = &self.folds[usize::from(hint)];
-        if hinted.count > 0 && hinted.target == target {
+        if hinted.count > 0 && hinted.target == target && hinted.second == second {
             return hint;
         }
-        self.open(target, second)
+        self.open(target, hash, second)
     }
 
     /// The open fold of a target or, where the table is full, of what contains it.
-    fn open(&mut self, target: Target, second: i64) -> u16 {
-        let Target { dst, port } = target;
-        let wider = [
-            (Target { dst, port }, FOLDS_MAX / 4),
-            (Target { dst, port: None }, 1),
-            (Target::default(), 0),
-        ];
-        for (target, kept) in wider {
-            if let Some(&number) = self.index.get(&target) {
-                return number;
+    fn open(&mut self, target: Target, hash: u64, second: i64) -> u16 {
+        let wide = Target {
+            port: None,
+            ..target
+        };
+        self.open_within(target, hash, second, FOLDS_MAX / 4)
+            .or_else(|| {
+                let hash = target.dst.map_or(1, |dst| self.hash(dst, None));
+                self.open_within(wide, hash, second, 2)
+            })
+            // Two are kept for everything else: of the second that ends, and of the one that begins.
+            .or_else(|| self.open_within(Target::default(), 1, second, 0))
+            .or_else(|| self.any_of_everything())
+            .expect("folds are kept for what has no other")
+    }
+
+    /// The open fold of this target and second; opened while more than `kept` are free.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "below the number of places"
+    )]
+    fn open_within(&mut self, target: Target, hash: u64, second: i64, kept: usize) -> Option<u16> {
+        let mut place = place(hash, second);
+        while self.index[place] != FREE {
+            let number = self.index[place];
+            let fold = &self.folds[usize::from(number)];
+            if fold.target == target && fold.second == second {
+                return Some(number);
             }
-            if self.free.len() > kept
-                && let Some(number) = self.free.pop()
-            {
-                self.index.insert(target, number);
-                self.folds[usize::from(number)] = Fold::empty(target, second);
-                self.oldest = self.oldest.min(second);
-                return number;
-            }
+            place = (place + 1) % PLACES;
         }
-        unreachable!("one fold is kept for what has no other")
+        if self.free.len() <= kept {
+            return None;
+        }
+        let number = self.free.pop()?;
+        self.index[place] = number;
+        self.folds[usize::from(number)] = Fold::empty(target, second);
+        self.oldest = self.oldest.min(second);
+        Some(number)
+    }
+
+    /// Where more seconds are open than folds are kept for, one of everything takes what comes.
+    fn any_of_everything(&self) -> Option<u16> {
+        let of_everything = |number: &&u16| {
+            **number != FREE && self.folds[usize::from(**number)].target == Target::default()
+        };
+        self.index.iter().find(of_everything).copied()
     }
 
     /// Takes out the folds whose second is over at `ts_ns`, in order.
-    pub fn close_before(&mut self, ts_ns: i64) -> Vec<Box<Fold>> {
-        let now = second_of(ts_ns);
+    pub fn close_before(&mut self, ts_ns: i64) -> Vec<Fold> {
+        self.now = self.now.max(second_of(ts_ns));
+        let now = self.now;
         if now <= self.oldest {
             return Vec::new();
         }
         self.close(|fold| fold.second < now)
     }
 
+    /// Takes out the folds that an attempt of this time does not join, in order: those of an earlier second and,
+    /// where a clock was set back, those of one more than a second ahead.
+    pub fn close_apart(&mut self, ts_ns: i64) -> Vec<Fold> {
+        let now = second_of(ts_ns);
+        if now == self.now {
+            return Vec::new();
+        }
+        self.now = now;
+        self.close(|fold| fold.second < now || fold.second > now.saturating_add(1))
+    }
+
     /// Takes out all folds, in order.
-    pub fn close_all(&mut self) -> Vec<Box<Fold>> {
+    pub fn close_all(&mut self) -> Vec<Fold> {
+        if self.held == 0 {
+            return Vec::new();
+        }
         self.close(|_| true)
     }
 
-    fn close(&mut self, over: impl Fn(&Fold) -> bool) -> Vec<Box<Fold>> {
-        let Self {
-            folds,
-            free,
-            index,
-            held,
-            ..
-        } = self;
-        let (mut closed, mut oldest) = (Vec::new(), i64::MAX);
-        index.retain(|_, number| {
-            let fold = &mut folds[usize::from(*number)];
-            if !over(fold) {
-                oldest = oldest.min(fold.second);
-                return true;
+    fn close(&mut self, over: impl Fn(&Fold) -> bool) -> Vec<Fold> {
+        let (mut closed, mut left) = (Vec::new(), Vec::new());
+        let open = self.index.iter_mut().filter(|number| **number != FREE);
+        for number in open.map(|number| std::mem::replace(number, FREE)) {
+            let fold = &mut self.folds[usize::from(number)];
+            if over(fold) {
+                self.held -= fold.count;
+                self.free.push(number);
+                closed.push(fold.clone());
+                fold.count = 0;
+            } else {
+                left.push(number);
             }
-            *held -= fold.count;
-            free.push(*number);
-            closed.push(Box::new(fold.clone()));
-            fold.count = 0;
-            false
-        });
-        self.oldest = oldest;
+        }
+        self.oldest = i64::MAX;
+        for number in left {
+            let Fold { target, second, .. } = self.folds[usize::from(number)];
+            self.oldest = self.oldest.min(second);
+            let hash = target.dst.map_or(1, |dst| self.hash(dst, target.port));
+            let mut place = place(hash, second);
+            while self.index[place] != FREE {
+                place = (place + 1) % PLACES;
+            }
+            self.index[place] = number;
+        }
         closed.sort_unstable_by_key(|fold| fold.order());
         closed
     }
 
-    /// Takes a fold back for which the log has no room: it goes on growing, and is
-    /// offered again a second later.
+    /// Takes a fold back for which the log has no room: it goes on growing, and is offered again when the second
+    /// at hand is over.
     pub fn take_back(&mut self, fold: &Fold) {
-        let number = self.open(fold.target, fold.second.saturating_add(1));
+        let Target { dst, port } = fold.target;
+        let hash = dst.map_or(1, |dst| self.hash(dst, port));
+        let number = self.open(fold.target, hash, self.now.max(fold.second));
         self.folds[usize::from(number)].merge(fold);
         self.held += fold.count;
     }
+}
+
+/// Where the search for a fold begins.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "below the number of places"
+)]
+fn place(hash: u64, second: i64) -> usize {
+    (hash.wrapping_add(second.cast_unsigned()) >> 32 ^ hash ^ second.cast_unsigned()) as usize
+        % PLACES
 }
 
 #[cfg(test)]

@@ -144,6 +144,7 @@ const OUTPUT: &[Block] = &[
         "2021-04-28 15:28:05: New connection: 192.0.2.56:5973 -> 10.0.0.5:80",
         "2021-04-28 15:28:05: New connection: [2001:db8::1]:5973 -> [2001:db8::5]:80",
         "2021-04-28 15:28:05: Port scan detected: 192.0.2.56 -> 10.0.0.5 on ports 80,81,82,83",
+        "2021-04-28 15:28:05: New connections folded: -> 10.0.0.5:80: 123456 from about 120000 sources (+-3.25 %) in 0.999990 s, most from 192.0.2.0/24 (1520), 198.51.100.0/24 (900 to 1102)",
         "2021-04-28 15:28:07: Flow ended: 192.0.2.56:5973 -> 10.0.0.5:80 TCP SF fin after 2.000001 s, sent 10 packets 1234 bytes, received 8 packets 4321 bytes",
     ]),
     Text(
@@ -155,6 +156,10 @@ const OUTPUT: &[Block] = &[
     Item(
         "new_connection",
         "A SYN without ACK whose addresses, ports and initial sequence number were not seen for 130 s. `synledger.isn` is that number; `synledger.direction` is `in`, `out`, `local`, `transit` or `unknown`; `synledger.odd` tells of FIN or RST in the SYN.",
+    ),
+    Item(
+        "new_connections",
+        "A flood record: the attempts of one second of packet time to `dest_ip` and `dest_port` that have no record of their own, because more came than `--fold` or, in `run`, because the log had no room for them. It has no source. Where more are flooded at once than there is room for, `dest_port` is missing (all ports of an address), or `dest_ip` too (everything). `synledger.fold`: `count` (exact), `first`, `last`, `sources` (estimated by HyperLogLog) and its standard error `sources_error_pct`, `ports` (estimated, where `dest_port` is missing), `top_sources` (each `prefix`, a /24 or /64, with `count`: at most so many came from it, and at least `error` fewer), `reason` (`rate`, or `pressure` where the log had no room) and `pressure` (how many for that reason). Lines and folds together are all attempts.",
     ),
     Item(
         "flow",

@@ -48,9 +48,20 @@ pub fn ten_lines(books: &Books) -> String {
         "{} flows ended, {tables} pushed out of full tables",
         flow.closed_all()
     ));
-    for output in &books.outputs {
+    if books.attempts_folded() > 0 {
         line(format!(
-            "{}: {} written, {} dropped",
+            "{} new connections folded into {} flood records",
+            books.attempts_folded(),
+            books.folds.records
+        ));
+    }
+    for output in &books.outputs {
+        let folded = match output.folded() {
+            0 => String::new(),
+            folded => format!(", {folded} folded"),
+        };
+        line(format!(
+            "{}: {} written{folded}, {} dropped",
             output.name,
             output.written(),
             output.dropped()
@@ -374,4 +385,5 @@ fn records(place: usize, output: &OutputBooks) -> Value {
 }
 
 #[cfg(test)]
+#[path = "report_tests.rs"]
 mod tests;

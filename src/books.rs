@@ -1,206 +1,80 @@
 //! The books: plain counters, one writer each, and the identities they obey.
 
-mod rings;
-
-use crate::decode::Unread;
-use crate::decode::packet::Reach;
-use crate::flow::FlowCounts;
-use crate::horizons::Horizons;
-use crate::inspect::port_scan::PortScanCounts;
-use crate::locality::Direction;
-use crate::log::event::Body;
 use crate::log::notice::{EventKind, KINDS};
-use crate::log::outputs::Counts;
-use crate::shedding::ShedCounts;
-pub use rings::{RingCounts, RingId, by_ring};
+use crate::log::outputs::{Counts, FoldCounts};
+pub use crate::shard_counts::ShardCounts;
+use std::fmt;
 
-/// What one shard did. One writer; copied out whole.
-#[derive(Clone, Copy, Debug)]
-pub struct ShardCounts {
-    /// Frames handed to the shard.
-    pub frames: u64,
-    /// Frames that decode could read.
-    pub packets: u64,
-    /// Frames that it could not, by cause.
-    pub unread: [u64; Unread::COUNT],
-    /// Frames in a ring other than the fanout program's choice.
-    pub misrouted: u64,
-    /// Packets stamped before the packet time reached so far.
-    pub late: u64,
-    /// Live: frames cut by the capture depth before their transport header; any may have been an attempt.
-    pub cut_by_depth: u64,
-    /// SYNs without ACK that came by another class than `open`, by reach.
-    pub syn_outside_class: [u64; Reach::COUNT],
-    /// Attempts in a direction that was not asked for.
-    pub attempts_not_asked: u64,
-    /// Attempts that the shard folded; `read` folds in the logger.
-    pub attempts_folded: u64,
-    /// Detections raised: rising edges, doublings, summaries.
-    pub detections: u64,
-    /// Of those, rising edges of port scans, by direction.
-    pub port_scans: [u64; Direction::ALL.len()],
-    /// Of those, in a direction that was not asked for.
-    pub detections_out_of_scope: u64,
-    /// Of those, about a source that `--allow` names.
-    pub detections_allowed: u64,
-    /// Contacts handed to owners.
-    pub contacts_sent: u64,
-    /// Contacts taken by this shard as owner.
-    pub contacts_merged: u64,
-    /// Contacts for which an owner's queue had no room.
-    pub contacts_dropped: u64,
-    /// Attempts for which there was no logger any more.
-    pub attempts_log_gone: u64,
-    /// Flow records for which there was no logger any more.
-    pub flows_log_gone: u64,
-    /// Detections for which there was no logger any more.
-    pub detections_log_gone: u64,
-    /// Attempts in folds that the logger does not have yet.
-    pub folding: u64,
-    /// Entries held now: attempts, established, other flows, pairs.
-    pub held: [u64; 4],
-    /// How far its tables reach now.
-    pub horizons: Horizons,
-    /// What it let go of under load.
-    pub shed: ShedCounts,
-    /// The flow stage.
-    pub flow: FlowCounts,
-    /// The detector.
-    pub port_scan: PortScanCounts,
+/// Which ring.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RingId {
+    /// Its interface.
+    pub interface: String,
+    /// `open`, `control` or `data`; `all` where rings are not by class.
+    pub class: &'static str,
+    /// Number of the worker that reads it.
+    pub worker: usize,
 }
 
-impl Default for ShardCounts {
-    fn default() -> Self {
-        Self {
-            frames: 0,
-            packets: 0,
-            unread: [0; Unread::COUNT],
-            misrouted: 0,
-            late: 0,
-            cut_by_depth: 0,
-            syn_outside_class: [0; Reach::COUNT],
-            attempts_not_asked: 0,
-            attempts_folded: 0,
-            detections: 0,
-            port_scans: [0; Direction::ALL.len()],
-            detections_out_of_scope: 0,
-            detections_allowed: 0,
-            contacts_sent: 0,
-            contacts_merged: 0,
-            contacts_dropped: 0,
-            attempts_log_gone: 0,
-            flows_log_gone: 0,
-            detections_log_gone: 0,
-            folding: 0,
-            held: [0; 4],
-            horizons: Horizons::default(),
-            shed: ShedCounts::default(),
-            flow: FlowCounts::default(),
-            port_scan: PortScanCounts::default(),
-        }
+impl fmt::Display for RingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.interface, self.class, self.worker)
     }
 }
 
-impl ShardCounts {
-    /// Counts a frame that could not be read.
-    pub fn on_unread(&mut self, why: Unread) {
-        self.unread[why.index()] += 1;
-    }
+/// What one ring's socket and its reader say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RingCounts {
+    /// Which ring.
+    pub id: RingId,
+    /// `tp_packets`: frames that reached the ring, drops included.
+    pub tp_packets: u64,
+    /// `tp_drops`: frames for which the ring had no room.
+    pub tp_drops: u64,
+    /// `tp_freeze_q_cnt`: how often the ring was found full.
+    pub tp_freezes: u64,
+    /// Frames read from its blocks.
+    pub frames_read: u64,
+    /// Frames returned unread to make room for opening packets.
+    pub shed_data: u64,
+    /// Frames that its blocks can hold at most: smallest frames.
+    pub capacity: u64,
+}
 
-    /// Counts an event for which there is no logger any more.
-    pub fn on_log_gone(&mut self, body: &Body) {
-        match body {
-            Body::NewConnection(_) => self.attempts_log_gone += 1,
-            Body::Folded(fold) => self.attempts_log_gone += fold.count,
-            Body::Flow(_) => self.flows_log_gone += 1,
-            Body::Alert(_) => self.detections_log_gone += 1,
+impl RingCounts {
+    fn zip(&mut self, other: &Self, apply: impl Fn(u64, u64) -> u64) {
+        for (mine, other) in [
+            (&mut self.tp_packets, other.tp_packets),
+            (&mut self.tp_drops, other.tp_drops),
+            (&mut self.tp_freezes, other.tp_freezes),
+            (&mut self.frames_read, other.frames_read),
+            (&mut self.shed_data, other.shed_data),
+        ] {
+            *mine = apply(*mine, other);
         }
     }
 
-    /// Adds another shard's counters.
-    pub fn add(&mut self, other: &Self) {
-        self.folding += other.folding;
-        for (sum, one) in self.held.iter_mut().zip(other.held) {
-            *sum += one;
-        }
-        self.horizons = self.horizons.min(other.horizons);
-        self.zip(other, |sum, one| *sum += one);
-    }
-
-    /// What was counted since `before`. What is held is no count: it stays as it is.
+    /// What was counted since `before`.
     #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
-        let mut counts = *self;
-        counts.zip(before, |now, then| *now = now.saturating_sub(then));
-        counts.flow.open = self.flow.open;
-        counts.shed.held = self.shed.held;
-        counts
+    pub fn since(mut self, before: &Self) -> Self {
+        self.zip(before, u64::saturating_sub);
+        self
     }
+}
 
-    fn zip(&mut self, other: &Self, mut apply: impl FnMut(&mut u64, u64)) {
-        let (mut other, mut values) = (*other, Vec::new());
-        other.each(&mut |_, value| values.push(*value));
-        let mut values = values.into_iter();
-        self.each(&mut |_, value| apply(value, values.next().expect("as many in both")));
+/// One entry for each ring: those of an interface that went away and came back are added up.
+pub fn by_ring(rings: impl Iterator<Item = RingCounts>) -> Vec<RingCounts> {
+    let mut all: Vec<RingCounts> = Vec::new();
+    for ring in rings {
+        match all.iter_mut().find(|sum| sum.id == ring.id) {
+            Some(sum) => {
+                sum.zip(&ring, |a, b| a + b);
+                sum.capacity += ring.capacity;
+            }
+            None => all.push(ring),
+        }
     }
-
-    /// Lends every counter with its name, in the same order each time. A new field does not compile until
-    /// it has its place here: no sum and no interval can forget it.
-    pub fn each(&mut self, lend: &mut dyn FnMut(&'static str, &mut u64)) {
-        let Self {
-            frames,
-            packets,
-            unread,
-            misrouted,
-            late,
-            cut_by_depth,
-            syn_outside_class,
-            attempts_not_asked,
-            attempts_folded,
-            detections,
-            port_scans,
-            detections_out_of_scope,
-            detections_allowed,
-            contacts_sent,
-            contacts_merged,
-            contacts_dropped,
-            attempts_log_gone,
-            flows_log_gone,
-            detections_log_gone,
-            folding: _,
-            held: _,
-            horizons: _,
-            shed,
-            flow,
-            port_scan,
-        } = self;
-        lend("frames", frames);
-        lend("packets", packets);
-        unread.iter_mut().for_each(|count| lend("unread", count));
-        lend("misrouted", misrouted);
-        lend("late", late);
-        lend("cut_by_depth", cut_by_depth);
-        syn_outside_class
-            .iter_mut()
-            .for_each(|count| lend("syn_outside_class", count));
-        lend("attempts_not_asked", attempts_not_asked);
-        lend("attempts_folded", attempts_folded);
-        lend("detections", detections);
-        port_scans
-            .iter_mut()
-            .for_each(|count| lend("port_scans", count));
-        lend("detections_out_of_scope", detections_out_of_scope);
-        lend("detections_allowed", detections_allowed);
-        lend("contacts_sent", contacts_sent);
-        lend("contacts_merged", contacts_merged);
-        lend("contacts_dropped", contacts_dropped);
-        lend("attempts_log_gone", attempts_log_gone);
-        lend("flows_log_gone", flows_log_gone);
-        lend("detections_log_gone", detections_log_gone);
-        shed.each(lend);
-        flow.each(lend);
-        port_scan.each(lend);
-    }
+    all
 }
 
 /// What one output did.
@@ -220,6 +94,11 @@ impl OutputBooks {
         let dropped: u64 = counts.dropped.iter().map(|cause| cause[kind]).sum();
         let kept = counts.written[kind] + counts.folded[kind] + counts.not_asked[kind];
         kept + dropped + counts.pending[kind]
+    }
+
+    /// Records that others stand for: attempts in flood records, alerts that the budget withheld.
+    pub fn folded(&self) -> u64 {
+        self.counts.folded.iter().sum()
     }
 
     /// Records written.
@@ -258,6 +137,8 @@ pub struct Books {
     pub outputs: Vec<OutputBooks>,
     /// Records of the sensor's own, by kind: what the sensor and the logger itself had to say.
     pub own_records: [u64; KINDS],
+    /// Flood records.
+    pub folds: FoldCounts,
     /// Records that were written behind a later one.
     pub late_records: u64,
     /// Frames lost before the rings, as the host's counters say: NIC and softnet.
@@ -426,7 +307,18 @@ impl Books {
         EventKind::ALL.map(|kind| self.raised(kind).0)
     }
 
+    /// Attempts that were folded, by shards or by the logger.
+    pub fn attempts_folded(&self) -> u64 {
+        self.shards.attempts_folded + self.folds.here
+    }
+
     fn log_identities(&self, all: &mut Vec<Identity>) {
+        all.push(Identity::within(
+            "attempts folded = attempts of flood records",
+            self.attempts_folded(),
+            self.folds.attempts + self.shards.folded_log_gone,
+            self.slack(self.in_flight.records[EventKind::Connection as usize]),
+        ));
         for output in &self.outputs {
             for kind in EventKind::ALL {
                 let (raised, before) = self.raised(kind);

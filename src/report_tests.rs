@@ -1,5 +1,3 @@
-//! The books as people and machines read them.
-
 use super::*;
 use crate::log::eve::{Context, Eve, Interfaces};
 use std::sync::Arc;
@@ -141,6 +139,27 @@ fn what_the_filter_rejects_uncounted_is_null_and_not_nothing() {
     assert_eq!(value(&now), Some(Value::Null));
     now.rings.clear();
     assert_eq!(value(&now), None, "there is no filter in read");
+}
+
+#[test]
+fn folded_attempts_are_told_beside_those_written() {
+    let mut books = books();
+    books.shards.attempts_folded = 90;
+    (books.folds.attempts, books.folds.records) = (90, 2);
+    for output in &mut books.outputs {
+        (output.counts.written[0], output.counts.folded[0]) = (3, 90);
+    }
+    let text = ten_lines(&books);
+    for line in [
+        "90 new connections folded into 2 flood records\n",
+        "text:-: 3 written, 90 folded, 0 dropped\n",
+        "the books close: ",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let json = books_json(&books);
+    assert_eq!(json["folded_connections"], 90);
+    assert_eq!(json["flood_records"], 2);
 }
 
 #[test]

@@ -1,0 +1,268 @@
+//! Live, in the lab: the rate without loss, what is lost above it, and what a frame costs.
+
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::{CompareArgs, cpu};
+use crate::bare::{Bare, Rings};
+use crate::lab::{Counters, Lab, RECEIVER_CPU};
+use crate::peers::{self, Live, NFPCAPD, Peer, SOFTFLOWD, SURICATA, TCPDUMP, TCPDUMP_HEADERS};
+use crate::receiver::{Receiver, Seen};
+use crate::reconcile::{Scratch, float, settle};
+use crate::record::{Point, Record};
+use crate::search::highest_rate;
+use crate::send::{Schedule, Sent, flood_in};
+use crate::traffic::Load;
+
+/// What is measured at once.
+struct Subject {
+    receiver: Box<dyn Receiver>,
+    /// Depth of ours, version of a peer's.
+    setting: String,
+    /// Its highest rate without loss.
+    rate_pps: f64,
+}
+
+/// One flood.
+struct Measured {
+    sent: Sent,
+    kernel: Counters,
+    seen: Seen,
+    /// CPU seconds from the first frame to the end of the subject, its own and of its CPU as a whole.
+    process_s: f64,
+    receiver_s: f64,
+}
+
+/// How fast a flood is, and the ending of its metrics.
+#[derive(Clone, Copy)]
+enum At {
+    /// So many times the subject's own rate without loss.
+    Times(f64, &'static str),
+    /// The same rate for all: the lowest of theirs without loss.
+    Same(f64),
+    /// As fast as the sender goes.
+    Max,
+}
+
+impl CompareArgs {
+    pub(super) fn live(&self, record: &mut Record) -> Result<()> {
+        let lab = self.common.lab()?;
+        let mut subjects = self.subjects()?;
+        for &name in &self.load {
+            let load = Load::new(name, self.common.seed);
+            self.search(&lab, &load, &mut subjects, record)?;
+            let rates = subjects.iter().map(|subject| subject.rate_pps);
+            let same = rates.fold(f64::INFINITY, f64::min);
+            for run in 1..=self.runs {
+                let load = Load::new(name, self.common.seed + u64::from(run));
+                for at in [
+                    At::Times(1.0, "1x"),
+                    At::Times(2.0, "2x"),
+                    At::Times(4.0, "4x"),
+                    At::Same(same),
+                    At::Max,
+                ] {
+                    self.round(&lab, &load, &subjects, (at, run), record)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is asked for and installed, the floor first.
+    fn subjects(&self) -> Result<Vec<Subject>> {
+        let mut subjects = Vec::new();
+        let mut add = |receiver: Box<dyn Receiver>, setting: String| {
+            if self.wants(receiver.name()) {
+                let rate_pps = 0.0;
+                subjects.push(Subject {
+                    receiver,
+                    setting,
+                    rate_pps,
+                });
+            }
+        };
+        let ring_mib = self.ring_mib;
+        for rings in [Rings::Class, Rings::One] {
+            add(Box::new(Bare { rings, ring_mib }), String::new());
+        }
+        let sensor = self.common.sensor(&self.depth)?;
+        let ring = ring_mib.to_string();
+        add(
+            Box::new(sensor.with(&["--ring-mib", &ring])),
+            self.depth.clone(),
+        );
+        let peers: [&'static dyn Peer; 5] =
+            [&TCPDUMP, &TCPDUMP_HEADERS, &SURICATA, &NFPCAPD, &SOFTFLOWD];
+        for peer in peers {
+            if self.has(peer) {
+                add(Box::new(Live { peer, ring_mib }), peers::version(peer));
+            }
+        }
+        Ok(subjects)
+    }
+
+    fn search(
+        &self,
+        lab: &Lab,
+        load: &Load,
+        subjects: &mut [Subject],
+        record: &mut Record,
+    ) -> Result<()> {
+        let plan = self.plan.plan()?;
+        for run in 1..=self.searches {
+            for subject in &mut *subjects {
+                let receiver = subject.receiver.as_ref();
+                let found = highest_rate(lab, receiver, load, self.common.sender, &plan)?;
+                eprintln!(
+                    "{}, {}: {:.0} packets/s without loss",
+                    receiver.name(),
+                    load.name,
+                    found.rate_pps
+                );
+                found.record(record, &subject.point(load, None, run))?;
+                // Of several searches the least counts: above it the subject has lost frames.
+                let known = if run == 1 {
+                    f64::INFINITY
+                } else {
+                    subject.rate_pps
+                };
+                subject.rate_pps = known.min(found.rate_pps);
+            }
+        }
+        Ok(())
+    }
+
+    fn round(
+        &self,
+        lab: &Lab,
+        load: &Load,
+        subjects: &[Subject],
+        (at, run): (At, u32),
+        record: &mut Record,
+    ) -> Result<()> {
+        let mut floor = None;
+        for subject in subjects {
+            let rate_pps = match at {
+                At::Times(times, _) => Some(subject.rate_pps * times),
+                At::Same(rate) => Some(rate),
+                At::Max => None,
+            };
+            let schedule = Schedule::for_seconds(rate_pps, self.seconds);
+            let measured = self
+                .flood(lab, load, subject.receiver.as_ref(), &schedule)
+                .with_context(|| subject.receiver.name().to_owned())?;
+            eprintln!(
+                "{}, {}, round {run}: {:.0} packets/s, {} of {} frames read",
+                subject.receiver.name(),
+                load.name,
+                measured.sent.pps(),
+                measured.seen.frames,
+                measured.sent.tally.frames
+            );
+            let point = subject.point(load, rate_pps, run);
+            let arrived = measured.arrived_pps();
+            if subject.receiver.name() == "bare" {
+                floor = Some(arrived);
+            }
+            for (metric, value, unit) in measured.metrics(at, floor) {
+                record.add(&point, &metric, value, unit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flood(
+        &self,
+        lab: &Lab,
+        load: &Load,
+        receiver: &dyn Receiver,
+        schedule: &Schedule,
+    ) -> Result<Measured> {
+        let scratch = Scratch::new()?;
+        let before = lab.counters()?;
+        let session = receiver.start(lab, scratch.path())?;
+        let process_before = cpu::process(session.pid())?;
+        let receiver_before = cpu::busy(RECEIVER_CPU)?;
+        let sent = flood_in(
+            lab,
+            load,
+            self.common.sender,
+            schedule,
+            &AtomicBool::new(false),
+        )?;
+        let kernel = settle(lab, &before, &sent)?;
+        // The last block of a ring is handed over by a timer.
+        thread::sleep(Duration::from_millis(100));
+        let seen = session.stop()?;
+        let process_all = seen.usage.user_s + seen.usage.system_s;
+        Ok(Measured {
+            sent,
+            kernel,
+            seen,
+            process_s: process_all - process_before,
+            receiver_s: cpu::busy(RECEIVER_CPU)? - receiver_before,
+        })
+    }
+}
+
+impl Subject {
+    fn point(&self, load: &Load, rate_pps: Option<f64>, run: u32) -> Point {
+        Point {
+            subject: self.receiver.name().to_owned(),
+            load: load.name.to_string(),
+            depth: self.setting.clone(),
+            rate_pps,
+            run,
+        }
+    }
+}
+
+impl Measured {
+    /// Frames read per second of flood.
+    fn arrived_pps(&self) -> f64 {
+        float(self.seen.frames) / self.sent.elapsed_s.max(f64::MIN_POSITIVE)
+    }
+
+    fn loss(&self) -> f64 {
+        let sent = self.sent.tally.frames;
+        float(sent.saturating_sub(self.seen.frames)) / float(sent.max(1))
+    }
+
+    fn metrics(&self, at: At, floor: Option<f64>) -> Vec<(String, f64, &'static str)> {
+        let (sent, seen) = (&self.sent, &self.seen);
+        let million = float(sent.tally.frames) / 1e6;
+        let mut metrics = Vec::new();
+        let mut add = |metric: &str, value, unit| metrics.push((metric.to_owned(), value, unit));
+        match at {
+            At::Times(_, times) => {
+                add(&format!("loss_{times}"), self.loss(), "ratio");
+                add(&format!("rate_{times}"), sent.pps(), "packets/s");
+            }
+            At::Same(_) => {
+                add("cpu_process", self.process_s / million, "s/Mpackets");
+                add("cpu_receiver", self.receiver_s / million, "s/Mpackets");
+                if let Some(connections) = seen.connections {
+                    let truth = float(sent.tally.attempts.max(1));
+                    add("connections_of_truth", float(connections) / truth, "ratio");
+                }
+            }
+            At::Max => {
+                add("loss_max", self.loss(), "ratio");
+                add("rate_max", sent.pps(), "packets/s");
+                add("arrived", self.arrived_pps(), "packets/s");
+                if let Some(floor) = floor.filter(|floor| *floor > 0.0) {
+                    add("arrived_of_bare", self.arrived_pps() / floor, "ratio");
+                }
+                let before = sent.lost_of(self.kernel.tx_dropped) + self.kernel.softnet_dropped;
+                add("dropped_before", float(before), "frames");
+                add("dropped_said", float(seen.dropped), "frames");
+                add("memory_peak", float(seen.usage.memory_peak_bytes), "bytes");
+            }
+        }
+        metrics
+    }
+}

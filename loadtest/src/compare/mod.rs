@@ -1,0 +1,163 @@
+//! `compare`: the same load, the same CPU, the same ring memory, for the sensor and for what a user would take
+//! instead.
+//!
+//! Subjects take turns (A B C A B C), so that whatever else the machine does meets all of them, and ratios are
+//! of one round. A peer that is not installed is left out and named.
+
+pub mod cpu;
+mod live;
+mod offline;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::cli::{Common, PlanArgs, seconds};
+use crate::lab::SENDER_CPU;
+use crate::peers::{self, Log, Ours, Peer};
+use crate::send::pin;
+use crate::traffic::Name;
+
+/// Flags.
+#[derive(Clone, Debug, Args)]
+pub struct CompareArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Which half: live on an interface, or from files.
+    #[arg(long, value_enum, default_value = "both")]
+    only: Only,
+    /// Compare these only; repeatable. Default: all that are installed.
+    #[arg(long, value_name = "NAME")]
+    subject: Vec<String>,
+    /// Live traffic; repeatable.
+    #[arg(long, value_enum, default_values = ["syn", "bulk64", "mix"])]
+    load: Vec<Name>,
+    /// Captures; repeatable.
+    #[arg(long, value_enum, default_values = ["mix", "syn"])]
+    capture: Vec<Name>,
+    /// Capture depth of the sensor.
+    #[arg(long, default_value = "headers")]
+    depth: String,
+    /// Ring memory of every subject in MiB, 4 to 1024.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=1024))]
+    ring_mib: u32,
+    /// Frames of each capture, 1000 to 10000000.
+    #[arg(long, value_name = "N", default_value_t = 1_870_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    frames: u64,
+    /// Seconds of each live flood, 0.05 to 3600.
+    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
+    seconds: f64,
+    /// Rounds of live floods and of files.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Rounds of searches for the rate without loss.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    searches: u32,
+}
+
+/// Which half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Only {
+    Both,
+    Live,
+    Offline,
+}
+
+impl CompareArgs {
+    /// Compares, and records.
+    ///
+    /// # Errors
+    ///
+    /// When the sensor, the sender or an installed peer fail; for a subject that there is not.
+    pub fn run(&self) -> Result<bool> {
+        // All that is not a subject keeps off the subjects' CPU.
+        pin(SENDER_CPU)?;
+        self.check_subjects()?;
+        let mut record = self.common.record("compare")?;
+        if self.only != Only::Offline {
+            self.live(&mut record)?;
+        }
+        if self.only != Only::Live {
+            self.offline(&mut record)?;
+        }
+        Ok(true)
+    }
+
+    fn check_subjects(&self) -> Result<()> {
+        for asked in &self.subject {
+            if !ALL.contains(&asked.as_str()) {
+                bail!("--subject {asked}: must be one of {}", ALL.join(", "));
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.subject.is_empty() || self.subject.iter().any(|asked| asked == name)
+    }
+
+    /// Whether a peer is asked for and installed; says so if it is only asked for.
+    fn has(&self, peer: &dyn Peer) -> bool {
+        let wanted = self.wants(peer.name());
+        let installed = peers::is_installed(peer.program());
+        if wanted && !installed {
+            eprintln!("skipped: {} is not installed", peer.program());
+        }
+        wanted && installed
+    }
+}
+
+/// The sensor from a file, with this log.
+fn ours(common: &Common, log: Log) -> Result<Ours> {
+    let sensor = common.sensor("headers")?;
+    let Some(binary) = sensor.binary.to_str() else {
+        bail!("{}: a path that is not UTF-8", sensor.binary.display());
+    };
+    if !sensor.binary.is_file() {
+        bail!("{binary}: no such program: build it (make build) or name it with --binary");
+    }
+    Ok(Ours {
+        binary: binary.to_owned(),
+        log,
+        args: sensor.args,
+    })
+}
+
+/// Names of all subjects.
+const ALL: [&str; 11] = [
+    "synledger",
+    "synledger-text",
+    "bare",
+    "bare-one-ring",
+    "tcpdump",
+    "tcpdump-headers",
+    "suricata",
+    "nfpcapd",
+    "softflowd",
+    "argus",
+    "tshark",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::{ARGUS, NFPCAPD, SOFTFLOWD, SURICATA, TCPDUMP, TCPDUMP_HEADERS, TSHARK};
+
+    #[test]
+    fn every_peer_has_its_name_among_the_subjects_and_says_what_it_writes() {
+        let all: [&dyn Peer; 7] = [
+            &ARGUS,
+            &NFPCAPD,
+            &SOFTFLOWD,
+            &SURICATA,
+            &TCPDUMP,
+            &TCPDUMP_HEADERS,
+            &TSHARK,
+        ];
+        for peer in all {
+            assert!(ALL.contains(&peer.name()), "{}", peer.name());
+            assert!(!peer.writes().is_empty() && !peer.drops_from().is_empty());
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! From files: the whole process, one CPU, the same captures.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{CompareArgs, ours};
+use crate::lab::RECEIVER_CPU;
+use crate::peers::{
+    self, ARGUS, Collector, Counts, Left, Log, NFPCAPD, Peer, Place, SOFTFLOWD, SURICATA, TCPDUMP,
+    TSHARK,
+};
+use crate::process::{Running, Usage};
+use crate::reconcile::{Scratch, float};
+use crate::record::{Point, Record};
+use crate::send::{Sent, write_capture};
+use crate::traffic::Load;
+
+/// tshark takes its time.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// Of the captures' own time.
+const CAPTURE_PPS: u64 = 1_000_000;
+
+struct Capture {
+    path: PathBuf,
+    load: Load,
+    truth: Sent,
+}
+
+impl CompareArgs {
+    pub(super) fn offline(&self, record: &mut Record) -> Result<()> {
+        let scratch = Scratch::new()?;
+        let (eve, text) = (
+            ours(&self.common, Log::Eve)?,
+            ours(&self.common, Log::Text)?,
+        );
+        let all: [&dyn Peer; 8] = [
+            &eve, &text, &TCPDUMP, &SURICATA, &NFPCAPD, &SOFTFLOWD, &ARGUS, &TSHARK,
+        ];
+        let peers: Vec<(&dyn Peer, String)> = all
+            .into_iter()
+            .filter(|peer| self.has(*peer))
+            .map(|peer| (peer, peers::version(peer)))
+            .collect();
+        for &name in &self.capture {
+            let load = Load::new(name, self.common.seed);
+            let path = scratch.path().join(format!("{name}.pcap"));
+            let truth = write_capture(&path, &load, self.frames, CAPTURE_PPS)?;
+            let capture = Capture { path, load, truth };
+            for run in 1..=self.runs {
+                self.files_round(&peers, &capture, run, record)?;
+            }
+            std::fs::remove_file(&capture.path).context("a capture")?;
+        }
+        Ok(())
+    }
+
+    fn files_round(
+        &self,
+        peers: &[(&dyn Peer, String)],
+        capture: &Capture,
+        run: u32,
+        record: &mut Record,
+    ) -> Result<()> {
+        let frames = float(capture.truth.tally.frames);
+        let attempts = float(capture.truth.tally.attempts.max(1));
+        let mut ours = None;
+        for (peer, setting) in peers {
+            let (counts, usage) = read(*peer, &capture.path).with_context(|| peer.name())?;
+            let cpu_s = usage.user_s + usage.system_s;
+            let found = counts.connections.unwrap_or(0);
+            eprintln!(
+                "{}, {}, round {run}: {:.2} s, {cpu_s:.2} s of CPU, {found} of {attempts} connections",
+                peer.name(),
+                capture.load.name,
+                usage.elapsed_s,
+            );
+            if peer.name() == "synledger" {
+                ours = Some((usage.elapsed_s, cpu_s));
+            }
+            let point = Point {
+                subject: peer.name().to_owned(),
+                load: capture.load.name.to_string(),
+                depth: setting.clone(),
+                rate_pps: None,
+                run,
+            };
+            let mut add = |metric, value, unit| record.add(&point, metric, value, unit);
+            add("file_rate", frames / usage.elapsed_s, "packets/s")?;
+            add("file_rate_cpu", frames / cpu_s, "packets/s")?;
+            add("file_memory_peak", float(usage.memory_peak_bytes), "bytes")?;
+            add(
+                "file_connections_of_truth",
+                float(found) / attempts,
+                "ratio",
+            )?;
+            if let Some((elapsed_s, our_cpu_s)) = ours {
+                add("file_times", usage.elapsed_s / elapsed_s, "ratio")?;
+                add("file_times_cpu", cpu_s / our_cpu_s, "ratio")?;
+            }
+            if counts
+                .frames
+                .is_some_and(|read| read != capture.truth.tally.frames)
+            {
+                add(
+                    "file_frames_read",
+                    float(counts.frames.unwrap_or(0)),
+                    "frames",
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Has a peer read a capture, on one CPU.
+fn read(peer: &dyn Peer, capture: &Path) -> Result<(Counts, Usage)> {
+    let scratch = Scratch::new()?;
+    let folder = scratch.path();
+    let collector = match peer.sends() {
+        true => Some(Collector::new()?),
+        false => None,
+    };
+    let place = Place {
+        folder,
+        device: "",
+        ring_mib: 64,
+        collector: collector.as_ref().map(Collector::port),
+    };
+    peer.prepare(&place)?;
+    let program = peers::find(peer.program()).context("it is not installed")?;
+    let words = peer.offline(capture, &place);
+    let mut command = Command::new("taskset");
+    command.args(["-c", &RECEIVER_CPU.to_string()]).arg(program);
+    command.args(words.context("it reads no files")?);
+    let running = Running::start(command, peer.name(), folder)?;
+    let (ended, usage) = running.finish(PATIENCE)?;
+    let said = peers::said(folder, peer.name());
+    if ended.code != Some(0) {
+        bail!("ended badly ({ended:?}): {said}");
+    }
+    let left = Left {
+        folder,
+        said: &said,
+        collected: collector.map(Collector::finish).transpose()?,
+    };
+    Ok((peer.counts(&left)?, usage))
+}

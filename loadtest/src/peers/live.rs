@@ -1,0 +1,140 @@
+//! A peer on the interface of the lab.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Collector, Left, Peer, Place, find};
+use crate::lab::{End, Lab, RECEIVER_CPU};
+use crate::process::Running;
+use crate::receiver::{Receiver, Seen, Session};
+
+/// Suricata's flow records of a long flood take their time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What programs say in the end is a few lines; what they write before may be long.
+const END_BYTES: u64 = 64 << 10;
+
+/// A peer with the sensor's ring memory.
+#[derive(Clone, Copy)]
+pub struct Live {
+    /// Which.
+    pub peer: &'static dyn Peer,
+    /// Ring memory.
+    pub ring_mib: u32,
+}
+
+struct LiveSession {
+    peer: &'static dyn Peer,
+    running: Running,
+    folder: PathBuf,
+    collector: Option<Collector>,
+}
+
+impl Receiver for Live {
+    fn name(&self) -> &'static str {
+        self.peer.name()
+    }
+
+    fn start(&self, lab: &Lab, folder: &Path) -> Result<Box<dyn Session>> {
+        let peer = self.peer;
+        let program =
+            find(peer.program()).with_context(|| format!("{} is not installed", peer.program()))?;
+        let collector = match peer.sends() {
+            true => Some(lab.inside(End::Receiver, Collector::new)?),
+            false => None,
+        };
+        let place = Place {
+            folder,
+            device: lab.device(End::Receiver),
+            ring_mib: self.ring_mib,
+            collector: collector.as_ref().map(Collector::port),
+        };
+        peer.prepare(&place)?;
+        let words = peer.live(&place);
+        let words =
+            words.with_context(|| format!("{} is compared from files only", peer.name()))?;
+        let program = program.to_str().context("a path in UTF-8")?;
+        let mut command = lab.command(End::Receiver, Some(RECEIVER_CPU), program);
+        command.args(words);
+        let mut running = Running::start(command, peer.name(), folder)?;
+        running.wait_until("it listens", PATIENCE, |_| {
+            said(folder, peer.name()).contains(peer.ready())
+        })?;
+        Ok(Box::new(LiveSession {
+            peer,
+            running,
+            folder: folder.to_owned(),
+            collector,
+        }))
+    }
+}
+
+/// What a program of this name said last in this folder, on standard output and standard error: the end of each.
+#[must_use]
+pub fn said(folder: &Path, name: &str) -> String {
+    let ends = ["out", "err"].map(|ending| end(&folder.join(format!("{name}.{ending}"))));
+    let bytes: Vec<u8> = ends.into_iter().flatten().flatten().collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn end(path: &Path) -> std::io::Result<Vec<u8>> {
+    let (mut file, mut bytes) = (File::open(path)?, Vec::new());
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(END_BYTES)))?;
+    file.take(END_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl Session for LiveSession {
+    fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
+    fn stop(self: Box<Self>) -> Result<Seen> {
+        let Self {
+            peer,
+            running,
+            folder,
+            collector,
+        } = *self;
+        thread::sleep(peer.holds());
+        let place = Place {
+            folder: &folder,
+            device: "",
+            ring_mib: 0,
+            collector: None,
+        };
+        let answered = peer.stop(&place)?;
+        if answered.is_none() {
+            let pid = Pid::from_raw(i32::try_from(running.pid())?);
+            kill(pid, Signal::SIGINT).with_context(|| peer.name())?;
+        }
+        let (ended, usage) = running.finish(PATIENCE)?;
+        let mut said = said(&folder, peer.name());
+        if let Some(signal) = ended.signal {
+            bail!("{} was ended by signal {signal}: {said}", peer.name());
+        }
+        said.extend(answered);
+        let left = Left {
+            folder: &folder,
+            said: &said,
+            collected: collector.map(Collector::finish).transpose()?,
+        };
+        let counts = peer.counts(&left)?;
+        Ok(Seen {
+            frames: counts
+                .frames
+                .with_context(|| format!("{}: says no frames: {said}", peer.name()))?,
+            dropped: counts.dropped.unwrap_or(0),
+            connections: counts.connections,
+            usage,
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! The programs that a user would take instead: how each is started live and from a file, how it is stopped,
+//! and where its own figures are. One program, one file.
+//!
+//! None of them is asked for more than it is made for, and each gets what helps it: the sensor's ring memory,
+//! tables that are large enough, no rules, no name look-ups.
+
+mod argus;
+mod collector;
+mod live;
+mod nfpcapd;
+mod ours;
+mod softflowd;
+mod suricata;
+mod tcpdump;
+mod tshark;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+pub use argus::ARGUS;
+pub use collector::Collector;
+pub use live::{Live, said};
+pub use nfpcapd::NFPCAPD;
+pub use ours::{Log, Ours};
+pub use softflowd::SOFTFLOWD;
+pub use suricata::SURICATA;
+pub use tcpdump::{TCPDUMP, TCPDUMP_HEADERS};
+pub use tshark::TSHARK;
+
+/// Where a peer runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// An empty folder for all that it writes.
+    pub folder: &'a Path,
+    /// The interface that it listens on; empty when it reads a file.
+    pub device: &'a str,
+    /// Ring memory.
+    pub ring_mib: u32,
+    /// Where its flow records go, if it sends them: a port of this host.
+    pub collector: Option<u16>,
+}
+
+/// What is left of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Left<'a> {
+    /// The folder that it wrote to.
+    pub folder: &'a Path,
+    /// What it wrote to standard output and standard error, and what it answered when it was stopped.
+    pub said: &'a str,
+    /// Connections that it sent to a collector.
+    pub collected: Option<u64>,
+}
+
+/// What a peer says it saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames that it read.
+    pub frames: Option<u64>,
+    /// Frames that it says were dropped before it.
+    pub dropped: Option<u64>,
+    /// TCP connections that it reported.
+    pub connections: Option<u64>,
+}
+
+/// One program.
+pub trait Peer: Sync {
+    /// Its name in the tables.
+    fn name(&self) -> &'static str;
+
+    /// The program.
+    fn program(&self) -> &str;
+
+    /// Words that make it say its version.
+    fn version(&self) -> &'static [&'static str];
+
+    /// What it writes, for whoever compares its cost.
+    fn writes(&self) -> &'static str;
+
+    /// Where its number of dropped frames comes from.
+    fn drops_from(&self) -> &'static str;
+
+    /// Writes the files that it needs before it starts.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    fn prepare(&self, _place: &Place<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Its arguments on an interface; `None` if it is only compared from files.
+    fn live(&self, _place: &Place<'_>) -> Option<Vec<String>> {
+        None
+    }
+
+    /// What it says when it listens.
+    fn ready(&self) -> &'static str {
+        ""
+    }
+
+    /// How long it may keep a part-filled block.
+    fn holds(&self) -> Duration {
+        Duration::from_millis(100)
+    }
+
+    /// Asks it to end; gives what it answered. `None`: it takes a SIGINT.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    fn stop(&self, _place: &Place<'_>) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Its arguments for a capture.
+    fn offline(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>>;
+
+    /// Whether its records go to a collector.
+    fn sends(&self) -> bool {
+        false
+    }
+
+    /// Reads what it says it saw.
+    ///
+    /// # Errors
+    ///
+    /// When its figures are not where they should be.
+    fn counts(&self, left: &Left<'_>) -> Result<Counts>;
+}
+
+/// Whether a program can be started by this name.
+#[must_use]
+pub fn is_installed(program: &str) -> bool {
+    find(program).is_some()
+}
+
+/// Where a program is: on PATH, or where those are that only root uses.
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    let mut places = folders.into_iter().map(|folder| folder.join(program));
+    places.find(|place| place.is_file())
+}
+
+/// The version that a peer says it is; empty if it says none.
+#[must_use]
+pub fn version(peer: &dyn Peer) -> String {
+    let mut command = Command::new(find(peer.program()).unwrap_or_default());
+    command.args(peer.version()).stdin(Stdio::null());
+    let Ok(output) = command.output() else {
+        return String::new();
+    };
+    let text = [output.stdout, output.stderr].concat();
+    version_in(&String::from_utf8_lossy(&text)).to_owned()
+}
+
+/// The first word that is numbers with dots.
+fn version_in(text: &str) -> &str {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split(|byte: char| byte.is_whitespace() || "(),:".contains(byte))
+        .map(|word| word.trim_matches(['v', '.']))
+        .find(|word| word.contains('.') && word.split('.').all(is_number))
+        .unwrap_or("")
+}
+
+/// The number that stands before `words`, in the last line of `text` that has them.
+fn number_before(text: &str, words: &str) -> Option<u64> {
+    let (before, _) = text.lines().rev().find_map(|line| line.split_once(words))?;
+    before.split_whitespace().last()?.parse().ok()
+}
+
+/// The number that stands behind `words`, in the last line of `text` that has them.
+fn number_behind(text: &str, words: &str) -> Option<u64> {
+    let (_, behind) = text.lines().rev().find_map(|line| line.split_once(words))?;
+    let behind = behind.trim_start_matches([':', ' ']);
+    let end = behind
+        .find(|byte: char| !byte.is_ascii_digit())
+        .unwrap_or(behind.len());
+    behind[..end].parse().ok()
+}
+
+/// Lines of a file that fit.
+fn lines(path: &Path, fits: impl FnMut(&[u8]) -> bool) -> Result<u64> {
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    count(BufReader::with_capacity(1 << 20, file), fits)
+}
+
+fn count(mut from: impl BufRead, mut fits: impl FnMut(&[u8]) -> bool) -> Result<u64> {
+    let (mut line, mut found) = (Vec::new(), 0);
+    while from.read_until(b'\n', &mut line)? > 0 {
+        found += u64::from(fits(&line));
+        line.clear();
+    }
+    Ok(found)
+}
+
+/// Runs a peer's own tool and counts its lines of output that fit.
+fn lines_of(program: &str, words: &[&str], fits: impl FnMut(&[u8]) -> bool) -> Result<u64> {
+    let mut command =
+        Command::new(find(program).with_context(|| format!("{program} is not installed"))?);
+    command.args(words).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().with_context(|| program.to_owned())?;
+    let from = child.stdout.take().context("a pipe")?;
+    let found = count(BufReader::with_capacity(1 << 20, from), fits);
+    let status = child.wait().with_context(|| program.to_owned())?;
+    if !status.success() {
+        bail!("{program} {}: {status}", words.join(" "));
+    }
+    found
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str()
+        .with_context(|| format!("{}: not UTF-8", path.display()))
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        for (said, version) in [
+            (
+                "tcpdump version 4.99.3\nlibpcap version 1.10.3 (with TPACKET_V3)\n",
+                "4.99.3",
+            ),
+            ("This is Suricata version 7.0.10 RELEASE", "7.0.10"),
+            ("nfpcapd: Version: 1.7.1", "1.7.1"),
+            (
+                "Usage: softflowd [options] [bpf_program]\nThis is softflowd version 1.1.0. Valid",
+                "1.1.0",
+            ),
+            ("TShark (Wireshark) 4.0.17 (Git v4.0.17 packaged)", "4.0.17"),
+            ("no version here", ""),
+        ] {
+            assert_eq!(version_in(said), version, "{said}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_before_and_behind_their_words() {
+        let said = "12 packets captured\n34 packets received by filter\nTotal: Processed: 56, skipped: 0\n\
+            Processed: 7, x\nStat: received: 148300, dropped by OS/Buffer: 9, freeze_q_cnt: 0\n";
+        assert_eq!(number_before(said, " packets captured"), Some(12));
+        assert_eq!(number_behind(said, "Total: Processed"), Some(56));
+        assert_eq!(number_behind(said, "dropped by OS/Buffer"), Some(9));
+        assert_eq!(number_before(said, " packets dropped"), None);
+        assert_eq!(number_behind(said, "no such words"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_not_found() {
+        assert!(is_installed("sh"));
+        assert!(!is_installed("no-such-program-of-anyone"));
+    }
+}

@@ -1,0 +1,109 @@
+//! synledger reading a file, as a peer of the others.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use memchr::memmem;
+
+use super::{Counts, Left, Peer, Place, lines, owned};
+use crate::sensor::Books;
+
+/// What it is asked to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// A JSON record for each connection and each flow: no less than any peer writes.
+    Eve,
+    /// A line of text for each connection: its default.
+    Text,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Ours {
+    /// The program, as a path in UTF-8.
+    pub binary: String,
+    /// What it writes.
+    pub log: Log,
+    /// Further flags.
+    pub args: Vec<String>,
+}
+
+impl Ours {
+    fn path(&self, folder: &Path) -> PathBuf {
+        folder.join(match self.log {
+            Log::Eve => "synledger.json",
+            Log::Text => "synledger.txt",
+        })
+    }
+}
+
+impl Peer for Ours {
+    fn name(&self) -> &'static str {
+        match self.log {
+            Log::Eve => "synledger",
+            Log::Text => "synledger-text",
+        }
+    }
+
+    fn program(&self) -> &str {
+        &self.binary
+    }
+
+    fn version(&self) -> &'static [&'static str] {
+        &["--version"]
+    }
+
+    fn writes(&self) -> &'static str {
+        match self.log {
+            Log::Eve => "a JSON record for each new connection, and one for each flow (EVE)",
+            Log::Text => "a line of text for each new connection",
+        }
+    }
+
+    fn drops_from(&self) -> &'static str {
+        "its books (PACKET_STATISTICS of each ring)"
+    }
+
+    fn offline(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
+        let log = self.path(place.folder);
+        let output = match self.log {
+            Log::Eve => format!(
+                "eve:{},events=connection+alert+flow+stats+lifecycle",
+                log.to_str()?
+            ),
+            Log::Text => format!("text:{}", log.to_str()?),
+        };
+        let capture = capture.to_str()?;
+        let mut words = owned(&[
+            "read",
+            capture,
+            "--workers",
+            "1",
+            "--output",
+            &output,
+            "--quiet",
+        ]);
+        words.extend(self.args.iter().cloned());
+        Some(words)
+    }
+
+    fn counts(&self, left: &Left<'_>) -> Result<Counts> {
+        let log = self.path(left.folder);
+        Ok(match self.log {
+            Log::Eve => {
+                let books = Books::read(&log)?;
+                Counts {
+                    frames: Some(books.count("frames")),
+                    dropped: None,
+                    connections: Some(books.logged().written),
+                }
+            }
+            Log::Text => Counts {
+                connections: Some(lines(&log, |line| {
+                    memmem::find(line, b"New connection: ").is_some()
+                })?),
+                ..Counts::default()
+            },
+        })
+    }
+}

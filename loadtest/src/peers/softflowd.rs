@@ -1,0 +1,119 @@
+//! softflowd: flow records from packets, sent as IPFIX to a collector of this crate.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Counts, Left, Peer, Place, find, number_behind, owned, text};
+
+/// See the module.
+pub static SOFTFLOWD: Softflowd = Softflowd;
+
+/// Its own default is 8192, and it forgets the rest.
+const FLOWS_MAX: &str = "16000000";
+
+/// See the module.
+#[derive(Debug)]
+pub struct Softflowd;
+
+fn control(folder: &Path) -> PathBuf {
+    folder.join("softflowd.ctl")
+}
+
+/// Arguments that it has live and from a file.
+fn common(place: &Place<'_>) -> Option<Vec<String>> {
+    let collector = format!("127.0.0.1:{}", place.collector?);
+    let pid = place.folder.join("softflowd.pid");
+    let words = [
+        "-d",
+        "-m",
+        FLOWS_MAX,
+        "-v",
+        "10",
+        "-b",
+        "-6",
+        "-n",
+        &collector,
+        "-p",
+        pid.to_str()?,
+    ];
+    Some(owned(&words))
+}
+
+fn ask(folder: &Path, what: &str) -> Result<String> {
+    let program = find("softflowctl").context("softflowctl is not installed")?;
+    let mut command = Command::new(program);
+    command.args(["-c", text(&control(folder))?, what]);
+    let output = command.output().context("softflowctl")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("softflowctl {what}: {}: {said}", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+impl Peer for Softflowd {
+    fn name(&self) -> &'static str {
+        "softflowd"
+    }
+
+    fn program(&self) -> &str {
+        "softflowd"
+    }
+
+    fn version(&self) -> &'static [&'static str] {
+        &["-h"]
+    }
+
+    fn writes(&self) -> &'static str {
+        "IPFIX flow records of both directions, to a collector on this host"
+    }
+
+    fn drops_from(&self) -> &'static str {
+        "softflowctl statistics (dropped by libpcap)"
+    }
+
+    fn live(&self, place: &Place<'_>) -> Option<Vec<String>> {
+        let ring = (u64::from(place.ring_mib) << 20).to_string();
+        let mut words = owned(&["-i", place.device, "-B", &ring]);
+        words.extend(owned(&["-c", control(place.folder).to_str()?]));
+        words.extend(common(place)?);
+        Some(words)
+    }
+
+    fn ready(&self) -> &'static str {
+        "Exporting flows from"
+    }
+
+    fn holds(&self) -> Duration {
+        Duration::from_millis(1200)
+    }
+
+    /// In the foreground it has no handler for signals: they end it without its flows.
+    fn stop(&self, place: &Place<'_>) -> Result<Option<String>> {
+        let said = ask(place.folder, "statistics")?;
+        ask(place.folder, "shutdown")?;
+        Ok(Some(said))
+    }
+
+    fn offline(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
+        let mut words = owned(&["-r", capture.to_str()?, "-c", "none"]);
+        words.extend(common(place)?);
+        Some(words)
+    }
+
+    fn sends(&self) -> bool {
+        true
+    }
+
+    fn counts(&self, left: &Left<'_>) -> Result<Counts> {
+        let frames = number_behind(left.said, "Packets processed");
+        Ok(Counts {
+            frames: Some(frames.context("softflowd: no Packets processed")?),
+            dropped: number_behind(left.said, "Packets dropped by libpcap"),
+            connections: left.collected,
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! Flood records on their way through the logger: parts of several shards are joined, or attempts are folded.
+
+use super::event::{Body, Event, Step};
+use super::fold::{Fold, Folds};
+use super::notice;
+use super::outputs::Outputs;
+
+/// Where attempts are folded.
+pub enum Folding {
+    /// Nowhere, or in the shards: the parts that several shards have of one fold are joined here.
+    Shards(Option<Part>),
+    /// Here, over the events of all shards in their order: the same folds with any number of shards.
+    Here(Box<Folds>),
+}
+
+/// A fold that may grow by another shard's part, and its position.
+pub type Part = (Box<Fold>, u64);
+
+impl Folding {
+    /// Takes in an event that is folded, and gives back one that is not.
+    pub fn take(&mut self, event: Event, outputs: &mut Outputs, now_ns: i64) -> Option<Event> {
+        match (self, event) {
+            (Self::Here(folds), event) => {
+                for fold in Self::over(folds, &event) {
+                    outputs.write_fold(Box::new(fold), event.position, now_ns);
+                }
+                match &event.body {
+                    Body::NewConnection(attempt) if folds.takes(attempt) => {
+                        outputs.fold_here();
+                        None
+                    }
+                    _ => Some(event),
+                }
+            }
+            (
+                Self::Shards(part),
+                Event {
+                    position,
+                    body: Body::Folded(fold),
+                    ..
+                },
+            ) => {
+                outputs.hold_folded(fold.count);
+                match part {
+                    Some((known, _)) if known.order() == fold.order() => known.merge(&fold),
+                    _ => {
+                        Self::write(part.take(), outputs, now_ns);
+                        *part = Some((fold, position));
+                    }
+                }
+                None
+            }
+            (Self::Shards(part), event) => {
+                Self::write(part.take(), outputs, now_ns);
+                Some(event)
+            }
+        }
+    }
+
+    /// The folds that are over with an event. Time goes on with every event, and back with attempts alone.
+    fn over(folds: &mut Folds, event: &Event) -> Vec<Fold> {
+        match (&event.body, event.step) {
+            (_, Step::End) => folds.close_all(),
+            (Body::NewConnection(attempt), _) => folds.close_apart(attempt.ts_ns),
+            (_, Step::Timer(deadline)) => folds.close_before(deadline),
+            _ => folds.close_before(notice::ts_ns(event)),
+        }
+    }
+
+    fn write(part: Option<Part>, outputs: &mut Outputs, now_ns: i64) {
+        if let Some((fold, position)) = part {
+            outputs.write_fold(fold, position, now_ns);
+        }
+    }
+
+    /// Writes what waits for nothing any more: `end`, or just no event at hand.
+    pub fn settle(&mut self, end: bool, outputs: &mut Outputs, now_ns: i64) {
+        match self {
+            Self::Shards(part) => Self::write(part.take(), outputs, now_ns),
+            Self::Here(folds) if end => {
+                for fold in folds.close_all() {
+                    outputs.write_fold(Box::new(fold), u64::MAX, now_ns);
+                }
+            }
+            Self::Here(_) => {}
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Names of the run's interfaces.
+
+use super::append;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Names by the index that records carry. Clones share one table.
+#[derive(Clone, Debug, Default)]
+pub struct Interfaces(Arc<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    names: RwLock<Vec<String>>,
+    /// How often a name was changed, under the lock.
+    renames: AtomicU64,
+}
+
+impl Interfaces {
+    /// A table with these names from index 0 on.
+    pub fn new(names: Vec<String>) -> Self {
+        Self(Arc::new(Table {
+            names: RwLock::new(names),
+            renames: AtomicU64::new(0),
+        }))
+    }
+
+    /// Adds a name; returns its index, or `None` once 65,536 are taken.
+    pub fn push(&self, name: String) -> Option<u16> {
+        let mut names = self.0.names.write().unwrap_or_else(PoisonError::into_inner);
+        let index = u16::try_from(names.len()).ok()?;
+        names.push(name);
+        Some(index)
+    }
+
+    /// The interface with this index has another name now.
+    pub fn rename(&self, index: u16, name: &str) {
+        let mut names = self.0.names.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = names.get_mut(usize::from(index)) {
+            name.clone_into(old);
+            // Release pairs with the Acquire in `Rendered::member`: who sees it takes the lock and waits for us.
+            self.0.renames.fetch_add(1, Ordering::Release);
+        }
+    }
+}
+
+/// Names as members of a record, made once and again when one changes.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    interfaces: Interfaces,
+    renames: u64,
+    members: Vec<Vec<u8>>,
+}
+
+impl Rendered {
+    /// What these names look like.
+    pub fn new(interfaces: Interfaces) -> Self {
+        Self {
+            interfaces,
+            renames: 0,
+            members: Vec::new(),
+        }
+    }
+
+    /// `,"in_iface":"eth0"`; nothing where there is no name.
+    #[inline]
+    pub fn member(&mut self, index: u16) -> &[u8] {
+        let index = usize::from(index);
+        let renamed = self.interfaces.0.renames.load(Ordering::Acquire) != self.renames;
+        if renamed || index >= self.members.len() {
+            self.renew();
+        }
+        self.members.get(index).map_or(&[], |member| member)
+    }
+
+    #[cold]
+    fn renew(&mut self) {
+        let table = &self.interfaces.0;
+        let names = table.names.read().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock nothing changes.
+        let renames = table.renames.load(Ordering::Acquire);
+        if self.renames != renames {
+            self.renames = renames;
+            self.members.clear();
+        }
+        let member = |name: &String| {
+            let mut member = Vec::new();
+            if !name.is_empty() {
+                member.extend_from_slice(b",\"in_iface\":");
+                append::json_string(&mut member, name);
+            }
+            member
+        };
+        let new = names.iter().skip(self.members.len());
+        self.members.extend(new.map(member));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_changes_is_seen_by_the_next_record() {
+        let interfaces = Interfaces::new(vec!["eth0".into()]);
+        let mut rendered = Rendered::new(interfaces.clone());
+        assert_eq!(rendered.member(0), b",\"in_iface\":\"eth0\"");
+        assert_eq!(rendered.member(1), b"");
+        assert_eq!(interfaces.push(String::new()), Some(1));
+        assert_eq!(interfaces.push("a\"b".into()), Some(2));
+        assert_eq!(rendered.member(1), b"");
+        assert_eq!(rendered.member(2), b",\"in_iface\":\"a\\\"b\"");
+        interfaces.rename(0, "lan");
+        interfaces.rename(9, "none");
+        assert_eq!(rendered.member(0), b",\"in_iface\":\"lan\"");
+    }
+
+    #[test]
+    fn there_are_no_more_indices_than_records_can_carry() {
+        let interfaces = Interfaces::new(vec![String::new(); 65_535]);
+        assert_eq!(interfaces.push("last".into()), Some(65_535));
+        assert_eq!(interfaces.push("too many".into()), None);
+    }
+}
