@@ -10,8 +10,7 @@ use crate::flow::record::{FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits, Lookup};
 use crate::horizons::Horizons;
 use crate::inspect::contact::{Contact, ContactKind};
-use crate::inspect::detection::{Detection, Phase};
-use crate::inspect::port_scan::{Found, PortScan, Rule};
+use crate::inspect::port_scan::{PortScan, Rule};
 use crate::inspect::timeline::Timeline;
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
@@ -36,6 +35,8 @@ struct Pending {
     lookup: Lookup,
     position: u64,
     watermark_ns: i64,
+    /// The witness's filter reaches it.
+    in_reach: Option<bool>,
 }
 
 /// A frame's place in the log and the packet time at it.
@@ -91,7 +92,8 @@ pub struct Shard {
     mesh: Mesh,
     pending: Vec<Pending>,
     contacts: Vec<Contact>,
-    outbox: Outbox,
+    /// What waits for the log.
+    pub outbox: Outbox,
     /// What it did.
     pub counts: ShardCounts,
 }
@@ -171,6 +173,7 @@ impl Shard {
             lookup: self.flows.announce(&packet),
             position: at.position,
             watermark_ns: at.watermark_ns,
+            in_reach: self.outbox.in_reach(frame, &packet),
         });
         if self.pending.len() == BATCH {
             self.look_up(&at.timeline);
@@ -193,7 +196,7 @@ impl Shard {
             if let Some(tcp) = one.packet.tcp().copied() {
                 self.on_segment(&one.packet, &tcp, &at);
             }
-            self.on_flow(&one.packet, &one.lookup, &at);
+            self.on_flow(one, &at);
         }
         pending.clear();
         self.pending = pending;
@@ -225,7 +228,8 @@ impl Shard {
         self.send(contact);
     }
 
-    fn on_flow(&mut self, packet: &Packet, lookup: &Lookup, at: &At<'_>) {
+    fn on_flow(&mut self, one: &Pending, at: &At<'_>) {
+        let Pending { packet, lookup, .. } = one;
         let Self {
             flows,
             outbox,
@@ -249,10 +253,11 @@ impl Shard {
                     if !policy.wants_direction(attempt.tuple.src, attempt.tuple.dst) =>
                 {
                     counts.attempts_not_asked += 1;
-                    return;
+                    return outbox.not_asked(&attempt, one.in_reach);
                 }
                 FlowEvent::Attempt(attempt) => {
-                    return outbox.hold_attempt(place(when, at, number), attempt, counts);
+                    let place = place(when, at, number);
+                    return outbox.hold_attempt(place, attempt, one.in_reach, counts);
                 }
                 FlowEvent::Ended(record) => Body::Flow(record),
             };
@@ -304,6 +309,7 @@ impl Shard {
     /// Says that all frames at or before `position` were read.
     pub fn publish_contacts(&mut self, position: u64, timeline: &Timeline<'_>) {
         self.look_up(timeline);
+        self.outbox.tell_reached(timeline.watermark_at(position));
         self.mesh.publish(position);
     }
 
@@ -377,12 +383,12 @@ impl Shard {
                 port_scan.on_contact(contact, target, timeline, &mut |found| {
                     let step = Step::Contact(u16::from(contact.number));
                     let place = (contact.position, step);
-                    detected(outbox, counts, policy, found, place, timeline);
+                    outbox.hold_detection(found, place, (policy, timeline), counts);
                 });
             }
         }
         port_scan.expire(watermark_ns, &mut |found| {
-            detected(outbox, counts, policy, found, (limit, Step::End), timeline);
+            outbox.hold_detection(found, (limit, Step::End), (policy, timeline), counts);
         });
     }
 
@@ -420,13 +426,11 @@ impl Shard {
             ..
         } = self;
         port_scan.finish(&mut |(_, detection)| {
-            detected(
-                outbox,
-                counts,
-                policy,
+            outbox.hold_detection(
                 (None, detection),
                 (position, Step::End),
-                timeline,
+                (policy, timeline),
+                counts,
             );
         });
         outbox.wait_for_log();
@@ -476,39 +480,4 @@ fn place(when: When, at: &At<'_>, number: u16) -> (u64, Step) {
         When::Packet | When::End => (at.position, Step::Frame(number)),
         When::Deadline(deadline) => (at.timeline.position_of(deadline), Step::Timer(deadline)),
     }
-}
-
-fn detected(
-    outbox: &mut Outbox,
-    counts: &mut ShardCounts,
-    policy: &Policy,
-    (deadline, detection): Found,
-    (position, step): (u64, Step),
-    timeline: &Timeline<'_>,
-) {
-    counts.detections += 1;
-    let direction = policy.localities.direction(detection.src, detection.dst);
-    if detection.phase == Phase::Started {
-        counts.port_scans[direction as usize] += 1;
-    }
-    if !policy.in_scan_scope(direction) {
-        counts.detections_out_of_scope += 1;
-        return;
-    }
-    if policy.withholds(&detection) {
-        counts.detections_allowed += 1;
-        return;
-    }
-    let (position, step) = match deadline {
-        Some(deadline) => (timeline.position_of(deadline), Step::Timer(deadline)),
-        None => (position, step),
-    };
-    outbox.hold(
-        Event {
-            position,
-            step,
-            body: Body::Alert(Box::<Detection>::new(detection)),
-        },
-        counts,
-    );
 }

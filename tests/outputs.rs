@@ -147,17 +147,7 @@ fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run()
         let (nobody_reads, writer) = pipe().expect("a pipe");
         let errors = std::fs::File::create(&says).expect("a file");
         let mut child = synledger()
-            .args([
-                "run",
-                "-i",
-                SENSOR,
-                "--ring-mib",
-                "8",
-                "--memory-mib",
-                "32",
-                "--fold",
-                "0",
-            ])
+            .args(["run", "-i", SENSOR, "--ring-mib", "8", "--fold", "0"])
             .args(["--workers", "1", "--output", "text:-,events=connection"])
             .args([
                 "--output",

@@ -10,7 +10,6 @@ use super::record::{Attempt, EndReason, FlowEvent, When};
 use super::slab::Slab;
 use super::tallies::{For, Tallies, Tally};
 use super::tcp::Sender;
-use super::timers;
 use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
@@ -166,7 +165,7 @@ pub struct Attempts {
     pub telling: bool,
     /// Entries that live in buckets of (endpoints, sequence number).
     pub far: usize,
-    pushed_out: PushedOut,
+    pub(super) pushed_out: PushedOut,
 }
 
 impl Attempts {
@@ -216,7 +215,7 @@ impl Attempts {
     }
 
     /// Order of records by content.
-    fn cmp_content(&self, a: &Entry, b: &Entry) -> Ordering {
+    pub(super) fn cmp_content(&self, a: &Entry, b: &Entry) -> Ordering {
         cmp_content(&self.tallies, a, b)
     }
 
@@ -341,85 +340,6 @@ impl Attempts {
         self.give_tally(at, tally, who, counts);
     }
 
-    /// Puts the entry in; where there is no room, the oldest leave, those that wait for a client last.
-    fn insert_entry(
-        &mut self,
-        hash: u64,
-        entry: Entry,
-        watermark_ns: i64,
-        counts: &mut FlowCounts,
-        out: &mut impl FnMut(When, FlowEvent),
-    ) -> u32 {
-        let slot = timers::slot_of(entry.deadline());
-        // Both the pool and the buckets may be full: then two entries leave.
-        loop {
-            if let Some(at) = self.slab.insert(hash, entry, slot) {
-                return at;
-            }
-            if self.slab.is_full() {
-                self.make_room(watermark_ns, counts, out);
-                continue;
-            }
-            let rivals = self.slab.rivals(hash);
-            let mut left = false;
-            for &at in rivals.as_slice() {
-                left |= !self.settle(at, watermark_ns, counts, out);
-            }
-            if !left {
-                self.evict(rivals.as_slice(), watermark_ns, counts, out);
-            }
-        }
-    }
-
-    /// Takes an old entry out of the full pool. Entries lie in the order of their coming, more or less: the next
-    /// at the hand leaves, unless it waits for a client; of so many that wait the oldest.
-    fn make_room(
-        &mut self,
-        watermark_ns: i64,
-        counts: &mut FlowCounts,
-        out: &mut impl FnMut(When, FlowEvent),
-    ) {
-        const LOOKED_AT_MAX: usize = 16;
-        let (mut waiting, mut count) = ([0; LOOKED_AT_MAX], 0);
-        for _ in 0..LOOKED_AT_MAX.min(self.slab.capacity()) {
-            let at = self.slab.turn();
-            if !self.settle(at, watermark_ns, counts, out) {
-                return;
-            }
-            let entry = self.slab.get(at);
-            if !(entry.open() && entry.has(ANSWERED)) {
-                return self.evict(&[at], watermark_ns, counts, out);
-            }
-            waiting[count] = at;
-            count += 1;
-        }
-        self.evict(&waiting[..count], watermark_ns, counts, out);
-    }
-
-    fn evict(
-        &mut self,
-        rivals: &[u32],
-        watermark_ns: i64,
-        counts: &mut FlowCounts,
-        out: &mut impl FnMut(When, FlowEvent),
-    ) {
-        let victim = rivals.iter().copied().min_by(|&a, &b| {
-            let (x, y) = (self.slab.get(a), self.slab.get(b));
-            let waits = |entry: &Entry| entry.open() && entry.has(ANSWERED);
-            (waits(x), x.first_ns)
-                .cmp(&(waits(y), y.first_ns))
-                .then_with(|| self.cmp_content(x, y))
-        });
-        let victim = victim.expect("what is full holds entries");
-        counts.evicted_attempts += 1;
-        let first_ns = self.slab.get(victim).first_ns;
-        self.pushed_out.note(watermark_ns, first_ns);
-        if self.slab.get(victim).open() {
-            self.end(victim, EndReason::Evicted, When::Packet, counts, out);
-        }
-        self.remove(victim);
-    }
-
     /// A new attempt.
     #[allow(clippy::too_many_arguments, reason = "the hot path takes no detour")]
     pub fn open(
@@ -434,10 +354,10 @@ impl Attempts {
     ) {
         let odd = tcp.flags & (FIN | RST) != 0;
         let lag = watermark_ns.wrapping_sub(packet.ts_ns);
-        let mut flags = 0;
-        for (bit, set) in [(V6, key.v6), (ODD, odd), (JOINED, key.joined), (FAR, far)] {
-            flags |= if set { bit } else { 0 };
-        }
+        let flags = if key.v6 { V6 } else { 0 }
+            | if odd { ODD } else { 0 }
+            | if key.joined { JOINED } else { 0 }
+            | if far { FAR } else { 0 };
         let mut vlan = u32::from(packet.vlan[0] & 0xfff)
             | u32::from(packet.vlan[1] & 0xfff) << 12
             | u32::from(packet.vlan_count & 3) << 24;

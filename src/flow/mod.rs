@@ -8,6 +8,7 @@
 //! connections with a proven handshake, and the rest (midstream TCP, UDP, ICMP, other protocols).
 
 pub mod attempt_flow;
+mod attempt_room;
 pub mod attempts;
 pub mod conns;
 pub mod counts;

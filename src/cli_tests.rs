@@ -1,0 +1,122 @@
+use super::*;
+
+fn read(args: &[&str]) -> Result<ReadArgs, String> {
+    let all = ["synledger", "read"].iter().chain(args).chain(&["f.pcap"]);
+    match Cli::try_parse_from(all)
+        .map_err(|error| error.to_string())?
+        .command
+    {
+        Command::Read(args) => Ok(args),
+        other => panic!("parsed as {other:?}"),
+    }
+}
+
+fn run(args: &[&str]) -> Result<RunArgs, String> {
+    match Cli::try_parse_from(["synledger", "run"].iter().chain(args))
+        .map_err(|e| e.to_string())?
+        .command
+    {
+        Command::Run(args) => Ok(args),
+        other => panic!("parsed as {other:?}"),
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_help() {
+    let args = run(&[]).expect("no flag is needed");
+    assert_eq!(args.interfaces.interfaces, ["auto"]);
+    assert_eq!(
+        (args.rings.fanout, args.capture),
+        (FanoutMode::Class, CaptureDepth::Headers)
+    );
+    assert_eq!(
+        (args.rings.ring_mib, args.block_kib, args.block_timeout_ms),
+        (64, None, 20)
+    );
+    assert_eq!(
+        (args.common.scan_ports, args.common.scan_window),
+        (4, Window(60_000_000_000))
+    );
+    assert_eq!((args.common.size.memory_mib, args.alert_rate), (256, 100));
+    assert_eq!(args.shed, ShedMode::Auto);
+    assert_eq!(read(&[]).expect("defaults").alert_rate, 0);
+    assert_eq!((args.fold, read(&[]).expect("defaults").fold), (1000, None));
+    for (flag, rate) in [("--fold", 1000), ("--fold=7", 7)] {
+        assert_eq!(read(&[flag]).expect("a rate").fold, Some(rate));
+    }
+}
+
+#[test]
+fn values_out_of_range_are_named_with_their_range() {
+    let cases = [
+        (["--workers", "0"], "1..=64"),
+        (["--workers", "65"], "1..=64"),
+        (["--scan-ports", "1"], "2..=16"),
+        (["--scan-ports", "17"], "2..=16"),
+        (["--scan-window", "999ms"], "1s to 1h"),
+        (["--scan-window", "60"], "unit is missing"),
+        (["--scan-window", "2h"], "1s to 1h"),
+        (["--memory-mib", "7"], "8..=1048576"),
+        (["--local", "10.0.0.0/33"], "must be a network such as"),
+        (["--allow", "10.0.0.0/8:x"], "from 0 to 65535"),
+    ];
+    for value in ["--fold=0", "--fold=1000000001"] {
+        let error = read(&[value]).expect_err("out of range");
+        assert!(error.contains("1..=1000000000"), "{error}");
+    }
+    for (args, says) in cases {
+        let error = read(&args).expect_err("out of range");
+        assert!(
+            error.contains(says) && error.contains(args[0]),
+            "{args:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn values_of_run_out_of_range_are_named_with_their_range() {
+    let cases = [
+        (["--block-kib", "5"], "power of two from 64 to 4096"),
+        (["--block-kib", "96"], "power of two from 64 to 4096"),
+        (["--ring-mib", "3"], "4..=4096"),
+        (["--block-timeout-ms", "0"], "1..=1000"),
+        (["--fanout", "rollover"], "tears connections apart"),
+        (["--fanout", "x"], "class, hash, cpu or qm"),
+        (["--capture", "x"], "headers"),
+        (["--shed", "x"], "auto, off"),
+        (["--metrics", "9477"], "9477"),
+        (["--fold", "1000000001"], "0..=1000000000"),
+        (["--witness", "65537"], "0..=65536"),
+    ];
+    for (args, says) in cases {
+        let error = run(&args).expect_err("out of range");
+        assert!(
+            error.contains(says) && error.contains(args[0]),
+            "{args:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn lists_are_split_and_repeated_flags_add_up() {
+    let args = read(&[
+        "--local",
+        "10.0.0.0/8,fd00::/8",
+        "--local",
+        "192.168.0.0/16",
+    ])
+    .expect("networks");
+    assert_eq!(args.common.local.len(), 3);
+    let args = read(&[
+        "--local",
+        "192.0.2.7",
+        "--allow",
+        "192.0.2.9,[2001:db8::1]:443",
+    ])
+    .expect("addresses on their own");
+    assert_eq!(args.common.local[0].to_string(), "192.0.2.7/32");
+    assert_eq!(args.common.allow[0].port, None);
+    assert_eq!(args.common.allow[1].port, Some(443));
+    let args = run(&["-i", "ens*,!veth*", "--fanout", "qm"]).expect("a list");
+    assert_eq!(args.interfaces.interfaces, ["ens*", "!veth*"]);
+}
