@@ -47,7 +47,7 @@ impl RecentMin {
 /// How far tables reach, in nanoseconds of packet time; of several shards the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Horizons {
-    /// A retransmission no later than this after the first SYN is never a new attempt.
+    /// A retransmission sooner than this after the first SYN is never a new attempt.
     pub dedup_ns: i64,
     /// A scan whose ports follow each other by less than this is found.
     pub scan_gap_ns: i64,
@@ -85,7 +85,7 @@ impl Horizons {
         let all = [
             (
                 "dedup_horizon_seconds",
-                "A SYN that comes again no later than this after the first one is no new connection",
+                "A SYN that comes again sooner than this after the first one is no new connection",
                 self.dedup_ns,
             ),
             (

@@ -251,6 +251,10 @@ impl Worker {
     /// Looks whether to let go of more or of less.
     fn look_at_load(&mut self, clock_ns: i64) {
         let load = self.load(clock_ns);
+        if self.shedding.level() == Level::None && self.shard.outbox().shed.is_open() {
+            // The kernel had no memory for a filter at the last step down.
+            let _ = self.take_bulk();
+        }
         // Up as far as it takes; down is one step at a time.
         while let Some(step) = self.shedding.look(clock_ns, &load) {
             let trouble = self.apply(&step);
@@ -298,18 +302,33 @@ impl Worker {
 
     /// Carries a step out. Says what the kernel refused.
     fn apply(&mut self, step: &Step) -> Option<String> {
-        let now_ns = self.clock.read(Reading::take());
         let outbox = self.shard.outbox();
         outbox.fold_all(step.to >= Level::Lines);
         match (step.from, step.to) {
-            (Level::None, _) => outbox.shed.begin(now_ns - STAMP_SLACK_NS),
-            (_, Level::None) => outbox.shed.end(now_ns + STAMP_SLACK_NS),
-            _ => return None,
+            (Level::None, _) => {
+                let now_ns = self.clock.read(Reading::take());
+                outbox.shed.begin(now_ns - STAMP_SLACK_NS);
+                self.refuse_bulk(true)
+            }
+            (_, Level::None) => self.take_bulk(),
+            _ => None,
         }
-        let refuse = step.to >= Level::Bulk;
-        let refused = self.rings.iter().map(|ring| ring.refuse_bulk(refuse));
-        let troubles: Vec<String> = refused.filter_map(Result::err).collect();
-        troubles.into_iter().next()
+    }
+
+    /// Lets bulk data in again. They are shed until the kernel has taken the last filter.
+    fn take_bulk(&mut self) -> Option<String> {
+        let trouble = self.refuse_bulk(false);
+        if trouble.is_none() {
+            let now_ns = self.clock.read(Reading::take());
+            self.shard.outbox().shed.end(now_ns + STAMP_SLACK_NS);
+        }
+        trouble
+    }
+
+    /// Turns the filters of all rings; what the kernel said, if it did not take one.
+    fn refuse_bulk(&self, refuse: bool) -> Option<String> {
+        let turned = self.rings.iter().map(|ring| ring.refuse_bulk(refuse));
+        turned.fold(None, |trouble, one| trouble.or(one.err()))
     }
 
     /// No frame older than this will come from any ring.

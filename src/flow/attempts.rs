@@ -193,8 +193,8 @@ impl Attempts {
         self.tallies.prefault();
     }
 
-    /// A SYN is known as a retransmission until this long after the first one: the horizon, and how young the
-    /// attempts were that a full table pushed out.
+    /// A SYN is known as a retransmission if it comes sooner than this after the first one: the horizon, and how
+    /// young the attempts were that a full table pushed out.
     pub fn horizon_ns(&self, watermark_ns: i64) -> i64 {
         self.pushed_out.reach_ns(watermark_ns).min(HORIZON_NS)
     }

@@ -1,6 +1,7 @@
 //! A port scan between its rising edge and its summary: which ports, and what became of them.
 
 use super::detection::Evidence;
+use super::pairs::Touch;
 use std::net::IpAddr;
 
 /// What is known of one port of an episode; two bits.
@@ -178,6 +179,20 @@ pub struct Episode {
     pub interface: u16,
     /// Told apart from a former episode in the same slot.
     pub generation: u32,
+}
+
+/// At the rising edge a port that was touched less than 5 s ago may still answer.
+pub(super) fn evidence_so_far(touches: &[Touch], watermark: i64) -> Evidence {
+    let mut evidence = Evidence::default();
+    for touch in touches {
+        match touch.state {
+            PortState::Answered => evidence.answered += 1,
+            PortState::Refused => evidence.refused += 1,
+            _ if watermark.saturating_sub(touch.ts_ns) >= UNANSWERED_NS => evidence.unanswered += 1,
+            _ => evidence.pending += 1,
+        }
+    }
+    evidence
 }
 
 #[cfg(test)]

@@ -1,26 +1,29 @@
-//! The flood law: how long a first touch outlives a flood.
+//! The flood law: how long a pair outlives a flood.
 //!
-//! Pairs with one port leave in about the order in which they came, once as many new ones have come as there is
-//! room for: C pairs at a rate of λ are held for C / λ. A scanner is found if its second port comes before that.
-//! The edge is sharp but not straight: buckets fill unevenly, and a pair is still held after C / 2λ in 95 of 100
-//! cases, after C / 4λ in 999 of 1000, after C / 8λ in 99,999 of 100,000. What is published is the safe side:
-//! C / 4λ.
+//! Of a full table the pairs that were quiet for longest leave, bucket by bucket: where C pairs have room and new
+//! ones come at a rate of λ, they are held for about C / λ. A scanner is found if its next port comes before that.
+//! The edge is sharp but not straight, since buckets fill unevenly: a pair is still there after C / 2 new ones in
+//! 95 of 100 cases, after C / 4 in 999 of 1000, after C / 8 in 99,999 of 100,000. What is published is the safe
+//! side: the shortest time of late in which C / 8 came. Not an eighth of the time in which C came: a burst of
+//! less than C costs the same pairs, however slowly the table had filled before.
 
 use crate::horizons::RecentMin;
 
-/// Marks on the way of C new pairs.
+/// The part of C whose coming is timed.
+const SAFE: usize = 8;
+/// Marks on its way.
 const MARKS: usize = 8;
-/// The part of C / λ that is published.
-const SAFE: i64 = 4;
 
-/// Measures C / λ where it matters: as the packet time in which the last C new pairs came.
+/// Measures how fast new pairs come, in packet time.
 #[derive(Clone, Debug)]
 pub struct FloodLaw {
-    /// New pairs from mark to mark: they span C or somewhat less.
+    /// New pairs from mark to mark: they span C / 8 or somewhat less.
     step: usize,
     until_mark: usize,
     /// When the last marks were reached, the oldest at `next`; `i64::MIN`: not yet.
     marks_ns: [i64; MARKS],
+    /// Marks in use: of a tiny table fewer.
+    marks: usize,
     next: usize,
     shortest: RecentMin,
 }
@@ -28,11 +31,13 @@ pub struct FloodLaw {
 impl FloodLaw {
     /// For a table of `capacity` pairs.
     pub fn new(capacity: usize) -> Self {
-        let step = (capacity / MARKS).max(1);
+        let marks = (capacity / SAFE).clamp(1, MARKS);
+        let step = (capacity / SAFE / marks).max(1);
         Self {
             step,
             until_mark: step,
             marks_ns: [i64::MIN; MARKS],
+            marks,
             next: 0,
             shortest: RecentMin::default(),
         }
@@ -48,20 +53,21 @@ impl FloodLaw {
                 self.shortest.note(now_ns, span_ns);
             }
             self.marks_ns[self.next] = now_ns;
-            self.next = (self.next + 1) % MARKS;
+            self.next = (self.next + 1) % self.marks;
         }
     }
 
-    /// Packet time since the oldest mark: since about C new pairs ago.
+    /// Packet time since the oldest mark: since C / 8 new pairs ago, or somewhat fewer.
     fn span_ns(&self, now_ns: i64) -> Option<i64> {
         let oldest_ns = self.marks_ns[self.next];
         (oldest_ns != i64::MIN).then(|| now_ns.saturating_sub(oldest_ns))
     }
 
-    /// A scan whose ports follow each other by less than this is found, as of this packet time.
+    /// A scan whose ports follow each other by less than this is found, as of this packet time; `i64::MAX` before
+    /// so many new pairs came that one may be lost.
     pub fn gap_ns(&self, now_ns: i64) -> i64 {
         let span_ns = self.span_ns(now_ns).unwrap_or(i64::MAX);
-        span_ns.min(self.shortest.get(now_ns)) / SAFE
+        span_ns.min(self.shortest.get(now_ns))
     }
 }
 
@@ -69,42 +75,54 @@ impl FloodLaw {
 mod tests {
     use super::*;
 
+    const SECOND: i64 = 1_000_000_000;
+
     #[test]
-    fn the_gap_is_a_quarter_of_the_time_in_which_the_table_fills() {
-        let (capacity, gap_ns) = (8_000, 1_000);
+    fn the_gap_is_the_time_in_which_an_eighth_of_the_table_fills() {
+        let (capacity, each_ns) = (8_000, 1_000);
         let mut law = FloodLaw::new(capacity);
         for n in 0..100_000 {
-            let now_ns = i64::from(n) * gap_ns;
+            let now_ns = i64::from(n) * each_ns;
             law.on_new(now_ns);
             let published = law.gap_ns(now_ns);
             match n {
-                ..7_999 => assert!(published > 1 << 60, "the table is not full yet"),
+                ..999 => assert_eq!(published, i64::MAX, "{n} are too few"),
                 // Between two marks up to an eighth less, which is the safe side.
                 _ => assert!(
-                    (1_750 * gap_ns..=2_000 * gap_ns).contains(&published),
-                    "{n}"
+                    (875 * each_ns..=1_000 * each_ns).contains(&published),
+                    "{n}: {published}"
                 ),
             }
         }
         // The flood ends: what is held then, no longer leaves.
-        let end_ns = 100_000 * gap_ns;
-        let later = |seconds: i64| law.gap_ns(end_ns + seconds * 1_000_000_000);
-        assert!(later(17) > 4_000_000_000 && later(400) > 99_000_000_000);
+        let end_ns = 100_000 * each_ns;
+        let later = |seconds: i64| law.gap_ns(end_ns + seconds * SECOND);
+        assert!(later(17) > 16 * SECOND && later(400) > 399 * SECOND);
     }
 
     #[test]
-    fn a_short_burst_counts_for_some_seconds() {
-        let mut law = FloodLaw::new(80);
-        let second = 1_000_000_000;
-        (0..200).for_each(|n| law.on_new(n * second));
-        let gap_ns = law.gap_ns(200 * second);
-        assert!((17 * second..=20 * second).contains(&gap_ns), "{gap_ns}");
-        (0..200).for_each(|n| law.on_new(200 * second + n));
-        (201..208).for_each(|n| law.on_new(n * second));
-        assert!(
-            law.gap_ns(207 * second) < 100,
-            "{}",
-            law.gap_ns(207 * second)
-        );
+    fn a_short_burst_counts_for_some_seconds_however_slowly_the_table_had_filled() {
+        let mut law = FloodLaw::new(64 * 8);
+        (0..2000).for_each(|n| law.on_new(n * SECOND));
+        let gap_ns = law.gap_ns(2000 * SECOND);
+        assert!((56 * SECOND..=64 * SECOND).contains(&gap_ns), "{gap_ns}");
+        (0..64).for_each(|n| law.on_new(2000 * SECOND + n));
+        (2001..2008).for_each(|n| law.on_new(n * SECOND));
+        let gap_ns = law.gap_ns(2007 * SECOND);
+        assert!(gap_ns < 100, "{gap_ns}");
+    }
+
+    #[test]
+    fn a_table_of_one_bucket_is_a_table() {
+        for capacity in [0, 1, 8, 15, 16, 65] {
+            let mut law = FloodLaw::new(capacity);
+            (0..100).for_each(|n| law.on_new(n * SECOND));
+            let gap_ns = law.gap_ns(100 * SECOND);
+            let most = i64::try_from((capacity / SAFE).max(1)).expect("small");
+            assert!(
+                (0..=most * SECOND).contains(&gap_ns),
+                "{capacity}: {gap_ns}"
+            );
+        }
     }
 }

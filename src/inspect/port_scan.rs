@@ -8,7 +8,7 @@
 use super::contact::{Contact, ContactKind};
 use super::detection::{Detection, Evidence, Kind, Phase};
 use super::episode::{
-    Episode, PORT_MAP_BYTES, PortMap, PortState, Recent, UNANSWERED_NS, ranges_of,
+    Episode, PORT_MAP_BYTES, PortMap, PortState, Recent, evidence_so_far, ranges_of,
 };
 use super::firsts::{First, Firsts};
 use super::flood::FloodLaw;
@@ -28,7 +28,8 @@ pub struct PortScan {
     rule: Rule,
     pairs: Pairs,
     firsts: Firsts,
-    flood: FloodLaw,
+    /// How fast pairs with one port come, and those with more.
+    coming: [FloodLaw; 2],
     episodes: Vec<Option<Episode>>,
     free_episodes: Vec<u32>,
     maps: Vec<u8>,
@@ -52,7 +53,7 @@ impl PortScan {
             rule,
             pairs: Pairs::new(rule.pairs, rule.ports),
             firsts: Firsts::new(rule.firsts),
-            flood: FloodLaw::new(rule.firsts),
+            coming: [rule.firsts, rule.pairs].map(FloodLaw::new),
             episodes: vec![None; rule.episodes],
             free_episodes: (0..count(rule.episodes)).rev().collect(),
             maps: vec![0; rule.port_maps * PORT_MAP_BYTES],
@@ -80,14 +81,15 @@ impl PortScan {
     }
 
     /// A scan whose ports follow each other by less than this is found: the window, and the safe side of the
-    /// flood law while first touches younger than that are pushed out.
+    /// flood law while pairs with touches younger than that are pushed out.
     pub fn detectable_gap_ns(&self) -> i64 {
         let window_ns = self.rule.window_ns;
         let evicted = self.last_eviction_ns;
-        match evicted.is_some_and(|at| at.saturating_add(window_ns) > self.now_ns) {
-            true => self.flood.gap_ns(self.now_ns).min(window_ns),
-            false => window_ns,
+        if evicted.is_none_or(|at| at.saturating_add(window_ns) <= self.now_ns) {
+            return window_ns;
         }
+        let gaps = self.coming.iter().map(|law| law.gap_ns(self.now_ns));
+        gaps.fold(window_ns, i64::min)
     }
 
     /// Asks the CPU for the lines where the pair of this contact lies, some contacts before its turn.
@@ -213,7 +215,7 @@ impl PortScan {
                 newest_ns: contact.ts_ns,
                 state: PortState::Touched,
             };
-            self.flood.on_new(self.now_ns);
+            self.coming[0].on_new(self.now_ns);
             if let Some(newest_ns) = self.firsts.insert(hash, first) {
                 self.note_evicted(newest_ns, watermark);
             }
@@ -251,6 +253,7 @@ impl PortScan {
         watermark: i64,
         out: &mut impl FnMut(Found),
     ) -> u32 {
+        self.coming[1].on_new(self.now_ns);
         let slot = self.pairs.choose_slot(hash);
         if let Some(victim) = self.pairs.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);
@@ -477,20 +480,6 @@ fn touch_of(contact: &Contact) -> Touch {
 fn port_map(maps: &mut [u8], index: u32) -> PortMap<'_> {
     let at = index as usize * PORT_MAP_BYTES;
     PortMap(&mut maps[at..at + PORT_MAP_BYTES])
-}
-
-/// At the rising edge a port that was touched less than 5 s ago may still answer.
-fn evidence_so_far(touches: &[Touch], watermark: i64) -> Evidence {
-    let mut evidence = Evidence::default();
-    for touch in touches {
-        match touch.state {
-            PortState::Answered => evidence.answered += 1,
-            PortState::Refused => evidence.refused += 1,
-            _ if watermark.saturating_sub(touch.ts_ns) >= UNANSWERED_NS => evidence.unanswered += 1,
-            _ => evidence.pending += 1,
-        }
-    }
-    evidence
 }
 
 #[cfg(test)]

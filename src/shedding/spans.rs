@@ -41,6 +41,11 @@ impl Spans {
         }
     }
 
+    /// Whether packets are let go of.
+    pub fn is_open(&self) -> bool {
+        self.since_ns.is_some()
+    }
+
     /// Whether packets of this flow may have been let go of while it was open. One that was never answered had
     /// none but those that opened it.
     pub fn touch(&self, flow: &FlowRecord) -> bool {

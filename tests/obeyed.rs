@@ -1,0 +1,281 @@
+//! How far full tables reach is published, and what is published is kept to, whatever the flood.
+
+use craft::Rng;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use synledger::decode::packet::{Fragment, Packet, Reach, Tcp, Transport, tcp_flags};
+use synledger::flow::{Flows, Limits};
+use synledger::inspect::contact::{Contact, ContactKind};
+use synledger::inspect::detection::Phase;
+use synledger::inspect::port_scan::{PortScan, Rule};
+use synledger::inspect::timeline::{Timeline, position_of_ts};
+
+const MS: i64 = 1_000_000;
+const SECOND: i64 = 1000 * MS;
+const WINDOW: i64 = 60 * SECOND;
+/// A scan of these tests touches so many ports.
+const PORTS: u16 = 3;
+/// Room for first touches, and for pairs with more.
+const FIRSTS: usize = 4096;
+const PAIRS: usize = 1024;
+
+/// A SYN: when, from whom, to which port.
+type Touch = (i64, u64, u16);
+
+/// Scanners' numbers begin here; below are the flood's sources.
+const SCANNERS: u64 = 1 << 40;
+
+/// SYNs from so many new sources, evenly over a stretch of time; each touches so many ports, 1 ns apart.
+fn sources(flood: &mut Vec<Touch>, (from, until): (i64, i64), count: usize, ports: u16) {
+    let begin = flood.len() as u64;
+    for n in 0..count {
+        let at = from
+            + i64::try_from(n).expect("few") * (until - from) / i64::try_from(count).expect("few");
+        for port in 0..ports {
+            flood.push((at + i64::from(port), begin + n as u64, port));
+        }
+    }
+}
+
+/// A flood at one rate that fills both tables many times.
+fn steady(ports: u16) -> Vec<Touch> {
+    let mut flood = Vec::new();
+    sources(&mut flood, (0, 60 * SECOND), 60_000, ports);
+    flood
+}
+
+/// An empty table and a flood that does not fill it quite.
+fn beginning() -> Vec<Touch> {
+    let mut flood = Vec::new();
+    sources(&mut flood, (0, 10 * SECOND), FIRSTS - 1, 1);
+    flood
+}
+
+/// Tables that fill slowly, and bursts of somewhat less than there is room for.
+fn bursts(ports: u16) -> Vec<Touch> {
+    let mut flood = Vec::new();
+    sources(&mut flood, (0, 3600 * SECOND), 2 * FIRSTS, ports);
+    let room = if ports > 1 { PAIRS } else { FIRSTS };
+    for n in 0..8 {
+        let from = (3600 + 40 * n) * SECOND;
+        sources(&mut flood, (from, from + SECOND), room * 9 / 10, ports);
+        sources(&mut flood, (from + SECOND, from + 40 * SECOND), 40, ports);
+    }
+    flood
+}
+
+/// Rates from one to thousands a second, each for up to some seconds.
+fn any(rng: &mut Rng) -> Vec<Touch> {
+    let (mut flood, mut at) = (Vec::new(), 0);
+    while flood.len() < 100_000 {
+        let long = i64::try_from(rng.below(8000) + 1).expect("small") * MS;
+        let rate = 1 << rng.below(14);
+        let count =
+            usize::try_from(rate * long.unsigned_abs() / SECOND.unsigned_abs()).expect("small");
+        sources(
+            &mut flood,
+            (at, at + long),
+            count + 1,
+            1 + u16::from(rng.one_in(3)),
+        );
+        at += long;
+    }
+    flood
+}
+
+/// Scanners that begin in this stretch of time, and the gaps between their touches: as many between 14 and 29
+/// seconds as between 7 and 14.
+fn scanners(rng: &mut Rng, (from, until): (i64, i64), count: u64) -> (Vec<Touch>, Vec<i64>) {
+    let (mut touches, mut gaps) = (Vec::new(), Vec::new());
+    for n in 0..count {
+        let longest = (29 * SECOND >> rng.below(12)).unsigned_abs();
+        let gap = i64::try_from(longest - rng.below(longest / 2)).expect("seconds");
+        let begin = from + i64::try_from(rng.below((until - from).unsigned_abs())).expect("less");
+        let touch = |port: u16| (begin + gap * i64::from(port), SCANNERS + n, 1000 + port);
+        touches.extend((0..PORTS).map(touch));
+        gaps.push(gap);
+    }
+    (touches, gaps)
+}
+
+/// What became of the scanners of a flood.
+#[derive(Debug, Default)]
+struct Result {
+    promised: usize,
+    lost: usize,
+    /// Those whose gaps were more than eight times too long.
+    hopeless: usize,
+    hopeless_lost: usize,
+}
+
+fn scan_in(what: &str, mut all: Vec<Touch>, gaps: &[i64], seed: u64) -> Result {
+    let mut detector = PortScan::new(Rule {
+        ports: usize::from(PORTS),
+        window_ns: WINDOW,
+        pairs: PAIRS,
+        firsts: FIRSTS,
+        episodes: 64,
+        port_maps: 1,
+    });
+    all.sort_unstable();
+    let dst = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+    let (mut found, mut published) = (HashMap::new(), vec![i64::MAX; gaps.len()]);
+    for (ts_ns, source, port) in all {
+        let number = Rng::new(seed ^ source).next_u64();
+        let src = IpAddr::V6((u128::from(source) | 0x2001 << 112).into());
+        let contact = Contact {
+            position: position_of_ts(ts_ns),
+            ts_ns,
+            pair: number,
+            src,
+            dst,
+            port,
+            interface: 0,
+            number: 0,
+            kind: ContactKind::Touch,
+        };
+        detector.on_contact(&contact, dst, &Timeline::Live, &mut |(_, detection)| {
+            if detection.phase == Phase::Started {
+                found.insert(detection.src, detection.ts_ns);
+            }
+        });
+        if let Some(scanner) = source.checked_sub(SCANNERS)
+            && port > 1000
+        {
+            let published = &mut published[usize::try_from(scanner).expect("few")];
+            *published = (*published).min(detector.detectable_gap_ns());
+        }
+    }
+    let mut result = Result::default();
+    for (scanner, (gap, published)) in gaps.iter().zip(&published).enumerate() {
+        let src = IpAddr::V6((u128::from(SCANNERS + scanner as u64) | 0x2001 << 112).into());
+        let lost = usize::from(!found.contains_key(&src));
+        if *gap <= published / 2 {
+            result.promised += 1;
+            result.lost += lost;
+        }
+        if *gap > published.saturating_mul(8) {
+            result.hopeless += 1;
+            result.hopeless_lost += lost;
+        }
+    }
+    eprintln!("{what}, seed {seed}: {result:?}");
+    result
+}
+
+#[test]
+fn a_scan_with_gaps_below_half_of_the_published_one_is_found_in_any_flood() {
+    for seed in 0..3 {
+        let mut rng = Rng::new(seed);
+        let late = (3590 * SECOND, 3900 * SECOND);
+        let floods = [
+            ("one port each", steady(1), (10 * SECOND, 50 * SECOND)),
+            ("two ports each", steady(2), (10 * SECOND, 50 * SECOND)),
+            ("empty tables", beginning(), (0, 10 * SECOND)),
+            ("bursts", bursts(1), late),
+            ("bursts of two ports each", bursts(2), late),
+            ("any rate", any(&mut rng), (10 * SECOND, 50 * SECOND)),
+        ];
+        for (what, flood, stretch) in floods {
+            let (scanners, gaps) = scanners(&mut rng, stretch, 600);
+            let all = [flood, scanners].concat();
+            let result = scan_in(what, all, &gaps, seed);
+            assert!(result.promised >= 100, "{what}: {result:?}");
+            assert_eq!(result.lost, 0, "{what}: {result:?}");
+            // It is not a promise of next to nothing, where the flood goes on.
+            if what.ends_with("each") && !what.starts_with("bursts") {
+                let lost = result.hopeless_lost * 4;
+                assert!(lost > result.hopeless * 3, "{what}: {result:?}");
+            }
+        }
+    }
+}
+
+fn syn(source: u64, ts_ns: i64) -> Packet {
+    Packet {
+        ts_ns,
+        wire_len: 60,
+        interface: 0,
+        vlan: [0; 2],
+        vlan_count: 0,
+        src: IpAddr::V6((u128::from(source) | 0x2001 << 112).into()),
+        dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+        fragment: Fragment::Whole,
+        reach: Reach::Plain,
+        gso: false,
+        transport: Transport::Tcp(Tcp {
+            src_port: 1024,
+            dst_port: 80,
+            seq: 1,
+            ack: 0,
+            flags: tcp_flags::SYN,
+            payload_len: 0,
+        }),
+    }
+}
+
+/// Plays the flood into a table of 1024 attempts; after each SYN one of an earlier source's comes again. Gives
+/// how many of those came inside the published horizon, and how many beyond it were taken for new ones.
+fn again_in(what: &str, mut flood: Vec<Touch>, rng: &mut Rng) -> (usize, usize) {
+    let limits = Limits {
+        attempts: 1024,
+        established: 8,
+        others: 8,
+        fragments: 8,
+    };
+    let mut flows = Flows::new(limits, [rng.next_u64(), rng.next_u64()]);
+    flood.retain(|touch| touch.2 == 0);
+    flood.sort_unstable();
+    let mut first: Vec<i64> = Vec::new();
+    let (mut inside, mut beyond_new) = (0, 0);
+    for (n, (ts_ns, ..)) in flood.into_iter().enumerate() {
+        flows.on_packet(&syn(n as u64, ts_ns), ts_ns, &mut |_, _| {});
+        first.push(ts_ns);
+        let octave = rng.below(12);
+        let back = rng.index(n.min(4096 >> octave) + 1);
+        let again = n - back;
+        let before = flows.counts().attempts;
+        flows.on_packet(&syn(again as u64, ts_ns), ts_ns, &mut |_, _| {});
+        let is_new = flows.counts().attempts > before;
+        let (age_ns, horizon_ns) = (ts_ns - first[again], flows.dedup_horizon_ns());
+        if age_ns < horizon_ns {
+            inside += 1;
+            assert!(
+                !is_new,
+                "{what}: {back} SYNs ago, {age_ns} ns of {horizon_ns} ns"
+            );
+        } else {
+            beyond_new += usize::from(is_new);
+        }
+        if is_new {
+            first[again] = ts_ns;
+        }
+    }
+    flows.counts().check().expect("the books close");
+    eprintln!("{what}: {inside} came again inside the horizon, {beyond_new} beyond it were new");
+    (inside, beyond_new)
+}
+
+#[test]
+fn a_syn_that_comes_again_inside_the_published_horizon_is_never_new() {
+    for seed in 0..3 {
+        let mut rng = Rng::new(seed);
+        // Stamps of captures are as coarse as a second, and many SYNs share one.
+        let coarse = |flood: Vec<Touch>| {
+            flood
+                .into_iter()
+                .map(|(at, from, port)| (at / SECOND * SECOND, from, port))
+        };
+        let floods = [
+            ("steady", steady(1)),
+            ("empty tables", beginning()),
+            ("bursts", bursts(1)),
+            ("any rate", any(&mut rng)),
+            ("stamps of whole seconds", coarse(steady(1)).collect()),
+        ];
+        for (what, flood) in floods {
+            let (inside, beyond_new) = again_in(what, flood, &mut rng);
+            assert!(inside > 100 && beyond_new > 100, "{what}");
+        }
+    }
+}
