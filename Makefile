@@ -68,24 +68,34 @@ fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold
 race: ## Race the ring's hand-over under a checker; weakened orderings must fail
 	tools/race
 
+.PHONY: witness-fault
+witness-fault: ## Load a build that loses one SYN in 10,000 until --witness finds it, and one that does not (as root)
+	tools/witness-fault
+
 .PHONY: bench
 bench: ## Time decode, tables, shard and logger; each bench asserts its answers first
 	$(CARGO) bench --locked
 
 LOAD := $(SUDO) target/release/loadtest
 # Floods of each load, rate and depth; seconds of one; scans hidden in a flood; measurements of the rest.
-LOAD_FULL := RUNS=20 BOOKS_S=0.2 SCANS=50 ABREAST=25 PORTS=20 TIMES=5 TIME_S=5 DEPTHS=headers,control,full
+LOAD_FULL := RUNS=20 BOOKS_S=0.2 SCANS=50 ABREAST=25 PORTS=20 TIMES=5 TIME_S=5 DEPTHS=headers,control,full \
+	COMPARE='--runs 5 --seconds 1' HARM='--pairs 30 --seconds 2'
 LOAD_QUICK := RUNS=1 BOOKS_S=0.1 SCANS=4 ABREAST=4 PORTS=5 TIMES=1 TIME_S=2 DEPTHS=headers \
-	SEARCH='--trial-seconds 0.3 --confirmations 1 --resolution 20 --loss 1'
+	SEARCH='--trial-seconds 0.3 --confirmations 1 --resolution 20 --loss 1' \
+	COMPARE='--runs 1 --seconds 0.3 --load syn --frames 100000' HARM='--pairs 1 --seconds 1'
 SEARCH = --trial-seconds 0.5 --confirmations 3 --resolution 5
 
 .PHONY: load
-load: ## Flood the sensor in namespaces of its own, an hour at most; figures into target/load (leave the machine alone)
+load: ## Flood the sensor and its peers in namespaces of their own, three hours; figures into target/load (leave the machine alone)
 	@$(MAKE) --no-print-directory load-with $(LOAD_FULL)
 
 .PHONY: load-quick
-load-quick: ## The same in five minutes: shows that it works, its figures are no figures
+load-quick: ## The same in ten minutes: shows that it works, its figures are no figures
 	@$(MAKE) --no-print-directory load-with $(LOAD_QUICK)
+
+.PHONY: load-deps
+load-deps: deps
+	tools/install-test-deps load
 
 .PHONY: load-build
 load-build:
@@ -93,7 +103,7 @@ load-build:
 
 # Each goes on after one that failed, and the whole fails if one did.
 .PHONY: load-with
-load-with: deps load-build
+load-with: load-deps load-build
 	@$(LOAD) clean
 	@failed=; run() { echo "== loadtest $$*"; $(LOAD) "$$@" || failed="$$failed $$1"; }; \
 	run books --runs $(RUNS) --seconds $(BOOKS_S) --depth $(DEPTHS) $(SEARCH); \
@@ -102,8 +112,31 @@ load-with: deps load-build
 	run hidden-scan --runs $(SCANS) --abreast $(ABREAST) --ports $(PORTS); \
 	run latency --runs $(TIMES) --seconds $(TIME_S) $(SEARCH); \
 	for load in syn bulk64 bulk1500 mix; do run search --load $$load --runs $(TIMES) $(SEARCH); done; \
+	run compare $(COMPARE) $(SEARCH); \
+	run harm $(HARM); \
+	run report; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
+.PHONY: bench-check
+bench-check: ## Count instructions under valgrind: fails where a workload takes 3 % more than benches/instructions.csv says
+	$(CARGO) bench --locked --bench instructions -- check
+
+.PHONY: bench-record
+bench-record: ## Write benches/instructions.csv anew, for a change that is meant to cost more
+	$(CARGO) bench --locked --bench instructions -- record
+
+.PHONY: load-readme
+load-readme: load-build ## Take the figures of target/load into the repository, and write the README's tables anew from them
+	cp target/load/*.csv loadtest/results/
+	target/release/loadtest report --from loadtest/results --readme README.md
+
+REPLAY_LOAD ?= mix
+REPLAY_FRAMES ?= 300000
+.PHONY: flood
+flood: load-build ## Write a capture for tools/replay: target/flood.pcap (REPLAY_LOAD=mix, REPLAY_FRAMES=300000)
+	target/release/loadtest flood --load $(REPLAY_LOAD) --frames $(REPLAY_FRAMES) --write target/flood.pcap >/dev/null
+
+SCRIPTS := tools/as-root tools/install-test-deps tools/race tools/replay tools/run-tests
 .PHONY: check
 check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then set -x; $(CARGO) fmt --all --check; \
@@ -112,6 +145,7 @@ check: ## What CI holds against us: format, lints, docs, tidy, licences; warning
 	else echo "skipped: lints: clippy is not installed (rustup component add clippy)"; fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --workspace
 	$(CARGO) test --locked --test tidy
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "skipped: scripts: shellcheck is not installed"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; else echo "skipped: cargo-deny is not installed"; fi
 
 .PHONY: clean

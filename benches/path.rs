@@ -2,32 +2,30 @@
 //!
 //! Each figure asserts its answer before it is printed: median of five runs, least and most.
 
+#[path = "loads/mod.rs"]
+mod loads;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use loads::{event, flood, mixed, shard};
 use synledger::capture::fanout::{self, Keys};
-use synledger::capture::frame::{Class, Frame, LinkType};
+use synledger::capture::frame::{Class, Frame};
 use synledger::decode::{self, packet::Transport};
 use synledger::flow::Limits;
-use synledger::flow::record::{Attempt, FiveTuple};
+use synledger::flow::record::Attempt;
 use synledger::inspect::port_scan::Rule;
 use synledger::inspect::timeline::{Timeline, position_of_ts};
-use synledger::locality::Localities;
 use synledger::log::eve::{Context, Interfaces};
-use synledger::log::event::{Body, Event, Step};
+use synledger::log::event::{Body, Event};
 use synledger::log::fold::Folds;
-use synledger::log::merge::Merge;
 use synledger::log::outputs::{Counts, Outputs};
-use synledger::log::queue;
-use synledger::mesh::Mesh;
-use synledger::policy::Policy;
-use synledger::shard::{At, Parts, Shard};
+use synledger::shard::At;
 
 const RUNS: usize = 5;
 const CONNECTIONS: u32 = 40_000;
 const FLOOD: u32 = 400_000;
 const RECORDS: u32 = 400_000;
-const QUEUE_EVENTS: usize = 16_384;
 const BLOCK_FRAMES: usize = 512;
 const LIMITS: Limits = Limits {
     attempts: 1 << 20,
@@ -43,90 +41,6 @@ const RULE: Rule = Rule {
     episodes: 64,
     port_maps: 16,
 };
-
-/// Frames of one kind of traffic, as bytes one after the other.
-#[derive(Default)]
-struct Load {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Load {
-    fn push(&mut self, ip: &[u8]) {
-        self.bytes.extend(craft::Link::ethernet().frame(ip));
-        self.ends.push(self.bytes.len());
-    }
-
-    /// The frames, 67 ns apart.
-    fn frames(&self) -> Vec<Frame<'_>> {
-        let mut from = 0;
-        let cut = |(ts_ns, &end): (i64, &usize)| {
-            let bytes = &self.bytes[from..end];
-            from = end;
-            Frame {
-                bytes,
-                wire_len: u32::try_from(bytes.len()).expect("a frame"),
-                ts_ns: ts_ns * 67,
-                interface: 0,
-                link: LinkType::Ethernet,
-                vlan: None,
-                gso: false,
-            }
-        };
-        (1_i64..).zip(&self.ends).map(cut).collect()
-    }
-}
-
-fn client(number: u32) -> craft::Flow {
-    let source = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
-    craft::Flow::v4(source, 1024, [10, 0, 0, 5], 80)
-}
-
-fn tcp(load: &mut Load, flow: craft::Flow, flags: u8, (seq, ack): (u32, u32), data: usize) {
-    let segment = craft::Tcp::new(flow, flags, seq)
-        .ack(ack)
-        .data(&vec![0; data]);
-    load.push(&craft::Ip::new(flow.src, flow.dst, 6).bytes(&segment.bytes()));
-}
-
-/// Connections of nine segments and two datagrams each, 1,000 at a time.
-fn mixed() -> Load {
-    use craft::{ACK, FIN, PSH, SYN};
-    let steps: [(bool, u8, (u32, u32), usize); 9] = [
-        (false, SYN, (1, 0), 0),
-        (true, SYN | ACK, (5, 2), 0),
-        (false, ACK, (2, 6), 0),
-        (false, PSH | ACK, (2, 6), 300),
-        (true, PSH | ACK, (6, 302), 1400),
-        (true, ACK, (1406, 302), 1400),
-        (false, ACK, (302, 2806), 0),
-        (true, FIN | ACK, (2806, 302), 0),
-        (false, FIN | ACK, (302, 2807), 0),
-    ];
-    let mut load = Load::default();
-    for group in 0..CONNECTIONS / 1000 {
-        let clients = || (group * 1000..(group + 1) * 1000).map(client);
-        for (back, flags, numbers, data) in steps {
-            for flow in clients() {
-                let flow = if back { flow.reversed() } else { flow };
-                tcp(&mut load, flow, flags, numbers, data);
-            }
-        }
-        for flow in clients().flat_map(|flow| [flow, flow.reversed()]) {
-            let datagram = craft::Udp::new(flow, &[0; 60]).bytes();
-            load.push(&craft::Ip::new(flow.src, flow.dst, 17).bytes(&datagram));
-        }
-    }
-    load
-}
-
-fn flood() -> Load {
-    let mut load = Load::default();
-    for number in 0..FLOOD {
-        tcp(&mut load, client(number), craft::SYN, (number, 0), 0);
-    }
-    load
-}
 
 /// CPU time of this thread: what else the machine does counts as little as it can.
 fn cpu_ns() -> u128 {
@@ -182,35 +96,10 @@ fn time_demux(what: &str, frames: &[Frame<'_>], opens: usize) {
     });
 }
 
-fn shard(folds: Option<Folds>) -> (Shard, Merge) {
-    let (log, consumer) = queue::queue(QUEUE_EVENTS);
-    let mut shard = Shard::new(Parts {
-        id: 0,
-        keys: Keys::from_seed(1),
-        table_keys: [1, 2],
-        flows: LIMITS,
-        rule: RULE,
-        policy: Policy {
-            localities: Arc::new(Localities::offline(&[])),
-            directions: Arc::new([]),
-            all_scans: true,
-            host: false,
-            allow: Arc::new([]),
-        },
-        mesh: Mesh::new(1).pop().expect("one worker"),
-        flow_records: false,
-        log,
-        folds,
-        live: true,
-    });
-    shard.prefault();
-    (shard, Merge::new(vec![consumer], None))
-}
-
 /// Decode, flow, contacts, the scan rule and the outbox; the log queue is emptied outside the clock.
 fn time_shard(what: &str, frames: &[Frame<'_>], attempts: u32, established: u32, fold: bool) {
     figure(&format!("shard, {what}"), frames.len(), || {
-        let (mut shard, mut merge) = shard(fold.then(|| Folds::new(1000, [1, 2])));
+        let (mut shard, mut merge) = shard(LIMITS, RULE, fold.then(|| Folds::new(1000, [1, 2])));
         let (mut took, mut said) = (0, 0);
         for block in frames.chunks(BLOCK_FRAMES) {
             let begin = cpu_ns();
@@ -242,31 +131,6 @@ fn time_shard(what: &str, frames: &[Frame<'_>], attempts: u32, established: u32,
         }
         took
     });
-}
-
-fn event(number: u32) -> Event {
-    let flow = client(number);
-    let tuple = FiveTuple {
-        src: flow.src,
-        dst: flow.dst,
-        src_port: flow.src_port,
-        dst_port: flow.dst_port,
-        proto: 6,
-    };
-    let body = Body::NewConnection(Attempt {
-        ts_ns: 1_619_623_685_000_000_000 + i64::from(number) * 67,
-        tuple,
-        isn: number,
-        odd: false,
-        interface: 0,
-        vlan: [0; 2],
-        vlan_count: 0,
-    });
-    Event {
-        position: u64::from(number),
-        step: Step::Frame(1),
-        body,
-    }
 }
 
 fn context() -> Context {
@@ -319,11 +183,11 @@ fn time_folds(what: &str, target: fn(u32) -> (u32, u16)) {
         let mut folds = Folds::new(1000, [1, 2]);
         folds.prefault();
         folds.fold_all(true);
-        let begin = Instant::now();
+        let begin = cpu_ns();
         let taken = attempts.iter().filter(|one| folds.takes(one)).count();
-        let took = begin.elapsed().as_nanos();
-        let told = folds.close_all().iter().map(|fold| fold.count).sum();
-        assert_eq!((taken, RECORDS), (attempts.len(), told));
+        let took = cpu_ns() - begin;
+        let told: u64 = folds.close_all().iter().map(|fold| fold.count).sum();
+        assert_eq!((taken, u64::from(RECORDS)), (attempts.len(), told));
         took
     });
 }
@@ -347,7 +211,7 @@ fn time_records(what: &str, spec: &str) {
     let context = context();
     figure(&format!("flood records, {what}"), parts.len(), || {
         let mut outputs = Outputs::open(&specs, &context).expect("outputs");
-        let begin = Instant::now();
+        let begin = cpu_ns();
         for part in &parts {
             let mut fold = Box::new(part.clone());
             fold.merge(part);
@@ -355,7 +219,7 @@ fn time_records(what: &str, spec: &str) {
             outputs.write_fold(fold, 0, 0);
         }
         outputs.finish(0);
-        let took = begin.elapsed().as_nanos();
+        let took = cpu_ns() - begin;
         assert_eq!(outputs.counts()[0].folded[0], 2 * u64::from(RECORDS));
         took
     });
@@ -379,7 +243,7 @@ fn main() {
     say_machine();
     let (flows, pairs) = (LIMITS.memory_bytes() >> 20, RULE.memory_bytes() >> 20);
     eprintln!("tables: {flows} MiB of flows, {pairs} MiB of pairs");
-    let (mixed, flood) = (mixed(), flood());
+    let (mixed, flood) = (mixed(CONNECTIONS), flood(FLOOD));
     let (mixed, flood) = (mixed.frames(), flood.frames());
     let connections = CONNECTIONS as usize;
     time_decode("mixed", &mixed, 9 * connections);

@@ -3,6 +3,7 @@
 use crate::log::notice::{EventKind, KINDS};
 use crate::log::outputs::{Counts, FoldCounts};
 pub use crate::shard_counts::ShardCounts;
+use crate::witness::WitnessCounts;
 use std::fmt;
 
 /// Which ring.
@@ -147,6 +148,8 @@ pub struct Books {
     pub softnet_drops: u64,
     /// `--capture control`: frames that the filter rejected; `None` when they cannot be counted.
     pub filtered: Option<u64>,
+    /// `--witness`: what another pair of eyes says.
+    pub witness: Option<WitnessCounts>,
     /// Under load: frames that data rings refused in the kernel; `None` when they cannot be counted.
     pub refused: Option<u64>,
     /// What may be between two counters now.
@@ -171,11 +174,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    fn exact(name: impl Into<String>, left: u64, right: u64) -> Self {
+    pub(crate) fn exact(name: impl Into<String>, left: u64, right: u64) -> Self {
         Self::within(name, left, right, 0)
     }
 
-    fn within(name: impl Into<String>, left: u64, right: u64, slack: u64) -> Self {
+    pub(crate) fn within(name: impl Into<String>, left: u64, right: u64, slack: u64) -> Self {
         Self {
             name: name.into(),
             left,
@@ -232,6 +235,8 @@ impl Books {
             shards.port_scans.iter().sum(),
         ));
         self.log_identities(&mut all);
+        let witness = self.witness.iter();
+        all.extend(witness.flat_map(|counts| counts.identities(self.at_exit)));
         all
     }
 

@@ -16,6 +16,7 @@ use crate::log::spec::{self, OutputSpec};
 use crate::mesh;
 use crate::policy::Allowed;
 use crate::shard::Shard;
+use crate::witness;
 use ipnet::IpNet;
 use std::path::PathBuf;
 
@@ -111,6 +112,8 @@ pub struct RunConfig {
     pub all_scans: bool,
     /// `--scan-target host`.
     pub host_target: bool,
+    /// `--witness`: one in so many connections; `None`: no witness.
+    pub witness: Option<u32>,
 }
 
 impl ReadConfig {
@@ -170,6 +173,7 @@ impl RunConfig {
             dry_run: args.dry_run,
             all_scans: args.scan_scope == ScanScope::All,
             host_target: args.scan_target == ScanTarget::Host,
+            witness: witness::wanted(args.witness, args.rings.fanout)?,
         })
     }
 
@@ -188,12 +192,13 @@ impl RunConfig {
 
     /// Bytes of all rings on `interfaces` interfaces; the kernel's memory, in no process and no cgroup.
     pub fn ring_memory_bytes(&self, interfaces: usize) -> u64 {
-        self.ring_bytes.iter().sum::<u64>() * (self.common.workers * interfaces) as u64
+        let workers = self.ring_bytes.iter().sum::<u64>() * self.common.workers as u64;
+        (workers + witness::ring_bytes(self.witness)) * interfaces as u64
     }
 
     /// Every reservation of the process.
     pub fn memory_bytes(&self) -> u64 {
-        self.common.memory_bytes()
+        self.common.memory_bytes() + witness::memory_bytes(self.witness, self.common.workers)
     }
 }
 

@@ -51,17 +51,21 @@ impl Books {
             softnet_drops: self.softnet_drops.saturating_sub(before.softnet_drops),
             filtered: then(self.filtered, before.filtered),
             refused: then(self.refused, before.refused),
+            witness: self
+                .witness
+                .map(|now| now.since(&before.witness.unwrap_or_default())),
             in_flight: self.in_flight,
             at_exit: self.at_exit,
         }
     }
 
     /// What was lost, by cause: what `--strict` forbids.
-    pub fn losses(&self) -> [(&'static str, u64); 12] {
+    pub fn losses(&self) -> [(&'static str, u64); 14] {
         let (shards, scan) = (&self.shards, &self.shards.port_scan);
         let log_gone =
             shards.attempts_log_gone + shards.flows_log_gone + shards.detections_log_gone;
         let rings = |count: fn(&RingCounts) -> u64| self.rings.iter().map(count).sum();
+        let witness = self.witness.unwrap_or_default();
         [
             ("nic_drops", self.nic_drops),
             ("softnet_drops", self.softnet_drops),
@@ -78,6 +82,8 @@ impl Books {
                 "records_dropped",
                 self.outputs.iter().map(OutputBooks::dropped).sum(),
             ),
+            ("witness_missing", witness.missing),
+            ("witness_extra", witness.extra),
         ]
     }
 

@@ -43,4 +43,5 @@ pub mod sensor;
 pub mod shard;
 pub mod shard_counts;
 pub mod shedding;
+pub mod witness;
 pub mod worker;

@@ -62,6 +62,17 @@ pub struct LiveGroup {
     refused: Option<Arc<RejectCounter>>,
     group: Arc<Group>,
     members: Vec<Member>,
+    /// As of the last [`LiveGroup::take_lost`].
+    lost_before: Lost,
+}
+
+/// What rings lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Frames dropped or shed, by class; outside `--fanout class` all under the first.
+    pub frames: [u64; CLASSES],
+    /// Frames that filters of data rings refused; `u64::MAX` where they cannot be counted.
+    pub filtered: u64,
 }
 
 fn geometry(config: &RunConfig, class: usize) -> RingGeometry {
@@ -228,6 +239,7 @@ impl LiveGroup {
             refused: filters.refused.clone(),
             group: Arc::clone(&group),
             members: Vec::new(),
+            lost_before: Lost::default(),
         };
         let mut per_worker: Vec<Vec<LiveRing>> = (0..workers).map(|_| Vec::new()).collect();
         for (member, ring) in rings.into_iter().enumerate() {
@@ -346,6 +358,26 @@ impl LiveGroup {
             counts.tp_freezes += u64::from(tp_freeze_q_cnt);
             member.view.drops.store(counts.tp_drops, Ordering::Relaxed);
         }
+    }
+
+    /// What was lost between the last update and the one before the last call of this.
+    pub fn take_lost(&mut self) -> Lost {
+        let mut now = Lost {
+            filtered: self.refused().unwrap_or(u64::MAX),
+            ..Lost::default()
+        };
+        for member in &self.members {
+            let class = member.class.map_or(0, |class| class as usize);
+            now.frames[class] += member.counts.tp_drops + member.counts.shed_data;
+        }
+        let before = std::mem::replace(&mut self.lost_before, now);
+        for (now, then) in now.frames.iter_mut().zip(before.frames) {
+            *now -= then;
+        }
+        if now.filtered != u64::MAX {
+            now.filtered = now.filtered.saturating_sub(before.filtered);
+        }
+        now
     }
 
     /// The books of its rings, as of the last update.

@@ -4,6 +4,9 @@
 //! that ended with a packet and detections are few and are sorted in.
 
 use crate::books::ShardCounts;
+use crate::capture::frame::Frame;
+use crate::capture::sample::{self, Ends};
+use crate::decode::packet::Packet;
 use crate::flow::record::Attempt;
 use crate::inspect::timeline::position_of_ts;
 use crate::log::event::{Body, Event, Step};
@@ -11,6 +14,8 @@ use crate::log::fold::{FOLDS_MAX, Folds};
 use crate::log::queue::Producer;
 use crate::mesh::prefaulted;
 use crate::shedding::Spans;
+use crate::witness::Syn;
+use crate::witness::reports::{self, Report, Reporter};
 use std::collections::VecDeque;
 
 /// Events that either list holds; more go out early and count as late.
@@ -62,6 +67,8 @@ pub struct Outbox {
     live: bool,
     /// When packets were let go of: flows that were open then say so.
     pub shed: Spans,
+    /// Is told what becomes of the attempts of its sample.
+    witness: Option<Reporter>,
 }
 
 impl Outbox {
@@ -75,6 +82,56 @@ impl Outbox {
             log: Some(log),
             live,
             shed: Spans::default(),
+            witness: None,
+        }
+    }
+
+    /// Tells a witness from now on.
+    pub fn set_witness(&mut self, reporter: Reporter) {
+        self.witness = Some(reporter);
+    }
+
+    /// Whether the witness's filter keeps such a frame, if it is in the sample. `None`: nothing to compare, for
+    /// there is no witness, or it is a fragment, which has nothing to do with a whole SYN.
+    #[inline]
+    pub fn in_reach(&self, frame: &Frame<'_>, packet: &Packet) -> Option<bool> {
+        self.witness.as_ref()?;
+        let tcp = packet.tcp()?;
+        Some(tcp.is_touch() && sample::syn(frame).is_some())
+    }
+
+    fn tell(&mut self, attempt: &Attempt, in_reach: Option<bool>, fate: reports::Fate) {
+        let (Some(reporter), Some(in_reach)) = (&mut self.witness, in_reach) else {
+            return;
+        };
+        let tuple = &attempt.tuple;
+        let ends = Ends {
+            src: tuple.src,
+            dst: tuple.dst,
+            src_port: tuple.src_port,
+            dst_port: tuple.dst_port,
+        };
+        reporter.tell(Report {
+            syn: Syn {
+                ends,
+                isn: attempt.isn,
+            },
+            ts_ns: attempt.ts_ns,
+            interface: attempt.interface,
+            in_reach,
+            fate,
+        });
+    }
+
+    /// Tells the witness of an attempt in a direction that was not asked for.
+    pub fn not_asked(&mut self, attempt: &Attempt, in_reach: Option<bool>) {
+        self.tell(attempt, in_reach, reports::Fate::NotAsked);
+    }
+
+    /// Tells the witness that it has heard of every attempt up to this time.
+    pub fn tell_reached(&mut self, ts_ns: i64) {
+        if let Some(reporter) = &mut self.witness {
+            reporter.publish(ts_ns);
         }
     }
 
@@ -133,15 +190,22 @@ impl Outbox {
         }
     }
 
-    /// Folds a new connection, or holds it back.
+    /// Folds a new connection, or holds it back, and tells the witness.
     #[inline]
     pub fn hold_attempt(
         &mut self,
         (position, step): (u64, Step),
         attempt: Attempt,
+        in_reach: Option<bool>,
         counts: &mut ShardCounts,
     ) {
-        if self.fate(&attempt, true, counts) == Fate::Folded {
+        let fate = self.fate(&attempt, true, counts);
+        let told = match fate {
+            Fate::Folded => reports::Fate::Folded,
+            Fate::Line | Fate::Dropped => reports::Fate::Line,
+        };
+        self.tell(&attempt, in_reach, told);
+        if fate == Fate::Folded {
             return;
         }
         let new = NewConnection {
@@ -150,9 +214,10 @@ impl Outbox {
             attempt,
         };
         if self.live && self.attempts.len() == EVENTS_MAX {
-            return self.push(new.into_event(), counts);
+            self.push(new.into_event(), counts);
+        } else {
+            self.attempts.push_back(new);
         }
-        self.attempts.push_back(new);
     }
 
     /// Holds any other event back.
@@ -308,150 +373,13 @@ impl Outbox {
         self.live = false;
     }
 
-    /// Closes the log queue.
+    /// Closes the log queue, and says that the witness will hear of nothing more.
     pub fn close(&mut self) {
+        self.witness = None;
         self.log = None;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inspect::timeline::ts_of_position;
-    use crate::log::fold::SECOND_NS;
-    use crate::log::merge::Merge;
-    use crate::log::queue::{Consumer, queue};
-    use std::net::{IpAddr, Ipv4Addr};
-
-    fn outbox(capacity: usize, folds: Option<Folds>) -> (Outbox, Consumer) {
-        let (log, consumer) = queue(capacity);
-        (Outbox::new(log, folds, true), consumer)
-    }
-
-    fn send(outbox: &mut Outbox, number: u32, ts_ns: i64, counts: &mut ShardCounts) {
-        let ip = |bits| IpAddr::V4(Ipv4Addr::from_bits(bits));
-        let tuple = crate::flow::record::FiveTuple {
-            src: ip(number),
-            dst: ip(1),
-            src_port: 1,
-            dst_port: 80,
-            proto: 6,
-        };
-        let attempt = Attempt {
-            ts_ns,
-            tuple,
-            isn: number,
-            odd: false,
-            interface: 0,
-            vlan: [0; 2],
-            vlan_count: 0,
-        };
-        let place = (position_of_ts(ts_ns), Step::Frame(1));
-        outbox.hold_attempt(place, attempt, counts);
-    }
-
-    /// What comes out: the position of each event, and how many attempts it stands for.
-    fn come_out(merge: &mut Merge) -> Vec<(i64, u64)> {
-        let mut all = Vec::new();
-        let step = |event: Event| {
-            let count = match &event.body {
-                Body::Folded(fold) => fold.count,
-                _ => 1,
-            };
-            all.push((ts_of_position(event.position), count));
-        };
-        merge.step(usize::MAX, |_| {}, step);
-        all
-    }
-
-    fn settle(outbox: &mut Outbox, ts_ns: i64, counts: &mut ShardCounts) {
-        outbox.close_folds(ts_ns, counts);
-        outbox.sort();
-        outbox.push_until(position_of_ts(ts_ns), counts);
-        outbox.publish(position_of_ts(ts_ns));
-    }
-
-    #[test]
-    fn a_fold_comes_in_its_place_when_its_second_is_over() {
-        let (mut outbox, consumer) = outbox(64, Some(Folds::new(2, [1, 2])));
-        let mut merge = Merge::new(vec![consumer], None);
-        let mut counts = ShardCounts::default();
-        for number in 0..5 {
-            send(&mut outbox, number, i64::from(number), &mut counts);
-        }
-        settle(&mut outbox, SECOND_NS - 1, &mut counts);
-        assert_eq!(come_out(&mut merge), [(0, 1), (1, 1)]);
-        assert_eq!((counts.attempts_folded, outbox.folding()), (3, 3));
-        // The next second starts folded; the one after it has a line again, which comes behind both folds.
-        for ts_ns in [SECOND_NS + 5, 2 * SECOND_NS + 7, 4 * SECOND_NS] {
-            send(&mut outbox, 9, ts_ns, &mut counts);
-        }
-        settle(&mut outbox, 5 * SECOND_NS, &mut counts);
-        let expected = [
-            (SECOND_NS, 3),
-            (2 * SECOND_NS, 1),
-            (2 * SECOND_NS + 7, 1),
-            (4 * SECOND_NS, 1),
-        ];
-        assert_eq!(come_out(&mut merge), expected);
-        assert_eq!((merge.late(), outbox.folding()), (0, 0));
-    }
-
-    #[test]
-    fn what_finds_no_room_in_the_log_is_folded_and_none_is_lost() {
-        let (mut outbox, consumer) = outbox(4, Some(Folds::new(100, [1, 2])));
-        let mut merge = Merge::new(vec![consumer], None);
-        let mut counts = ShardCounts::default();
-        for number in 0..50 {
-            send(&mut outbox, number, i64::from(number), &mut counts);
-        }
-        settle(&mut outbox, 100, &mut counts);
-        assert_eq!(counts.attempts_folded, 46);
-        // The queue is still full when the second is over: the fold goes on growing.
-        settle(&mut outbox, 3 * SECOND_NS, &mut counts);
-        assert_eq!(outbox.folding(), 46);
-        assert_eq!(come_out(&mut merge).len(), 4);
-        send(&mut outbox, 99, 3 * SECOND_NS, &mut counts);
-        outbox.wait_for_log();
-        outbox.close_all_folds(u64::MAX - 1, &mut counts);
-        outbox.sort();
-        outbox.push_until(u64::MAX, &mut counts);
-        outbox.close();
-        let rest: Vec<u64> = come_out(&mut merge).into_iter().map(|(_, n)| n).collect();
-        assert_eq!((rest, merge.queue_full()), (vec![1, 46], [0; 3]));
-    }
-
-    #[test]
-    fn without_folds_a_full_log_loses_lines_and_counts_them() {
-        let (mut outbox, consumer) = outbox(4, None);
-        let merge = Merge::new(vec![consumer], None);
-        let mut counts = ShardCounts::default();
-        outbox.fold_all(true);
-        for number in 0..50 {
-            send(&mut outbox, number, i64::from(number), &mut counts);
-        }
-        settle(&mut outbox, 100, &mut counts);
-        assert_eq!(
-            (counts.attempts_folded, merge.queue_full()),
-            (0, [46, 0, 0])
-        );
-    }
-
-    #[test]
-    fn while_the_log_waits_for_a_sweep_no_more_folds_pile_up_than_can_be_open() {
-        let (mut outbox, _consumer) = outbox(64, Some(Folds::new(0, [1, 2])));
-        let mut counts = ShardCounts::default();
-        for second in 0..2000 {
-            send(&mut outbox, 1, second * SECOND_NS, &mut counts);
-            outbox.close_folds(second * SECOND_NS, &mut counts);
-        }
-        assert!(outbox.folds_held <= FOLDS_MAX && outbox.others.len() <= FOLDS_MAX);
-        outbox.wait_for_log();
-        outbox.close_all_folds(u64::MAX - 1, &mut counts);
-        let count = |event: &Event| match &event.body {
-            Body::Folded(fold) => fold.count,
-            _ => 0,
-        };
-        assert_eq!(outbox.others.iter().map(count).sum::<u64>(), 2000);
-    }
-}
+#[path = "outbox_tests.rs"]
+mod tests;

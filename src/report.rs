@@ -6,6 +6,7 @@ use crate::log::notice::{EventKind, KINDS, Notice};
 use crate::log::sink::Cause;
 use crate::observe::names::{Family, families};
 use crate::shedding::Level;
+use crate::witness::WitnessCounts;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -86,6 +87,9 @@ pub fn ten_lines(books: &Books) -> String {
         ));
     }
     under_load(books, &mut line);
+    if let Some(witness) = &books.witness {
+        line(second_opinion(witness));
+    }
     line(verdict(books));
     text
 }
@@ -118,6 +122,21 @@ fn under_load(books: &Books, line: &mut impl FnMut(String)) {
             reach.join(", ")
         ));
     }
+}
+
+/// What the witness says.
+fn second_opinion(counts: &WitnessCounts) -> String {
+    let sum = |counts: &[u64]| counts.iter().sum::<u64>();
+    format!(
+        "witness: {} attempts seen, {} agreed, {} MISSING in the ledger, {} only there; {} excused, {} waiting",
+        counts.seen,
+        sum(&counts.agreed),
+        counts.missing,
+        counts.extra,
+        sum(&counts.excused) + sum(&counts.extra_excused),
+        counts.waiting + counts.told_waiting
+    )
+    .replace(" 0 MISSING", " 0 missing")
 }
 
 /// Scans, and what of them was not asked for.

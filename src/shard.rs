@@ -36,6 +36,8 @@ struct Pending {
     lookup: Lookup,
     position: u64,
     watermark_ns: i64,
+    /// The witness's filter reaches it.
+    in_reach: Option<bool>,
 }
 
 /// A frame's place in the log and the packet time at it.
@@ -91,7 +93,8 @@ pub struct Shard {
     mesh: Mesh,
     pending: Vec<Pending>,
     contacts: Vec<Contact>,
-    outbox: Outbox,
+    /// What waits for the log.
+    pub outbox: Outbox,
     /// What it did.
     pub counts: ShardCounts,
 }
@@ -171,6 +174,7 @@ impl Shard {
             lookup: self.flows.announce(&packet),
             position: at.position,
             watermark_ns: at.watermark_ns,
+            in_reach: self.outbox.in_reach(frame, &packet),
         });
         if self.pending.len() == BATCH {
             self.look_up(&at.timeline);
@@ -193,7 +197,7 @@ impl Shard {
             if let Some(tcp) = one.packet.tcp().copied() {
                 self.on_segment(&one.packet, &tcp, &at);
             }
-            self.on_flow(&one.packet, &one.lookup, &at);
+            self.on_flow(one, &at);
         }
         pending.clear();
         self.pending = pending;
@@ -225,7 +229,8 @@ impl Shard {
         self.send(contact);
     }
 
-    fn on_flow(&mut self, packet: &Packet, lookup: &Lookup, at: &At<'_>) {
+    fn on_flow(&mut self, one: &Pending, at: &At<'_>) {
+        let Pending { packet, lookup, .. } = one;
         let Self {
             flows,
             outbox,
@@ -249,10 +254,11 @@ impl Shard {
                     if !policy.wants_direction(attempt.tuple.src, attempt.tuple.dst) =>
                 {
                     counts.attempts_not_asked += 1;
-                    return;
+                    return outbox.not_asked(&attempt, one.in_reach);
                 }
                 FlowEvent::Attempt(attempt) => {
-                    return outbox.hold_attempt(place(when, at, number), attempt, counts);
+                    let place = place(when, at, number);
+                    return outbox.hold_attempt(place, attempt, one.in_reach, counts);
                 }
                 FlowEvent::Ended(record) => Body::Flow(record),
             };
@@ -304,6 +310,7 @@ impl Shard {
     /// Says that all frames at or before `position` were read.
     pub fn publish_contacts(&mut self, position: u64, timeline: &Timeline<'_>) {
         self.look_up(timeline);
+        self.outbox.tell_reached(timeline.watermark_at(position));
         self.mesh.publish(position);
     }
 

@@ -3,6 +3,7 @@
 use synledger::books::{Books, InFlight, OutputBooks, RingCounts, RingId, ShardCounts, by_ring};
 use synledger::log::notice::{EventKind, KINDS};
 use synledger::log::outputs::{Counts, FoldCounts};
+use synledger::witness::WitnessCounts;
 
 const FRAMES: &str = "frames of all shards";
 const DECODE: &str = "frames = packets + unread";
@@ -20,6 +21,10 @@ const CONNECTIONS: &str = ": connection raised = ";
 const ALERTS: &str = ": alert raised = ";
 const FOLDED: &str = "attempts folded = attempts of flood records";
 const RECORDS: &str = ": flow raised = ";
+const WITNESSED: &str = "witness rings: tp_packets = tp_drops + frames";
+const READ: &str = "witness: frames = unread + retransmitted + seen";
+const SEEN: &str = "witness: seen = agreed + missing + excused + waiting";
+const TOLD: &str = "witness: told = agreed + extra + extra_excused + waiting";
 
 /// Every counter of a shard, with the identities that it is a part of. Where there is none, the counter is
 /// told for its own sake: a part of another one, or of nothing that is counted twice.
@@ -158,6 +163,46 @@ fn ring(class: &'static str, frames_read: u64) -> RingCounts {
     }
 }
 
+/// Every counter of the witness, with the identities that it is a part of.
+const WITNESS: &[(&str, &[&str])] = &[
+    ("packets", &[WITNESSED]),
+    ("dropped", &[WITNESSED]),
+    ("frames", &[WITNESSED, READ]),
+    ("unread", &[READ]),
+    ("retransmitted", &[READ]),
+    ("seen", &[READ, SEEN]),
+    ("agreed", &[SEEN, TOLD]),
+    ("missing", &[SEEN]),
+    ("excused", &[SEEN]),
+    ("told", &[TOLD]),
+    ("extra", &[TOLD]),
+    ("extra_excused", &[TOLD]),
+    ("beyond", &[]),
+    ("reports_dropped", &[]),
+];
+
+fn witness() -> WitnessCounts {
+    let mut counts = WitnessCounts {
+        packets: 130,
+        dropped: 30,
+        frames: 100,
+        unread: 5,
+        retransmitted: 15,
+        seen: 80,
+        missing: 2,
+        waiting: 3,
+        told: 75,
+        extra: 1,
+        told_waiting: 1,
+        beyond: 9,
+        reports_dropped: 4,
+        ..WitnessCounts::default()
+    };
+    (counts.agreed[0], counts.agreed[2]) = (60, 9);
+    (counts.excused[0], counts.extra_excused[3]) = (6, 4);
+    counts
+}
+
 fn books() -> Books {
     Books {
         shards: shards(),
@@ -169,6 +214,7 @@ fn books() -> Books {
             records: 5,
             attempts: 102,
         },
+        witness: Some(witness()),
         at_exit: true,
         ..Books::default()
     }
@@ -221,6 +267,39 @@ fn every_counter_of_a_shard_opens_its_identities() {
     }
     for (counter, _) in TABLE {
         assert!(names.contains(counter), "{counter} is in the table only");
+    }
+}
+
+#[test]
+fn every_counter_of_the_witness_opens_its_identities() {
+    let mut names: Vec<&str> = Vec::new();
+    witness().each(&mut |name, _| names.push(name));
+    for (place, name) in names.iter().enumerate() {
+        let row = WITNESS.iter().find(|(counter, _)| counter == name);
+        let (_, parts) = row.unwrap_or_else(|| panic!("{name} has no place in the table"));
+        assert_opens(name, parts, |books, by| {
+            let mut at = 0;
+            books
+                .witness
+                .as_mut()
+                .expect("one")
+                .each(&mut |_, counter| {
+                    if at == place {
+                        add(counter, if *counter == 0 { 1 } else { by });
+                    }
+                    at += 1;
+                });
+        });
+    }
+    for (name, waiting) in [(SEEN, true), (TOLD, false)] {
+        assert_opens("waiting", &[name], |books, by| {
+            let counts = books.witness.as_mut().expect("one");
+            let waits = match waiting {
+                true => &mut counts.waiting,
+                false => &mut counts.told_waiting,
+            };
+            add(waits, by);
+        });
     }
 }
 

@@ -26,6 +26,7 @@ use synledger::capture::fanout::{Demux, Keys, Mode, demux, program};
 use synledger::capture::filter::{control_only, without_bulk};
 use synledger::capture::frame::{CLASSES, Class, Frame, LinkType};
 use synledger::capture::reject::RejectCounter;
+use synledger::capture::sample::{self, Sample};
 use synledger::capture::socket::{GATE, accept};
 
 /// A namespace with the veth pair `far` and `near`, or why there is none.
@@ -349,4 +350,45 @@ fn bulk_data_are_refused_and_counted_by_either_machine() {
         kept.len(),
         counter.is_some()
     );
+}
+
+#[test]
+fn the_filter_of_a_sample_keeps_what_its_twin_keeps_in_both_directions() {
+    if skipped() {
+        return;
+    }
+    let frames = frames(7, 20_000);
+    let from = tap("far", false);
+    // What comes in, where the kernel takes the outer tag out of the frame, and what goes out, where it does not.
+    for device in ["near", "far"] {
+        for one_in in [1, 3] {
+            let sample = Sample::from_seed(one_in, 11);
+            let (all, kept) = (tap(device, true), tap(device, true));
+            all.filter(&accept(4096)).expect("attached");
+            kept.filter(&sample.program(LinkType::Ethernet, 192))
+                .expect("attached");
+            let sent = frames.iter().filter(|f| write(&from, f).is_ok()).count();
+            sleep(Duration::from_millis(100));
+            let take = |tap: &Tap| std::iter::from_fn(|| receive(tap)).collect::<Vec<_>>();
+            let want: Vec<Vec<u8>> = take(&all)
+                .into_iter()
+                .filter(|bytes| {
+                    let frame = Frame {
+                        bytes,
+                        wire_len: u32::try_from(bytes.len()).expect("frames are short"),
+                        ts_ns: 0,
+                        interface: 0,
+                        link: LinkType::Ethernet,
+                        vlan: None,
+                        gso: false,
+                    };
+                    sample::syn(&frame).is_some_and(|ends| sample.keeps(&ends))
+                })
+                .map(|bytes| bytes[..bytes.len().min(192)].to_vec())
+                .collect();
+            println!("{device}, 1 in {one_in}: {} of {sent} frames", want.len());
+            assert!(want.len() * one_in as usize > 300);
+            assert_eq!(take(&kept), want, "{device}, 1 in {one_in}");
+        }
+    }
 }

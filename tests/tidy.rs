@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use source::Source;
 
 /// Stages in the order of a packet's way: a stage never names a later one.
-const STAGES: [&str; 6] = ["capture", "decode", "flow", "inspect", "log", "observe"];
+const STAGES: [&str; 7] = [
+    "capture", "decode", "flow", "inspect", "witness", "log", "observe",
+];
 /// All folders with code of ours.
 const CHECKED: [&str; 5] = ["src", "tests", "benches", "tools", "loadtest"];
 const FUNCTION_LINES_MAX: usize = 70;
@@ -179,6 +181,28 @@ fn later_stages(source: &Source) -> Vec<String> {
 fn no_stage_names_a_later_one() {
     let wrong: Vec<_> = sources().iter().flat_map(later_stages).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A second opinion is worth something only if it is its own.
+#[test]
+fn the_witness_shares_nothing_with_what_it_checks() {
+    let sources = sources();
+    let witness = sources
+        .iter()
+        .filter(|source| source.name.starts_with("src/witness/"));
+    let mut names = Vec::new();
+    for source in witness.clone() {
+        let paths = source::paths(&source.name, &source.shipped);
+        names.extend(paths.into_iter().map(|(_, path)| path.join("::")));
+    }
+    assert!(witness.count() > 5 && names.iter().any(|name| name.starts_with("capture")));
+    let shared = ["decode", "flow", "inspect", "shard", "worker", "outbox"];
+    names.retain(|name| {
+        shared
+            .iter()
+            .any(|part| name.split("::").next() == Some(part))
+    });
+    assert!(names.is_empty(), "the witness names {names:?}");
 }
 
 #[test]

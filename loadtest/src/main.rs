@@ -8,9 +8,11 @@ use loadtest::bare::BareArgs;
 use loadtest::books::BooksArgs;
 use loadtest::cli::{FloodArgs, ReconcileArgs, SearchArgs};
 use loadtest::compare::CompareArgs;
+use loadtest::harm::HarmArgs;
 use loadtest::hidden::HiddenArgs;
 use loadtest::latency::LatencyArgs;
 use loadtest::overload::OverloadArgs;
+use loadtest::report::ReportArgs;
 
 /// Floods a sensor, closes its outer books, measures what it costs. Needs root; makes network namespaces of
 /// its own and removes them.
@@ -43,6 +45,10 @@ enum Command {
     Latency(LatencyArgs),
     /// Compare with a bare reader, tcpdump, Suricata, nfpcapd, softflowd, and from files with argus and tshark
     Compare(CompareArgs),
+    /// Load a web server without and with a sensor on its host, in pairs
+    Harm(HarmArgs),
+    /// Make the page of all figures, or write the tables of a README anew, from the CSV
+    Report(ReportArgs),
     /// Count frames with a reader that does nothing else: the floor that receivers are compared with
     Bare(BareArgs),
     /// Remove what runs that were cut off left behind: namespaces, control groups, folders
@@ -71,6 +77,8 @@ fn run(command: &Command) -> Result<bool> {
         Command::HiddenScan(args) => args.run(),
         Command::Latency(args) => args.run(),
         Command::Compare(args) => args.run(),
+        Command::Harm(args) => args.run(),
+        Command::Report(args) => args.run(),
         Command::Bare(args) => args.run(),
         Command::Clean => {
             let mut gone = loadtest::lab::clean()?;

@@ -22,6 +22,7 @@ pub mod preexisting;
 pub mod prefetch;
 pub mod reject;
 pub mod ring;
+pub mod sample;
 pub mod socket;
 pub mod valve;
 

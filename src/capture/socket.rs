@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// A filter that lets nothing in: the gate.
 pub const GATE: [sock_filter; 1] = accept(0);
 
+/// linux/if_packet.h
+const PACKET_IGNORE_OUTGOING: c_int = 23;
+
 /// `tp_frame_size` has no meaning in version 3 but must divide the block.
 const FRAME_SIZE: u32 = 2048;
 
@@ -173,6 +176,17 @@ impl RxSocket {
     /// Takes the pending error, which `poll` shows as POLLERR until then: ENETDOWN when the link goes down.
     pub fn take_error(&self) -> Option<io::Error> {
         self.socket.take_error().unwrap_or_else(Some)
+    }
+
+    /// Leaves out what this host sends: for `lo`, where each frame would be seen twice. Does nothing in a fanout
+    /// group, which has a flag for it.
+    ///
+    /// # Errors
+    ///
+    /// Before Linux 4.20.
+    pub fn ignore_outgoing(&self) -> Result<(), SetupError> {
+        let call = "setsockopt(PACKET_IGNORE_OUTGOING)";
+        self.set(call, PACKET_IGNORE_OUTGOING, &c_int::from(true))
     }
 
     /// The interface's name, as it was given.

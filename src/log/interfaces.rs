@@ -32,6 +32,12 @@ impl Interfaces {
         Some(index)
     }
 
+    /// The name of an index, where there is one.
+    pub fn name(&self, index: u16) -> Option<String> {
+        let names = self.0.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(usize::from(index)).cloned()
+    }
+
     /// The interface with this index has another name now.
     pub fn rename(&self, index: u16, name: &str) {
         let mut names = self.0.names.write().unwrap_or_else(PoisonError::into_inner);

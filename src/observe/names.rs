@@ -5,6 +5,9 @@ use crate::books::Books;
 use crate::decode::Unread;
 use crate::decode::packet::Reach;
 use crate::locality::Direction;
+use crate::witness::WitnessCounts;
+use crate::witness::excuses::Excuse;
+use crate::witness::reports::Fate;
 
 /// A counter, or counters of one name told apart by one label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +43,96 @@ pub fn families(books: &Books) -> Vec<Family> {
         all.push(single(("shed_in_kernel", help, refused)));
     }
     all.extend(labelled(books));
+    all.extend(books.witness.iter().flat_map(witness));
+    all
+}
+
+/// What another pair of eyes says.
+fn witness_singles(counts: &WitnessCounts) -> [Single; 10] {
+    [
+        ("witness_frames", "Frames of the sample", counts.frames),
+        (
+            "witness_dropped",
+            "Frames for which the witness's ring had no room",
+            counts.dropped,
+        ),
+        (
+            "witness_unread",
+            "Frames of the sample that are no SYN to the other library",
+            counts.unread,
+        ),
+        (
+            "witness_retransmitted",
+            "SYNs of the sample of a known attempt",
+            counts.retransmitted,
+        ),
+        ("witness_seen", "Attempts that the witness saw", counts.seen),
+        (
+            "witness_missing",
+            "Attempts that the witness saw and the ledger lacks",
+            counts.missing,
+        ),
+        (
+            "witness_told",
+            "Attempts of the sample that the ledger has",
+            counts.told,
+        ),
+        (
+            "witness_extra",
+            "Attempts of the sample that the ledger has and the witness did not see",
+            counts.extra,
+        ),
+        (
+            "witness_beyond",
+            "Attempts of the sample whose SYN its filter does not reach",
+            counts.beyond,
+        ),
+        (
+            "witness_reports_dropped",
+            "Attempts of the sample for which a shard's queue to the witness was full",
+            counts.reports_dropped,
+        ),
+    ]
+}
+
+fn witness(counts: &WitnessCounts) -> Vec<Family> {
+    let single = |(name, help, count)| Family {
+        name,
+        help,
+        label: None,
+        counts: vec![("", count)],
+    };
+    let family = |name, help, label, counts| Family {
+        name,
+        help,
+        label: Some(label),
+        counts,
+    };
+    let excused = |counts: [u64; Excuse::COUNT]| {
+        let each = Excuse::ALL.into_iter().zip(counts);
+        each.map(|(excuse, count)| (excuse.word(), count)).collect()
+    };
+    let singles = witness_singles(counts).into_iter();
+    let mut all: Vec<Family> = singles.map(single).collect();
+    let agreed = Fate::ALL.into_iter().zip(counts.agreed);
+    all.push(family(
+        "witness_agreed",
+        "Attempts that both have",
+        "fate",
+        agreed.map(|(fate, count)| (fate.word(), count)).collect(),
+    ));
+    all.push(family(
+        "witness_excused",
+        "Attempts that the ledger lacks for a reason that the books tell",
+        "cause",
+        excused(counts.excused),
+    ));
+    all.push(family(
+        "witness_extra_excused",
+        "Attempts that the witness lacks for a reason that the books tell",
+        "cause",
+        excused(counts.extra_excused),
+    ));
     all
 }
 

@@ -20,3 +20,4 @@ mod start;
 mod tagged;
 mod traffic;
 mod web;
+mod witness;

@@ -53,7 +53,7 @@ fn tagged_frames_are_counted_once_each() {
 }
 
 /// A connection over IPv4 and one over IPv6 in each of these envelopes, and the tags it should be seen with.
-fn conversations() -> Vec<(Conversation, Value)> {
+pub fn conversations() -> Vec<(Conversation, Value)> {
     let links = [
         (Link::ethernet(), Value::Null),
         (Link::ethernet().vlan(7), json!([7])),

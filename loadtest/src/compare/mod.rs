@@ -11,7 +11,7 @@ mod offline;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::cli::{Common, PlanArgs, seconds};
+use crate::cli::{Common, LabArgs, PlanArgs, seconds};
 use crate::lab::SENDER_CPU;
 use crate::peers::{self, Log, Ours, Peer};
 use crate::send::pin;
@@ -20,6 +20,8 @@ use crate::traffic::Name;
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct CompareArgs {
+    #[command(flatten)]
+    lab: LabArgs,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -65,23 +67,28 @@ enum Only {
 }
 
 impl CompareArgs {
-    /// Compares, and records.
+    /// Compares, and records; gives whether every subject could be measured.
     ///
     /// # Errors
     ///
     /// When the sensor, the sender or an installed peer fail; for a subject that there is not.
     pub fn run(&self) -> Result<bool> {
-        // All that is not a subject keeps off the subjects' CPU.
-        pin(SENDER_CPU)?;
         self.check_subjects()?;
         let mut record = self.common.record("compare")?;
-        if self.only != Only::Offline {
-            self.live(&mut record)?;
-        }
+        let lab = match self.only {
+            Only::Offline => None,
+            Only::Both | Only::Live => Some(self.lab.make()?),
+        };
+        // All that is not a subject keeps off the subjects' CPU. From here on this process sees one CPU.
+        pin(SENDER_CPU)?;
+        let measured = match lab {
+            Some(lab) => self.live(&lab, &mut record)?,
+            None => true,
+        };
         if self.only != Only::Live {
             self.offline(&mut record)?;
         }
-        Ok(true)
+        Ok(measured)
     }
 
     fn check_subjects(&self) -> Result<()> {
@@ -142,20 +149,10 @@ const ALL: [&str; 11] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::{ARGUS, NFPCAPD, SOFTFLOWD, SURICATA, TCPDUMP, TCPDUMP_HEADERS, TSHARK};
 
     #[test]
     fn every_peer_has_its_name_among_the_subjects_and_says_what_it_writes() {
-        let all: [&dyn Peer; 7] = [
-            &ARGUS,
-            &NFPCAPD,
-            &SOFTFLOWD,
-            &SURICATA,
-            &TCPDUMP,
-            &TCPDUMP_HEADERS,
-            &TSHARK,
-        ];
-        for peer in all {
+        for peer in peers::all() {
             assert!(ALL.contains(&peer.name()), "{}", peer.name());
             assert!(!peer.writes().is_empty() && !peer.drops_from().is_empty());
         }

@@ -133,6 +133,22 @@ pub trait Peer: Sync {
     fn counts(&self, left: &Left<'_>) -> Result<Counts>;
 }
 
+/// All of them, and what is said of the sensor.
+#[must_use]
+pub fn all() -> Vec<&'static dyn Peer> {
+    vec![
+        &ours::EVE,
+        &ours::TEXT,
+        &TCPDUMP,
+        &TCPDUMP_HEADERS,
+        &SURICATA,
+        &NFPCAPD,
+        &SOFTFLOWD,
+        &ARGUS,
+        &TSHARK,
+    ]
+}
+
 /// Whether a program can be started by this name.
 #[must_use]
 pub fn is_installed(program: &str) -> bool {

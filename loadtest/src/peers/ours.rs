@@ -28,7 +28,20 @@ pub struct Ours {
     pub args: Vec<String>,
 }
 
+/// The sensor with each of its logs, without a program: for what is said of it.
+pub static EVE: Ours = Ours::new(Log::Eve);
+/// See [`EVE`].
+pub static TEXT: Ours = Ours::new(Log::Text);
+
 impl Ours {
+    const fn new(log: Log) -> Self {
+        Self {
+            binary: String::new(),
+            log,
+            args: Vec::new(),
+        }
+    }
+
     fn path(&self, folder: &Path) -> PathBuf {
         folder.join(match self.log {
             Log::Eve => "synledger.json",

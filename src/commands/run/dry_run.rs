@@ -5,6 +5,7 @@ use crate::check::{self, Facts, Level, Needs, many};
 use crate::commands::Failure;
 use crate::config::RunConfig;
 use crate::log::sink;
+use crate::witness;
 use std::io::Write as _;
 use std::net::TcpListener;
 
@@ -39,11 +40,21 @@ fn memory(config: &RunConfig, interfaces: usize) -> String {
     for (name, bytes) in config.common.memory() {
         text += &line(name, bytes);
     }
+    if config.witness.is_some() {
+        text += &line(
+            "the witness's table and queues",
+            witness::memory_bytes(config.witness, config.common.workers),
+        );
+    }
     text += &line("all of it", config.memory_bytes());
     text += "memory of the kernel, in no process and no cgroup:\n";
     for (name, bytes, block) in config.rings() {
         let name = format!("ring for {name}, in blocks of {} KiB", block / 1024);
         text += &line(&name, bytes);
+    }
+    if config.witness.is_some() {
+        let name = "ring of the witness, one an interface";
+        text += &line(name, witness::ring_bytes(config.witness));
     }
     let workers = many(config.common.workers, "worker");
     let name = format!("all of it: {workers} x {}", many(interfaces, "interface"));

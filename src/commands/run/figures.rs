@@ -1,6 +1,7 @@
 //! What the run counts, gathered once a second for the log and for scrapes.
 
 use super::Run;
+use super::witness::Watching;
 use crate::books::{Books, InFlight};
 use crate::capture::clock::Reading;
 use crate::commands::logging;
@@ -78,6 +79,7 @@ fn seconds(from_ns: i64, to_ns: i64) -> f64 {
 impl Run<'_> {
     pub(super) fn every_second(&mut self, stats: bool) {
         self.update_rings();
+        self.attend_witness();
         // Before the logger's counts are read: what they say is then no older than this.
         let before = self.moved();
         let published = self.published();
@@ -146,7 +148,9 @@ impl Run<'_> {
         ];
         let names = ["attempts", "established", "other_flows", "pairs"];
         let all = names.into_iter().zip(books.shards.held).zip(rooms);
-        all.map(|((name, held), room)| (name, held, (room * common.workers) as u64))
+        let all = all.map(|((name, held), room)| (name, held, (room * common.workers) as u64));
+        let witness = self.witness.as_ref().map(Watching::occupancy);
+        all.chain(witness.map(|(held, room)| ("witness", held, room)))
             .collect()
     }
 
@@ -205,6 +209,7 @@ impl Run<'_> {
                 .map_or(0, |counters| counters.softnet().total().dropped),
             filtered,
             refused,
+            witness: self.witness.as_ref().map(Watching::counts),
             ..Books::default()
         };
         books.in_flight = self.in_flight(&books);

@@ -8,6 +8,12 @@ use std::sync::{Arc, PoisonError};
 
 impl Run<'_> {
     pub(super) fn on_link(&mut self, event: LinkEvent) {
+        if let LinkEvent::Up { ifindex, .. }
+        | LinkEvent::Down { ifindex, .. }
+        | LinkEvent::Removed { ifindex, .. } = event
+        {
+            self.excuse_link(ifindex);
+        }
         match event {
             LinkEvent::AddressAdded { address, .. } => {
                 self.renew(|localities| localities.add(address))
@@ -35,6 +41,17 @@ impl Run<'_> {
                 self.rebuild(&name);
             }
             LinkEvent::Down { .. } => {}
+        }
+    }
+
+    /// Sockets leave an interface and come back to it one by one: the witness's and the others do not see the
+    /// same meanwhile.
+    fn excuse_link(&mut self, ifindex: u32) {
+        let Some(witness) = &mut self.witness else {
+            return;
+        };
+        for group in self.groups.iter().filter(|group| group.ifindex == ifindex) {
+            witness.on_link_change(group.interface);
         }
     }
 
@@ -147,6 +164,9 @@ impl Run<'_> {
         let opened = LiveGroup::open(self.config, &self.keys.fanout, &nic, interface);
         let (group, rings) = opened.map_err(|error| error.to_string())?;
         group.open_gate().map_err(|error| error.to_string())?;
+        if let Some(witness) = &mut self.witness {
+            witness.reopen(&nic, interface)?;
+        }
         if let Some(counters) = &mut self.nic_counters {
             counters.replace(old, nic.ifindex);
         }

@@ -6,6 +6,7 @@ mod links;
 mod rings;
 mod shedding;
 mod startup;
+mod witness;
 
 use super::logging::{self, SharedLocalities};
 use super::signals::Signals;
@@ -66,6 +67,7 @@ struct Run<'a> {
     board: Board,
     snapshot: Arc<Mutex<Snapshot>>,
     ledger: figures::Ledger,
+    witness: Option<witness::Watching>,
     shed: shedding::Steps,
 }
 
@@ -97,6 +99,8 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let (clock, stop) = (Some(run_time.clone()), signals.stop_flag());
     let (mut logger, notices, control) = logging::open(common, &context, consumers, clock, stop)?;
     let (groups, rings) = open_rings(&config, keys, &nics)?;
+    let witness = witness::prepare(&config, Clock::new(&run_time), &nics, &mut shards)?;
+    let (watching, mut witness) = witness.unzip();
     name_preexisting(&mut shards, keys, config.fanout);
     let snapshot = serve_metrics(&config)?;
     let mut run = Run {
@@ -118,6 +122,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         board: Board::new(common.workers),
         snapshot,
         ledger: figures::Ledger::default(),
+        witness: watching,
         shed: shedding::Steps::new(),
     };
     let stage = Stage::default();
@@ -127,6 +132,9 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         for (shard, rings) in shards.into_iter().zip(rings) {
             run.spawn(scope, &stage, shard, rings);
         }
+        if let Some(witness) = &mut witness {
+            spawn(scope, "witness".to_owned(), || witness.run(&stage.drain));
+        }
         let started = run.start(unproven);
         if started.is_ok() {
             run.watch_over(&signals);
@@ -134,6 +142,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         run.end(&stage);
         started
     });
+    run.close_witness(witness.as_mut());
     run.say_shed();
     let books = run.close_books(logger);
     started?;
@@ -238,6 +247,9 @@ impl Run<'_> {
         for group in &self.groups {
             group.open_gate().map_err(Failure::run)?;
         }
+        if let Some(witness) = &mut self.witness {
+            witness.open_gates()?;
+        }
         let names: Vec<&str> = self
             .groups
             .iter()
@@ -275,6 +287,9 @@ impl Run<'_> {
         self.run_time.observe(Reading::take());
         let steps = self.run_time.steps_since(self.steps_said);
         self.steps_said += steps.len();
+        if let Some(witness) = self.witness.as_mut().filter(|_| !steps.is_empty()) {
+            witness.on_clock_step();
+        }
         for step in steps {
             let by_s = step.by_ns as f64 / 1e9;
             let way = if by_s > 0.0 { "forward" } else { "back" };
@@ -333,6 +348,9 @@ impl Run<'_> {
 
     /// KERNEL's order: refuse everything, wait two block timeouts, drain.
     fn end(&mut self, stage: &Stage) {
+        if let Some(witness) = &mut self.witness {
+            witness.close_gates();
+        }
         for group in &mut self.groups {
             if let Err(error) = group.close_gate() {
                 eprintln!("synledger: {error}");

@@ -175,7 +175,7 @@ const OUTPUT: &[Block] = &[
     ),
     Item(
         "lifecycle",
-        "A turn in the sensor's life: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `reload`, `reopen_failed`, `clock_step`, `worker_moved`, `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `straggler`, `straggler_back`, `alerts_folded`, `degradation` (a worker sheds at another level: `worker`, `direction` up or down, `level`, `from_level`, `reason`, how full its rings were, `hold_s`), `output_recovered`, `books_open` (an identity of the books no longer holds), `books_closed`.",
+        "A turn in the sensor's life: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `reload`, `reopen_failed`, `clock_step`, `worker_moved`, `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `straggler`, `straggler_back`, `alerts_folded`, `degradation` (a worker sheds at another level: `worker`, `direction` up or down, `level`, `from_level`, `reason`, how full its rings were, `hold_s`), `output_recovered`, `books_open` (an identity of the books no longer holds), `books_closed`, `witness_missing` and `witness_extra` (with `--witness`: an attempt that the ledger lacks, or has alone; `src_ip`, `src_port`, `dest_ip`, `dest_port`, `isn`, `in_iface`, `seen_ns`; at most ten a second, all are counted).",
     ),
     Text(
         "Standard error gets what a person at a terminal wants to know: what runs, warnings, and at the end the books.",
@@ -243,6 +243,8 @@ const RUN_EXAMPLES: &[Block] = &[
     Lines(&[
         "synledger run -i 'ens*,!ens9' --capture control --output eve:/var/log/synledger.json --metrics 127.0.0.1:9477",
     ]),
+    Text("With a second opinion on one in 64 connections; exit code 3 if it ever differs:"),
+    Lines(&["synledger run -i eth0 --witness 64 --strict"]),
     Text("Two workers on CPUs that are kept free for them, with larger rings:"),
     Lines(&["synledger run -i eth0 --workers 2 --cores 2,3 --ring-mib 256"]),
     Text(

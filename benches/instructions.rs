@@ -1,0 +1,357 @@
+//! How many instructions a frame, a record or a contact takes, counted by valgrind: unlike time they are the same
+//! on a busy machine, so that a few percent more are seen.
+//!
+//! `check` compares with the record in `benches/instructions.csv` and fails where a workload takes more than 3 %
+//! more; `record` writes it anew; `test` shows that two counts agree and that a record that is 5 % lower fails.
+//! `work NAME COUNT` does a workload, for valgrind. Each is counted at two sizes: the difference holds neither the
+//! set-up nor the making of the frames, which are as many at both.
+
+#[path = "loads/mod.rs"]
+mod loads;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use loads::{Load, client, event, flood, mixed, shard, tcp};
+use synledger::capture::fanout::{self, Keys};
+use synledger::capture::frame::{Class, Frame};
+use synledger::decode;
+use synledger::flow::Limits;
+use synledger::inspect::contact::{Contact, ContactKind};
+use synledger::inspect::port_scan::{PortScan, Rule};
+use synledger::inspect::timeline::{Timeline, position_of_ts};
+use synledger::log::eve::{Context, Interfaces};
+use synledger::log::outputs::Outputs;
+use synledger::mesh::Mesh;
+use synledger::shard::At;
+
+const SMALL: usize = 11_000;
+const LARGE: usize = 33_000;
+/// Frames of one connection in [`mixed`].
+const STEPS: usize = 11;
+const CONNECTIONS: usize = 1_000;
+const BLOCK: usize = 512;
+const GROWTH_MAX: f64 = 0.03;
+const AGREE: f64 = 0.001;
+const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.csv");
+const WAY_OUT: &str =
+    "make it cheaper, or let `make bench-record` write the record anew in the same commit";
+const LIMITS: Limits = Limits {
+    attempts: 1 << 16,
+    established: 1 << 13,
+    others: 1 << 13,
+    fragments: 64,
+};
+const RULE: Rule = Rule {
+    ports: 15,
+    window_ns: 60_000_000_000,
+    pairs: 1 << 13,
+    firsts: 1 << 16,
+    episodes: 64,
+    port_maps: 16,
+};
+
+type Work = fn(usize);
+
+const WORKLOADS: [(&str, Work); 10] = [
+    ("decode SYN", |count| decoded(&flood(all()), count)),
+    ("decode mixed", |count| decoded(&mixed_load(), count)),
+    ("demux SYN", |count| demuxed(&flood(all()), count)),
+    ("demux mixed", |count| demuxed(&mixed_load(), count)),
+    ("shard SYN flood", |count| sharded(&flood(all()), 0, count)),
+    ("shard established", |count| {
+        sharded(&established(), 3 * CONNECTIONS, count);
+    }),
+    ("shard mixed", |count| sharded(&mixed_load(), 0, count)),
+    ("contacts", contacts),
+    ("logger text", |count| logged("text:/dev/null", count)),
+    ("logger EVE", |count| logged("eve:/dev/null", count)),
+];
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).expect("small")
+}
+
+fn all() -> u32 {
+    number(LARGE)
+}
+
+fn mixed_load() -> Load {
+    mixed(number(LARGE / STEPS))
+}
+
+/// Connections that are open, and then their data.
+fn established() -> Load {
+    use craft::{ACK, PSH, SYN};
+    let mut load = Load::default();
+    let clients = || (0..number(CONNECTIONS)).map(client);
+    clients().for_each(|flow| tcp(&mut load, flow, SYN, (1, 0), 0));
+    clients().for_each(|flow| tcp(&mut load, flow.reversed(), SYN | ACK, (5, 2), 0));
+    clients().for_each(|flow| tcp(&mut load, flow, ACK, (2, 6), 0));
+    for at in 0..all() {
+        let flow = client(at % number(CONNECTIONS));
+        let seq = 2 + at / number(CONNECTIONS) * 100;
+        tcp(&mut load, flow, PSH | ACK, (seq, 6), 100);
+    }
+    load
+}
+
+fn decoded(load: &Load, count: usize) {
+    let frames = load.frames();
+    let sound = frames[..count]
+        .iter()
+        .filter(|frame| decode::packet(frame).is_ok());
+    assert_eq!(sound.count(), count);
+}
+
+fn demuxed(load: &Load, count: usize) {
+    let (keys, frames) = (Keys::from_seed(1), load.frames());
+    let place = |frame: &Frame<'_>| {
+        let place = fanout::demux(&keys, frame);
+        u64::from(place.hash) + u64::from(place.class == Class::Open)
+    };
+    assert!(frames[..count].iter().map(place).sum::<u64>() > 0);
+}
+
+/// `first` frames that are always there, then `count`.
+fn sharded(load: &Load, first: usize, count: usize) {
+    let frames = load.frames();
+    let (mut shard, mut merge) = shard(LIMITS, RULE, None);
+    for block in frames[..first + count].chunks(BLOCK) {
+        let mut newest_ns = 0;
+        for frame in block {
+            newest_ns = frame.ts_ns;
+            let at = At {
+                position: position_of_ts(newest_ns),
+                watermark_ns: newest_ns,
+                timeline: Timeline::Live,
+                ring: None,
+            };
+            shard.on_frame(frame, &at);
+        }
+        let position = position_of_ts(newest_ns);
+        shard.publish_contacts(position, &Timeline::Live);
+        shard.settle(position, newest_ns, &Timeline::Live);
+        while merge.step(4096, |_| {}, |_| ()) > 0 {}
+    }
+    let flow = &shard.counts.flow;
+    flow.check().expect("the books close");
+    assert_eq!(flow.packets, (first + count) as u64);
+}
+
+fn contacts(count: usize) {
+    let mut mesh = Mesh::new(1).pop().expect("one worker");
+    let (mut rule, mut taken) = (PortScan::new(RULE), Vec::new());
+    let timeline = Timeline::Live;
+    let touch = |at: u32| {
+        let ts_ns = i64::from(at) * 67;
+        Contact {
+            position: position_of_ts(ts_ns),
+            ts_ns,
+            pair: u64::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            src: IpAddr::V4(Ipv4Addr::from_bits(at)),
+            dst: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 80,
+            interface: 0,
+            number: 0,
+            kind: ContactKind::Touch,
+        }
+    };
+    let every: Vec<Contact> = (0..all()).map(touch).collect();
+    for block in every[..count].chunks(BLOCK) {
+        block.iter().for_each(|contact| mesh.send(0, *contact));
+        let position = block[block.len() - 1].position;
+        mesh.publish(position);
+        loop {
+            taken.clear();
+            mesh.take(position, 32, &mut taken);
+            if taken.is_empty() {
+                break;
+            }
+            for contact in &taken {
+                rule.on_contact(contact, contact.dst, &timeline, &mut |_| ());
+            }
+        }
+    }
+    assert_eq!(rule.counts.touches, count as u64);
+}
+
+fn logged(spec: &str, count: usize) {
+    let context = Context {
+        host: "bench".into(),
+        interfaces: Interfaces::new(vec!["eth0".into()]),
+        direction: Arc::new(|_, _| "unknown"),
+        frames: false,
+    };
+    let spec = spec.parse().expect("a spec");
+    let events: Vec<_> = (0..all()).map(event).collect();
+    let mut outputs = Outputs::open(&[spec], &context).expect("outputs");
+    events[..count].iter().for_each(|one| outputs.write(one, 0));
+    outputs.finish(0);
+    assert_eq!(outputs.counts()[0].written[0], count as u64);
+}
+
+/// Instructions of the whole process that does `count` of a workload.
+fn counted(name: &str, count: usize) -> Result<u64, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new("valgrind")
+        .args(["--tool=cachegrind", "--cache-sim=no", "--branch-sim=no"])
+        .arg("--cachegrind-out-file=/dev/null")
+        .arg(own)
+        .args(["work", name, &count.to_string()])
+        .output()
+        .map_err(|error| format!("valgrind: {error}"))?;
+    let says = String::from_utf8_lossy(&output.stderr);
+    let refs = says.lines().find_map(|line| line.split("refs:").nth(1));
+    let digits = refs.map(|refs| refs.replace([',', ' '], ""));
+    match digits.and_then(|digits| digits.parse().ok()) {
+        Some(refs) if output.status.success() => Ok(refs),
+        _ => Err(format!("{name}: {}: {says}", output.status)),
+    }
+}
+
+/// Instructions for each of a workload.
+fn each(name: &str) -> Result<f64, String> {
+    let (small, large) = (counted(name, SMALL)?, counted(name, LARGE)?);
+    Ok(large.saturating_sub(small) as f64 / (LARGE - SMALL) as f64)
+}
+
+/// What the counts depend on besides our source.
+fn built_by() -> String {
+    let version = Command::new("rustc")
+        .arg("-V")
+        .output()
+        .map(|output| output.stdout);
+    let version = version.unwrap_or_default();
+    let version = String::from_utf8_lossy(&version);
+    format!("{} {}", version.trim(), std::env::consts::ARCH)
+}
+
+/// Who built what was recorded, and the instructions of each workload.
+fn recorded() -> Result<(String, BTreeMap<String, f64>), String> {
+    let text = std::fs::read_to_string(RECORD).map_err(|error| format!("{RECORD}: {error}"))?;
+    let mut lines = text.lines();
+    let by = lines.next().and_then(|line| line.strip_prefix("# "));
+    let row = |line: &str| {
+        let (name, each) = line.split_once(',')?;
+        Some((name.to_owned(), each.parse().ok()?))
+    };
+    let rows = lines
+        .skip(1)
+        .map(|line| row(line).ok_or(format!("{RECORD}: {line}")));
+    Ok((
+        by.unwrap_or_default().to_owned(),
+        rows.collect::<Result<_, _>>()?,
+    ))
+}
+
+/// Says how a count stands to its record; whether it may.
+fn may(name: &str, now: f64, then: f64) -> bool {
+    let growth = now / then - 1.0;
+    let sound = growth <= GROWTH_MAX;
+    let says = if sound { "" } else { ": MORE THAN IT MAY" };
+    eprintln!(
+        "{name}: {now:.2} instructions, recorded {then:.2} ({:+.2} %){says}",
+        growth * 100.0
+    );
+    sound
+}
+
+fn check() -> Result<(), String> {
+    let (by, then) = recorded()?;
+    if by != built_by() {
+        eprintln!(
+            "skipped: instruction counts: recorded with {by}, this is {}",
+            built_by()
+        );
+        return Ok(());
+    }
+    let mut grown = Vec::new();
+    for (name, _) in WORKLOADS {
+        let then = then
+            .get(name)
+            .ok_or(format!("{RECORD}: no {name}: {WAY_OUT}"))?;
+        if !may(name, each(name)?, *then) {
+            grown.push(name);
+        }
+    }
+    if grown.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "{} took more than 3 % more: {WAY_OUT}",
+        grown.join(", ")
+    ))
+}
+
+fn record() -> Result<(), String> {
+    let mut text = format!("# {}\nworkload,instructions\n", built_by());
+    for (name, _) in WORKLOADS {
+        let each = each(name)?;
+        eprintln!("{name}: {each:.2} instructions");
+        text += &format!("{name},{each:.2}\n");
+    }
+    std::fs::write(RECORD, text).map_err(|error| format!("{RECORD}: {error}"))
+}
+
+/// The guard itself: two counts agree, and it fails where it must.
+fn test() -> Result<(), String> {
+    for (name, _) in WORKLOADS {
+        let (first, second) = (each(name)?, each(name)?);
+        let apart = (first / second - 1.0).abs();
+        if apart > AGREE {
+            return Err(format!(
+                "{name}: {first} and {second} are {:.3} % apart",
+                apart * 100.0
+            ));
+        }
+        if !may(name, second, first) || may(name, second, first * 0.95) {
+            return Err(format!("{name}: a record 5 % lower is no failure"));
+        }
+    }
+    eprintln!("instructions: {} workloads, counted twice", WORKLOADS.len());
+    Ok(())
+}
+
+fn work(name: &str, count: &str) -> Result<(), String> {
+    let count = count.parse().map_err(|error| format!("{count}: {error}"))?;
+    let found = WORKLOADS.iter().find(|(known, _)| *known == name);
+    let (_, work) = found.ok_or(format!("no workload {name}"))?;
+    if count > LARGE {
+        return Err(format!("{count}: at most {LARGE}"));
+    }
+    work(count);
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let here = || Command::new("valgrind").arg("--version").output().is_ok();
+    let done = match words[..] {
+        ["work", name, count] => work(name, count),
+        ["check" | "record" | "test"] if !here() => {
+            eprintln!("skipped: instruction counts: valgrind is not installed");
+            Ok(())
+        }
+        ["check"] => check(),
+        ["record"] => record(),
+        ["test"] => test(),
+        _ => {
+            eprintln!("instructions: counted by make bench-check");
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("instructions: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! `harm`: what a sensor costs a web server on its host.
+//!
+//! nginx, its half of the kernel and the sensor share one CPU; wrk loads it from the other. That is the worst
+//! place for a sensor: on a larger host it has a CPU of its own to wait on. Each pair is one load without and
+//! one with, next to each other in time, in turns which comes first; what the machine does otherwise meets both.
+//!
+//! wrk keeps every connection busy and waits for answers. Its latencies are those of a loaded server, and say
+//! something beside those of the same pair only.
+
+mod server;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::cli::{Common, LabArgs, seconds};
+use crate::lab::{Lab, SENDER_CPU};
+use crate::peers::{self, Live, Peer, SURICATA, TCPDUMP};
+use crate::receiver::Receiver;
+use crate::reconcile::Scratch;
+use crate::record::{Point, Record};
+use crate::send::pin;
+use crate::stats::{PAIRS_MIN, lower_bound, mean_ratio};
+use server::{Goodput, Server};
+
+/// Flags.
+#[derive(Clone, Debug, Args)]
+pub struct HarmArgs {
+    #[command(flatten)]
+    lab: LabArgs,
+    #[command(flatten)]
+    common: Common,
+    /// Pairs of each subject, without and with it.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pairs: u32,
+    /// Seconds of each load, 1 to 3600.
+    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
+    seconds: f64,
+    /// Bytes of the page, 1 to 104857600.
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=104_857_600))]
+    bytes: u32,
+    /// Connections at a time, 1 to 10000.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: u32,
+    /// A connection for each request, instead of keeping them.
+    #[arg(long)]
+    close: bool,
+    /// Measure these only; repeatable: synledger:DEPTH, suricata, tcpdump. Default: all.
+    #[arg(long, value_name = "NAME")]
+    subject: Vec<String>,
+    /// Ring memory of every subject in MiB, 4 to 1024.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=1024))]
+    ring_mib: u32,
+}
+
+/// Capture depths of the sensor, and what the bound of each must reach.
+const DEPTHS: [(&str, Option<f64>); 3] = [
+    ("control", Some(0.99)),
+    ("headers", Some(0.97)),
+    ("full", None),
+];
+
+struct Subject {
+    /// As `--subject` names it.
+    name: String,
+    receiver: Box<dyn Receiver>,
+    setting: String,
+    wanted: Option<f64>,
+    goodput: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+impl HarmArgs {
+    /// Measures, and says whether the bounds are kept.
+    ///
+    /// # Errors
+    ///
+    /// When server, load or a subject fail; for a subject that there is not.
+    pub fn run(&self) -> Result<bool> {
+        if self.seconds < 1.0 {
+            bail!("--seconds {}: must be from 1 to 3600", self.seconds);
+        }
+        for program in ["nginx", "wrk"] {
+            if !peers::is_installed(program) {
+                eprintln!("skipped: {program} is not installed");
+                return Ok(true);
+            }
+        }
+        let mut subjects = self.subjects()?;
+        let mut record = self.common.record("harm")?;
+        let (lab, scratch) = (self.lab.make()?, Scratch::new()?);
+        pin(SENDER_CPU)?;
+        let server = Server::start(&lab, scratch.path(), self.bytes)?;
+        for run in 1..=self.pairs {
+            for subject in &mut subjects {
+                self.pair(&lab, &server, subject, run, &mut record)?;
+            }
+        }
+        let mut held = true;
+        for subject in &subjects {
+            held &= subject.says();
+        }
+        Ok(held)
+    }
+
+    fn subjects(&self) -> Result<Vec<Subject>> {
+        let mut subjects = Vec::new();
+        let mut add = |name: String, receiver: Box<dyn Receiver>, setting: String, wanted| {
+            subjects.push(Subject {
+                name,
+                receiver,
+                setting,
+                wanted,
+                goodput: Vec::new(),
+                p99: Vec::new(),
+            });
+        };
+        let ring_mib = self.ring_mib;
+        for (depth, wanted) in DEPTHS {
+            let sensor = self.common.sensor(depth)?;
+            let sensor = sensor.with(&["--ring-mib", &ring_mib.to_string()]);
+            let name = format!("synledger:{depth}");
+            add(name, Box::new(sensor), depth.to_owned(), wanted);
+        }
+        let others: [&'static dyn Peer; 2] = [&SURICATA, &TCPDUMP];
+        for peer in others {
+            let name = peer.name().to_owned();
+            let receiver = Box::new(Live { peer, ring_mib });
+            add(name, receiver, peers::version(peer), None);
+        }
+        for asked in &self.subject {
+            if !subjects.iter().any(|subject| subject.name == *asked) {
+                let all: Vec<&str> = subjects.iter().map(|it| it.name.as_str()).collect();
+                bail!("--subject {asked}: must be one of {}", all.join(", "));
+            }
+        }
+        let wanted = |name: &String| self.subject.is_empty() || self.subject.contains(name);
+        subjects.retain(|subject| wanted(&subject.name));
+        for peer in others {
+            if !peers::is_installed(peer.program()) {
+                subjects.retain(|subject| subject.name != peer.name());
+                eprintln!("skipped: {} is not installed", peer.program());
+            }
+        }
+        Ok(subjects)
+    }
+
+    fn pair(
+        &self,
+        lab: &Lab,
+        server: &Server,
+        subject: &mut Subject,
+        run: u32,
+        record: &mut Record,
+    ) -> Result<()> {
+        let load = || server.load(lab, self.seconds, self.connections, self.close);
+        let with = || -> Result<Goodput> {
+            let scratch = Scratch::new()?;
+            let session = subject.receiver.start(lab, scratch.path())?;
+            let goodput = load();
+            session.stop()?;
+            goodput
+        };
+        let (without, with) = if run.is_multiple_of(2) {
+            let with = with()?;
+            (load()?, with)
+        } else {
+            (load()?, with()?)
+        };
+        let goodput = with.bytes_per_s / without.bytes_per_s;
+        let p99 = with.p99_us / without.p99_us;
+        eprintln!(
+            "{}, pair {run}: {:.1} and {:.1} MB/s, ratio {goodput:.3}; p99 {:.0} and {:.0} us",
+            subject.name,
+            without.bytes_per_s / 1e6,
+            with.bytes_per_s / 1e6,
+            without.p99_us,
+            with.p99_us
+        );
+        let point = Point {
+            subject: subject.receiver.name().to_owned(),
+            load: format!(
+                "http {} bytes{}",
+                self.bytes,
+                if self.close { ", close" } else { "" }
+            ),
+            depth: subject.setting.clone(),
+            rate_pps: None,
+            run,
+        };
+        for (metric, value, unit) in [
+            ("goodput_without", without.bytes_per_s, "bytes/s"),
+            ("goodput_with", with.bytes_per_s, "bytes/s"),
+            ("goodput_ratio", goodput, "ratio"),
+            ("requests_without", without.requests_per_s, "requests/s"),
+            ("p99_without", without.p99_us, "us"),
+            ("p99_with", with.p99_us, "us"),
+            ("p99_ratio", p99, "ratio"),
+        ] {
+            record.add(&point, metric, value, unit)?;
+        }
+        subject.goodput.push(goodput);
+        subject.p99.push(p99);
+        Ok(())
+    }
+}
+
+impl Subject {
+    /// Says what came out; gives whether the bound is kept, or none can be given.
+    fn says(&self) -> bool {
+        let (mean, p99) = (mean_ratio(&self.goodput), mean_ratio(&self.p99));
+        let Some(bound) = lower_bound(&self.goodput) else {
+            eprintln!(
+                "{}: goodput {mean:.3} of without, p99 {p99:.2} times; fewer than {PAIRS_MIN} pairs give no bound",
+                self.name
+            );
+            return true;
+        };
+        let kept = self.wanted.is_none_or(|wanted| bound >= wanted);
+        let wanted = self.wanted.map_or(String::new(), |wanted| {
+            format!(
+                " ({wanted} wanted: {})",
+                if kept { "kept" } else { "MISSED" }
+            )
+        });
+        eprintln!(
+            "{}: goodput {mean:.3} of without, with 95 % confidence at least {bound:.3}{wanted}; p99 {p99:.2} times",
+            self.name
+        );
+        kept
+    }
+}

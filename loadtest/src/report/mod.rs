@@ -1,0 +1,260 @@
+//! `report`: tables and plots from the CSV of measurements, and from nothing else.
+//!
+//! A page for people, and the tables of a README between markers, so that no figure is ever typed.
+
+mod html;
+mod numbers;
+mod plots;
+mod readme;
+mod svg;
+mod tables;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::record::{self, Row};
+use tables::Table;
+
+/// Flags.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Folder of the tables of measurements (*.csv).
+    #[arg(long, value_name = "DIR", default_value = "target/load")]
+    from: PathBuf,
+    /// Write the page here. Default: report.html in that folder.
+    #[arg(long, value_name = "FILE", conflicts_with = "readme")]
+    html: Option<PathBuf>,
+    /// Write no page, but the tables between `<!-- load:NAME -->` and `<!-- /load -->` of this file.
+    #[arg(long, value_name = "FILE")]
+    readme: Option<PathBuf>,
+    /// Write nothing; fail if the file has other tables than the measurements give.
+    #[arg(long, requires = "readme")]
+    check: bool,
+}
+
+impl ReportArgs {
+    /// Writes, or checks; gives whether the file has what it should.
+    ///
+    /// # Errors
+    ///
+    /// When measurements or file cannot be read, or markers are wrong.
+    pub fn run(&self) -> Result<bool> {
+        let rows = read(&self.from)?;
+        let tables = tables::all(&rows);
+        let Some(readme) = &self.readme else {
+            if rows.is_empty() {
+                bail!(
+                    "{}: no measurements (*.csv): make load",
+                    self.from.display()
+                );
+            }
+            let path = self
+                .html
+                .clone()
+                .unwrap_or_else(|| self.from.join("report.html"));
+            let page = html::page(&tables, &plots::all(&rows));
+            fs::write(&path, page).with_context(|| path.display().to_string())?;
+            eprintln!(
+                "{}: {} tables of {} figures",
+                path.display(),
+                tables.len(),
+                rows.len()
+            );
+            return Ok(true);
+        };
+        let text = fs::read_to_string(readme).with_context(|| readme.display().to_string())?;
+        let wanted =
+            readme::rewrite(&text, &tables).with_context(|| readme.display().to_string())?;
+        if text == wanted {
+            eprintln!(
+                "{}: its tables are those of {}",
+                readme.display(),
+                self.from.display()
+            );
+            return Ok(true);
+        }
+        if self.check {
+            eprintln!(
+                "{}: its tables are not those of {}: loadtest report --readme {} --from {}",
+                readme.display(),
+                self.from.display(),
+                readme.display(),
+                self.from.display()
+            );
+            return Ok(false);
+        }
+        fs::write(readme, wanted).with_context(|| readme.display().to_string())?;
+        eprintln!("{}: written anew", readme.display());
+        Ok(true)
+    }
+}
+
+/// All rows of a folder's tables, files in the order of their names.
+fn read(folder: &Path) -> Result<Vec<Row>> {
+    let entries = fs::read_dir(folder)
+        .with_context(|| format!("{}: no such folder: make load", folder.display()))?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<PathBuf>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|end| end == "csv"));
+    paths.sort();
+    let tables = paths.iter().map(|path| record::read(path));
+    Ok(tables.collect::<Result<Vec<_>>>()?.concat())
+}
+
+/// Rows of one line of a table: of one subject, under one load, in one setting.
+#[derive(Clone, Debug)]
+struct Group<'a> {
+    rows: Vec<&'a Row>,
+}
+
+impl<'a> Group<'a> {
+    fn first(&self) -> &'a Row {
+        self.rows.first().expect("a group is made of its first row")
+    }
+
+    fn values(&self, metric: &str) -> Vec<f64> {
+        let rows = self.rows.iter().filter(|row| row.metric == metric);
+        rows.map(|row| row.value).collect()
+    }
+}
+
+/// Rows of an experiment that have one of these metrics, grouped by what `key` gives, in the order in which
+/// the groups first appear. Of a group that was measured at several commits only the last counts.
+fn groups<'a, K: PartialEq>(
+    rows: &'a [Row],
+    experiment: &str,
+    metrics: &[&str],
+    key: impl Fn(&'a Row) -> K,
+) -> Vec<Group<'a>> {
+    let mut groups: Vec<(K, Group<'a>)> = Vec::new();
+    for row in rows {
+        if row.experiment != experiment || !metrics.contains(&row.metric.as_str()) {
+            continue;
+        }
+        let key = key(row);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, group)) => group.rows.push(row),
+            None => groups.push((key, Group { rows: vec![row] })),
+        }
+    }
+    let groups = groups.into_iter().map(|(_, mut group)| {
+        let last = group.rows.last().map(|row| row.commit.clone());
+        group.rows.retain(|row| Some(&row.commit) == last.as_ref());
+        group
+    });
+    groups.collect()
+}
+
+/// Machine, kernel, commit and command behind some rows, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Sources {
+    machines: Vec<String>,
+    kernels: Vec<String>,
+    commits: Vec<String>,
+    commands: Vec<String>,
+    /// The largest share of time that the hypervisor took, as the rows say it.
+    steal: String,
+}
+
+impl Sources {
+    fn of<'a>(rows: impl Iterator<Item = &'a Row>) -> Self {
+        let (mut sources, mut most) = (Self::default(), 0.0);
+        let add = |known: &mut Vec<String>, word: &str| {
+            if !known.iter().any(|one| one == word) {
+                known.push(word.to_owned());
+            }
+        };
+        for row in rows {
+            let (machine, steal) = row
+                .machine
+                .split_once(", steal ")
+                .unwrap_or((&row.machine, ""));
+            add(&mut sources.machines, machine);
+            add(&mut sources.kernels, &row.kernel);
+            add(&mut sources.commits, &row.commit);
+            add(&mut sources.commands, &row.command);
+            let share: f64 = steal.trim_end_matches(" %").parse().unwrap_or(0.0);
+            if share >= most {
+                most = share;
+                sources.steal = steal.to_owned();
+            }
+        }
+        sources
+    }
+
+    /// In one sentence.
+    fn sentence(&self) -> String {
+        let commits: Vec<&str> = self
+            .commits
+            .iter()
+            .map(|commit| if commit.is_empty() { "unknown" } else { commit })
+            .collect();
+        format!(
+            "{}, steal at most {}; Linux {}; commit {}",
+            self.machines.join("; "),
+            if self.steal.is_empty() {
+                "unknown"
+            } else {
+                &self.steal
+            },
+            self.kernels.join(", "),
+            commits.join(", ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn row(subject: &str, load: &str, metric: &str, value: f64, run: u32) -> Row {
+        Row {
+            experiment: "compare".to_owned(),
+            subject: subject.to_owned(),
+            load: load.to_owned(),
+            metric: metric.to_owned(),
+            value,
+            run,
+            machine: "a CPU, 2 cores, governor none shown, steal 0.3 %".to_owned(),
+            kernel: "6.18.0".to_owned(),
+            commit: "abc".to_owned(),
+            command: "loadtest compare".to_owned(),
+            ..Row::default()
+        }
+    }
+
+    #[test]
+    fn groups_keep_their_order_and_their_last_commit() {
+        let mut old = row("b", "syn", "file_rate", 9.0, 1);
+        old.commit = "old".to_owned();
+        let rows = [
+            old,
+            row("b", "syn", "file_rate", 1.0, 1),
+            row("a", "syn", "file_rate", 2.0, 1),
+            row("b", "syn", "other", 3.0, 1),
+            row("b", "syn", "file_rate", 4.0, 2),
+        ];
+        let groups = groups(&rows, "compare", &["file_rate"], |row| row.subject.as_str());
+        let found: Vec<(&str, Vec<f64>)> = groups
+            .iter()
+            .map(|group| (group.first().subject.as_str(), group.values("file_rate")))
+            .collect();
+        assert_eq!(found, [("b", vec![1.0, 4.0]), ("a", vec![2.0])]);
+    }
+
+    #[test]
+    fn sources_are_named_once_with_the_largest_steal() {
+        let mut rows = [row("a", "syn", "x", 1.0, 1), row("b", "syn", "x", 1.0, 1)];
+        rows[1].machine = rows[1].machine.replace("0.3", "10.5");
+        let sources = Sources::of(rows.iter());
+        assert_eq!(
+            sources.sentence(),
+            "a CPU, 2 cores, governor none shown, steal at most 10.5 %; Linux 6.18.0; commit abc"
+        );
+        assert_eq!(sources.commands, ["loadtest compare"]);
+    }
+}

@@ -1,0 +1,274 @@
+//! Plots as SVG: bars with their reach, and lines. Colours come from the page, so that they fit its light or dark.
+
+use std::fmt::Write as _;
+
+const WIDTH: f64 = 760.0;
+const LEFT: f64 = 190.0;
+const RIGHT: f64 = 90.0;
+const ROW: f64 = 24.0;
+const TOP: f64 = 34.0;
+const BOTTOM: f64 = 40.0;
+/// Colours that the page defines.
+pub const COLOURS: usize = 8;
+
+/// One bar.
+#[derive(Clone, Debug)]
+pub struct Bar {
+    /// What it is of.
+    pub label: String,
+    /// Its length.
+    pub value: f64,
+    /// How far the values reach.
+    pub reach: Option<(f64, f64)>,
+    /// Number of its colour.
+    pub colour: usize,
+}
+
+/// One line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// What it is of.
+    pub label: String,
+    /// Its points, from left to right.
+    pub points: Vec<(f64, f64)>,
+    /// Number of its colour.
+    pub colour: usize,
+}
+
+/// Text that stands in HTML and SVG.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+/// Where marks stand on an axis from 0 to at least `most`: at 1, 2 or 5 times a power of ten, at most seven.
+fn marks(most: f64) -> Vec<f64> {
+    if most <= 0.0 || !most.is_finite() {
+        return vec![0.0, 1.0];
+    }
+    let power = 10_f64.powf((most / 6.0).log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .map(|times| times * power)
+        .into_iter()
+        .find(|step| most / step <= 6.0)
+        .unwrap_or(10.0 * power);
+    let mut marks = vec![0.0];
+    while marks.last().is_some_and(|last| *last < most * (1.0 - 1e-9)) {
+        #[allow(clippy::cast_precision_loss, reason = "a handful of marks")]
+        marks.push(step * marks.len() as f64);
+    }
+    marks
+}
+
+fn shown(value: f64, step: f64) -> String {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a few places"
+    )]
+    let places = (-step.log10().floor()).max(0.0) as usize;
+    format!("{value:.places$}")
+}
+
+fn open(height: f64, title: &str) -> String {
+    format!(
+        "<svg viewBox=\"0 0 {WIDTH:.0} {height:.0}\" role=\"img\" aria-label=\"{0}\"><title>{0}</title>\
+         <text class=\"title\" x=\"0\" y=\"16\">{0}</text>\n",
+        escape(title)
+    )
+}
+
+/// Upright lines at the marks of the lower axis, with its unit.
+fn lower_axis(out: &mut String, marks: &[f64], x: &dyn Fn(f64) -> f64, bottom: f64, unit: &str) {
+    let step = marks.get(1).copied().unwrap_or(1.0);
+    for &mark in marks {
+        let at = x(mark);
+        let _ = writeln!(
+            out,
+            "<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom:.1}\"/>\
+             <text class=\"mark\" text-anchor=\"middle\" x=\"{at:.1}\" y=\"{:.1}\">{}</text>",
+            bottom + 15.0,
+            shown(mark, step)
+        );
+    }
+    let _ = writeln!(
+        out,
+        "<text class=\"mark\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+        f64::midpoint(LEFT, WIDTH - RIGHT),
+        bottom + 32.0,
+        escape(unit)
+    );
+}
+
+/// Lying bars from 0, one below the other; a thin line shows the reach. `wanted` is a line that they should pass.
+#[must_use]
+pub fn bars(title: &str, unit: &str, bars: &[Bar], wanted: Option<f64>) -> String {
+    let ends = bars
+        .iter()
+        .map(|bar| bar.reach.map_or(bar.value, |(_, most)| most.max(bar.value)));
+    let marks = marks(ends.chain(wanted).fold(0.0, f64::max));
+    let most = marks.last().copied().unwrap_or(1.0);
+    let x = |value: f64| LEFT + value / most * (WIDTH - LEFT - RIGHT);
+    #[allow(clippy::cast_precision_loss, reason = "a handful of bars")]
+    let y = |index: usize| TOP + index as f64 * ROW;
+    let bottom = y(bars.len()) + 4.0;
+    let mut out = open(bottom + BOTTOM, title);
+    lower_axis(&mut out, &marks, &x, bottom, unit);
+    for (index, bar) in bars.iter().enumerate() {
+        let (top, end) = (y(index) + 4.0, x(bar.value));
+        let (middle, colour) = (top + 8.0, bar.colour % COLOURS);
+        let label = escape(&bar.label);
+        let value = super::numbers::digits(bar.value);
+        let right = x(bar
+            .reach
+            .map_or(bar.value, |(_, reach)| reach.max(bar.value)))
+            + 6.0;
+        let _ = writeln!(
+            out,
+            "<text text-anchor=\"end\" x=\"{:.1}\" y=\"{:.1}\">{label}</text>\
+             <rect class=\"c{colour}\" x=\"{LEFT}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"16\"><title>{label}: {value}</title></rect>\
+             <text x=\"{right:.1}\" y=\"{:.1}\">{value}</text>",
+            LEFT - 8.0,
+            middle + 4.0,
+            (end - LEFT).max(0.5),
+            middle + 4.0
+        );
+        if let Some((least, reach)) = bar.reach {
+            let (from, to) = (x(least), x(reach));
+            let _ = writeln!(
+                out,
+                "<line class=\"reach\" x1=\"{from:.1}\" y1=\"{middle:.1}\" x2=\"{to:.1}\" y2=\"{middle:.1}\"/>"
+            );
+        }
+    }
+    if let Some(wanted) = wanted {
+        let at = x(wanted);
+        let _ = writeln!(
+            out,
+            "<line class=\"wanted\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom:.1}\"><title>wanted: {wanted}</title></line>"
+        );
+    }
+    out + "</svg>\n"
+}
+
+/// Lines over a lower axis, both axes from 0; their names stand below.
+#[must_use]
+pub fn lines(title: &str, units: (&str, &str), lines: &[Line]) -> String {
+    const HEIGHT: f64 = 240.0;
+    const PER_ROW: usize = 4;
+    let points = || lines.iter().flat_map(|line| line.points.iter());
+    let x_marks = marks(points().map(|(x, _)| *x).fold(0.0, f64::max));
+    let y_marks = marks(points().map(|(_, y)| *y).fold(0.0, f64::max));
+    let (x_most, y_most) = (
+        x_marks.last().copied().unwrap_or(1.0),
+        y_marks.last().copied().unwrap_or(1.0),
+    );
+    let x = |value: f64| LEFT + value / x_most * (WIDTH - LEFT - RIGHT);
+    let y = |value: f64| TOP + HEIGHT - value / y_most * HEIGHT;
+    let bottom = TOP + HEIGHT;
+    #[allow(clippy::cast_precision_loss, reason = "a handful of rows")]
+    let legend = 18.0 * lines.len().div_ceil(PER_ROW) as f64;
+    let mut out = open(bottom + BOTTOM + legend + 8.0, title);
+    lower_axis(&mut out, &x_marks, &x, bottom, units.0);
+    let step = y_marks.get(1).copied().unwrap_or(1.0);
+    for &mark in &y_marks {
+        let at = y(mark);
+        let _ = writeln!(
+            out,
+            "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{:.1}\" y2=\"{at:.1}\"/>\
+             <text class=\"mark\" text-anchor=\"end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            WIDTH - RIGHT,
+            LEFT - 6.0,
+            at + 4.0,
+            shown(mark, step)
+        );
+    }
+    let _ = writeln!(
+        out,
+        "<text class=\"mark\" text-anchor=\"end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+        LEFT - 60.0,
+        f64::midpoint(TOP, bottom),
+        escape(units.1)
+    );
+    for (index, line) in lines.iter().enumerate() {
+        let colour = line.colour % COLOURS;
+        let at: Vec<String> = line
+            .points
+            .iter()
+            .map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b)))
+            .collect();
+        let label = escape(&line.label);
+        let _ = writeln!(
+            out,
+            "<polyline class=\"l{colour}\" points=\"{}\"><title>{label}</title></polyline>",
+            at.join(" ")
+        );
+        for (a, b) in &line.points {
+            let _ = writeln!(
+                out,
+                "<circle class=\"c{colour}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>",
+                x(*a),
+                y(*b)
+            );
+        }
+        #[allow(clippy::cast_precision_loss, reason = "a handful of lines")]
+        let (column, row) = ((index % PER_ROW) as f64, (index / PER_ROW) as f64);
+        let (left, top) = (8.0 + column * 185.0, bottom + BOTTOM + 4.0 + row * 18.0);
+        let _ = writeln!(
+            out,
+            "<rect class=\"c{colour}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"12\" height=\"12\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\">{label}</text>",
+            left + 18.0,
+            top + 10.0
+        );
+    }
+    out + "</svg>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_round_few_and_reach_beyond_the_largest() {
+        for most in [0.003, 0.97, 1.0, 1.2, 4.9, 17.0, 99.0, 12_345.0] {
+            let marks = marks(most);
+            assert!((2..=8).contains(&marks.len()), "{most}: {marks:?}");
+            assert!(
+                marks.last().is_some_and(|last| *last >= most * 0.999_999),
+                "{most}: {marks:?}"
+            );
+        }
+        assert_eq!(
+            marks(1.2),
+            [
+                0.0,
+                0.2,
+                0.4,
+                0.6000000000000001,
+                0.8,
+                1.0,
+                1.2000000000000002
+            ]
+        );
+        assert_eq!(marks(0.0), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn names_cannot_end_the_text_that_they_stand_in() {
+        let bar = Bar {
+            label: "a<b>&\"c\"".to_owned(),
+            value: 1.0,
+            reach: Some((0.5, 1.5)),
+            colour: 0,
+        };
+        let svg = bars("t<", "u", &[bar], Some(1.2));
+        assert!(
+            svg.contains("a&lt;b&gt;&amp;&quot;c&quot;") && svg.contains("t&lt;"),
+            "{svg}"
+        );
+        assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
+    }
+}

@@ -1,0 +1,319 @@
+//! What the witness saw against what the ledger told.
+//!
+//! Both sides put attempts into one table; [`SETTLE_NS`] later, in run time up to which both have got, each is
+//! counted. The witness's own rule: an attempt is the first SYN of (addresses, ports, initial sequence number) in
+//! [`HORIZON_NS`]. Stamps of one frame differ between two rings, and the ledger goes by the time that all rings
+//! have reached: within [`EDGE_NS`] of the horizon either side may be right.
+
+use super::Syn;
+use super::WitnessCounts;
+use super::excuses::{Excuse, Grant, Grants, Lacks};
+use super::reports::Report;
+use super::table::{Entry, Table, Told};
+
+/// A SYN is a retransmission until this long after the first one (DESIGN 5).
+pub const HORIZON_NS: i64 = 130_000_000_000;
+/// How near to the horizon it is undecided.
+pub const EDGE_NS: i64 = 10_000_000_000;
+/// How long an attempt waits for the other side.
+pub const SETTLE_NS: i64 = 5_000_000_000;
+/// Disagreements that are kept to be told.
+const DISAGREEMENTS_MAX: usize = 10;
+
+/// An attempt that one side lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disagreement {
+    /// Which side.
+    pub lacks: Lacks,
+    /// The attempt.
+    pub syn: Syn,
+    /// Run time of its SYN, ns.
+    pub ts_ns: i64,
+    /// Where it was seen.
+    pub interface: u16,
+}
+
+/// The comparison.
+pub struct Comparison {
+    table: Table,
+    grants: Grants,
+    /// Number of the first entry that may be undecided.
+    undecided: u64,
+    /// What was counted.
+    pub counts: WitnessCounts,
+    /// The first disagreements since somebody took them.
+    pub disagreements: Vec<Disagreement>,
+}
+
+impl Comparison {
+    /// Takes all its memory. `keys` should be the same in no two runs.
+    pub fn new(keys: [u64; 2]) -> Self {
+        Self {
+            table: Table::new(keys),
+            grants: Grants::new(),
+            undecided: 0,
+            counts: WitnessCounts::default(),
+            disagreements: Vec::with_capacity(DISAGREEMENTS_MAX),
+        }
+    }
+
+    /// Bytes of it.
+    pub const fn memory_bytes() -> u64 {
+        Table::memory_bytes()
+            + Grants::memory_bytes()
+            + (DISAGREEMENTS_MAX * size_of::<Disagreement>()) as u64
+    }
+
+    /// Allows differences.
+    pub fn grant(&mut self, grant: Grant) {
+        self.grants.add(grant);
+    }
+
+    /// A frame of the sample that the other library cannot read: what the ledger makes of it is excused.
+    pub fn on_unread(&mut self, ts_ns: i64, interface: u16) {
+        self.counts.frames += 1;
+        self.counts.unread += 1;
+        self.grant(Grant {
+            excuse: Excuse::Unread,
+            interface: Some(interface),
+            from_ns: ts_ns.saturating_sub(SETTLE_NS),
+            until_ns: ts_ns.saturating_add(SETTLE_NS),
+            left: 1,
+        });
+    }
+
+    /// A SYN of the sample, stamped `ts_ns`, at `now_ns`.
+    pub fn on_syn(&mut self, syn: Syn, ts_ns: i64, interface: u16, now_ns: i64) {
+        self.counts.frames += 1;
+        let new = Entry {
+            seen: true,
+            ..entry(syn, ts_ns, interface, now_ns)
+        };
+        let Some(known) = self.table.find(&syn) else {
+            return self.push(new);
+        };
+        let base_ns = known.base_ns;
+        match Age::of(known, ts_ns) {
+            Age::Old => self.push(new),
+            Age::Edge if known.decided => self.push(Entry {
+                edge: true,
+                base_ns,
+                ..new
+            }),
+            _ if known.seen || known.decided || known.told == Told::Beyond => {
+                self.counts.retransmitted += 1;
+            }
+            _ => {
+                known.seen = true;
+                self.counts.seen += 1;
+                self.counts.waiting += 1;
+            }
+        }
+    }
+
+    /// What a shard told, at `now_ns`.
+    pub fn on_report(&mut self, report: &Report, now_ns: i64) {
+        let Report { syn, ts_ns, .. } = *report;
+        let new = entry(syn, ts_ns, report.interface, now_ns);
+        if !report.in_reach {
+            return self.on_beyond(new);
+        }
+        self.counts.told += 1;
+        let told = Told::Attempt(report.fate);
+        let new = Entry { told, ..new };
+        let Some(known) = self.table.find(&syn) else {
+            return self.push(new);
+        };
+        let base_ns = known.base_ns;
+        match Age::of(known, ts_ns) {
+            Age::Old => self.push(new),
+            Age::Edge if known.decided => self.push(Entry {
+                edge: true,
+                base_ns,
+                ..new
+            }),
+            _ if !known.decided && !matches!(known.told, Told::Attempt(_)) => {
+                known.told = told;
+                self.counts.told_waiting += 1;
+            }
+            _ if known.told == Told::Nothing => {
+                known.told = told;
+                // The ledger counts its horizon from here.
+                known.base_ns = ts_ns;
+                self.counts.extra_excused[Excuse::Late as usize] += 1;
+            }
+            // Told twice.
+            _ => {
+                known.base_ns = ts_ns;
+                self.push(Entry {
+                    indexed: false,
+                    ..new
+                });
+            }
+        }
+    }
+
+    fn on_beyond(&mut self, new: Entry) {
+        self.counts.beyond += 1;
+        match self.table.find(&new.syn) {
+            Some(known) if Age::of(known, new.ts_ns) != Age::Old => {
+                if known.told == Told::Nothing {
+                    known.told = Told::Beyond;
+                }
+            }
+            _ => self.push(Entry {
+                told: Told::Beyond,
+                decided: true,
+                ..new
+            }),
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if self.table.is_full() {
+            self.push_out();
+        }
+        if !entry.decided {
+            self.counts.seen += u64::from(entry.seen);
+            self.counts.waiting += u64::from(entry.seen);
+            self.counts.told_waiting += u64::from(matches!(entry.told, Told::Attempt(_)));
+        }
+        self.table.push(entry);
+    }
+
+    /// Makes room. What was pushed out too early is not known any more when it comes again.
+    fn push_out(&mut self) {
+        let number = self.table.numbers().start;
+        if number == self.undecided {
+            self.undecided += 1;
+            self.decide(number, true);
+        }
+        let Some(entry) = self.table.pop() else {
+            return;
+        };
+        self.grant(Grant {
+            excuse: Excuse::NoRoom,
+            interface: None,
+            from_ns: entry.ts_ns,
+            until_ns: entry.ts_ns.saturating_add(HORIZON_NS + EDGE_NS),
+            left: 1,
+        });
+    }
+
+    /// Counts what is due at `limit_ns`, up to which both sides and the excuses are known, and forgets what is
+    /// older than the horizon.
+    pub fn settle(&mut self, limit_ns: i64) {
+        while self.undecided < self.table.numbers().end {
+            let entry = self.table.get(self.undecided);
+            if !entry.decided && entry.due_ns > limit_ns {
+                break;
+            }
+            self.decide(self.undecided, false);
+            self.undecided += 1;
+        }
+        while self.table.numbers().start < self.undecided {
+            let oldest = self.table.get(self.table.numbers().start);
+            if oldest.ts_ns.saturating_add(HORIZON_NS + EDGE_NS) > limit_ns {
+                break;
+            }
+            self.table.pop();
+        }
+        self.grants
+            .expire(limit_ns.saturating_sub(SETTLE_NS + EDGE_NS));
+    }
+
+    fn decide(&mut self, number: u64, pushed_out: bool) {
+        let entry = self.table.get_mut(number);
+        if entry.decided {
+            return;
+        }
+        entry.decided = true;
+        let entry = *entry;
+        self.counts.waiting -= u64::from(entry.seen);
+        self.counts.told_waiting -= u64::from(matches!(entry.told, Told::Attempt(_)));
+        let lacks = match (entry.seen, entry.told) {
+            (true, Told::Attempt(fate)) => {
+                self.counts.agreed[fate as usize] += 1;
+                self.table.get_mut(number).base_ns = entry.ts_ns;
+                return;
+            }
+            (true, Told::Beyond) => {
+                self.counts.excused[Excuse::OutOfReach as usize] += 1;
+                return;
+            }
+            (true, Told::Nothing) => Lacks::Ledger,
+            (false, Told::Attempt(_)) => {
+                self.table.get_mut(number).base_ns = entry.ts_ns;
+                Lacks::Witness
+            }
+            (false, _) => return,
+        };
+        let excuse = if entry.edge {
+            Some(Excuse::Horizon)
+        } else if pushed_out {
+            Some(Excuse::NoRoom)
+        } else {
+            self.grants.take(lacks, entry.interface, entry.ts_ns)
+        };
+        let counts = &mut self.counts;
+        match (lacks, excuse) {
+            (Lacks::Ledger, Some(excuse)) => counts.excused[excuse as usize] += 1,
+            (Lacks::Witness, Some(excuse)) => counts.extra_excused[excuse as usize] += 1,
+            (Lacks::Ledger, None) => counts.missing += 1,
+            (Lacks::Witness, None) => counts.extra += 1,
+        }
+        if excuse.is_none() && self.disagreements.len() < DISAGREEMENTS_MAX {
+            self.disagreements.push(Disagreement {
+                lacks,
+                syn: entry.syn,
+                ts_ns: entry.ts_ns,
+                interface: entry.interface,
+            });
+        }
+    }
+
+    /// Entries held, and room.
+    pub fn occupancy(&self) -> (u64, u64) {
+        let numbers = self.table.numbers();
+        (
+            numbers.end - numbers.start,
+            super::table::ENTRIES_MAX as u64,
+        )
+    }
+}
+
+/// How long after an attempt another SYN of it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Young,
+    Edge,
+    Old,
+}
+
+impl Age {
+    fn of(known: &Entry, ts_ns: i64) -> Self {
+        let age_ns = ts_ns.saturating_sub(known.base_ns);
+        if age_ns <= HORIZON_NS - EDGE_NS {
+            Self::Young
+        } else if age_ns < HORIZON_NS + EDGE_NS {
+            Self::Edge
+        } else {
+            Self::Old
+        }
+    }
+}
+
+fn entry(syn: Syn, ts_ns: i64, interface: u16, now_ns: i64) -> Entry {
+    Entry {
+        syn,
+        ts_ns,
+        base_ns: ts_ns,
+        due_ns: now_ns.saturating_add(SETTLE_NS),
+        interface,
+        seen: false,
+        told: Told::Nothing,
+        edge: false,
+        decided: false,
+        indexed: true,
+    }
+}

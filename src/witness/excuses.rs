@@ -1,0 +1,187 @@
+//! Why the two sides may differ without anything being wrong: what the books tell of, for its time and interface,
+//! and no more often than it happened.
+
+/// An excuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Excuse {
+    /// The sensor's rings had no room.
+    RingDrops = 0,
+    /// Filters of data rings refused frames, among them those that a changing fanout had put there.
+    Filtered = 1,
+    /// The witness's ring had no room.
+    WitnessDropped = 2,
+    /// The other library could not read a frame of the sample.
+    Unread = 3,
+    /// A shard's queue to the witness was full.
+    QueueFull = 4,
+    /// A full table pushed out attempts: a retransmission counts again.
+    Evicted = 5,
+    /// Frames came to another worker than the one that knew their attempt.
+    Misrouted = 6,
+    /// A SYN came in two wrappings: both workers count it.
+    OutsideClass = 7,
+    /// The ledger knew the attempt from a frame that the sample's filter does not reach.
+    OutOfReach = 8,
+    /// One of the two began or ended before the other.
+    Unwatched = 9,
+    /// An interface went down, came up, went away or came back: sockets follow one by one.
+    LinkChange = 10,
+    /// The clock was set.
+    ClockStep = 11,
+    /// The SYN came so near to 130 s after the first that it is either a retransmission or a new attempt.
+    Horizon = 12,
+    /// The ledger took the attempt up after it was given up.
+    Late = 13,
+    /// The witness's table was full.
+    NoRoom = 14,
+}
+
+/// Which side lacks the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacks {
+    /// The ledger.
+    Ledger,
+    /// The witness.
+    Witness,
+}
+
+impl Excuse {
+    /// Every excuse, in the order of its number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::RingDrops,
+        Self::Filtered,
+        Self::WitnessDropped,
+        Self::Unread,
+        Self::QueueFull,
+        Self::Evicted,
+        Self::Misrouted,
+        Self::OutsideClass,
+        Self::OutOfReach,
+        Self::Unwatched,
+        Self::LinkChange,
+        Self::ClockStep,
+        Self::Horizon,
+        Self::Late,
+        Self::NoRoom,
+    ];
+    /// How many there are.
+    pub const COUNT: usize = 15;
+
+    /// The stable word in metrics and records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::RingDrops => "ring_drops",
+            Self::Filtered => "filtered",
+            Self::WitnessDropped => "witness_dropped",
+            Self::Unread => "unread",
+            Self::QueueFull => "queue_full",
+            Self::Evicted => "evicted",
+            Self::Misrouted => "misrouted",
+            Self::OutsideClass => "outside_class",
+            Self::OutOfReach => "out_of_reach",
+            Self::Unwatched => "unwatched",
+            Self::LinkChange => "link_change",
+            Self::ClockStep => "clock_step",
+            Self::Horizon => "horizon",
+            Self::Late => "late",
+            Self::NoRoom => "no_room",
+        }
+    }
+
+    /// Whether it explains that this side lacks an attempt.
+    const fn explains(self, lacks: Lacks) -> bool {
+        match self {
+            Self::RingDrops | Self::Filtered | Self::QueueFull => matches!(lacks, Lacks::Ledger),
+            Self::WitnessDropped
+            | Self::Unread
+            | Self::Evicted
+            | Self::Misrouted
+            | Self::OutsideClass => matches!(lacks, Lacks::Witness),
+            _ => true,
+        }
+    }
+}
+
+/// So many attempts may be excused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// By what.
+    pub excuse: Excuse,
+    /// Of this interface; `None`: of any.
+    pub interface: Option<u16>,
+    /// With stamps from here, run time in ns,
+    pub from_ns: i64,
+    /// to here.
+    pub until_ns: i64,
+    /// How many; `u64::MAX`: nobody can count them.
+    pub left: u64,
+}
+
+/// Grants that are held at once.
+const GRANTS_MAX: usize = 1024;
+/// Grants of one cause that begin within this are one.
+const TOGETHER_NS: i64 = 1_000_000_000;
+
+/// The grants of the last minutes.
+#[derive(Debug)]
+pub struct Grants(Vec<Grant>);
+
+impl Grants {
+    /// Takes its memory.
+    pub fn new() -> Self {
+        Self(Vec::with_capacity(GRANTS_MAX))
+    }
+
+    /// Bytes of it.
+    pub const fn memory_bytes() -> u64 {
+        (GRANTS_MAX * size_of::<Grant>()) as u64
+    }
+
+    /// Adds a grant. Where there is no room it joins the newest of its kind, or takes the place of the oldest.
+    pub fn add(&mut self, grant: Grant) {
+        if grant.left == 0 {
+            return;
+        }
+        let full = self.0.len() == GRANTS_MAX;
+        let same = |one: &&mut Grant| {
+            (one.excuse, one.interface) == (grant.excuse, grant.interface)
+                && (full || grant.from_ns.abs_diff(one.from_ns) < TOGETHER_NS as u64)
+        };
+        if let Some(one) = self.0.iter_mut().rev().find(same) {
+            one.left = one.left.saturating_add(grant.left);
+            one.from_ns = one.from_ns.min(grant.from_ns);
+            one.until_ns = one.until_ns.max(grant.until_ns);
+            return;
+        }
+        if full {
+            self.0.remove(0);
+        }
+        self.0.push(grant);
+    }
+
+    /// Takes one of what explains that `lacks` has not got the attempt of this time and interface.
+    pub fn take(&mut self, lacks: Lacks, interface: u16, ts_ns: i64) -> Option<Excuse> {
+        let grant = self.0.iter_mut().find(|grant| {
+            grant.left > 0
+                && grant.excuse.explains(lacks)
+                && grant.interface.is_none_or(|one| one == interface)
+                && (grant.from_ns..=grant.until_ns).contains(&ts_ns)
+        })?;
+        if grant.left != u64::MAX {
+            grant.left -= 1;
+        }
+        Some(grant.excuse)
+    }
+
+    /// Forgets grants for times before this.
+    pub fn expire(&mut self, before_ns: i64) {
+        self.0.retain(|grant| grant.until_ns >= before_ns);
+    }
+}
+
+impl Default for Grants {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,138 @@
+//! What the shards tell the witness: one bounded queue each, and how far each has got.
+
+use super::Syn;
+use crate::capture::sample::Sample;
+use crate::mesh::touch_all;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// Reports that a queue holds.
+const REPORTS_MAX: usize = 8_192;
+
+/// What the ledger did with an attempt. What the log then lost is in the books of its outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fate {
+    /// On its way to the log as a line.
+    Line = 0,
+    /// Folded into a flood record.
+    Folded = 1,
+    /// In a direction that was not asked for.
+    NotAsked = 2,
+}
+
+impl Fate {
+    /// Every fate, in the order of its number.
+    pub const ALL: [Self; Self::COUNT] = [Self::Line, Self::Folded, Self::NotAsked];
+    /// How many there are.
+    pub const COUNT: usize = 3;
+
+    /// The stable word in metrics and records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Folded => "folded",
+            Self::NotAsked => "not_asked",
+        }
+    }
+}
+
+/// An attempt of the sample, as the ledger has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it is.
+    pub syn: Syn,
+    /// Run time of its SYN, ns.
+    pub ts_ns: i64,
+    /// Index into the run's table of interfaces.
+    pub interface: u16,
+    /// The sample's filter reaches such a SYN.
+    pub in_reach: bool,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Everything up to this run time was told. Release by the shard, Acquire by the witness: who sees a time
+    /// sees every report before it in the queue.
+    reached_ns: AtomicI64,
+    /// Reports for which the queue had no room; statistics only, hence Relaxed.
+    dropped: AtomicU64,
+}
+
+/// A shard's end. Dropping it says that nothing follows.
+pub struct Reporter {
+    sample: Sample,
+    queue: rtrb::Producer<Report>,
+    shared: Arc<Shared>,
+}
+
+/// The witness's end.
+pub struct Reports {
+    queue: rtrb::Consumer<Report>,
+    shared: Arc<Shared>,
+}
+
+/// A queue for one shard.
+pub fn queue(sample: Sample) -> (Reporter, Reports) {
+    let (mut queue, consumer) = rtrb::RingBuffer::new(REPORTS_MAX);
+    touch_all(&mut queue);
+    let shared = Arc::new(Shared {
+        reached_ns: AtomicI64::new(i64::MIN),
+        dropped: AtomicU64::new(0),
+    });
+    let theirs = Reports {
+        queue: consumer,
+        shared: Arc::clone(&shared),
+    };
+    let ours = Reporter {
+        sample,
+        queue,
+        shared,
+    };
+    (ours, theirs)
+}
+
+/// Bytes of one queue.
+pub fn memory_bytes() -> u64 {
+    (REPORTS_MAX * size_of::<Report>() + size_of::<Shared>()) as u64
+}
+
+impl Reporter {
+    /// Tells of an attempt if it is in the sample. A full queue is counted, never waited for.
+    pub fn tell(&mut self, report: Report) {
+        if self.sample.keeps(&report.syn.ends) && self.queue.push(report).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says that every attempt up to this run time was told.
+    pub fn publish(&mut self, ts_ns: i64) {
+        // Release pairs with the acquire in `Reports::reached_ns`.
+        self.shared.reached_ns.fetch_max(ts_ns, Ordering::Release);
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.publish(i64::MAX);
+    }
+}
+
+impl Reports {
+    /// How far the shard has told; `i64::MAX` once nothing follows. Ask before taking reports.
+    pub fn reached_ns(&self) -> i64 {
+        self.shared.reached_ns.load(Ordering::Acquire)
+    }
+
+    /// The next report.
+    pub fn next(&mut self) -> Option<Report> {
+        self.queue.pop().ok()
+    }
+
+    /// Reports that found no room so far.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+}

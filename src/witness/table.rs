@@ -1,0 +1,240 @@
+//! The attempts of the last minutes, in the order in which they were first heard of, found by what they are.
+
+use super::Syn;
+use super::reports::Fate;
+use siphasher::sip::SipHasher13;
+use std::hash::{Hash, Hasher};
+
+/// Attempts that the table holds.
+pub const ENTRIES_MAX: usize = 65_536;
+/// Places of the index: half of them at most are taken.
+const SLOTS: usize = 2 * ENTRIES_MAX;
+const FREE: u32 = u32::MAX;
+
+/// What the ledger said of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing so far.
+    Nothing,
+    /// It has it.
+    Attempt(Fate),
+    /// It has it from a frame that the sample's filter does not reach.
+    Beyond,
+}
+
+/// An attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// What it is.
+    pub syn: Syn,
+    /// Run time of the SYN that brought it here, ns.
+    pub ts_ns: i64,
+    /// From when on its retransmissions are counted out, ns.
+    pub base_ns: i64,
+    /// When it is decided, ns.
+    pub due_ns: i64,
+    /// Where its SYN was seen.
+    pub interface: u16,
+    /// The witness saw it.
+    pub seen: bool,
+    /// What the ledger said.
+    pub told: Told,
+    /// It may be a retransmission as well.
+    pub edge: bool,
+    /// It is counted.
+    pub decided: bool,
+    /// It is what the index leads to; a second report of an attempt is not.
+    pub indexed: bool,
+}
+
+/// The table: a ring of entries, numbered from 0 on, and an index with linear probing.
+pub struct Table {
+    entries: Vec<Entry>,
+    front: u64,
+    back: u64,
+    index: Vec<u32>,
+    hasher: SipHasher13,
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "below the number of places"
+)]
+fn place(number: u64) -> usize {
+    (number % ENTRIES_MAX as u64) as usize
+}
+
+impl Table {
+    /// Takes all its memory. `keys` should be the same in no two runs.
+    pub fn new(keys: [u64; 2]) -> Self {
+        Self {
+            entries: Vec::with_capacity(ENTRIES_MAX),
+            front: 0,
+            back: 0,
+            index: vec![FREE; SLOTS],
+            hasher: SipHasher13::new_with_keys(keys[0], keys[1]),
+        }
+    }
+
+    /// Bytes of it.
+    pub const fn memory_bytes() -> u64 {
+        (ENTRIES_MAX * size_of::<Entry>() + SLOTS * size_of::<u32>()) as u64
+    }
+
+    /// Number of the oldest entry, and the number that the next will have.
+    pub fn numbers(&self) -> std::ops::Range<u64> {
+        self.front..self.back
+    }
+
+    /// The entry of this number.
+    pub fn get(&self, number: u64) -> &Entry {
+        &self.entries[place(number)]
+    }
+
+    /// The entry of this number.
+    pub fn get_mut(&mut self, number: u64) -> &mut Entry {
+        &mut self.entries[place(number)]
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "below the number of slots")]
+    fn home(&self, syn: &Syn) -> usize {
+        let mut hasher = self.hasher;
+        syn.hash(&mut hasher);
+        (hasher.finish() % SLOTS as u64) as usize
+    }
+
+    /// The slot that leads to the entry of `syn`, or the free one where its way ends.
+    fn slot(&self, syn: &Syn) -> usize {
+        let mut slot = self.home(syn);
+        while self.index[slot] != FREE && self.entries[self.index[slot] as usize].syn != *syn {
+            slot = (slot + 1) % SLOTS;
+        }
+        slot
+    }
+
+    /// The newest entry of `syn`.
+    pub fn find(&mut self, syn: &Syn) -> Option<&mut Entry> {
+        let place = self.index[self.slot(syn)];
+        (place != FREE).then(|| &mut self.entries[place as usize])
+    }
+
+    /// Whether the next entry pushes out the oldest.
+    pub fn is_full(&self) -> bool {
+        self.back - self.front == ENTRIES_MAX as u64
+    }
+
+    /// Puts an entry in. The table is not full.
+    pub fn push(&mut self, entry: Entry) {
+        assert!(!self.is_full(), "{ENTRIES_MAX} entries");
+        let place = place(self.back);
+        if entry.indexed {
+            let slot = self.slot(&entry.syn);
+            if let Some(old) = self.entries.get_mut(self.index[slot] as usize) {
+                old.indexed = false;
+            }
+            self.index[slot] = u32::try_from(place).expect("below the number of places");
+        }
+        match self.entries.get_mut(place) {
+            Some(free) => *free = entry,
+            None => self.entries.push(entry),
+        }
+        self.back += 1;
+    }
+
+    /// Takes the oldest entry out.
+    pub fn pop(&mut self) -> Option<Entry> {
+        if self.front == self.back {
+            return None;
+        }
+        let entry = *self.get(self.front);
+        if entry.indexed {
+            let slot = self.slot(&entry.syn);
+            self.free(slot);
+        }
+        self.front += 1;
+        Some(entry)
+    }
+
+    /// Frees a slot, and moves those behind it up whose way leads over it (Knuth, volume 3, 6.4, algorithm R).
+    fn free(&mut self, mut hole: usize) {
+        let mut slot = hole;
+        loop {
+            slot = (slot + 1) % SLOTS;
+            if self.index[slot] == FREE {
+                break;
+            }
+            let home = self.home(&self.entries[self.index[slot] as usize].syn);
+            let way = |from: usize, to: usize| (to + SLOTS - from) % SLOTS;
+            if way(home, slot) >= way(hole, slot) {
+                self.index[hole] = self.index[slot];
+                hole = slot;
+            }
+        }
+        self.index[hole] = FREE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::sample::Ends;
+    use std::collections::HashMap;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn entry(isn: u32) -> Entry {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let ends = Ends {
+            src: address,
+            dst: address,
+            src_port: 1,
+            dst_port: 2,
+        };
+        Entry {
+            syn: Syn { ends, isn },
+            ts_ns: 0,
+            base_ns: 0,
+            due_ns: 0,
+            interface: 0,
+            seen: true,
+            told: Told::Nothing,
+            edge: false,
+            decided: false,
+            indexed: true,
+        }
+    }
+
+    #[test]
+    fn the_index_leads_to_the_newest_entry_whatever_comes_and_goes() {
+        let mut table = Table::new([1, 2]);
+        let mut truth: HashMap<u32, u64> = HashMap::new();
+        let mut state = 1_u32;
+        for number in 0..300_000_u64 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let isn = state >> 15;
+            if table.is_full() || state.is_multiple_of(3) {
+                let front = table.numbers().start;
+                if let Some(gone) = table.pop()
+                    && truth.get(&gone.syn.isn) == Some(&front)
+                {
+                    truth.remove(&gone.syn.isn);
+                }
+            }
+            truth.insert(isn, table.numbers().end);
+            table.push(Entry {
+                ts_ns: i64::try_from(table.numbers().end).expect("small"),
+                ..entry(isn)
+            });
+            if number % 64 == 0 {
+                let asked = (state >> 3) % (1 << 17);
+                let found = table.find(&entry(asked).syn).map(|one| one.ts_ns);
+                let known = truth
+                    .get(&asked)
+                    .map(|&at| i64::try_from(at).expect("small"));
+                assert_eq!(found, known, "{asked}");
+            }
+        }
+        assert!(table.is_full());
+        while table.pop().is_some() {}
+        assert!(table.index.iter().all(|slot| *slot == FREE));
+    }
+}

@@ -1,0 +1,246 @@
+//! A second opinion: a healthy build has none that differs, whatever comes.
+//!
+//! `tools/witness-fault` runs the load on a build that loses SYNs, with SYNLEDGER_WITNESS=fault, and for as long
+//! and as fast as SYNLEDGER_WITNESS_SECONDS and SYNLEDGER_WITNESS_RATE say.
+
+use super::conversation::Conversation;
+use super::sensor::{Ended, Sensor, of_type};
+use super::tagged;
+use super::traffic::{Sender, flow, frame};
+use crate::common::netns::{SENDER, SENSOR, Veth, ip, wait_for_link, with_veth};
+use crate::common::syn;
+use craft::{ACK, Ext, FIN, Flow, Ip, Link, SYN, Tcp, mutate};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn books(ended: &Ended) -> Value {
+    let last = of_type(&ended.eve, "stats").last().expect("a last record");
+    assert_eq!(last["synledger"]["closed"], true, "{}", ended.says);
+    last["synledger"]["totals"]["books"].clone()
+}
+
+fn number(books: &Value, name: &str) -> u64 {
+    match &books[name] {
+        Value::Object(labels) => labels.values().filter_map(Value::as_u64).sum(),
+        one => one.as_u64().unwrap_or_else(|| panic!("{name}: {books}")),
+    }
+}
+
+/// Nothing differs but for what is excused; gives the books.
+fn assert_agreed(ended: &Ended) -> Value {
+    let books = books(ended);
+    let told: Vec<&Value> = of_type(&ended.eve, "lifecycle")
+        .filter(|one| {
+            let word = one["synledger"]["event"].as_str();
+            word.is_some_and(|word| word.starts_with("witness_"))
+        })
+        .collect();
+    for name in ["witness_missing", "witness_extra"] {
+        assert_eq!(number(&books, name), 0, "{name}: {told:#?}\n{books:#}");
+    }
+    let line = ended.says.lines().find(|line| line.starts_with("witness"));
+    eprintln!("{}", line.expect("it speaks of the witness"));
+    books
+}
+
+/// SYNs in every shape, sound and broken, some of them sent again.
+fn soup() -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for n in 0..400_u32 {
+        let from = |port| flow(n + 1, port, 1, 443);
+        let plain = frame(from(1024), n);
+        let v6 = Flow::v6(
+            [0xfd00, 0, 0, 0, 0, 0, 0, 1],
+            1024 + u16::try_from(n).expect("few"),
+            [0xfd00, 0, 0, 0, 0, 0, 0, 2],
+            80,
+        );
+        let tcp = |flow, flags| Tcp::new(flow, flags, n).bytes();
+        let deep = Ip::new(v6.src, v6.dst, 6).ext(Ext::padding(60, 8));
+        frames.push(plain.clone());
+        frames.push(Link::ethernet().vlan(9).frame(&syn(from(1025), n)));
+        frames.push(Link::ethernet().qinq(9, 10).frame(&syn(from(1026), n)));
+        frames.push(Link::ethernet().frame(&syn(v6, n)));
+        // First in a frame beyond the filter's reach, then in one within it.
+        let late = v6.from_port(60_000 - v6.src_port);
+        frames.push(Link::ethernet().frame(&deep.bytes(&tcp(late, SYN))));
+        frames.push(Link::ethernet().frame(&syn(late, n)));
+        frames.push(Link::ethernet().frame(&deep.bytes(&tcp(v6, SYN))));
+        let odd = Ip::new(from(0).src, from(0).dst, 6).bytes(&tcp(from(1027), SYN | FIN));
+        frames.push(Link::ethernet().frame(&odd));
+        let segment = Tcp::new(from(1028), SYN, n).data(&[7; 64]).bytes();
+        let cut = Ip::new(from(0).src, from(0).dst, 6)
+            .id(n)
+            .fragments(&segment, &[8, 40]);
+        frames.extend(cut.iter().map(|part| Link::ethernet().frame(part)));
+        frames.push(plain.clone());
+        frames.push(mutate(&plain, u64::from(n)));
+        frames.push(mutate(&plain, u64::from(n) << 20));
+    }
+    frames
+}
+
+#[test]
+fn a_healthy_build_agrees_on_every_shape_of_a_syn() {
+    with_veth(|veth| {
+        let args = ["--workers", "3", "--witness", "1", "--capture", "headers"];
+        let sensor = Sensor::start(&args);
+        let sender = Sender::new(veth);
+        for frame in soup() {
+            // The kernel refuses some of the broken ones.
+            let _ = sender.0.send(&frame);
+        }
+        for (talk, _) in tagged::conversations() {
+            talk.whole(&[100], &[3])
+                .iter()
+                .for_each(|one| sender.send(one));
+        }
+        let books = assert_agreed(&sensor.stop(Signal::SIGINT));
+        for name in ["witness_agreed", "witness_retransmitted", "witness_beyond"] {
+            assert!(number(&books, name) > 300, "{name}: {books:#}");
+        }
+    });
+}
+
+#[test]
+fn a_witness_sees_loopback_once_and_two_interfaces_as_one() {
+    with_veth(|veth| {
+        ip("link set lo up");
+        let interfaces = format!("lo,{SENDER}");
+        let sensor = Sensor::start(&["--workers", "2", "--witness", "1", "-i", &interfaces]);
+        thread::sleep(Duration::from_millis(300));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        for _ in 0..50 {
+            drop(TcpStream::connect(address).expect("it listens"));
+            drop(listener.accept().expect("a client"));
+        }
+        let sender = Sender::new(veth);
+        (1..=100).for_each(|from| sender.send(&frame(flow(from, 1024, 1, 443), from)));
+        thread::sleep(Duration::from_millis(300));
+        let books = assert_agreed(&sensor.stop(Signal::SIGINT));
+        assert_eq!(number(&books, "witness_agreed"), 150, "{books:#}");
+        assert_eq!(number(&books, "witness_retransmitted"), 100, "{books:#}");
+    });
+}
+
+#[test]
+fn a_witness_follows_links_that_flap_and_interfaces_that_come_back() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "2", "--witness", "1"]);
+        let sender = Sender::new(veth);
+        let mut from = 1;
+        let mut send = |sender: &Sender, count: u32| {
+            for _ in 0..count {
+                let _ = sender.0.send(&frame(flow(from, 1024, 1, 443), from));
+                from += 1;
+            }
+        };
+        for _ in 0..5 {
+            ip(&format!("link set {SENSOR} down"));
+            send(&sender, 50);
+            ip(&format!("link set {SENSOR} up"));
+            send(&sender, 50);
+        }
+        wait_for_link();
+        ip(&format!("link del {SENSOR}"));
+        sensor.wait_for_event("link_removed");
+        ip(&format!("link add {SENDER} type veth peer name {SENSOR}"));
+        ip(&format!("link set {SENDER} up"));
+        ip(&format!("link set {SENSOR} up"));
+        wait_for_link();
+        sensor.wait_for_event("link_back");
+        // Beyond what a link's change excuses.
+        thread::sleep(Duration::from_millis(2_500));
+        let index = |name| nix::net::if_::if_nametoindex(name).expect("it was just made");
+        let sender = Sender::new(Veth {
+            sender: index(SENDER),
+            sensor: index(SENSOR),
+        });
+        send(&sender, 200);
+        thread::sleep(Duration::from_millis(300));
+        let books = assert_agreed(&sensor.stop(Signal::SIGINT));
+        assert!(number(&books, "witness_agreed") >= 200, "{books:#}");
+    });
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    let value = std::env::var(format!("SYNLEDGER_WITNESS_{name}"));
+    value.map_or(default, |value| value.parse().expect(name))
+}
+
+/// Opens so many connections a second for so long, or until a record has `word`; when that was.
+fn load(sensor: &Sensor, veth: Veth, rate: u64, seconds: u64, word: &str) -> Option<Duration> {
+    let sender = Sender::new(veth);
+    let (start, mut opened, mut found) = (Instant::now(), 0_u64, None);
+    let found_in = |text: &str| text.contains(&format!("\"event\":\"{word}\""));
+    let mut looked = start;
+    while start.elapsed() < Duration::from_secs(seconds) {
+        let due = u64::try_from(start.elapsed().as_micros()).expect("short") * rate / 1_000_000;
+        for number in opened..due {
+            let [a, b, c, d, ..] = number.to_le_bytes();
+            let flow = Flow::v4(
+                [10, c, b, a],
+                40_000 + u16::from(d),
+                [198, 51, 100, a & 15],
+                443,
+            );
+            let talk = Conversation {
+                isn: u32::from_le_bytes([d, c, b, a]),
+                ..Conversation::new(flow)
+            };
+            talk.handshake().iter().for_each(|one| sender.send(one));
+            sender.send(&talk.up(FIN | ACK, 1, 1, b""));
+        }
+        opened = opened.max(due);
+        if found.is_none() && looked.elapsed() > Duration::from_secs(1) {
+            looked = Instant::now();
+            found = found_in(&sensor.content("turns.json")).then(|| start.elapsed());
+        }
+        if found.is_some() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    eprintln!(
+        "{opened} connections in {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
+    found
+}
+
+#[test]
+fn under_load_a_healthy_build_agrees_and_one_that_loses_syns_is_found() {
+    with_veth(|veth| {
+        let faulty = std::env::var("SYNLEDGER_WITNESS").is_ok_and(|what| what == "fault");
+        let (rate, seconds) = (setting("RATE", 2_000), setting("SECONDS", 8));
+        let one_in = setting("ONE_IN", 4).to_string();
+        let dir = tempfile::tempdir().expect("a folder");
+        let turns = format!(
+            "eve:{},events=lifecycle",
+            dir.path().join("turns.json").display()
+        );
+        let args = ["--workers", "2", "--witness", &one_in];
+        let outputs = ["--output", turns.as_str()];
+        let sensor = Sensor::start_in(dir, &outputs, &args, std::process::Stdio::null());
+        let found = load(&sensor, veth, rate, seconds, "witness_missing");
+        let ended = sensor.stop(Signal::SIGINT);
+        if !faulty {
+            let books = assert_agreed(&ended);
+            assert!(number(&books, "witness_agreed") > 100, "{books:#}");
+            return;
+        }
+        let books = books(&ended);
+        eprintln!(
+            "{} of {} attempts seen are missing; first told of after {found:?}",
+            number(&books, "witness_missing"),
+            number(&books, "witness_seen")
+        );
+        assert!(number(&books, "witness_missing") > 0, "{books:#}");
+        assert!(found.is_some(), "no record of it");
+        assert_eq!(number(&books, "witness_extra"), 0, "{books:#}");
+    });
+}
