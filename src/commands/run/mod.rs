@@ -143,7 +143,6 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         started
     });
     run.close_witness(witness.as_mut());
-    run.say_shed();
     let books = run.close_books(logger);
     started?;
     Ok(close(common, &books))
