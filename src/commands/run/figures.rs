@@ -119,6 +119,7 @@ impl Run<'_> {
 
     /// Closes the log with the last record of statistics, and with it the books.
     pub(super) fn close_books(&mut self, logger: Logger) -> Books {
+        self.say_shed();
         self.update_rings();
         let rest = self.books();
         let at_exit = |summary: &Summary| Books {
