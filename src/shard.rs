@@ -186,6 +186,9 @@ impl Shard {
         for Pending { packet, lookup, .. } in &pending {
             self.flows.announce_entries(packet, lookup);
         }
+        for Pending { packet, lookup, .. } in &pending {
+            self.flows.announce_elsewhere(packet, lookup);
+        }
         for one in &pending {
             let at = At {
                 position: one.position,

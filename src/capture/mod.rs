@@ -14,6 +14,7 @@ pub mod filter;
 pub mod frame;
 pub mod group;
 pub mod huge;
+pub mod memory;
 pub mod netlink;
 pub mod nic;
 pub mod pcap;

@@ -20,3 +20,14 @@ pub fn prefetch<T>(place: &T) {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = at;
 }
+
+/// Asks for the first two lines of `bytes`: the headers of a frame.
+#[inline(always)]
+pub fn prefetch_bytes(bytes: &[u8]) {
+    if let Some(first) = bytes.first() {
+        prefetch(first);
+    }
+    if let Some(later) = bytes.get(40) {
+        prefetch(later);
+    }
+}

@@ -2,14 +2,13 @@
 
 use super::counts::FlowCounts;
 use super::key::Key;
+use super::packed::{self, Cold, Hot};
 use super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Volume, When};
 use super::slab::Slab;
 use super::tcp::{self, Sender};
 use super::timers;
-use crate::decode::packet::{
-    Fragment, Packet, Tcp,
-    tcp_flags::{FIN, RST},
-};
+use crate::capture::huge::ask_for_huge_pages;
+use crate::decode::packet::{Packet, Tcp, tcp_flags::FIN};
 use std::cmp::Ordering;
 
 /// A TCP connection is idle after this.
@@ -55,8 +54,6 @@ pub struct Conn {
     pub proven: bool,
     /// The first packet was a SYN+ACK.
     pub flipped: bool,
-    /// A younger attempt on the same ports was answered: it is asked first.
-    pub rival: bool,
     /// Listed as open at the start.
     pub preexisting: bool,
     /// Some frame held several segments.
@@ -65,14 +62,6 @@ pub struct Conn {
     pub fragmented: bool,
     /// A counter reached its limit.
     pub saturated: bool,
-}
-
-/// Adds a packet to one direction.
-pub fn add_volume(volume: &mut Volume, wire_len: u32, payload: u32, flags: u8) {
-    volume.packets += 1;
-    volume.bytes += u64::from(wire_len);
-    volume.payload_bytes += u64::from(payload);
-    volume.tcp_flags |= flags;
 }
 
 impl Conn {
@@ -93,72 +82,10 @@ impl Conn {
             reset: None,
             proven: false,
             flipped: false,
-            rival: false,
             preexisting: false,
             gso: false,
             fragmented: false,
             saturated: false,
-        }
-    }
-
-    fn closed(&self) -> bool {
-        self.reset.is_some() || self.orig.tcp_flags & self.resp.tcp_flags & FIN != 0
-    }
-
-    /// When it ends if nothing more comes.
-    pub fn deadline(&self) -> i64 {
-        let idle = if self.key.proto != TCP {
-            OTHER_IDLE_NS
-        } else if self.closed() {
-            LINGER_NS
-        } else {
-            TCP_IDLE_NS
-        };
-        self.touched_ns.saturating_add(idle)
-    }
-
-    /// Accounts a packet; says whether it closed the connection.
-    pub fn add(
-        &mut self,
-        packet: &Packet,
-        tcp: Option<&Tcp>,
-        payload: u32,
-        sender: Sender,
-        watermark_ns: i64,
-    ) -> bool {
-        let was_closed = self.closed();
-        let volume = match sender {
-            Sender::Orig => &mut self.orig,
-            Sender::Resp => &mut self.resp,
-        };
-        let flags = tcp.map_or(0, |tcp| tcp.flags);
-        add_volume(volume, packet.wire_len, payload, flags);
-        self.end_ns = self.end_ns.max(packet.ts_ns);
-        self.touched_ns = watermark_ns;
-        self.gso |= packet.gso;
-        self.fragmented |= packet.fragment == Fragment::First;
-        if let Some(tcp) = tcp {
-            tcp::push_segment(&mut self.history, sender, tcp);
-            if flags & RST != 0 && !was_closed {
-                self.reset = Some(sender);
-            }
-        } else if payload > 0 {
-            tcp::push_letter(
-                &mut self.history,
-                if sender == Sender::Orig { b'D' } else { b'd' },
-            );
-        }
-        !was_closed && self.closed()
-    }
-
-    /// Why it ends at its deadline.
-    pub fn natural_reason(&self) -> EndReason {
-        if self.reset.is_some() {
-            EndReason::Rst
-        } else if self.closed() {
-            EndReason::Fin
-        } else {
-            EndReason::Timeout
         }
     }
 
@@ -215,17 +142,14 @@ impl Conn {
             vlan_count: self.vlan_count,
         }
     }
-
-    /// Order of records by content.
-    pub fn cmp_content(&self, other: &Self) -> Ordering {
-        (self.start_ns, self.key, self.isn).cmp(&(other.start_ns, other.key, other.isn))
-    }
 }
 
 /// A table of connections.
 pub struct Conns {
-    /// Entries and timers.
-    pub slab: Slab<Conn>,
+    /// What every packet needs, and timers.
+    pub slab: Slab<Hot>,
+    /// The rest, by position.
+    cold: Vec<Cold>,
     /// Somebody asks for the records of ended flows.
     pub telling: bool,
 }
@@ -233,25 +157,51 @@ pub struct Conns {
 impl Conns {
     /// Takes all memory for `capacity` entries.
     pub fn new(capacity: usize) -> Self {
-        let nobody = std::net::IpAddr::from([0; 4]);
-        let empty = Packet {
-            ts_ns: 0,
-            wire_len: 0,
-            interface: 0,
-            vlan: [0; 2],
-            vlan_count: 0,
-            src: nobody,
-            dst: nobody,
-            fragment: Fragment::Whole,
-            reach: crate::decode::packet::Reach::Plain,
-            gso: false,
-            transport: crate::decode::packet::Transport::Other { proto: 0 },
-        };
-        let key = Key::new(nobody, nobody, 0, 0, 0);
         Self {
-            slab: Slab::new(capacity, Conn::new(key, &empty, 0)),
+            slab: Slab::new(capacity, Hot::default()),
+            cold: Vec::with_capacity(capacity),
             telling: true,
         }
+    }
+
+    /// Bytes of all arrays.
+    pub fn memory_bytes(capacity: usize) -> u64 {
+        Slab::<Hot>::memory_bytes(capacity) + (capacity * size_of::<Cold>()) as u64
+    }
+
+    /// Writes to every page.
+    pub fn prefault(&mut self) {
+        self.slab.prefault();
+        ask_for_huge_pages(&self.cold);
+        let filled = self.cold.len();
+        self.cold.resize(self.slab.capacity(), Cold::default());
+        self.cold.truncate(filled);
+    }
+
+    /// The connection at `at` beyond what every packet needs.
+    pub fn cold(&self, at: u32) -> &Cold {
+        &self.cold[at as usize]
+    }
+
+    /// What orders its record.
+    pub fn order(&self, at: u32) -> (i64, Key, u32) {
+        packed::order(self.slab.get(at), self.cold(at))
+    }
+
+    /// Sorts a slot by (deadline, content), or by content alone.
+    pub fn sort_slot(&mut self, slot: i64, by_deadline: bool) {
+        let cold = &self.cold;
+        self.slab.sort_slot(slot, |a, x, b, y| {
+            let deadlines = if by_deadline {
+                x.deadline().cmp(&y.deadline())
+            } else {
+                Ordering::Equal
+            };
+            let order = |hot, at: u32| packed::order(hot, &cold[at as usize]);
+            deadlines
+                .then_with(|| order(x, a).cmp(&order(y, b)))
+                .is_le()
+        });
     }
 
     /// The live entry of `key`, and who of it sends; an expired one ends here.
@@ -265,12 +215,7 @@ impl Conns {
     ) -> Option<(u32, Sender)> {
         let hits = self.slab.hits(hash);
         for &at in hits.as_slice() {
-            let found = &self.slab.get(at).key;
-            let sender = if found == key {
-                Sender::Orig
-            } else if *found == key.reversed() {
-                Sender::Resp
-            } else {
+            let Some(sender) = self.slab.get(at).sender(self.cold(at), key) else {
                 continue;
             };
             if self.settle(at, watermark_ns, counts, out) {
@@ -310,7 +255,8 @@ impl Conns {
         counts.closed[reason as usize] += 1;
         counts.open -= 1;
         if self.telling {
-            out(when, FlowEvent::Ended(self.slab.get(at).record(reason)));
+            let conn = packed::unpack(self.slab.get(at), self.cold(at));
+            out(when, FlowEvent::Ended(conn.record(reason)));
         } else {
             counts.untold += 1;
         }
@@ -327,10 +273,15 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> u32 {
-        let slot = timers::slot_of(conn.deadline());
+        let (hot, cold) = packed::pack(&conn);
+        let slot = timers::slot_of(hot.deadline());
         // Both the pool and the buckets may be full: then two entries leave.
         loop {
-            if let Some(at) = self.slab.insert(hash, conn, slot) {
+            if let Some(at) = self.slab.insert(hash, hot, slot) {
+                match self.cold.get_mut(at as usize) {
+                    Some(place) => *place = cold,
+                    None => self.cold.push(cold),
+                }
                 return at;
             }
             let rivals = self.slab.rivals(hash);
@@ -342,10 +293,10 @@ impl Conns {
                 continue;
             }
             let victim = rivals.as_slice().iter().copied().min_by(|&a, &b| {
-                let (a, b) = (self.slab.get(a), self.slab.get(b));
-                (!a.closed(), a.touched_ns)
-                    .cmp(&(!b.closed(), b.touched_ns))
-                    .then_with(|| a.cmp_content(b))
+                let (x, y) = (self.slab.get(a), self.slab.get(b));
+                (!x.closed(), x.touched_ns)
+                    .cmp(&(!y.closed(), y.touched_ns))
+                    .then_with(|| self.order(a).cmp(&self.order(b)))
             });
             let victim = victim.expect("what is full holds entries");
             evicted(counts);
@@ -363,9 +314,9 @@ impl Conns {
         sender: Sender,
         watermark_ns: i64,
     ) {
-        let conn = self.slab.get_mut(at);
-        if conn.add(packet, tcp, payload, sender, watermark_ns) {
-            let slot = timers::slot_of(conn.deadline());
+        let (hot, cold) = (self.slab.get_mut(at), &mut self.cold[at as usize]);
+        if hot.add(cold, packet, tcp, payload, sender, watermark_ns) {
+            let slot = timers::slot_of(hot.deadline());
             self.slab.wheel.unlink(at);
             self.slab.wheel.link(at, slot);
         }

@@ -1,10 +1,10 @@
 //! How many entries the tables hold, and the bytes they take.
 
 use super::attempts::Attempts;
-use super::conns::Conn;
+use super::conns::Conns;
 use super::fragments::Fragments;
 use super::key::Key;
-use super::slab::{Slab, WAYS};
+use super::slab::WAYS;
 
 /// Connections that may be listed as open at the start.
 pub const PREEXISTING_MAX: usize = 16_384;
@@ -43,8 +43,8 @@ impl Limits {
         };
         Self {
             attempts: fit(left / 2, &Attempts::memory_bytes),
-            established: fit(left / 4, &Slab::<Conn>::memory_bytes),
-            others: fit(left / 4, &Slab::<Conn>::memory_bytes),
+            established: fit(left / 4, &Conns::memory_bytes),
+            others: fit(left / 4, &Conns::memory_bytes),
             fragments: FRAGMENTS,
         }
     }
@@ -52,8 +52,8 @@ impl Limits {
     /// Bytes of all arrays that [`super::Flows::new`] takes.
     pub fn memory_bytes(&self) -> u64 {
         Attempts::memory_bytes(self.attempts)
-            + Slab::<Conn>::memory_bytes(self.established)
-            + Slab::<Conn>::memory_bytes(self.others)
+            + Conns::memory_bytes(self.established)
+            + Conns::memory_bytes(self.others)
             + Fragments::memory_bytes(self.fragments)
             + (PREEXISTING_MAX * size_of::<Key>()) as u64
     }

@@ -18,6 +18,7 @@ pub mod limits;
 #[cfg(test)]
 mod naive;
 mod others;
+mod packed;
 pub mod record;
 mod segments;
 pub mod slab;
@@ -29,7 +30,10 @@ mod tests;
 pub mod timers;
 mod touches;
 
-use crate::decode::packet::{Packet, Tcp, Transport};
+use crate::decode::packet::{
+    Packet, Tcp, Transport,
+    tcp_flags::{RST, SYN},
+};
 use attempts::Attempts;
 use conns::Conns;
 pub use counts::FlowCounts;
@@ -85,8 +89,8 @@ impl Flows {
     /// first packet.
     pub fn prefault(&mut self) {
         self.attempts.prefault();
-        self.established.slab.prefault();
-        self.others.slab.prefault();
+        self.established.prefault();
+        self.others.prefault();
     }
 
     /// Whether records of ended flows are made, which they are; for where nobody asks for them.
@@ -142,7 +146,10 @@ impl Flows {
         let hash = self.hasher.hash(&key);
         match &packet.transport {
             Transport::Tcp(tcp) => {
-                self.attempts.slab.announce(hash);
+                let asks_first = tcp.flags & (SYN | RST) != 0;
+                if asks_first {
+                    self.attempts.slab.announce(hash);
+                }
                 if !tcp.is_touch() {
                     self.established.slab.announce(hash);
                 }
@@ -153,19 +160,33 @@ impl Flows {
         Lookup { key, hash }
     }
 
-    /// Asks the CPU for the entry of the packet's flow, once what [`Flows::announce`] asked for is near.
+    /// Asks the CPU for the entry of the packet's flow, or for where else it may lie, once what
+    /// [`Flows::announce`] asked for is near.
     #[inline]
     pub fn announce_entries(&self, packet: &Packet, lookup: &Lookup) {
         let hash = lookup.hash;
         match &packet.transport {
-            Transport::Tcp(tcp) => {
-                self.attempts.slab.announce_entries(hash);
-                if !tcp.is_touch() {
-                    self.established.slab.announce_entries(hash);
-                }
+            Transport::Tcp(tcp) if tcp.is_touch() => self.attempts.slab.announce_entries(hash),
+            Transport::Tcp(_) if self.established.slab.lacks(hash) => {
+                self.attempts.slab.announce(hash);
+                self.others.slab.announce(hash);
             }
+            Transport::Tcp(_) => self.established.slab.announce_entries(hash),
             Transport::Udp(_) => self.others.slab.announce_entries(hash),
             _ => {}
+        }
+    }
+
+    /// Asks the CPU for what [`Flows::announce_entries`] could not know yet.
+    #[inline]
+    pub fn announce_elsewhere(&self, packet: &Packet, lookup: &Lookup) {
+        let hash = lookup.hash;
+        if let Transport::Tcp(tcp) = &packet.transport
+            && !tcp.is_touch()
+            && self.established.slab.lacks(hash)
+        {
+            self.attempts.slab.announce_entries(hash);
+            self.others.slab.announce_entries(hash);
         }
     }
 

@@ -29,7 +29,7 @@ impl Flows {
         let conn = self.established.find(hash, key, now, counts, out);
         let asks_first = tcp.flags & (SYN | RST) != 0;
         if let Some((at, sender)) = conn {
-            let settled = !asks_first && !self.established.slab.get(at).rival;
+            let settled = !asks_first && !self.established.slab.get(at).is_rival();
             if settled || !self.on_attempt(packet, tcp, (hash, key), now, out) {
                 self.account_established(at, packet, tcp, sender, now);
             }
@@ -194,7 +194,7 @@ impl Flows {
         }
         let counts = &mut self.counts;
         if let Some((conn, _)) = self.established.find(hash, key, now, counts, out) {
-            self.established.slab.get_mut(conn).rival = true;
+            self.established.slab.get_mut(conn).set_rival();
         }
     }
 

@@ -9,6 +9,7 @@
 
 use super::timers::{NIL, Wheel, slot_of};
 use crate::capture::huge::ask_for_huge_pages;
+use crate::capture::memory::{Line, Lines};
 use crate::capture::prefetch::prefetch;
 
 /// Entries a bucket holds.
@@ -21,14 +22,18 @@ const LOW: u64 = 0x7fff_7fff_7fff_7fff;
 /// The lanes of the third word that hold tags: two of them, before the count of those sent on.
 const THIRD: u64 = 0xffff_ffff;
 
-/// Ten tags of 16 bits (0: free), how many of its keys lie in their second bucket, ten positions.
-#[derive(Clone, Copy, Default)]
-#[repr(C, align(64))]
-struct Bucket {
-    tags: [u64; 3],
-    at: [u32; WAYS],
+/// A bucket as a line of the cache: ten tags of 16 bits (0: free), how many of its keys lie in their second
+/// bucket (32 bits), ten positions.
+trait Bucket {
+    fn tags(&self) -> &[u64; 3];
+    fn at(&self, way: usize) -> u32;
+    fn set_at(&mut self, way: usize, at: u32);
+    fn tag(&self, way: usize) -> u16;
+    fn set_tag(&mut self, way: usize, tag: u16);
+    fn sent_on(&self) -> u64;
+    fn free_way(&self) -> Option<usize>;
+    fn find(&self, tag: u16, found: &mut Hits);
 }
-const _: () = assert!(size_of::<Bucket>() == 64);
 
 /// One bit for each way whose tag is `tag`: bit 16 * lane + word.
 fn matching(tags: &[u64; 3], tag: u16) -> u64 {
@@ -46,32 +51,50 @@ fn way_of(bits: u64) -> usize {
     (bit % 16) * LANES + bit / 16
 }
 
-impl Bucket {
+impl Bucket for Line {
+    #[inline(always)]
+    fn tags(&self) -> &[u64; 3] {
+        self.0.first_chunk().expect("eight words")
+    }
+
+    #[inline(always)]
+    fn at(&self, way: usize) -> u32 {
+        (self.0[3 + way / 2] >> (32 * (way % 2)) & 0xffff_ffff) as u32
+    }
+
+    fn set_at(&mut self, way: usize, at: u32) {
+        let shift = 32 * (way % 2);
+        let word = &mut self.0[3 + way / 2];
+        *word = *word & !(0xffff_ffff << shift) | u64::from(at) << shift;
+    }
+
     fn tag(&self, way: usize) -> u16 {
-        (self.tags[way / LANES] >> (16 * (way % LANES)) & 0xffff) as u16
+        (self.0[way / LANES] >> (16 * (way % LANES)) & 0xffff) as u16
     }
 
     fn set_tag(&mut self, way: usize, tag: u16) {
         let shift = 16 * (way % LANES);
-        let word = &mut self.tags[way / LANES];
+        let word = &mut self.0[way / LANES];
         *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
     }
 
     /// Entries whose first bucket this is and that lie in their second.
+    #[inline(always)]
     fn sent_on(&self) -> u64 {
-        self.tags[2] >> 32
+        self.0[2] >> 32
     }
 
     fn free_way(&self) -> Option<usize> {
-        let free = matching(&self.tags, 0);
+        let free = matching(self.tags(), 0);
         (free != 0).then(|| way_of(free))
     }
 
     /// The positions under `tag`.
+    #[inline(always)]
     fn find(&self, tag: u16, found: &mut Hits) {
-        let mut bits = matching(&self.tags, tag);
+        let mut bits = matching(self.tags(), tag);
         while bits != 0 {
-            found.push(self.at[way_of(bits)]);
+            found.push(self.at(way_of(bits)));
             bits &= bits - 1;
         }
     }
@@ -106,7 +129,7 @@ impl Hits {
 
 /// A fixed number of entries with their buckets and timers.
 pub struct Slab<E> {
-    buckets: Vec<Bucket>,
+    buckets: Lines,
     entries: Vec<E>,
     home: Vec<u32>,
     /// Timers, by position.
@@ -135,7 +158,7 @@ impl<E: Copy> Slab<E> {
         let buckets = buckets_for(capacity);
         assert!(capacity < 1 << 31, "{capacity} entries do not fit 31 bits");
         Self {
-            buckets: vec![Bucket::default(); buckets],
+            buckets: Lines::zeroed(buckets),
             entries: Vec::with_capacity(capacity),
             home: Vec::with_capacity(capacity),
             wheel: Wheel::new(capacity),
@@ -149,19 +172,16 @@ impl<E: Copy> Slab<E> {
 
     /// Bytes of all arrays for `capacity` entries.
     pub fn memory_bytes(capacity: usize) -> u64 {
-        (buckets_for(capacity) * size_of::<Bucket>()
+        (buckets_for(capacity) * size_of::<Line>()
             + capacity * (size_of::<E>() + size_of::<u32>())
             + Wheel::memory_bytes(capacity)) as u64
     }
 
     /// Writes to every page, so that no later packet waits for one.
     pub fn prefault(&mut self) {
-        ask_for_huge_pages(&self.buckets);
         ask_for_huge_pages(&self.entries);
         ask_for_huge_pages(&self.home);
-        for bucket in &mut self.buckets {
-            *std::hint::black_box(bucket) = Bucket::default();
-        }
+        self.buckets.prefault();
         let (capacity, filled) = (self.capacity, self.entries.len());
         self.entries.resize(capacity, self.empty);
         self.entries.truncate(filled);
@@ -234,9 +254,9 @@ impl<E: Copy> Slab<E> {
     pub fn announce_entries(&self, hash: u64) {
         let (first, tag) = (self.first(hash), tag_of(hash));
         let bucket = &self.buckets[first];
-        let mut bits = matching(&bucket.tags, tag);
+        let mut bits = matching(bucket.tags(), tag);
         while bits != 0 {
-            prefetch(&self.entries[bucket.at[way_of(bits)] as usize]);
+            prefetch(&self.entries[bucket.at(way_of(bits)) as usize]);
             bits &= bits - 1;
         }
         if bucket.sent_on() != 0 {
@@ -248,7 +268,7 @@ impl<E: Copy> Slab<E> {
     #[inline]
     pub fn lacks(&self, hash: u64) -> bool {
         let bucket = &self.buckets[self.first(hash)];
-        bucket.sent_on() == 0 && matching(&bucket.tags, tag_of(hash)) == 0
+        bucket.sent_on() == 0 && matching(bucket.tags(), tag_of(hash)) == 0
     }
 
     /// Positions whose tag is that of `hash`; the caller compares keys.
@@ -286,7 +306,7 @@ impl<E: Copy> Slab<E> {
             let bucket = &self.buckets[index];
             for way in 0..WAYS {
                 if bucket.tag(way) != 0 {
-                    hits.push(bucket.at[way]);
+                    hits.push(bucket.at(way));
                 }
             }
         }
@@ -334,7 +354,7 @@ impl<E: Copy> Slab<E> {
 
     /// Moves the entry there into its other bucket, if that has room.
     fn move_over(&mut self, from: usize, way: usize) -> bool {
-        let (tag, at) = (self.buckets[from].tag(way), self.buckets[from].at[way]);
+        let (tag, at) = (self.buckets[from].tag(way), self.buckets[from].at(way));
         let to = self.other(from, tag);
         let Some(free) = self.buckets[to].free_way() else {
             return false;
@@ -348,10 +368,10 @@ impl<E: Copy> Slab<E> {
     fn occupy(&mut self, index: usize, way: usize, tag: u16, at: u32) {
         let bucket = &mut self.buckets[index];
         bucket.set_tag(way, tag);
-        bucket.at[way] = at;
+        bucket.set_at(way, at);
         if tag & SECOND != 0 {
             let first = self.other(index, tag);
-            self.buckets[first].tags[2] += ONE_SENT_ON;
+            self.buckets[first].0[2] += ONE_SENT_ON;
         }
     }
 
@@ -360,7 +380,7 @@ impl<E: Copy> Slab<E> {
         self.buckets[index].set_tag(way, 0);
         if tag & SECOND != 0 {
             let first = self.other(index, tag);
-            self.buckets[first].tags[2] -= ONE_SENT_ON;
+            self.buckets[first].0[2] -= ONE_SENT_ON;
         }
     }
 

@@ -98,10 +98,7 @@ impl Flows {
         self.attempts.sort_slot(slot, true);
         for table in [&mut self.established, &mut self.others] {
             table.slab.settle_slot(slot, |conn| conn.deadline());
-            table.slab.sort_slot(slot, |_, a, _, b| {
-                let deadlines = a.deadline().cmp(&b.deadline());
-                deadlines.then_with(|| a.cmp_content(b)).is_le()
-            });
+            table.sort_slot(slot, true);
         }
         self.prepared = Some(slot);
     }
@@ -212,7 +209,8 @@ impl Flows {
             if let Some(at) = conns.slab.wheel.first(slot) {
                 let conn = conns.slab.get(at);
                 let deadline = if timed { conn.deadline() } else { 0 };
-                let order = (deadline, conn.start_ns, conn.key, conn.isn, table);
+                let (start_ns, key, isn) = conns.order(at);
+                let order = (deadline, start_ns, key, isn, table);
                 if offer(order, at) {
                     return best;
                 }
@@ -240,9 +238,7 @@ impl Flows {
         self.attempts.sort_slot(slot, false);
         for table in [&mut self.established, &mut self.others] {
             table.slab.wheel.gather(slot);
-            table
-                .slab
-                .sort_slot(slot, |_, a, _, b| a.cmp_content(b).is_le());
+            table.sort_slot(slot, false);
         }
         self.prepared = None;
         let (reason, when) = (EndReason::Eof, When::End);

@@ -110,7 +110,7 @@ impl Flows {
         let counts = &mut self.counts;
         let found = self.established.find(hash, key, now, counts, out);
         match found {
-            Some((conn, sender)) if self.established.slab.get(conn).isn == entry.isn => {
+            Some((conn, sender)) if self.established.cold(conn).isn == entry.isn => {
                 self.counts.accounted += counted;
                 let payload = tcp.payload_len;
                 self.established

@@ -5,7 +5,7 @@
 //! its bucket: a lookup in a full table takes another pair for it once in 2^42 times.
 
 use super::episode::PortState;
-use crate::capture::huge::ask_for_huge_pages;
+use crate::capture::memory::{Line, Lines};
 use crate::capture::prefetch::prefetch;
 
 /// Pairs a bucket holds.
@@ -17,14 +17,9 @@ const PORT: u32 = 45;
 /// The bits of a name that are the upper bits of a hash; the others choose the bucket.
 const HASH: u64 = (1 << PORT) - 1;
 
-/// Eight pairs.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(128))]
-struct Bucket {
-    /// From the top: [`TAKEN`], [`PortState`], port, hash.
-    names: [u64; WAYS],
-    newest_ns: [i64; WAYS],
-}
+/// Lines of a bucket of eight pairs: their names (from the top: [`TAKEN`], [`PortState`], port, hash), and their
+/// newest touches.
+const BUCKET: usize = 2;
 
 /// What is known of a pair with one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +47,7 @@ pub struct Place {
 
 /// The table.
 pub struct Firsts {
-    buckets: Vec<Bucket>,
+    lines: Lines,
     held: usize,
 }
 
@@ -60,7 +55,7 @@ impl Firsts {
     /// Room for `capacity` pairs, rounded up to whole buckets.
     pub fn new(capacity: usize) -> Self {
         Self {
-            buckets: vec![Bucket::default(); Self::buckets_for(capacity)],
+            lines: Lines::zeroed(Self::buckets_for(capacity) * BUCKET),
             held: 0,
         }
     }
@@ -71,21 +66,18 @@ impl Firsts {
 
     /// Bytes that a table for `capacity` pairs takes.
     pub fn memory_bytes(capacity: usize) -> u64 {
-        (Self::buckets_for(capacity) * size_of::<Bucket>()) as u64
+        (Self::buckets_for(capacity) * BUCKET * size_of::<Line>()) as u64
     }
 
     /// Writes to every page.
     pub fn prefault(&mut self) {
-        ask_for_huge_pages(&self.buckets);
-        for bucket in &mut self.buckets {
-            *std::hint::black_box(bucket) = Bucket::default();
-        }
+        self.lines.prefault();
         self.held = 0;
     }
 
     /// Pairs held, and room for them.
     pub fn occupancy(&self) -> (usize, usize) {
-        (self.held, self.buckets.len() * WAYS)
+        (self.held, self.lines.len() / BUCKET * WAYS)
     }
 
     /// By the bits that no name keeps, which are not those that chose the owner among the shards.
@@ -94,15 +86,24 @@ impl Firsts {
         reason = "below the number of buckets"
     )]
     fn bucket(&self, hash: u64) -> usize {
-        ((u128::from(hash.rotate_left(PORT)) * self.buckets.len() as u128) >> 64) as usize
+        let buckets = (self.lines.len() / BUCKET) as u128;
+        ((u128::from(hash.rotate_left(PORT)) * buckets) >> 64) as usize * BUCKET
+    }
+
+    fn names(&self, bucket: usize) -> &[u64; WAYS] {
+        &self.lines[bucket].0
+    }
+
+    fn newest_ns(&self, bucket: usize, way: usize) -> i64 {
+        self.lines[bucket + 1].0[way].cast_signed()
     }
 
     /// Asks the CPU for the bucket of this hash.
     #[inline]
     pub fn announce(&self, hash: u64) {
-        let bucket = &self.buckets[self.bucket(hash)];
-        prefetch(&bucket.names);
-        prefetch(&bucket.newest_ns);
+        let bucket = self.bucket(hash);
+        prefetch(&self.lines[bucket]);
+        prefetch(&self.lines[bucket + 1]);
     }
 
     /// The place of the pair with this hash.
@@ -110,7 +111,7 @@ impl Firsts {
     pub fn find(&self, hash: u64) -> Option<Place> {
         let index = self.bucket(hash);
         let wanted = TAKEN | hash >> (64 - PORT);
-        let names = &self.buckets[index].names;
+        let names = self.names(index);
         // Of all eight, without a branch for each: in a flood nearly every pair is new.
         let found = (0..WAYS).fold(0, |bits, way| {
             bits | u32::from(names[way] & (TAKEN | HASH) == wanted) << way
@@ -121,27 +122,24 @@ impl Firsts {
 
     /// What is known of the pair there.
     pub fn get(&self, place: Place) -> First {
-        let bucket = &self.buckets[place.bucket];
-        let name = bucket.names[place.way];
+        let name = self.names(place.bucket)[place.way];
         First {
             port: (name >> PORT & 0xffff) as u16,
-            newest_ns: bucket.newest_ns[place.way],
+            newest_ns: self.newest_ns(place.bucket, place.way),
             state: PortState::from_bits((name >> STATE & 3) as u8),
         }
     }
 
     /// Changes what is known of the pair there, whose port stays.
     pub fn set(&mut self, place: Place, first: First) {
-        let bucket = &mut self.buckets[place.bucket];
-        bucket.newest_ns[place.way] = first.newest_ns;
-        let hash = bucket.names[place.way] << (64 - PORT);
-        bucket.names[place.way] = first.name(hash);
+        let hash = self.names(place.bucket)[place.way] << (64 - PORT);
+        self.put(place, hash, first);
     }
 
     /// Takes the pair out.
     pub fn take(&mut self, place: Place) -> First {
         let first = self.get(place);
-        self.buckets[place.bucket].names[place.way] = 0;
+        self.lines[place.bucket].0[place.way] = 0;
         self.held -= 1;
         first
     }
@@ -149,18 +147,22 @@ impl Firsts {
     /// Puts a pair in. Where its bucket is full the one that was quiet for longest leaves: its newest touch.
     #[inline]
     pub fn insert(&mut self, hash: u64, first: First) -> Option<i64> {
-        let index = self.bucket(hash);
-        let bucket = &mut self.buckets[index];
-        let free = (0..WAYS).find(|&way| bucket.names[way] & TAKEN == 0);
+        let bucket = self.bucket(hash);
+        let names = self.names(bucket);
+        let free = (0..WAYS).find(|&way| names[way] & TAKEN == 0);
         // Of equally old ones the one with the smaller hash, wherever it lies.
-        let rank = |way: &usize| (bucket.newest_ns[*way], bucket.names[*way] & HASH);
+        let rank = |way: &usize| (self.newest_ns(bucket, *way), names[*way] & HASH);
         let oldest = || (0..WAYS).min_by_key(rank);
         let way = free.or_else(oldest).expect("a bucket has places");
-        let gone = free.is_none().then_some(bucket.newest_ns[way]);
-        bucket.names[way] = first.name(hash);
-        bucket.newest_ns[way] = first.newest_ns;
+        let gone = free.is_none().then(|| self.newest_ns(bucket, way));
+        self.put(Place { bucket, way }, hash, first);
         self.held += usize::from(gone.is_none());
         gone
+    }
+
+    fn put(&mut self, place: Place, hash: u64, first: First) {
+        self.lines[place.bucket].0[place.way] = first.name(hash);
+        self.lines[place.bucket + 1].0[place.way] = first.newest_ns.cast_unsigned();
     }
 }
 
@@ -178,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_pair_takes_sixteen_bytes() {
-        assert_eq!(size_of::<Bucket>(), 16 * WAYS);
+        assert_eq!(Firsts::memory_bytes(1 << 10), 16 << 10);
     }
 
     #[test]

@@ -1,61 +1,92 @@
 //! What each stage of a frame's way costs: decode, the fanout hash, a whole shard, the logger's outputs.
 //!
-//! Each figure asserts its answer before it is printed: median of five runs, least and most.
+//! Each figure asserts its answer before it is printed: median of five runs, least and most, in CPU time of its thread.
+//! Words on the command line choose figures: those that one of the words is part of.
 
-#[path = "loads/mod.rs"]
+mod floor;
+mod held;
 mod loads;
 
+use nix::time::{ClockId, clock_gettime};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use loads::{event, flood, mixed, shard};
+use loads::{Load, client};
 use synledger::capture::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
 use synledger::decode::{self, packet::Transport};
-use synledger::flow::Limits;
-use synledger::flow::record::Attempt;
-use synledger::inspect::port_scan::Rule;
-use synledger::inspect::timeline::{Timeline, position_of_ts};
+use synledger::flow::record::{Attempt, FiveTuple};
 use synledger::log::eve::{Context, Interfaces};
-use synledger::log::event::{Body, Event};
+use synledger::log::event::{Body, Event, Step};
 use synledger::log::fold::Folds;
 use synledger::log::outputs::{Counts, Outputs};
-use synledger::shard::At;
 
 const RUNS: usize = 5;
 const CONNECTIONS: u32 = 40_000;
 const FLOOD: u32 = 400_000;
 const RECORDS: u32 = 400_000;
-const BLOCK_FRAMES: usize = 512;
-const LIMITS: Limits = Limits {
-    attempts: 1 << 20,
-    established: 1 << 17,
-    others: 1 << 17,
-    fragments: 64,
-};
-const RULE: Rule = Rule {
-    ports: 15,
-    window_ns: 60_000_000_000,
-    pairs: 1 << 17,
-    firsts: 1 << 20,
-    episodes: 64,
-    port_maps: 16,
-};
-
-/// CPU time of this thread: what else the machine does counts as little as it can.
-fn cpu_ns() -> u128 {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID);
-    std::time::Duration::from(now.expect("a clock of every Linux")).as_nanos()
+fn tcp(load: &mut Load, flow: craft::Flow, flags: u8, (seq, ack): (u32, u32), data: usize) {
+    let segment = craft::Tcp::new(flow, flags, seq)
+        .ack(ack)
+        .data(&vec![0; data]);
+    load.push_ip(&craft::Ip::new(flow.src, flow.dst, 6).bytes(&segment.bytes()));
 }
 
-/// Times `work` over `count` things five times; `work` asserts its own answer and gives nanoseconds. Only what
-/// the words on the command line ask for, where there are any.
+/// Connections of nine segments and two datagrams each, 1,000 at a time.
+fn mixed() -> Load {
+    use craft::{ACK, FIN, PSH, SYN};
+    let steps: [(bool, u8, (u32, u32), usize); 9] = [
+        (false, SYN, (1, 0), 0),
+        (true, SYN | ACK, (5, 2), 0),
+        (false, ACK, (2, 6), 0),
+        (false, PSH | ACK, (2, 6), 300),
+        (true, PSH | ACK, (6, 302), 1400),
+        (true, ACK, (1406, 302), 1400),
+        (false, ACK, (302, 2806), 0),
+        (true, FIN | ACK, (2806, 302), 0),
+        (false, FIN | ACK, (302, 2807), 0),
+    ];
+    let mut load = Load::default();
+    for group in 0..CONNECTIONS / 1000 {
+        let clients = || (group * 1000..(group + 1) * 1000).map(client);
+        for (back, flags, numbers, data) in steps {
+            for flow in clients() {
+                let flow = if back { flow.reversed() } else { flow };
+                tcp(&mut load, flow, flags, numbers, data);
+            }
+        }
+        for flow in clients().flat_map(|flow| [flow, flow.reversed()]) {
+            let datagram = craft::Udp::new(flow, &[0; 60]).bytes();
+            load.push_ip(&craft::Ip::new(flow.src, flow.dst, 17).bytes(&datagram));
+        }
+    }
+    load
+}
+
+fn flood() -> Load {
+    let mut load = Load::default();
+    for number in 0..FLOOD {
+        tcp(&mut load, client(number), craft::SYN, (number, 0), 0);
+    }
+    load
+}
+
+/// Nanoseconds that this thread has had a CPU: others on the machine do not count.
+fn cpu_ns() -> u128 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock");
+    std::time::Duration::from(time).as_nanos()
+}
+
+/// Whether the words on the command line, where there are any, ask for this figure.
+fn is_asked(what: &str) -> bool {
+    let words = std::env::args().skip(1);
+    let mut asked = words.filter(|word| !word.starts_with("--")).peekable();
+    asked.peek().is_none() || asked.any(|word| what.contains(&word))
+}
+
+/// Times `work` over `count` things five times; `work` asserts its own answer and gives nanoseconds.
 fn figure(what: &str, count: usize, mut work: impl FnMut() -> u128) {
-    let mut asked = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with("--"))
-        .peekable();
-    if asked.peek().is_some() && !asked.any(|word| what.contains(&word)) {
+    if !is_asked(what) {
         return;
     }
     let mut each: Vec<f64> = (0..RUNS).map(|_| work() as f64 / count as f64).collect();
@@ -96,49 +127,28 @@ fn time_demux(what: &str, frames: &[Frame<'_>], opens: usize) {
     });
 }
 
-/// Decode, flow, contacts, the scan rule and the outbox; the log queue is emptied outside the clock.
-fn time_shard(what: &str, frames: &[Frame<'_>], attempts: u32, established: u32, fold: bool) {
-    figure(&format!("shard, {what}"), frames.len(), || {
-        let (mut shard, mut merge) = shard(LIMITS, RULE, fold.then(|| Folds::new(1000, [1, 2])));
-        let (mut took, mut said) = (0, 0);
-        for block in frames.chunks(BLOCK_FRAMES) {
-            let begin = cpu_ns();
-            let mut newest_ns = 0;
-            for frame in block {
-                newest_ns = frame.ts_ns;
-                let at = At {
-                    position: position_of_ts(newest_ns),
-                    watermark_ns: newest_ns,
-                    timeline: Timeline::Live,
-                    ring: None,
-                };
-                shard.on_frame(frame, &at);
-            }
-            let position = position_of_ts(newest_ns);
-            shard.publish_contacts(position, &Timeline::Live);
-            shard.settle(position, newest_ns, &Timeline::Live);
-            took += cpu_ns() - begin;
-            while merge.step(4096, |_| {}, |_| said += 1) > 0 {}
-        }
-        let flow = &shard.counts.flow;
-        flow.check().expect("the books close");
-        assert_eq!(flow.attempts, u64::from(attempts));
-        assert_eq!(flow.established, u64::from(established));
-        if fold {
-            assert_eq!(shard.counts.attempts_folded, u64::from(attempts) - 1000);
-        } else {
-            assert!(said >= attempts, "{said} events for {attempts} attempts");
-        }
-        took
+fn event(number: u32) -> Event {
+    let flow = client(number);
+    let tuple = FiveTuple {
+        src: flow.src,
+        dst: flow.dst,
+        src_port: flow.src_port,
+        dst_port: flow.dst_port,
+        proto: 6,
+    };
+    let body = Body::NewConnection(Attempt {
+        ts_ns: 1_619_623_685_000_000_000 + i64::from(number) * 67,
+        tuple,
+        isn: number,
+        odd: false,
+        interface: 0,
+        vlan: [0; 2],
+        vlan_count: 0,
     });
-}
-
-fn context() -> Context {
-    Context {
-        host: "bench".into(),
-        interfaces: Interfaces::new(vec!["eth0".into()]),
-        direction: Arc::new(|_, _| "unknown"),
-        frames: false,
+    Event {
+        position: u64::from(number),
+        step: Step::Frame(1),
+        body,
     }
 }
 
@@ -164,6 +174,15 @@ fn time_outputs(what: &str, specs: &[&str]) {
         }
         took
     });
+}
+
+fn context() -> Context {
+    Context {
+        host: "bench".into(),
+        interfaces: Interfaces::new(vec!["eth0".into()]),
+        direction: Arc::new(|_, _| "unknown"),
+        frames: false,
+    }
 }
 
 /// Attempts into folds: all to one port, to a port of their own each, or to an address each.
@@ -241,18 +260,15 @@ fn say_machine() {
 
 fn main() {
     say_machine();
-    let (flows, pairs) = (LIMITS.memory_bytes() >> 20, RULE.memory_bytes() >> 20);
-    eprintln!("tables: {flows} MiB of flows, {pairs} MiB of pairs");
-    let (mixed, flood) = (mixed(CONNECTIONS), flood(FLOOD));
+    floor::time_all();
+    held::time_all();
+    let (mixed, flood) = (mixed(), flood());
     let (mixed, flood) = (mixed.frames(), flood.frames());
     let connections = CONNECTIONS as usize;
     time_decode("mixed", &mixed, 9 * connections);
     time_decode("spoofed SYN", &flood, flood.len());
     time_demux("mixed", &mixed, connections);
     time_demux("spoofed SYN", &flood, flood.len());
-    time_shard("mixed", &mixed, CONNECTIONS, CONNECTIONS, false);
-    time_shard("spoofed SYN", &flood, FLOOD, 0, false);
-    time_shard("spoofed SYN, folded", &flood, FLOOD, 0, true);
     time_outputs("text", &["text:/dev/null"]);
     time_outputs("EVE", &["eve:/dev/null"]);
     time_outputs("text and EVE", &["text:/dev/null", "eve:/dev/null"]);

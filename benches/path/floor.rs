@@ -1,0 +1,105 @@
+//! What this machine can do at most: the floor under every figure of the shard.
+
+use std::hint::black_box;
+
+use synledger::capture::huge::ask_for_huge_pages;
+use synledger::capture::prefetch::prefetch;
+
+use super::{cpu_ns, figure};
+
+/// Bytes of the table that is met at random: many times what a cache holds.
+const TABLE: usize = 512 << 20;
+/// Lines asked for together.
+const TOGETHER: usize = 32;
+const UPDATES: usize = 2_000_000;
+const READS: usize = 400_000;
+const COPIED: usize = 64 << 20;
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line([u64; 8]);
+
+/// A table whose every page is there, of huge pages if asked for.
+fn table(huge: bool) -> Vec<Line> {
+    let mut lines = black_box(Vec::with_capacity(TABLE / size_of::<Line>()));
+    if huge {
+        ask_for_huge_pages(&lines);
+    }
+    lines.resize(TABLE / size_of::<Line>(), Line([1; 8]));
+    lines
+}
+
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+fn place(random: u64, count: usize) -> usize {
+    usize::try_from(u128::from(random) * count as u128 >> 64).expect("below the count")
+}
+
+fn time_updates(what: &str, huge: bool) {
+    let mut lines = table(huge);
+    let (mut state, mut updates) = (1, 0);
+    figure(&format!("floor, {what}"), UPDATES, || {
+        let begin = cpu_ns();
+        for _ in 0..UPDATES / TOGETHER {
+            let at: [usize; TOGETHER] =
+                std::array::from_fn(|_| place(next(&mut state), lines.len()));
+            for &at in &at {
+                prefetch(&lines[at]);
+            }
+            for &at in &at {
+                lines[at].0[0] += 1;
+            }
+        }
+        let took = cpu_ns() - begin;
+        updates += (UPDATES / TOGETHER * TOGETHER) as u64;
+        let found: u64 = lines.iter().map(|line| line.0[0] - 1).sum();
+        assert_eq!(found, updates);
+        took
+    });
+}
+
+/// Each place read says where the next one is.
+fn time_reads(what: &str, huge: bool) {
+    let mut lines = table(huge);
+    let mut state = 1;
+    for line in &mut lines {
+        line.0[0] = next(&mut state);
+    }
+    let mut at = 0;
+    figure(&format!("floor, {what}"), READS, || {
+        let begin = cpu_ns();
+        for step in 0..READS as u64 {
+            at = place(lines[at].0[0] ^ step.rotate_left(40), lines.len());
+        }
+        let took = cpu_ns() - begin;
+        assert!(black_box(at) < lines.len());
+        took
+    });
+}
+
+fn time_copy() {
+    let from = vec![7_u8; COPIED];
+    let mut to = vec![0_u8; COPIED];
+    figure("floor, copying a kilobyte", COPIED >> 10, || {
+        let begin = cpu_ns();
+        to.copy_from_slice(black_box(&from));
+        let took = cpu_ns() - begin;
+        assert_eq!(black_box(&to)[COPIED - 1], 7);
+        to.fill(0);
+        took
+    });
+}
+
+/// Prints the floor.
+pub fn time_all() {
+    time_updates("random line, 32 prefetched, huge pages", true);
+    time_updates("random line, 32 prefetched, small pages", false);
+    time_reads("one dependent random read, huge pages", true);
+    time_reads("one dependent random read, small pages", false);
+    time_copy();
+}

@@ -1,0 +1,384 @@
+//! A whole shard with its tables full of what it holds: frames in memory, one core, no reader and no logger.
+//!
+//! Decode, flow, contacts, the scan rule, the outbox, the sweep. Frames lie in memory that no cache holds. Time is
+//! that of the thread's CPU; the log queue is emptied outside of it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Barrier};
+
+use synledger::capture::fanout::{self, Keys};
+use synledger::capture::frame::{Class, Frame};
+use synledger::capture::prefetch::prefetch_bytes;
+use synledger::flow::Limits;
+use synledger::inspect::port_scan::Rule;
+use synledger::inspect::timeline::{Timeline, position_of_ts};
+use synledger::locality::Localities;
+use synledger::log::fold::Folds;
+use synledger::log::merge::Merge;
+use synledger::log::queue;
+use synledger::mesh::Mesh;
+use synledger::policy::Policy;
+use synledger::shard::{At, Parts, Shard};
+
+use super::loads::{Load, Mix, Segment};
+use super::{cpu_ns, figure, is_asked};
+
+/// Frames of a timed stretch.
+const STRETCH: u32 = 1 << 20;
+/// Frames between two settlements, as a worker has them.
+const TICK_FRAMES: usize = 4096;
+/// Frames ahead whose first bytes are asked for, as the readers do.
+const AHEAD: usize = 8;
+/// What line rate of 10 GbE leaves between two frames of 64 bytes.
+const LINE_RATE_NS: i64 = 67;
+const ATTEMPTS: u32 = 8_000_000;
+const HORIZON_NS: i64 = 130_000_000_000;
+const QUEUE_EVENTS: usize = 16_384;
+/// What all of this takes, frames included.
+const MEMORY_MIB: u64 = 8 << 10;
+
+/// A shard of `workers`, and the logger's end of its queue.
+pub struct Bench {
+    shard: Shard,
+    merge: Merge,
+    now_ns: i64,
+    said: u64,
+}
+
+/// Room for pairs as a gibibyte of memory gives it.
+fn rule(firsts: usize) -> Rule {
+    Rule {
+        ports: 4,
+        window_ns: 60_000_000_000,
+        pairs: 1 << 18,
+        firsts,
+        episodes: 1024,
+        port_maps: 64,
+    }
+}
+
+fn shards(workers: usize, flows: Limits, firsts: usize, fold: bool) -> Vec<Bench> {
+    let meshes = Mesh::new(workers).into_iter().enumerate();
+    let shards = meshes.map(|(id, mesh)| {
+        let (log, consumer) = queue::queue(QUEUE_EVENTS);
+        let mut shard = Shard::new(Parts {
+            id,
+            keys: Keys::from_seed(1),
+            table_keys: [1, 2],
+            flows,
+            rule: rule(firsts),
+            policy: Policy {
+                localities: Arc::new(Localities::offline(&[])),
+                directions: Arc::new([]),
+                all_scans: true,
+                host: false,
+                allow: Arc::new([]),
+            },
+            mesh,
+            flow_records: false,
+            log,
+            folds: fold.then(|| Folds::new(1000, [1, 2])),
+            live: true,
+        });
+        shard.prefault();
+        Bench {
+            shard,
+            merge: Merge::new(vec![consumer], None),
+            now_ns: 1,
+            said: 0,
+        }
+    });
+    shards.collect()
+}
+
+impl Bench {
+    fn one(flows: Limits, firsts: usize, fold: bool) -> Self {
+        shards(1, flows, firsts, fold).pop().expect("one")
+    }
+
+    /// Feeds frames as a worker does; nanoseconds of this thread. With a ring, the class and the hash of each
+    /// frame are checked.
+    fn feed(&mut self, frames: &[Frame<'_>], ring: Option<Class>) -> u128 {
+        let mut took = 0;
+        for (index, tick) in frames.chunks(TICK_FRAMES).enumerate() {
+            let begin = cpu_ns();
+            for (number, frame) in tick.iter().enumerate() {
+                if let Some(soon) = frames.get(index * TICK_FRAMES + number + AHEAD) {
+                    prefetch_bytes(soon.bytes);
+                }
+                self.now_ns = self.now_ns.max(frame.ts_ns);
+                let at = At {
+                    position: position_of_ts(frame.ts_ns),
+                    watermark_ns: self.now_ns,
+                    timeline: Timeline::Live,
+                    ring,
+                };
+                self.shard.on_frame(frame, &at);
+            }
+            let position = position_of_ts(self.now_ns);
+            self.shard.publish_contacts(position, &Timeline::Live);
+            let limit = self.shard.contacts_limit().min(position);
+            self.shard.settle(limit, self.now_ns, &Timeline::Live);
+            took += cpu_ns() - begin;
+            let said = &mut self.said;
+            while self.merge.step(4096, |_| {}, |_| *said += 1) > 0 {}
+        }
+        took
+    }
+
+    fn held(&self) -> [usize; 3] {
+        self.shard.flows.held()
+    }
+}
+
+/// A flood of single SYNs, each from another address, `gap_ns` apart.
+fn write_flood(load: &mut Load, syn: &Segment, from: u32, count: u32, gap_ns: i64, ts_ns: i64) {
+    load.clear();
+    for number in 0..count {
+        let ts_ns = ts_ns + i64::from(number + 1) * gap_ns;
+        let number = from.wrapping_add(number);
+        syn.push(load, (number, false), (number, 0), ts_ns);
+    }
+}
+
+/// Attempts stay held for the horizon, and as many come as leave: each is ended after five seconds and removed
+/// after 130.
+fn time_flood(what: &str, gap_ns: i64, fold: bool, ring: Option<Class>) {
+    let what = format!("shard, spoofed SYN, {what}");
+    if !is_asked(&what) {
+        return;
+    }
+    let flows = Limits {
+        attempts: 8_400_000,
+        established: 1 << 16,
+        others: 1 << 16,
+        fragments: 64,
+    };
+    let mut bench = Bench::one(flows, 1 << 23, fold);
+    let (mut load, syn) = (Load::default(), Segment::new(craft::SYN, 0));
+    let mut sent = 0_u32;
+    let mut stretch = |bench: &mut Bench, gap_ns: i64| {
+        write_flood(&mut load, &syn, sent, STRETCH, gap_ns, bench.now_ns);
+        sent += STRETCH;
+        let took = bench.feed(&load.frames(), ring);
+        assert_eq!(bench.shard.counts.flow.attempts, u64::from(sent));
+        took
+    };
+    for _ in 0..ATTEMPTS.div_ceil(STRETCH) {
+        stretch(&mut bench, HORIZON_NS / i64::from(ATTEMPTS));
+    }
+    figure(&what, STRETCH as usize, || {
+        let took = stretch(&mut bench, gap_ns);
+        let held = bench.held()[0] as u32;
+        assert!(held.abs_diff(ATTEMPTS) < STRETCH, "{held} held");
+        took
+    });
+    let counts = &bench.shard.counts;
+    counts.flow.check().expect("the books close");
+    assert_eq!(counts.misrouted, 0);
+    eprintln!(
+        "  {} attempts held, {} evicted, {} folded, {} said",
+        bench.held()[0],
+        counts.flow.evicted_attempts,
+        counts.attempts_folded,
+        bench.said
+    );
+}
+
+/// Open connections, set up in groups, then data of any of them in either direction.
+fn time_data(connections: u32) {
+    const GROUP: u32 = 1 << 16;
+    let what = format!("shard, established data, {connections} open");
+    if !is_asked(&what) {
+        return;
+    }
+    let flows = Limits {
+        attempts: 1 << 20,
+        established: connections as usize + (connections / 64) as usize,
+        others: 1 << 16,
+        fragments: 64,
+    };
+    let mut bench = Bench::one(flows, 1 << 20, true);
+    let mut load = Load::default();
+    let steps = [
+        (false, craft::SYN, (1, 0)),
+        (true, craft::SYN | craft::ACK, (5, 2)),
+        (false, craft::ACK, (2, 6)),
+    ];
+    for from in (0..connections).step_by(GROUP as usize) {
+        load.clear();
+        for (back, flags, numbers) in steps {
+            let segment = Segment::new(flags, 0);
+            for number in from..connections.min(from + GROUP) {
+                segment.push(&mut load, (number, back), numbers, bench.now_ns);
+            }
+        }
+        bench.feed(&load.frames(), None);
+    }
+    assert_eq!(bench.held()[1], connections as usize);
+    let (ack, data) = (Segment::new(craft::ACK, 0), Segment::new(craft::ACK, 1400));
+    let mut rng = craft::Rng::new(1);
+    figure(&what, STRETCH as usize, || {
+        load.clear();
+        for number in 0..STRETCH {
+            let which = u32::try_from(rng.below(u64::from(connections))).expect("32 bits");
+            let back = number % 3 != 0;
+            let segment = if back { &data } else { &ack };
+            let numbers = if back { (6, 2) } else { (2, 6) };
+            let ts_ns = bench.now_ns + LINE_RATE_NS * i64::from(number);
+            segment.push(&mut load, (which, back), numbers, ts_ns);
+        }
+        let before = bench.shard.counts.flow.accounted;
+        let took = bench.feed(&load.frames(), None);
+        let accounted = bench.shard.counts.flow.accounted - before;
+        assert_eq!(accounted, u64::from(STRETCH));
+        assert_eq!(bench.held()[1], connections as usize);
+        took
+    });
+}
+
+const MIX_LIMITS: Limits = Limits {
+    attempts: 1 << 21,
+    established: 1 << 20,
+    others: 1 << 22,
+    fragments: 1024,
+};
+
+/// Captures looped over with other addresses in each loop, until a million flows are held and each loop's flows
+/// leave while others come.
+fn time_mix() {
+    let what = "shard, mix of captures";
+    if !is_asked(what) {
+        return;
+    }
+    let mix = Mix::new();
+    let loops = STRETCH as usize / mix.len() + 1;
+    let mut bench = Bench::one(MIX_LIMITS, 1 << 20, true);
+    let (mut load, mut number) = (Load::default(), 1);
+    // So that what idles for five minutes adds up to more than a million.
+    let gap_ns = 9_000;
+    let mut stretch = |bench: &mut Bench| {
+        load.clear();
+        let mut ts_ns = bench.now_ns;
+        for _ in 0..loops {
+            ts_ns = mix.push(&mut load, number, ts_ns, gap_ns);
+            number += 1;
+        }
+        bench.feed(&load.frames(), None)
+    };
+    while bench.now_ns < 400_000_000_000 {
+        stretch(&mut bench);
+    }
+    let frames = loops * mix.len();
+    figure(&format!("{what} ({})", mix.source), frames, || {
+        let before = bench.shard.counts.frames;
+        let took = stretch(&mut bench);
+        assert_eq!(bench.shard.counts.frames - before, frames as u64);
+        let held = bench.held().iter().sum::<usize>();
+        assert!(held >= 1_000_000, "{held} flows held");
+        took
+    });
+    let counts = &bench.shard.counts;
+    counts.flow.check().expect("the books close");
+    eprintln!(
+        "  {:?} attempts, connections and other flows held, {} evicted; of 100 frames {} are no packet, {} of {} \
+         bytes captured",
+        bench.held(),
+        counts.flow.evicted(),
+        100 * counts.unread.iter().sum::<u64>() / counts.frames,
+        load.frames().iter().map(|f| f.bytes.len()).sum::<usize>(),
+        load.frames()
+            .iter()
+            .map(|f| f.wire_len as usize)
+            .sum::<usize>(),
+    );
+}
+
+/// The same frames through one shard and through two, each on its own thread; contacts cross between them.
+fn time_two() {
+    let what = "two shards, mix of captures";
+    if !is_asked(what) {
+        return;
+    }
+    let mix = Mix::new();
+    let mut each = [0; 2];
+    for workers in [1, 2] {
+        let loops = STRETCH as usize / mix.len() + 1;
+        let mut loads = VecDeque::new();
+        let (mut number, mut ts_ns) = (1, 1);
+        for _ in 0..6 {
+            let mut load = Load::default();
+            for _ in 0..loops {
+                ts_ns = mix.push(&mut load, number, ts_ns, 9_000);
+                number += 1;
+            }
+            loads.push_back(load);
+        }
+        let keys = Keys::from_seed(1);
+        let benches = shards(workers, MIX_LIMITS, 1 << 20, true);
+        let count = u32::try_from(workers).expect("two");
+        let barrier = Barrier::new(workers);
+        let took: Vec<Vec<u128>> = std::thread::scope(|scope| {
+            let threads = benches.into_iter().enumerate().map(|(id, mut bench)| {
+                let (loads, barrier) = (&loads, &barrier);
+                scope.spawn(move || {
+                    let feed = |load: &Load| {
+                        let mut frames = load.frames();
+                        frames.retain(|f| fanout::demux(&keys, f).member(count).1 as usize == id);
+                        barrier.wait();
+                        bench.feed(&frames, None)
+                    };
+                    loads.iter().map(feed).collect()
+                })
+            });
+            let threads: Vec<_> = threads.collect();
+            let took = threads.into_iter().map(|t| t.join().expect("no panic"));
+            took.collect()
+        });
+        let mut slowest: Vec<u128> = (1..6)
+            .map(|run| took.iter().map(|runs| runs[run]).max().expect("a thread"))
+            .collect();
+        slowest.sort_unstable();
+        each[workers - 1] = slowest[2];
+        let frames = loops * mix.len();
+        eprintln!(
+            "shards: {workers}, {:.1} ns a frame in the slower thread (median of 5; {:.1} to {:.1})",
+            slowest[2] as f64 / frames as f64,
+            slowest[0] as f64 / frames as f64,
+            slowest[4] as f64 / frames as f64
+        );
+    }
+    eprintln!("{what}: {:.2} times one", each[0] as f64 / each[1] as f64);
+}
+
+fn available_mib() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("MemAvailable"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.unwrap_or(0) >> 10
+}
+
+/// Prints the figures.
+pub fn time_all() {
+    let held_gap_ns = HORIZON_NS / i64::from(ATTEMPTS);
+    time_flood("each told", held_gap_ns, false, None);
+    time_flood("folded", held_gap_ns, true, None);
+    time_flood(
+        "folded, classes checked",
+        held_gap_ns,
+        true,
+        Some(Class::Open),
+    );
+    time_flood("folded, at line rate", LINE_RATE_NS, true, None);
+    time_data(1_000_000);
+    let available = available_mib();
+    if available >= MEMORY_MIB {
+        time_data(10_000_000);
+    } else {
+        eprintln!(
+            "10,000,000 connections left out: {available} MiB of memory, {MEMORY_MIB} wanted"
+        );
+    }
+    time_mix();
+    time_two();
+}
