@@ -111,6 +111,92 @@ fn read_folds_what_is_above_the_rate_and_counts_it_exactly() {
     assert!(says.contains("the books close"), "{says}");
 }
 
+/// Floods and slow ports of two captures, the second of an earlier day: what is above the rate in its own second is
+/// folded, and nothing else is for the jump between them.
+#[test]
+fn a_capture_of_an_earlier_day_is_folded_by_its_own_seconds() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut files = Vec::new();
+    for (name, day) in [("late", 20_000_i64), ("early", 10_000)] {
+        let mut capture = Capture::new(name, LinkType::Ethernet);
+        for i in 0..1000_u32 {
+            let start_ns = day * 86_400 * SECOND_NS;
+            // 500 in the first second, then one a second.
+            let ns =
+                i64::from(i.min(500)) * SECOND_NS / 1000 + i64::from(i.max(500) - 500) * SECOND_NS;
+            let number = i + u32::try_from(day).expect("a day") * 1000;
+            capture.push(start_ns + ns, frame(number, 80));
+        }
+        let path = dir.path().join(format!("{name}.pcap"));
+        std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture");
+        files.push(path);
+    }
+    let (_, eve, output) = read_logs(dir.path(), &["--fold=100"], &files);
+    let says = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{says}");
+    let told = told(&eve);
+    let counts: Vec<u64> = told.folds[&80].iter().map(count).collect();
+    // The second after a flood starts folded, and is below half of the rate.
+    assert_eq!(counts, [401, 1, 401, 1], "{:?}", told.folds);
+    assert_eq!(told.lines[&80] + counts.iter().sum::<u64>(), 2000);
+    assert!(
+        says.contains("804 new connections folded into 4 flood records"),
+        "{says}"
+    );
+}
+
+/// More floods at once than there is room for: records of all ports of an address, and of everything. Lines and
+/// records together are all that was sent, to each address.
+#[test]
+fn a_full_table_of_folds_loses_nothing() {
+    const SENT: u32 = 60_000;
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut capture = Capture::new("spread", LinkType::Ethernet);
+    for i in 0..SENT {
+        let [_, b, c, d] = i.to_be_bytes();
+        let host = u8::try_from(i % 3).expect("small");
+        let mut flow = Flow::v4([10, b, c, d], 1024, [198, 51, 100, host], 80);
+        flow.dst_port = u16::try_from(i % 1500).expect("a port");
+        let ts_ns = i64::from(i) * SECOND_NS / 30_000;
+        capture.push(ts_ns, Link::ethernet().frame(&syn(flow, i)));
+    }
+    let path = dir.path().join("spread.pcap");
+    std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture");
+    let (text, eve, output) = read_logs(dir.path(), &["--fold=2"], &[path]);
+    let says = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && says.contains("the books close"),
+        "{says}"
+    );
+    let (mut all, mut wide) = (0, 0);
+    for line in String::from_utf8_lossy(&eve).lines() {
+        let record: Value = serde_json::from_str(line).expect("JSON");
+        let fold = &record["synledger"]["fold"];
+        match record["event_type"].as_str() {
+            Some("new_connection") => all += 1,
+            Some("new_connections") => {
+                assert_eq!(record.get("src_ip"), None);
+                all += count(fold);
+                if record.get("dest_port").is_none() {
+                    wide += 1;
+                    let ports = fold["ports"].as_u64().expect("ports");
+                    assert!((100..=1500).contains(&ports), "{record}");
+                } else {
+                    assert_eq!(fold.get("ports"), None, "{record}");
+                }
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(all, u64::from(SENT), "{says}");
+    assert!(wide > 0, "1,500 ports find no room");
+    let text = String::from_utf8_lossy(&text);
+    assert!(
+        text.contains("New connections folded: -> 198.51.100.1:* (about "),
+        "{text}"
+    );
+}
+
 #[test]
 fn read_folds_nothing_unless_it_is_asked_to() {
     let dir = tempfile::tempdir().expect("a folder");
