@@ -142,6 +142,12 @@ impl Comparison {
                 known.base_ns = ts_ns;
                 self.counts.extra_excused[Excuse::Late as usize] += 1;
             }
+            // Told of in two forms, which may have met two workers.
+            _ if known.told == Told::Beyond => {
+                known.told = told;
+                known.base_ns = ts_ns;
+                self.counts.extra_excused[Excuse::OutOfReach as usize] += 1;
+            }
             // Told twice.
             _ => {
                 known.base_ns = ts_ns;
@@ -156,9 +162,10 @@ impl Comparison {
     fn on_beyond(&mut self, new: Entry) {
         self.counts.beyond += 1;
         match self.table.find(&new.syn) {
-            Some(known) if Age::of(known, new.ts_ns) != Age::Old => {
+            Some(known) if Age::of(known, new.ts_ns) == Age::Young => {
                 if known.told == Told::Nothing {
                     known.told = Told::Beyond;
+                    known.base_ns = new.ts_ns;
                 }
             }
             _ => self.push(Entry {

@@ -19,22 +19,21 @@ pub enum Excuse {
     Evicted = 5,
     /// Frames came to another worker than the one that knew their attempt.
     Misrouted = 6,
-    /// A SYN came in two wrappings: both workers count it.
-    OutsideClass = 7,
-    /// The ledger knew the attempt from a frame that the sample's filter does not reach.
-    OutOfReach = 8,
+    /// The ledger knew the attempt from a frame that the sample's filter does not reach: a SYN that came in two
+    /// forms may meet two workers, and counts twice.
+    OutOfReach = 7,
     /// One of the two began or ended before the other.
-    Unwatched = 9,
+    Unwatched = 8,
     /// An interface went down, came up, went away or came back: sockets follow one by one.
-    LinkChange = 10,
+    LinkChange = 9,
     /// The clock was set.
-    ClockStep = 11,
+    ClockStep = 10,
     /// The SYN came so near to 130 s after the first that it is either a retransmission or a new attempt.
-    Horizon = 12,
+    Horizon = 11,
     /// The ledger took the attempt up after it was given up.
-    Late = 13,
+    Late = 12,
     /// The witness's table was full.
-    NoRoom = 14,
+    NoRoom = 13,
 }
 
 /// Which side lacks the attempt.
@@ -56,7 +55,6 @@ impl Excuse {
         Self::QueueFull,
         Self::Evicted,
         Self::Misrouted,
-        Self::OutsideClass,
         Self::OutOfReach,
         Self::Unwatched,
         Self::LinkChange,
@@ -66,7 +64,7 @@ impl Excuse {
         Self::NoRoom,
     ];
     /// How many there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 14;
 
     /// The stable word in metrics and records.
     pub const fn word(self) -> &'static str {
@@ -78,7 +76,6 @@ impl Excuse {
             Self::QueueFull => "queue_full",
             Self::Evicted => "evicted",
             Self::Misrouted => "misrouted",
-            Self::OutsideClass => "outside_class",
             Self::OutOfReach => "out_of_reach",
             Self::Unwatched => "unwatched",
             Self::LinkChange => "link_change",
@@ -93,11 +90,9 @@ impl Excuse {
     const fn explains(self, lacks: Lacks) -> bool {
         match self {
             Self::RingDrops | Self::Filtered | Self::QueueFull => matches!(lacks, Lacks::Ledger),
-            Self::WitnessDropped
-            | Self::Unread
-            | Self::Evicted
-            | Self::Misrouted
-            | Self::OutsideClass => matches!(lacks, Lacks::Witness),
+            Self::WitnessDropped | Self::Unread | Self::Evicted | Self::Misrouted => {
+                matches!(lacks, Lacks::Witness)
+            }
             _ => true,
         }
     }

@@ -2,8 +2,10 @@
 
 use super::Syn;
 use super::reports::Fate;
+use crate::capture::sample::Ends;
 use siphasher::sip::SipHasher13;
 use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Attempts that the table holds.
 pub const ENTRIES_MAX: usize = 65_536;
@@ -47,6 +49,28 @@ pub struct Entry {
     pub indexed: bool,
 }
 
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const FREE_ENTRY: Entry = Entry {
+    syn: Syn {
+        ends: Ends {
+            src: NOWHERE,
+            dst: NOWHERE,
+            src_port: 0,
+            dst_port: 0,
+        },
+        isn: 0,
+    },
+    ts_ns: 0,
+    base_ns: 0,
+    due_ns: 0,
+    interface: 0,
+    seen: false,
+    told: Told::Nothing,
+    edge: false,
+    decided: false,
+    indexed: false,
+};
+
 /// The table: a ring of entries, numbered from 0 on, and an index with linear probing.
 pub struct Table {
     entries: Vec<Entry>,
@@ -68,7 +92,8 @@ impl Table {
     /// Takes all its memory. `keys` should be the same in no two runs.
     pub fn new(keys: [u64; 2]) -> Self {
         Self {
-            entries: Vec::with_capacity(ENTRIES_MAX),
+            // Written to, so that every page is there.
+            entries: vec![FREE_ENTRY; ENTRIES_MAX],
             front: 0,
             back: 0,
             index: vec![FREE; SLOTS],
@@ -134,10 +159,7 @@ impl Table {
             }
             self.index[slot] = u32::try_from(place).expect("below the number of places");
         }
-        match self.entries.get_mut(place) {
-            Some(free) => *free = entry,
-            None => self.entries.push(entry),
-        }
+        self.entries[place] = entry;
         self.back += 1;
     }
 
@@ -177,29 +199,16 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::sample::Ends;
     use std::collections::HashMap;
-    use std::net::{IpAddr, Ipv4Addr};
 
     fn entry(isn: u32) -> Entry {
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let ends = Ends {
-            src: address,
-            dst: address,
-            src_port: 1,
-            dst_port: 2,
-        };
         Entry {
-            syn: Syn { ends, isn },
-            ts_ns: 0,
-            base_ns: 0,
-            due_ns: 0,
-            interface: 0,
-            seen: true,
-            told: Told::Nothing,
-            edge: false,
-            decided: false,
+            syn: Syn {
+                isn,
+                ..FREE_ENTRY.syn
+            },
             indexed: true,
+            ..FREE_ENTRY
         }
     }
 

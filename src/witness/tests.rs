@@ -232,6 +232,19 @@ fn what_came_first_in_a_frame_beyond_the_filter_s_reach_is_no_disagreement() {
     test.seen(1, S + MS).beyond(1, S).settle(i64::MAX);
     assert_eq!(test.counts(), [1, 0, 0, 1, 0, 0, 0]);
     assert_eq!(test.0.counts.beyond, 1);
+    // Both workers told of it: in the one order and in the other.
+    let mut test = Test::new();
+    test.beyond(1, S)
+        .told(1, S + MS)
+        .seen(1, S + MS)
+        .settle(i64::MAX);
+    assert_eq!(test.counts(), [0, 0, 0, 0, 1, 0, 1]);
+    let mut test = Test::new();
+    test.seen(1, S)
+        .beyond(1, S)
+        .told(1, S + MS)
+        .settle(i64::MAX);
+    assert_eq!(test.counts(), [1, 1, 0, 0, 1, 0, 0]);
 }
 
 /// Every SYN of one attempt, again and again, with stamps that differ by `skew_ns` between the two sides.

@@ -206,7 +206,6 @@ impl Run<'_> {
     /// What there is to say when all threads are done; last of all the books.
     fn close_all(&mut self, witness: Option<&mut Witness>, logger: Logger) -> Books {
         self.close_witness(witness);
-        self.say_shed();
         self.close_books(logger)
     }
 

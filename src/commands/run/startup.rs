@@ -82,6 +82,10 @@ fn announcement(
     line("a worker's rings absorb", absorbed(config));
     let (capture, fanout) = (config.capture.word(), config.fanout.word());
     line("capture", format!("{capture}, fanout {fanout}"));
+    if let Some(one_in) = config.witness {
+        let says = format!("one in {one_in} connections, by a socket and a library of its own");
+        line("witness", says);
+    }
     line("outputs", list(&config.common.outputs, logging::name));
     if let Some(address) = config.metrics {
         line("metrics", format!("http://{address}/metrics"));
