@@ -5,7 +5,7 @@
 
 use std::io::Write as _;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -174,8 +174,10 @@ fn wait(rings: &[RxRing], stop: &SignalFd) -> Result<()> {
 }
 
 /// The same as a receiver: this program once more.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Bare {
+    /// This program.
+    pub program: PathBuf,
     /// How the memory is divided.
     pub rings: Rings,
     /// All of it.
@@ -184,7 +186,7 @@ pub struct Bare {
 
 struct BareSession {
     running: Running,
-    out: std::path::PathBuf,
+    out: PathBuf,
 }
 
 impl Receiver for Bare {
@@ -196,8 +198,7 @@ impl Receiver for Bare {
     }
 
     fn start(&self, lab: &Lab, folder: &Path) -> Result<Box<dyn Session>> {
-        let program = std::env::current_exe()?;
-        let program = program.to_str().context("a path in UTF-8")?;
+        let program = self.program.to_str().context("a path in UTF-8")?;
         let mut command = lab.command(End::Receiver, Some(RECEIVER_CPU), program);
         let rings = match self.rings {
             Rings::Class => "class",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::verdict::Verdicts;
 use super::{CompareArgs, cpu};
 use crate::bare::{Bare, Rings};
 use crate::lab::{Counters, Lab, RECEIVER_CPU};
@@ -15,7 +16,16 @@ use crate::reconcile::{Scratch, float, settle};
 use crate::record::{Point, Record};
 use crate::search::highest_rate;
 use crate::send::{Schedule, Sent, flood_in};
-use crate::traffic::Load;
+use crate::traffic::{Load, Name};
+
+/// Share of the bare reader's frames that the sensor must read.
+fn wanted(load: Name) -> Option<f64> {
+    match load {
+        Name::Bulk64 | Name::Bulk1500 => Some(0.95),
+        Name::Syn => Some(0.90),
+        _ => None,
+    }
+}
 
 /// What is measured at once.
 struct Subject {
@@ -49,7 +59,12 @@ enum At {
 
 impl CompareArgs {
     /// Gives whether every subject has a rate without loss.
-    pub(super) fn live(&self, lab: &Lab, record: &mut Record) -> Result<bool> {
+    pub(super) fn live(
+        &self,
+        lab: &Lab,
+        record: &mut Record,
+        verdicts: &mut Verdicts,
+    ) -> Result<bool> {
         let (mut subjects, mut all_found) = (self.subjects()?, true);
         for &name in &self.load {
             let load = Load::new(name, self.common.seed);
@@ -68,7 +83,7 @@ impl CompareArgs {
                     At::Same(same),
                     At::Max,
                 ] {
-                    self.round(lab, &load, &subjects, (at, run), record)?;
+                    self.round(lab, &load, &subjects, (at, run), record, verdicts)?;
                 }
             }
         }
@@ -90,7 +105,13 @@ impl CompareArgs {
         };
         let ring_mib = self.ring_mib;
         for rings in [Rings::Class, Rings::One] {
-            add(Box::new(Bare { rings, ring_mib }), String::new());
+            let program = std::env::current_exe()?;
+            let bare = Bare {
+                program,
+                rings,
+                ring_mib,
+            };
+            add(Box::new(bare), String::new());
         }
         let sensor = self.common.sensor(&self.depth)?;
         let ring = ring_mib.to_string();
@@ -154,6 +175,7 @@ impl CompareArgs {
         subjects: &[Subject],
         (at, run): (At, u32),
         record: &mut Record,
+        verdicts: &mut Verdicts,
     ) -> Result<()> {
         let mut floor = None;
         for subject in subjects.iter().filter(|subject| subject.rate_pps > 0.0) {
@@ -181,6 +203,11 @@ impl CompareArgs {
             }
             for (metric, value, unit) in measured.metrics(at, floor) {
                 record.add(&point, &metric, value, unit)?;
+                let ours = subject.receiver.name() == "synledger" && metric == "arrived_of_bare";
+                if let Some(wanted) = wanted(load.name).filter(|_| ours) {
+                    let what = format!("frames read of the bare reader's, {}", load.name);
+                    verdicts.add(&what, wanted, value);
+                }
             }
         }
         Ok(())

@@ -7,15 +7,18 @@
 pub mod cpu;
 mod live;
 mod offline;
+mod verdict;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+pub use offline::read;
 
 use crate::cli::{Common, LabArgs, PlanArgs, seconds};
 use crate::lab::SENDER_CPU;
 use crate::peers::{self, Log, Ours, Peer};
 use crate::send::pin;
 use crate::traffic::Name;
+use verdict::Verdicts;
 
 /// Flags.
 #[derive(Clone, Debug, Args)]
@@ -67,14 +70,14 @@ enum Only {
 }
 
 impl CompareArgs {
-    /// Compares, and records; gives whether every subject could be measured.
+    /// Compares, and records; gives whether every subject could be measured, and ours is as fast as it must be.
     ///
     /// # Errors
     ///
     /// When the sensor, the sender or an installed peer fail; for a subject that there is not.
     pub fn run(&self) -> Result<bool> {
         self.check_subjects()?;
-        let mut record = self.common.record("compare")?;
+        let (mut record, mut verdicts) = (self.common.record("compare")?, Verdicts::default());
         let lab = match self.only {
             Only::Offline => None,
             Only::Both | Only::Live => Some(self.lab.make()?),
@@ -82,13 +85,13 @@ impl CompareArgs {
         // All that is not a subject keeps off the subjects' CPU. From here on this process sees one CPU.
         pin(SENDER_CPU)?;
         let measured = match lab {
-            Some(lab) => self.live(&lab, &mut record)?,
+            Some(lab) => self.live(&lab, &mut record, &mut verdicts)?,
             None => true,
         };
         if self.only != Only::Live {
-            self.offline(&mut record)?;
+            self.offline(&mut record, &mut verdicts)?;
         }
-        Ok(measured)
+        Ok(verdicts.say() && measured)
     }
 
     fn check_subjects(&self) -> Result<()> {
@@ -104,6 +107,23 @@ impl CompareArgs {
         self.subject.is_empty() || self.subject.iter().any(|asked| asked == name)
     }
 
+    /// The sensor from a file, with this log.
+    fn ours(&self, log: Log) -> Result<Ours> {
+        let sensor = self.common.sensor("headers")?;
+        let Some(binary) = sensor.binary.to_str() else {
+            bail!("{}: a path that is not UTF-8", sensor.binary.display());
+        };
+        let ours = Ours {
+            binary: binary.to_owned(),
+            log,
+            args: sensor.args,
+        };
+        if self.wants(ours.name()) && !sensor.binary.is_file() {
+            bail!("{binary}: no such program: build it (make build) or name it with --binary");
+        }
+        Ok(ours)
+    }
+
     /// Whether a peer is asked for and installed; says so if it is only asked for.
     fn has(&self, peer: &dyn Peer) -> bool {
         let wanted = self.wants(peer.name());
@@ -113,22 +133,6 @@ impl CompareArgs {
         }
         wanted && installed
     }
-}
-
-/// The sensor from a file, with this log.
-fn ours(common: &Common, log: Log) -> Result<Ours> {
-    let sensor = common.sensor("headers")?;
-    let Some(binary) = sensor.binary.to_str() else {
-        bail!("{}: a path that is not UTF-8", sensor.binary.display());
-    };
-    if !sensor.binary.is_file() {
-        bail!("{binary}: no such program: build it (make build) or name it with --binary");
-    }
-    Ok(Ours {
-        binary: binary.to_owned(),
-        log,
-        args: sensor.args,
-    })
 }
 
 /// Names of all subjects.

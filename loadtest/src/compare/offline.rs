@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{CompareArgs, ours};
+use super::CompareArgs;
+use super::verdict::Verdicts;
 use crate::lab::RECEIVER_CPU;
 use crate::peers::{
     self, ARGUS, Collector, Counts, Left, Log, NFPCAPD, Peer, Place, SOFTFLOWD, SURICATA, TCPDUMP,
@@ -23,6 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// Of the captures' own time.
 const CAPTURE_PPS: u64 = 1_000_000;
 
+/// Times that the sensor must be as fast.
+fn wanted(peer: &str) -> Option<f64> {
+    match peer {
+        "suricata" => Some(20.0),
+        "nfpcapd" | "softflowd" => Some(5.0),
+        _ => None,
+    }
+}
+
 struct Capture {
     path: PathBuf,
     load: Load,
@@ -30,12 +40,9 @@ struct Capture {
 }
 
 impl CompareArgs {
-    pub(super) fn offline(&self, record: &mut Record) -> Result<()> {
+    pub(super) fn offline(&self, record: &mut Record, verdicts: &mut Verdicts) -> Result<()> {
         let scratch = Scratch::new()?;
-        let (eve, text) = (
-            ours(&self.common, Log::Eve)?,
-            ours(&self.common, Log::Text)?,
-        );
+        let (eve, text) = (self.ours(Log::Eve)?, self.ours(Log::Text)?);
         let all: [&dyn Peer; 8] = [
             &eve, &text, &TCPDUMP, &SURICATA, &NFPCAPD, &SOFTFLOWD, &ARGUS, &TSHARK,
         ];
@@ -50,7 +57,7 @@ impl CompareArgs {
             let truth = write_capture(&path, &load, self.frames, CAPTURE_PPS)?;
             let capture = Capture { path, load, truth };
             for run in 1..=self.runs {
-                self.files_round(&peers, &capture, run, record)?;
+                self.files_round(&peers, &capture, run, record, verdicts)?;
             }
             std::fs::remove_file(&capture.path).context("a capture")?;
         }
@@ -63,6 +70,7 @@ impl CompareArgs {
         capture: &Capture,
         run: u32,
         record: &mut Record,
+        verdicts: &mut Verdicts,
     ) -> Result<()> {
         let frames = float(capture.truth.tally.frames);
         let attempts = float(capture.truth.tally.attempts.max(1));
@@ -99,6 +107,10 @@ impl CompareArgs {
             if let Some((elapsed_s, our_cpu_s)) = ours {
                 add("file_times", usage.elapsed_s / elapsed_s, "ratio")?;
                 add("file_times_cpu", cpu_s / our_cpu_s, "ratio")?;
+                if let Some(wanted) = wanted(peer.name()) {
+                    let what = format!("times as fast as {}, {}", peer.name(), capture.load.name);
+                    verdicts.add(&what, wanted, usage.elapsed_s / elapsed_s);
+                }
             }
             if counts
                 .frames
@@ -116,7 +128,11 @@ impl CompareArgs {
 }
 
 /// Has a peer read a capture, on one CPU.
-fn read(peer: &dyn Peer, capture: &Path) -> Result<(Counts, Usage)> {
+///
+/// # Errors
+///
+/// When it is not installed, fails, or its figures are not where they should be.
+pub fn read(peer: &dyn Peer, capture: &Path) -> Result<(Counts, Usage)> {
     let scratch = Scratch::new()?;
     let folder = scratch.path();
     let collector = match peer.sends() {

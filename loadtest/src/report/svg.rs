@@ -153,11 +153,30 @@ pub fn bars(title: &str, unit: &str, bars: &[Bar], wanted: Option<f64>) -> Strin
     out + "</svg>\n"
 }
 
+/// Names of lines that stand side by side.
+const NAMES_ABREAST: usize = 4;
+const NAME_ROW: f64 = 18.0;
+
+/// A line's name, below the plot that ends at `bottom`.
+fn name(index: usize, label: &str, colour: usize, bottom: f64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "a handful of lines")]
+    let (column, row) = (
+        (index % NAMES_ABREAST) as f64,
+        (index / NAMES_ABREAST) as f64,
+    );
+    let (left, top) = (8.0 + column * 185.0, bottom + 4.0 + row * NAME_ROW);
+    format!(
+        "<rect class=\"c{colour}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"12\" height=\"12\"/>\
+         <text x=\"{:.1}\" y=\"{:.1}\">{label}</text>\n",
+        left + 18.0,
+        top + 10.0
+    )
+}
+
 /// Lines over a lower axis, both axes from 0; their names stand below.
 #[must_use]
 pub fn lines(title: &str, units: (&str, &str), lines: &[Line]) -> String {
     const HEIGHT: f64 = 240.0;
-    const PER_ROW: usize = 4;
     let points = || lines.iter().flat_map(|line| line.points.iter());
     let x_marks = marks(points().map(|(x, _)| *x).fold(0.0, f64::max));
     let y_marks = marks(points().map(|(_, y)| *y).fold(0.0, f64::max));
@@ -169,8 +188,8 @@ pub fn lines(title: &str, units: (&str, &str), lines: &[Line]) -> String {
     let y = |value: f64| TOP + HEIGHT - value / y_most * HEIGHT;
     let bottom = TOP + HEIGHT;
     #[allow(clippy::cast_precision_loss, reason = "a handful of rows")]
-    let legend = 18.0 * lines.len().div_ceil(PER_ROW) as f64;
-    let mut out = open(bottom + BOTTOM + legend + 8.0, title);
+    let names = NAME_ROW * lines.len().div_ceil(NAMES_ABREAST) as f64;
+    let mut out = open(bottom + BOTTOM + names + 8.0, title);
     lower_axis(&mut out, &x_marks, &x, bottom, units.0);
     let step = y_marks.get(1).copied().unwrap_or(1.0);
     for &mark in &y_marks {
@@ -193,36 +212,21 @@ pub fn lines(title: &str, units: (&str, &str), lines: &[Line]) -> String {
         escape(units.1)
     );
     for (index, line) in lines.iter().enumerate() {
-        let colour = line.colour % COLOURS;
-        let at: Vec<String> = line
-            .points
-            .iter()
-            .map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b)))
-            .collect();
-        let label = escape(&line.label);
+        let (label, colour) = (escape(&line.label), line.colour % COLOURS);
+        let at = line.points.iter().map(|&(a, b)| (x(a), y(b)));
+        let text: Vec<String> = at.clone().map(|(a, b)| format!("{a:.1},{b:.1}")).collect();
         let _ = writeln!(
             out,
             "<polyline class=\"l{colour}\" points=\"{}\"><title>{label}</title></polyline>",
-            at.join(" ")
+            text.join(" ")
         );
-        for (a, b) in &line.points {
+        for (a, b) in at {
             let _ = writeln!(
                 out,
-                "<circle class=\"c{colour}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>",
-                x(*a),
-                y(*b)
+                "<circle class=\"c{colour}\" cx=\"{a:.1}\" cy=\"{b:.1}\" r=\"3\"/>"
             );
         }
-        #[allow(clippy::cast_precision_loss, reason = "a handful of lines")]
-        let (column, row) = ((index % PER_ROW) as f64, (index / PER_ROW) as f64);
-        let (left, top) = (8.0 + column * 185.0, bottom + BOTTOM + 4.0 + row * 18.0);
-        let _ = writeln!(
-            out,
-            "<rect class=\"c{colour}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"12\" height=\"12\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\">{label}</text>",
-            left + 18.0,
-            top + 10.0
-        );
+        out += &name(index, &label, colour, bottom + BOTTOM);
     }
     out + "</svg>\n"
 }

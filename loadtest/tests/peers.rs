@@ -1,0 +1,98 @@
+//! The programs that the sensor is compared with: all that are installed here say what was sent.
+
+use std::path::PathBuf;
+
+use loadtest::bare::{Bare, Rings};
+use loadtest::compare::read;
+use loadtest::lab::{Lab, SetUp};
+use loadtest::peers::{self, Live, Peer, Place};
+use loadtest::receiver::Receiver;
+use loadtest::search::trial;
+use loadtest::send::{Schedule, Sender, write_capture};
+use loadtest::traffic::{Load, Name};
+
+/// Those that are installed; the others are named.
+fn installed() -> Vec<&'static dyn Peer> {
+    let has = |peer: &&'static dyn Peer| {
+        // The sensor's own entries have no program of their own.
+        let found = !peer.program().is_empty() && peers::is_installed(peer.program());
+        if !found && !peer.program().is_empty() {
+            eprintln!("skipped: {} is not installed", peer.program());
+        }
+        found
+    };
+    peers::all().into_iter().filter(has).collect()
+}
+
+#[test]
+fn every_peer_finds_the_connections_of_a_capture() {
+    const FRAMES: u64 = 3000;
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in [Name::Mix, Name::Syn] {
+        let capture = folder.path().join(format!("{name}.pcap"));
+        let load = Load::new(name, 5);
+        let sent = write_capture(&capture, &load, FRAMES, 1_000_000).expect("written");
+        for peer in installed() {
+            let place = Place {
+                folder: folder.path(),
+                device: "",
+                ring_mib: 64,
+                collector: Some(9),
+            };
+            if peer.offline(&capture, &place).is_none() {
+                continue;
+            }
+            let (counts, usage) = read(peer, &capture).expect(peer.name());
+            let found = counts.connections;
+            assert_eq!(found, Some(sent.tally.attempts), "{}, {name}", peer.name());
+            let frames = counts.frames.unwrap_or(FRAMES);
+            assert_eq!(frames, FRAMES, "{}, {name}", peer.name());
+            assert!(usage.elapsed_s > 0.0 && !peers::version(peer).is_empty());
+        }
+    }
+}
+
+#[test]
+fn every_receiver_counts_the_frames_that_are_sent() {
+    // In this set-up nothing is lost before the rings, and they hold all of it.
+    const FRAMES: u64 = 4000;
+    let lab = match Lab::new(SetUp::Default) {
+        Ok(lab) => lab,
+        Err(error) => {
+            eprintln!("skipped: {error:#}");
+            return;
+        }
+    };
+    let mut receivers: Vec<Box<dyn Receiver>> = Vec::new();
+    for rings in [Rings::Class, Rings::One] {
+        receivers.push(Box::new(Bare {
+            program: PathBuf::from(env!("CARGO_BIN_EXE_loadtest")),
+            rings,
+            ring_mib: 16,
+        }));
+    }
+    for peer in installed() {
+        let place = Place {
+            folder: std::path::Path::new(""),
+            device: "",
+            ring_mib: 16,
+            collector: Some(9),
+        };
+        if peer.live(&place).is_some() {
+            receivers.push(Box::new(Live { peer, ring_mib: 16 }));
+        }
+    }
+    let load = Load::new(Name::Mix, 6);
+    let schedule = Schedule {
+        rate_pps: Some(20_000.0),
+        frames_max: FRAMES,
+        seconds_max: 20.0,
+    };
+    for receiver in receivers {
+        let name = receiver.name();
+        let trial = trial(&lab, receiver.as_ref(), &load, Sender::Sendmmsg, &schedule).expect(name);
+        assert_eq!((trial.sent.tally.frames, trial.sent.refused), (FRAMES, 0));
+        assert_eq!(trial.seen.frames, FRAMES, "{name}");
+        assert_eq!(trial.seen.dropped, 0, "{name}");
+    }
+}
