@@ -42,7 +42,8 @@ fn every_peer_finds_the_connections_of_a_capture() {
             if peer.offline(&capture, &place).is_none() {
                 continue;
             }
-            let (counts, usage) = read(peer, &capture).expect(peer.name());
+            let (counts, usage) =
+                read(peer, &capture).unwrap_or_else(|error| panic!("{}: {error}", peer.name()));
             let found = counts.connections;
             assert_eq!(found, Some(sent.tally.attempts), "{}, {name}", peer.name());
             let frames = counts.frames.unwrap_or(FRAMES);

@@ -146,7 +146,8 @@ impl Sample {
         a.ldb_ind(6);
         a.jeq(TCP.into(), None, refuse);
         a.ld_imm(40);
-        let words: [(usize, u32); 8] = std::array::from_fn(|at| (at, 8 + 4 * at as u32));
+        let words = [8, 12, 16, 20, 24, 28, 32, 36];
+        let words: [(usize, u32); 8] = std::array::from_fn(|at| (at, words[at]));
         self.upper(a, &words, refuse);
         a.bind(keep);
         a.modulo(self.one_in);

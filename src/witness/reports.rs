@@ -127,7 +127,7 @@ impl Reports {
     }
 
     /// The next report.
-    pub fn next(&mut self) -> Option<Report> {
+    pub fn pop(&mut self) -> Option<Report> {
         self.queue.pop().ok()
     }
 

@@ -331,7 +331,7 @@ fn a_full_queue_is_counted_and_a_dropped_reporter_has_told_all() {
     reporter.publish(S);
     reporter.publish(S / 2);
     assert_eq!(reports.reached_ns(), S);
-    let taken = std::iter::from_fn(|| reports.next()).count() as u64;
+    let taken = std::iter::from_fn(|| reports.pop()).count() as u64;
     assert_eq!(taken + reports.dropped(), 10_000);
     assert!(reports.dropped() > 0);
     drop(reporter);
@@ -345,7 +345,7 @@ fn only_the_sample_is_told_of() {
     for number in 0..100_000 {
         reporter.tell(report(number, S));
     }
-    let taken: Vec<Report> = std::iter::from_fn(|| reports.next()).collect();
+    let taken: Vec<Report> = std::iter::from_fn(|| reports.pop()).collect();
     assert!(taken.iter().all(|report| sample.keeps(&report.syn.ends)));
     // 1,562.5 expected; 39 is a standard deviation.
     assert!((1_360..1_760).contains(&taken.len()), "{}", taken.len());

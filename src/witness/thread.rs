@@ -171,7 +171,7 @@ impl Witness {
         let (mut all, mut limit_ns, mut dropped) = (0, i64::MAX, 0);
         for reports in &mut self.parts.reports {
             limit_ns = limit_ns.min(reports.reached_ns());
-            while let Some(report) = reports.next() {
+            while let Some(report) = reports.pop() {
                 self.comparison.on_report(&report, self.now_ns);
                 all += 1;
             }
