@@ -88,7 +88,7 @@ fn any(rng: &mut Rng) -> Vec<Touch> {
 fn scanners(rng: &mut Rng, (from, until): (i64, i64), count: u64) -> (Vec<Touch>, Vec<i64>) {
     let (mut touches, mut gaps) = (Vec::new(), Vec::new());
     for n in 0..count {
-        let longest = (29 * SECOND >> rng.below(12)).unsigned_abs();
+        let longest = ((29 * SECOND) >> rng.below(12)).unsigned_abs();
         let gap = i64::try_from(longest - rng.below(longest / 2)).expect("seconds");
         let begin = from + i64::try_from(rng.below((until - from).unsigned_abs())).expect("less");
         let touch = |port: u16| (begin + gap * i64::from(port), SCANNERS + n, 1000 + port);

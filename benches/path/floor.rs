@@ -37,7 +37,7 @@ fn next(state: &mut u64) -> u64 {
 }
 
 fn place(random: u64, count: usize) -> usize {
-    usize::try_from(u128::from(random) * count as u128 >> 64).expect("below the count")
+    usize::try_from((u128::from(random) * count as u128) >> 64).expect("below the count")
 }
 
 fn time_updates(what: &str, huge: bool) {

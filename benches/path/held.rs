@@ -169,7 +169,7 @@ fn time_flood(what: &str, gap_ns: i64, fold: bool, ring: Option<Class>) {
     }
     figure(&what, STRETCH as usize, || {
         let took = stretch(&mut bench, gap_ns);
-        let held = bench.held()[0] as u32;
+        let held = u32::try_from(bench.held()[0]).expect("fewer than 2^31");
         assert!(held.abs_diff(ATTEMPTS) < STRETCH, "{held} held");
         took
     });
