@@ -67,6 +67,22 @@ impl Sensor {
         sensor
     }
 
+    /// Starts the program with these outputs alone; `log.json` is to have its lifecycle records.
+    pub fn start_with(dir: tempfile::TempDir, outputs: &[&str], args: &[&str]) -> Self {
+        let says = File::create(dir.path().join("says")).expect("a file");
+        let child = common::synledger()
+            .args(["run", "-i", SENSOR, "--ring-mib", "8"])
+            .args(outputs)
+            .args(args)
+            .stdout(Stdio::null())
+            .stderr(says)
+            .spawn()
+            .expect("the program starts");
+        let sensor = Self { child, dir };
+        sensor.wait_for_event("start");
+        sensor
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

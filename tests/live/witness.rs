@@ -172,46 +172,39 @@ fn setting(name: &str, default: u64) -> u64 {
     value.map_or(default, |value| value.parse().expect(name))
 }
 
-/// Opens so many connections a second for so long, or until a record has `word`; when that was.
-fn load(sensor: &Sensor, veth: Veth, rate: u64, seconds: u64, word: &str) -> Option<Duration> {
+/// Opens so many connections a second for so long, or until `found` says so once a second; when that was.
+fn load(veth: Veth, rate: u64, seconds: u64, found: impl Fn() -> bool) -> Option<Duration> {
     let sender = Sender::new(veth);
-    let (start, mut opened, mut found) = (Instant::now(), 0_u64, None);
-    let found_in = |text: &str| text.contains(&format!("\"event\":\"{word}\""));
-    let mut looked = start;
-    while start.elapsed() < Duration::from_secs(seconds) {
+    let (start, mut opened, mut looked) = (Instant::now(), 0_u64, Instant::now());
+    let mut when = None;
+    while when.is_none() && start.elapsed() < Duration::from_secs(seconds) {
         let due = u64::try_from(start.elapsed().as_micros()).expect("short") * rate / 1_000_000;
-        for number in opened..due {
+        // A busy machine does not keep up: it is not caught up with at once.
+        for number in opened..due.min(opened + rate / 100 + 1) {
             let [a, b, c, d, ..] = number.to_le_bytes();
-            let flow = Flow::v4(
-                [10, c, b, a],
-                40_000 + u16::from(d),
-                [198, 51, 100, a & 15],
-                443,
-            );
+            let source = [10, c, b, a];
+            let flow = Flow::v4(source, 40_000 + u16::from(d), [198, 51, 100, a & 15], 443);
             let talk = Conversation {
                 isn: u32::from_le_bytes([d, c, b, a]),
                 ..Conversation::new(flow)
             };
             talk.handshake().iter().for_each(|one| sender.send(one));
             sender.send(&talk.up(FIN | ACK, 1, 1, b""));
+            opened = number + 1;
         }
-        opened = opened.max(due);
-        if found.is_none() && looked.elapsed() > Duration::from_secs(1) {
+        if looked.elapsed() > Duration::from_secs(1) {
             looked = Instant::now();
-            found = found_in(&sensor.content("turns.json")).then(|| start.elapsed());
-        }
-        if found.is_some() {
-            break;
+            when = found().then(|| start.elapsed());
         }
         thread::sleep(Duration::from_millis(1));
     }
-    eprintln!(
-        "{opened} connections in {:.1} s",
-        start.elapsed().as_secs_f64()
-    );
-    found
+    let took_s = start.elapsed().as_secs_f64();
+    let rate = opened as f64 / took_s;
+    eprintln!("{opened} connections in {took_s:.1} s, {rate:.0} a second");
+    when
 }
 
+/// The log of a long load is too much to read: this sensor keeps no record of a connection.
 #[test]
 fn under_load_a_healthy_build_agrees_and_one_that_loses_syns_is_found() {
     with_veth(|veth| {
@@ -219,14 +212,25 @@ fn under_load_a_healthy_build_agrees_and_one_that_loses_syns_is_found() {
         let (rate, seconds) = (setting("RATE", 2_000), setting("SECONDS", 8));
         let one_in = setting("ONE_IN", 4).to_string();
         let dir = tempfile::tempdir().expect("a folder");
-        let turns = format!(
-            "eve:{},events=lifecycle",
-            dir.path().join("turns.json").display()
+        let log = format!(
+            "eve:{}/log.json,events=stats+lifecycle",
+            dir.path().display()
         );
-        let args = ["--workers", "2", "--witness", &one_in];
-        let outputs = ["--output", turns.as_str()];
-        let sensor = Sensor::start_in(dir, &outputs, &args, std::process::Stdio::null());
-        let found = load(&sensor, veth, rate, seconds, "witness_missing");
+        let args = [
+            "--workers",
+            "2",
+            "--witness",
+            &one_in,
+            "--memory-mib",
+            "256",
+        ];
+        let sensor = Sensor::start_with(dir, &["--output", &log], &args);
+        let told = || {
+            sensor
+                .content("log.json")
+                .contains("\"event\":\"witness_missing\"")
+        };
+        let found = load(veth, rate, seconds, told);
         let ended = sensor.stop(Signal::SIGINT);
         if !faulty {
             let books = assert_agreed(&ended);
