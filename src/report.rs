@@ -50,10 +50,11 @@ pub fn ten_lines(books: &Books) -> String {
         flow.closed_all()
     ));
     logged(books, &mut line);
-    if tables + scan.pair_evicted + scan.episode_evicted > 0 {
+    if tables + scan.pair_evicted + scan.episode_evicted + scan.without_map > 0 {
         line(format!(
-            "tables overflowed: {tables} flows, {} pairs, {} scans pushed out; raise --memory-mib",
-            scan.pair_evicted, scan.episode_evicted
+            "tables overflowed: {tables} flows, {} pairs, {} scans pushed out, {} scans without room for all \
+             their ports; raise --memory-mib",
+            scan.pair_evicted, scan.episode_evicted, scan.without_map
         ));
     }
     if flow.evicted_fragments > 0 {
