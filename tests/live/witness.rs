@@ -180,7 +180,8 @@ fn load(veth: Veth, rate: u64, seconds: u64, found: impl Fn() -> bool) -> Option
     while when.is_none() && start.elapsed() < Duration::from_secs(seconds) {
         let due = u64::try_from(start.elapsed().as_micros()).expect("short") * rate / 1_000_000;
         // A busy machine does not keep up: it is not caught up with at once.
-        for number in opened..due.min(opened + rate / 100 + 1) {
+        let until = due.clamp(opened, opened + rate / 100 + 1);
+        for number in opened..until {
             let [a, b, c, d, ..] = number.to_le_bytes();
             let source = [10, c, b, a];
             let flow = Flow::v4(source, 40_000 + u16::from(d), [198, 51, 100, a & 15], 443);
@@ -190,8 +191,8 @@ fn load(veth: Veth, rate: u64, seconds: u64, found: impl Fn() -> bool) -> Option
             };
             talk.handshake().iter().for_each(|one| sender.send(one));
             sender.send(&talk.up(FIN | ACK, 1, 1, b""));
-            opened = number + 1;
         }
+        opened = until;
         if looked.elapsed() > Duration::from_secs(1) {
             looked = Instant::now();
             when = found().then(|| start.elapsed());
