@@ -14,7 +14,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
-use loads::{Load, client, event, flood, mixed, shard, tcp};
+use loads::traffic::{client, event, tcp};
+use loads::{Load, flood, mixed, shard};
 use synledger::capture::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
 use synledger::decode;
@@ -87,13 +88,13 @@ fn established() -> Load {
     use craft::{ACK, PSH, SYN};
     let mut load = Load::default();
     let clients = || (0..number(CONNECTIONS)).map(client);
-    clients().for_each(|flow| tcp(&mut load, flow, SYN, (1, 0), 0));
-    clients().for_each(|flow| tcp(&mut load, flow.reversed(), SYN | ACK, (5, 2), 0));
-    clients().for_each(|flow| tcp(&mut load, flow, ACK, (2, 6), 0));
+    clients().for_each(|flow| load.push(&tcp(flow, SYN, (1, 0), 0)));
+    clients().for_each(|flow| load.push(&tcp(flow.reversed(), SYN | ACK, (5, 2), 0)));
+    clients().for_each(|flow| load.push(&tcp(flow, ACK, (2, 6), 0)));
     for at in 0..all() {
         let flow = client(at % number(CONNECTIONS));
         let seq = 2 + at / number(CONNECTIONS) * 100;
-        tcp(&mut load, flow, PSH | ACK, (seq, 6), 100);
+        load.push(&tcp(flow, PSH | ACK, (seq, 6), 100));
     }
     load
 }

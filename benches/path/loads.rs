@@ -1,5 +1,6 @@
 //! Frames in memory, many more than a cache holds, written anew before each timed stretch.
 
+use super::traffic::client;
 use std::path::{Path, PathBuf};
 
 use synledger::capture::frame::{Frame, LinkType};
@@ -66,12 +67,6 @@ impl Load {
         };
         self.metas.iter().map(cut).collect()
     }
-}
-
-/// A client of which there are 2^32.
-pub fn client(number: u32) -> craft::Flow {
-    let source = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
-    craft::Flow::v4(source, 1024, [10, 0, 0, 5], 80)
 }
 
 /// An IPv4 segment whose numbers are put in without making it anew.

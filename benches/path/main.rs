@@ -6,70 +6,28 @@
 mod floor;
 mod held;
 mod loads;
+#[path = "../loads/traffic.rs"]
+mod traffic;
 
 use nix::time::{ClockId, clock_gettime};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use loads::{Load, client};
+use loads::Load;
 use synledger::capture::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
 use synledger::decode::{self, packet::Transport};
-use synledger::flow::record::{Attempt, FiveTuple};
+use synledger::flow::record::Attempt;
 use synledger::log::eve::{Context, Interfaces};
-use synledger::log::event::{Body, Event, Step};
+use synledger::log::event::{Body, Event};
 use synledger::log::fold::Folds;
 use synledger::log::outputs::{Counts, Outputs};
+use traffic::event;
 
 const RUNS: usize = 5;
 const CONNECTIONS: u32 = 40_000;
 const FLOOD: u32 = 400_000;
 const RECORDS: u32 = 400_000;
-fn tcp(load: &mut Load, flow: craft::Flow, flags: u8, (seq, ack): (u32, u32), data: usize) {
-    let segment = craft::Tcp::new(flow, flags, seq)
-        .ack(ack)
-        .data(&vec![0; data]);
-    load.push_ip(&craft::Ip::new(flow.src, flow.dst, 6).bytes(&segment.bytes()));
-}
-
-/// Connections of nine segments and two datagrams each, 1,000 at a time.
-fn mixed() -> Load {
-    use craft::{ACK, FIN, PSH, SYN};
-    let steps: [(bool, u8, (u32, u32), usize); 9] = [
-        (false, SYN, (1, 0), 0),
-        (true, SYN | ACK, (5, 2), 0),
-        (false, ACK, (2, 6), 0),
-        (false, PSH | ACK, (2, 6), 300),
-        (true, PSH | ACK, (6, 302), 1400),
-        (true, ACK, (1406, 302), 1400),
-        (false, ACK, (302, 2806), 0),
-        (true, FIN | ACK, (2806, 302), 0),
-        (false, FIN | ACK, (302, 2807), 0),
-    ];
-    let mut load = Load::default();
-    for group in 0..CONNECTIONS / 1000 {
-        let clients = || (group * 1000..(group + 1) * 1000).map(client);
-        for (back, flags, numbers, data) in steps {
-            for flow in clients() {
-                let flow = if back { flow.reversed() } else { flow };
-                tcp(&mut load, flow, flags, numbers, data);
-            }
-        }
-        for flow in clients().flat_map(|flow| [flow, flow.reversed()]) {
-            let datagram = craft::Udp::new(flow, &[0; 60]).bytes();
-            load.push_ip(&craft::Ip::new(flow.src, flow.dst, 17).bytes(&datagram));
-        }
-    }
-    load
-}
-
-fn flood() -> Load {
-    let mut load = Load::default();
-    for number in 0..FLOOD {
-        tcp(&mut load, client(number), craft::SYN, (number, 0), 0);
-    }
-    load
-}
 
 /// Nanoseconds that this thread has had a CPU: others on the machine do not count.
 fn cpu_ns() -> u128 {
@@ -125,31 +83,6 @@ fn time_demux(what: &str, frames: &[Frame<'_>], opens: usize) {
         assert_eq!(found, opens);
         took
     });
-}
-
-fn event(number: u32) -> Event {
-    let flow = client(number);
-    let tuple = FiveTuple {
-        src: flow.src,
-        dst: flow.dst,
-        src_port: flow.src_port,
-        dst_port: flow.dst_port,
-        proto: 6,
-    };
-    let body = Body::NewConnection(Attempt {
-        ts_ns: 1_619_623_685_000_000_000 + i64::from(number) * 67,
-        tuple,
-        isn: number,
-        odd: false,
-        interface: 0,
-        vlan: [0; 2],
-        vlan_count: 0,
-    });
-    Event {
-        position: u64::from(number),
-        step: Step::Frame(1),
-        body,
-    }
 }
 
 /// Rendered and handed to write(2), which throws it away.
@@ -262,7 +195,9 @@ fn main() {
     say_machine();
     floor::time_all();
     held::time_all();
-    let (mixed, flood) = (mixed(), flood());
+    let (mut mixed, mut flood) = (Load::default(), Load::default());
+    traffic::mixed(CONNECTIONS, |ip| mixed.push_ip(ip));
+    traffic::flood(FLOOD, |ip| flood.push_ip(ip));
     let (mixed, flood) = (mixed.frames(), flood.frames());
     let connections = CONNECTIONS as usize;
     time_decode("mixed", &mixed, 9 * connections);

@@ -59,3 +59,17 @@ fn is_full(error: &io::Error) -> bool {
         .raw_os_error()
         .is_some_and(|errno| full.contains(&errno))
 }
+
+/// Has the kernel take what is in a socket's transmit ring; no room just now is no error.
+fn kick(socket: &impl AsRawFd) -> io::Result<()> {
+    let (fd, flags) = (socket.as_raw_fd(), libc::MSG_DONTWAIT);
+    // SAFETY: neither data nor address: the kernel takes frames from the ring.
+    let sent = unsafe { libc::sendto(fd, std::ptr::null(), 0, flags, std::ptr::null(), 0) };
+    match sent {
+        0.. => Ok(()),
+        _ => match io::Error::last_os_error() {
+            error if is_full(&error) => Ok(()),
+            error => Err(error),
+        },
+    }
+}

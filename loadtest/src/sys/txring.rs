@@ -2,12 +2,12 @@
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::map::Map;
-use super::{is_full, packet, set_option};
+use super::{kick, packet, set_option};
 use crate::traffic::{Load, Tally};
 
 const SLOT: usize = 2048;
@@ -94,21 +94,8 @@ impl TxRing {
             self.next = (self.next + 1) % SLOTS;
             filled += 1;
         }
-        self.kick()?;
+        kick(&self.fd)?;
         Ok(filled)
-    }
-
-    fn kick(&self) -> io::Result<()> {
-        let flags = libc::MSG_DONTWAIT;
-        // SAFETY: no data: the kernel takes it from the ring.
-        let sent = unsafe { libc::send(self.fd.as_raw_fd(), std::ptr::null(), 0, flags) };
-        match sent {
-            0.. => Ok(()),
-            _ => match io::Error::last_os_error() {
-                error if is_full(&error) => Ok(()),
-                error => Err(error),
-            },
-        }
     }
 
     /// Waits until the kernel is done with every slot.
@@ -124,7 +111,7 @@ impl TxRing {
                     "the kernel does not finish the transmit ring",
                 ));
             }
-            self.kick()?;
+            kick(&self.fd)?;
             std::thread::sleep(Duration::from_micros(100));
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::map::Map;
-use super::{check, is_full, set_option, socklen};
+use super::{check, kick, set_option, socklen};
 use crate::traffic::{Load, Tally};
 
 const SLOT: usize = 2048;
@@ -146,7 +146,7 @@ impl Xdp {
         }
         // Release: the kernel sees frames and descriptors before it sees that they are there.
         self.tx.producer().store(self.produced, Ordering::Release);
-        self.kick()?;
+        kick(&self.fd)?;
         Ok(count)
     }
 
@@ -158,19 +158,6 @@ impl Xdp {
             .consumer()
             .store(completed, Ordering::Release);
         completed
-    }
-
-    fn kick(&self) -> io::Result<()> {
-        let (fd, flags) = (self.fd.as_raw_fd(), libc::MSG_DONTWAIT);
-        // SAFETY: neither data nor address: the kernel takes frames from the ring.
-        let sent = unsafe { libc::sendto(fd, std::ptr::null(), 0, flags, std::ptr::null(), 0) };
-        match sent {
-            0.. => Ok(()),
-            _ => match io::Error::last_os_error() {
-                error if is_full(&error) => Ok(()),
-                error => Err(error),
-            },
-        }
     }
 
     /// Waits until the kernel is done with every frame.
@@ -185,7 +172,7 @@ impl Xdp {
                 let left = self.produced.wrapping_sub(self.collect());
                 return Err(io::Error::other(format!("{left} frames are not sent")));
             }
-            self.kick()?;
+            kick(&self.fd)?;
             std::thread::sleep(Duration::from_micros(100));
         }
         Ok(())
