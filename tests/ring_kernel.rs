@@ -224,7 +224,12 @@ fn a_trickle_goes_many_times_round_the_ring() {
 #[test]
 fn a_ring_that_overflows_counts_every_frame_it_drops() {
     with_veth(|veth| {
-        let mut tap = Tap::new(&config(veth.sensor, 1, GEOMETRY));
+        // Long enough that on a busy machine no block is handed over half-filled; less than `drain` waits.
+        let geometry = RingGeometry {
+            block_timeout_ms: 80,
+            ..GEOMETRY
+        };
+        let mut tap = Tap::new(&config(veth.sensor, 1, geometry));
         tap.open();
         let sender = Sender::new(veth);
         for number in 0..500 {
