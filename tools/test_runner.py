@@ -13,7 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 MAKEFILE = """
 test: ; @eval "$$stub_deps" && tools/run-tests
-check test-tools test-corpus: ; @eval "$$stub_$(subst -,_,$@)"
+check bench-check test-tools test-corpus: ; @eval "$$stub_$(subst -,_,$@)"
 """
 CARGO = """#!/bin/bash
 case "$*" in
@@ -21,6 +21,7 @@ case "$*" in
   *--no-run*) eval "$stub_no_run" ;;
   *--release*) eval "$stub_shipped" ;;
   test*) eval "$stub_cargo" ;;
+  bench*) eval "$stub_guard_test" ;;
 esac
 """
 RESULT = "test result: {}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s"
@@ -35,6 +36,8 @@ GOOD = {
     "deps": "true", "check": says("all is well"), "build": "true", "no_run": "true",
     "cargo": says("running 2 tests", "test a ... ok", "test b ... ok", RESULT.format("ok", 2, 0)),
     "shipped": says(RESULT.format("ok", 1, 0)),
+    "bench_check": says("decode: 5 instructions, recorded 5"),
+    "guard_test": says("instructions: 1 workloads, counted twice"),
     "test_tools": says("Ran 3 tests in 0.1s", "OK"),
     "test_corpus": says("truth.csv: files=1", "corpus: files=9", "crafted: files=9", "cut short: files=9"),
 }
@@ -75,9 +78,9 @@ class Runner(unittest.TestCase):
         self.assertEqual(lines[-1], closing, lines)
 
     def test_good_runs_end_with_the_totals(self):
-        # check, build, 2 of cargo, 1 of it in release, 3 of python, 4 comparisons.
+        # check, build, 2 of cargo, 1 of it in release, 1 workload, its own test, 3 of python, 4 comparisons.
         status, lines = self.ran()
-        self.assertEqual((status, lines[-1]), (0, "12 passed, 0 failed, 0 skipped"), lines)
+        self.assertEqual((status, lines[-1]), (0, "14 passed, 0 failed, 0 skipped"), lines)
         self.assertIn("tests: cargo: 2 passed, 0 failed, 0 skipped", lines)
         self.assertIn("tests: corpus: files=9", lines)
 
@@ -86,43 +89,49 @@ class Runner(unittest.TestCase):
         self.assertEqual(self.ran(cargo=quiet)[0], 0)
 
     def test_each_step_that_fails_without_a_word_is_a_failure(self):
-        for step, passed in (("check", 11), ("test_corpus", 8), ("test_tools", 9), ("cargo", 10), ("shipped", 11)):
+        for step, passed in (("check", 13), ("bench_check", 13), ("guard_test", 13), ("test_corpus", 10), ("test_tools", 11),
+                             ("cargo", 12), ("shipped", 13)):
             with self.subTest(step):
                 self.fails(f"{passed} passed, 1 failed, 0 skipped", **{step: "exit 3"})
 
     def test_a_build_that_fails_is_a_failure_and_no_test_runs_on_what_was_built_before(self):
         for step in ("build", "no_run"):
             with self.subTest(step):
-                self.fails("8 passed, 1 failed, 0 skipped", **{step: "exit 101"})
+                self.fails("10 passed, 1 failed, 0 skipped", **{step: "exit 101"})
 
     def test_each_step_that_succeeds_without_a_word_is_a_failure(self):
-        for step, passed in (("test_corpus", 8), ("test_tools", 9), ("cargo", 10), ("shipped", 11)):
+        for step, passed in (("bench_check", 13), ("guard_test", 13), ("test_corpus", 10), ("test_tools", 11), ("cargo", 12),
+                             ("shipped", 13)):
             with self.subTest(step):
                 self.fails(f"{passed} passed, 1 failed, 0 skipped", **{step: "true"})
 
     def test_failures_are_counted_by_cargo_and_python(self):
         cargo = says(RESULT.format("FAILED", 5, 2), RESULT.format("ok", 1, 0), status=101)
-        self.fails("16 passed, 2 failed, 0 skipped", cargo=cargo)
+        self.fails("18 passed, 2 failed, 0 skipped", cargo=cargo)
         python = says("Ran 9 tests in 0.1s", "FAILED (failures=1, errors=2)", status=1)
-        self.fails("15 passed, 3 failed, 0 skipped", test_tools=python)
+        self.fails("17 passed, 3 failed, 0 skipped", test_tools=python)
 
     def test_a_program_that_dies_among_good_ones_is_a_failure(self):
-        self.fails("12 passed, 1 failed, 0 skipped", cargo=says(RESULT.format("ok", 2, 0), status=134))
+        self.fails("14 passed, 1 failed, 0 skipped", cargo=says(RESULT.format("ok", 2, 0), status=134))
 
     def test_a_comparison_that_differs_is_a_failure_whatever_was_equal(self):
-        self.fails("9 passed, 1 failed, 0 skipped", test_corpus=says("corpus: files=9", status=2))
+        self.fails("11 passed, 1 failed, 0 skipped", test_corpus=says("corpus: files=9", status=2))
+
+    def test_workloads_that_grew_are_counted_among_those_that_did_not(self):
+        grown = says("decode: 5 instructions, recorded 5", "shard: 9 instructions, recorded 5: MORE THAN IT MAY", status=1)
+        self.fails("14 passed, 1 failed, 0 skipped", bench_check=grown)
 
     def test_what_says_skipped_has_not_passed_and_says_why(self):
         skips = ("test a ... okskipped: no root", "skipped: no root", RESULT.format("ok", 5, 0))
         status, lines = self.ran(cargo=says(*skips), test_corpus=says("skipped: no tshark"))
-        self.assertEqual((status, lines[-1]), (0, "9 passed, 0 failed, 3 skipped"), lines)
+        self.assertEqual((status, lines[-1]), (0, "11 passed, 0 failed, 3 skipped"), lines)
         self.assertIn("tests: skipped: no root (2)", lines)
         self.assertIn("tests: skipped: no tshark (1)", lines)
 
     def test_without_python_its_steps_are_skipped(self):
         self.program("python3", "#!/bin/sh\nexit 127\n")
         status, lines = self.ran()
-        self.assertEqual((status, lines[-1]), (0, "5 passed, 0 failed, 2 skipped"), lines)
+        self.assertEqual((status, lines[-1]), (0, "7 passed, 0 failed, 2 skipped"), lines)
 
     def test_another_cargo_is_used_throughout(self):
         shutil.copy(self.root / "bin/cargo", self.root / "bin/other")
