@@ -75,8 +75,13 @@ struct Bench {
 
 impl Bench {
     fn new(flows: Limits) -> Self {
+        Self::folding(flows, None)
+    }
+
+    fn folding(flows: Limits, fold: Option<u32>) -> Self {
         let mut common = small(1);
         common.flows = flows;
+        common.fold = fold;
         common.rule.pairs = flows.others;
         let keys = RunKeys::from_seed(7);
         let (mut shards, consumers) = sensor::shards(&common, keys, &everything(), true);
@@ -245,4 +250,54 @@ fn a_spoofed_flood_takes_no_memory() {
         "resident memory grew by {} bytes",
         late.abs_diff(early)
     );
+}
+
+/// As `run` is by default: folds are opened, grow and are handed over each second, at every number of targets.
+#[test]
+fn a_folded_flood_allocates_for_flood_records_alone() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    const SYNS: u32 = 1_000_000;
+    const A_SECOND: u32 = 100_000;
+    for ports in [1, 100, 5_000_u16] {
+        let mut bench = Bench::folding(TABLES, Some(1));
+        bench.shard.prefault();
+        let flow = craft::Flow::v4([10, 0, 0, 1], 1024, [198, 51, 100, 7], 80);
+        let mut syn = craft::Link::ethernet().frame(&common::syn(flow, 1));
+        let mut feed = |from: u32, to: u32| {
+            for n in from..to {
+                let port = u16::try_from(n % u32::from(ports)).expect("below a port's end");
+                syn[26..30].copy_from_slice(&n.wrapping_mul(0x9e37_79b1).to_be_bytes());
+                syn[36..38].copy_from_slice(&port.to_be_bytes());
+                syn[38..42].copy_from_slice(&n.to_be_bytes());
+                let step_ns = 1_000_000_000 / i64::from(A_SECOND);
+                bench.frame(&frame(&syn, 1_000_000_000 + i64::from(n) * step_ns));
+                if (n as usize).is_multiple_of(BLOCK_FRAMES) {
+                    bench.settle();
+                }
+            }
+        };
+        // Three seconds in which folds have been handed over and taken back.
+        feed(0, 3 * A_SECOND);
+        let (early, before) = (resident(), ALLOCATIONS.get());
+        feed(3 * A_SECOND, SYNS);
+        let (late, allocated) = (resident(), ALLOCATIONS.get() - before);
+        let counts = &bench.shard.counts;
+        eprintln!(
+            "memory: {ports} ports: {early} bytes resident after 3 s, {late} after 10; {allocated} allocations, \
+             {} of {} attempts folded, {} events",
+            counts.attempts_folded, counts.flow.attempts, bench.said
+        );
+        assert_eq!(counts.flow.attempts, u64::from(SYNS));
+        assert!(
+            counts.attempts_folded * 10 > u64::from(SYNS) * 9,
+            "{ports} ports"
+        );
+        // Seven seconds of at most 256 folds, boxed as they leave; and the lists they leave in.
+        assert!(allocated <= 8 * (256 + 32), "{ports} ports: {allocated}");
+        assert!(
+            late.abs_diff(early) * 50 <= early,
+            "{ports} ports: resident memory grew by {} bytes",
+            late.abs_diff(early)
+        );
+    }
 }

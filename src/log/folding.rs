@@ -2,6 +2,7 @@
 
 use super::event::{Body, Event, Step};
 use super::fold::{Fold, Folds};
+use super::merge::Merge;
 use super::notice;
 use super::outputs::Outputs;
 
@@ -73,16 +74,24 @@ impl Folding {
         }
     }
 
-    /// Writes what waits for nothing any more: `end`, or just no event at hand.
-    pub fn settle(&mut self, end: bool, outputs: &mut Outputs, now_ns: i64) {
+    /// Writes the part that no other shard can add to any more.
+    pub fn settle(&mut self, merge: &Merge, outputs: &mut Outputs, now_ns: i64) {
+        if let Self::Shards(part) = self {
+            // Others may be about to say theirs: a queue that is empty now had more to come at this position.
+            let whole = part.take_if(|(_, position)| merge.is_past(*position));
+            Self::write(whole, outputs, now_ns);
+        }
+    }
+
+    /// Writes all that is left: nothing follows.
+    pub fn finish(&mut self, outputs: &mut Outputs, now_ns: i64) {
         match self {
             Self::Shards(part) => Self::write(part.take(), outputs, now_ns),
-            Self::Here(folds) if end => {
+            Self::Here(folds) => {
                 for fold in folds.close_all() {
                     outputs.write_fold(Box::new(fold), u64::MAX, now_ns);
                 }
             }
-            Self::Here(_) => {}
         }
     }
 }

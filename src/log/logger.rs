@@ -119,7 +119,7 @@ impl Logger {
             let now_ns = (self.clock)();
             let count = self.step(now_ns, &mut times);
             if count == 0 {
-                self.folding.settle(false, &mut self.outputs, now_ns);
+                self.folding.settle(&self.merge, &mut self.outputs, now_ns);
             }
             if count == 0 || now_ns.abs_diff(flushed_ns) >= FLUSH_NS {
                 self.outputs.flush(now_ns);
@@ -174,7 +174,7 @@ impl Logger {
             self.outputs.notice(&notice, now_ns);
         }
         self.say_folded(now_ns);
-        self.folding.settle(true, &mut self.outputs, now_ns);
+        self.folding.finish(&mut self.outputs, now_ns);
         self.outputs
             .note_queue_full(self.merge.queue_full(), now_ns);
         self.outputs.end_queue_loss(now_ns);

@@ -3,12 +3,18 @@ use crate::inspect::detection::Phase;
 use crate::inspect::timeline::position_of_ts;
 use crate::log::eve::{Context, Interfaces};
 use crate::log::event::Event;
+use crate::log::fold::{Fold, Folds};
 use crate::log::notice::Notices;
-use crate::log::queue::{Consumer, queue};
+use crate::log::queue::{Consumer, Producer, queue};
 use crate::log::samples;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicI64;
 
 fn logger(spec: &str, consumer: Consumer, clock: Clock) -> Logger {
+    logger_of(spec, vec![consumer], clock)
+}
+
+fn logger_of(spec: &str, consumers: Vec<Consumer>, clock: Clock) -> Logger {
     let context = Context {
         host: "edge".into(),
         interfaces: Interfaces::default(),
@@ -17,7 +23,7 @@ fn logger(spec: &str, consumer: Consumer, clock: Clock) -> Logger {
     };
     let specs = [spec.parse().expect("a spec")];
     Logger {
-        merge: Merge::new(vec![consumer], None),
+        merge: Merge::new(consumers, None),
         outputs: Outputs::open(&specs, &context).expect("open"),
         budget: Budget::new(Some(1)),
         folding: Folding::Shards(None),
@@ -138,4 +144,119 @@ fn a_run_writes_everything_folds_by_budget_and_closes_its_books() {
     let folded = "2021-04-28 15:28:05: Sensor alerts_folded: 2 alerts folded: port_scan started 2";
     let end: Vec<&str> = text.lines().skip(101).collect();
     assert_eq!(end, [folded, "2021-04-28 15:28:05: Stats: 5 packets"]);
+}
+
+/// One of the attempts to 150 ports over three seconds, 20,000 in each: a line, or a part of a fold.
+fn feed(shard: &mut Shard, number: u32) {
+    let Body::NewConnection(mut attempt) = samples::at(1, number).body else {
+        panic!("a new connection");
+    };
+    attempt.tuple.src = std::net::Ipv4Addr::from_bits(number.wrapping_mul(0x9e37_79b1)).into();
+    attempt.tuple.dst_port = u16::try_from(number % 150).expect("a port");
+    attempt.ts_ns += i64::from(number) * 50_000;
+    let position = position_of_ts(attempt.ts_ns);
+    let over = shard.folds.close_before(attempt.ts_ns);
+    shard.close(over);
+    if !shard.folds.takes(&attempt) {
+        let (step, body) = (Step::Frame(1), Body::NewConnection(attempt));
+        shard.push(Event {
+            position,
+            step,
+            body,
+        });
+    }
+}
+
+/// A shard's folds and its end of the queue.
+struct Shard {
+    folds: Folds,
+    to_log: Producer,
+}
+
+impl Shard {
+    fn push(&mut self, event: Event) {
+        assert!(self.to_log.push_and_wait(event).is_ok());
+    }
+
+    fn close(&mut self, folds: Vec<Fold>) {
+        for fold in folds {
+            let end_ns = fold.end_ns();
+            self.push(Event {
+                position: position_of_ts(end_ns),
+                step: Step::Timer(end_ns),
+                body: Body::Folded(Box::new(fold)),
+            });
+        }
+    }
+}
+
+/// What an EVE log says of the attempts to each port: lines, and the counts of flood records by (second, port).
+fn told(eve: &str) -> (BTreeMap<u64, u64>, Vec<((String, u64), u64)>) {
+    let (mut lines, mut folds) = (BTreeMap::new(), Vec::new());
+    for line in eve.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let port = record["dest_port"].as_u64().expect("a port of its own");
+        match record["synledger"]["fold"]["count"].as_u64() {
+            Some(count) => {
+                let second = record["timestamp"].as_str().expect("a time")[..19].to_owned();
+                folds.push(((second, port), count));
+            }
+            None => *lines.entry(port).or_insert(0) += 1,
+        }
+    }
+    (lines, folds)
+}
+
+#[test]
+fn parts_of_several_shards_are_one_flood_record() {
+    const SENT: u32 = 60_000;
+    const SHARDS: u32 = 3;
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("eve");
+    // Small: shards wait for the logger, and parts of one record come in different rounds of it.
+    let (producers, consumers): (Vec<_>, Vec<_>) = (0..SHARDS).map(|_| queue(8)).unzip();
+    let mut logger = logger_of(
+        &format!("eve:{}", path.display()),
+        consumers,
+        Box::new(|| 0),
+    );
+    let running = std::thread::spawn(move || {
+        logger.run();
+        logger.finish()
+    });
+    let shards: Vec<_> = (0..SHARDS)
+        .zip(producers)
+        .map(|(id, to_log)| {
+            std::thread::spawn(move || {
+                let folds = Folds::new(20, [1, 2]);
+                let mut shard = Shard { folds, to_log };
+                (0..SENT)
+                    .filter(|number| (number.wrapping_mul(0x85eb_ca6b) >> 16) % SHARDS == id)
+                    .for_each(|number| feed(&mut shard, number));
+                let rest = shard.folds.close_all();
+                shard.close(rest);
+            })
+        })
+        .collect();
+    for shard in shards {
+        shard.join().expect("no panic");
+    }
+    let summary = running.join().expect("no panic");
+    let eve = std::fs::read_to_string(path).expect("read");
+    let (lines, folds) = told(&eve);
+    let keys: BTreeSet<_> = folds.iter().map(|(key, _)| key).collect();
+    assert_eq!(keys.len(), folds.len(), "one record a second and port");
+    let mut all = lines;
+    for ((_, port), count) in folds {
+        *all.entry(port).or_insert(0) += count;
+    }
+    let sent = BTreeMap::from_iter((0..150).map(|port| (port, u64::from(SENT) / 150)));
+    assert_eq!(all, sent);
+    let counts = &summary.outputs[0];
+    assert!(counts.closed());
+    assert_eq!(counts.written[0] + counts.folded[0], u64::from(SENT));
+    assert_eq!(
+        (summary.late, summary.folds.attempts),
+        (0, counts.folded[0])
+    );
 }

@@ -115,6 +115,15 @@ impl Merge {
         }
     }
 
+    /// Whether everything at `position` went out: no shard that the order waits for can still say something there.
+    pub fn is_past(&self, position: u64) -> bool {
+        let past = |(shard, source): (usize, &Consumer)| match source.peek() {
+            Some(head) => head.position > position,
+            None => self.behind[shard] || self.bounds[shard] > position,
+        };
+        self.sources.iter().enumerate().all(past)
+    }
+
     /// All shards are closed and everything went out.
     pub fn finished(&self) -> bool {
         self.sources.iter().all(Consumer::finished)
@@ -219,6 +228,27 @@ mod tests {
         drop(producers.pop());
         assert_eq!(positions(&mut merge), [4]);
         assert!(!merge.finished());
+    }
+
+    #[test]
+    fn a_position_is_past_once_every_shard_is_beyond_it() {
+        let (mut producers, mut merge) = merge_of(2, Some(500));
+        assert!(producers[0].push(samples::at(3, 0)).is_ok());
+        producers[1].publish(3);
+        assert_eq!(positions(&mut merge), [3]);
+        assert!(!merge.is_past(3), "the first may have more to say there");
+        assert!(producers[0].push(samples::at(3, 1)).is_ok());
+        producers[0].publish(3);
+        assert_eq!(positions(&mut merge), [3]);
+        assert!(merge.is_past(3) && !merge.is_past(4));
+        assert!(producers[0].push(samples::at(4, 0)).is_ok());
+        assert!(positions(&mut merge).is_empty(), "the second is not there");
+        assert!(merge.is_past(3) && !merge.is_past(4));
+        producers[0].publish(900);
+        assert_eq!(positions(&mut merge), [4]);
+        assert!(merge.is_past(4), "the second is waited for no more");
+        drop(producers);
+        assert!(positions(&mut merge).is_empty() && merge.is_past(u64::MAX - 1));
     }
 
     #[test]

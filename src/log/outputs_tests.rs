@@ -1,6 +1,7 @@
 use super::*;
 use crate::inspect::detection::Phase;
 use crate::log::eve::Interfaces;
+use crate::log::fold::Folds;
 use crate::log::samples;
 use std::sync::Arc;
 
@@ -120,4 +121,43 @@ fn a_pager_that_stops_reading_does_not_stop_the_other_outputs() {
     assert_eq!(file.written[0], u64::from(LINES));
     assert!(pager.dropped[Cause::Slow as usize][0] > 0);
     assert!(pager.closed() && pager.pending == [0; KINDS]);
+}
+
+#[test]
+fn a_flood_record_that_cannot_be_written_loses_each_of_its_attempts() {
+    let dir = tempfile::tempdir().expect("directory");
+    let specs = [
+        format!("eve:{}", dir.path().join("eve").display()),
+        "eve:/dev/full".into(),
+        "text:/dev/full,events=flow".into(),
+    ];
+    let specs = specs.map(|spec| spec.parse().expect("a spec"));
+    let mut outputs = Outputs::open(&specs, &context()).expect("open");
+    let mut folds = Folds::new(0, [1, 2]);
+    for number in 0..1000 {
+        let Body::NewConnection(attempt) = samples::at(1, number).body else {
+            panic!("a new connection");
+        };
+        assert!(folds.takes(&attempt));
+    }
+    let folds = folds.close_all();
+    let counted = folds.iter().map(|fold| fold.count).sum();
+    outputs.hold_folded(counted);
+    let pending: Vec<u64> = outputs.counts().iter().map(|c| c.pending[0]).collect();
+    assert_eq!((counted, pending), (1000, vec![1000, 1000, 0]));
+    assert!(outputs.counts().iter().all(Counts::closed));
+    for fold in folds {
+        outputs.write_fold(Box::new(fold), 1, 0);
+    }
+    assert!(outputs.counts().iter().all(Counts::closed));
+    outputs.finish(0);
+    let [written, full, not_asked] = outputs.counts()[..] else {
+        panic!("three outputs");
+    };
+    for counts in [&written, &full, &not_asked] {
+        assert!(counts.closed() && counts.pending == [0; KINDS] && counts.written[0] == 0);
+    }
+    assert_eq!((written.folded[0], full.folded[0]), (1000, 0));
+    assert_eq!(full.dropped[Cause::DiskFull as usize][0], 1000);
+    assert_eq!((not_asked.not_asked[0], not_asked.folded[0]), (1000, 0));
 }
