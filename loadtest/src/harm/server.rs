@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use crate::lab::{End, Lab, RECEIVER_CPU, SENDER_CPU};
-use crate::peers::find;
+use crate::peers::{find, said};
 use crate::process::Running;
 
 /// Addresses of documentation (RFC 5737); both ends are in namespaces of the lab.
@@ -122,11 +122,12 @@ impl Server {
             command.args(["-H", "Connection: close"]);
         }
         command.arg(format!("http://{address}:{PORT}/page"));
-        let output = command.output().context("wrk")?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            bail!("wrk: {}: {said}{errors}", output.status);
+        let running = Running::start(command, "wrk", &self.folder)?;
+        let patience = PATIENCE + Duration::from_secs_f64(seconds * 2.0);
+        let (ended, _) = running.finish(patience)?;
+        let said = said(&self.folder, "wrk");
+        if ended.code != Some(0) {
+            bail!("wrk ended badly ({ended:?}): {said}");
         }
         goodput(&said)
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{Counts, Left, Peer, Place, find, owned, text};
+use super::{Counts, Left, Peer, Place, owned, text, tool};
 
 /// See the module.
 pub static ARGUS: Argus = Argus;
@@ -52,9 +52,7 @@ impl Peer for Argus {
 
     fn counts(&self, left: &Left<'_>) -> Result<Counts> {
         let records = left.folder.join(RECORDS);
-        let racount = find("racount").context("racount is not installed (argus-client)")?;
-        let mut command = std::process::Command::new(racount);
-        command.args(["-r", text(&records)?, "-M", "proto"]);
+        let mut command = tool("racount", &["-r", text(&records)?, "-M", "proto"])?;
         let output = command.output().context("racount")?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let column = |row: &str, at: usize| {

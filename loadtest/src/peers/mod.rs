@@ -217,11 +217,21 @@ fn count(mut from: impl BufRead, mut fits: impl FnMut(&[u8]) -> bool) -> Result<
     Ok(found)
 }
 
+/// A peer's own tool, for its figures; ended after five minutes.
+fn tool(program: &str, words: &[&str]) -> Result<Command> {
+    let path = find(program).with_context(|| format!("{program} is not installed"))?;
+    let mut command = Command::new("timeout");
+    command
+        .arg("300")
+        .arg(path)
+        .args(words)
+        .stdin(Stdio::null());
+    Ok(command)
+}
+
 /// Runs a peer's own tool and counts its lines of output that fit.
 fn lines_of(program: &str, words: &[&str], fits: impl FnMut(&[u8]) -> bool) -> Result<u64> {
-    let mut command =
-        Command::new(find(program).with_context(|| format!("{program} is not installed"))?);
-    command.args(words).stdin(Stdio::null());
+    let mut command = tool(program, words)?;
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().with_context(|| program.to_owned())?;
     let from = child.stdout.take().context("a pipe")?;

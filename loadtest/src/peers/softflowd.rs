@@ -1,12 +1,11 @@
 //! softflowd: flow records from packets, sent as IPFIX to a collector of this crate.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Counts, Left, Peer, Place, find, number_behind, owned, text};
+use super::{Counts, Left, Peer, Place, number_behind, owned, text, tool};
 
 /// See the module.
 pub static SOFTFLOWD: Softflowd = Softflowd;
@@ -43,9 +42,7 @@ fn common(place: &Place<'_>) -> Option<Vec<String>> {
 }
 
 fn ask(folder: &Path, what: &str) -> Result<String> {
-    let program = find("softflowctl").context("softflowctl is not installed")?;
-    let mut command = Command::new(program);
-    command.args(["-c", text(&control(folder))?, what]);
+    let mut command = tool("softflowctl", &["-c", text(&control(folder))?, what])?;
     let output = command.output().context("softflowctl")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
