@@ -258,7 +258,8 @@ fn a_folded_flood_allocates_for_flood_records_alone() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     const SYNS: u32 = 1_000_000;
     const A_SECOND: u32 = 100_000;
-    for ports in [1, 100, 5_000_u16] {
+    // Rates of 4,096 targets are followed: of more, those that give way are written one by one.
+    for (ports, folded) in [(1_u16, 0.99), (100, 0.99), (5_000, 0.5)] {
         let mut bench = Bench::folding(TABLES, Some(1));
         bench.shard.prefault();
         let flow = craft::Flow::v4([10, 0, 0, 1], 1024, [198, 51, 100, 7], 80);
@@ -275,6 +276,7 @@ fn a_folded_flood_allocates_for_flood_records_alone() {
                     bench.settle();
                 }
             }
+            bench.settle();
         };
         // Three seconds in which folds have been handed over and taken back.
         feed(0, 3 * A_SECOND);
@@ -288,10 +290,8 @@ fn a_folded_flood_allocates_for_flood_records_alone() {
             counts.attempts_folded, counts.flow.attempts, bench.said
         );
         assert_eq!(counts.flow.attempts, u64::from(SYNS));
-        assert!(
-            counts.attempts_folded * 10 > u64::from(SYNS) * 9,
-            "{ports} ports"
-        );
+        let share = counts.attempts_folded as f64 / f64::from(SYNS);
+        assert!(share > folded, "{ports} ports: {share} folded");
         // Seven seconds of at most 256 folds, boxed as they leave; and the lists they leave in.
         assert!(allocated <= 8 * (256 + 32), "{ports} ports: {allocated}");
         assert!(
