@@ -194,7 +194,8 @@ mod tests {
             let hash = splitmix(&mut state);
             let mut in_bucket = [0_u8; 1024];
             for number in 1..=5 {
-                in_bucket[usize::try_from(hasher.far(hash, number) >> 54).unwrap()] += 1;
+                let bucket = usize::try_from(hasher.far(hash, number) >> 54).expect("10 bits");
+                in_bucket[bucket] += 1;
             }
             crowded += u32::from(in_bucket.iter().any(|&held| held >= 4));
         }

@@ -190,8 +190,11 @@ impl Shard {
     }
 }
 
+/// A second and a port.
+type Slot = (String, u64);
+
 /// What an EVE log says of the attempts to each port: lines, and the counts of flood records by (second, port).
-fn told(eve: &str) -> (BTreeMap<u64, u64>, Vec<((String, u64), u64)>) {
+fn told(eve: &str) -> (BTreeMap<u64, u64>, Vec<(Slot, u64)>) {
     let (mut lines, mut folds) = (BTreeMap::new(), Vec::new());
     for line in eve.lines() {
         let record: serde_json::Value = serde_json::from_str(line).expect("JSON");
