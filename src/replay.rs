@@ -150,6 +150,9 @@ impl Replay {
 /// The worker that owns the frame's flow: the program's choice, and where the program cannot follow the
 /// headers as far as decode does, the worker that it would choose for the flow without them.
 fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u32 {
+    if workers == 1 {
+        return 0;
+    }
     let demux = fanout::demux(keys, frame);
     let (_, worker) = demux.member(workers);
     if demux.reach && demux.key == HashKind::Flow {

@@ -4,9 +4,12 @@
 //! fanout hash gives it.
 
 use super::frame::{Frame, LinkType};
+use super::prefetch::prefetch_bytes;
 
 /// A chunk holds at most so many bytes of frames, and one frame more.
 const BYTES_MAX: usize = 4 << 20;
+/// Frames between the one that is read and the one whose headers are asked for.
+const AHEAD: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 struct Meta {
@@ -100,8 +103,14 @@ impl Chunk {
     /// The frames for `worker` with their numbers and watermarks.
     pub fn frames_of(&self, worker: usize) -> impl Iterator<Item = (u64, i64, Frame<'_>)> {
         let numbered = (self.first..).zip(&self.metas).zip(&self.watermarks);
-        let mine = numbered.filter(move |((_, meta), _)| usize::from(meta.worker) == worker);
-        mine.map(|((number, meta), &watermark)| {
+        let mine = numbered.enumerate().filter(move |(index, ((_, meta), _))| {
+            // Another core has just written them.
+            if let Some(soon) = self.metas.get(index + AHEAD) {
+                prefetch_bytes(&self.bytes[soon.at..soon.at + soon.caplen]);
+            }
+            usize::from(meta.worker) == worker
+        });
+        mine.map(|(_, ((number, meta), &watermark))| {
             let frame = Frame {
                 bytes: &self.bytes[meta.at..meta.at + meta.caplen],
                 wire_len: meta.wire_len,
