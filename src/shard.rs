@@ -183,11 +183,14 @@ impl Shard {
     /// Looks up the packets that were decoded, in their order.
     fn look_up(&mut self, timeline: &Timeline<'_>) {
         let mut pending = std::mem::take(&mut self.pending);
-        for Pending { packet, lookup, .. } in &pending {
-            self.flows.announce_entries(packet, lookup);
+        let mut elsewhere = false;
+        for Pending { packet, lookup, .. } in &mut pending {
+            elsewhere |= self.flows.announce_entries(packet, lookup);
         }
-        for Pending { packet, lookup, .. } in &pending {
-            self.flows.announce_elsewhere(packet, lookup);
+        if elsewhere {
+            for Pending { lookup, .. } in &pending {
+                self.flows.announce_elsewhere(lookup);
+            }
         }
         for one in &pending {
             let at = At {

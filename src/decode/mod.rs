@@ -22,10 +22,11 @@ pub mod unread;
 pub use packet::Packet;
 pub use unread::{Cause, NotIpCause, Unread};
 
-use crate::capture::frame::Frame;
+use crate::capture::frame::{Frame, LinkType};
 use link::{Link, Version};
 use net::Net;
-use packet::Transport;
+use packet::{Fragment, Reach, Tcp, Transport};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Reads the outer headers of `frame`.
 ///
@@ -40,10 +41,73 @@ use packet::Transport;
 pub fn packet(frame: &Frame<'_>) -> Result<Packet, Unread> {
     // The plain way is one straight line, so that the packet is built where it is returned: merging
     // half-built packets of several ways cost 30 of 40 ns in stalled copies (2026-11).
+    if let Some(packet) = commonest(frame) {
+        return Ok(packet);
+    }
     match Link::plain(frame) {
         Some(link) => ip(frame, link),
         None => winding(frame),
     }
+}
+
+/// Reads what most frames are, by fixed offsets: TCP in IPv4 without options, whole, behind an Ethernet header.
+/// `None` for everything else, sound or not: the general way tells.
+#[inline(always)]
+fn commonest(frame: &Frame<'_>) -> Option<Packet> {
+    const ETHERNET_LEN: usize = 14;
+    const HEADER_LEN: usize = 20;
+    let head = frame
+        .bytes
+        .first_chunk::<{ ETHERNET_LEN + HEADER_LEN + net::FLAGS_END }>()?;
+    let u16_at = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    let u32_at =
+        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let total_len = usize::from(u16_at(16));
+    let header_len = usize::from(head[46] >> 4) * 4;
+    // Neither offset nor more of it: all bits of the field but "don't fragment" and the reserved one.
+    let whole = u16_at(20) & 0x3fff == 0;
+    let plain = frame.link == LinkType::Ethernet
+        && [head[12], head[13], head[14]] == [0x08, 0x00, 0x45]
+        && head[23] == net::proto::TCP
+        && whole
+        && !frame.gso
+        && total_len >= HEADER_LEN + net::FLAGS_END
+        && header_len >= HEADER_LEN;
+    if !plain {
+        return None;
+    }
+    let wire = (frame.wire_len as usize).max(frame.bytes.len()) - ETHERNET_LEN;
+    let payload_len = wire
+        .min(total_len)
+        .saturating_sub(HEADER_LEN + header_len);
+    Some(Packet {
+        ts_ns: frame.ts_ns,
+        wire_len: wire_len(frame),
+        interface: frame.interface,
+        vlan: [frame.vlan.map_or(0, |tag| tag.tci & 0x0fff), 0],
+        vlan_count: u8::from(frame.vlan.is_some()),
+        src: IpAddr::V4(Ipv4Addr::from_bits(u32_at(26))),
+        dst: IpAddr::V4(Ipv4Addr::from_bits(u32_at(30))),
+        fragment: Fragment::Whole,
+        reach: Reach::Plain,
+        gso: false,
+        transport: Transport::Tcp(Tcp {
+            src_port: u16_at(34),
+            dst_port: u16_at(36),
+            seq: u32_at(38),
+            ack: u32_at(42),
+            flags: head[47],
+            payload_len: u32::try_from(payload_len).unwrap_or(u32::MAX),
+        }),
+    })
+}
+
+/// The frame's length; the kernel leaves the tag that it took out of the frame out of it, too.
+#[inline(always)]
+fn wire_len(frame: &Frame<'_>) -> u32 {
+    frame
+        .wire_len
+        .saturating_add(4 * u32::from(frame.vlan.is_some()))
 }
 
 /// Reads a frame with more than a plain link header.
@@ -90,10 +154,7 @@ fn extended(frame: &Frame<'_>, mut link: Link<'_>, mut net: Net<'_>) -> Result<P
 fn assemble(frame: &Frame<'_>, link: &Link<'_>, net: &Net<'_>, transport: Transport) -> Packet {
     Packet {
         ts_ns: frame.ts_ns,
-        // The kernel leaves the tag that it took out of the frame out of the length, too.
-        wire_len: frame
-            .wire_len
-            .saturating_add(4 * u32::from(frame.vlan.is_some())),
+        wire_len: wire_len(frame),
         interface: frame.interface,
         vlan: link.vlan,
         vlan_count: link.vlan_count,

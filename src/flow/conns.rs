@@ -213,17 +213,11 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<(u32, Sender)> {
-        let hits = self.slab.hits(hash);
-        for &at in hits.as_slice() {
-            let Some(sender) = self.slab.get(at).sender(self.cold(at), key) else {
-                continue;
-            };
-            if self.settle(at, watermark_ns, counts, out) {
-                return Some((at, sender));
-            }
-            return None;
-        }
-        None
+        let cold = &self.cold;
+        let whose = |at: u32, hot: &Hot| hot.sender(&cold[at as usize], key);
+        let found = self.slab.find(hash, whose)?;
+        self.settle(found.0, watermark_ns, counts, out)
+            .then_some(found)
     }
 
     /// Ends the entry if its deadline has come; says whether it lives.

@@ -49,6 +49,8 @@ pub struct Lookup {
     /// Sender first; of TCP and UDP only.
     key: Key,
     hash: u64,
+    /// Not where it is first looked for, when that was last seen.
+    elsewhere: bool,
 }
 
 /// The connection state of one shard.
@@ -157,36 +159,43 @@ impl Flows {
             Transport::Udp(_) => self.others.slab.announce(hash),
             _ => {}
         }
-        Lookup { key, hash }
+        Lookup {
+            key,
+            hash,
+            elsewhere: false,
+        }
     }
 
     /// Asks the CPU for the entry of the packet's flow, or for where else it may lie, once what
-    /// [`Flows::announce`] asked for is near.
+    /// [`Flows::announce`] asked for is near. Says whether [`Flows::announce_elsewhere`] has more to ask for.
     #[inline]
-    pub fn announce_entries(&self, packet: &Packet, lookup: &Lookup) {
+    pub fn announce_entries(&self, packet: &Packet, lookup: &mut Lookup) -> bool {
         let hash = lookup.hash;
         match &packet.transport {
-            Transport::Tcp(tcp) if tcp.is_touch() => self.attempts.slab.announce_entries(hash),
-            Transport::Tcp(_) if self.established.slab.lacks(hash) => {
-                self.attempts.slab.announce(hash);
-                self.others.slab.announce(hash);
+            Transport::Tcp(tcp) if tcp.is_touch() => {
+                self.attempts.slab.announce_entries(hash);
             }
-            Transport::Tcp(_) => self.established.slab.announce_entries(hash),
-            Transport::Udp(_) => self.others.slab.announce_entries(hash),
+            Transport::Tcp(_) => {
+                lookup.elsewhere = !self.established.slab.announce_entries(hash);
+                if lookup.elsewhere {
+                    self.attempts.slab.announce(hash);
+                    self.others.slab.announce(hash);
+                }
+            }
+            Transport::Udp(_) => {
+                self.others.slab.announce_entries(hash);
+            }
             _ => {}
         }
+        lookup.elsewhere
     }
 
     /// Asks the CPU for what [`Flows::announce_entries`] could not know yet.
     #[inline]
-    pub fn announce_elsewhere(&self, packet: &Packet, lookup: &Lookup) {
-        let hash = lookup.hash;
-        if let Transport::Tcp(tcp) = &packet.transport
-            && !tcp.is_touch()
-            && self.established.slab.lacks(hash)
-        {
-            self.attempts.slab.announce_entries(hash);
-            self.others.slab.announce_entries(hash);
+    pub fn announce_elsewhere(&self, lookup: &Lookup) {
+        if lookup.elsewhere {
+            self.attempts.slab.announce_entries(lookup.hash);
+            self.others.slab.announce_entries(lookup.hash);
         }
     }
 

@@ -73,6 +73,22 @@ pub struct Cold {
 }
 const _: () = assert!(size_of::<Cold>() == 96);
 
+impl Cold {
+    /// Who sends packets of `key`, whose ports and lower bits are known to fit. Out of line: the compiler would
+    /// else read these addresses for IPv4 too, which need them not, and wait for another line of memory.
+    #[inline(never)]
+    fn sender(&self, hot: &Hot, key: &Key) -> Option<Sender> {
+        let ports = (hot.src_port, hot.dst_port);
+        if (self.src, self.dst, ports) == (key.src, key.dst, (key.src_port, key.dst_port)) {
+            Some(Sender::Orig)
+        } else if (self.src, self.dst, ports) == (key.dst, key.src, (key.dst_port, key.src_port)) {
+            Some(Sender::Resp)
+        } else {
+            None
+        }
+    }
+}
+
 #[allow(
     clippy::cast_possible_truncation,
     reason = "the lower half is meant, the upper one is kept beside it"
@@ -208,18 +224,17 @@ impl Hot {
         }
         let (src, dst) = (word(key.src), word(key.dst));
         let mine = (self.src, self.dst, self.src_port, self.dst_port);
-        let six = key.v6;
-        if mine == (src, dst, key.src_port, key.dst_port)
-            && (!six || (cold.src, cold.dst) == (key.src, key.dst))
-        {
-            Some(Sender::Orig)
-        } else if mine == (dst, src, key.dst_port, key.src_port)
-            && (!six || (cold.src, cold.dst) == (key.dst, key.src))
-        {
-            Some(Sender::Resp)
+        let sender = if mine == (src, dst, key.src_port, key.dst_port) {
+            Sender::Orig
+        } else if mine == (dst, src, key.dst_port, key.src_port) {
+            Sender::Resp
         } else {
-            None
+            return None;
+        };
+        if key.v6 {
+            return cold.sender(self, key);
         }
+        Some(sender)
     }
 
     /// Accounts a packet; says whether it closed the connection.

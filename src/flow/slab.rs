@@ -249,12 +249,14 @@ impl<E: Copy> Slab<E> {
         prefetch(&self.buckets[self.first(hash)]);
     }
 
-    /// Asks the CPU for the entries whose tag is that of `hash`, once its bucket is near.
+    /// Asks the CPU for the entries whose tag is that of `hash`, once its bucket is near. Says whether there may
+    /// be any.
     #[inline]
-    pub fn announce_entries(&self, hash: u64) {
+    pub fn announce_entries(&self, hash: u64) -> bool {
         let (first, tag) = (self.first(hash), tag_of(hash));
         let bucket = &self.buckets[first];
         let mut bits = matching(bucket.tags(), tag);
+        let any = bits != 0 || bucket.sent_on() != 0;
         while bits != 0 {
             prefetch(&self.entries[bucket.at(way_of(bits)) as usize]);
             bits &= bits - 1;
@@ -262,6 +264,7 @@ impl<E: Copy> Slab<E> {
         if bucket.sent_on() != 0 {
             prefetch(&self.buckets[self.second(first, tag)]);
         }
+        any
     }
 
     /// No entry has this hash. May say false where none has, too.
@@ -269,6 +272,33 @@ impl<E: Copy> Slab<E> {
     pub fn lacks(&self, hash: u64) -> bool {
         let bucket = &self.buckets[self.first(hash)];
         bucket.sent_on() == 0 && matching(bucket.tags(), tag_of(hash)) == 0
+    }
+
+    /// The first answer of `accept` for an entry whose tag is that of `hash`, with the entry's position.
+    #[inline]
+    pub fn find<R>(
+        &self,
+        hash: u64,
+        mut accept: impl FnMut(u32, &E) -> Option<R>,
+    ) -> Option<(u32, R)> {
+        let (first, tag) = (self.first(hash), tag_of(hash));
+        let mut among = |bucket: &Line, tag| {
+            let mut bits = matching(bucket.tags(), tag);
+            while bits != 0 {
+                let at = bucket.at(way_of(bits));
+                if let Some(answer) = accept(at, &self.entries[at as usize]) {
+                    return Some((at, answer));
+                }
+                bits &= bits - 1;
+            }
+            None
+        };
+        let bucket = &self.buckets[first];
+        let found = among(bucket, tag);
+        if found.is_some() || bucket.sent_on() == 0 {
+            return found;
+        }
+        among(&self.buckets[self.second(first, tag)], tag | SECOND)
     }
 
     /// Positions whose tag is that of `hash`; the caller compares keys.
