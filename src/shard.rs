@@ -28,6 +28,12 @@ const SWEEP_STEPS_MAX: usize = 16_384;
 /// others are read.
 const BATCH: usize = 32;
 
+/// Contacts taken from the queues at once.
+const CONTACTS: usize = 128;
+
+/// Contacts between one that is decided on and one whose pair is asked for.
+const CONTACTS_AHEAD: usize = 16;
+
 /// A packet whose lines of memory are on their way.
 #[derive(Clone, Copy)]
 struct Pending {
@@ -125,7 +131,7 @@ impl Shard {
             policy,
             mesh,
             pending: Vec::with_capacity(BATCH),
-            contacts: Vec::with_capacity(BATCH),
+            contacts: Vec::with_capacity(CONTACTS),
             outbox: Outbox::new(log, folds, live),
             counts: ShardCounts::default(),
         }
@@ -133,7 +139,7 @@ impl Shard {
 
     /// Bytes of what a shard holds beside its tables.
     pub fn memory_bytes() -> u64 {
-        Outbox::memory_bytes() + (BATCH * (size_of::<Pending>() + size_of::<Contact>())) as u64
+        Outbox::memory_bytes() + (BATCH * size_of::<Pending>() + CONTACTS * size_of::<Contact>()) as u64
     }
 
     /// Writes to every page of its tables and queues, so that no packet waits for one. For live runs,
@@ -183,14 +189,11 @@ impl Shard {
     /// Looks up the packets that were decoded, in their order.
     fn look_up(&mut self, timeline: &Timeline<'_>) {
         let mut pending = std::mem::take(&mut self.pending);
-        let mut elsewhere = false;
         for Pending { packet, lookup, .. } in &mut pending {
-            elsewhere |= self.flows.announce_entries(packet, lookup);
+            self.flows.announce_entries(packet, lookup);
         }
-        if elsewhere {
-            for Pending { lookup, .. } in &pending {
-                self.flows.announce_elsewhere(lookup);
-            }
+        for Pending { lookup, .. } in &pending {
+            self.flows.announce_elsewhere(lookup);
         }
         for one in &pending {
             let at = At {
@@ -377,14 +380,17 @@ impl Shard {
             .map(|position| timeline.watermark_at(position));
         loop {
             contacts.clear();
-            mesh.take(limit, BATCH, contacts);
+            mesh.take(limit, CONTACTS, contacts);
             if contacts.is_empty() {
                 break;
             }
-            for contact in contacts.iter() {
+            for contact in contacts.iter().take(CONTACTS_AHEAD) {
                 port_scan.announce(contact);
             }
-            for contact in contacts.iter() {
+            for (index, contact) in contacts.iter().enumerate() {
+                if let Some(soon) = contacts.get(index + CONTACTS_AHEAD) {
+                    port_scan.announce(soon);
+                }
                 let target = policy.scan_target(contact.dst);
                 port_scan.on_contact(contact, target, timeline, &mut |found| {
                     let step = Step::Contact(u16::from(contact.number));

@@ -167,9 +167,9 @@ impl Flows {
     }
 
     /// Asks the CPU for the entry of the packet's flow, or for where else it may lie, once what
-    /// [`Flows::announce`] asked for is near. Says whether [`Flows::announce_elsewhere`] has more to ask for.
+    /// [`Flows::announce`] asked for is near.
     #[inline]
-    pub fn announce_entries(&self, packet: &Packet, lookup: &mut Lookup) -> bool {
+    pub fn announce_entries(&self, packet: &Packet, lookup: &mut Lookup) {
         let hash = lookup.hash;
         match &packet.transport {
             Transport::Tcp(tcp) if tcp.is_touch() => {
@@ -187,7 +187,6 @@ impl Flows {
             }
             _ => {}
         }
-        lookup.elsewhere
     }
 
     /// Asks the CPU for what [`Flows::announce_entries`] could not know yet.

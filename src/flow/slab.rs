@@ -14,6 +14,8 @@ use crate::capture::prefetch::prefetch;
 
 /// Entries a bucket holds.
 pub const WAYS: usize = 10;
+/// Entries between one that leaves and the one whose bucket is asked for.
+const LEAVING_AHEAD: usize = 16;
 /// Tags in a word.
 const LANES: usize = 4;
 /// A tag of an entry that lies in the second bucket of its key.
@@ -349,10 +351,8 @@ impl<E: Copy> Slab<E> {
         reason = "positions fit 31 bits, by the assertion in `new`"
     )]
     pub fn turn(&mut self) -> u32 {
-        /// Turns ahead.
-        const AHEAD: usize = 16;
         let at = self.hand as usize;
-        let soon = (at + AHEAD) % self.capacity;
+        let soon = (at + LEAVING_AHEAD) % self.capacity;
         prefetch(&self.entries[soon]);
         prefetch(&self.buckets[self.home[soon] as usize / WAYS]);
         self.hand = ((at + 1) % self.capacity) as u32;
@@ -443,8 +443,12 @@ impl<E: Copy> Slab<E> {
         Some(at)
     }
 
-    /// Takes an entry out, and its timer.
+    /// Takes an entry out, and its timer. Those that came together leave together: the CPU is asked for the bucket
+    /// of one that came a little later.
     pub fn remove(&mut self, at: u32) {
+        if let Some(&soon) = self.home.get(at as usize + LEAVING_AHEAD) {
+            prefetch(&self.buckets[soon as usize / WAYS]);
+        }
         self.wheel.unlink(at);
         let home = self.home[at as usize] as usize;
         self.vacate(home / WAYS, home % WAYS);
