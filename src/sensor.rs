@@ -126,11 +126,30 @@ pub fn shards(
     (shards, consumers)
 }
 
-/// The exit code that the books ask for: 3 when they do not close or, with `strict`, something was missed.
+/// The exit code that the books ask for: 3 when they do not close or, with `strict`, something was missed or may
+/// have been, uncounted.
 pub fn exit_code(books: &Books, strict: bool) -> u8 {
-    if !books.closed() || (strict && books.missed() > 0) {
+    if !books.closed() || (strict && !books.complete()) {
         3
     } else {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strict_forbids_what_was_missed_and_what_may_have_been() {
+        let mut books = Books::default();
+        assert_eq!((exit_code(&books, false), exit_code(&books, true)), (0, 0));
+        books.shards.shed.spent_us[1] = 1;
+        books.refused = Some(0);
+        assert_eq!(exit_code(&books, true), 0, "shed, and nothing came");
+        books.refused = None;
+        assert_eq!((exit_code(&books, false), exit_code(&books, true)), (0, 3));
+        books.refused = Some(1);
+        assert_eq!((exit_code(&books, false), exit_code(&books, true)), (0, 3));
     }
 }

@@ -139,7 +139,8 @@ impl Shard {
 
     /// Bytes of what a shard holds beside its tables.
     pub fn memory_bytes() -> u64 {
-        Outbox::memory_bytes() + (BATCH * size_of::<Pending>() + CONTACTS * size_of::<Contact>()) as u64
+        Outbox::memory_bytes()
+            + (BATCH * size_of::<Pending>() + CONTACTS * size_of::<Contact>()) as u64
     }
 
     /// Writes to every page of its tables and queues, so that no packet waits for one. For live runs,

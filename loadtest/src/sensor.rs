@@ -234,13 +234,25 @@ impl Books {
         }
     }
 
-    /// Frames that the filter rejected; `None` if it could not count them.
+    /// Frames that filters kept from the rings, of `--capture control` and those that shed bulk data under load;
+    /// `None` if they could not be counted.
     #[must_use]
     pub fn filtered(&self) -> Option<u64> {
-        match &self.all["filtered_frames"] {
-            Value::Null if self.all.get("filtered_frames").is_some() => None,
-            _ => Some(self.count("filtered_frames")),
-        }
+        let counted = |at: &Value, there: bool| match at {
+            Value::Null if there => None,
+            value => Some(value.as_u64().unwrap_or(0)),
+        };
+        let all = &self.all;
+        let chosen = counted(
+            &all["filtered_frames"],
+            all.get("filtered_frames").is_some(),
+        )?;
+        let shed = &all["shed"];
+        let levels = shed["seconds"].as_object().into_iter().flatten();
+        let was_shed = levels
+            .filter(|(level, _)| level.as_str() != "0")
+            .any(|(_, seconds)| seconds.as_f64() > Some(0.0));
+        Some(chosen + counted(&shed["refused_in_kernel"], was_shed)?)
     }
 
     /// New connections in the first output.

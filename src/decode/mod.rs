@@ -77,9 +77,7 @@ fn commonest(frame: &Frame<'_>) -> Option<Packet> {
         return None;
     }
     let wire = (frame.wire_len as usize).max(frame.bytes.len()) - ETHERNET_LEN;
-    let payload_len = wire
-        .min(total_len)
-        .saturating_sub(HEADER_LEN + header_len);
+    let payload_len = wire.min(total_len).saturating_sub(HEADER_LEN + header_len);
     Some(Packet {
         ts_ns: frame.ts_ns,
         wire_len: wire_len(frame),

@@ -230,3 +230,23 @@ fn what_a_filter_cannot_count_is_what_no_ring_has() {
     case.books["filtered_frames"] = json!(data - 1);
     case.assert_first_open("frames received");
 }
+
+#[test]
+fn what_is_shed_in_the_kernel_is_kept_from_the_rings_too() {
+    for counted in [true, false] {
+        let mut case = Case::new(Name::Mix);
+        let data = case.sent.tally.class(Class::Data);
+        let shed = data / 2;
+        case.change("/rings/0/tp_packets", |count| count - shed);
+        case.change("/rings/0/frames_read", |count| count - shed);
+        case.change("/packets", |count| count - shed);
+        case.books["shed"] =
+            json!({ "seconds": { "0": 1.0, "1": 0.5 }, "refused_in_kernel": null });
+        if counted {
+            case.books["shed"]["refused_in_kernel"] = json!(shed);
+        }
+        case.assert_closes();
+        case.books["shed"] = json!({ "seconds": { "0": 1.5 }, "refused_in_kernel": null });
+        case.assert_first_open("frames received");
+    }
+}
