@@ -93,6 +93,36 @@ pub struct Worker {
     pub steps: Sender<ShedStep>,
     /// Drops of all rings at the last look.
     pub drops_seen: u64,
+    /// What came of late.
+    pub came: Came,
+}
+
+/// Frames that came of late, dropped ones included: those of each second count half as much a second later.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Came {
+    seen: [u64; 2],
+    recent: [f64; 2],
+    halved_ns: i64,
+}
+
+impl Came {
+    /// The share of data in what came of late; all that came so far is `all`, of it `data`.
+    fn share_of_data(&mut self, (data, all): (u64, u64), now_ns: i64) -> f64 {
+        const SECOND_NS: i64 = 1_000_000_000;
+        /// Of fewer frames the share says little, while many may wait: it is taken of so many.
+        const LEAST: f64 = 1024.0;
+        // Where rings of an interface went their counts went along.
+        let more = [data, all].map(|count| count as f64);
+        let more = [0, 1].map(|at| (more[at] - self.seen[at] as f64).max(0.0));
+        self.seen = [data, all];
+        let halve = now_ns.saturating_sub(self.halved_ns) >= SECOND_NS;
+        if halve {
+            self.halved_ns = now_ns;
+        }
+        let factor = if halve { 0.5 } else { 1.0 };
+        self.recent = [0, 1].map(|at| self.recent[at] * factor + more[at]);
+        self.recent[0] / self.recent[1].max(LEAST)
+    }
 }
 
 /// A worker's step up or down.
@@ -162,7 +192,7 @@ impl Worker {
     }
 
     fn take_news(&mut self) {
-        let narrow = self.shedding.level() >= Level::Bulk;
+        let narrow = self.shedding.refuses_bulk();
         for ring in self.new_rings.try_iter() {
             if narrow {
                 // What cannot be refused is read.
@@ -191,7 +221,7 @@ impl Worker {
 
     /// The ring of the oldest frame, and how far it comes before all others.
     fn next_run(&mut self, clock_ns: i64, drain: bool) -> Option<(usize, i64)> {
-        let shed = self.shedding.level() >= Level::Data;
+        let shed = self.shedding.returns_data();
         let (mut head, mut until_ns): (Option<(i64, usize)>, i64) = (None, i64::MAX);
         for (index, ring) in self.rings.iter_mut().enumerate() {
             if shed && ring.class == Some(Class::Data) {
@@ -275,9 +305,15 @@ impl Worker {
             .saturating_sub(timeout_ns(self.block_timeout).saturating_mul(2))
             .saturating_sub(STAMP_SLACK_NS);
         let mut drops = 0_u64;
+        let (mut data, mut all) = (0_u64, 0_u64);
         for ring in &mut self.rings {
+            let ring_drops = ring.view.drops.load(Ordering::Relaxed);
+            let counts = ring.reader.counts();
+            let frames = counts.frames_read + counts.frames_unread + ring_drops;
+            all += frames;
+            data += frames * u64::from(ring.class == Some(Class::Data));
             let (waits, blocks) = (show(ring), ring.reader.ring().geometry().block_nr);
-            drops = drops.wrapping_add(ring.view.drops.load(Ordering::Relaxed));
+            drops = drops.wrapping_add(ring_drops);
             load.dropped |= waits == blocks;
             // The block that is being read does not wait, but where the ring is full.
             let share = match waits == blocks {
@@ -297,6 +333,7 @@ impl Worker {
             *of_class = of_class.max(share);
         }
         load.dropped |= std::mem::replace(&mut self.drops_seen, drops) != drops;
+        load.data_share = self.came.share_of_data((data, all), clock_ns);
         load
     }
 
@@ -304,13 +341,13 @@ impl Worker {
     fn apply(&mut self, step: &Step) -> Option<String> {
         let outbox = self.shard.outbox();
         outbox.fold_all(step.to >= Level::Lines);
-        match (step.from, step.to) {
-            (Level::None, _) => {
+        match (self.shedding.refuses_bulk(), outbox.shed.is_open()) {
+            (true, false) => {
                 let now_ns = self.clock.read(Reading::take());
                 outbox.shed.begin(now_ns - STAMP_SLACK_NS);
                 self.refuse_bulk(true)
             }
-            (_, Level::None) => self.take_bulk(),
+            (false, true) => self.take_bulk(),
             _ => None,
         }
     }

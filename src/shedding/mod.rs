@@ -4,6 +4,9 @@
 //! nothing was dropped, for as long as the level is held: a second, twice as long each time the level comes
 //! back within half a minute of its end, at most half a minute. So a level is entered at most five times and
 //! twice in each half minute, whatever the rings do.
+//!
+//! Data are kept, at every level, where they are few: letting go of them would help nothing, and in a flood of
+//! SYNs established connections keep their counts.
 
 mod spans;
 
@@ -19,6 +22,8 @@ const HOLD_MAX_NS: i64 = 30_000_000_000;
 const THRESHOLDS: [f64; LEVELS] = [0.25, 0.5, 0.75];
 /// Share of a data ring that waits, above which the first begins if the worker is behind.
 const DATA_THRESHOLD: f64 = 0.5;
+/// Share of a worker's frames that are data, from which on it pays to let go of them.
+const DATA_WORTH: f64 = 0.25;
 
 /// What is let go of; each level keeps to those below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,8 +49,7 @@ impl Level {
         ["0", "1", "2", "3"][self as usize]
     }
 
-    /// What is let go of.
-    pub fn what(self) -> &'static str {
+    fn what(self) -> &'static str {
         match self {
             Self::None => "nothing",
             Self::Bulk => "bulk data are refused in the kernel",
@@ -68,6 +72,8 @@ pub struct Load {
     pub behind: bool,
     /// Frames were dropped since the last look, or a ring is full.
     pub dropped: bool,
+    /// Share of data in the frames that came of late, dropped ones included.
+    pub data_share: f64,
 }
 
 impl Load {
@@ -86,20 +92,28 @@ impl Load {
         }
     }
 
+    /// Whether letting go of data helps: their ring fills, or they are a good part of what comes.
+    fn wants_no_data(&self) -> bool {
+        let late = self.behind && self.data > DATA_THRESHOLD;
+        late || self.data_share >= DATA_WORTH && self.asks(1, 1.0).is_some()
+    }
+
     fn raises(&self, level: usize) -> Option<&'static str> {
         self.asks(level, 1.0)
             .filter(|ring| *ring != "data" || self.behind)
     }
 }
 
-/// A step up or down.
+/// A step up or down, or the same level, where data are no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// From which level.
     pub from: Level,
-    /// To which: one above or below.
+    /// To which: one above or below, or the same.
     pub to: Level,
-    /// Up: the class of the ring that asked for it. Down: `calm`.
+    /// Data are kept all the same: they are few.
+    pub keeps_data: bool,
+    /// The class of the ring that asked for it. Down: `calm`.
     pub reason: &'static str,
     /// How the rings stood.
     pub load: Load,
@@ -108,11 +122,23 @@ pub struct Step {
 }
 
 impl Step {
-    /// `up` or `down`.
+    /// `up`, `down` or `same`.
     pub fn direction(&self) -> &'static str {
         match self.to.cmp(&self.from) {
             Ordering::Greater => "up",
-            _ => "down",
+            Ordering::Equal => "same",
+            Ordering::Less => "down",
+        }
+    }
+
+    /// What is let go of from here on.
+    pub fn what(&self) -> &'static str {
+        match self.to {
+            Level::Bulk | Level::Data if self.keeps_data => "data are few and kept",
+            Level::Lines if self.keeps_data => {
+                "attempts are folded into counts, data are few and kept"
+            }
+            level => level.what(),
         }
     }
 }
@@ -185,6 +211,7 @@ impl Hold {
 pub struct Shedding {
     auto: bool,
     level: Level,
+    keeps_data: bool,
     holds: [Hold; LEVELS],
     /// When the level's trigger was last not calm, or the level began.
     restless_ns: i64,
@@ -205,6 +232,7 @@ impl Shedding {
         Self {
             auto,
             level: Level::None,
+            keeps_data: false,
             holds: [hold; LEVELS],
             restless_ns: i64::MIN,
             looked_ns: None,
@@ -218,6 +246,16 @@ impl Shedding {
         self.level
     }
 
+    /// Bulk data are refused in the kernel.
+    pub fn refuses_bulk(&self) -> bool {
+        self.level >= Level::Bulk && !self.keeps_data
+    }
+
+    /// What waits in data rings goes back unread.
+    pub fn returns_data(&self) -> bool {
+        self.level >= Level::Data && !self.keeps_data
+    }
+
     /// Looks at the rings at `now_ns`, which never goes back. At most one step at a time.
     pub fn look(&mut self, now_ns: i64, load: &Load) -> Option<Step> {
         self.spend(now_ns);
@@ -228,6 +266,9 @@ impl Shedding {
         if at < LEVELS
             && let Some(reason) = load.raises(at + 1)
         {
+            if at == 0 {
+                self.keeps_data = !load.wants_no_data();
+            }
             self.holds[at].begin(now_ns);
             self.counts.up[at] += 1;
             self.counts.held[at] = 1;
@@ -235,6 +276,10 @@ impl Shedding {
         }
         if at == 0 {
             return None;
+        }
+        if self.keeps_data && load.wants_no_data() {
+            self.keeps_data = false;
+            return Some(self.step(at, at - 1, "data", now_ns, load));
         }
         if load.dropped || load.asks(at, 0.5).is_some() {
             self.restless_ns = now_ns;
@@ -264,6 +309,7 @@ impl Shedding {
         Step {
             from,
             to: self.level,
+            keeps_data: self.keeps_data,
             reason,
             load: *load,
             hold_ns: self.holds[upper].hold_ns,

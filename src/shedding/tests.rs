@@ -15,6 +15,7 @@ const CALM: Load = Load {
     data: 0.0,
     behind: false,
     dropped: false,
+    data_share: 0.0,
 };
 const FULL: Load = Load {
     open: 1.0,
@@ -22,6 +23,7 @@ const FULL: Load = Load {
     data: 1.0,
     behind: true,
     dropped: true,
+    data_share: 1.0,
 };
 
 fn open(open: f64) -> Load {
@@ -89,6 +91,57 @@ fn a_full_data_ring_asks_for_the_first_level_if_its_worker_is_behind() {
         assert_eq!(shedding.level(), level, "{load:?}");
         assert!(steps.iter().all(|(_, step)| step.reason == "data"));
     }
+}
+
+#[test]
+fn data_are_kept_where_they_are_few_until_they_are_not() {
+    let few = Load {
+        data_share: 0.24,
+        ..open(1.0)
+    };
+    let mut shedding = Shedding::new(true);
+    let steps = run(&mut shedding, (0, SECOND), |_, _| few);
+    assert_eq!(shedding.level(), Level::Lines);
+    assert!(steps.iter().all(|(_, step)| step.keeps_data), "{steps:?}");
+    assert!(!shedding.refuses_bulk() && !shedding.returns_data());
+    let told: Vec<&str> = steps.iter().map(|(_, step)| step.what()).collect();
+    let kept = "attempts are folded into counts, data are few and kept";
+    assert_eq!(
+        told,
+        ["data are few and kept", "data are few and kept", kept]
+    );
+    // They become many, or their ring fills: said once, at the level that holds.
+    for no_longer in [
+        Load {
+            data_share: 0.25,
+            ..few
+        },
+        Load {
+            data: 0.51,
+            behind: true,
+            ..few
+        },
+    ] {
+        let mut shedding = shedding.clone();
+        let steps = run(&mut shedding, (SECOND, 2 * SECOND), |_, _| no_longer);
+        let [(_, step)] = steps[..] else {
+            panic!("{steps:?}");
+        };
+        assert_eq!((step.direction(), step.reason), ("same", "data"));
+        assert_eq!((step.to, step.keeps_data), (Level::Lines, false));
+        assert!(shedding.refuses_bulk() && shedding.returns_data());
+        // Few again, for they are refused: that says nothing.
+        assert!(run(&mut shedding, (2 * SECOND, 3 * SECOND), |_, _| few).is_empty());
+        assert_eq!(shedding.counts.identities()[2].1, 1);
+    }
+    // Many from the start.
+    let mut shedding = Shedding::new(true);
+    let many = Load {
+        data_share: 0.25,
+        ..open(0.26)
+    };
+    run(&mut shedding, (0, SECOND), |_, _| many);
+    assert!(shedding.refuses_bulk() && !shedding.returns_data());
 }
 
 #[test]
@@ -213,6 +266,7 @@ fn whatever_the_rings_do_the_steps_are_few() {
                 data: share(&mut rng),
                 behind: rng.next_u32().is_multiple_of(2),
                 dropped: rng.next_u32().is_multiple_of(64),
+                data_share: share(&mut rng),
             };
             if rng.next_u32() % 8 > 0 {
                 load = CALM;

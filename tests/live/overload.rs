@@ -285,6 +285,14 @@ fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
         assert!(!steps(&ended.eve).is_empty());
         assert_steps_are_counted(&ended.eve, &totals);
         held.assert_exact(&ended.eve, 3);
+        // Data are few here: they are kept, and with them the counts of what is established.
+        let kept = of_type(&ended.eve, "lifecycle")
+            .filter(|record| record["synledger"]["event"] == "degradation")
+            .all(|record| record["synledger"]["data_kept"] == true);
+        assert!(kept, "{}", ended.says);
+        assert_eq!(totals["shed"]["refused_in_kernel"].as_u64().unwrap_or(0), 0);
+        let whole = of_type(&ended.eve, "flow").filter(|flow| flow["flow"]["pkts_toserver"] == 3);
+        assert_eq!(whole.count(), usize::from(HELD), "{}", ended.says);
         eprintln!(
             "{sent} attempts: {written} written, {folded} folded, {dropped} dropped by the log, {lost} lost in class open; {}",
             totals["shed"]

@@ -90,7 +90,7 @@ fn sentence(step: &ShedStep) -> String {
         percent(load.open),
         percent(load.control),
         percent(load.data),
-        to.what()
+        step.step.what()
     );
     if let Some(trouble) = &step.trouble {
         text += &format!("; the kernel did not take the filter: {trouble}");
@@ -102,6 +102,7 @@ fn details(step: &ShedStep) -> Vec<(String, Value)> {
     let Step {
         from,
         to,
+        keeps_data,
         reason,
         load,
         hold_ns,
@@ -118,6 +119,8 @@ fn details(step: &ShedStep) -> Vec<(String, Value)> {
         ("data_ratio", share(load.data)),
         ("behind", json!(load.behind)),
         ("dropped", json!(load.dropped)),
+        ("data_share_ratio", share(load.data_share)),
+        ("data_kept", json!(keeps_data)),
         ("hold_s", json!(hold_ns as f64 / 1e9)),
         ("trouble", json!(step.trouble)),
     ];
@@ -137,6 +140,7 @@ mod tests {
             step: Step {
                 from: Level::None,
                 to: Level::Bulk,
+                keeps_data: false,
                 reason: "data",
                 load: Load {
                     data: 0.6,
