@@ -165,6 +165,9 @@ impl Lab {
         let (receiver, sender) = (self.device(End::Receiver), self.device(End::Sender));
         self.run(End::Receiver, "ethtool", &["-K", receiver, "gro", "on"])?;
         self.run(End::Sender, "ethtool", &["-K", sender, "tso", "off"])?;
+        // Nor does it merge: what GRO made of two frames would be one that nobody sent.
+        let whole = ["link", "set", receiver, "gro_max_size", "1"];
+        self.run(End::Receiver, "ip", &whole)?;
         let file = format!("/sys/class/net/{receiver}/threaded");
         self.run(End::Receiver, "sh", &["-c", &format!("echo 1 > {file}")])?;
         let prefix = format!("napi/{receiver}-");

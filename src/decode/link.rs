@@ -3,7 +3,7 @@
 //! Ends at the first IP header of a frame, also where switches wrapped its Ethernet header in another
 //! (802.1ah, FabricPath). Pseudo-wires over MPLS and bridged SNAP are not followed.
 
-use super::net::{FLAGS_END, Net};
+use super::net::Net;
 use super::packet::Reach;
 use super::rest::Rest;
 use super::unread::{Cause, NotIpCause, Unread};
@@ -15,10 +15,8 @@ pub const TAGS_MAX: usize = 32;
 pub const LABELS_MAX: usize = 32;
 /// How many inline VLAN tags the fanout program follows.
 const PROGRAM_TAGS_MAX: usize = 2;
-/// How many extension headers of IPv6, fragment headers apart, the fanout program follows.
-const PROGRAM_EXTENSIONS_MAX: usize = 2;
-/// The program reads up to this byte of a frame.
-const PROGRAM_BYTES_MAX: usize = 192;
+/// How far behind the start of its IP header the program looks for a transport header.
+const PROGRAM_UPPER_MAX: usize = 156;
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -119,15 +117,10 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Notes extension headers, or a transport header, deeper than the program reads.
+    /// Notes extension headers that the program does not follow, or a transport header deeper than it reads.
     #[inline(always)]
     pub fn hinder_deep(&mut self, net: &Net<'_>) {
-        let extensions_max = if net.src.is_ipv4() {
-            0
-        } else {
-            PROGRAM_EXTENSIONS_MAX
-        };
-        if net.extensions > extensions_max || net.rest.at + FLAGS_END > PROGRAM_BYTES_MAX {
+        if net.beyond_program || net.rest.at - self.rest.at > PROGRAM_UPPER_MAX {
             self.hinder(Reach::DeepExtension);
         }
     }

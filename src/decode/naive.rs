@@ -269,8 +269,9 @@ pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
         6 if v6 => w.reach.extend(mixed.then_some(Reach::OddLink)),
         _ => return Err(Unread::Malformed(Cause::BadIpVersion)),
     }
+    let start = at;
     let p = ip(&mut v, &mut at, f.gso)?;
-    if p.extensions > if p.src.is_ipv4() { 0 } else { 2 } || at + 14 > 192 {
+    if p.strange || at - start > 156 {
         w.reach.push(Reach::DeepExtension);
     }
     let transport = transport(&v, at, &p, f.gso)?;

@@ -41,7 +41,7 @@ impl View<'_> {
     }
 }
 
-/// IP addresses, protocol, fragment offset, more, id, count of extensions.
+/// IP addresses, protocol, fragment offset, more, id, whether some extension is strange to the fanout program.
 pub(super) struct Ip {
     pub(super) src: IpAddr,
     pub(super) dst: IpAddr,
@@ -49,7 +49,7 @@ pub(super) struct Ip {
     pub(super) offset: usize,
     pub(super) more: bool,
     pub(super) id: u32,
-    pub(super) extensions: usize,
+    pub(super) strange: bool,
 }
 
 pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unread> {
@@ -77,7 +77,7 @@ pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unre
             offset: v.two(base + 6) % 8192,
             more: v.two(base + 6) / 8192 % 2 == 1,
             id: u32::try_from(v.two(base + 4)).unwrap(),
-            extensions: 0,
+            strange: false,
         };
         *at += header;
     } else {
@@ -90,7 +90,7 @@ pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unre
             offset: 0,
             more: false,
             id: 0,
-            extensions: 0,
+            strange: false,
         };
         let len = v.two(base + 4);
         if !(gso || len == 0 && v.wire_end - base - 40 > 65_535) {
@@ -103,7 +103,7 @@ pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unre
 }
 
 fn extensions(v: &View<'_>, at: &mut usize, p: &mut Ip) -> Result<(), Unread> {
-    for _ in 0..256 {
+    for nth in 0..256 {
         if p.offset != 0 {
             return Ok(());
         }
@@ -138,9 +138,9 @@ fn extensions(v: &View<'_>, at: &mut usize, p: &mut Ip) -> Result<(), Unread> {
             p.offset = v.two(*at + 2) / 8;
             p.more |= v.b[*at + 3] % 2 == 1;
             p.id = v.four(*at + 4);
-        } else {
-            p.extensions += 1;
         }
+        // Hop-by-hop, routing, fragment and destination headers of up to 48 bytes, three at most.
+        p.strange |= nth >= 3 || !matches!(p.proto, 0 | 43 | 44 | 60) || len > 48;
         p.proto = v.b[*at];
         *at += len;
     }

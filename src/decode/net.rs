@@ -10,6 +10,9 @@ use super::unread::{Cause, Unread};
 
 /// How many extension headers are followed before a packet is given up.
 pub const EXTENSIONS_MAX: usize = 256;
+/// How many extension headers of IPv6 the fanout program steps over, and how long one may be.
+const PROGRAM_EXTENSIONS: usize = 3;
+const PROGRAM_EXTENSION_LEN: usize = 48;
 /// The bytes of a TCP header up to its flags.
 pub(super) const FLAGS_END: usize = 14;
 /// What an IP length field can say at most; a longer packet says 0.
@@ -61,8 +64,8 @@ pub(super) struct Net<'a> {
     pub place: Place,
     /// What lies behind the IP headers. `rest.wire` follows the IP length.
     pub rest: Rest<'a>,
-    /// Extension headers met, fragment headers apart.
-    pub extensions: usize,
+    /// Extension headers that the fanout program does not follow: of other kinds, longer, or more of them.
+    pub beyond_program: bool,
 }
 
 impl Net<'_> {
@@ -116,7 +119,7 @@ pub(super) fn v4(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
             more: header.more_fragments(),
         },
         rest: rest.skip(header_len).ok_or(Cause::TruncatedIp)?,
-        extensions: 0,
+        beyond_program: false,
     })
 }
 
@@ -151,14 +154,14 @@ pub(super) fn v6(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
         proto: header.next_header().0,
         place: Place::default(),
         rest,
-        extensions: 0,
+        beyond_program: false,
     })
 }
 
 /// Follows extension headers up to the transport header, or to a fragment that is not the first.
 fn extensions(net: &mut Net<'_>) -> Result<(), Unread> {
     let v4 = net.src.is_ipv4();
-    for _ in 0..EXTENSIONS_MAX {
+    for met in 0..EXTENSIONS_MAX {
         let len_of = match net.proto {
             proto::AUTHENTICATION => |len: u8| (usize::from(len) + 2) * 4,
             proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION | proto::SHIM6 if !v4 => {
@@ -179,9 +182,13 @@ fn extensions(net: &mut Net<'_>) -> Result<(), Unread> {
                 offset: word >> 3,
                 more,
             };
-        } else {
-            net.extensions += 1;
         }
+        let followed = match net.proto {
+            proto::FRAGMENT => true,
+            proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION => len <= PROGRAM_EXTENSION_LEN,
+            _ => false,
+        };
+        net.beyond_program |= !followed || met >= PROGRAM_EXTENSIONS;
         net.proto = next;
         net.rest = after;
         if net.place.offset != 0 {

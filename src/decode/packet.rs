@@ -22,7 +22,7 @@ pub enum Reach {
     /// The fanout program reads such a packet.
     #[default]
     Plain = 0,
-    /// IPv6 extension headers deeper than the program follows.
+    /// Extension headers that the program does not follow: other kinds, longer or more of them.
     DeepExtension = 1,
     /// More inline VLAN tags than the program follows.
     DeepVlan = 2,

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::packet::{Fragment, Reach, Transport};
 use super::shapes::*;
 use super::{Cause, NotIpCause, Packet, Unread, naive, packet};
-use crate::capture::frame::{Frame, LinkType, VlanTag};
+use crate::capture::fanout::{self, HashKind, Keys};
+use crate::capture::frame::{Class, Frame, LinkType, VlanTag};
 
 fn frame(bytes: &[u8], wire_len: usize, link: LinkType) -> Frame<'_> {
     Frame {
@@ -255,7 +256,43 @@ fn what_the_program_cannot_follow_is_named() {
     let six = |kinds: &[u8]| ethernet(0x86dd, &ip6(kinds[0], &chain(kinds, 6, &syn)));
     assert_eq!(reach(&six(&[0, 60])), Reach::Plain);
     assert_eq!(reach(&six(&[0, 60, 44])), Reach::Plain);
-    assert_eq!(reach(&six(&[0, 60, 43])), Reach::DeepExtension);
+    assert_eq!(reach(&six(&[0, 60, 43])), Reach::Plain);
+    assert_eq!(reach(&six(&[0, 60, 43, 44])), Reach::DeepExtension);
+    assert_eq!(reach(&six(&[51])), Reach::DeepExtension);
+}
+
+proptest! {
+    #[test]
+    fn behind_extension_headers_the_program_follows_what_is_plain_and_nothing_else(
+        headers in prop::collection::vec((prop::sample::select(vec![0_u8, 43, 60, 44, 51, 140]), 0_u8..8), 0..5),
+        tags_met in 0_usize..3,
+    ) {
+        let mut next = 6;
+        let mut bytes = tcp(5, &[]);
+        bytes[13] = 0x02;
+        for (kind, units) in headers.into_iter().rev() {
+            let len = match kind {
+                44 => 8,
+                51 => 4 * (usize::from(units) + 2),
+                _ => 8 * (usize::from(units) + 1),
+            };
+            let mut header = vec![0; len];
+            (header[0], header[1]) = (next, if kind == 44 { 0 } else { units });
+            header.extend(bytes);
+            (next, bytes) = (kind, header);
+        }
+        let ip = ip6(next, &bytes);
+        let bytes = match tags_met {
+            0 => ethernet(0x86dd, &ip),
+            _ => tags(tags_met, 0x86dd, &ip),
+        };
+        let frame = frame(&bytes, bytes.len(), LinkType::Ethernet);
+        let packet = packet(&frame).unwrap();
+        prop_assert!(packet.tcp().is_some_and(|tcp| tcp.is_touch()));
+        let demux = fanout::demux(&Keys::from_seed(1), &frame);
+        let followed = (demux.class, demux.key) == (Class::Open, HashKind::Flow);
+        prop_assert_eq!(packet.reach == Reach::Plain, followed);
+    }
 }
 
 #[test]
