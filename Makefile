@@ -127,7 +127,7 @@ bench-record: ## Write benches/instructions.csv anew, for a change that is meant
 
 .PHONY: load-readme
 load-readme: load-build ## Take the figures of target/load into the repository, and write the README's tables anew from them
-	cp target/load/*.csv loadtest/results/
+	target/release/loadtest report --keep loadtest/results
 	target/release/loadtest report --from loadtest/results --readme README.md
 
 REPLAY_LOAD ?= mix

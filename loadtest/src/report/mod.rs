@@ -9,6 +9,7 @@ mod readme;
 mod svg;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,9 @@ pub struct ReportArgs {
     /// Write no page, but the tables between `<!-- load:NAME -->` and `<!-- /load -->` of this file.
     #[arg(long, value_name = "FILE")]
     readme: Option<PathBuf>,
+    /// Write no page, but into this folder the measurements that tables show, a file for each experiment.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["html", "readme"])]
+    keep: Option<PathBuf>,
     /// Write nothing; fail if the file has other tables than the measurements give.
     #[arg(long, requires = "readme")]
     check: bool,
@@ -43,6 +47,10 @@ impl ReportArgs {
     /// When measurements or file cannot be read, or markers are wrong.
     pub fn run(&self) -> Result<bool> {
         let rows = read(&self.from)?;
+        if let Some(folder) = &self.keep {
+            keep(&rows, folder)?;
+            return Ok(true);
+        }
         let tables = tables::all(&rows);
         let Some(readme) = &self.readme else {
             if rows.is_empty() {
@@ -90,6 +98,25 @@ impl ReportArgs {
         eprintln!("{}: written anew", readme.display());
         Ok(true)
     }
+}
+
+/// Writes the rows that tables show, a file for each experiment.
+fn keep(rows: &[Row], folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let mut files: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| tables::shows(row)) {
+        files.entry(&row.experiment).or_default().push(row);
+    }
+    for (experiment, rows) in files {
+        let path = folder.join(format!("{experiment}.csv"));
+        let mut writer =
+            csv::Writer::from_path(&path).with_context(|| path.display().to_string())?;
+        for row in rows {
+            writer.serialize(row)?;
+        }
+        writer.flush()?;
+    }
+    Ok(())
 }
 
 /// All rows of a folder's tables, files in the order of their names.
@@ -225,6 +252,18 @@ mod tests {
             command: "loadtest compare".to_owned(),
             ..Row::default()
         }
+    }
+
+    #[test]
+    fn what_tables_show_is_kept_and_gives_the_same_tables() {
+        let shown = row("synledger", "syn", "unaccounted_frames", 0.0, 1);
+        let other = row("synledger", "syn", "memory_peak", 5.0, 1);
+        let mut rows = [shown, other];
+        rows.iter_mut()
+            .for_each(|row| "books".clone_into(&mut row.experiment));
+        let folder = tempfile::tempdir().expect("a folder");
+        keep(&rows, folder.path()).expect("written");
+        assert_eq!(read(folder.path()).expect("read"), rows[..1]);
     }
 
     #[test]
