@@ -7,6 +7,7 @@ use super::net::Net;
 use super::packet::Reach;
 use super::rest::Rest;
 use super::unread::{Cause, NotIpCause, Unread};
+use crate::capture::fanout::UPPER;
 use crate::capture::frame::{Frame, LinkType};
 
 /// How many tags (and LLC or PPPoE headers) are followed before a frame is given up.
@@ -15,8 +16,6 @@ pub const TAGS_MAX: usize = 32;
 pub const LABELS_MAX: usize = 32;
 /// How many inline VLAN tags the fanout program follows.
 const PROGRAM_TAGS_MAX: usize = 2;
-/// How far behind the start of its IP header the program looks for a transport header.
-const PROGRAM_UPPER_MAX: usize = 156;
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -120,7 +119,7 @@ impl<'a> Link<'a> {
     /// Notes extension headers that the program does not follow, or a transport header deeper than it reads.
     #[inline(always)]
     pub fn hinder_deep(&mut self, net: &Net<'_>) {
-        if net.beyond_program || net.rest.at - self.rest.at > PROGRAM_UPPER_MAX {
+        if net.beyond_program || net.rest.at - self.rest.at > UPPER as usize {
             self.hinder(Reach::DeepExtension);
         }
     }

@@ -7,12 +7,10 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 use super::packet::Fragment;
 use super::rest::Rest;
 use super::unread::{Cause, Unread};
+use crate::capture::fanout::{EXTENSION, EXTENSIONS};
 
 /// How many extension headers are followed before a packet is given up.
 pub const EXTENSIONS_MAX: usize = 256;
-/// How many extension headers of IPv6 the fanout program steps over, and how long one may be.
-const PROGRAM_EXTENSIONS: usize = 3;
-const PROGRAM_EXTENSION_LEN: usize = 48;
 /// The bytes of a TCP header up to its flags.
 pub(super) const FLAGS_END: usize = 14;
 /// What an IP length field can say at most; a longer packet says 0.
@@ -185,10 +183,10 @@ fn extensions(net: &mut Net<'_>) -> Result<(), Unread> {
         }
         let followed = match net.proto {
             proto::FRAGMENT => true,
-            proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION => len <= PROGRAM_EXTENSION_LEN,
+            proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION => units <= EXTENSION,
             _ => false,
         };
-        net.beyond_program |= !followed || met >= PROGRAM_EXTENSIONS;
+        net.beyond_program |= !followed || met >= EXTENSIONS;
         net.proto = next;
         net.rest = after;
         if net.place.offset != 0 {

@@ -34,7 +34,7 @@ trait Bucket {
     fn set_tag(&mut self, way: usize, tag: u16);
     fn sent_on(&self) -> u64;
     fn free_way(&self) -> Option<usize>;
-    fn find(&self, tag: u16, found: &mut Hits);
+    fn under(&self, tag: u16) -> impl Iterator<Item = u32>;
 }
 
 /// One bit for each way whose tag is `tag`: bit 16 * lane + word.
@@ -93,12 +93,13 @@ impl Bucket for Line {
 
     /// The positions under `tag`.
     #[inline(always)]
-    fn find(&self, tag: u16, found: &mut Hits) {
+    fn under(&self, tag: u16) -> impl Iterator<Item = u32> {
         let mut bits = matching(self.tags(), tag);
-        while bits != 0 {
-            found.push(self.at(way_of(bits)));
+        std::iter::from_fn(move || {
+            let way = (bits != 0).then(|| way_of(bits))?;
             bits &= bits - 1;
-        }
+            Some(self.at(way))
+        })
     }
 }
 
@@ -257,14 +258,13 @@ impl<E: Copy> Slab<E> {
     pub fn announce_entries(&self, hash: u64) -> bool {
         let (first, tag) = (self.first(hash), tag_of(hash));
         let bucket = &self.buckets[first];
-        let mut bits = matching(bucket.tags(), tag);
-        let any = bits != 0 || bucket.sent_on() != 0;
-        while bits != 0 {
-            prefetch(&self.entries[bucket.at(way_of(bits)) as usize]);
-            bits &= bits - 1;
-        }
-        if bucket.sent_on() != 0 {
+        let mut any = bucket.sent_on() != 0;
+        if any {
             prefetch(&self.buckets[self.second(first, tag)]);
+        }
+        for at in bucket.under(tag) {
+            prefetch(&self.entries[at as usize]);
+            any = true;
         }
         any
     }
@@ -285,15 +285,8 @@ impl<E: Copy> Slab<E> {
     ) -> Option<(u32, R)> {
         let (first, tag) = (self.first(hash), tag_of(hash));
         let mut among = |bucket: &Line, tag| {
-            let mut bits = matching(bucket.tags(), tag);
-            while bits != 0 {
-                let at = bucket.at(way_of(bits));
-                if let Some(answer) = accept(at, &self.entries[at as usize]) {
-                    return Some((at, answer));
-                }
-                bits &= bits - 1;
-            }
-            None
+            let answer = |at| Some((at, accept(at, &self.entries[at as usize])?));
+            bucket.under(tag).find_map(answer)
         };
         let bucket = &self.buckets[first];
         let found = among(bucket, tag);
@@ -309,9 +302,10 @@ impl<E: Copy> Slab<E> {
         let (first, tag) = (self.first(hash), tag_of(hash));
         let mut hits = Hits::NONE;
         let bucket = &self.buckets[first];
-        bucket.find(tag, &mut hits);
+        bucket.under(tag).for_each(|at| hits.push(at));
         if bucket.sent_on() != 0 {
-            self.buckets[self.second(first, tag)].find(tag | SECOND, &mut hits);
+            let second = &self.buckets[self.second(first, tag)];
+            second.under(tag | SECOND).for_each(|at| hits.push(at));
         }
         hits
     }

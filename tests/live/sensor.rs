@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,37 +47,34 @@ impl Sensor {
         stdout: Stdio,
     ) -> Self {
         let eve = format!("eve:{},{EVENTS}", dir.path().join("log.json").display());
-        let says = File::create(dir.path().join("says")).expect("a file");
         let defaults = [["--ring-mib", "8"], ["--memory-mib", "64"], ["--fold", "0"]];
         let defaults = defaults.iter().filter(|[flag, _]| !args.contains(flag));
         // Which shard owns a pair is the key's choice: with 64 MiB each of 8 shards knows every port of 32
         // scans at a time. With half of that, 64 scans over 8 shards were too many for one in 30 keys.
-        let child = common::synledger()
+        let mut command = common::synledger();
+        command
             .args(["run", "-i", SENSOR])
             .args(defaults.flatten())
             .args(["--sensor", "test", "--output", &eve])
             .args(outputs)
-            .args(args)
-            .stdout(stdout)
-            .stderr(says)
-            .spawn()
-            .expect("the program starts");
-        let sensor = Self { child, dir };
-        sensor.wait_for_event("start");
-        sensor
+            .args(args);
+        Self::spawn(dir, &mut command, stdout)
     }
 
     /// Starts the program with these outputs alone; `log.json` is to have its lifecycle records.
     pub fn start_with(dir: tempfile::TempDir, outputs: &[&str], args: &[&str]) -> Self {
-        let says = File::create(dir.path().join("says")).expect("a file");
-        let child = common::synledger()
+        let mut command = common::synledger();
+        command
             .args(["run", "-i", SENSOR, "--ring-mib", "8"])
             .args(outputs)
-            .args(args)
-            .stdout(Stdio::null())
-            .stderr(says)
-            .spawn()
-            .expect("the program starts");
+            .args(args);
+        Self::spawn(dir, &mut command, Stdio::null())
+    }
+
+    fn spawn(dir: tempfile::TempDir, command: &mut Command, stdout: impl Into<Stdio>) -> Self {
+        let says = File::create(dir.path().join("says")).expect("a file");
+        let child = command.stdout(stdout).stderr(says).spawn();
+        let child = child.expect("the program starts");
         let sensor = Self { child, dir };
         sensor.wait_for_event("start");
         sensor

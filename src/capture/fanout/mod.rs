@@ -37,12 +37,12 @@ pub const DEPTH: usize = 192;
 /// The fewest bytes of a TCP header that hold its flags.
 const TCP_FLAGS: u32 = 14;
 /// The longest IPv6 extension header that is stepped over, in its own unit: 48 bytes.
-const EXTENSION: u8 = 5;
+pub(crate) const EXTENSION: u8 = 5;
 /// IPv6 extension headers, fragment header included, that are stepped over.
-const EXTENSIONS: usize = 3;
+pub(crate) const EXTENSIONS: usize = 3;
 /// The farthest an upper header may start from its IPv6 header: 14 bytes of TCP behind two
 /// tags still end within [`DEPTH`].
-const UPPER: u32 = 156;
+pub(crate) const UPPER: u32 = 156;
 /// The same for an ICMPv6 error, with the header and the ports it quotes.
 const QUOTING: u32 = 118;
 
