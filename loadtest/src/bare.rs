@@ -51,6 +51,9 @@ pub struct BareArgs {
     /// Bytes kept of each frame, 64 to 262144.
     #[arg(long, value_name = "BYTES", default_value_t = SNAPLEN, value_parser = clap::value_parser!(u32).range(64..=262_144))]
     snaplen: u32,
+    /// Take no frame: what packet sockets cost that are only there.
+    #[arg(long)]
+    closed: bool,
 }
 
 /// What it prints when it is stopped.
@@ -132,7 +135,7 @@ impl BareArgs {
             }
             rings[0].choose_by_class().context("PACKET_FANOUT_DATA")?;
         }
-        for ring in &rings {
+        for ring in rings.iter().filter(|_| !self.closed) {
             ring.open_gate(self.snaplen).context("SO_ATTACH_FILTER")?;
         }
         Ok(rings)
@@ -182,6 +185,8 @@ pub struct Bare {
     pub rings: Rings,
     /// All of it.
     pub ring_mib: u32,
+    /// Whether it takes no frame.
+    pub closed: bool,
 }
 
 struct BareSession {
@@ -192,6 +197,7 @@ struct BareSession {
 impl Receiver for Bare {
     fn name(&self) -> &'static str {
         match self.rings {
+            _ if self.closed => "bare-closed",
             Rings::Class => "bare",
             Rings::One => "bare-one-ring",
         }
@@ -206,6 +212,9 @@ impl Receiver for Bare {
         };
         command.args(["bare", "-i", lab.device(End::Receiver), "--rings", rings]);
         command.args(["--ring-mib", &self.ring_mib.to_string()]);
+        if self.closed {
+            command.arg("--closed");
+        }
         let mut running = Running::start(command, "bare", folder)?;
         running.wait_until("it counts", PATIENCE, |it| it.says().contains(READY))?;
         Ok(Box::new(BareSession {

@@ -110,6 +110,7 @@ impl CompareArgs {
                 program,
                 rings,
                 ring_mib,
+                closed: false,
             };
             add(Box::new(bare), String::new());
         }

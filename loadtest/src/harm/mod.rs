@@ -9,9 +9,10 @@
 
 mod server;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::bare::{Bare, Rings};
 use crate::cli::{Common, LabArgs, seconds};
 use crate::lab::{Lab, SENDER_CPU};
 use crate::peers::{self, Live, Peer, SURICATA, TCPDUMP};
@@ -44,7 +45,8 @@ pub struct HarmArgs {
     /// A connection for each request, instead of keeping them.
     #[arg(long)]
     close: bool,
-    /// Measure these only; repeatable: synledger:DEPTH, suricata, tcpdump. Default: all.
+    /// Measure these only; repeatable: synledger:DEPTH, suricata, tcpdump; bare, a reader that only counts;
+    /// bare-closed, packet sockets that take nothing; nothing. Default: all.
     #[arg(long, value_name = "NAME")]
     subject: Vec<String>,
     /// Ring memory of every subject in MiB, 4 to 1024.
@@ -59,10 +61,14 @@ const DEPTHS: [(&str, Option<f64>); 3] = [
     ("full", None),
 ];
 
+/// What a subject without a receiver is called.
+const NOTHING: &str = "nothing";
+
 struct Subject {
     /// As `--subject` names it.
     name: String,
-    receiver: Box<dyn Receiver>,
+    /// `None`: a pair of loads without any, for what pairs differ by themselves.
+    receiver: Option<Box<dyn Receiver>>,
     setting: String,
     wanted: Option<f64>,
     goodput: Vec<f64>,
@@ -104,28 +110,35 @@ impl HarmArgs {
 
     fn subjects(&self) -> Result<Vec<Subject>> {
         let mut subjects = Vec::new();
-        let mut add = |name: String, receiver: Box<dyn Receiver>, setting: String, wanted| {
-            subjects.push(Subject {
-                name,
-                receiver,
-                setting,
-                wanted,
-                goodput: Vec::new(),
-                p99: Vec::new(),
-            });
-        };
+        let mut add =
+            |name: String, receiver: Option<Box<dyn Receiver>>, setting: String, wanted| {
+                subjects.push(Subject {
+                    name,
+                    receiver,
+                    setting,
+                    wanted,
+                    goodput: Vec::new(),
+                    p99: Vec::new(),
+                });
+            };
         let ring_mib = self.ring_mib;
         for (depth, wanted) in DEPTHS {
             let sensor = self.common.sensor(depth)?;
             let sensor = sensor.with(&["--ring-mib", &ring_mib.to_string()]);
             let name = format!("synledger:{depth}");
-            add(name, Box::new(sensor), depth.to_owned(), wanted);
+            add(name, Some(Box::new(sensor)), depth.to_owned(), wanted);
         }
+        for closed in [false, true] {
+            let bare = self.bare(closed)?;
+            let name = bare.name().to_owned();
+            add(name, Some(Box::new(bare)), String::new(), None);
+        }
+        add(NOTHING.to_owned(), None, String::new(), None);
         let others: [&'static dyn Peer; 2] = [&SURICATA, &TCPDUMP];
         for peer in others {
             let name = peer.name().to_owned();
             let receiver = Box::new(Live { peer, ring_mib });
-            add(name, receiver, peers::version(peer), None);
+            add(name, Some(receiver), peers::version(peer), None);
         }
         for asked in &self.subject {
             if !subjects.iter().any(|subject| subject.name == *asked) {
@@ -144,6 +157,16 @@ impl HarmArgs {
         Ok(subjects)
     }
 
+    fn bare(&self, closed: bool) -> Result<Bare> {
+        Ok(Bare {
+            program: std::env::current_exe().context("this program")?,
+            // Both directions, as the sensor has them: its rings by class take what comes in only.
+            rings: Rings::One,
+            ring_mib: self.ring_mib,
+            closed,
+        })
+    }
+
     fn pair(
         &self,
         lab: &Lab,
@@ -155,7 +178,10 @@ impl HarmArgs {
         let load = || server.load(lab, self.seconds, self.connections, self.close);
         let with = || -> Result<Goodput> {
             let scratch = Scratch::new()?;
-            let session = subject.receiver.start(lab, scratch.path())?;
+            let Some(receiver) = &subject.receiver else {
+                return load();
+            };
+            let session = receiver.start(lab, scratch.path())?;
             let goodput = load();
             session.stop()?;
             goodput
@@ -177,7 +203,11 @@ impl HarmArgs {
             with.p99_us
         );
         let point = Point {
-            subject: subject.receiver.name().to_owned(),
+            subject: subject
+                .receiver
+                .as_ref()
+                .map_or(NOTHING, |it| it.name())
+                .to_owned(),
             load: format!(
                 "http {} bytes{}",
                 self.bytes,
