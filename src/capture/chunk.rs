@@ -7,7 +7,7 @@ use super::frame::{Frame, LinkType};
 use super::prefetch::prefetch_bytes;
 
 /// A chunk holds at most so many bytes of frames, and one frame more.
-const BYTES_MAX: usize = 4 << 20;
+const BYTES_MAX: usize = 1 << 20;
 /// Frames between the one that is read and the one whose headers are asked for.
 const AHEAD: usize = 16;
 

@@ -6,7 +6,7 @@ use super::FRAME_MAX_BYTES;
 use super::error::{Fault, ReadErrorKind};
 
 /// Bytes read ahead.
-const BUFFER_BYTES: usize = 1 << 20;
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// The buffer never grows beyond this, whatever a file claims: one frame and what surrounds it.
 pub(super) const BUFFER_MAX_BYTES: usize = 4 * FRAME_MAX_BYTES;
