@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 /// The decimal digits.
 pub const DIGITS: [u8; 10] = *b"0123456789";
 
-const HEX: [u8; 16] = *b"0123456789abcdef";
+/// The hexadecimal digits.
+pub const HEX: [u8; 16] = *b"0123456789abcdef";
 
 /// How many ports, or ranges of ports, a line lists before `(+N more)`.
 pub const LISTED_MAX: usize = 64;

@@ -9,6 +9,7 @@
 
 use super::append;
 use super::event::{Body, Event, Step};
+use super::flow;
 use super::fold::Fold;
 use super::identity;
 pub use super::interfaces::Interfaces;
@@ -17,7 +18,7 @@ use super::notice::{self, Notice};
 use super::room::Room;
 use super::stamp::Stamp;
 use super::text;
-use crate::flow::record::{Attempt, EndReason, FiveTuple, FlowRecord};
+use crate::flow::record::{Attempt, FiveTuple, FlowRecord};
 use crate::inspect::detection::{Detection, Kind, Phase};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -156,7 +157,7 @@ impl Eve {
         room.put(b",\"direction\":\"");
         room.word(direction);
         room.put(b"\",\"odd\":");
-        room.word(if attempt.odd { "true" } else { "false" });
+        room.boolean(attempt.odd);
         room.put(b"}");
         room.flush(out);
     }
@@ -214,34 +215,16 @@ impl Eve {
     fn flow(&mut self, out: &mut Vec<u8>, flow: &FlowRecord) {
         let id = identity::flow_id(&flow.tuple, flow.isn);
         self.head(out, flow.interface, id);
-        event_type(out, "flow");
-        vlan(&mut self.room, &flow.vlan, flow.vlan_count);
-        endpoints(&mut self.room, out, &flow.tuple);
-        self.room.flush(out);
-        out.extend_from_slice(b",\"flow\":{\"pkts_toserver\":");
-        append::int(out, flow.orig.packets);
-        number(out, "pkts_toclient", flow.resp.packets);
-        number(out, "bytes_toserver", flow.orig.bytes);
-        number(out, "bytes_toclient", flow.resp.bytes);
-        out.extend_from_slice(b",\"start\":\"");
-        self.start.append_micros(out, flow.start_ns);
-        out.extend_from_slice(b"\",\"end\":\"");
-        self.end.append_micros(out, flow.end_ns);
-        out.push(b'"');
-        let second = |ts_ns: i64| ts_ns.div_euclid(1_000_000_000);
-        let age = second(flow.end_ns) - second(flow.start_ns);
-        number(out, "age", age.max(0).unsigned_abs());
-        word(out, "state", flow_state(flow));
-        word(out, "reason", flow_reason(flow.reason));
-        out.push(b'}');
-        if flow.tuple.proto == 6 {
-            tcp_flags(out, flow);
-        }
-        out.extend_from_slice(b",\"synledger\":{\"isn\":");
-        append::int(out, flow.isn);
-        word(out, "direction", self.direction(&flow.tuple));
-        ours(out, flow);
-        out.push(b'}');
+        let direction = self.direction(&flow.tuple);
+        let room = &mut self.room;
+        room.put(b",\"event_type\":\"flow\"");
+        vlan(room, &flow.vlan, flow.vlan_count);
+        endpoints(room, out, &flow.tuple);
+        room.flush(out);
+        flow::volumes(room, flow, &mut self.start, &mut self.end);
+        room.flush(out);
+        flow::ours(room, flow, direction);
+        room.flush(out);
     }
 
     fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection) {
@@ -373,62 +356,6 @@ fn endpoints(room: &mut Room, out: &mut Vec<u8>, tuple: &FiveTuple) {
     room.put(b",\"community_id\":\"");
     room.put(&identity::community_id(tuple));
     room.put(b"\"");
-}
-
-/// Suricata's flow states.
-fn flow_state(flow: &FlowRecord) -> &'static str {
-    match flow.reason {
-        EndReason::Fin | EndReason::Rst | EndReason::Refused => "closed",
-        _ if flow.resp.packets > 0 => "established",
-        _ => "new",
-    }
-}
-
-/// Suricata's flow end reasons; it has none for a close, whose flows time out in state `closed`.
-fn flow_reason(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Evicted => "forced",
-        EndReason::Eof => "shutdown",
-        EndReason::Fin
-        | EndReason::Rst
-        | EndReason::Refused
-        | EndReason::Unanswered
-        | EndReason::Timeout => "timeout",
-    }
-}
-
-fn tcp_flags(out: &mut Vec<u8>, flow: &FlowRecord) {
-    let (orig, resp) = (flow.orig.tcp_flags, flow.resp.tcp_flags);
-    out.extend_from_slice(b",\"tcp\":{\"tcp_flags\":\"");
-    append::hex_byte(out, orig | resp);
-    out.extend_from_slice(b"\",\"tcp_flags_ts\":\"");
-    append::hex_byte(out, orig);
-    out.extend_from_slice(b"\",\"tcp_flags_tc\":\"");
-    append::hex_byte(out, resp);
-    out.extend_from_slice(b"\"}");
-}
-
-fn ours(out: &mut Vec<u8>, flow: &FlowRecord) {
-    word(out, "conn_state", text::conn_state(flow.conn_state));
-    name(out, "history");
-    out.push(b'"');
-    let letters = flow.history.letters.iter().copied();
-    out.extend(
-        letters
-            .take_while(|&l| l != 0)
-            .filter(|&l| l.is_ascii_alphabetic() || l == b'^'),
-    );
-    out.push(b'"');
-    word(out, "basis", text::basis(flow.basis));
-    word(out, "end_reason", text::end_reason(flow.reason));
-    number(out, "payload_bytes_toserver", flow.orig.payload_bytes);
-    number(out, "payload_bytes_toclient", flow.resp.payload_bytes);
-    flag(out, "gso", flow.gso);
-    flag(out, "midstream", flow.midstream);
-    flag(out, "preexisting", flow.preexisting);
-    flag(out, "fragmented", flow.fragmented);
-    flag(out, "saturated", flow.saturated);
-    flag(out, "shed", flow.shed);
 }
 
 fn signature_id(detection: &Detection) -> u32 {

@@ -13,6 +13,7 @@ pub mod budget;
 pub mod descriptor;
 pub mod eve;
 pub mod event;
+pub mod flow;
 pub mod fold;
 pub mod folding;
 pub mod identity;

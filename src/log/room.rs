@@ -2,6 +2,7 @@
 //!
 //! What is put there has a longest form that is known, and all of it together fits.
 
+use super::append::HEX;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Bytes of a room: more than any stretch of a record between two parts of no fixed length.
@@ -78,6 +79,22 @@ impl Room {
             self.bytes[self.len] = letter;
             self.len += 1;
         }
+    }
+
+    /// Puts `true` or `false`.
+    #[inline]
+    pub fn boolean(&mut self, value: bool) {
+        if value {
+            self.put(b"true");
+        } else {
+            self.put(b"false");
+        }
+    }
+
+    /// Puts a byte as two hexadecimal digits.
+    #[inline]
+    pub fn hex_byte(&mut self, value: u8) {
+        self.put(&[HEX[usize::from(value >> 4)], HEX[usize::from(value & 15)]]);
     }
 
     /// Puts an integer in decimal.
