@@ -70,6 +70,7 @@ fn every_receiver_counts_the_frames_that_are_sent() {
             program: PathBuf::from(env!("CARGO_BIN_EXE_loadtest")),
             rings,
             ring_mib: 16,
+            closed: false,
         }));
     }
     for peer in installed() {

@@ -11,7 +11,7 @@ use crate::sensor::Books;
 /// What it is asked to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Log {
-    /// A JSON record for each connection and each flow: no less than any peer writes.
+    /// A JSON record for each flow: what Suricata is asked for.
     Eve,
     /// A line of text for each connection: its default.
     Text,
@@ -68,8 +68,8 @@ impl Peer for Ours {
 
     fn writes(&self) -> &'static str {
         match self.log {
-            Log::Eve => "a JSON record for each new connection, and one for each flow (EVE)",
-            Log::Text => "a line of text for each new connection",
+            Log::Eve => "a JSON record for each flow (EVE); live also one for each new connection",
+            Log::Text => "a line of text for each new connection: its default",
         }
     }
 
@@ -80,10 +80,7 @@ impl Peer for Ours {
     fn offline(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
         let log = self.path(place.folder);
         let output = match self.log {
-            Log::Eve => format!(
-                "eve:{},events=connection+alert+flow+stats+lifecycle",
-                log.to_str()?
-            ),
+            Log::Eve => format!("eve:{},events=alert+flow+stats+lifecycle", log.to_str()?),
             Log::Text => format!("text:{}", log.to_str()?),
         };
         let capture = capture.to_str()?;
@@ -104,11 +101,16 @@ impl Peer for Ours {
         let log = self.path(left.folder);
         Ok(match self.log {
             Log::Eve => {
-                let books = Books::read(&log)?;
+                let has = |line: &[u8], what: &str| memmem::find(line, what.as_bytes()).is_some();
+                let is_connection = |line: &[u8]| {
+                    has(line, r#""event_type":"flow""#)
+                        && has(line, r#""proto":"TCP""#)
+                        && has(line, r#""midstream":false"#)
+                };
                 Counts {
-                    frames: Some(books.count("frames")),
+                    frames: Some(Books::read(&log)?.count("frames")),
                     dropped: None,
-                    connections: Some(books.logged().written),
+                    connections: Some(lines(&log, is_connection)?),
                 }
             }
             Log::Text => Counts {
