@@ -22,11 +22,10 @@ use synledger::decode;
 use synledger::flow::Limits;
 use synledger::inspect::contact::{Contact, ContactKind};
 use synledger::inspect::port_scan::{PortScan, Rule};
-use synledger::inspect::timeline::{Timeline, position_of_ts};
+use synledger::inspect::timeline::{At, Timeline, position_of_ts};
 use synledger::log::eve::{Context, Interfaces};
 use synledger::log::outputs::Outputs;
 use synledger::mesh::Mesh;
-use synledger::shard::At;
 
 const SMALL: usize = 11_000;
 const LARGE: usize = 33_000;

@@ -7,8 +7,8 @@ use crate::capture::pcap::{CaptureReader, ReadError, ReadErrorKind};
 use crate::config::CHUNKS;
 use crate::decode;
 use crate::decode::packet::{Icmp, Transport};
-use crate::inspect::timeline::Timeline;
-use crate::shard::{At, Shard};
+use crate::inspect::timeline::{At, Timeline};
+use crate::shard::Shard;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use crate::flow::{Flows, Limits, Lookup};
 use crate::horizons::Horizons;
 use crate::inspect::contact::{Contact, ContactKind};
 use crate::inspect::port_scan::{PortScan, Rule};
-use crate::inspect::timeline::Timeline;
+use crate::inspect::timeline::{At, Timeline};
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
 use crate::log::queue::Producer;
@@ -43,19 +43,6 @@ struct Pending {
     watermark_ns: i64,
     /// The witness's filter reaches it.
     in_reach: Option<bool>,
-}
-
-/// A frame's place in the log and the packet time at it.
-#[derive(Clone, Copy, Debug)]
-pub struct At<'a> {
-    /// `read`: the frame's number. Live: its time stamp as a position.
-    pub position: u64,
-    /// The newest time stamp up to and with this frame.
-    pub watermark_ns: i64,
-    /// Maps deadlines to positions.
-    pub timeline: Timeline<'a>,
-    /// The ring it came from, where rings are by class.
-    pub ring: Option<Class>,
 }
 
 /// What a shard is made of.
@@ -163,16 +150,30 @@ impl Shard {
         if let Some(ring) = at.ring {
             self.check_member(frame, ring);
         }
-        let packet = match decode::packet(frame) {
-            Ok(packet) => packet,
+        // Two ways, so that a packet of the commonest kind is built where it is held.
+        match decode::commonest(frame) {
+            Some(packet) => self.hold(packet, frame, at),
+            None => self.on_other_frame(frame, at),
+        }
+    }
+
+    #[inline(never)]
+    fn on_other_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
+        match decode::packet(frame) {
+            Ok(packet) => self.hold(packet, frame, at),
             Err(why) => {
                 // Cut by our own filter, it may have been anything.
                 let cut = frame.bytes.len() < frame.wire_len as usize;
                 self.counts.cut_by_depth +=
                     u64::from(cut && why.is_truncated() && self.outbox.is_live());
-                return self.counts.on_unread(why);
+                self.counts.on_unread(why);
             }
-        };
+        }
+    }
+
+    /// Keeps a packet until the batch is full.
+    #[inline(always)]
+    fn hold(&mut self, packet: Packet, frame: &Frame<'_>, at: &At<'_>) {
         self.counts.packets += 1;
         self.counts.late += u64::from(packet.ts_ns < at.watermark_ns);
         self.pending.push(Pending {
@@ -193,8 +194,8 @@ impl Shard {
         for Pending { packet, lookup, .. } in &mut pending {
             self.flows.announce_entries(packet, lookup);
         }
-        for Pending { lookup, .. } in &pending {
-            self.flows.announce_elsewhere(lookup);
+        for Pending { packet, lookup, .. } in &pending {
+            self.flows.announce_elsewhere(packet, lookup);
         }
         for one in &pending {
             let at = At {
@@ -212,6 +213,7 @@ impl Shard {
         self.pending = pending;
     }
 
+    #[inline(never)]
     fn check_member(&mut self, frame: &Frame<'_>, ring: Class) {
         let workers = u32::try_from(self.mesh.workers()).expect("at most 64");
         let (class, worker) = fanout::demux(&self.keys, frame).member(workers);

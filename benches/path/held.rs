@@ -11,14 +11,14 @@ use synledger::capture::frame::{Class, Frame};
 use synledger::capture::prefetch::prefetch_bytes;
 use synledger::flow::Limits;
 use synledger::inspect::port_scan::Rule;
-use synledger::inspect::timeline::{Timeline, position_of_ts};
+use synledger::inspect::timeline::{At, Timeline, position_of_ts};
 use synledger::locality::Localities;
 use synledger::log::fold::Folds;
 use synledger::log::merge::Merge;
 use synledger::log::queue;
 use synledger::mesh::Mesh;
 use synledger::policy::Policy;
-use synledger::shard::{At, Parts, Shard};
+use synledger::shard::{Parts, Shard};
 
 use super::loads::{Load, Mix, Segment};
 use super::{cpu_ns, figure, is_asked};

@@ -51,9 +51,9 @@ pub fn packet(frame: &Frame<'_>) -> Result<Packet, Unread> {
 }
 
 /// Reads what most frames are, by fixed offsets: TCP in IPv4 without options, whole, behind an Ethernet header.
-/// `None` for everything else, sound or not: the general way tells.
+/// `None` for everything else, sound or not: [`packet`] tells.
 #[inline(always)]
-fn commonest(frame: &Frame<'_>) -> Option<Packet> {
+pub fn commonest(frame: &Frame<'_>) -> Option<Packet> {
     const ETHERNET_LEN: usize = 14;
     const HEADER_LEN: usize = 20;
     let head = frame

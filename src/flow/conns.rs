@@ -4,7 +4,7 @@ use super::counts::FlowCounts;
 use super::key::Key;
 use super::packed::{self, Cold, Hot};
 use super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Volume, When};
-use super::slab::Slab;
+use super::slab::{Hint, Slab};
 use super::tcp::{self, Sender};
 use super::timers;
 use crate::capture::huge::ask_for_huge_pages;
@@ -202,6 +202,15 @@ impl Conns {
                 .then_with(|| order(x, a).cmp(&order(y, b)))
                 .is_le()
         });
+    }
+
+    /// What [`Conns::find`] gives, where what was seen of the table before still holds: most packets meet no other
+    /// entry. `None` says nothing.
+    #[inline]
+    pub fn find_hinted(&self, hint: Hint, key: &Key, watermark_ns: i64) -> Option<(u32, Sender)> {
+        let (at, hot) = self.slab.hinted(hint)?;
+        let sender = hot.sender(&self.cold[at as usize], key)?;
+        (hot.deadline() > watermark_ns).then_some((at, sender))
     }
 
     /// The live entry of `key`, and who of it sends; an expired one ends here.

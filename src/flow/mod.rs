@@ -10,6 +10,7 @@
 pub mod attempt_flow;
 mod attempt_room;
 pub mod attempts;
+pub mod bucket;
 pub mod conns;
 pub mod counts;
 pub mod fragments;
@@ -41,6 +42,7 @@ use fragments::Fragments;
 use key::{Hasher, Key};
 pub use limits::Limits;
 use record::{FlowEvent, When};
+use slab::Hint;
 use std::net::SocketAddr;
 
 /// What a packet is looked up by.
@@ -49,8 +51,8 @@ pub struct Lookup {
     /// Sender first; of TCP and UDP only.
     key: Key,
     hash: u64,
-    /// Not where it is first looked for, when that was last seen.
-    elsewhere: bool,
+    /// What was seen of the established connections (TCP that is no touch), or of the others (UDP).
+    hint: Hint,
 }
 
 /// The connection state of one shard.
@@ -137,7 +139,7 @@ impl Flows {
 
     /// Hashes a packet's key and asks the CPU for the lines where its flow lies, if it has one. Some packets
     /// later, give what it returns to [`Flows::on_announced`].
-    #[inline]
+    #[inline(always)]
     pub fn announce(&self, packet: &Packet) -> Lookup {
         let (src_port, dst_port, proto) = match &packet.transport {
             Transport::Tcp(tcp) => (tcp.src_port, tcp.dst_port, conns::TCP),
@@ -162,7 +164,7 @@ impl Flows {
         Lookup {
             key,
             hash,
-            elsewhere: false,
+            hint: Hint::NONE,
         }
     }
 
@@ -176,23 +178,22 @@ impl Flows {
                 self.attempts.slab.announce_entries(hash);
             }
             Transport::Tcp(_) => {
-                lookup.elsewhere = !self.established.slab.announce_entries(hash);
-                if lookup.elsewhere {
+                lookup.hint = self.established.slab.announce_entries(hash);
+                if !lookup.hint.any {
                     self.attempts.slab.announce(hash);
                     self.others.slab.announce(hash);
                 }
             }
-            Transport::Udp(_) => {
-                self.others.slab.announce_entries(hash);
-            }
+            Transport::Udp(_) => lookup.hint = self.others.slab.announce_entries(hash),
             _ => {}
         }
     }
 
     /// Asks the CPU for what [`Flows::announce_entries`] could not know yet.
     #[inline]
-    pub fn announce_elsewhere(&self, lookup: &Lookup) {
-        if lookup.elsewhere {
+    pub fn announce_elsewhere(&self, packet: &Packet, lookup: &Lookup) {
+        let is_segment = packet.tcp().is_some_and(|tcp| !tcp.is_touch());
+        if is_segment && !lookup.hint.any {
             self.attempts.slab.announce_entries(lookup.hash);
             self.others.slab.announce_entries(lookup.hash);
         }
@@ -226,13 +227,15 @@ impl Flows {
         let place = (lookup.hash, &lookup.key);
         match &packet.transport {
             Transport::Tcp(tcp) if tcp.is_touch() => self.on_touch(packet, tcp, place, now, out),
-            Transport::Tcp(tcp) => self.on_segment(packet, tcp, place, now, out),
-            Transport::Udp(udp) => self.on_other(packet, place, udp.payload_len, now, out),
+            Transport::Tcp(tcp) => self.on_segment(packet, tcp, lookup, now, out),
+            Transport::Udp(udp) => {
+                self.on_other(packet, place, lookup.hint, udp.payload_len, now, out);
+            }
             Transport::Icmp(icmp) => self.on_icmp(packet, icmp, now, out),
             Transport::Other { proto } => {
                 let key = Key::new(packet.src, packet.dst, 0, 0, *proto);
                 let hash = self.hasher.hash(&key);
-                self.on_other(packet, (hash, &key), 0, now, out);
+                self.on_other(packet, (hash, &key), Hint::NONE, 0, now, out);
             }
             Transport::TinyFragment { .. } => {
                 self.counts.fragments += 1;

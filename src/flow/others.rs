@@ -5,6 +5,7 @@ use super::attempts::bits::{ANSWERED, TOLD_REFUSED};
 use super::conns::{Conn, TCP};
 use super::key::Key;
 use super::record::{EndReason, FlowEvent, Outcome, When};
+use super::slab::Hint;
 use super::tcp::{self, Sender};
 use crate::decode::packet::{
     Icmp, Packet, Quoted, Tcp,
@@ -57,12 +58,17 @@ impl Flows {
         &mut self,
         packet: &Packet,
         (hash, key): (u64, &Key),
+        hint: Hint,
         payload: u32,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         let counts = &mut self.counts;
-        let (at, sender) = match self.others.find(hash, key, now, counts, out) {
+        let found = self
+            .others
+            .find_hinted(hint, key, now)
+            .or_else(|| self.others.find(hash, key, now, counts, out));
+        let (at, sender) = match found {
             Some(found) => found,
             None => {
                 let conn = Conn::new(*key, packet, now);
@@ -154,7 +160,7 @@ impl Flows {
         let mut key = Key::new(packet.src, packet.dst, kind, other, proto);
         key.id = icmp.id;
         let hash = self.hasher.hash(&key);
-        self.on_other(packet, (hash, &key), icmp.payload_len, now, out);
+        self.on_other(packet, (hash, &key), Hint::NONE, icmp.payload_len, now, out);
     }
 
     fn on_unreachable(

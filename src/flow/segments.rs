@@ -1,12 +1,12 @@
 //! TCP segments other than a SYN without ACK.
 
-use super::Flows;
 use super::attempt_flow::Meaning;
 use super::attempts::{Attempts, bits::*};
 use super::key::Key;
 use super::record::{EndReason, FlowEvent, Outcome, When};
 use super::tallies::For;
 use super::tcp::{self, Sender};
+use super::{Flows, Lookup};
 use crate::decode::packet::{
     Packet, Tcp,
     tcp_flags::{RST, SYN},
@@ -21,12 +21,17 @@ impl Flows {
         &mut self,
         packet: &Packet,
         tcp: &Tcp,
-        (hash, key): (u64, &Key),
+        lookup: &Lookup,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
+        let Lookup { key, hash, hint } = lookup;
+        let hash = *hash;
         let counts = &mut self.counts;
-        let conn = self.established.find(hash, key, now, counts, out);
+        let conn = self
+            .established
+            .find_hinted(*hint, key, now)
+            .or_else(|| self.established.find(hash, key, now, counts, out));
         let asks_first = tcp.flags & (SYN | RST) != 0;
         if let Some((at, sender)) = conn {
             let settled = !asks_first && !self.established.slab.get(at).is_rival();

@@ -7,104 +7,16 @@
 //! ever in the way before the pool is full. Entries lie densely in a pool, so that a flood of new ones writes
 //! memory in sequence.
 
+use super::bucket::{Bucket, ONE_SENT_ON, WAYS, matching};
 use super::timers::{NIL, Wheel, slot_of};
 use crate::capture::huge::ask_for_huge_pages;
 use crate::capture::memory::{Line, Lines};
 use crate::capture::prefetch::prefetch;
 
-/// Entries a bucket holds.
-pub const WAYS: usize = 10;
 /// Entries between one that leaves and the one whose bucket is asked for.
 const LEAVING_AHEAD: usize = 16;
-/// Tags in a word.
-const LANES: usize = 4;
 /// A tag of an entry that lies in the second bucket of its key.
 const SECOND: u16 = 1 << 15;
-const LOW: u64 = 0x7fff_7fff_7fff_7fff;
-/// The lanes of the third word that hold tags: two of them, before the count of those sent on.
-const THIRD: u64 = 0xffff_ffff;
-
-/// A bucket as a line of the cache: ten tags of 16 bits (0: free), how many of its keys lie in their second
-/// bucket (32 bits), ten positions.
-trait Bucket {
-    fn tags(&self) -> &[u64; 3];
-    fn at(&self, way: usize) -> u32;
-    fn set_at(&mut self, way: usize, at: u32);
-    fn tag(&self, way: usize) -> u16;
-    fn set_tag(&mut self, way: usize, tag: u16);
-    fn sent_on(&self) -> u64;
-    fn free_way(&self) -> Option<usize>;
-    fn under(&self, tag: u16) -> impl Iterator<Item = u32>;
-}
-
-/// One bit for each way whose tag is `tag`: bit 16 * lane + word.
-fn matching(tags: &[u64; 3], tag: u16) -> u64 {
-    let wanted = u64::from(tag) * 0x0001_0001_0001_0001;
-    let equal = |word: u64| {
-        let differs = word ^ wanted;
-        !(((differs & LOW) + LOW) | differs | LOW)
-    };
-    equal(tags[0]) >> 15 | equal(tags[1]) >> 14 | (equal(tags[2]) & THIRD) >> 13
-}
-
-/// The way that the lowest bit of what [`matching`] gave stands for.
-fn way_of(bits: u64) -> usize {
-    let bit = bits.trailing_zeros() as usize;
-    (bit % 16) * LANES + bit / 16
-}
-
-impl Bucket for Line {
-    #[inline(always)]
-    fn tags(&self) -> &[u64; 3] {
-        self.0.first_chunk().expect("eight words")
-    }
-
-    #[inline(always)]
-    fn at(&self, way: usize) -> u32 {
-        (self.0[3 + way / 2] >> (32 * (way % 2)) & 0xffff_ffff) as u32
-    }
-
-    fn set_at(&mut self, way: usize, at: u32) {
-        let shift = 32 * (way % 2);
-        let word = &mut self.0[3 + way / 2];
-        *word = *word & !(0xffff_ffff << shift) | u64::from(at) << shift;
-    }
-
-    fn tag(&self, way: usize) -> u16 {
-        (self.0[way / LANES] >> (16 * (way % LANES)) & 0xffff) as u16
-    }
-
-    fn set_tag(&mut self, way: usize, tag: u16) {
-        let shift = 16 * (way % LANES);
-        let word = &mut self.0[way / LANES];
-        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
-    }
-
-    /// Entries whose first bucket this is and that lie in their second.
-    #[inline(always)]
-    fn sent_on(&self) -> u64 {
-        self.0[2] >> 32
-    }
-
-    fn free_way(&self) -> Option<usize> {
-        let free = matching(self.tags(), 0);
-        (free != 0).then(|| way_of(free))
-    }
-
-    /// The positions under `tag`.
-    #[inline(always)]
-    fn under(&self, tag: u16) -> impl Iterator<Item = u32> {
-        let mut bits = matching(self.tags(), tag);
-        std::iter::from_fn(move || {
-            let way = (bits != 0).then(|| way_of(bits))?;
-            bits &= bits - 1;
-            Some(self.at(way))
-        })
-    }
-}
-
-/// One entry that was sent on, in the place where [`Bucket::sent_on`] counts.
-const ONE_SENT_ON: u64 = 1 << 32;
 
 /// Positions that may hold a key: what the tags of its buckets let through.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +54,28 @@ pub struct Slab<E> {
     capacity: usize,
     /// Where a full pool is looked at next.
     hand: u32,
+    /// Entries that left, as far as 32 bits count.
+    removals: u32,
     empty: E,
+}
+
+/// What [`Slab::announce_entries`] saw.
+#[derive(Clone, Copy, Debug)]
+pub struct Hint {
+    /// The first position whose tag fits, or [`NIL`].
+    at: u32,
+    removals: u32,
+    /// There may be such entries.
+    pub any: bool,
+}
+
+impl Hint {
+    /// Nothing was seen, or not looked for.
+    pub const NONE: Self = Self {
+        at: NIL,
+        removals: 0,
+        any: false,
+    };
 }
 
 /// A tag: 15 bits of the hash, never 0.
@@ -169,6 +102,7 @@ impl<E: Copy> Slab<E> {
             len: 0,
             capacity,
             hand: 0,
+            removals: 0,
             empty,
         }
     }
@@ -252,21 +186,37 @@ impl<E: Copy> Slab<E> {
         prefetch(&self.buckets[self.first(hash)]);
     }
 
-    /// Asks the CPU for the entries whose tag is that of `hash`, once its bucket is near. Says whether there may
-    /// be any.
+    /// Asks the CPU for the entries whose tag is that of `hash`, once its bucket is near.
     #[inline]
-    pub fn announce_entries(&self, hash: u64) -> bool {
+    pub fn announce_entries(&self, hash: u64) -> Hint {
         let (first, tag) = (self.first(hash), tag_of(hash));
         let bucket = &self.buckets[first];
-        let mut any = bucket.sent_on() != 0;
-        if any {
+        let mut hint = Hint {
+            at: NIL,
+            any: bucket.sent_on() != 0,
+            removals: self.removals,
+        };
+        if hint.any {
             prefetch(&self.buckets[self.second(first, tag)]);
         }
         for at in bucket.under(tag) {
             prefetch(&self.entries[at as usize]);
-            any = true;
+            if hint.at == NIL {
+                hint.at = at;
+                hint.any = true;
+            }
         }
-        any
+        hint
+    }
+
+    /// The entry that [`Slab::announce_entries`] met first, while it still lies there.
+    #[inline]
+    pub fn hinted(&self, hint: Hint) -> Option<(u32, &E)> {
+        // Only what left its position can make room for another there.
+        if hint.removals != self.removals {
+            return None;
+        }
+        Some((hint.at, self.entries.get(hint.at as usize)?))
     }
 
     /// No entry has this hash. May say false where none has, too.
@@ -449,6 +399,7 @@ impl<E: Copy> Slab<E> {
         self.wheel.set_free(at, self.free);
         self.free = at;
         self.len -= 1;
+        self.removals = self.removals.wrapping_add(1);
     }
 
     /// Moves the timers of `slot` whose deadline lies in a later one.
@@ -481,3 +432,7 @@ impl<E: Copy> Slab<E> {
 fn home(bucket: usize, way: usize) -> u32 {
     (bucket * WAYS + way) as u32
 }
+
+#[cfg(test)]
+#[path = "slab_tests.rs"]
+mod tests;
