@@ -60,7 +60,7 @@ impl Books {
     }
 
     /// What was lost, by cause: what `--strict` forbids.
-    pub fn losses(&self) -> [(&'static str, u64); 14] {
+    pub fn losses(&self) -> [(&'static str, u64); 15] {
         let (shards, scan) = (&self.shards, &self.shards.port_scan);
         let log_gone =
             shards.attempts_log_gone + shards.flows_log_gone + shards.detections_log_gone;
@@ -74,6 +74,7 @@ impl Books {
             ("shed_in_kernel", self.refused.unwrap_or(0)),
             ("cut_by_depth", shards.cut_by_depth),
             ("flows_evicted", shards.flow.evicted()),
+            ("flows_without_volumes", shards.flow.without_tally),
             ("pairs_evicted", scan.pair_evicted),
             ("scans_evicted", scan.episode_evicted),
             ("contacts_dropped", shards.contacts_dropped),

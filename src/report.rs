@@ -57,6 +57,13 @@ pub fn ten_lines(books: &Books) -> String {
             scan.pair_evicted, scan.episode_evicted, scan.without_map
         ));
     }
+    if flow.without_tally > 0 {
+        line(format!(
+            "{} attempts whose later packets found no room to be added up (their records say saturated); \
+             raise --memory-mib",
+            flow.without_tally
+        ));
+    }
     if flow.evicted_fragments > 0 {
         line(format!(
             "{} halves of TCP headers in fragments were given up for newer ones",

@@ -111,6 +111,35 @@ fn read_folds_what_is_above_the_rate_and_counts_it_exactly() {
     assert!(says.contains("the books close"), "{says}");
 }
 
+/// The rate is that of one destination: 2,000 of them with one SYN each a second are no flood, and nor is one that
+/// is slow while its neighbour on the same port is flooded.
+#[test]
+fn what_is_slow_is_told_one_by_one_whatever_else_its_port_gets() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut capture = Capture::new("sweep", LinkType::Ethernet);
+    let start_ns = 1_619_623_685 * SECOND_NS;
+    let mut push = |ts_ns: i64, number: u32, dst: [u8; 4]| {
+        let [_, b, c, d] = number.to_be_bytes();
+        let flow = Flow::v4([10, b, c, d], 1024, dst, 80);
+        capture.push(ts_ns, Link::ethernet().frame(&syn(flow, number)));
+    };
+    for i in 0..2000_u32 {
+        let [_, _, high, low] = i.to_be_bytes();
+        let ts_ns = start_ns + i64::from(i) * SECOND_NS / 2000;
+        push(ts_ns, i, [192, 0, high, low]);
+        push(ts_ns, 10_000 + i, VICTIM);
+    }
+    let path = dir.path().join("sweep.pcap");
+    std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture");
+    let (_, eve, output) = read_logs(dir.path(), &["--fold=1000"], &[path]);
+    assert!(output.status.success());
+    let told = told(&eve);
+    // The flooded one: 1,000 lines and one fold.
+    assert_eq!(told.lines, BTreeMap::from([(80, 2000 + 1000)]));
+    let counts: Vec<u64> = told.folds[&80].iter().map(count).collect();
+    assert_eq!(counts, [1000]);
+}
+
 /// Floods and slow ports of two captures, the second of an earlier day: what is above the rate in its own second is
 /// folded, and nothing else is for the jump between them.
 #[test]

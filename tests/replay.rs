@@ -244,3 +244,31 @@ fn tables_that_overflow_say_so_and_the_books_close() {
         "--strict: something was pushed out"
     );
 }
+
+/// Volumes of attempts that go on lie in a pool of their own, smaller than the table: what found no room there differs
+/// from one number of workers to another, and nobody may take such a log for a whole one.
+#[test]
+fn attempts_whose_later_packets_found_no_room_say_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut flood = craft::Capture::new("twice", craft::LinkType::Ethernet);
+    for i in 0..20_000_u32 {
+        let [_, b, c, d] = (i % 10_000).to_be_bytes();
+        let flow = craft::Flow::v4([10, b, c, d], 1024, [198, 51, 100, 7], 80);
+        let frame = craft::Link::ethernet().frame(&syn(flow, i % 10_000));
+        flood.push(i64::from(i) * 1000, frame);
+    }
+    let files = [write(dir.path(), &flood)];
+    let (_, _, output) = read_logs(dir.path(), &["--memory-mib", "8"], &files);
+    let says = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{says}");
+    let told = "found no room to be added up";
+    assert!(
+        says.contains(told) && says.contains("the books close"),
+        "{says}"
+    );
+    let strict = read_logs(dir.path(), &["--memory-mib", "8", "--strict"], &files).2;
+    assert_eq!(strict.status.code(), Some(3));
+    // With room for all of them nothing is missing.
+    let (_, _, output) = read_logs(dir.path(), &["--strict"], &files);
+    assert!(output.status.success());
+}

@@ -60,7 +60,11 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let books = close_log(common, logger, &board, &replay);
     if control.closed.load(Ordering::Relaxed) {
         // `read | head`: whoever read the log has seen enough.
-        return Ok(0);
+        if !common.strict {
+            return Ok(0);
+        }
+        super::tell("synledger: standard output lost its reader: the log ends there\n");
+        return Ok(3);
     }
     let failure = reading.failure();
     if replay.frames() == 0

@@ -109,6 +109,9 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+/// Any odd number far from a power of two.
+const FACTOR: u64 = 0xda94_2042_e4dd_58b5;
+
 fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -119,10 +122,12 @@ fn splitmix(state: &mut u64) -> u64 {
 impl Hasher {
     /// A hasher under `keys`, which should come from the kernel's random source.
     pub fn new(keys: [u64; 2]) -> Self {
-        let mut state = keys[0];
-        let mut other = keys[1];
-        let words = std::array::from_fn(|_| splitmix(&mut state) ^ splitmix(&mut other) | 1);
-        Self { words }
+        let [mut state, mut other] = keys;
+        // The factor keeps equal keys from cancelling each other out.
+        let word = |_| splitmix(&mut state) ^ splitmix(&mut other).wrapping_mul(FACTOR) | 1;
+        Self {
+            words: std::array::from_fn(word),
+        }
     }
 
     /// Hash of `key`, equal for both directions.
@@ -183,6 +188,24 @@ impl Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_keys_are_keys_like_any_other() {
+        for key in [0, 9, u64::MAX] {
+            let hasher = Hasher::new([key; 2]);
+            let mut words = hasher.words.to_vec();
+            words.sort_unstable();
+            words.dedup();
+            assert_eq!(words.len(), hasher.words.len(), "{words:x?}");
+            let mut pairs: Vec<u64> = (0..1000)
+                .map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)))
+                .map(|address| hasher.pair(address, address))
+                .collect();
+            pairs.sort_unstable();
+            pairs.dedup();
+            assert_eq!(pairs.len(), 1000);
+        }
+    }
 
     #[test]
     fn consecutive_numbers_share_no_bucket_under_any_key() {
