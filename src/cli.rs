@@ -4,7 +4,10 @@ use crate::locality::parse_network;
 use crate::policy::{Allowed, parse_allowed};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// A ledger of every new connection, with the books closed.
 #[derive(Debug, Parser)]
@@ -45,7 +48,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct InterfaceArgs {
     /// Interfaces: names, globs (`ens*`), `!` takes out (`!veth*`), or `auto`: every device that carries
-    /// a default route.
+    /// a default route. A list of nothing but `!` means all others, not those of `auto`.
     #[arg(
         short,
         long = "interface",
@@ -61,11 +64,11 @@ pub struct InterfaceArgs {
 pub struct SizeArgs {
     /// Worker threads, 1 to 64. `read` gives the same log with any number.
     /// Default: a quarter of the allowed CPUs, 1 to 4.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=64))]
     pub workers: Option<u16>,
     /// Memory of all tables in MiB, 8 to 1048576. Full tables push out the oldest entries, and the books
     /// say so.
-    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = whole::<u32>(8..=1_048_576))]
     pub memory_mib: u32,
 }
 
@@ -80,8 +83,9 @@ pub struct RingArgs {
     pub fanout: FanoutMode,
     /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr), 4 to 4096: a quarter for
     /// opening packets, an eighth for control, the rest for data; outside `--fanout class` one ring for all.
+    /// The smallest ring must hold two blocks: with `--capture full` from 16 on, or with a smaller `--block-kib`.
     /// What is full loses frames, and the books say so. `--dry-run` prints the sum.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=4096))]
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = whole::<u32>(4..=4096))]
     pub ring_mib: u32,
 }
 
@@ -106,9 +110,10 @@ pub struct RunArgs {
     pub block_kib: Option<u32>,
     /// Hand over a part-filled block after MS milliseconds (tp_retire_blk_tov): the floor of log delay.
     /// 1 to 1000.
-    #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "MS", default_value_t = 20, value_parser = whole::<u32>(1..=1000))]
     pub block_timeout_ms: u32,
-    /// What a worker does that falls behind: `auto` lets go of data, never of a new connection or a scan. First
+    /// What a worker does that falls behind: `auto` lets go of data, never of a new connection or a scan (rings
+    /// that are full all the same lose what comes, counted by class). First
     /// the kernel refuses bulk data, then data packets go back unread, last the lines of single attempts are
     /// folded into counts. Each step is logged, and what was let go of is counted as missed; `off` leaves it to
     /// full rings. Needs `--fanout class`; without CAP_BPF what the kernel refuses is not counted.
@@ -139,7 +144,7 @@ pub struct RunArgs {
     /// with `--strict` exit code 3. 1 to 65536; 0 is off. Takes a thread, 6 MiB, 1 MiB of ring per interface,
     /// and about a microsecond for each SYN of the sample; it remembers 65,536 attempts for 140 s: with more
     /// than N x 468 new connections a second what it forgot is excused. Needs `--fanout class`.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u32>(0..=65_536))]
     pub witness: u32,
     /// Flags that `read` has too.
     #[command(flatten)]
@@ -148,10 +153,10 @@ pub struct RunArgs {
     /// next second, are folded into one record a second: an exact count, about how many sources, first and last
     /// time, the prefixes that sent most. Nothing is lost, only folded. Each worker takes its share of N, at least 1.
     /// What finds no room in the log is folded, too. 0 never folds: then that is lost, and counted.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = whole::<u32>(0..=1_000_000_000))]
     pub fold: u32,
     /// Alert lines per second at most; what is withheld is counted and said. 0 is no limit.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole::<u32>(0..=1_000_000))]
     pub alert_rate: u32,
 }
 
@@ -163,17 +168,17 @@ pub struct ReadArgs {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Seed of the keyed hashes, for tests: the log is the same with every seed. Default: random.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX))]
     pub seed: Option<u64>,
     /// Flags that `run` has too.
     #[command(flatten)]
     pub common: CommonArgs,
     /// Fold attempts as `run` does: those above N a second of packet time to one destination and port. Without a
     /// number 1000. Off by default.
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1000", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1000", value_parser = whole::<u32>(1..=1_000_000_000))]
     pub fold: Option<u32>,
     /// Alert lines per second of packet time at most; 0 is no limit.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u32>(0..=1_000_000))]
     pub alert_rate: u32,
 }
 
@@ -205,7 +210,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
     /// So many distinct ports of one destination are a port scan, 2 to 16.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=16))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<u8>(2..=16))]
     pub scan_ports: u8,
     /// The window of the port scan rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
@@ -229,7 +234,8 @@ pub struct CommonArgs {
     /// Name of this sensor in the log. Default: the host's name.
     #[arg(long, value_name = "NAME")]
     pub sensor: Option<String>,
-    /// Exit with 3 when anything was missed, not only when the books did not close.
+    /// Exit with 3 when anything was missed, not only when the books did not close. In `read` also when whoever
+    /// reads standard output leaves before the end.
     #[arg(long)]
     pub strict: bool,
     /// Say nothing on standard error but errors.
@@ -325,6 +331,20 @@ pub enum DirectionName {
 /// `--scan-window` in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window(pub i64);
+
+/// A whole number within a range, which the error names.
+fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Clone,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            format!("must be a whole number from {least} to {most}")
+        })
+    }
+}
 
 fn metrics_address(value: &str) -> Result<std::net::SocketAddr, String> {
     let range = "must be ADDRESS:PORT, such as 127.0.0.1:9477 or [::1]:9477";

@@ -160,7 +160,7 @@ fn flags_out_of_range_are_named_with_their_range() {
     fails(
         &["read", "--workers", "0", "x"],
         2,
-        &["--workers", "1..=64"],
+        &["--workers", "from 1 to 64"],
     );
     fails(
         &["run", "--block-kib", "5"],
