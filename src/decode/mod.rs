@@ -51,7 +51,7 @@ pub fn packet(frame: &Frame<'_>) -> Result<Packet, Unread> {
 }
 
 /// Reads what most frames are, by fixed offsets: TCP in IPv4 without options, whole, behind an Ethernet header.
-/// `None` for everything else, sound or not: [`packet`] tells.
+/// `None` for everything else, sound or not: [`packet()`] tells.
 #[inline(always)]
 pub fn commonest(frame: &Frame<'_>) -> Option<Packet> {
     const ETHERNET_LEN: usize = 14;
