@@ -50,26 +50,7 @@ pub fn ten_lines(books: &Books) -> String {
         flow.closed_all()
     ));
     logged(books, &mut line);
-    if tables + scan.pair_evicted + scan.episode_evicted + scan.without_map > 0 {
-        line(format!(
-            "tables overflowed: {tables} flows, {} pairs, {} scans pushed out, {} scans without room for all \
-             their ports; raise --memory-mib",
-            scan.pair_evicted, scan.episode_evicted, scan.without_map
-        ));
-    }
-    if flow.without_tally > 0 {
-        line(format!(
-            "{} attempts whose later packets found no room to be added up (their records say saturated); \
-             raise --memory-mib",
-            flow.without_tally
-        ));
-    }
-    if flow.evicted_fragments > 0 {
-        line(format!(
-            "{} halves of TCP headers in fragments were given up for newer ones",
-            flow.evicted_fragments
-        ));
-    }
+    overflowed(books, &mut line);
     if shards.cut_by_depth > 0 {
         line(format!(
             "{} frames cut before their transport header: --capture full keeps them whole",
@@ -103,6 +84,32 @@ fn logged(books: &Books, line: &mut impl FnMut(String)) {
             output.name,
             output.written(),
             output.dropped()
+        ));
+    }
+}
+
+/// What full tables cost.
+fn overflowed(books: &Books, line: &mut impl FnMut(String)) {
+    let (flow, scan) = (&books.shards.flow, &books.shards.port_scan);
+    let tables = flow.evicted() - flow.evicted_fragments;
+    if tables + scan.pair_evicted + scan.episode_evicted + scan.without_map > 0 {
+        line(format!(
+            "tables overflowed: {tables} flows, {} pairs, {} scans pushed out, {} scans without room for all \
+             their ports; raise --memory-mib",
+            scan.pair_evicted, scan.episode_evicted, scan.without_map
+        ));
+    }
+    if flow.without_tally > 0 {
+        line(format!(
+            "{} attempts whose later packets found no room to be added up (their records say saturated); \
+             raise --memory-mib",
+            flow.without_tally
+        ));
+    }
+    if flow.evicted_fragments > 0 {
+        line(format!(
+            "{} halves of TCP headers in fragments were given up for newer ones",
+            flow.evicted_fragments
         ));
     }
 }
