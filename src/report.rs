@@ -15,7 +15,6 @@ use std::time::Duration;
 pub fn ten_lines(books: &Books) -> String {
     let shards = &books.shards;
     let flow = &shards.flow;
-    let scan = &shards.port_scan;
     let unread: u64 = shards.unread.iter().sum();
     let mut text = String::new();
     let mut line = |what: String| {
