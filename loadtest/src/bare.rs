@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::lab::{End, Lab, RECEIVER_CPU};
 use crate::process::Running;
 use crate::receiver::{Receiver, Seen, Session};
+use crate::say;
 use crate::sys::{RxCounts, RxRing, RxSize};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -89,7 +90,7 @@ impl BareArgs {
     pub fn run(&self) -> Result<bool> {
         let stop = stop_signals()?;
         let mut rings = self.open()?;
-        eprintln!("{READY}");
+        say!("{READY}");
         let mut report = Report::default();
         while stop.read_signal().context("signalfd")?.is_none() {
             if !read(&mut rings, &mut report) {

@@ -9,6 +9,7 @@ use crate::cli::{Common, LabArgs, PlanArgs, seconds};
 use crate::lab::Lab;
 use crate::reconcile::{Flood, reconcile};
 use crate::record::{Point, Record};
+use crate::say;
 use crate::search::highest_rate;
 use crate::send::Schedule;
 use crate::traffic::{Load, Name};
@@ -77,7 +78,7 @@ impl BooksArgs {
                 }
             }
         }
-        eprintln!(
+        say!(
             "{} of {} runs closed; {} frames, {} attempts; unaccounted: {} frames, {} attempts",
             sum.closed,
             sum.runs,
@@ -154,13 +155,17 @@ impl BooksArgs {
             cell.unaccounted_attempts += outcome.unaccounted_attempts;
             match outcome.first_open() {
                 None => cell.closed += 1,
-                Some(entry) => eprintln!("run {run} DOES NOT CLOSE: {entry}"),
+                Some(entry) => say!("run {run} DOES NOT CLOSE: {entry}"),
             }
         }
         let rate = rate_pps.map_or("max".to_owned(), |rate| format!("{rate:.0}/s"));
-        eprintln!(
+        say!(
             "{}, {depth}, {rate}: {} of {} closed, {} frames, {} attempts",
-            load.name, cell.closed, cell.runs, cell.frames, cell.attempts
+            load.name,
+            cell.closed,
+            cell.runs,
+            cell.frames,
+            cell.attempts
         );
         sum.runs += cell.runs;
         sum.closed += cell.closed;

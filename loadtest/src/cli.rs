@@ -1,6 +1,5 @@
 //! Flags that several subcommands share, and what the basic ones do.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -10,6 +9,8 @@ use clap::Args;
 use crate::lab::{Lab, SetUp};
 use crate::reconcile::{Flood, Outcome, reconcile};
 use crate::record::{Point, Record};
+use crate::say;
+use crate::say::print;
 use crate::search::{Plan, highest_rate};
 use crate::send::{self, Schedule, Sender, flood};
 use crate::sensor::Sensor;
@@ -191,7 +192,7 @@ impl FloodArgs {
             send::write_attempts(path, &load, sent.tally.frames)?;
         }
         let report = sent.json(&load, self.sender, &schedule);
-        writeln!(std::io::stdout().lock(), "{report:#}").context("standard output")?;
+        print(format_args!("{report:#}")).context("standard output")?;
         Ok(true)
     }
 }
@@ -265,9 +266,11 @@ impl SearchArgs {
         let load = Load::new(self.load, self.common.seed);
         for run in 1..=self.runs {
             let found = highest_rate(&lab, &sensor, &load, self.common.sender, &plan)?;
-            eprintln!(
+            say!(
                 "{}: {:.0} packets/s without loss; the sender reaches {:.0}",
-                load.name, found.rate_pps, found.sender_pps
+                load.name,
+                found.rate_pps,
+                found.sender_pps
             );
             let point = Point {
                 subject: "synledger".to_owned(),
@@ -328,10 +331,10 @@ impl ReconcileArgs {
             let outcome = reconcile(&lab, &sensor, &flood)?;
             if self.all {
                 for entry in &outcome.entries {
-                    eprintln!("{} {entry}", if entry.closes() { "  " } else { "✗ " });
+                    say!("{} {entry}", if entry.closes() { "  " } else { "✗ " });
                 }
             }
-            closed &= say(&outcome);
+            closed &= tell(&outcome);
             let point = Point {
                 subject: "synledger".to_owned(),
                 load: self.load.to_string(),
@@ -346,20 +349,20 @@ impl ReconcileArgs {
 }
 
 /// Says whether books close, and which line does not; gives whether.
-pub fn say(outcome: &Outcome) -> bool {
+pub fn tell(outcome: &Outcome) -> bool {
     let (sent, books) = (&outcome.sent, &outcome.books);
     let drops = books.all_rings(|ring| ring.tp_drops);
     let lost = outcome.lost_before;
-    eprint!(
-        "{} frames at {:.0} packets/s, {} attempts; lost before the rings {lost}, in them {drops}: ",
+    let verdict = match outcome.first_open() {
+        None => format!("all {} lines close", outcome.entries.len()),
+        Some(entry) => format!("DOES NOT CLOSE: {entry}"),
+    };
+    say!(
+        "{} frames at {:.0} packets/s, {} attempts; lost before the rings {lost}, in them {drops}: {verdict}",
         sent.tally.frames,
         sent.pps(),
         sent.tally.attempts
     );
-    match outcome.first_open() {
-        None => eprintln!("all {} lines close", outcome.entries.len()),
-        Some(entry) => eprintln!("DOES NOT CLOSE: {entry}"),
-    }
     outcome.first_open().is_none()
 }
 

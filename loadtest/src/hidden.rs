@@ -17,6 +17,7 @@ use crate::lab::{End, Lab, SENDER_CPU};
 use crate::process::Running;
 use crate::reconcile::{Scratch, float};
 use crate::record::{Point, Record};
+use crate::say;
 use crate::send::{Schedule, Sent, flood_in};
 use crate::traffic::{Load, Name};
 
@@ -83,13 +84,13 @@ impl HiddenArgs {
             in_time += self.judge(&batch, scans, done, &mut record)?;
             let (before, after) = batch.rss;
             held &= after <= before + RSS_SLACK;
-            eprintln!(
+            say!(
                 "{scans} scans in a flood of {:.0} packets/s; resident memory {before} bytes before, {after} after",
                 batch.sent.pps()
             );
             done += scans;
         }
-        eprintln!("{in_time} of {done} scans were told of within 1 s of their deciding packet");
+        say!("{in_time} of {done} scans were told of within 1 s of their deciding packet");
         Ok(held && in_time == done)
     }
 
@@ -115,7 +116,7 @@ impl HiddenArgs {
                     "ns",
                 )?;
             } else {
-                eprintln!("the scan from {} was not told of", scanner(number));
+                say!("the scan from {} was not told of", scanner(number));
             }
             record.add(&point, "rate_sent", batch.sent.pps(), "packets/s")?;
             record.add(&point, "rss_before", float(batch.rss.0), "bytes")?;

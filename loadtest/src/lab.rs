@@ -18,6 +18,8 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::stop;
+
 const PREFIX: &str = "synload-";
 const NAMED: &str = "/run/netns";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -121,7 +123,10 @@ impl Lab {
         let (a, b) = (self.namespace(End::Sender), self.namespace(End::Receiver));
         let (sender, receiver) = (&self.sender, &self.receiver);
         for name in [&a, &b] {
-            run("ip", &["netns", "add", name])?;
+            {
+                let _leave = stop::leave();
+                run("ip", &["netns", "add", name])?;
+            }
             self.quiet(name)?;
             run("ip", &["-n", name, "link", "set", "lo", "up"])?;
         }
@@ -291,12 +296,12 @@ fn softnet_column(text: &str, column: usize) -> u64 {
 /// Whether a name of ours says that its maker runs no more.
 #[must_use]
 pub fn is_left_behind(name: &str) -> bool {
-    let maker = name
-        .strip_prefix(PREFIX)
-        .and_then(|rest| rest.split('-').next());
-    maker
-        .and_then(|word| word.parse::<u32>().ok())
-        .is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true))
+    maker(name).is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true))
+}
+
+/// The process id in a name of ours.
+fn maker(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
 }
 
 /// Removes the namespaces of makers that run no more, and ends what still runs in them; gives their names.
@@ -306,23 +311,41 @@ pub fn is_left_behind(name: &str) -> bool {
 /// When one cannot be removed.
 pub fn clean() -> Result<Vec<String>> {
     let mut gone = Vec::new();
-    // No folder: no namespace was ever named here.
-    let Ok(entries) = fs::read_dir(NAMED) else {
-        return Ok(gone);
-    };
-    for entry in entries {
-        let name = entry.context(NAMED)?.file_name();
-        let Some(name) = name.to_str().filter(|name| is_left_behind(name)) else {
-            continue;
-        };
-        for pid in run("ip", &["netns", "pids", name])?.split_whitespace() {
-            // It may end by itself meanwhile.
-            let _ = kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL);
-        }
-        run("ip", &["netns", "del", name])?;
-        gone.push(name.to_owned());
+    for name in named().filter(|name| is_left_behind(name)) {
+        remove(&name)?;
+        gone.push(name);
     }
     Ok(gone)
+}
+
+/// The same with those of this very process, which is about to end; gives the names of those that are gone.
+#[must_use]
+pub fn clean_own() -> Vec<String> {
+    let own = named().filter(|name| is_own(name));
+    own.filter(|name| remove(name).is_ok()).collect()
+}
+
+/// Whether a name of ours says that this process made it.
+#[must_use]
+pub fn is_own(name: &str) -> bool {
+    maker(name) == Some(std::process::id())
+}
+
+/// Named namespaces. No folder: none was ever named here.
+fn named() -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(NAMED).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+}
+
+fn remove(name: &str) -> Result<()> {
+    for pid in run("ip", &["netns", "pids", name])?.split_whitespace() {
+        let pid: u32 = pid.parse()?;
+        // A thread of this process may stand there. What runs may end by itself meanwhile.
+        if pid != std::process::id() {
+            let _ = kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL);
+        }
+    }
+    run("ip", &["netns", "del", name]).map(drop)
 }
 
 fn in_namespace<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {

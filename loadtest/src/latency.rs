@@ -18,6 +18,7 @@ use crate::follow::{Follower, now_ns};
 use crate::lab::{Lab, SENDER_CPU};
 use crate::reconcile::{Scratch, float, settle};
 use crate::record::{Point, Record};
+use crate::say;
 use crate::search::highest_rate;
 use crate::send::{Schedule, flood_in, pin};
 use crate::sensor::{Books, Sensor};
@@ -109,7 +110,7 @@ impl LatencyArgs {
         let allowed_us = f64::from(2 * self.block_timeout_ms + ALLOWANCE_MS) * 1000.0;
         let at = |quantile| float(measured.histogram.value_at_quantile(quantile));
         let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
-        eprintln!(
+        say!(
             "{state}, {} at {rate_pps:.0} packets/s: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, largest {:.1} ms \
              ({} lines of {} attempts)",
             load.name,
@@ -178,7 +179,7 @@ impl LatencyArgs {
             .attempts
             .saturating_sub(books.count("new_connections"));
         if lost > 0 {
-            eprintln!("{lost} attempts were lost before the log: they have no latency");
+            say!("{lost} attempts were lost before the log: they have no latency");
         }
         Ok(Measured {
             sent: sent.tally.attempts,

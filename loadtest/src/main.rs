@@ -13,6 +13,7 @@ use loadtest::hidden::HiddenArgs;
 use loadtest::latency::LatencyArgs;
 use loadtest::overload::OverloadArgs;
 use loadtest::report::ReportArgs;
+use loadtest::{say, stop};
 
 /// Floods a sensor, closes its outer books, measures what it costs. Needs root; makes network namespaces of
 /// its own and removes them.
@@ -56,11 +57,20 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse().command) {
+    let command = Cli::parse().command;
+    // It has a way of its own to be stopped: with its report.
+    let set = match command {
+        Command::Bare(_) => Ok(()),
+        _ => stop::on_signals(),
+    };
+    let done = set.and_then(|()| run(&command));
+    // Once a signal has come this does not return: what failed, failed by it.
+    let _leave = stop::leave();
+    match done {
         Ok(held) if held => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("loadtest: {error:#}");
+            say!("loadtest: {error:#}");
             ExitCode::from(2)
         }
     }
@@ -85,7 +95,7 @@ fn run(command: &Command) -> Result<bool> {
             gone.extend(loadtest::throttle::clean());
             gone.extend(loadtest::reconcile::Scratch::clean());
             for name in gone {
-                eprintln!("removed {name}");
+                say!("removed {name}");
             }
             Ok(true)
         }

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::cli::{Common, Rate, rate, say, seconds};
+use crate::cli::{Common, Rate, rate, seconds, tell};
 use crate::lab::{Lab, SetUp};
 use crate::reconcile::{Flood, Outcome, float, reconcile_with};
 use crate::record::{Point, Record};
+use crate::say;
 use crate::send::Schedule;
 use crate::sensor::Sensor;
 use crate::throttle::Throttle;
@@ -108,7 +109,7 @@ impl OverloadArgs {
             }
             let attempts_lost = outcome.attempts_lost;
             let refusals_lost = refusals.saturating_sub(refused);
-            eprintln!(
+            say!(
                 "--fanout {fanout}: {times:.1} times what it could take; {gone} frames dropped or shed, of them {} \
                  open, {} control; lost: {attempts_lost} of {} attempts, {refusals_lost} of {refusals} refusals",
                 outcome
@@ -129,7 +130,7 @@ impl OverloadArgs {
             outcome.record(record, &point)?;
             record.add(&point, "overload", times, "ratio")?;
             record.add(&point, "refusals_lost", float(refusals_lost), "refusals")?;
-            held &= say(&outcome);
+            held &= tell(&outcome);
             if fanout == "class" {
                 held &= attempts_lost == 0 && refusals_lost == 0 && gone > 0;
             }
@@ -147,7 +148,7 @@ impl OverloadArgs {
         }
         let load = Load::new(Name::Storm, self.common.seed + u64::from(run));
         let flows = Flows::new(&load, &outcome);
-        eprintln!(
+        say!(
             "{} attempts: {} written, {} folded, {} lost; {} established connections: {} without a record, \
              {} with more packets than were sent, {} packets not told but {} lost",
             outcome.sent.tally.attempts,
@@ -176,7 +177,7 @@ impl OverloadArgs {
             "packets",
         )?;
         record.add(&point, "flow_packets_lost", float(flows.lost), "packets")?;
-        Ok(Some(say(&outcome) && flows.hold()))
+        Ok(Some(tell(&outcome) && flows.hold()))
     }
 }
 
@@ -190,7 +191,7 @@ fn until_overloaded(
             return Ok((held, share));
         }
         share /= 2.0;
-        eprintln!("that is no overload: again with {share} of a CPU");
+        say!("that is no overload: again with {share} of a CPU");
     }
     bail!("no overload: raise --rate or --seconds, lower --share")
 }

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::machine::CpuTimes;
-use crate::sys;
+use crate::{stop, sys};
 
 /// What a program used from its start to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -55,6 +55,7 @@ impl Running {
         let ((_, out), (says, err)) = (file("out")?, file("err")?);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         let cpu_at_start = CpuTimes::now()?;
+        let _leave = stop::leave();
         let child = command
             .spawn()
             .with_context(|| format!("{name}: {command:?} cannot be started"))?;

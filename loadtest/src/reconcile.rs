@@ -13,6 +13,7 @@ use crate::process::Usage;
 use crate::record::{Point, Record};
 use crate::send::{Schedule, Sender, Sent, flood_in};
 use crate::sensor::{Books, Sensor};
+use crate::stop;
 use crate::traffic::Load;
 
 /// How long the kernel may take to pass on what it was given.
@@ -128,6 +129,7 @@ impl Scratch {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let path = Self::base().join(format!("synload-{}-{number}", std::process::id()));
+        let _leave = stop::leave();
         std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
         Ok(Self(path))
     }
@@ -144,11 +146,22 @@ impl Scratch {
     /// Removes those of makers that run no more; gives their names.
     #[must_use]
     pub fn clean() -> Vec<String> {
+        Self::clean_if(lab::is_left_behind)
+    }
+
+    /// Removes those of this very process, which is about to end; gives their names.
+    #[must_use]
+    pub fn clean_own() -> Vec<String> {
+        Self::clean_if(lab::is_own)
+    }
+
+    fn clean_if(wanted: fn(&str) -> bool) -> Vec<String> {
         let entries = std::fs::read_dir(Self::base()).into_iter().flatten();
         entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| lab::is_left_behind(name))
-            .filter(|name| std::fs::remove_dir_all(Self::base().join(name)).is_ok())
+            .filter(|name| wanted(name))
+            // Whoever else is about to remove it is as welcome.
+            .filter(|name| (0..5).any(|_| std::fs::remove_dir_all(Self::base().join(name)).is_ok()))
             .map(|name| format!("folder {name}"))
             .collect()
     }

@@ -10,6 +10,7 @@ use crate::lab::Lab;
 use crate::receiver::{Receiver, Seen};
 use crate::reconcile::{Scratch, float, settle};
 use crate::record::{Point, Record};
+use crate::say;
 use crate::send::{Schedule, Sender, Sent, flood_in};
 use crate::traffic::Load;
 
@@ -109,7 +110,7 @@ pub fn highest_rate(
         } else {
             "loss"
         };
-        eprintln!(
+        say!(
             "{}, {}: {:.0} packets/s: {word} ({} of {})",
             receiver.name(),
             load.name,

@@ -14,6 +14,7 @@ use crate::peers::{self, Live, NFPCAPD, Peer, SOFTFLOWD, SURICATA, TCPDUMP, TCPD
 use crate::receiver::{Receiver, Seen};
 use crate::reconcile::{Scratch, float, settle};
 use crate::record::{Point, Record};
+use crate::say;
 use crate::search::highest_rate;
 use crate::send::{Schedule, Sent, flood_in};
 use crate::traffic::{Load, Name};
@@ -145,12 +146,12 @@ impl CompareArgs {
                     Ok(found) => found,
                     // The others are measured all the same, and the exit code says that one is missing.
                     Err(error) => {
-                        eprintln!("NOT MEASURED: {error:#}");
+                        say!("NOT MEASURED: {error:#}");
                         subject.rate_pps = 0.0;
                         continue;
                     }
                 };
-                eprintln!(
+                say!(
                     "{}, {}: {:.0} packets/s without loss",
                     receiver.name(),
                     load.name,
@@ -189,7 +190,7 @@ impl CompareArgs {
             let measured = self
                 .flood(lab, load, subject.receiver.as_ref(), &schedule)
                 .with_context(|| subject.receiver.name().to_owned())?;
-            eprintln!(
+            say!(
                 "{}, {}, round {run}: {:.0} packets/s, {} of {} frames read",
                 subject.receiver.name(),
                 load.name,

@@ -16,6 +16,7 @@ pub use offline::read;
 use crate::cli::{Common, LabArgs, PlanArgs, seconds};
 use crate::lab::SENDER_CPU;
 use crate::peers::{self, Log, Ours, Peer};
+use crate::say;
 use crate::send::pin;
 use crate::traffic::Name;
 use verdict::Verdicts;
@@ -129,7 +130,7 @@ impl CompareArgs {
         let wanted = self.wants(peer.name());
         let installed = peers::is_installed(peer.program());
         if wanted && !installed {
-            eprintln!("skipped: {} is not installed", peer.program());
+            say!("skipped: {} is not installed", peer.program());
         }
         wanted && installed
     }

@@ -16,6 +16,7 @@ use crate::peers::{
 use crate::process::{Running, Usage};
 use crate::reconcile::{Scratch, float};
 use crate::record::{Point, Record};
+use crate::say;
 use crate::send::{Sent, write_capture};
 use crate::traffic::Load;
 
@@ -79,7 +80,7 @@ impl CompareArgs {
             let (counts, usage) = read(*peer, &capture.path).with_context(|| peer.name())?;
             let cpu_s = usage.user_s + usage.system_s;
             let found = counts.connections.unwrap_or(0);
-            eprintln!(
+            say!(
                 "{}, {}, round {run}: {:.2} s, {cpu_s:.2} s of CPU, {found} of {attempts} connections",
                 peer.name(),
                 capture.load.name,

@@ -1,5 +1,6 @@
 //! What a comparison must show, and whether it does: by the median of the rounds.
 
+use crate::say;
 use crate::stats::spread;
 
 /// Values that are collected until all rounds are over.
@@ -41,7 +42,7 @@ impl Verdicts {
             };
             let kept = spread.median >= *wanted;
             all_kept &= kept;
-            eprintln!(
+            say!(
                 "{what}: {:.2} ({:.2} to {:.2} in {} rounds), {wanted} wanted: {}",
                 spread.median,
                 spread.least,

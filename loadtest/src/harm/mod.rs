@@ -19,6 +19,7 @@ use crate::peers::{self, Live, Peer, SURICATA, TCPDUMP};
 use crate::receiver::Receiver;
 use crate::reconcile::Scratch;
 use crate::record::{Point, Record};
+use crate::say;
 use crate::send::pin;
 use crate::stats::{PAIRS_MIN, lower_bound, mean_ratio};
 use server::{Goodput, Server};
@@ -87,7 +88,7 @@ impl HarmArgs {
         }
         for program in ["nginx", "wrk"] {
             if !peers::is_installed(program) {
-                eprintln!("skipped: {program} is not installed");
+                say!("skipped: {program} is not installed");
                 return Ok(true);
             }
         }
@@ -151,7 +152,7 @@ impl HarmArgs {
         for peer in others {
             if !peers::is_installed(peer.program()) {
                 subjects.retain(|subject| subject.name != peer.name());
-                eprintln!("skipped: {} is not installed", peer.program());
+                say!("skipped: {} is not installed", peer.program());
             }
         }
         Ok(subjects)
@@ -194,7 +195,7 @@ impl HarmArgs {
         };
         let goodput = with.bytes_per_s / without.bytes_per_s;
         let p99 = with.p99_us / without.p99_us;
-        eprintln!(
+        say!(
             "{}, pair {run}: {:.1} and {:.1} MB/s, ratio {goodput:.3}; p99 {:.0} and {:.0} us",
             subject.name,
             without.bytes_per_s / 1e6,
@@ -239,7 +240,7 @@ impl Subject {
     fn says(&self) -> bool {
         let (mean, p99) = (mean_ratio(&self.goodput), mean_ratio(&self.p99));
         let Some(bound) = lower_bound(&self.goodput) else {
-            eprintln!(
+            say!(
                 "{}: goodput {mean:.3} of without, p99 {p99:.2} times; fewer than {PAIRS_MIN} pairs give no bound",
                 self.name
             );
@@ -252,7 +253,7 @@ impl Subject {
                 if kept { "kept" } else { "MISSED" }
             )
         });
-        eprintln!(
+        say!(
             "{}: goodput {mean:.3} of without, with 95 % confidence at least {bound:.3}{wanted}; p99 {p99:.2} times",
             self.name
         );

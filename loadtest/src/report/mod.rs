@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::record::{self, Row};
+use crate::say;
 use tables::Table;
 
 /// Flags.
@@ -65,7 +66,7 @@ impl ReportArgs {
                 .unwrap_or_else(|| self.from.join("report.html"));
             let page = html::page(&tables, &plots::all(&rows));
             fs::write(&path, page).with_context(|| path.display().to_string())?;
-            eprintln!(
+            say!(
                 "{}: {} tables of {} figures",
                 path.display(),
                 tables.len(),
@@ -77,7 +78,7 @@ impl ReportArgs {
         let wanted =
             readme::rewrite(&text, &tables).with_context(|| readme.display().to_string())?;
         if text == wanted {
-            eprintln!(
+            say!(
                 "{}: its tables are those of {}",
                 readme.display(),
                 self.from.display()
@@ -85,7 +86,7 @@ impl ReportArgs {
             return Ok(true);
         }
         if self.check {
-            eprintln!(
+            say!(
                 "{}: its tables are not those of {}: loadtest report --readme {} --from {}",
                 readme.display(),
                 self.from.display(),
@@ -95,7 +96,7 @@ impl ReportArgs {
             return Ok(false);
         }
         fs::write(readme, wanted).with_context(|| readme.display().to_string())?;
-        eprintln!("{}: written anew", readme.display());
+        say!("{}: written anew", readme.display());
         Ok(true)
     }
 }

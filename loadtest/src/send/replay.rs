@@ -20,8 +20,7 @@ pub fn tcpreplay(device: &str, load: &Load, schedule: &Schedule) -> Result<Sent>
         None => schedule.frames_max,
     };
     let frames = frames.min(FRAMES_MAX);
-    let path = std::env::temp_dir().join(format!("synload-{}.pcap", std::process::id()));
-    let capture = Capture(path);
+    let capture = Capture(place());
     let mut sent = write_capture(&capture.0, load, frames, 1_000_000)?;
     let mut command = Command::new("tcpreplay");
     command.args(["-q", "-K", "-i", device]);
@@ -59,6 +58,15 @@ pub fn tcpreplay(device: &str, load: &Load, schedule: &Schedule) -> Result<Sent>
     }
     sent.refused = failed;
     Ok(sent)
+}
+
+fn place() -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("synload-{}.pcap", std::process::id()))
+}
+
+/// Removes the capture of this process, which is about to end.
+pub fn remove_capture() {
+    let _ = std::fs::remove_file(place());
 }
 
 /// A file that goes when it is done with.

@@ -1,0 +1,44 @@
+//! What is said to people. A reader that has gone (`loadtest search 2>&1 | head -1`) ends no measurement:
+//! `eprintln!` would panic.
+
+use std::fmt::Arguments;
+use std::io::{self, ErrorKind, Write};
+
+/// Says a line on standard error, as `eprintln!` does; whoever does not listen misses it.
+#[macro_export]
+macro_rules! say {
+    ($($words:tt)*) => { $crate::say::line(format_args!($($words)*)) };
+}
+
+/// See [`say!`](crate::say!).
+pub fn line(words: Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{words}");
+}
+
+/// Prints a result on standard output; a reader that has gone wants no more of it.
+///
+/// # Errors
+///
+/// When it cannot be written for another reason.
+pub fn print(words: Arguments<'_>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    heard(writeln!(out, "{words}").and_then(|()| out.flush()))
+}
+
+fn heard(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reader_that_has_gone_is_no_error() {
+        assert!(heard(Err(ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(heard(Err(ErrorKind::StorageFull.into())).is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! SIGINT, SIGTERM and SIGHUP: a run that is cut short leaves nothing behind.
+//!
+//! Handlers, and no blocked signals: those would be inherited by every program that is started, which then
+//! could not be stopped by them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use signal_hook::iterator::Signals;
+
+use crate::reconcile::Scratch;
+use crate::{lab, send, throttle};
+
+/// Held while something is made that outlives this process, and for ever once it is to end.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// Looks for programs to end, at most; one that the kernel does not let go keeps us no longer.
+const ROUNDS_MAX: u32 = 100;
+const ROUND: Duration = Duration::from_millis(20);
+
+/// Leave to make a namespace, a folder or a process, until it is dropped. Does not return once a signal has
+/// come: what is made then, nobody would remove.
+pub fn leave() -> MutexGuard<'static, ()> {
+    MAKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has a thread wait for the signals; on one it ends what runs, removes what there is, and ends this process
+/// with 128 and the signal's number.
+///
+/// # Errors
+///
+/// When handlers or thread cannot be had.
+pub fn on_signals() -> Result<()> {
+    let mut wanted = vec![Signal::SIGINT as i32, Signal::SIGTERM as i32];
+    // Under nohup it is ignored, and should be.
+    if !is_ignored(Signal::SIGHUP) {
+        wanted.push(Signal::SIGHUP as i32);
+    }
+    let mut signals = Signals::new(wanted).context("signal handlers")?;
+    let waiting = move || {
+        if let Some(number) = signals.forever().next() {
+            end(number);
+        }
+    };
+    let named = thread::Builder::new().name("signals".to_owned());
+    named.spawn(waiting).context("a thread")?;
+    Ok(())
+}
+
+fn end(number: i32) -> ! {
+    let _never_given_back = leave();
+    let ended = end_programs();
+    let gone = lab::clean_own().len();
+    send::remove_capture();
+    let folders = Scratch::clean_own().len() + throttle::clean().len();
+    let signal = Signal::try_from(number).map_or("a signal", Signal::as_str);
+    crate::say!(
+        "loadtest: stopped by {signal}: ended {ended}, removed {} and {}",
+        counted(gone, "namespace"),
+        counted(folders, "folder")
+    );
+    process::exit(128 + number);
+}
+
+/// `1 scan`, `2 scans`.
+#[must_use]
+pub fn counted(count: usize, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
+/// Ends every program that descends from this one; says how many.
+fn end_programs() -> String {
+    let mut ended = BTreeSet::new();
+    for _ in 0..ROUNDS_MAX {
+        let running = descendants(process::id());
+        if running.is_empty() {
+            break;
+        }
+        for pid in running {
+            // It may end by itself meanwhile.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            ended.insert(pid);
+        }
+        thread::sleep(ROUND);
+    }
+    counted(ended.len(), "program")
+}
+
+/// Processes that still run and whose parents lead up to `root`.
+fn descendants(root: u32) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    let all: Vec<(i32, i32)> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid: i32| {
+            let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            Some((pid, running_parent(&text)?))
+        })
+        .collect();
+    let mut found = Vec::new();
+    let mut parents = vec![i32::try_from(root).unwrap_or(i32::MAX)];
+    while let Some(above) = parents.pop() {
+        let children = all.iter().filter(|(_, parent)| *parent == above);
+        for (pid, _) in children {
+            found.push(*pid);
+            parents.push(*pid);
+        }
+    }
+    found
+}
+
+/// The parent in a text of /proc/PID/stat; `None` for a process that has ended and is not waited for yet.
+fn running_parent(stat: &str) -> Option<i32> {
+    // The name, which may be anything, ends with the last parenthesis.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(parent)
+}
+
+fn is_ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignores(&status, signal)
+}
+
+fn ignores(status: &str, signal: Signal) -> bool {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|word| u64::from_str_radix(word.trim(), 16).ok());
+    mask.unwrap_or(0) >> (signal as i32 - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_child_and_its_child_descend_from_us_for_as_long_as_they_run() {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "sleep 600 & wait"])
+            .stdout(Stdio::null());
+        let mut child = command.spawn().expect("sh starts");
+        let started = std::time::Instant::now();
+        while descendants(child.id()).is_empty() && started.elapsed().as_secs() < 20 {
+            thread::sleep(ROUND);
+        }
+        let (ours, below) = (descendants(process::id()), descendants(child.id()));
+        let pid = i32::try_from(child.id()).expect("a process id");
+        assert!(below.len() == 1 && ours.contains(&pid) && ours.contains(&below[0]));
+        kill(Pid::from_raw(below[0]), Signal::SIGKILL).expect("sleep runs");
+        child.wait().expect("sh ends");
+    }
+
+    #[test]
+    fn what_the_kernel_says_of_a_process_is_read() {
+        assert_eq!(running_parent("7 (a) b) S 3 7 7 0"), Some(3));
+        assert_eq!(running_parent("7 (a) Z 3 7 7 0"), None);
+        assert_eq!(running_parent("7"), None);
+        let status = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
+        assert!(ignores(status, Signal::SIGHUP) && !ignores(status, Signal::SIGINT));
+        assert!(!ignores("", Signal::SIGHUP));
+    }
+
+    #[test]
+    fn one_has_no_plural() {
+        assert_eq!(
+            [counted(1, "scan"), counted(0, "scan")],
+            ["1 scan", "0 scans"]
+        );
+    }
+}
