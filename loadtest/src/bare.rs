@@ -16,8 +16,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use serde::{Deserialize, Serialize};
 
+use crate::flags::whole;
 use crate::lab::{End, Lab, RECEIVER_CPU};
-use crate::process::Running;
+use crate::process::{Running, quote};
 use crate::receiver::{Receiver, Seen, Session};
 use crate::say;
 use crate::sys::{RxCounts, RxRing, RxSize};
@@ -47,10 +48,10 @@ pub struct BareArgs {
     #[arg(long, value_enum, default_value = "class")]
     rings: Rings,
     /// Ring memory in MiB, 4 to 1024.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=1024))]
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = whole::<u32>(4, 1024))]
     ring_mib: u32,
     /// Bytes kept of each frame, 64 to 262144.
-    #[arg(long, value_name = "BYTES", default_value_t = SNAPLEN, value_parser = clap::value_parser!(u32).range(64..=262_144))]
+    #[arg(long, value_name = "BYTES", default_value_t = SNAPLEN, value_parser = whole::<u32>(64, 262_144))]
     snaplen: u32,
     /// Take no frame: what packet sockets cost that are only there.
     #[arg(long)]
@@ -235,7 +236,7 @@ impl Session for BareSession {
         let (ended, usage) = self.running.stop(Signal::SIGINT, PATIENCE)?;
         if ended.code != Some(0) {
             let says = std::fs::read_to_string(says).unwrap_or_default();
-            bail!("bare ended badly ({ended:?}): {says}");
+            bail!("bare {ended}. {}", quote(&says));
         }
         let text = std::fs::read_to_string(&self.out).context("bare.out")?;
         let report: Report = serde_json::from_str(&text).context("the report of bare")?;

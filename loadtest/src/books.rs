@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::{Common, LabArgs, PlanArgs, seconds};
+use crate::cli::{Common, LabArgs, PlanArgs};
+use crate::flags::{packets_per_second, seconds, whole};
 use crate::lab::Lab;
 use crate::reconcile::{Flood, reconcile};
 use crate::record::{Point, Record};
 use crate::say;
 use crate::search::highest_rate;
 use crate::send::Schedule;
+use crate::sensor::DEPTHS;
 use crate::traffic::{Load, Name};
 
 /// Flags.
@@ -26,17 +28,17 @@ pub struct BooksArgs {
     /// Which traffic; repeatable. Default: all but busy and storm.
     #[arg(long, value_enum, value_delimiter = ',')]
     load: Vec<Name>,
-    /// Capture depths of the sensor.
-    #[arg(long, value_delimiter = ',', default_value = "headers,control,full")]
+    /// Capture depths of the sensor, one or a list with commas.
+    #[arg(long, value_delimiter = ',', default_value = "headers,control,full", value_parser = DEPTHS)]
     depth: Vec<String>,
-    /// Take this for the rate without loss, in packets per second, instead of searching for it.
-    #[arg(long, value_name = "PPS")]
+    /// Take this for the rate without loss, in packets per second, 1 to 100000000, instead of searching for it.
+    #[arg(long, value_name = "PPS", value_parser = packets_per_second)]
     rate: Option<f64>,
     /// Seconds of each flood, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "0.3", value_parser = seconds)]
     seconds: f64,
-    /// Floods of each load at each rate and depth.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Floods of each load at each rate and depth, 1 to 1000.
+    #[arg(long, default_value_t = 20, value_parser = whole::<u32>(1, 1000))]
     runs: u32,
 }
 
@@ -108,7 +110,7 @@ impl BooksArgs {
             return Ok(*rate);
         }
         let sensor = self.common.sensor(depth)?;
-        let found = highest_rate(lab, &sensor, load, self.common.sender, &self.plan.plan()?)?;
+        let found = highest_rate(lab, &sensor, load, self.common.sender, &self.plan.plan())?;
         let point = Point {
             subject: "synledger".to_owned(),
             load: load.name.to_string(),

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::flags::{Rate, decimal, has_folder, rate, seconds, whole};
 use crate::lab::{Lab, SetUp};
 use crate::reconcile::{Flood, Outcome, reconcile};
 use crate::record::{Point, Record};
@@ -13,7 +14,7 @@ use crate::say;
 use crate::say::print;
 use crate::search::{Plan, highest_rate};
 use crate::send::{self, Schedule, Sender, flood};
-use crate::sensor::Sensor;
+use crate::sensor::{DEPTHS, Sensor};
 use crate::traffic::{Load, Name};
 
 /// The lab.
@@ -35,14 +36,17 @@ impl LabArgs {
     }
 }
 
+/// Runs add their numbers to it.
+const SEED_MAX: u64 = u32::MAX as u64;
+
 /// The sender, the sensor and the record.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// How frames get into the kernel.
     #[arg(long, value_enum, default_value = "xdp")]
     pub sender: Sender,
-    /// Seed of the traffic.
-    #[arg(long, default_value_t = 1)]
+    /// Seed of the traffic, 0 to 4294967295.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(0, SEED_MAX))]
     pub seed: u64,
     /// The sensor. Default: `synledger` beside this program.
     #[arg(long, value_name = "FILE")]
@@ -83,51 +87,14 @@ impl Common {
     }
 }
 
-/// `max`, or packets per second.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate(pub Option<f64>);
-
-/// Reads a [`Rate`].
-///
-/// # Errors
-///
-/// When it is neither.
-pub fn rate(word: &str) -> Result<Rate, String> {
-    let range = "must be max, or packets per second from 1 to 100000000";
-    if word == "max" {
-        return Ok(Rate(None));
-    }
-    let pps: f64 = word.parse().map_err(|_| range.to_owned())?;
-    if (1.0..=1e8).contains(&pps) {
-        Ok(Rate(Some(pps)))
-    } else {
-        Err(range.to_owned())
-    }
-}
-
-/// Reads a number of seconds.
-///
-/// # Errors
-///
-/// When it is none from 0.05 to 3600.
-pub fn seconds(word: &str) -> Result<f64, String> {
-    let range = "must be seconds from 0.05 to 3600";
-    let seconds: f64 = word.parse().map_err(|_| range.to_owned())?;
-    if (0.05..=3600.0).contains(&seconds) {
-        Ok(seconds)
-    } else {
-        Err(range.to_owned())
-    }
-}
-
 /// `flood`.
 #[derive(Clone, Debug, Args)]
 pub struct FloodArgs {
     /// Which traffic.
     #[arg(long, value_enum)]
     load: Name,
-    /// Its seed: the same seed gives the same bytes.
-    #[arg(long, default_value_t = 1)]
+    /// Its seed, 0 to 4294967295: the same seed gives the same bytes.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(0, SEED_MAX))]
     seed: u64,
     /// The interface to send from, in the namespace that this is started in.
     #[arg(short, long, value_name = "NAME", required_unless_present = "write")]
@@ -135,17 +102,17 @@ pub struct FloodArgs {
     /// How frames get into the kernel.
     #[arg(long, value_enum, default_value = "sendmmsg")]
     sender: Sender,
-    /// Packets per second, or max.
+    /// Packets per second, 1 to 100000000, or max.
     #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
     rate: Rate,
     /// End after so long, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     seconds: f64,
-    /// End after so many frames. With --write that many are written; default there: 10000.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000_000))]
+    /// End after so many frames, 1 to 10000000000. With --write that many are written; default there: 10000.
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1, 10_000_000_000))]
     frames: Option<u64>,
-    /// Send from this CPU.
-    #[arg(long, value_name = "CPU")]
+    /// Send from this CPU, 0 to 1023.
+    #[arg(long, value_name = "CPU", value_parser = whole::<usize>(0, 1023))]
     cpu: Option<usize>,
     /// Write the frames to a capture (pcap) instead of sending them, at most 10,000,000.
     #[arg(long, value_name = "FILE")]
@@ -209,11 +176,11 @@ pub struct SearchArgs {
     /// Which traffic.
     #[arg(long, value_enum, default_value = "syn")]
     load: Name,
-    /// Capture depth of the sensor.
-    #[arg(long, default_value = "headers")]
+    /// Capture depth of the sensor, one (books takes a list).
+    #[arg(long, default_value = "headers", value_parser = DEPTHS)]
     depth: String,
-    /// Searches, one after the other.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Searches, one after the other, 1 to 1000.
+    #[arg(long, default_value_t = 1, value_parser = whole::<u32>(1, 1000))]
     runs: u32,
 }
 
@@ -223,33 +190,27 @@ pub struct PlanArgs {
     /// Seconds of each trial, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
     pub trial_seconds: f64,
-    /// Times that the rate found must be without loss, one after the other.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// Times that the rate found must be without loss, one after the other, 1 to 1000.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<u32>(1, 1000))]
     pub confirmations: u32,
-    /// Where halving ends, in percent of the rate.
-    #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
+    /// Where halving ends, in percent of the rate, 0.1 to 50.
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = decimal(0.1, 50.0))]
     pub resolution: f64,
-    /// Loss that counts as none, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    /// Loss that counts as none, in percent, 0 to 100.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = decimal(0.0, 100.0))]
     pub loss: f64,
 }
 
 impl PlanArgs {
     /// As [`highest_rate`] takes it.
-    ///
-    /// # Errors
-    ///
-    /// When halving would never end.
-    pub fn plan(&self) -> Result<Plan> {
-        if !(0.1..=50.0).contains(&self.resolution) {
-            bail!("--resolution {}: must be from 0.1 to 50", self.resolution);
-        }
-        Ok(Plan {
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan {
             seconds: self.trial_seconds,
             confirmations: self.confirmations,
             resolution: self.resolution / 100.0,
             loss_max: self.loss / 100.0,
-        })
+        }
     }
 }
 
@@ -260,7 +221,7 @@ impl SearchArgs {
     ///
     /// When a search fails.
     pub fn run(&self) -> Result<bool> {
-        let (lab, plan) = (self.lab.make()?, self.plan.plan()?);
+        let (lab, plan) = (self.lab.make()?, self.plan.plan());
         let sensor = self.common.sensor(&self.depth)?;
         let mut record = self.common.record("search")?;
         let load = Load::new(self.load, self.common.seed);
@@ -295,17 +256,17 @@ pub struct ReconcileArgs {
     /// Which traffic.
     #[arg(long, value_enum, default_value = "mix")]
     load: Name,
-    /// Capture depth of the sensor.
-    #[arg(long, default_value = "headers")]
+    /// Capture depth of the sensor, one (books takes a list).
+    #[arg(long, default_value = "headers", value_parser = DEPTHS)]
     depth: String,
-    /// Packets per second, or max.
+    /// Packets per second, 1 to 100000000, or max.
     #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
     rate: Rate,
     /// Seconds of the flood, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     seconds: f64,
-    /// Floods, one after the other, each with a sensor of its own.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Floods, one after the other, each with a sensor of its own, 1 to 1000.
+    #[arg(long, default_value_t = 1, value_parser = whole::<u32>(1, 1000))]
     runs: u32,
     /// Print every line, not only the first that does not close.
     #[arg(long)]
@@ -364,20 +325,4 @@ pub fn tell(outcome: &Outcome) -> bool {
         sent.tally.attempts
     );
     outcome.first_open().is_none()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_and_times_are_taken_in_their_range_only() {
-        assert_eq!(rate("max"), Ok(Rate(None)));
-        assert_eq!(rate("250000"), Ok(Rate(Some(250_000.0))));
-        assert_eq!(seconds("0.05"), Ok(0.05));
-        for bad in ["", "0", "-1", "NaN", "inf", "1e9", "fast"] {
-            assert!(rate(bad).expect_err(bad).contains("100000000"), "{bad}");
-            assert!(seconds(bad).expect_err(bad).contains("3600"), "{bad}");
-        }
-    }
 }

@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
-use crate::cli::{Common, LabArgs, Rate, rate};
+use crate::cli::{Common, LabArgs};
 use crate::eve::{self, Line};
+use crate::flags::{Rate, rate, whole};
 use crate::follow::{Follower, now_ns};
 use crate::lab::{End, Lab, SENDER_CPU};
-use crate::process::Running;
+use crate::process::{Running, quote};
 use crate::reconcile::{Scratch, float};
 use crate::record::{Point, Record};
 use crate::say;
 use crate::send::{Schedule, Sent, flood_in};
+use crate::sensor::DEPTHS;
 use crate::traffic::{Load, Name};
 
 /// Flags.
@@ -28,20 +30,20 @@ pub struct HiddenArgs {
     lab: LabArgs,
     #[command(flatten)]
     common: Common,
-    /// Packets per second of the flood, or max.
+    /// Packets per second of the flood, 1 to 100000000, or max.
     #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
     rate: Rate,
-    /// Scans, each by an nmap of its own from an address of its own.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Scans, each by an nmap of its own from an address of its own, 1 to 1000.
+    #[arg(long, default_value_t = 50, value_parser = whole::<u32>(1, 1000))]
     runs: u32,
-    /// Scans at a time, in one flood.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Scans at a time, in one flood, 1 to 100.
+    #[arg(long, default_value_t = 10, value_parser = whole::<u32>(1, 100))]
     abreast: u32,
-    /// Ports of each scan, one a second.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(4..=100))]
+    /// Ports of each scan, one a second, 4 to 100.
+    #[arg(long, default_value_t = 20, value_parser = whole::<u16>(4, 100))]
     ports: u16,
-    /// Capture depth of the sensor.
-    #[arg(long, default_value = "headers")]
+    /// Capture depth of the sensor, one (books takes a list).
+    #[arg(long, default_value = "headers", value_parser = DEPTHS)]
     depth: String,
 }
 
@@ -192,7 +194,7 @@ impl HiddenArgs {
             let (ended, _) = nmap.finish(left)?;
             if ended.code != Some(0) {
                 let said = std::fs::read_to_string(says).unwrap_or_default();
-                bail!("nmap ended with {ended:?}: {said}");
+                bail!("nmap {ended}. {}", quote(&said));
             }
         }
         Ok(())

@@ -12,8 +12,9 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use hdrhistogram::Histogram;
 
-use crate::cli::{Common, LabArgs, PlanArgs, seconds};
+use crate::cli::{Common, LabArgs, PlanArgs};
 use crate::eve::timestamp_ns;
+use crate::flags::{packets_per_second, seconds, whole};
 use crate::follow::{Follower, now_ns};
 use crate::lab::{Lab, SENDER_CPU};
 use crate::reconcile::{Scratch, float, settle};
@@ -21,7 +22,7 @@ use crate::record::{Point, Record};
 use crate::say;
 use crate::search::highest_rate;
 use crate::send::{Schedule, flood_in, pin};
-use crate::sensor::{Books, Sensor};
+use crate::sensor::{Books, DEPTHS, Sensor};
 use crate::traffic::{Load, Name};
 
 /// Flags.
@@ -36,20 +37,20 @@ pub struct LatencyArgs {
     /// Which traffic.
     #[arg(long, value_enum, default_value = "mix")]
     load: Name,
-    /// Capture depth of the sensor.
-    #[arg(long, default_value = "headers")]
+    /// Capture depth of the sensor, one (books takes a list).
+    #[arg(long, default_value = "headers", value_parser = DEPTHS)]
     depth: String,
-    /// Take this for the rate without loss, in packets per second, instead of searching for it.
-    #[arg(long, value_name = "PPS")]
+    /// Take this for the rate without loss, in packets per second, 1 to 100000000, instead of searching for it.
+    #[arg(long, value_name = "PPS", value_parser = packets_per_second)]
     rate: Option<f64>,
-    /// The sensor's --block-timeout-ms: the allowance is twice that and 5 ms.
-    #[arg(long, value_name = "MS", default_value_t = 20)]
+    /// The sensor's --block-timeout-ms, 1 to 1000: 99 of 100 lines must come within twice that and 5 ms.
+    #[arg(long, value_name = "MS", default_value_t = 20, value_parser = whole::<u32>(1, 1000))]
     block_timeout_ms: u32,
     /// Seconds of each measurement, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     seconds: f64,
-    /// Measurements, idle and at half the rate.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Measurements, idle and at half the rate, 1 to 1000.
+    #[arg(long, default_value_t = 5, value_parser = whole::<u32>(1, 1000))]
     runs: u32,
 }
 
@@ -83,7 +84,7 @@ impl LatencyArgs {
         let full = match self.rate {
             Some(rate) => rate,
             None => {
-                highest_rate(&lab, &sensor, &load, self.common.sender, &self.plan.plan()?)?.rate_pps
+                highest_rate(&lab, &sensor, &load, self.common.sender, &self.plan.plan())?.rate_pps
             }
         };
         let mut held = true;

@@ -11,6 +11,7 @@ pub mod books;
 pub mod cli;
 pub mod compare;
 pub mod eve;
+pub mod flags;
 pub mod follow;
 pub mod harm;
 pub mod hidden;

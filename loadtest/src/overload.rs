@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::cli::{Common, Rate, rate, seconds, tell};
+use crate::cli::{Common, tell};
+use crate::flags::{Rate, decimal, rate, seconds, whole};
 use crate::lab::{Lab, SetUp};
 use crate::reconcile::{Flood, Outcome, float, reconcile_with};
 use crate::record::{Point, Record};
@@ -32,17 +33,17 @@ pub struct OverloadArgs {
     of: Of,
     #[command(flatten)]
     common: Common,
-    /// Packets per second, or max.
+    /// Packets per second, 1 to 100000000, or max.
     #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
     rate: Rate,
     /// Share of a CPU that the sensor is given, 0.002 to 1; halved where that is no overload.
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.1, value_parser = decimal(0.002, 1.0))]
     share: f64,
     /// Seconds of each flood, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     seconds: f64,
-    /// Floods.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Floods, 1 to 1000.
+    #[arg(long, default_value_t = 5, value_parser = whole::<u32>(1, 1000))]
     runs: u32,
 }
 

@@ -109,18 +109,12 @@ impl Running {
         let give_up = Instant::now() + patience;
         while !happened(self) {
             if let Some(ended) = self.ended()? {
-                bail!(
-                    "{} ended ({ended:?}) before {what}: {}",
-                    self.name,
-                    self.says()
-                );
+                let says = quote(&self.says());
+                bail!("{} {ended} before {what}. {says}", self.name);
             }
             if Instant::now() > give_up {
-                bail!(
-                    "{}: {what}: not in {patience:?}: {}",
-                    self.name,
-                    self.says()
-                );
+                let (name, says) = (&self.name, quote(&self.says()));
+                bail!("{name} was started, but {patience:?} passed before {what}. {says}");
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -165,11 +159,8 @@ impl Running {
                 return Ok((ended, usage));
             }
             if Instant::now() > give_up {
-                bail!(
-                    "{}: does not end within {patience:?}: {}",
-                    self.name,
-                    self.says()
-                );
+                let (name, says) = (&self.name, quote(&self.says()));
+                bail!("{name} does not end within {patience:?}. {says}");
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -186,6 +177,15 @@ impl Drop for Running {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+    }
+}
+
+/// What a program said, as a sentence.
+#[must_use]
+pub fn quote(says: &str) -> String {
+    match says.trim() {
+        "" => "It said nothing.".to_owned(),
+        says => format!("It said: {says}"),
     }
 }
 
@@ -238,7 +238,10 @@ mod tests {
         let error = failing
             .wait_until("its word", patience, ready)
             .expect_err("it ended");
-        assert!(error.to_string().contains("no such ring"), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "sh ended with exit code 4 before its word. It said: no such ring"
+        );
     }
 
     #[test]

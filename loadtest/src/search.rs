@@ -152,13 +152,18 @@ pub fn highest_rate(
                 trials: trials + 1,
             });
         }
-        low *= 1.0 - plan.resolution * 2.0;
+        low = below(low, plan.resolution);
     }
     bail!(
         "{}, {}: loses frames even at a hundredth of the sender's {sender_pps:.0} packets/s",
         receiver.name(),
         load.name
     )
+}
+
+/// The rate to be tried after one that was not confirmed: lower by two steps of the search, or half as high.
+fn below(rate_pps: f64, resolution: f64) -> f64 {
+    rate_pps * (1.0 - resolution * 2.0).max(0.5)
 }
 
 fn confirmed(
@@ -186,5 +191,16 @@ impl Found {
         let limits = if self.sender_limits { 1.0 } else { 0.0 };
         record.add(point, "sender_limits", limits, "yes")?;
         record.add(point, "trials", self.trials.into(), "trials")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::below;
+
+    #[test]
+    fn the_next_rate_is_lower_and_never_nothing() {
+        assert!((below(1000.0, 0.02) - 960.0).abs() < 1e-9);
+        assert!((below(1000.0, 0.5) - 500.0).abs() < 1e-9);
     }
 }

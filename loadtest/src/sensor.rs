@@ -9,11 +9,14 @@ use serde_json::Value;
 
 use crate::eve::{self, Line};
 use crate::lab::{End, Lab, RECEIVER_CPU};
-use crate::process::{Running, Usage};
+use crate::process::{Running, Usage, quote};
 use crate::receiver::{Receiver, Seen, Session};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOG: &str = "synledger.json";
+
+/// What `--capture` may be.
+pub const DEPTHS: [&str; 3] = ["control", "headers", "full"];
 
 /// How synledger is started.
 #[derive(Clone, Debug)]
@@ -107,7 +110,7 @@ impl SensorSession {
         let (ended, usage) = self.running.stop(Signal::SIGINT, PATIENCE)?;
         let says = std::fs::read_to_string(says).unwrap_or_default();
         if !matches!(ended.code, Some(0 | 3)) {
-            bail!("synledger ended badly ({ended:?}): {says}");
+            bail!("synledger {ended}. {}", quote(&says));
         }
         Ok(Finished {
             code: ended.code,

@@ -138,7 +138,7 @@ impl CompareArgs {
         subjects: &mut [Subject],
         record: &mut Record,
     ) -> Result<()> {
-        let plan = self.plan.plan()?;
+        let plan = self.plan.plan();
         for run in 1..=self.searches {
             for subject in &mut *subjects {
                 let receiver = subject.receiver.as_ref();

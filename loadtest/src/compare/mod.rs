@@ -13,11 +13,13 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 pub use offline::read;
 
-use crate::cli::{Common, LabArgs, PlanArgs, seconds};
+use crate::cli::{Common, LabArgs, PlanArgs};
+use crate::flags::{seconds, whole};
 use crate::lab::SENDER_CPU;
 use crate::peers::{self, Log, Ours, Peer};
 use crate::say;
 use crate::send::pin;
+use crate::sensor::DEPTHS;
 use crate::traffic::Name;
 use verdict::Verdicts;
 
@@ -34,7 +36,7 @@ pub struct CompareArgs {
     #[arg(long, value_enum, default_value = "both")]
     only: Only,
     /// Compare these only; repeatable. Default: all that are installed.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = ALL)]
     subject: Vec<String>,
     /// Live traffic; repeatable.
     #[arg(long, value_enum, default_values = ["syn", "bulk64", "mix"])]
@@ -42,23 +44,23 @@ pub struct CompareArgs {
     /// Captures; repeatable.
     #[arg(long, value_enum, default_values = ["mix", "syn"])]
     capture: Vec<Name>,
-    /// Capture depth of the sensor.
-    #[arg(long, default_value = "headers")]
+    /// Capture depth of the sensor, one (books takes a list).
+    #[arg(long, default_value = "headers", value_parser = DEPTHS)]
     depth: String,
     /// Ring memory of every subject in MiB, 4 to 1024.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=1024))]
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = whole::<u32>(4, 1024))]
     ring_mib: u32,
     /// Frames of each capture, 1000 to 10000000.
-    #[arg(long, value_name = "N", default_value_t = 1_870_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_870_000, value_parser = whole::<u64>(1_000, 10_000_000))]
     frames: u64,
     /// Seconds of each live flood, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     seconds: f64,
-    /// Rounds of live floods and of files.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Rounds of live floods and of files, 1 to 1000.
+    #[arg(long, default_value_t = 5, value_parser = whole::<u32>(1, 1000))]
     runs: u32,
-    /// Rounds of searches for the rate without loss.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Rounds of searches for the rate without loss, 1 to 1000.
+    #[arg(long, default_value_t = 1, value_parser = whole::<u32>(1, 1000))]
     searches: u32,
 }
 

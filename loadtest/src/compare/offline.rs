@@ -13,7 +13,7 @@ use crate::peers::{
     self, ARGUS, Collector, Counts, Left, Log, NFPCAPD, Peer, Place, SOFTFLOWD, SURICATA, TCPDUMP,
     TSHARK,
 };
-use crate::process::{Running, Usage};
+use crate::process::{Running, Usage, quote};
 use crate::reconcile::{Scratch, float};
 use crate::record::{Point, Record};
 use crate::say;
@@ -156,7 +156,7 @@ pub fn read(peer: &dyn Peer, capture: &Path) -> Result<(Counts, Usage)> {
     let (ended, usage) = running.finish(PATIENCE)?;
     let said = peers::said(folder, peer.name());
     if ended.code != Some(0) {
-        bail!("ended badly ({ended:?}): {said}");
+        bail!("it {ended}. {}", quote(&said));
     }
     let left = Left {
         folder,

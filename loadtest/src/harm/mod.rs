@@ -9,11 +9,12 @@
 
 mod server;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::bare::{Bare, Rings};
-use crate::cli::{Common, LabArgs, seconds};
+use crate::cli::{Common, LabArgs};
+use crate::flags::{decimal, whole};
 use crate::lab::{Lab, SENDER_CPU};
 use crate::peers::{self, Live, Peer, SURICATA, TCPDUMP};
 use crate::receiver::Receiver;
@@ -31,27 +32,27 @@ pub struct HarmArgs {
     lab: LabArgs,
     #[command(flatten)]
     common: Common,
-    /// Pairs of each subject, without and with it.
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Pairs of each subject, without and with it, 1 to 1000.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = whole::<u32>(1, 1000))]
     pairs: u32,
     /// Seconds of each load, 1 to 3600.
-    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value = "3", value_parser = decimal(1.0, 3600.0))]
     seconds: f64,
     /// Bytes of the page, 1 to 104857600.
-    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=104_857_600))]
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = whole::<u32>(1, 104_857_600))]
     bytes: u32,
     /// Connections at a time, 1 to 10000.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<u32>(1, 10_000))]
     connections: u32,
     /// A connection for each request, instead of keeping them.
     #[arg(long)]
     close: bool,
-    /// Measure these only; repeatable: synledger:DEPTH, suricata, tcpdump; bare, a reader that only counts;
-    /// bare-closed, packet sockets that take nothing; nothing. Default: all.
-    #[arg(long, value_name = "NAME")]
+    /// Measure these only; repeatable: synledger at a depth; bare-one-ring, a reader that only counts, on one
+    /// ring; bare-closed, packet sockets that take nothing; nothing at all; peers. Default: all.
+    #[arg(long, value_name = "NAME", value_parser = ALL)]
     subject: Vec<String>,
     /// Ring memory of every subject in MiB, 4 to 1024.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=1024))]
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = whole::<u32>(4, 1024))]
     ring_mib: u32,
 }
 
@@ -62,8 +63,22 @@ const DEPTHS: [(&str, Option<f64>); 3] = [
     ("full", None),
 ];
 
+/// Names of all subjects.
+const ALL: [&str; 8] = [
+    "synledger:control",
+    "synledger:headers",
+    "synledger:full",
+    "bare-one-ring",
+    "bare-closed",
+    NOTHING,
+    "suricata",
+    "tcpdump",
+];
+
 /// What a subject without a receiver is called.
 const NOTHING: &str = "nothing";
+
+const PEERS: [&dyn Peer; 2] = [&SURICATA, &TCPDUMP];
 
 struct Subject {
     /// As `--subject` names it.
@@ -83,9 +98,6 @@ impl HarmArgs {
     ///
     /// When server, load or a subject fail; for a subject that there is not.
     pub fn run(&self) -> Result<bool> {
-        if self.seconds < 1.0 {
-            bail!("--seconds {}: must be from 1 to 3600", self.seconds);
-        }
         for program in ["nginx", "wrk"] {
             if !peers::is_installed(program) {
                 say!("skipped: {program} is not installed");
@@ -109,7 +121,7 @@ impl HarmArgs {
         Ok(held)
     }
 
-    fn subjects(&self) -> Result<Vec<Subject>> {
+    fn all(&self) -> Result<Vec<Subject>> {
         let mut subjects = Vec::new();
         let mut add =
             |name: String, receiver: Option<Box<dyn Receiver>>, setting: String, wanted| {
@@ -135,24 +147,26 @@ impl HarmArgs {
             add(name, Some(Box::new(bare)), String::new(), None);
         }
         add(NOTHING.to_owned(), None, String::new(), None);
-        let others: [&'static dyn Peer; 2] = [&SURICATA, &TCPDUMP];
-        for peer in others {
+        for peer in PEERS {
             let name = peer.name().to_owned();
             let receiver = Box::new(Live { peer, ring_mib });
             add(name, Some(receiver), peers::version(peer), None);
         }
-        for asked in &self.subject {
-            if !subjects.iter().any(|subject| subject.name == *asked) {
-                let all: Vec<&str> = subjects.iter().map(|it| it.name.as_str()).collect();
-                bail!("--subject {asked}: must be one of {}", all.join(", "));
-            }
-        }
+        Ok(subjects)
+    }
+
+    /// Those that are asked for and installed.
+    fn subjects(&self) -> Result<Vec<Subject>> {
+        let mut subjects = self.all()?;
         let wanted = |name: &String| self.subject.is_empty() || self.subject.contains(name);
         subjects.retain(|subject| wanted(&subject.name));
-        for peer in others {
+        for peer in PEERS {
             if !peers::is_installed(peer.program()) {
+                let before = subjects.len();
                 subjects.retain(|subject| subject.name != peer.name());
-                say!("skipped: {} is not installed", peer.program());
+                if subjects.len() < before {
+                    say!("skipped: {} is not installed", peer.program());
+                }
             }
         }
         Ok(subjects)
@@ -258,5 +272,27 @@ impl Subject {
             self.name
         );
         kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: HarmArgs,
+    }
+
+    #[test]
+    fn the_names_that_are_taken_are_those_of_the_subjects() {
+        let cli = Cli::try_parse_from(["harm"]).expect("no flag is needed");
+        let all = cli.args.all().expect("subjects");
+        let names: Vec<&str> = all.iter().map(|subject| subject.name.as_str()).collect();
+        assert_eq!(names, ALL);
+        let error = Cli::try_parse_from(["harm", "--subject", "bare"]).expect_err("no such name");
+        assert!(error.to_string().contains("bare-one-ring"), "{error}");
     }
 }

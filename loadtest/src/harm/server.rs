@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::lab::{End, Lab, RECEIVER_CPU, SENDER_CPU};
 use crate::peers::{find, said};
-use crate::process::Running;
+use crate::process::{Running, quote};
 
 /// Addresses of documentation (RFC 5737); both ends are in namespaces of the lab.
 const CLIENT: &str = "192.0.2.1/24";
@@ -127,7 +127,7 @@ impl Server {
         let (ended, _) = running.finish(patience)?;
         let said = said(&self.folder, "wrk");
         if ended.code != Some(0) {
-            bail!("wrk ended badly ({ended:?}): {said}");
+            bail!("wrk {ended}. {}", quote(&said));
         }
         goodput(&said)
     }

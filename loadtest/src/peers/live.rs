@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::{Collector, Left, Peer, Place, find};
 use crate::lab::{End, Lab, RECEIVER_CPU};
-use crate::process::Running;
+use crate::process::{Running, quote};
 use crate::receiver::{Receiver, Seen, Session};
 
 /// Suricata's flow records of a long flood take their time.
@@ -118,8 +118,8 @@ impl Session for LiveSession {
         }
         let (ended, usage) = running.finish(PATIENCE)?;
         let mut said = said(&folder, peer.name());
-        if let Some(signal) = ended.signal {
-            bail!("{} was ended by signal {signal}: {said}", peer.name());
+        if ended.signal.is_some() {
+            bail!("{} {ended}. {}", peer.name(), quote(&said));
         }
         said.extend(answered);
         let left = Left {

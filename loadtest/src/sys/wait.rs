@@ -1,8 +1,11 @@
 //! Waiting for one child with the resources that it used.
 
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 /// How a child ended, and what it used; its own children that it waited for are included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +18,16 @@ pub struct Ended {
     pub user: Duration,
     /// Time in the kernel on its behalf.
     pub system: Duration,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code, self.signal.map(Signal::try_from)) {
+            (Some(code), _) => write!(f, "ended with exit code {code}"),
+            (None, Some(Ok(signal))) => write!(f, "was ended by {signal}"),
+            (None, _) => write!(f, "was ended by a signal"),
+        }
+    }
 }
 
 /// Looks whether the child `pid` has ended; takes its status if so. Does not wait.
