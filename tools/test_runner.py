@@ -139,6 +139,13 @@ class Runner(unittest.TestCase):
         done = self.ran({"CARGO": "other"})
         self.assertEqual(done[0], 0, done)
 
+    def test_help_and_unknown_arguments_start_nothing(self):
+        for word, status in (("--help", 0), ("--nosuch", 2)):
+            done = subprocess.run([self.root / "tools/run-tests", word], capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, status, done)
+            self.assertIn("--help" if status else "SYNLEDGER_CAPTURES", done.stdout + done.stderr)
+            self.assertFalse((self.root / "target").exists())
+
     def test_not_coming_as_far_as_testing_is_a_failure(self):
         self.fails("0 passed, 1 failed, 0 skipped", deps="false")
 
