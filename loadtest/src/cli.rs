@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
+
+use nix::net::if_::if_nametoindex;
 
 use crate::flags::{Rate, decimal, has_folder, rate, seconds, whole};
 use crate::lab::{Lab, SetUp};
@@ -79,9 +81,12 @@ impl Common {
     ///
     /// # Errors
     ///
-    /// See [`Record::open`].
+    /// When the folder of --csv is not there; see [`Record::open`].
     pub fn record(&self, experiment: &str) -> Result<Record> {
         let default = || Path::new("target/load").join(format!("{experiment}.csv"));
+        if let Some(path) = &self.csv {
+            has_folder("--csv", path)?;
+        }
         let path = self.csv.clone().unwrap_or_else(default);
         Record::open(&path, experiment)
     }
@@ -89,6 +94,7 @@ impl Common {
 
 /// `flood`.
 #[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("to").required(true).args(["interface", "write"]))]
 pub struct FloodArgs {
     /// Which traffic.
     #[arg(long, value_enum)]
@@ -97,7 +103,7 @@ pub struct FloodArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(0, SEED_MAX))]
     seed: u64,
     /// The interface to send from, in the namespace that this is started in.
-    #[arg(short, long, value_name = "NAME", required_unless_present = "write")]
+    #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
     /// How frames get into the kernel.
     #[arg(long, value_enum, default_value = "sendmmsg")]
@@ -123,28 +129,52 @@ pub struct FloodArgs {
 }
 
 impl FloodArgs {
+    /// What can be known before the first frame; takes the CPU.
+    fn check(&self) -> Result<()> {
+        let files = [("--write", &self.write), ("--attempts", &self.attempts)];
+        for (flag, file) in files {
+            if let Some(file) = file {
+                has_folder(flag, file)?;
+            }
+        }
+        if let Some(name) = &self.interface
+            && if_nametoindex(name.as_str()).is_err()
+        {
+            bail!("--interface {name}: there is no such interface here: ip link lists them");
+        }
+        if let Some(cpu) = self.cpu
+            && send::pin(cpu).is_err()
+        {
+            let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
+            let online = online.unwrap_or_default();
+            bail!(
+                "--cpu {cpu}: cannot be had; this machine has {}",
+                online.trim()
+            );
+        }
+        Ok(())
+    }
+
     /// Sends, or writes, and reports as JSON.
     ///
     /// # Errors
     ///
     /// When it cannot send or write.
     pub fn run(&self) -> Result<bool> {
+        self.check()?;
         let load = Load::new(self.load, self.seed);
         let schedule = Schedule {
             rate_pps: self.rate.0,
             frames_max: self.frames.unwrap_or(u64::MAX),
             seconds_max: self.seconds,
         };
-        if let Some(cpu) = self.cpu {
-            send::pin(cpu)?;
-        }
         let sent = match (&self.write, &self.interface) {
             (Some(path), _) => {
                 let frames = self.frames.unwrap_or(10_000);
                 if frames > 10_000_000 {
                     bail!("--frames {frames}: a capture holds at most 10000000");
                 }
-                send::write_capture(path, &load, frames, 1_000_000)?
+                send::write_capture(path, &load, frames, 1_000_000).context("--write")?
             }
             (None, Some(device)) => flood(
                 device,
@@ -156,7 +186,7 @@ impl FloodArgs {
             (None, None) => bail!("--interface or --write"),
         };
         if let Some(path) = &self.attempts {
-            send::write_attempts(path, &load, sent.tally.frames)?;
+            send::write_attempts(path, &load, sent.tally.frames).context("--attempts")?;
         }
         let report = sent.json(&load, self.sender, &schedule);
         print(format_args!("{report:#}")).context("standard output")?;

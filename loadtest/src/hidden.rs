@@ -21,6 +21,7 @@ use crate::record::{Point, Record};
 use crate::say;
 use crate::send::{Schedule, Sent, flood_in};
 use crate::sensor::DEPTHS;
+use crate::stop::counted;
 use crate::traffic::{Load, Name};
 
 /// Flags.
@@ -69,6 +70,48 @@ struct Batch {
     rss: (u64, u64),
 }
 
+impl Batch {
+    fn line(&self, scans: u32) -> String {
+        let delays = self.told.values();
+        let delays = match (delays.clone().min(), delays.max()) {
+            (Some(least), Some(most)) => format!(
+                "told of after {} to {}",
+                milliseconds(*least),
+                milliseconds(*most)
+            ),
+            _ => "none was told of".to_owned(),
+        };
+        format!(
+            "{} in a flood of {:.0} packets/s: {delays}; resident memory {:.1} MiB before, {:.1} after",
+            counted(scans as usize, "scan"),
+            self.sent.pps(),
+            mib(self.rss.0),
+            mib(self.rss.1)
+        )
+    }
+
+    /// What is not as it must be, but for the scans.
+    fn missed(&self) -> Vec<String> {
+        let (before, after) = self.rss;
+        if after <= before + RSS_SLACK {
+            return Vec::new();
+        }
+        let (more, allowed) = (mib(after - before), mib(RSS_SLACK));
+        vec![format!(
+            "resident memory: {more:.1} MiB more than before, {allowed:.1} allowed"
+        )]
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "shown with one digit")]
+fn milliseconds(ns: i64) -> String {
+    format!("{:.1} ms", ns as f64 / 1e6)
+}
+
+fn mib(bytes: u64) -> f64 {
+    float(bytes) / f64::from(1 << 20)
+}
+
 impl HiddenArgs {
     /// Scans, records, and says whether each was told of in time and memory stayed as it was.
     ///
@@ -82,17 +125,19 @@ impl HiddenArgs {
         let (mut held, mut done, mut in_time) = (true, 0, 0);
         while done < self.runs {
             let scans = self.abreast.min(self.runs - done);
+            let (first, last) = (done + 1, done + scans);
+            say!(
+                "scans {first} to {last} of {}: {} ports each, one a second",
+                self.runs,
+                self.ports
+            );
             let batch = self.batch(&lab, scans, done)?;
             in_time += self.judge(&batch, scans, done, &mut record)?;
-            let (before, after) = batch.rss;
-            held &= after <= before + RSS_SLACK;
-            say!(
-                "{scans} scans in a flood of {:.0} packets/s; resident memory {before} bytes before, {after} after",
-                batch.sent.pps()
-            );
+            say!("{}", batch.line(scans));
+            held &= say::missed(&batch.missed());
             done += scans;
         }
-        say!("{in_time} of {done} scans were told of within 1 s of their deciding packet");
+        say!("told of within 1 s of their deciding packet: {in_time} of {done}");
         Ok(held && in_time == done)
     }
 
@@ -111,6 +156,14 @@ impl HiddenArgs {
             in_time += u32::from(fits);
             record.add(&point, "told_in_time", f64::from(u8::from(fits)), "yes")?;
             if let Some(delay) = told {
+                if !fits {
+                    let (from, after) = (scanner(number), milliseconds(delay));
+                    let allowed = milliseconds(ALLOWED_NS);
+                    let late = format!(
+                        "the scan from {from} was told of after {after}, {allowed} allowed"
+                    );
+                    let _ = say::missed(&[late]);
+                }
                 record.add(
                     &point,
                     "delay",
@@ -118,7 +171,8 @@ impl HiddenArgs {
                     "ns",
                 )?;
             } else {
-                say!("the scan from {} was not told of", scanner(number));
+                let from = scanner(number);
+                let _ = say::missed(&[format!("the scan from {from} was not told of")]);
             }
             record.add(&point, "rate_sent", batch.sent.pps(), "packets/s")?;
             record.add(&point, "rss_before", float(batch.rss.0), "bytes")?;
@@ -263,5 +317,31 @@ fn follow(path: &Path, over: &AtomicBool) -> Result<HashMap<IpAddr, i64>> {
             return Ok(told);
         }
         thread::sleep(LOOK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_says_its_delays_and_its_memory_in_units_that_are_read() {
+        let mut batch = Batch {
+            sent: Sent::default(),
+            told: HashMap::new(),
+            rss: (40 << 20, (40 << 20) + RSS_SLACK),
+        };
+        for (number, delay) in [(0, 1_500_000), (1, 20_000_000)] {
+            batch.told.insert(IpAddr::V4(scanner(number)), delay);
+        }
+        assert_eq!(
+            batch.line(1),
+            "1 scan in a flood of 0 packets/s: told of after 1.5 ms to 20.0 ms; resident memory 40.0 MiB before, \
+             41.0 after"
+        );
+        assert!(batch.missed().is_empty());
+        batch.rss.1 += 1 << 20;
+        let grown = ["resident memory: 2.0 MiB more than before, 1.0 allowed"];
+        assert_eq!(batch.missed(), grown);
     }
 }

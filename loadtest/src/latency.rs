@@ -112,11 +112,12 @@ impl LatencyArgs {
         let at = |quantile| float(measured.histogram.value_at_quantile(quantile));
         let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
         say!(
-            "{state}, {} at {rate_pps:.0} packets/s: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, largest {:.1} ms \
-             ({} lines of {} attempts)",
+            "{state}, {} at {rate_pps:.0} packets/s: p50 {:.1} ms, p99 {:.1} ms ({:.0} allowed), p99.9 {:.1} ms, \
+             largest {:.1} ms ({} lines of {} attempts)",
             load.name,
             p50 / 1000.0,
             p99 / 1000.0,
+            allowed_us / 1000.0,
             p999 / 1000.0,
             float(measured.histogram.max()) / 1000.0,
             measured.lines,
@@ -140,7 +141,8 @@ impl LatencyArgs {
         }
         record.add(&point, "attempts_sent", float(measured.sent), "attempts")?;
         record.add(&point, "lines", float(measured.lines), "lines")?;
-        Ok(p99 <= allowed_us && measured.lines > 0)
+        let name = format!("{state}, {}", load.name);
+        Ok(say::missed(&missed(&name, &measured, p99, allowed_us)))
     }
 
     fn once(
@@ -190,6 +192,21 @@ impl LatencyArgs {
     }
 }
 
+/// What is not as it must be.
+fn missed(name: &str, measured: &Measured, p99_us: f64, allowed_us: f64) -> Vec<String> {
+    if measured.lines == 0 {
+        let sent = measured.sent;
+        return vec![format!(
+            "{name}: no line in the log, {sent} attempts were sent"
+        )];
+    }
+    if p99_us <= allowed_us {
+        return Vec::new();
+    }
+    let (p99, allowed) = (p99_us / 1000.0, allowed_us / 1000.0);
+    vec![format!("{name}: p99 {p99:.1} ms, {allowed:.1} allowed")]
+}
+
 /// Reads the log as it grows, until `over` and then to its end; latencies in microseconds.
 fn follow(path: &Path, over: &AtomicBool) -> Result<Histogram<u64>> {
     pin(SENDER_CPU)?;
@@ -210,5 +227,25 @@ fn follow(path: &Path, over: &AtomicBool) -> Result<Histogram<u64>> {
             }
             thread::sleep(LOOK);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_late_or_missing_is_named_with_what_was_allowed() {
+        let mut measured = Measured {
+            histogram: Histogram::new(3).expect("a histogram"),
+            sent: 7,
+            lines: 5,
+        };
+        assert!(missed("idle", &measured, 45_000.0, 45_000.0).is_empty());
+        let late = missed("idle", &measured, 52_100.0, 45_000.0);
+        assert_eq!(late, ["idle: p99 52.1 ms, 45.0 allowed"]);
+        measured.lines = 0;
+        let none = missed("idle", &measured, 0.0, 45_000.0);
+        assert_eq!(none, ["idle: no line in the log, 7 attempts were sent"]);
     }
 }

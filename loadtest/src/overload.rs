@@ -133,7 +133,7 @@ impl OverloadArgs {
             record.add(&point, "refusals_lost", float(refusals_lost), "refusals")?;
             held &= tell(&outcome);
             if fanout == "class" {
-                held &= attempts_lost == 0 && refusals_lost == 0 && gone > 0;
+                held &= say::missed(&missed(attempts_lost, refusals_lost, gone));
             }
         }
         Ok(Some(held))
@@ -178,8 +178,23 @@ impl OverloadArgs {
             "packets",
         )?;
         record.add(&point, "flow_packets_lost", float(flows.lost), "packets")?;
-        Ok(Some(tell(&outcome) && flows.hold()))
+        let closed = tell(&outcome);
+        Ok(Some(say::missed(&flows.missed()) && closed))
     }
+}
+
+/// Of an overload with data: what is not as it must be.
+fn missed(attempts_lost: u64, refusals_lost: u64, gone: u64) -> Vec<String> {
+    let mut missed = Vec::new();
+    for (count, what) in [(attempts_lost, "attempts"), (refusals_lost, "refusals")] {
+        if count > 0 {
+            missed.push(format!("--fanout class: {what} lost: {count}, 0 allowed"));
+        }
+    }
+    if gone == 0 {
+        missed.push("--fanout class: frames dropped or shed: 0, 1 at least wanted".to_owned());
+    }
+    missed
 }
 
 /// Tries with half the share as often as there is no overload; gives what was found, and the share.
@@ -244,7 +259,52 @@ impl Flows {
         flows
     }
 
-    fn hold(&self) -> bool {
-        self.sent > 0 && self.missing == 0 && self.beyond == 0 && self.untold == self.lost
+    /// What is not as it must be.
+    fn missed(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        if self.sent == 0 {
+            missed.push("0 established connections sent, 1 at least wanted".to_owned());
+        }
+        for (count, what) in [
+            (self.missing, "established connections without a record"),
+            (self.beyond, "packets told of that were not sent"),
+        ] {
+            if count > 0 {
+                missed.push(format!("{what}: {count}, 0 allowed"));
+            }
+        }
+        if self.untold != self.lost {
+            let (untold, lost) = (self.untold, self.lost);
+            missed.push(format!(
+                "packets not told of: {untold}, as many as were lost allowed: {lost}"
+            ));
+        }
+        missed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_expectation_that_is_not_held_is_named() {
+        assert!(missed(0, 0, 9).is_empty());
+        assert_eq!(
+            missed(3, 0, 0),
+            [
+                "--fanout class: attempts lost: 3, 0 allowed",
+                "--fanout class: frames dropped or shed: 0, 1 at least wanted"
+            ]
+        );
+        let mut flows = Flows {
+            sent: 2,
+            untold: 4,
+            lost: 4,
+            ..Flows::default()
+        };
+        assert!(flows.missed().is_empty());
+        (flows.missing, flows.lost) = (1, 3);
+        assert_eq!(flows.missed().len(), 2, "{:?}", flows.missed());
     }
 }

@@ -3,9 +3,10 @@
 //! Tables and plots are generated from these files and from nothing else.
 
 use std::fs::{self, File, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
@@ -61,38 +62,37 @@ pub struct Point {
 /// A CSV file that rows are appended to.
 #[derive(Debug)]
 pub struct Record {
-    writer: csv::Writer<File>,
+    path: PathBuf,
+    /// `None` before the first row: a run that measures nothing leaves no file.
+    writer: Option<csv::Writer<File>>,
     experiment: String,
     machine: Machine,
     command: String,
 }
 
 impl Record {
-    /// Opens `path` for appending; makes it and its folder where they are missing.
+    /// Will append to `path`; makes its folder where it is missing, and the file with its first row.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened, or begins with other columns than ours.
+    /// When it could not be written, or begins with other columns than ours.
     pub fn open(path: &Path, experiment: &str) -> Result<Self> {
         let say = || format!("{}: cannot be written", path.display());
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(say)?;
         }
-        let fresh = fs::metadata(path).map_or(true, |it| it.len() == 0);
-        if !fresh {
+        let mut written = path;
+        if path.exists() {
             read(path)?;
+        } else if let Some(folder) = path.parent() {
+            let here = folder == Path::new("");
+            written = if here { Path::new(".") } else { folder };
         }
-        let mut options = OpenOptions::new();
-        let file = options
-            .create(true)
-            .append(true)
-            .open(path)
-            .with_context(say)?;
-        let writer = csv::WriterBuilder::new()
-            .has_headers(fresh)
-            .from_writer(file);
+        // Known now, and not after the first measurement.
+        access(written, AccessFlags::W_OK).with_context(say)?;
         Ok(Self {
-            writer,
+            path: path.to_owned(),
+            writer: None,
             experiment: experiment.to_owned(),
             machine: Machine::here(),
             command: command_line(),
@@ -121,9 +121,22 @@ impl Record {
             command: self.command.clone(),
             at: jiff::Timestamp::now().to_string(),
         };
-        self.writer.serialize(row).context("a row of CSV")?;
-        self.writer.flush().context("a row of CSV")
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(append(&self.path)?),
+        };
+        writer.serialize(row).context("a row of CSV")?;
+        writer.flush().context("a row of CSV")
     }
+}
+
+fn append(path: &Path) -> Result<csv::Writer<File>> {
+    let fresh = fs::metadata(path).map_or(true, |it| it.len() == 0);
+    let mut options = OpenOptions::new();
+    let file = options.create(true).append(true).open(path);
+    let file = file.with_context(|| format!("{}: cannot be written", path.display()))?;
+    let mut builder = csv::WriterBuilder::new();
+    Ok(builder.has_headers(fresh).from_writer(file))
 }
 
 /// The words this program was started with, its own path left out.
@@ -135,13 +148,16 @@ fn command_line() -> String {
         .join(" ")
 }
 
-/// Reads all rows of a file.
+/// Reads all rows of a file; one that is empty has none.
 ///
 /// # Errors
 ///
 /// When it cannot be read, or a row has not our columns.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
     let say = || format!("{}: not a table of measurements", path.display());
+    if fs::metadata(path).with_context(say)?.len() == 0 {
+        return Ok(Vec::new());
+    }
     let mut reader = csv::Reader::from_path(path).with_context(say)?;
     let ours: Vec<&str> = COLUMNS.to_vec();
     let theirs: Vec<String> = reader
@@ -206,6 +222,20 @@ mod tests {
         assert_eq!(values, [1.5, 2.0]);
         assert_eq!(rows[1].subject, point.subject);
         assert_eq!((rows[0].rate_pps, rows[0].run), (Some(1e6), 3));
+    }
+
+    #[test]
+    fn a_file_is_made_with_its_first_row_and_an_empty_one_has_no_rows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        let mut record = Record::open(&path, "search").expect("a record");
+        assert!(!path.exists());
+        fs::write(&path, "").expect("written");
+        assert_eq!(read(&path).expect("read"), []);
+        record
+            .add(&Point::default(), "rate", 1.0, "packets/s")
+            .expect("a row");
+        assert_eq!(read(&path).expect("read").len(), 1);
     }
 
     #[test]

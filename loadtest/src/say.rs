@@ -25,6 +25,15 @@ pub fn print(words: Arguments<'_>) -> io::Result<()> {
     heard(writeln!(out, "{words}").and_then(|()| out.flush()))
 }
 
+/// Says each expectation that is not held: what, the figure, what was allowed; gives whether all are held.
+#[must_use]
+pub fn missed(what: &[String]) -> bool {
+    for one in what {
+        line(format_args!("MISSED: {one}"));
+    }
+    what.is_empty()
+}
+
 fn heard(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -79,7 +79,7 @@ impl CompareArgs {
     ///
     /// When the sensor, the sender or an installed peer fail; for a subject that there is not.
     pub fn run(&self) -> Result<bool> {
-        self.check_subjects()?;
+        check_half(self.only, &self.subject)?;
         let (mut record, mut verdicts) = (self.common.record("compare")?, Verdicts::default());
         let lab = match self.only {
             Only::Offline => None,
@@ -95,15 +95,6 @@ impl CompareArgs {
             self.offline(&mut record, &mut verdicts)?;
         }
         Ok(verdicts.say() && measured)
-    }
-
-    fn check_subjects(&self) -> Result<()> {
-        for asked in &self.subject {
-            if !ALL.contains(&asked.as_str()) {
-                bail!("--subject {asked}: must be one of {}", ALL.join(", "));
-            }
-        }
-        Ok(())
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -138,6 +129,24 @@ impl CompareArgs {
     }
 }
 
+/// Holds that the half that is asked for has each subject that is asked for.
+fn check_half(only: Only, asked: &[String]) -> Result<()> {
+    let (lacks, has) = match only {
+        Only::Both => return Ok(()),
+        Only::Live => (&FILES_ONLY, "is compared from files only: --only offline"),
+        Only::Offline => (&LIVE_ONLY, "is compared live only: --only live"),
+    };
+    match asked.iter().find(|name| lacks.contains(&name.as_str())) {
+        Some(name) => bail!("--subject {name}: it {has}, or without --only"),
+        None => Ok(()),
+    }
+}
+
+/// Of the subjects, those that read no interface.
+const FILES_ONLY: [&str; 3] = ["synledger-text", "argus", "tshark"];
+/// And those that read no file.
+const LIVE_ONLY: [&str; 3] = ["bare", "bare-one-ring", "tcpdump-headers"];
+
 /// Names of all subjects.
 const ALL: [&str; 11] = [
     "synledger",
@@ -156,6 +165,20 @@ const ALL: [&str; 11] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_half_is_refused_that_has_not_what_is_asked_for() {
+        for (only, lacks) in [(Only::Live, FILES_ONLY), (Only::Offline, LIVE_ONLY)] {
+            for name in lacks {
+                assert!(ALL.contains(&name));
+                let asked = ["tcpdump".to_owned(), name.to_owned()];
+                let error = check_half(only, &asked).expect_err(name);
+                assert!(error.to_string().contains("--only"), "{error}");
+                assert!(check_half(Only::Both, &asked).is_ok());
+                assert!(check_half(only, &asked[..1]).is_ok());
+            }
+        }
+    }
 
     #[test]
     fn every_peer_has_its_name_among_the_subjects_and_says_what_it_writes() {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::flags::has_folder;
 use crate::record::{self, Row};
 use crate::say;
 use tables::Table;
@@ -56,7 +57,7 @@ impl ReportArgs {
         let Some(readme) = &self.readme else {
             if rows.is_empty() {
                 bail!(
-                    "{}: no measurements (*.csv): make load",
+                    "--from {}: no measurements (*.csv) there: make load measures",
                     self.from.display()
                 );
             }
@@ -64,6 +65,7 @@ impl ReportArgs {
                 .html
                 .clone()
                 .unwrap_or_else(|| self.from.join("report.html"));
+            has_folder("--html", &path)?;
             let page = html::page(&tables, &plots::all(&rows));
             fs::write(&path, page).with_context(|| path.display().to_string())?;
             say!(
@@ -74,7 +76,10 @@ impl ReportArgs {
             );
             return Ok(true);
         };
-        let text = fs::read_to_string(readme).with_context(|| readme.display().to_string())?;
+        let text = fs::read_to_string(readme).with_context(|| {
+            let name = readme.display();
+            format!("--readme {name}: cannot be read: name a file with load: markers")
+        })?;
         let wanted =
             readme::rewrite(&text, &tables).with_context(|| readme.display().to_string())?;
         if text == wanted {
@@ -103,7 +108,7 @@ impl ReportArgs {
 
 /// Writes the rows that tables show, a file for each experiment.
 fn keep(rows: &[Row], folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    fs::create_dir_all(folder).with_context(|| format!("--keep {}", folder.display()))?;
     let mut files: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     for row in rows.iter().filter(|row| tables::shows(row)) {
         files.entry(&row.experiment).or_default().push(row);
@@ -122,8 +127,13 @@ fn keep(rows: &[Row], folder: &Path) -> Result<()> {
 
 /// All rows of a folder's tables, files in the order of their names.
 fn read(folder: &Path) -> Result<Vec<Row>> {
-    let entries = fs::read_dir(folder)
-        .with_context(|| format!("{}: no such folder: make load", folder.display()))?;
+    if !folder.is_dir() {
+        bail!(
+            "--from {}: no such folder: make load makes target/load, or name another with --from",
+            folder.display()
+        );
+    }
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut paths = entries
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<Vec<PathBuf>>>()?;
