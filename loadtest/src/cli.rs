@@ -13,7 +13,7 @@ use crate::lab::{Lab, SetUp};
 use crate::reconcile::{Flood, Outcome, reconcile};
 use crate::record::{Point, Record};
 use crate::say;
-use crate::say::print;
+use crate::say::{counted, print};
 use crate::search::{Plan, highest_rate};
 use crate::send::{self, Schedule, Sender, flood};
 use crate::sensor::{DEPTHS, Sensor};
@@ -148,7 +148,7 @@ impl FloodArgs {
             let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
             let online = online.unwrap_or_default();
             bail!(
-                "--cpu {cpu}: cannot be had; this machine has {}",
+                "--cpu {cpu}: cannot be had; the CPUs of this machine are {}",
                 online.trim()
             );
         }
@@ -349,10 +349,10 @@ pub fn tell(outcome: &Outcome) -> bool {
         Some(entry) => format!("DOES NOT CLOSE: {entry}"),
     };
     say!(
-        "{} frames at {:.0} packets/s, {} attempts; lost before the rings {lost}, in them {drops}: {verdict}",
-        sent.tally.frames,
+        "{} at {:.0} packets/s, {}; lost before the rings {lost}, in them {drops}: {verdict}",
+        counted(sent.tally.frames, "frame"),
         sent.pps(),
-        sent.tally.attempts
+        counted(sent.tally.attempts, "attempt")
     );
     outcome.first_open().is_none()
 }

@@ -19,9 +19,9 @@ use crate::process::{Running, quote};
 use crate::reconcile::{Scratch, float};
 use crate::record::{Point, Record};
 use crate::say;
+use crate::say::counted;
 use crate::send::{Schedule, Sent, flood_in};
 use crate::sensor::DEPTHS;
-use crate::stop::counted;
 use crate::traffic::{Load, Name};
 
 /// Flags.
@@ -74,6 +74,9 @@ impl Batch {
     fn line(&self, scans: u32) -> String {
         let delays = self.told.values();
         let delays = match (delays.clone().min(), delays.max()) {
+            (Some(least), Some(most)) if least == most => {
+                format!("told of after {}", milliseconds(*most))
+            }
             (Some(least), Some(most)) => format!(
                 "told of after {} to {}",
                 milliseconds(*least),
@@ -83,7 +86,7 @@ impl Batch {
         };
         format!(
             "{} in a flood of {:.0} packets/s: {delays}; resident memory {:.1} MiB before, {:.1} after",
-            counted(scans as usize, "scan"),
+            counted(scans.into(), "scan"),
             self.sent.pps(),
             mib(self.rss.0),
             mib(self.rss.1)
@@ -126,11 +129,13 @@ impl HiddenArgs {
         while done < self.runs {
             let scans = self.abreast.min(self.runs - done);
             let (first, last) = (done + 1, done + scans);
-            say!(
-                "scans {first} to {last} of {}: {} ports each, one a second",
-                self.runs,
-                self.ports
-            );
+            let scans_are = if first == last {
+                format!("scan {first}")
+            } else {
+                format!("scans {first} to {last}")
+            };
+            let (runs, ports) = (self.runs, self.ports);
+            say!("{scans_are} of {runs}: {ports} ports, one a second");
             let batch = self.batch(&lab, scans, done)?;
             in_time += self.judge(&batch, scans, done, &mut record)?;
             say!("{}", batch.line(scans));

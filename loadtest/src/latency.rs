@@ -20,6 +20,7 @@ use crate::lab::{Lab, SENDER_CPU};
 use crate::reconcile::{Scratch, float, settle};
 use crate::record::{Point, Record};
 use crate::say;
+use crate::say::counted;
 use crate::search::highest_rate;
 use crate::send::{Schedule, flood_in, pin};
 use crate::sensor::{Books, DEPTHS, Sensor};
@@ -113,15 +114,15 @@ impl LatencyArgs {
         let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
         say!(
             "{state}, {} at {rate_pps:.0} packets/s: p50 {:.1} ms, p99 {:.1} ms ({:.0} allowed), p99.9 {:.1} ms, \
-             largest {:.1} ms ({} lines of {} attempts)",
+             largest {:.1} ms ({} of {})",
             load.name,
             p50 / 1000.0,
             p99 / 1000.0,
             allowed_us / 1000.0,
             p999 / 1000.0,
             float(measured.histogram.max()) / 1000.0,
-            measured.lines,
-            measured.sent
+            counted(measured.lines, "line"),
+            counted(measured.sent, "attempt")
         );
         let point = Point {
             subject: format!("synledger {state}"),
@@ -182,7 +183,8 @@ impl LatencyArgs {
             .attempts
             .saturating_sub(books.count("new_connections"));
         if lost > 0 {
-            say!("{lost} attempts were lost before the log: they have no latency");
+            let lost = counted(lost, "attempt");
+            say!("lost before the log, without a latency: {lost}");
         }
         Ok(Measured {
             sent: sent.tally.attempts,

@@ -21,7 +21,8 @@ use loadtest::{say, stop};
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 all held; 1 it ran, and something that must hold does not; 2 it could not run."
+    after_help = "Exit codes: 0 all held; 1 it ran, and something that must hold does not; 2 it could not run; 128 and N: signal N ended \
+        it, and what it had made is removed."
 )]
 struct Cli {
     #[command(subcommand)]

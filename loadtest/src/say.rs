@@ -34,6 +34,13 @@ pub fn missed(what: &[String]) -> bool {
     what.is_empty()
 }
 
+/// `1 scan`, `2 scans`.
+#[must_use]
+pub fn counted(count: u64, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
 fn heard(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -44,6 +51,12 @@ fn heard(written: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_has_no_plural() {
+        assert_eq!(counted(1, "scan"), "1 scan");
+        assert_eq!(counted(0, "scan"), "0 scans");
+    }
 
     #[test]
     fn only_a_reader_that_has_gone_is_no_error() {

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use signal_hook::iterator::Signals;
 
 use crate::reconcile::Scratch;
+use crate::say::counted;
 use crate::{lab, send, throttle};
 
 /// Held while something is made that outlives this process, and for ever once it is to end.
@@ -57,27 +58,22 @@ pub fn on_signals() -> Result<()> {
 fn end(number: i32) -> ! {
     let _never_given_back = leave();
     let ended = end_programs();
+    let groups = ended.iter().filter(|pid| throttle::clean_of(**pid)).count();
     let gone = lab::clean_own().len();
     send::remove_capture();
-    let folders = Scratch::clean_own().len() + throttle::clean().len();
+    let folders = Scratch::clean_own().len() + groups;
     let signal = Signal::try_from(number).map_or("a signal", Signal::as_str);
     crate::say!(
-        "loadtest: stopped by {signal}: ended {ended}, removed {} and {}",
-        counted(gone, "namespace"),
-        counted(folders, "folder")
+        "loadtest: stopped by {signal}: ended {}, removed {} and {}",
+        counted(ended.len() as u64, "program"),
+        counted(gone as u64, "namespace"),
+        counted(folders as u64, "folder")
     );
     process::exit(128 + number);
 }
 
-/// `1 scan`, `2 scans`.
-#[must_use]
-pub fn counted(count: usize, what: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{ending}")
-}
-
-/// Ends every program that descends from this one; says how many.
-fn end_programs() -> String {
+/// Ends every program that descends from this one; gives their process ids.
+fn end_programs() -> BTreeSet<i32> {
     let mut ended = BTreeSet::new();
     for _ in 0..ROUNDS_MAX {
         let running = descendants(process::id());
@@ -91,7 +87,7 @@ fn end_programs() -> String {
         }
         thread::sleep(ROUND);
     }
-    counted(ended.len(), "program")
+    ended
 }
 
 /// Processes that still run and whose parents lead up to `root`.
@@ -169,13 +165,5 @@ mod tests {
         let status = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
         assert!(ignores(status, Signal::SIGHUP) && !ignores(status, Signal::SIGINT));
         assert!(!ignores("", Signal::SIGHUP));
-    }
-
-    #[test]
-    fn one_has_no_plural() {
-        assert_eq!(
-            [counted(1, "scan"), counted(0, "scan")],
-            ["1 scan", "0 scans"]
-        );
     }
 }

@@ -80,14 +80,26 @@ pub fn clean() -> Vec<String> {
 impl Drop for Throttle {
     fn drop(&mut self) {
         let _ = self.write(&self.parent, "cgroup.procs", &self.pid.to_string());
-        // A process on its way out of a group keeps it for a moment.
-        for _ in 0..50 {
-            if fs::remove_dir(&self.group).is_ok() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
+        remove(&self.group);
     }
+}
+
+/// A process on its way out of a group keeps it for a moment.
+fn remove(group: &Path) -> bool {
+    for _ in 0..50 {
+        if fs::remove_dir(group).is_ok() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+/// Removes the group of a process that was ended; gives whether it had one.
+#[must_use]
+pub fn clean_of(pid: i32) -> bool {
+    let places = [V2, V1].map(|parent| Path::new(parent).join(format!("synload-{pid}")));
+    places.iter().any(|group| group.is_dir() && remove(group))
 }
 
 #[cfg(test)]
