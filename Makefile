@@ -139,7 +139,7 @@ REPLAY_FRAMES ?= 300000
 flood: load-build ## Write a capture for tools/replay: target/flood.pcap (REPLAY_LOAD=mix, REPLAY_FRAMES=300000)
 	target/release/loadtest flood --load $(REPLAY_LOAD) --frames $(REPLAY_FRAMES) --write target/flood.pcap >/dev/null
 
-SCRIPTS := tools/as-root tools/install-test-deps tools/race tools/replay tools/run-tests
+SCRIPTS := tools/as-root tools/install-test-deps tools/race tools/replay tools/run-tests tools/witness-fault
 .PHONY: check
 check: ## What CI holds against us: format, lints, docs, tidy, licences; warnings are errors
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then set -x; $(CARGO) fmt --all --check; \

@@ -3,6 +3,7 @@
 //! Tables and plots are generated from these files and from nothing else.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -131,12 +132,21 @@ impl Record {
 }
 
 fn append(path: &Path) -> Result<csv::Writer<File>> {
-    let fresh = fs::metadata(path).map_or(true, |it| it.len() == 0);
+    let say = || format!("{}: cannot be written", path.display());
     let mut options = OpenOptions::new();
-    let file = options.create(true).append(true).open(path);
-    let file = file.with_context(|| format!("{}: cannot be written", path.display()))?;
+    let mut file = options
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(say)?;
+    // Two runs may begin the same table at once: one of them gives it its heading.
+    file.lock().with_context(say)?;
+    if file.metadata().with_context(say)?.len() == 0 {
+        writeln!(file, "{}", COLUMNS.join(",")).with_context(say)?;
+    }
+    file.unlock().with_context(say)?;
     let mut builder = csv::WriterBuilder::new();
-    Ok(builder.has_headers(fresh).from_writer(file))
+    Ok(builder.has_headers(false).from_writer(file))
 }
 
 /// The words this program was started with, its own path left out.
@@ -172,10 +182,22 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
             path.display()
         );
     }
-    reader
+    let rows: Vec<Row> = reader
         .deserialize()
-        .collect::<Result<Vec<Row>, _>>()
-        .with_context(say)
+        .collect::<Result<_, _>>()
+        .with_context(say)?;
+    for (row, line) in rows.iter().zip(2..) {
+        let rate = row.rate_pps.unwrap_or_default();
+        if !row.value.is_finite() || !rate.is_finite() || rate < 0.0 {
+            bail!(
+                "{}: row {line}: {} {}, rate {rate}: no measurement",
+                path.display(),
+                row.metric,
+                row.value
+            );
+        }
+    }
+    Ok(rows)
 }
 
 /// The columns, in order.
@@ -199,6 +221,34 @@ pub const COLUMNS: [&str; 14] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_runs_that_begin_a_table_together_give_it_one_heading() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        let open = || Record::open(&path, "search").expect("a record");
+        let (mut first, mut second) = (open(), open());
+        for _ in 0..2 {
+            for record in [&mut first, &mut second] {
+                let added = record.add(&Point::default(), "rate", 1.0, "packets/s");
+                added.expect("a row");
+            }
+        }
+        assert_eq!(read(&path).expect("rows").len(), 4);
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_measurement() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        let mut record = Record::open(&path, "search").expect("a record");
+        let point = Point::default();
+        record
+            .add(&point, "rate", f64::NAN, "packets/s")
+            .expect("a row");
+        let error = read(&path).expect_err("no number");
+        assert!(error.to_string().contains("row 2: rate NaN"), "{error:#}");
+    }
 
     #[test]
     fn what_is_appended_in_two_goes_is_read_back() {

@@ -172,7 +172,9 @@ const HARM: Spec = Spec {
     title: "A web server on the same host",
     note: "nginx, the kernel's half of its traffic and the program share one CPU; wrk loads it from the other. Pairs \
            without and with the program, in turns which comes first. Goodput is the geometric mean of the pairs' \
-           ratios; with 95 % confidence it is not below the bound (Student's t on the logarithms).",
+           ratios; with 95 % confidence it is not below the bound (Student's t on the logarithms). The floor: pairs \
+           with `nothing`, with a packet socket that takes no frame (`bare-closed`), and with a reader of both \
+           directions that only counts (`bare-one-ring`).",
     experiment: "harm",
     metrics: &["goodput_ratio", "p99_ratio"],
     key: by_subject,
@@ -411,7 +413,10 @@ impl Table {
         let head: Vec<String> = self.head.iter().map(|&word| word.to_owned()).collect();
         let mut out = format!("\n{}|{}\n", line(&head), "---|".repeat(head.len()));
         for words in &self.lines {
-            let escaped: Vec<String> = words.iter().map(|word| word.replace('|', "\\|")).collect();
+            let escaped: Vec<String> = words
+                .iter()
+                .map(|word| word.replace('|', "\\|").replace(['\n', '\r'], " "))
+                .collect();
             out += &line(&escaped);
         }
         let _ = write!(out, "\n{}", self.note);
