@@ -122,7 +122,9 @@ fn loopback(link: LinkType, w: &mut Way<'_>) -> Result<Next, Unread> {
     match value {
         2 => Ok(V4),
         10 | 24 | 28 | 30 => Ok(V6),
-        1536..65_536 if link == LinkType::Null => Ok(Next::Type(usize::try_from(value).unwrap())),
+        1536..65_536 if link == LinkType::Null => {
+            Ok(Next::Type(usize::try_from(value).expect("below 65,536")))
+        }
         _ => Err(Unread::NotIp(NotIpCause::Family)),
     }
 }
@@ -136,7 +138,8 @@ fn step(w: &mut Way<'_>, next: &Next) -> Result<Next, Unread> {
         Next::Type(0x8847 | 0x8848) => Ok(Next::Mpls),
         Next::Type(0x8100 | 0x88a8 | 0x9100) => {
             v.need(at, 4, cut)?;
-            w.tags.push(u16::try_from(v.two(at) % 4096).unwrap());
+            w.tags
+                .push(u16::try_from(v.two(at) % 4096).expect("below 4,096"));
             w.inline_tags += 1;
             if w.inline_tags > 2 {
                 w.reach.push(Reach::DeepVlan);
@@ -286,7 +289,7 @@ pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
             .saturating_add(if f.vlan.is_some() { 4 } else { 0 }),
         interface: f.interface,
         vlan,
-        vlan_count: u8::try_from(w.tags.len().min(2)).unwrap(),
+        vlan_count: u8::try_from(w.tags.len().min(2)).expect("at most 2"),
         src: p.src,
         dst: p.dst,
         fragment: if p.more && p.offset == 0 {

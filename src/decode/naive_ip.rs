@@ -23,10 +23,10 @@ impl View<'_> {
         self.b[at] as usize * 256 + self.b[at + 1] as usize
     }
     pub(super) fn four(&self, at: usize) -> u32 {
-        u32::try_from(self.two(at) * 65_536 + self.two(at + 2)).unwrap()
+        u32::try_from(self.two(at) * 65_536 + self.two(at + 2)).expect("four bytes")
     }
     pub(super) fn port(&self, at: usize) -> u16 {
-        u16::try_from(self.two(at)).unwrap()
+        u16::try_from(self.two(at)).expect("two bytes")
     }
     pub(super) fn cut(&mut self, end: usize) {
         self.end = self.end.min(end);
@@ -76,7 +76,7 @@ pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unre
             proto: v.b[base + 9],
             offset: v.two(base + 6) % 8192,
             more: v.two(base + 6) / 8192 % 2 == 1,
-            id: u32::try_from(v.two(base + 4)).unwrap(),
+            id: u32::try_from(v.two(base + 4)).expect("two bytes"),
             strange: false,
         };
         *at += header;
@@ -149,7 +149,7 @@ fn extensions(v: &View<'_>, at: &mut usize, p: &mut Ip) -> Result<(), Unread> {
 
 pub(super) fn transport(v: &View<'_>, at: usize, p: &Ip, gso: bool) -> Result<Transport, Unread> {
     let wire = v.wire_end - at;
-    let len = |header: usize| u32::try_from(wire.saturating_sub(header)).unwrap();
+    let len = |header: usize| u32::try_from(wire.saturating_sub(header)).expect("a frame's length");
     if p.offset != 0 {
         if p.offset == 1 && p.proto == 6 && v.has(at, 6) {
             let tail = std::array::from_fn(|i| v.b[at + i]);
@@ -231,7 +231,7 @@ fn udp(v: &View<'_>, at: usize, gso: bool) -> Result<Transport, Unread> {
     Ok(Transport::Udp(Udp {
         src_port: v.port(at),
         dst_port: v.port(at + 2),
-        payload_len: u32::try_from(shown - 8).unwrap(),
+        payload_len: u32::try_from(shown - 8).expect("a frame's length"),
     }))
 }
 

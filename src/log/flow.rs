@@ -4,9 +4,8 @@
 use super::room::Room;
 use super::stamp::Stamp;
 use super::text;
+use crate::flow::conns::TCP;
 use crate::flow::record::{EndReason, FlowRecord};
-
-const TCP: u8 = 6;
 
 /// Puts `,"flow":{…}` and, for TCP, `,"tcp":{…}`; the stamps remember the last seconds.
 pub fn volumes(room: &mut Room, flow: &FlowRecord, start: &mut Stamp, end: &mut Stamp) {
