@@ -42,7 +42,7 @@ struct Member {
     worker: usize,
     /// As of the last update: what its worker had taken, and then what the kernel had counted.
     counts: RingCounts,
-    block_nr: u32,
+    ring_bytes: u64,
     valve: Arc<Valve>,
 }
 
@@ -258,6 +258,7 @@ impl LiveGroup {
                 valve,
                 stamps: Stamps::default(),
                 view,
+                losing_seen: 0,
                 dead_since_ns: None,
             });
         }
@@ -281,7 +282,7 @@ impl LiveGroup {
                 capacity: geometry.bytes() as u64 / RECORD_BYTES_MIN,
                 ..RingCounts::default()
             },
-            block_nr: geometry.block_nr,
+            ring_bytes: geometry.bytes() as u64,
             valve,
         });
         view
@@ -385,14 +386,12 @@ impl LiveGroup {
         self.members.iter().map(|member| member.counts.clone())
     }
 
-    /// Share of each ring's blocks that waits.
+    /// Share of each ring's bytes that waits to be read.
     pub fn occupancy(&self) -> impl Iterator<Item = (RingId, f64)> {
         self.members.iter().map(|member| {
-            let occupied = member.view.occupied.load(Ordering::Relaxed);
-            (
-                member.counts.id.clone(),
-                f64::from(occupied) / f64::from(member.block_nr),
-            )
+            let waiting = member.view.waiting_bytes.load(Ordering::Relaxed);
+            let share = waiting as f64 / member.ring_bytes.max(1) as f64;
+            (member.counts.id.clone(), share)
         })
     }
 }

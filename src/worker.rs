@@ -4,15 +4,15 @@ use crate::capture::clock::{Clock, Reading, Stamps};
 use crate::capture::frame::{Class, Frame};
 use crate::capture::group::Group;
 use crate::capture::poll::Poller;
-use crate::capture::ring::Reader;
+use crate::capture::ring::{Reader, Waiting};
 use crate::capture::valve::Valve;
 use crate::inspect::timeline::{At, Timeline, position_of_ts, ts_of_position};
 use crate::locality::Localities;
 use crate::shard::Shard;
-use crate::shedding::{Level, Load, Shedding, Spans, Step};
+use crate::shedding::{Backlog, Level, Load, Shedding, Spans, Step};
 use crossbeam::channel::{Receiver, Sender};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Frames between two ticks.
@@ -34,8 +34,8 @@ pub struct RingView {
     pub frames_read: AtomicU64,
     /// Frames given back unread.
     pub shed_data: AtomicU64,
-    /// Blocks that wait.
-    pub occupied: AtomicU32,
+    /// Bytes of the ring that wait to be read.
+    pub waiting_bytes: AtomicU64,
     /// Frames for which there was no room, as of main's last look at the kernel's counters.
     pub drops: AtomicU64,
     /// Its group is gone: read what is left, then let go.
@@ -58,6 +58,8 @@ pub struct LiveRing {
     pub stamps: Stamps,
     /// What others see of it.
     pub view: Arc<RingView>,
+    /// [`crate::capture::ring::ReaderCounts::blocks_losing`] at the last look.
+    pub losing_seen: u64,
     /// Run time at which its group was found gone.
     pub dead_since_ns: Option<i64>,
 }
@@ -93,23 +95,23 @@ pub struct Worker {
     pub steps: Sender<ShedStep>,
     /// Drops of all rings at the last look.
     pub drops_seen: u64,
-    /// What came of late.
-    pub came: Came,
+    /// Frames that arrived lately.
+    pub arrivals: RecentArrivals,
 }
 
-/// Frames that came of late, dropped ones included: those of each second count half as much a second later.
+/// Exponentially decayed arrivals (half-life 1 s), dropped frames included.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Came {
+pub struct RecentArrivals {
     seen: [u64; 2],
     recent: [f64; 2],
     halved_ns: i64,
 }
 
-impl Came {
-    /// The share of data in what came of late; all that came so far is `all`, of it `data`.
+impl RecentArrivals {
+    /// The share of data in recent arrivals; all arrivals since the start are `all`, of them `data`.
     fn share_of_data(&mut self, (data, all): (u64, u64), now_ns: i64) -> f64 {
         const SECOND_NS: i64 = 1_000_000_000;
-        /// Of fewer frames the share says little, while many may wait: it is taken of so many.
+        /// Minimum denominator: with fewer recent frames the share is noise.
         const LEAST: f64 = 1024.0;
         // Where rings of an interface went their counts went along.
         let more = [data, all].map(|count| count as f64);
@@ -301,7 +303,7 @@ impl Worker {
 
     fn load(&mut self, clock_ns: i64) -> Load {
         let mut load = Load::default();
-        let behind_ns = clock_ns
+        let late_ns = clock_ns
             .saturating_sub(timeout_ns(self.block_timeout).saturating_mul(2))
             .saturating_sub(STAMP_SLACK_NS);
         let mut drops = 0_u64;
@@ -312,28 +314,27 @@ impl Worker {
             let frames = counts.frames_read + counts.frames_unread + ring_drops;
             all += frames;
             data += frames * u64::from(ring.class == Some(Class::Data));
-            let (waits, blocks) = (show(ring), ring.reader.ring().geometry().block_nr);
             drops = drops.wrapping_add(ring_drops);
-            load.dropped |= waits == blocks;
-            // The block that is being read does not wait, but where the ring is full.
-            let share = match waits == blocks {
-                true => 1.0,
-                false => f64::from(waits.saturating_sub(1)) / f64::from(blocks),
+            let waiting = publish(ring);
+            let head_ns = ring.head_ns(&self.clock);
+            // The kernel says in the next block that it dropped frames; its counters are read once a second.
+            let losing = counts.blocks_losing > ring.losing_seen;
+            ring.losing_seen = counts.blocks_losing;
+            load.dropped |= losing;
+            let backlog = Backlog {
+                share: waiting.bytes as f64 / ring.reader.geometry().bytes() as f64,
+                late: losing || head_ns.is_some_and(|head_ns| head_ns < late_ns),
             };
             let of_class = match ring.class {
                 Some(Class::Open) => &mut load.open,
                 Some(Class::Control) => &mut load.control,
-                Some(Class::Data) => {
-                    let head_ns = ring.head_ns(&self.clock);
-                    load.behind |= head_ns.is_some_and(|head_ns| head_ns < behind_ns);
-                    &mut load.data
-                }
+                Some(Class::Data) => &mut load.data,
                 None => continue,
             };
-            *of_class = of_class.max(share);
+            *of_class = of_class.worse(backlog);
         }
         load.dropped |= std::mem::replace(&mut self.drops_seen, drops) != drops;
-        load.data_share = self.came.share_of_data((data, all), clock_ns);
+        load.data_share = self.arrivals.share_of_data((data, all), clock_ns);
         load
     }
 
@@ -405,7 +406,7 @@ impl Worker {
             let since_ns = *ring.dead_since_ns.get_or_insert(clock_ns);
             let keep = ring.reader.refill() || clock_ns.saturating_sub(since_ns) < grace_ns;
             if !keep {
-                show(ring);
+                publish(ring);
             }
             keep
         });
@@ -441,8 +442,8 @@ impl Worker {
         }
         while !self.shard.settle(LAST - 1, self.now_ns, &Timeline::Live) {}
         self.shard.finish(LAST, &Timeline::Live);
-        for ring in &self.rings {
-            show(ring);
+        for ring in &mut self.rings {
+            self::publish(ring);
         }
         publish(&self.shard);
         self.shard
@@ -455,7 +456,7 @@ fn timeout_ns(block_timeout: Duration) -> i64 {
 
 /// Gives back unread what waits in a data ring, once around at most.
 fn shed_data(ring: &mut LiveRing, clock: &Clock, shed: &mut Spans) {
-    for _ in 0..ring.reader.ring().geometry().block_nr {
+    for _ in 0..ring.reader.geometry().block_nr {
         let Some(ts_ns) = ring.head_ns(clock) else {
             return;
         };
@@ -464,14 +465,14 @@ fn shed_data(ring: &mut LiveRing, clock: &Clock, shed: &mut Spans) {
     }
 }
 
-/// Leaves what others see of the ring; gives how many of its blocks wait.
-fn show(ring: &LiveRing) -> u32 {
-    let (counts, occupied) = (ring.reader.counts(), ring.reader.ring().occupied_blocks());
+/// Publishes what others see of the ring; gives what waits in it.
+fn publish(ring: &mut LiveRing) -> Waiting {
+    let (counts, waiting) = (ring.reader.counts(), ring.reader.waiting());
     let view = &ring.view;
     view.frames_read
         .store(counts.frames_read, Ordering::Release);
     view.shed_data
         .store(counts.frames_unread, Ordering::Release);
-    view.occupied.store(occupied, Ordering::Relaxed);
-    occupied
+    view.waiting_bytes.store(waiting.bytes, Ordering::Relaxed);
+    waiting
 }

@@ -236,7 +236,9 @@ fn a_ring_that_overflows_counts_every_frame_it_drops() {
             sender.send(number, 1000);
         }
         thread::sleep(Duration::from_millis(50));
-        assert_eq!(tap.readers[0].ring().occupied_blocks(), GEOMETRY.block_nr);
+        let waiting = tap.readers[0].waiting();
+        let bytes = u64::from(GEOMETRY.block_nr * GEOMETRY.block_size);
+        assert_eq!((waiting.blocks, waiting.bytes), (GEOMETRY.block_nr, bytes));
         let stored = numbers(&tap.drain());
         assert_eq!(stored, (0..28).collect::<Vec<_>>(), "7 in each of 4 blocks");
         sender.send(1000, 60);

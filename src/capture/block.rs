@@ -111,6 +111,21 @@ impl<'ring> Block<'ring> {
         self.ns_at(offset_of!(BlockDesc, ts_last_pkt))
     }
 
+    /// `block_status` as it was when the block was taken.
+    pub(super) fn status_bits(&self) -> u32 {
+        self.status_bits
+    }
+
+    /// Bytes used, the descriptor included.
+    pub(super) fn blk_len(&self) -> u32 {
+        u32::try_from(self.len).expect("it was 32 bits")
+    }
+
+    /// Bytes from the frame under the cursor on.
+    pub(super) fn bytes_left(&self, cursor: Cursor) -> u64 {
+        self.len.saturating_sub(cursor.at) as u64
+    }
+
     /// The kernel dropped frames of this ring since its statistics were last read.
     pub fn losing(&self) -> bool {
         self.status_bits & TP_STATUS_LOSING != 0

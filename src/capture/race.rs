@@ -101,7 +101,11 @@ fn a_reader_s_open_block_stays_its_own() {
             thread::yield_now();
             continue;
         }
-        reader.ring().occupied_blocks();
+        let waiting = reader.waiting();
+        assert!(
+            (1..=GEOMETRY.block_nr).contains(&waiting.blocks),
+            "{waiting:?}"
+        );
         check(&reader.frame().expect("a frame is open"), number);
         reader.advance();
         number += 1;

@@ -3,7 +3,7 @@
 //! There is no `trait Source`: tests hand [`Ring`] plain memory that [`super::fake`] fills to the kernel's
 //! ABI, so the tested code is the shipped code.
 
-use super::abi::{BlockDesc, TP_STATUS_USER};
+use super::abi::{BlockDesc, TP_STATUS_BLK_TMO, TP_STATUS_USER};
 use super::block::{Block, Cursor, Origin};
 use super::frame::Frame;
 use std::alloc::{self, Layout};
@@ -109,6 +109,18 @@ impl Memory {
         unsafe { &(*desc.as_ptr()).block_status }
     }
 
+    /// `blk_len` of block `index`.
+    ///
+    /// # Safety
+    ///
+    /// The block is the reader's, as its status word said, and stays so meanwhile.
+    unsafe fn blk_len(&self, index: u32) -> u32 {
+        let desc = self.block(index).cast::<BlockDesc>();
+        // SAFETY: each block starts with a descriptor and is aligned to a page; by this function's contract
+        // nobody writes to it now.
+        unsafe { (*desc.as_ptr()).blk_len }
+    }
+
     pub(super) fn geometry(&self) -> RingGeometry {
         self.geometry
     }
@@ -136,6 +148,26 @@ pub struct Ring {
     origin: Origin,
     position: u32,
     seq_num: Option<u64>,
+    /// Blocks from `position` on that were seen to wait.
+    waiting: Waiting,
+}
+
+/// What waits in a ring to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Blocks, the one that is being read included: `block_nr` means that the ring is full.
+    pub blocks: u32,
+    /// Bytes of the ring that they take: all of a block that was full when it was handed over, what was written
+    /// of one whose time was up, what is left to be read of the open one.
+    pub bytes: u64,
+}
+
+/// Bytes that a block takes: a full block is not always filled to its last byte.
+fn room(geometry: RingGeometry, status: u32, blk_len: u32) -> u64 {
+    match status & TP_STATUS_BLK_TMO {
+        0 => u64::from(geometry.block_size),
+        _ => u64::from(blk_len.min(geometry.block_size)),
+    }
 }
 
 impl Ring {
@@ -151,6 +183,7 @@ impl Ring {
             origin,
             position: 0,
             seq_num: None,
+            waiting: Waiting::default(),
         }
     }
 
@@ -166,29 +199,27 @@ impl Ring {
         unsafe { self.acquire() }
     }
 
-    /// Roughly how many blocks wait to be read, one that is open included: `block_nr` means that the ring
-    /// is full. A gauge, not a book: the kernel goes on while we look.
-    pub fn occupied_blocks(&self) -> u32 {
-        // The kernel fills and we return in ring order, so the waiting blocks are one run that starts at
-        // `position`: its end is found by halving. An open block lies before `position`.
-        let block_nr = self.geometry().block_nr;
-        let before = (self.position + block_nr - 1) % block_nr;
-        let waits = |index| {
-            // Relaxed: nothing else of the block is read.
-            self.memory.status(index).load(Ordering::Relaxed) & TP_STATUS_USER != 0
-        };
-        let (mut low, mut high) = (0, block_nr);
-        while low < high {
-            let middle = low.midpoint(high);
-            match waits((self.position + middle) % block_nr) {
-                true => low = middle + 1,
-                false => high = middle,
+    /// The blocks that the kernel has handed over and nobody has taken yet. A gauge, not a book: the kernel goes
+    /// on while we look.
+    ///
+    /// Looks at each block once, however often it is asked: the waiting blocks are one run that starts at
+    /// `position`, and the kernel only makes it longer. `open` blocks before that are still being read.
+    pub(super) fn waiting(&mut self, open: u32) -> Waiting {
+        let geometry = self.geometry();
+        while self.waiting.blocks + open < geometry.block_nr {
+            let index = (self.position + self.waiting.blocks) % geometry.block_nr;
+            // Acquire: `blk_len` is read behind it, see `Block::acquire`.
+            let status = self.memory.status(index).load(Ordering::Acquire);
+            if status & TP_STATUS_USER == 0 {
+                break;
             }
+            // SAFETY: the status says that the block is ours, and `acquire`, which may return it, borrows
+            // `self` mutably.
+            let blk_len = unsafe { self.memory.blk_len(index) };
+            self.waiting.blocks += 1;
+            self.waiting.bytes += room(geometry, status, blk_len);
         }
-        if low < block_nr && waits(before) {
-            low += 1;
-        }
-        low
+        self.waiting
     }
 
     /// # Safety
@@ -212,6 +243,10 @@ impl Ring {
         }
         self.seq_num = Some(seq_num);
         self.position = (self.position + 1) % geometry.block_nr;
+        if self.waiting.blocks > 0 {
+            self.waiting.blocks -= 1;
+            self.waiting.bytes -= room(geometry, block.status_bits(), block.blk_len());
+        }
         Some(block)
     }
 }
@@ -225,6 +260,8 @@ pub struct ReaderCounts {
     pub blocks_empty: u64,
     /// Of these, blocks handed over because their time was up.
     pub blocks_timed_out: u64,
+    /// Of these, blocks of which the kernel says that frames were dropped before them.
+    pub blocks_losing: u64,
     /// Frames that [`Reader::advance`] passed.
     pub frames_read: u64,
     /// Frames in blocks that went back unread.
@@ -283,6 +320,7 @@ impl Reader {
             };
             self.counts.blocks += 1;
             self.counts.blocks_timed_out += u64::from(block.timed_out());
+            self.counts.blocks_losing += u64::from(block.losing());
             let cursor = block.start();
             match cursor.frames_left() {
                 0 => self.counts.blocks_empty += 1,
@@ -364,9 +402,19 @@ impl Reader {
         counts
     }
 
-    /// The ring: its geometry and how full it is.
-    pub fn ring(&self) -> &Ring {
-        &self.ring
+    /// The ring's size and pace.
+    pub fn geometry(&self) -> RingGeometry {
+        self.ring.geometry()
+    }
+
+    /// What waits to be read. A gauge, not a book.
+    pub fn waiting(&mut self) -> Waiting {
+        let mut waiting = self.ring.waiting(u32::from(self.open.is_some()));
+        if let Some(open) = &self.open {
+            waiting.blocks += 1;
+            waiting.bytes += open.block.bytes_left(open.cursor);
+        }
+        waiting
     }
 
     fn close(&mut self) {

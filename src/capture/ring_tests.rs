@@ -4,7 +4,7 @@ use super::abi::{TP_STATUS_BLK_TMO, TP_STATUS_LOSING};
 use super::block::Origin;
 use super::fake::{self, Arrival, Kernel};
 use super::frame::{LinkType, VlanTag};
-use super::ring::{Memory, Reader, Ring, RingGeometry};
+use super::ring::{Memory, Reader, Ring, RingGeometry, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -92,33 +92,82 @@ fn a_dropped_block_goes_back_to_the_kernel() {
     let (mut kernel, mut ring) = ring();
     for round in 0..20 {
         assert!(kernel.push(&arrival(&[1; 60], round)) && kernel.retire());
-        assert_eq!(ring.occupied_blocks(), 1);
+        assert_eq!(ring.waiting(0).blocks, 1);
         let block = ring.next_block().expect("a block");
         assert_eq!(block.opened_ns(), round);
         drop(block);
-        assert_eq!(ring.occupied_blocks(), 0);
+        assert_eq!(ring.waiting(0), Waiting::default());
         assert!(ring.next_block().is_none());
     }
 }
 
 #[test]
-fn occupancy_is_counted_from_empty_to_full_wherever_the_reader_stands() {
+fn what_waits_is_counted_from_empty_to_full_wherever_the_reader_stands() {
+    // One frame of 60 bytes: 82 bytes before it, padded to 8, behind a descriptor of 48.
+    let (record, descriptor) = (144, 48);
     for start in 0..GEOMETRY.block_nr {
         let (mut kernel, ring) = ring();
         let mut reader = Reader::new(ring);
         for _ in 0..start {
             assert!(kernel.push(&arrival(&[1; 60], 0)) && kernel.retire() && reader.refill());
+            assert_eq!(
+                reader.waiting(),
+                Waiting {
+                    blocks: 1,
+                    bytes: record
+                }
+            );
             reader.advance();
+            assert_eq!(reader.waiting(), Waiting::default());
         }
-        for filled in 1..=GEOMETRY.block_nr {
+        let mut bytes = 0;
+        for blocks in 1..=GEOMETRY.block_nr {
             assert!(kernel.push(&arrival(&[1; 60], 0)) && kernel.retire());
-            assert_eq!(reader.ring().occupied_blocks(), filled, "from {start}");
+            bytes += descriptor + record;
+            assert_eq!(reader.waiting(), Waiting { blocks, bytes }, "from {start}");
         }
         assert!(reader.refill(), "an open block still counts");
-        assert_eq!(reader.ring().occupied_blocks(), GEOMETRY.block_nr);
+        let blocks = GEOMETRY.block_nr;
+        bytes -= descriptor;
+        assert_eq!(reader.waiting(), Waiting { blocks, bytes });
         reader.advance();
-        assert_eq!(reader.ring().occupied_blocks(), GEOMETRY.block_nr - 1);
+        let (blocks, bytes) = (blocks - 1, bytes - record);
+        assert_eq!(reader.waiting(), Waiting { blocks, bytes });
     }
+}
+
+#[test]
+fn a_block_that_was_full_takes_all_of_its_room_and_one_whose_time_was_up_what_is_in_it() {
+    let (mut kernel, ring) = ring();
+    let mut reader = Reader::new(ring);
+    // Two of these fit into a block of 4096 bytes; the third one fills the block.
+    for _ in 0..3 {
+        assert!(kernel.push(&arrival(&[1; 1500], 0)));
+    }
+    assert_eq!(
+        reader.waiting(),
+        Waiting {
+            blocks: 1,
+            bytes: u64::from(GEOMETRY.block_size)
+        }
+    );
+    assert!(kernel.retire());
+    assert_eq!(
+        reader.waiting(),
+        Waiting {
+            blocks: 2,
+            bytes: u64::from(GEOMETRY.block_size) + 48 + 1584
+        }
+    );
+    assert!(reader.refill());
+    reader.advance();
+    assert_eq!(
+        reader.waiting(),
+        Waiting {
+            blocks: 2,
+            bytes: 1584 + 48 + 1584
+        }
+    );
 }
 
 #[test]
@@ -143,6 +192,7 @@ fn a_full_ring_drops_and_the_next_block_says_so() {
     );
     assert!(kernel.push(&arrival(&[1; 60], 9)) && kernel.retire() && reader.refill());
     assert!(reader.block().is_some_and(|block| block.losing()));
+    assert_eq!(reader.counts().blocks_losing, 1);
     assert_eq!(TP_STATUS_LOSING, 4);
 }
 

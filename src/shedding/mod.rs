@@ -1,11 +1,15 @@
-//! What a worker lets go of under load: how full its rings are goes in, a level comes out.
+//! Load shedding: what waits in a worker's rings goes in, a level comes out.
+//!
+//! A level begins when frames are both many and late: many by the bytes that they take of their ring, late by the
+//! age of the oldest, or because frames behind it were dropped. Neither alone says that a worker falls behind: a
+//! burst that is read in time is many, and a trickle in blocks whose time was up is old.
 //!
 //! Up at once, a level at a time. Down a level when its trigger has stayed below half of its threshold, and
 //! nothing was dropped, for as long as the level is held: a second, twice as long each time the level comes
 //! back within half a minute of its end, at most half a minute. So a level is entered at most five times and
 //! twice in each half minute, whatever the rings do.
 //!
-//! Data are kept, at every level, where they are few: letting go of them would help nothing, and in a flood of
+//! Data are kept, at every level, where they are few: shedding them would help nothing, and in a flood of
 //! SYNs established connections keep their counts.
 
 mod spans;
@@ -18,9 +22,9 @@ pub const LEVELS: usize = 3;
 /// A level is held at least so long, and at most.
 const HOLD_MIN_NS: i64 = 1_000_000_000;
 const HOLD_MAX_NS: i64 = 30_000_000_000;
-/// Share of a ring of opening or control packets that waits, above which each level begins.
+/// Share of a ring of opening or control packets, in bytes, that waits too long: above it each level begins.
 const THRESHOLDS: [f64; LEVELS] = [0.25, 0.5, 0.75];
-/// Share of a data ring that waits, above which the first begins if the worker is behind.
+/// The same of a data ring, for the first level.
 const DATA_THRESHOLD: f64 = 0.5;
 /// Share of a worker's frames that are data, from which on it pays to let go of them.
 const DATA_WORTH: f64 = 0.25;
@@ -51,7 +55,7 @@ impl Level {
 
     fn what(self) -> &'static str {
         match self {
-            Self::None => "nothing",
+            Self::None => "nothing is shed",
             Self::Bulk => "bulk data are refused in the kernel",
             Self::Data => "data packets go back unread",
             Self::Lines => "attempts are folded into counts",
@@ -59,20 +63,41 @@ impl Level {
     }
 }
 
+/// What waits in the fullest ring of a class.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Backlog {
+    /// Share of the ring's bytes, 0 to 1.
+    pub share: f64,
+    /// The oldest frame has waited for longer than a healthy worker lets it, or frames were dropped behind it.
+    pub late: bool,
+}
+
+impl Backlog {
+    /// The worse of two rings: a late one before a fuller one, for what is read in time does not matter.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        let worse = (other.late, other.share) > (self.late, self.share);
+        if worse { other } else { self }
+    }
+
+    /// Frames are both many and late.
+    fn exceeds(&self, threshold: f64) -> bool {
+        self.late && self.share > threshold
+    }
+}
+
 /// How a worker's rings stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Load {
-    /// Share of the fullest ring of opening packets that waits, 0 to 1.
-    pub open: f64,
-    /// The same of control packets.
-    pub control: f64,
-    /// The same of data.
-    pub data: f64,
-    /// The oldest frame that waits has waited longer than a healthy worker lets it.
-    pub behind: bool,
-    /// Frames were dropped since the last look, or a ring is full.
+    /// Opening packets.
+    pub open: Backlog,
+    /// Packets that answer, refuse or end.
+    pub control: Backlog,
+    /// Everything else.
+    pub data: Backlog,
+    /// Frames were dropped since the last look.
     pub dropped: bool,
-    /// Share of data in the frames that came of late, dropped ones included.
+    /// Share of data in recent frames, dropped ones included.
     pub data_share: f64,
 }
 
@@ -80,27 +105,22 @@ impl Load {
     /// Why `level` is needed: the ring that asks for it.
     fn asks(&self, level: usize, factor: f64) -> Option<&'static str> {
         let threshold = THRESHOLDS[level - 1] * factor;
-        if self.open > threshold {
+        if self.open.exceeds(threshold) {
             Some("open")
-        } else if level < Level::Lines as usize && self.control > threshold {
+        } else if level < Level::Lines as usize && self.control.exceeds(threshold) {
             // Folding helps against new attempts only.
             Some("control")
-        } else if level == Level::Bulk as usize && self.data > DATA_THRESHOLD * factor {
+        } else if level == Level::Bulk as usize && self.data.exceeds(DATA_THRESHOLD * factor) {
             Some("data")
         } else {
             None
         }
     }
 
-    /// Whether letting go of data helps: their ring fills, or they are a good part of what comes.
+    /// Whether shedding data helps: their ring fills, or they are a good part of what comes.
     fn wants_no_data(&self) -> bool {
-        let late = self.behind && self.data > DATA_THRESHOLD;
-        late || self.data_share >= DATA_WORTH && self.asks(1, 1.0).is_some()
-    }
-
-    fn raises(&self, level: usize) -> Option<&'static str> {
-        self.asks(level, 1.0)
-            .filter(|ring| *ring != "data" || self.behind)
+        self.data.exceeds(DATA_THRESHOLD)
+            || self.data_share >= DATA_WORTH && self.asks(1, 1.0).is_some()
     }
 }
 
@@ -264,7 +284,7 @@ impl Shedding {
         }
         let at = self.level as usize;
         if at < LEVELS
-            && let Some(reason) = load.raises(at + 1)
+            && let Some(reason) = load.asks(at + 1, 1.0)
         {
             if at == 0 {
                 self.keeps_data = !load.wants_no_data();

@@ -9,25 +9,34 @@ use craft::Rng;
 const MS: i64 = 1_000_000;
 const SECOND: i64 = 1000 * MS;
 
+const NONE: Backlog = Backlog {
+    share: 0.0,
+    late: false,
+};
 const CALM: Load = Load {
-    open: 0.0,
-    control: 0.0,
-    data: 0.0,
-    behind: false,
+    open: NONE,
+    control: NONE,
+    data: NONE,
     dropped: false,
     data_share: 0.0,
 };
 const FULL: Load = Load {
-    open: 1.0,
-    control: 1.0,
-    data: 1.0,
-    behind: true,
+    open: late(1.0),
+    control: late(1.0),
+    data: late(1.0),
     dropped: true,
     data_share: 1.0,
 };
 
-fn open(open: f64) -> Load {
-    Load { open, ..CALM }
+const fn late(share: f64) -> Backlog {
+    Backlog { share, late: true }
+}
+
+fn open(share: f64) -> Load {
+    Load {
+        open: late(share),
+        ..CALM
+    }
 }
 
 /// Steps of a ladder that looks each millisecond, with their time.
@@ -65,7 +74,7 @@ fn up_at_once_by_the_thresholds_and_in_order() {
         }
     }
     let control = Load {
-        control: 1.0,
+        control: late(1.0),
         ..CALM
     };
     let mut shedding = Shedding::new(true);
@@ -74,22 +83,64 @@ fn up_at_once_by_the_thresholds_and_in_order() {
 }
 
 #[test]
-fn a_full_data_ring_asks_for_the_first_level_if_its_worker_is_behind() {
-    let data = |data, behind| Load {
-        data,
-        behind,
-        ..CALM
-    };
-    for (load, level) in [
-        (data(0.5, true), Level::None),
-        (data(1.0, false), Level::None),
-        (data(0.51, true), Level::Bulk),
-        (data(1.0, true), Level::Bulk),
-    ] {
+fn a_data_ring_that_fills_asks_for_the_first_level() {
+    for (share, level) in [(0.5, Level::None), (0.51, Level::Bulk), (1.0, Level::Bulk)] {
+        let load = Load {
+            data: late(share),
+            ..CALM
+        };
         let mut shedding = Shedding::new(true);
         let steps = run(&mut shedding, (0, SECOND), |_, _| load);
         assert_eq!(shedding.level(), level, "{load:?}");
         assert!(steps.iter().all(|(_, step)| step.reason == "data"));
+    }
+}
+
+#[test]
+fn many_frames_that_are_read_in_time_and_few_that_are_late_ask_for_nothing() {
+    let many = Backlog {
+        share: 1.0,
+        late: false,
+    };
+    for waits in [many, late(0.25), NONE] {
+        let load = Load {
+            open: waits,
+            control: waits,
+            data: waits,
+            data_share: 1.0,
+            ..CALM
+        };
+        let mut shedding = Shedding::new(true);
+        assert_eq!(run(&mut shedding, (0, SECOND), |_, _| load), [], "{load:?}");
+    }
+    // And they end a level that more had begun.
+    for waits in [many, late(0.12)] {
+        let mut shedding = Shedding::new(true);
+        run(&mut shedding, (0, MS), |_, _| open(0.26));
+        assert_eq!(shedding.level(), Level::Bulk);
+        let load = Load {
+            open: waits,
+            control: waits,
+            ..CALM
+        };
+        run(&mut shedding, (MS, 2 * SECOND), |_, _| load);
+        assert_eq!(shedding.level(), Level::None, "{load:?}");
+    }
+}
+
+#[test]
+fn of_two_rings_the_late_one_counts_before_the_fuller_one() {
+    let full = Backlog {
+        share: 0.9,
+        late: false,
+    };
+    for (a, b, worse) in [
+        (full, late(0.1), late(0.1)),
+        (late(0.1), full, late(0.1)),
+        (late(0.1), late(0.2), late(0.2)),
+        (NONE, full, full),
+    ] {
+        assert_eq!(a.worse(b), worse);
     }
 }
 
@@ -117,8 +168,7 @@ fn data_are_kept_where_they_are_few_until_they_are_not() {
             ..few
         },
         Load {
-            data: 0.51,
-            behind: true,
+            data: late(0.51),
             ..few
         },
     ] {
@@ -171,10 +221,13 @@ fn down_a_level_at_a_time_after_a_calm_second_without_drops() {
     for load in [
         open(0.126),
         Load {
-            control: 0.126,
+            control: late(0.126),
             ..CALM
         },
-        Load { data: 0.26, ..CALM },
+        Load {
+            data: late(0.26),
+            ..CALM
+        },
         Load {
             dropped: true,
             ..CALM
@@ -260,11 +313,14 @@ fn whatever_the_rings_do_the_steps_are_few() {
         let mut now_ns = 0;
         while now_ns < end * SECOND {
             let share = |rng: &mut Rng| f64::from(rng.next_u32() % 101) / 100.0;
+            let backlog = |rng: &mut Rng| Backlog {
+                share: share(rng),
+                late: !rng.next_u32().is_multiple_of(4),
+            };
             let mut load = Load {
-                open: share(&mut rng),
-                control: share(&mut rng),
-                data: share(&mut rng),
-                behind: rng.next_u32().is_multiple_of(2),
+                open: backlog(&mut rng),
+                control: backlog(&mut rng),
+                data: backlog(&mut rng),
                 dropped: rng.next_u32().is_multiple_of(64),
                 data_share: share(&mut rng),
             };

@@ -226,7 +226,11 @@ fn data_overload_costs_neither_an_attempt_nor_a_refusal() {
         assert!(let_go > 0, "{}", ended.says);
         assert_eq!(steps(&ended.eve)[0], (1, "up".to_owned()), "{}", ended.says);
         assert_steps_are_counted(&ended.eve, &totals);
-        assert!(ended.says.contains("sheds at level 1"), "{}", ended.says);
+        assert!(
+            ended.says.contains("sheds more, level 0 to 1"),
+            "{}",
+            ended.says
+        );
         held.assert_exact(&ended.eve, 3 + u64::from(sent));
         let shed = of_type(&ended.eve, "flow").filter(|flow| flow["synledger"]["shed"] == true);
         assert!(shed.count() >= usize::from(HELD), "{}", ended.says);

@@ -32,7 +32,7 @@ use crate::sensor::{self, Board, RunKeys};
 use crate::shard::Shard;
 use crate::shedding::Shedding;
 use crate::witness::thread::Witness;
-use crate::worker::{Came, LiveRing, Stage, Worker, wall_clock_ns};
+use crate::worker::{LiveRing, RecentArrivals, Stage, Worker, wall_clock_ns};
 use crossbeam::channel::{Sender, unbounded};
 use rings::Past;
 use serde_json::Value;
@@ -235,7 +235,7 @@ impl Run<'_> {
             shedding: Shedding::new(self.config.shed),
             steps: self.shed.sender(),
             drops_seen: 0,
-            came: Came::default(),
+            arrivals: RecentArrivals::default(),
         };
         let cpu = self.config.common.cores.get(id).copied();
         let thread = cpu.map(|cpu| self.pins.add(cpu));

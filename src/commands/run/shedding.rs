@@ -2,7 +2,7 @@
 
 use super::Run;
 use crate::log::notice::Notice;
-use crate::shedding::Step;
+use crate::shedding::{Backlog, Step};
 use crate::worker::ShedStep;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use serde_json::{Value, json};
@@ -72,24 +72,34 @@ impl Run<'_> {
 fn sentence(step: &ShedStep) -> String {
     let ShedStep {
         worker,
-        step: Step { from, to, .. },
+        step: Step { from, to, load, .. },
         ..
     } = step;
-    let (load, percent) = (step.step.load, |share: f64| (share * 100.0).round());
+    let (from, to) = (from.number(), to.number());
+    let turn = match step.step.direction() {
+        "up" => format!("sheds more, level {from} to {to}"),
+        "down" => format!("sheds less, level {from} to {to}"),
+        _ => format!("sheds more, still at level {to}"),
+    };
     let why = match step.step.reason {
         "calm" => format!(
             "its rings were calm for {:.0} s",
             step.step.hold_ns as f64 / 1e9
         ),
-        ring => format!("its {ring} ring fills"),
+        ring => format!("its {ring} ring fills faster than it is read"),
     };
+    let fill = |name: &str, backlog: Backlog| {
+        let late = if backlog.late { ", late" } else { "" };
+        format!("{name} {:.0} %{late}", (backlog.share * 100.0).round())
+    };
+    let fills = [
+        ("open", load.open),
+        ("control", load.control),
+        ("data", load.data),
+    ];
+    let fills = fills.map(|(name, backlog)| fill(name, backlog)).join("; ");
     let mut text = format!(
-        "worker {worker} sheds at level {} after {}: {why} (open {} %, control {} %, data {} % full); {}",
-        to.number(),
-        from.number(),
-        percent(load.open),
-        percent(load.control),
-        percent(load.data),
+        "worker {worker} {turn}: {why} (waiting of each ring: {fills}); {}",
         step.step.what()
     );
     if let Some(trouble) = &step.trouble {
@@ -114,10 +124,12 @@ fn details(step: &ShedStep) -> Vec<(String, Value)> {
         ("level", json!(to as u8)),
         ("from_level", json!(from as u8)),
         ("reason", json!(reason)),
-        ("open_ratio", share(load.open)),
-        ("control_ratio", share(load.control)),
-        ("data_ratio", share(load.data)),
-        ("behind", json!(load.behind)),
+        ("open_ratio", share(load.open.share)),
+        ("control_ratio", share(load.control.share)),
+        ("data_ratio", share(load.data.share)),
+        ("open_late", json!(load.open.late)),
+        ("control_late", json!(load.control.late)),
+        ("data_late", json!(load.data.late)),
         ("dropped", json!(load.dropped)),
         ("data_share_ratio", share(load.data_share)),
         ("data_kept", json!(keeps_data)),
@@ -143,8 +155,10 @@ mod tests {
                 keeps_data: false,
                 reason: "data",
                 load: Load {
-                    data: 0.6,
-                    behind: true,
+                    data: Backlog {
+                        share: 0.6,
+                        late: true,
+                    },
                     ..Load::default()
                 },
                 hold_ns: 2_000_000_000,
@@ -157,8 +171,16 @@ mod tests {
     fn a_step_is_a_sentence_with_figures() {
         assert_eq!(
             sentence(&step()),
-            "worker 3 sheds at level 1 after 0: its data ring fills (open 0 %, control 0 %, data 60 % full); \
-             bulk data are refused in the kernel"
+            "worker 3 sheds more, level 0 to 1: its data ring fills faster than it is read \
+             (waiting of each ring: open 0 %; control 0 %; data 60 %, late); bulk data are refused in the kernel"
+        );
+        let mut down = step();
+        (down.step.from, down.step.to) = (Level::Bulk, Level::None);
+        (down.step.reason, down.step.load) = ("calm", Load::default());
+        assert_eq!(
+            sentence(&down),
+            "worker 3 sheds less, level 1 to 0: its rings were calm for 2 s \
+             (waiting of each ring: open 0 %; control 0 %; data 0 %); nothing is shed"
         );
         let details = details(&step());
         let value = |name: &str| details.iter().find(|(own, _)| own == name).map(|(_, v)| v);
