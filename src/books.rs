@@ -2,6 +2,7 @@
 
 use crate::log::notice::{EventKind, KINDS};
 use crate::log::outputs::{Counts, FoldCounts};
+use crate::log::sink::Cause;
 pub use crate::shard_counts::ShardCounts;
 use crate::witness::WitnessCounts;
 use std::fmt;
@@ -110,6 +111,12 @@ impl OutputBooks {
     /// Records lost.
     pub fn dropped(&self) -> u64 {
         self.counts.dropped.iter().flatten().sum()
+    }
+
+    /// Records that its reader did not turn down by leaving: the output was asked to write them and did not.
+    pub fn failed(&self) -> u64 {
+        let closed = &self.counts.dropped[Cause::Closed as usize];
+        self.dropped() - closed.iter().sum::<u64>()
     }
 }
 

@@ -13,8 +13,8 @@ use std::str::FromStr;
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 all well; 1 could not start, a run-time fault, a damaged capture, or a read that was \
-stopped; 2 usage; 3 the books did not close or, with --strict, something was missed."
+    after_help = "Exit codes: 0 all well; 1 could not start, a run-time fault, a damaged capture, a read that was \
+stopped, or an output that lost records; 2 usage; 3 the books did not close or, with --strict, something was missed."
 )]
 pub struct Cli {
     /// What to do.
@@ -123,7 +123,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub promiscuous: bool,
     /// Serve Prometheus metrics at /metrics and a health check at /healthz on this address, for example
-    /// 127.0.0.1:9477. Off by default.
+    /// 127.0.0.1:9477. While something is lost, /healthz answers `degraded` with the reasons, /healthz?strict with
+    /// status 503. Off by default.
     #[arg(long, value_name = "ADDR", value_parser = metrics_address)]
     pub metrics: Option<std::net::SocketAddr>,
     /// Print what would run and the memory it takes, line by line; try whether packet sockets, outputs and
@@ -238,7 +239,7 @@ pub struct CommonArgs {
     /// reads standard output leaves before the end.
     #[arg(long)]
     pub strict: bool,
-    /// Say nothing on standard error but errors.
+    /// Say nothing on standard error but errors; records that an output lost are one, lost frames are not.
     #[arg(short, long)]
     pub quiet: bool,
 }

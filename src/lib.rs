@@ -33,6 +33,7 @@ pub mod interval;
 pub mod live;
 pub mod locality;
 pub mod log;
+pub mod losses;
 pub mod mesh;
 pub mod observe;
 pub mod outbox;

@@ -4,6 +4,7 @@ use crate::books::{Books, OutputBooks, RingCounts, RingId};
 use crate::decode::Unread;
 use crate::log::notice::{EventKind, KINDS, Notice};
 use crate::log::sink::Cause;
+use crate::losses;
 use crate::observe::names::{Family, families};
 use crate::shedding::Level;
 use crate::witness::WitnessCounts;
@@ -60,8 +61,21 @@ pub fn ten_lines(books: &Books) -> String {
     if let Some(witness) = &books.witness {
         line(second_opinion(witness));
     }
+    missed(books, &mut line);
     line(verdict(books));
     text
+}
+
+/// What was lost, in words and per cent, with what helps: the last thing before whether it all adds up.
+fn missed(books: &Books, line: &mut impl FnMut(String)) {
+    let losses = losses::all(books);
+    for loss in &losses {
+        let (says, change) = (loss.sentence(), loss.change());
+        line(format!("missed: {says}; {change}"));
+    }
+    if losses.is_empty() {
+        line("nothing was missed".to_owned());
+    }
 }
 
 /// What came to the outputs.
@@ -216,10 +230,13 @@ fn verdict(books: &Books) -> String {
         })
         .collect();
     if open.is_empty() {
+        let what = match books.missed() {
+            0 => "all is accounted for".to_owned(),
+            missed => format!("all is accounted for, with what was missed ({missed} in all)"),
+        };
         format!(
-            "the books close: {} identities, {} missed with a cause",
-            books.identities().len(),
-            books.missed()
+            "the books close: {what}; {} identities hold",
+            books.identities().len()
         )
     } else {
         format!("THE BOOKS DO NOT CLOSE:\n{}", open.join("\n"))

@@ -127,18 +127,20 @@ pub fn shards(
 }
 
 /// The exit code that the books ask for: 3 when they do not close or, with `strict`, something was missed or may
-/// have been, uncounted.
+/// have been, uncounted; 1 when an output lost records that it was asked to write.
 pub fn exit_code(books: &Books, strict: bool) -> u8 {
     if !books.closed() || (strict && !books.complete()) {
         3
     } else {
-        0
+        u8::from(books.outputs.iter().any(|output| output.failed() > 0))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::books::OutputBooks;
+    use crate::log::sink::Cause;
 
     #[test]
     fn strict_forbids_what_was_missed_and_what_may_have_been() {
@@ -151,5 +153,24 @@ mod tests {
         assert_eq!((exit_code(&books, false), exit_code(&books, true)), (0, 3));
         books.refused = Some(1);
         assert_eq!((exit_code(&books, false), exit_code(&books, true)), (0, 3));
+    }
+
+    #[test]
+    fn an_output_that_lost_records_is_a_fault_of_the_run_and_one_whose_reader_left_is_not() {
+        for (cause, code) in [
+            (Cause::DiskFull, 1),
+            (Cause::Io, 1),
+            (Cause::Slow, 1),
+            (Cause::QueueFull, 1),
+            (Cause::Closed, 0),
+        ] {
+            let mut output = OutputBooks::default();
+            output.counts.dropped[cause as usize][EventKind::Stats as usize] = 1;
+            let mut books = Books::default();
+            books.own_records[EventKind::Stats as usize] = 1;
+            books.outputs.push(output);
+            assert_eq!(exit_code(&books, false), code, "{cause:?}");
+            assert_eq!(exit_code(&books, true), 3, "{cause:?}");
+        }
     }
 }

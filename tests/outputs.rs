@@ -177,34 +177,50 @@ fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run()
         let (code, took) = end(&mut child, Signal::SIGTERM);
         let says = content(&says);
         assert!(took < Duration::from_secs(10), "{took:?}: {says}");
-        assert_eq!(code, Some(0), "{says}");
+        assert_eq!(code, Some(1), "lines were asked for and lost: {says}");
         assert!(says.contains("the books close"), "{says}");
+        assert_said(&says);
         // All of them end at once with the run: many more than a queue holds.
         let ended = content(&log).matches(": Flow ended: ").count();
         assert_eq!(ended, LINES as usize, "{says}");
         drop(nobody_reads);
-        let records: Vec<Value> = content(&eve).lines().map(parsed).collect();
-        let (last, before) = records.split_last().expect("a last record");
-        let open = |record: &&Value| record["synledger"]["event"] == "books_open";
-        assert_eq!(before.iter().find(open), None);
-        assert_eq!(before.last().expect("a stop")["synledger"]["event"], "stop");
-        let kernel = json!({"kernel_packets": LINES, "kernel_drops": 0});
-        assert_eq!(last["stats"]["capture"], kernel);
-        let ours = &last["synledger"];
-        assert_eq!(
-            (&ours["final"], &ours["closed"]),
-            (&json!(true), &json!(true))
-        );
-        let books = &ours["totals"]["books"];
-        assert_eq!(books["new_connections"], LINES);
-        assert_eq!(books["outputs"][1]["written"]["flow"], LINES);
-        let waits = &books["outputs"][0];
-        let lost = waits["dropped"]["slow"]["connection"]
-            .as_u64()
-            .expect("some");
-        let written = waits["written"]["connection"].as_u64().expect("some");
-        assert!(lost > 0, "{waits}");
-        assert_eq!(written + lost, u64::from(LINES));
-        assert_eq!(ours["totals"]["complete"], false);
+        assert_books_of_a_slow_reader(&content(&eve));
     });
+}
+
+/// Loud while it lasts.
+fn assert_said(says: &str) {
+    for part in [
+        "synledger: losing: ",
+        "records of text:- (",
+        "its reader is slow; read it faster",
+    ] {
+        assert!(says.contains(part), "{part}: {says}");
+    }
+}
+
+fn assert_books_of_a_slow_reader(eve: &str) {
+    let records: Vec<Value> = eve.lines().map(parsed).collect();
+    let (last, before) = records.split_last().expect("a last record");
+    let open = |record: &&Value| record["synledger"]["event"] == "books_open";
+    assert_eq!(before.iter().find(open), None);
+    assert_eq!(before.last().expect("a stop")["synledger"]["event"], "stop");
+    let kernel = json!({"kernel_packets": LINES, "kernel_drops": 0});
+    assert_eq!(last["stats"]["capture"], kernel);
+    let ours = &last["synledger"];
+    assert_eq!(
+        (&ours["final"], &ours["closed"]),
+        (&json!(true), &json!(true))
+    );
+    let books = &ours["totals"]["books"];
+    assert_eq!(books["new_connections"], LINES);
+    assert_eq!(books["outputs"][1]["written"]["flow"], LINES);
+    let waits = &books["outputs"][0];
+    let lost = waits["dropped"]["slow"]["connection"]
+        .as_u64()
+        .expect("some");
+    let written = waits["written"]["connection"].as_u64().expect("some");
+    assert!(lost > 0, "{waits}");
+    assert_eq!(written + lost, u64::from(LINES));
+    assert_eq!(ours["totals"]["complete"], false);
 }

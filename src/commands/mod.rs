@@ -61,10 +61,18 @@ fn tell(text: &str) {
     sink.finish(0);
 }
 
-/// Shows the books to a person and gives the exit code that they ask for.
+/// Shows the books to a person and gives the exit code that they ask for. Records that an output lost are an
+/// error: said even to those who asked for quiet.
 fn close(common: &Common, books: &Books) -> u8 {
     if !common.quiet {
         tell(&report::ten_lines(books));
+    }
+    for output in books.outputs.iter().filter(|output| output.failed() > 0) {
+        let (name, lost) = (&output.name, output.failed());
+        let records = if lost == 1 { "record" } else { "records" };
+        tell(&format!(
+            "synledger: {name} lost {lost} {records}: that log is not whole\n"
+        ));
     }
     sensor::exit_code(books, common.strict)
 }

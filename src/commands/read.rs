@@ -2,18 +2,21 @@
 
 use super::signals::Signals;
 use super::{Failure, logging, spawn};
-use crate::books::{Books, InFlight, OutputBooks};
+use crate::books::{Books, InFlight};
+use crate::capture::clock::Reading as ClockReading;
 use crate::capture::pcap::CaptureReader;
 use crate::cli::ReadArgs;
 use crate::config::{CHUNKS, Common, ReadConfig};
 use crate::locality::Localities;
 use crate::log::eve::Interfaces;
 use crate::log::logger::{Control, Logger, Summary};
+use crate::losses::{self, LossWatch};
 use crate::policy::Policy;
 use crate::replay::{self, End, Replay};
 use crate::report::{self, Stats};
 use crate::sensor::{self, Board, RunKeys};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -78,24 +81,11 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         ));
     }
     let code = super::close(common, &books);
-    let whole = tell_losses(&books) && reading.stopped_at.is_none();
     match failure {
         Some(failure) => Err(failure),
         // 3 says more than 1: what was read does not add up either.
-        None => Ok(code.max(u8::from(!whole))),
+        None => Ok(code.max(u8::from(reading.stopped_at.is_some()))),
     }
-}
-
-/// Says of each output what it lost; true if none lost anything.
-fn tell_losses(books: &Books) -> bool {
-    let lossy = |output: &&OutputBooks| output.dropped() > 0;
-    for output in books.outputs.iter().filter(lossy) {
-        let (name, lost) = (&output.name, output.dropped());
-        super::tell(&format!(
-            "synledger: {name} lost {lost} records: that log is not whole\n"
-        ));
-    }
-    !books.outputs.iter().any(|output| lossy(&output))
 }
 
 /// The captures on their way in, and what is asked of us meanwhile.
@@ -110,6 +100,9 @@ struct Reading<'a> {
     failures: Vec<String>,
     /// Where somebody stopped it.
     stopped_at: Option<String>,
+    losses: RefCell<LossWatch>,
+    /// CLOCK_MONOTONIC at the last look for losses.
+    looked_ns: Cell<i64>,
 }
 
 impl<'a> Reading<'a> {
@@ -129,6 +122,8 @@ impl<'a> Reading<'a> {
             frames_in_flight: 2 * (CHUNKS * config.chunk_frames()) as u64,
             failures: Vec::new(),
             stopped_at: None,
+            losses: RefCell::default(),
+            looked_ns: Cell::new(0),
         }
     }
 
@@ -176,6 +171,7 @@ impl<'a> Reading<'a> {
                     .push(interface.name.clone().unwrap_or_default());
             }
             known = reader.interfaces().len();
+            self.say_losses(&bar);
         };
         let end = replay.read(reader, &|frames| self.ends(frames, &bar), show);
         bar.finish_and_clear();
@@ -198,6 +194,23 @@ impl<'a> Reading<'a> {
             bar.suspend(|| super::tell(&text));
         }
         self.signals.stopped() || self.control.closed.load(Ordering::Relaxed)
+    }
+
+    /// Says on standard error what is lost, while it is: the log itself holds nothing that depends on time of day.
+    fn say_losses(&self, bar: &ProgressBar) {
+        const EVERY_NS: i64 = 500_000_000;
+        let now = ClockReading::take();
+        let now_ns = now.real_ns.saturating_sub(now.offset_ns);
+        if self.common.quiet || now_ns.saturating_sub(self.looked_ns.get()) < EVERY_NS {
+            return;
+        }
+        self.looked_ns.set(now_ns);
+        let books = self.books(0);
+        let mut all = losses::before_outputs(&books);
+        all.extend(losses::of_outputs(&books.outputs));
+        for turn in self.losses.borrow_mut().look(now_ns, all) {
+            bar.suspend(|| super::tell(&format!("synledger: {}\n", turn.text)));
+        }
     }
 
     /// The books after `frames` frames were read.

@@ -6,6 +6,7 @@ pub use super::folding::Folding;
 use super::merge::{Lag, Merge};
 use super::notice::{self, KINDS, Notice};
 use super::outputs::{Counts, FoldCounts, Outputs};
+use super::sink::Cause;
 use crate::capture::clock::RunTime;
 use crate::inspect::timeline::ts_of_position;
 use crossbeam::channel::Receiver;
@@ -112,6 +113,7 @@ impl Logger {
         let mut flushed_ns = (self.clock)();
         let mut published_ns = flushed_ns;
         let mut event_ns = flushed_ns;
+        let mut blocked: Vec<Option<Cause>> = self.outputs.blocked().collect();
         let mut sleep = SLEEP_MIN;
         loop {
             // Before the step: what a shard pushed before it closed is then written below.
@@ -125,9 +127,12 @@ impl Logger {
                 self.outputs.flush(now_ns);
                 flushed_ns = now_ns;
             }
-            if now_ns.abs_diff(published_ns) >= FLUSH_NS {
+            // A full disk is said within a second.
+            let turned = !self.outputs.blocked().eq(blocked.iter().copied());
+            if turned || now_ns.abs_diff(published_ns) >= FLUSH_NS {
                 self.publish();
                 published_ns = now_ns;
+                blocked = self.outputs.blocked().collect();
             }
             self.record_lags(&mut times);
             if self.outputs.is_closed() {

@@ -28,6 +28,8 @@ pub struct Counts {
     pub dropped: [[u64; KINDS]; CAUSES],
     /// Rendered and not yet written.
     pub pending: [u64; KINDS],
+    /// Why the output takes nothing now.
+    pub blocked: Option<Cause>,
 }
 
 impl Counts {
@@ -53,6 +55,7 @@ impl Counts {
             not_asked: minus(self.not_asked, before.not_asked),
             dropped: std::array::from_fn(|cause| minus(self.dropped[cause], before.dropped[cause])),
             pending: self.pending,
+            blocked: self.blocked,
         }
     }
 }
@@ -159,6 +162,7 @@ impl Output {
             not_asked: self.not_asked,
             dropped,
             pending,
+            blocked: self.sink.blocked(),
         }
     }
 }
@@ -399,6 +403,11 @@ impl Outputs {
     /// The books of each output, in the order of the command line.
     pub fn counts(&self) -> Vec<Counts> {
         self.outputs.iter().map(Output::counts).collect()
+    }
+
+    /// Outputs that take nothing now, and why.
+    pub fn blocked(&self) -> impl Iterator<Item = Option<Cause>> {
+        self.outputs.iter().map(|output| output.sink.blocked())
     }
 
     /// Standard output lost its reader: the program should end, and well.

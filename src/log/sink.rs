@@ -319,6 +319,11 @@ impl Sink {
         self.closed
     }
 
+    /// Why the last write took less than all; `None` while everything is taken.
+    pub fn blocked(&self) -> Option<Cause> {
+        self.trouble.as_ref().map(|trouble| trouble.recovery.cause)
+    }
+
     /// Lines written, by kind.
     pub fn written(&self) -> [u64; KINDS] {
         self.written

@@ -6,6 +6,7 @@ use super::names::{Family, families};
 use crate::books::{Books, OutputBooks, RingCounts, RingId};
 use crate::log::notice::{EventKind, KINDS};
 use crate::log::sink::Cause;
+use crate::losses::Reason;
 use crate::shedding::Level;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -40,7 +41,7 @@ pub struct Snapshot {
     pub books: Books,
     /// Tables: name, entries held, room.
     pub tables: Vec<(&'static str, u64, u64)>,
-    /// Share of each ring's blocks that wait for their worker, 0 to 1.
+    /// Share of each ring's bytes that wait for their worker, 0 to 1.
     pub ring_occupancy: Vec<(RingId, f64)>,
     /// Level of load shedding of each worker.
     pub shed_levels: Vec<u64>,
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub worker_behind: usize,
     /// How late the log is.
     pub log_lag: LogLag,
+    /// What is lost now: why, and one sentence.
+    pub degraded: Vec<(Reason, String)>,
 }
 
 /// Gives the newest snapshot.
@@ -76,9 +79,9 @@ impl Exposition {
         }
     }
 
-    /// The newest books.
-    pub fn books(&self) -> Books {
-        (self.source)().books
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> Snapshot {
+        (self.source)()
     }
 }
 
@@ -332,7 +335,7 @@ fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
         ConstGauge::new(ratio).encode(family.encode_family(&[("table", name)])?)?;
     }
     let name = "ring_occupancy_ratio";
-    let help = "Share of a ring's blocks that wait for their worker";
+    let help = "Share of a ring's bytes that wait for their worker";
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (id, ratio) in &snapshot.ring_occupancy {
         ConstGauge::new(*ratio).encode(family.encode_family(&ring_labels(id))?)?;
@@ -340,6 +343,13 @@ fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     for (name, help, value) in snapshot.books.shards.horizons.seconds() {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(value).encode(metric)?;
+    }
+    let help = "1 while something is lost for this reason, as /healthz says";
+    let mut family = encoder.encode_descriptor("degraded", help, None, MetricType::Gauge)?;
+    for reason in Reason::ALL {
+        let now = snapshot.degraded.iter().any(|(of, _)| *of == reason);
+        let labels = [("reason", reason.word())];
+        ConstGauge::new(i64::from(now)).encode(family.encode_family(&labels)?)?;
     }
     let behind = i64::try_from(snapshot.worker_behind).unwrap_or(i64::MAX);
     for (name, help, value) in [

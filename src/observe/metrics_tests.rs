@@ -174,6 +174,7 @@ fn snapshot() -> Snapshot {
             count: 5,
             sum_s: 7.5,
         },
+        degraded: vec![(Reason::Shed, "one sentence".to_owned())],
     }
 }
 

@@ -4,7 +4,7 @@
 //! are few, short and answered once, so that slow clients cannot take the files that the sensor needs.
 
 use super::metrics::{Exposition, Format, Source, render};
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -83,8 +83,15 @@ async fn metrics(State(exposition): State<Exposition>, headers: HeaderMap) -> Re
     }
 }
 
-async fn healthz(State(exposition): State<Exposition>) -> Response {
-    let identities = exposition.books().identities();
+/// `ok`; `degraded` with a line for each reason while something is lost, with status 503 if the query is `strict`;
+/// 503 in any case while the books do not close.
+async fn healthz(State(exposition): State<Exposition>, RawQuery(query): RawQuery) -> Response {
+    let snapshot = exposition.snapshot();
+    let strict = query.is_some_and(|query| {
+        let mut parts = query.split('&');
+        parts.any(|part| matches!(part, "strict" | "strict=" | "strict=1" | "strict=true"))
+    });
+    let identities = snapshot.books.identities();
     let open = identities.into_iter().find(|identity| !identity.holds());
     let (status, text) = match open {
         Some(open) => (
@@ -94,7 +101,16 @@ async fn healthz(State(exposition): State<Exposition>) -> Response {
                 open.name, open.left, open.right
             ),
         ),
-        None => (StatusCode::OK, "ok\n".to_owned()),
+        None if snapshot.degraded.is_empty() => (StatusCode::OK, "ok\n".to_owned()),
+        None => {
+            let reasons = snapshot.degraded.iter();
+            let reasons = reasons.map(|(reason, says)| format!("{}: {says}\n", reason.word()));
+            let status = match strict {
+                true => StatusCode::SERVICE_UNAVAILABLE,
+                false => StatusCode::OK,
+            };
+            (status, format!("degraded\n{}", reasons.collect::<String>()))
+        }
     };
     answer(status, "text/plain; charset=utf-8", text)
 }
@@ -228,6 +244,7 @@ impl AsyncWrite for Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::losses::Reason;
     use crate::observe::metrics::Snapshot;
     use std::io::{Read, Write};
     use std::time::Instant;
@@ -310,6 +327,42 @@ mod tests {
         assert!(
             body.contains("frames") && body.contains("0 against 3"),
             "{body}"
+        );
+    }
+
+    #[test]
+    fn health_says_what_is_lost_and_fails_for_it_only_if_asked_to() {
+        let mut lossy = Snapshot::default();
+        let says = "3 of 9 frames (33.3 %) were dropped by full rings";
+        lossy.degraded.push((Reason::Rings, says.to_owned()));
+        let source = Arc::new(move || lossy.clone());
+        let address = server(LIMITS, source);
+        let expected = format!("degraded\nring_drops: {says}\n");
+        for (path, status) in [
+            ("/healthz", "200"),
+            ("/healthz?verbose", "200"),
+            ("/healthz?strict=0", "200"),
+            ("/healthz?strict", "503"),
+            ("/healthz?a=b&strict=1", "503"),
+        ] {
+            let (head, body) = get(address, path, "");
+            assert!(
+                head.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{path}: {head}"
+            );
+            assert_eq!(body, expected, "{path}");
+        }
+        let (_, metrics) = get(address, "/metrics", "");
+        for line in [
+            "synledger_degraded{reason=\"ring_drops\"} 1\n",
+            "synledger_degraded{reason=\"output\"} 0\n",
+        ] {
+            assert!(metrics.contains(line), "{metrics}");
+        }
+        let (head, body) = get(server(LIMITS, healthy()), "/healthz?strict", "");
+        assert!(
+            head.starts_with("HTTP/1.1 200 ") && body == "ok\n",
+            "{head}"
         );
     }
 

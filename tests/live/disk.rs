@@ -1,7 +1,7 @@
 //! A disk that fills up costs lines of that output, says which, and nothing else.
 
 use super::programs::said;
-use super::sensor::{EVENTS, Ended, METRICS, Sensor, metrics, of_type, records};
+use super::sensor::{EVENTS, Ended, METRICS, Sensor, answer, metrics, of_type, records};
 use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{Veth, ip, with_veth};
 use nix::sched::{CloneFlags, unshare};
@@ -114,6 +114,7 @@ impl Story {
             0,
             "nobody asked for alerts there"
         );
+        assert_said_while_it_lasts(&sensor);
         if room {
             all(": Flow ended: ", FLOOD);
             let size = std::fs::metadata(disk.log()).expect("a file").len();
@@ -124,6 +125,10 @@ impl Story {
             });
             send(FLOOD..FLOOD + AFTER);
             all(": New connection: ", FLOOD + AFTER);
+            sensor.wait_for("the end of the loss", || {
+                sensor.content("says").contains("no longer losing: ")
+            });
+            sensor.wait_for("health", || answer("/healthz?strict").ends_with("\r\nok\n"));
         }
         let ended = sensor.stop(Signal::SIGINT);
         let log = content(&disk.log());
@@ -219,6 +224,24 @@ fn content(file: &Path) -> String {
     std::fs::read_to_string(file).unwrap_or_default()
 }
 
+/// A full disk is loud: on standard error, in the log of the other outputs, in the health check, in a metric.
+fn assert_said_while_it_lasts(sensor: &Sensor) {
+    for says in [
+        "small/log.json takes no lines: its disk is full; 1 MiB of them waits, further ones are lost; free space",
+        "small/log.json (",
+    ] {
+        sensor.wait_for(says, || sensor.content("says").contains(says));
+    }
+    sensor.wait_for_event("loss_began");
+    let degraded = "synledger_degraded{reason=\"output\"} 1\n";
+    sensor.wait_for(degraded, || metrics().contains(degraded));
+    let health = answer("/healthz");
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    assert!(health.contains("\r\ndegraded\noutput: "), "{health}");
+    let health = answer("/healthz?strict");
+    assert!(health.starts_with("HTTP/1.1 503 "), "{health}");
+}
+
 fn full_disk(strict: bool, room: bool, code: i32) {
     with_veth(move |veth| {
         let sent = u64::from(if room { FLOOD + AFTER } else { FLOOD });
@@ -230,7 +253,7 @@ fn full_disk(strict: bool, room: bool, code: i32) {
 
 #[test]
 fn a_disk_that_was_full_is_told_what_it_missed() {
-    full_disk(false, true, 0);
+    full_disk(false, true, 1);
 }
 
 #[test]
@@ -240,7 +263,7 @@ fn a_disk_that_was_full_is_a_miss_under_strict() {
 
 #[test]
 fn a_disk_that_stays_full_costs_its_own_lines_only() {
-    full_disk(false, false, 0);
+    full_disk(false, false, 1);
 }
 
 #[test]
@@ -269,7 +292,10 @@ fn what_a_full_disk_costs_is_counted_by_its_cause() {
         let is_lost = |line: &String| line.contains("\"connection\"") && !line.ends_with(" 0");
         sensor.wait_for("lost lines in the metrics", || lines().iter().any(is_lost));
         let lines = lines();
-        sensor.stop(Signal::SIGINT).assert_exact();
+        let ended = sensor.stop(Signal::SIGINT);
+        assert_eq!(ended.code, Some(1), "{}", ended.says);
+        let last = "synledger: eve:/dev/full lost 12000 records: that log is not whole\n";
+        assert!(ended.says.ends_with(last), "{}", ended.says);
         let of_cause = |line: &String| is_lost(line) && line.contains("\"disk_full\"");
         assert!(lines.iter().any(of_cause), "{lines:#?}");
     });

@@ -242,6 +242,14 @@ fn data_overload_costs_neither_an_attempt_nor_a_refusal() {
     });
 }
 
+/// The end says how many frames full rings dropped.
+fn assert_loss_is_said(says: &str, lost: u64) {
+    let line = |line: &&str| line.starts_with(&format!("missed: {lost} of "));
+    let missed = says.lines().find(line).unwrap_or_default();
+    let dropped = missed.contains(" frames (") && missed.contains("dropped by full rings");
+    assert_eq!(dropped, lost > 0, "{says}");
+}
+
 #[test]
 fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
     with_veth(|veth| {
@@ -280,6 +288,7 @@ fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
         let (written, folded) = (of_output("written"), of_output("folded"));
         let sent = u64::from(SYNS) + u64::from(HELD);
         assert_eq!(written + folded + dropped + lost, sent, "{}", ended.says);
+        assert_loss_is_said(&ended.says, lost);
         let own = attempts(&ended.eve);
         assert_eq!(own.len() as u64, written);
         assert!(

@@ -222,8 +222,13 @@ pub fn of_type<'a>(eve: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a 
 
 /// What the sensor says at [`METRICS`].
 pub fn metrics() -> String {
+    answer("/metrics")
+}
+
+/// Its answer for this path, head and body.
+pub fn answer(path: &str) -> String {
     let mut stream = TcpStream::connect(METRICS).expect("metrics are served");
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {METRICS}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {METRICS}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");

@@ -1,6 +1,7 @@
 //! What the run counts, gathered once a second for the log and for scrapes.
 
 use super::Run;
+use super::losses::Losses;
 use super::witness::Watching;
 use crate::books::{Books, InFlight};
 use crate::capture::clock::Reading;
@@ -33,6 +34,7 @@ pub(super) struct Ledger {
     /// Records raised before the logger left the counts that are its newest, and the number of those.
     settled: ([u64; KINDS], u64),
     open: OpenIdentities,
+    pub(super) losses: Losses,
 }
 
 /// What moves on between two looks.
@@ -63,11 +65,12 @@ impl Default for Ledger {
             last: Moved::default(),
             settled: ([0; KINDS], 0),
             open: OpenIdentities::default(),
+            losses: Losses::default(),
         }
     }
 }
 
-fn monotonic_ns() -> i64 {
+pub(super) fn monotonic_ns() -> i64 {
     let now = Reading::take();
     now.real_ns.saturating_sub(now.offset_ns)
 }
@@ -87,6 +90,7 @@ impl Run<'_> {
         for notice in self.ledger.open.notices(&books, wall_clock_ns()) {
             self.notices.send(notice);
         }
+        self.say_losses(&books);
         if published.number != self.ledger.settled.1 {
             self.ledger.settled = (self.ledger.last.raised, published.number);
         }
@@ -104,6 +108,7 @@ impl Run<'_> {
         snapshot.log_lag = published.lag_us.as_ref().map_or_else(LogLag::default, lag);
         snapshot.worker_behind = published.behind;
         snapshot.shed_levels = self.board.shed_levels();
+        snapshot.degraded = self.ledger.losses.active();
         snapshot.books = books;
     }
 

@@ -3,6 +3,7 @@
 mod dry_run;
 mod figures;
 mod links;
+mod losses;
 mod rings;
 mod shedding;
 mod startup;
@@ -345,6 +346,7 @@ impl Run<'_> {
             }
             self.say_steps();
             self.say_shed();
+            self.say_output_losses();
             if ticks.is_multiple_of(TICKS_PER_SECOND) {
                 self.keep_pinned();
                 self.rebuild_lost();

@@ -1,0 +1,348 @@
+//! What was lost, for a person: how much of what, why, and what to change.
+//!
+//! [`Books::losses`] has the counts by cause; this groups them by what helps.
+
+mod watch;
+
+use crate::books::{Books, OutputBooks, RingCounts};
+use crate::log::sink::{BUFFER_MAX, Cause};
+pub use watch::{LossWatch, Turn};
+
+/// Why something was lost: a stable word for metrics, health checks and records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Network cards had no room.
+    Nic,
+    /// The kernel's backlog had no room.
+    Backlog,
+    /// Rings were full.
+    Rings,
+    /// Load shedding.
+    Shed,
+    /// Frames were cut before their transport header.
+    Depth,
+    /// Tables of flows were full.
+    FlowTables,
+    /// Tables of scans were full.
+    ScanTables,
+    /// Queues between workers were full.
+    Contacts,
+    /// An output did not take its records.
+    Output,
+    /// The witness disagrees.
+    Witness,
+}
+
+impl Reason {
+    /// Every reason, in the order of a packet's way.
+    pub const ALL: [Self; 10] = [
+        Self::Nic,
+        Self::Backlog,
+        Self::Rings,
+        Self::Shed,
+        Self::Depth,
+        Self::FlowTables,
+        Self::ScanTables,
+        Self::Contacts,
+        Self::Output,
+        Self::Witness,
+    ];
+
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Nic => "nic_drops",
+            Self::Backlog => "backlog_drops",
+            Self::Rings => "ring_drops",
+            Self::Shed => "shed",
+            Self::Depth => "cut_by_depth",
+            Self::FlowTables => "flow_tables_full",
+            Self::ScanTables => "scan_tables_full",
+            Self::Contacts => "contacts_dropped",
+            Self::Output => "output",
+            Self::Witness => "witness",
+        }
+    }
+
+    /// What was lost, counted.
+    fn things(self) -> &'static str {
+        match self {
+            Self::Nic | Self::Backlog | Self::Rings | Self::Shed | Self::Depth => "frames",
+            Self::FlowTables => "flows",
+            Self::ScanTables => "entries of scans",
+            Self::Contacts => "contacts between workers",
+            Self::Output => "records",
+            Self::Witness => "attempts of the witness's sample",
+        }
+    }
+
+    /// What happened to it.
+    fn fate(self) -> &'static str {
+        match self {
+            Self::Nic => "lost by network cards",
+            Self::Backlog => "lost in the kernel's backlog",
+            Self::Rings => "dropped by full rings",
+            Self::Shed => "shed under load",
+            Self::Depth => "cut before their transport header",
+            Self::FlowTables => "pushed out of full tables or not counted whole",
+            Self::ScanTables => "pushed out of full tables: a scan among them may be missed",
+            Self::Contacts => "dropped by full queues: a scan among them may be missed",
+            Self::Output => "lost",
+            Self::Witness => "on one side only",
+        }
+    }
+
+    /// What to change.
+    fn change(self) -> &'static str {
+        match self {
+            Self::Nic => "synledger check says what to change",
+            Self::Backlog => "raise net.core.netdev_max_backlog (synledger check has the command)",
+            Self::Rings | Self::Shed => {
+                "raise --ring-mib or --workers, or capture less: --capture control"
+            }
+            Self::Depth => "--capture full keeps them whole",
+            Self::FlowTables | Self::ScanTables => "raise --memory-mib",
+            Self::Contacts => "raise --memory-mib or lower --workers",
+            Self::Output => "",
+            Self::Witness => "please report it as a fault of synledger",
+        }
+    }
+}
+
+/// What to do about records that were lost for this cause, and what the cause is.
+fn output_trouble(cause: Cause) -> (&'static str, &'static str) {
+    match cause {
+        Cause::DiskFull => ("its disk is full", "free space there, or write elsewhere"),
+        Cause::Io => (
+            "it cannot be written",
+            "look at its disk, or write elsewhere",
+        ),
+        Cause::Closed => (
+            "it has no reader any more",
+            "keep a reader, or write a file",
+        ),
+        Cause::QueueFull => (
+            "more came than can be written",
+            "ask for less (events=), or fold earlier (--fold)",
+        ),
+        Cause::Slow => ("its reader is slow", "read it faster, or write a file"),
+    }
+}
+
+/// What was lost for one reason, since the start or in a stretch of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Why.
+    pub reason: Reason,
+    /// The output that lost records.
+    pub output: Option<String>,
+    /// How much is gone.
+    pub lost: u64,
+    /// Of how much; 0: nobody knows.
+    pub of: u64,
+    /// At most so many new connections may be among them.
+    attempts_bound: u64,
+    /// Microseconds in which frames were lost without being counted.
+    uncounted_us: u64,
+    /// Records lost, by cause.
+    causes: [u64; Cause::ALL.len()],
+    /// The output takes nothing now.
+    blocked: Option<Cause>,
+}
+
+impl Loss {
+    fn new(reason: Reason, lost: u64, of: u64) -> Self {
+        Self {
+            reason,
+            output: None,
+            lost,
+            of,
+            attempts_bound: 0,
+            uncounted_us: 0,
+            causes: [0; Cause::ALL.len()],
+            blocked: None,
+        }
+    }
+
+    fn of_output(output: &OutputBooks) -> Self {
+        let counts = &output.counts;
+        let offered: u64 = counts.offered.iter().sum();
+        let not_asked: u64 = counts.not_asked.iter().sum();
+        Self {
+            output: Some(output.name.clone()),
+            causes: counts.dropped.map(|kinds| kinds.iter().sum()),
+            // A reader that is slow for a moment loses nothing: a buffer waits for it.
+            blocked: counts.blocked.filter(|cause| *cause != Cause::Slow),
+            ..Self::new(Reason::Output, output.dropped(), offered - not_asked)
+        }
+    }
+
+    /// Whether anything is missing.
+    pub fn is_some(&self) -> bool {
+        self.lost > 0 || self.uncounted_us > 0
+    }
+
+    /// What was lost since `before`.
+    fn since(&self, before: &Self) -> Self {
+        let minus = u64::saturating_sub;
+        Self {
+            lost: minus(self.lost, before.lost),
+            of: minus(self.of, before.of),
+            attempts_bound: minus(self.attempts_bound, before.attempts_bound),
+            uncounted_us: minus(self.uncounted_us, before.uncounted_us),
+            causes: std::array::from_fn(|at| minus(self.causes[at], before.causes[at])),
+            ..self.clone()
+        }
+    }
+
+    fn is_of(&self, other: &Self) -> bool {
+        self.reason == other.reason && self.output == other.output
+    }
+
+    /// Which output, where that matters, and why.
+    fn cause(&self) -> Option<Cause> {
+        let most = Cause::ALL
+            .into_iter()
+            .max_by_key(|&cause| self.causes[cause as usize]);
+        self.blocked.or(most.filter(|_| self.lost > 0))
+    }
+
+    /// How much was lost of what, and why: `12 of 400 records of eve:log (3 %) were lost: its disk is full`.
+    pub fn sentence(&self) -> String {
+        if self.lost == 0 && self.uncounted_us > 0 {
+            let seconds = self.uncounted_us as f64 / 1e6;
+            return format!(
+                "frames were shed in the kernel for {seconds:.1} s, not counted (that takes CAP_BPF)"
+            );
+        }
+        let of = match self.of {
+            0 => String::new(),
+            of => format!(" of {of}"),
+        };
+        let mut text = format!("{}{of} {}", self.lost, self.reason.things());
+        if let Some(output) = &self.output {
+            text += &format!(" of {output}");
+        }
+        if self.of > 0 {
+            text += &format!(" ({})", percent(self.lost, self.of));
+        }
+        let were = if self.lost == 1 { "was" } else { "were" };
+        text += &format!(" {were} {}", self.reason.fate());
+        if self.attempts_bound > 0 {
+            text += &format!(
+                ", at most {} new connections among them",
+                self.attempts_bound
+            );
+        }
+        if let (Reason::Output, Some(cause)) = (self.reason, self.cause()) {
+            text += &format!(": {}", output_trouble(cause).0);
+        }
+        text
+    }
+
+    /// The same for an output that takes nothing and has lost nothing yet.
+    fn blocked_sentence(&self) -> Option<String> {
+        let (name, cause) = (self.output.as_ref()?, self.blocked?);
+        let (trouble, _) = output_trouble(cause);
+        let mib = BUFFER_MAX >> 20;
+        Some(format!(
+            "{name} takes no lines: {trouble}; {mib} MiB of them waits, further ones are lost"
+        ))
+    }
+
+    /// What to change.
+    pub fn change(&self) -> &'static str {
+        match self.cause() {
+            Some(cause) if self.reason == Reason::Output => output_trouble(cause).1,
+            _ => self.reason.change(),
+        }
+    }
+}
+
+/// A share as a person reads it.
+pub fn percent(part: u64, of: u64) -> String {
+    let percent = part as f64 * 100.0 / of.max(1) as f64;
+    match percent {
+        percent if percent <= 0.0 => "0 %".to_owned(),
+        percent if percent < 0.01 => "below 0.01 %".to_owned(),
+        // Rounded, it would say that nothing came through.
+        percent if percent > 99.9 && part < of => "over 99.9 %".to_owned(),
+        percent if percent < 10.0 => {
+            let text = format!("{percent:.2}");
+            format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+        }
+        percent => {
+            let text = format!("{percent:.1}");
+            format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+        }
+    }
+}
+
+/// What was lost on the way to the outputs, one entry for each reason, those without a loss included.
+pub fn before_outputs(books: &Books) -> Vec<Loss> {
+    let (shards, flow) = (&books.shards, &books.shards.flow);
+    let scan = &shards.port_scan;
+    let rings = |count: fn(&RingCounts) -> u64| books.rings.iter().map(count).sum::<u64>();
+    let refused = books.refused.unwrap_or(0);
+    let reached = rings(|ring| ring.tp_packets) + refused;
+    let sent = reached + books.nic_drops + books.softnet_drops;
+    let witness = books.witness.unwrap_or_default();
+    let shed_us = &shards.shed.spent_us[1..];
+    let uncounted_us = match books.refused {
+        None => shed_us.iter().sum(),
+        Some(_) => 0,
+    };
+    vec![
+        Loss::new(Reason::Nic, books.nic_drops, sent),
+        Loss::new(Reason::Backlog, books.softnet_drops, sent),
+        Loss {
+            attempts_bound: books.missed_bound().attempts - shards.cut_by_depth,
+            ..Loss::new(Reason::Rings, rings(|ring| ring.tp_drops), reached)
+        },
+        Loss {
+            uncounted_us,
+            ..Loss::new(
+                Reason::Shed,
+                rings(|ring| ring.shed_data) + refused,
+                reached,
+            )
+        },
+        Loss::new(Reason::Depth, shards.cut_by_depth, shards.frames),
+        Loss::new(
+            Reason::FlowTables,
+            flow.evicted() + flow.without_tally,
+            flow.opened,
+        ),
+        Loss::new(
+            Reason::ScanTables,
+            scan.pair_evicted + scan.episode_evicted,
+            0,
+        ),
+        Loss::new(
+            Reason::Contacts,
+            shards.contacts_dropped,
+            shards.contacts_sent,
+        ),
+        Loss::new(
+            Reason::Witness,
+            witness.missing + witness.extra,
+            witness.seen,
+        ),
+    ]
+}
+
+/// What each output lost. `outputs` have counted all that was offered to them so far.
+pub fn of_outputs(outputs: &[OutputBooks]) -> Vec<Loss> {
+    outputs.iter().map(Loss::of_output).collect()
+}
+
+/// Everything that was lost, in the order of a packet's way.
+pub fn all(books: &Books) -> Vec<Loss> {
+    let mut all = before_outputs(books);
+    all.extend(of_outputs(&books.outputs));
+    all.retain(Loss::is_some);
+    all
+}
+
+#[cfg(test)]
+mod tests;
