@@ -26,6 +26,7 @@ pub mod receiver;
 pub mod reconcile;
 pub mod record;
 pub mod report;
+pub mod rings;
 pub mod say;
 pub mod search;
 pub mod send;

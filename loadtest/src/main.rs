@@ -13,6 +13,7 @@ use loadtest::hidden::HiddenArgs;
 use loadtest::latency::LatencyArgs;
 use loadtest::overload::OverloadArgs;
 use loadtest::report::ReportArgs;
+use loadtest::rings::RingsArgs;
 use loadtest::{say, stop};
 
 /// Floods a sensor, closes its outer books, measures what it costs. Needs root; makes network namespaces of
@@ -39,6 +40,8 @@ enum Command {
     Reconcile(ReconcileArgs),
     /// Reconcile every load at 0.5, 1 and 2 times the rate without loss and as fast as it goes, at each depth
     Books(BooksArgs),
+    /// Flood at half the rate without loss with rings and blocks of many sizes: nothing may be dropped or shed
+    Rings(RingsArgs),
     /// Give the sensor too little CPU for data, or for SYNs, and see what it loses
     Overload(OverloadArgs),
     /// Scan with nmap inside a spoofed flood and see how soon the sensor says so
@@ -84,6 +87,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Search(args) => args.run(),
         Command::Reconcile(args) => args.run(),
         Command::Books(args) => args.run(),
+        Command::Rings(args) => args.run(),
         Command::Overload(args) => args.run(),
         Command::HiddenScan(args) => args.run(),
         Command::Latency(args) => args.run(),

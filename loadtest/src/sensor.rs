@@ -25,6 +25,8 @@ pub struct Sensor {
     pub binary: PathBuf,
     /// `--capture`.
     pub depth: String,
+    /// `--workers`; all on the receiver's CPU.
+    pub workers: u32,
     /// Further flags.
     pub args: Vec<String>,
     /// What its log is asked to hold.
@@ -60,6 +62,7 @@ impl Sensor {
         Self {
             binary,
             depth: depth.to_owned(),
+            workers: 1,
             args: Vec::new(),
             events: "connection+alert+flow+stats+lifecycle".to_owned(),
         }
@@ -80,14 +83,15 @@ impl Sensor {
     pub fn start_in(&self, lab: &Lab, folder: &Path) -> Result<SensorSession> {
         let log = folder.join(LOG);
         let output = format!("eve:{},events={}", log.display(), self.events);
-        let cpu = RECEIVER_CPU.to_string();
+        let workers = self.workers.to_string();
         let binary = self.binary.to_str().context("a path in UTF-8")?;
         if !self.binary.is_file() {
             bail!("{binary}: no such program: build it (make build) or name it with --binary");
         }
         let mut command = lab.command(End::Receiver, Some(RECEIVER_CPU), binary);
         command.args(["run", "-i", lab.device(End::Receiver)]);
-        command.args(["--workers", "1", "--cores", &cpu, "--sensor", "load"]);
+        // The only CPU that it is allowed: workers are pinned there.
+        command.args(["--workers", &workers, "--sensor", "load"]);
         command.args(["--capture", &self.depth, "--output", &output]);
         command.args(&self.args);
         let mut running = Running::start(command, "synledger", folder)?;
@@ -258,6 +262,13 @@ impl Books {
             .filter(|(level, _)| level.as_str() != "0")
             .any(|(_, seconds)| seconds.as_f64() > Some(0.0));
         Some(chosen + counted(&shed["refused_in_kernel"], was_shed)?)
+    }
+
+    /// Steps of load shedding, up to any level.
+    #[must_use]
+    pub fn shed_steps(&self) -> u64 {
+        let levels = self.all["shed"]["up"].as_object().into_iter().flatten();
+        levels.filter_map(|(_, steps)| steps.as_u64()).sum()
     }
 
     /// New connections in the first output.

@@ -1,0 +1,241 @@
+//! `rings`: at half of the rate without loss nothing is dropped and nothing is shed, whatever the size of the rings
+//! and of their blocks, the depth, and the number of workers.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::cli::{Common, LabArgs, PlanArgs};
+use crate::flags::{seconds, whole};
+use crate::lab::{End, Lab, RECEIVER_CPU};
+use crate::reconcile::{Flood, float, reconcile};
+use crate::record::{Point, Record};
+use crate::say;
+use crate::search::highest_rate;
+use crate::send::Schedule;
+use crate::sensor::{DEPTHS, Sensor};
+use crate::traffic::{Load, Name};
+
+/// Flags.
+#[derive(Clone, Debug, Args)]
+pub struct RingsArgs {
+    #[command(flatten)]
+    lab: LabArgs,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Which traffic.
+    #[arg(long, value_enum, default_value = "mix")]
+    load: Name,
+    /// Capture depths of the sensor, one or a list with commas.
+    #[arg(long, value_delimiter = ',', default_value = "headers,control,full", value_parser = DEPTHS)]
+    depth: Vec<String>,
+    /// The sensor's --ring-mib, 4 to 4096, one or a list with commas.
+    #[arg(long, value_name = "MIB", value_delimiter = ',', default_value = "4,16,64,256", value_parser = whole::<u32>(4, 4096))]
+    ring_mib: Vec<u32>,
+    /// The sensor's --block-kib, 64 to 4096, one or a list with commas; 0 leaves the choice to it. Sizes of which a
+    /// ring cannot hold enough blocks are refused by the sensor, and said.
+    #[arg(long, value_name = "KIB", value_delimiter = ',', default_value = "0,64,1024", value_parser = whole::<u32>(0, 4096))]
+    block_kib: Vec<u32>,
+    /// The sensor's --workers, 1 to 64, one or a list with commas; they share a CPU.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2", value_parser = whole::<u32>(1, 64))]
+    workers: Vec<u32>,
+    /// Seconds of each flood, 0.05 to 3600.
+    #[arg(long, value_name = "S", default_value = "1", value_parser = seconds)]
+    seconds: f64,
+    /// Floods of each combination, 1 to 1000.
+    #[arg(long, default_value_t = 1, value_parser = whole::<u32>(1, 1000))]
+    runs: u32,
+}
+
+/// A combination of flags.
+#[derive(Clone, Debug)]
+struct Cell {
+    depth: String,
+    ring_mib: u32,
+    block_kib: u32,
+    workers: u32,
+}
+
+impl Cell {
+    fn name(&self) -> String {
+        let block = match self.block_kib {
+            0 => String::new(),
+            kib => format!(" --block-kib {kib}"),
+        };
+        format!(
+            "--ring-mib {}{block} --workers {}",
+            self.ring_mib, self.workers
+        )
+    }
+
+    fn sensor(&self, common: &Common, depth: &str) -> Result<Sensor> {
+        let mut sensor = common.sensor(depth)?;
+        sensor.workers = self.workers;
+        let ring_mib = self.ring_mib.to_string();
+        let mut sensor = sensor.with(&["--ring-mib", &ring_mib]);
+        if self.block_kib > 0 {
+            let block_kib = self.block_kib.to_string();
+            sensor = sensor.with(&["--block-kib", &block_kib]);
+        }
+        Ok(sensor)
+    }
+}
+
+impl RingsArgs {
+    /// Floods each combination at half of its rate without loss; says whether all held.
+    ///
+    /// # Errors
+    ///
+    /// When sensor or sender fail.
+    pub fn run(&self) -> Result<bool> {
+        let (lab, mut record) = (self.lab.make()?, self.common.record("rings")?);
+        let (mut tried, mut held, mut refused) = (0, 0, 0);
+        for &workers in &self.workers {
+            for (&ring_mib, &block_kib) in self
+                .ring_mib
+                .iter()
+                .flat_map(|ring| self.block_kib.iter().map(move |block| (ring, block)))
+            {
+                let mut rates = HashMap::new();
+                for depth in &self.depth {
+                    let cell = Cell {
+                        depth: depth.clone(),
+                        ring_mib,
+                        block_kib,
+                        workers,
+                    };
+                    match self.cell(&lab, &cell, &mut rates, &mut record)? {
+                        Some(true) => (tried, held) = (tried + 1, held + 1),
+                        Some(false) => tried += 1,
+                        None => refused += 1,
+                    }
+                }
+            }
+        }
+        say!("{held} of {tried} combinations held, {refused} refused by the sensor");
+        Ok(held == tried && tried > 0)
+    }
+
+    /// `None`: the sensor refuses the combination.
+    fn cell(
+        &self,
+        lab: &Lab,
+        cell: &Cell,
+        rates: &mut HashMap<String, f64>,
+        record: &mut Record,
+    ) -> Result<Option<bool>> {
+        let (name, depth) = (cell.name(), &cell.depth);
+        if let Some(why) = refusal(lab, &cell.sensor(&self.common, depth)?)? {
+            say!("{depth} {name}: refused: {why}");
+            return Ok(None);
+        }
+        let full = self.rate_without_loss(lab, cell, rates)?;
+        let point = |run| Point {
+            subject: format!("synledger {name}"),
+            load: self.load.to_string(),
+            depth: depth.clone(),
+            rate_pps: Some(full / 2.0),
+            run,
+        };
+        record.add(&point(1), "rate_without_loss", full, "packets/s")?;
+        let mut missed = Vec::new();
+        for run in 1..=self.runs {
+            let flood = Flood {
+                load: Load::new(self.load, self.common.seed + u64::from(run)),
+                sender: self.common.sender,
+                schedule: Schedule::for_seconds(Some(full / 2.0), self.seconds),
+            };
+            let outcome = reconcile(lab, &cell.sensor(&self.common, depth)?, &flood)?;
+            let books = &outcome.books;
+            for (what, count) in [
+                ("dropped", books.all_rings(|ring| ring.tp_drops)),
+                (
+                    "shed",
+                    books.all_rings(|ring| ring.shed_data) + books.count("shed_in_kernel"),
+                ),
+                ("shed_steps", books.shed_steps()),
+            ] {
+                record.add(&point(run), what, float(count), "frames")?;
+                if count > 0 {
+                    let sent = outcome.sent.tally.frames;
+                    missed.push(format!(
+                        "{depth} {name}: {what}: {count} of {sent} frames, 0 allowed"
+                    ));
+                }
+            }
+            if let Some(entry) = outcome.first_open() {
+                missed.push(format!("{depth} {name}: does not close: {entry}"));
+            }
+        }
+        say!("{depth} {name}: {full:.0} packets/s without loss, flooded at half of that");
+        Ok(Some(say::missed(&missed)))
+    }
+
+    /// The rate without loss of these rings. What a filter rejects is not read, so for `control` it is that of
+    /// `headers`.
+    fn rate_without_loss(
+        &self,
+        lab: &Lab,
+        cell: &Cell,
+        rates: &mut HashMap<String, f64>,
+    ) -> Result<f64> {
+        let depth = match cell.depth.as_str() {
+            "control" => "headers",
+            depth => depth,
+        };
+        if let Some(&rate) = rates.get(depth) {
+            return Ok(rate);
+        }
+        let sensor = cell.sensor(&self.common, depth)?;
+        let load = Load::new(self.load, self.common.seed);
+        let found = highest_rate(lab, &sensor, &load, self.common.sender, &self.plan.plan())?;
+        rates.insert(depth.to_owned(), found.rate_pps);
+        Ok(found.rate_pps)
+    }
+}
+
+/// Why the sensor cannot have these flags together, if it cannot.
+fn refusal(lab: &Lab, sensor: &Sensor) -> Result<Option<String>> {
+    let binary = sensor.binary.to_str().context("a path in UTF-8")?;
+    let mut command = lab.command(End::Receiver, Some(RECEIVER_CPU), binary);
+    command.args(["run", "-i", lab.device(End::Receiver), "--dry-run"]);
+    command.args([
+        "--capture",
+        &sensor.depth,
+        "--workers",
+        &sensor.workers.to_string(),
+    ]);
+    let output = command
+        .args(&sensor.args)
+        .stdin(Stdio::null())
+        .output()
+        .context(binary.to_owned())?;
+    let says = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) => Ok(None),
+        Some(2) => Ok(Some(says.lines().last().unwrap_or_default().to_owned())),
+        _ => bail!("{binary} --dry-run: {says}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_combination_is_named_as_the_sensor_is_told_it() {
+        let mut cell = Cell {
+            depth: "full".to_owned(),
+            ring_mib: 16,
+            block_kib: 0,
+            workers: 2,
+        };
+        assert_eq!(cell.name(), "--ring-mib 16 --workers 2");
+        cell.block_kib = 64;
+        assert_eq!(cell.name(), "--ring-mib 16 --block-kib 64 --workers 2");
+    }
+}
