@@ -274,6 +274,6 @@ fn a_log_never_goes_to_the_end_of_a_capture_and_one_that_is_not_whole_is_no_succ
     fails(
         &["read", "-q", "--output", "text:/dev/full", &file],
         1,
-        &["text:/dev/full lost 1 records", "not whole"],
+        &["text:/dev/full lost 1 record:", "not whole"],
     );
 }

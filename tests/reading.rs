@@ -250,6 +250,22 @@ fn sigusr1_shows_the_books_and_sighup_opens_the_logs_anew() {
 }
 
 #[test]
+fn an_output_that_takes_nothing_is_said_while_read_goes_on() {
+    let bytes = syns(2);
+    let half = HEADER_BYTES + (bytes.len() - HEADER_BYTES) / 2;
+    let mut reader = Reader::start(&["--output", "text:/dev/full"]);
+    reader.feed(&bytes[..half]);
+    let says = "synledger: losing: text:/dev/full takes no lines: its disk is full; ";
+    reader.wait_for(says, PATIENCE, || reader.content("says").contains(says));
+    reader.feed(&bytes[half..]);
+    assert_eq!(reader.end(), Some(1), "{}", reader.content("says"));
+    let says = reader.content("says");
+    let missed = "missed: 2 of 2 records of text:/dev/full (100 %) were lost: its disk is full; ";
+    let last = "synledger: text:/dev/full lost 2 records: that log is not whole\n";
+    assert!(says.contains(missed) && says.ends_with(last), "{says}");
+}
+
+#[test]
 fn books_shown_in_the_middle_close() {
     let mut capture = craft::Capture::new("many", craft::LinkType::Ethernet);
     for i in 0..60_000_u32 {
