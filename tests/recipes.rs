@@ -1,0 +1,411 @@
+//! Every command that README shows is run as it stands there, and its books and its losses are held against what
+//! was sent.
+
+mod common;
+
+use common::netns::{SENDER, SENSOR, Veth, ip, with_veth};
+use common::syn;
+use craft::{Flow, Link};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use synledger::capture::socket::TxSocket;
+
+/// How long anything here may take before the test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// New connections that a recipe is shown.
+const CONNECTIONS: u32 = 50;
+/// Recipes that take too long for a test, or that would change this machine, and why they are left out.
+const LEFT_OUT: [(&str, &str); 4] = [
+    ("make load-quick", "ten minutes"),
+    ("make load", "three hours"),
+    (
+        "sudo apt-get install",
+        "changes this machine; tools/install-test-deps does the same for tests",
+    ),
+    ("curl ", "fetches a toolchain from the internet"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What README's blocks tell a person to type: lines that begin with a program, without their comments.
+fn recipes() -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+    let blocks = text.split("```").skip(1).step_by(2);
+    let lines = blocks.flat_map(|block| block.lines().skip(1));
+    let command = |line: &str| {
+        let line = line.split(" #").next().unwrap_or_default().trim();
+        let program = line.split(' ').next().unwrap_or_default();
+        let programs = [
+            "make",
+            "sudo",
+            "synledger",
+            "curl",
+            "apt-get",
+            "cargo",
+            "rustup",
+        ];
+        (programs.contains(&program) || program.contains('=') || program.starts_with("tools/"))
+            .then(|| line.to_owned())
+    };
+    lines.filter_map(command).collect()
+}
+
+/// A way to run a recipe.
+fn runner(recipe: &str) -> Option<fn(&str)> {
+    match recipe {
+        "make run" | "make run ARGS=\"-i lo,auto\"" => Some(watches),
+        "make run ARGS=--dry-run" | "synledger check" => Some(only_says),
+        "make install" => Some(installs),
+        "make build flood" => Some(prepares),
+        "sudo tools/replay target/flood.pcap" => Some(floods_as_fast_as_it_goes),
+        _ if recipe.starts_with("sudo tools/replay --rate ") => Some(floods_without_a_loss),
+        _ if recipe.starts_with("sudo target/release/loadtest reconcile ") => Some(reconciles),
+        _ if recipe.starts_with("sudo tcpdump ") => Some(reads_a_pipe),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_recipe_of_the_readme_does_what_it_says() {
+    let recipes = recipes();
+    assert!(recipes.len() > 8, "{recipes:?}");
+    if !geteuid().is_root() {
+        eprintln!("skipped: needs root for network namespaces");
+        return;
+    }
+    // Once, with all the time that it takes.
+    done("make build");
+    let mut run = BTreeSet::new();
+    for recipe in recipes {
+        if let Some((_, why)) = LEFT_OUT.iter().find(|(start, _)| recipe.starts_with(start)) {
+            eprintln!("left out: {recipe}: {why}");
+        } else if run.insert(recipe.clone()) {
+            let runner = runner(&recipe);
+            let runner =
+                runner.unwrap_or_else(|| panic!("README shows `{recipe}`, and no test runs it"));
+            eprintln!("recipe: {recipe}");
+            runner(&recipe);
+        }
+    }
+    assert!(
+        run.iter()
+            .any(|recipe| recipe.contains("tools/replay --rate ")),
+        "{run:?}"
+    );
+}
+
+/// The recipe in a shell, as root, at the project's root, with the built program on the way.
+fn shell(recipe: &str) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let built = root().join("target/release");
+    let mut command = Command::new("bash");
+    command
+        .args([
+            "-c",
+            &format!("exec {}", recipe.trim_start_matches("sudo ")),
+        ])
+        .current_dir(root())
+        .env(
+            "PATH",
+            format!("{}:{path}:/usr/sbin:/sbin", built.display()),
+        )
+        .stdin(Stdio::null());
+    // What runs this test is no setting of what the recipe builds.
+    for (name, _) in std::env::vars() {
+        let of_make = name.starts_with("MAKE") || name == "MFLAGS";
+        if of_make || name.starts_with("CARGO_TARGET_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn done(recipe: &str) -> (Output, String) {
+    let output = shell(recipe).output().expect("bash starts");
+    let says =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let says = says.concat();
+    assert_eq!(output.status.code(), Some(0), "{recipe}: {says}");
+    (output, says)
+}
+
+fn only_says(recipe: &str) {
+    with_default_route(recipe, |recipe, _| {
+        done(recipe);
+    });
+}
+
+fn prepares(recipe: &str) {
+    done(recipe);
+    assert!(
+        root()
+            .join("target/flood.pcap")
+            .metadata()
+            .is_ok_and(|file| file.len() > 1 << 20)
+    );
+}
+
+fn installs(recipe: &str) {
+    let into = tempfile::tempdir().expect("a folder");
+    let (_, says) = done(&format!("{recipe} DESTDIR={}", into.path().display()));
+    let program = into.path().join("usr/local/bin/synledger");
+    let output = Command::new(program).arg("--version").output();
+    assert!(output.is_ok_and(|output| output.status.success()), "{says}");
+}
+
+/// Runs `test` where a default route leads out by [`SENSOR`].
+fn with_default_route(recipe: &str, test: impl FnOnce(&str, Veth) + Send + 'static) {
+    let recipe = recipe.to_owned();
+    with_veth(move |veth| {
+        ip("link set lo up");
+        ip(&format!("address add 192.0.2.1/24 dev {SENSOR}"));
+        ip(&format!("route add default via 192.0.2.2 dev {SENSOR}"));
+        test(&recipe, veth);
+    });
+}
+
+/// A recipe that runs until it is stopped; its processes end with it.
+struct Running {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Running {
+    fn start(recipe: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = |name: &str| File::create(dir.path().join(name)).expect("a file");
+        let child = shell(recipe)
+            .stdout(file("log"))
+            .stderr(file("says"))
+            .spawn();
+        Self {
+            child: child.expect("bash starts"),
+            dir,
+        }
+    }
+
+    fn content(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
+    }
+
+    fn wait_for(&mut self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
+        let give_up = Instant::now() + PATIENCE;
+        while !happened(self) {
+            let over = self.child.try_wait().expect("a child");
+            let says = self.content("says");
+            assert!(
+                over.is_none() && Instant::now() < give_up,
+                "no {what}: {over:?}\n{says}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Its descendants of this name.
+    fn processes(&self, name: &str) -> Vec<Pid> {
+        let mut left = vec![self.child.id()];
+        let mut found = Vec::new();
+        while let Some(pid) = left.pop() {
+            let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if comm.trim() == name {
+                found.push(Pid::from_raw(i32::try_from(pid).expect("a process id")));
+            }
+            let children = format!("/proc/{pid}/task/{pid}/children");
+            let children = std::fs::read_to_string(children).unwrap_or_default();
+            left.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
+        }
+        found
+    }
+
+    /// Ends the program as Ctrl-C does; gives log and standard error.
+    fn end(mut self, name: &str) -> (String, String) {
+        let processes = self.processes(name);
+        assert_eq!(processes.len(), 1, "{name}: {}", self.content("says"));
+        kill(processes[0], Signal::SIGINT).expect("it runs");
+        let status = self.child.wait().expect("a child");
+        let says = self.content("says");
+        assert_eq!(status.code(), Some(0), "{says}");
+        (self.content("log"), says)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for name in ["synledger", "tcpdump", "make", "bash"] {
+            for pid in self.processes(name) {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        }
+        let _ = self.child.wait();
+    }
+}
+
+fn send_connections(veth: Veth) {
+    let sender = TxSocket::open(SENDER, veth.sender).expect("a sender opens");
+    for n in 0..CONNECTIONS {
+        let [_, _, c, d] = n.to_be_bytes();
+        let flow = Flow::v4([198, 51, c, d], 1024, [192, 0, 2, 1], 443);
+        sender
+            .send(&Link::ethernet().frame(&syn(flow, n)))
+            .expect("a frame is sent");
+    }
+}
+
+fn connections(log: &str) -> usize {
+    log.matches("New connection: 198.51.").count()
+}
+
+/// `make run …`: a line for each connection, and nothing missed.
+fn watches(recipe: &str) {
+    with_default_route(recipe, |recipe, veth| {
+        let mut running = Running::start(recipe);
+        running.wait_for("watching", |running| {
+            running.content("says").contains("Ctrl-C ends it")
+        });
+        send_connections(veth);
+        running.wait_for("lines", |running| {
+            connections(&running.content("log")) == CONNECTIONS as usize
+        });
+        let (log, says) = running.end("synledger");
+        assert!(
+            log.lines().all(|line| line.starts_with("20")),
+            "the log alone: {log}"
+        );
+        let last = "nothing was missed\nthe books close: all is accounted for; ";
+        assert!(says.contains(last), "{says}");
+    });
+}
+
+/// `tcpdump | synledger read -`.
+fn reads_a_pipe(recipe: &str) {
+    if Command::new("tcpdump").arg("--version").output().is_err() {
+        eprintln!("skipped: {recipe}: tcpdump is not installed");
+        return;
+    }
+    with_default_route(recipe, |recipe, veth| {
+        let mut running = Running::start(recipe);
+        running.wait_for("listening", |running| {
+            running.content("says").contains("listening on")
+        });
+        send_connections(veth);
+        running.wait_for("lines", |running| {
+            connections(&running.content("log")) == CONNECTIONS as usize
+        });
+        let (_, says) = running.end("tcpdump");
+        let last = "nothing was missed\nthe books close: all is accounted for; ";
+        assert!(says.contains(last), "{says}");
+    });
+}
+
+/// What the last line of `tools/replay` says, and what the sensor says before it.
+struct Replayed {
+    says: String,
+}
+
+impl Replayed {
+    fn of(recipe: &str) -> Self {
+        let (_, says) = done(recipe);
+        let replayed = Self { says };
+        let [sent, offered, read, dropped, shed] =
+            [" frames sent", " offered; ", " read", " dropped", " shed: "]
+                .map(|what| replayed.number(what));
+        let before = replayed.number(" lost before the rings");
+        let refused = replayed.number(" shed in the kernel");
+        assert_eq!(offered + before + refused, sent, "{}", replayed.says);
+        assert_eq!(read + dropped + shed, offered, "{}", replayed.says);
+        replayed.assert_said("were dropped by full rings", dropped);
+        replayed.assert_said("were shed under load", shed + refused);
+        replayed
+    }
+
+    fn line(&self) -> &str {
+        let line = self.says.lines().find(|line| line.starts_with("replay: "));
+        line.unwrap_or_else(|| panic!("no books: {}", self.says))
+    }
+
+    /// The number in front of `what`.
+    fn number(&self, what: &str) -> u64 {
+        let line = self.line();
+        let until = line
+            .find(what)
+            .unwrap_or_else(|| panic!("no `{what}`: {line}"));
+        let word = line[..until].rsplit(' ').next().expect("a word");
+        word.parse()
+            .unwrap_or_else(|_| panic!("{word} before {what}: {line}"))
+    }
+
+    /// The sensor's own last lines name this loss, if there is one.
+    fn assert_said(&self, fate: &str, lost: u64) {
+        let fate = fate.trim_start_matches("were ");
+        let line = |line: &&str| line.starts_with("missed: ") && line.contains(fate);
+        match self.says.lines().find(line) {
+            None => assert_eq!(lost, 0, "{}", self.says),
+            Some(line) => assert!(
+                line.starts_with(&format!("missed: {lost} of ")),
+                "{lost}: {line}"
+            ),
+        }
+    }
+}
+
+/// As fast as the sender goes something may be lost: it is said, and all adds up.
+fn floods_as_fast_as_it_goes(recipe: &str) {
+    let replayed = Replayed::of(recipe);
+    let line = replayed.line();
+    let closes =
+        line.ends_with("every frame is accounted for") || line.ends_with("nothing was missed");
+    assert!(closes, "{line}");
+    assert!(
+        replayed
+            .says
+            .contains("the books close: all is accounted for"),
+        "{}",
+        replayed.says
+    );
+}
+
+/// At a rate far below what one worker can take nothing is shed and nothing is lost.
+fn floods_without_a_loss(recipe: &str) {
+    let replayed = Replayed::of(recipe);
+    assert!(
+        replayed.line().ends_with(": nothing was missed"),
+        "{}",
+        replayed.says
+    );
+    assert!(
+        replayed
+            .says
+            .contains("nothing was missed\nthe books close: "),
+        "{}",
+        replayed.says
+    );
+    assert!(
+        replayed.number(" frames sent") >= 100_000,
+        "{}",
+        replayed.says
+    );
+}
+
+fn reconciles(recipe: &str) {
+    let (_, says) = done(recipe);
+    assert!(says.contains(" lines close\n"), "{says}");
+}
+
+/// A recipe that nobody runs is found.
+#[test]
+fn a_recipe_without_a_test_is_found() {
+    assert!(runner("make run ARGS=--promiscuous").is_none());
+    assert!(recipes().iter().all(|recipe| !recipe.contains('#')));
+}
