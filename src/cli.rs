@@ -2,6 +2,7 @@
 
 use crate::locality::parse_network;
 use crate::policy::{Allowed, parse_allowed};
+use crate::rings::RING_MIB_MAX;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use std::fmt::Display;
@@ -81,12 +82,17 @@ pub struct RingArgs {
     /// Outside `class` only frame books and scan decisions are promised.
     #[arg(long, value_name = "MODE", default_value = "class", value_parser = fanout_mode)]
     pub fanout: FanoutMode,
-    /// Ring memory per worker and interface in MiB (tp_block_size x tp_block_nr), 4 to 4096: a quarter for
-    /// opening packets, an eighth for control, the rest for data; outside `--fanout class` one ring for all.
-    /// The smallest ring must hold two blocks: with `--capture full` from 16 on, or with a smaller `--block-kib`.
-    /// What is full loses frames, and the books say so. `--dry-run` prints the sum.
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = whole::<u32>(4..=4096))]
+    /// Ring memory of each worker in MiB, 4 to 4096, shared equally by the interfaces
+    /// (tp_block_size x tp_block_nr). An interface's share goes by a quarter to opening packets, by an eighth to
+    /// control, the rest to data; outside `--fanout class` it is one ring for all packets. A share is at least
+    /// 1 MiB (512 KiB outside `class`): more interfaces need more. What is full loses frames, and the books say
+    /// so. `--dry-run` prints each ring and the sum over all workers and interfaces: it is the kernel's memory,
+    /// in no process and no cgroup.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = whole::<u32>(4..=RING_MIB_MAX))]
     pub ring_mib: u32,
+    /// `--ring-mib` counts for each interface: with 10 interfaces, ten times the memory.
+    #[arg(long)]
+    pub ring_per_interface: bool,
 }
 
 /// Flags of `run`.
@@ -102,10 +108,12 @@ pub struct RunArgs {
     /// or end a connection, at a fraction of the cost; `full` all bytes.
     #[arg(long, value_name = "DEPTH", default_value = "headers")]
     pub capture: CaptureDepth,
-    /// Size of one data block in KiB (tp_block_size): a power of two, 64 to 4096. Opening and control packets
-    /// have blocks of 64 KiB. With `--capture full` this is the size of all blocks, and longer frames are cut to
-    /// it; outside `--fanout class` there is one ring, with blocks of this size. A ring holds whole blocks, at
-    /// least 2. Default: 256, or 1024 with `--capture full`.
+    /// Size of one block of the data ring in KiB (tp_block_size): a power of two, 64 to 4096.
+    /// Outside `--fanout class` it is that of the one ring. A ring holds whole blocks, at least 8: if fewer fit,
+    /// the run is refused and says what fits. Default: 256, or 1024 with `--capture full`, halved (not below 64)
+    /// until the ring has 16 blocks. Blocks of opening and control packets have 64 KiB, halved in the same way
+    /// (not below 16); with `--capture full` 128 KiB, or this size if it is given. A frame that is longer than a
+    /// block is cut to it.
     #[arg(long, value_name = "KIB", value_parser = block_kib)]
     pub block_kib: Option<u32>,
     /// Hand over a part-filled block after MS milliseconds (tp_retire_blk_tov): the floor of log delay.

@@ -15,6 +15,7 @@ use crate::log::sink::Sink;
 use crate::log::spec::{self, OutputSpec};
 use crate::mesh;
 use crate::policy::Allowed;
+use crate::rings::{RingBudget, RingSizes};
 use crate::shard::Shard;
 use crate::witness;
 use ipnet::IpNet;
@@ -93,11 +94,11 @@ pub struct RunConfig {
     pub fanout: FanoutMode,
     /// `--capture`.
     pub capture: CaptureDepth,
-    /// Rings of one worker on one interface: bytes of (data, control, open), in whole blocks. Outside
-    /// `--fanout class` there is one for all packets: the first.
-    pub ring_bytes: [u64; 3],
-    /// Block sizes of (data, control, open).
-    pub block_bytes: [u32; 3],
+    /// `--ring-mib` and what divides it.
+    ring_budget: RingBudget,
+    /// Rings of one worker on one interface. Before [`RunConfig::share_rings`], those of an interface that is
+    /// watched alone.
+    pub rings: RingSizes,
     /// `--block-timeout-ms`.
     pub block_timeout_ms: u32,
     /// `--promiscuous`.
@@ -154,7 +155,8 @@ impl RunConfig {
     /// [`ConfigError`] names the flag, its value and its range.
     pub fn new(args: RunArgs) -> Result<Self, ConfigError> {
         let allowed = cpus::allowed();
-        let (ring_bytes, block_bytes) = ring_sizes(&args)?;
+        let ring_budget = RingBudget::new(&args.rings, args.capture, args.block_kib);
+        let rings = ring_budget.share(1)?;
         let rate = args.alert_rate;
         let mut common = Common::new(args.common, rate, allowed.to_vec())?;
         common.fold = (args.fold > 0).then_some(args.fold);
@@ -164,8 +166,8 @@ impl RunConfig {
             interfaces: args.interfaces.interfaces,
             fanout: args.rings.fanout,
             capture: args.capture,
-            ring_bytes,
-            block_bytes,
+            ring_budget,
+            rings,
             block_timeout_ms: args.block_timeout_ms,
             promiscuous: args.promiscuous,
             shed: args.shed == ShedMode::Auto && args.rings.fanout == FanoutMode::Class,
@@ -177,22 +179,24 @@ impl RunConfig {
         })
     }
 
+    /// Shares `--ring-mib` among `interfaces` interfaces. One that is re-created has its old share.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]: the share is too small, or its blocks are too large.
+    pub fn share_rings(&mut self, interfaces: usize) -> Result<(), ConfigError> {
+        self.rings = self.ring_budget.share(interfaces)?;
+        Ok(())
+    }
+
     /// The rings of one worker on one interface: what is in it, its bytes, the bytes of its blocks.
-    pub fn rings(&self) -> Vec<(&'static str, u64, u32)> {
-        let names = match self.fanout {
-            FanoutMode::Class => &["data", "control", "open"][..],
-            _ => &["all packets"],
-        };
-        let sizes = self.ring_bytes.into_iter().zip(self.block_bytes);
-        let named = names.iter().zip(sizes);
-        named
-            .map(|(&name, (bytes, block))| (name, bytes, block))
-            .collect()
+    pub fn named_rings(&self) -> Vec<(&'static str, u64, u32)> {
+        self.ring_budget.named(&self.rings)
     }
 
     /// Bytes of all rings on `interfaces` interfaces; the kernel's memory, in no process and no cgroup.
     pub fn ring_memory_bytes(&self, interfaces: usize) -> u64 {
-        let workers = self.ring_bytes.iter().sum::<u64>() * self.common.workers as u64;
+        let workers = self.rings.sum() * self.common.workers as u64;
         (workers + witness::ring_bytes(self.witness)) * interfaces as u64
     }
 
@@ -298,32 +302,6 @@ impl SizeArgs {
             .map(|(_, bytes)| bytes)
             .sum()
     }
-}
-
-/// Bytes and block sizes of the rings (data, control, open) of a worker on an interface.
-fn ring_sizes(args: &RunArgs) -> Result<([u64; 3], [u32; 3]), ConfigError> {
-    let ring = u64::from(args.rings.ring_mib) * MIB;
-    let full = args.capture == CaptureDepth::Full;
-    let data_block = args.block_kib.unwrap_or(if full { 1024 } else { 256 }) * 1024;
-    let small_block = if full { data_block } else { 64 * 1024 };
-    let blocks = [data_block, small_block, small_block];
-    let (mut rings, used) = match args.rings.fanout {
-        FanoutMode::Class => ([ring * 5 / 8, ring / 8, ring / 4], 3),
-        _ => ([ring, 0, 0], 1),
-    };
-    for (bytes, block) in rings.iter_mut().zip(blocks).take(used) {
-        if *bytes / u64::from(block) < 2 {
-            return Err(ConfigError(format!(
-                "--ring-mib {}: its smallest ring of {} KiB must hold at least 2 blocks of {} KiB; \
-                 raise --ring-mib or lower --block-kib",
-                args.rings.ring_mib,
-                *bytes / 1024,
-                block / 1024
-            )));
-        }
-        *bytes -= *bytes % u64::from(block);
-    }
-    Ok((rings, blocks))
 }
 
 /// A quarter of the room for episodes' port maps, the rest in equal parts for pairs with one port and for

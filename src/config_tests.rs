@@ -39,52 +39,18 @@ fn two_outputs_never_share_a_target() {
 }
 
 #[test]
-fn rings_are_split_by_class() {
-    let config = run(&["--ring-mib", "64"]).expect("defaults");
-    assert_eq!(config.ring_bytes.map(|bytes| bytes / MIB), [40, 8, 16]);
-    assert_eq!(config.block_bytes.map(|bytes| bytes / 1024), [256, 64, 64]);
-    assert_eq!(
-        config.ring_memory_bytes(2),
-        2 * config.common.workers as u64 * 64 * MIB
-    );
-}
-
-#[test]
-fn full_frames_have_one_block_size_and_other_modes_one_ring() {
-    let kib = |args: &[&str]| {
-        let rings = run(args).expect("in range").rings();
-        let all = rings.into_iter();
-        all.map(|(name, bytes, block)| (name, bytes / 1024, block / 1024))
-            .collect::<Vec<_>>()
-    };
-    let rest = [("control", 1024, 64), ("open", 2048, 64)];
-    let data = ("data", 5120, 1024);
-    let set = kib(&["--ring-mib", "8", "--block-kib", "1024"]);
-    assert_eq!(set, [data, rest[0], rest[1]]);
-    let full = kib(&["--capture", "full", "--ring-mib", "16"]);
-    let expected = [
-        ("data", 10240, 1024),
-        ("control", 2048, 1024),
-        ("open", 4096, 1024),
-    ];
-    assert_eq!(full, expected);
-    let full = kib(&[
-        "--capture",
-        "full",
-        "--ring-mib",
-        "16",
-        "--block-kib",
-        "512",
-    ]);
-    assert!(full.iter().all(|&(_, _, block)| block == 512), "{full:?}");
-    // One ring of 4 MiB has room for 4 such blocks; its three parts had not.
-    let one = kib(&["--fanout", "qm", "--capture", "full", "--ring-mib", "4"]);
-    assert_eq!(one, [("all packets", 4096, 1024)]);
-    // Whole blocks only, and the sum says so.
-    let config = run(&["--fanout", "hash", "--ring-mib", "9", "--block-kib", "4096"]);
-    let config = config.expect("two blocks");
-    let workers = config.common.workers as u64;
-    assert_eq!(config.ring_memory_bytes(1), workers * 8 * MIB);
+fn interfaces_share_the_rings_unless_each_is_to_have_all() {
+    let mut config = run(&["--ring-mib", "64", "--workers", "2"]).expect("defaults");
+    assert_eq!(config.rings.bytes.map(|bytes| bytes / MIB), [40, 8, 16]);
+    assert_eq!(config.ring_memory_bytes(1), 2 * 64 * MIB);
+    config.share_rings(4).expect("16 MiB each");
+    assert_eq!(config.rings.bytes.map(|bytes| bytes / MIB), [10, 2, 4]);
+    assert_eq!(config.ring_memory_bytes(4), 2 * 64 * MIB);
+    let error = config.share_rings(80).expect_err("less than 1 MiB each");
+    assert!(error.0.contains("--ring-mib 80"), "{error}");
+    let mut config = run(&["--workers", "2", "--ring-per-interface"]).expect("defaults");
+    config.share_rings(80).expect("64 MiB each");
+    assert_eq!(config.ring_memory_bytes(80), 80 * 2 * 64 * MIB);
 }
 
 #[test]
@@ -120,9 +86,9 @@ fn impossible_combinations_name_the_flag_and_the_way_out() {
         "--block-kib",
         "4096",
     ])
-    .expect_err("one block");
+    .expect_err("no block");
     assert!(
-        error.0.contains("--ring-mib 4") && error.0.contains("--block-kib"),
+        error.0.contains("--block-kib 4096") && error.0.contains("--ring-mib 52"),
         "{error}"
     );
     let error = run(&["--cores", "99"]).expect_err("no such CPU");

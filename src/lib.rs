@@ -40,6 +40,7 @@ pub mod outbox;
 pub mod policy;
 pub mod replay;
 pub mod report;
+pub mod rings;
 pub mod sensor;
 pub mod shard;
 pub mod shard_counts;

@@ -76,15 +76,10 @@ pub struct Lost {
 }
 
 fn geometry(config: &RunConfig, class: usize) -> RingGeometry {
-    let blocks =
-        |bytes: u64, block: u32| u32::try_from(bytes / u64::from(block)).unwrap_or(u32::MAX);
-    let (bytes, block_size) = match config.fanout {
-        FanoutMode::Class => (config.ring_bytes[class], config.block_bytes[class]),
-        _ => (config.ring_bytes.iter().sum(), config.block_bytes[0]),
-    };
+    let (bytes, block_size) = (config.rings.bytes[class], config.rings.block_bytes[class]);
     RingGeometry {
         block_size,
-        block_nr: blocks(bytes, block_size),
+        block_nr: u32::try_from(bytes / u64::from(block_size)).unwrap_or(u32::MAX),
         block_timeout_ms: config.block_timeout_ms,
     }
 }

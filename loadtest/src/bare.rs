@@ -70,7 +70,11 @@ struct Report {
 /// Sizes of the rings, in the order in which they join: data, control, open.
 fn sizes(rings: Rings, mib: u32) -> Vec<RxSize> {
     let size = |eighths: u32, block_kib: u32| {
-        let (bytes, block_bytes) = ((mib << 20) / 8 * eighths, block_kib << 10);
+        let (bytes, mut block_bytes) = ((mib << 20) / 8 * eighths, block_kib << 10);
+        // As the sensor does: small rings have small blocks.
+        while bytes / block_bytes < 16 {
+            block_bytes /= 2;
+        }
         RxSize {
             bytes: bytes - bytes % block_bytes,
             block_bytes,
@@ -262,7 +266,7 @@ mod tests {
                 let asked = mib << 20;
                 assert!(sum <= asked && asked - sum < 256 << 10, "{rings:?}: {sum}");
                 for size in sizes {
-                    assert!(size.bytes >= 2 * size.block_bytes, "{size:?}");
+                    assert!(size.bytes >= 16 * size.block_bytes, "{size:?}");
                     assert_eq!(size.bytes % size.block_bytes, 0, "{size:?}");
                 }
             }

@@ -48,8 +48,9 @@ fn memory(config: &RunConfig, interfaces: usize) -> String {
     }
     text += &line("all of it", config.memory_bytes());
     text += "memory of the kernel, in no process and no cgroup:\n";
-    for (name, bytes, block) in config.rings() {
-        let name = format!("ring for {name}, in blocks of {} KiB", block / 1024);
+    for (name, bytes, block) in config.named_rings() {
+        let blocks = bytes / u64::from(block);
+        let name = format!("ring for {name}: {blocks} blocks of {} KiB", block / 1024);
         text += &line(&name, bytes);
     }
     if config.witness.is_some() {

@@ -81,8 +81,9 @@ struct Run<'a> {
 /// [`Failure`]: a flag that cannot be, or what the kernel refuses.
 pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let signals = Signals::take().map_err(Failure::run)?;
-    let config = RunConfig::new(args)?;
+    let mut config = RunConfig::new(args)?;
     let selection = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
+    config.share_rings(selection.interfaces.len())?;
     let unproven = startup::announce(&config, &selection)?;
     let nics = &selection.interfaces;
     if config.dry_run {

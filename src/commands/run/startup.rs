@@ -106,7 +106,7 @@ fn absorbed(config: &RunConfig) -> String {
         let line_ms = bytes as f64 / (14_880.0 * 144.0);
         format!("{name} {line_ms:.0} ms of 10 GbE line rate or a trickle of {trickle_s:.1} s")
     };
-    let rings: Vec<String> = config.rings().iter().rev().map(each).collect();
+    let rings: Vec<String> = config.named_rings().iter().rev().map(each).collect();
     rings.join("; ")
 }
 
