@@ -81,9 +81,7 @@ struct Run<'a> {
 /// [`Failure`]: a flag that cannot be, or what the kernel refuses.
 pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let signals = Signals::take().map_err(Failure::run)?;
-    let mut config = RunConfig::new(args)?;
-    let selection = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
-    config.share_rings(selection.interfaces.len())?;
+    let (config, selection) = configure(args)?;
     let unproven = startup::announce(&config, &selection)?;
     let nics = &selection.interfaces;
     if config.dry_run {
@@ -149,6 +147,14 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let books = run.close_all(witness.as_mut(), logger);
     started?;
     Ok(close(common, &books))
+}
+
+/// The checked flags, and the interfaces that they choose, among which the rings are shared.
+fn configure(args: RunArgs) -> Result<(RunConfig, nic::Selection), Failure> {
+    let mut config = RunConfig::new(args)?;
+    let selection = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
+    config.share_rings(selection.interfaces.len())?;
+    Ok((config, selection))
 }
 
 fn indices(nics: &[nic::Interface]) -> Vec<u32> {
