@@ -48,8 +48,9 @@ pub enum Command {
 /// Which interfaces.
 #[derive(Debug, Clone, Args)]
 pub struct InterfaceArgs {
-    /// Interfaces: names, globs (`ens*`), `!` takes out (`!veth*`), or `auto`: every device that carries
-    /// a default route. A list of nothing but `!` means all others, not those of `auto`.
+    /// Interfaces: names, globs (`ens*`), `!` takes out (`!veth*`), `auto`: every device that carries
+    /// a default route, or `any`: all that can be read. A list of nothing but `!` means all others, not those
+    /// of `auto`.
     #[arg(
         short,
         long = "interface",

@@ -178,10 +178,29 @@ fn flags_out_of_range_are_named_with_their_range() {
         2,
         &["xml", "text", "eve"],
     );
+}
+
+#[test]
+fn interfaces_that_cannot_be_meant_are_usage_faults_everywhere() {
+    let starts: [&[&str]; 3] = [&["run"], &["run", "--dry-run"], &["check"]];
+    for start in starts {
+        let missing = "no such interface; there are";
+        for (value, says) in [
+            ("", "-i: \"\" is empty: give a name"),
+            (",", "-i: \"\" is empty: give a name"),
+            ("lo,", "-i: \"\" is empty: give a name"),
+            ("nope0", &format!("-i nope0: {missing}")),
+            ("lo,!lo", "-i lo,!lo: leaves no interface"),
+            ("a/b", "-i: \"a/b\" contains a character"),
+        ] {
+            let args = [start, &["-i", value]].concat();
+            fails(&args, 2, &[says]);
+        }
+    }
     fails(
-        &["run", "-i", "no-such-nic0", "--dry-run"],
-        1,
-        &["no-such-nic0", "lo"],
+        &["check", "-i", "nope*"],
+        2,
+        &["-i nope*: no such interface"],
     );
 }
 

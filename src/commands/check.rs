@@ -1,6 +1,7 @@
 //! `check`: is this host ready.
 
 use super::Failure;
+use crate::capture::nic;
 use crate::check::{self, Facts, Needs, render};
 use crate::cli::CheckArgs;
 use crate::cpus;
@@ -10,10 +11,17 @@ use std::io::Write;
 ///
 /// # Errors
 ///
-/// Standard output does not take the report.
+/// `-i` names what is not there, or standard output does not take the report.
 pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
     let needs = Needs::new(&args.size, &args.rings, cpus::allowed().len());
-    let facts = Facts::gather(&args.interfaces.interfaces.join(","), needs);
+    let patterns = args.interfaces.interfaces.join(",");
+    // What else keeps interfaces from being chosen is a finding among others.
+    if let Err(error) = nic::resolve(&patterns)
+        && error.is_usage_fault()
+    {
+        return Err(error.into());
+    }
+    let facts = Facts::gather(&patterns, needs);
     let findings = check::findings(&facts);
     let mut out = std::io::stdout().lock();
     let printed = if args.json {

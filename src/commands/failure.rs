@@ -1,5 +1,6 @@
 //! Why a subcommand could not do its work.
 
+use crate::capture::nic::SelectError;
 use crate::config::ConfigError;
 use std::fmt;
 
@@ -38,5 +39,14 @@ impl fmt::Display for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Usage(error.0)
+    }
+}
+
+impl From<SelectError> for Failure {
+    fn from(error: SelectError) -> Self {
+        match error.is_usage_fault() {
+            true => Self::Usage(error.to_string()),
+            false => Self::run(error),
+        }
     }
 }

@@ -37,7 +37,7 @@ fn an_interface_that_is_not_there_is_answered_with_those_that_are() {
             SENDER,
             SENSOR,
         ];
-        fails(command, 1, &says);
+        fails(command, 2, &says);
         let mut command = synledger();
         command.args(["run", "-i", "auto"]);
         fails(command, 1, &["default route", "-i"]);

@@ -54,6 +54,42 @@ pub enum SelectError {
     Io(io::Error),
 }
 
+impl SelectError {
+    /// Whether the value of `-i` is at fault, as it is for what names no interface of this host. No default
+    /// route, or none that can be read, is the host's state: a run-time failure, like [`SelectError::Io`].
+    pub fn is_usage_fault(&self) -> bool {
+        match self {
+            Self::BadPattern { .. } | Self::NoMatch { .. } | Self::Unreadable { .. } => true,
+            Self::NothingLeft { patterns, .. } => !wanted(patterns).any(|part| part == "auto"),
+            Self::NoDefaultRoute { .. } | Self::Io(_) => false,
+        }
+    }
+
+    /// Whether an interface or a default route that appears later could be what the list means.
+    pub fn waiting_can_help(&self) -> bool {
+        match self {
+            Self::NoMatch { .. } | Self::NoDefaultRoute { .. } => true,
+            // All that is named is there, and taken out again.
+            Self::NothingLeft { patterns, .. } => {
+                wanted(patterns).any(is_open) || wanted(patterns).next().is_none()
+            }
+            Self::BadPattern { .. } | Self::Unreadable { .. } | Self::Io(_) => false,
+        }
+    }
+
+    /// Whether what is missing was asked for by a glob or by negations alone: the user named no interface
+    /// that must be there.
+    pub fn of_glob(&self) -> bool {
+        match self {
+            Self::NoMatch { pattern, .. } => is_glob(pattern),
+            Self::NothingLeft { patterns, .. } => {
+                wanted(patterns).all(|part| part == "any" || is_glob(part))
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for SelectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,10 +150,11 @@ pub fn resolve(patterns: &str) -> Result<Selection, SelectError> {
     select(patterns, &list()?, &defaults)
 }
 
-/// Resolves a comma-separated list of names, globs (`*`, `?`), `auto` and `!` negations.
+/// Resolves a comma-separated list of names, globs (`*`, `?`), `auto`, `any` and `!` negations.
 ///
-/// The order of the parts does not matter: what a negation fits is out. A list of negations alone
-/// starts from all interfaces. `defaults` are the devices that carry a default route.
+/// The order of the parts does not matter: what a negation fits is out, and a missing name is told before
+/// a glob that fits nothing. A list of negations alone starts from all interfaces, and so does `any`, where
+/// no interface has that name. `defaults` are the devices that carry a default route.
 ///
 /// # Errors
 ///
@@ -138,6 +175,11 @@ pub fn select(
     if wanted.is_empty() {
         wanted.push("*");
     }
+    if !there_are.iter().any(|each| each.name == "any") {
+        let any = wanted.iter_mut().filter(|part| **part == "any");
+        any.for_each(|part| *part = "*");
+    }
+    wanted.sort_by_key(|part| is_open(part));
     let names = || there_are.iter().map(|each| each.name.clone()).collect();
     let mut chosen = vec![false; there_are.len()];
     for pattern in wanted {
@@ -186,12 +228,26 @@ pub fn select(
     })
 }
 
+/// The parts of a list that are no negations.
+fn wanted(patterns: &str) -> impl Iterator<Item = &str> {
+    let parts = patterns.split(',').map(str::trim);
+    parts.filter(|part| !part.starts_with('!'))
+}
+
+fn is_glob(part: &str) -> bool {
+    part.contains(['*', '?'])
+}
+
+/// Whether interfaces that appear later may be among those that `part` means; a name means one.
+fn is_open(part: &str) -> bool {
+    part == "auto" || part == "any" || is_glob(part)
+}
+
 /// A part of the list that can be a name or a glob.
 fn checked(part: &str) -> Result<&str, SelectError> {
-    let literal = !part.contains(['*', '?']);
     let why = if part.is_empty() {
-        "is empty: give a name, a glob such as ens*, or auto"
-    } else if literal && part.len() > NAME_BYTES_MAX {
+        "is empty: give a name, a glob such as ens*, auto, or any"
+    } else if !is_glob(part) && part.len() > NAME_BYTES_MAX {
         "is longer than 15 bytes, which no interface name can be"
     } else if part.contains(|letter: char| letter == '/' || letter.is_whitespace()) {
         "contains a character that no interface name can have"
@@ -277,9 +333,13 @@ mod tests {
         types.into_iter().enumerate().map(each).collect()
     }
 
-    fn ask(patterns: &str) -> Result<Vec<String>, String> {
+    fn select_here(patterns: &str) -> Result<Selection, SelectError> {
         let defaults = ["ens3".to_owned(), "tun0".to_owned()];
         select(patterns, &host(), &defaults)
+    }
+
+    fn ask(patterns: &str) -> Result<Vec<String>, String> {
+        select_here(patterns)
             .map(|found| found.interfaces.into_iter().map(|each| each.name).collect())
             .map_err(|error| error.to_string())
     }
@@ -302,6 +362,46 @@ mod tests {
         assert_eq!(chosen("!veth*,!lo"), ["ens3", "ens4", "tun0"]);
         assert_eq!(chosen("auto,!tun*,!docker*"), ["ens3"]);
         assert_eq!(chosen("ens3,ens3,e*3"), ["ens3"]);
+    }
+
+    #[test]
+    fn any_means_all_that_can_be_read_unless_an_interface_has_that_name() {
+        let all = ["lo", "ens3", "ens4", "veth0", "tun0"];
+        assert_eq!(chosen("any"), all);
+        assert_eq!(chosen("any,!lo,!veth*"), ["ens3", "ens4", "tun0"]);
+        let mut there_are = host();
+        there_are[3].name = "any".to_owned();
+        let found = select("any", &there_are, &[]).expect("it is there");
+        assert_eq!(found.interfaces.len(), 1);
+        assert_eq!(found.interfaces[0].name, "any");
+    }
+
+    #[test]
+    fn an_error_tells_usage_from_the_state_of_the_host_and_what_may_come() {
+        let told = |error: &SelectError| {
+            (
+                error.is_usage_fault(),
+                error.waiting_can_help(),
+                error.of_glob(),
+            )
+        };
+        let of = |patterns: &str| told(&select_here(patterns).expect_err(patterns));
+        let never = (true, false, false);
+        for patterns in ["", ",", "ens3,", "a/b", "ppp0", "ens3,!ens*"] {
+            assert_eq!(of(patterns), never, "{patterns:?}");
+        }
+        assert_eq!(of("nope0"), (true, true, false));
+        assert_eq!(of("wl*"), (true, true, true));
+        assert_eq!(of("wl*,nope0"), (true, true, false), "the name comes first");
+        assert_eq!(of("!*"), (true, true, true));
+        assert_eq!(of("any,!*"), (true, true, true));
+        assert_eq!(of("auto,!*"), (false, true, false));
+        let none = select("auto", &host(), &[]).expect_err("no default");
+        assert_eq!(told(&none), (false, true, false));
+        let unreadable = select("auto", &host(), &["ppp0".to_owned()]).expect_err("ppp");
+        assert_eq!(told(&unreadable), (false, true, false), "{unreadable}");
+        let io = SelectError::from(io::Error::other("no netlink"));
+        assert_eq!(told(&io), (false, false, false));
     }
 
     #[test]

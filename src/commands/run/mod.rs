@@ -152,7 +152,7 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
 /// The checked flags, and the interfaces that they choose, among which the rings are shared.
 fn configure(args: RunArgs) -> Result<(RunConfig, nic::Selection), Failure> {
     let mut config = RunConfig::new(args)?;
-    let selection = nic::resolve(&config.interfaces.join(",")).map_err(Failure::run)?;
+    let selection = nic::resolve(&config.interfaces.join(","))?;
     config.share_rings(selection.interfaces.len())?;
     Ok((config, selection))
 }
