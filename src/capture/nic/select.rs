@@ -64,30 +64,6 @@ impl SelectError {
             Self::NoDefaultRoute { .. } | Self::Io(_) => false,
         }
     }
-
-    /// Whether an interface or a default route that appears later could be what the list means.
-    pub fn waiting_can_help(&self) -> bool {
-        match self {
-            Self::NoMatch { .. } | Self::NoDefaultRoute { .. } => true,
-            // All that is named is there, and taken out again.
-            Self::NothingLeft { patterns, .. } => {
-                wanted(patterns).any(is_open) || wanted(patterns).next().is_none()
-            }
-            Self::BadPattern { .. } | Self::Unreadable { .. } | Self::Io(_) => false,
-        }
-    }
-
-    /// Whether what is missing was asked for by a glob or by negations alone: the user named no interface
-    /// that must be there.
-    pub fn of_glob(&self) -> bool {
-        match self {
-            Self::NoMatch { pattern, .. } => is_glob(pattern),
-            Self::NothingLeft { patterns, .. } => {
-                wanted(patterns).all(|part| part == "any" || is_glob(part))
-            }
-            _ => false,
-        }
-    }
 }
 
 impl fmt::Display for SelectError {
@@ -126,6 +102,33 @@ impl std::error::Error for SelectError {
             _ => None,
         }
     }
+}
+
+impl SelectError {
+    /// Whether an interface or a route that is not there yet may put it right: what globs ask for, and with
+    /// `wait` (`--wait`) names and default routes, too.
+    pub fn may_pass(&self, wait: bool) -> bool {
+        match self {
+            Self::NoMatch { pattern, .. } => wait || is_glob(pattern),
+            Self::NoDefaultRoute { .. } => wait,
+            Self::NothingLeft { patterns, .. } => {
+                let mut wanted = wanted(patterns).peekable();
+                wanted.peek().is_none()
+                    || wanted.any(|part| is_glob(part) || wait && part == "auto")
+            }
+            Self::BadPattern { .. } | Self::Unreadable { .. } | Self::Io(_) => false,
+        }
+    }
+}
+
+/// The parts of a list that ask for something.
+fn wanted(patterns: &str) -> impl Iterator<Item = &str> {
+    let parts = patterns.split(',').map(str::trim);
+    parts.filter(|part| !part.starts_with('!'))
+}
+
+fn is_glob(pattern: &str) -> bool {
+    pattern == "any" || pattern.contains(['*', '?'])
 }
 
 impl From<io::Error> for SelectError {
@@ -179,7 +182,8 @@ pub fn select(
         let any = wanted.iter_mut().filter(|part| **part == "any");
         any.for_each(|part| *part = "*");
     }
-    wanted.sort_by_key(|part| is_open(part));
+    // Globs last: an error about one says that the names are there.
+    wanted.sort_by_key(|pattern| is_glob(pattern));
     let names = || there_are.iter().map(|each| each.name.clone()).collect();
     let mut chosen = vec![false; there_are.len()];
     for pattern in wanted {
@@ -228,26 +232,12 @@ pub fn select(
     })
 }
 
-/// The parts of a list that are no negations.
-fn wanted(patterns: &str) -> impl Iterator<Item = &str> {
-    let parts = patterns.split(',').map(str::trim);
-    parts.filter(|part| !part.starts_with('!'))
-}
-
-fn is_glob(part: &str) -> bool {
-    part.contains(['*', '?'])
-}
-
-/// Whether interfaces that appear later may be among those that `part` means; a name means one.
-fn is_open(part: &str) -> bool {
-    part == "auto" || part == "any" || is_glob(part)
-}
-
 /// A part of the list that can be a name or a glob.
 fn checked(part: &str) -> Result<&str, SelectError> {
+    let literal = !is_glob(part);
     let why = if part.is_empty() {
         "is empty: give a name, a glob such as ens*, auto, or any"
-    } else if !is_glob(part) && part.len() > NAME_BYTES_MAX {
+    } else if literal && part.len() > NAME_BYTES_MAX {
         "is longer than 15 bytes, which no interface name can be"
     } else if part.contains(|letter: char| letter == '/' || letter.is_whitespace()) {
         "contains a character that no interface name can have"
@@ -333,13 +323,9 @@ mod tests {
         types.into_iter().enumerate().map(each).collect()
     }
 
-    fn select_here(patterns: &str) -> Result<Selection, SelectError> {
+    fn ask(patterns: &str) -> Result<Vec<String>, String> {
         let defaults = ["ens3".to_owned(), "tun0".to_owned()];
         select(patterns, &host(), &defaults)
-    }
-
-    fn ask(patterns: &str) -> Result<Vec<String>, String> {
-        select_here(patterns)
             .map(|found| found.interfaces.into_iter().map(|each| each.name).collect())
             .map_err(|error| error.to_string())
     }
@@ -378,30 +364,40 @@ mod tests {
 
     #[test]
     fn an_error_tells_usage_from_the_state_of_the_host_and_what_may_come() {
-        let told = |error: &SelectError| {
-            (
+        // List; whether it is a usage fault, whether a later interface may put it right, and with --wait.
+        let cases = [
+            ("", true, false, false),
+            (",", true, false, false),
+            ("ens3,", true, false, false),
+            ("a/b", true, false, false),
+            ("ppp0", true, false, false),
+            ("ens3,!ens*", true, false, false),
+            ("eth7", true, false, true),
+            ("wl*", true, true, true),
+            ("wl*,eth7", true, false, true),
+            ("ens*,!ens*", true, true, true),
+            ("any,!*", true, true, true),
+            ("!*", true, true, true),
+            ("auto,!*", false, false, true),
+            ("auto", false, false, true),
+        ];
+        for (patterns, usage, plain, wait) in cases {
+            let defaults = match patterns {
+                "auto" => Vec::new(),
+                _ => vec!["ens3".to_owned()],
+            };
+            let error = select(patterns, &host(), &defaults).expect_err(patterns);
+            let told = (
                 error.is_usage_fault(),
-                error.waiting_can_help(),
-                error.of_glob(),
-            )
-        };
-        let of = |patterns: &str| told(&select_here(patterns).expect_err(patterns));
-        let never = (true, false, false);
-        for patterns in ["", ",", "ens3,", "a/b", "ppp0", "ens3,!ens*"] {
-            assert_eq!(of(patterns), never, "{patterns:?}");
+                error.may_pass(false),
+                error.may_pass(true),
+            );
+            assert_eq!(told, (usage, plain, wait), "{patterns:?}: {error}");
         }
-        assert_eq!(of("nope0"), (true, true, false));
-        assert_eq!(of("wl*"), (true, true, true));
-        assert_eq!(of("wl*,nope0"), (true, true, false), "the name comes first");
-        assert_eq!(of("!*"), (true, true, true));
-        assert_eq!(of("any,!*"), (true, true, true));
-        assert_eq!(of("auto,!*"), (false, true, false));
-        let none = select("auto", &host(), &[]).expect_err("no default");
-        assert_eq!(told(&none), (false, true, false));
         let unreadable = select("auto", &host(), &["ppp0".to_owned()]).expect_err("ppp");
-        assert_eq!(told(&unreadable), (false, true, false), "{unreadable}");
+        assert!(!unreadable.is_usage_fault(), "{unreadable}");
         let io = SelectError::from(io::Error::other("no netlink"));
-        assert_eq!(told(&io), (false, false, false));
+        assert!(!io.is_usage_fault() && !io.may_pass(true));
     }
 
     #[test]
