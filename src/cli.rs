@@ -141,6 +141,15 @@ pub struct RunArgs {
     /// the reasons, if it would not start.
     #[arg(long)]
     pub dry_run: bool,
+    /// Wait for what `-i` names and is not there yet: interfaces by name, and with `auto` a default route. For
+    /// services that start at boot.
+    ///
+    /// Without it, only globs wait. SIGINT and SIGTERM end the wait with exit code 0.
+    #[arg(long)]
+    pub wait: bool,
+    /// Say more about resources at the start: what each ring holds and absorbs, fanout, memory line by line.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
     /// What alerts are for: `exposed` scans of this host and through it; `all` also scans by this host, of
     /// others (out) and of itself (local, as on lo). What is not shown is counted.
     #[arg(long, value_name = "SCOPE", default_value = "exposed")]

@@ -109,6 +109,10 @@ pub struct RunConfig {
     pub metrics: Option<std::net::SocketAddr>,
     /// `--dry-run`.
     pub dry_run: bool,
+    /// `--wait`.
+    pub wait: bool,
+    /// `--verbose`.
+    pub verbose: bool,
     /// `--scan-scope all`.
     pub all_scans: bool,
     /// `--scan-target host`.
@@ -173,6 +177,8 @@ impl RunConfig {
             shed: args.shed == ShedMode::Auto && args.rings.fanout == FanoutMode::Class,
             metrics: args.metrics,
             dry_run: args.dry_run,
+            wait: args.wait,
+            verbose: args.verbose,
             all_scans: args.scan_scope == ScanScope::All,
             host_target: args.scan_target == ScanTarget::Host,
             witness: witness::wanted(args.witness, args.rings.fanout)?,

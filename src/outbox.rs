@@ -8,7 +8,7 @@ use crate::capture::frame::Frame;
 use crate::capture::sample::{self, Ends};
 use crate::decode::packet::Packet;
 use crate::flow::record::Attempt;
-use crate::inspect::detection::Phase;
+use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::Found;
 use crate::inspect::timeline::{Timeline, position_of_ts};
 use crate::log::event::{Body, Event, Step};
@@ -16,6 +16,7 @@ use crate::log::fold::{FOLDS_MAX, Folds};
 use crate::log::queue::Producer;
 use crate::mesh::prefaulted;
 use crate::policy::Policy;
+use crate::shard_counts::OutOfScope;
 use crate::shedding::Spans;
 use crate::witness::Syn;
 use crate::witness::reports::{self, Report, Reporter};
@@ -247,6 +248,12 @@ impl Outbox {
         }
         if !policy.in_scan_scope(direction) {
             counts.detections_out_of_scope += 1;
+            if detection.phase == Phase::Started {
+                let Detection {
+                    ts_ns, src, dst, ..
+                } = detection;
+                counts.newest_out_of_scope = Some(OutOfScope { ts_ns, src, dst });
+            }
             return;
         }
         if policy.withholds(&detection) {

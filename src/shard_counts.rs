@@ -8,6 +8,18 @@ use crate::inspect::port_scan::PortScanCounts;
 use crate::locality::Direction;
 use crate::log::event::Body;
 use crate::shedding::ShedCounts;
+use std::net::IpAddr;
+
+/// A scan that started in a direction that was not asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfScope {
+    /// Time stamp of the deciding packet.
+    pub ts_ns: i64,
+    /// Who scans.
+    pub src: IpAddr,
+    /// What is scanned.
+    pub dst: IpAddr,
+}
 
 /// What one shard did. One writer; copied out whole.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +48,8 @@ pub struct ShardCounts {
     pub port_scans: [u64; Direction::ALL.len()],
     /// Of those, in a direction that was not asked for.
     pub detections_out_of_scope: u64,
+    /// The newest scan of those.
+    pub newest_out_of_scope: Option<OutOfScope>,
     /// Of those, about a source that `--allow` names.
     pub detections_allowed: u64,
     /// Contacts handed to owners.
@@ -81,6 +95,7 @@ impl Default for ShardCounts {
             detections: 0,
             port_scans: [0; Direction::ALL.len()],
             detections_out_of_scope: 0,
+            newest_out_of_scope: None,
             detections_allowed: 0,
             contacts_sent: 0,
             contacts_merged: 0,
@@ -125,6 +140,8 @@ impl ShardCounts {
             *sum += one;
         }
         self.horizons = self.horizons.min(other.horizons);
+        let newest = [self.newest_out_of_scope, other.newest_out_of_scope];
+        self.newest_out_of_scope = newest.into_iter().flatten().max_by_key(|scan| scan.ts_ns);
         self.zip(other, |sum, one| *sum += one);
     }
 
@@ -161,6 +178,7 @@ impl ShardCounts {
             detections,
             port_scans,
             detections_out_of_scope,
+            newest_out_of_scope: _,
             detections_allowed,
             contacts_sent,
             contacts_merged,
@@ -203,5 +221,33 @@ impl ShardCounts {
         shed.each(lend);
         flow.each(lend);
         port_scan.each(lend);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_scan_out_of_scope_of_all_shards_is_kept() {
+        let with = |ts_ns: Option<i64>| ShardCounts {
+            newest_out_of_scope: ts_ns.map(|ts_ns| OutOfScope {
+                ts_ns,
+                src: [192, 0, 2, 1].into(),
+                dst: [192, 0, 2, 2].into(),
+            }),
+            ..ShardCounts::default()
+        };
+        for (one, other, newest) in [
+            (None, None, None),
+            (Some(1), None, Some(1)),
+            (None, Some(1), Some(1)),
+            (Some(3), Some(2), Some(3)),
+            (Some(2), Some(3), Some(3)),
+        ] {
+            let mut sum = with(one);
+            sum.add(&with(other));
+            assert_eq!(sum.newest_out_of_scope.map(|scan| scan.ts_ns), newest);
+        }
     }
 }

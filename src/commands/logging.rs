@@ -45,22 +45,26 @@ pub fn context(
     }
 }
 
-/// A logger for the shards behind `consumers`, and the way to tell it what the sensor has to say.
+/// Opens every output.
 ///
 /// # Errors
 ///
-/// An output cannot be opened.
+/// The first that cannot be opened.
+pub fn outputs(common: &Common, context: &Context) -> Result<Outputs, Failure> {
+    Outputs::open(&common.outputs, context).map_err(Failure::run)
+}
+
+/// A logger for the shards behind `consumers`, and the way to tell it what the sensor has to say.
 ///
 /// Live, `run_time` is what events come in, and a reader that is slow costs its own lines. `read` waits for
 /// readers until `stop` is set.
-pub fn open(
+pub fn logger(
     common: &Common,
-    context: &Context,
+    mut outputs: Outputs,
     consumers: Vec<Consumer>,
     run_time: Option<RunTime>,
     stop: &Arc<AtomicBool>,
-) -> Result<(Logger, Notices, Arc<Control>), Failure> {
-    let mut outputs = Outputs::open(&common.outputs, context).map_err(Failure::run)?;
+) -> (Logger, Notices, Arc<Control>) {
     let (sender, notices) = Notices::channel();
     let control = Arc::new(Control::default());
     let live = run_time.is_some();
@@ -85,7 +89,7 @@ pub fn open(
         run_time,
         lag_us: live.then(lag_histogram),
     };
-    Ok((logger, sender, control))
+    (logger, sender, control)
 }
 
 /// The books of the outputs, by their names; one that is there twice gets its number behind its name.

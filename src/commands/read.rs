@@ -42,7 +42,8 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let context = logging::context(common, &interfaces, &localities, true);
     let (shards, consumers) = sensor::shards(common, keys, &policy, false);
     let stop = signals.stop_flag();
-    let (mut logger, _notices, control) = logging::open(common, &context, consumers, None, stop)?;
+    let outputs = logging::outputs(common, &context)?;
+    let (mut logger, _notices, control) = logging::logger(common, outputs, consumers, None, stop);
     let board = Board::new(common.workers);
     let (mut replay, feeds) = Replay::new(common.workers, config.chunk_frames(), keys.fanout);
     let mut reading = Reading::new(&signals, &control, &config, &board, interfaces);

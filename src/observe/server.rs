@@ -34,19 +34,17 @@ const LIMITS: Limits = Limits {
     deadline: Duration::from_secs(5),
 };
 
-/// Binds `address` and serves until the process ends.
+/// Serves whoever connects to `listener` until the process ends; those who came before waited.
 ///
 /// # Errors
 ///
-/// The address is in use or not this host's.
-pub fn serve(address: SocketAddr, source: Source) -> io::Result<SocketAddr> {
-    serve_within(LIMITS, address, source)
+/// The system has no thread or no file to give.
+pub fn serve(listener: TcpListener, source: Source) -> io::Result<()> {
+    serve_within(LIMITS, listener, source)
 }
 
-fn serve_within(limits: Limits, address: SocketAddr, source: Source) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)?;
+fn serve_within(limits: Limits, listener: TcpListener, source: Source) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let bound = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -66,7 +64,7 @@ fn serve_within(limits: Limits, address: SocketAddr, source: Source) -> io::Resu
                 }
             });
         })?;
-    Ok(bound)
+    Ok(())
 }
 
 async fn metrics(State(exposition): State<Exposition>, headers: HeaderMap) -> Response {
@@ -250,8 +248,10 @@ mod tests {
     use std::time::Instant;
 
     fn server(limits: Limits, source: Source) -> SocketAddr {
-        let address = "127.0.0.1:0".parse().expect("an address");
-        serve_within(limits, address, source).expect("a free port")
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        serve_within(limits, listener, source).expect("a thread");
+        address
     }
 
     fn healthy() -> Source {

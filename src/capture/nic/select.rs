@@ -75,7 +75,7 @@ impl fmt::Display for SelectError {
             }
             Self::NoDefaultRoute { there_are } => write!(
                 f,
-                "-i auto: no device carries a default route; name one with -i: {}",
+                "-i auto: no device carries a default route; name one with -i ({}), or wait for one with --wait",
                 those(there_are)
             ),
             Self::Unreadable { name, arphrd } => write!(
@@ -417,6 +417,34 @@ mod tests {
             "{error}"
         );
         assert!(error.contains("ens4"), "{error}");
+    }
+
+    #[test]
+    fn globs_may_match_later_and_with_wait_names_and_routes_too() {
+        // List; whether a later interface may put it right without --wait, and with it.
+        let cases = [
+            ("wl*", true, true),
+            ("ens3,wl?", true, true),
+            ("eth7", false, true),
+            ("wl*,eth7", false, true),
+            ("auto", false, true),
+            ("auto,!ens*,!tun*", false, true),
+            ("ens*,!ens*", true, true),
+            ("ppp?", true, true),
+            ("!*", true, true),
+            ("ens3,!ens*", false, false),
+            ("ppp0", false, false),
+            ("a/b", false, false),
+        ];
+        for (patterns, plain, wait) in cases {
+            let defaults = match patterns {
+                "auto" => Vec::new(),
+                _ => vec!["ens3".to_owned()],
+            };
+            let error = select(patterns, &host(), &defaults).expect_err(patterns);
+            let passes = (error.may_pass(false), error.may_pass(true));
+            assert_eq!(passes, (plain, wait), "{patterns}: {error}");
+        }
     }
 
     #[test]

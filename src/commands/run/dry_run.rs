@@ -16,10 +16,15 @@ use std::net::TcpListener;
 /// [`Failure`] with a sentence for each thing that would keep the run from starting.
 pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failure> {
     let mut text = memory(config, nics.len());
-    let mut wrong = unready(config);
+    let mut wrong = unready(config, nics.is_empty());
     wrong.extend(refused(config, nics));
     if wrong.is_empty() {
-        text += "nothing was opened or changed; this would start\n";
+        text += match nics.is_empty() {
+            true => {
+                "nothing was opened or changed; this would wait for its interfaces, then start\n"
+            }
+            false => "nothing was opened or changed; this would start\n",
+        };
     }
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -66,8 +71,8 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// What `check` would call a failure, for this run.
-fn unready(config: &RunConfig) -> Vec<String> {
+/// What `check` would call a failure, for this run; that interfaces are not there yet is none if it `waits`.
+fn unready(config: &RunConfig, waits: bool) -> Vec<String> {
     let needs = Needs {
         process_bytes: config.memory_bytes(),
         ring_bytes: config.ring_memory_bytes(1),
@@ -77,7 +82,9 @@ fn unready(config: &RunConfig) -> Vec<String> {
     let facts = Facts::gather(&config.interfaces.join(","), needs);
     let findings = check::findings(&facts).into_iter();
     // The system's own answer, below, says more than the capability that is missing.
-    let told = |finding: &check::Finding| finding.what.starts_with("CAP_NET_RAW");
+    let told = |finding: &check::Finding| {
+        finding.what.starts_with("CAP_NET_RAW") || waits && finding.what.starts_with("-i ")
+    };
     findings
         .filter(|finding| finding.level == Level::Fail && !told(finding))
         .map(|finding| {
@@ -90,7 +97,7 @@ fn unready(config: &RunConfig) -> Vec<String> {
 }
 
 /// What the system answers when it is asked.
-fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String> {
+pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String> {
     let mut wrong = Vec::new();
     let name = nics.first().map_or("", |nic| nic.name.as_str());
     wrong.extend(socket::may_open(name).err().map(|error| error.to_string()));

@@ -95,8 +95,10 @@ impl Run<'_> {
             self.ledger.settled = (self.ledger.last.raised, published.number);
         }
         self.ledger.last = before;
+        let now_ns = monotonic_ns();
+        self.hint(now_ns, &books);
+        self.say_out_of_scope(now_ns, &books.shards);
         if stats {
-            let now_ns = monotonic_ns();
             self.notices
                 .send(self.stats(&books, now_ns, false).notice(wall_clock_ns()));
             self.ledger.stats = books.clone();

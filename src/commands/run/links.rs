@@ -1,12 +1,53 @@
 //! What happens to interfaces and addresses while we watch.
 
 use super::Run;
+use super::figures::monotonic_ns;
+use super::pace::Pace;
 use crate::capture::nic::{self, LinkEvent};
 use crate::live::LiveGroup;
 use crate::locality::Localities;
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
+/// How often standard error hears of each watched interface, by its index in the run, and of all others together.
+pub(super) type LinkPaces = BTreeMap<Option<u16>, Pace>;
+
 impl Run<'_> {
+    /// Logs a change at a watched interface, or at one that is not (`None`), and tells the person at the terminal
+    /// unless it flaps.
+    fn say_link(&mut self, interface: Option<u16>, word: &'static str, text: String) {
+        self.say(word, text.clone());
+        let now_ns = monotonic_ns();
+        let pace = self.link_paces.entry(interface);
+        let line = pace
+            .or_insert_with(|| Pace::new(now_ns))
+            .offer(text, now_ns);
+        self.tell_link(line);
+    }
+
+    fn tell_link(&self, line: Option<String>) {
+        if let Some(line) = line {
+            self.tell(&format!("synledger: {line}\n"));
+        }
+    }
+
+    /// Tells what was held back and may be told now.
+    pub(super) fn tell_due_links(&mut self) {
+        let now_ns = monotonic_ns();
+        let due: Vec<_> = self
+            .link_paces
+            .values_mut()
+            .map(|pace| pace.due(now_ns))
+            .collect();
+        due.into_iter().for_each(|line| self.tell_link(line));
+    }
+
+    /// Tells what was held back: the run ends.
+    pub(super) fn tell_all_links(&mut self) {
+        let rest: Vec<_> = self.link_paces.values_mut().map(Pace::rest).collect();
+        rest.into_iter().for_each(|line| self.tell_link(line));
+    }
+
     pub(super) fn on_link(&mut self, event: LinkEvent) {
         if let LinkEvent::Up { ifindex, .. }
         | LinkEvent::Down { ifindex, .. }
@@ -21,14 +62,13 @@ impl Run<'_> {
             LinkEvent::AddressRemoved { address, .. } => {
                 self.renew(|localities| localities.remove(address))
             }
-            LinkEvent::Up { ifindex, name } if self.has(ifindex) => {
-                self.say("link_up", format!("{name} is up"))
+            LinkEvent::Up { ifindex, name } if self.watched(ifindex).is_some() => {
+                let text = format!("{name} is up");
+                self.say_link(self.watched(ifindex), "link_up", text);
             }
-            LinkEvent::Down { ifindex, name } if self.has(ifindex) => {
-                self.say(
-                    "link_down",
-                    format!("{name} is down: nothing is seen there until it is up"),
-                );
+            LinkEvent::Down { ifindex, name } if self.watched(ifindex).is_some() => {
+                let text = format!("{name} is down: nothing is seen there until it is up");
+                self.say_link(self.watched(ifindex), "link_down", text);
             }
             LinkEvent::Renamed { ifindex, from, to } => self.on_renamed(ifindex, &from, &to),
             LinkEvent::Removed { ifindex, name } => self.on_removed(ifindex, &name),
@@ -55,14 +95,15 @@ impl Run<'_> {
         }
     }
 
-    fn has(&self, ifindex: u32) -> bool {
-        self.groups
-            .iter()
-            .any(|group| !group.lost && group.ifindex == ifindex)
+    /// The index in the run of an interface that is watched now.
+    fn watched(&self, ifindex: u32) -> Option<u16> {
+        let own = |group: &&LiveGroup| !group.lost && group.ifindex == ifindex;
+        self.groups.iter().find(own).map(|group| group.interface)
     }
 
     fn on_renamed(&mut self, ifindex: u32, from: &str, to: &str) {
-        if !self.has(ifindex) {
+        let interface = self.watched(ifindex);
+        if interface.is_none() {
             // Perhaps one that is missed comes back under its name only now.
             self.rebuild(to);
             return;
@@ -71,35 +112,30 @@ impl Run<'_> {
             group.rename(to);
             self.names.rename(group.interface, to);
         }
-        self.say(
-            "link_renamed",
-            format!("{from} is now {to}; it is watched on"),
-        );
+        let text = format!("{from} is now {to}; it is watched on");
+        self.say_link(interface, "link_renamed", text);
     }
 
     fn on_removed(&mut self, ifindex: u32, name: &str) {
-        if !self.has(ifindex) {
+        let interface = self.watched(ifindex);
+        if interface.is_none() {
             return;
         }
         for group in self.groups.iter_mut().filter(|g| g.ifindex == ifindex) {
             group.lost = true;
         }
-        self.say(
-            "link_removed",
-            format!("{name} is gone; watched again when it comes back"),
-        );
+        let text = format!("{name} is gone; watched again when it comes back");
+        self.say_link(interface, "link_removed", text);
     }
 
     /// A new interface that `-i` would have chosen: memory was taken at the start, for those that were there.
-    fn say_unwatched(&self, ifindex: u32, name: &str) {
+    fn say_unwatched(&mut self, ifindex: u32, name: &str) {
         let chosen = nic::resolve(&self.config.interfaces.join(","));
         if chosen.is_ok_and(|chosen| chosen.interfaces.iter().any(|nic| nic.ifindex == ifindex)) {
-            self.say(
-                "link_unwatched",
-                format!(
-                    "{name} is new and -i means it, too; it is not watched: start synledger again"
-                ),
+            let text = format!(
+                "{name} is new and -i means it, too; it is not watched: start synledger again"
             );
+            self.say_link(None, "link_unwatched", text);
         }
     }
 
@@ -130,18 +166,20 @@ impl Run<'_> {
         let Some(at) = self.groups.iter().position(missed) else {
             return false;
         };
+        let interface = Some(self.groups[at].interface);
         match self.reopen(at) {
-            Ok(true) => self.say("link_back", format!("{name} is back and watched again")),
+            Ok(true) => {
+                let text = format!("{name} is back and watched again");
+                self.say_link(interface, "link_back", text);
+            }
             Ok(false) => {}
             Err(why) => {
                 let group = &mut self.groups[at];
                 // Tried once a second: the same trouble is said once.
                 if group.trouble.as_ref() != Some(&why) {
                     group.trouble = Some(why.clone());
-                    self.say(
-                        "link_failed",
-                        format!("{name} is back but cannot be watched yet: {why}"),
-                    );
+                    let text = format!("{name} is back but cannot be watched yet: {why}");
+                    self.say_link(interface, "link_failed", text);
                 }
             }
         }

@@ -2,11 +2,15 @@
 
 mod dry_run;
 mod figures;
+mod hints;
 mod links;
 mod losses;
+mod pace;
 mod rings;
+mod scan_scope;
 mod shedding;
 mod startup;
+mod waiting;
 mod witness;
 
 use super::logging::{self, SharedLocalities};
@@ -17,6 +21,7 @@ use crate::capture::clock::{Clock, Reading, RunTime};
 use crate::capture::fanout;
 use crate::capture::nic::{self, Counters, Watch};
 use crate::capture::preexisting;
+use crate::capture::socket;
 use crate::cli::{FanoutMode, RunArgs};
 use crate::config::RunConfig;
 use crate::cpus::{self, Pins};
@@ -37,7 +42,7 @@ use crate::worker::{LiveRing, RecentArrivals, Stage, Worker, wall_clock_ns};
 use crossbeam::channel::{Sender, unbounded};
 use rings::Past;
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::Scope;
@@ -72,6 +77,12 @@ struct Run<'a> {
     ledger: figures::Ledger,
     witness: Option<witness::Watching>,
     shed: shedding::Steps,
+    /// `None`: nobody asked for hints, or there are none left to give.
+    hints: Option<hints::Hints>,
+    /// The reader of standard output has left, which ended the run.
+    lost_reader: bool,
+    scans_out_of_scope: scan_scope::ScansOutOfScope,
+    link_paces: links::LinkPaces,
 }
 
 /// Watches interfaces until SIGINT or SIGTERM.
@@ -81,32 +92,48 @@ struct Run<'a> {
 /// [`Failure`]: a flag that cannot be, or what the kernel refuses.
 pub fn run(args: RunArgs) -> Result<u8, Failure> {
     let signals = Signals::take().map_err(Failure::run)?;
-    let (config, selection) = configure(args)?;
+    let Some((config, selection)) = configure(args, &signals)? else {
+        return Ok(0);
+    };
     let unproven = startup::announce(&config, &selection)?;
     let nics = &selection.interfaces;
     if config.dry_run {
         return dry_run::dry_run(&config, nics);
     }
+    watch(&config, &signals, nics, unproven)
+}
+
+fn watch(
+    config: &RunConfig,
+    signals: &Signals,
+    nics: &[nic::Interface],
+    unproven: Option<String>,
+) -> Result<u8, Failure> {
     let common = &config.common;
+    // What somebody else may have, or may forbid, comes before any memory is taken.
+    let name = nics.first().map_or("", |nic| nic.name.as_str());
+    socket::may_open(name).map_err(Failure::run)?;
+    let listener = config.metrics.map(listen).transpose()?;
     let keys = RunKeys::random().map_err(Failure::run)?;
     let watch = Watch::start().map_err(Failure::run)?;
     let ours = Arc::new(Localities::live(watch.addresses(), &common.local));
     let localities: SharedLocalities = Arc::new(RwLock::new(Arc::clone(&ours)));
     let names = Interfaces::new(nics.iter().map(|nic| nic.name.clone()).collect());
     let context = logging::context(common, &names, &localities, false);
-    let policy = policy(&config, ours);
+    let outputs = logging::outputs(common, &context)?;
+    let policy = policy(config, ours);
     let (mut shards, consumers) = sensor::shards(common, keys, &policy, true);
     prefault(&mut shards, &common.cores);
     let run_time = RunTime::starting_at(Reading::take());
     let (clock, stop) = (Some(run_time.clone()), signals.stop_flag());
-    let (mut logger, notices, control) = logging::open(common, &context, consumers, clock, stop)?;
-    let (groups, rings) = open_rings(&config, keys, nics)?;
-    let witness = witness::prepare(&config, Clock::new(&run_time), nics, &mut shards)?;
+    let (mut logger, notices, control) = logging::logger(common, outputs, consumers, clock, stop);
+    let (groups, rings) = open_rings(config, keys, nics)?;
+    let witness = witness::prepare(config, Clock::new(&run_time), nics, &mut shards)?;
     let (watching, mut witness) = witness.unzip();
     name_preexisting(&mut shards, keys, config.fanout);
-    let snapshot = serve_metrics(&config)?;
+    let snapshot = serve_metrics(listener)?;
     let mut run = Run {
-        config: &config,
+        config,
         keys,
         groups,
         gone: Vec::new(),
@@ -126,6 +153,10 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         ledger: figures::Ledger::default(),
         witness: watching,
         shed: shedding::Steps::new(),
+        hints: None,
+        lost_reader: false,
+        scans_out_of_scope: scan_scope::ScansOutOfScope::default(),
+        link_paces: links::LinkPaces::new(),
     };
     let stage = Stage::default();
     let started = std::thread::scope(|scope| {
@@ -137,24 +168,35 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         if let Some(witness) = &mut witness {
             spawn(scope, "witness".to_owned(), || witness.run(&stage.drain));
         }
-        let started = run.start(unproven);
+        let started = run.start(nics, unproven);
         if started.is_ok() {
-            run.watch_over(&signals);
+            run.watch_over(signals);
         }
-        run.end(&stage);
+        run.end(&stage, signals.stopped());
         started
     });
     let books = run.close_all(witness.as_mut(), logger);
     started?;
-    Ok(close(common, &books))
+    let code = close(common, &books);
+    Ok(if common.strict && run.lost_reader {
+        3
+    } else {
+        code
+    })
 }
 
-/// The checked flags, and the interfaces that they choose, among which the rings are shared.
-fn configure(args: RunArgs) -> Result<(RunConfig, nic::Selection), Failure> {
+/// The checked flags, and the interfaces that they choose, among which the rings are shared; `None`: a signal came
+/// while it waited for interfaces.
+fn configure(
+    args: RunArgs,
+    signals: &Signals,
+) -> Result<Option<(RunConfig, nic::Selection)>, Failure> {
     let mut config = RunConfig::new(args)?;
-    let selection = nic::resolve(&config.interfaces.join(","))?;
+    let Some(selection) = waiting::interfaces(&config, signals)? else {
+        return Ok(None);
+    };
     config.share_rings(selection.interfaces.len())?;
-    Ok((config, selection))
+    Ok(Some((config, selection)))
 }
 
 fn indices(nics: &[nic::Interface]) -> Vec<u32> {
@@ -257,8 +299,8 @@ impl Run<'_> {
         });
     }
 
-    /// Lets frames in. `unproven` says why connections may be torn apart, if they may.
-    fn start(&mut self, unproven: Option<String>) -> Result<(), Failure> {
+    /// Lets frames in, and says so. `unproven` says why connections may be torn apart, if they may.
+    fn start(&mut self, nics: &[nic::Interface], unproven: Option<String>) -> Result<(), Failure> {
         for group in &self.groups {
             group.open_gate().map_err(Failure::run)?;
         }
@@ -270,7 +312,14 @@ impl Run<'_> {
             .iter()
             .map(|group| group.name.as_str())
             .collect();
-        self.say("start", format!("watching {}", names.join(", ")));
+        let names = names.join(", ");
+        self.say("start", format!("watching {names}"));
+        let pid = std::process::id();
+        self.tell(&format!(
+            "synledger: watching {names} (process {pid}); Ctrl-C ends it\n{}",
+            startup::resources(self.config, nics.len())
+        ));
+        self.hints = hints::Hints::start(self.config, nics);
         if let Some(unproven) = unproven {
             self.say("fanout_unproven", unproven);
         }
@@ -357,13 +406,14 @@ impl Run<'_> {
             if ticks.is_multiple_of(TICKS_PER_SECOND) {
                 self.keep_pinned();
                 self.rebuild_lost();
+                self.tell_due_links();
                 self.every_second(ticks.is_multiple_of(TICKS_PER_SECOND * STATS_SECONDS));
             }
         }
     }
 
     /// KERNEL's order: refuse everything, wait two block timeouts, drain.
-    fn end(&mut self, stage: &Stage) {
+    fn end(&mut self, stage: &Stage, asked: bool) {
         if let Some(witness) = &mut self.witness {
             witness.close_gates();
         }
@@ -375,7 +425,17 @@ impl Run<'_> {
         std::thread::sleep(Duration::from_millis(
             2 * u64::from(self.config.block_timeout_ms) + 60,
         ));
-        self.say("stop", "asked to stop; reading what is left".to_owned());
+        self.tell_all_links();
+        // Only where nobody asked: Ctrl-C ends the reader of a pipe, too.
+        self.lost_reader = !asked && self.control.closed.load(Ordering::Relaxed);
+        let why = match self.lost_reader {
+            true => "standard output has lost its reader: that ends the run",
+            false => "asked to stop",
+        };
+        if self.lost_reader {
+            tell(&format!("synledger: {why}\n"));
+        }
+        self.say("stop", format!("{why}; reading what is left"));
         stage.drain.store(true, Ordering::Release);
     }
 }
@@ -390,17 +450,22 @@ fn policy(config: &RunConfig, localities: Arc<Localities>) -> Policy {
     }
 }
 
+/// Takes the address that metrics are to be served at.
+fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).map_err(|error| Failure::Run(metrics_refused(address, &error)))
+}
+
 /// What scrapes are to see, served where that was asked for.
-fn serve_metrics(config: &RunConfig) -> Result<Arc<Mutex<Snapshot>>, Failure> {
+fn serve_metrics(listener: Option<TcpListener>) -> Result<Arc<Mutex<Snapshot>>, Failure> {
     let snapshot = Arc::new(Mutex::new(Snapshot::default()));
-    let Some(address) = config.metrics else {
+    let Some(listener) = listener else {
         return Ok(snapshot);
     };
     let shown = Arc::clone(&snapshot);
     let newest = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match server::serve(address, Arc::new(newest)) {
-        Ok(_) => Ok(snapshot),
-        Err(error) => Err(Failure::Run(metrics_refused(address, &error))),
+    match server::serve(listener, Arc::new(newest)) {
+        Ok(()) => Ok(snapshot),
+        Err(error) => Err(Failure::Run(format!("--metrics: {error}"))),
     }
 }
 

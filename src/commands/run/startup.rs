@@ -2,12 +2,12 @@
 
 use crate::capture::nic::{self, Selection, ethtool};
 use crate::check::{self, CONSEQUENCE, Doubt};
-use crate::cli::FanoutMode;
+use crate::cli::{CaptureDepth, FanoutMode};
 use crate::commands::{Failure, logging, tell};
 use crate::config::RunConfig;
 use std::fmt::Write as _;
 
-/// Says what is about to run. Gives what is to be logged of it: why the fanout is not proven to keep
+/// Says what will be watched. Gives what is to be logged of it: why the fanout is not proven to keep
 /// connections together, if it is not.
 ///
 /// # Errors
@@ -22,13 +22,20 @@ pub fn announce(config: &RunConfig, selection: &Selection) -> Result<Option<Stri
         if let Some(unproven) = &unproven {
             let _ = writeln!(text, "synledger: warning: {unproven}");
         }
+        if config.dry_run {
+            text += &resources(config, nics.len());
+        }
         tell(&text);
     }
     Ok(unproven)
 }
 
 /// Refuses rings and tables that do not fit into memory: they would push everything else out of it.
-fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure> {
+///
+/// # Errors
+///
+/// What was asked for and what is there.
+pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure> {
     let (tables, rings) = (config.memory_bytes(), config.ring_memory_bytes(interfaces));
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let field = text
@@ -49,19 +56,20 @@ fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure> {
     }
 }
 
-/// What runs and what it takes, in a few lines for a person. `left_out` was chosen by a pattern and cannot
-/// be read.
+/// What will be watched, in a few lines for a person. `left_out` was chosen by a pattern and cannot be read.
 fn announcement(
     config: &RunConfig,
     nics: &[nic::Interface],
     left_out: &[nic::Interface],
 ) -> String {
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     let mut text = String::new();
     let mut line = |what: &str, says: String| {
-        let _ = writeln!(text, "{what}: {says}");
+        let _ = writeln!(text, "synledger: {what}: {says}");
     };
-    line("interfaces", list(nics, |nic| nic.name.clone()));
+    match nics.is_empty() {
+        true => line("interfaces", "none yet".to_owned()),
+        false => line("interfaces", list(nics, described)),
+    }
     if !left_out.is_empty() {
         let kind = |nic: &nic::Interface| {
             format!(
@@ -71,27 +79,81 @@ fn announcement(
         };
         line("left out", list(left_out, kind));
     }
-    let cpus = list(&config.common.cores, usize::to_string);
-    line("workers", format!("{}, CPUs {cpus}", config.common.workers));
-    let (tables, rings) = (config.memory_bytes(), config.ring_memory_bytes(nics.len()));
-    let (tables, rings) = (mib(tables), mib(rings));
-    line(
-        "memory",
-        format!("{tables} MiB tables and queues, {rings} MiB rings (the kernel's)"),
-    );
-    line("a worker's rings absorb", absorbed(config));
-    let (capture, fanout) = (config.capture.word(), config.fanout.word());
-    line("capture", format!("{capture}, fanout {fanout}"));
-    if let Some(one_in) = config.witness {
-        let says = format!("one in {one_in} connections, by a socket and a library of its own");
-        line("witness", says);
-    }
+    line("capture", depth(config.capture).to_owned());
     line("outputs", list(&config.common.outputs, logging::name));
     if let Some(address) = config.metrics {
         line("metrics", format!("http://{address}/metrics"));
     }
-    if !config.dry_run {
-        line("process", format!("{}; Ctrl-C ends it", std::process::id()));
+    if let Some(one_in) = config.witness {
+        let says = format!("one in {one_in} connections, by a socket and a library of its own");
+        line("witness", says);
+    }
+    text
+}
+
+/// An interface with its link, and its kind where that matters.
+fn described(nic: &nic::Interface) -> String {
+    let link = match (nic.up, nic.running) {
+        (false, _) => "down",
+        (true, false) => "no carrier",
+        (true, true) => "up",
+    };
+    let kind = if nic.loopback { ", loopback" } else { "" };
+    format!("{} ({link}{kind})", nic.name)
+}
+
+fn depth(capture: CaptureDepth) -> &'static str {
+    match capture {
+        CaptureDepth::Headers => "headers (every packet, cut to its headers)",
+        CaptureDepth::Control => {
+            "control (packets that open, answer or end a connection; no others)"
+        }
+        CaptureDepth::Full => "full (every packet with all its bytes)",
+    }
+}
+
+/// What the run takes, in one line; with `--verbose` more.
+pub fn resources(config: &RunConfig, interfaces: usize) -> String {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let cores = &config.common.cores;
+    let mut text = format!(
+        "synledger: {} {}; {} MiB of tables and queues; {} MiB of rings (the kernel's memory)\n",
+        check::many(config.common.workers, "worker"),
+        match cores.len() {
+            0 => "on no CPU of their own".to_owned(),
+            1 => format!("on CPU {}", cores[0]),
+            _ => format!("on CPUs {}", list(cores, usize::to_string)),
+        },
+        mib(config.memory_bytes()),
+        mib(config.ring_memory_bytes(interfaces)),
+    );
+    if config.verbose {
+        text += &details(config);
+    }
+    text
+}
+
+/// Rings and memory, line by line.
+fn details(config: &RunConfig) -> String {
+    let mut text = String::new();
+    let mut line = |says: String| {
+        let _ = writeln!(text, "synledger: {says}");
+    };
+    let fanout = config.fanout.word();
+    let timeout_ms = config.block_timeout_ms;
+    line(format!(
+        "fanout {fanout}, blocks are handed over after {timeout_ms} ms"
+    ));
+    for (name, bytes, block) in config.named_rings() {
+        let (kib, blocks) = (block / 1024, bytes / u64::from(block));
+        line(format!(
+            "a worker's ring for {name}: {blocks} blocks of {kib} KiB"
+        ));
+    }
+    line(format!("a worker's rings absorb: {}", absorbed(config)));
+    for (name, bytes) in config.common.memory() {
+        let mib = bytes as f64 / f64::from(1 << 20);
+        line(format!("memory: {mib:.1} MiB for {name}"));
     }
     text
 }
@@ -193,14 +255,53 @@ mod tests {
     }
 
     #[test]
-    fn the_announcement_speaks_the_words_of_the_flags() {
-        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[]);
-        assert!(says.contains("capture: headers, fanout class\n"), "{says}");
+    fn the_announcement_says_what_is_watched_in_a_few_lines() {
+        let mut lo = nic("lo", 772);
+        lo.loopback = true;
+        let mut down = nic("eth1", 1);
+        down.up = false;
+        let mut bare = nic("eth2", 1);
+        bare.running = false;
+        let nics = [nic("eth0", 1), lo, down, bare];
+        let args = ["--metrics", "127.0.0.1:9477", "--output", "eve:/x/eve.json"];
+        let says = announcement(&config(&args), &nics, &[]);
+        let expected = "\
+synledger: interfaces: eth0 (up), lo (up, loopback), eth1 (down), eth2 (no carrier)
+synledger: capture: headers (every packet, cut to its headers)
+synledger: outputs: eve:/x/eve.json
+synledger: metrics: http://127.0.0.1:9477/metrics
+";
+        assert_eq!(says, expected);
+    }
+
+    #[test]
+    fn resources_are_one_line_and_more_only_with_verbose() {
+        let says = resources(&config(&[]), 1);
+        assert_eq!(says.lines().count(), 1, "{says}");
+        assert!(says.starts_with("synledger: 2 workers on CPU"), "{says}");
+        assert!(
+            says.contains(" MiB of tables and queues; 128 MiB of rings"),
+            "{says}"
+        );
+        let says = resources(&config(&["-v"]), 1);
+        assert!(
+            says.lines().all(|line| line.starts_with("synledger: ")),
+            "{says}"
+        );
         let rings = "a worker's rings absorb: open 8 ms of 10 GbE line rate or a trickle of 5.1 s; control ";
         assert!(says.contains(rings), "{says}");
-        let says = announcement(&config(&["--fanout", "qm"]), &[nic("eth0", 1)], &[]);
+        assert!(says.contains("fanout class, "), "{says}");
+        assert!(
+            says.contains("a worker's ring for open: 256 blocks of 64 KiB\n"),
+            "{says}"
+        );
+        assert!(
+            says.contains("MiB for attempts, flows, fragments\n"),
+            "{says}"
+        );
+        let says = resources(&config(&["-v", "--fanout", "qm"]), 1);
         let rings = "a worker's rings absorb: all packets 31 ms of 10 GbE line rate or a trickle of 5.1 s\n";
         assert!(says.contains(rings), "{says}");
-        assert!(says.contains("fanout qm\n"), "{says}");
+        assert!(says.contains("fanout qm, "), "{says}");
     }
 }
