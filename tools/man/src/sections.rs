@@ -97,7 +97,7 @@ const STATUS: &[Block] = &[
     ),
     Item(
         "3",
-        "The books did not close or, with `--strict`, something was missed.",
+        "The books did not close or, with `--strict`, something was missed or the reader of standard output went away.",
     ),
 ];
 
@@ -175,10 +175,10 @@ const OUTPUT: &[Block] = &[
     ),
     Item(
         "lifecycle",
-        "A turn in the sensor's life: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `reload`, `reopen_failed`, `clock_step`, `worker_moved`, `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `straggler`, `straggler_back`, `alerts_folded`, `degradation` (a worker sheds at another level: `worker`, `direction` up or down, `level`, `from_level`, `reason`, how much of each class's ring waits (`open_ratio`, `control_ratio`, `data_ratio`) and whether it is late (`open_late`, `control_late`, `data_late`), `hold_s`), `loss_began`, `loss_lasts` and `loss_ended` (something is lost: `reason`, `lost` of how many (`of`), for an output its name (`output`); said again each minute), `output_recovered`, `books_open` (an identity of the books no longer holds), `books_closed`, `witness_missing` and `witness_extra` (with `--witness`: an attempt that the ledger lacks, or has alone; `src_ip`, `src_port`, `dest_ip`, `dest_port`, `isn`, `in_iface`, `seen_ns`; at most ten a second, all are counted).",
+        "A turn in the sensor's life: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `reload`, `reopen_failed`, `clock_step`, `worker_moved`, `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `scans_out_of_scope` (scans by this host that `--scan-scope exposed` does not show, once a minute: how many `scans`, and `src_ip` and `dest_ip` of the newest), `straggler`, `straggler_back`, `alerts_folded`, `degradation` (a worker sheds at another level: `worker`, `direction` up or down, `level`, `from_level`, `reason`, how much of each class's ring waits (`open_ratio`, `control_ratio`, `data_ratio`) and whether it is late (`open_late`, `control_late`, `data_late`), `hold_s`), `loss_began`, `loss_lasts` and `loss_ended` (something is lost: `reason`, `lost` of how many (`of`), for an output its name (`output`); said again each minute), `output_recovered`, `books_open` (an identity of the books no longer holds), `books_closed`, `witness_missing` and `witness_extra` (with `--witness`: an attempt that the ledger lacks, or has alone; `src_ip`, `src_port`, `dest_ip`, `dest_port`, `isn`, `in_iface`, `seen_ns`; at most ten a second, all are counted).",
     ),
     Text(
-        "Standard error gets what a person at a terminal wants to know: what runs, warnings, and at the end the books.",
+        "Standard error gets what a person at a terminal wants to know: what is watched and what that takes, warnings, hints while nothing comes, links that change, and at the end the books.",
     ),
 ];
 
