@@ -253,8 +253,8 @@ pub struct CommonArgs {
     /// Name of this sensor in the log. Default: the host's name.
     #[arg(long, value_name = "NAME")]
     pub sensor: Option<String>,
-    /// Exit with 3 when anything was missed, not only when the books did not close. In `read` also when whoever
-    /// reads standard output leaves before the end.
+    /// Exit with 3 when anything was missed, not only when the books did not close. Also when whoever reads
+    /// standard output leaves before the end.
     #[arg(long)]
     pub strict: bool,
     /// Say nothing on standard error but errors; records that an output lost are one, lost frames are not.

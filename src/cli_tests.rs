@@ -47,6 +47,16 @@ fn defaults_are_those_of_the_help() {
 }
 
 #[test]
+fn verbose_and_quiet_exclude_each_other() {
+    let args = run(&["-v", "--wait"]).expect("both are flags of run");
+    assert!(args.verbose && args.wait);
+    let error = run(&["-v", "-q"]).expect_err("both at once");
+    assert!(error.contains("cannot be used with"), "{error}");
+    let args = run(&[]).expect("no flag is needed");
+    assert!(!args.verbose && !args.wait);
+}
+
+#[test]
 fn values_out_of_range_are_named_with_their_range() {
     let cases = [
         (["--workers", "0"], "from 1 to 64"),

@@ -182,6 +182,7 @@ fn signals_before_the_first_frame_do_not_end_a_run() {
         let pid = Pid::from_raw(i32::try_from(sensor.id()).expect("a process id"));
         let mut stderr = BufReader::new(sensor.stderr.take().expect("piped"));
         let mut says = String::new();
+        // The last line before memory is taken.
         while !says.contains("outputs: ") {
             assert_ne!(stderr.read_line(&mut says).expect("text"), 0, "{says}");
         }

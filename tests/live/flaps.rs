@@ -36,6 +36,16 @@ fn flaps(mode: &'static str) {
             let down = |record: &&Value| record["synledger"]["event"] == "link_down";
             let downs = of_type(&ended.eve, "lifecycle").filter(down).count();
             assert_eq!(downs, 20, "{of}");
+            // Standard error hears of a few, how many more there were, and how it stands.
+            let about = |line: &&str| line.starts_with(&format!("synledger: {SENSOR} is "));
+            let told: Vec<&str> = ended.says.lines().filter(about).collect();
+            assert!((5..10).contains(&told.len()), "{of}");
+            assert!(told[0].contains(" is down: nothing is seen there"), "{of}");
+            let last = told[told.len() - 1];
+            assert!(
+                last.contains(" is up (") && last.contains(" more changes"),
+                "{of}"
+            );
         });
     }
 }

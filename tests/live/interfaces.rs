@@ -69,7 +69,12 @@ fn an_interface_that_comes_back_is_watched_again() {
         sensor.wait_for_event("link_back");
         let veth = pair();
         (2..102).for_each(|from| send(veth, from));
-        assert_seen(&sensor.stop(Signal::SIGINT), 101);
+        let ended = sensor.stop(Signal::SIGINT);
+        assert_seen(&ended, 101);
+        let gone = format!("synledger: {SENSOR} is gone; watched again when it comes back\n");
+        let back = format!("synledger: {SENSOR} is back and watched again\n");
+        let place = |line: &str| ended.says.find(line).expect(line);
+        assert!(place(&gone) < place(&back), "{}", ended.says);
     });
 }
 
@@ -109,6 +114,12 @@ fn a_renamed_interface_is_watched_on_and_its_old_name_is_nobody_s() {
         assert_seen(&ended, 1);
         let record = of_type(&ended.eve, "new_connection").next().expect("one");
         assert_eq!(record["in_iface"], "lan0");
+        let renamed = format!("synledger: {SENSOR} is now lan0; it is watched on\n");
+        let unwatched =
+            format!("synledger: {SENSOR} is new and -i means it, too; it is not watched");
+        for line in [&renamed, &unwatched] {
+            assert!(ended.says.contains(line), "{line}: {}", ended.says);
+        }
         let back = |record: &&serde_json::Value| record["synledger"]["event"] == "link_back";
         assert_eq!(of_type(&ended.eve, "lifecycle").filter(back).count(), 0);
     });

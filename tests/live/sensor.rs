@@ -71,11 +71,28 @@ impl Sensor {
         Self::spawn(dir, &mut command, Stdio::null())
     }
 
-    fn spawn(dir: tempfile::TempDir, command: &mut Command, stdout: impl Into<Stdio>) -> Self {
+    /// Starts the program with these flags alone, small, and does not wait until it watches.
+    pub fn begin(args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let [text, eve] = [("text", "log.txt"), ("eve", "log.json")]
+            .map(|(kind, name)| format!("{kind}:{},{EVENTS}", dir.path().join(name).display()));
+        let mut command = common::synledger();
+        command
+            .args(["run", "--ring-mib", "8", "--memory-mib", "8"])
+            .args(["--workers", "1", "--output", &text, "--output", &eve])
+            .args(args);
+        Self::launch(dir, &mut command, Stdio::null())
+    }
+
+    fn launch(dir: tempfile::TempDir, command: &mut Command, stdout: impl Into<Stdio>) -> Self {
         let says = File::create(dir.path().join("says")).expect("a file");
         let child = command.stdout(stdout).stderr(says).spawn();
         let child = child.expect("the program starts");
-        let sensor = Self { child, dir };
+        Self { child, dir }
+    }
+
+    fn spawn(dir: tempfile::TempDir, command: &mut Command, stdout: impl Into<Stdio>) -> Self {
+        let sensor = Self::launch(dir, command, stdout);
         sensor.wait_for_event("start");
         sensor
     }
@@ -103,6 +120,11 @@ impl Sensor {
             );
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Waits until this was said on standard error.
+    pub fn wait_for_words(&self, words: &str) {
+        self.wait_for(words, || self.content("says").contains(words));
     }
 
     /// Waits for a lifecycle record.

@@ -54,11 +54,10 @@ fn sighup_opens_a_moved_log_anew() {
     });
 }
 
-#[test]
-fn a_reader_that_leaves_ends_the_run_well() {
-    with_veth(|veth| {
+fn leave(args: &'static [&'static str], code_expected: i32) {
+    with_veth(move |veth| {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut sensor = Sensor::start_in(dir, &["--output", "text:-"], &[], Stdio::piped());
+        let mut sensor = Sensor::start_in(dir, &["--output", "text:-"], args, Stdio::piped());
         let pipe = sensor.child.stdout.take().expect("it is piped");
         let code = with_trickle(veth, Duration::from_millis(2), || {
             let mut head = String::new();
@@ -66,6 +65,31 @@ fn a_reader_that_leaves_ends_the_run_well() {
             assert!(head.contains(": New connection: 10."), "{head}");
             sensor.exit()
         });
-        assert_eq!(code, Some(0), "{}", sensor.content("says"));
+        let says = sensor.content("says");
+        assert_eq!(code, Some(code_expected), "{says}");
+        if args.contains(&"-q") && code_expected == 0 {
+            assert_eq!(says, "");
+            return;
+        }
+        let why = "synledger: standard output has lost its reader: that ends the run\n";
+        let (_, books) = says.split_once(why).expect(&says);
+        assert!(books.contains("the books close"), "{says}");
+        let stop = sensor.content("log.json");
+        assert!(stop.contains("lost its reader: that ends the run; reading what is left"));
     });
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_run_and_is_told() {
+    leave(&[], 0);
+}
+
+#[test]
+fn a_quiet_run_whose_reader_leaves_says_nothing() {
+    leave(&["-q"], 0);
+}
+
+#[test]
+fn a_strict_run_fails_when_its_reader_leaves() {
+    leave(&["--strict"], 3);
 }

@@ -1,6 +1,6 @@
 //! What a start needs, and what it can do without.
 
-use super::sensor::{METRICS, Sensor, attempts, of_type};
+use super::sensor::{Ended, METRICS, Sensor, attempts, of_type};
 use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{SENDER, SENSOR, ip, with_veth};
 use crate::common::{fails, synledger};
@@ -55,5 +55,81 @@ fn a_metrics_port_in_use_is_named_with_the_way_out() {
         let flag = format!("--metrics {METRICS}");
         fails(command, 1, &[&flag, "in use", "choose another"]);
         drop(taken);
+    });
+}
+
+/// A run that wants 1 GiB and may have half of it.
+fn confined(args: &[&str]) -> Command {
+    let script =
+        "ulimit -v 524288; exec \"$0\" run --workers 1 --memory-mib 1024 --ring-mib 8 \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_synledger"), "-i", SENSOR]);
+    command.args(args);
+    command
+}
+
+#[test]
+fn what_cannot_be_opened_is_found_before_memory_is_taken() {
+    with_veth(|_| {
+        ip("link set lo up");
+        let _taken = TcpListener::bind(METRICS).expect("a namespace has all ports to itself");
+        fails(confined(&["--metrics", METRICS]), 1, &[METRICS, "in use"]);
+        fails(
+            confined(&["--output", "text:/nowhere/log"]),
+            1,
+            &["/nowhere/log"],
+        );
+        // With nothing else in the way memory is what it fails for.
+        let output = confined(&[]).output().expect("sh starts");
+        assert!(!output.status.success(), "{output:?}");
+        let says = String::from_utf8_lossy(&output.stderr);
+        assert!(!says.contains("Ctrl-C"), "{says}");
+    });
+}
+
+/// What was said on standard error before the books.
+fn first_screen(ended: &Ended) -> Vec<&str> {
+    let ours = |line: &&str| line.starts_with("synledger: ");
+    ended.says.lines().take_while(ours).collect()
+}
+
+#[test]
+fn the_first_screen_says_what_is_watched_then_that_it_is_then_what_it_takes() {
+    with_veth(|_| {
+        let sensor = Sensor::begin(&["-i", SENSOR]);
+        sensor.wait_for_words("MiB of rings");
+        let pid = sensor.pid();
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        let lines = first_screen(&ended);
+        let expected = [
+            format!("synledger: interfaces: {SENSOR} (up)"),
+            "synledger: capture: headers (every packet, cut to its headers)".to_owned(),
+            "synledger: outputs: text:/".to_owned(),
+            format!("synledger: watching {SENSOR} (process {pid}); Ctrl-C ends it"),
+            "synledger: 1 worker on CPU ".to_owned(),
+        ];
+        assert_eq!(lines.len(), expected.len(), "{}", ended.says);
+        for (line, start) in lines.iter().zip(&expected) {
+            assert!(line.starts_with(start), "{line} is not {start}");
+        }
+    });
+}
+
+#[test]
+fn verbose_adds_details_behind_the_first_screen_and_quiet_says_nothing() {
+    with_veth(|_| {
+        let sensor = Sensor::begin(&["-i", SENSOR, "-v"]);
+        sensor.wait_for_words("MiB for attempts, flows, fragments\n");
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        let lines = first_screen(&ended);
+        let place = |part: &str| lines.iter().position(|line| line.contains(part));
+        let (rings, absorb) = (place("MiB of rings"), place("a worker's rings absorb: "));
+        assert!(rings.is_some() && rings < absorb, "{lines:?}");
+        let sensor = Sensor::begin(&["-i", SENSOR, "-q"]);
+        sensor.wait_for_event("start");
+        let ended = sensor.stop(Signal::SIGINT);
+        assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
     });
 }

@@ -15,7 +15,7 @@ use std::net::TcpListener;
 ///
 /// [`Failure`] with a sentence for each thing that would keep the run from starting.
 pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failure> {
-    let mut text = memory(config, nics.len());
+    let mut text = memory(config, nics.len().max(1));
     let mut wrong = unready(config, nics.is_empty());
     wrong.extend(refused(config, nics));
     if wrong.is_empty() {
@@ -99,7 +99,9 @@ fn unready(config: &RunConfig, waits: bool) -> Vec<String> {
 /// What the system answers when it is asked.
 pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String> {
     let mut wrong = Vec::new();
-    let name = nics.first().map_or("", |nic| nic.name.as_str());
+    let name = nics
+        .first()
+        .map_or("any interface", |nic| nic.name.as_str());
     wrong.extend(socket::may_open(name).err().map(|error| error.to_string()));
     let outputs = config.common.outputs.iter();
     let outputs = outputs.filter_map(|output| sink::would_open(&output.target).err());
@@ -107,7 +109,7 @@ pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String
     if let Some(address) = config.metrics
         && let Err(error) = TcpListener::bind(address)
     {
-        wrong.push(super::metrics_refused(address, &error));
+        wrong.push(super::opened::metrics_refused(address, &error));
     }
     wrong
 }

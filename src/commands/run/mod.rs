@@ -5,6 +5,7 @@ mod figures;
 mod hints;
 mod links;
 mod losses;
+mod opened;
 mod pace;
 mod rings;
 mod scan_scope;
@@ -21,7 +22,6 @@ use crate::capture::clock::{Clock, Reading, RunTime};
 use crate::capture::fanout;
 use crate::capture::nic::{self, Counters, Watch};
 use crate::capture::preexisting;
-use crate::capture::socket;
 use crate::cli::{FanoutMode, RunArgs};
 use crate::config::RunConfig;
 use crate::cpus::{self, Pins};
@@ -31,7 +31,6 @@ use crate::log::eve::Interfaces;
 use crate::log::logger::{Control, Logger};
 use crate::log::notice::{Notice, Notices};
 use crate::observe::metrics::Snapshot;
-use crate::observe::server;
 use crate::policy::Policy;
 use crate::report;
 use crate::sensor::{self, Board, RunKeys};
@@ -40,11 +39,12 @@ use crate::shedding::Shedding;
 use crate::witness::thread::Witness;
 use crate::worker::{LiveRing, RecentArrivals, Stage, Worker, wall_clock_ns};
 use crossbeam::channel::{Sender, unbounded};
+use opened::Opened;
 use rings::Past;
 use serde_json::Value;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 use std::thread::Scope;
 use std::time::Duration;
 
@@ -110,38 +110,30 @@ fn watch(
     unproven: Option<String>,
 ) -> Result<u8, Failure> {
     let common = &config.common;
-    // What somebody else may have, or may forbid, comes before any memory is taken.
-    let name = nics.first().map_or("", |nic| nic.name.as_str());
-    socket::may_open(name).map_err(Failure::run)?;
-    let listener = config.metrics.map(listen).transpose()?;
+    let opened = Opened::new(config, nics)?;
     let keys = RunKeys::random().map_err(Failure::run)?;
-    let watch = Watch::start().map_err(Failure::run)?;
-    let ours = Arc::new(Localities::live(watch.addresses(), &common.local));
-    let localities: SharedLocalities = Arc::new(RwLock::new(Arc::clone(&ours)));
-    let names = Interfaces::new(nics.iter().map(|nic| nic.name.clone()).collect());
-    let context = logging::context(common, &names, &localities, false);
-    let outputs = logging::outputs(common, &context)?;
-    let policy = policy(config, ours);
+    let policy = policy(config, opened.ours);
     let (mut shards, consumers) = sensor::shards(common, keys, &policy, true);
     prefault(&mut shards, &common.cores);
     let run_time = RunTime::starting_at(Reading::take());
     let (clock, stop) = (Some(run_time.clone()), signals.stop_flag());
-    let (mut logger, notices, control) = logging::logger(common, outputs, consumers, clock, stop);
+    let (mut logger, notices, control) =
+        logging::logger(common, opened.outputs, consumers, clock, stop);
     let (groups, rings) = open_rings(config, keys, nics)?;
     let witness = witness::prepare(config, Clock::new(&run_time), nics, &mut shards)?;
     let (watching, mut witness) = witness.unzip();
     name_preexisting(&mut shards, keys, config.fanout);
-    let snapshot = serve_metrics(listener)?;
+    let snapshot = opened::serve_metrics(opened.listener)?;
     let mut run = Run {
         config,
         keys,
         groups,
         gone: Vec::new(),
         past: Past::new(),
-        names,
-        watch,
+        names: opened.names,
+        watch: opened.watch,
         nic_counters: Counters::start(&indices(nics)).ok(),
-        localities,
+        localities: opened.localities,
         to_workers: Vec::new(),
         notices,
         control: Arc::clone(&control),
@@ -177,12 +169,8 @@ fn watch(
     });
     let books = run.close_all(witness.as_mut(), logger);
     started?;
-    let code = close(common, &books);
-    Ok(if common.strict && run.lost_reader {
-        3
-    } else {
-        code
-    })
+    let lost_reader = common.strict && run.lost_reader;
+    Ok(close(common, &books).max(if lost_reader { 3 } else { 0 }))
 }
 
 /// The checked flags, and the interfaces that they choose, among which the rings are shared; `None`: a signal came
@@ -432,7 +420,8 @@ impl Run<'_> {
             true => "standard output has lost its reader: that ends the run",
             false => "asked to stop",
         };
-        if self.lost_reader {
+        let common = &self.config.common;
+        if self.lost_reader && (common.strict || !common.quiet) {
             tell(&format!("synledger: {why}\n"));
         }
         self.say("stop", format!("{why}; reading what is left"));
@@ -448,27 +437,4 @@ fn policy(config: &RunConfig, localities: Arc<Localities>) -> Policy {
         host: config.host_target,
         allow: config.common.allow.clone().into(),
     }
-}
-
-/// Takes the address that metrics are to be served at.
-fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|error| Failure::Run(metrics_refused(address, &error)))
-}
-
-/// What scrapes are to see, served where that was asked for.
-fn serve_metrics(listener: Option<TcpListener>) -> Result<Arc<Mutex<Snapshot>>, Failure> {
-    let snapshot = Arc::new(Mutex::new(Snapshot::default()));
-    let Some(listener) = listener else {
-        return Ok(snapshot);
-    };
-    let shown = Arc::clone(&snapshot);
-    let newest = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match server::serve(listener, Arc::new(newest)) {
-        Ok(()) => Ok(snapshot),
-        Err(error) => Err(Failure::Run(format!("--metrics: {error}"))),
-    }
-}
-
-fn metrics_refused(address: SocketAddr, error: &std::io::Error) -> String {
-    format!("--metrics {address}: {error}; choose another address or port")
 }

@@ -23,7 +23,7 @@ pub fn announce(config: &RunConfig, selection: &Selection) -> Result<Option<Stri
             let _ = writeln!(text, "synledger: warning: {unproven}");
         }
         if config.dry_run {
-            text += &resources(config, nics.len());
+            text += &resources(config, nics.len().max(1));
         }
         tell(&text);
     }

@@ -1,0 +1,94 @@
+//! What a run says while it sees nothing, or not what is looked for.
+
+use super::sensor::{METRICS, Sensor, of_type};
+use super::traffic::{Sender, flow, frame};
+use crate::common::netns::{SENDER, SENSOR, ip, with_veth};
+use craft::Flow;
+use nix::sys::signal::Signal;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+#[test]
+fn silence_is_said_with_the_links_that_are_down() {
+    with_veth(|_| {
+        ip(&format!("link set {SENDER} down"));
+        let sensor = Sensor::start(&["--workers", "1"]);
+        let hint =
+            format!("synledger: hint: nothing has come on {SENSOR} for 5 s ({SENSOR} is down): ");
+        sensor.wait_for_words(&hint);
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        let check = format!("`synledger check -i {SENSOR}`");
+        assert!(ended.says.contains(&check), "{}", ended.says);
+        assert_eq!(ended.says.matches("hint: ").count(), 1, "{}", ended.says);
+    });
+}
+
+#[test]
+fn connections_to_oneself_that_are_missed_are_hinted_at() {
+    with_veth(|_| {
+        ip("link set lo up");
+        let sensor = Sensor::start(&["--workers", "1"]);
+        let listener = TcpListener::bind(METRICS).expect("a namespace has all ports to itself");
+        drop(TcpStream::connect(METRICS).expect("it listens"));
+        drop(listener.accept().expect("a client"));
+        sensor.wait_for_words("connections of this host to itself go over lo");
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        let way_out = format!("-i lo,{SENSOR} watches them");
+        assert!(ended.says.contains(&way_out), "{}", ended.says);
+        // One hint in all: nothing came on the watched interface either.
+        assert_eq!(ended.says.matches("hint: ").count(), 1, "{}", ended.says);
+    });
+}
+
+#[test]
+fn a_run_that_sees_connections_gives_no_hint() {
+    with_veth(|veth| {
+        ip("link set lo up");
+        let sensor = Sensor::start(&["--workers", "1"]);
+        Sender::new(veth).send(&frame(flow(1, 1024, 1, 443), 1));
+        let _ = TcpStream::connect(METRICS);
+        thread::sleep(Duration::from_millis(6_500));
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert!(!ended.says.contains("hint: "), "{}", ended.says);
+    });
+}
+
+#[test]
+fn scans_by_this_host_are_told_while_they_happen() {
+    with_veth(|veth| {
+        ip(&format!("addr add 10.9.0.2/24 dev {SENSOR}"));
+        let sensor = Sensor::start(&["--workers", "2"]);
+        let sender = Sender::new(veth);
+        let scan = |to: u8| {
+            for port in 80..84 {
+                let flow = Flow::v4([10, 9, 0, 2], 40_000 + port, [198, 51, 100, to], port);
+                sender.send(&frame(flow, u32::from(port)));
+            }
+        };
+        scan(1);
+        sensor.wait_for_event("scans_out_of_scope");
+        scan(2);
+        // Longer than a second: a second line would have come by then.
+        thread::sleep(Duration::from_millis(2_500));
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        let line = "synledger: 1 port scan by this host is not shown: 10.9.0.2 -> 198.51.100.1; \
+                    --scan-scope all shows them\n";
+        assert!(ended.says.contains(line), "{}", ended.says);
+        assert_eq!(ended.says.matches("by this host is not shown").count(), 1);
+        let told =
+            |record: &&serde_json::Value| record["synledger"]["event"] == "scans_out_of_scope";
+        let told: Vec<_> = of_type(&ended.eve, "lifecycle").filter(told).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        let members = &told[0]["synledger"];
+        assert_eq!(members["scans"], 1, "{members}");
+        assert_eq!(members["src_ip"], "10.9.0.2", "{members}");
+        assert_eq!(members["dest_ip"], "198.51.100.1", "{members}");
+        // The second one is in the books.
+        assert!(ended.says.contains("2 port scans, "), "{}", ended.says);
+    });
+}
