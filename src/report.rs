@@ -274,6 +274,9 @@ impl Stats<'_> {
     /// interval and `totals.books` those since the start, both with the names that the metrics have. Of each,
     /// `missed` is everything lost with a cause, `complete` says that it is nothing, and `missed_bound` is what
     /// may have been lost uncounted. `closed` says that every identity holds; those that do not are listed.
+    ///
+    /// The last record has every counter. So that an idle host writes little, those before leave out what is 0, and
+    /// the totals of single rings.
     pub fn notice(&self, ts_ns: i64) -> Notice {
         let sum = |count: fn(&RingCounts) -> u64| -> u64 { self.now.rings.iter().map(count).sum() };
         let identities = self.now.identities();
@@ -282,12 +285,18 @@ impl Stats<'_> {
             .filter(|one| !one.holds())
             .map(|one| json!({ "identity": one.name, "left": one.left, "right": one.right }))
             .collect();
-        let mut ours = account(&self.now.since(self.before));
+        let interval = self.now.since(self.before);
+        let mut ours = account(&interval, self.small(books_json(&interval)));
+        let mut totals = books_json(self.now);
+        if !self.last {
+            totals.remove("rings");
+        }
+        let totals = account(self.now, self.small(totals));
         for (name, value) in [
             ("final", json!(self.last)),
             ("interval_s", seconds(self.interval_s)),
             ("run_s", seconds(self.run_s)),
-            ("totals", Value::Object(account(self.now))),
+            ("totals", Value::Object(totals)),
             ("closed", json!(open.is_empty())),
             ("identities", json!(identities.len())),
             ("open_identities", Value::Array(open)),
@@ -309,6 +318,15 @@ impl Stats<'_> {
             value: json!({ "stats": stats, "synledger": ours }),
             text: self.text(),
         }
+    }
+
+    /// Without zeros, unless it is the last record.
+    fn small(&self, counts: Map<String, Value>) -> Value {
+        let counts = Value::Object(counts);
+        if self.last {
+            return counts;
+        }
+        without_zeros(counts).unwrap_or_else(|| json!({}))
     }
 
     /// One line for a person: the last record speaks of the whole run.
@@ -338,8 +356,8 @@ fn seconds(seconds: f64) -> Value {
     json!((seconds * 1000.0).round() / 1000.0)
 }
 
-/// Books, and whether they are complete.
-fn account(books: &Books) -> Map<String, Value> {
+/// Books as the record has them, and whether they are complete.
+fn account(books: &Books, counts: Value) -> Map<String, Value> {
     let (missed, bound) = (books.missed(), books.missed_bound());
     let members = [
         ("complete", json!(books.complete())),
@@ -348,10 +366,41 @@ fn account(books: &Books) -> Map<String, Value> {
             "missed_bound",
             json!({ "attempts": bound.attempts, "frames_before_rings": bound.before_rings }),
         ),
-        ("books", Value::Object(books_json(books))),
+        ("books", counts),
     ];
     let own = |(name, value): (&str, Value)| (name.to_owned(), value);
     members.into_iter().map(own).collect()
+}
+
+/// What tells rings and outputs apart: no counts.
+const LABELS: [&str; 4] = ["interface", "class", "worker", "output"];
+
+/// The same without counters that are 0, and without rings and outputs that have none left. What is not counted
+/// (null) is not 0.
+fn without_zeros(value: Value) -> Option<Value> {
+    let is_label = |name: &String| LABELS.contains(&name.as_str());
+    match value {
+        Value::Number(count) if count.as_f64() == Some(0.0) => None,
+        Value::Array(values) => {
+            let values: Vec<Value> = values.into_iter().filter_map(without_zeros).collect();
+            (!values.is_empty()).then_some(Value::Array(values))
+        }
+        Value::Object(members) => {
+            let member = |(name, value): (String, Value)| {
+                let label = is_label(&name);
+                let value = if label {
+                    Some(value)
+                } else {
+                    without_zeros(value)
+                };
+                value.map(|value| (name, value))
+            };
+            let members: Map<String, Value> = members.into_iter().filter_map(member).collect();
+            let counts = members.keys().any(|name| !is_label(name));
+            counts.then_some(Value::Object(members))
+        }
+        other => Some(other),
+    }
 }
 
 fn books_json(books: &Books) -> Map<String, Value> {

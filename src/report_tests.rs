@@ -38,16 +38,19 @@ fn books() -> Books {
     books
 }
 
-/// The record as it is in the log.
-fn record(stats: &Stats<'_>) -> Value {
-    let mut eve = Eve::new(Context {
+fn eve() -> Eve {
+    Eve::new(Context {
         host: "edge".into(),
         interfaces: Interfaces::default(),
         direction: Arc::new(|_, _| "unknown"),
         frames: false,
-    });
+    })
+}
+
+/// The record as it is in the log.
+fn record(stats: &Stats<'_>) -> Value {
     let mut line = Vec::new();
-    eve.notice(&mut line, &stats.notice(0));
+    eve().notice(&mut line, &stats.notice(0));
     serde_json::from_slice(&line).expect("JSON")
 }
 
@@ -85,10 +88,16 @@ fn a_stats_record_has_suricatas_totals_and_our_interval() {
         (&json!(true), &json!(0))
     );
     assert_eq!(ours["books"]["frames"], 10);
-    assert_eq!(ours["books"]["new_connections"], 0);
     assert_eq!(ours["books"]["connections_not_asked"], 5);
-    assert_eq!(ours["books"]["rings"][1]["tp_packets"], 10);
+    let ring = json!({
+        "interface": "eth0", "class": "data", "worker": 0, "tp_packets": 10, "frames_read": 10,
+    });
+    assert_eq!(ours["books"]["rings"], json!([ring]));
+    for zero in ["new_connections", "outputs", "missed", "filtered_frames"] {
+        assert_eq!(ours["books"].get(zero), None, "absent means 0: {ours}");
+    }
     let totals = &ours["totals"];
+    assert_eq!(totals["books"].get("rings"), None, "{totals}");
     assert_eq!(
         (&totals["complete"], &totals["missed"]),
         (&json!(false), &json!(7))
@@ -183,4 +192,87 @@ fn the_last_lines_say_what_was_missed_and_then_that_it_adds_up() {
     let text = ten_lines(&whole);
     let expected = "nothing was missed\nthe books close: all is accounted for; ";
     assert!(text.contains(expected), "{text}");
+}
+
+/// An idle host, after a day: a few frames a minute in each data ring, nothing else.
+fn idle(workers: usize, interfaces: usize) -> (Books, Books) {
+    let mut before = books();
+    before.rings.clear();
+    for interface in 0..interfaces {
+        for class in ["data", "control", "open"] {
+            before.rings.extend((0..workers).map(|worker| RingCounts {
+                id: RingId {
+                    interface: format!("enp{interface}s0f0np0"),
+                    class,
+                    worker,
+                },
+                tp_packets: 123_456,
+                frames_read: 123_456,
+                ..RingCounts::default()
+            }));
+        }
+    }
+    before.outputs.truncate(1);
+    before.outputs[0].counts.written = [12_345, 1234, 12_345, 1440, 12];
+    before.refused = Some(0);
+    let shards = &mut before.shards;
+    shards.shed.spent_us = [86_400_000_000, 0, 0, 0];
+    shards.shed.held = [0; 3];
+    shards.unread[0] = 123_456;
+    shards.flow.syn_packets = 12_345;
+    shards.flow.attempts = 12_345;
+    shards.flow.retransmitted = 123;
+    shards.flow.answered = 12_345;
+    shards.flow.established = 12_345;
+    shards.flow.refused = 123;
+    shards.flow.opened = 123_456;
+    shards.port_scan.ended = 12;
+    shards.port_scans = [12; 5];
+    let mut now = before.clone();
+    for ring in now.rings.iter_mut().filter(|ring| ring.id.class == "data") {
+        (ring.tp_packets, ring.frames_read) = (123_466, 123_466);
+    }
+    now.shards.frames += 20;
+    now.shards.packets += 10;
+    now.shards.unread[0] += 10;
+    now.shards.flow.opened += 1;
+    now.outputs[0].counts.written[3] += 1;
+    (now, before)
+}
+
+fn line_bytes(notice: &Notice) -> usize {
+    let mut line = Vec::new();
+    eve().notice(&mut line, notice);
+    line.len()
+}
+
+#[test]
+fn an_idle_host_writes_at_most_five_megabytes_of_eve_a_day() {
+    const A_DAY: usize = 86_400 / 60;
+    let bytes = |workers, interfaces, last| {
+        let (now, before) = idle(workers, interfaces);
+        let stats = Stats {
+            now: &now,
+            before: &before,
+            interval_s: 60.003,
+            run_s: 86_399.123,
+            last,
+        };
+        line_bytes(&stats.notice(1_619_623_685_123_456_789))
+    };
+    let turn = |word| Notice::Lifecycle {
+        ts_ns: 0,
+        word,
+        text: "x".repeat(1000),
+        details: Vec::new(),
+    };
+    let around = line_bytes(&turn("start")) + line_bytes(&turn("stop"));
+    for (workers, interfaces) in [(1, 1), (4, 3)] {
+        let (one, last) = (bytes(workers, interfaces, false), bytes(workers, interfaces, true));
+        let day = A_DAY * one + around + last;
+        eprintln!(
+            "{workers} workers, {interfaces} interfaces: {one} bytes a record, {last} the last, {day} a day"
+        );
+        assert!(one <= 3400 && day <= 5_000_000, "{one} bytes, {day} a day");
+    }
 }
