@@ -25,6 +25,8 @@ use synledger::inspect::port_scan::{PortScan, Rule};
 use synledger::inspect::timeline::{At, Timeline, position_of_ts};
 use synledger::log::eve::{Context, Interfaces};
 use synledger::log::outputs::Outputs;
+use synledger::log::reached::LogTime;
+use synledger::log::spec::{OutputSpec, TextFormat};
 use synledger::mesh::Mesh;
 
 const SMALL: usize = 11_000;
@@ -187,10 +189,15 @@ fn logged(spec: &str, count: usize) {
         direction: Arc::new(|_, _| "unknown"),
         frames: false,
     };
-    let spec = spec.parse().expect("a spec");
+    let spec = OutputSpec {
+        text_format: Some(TextFormat::Challenge),
+        ..spec.parse().expect("a spec")
+    };
     let events: Vec<_> = (0..all()).map(event).collect();
     let mut outputs = Outputs::open(&[spec], &context).expect("outputs");
-    events[..count].iter().for_each(|one| outputs.write(one, 0));
+    events[..count]
+        .iter()
+        .for_each(|one| outputs.write(one, LogTime::packet(one.step.due_ns()), 0));
     outputs.finish(0);
     assert_eq!(outputs.counts()[0].written[0], count as u64);
 }

@@ -1,6 +1,7 @@
 //! Flags: the kernel's name in brackets, unit, range, default and consequence in the help of each.
 
 use crate::locality::parse_network;
+use crate::log::spec::TextFormat;
 use crate::policy::{Allowed, parse_allowed};
 use crate::rings::RING_MIB_MAX;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -131,6 +132,10 @@ pub struct RunArgs {
     /// Ask the interface for frames of other hosts too (PACKET_MR_PROMISC), for mirror ports.
     #[arg(long)]
     pub promiscuous: bool,
+    /// Seconds between two records of statistics, 0 to 86400; 0 leaves none but the last one of the run.
+    /// Suricata's own readers expect 8.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = whole::<u32>(0..=86_400))]
+    pub stats_interval: u32,
     /// Serve Prometheus metrics at /metrics and a health check at /healthz on this address, for example
     /// 127.0.0.1:9477. While something is lost, /healthz answers `degraded` with the reasons, /healthz?strict with
     /// status 503. Off by default.
@@ -250,6 +255,9 @@ pub struct CommonArgs {
     /// eve, TARGET a file or - for standard output; repeatable.
     #[arg(long, value_name = "SPEC", default_value = "text:-")]
     pub output: Vec<String>,
+    /// How lines of text begin, in every text output. Default: challenge for - and terminals, full for files.
+    #[arg(long, value_name = "FORMAT")]
+    pub text_format: Option<TextFormat>,
     /// Name of this sensor in the log. Default: the host's name.
     #[arg(long, value_name = "NAME")]
     pub sensor: Option<String>,

@@ -39,6 +39,7 @@ fn defaults_are_those_of_the_help() {
     );
     assert_eq!((args.common.size.memory_mib, args.alert_rate), (256, 100));
     assert_eq!(args.shed, ShedMode::Auto);
+    assert_eq!((args.stats_interval, args.common.text_format), (60, None));
     assert_eq!(read(&[]).expect("defaults").alert_rate, 0);
     assert_eq!((args.fold, read(&[]).expect("defaults").fold), (1000, None));
     for (flag, rate) in [("--fold", 1000), ("--fold=7", 7)] {
@@ -69,6 +70,7 @@ fn values_out_of_range_are_named_with_their_range() {
         (["--memory-mib", "7"], "from 8 to 1048576"),
         (["--local", "10.0.0.0/33"], "must be a network such as"),
         (["--allow", "10.0.0.0/8:x"], "from 0 to 65535"),
+        (["--text-format", "long"], "challenge, full"),
     ];
     for value in ["--fold=0", "--fold=1000000001"] {
         let error = read(&[value]).expect_err("out of range");
@@ -97,6 +99,8 @@ fn values_of_run_out_of_range_are_named_with_their_range() {
         (["--metrics", "9477"], "9477"),
         (["--fold", "1000000001"], "from 0 to 1000000000"),
         (["--witness", "65537"], "from 0 to 65536"),
+        (["--stats-interval", "86401"], "from 0 to 86400"),
+        (["--stats-interval", "8s"], "from 0 to 86400"),
     ];
     for (args, says) in cases {
         let error = run(&args).expect_err("out of range");

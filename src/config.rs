@@ -107,6 +107,8 @@ pub struct RunConfig {
     pub shed: bool,
     /// `--metrics`.
     pub metrics: Option<std::net::SocketAddr>,
+    /// `--stats-interval`; 0: no record of statistics but the last.
+    pub stats_interval_s: u32,
     /// `--dry-run`.
     pub dry_run: bool,
     /// `--wait`.
@@ -176,6 +178,7 @@ impl RunConfig {
             promiscuous: args.promiscuous,
             shed: args.shed == ShedMode::Auto && args.rings.fanout == FanoutMode::Class,
             metrics: args.metrics,
+            stats_interval_s: args.stats_interval,
             dry_run: args.dry_run,
             wait: args.wait,
             verbose: args.verbose,
@@ -217,7 +220,12 @@ impl Common {
         let allowed = cpus::allowed();
         let workers = args.size.workers(allowed.len());
         let cores = cores(args.cores.as_deref(), workers, &cpus::selectable(), pin_to)?;
-        let outputs = args.output.iter().map(|spec| spec.parse::<OutputSpec>());
+        let outputs = args.output.iter().map(|spec| {
+            spec.parse::<OutputSpec>().map(|output| OutputSpec {
+                text_format: args.text_format,
+                ..output
+            })
+        });
         let outputs = outputs
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| ConfigError(error.to_string()))?;

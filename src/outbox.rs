@@ -294,13 +294,13 @@ impl Outbox {
     }
 
     /// Hands over every fold, at the end of the run.
-    pub fn close_all_folds(&mut self, position: u64, counts: &mut ShardCounts) {
+    pub fn close_all_folds(&mut self, (position, step): (u64, Step), counts: &mut ShardCounts) {
         let all = self.folds.as_mut().map_or_else(Vec::new, Folds::close_all);
         for fold in all {
             self.folds_held += 1;
             let event = Event {
                 position,
-                step: Step::End,
+                step,
                 body: Body::Folded(Box::new(fold)),
             };
             self.hold(event, counts);

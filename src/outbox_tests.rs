@@ -30,7 +30,7 @@ fn send(outbox: &mut Outbox, number: u32, ts_ns: i64, counts: &mut ShardCounts) 
         vlan: [0; 2],
         vlan_count: 0,
     };
-    let place = (position_of_ts(ts_ns), Step::Frame(1));
+    let place = (position_of_ts(ts_ns), Step::Frame(1, ts_ns));
     outbox.hold_attempt(place, attempt, None, counts);
 }
 
@@ -97,7 +97,7 @@ fn what_finds_no_room_in_the_log_is_folded_and_none_is_lost() {
     assert_eq!(come_out(&mut merge).len(), 4);
     send(&mut outbox, 99, 3 * SECOND_NS, &mut counts);
     outbox.wait_for_log();
-    outbox.close_all_folds(u64::MAX - 1, &mut counts);
+    outbox.close_all_folds((u64::MAX - 1, Step::End(i64::MAX)), &mut counts);
     outbox.sort();
     outbox.push_until(u64::MAX, &mut counts);
     outbox.close();
@@ -131,7 +131,7 @@ fn while_the_log_waits_for_a_sweep_no_more_folds_pile_up_than_can_be_open() {
     }
     assert!(outbox.folds_held <= FOLDS_MAX && outbox.others.len() <= FOLDS_MAX);
     outbox.wait_for_log();
-    outbox.close_all_folds(u64::MAX - 1, &mut counts);
+    outbox.close_all_folds((u64::MAX - 1, Step::End(i64::MAX)), &mut counts);
     let count = |event: &Event| match &event.body {
         Body::Folded(fold) => fold.count,
         _ => 0,

@@ -185,6 +185,7 @@ mod tests {
             src: src.parse().expect("an address"),
             dst: "198.51.100.1".parse().expect("an address"),
             first_ns: 0,
+            last_ns: 0,
             ranges: ranges.to_vec(),
             ports,
             window_ns: 1,

@@ -187,7 +187,7 @@ pub fn work(
     feed: &Receiver<Feed>,
     mut publish: impl FnMut(&Shard),
 ) -> Shard {
-    let mut last = 0;
+    let (mut last, mut newest_ns) = (0, i64::MIN);
     for chunk in feed {
         let timeline = Timeline::Read {
             first: chunk.first(),
@@ -207,13 +207,13 @@ pub fn work(
         last = chunk.last();
         shard.publish_contacts(last, &timeline);
         wait_for_all(&shard, last);
-        let watermark_ns = *chunk.watermarks().last().expect("chunks hold frames");
-        shard.settle(last, watermark_ns, &timeline);
+        newest_ns = *chunk.watermarks().last().expect("chunks hold frames");
+        shard.settle(last, newest_ns, &timeline);
         publish(&shard);
     }
     let timeline = Timeline::Read {
         first: last + 1,
-        watermarks: &[],
+        watermarks: &[newest_ns],
     };
     shard.finish(last + 1, &timeline);
     publish(&shard);

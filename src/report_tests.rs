@@ -268,7 +268,10 @@ fn an_idle_host_writes_at_most_five_megabytes_of_eve_a_day() {
     };
     let around = line_bytes(&turn("start")) + line_bytes(&turn("stop"));
     for (workers, interfaces) in [(1, 1), (4, 3)] {
-        let (one, last) = (bytes(workers, interfaces, false), bytes(workers, interfaces, true));
+        let (one, last) = (
+            bytes(workers, interfaces, false),
+            bytes(workers, interfaces, true),
+        );
         let day = A_DAY * one + around + last;
         eprintln!(
             "{workers} workers, {interfaces} interfaces: {one} bytes a record, {last} the last, {day} a day"

@@ -268,12 +268,12 @@ impl Shard {
                     return outbox.not_asked(&attempt, one.in_reach);
                 }
                 FlowEvent::Attempt(attempt) => {
-                    let place = place(when, at, number);
+                    let place = place(when, one, at, number);
                     return outbox.hold_attempt(place, attempt, one.in_reach, counts);
                 }
                 FlowEvent::Ended(record) => Body::Flow(record),
             };
-            let (position, step) = place(when, at, number);
+            let (position, step) = place(when, one, at, number);
             outbox.hold(
                 Event {
                     position,
@@ -396,14 +396,19 @@ impl Shard {
                 }
                 let target = policy.scan_target(contact.dst);
                 port_scan.on_contact(contact, target, timeline, &mut |found| {
-                    let step = Step::Contact(u16::from(contact.number));
+                    let step = Step::Contact(u16::from(contact.number), contact.ts_ns);
                     let place = (contact.position, step);
                     outbox.hold_detection(found, place, (policy, timeline), counts);
                 });
             }
         }
         port_scan.expire(watermark_ns, &mut |found| {
-            outbox.hold_detection(found, (limit, Step::End), (policy, timeline), counts);
+            outbox.hold_detection(
+                found,
+                (limit, Step::End(watermark_ns)),
+                (policy, timeline),
+                counts,
+            );
         });
     }
 
@@ -440,22 +445,18 @@ impl Shard {
             flows,
             ..
         } = self;
+        let place = (position, Step::End(timeline.watermark_at(position)));
         port_scan.finish(&mut |(_, detection)| {
-            outbox.hold_detection(
-                (None, detection),
-                (position, Step::End),
-                (policy, timeline),
-                counts,
-            );
+            outbox.hold_detection((None, detection), place, (policy, timeline), counts);
         });
         outbox.wait_for_log();
-        outbox.close_all_folds(position, counts);
+        outbox.close_all_folds(place, counts);
         outbox.sort();
         flows.finish(&mut |_, event| {
             if let FlowEvent::Ended(record) = event {
                 let event = Event {
                     position,
-                    step: Step::End,
+                    step: place.1,
                     body: Body::Flow(record),
                 };
                 outbox.push_in_order(event, counts);
@@ -490,9 +491,9 @@ fn contact(
     }
 }
 
-fn place(when: When, at: &At<'_>, number: u16) -> (u64, Step) {
+fn place(when: When, one: &Pending, at: &At<'_>, number: u16) -> (u64, Step) {
     match when {
-        When::Packet | When::End => (at.position, Step::Frame(number)),
+        When::Packet | When::End => (at.position, Step::Frame(number, one.packet.ts_ns)),
         When::Deadline(deadline) => (at.timeline.position_of(deadline), Step::Timer(deadline)),
     }
 }

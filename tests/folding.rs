@@ -106,8 +106,10 @@ fn read_folds_what_is_above_the_rate_and_counts_it_exactly() {
     assert_eq!(folds[1]["first"], "2021-04-28T15:28:06.000000+0000");
     assert_eq!(folds[1]["last"], "2021-04-28T15:28:06.999500+0000");
     let text = String::from_utf8_lossy(&text);
-    let line = "2021-04-28 15:28:06: New connections folded: -> 198.51.100.7:80: 2000 from about ";
+    let line = "2021-04-28T15:28:07.000000Z - -: New connections folded: -> 198.51.100.7:80: 2000 from about ";
     assert!(text.contains(line), "{text}");
+    let until = " s until 2021-04-28T15:28:06.999500Z, most from 10.0.";
+    assert!(text.contains(until), "{text}");
     assert!(says.contains("the books close"), "{says}");
 }
 

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use synledger::locality::Localities;
+use synledger::log::spec::{OutputSpec, TextFormat};
 use synledger::policy::Policy;
 
 fn ip(text: &str) -> IpAddr {
@@ -42,7 +43,10 @@ fn log(dir: &Path, host: bool, workers: usize, seed: u64) -> String {
     let _ = std::fs::remove_file(&path);
     let output = format!("text:{},events=alert", path.display());
     let mut common = small(workers);
-    common.outputs = vec![output.parse().expect("a spec")];
+    common.outputs = vec![OutputSpec {
+        text_format: Some(TextFormat::Challenge),
+        ..output.parse().expect("a spec")
+    }];
     let frames = std::iter::once(one_port_each());
     let ran = run_as("one port each", &common, &policy, seed, frames);
     assert_closed("one port each", &ran.books);

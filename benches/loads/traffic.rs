@@ -63,8 +63,9 @@ pub fn event(number: u32) -> Event {
         dst_port: flow.dst_port,
         proto: 6,
     };
+    let ts_ns = 1_619_623_685_000_000_000 + i64::from(number) * 67;
     let body = Body::NewConnection(Attempt {
-        ts_ns: 1_619_623_685_000_000_000 + i64::from(number) * 67,
+        ts_ns,
         tuple,
         isn: number,
         odd: false,
@@ -74,7 +75,7 @@ pub fn event(number: u32) -> Event {
     });
     Event {
         position: u64::from(number),
-        step: Step::Frame(1),
+        step: Step::Frame(1, ts_ns),
         body,
     }
 }

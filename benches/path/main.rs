@@ -22,6 +22,8 @@ use synledger::log::eve::{Context, Interfaces};
 use synledger::log::event::{Body, Event};
 use synledger::log::fold::Folds;
 use synledger::log::outputs::{Counts, Outputs};
+use synledger::log::reached::LogTime;
+use synledger::log::spec::{OutputSpec, TextFormat};
 use traffic::event;
 
 const RUNS: usize = 5;
@@ -89,7 +91,10 @@ fn time_demux(what: &str, frames: &[Frame<'_>], opens: usize) {
 fn time_outputs(what: &str, specs: &[&str]) {
     let specs: Vec<_> = specs
         .iter()
-        .map(|spec| spec.parse().expect("a spec"))
+        .map(|spec| OutputSpec {
+            text_format: Some(TextFormat::Challenge),
+            ..spec.parse().expect("a spec")
+        })
         .collect();
     let events: Vec<Event> = (0..RECORDS).map(event).collect();
     let context = context();
@@ -97,7 +102,7 @@ fn time_outputs(what: &str, specs: &[&str]) {
         let mut outputs = Outputs::open(&specs, &context).expect("outputs");
         let begin = cpu_ns();
         for event in &events {
-            outputs.write(event, 0);
+            outputs.write(event, LogTime::packet(event.step.due_ns()), 0);
         }
         outputs.finish(0);
         let took = cpu_ns() - begin;
@@ -168,7 +173,7 @@ fn time_records(what: &str, spec: &str) {
             let mut fold = Box::new(part.clone());
             fold.merge(part);
             outputs.hold_folded(fold.count);
-            outputs.write_fold(fold, 0, 0);
+            outputs.write_fold(fold, 0, LogTime::packet(0), 0);
         }
         outputs.finish(0);
         let took = cpu_ns() - begin;

@@ -68,6 +68,8 @@ pub struct Detection {
     pub dst: IpAddr,
     /// When the episode's first touch in the window happened.
     pub first_ns: i64,
+    /// Time stamp of the newest touch.
+    pub last_ns: i64,
     /// Ports as inclusive ranges, ascending: at the rising edge the N deciding ports, later all of the episode.
     pub ranges: Vec<(u16, u16)>,
     /// How many distinct ports in the episode so far.

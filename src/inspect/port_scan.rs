@@ -458,6 +458,7 @@ impl PortScan {
             src: pair.key.src,
             dst: episode.dst,
             first_ns: episode.first_ns,
+            last_ns: pair.newest_ns,
             ranges,
             ports: episode.ports,
             window_ns,

@@ -6,7 +6,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::{AccessFlags, eaccess};
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -70,6 +70,11 @@ impl Descriptor {
             hint: "",
             source,
         })
+    }
+
+    /// Whether a person is at the other end.
+    pub fn is_terminal(&self) -> bool {
+        self.file.is_terminal()
     }
 
     /// A descriptor that was opened elsewhere, perhaps blocking and perhaps shared with other processes.

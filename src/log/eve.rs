@@ -8,7 +8,7 @@
 //! something else; `rev` grows when a rule's meaning changes. They have no `flow_id`: a scan is many flows.
 
 use super::append;
-use super::event::{Body, Event, Step};
+use super::event::{Body, Event};
 use super::flow;
 use super::fold::Fold;
 use super::identity;
@@ -62,7 +62,7 @@ impl Eve {
         let mut host = b",\"host\":".to_vec();
         append::json_string(&mut host, &context.host);
         Self {
-            interfaces: Rendered::new(context.interfaces.clone()),
+            interfaces: Rendered::members(context.interfaces.clone()),
             context,
             host,
             room: Room::default(),
@@ -75,7 +75,7 @@ impl Eve {
     /// Appends the line of a shard's event, with its newline.
     pub fn event(&mut self, out: &mut Vec<u8>, event: &Event) {
         self.open(out, notice::ts_ns(event));
-        let of_a_frame = event.step != Step::End && !matches!(event.body, Body::Folded(_));
+        let of_a_frame = !event.step.is_end() && !matches!(event.body, Body::Folded(_));
         if self.context.frames && of_a_frame {
             number(out, "pcap_cnt", event.position);
         }
@@ -134,7 +134,7 @@ impl Eve {
     }
 
     fn interface(&mut self, out: &mut Vec<u8>, index: u16) {
-        out.extend_from_slice(self.interfaces.member(index));
+        out.extend_from_slice(self.interfaces.name(index));
     }
 
     fn direction(&self, tuple: &FiveTuple) -> &'static str {

@@ -27,12 +27,31 @@ pub enum Body {
 pub enum Step {
     /// A deadline (ns of packet time) that the frame at this position made due.
     Timer(i64),
-    /// Said while the frame itself was read; its number within the frame.
-    Frame(u16),
-    /// Said by the owner of a contact that the frame made; its number within the frame.
-    Contact(u16),
-    /// Said at the end of the run.
-    End,
+    /// Said while the frame itself was read: its number within the frame, and the frame's time stamp.
+    Frame(u16, i64),
+    /// Said by the owner of a contact that the frame made: its number within the frame, and the frame's time
+    /// stamp.
+    Contact(u16, i64),
+    /// Said at the end of the run. `read`: the newest time stamp; live, a time after all others.
+    End(i64),
+}
+
+impl Step {
+    /// When the event became due, ns: by packet time in `read`, live by run time. In the order of the log this
+    /// never goes back while the frames' time stamps do not.
+    pub fn due_ns(self) -> i64 {
+        match self {
+            Self::Timer(ts_ns)
+            | Self::Frame(_, ts_ns)
+            | Self::Contact(_, ts_ns)
+            | Self::End(ts_ns) => ts_ns,
+        }
+    }
+
+    /// Whether nothing but the end of the run made it due.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::End(_))
+    }
 }
 
 /// An event with its place in the log.
@@ -90,6 +109,7 @@ impl Event {
             Body::Alert(detection) => {
                 shift(&mut detection.ts_ns);
                 shift(&mut detection.first_ns);
+                shift(&mut detection.last_ns);
             }
             Body::Folded(fold) => {
                 shift(&mut fold.first_ns);

@@ -3,8 +3,8 @@
 use super::event::{Body, Event, Step};
 use super::fold::{Fold, Folds};
 use super::merge::Merge;
-use super::notice;
 use super::outputs::Outputs;
+use super::reached::LogTime;
 
 /// Where attempts are folded.
 pub enum Folding {
@@ -14,16 +14,24 @@ pub enum Folding {
     Here(Box<Folds>),
 }
 
-/// A fold that may grow by another shard's part, and its position.
-pub type Part = (Box<Fold>, u64);
+/// A fold that may grow by another shard's part, its position, and when it was due.
+pub type Part = (Box<Fold>, u64, LogTime);
 
 impl Folding {
-    /// Takes in an event that is folded, and gives back one that is not.
-    pub fn take(&mut self, event: Event, outputs: &mut Outputs, now_ns: i64) -> Option<Event> {
+    /// Takes in an event that is folded, due at this moment, and gives back one that is not.
+    pub fn take(
+        &mut self,
+        event: Event,
+        due: LogTime,
+        outputs: &mut Outputs,
+        now_ns: i64,
+    ) -> Option<Event> {
         match (self, event) {
             (Self::Here(folds), event) => {
                 for fold in Self::over(folds, &event) {
-                    outputs.write_fold(Box::new(fold), event.position, now_ns);
+                    // At the end of the run, or where a clock was set back, before its second is over.
+                    let end = LogTime::packet(fold.end_ns().min(due.run_ns));
+                    outputs.write_fold(Box::new(fold), event.position, end, now_ns);
                 }
                 match &event.body {
                     Body::NewConnection(attempt) if folds.takes(attempt) => {
@@ -43,10 +51,10 @@ impl Folding {
             ) => {
                 outputs.hold_folded(fold.count);
                 match part {
-                    Some((known, _)) if known.order() == fold.order() => known.merge(&fold),
+                    Some((known, ..)) if known.order() == fold.order() => known.merge(&fold),
                     _ => {
                         Self::write(part.take(), outputs, now_ns);
-                        *part = Some((fold, position));
+                        *part = Some((fold, position, due));
                     }
                 }
                 None
@@ -61,16 +69,17 @@ impl Folding {
     /// The folds that are over with an event. Time goes on with every event, and back with attempts alone.
     fn over(folds: &mut Folds, event: &Event) -> Vec<Fold> {
         match (&event.body, event.step) {
-            (_, Step::End) => folds.close_all(),
+            (_, Step::End(_)) => folds.close_all(),
             (Body::NewConnection(attempt), _) => folds.close_apart(attempt.ts_ns),
-            (_, Step::Timer(deadline)) => folds.close_before(deadline),
-            _ => folds.close_before(notice::ts_ns(event)),
+            (_, step) => folds.close_before(step.due_ns()),
         }
     }
 
     fn write(part: Option<Part>, outputs: &mut Outputs, now_ns: i64) {
-        if let Some((fold, position)) = part {
-            outputs.write_fold(fold, position, now_ns);
+        if let Some((fold, position, due)) = part {
+            // While it waited for other shards' parts, a record of the sensor's own may have been written.
+            let due = outputs.reached().not_before(due);
+            outputs.write_fold(fold, position, due, now_ns);
         }
     }
 
@@ -78,7 +87,7 @@ impl Folding {
     pub fn settle(&mut self, merge: &Merge, outputs: &mut Outputs, now_ns: i64) {
         if let Self::Shards(part) = self {
             // Others may be about to say theirs: a queue that is empty now had more to come at this position.
-            let whole = part.take_if(|(_, position)| merge.is_past(*position));
+            let whole = part.take_if(|(_, position, _)| merge.is_past(*position));
             Self::write(whole, outputs, now_ns);
         }
     }
@@ -89,7 +98,9 @@ impl Folding {
             Self::Shards(part) => Self::write(part.take(), outputs, now_ns),
             Self::Here(folds) => {
                 for fold in folds.close_all() {
-                    outputs.write_fold(Box::new(fold), u64::MAX, now_ns);
+                    let due = LogTime::packet(fold.last_ns);
+                    let due = outputs.reached().not_before(due);
+                    outputs.write_fold(Box::new(fold), u64::MAX, due, now_ns);
                 }
             }
         }

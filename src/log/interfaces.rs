@@ -43,39 +43,57 @@ impl Interfaces {
         let mut names = self.0.names.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = names.get_mut(usize::from(index)) {
             name.clone_into(old);
-            // Release pairs with the Acquire in `Rendered::member`: who sees it takes the lock and waits for us.
+            // Release pairs with the Acquire in `Rendered::name`: who sees it takes the lock and waits for us.
             self.0.renames.fetch_add(1, Ordering::Release);
         }
     }
 }
 
-/// Names as members of a record, made once and again when one changes.
+/// Names as records have them, made once and again when one changes.
 #[derive(Clone, Debug)]
 pub struct Rendered {
     interfaces: Interfaces,
+    render: fn(&str) -> Vec<u8>,
     renames: u64,
-    members: Vec<Vec<u8>>,
+    rendered: Vec<Vec<u8>>,
 }
 
 impl Rendered {
-    /// What these names look like.
-    pub fn new(interfaces: Interfaces) -> Self {
+    /// These names as members of an EVE record: `,"in_iface":"eth0"`.
+    pub fn members(interfaces: Interfaces) -> Self {
+        Self::new(interfaces, |name| {
+            let mut member = b",\"in_iface\":".to_vec();
+            append::json_string(&mut member, name);
+            member
+        })
+    }
+
+    /// These names as words of a line: a blank or control character in one becomes `_`.
+    pub fn words(interfaces: Interfaces) -> Self {
+        Self::new(interfaces, |name| {
+            let joins = |letter: char| letter.is_whitespace() || letter.is_control();
+            name.replace(joins, "_").into_bytes()
+        })
+    }
+
+    fn new(interfaces: Interfaces, render: fn(&str) -> Vec<u8>) -> Self {
         Self {
             interfaces,
+            render,
             renames: 0,
-            members: Vec::new(),
+            rendered: Vec::new(),
         }
     }
 
-    /// `,"in_iface":"eth0"`; nothing where there is no name.
+    /// The name of this index, rendered; nothing where there is no name.
     #[inline]
-    pub fn member(&mut self, index: u16) -> &[u8] {
+    pub fn name(&mut self, index: u16) -> &[u8] {
         let index = usize::from(index);
         let renamed = self.interfaces.0.renames.load(Ordering::Acquire) != self.renames;
-        if renamed || index >= self.members.len() {
+        if renamed || index >= self.rendered.len() {
             self.renew();
         }
-        self.members.get(index).map_or(&[], |member| member)
+        self.rendered.get(index).map_or(&[], |name| name)
     }
 
     #[cold]
@@ -86,18 +104,14 @@ impl Rendered {
         let renames = table.renames.load(Ordering::Acquire);
         if self.renames != renames {
             self.renames = renames;
-            self.members.clear();
+            self.rendered.clear();
         }
-        let member = |name: &String| {
-            let mut member = Vec::new();
-            if !name.is_empty() {
-                member.extend_from_slice(b",\"in_iface\":");
-                append::json_string(&mut member, name);
-            }
-            member
+        let render = |name: &String| {
+            let named = !name.is_empty();
+            named.then(|| (self.render)(name)).unwrap_or_default()
         };
-        let new = names.iter().skip(self.members.len());
-        self.members.extend(new.map(member));
+        let new = names.iter().skip(self.rendered.len());
+        self.rendered.extend(new.map(render));
     }
 }
 
@@ -108,16 +122,23 @@ mod tests {
     #[test]
     fn a_name_that_changes_is_seen_by_the_next_record() {
         let interfaces = Interfaces::new(vec!["eth0".into()]);
-        let mut rendered = Rendered::new(interfaces.clone());
-        assert_eq!(rendered.member(0), b",\"in_iface\":\"eth0\"");
-        assert_eq!(rendered.member(1), b"");
+        let mut rendered = Rendered::members(interfaces.clone());
+        assert_eq!(rendered.name(0), b",\"in_iface\":\"eth0\"");
+        assert_eq!(rendered.name(1), b"");
         assert_eq!(interfaces.push(String::new()), Some(1));
         assert_eq!(interfaces.push("a\"b".into()), Some(2));
-        assert_eq!(rendered.member(1), b"");
-        assert_eq!(rendered.member(2), b",\"in_iface\":\"a\\\"b\"");
+        assert_eq!(rendered.name(1), b"");
+        assert_eq!(rendered.name(2), b",\"in_iface\":\"a\\\"b\"");
         interfaces.rename(0, "lan");
         interfaces.rename(9, "none");
-        assert_eq!(rendered.member(0), b",\"in_iface\":\"lan\"");
+        assert_eq!(rendered.name(0), b",\"in_iface\":\"lan\"");
+    }
+
+    #[test]
+    fn a_name_is_one_word_of_a_line() {
+        let mut words = Rendered::words(Interfaces::new(vec!["Local Area\n2".into()]));
+        assert_eq!(words.name(0), b"Local_Area_2");
+        assert_eq!(words.name(1), b"");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The logger's loop: merge, budget, outputs, until every shard is closed.
 
 use super::budget::Budget;
-use super::event::{Body, Step};
+use super::event::{Body, Event};
 pub use super::folding::Folding;
 use super::merge::{Lag, Merge};
 use super::notice::{self, KINDS, Notice};
 use super::outputs::{Counts, FoldCounts, Outputs};
+use super::reached::LogTime;
 use super::sink::Cause;
 use crate::capture::clock::RunTime;
 use crate::inspect::timeline::ts_of_position;
@@ -111,6 +112,7 @@ impl Logger {
     pub fn run(&mut self) {
         let mut times = Vec::with_capacity(BATCH);
         let mut flushed_ns = (self.clock)();
+        self.advance(i64::MAX, flushed_ns);
         let mut published_ns = flushed_ns;
         let mut event_ns = flushed_ns;
         let mut blocked: Vec<Option<Cause>> = self.outputs.blocked().collect();
@@ -175,6 +177,7 @@ impl Logger {
     /// came to.
     pub fn finish_with(mut self, last: impl FnOnce(&Summary) -> Option<Notice>) -> Summary {
         let now_ns = (self.clock)();
+        self.outputs.reached().end();
         while let Ok(notice) = self.notices.try_recv() {
             self.outputs.notice(&notice, now_ns);
         }
@@ -239,26 +242,42 @@ impl Logger {
                 }
                 let folds = matches!(&event.body, Body::Alert(alert) if !budget.admit(alert));
                 event.shift(wall_ns(run_time, ts_ns).saturating_sub(ts_ns));
+                let due = due(&event, run_time, live.then_some(now_ns));
                 // Not the record's own time: a flow that timed out is due long after its last packet.
-                if live && event.step != Step::End {
+                if live && !event.step.is_end() {
                     times.push(wall_ns(run_time, ts_of_position(event.position)));
                 }
-                let Some(event) = folding.take(event, outputs, now_ns) else {
+                let Some(event) = folding.take(event, due, outputs, now_ns) else {
                     return;
                 };
                 if folds {
                     outputs.fold_alert();
                 } else {
-                    outputs.write(&event, now_ns);
+                    outputs.write(&event, due, now_ns);
                 }
             },
         );
+        self.advance(ts_of_position(self.merge.reached()), now_ns);
         for lag in lags {
             self.outputs.say(&lag_notice(lag, now_ns), now_ns);
         }
         self.outputs
             .note_queue_full(self.merge.queue_full(), now_ns);
         count
+    }
+
+    /// Live: the log has reached this run time, or this moment if that comes first.
+    fn advance(&mut self, reached_ns: i64, now_ns: i64) {
+        if self.lag_us.is_none() {
+            return;
+        }
+        let now = moment(self.run_time.as_ref(), now_ns);
+        let to = LogTime {
+            run_ns: reached_ns,
+            wall_ns: wall_ns(self.run_time.as_ref(), reached_ns),
+        };
+        let first = if to.run_ns < now.run_ns { to } else { now };
+        self.outputs.reached().advance(first);
     }
 
     fn record_lags(&mut self, times: &mut Vec<i64>) {
@@ -270,6 +289,28 @@ impl Logger {
             }
         }
         times.clear();
+    }
+}
+
+/// When an event was due. Live, at `now_ns`, what the end of the run made due is due now.
+fn due(event: &Event, run_time: Option<&RunTime>, now_ns: Option<i64>) -> LogTime {
+    let run_ns = event.step.due_ns();
+    match now_ns.filter(|_| event.step.is_end()) {
+        Some(now_ns) => moment(run_time, now_ns),
+        None => LogTime {
+            run_ns,
+            wall_ns: wall_ns(run_time, run_ns),
+        },
+    }
+}
+
+/// This moment of the wall clock.
+fn moment(run_time: Option<&RunTime>, now_ns: i64) -> LogTime {
+    // After all steps of the clock that were noticed.
+    let shift_ns = run_time.map_or(0, |run_time| run_time.wall_shift_ns(i64::MAX));
+    LogTime {
+        run_ns: now_ns.saturating_sub(shift_ns),
+        wall_ns: now_ns,
     }
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::inspect::detection::Phase;
 use crate::inspect::timeline::position_of_ts;
 use crate::log::eve::{Context, Interfaces};
-use crate::log::event::Event;
+use crate::log::event::{Event, Step};
 use crate::log::fold::{Fold, Folds};
 use crate::log::notice::Notices;
 use crate::log::queue::{Consumer, Producer, queue};
@@ -84,7 +84,7 @@ fn lag_counts_from_what_made_an_event_due() {
     };
     let at_the_end = Event {
         position: u64::MAX - 1,
-        step: Step::End,
+        step: Step::End(i64::MAX),
         ..samples::flow()
     };
     for event in [timed_out, at_the_end] {
@@ -141,9 +141,10 @@ fn a_run_writes_everything_folds_by_budget_and_closes_its_books() {
     assert_eq!(summary.alerts_folded, 2);
     assert_eq!(summary.lag_us.map(|lags| lags.len()), Some(103));
     let text = std::fs::read_to_string(path).expect("read");
-    let folded = "2021-04-28 15:28:05: Sensor alerts_folded: 2 alerts folded: port_scan started 2";
+    let head = "2021-04-28T15:28:05.123456Z - -:";
+    let folded = format!("{head} Sensor alerts_folded: 2 alerts folded: port_scan started 2");
     let end: Vec<&str> = text.lines().skip(101).collect();
-    assert_eq!(end, [folded, "2021-04-28 15:28:05: Stats: 5 packets"]);
+    assert_eq!(end, [folded, format!("{head} Stats: 5 packets")]);
 }
 
 /// One of the attempts to 150 ports over three seconds, 20,000 in each: a line, or a part of a fold.
@@ -158,7 +159,7 @@ fn feed(shard: &mut Shard, number: u32) {
     let over = shard.folds.close_before(attempt.ts_ns);
     shard.close(over);
     if !shard.folds.takes(&attempt) {
-        let (step, body) = (Step::Frame(1), Body::NewConnection(attempt));
+        let (step, body) = (Step::Frame(1, attempt.ts_ns), Body::NewConnection(attempt));
         shard.push(Event {
             position,
             step,

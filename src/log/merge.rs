@@ -115,6 +115,18 @@ impl Merge {
         }
     }
 
+    /// The position before which everything went out: no shard that the order waits for has anything left there.
+    /// `u64::MAX` once all are closed.
+    pub fn reached(&self) -> u64 {
+        let awaited = self.sources.iter().enumerate();
+        let awaited = awaited.filter(|(shard, _)| !self.behind[*shard]);
+        let next = awaited.map(|(shard, source)| {
+            let head = source.peek().map(|head| head.position);
+            head.unwrap_or(self.bounds[shard])
+        });
+        next.min().unwrap_or(u64::MAX)
+    }
+
     /// Whether everything at `position` went out: no shard that the order waits for can still say something there.
     pub fn is_past(&self, position: u64) -> bool {
         let past = |(shard, source): (usize, &Consumer)| match source.peek() {
@@ -180,7 +192,7 @@ mod tests {
             let mut all = Vec::new();
             for (position, step, shard, isn) in events {
                 let mut event = samples::at(position, isn);
-                event.step = Step::Frame(step);
+                event.step = Step::Frame(step, samples::TS_NS);
                 parts[shard % shards].push(event.clone());
                 all.push(event);
             }

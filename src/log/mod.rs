@@ -23,6 +23,7 @@ pub mod merge;
 pub mod notice;
 pub mod outputs;
 pub mod queue;
+pub mod reached;
 pub mod room;
 pub mod sink;
 pub mod spec;

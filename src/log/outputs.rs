@@ -8,8 +8,9 @@ use super::event::{Body, Event, Step};
 use super::fold::Fold;
 use super::notice::{EventKind, KINDS, Notice};
 use super::queue::SHARD_KINDS;
+use super::reached::{LogTime, Reached};
 use super::sink::{CAUSES, Cause, OpenError, Patience, Recovery, Sink};
-use super::spec::{Format, OutputSpec};
+use super::spec::{Format, OutputSpec, Target, TextFormat};
 use super::text::Text;
 use serde_json::{Map, Value};
 
@@ -84,7 +85,7 @@ impl FoldCounts {
 }
 
 enum Renderer {
-    Text(Text),
+    Text(Box<Text>),
     Eve(Box<Eve>),
 }
 
@@ -101,7 +102,7 @@ struct Output {
 }
 
 impl Output {
-    fn event(&mut self, event: &Event, now_ns: i64) {
+    fn event(&mut self, event: &Event, stamp_ns: i64, now_ns: i64) {
         let kind = EventKind::of(&event.body);
         self.offered[kind as usize] += 1;
         if !self.spec.events.has(kind) {
@@ -110,14 +111,14 @@ impl Output {
         }
         if let Some(out) = self.sink.admit(kind, now_ns) {
             match &mut self.renderer {
-                Renderer::Text(text) => text.event(out, event),
+                Renderer::Text(text) => text.event(out, event, stamp_ns),
                 Renderer::Eve(eve) => eve.event(out, event),
             }
             self.sink.commit(kind, now_ns);
         }
     }
 
-    fn fold(&mut self, event: &Event, count: u64, now_ns: i64) {
+    fn fold(&mut self, event: &Event, count: u64, (stamp_ns, now_ns): (i64, i64)) {
         let kind = EventKind::Connection;
         if !self.spec.events.has(kind) {
             return;
@@ -125,7 +126,7 @@ impl Output {
         self.folding -= count;
         if let Some(out) = self.sink.admit_fold(kind, count, now_ns) {
             match &mut self.renderer {
-                Renderer::Text(text) => text.event(out, event),
+                Renderer::Text(text) => text.event(out, event, stamp_ns),
                 Renderer::Eve(eve) => eve.event(out, event),
             }
             self.sink.commit_fold(kind, count, now_ns);
@@ -133,7 +134,7 @@ impl Output {
     }
 
     /// Writes a notice that is asked for, or `forced`.
-    fn notice(&mut self, notice: &Notice, forced: bool, now_ns: i64) {
+    fn notice(&mut self, notice: &Notice, forced: bool, (stamp_ns, now_ns): (i64, i64)) {
         let kind = notice.kind();
         self.offered[kind as usize] += 1;
         if !forced && !self.spec.events.has(kind) {
@@ -142,7 +143,7 @@ impl Output {
         }
         if let Some(out) = self.sink.admit(kind, now_ns) {
             match &mut self.renderer {
-                Renderer::Text(text) => text.notice(out, notice),
+                Renderer::Text(text) => text.notice(out, notice, stamp_ns),
                 Renderer::Eve(eve) => eve.notice(out, notice),
             }
             self.sink.commit(kind, now_ns);
@@ -183,6 +184,7 @@ pub struct Outputs {
     queue_loss: Option<QueueLoss>,
     own: [u64; KINDS],
     folds: FoldCounts,
+    reached: Reached,
 }
 
 impl Outputs {
@@ -198,6 +200,7 @@ impl Outputs {
             queue_loss: None,
             own: [0; KINDS],
             folds: FoldCounts::default(),
+            reached: Reached::default(),
         };
         for spec in specs {
             outputs.add(spec.clone(), Sink::open(&spec.target)?, context);
@@ -208,7 +211,10 @@ impl Outputs {
     /// Adds an output with a sink that is already open.
     pub fn add(&mut self, spec: OutputSpec, sink: Sink, context: &Context) {
         let renderer = match spec.format {
-            Format::Text => Renderer::Text(Text::new()),
+            Format::Text => {
+                let format = text_format(&spec, &sink);
+                Renderer::Text(Box::new(Text::new(format, context.clone())))
+            }
             Format::Eve => Renderer::Eve(Box::new(Eve::new(context.clone()))),
         };
         self.outputs.push(Output {
@@ -230,10 +236,16 @@ impl Outputs {
         }
     }
 
-    /// Writes a shard's event to each output that asks for it.
-    pub fn write(&mut self, event: &Event, now_ns: i64) {
+    /// How far the log is.
+    pub fn reached(&mut self) -> &mut Reached {
+        &mut self.reached
+    }
+
+    /// Writes a shard's event, due at this moment, to each output that asks for it.
+    pub fn write(&mut self, event: &Event, due: LogTime, now_ns: i64) {
+        self.reached.set(due);
         for output in &mut self.outputs {
-            output.event(event, now_ns);
+            output.event(event, due.wall_ns, now_ns);
         }
         self.say_recoveries(now_ns);
     }
@@ -257,8 +269,10 @@ impl Outputs {
         }
     }
 
-    /// Writes a fold whose attempts were counted, to each output that asks for connections.
-    pub fn write_fold(&mut self, fold: Box<Fold>, position: u64, now_ns: i64) {
+    /// Writes a fold whose attempts were counted, and which is due at this moment, to each output that asks for
+    /// connections.
+    pub fn write_fold(&mut self, fold: Box<Fold>, position: u64, due: LogTime, now_ns: i64) {
+        self.reached.set(due);
         let count = fold.count;
         self.folds.records += 1;
         self.folds.attempts += count;
@@ -268,7 +282,7 @@ impl Outputs {
             body: Body::Folded(fold),
         };
         for output in &mut self.outputs {
-            output.fold(&event, count, now_ns);
+            output.fold(&event, count, (due.wall_ns, now_ns));
         }
         self.say_recoveries(now_ns);
     }
@@ -416,9 +430,10 @@ impl Outputs {
     }
 
     fn offer(&mut self, notice: &Notice, now_ns: i64, forced: impl Fn(usize, &Output) -> bool) {
+        let stamp_ns = self.reached.stamp_ns(notice.ts_ns());
         for (i, output) in self.outputs.iter_mut().enumerate() {
             let forced = forced(i, output);
-            output.notice(notice, forced, now_ns);
+            output.notice(notice, forced, (stamp_ns, now_ns));
         }
     }
 
@@ -434,6 +449,16 @@ impl Outputs {
             }
         }
     }
+}
+
+/// What the lines of this output hold: a person at a terminal sees the time of day and nothing that repeats.
+fn text_format(spec: &OutputSpec, sink: &Sink) -> TextFormat {
+    let person = spec.target == Target::Stdout || sink.is_terminal();
+    spec.text_format.unwrap_or(if person {
+        TextFormat::Challenge
+    } else {
+        TextFormat::Full
+    })
 }
 
 /// What was lost on the way to one output, or in the queues before all of them.

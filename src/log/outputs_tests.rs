@@ -27,7 +27,7 @@ fn each_output_gets_what_it_asks_for_and_its_books_close() {
     let mut outputs = Outputs::open(&specs, &context()).expect("open");
     let alert = samples::alert(&samples::scan(Phase::Started, vec![(80, 83)], 4));
     for event in [samples::connection(), samples::flow(), alert] {
-        outputs.write(&event, 0);
+        outputs.write(&event, LogTime::packet(event.step.due_ns()), 0);
     }
     outputs.notice(&samples::stats(), 0);
     outputs.notice(&samples::lifecycle(), 0);
@@ -90,10 +90,11 @@ fn what_full_queues_cost_is_said_once_they_have_been_quiet_for_a_second() {
     outputs.finish(0);
     let read = |name| std::fs::read_to_string(path(name)).expect("read");
     let head = "Sensor output_recovered: full queues lost";
-    let flows =
-        format!("2021-04-28 15:28:10: {head} 9 flow since 2021-04-28 15:28:10 (queue_full)\n");
+    let flows = format!(
+        "2021-04-28T15:28:10.123456Z - -: {head} 9 flow since 2021-04-28 15:28:10 (queue_full)\n"
+    );
     let connections = format!(
-        "2021-04-28 15:28:07: {head} 5 connection since 2021-04-28 15:28:05 (queue_full)\n"
+        "2021-04-28T15:28:07.123456Z - -: {head} 5 connection since 2021-04-28 15:28:05 (queue_full)\n"
     );
     assert_eq!(read("all"), connections + &flows, "alerts nobody asked for");
     assert_eq!(read("flows"), flows);
@@ -112,7 +113,8 @@ fn a_pager_that_stops_reading_does_not_stop_the_other_outputs() {
     outputs.set_patience(&Patience::Live);
     const LINES: u32 = 40_000;
     for isn in 0..LINES {
-        outputs.write(&samples::at(1, isn), i64::from(isn));
+        let due = LogTime::packet(samples::TS_NS);
+        outputs.write(&samples::at(1, isn), due, i64::from(isn));
     }
     outputs.finish(i64::from(LINES));
     let [file, pager] = outputs.counts()[..] else {
@@ -147,7 +149,7 @@ fn a_flood_record_that_cannot_be_written_loses_each_of_its_attempts() {
     assert_eq!((counted, pending), (1000, vec![1000, 1000, 0]));
     assert!(outputs.counts().iter().all(Counts::closed));
     for fold in folds {
-        outputs.write_fold(Box::new(fold), 1, 0);
+        outputs.write_fold(Box::new(fold), 1, LogTime::packet(0), 0);
     }
     assert!(outputs.counts().iter().all(Counts::closed));
     outputs.finish(0);
@@ -160,4 +162,34 @@ fn a_flood_record_that_cannot_be_written_loses_each_of_its_attempts() {
     assert_eq!((written.folded[0], full.folded[0]), (1000, 0));
     assert_eq!(full.dropped[Cause::DiskFull as usize][0], 1000);
     assert_eq!((not_asked.not_asked[0], not_asked.folded[0]), (1000, 0));
+}
+
+/// Opening it makes a new terminal.
+const TERMINAL: &str = "/dev/ptmx";
+
+#[test]
+fn files_get_full_lines_and_standard_output_and_terminals_short_ones() {
+    let dir = tempfile::tempdir().expect("directory");
+    let file = dir.path().join("log");
+    let format = |target: &str, asked: Option<TextFormat>| {
+        let spec: OutputSpec = format!("text:{target}").parse().expect("a spec");
+        let sink = Sink::open(&spec.target).expect("it opens");
+        let text_format = asked;
+        super::text_format(
+            &OutputSpec {
+                text_format,
+                ..spec
+            },
+            &sink,
+        )
+    };
+    let file = file.display().to_string();
+    assert_eq!(format(&file, None), TextFormat::Full);
+    assert_eq!(format("-", None), TextFormat::Challenge);
+    assert_eq!(format(TERMINAL, None), TextFormat::Challenge);
+    for target in [&*file, "-", TERMINAL] {
+        for asked in [TextFormat::Full, TextFormat::Challenge] {
+            assert_eq!(format(target, Some(asked)), asked, "{target}");
+        }
+    }
 }

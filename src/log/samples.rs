@@ -19,7 +19,7 @@ fn ip(text: &str) -> IpAddr {
 fn event(body: Body) -> Event {
     Event {
         position: 1,
-        step: Step::Frame(0),
+        step: Step::Frame(0, TS_NS),
         body,
     }
 }
@@ -108,6 +108,7 @@ pub fn scan(phase: Phase, ranges: Vec<(u16, u16)>, ports: u32) -> Detection {
         src: ip("192.0.2.56"),
         dst: ip("10.0.0.5"),
         first_ns: TS_NS - 1_000_000_000,
+        last_ns: TS_NS,
         ranges,
         ports,
         window_ns: 60_000_000_000,

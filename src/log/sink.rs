@@ -324,6 +324,11 @@ impl Sink {
         self.trouble.as_ref().map(|trouble| trouble.recovery.cause)
     }
 
+    /// Whether it is a terminal, whatever its name.
+    pub fn is_terminal(&self) -> bool {
+        self.file.is_terminal()
+    }
+
     /// Lines written, by kind.
     pub fn written(&self) -> [u64; KINDS] {
         self.written

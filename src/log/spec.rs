@@ -15,6 +15,16 @@ pub enum Format {
     Eve,
 }
 
+/// What lines of text begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TextFormat {
+    /// `2021-04-28 15:28:05: New connection: …`: date and time to the second, UTC.
+    Challenge,
+    /// `2021-04-28T15:28:05.123456Z eth0 in: New connection: …`: microseconds, interface and direction (`-`: none);
+    /// alerts say what the ports answered.
+    Full,
+}
+
 /// Where an output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -54,6 +64,8 @@ pub struct OutputSpec {
     pub target: Target,
     /// What it asks for. Without `events=`: connections and alerts for text, everything for EVE.
     pub events: EventSet,
+    /// `--text-format`; `None`: `challenge` for standard output and terminals, `full` for files.
+    pub text_format: Option<TextFormat>,
 }
 
 impl Default for OutputSpec {
@@ -63,6 +75,7 @@ impl Default for OutputSpec {
             format: Format::Text,
             target: Target::Stdout,
             events: EventSet::of(&[EventKind::Connection, EventKind::Alert]),
+            text_format: None,
         }
     }
 }
@@ -136,6 +149,7 @@ impl FromStr for OutputSpec {
             format,
             target,
             events: events.unwrap_or(default),
+            text_format: None,
         })
     }
 }

@@ -35,12 +35,22 @@ impl Stamp {
 
     /// Appends the whole second that holds `ts_ns`; before 1970 it is still the second below.
     pub fn append_seconds(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        let second = ts_ns.div_euclid(NS_PER_S);
-        if self.second != Some(second) {
-            self.render(second);
-            self.second = Some(second);
-        }
+        self.turn_to(ts_ns);
         out.extend_from_slice(&self.digits);
+    }
+
+    /// Appends the second's time of day: `15:28:05`.
+    pub fn append_time_of_day(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        self.turn_to(ts_ns);
+        out.extend_from_slice(&self.digits[11..]);
+    }
+
+    /// Appends seconds, microseconds and `Z` (RFC 3339).
+    pub fn append_utc(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        self.append_seconds(out, ts_ns);
+        out.push(b'.');
+        append::padded(out, ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000, 6);
+        out.push(b'Z');
     }
 
     /// Appends seconds, microseconds and `+0000`, as Suricata does.
@@ -53,15 +63,20 @@ impl Stamp {
     /// The same into a room.
     #[inline]
     pub fn put_micros(&mut self, room: &mut Room, ts_ns: i64) {
+        self.turn_to(ts_ns);
+        room.put(&self.digits);
+        room.put(b".");
+        room.six_digits(ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000);
+        room.put(b"+0000");
+    }
+
+    #[inline]
+    fn turn_to(&mut self, ts_ns: i64) {
         let second = ts_ns.div_euclid(NS_PER_S);
         if self.second != Some(second) {
             self.render(second);
             self.second = Some(second);
         }
-        room.put(&self.digits);
-        room.put(b".");
-        room.six_digits(ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000);
-        room.put(b"+0000");
     }
 
     fn render(&mut self, second: i64) {
@@ -127,6 +142,14 @@ mod tests {
         assert_eq!(spaced(951_782_400 * NS_PER_S), "2000-02-29 00:00:00");
         assert_eq!(spaced(i64::MIN), "1677-09-21 00:12:43");
         assert_eq!(spaced(i64::MAX), "2262-04-11 23:47:16");
+    }
+
+    #[test]
+    fn a_time_in_utc_says_so() {
+        let mut out = Vec::new();
+        Stamp::iso().append_utc(&mut out, 1_619_623_685_000_001_999);
+        Stamp::spaced().append_time_of_day(&mut out, 1_619_623_685_000_001_999);
+        assert_eq!(out, b"2021-04-28T15:28:05.000001Z15:28:05");
     }
 
     #[test]

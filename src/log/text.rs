@@ -1,67 +1,187 @@
 //! The text format: one line for a person, UTC.
+//!
+//! A line begins with the time at which it stands in the log: for an event, when it was due. Where the event has
+//! another time of its own (a scan's last touch, a flow's last packet), the line says that, too.
 
 use super::append;
+use super::eve::Context;
 use super::event::{Body, Event};
 use super::fold::Fold;
+use super::interfaces::Rendered;
 use super::notice::Notice;
+use super::spec::TextFormat;
 use super::stamp::Stamp;
 use crate::flow::record::{Basis, ConnState, EndReason, FiveTuple, FlowRecord};
 use crate::inspect::detection::{Detection, Kind, Phase};
+use std::net::IpAddr;
 
 /// Renders text lines.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Text {
+    format: TextFormat,
+    context: Context,
+    interfaces: Rendered,
     stamp: Stamp,
-}
-
-impl Default for Text {
-    fn default() -> Self {
-        Self::new()
-    }
+    /// Times within a line.
+    inner: Stamp,
 }
 
 impl Text {
-    /// A renderer; it remembers the last second.
-    pub fn new() -> Self {
+    /// A renderer; it remembers the last seconds.
+    pub fn new(format: TextFormat, context: Context) -> Self {
+        let stamp = match format {
+            TextFormat::Challenge => Stamp::spaced(),
+            TextFormat::Full => Stamp::iso(),
+        };
         Self {
-            stamp: Stamp::spaced(),
+            format,
+            interfaces: Rendered::words(context.interfaces.clone()),
+            context,
+            inner: stamp.clone(),
+            stamp,
         }
     }
 
-    /// Appends the line of a shard's event, with its newline.
-    pub fn event(&mut self, out: &mut Vec<u8>, event: &Event) {
-        self.stamp.append_seconds(out, super::notice::ts_ns(event));
+    /// Appends the line of a shard's event, which was due at `due_ns`, with its newline.
+    pub fn event(&mut self, out: &mut Vec<u8>, event: &Event, due_ns: i64) {
         match &event.body {
             Body::NewConnection(attempt) => {
-                out.extend_from_slice(b": New connection: ");
+                let ends = (attempt.tuple.src, attempt.tuple.dst);
+                self.head(out, due_ns, Some(attempt.interface), Some(ends));
+                out.extend_from_slice(b"New connection: ");
                 endpoints(out, &attempt.tuple);
             }
-            Body::Flow(flow) => flow_line(out, flow),
-            Body::Alert(detection) => alert_line(out, detection),
-            Body::Folded(fold) => fold_line(out, fold),
+            Body::Flow(flow) => {
+                let ends = (flow.tuple.src, flow.tuple.dst);
+                self.head(out, due_ns, Some(flow.interface), Some(ends));
+                flow_line(out, flow);
+                if !self.is_shown(due_ns, flow.end_ns) {
+                    out.extend_from_slice(b", last packet ");
+                    self.moment(out, flow.end_ns, due_ns);
+                }
+                if flow.shed {
+                    out.extend_from_slice(b", others shed");
+                }
+            }
+            Body::Alert(detection) => {
+                let ends = (detection.src, detection.dst);
+                self.head(out, due_ns, Some(detection.interface), Some(ends));
+                self.alert(out, detection, due_ns);
+            }
+            Body::Folded(fold) => {
+                self.head(out, due_ns, None, None);
+                self.fold(out, fold, due_ns);
+            }
         }
         out.push(b'\n');
     }
 
-    /// Appends the line of a record of the sensor's own, with its newline.
-    pub fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice) {
-        self.stamp.append_seconds(out, notice.ts_ns());
+    /// Appends the line of a record of the sensor's own, with its newline. It stands where the log was at
+    /// `stamp_ns`; a time of its own that is a second or more away is said.
+    pub fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64) {
+        self.head(out, stamp_ns, None, None);
         let text = match notice {
             Notice::Lifecycle { word, text, .. } => {
-                out.extend_from_slice(b": Sensor ");
+                out.extend_from_slice(b"Sensor ");
                 append::one_line(out, word);
                 out.extend_from_slice(b": ");
                 text
             }
             Notice::Stats { text, .. } => {
-                out.extend_from_slice(b": Stats: ");
+                out.extend_from_slice(b"Stats: ");
                 text
             }
         };
         append::one_line(out, text);
+        if notice.ts_ns().abs_diff(stamp_ns) >= APART_NS {
+            out.extend_from_slice(b" (at ");
+            self.moment(out, notice.ts_ns(), stamp_ns);
+            out.push(b')');
+        }
         out.push(b'\n');
     }
+
+    /// What every line begins with. `full` has the same columns in each: `-` stands where there is nothing. The
+    /// colon before the words is in both formats, so that one pattern finds a kind of line in either.
+    fn head(
+        &mut self,
+        out: &mut Vec<u8>,
+        stamp_ns: i64,
+        interface: Option<u16>,
+        ends: Option<(IpAddr, IpAddr)>,
+    ) {
+        if self.format == TextFormat::Challenge {
+            self.stamp.append_seconds(out, stamp_ns);
+            return out.extend_from_slice(b": ");
+        }
+        self.stamp.append_utc(out, stamp_ns);
+        out.push(b' ');
+        let name = interface.map_or(&b""[..], |index| self.interfaces.name(index));
+        out.extend_from_slice(if name.is_empty() { b"-" } else { name });
+        out.push(b' ');
+        let direction = ends.map_or("-", |(src, dst)| (self.context.direction)(src, dst));
+        out.extend_from_slice(direction.as_bytes());
+        out.extend_from_slice(b": ");
+    }
+
+    /// Whether a line that begins with `stamp_ns` shows this time, too.
+    fn is_shown(&self, stamp_ns: i64, ts_ns: i64) -> bool {
+        let unit_ns = match self.format {
+            TextFormat::Challenge => 1_000_000_000,
+            TextFormat::Full => 1000,
+        };
+        stamp_ns.div_euclid(unit_ns) == ts_ns.div_euclid(unit_ns)
+    }
+
+    /// A time within a line; without its date where that is the line's.
+    fn moment(&mut self, out: &mut Vec<u8>, ts_ns: i64, stamp_ns: i64) {
+        let day = |ts_ns: i64| ts_ns.div_euclid(DAY_NS);
+        match self.format {
+            TextFormat::Full => self.inner.append_utc(out, ts_ns),
+            TextFormat::Challenge if day(ts_ns) == day(stamp_ns) => {
+                self.inner.append_time_of_day(out, ts_ns);
+            }
+            TextFormat::Challenge => self.inner.append_seconds(out, ts_ns),
+        }
+    }
+
+    fn fold(&mut self, out: &mut Vec<u8>, fold: &Fold, due_ns: i64) {
+        fold_target(out, fold);
+        append::int(out, fold.count);
+        out.extend_from_slice(b" from about ");
+        append::int(out, fold.sources.estimate());
+        out.extend_from_slice(b" sources (+-3.25 %) in ");
+        seconds(out, fold.last_ns.saturating_sub(fold.first_ns));
+        out.extend_from_slice(b" s until ");
+        self.moment(out, fold.last_ns, due_ns);
+        fold_senders(out, fold);
+    }
+
+    fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection, due_ns: i64) {
+        let ended = detection.phase == Phase::Ended;
+        alert_ports(out, detection);
+        if ended {
+            out.extend_from_slice(b", last touch ");
+            self.moment(out, detection.last_ns, due_ns);
+        }
+        let full = self.format == TextFormat::Full;
+        if ended || full {
+            evidence(out, detection);
+        }
+        for (holds, yes, no) in [
+            (detection.exact, &b" (exact)"[..], &b" (not exact)"[..]),
+            (detection.complete, b" (complete)", b" (not complete)"),
+        ] {
+            if full || !holds {
+                out.extend_from_slice(if holds { yes } else { no });
+            }
+        }
+    }
 }
+
+/// A record of the sensor's own that is this far from where it stands in the log says when it was made.
+const APART_NS: u64 = 1_000_000_000;
+const DAY_NS: i64 = 86_400_000_000_000;
 
 fn endpoints(out: &mut Vec<u8>, tuple: &FiveTuple) {
     append::endpoint(out, tuple.src, tuple.src_port);
@@ -70,7 +190,7 @@ fn endpoints(out: &mut Vec<u8>, tuple: &FiveTuple) {
 }
 
 fn flow_line(out: &mut Vec<u8>, flow: &FlowRecord) {
-    out.extend_from_slice(b": Flow ended: ");
+    out.extend_from_slice(b"Flow ended: ");
     endpoints(out, &flow.tuple);
     out.push(b' ');
     proto(out, flow.tuple.proto);
@@ -90,16 +210,13 @@ fn flow_line(out: &mut Vec<u8>, flow: &FlowRecord) {
         append::int(out, volume.bytes);
         out.extend_from_slice(b" bytes");
     }
-    if flow.shed {
-        out.extend_from_slice(b", others shed");
-    }
 }
 
 /// Prefixes that a line names.
 const SENDERS_LISTED: usize = 3;
 
-fn fold_line(out: &mut Vec<u8>, fold: &Fold) {
-    out.extend_from_slice(b": New connections folded: -> ");
+fn fold_target(out: &mut Vec<u8>, fold: &Fold) {
+    out.extend_from_slice(b"New connections folded: -> ");
     match fold.target.dst {
         Some(dst) if fold.target.port.is_none() && dst.is_ipv6() => {
             out.push(b'[');
@@ -116,12 +233,10 @@ fn fold_line(out: &mut Vec<u8>, fold: &Fold) {
         out.extend_from_slice(b" ports)");
     }
     out.extend_from_slice(b": ");
-    append::int(out, fold.count);
-    out.extend_from_slice(b" from about ");
-    append::int(out, fold.sources.estimate());
-    out.extend_from_slice(b" sources (+-3.25 %) in ");
-    seconds(out, fold.last_ns.saturating_sub(fold.first_ns));
-    out.extend_from_slice(b" s, most from ");
+}
+
+fn fold_senders(out: &mut Vec<u8>, fold: &Fold) {
+    out.extend_from_slice(b", most from ");
     for (i, sender) in fold.senders.top(SENDERS_LISTED).iter().enumerate() {
         if i > 0 {
             out.extend_from_slice(b", ");
@@ -155,9 +270,9 @@ fn seconds(out: &mut Vec<u8>, duration_ns: i64) {
     append::padded(out, micros, 6);
 }
 
-fn alert_line(out: &mut Vec<u8>, detection: &Detection) {
+fn alert_ports(out: &mut Vec<u8>, detection: &Detection) {
     out.extend_from_slice(match detection.kind {
-        Kind::PortScan => b": Port scan ",
+        Kind::PortScan => b"Port scan ",
     });
     out.extend_from_slice(match detection.phase {
         Phase::Started => b"detected: ",
@@ -168,8 +283,7 @@ fn alert_line(out: &mut Vec<u8>, detection: &Detection) {
     out.extend_from_slice(b" -> ");
     append::ip(out, detection.dst);
     out.extend_from_slice(b" on ports ");
-    let ended = detection.phase == Phase::Ended;
-    let listed = if ended {
+    let listed = if detection.phase == Phase::Ended {
         append::ranges(out, &detection.ranges)
     } else {
         append::ports(out, &detection.ranges)
@@ -180,32 +294,28 @@ fn alert_line(out: &mut Vec<u8>, detection: &Detection) {
         append::int(out, ports - listed);
         out.extend_from_slice(b" more)");
     }
-    if ended {
-        out.extend_from_slice(b" (");
-        append::int(out, ports);
-        let evidence = &detection.evidence;
-        for (before, count) in [
-            (&b" ports, "[..], evidence.refused),
-            (b" refused, ", evidence.unanswered),
-            (b" unanswered, ", evidence.answered),
-        ] {
-            out.extend_from_slice(before);
-            append::int(out, count);
-        }
-        out.extend_from_slice(b" answered");
-        if evidence.pending > 0 {
-            out.extend_from_slice(b", ");
-            append::int(out, evidence.pending);
-            out.extend_from_slice(b" may still answer");
-        }
-        out.push(b')');
+}
+
+/// How many ports there are, and what became of them.
+fn evidence(out: &mut Vec<u8>, detection: &Detection) {
+    out.extend_from_slice(b" (");
+    append::int(out, detection.ports);
+    let evidence = &detection.evidence;
+    for (before, count) in [
+        (&b" ports, "[..], evidence.refused),
+        (b" refused, ", evidence.unanswered),
+        (b" unanswered, ", evidence.answered),
+    ] {
+        out.extend_from_slice(before);
+        append::int(out, count);
     }
-    if !detection.exact {
-        out.extend_from_slice(b" (not exact)");
+    out.extend_from_slice(b" answered");
+    if evidence.pending > 0 {
+        out.extend_from_slice(b", ");
+        append::int(out, evidence.pending);
+        out.extend_from_slice(b" may still answer");
     }
-    if !detection.complete {
-        out.extend_from_slice(b" (not complete)");
-    }
+    out.push(b')');
 }
 
 fn proto(out: &mut Vec<u8>, proto: u8) {
@@ -269,94 +379,5 @@ pub fn basis(basis: Basis) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::samples;
-
-    fn line(event: &Event) -> String {
-        let mut out = Vec::new();
-        Text::new().event(&mut out, event);
-        String::from_utf8(out).expect("UTF-8")
-    }
-
-    #[test]
-    fn a_connection_reads_exactly_as_promised() {
-        assert_eq!(
-            line(&samples::connection()),
-            "2021-04-28 15:28:05: New connection: 192.0.2.56:5973 -> 10.0.0.5:80\n"
-        );
-        assert_eq!(
-            line(&samples::connection6()),
-            "2021-04-28 15:28:05: New connection: [2001:db8::1]:5973 -> [2001:db8::5]:80\n"
-        );
-    }
-
-    #[test]
-    fn a_scan_reads_exactly_as_promised() {
-        let mut scan = samples::scan(Phase::Started, vec![(80, 83)], 4);
-        let head = "2021-04-28 15:28:05: Port scan";
-        let pair = "192.0.2.56 -> 10.0.0.5 on ports";
-        assert_eq!(
-            line(&samples::alert(&scan)),
-            format!("{head} detected: {pair} 80,81,82,83\n")
-        );
-
-        scan = samples::scan(Phase::Continues, vec![(1, 1000)], 1000);
-        let first: Vec<_> = (1..=64).map(|port| port.to_string()).collect();
-        let first = first.join(",");
-        assert_eq!(
-            line(&samples::alert(&scan)),
-            format!("{head} continues: {pair} {first} (+936 more)\n")
-        );
-
-        scan = samples::scan(Phase::Ended, vec![(1, 1000)], 1000);
-        (scan.evidence.refused, scan.evidence.answered) = (994, 6);
-        let counts = "(1000 ports, 994 refused, 0 unanswered, 6 answered)";
-        assert_eq!(
-            line(&samples::alert(&scan)),
-            format!("{head} ended: {pair} 1-1000 {counts}\n")
-        );
-        (scan.evidence.refused, scan.evidence.pending) = (990, 4);
-        let counts = "(1000 ports, 990 refused, 0 unanswered, 6 answered, 4 may still answer)";
-        assert_eq!(
-            line(&samples::alert(&scan)),
-            format!("{head} ended: {pair} 1-1000 {counts}\n")
-        );
-    }
-
-    #[test]
-    fn a_summary_stops_at_64_ranges_and_says_what_it_cannot_vouch_for() {
-        let ranges: Vec<_> = (0..70).map(|i| (i * 2 + 1, i * 2 + 1)).collect();
-        let mut scan = samples::scan(Phase::Ended, ranges, 70);
-        (scan.exact, scan.complete) = (false, false);
-        let line = line(&samples::alert(&scan));
-        assert!(line.ends_with(
-            ",125,127 (+6 more) (70 ports, 0 refused, 0 unanswered, 0 answered) (not exact) (not complete)\n"
-        ), "{line}");
-    }
-
-    #[test]
-    fn a_flow_and_a_notice_have_lines_of_the_same_shape() {
-        assert_eq!(
-            line(&samples::flow()),
-            "2021-04-28 15:28:07: Flow ended: 192.0.2.56:5973 -> 10.0.0.5:80 TCP SF fin \
-             after 2.000001 s, sent 10 packets 1234 bytes, received 8 packets 4321 bytes\n"
-        );
-        let mut out = Vec::new();
-        let mut text = Text::new();
-        text.notice(&mut out, &samples::lifecycle());
-        text.notice(&mut out, &samples::stats());
-        assert_eq!(
-            String::from_utf8(out).expect("UTF-8"),
-            "2021-04-28 15:28:05: Sensor start: listening on  eth0\n\
-             2021-04-28 15:28:05: Stats: 5 packets\n"
-        );
-    }
-
-    #[test]
-    fn a_flow_whose_clock_went_backwards_is_written() {
-        let mut out = Vec::new();
-        seconds(&mut out, -1_500_000_000);
-        assert_eq!(out, b"-1.500000");
-    }
-}
+#[path = "text_tests.rs"]
+mod tests;

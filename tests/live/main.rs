@@ -19,6 +19,7 @@ mod sensor;
 mod signals;
 mod start;
 mod tagged;
+mod text;
 mod traffic;
 mod waiting;
 mod web;

@@ -91,6 +91,8 @@ impl Peer for Ours {
             "1",
             "--output",
             &output,
+            "--text-format",
+            "challenge",
             "--quiet",
         ]);
         words.extend(self.args.iter().cloned());

@@ -50,8 +50,6 @@ use std::time::Duration;
 
 const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SECOND: u32 = 10;
-/// EVE `stats` records, every so many seconds, as Suricata does by default.
-const STATS_SECONDS: u32 = 8;
 
 /// Main's view of the run.
 struct Run<'a> {
@@ -395,9 +393,15 @@ impl Run<'_> {
                 self.keep_pinned();
                 self.rebuild_lost();
                 self.tell_due_links();
-                self.every_second(ticks.is_multiple_of(TICKS_PER_SECOND * STATS_SECONDS));
+                self.every_second(self.has_stats(ticks / TICKS_PER_SECOND));
             }
         }
+    }
+
+    /// Whether this second has a record of statistics.
+    fn has_stats(&self, second: u32) -> bool {
+        let interval_s = self.config.stats_interval_s;
+        interval_s > 0 && second.is_multiple_of(interval_s)
     }
 
     /// KERNEL's order: refuse everything, wait two block timeouts, drain.
