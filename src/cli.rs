@@ -2,6 +2,7 @@
 
 use crate::locality::parse_network;
 use crate::log::spec::TextFormat;
+use crate::observe::address::MetricsAddress;
 use crate::policy::{Allowed, parse_allowed};
 use crate::rings::RING_MIB_MAX;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -137,10 +138,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = whole::<u32>(0..=86_400))]
     pub stats_interval: u32,
     /// Serve Prometheus metrics at /metrics and a health check at /healthz on this address, for example
-    /// 127.0.0.1:9477. While something is lost, /healthz answers `degraded` with the reasons, /healthz?strict with
-    /// status 503. Off by default.
-    #[arg(long, value_name = "ADDR", value_parser = metrics_address)]
-    pub metrics: Option<std::net::SocketAddr>,
+    /// 127.0.0.1:9477. A name (localhost:9477) is each of its addresses, :9477 every address of this host. While
+    /// something is lost, /healthz answers `degraded` with the reasons, /healthz?strict with status 503. Off by
+    /// default.
+    #[arg(long, value_name = "ADDR", value_parser = str::parse::<MetricsAddress>)]
+    pub metrics: Option<MetricsAddress>,
     /// Print what would run and the memory it takes, line by line; try whether packet sockets, outputs and
     /// the metrics address can be opened, without creating or changing anything; and stop. Exit code 1, with
     /// the reasons, if it would not start.
@@ -371,11 +373,6 @@ where
             format!("must be a whole number from {least} to {most}")
         })
     }
-}
-
-fn metrics_address(value: &str) -> Result<std::net::SocketAddr, String> {
-    let range = "must be ADDRESS:PORT, such as 127.0.0.1:9477 or [::1]:9477";
-    value.parse().map_err(|_| range.to_owned())
 }
 
 fn fanout_mode(value: &str) -> Result<FanoutMode, String> {

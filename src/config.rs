@@ -14,6 +14,7 @@ use crate::log::queue;
 use crate::log::sink::Sink;
 use crate::log::spec::{self, OutputSpec};
 use crate::mesh;
+use crate::observe::address::MetricsAddress;
 use crate::policy::Allowed;
 use crate::rings::{RingBudget, RingSizes};
 use crate::shard::Shard;
@@ -106,7 +107,7 @@ pub struct RunConfig {
     /// `--shed auto`, where rings are by class.
     pub shed: bool,
     /// `--metrics`.
-    pub metrics: Option<std::net::SocketAddr>,
+    pub metrics: Option<MetricsAddress>,
     /// `--stats-interval`; 0: no record of statistics but the last.
     pub stats_interval_s: u32,
     /// `--dry-run`.

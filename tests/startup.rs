@@ -127,6 +127,11 @@ fn a_dry_run_tries_the_metrics_address() {
     assert_eq!(refused.status.code(), Some(1), "{}", says(&refused));
     let expected = format!("--metrics {address}: Address already in use");
     assert!(says(&refused).contains(&expected), "{}", says(&refused));
+    let by_name = address.replace("127.0.0.1", "localhost");
+    let refused = dry_run(&["--metrics", &by_name]);
+    assert_eq!(refused.status.code(), Some(1), "{}", says(&refused));
+    let expected = format!("--metrics {by_name}: Address already in use");
+    assert!(says(&refused).contains(&expected), "{}", says(&refused));
 }
 
 #[test]

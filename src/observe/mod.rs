@@ -1,5 +1,6 @@
 //! What an operator sees of a running sensor: counters, health.
 
+pub mod address;
 pub mod metrics;
 pub mod names;
 pub mod server;

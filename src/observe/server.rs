@@ -34,17 +34,19 @@ const LIMITS: Limits = Limits {
     deadline: Duration::from_secs(5),
 };
 
-/// Serves whoever connects to `listener` until the process ends; those who came before waited.
+/// Serves whoever connects to `listeners` until the process ends; those who came before waited.
 ///
 /// # Errors
 ///
 /// The system has no thread or no file to give.
-pub fn serve(listener: TcpListener, source: Source) -> io::Result<()> {
-    serve_within(LIMITS, listener, source)
+pub fn serve(listeners: Vec<TcpListener>, source: Source) -> io::Result<()> {
+    serve_within(LIMITS, listeners, source)
 }
 
-fn serve_within(limits: Limits, listener: TcpListener, source: Source) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
+fn serve_within(limits: Limits, listeners: Vec<TcpListener>, source: Source) -> io::Result<()> {
+    for listener in &listeners {
+        listener.set_nonblocking(true)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -53,14 +55,23 @@ fn serve_within(limits: Limits, listener: TcpListener, source: Source) -> io::Re
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .with_state(Exposition::starting_now(source));
+    // A door holds a slot while nobody comes.
+    let slots = limits.connections.max(listeners.len());
+    let slots = Arc::new(Semaphore::new(slots));
     std::thread::Builder::new()
         .name("metrics".to_owned())
         .spawn(move || {
             runtime.block_on(async move {
-                if let Ok(listener) = tokio::net::TcpListener::from_std(listener)
-                    && let Err(error) = axum::serve(Door::new(listener, limits), app).await
-                {
-                    eprintln!("synledger: the metrics server ended: {error}");
+                let doors: Vec<_> = listeners
+                    .into_iter()
+                    .filter_map(|listener| tokio::net::TcpListener::from_std(listener).ok())
+                    .map(|listener| Door::new(listener, &slots, limits.deadline))
+                    .map(|door| tokio::spawn(axum::serve(door, app.clone()).into_future()))
+                    .collect();
+                for door in doors {
+                    if let Ok(Err(error)) = door.await {
+                        eprintln!("synledger: the metrics server ended: {error}");
+                    }
                 }
             });
         })?;
@@ -151,7 +162,7 @@ fn asked_for(accept: &str) -> Format {
     }
 }
 
-/// Lets in so many at a time.
+/// Lets in as many at a time as all doors together may.
 struct Door {
     listener: tokio::net::TcpListener,
     slots: Arc<Semaphore>,
@@ -159,11 +170,11 @@ struct Door {
 }
 
 impl Door {
-    fn new(listener: tokio::net::TcpListener, limits: Limits) -> Self {
+    fn new(listener: tokio::net::TcpListener, slots: &Arc<Semaphore>, deadline: Duration) -> Self {
         Self {
             listener,
-            slots: Arc::new(Semaphore::new(limits.connections)),
-            deadline: limits.deadline,
+            slots: Arc::clone(slots),
+            deadline,
         }
     }
 }
@@ -250,7 +261,7 @@ mod tests {
     fn server(limits: Limits, source: Source) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
-        serve_within(limits, listener, source).expect("a thread");
+        serve_within(limits, vec![listener], source).expect("a thread");
         address
     }
 
@@ -364,6 +375,31 @@ mod tests {
             head.starts_with("HTTP/1.1 200 ") && body == "ok\n",
             "{head}"
         );
+    }
+
+    #[test]
+    fn every_address_is_served_and_they_share_what_clients_may_take() {
+        let bind = |ip: &str| TcpListener::bind((ip, 0)).expect("a free port");
+        let listeners = vec![bind("127.0.0.1"), bind("127.0.0.2")];
+        let [first, second] = [0, 1].map(|at: usize| listeners[at].local_addr().expect("bound"));
+        let limits = Limits {
+            connections: 2,
+            deadline: Duration::from_secs(2),
+        };
+        serve_within(limits, listeners, healthy()).expect("a thread");
+        let start = Instant::now();
+        for address in [first, second] {
+            let (head, _) = get(address, "/healthz", "");
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        }
+        assert!(start.elapsed() < limits.deadline, "nobody is in the way");
+        let connect = |_| std::net::TcpStream::connect(first).expect("served");
+        let _slow: Vec<_> = (0..2).map(connect).collect();
+        for _ in 0..3 {
+            let (head, _) = get(second, "/healthz", "");
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        }
+        assert!(start.elapsed() >= limits.deadline, "it had to wait");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{SENDER, SENSOR, ip, with_veth};
 use crate::common::{fails, synledger};
 use nix::sys::signal::Signal;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::Command;
 
 #[test]
@@ -131,5 +132,42 @@ fn verbose_adds_details_behind_the_first_screen_and_quiet_says_nothing() {
         sensor.wait_for_event("start");
         let ended = sensor.stop(Signal::SIGINT);
         assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
+    });
+}
+/// The first line of the answer to a health check at this address.
+fn health(address: SocketAddr) -> String {
+    let mut stream =
+        TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+    let request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn metrics_are_served_at_each_address_that_a_name_means() {
+    with_veth(|_| {
+        ip("link set lo up");
+        // A host may do without IPv6.
+        let here = |address: &SocketAddr| TcpListener::bind(address).is_ok();
+        let every = ["127.0.0.1:9477", "[::1]:9477", "127.0.0.2:9477"];
+        let every = every.map(|address| address.parse().expect("an address"));
+        let every: Vec<SocketAddr> = every.into_iter().filter(here).collect();
+        assert!(every.len() >= 2, "{every:?}");
+        let localhost = ("localhost", 9477).to_socket_addrs().expect("it is known");
+        for (value, addresses) in [
+            ("localhost:9477", localhost.collect::<Vec<_>>()),
+            (":9477", every.clone()),
+            ("*:9477", every.clone()),
+        ] {
+            let sensor = Sensor::start(&["--metrics", value]);
+            for address in addresses {
+                assert_eq!(health(address), "HTTP/1.1 200 OK", "{value}");
+            }
+            let ended = sensor.stop(Signal::SIGINT);
+            let says = "http://localhost:9477/metrics";
+            assert!(ended.says.contains(says), "{}", ended.says);
+        }
     });
 }

@@ -7,7 +7,6 @@ use crate::config::RunConfig;
 use crate::log::sink;
 use crate::witness;
 use std::io::Write as _;
-use std::net::TcpListener;
 
 /// Prints the memory as a sum, then tries whatever can be tried without changing anything.
 ///
@@ -106,8 +105,8 @@ pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String
     let outputs = config.common.outputs.iter();
     let outputs = outputs.filter_map(|output| sink::would_open(&output.target).err());
     wrong.extend(outputs.map(|error| error.to_string()));
-    if let Some(address) = config.metrics
-        && let Err(error) = TcpListener::bind(address)
+    if let Some(address) = &config.metrics
+        && let Err(error) = address.listen()
     {
         wrong.push(super::opened::metrics_refused(address, &error));
     }

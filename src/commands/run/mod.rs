@@ -121,7 +121,7 @@ fn watch(
     let witness = witness::prepare(config, Clock::new(&run_time), nics, &mut shards)?;
     let (watching, mut witness) = witness.unzip();
     name_preexisting(&mut shards, keys, config.fanout);
-    let snapshot = opened::serve_metrics(opened.listener)?;
+    let snapshot = opened::serve_metrics(opened.listeners)?;
     let mut run = Run {
         config,
         keys,

@@ -8,15 +8,16 @@ use crate::config::RunConfig;
 use crate::locality::Localities;
 use crate::log::eve::Interfaces;
 use crate::log::outputs::Outputs;
+use crate::observe::address::MetricsAddress;
 use crate::observe::metrics::Snapshot;
 use crate::observe::server;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub(super) struct Opened {
-    /// Where metrics are to be served.
-    pub listener: Option<TcpListener>,
+    /// Where metrics are to be served; empty: nowhere.
+    pub listeners: Vec<TcpListener>,
     pub watch: Watch,
     /// Our addresses as of the start of `watch`.
     pub ours: Arc<Localities>,
@@ -33,7 +34,7 @@ impl Opened {
         let common = &config.common;
         let names: Vec<String> = nics.iter().map(|nic| nic.name.clone()).collect();
         socket::may_open(&names.join(", ")).map_err(Failure::run)?;
-        let listener = config.metrics.map(listen).transpose()?;
+        let listeners = config.metrics.as_ref().map(listen).transpose()?;
         let watch = Watch::start().map_err(Failure::run)?;
         let ours = Arc::new(Localities::live(watch.addresses(), &common.local));
         let localities: SharedLocalities = Arc::new(RwLock::new(Arc::clone(&ours)));
@@ -42,7 +43,7 @@ impl Opened {
         // Last: it may create files.
         let outputs = logging::outputs(common, &context)?;
         Ok(Self {
-            listener,
+            listeners: listeners.unwrap_or_default(),
             watch,
             ours,
             localities,
@@ -52,25 +53,24 @@ impl Opened {
     }
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|error| Failure::Run(metrics_refused(address, &error)))
+fn listen(address: &MetricsAddress) -> Result<Vec<TcpListener>, Failure> {
+    let listeners = address.listen();
+    listeners.map_err(|error| Failure::Run(metrics_refused(address, &error)))
 }
 
-pub(super) fn metrics_refused(address: SocketAddr, error: &io::Error) -> String {
+pub(super) fn metrics_refused(address: &MetricsAddress, error: &io::Error) -> String {
     format!("--metrics {address}: {error}; choose another address or port")
 }
 
 /// What scrapes are to see, served where that was asked for.
-pub(super) fn serve_metrics(
-    listener: Option<TcpListener>,
-) -> Result<Arc<Mutex<Snapshot>>, Failure> {
+pub(super) fn serve_metrics(listeners: Vec<TcpListener>) -> Result<Arc<Mutex<Snapshot>>, Failure> {
     let snapshot = Arc::new(Mutex::new(Snapshot::default()));
-    let Some(listener) = listener else {
+    if listeners.is_empty() {
         return Ok(snapshot);
-    };
+    }
     let shown = Arc::clone(&snapshot);
     let newest = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match server::serve(listener, Arc::new(newest)) {
+    match server::serve(listeners, Arc::new(newest)) {
         Ok(()) => Ok(snapshot),
         Err(error) => Err(Failure::Run(format!("--metrics: {error}"))),
     }

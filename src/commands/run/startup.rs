@@ -81,8 +81,8 @@ fn announcement(
     }
     line("capture", depth(config.capture).to_owned());
     line("outputs", list(&config.common.outputs, logging::name));
-    if let Some(address) = config.metrics {
-        line("metrics", format!("http://{address}/metrics"));
+    if let Some(address) = &config.metrics {
+        line("metrics", address.url());
     }
     if let Some(one_in) = config.witness {
         let says = format!("one in {one_in} connections, by a socket and a library of its own");
