@@ -106,9 +106,9 @@ impl Rendered {
             self.renames = renames;
             self.rendered.clear();
         }
-        let render = |name: &String| {
-            let named = !name.is_empty();
-            named.then(|| (self.render)(name)).unwrap_or_default()
+        let render = |name: &String| match name.as_str() {
+            "" => Vec::new(),
+            name => (self.render)(name),
         };
         let new = names.iter().skip(self.rendered.len());
         self.rendered.extend(new.map(render));

@@ -2,7 +2,7 @@
 
 use super::sensor::{Ended, Sensor, of_type};
 use super::traffic::{Sender, flow, frame, with_trickle};
-use crate::common::netns::with_veth;
+use crate::common::netns::{Veth, with_veth};
 use nix::sys::signal::Signal;
 use std::thread;
 use std::time::Duration;
@@ -18,67 +18,60 @@ fn intervals(ended: &Ended) -> Vec<(f64, bool)> {
         .collect()
 }
 
+/// A few seconds of connections and scans; records of every kind.
+fn run(veth: Veth) -> Ended {
+    let workers = ["--workers", "2", "--scan-window", "1s"];
+    let sensor = Sensor::start(&[&workers[..], &["--stats-interval", "1"]].concat());
+    with_trickle(veth, Duration::from_millis(2), || {
+        let sender = Sender::new(veth);
+        for from in 1..=3 {
+            sender.scan(from);
+            thread::sleep(Duration::from_millis(1200));
+        }
+    });
+    let ended = sensor.stop(Signal::SIGTERM);
+    ended.assert_exact();
+    ended
+}
+
+/// No worker was so far behind that the log went on without it.
+fn in_time(ended: &Ended) -> bool {
+    let last = of_type(&ended.eve, "stats").last().expect("a last record");
+    let books = &last["synledger"]["totals"]["books"];
+    books["late_records"] == 0 && !ended.text.contains(": Sensor straggler: ")
+}
+
 #[test]
 fn lines_of_events_and_of_the_sensor_itself_are_in_the_order_of_time() {
+    const KINDS: [&str; 5] = [
+        ": New connection: ",
+        ": Flow ended: ",
+        ": Port scan ended: ",
+        ": Stats: ",
+        ": Sensor stop: ",
+    ];
     with_veth(|veth| {
-        let args = [
-            "--workers",
-            "2",
-            "--stats-interval",
-            "1",
-            "--scan-window",
-            "1s",
-        ];
-        let sensor = Sensor::start(&args);
-        with_trickle(veth, Duration::from_millis(2), || {
-            let sender = Sender::new(veth);
-            for from in 1..=3 {
-                sender.scan(from);
-                thread::sleep(Duration::from_millis(1200));
-            }
-        });
-        let ended = sensor.stop(Signal::SIGTERM);
-        ended.assert_exact();
+        let Some(ended) = (0..5).map(|_| run(veth)).find(in_time) else {
+            eprintln!("skipped: on this machine a worker is always behind");
+            return;
+        };
         let intervals = intervals(&ended);
         let (last, before) = intervals.split_last().expect("a last record");
         assert!(last.1 && before.len() >= 3, "{intervals:?}");
-        assert!(
-            before
-                .iter()
-                .all(|(interval_s, last)| !last && (1.0..2.0).contains(interval_s)),
-            "{intervals:?}"
-        );
-        let kinds = [
-            ": New connection: ",
-            ": Flow ended: ",
-            ": Port scan ended: ",
-            ": Stats: ",
-            ": Sensor stop: ",
-        ];
-        for kind in kinds {
+        let about_one = |(interval_s, last): &(f64, bool)| !last && (1.0..2.0).contains(interval_s);
+        assert!(before.iter().all(about_one), "{intervals:?}");
+        for kind in KINDS {
             assert!(!ended.lines(kind).is_empty(), "no {kind}: {}", ended.text);
         }
-        assert!(
-            ended
-                .lines(": New connection: ")
-                .iter()
-                .all(|line| line.contains("Z sensor ")),
-            "{}",
-            ended.text
-        );
-        let books = of_type(&ended.eve, "stats").last().expect("a last record");
-        let late = &books["synledger"]["totals"]["books"]["late_records"];
-        if late != 0 || ended.text.contains(": Sensor straggler: ") {
-            eprintln!("skipped: on a machine this busy {late} records came late");
-            return;
-        }
+        let connections = ended.lines(": New connection: ");
+        let named = |line: &&str| line[27..].starts_with(" sensor transit: New connection: ");
+        assert!(connections.iter().all(named), "{}", ended.text);
         let lines: Vec<&str> = ended.text.lines().collect();
         for pair in lines.windows(2) {
+            let [before, after] = [pair[0], pair[1]];
             assert!(
-                pair[0][..27] <= pair[1][..27],
-                "time goes back:\n{}\n{}",
-                pair[0],
-                pair[1]
+                before[..27] <= after[..27],
+                "time goes back:\n{before}\n{after}"
             );
         }
     });

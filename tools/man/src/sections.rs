@@ -139,14 +139,28 @@ const SIGNALS: &[Block] = &[Text(
 )];
 
 const OUTPUT: &[Block] = &[
-    Text("Text, `text:TARGET`, is one line an event, in UTC, by default connections and alerts:"),
+    Text(
+        "Text, `text:TARGET`, is one line an event, in UTC, by default connections and alerts. With `--text-format challenge`, as on terminals and standard output:",
+    ),
     Lines(&[
         "2021-04-28 15:28:05: New connection: 192.0.2.56:5973 -> 10.0.0.5:80",
         "2021-04-28 15:28:05: New connection: [2001:db8::1]:5973 -> [2001:db8::5]:80",
         "2021-04-28 15:28:05: Port scan detected: 192.0.2.56 -> 10.0.0.5 on ports 80,81,82,83",
-        "2021-04-28 15:28:05: New connections folded: -> 10.0.0.5:80: 123456 from about 120000 sources (+-3.25 %) in 0.999990 s, most from 192.0.2.0/24 (1520), 198.51.100.0/24 (900 to 1102)",
+        "2021-04-28 15:28:05: New connections folded: -> 10.0.0.5:80: 123456 from about 120000 sources (+-3.25 %) in 0.999990 s until 15:28:04, most from 192.0.2.0/24 (1520), 198.51.100.0/24 (900 to 1102)",
         "2021-04-28 15:28:07: Flow ended: 192.0.2.56:5973 -> 10.0.0.5:80 TCP SF fin after 2.000001 s, sent 10 packets 1234 bytes, received 8 packets 4321 bytes",
+        "2021-04-28 15:30:05: Port scan ended: 192.0.2.56 -> 10.0.0.5 on ports 80-83, last touch 15:28:05 (4 ports, 3 refused, 0 unanswered, 1 answered)",
     ]),
+    Text(
+        "With `--text-format full`, as in files, the time has a fraction and its zone (RFC 3339); then come interface and direction (`in`, `out`, `local`, `transit`, `unknown`), `-` where there is none, a colon, and the same words. Alerts say in each line what the ports answered, and whether they are exact and complete:",
+    ),
+    Lines(&[
+        "2021-04-28T15:28:05.123456Z eth0 in: New connection: 192.0.2.56:5973 -> 10.0.0.5:80",
+        "2021-04-28T15:28:05.423456Z eth0 in: Port scan detected: 192.0.2.56 -> 10.0.0.5 on ports 80,81,82,83 (4 ports, 3 refused, 0 unanswered, 0 answered, 1 may still answer) (exact) (complete)",
+        "2021-04-28T15:29:00.000123Z - -: Stats: the last 60.0 s: 812 frames, 40 new connections, 1 port scans, 0 missed; the books close",
+    ]),
+    Text(
+        "A line begins with the time at which it stands in the log: that of the packet or the deadline that made its event due. These times never go back, unless the packets' own do or a record came late (`late_records`). Where the event has another time it is in the line, too: `last touch` of a scan that ended, `last packet` of a flow that timed out or was cut short, `until` in a flood record; `(at TIME)` ends a line of the sensor's own where the log was a second or more behind. EVE's `timestamp` is always the event's own.",
+    ),
     Text(
         "`Port scan detected` is said once, when the rule becomes true; `Port scan continues` at each doubling of its ports; `Port scan ended` when it has been false for the window, with ranges of ports and what became of them: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. `(not exact)` says that a full table pushed out what could have changed the decision, `(not complete)` that not every port is known. Lines that start with `Sensor` or `Stats` are the sensor's own, where they are asked for.",
     ),
@@ -171,7 +185,7 @@ const OUTPUT: &[Block] = &[
     ),
     Item(
         "stats",
-        "The books, every 8 seconds, and as the last record of a run. `stats`: `uptime`, and `capture.kernel_packets` and `capture.kernel_drops` since the start, as Suricata has them. `synledger`: `final` (the last one), `interval_s`, `run_s`; `books` (what the interval came to: the counters below, `rings` and `outputs`), `complete` (nothing was lost), `missed` (how much was, with a cause), `missed_bound` (how many attempts may have been among that: `attempts`, and `frames_before_rings`, which have no kind); `totals` with the same four of the whole run; `closed`, `identities`, `open_identities` (whether everything adds up, and what does not: `identity`, `left`, `right`); `dedup_horizon_seconds` (a SYN that comes again sooner than this after the first one is no new connection: 130 s, or less where a full table pushed attempts out in the last 8 s) and `scan_min_detectable_gap_seconds` (a scan whose ports follow each other by less is found: the window, or in a flood of new sources the shortest time of late in which an eighth of the pairs came that a table has room for, at which 99,999 of 100,000 are still known), each the least of all workers. `run` only, `shed`: steps `up` to each level and `down` from it, `workers` at it or above, `seconds` spent at each, `refused_in_kernel` (null: not counted). Of a ring: `interface`, `class`, `worker`, `tp_packets`, `tp_drops`, `tp_freezes`, `frames_read`, `shed_data`. Of an output, by its place on the command line (`output`): records `written`, `folded`, `not_asked`, `dropped` by cause.",
+        "The books, every `--stats-interval` seconds (60), and as the last record of a run. The last one has every counter; those before leave out what is 0, and rings and outputs that have nothing else: absent means 0. Their `totals` have no `rings`. `stats`: `uptime`, and `capture.kernel_packets` and `capture.kernel_drops` since the start, as Suricata has them. `synledger`: `final` (the last one), `interval_s`, `run_s`; `books` (what the interval came to: the counters below, `rings` and `outputs`), `complete` (nothing was lost), `missed` (how much was, with a cause), `missed_bound` (how many attempts may have been among that: `attempts`, and `frames_before_rings`, which have no kind); `totals` with the same four of the whole run; `closed`, `identities`, `open_identities` (whether everything adds up, and what does not: `identity`, `left`, `right`); `dedup_horizon_seconds` (a SYN that comes again sooner than this after the first one is no new connection: 130 s, or less where a full table pushed attempts out in the last 8 s) and `scan_min_detectable_gap_seconds` (a scan whose ports follow each other by less is found: the window, or in a flood of new sources the shortest time of late in which an eighth of the pairs came that a table has room for, at which 99,999 of 100,000 are still known), each the least of all workers. `run` only, `shed`: steps `up` to each level and `down` from it, `workers` at it or above, `seconds` spent at each, `refused_in_kernel` (null: not counted). Of a ring: `interface`, `class`, `worker`, `tp_packets`, `tp_drops`, `tp_freezes`, `frames_read`, `shed_data`. Of an output, by its place on the command line (`output`): records `written`, `folded`, `not_asked`, `dropped` by cause.",
     ),
     Item(
         "lifecycle",
