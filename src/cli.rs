@@ -134,7 +134,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub promiscuous: bool,
     /// Seconds between two records of statistics, 0 to 86400; 0 leaves none but the last one of the run.
-    /// Suricata's own readers expect 8.
+    /// Readers made for Suricata's records expect one every 8 s: `--stats-interval 8`. `stats` records before the
+    /// last leave out what is 0.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = whole::<u32>(0..=86_400))]
     pub stats_interval: u32,
     /// Serve Prometheus metrics at /metrics and a health check at /healthz on this address, for example

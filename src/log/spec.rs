@@ -18,10 +18,10 @@ pub enum Format {
 /// What lines of text begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum TextFormat {
-    /// `2021-04-28 15:28:05: New connection: …`: date and time to the second, UTC.
+    /// `2021-04-28 15:28:05: New connection: A -> B`: date and time to the second, UTC.
     Challenge,
-    /// `2021-04-28T15:28:05.123456Z eth0 in: New connection: …`: microseconds, interface and direction (`-`: none);
-    /// alerts say what the ports answered.
+    /// `2021-04-28T15:28:05.123456Z eth0 in: New connection: A -> B`: microseconds, interface and direction (`-`:
+    /// none); alerts say what the ports answered.
     Full,
 }
 
