@@ -255,7 +255,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "CIDR[:PORT]", value_delimiter = ',', value_parser = parse_allowed)]
     pub allow: Vec<Allowed>,
     /// Where the log goes: KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]; KIND is text or
-    /// eve, TARGET a file or - for standard output; repeatable.
+    /// eve, TARGET a file, - (or /dev/stdout) for standard output, or /dev/stderr; repeatable.
     #[arg(long, value_name = "SPEC", default_value = "text:-")]
     pub output: Vec<String>,
     /// How lines of text begin, in every text output. Default: challenge for - and terminals, full for files.

@@ -30,10 +30,18 @@ fn tables_stay_within_the_memory_asked_for() {
 
 #[test]
 fn two_outputs_never_share_a_target() {
-    for (a, b) in [("text:-", "eve:-"), ("text:a.log", "eve:a.log,events=flow")] {
+    for (a, b, what) in [
+        ("text:-", "eve:-", "standard output"),
+        ("text:-", "eve:/dev/stdout", "standard output"),
+        ("text:/proc/self/fd/1", "eve:/dev/fd/1", "standard output"),
+        ("text:/dev/stderr", "eve:/dev/fd/2", "standard error"),
+        ("text:a.log", "eve:a.log,events=flow", "a.log"),
+    ] {
         let error = run(&["--output", a, "--output", b]).expect_err("one target");
-        assert!(error.0.contains("named twice"), "{error}");
+        let says = format!("--output: {what} is named twice; ");
+        assert!(error.0.starts_with(&says), "{error}");
     }
+    run(&["--output", "text:-", "--output", "eve:/dev/stderr"]).expect("two targets");
     run(&["--output", "text:/dev/null", "--output", "eve:/dev/null"]).expect("nobody reads it");
     run(&["--output", "text:-", "--output", "eve:a.log"]).expect("two targets");
 }

@@ -225,7 +225,63 @@ fn an_output_that_cannot_be_opened_is_named() {
     fails(&["read", "--output", &folder, &file], 1, &says);
     // Before anything is opened: `run` says the same without rights.
     let live = ["run", "-i", "lo", "--output", "text:/no/such/folder/log"];
-    fails(&live, 1, &["/no/such/folder/log", "create it"]);
+    let missing = "its directory /no/such/folder is missing: create it";
+    fails(&live, 1, &["/no/such/folder/log", missing]);
+    // Directories that are there, and take no new file: nothing but the system's answer is true.
+    for (target, answer) in [
+        ("/proc/no-such-log", "No such file or directory"),
+        ("/sys/no-such-log", "Permission denied"),
+    ] {
+        let (output, says) = (
+            format!("eve:{target}"),
+            format!("open failed for output {target}: {answer}"),
+        );
+        fails(&["read", "--output", &output, &file], 1, &[&says]);
+        let dry_run = ["run", "-i", "lo", "--dry-run", "--output", &output];
+        let dry_run = synledger().args(dry_run).output().expect("it starts");
+        let error = String::from_utf8_lossy(&dry_run.stderr);
+        assert_eq!(dry_run.status.code(), Some(1), "{error}");
+        assert!(error.contains(&says), "{error}");
+    }
+}
+
+#[test]
+fn the_names_of_standard_output_and_error_mean_the_streams_themselves() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let capture = &craft::scenarios(3)[0];
+    let file = write(dir.path(), "one.pcap", &capture.to_pcap(NANOS));
+    let log = synledger().args(["read", "-q", &file]).output();
+    let log = log.expect("the program starts").stdout;
+    assert!(!log.is_empty());
+    // Into a file that a shell has open: neither from its start nor beyond what others write there.
+    let script = "echo before; \"$0\" read -q --output \"text:$1\" \"$2\"; echo after";
+    let whole = [&b"before\n"[..], &log, b"after\n"].concat();
+    for (name, redirection) in [
+        ("-", ""),
+        ("/dev/stdout", ""),
+        ("/dev/fd/1", ""),
+        ("/proc/self/fd/1", ""),
+        ("/dev/stderr", "exec 2>&1; "),
+        ("/dev/fd/2", "exec 2>&1; "),
+    ] {
+        let into = dir.path().join("log");
+        let shell = |stdout: std::process::Stdio| {
+            std::process::Command::new("sh")
+                .args(["-c", &format!("{redirection}{script}")])
+                .args([env!("CARGO_BIN_EXE_synledger"), name, &file])
+                .stdout(stdout)
+                .output()
+                .expect("sh starts")
+        };
+        shell(std::fs::File::create(&into).expect("a file").into());
+        let written = std::fs::read(&into).expect("it was written");
+        assert_eq!(written, whole, "{name}");
+        let piped = shell(std::process::Stdio::piped());
+        assert_eq!(piped.stdout, whole, "{name}: {piped:?}");
+    }
+    let both = ["--output", "text:-", "--output", "eve:/dev/stdout"];
+    let twice = [&["read"], &both[..], &[&file]].concat();
+    fails(&twice, 2, &["standard output is named twice"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::log::notice::Notices;
 use crate::log::outputs::{Counts, Outputs};
 use crate::log::queue::Consumer;
 use crate::log::sink::Patience;
-use crate::log::spec::{Format, OutputSpec, Target};
+use crate::log::spec::{Format, OutputSpec};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -114,8 +114,5 @@ pub fn name(spec: &OutputSpec) -> String {
         Format::Text => "text",
         Format::Eve => "eve",
     };
-    match &spec.target {
-        Target::Stdout => format!("{format}:-"),
-        Target::Path(path) => format!("{format}:{}", path.display()),
-    }
+    format!("{format}:{}", spec.target)
 }

@@ -3,6 +3,7 @@
 use super::spec::Target;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 use nix::unistd::{AccessFlags, eaccess};
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -19,8 +20,29 @@ const PIPE_BYTES: usize = 4096;
 #[derive(Debug)]
 pub struct OpenError {
     path: String,
-    hint: &'static str,
+    hint: String,
     source: io::Error,
+}
+
+impl OpenError {
+    /// With what helps, as far as the system's answer tells.
+    fn of(path: &Path, source: io::Error) -> Self {
+        let hint = match source.raw_os_error() {
+            Some(libc::ELOOP) => " (a symbolic link: name the file itself)".to_owned(),
+            Some(libc::EISDIR) => " (a directory: name a file in it)".to_owned(),
+            Some(libc::ENXIO) => {
+                " (a socket, or a named pipe without a reader: start the reader first)".to_owned()
+            }
+            // In /proc nothing is missing, and yet nothing can be created.
+            Some(libc::ENOENT) if !folder(path).exists() => {
+                let missing = folder(path).display();
+                format!(" (its directory {missing} is missing: create it)")
+            }
+            _ => String::new(),
+        };
+        let path = path.display().to_string();
+        Self { path, hint, source }
+    }
 }
 
 impl fmt::Display for OpenError {
@@ -58,16 +80,16 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// Standard output.
+    /// Standard output or standard error, called `name` in errors.
     ///
     /// # Errors
     ///
     /// The process may open no more files.
-    pub fn stdout() -> Result<Self, OpenError> {
-        let fd = io::stdout().as_fd().try_clone_to_owned();
+    pub fn inherited(name: &str, stream: impl AsFd) -> Result<Self, OpenError> {
+        let fd = stream.as_fd().try_clone_to_owned();
         fd.map(Self::of).map_err(|source| OpenError {
-            path: "-".into(),
-            hint: "",
+            path: name.to_owned(),
+            hint: String::new(),
             source,
         })
     }
@@ -118,11 +140,7 @@ impl Descriptor {
     ///
     /// [`OpenError`] for symbolic links, directories, block devices, and whatever open(2) refuses.
     pub fn open(path: &Path) -> Result<(Self, bool), OpenError> {
-        let error = |hint, source| OpenError {
-            path: path.display().to_string(),
-            hint,
-            source,
-        };
+        let error = |source| OpenError::of(path, source);
         // Non-blocking: a named pipe without a reader is an error at once. Close-on-exec comes from std.
         let safe = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
         let mut options = OpenOptions::new();
@@ -131,16 +149,13 @@ impl Descriptor {
             .create(true)
             .mode(0o640)
             .custom_flags(safe);
-        let file = options
-            .open(path)
-            .map_err(|source| error(hint(&source), source))?;
-        let about = file.metadata().map_err(|source| error("", source))?;
+        let file = options.open(path).map_err(error)?;
+        let about = file.metadata().map_err(error)?;
         let kind = about.file_type();
         if !(kind.is_file() || kind.is_char_device() || kind.is_fifo()) {
-            return Err(error(
-                " (neither file, character device nor pipe)",
-                ErrorKind::InvalidInput.into(),
-            ));
+            let hint = " (neither file, character device nor pipe)".to_owned();
+            let refused = error(ErrorKind::InvalidInput.into());
+            return Err(OpenError { hint, ..refused });
         }
         let torn =
             kind.is_file() && about.len() > 0 && is_torn(path, about.ino(), safe, about.len());
@@ -175,16 +190,23 @@ impl Descriptor {
     }
 }
 
-fn hint(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
-        Some(libc::ELOOP) => " (a symbolic link: name the file itself)",
-        Some(libc::EISDIR) => " (a directory: name a file in it)",
-        Some(libc::ENXIO) => {
-            " (a socket, or a named pipe without a reader: start the reader first)"
-        }
-        Some(libc::ENOENT) => " (its directory is missing: create it)",
-        _ => "",
-    }
+/// The directory that a file lies in.
+fn folder(path: &Path) -> &Path {
+    let folder = path.parent();
+    let named = folder.filter(|folder| !folder.as_os_str().is_empty());
+    named.unwrap_or(Path::new("."))
+}
+
+/// What the system answers to the creation of a file here, where the folder's permissions do not tell:
+/// `/proc` and `/sys` take none from anybody.
+fn refuses_files(folder: &Path) -> Option<io::Error> {
+    let kind = statfs(folder).ok()?.filesystem_type();
+    let errno = match kind {
+        PROC_SUPER_MAGIC => libc::ENOENT,
+        SYSFS_MAGIC => libc::EACCES,
+        _ => return None,
+    };
+    Some(io::Error::from_raw_os_error(errno))
 }
 
 /// Whether [`Descriptor::open`] would succeed; nothing is created, opened or changed. A named pipe that has no
@@ -197,11 +219,7 @@ pub fn would_open(target: &Target) -> Result<(), OpenError> {
     let Target::Path(path) = target else {
         return Ok(());
     };
-    let refuse = |source: io::Error| OpenError {
-        path: path.display().to_string(),
-        hint: hint(&source),
-        source,
-    };
+    let refuse = |source: io::Error| OpenError::of(path, source);
     let errno = |errno: nix::errno::Errno| refuse(errno.into());
     match path.symlink_metadata() {
         Ok(about) if about.is_symlink() => Err(refuse(io::Error::from_raw_os_error(libc::ELOOP))),
@@ -214,11 +232,9 @@ pub fn would_open(target: &Target) -> Result<(), OpenError> {
         }
         Ok(_) => eaccess(path, AccessFlags::W_OK).map_err(errno),
         Err(missing) if missing.kind() == ErrorKind::NotFound => {
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new("."));
-            eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(errno)
+            let folder = folder(path);
+            eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(errno)?;
+            refuses_files(folder).map_or(Ok(()), |source| Err(refuse(source)))
         }
         Err(other) => Err(refuse(other)),
     }

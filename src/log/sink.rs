@@ -161,7 +161,8 @@ impl Sink {
     /// [`OpenError`] for symbolic links, directories, block devices, and whatever open(2) refuses.
     pub fn open(target: &Target) -> Result<Self, OpenError> {
         let (file, torn) = match target {
-            Target::Stdout => (Descriptor::stdout()?, false),
+            Target::Stdout => (Descriptor::inherited("-", io::stdout())?, false),
+            Target::Stderr => (Descriptor::inherited("/dev/stderr", io::stderr())?, false),
             Target::Path(path) => Descriptor::open(path)?,
         };
         Ok(Self::new(target.clone(), file, torn))
@@ -454,7 +455,7 @@ impl Sink {
     }
 
     fn on_error(&mut self, error: &io::Error, now_ns: i64) {
-        if error.kind() == ErrorKind::BrokenPipe && self.target == Target::Stdout {
+        if error.kind() == ErrorKind::BrokenPipe && self.target.is_inherited() {
             self.closed = true;
             return self.drop_waiting(usize::MAX, Cause::Closed);
         }

@@ -28,10 +28,39 @@ pub enum TextFormat {
 /// Where an output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// `-`: standard output.
+    /// `-` or one of its names, such as `/dev/stdout`: standard output.
     Stdout,
+    /// `/dev/stderr` or another name of it: standard error.
+    Stderr,
     /// A file; created where it is missing, appended to where it is not.
     Path(PathBuf),
+}
+
+impl Target {
+    /// What `text` names. A process's own standard output is never opened by its name: the name is a symbolic
+    /// link, and a file behind it would be written from its start.
+    fn of(text: &str) -> Self {
+        match text {
+            "-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => Self::Stdout,
+            "/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2" => Self::Stderr,
+            path => Self::Path(path.into()),
+        }
+    }
+
+    /// Whether it was opened by whoever started the program: a reader that leaves does not come back.
+    pub fn is_inherited(&self) -> bool {
+        matches!(self, Self::Stdout | Self::Stderr)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("-"),
+            Self::Stderr => f.write_str("/dev/stderr"),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// A set of event kinds.
@@ -60,7 +89,7 @@ impl EventSet {
 pub struct OutputSpec {
     /// Text or EVE.
     pub format: Format,
-    /// Standard output or a file.
+    /// Standard output, standard error or a file.
     pub target: Target,
     /// What it asks for. Without `events=`: connections and alerts for text, everything for EVE.
     pub events: EventSet,
@@ -122,8 +151,7 @@ impl FromStr for OutputSpec {
         let mut parts = rest.split(',');
         let target = match parts.next().unwrap_or_default() {
             "" => return Err(error("the target is empty".into(), forms)),
-            "-" => Target::Stdout,
-            path => Target::Path(path.into()),
+            text => Target::of(text),
         };
         let mut events = None;
         for option in parts {
@@ -173,16 +201,17 @@ fn event_set(list: &str) -> Result<EventSet, (String, &'static str)> {
 /// Names the target, and the way out.
 pub fn apart(outputs: &[OutputSpec]) -> Result<(), String> {
     for (at, output) in outputs.iter().enumerate() {
-        let target = match &output.target {
-            Target::Stdout => "-".to_owned(),
-            // What nobody reads cannot be mixed.
-            Target::Path(path) if path.as_os_str() == "/dev/null" => continue,
-            Target::Path(path) => path.display().to_string(),
-        };
-        if outputs[..at]
-            .iter()
-            .any(|other| other.target == output.target)
-        {
+        let target = &output.target;
+        // What nobody reads cannot be mixed.
+        if *target == Target::Path("/dev/null".into()) {
+            continue;
+        }
+        if outputs[..at].iter().any(|other| other.target == *target) {
+            let target = match target {
+                Target::Stdout => "standard output".to_owned(),
+                Target::Stderr => "standard error".to_owned(),
+                Target::Path(path) => path.display().to_string(),
+            };
             return Err(format!(
                 "--output: {target} is named twice; two outputs in one file would mix their lines: name another"
             ));
@@ -229,6 +258,20 @@ mod tests {
         let eve = read("eve:/var/log/eve.json").expect("good");
         assert_eq!(eve.events, EventSet::all());
         assert_eq!(eve.target, Target::Path("/var/log/eve.json".into()));
+    }
+
+    #[test]
+    fn the_streams_of_the_process_go_by_several_names() {
+        let target = |text: &str| read(&format!("eve:{text},events=flow")).expect(text).target;
+        for name in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+            assert_eq!(target(name), Target::Stdout);
+        }
+        for name in ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"] {
+            assert_eq!(target(name), Target::Stderr);
+        }
+        for name in ["/dev/fd/11", "/dev/stdout.log", "stdout"] {
+            assert_eq!(target(name), Target::Path(name.into()));
+        }
     }
 
     #[test]
