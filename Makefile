@@ -13,13 +13,14 @@ ARGS ?=
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# On standard output is the log alone: what make and cargo say goes to standard error, here and in `run`.
 .PHONY: build
 build: ## Build the program
-	$(CARGO) build --release --locked
+	@set -x; $(CARGO) build --release --locked >&2
 
 .PHONY: run
 run: build ## Build as you, then watch the default-route interfaces as root (ARGS=... for flags)
-	$(SUDO) $(BIN) run $(ARGS)
+	@set -x; $(SUDO) $(BIN) run $(ARGS)
 
 .PHONY: man
 man: ## Write manual pages and shell completions to target/man
@@ -33,13 +34,29 @@ install: build man ## Install program, manual pages and completions (PREFIX=/usr
 INSTALL_SUDO = $(shell d="$(DESTDIR)$(PREFIX)"; until [ -e "$$d" ]; do d=$$(dirname "$$d"); done; [ -w "$$d" ] || echo sudo)
 SHARE = $(DESTDIR)$(PREFIX)/share
 
+PROGRAM = $(DESTDIR)$(PREFIX)/bin/synledger
+# Debuggers look for it there, by the link that the stripped program carries.
+DEBUG = $(DESTDIR)$(PREFIX)/bin/.debug/synledger.debug
+PAGES = $(addprefix $(SHARE)/man/man1/,synledger.1 synledger-run.1 synledger-read.1 synledger-check.1)
+BASH_COMPLETION = $(SHARE)/bash-completion/completions/synledger
+ZSH_COMPLETION = $(SHARE)/zsh/site-functions/_synledger
+FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/synledger.fish
+
 .PHONY: install-files
 install-files:
-	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/synledger
-	install -D -m 644 -t $(SHARE)/man/man1 $(MAN)/*.1
-	install -D -m 644 $(MAN)/synledger.bash $(SHARE)/bash-completion/completions/synledger
-	install -D -m 644 -t $(SHARE)/zsh/site-functions $(MAN)/_synledger
-	install -D -m 644 -t $(SHARE)/fish/vendor_completions.d $(MAN)/synledger.fish
+	install -D -m 755 $(BIN) $(PROGRAM)
+	install -D -m 644 /dev/null $(DEBUG)
+	objcopy --only-keep-debug $(BIN) $(DEBUG) && chmod 644 $(DEBUG)
+	objcopy --strip-all --add-gnu-debuglink=$(DEBUG) $(PROGRAM)
+	install -D -m 644 -t $(SHARE)/man/man1 $(addprefix $(MAN)/,$(notdir $(PAGES)))
+	install -D -m 644 $(MAN)/synledger.bash $(BASH_COMPLETION)
+	install -D -m 644 $(MAN)/_synledger $(ZSH_COMPLETION)
+	install -D -m 644 $(MAN)/synledger.fish $(FISH_COMPLETION)
+
+.PHONY: uninstall
+uninstall: ## Remove what install put there, with the same PREFIX and DESTDIR
+	$(INSTALL_SUDO) rm -f $(PROGRAM) $(DEBUG) $(PAGES) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
+	@[ ! -d $(dir $(DEBUG)) ] || $(INSTALL_SUDO) rmdir --ignore-fail-on-non-empty $(dir $(DEBUG))
 
 .PHONY: test
 test: deps ## Install what the tests need (NO_INSTALL=1 skips that), then run them all (CAPTURES=DIR)

@@ -313,6 +313,24 @@ fn make_installs_program_pages_and_completions() {
     );
     let installed = |path: &str| into.join("usr").join(path).is_file();
     assert!(installed("bin/synledger"));
+    let sections = |path: &str| {
+        let listed = Command::new("readelf")
+            .args(["-SW"])
+            .arg(into.join("usr").join(path))
+            .output();
+        String::from_utf8(listed.expect("binutils are here").stdout).expect("UTF-8")
+    };
+    let (stripped, symbols) = (
+        sections("bin/synledger"),
+        sections("bin/.debug/synledger.debug"),
+    );
+    for section in [".debug_line", ".symtab"] {
+        assert!(symbols.contains(section), "{symbols}");
+        assert!(!stripped.contains(section), "{stripped}");
+    }
+    assert!(stripped.contains(".gnu_debuglink"), "{stripped}");
+    let ran = Command::new(into.join("usr/bin/synledger")).output();
+    assert_eq!(ran.expect("it still runs").status.code(), Some(2));
     for name in names {
         let place = match name.as_str() {
             "synledger.bash" => "share/bash-completion/completions/synledger".to_owned(),
@@ -322,4 +340,50 @@ fn make_installs_program_pages_and_completions() {
         };
         assert!(installed(&place), "{place}");
     }
+
+    let other = into.join("usr/share/man/man1/other.1");
+    std::fs::write(&other, "a page of another program").expect("a file");
+    let output = Command::new("make")
+        .args(["-s", "uninstall", "PREFIX=/usr"])
+        .arg(format!("DESTDIR={}", into.display()))
+        .current_dir(root())
+        .output()
+        .expect("make starts");
+    assert!(output.status.success(), "{output:?}");
+    let files = Command::new("find")
+        .arg(&into)
+        .args(["!", "-type", "d"])
+        .output();
+    let left = String::from_utf8(files.expect("find starts").stdout).expect("UTF-8");
+    assert_eq!(left.trim_end(), other.display().to_string());
+    assert!(!into.join("usr/bin/.debug").exists());
+}
+
+/// A program of a few lines of shell.
+fn script(path: &Path, lines: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, format!("#!/bin/sh\n{lines}\n")).expect("a file");
+    let runs = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(path, runs).expect("our own file");
+}
+
+#[test]
+fn make_run_leaves_standard_output_to_the_log() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [cargo, program] = ["cargo", "program"].map(|name| dir.path().join(name));
+    script(&cargo, "echo \"cargo: $*\"");
+    script(&program, "echo \"log: $*\"");
+    let output = Command::new("make")
+        .args(["run", "SUDO=", "ARGS=-i lo"])
+        .arg(format!("CARGO={}", cargo.display()))
+        .arg(format!("BIN={}", program.display()))
+        .current_dir(root())
+        .env_remove("MAKEFLAGS")
+        .env_remove("MAKELEVEL")
+        .output()
+        .expect("make starts");
+    let [log, says] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("UTF-8"));
+    assert_eq!(log, "log: run -i lo\n");
+    assert!(says.contains("cargo: build --release --locked"), "{says}");
 }
