@@ -3,6 +3,7 @@
 //! Name, synopsis, description and options come from there; what flags cannot tell (exit status, signals,
 //! output format, files, examples) is in [`sections`]. The sensor never depends on this crate.
 
+mod interfaces;
 pub mod sections;
 
 use clap::{Command, CommandFactory};
@@ -177,6 +178,8 @@ pub fn completions() -> Vec<Written> {
         let mut bytes = Vec::new();
         let mut program = synledger::cli::Cli::command();
         clap_complete::generate(shell, &mut program, "synledger", &mut bytes);
+        let generated = String::from_utf8_lossy(&bytes);
+        let bytes = interfaces::offered(shell, &generated).into_bytes();
         let name = name.to_owned();
         Written { name, bytes }
     };

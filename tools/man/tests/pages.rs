@@ -292,6 +292,103 @@ fn completions_know_commands_and_flags() {
     assert!(Cli::command().get_subcommands().count() >= 3);
 }
 
+/// The three completions, by name.
+fn completion(name: &str) -> String {
+    let written = completions().into_iter().find(|one| one.name == name);
+    String::from_utf8(written.expect(name).bytes).expect("UTF-8")
+}
+
+#[test]
+fn bash_offers_interfaces_behind_the_flag_and_behind_a_comma() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("completion");
+    std::fs::write(&file, completion("synledger.bash")).expect("a file");
+    let offered = |words: &[&str]| -> Vec<String> {
+        let asked = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+                     _synledger \"$1\" \"${@: -1}\" \"${@: -2:1}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let bash = Command::new("bash")
+            .args(["-c", asked, "bash"])
+            .arg(&file)
+            .arg("synledger")
+            .args(words)
+            .current_dir(&dir)
+            .output()
+            .expect("bash starts");
+        assert!(bash.stderr.is_empty(), "{bash:?}");
+        let text = String::from_utf8(bash.stdout).expect("UTF-8");
+        text.split_whitespace().map(str::to_owned).collect()
+    };
+    let net = std::fs::read_dir("/sys/class/net").expect("sysfs");
+    let names = net.map(|entry| entry.expect("an entry"));
+    let names = names.filter(|entry| entry.path().is_dir());
+    let mut all: Vec<String> = names
+        .map(|entry| entry.file_name().into_string().expect("UTF-8"))
+        .collect();
+    all.extend(["auto".to_owned(), "any".to_owned()]);
+    all.sort();
+    for flags in [
+        ["run", "-i"],
+        ["run", "--interface"],
+        ["check", "-i"],
+        ["check", "--interface"],
+    ] {
+        let mut found = offered(&[&flags[..], &[""]].concat());
+        found.sort();
+        assert_eq!(found, all, "{flags:?}");
+    }
+    assert_eq!(offered(&["run", "-i", "lo"]), ["lo"]);
+    assert_eq!(offered(&["run", "-i", "auto,l"]), ["auto,lo"]);
+    let shed = offered(&["run", "--shed", ""]);
+    assert_eq!(shed, ["auto", "off"]);
+}
+
+/// Whether a shell that may not be installed finds no fault with this completion.
+fn parses(shell: &str, name: &str) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join(name);
+    std::fs::write(&file, completion(name)).expect("a file");
+    match Command::new(shell).arg("-n").arg(&file).status() {
+        Ok(status) => assert!(status.success(), "{shell}"),
+        Err(error) => eprintln!("{shell} itself was not asked: {error}"),
+    }
+}
+
+#[test]
+fn zsh_and_fish_offer_interfaces_too() {
+    let zsh = completion("_synledger");
+    assert!(zsh.starts_with("#compdef synledger\n"), "{zsh}");
+    assert_eq!(zsh.matches(":LIST:_synledger_interfaces'").count(), 4);
+    assert_eq!(zsh.matches("\n_synledger_interfaces() {\n").count(), 1);
+    parses("zsh", "_synledger");
+    let fish = completion("synledger.fish");
+    let offers = |line: &&str| {
+        line.contains("-l interface ") && line.ends_with("-r -f -a '(__synledger_interfaces)'")
+    };
+    assert_eq!(fish.lines().filter(offers).count(), 2);
+    assert!(fish.starts_with("function __synledger_interfaces\n"));
+    parses("fish", "synledger.fish");
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("completion");
+    std::fs::write(&file, fish).expect("a file");
+    let script =
+        "source $argv[1]; complete -C 'synledger run -i '; complete -C 'synledger check -i any,l'";
+    let asked = Command::new("fish")
+        .args(["--no-config", "-c", script])
+        .arg(file)
+        .output();
+    let Ok(asked) = asked else {
+        return;
+    };
+    let text = String::from_utf8(asked.stdout).expect("UTF-8");
+    let offered: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    for name in ["auto", "any", "lo", "any,lo"] {
+        assert!(offered.contains(name), "{name}: {text}");
+    }
+}
+
 #[test]
 fn make_installs_program_pages_and_completions() {
     let dir = tempfile::tempdir().expect("a folder");
