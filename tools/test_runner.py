@@ -4,6 +4,7 @@ the Makefile are stubs that say and return what a test wants."""
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -61,14 +62,18 @@ class Runner(unittest.TestCase):
         path.write_text(text)
         path.chmod(0o755)
 
-    def ran(self, environment=None, **changes):
-        """Exit status and lines of `.ci/run`, where everything is good but for these changes."""
+    def runs(self, command, environment=None, **changes):
+        """Runs a command where everything is good but for these changes."""
         inherited = {name: os.environ[name] for name in os.environ if not name.startswith(("CARGO", "M"))}
         stubs = {f"stub_{name}": command for name, command in (GOOD | changes).items()}
         says_all = inherited | stubs | (environment or {})
         says_all["PATH"] = f"{self.root / 'bin'}:{os.environ['PATH']}"
-        done = subprocess.run([self.root / ".ci/run"], env=says_all, capture_output=True, text=True,
-                              check=False)
+        return subprocess.run(command, env=says_all, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, check=False)
+
+    def ran(self, environment=None, **changes):
+        """Exit status and lines of `.ci/run`, where everything is good but for these changes."""
+        done = self.runs([self.root / ".ci/run"], environment, **changes)
         return done.returncode, done.stdout.splitlines()
 
     def fails(self, closing, **changes):
@@ -81,8 +86,37 @@ class Runner(unittest.TestCase):
         # check, build, 2 of cargo, 1 of it in release, 1 workload, its own test, 3 of python, 4 comparisons.
         status, lines = self.ran()
         self.assertEqual((status, lines[-1]), (0, "14 passed, 0 failed, 0 skipped"), lines)
-        self.assertIn("tests: cargo: 2 passed, 0 failed, 0 skipped", lines)
+        self.assertEqual(lines.count(lines[-1]), 1, lines)
+        steps = [line for line in lines if re.fullmatch(r"tests: [a-z-]+: \d+ passed, 0 failed, 0 skipped, \d+ s", line)]
+        self.assertEqual(len(steps), 8, lines)
+        self.assertTrue(any(line.startswith("tests: cargo: 2 passed, 0 failed, 0 skipped, ") for line in steps), lines)
         self.assertIn("tests: corpus: files=9", lines)
+
+    def test_each_step_says_how_long_it_took(self):
+        _, lines = self.ran(test_tools=f"sleep 2; {GOOD['test_tools']}", build="sleep 1", no_run="sleep 1")
+        seconds = {line.split(":")[1].strip(): int(line.split()[-2]) for line in lines if line.endswith(" s")}
+        self.assertGreaterEqual(seconds["tools"], 2, lines)
+        self.assertGreaterEqual(seconds["build"], 2, lines)
+
+    def test_make_test_alone_ends_with_the_totals_too(self):
+        done = self.runs(["make", "--no-print-directory", "test"])
+        self.assertEqual(done.stdout.splitlines()[-1], "14 passed, 0 failed, 0 skipped", done)
+        self.assertEqual(done.stdout.count("14 passed"), 1, done)
+
+    def test_the_totals_come_once_and_last_where_make_says_something_of_a_failure(self):
+        done = self.runs([self.root / ".ci/run"], cargo="exit 3")
+        lines = done.stdout.splitlines()
+        self.assertIn("make: ***", done.stdout)
+        self.assertEqual((lines[-1], lines.count(lines[-1])), ("12 passed, 1 failed, 0 skipped", 1), done)
+
+    def test_a_log_that_tells_of_failures_is_not_green(self):
+        result = RESULT.format("ok", 2, 0)
+        for words in ("decode: 9 instructions: MORE THAN IT MAY", "thread x panicked at src/a.rs:1:2:"):
+            with self.subTest(words):
+                status, lines = self.ran(cargo=says(words, result))
+                self.assertEqual((status, lines[-1]), (2, "14 passed, 1 failed, 0 skipped"), lines)
+                told = [line for line in lines if line.startswith("tests: words: ")]
+                self.assertEqual(told, [f"tests: words: nothing failed, and yet a log says: target/tests/cargo.log:1:{words}"])
 
     def test_output_of_which_nothing_is_shown_is_no_failure(self):
         quiet = says("running 1 test", "test a ... ok", "", RESULT.format("ok", 1, 0))
