@@ -93,7 +93,7 @@ const STATUS: &[Block] = &[
     ),
     Item(
         "2",
-        "Usage: a flag has a value that cannot be. The value is named with its range.",
+        "Usage: a flag has a value that cannot be, such as an interface that is not there. The value is named with its range.",
     ),
     Item(
         "3",
@@ -106,7 +106,7 @@ const CHECK_STATUS: &[Block] = &[
     Item("1", "Something keeps it from starting."),
     Item(
         "2",
-        "Usage: a flag has a value that cannot be. The value is named with its range.",
+        "Usage: a flag has a value that cannot be, such as an interface that is not there. The value is named with its range.",
     ),
 ];
 
