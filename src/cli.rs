@@ -70,9 +70,11 @@ pub struct SizeArgs {
     /// Default: a quarter of the allowed CPUs, 1 to 4.
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=64))]
     pub workers: Option<u16>,
-    /// Memory of all tables in MiB, 8 to 1048576. Full tables push out the oldest entries, and the books
-    /// say so.
-    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = whole::<u32>(8..=1_048_576))]
+    /// Memory of the process in MiB, 16 to 1048576: tables, queues, buffers, and the program itself; the rings are
+    /// the kernel's and apart (`--ring-mib`). What is not needed elsewhere goes to the tables. Full tables push
+    /// out the oldest entries, and the books say so. More workers, outputs and a witness need more: if it is too
+    /// little, the run is refused and says how much is. `run --dry-run` prints every line of the sum.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = whole::<u32>(16..=1_048_576))]
     pub memory_mib: u32,
 }
 

@@ -67,7 +67,7 @@ fn values_out_of_range_are_named_with_their_range() {
         (["--scan-window", "999ms"], "1s to 1h"),
         (["--scan-window", "60"], "unit is missing"),
         (["--scan-window", "2h"], "1s to 1h"),
-        (["--memory-mib", "7"], "from 8 to 1048576"),
+        (["--memory-mib", "15"], "from 16 to 1048576"),
         (["--local", "10.0.0.0/33"], "must be a network such as"),
         (["--allow", "10.0.0.0/8:x"], "from 0 to 65535"),
         (["--text-format", "long"], "challenge, full"),

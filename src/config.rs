@@ -1,32 +1,20 @@
 //! Checked limits. `ReadConfig::new` and `RunConfig::new` are the only ways to get them.
 
-use crate::capture::chunk::Chunk;
 use crate::cli::{
     CaptureDepth, CommonArgs, DirectionName, FanoutMode, ReadArgs, RunArgs, ScanScope, ScanTarget,
     ShedMode, SizeArgs,
 };
 use crate::cpus;
 use crate::flow::Limits;
-use crate::inspect::episode::PORT_MAP_BYTES;
 use crate::inspect::port_scan::Rule;
-use crate::log::fold::Folds;
-use crate::log::queue;
-use crate::log::sink::Sink;
 use crate::log::spec::{self, OutputSpec};
-use crate::mesh;
+use crate::memory::{Memory, Room, Users};
 use crate::observe::address::MetricsAddress;
 use crate::policy::Allowed;
 use crate::rings::{RingBudget, RingSizes};
-use crate::shard::Shard;
 use crate::witness;
 use ipnet::IpNet;
 use std::path::PathBuf;
-
-const MIB: u64 = 1 << 20;
-/// Events that one shard's log queue holds.
-pub const LOG_QUEUE_EVENTS: usize = 16_384;
-/// Chunks that the reader may be ahead of the slowest worker, and one it fills.
-pub const CHUNKS: usize = 4;
 
 /// A value that cannot be, with its range and the way out.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,6 +39,8 @@ pub struct Common {
     pub flows: Limits,
     /// The scan rule and its room in one shard.
     pub rule: Rule,
+    /// Room of queues.
+    pub room: Room,
     /// `--local`.
     pub local: Vec<IpNet>,
     /// `--direction`.
@@ -63,8 +53,6 @@ pub struct Common {
     pub alert_rate: Option<u32>,
     /// `--fold`: attempts a second to one (destination, port) that stay lines; `None`: all.
     pub fold: Option<u32>,
-    /// Tables of open flood records: one for each worker or, in `read`, the logger's.
-    pub fold_tables: usize,
     /// `--sensor`.
     pub sensor: String,
     /// `--strict`.
@@ -78,6 +66,8 @@ pub struct Common {
 pub struct ReadConfig {
     /// Shared part.
     pub common: Common,
+    /// `--memory-mib`, divided.
+    pub memory: Memory,
     /// Captures in order.
     pub files: Vec<PathBuf>,
     /// Seed of the keyed hashes.
@@ -89,6 +79,8 @@ pub struct ReadConfig {
 pub struct RunConfig {
     /// Shared part.
     pub common: Common,
+    /// `--memory-mib`, divided.
+    pub memory: Memory,
     /// Patterns of interfaces.
     pub interfaces: Vec<String>,
     /// `--fanout`.
@@ -96,7 +88,7 @@ pub struct RunConfig {
     /// `--capture`.
     pub capture: CaptureDepth,
     /// `--ring-mib` and what divides it.
-    ring_budget: RingBudget,
+    pub ring_budget: RingBudget,
     /// Rings of one worker on one interface. Before [`RunConfig::share_rings`], those of an interface that is
     /// watched alone.
     pub rings: RingSizes,
@@ -131,26 +123,22 @@ impl ReadConfig {
     ///
     /// [`ConfigError`] names the flag, its value and its range.
     pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
-        let mut common = Common::new(args.common, args.alert_rate, Vec::new())?;
+        let users = |workers, outputs| Users {
+            workers,
+            outputs,
+            fold_tables: usize::from(args.fold.is_some()),
+            witness: None,
+            reads: true,
+        };
+        let (mut common, memory) = Common::new(args.common, args.alert_rate, Vec::new(), users)?;
         common.fold = args.fold;
-        common.fold_tables = usize::from(args.fold.is_some());
         spec::apart_from_captures(&common.outputs, &args.files).map_err(ConfigError)?;
         Ok(Self {
             common,
+            memory,
             files: args.files,
             seed: args.seed,
         })
-    }
-
-    /// Frames in one chunk: a quarter of a contact queue.
-    pub fn chunk_frames(&self) -> usize {
-        mesh::queue_capacity(self.common.workers) / 4
-    }
-
-    /// Every reservation, one line each.
-    pub fn memory_bytes(&self) -> u64 {
-        self.common.memory_bytes()                                    // tables, queues, outputs
-            + CHUNKS as u64 * Chunk::memory_bytes(self.chunk_frames()) // frames on their way
     }
 }
 
@@ -164,12 +152,20 @@ impl RunConfig {
         let allowed = cpus::allowed();
         let ring_budget = RingBudget::new(&args.rings, args.capture, args.block_kib);
         let rings = ring_budget.share(1)?;
-        let rate = args.alert_rate;
-        let mut common = Common::new(args.common, rate, allowed.to_vec())?;
-        common.fold = (args.fold > 0).then_some(args.fold);
-        common.fold_tables = common.fold.map_or(0, |_| common.workers);
+        let (rate, fold) = (args.alert_rate, (args.fold > 0).then_some(args.fold));
+        let witness = witness::wanted(args.witness, args.rings.fanout)?;
+        let users = |workers, outputs| Users {
+            workers,
+            outputs,
+            fold_tables: fold.map_or(0, |_| workers),
+            witness,
+            reads: false,
+        };
+        let (mut common, memory) = Common::new(args.common, rate, allowed.to_vec(), users)?;
+        common.fold = fold;
         Ok(Self {
             common,
+            memory,
             interfaces: args.interfaces.interfaces,
             fanout: args.rings.fanout,
             capture: args.capture,
@@ -185,7 +181,7 @@ impl RunConfig {
             verbose: args.verbose,
             all_scans: args.scan_scope == ScanScope::All,
             host_target: args.scan_target == ScanTarget::Host,
-            witness: witness::wanted(args.witness, args.rings.fanout)?,
+            witness,
         })
     }
 
@@ -209,15 +205,15 @@ impl RunConfig {
         let workers = self.rings.sum() * self.common.workers as u64;
         (workers + witness::ring_bytes(self.witness)) * interfaces as u64
     }
-
-    /// Every reservation of the process.
-    pub fn memory_bytes(&self) -> u64 {
-        self.common.memory_bytes() + witness::memory_bytes(self.witness, self.common.workers)
-    }
 }
 
 impl Common {
-    fn new(args: CommonArgs, alert_rate: u32, pin_to: Vec<usize>) -> Result<Self, ConfigError> {
+    fn new(
+        args: CommonArgs,
+        alert_rate: u32,
+        pin_to: Vec<usize>,
+        users: impl FnOnce(usize, usize) -> Users,
+    ) -> Result<(Self, Memory), ConfigError> {
         let allowed = cpus::allowed();
         let workers = args.size.workers(allowed.len());
         let cores = cores(args.cores.as_deref(), workers, &cpus::selectable(), pin_to)?;
@@ -238,61 +234,27 @@ impl Common {
                 |name| name.to_string_lossy().into_owned(),
             ),
         };
-        let share = args.size.share_bytes(workers);
-        let rule = rule(share / 4, usize::from(args.scan_ports), args.scan_window.0);
-        Ok(Self {
+        let rule = (usize::from(args.scan_ports), args.scan_window.0);
+        let users = users(workers, outputs.len());
+        let memory = Memory::divide(args.size.memory_mib, users, rule)?;
+        let common = Self {
             workers,
             cores,
-            flows: Limits::from_bytes(share - share / 4),
-            rule,
+            flows: memory.flows,
+            rule: memory.rule,
+            room: memory.room,
             local: args.local,
             directions: args.direction,
             allow: args.allow,
             outputs,
             alert_rate: (alert_rate > 0).then_some(alert_rate),
             fold: None,
-            fold_tables: 0,
             sensor,
             strict: args.strict,
             quiet: args.quiet,
-        })
+        };
+        Ok((common, memory))
     }
-
-    /// Every reservation, one line each: what it is for, and its bytes.
-    pub fn memory(&self) -> Memory {
-        memory(
-            self.workers,
-            &self.flows,
-            &self.rule,
-            self.outputs.len(),
-            self.fold_tables,
-        )
-    }
-
-    /// The sum of [`Common::memory`].
-    pub fn memory_bytes(&self) -> u64 {
-        self.memory().iter().map(|(_, bytes)| bytes).sum()
-    }
-}
-
-/// Every reservation of the process: what it is for, and its bytes.
-pub type Memory = [(&'static str, u64); 7];
-
-fn memory(workers: usize, flows: &Limits, rule: &Rule, outputs: usize, folds: usize) -> Memory {
-    let each = |bytes: u64| workers as u64 * bytes;
-    let to_logger = queue::memory_bytes(LOG_QUEUE_EVENTS) as u64;
-    [
-        ("attempts, flows, fragments", each(flows.memory_bytes())),
-        ("pairs, scans", each(rule.memory_bytes())),
-        ("events held back for order", each(Shard::memory_bytes())),
-        ("open flood records", folds as u64 * Folds::memory_bytes()),
-        ("events on their way to the logger", each(to_logger)),
-        ("contacts between shards", mesh::memory_bytes(workers)),
-        (
-            "lines that wait for their outputs",
-            outputs as u64 * Sink::memory_bytes(),
-        ),
-    ]
 }
 
 impl SizeArgs {
@@ -300,53 +262,6 @@ impl SizeArgs {
     pub fn workers(&self, allowed: usize) -> usize {
         let default = (allowed / 4).clamp(1, 4);
         self.workers.map_or(default, usize::from)
-    }
-
-    /// Bytes of `--memory-mib` for one of `workers` workers.
-    fn share_bytes(&self, workers: usize) -> u64 {
-        u64::from(self.memory_mib) * MIB / workers as u64
-    }
-
-    /// Bytes that a process of this size takes, with one output.
-    pub fn memory_bytes(&self, workers: usize) -> u64 {
-        let share = self.share_bytes(workers);
-        let rule = rule(share / 4, 4, 0);
-        let flows = Limits::from_bytes(share - share / 4);
-        memory(workers, &flows, &rule, 1, workers)
-            .iter()
-            .map(|(_, bytes)| bytes)
-            .sum()
-    }
-}
-
-/// A quarter of the room for episodes' port maps, the rest in equal parts for pairs with one port and for
-/// those with more.
-fn rule(bytes: u64, ports: usize, window_ns: i64) -> Rule {
-    let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let port_maps = count(bytes / 4) / PORT_MAP_BYTES;
-    let episodes = port_maps.max(1) * 8;
-    let none = Rule {
-        ports,
-        window_ns,
-        pairs: 0,
-        firsts: 0,
-        episodes,
-        port_maps,
-    };
-    let least = none.memory_bytes();
-    let each = |pairs: usize, firsts: usize| {
-        let many = Rule {
-            pairs: pairs << 10,
-            firsts: firsts << 10,
-            ..none
-        };
-        (many.memory_bytes() - least).div_ceil(1 << 10)
-    };
-    let half = bytes.saturating_sub(least) / 2;
-    Rule {
-        pairs: (count(half / each(1, 0)) / 8 * 8).max(8),
-        firsts: (count(half / each(0, 1)) / 8 * 8).max(8),
-        ..none
     }
 }
 

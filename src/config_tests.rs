@@ -2,29 +2,13 @@ use super::*;
 use crate::cli::{Cli, Command};
 use clap::Parser;
 
+const MIB: u64 = 1 << 20;
+
 fn run(args: &[&str]) -> Result<RunConfig, ConfigError> {
     let all = ["synledger", "run"].iter().chain(args);
     match Cli::try_parse_from(all).expect("flags parse").command {
         Command::Run(args) => RunConfig::new(args),
         _ => unreachable!("run was asked for"),
-    }
-}
-
-#[test]
-fn tables_stay_within_the_memory_asked_for() {
-    for (mib, workers) in [("8", "1"), ("64", "4"), ("256", "1"), ("256", "8")] {
-        let config = run(&["--memory-mib", mib, "--workers", workers]).expect("in range");
-        let tables = config.common.workers as u64
-            * (config.common.flows.memory_bytes() + config.common.rule.memory_bytes());
-        let asked: u64 = mib.parse::<u64>().expect("a number") * MIB;
-        assert!(
-            tables <= asked,
-            "{tables} bytes of tables for {asked} asked"
-        );
-        assert!(
-            tables * 10 >= asked * 4,
-            "{tables} bytes of tables leave most of {asked} unused"
-        );
     }
 }
 
@@ -62,26 +46,22 @@ fn interfaces_share_the_rings_unless_each_is_to_have_all() {
 }
 
 #[test]
-fn the_memory_is_the_sum_of_its_lines() {
-    let config = run(&["--output", "text:-", "--output", "eve:/x"]).expect("defaults");
-    let lines = config.common.memory();
-    assert_eq!(
-        lines.iter().map(|(_, bytes)| bytes).sum::<u64>(),
-        config.memory_bytes()
-    );
-    assert!(lines.iter().all(|&(_, bytes)| bytes > 0), "{lines:?}");
-    for args in [&[][..], &["--workers", "3", "--memory-mib", "64"]] {
-        let config = run(args).expect("in range");
-        let size = match Cli::try_parse_from(["synledger", "check"].iter().chain(args)) {
-            Ok(Cli {
-                command: Command::Check(check),
-            }) => check.size,
-            other => panic!("{other:?}"),
-        };
-        let workers = config.common.workers;
-        assert_eq!(size.workers(cpus::allowed().len()), workers);
-        assert_eq!(size.memory_bytes(workers), config.memory_bytes());
+fn what_a_run_takes_beside_its_tables_comes_out_of_the_same_budget() {
+    let tables = |args: &[&str]| {
+        let config = run(&[args, &["--workers", "2"]].concat()).expect("in range");
+        assert!(config.memory.bytes() <= 256 * MIB, "{args:?}");
+        config.common.flows.memory_bytes()
+    };
+    let plain = tables(&[]);
+    for more in [
+        &["--witness", "64"][..],
+        &[
+            "--output", "text:-", "--output", "eve:/x", "--output", "eve:/y",
+        ],
+    ] {
+        assert!(tables(more) < plain, "{more:?}");
     }
+    assert!(tables(&["--fold", "0"]) > plain);
 }
 
 #[test]

@@ -11,16 +11,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Contacts that all queues together hold, before it is shared out.
 const CAPACITY_ALL: usize = 262_144;
 /// The least that one queue holds.
-const CAPACITY_MIN: usize = 256;
+pub const CAPACITY_MIN: usize = 256;
 
-/// Contacts that one queue holds.
+/// Contacts that one queue ever needs to hold.
 pub fn queue_capacity(workers: usize) -> usize {
     (CAPACITY_ALL / (workers * workers)).max(CAPACITY_MIN)
 }
 
-/// Bytes that all queues take.
-pub fn memory_bytes(workers: usize) -> u64 {
-    (workers * workers * queue_capacity(workers) * size_of::<Contact>()) as u64
+/// Bytes that all queues of so many contacts take.
+pub fn memory_bytes(workers: usize, capacity: usize) -> u64 {
+    (workers * workers * capacity * size_of::<Contact>()) as u64
 }
 
 /// A list of room for `capacity`, every page of it written to.
@@ -60,8 +60,13 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// The ends for every worker.
+    /// The ends for every worker, with the largest queues.
     pub fn new(workers: usize) -> Vec<Self> {
+        Self::with_capacity(workers, queue_capacity(workers))
+    }
+
+    /// The ends for every worker; each queue holds `contacts`.
+    pub fn with_capacity(workers: usize, contacts: usize) -> Vec<Self> {
         let zeros = || -> Arc<[_]> {
             let zero = |_| CachePadded::new(AtomicU64::new(0));
             (0..workers).map(zero).collect()
@@ -73,7 +78,7 @@ impl Mesh {
             for (receiver_id, receiver) in from.iter_mut().enumerate() {
                 // Its place is taken by `own`.
                 let same = sender_id == receiver_id;
-                let capacity = if same { 0 } else { queue_capacity(workers) };
+                let capacity = if same { 0 } else { contacts };
                 let (producer, consumer) = RingBuffer::new(capacity);
                 sender.push(producer);
                 receiver.push(consumer);
@@ -84,7 +89,7 @@ impl Mesh {
             .enumerate()
             .map(|(id, (to, from))| Self {
                 id,
-                own: VecDeque::with_capacity(queue_capacity(workers)),
+                own: VecDeque::with_capacity(contacts),
                 to,
                 from,
                 reached: Arc::clone(&reached),
@@ -110,7 +115,7 @@ impl Mesh {
     }
 
     /// Hands `contact` to its owner. Live, a full queue is counted and never waited for; in `read` a
-    /// chunk is small enough that a queue cannot be full (`queue_capacity` / 4 frames, two contacts each).
+    /// chunk is small enough that a queue cannot be full (a quarter of it in frames, two contacts each).
     pub fn send(&mut self, owner: usize, contact: Contact) {
         self.sent += 1;
         let position = contact.position;

@@ -12,7 +12,7 @@ use crate::inspect::detection::{Detection, Phase};
 use crate::inspect::port_scan::Found;
 use crate::inspect::timeline::{Timeline, position_of_ts};
 use crate::log::event::{Body, Event, Step};
-use crate::log::fold::{FOLDS_MAX, Folds};
+use crate::log::fold::Folds;
 use crate::log::queue::Producer;
 use crate::mesh::prefaulted;
 use crate::policy::Policy;
@@ -22,7 +22,7 @@ use crate::witness::Syn;
 use crate::witness::reports::{self, Report, Reporter};
 use std::collections::VecDeque;
 
-/// Events that either list holds; more go out early and count as late.
+/// Events that either list holds if nobody says less; more go out early and count as late.
 pub const EVENTS_MAX: usize = 16_384;
 
 struct NewConnection {
@@ -61,6 +61,8 @@ enum Fate {
 pub struct Outbox {
     attempts: VecDeque<NewConnection>,
     others: VecDeque<Event>,
+    /// Events that either list holds.
+    events_max: usize,
     /// Live: attempts that are folded rather than held.
     folds: Option<Folds>,
     /// Folds among `others`.
@@ -81,6 +83,7 @@ impl Outbox {
         Self {
             attempts: VecDeque::with_capacity(EVENTS_MAX),
             others: VecDeque::with_capacity(EVENTS_MAX),
+            events_max: EVENTS_MAX,
             folds,
             folds_held: 0,
             log: Some(log),
@@ -88,6 +91,13 @@ impl Outbox {
             shed: Spans::default(),
             witness: None,
         }
+    }
+
+    /// Holds at most so many events in either list. Before the first event.
+    pub fn set_room(&mut self, events_max: usize) {
+        self.attempts = VecDeque::with_capacity(events_max);
+        self.others = VecDeque::with_capacity(events_max);
+        self.events_max = events_max;
     }
 
     /// Tells a witness from now on.
@@ -140,8 +150,8 @@ impl Outbox {
     }
 
     /// Bytes that the two lists take.
-    pub fn memory_bytes() -> u64 {
-        (EVENTS_MAX * (size_of::<NewConnection>() + size_of::<Event>())) as u64
+    pub fn memory_bytes(events_max: usize) -> u64 {
+        (events_max * (size_of::<NewConnection>() + size_of::<Event>())) as u64
     }
 
     /// Attempts in folds that the logger does not have yet.
@@ -159,8 +169,8 @@ impl Outbox {
 
     /// Writes to every page. Before the first event.
     pub fn prefault(&mut self) {
-        self.attempts = prefaulted(EVENTS_MAX);
-        self.others = prefaulted(EVENTS_MAX);
+        self.attempts = prefaulted(self.events_max);
+        self.others = prefaulted(self.events_max);
         if let Some(folds) = &mut self.folds {
             folds.prefault();
         }
@@ -217,7 +227,7 @@ impl Outbox {
             step,
             attempt,
         };
-        if self.live && self.attempts.len() == EVENTS_MAX {
+        if self.live && self.attempts.len() == self.events_max {
             self.push(new.into_event(), counts);
         } else {
             self.attempts.push_back(new);
@@ -227,7 +237,7 @@ impl Outbox {
     /// Holds any other event back.
     pub fn hold(&mut self, mut event: Event, counts: &mut ShardCounts) {
         self.mark(&mut event);
-        if self.live && self.others.len() == EVENTS_MAX {
+        if self.live && self.others.len() == self.events_max {
             return self.push(event, counts);
         }
         self.others.push_back(event);
@@ -278,7 +288,7 @@ impl Outbox {
         let Some(folds) = &mut self.folds else {
             return;
         };
-        if self.folds_held >= FOLDS_MAX {
+        if self.folds_held >= folds.room() {
             return;
         }
         for fold in folds.close_before(watermark_ns) {

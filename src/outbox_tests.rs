@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::inspect::timeline::ts_of_position;
-use crate::log::fold::SECOND_NS;
+use crate::log::fold::{FOLDS_MAX, SECOND_NS};
 use crate::log::merge::Merge;
 use crate::log::queue::{Consumer, queue};
 use std::net::{IpAddr, Ipv4Addr};

@@ -2,7 +2,7 @@
 
 use crate::books::{Books, ShardCounts};
 use crate::capture::fanout::Keys;
-use crate::config::{Common, LOG_QUEUE_EVENTS};
+use crate::config::Common;
 use crate::log::fold::Folds;
 use crate::log::notice::EventKind;
 use crate::log::queue::{self, Consumer};
@@ -99,13 +99,15 @@ pub fn shards(
     live: bool,
 ) -> (Vec<Shard>, Vec<Consumer>) {
     let mut consumers = Vec::with_capacity(common.workers);
-    let shards = Mesh::new(common.workers)
+    let room = common.room;
+    let shards = Mesh::with_capacity(common.workers, room.contacts)
         .into_iter()
         .enumerate()
         .map(|(id, mesh)| {
-            let (log, consumer) = queue::queue(LOG_QUEUE_EVENTS);
+            let (mut log, consumer) = queue::queue(room.events);
+            log.set_folds_max(room.folds_in_queue());
             consumers.push(consumer);
-            Shard::new(Parts {
+            let mut shard = Shard::new(Parts {
                 id,
                 keys: keys.fanout,
                 table_keys: keys.tables,
@@ -115,12 +117,14 @@ pub fn shards(
                 mesh,
                 flow_records: common.outputs.iter().any(|o| o.events.has(EventKind::Flow)),
                 log,
-                folds: common
-                    .fold
-                    .filter(|_| live)
-                    .map(|per_second| Folds::new(share(per_second, common.workers), keys.tables)),
+                folds: common.fold.filter(|_| live).map(|per_second| {
+                    let per_second = share(per_second, common.workers);
+                    Folds::with_room(room.folds, per_second, keys.tables)
+                }),
                 live,
-            })
+            });
+            shard.outbox().set_room(room.events);
+            shard
         })
         .collect();
     (shards, consumers)

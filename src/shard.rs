@@ -124,9 +124,9 @@ impl Shard {
         }
     }
 
-    /// Bytes of what a shard holds beside its tables.
-    pub fn memory_bytes() -> u64 {
-        Outbox::memory_bytes()
+    /// Bytes of what a shard holds beside its tables, `events_max` events of each kind among them.
+    pub fn memory_bytes(events_max: usize) -> u64 {
+        Outbox::memory_bytes(events_max)
             + (BATCH * size_of::<Pending>() + CONTACTS * size_of::<Contact>()) as u64
     }
 

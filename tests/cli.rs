@@ -91,7 +91,12 @@ fn more_memory_than_there_is_is_refused_with_all_the_numbers() {
     fails(
         &tables,
         2,
-        &["--memory-mib", "MiB of tables", "available", "lower them"],
+        &[
+            "--memory-mib",
+            "MiB for the process",
+            "available",
+            "lower them",
+        ],
     );
     let rings = ["run", "-i", "lo", "--ring-mib", "4096", "--workers", "64"];
     let asked = "262144 MiB of rings";

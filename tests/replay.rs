@@ -14,7 +14,7 @@ const WORKERS: [&str; 3] = ["1", "2", "8"];
 const SEEDS: u64 = 16;
 /// To set up tables is most of the work of a short run: the first of these that holds everything is taken.
 /// Where tables overflow logs may differ, and nothing would be shown.
-const MEMORY_MIB: [&str; 4] = ["8", "32", "64", "256"];
+const MEMORY_MIB: [&str; 4] = ["56", "96", "160", "512"];
 /// Runs at a time: more than a small machine has cores to spare gain nothing.
 const AT_ONCE: usize = 2;
 
@@ -162,7 +162,7 @@ fn real_captures_give_the_same_log_with_every_number_of_workers_and_seed() {
     let (mut sound, mut damaged) = (Vec::new(), Vec::new());
     for file in corpus_files(&corpus) {
         let file = [file];
-        let (_, _, output) = read_logs(dir.path(), &["--memory-mib", "8"], &file);
+        let (_, _, output) = read_logs(dir.path(), &["--memory-mib", "40"], &file);
         let [file] = file;
         match output.status.code() {
             Some(0) => sound.push(file),
@@ -225,7 +225,11 @@ fn tables_that_overflow_say_so_and_the_books_close() {
         );
     }
     let files = [write(dir.path(), &flood)];
-    let (_, eve, output) = read_logs(dir.path(), &["--workers", "2", "--memory-mib", "8"], &files);
+    let (_, eve, output) = read_logs(
+        dir.path(),
+        &["--workers", "2", "--memory-mib", "40"],
+        &files,
+    );
     let says = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{says}");
     assert!(
@@ -237,7 +241,7 @@ fn tables_that_overflow_say_so_and_the_books_close() {
         .filter(|line| line.contains("\"new_connection\""))
         .count();
     assert_eq!(connections, 200_000, "an overflowing table costs no line");
-    let strict = read_logs(dir.path(), &["--memory-mib", "8", "--strict"], &files).2;
+    let strict = read_logs(dir.path(), &["--memory-mib", "40", "--strict"], &files).2;
     assert_eq!(
         strict.status.code(),
         Some(3),
@@ -258,7 +262,7 @@ fn attempts_whose_later_packets_found_no_room_say_so() {
         flood.push(i64::from(i) * 1000, frame);
     }
     let files = [write(dir.path(), &flood)];
-    let (_, _, output) = read_logs(dir.path(), &["--memory-mib", "8"], &files);
+    let (_, _, output) = read_logs(dir.path(), &["--memory-mib", "40"], &files);
     let says = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{says}");
     let told = "found no room to be added up";
@@ -266,7 +270,7 @@ fn attempts_whose_later_packets_found_no_room_say_so() {
         says.contains(told) && says.contains("the books close"),
         "{says}"
     );
-    let strict = read_logs(dir.path(), &["--memory-mib", "8", "--strict"], &files).2;
+    let strict = read_logs(dir.path(), &["--memory-mib", "40", "--strict"], &files).2;
     assert_eq!(strict.status.code(), Some(3));
     // With room for all of them nothing is missing.
     let (_, _, output) = read_logs(dir.path(), &["--strict"], &files);

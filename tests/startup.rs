@@ -56,7 +56,7 @@ fn cores_may_name_an_isolated_cpu() {
 }
 
 fn dry_run(args: &[&str]) -> Output {
-    let small = ["--workers", "1", "--memory-mib", "8", "--ring-mib", "4"];
+    let small = ["--workers", "1", "--memory-mib", "32", "--ring-mib", "4"];
     let mut command = synledger();
     command.args(["run", "-i", "lo", "--dry-run"]);
     command.args(small).args(args).output().expect("it starts")
@@ -141,7 +141,7 @@ fn a_fanout_that_is_not_proven_is_said_and_logged() {
             let log = dir.path().join("log.json");
             let sensor = synledger()
                 .args(["run", "-i", SENSOR, "--workers", "2", "--fanout", fanout])
-                .args(["--ring-mib", "8", "--memory-mib", "8"])
+                .args(["--ring-mib", "8", "--memory-mib", "32"])
                 .args(["--output", &format!("eve:{}", log.display())])
                 .stderr(Stdio::piped())
                 .spawn()

@@ -87,7 +87,7 @@ fn lines_are_in_the_order_of_time() {
         for (events, fold) in [(EVERYTHING, None), (EVERYTHING, FOLD), (open, FOLD)] {
             let text = format!("text:log,{events}");
             let _ = std::fs::remove_file(dir.path().join("log"));
-            let args = ["--workers", "2", "--memory-mib", "8", "--output", &text];
+            let args = ["--workers", "2", "--memory-mib", "40", "--output", &text];
             let asked = format!("text:-,{events}");
             let args = [&args[..], &["--output", &asked], fold.as_slice()].concat();
             let (short, output) = read(dir.path(), &args, &file);
@@ -121,7 +121,7 @@ fn what_full_tables_push_out_stands_where_it_was_pushed_out() {
     }
     let file = dir.path().join("flood.pcap");
     std::fs::write(&file, capture.to_pcap(NANOS)).expect("a capture");
-    let (text, _, output) = read_logs(dir.path(), &["--memory-mib", "8"], &[file]);
+    let (text, _, output) = read_logs(dir.path(), &["--memory-mib", "40"], &[file]);
     let text = String::from_utf8_lossy(&text);
     assert!(output.status.success(), "{output:?}");
     assert_in_order("flood", &text, is_full);

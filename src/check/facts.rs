@@ -7,8 +7,15 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::capture::nic::ethtool::{self, Ethtool};
 use crate::capture::nic::{self, Interface, Selection, Softnet, SoftnetCounters};
-use crate::cli::{FanoutMode, RingArgs, SizeArgs};
+use crate::cli::{CaptureDepth, FanoutMode, RingArgs, SizeArgs};
+use crate::config::{ConfigError, RunConfig};
 use crate::cpus;
+use crate::descriptors;
+use crate::memory::{self, Memory};
+use crate::rings::RingBudget;
+use crate::witness;
+
+use super::Level;
 
 /// CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF as bit numbers.
 pub const CAP_NET_ADMIN: u32 = 12;
@@ -16,14 +23,20 @@ pub const CAP_NET_ADMIN: u32 = 12;
 pub const CAP_NET_RAW: u32 = 13;
 /// See [`CAP_NET_ADMIN`].
 pub const CAP_BPF: u32 = 39;
+/// Ports and window of the scan rule: that a budget is enough does not depend on them.
+const RULE: (usize, i64) = (4, 60_000_000_000);
 
 /// What the run that is being checked for would take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// Memory of the process, in bytes: tables and queues.
+    /// Memory of the process, in bytes.
     pub process_bytes: u64,
-    /// Memory of the rings of all workers on one interface, in bytes; the kernel's.
-    pub ring_bytes: u64,
+    /// What is divided among the interfaces; the kernel's memory.
+    pub rings: RingBudget,
+    /// `--witness`.
+    pub witness: Option<u32>,
+    /// `--output`.
+    pub outputs: usize,
     /// Worker threads.
     pub workers: usize,
     /// How the kernel picks a worker.
@@ -31,20 +44,63 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What a run with these flags takes on `allowed` CPUs.
-    pub fn new(size: &SizeArgs, rings: &RingArgs, allowed: usize) -> Self {
+    /// What a run with these flags, and defaults for the rest, takes on `allowed` CPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]: `--memory-mib` is too small for the workers.
+    pub fn new(size: &SizeArgs, rings: &RingArgs, allowed: usize) -> Result<Self, ConfigError> {
         let workers = size.workers(allowed);
-        Self {
-            process_bytes: size.memory_bytes(workers),
-            ring_bytes: workers as u64 * (u64::from(rings.ring_mib) << 20),
+        let users = memory::Users {
+            workers,
+            outputs: 1,
+            fold_tables: workers,
+            witness: None,
+            reads: false,
+        };
+        Memory::divide(size.memory_mib, users, RULE)?;
+        Ok(Self {
+            process_bytes: u64::from(size.memory_mib) << 20,
+            rings: RingBudget::new(rings, CaptureDepth::Headers, None),
+            witness: None,
+            outputs: 1,
             workers,
             fanout: rings.fanout,
+        })
+    }
+
+    /// What this run takes.
+    pub fn of(config: &RunConfig) -> Self {
+        Self {
+            process_bytes: config.memory.bytes(),
+            rings: config.ring_budget,
+            witness: config.witness,
+            outputs: config.common.outputs.len(),
+            workers: config.common.workers,
+            fanout: config.fanout,
         }
     }
 
-    /// All of the memory, on so many interfaces.
-    pub fn memory_bytes(&self, interfaces: usize) -> u64 {
-        self.process_bytes + self.ring_bytes * interfaces as u64
+    /// Memory of all rings on so many interfaces.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]: the share of an interface is too small.
+    pub fn ring_bytes(&self, interfaces: usize) -> Result<u64, ConfigError> {
+        let worker = self.rings.share(interfaces)?.sum();
+        let interface = worker * self.workers as u64 + witness::ring_bytes(self.witness);
+        Ok(interface * interfaces as u64)
+    }
+
+    /// Descriptors on so many interfaces.
+    pub fn descriptors(&self, interfaces: usize) -> u64 {
+        let users = descriptors::Users {
+            workers: self.workers,
+            fanout: self.fanout,
+            witness: self.witness.is_some(),
+            outputs: self.outputs,
+        };
+        users.needed(interfaces)
     }
 }
 
@@ -55,7 +111,7 @@ pub struct Facts {
     pub needs: Needs,
     /// Effective capabilities, one bit each (`CapEff`).
     pub capabilities: Option<u64>,
-    /// Soft limit of open files.
+    /// Hard limit of open files: the run raises its soft limit.
     pub open_files: Option<u64>,
     /// Soft limit of locked memory, in bytes.
     pub locked_memory_bytes: Option<u64>,
@@ -98,7 +154,7 @@ impl Facts {
         Self {
             needs,
             capabilities: status.as_deref().and_then(capabilities),
-            open_files: soft_limit(Resource::RLIMIT_NOFILE),
+            open_files: descriptors::limits().map(|(_, hard)| hard),
             locked_memory_bytes: soft_limit(Resource::RLIMIT_MEMLOCK),
             kernel: read("/proc/sys/kernel/osrelease")
                 .as_deref()
@@ -108,7 +164,7 @@ impl Facts {
             cpuset: cpus::cgroup_cpuset(),
             cpu_limit_milli: of_cgroup("cpu.max"),
             memory_limit_bytes: of_cgroup("memory.max"),
-            memory_available_bytes: read("/proc/meminfo").as_deref().and_then(available),
+            memory_available_bytes: memory_available_bytes(),
             backlog_max: read("/proc/sys/net/core/netdev_max_backlog")
                 .and_then(|text| text.trim().parse().ok()),
             softnet: read("/proc/net/softnet_stat").map(|text| Softnet::since_boot(&text)),
@@ -164,6 +220,23 @@ fn capabilities(status: &str) -> Option<u64> {
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Memory that can be taken without pushing anything out.
+pub fn memory_available_bytes() -> Option<u64> {
+    available(&fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+/// What it means that `needed` bytes of `available` are taken, and never given back.
+pub fn memory_level(available: u64, needed: u64) -> Level {
+    // A quarter on top, for what else runs here.
+    if available < needed {
+        Level::Fail
+    } else if available < needed + needed / 4 {
+        Level::Warn
+    } else {
+        Level::Ok
+    }
 }
 
 /// `MemAvailable` of `/proc/meminfo`, in bytes.
@@ -225,20 +298,34 @@ mod tests {
         match Cli::try_parse_from(["synledger", "check"].iter().chain(args)) {
             Ok(Cli {
                 command: Command::Check(check),
-            }) => Needs::new(&check.size, &check.rings, allowed),
+            }) => Needs::new(&check.size, &check.rings, allowed).expect("enough memory"),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn each_interface_has_rings_of_its_own() {
+    fn interfaces_share_rings_or_have_rings_of_their_own() {
         assert_eq!(needs(&[], 1).workers, 1);
         assert_eq!(needs(&[], 12).workers, 3);
         let many = needs(&[], 128);
-        assert_eq!((many.workers, many.ring_bytes >> 20), (4, 256));
-        assert!(many.process_bytes >> 20 > 256, "{many:?}");
-        let of = |interfaces| many.memory_bytes(interfaces);
-        assert_eq!((of(3) - of(1)) >> 20, 512);
+        let mib = |needs: &Needs, interfaces| needs.ring_bytes(interfaces).map(|bytes| bytes >> 20);
+        assert_eq!(
+            (many.workers, mib(&many, 1), mib(&many, 4)),
+            (4, Ok(256), Ok(256))
+        );
+        assert_eq!(many.process_bytes, 256 << 20);
+        let error = mib(&many, 80).expect_err("819 KiB each");
+        assert!(error.0.contains("--ring-mib 80"), "{error}");
+        let each = needs(&["--ring-per-interface"], 128);
+        assert_eq!(mib(&each, 80), Ok(80 * 256));
+    }
+
+    #[test]
+    fn memory_is_enough_tight_or_too_little() {
+        assert_eq!(memory_level(99, 100), Level::Fail);
+        assert_eq!(memory_level(100, 100), Level::Warn);
+        assert_eq!(memory_level(124, 100), Level::Warn);
+        assert_eq!(memory_level(125, 100), Level::Ok);
     }
 
     #[test]
@@ -247,7 +334,7 @@ mod tests {
             &["--workers", "2", "--ring-mib", "8", "--memory-mib", "64"],
             128,
         );
-        assert_eq!((few.workers, few.ring_bytes >> 20), (2, 16));
+        assert_eq!((few.workers, few.ring_bytes(1)), (2, Ok(16 << 20)));
         assert!(few.process_bytes < needs(&[], 128).process_bytes, "{few:?}");
         assert_eq!(needs(&["--fanout", "qm"], 1).fanout, FanoutMode::Qm);
     }

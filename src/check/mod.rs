@@ -7,9 +7,13 @@ mod fanout;
 mod interfaces;
 pub mod render;
 
-pub use facts::{CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs};
+pub use facts::{
+    CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs, memory_available_bytes, memory_level,
+};
 pub use fanout::{CONSEQUENCE, Doubt, doubts};
 pub use render::{to_json, write_text};
+
+use crate::descriptors;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,15 +173,12 @@ fn kernel(facts: &Facts) -> Vec<Finding> {
 
 fn limits(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
-    let interfaces = facts.interface_count();
-    // Three rings for each worker and interface; logs, metrics and the rest are far below 64.
-    let needed = u64::try_from(3 * facts.needs.workers * interfaces + 64).unwrap_or(u64::MAX);
+    let needed = facts.needs.descriptors(facts.interface_count());
     if let Some(files) = facts.open_files {
-        let what = format!("{files} open files allowed, {needed} needed");
+        let what = descriptors::too_few(files, needed);
         found.push(if files < needed {
-            let why = "Each worker opens three sockets on each interface.";
-            let change = format!("ulimit -n {needed}   (systemd: LimitNOFILE={needed})");
-            Finding::new(Level::Fail, what, why, change)
+            let why = "Each ring is a socket, and each worker has rings on each interface.";
+            Finding::new(Level::Fail, what, why, descriptors::way_out(needed))
         } else {
             Finding::ok(what)
         });
@@ -241,32 +242,38 @@ fn cpus(facts: &Facts) -> Vec<Finding> {
 
 fn memory(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
-    let needed = facts.needs.memory_bytes(facts.interface_count());
+    let interfaces = facts.interface_count();
+    let process = facts.needs.process_bytes;
+    let rings = match facts.needs.ring_bytes(interfaces) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let why = "A ring of fewer than 8 blocks is full before its worker looks.";
+            let change = "raise --ring-mib, or watch fewer interfaces";
+            found.push(Finding::new(Level::Fail, error.0, why, change));
+            0
+        }
+    };
     if let Some(free) = facts.memory_available_bytes {
         let what = format!(
-            "{} of memory available, {} needed",
+            "{} of memory available, {} needed: {} for the process, {} for rings of {} on {}",
             size(free),
-            size(needed)
+            size(process + rings),
+            size(process),
+            size(rings),
+            many(facts.needs.workers, "worker"),
+            many(interfaces, "interface"),
         );
-        // A quarter on top, for the logger and what else runs here.
-        found.push(if free < needed {
-            let why = "Rings and tables are taken at the start and are never given back.";
-            Finding::new(
-                Level::Fail,
-                what,
-                why,
-                "lower --memory-mib, --ring-mib or --workers",
-            )
-        } else if free < needed + needed / 4 {
-            let why = "Little is left for everything else on this host.";
-            Finding::new(
-                Level::Warn,
-                what,
-                why,
-                "lower --memory-mib, --ring-mib or --workers",
-            )
-        } else {
-            Finding::ok(what)
+        let change = "lower --memory-mib, --ring-mib or --workers";
+        found.push(match memory_level(free, process + rings) {
+            Level::Fail => {
+                let why = "Rings and tables are taken at the start and are never given back.";
+                Finding::new(Level::Fail, what, why, change)
+            }
+            Level::Warn => {
+                let why = "Little is left for everything else on this host.";
+                Finding::new(Level::Warn, what, why, change)
+            }
+            _ => Finding::ok(what),
         });
     }
     if let Some(limit) = facts.memory_limit_bytes {

@@ -2,7 +2,8 @@ use super::interfaces::cpu_mask;
 use super::*;
 use crate::capture::nic::ethtool::{Ethtool, Rss};
 use crate::capture::nic::{Interface, NicCounters, SoftnetCounters, link_type};
-use crate::cli::FanoutMode;
+use crate::cli::{CaptureDepth, FanoutMode, RingArgs};
+use crate::rings::RingBudget;
 
 fn interface() -> Interface {
     Interface {
@@ -20,6 +21,15 @@ fn interface() -> Interface {
     }
 }
 
+fn budget() -> RingBudget {
+    let rings = RingArgs {
+        fanout: FanoutMode::Class,
+        ring_mib: 64,
+        ring_per_interface: false,
+    };
+    RingBudget::new(&rings, CaptureDepth::Headers, None)
+}
+
 fn good() -> Facts {
     let answers = Ethtool {
         rx_channels: Some((4, 8)),
@@ -30,7 +40,9 @@ fn good() -> Facts {
     Facts {
         needs: Needs {
             process_bytes: 300 << 20,
-            ring_bytes: 64 << 20,
+            rings: budget(),
+            witness: None,
+            outputs: 1,
             workers: 1,
             fanout: FanoutMode::Class,
         },
@@ -126,7 +138,10 @@ fn each_lack_is_found_with_the_command_that_mends_it() {
         only(|facts| facts.memory_limit_bytes = Some(1 << 20)).level,
         Level::Warn
     );
-    assert_eq!(only(|facts| facts.open_files = Some(66)).level, Level::Fail);
+    let files = only(|facts| facts.open_files = Some(74));
+    assert_eq!(files.level, Level::Fail);
+    assert_eq!(files.what, "74 open files allowed at most, 75 needed");
+    assert!(files.change.contains("ulimit -n 75 as root"), "{files:?}");
     assert_eq!(
         only(|facts| facts.kernel = Some((3, 10))).level,
         Level::Fail
@@ -139,6 +154,40 @@ fn each_lack_is_found_with_the_command_that_mends_it() {
     let none =
         only(|facts| facts.interfaces = Err("-i eth7: no such interface; there are lo".into()));
     assert_eq!((none.level, exit_status(&[none])), (Level::Fail, 1));
+}
+
+#[test]
+fn rings_and_tables_of_all_interfaces_are_added_up() {
+    let many = |facts: &mut Facts, count: usize| {
+        let one = driver(facts).clone();
+        facts.interfaces = Ok(vec![one; count]);
+    };
+    let memory = |facts: &Facts| {
+        let mut found = findings(facts);
+        found.retain(|finding| finding.what.contains("of memory available"));
+        found.remove(0)
+    };
+    let mut facts = good();
+    many(&mut facts, 4);
+    let shared =
+        "364 MiB needed: 300 MiB for the process, 64 MiB for rings of 1 worker on 4 interfaces";
+    assert!(
+        memory(&facts).what.ends_with(shared),
+        "{:?}",
+        memory(&facts)
+    );
+    facts.memory_available_bytes = Some(400 << 20);
+    assert_eq!(memory(&facts).level, Level::Warn);
+    facts.memory_available_bytes = Some(363 << 20);
+    assert_eq!(memory(&facts).level, Level::Fail);
+    let mut facts = good();
+    many(&mut facts, 80);
+    let small = findings(&facts).into_iter().find(|finding| {
+        finding
+            .what
+            .starts_with("--ring-mib 64: shared by 80 interfaces")
+    });
+    assert_eq!(small.map(|finding| finding.level), Some(Level::Fail));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::io::Write;
 ///
 /// `-i` names what is not there, or standard output does not take the report.
 pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
-    let needs = Needs::new(&args.size, &args.rings, cpus::allowed().len());
+    let needs = Needs::new(&args.size, &args.rings, cpus::allowed().len())?;
     let patterns = args.interfaces.interfaces.join(",");
     // What else keeps interfaces from being chosen is a finding among others.
     if let Err(error) = nic::resolve(&patterns)

@@ -80,7 +80,11 @@ pub fn logger(
         budget: Budget::new(common.alert_rate),
         folding: match common.fold {
             // Fixed keys: which attempts are folded is the same in every run over the same captures.
-            Some(per_second) if !live => Folding::Here(Box::new(Folds::new(per_second, [0; 2]))),
+            Some(per_second) if !live => Folding::Here(Box::new(Folds::with_room(
+                common.room.folds,
+                per_second,
+                [0; 2],
+            ))),
             _ => Folding::Shards(None),
         },
         notices,

@@ -6,11 +6,12 @@ use crate::books::{Books, InFlight};
 use crate::capture::clock::Reading as ClockReading;
 use crate::capture::pcap::CaptureReader;
 use crate::cli::ReadArgs;
-use crate::config::{CHUNKS, Common, ReadConfig};
+use crate::config::{Common, ReadConfig};
 use crate::locality::Localities;
 use crate::log::eve::Interfaces;
 use crate::log::logger::{Control, Logger, Summary};
 use crate::losses::{self, LossWatch};
+use crate::memory::CHUNKS;
 use crate::policy::Policy;
 use crate::replay::{self, End, Replay};
 use crate::report::{self, Stats};
@@ -45,7 +46,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let outputs = logging::outputs(common, &context)?;
     let (mut logger, _notices, control) = logging::logger(common, outputs, consumers, None, stop);
     let board = Board::new(common.workers);
-    let (mut replay, feeds) = Replay::new(common.workers, config.chunk_frames(), keys.fanout);
+    let (mut replay, feeds) = Replay::new(common.workers, common.room.chunk_frames(), keys.fanout);
     let mut reading = Reading::new(&signals, &control, &config, &board, interfaces);
     std::thread::scope(|scope| {
         let logger = &mut logger;
@@ -120,7 +121,7 @@ impl<'a> Reading<'a> {
             common: &config.common,
             board,
             interfaces,
-            frames_in_flight: 2 * (CHUNKS * config.chunk_frames()) as u64,
+            frames_in_flight: 2 * (CHUNKS * config.common.room.chunk_frames()) as u64,
             failures: Vec::new(),
             stopped_at: None,
             losses: RefCell::default(),

@@ -23,7 +23,7 @@ pub const SHARD_KINDS: usize = 3;
 /// The bound of a shard that pushes no more.
 const CLOSED: u64 = u64::MAX;
 
-/// Folds that a queue holds: they lie beside it, and what it takes is fixed.
+/// Folds that a queue holds if nobody says less: they lie beside it, and what it takes is fixed.
 const FOLDS_MAX: usize = 512;
 
 /// How often a full queue is looked at again before the worker sleeps.
@@ -64,6 +64,7 @@ pub struct Producer {
     records: rtrb::Producer<FlowRecord>,
     shared: Arc<Shared>,
     bound: u64,
+    folds_max: usize,
 }
 
 /// The logger's end of a queue.
@@ -86,6 +87,7 @@ pub fn queue(capacity: usize) -> (Producer, Consumer) {
         records: to_records,
         shared: Arc::clone(&shared),
         bound: 0,
+        folds_max: FOLDS_MAX,
     };
     let theirs = Consumer {
         lines,
@@ -96,14 +98,19 @@ pub fn queue(capacity: usize) -> (Producer, Consumer) {
     (ours, theirs)
 }
 
-/// What a queue of `capacity` events takes.
-pub fn memory_bytes(capacity: usize) -> usize {
+/// What a queue of `capacity` events takes, of which `folds_max` may be folds.
+pub fn memory_bytes(capacity: usize, folds_max: usize) -> usize {
     capacity * (size_of::<Line>() + size_of::<FlowRecord>())
-        + FOLDS_MAX * size_of::<Fold>()
+        + folds_max * size_of::<Fold>()
         + size_of::<Shared>()
 }
 
 impl Producer {
+    /// Holds at most so many folds.
+    pub fn set_folds_max(&mut self, folds_max: usize) {
+        self.folds_max = folds_max;
+    }
+
     /// Writes to every page of the queue. Before the first event.
     pub fn prefault(&mut self) {
         mesh::touch_all(&mut self.lines);
@@ -125,7 +132,7 @@ impl Producer {
             return Err(event);
         }
         if let Body::Folded(fold) = &event.body {
-            if self.shared.folds.load(Ordering::Relaxed) >= FOLDS_MAX {
+            if self.shared.folds.load(Ordering::Relaxed) >= self.folds_max {
                 return Err(event);
             }
             self.shared.folds.fetch_add(1, Ordering::Relaxed);

@@ -364,8 +364,14 @@ fn a_witness_takes_what_is_said_and_needs_rings_by_class() {
     let (without, with) = (config(&[]), config(&["--witness", "64"]));
     let (without, with) = (without.expect("defaults"), with.expect("in range"));
     assert_eq!((without.witness, with.witness), (None, Some(64)));
-    let more = with.memory_bytes() - without.memory_bytes();
+    let line = |config: &RunConfig| {
+        let lines = config.memory.lines().into_iter();
+        let witness = lines.filter(|(name, _)| name.contains("witness"));
+        witness.map(|(_, bytes)| bytes).sum::<u64>()
+    };
+    let more = line(&with) - line(&without);
     assert_eq!(more, super::memory_bytes(Some(64), 2));
+    assert!(with.memory.bytes() <= 256 << 20, "out of the same budget");
     assert!((5 << 20..10 << 20).contains(&more), "{more}");
     let more = with.ring_memory_bytes(3) - without.ring_memory_bytes(3);
     assert_eq!(more, 3 << 20);

@@ -15,6 +15,7 @@ use synledger::log::logger::{Control, Folding, Logger};
 use synledger::log::merge::Merge;
 use synledger::log::outputs::Outputs;
 use synledger::log::queue::Consumer;
+use synledger::memory::Room;
 use synledger::policy::Policy;
 use synledger::replay::{self, Replay};
 use synledger::sensor::{self, Board, RunKeys};
@@ -63,13 +64,13 @@ pub fn small(workers: usize) -> Common {
             episodes: 8,
             port_maps: 4,
         },
+        room: Room::full(workers),
         local: Vec::new(),
         directions: Vec::new(),
         allow: Vec::new(),
         outputs: outputs.map(|o| spec(o).parse().expect("a spec")).to_vec(),
         alert_rate: None,
         fold: None,
-        fold_tables: 0,
         sensor: "test".into(),
         strict: false,
         quiet: true,

@@ -9,6 +9,7 @@ mod flaps;
 mod handshakes;
 mod hints;
 mod interfaces;
+mod limits;
 mod overload;
 mod peer;
 mod programs;

@@ -84,7 +84,7 @@ fn sendable(file: &Path) -> Option<(u64, bool)> {
 
 fn read(dir: &Path, file: PathBuf) -> Option<Played> {
     let (frames, plain) = sendable(&file)?;
-    let args = ["--memory-mib", "8"];
+    let args = ["--memory-mib", "40"];
     let (_, eve, output) = read_logs(dir, &args, std::slice::from_ref(&file));
     let says = said(&output);
     assert!(output.status.success(), "{}: {says}", file.display());

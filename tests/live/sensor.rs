@@ -78,10 +78,20 @@ impl Sensor {
             .map(|(kind, name)| format!("{kind}:{},{EVENTS}", dir.path().join(name).display()));
         let mut command = common::synledger();
         command
-            .args(["run", "--ring-mib", "8", "--memory-mib", "8"])
+            .args(["run", "--ring-mib", "8", "--memory-mib", "32"])
             .args(["--workers", "1", "--output", &text, "--output", &eve])
             .args(args);
         Self::launch(dir, &mut command, Stdio::null())
+    }
+
+    /// Starts this `run` with both logs in files of a folder of its own.
+    pub fn start_command(command: &mut Command) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (format, file) in [("text", "log.txt"), ("eve", "log.json")] {
+            let output = format!("{format}:{},{EVENTS}", dir.path().join(file).display());
+            command.args(["--output", &output]);
+        }
+        Self::spawn(dir, command, Stdio::null())
     }
 
     fn launch(dir: tempfile::TempDir, command: &mut Command, stdout: impl Into<Stdio>) -> Self {

@@ -51,7 +51,7 @@ fn a_metrics_port_in_use_is_named_with_the_way_out() {
         ip("link set lo up");
         let taken = TcpListener::bind(METRICS).expect("a namespace has all ports to itself");
         let mut command = synledger();
-        command.args(["run", "-i", SENSOR, "--ring-mib", "8", "--memory-mib", "8"]);
+        command.args(["run", "-i", SENSOR, "--ring-mib", "8", "--memory-mib", "32"]);
         command.args(["--metrics", METRICS]);
         let flag = format!("--metrics {METRICS}");
         fails(command, 1, &[&flag, "in use", "choose another"]);

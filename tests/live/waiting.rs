@@ -144,7 +144,7 @@ fn a_dry_run_says_that_a_run_would_wait_and_does_not() {
             (&["--wait"], "a default route (-i auto)"),
         ] {
             let mut command = synledger();
-            command.args(["run", "--dry-run", "--workers", "1", "--memory-mib", "8"]);
+            command.args(["run", "--dry-run", "--workers", "1", "--memory-mib", "32"]);
             let output = command.args(args).output().expect("it starts");
             let error = String::from_utf8_lossy(&output.stderr);
             let text = String::from_utf8_lossy(&output.stdout);

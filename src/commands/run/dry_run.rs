@@ -41,16 +41,10 @@ pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failur
 fn memory(config: &RunConfig, interfaces: usize) -> String {
     let line = |name: &str, bytes: u64| format!("{:>10.1} MiB  {name}\n", mib(bytes));
     let mut text = String::from("memory of the process:\n");
-    for (name, bytes) in config.common.memory() {
+    for (name, bytes) in config.memory.lines() {
         text += &line(name, bytes);
     }
-    if config.witness.is_some() {
-        text += &line(
-            "the witness's table and queues",
-            witness::memory_bytes(config.witness, config.common.workers),
-        );
-    }
-    text += &line("all of it", config.memory_bytes());
+    text += &line("all of it", config.memory.bytes());
     text += "memory of the kernel, in no process and no cgroup:\n";
     for (name, bytes, block) in config.named_rings() {
         let blocks = bytes / u64::from(block);
@@ -72,12 +66,7 @@ fn mib(bytes: u64) -> f64 {
 
 /// What `check` would call a failure, for this run; that interfaces are not there yet is none if it `waits`.
 fn unready(config: &RunConfig, waits: bool) -> Vec<String> {
-    let needs = Needs {
-        process_bytes: config.memory_bytes(),
-        ring_bytes: config.ring_memory_bytes(1),
-        workers: config.common.workers,
-        fanout: config.fanout,
-    };
+    let needs = Needs::of(config);
     let facts = Facts::gather(&config.interfaces.join(","), needs);
     let findings = check::findings(&facts).into_iter();
     // The system's own answer, below, says more than the capability that is missing.

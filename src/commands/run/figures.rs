@@ -6,14 +6,11 @@ use super::witness::Watching;
 use crate::books::{Books, InFlight};
 use crate::capture::clock::Reading;
 use crate::commands::logging;
-use crate::config::LOG_QUEUE_EVENTS;
 use crate::interval::OpenIdentities;
 use crate::live::LiveGroup;
 use crate::log::logger::{Logger, Published, Summary};
 use crate::log::notice::{EventKind, KINDS};
-use crate::mesh;
 use crate::observe::metrics::{LAG_BOUNDS_S, LogLag};
-use crate::outbox;
 use crate::report::Stats;
 use crate::worker::wall_clock_ns;
 use hdrhistogram::Histogram;
@@ -229,8 +226,10 @@ impl Run<'_> {
     /// a slow disk may hold up, last left its counts.
     fn in_flight(&self, books: &Books) -> InFlight {
         let workers = self.config.common.workers;
-        let contacts = workers * workers * mesh::queue_capacity(workers);
-        let records = workers * (2 * outbox::EVENTS_MAX + LOG_QUEUE_EVENTS);
+        let room = self.config.common.room;
+        let contacts = workers * workers * room.contacts;
+        // Held back in two lists, and on their way to the logger.
+        let records = workers * 3 * room.events;
         let now = Moved::of(&Books {
             own_records: self.notices.sent(),
             ..books.clone()

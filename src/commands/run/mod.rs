@@ -22,9 +22,11 @@ use crate::capture::clock::{Clock, Reading, RunTime};
 use crate::capture::fanout;
 use crate::capture::nic::{self, Counters, Watch};
 use crate::capture::preexisting;
+use crate::check::Needs;
 use crate::cli::{FanoutMode, RunArgs};
 use crate::config::RunConfig;
 use crate::cpus::{self, Pins};
+use crate::descriptors;
 use crate::live::LiveGroup;
 use crate::locality::Localities;
 use crate::log::eve::Interfaces;
@@ -172,7 +174,7 @@ fn watch(
 }
 
 /// The checked flags, and the interfaces that they choose, among which the rings are shared; `None`: a signal came
-/// while it waited for interfaces.
+/// while it waited for interfaces. Makes sure of enough descriptors.
 fn configure(
     args: RunArgs,
     signals: &Signals,
@@ -181,7 +183,12 @@ fn configure(
     let Some(selection) = waiting::interfaces(&config, signals)? else {
         return Ok(None);
     };
-    config.share_rings(selection.interfaces.len())?;
+    let interfaces = selection.interfaces.len();
+    config.share_rings(interfaces)?;
+    if !config.dry_run {
+        let needed = Needs::of(&config).descriptors(interfaces);
+        descriptors::provide(needed).map_err(Failure::Run)?;
+    }
     Ok(Some((config, selection)))
 }
 

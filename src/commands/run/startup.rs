@@ -1,7 +1,7 @@
 //! What `run` checks and says before it opens anything.
 
 use crate::capture::nic::{self, Selection, ethtool};
-use crate::check::{self, CONSEQUENCE, Doubt};
+use crate::check::{self, CONSEQUENCE, Doubt, Level};
 use crate::cli::{CaptureDepth, FanoutMode};
 use crate::commands::{Failure, logging, tell};
 use crate::config::RunConfig;
@@ -36,22 +36,17 @@ pub fn announce(config: &RunConfig, selection: &Selection) -> Result<Option<Stri
 ///
 /// What was asked for and what is there.
 pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure> {
-    let (tables, rings) = (config.memory_bytes(), config.ring_memory_bytes(interfaces));
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let field = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"));
-    let available = field
-        .and_then(|field| field.split_whitespace().next()?.parse::<u64>().ok())
-        .map(|kib| kib * 1024);
-    match available {
-        Some(available) if tables + rings > available => Err(Failure::Usage(format!(
-            "--ring-mib and --memory-mib ask for {} MiB of rings and {} MiB of tables, {} MiB are available; \
-             lower them or --workers",
-            rings >> 20,
-            tables >> 20,
-            available >> 20
-        ))),
+    let (process, rings) = (config.memory.bytes(), config.ring_memory_bytes(interfaces));
+    match check::memory_available_bytes() {
+        Some(available) if check::memory_level(available, process + rings) == Level::Fail => {
+            Err(Failure::Usage(format!(
+                "--ring-mib and --memory-mib ask for {} MiB of rings and {} MiB for the process, {} MiB are \
+                 available; lower them or --workers",
+                rings >> 20,
+                process >> 20,
+                available >> 20
+            )))
+        }
         _ => Ok(()),
     }
 }
@@ -117,14 +112,14 @@ pub fn resources(config: &RunConfig, interfaces: usize) -> String {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     let cores = &config.common.cores;
     let mut text = format!(
-        "synledger: {} {}; {} MiB of tables and queues; {} MiB of rings (the kernel's memory)\n",
+        "synledger: {} {}; {} MiB of memory; {} MiB of rings (the kernel's)\n",
         check::many(config.common.workers, "worker"),
         match cores.len() {
             0 => "on no CPU of their own".to_owned(),
             1 => format!("on CPU {}", cores[0]),
             _ => format!("on CPUs {}", list(cores, usize::to_string)),
         },
-        mib(config.memory_bytes()),
+        mib(config.memory.bytes()),
         mib(config.ring_memory_bytes(interfaces)),
     );
     if config.verbose {
@@ -151,7 +146,7 @@ fn details(config: &RunConfig) -> String {
         ));
     }
     line(format!("a worker's rings absorb: {}", absorbed(config)));
-    for (name, bytes) in config.common.memory() {
+    for (name, bytes) in config.memory.lines() {
         let mib = bytes as f64 / f64::from(1 << 20);
         line(format!("memory: {mib:.1} MiB for {name}"));
     }
@@ -279,10 +274,7 @@ synledger: metrics: http://127.0.0.1:9477/metrics
         let says = resources(&config(&[]), 1);
         assert_eq!(says.lines().count(), 1, "{says}");
         assert!(says.starts_with("synledger: 2 workers on CPU"), "{says}");
-        assert!(
-            says.contains(" MiB of tables and queues; 128 MiB of rings"),
-            "{says}"
-        );
+        assert!(says.contains(" MiB of memory; 128 MiB of rings"), "{says}");
         let says = resources(&config(&["-v"]), 1);
         assert!(
             says.lines().all(|line| line.starts_with("synledger: ")),

@@ -4,7 +4,7 @@
 pub mod sketch;
 mod table;
 
-pub use table::{FOLDS_MAX, Folds};
+pub use table::{FOLDS_MAX, FOLDS_MIN, Folds};
 
 use crate::flow::record::Attempt;
 use sketch::{Ports, Prefix, Senders, Sources};

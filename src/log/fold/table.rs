@@ -5,14 +5,16 @@ use crate::flow::key::Hasher;
 use crate::flow::record::Attempt;
 use std::net::IpAddr;
 
-/// Folds that are open at once; three quarters of them with their port.
+/// Folds that are open at once where there is room; three quarters of them with their port.
 pub const FOLDS_MAX: usize = 256;
-/// Places of the index: at most half of them are taken.
-const PLACES: usize = 2 * FOLDS_MAX;
+/// The smallest table.
+pub const FOLDS_MIN: usize = 16;
+/// Places of the index for each fold: at most half of them are taken.
+const PLACES_EACH: usize = 2;
 /// A place without a fold.
 const FREE: u16 = u16::MAX;
-/// Rates that are followed, in sets of [`WAYS`].
-const SETS: usize = 1024;
+/// Sets of [`WAYS`] rates that are followed, for each fold.
+const SETS_EACH: usize = 4;
 const WAYS: usize = 4;
 
 /// How fast attempts to one (destination, port) come.
@@ -59,22 +61,29 @@ pub struct Folds {
     held: u64,
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "256 folds")]
-fn numbers() -> impl Iterator<Item = u16> {
-    (0..FOLDS_MAX as u16).rev()
-}
-
 impl Folds {
     /// Takes all memory. Up to `per_second` attempts a second to one (destination, port) stay lines.
     pub fn new(per_second: u32, keys: [u64; 2]) -> Self {
+        Self::with_room(FOLDS_MAX, per_second, keys)
+    }
+
+    /// As [`Folds::new`], with room for `folds`, a power of two from [`FOLDS_MIN`] to [`FOLDS_MAX`].
+    ///
+    /// # Panics
+    ///
+    /// For any other number.
+    #[allow(clippy::cast_possible_truncation, reason = "256 folds")]
+    pub fn with_room(folds: usize, per_second: u32, keys: [u64; 2]) -> Self {
+        let sound = (FOLDS_MIN..=FOLDS_MAX).contains(&folds) && folds.is_power_of_two();
+        assert!(sound, "no table has room for {folds} folds");
         Self {
             per_second,
             all: false,
             hasher: Hasher::new(keys),
-            rates: vec![[Rate::default(); WAYS]; SETS],
-            folds: vec![Fold::empty(Target::default(), 0); FOLDS_MAX],
-            free: numbers().collect(),
-            index: vec![FREE; PLACES],
+            rates: vec![[Rate::default(); WAYS]; SETS_EACH * folds],
+            folds: vec![Fold::empty(Target::default(), 0); folds],
+            free: (0..folds as u16).rev().collect(),
+            index: vec![FREE; PLACES_EACH * folds],
             oldest: i64::MAX,
             now: i64::MIN,
             held: 0,
@@ -84,14 +93,23 @@ impl Folds {
     /// Writes to every page. Before the first attempt.
     pub fn prefault(&mut self) {
         // Seen by a black box: the compiler would else ask for zeroed memory, whose pages are there only once used.
-        self.rates = std::hint::black_box(Vec::with_capacity(SETS));
-        self.rates.resize(SETS, Default::default());
+        let sets = self.rates.len();
+        self.rates = std::hint::black_box(Vec::with_capacity(sets));
+        self.rates.resize(sets, Default::default());
     }
 
-    /// Bytes of one table, and of the folds that left it and are not yet in the log's queue.
-    pub fn memory_bytes() -> u64 {
-        let folds = FOLDS_MAX * size_of::<(Fold, u16)>() + 2 * FOLDS_MAX * size_of::<Fold>();
-        (SETS * size_of::<[Rate; WAYS]>() + PLACES * size_of::<u16>() + folds) as u64
+    /// Folds that are open at most.
+    pub fn room(&self) -> usize {
+        self.folds.len()
+    }
+
+    /// Bytes of a table with room for `folds`, and of those that left it and are not yet in the log's queue.
+    pub fn memory_bytes(folds: usize) -> u64 {
+        let each = size_of::<(Fold, u16)>()
+            + 2 * size_of::<Fold>()
+            + SETS_EACH * size_of::<[Rate; WAYS]>()
+            + PLACES_EACH * size_of::<u16>();
+        (folds * each) as u64
     }
 
     /// Whether every attempt is folded, whatever its rate: the log cannot keep up.
@@ -153,7 +171,7 @@ impl Folds {
     #[allow(clippy::cast_possible_truncation, reason = "below the number of sets")]
     #[inline]
     fn rate(&mut self, hash: u64, second: i64) -> (usize, usize) {
-        let index = (hash >> 32) as usize % SETS;
+        let index = (hash >> 32) as usize & (self.rates.len() - 1);
         let set = &mut self.rates[index];
         if let Some(way) = (0..WAYS).find(|&way| set[way].hash == hash) {
             return (index, way);
@@ -193,7 +211,7 @@ impl Folds {
             port: None,
             ..target
         };
-        self.open_within(target, hash, second, FOLDS_MAX / 4)
+        self.open_within(target, hash, second, self.folds.len() / 4)
             .or_else(|| {
                 let hash = target.dst.map_or(1, |dst| self.hash(dst, None));
                 self.open_within(wide, hash, second, 2)
@@ -210,14 +228,14 @@ impl Folds {
         reason = "below the number of places"
     )]
     fn open_within(&mut self, target: Target, hash: u64, second: i64, kept: usize) -> Option<u16> {
-        let mut place = place(hash, second);
+        let mut place = self.place(hash, second);
         while self.index[place] != FREE {
             let number = self.index[place];
             let fold = &self.folds[usize::from(number)];
             if fold.target == target && fold.second == second {
                 return Some(number);
             }
-            place = (place + 1) % PLACES;
+            place = self.after(place);
         }
         if self.free.len() <= kept {
             return None;
@@ -227,6 +245,20 @@ impl Folds {
         self.folds[usize::from(number)] = Fold::empty(target, second);
         self.oldest = self.oldest.min(second);
         Some(number)
+    }
+
+    /// Where the search for a fold begins.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "below the number of places"
+    )]
+    fn place(&self, hash: u64, second: i64) -> usize {
+        let mixed = hash.wrapping_add(second.cast_unsigned()) >> 32 ^ hash ^ second.cast_unsigned();
+        mixed as usize & (self.index.len() - 1)
+    }
+
+    fn after(&self, place: usize) -> usize {
+        (place + 1) & (self.index.len() - 1)
     }
 
     /// Where more seconds are open than folds are kept for, one of everything takes what comes.
@@ -285,9 +317,9 @@ impl Folds {
             let Fold { target, second, .. } = self.folds[usize::from(number)];
             self.oldest = self.oldest.min(second);
             let hash = target.dst.map_or(1, |dst| self.hash(dst, target.port));
-            let mut place = place(hash, second);
+            let mut place = self.place(hash, second);
             while self.index[place] != FREE {
-                place = (place + 1) % PLACES;
+                place = self.after(place);
             }
             self.index[place] = number;
         }
@@ -304,16 +336,6 @@ impl Folds {
         self.folds[usize::from(number)].merge(fold);
         self.held += fold.count;
     }
-}
-
-/// Where the search for a fold begins.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "below the number of places"
-)]
-fn place(hash: u64, second: i64) -> usize {
-    (hash.wrapping_add(second.cast_unsigned()) >> 32 ^ hash ^ second.cast_unsigned()) as usize
-        % PLACES
 }
 
 #[cfg(test)]

@@ -1,0 +1,244 @@
+//! What a run takes of this host: the memory that was asked for and no more, and as many descriptors as were said.
+
+use super::sensor::{METRICS, Sensor, metrics};
+use super::traffic::{Sender, flow, frame};
+use crate::common::netns::{SENSOR, ip, with_veth};
+use crate::common::{fails, synledger};
+use nix::sys::signal::Signal;
+use std::process::Command;
+use synledger::cli::FanoutMode;
+use synledger::descriptors::Users;
+
+const MIB: u64 = 1 << 20;
+
+/// Resident bytes of a process, without its rings, which are the kernel's.
+fn resident(pid: u32) -> u64 {
+    let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).expect("it runs");
+    let (mut rings, mut kib, mut ring) = (0, 0, false);
+    for line in smaps.lines() {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        // A mapping begins with its addresses; its fields have names that end in a colon.
+        if !first.ends_with(':') {
+            ring = line.contains(" socket:[");
+            rings += u64::from(ring);
+        } else if first == "Rss:" && !ring {
+            let field = line.split_whitespace().nth(1);
+            kib += field.and_then(|kib| kib.parse::<u64>().ok()).expect(line);
+        }
+    }
+    assert!(rings >= 3, "{rings} rings: {smaps}");
+    kib * 1024
+}
+
+#[test]
+fn a_flood_takes_no_more_memory_than_was_asked_for() {
+    with_veth(|veth| {
+        ip("link set lo up");
+        for (mib, workers, fold) in [(24, "1", "100"), (64, "2", "0"), (64, "1", "1000")] {
+            let mib_text = mib.to_string();
+            let args = [
+                "--memory-mib",
+                &mib_text,
+                "--workers",
+                workers,
+                "--fold",
+                fold,
+            ];
+            let more = ["--metrics", METRICS];
+            let sensor = Sensor::start(&[&args[..], &more].concat());
+            let sender = Sender::new(veth);
+            for n in 0..60_000_u32 {
+                sender.send(&frame(flow(n, 1024, (n % 250) as u8, 80), n));
+                if n % 20_000 == 0 {
+                    assert!(metrics().contains("synledger_"));
+                }
+            }
+            let taken = resident(sensor.pid());
+            let ended = sensor.stop(Signal::SIGINT);
+            assert_eq!(ended.code, Some(0), "{}", ended.says);
+            eprintln!("run, {workers} workers: {} MiB of {mib}", taken / MIB);
+            assert!(taken <= mib * MIB, "{taken} bytes of {mib} MiB");
+            // All tables are touched at the start.
+            assert!(taken >= mib * MIB / 2, "{taken} bytes of {mib} MiB");
+        }
+    });
+}
+
+const MANY: usize = 60;
+
+/// The program with these limits of open files, soft and hard.
+fn limited(soft: u64, hard: u64) -> Command {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$@\"");
+    command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_synledger")]);
+    command
+}
+
+fn many_interfaces() -> Vec<&'static str> {
+    for n in 0..MANY / 2 {
+        ip(&format!("link add many{n}a type veth peer name many{n}b"));
+        ip(&format!("link set many{n}a up"));
+        ip(&format!("link set many{n}b up"));
+    }
+    vec!["-i", "many*", "--workers", "1", "--memory-mib", "64"]
+}
+
+#[test]
+fn a_run_raises_its_limit_of_descriptors_and_opens_no_more_than_it_said() {
+    with_veth(|_| {
+        ip("link set lo up");
+        let interfaces = many_interfaces();
+        let witness = ["--witness", "1", "--metrics", METRICS];
+        for (more, fanout) in [
+            (&[][..], FanoutMode::Class),
+            (&witness[..], FanoutMode::Class),
+            (&["--fanout", "hash"], FanoutMode::Hash),
+            (&["--capture", "control"], FanoutMode::Class),
+        ] {
+            let users = Users {
+                workers: 1,
+                fanout,
+                witness: more.contains(&"--witness"),
+                outputs: 2,
+            };
+            let needed = users.needed(MANY);
+            let mut command = limited(64, needed);
+            command.arg("run").args(&interfaces).args(more);
+            let sensor = Sensor::start_command(&mut command);
+            if users.witness {
+                assert!(metrics().contains("synledger_"));
+            }
+            let fds = std::fs::read_dir(format!("/proc/{}/fd", sensor.pid())).expect("it runs");
+            let open = fds.count() as u64;
+            let ended = sensor.stop(Signal::SIGINT);
+            assert_eq!(ended.code, Some(0), "{}", ended.says);
+            eprintln!("{more:?}: {open} descriptors of {needed}");
+            assert!(open <= needed, "{open} descriptors, {needed} were said");
+            assert!(open > 64 && needed < open + 80, "{open} of {needed}");
+        }
+    });
+}
+
+#[test]
+fn too_few_descriptors_are_refused_before_anything_is_opened() {
+    with_veth(|_| {
+        let interfaces = many_interfaces();
+        let needed = 61 * 5 + 1 + 64;
+        let says = format!("200 open files allowed at most, {needed} needed");
+        let way_out = format!("ulimit -n {needed}");
+        for more in [&[][..], &["--dry-run"]] {
+            let mut command = limited(64, 200);
+            command.arg("run").args(&interfaces).args(more);
+            fails(
+                command,
+                1,
+                &[&says, &way_out, &format!("LimitNOFILE={needed}")],
+            );
+        }
+        let mut command = limited(64, 200);
+        let check = command
+            .arg("check")
+            .args(&interfaces)
+            .output()
+            .expect("it starts");
+        let text = String::from_utf8_lossy(&check.stdout);
+        assert_eq!(check.status.code(), Some(1), "{text}");
+        assert!(text.contains(&format!("fail  {says}")), "{text}");
+        assert!(text.contains(&way_out), "{text}");
+    });
+}
+
+#[test]
+fn interfaces_share_the_rings_and_too_many_are_refused() {
+    with_veth(|_| {
+        let interfaces = many_interfaces();
+        let mut command = synledger();
+        let rings = ["--ring-mib", "32"];
+        command.arg("run").args(&interfaces).args(rings);
+        let says = "--ring-mib 32: shared by 60 interfaces it leaves 546 KiB each, at least 1 MiB is needed: \
+                    --ring-mib 60, or watch fewer interfaces";
+        fails(command, 2, &[says]);
+        let mut command = synledger();
+        let check = command.arg("check").args(&interfaces).args(rings).output();
+        let check = check.expect("it starts");
+        let text = String::from_utf8_lossy(&check.stdout);
+        assert!(
+            text.contains("fail  --ring-mib 32: shared by 60 interfaces"),
+            "{text}"
+        );
+        let sum = |args: &[&str]| {
+            let mut command = synledger();
+            command
+                .args(["run", "--dry-run", "-q"])
+                .args(&interfaces)
+                .args(args);
+            let output = command.output().expect("it starts");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let line = text
+                .lines()
+                .find(|line| line.ends_with("1 worker x 60 interfaces"));
+            let line = line.unwrap_or_else(|| panic!("{output:?}"));
+            let mib = line
+                .split_whitespace()
+                .next()
+                .and_then(|mib| mib.parse::<f64>().ok());
+            mib.expect("a number")
+        };
+        let shared = sum(&[]);
+        assert!(shared <= 64.0 && shared > 56.0, "{shared}");
+        assert_eq!(sum(&["--witness", "1"]), shared + 60.0);
+        assert_eq!(sum(&["--ring-per-interface", "--ring-mib", "4"]), 240.0);
+    });
+}
+
+/// The kernel takes what an interface gets at least, and a re-created interface gets it again.
+#[test]
+fn the_smallest_share_works_and_is_kept_by_an_interface_that_comes_back() {
+    with_veth(|veth| {
+        for n in 0..3 {
+            ip(&format!("link add many{n} type veth peer name peer{n}"));
+            ip(&format!("link set many{n} up"));
+            ip(&format!("link set peer{n} up"));
+        }
+        let all = format!("{SENSOR},many*");
+        let mut command = synledger();
+        command.args(["run", "-i", &all, "--ring-mib", "4", "--workers", "1"]);
+        command.args(["--memory-mib", "32", "--capture", "full"]);
+        let sensor = Sensor::start_command(&mut command);
+        let rings = || {
+            let maps = std::fs::read_to_string(format!("/proc/{}/maps", sensor.pid()));
+            let maps = maps.expect("it runs");
+            let of_sockets = maps.lines().filter(|line| line.contains(" socket:["));
+            let mut kib: Vec<u64> = of_sockets
+                .map(|line| {
+                    let (from, to) = line
+                        .split_once(' ')
+                        .expect("a range")
+                        .0
+                        .split_once('-')
+                        .expect("two");
+                    let at = |hex| u64::from_str_radix(hex, 16).expect("an address");
+                    (at(to) - at(from)) / 1024
+                })
+                .collect();
+            kib.sort_unstable();
+            kib
+        };
+        let expected = [[128; 4], [256; 4], [640; 4]].concat();
+        sensor.wait_for("rings", || rings() == expected);
+        ip("link del many1");
+        sensor.wait_for_event("link_removed");
+        ip("link add many1 type veth peer name peer1");
+        ip("link set many1 up");
+        ip("link set peer1 up");
+        sensor.wait_for_event("link_back");
+        sensor.wait_for("the old rings to go", || rings() == expected);
+        Sender::new(veth).scan(77);
+        sensor.wait_for("a scan", || {
+            sensor.content("log.json").contains("\"alert\"")
+        });
+        let ended = sensor.stop(Signal::SIGINT);
+        assert_eq!(ended.code, Some(0), "{}", ended.says);
+        assert!(ended.says.contains("the books close"), "{}", ended.says);
+    });
+}
