@@ -37,7 +37,7 @@ error; SIGHUP opens the log files anew.";
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Watch interfaces: log every new connection and every port scan as it happens.
+    /// Watch interfaces: log every new TCP connection and TCP SYN port scan as it happens.
     #[command(after_help = RUN_SIGNALS)]
     Run(RunArgs),
     /// Read capture files (pcap, pcapng, plain, gzip or zstd; `-` is standard input): same pipeline, same log.
@@ -238,7 +238,9 @@ pub struct CommonArgs {
     /// named. Default: no choice of ours in `read`; the last of the allowed CPUs in `run`.
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
-    /// So many distinct ports of one destination are a port scan, 2 to 16.
+    /// So many distinct TCP ports of one destination, touched by SYNs of one source within --scan-window, are a
+    /// port scan, 2 to 16. Not detected: slower ones, one port on many hosts, UDP, probes without SYN or with
+    /// ACK (FIN, NULL, XMAS), many sources, tunnels.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<u8>(2..=16))]
     pub scan_ports: u8,
     /// The window of the port scan rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.

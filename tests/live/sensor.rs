@@ -47,9 +47,13 @@ impl Sensor {
         stdout: Stdio,
     ) -> Self {
         let eve = format!("eve:{},{EVENTS}", dir.path().join("log.json").display());
-        let defaults = [["--ring-mib", "8"], ["--memory-mib", "64"], ["--fold", "0"]];
+        let defaults = [
+            ["--ring-mib", "8"],
+            ["--memory-mib", "128"],
+            ["--fold", "0"],
+        ];
         let defaults = defaults.iter().filter(|[flag, _]| !args.contains(flag));
-        // Which shard owns a pair is the key's choice: with 64 MiB each of 8 shards knows every port of 32
+        // Which shard owns a pair is the key's choice: with 64 MiB of tables each of 8 shards knows every port of 32
         // scans at a time. With half of that, 64 scans over 8 shards were too many for one in 30 keys.
         let mut command = common::synledger();
         command

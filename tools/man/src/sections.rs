@@ -34,7 +34,10 @@ pub fn description(name: &str) -> &'static [Block] {
 
 const DESCRIPTION: &[Block] = &[
     Text(
-        "synledger writes one record for every new TCP connection and every port scan that the interfaces of a host see, and accounts for every frame that it could not look at. It takes a fixed amount of memory, and never more.",
+        "synledger writes one record for every new TCP connection and every TCP SYN port scan that the interfaces of a host see, and accounts for every frame that it could not look at. It takes a fixed amount of memory, and never more.",
+    ),
+    Text(
+        "A port scan is one source that sends SYNs to at least 4 TCP ports of one destination within 60 s (`--scan-ports`, `--scan-window`). Not detected yet: scans that are slower, one port on many hosts, UDP, probes without SYN or with ACK (FIN, NULL, XMAS, ACK, SYN+ACK), a scan that is spread over many sources, and what goes through tunnels. Scans by this host are counted, and told with `--scan-scope all`.",
     ),
     Text(
         "It is no intrusion detection system: it has no rules and looks at no payload. It records no packets, blocks nothing, and does not see inside tunnels.",
@@ -43,7 +46,7 @@ const DESCRIPTION: &[Block] = &[
 
 const RUN_DESCRIPTION: &[Block] = &[
     Text(
-        "Frames arrive in TPACKET_V3 rings, by default three for each worker and interface: packets that may open a connection, packets that answer or end one, and everything else, so that bulk data never costs a new connection. It needs CAP_NET_RAW, and CAP_BPF to count what `--capture control` leaves out.",
+        "Frames arrive in TPACKET_V3 rings, by default three for each worker and interface, which share `--ring-mib`: packets that may open a connection, packets that answer or end one, and everything else, so that bulk data never costs a new connection. It needs CAP_NET_RAW, and CAP_BPF to count what `--capture control` leaves out.",
     ),
     Text(
         "At the end it prints its books: what the kernel offered, what was read, what was dropped and where, and whether everything adds up.",
