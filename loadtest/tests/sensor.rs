@@ -37,7 +37,7 @@ fn read_agrees_with_the_manifest_of_every_load() {
         let sent = write_capture(&capture, &load, FRAMES, 100_000).expect("written");
         let output = format!("eve:{},events=connection+stats", log.display());
         let mut read = Command::new(&synledger);
-        read.args(["read", "--output", &output, "--memory-mib", "32", "-q"]);
+        read.args(["read", "--output", &output, "--memory-mib", "64", "-q"]);
         let status = read.arg(&capture).status().expect("synledger runs");
         assert_eq!(status.code(), Some(0), "{name}");
         let (mut told, mut books) = (Vec::new(), None);
@@ -82,7 +82,7 @@ fn the_outer_books_of_a_live_run_close_at_every_depth() {
             return;
         }
     };
-    let small = ["--ring-mib", "32", "--memory-mib", "32"];
+    let small = ["--ring-mib", "32", "--memory-mib", "48"];
     for (depth, name) in [
         ("headers", Name::Mix),
         ("control", Name::Busy),

@@ -38,7 +38,7 @@ fn cut_short(binary: &Path, signal: Signal) {
     command.arg("--binary").arg(binary);
     command.args([
         "--sensor-flag=--ring-mib=32",
-        "--sensor-flag=--memory-mib=32",
+        "--sensor-flag=--memory-mib=48",
     ]);
     let mut run = command.stderr(Stdio::piped()).spawn().expect("it starts");
     let prefix = format!("synload-{}-", run.id());
