@@ -10,7 +10,7 @@ use super::notice::{EventKind, KINDS, Notice};
 use super::queue::SHARD_KINDS;
 use super::reached::{LogTime, Reached};
 use super::sink::{CAUSES, Cause, OpenError, Patience, Recovery, Sink};
-use super::spec::{Format, OutputSpec, Target, TextFormat};
+use super::spec::{Format, OutputSpec, TextFormat};
 use super::text::Text;
 use serde_json::{Map, Value};
 
@@ -453,7 +453,7 @@ impl Outputs {
 
 /// What the lines of this output hold: a person at a terminal sees the time of day and nothing that repeats.
 fn text_format(spec: &OutputSpec, sink: &Sink) -> TextFormat {
-    let person = spec.target == Target::Stdout || sink.is_terminal();
+    let person = spec.target.is_inherited() || sink.is_terminal();
     spec.text_format.unwrap_or(if person {
         TextFormat::Challenge
     } else {

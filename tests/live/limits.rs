@@ -55,7 +55,9 @@ fn a_flood_takes_no_more_memory_than_was_asked_for() {
             }
             let taken = resident(sensor.pid());
             let ended = sensor.stop(Signal::SIGINT);
-            assert_eq!(ended.code, Some(0), "{}", ended.says);
+            // 1: the log's queues are small, too, and may have lost records.
+            assert!(matches!(ended.code, Some(0 | 1)), "{}", ended.says);
+            assert!(ended.says.contains("the books close"), "{}", ended.says);
             eprintln!("run, {workers} workers: {} MiB of {mib}", taken / MIB);
             assert!(taken <= mib * MIB, "{taken} bytes of {mib} MiB");
             // All tables are touched at the start.
