@@ -5,13 +5,16 @@ use super::room::Room;
 
 const NS_PER_S: i64 = 1_000_000_000;
 const S_PER_DAY: i64 = 86_400;
+/// Bytes of `2021-04-28 15:28:05`.
+const SECOND_LEN: usize = 19;
 
 /// Writes time stamps; renders a second once and keeps it for those that follow.
 #[derive(Clone, Debug)]
 pub struct Stamp {
     second: Option<i64>,
     separator: u8,
-    digits: [u8; 19],
+    /// Date and time, and the colon and space behind them.
+    digits: [u8; 21],
 }
 
 impl Stamp {
@@ -29,12 +32,19 @@ impl Stamp {
         Self {
             second: None,
             separator,
-            digits: *b"0000-00-00 00:00:00",
+            digits: *b"0000-00-00 00:00:00: ",
         }
     }
 
     /// Appends the whole second that holds `ts_ns`; before 1970 it is still the second below.
     pub fn append_seconds(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        self.turn_to(ts_ns);
+        out.extend_from_slice(&self.digits[..SECOND_LEN]);
+    }
+
+    /// The same, with `: ` behind it.
+    #[inline]
+    pub fn append_lead(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
         self.turn_to(ts_ns);
         out.extend_from_slice(&self.digits);
     }
@@ -42,7 +52,7 @@ impl Stamp {
     /// Appends the second's time of day: `15:28:05`.
     pub fn append_time_of_day(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
         self.turn_to(ts_ns);
-        out.extend_from_slice(&self.digits[11..]);
+        out.extend_from_slice(&self.digits[11..SECOND_LEN]);
     }
 
     /// Appends seconds, microseconds and `Z` (RFC 3339).
@@ -64,7 +74,7 @@ impl Stamp {
     #[inline]
     pub fn put_micros(&mut self, room: &mut Room, ts_ns: i64) {
         self.turn_to(ts_ns);
-        room.put(&self.digits);
+        room.put(self.digits.first_chunk::<SECOND_LEN>().expect("21 bytes"));
         room.put(b".");
         room.six_digits(ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000);
         room.put(b"+0000");

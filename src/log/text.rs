@@ -15,6 +15,9 @@ use crate::flow::record::{Basis, ConnState, EndReason, FiveTuple, FlowRecord};
 use crate::inspect::detection::{Detection, Kind, Phase};
 use std::net::IpAddr;
 
+/// The interface and both addresses of an event that has them.
+type Seen = Option<(u16, IpAddr, IpAddr)>;
+
 /// Renders text lines.
 #[derive(Clone)]
 pub struct Text {
@@ -46,14 +49,16 @@ impl Text {
     pub fn event(&mut self, out: &mut Vec<u8>, event: &Event, due_ns: i64) {
         match &event.body {
             Body::NewConnection(attempt) => {
-                let ends = (attempt.tuple.src, attempt.tuple.dst);
-                self.head(out, due_ns, Some(attempt.interface), Some(ends));
+                let tuple = &attempt.tuple;
+                self.head(out, due_ns, || {
+                    Some((attempt.interface, tuple.src, tuple.dst))
+                });
                 out.extend_from_slice(b"New connection: ");
                 endpoints(out, &attempt.tuple);
             }
             Body::Flow(flow) => {
-                let ends = (flow.tuple.src, flow.tuple.dst);
-                self.head(out, due_ns, Some(flow.interface), Some(ends));
+                let tuple = &flow.tuple;
+                self.head(out, due_ns, || Some((flow.interface, tuple.src, tuple.dst)));
                 flow_line(out, flow);
                 if !self.is_shown(due_ns, flow.end_ns) {
                     out.extend_from_slice(b", last packet ");
@@ -64,12 +69,17 @@ impl Text {
                 }
             }
             Body::Alert(detection) => {
-                let ends = (detection.src, detection.dst);
-                self.head(out, due_ns, Some(detection.interface), Some(ends));
+                let Detection {
+                    interface,
+                    src,
+                    dst,
+                    ..
+                } = **detection;
+                self.head(out, due_ns, || Some((interface, src, dst)));
                 self.alert(out, detection, due_ns);
             }
             Body::Folded(fold) => {
-                self.head(out, due_ns, None, None);
+                self.head(out, due_ns, || None);
                 self.fold(out, fold, due_ns);
             }
         }
@@ -79,7 +89,7 @@ impl Text {
     /// Appends the line of a record of the sensor's own, with its newline. It stands where the log was at
     /// `stamp_ns`; a time of its own that is a second or more away is said.
     pub fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64) {
-        self.head(out, stamp_ns, None, None);
+        self.head(out, stamp_ns, || None);
         let text = match notice {
             Notice::Lifecycle { word, text, .. } => {
                 out.extend_from_slice(b"Sensor ");
@@ -103,23 +113,21 @@ impl Text {
 
     /// What every line begins with. `full` has the same columns in each: `-` stands where there is nothing. The
     /// colon before the words is in both formats, so that one pattern finds a kind of line in either.
-    fn head(
-        &mut self,
-        out: &mut Vec<u8>,
-        stamp_ns: i64,
-        interface: Option<u16>,
-        ends: Option<(IpAddr, IpAddr)>,
-    ) {
-        if self.format == TextFormat::Challenge {
-            self.stamp.append_seconds(out, stamp_ns);
-            return out.extend_from_slice(b": ");
+    #[inline]
+    fn head(&mut self, out: &mut Vec<u8>, stamp_ns: i64, seen: impl FnOnce() -> Seen) {
+        match self.format {
+            TextFormat::Challenge => self.stamp.append_lead(out, stamp_ns),
+            TextFormat::Full => self.full_head(out, stamp_ns, &seen()),
         }
+    }
+
+    fn full_head(&mut self, out: &mut Vec<u8>, stamp_ns: i64, seen: &Seen) {
         self.stamp.append_utc(out, stamp_ns);
         out.push(b' ');
-        let name = interface.map_or(&b""[..], |index| self.interfaces.name(index));
+        let name = seen.map_or(&b""[..], |(index, ..)| self.interfaces.name(index));
         out.extend_from_slice(if name.is_empty() { b"-" } else { name });
         out.push(b' ');
-        let direction = ends.map_or("-", |(src, dst)| (self.context.direction)(src, dst));
+        let direction = seen.map_or("-", |(_, src, dst)| (self.context.direction)(src, dst));
         out.extend_from_slice(direction.as_bytes());
         out.extend_from_slice(b": ");
     }
