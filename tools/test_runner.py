@@ -14,6 +14,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 MAKEFILE = """
 test: ; @eval "$$stub_deps" && tools/run-tests
+build: ; @cargo build
+flood man: ;
 check bench-check test-tools test-corpus: ; @eval "$$stub_$(subst -,_,$@)"
 """
 CARGO = """#!/bin/bash
