@@ -14,7 +14,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 MAKEFILE = """
 test: ; @eval "$$stub_deps" && tools/run-tests
-build: ; @cargo build
+build: ; @$${CARGO:-cargo} build
 flood man: ;
 check bench-check test-tools test-corpus: ; @eval "$$stub_$(subst -,_,$@)"
 """
