@@ -96,11 +96,11 @@ bench: ## Time decode, tables, shard and logger; each bench asserts its answers 
 LOAD := $(SUDO) target/release/loadtest
 # Floods of each load, rate and depth; seconds of one; scans hidden in a flood; measurements of the rest.
 LOAD_FULL := RUNS=20 BOOKS_S=0.1 SCANS=50 ABREAST=25 PORTS=20 TIMES=5 TIME_S=5 DEPTHS=headers,control,full \
-	COMPARE='--runs 5 --seconds 0.5 --loss 0.1' HARM='--pairs 30 --seconds 1'
+	COMPARE='--runs 5 --seconds 0.5 --loss 0.1' HARM='--pairs 30 --seconds 1' RINGS='--ring-mib 4,8,16,32,64,128,256'
 LOAD_QUICK := RUNS=1 BOOKS_S=0.1 SCANS=4 ABREAST=4 PORTS=5 TIMES=1 TIME_S=2 DEPTHS=headers \
 	SEARCH='--trial-seconds 0.3 --confirmations 1 --resolution 20 --loss 1' \
 	SHORT_SEARCH='--trial-seconds 0.3 --confirmations 1 --resolution 20 --loss 1' \
-	COMPARE='--runs 1 --seconds 0.3 --load syn --frames 100000' HARM='--pairs 1 --seconds 1'
+	COMPARE='--runs 1 --seconds 0.3 --load syn --frames 100000' HARM='--pairs 1 --seconds 1' RINGS='--ring-mib 4,64 --block-kib 0 --workers 1 --seconds 0.3'
 # Where a search gives only the rates at which something else is measured, it is a short one.
 SHORT_SEARCH = --trial-seconds 0.3 --confirmations 2 --resolution 10
 SEARCH = --trial-seconds 0.5 --confirmations 3 --resolution 5
@@ -127,6 +127,7 @@ load-with: load-deps load-build
 	@$(LOAD) clean
 	@failed=; run() { echo "== loadtest $$*"; $(LOAD) "$$@" || failed="$$failed $$1"; }; \
 	run books --runs $(RUNS) --seconds $(BOOKS_S) --depth $(DEPTHS) $(SHORT_SEARCH); \
+	run rings $(RINGS) $(SHORT_SEARCH); \
 	run overload data --runs $(TIMES) --seconds $(TIME_S); \
 	run overload syn --runs $(TIMES) --seconds $(TIME_S); \
 	run hidden-scan --runs $(SCANS) --abreast $(ABREAST) --ports $(PORTS); \

@@ -202,10 +202,20 @@ fn interfaces_that_cannot_be_meant_are_usage_faults_everywhere() {
             fails(&args, 2, &[says]);
         }
     }
-    fails(
-        &["check", "-i", "nope*"],
-        2,
-        &["-i nope*: no such interface"],
+    // A glob is none: a run would wait.
+    let output = synledger().args(["check", "-i", "nope*"]).output();
+    let output = output.expect("the program starts");
+    let says = String::from_utf8_lossy(&output.stdout);
+    let warning = says
+        .lines()
+        .find(|line| line.contains("-i nope*: no such interface"));
+    assert!(
+        warning.is_some_and(|line| line.starts_with("warn")),
+        "{says}"
+    );
+    assert!(
+        says.contains("`synledger run` waits until there is one."),
+        "{says}"
     );
 }
 

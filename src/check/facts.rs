@@ -135,6 +135,8 @@ pub struct Facts {
     pub softnet: Option<SoftnetCounters>,
     /// The chosen interfaces and what their drivers say, or why none was chosen.
     pub interfaces: Result<Vec<(Interface, Ethtool)>, String>,
+    /// No interface was chosen, and `run` would wait for one.
+    pub awaited: bool,
     /// Names of interfaces that a pattern chose but that cannot be read.
     pub unreadable: Vec<String>,
 }
@@ -147,7 +149,9 @@ impl Facts {
         let cgroup = cpus::cgroup_path();
         let of_cgroup = |name: &str| smallest(cgroup.as_deref()?, name);
         let allowed = cpus::allowed().len();
-        let (interfaces, unreadable) = match nic::resolve(patterns) {
+        let resolved = nic::resolve(patterns);
+        let awaited = matches!(&resolved, Err(error) if error.may_pass(false));
+        let (interfaces, unreadable) = match resolved {
             Ok(selection) => described(selection),
             Err(error) => (Err(error.to_string()), Vec::new()),
         };
@@ -169,6 +173,7 @@ impl Facts {
                 .and_then(|text| text.trim().parse().ok()),
             softnet: read("/proc/net/softnet_stat").map(|text| Softnet::since_boot(&text)),
             interfaces,
+            awaited,
             unreadable,
         }
     }

@@ -8,6 +8,10 @@ use crate::cli::FanoutMode;
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let interfaces = match &facts.interfaces {
         Ok(interfaces) => interfaces,
+        Err(error) if facts.awaited => {
+            let why = "`synledger run` waits until there is one.";
+            return vec![Finding::new(Level::Warn, error, why, "")];
+        }
         Err(error) => {
             let why = "Without an interface there is nothing to watch.";
             return vec![Finding::new(

@@ -59,6 +59,7 @@ fn good() -> Facts {
         backlog_max: Some(1_000),
         softnet: Some(SoftnetCounters::default()),
         interfaces: Ok(vec![(interface(), answers)]),
+        awaited: false,
         unreadable: Vec::new(),
     }
 }
