@@ -66,7 +66,7 @@ class Runner(unittest.TestCase):
 
     def runs(self, command, environment=None, **changes):
         """Runs a command where everything is good but for these changes."""
-        inherited = {name: os.environ[name] for name in os.environ if not name.startswith(("CARGO", "M"))}
+        inherited = {name: os.environ[name] for name in os.environ if not name.startswith(("CARGO", "CLOSING_LINE", "M"))}
         stubs = {f"stub_{name}": command for name, command in (GOOD | changes).items()}
         says_all = inherited | stubs | (environment or {})
         says_all["PATH"] = f"{self.root / 'bin'}:{os.environ['PATH']}"
