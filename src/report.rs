@@ -29,7 +29,7 @@ pub fn ten_lines(books: &Books) -> String {
         format!(": {}", causes.join(", "))
     };
     line(format!(
-        "{} packets, {unread} frames not read{causes}",
+        "{} packets, {unread} frames not decoded{causes}",
         shards.packets
     ));
     line(format!(
@@ -37,11 +37,15 @@ pub fn ten_lines(books: &Books) -> String {
         flow.syn_packets, flow.attempts, flow.retransmitted, flow.other_interface_syns
     ));
     line(format!(
-        "{} answered, {} established, {} refused, {} unanswered",
+        "{} answered, {} established, {} refused, {} unanswered{}",
         flow.answered,
         flow.established,
         flow.refused,
-        flow.unanswered()
+        flow.unanswered(),
+        match flow.undecided() {
+            0 => String::new(),
+            undecided => format!(", {undecided} undecided"),
+        }
     ));
     line(scans(books));
     let tables = flow.evicted() - flow.evicted_fragments;

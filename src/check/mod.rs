@@ -106,7 +106,7 @@ fn capabilities(facts: &Facts) -> Vec<Finding> {
             Level::Fail,
             "CAP_NET_RAW is missing",
             "Without it no packet socket can be opened.",
-            format!("{}   (or run it as root)", setcap(facts, CAP_NET_RAW)),
+            format!("{}   # or run it as root", setcap(facts, CAP_NET_RAW)),
         ));
     }
     // Before 5.8 what is CAP_BPF now was CAP_SYS_ADMIN, bit 21.
@@ -134,10 +134,13 @@ fn setcap(facts: &Facts, wanted: u32) -> String {
         .filter(|&(number, _)| number == wanted || number == CAP_NET_RAW || facts.can(number))
         .map(|(_, name)| name)
         .collect();
-    format!(
-        "sudo setcap {}+ep \"$(command -v synledger)\"",
-        names.join(",")
-    )
+    // The file itself: it need not be installed, and capabilities are not given to links.
+    let program = std::env::current_exe();
+    let program = program.map_or_else(
+        |_| "\"$(command -v synledger)\"".to_owned(),
+        |path| path.display().to_string(),
+    );
+    format!("sudo setcap {}+ep {program}", names.join(","))
 }
 
 fn kernel(facts: &Facts) -> Vec<Finding> {
@@ -190,7 +193,7 @@ fn limits(facts: &Facts) -> Vec<Finding> {
                 Level::Warn,
                 format!("{} of locked memory allowed", size(bytes)),
                 "Before Linux 5.11 the map that counts filtered packets is taken from it.",
-                "ulimit -l unlimited   (systemd: LimitMEMLOCK=infinity)",
+                "ulimit -l unlimited   # systemd: LimitMEMLOCK=infinity",
             ));
         }
     }

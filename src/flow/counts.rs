@@ -109,6 +109,12 @@ impl FlowCounts {
         self.closed[super::record::EndReason::Unanswered as usize]
     }
 
+    /// Attempts without an outcome: still open at the end, or pushed out of full tables.
+    pub fn undecided(&self) -> u64 {
+        let decided = self.answered + self.refused + self.unanswered();
+        self.attempts.saturating_sub(decided)
+    }
+
     /// Name, left side and right side of each identity.
     pub fn identities(&self) -> [(&'static str, u64, u64); 3] {
         let elsewhere = self.other_interface_syns - self.joined_elsewhere;

@@ -24,6 +24,8 @@ pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failur
             }
             false => "nothing was opened or changed; this would start\n",
         };
+    } else {
+        text += "nothing was opened or changed; this would not start\n";
     }
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -134,6 +134,10 @@ impl Run<'_> {
 
 fn sentence(hint: Hint, names: &[&str], all: &[nic::Interface], asked: &str) -> String {
     let watched = names.join(", ");
+    // As it was started: it need not be installed.
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "synledger".to_owned());
     match hint {
         Hint::Loopback => format!(
             "no new connection so far on {watched}, while packets passed lo, which is not watched: connections \
@@ -152,7 +156,7 @@ fn sentence(hint: Hint, names: &[&str], all: &[nic::Interface], asked: &str) -> 
             };
             format!(
                 "nothing has come on {watched} for 5 s{links}: does the traffic pass there? `ip -br addr` lists \
-                 all interfaces, `synledger check -i {asked}` looks for what keeps it away"
+                 all interfaces, `{program} check -i {asked}` looks for what keeps it away"
             )
         }
     }
@@ -224,7 +228,7 @@ mod tests {
         let expected = "nothing has come on eth0, eth1 for 5 s (eth0, eth1 are down): ";
         assert!(says.starts_with(expected), "{says}");
         assert!(says.contains("`ip -br addr`"), "{says}");
-        assert!(says.contains("`synledger check -i eth*`"), "{says}");
+        assert!(says.contains(" check -i eth*`"), "{says}");
         let says = sentence(Hint::Loopback, &["eth0"], &[], "auto");
         assert!(says.contains("on eth0, "), "{says}");
         assert!(says.ends_with("-i lo,auto watches them, too"), "{says}");
