@@ -19,7 +19,9 @@ fn silence_is_said_with_the_links_that_are_down() {
         sensor.wait_for_words(&hint);
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
-        let check = format!("`synledger check -i {SENSOR}`");
+        // As it was started.
+        let program = env!("CARGO_BIN_EXE_synledger");
+        let check = format!("`{program} check -i {SENSOR}`");
         assert!(ended.says.contains(&check), "{}", ended.says);
         assert_eq!(ended.says.matches("hint: ").count(), 1, "{}", ended.says);
     });
