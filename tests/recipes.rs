@@ -267,24 +267,29 @@ fn connections(log: &str) -> usize {
     log.matches("New connection: 198.51.").count()
 }
 
-/// `make run …`: a line for each connection, and nothing missed.
+/// Starts a recipe, shows it connections once it is `ready`, and ends `program` when each has its line: nothing was
+/// missed. Gives the log.
+fn sees_connections(recipe: &str, veth: Veth, ready: &str, program: &str) -> String {
+    let mut running = Running::start(recipe);
+    running.wait_for(ready, |running| running.content("says").contains(ready));
+    send_connections(veth);
+    running.wait_for("lines", |running| {
+        connections(&running.content("log")) == CONNECTIONS as usize
+    });
+    let (log, says) = running.end(program);
+    let last = "nothing was missed\nthe books close: all is accounted for; ";
+    assert!(says.contains(last), "{says}");
+    log
+}
+
+/// `make run …`.
 fn watches(recipe: &str) {
     with_default_route(recipe, |recipe, veth| {
-        let mut running = Running::start(recipe);
-        running.wait_for("watching", |running| {
-            running.content("says").contains("Ctrl-C ends it")
-        });
-        send_connections(veth);
-        running.wait_for("lines", |running| {
-            connections(&running.content("log")) == CONNECTIONS as usize
-        });
-        let (log, says) = running.end("synledger");
+        let log = sees_connections(recipe, veth, "Ctrl-C ends it", "synledger");
         assert!(
             log.lines().all(|line| line.starts_with("20")),
             "the log alone: {log}"
         );
-        let last = "nothing was missed\nthe books close: all is accounted for; ";
-        assert!(says.contains(last), "{says}");
     });
 }
 
@@ -295,17 +300,7 @@ fn reads_a_pipe(recipe: &str) {
         return;
     }
     with_default_route(recipe, |recipe, veth| {
-        let mut running = Running::start(recipe);
-        running.wait_for("listening", |running| {
-            running.content("says").contains("listening on")
-        });
-        send_connections(veth);
-        running.wait_for("lines", |running| {
-            connections(&running.content("log")) == CONNECTIONS as usize
-        });
-        let (_, says) = running.end("tcpdump");
-        let last = "nothing was missed\nthe books close: all is accounted for; ";
-        assert!(says.contains(last), "{says}");
+        sees_connections(recipe, veth, "listening on", "tcpdump");
     });
 }
 

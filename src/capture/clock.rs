@@ -38,6 +38,11 @@ impl Reading {
             }
         }
     }
+
+    /// CLOCK_MONOTONIC.
+    pub fn monotonic_ns(self) -> i64 {
+        self.real_ns.saturating_sub(self.offset_ns)
+    }
 }
 
 fn ns(clock: ClockId) -> i64 {

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::capture::nic::ethtool::{self, Ethtool};
-use crate::capture::nic::{self, Interface, Selection, Softnet, SoftnetCounters};
+use crate::capture::nic::{Interface, SelectError, Selection, Softnet, SoftnetCounters};
 use crate::cli::{CaptureDepth, FanoutMode, RingArgs, SizeArgs};
 use crate::config::{ConfigError, RunConfig};
 use crate::cpus;
@@ -142,14 +142,13 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Gathers everything, for the interfaces that `patterns` (the value of `-i`) chooses.
-    pub fn gather(patterns: &str, needs: Needs) -> Self {
+    /// Gathers everything, for the interfaces that `-i` chose.
+    pub fn gather(resolved: Result<Selection, SelectError>, needs: Needs) -> Self {
         let read = |path: &str| fs::read_to_string(path).ok();
         let status = read("/proc/self/status");
         let cgroup = cpus::cgroup_path();
         let of_cgroup = |name: &str| smallest(cgroup.as_deref()?, name);
         let allowed = cpus::allowed().len();
-        let resolved = nic::resolve(patterns);
         let awaited = matches!(&resolved, Err(error) if error.may_pass(false));
         let (interfaces, unreadable) = match resolved {
             Ok(selection) => described(selection),
@@ -275,6 +274,7 @@ fn limit(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::nic;
     use crate::cli::{Cli, Command};
     use clap::Parser;
 
@@ -346,14 +346,14 @@ mod tests {
 
     #[test]
     fn this_host_can_be_gathered() {
-        let facts = Facts::gather("lo", needs(&[], 1));
+        let facts = Facts::gather(nic::resolve("lo"), needs(&[], 1));
         assert!(facts.kernel.is_some());
         assert!(facts.capabilities.is_some());
         assert!(facts.cpus_allowed >= 1);
         let interfaces = facts.interfaces.expect("lo is everywhere");
         assert_eq!(interfaces[0].0.name, "lo");
         assert!(
-            Facts::gather("not-there", needs(&[], 1))
+            Facts::gather(nic::resolve("not-there"), needs(&[], 1))
                 .interfaces
                 .is_err()
         );

@@ -14,15 +14,12 @@ use std::io::Write;
 /// `-i` names what is not there, or standard output does not take the report.
 pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
     let needs = Needs::new(&args.size, &args.rings, cpus::allowed().len())?;
-    let patterns = args.interfaces.interfaces.join(",");
-    // What else keeps interfaces from being chosen is a finding among others: what a run would wait for, too.
-    if let Err(error) = nic::resolve(&patterns)
-        && error.is_usage_fault()
-        && !error.may_pass(false)
-    {
-        return Err(error.into());
-    }
-    let facts = Facts::gather(&patterns, needs);
+    let resolved = match nic::resolve(&args.interfaces.interfaces.join(",")) {
+        Err(error) if error.is_usage_fault() && !error.may_pass(false) => return Err(error.into()),
+        // What else keeps interfaces from being chosen is a finding among others: what a run would wait for, too.
+        resolved => resolved,
+    };
+    let facts = Facts::gather(resolved, needs);
     let findings = check::findings(&facts);
     let mut out = std::io::stdout().lock();
     let printed = if args.json {

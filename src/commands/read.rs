@@ -201,8 +201,7 @@ impl<'a> Reading<'a> {
     /// Says on standard error what is lost, while it is: the log itself holds nothing that depends on time of day.
     fn say_losses(&self, bar: &ProgressBar) {
         const EVERY_NS: i64 = 500_000_000;
-        let now = ClockReading::take();
-        let now_ns = now.real_ns.saturating_sub(now.offset_ns);
+        let now_ns = ClockReading::take().monotonic_ns();
         if self.common.quiet || now_ns.saturating_sub(self.looked_ns.get()) < EVERY_NS {
             return;
         }

@@ -20,7 +20,7 @@ use crate::capture::frame::LinkType;
 pub use counters::{Counters, NicCounters, Softnet, SoftnetCounters};
 pub use list::{list, statistics};
 pub use routes::default_route_devices;
-pub use select::{SelectError, Selection, resolve, select};
+pub use select::{SelectError, Selection, is_glob, resolve, select};
 pub use watch::{LinkEvent, Watch};
 
 /// The longest name an interface can have, in bytes (`IFNAMSIZ` − 1).

@@ -127,7 +127,8 @@ fn wanted(patterns: &str) -> impl Iterator<Item = &str> {
     parts.filter(|part| !part.starts_with('!'))
 }
 
-fn is_glob(pattern: &str) -> bool {
+/// Whether a part of the list may mean interfaces that it does not name.
+pub fn is_glob(pattern: &str) -> bool {
     pattern == "any" || pattern.contains(['*', '?'])
 }
 

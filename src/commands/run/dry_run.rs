@@ -69,7 +69,7 @@ fn mib(bytes: u64) -> f64 {
 /// What `check` would call a failure, for this run; that interfaces are not there yet is none if it `waits`.
 fn unready(config: &RunConfig, waits: bool) -> Vec<String> {
     let needs = Needs::of(config);
-    let facts = Facts::gather(&config.interfaces.join(","), needs);
+    let facts = Facts::gather(nic::resolve(&config.interfaces.join(",")), needs);
     let findings = check::findings(&facts).into_iter();
     // The system's own answer, below, says more than the capability that is missing.
     let told = |finding: &check::Finding| {

@@ -68,8 +68,7 @@ impl Default for Ledger {
 }
 
 pub(super) fn monotonic_ns() -> i64 {
-    let now = Reading::take();
-    now.real_ns.saturating_sub(now.offset_ns)
+    Reading::take().monotonic_ns()
 }
 
 fn seconds(from_ns: i64, to_ns: i64) -> f64 {

@@ -73,7 +73,7 @@ fn say_wait(config: &RunConfig, awaited: &str) {
 fn sentence(error: &SelectError) -> String {
     match error {
         SelectError::NoMatch { pattern, .. } => {
-            if pattern.contains(['*', '?']) {
+            if nic::is_glob(pattern) {
                 format!("an interface that {pattern} means")
             } else {
                 format!("interface {pattern}")
