@@ -57,11 +57,6 @@ impl RingBudget {
         }
     }
 
-    /// Whether each interface takes all of `--ring-mib`.
-    pub fn is_per_interface(&self) -> bool {
-        self.per_interface
-    }
-
     fn parts(&self) -> Vec<Part> {
         let kib = |kib: u32| kib << 10;
         let data = |name, eighths| Part {
