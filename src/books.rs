@@ -159,6 +159,9 @@ pub struct Books {
     pub witness: Option<WitnessCounts>,
     /// Under load: frames that data rings refused in the kernel; `None` when they cannot be counted.
     pub refused: Option<u64>,
+    /// How long interfaces were gone and not yet watched again, in microseconds, all of them together: nobody knows
+    /// what came there.
+    pub unwatched_us: u64,
     /// What may be between two counters now.
     pub in_flight: InFlight,
     /// The run is over: nothing is in flight.

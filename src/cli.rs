@@ -70,10 +70,11 @@ pub struct SizeArgs {
     /// Default: a quarter of the allowed CPUs, 1 to 4.
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=64))]
     pub workers: Option<u16>,
-    /// Memory of the process in MiB, 16 to 1048576: tables, queues, buffers, and the program itself; the rings are
-    /// the kernel's and apart (`--ring-mib`). What is not needed elsewhere goes to the tables. Full tables push
-    /// out the oldest entries, and the books say so. More workers, outputs and a witness need more: if it is too
-    /// little, the run is refused and says how much is. `run --dry-run` prints every line of the sum.
+    /// Memory of the process in MiB, at most 1048576: tables, queues, buffers, and the program itself. What is not
+    /// needed elsewhere goes to the tables. Full tables push out the oldest entries, and the books say so. The least
+    /// depends on workers and outputs (one of each: 16, in `read` 32): less is refused, and the refusal says how much
+    /// is needed. More than is available is refused, too. In `run` rings come on top (`--ring-mib`), and `--dry-run`
+    /// prints every line of the sum.
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = whole::<u32>(16..=1_048_576))]
     pub memory_mib: u32,
 }
@@ -142,7 +143,8 @@ pub struct RunArgs {
     pub stats_interval: u32,
     /// Serve Prometheus metrics at /metrics and a health check at /healthz on this address, for example
     /// 127.0.0.1:9477. A name (localhost:9477) is each of its addresses, :9477 every address of this host. While
-    /// something is lost, /healthz answers `degraded` with the reasons, /healthz?strict with status 503. Off by
+    /// something is lost, or a watched interface is down or gone, /healthz answers `degraded` with the reasons,
+    /// /healthz?strict with status 503. Off by
     /// default.
     #[arg(long, value_name = "ADDR", value_parser = str::parse::<MetricsAddress>)]
     pub metrics: Option<MetricsAddress>,

@@ -49,6 +49,7 @@ impl Books {
             late_records: self.late_records.saturating_sub(before.late_records),
             nic_drops: self.nic_drops.saturating_sub(before.nic_drops),
             softnet_drops: self.softnet_drops.saturating_sub(before.softnet_drops),
+            unwatched_us: self.unwatched_us.saturating_sub(before.unwatched_us),
             filtered: then(self.filtered, before.filtered),
             refused: then(self.refused, before.refused),
             witness: self
@@ -73,7 +74,7 @@ impl Books {
             ("shed_data", rings(|ring| ring.shed_data)),
             ("shed_in_kernel", self.refused.unwrap_or(0)),
             ("cut_by_depth", shards.cut_by_depth),
-            ("flows_evicted", shards.flow.evicted()),
+            ("flow_entries_evicted", shards.flow.evicted()),
             ("flows_without_volumes", shards.flow.without_tally),
             ("pairs_evicted", scan.pair_evicted),
             ("scans_evicted", scan.episode_evicted),
@@ -93,11 +94,12 @@ impl Books {
         self.losses().iter().map(|(_, count)| count).sum()
     }
 
-    /// Whether nothing was lost, or may have been lost uncounted: bulk data that the kernel refused.
+    /// Whether nothing was lost, or may have been lost uncounted: bulk data that the kernel refused, frames of an
+    /// interface that was gone and not yet watched again.
     pub fn complete(&self) -> bool {
         let shed = &self.shards.shed;
         let refused = shed.spent_us[1..].iter().any(|&us| us > 0);
-        self.missed() == 0 && !(refused && self.refused.is_none())
+        self.missed() == 0 && self.unwatched_us == 0 && !(refused && self.refused.is_none())
     }
 
     /// What may have been lost without being counted as what it was.

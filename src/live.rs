@@ -46,6 +46,22 @@ struct Member {
     valve: Arc<Valve>,
 }
 
+/// Whether frames can come from an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// They can.
+    Up,
+    /// It has not been up since it is watched: nobody expects anything from it.
+    Idle,
+    /// It was up and went down.
+    Down,
+    /// It does not exist any more: nothing comes from these rings again.
+    Gone {
+        /// CLOCK_MONOTONIC when that was told.
+        since_ns: i64,
+    },
+}
+
 /// The group of one interface.
 pub struct LiveGroup {
     /// Name of the interface.
@@ -54,8 +70,8 @@ pub struct LiveGroup {
     pub ifindex: u32,
     /// Its index in the run's table of interfaces.
     pub interface: u16,
-    /// The interface is gone: nothing comes from these rings any more.
-    pub lost: bool,
+    /// What is known of the interface.
+    pub link: LinkState,
     /// Why it could not be opened again, as it was said last.
     pub trouble: Option<String>,
     /// Counts what data rings refuse, under `--capture control` or under load, where CAP_BPF is held.
@@ -209,6 +225,11 @@ fn open_group(
 }
 
 impl LiveGroup {
+    /// The interface does not exist any more.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.link, LinkState::Gone { .. })
+    }
+
     /// Opens the rings of `nic`, gated. Gives the rings of each worker.
     ///
     /// # Errors
@@ -229,7 +250,10 @@ impl LiveGroup {
             name: nic.name.clone(),
             ifindex: nic.ifindex,
             interface,
-            lost: false,
+            link: match nic.up && nic.running {
+                true => LinkState::Up,
+                false => LinkState::Idle,
+            },
             trouble: None,
             refused: filters.refused.clone(),
             group: Arc::clone(&group),

@@ -60,6 +60,8 @@ pub struct Room {
 /// `--memory-mib`, divided.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
+    /// `--memory-mib`. Tables have an upper end: [`Memory::bytes`] may be less.
+    pub asked_mib: u32,
     users: Users,
     /// Room for flows in one shard.
     pub flows: Limits,
@@ -211,6 +213,7 @@ impl Memory {
         let tables = budget - users.fixed_bytes() - users.queue_bytes(&room);
         let share = tables / users.workers as u64;
         Ok(Self {
+            asked_mib: mib,
             users,
             flows: Limits::from_bytes(share - share / 4),
             rule: rule(share / 4, ports, window_ns),

@@ -28,7 +28,8 @@ struct Part {
 /// `--ring-mib` and the flags that divide it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingBudget {
-    ring_mib: u32,
+    /// `--ring-mib`.
+    pub ring_mib: u32,
     per_interface: bool,
     fanout: FanoutMode,
     full: bool,

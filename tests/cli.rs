@@ -95,9 +95,12 @@ fn more_memory_than_there_is_is_refused_with_all_the_numbers() {
             "--memory-mib",
             "MiB for the process",
             "available",
-            "lower them",
+            "ask for less",
         ],
     );
+    let reading = ["read", "--memory-mib", "1048576", "/dev/null"];
+    let says = ["--memory-mib 1048576 takes", "available", "ask for less"];
+    fails(&reading, 2, &says);
     let rings = ["run", "-i", "lo", "--ring-mib", "4096", "--workers", "64"];
     let asked = "262144 MiB of rings";
     // 256 GiB: there are machines that have them.
@@ -105,7 +108,7 @@ fn more_memory_than_there_is_is_refused_with_all_the_numbers() {
         fails(
             &rings,
             2,
-            &["--ring-mib", asked, "available", "or --workers"],
+            &["--ring-mib", asked, "available", "or lower --workers"],
         );
     } else {
         eprintln!("skipped: rings larger than memory: this machine has room for all of {asked}");

@@ -238,7 +238,7 @@ fn sigusr1_shows_the_books_and_sighup_opens_the_logs_anew() {
     reader.signal(Signal::SIGUSR1);
     reader.wait_for("books", PATIENCE, || {
         let says = reader.content("says");
-        says.contains("1 frames read\n") && says.contains("the books close")
+        says.contains("1 frame read\n") && says.contains("the books close")
     });
     std::fs::rename(reader.path("text"), reader.path("moved")).expect("it is there");
     reader.signal(Signal::SIGHUP);

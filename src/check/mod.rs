@@ -253,7 +253,7 @@ fn memory(facts: &Facts) -> Vec<Finding> {
             let why = "A ring of fewer than 8 blocks is full before its worker looks.";
             let change = "raise --ring-mib, or watch fewer interfaces";
             found.push(Finding::new(Level::Fail, error.0, why, change));
-            0
+            return found;
         }
     };
     if let Some(free) = facts.memory_available_bytes {
@@ -339,10 +339,10 @@ fn backlog(facts: &Facts) -> Vec<Finding> {
 }
 
 /// `1 worker`, `2 workers`.
-pub fn many(count: usize, word: &str) -> String {
-    match count {
-        1 => format!("1 {word}"),
-        _ => format!("{count} {word}s"),
+pub fn many(count: impl std::fmt::Display, word: &str) -> String {
+    match count.to_string().as_str() {
+        "1" => format!("1 {word}"),
+        count => format!("{count} {word}s"),
     }
 }
 

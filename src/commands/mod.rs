@@ -9,6 +9,7 @@ mod run;
 mod signals;
 
 use crate::books::Books;
+use crate::check::{Level, memory_available_bytes, memory_level};
 use crate::config::Common;
 use crate::log::notice::EventKind;
 use crate::log::sink::{Patience, Sink};
@@ -50,6 +51,8 @@ fn pin(cpu: Option<usize>, worker: usize) {
 /// of a run waits for a second, not for ever.
 fn tell(text: &str) {
     let Ok(fd) = std::io::stderr().as_fd().try_clone_to_owned() else {
+        // No descriptor is left: what there is to say then must not be lost.
+        eprint!("{text}");
         return;
     };
     let mut sink = Sink::from_fd(fd);
@@ -59,6 +62,21 @@ fn tell(text: &str) {
         sink.commit(EventKind::Lifecycle, 0);
     }
     sink.finish(0);
+}
+
+/// Refuses what does not fit into memory: it would push everything else out of it. `asked` says which flags take how
+/// much.
+fn refuse_too_much_memory(bytes: u64, asked: impl FnOnce() -> String) -> Result<(), Failure> {
+    match memory_available_bytes() {
+        Some(available) if memory_level(available, bytes) == Level::Fail => {
+            Err(Failure::Usage(format!(
+                "{}; {} MiB are available: ask for less, or lower --workers",
+                asked(),
+                available >> 20
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Shows the books to a person and gives the exit code that they ask for. Records that an output lost are an

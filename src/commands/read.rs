@@ -33,6 +33,11 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let signals = Signals::take().map_err(Failure::run)?;
     let config = ReadConfig::new(args)?;
     let common = &config.common;
+    let bytes = config.memory.bytes();
+    super::refuse_too_much_memory(bytes, || {
+        let asked = config.memory.asked_mib;
+        format!("--memory-mib {asked} takes {} MiB", bytes >> 20)
+    })?;
     let keys = config
         .seed
         .map_or_else(RunKeys::random, |seed| Ok(RunKeys::from_seed(seed)));
@@ -202,7 +207,7 @@ impl<'a> Reading<'a> {
     fn say_losses(&self, bar: &ProgressBar) {
         const EVERY_NS: i64 = 500_000_000;
         let now_ns = ClockReading::take().monotonic_ns();
-        if self.common.quiet || now_ns.saturating_sub(self.looked_ns.get()) < EVERY_NS {
+        if now_ns.saturating_sub(self.looked_ns.get()) < EVERY_NS {
             return;
         }
         self.looked_ns.set(now_ns);
@@ -210,7 +215,9 @@ impl<'a> Reading<'a> {
         let mut all = losses::before_outputs(&books);
         all.extend(losses::of_outputs(&books.outputs));
         for turn in self.losses.borrow_mut().look(now_ns, all) {
-            bar.suspend(|| super::tell(&format!("synledger: {}\n", turn.text)));
+            if turn.is_error || !self.common.quiet {
+                bar.suspend(|| super::tell(&format!("synledger: {}\n", turn.text)));
+            }
         }
     }
 

@@ -47,6 +47,40 @@ impl Target {
         }
     }
 
+    /// Whether both are one file, under whatever names.
+    fn is_same_file(&self, other: &Self) -> bool {
+        let standing = |target: &Self| {
+            let about = match target {
+                Self::Path(path) => std::fs::metadata(path),
+                Self::Stdout => std::fs::metadata("/proc/self/fd/1"),
+                Self::Stderr => std::fs::metadata("/proc/self/fd/2"),
+            };
+            about.ok().map(|about| (about.dev(), about.ino()))
+        };
+        let missing = |target: &Self| {
+            let Self::Path(path) = target else {
+                return None;
+            };
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+            Some(folder.join(path.file_name()?))
+        };
+        if self == other {
+            return true;
+        }
+        match (self.is_inherited() && other.is_inherited(), standing(self)) {
+            // Whoever started the program has sent both there.
+            (true, _) => false,
+            (false, Some(file)) => standing(other) == Some(file),
+            (false, None) => {
+                standing(other).is_none()
+                    && missing(self).is_some_and(|place| missing(other) == Some(place))
+            }
+        }
+    }
+
     /// Whether it was opened by whoever started the program: a reader that leaves does not come back.
     pub fn is_inherited(&self) -> bool {
         matches!(self, Self::Stdout | Self::Stderr)
@@ -151,6 +185,9 @@ impl FromStr for OutputSpec {
         let mut parts = rest.split(',');
         let target = match parts.next().unwrap_or_default() {
             "" => return Err(error("the target is empty".into(), forms)),
+            text if text.ends_with('/') => {
+                return Err(error("the target is a directory".into(), forms));
+            }
             text => Target::of(text),
         };
         let mut events = None;
@@ -206,7 +243,10 @@ pub fn apart(outputs: &[OutputSpec]) -> Result<(), String> {
         if *target == Target::Path("/dev/null".into()) {
             continue;
         }
-        if outputs[..at].iter().any(|other| other.target == *target) {
+        if outputs[..at]
+            .iter()
+            .any(|other| other.target.is_same_file(target))
+        {
             let target = match target {
                 Target::Stdout => "standard output".to_owned(),
                 Target::Stderr => "standard error".to_owned(),
@@ -258,6 +298,36 @@ mod tests {
         let eve = read("eve:/var/log/eve.json").expect("good");
         assert_eq!(eve.events, EventSet::all());
         assert_eq!(eve.target, Target::Path("/var/log/eve.json".into()));
+    }
+
+    #[test]
+    fn one_file_under_two_spellings_is_named_twice() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path().display();
+        std::fs::write(format!("{dir}/old.log"), "").expect("a file");
+        std::fs::hard_link(format!("{dir}/old.log"), format!("{dir}/same.log")).expect("a link");
+        std::fs::create_dir(format!("{dir}/sub")).expect("a folder");
+        for (a, b, one) in [
+            ("x.log", "./x.log", true),
+            ("x.log", "sub/../x.log", true),
+            ("x.log", "sub/x.log", false),
+            ("old.log", "same.log", true),
+            ("old.log", "x.log", false),
+            ("nowhere/x.log", "nowhere/y.log", false),
+        ] {
+            let spec =
+                |kind: &str, file: &str| read(&format!("{kind}:{dir}/{file}")).expect("good");
+            let refused = apart(&[spec("text", a), spec("eve", b)]).is_err();
+            assert_eq!(refused, one, "{a} {b}");
+        }
+        assert_eq!(
+            apart(&[
+                read("text:-").expect("good"),
+                read("eve:/dev/stderr").expect("good")
+            ]),
+            Ok(())
+        );
+        assert!(read("text:logs/").is_err_and(|says| says.contains("the target is a directory")));
     }
 
     #[test]

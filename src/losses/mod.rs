@@ -4,13 +4,15 @@
 
 mod watch;
 
-use crate::books::{Books, OutputBooks, RingCounts};
+use crate::books::{Books, OutputBooks};
 use crate::log::sink::{BUFFER_MAX, Cause};
 pub use watch::{LossWatch, Turn};
 
 /// Why something was lost: a stable word for metrics, health checks and records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// An interface is down or gone.
+    Link,
     /// Network cards had no room.
     Nic,
     /// The kernel's backlog had no room.
@@ -27,15 +29,18 @@ pub enum Reason {
     ScanTables,
     /// Queues between workers were full.
     Contacts,
-    /// An output did not take its records.
-    Output,
     /// The witness disagrees.
     Witness,
+    /// The logger had ended.
+    LogGone,
+    /// An output did not take its records.
+    Output,
 }
 
 impl Reason {
     /// Every reason, in the order of a packet's way.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
+        Self::Link,
         Self::Nic,
         Self::Backlog,
         Self::Rings,
@@ -44,13 +49,15 @@ impl Reason {
         Self::FlowTables,
         Self::ScanTables,
         Self::Contacts,
-        Self::Output,
         Self::Witness,
+        Self::LogGone,
+        Self::Output,
     ];
 
     /// The stable word.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Link => "link",
             Self::Nic => "nic_drops",
             Self::Backlog => "backlog_drops",
             Self::Rings => "ring_drops",
@@ -59,42 +66,69 @@ impl Reason {
             Self::FlowTables => "flow_tables_full",
             Self::ScanTables => "scan_tables_full",
             Self::Contacts => "contacts_dropped",
-            Self::Output => "output",
             Self::Witness => "witness",
+            Self::LogGone => "log_gone",
+            Self::Output => "output",
         }
     }
 
-    /// What was lost, counted.
-    fn things(self) -> &'static str {
+    /// The causes of [`Books::losses`] that it stands for; none for what is only known in seconds.
+    fn causes(self) -> &'static [&'static str] {
         match self {
-            Self::Nic | Self::Backlog | Self::Rings | Self::Shed | Self::Depth => "frames",
-            Self::FlowTables => "flows",
-            Self::ScanTables => "entries of scans",
-            Self::Contacts => "contacts between workers",
-            Self::Output => "records",
-            Self::Witness => "attempts of the witness's sample",
+            Self::Link => &[],
+            Self::Nic => &["nic_drops"],
+            Self::Backlog => &["softnet_drops"],
+            Self::Rings => &["ring_drops"],
+            Self::Shed => &["shed_data", "shed_in_kernel"],
+            Self::Depth => &["cut_by_depth"],
+            Self::FlowTables => &["flow_entries_evicted", "flows_without_volumes"],
+            Self::ScanTables => &["pairs_evicted", "scans_evicted"],
+            Self::Contacts => &["contacts_dropped"],
+            Self::Witness => &["witness_missing", "witness_extra"],
+            Self::LogGone => &["records_without_log"],
+            Self::Output => &["records_dropped"],
+        }
+    }
+
+    /// What was lost: the word for one, and for any other number.
+    fn things(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Link | Self::Nic | Self::Backlog | Self::Rings | Self::Shed | Self::Depth => {
+                ("frame", "frames")
+            }
+            Self::FlowTables => ("entry of a flow", "entries of flows"),
+            Self::ScanTables => ("entry of a scan", "entries of scans"),
+            Self::Contacts => ("contact between workers", "contacts between workers"),
+            Self::Witness => (
+                "attempt of the witness's sample",
+                "attempts of the witness's sample",
+            ),
+            Self::LogGone | Self::Output => ("record", "records"),
         }
     }
 
     /// What happened to it.
     fn fate(self) -> &'static str {
         match self {
+            Self::Link => "not seen",
             Self::Nic => "lost by network cards",
             Self::Backlog => "lost in the kernel's backlog",
             Self::Rings => "dropped by full rings",
             Self::Shed => "shed under load",
             Self::Depth => "cut before their transport header",
-            Self::FlowTables => "pushed out of full tables or not counted whole",
+            Self::FlowTables => "pushed out of full tables, or lack packets and bytes",
             Self::ScanTables => "pushed out of full tables: a scan among them may be missed",
             Self::Contacts => "dropped by full queues: a scan among them may be missed",
-            Self::Output => "lost",
             Self::Witness => "on one side only",
+            Self::LogGone => "made when the log had ended",
+            Self::Output => "lost",
         }
     }
 
     /// What to change.
     fn change(self) -> &'static str {
         match self {
+            Self::Link => "look why the interface went",
             Self::Nic => "synledger check says what to change",
             Self::Backlog => "raise net.core.netdev_max_backlog (synledger check has the command)",
             Self::Rings | Self::Shed => {
@@ -103,8 +137,8 @@ impl Reason {
             Self::Depth => "--capture full keeps them whole",
             Self::FlowTables | Self::ScanTables => "raise --memory-mib",
             Self::Contacts => "raise --memory-mib or lower --workers",
+            Self::Witness | Self::LogGone => "please report it as a fault of synledger",
             Self::Output => "",
-            Self::Witness => "please report it as a fault of synledger",
         }
     }
 }
@@ -209,17 +243,31 @@ impl Loss {
 
     /// How much was lost of what, and why: `12 of 400 records of eve:log (3 %) were lost: its disk is full`.
     pub fn sentence(&self) -> String {
-        if self.lost == 0 && self.uncounted_us > 0 {
-            let seconds = self.uncounted_us as f64 / 1e6;
-            return format!(
-                "frames were shed in the kernel for {seconds:.1} s, not counted (that takes CAP_BPF)"
-            );
+        let seconds = self.uncounted_us as f64 / 1e6;
+        match self.reason {
+            Reason::Link => {
+                return format!(
+                    "frames of interfaces that were gone for {seconds:.1} s, until they were watched again"
+                );
+            }
+            Reason::Shed if self.lost == 0 && self.uncounted_us > 0 => {
+                return format!(
+                    "frames were shed in the kernel for {seconds:.1} s, not counted (that takes CAP_BPF)"
+                );
+            }
+            _ => {}
         }
         let of = match self.of {
             0 => String::new(),
             of => format!(" of {of}"),
         };
-        let mut text = format!("{}{of} {}", self.lost, self.reason.things());
+        let (one, many) = self.reason.things();
+        let things = if self.lost == 1 && self.of == 0 {
+            one
+        } else {
+            many
+        };
+        let mut text = format!("{}{of} {things}", self.lost);
         if let Some(output) = &self.output {
             text += &format!(" of {output}");
         }
@@ -280,55 +328,51 @@ pub fn percent(part: u64, of: u64) -> String {
 
 /// What was lost on the way to the outputs, one entry for each reason, those without a loss included.
 pub fn before_outputs(books: &Books) -> Vec<Loss> {
-    let (shards, flow) = (&books.shards, &books.shards.flow);
-    let scan = &shards.port_scan;
-    let rings = |count: fn(&RingCounts) -> u64| books.rings.iter().map(count).sum::<u64>();
-    let refused = books.refused.unwrap_or(0);
-    let reached = rings(|ring| ring.tp_packets) + refused;
-    let sent = reached + books.nic_drops + books.softnet_drops;
-    let witness = books.witness.unwrap_or_default();
-    let shed_us = &shards.shed.spent_us[1..];
-    let uncounted_us = match books.refused {
-        None => shed_us.iter().sum(),
-        Some(_) => 0,
+    let counted = books.losses();
+    let lost = |reason: Reason| {
+        let causes = reason.causes().iter();
+        let count = |cause| counted.iter().find(|(name, _)| name == cause);
+        causes.filter_map(count).map(|(_, count)| count).sum()
     };
-    vec![
-        Loss::new(Reason::Nic, books.nic_drops, sent),
-        Loss::new(Reason::Backlog, books.softnet_drops, sent),
-        Loss {
-            attempts_bound: books.missed_bound().attempts - shards.cut_by_depth,
-            ..Loss::new(Reason::Rings, rings(|ring| ring.tp_drops), reached)
+    let before = Reason::ALL
+        .into_iter()
+        .filter(|&reason| reason != Reason::Output);
+    let loss = |reason| Loss {
+        attempts_bound: match reason {
+            Reason::Rings => books.missed_bound().attempts - books.shards.cut_by_depth,
+            _ => 0,
         },
-        Loss {
-            uncounted_us,
-            ..Loss::new(
-                Reason::Shed,
-                rings(|ring| ring.shed_data) + refused,
-                reached,
-            )
-        },
-        Loss::new(Reason::Depth, shards.cut_by_depth, shards.frames),
-        Loss::new(
-            Reason::FlowTables,
-            flow.evicted() + flow.without_tally,
-            flow.opened,
-        ),
-        Loss::new(
-            Reason::ScanTables,
-            scan.pair_evicted + scan.episode_evicted,
-            0,
-        ),
-        Loss::new(
-            Reason::Contacts,
-            shards.contacts_dropped,
-            shards.contacts_sent,
-        ),
-        Loss::new(
-            Reason::Witness,
-            witness.missing + witness.extra,
-            witness.seen,
-        ),
-    ]
+        uncounted_us: uncounted_us(books, reason),
+        ..Loss::new(reason, lost(reason), whole(books, reason))
+    };
+    before.map(loss).collect()
+}
+
+/// Of how many a part was lost; 0: nobody knows.
+fn whole(books: &Books, reason: Reason) -> u64 {
+    let shards = &books.shards;
+    let packets = books.rings.iter().map(|ring| ring.tp_packets);
+    let reached = packets.sum::<u64>() + books.refused.unwrap_or(0);
+    match reason {
+        Reason::Nic | Reason::Backlog => reached + books.nic_drops + books.softnet_drops,
+        Reason::Rings | Reason::Shed => reached,
+        Reason::Depth => shards.frames,
+        Reason::Contacts => shards.contacts_sent,
+        Reason::Witness => books.witness.unwrap_or_default().seen,
+        // A flow has an entry as an attempt and, once it is established, another one; either stays for a while
+        // when the flow has ended.
+        Reason::FlowTables | Reason::ScanTables => 0,
+        Reason::Link | Reason::LogGone | Reason::Output => 0,
+    }
+}
+
+/// For how long frames were lost without being counted.
+fn uncounted_us(books: &Books, reason: Reason) -> u64 {
+    match reason {
+        Reason::Link => books.unwatched_us,
+        Reason::Shed if books.refused.is_none() => books.shards.shed.spent_us[1..].iter().sum(),
+        _ => 0,
+    }
 }
 
 /// What each output lost. `outputs` have counted all that was offered to them so far.

@@ -1,6 +1,7 @@
 //! Losses as a person hears of them.
 
 use super::*;
+use crate::books::RingCounts;
 use crate::log::notice::EventKind;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -142,6 +143,7 @@ fn each_output_and_each_reason_is_followed_by_itself() {
 fn every_reason_has_a_sentence_of_its_own_with_what_helps() {
     let mut books = Books {
         nic_drops: 1,
+        unwatched_us: 2_500_000,
         softnet_drops: 2,
         refused: Some(4),
         rings: vec![RingCounts {
@@ -165,6 +167,7 @@ fn every_reason_has_a_sentence_of_its_own_with_what_helps() {
     shards.port_scan.pair_evicted = 7;
     shards.contacts_sent = 100;
     shards.contacts_dropped = 1;
+    shards.flows_log_gone = 1;
     let witness = crate::witness::WitnessCounts {
         seen: 5,
         missing: 1,
@@ -182,19 +185,27 @@ fn every_reason_has_a_sentence_of_its_own_with_what_helps() {
     assert_eq!(
         said,
         [
+            "frames of interfaces that were gone for 2.5 s, until they were watched again",
             "1 of 20 frames (5 %) was lost by network cards",
             "2 of 20 frames (10 %) were lost in the kernel's backlog",
             "2 of 17 frames (11.8 %) were dropped by full rings, at most 3 new connections among them",
             "5 of 17 frames (29.4 %) were shed under load",
             "3 of 10 frames (30 %) were cut before their transport header",
-            "2 of 8 flows (25 %) were pushed out of full tables or not counted whole",
+            "2 entries of flows were pushed out of full tables, or lack packets and bytes",
             "7 entries of scans were pushed out of full tables: a scan among them may be missed",
             "1 of 100 contacts between workers (1 %) was dropped by full queues: a scan among them may be missed",
             "1 of 5 attempts of the witness's sample (20 %) was on one side only",
+            "1 record was made when the log had ended",
             "1 of 4 records of text:- (25 %) was lost: its reader is slow",
         ]
     );
     assert!(all(&books).iter().all(|loss| !loss.change().is_empty()));
+    for (cause, _) in books.losses() {
+        let of = Reason::ALL
+            .iter()
+            .filter(|reason| reason.causes().contains(&cause));
+        assert_eq!(of.count(), 1, "{cause} belongs to one reason");
+    }
     let missed: u64 = all(&books).iter().map(|loss| loss.lost).sum();
     assert_eq!(missed, books.missed(), "nothing missed without a sentence");
     // What the kernel refused uncounted is a loss, too.

@@ -1,6 +1,7 @@
 //! Losses while they last: said when one begins, each minute while it lasts, and when it ends.
 
 use super::{Loss, Reason};
+use crate::log::sink::Cause;
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// A loss has ended when nothing was lost for so long.
@@ -21,6 +22,8 @@ pub struct Turn {
     pub lost: u64,
     /// Of so much; 0: nobody knows.
     pub of: u64,
+    /// An output fails: said even to those who asked for quiet.
+    pub is_error: bool,
     /// One sentence for a person.
     pub text: String,
 }
@@ -108,6 +111,7 @@ fn turn(word: &'static str, loss: &Loss, text: String) -> Turn {
         output: loss.output.clone(),
         lost: loss.lost,
         of: loss.of,
+        is_error: loss.output.is_some() && loss.cause() != Some(Cause::Closed),
         text,
     }
 }

@@ -201,7 +201,9 @@ fn bounds(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(count).encode(metric)?;
     }
-    Ok(())
+    let help = "For how long interfaces were gone and not yet watched again, all of them together";
+    let metric = encoder.encode_descriptor("unwatched_seconds", help, None, MetricType::Counter)?;
+    ConstCounter::new(books.unwatched_us as f64 / 1e6).encode(metric)
 }
 
 fn ring_labels(id: &RingId) -> [(&'static str, String); 3] {

@@ -54,6 +54,7 @@ fn serve_within(limits: Limits, listeners: Vec<TcpListener>, source: Source) -> 
     let app = axum::Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
+        .fallback(elsewhere)
         .with_state(Exposition::starting_now(source));
     // A door holds a slot while nobody comes.
     let slots = limits.connections.max(listeners.len());
@@ -131,6 +132,12 @@ fn answer(status: StatusCode, content_type: &'static str, text: String) -> Respo
         (header::CONNECTION, "close"),
     ];
     (status, headers, text).into_response()
+}
+
+/// Whoever asks for anything else hears what there is.
+async fn elsewhere() -> Response {
+    let text = "synledger serves /metrics and /healthz\n".to_owned();
+    answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text)
 }
 
 /// OpenMetrics only for those who ask for it, and at least as much as for text.
@@ -370,6 +377,11 @@ mod tests {
         ] {
             assert!(metrics.contains(line), "{metrics}");
         }
+        let (head, body) = get(server(LIMITS, healthy()), "/", "");
+        assert!(
+            head.starts_with("HTTP/1.1 404 ") && body.contains("/metrics"),
+            "{head}"
+        );
         let (head, body) = get(server(LIMITS, healthy()), "/healthz?strict", "");
         assert!(
             head.starts_with("HTTP/1.1 200 ") && body == "ok\n",

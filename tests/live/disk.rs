@@ -300,3 +300,28 @@ fn what_a_full_disk_costs_is_counted_by_its_cause() {
         assert!(lines.iter().any(of_cause), "{lines:#?}");
     });
 }
+
+#[test]
+fn a_full_disk_is_an_error_that_quiet_does_not_hide() {
+    with_veth(|veth| {
+        let Some(disk) = SmallDisk::mount() else {
+            return;
+        };
+        let full = format!("eve:{},events=connection+flow", disk.log().display());
+        let dir = tempfile::tempdir().expect("a folder");
+        let sensor = Sensor::start_in(dir, &["--output", &full], &["--quiet"], Stdio::null());
+        let sender = Sender::new(veth);
+        (0..FLOOD).for_each(|from| sender.send(&frame(flow(from, 1024, 1, 443), from)));
+        let says = "small/log.json takes no lines: its disk is full";
+        sensor.wait_for(says, || sensor.content("says").contains(says));
+        let ended = sensor.stop(Signal::SIGINT);
+        assert_eq!(ended.code, Some(1), "{}", ended.says);
+        let lines = ended.says.lines();
+        assert!(lines.clone().count() > 1, "{}", ended.says);
+        assert!(
+            lines.clone().all(|line| line.contains("small/log.json")),
+            "{}",
+            ended.says
+        );
+    });
+}

@@ -1,6 +1,6 @@
 //! Interfaces that go, come back and change their names; several at once; loopback.
 
-use super::sensor::{Ended, METRICS, Sensor, metrics, of_type};
+use super::sensor::{Ended, METRICS, Sensor, answer, metrics, of_type};
 use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{SENDER, SENSOR, Veth, ip, wait_for_end, wait_for_link, with_veth};
 use nix::sys::signal::Signal;
@@ -75,6 +75,69 @@ fn an_interface_that_comes_back_is_watched_again() {
         let back = format!("synledger: {SENSOR} is back and watched again\n");
         let place = |line: &str| ended.says.find(line).expect(line);
         assert!(place(&gone) < place(&back), "{}", ended.says);
+    });
+}
+
+/// Lets the sensor have at most so many files open.
+fn limit_files(sensor: &Sensor, soft: &str) {
+    let pid = sensor.pid().to_string();
+    let limit = format!("--nofile={soft}:");
+    let mut command = std::process::Command::new("prlimit");
+    let status = command.args(["--pid", &pid, &limit]).status();
+    assert!(status.expect("prlimit is there").success());
+}
+
+#[test]
+fn an_interface_that_is_gone_or_cannot_be_watched_again_is_no_good_health() {
+    with_veth(|veth| {
+        ip("link set lo up");
+        let sensor = Sensor::start(&["--strict", "--metrics", METRICS]);
+        assert!(answer("/healthz?strict").ends_with("\r\n\r\nok\n"));
+        let is_said = |says: &str| {
+            let says =
+                format!("\r\n\r\ndegraded\nlink: {SENSOR} is {says}: nothing is seen there\n");
+            sensor.wait_for(&says, || answer("/healthz").ends_with(&says));
+            assert!(answer("/healthz?strict").starts_with("HTTP/1.1 503 "));
+            assert!(metrics().contains("synledger_degraded{reason=\"link\"} 1\n"));
+        };
+        ip(&format!("link set {SENSOR} down"));
+        is_said("down");
+        ip(&format!("link set {SENSOR} up"));
+        sensor.wait_for("health", || answer("/healthz").ends_with("\r\nok\n"));
+        send(veth, 1);
+        wait_for_connection(&sensor, 1);
+        ip(&format!("link del {SENSOR}"));
+        is_said("gone");
+        // No file is left for a new ring.
+        limit_files(&sensor, "8");
+        create(SENSOR);
+        ip(&format!("link set {SENSOR} up"));
+        sensor.wait_for_event("link_failed");
+        limit_files(&sensor, "4096");
+        sensor.wait_for_event("link_back");
+        sensor.wait_for("health", || answer("/healthz").ends_with("\r\nok\n"));
+        wait_for_link();
+        send(pair(), 2);
+        wait_for_connection(&sensor, 2);
+        let seconds = metrics();
+        let mut seconds = seconds
+            .lines()
+            .filter_map(|line| line.strip_prefix("synledger_unwatched_seconds_total "));
+        let seconds: f64 = seconds
+            .next()
+            .expect("a counter")
+            .parse()
+            .expect("a number");
+        assert!((1.0..60.0).contains(&seconds), "{seconds}");
+        let ended = sensor.stop(Signal::SIGINT);
+        assert_eq!(ended.code, Some(3), "{}", ended.says);
+        assert_eq!(ended.offered(), 2, "{}", ended.says);
+        let failed = format!("synledger: {SENSOR} is back but cannot be watched yet: ");
+        assert_eq!(ended.says.matches(&failed).count(), 1, "{}", ended.says);
+        let missed =
+            format!("missed: frames of interfaces that were gone for {seconds:.1} s, until");
+        assert!(ended.says.contains(&missed), "{missed}: {}", ended.says);
+        assert!(!ended.says.contains("nothing was missed"), "{}", ended.says);
     });
 }
 

@@ -121,6 +121,6 @@ fn a_scan_behind_long_extension_headers_is_seen_and_one_that_cannot_be_is_missed
         sender.send(&syn_behind_options(80, 2048));
         let ended = sensor.stop(Signal::SIGINT);
         assert_eq!(ended.code, Some(3), "{}", ended.says);
-        assert!(ended.says.contains("1 frames cut before"), "{}", ended.says);
+        assert!(ended.says.contains("1 frame cut before"), "{}", ended.says);
     });
 }

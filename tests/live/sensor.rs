@@ -192,7 +192,10 @@ impl Ended {
     }
 
     pub fn offered(&self) -> u64 {
-        self.number("\n", " frames offered by the kernel")
+        match self.says.contains("\n1 frame offered by the kernel") {
+            true => 1,
+            false => self.number("\n", " frames offered by the kernel"),
+        }
     }
 
     /// The number in the books that stands between `before` and `after`.

@@ -5,7 +5,8 @@ use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{SENSOR, ip, wait_for_end, with_veth};
 use crate::common::{fails, synledger};
 use nix::net::if_::if_nametoindex;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use synledger::capture::socket::TxSocket;
 
 /// A pair, both ends up.
@@ -38,6 +39,10 @@ fn a_glob_waits_for_interfaces_and_takes_those_that_come_together() {
         let sensor = Sensor::begin(&["-i", "late*"]);
         sensor.wait_for_words("waiting for an interface that late* means; Ctrl-C ends it\n");
         assert!(!sensor.path("log.json").exists(), "nothing is opened yet");
+        let pid = Pid::from_raw(sensor.pid().try_into().expect("a process"));
+        kill(pid, Signal::SIGUSR1).expect("it runs");
+        sensor
+            .wait_for_words("nothing is watched yet: waiting for an interface that late* means\n");
         create("late0", "far0");
         create("late1", "far1");
         sensor.wait_for_event("start");

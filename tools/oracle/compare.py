@@ -109,7 +109,7 @@ def run_sensor(binary, path):
     last = (errors.strip().splitlines() or [""])[-1]
     if done.returncode not in (0, 1):
         raise ValueError(f"exit status {done.returncode}: {last}")
-    read = re.search(r"^(\d+) frames read$", errors, re.MULTILINE)
+    read = re.search(r"^(\d+) frames? read$", errors, re.MULTILINE)
     if read is None and done.returncode == 0:
         raise ValueError("no line 'N frames read' on standard error")
     attempts, scans = from_eve(done.stdout.decode("utf-8", "replace"))

@@ -100,13 +100,15 @@ impl Run<'_> {
             self.ledger.stats = books.clone();
             self.ledger.stats_ns = now_ns;
         }
+        let mut degraded = self.unseen();
+        degraded.extend(self.ledger.losses.active());
         let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.ring_occupancy = self.groups.iter().flat_map(LiveGroup::occupancy).collect();
         snapshot.tables = self.tables(&books);
         snapshot.log_lag = published.lag_us.as_ref().map_or_else(LogLag::default, lag);
         snapshot.worker_behind = published.behind;
         snapshot.shed_levels = self.board.shed_levels();
-        snapshot.degraded = self.ledger.losses.active();
+        snapshot.degraded = degraded;
         snapshot.books = books;
     }
 
@@ -214,6 +216,7 @@ impl Run<'_> {
             filtered,
             refused,
             witness: self.witness.as_ref().map(Watching::counts),
+            unwatched_us: self.unwatched_us(),
             ..Books::default()
         };
         books.in_flight = self.in_flight(&books);

@@ -4,8 +4,9 @@ use super::Run;
 use super::figures::monotonic_ns;
 use super::pace::Pace;
 use crate::capture::nic::{self, LinkEvent};
-use crate::live::LiveGroup;
+use crate::live::{LinkState, LiveGroup};
 use crate::locality::Localities;
+use crate::losses::Reason;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
@@ -63,10 +64,12 @@ impl Run<'_> {
                 self.renew(|localities| localities.remove(address))
             }
             LinkEvent::Up { ifindex, name } if self.watched(ifindex).is_some() => {
+                self.note_link(ifindex, LinkState::Up);
                 let text = format!("{name} is up");
                 self.say_link(self.watched(ifindex), "link_up", text);
             }
             LinkEvent::Down { ifindex, name } if self.watched(ifindex).is_some() => {
+                self.note_link(ifindex, LinkState::Down);
                 let text = format!("{name} is down: nothing is seen there until it is up");
                 self.say_link(self.watched(ifindex), "link_down", text);
             }
@@ -97,8 +100,39 @@ impl Run<'_> {
 
     /// The index in the run of an interface that is watched now.
     fn watched(&self, ifindex: u32) -> Option<u16> {
-        let own = |group: &&LiveGroup| !group.lost && group.ifindex == ifindex;
+        let own = |group: &&LiveGroup| !group.is_gone() && group.ifindex == ifindex;
         self.groups.iter().find(own).map(|group| group.interface)
+    }
+
+    fn note_link(&mut self, ifindex: u32, link: LinkState) {
+        let own = |group: &&mut LiveGroup| !group.is_gone() && group.ifindex == ifindex;
+        for group in self.groups.iter_mut().filter(own) {
+            group.link = link;
+        }
+    }
+
+    /// Interfaces from which nothing can come now, though something is expected: those that were up, and all of
+    /// them while none is.
+    pub(super) fn unseen(&self) -> Vec<(Reason, String)> {
+        let none_up = self.groups.iter().all(|group| group.link != LinkState::Up);
+        let says = |group: &LiveGroup| {
+            let is = match group.link {
+                LinkState::Gone { .. } => "gone",
+                LinkState::Down => "down",
+                LinkState::Idle if none_up => "down",
+                LinkState::Up | LinkState::Idle => return None,
+            };
+            let text = format!("{} is {is}: nothing is seen there", group.name);
+            Some((Reason::Link, text))
+        };
+        self.groups.iter().filter_map(says).collect()
+    }
+
+    /// How long interfaces were gone and not yet watched again, all of them together.
+    pub(super) fn unwatched_us(&self) -> u64 {
+        let now_ns = monotonic_ns();
+        let now = self.groups.iter().map(|group| unwatched_us(group, now_ns));
+        self.unwatched_us + now.sum::<u64>()
     }
 
     fn on_renamed(&mut self, ifindex: u32, from: &str, to: &str) {
@@ -121,9 +155,8 @@ impl Run<'_> {
         if interface.is_none() {
             return;
         }
-        for group in self.groups.iter_mut().filter(|g| g.ifindex == ifindex) {
-            group.lost = true;
-        }
+        let since_ns = monotonic_ns();
+        self.note_link(ifindex, LinkState::Gone { since_ns });
         let text = format!("{name} is gone; watched again when it comes back");
         self.say_link(interface, "link_removed", text);
     }
@@ -151,9 +184,9 @@ impl Run<'_> {
     }
 
     /// Interfaces that are missed, tried again: one may be there without having said so.
-    pub(super) fn rebuild_lost(&mut self) {
-        let lost = self.groups.iter().filter(|group| group.lost);
-        let names: Vec<String> = lost.map(|group| group.name.clone()).collect();
+    pub(super) fn rebuild_gone(&mut self) {
+        let gone = self.groups.iter().filter(|group| group.is_gone());
+        let names: Vec<String> = gone.map(|group| group.name.clone()).collect();
         for name in names {
             self.rebuild(&name);
         }
@@ -162,7 +195,7 @@ impl Run<'_> {
     /// Watches an interface that was missed and is back. Its sockets never recover, so the whole group is
     /// new. True if one of that name was missed.
     fn rebuild(&mut self, name: &str) -> bool {
-        let missed = |group: &LiveGroup| group.lost && group.name == name;
+        let missed = |group: &LiveGroup| group.is_gone() && group.name == name;
         let Some(at) = self.groups.iter().position(missed) else {
             return false;
         };
@@ -179,7 +212,9 @@ impl Run<'_> {
                 if group.trouble.as_ref() != Some(&why) {
                     group.trouble = Some(why.clone());
                     let text = format!("{name} is back but cannot be watched yet: {why}");
-                    self.say_link(interface, "link_failed", text);
+                    // No flap holds back that something is wrong.
+                    self.tell(&format!("synledger: {text}\n"));
+                    self.say("link_failed", text);
                 }
             }
         }
@@ -213,9 +248,17 @@ impl Run<'_> {
                 let _ = to_rings.send(ring);
             }
         }
+        self.unwatched_us += unwatched_us(&self.groups[at], monotonic_ns());
         let gone = std::mem::replace(&mut self.groups[at], group);
         gone.abandon();
         self.gone.push(gone);
         Ok(true)
+    }
+}
+
+fn unwatched_us(group: &LiveGroup, now_ns: i64) -> u64 {
+    match group.link {
+        LinkState::Gone { since_ns } => now_ns.saturating_sub(since_ns).unsigned_abs() / 1000,
+        _ => 0,
     }
 }

@@ -3,7 +3,7 @@
 use super::Run;
 use super::figures::monotonic_ns;
 use crate::books::Books;
-use crate::commands::logging;
+use crate::commands::{logging, tell};
 use crate::log::notice::Notice;
 use crate::losses::{self, LossWatch, Reason, Turn};
 use crate::worker::wall_clock_ns;
@@ -27,7 +27,9 @@ impl Losses {
 
 impl Run<'_> {
     pub(super) fn say_losses(&mut self, books: &Books) {
-        let losses = losses::before_outputs(books);
+        let mut losses = losses::before_outputs(books);
+        // Their own records say so.
+        losses.retain(|loss| loss.reason != Reason::Link);
         let turns = self
             .ledger
             .losses
@@ -51,7 +53,9 @@ impl Run<'_> {
 
     fn say_turns(&self, turns: Vec<Turn>) {
         for turn in turns {
-            self.tell(&format!("synledger: {}\n", turn.text));
+            if turn.is_error || !self.config.common.quiet {
+                tell(&format!("synledger: {}\n", turn.text));
+            }
             self.notices.send(Notice::Lifecycle {
                 ts_ns: wall_clock_ns(),
                 word: turn.word,

@@ -83,6 +83,8 @@ struct Run<'a> {
     lost_reader: bool,
     scans_out_of_scope: scan_scope::ScansOutOfScope,
     link_paces: links::LinkPaces,
+    /// Of interfaces that are back: how long they were gone.
+    unwatched_us: u64,
 }
 
 /// Watches interfaces until SIGINT or SIGTERM.
@@ -149,6 +151,7 @@ fn watch(
         lost_reader: false,
         scans_out_of_scope: scan_scope::ScansOutOfScope::default(),
         link_paces: links::LinkPaces::new(),
+        unwatched_us: 0,
     };
     let stage = Stage::default();
     let started = std::thread::scope(|scope| {
@@ -398,7 +401,7 @@ impl Run<'_> {
             self.say_output_losses();
             if ticks.is_multiple_of(TICKS_PER_SECOND) {
                 self.keep_pinned();
-                self.rebuild_lost();
+                self.rebuild_gone();
                 self.tell_due_links();
                 self.every_second(self.has_stats(ticks / TICKS_PER_SECOND));
             }

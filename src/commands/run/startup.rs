@@ -1,9 +1,9 @@
 //! What `run` checks and says before it opens anything.
 
 use crate::capture::nic::{self, Selection, ethtool};
-use crate::check::{self, CONSEQUENCE, Doubt, Level};
+use crate::check::{self, CONSEQUENCE, Doubt};
 use crate::cli::{CaptureDepth, FanoutMode};
-use crate::commands::{Failure, logging, tell};
+use crate::commands::{Failure, logging, refuse_too_much_memory, tell};
 use crate::config::RunConfig;
 use std::fmt::Write as _;
 
@@ -30,25 +30,22 @@ pub fn announce(config: &RunConfig, selection: &Selection) -> Result<Option<Stri
     Ok(unproven)
 }
 
-/// Refuses rings and tables that do not fit into memory: they would push everything else out of it.
+/// Refuses rings and tables that do not fit into memory.
 ///
 /// # Errors
 ///
 /// What was asked for and what is there.
 pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), Failure> {
     let (process, rings) = (config.memory.bytes(), config.ring_memory_bytes(interfaces));
-    match check::memory_available_bytes() {
-        Some(available) if check::memory_level(available, process + rings) == Level::Fail => {
-            Err(Failure::Usage(format!(
-                "--ring-mib and --memory-mib ask for {} MiB of rings and {} MiB for the process, {} MiB are \
-                 available; lower them or --workers",
-                rings >> 20,
-                process >> 20,
-                available >> 20
-            )))
-        }
-        _ => Ok(()),
-    }
+    refuse_too_much_memory(process + rings, || {
+        format!(
+            "--memory-mib {} takes {} MiB for the process, --ring-mib {} takes {} MiB of rings",
+            config.memory.asked_mib,
+            process >> 20,
+            config.ring_budget.ring_mib,
+            rings >> 20,
+        )
+    })
 }
 
 /// What will be watched, in a few lines for a person. `left_out` was chosen by a pattern and cannot be read.
@@ -110,14 +107,17 @@ fn depth(capture: CaptureDepth) -> &'static str {
 /// What the run takes, in one line; with `--verbose` more.
 pub fn resources(config: &RunConfig, interfaces: usize) -> String {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let cores = &config.common.cores;
+    // Workers that are more than the CPUs share them.
+    let mut cores = config.common.cores.clone();
+    cores.sort_unstable();
+    cores.dedup();
     let mut text = format!(
         "synledger: {} {}; {} MiB of memory; {} MiB of rings (the kernel's)\n",
         check::many(config.common.workers, "worker"),
-        match cores.len() {
-            0 => "on no CPU of their own".to_owned(),
-            1 => format!("on CPU {}", cores[0]),
-            _ => format!("on CPUs {}", list(cores, usize::to_string)),
+        match cores.as_slice() {
+            [] => "on no CPU of their own".to_owned(),
+            [core] => format!("on CPU {core}"),
+            cores => format!("on CPUs {}", list(cores, usize::to_string)),
         },
         mib(config.memory.bytes()),
         mib(config.ring_memory_bytes(interfaces)),

@@ -41,6 +41,11 @@ pub(super) fn interfaces(
     let mut looks = 0;
     while !signals.stopped() {
         std::thread::sleep(POLL);
+        // Not one of the two can be done yet, and silence would look like a hang.
+        if signals.report() | signals.reload() {
+            let text = format!("synledger: nothing is watched yet: waiting for {awaited}\n");
+            tell(&text);
+        }
         match nic::resolve(&patterns) {
             Ok(selection) if looks == SETTLE_LOOKS => return Ok(Some(selection)),
             Ok(_) => looks += 1,

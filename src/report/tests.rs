@@ -1,5 +1,9 @@
+use super::stats::books_json;
 use super::*;
+use crate::books::{OutputBooks, RingCounts, RingId};
 use crate::log::eve::{Context, Eve, Interfaces};
+use crate::log::notice::Notice;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 fn books() -> Books {
