@@ -139,8 +139,8 @@ fn each_output_and_each_reason_is_followed_by_itself() {
     assert_eq!(active, ["ring_drops", "output"]);
 }
 
-#[test]
-fn every_reason_has_a_sentence_of_its_own_with_what_helps() {
+/// Books in which something was lost for every reason.
+fn all_lost() -> Books {
     let mut books = Books {
         nic_drops: 1,
         unwatched_us: 2_500_000,
@@ -181,6 +181,12 @@ fn every_reason_has_a_sentence_of_its_own_with_what_helps() {
     lossy.counts.offered = [4, 0, 0, 0, 0];
     lossy.counts.dropped[Cause::Slow as usize] = [1, 0, 0, 0, 0];
     books.outputs.push(lossy);
+    books
+}
+
+#[test]
+fn every_reason_has_a_sentence_of_its_own_with_what_helps() {
+    let books = all_lost();
     let said: Vec<String> = all(&books).iter().map(Loss::sentence).collect();
     assert_eq!(
         said,
