@@ -58,9 +58,9 @@ fn flood(flows: &mut Flows, from_ns: i64) {
     let frames: Vec<_> = (0..FRAMES)
         .map(|i| segment(from_ns + i64::from(i) * 67, i, false, SYN, 1, 0))
         .collect();
-    let before = flows.counts().attempts;
+    let before = flows.counts().new_connections;
     let (each, _) = feed(flows, &frames);
-    assert_eq!(flows.counts().attempts - before, u64::from(FRAMES));
+    assert_eq!(flows.counts().new_connections - before, u64::from(FRAMES));
     assert_eq!(flows.counts().evicted_attempts, 0);
     eprintln!("spoofed SYN: {each} ns, {:?} held", flows.held());
 }
@@ -87,16 +87,19 @@ fn connections(flows: &mut Flows, from_ns: i64) {
         let (each, _) = feed(flows, &frames);
         eprintln!("handshake, flags {flags:#04x}: {each} ns");
     }
-    assert_eq!(flows.counts().established, u64::from(CONNECTIONS));
+    assert_eq!(
+        flows.counts().established_connections,
+        u64::from(CONNECTIONS)
+    );
     let frames: Vec<_> = (0..FRAMES)
         .map(|i| {
             let client = i.wrapping_mul(7919) % CONNECTIONS;
             segment(from_ns + i64::from(i), client, i % 2 == 0, ACK, 2, 6)
         })
         .collect();
-    let before = flows.counts().accounted;
+    let before = flows.counts().packets_accounted;
     let (each, _) = feed(flows, &frames);
-    assert_eq!(flows.counts().accounted - before, u64::from(FRAMES));
+    assert_eq!(flows.counts().packets_accounted - before, u64::from(FRAMES));
     eprintln!("established data over {CONNECTIONS}: {each} ns");
 }
 

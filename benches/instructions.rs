@@ -142,7 +142,7 @@ fn sharded(load: &Load, first: usize, count: usize) {
     }
     let flow = &shard.counts.flow;
     flow.check().expect("the books close");
-    assert_eq!(flow.packets, (first + count) as u64);
+    assert_eq!(flow.flow_packets, (first + count) as u64);
 }
 
 fn contacts(count: usize) {

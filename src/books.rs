@@ -1,7 +1,8 @@
 //! The books: plain counters, one writer each, and the identities they obey.
 
+use crate::counters::{Counter, Counters as _, Kind, State, counters};
 use crate::log::notice::{EventKind, KINDS};
-use crate::log::outputs::{Counts, FoldCounts};
+use crate::log::outputs::{LogCounts, OutputCounts};
 use crate::log::sink::Cause;
 pub use crate::shard_counts::ShardCounts;
 use crate::witness::WitnessCounts;
@@ -24,43 +25,31 @@ impl fmt::Display for RingId {
     }
 }
 
-/// What one ring's socket and its reader say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RingCounts {
-    /// Which ring.
-    pub id: RingId,
-    /// `tp_packets`: frames that reached the ring, drops included.
-    pub tp_packets: u64,
-    /// `tp_drops`: frames for which the ring had no room.
-    pub tp_drops: u64,
-    /// `tp_freeze_q_cnt`: how often the ring was found full.
-    pub tp_freezes: u64,
-    /// Frames read from its blocks.
-    pub frames_read: u64,
-    /// Frames returned unread to make room for opening packets.
-    pub shed_data: u64,
-    /// Frames that its blocks can hold at most: smallest frames.
-    pub capacity: u64,
+impl State for RingId {
+    fn join(&mut self, _: &Self) {}
 }
 
-impl RingCounts {
-    fn zip(&mut self, other: &Self, apply: impl Fn(u64, u64) -> u64) {
-        for (mine, other) in [
-            (&mut self.tp_packets, other.tp_packets),
-            (&mut self.tp_drops, other.tp_drops),
-            (&mut self.tp_freezes, other.tp_freezes),
-            (&mut self.frames_read, other.frames_read),
-            (&mut self.shed_data, other.shed_data),
-        ] {
-            *mine = apply(*mine, other);
-        }
+counters! {
+    /// What one ring's socket and its reader say.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct RingCounts "ring_" {
+        id (state RingId): "Which ring",
+        tp_packets: "Frames that reached a ring, drops included",
+        tp_drops (loss): "Frames for which a ring had no room",
+        tp_freezes: "How often a ring was found full (tp_freeze_q_cnt)",
+        frames_read: "Frames read from a ring",
+        shed_data (loss): "Data frames returned unread to make room for opening packets",
+        capacity (state u64): "Frames that its blocks can hold at most: smallest frames",
     }
+}
 
-    /// What was counted since `before`.
-    #[must_use]
-    pub fn since(mut self, before: &Self) -> Self {
-        self.zip(before, u64::saturating_sub);
-        self
+counters! {
+    /// What was lost before the rings, as the host's counters say, and for how long nothing was watched.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct HostCounts "" {
+        nic_drops (loss): "Frames lost by network cards",
+        softnet_drops (loss): "Frames lost in the kernel's backlog",
+        unwatched_us (micros): "For how long interfaces were gone and not yet watched again, all of them together",
     }
 }
 
@@ -69,10 +58,7 @@ pub fn by_ring(rings: impl Iterator<Item = RingCounts>) -> Vec<RingCounts> {
     let mut all: Vec<RingCounts> = Vec::new();
     for ring in rings {
         match all.iter_mut().find(|sum| sum.id == ring.id) {
-            Some(sum) => {
-                sum.zip(&ring, |a, b| a + b);
-                sum.capacity += ring.capacity;
-            }
+            Some(sum) => sum.add(&ring),
             None => all.push(ring),
         }
     }
@@ -85,7 +71,7 @@ pub struct OutputBooks {
     /// Its `--output`.
     pub name: String,
     /// Its counters.
-    pub counts: Counts,
+    pub counts: OutputCounts,
 }
 
 impl OutputBooks {
@@ -145,23 +131,16 @@ pub struct Books {
     pub outputs: Vec<OutputBooks>,
     /// Records of the sensor's own, by kind: what the sensor and the logger itself had to say.
     pub own_records: [u64; KINDS],
-    /// Flood records.
-    pub folds: FoldCounts,
-    /// Records that were written behind a later one.
-    pub late_records: u64,
-    /// Frames lost before the rings, as the host's counters say: NIC and softnet.
-    pub nic_drops: u64,
-    /// See `nic_drops`.
-    pub softnet_drops: u64,
+    /// What the logger counts.
+    pub log: LogCounts,
+    /// What the host's counters say.
+    pub host: HostCounts,
     /// `--capture control`: frames that the filter rejected; `None` when they cannot be counted.
     pub filtered: Option<u64>,
     /// `--witness`: what another pair of eyes says.
     pub witness: Option<WitnessCounts>,
     /// Under load: frames that data rings refused in the kernel; `None` when they cannot be counted.
     pub refused: Option<u64>,
-    /// How long interfaces were gone and not yet watched again, in microseconds, all of them together: nobody knows
-    /// what came there.
-    pub unwatched_us: u64,
     /// What may be between two counters now.
     pub in_flight: InFlight,
     /// The run is over: nothing is in flight.
@@ -206,6 +185,29 @@ impl Identity {
 }
 
 impl Books {
+    /// Every counter but those of rings and outputs, whose labels are not known before the run.
+    pub fn each(&self, show: &mut dyn FnMut(Counter)) {
+        self.shards.each(show);
+        self.log.each(show);
+        self.host.each(show);
+        if let Some(filtered) = self.filtered {
+            let help = "Frames that the filter of --capture control rejected";
+            show(Counter::single(
+                "filtered_frames",
+                help,
+                Kind::Count,
+                filtered,
+            ));
+        }
+        if let Some(refused) = self.refused {
+            let help = "Data frames that the kernel refused under load, before the copy";
+            show(Counter::single("shed_in_kernel", help, Kind::Loss, refused));
+        }
+        if let Some(witness) = &self.witness {
+            witness.each(show);
+        }
+    }
+
     /// Every identity, in the order of a packet's way. The sides of each are counted at different places.
     pub fn identities(&self) -> Vec<Identity> {
         let mut all = self.frame_identities();
@@ -217,9 +219,9 @@ impl Books {
         );
         let shed = shards.shed.identities().into_iter();
         all.extend(shed.map(|(name, left, right)| Identity::exact(name, left, right)));
-        let touches = flow.syn_packets + flow.answered + flow.refused;
+        let touches = flow.syn_packets + flow.answered_connections + flow.refused_connections;
         all.push(Identity::exact(
-            "contacts_sent = syn_packets + answered + refused",
+            "contacts_sent = syn_packets + answered_connections + refused_connections",
             shards.contacts_sent,
             touches,
         ));
@@ -230,17 +232,17 @@ impl Books {
             self.slack(self.in_flight.contacts),
         ));
         all.push(Identity::exact(
-            "contacts_merged = touches + outcomes",
+            "contacts_merged = port_scan_touches + port_scan_outcomes",
             shards.contacts_merged,
             scan.touches + scan.outcomes,
         ));
         all.push(Identity::exact(
-            "detections = started + continued + ended",
+            "detections = port_scan_started + port_scan_continued + port_scan_ended",
             shards.detections,
             scan.started + scan.continued + scan.ended,
         ));
         all.push(Identity::exact(
-            "port scans started = port_scans of all directions",
+            "port_scan_started = port_scans of all directions",
             scan.started,
             shards.port_scans.iter().sum(),
         ));
@@ -283,14 +285,14 @@ impl Books {
             ));
         }
         all.push(Identity::exact(
-            "frames = packets + unread",
+            "frames = packets + unread_frames",
             shards.frames,
-            shards.packets + shards.unread.iter().sum::<u64>(),
+            shards.packets + shards.unread_frames.iter().sum::<u64>(),
         ));
         all.push(Identity::exact(
-            "packets = packets of the flow stage",
+            "packets = flow_packets",
             shards.packets,
-            shards.flow.packets,
+            shards.flow.flow_packets,
         ));
         all
     }
@@ -300,8 +302,8 @@ impl Books {
         let shards = &self.shards;
         match kind {
             EventKind::Connection => (
-                shards.flow.attempts,
-                shards.attempts_not_asked + shards.attempts_log_gone,
+                shards.flow.new_connections,
+                shards.connections_not_asked + shards.connections_log_gone,
             ),
             EventKind::Alert => (
                 shards.detections,
@@ -311,7 +313,7 @@ impl Books {
             ),
             EventKind::Flow => (
                 shards.flow.closed_all(),
-                shards.flow.untold + shards.flows_log_gone,
+                shards.flow.flows_untold + shards.flows_log_gone,
             ),
             EventKind::Stats | EventKind::Lifecycle => (self.own_records[kind as usize], 0),
         }
@@ -324,14 +326,14 @@ impl Books {
 
     /// Attempts that were folded, by shards or by the logger.
     pub fn attempts_folded(&self) -> u64 {
-        self.shards.attempts_folded + self.folds.here
+        self.shards.folded_by_shards + self.log.folded_by_logger
     }
 
     fn log_identities(&self, all: &mut Vec<Identity>) {
         all.push(Identity::within(
-            "attempts folded = attempts of flood records",
+            "folded_by_shards + folded_by_logger = folded_connections + folded_log_gone",
             self.attempts_folded(),
-            self.folds.attempts + self.shards.folded_log_gone,
+            self.log.folded_connections + self.shards.folded_log_gone,
             self.slack(self.in_flight.records[EventKind::Connection as usize]),
         ));
         for output in &self.outputs {

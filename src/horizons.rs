@@ -1,5 +1,7 @@
 //! How far full tables reach: the smallest value of the last seconds of packet time, and what is told of it.
 
+use crate::counters::State;
+
 /// Packet time that is looked back on at least; at most twice that.
 const LOOK_BACK_NS: i64 = 8_000_000_000;
 
@@ -62,21 +64,20 @@ impl Default for Horizons {
     }
 }
 
+impl State for Horizons {
+    /// The shorter ones.
+    fn join(&mut self, other: &Self) {
+        self.dedup_ns = self.dedup_ns.min(other.dedup_ns);
+        self.scan_gap_ns = self.scan_gap_ns.min(other.scan_gap_ns);
+    }
+}
+
 impl Horizons {
     /// Of one shard.
     pub fn new(dedup_ns: i64, scan_gap_ns: i64) -> Self {
         Self {
             dedup_ns,
             scan_gap_ns,
-        }
-    }
-
-    /// Of two.
-    #[must_use]
-    pub fn min(self, other: Self) -> Self {
-        Self {
-            dedup_ns: self.dedup_ns.min(other.dedup_ns),
-            scan_gap_ns: self.scan_gap_ns.min(other.scan_gap_ns),
         }
     }
 

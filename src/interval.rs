@@ -2,9 +2,11 @@
 //! have been lost with it.
 
 use crate::books::{Books, Identity, OutputBooks, RingCounts};
+use crate::counters::{Counter, Counters as _, Kind};
 use crate::log::notice::Notice;
-use crate::log::outputs::Counts;
+use crate::log::outputs::OutputCounts;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Upper bounds of what nobody can count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,9 +26,9 @@ impl Books {
     pub fn since(&self, before: &Self) -> Self {
         let ring = |ring: &RingCounts| {
             let then = before.rings.iter().find(|then| then.id == ring.id);
-            then.map_or_else(|| ring.clone(), |then| ring.clone().since(then))
+            then.map_or_else(|| ring.clone(), |then| ring.since(then))
         };
-        let none = Counts::default();
+        let none = OutputCounts::default();
         let output = |(place, output): (usize, &OutputBooks)| {
             let then = before.outputs.get(place).map_or(&none, |then| &then.counts);
             OutputBooks {
@@ -45,11 +47,8 @@ impl Books {
             own_records: std::array::from_fn(|kind| {
                 self.own_records[kind].saturating_sub(before.own_records[kind])
             }),
-            folds: self.folds.since(&before.folds),
-            late_records: self.late_records.saturating_sub(before.late_records),
-            nic_drops: self.nic_drops.saturating_sub(before.nic_drops),
-            softnet_drops: self.softnet_drops.saturating_sub(before.softnet_drops),
-            unwatched_us: self.unwatched_us.saturating_sub(before.unwatched_us),
+            log: self.log.since(&before.log),
+            host: self.host.since(&before.host),
             filtered: then(self.filtered, before.filtered),
             refused: then(self.refused, before.refused),
             witness: self
@@ -60,38 +59,26 @@ impl Books {
         }
     }
 
-    /// What was lost, by cause: what `--strict` forbids.
-    pub fn losses(&self) -> [(&'static str, u64); 15] {
-        let (shards, scan) = (&self.shards, &self.shards.port_scan);
-        let log_gone =
-            shards.attempts_log_gone + shards.flows_log_gone + shards.detections_log_gone;
-        let rings = |count: fn(&RingCounts) -> u64| self.rings.iter().map(count).sum();
-        let witness = self.witness.unwrap_or_default();
-        [
-            ("nic_drops", self.nic_drops),
-            ("softnet_drops", self.softnet_drops),
-            ("ring_drops", rings(|ring| ring.tp_drops)),
-            ("shed_data", rings(|ring| ring.shed_data)),
-            ("shed_in_kernel", self.refused.unwrap_or(0)),
-            ("cut_by_depth", shards.cut_by_depth),
-            ("flow_entries_evicted", shards.flow.evicted()),
-            ("flows_without_volumes", shards.flow.without_tally),
-            ("pairs_evicted", scan.pair_evicted),
-            ("scans_evicted", scan.episode_evicted),
-            ("contacts_dropped", shards.contacts_dropped),
-            ("records_without_log", log_gone),
-            (
-                "records_dropped",
-                self.outputs.iter().map(OutputBooks::dropped).sum(),
-            ),
-            ("witness_missing", witness.missing),
-            ("witness_extra", witness.extra),
-        ]
+    /// What was lost, by the names of the counters: what `--strict` forbids. Those of all rings and of all outputs
+    /// are added up.
+    pub fn losses(&self) -> BTreeMap<String, u64> {
+        let mut losses = BTreeMap::new();
+        let mut add = |counter: Counter| {
+            if counter.kind == Kind::Loss {
+                *losses.entry(counter.name()).or_default() += counter.count;
+            }
+        };
+        self.each(&mut add);
+        self.rings.iter().for_each(|ring| ring.each(&mut add));
+        self.outputs
+            .iter()
+            .for_each(|output| output.counts.each(&mut add));
+        losses
     }
 
     /// Everything that was lost with a cause.
     pub fn missed(&self) -> u64 {
-        self.losses().iter().map(|(_, count)| count).sum()
+        self.losses().values().sum()
     }
 
     /// Whether nothing was lost, or may have been lost uncounted: bulk data that the kernel refused, frames of an
@@ -99,19 +86,20 @@ impl Books {
     pub fn complete(&self) -> bool {
         let shed = &self.shards.shed;
         let refused = shed.spent_us[1..].iter().any(|&us| us > 0);
-        self.missed() == 0 && self.unwatched_us == 0 && !(refused && self.refused.is_none())
+        self.missed() == 0 && self.host.unwatched_us == 0 && !(refused && self.refused.is_none())
     }
 
     /// What may have been lost without being counted as what it was.
     pub fn missed_bound(&self) -> MissedBound {
-        let astray = self.shards.misrouted + self.shards.syn_outside_class.iter().sum::<u64>() > 0;
+        let astray =
+            self.shards.misrouted_frames + self.shards.syn_outside_class.iter().sum::<u64>() > 0;
         let may_hold_attempts =
             |ring: &&RingCounts| astray || matches!(ring.id.class, "open" | "all");
         let rings = self.rings.iter().filter(may_hold_attempts);
         let lost: u64 = rings.map(|ring| ring.tp_drops + ring.shed_data).sum();
         MissedBound {
-            attempts: lost + self.shards.cut_by_depth,
-            before_rings: self.nic_drops + self.softnet_drops,
+            attempts: lost + self.shards.frames_cut_by_depth,
+            before_rings: self.host.nic_drops + self.host.softnet_drops,
         }
     }
 }
@@ -166,6 +154,7 @@ fn turn(word: &'static str, identity: &Identity, ts_ns: i64) -> Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::books::HostCounts;
     use crate::books::RingId;
 
     fn ring(class: &'static str, tp_drops: u64, shed_data: u64) -> RingCounts {
@@ -192,7 +181,10 @@ mod tests {
                 ring("control", 2, 0),
                 ring("data", 4, 8),
             ],
-            nic_drops: 16,
+            host: HostCounts {
+                nic_drops: 16,
+                ..HostCounts::default()
+            },
             ..Books::default()
         };
         before.shards.syn_outside_class[3] = 5;
@@ -203,16 +195,16 @@ mod tests {
             ring("control", 5, 0),
             ring("data", 9, 9),
         ];
-        now.nic_drops = 20;
+        now.host.nic_drops = 20;
         let bound = now.since(&before).missed_bound();
         assert_eq!((bound.attempts, bound.before_rings), (3, 4));
         now.shards.syn_outside_class[3] = 6;
         assert_eq!(now.since(&before).missed_bound().attempts, 3 + 3 + 6);
         now.shards.syn_outside_class[3] = 5;
-        now.shards.misrouted = 1;
+        now.shards.misrouted_frames = 1;
         assert_eq!(now.since(&before).missed_bound().attempts, 3 + 3 + 6);
         now.rings = vec![ring("all", 7, 0)];
-        now.shards.misrouted = 0;
+        now.shards.misrouted_frames = 0;
         assert_eq!(now.since(&before).missed_bound().attempts, 7);
     }
 
@@ -254,7 +246,7 @@ mod tests {
         let text = format!("{name} does not hold: 3 against 0");
         assert_eq!(said(open.notices(&books, 1)), [("books_open", text)]);
         assert_eq!(said(open.notices(&books, 2)), []);
-        books.shards.flow.retransmitted = 3;
+        books.shards.flow.syn_retransmitted = 3;
         let text = format!("{name} holds again: 3 against 3");
         assert_eq!(said(open.notices(&books, 3)), [("books_closed", text)]);
         assert_eq!(said(open.notices(&books, 4)), []);

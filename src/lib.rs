@@ -26,6 +26,7 @@ pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod counters;
 pub mod cpus;
 pub mod decode;
 pub mod descriptors;

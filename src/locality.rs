@@ -23,6 +23,9 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
     /// Every direction, in the order of their numbers.
     pub const ALL: [Self; 5] = [
         Self::In,

@@ -196,7 +196,7 @@ impl Outbox {
             }
             None => false,
         };
-        counts.attempts_folded += u64::from(folded);
+        counts.folded_by_shards += u64::from(folded);
         match (folded, room) {
             (true, _) => Fate::Folded,
             (false, true) => Fate::Line,

@@ -65,7 +65,7 @@ fn a_fold_comes_in_its_place_when_its_second_is_over() {
     }
     settle(&mut outbox, SECOND_NS - 1, &mut counts);
     assert_eq!(come_out(&mut merge), [(0, 1), (1, 1)]);
-    assert_eq!((counts.attempts_folded, outbox.folding()), (3, 3));
+    assert_eq!((counts.folded_by_shards, outbox.folding()), (3, 3));
     // The next second starts folded; the one after it has a line again, which comes behind both folds.
     for ts_ns in [SECOND_NS + 5, 2 * SECOND_NS + 7, 4 * SECOND_NS] {
         send(&mut outbox, 9, ts_ns, &mut counts);
@@ -90,7 +90,7 @@ fn what_finds_no_room_in_the_log_is_folded_and_none_is_lost() {
         send(&mut outbox, number, i64::from(number), &mut counts);
     }
     settle(&mut outbox, 100, &mut counts);
-    assert_eq!(counts.attempts_folded, 46);
+    assert_eq!(counts.folded_by_shards, 46);
     // The queue is still full when the second is over: the fold goes on growing.
     settle(&mut outbox, 3 * SECOND_NS, &mut counts);
     assert_eq!(outbox.folding(), 46);
@@ -116,7 +116,7 @@ fn without_folds_a_full_log_loses_lines_and_counts_them() {
     }
     settle(&mut outbox, 100, &mut counts);
     assert_eq!(
-        (counts.attempts_folded, merge.queue_full()),
+        (counts.folded_by_shards, merge.queue_full()),
         (0, [46, 0, 0])
     );
 }

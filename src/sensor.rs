@@ -3,6 +3,7 @@
 use crate::books::{Books, ShardCounts};
 use crate::capture::fanout::Keys;
 use crate::config::Common;
+use crate::counters::Counters as _;
 use crate::log::fold::Folds;
 use crate::log::notice::EventKind;
 use crate::log::queue::{self, Consumer};
@@ -70,7 +71,7 @@ impl Board {
     pub fn shed_levels(&self) -> Vec<u64> {
         let level = |slot: &Mutex<ShardCounts>| {
             let counts = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            counts.shed.held.iter().sum()
+            counts.shed.workers.iter().sum()
         };
         self.0.iter().map(level).collect()
     }

@@ -164,7 +164,7 @@ impl Shard {
             Err(why) => {
                 // Cut by our own filter, it may have been anything.
                 let cut = frame.bytes.len() < frame.wire_len as usize;
-                self.counts.cut_by_depth +=
+                self.counts.frames_cut_by_depth +=
                     u64::from(cut && why.is_truncated() && self.outbox.is_live());
                 self.counts.on_unread(why);
             }
@@ -175,7 +175,7 @@ impl Shard {
     #[inline(always)]
     fn hold(&mut self, packet: Packet, frame: &Frame<'_>, at: &At<'_>) {
         self.counts.packets += 1;
-        self.counts.late += u64::from(packet.ts_ns < at.watermark_ns);
+        self.counts.late_packets += u64::from(packet.ts_ns < at.watermark_ns);
         self.pending.push(Pending {
             packet,
             lookup: self.flows.announce(&packet),
@@ -218,7 +218,7 @@ impl Shard {
         let workers = u32::try_from(self.mesh.workers()).expect("at most 64");
         let (class, worker) = fanout::demux(&self.keys, frame).member(workers);
         if (class, worker as usize) != (ring, self.id) {
-            self.counts.misrouted += 1;
+            self.counts.misrouted_frames += 1;
         }
     }
 
@@ -264,7 +264,7 @@ impl Shard {
                 FlowEvent::Attempt(attempt)
                     if !policy.wants_direction(attempt.tuple.src, attempt.tuple.dst) =>
                 {
-                    counts.attempts_not_asked += 1;
+                    counts.connections_not_asked += 1;
                     return outbox.not_asked(&attempt, one.in_reach);
                 }
                 FlowEvent::Attempt(attempt) => {
@@ -429,7 +429,7 @@ impl Shard {
         counts.port_scan = port_scan.counts;
         counts.horizons = Horizons::new(flows.dedup_horizon_ns(), port_scan.detectable_gap_ns());
         let [attempts, established, others] = flows.held();
-        counts.folding = outbox.folding();
+        counts.connections_folding = outbox.folding();
         counts.held =
             [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
     }
@@ -463,7 +463,7 @@ impl Shard {
             }
         });
         outbox.push_until(u64::MAX, counts);
-        counts.folding = outbox.folding();
+        counts.connections_folding = outbox.folding();
         counts.flow = *flows.counts();
         counts.port_scan = port_scan.counts;
         outbox.close();

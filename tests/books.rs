@@ -1,25 +1,26 @@
 //! Each counter, spoiled by one, opens the identity that it belongs to and no other.
 
 use synledger::books::{Books, InFlight, OutputBooks, RingCounts, RingId, ShardCounts, by_ring};
+use synledger::counters::Counters;
 use synledger::log::notice::{EventKind, KINDS};
-use synledger::log::outputs::{Counts, FoldCounts};
+use synledger::log::outputs::{LogCounts, OutputCounts};
 use synledger::witness::WitnessCounts;
 
 const FRAMES: &str = "frames of all shards";
-const DECODE: &str = "frames = packets + unread";
-const STAGE: &str = "packets = packets of the flow stage";
-const PACKETS: &str = "packets = accounted + other_interface";
-const SYNS: &str = "syn_packets = attempts + retransmitted + other_interface";
-const FLOWS: &str = "flows opened = closed + merged + open";
-const SENT: &str = "contacts_sent = syn_packets + answered + refused";
+const DECODE: &str = "frames = packets + unread_frames";
+const STAGE: &str = "packets = flow_packets";
+const PACKETS: &str = "flow_packets = packets_accounted + ";
+const SYNS: &str = "syn_packets = new_connections + syn_retransmitted + syn_other_interface";
+const FLOWS: &str = "flows_opened = flows_closed + flows_merged + flows_open";
+const SENT: &str = "contacts_sent = syn_packets + answered_connections + refused_connections";
 const CARRIED: &str = "contacts_sent = contacts_merged + contacts_dropped";
-const TAKEN: &str = "contacts_merged = touches + outcomes";
-const SAID: &str = "detections = started + continued + ended";
-const SCANS: &str = "port scans started = port_scans of all directions";
+const TAKEN: &str = "contacts_merged = port_scan_touches + port_scan_outcomes";
+const SAID: &str = "detections = port_scan_started + port_scan_continued + port_scan_ended";
+const SCANS: &str = "port_scan_started = port_scans of all directions";
 const STEPS: &str = "shed steps up to ";
 const CONNECTIONS: &str = ": connection raised = ";
 const ALERTS: &str = ": alert raised = ";
-const FOLDED: &str = "attempts folded = attempts of flood records";
+const FOLDED: &str = "folded_by_shards + folded_by_logger = folded_connections + folded_log_gone";
 const RECORDS: &str = ": flow raised = ";
 const WITNESSED: &str = "witness rings: tp_packets = tp_drops + frames";
 const READ: &str = "witness: frames = unread + retransmitted + seen";
@@ -31,13 +32,14 @@ const TOLD: &str = "witness: told = agreed + extra + extra_excused + waiting";
 const TABLE: &[(&str, &[&str])] = &[
     ("frames", &[FRAMES, DECODE]),
     ("packets", &[DECODE, STAGE]),
-    ("unread", &[DECODE]),
-    ("misrouted", &[]),
-    ("late", &[]),
-    ("cut_by_depth", &[]),
+    ("unread_frames", &[DECODE]),
+    ("misrouted_frames", &[]),
+    ("late_packets", &[]),
+    ("frames_cut_by_depth", &[]),
     ("syn_outside_class", &[]),
-    ("attempts_not_asked", &[CONNECTIONS]),
-    ("attempts_folded", &[FOLDED]),
+    ("connections_not_asked", &[CONNECTIONS]),
+    ("folded_by_shards", &[FOLDED]),
+    ("connections_folding", &[]),
     ("detections", &[SAID, ALERTS]),
     ("port_scans", &[SCANS]),
     ("detections_out_of_scope", &[ALERTS]),
@@ -45,54 +47,54 @@ const TABLE: &[(&str, &[&str])] = &[
     ("contacts_sent", &[SENT, CARRIED]),
     ("contacts_merged", &[CARRIED, TAKEN]),
     ("contacts_dropped", &[CARRIED]),
-    ("attempts_log_gone", &[CONNECTIONS]),
+    ("connections_log_gone", &[CONNECTIONS]),
     ("folded_log_gone", &[FOLDED]),
     ("flows_log_gone", &[RECORDS]),
     ("detections_log_gone", &[ALERTS]),
     ("shed_up", &[STEPS]),
     ("shed_down", &[STEPS]),
-    ("shed_held", &[STEPS]),
-    ("shed_spent", &[]),
-    ("flow.packets", &[STAGE, PACKETS]),
-    ("accounted", &[PACKETS]),
+    ("shed_workers", &[STEPS]),
+    ("shed_spent_seconds", &[]),
+    ("flow_packets", &[STAGE, PACKETS]),
+    ("packets_accounted", &[PACKETS]),
     ("syn_packets", &[SYNS, SENT]),
-    ("attempts", &[SYNS, CONNECTIONS]),
-    ("retransmitted", &[SYNS]),
-    ("other_interface_syns", &[PACKETS, SYNS]),
-    ("joined_syns", &[]),
-    ("joined_elsewhere", &[PACKETS]),
-    ("other_interface", &[PACKETS]),
-    ("after_end", &[PACKETS]),
+    ("new_connections", &[SYNS, CONNECTIONS]),
+    ("syn_retransmitted", &[SYNS]),
+    ("syn_other_interface", &[PACKETS, SYNS]),
+    ("syn_joined", &[]),
+    ("syn_joined_elsewhere", &[PACKETS]),
+    ("packets_other_interface", &[PACKETS]),
+    ("packets_after_end", &[PACKETS]),
     ("icmp_errors", &[PACKETS]),
     ("icmp_refused", &[]),
     ("fragments", &[PACKETS]),
     ("fragment_bytes", &[]),
-    ("joined", &[]),
-    ("answered", &[SENT]),
-    ("refused", &[SENT]),
-    ("established", &[]),
-    ("midstream", &[]),
-    ("preexisting", &[]),
+    ("headers_joined", &[]),
+    ("answered_connections", &[SENT]),
+    ("refused_connections", &[SENT]),
+    ("established_connections", &[]),
+    ("midstream_flows", &[]),
+    ("preexisting_flows", &[]),
     ("preexisting_dropped", &[]),
-    ("opened", &[FLOWS]),
-    ("reopened", &[]),
-    ("closed", &[FLOWS, RECORDS]),
-    ("untold", &[RECORDS]),
-    ("merged", &[FLOWS]),
-    ("open", &[FLOWS]),
+    ("flows_opened", &[FLOWS]),
+    ("flows_reopened", &[]),
+    ("flows_closed", &[FLOWS, RECORDS]),
+    ("flows_untold", &[RECORDS]),
+    ("flows_merged", &[FLOWS]),
+    ("flows_open", &[FLOWS]),
     ("evicted_attempts", &[]),
     ("evicted_established", &[]),
     ("evicted_others", &[]),
     ("evicted_fragments", &[]),
-    ("without_tally", &[]),
-    ("touches", &[TAKEN]),
-    ("outcomes", &[TAKEN]),
-    ("started", &[SAID, SCANS]),
-    ("continued", &[SAID]),
-    ("ended", &[SAID]),
-    ("pair_evicted", &[]),
-    ("episode_evicted", &[]),
-    ("without_map", &[]),
+    ("flows_without_volumes", &[]),
+    ("port_scan_touches", &[TAKEN]),
+    ("port_scan_outcomes", &[TAKEN]),
+    ("port_scan_started", &[SAID, SCANS]),
+    ("port_scan_continued", &[SAID]),
+    ("port_scan_ended", &[SAID]),
+    ("port_scan_pairs_evicted", &[]),
+    ("port_scan_episodes_evicted", &[]),
+    ("port_scan_without_map", &[]),
 ];
 
 fn shards() -> ShardCounts {
@@ -104,9 +106,9 @@ fn shards() -> ShardCounts {
         detections_out_of_scope: 2,
         detections_allowed: 1,
         detections_log_gone: 1,
-        attempts_not_asked: 5,
-        attempts_folded: 100,
-        attempts_log_gone: 1,
+        connections_not_asked: 5,
+        folded_by_shards: 100,
+        connections_log_gone: 1,
         folded_log_gone: 1,
         flows_log_gone: 2,
         contacts_sent: 300 + 40 + 30,
@@ -114,18 +116,28 @@ fn shards() -> ShardCounts {
         contacts_dropped: 10,
         ..ShardCounts::default()
     };
-    (shards.unread[0], shards.unread[3]) = (20, 30);
+    (shards.unread_frames[0], shards.unread_frames[3]) = (20, 30);
     let shed = &mut shards.shed;
-    (shed.up, shed.down, shed.held) = ([5, 3, 1], [3, 2, 1], [2, 1, 0]);
+    shed.up = [0, 5, 3, 1];
+    shed.down = [0, 3, 2, 1];
+    shed.workers = [0, 2, 1, 0];
     let flow = &mut shards.flow;
-    flow.packets = 950;
-    (flow.accounted, flow.other_interface, flow.after_end) = (700, 60, 40);
+    flow.flow_packets = 950;
+    (
+        flow.packets_accounted,
+        flow.packets_other_interface,
+        flow.packets_after_end,
+    ) = (700, 60, 40);
     (flow.icmp_errors, flow.fragments) = (50, 82);
-    (flow.syn_packets, flow.attempts, flow.retransmitted) = (300, 250, 30);
-    (flow.other_interface_syns, flow.joined_elsewhere) = (20, 2);
-    (flow.answered, flow.refused) = (40, 30);
-    (flow.opened, flow.merged, flow.open) = (400, 3, 97);
-    (flow.closed[0], flow.closed[6]) = (200, 100);
+    (
+        flow.syn_packets,
+        flow.new_connections,
+        flow.syn_retransmitted,
+    ) = (300, 250, 30);
+    (flow.syn_other_interface, flow.syn_joined_elsewhere) = (20, 2);
+    (flow.answered_connections, flow.refused_connections) = (40, 30);
+    (flow.flows_opened, flow.flows_merged, flow.flows_open) = (400, 3, 97);
+    (flow.flows_closed[0], flow.flows_closed[6]) = (200, 100);
     let scan = &mut shards.port_scan;
     (scan.touches, scan.outcomes) = (295, 65);
     (scan.started, scan.continued, scan.ended) = (3, 4, 2);
@@ -133,9 +145,9 @@ fn shards() -> ShardCounts {
 }
 
 fn output(name: &str) -> OutputBooks {
-    let mut counts = Counts {
+    let mut counts = OutputCounts {
         written: [101, 4, 298, 3, 2],
-        ..Counts::default()
+        ..OutputCounts::default()
     };
     counts.dropped[0] = [40, 0, 0, 0, 0];
     counts.dropped[4] = [2, 0, 0, 0, 1];
@@ -165,20 +177,22 @@ fn ring(class: &'static str, frames_read: u64) -> RingCounts {
 
 /// Every counter of the witness, with the identities that it is a part of.
 const WITNESS: &[(&str, &[&str])] = &[
-    ("packets", &[WITNESSED]),
-    ("dropped", &[WITNESSED]),
-    ("frames", &[WITNESSED, READ]),
-    ("unread", &[READ]),
-    ("retransmitted", &[READ]),
-    ("seen", &[READ, SEEN]),
-    ("agreed", &[SEEN, TOLD]),
-    ("missing", &[SEEN]),
-    ("excused", &[SEEN]),
-    ("told", &[TOLD]),
-    ("extra", &[TOLD]),
-    ("extra_excused", &[TOLD]),
-    ("beyond", &[]),
-    ("reports_dropped", &[]),
+    ("witness_packets", &[WITNESSED]),
+    ("witness_dropped", &[WITNESSED]),
+    ("witness_frames", &[WITNESSED, READ]),
+    ("witness_unread", &[READ]),
+    ("witness_retransmitted", &[READ]),
+    ("witness_seen", &[READ, SEEN]),
+    ("witness_agreed", &[SEEN, TOLD]),
+    ("witness_missing", &[SEEN]),
+    ("witness_excused", &[SEEN]),
+    ("witness_told", &[TOLD]),
+    ("witness_extra", &[TOLD]),
+    ("witness_extra_excused", &[TOLD]),
+    ("witness_beyond", &[]),
+    ("witness_reports_dropped", &[]),
+    ("witness_waiting", &[SEEN]),
+    ("witness_told_waiting", &[TOLD]),
 ];
 
 fn witness() -> WitnessCounts {
@@ -209,10 +223,11 @@ fn books() -> Books {
         rings: vec![ring("open", 300), ring("data", 700)],
         outputs: vec![output("text:-"), output("eve:-")],
         own_records: [0, 0, 0, 3, 7],
-        folds: FoldCounts {
-            here: 3,
-            records: 5,
-            attempts: 102,
+        log: LogCounts {
+            late_records: 0,
+            folded_by_logger: 3,
+            flood_records: 5,
+            folded_connections: 102,
         },
         witness: Some(witness()),
         at_exit: true,
@@ -242,65 +257,41 @@ fn add(counter: &mut u64, by: i64) {
     *counter = counter.checked_add_signed(by).unwrap_or(0);
 }
 
-#[test]
-fn every_counter_of_a_shard_opens_its_identities() {
-    assert_eq!(open(&books()), [""; 0]);
-    let mut names: Vec<&str> = Vec::new();
-    shards().each(&mut |name, _| names.push(name));
-    // The flow stage has packets of its own, counted there.
-    let second = names.iter().rposition(|name| *name == "packets");
-    names[second.expect("two")] = "flow.packets";
+/// Spoils each number of the struct that `of` gives, against the table of its counters.
+fn assert_each_opens<C: Counters>(table: &[(&str, &[&str])], of: fn(&mut Books) -> &mut C) {
+    let mut names = Vec::new();
+    of(&mut books()).each(&mut |counter| names.push(counter.name()));
     for (place, name) in names.iter().enumerate() {
-        let row = TABLE.iter().find(|(counter, _)| counter == name);
+        let row = table.iter().find(|(counter, _)| counter == name);
         let (_, parts) = row.unwrap_or_else(|| panic!("{name} has no place in the table"));
-        let spoil = |books: &mut Books, by: i64| {
+        assert_opens(name, parts, |books, by| {
             let mut at = 0;
-            books.shards.each(&mut |_, counter| {
+            of(books).numbers(&mut |_, counter| {
                 if at == place {
                     // Down only what is there: a counter at 0 goes up twice.
                     add(counter, if *counter == 0 { 1 } else { by });
                 }
                 at += 1;
             });
-        };
-        assert_opens(name, parts, spoil);
+        });
     }
-    for (counter, _) in TABLE {
-        assert!(names.contains(counter), "{counter} is in the table only");
+    for (counter, _) in table {
+        assert!(
+            names.iter().any(|name| name == counter),
+            "{counter} is in the table only"
+        );
     }
 }
 
 #[test]
+fn every_counter_of_a_shard_opens_its_identities() {
+    assert_eq!(open(&books()), [""; 0]);
+    assert_each_opens(TABLE, |books| &mut books.shards);
+}
+
+#[test]
 fn every_counter_of_the_witness_opens_its_identities() {
-    let mut names: Vec<&str> = Vec::new();
-    witness().each(&mut |name, _| names.push(name));
-    for (place, name) in names.iter().enumerate() {
-        let row = WITNESS.iter().find(|(counter, _)| counter == name);
-        let (_, parts) = row.unwrap_or_else(|| panic!("{name} has no place in the table"));
-        assert_opens(name, parts, |books, by| {
-            let mut at = 0;
-            books
-                .witness
-                .as_mut()
-                .expect("one")
-                .each(&mut |_, counter| {
-                    if at == place {
-                        add(counter, if *counter == 0 { 1 } else { by });
-                    }
-                    at += 1;
-                });
-        });
-    }
-    for (name, waiting) in [(SEEN, true), (TOLD, false)] {
-        assert_opens("waiting", &[name], |books, by| {
-            let counts = books.witness.as_mut().expect("one");
-            let waits = match waiting {
-                true => &mut counts.waiting,
-                false => &mut counts.told_waiting,
-            };
-            add(waits, by);
-        });
-    }
+    assert_each_opens(WITNESS, |books| books.witness.as_mut().expect("one"));
 }
 
 #[test]
@@ -321,7 +312,7 @@ fn every_counter_of_rings_and_outputs_opens_its_identities() {
     for kind in EventKind::ALL {
         let name = format!("eve:-: {} raised = ", kind.word());
         let at = kind as usize;
-        let of = |what: &str, counter: fn(&mut Counts) -> &mut [u64; KINDS]| {
+        let of = |what: &str, counter: fn(&mut OutputCounts) -> &mut [u64; KINDS]| {
             assert_opens(what, &[&name], |books, by| {
                 let counter = &mut counter(&mut books.outputs[1].counts)[at];
                 add(counter, if *counter == 0 { 1 } else { by });
@@ -334,13 +325,13 @@ fn every_counter_of_rings_and_outputs_opens_its_identities() {
         of("pending", |counts| &mut counts.pending);
     }
     assert_opens("folds.here", &[FOLDED], |books, by| {
-        add(&mut books.folds.here, by);
+        add(&mut books.log.folded_by_logger, by);
     });
     assert_opens("folds.attempts", &[FOLDED], |books, by| {
-        add(&mut books.folds.attempts, by);
+        add(&mut books.log.folded_connections, by);
     });
     assert_opens("folds.records", &[], |books, by| {
-        add(&mut books.folds.records, by);
+        add(&mut books.log.flood_records, by);
     });
     for kind in [EventKind::Stats, EventKind::Lifecycle] {
         let name = format!(": {} raised = ", kind.word());
@@ -400,7 +391,7 @@ fn while_a_run_goes_on_the_sides_differ_by_what_is_in_flight_and_no_more() {
             books.outputs[0].counts.written[at] += by;
         });
     }
-    opens(DECODE, 0, &|books, by| books.shards.unread[1] += by);
+    opens(DECODE, 0, &|books, by| books.shards.unread_frames[1] += by);
 }
 
 #[test]

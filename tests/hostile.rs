@@ -146,7 +146,7 @@ fn try_file(name: &str, seed: u64, file: &[u8], effort: Effort, tally: &mut Tall
     let shards = &ran.books.shards;
     tally.damaged += ran.damaged;
     tally.frames += shards.frames;
-    tally.attempts += shards.flow.attempts;
+    tally.attempts += shards.flow.new_connections;
     tally.alerts += shards.detections;
     tally.evicted += shards.flow.evicted();
 }

@@ -238,11 +238,11 @@ fn a_spoofed_flood_takes_no_memory() {
     eprintln!(
         "memory: {early} bytes resident after 10,000 SYNs, {late} after {syns}; {allocated} allocations, \
          {} attempts, {} evicted, {} events",
-        counts.flow.attempts,
+        counts.flow.new_connections,
         counts.flow.evicted(),
         bench.said
     );
-    assert_eq!(counts.flow.attempts, u64::from(syns));
+    assert_eq!(counts.flow.new_connections, u64::from(syns));
     assert!(counts.flow.evicted() > 0, "the table overflowed");
     assert_eq!(allocated, 0);
     assert!(
@@ -287,10 +287,10 @@ fn a_folded_flood_allocates_for_flood_records_alone() {
         eprintln!(
             "memory: {ports} ports: {early} bytes resident after 3 s, {late} after 10; {allocated} allocations, \
              {} of {} attempts folded, {} events",
-            counts.attempts_folded, counts.flow.attempts, bench.said
+            counts.folded_by_shards, counts.flow.new_connections, bench.said
         );
-        assert_eq!(counts.flow.attempts, u64::from(SYNS));
-        let share = counts.attempts_folded as f64 / f64::from(SYNS);
+        assert_eq!(counts.flow.new_connections, u64::from(SYNS));
+        let share = counts.folded_by_shards as f64 / f64::from(SYNS);
         assert!(share > folded, "{ports} ports: {share} folded");
         // Seven seconds of at most 256 folds, boxed as they leave; and the lists they leave in.
         assert!(allocated <= 8 * (256 + 32), "{ports} ports: {allocated}");

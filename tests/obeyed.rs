@@ -234,9 +234,9 @@ fn again_in(what: &str, mut flood: Vec<Touch>, rng: &mut Rng) -> (usize, usize) 
         let octave = rng.below(12);
         let back = rng.index(n.min(4096 >> octave) + 1);
         let again = n - back;
-        let before = flows.counts().attempts;
+        let before = flows.counts().new_connections;
         flows.on_packet(&syn(again as u64, ts_ns), ts_ns, &mut |_, _| {});
-        let is_new = flows.counts().attempts > before;
+        let is_new = flows.counts().new_connections > before;
         let (age_ns, horizon_ns) = (ts_ns - first[again], flows.dedup_horizon_ns());
         if age_ns < horizon_ns {
             inside += 1;

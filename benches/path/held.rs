@@ -161,7 +161,7 @@ fn time_flood(what: &str, gap_ns: i64, fold: bool, ring: Option<Class>) {
         write_flood(&mut load, &syn, sent, STRETCH, gap_ns, bench.now_ns);
         sent += STRETCH;
         let took = bench.feed(&load.frames(), ring);
-        assert_eq!(bench.shard.counts.flow.attempts, u64::from(sent));
+        assert_eq!(bench.shard.counts.flow.new_connections, u64::from(sent));
         took
     };
     for _ in 0..ATTEMPTS.div_ceil(STRETCH) {
@@ -175,12 +175,12 @@ fn time_flood(what: &str, gap_ns: i64, fold: bool, ring: Option<Class>) {
     });
     let counts = &bench.shard.counts;
     counts.flow.check().expect("the books close");
-    assert_eq!(counts.misrouted, 0);
+    assert_eq!(counts.misrouted_frames, 0);
     eprintln!(
         "  {} attempts held, {} evicted, {} folded, {} said",
         bench.held()[0],
         counts.flow.evicted_attempts,
-        counts.attempts_folded,
+        counts.folded_by_shards,
         bench.said
     );
 }
@@ -230,9 +230,9 @@ fn time_data(connections: u32) {
             let ts_ns = bench.now_ns + LINE_RATE_NS * i64::from(number);
             segment.push(&mut load, (which, back), numbers, ts_ns);
         }
-        let before = bench.shard.counts.flow.accounted;
+        let before = bench.shard.counts.flow.packets_accounted;
         let took = bench.feed(&load.frames(), None);
-        let accounted = bench.shard.counts.flow.accounted - before;
+        let accounted = bench.shard.counts.flow.packets_accounted - before;
         assert_eq!(accounted, u64::from(STRETCH));
         assert_eq!(bench.held()[1], connections as usize);
         took
@@ -287,7 +287,7 @@ fn time_mix() {
          bytes captured",
         bench.held(),
         counts.flow.evicted(),
-        100 * counts.unread.iter().sum::<u64>() / counts.frames,
+        100 * counts.unread_frames.iter().sum::<u64>() / counts.frames,
         load.frames().iter().map(|f| f.bytes.len()).sum::<usize>(),
         load.frames()
             .iter()

@@ -21,7 +21,7 @@ use synledger::flow::record::Attempt;
 use synledger::log::eve::{Context, Interfaces};
 use synledger::log::event::{Body, Event};
 use synledger::log::fold::Folds;
-use synledger::log::outputs::{Counts, Outputs};
+use synledger::log::outputs::{OutputCounts, Outputs};
 use synledger::log::reached::LogTime;
 use synledger::log::spec::{OutputSpec, TextFormat};
 use traffic::event;
@@ -107,7 +107,7 @@ fn time_outputs(what: &str, specs: &[&str]) {
         outputs.finish(0);
         let took = cpu_ns() - begin;
         for counts in outputs.counts() {
-            assert!(Counts::closed(&counts));
+            assert!(OutputCounts::closed(&counts));
             assert_eq!(counts.written[0], u64::from(RECORDS));
         }
         took

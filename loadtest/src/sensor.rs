@@ -256,18 +256,17 @@ impl Books {
             &all["filtered_frames"],
             all.get("filtered_frames").is_some(),
         )?;
-        let shed = &all["shed"];
-        let levels = shed["seconds"].as_object().into_iter().flatten();
+        let levels = all["shed_spent_seconds"].as_object().into_iter().flatten();
         let was_shed = levels
             .filter(|(level, _)| level.as_str() != "0")
             .any(|(_, seconds)| seconds.as_f64() > Some(0.0));
-        Some(chosen + counted(&shed["refused_in_kernel"], was_shed)?)
+        Some(chosen + counted(&all["shed_in_kernel"], was_shed)?)
     }
 
     /// Steps of load shedding, up to any level.
     #[must_use]
     pub fn shed_steps(&self) -> u64 {
-        let levels = self.all["shed"]["up"].as_object().into_iter().flatten();
+        let levels = self.all["shed_up"].as_object().into_iter().flatten();
         levels.filter_map(|(_, steps)| steps.as_u64()).sum()
     }
 

@@ -12,7 +12,7 @@ use crate::log::fold::Folds;
 use crate::log::logger::{Clock, Control, Folding, Logger, lag_histogram};
 use crate::log::merge::Merge;
 use crate::log::notice::Notices;
-use crate::log::outputs::{Counts, Outputs};
+use crate::log::outputs::{OutputCounts, Outputs};
 use crate::log::queue::Consumer;
 use crate::log::sink::Patience;
 use crate::log::spec::{Format, OutputSpec};
@@ -97,7 +97,7 @@ pub fn logger(
 }
 
 /// The books of the outputs, by their names; one that is there twice gets its number behind its name.
-pub fn books(specs: &[OutputSpec], counts: &[Counts]) -> Vec<OutputBooks> {
+pub fn books(specs: &[OutputSpec], counts: &[OutputCounts]) -> Vec<OutputBooks> {
     let names: Vec<String> = specs.iter().map(name).collect();
     let names = names.iter().enumerate().map(|(at, name)| {
         if names[..at].contains(name) {

@@ -231,8 +231,7 @@ impl<'a> Reading<'a> {
             frames_offered: Some(frames),
             outputs,
             own_records: published.own,
-            folds: published.folds,
-            late_records: published.late,
+            log: published.log,
             ..Books::default()
         };
         books.in_flight = InFlight {
@@ -260,8 +259,7 @@ fn close_log(common: &Common, logger: Logger, board: &Board, replay: &Replay) ->
         frames_offered: Some(replay.frames()),
         outputs: logging::books(&common.outputs, &summary.outputs),
         own_records: summary.own,
-        folds: summary.folds,
-        late_records: summary.late,
+        log: summary.log,
         at_exit: true,
         ..Books::default()
     };

@@ -276,8 +276,8 @@ impl Attempts {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        counts.closed[reason as usize] += 1;
-        counts.open -= 1;
+        counts.flows_closed[reason as usize] += 1;
+        counts.flows_open -= 1;
         let record = self.telling.then(|| self.record(at, reason));
         self.slab.get_mut(at).flags |= ENDED;
         // A server may still acknowledge the data of a SYN.
@@ -286,7 +286,7 @@ impl Attempts {
         }
         match record {
             Some(record) => out(when, FlowEvent::Ended(record)),
-            None => counts.untold += 1,
+            None => counts.flows_untold += 1,
         }
     }
 
@@ -315,16 +315,16 @@ impl Attempts {
             entry.flags |= TALLY;
             entry.rest = place;
         } else {
-            counts.without_tally += 1;
+            counts.flows_without_volumes += 1;
             entry.flags |= SATURATED;
         }
     }
 
     /// Opens an ended attempt again: its next record counts from here.
     pub(super) fn reopen(&mut self, at: u32, packet: &Packet, who: For, counts: &mut FlowCounts) {
-        counts.reopened += 1;
-        counts.opened += 1;
-        counts.open += 1;
+        counts.flows_reopened += 1;
+        counts.flows_opened += 1;
+        counts.flows_open += 1;
         let syn_payload = self.syn_payload(at);
         self.drop_tally(at);
         let entry = self.slab.get_mut(at);
@@ -385,9 +385,9 @@ impl Attempts {
             vlan,
             rest: packet.wire_len,
         };
-        counts.attempts += 1;
-        counts.opened += 1;
-        counts.open += 1;
+        counts.new_connections += 1;
+        counts.flows_opened += 1;
+        counts.flows_open += 1;
         self.far += usize::from(far);
         let at = self.insert_entry(hash, entry, watermark_ns, counts, out);
         if !plain {

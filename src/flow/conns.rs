@@ -255,13 +255,13 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        counts.closed[reason as usize] += 1;
-        counts.open -= 1;
+        counts.flows_closed[reason as usize] += 1;
+        counts.flows_open -= 1;
         if self.telling {
             let conn = packed::unpack(self.slab.get(at), self.cold(at));
             out(when, FlowEvent::Ended(conn.record(reason)));
         } else {
-            counts.untold += 1;
+            counts.flows_untold += 1;
         }
         self.slab.remove(at);
     }

@@ -223,7 +223,7 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<Tcp> {
         let now = self.advance(watermark_ns, out);
-        self.counts.packets += 1;
+        self.counts.flow_packets += 1;
         let place = (lookup.hash, &lookup.key);
         match &packet.transport {
             Transport::Tcp(tcp) if tcp.is_touch() => self.on_touch(packet, tcp, place, now, out),
@@ -262,9 +262,9 @@ impl Flows {
     ) -> Option<Tcp> {
         let evicted = &mut self.counts.evicted_fragments;
         let tcp = self.fragments.join(&self.hasher, packet, now, evicted)?;
-        self.counts.joined += 1;
+        self.counts.headers_joined += 1;
         if tcp.is_touch() {
-            self.counts.joined_syns += 1;
+            self.counts.syn_joined += 1;
             let (src, dst) = (tcp.src_port, tcp.dst_port);
             let mut key = Key::new(packet.src, packet.dst, src, dst, conns::TCP);
             key.joined = true;

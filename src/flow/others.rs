@@ -85,8 +85,8 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> u32 {
-        self.counts.opened += 1;
-        self.counts.open += 1;
+        self.counts.flows_opened += 1;
+        self.counts.flows_open += 1;
         let evicted = |counts: &mut super::FlowCounts| counts.evicted_others += 1;
         let counts = &mut self.counts;
         self.others.insert(hash, conn, now, evicted, counts, out)
@@ -102,10 +102,10 @@ impl Flows {
         now: i64,
     ) {
         if self.others.slab.get(at).interface != packet.interface {
-            self.counts.other_interface += 1;
+            self.counts.packets_other_interface += 1;
             return;
         }
-        self.counts.accounted += 1;
+        self.counts.packets_accounted += 1;
         self.others.add(at, packet, tcp, payload, sender, now);
     }
 
@@ -127,8 +127,8 @@ impl Flows {
                 let mut conn = Conn::new(orig, packet, now);
                 conn.flipped = flipped;
                 conn.preexisting = self.preexisting.binary_search(&key.canonical()).is_ok();
-                self.counts.midstream += 1;
-                self.counts.preexisting += u64::from(conn.preexisting);
+                self.counts.midstream_flows += 1;
+                self.counts.preexisting_flows += u64::from(conn.preexisting);
                 if flipped {
                     tcp::push_letter(&mut conn.history, b'^');
                 }
@@ -199,7 +199,7 @@ impl Flows {
         if !entry.has(TOLD_REFUSED) {
             entry.flags |= TOLD_REFUSED;
             let (tuple, outcome) = (entry.key().tuple(), Outcome::Refused);
-            self.counts.refused += 1;
+            self.counts.refused_connections += 1;
             out(When::Packet, FlowEvent::Outcome { tuple, outcome });
         }
         let (reason, when) = (EndReason::Refused, When::Packet);

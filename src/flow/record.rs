@@ -65,6 +65,34 @@ pub enum EndReason {
     Eof = 6,
 }
 
+impl EndReason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Fin,
+        Self::Rst,
+        Self::Refused,
+        Self::Unanswered,
+        Self::Timeout,
+        Self::Evicted,
+        Self::Eof,
+    ];
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The word of the reason.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fin => "fin",
+            Self::Rst => "rst",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+            Self::Timeout => "timeout",
+            Self::Evicted => "evicted",
+            Self::Eof => "eof",
+        }
+    }
+}
+
 /// Zeek's summary of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(

@@ -48,10 +48,10 @@ impl Flows {
             return self.on_midstream(packet, tcp, (hash, key), now, out);
         };
         if self.attempts.slab.get(at).interface == packet.interface {
-            self.counts.accounted += 1;
+            self.counts.packets_accounted += 1;
             self.attempts.add(at, packet, tcp, sender, &mut self.counts);
         } else {
-            self.counts.other_interface += 1;
+            self.counts.packets_other_interface += 1;
         }
     }
 
@@ -64,10 +64,10 @@ impl Flows {
         now: i64,
     ) {
         if self.established.slab.get(at).interface != packet.interface {
-            self.counts.other_interface += 1;
+            self.counts.packets_other_interface += 1;
             return;
         }
-        self.counts.accounted += 1;
+        self.counts.packets_accounted += 1;
         let payload = tcp.payload_len;
         self.established
             .add(at, packet, Some(tcp), payload, sender, now);
@@ -145,7 +145,7 @@ impl Flows {
         let meaning = meaning.expect("`named` accepted it");
         let entry = *self.attempts.slab.get(at);
         if entry.interface != packet.interface {
-            self.counts.other_interface += 1;
+            self.counts.packets_other_interface += 1;
             return true;
         }
         if !entry.open() {
@@ -155,12 +155,12 @@ impl Flows {
                 Meaning::Reset | Meaning::Prove => false,
             };
             if !late {
-                self.counts.after_end += 1;
+                self.counts.packets_after_end += 1;
                 return true;
             }
             self.reopen(at, packet, For::Answer);
         }
-        self.counts.accounted += 1;
+        self.counts.packets_accounted += 1;
         match meaning {
             Meaning::Answer => self.on_answer(at, packet, tcp, (hash, key), now, out),
             Meaning::Refuse => self.on_refusal(at, packet, tcp, out),
@@ -194,7 +194,7 @@ impl Flows {
         if !entry.has(TOLD_ANSWERED) {
             entry.flags |= TOLD_ANSWERED;
             let (tuple, outcome) = (entry.key().tuple(), Outcome::Answered);
-            self.counts.answered += 1;
+            self.counts.answered_connections += 1;
             out(When::Packet, FlowEvent::Outcome { tuple, outcome });
         }
         let counts = &mut self.counts;
@@ -217,7 +217,7 @@ impl Flows {
         if !entry.has(TOLD_REFUSED) {
             entry.flags |= TOLD_REFUSED;
             let (tuple, outcome) = (entry.key().tuple(), Outcome::Refused);
-            self.counts.refused += 1;
+            self.counts.refused_connections += 1;
             out(When::Packet, FlowEvent::Outcome { tuple, outcome });
         }
         let (reason, when) = (EndReason::Refused, When::Packet);
@@ -255,8 +255,8 @@ impl Flows {
                 std::mem::swap(&mut conn, &mut other);
             }
             conn.merge(&other);
-            self.counts.merged += 1;
-            self.counts.open -= 1;
+            self.counts.flows_merged += 1;
+            self.counts.flows_open -= 1;
         }
         let counts = &mut self.counts;
         if let Some((old, _)) = self.established.find(hash, key, now, counts, out) {
@@ -264,7 +264,7 @@ impl Flows {
             let when = When::Packet;
             self.established.end(old, reason, when, counts, out);
         }
-        counts.established += 1;
+        counts.established_connections += 1;
         let sender = if conn.key == *key {
             Sender::Orig
         } else {

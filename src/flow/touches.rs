@@ -27,7 +27,7 @@ impl Flows {
         match known {
             Some(at) => self.on_retransmission(at, packet, tcp, (hash, key), now, out),
             None => {
-                self.counts.accounted += u64::from(!key.joined);
+                self.counts.packets_accounted += u64::from(!key.joined);
                 let far = near >= NEAR_MAX;
                 let hash = if far {
                     self.hasher.far(hash, tcp.seq)
@@ -92,11 +92,11 @@ impl Flows {
     ) {
         let entry = *self.attempts.slab.get(at);
         if entry.interface != packet.interface {
-            self.counts.other_interface_syns += 1;
-            self.counts.joined_elsewhere += u64::from(key.joined);
+            self.counts.syn_other_interface += 1;
+            self.counts.syn_joined_elsewhere += u64::from(key.joined);
             return;
         }
-        self.counts.retransmitted += 1;
+        self.counts.syn_retransmitted += 1;
         let counted = u64::from(!key.joined);
         if !entry.has(PROMOTED) {
             if entry.has(ENDED) {
@@ -104,19 +104,19 @@ impl Flows {
             }
             self.attempts
                 .add(at, packet, tcp, Sender::Orig, &mut self.counts);
-            self.counts.accounted += counted;
+            self.counts.packets_accounted += counted;
             return;
         }
         let counts = &mut self.counts;
         let found = self.established.find(hash, key, now, counts, out);
         match found {
             Some((conn, sender)) if self.established.cold(conn).isn == entry.isn => {
-                self.counts.accounted += counted;
+                self.counts.packets_accounted += counted;
                 let payload = tcp.payload_len;
                 self.established
                     .add(conn, packet, Some(tcp), payload, sender, now);
             }
-            _ => self.counts.after_end += counted,
+            _ => self.counts.packets_after_end += counted,
         }
     }
 

@@ -241,7 +241,7 @@ impl PortScan {
     /// A pair had to leave: while its newest touch is younger than W, that may cost a scan.
     fn note_evicted(&mut self, newest_ns: i64, watermark: i64) {
         if newest_ns.saturating_add(self.rule.window_ns) > watermark {
-            self.counts.pair_evicted += 1;
+            self.counts.pairs_evicted += 1;
             self.last_eviction_ns = Some(watermark);
         }
     }
@@ -258,7 +258,7 @@ impl PortScan {
         if let Some(victim) = self.pairs.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);
             if let Some(index) = episode {
-                self.counts.episode_evicted += 1;
+                self.counts.episodes_evicted += 1;
                 self.end(index, self.ends_at(index).min(watermark), out);
             }
             let until = if episode.is_some() { watermark } else { newest };
@@ -350,7 +350,7 @@ impl PortScan {
     fn evict_episode(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
         while let Some(Reverse((_, index, generation))) = self.due.pop() {
             if self.is_current(index, generation) {
-                self.counts.episode_evicted += 1;
+                self.counts.episodes_evicted += 1;
                 return self.end(index, self.ends_at(index).min(watermark), out);
             }
         }

@@ -283,8 +283,8 @@ fn a_full_table_says_that_it_is_no_longer_exact() {
     );
     assert_eq!(
         (
-            detector.counts.pair_evicted,
-            detector.counts.episode_evicted
+            detector.counts.pairs_evicted,
+            detector.counts.episodes_evicted
         ),
         (1, 1)
     );

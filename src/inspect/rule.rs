@@ -3,6 +3,7 @@
 use super::episode::{Episode, PORT_MAP_BYTES};
 use super::firsts::Firsts;
 use super::pairs::Pairs;
+use crate::counters::counters;
 use std::cmp::Reverse;
 
 /// When an episode may end, its place, and its generation there.
@@ -34,47 +35,17 @@ impl Rule {
     }
 }
 
-/// Plain counters, one writer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PortScanCounts {
-    /// Touches seen.
-    pub touches: u64,
-    /// Answers and refusals seen.
-    pub outcomes: u64,
-    /// Rising edges.
-    pub started: u64,
-    /// Doublings.
-    pub continued: u64,
-    /// Summaries.
-    pub ended: u64,
-    /// Pairs pushed out while a touch of theirs was younger than W.
-    pub pair_evicted: u64,
-    /// Episodes pushed out before their end.
-    pub episode_evicted: u64,
-    /// Episodes for which no port map was free.
-    pub without_map: u64,
-}
-
-impl PortScanCounts {
-    /// Lends every counter with its name, in the same order each time.
-    pub fn each(&mut self, lend: &mut dyn FnMut(&'static str, &mut u64)) {
-        let Self {
-            touches,
-            outcomes,
-            started,
-            continued,
-            ended,
-            pair_evicted,
-            episode_evicted,
-            without_map,
-        } = self;
-        lend("touches", touches);
-        lend("outcomes", outcomes);
-        lend("started", started);
-        lend("continued", continued);
-        lend("ended", ended);
-        lend("pair_evicted", pair_evicted);
-        lend("episode_evicted", episode_evicted);
-        lend("without_map", without_map);
+counters! {
+    /// The detector of port scans.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct PortScanCounts "port_scan_" {
+        touches: "Touches of a port that the detector saw",
+        outcomes: "Answers and refusals that the detector saw",
+        started: "Port scans found",
+        continued: "Doublings of their ports",
+        ended: "Port scans with their summary",
+        pairs_evicted (loss): "Pairs pushed out of a full table while a touch of theirs was younger than the window",
+        episodes_evicted (loss): "Port scans pushed out of a full table before their end",
+        without_map: "Port scans for which there was no room to keep every port",
     }
 }

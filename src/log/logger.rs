@@ -5,7 +5,7 @@ use super::event::{Body, Event};
 pub use super::folding::Folding;
 use super::merge::{Lag, Merge};
 use super::notice::{self, KINDS, Notice};
-use super::outputs::{Counts, FoldCounts, Outputs};
+use super::outputs::{LogCounts, OutputCounts, Outputs};
 use super::reached::LogTime;
 use super::sink::Cause;
 use crate::capture::clock::RunTime;
@@ -47,13 +47,11 @@ pub struct Published {
     /// How often this was left: one that stays the same is old.
     pub number: u64,
     /// The books of each output.
-    pub outputs: Vec<Counts>,
+    pub outputs: Vec<OutputCounts>,
     /// Records that the logger itself had to write, by kind.
     pub own: [u64; KINDS],
-    /// Flood records.
-    pub folds: FoldCounts,
-    /// Events that came out behind a later one.
-    pub late: u64,
+    /// Late records, folds.
+    pub log: LogCounts,
     /// Shards that the order no longer waits for.
     pub behind: usize,
     /// Microseconds from time stamp to line.
@@ -87,13 +85,11 @@ pub struct Logger {
 #[derive(Debug)]
 pub struct Summary {
     /// The books of each output, in the order of the command line.
-    pub outputs: Vec<Counts>,
+    pub outputs: Vec<OutputCounts>,
     /// Records that the logger itself had to write, by kind.
     pub own: [u64; KINDS],
-    /// Flood records.
-    pub folds: FoldCounts,
-    /// Events that came out behind a later one.
-    pub late: u64,
+    /// Late records, folds.
+    pub log: LogCounts,
     /// Alerts that the budget withheld.
     pub alerts_folded: u64,
     /// Microseconds from time stamp to line.
@@ -161,10 +157,16 @@ impl Logger {
             published.number += 1;
             published.outputs = self.outputs.counts();
             published.own = self.outputs.own();
-            published.folds = self.outputs.folds();
-            published.late = self.merge.late();
+            published.log = self.log_counts();
             published.behind = self.merge.behind();
             published.lag_us.clone_from(&self.lag_us);
+        }
+    }
+
+    fn log_counts(&self) -> LogCounts {
+        LogCounts {
+            late_records: self.merge.late(),
+            ..self.outputs.folds()
         }
     }
 
@@ -198,8 +200,7 @@ impl Logger {
         Summary {
             outputs: self.outputs.counts(),
             own: self.outputs.own(),
-            folds: self.outputs.folds(),
-            late: self.merge.late(),
+            log: self.log_counts(),
             alerts_folded: self.budget.folded_total(),
             lag_us: self.lag_us.clone(),
         }

@@ -260,7 +260,7 @@ fn parts_of_several_shards_are_one_flood_record() {
     assert!(counts.closed());
     assert_eq!(counts.written[0] + counts.folded[0], u64::from(SENT));
     assert_eq!(
-        (summary.late, summary.folds.attempts),
+        (summary.log.late_records, summary.log.folded_connections),
         (0, counts.folded[0])
     );
 }

@@ -51,6 +51,9 @@ pub enum EventKind {
 pub const KINDS: usize = 5;
 
 impl EventKind {
+    /// How many there are.
+    pub const COUNT: usize = KINDS;
+
     /// Every kind, in order of its number.
     pub const ALL: [Self; KINDS] = [
         Self::Connection,

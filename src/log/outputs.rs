@@ -9,31 +9,33 @@ use super::fold::Fold;
 use super::notice::{EventKind, KINDS, Notice};
 use super::queue::SHARD_KINDS;
 use super::reached::{LogTime, Reached};
-use super::sink::{CAUSES, Cause, OpenError, Patience, Recovery, Sink};
+use super::sink::{Cause, OpenError, Patience, Recovery, Sink};
 use super::spec::{Format, OutputSpec, TextFormat};
 use super::text::Text;
+use crate::counters::{State, counters};
 use serde_json::{Map, Value};
 
-/// The books of one output, by kind ([`EventKind`]'s number).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Records that reached the logger, or were lost on the way to it.
-    pub offered: [u64; KINDS],
-    /// Lines that write(2) took.
-    pub written: [u64; KINDS],
-    /// Attempts in flood records that were written; alerts that the budget withheld.
-    pub folded: [u64; KINDS],
-    /// Of a kind that this output does not ask for.
-    pub not_asked: [u64; KINDS],
-    /// Lost, by [`Cause`].
-    pub dropped: [[u64; KINDS]; CAUSES],
-    /// Rendered and not yet written.
-    pub pending: [u64; KINDS],
-    /// Why the output takes nothing now.
-    pub blocked: Option<Cause>,
+counters! {
+    /// The books of one output, by kind ([`EventKind`]'s number).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct OutputCounts "records_" {
+        offered (count by kind EventKind): "Records that reached the logger, or were lost on the way to it",
+        written (count by kind EventKind): "Records written",
+        folded (count by kind EventKind): "Attempts in flood records, and alerts that the budget withheld",
+        not_asked (count by kind EventKind): "Records of a kind that the output does not ask for",
+        dropped (loss by cause Cause, by kind EventKind): "Records that could not be written",
+        pending (gauge by kind EventKind): "Records that wait to be written",
+        blocked (state Option<Cause>): "Why the output takes nothing now",
+    }
 }
 
-impl Counts {
+impl State for Option<Cause> {
+    fn join(&mut self, other: &Self) {
+        *self = self.or(*other);
+    }
+}
+
+impl OutputCounts {
     /// Whether the books close for every kind.
     pub fn closed(&self) -> bool {
         (0..KINDS).all(|kind| {
@@ -42,45 +44,16 @@ impl Counts {
             self.offered[kind] == kept + dropped + self.pending[kind]
         })
     }
-
-    /// What was counted since `before`; what waits is no count: it stays as it is.
-    #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
-        let minus = |now: [u64; KINDS], then: [u64; KINDS]| {
-            std::array::from_fn(|kind| now[kind].saturating_sub(then[kind]))
-        };
-        Self {
-            offered: minus(self.offered, before.offered),
-            written: minus(self.written, before.written),
-            folded: minus(self.folded, before.folded),
-            not_asked: minus(self.not_asked, before.not_asked),
-            dropped: std::array::from_fn(|cause| minus(self.dropped[cause], before.dropped[cause])),
-            pending: self.pending,
-            blocked: self.blocked,
-        }
-    }
 }
 
-/// Flood records, whatever the outputs ask for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FoldCounts {
-    /// Attempts that the logger itself folded, one by one: in `read`.
-    pub here: u64,
-    /// Flood records.
-    pub records: u64,
-    /// Attempts that they tell of.
-    pub attempts: u64,
-}
-
-impl FoldCounts {
-    /// What was counted since `before`.
-    #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
-        Self {
-            here: self.here.saturating_sub(before.here),
-            records: self.records.saturating_sub(before.records),
-            attempts: self.attempts.saturating_sub(before.attempts),
-        }
+counters! {
+    /// What the logger counts, whatever the outputs ask for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct LogCounts "" {
+        late_records: "Records written behind a later one",
+        folded_by_logger: "Attempts that the logger folded: in read",
+        flood_records: "Records of many attempts to one destination",
+        folded_connections: "Attempts that flood records tell of instead of lines of their own",
     }
 }
 
@@ -150,13 +123,13 @@ impl Output {
         }
     }
 
-    fn counts(&self) -> Counts {
+    fn counts(&self) -> OutputCounts {
         let (mut dropped, mut folded) = (self.sink.dropped(), self.folded);
         let mut pending = self.sink.pending();
         dropped[Cause::QueueFull as usize] = self.queue_full;
         folded[EventKind::Connection as usize] += self.sink.folded();
         pending[EventKind::Connection as usize] += self.folding;
-        Counts {
+        OutputCounts {
             offered: self.offered,
             written: self.sink.written(),
             folded,
@@ -183,7 +156,7 @@ pub struct Outputs {
     queue_full: [u64; SHARD_KINDS],
     queue_loss: Option<QueueLoss>,
     own: [u64; KINDS],
-    folds: FoldCounts,
+    folds: LogCounts,
     reached: Reached,
 }
 
@@ -199,7 +172,7 @@ impl Outputs {
             queue_full: [0; SHARD_KINDS],
             queue_loss: None,
             own: [0; KINDS],
-            folds: FoldCounts::default(),
+            folds: LogCounts::default(),
             reached: Reached::default(),
         };
         for spec in specs {
@@ -252,7 +225,7 @@ impl Outputs {
 
     /// Counts an attempt that the logger folds.
     pub fn fold_here(&mut self) {
-        self.folds.here += 1;
+        self.folds.folded_by_logger += 1;
         self.hold_folded(1);
     }
 
@@ -274,8 +247,8 @@ impl Outputs {
     pub fn write_fold(&mut self, fold: Box<Fold>, position: u64, due: LogTime, now_ns: i64) {
         self.reached.set(due);
         let count = fold.count;
-        self.folds.records += 1;
-        self.folds.attempts += count;
+        self.folds.flood_records += 1;
+        self.folds.folded_connections += count;
         let event = Event {
             position,
             step: Step::Timer(fold.end_ns()),
@@ -378,7 +351,7 @@ impl Outputs {
     }
 
     /// Flood records so far.
-    pub fn folds(&self) -> FoldCounts {
+    pub fn folds(&self) -> LogCounts {
         self.folds
     }
 
@@ -415,7 +388,7 @@ impl Outputs {
     }
 
     /// The books of each output, in the order of the command line.
-    pub fn counts(&self) -> Vec<Counts> {
+    pub fn counts(&self) -> Vec<OutputCounts> {
         self.outputs.iter().map(Output::counts).collect()
     }
 

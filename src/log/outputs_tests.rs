@@ -33,10 +33,10 @@ fn each_output_gets_what_it_asks_for_and_its_books_close() {
     outputs.notice(&samples::lifecycle(), 0);
     outputs.fold_alert();
     outputs.note_queue_full([1, 2, 3], 0);
-    assert!(outputs.counts().iter().all(Counts::closed));
+    assert!(outputs.counts().iter().all(OutputCounts::closed));
     outputs.finish(0);
     let counts = outputs.counts();
-    let whole = |count: &Counts| count.closed() && count.pending == [0; KINDS];
+    let whole = |count: &OutputCounts| count.closed() && count.pending == [0; KINDS];
     assert!(counts.iter().all(whole));
     assert_eq!(counts[0].written, [1, 1, 0, 0, 0]);
     assert_eq!(counts[1].written, [1, 1, 1, 1, 1]);
@@ -98,7 +98,7 @@ fn what_full_queues_cost_is_said_once_they_have_been_quiet_for_a_second() {
     );
     assert_eq!(read("all"), connections + &flows, "alerts nobody asked for");
     assert_eq!(read("flows"), flows);
-    assert!(outputs.counts().iter().all(Counts::closed));
+    assert!(outputs.counts().iter().all(OutputCounts::closed));
 }
 
 #[test]
@@ -147,11 +147,11 @@ fn a_flood_record_that_cannot_be_written_loses_each_of_its_attempts() {
     outputs.hold_folded(counted);
     let pending: Vec<u64> = outputs.counts().iter().map(|c| c.pending[0]).collect();
     assert_eq!((counted, pending), (1000, vec![1000, 1000, 0]));
-    assert!(outputs.counts().iter().all(Counts::closed));
+    assert!(outputs.counts().iter().all(OutputCounts::closed));
     for fold in folds {
         outputs.write_fold(Box::new(fold), 1, LogTime::packet(0), 0);
     }
-    assert!(outputs.counts().iter().all(Counts::closed));
+    assert!(outputs.counts().iter().all(OutputCounts::closed));
     outputs.finish(0);
     let [written, full, not_asked] = outputs.counts()[..] else {
         panic!("three outputs");

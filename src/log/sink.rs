@@ -43,6 +43,9 @@ pub enum Cause {
 pub const CAUSES: usize = 5;
 
 impl Cause {
+    /// How many there are.
+    pub const COUNT: usize = CAUSES;
+
     /// Every cause, in order of its number.
     pub const ALL: [Self; CAUSES] = [
         Self::DiskFull,

@@ -78,14 +78,24 @@ impl Reason {
             Self::Link => &[],
             Self::Nic => &["nic_drops"],
             Self::Backlog => &["softnet_drops"],
-            Self::Rings => &["ring_drops"],
-            Self::Shed => &["shed_data", "shed_in_kernel"],
-            Self::Depth => &["cut_by_depth"],
-            Self::FlowTables => &["flow_entries_evicted", "flows_without_volumes"],
-            Self::ScanTables => &["pairs_evicted", "scans_evicted"],
+            Self::Rings => &["ring_tp_drops"],
+            Self::Shed => &["ring_shed_data", "shed_in_kernel"],
+            Self::Depth => &["frames_cut_by_depth"],
+            Self::FlowTables => &[
+                "evicted_attempts",
+                "evicted_established",
+                "evicted_others",
+                "evicted_fragments",
+                "flows_without_volumes",
+            ],
+            Self::ScanTables => &["port_scan_pairs_evicted", "port_scan_episodes_evicted"],
             Self::Contacts => &["contacts_dropped"],
             Self::Witness => &["witness_missing", "witness_extra"],
-            Self::LogGone => &["records_without_log"],
+            Self::LogGone => &[
+                "connections_log_gone",
+                "flows_log_gone",
+                "detections_log_gone",
+            ],
             Self::Output => &["records_dropped"],
         }
     }
@@ -331,15 +341,14 @@ pub fn before_outputs(books: &Books) -> Vec<Loss> {
     let counted = books.losses();
     let lost = |reason: Reason| {
         let causes = reason.causes().iter();
-        let count = |cause| counted.iter().find(|(name, _)| name == cause);
-        causes.filter_map(count).map(|(_, count)| count).sum()
+        causes.filter_map(|&cause| counted.get(cause)).sum()
     };
     let before = Reason::ALL
         .into_iter()
         .filter(|&reason| reason != Reason::Output);
     let loss = |reason| Loss {
         attempts_bound: match reason {
-            Reason::Rings => books.missed_bound().attempts - books.shards.cut_by_depth,
+            Reason::Rings => books.missed_bound().attempts - books.shards.frames_cut_by_depth,
             _ => 0,
         },
         uncounted_us: uncounted_us(books, reason),
@@ -354,7 +363,7 @@ fn whole(books: &Books, reason: Reason) -> u64 {
     let packets = books.rings.iter().map(|ring| ring.tp_packets);
     let reached = packets.sum::<u64>() + books.refused.unwrap_or(0);
     match reason {
-        Reason::Nic | Reason::Backlog => reached + books.nic_drops + books.softnet_drops,
+        Reason::Nic | Reason::Backlog => reached + books.host.nic_drops + books.host.softnet_drops,
         Reason::Rings | Reason::Shed => reached,
         Reason::Depth => shards.frames,
         Reason::Contacts => shards.contacts_sent,
@@ -369,7 +378,7 @@ fn whole(books: &Books, reason: Reason) -> u64 {
 /// For how long frames were lost without being counted.
 fn uncounted_us(books: &Books, reason: Reason) -> u64 {
     match reason {
-        Reason::Link => books.unwatched_us,
+        Reason::Link => books.host.unwatched_us,
         Reason::Shed if books.refused.is_none() => books.shards.shed.spent_us[1..].iter().sum(),
         _ => 0,
     }

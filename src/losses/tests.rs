@@ -1,7 +1,7 @@
 //! Losses as a person hears of them.
 
 use super::*;
-use crate::books::RingCounts;
+use crate::books::{HostCounts, RingCounts};
 use crate::log::notice::EventKind;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -142,9 +142,11 @@ fn each_output_and_each_reason_is_followed_by_itself() {
 /// Books in which something was lost for every reason.
 fn all_lost() -> Books {
     let mut books = Books {
-        nic_drops: 1,
-        unwatched_us: 2_500_000,
-        softnet_drops: 2,
+        host: HostCounts {
+            nic_drops: 1,
+            softnet_drops: 2,
+            unwatched_us: 2_500_000,
+        },
         refused: Some(4),
         rings: vec![RingCounts {
             id: crate::books::RingId {
@@ -160,11 +162,11 @@ fn all_lost() -> Books {
     };
     let shards = &mut books.shards;
     shards.frames = 10;
-    shards.cut_by_depth = 3;
-    shards.flow.opened = 8;
+    shards.frames_cut_by_depth = 3;
+    shards.flow.flows_opened = 8;
     shards.flow.evicted_attempts = 1;
-    shards.flow.without_tally = 1;
-    shards.port_scan.pair_evicted = 7;
+    shards.flow.flows_without_volumes = 1;
+    shards.port_scan.pairs_evicted = 7;
     shards.contacts_sent = 100;
     shards.contacts_dropped = 1;
     shards.flows_log_gone = 1;
@@ -206,10 +208,10 @@ fn every_reason_has_a_sentence_of_its_own_with_what_helps() {
         ]
     );
     assert!(all(&books).iter().all(|loss| !loss.change().is_empty()));
-    for (cause, _) in books.losses() {
+    for cause in books.losses().keys() {
         let of = Reason::ALL
             .iter()
-            .filter(|reason| reason.causes().contains(&cause));
+            .filter(|reason| reason.causes().contains(&cause.as_str()));
         assert_eq!(of.count(), 1, "{cause} belongs to one reason");
     }
     let missed: u64 = all(&books).iter().map(|loss| loss.lost).sum();

@@ -1,21 +1,19 @@
 //! The sensor as Prometheus sees it, in the text format (0.0.4) or as OpenMetrics.
 //!
-//! Counters have the names of [`super::names`]. No address and no port ever becomes a label.
+//! Counters have the names that they are declared with ([`crate::counters`]). No address and no port ever becomes a label.
 
-use super::names::{Family, families};
-use crate::books::{Books, OutputBooks, RingCounts, RingId};
-use crate::log::notice::{EventKind, KINDS};
-use crate::log::sink::Cause;
+use crate::books::{Books, RingId};
+use crate::counters::{Counter, Counters as _, Kind};
 use crate::losses::Reason;
-use crate::shedding::Level;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -160,28 +158,60 @@ impl Collector for Exposition {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let help = "The program";
         build.encode(encoder.encode_descriptor("build", help, None, build.metric_type())?)?;
-        for family in families(&snapshot.books) {
-            counters(&mut encoder, &family)?;
-        }
+        counters(&mut encoder, &snapshot.books)?;
         bounds(&mut encoder, &snapshot.books)?;
-        rings(&mut encoder, &snapshot.books)?;
-        records(&mut encoder, &snapshot.books.outputs)?;
-        shedding(&mut encoder, &snapshot)?;
         gauges(&mut encoder, &snapshot)?;
         log_lag(&mut encoder, &snapshot.log_lag)
     }
 }
 
-fn counters(encoder: &mut DescriptorEncoder, family: &Family) -> fmt::Result {
-    let (name, help) = (family.name, family.help);
+/// Every counter, those of one name together: labels tell them apart.
+fn counters(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
+    let mut all: BTreeMap<String, Vec<Counter>> = BTreeMap::new();
+    let mut add = |counter: Counter| all.entry(counter.name()).or_default().push(counter);
+    books.each(&mut add);
+    for ring in &books.rings {
+        let labels = ring_labels(&ring.id).map(|(label, value)| (label, value.into()));
+        ring.each(&mut |counter| add(counter.among(&labels)));
+    }
+    for output in &books.outputs {
+        let labels = [("output", output.name.clone().into())];
+        output
+            .counts
+            .each(&mut |counter| add(counter.among(&labels)));
+    }
+    for (name, counters) in &all {
+        let (kind, help) = (counters[0].kind, counters[0].help);
+        let metric_type = match kind {
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Count | Kind::Loss | Kind::Micros => MetricType::Counter,
+        };
+        let mut metric = encoder.encode_descriptor(name, help, None, metric_type)?;
+        match counters.as_slice() {
+            [one] if one.labels.is_empty() => encode(one, metric)?,
+            several => {
+                for one in several {
+                    encode(one, metric.encode_family(&one.labels)?)?;
+                }
+            }
+        }
+    }
+    let (name, help) = ("missed", "Everything lost, by the name of its counter");
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    let Some(label) = family.label else {
-        return ConstCounter::new(family.counts[0].1).encode(metric);
-    };
-    for &(value, count) in &family.counts {
-        ConstCounter::new(count).encode(metric.encode_family(&[(label, value)])?)?;
+    for (cause, count) in books.losses() {
+        let labels = [("cause", cause)];
+        ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
     }
     Ok(())
+}
+
+fn encode(counter: &Counter, place: MetricEncoder<'_>) -> fmt::Result {
+    let count = counter.count;
+    match counter.kind {
+        Kind::Gauge => ConstGauge::new(count).encode(place),
+        Kind::Micros => ConstCounter::new(count as f64 / 1e6).encode(place),
+        Kind::Count | Kind::Loss => ConstCounter::new(count).encode(place),
+    }
 }
 
 fn bounds(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
@@ -201,9 +231,7 @@ fn bounds(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(count).encode(metric)?;
     }
-    let help = "For how long interfaces were gone and not yet watched again, all of them together";
-    let metric = encoder.encode_descriptor("unwatched_seconds", help, None, MetricType::Counter)?;
-    ConstCounter::new(books.unwatched_us as f64 / 1e6).encode(metric)
+    Ok(())
 }
 
 fn ring_labels(id: &RingId) -> [(&'static str, String); 3] {
@@ -214,127 +242,18 @@ fn ring_labels(id: &RingId) -> [(&'static str, String); 3] {
     ]
 }
 
-fn rings(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
-    type Field = fn(&RingCounts) -> u64;
-    let fields: [(&str, &str, Field); 5] = [
-        (
-            "ring_packets",
-            "Frames that reached a ring, drops included (tp_packets)",
-            |ring| ring.tp_packets,
-        ),
-        (
-            "ring_drops",
-            "Frames for which a ring had no room (tp_drops)",
-            |ring| ring.tp_drops,
-        ),
-        (
-            "ring_freezes",
-            "How often a ring was found full (tp_freeze_q_cnt)",
-            |ring| ring.tp_freezes,
-        ),
-        ("ring_frames_read", "Frames read from a ring", |ring| {
-            ring.frames_read
-        }),
-        ("ring_shed", "Data frames returned unread", |ring| {
-            ring.shed_data
-        }),
-    ];
-    for (name, help, field) in fields {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for ring in &books.rings {
-            let labels = ring_labels(&ring.id);
-            ConstCounter::new(field(ring)).encode(family.encode_family(&labels)?)?;
-        }
-    }
-    Ok(())
-}
-
-fn records(encoder: &mut DescriptorEncoder, outputs: &[OutputBooks]) -> fmt::Result {
-    type Field = fn(&OutputBooks) -> &[u64; KINDS];
-    let fields: [(&str, &str, Field); 3] = [
-        ("records_written", "Records written", |output| {
-            &output.counts.written
-        }),
-        (
-            "records_folded",
-            "Attempts in flood records, and alerts that the budget withheld",
-            |output| &output.counts.folded,
-        ),
-        (
-            "records_not_asked",
-            "Records of a kind that the output does not ask for",
-            |output| &output.counts.not_asked,
-        ),
-    ];
-    for (name, help, field) in fields {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for output in outputs {
-            for kind in EventKind::ALL {
-                let labels = [("output", output.name.as_str()), ("kind", kind.word())];
-                let count = ConstCounter::new(field(output)[kind as usize]);
-                count.encode(family.encode_family(&labels)?)?;
-            }
-        }
-    }
-    let (name, help) = ("records_dropped", "Records that could not be written");
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for output in outputs {
-        for (kind, cause) in EventKind::ALL
-            .into_iter()
-            .flat_map(|kind| Cause::ALL.map(|cause| (kind, cause)))
-        {
-            let labels = [
-                ("output", output.name.as_str()),
-                ("kind", kind.word()),
-                ("cause", cause.word()),
-            ];
-            let count = ConstCounter::new(output.counts.dropped[cause as usize][kind as usize]);
-            count.encode(family.encode_family(&labels)?)?;
-        }
-    }
-    Ok(())
-}
-
-fn shedding(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
-    let shed = &snapshot.books.shards.shed;
-    let (name, help) = (
-        "shed_steps",
-        "Steps of load shedding, up to a level or down from it",
-    );
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (direction, counts) in [("up", &shed.up), ("down", &shed.down)] {
-        for (level, &count) in Level::ALL[1..].iter().zip(counts) {
-            let labels = [("level", level.number()), ("direction", direction)];
-            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-        }
-    }
-    let (name, help) = (
-        "shed_seconds",
-        "Seconds that workers spent at a level of load shedding",
-    );
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (level, &us) in Level::ALL.iter().zip(&shed.spent_us) {
-        let seconds = ConstCounter::new(us as f64 / 1e6);
-        seconds.encode(family.encode_family(&[("level", level.number())])?)?;
-    }
-    let (name, help) = (
-        "shed_level",
-        "Level of load shedding, 0 (nothing is let go of) to 3",
-    );
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (worker, &level) in snapshot.shed_levels.iter().enumerate() {
-        let labels = [("worker", worker.to_string())];
-        ConstGauge::new(level).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
-}
-
 fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     let (name, help) = ("table_use_ratio", "Share of a table that is in use");
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for &(name, held, room) in &snapshot.tables {
         let ratio = held as f64 / room.max(1) as f64;
         ConstGauge::new(ratio).encode(family.encode_family(&[("table", name)])?)?;
+    }
+    let help = "Level of load shedding, 0 (nothing is let go of) to 3";
+    let mut family = encoder.encode_descriptor("shed_level", help, None, MetricType::Gauge)?;
+    for (worker, &level) in snapshot.shed_levels.iter().enumerate() {
+        let labels = [("worker", worker.to_string())];
+        ConstGauge::new(level).encode(family.encode_family(&labels)?)?;
     }
     let name = "ring_occupancy_ratio";
     let help = "Share of a ring's bytes that wait for their worker";

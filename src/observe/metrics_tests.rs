@@ -1,8 +1,11 @@
 //! The exposition, read by a parser that takes nothing for granted.
 
 use super::*;
+use crate::books::{OutputBooks, RingCounts};
 use crate::horizons::Horizons;
-use crate::log::outputs::Counts;
+use crate::log::notice::EventKind;
+use crate::log::outputs::OutputCounts;
+use crate::log::sink::Cause;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One family: type and help, and its series with their labels.
@@ -142,7 +145,7 @@ fn ring(class: &'static str, worker: usize, tp_packets: u64) -> RingCounts {
 }
 
 fn snapshot() -> Snapshot {
-    let mut counts = Counts::default();
+    let mut counts = OutputCounts::default();
     counts.dropped[Cause::Slow as usize][EventKind::Flow as usize] = 4;
     let output = |name: &str| OutputBooks {
         name: name.to_owned(),
@@ -154,11 +157,11 @@ fn snapshot() -> Snapshot {
         filtered: Some(7),
         ..Books::default()
     };
-    books.shards.flow.attempts = 12;
+    books.shards.flow.new_connections = 12;
     books.shards.port_scans = [1, 2, 3, 4, 5];
     books.shards.horizons = Horizons::new(1_500_000_000, 250_000_000);
     let shed = &mut books.shards.shed;
-    (shed.up, shed.down, shed.spent_us) = ([5, 3, 1], [4, 2, 1], [9, 1_500_000, 2, 3]);
+    (shed.up, shed.down, shed.spent_us) = ([0, 5, 3, 1], [0, 4, 2, 1], [9, 1_500_000, 2, 3]);
     Snapshot {
         ring_occupancy: books
             .rings
@@ -215,7 +218,7 @@ fn both_formats_hold_what_the_snapshot_does() {
             assert_eq!(of("port_scans", &[("direction", way)]), count, "{way}");
         }
         let open = [("interface", "eth0"), ("class", "open"), ("worker", "1")];
-        assert_eq!(of("ring_packets", &open), 4.0);
+        assert_eq!(of("ring_tp_packets", &open), 4.0);
         assert_eq!(value(&all, "synledger_ring_occupancy_ratio", &open), 0.25);
         let slow = [
             ("output", "eve:/odd\"name\\with\nall"),
@@ -224,11 +227,9 @@ fn both_formats_hold_what_the_snapshot_does() {
         ];
         assert_eq!(of("records_dropped", &slow), 4.0);
         assert_eq!(value(&all, "synledger_worker_behind", &[]), 2.0);
-        for (level, direction, count) in [("1", "up", 5.0), ("3", "down", 1.0)] {
-            let labels = [("level", level), ("direction", direction)];
-            assert_eq!(of("shed_steps", &labels), count);
-        }
-        assert_eq!(of("shed_seconds", &[("level", "1")]), 1.5);
+        assert_eq!(of("shed_up", &[("level", "1")]), 5.0);
+        assert_eq!(of("shed_down", &[("level", "3")]), 1.0);
+        assert_eq!(of("shed_spent_seconds", &[("level", "1")]), 1.5);
         assert_eq!(value(&all, "synledger_shed_level", &[("worker", "1")]), 2.0);
         assert_eq!(value(&all, "synledger_dedup_horizon_seconds", &[]), 1.5);
         let gap = "synledger_scan_min_detectable_gap_seconds";
@@ -247,11 +248,29 @@ fn both_formats_hold_what_the_snapshot_does() {
 #[test]
 fn every_counter_has_the_name_that_eve_has_and_its_type_and_no_label_is_an_address() {
     let all = rendered(snapshot(), Format::Text);
-    for family in families(&snapshot().books) {
-        let name = format!("synledger_{}_total", family.name);
-        let read = all.get(&name).unwrap_or_else(|| panic!("no {name}"));
-        assert_eq!(read.help, family.help);
-        assert_eq!(read.series.len(), family.counts.len(), "{name}");
+    let books = snapshot().books;
+    let mut counters: BTreeMap<String, Vec<Counter>> = BTreeMap::new();
+    books.each(&mut |counter| {
+        let total = if counter.kind == Kind::Gauge {
+            ""
+        } else {
+            "_total"
+        };
+        let name = format!("synledger_{}{total}", counter.name());
+        counters.entry(name).or_default().push(counter);
+    });
+    for (name, counters) in &counters {
+        let read = all.get(name).unwrap_or_else(|| panic!("no {name}"));
+        assert_eq!(read.help, counters[0].help);
+        // One name is one counter, or its labels tell several apart.
+        let labels: BTreeSet<_> = counters.iter().map(|one| &one.labels).collect();
+        assert_eq!(
+            (read.series.len(), labels.len()),
+            (counters.len(), counters.len()),
+            "{name}"
+        );
+        let declared: BTreeSet<_> = counters.iter().map(|one| one.field).collect();
+        assert_eq!(declared.len(), 1, "{name}");
     }
     for (name, read) in &all {
         assert_eq!(read.kind == "counter", name.ends_with("_total"), "{name}");
@@ -269,6 +288,7 @@ fn every_counter_has_the_name_that_eve_has_and_its_type_and_no_label_is_an_addre
                     "direction",
                     "table",
                     "level",
+                    "fate",
                     "version",
                     "le",
                 ];

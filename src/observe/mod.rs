@@ -2,5 +2,4 @@
 
 pub mod address;
 pub mod metrics;
-pub mod names;
 pub mod server;

@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 pub fn ten_lines(books: &Books) -> String {
     let shards = &books.shards;
     let flow = &shards.flow;
-    let unread: u64 = shards.unread.iter().sum();
+    let unread: u64 = shards.unread_frames.iter().sum();
     let mut text = String::new();
     let mut line = |what: String| {
         let _ = writeln!(text, "{what}");
@@ -34,15 +34,15 @@ pub fn ten_lines(books: &Books) -> String {
     line(format!(
         "{}: {}, {} retransmitted, {} seen at another interface",
         many(flow.syn_packets, "SYN"),
-        many(flow.attempts, "new connection"),
-        flow.retransmitted,
-        flow.other_interface_syns
+        many(flow.new_connections, "new connection"),
+        flow.syn_retransmitted,
+        flow.syn_other_interface
     ));
     line(format!(
         "{} answered, {} established, {} refused, {} unanswered{}",
-        flow.answered,
-        flow.established,
-        flow.refused,
+        flow.answered_connections,
+        flow.established_connections,
+        flow.refused_connections,
         flow.unanswered(),
         match flow.undecided() {
             0 => String::new(),
@@ -57,10 +57,10 @@ pub fn ten_lines(books: &Books) -> String {
     ));
     logged(books, &mut line);
     overflowed(books, &mut line);
-    if shards.cut_by_depth > 0 {
+    if shards.frames_cut_by_depth > 0 {
         line(format!(
             "{} cut before the transport header: --capture full keeps them whole",
-            many(shards.cut_by_depth, "frame")
+            many(shards.frames_cut_by_depth, "frame")
         ));
     }
     under_load(books, &mut line);
@@ -90,7 +90,7 @@ fn logged(books: &Books, line: &mut impl FnMut(String)) {
         line(format!(
             "{} folded into {}",
             many(books.attempts_folded(), "new connection"),
-            many(books.folds.records, "flood record")
+            many(books.log.flood_records, "flood record")
         ));
     }
     for output in &books.outputs {
@@ -111,18 +111,18 @@ fn logged(books: &Books, line: &mut impl FnMut(String)) {
 fn overflowed(books: &Books, line: &mut impl FnMut(String)) {
     let (flow, scan) = (&books.shards.flow, &books.shards.port_scan);
     let tables = flow.evicted() - flow.evicted_fragments;
-    if tables + scan.pair_evicted + scan.episode_evicted + scan.without_map > 0 {
+    if tables + scan.pairs_evicted + scan.episodes_evicted + scan.without_map > 0 {
         line(format!(
             "tables overflowed: {tables} flows, {} pairs, {} scans pushed out, {} scans without room for all \
              their ports; raise --memory-mib",
-            scan.pair_evicted, scan.episode_evicted, scan.without_map
+            scan.pairs_evicted, scan.episodes_evicted, scan.without_map
         ));
     }
-    if flow.without_tally > 0 {
+    if flow.flows_without_volumes > 0 {
         line(format!(
             "{} attempts whose later packets found no room to be added up (their records say saturated); \
              raise --memory-mib",
-            flow.without_tally
+            flow.flows_without_volumes
         ));
     }
     if flow.evicted_fragments > 0 {
@@ -150,7 +150,7 @@ fn under_load(books: &Books, line: &mut impl FnMut(String)) {
             seconds(3)
         ));
     }
-    let evicted = books.shards.flow.evicted_attempts + books.shards.port_scan.pair_evicted;
+    let evicted = books.shards.flow.evicted_attempts + books.shards.port_scan.pairs_evicted;
     if evicted > 0 {
         let reach = books.shards.horizons.seconds();
         let reach: Vec<String> = reach
@@ -215,7 +215,7 @@ fn offered(books: &Books, line: &mut impl FnMut(String)) {
         };
         line(format!(
             "before the rings: {} lost by network cards, {} by the kernel's backlog{filtered}",
-            books.nic_drops, books.softnet_drops
+            books.host.nic_drops, books.host.softnet_drops
         ));
     }
 }
@@ -249,7 +249,7 @@ fn verdict(books: &Books) -> String {
 fn causes(books: &Books) -> Vec<String> {
     Unread::ALL
         .into_iter()
-        .map(|why| (why.word(), books.shards.unread[why.index()]))
+        .map(|why| (why.word(), books.shards.unread_frames[why.index()]))
         .filter(|(_, count)| *count > 0)
         .map(|(word, count)| format!("{count} {word}"))
         .collect()

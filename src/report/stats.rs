@@ -2,10 +2,8 @@
 
 use crate::books::{Books, OutputBooks, RingCounts, RingId};
 use crate::check::many;
-use crate::log::notice::{EventKind, KINDS, Notice};
-use crate::log::sink::Cause;
-use crate::observe::names::{Family, families};
-use crate::shedding::Level;
+use crate::counters::{Counter, Counters as _, Kind};
+use crate::log::notice::Notice;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -98,7 +96,7 @@ impl Stats<'_> {
         format!(
             "{of} {long_s:.1} s: {}, {}, {}, {} missed; {}",
             many(books.shards.frames, "frame"),
-            many(books.shards.flow.attempts, "new connection"),
+            many(books.shards.flow.new_connections, "new connection"),
             many(scans, "port scan"),
             books.missed(),
             if self.now.closed() {
@@ -124,7 +122,6 @@ fn account(books: &Books, counts: Value) -> Map<String, Value> {
             "missed_bound",
             json!({ "attempts": bound.attempts, "frames_before_rings": bound.before_rings }),
         ),
-        ("unwatched_s", seconds(books.unwatched_us as f64 / 1e6)),
         ("books", counts),
     ];
     let own = |(name, value): (&str, Value)| (name.to_owned(), value);
@@ -163,48 +160,33 @@ fn without_zeros(value: Value) -> Option<Value> {
 }
 
 pub(super) fn books_json(books: &Books) -> Map<String, Value> {
-    let value = |family: Family| {
-        let counts = family.counts;
-        let value = match family.label {
-            None => json!(counts[0].1),
-            Some(_) => counts
-                .into_iter()
-                .map(|(label, count)| (label.to_owned(), json!(count)))
-                .collect(),
-        };
-        (family.name.to_owned(), value)
-    };
-    let mut all: Map<String, Value> = families(books).into_iter().map(value).collect();
+    let mut all = Map::new();
+    books.each(&mut |counter| insert(&mut all, counter.name(), &counter));
+    all.insert("missed".to_owned(), json!(books.losses()));
     if books.filtered.is_none() && !books.rings.is_empty() {
         // --capture control without CAP_BPF: not counted.
         all.insert("filtered_frames".to_owned(), Value::Null);
     }
-    all.insert("rings".to_owned(), books.rings.iter().map(ring).collect());
-    if !books.rings.is_empty() {
-        all.insert("shed".to_owned(), shed(books));
+    if books.refused.is_none() && !books.rings.is_empty() {
+        all.insert("shed_in_kernel".to_owned(), Value::Null);
     }
+    all.insert("rings".to_owned(), books.rings.iter().map(ring).collect());
     let outputs = books.outputs.iter().enumerate();
     let outputs = outputs.map(|(place, output)| records(place, output));
     all.insert("outputs".to_owned(), outputs.collect());
     all
 }
 
-/// Steps up to each level and down from it, workers there or above, seconds spent at each, frames that the
-/// kernel refused meanwhile (null: not counted).
-fn shed(books: &Books) -> Value {
-    let counts = &books.shards.shed;
-    let by_level = |from: usize, counts: &[Value]| -> Value {
-        let levels = Level::ALL[from..]
-            .iter()
-            .map(|level| level.number().to_owned());
-        levels.zip(counts.iter().cloned()).collect()
+/// Inserts a counter; those that share a name are told apart by an object for each label.
+fn insert(all: &mut Map<String, Value>, name: String, counter: &Counter) {
+    let mut place = all.entry(name).or_insert_with(|| json!({}));
+    for (_, value) in &counter.labels {
+        place = &mut place[value.as_ref()];
+    }
+    *place = match counter.kind {
+        Kind::Micros => seconds(counter.count as f64 / 1e6),
+        Kind::Count | Kind::Loss | Kind::Gauge => json!(counter.count),
     };
-    let whole = |counts: &[u64]| by_level(1, &counts.iter().map(|&n| json!(n)).collect::<Vec<_>>());
-    let spent = counts.spent_us.map(|us| seconds(us as f64 / 1e6));
-    json!({
-        "up": whole(&counts.up), "down": whole(&counts.down), "workers": whole(&counts.held),
-        "seconds": by_level(0, &spent), "refused_in_kernel": books.refused,
-    })
 }
 
 fn ring(ring: &RingCounts) -> Value {
@@ -213,36 +195,19 @@ fn ring(ring: &RingCounts) -> Value {
         class,
         worker,
     } = &ring.id;
-    json!({
-        "interface": interface, "class": class, "worker": worker,
-        "tp_packets": ring.tp_packets, "tp_drops": ring.tp_drops, "tp_freezes": ring.tp_freezes,
-        "frames_read": ring.frames_read, "shed_data": ring.shed_data,
-    })
+    let mut all = Map::new();
+    ring.each(&mut |counter| insert(&mut all, counter.short_name().into(), &counter));
+    all.insert("interface".to_owned(), json!(interface));
+    all.insert("class".to_owned(), json!(class));
+    all.insert("worker".to_owned(), json!(worker));
+    Value::Object(all)
 }
 
 /// An output by its place on the command line, not by its path: `read` writes the same bytes wherever to.
 fn records(place: usize, output: &OutputBooks) -> Value {
+    let mut all = Map::new();
     let counts = &output.counts;
-    let by_kind = |counts: &[u64; KINDS]| -> Value {
-        let count = |kind: EventKind| (kind.word().to_owned(), json!(counts[kind as usize]));
-        EventKind::ALL.into_iter().map(count).collect()
-    };
-    let lost = |cause: &Cause| {
-        counts.dropped[*cause as usize]
-            .iter()
-            .any(|&count| count > 0)
-    };
-    let dropped: Map<String, Value> = Cause::ALL
-        .into_iter()
-        .filter(lost)
-        .map(|cause| {
-            let counts = by_kind(&counts.dropped[cause as usize]);
-            (cause.word().to_owned(), counts)
-        })
-        .collect();
-    json!({
-        "output": place + 1,
-        "written": by_kind(&counts.written), "folded": by_kind(&counts.folded),
-        "not_asked": by_kind(&counts.not_asked), "dropped": dropped,
-    })
+    counts.each(&mut |counter| insert(&mut all, counter.short_name().into(), &counter));
+    all.insert("output".to_owned(), json!(place + 1));
+    Value::Object(all)
 }

@@ -31,8 +31,8 @@ fn books() -> Books {
     };
     let shards = &mut books.shards;
     (shards.frames, shards.packets) = (143, 143);
-    (shards.flow.packets, shards.flow.accounted) = (143, 143);
-    (shards.flow.syn_packets, shards.flow.attempts) = (93, 93);
+    (shards.flow.flow_packets, shards.flow.packets_accounted) = (143, 143);
+    (shards.flow.syn_packets, shards.flow.new_connections) = (93, 93);
     (shards.contacts_sent, shards.contacts_merged) = (93, 93);
     shards.port_scan.touches = 93;
     books
@@ -66,8 +66,11 @@ fn a_stats_record_has_suricatas_totals_and_our_interval() {
     (now.rings[1].tp_packets, now.rings[1].frames_read) = (60, 60);
     now.shards.frames += 10;
     now.shards.packets += 10;
-    (now.shards.flow.packets, now.shards.flow.accounted) = (153, 153);
-    now.shards.attempts_not_asked = 5;
+    (
+        now.shards.flow.flow_packets,
+        now.shards.flow.packets_accounted,
+    ) = (153, 153);
+    now.shards.connections_not_asked = 5;
     let stats = Stats {
         now: &now,
         before: &before,
@@ -107,7 +110,7 @@ fn a_stats_record_has_suricatas_totals_and_our_interval() {
         (&json!(false), &json!(7))
     );
     assert_eq!(totals["missed_bound"]["attempts"], 7);
-    assert_eq!(totals["books"]["missed"]["ring_drops"], 7);
+    assert_eq!(totals["books"]["missed"]["ring_tp_drops"], 7);
     assert_eq!(totals["books"]["outputs"][1]["written"]["connection"], 93);
     assert_eq!(ours["closed"], false, "attempts that nobody wrote");
     let open = ours["open_identities"].as_array().expect("a list");
@@ -157,8 +160,8 @@ fn what_the_filter_rejects_uncounted_is_null_and_not_nothing() {
 #[test]
 fn folded_attempts_are_told_beside_those_written() {
     let mut books = books();
-    books.shards.attempts_folded = 90;
-    (books.folds.attempts, books.folds.records) = (90, 2);
+    books.shards.folded_by_shards = 90;
+    (books.log.folded_connections, books.log.flood_records) = (90, 2);
     for output in &mut books.outputs {
         (output.counts.written[0], output.counts.folded[0]) = (3, 90);
     }
@@ -221,15 +224,15 @@ fn idle(workers: usize, interfaces: usize) -> (Books, Books) {
     before.refused = Some(0);
     let shards = &mut before.shards;
     shards.shed.spent_us = [86_400_000_000, 0, 0, 0];
-    shards.shed.held = [0; 3];
-    shards.unread[0] = 123_456;
+    shards.shed.workers = [0; 4];
+    shards.unread_frames[0] = 123_456;
     shards.flow.syn_packets = 12_345;
-    shards.flow.attempts = 12_345;
-    shards.flow.retransmitted = 123;
-    shards.flow.answered = 12_345;
-    shards.flow.established = 12_345;
-    shards.flow.refused = 123;
-    shards.flow.opened = 123_456;
+    shards.flow.new_connections = 12_345;
+    shards.flow.syn_retransmitted = 123;
+    shards.flow.answered_connections = 12_345;
+    shards.flow.established_connections = 12_345;
+    shards.flow.refused_connections = 123;
+    shards.flow.flows_opened = 123_456;
     shards.port_scan.ended = 12;
     shards.port_scans = [12; 5];
     let mut now = before.clone();
@@ -238,8 +241,8 @@ fn idle(workers: usize, interfaces: usize) -> (Books, Books) {
     }
     now.shards.frames += 20;
     now.shards.packets += 10;
-    now.shards.unread[0] += 10;
-    now.shards.flow.opened += 1;
+    now.shards.unread_frames[0] += 10;
+    now.shards.flow.flows_opened += 1;
     now.outputs[0].counts.written[3] += 1;
     (now, before)
 }

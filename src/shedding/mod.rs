@@ -14,6 +14,7 @@
 
 mod spans;
 
+use crate::counters::counters;
 pub use spans::Spans;
 use std::cmp::Ordering;
 
@@ -48,8 +49,11 @@ impl Level {
     /// Every level, in order.
     pub const ALL: [Self; LEVELS + 1] = [Self::None, Self::Bulk, Self::Data, Self::Lines];
 
+    /// How many there are.
+    pub const COUNT: usize = LEVELS + 1;
+
     /// Its number, as label and in records.
-    pub fn number(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         ["0", "1", "2", "3"][self as usize]
     }
 
@@ -163,34 +167,18 @@ impl Step {
     }
 }
 
-/// What a worker's shedding came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShedCounts {
-    /// Steps up to each level above 0.
-    pub up: [u64; LEVELS],
-    /// Steps down from each.
-    pub down: [u64; LEVELS],
-    /// Workers that are at this level or above it.
-    pub held: [u64; LEVELS],
-    /// Microseconds spent at each level, 0 first, of all workers.
-    pub spent_us: [u64; LEVELS + 1],
+counters! {
+    /// Load shedding of a worker. Of level 0 only the time is counted.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ShedCounts "shed_" {
+        up (count by level Level): "Steps of load shedding up to a level",
+        down (count by level Level): "Steps of load shedding down from a level",
+        workers (gauge by level Level): "Workers that are at this level of load shedding or above it",
+        spent_us (micros by level Level): "Time that workers spent at a level of load shedding",
+    }
 }
 
 impl ShedCounts {
-    /// Lends every counter with its name.
-    pub fn each(&mut self, lend: &mut dyn FnMut(&'static str, &mut u64)) {
-        let Self {
-            up,
-            down,
-            held,
-            spent_us,
-        } = self;
-        up.iter_mut().for_each(|count| lend("shed_up", count));
-        down.iter_mut().for_each(|count| lend("shed_down", count));
-        held.iter_mut().for_each(|count| lend("shed_held", count));
-        spent_us.iter_mut().for_each(|us| lend("shed_spent", us));
-    }
-
     /// Name and both sides of each identity.
     pub fn identities(&self) -> [(&'static str, u64, u64); LEVELS] {
         const NAMES: [&str; LEVELS] = [
@@ -198,7 +186,10 @@ impl ShedCounts {
             "shed steps up to 2 = down from 2 + workers there",
             "shed steps up to 3 = down from 3 + workers there",
         ];
-        std::array::from_fn(|at| (NAMES[at], self.up[at], self.down[at] + self.held[at]))
+        std::array::from_fn(|at| {
+            let (name, at) = (NAMES[at], at + 1);
+            (name, self.up[at], self.down[at] + self.workers[at])
+        })
     }
 }
 
@@ -290,8 +281,8 @@ impl Shedding {
                 self.keeps_data = !load.wants_no_data();
             }
             self.holds[at].begin(now_ns);
-            self.counts.up[at] += 1;
-            self.counts.held[at] = 1;
+            self.counts.up[at + 1] += 1;
+            self.counts.workers[at + 1] = 1;
             return Some(self.step(at + 1, at, reason, now_ns, load));
         }
         if at == 0 {
@@ -309,8 +300,8 @@ impl Shedding {
             return None;
         }
         hold.left_ns = Some(now_ns);
-        self.counts.down[at - 1] += 1;
-        self.counts.held[at - 1] = 0;
+        self.counts.down[at] += 1;
+        self.counts.workers[at] = 0;
         Some(self.step(at - 1, at - 1, "calm", now_ns, load))
     }
 

@@ -3,44 +3,30 @@
 use super::excuses::Excuse;
 use super::reports::Fate;
 use crate::books::Identity;
+use crate::counters::counters;
 
-/// Plain counters. One writer each: the thread, and main for what sockets and queues say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WitnessCounts {
-    /// `tp_packets` of the witness's rings, drops included.
-    pub packets: u64,
-    /// `tp_drops` of the witness's rings.
-    pub dropped: u64,
-    /// Frames that its rings can hold at most.
-    pub capacity: u64,
-    /// Frames read.
-    pub frames: u64,
-    /// Of these, frames that are no SYN of the sample to the other library.
-    pub unread: u64,
-    /// Of these, SYNs of an attempt that was known.
-    pub retransmitted: u64,
-    /// Attempts seen.
-    pub seen: u64,
-    /// Attempts that were seen and told, by what the ledger did with them.
-    pub agreed: [u64; Fate::COUNT],
-    /// Attempts that were seen and that the ledger does not have, without excuse.
-    pub missing: u64,
-    /// The same with an excuse.
-    pub excused: [u64; Excuse::COUNT],
-    /// Attempts seen that wait for the ledger.
-    pub waiting: u64,
-    /// Attempts of the sample that the shards told of.
-    pub told: u64,
-    /// Of these, attempts that were not seen, without excuse.
-    pub extra: u64,
-    /// The same with an excuse.
-    pub extra_excused: [u64; Excuse::COUNT],
-    /// Attempts told of that wait for the witness.
-    pub told_waiting: u64,
-    /// Attempts told of whose SYN the sample's filter does not reach.
-    pub beyond: u64,
-    /// Reports for which a shard's queue had no room.
-    pub reports_dropped: u64,
+counters! {
+    /// The witness. One writer each: its thread, and main for what sockets and queues say.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct WitnessCounts "witness_" {
+        packets: "Frames that reached the witness's rings, drops included",
+        dropped: "Frames for which the witness's ring had no room",
+        capacity (state u64): "Frames that its rings can hold at most",
+        frames: "Frames of the sample",
+        unread: "Frames of the sample that are no SYN to the other library",
+        retransmitted: "SYNs of the sample of a known attempt",
+        seen: "Attempts that the witness saw",
+        agreed (count by fate Fate): "Attempts that both have",
+        missing (loss): "Attempts that the witness saw and the ledger lacks",
+        excused (count by cause Excuse): "Attempts that the ledger lacks for a reason that the books tell",
+        waiting (gauge): "Attempts that the witness saw and that wait for the ledger",
+        told: "Attempts of the sample that the ledger has",
+        extra (loss): "Attempts of the sample that the ledger has and the witness did not see",
+        extra_excused (count by cause Excuse): "Attempts that the witness lacks for a reason that the books tell",
+        told_waiting (gauge): "Attempts that the ledger has and that wait for the witness",
+        beyond: "Attempts of the sample whose SYN its filter does not reach",
+        reports_dropped: "Attempts of the sample for which a shard's queue to the witness was full",
+    }
 }
 
 impl WitnessCounts {
@@ -73,57 +59,5 @@ impl WitnessCounts {
                 agreed + self.extra + extra_excused + self.told_waiting,
             ),
         ]
-    }
-
-    /// What was counted since `before`. What waits is no count: it stays as it is.
-    #[must_use]
-    pub fn since(mut self, before: &Self) -> Self {
-        let mut before = *before;
-        let mut then = Vec::new();
-        before.each(&mut |_, count| then.push(*count));
-        let mut then = then.into_iter();
-        self.each(&mut |_, now| {
-            *now = now.saturating_sub(then.next().expect("as many in both"));
-        });
-        self
-    }
-
-    /// Lends every counter with its name, in the same order each time.
-    pub fn each(&mut self, lend: &mut dyn FnMut(&'static str, &mut u64)) {
-        let Self {
-            packets,
-            dropped,
-            capacity: _,
-            frames,
-            unread,
-            retransmitted,
-            seen,
-            agreed,
-            missing,
-            excused,
-            waiting: _,
-            told,
-            extra,
-            extra_excused,
-            told_waiting: _,
-            beyond,
-            reports_dropped,
-        } = self;
-        lend("packets", packets);
-        lend("dropped", dropped);
-        lend("frames", frames);
-        lend("unread", unread);
-        lend("retransmitted", retransmitted);
-        lend("seen", seen);
-        agreed.iter_mut().for_each(|count| lend("agreed", count));
-        lend("missing", missing);
-        excused.iter_mut().for_each(|count| lend("excused", count));
-        lend("told", told);
-        lend("extra", extra);
-        extra_excused
-            .iter_mut()
-            .for_each(|count| lend("extra_excused", count));
-        lend("beyond", beyond);
-        lend("reports_dropped", reports_dropped);
     }
 }

@@ -211,7 +211,7 @@ fn an_interface_that_comes_back_ten_times_leaves_nothing_behind() {
         sensor.wait_for("closed sockets", || open_files() <= before);
         let mut series: Vec<String> = metrics()
             .lines()
-            .filter(|line| line.contains("_ring_packets_total{"))
+            .filter(|line| line.contains("_ring_tp_packets_total{"))
             .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
             .collect();
         let all = series.len();

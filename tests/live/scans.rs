@@ -55,7 +55,7 @@ fn nmap_gives_a_thousand_connections_and_one_scan_with_four_workers() {
 
 /// Frames that the kernel offered to each ring for SYNs.
 fn open_rings(metrics: &str) -> Vec<u64> {
-    let of_open = |line: &&str| line.contains("_ring_packets_total{") && line.contains("open");
+    let of_open = |line: &&str| line.contains("_ring_tp_packets_total{") && line.contains("open");
     let value = |line: &str| line.rsplit(' ').next()?.parse().ok();
     metrics.lines().filter(of_open).filter_map(value).collect()
 }

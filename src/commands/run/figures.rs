@@ -3,7 +3,7 @@
 use super::Run;
 use super::losses::Losses;
 use super::witness::Watching;
-use crate::books::{Books, InFlight};
+use crate::books::{Books, HostCounts, InFlight};
 use crate::capture::clock::Reading;
 use crate::commands::logging;
 use crate::interval::OpenIdentities;
@@ -130,8 +130,7 @@ impl Run<'_> {
         let at_exit = |summary: &Summary| Books {
             outputs: logging::books(&self.config.common.outputs, &summary.outputs),
             own_records: self.own_records(summary.own),
-            folds: summary.folds,
-            late_records: summary.late,
+            log: summary.log,
             at_exit: true,
             ..rest.clone()
         };
@@ -206,17 +205,18 @@ impl Run<'_> {
             rings: self.rings(),
             outputs: logging::books(&self.config.common.outputs, &published.outputs),
             own_records: self.own_records(published.own),
-            folds: published.folds,
-            late_records: published.late,
-            nic_drops: self.groups.iter().map(nic).sum(),
-            softnet_drops: self
-                .nic_counters
-                .as_ref()
-                .map_or(0, |counters| counters.softnet().total().dropped),
+            log: published.log,
             filtered,
             refused,
             witness: self.witness.as_ref().map(Watching::counts),
-            unwatched_us: self.unwatched_us(),
+            host: HostCounts {
+                nic_drops: self.groups.iter().map(nic).sum(),
+                softnet_drops: self
+                    .nic_counters
+                    .as_ref()
+                    .map_or(0, |counters| counters.softnet().total().dropped),
+                unwatched_us: self.unwatched_us(),
+            },
             ..Books::default()
         };
         books.in_flight = self.in_flight(&books);
@@ -243,7 +243,9 @@ impl Run<'_> {
             records: EventKind::ALL.map(|kind| {
                 let held = match kind {
                     EventKind::Stats | EventKind::Lifecycle => OWN_IN_FLIGHT,
-                    EventKind::Connection => 2 * (records as u64 + books.shards.folding),
+                    EventKind::Connection => {
+                        2 * (records as u64 + books.shards.connections_folding)
+                    }
                     _ => 2 * records as u64,
                 };
                 let kind = kind as usize;

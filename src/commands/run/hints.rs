@@ -110,7 +110,7 @@ impl Run<'_> {
         let now = Arrivals {
             // Where the filter's are not counted, there may be some.
             frames: offered + books.filtered.unwrap_or(1),
-            attempts: books.shards.flow.attempts,
+            attempts: books.shards.flow.new_connections,
             loopback_packets: hints.loopback_packets(),
         };
         let hint = hints

@@ -75,7 +75,7 @@ fn sentence(step: &ShedStep) -> String {
         step: Step { from, to, load, .. },
         ..
     } = step;
-    let (from, to) = (from.number(), to.number());
+    let (from, to) = (from.word(), to.word());
     let turn = match step.step.direction() {
         "up" => format!("sheds more, level {from} to {to}"),
         "down" => format!("sheds less, level {from} to {to}"),

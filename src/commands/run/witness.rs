@@ -8,6 +8,7 @@ use crate::capture::nic::Interface;
 use crate::capture::sample::Sample;
 use crate::commands::Failure;
 use crate::config::RunConfig;
+use crate::counters::Counters as _;
 use crate::live::Lost;
 use crate::shard::Shard;
 use crate::witness::WitnessCounts;
@@ -241,7 +242,7 @@ impl Watching {
         let again_ns = until_ns + HORIZON_NS + EDGE_NS;
         for (excuse, count) in [
             (Excuse::Evicted, new.flow.evicted_attempts),
-            (Excuse::Misrouted, new.misrouted),
+            (Excuse::Misrouted, new.misrouted_frames),
         ] {
             self.allow(excuse, None, from_ns, again_ns, count);
         }
@@ -280,7 +281,7 @@ impl Run<'_> {
         let now_ns = watching.now_ns();
         let shards = self.board.sum();
         // What the sample's filter reaches is in class open; a changing fanout may put it anywhere.
-        let astray = shards.misrouted > 0;
+        let astray = shards.misrouted_frames > 0;
         for group in self.groups.iter_mut().chain(&mut self.gone) {
             watching.on_lost(group.interface, group.take_lost(), astray);
         }

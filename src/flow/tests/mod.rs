@@ -189,7 +189,7 @@ fn run(
     }
     flows.finish(&mut |when, event| said.push((when, event)));
     flows.counts().check().expect("the books close at the end");
-    assert_eq!(flows.counts().open, 0);
+    assert_eq!(flows.counts().flows_open, 0);
     assert_eq!(flows.held(), [0; 3], "finish leaves nothing");
     (said, *flows.counts())
 }
@@ -218,9 +218,9 @@ fn tables_say_what_the_model_says() {
         if let Some(at) = (0..left.len().max(right.len())).find(|&i| left.get(i) != right.get(i)) {
             panic!("seed {seed}:\n{:#?}\n{:#?}", left.get(at), right.get(at));
         }
-        established += counts.established;
-        reopened += counts.reopened;
-        merged += counts.merged;
+        established += counts.established_connections;
+        reopened += counts.flows_reopened;
+        merged += counts.flows_merged;
     }
     assert!(established > 1000, "only {established} established");
     assert!(reopened > 1000, "only {reopened} reopened");

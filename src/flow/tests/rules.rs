@@ -34,7 +34,11 @@ fn a_handshake_with_both_fins_is_sf() {
     assert_eq!((record.orig.packets, record.resp.packets), (3, 2));
     assert_eq!(record.basis, Basis::Handshake);
     assert_eq!(
-        (counts.answered, counts.established, counts.attempts),
+        (
+            counts.answered_connections,
+            counts.established_connections,
+            counts.new_connections
+        ),
         (1, 1, 2)
     );
     assert!(said.contains(&(When::Deadline(4 + 5 * SECOND), FlowEvent::Ended(record))));
@@ -43,8 +47,8 @@ fn a_handshake_with_both_fins_is_sf() {
 #[test]
 fn a_syn_counts_anew_exactly_at_the_horizon() {
     let again = |at| play(&[segment(0, C, D, S, 0, 0), segment(at, C, D, S, 0, 0)]).1;
-    assert_eq!(again(130 * SECOND - 1).attempts, 1);
-    assert_eq!(again(130 * SECOND).attempts, 2);
+    assert_eq!(again(130 * SECOND - 1).new_connections, 1);
+    assert_eq!(again(130 * SECOND).new_connections, 2);
 }
 
 #[test]
@@ -55,7 +59,7 @@ fn a_fin_or_rst_proves_a_handshake_whose_data_were_lost_unless_its_number_is_a_g
             segment(1, D, C, S | A, 20, 11),
             segment(2, C, D, A | flags, 5_000, ack),
         ];
-        play(&handshake).1.established
+        play(&handshake).1.established_connections
     };
     let most = 21 + 1 + UNSEEN_BYTES;
     for flags in [F, R] {
@@ -78,7 +82,7 @@ fn a_fin_or_rst_proves_a_handshake_whose_data_were_lost_unless_its_number_is_a_g
         segment(3, C, D, A | F, 5_000, most + (1 << 20)),
     ];
     assert_eq!(
-        play(&more).1.established,
+        play(&more).1.established_connections,
         1,
         "what was seen is believed, too"
     );
@@ -93,7 +97,7 @@ fn a_blind_ack_proves_nothing() {
         segment(3, C, D, A, 12, 21),
         segment(4, C, D, R, 11, 0),
     ]);
-    assert_eq!(counts.established, 0);
+    assert_eq!(counts.established_connections, 0);
     let record = records(&said)[0];
     assert_eq!(
         (record.conn_state, record.basis),
@@ -135,7 +139,11 @@ fn resets_and_unreachables_refuse() {
         )
     });
     assert_eq!(
-        (refusals.count(), counts.refused, counts.icmp_refused),
+        (
+            refusals.count(),
+            counts.refused_connections,
+            counts.icmp_refused
+        ),
         (2, 2, 1)
     );
     let states: Vec<_> = records(&said).iter().map(|r| r.conn_state).collect();
@@ -257,7 +265,11 @@ fn a_simultaneous_open_is_two_attempts_and_one_connection() {
         segment(4, C, D, A, 11, 21),
     ]);
     assert_eq!(
-        (counts.attempts, counts.established, counts.merged),
+        (
+            counts.new_connections,
+            counts.established_connections,
+            counts.flows_merged
+        ),
         (2, 1, 1)
     );
     let record = records(&said)[0];
@@ -277,7 +289,10 @@ fn ports_used_again_end_the_old_connection_when_the_new_one_is_proven() {
         segment(6, C, D, A, 501, 701),
         segment(7, C, D, A, 501, 701),
     ]);
-    assert_eq!((counts.attempts, counts.established), (2, 2));
+    assert_eq!(
+        (counts.new_connections, counts.established_connections),
+        (2, 2)
+    );
     let [old, new] = records(&said)[..] else {
         panic!("two records");
     };
@@ -306,9 +321,15 @@ fn a_flow_is_accounted_where_it_was_seen_first() {
         segment(3, C, D, A, 11, 21),
         elsewhere(segment(3, C, D, A, 11, 21)),
     ]);
-    assert_eq!((counts.attempts, counts.other_interface_syns), (1, 1));
-    assert_eq!((counts.other_interface, counts.answered), (2, 1));
-    assert_eq!((counts.retransmitted, counts.established), (0, 1));
+    assert_eq!((counts.new_connections, counts.syn_other_interface), (1, 1));
+    assert_eq!(
+        (counts.packets_other_interface, counts.answered_connections),
+        (2, 1)
+    );
+    assert_eq!(
+        (counts.syn_retransmitted, counts.established_connections),
+        (0, 1)
+    );
 }
 
 #[test]
@@ -319,7 +340,11 @@ fn a_late_answer_reopens_an_attempt() {
         segment(6 * SECOND + 1, C, D, A, 11, 21),
     ]);
     assert_eq!(
-        (counts.attempts, counts.reopened, counts.established),
+        (
+            counts.new_connections,
+            counts.flows_reopened,
+            counts.established_connections
+        ),
         (1, 1, 1)
     );
     let ends: Vec<_> = records(&said)
@@ -362,9 +387,9 @@ fn a_table_holds_what_it_has_room_for_before_it_evicts() {
     assert_eq!(flows.held()[0], 20_000);
     assert_eq!(flows.counts().evicted_attempts, 40_000);
     // Those that left were the oldest, but for the few that shared full buckets.
-    let before = flows.counts().retransmitted;
+    let before = flows.counts().syn_retransmitted;
     feed(&mut flows, 45_000..60_000);
-    let known = flows.counts().retransmitted - before;
+    let known = flows.counts().syn_retransmitted - before;
     assert!(known > 14_500, "{known} of the newest 15000 are known");
     flows.counts().check().expect("the books close");
 }

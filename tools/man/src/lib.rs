@@ -13,8 +13,10 @@ use clap_mangen::roff::{Inline, Roff, bold, roman};
 use sections::{Block, Section};
 use std::io;
 use std::path::Path;
-use synledger::books::Books;
-use synledger::observe::names::families;
+use synledger::books::{Books, RingCounts};
+use synledger::counters::{Counter, Counters, Kind};
+use synledger::log::outputs::OutputCounts;
+use synledger::witness::WitnessCounts;
 
 /// A file to be installed.
 #[derive(Clone, Debug)]
@@ -138,23 +140,59 @@ fn render(blocks: &[Block]) -> String {
 fn counters() -> String {
     let books = Books {
         filtered: Some(0),
+        refused: Some(0),
+        witness: Some(WitnessCounts::default()),
         ..Books::default()
     };
     let mut roff = Roff::new();
     roff.control("SS", ["Counters"]);
     roff.text(words(
-        "In `synledger.books`; among the metrics with `synledger_` before and `_total` behind:",
+        "In `synledger.books`; among the metrics with `synledger_` before and, unless it is what there is now, `_total` behind:",
     ));
-    for family in families(&books) {
-        let values: Vec<&str> = family.counts.iter().map(|&(value, _)| value).collect();
-        let by = family.label.map_or(String::new(), |label| {
-            format!(", by {label}: {}", values.join(", "))
-        });
-        roff.control("TP", []);
-        roff.text([bold(family.name)]);
-        roff.text([roman(format!("{}{by}.", family.help))]);
-    }
+    let section = |roff: &mut Roff, all: Vec<Counter>| {
+        let mut last = String::new();
+        for counter in all {
+            let name = counter.name();
+            if name == last {
+                continue;
+            }
+            let labels: Vec<&str> = counter.labels.iter().map(|(label, _)| *label).collect();
+            let by = match labels.as_slice() {
+                [] => String::new(),
+                labels => format!(", by {}", labels.join(" and ")),
+            };
+            let now = if counter.kind == Kind::Gauge {
+                " (now)"
+            } else {
+                ""
+            };
+            roff.control("TP", []);
+            roff.text([bold(&name)]);
+            roff.text([roman(format!("{}{by}{now}.", counter.help))]);
+            last = name;
+        }
+    };
+    let mut all = Vec::new();
+    books.each(&mut |counter| all.push(counter));
+    section(&mut roff, all);
+    roff.control("PP", []);
+    roff.text(words(
+        "Of each ring, in `rings` without `ring_`, among the metrics by `interface`, `class` and `worker`:",
+    ));
+    section(&mut roff, of(&RingCounts::default()));
+    roff.control("PP", []);
+    roff.text(words(
+        "Of each output, in `outputs` without `records_`, among the metrics by `output`:",
+    ));
+    section(&mut roff, of(&OutputCounts::default()));
     roff.render()
+}
+
+/// Every counter of a struct.
+fn of(counters: &impl Counters) -> Vec<Counter> {
+    let mut all = Vec::new();
+    counters.each(&mut |counter| all.push(counter));
+    all
 }
 
 /// Text between backticks is bold.
