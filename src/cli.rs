@@ -1,11 +1,12 @@
 //! Flags: the kernel's name in brackets, unit, range, default and consequence in the help of each.
 
-use crate::locality::parse_network;
+use crate::locality::{Direction, parse_network};
 use crate::log::spec::TextFormat;
 use crate::observe::address::MetricsAddress;
 use crate::policy::{Allowed, parse_allowed};
 use crate::rings::RING_MIB_MAX;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -253,8 +254,8 @@ pub struct CommonArgs {
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
     pub local: Vec<IpNet>,
     /// Log connections of these directions only; the rest is counted.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub direction: Vec<DirectionName>,
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = direction())]
+    pub direction: Vec<Direction>,
     /// Withhold alerts about sources in this network, or about this address; repeatable. They are counted
     /// all the same. With a port ([2001:db8::/32]:443 for IPv6), an alert is withheld only if each port of
     /// the scan is allowed to its source: one that is not, and all of the scan is told.
@@ -279,89 +280,60 @@ pub struct CommonArgs {
     pub quiet: bool,
 }
 
-/// `--fanout`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FanoutMode {
-    /// Our program: rings by class, symmetric keyed hash.
-    Class,
-    /// PACKET_FANOUT_HASH.
-    Hash,
-    /// PACKET_FANOUT_CPU.
-    Cpu,
-    /// PACKET_FANOUT_QM.
-    Qm,
-}
-
-impl FanoutMode {
-    /// The word of the flag.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Class => "class",
-            Self::Hash => "hash",
-            Self::Cpu => "cpu",
-            Self::Qm => "qm",
-        }
+words! {
+    /// `--fanout`.
+    pub enum FanoutMode {
+        /// Our program: rings by class, symmetric keyed hash.
+        Class = "class",
+        /// PACKET_FANOUT_HASH.
+        Hash = "hash",
+        /// PACKET_FANOUT_CPU.
+        Cpu = "cpu",
+        /// PACKET_FANOUT_QM.
+        Qm = "qm",
     }
 }
 
-/// `--capture`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CaptureDepth {
-    /// Every packet, cut to its headers.
-    Headers,
-    /// Only classes `open` and `control`.
-    Control,
-    /// All bytes.
-    Full,
-}
-
-impl CaptureDepth {
-    /// The word of the flag.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Headers => "headers",
-            Self::Control => "control",
-            Self::Full => "full",
-        }
+words! {
+    /// `--capture`.
+    pub flag enum CaptureDepth {
+        /// Every packet, cut to its headers.
+        Headers = "headers",
+        /// Only classes `open` and `control`.
+        Control = "control",
+        /// All bytes.
+        Full = "full",
     }
 }
 
-/// `--shed`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ShedMode {
-    /// Under load.
-    Auto,
-    /// Never.
-    Off,
+words! {
+    /// `--shed`.
+    pub flag enum ShedMode {
+        /// Under load.
+        Auto = "auto",
+        /// Never.
+        Off = "off",
+    }
 }
 
-/// `--scan-scope`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ScanScope {
-    /// Directions `in` and `transit`.
-    Exposed,
-    /// All directions.
-    All,
+words! {
+    /// `--scan-scope`.
+    pub flag enum ScanScope {
+        /// Directions `in` and `transit`.
+        Exposed = "exposed",
+        /// All directions.
+        All = "all",
+    }
 }
 
-/// `--scan-target`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ScanTarget {
-    /// Each destination address by itself.
-    Address,
-    /// All of the host's own addresses as one.
-    Host,
-}
-
-/// `--direction`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs, reason = "the words of DESIGN 5")]
-pub enum DirectionName {
-    In,
-    Out,
-    Local,
-    Transit,
-    Unknown,
+words! {
+    /// `--scan-target`.
+    pub flag enum ScanTarget {
+        /// Each destination address by itself.
+        Address = "address",
+        /// All of the host's own addresses as one.
+        Host = "host",
+    }
 }
 
 /// `--scan-window` in nanoseconds.
@@ -383,17 +355,19 @@ where
 }
 
 fn fanout_mode(value: &str) -> Result<FanoutMode, String> {
-    match value {
-        "class" => Ok(FanoutMode::Class),
-        "hash" => Ok(FanoutMode::Hash),
-        "cpu" => Ok(FanoutMode::Cpu),
-        "qm" => Ok(FanoutMode::Qm),
-        "lb" | "rnd" | "rollover" => Err(format!(
+    value.parse().map_err(|()| match value {
+        "lb" | "rnd" | "rollover" => format!(
             "`{value}` tears connections apart (packets of one connection reach different workers); \
              use class, hash, cpu or qm"
-        )),
-        _ => Err("must be class, hash, cpu or qm".to_owned()),
-    }
+        ),
+        _ => "must be class, hash, cpu or qm".to_owned(),
+    })
+}
+
+/// Directions have no help of their own.
+fn direction() -> impl TypedValueParser<Value = Direction> {
+    PossibleValuesParser::new(Direction::ALL.map(Direction::word))
+        .map(|word| word.parse().expect("one of the words"))
 }
 
 fn block_kib(value: &str) -> Result<u32, String> {

@@ -1,12 +1,13 @@
 //! Checked limits. `ReadConfig::new` and `RunConfig::new` are the only ways to get them.
 
 use crate::cli::{
-    CaptureDepth, CommonArgs, DirectionName, FanoutMode, ReadArgs, RunArgs, ScanScope, ScanTarget,
-    ShedMode, SizeArgs,
+    CaptureDepth, CommonArgs, FanoutMode, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode,
+    SizeArgs,
 };
 use crate::cpus;
 use crate::flow::Limits;
 use crate::inspect::port_scan::Rule;
+use crate::locality::Direction;
 use crate::log::spec::{self, OutputSpec};
 use crate::memory::{Memory, Room, Users};
 use crate::observe::address::MetricsAddress;
@@ -44,7 +45,7 @@ pub struct Common {
     /// `--local`.
     pub local: Vec<IpNet>,
     /// `--direction`.
-    pub directions: Vec<DirectionName>,
+    pub directions: Vec<Direction>,
     /// `--allow`.
     pub allow: Vec<Allowed>,
     /// `--output`.

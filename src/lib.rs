@@ -20,6 +20,10 @@
 //! - Time is the packet's time stamp. The same capture gives the same log, at any speed.
 //! - Nothing is lost in silence: every frame ends in exactly one counter (`books`).
 
+// Before those that use its macro.
+#[macro_use]
+pub mod words;
+
 pub mod books;
 pub mod capture;
 pub mod check;

@@ -34,8 +34,6 @@ const SNAPLEN_FULL: u32 = 262_144;
 /// The smallest record in a ring: a frame of no bytes.
 const RECORD_BYTES_MIN: u64 = 88;
 
-const CLASS_ORDER: [Class; CLASSES] = [Class::Data, Class::Control, Class::Open];
-
 struct Member {
     view: Arc<RingView>,
     class: Option<Class>,
@@ -103,12 +101,7 @@ fn geometry(config: &RunConfig, class: usize) -> RingGeometry {
 fn ring_id(interface: &str, class: Option<Class>, worker: usize) -> RingId {
     RingId {
         interface: interface.to_owned(),
-        class: match class {
-            None => "all",
-            Some(Class::Data) => "data",
-            Some(Class::Control) => "control",
-            Some(Class::Open) => "open",
-        },
+        class: class.map_or("all", Class::word),
         worker,
     }
 }
@@ -263,7 +256,7 @@ impl LiveGroup {
         let mut per_worker: Vec<Vec<LiveRing>> = (0..workers).map(|_| Vec::new()).collect();
         for (member, ring) in rings.into_iter().enumerate() {
             let (class, worker) = (
-                by_class.then(|| CLASS_ORDER[member / workers]),
+                by_class.then(|| Class::ALL[member / workers]),
                 member % workers,
             );
             let valve = Arc::new(filters.valve(class));

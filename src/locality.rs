@@ -6,46 +6,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Which way a packet goes, seen from what is ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Direction {
-    /// From elsewhere to us.
-    In = 0,
-    /// From us to elsewhere.
-    Out = 1,
-    /// Between two addresses of ours.
-    Local = 2,
-    /// Between two addresses that are not ours.
-    Transit = 3,
-    /// Nothing says what is ours.
-    Unknown = 4,
+words! {
+    /// Which way a packet goes, seen from what is ours.
+    pub enum Direction {
+        /// From elsewhere to us.
+        In = "in",
+        /// From us to elsewhere.
+        Out = "out",
+        /// Between two addresses of ours.
+        Local = "local",
+        /// Between two addresses that are not ours.
+        Transit = "transit",
+        /// Nothing says what is ours.
+        Unknown = "unknown",
+    }
 }
 
 impl Direction {
-    /// How many there are.
-    pub const COUNT: usize = Self::ALL.len();
-
-    /// Every direction, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
-        Self::In,
-        Self::Out,
-        Self::Local,
-        Self::Transit,
-        Self::Unknown,
-    ];
-
-    /// The word that logs and metrics use; it never changes.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::In => "in",
-            Self::Out => "out",
-            Self::Local => "local",
-            Self::Transit => "transit",
-            Self::Unknown => "unknown",
-        }
-    }
-
     /// The same packet seen from its receiver: `In` and `Out` exchanged.
     #[must_use]
     pub const fn reversed(self) -> Self {
@@ -54,12 +31,6 @@ impl Direction {
             Self::Out => Self::In,
             other => other,
         }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
     }
 }
 

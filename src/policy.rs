@@ -1,6 +1,5 @@
 //! What the operator asked to see. Nothing here changes what is counted or decided.
 
-use crate::cli::DirectionName;
 use crate::inspect::detection::Detection;
 use crate::locality::{Direction, Localities, parse_network};
 use ipnet::IpNet;
@@ -53,7 +52,7 @@ pub struct Policy {
     /// Which addresses are ours.
     pub localities: Arc<Localities>,
     /// Directions of connections to log; empty: all.
-    pub directions: Arc<[DirectionName]>,
+    pub directions: Arc<[Direction]>,
     /// Alert on scans in every direction.
     pub all_scans: bool,
     /// `--scan-target host`: in the scan rule all of our addresses are one.
@@ -65,17 +64,8 @@ pub struct Policy {
 impl Policy {
     /// Whether a connection in this direction is asked for.
     pub fn wants_direction(&self, src: IpAddr, dst: IpAddr) -> bool {
-        if self.directions.is_empty() {
-            return true;
-        }
-        let name = match self.localities.direction(src, dst) {
-            Direction::In => DirectionName::In,
-            Direction::Out => DirectionName::Out,
-            Direction::Local => DirectionName::Local,
-            Direction::Transit => DirectionName::Transit,
-            Direction::Unknown => DirectionName::Unknown,
-        };
-        self.directions.contains(&name)
+        self.directions.is_empty()
+            || (self.directions).contains(&self.localities.direction(src, dst))
     }
 
     /// Whether a scan in this direction is alerted on.

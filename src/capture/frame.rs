@@ -28,21 +28,22 @@ pub struct VlanTag {
     pub tci: u16,
 }
 
-/// The ring a frame belongs to. Decides who loses under overload, never who goes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Class {
-    /// Everything that is in no other class, and whatever the fanout program cannot read.
-    #[default]
-    Data = 0,
-    /// SYN+ACK, RST, FIN with ACK, ICMP errors.
-    Control = 1,
-    /// SYN without ACK, and probes that no stack sends (NULL, FIN without ACK, XMAS, SYN+FIN).
-    Open = 2,
+words! {
+    /// The ring a frame belongs to. Decides who loses under overload, never who goes first.
+    #[derive(Default, Hash, PartialOrd, Ord)]
+    pub enum Class {
+        /// Everything that is in no other class, and whatever the fanout program cannot read.
+        #[default]
+        Data = "data",
+        /// SYN+ACK, RST, FIN with ACK, ICMP errors.
+        Control = "control",
+        /// SYN without ACK, and probes that no stack sends (NULL, FIN without ACK, XMAS, SYN+FIN).
+        Open = "open",
+    }
 }
 
 /// How many classes there are.
-pub const CLASSES: usize = 3;
+pub const CLASSES: usize = Class::COUNT;
 
 /// One captured frame. Borrowed from a ring block or from a chunk of a capture file.
 #[derive(Clone, Copy, Debug)]

@@ -15,28 +15,17 @@ pub use render::{to_json, write_text};
 
 use crate::descriptors;
 
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// As it should be.
-    Ok,
-    /// Worth knowing; nothing is lost by it.
-    Note,
-    /// Something may be lost or wrong.
-    Warn,
-    /// The sensor cannot start.
-    Fail,
-}
-
-impl Level {
-    /// The word that text and JSON use.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Note => "note",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
+words! {
+    /// How much a finding matters.
+    pub enum Level {
+        /// As it should be.
+        Ok = "ok",
+        /// Worth knowing; nothing is lost by it.
+        Note = "note",
+        /// Something may be lost or wrong.
+        Warn = "warn",
+        /// The sensor cannot start.
+        Fail = "fail",
     }
 }
 

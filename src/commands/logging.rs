@@ -15,7 +15,7 @@ use crate::log::notice::Notices;
 use crate::log::outputs::{OutputCounts, Outputs};
 use crate::log::queue::Consumer;
 use crate::log::sink::Patience;
-use crate::log::spec::{Format, OutputSpec};
+use crate::log::spec::OutputSpec;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -114,9 +114,5 @@ pub fn books(specs: &[OutputSpec], counts: &[OutputCounts]) -> Vec<OutputBooks> 
 
 /// An output's name in the books: its kind and target.
 pub fn name(spec: &OutputSpec) -> String {
-    let format = match spec.format {
-        Format::Text => "text",
-        Format::Eve => "eve",
-    };
-    format!("{format}:{}", spec.target)
+    format!("{}:{}", spec.format, spec.target)
 }

@@ -15,58 +15,26 @@ pub mod tcp_flags {
     pub const CWR: u8 = 0x80;
 }
 
-/// What lies between the link header and the IP header beyond what the fanout program can follow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Reach {
-    /// The fanout program reads such a packet.
-    #[default]
-    Plain = 0,
-    /// Extension headers that the program does not follow: other kinds, longer or more of them.
-    DeepExtension = 1,
-    /// More inline VLAN tags than the program follows.
-    DeepVlan = 2,
-    /// PPPoE session.
-    Pppoe = 3,
-    /// MPLS labels.
-    Mpls = 4,
-    /// A TCP header joined from a tiny first fragment and the one at offset 8.
-    Joined = 5,
-    /// Another way to carry IP that the program does not follow: 802.2, PPP, IPv6 under the
-    /// EtherType of IPv4.
-    OddLink = 6,
-}
-
-impl Reach {
-    /// Every reach, in the order of [`Self::index`].
-    pub const ALL: [Self; 7] = [
-        Self::Plain,
-        Self::DeepExtension,
-        Self::DeepVlan,
-        Self::Pppoe,
-        Self::Mpls,
-        Self::Joined,
-        Self::OddLink,
-    ];
-    /// How many there are.
-    pub const COUNT: usize = Self::ALL.len();
-
-    /// The place in an array of [`Self::COUNT`] counters.
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// The stable name in metrics and records.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::DeepExtension => "deep_extension",
-            Self::DeepVlan => "deep_vlan",
-            Self::Pppoe => "pppoe",
-            Self::Mpls => "mpls",
-            Self::Joined => "joined",
-            Self::OddLink => "odd_link",
-        }
+words! {
+    /// What lies between the link header and the IP header beyond what the fanout program can follow.
+    #[derive(Default, Hash)]
+    pub enum Reach {
+        /// The fanout program reads such a packet.
+        #[default]
+        Plain = "plain",
+        /// Extension headers that the program does not follow: other kinds, longer or more of them.
+        DeepExtension = "deep_extension",
+        /// More inline VLAN tags than the program follows.
+        DeepVlan = "deep_vlan",
+        /// PPPoE session.
+        Pppoe = "pppoe",
+        /// MPLS labels.
+        Mpls = "mpls",
+        /// A TCP header joined from a tiny first fragment and the one at offset 8.
+        Joined = "joined",
+        /// Another way to carry IP that the program does not follow: 802.2, PPP, IPv6 under the
+        /// EtherType of IPv4.
+        OddLink = "odd_link",
     }
 }
 

@@ -1,35 +1,9 @@
 //! Why a frame was not read: one counted reason for each way to fail.
 
-/// A one-byte enum with everything an array of counters needs, written once.
-macro_rules! reasons {
-    ($(#[$about:meta])* $name:ident { $($(#[$why:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum $name { $($(#[$why])* $variant,)+ }
-
-        impl $name {
-            /// Every reason, in the order of [`Self::index`].
-            pub const ALL: [Self; Self::COUNT] = [$(Self::$variant),+];
-            /// How many reasons there are.
-            pub const COUNT: usize = [$($word),+].len();
-
-            /// The reason's place in an array of [`Self::COUNT`] counters.
-            pub const fn index(self) -> usize {
-                self as usize
-            }
-
-            /// The reason's stable name in metrics and records.
-            pub const fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-    };
-}
-
-reasons! {
+words! {
     /// What a sound frame without an IP packet carries instead.
-    NotIpCause {
+    #[derive(Hash)]
+    pub enum NotIpCause {
         /// Address resolution (EtherType 0x0806 or 0x8035).
         Arp = "arp",
         /// An EtherType that we do not follow to an IP packet.
@@ -47,9 +21,10 @@ reasons! {
     }
 }
 
-reasons! {
+words! {
     /// What is wrong with a frame that should have held a packet.
-    Cause {
+    #[derive(Hash)]
+    pub enum Cause {
         /// The frame ends inside its link header, a tag or a label.
         TruncatedLink = "truncated_link",
         /// More tags than [`super::link::TAGS_MAX`] or labels than [`super::link::LABELS_MAX`].

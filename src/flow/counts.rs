@@ -58,7 +58,7 @@ impl FlowCounts {
 
     /// Attempts that nothing answered in time.
     pub fn unanswered(&self) -> u64 {
-        self.flows_closed[super::record::EndReason::Unanswered as usize]
+        self.flows_closed[EndReason::Unanswered as usize]
     }
 
     /// Attempts without an outcome: still open at the end, or pushed out of full tables.

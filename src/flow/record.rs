@@ -45,74 +45,45 @@ pub enum Outcome {
     Refused,
 }
 
-/// Why a flow record was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum EndReason {
-    /// Both sides sent FIN.
-    Fin = 0,
-    /// A side sent RST after the connection was answered.
-    Rst = 1,
-    /// RST or ICMP unreachable answered the attempt.
-    Refused = 2,
-    /// Nothing answered the attempt within 5 s.
-    Unanswered = 3,
-    /// Idle for longer than the protocol's time-out.
-    Timeout = 4,
-    /// Pushed out of a full table.
-    Evicted = 5,
-    /// Still open when the capture or the run ended.
-    Eof = 6,
-}
-
-impl EndReason {
-    /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
-        Self::Fin,
-        Self::Rst,
-        Self::Refused,
-        Self::Unanswered,
-        Self::Timeout,
-        Self::Evicted,
-        Self::Eof,
-    ];
-    /// How many there are.
-    pub const COUNT: usize = Self::ALL.len();
-
-    /// The word of the reason.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Fin => "fin",
-            Self::Rst => "rst",
-            Self::Refused => "refused",
-            Self::Unanswered => "unanswered",
-            Self::Timeout => "timeout",
-            Self::Evicted => "evicted",
-            Self::Eof => "eof",
-        }
+words! {
+    /// Why a flow record was written.
+    #[derive(PartialOrd, Ord)]
+    pub enum EndReason {
+        /// Both sides sent FIN.
+        Fin = "fin",
+        /// A side sent RST after the connection was answered.
+        Rst = "rst",
+        /// RST or ICMP unreachable answered the attempt.
+        Refused = "refused",
+        /// Nothing answered the attempt within 5 s.
+        Unanswered = "unanswered",
+        /// Idle for longer than the protocol's time-out.
+        Timeout = "timeout",
+        /// Pushed out of a full table.
+        Evicted = "evicted",
+        /// Still open when the capture or the run ended.
+        Eof = "eof",
     }
 }
 
-/// Zeek's summary of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(
-    missing_docs,
-    reason = "Zeek's conn_state letters, base/protocols/conn/main.zeek"
-)]
-pub enum ConnState {
-    S0,
-    S1,
-    Sf,
-    Rej,
-    S2,
-    S3,
-    Rsto,
-    Rstr,
-    Rstos0,
-    Rstrh,
-    Sh,
-    Shr,
-    Oth,
+words! {
+    /// Zeek's summary of a connection: conn_state in base/protocols/conn/main.zeek.
+    #[allow(missing_docs, reason = "Zeek's words")]
+    pub enum ConnState {
+        S0 = "S0",
+        S1 = "S1",
+        Sf = "SF",
+        Rej = "REJ",
+        S2 = "S2",
+        S3 = "S3",
+        Rsto = "RSTO",
+        Rstr = "RSTR",
+        Rstos0 = "RSTOS0",
+        Rstrh = "RSTRH",
+        Sh = "SH",
+        Shr = "SHR",
+        Oth = "OTH",
+    }
 }
 
 /// Zeek's history letters in order of first appearance; upper case: originator.
@@ -135,15 +106,16 @@ pub struct Volume {
     pub tcp_flags: u8,
 }
 
-/// How far the handshake is proven.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Basis {
-    /// No TCP handshake was seen (UDP, ICMP, midstream, unanswered).
-    None,
-    /// A SYN+ACK with the right number, no proof by the client.
-    Synack,
-    /// The client proved that it received the SYN+ACK.
-    Handshake,
+words! {
+    /// How far the handshake is proven.
+    pub enum Basis {
+        /// No TCP handshake was seen (UDP, ICMP, midstream, unanswered).
+        None = "none",
+        /// A SYN+ACK with the right number, no proof by the client.
+        Synack = "synack",
+        /// The client proved that it received the SYN+ACK.
+        Handshake = "handshake",
+    }
 }
 
 /// A flow at its end.

@@ -2,41 +2,25 @@
 
 use std::net::IpAddr;
 
-/// Kinds of detection; stable words in every output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// One source tried many ports of one destination.
-    PortScan,
-}
-
-impl Kind {
-    /// The stable word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::PortScan => "port_scan",
-        }
+words! {
+    /// Kinds of detection.
+    #[derive(PartialOrd, Ord)]
+    pub enum Kind {
+        /// One source tried many ports of one destination.
+        PortScan = "port_scan",
     }
 }
 
-/// Where in its life a detection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Phase {
-    /// The rising edge: the rule became true.
-    Started,
-    /// The number of ports doubled since the last line.
-    Continues,
-    /// The rule has been false for a window; the summary.
-    Ended,
-}
-
-impl Phase {
-    /// The stable word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Continues => "continues",
-            Self::Ended => "ended",
-        }
+words! {
+    /// Where in its life a detection is.
+    #[derive(PartialOrd, Ord)]
+    pub enum Phase {
+        /// The rising edge: the rule became true.
+        Started = "started",
+        /// The number of ports doubled since the last line.
+        Continues = "continues",
+        /// The rule has been false for a window; the summary.
+        Ended = "ended",
     }
 }
 

@@ -3,7 +3,6 @@
 
 use super::room::Room;
 use super::stamp::Stamp;
-use super::text;
 use crate::flow::conns::TCP;
 use crate::flow::record::{EndReason, FlowRecord};
 
@@ -49,16 +48,16 @@ pub fn ours(room: &mut Room, flow: &FlowRecord, direction: &'static str) {
     room.put(b",\"direction\":\"");
     room.word(direction);
     room.put(b"\",\"conn_state\":\"");
-    room.word(text::conn_state(flow.conn_state));
+    room.word(flow.conn_state.word());
     room.put(b"\",\"history\":\"");
     let letters = flow.history.letters.iter().take_while(|&&l| l != 0);
     for letter in letters.filter(|&&l| l.is_ascii_alphabetic() || l == b'^') {
         room.put(&[*letter]);
     }
     room.put(b"\",\"basis\":\"");
-    room.word(text::basis(flow.basis));
+    room.word(flow.basis.word());
     room.put(b"\",\"end_reason\":\"");
-    room.word(text::end_reason(flow.reason));
+    room.word(flow.reason.word());
     room.put(b"\",\"payload_bytes_toserver\":");
     room.int(flow.orig.payload_bytes);
     room.put(b",\"payload_bytes_toclient\":");

@@ -31,49 +31,26 @@ pub enum Notice {
     },
 }
 
-/// What an output can be asked for, and what it is counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum EventKind {
-    /// New connection attempts.
-    Connection = 0,
-    /// Detections.
-    Alert = 1,
-    /// Flows at their end.
-    Flow = 2,
-    /// The books of an interval.
-    Stats = 3,
-    /// Turns in the sensor's life.
-    Lifecycle = 4,
+words! {
+    /// What an output can be asked for, and what it is counted by.
+    pub enum EventKind {
+        /// New connection attempts.
+        Connection = "connection",
+        /// Detections.
+        Alert = "alert",
+        /// Flows at their end.
+        Flow = "flow",
+        /// The books of an interval.
+        Stats = "stats",
+        /// Turns in the sensor's life.
+        Lifecycle = "lifecycle",
+    }
 }
 
 /// How many kinds of event there are.
-pub const KINDS: usize = 5;
+pub const KINDS: usize = EventKind::COUNT;
 
 impl EventKind {
-    /// How many there are.
-    pub const COUNT: usize = KINDS;
-
-    /// Every kind, in order of its number.
-    pub const ALL: [Self; KINDS] = [
-        Self::Connection,
-        Self::Alert,
-        Self::Flow,
-        Self::Stats,
-        Self::Lifecycle,
-    ];
-
-    /// The word in `events=` and in lifecycle records.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Connection => "connection",
-            Self::Alert => "alert",
-            Self::Flow => "flow",
-            Self::Stats => "stats",
-            Self::Lifecycle => "lifecycle",
-        }
-    }
-
     /// The kind of a shard's event.
     pub fn of(body: &Body) -> Self {
         match body {

@@ -23,49 +23,24 @@ pub const BUFFER_MAX: usize = 1 << 20;
 const SPENT_MAX: usize = BUFFER_MAX / 4;
 const RETRY_NS: u64 = 1_000_000_000;
 
-/// Why a line was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Cause {
-    /// No space, or over quota.
-    DiskFull = 0,
-    /// Any other answer of write(2).
-    Io = 1,
-    /// Standard output has no reader any more.
-    Closed = 2,
-    /// The queue to the logger was full (live only).
-    QueueFull = 3,
-    /// The reader of a pipe or terminal was too slow, or stopped reading.
-    Slow = 4,
+words! {
+    /// Why a line was dropped.
+    pub enum Cause {
+        /// No space, or over quota.
+        DiskFull = "disk_full",
+        /// Any other answer of write(2).
+        Io = "io",
+        /// Standard output has no reader any more.
+        Closed = "closed",
+        /// The queue to the logger was full (live only).
+        QueueFull = "queue_full",
+        /// The reader of a pipe or terminal was too slow, or stopped reading.
+        Slow = "slow",
+    }
 }
 
 /// How many causes there are.
-pub const CAUSES: usize = 5;
-
-impl Cause {
-    /// How many there are.
-    pub const COUNT: usize = CAUSES;
-
-    /// Every cause, in order of its number.
-    pub const ALL: [Self; CAUSES] = [
-        Self::DiskFull,
-        Self::Io,
-        Self::Closed,
-        Self::QueueFull,
-        Self::Slow,
-    ];
-
-    /// The stable word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::DiskFull => "disk_full",
-            Self::Io => "io",
-            Self::Closed => "closed",
-            Self::QueueFull => "queue_full",
-            Self::Slow => "slow",
-        }
-    }
-}
+pub const CAUSES: usize = Cause::COUNT;
 
 /// What was lost while a file took nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]

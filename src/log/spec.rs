@@ -6,23 +6,25 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The format of an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Lines for a person.
-    Text,
-    /// JSON lines as Suricata's EVE has them.
-    Eve,
+words! {
+    /// The format of an output.
+    pub enum Format {
+        /// Lines for a person.
+        Text = "text",
+        /// JSON lines as Suricata's EVE has them.
+        Eve = "eve",
+    }
 }
 
-/// What lines of text begin with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TextFormat {
-    /// `2021-04-28 15:28:05: New connection: A -> B`: date and time to the second, UTC.
-    Challenge,
-    /// `2021-04-28T15:28:05.123456Z eth0 in: New connection: A -> B`: microseconds, interface and direction (`-`:
-    /// none); alerts say what the ports answered.
-    Full,
+words! {
+    /// What lines of text begin with.
+    pub flag enum TextFormat {
+        /// `2021-04-28 15:28:05: New connection: A -> B`: date and time to the second, UTC.
+        Challenge = "challenge",
+        /// `2021-04-28T15:28:05.123456Z eth0 in: New connection: A -> B`: microseconds, interface and direction (`-`:
+        /// none); alerts say what the ports answered.
+        Full = "full",
+    }
 }
 
 /// Where an output goes.
@@ -177,10 +179,8 @@ impl FromStr for OutputSpec {
         let Some((kind, rest)) = value.split_once(':') else {
             return Err(error("KIND:TARGET has no colon".into(), forms));
         };
-        let format = match kind {
-            "text" => Format::Text,
-            "eve" => Format::Eve,
-            _ => return Err(error(format!("unknown kind \"{kind}\""), "text, eve")),
+        let Ok(format) = kind.parse() else {
+            return Err(error(format!("unknown kind \"{kind}\""), "text, eve"));
         };
         let mut parts = rest.split(',');
         let target = match parts.next().unwrap_or_default() {
@@ -222,7 +222,7 @@ impl FromStr for OutputSpec {
 fn event_set(list: &str) -> Result<EventSet, (String, &'static str)> {
     let mut set = EventSet(0);
     for word in list.split('+') {
-        let Some(kind) = EventKind::ALL.into_iter().find(|kind| kind.word() == word) else {
+        let Ok(kind) = word.parse() else {
             let allowed = "connection, alert, flow, stats, lifecycle, joined by +";
             return Err((format!("unknown event \"{word}\""), allowed));
         };

@@ -11,7 +11,7 @@ use super::interfaces::Rendered;
 use super::notice::Notice;
 use super::spec::TextFormat;
 use super::stamp::Stamp;
-use crate::flow::record::{Basis, ConnState, EndReason, FiveTuple, FlowRecord};
+use crate::flow::record::{FiveTuple, FlowRecord};
 use crate::inspect::detection::{Detection, Kind, Phase};
 use std::net::IpAddr;
 
@@ -203,9 +203,9 @@ fn flow_line(out: &mut Vec<u8>, flow: &FlowRecord) {
     out.push(b' ');
     proto(out, flow.tuple.proto);
     out.push(b' ');
-    out.extend_from_slice(conn_state(flow.conn_state).as_bytes());
+    out.extend_from_slice(flow.conn_state.word().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(end_reason(flow.reason).as_bytes());
+    out.extend_from_slice(flow.reason.word().as_bytes());
     out.extend_from_slice(b" after ");
     seconds(out, flow.end_ns.saturating_sub(flow.start_ns));
     for (word, volume) in [
@@ -342,47 +342,6 @@ pub fn proto_word(proto: u8) -> Option<&'static str> {
         58 => Some("IPv6-ICMP"),
         132 => Some("SCTP"),
         _ => None,
-    }
-}
-
-/// Zeek's word for the state.
-pub fn conn_state(state: ConnState) -> &'static str {
-    match state {
-        ConnState::S0 => "S0",
-        ConnState::S1 => "S1",
-        ConnState::Sf => "SF",
-        ConnState::Rej => "REJ",
-        ConnState::S2 => "S2",
-        ConnState::S3 => "S3",
-        ConnState::Rsto => "RSTO",
-        ConnState::Rstr => "RSTR",
-        ConnState::Rstos0 => "RSTOS0",
-        ConnState::Rstrh => "RSTRH",
-        ConnState::Sh => "SH",
-        ConnState::Shr => "SHR",
-        ConnState::Oth => "OTH",
-    }
-}
-
-/// Our word for the end of a flow.
-pub fn end_reason(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Fin => "fin",
-        EndReason::Rst => "rst",
-        EndReason::Refused => "refused",
-        EndReason::Unanswered => "unanswered",
-        EndReason::Timeout => "timeout",
-        EndReason::Evicted => "evicted",
-        EndReason::Eof => "eof",
-    }
-}
-
-/// Our word for how far the handshake is proven.
-pub fn basis(basis: Basis) -> &'static str {
-    match basis {
-        Basis::None => "none",
-        Basis::Synack => "synack",
-        Basis::Handshake => "handshake",
     }
 }
 

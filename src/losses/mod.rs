@@ -8,70 +8,37 @@ use crate::books::{Books, OutputBooks};
 use crate::log::sink::{BUFFER_MAX, Cause};
 pub use watch::{LossWatch, Turn};
 
-/// Why something was lost: a stable word for metrics, health checks and records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// An interface is down or gone.
-    Link,
-    /// Network cards had no room.
-    Nic,
-    /// The kernel's backlog had no room.
-    Backlog,
-    /// Rings were full.
-    Rings,
-    /// Load shedding.
-    Shed,
-    /// Frames were cut before their transport header.
-    Depth,
-    /// Tables of flows were full.
-    FlowTables,
-    /// Tables of scans were full.
-    ScanTables,
-    /// Queues between workers were full.
-    Contacts,
-    /// The witness disagrees.
-    Witness,
-    /// The logger had ended.
-    LogGone,
-    /// An output did not take its records.
-    Output,
+words! {
+    /// Why something was lost, in the order of a packet's way.
+    pub enum Reason {
+        /// An interface is down or gone.
+        Link = "link",
+        /// Network cards had no room.
+        Nic = "nic_drops",
+        /// The kernel's backlog had no room.
+        Backlog = "backlog_drops",
+        /// Rings were full.
+        Rings = "ring_drops",
+        /// Load shedding.
+        Shed = "shed",
+        /// Frames were cut before their transport header.
+        Depth = "cut_by_depth",
+        /// Tables of flows were full.
+        FlowTables = "flow_tables_full",
+        /// Tables of scans were full.
+        ScanTables = "scan_tables_full",
+        /// Queues between workers were full.
+        Contacts = "contacts_dropped",
+        /// The witness disagrees.
+        Witness = "witness",
+        /// The logger had ended.
+        LogGone = "log_gone",
+        /// An output did not take its records.
+        Output = "output",
+    }
 }
 
 impl Reason {
-    /// Every reason, in the order of a packet's way.
-    pub const ALL: [Self; 12] = [
-        Self::Link,
-        Self::Nic,
-        Self::Backlog,
-        Self::Rings,
-        Self::Shed,
-        Self::Depth,
-        Self::FlowTables,
-        Self::ScanTables,
-        Self::Contacts,
-        Self::Witness,
-        Self::LogGone,
-        Self::Output,
-    ];
-
-    /// The stable word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Link => "link",
-            Self::Nic => "nic_drops",
-            Self::Backlog => "backlog_drops",
-            Self::Rings => "ring_drops",
-            Self::Shed => "shed",
-            Self::Depth => "cut_by_depth",
-            Self::FlowTables => "flow_tables_full",
-            Self::ScanTables => "scan_tables_full",
-            Self::Contacts => "contacts_dropped",
-            Self::Witness => "witness",
-            Self::LogGone => "log_gone",
-            Self::Output => "output",
-        }
-    }
-
     /// The causes of [`Books::losses`] that it stands for; none for what is only known in seconds.
     fn causes(self) -> &'static [&'static str] {
         match self {
@@ -189,7 +156,7 @@ pub struct Loss {
     /// Microseconds in which frames were lost without being counted.
     uncounted_us: u64,
     /// Records lost, by cause.
-    causes: [u64; Cause::ALL.len()],
+    causes: [u64; Cause::COUNT],
     /// The output takes nothing now.
     blocked: Option<Cause>,
 }
@@ -203,7 +170,7 @@ impl Loss {
             of,
             attempts_bound: 0,
             uncounted_us: 0,
-            causes: [0; Cause::ALL.len()],
+            causes: [0; Cause::COUNT],
             blocked: None,
         }
     }

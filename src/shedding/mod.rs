@@ -19,7 +19,7 @@ pub use spans::Spans;
 use std::cmp::Ordering;
 
 /// Levels above 0, where nothing is let go of.
-pub const LEVELS: usize = 3;
+pub const LEVELS: usize = Level::COUNT - 1;
 /// A level is held at least so long, and at most.
 const HOLD_MIN_NS: i64 = 1_000_000_000;
 const HOLD_MAX_NS: i64 = 30_000_000_000;
@@ -30,33 +30,23 @@ const DATA_THRESHOLD: f64 = 0.5;
 /// Share of a worker's frames that are data, from which on it pays to let go of them.
 const DATA_WORTH: f64 = 0.25;
 
-/// What is let go of; each level keeps to those below it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Level {
-    /// Nothing.
-    #[default]
-    None = 0,
-    /// Bulk data: the kernel refuses them before it copies them.
-    Bulk = 1,
-    /// All that waits in data rings: it goes back unread.
-    Data = 2,
-    /// Lines of single attempts: they are folded into counts.
-    Lines = 3,
+words! {
+    /// What is let go of; each level keeps to those below it.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Level {
+        /// Nothing.
+        #[default]
+        None = "0",
+        /// Bulk data: the kernel refuses them before it copies them.
+        Bulk = "1",
+        /// All that waits in data rings: it goes back unread.
+        Data = "2",
+        /// Lines of single attempts: they are folded into counts.
+        Lines = "3",
+    }
 }
 
 impl Level {
-    /// Every level, in order.
-    pub const ALL: [Self; LEVELS + 1] = [Self::None, Self::Bulk, Self::Data, Self::Lines];
-
-    /// How many there are.
-    pub const COUNT: usize = LEVELS + 1;
-
-    /// Its number, as label and in records.
-    pub fn word(self) -> &'static str {
-        ["0", "1", "2", "3"][self as usize]
-    }
-
     fn what(self) -> &'static str {
         match self {
             Self::None => "nothing is shed",

@@ -1,39 +1,39 @@
 //! Why the two sides may differ without anything being wrong: what the books tell of, for its time and interface,
 //! and no more often than it happened.
 
-/// An excuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Excuse {
-    /// The sensor's rings had no room.
-    RingDrops = 0,
-    /// Filters of data rings refused frames, among them those that a changing fanout had put there.
-    Filtered = 1,
-    /// The witness's ring had no room.
-    WitnessDropped = 2,
-    /// The other library could not read a frame of the sample.
-    Unread = 3,
-    /// A shard's queue to the witness was full.
-    QueueFull = 4,
-    /// A full table pushed out attempts: a retransmission counts again.
-    Evicted = 5,
-    /// Frames came to another worker than the one that knew their attempt.
-    Misrouted = 6,
-    /// The ledger knew the attempt from a frame that the sample's filter does not reach: a SYN that came in two
-    /// forms may meet two workers, and counts twice.
-    OutOfReach = 7,
-    /// One of the two began or ended before the other.
-    Unwatched = 8,
-    /// An interface went down, came up, went away or came back: sockets follow one by one.
-    LinkChange = 9,
-    /// The clock was set.
-    ClockStep = 10,
-    /// The SYN came so near to 130 s after the first that it is either a retransmission or a new attempt.
-    Horizon = 11,
-    /// The ledger took the attempt up after it was given up.
-    Late = 12,
-    /// The witness's table was full.
-    NoRoom = 13,
+words! {
+    /// An excuse.
+    pub enum Excuse {
+        /// The sensor's rings had no room.
+        RingDrops = "ring_drops",
+        /// Filters of data rings refused frames, among them those that a changing fanout had put there.
+        Filtered = "filtered",
+        /// The witness's ring had no room.
+        WitnessDropped = "witness_dropped",
+        /// The other library could not read a frame of the sample.
+        Unread = "unread",
+        /// A shard's queue to the witness was full.
+        QueueFull = "queue_full",
+        /// A full table pushed out attempts: a retransmission counts again.
+        Evicted = "evicted",
+        /// Frames came to another worker than the one that knew their attempt.
+        Misrouted = "misrouted",
+        /// The ledger knew the attempt from a frame that the sample's filter does not reach: a SYN that came in two
+        /// forms may meet two workers, and counts twice.
+        OutOfReach = "out_of_reach",
+        /// One of the two began or ended before the other.
+        Unwatched = "unwatched",
+        /// An interface went down, came up, went away or came back: sockets follow one by one.
+        LinkChange = "link_change",
+        /// The clock was set.
+        ClockStep = "clock_step",
+        /// The SYN came so near to 130 s after the first that it is either a retransmission or a new attempt.
+        Horizon = "horizon",
+        /// The ledger took the attempt up after it was given up.
+        Late = "late",
+        /// The witness's table was full.
+        NoRoom = "no_room",
+    }
 }
 
 /// Which side lacks the attempt.
@@ -46,46 +46,6 @@ pub enum Lacks {
 }
 
 impl Excuse {
-    /// Every excuse, in the order of its number.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::RingDrops,
-        Self::Filtered,
-        Self::WitnessDropped,
-        Self::Unread,
-        Self::QueueFull,
-        Self::Evicted,
-        Self::Misrouted,
-        Self::OutOfReach,
-        Self::Unwatched,
-        Self::LinkChange,
-        Self::ClockStep,
-        Self::Horizon,
-        Self::Late,
-        Self::NoRoom,
-    ];
-    /// How many there are.
-    pub const COUNT: usize = 14;
-
-    /// The stable word in metrics and records.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::RingDrops => "ring_drops",
-            Self::Filtered => "filtered",
-            Self::WitnessDropped => "witness_dropped",
-            Self::Unread => "unread",
-            Self::QueueFull => "queue_full",
-            Self::Evicted => "evicted",
-            Self::Misrouted => "misrouted",
-            Self::OutOfReach => "out_of_reach",
-            Self::Unwatched => "unwatched",
-            Self::LinkChange => "link_change",
-            Self::ClockStep => "clock_step",
-            Self::Horizon => "horizon",
-            Self::Late => "late",
-            Self::NoRoom => "no_room",
-        }
-    }
-
     /// Whether it explains that this side lacks an attempt.
     const fn explains(self, lacks: Lacks) -> bool {
         match self {

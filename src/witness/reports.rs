@@ -9,31 +9,15 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 /// Reports that a queue holds.
 const REPORTS_MAX: usize = 8_192;
 
-/// What the ledger did with an attempt. What the log then lost is in the books of its outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Fate {
-    /// On its way to the log as a line.
-    Line = 0,
-    /// Folded into a flood record.
-    Folded = 1,
-    /// In a direction that was not asked for.
-    NotAsked = 2,
-}
-
-impl Fate {
-    /// Every fate, in the order of its number.
-    pub const ALL: [Self; Self::COUNT] = [Self::Line, Self::Folded, Self::NotAsked];
-    /// How many there are.
-    pub const COUNT: usize = 3;
-
-    /// The stable word in metrics and records.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Line => "line",
-            Self::Folded => "folded",
-            Self::NotAsked => "not_asked",
-        }
+words! {
+    /// What the ledger did with an attempt. What the log then lost is in the books of its outputs.
+    pub enum Fate {
+        /// On its way to the log as a line.
+        Line = "line",
+        /// Folded into a flood record.
+        Folded = "folded",
+        /// In a direction that was not asked for.
+        NotAsked = "not_asked",
     }
 }
 

@@ -1,0 +1,98 @@
+//! Enums whose variants each have a word that logs, metrics, records and flags use; it never changes.
+
+/// Declares such an enum. `ALL`, `COUNT`, `index`, `word`, `Display` and `FromStr` follow; two equal words do not
+/// compile.
+///
+/// A `flag enum` is a `clap::ValueEnum`, too: its words are the values, the variants' comments their help.
+macro_rules! words {
+    ($(#[$about:meta])* $vis:vis flag enum $name:ident {
+        $($(#[$what:meta])* $variant:ident = $word:literal,)+
+    }) => {
+        words! {
+            $(#[$about])*
+            #[derive(clap::ValueEnum)]
+            $vis enum $name { $($(#[$what])* #[value(name = $word)] $variant = $word,)+ }
+        }
+    };
+    ($(#[$about:meta])* $vis:vis enum $name:ident {
+        $($(#[$what:meta])* $variant:ident = $word:literal,)+
+    }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        $vis enum $name { $($(#[$what])* $variant,)+ }
+
+        impl $name {
+            /// Every variant, in the order of [`Self::index`].
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$variant),+];
+            /// How many variants there are.
+            pub const COUNT: usize = [$($word),+].len();
+
+            /// The variant's place in an array of [`Self::COUNT`] counters.
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+
+            /// The variant's word.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.word())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            /// What may be said instead is in `ALL`.
+            type Err = ();
+
+            #[deny(unreachable_patterns)]
+            fn from_str(word: &str) -> Result<Self, ()> {
+                match word { $($word => Ok(Self::$variant),)+ _ => Err(()) }
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    words! {
+        /// Of two colours.
+        #[derive(Default, Hash)]
+        flag enum Colour {
+            /// As blood.
+            Red = "red",
+            /// As the sky.
+            #[default]
+            PaleBlue = "pale_blue",
+        }
+    }
+
+    #[test]
+    fn a_variant_has_its_place_and_word_and_is_found_by_it() {
+        const WORDS: [&str; Colour::COUNT] = [Colour::ALL[0].word(), Colour::ALL[1].word()];
+        assert_eq!(WORDS, ["red", "pale_blue"]);
+        for (index, colour) in Colour::ALL.into_iter().enumerate() {
+            assert_eq!(colour.index(), index);
+            assert_eq!(colour.word().parse(), Ok(colour));
+        }
+        assert_eq!("Red".parse::<Colour>(), Err(()));
+        assert_eq!(format!("{:>4}", Colour::Red), " red");
+        assert_eq!(Colour::default(), Colour::PaleBlue);
+    }
+
+    #[test]
+    fn a_flags_values_are_the_words_and_their_help_the_comments() {
+        let value = Colour::PaleBlue.to_possible_value().expect("not skipped");
+        assert_eq!(value.get_name(), "pale_blue");
+        assert_eq!(
+            value.get_help().map(ToString::to_string).as_deref(),
+            Some("As the sky")
+        );
+    }
+}
