@@ -6,6 +6,7 @@ use crate::capture::group::Group;
 use crate::capture::poll::Poller;
 use crate::capture::ring::{Reader, Waiting};
 use crate::capture::valve::Valve;
+use crate::durations::LAG_MAX_NS;
 use crate::inspect::timeline::{At, Timeline, position_of_ts, ts_of_position};
 use crate::locality::Localities;
 use crate::shard::Shard;
@@ -19,8 +20,6 @@ use std::time::Duration;
 const BATCH_FRAMES: usize = 4096;
 /// Software stamps are taken before a frame is stored, by at most this.
 const STAMP_SLACK_NS: i64 = 5_000_000;
-/// A worker further behind than this is not waited for.
-const BEHIND_MAX_NS: u64 = 500_000_000;
 
 /// CLOCK_REALTIME in nanoseconds since the Unix epoch.
 pub fn wall_clock_ns() -> i64 {
@@ -389,7 +388,7 @@ impl Worker {
         let limit = self
             .shard
             .contacts_limit()
-            .max(own.saturating_sub(BEHIND_MAX_NS))
+            .max(own.saturating_sub(LAG_MAX_NS))
             .min(own);
         self.shard
             .settle(limit, ts_of_position(limit), &Timeline::Live);

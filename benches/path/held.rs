@@ -9,6 +9,7 @@ use std::sync::{Arc, Barrier};
 use synledger::capture::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
 use synledger::capture::prefetch::prefetch_bytes;
+use synledger::durations::HORIZON_NS;
 use synledger::flow::Limits;
 use synledger::inspect::port_scan::Rule;
 use synledger::inspect::timeline::{At, Timeline, position_of_ts};
@@ -32,7 +33,6 @@ const AHEAD: usize = 8;
 /// What line rate of 10 GbE leaves between two frames of 64 bytes.
 const LINE_RATE_NS: i64 = 67;
 const ATTEMPTS: u32 = 8_000_000;
-const HORIZON_NS: i64 = 130_000_000_000;
 const QUEUE_EVENTS: usize = 16_384;
 /// What all of this takes, frames included.
 const MEMORY_MIB: u64 = 8 << 10;

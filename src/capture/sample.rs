@@ -13,7 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use libc::sock_filter;
 
 use super::fanout::asm::{Asm, Label};
+use super::fanout::mix;
 use super::frame::{Frame, LinkType};
+use crate::splitmix::splitmix64;
 
 /// 32-bit words of two IPv6 addresses and of both ports.
 const WORDS: usize = 9;
@@ -78,11 +80,7 @@ impl Sample {
     #[must_use]
     pub fn from_seed(one_in: u32, seed: u64) -> Self {
         let mut state = seed;
-        Self::from_words(one_in, || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            ((mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb) >> 32) as u32
-        })
+        Self::from_words(one_in, || (splitmix64(&mut state) >> 32) as u32)
     }
 
     fn from_words(one_in: u32, mut next: impl FnMut() -> u32) -> Self {
@@ -115,7 +113,6 @@ impl Sample {
     }
 
     fn add(&self, at: usize, hash: u32, word: u32) -> u32 {
-        let mix = |word: u32| word ^ word >> 15;
         let [key, fold] = self.keys[at];
         let word = mix(word.wrapping_mul(key));
         mix(word.wrapping_add(hash).wrapping_mul(fold))
@@ -180,11 +177,11 @@ impl Sample {
         a.ldx_mem(base);
         a.ld_ind(offset);
         a.mul(key);
-        mix(a);
+        a.mix();
         a.ldx_mem(HASH);
         a.add_x();
         a.mul(fold);
-        mix(a);
+        a.mix();
         a.st(HASH);
     }
 }
@@ -193,13 +190,6 @@ impl std::fmt::Debug for Sample {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Sample(1 in {}, secret)", self.one_in)
     }
-}
-
-/// A ^= A >> 15. X is lost.
-fn mix(a: &mut Asm) {
-    a.tax();
-    a.rsh(15);
-    a.xor_x();
 }
 
 /// X = where the IP header starts, by what the link header says it is.

@@ -4,6 +4,7 @@ use super::Failure;
 use crate::books::OutputBooks;
 use crate::capture::clock::RunTime;
 use crate::config::Common;
+use crate::durations::LAG_MAX_NS;
 use crate::locality::Localities;
 use crate::log::budget::Budget;
 use crate::log::eve::Context;
@@ -18,9 +19,6 @@ use crate::log::sink::Patience;
 use crate::log::spec::OutputSpec;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
-
-/// Live: a shard this far behind the others leaves the order, ns.
-const LAG_MAX_NS: u64 = 500_000_000;
 
 /// Which addresses are ours, renewed when they change.
 pub type SharedLocalities = Arc<RwLock<Arc<Localities>>>;

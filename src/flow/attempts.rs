@@ -14,13 +14,10 @@ use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
 };
+use crate::durations::{HORIZON_NS, UNANSWERED_NS};
 use crate::horizons::PushedOut;
 use std::cmp::Ordering;
 
-/// A SYN is a retransmission until this long after the first one.
-pub const HORIZON_NS: i64 = 130_000_000_000;
-/// An attempt without an answer ends after this.
-pub const UNANSWERED_NS: i64 = 5_000_000_000;
 /// Attempts of one pair of endpoints that live in its own buckets; later ones live in buckets of
 /// (endpoints, sequence number) and are met by exact numbers only.
 pub const NEAR_MAX: usize = 4;

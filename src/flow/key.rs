@@ -1,6 +1,7 @@
 //! Addresses and ports as numbers, and the keyed hash of them.
 
 use super::record::FiveTuple;
+use crate::splitmix::splitmix64;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses, ports and protocol of one direction.
@@ -112,19 +113,12 @@ fn fold(a: u64, b: u64) -> u64 {
 /// Any odd number far from a power of two.
 const FACTOR: u64 = 0xda94_2042_e4dd_58b5;
 
-fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 impl Hasher {
     /// A hasher under `keys`, which should come from the kernel's random source.
     pub fn new(keys: [u64; 2]) -> Self {
         let [mut state, mut other] = keys;
         // The factor keeps equal keys from cancelling each other out.
-        let word = |_| splitmix(&mut state) ^ splitmix(&mut other).wrapping_mul(FACTOR) | 1;
+        let word = |_| splitmix64(&mut state) ^ splitmix64(&mut other).wrapping_mul(FACTOR) | 1;
         Self {
             words: std::array::from_fn(word),
         }
@@ -213,8 +207,8 @@ mod tests {
         let mut crowded = 0;
         for key in 0..KEYS {
             let mut state = key;
-            let hasher = Hasher::new([splitmix(&mut state), splitmix(&mut state)]);
-            let hash = splitmix(&mut state);
+            let hasher = Hasher::new([splitmix64(&mut state), splitmix64(&mut state)]);
+            let hash = splitmix64(&mut state);
             let mut in_bucket = [0_u8; 1024];
             for number in 1..=5 {
                 let bucket = usize::try_from(hasher.far(hash, number) >> 54).expect("10 bits");

@@ -2,6 +2,7 @@
 
 use super::detection::Evidence;
 use super::pairs::Touch;
+use crate::durations::UNANSWERED_NS;
 use std::net::IpAddr;
 
 /// What is known of one port of an episode; two bits.
@@ -82,8 +83,6 @@ impl PortMap<'_> {
     }
 }
 
-/// A port that has said nothing for this long is unanswered.
-pub const UNANSWERED_NS: i64 = 5_000_000_000;
 const SLOT_NS: i64 = UNANSWERED_NS / 10;
 /// The slots that `UNANSWERED_NS` may touch: ten whole ones, or nine and two parts.
 const SLOTS: usize = 11;

@@ -10,9 +10,8 @@ use super::WitnessCounts;
 use super::excuses::{Excuse, Grant, Grants, Lacks};
 use super::reports::Report;
 use super::table::{Entry, Table, Told};
+use crate::durations::HORIZON_NS;
 
-/// A SYN is a retransmission until this long after the first one (DESIGN 5).
-pub const HORIZON_NS: i64 = 130_000_000_000;
 /// How near to the horizon it is undecided.
 pub const EDGE_NS: i64 = 10_000_000_000;
 /// How long an attempt waits for the other side.

@@ -1,13 +1,14 @@
 //! The comparison under streams that agree, that do not, and that differ for a reason.
 
 use super::Syn;
-use super::comparison::{Comparison, EDGE_NS, HORIZON_NS, SETTLE_NS};
+use super::comparison::{Comparison, EDGE_NS, SETTLE_NS};
 use super::excuses::{Excuse, Grant, Lacks};
 use super::reports::{Fate, Report, queue};
 use super::table::ENTRIES_MAX;
 use crate::capture::sample::{Ends, Sample};
 use crate::cli::{Cli, Command};
 use crate::config::{ConfigError, RunConfig};
+use crate::durations::HORIZON_NS;
 use clap::Parser;
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -125,6 +125,13 @@ impl Asm {
         self.plain(0x87, 0);
     }
 
+    /// A ^= A >> 15. X is lost.
+    pub fn mix(&mut self) {
+        self.tax();
+        self.rsh(15);
+        self.xor_x();
+    }
+
     /// Ends with A.
     pub fn ret_a(&mut self) {
         self.plain(0x16, 0);

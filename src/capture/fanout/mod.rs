@@ -27,6 +27,7 @@ use std::fmt;
 use std::io;
 
 use super::frame::Class;
+use crate::splitmix::splitmix64;
 
 pub use native::{demux, flow_hash, pair_hash};
 pub use program::{Mode, program};
@@ -76,13 +77,7 @@ impl Keys {
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         let mut state = seed;
-        Self::from_words(|| {
-            // splitmix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators".
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ z >> 31) >> 32) as u32
-        })
+        Self::from_words(|| (splitmix64(&mut state) >> 32) as u32)
     }
 
     fn from_words(mut next: impl FnMut() -> u32) -> Self {
@@ -100,6 +95,12 @@ impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keys(secret)")
     }
+}
+
+/// What [`asm::Asm::mix`] does in the kernel.
+#[inline]
+pub(super) fn mix(v: u32) -> u32 {
+    v ^ v >> 15
 }
 
 /// What a hash was made of.

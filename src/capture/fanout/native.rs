@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Demux, EXTENSION, EXTENSIONS, HashKind, Keys, QUOTING, TCP_FLAGS, UPPER};
+use super::{Demux, EXTENSION, EXTENSIONS, HashKind, Keys, QUOTING, TCP_FLAGS, UPPER, mix};
 use crate::capture::frame::{Class, Frame, LinkType};
 
 const TCP: u8 = 6;
@@ -324,11 +324,6 @@ fn words(address: &[u8; 16]) -> [u32; 4] {
         *word = u32::from_be_bytes(*bytes);
     }
     out
-}
-
-#[inline]
-fn mix(v: u32) -> u32 {
-    v ^ v >> 15
 }
 
 /// One end: its port first, then each word of its address.

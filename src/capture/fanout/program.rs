@@ -10,7 +10,7 @@ use libc::sock_filter;
 
 use super::super::frame::LinkType;
 use super::asm::{Asm, Label};
-use super::steps::{both_ports, forward, header_length, mix, step_over_tags};
+use super::steps::{both_ports, forward, header_length, step_over_tags};
 use super::{EXTENSION, EXTENSIONS, Keys, QUOTING, TCP_FLAGS, UPPER};
 
 /// What the program is for.
@@ -442,7 +442,7 @@ impl Builder<'_> {
                 self.sum(4);
                 self.a.bind(done);
                 self.a.mul(self.keys.last);
-                mix(&mut self.a);
+                self.a.mix();
                 self.a.modulo(self.workers);
                 self.a.ldx_mem(CLASS);
                 self.a.add_x();
@@ -472,18 +472,18 @@ impl Builder<'_> {
         let a = &mut self.a;
         a.ld_mem(port);
         a.mul(self.keys.port);
-        mix(a);
+        a.mix();
         for i in 0..words {
             let word = usize::from(i);
             a.st(END);
             a.ldx_mem(ADDRESS);
             a.ld_ind(offset + 4 * u32::from(i));
             a.mul(self.keys.word[word]);
-            mix(a);
+            a.mix();
             a.ldx_mem(END);
             a.add_x();
             a.mul(self.keys.fold[word]);
-            mix(a);
+            a.mix();
         }
     }
 

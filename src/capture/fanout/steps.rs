@@ -16,13 +16,6 @@ pub(super) fn step_over_tags(a: &mut Asm, layer3: Label) {
     }
 }
 
-/// A ^= A >> 15. X is lost.
-pub(super) fn mix(a: &mut Asm) {
-    a.tax();
-    a.rsh(15);
-    a.xor_x();
-}
-
 /// X += `by`; A stays.
 pub(super) fn forward(a: &mut Asm, by: u32) {
     a.st(TEMP);
