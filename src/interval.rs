@@ -242,7 +242,7 @@ mod tests {
         books.shards.flow.syn_packets = 3;
         books.shards.contacts_sent = 3;
         books.in_flight.contacts = 3;
-        let name = "syn_packets = attempts + retransmitted + other_interface";
+        let name = "syn_packets = new_connections + syn_retransmitted + syn_other_interface";
         let text = format!("{name} does not hold: 3 against 0");
         assert_eq!(said(open.notices(&books, 1)), [("books_open", text)]);
         assert_eq!(said(open.notices(&books, 2)), []);

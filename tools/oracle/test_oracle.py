@@ -14,6 +14,7 @@ import compare
 import extract
 import fake_synledger
 import known
+import logs
 import rules
 import truth
 
@@ -259,6 +260,23 @@ class Truth(unittest.TestCase):
         self.assertEqual(known.table("Two", text), {"g": ("2", "so")})
         self.assertEqual(len(known.table("truth.csv")), 13)
         self.assertEqual(len(known.table("Frames")), 1)
+
+
+class LogHashes(unittest.TestCase):
+    """Whether another log is found."""
+
+    def test_another_log_is_named_with_what_it_was(self):
+        known, same = {"a": ["1", "2"], "b": ["3", "-"]}, {"a": ["1", "2"], "b": ["3", "-"]}
+        self.assertEqual(logs.differences(same, known), [])
+        changed = logs.differences({"a": ["1", "9"], "c": ["3", "-"]}, known)
+        self.assertEqual(changed[0], "a: eve: 9, was 2")
+        self.assertEqual([line.split(":")[0] for line in changed], ["a", "b", "c"])
+
+    def test_every_capture_of_the_record_has_hashes(self):
+        known = logs.recorded()
+        self.assertGreater(len(known), 1700)
+        written = [hashes for hashes in known.values() if hashes != ["-", "-"]]
+        self.assertGreater(len(written), 1400)
 
 
 if __name__ == "__main__":
