@@ -16,18 +16,18 @@ use std::sync::Arc;
 
 use loads::traffic::{client, event, tcp};
 use loads::{Load, flood, mixed, shard};
-use synledger::capture::fanout::{self, Keys};
+use synledger::capture::bpf::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
 use synledger::decode;
 use synledger::flow::Limits;
 use synledger::inspect::contact::{Contact, ContactKind};
 use synledger::inspect::port_scan::{PortScan, Rule};
-use synledger::inspect::timeline::{At, Timeline, position_of_ts};
-use synledger::log::eve::{Context, Interfaces};
+use synledger::log::formats::eve::{Context, Interfaces};
 use synledger::log::outputs::Outputs;
 use synledger::log::reached::LogTime;
-use synledger::log::spec::{OutputSpec, TextFormat};
-use synledger::mesh::Mesh;
+use synledger::log::sinks::spec::{OutputSpec, TextFormat};
+use synledger::shard::contacts::Mesh;
+use synledger::time::timeline::{At, Timeline, position_of_ts};
 
 const SMALL: usize = 11_000;
 const LARGE: usize = 33_000;

@@ -113,6 +113,43 @@ pub trait Counters: Clone {
     }
 }
 
+/// One identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What it says.
+    pub name: String,
+    /// Left side.
+    pub left: u64,
+    /// Right side.
+    pub right: u64,
+    /// How much larger the left side may be, while something is in flight.
+    pub ahead: u64,
+    /// How much larger the right side may be, while one side was read before the other.
+    pub behind: u64,
+}
+
+impl Identity {
+    pub(crate) fn exact(name: impl Into<String>, left: u64, right: u64) -> Self {
+        Self::within(name, left, right, 0)
+    }
+
+    pub(crate) fn within(name: impl Into<String>, left: u64, right: u64, slack: u64) -> Self {
+        Self {
+            name: name.into(),
+            left,
+            right,
+            ahead: slack,
+            behind: slack,
+        }
+    }
+
+    /// Whether the two sides agree.
+    pub fn holds(&self) -> bool {
+        self.left <= self.right.saturating_add(self.ahead)
+            && self.right <= self.left.saturating_add(self.behind)
+    }
+}
+
 /// What stands beside counters and is no number.
 pub trait State {
     /// Of two shards.

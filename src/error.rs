@@ -61,6 +61,56 @@ impl error::Error for SetupError {
     }
 }
 
+/// A value that cannot be, with its range and the way out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A failure, said once, to a person.
+#[derive(Debug)]
+pub enum Failure {
+    /// A flag has a value that cannot be: exit code 2.
+    Usage(String),
+    /// The run could not start or had to end: exit code 1.
+    Run(String),
+}
+
+impl Failure {
+    /// A run-time failure in the words of `error`.
+    pub fn run(error: impl fmt::Display) -> Self {
+        Self::Run(error.to_string())
+    }
+
+    /// The program's exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Run(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(text) | Self::Run(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,39 +23,23 @@
 // Before those that use its macro.
 #[macro_use]
 pub mod words;
-
 pub mod books;
 pub mod capture;
 pub mod check;
-pub mod cli;
 pub mod commands;
-pub mod config;
 pub mod counters;
-pub mod cpus;
 pub mod decode;
-pub mod descriptors;
-pub mod durations;
 pub mod error;
 pub mod flow;
-pub mod horizons;
+pub mod host;
 pub mod inspect;
-pub mod interval;
-pub mod live;
-pub mod locality;
 pub mod log;
-pub mod losses;
-pub mod memory;
-pub mod mesh;
 pub mod observe;
-pub mod outbox;
-pub mod policy;
-pub mod replay;
-pub mod report;
-pub mod rings;
 pub mod sensor;
+pub mod settings;
 pub mod shard;
-pub mod shard_counts;
 pub mod shedding;
 pub mod splitmix;
+pub mod sys;
+pub mod time;
 pub mod witness;
-pub mod worker;

@@ -2,8 +2,8 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use synledger::cli::{Cli, Command};
 use synledger::commands;
+use synledger::settings::flags::{Cli, Command};
 
 fn main() -> ExitCode {
     commands::end_with_a_sentence();

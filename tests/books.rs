@@ -1,9 +1,12 @@
 //! Each counter, spoiled by one, opens the identity that it belongs to and no other.
 
-use synledger::books::{Books, InFlight, OutputBooks, RingCounts, RingId, ShardCounts, by_ring};
+use synledger::books::output::OutputBooks;
+use synledger::books::output::{LogCounts, OutputCounts};
+use synledger::books::record_kind::{EventKind, KINDS};
+use synledger::books::ring::{RingCounts, RingId, by_ring};
+use synledger::books::shard::ShardCounts;
+use synledger::books::{Books, InFlight};
 use synledger::counters::Counters;
-use synledger::log::notice::{EventKind, KINDS};
-use synledger::log::outputs::{LogCounts, OutputCounts};
 use synledger::witness::WitnessCounts;
 
 const FRAMES: &str = "frames of all shards";

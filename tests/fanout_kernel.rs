@@ -20,13 +20,13 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{read, write};
-use synledger::capture::fanout::interp::{Packet, run};
-use synledger::capture::fanout::tap::{Tap, tun};
-use synledger::capture::fanout::{Demux, Keys, Mode, demux, program};
-use synledger::capture::filter::{control_only, without_bulk};
+use synledger::capture::bpf::counted::RejectCounter;
+use synledger::capture::bpf::depth::{control_only, without_bulk};
+use synledger::capture::bpf::fanout::{Demux, Keys, Mode, demux, program};
+use synledger::capture::bpf::interp::{Packet, run};
+use synledger::capture::bpf::sample::{self, Sample};
 use synledger::capture::frame::{CLASSES, Class, Frame, LinkType};
-use synledger::capture::reject::RejectCounter;
-use synledger::capture::sample::{self, Sample};
+use synledger::capture::ring::tap::{Tap, tun};
 use synledger::capture::socket::{GATE, accept};
 
 /// A namespace with the veth pair `far` and `near`, or why there is none.

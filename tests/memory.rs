@@ -13,10 +13,10 @@ use std::sync::{Mutex, PoisonError};
 use common::pipeline::{everything, small};
 use synledger::capture::frame::{Frame, LinkType};
 use synledger::flow::Limits;
-use synledger::inspect::timeline::{At, Timeline, position_of_ts};
 use synledger::log::merge::Merge;
 use synledger::sensor::{self, RunKeys};
 use synledger::shard::Shard;
+use synledger::time::timeline::{At, Timeline, position_of_ts};
 
 /// Frames between two settlements, as a block has them.
 const BLOCK_FRAMES: usize = 512;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
-use synledger::capture::nic::{
+use synledger::host::nic::{
     Counters, LinkEvent, SelectError, Watch, default_route_devices, list, own_addresses, resolve,
 };
 

@@ -8,7 +8,7 @@ use synledger::flow::{Flows, Limits};
 use synledger::inspect::contact::{Contact, ContactKind};
 use synledger::inspect::detection::Phase;
 use synledger::inspect::port_scan::{PortScan, Rule};
-use synledger::inspect::timeline::{Timeline, position_of_ts};
+use synledger::time::timeline::{Timeline, position_of_ts};
 
 const MS: i64 = 1_000_000;
 const SECOND: i64 = 1000 * MS;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use synledger::capture::block::Origin;
 use synledger::capture::frame::{LinkType, VlanTag};
 use synledger::capture::group::{Fanout, Group, GroupConfig};
-use synledger::capture::poll::Poller;
+use synledger::capture::ring::block::Origin;
+use synledger::capture::ring::poll::Poller;
 use synledger::capture::ring::{Reader, RingGeometry};
 use synledger::capture::socket::{Filter, TxSocket, accept};
 

@@ -7,9 +7,9 @@ use common::{NANOS, syn};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use synledger::locality::Localities;
-use synledger::log::spec::{OutputSpec, TextFormat};
-use synledger::policy::Policy;
+use synledger::host::addresses::Localities;
+use synledger::log::sinks::spec::{OutputSpec, TextFormat};
+use synledger::shard::policy::Policy;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")

@@ -4,16 +4,16 @@ pub mod traffic;
 
 use std::sync::Arc;
 
-use synledger::capture::fanout::Keys;
+use synledger::capture::bpf::fanout::Keys;
 use synledger::capture::frame::{Frame, LinkType};
 use synledger::flow::Limits;
+use synledger::host::addresses::Localities;
 use synledger::inspect::port_scan::Rule;
-use synledger::locality::Localities;
 use synledger::log::fold::Folds;
 use synledger::log::merge::Merge;
 use synledger::log::queue;
-use synledger::mesh::Mesh;
-use synledger::policy::Policy;
+use synledger::shard::contacts::Mesh;
+use synledger::shard::policy::Policy;
 use synledger::shard::{Parts, Shard};
 
 const QUEUE_EVENTS: usize = 16_384;

@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use synledger::capture::huge::ask_for_huge_pages;
-use synledger::capture::prefetch::prefetch;
+use synledger::sys::huge_pages::ask_for_huge_pages;
+use synledger::sys::prefetch::prefetch;
 
 use super::{cpu_ns, figure};
 

@@ -6,20 +6,20 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Barrier};
 
-use synledger::capture::fanout::{self, Keys};
+use synledger::capture::bpf::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
-use synledger::capture::prefetch::prefetch_bytes;
-use synledger::durations::HORIZON_NS;
 use synledger::flow::Limits;
+use synledger::host::addresses::Localities;
 use synledger::inspect::port_scan::Rule;
-use synledger::inspect::timeline::{At, Timeline, position_of_ts};
-use synledger::locality::Localities;
 use synledger::log::fold::Folds;
 use synledger::log::merge::Merge;
 use synledger::log::queue;
-use synledger::mesh::Mesh;
-use synledger::policy::Policy;
+use synledger::shard::contacts::Mesh;
+use synledger::shard::policy::Policy;
 use synledger::shard::{Parts, Shard};
+use synledger::sys::prefetch::prefetch_bytes;
+use synledger::time::durations::HORIZON_NS;
+use synledger::time::timeline::{At, Timeline, position_of_ts};
 
 use super::loads::{Load, Mix, Segment};
 use super::{cpu_ns, figure, is_asked};

@@ -14,16 +14,17 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use loads::Load;
-use synledger::capture::fanout::{self, Keys};
+use synledger::books::output::OutputCounts;
+use synledger::capture::bpf::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
 use synledger::decode::{self, packet::Transport};
 use synledger::flow::record::Attempt;
-use synledger::log::eve::{Context, Interfaces};
 use synledger::log::event::{Body, Event};
 use synledger::log::fold::Folds;
-use synledger::log::outputs::{OutputCounts, Outputs};
+use synledger::log::formats::eve::{Context, Interfaces};
+use synledger::log::outputs::Outputs;
 use synledger::log::reached::LogTime;
-use synledger::log::spec::{OutputSpec, TextFormat};
+use synledger::log::sinks::spec::{OutputSpec, TextFormat};
 use traffic::event;
 
 const RUNS: usize = 5;

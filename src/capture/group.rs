@@ -3,7 +3,7 @@
 //! Number and order of the members are the map from flows to workers, so no member ever leaves alone: a
 //! [`Group`] lends its sockets and closes them together.
 
-use super::block::Origin;
+use super::ring::block::Origin;
 use super::ring::{Ring, RingGeometry};
 use super::socket::{Filter, GATE, RxSocket};
 use crate::error::SetupError;
@@ -19,7 +19,7 @@ const MEMBERS_MAX: usize = 1 << 16;
 #[derive(Clone, Copy, Debug)]
 pub enum Fanout<'a> {
     /// A classic BPF program returns the member, taken modulo their number. Its frame starts at the IP header
-    /// on the way in and at the link header on the way out: [`super::fanout::program`] asks which.
+    /// on the way in and at the link header on the way out: [`crate::capture::bpf::fanout::kernel`] asks which.
     Cbpf(&'a [sock_filter]),
     /// The kernel's symmetric hash over the flow.
     Hash,

@@ -3,7 +3,7 @@
 //! The order of the calls is the kernel's, and [`super::group`] keeps to it: socket with protocol 0, version,
 //! gate, ring, mapping, bind, fanout, fanout program, promiscuous membership, statistics, filter.
 
-use super::block::Origin;
+use super::ring::block::Origin;
 use super::ring::{Memory, Ring, RingGeometry};
 use crate::error::SetupError;
 use libc::sock_filter;

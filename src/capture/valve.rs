@@ -1,6 +1,6 @@
 //! What enters one ring, by two hands: one opens and closes the gate, the other refuses bulk data under load.
 
-use super::reject::RejectCounter;
+use super::bpf::counted::RejectCounter;
 use super::socket::{Filter, GATE, RxSocket};
 use crate::error::SetupError;
 use libc::sock_filter;

@@ -5,14 +5,16 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::capture::nic::ethtool::{self, Ethtool};
-use crate::capture::nic::{Interface, SelectError, Selection, Softnet, SoftnetCounters};
-use crate::cli::{CaptureDepth, FanoutMode, RingArgs, SizeArgs};
-use crate::config::{ConfigError, RunConfig};
-use crate::cpus;
-use crate::descriptors;
-use crate::memory::{self, Memory};
-use crate::rings::RingBudget;
+use crate::capture::mode::{CaptureDepth, FanoutMode};
+use crate::error::ConfigError;
+use crate::host::cpus;
+use crate::host::descriptors;
+use crate::host::nic::ethtool::{self, Ethtool};
+use crate::host::nic::{Interface, SelectError, Selection, Softnet, SoftnetCounters};
+use crate::settings::RunConfig;
+use crate::settings::flags::{RingArgs, SizeArgs};
+use crate::settings::memory::{self, Memory};
+use crate::settings::rings::RingBudget;
 use crate::witness;
 
 use super::Level;
@@ -271,11 +273,33 @@ fn limit(text: &str) -> Option<u64> {
     }
 }
 
+/// Refuses what does not fit into memory: it would push everything else out of it. `asked` says which flags take how
+/// much.
+///
+/// # Errors
+///
+/// What was asked for and what is there.
+pub fn refuse_too_much_memory(
+    bytes: u64,
+    asked: impl FnOnce() -> String,
+) -> Result<(), ConfigError> {
+    match memory_available_bytes() {
+        Some(available) if memory_level(available, bytes) == Level::Fail => {
+            Err(ConfigError(format!(
+                "{}; {} MiB are available: ask for less, or lower --workers",
+                asked(),
+                available >> 20
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::nic;
-    use crate::cli::{Cli, Command};
+    use crate::host::nic;
+    use crate::settings::flags::{Cli, Command};
     use clap::Parser;
 
     #[test]

@@ -5,9 +5,9 @@
 //! with `qm` and two workers all of 20 connections of the host itself were torn apart (Linux 6.18, 2026-11).
 
 use super::{Facts, Finding, Level};
-use crate::capture::nic::Interface;
-use crate::capture::nic::ethtool::{Ethtool, FLOW_TYPES, Rss, fields_are_symmetric};
-use crate::cli::FanoutMode;
+use crate::capture::mode::FanoutMode;
+use crate::host::nic::Interface;
+use crate::host::nic::ethtool::{Ethtool, FLOW_TYPES, Rss, fields_are_symmetric};
 use ipnet::IpNet;
 
 /// Why both directions of a connection may meet different workers, and what changes it.
@@ -152,7 +152,7 @@ pub(super) fn findings(facts: &Facts, interface: &Interface, answers: &Ethtool) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::nic::{NicCounters, link_type};
+    use crate::host::nic::{NicCounters, link_type};
 
     const PAIRS: u64 = 0xf0;
 

@@ -1,9 +1,9 @@
 //! What `check` says about the interfaces and their drivers.
 
 use super::{Facts, Finding, Level, fanout, many};
-use crate::capture::nic::Interface;
-use crate::capture::nic::ethtool::{Ethtool, Rss};
-use crate::cli::FanoutMode;
+use crate::capture::mode::FanoutMode;
+use crate::host::nic::Interface;
+use crate::host::nic::ethtool::{Ethtool, Rss};
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let interfaces = match &facts.interfaces {

@@ -9,11 +9,12 @@ pub mod render;
 
 pub use facts::{
     CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs, memory_available_bytes, memory_level,
+    refuse_too_much_memory,
 };
 pub use fanout::{CONSEQUENCE, Doubt, doubts};
 pub use render::{to_json, write_text};
 
-use crate::descriptors;
+use crate::host::descriptors;
 
 words! {
     /// How much a finding matters.
@@ -197,7 +198,7 @@ fn cpus(facts: &Facts) -> Vec<Finding> {
         many(workers, "worker")
     );
     if let Some(cpuset) = &facts.cpuset {
-        what += &format!(" (cpuset {})", crate::cpus::list_text(cpuset));
+        what += &format!(" (cpuset {})", crate::host::cpus::list_text(cpuset));
     }
     let mut found = vec![if workers > allowed {
         let why = "Workers that share a CPU take turns, and rings fill meanwhile.";

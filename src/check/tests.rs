@@ -1,9 +1,10 @@
 use super::interfaces::cpu_mask;
 use super::*;
-use crate::capture::nic::ethtool::{Ethtool, Rss};
-use crate::capture::nic::{Interface, NicCounters, SoftnetCounters, link_type};
-use crate::cli::{CaptureDepth, FanoutMode, RingArgs};
-use crate::rings::RingBudget;
+use crate::capture::mode::{CaptureDepth, FanoutMode};
+use crate::host::nic::ethtool::{Ethtool, Rss};
+use crate::host::nic::{Interface, NicCounters, SoftnetCounters, link_type};
+use crate::settings::flags::RingArgs;
+use crate::settings::rings::RingBudget;
 
 fn interface() -> Interface {
     Interface {

@@ -1,10 +1,10 @@
 //! `check`: is this host ready.
 
-use super::Failure;
-use crate::capture::nic;
 use crate::check::{self, Facts, Needs, render};
-use crate::cli::CheckArgs;
-use crate::cpus;
+use crate::error::Failure;
+use crate::host::cpus;
+use crate::host::nic;
+use crate::settings::flags::CheckArgs;
 use std::io::Write;
 
 /// Prints the findings; exit code 1 when one of them keeps the sensor from starting.

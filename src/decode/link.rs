@@ -7,7 +7,7 @@ use super::net::Net;
 use super::packet::Reach;
 use super::rest::Rest;
 use super::unread::{Cause, NotIpCause, Unread};
-use crate::capture::fanout::UPPER;
+use crate::capture::bpf::fanout::UPPER;
 use crate::capture::frame::{Frame, LinkType};
 
 /// How many tags (and LLC or PPPoE headers) are followed before a frame is given up.

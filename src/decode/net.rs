@@ -7,7 +7,7 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 use super::packet::Fragment;
 use super::rest::Rest;
 use super::unread::{Cause, Unread};
-use crate::capture::fanout::{EXTENSION, EXTENSIONS};
+use crate::capture::bpf::fanout::{EXTENSION, EXTENSIONS};
 
 /// How many extension headers are followed before a packet is given up.
 pub const EXTENSIONS_MAX: usize = 256;

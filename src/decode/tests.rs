@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::packet::{Fragment, Reach, Transport};
 use super::shapes::*;
 use super::{Cause, NotIpCause, Packet, Unread, naive, packet};
-use crate::capture::fanout::{self, HashKind, Keys};
+use crate::capture::bpf::fanout::{self, HashKind, Keys};
 use crate::capture::frame::{Class, Frame, LinkType, VlanTag};
 
 fn frame(bytes: &[u8], wire_len: usize, link: LinkType) -> Frame<'_> {

@@ -70,7 +70,7 @@ impl Fragments {
             } => (id, Half::Tail(tail, payload_len)),
             _ => return None,
         };
-        let key = Key::new(packet.src, packet.dst, 0, 0, super::conns::TCP);
+        let key = Key::new(packet.src, packet.dst, 0, 0, crate::flow::conn::TCP);
         let hash = hasher.far(hasher.hash(&key), id ^ u32::from(packet.interface) << 16);
         let count = self.buckets.len() as u64;
         let place = usize::try_from(((hash >> 32) * count) >> 32).expect("below the bucket count");

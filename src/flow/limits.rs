@@ -1,10 +1,10 @@
 //! How many entries the tables hold, and the bytes they take.
 
-use super::attempts::Attempts;
-use super::bucket::WAYS;
-use super::conns::Conns;
+use super::attempt::Attempts;
+use super::conn::Conns;
 use super::fragments::Fragments;
 use super::key::Key;
+use super::table::bucket::WAYS;
 
 /// Connections that may be listed as open at the start.
 pub const PREEXISTING_MAX: usize = 16_384;

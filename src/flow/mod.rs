@@ -7,11 +7,8 @@
 //! Three tables, so that what anybody can spoof never displaces what is proven: attempts ([`attempts`]),
 //! connections with a proven handshake, and the rest (midstream TCP, UDP, ICMP, other protocols).
 
-pub mod attempt_flow;
-mod attempt_room;
-pub mod attempts;
-pub mod bucket;
-pub mod conns;
+pub mod attempt;
+pub mod conn;
 pub mod counts;
 pub mod fragments;
 pub mod key;
@@ -19,31 +16,28 @@ pub mod limits;
 #[cfg(test)]
 mod naive;
 mod others;
-mod packed;
 pub mod record;
 mod segments;
-pub mod slab;
 mod sweep;
-pub mod tallies;
+pub mod table;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
-pub mod timers;
 mod touches;
 
 use crate::decode::packet::{
     Packet, Tcp, Transport,
     tcp_flags::{RST, SYN},
 };
-use attempts::Attempts;
-use conns::Conns;
+use attempt::Attempts;
+use conn::Conns;
 pub use counts::FlowCounts;
 use fragments::Fragments;
 use key::{Hasher, Key};
 pub use limits::Limits;
 use record::{FlowEvent, When};
-use slab::Hint;
 use std::net::SocketAddr;
+use table::slab::Hint;
 
 /// What a packet is looked up by.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +105,7 @@ impl Flows {
                 self.counts.preexisting_dropped += 1;
                 continue;
             }
-            let key = Key::new(a.ip(), b.ip(), a.port(), b.port(), conns::TCP);
+            let key = Key::new(a.ip(), b.ip(), a.port(), b.port(), conn::TCP);
             self.preexisting.push(key.canonical());
         }
         self.preexisting.sort_unstable();
@@ -142,8 +136,8 @@ impl Flows {
     #[inline(always)]
     pub fn announce(&self, packet: &Packet) -> Lookup {
         let (src_port, dst_port, proto) = match &packet.transport {
-            Transport::Tcp(tcp) => (tcp.src_port, tcp.dst_port, conns::TCP),
-            Transport::Udp(udp) => (udp.src_port, udp.dst_port, conns::UDP),
+            Transport::Tcp(tcp) => (tcp.src_port, tcp.dst_port, conn::TCP),
+            Transport::Udp(udp) => (udp.src_port, udp.dst_port, conn::UDP),
             _ => (0, 0, 0),
         };
         let key = Key::new(packet.src, packet.dst, src_port, dst_port, proto);
@@ -266,7 +260,7 @@ impl Flows {
         if tcp.is_touch() {
             self.counts.syn_joined += 1;
             let (src, dst) = (tcp.src_port, tcp.dst_port);
-            let mut key = Key::new(packet.src, packet.dst, src, dst, conns::TCP);
+            let mut key = Key::new(packet.src, packet.dst, src, dst, conn::TCP);
             key.joined = true;
             let hash = self.hasher.hash(&key);
             self.on_touch(packet, &tcp, (hash, &key), now, out);

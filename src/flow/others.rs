@@ -1,11 +1,11 @@
 //! Flows without a handshake: midstream TCP, UDP, ICMP, other protocols.
 
 use super::Flows;
-use super::attempts::bits::{ANSWERED, TOLD_REFUSED};
-use super::conns::{Conn, TCP};
+use super::attempt::bits::{ANSWERED, TOLD_REFUSED};
+use super::conn::{Conn, TCP};
 use super::key::Key;
 use super::record::{EndReason, FlowEvent, Outcome, When};
-use super::slab::Hint;
+use super::table::slab::Hint;
 use super::tcp::{self, Sender};
 use crate::decode::packet::{
     Icmp, Packet, Quoted, Tcp,

@@ -1,10 +1,11 @@
 //! TCP segments other than a SYN without ACK.
 
-use super::attempt_flow::Meaning;
-use super::attempts::{Attempts, bits::*};
+use super::attempt::Attempts;
+use super::attempt::bits::*;
+use super::attempt::record::Meaning;
+use super::attempt::tally::For;
 use super::key::Key;
 use super::record::{EndReason, FlowEvent, Outcome, When};
-use super::tallies::For;
 use super::tcp::{self, Sender};
 use super::{Flows, Lookup};
 use crate::decode::packet::{
@@ -280,7 +281,7 @@ impl Flows {
     }
 }
 
-impl super::conns::Conn {
+impl crate::flow::conn::Conn {
     /// Adds what an attempt in the other direction saw of the same connection.
     fn merge(&mut self, other: &Self) {
         for (mine, theirs) in [(&mut self.orig, &other.resp), (&mut self.resp, &other.orig)] {

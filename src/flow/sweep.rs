@@ -1,9 +1,9 @@
 //! Ends what fell due, in the order of deadlines, across the three tables.
 
 use super::Flows;
-use super::conns::Conns;
+use super::conn::Conns;
 use super::record::{EndReason, FlowEvent, When};
-use super::timers::{BEHIND_MAX, slot_of, slot_start};
+use super::table::timers::{BEHIND_MAX, slot_of, slot_start};
 
 /// A table, in the order in which equals are ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,10 +1,11 @@
 //! SYNs without ACK: new attempts and retransmissions.
 
 use super::Flows;
-use super::attempts::{NEAR_MAX, bits::*};
+use super::attempt::NEAR_MAX;
+use super::attempt::bits::*;
+use super::attempt::tally::For;
 use super::key::Key;
 use super::record::{FlowEvent, When};
-use super::tallies::For;
 use super::tcp::Sender;
 use crate::decode::packet::{Packet, Tcp};
 

@@ -7,12 +7,4 @@
 
 pub mod contact;
 pub mod detection;
-pub mod episode;
-mod firsts;
-mod flood;
-mod pairs;
 pub mod port_scan;
-pub mod rule;
-pub mod timeline;
-
-pub use pairs::TOUCHES_MAX;

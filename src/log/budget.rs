@@ -129,7 +129,7 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::inspect::detection::Phase;
-    use crate::log::samples;
+    use crate::log::formats::samples;
 
     #[test]
     fn what_is_over_the_rate_is_folded_and_said_once_free() {

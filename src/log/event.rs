@@ -1,6 +1,7 @@
 //! What shards hand to the logger, and the total order of it.
 
 use super::fold::Fold;
+use crate::books::record_kind::EventKind;
 use crate::flow::record::{Attempt, FlowRecord};
 use crate::inspect::detection::Detection;
 use std::cmp::Ordering;
@@ -123,5 +124,16 @@ impl Event {
         (self.position, self.step)
             .cmp(&(other.position, other.step))
             .then_with(|| self.body.cmp_content(&other.body))
+    }
+}
+
+impl Body {
+    /// The kind of its record.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::NewConnection(_) | Self::Folded(_) => EventKind::Connection,
+            Self::Flow(_) => EventKind::Flow,
+            Self::Alert(_) => EventKind::Alert,
+        }
     }
 }

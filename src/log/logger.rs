@@ -2,14 +2,16 @@
 
 use super::budget::Budget;
 use super::event::{Body, Event};
-pub use super::folding::Folding;
+pub use super::fold::logger::Folding;
 use super::merge::{Lag, Merge};
-use super::notice::{self, KINDS, Notice};
-use super::outputs::{LogCounts, OutputCounts, Outputs};
+use super::notice::{self, Notice};
+use super::outputs::Outputs;
 use super::reached::LogTime;
-use super::sink::Cause;
-use crate::capture::clock::RunTime;
-use crate::inspect::timeline::ts_of_position;
+use crate::books::output::Cause;
+use crate::books::output::{LogCounts, OutputCounts};
+use crate::books::record_kind::KINDS;
+use crate::time::clock::RunTime;
+use crate::time::timeline::ts_of_position;
 use crossbeam::channel::Receiver;
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -341,5 +343,4 @@ fn lag_notice(lag: Lag, now_ns: i64) -> Notice {
 }
 
 #[cfg(test)]
-#[path = "logger_tests.rs"]
 mod tests;

@@ -166,8 +166,8 @@ impl Merge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::formats::samples;
     use crate::log::queue::{Producer, queue};
-    use crate::log::samples;
     use proptest::prelude::*;
 
     fn merge_of(shards: usize, max_lag: Option<u64>) -> (Vec<Producer>, Merge) {

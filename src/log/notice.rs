@@ -1,6 +1,8 @@
 //! What the sensor itself has to say: statistics, and turns in its own life.
 
 use super::event::{Body, Event};
+use crate::books::record_kind::EventKind;
+use crate::books::record_kind::KINDS;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use serde_json::Value;
 use std::sync::Arc;
@@ -29,36 +31,6 @@ pub enum Notice {
         /// One line for a person.
         text: String,
     },
-}
-
-words! {
-    /// What an output can be asked for, and what it is counted by.
-    pub enum EventKind {
-        /// New connection attempts.
-        Connection = "connection",
-        /// Detections.
-        Alert = "alert",
-        /// Flows at their end.
-        Flow = "flow",
-        /// The books of an interval.
-        Stats = "stats",
-        /// Turns in the sensor's life.
-        Lifecycle = "lifecycle",
-    }
-}
-
-/// How many kinds of event there are.
-pub const KINDS: usize = EventKind::COUNT;
-
-impl EventKind {
-    /// The kind of a shard's event.
-    pub fn of(body: &Body) -> Self {
-        match body {
-            Body::NewConnection(_) | Body::Folded(_) => Self::Connection,
-            Body::Flow(_) => Self::Flow,
-            Body::Alert(_) => Self::Alert,
-        }
-    }
 }
 
 /// The sensor's end of the way that its own records take to the logger. Clones share one count.

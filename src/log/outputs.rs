@@ -3,59 +3,20 @@
 //! Per output and kind: `offered = written + folded + not_asked + Σ dropped[cause] + pending`, and
 //! `pending` is 0 after [`Outputs::finish`].
 
-use super::eve::{Context, Eve};
 use super::event::{Body, Event, Step};
 use super::fold::Fold;
-use super::notice::{EventKind, KINDS, Notice};
+use super::formats::eve::{Context, Eve};
+use super::formats::text::Text;
+use super::notice::Notice;
 use super::queue::SHARD_KINDS;
 use super::reached::{LogTime, Reached};
-use super::sink::{Cause, OpenError, Patience, Recovery, Sink};
-use super::spec::{Format, OutputSpec, TextFormat};
-use super::text::Text;
-use crate::counters::{State, counters};
+use super::sinks::lines::{OpenError, Patience, Recovery, Sink};
+use super::sinks::spec::{Format, OutputSpec, TextFormat};
+use crate::books::output::Cause;
+use crate::books::output::LogCounts;
+use crate::books::output::OutputCounts;
+use crate::books::record_kind::{EventKind, KINDS};
 use serde_json::{Map, Value};
-
-counters! {
-    /// The books of one output, by kind ([`EventKind`]'s number).
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct OutputCounts "records_" {
-        offered (count by kind EventKind): "Records that reached the logger, or were lost on the way to it",
-        written (count by kind EventKind): "Records written",
-        folded (count by kind EventKind): "Attempts in flood records, and alerts that the budget withheld",
-        not_asked (count by kind EventKind): "Records of a kind that the output does not ask for",
-        dropped (loss by cause Cause, by kind EventKind): "Records that could not be written",
-        pending (gauge by kind EventKind): "Records that wait to be written",
-        blocked (state Option<Cause>): "Why the output takes nothing now",
-    }
-}
-
-impl State for Option<Cause> {
-    fn join(&mut self, other: &Self) {
-        *self = self.or(*other);
-    }
-}
-
-impl OutputCounts {
-    /// Whether the books close for every kind.
-    pub fn closed(&self) -> bool {
-        (0..KINDS).all(|kind| {
-            let dropped: u64 = self.dropped.iter().map(|cause| cause[kind]).sum();
-            let kept = self.written[kind] + self.folded[kind] + self.not_asked[kind];
-            self.offered[kind] == kept + dropped + self.pending[kind]
-        })
-    }
-}
-
-counters! {
-    /// What the logger counts, whatever the outputs ask for.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct LogCounts "" {
-        late_records: "Records written behind a later one",
-        folded_by_logger: "Attempts that the logger folded: in read",
-        flood_records: "Records of many attempts to one destination",
-        folded_connections: "Attempts that flood records tell of instead of lines of their own",
-    }
-}
 
 enum Renderer {
     Text(Box<Text>),
@@ -76,7 +37,7 @@ struct Output {
 
 impl Output {
     fn event(&mut self, event: &Event, stamp_ns: i64, now_ns: i64) {
-        let kind = EventKind::of(&event.body);
+        let kind = event.body.kind();
         self.offered[kind as usize] += 1;
         if !self.spec.events.has(kind) {
             self.not_asked[kind as usize] += 1;
@@ -446,7 +407,7 @@ fn recovery_notice(output: Option<usize>, recovery: &Recovery, now_ns: i64) -> N
         }
     }
     let mut since = Vec::new();
-    super::stamp::Stamp::spaced().append_seconds(&mut since, recovery.since_ns);
+    crate::log::formats::stamp::Stamp::spaced().append_seconds(&mut since, recovery.since_ns);
     let since = String::from_utf8_lossy(&since).into_owned();
     let (cause, words) = (recovery.cause.word(), words.join(", "));
     let who = output.map_or("full queues".into(), |at| format!("output {}", at + 1));
@@ -465,5 +426,4 @@ fn recovery_notice(output: Option<usize>, recovery: &Recovery, now_ns: i64) -> N
 }
 
 #[cfg(test)]
-#[path = "outputs_tests.rs"]
 mod tests;

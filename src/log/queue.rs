@@ -8,10 +8,9 @@
 
 use super::event::{Body, Event, Step};
 use super::fold::Fold;
-use super::notice::EventKind;
 use crate::flow::record::{Attempt, FlowRecord};
 use crate::inspect::detection::Detection;
-use crate::mesh;
+use crate::shard::contacts;
 use crossbeam::utils::CachePadded;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -113,8 +112,8 @@ impl Producer {
 
     /// Writes to every page of the queue. Before the first event.
     pub fn prefault(&mut self) {
-        mesh::touch_all(&mut self.lines);
-        mesh::touch_all(&mut self.records);
+        contacts::touch_all(&mut self.lines);
+        contacts::touch_all(&mut self.records);
     }
 
     /// Pushes an event.
@@ -284,7 +283,7 @@ impl Consumer {
 
 /// Index of an event's kind among those that shards push.
 fn shard_kind(body: &Body) -> usize {
-    let kind = EventKind::of(body) as usize;
+    let kind = body.kind() as usize;
     assert!(kind < SHARD_KINDS, "{kind} is no kind of a shard");
     kind
 }
@@ -297,7 +296,7 @@ pub(super) fn is_closed(bound: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::samples;
+    use crate::log::formats::samples;
 
     #[test]
     fn a_full_queue_gives_the_event_back_or_counts_it() {

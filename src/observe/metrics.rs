@@ -2,9 +2,10 @@
 //!
 //! Counters have the names that they are declared with ([`crate::counters`]). No address and no port ever becomes a label.
 
-use crate::books::{Books, RingId};
+use super::losses::Reason;
+use crate::books::Books;
+use crate::books::ring::RingId;
 use crate::counters::{Counter, Counters as _, Kind};
-use crate::losses::Reason;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -309,5 +310,4 @@ fn log_lag(encoder: &mut DescriptorEncoder, lag: &LogLag) -> fmt::Result {
 }
 
 #[cfg(test)]
-#[path = "metrics_tests.rs"]
 mod tests;

@@ -260,7 +260,7 @@ impl AsyncWrite for Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::losses::Reason;
+    use crate::observe::losses::Reason;
     use crate::observe::metrics::Snapshot;
     use std::io::{Read, Write};
     use std::time::Instant;

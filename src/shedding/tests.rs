@@ -3,7 +3,7 @@
 use super::spans::SPANS_MAX;
 use super::*;
 use crate::flow::record::{ConnState, EndReason, FlowRecord};
-use crate::log::samples::flow_record;
+use crate::log::formats::samples::flow_record;
 use craft::Rng;
 
 const MS: i64 = 1_000_000;

@@ -10,7 +10,7 @@ use super::WitnessCounts;
 use super::excuses::{Excuse, Grant, Grants, Lacks};
 use super::reports::Report;
 use super::table::{Entry, Table, Told};
-use crate::durations::HORIZON_NS;
+use crate::time::durations::HORIZON_NS;
 
 /// How near to the horizon it is undecided.
 pub const EDGE_NS: i64 = 10_000_000_000;

@@ -2,7 +2,7 @@
 
 use super::excuses::Excuse;
 use super::reports::Fate;
-use crate::books::Identity;
+use crate::counters::Identity;
 use crate::counters::counters;
 
 counters! {

@@ -5,8 +5,8 @@
 //! SYN that is none here is counted `unread`.
 
 use super::Syn;
+use crate::capture::bpf::sample::Ends;
 use crate::capture::frame::{Frame, LinkType};
-use crate::capture::sample::Ends;
 use etherparse::{
     EtherType, Ethernet2Header, IpNumber, Ipv4Header, Ipv6Header, SingleVlanHeader, TcpHeader,
 };

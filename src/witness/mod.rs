@@ -6,7 +6,7 @@
 //!               └─▶ a ring of its own ─▶ etherparse ─▶ comparison ─▶ books
 //! ```
 //!
-//! The frames come by a socket of their own, whose filter keeps the sample ([`crate::capture::sample`]); they are
+//! The frames come by a socket of their own, whose filter keeps the sample ([`crate::capture::bpf::sample`]); they are
 //! read by another library ([`decode`]) and deduplicated by a rule of its own. Nothing here is shared with
 //! `decode` and `flow`, so what these two lose or misread is seen. Every attempt ends in exactly one counter
 //! ([`WitnessCounts`]): agreed, missing in the ledger, only in the ledger, or excused by something that the books
@@ -26,9 +26,9 @@ mod tests;
 pub mod thread;
 pub mod watch;
 
-use crate::capture::sample::Ends;
-use crate::cli::FanoutMode;
-use crate::config::ConfigError;
+use crate::capture::bpf::sample::Ends;
+use crate::capture::mode::FanoutMode;
+use crate::error::ConfigError;
 pub use counts::WitnessCounts;
 
 /// What makes an attempt: addresses, ports and the initial sequence number of its SYN.

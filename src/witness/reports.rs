@@ -1,8 +1,8 @@
 //! What the shards tell the witness: one bounded queue each, and how far each has got.
 
 use super::Syn;
-use crate::capture::sample::Sample;
-use crate::mesh::touch_all;
+use crate::capture::bpf::sample::Sample;
+use crate::shard::contacts::touch_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 

@@ -2,7 +2,7 @@
 
 use super::Syn;
 use super::reports::Fate;
-use crate::capture::sample::Ends;
+use crate::capture::bpf::sample::Ends;
 use siphasher::sip::SipHasher13;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};

@@ -5,10 +5,11 @@ use super::comparison::{Comparison, EDGE_NS, SETTLE_NS};
 use super::excuses::{Excuse, Grant, Lacks};
 use super::reports::{Fate, Report, queue};
 use super::table::ENTRIES_MAX;
-use crate::capture::sample::{Ends, Sample};
-use crate::cli::{Cli, Command};
-use crate::config::{ConfigError, RunConfig};
-use crate::durations::HORIZON_NS;
+use crate::capture::bpf::sample::{Ends, Sample};
+use crate::error::ConfigError;
+use crate::settings::RunConfig;
+use crate::settings::flags::{Cli, Command};
+use crate::time::durations::HORIZON_NS;
 use clap::Parser;
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,13 +1,13 @@
 //! The witness's socket on an interface, in no group: main holds the socket, the thread reads its ring.
 
-use crate::capture::block::Origin;
-use crate::capture::clock::Stamps;
+use crate::capture::bpf::sample::Sample;
 use crate::capture::frame::LinkType;
-use crate::capture::nic::Interface;
+use crate::capture::ring::block::Origin;
 use crate::capture::ring::{Reader, RingGeometry};
-use crate::capture::sample::Sample;
 use crate::capture::socket::{Filter, GATE, RxSocket};
 use crate::error::SetupError;
+use crate::host::nic::Interface;
+use crate::time::clock::Stamps;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

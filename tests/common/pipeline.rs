@@ -3,22 +3,24 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use synledger::books::{Books, Identity, OutputBooks};
+use synledger::books::Books;
+use synledger::books::output::OutputBooks;
 use synledger::capture::pcap::CaptureReader;
-use synledger::config::Common;
+use synledger::counters::Identity;
 use synledger::flow::Limits;
+use synledger::host::addresses::Localities;
 use synledger::inspect::port_scan::Rule;
-use synledger::locality::Localities;
 use synledger::log::budget::Budget;
-use synledger::log::eve::{Context, Interfaces};
+use synledger::log::formats::eve::{Context, Interfaces};
 use synledger::log::logger::{Control, Folding, Logger};
 use synledger::log::merge::Merge;
 use synledger::log::outputs::Outputs;
 use synledger::log::queue::Consumer;
-use synledger::memory::Room;
-use synledger::policy::Policy;
-use synledger::replay::{self, Replay};
+use synledger::sensor::replay::{self, Replay};
 use synledger::sensor::{self, Board, RunKeys};
+use synledger::settings::Common;
+use synledger::settings::memory::Room;
+use synledger::shard::policy::Policy;
 
 /// Frames in a chunk: few, so that small captures cross borders of chunks.
 const CHUNK_FRAMES: usize = 64;

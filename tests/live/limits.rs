@@ -6,8 +6,8 @@ use crate::common::netns::{SENSOR, ip, with_veth};
 use crate::common::{fails, synledger};
 use nix::sys::signal::Signal;
 use std::process::Command;
-use synledger::cli::FanoutMode;
-use synledger::descriptors::Users;
+use synledger::capture::mode::FanoutMode;
+use synledger::host::descriptors::Users;
 
 const MIB: u64 = 1 << 20;
 

@@ -9,6 +9,7 @@
 //! it must be read.
 
 mod buffer;
+pub mod chunk;
 mod classic;
 mod error;
 mod ng;

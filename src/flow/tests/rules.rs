@@ -1,9 +1,9 @@
 //! The promises of the stage, one by one.
 
-use super::super::attempt_flow::UNSEEN_BYTES;
 use super::super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, Outcome, When};
 use super::super::{FlowCounts, Flows, Limits};
 use super::*;
+use crate::flow::attempt::record::UNSEEN_BYTES;
 
 fn letters(record: &FlowRecord) -> String {
     let letters = record.history.letters.iter().filter(|letter| **letter != 0);

@@ -1,6 +1,7 @@
 //! Attempts of one second to one (destination, port), folded into one record: an exact count, and in fixed
 //! memory about how many sources, which prefixes, when first and last. Nothing is lost, only folded.
 
+pub mod logger;
 pub mod sketch;
 mod table;
 

@@ -339,5 +339,4 @@ impl Folds {
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

@@ -13,9 +13,10 @@ use clap_mangen::roff::{Inline, Roff, bold, roman};
 use sections::{Block, Section};
 use std::io;
 use std::path::Path;
-use synledger::books::{Books, RingCounts};
+use synledger::books::Books;
+use synledger::books::output::OutputCounts;
+use synledger::books::ring::RingCounts;
 use synledger::counters::{Counter, Counters, Kind};
-use synledger::log::outputs::OutputCounts;
 use synledger::witness::WitnessCounts;
 
 /// A file to be installed.
@@ -31,7 +32,7 @@ pub struct Written {
 ///
 /// `help` is left out: it has no page.
 pub fn commands() -> Vec<Command> {
-    let mut program = synledger::cli::Cli::command().disable_help_subcommand(true);
+    let mut program = synledger::settings::flags::Cli::command().disable_help_subcommand(true);
     program.build();
     let mut all: Vec<Command> = program.get_subcommands().cloned().collect();
     all.insert(0, program);
@@ -214,7 +215,7 @@ pub fn completions() -> Vec<Written> {
     ];
     let one = |(shell, name): (Shell, &str)| {
         let mut bytes = Vec::new();
-        let mut program = synledger::cli::Cli::command();
+        let mut program = synledger::settings::flags::Cli::command();
         clap_complete::generate(shell, &mut program, "synledger", &mut bytes);
         let generated = String::from_utf8_lossy(&bytes);
         let bytes = interfaces::offered(shell, &generated).into_bytes();

@@ -6,7 +6,7 @@ use man::{Written, commands, completions, page, sections};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use synledger::cli::{self, Cli};
+use synledger::settings::flags::{self, Cli};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -132,9 +132,9 @@ fn examples_are_command_lines_that_parse() {
             let words = line.split_whitespace().map(|word| word.trim_matches('\''));
             let command =
                 Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
-            if let cli::Command::Run(args) = command.command {
+            if let flags::Command::Run(args) = command.command {
                 let cores = args.common.cores.is_some();
-                let config = synledger::config::RunConfig::new(args);
+                let config = synledger::settings::RunConfig::new(args);
                 assert!(config.is_ok() || cores, "{line}: {config:?}");
             }
             parsed += 1;
@@ -201,7 +201,7 @@ fn eve(dir: &Path, capture: &craft::Capture) -> String {
         .into_iter()
         .map(Into::into)
         .chain([file.into_os_string()]);
-    let cli::Command::Read(args) = Cli::parse_from(words).command else {
+    let flags::Command::Read(args) = Cli::parse_from(words).command else {
         panic!("read was asked for");
     };
     assert_eq!(synledger::commands::read(args).expect("it is read"), 0);

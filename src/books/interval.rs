@@ -1,0 +1,257 @@
+//! What a stretch of the run came to: counts since its start, what was lost in it, and the bound of what may
+//! have been lost with it.
+
+use super::Books;
+use super::output::OutputBooks;
+use super::output::OutputCounts;
+use super::ring::RingCounts;
+use crate::counters::Identity;
+use crate::counters::{Counter, Counters as _, Kind};
+use crate::log::notice::Notice;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Upper bounds of what nobody can count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MissedBound {
+    /// Attempts that may have been among the frames that rings lost: those of class `open`, and all of them
+    /// while SYNs were seen to come by another class or another ring.
+    pub attempts: u64,
+    /// Frames that were lost before the kernel gave them a class: any of them may have been an attempt.
+    pub before_rings: u64,
+}
+
+impl Books {
+    /// What was counted since `before`: the books of the stretch between.
+    ///
+    /// Identities hold for what was counted since the start, not for a stretch.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let ring = |ring: &RingCounts| {
+            let then = before.rings.iter().find(|then| then.id == ring.id);
+            then.map_or_else(|| ring.clone(), |then| ring.since(then))
+        };
+        let none = OutputCounts::default();
+        let output = |(place, output): (usize, &OutputBooks)| {
+            let then = before.outputs.get(place).map_or(&none, |then| &then.counts);
+            OutputBooks {
+                name: output.name.clone(),
+                counts: output.counts.since(then),
+            }
+        };
+        let then = |now: Option<u64>, then: Option<u64>| {
+            now.map(|now| now.saturating_sub(then.unwrap_or(0)))
+        };
+        Self {
+            shards: self.shards.since(&before.shards),
+            rings: self.rings.iter().map(ring).collect(),
+            frames_offered: then(self.frames_offered, before.frames_offered),
+            outputs: self.outputs.iter().enumerate().map(output).collect(),
+            own_records: std::array::from_fn(|kind| {
+                self.own_records[kind].saturating_sub(before.own_records[kind])
+            }),
+            log: self.log.since(&before.log),
+            host: self.host.since(&before.host),
+            filtered: then(self.filtered, before.filtered),
+            refused: then(self.refused, before.refused),
+            witness: self
+                .witness
+                .map(|now| now.since(&before.witness.unwrap_or_default())),
+            in_flight: self.in_flight,
+            at_exit: self.at_exit,
+        }
+    }
+
+    /// What was lost, by the names of the counters: what `--strict` forbids. Those of all rings and of all outputs
+    /// are added up.
+    pub fn losses(&self) -> BTreeMap<String, u64> {
+        let mut losses = BTreeMap::new();
+        let mut add = |counter: Counter| {
+            if counter.kind == Kind::Loss {
+                *losses.entry(counter.name()).or_default() += counter.count;
+            }
+        };
+        self.each(&mut add);
+        self.rings.iter().for_each(|ring| ring.each(&mut add));
+        self.outputs
+            .iter()
+            .for_each(|output| output.counts.each(&mut add));
+        losses
+    }
+
+    /// Everything that was lost with a cause.
+    pub fn missed(&self) -> u64 {
+        self.losses().values().sum()
+    }
+
+    /// Whether nothing was lost, or may have been lost uncounted: bulk data that the kernel refused, frames of an
+    /// interface that was gone and not yet watched again.
+    pub fn complete(&self) -> bool {
+        let shed = &self.shards.shed;
+        let refused = shed.spent_us[1..].iter().any(|&us| us > 0);
+        self.missed() == 0 && self.host.unwatched_us == 0 && !(refused && self.refused.is_none())
+    }
+
+    /// What may have been lost without being counted as what it was.
+    pub fn missed_bound(&self) -> MissedBound {
+        let astray =
+            self.shards.misrouted_frames + self.shards.syn_outside_class.iter().sum::<u64>() > 0;
+        let may_hold_attempts =
+            |ring: &&RingCounts| astray || matches!(ring.id.class, "open" | "all");
+        let rings = self.rings.iter().filter(may_hold_attempts);
+        let lost: u64 = rings.map(|ring| ring.tp_drops + ring.shed_data).sum();
+        MissedBound {
+            attempts: lost + self.shards.frames_cut_by_depth,
+            before_rings: self.host.nic_drops + self.host.softnet_drops,
+        }
+    }
+}
+
+/// Tells of identities that no longer hold, once each, and of those that hold again.
+#[derive(Debug, Default)]
+pub struct OpenIdentities(Vec<String>);
+
+impl OpenIdentities {
+    /// What there is to say about the books of this moment, `ts_ns` by the wall clock.
+    pub fn notices(&mut self, books: &Books, ts_ns: i64) -> Vec<Notice> {
+        let (closed, open): (Vec<Identity>, Vec<Identity>) =
+            books.identities().into_iter().partition(Identity::holds);
+        let mut notices = Vec::new();
+        for identity in closed {
+            if let Some(place) = self.0.iter().position(|name| *name == identity.name) {
+                self.0.swap_remove(place);
+                notices.push(turn("books_closed", &identity, ts_ns));
+            }
+        }
+        for identity in open {
+            if !self.0.contains(&identity.name) {
+                notices.push(turn("books_open", &identity, ts_ns));
+                self.0.push(identity.name);
+            }
+        }
+        notices
+    }
+}
+
+fn turn(word: &'static str, identity: &Identity, ts_ns: i64) -> Notice {
+    let Identity {
+        name, left, right, ..
+    } = identity;
+    let says = if word == "books_open" {
+        "does not hold"
+    } else {
+        "holds again"
+    };
+    Notice::Lifecycle {
+        ts_ns,
+        word,
+        text: format!("{name} {says}: {left} against {right}"),
+        details: vec![
+            ("identity".to_owned(), Value::from(name.as_str())),
+            ("left".to_owned(), Value::from(*left)),
+            ("right".to_owned(), Value::from(*right)),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::books::HostCounts;
+    use crate::books::ring::RingId;
+
+    fn ring(class: &'static str, tp_drops: u64, shed_data: u64) -> RingCounts {
+        let id = RingId {
+            interface: "eth0".into(),
+            class,
+            worker: 0,
+        };
+        RingCounts {
+            id,
+            tp_packets: 100,
+            tp_drops,
+            shed_data,
+            frames_read: 100 - tp_drops - shed_data,
+            ..RingCounts::default()
+        }
+    }
+
+    #[test]
+    fn data_drops_belong_to_the_bound_only_while_syns_come_by_another_class() {
+        let mut before = Books {
+            rings: vec![
+                ring("open", 1, 0),
+                ring("control", 2, 0),
+                ring("data", 4, 8),
+            ],
+            host: HostCounts {
+                nic_drops: 16,
+                ..HostCounts::default()
+            },
+            ..Books::default()
+        };
+        before.shards.syn_outside_class[3] = 5;
+        assert_eq!(before.missed_bound().attempts, 15);
+        let mut now = before.clone();
+        now.rings = vec![
+            ring("open", 4, 0),
+            ring("control", 5, 0),
+            ring("data", 9, 9),
+        ];
+        now.host.nic_drops = 20;
+        let bound = now.since(&before).missed_bound();
+        assert_eq!((bound.attempts, bound.before_rings), (3, 4));
+        now.shards.syn_outside_class[3] = 6;
+        assert_eq!(now.since(&before).missed_bound().attempts, 3 + 3 + 6);
+        now.shards.syn_outside_class[3] = 5;
+        now.shards.misrouted_frames = 1;
+        assert_eq!(now.since(&before).missed_bound().attempts, 3 + 3 + 6);
+        now.rings = vec![ring("all", 7, 0)];
+        now.shards.misrouted_frames = 0;
+        assert_eq!(now.since(&before).missed_bound().attempts, 7);
+    }
+
+    #[test]
+    fn an_interval_is_complete_again_after_one_that_was_not() {
+        let mut before = Books {
+            rings: vec![ring("open", 3, 0)],
+            ..Books::default()
+        };
+        before.shards.contacts_dropped = 2;
+        let mut now = before.clone();
+        now.rings[0].tp_packets += 50;
+        now.rings[0].frames_read += 50;
+        now.shards.frames = 50;
+        assert_eq!((before.missed(), now.missed()), (5, 5));
+        let interval = now.since(&before);
+        assert_eq!((interval.missed(), interval.shards.frames), (0, 50));
+        assert_eq!(interval.rings[0].tp_packets, 50);
+        now.rings[0].tp_drops += 1;
+        assert_eq!(now.since(&before).missed(), 1);
+    }
+
+    #[test]
+    fn an_identity_that_opens_is_said_once_and_again_when_it_closes() {
+        let mut open = OpenIdentities::default();
+        let mut books = Books::default();
+        let said = |notices: Vec<Notice>| -> Vec<(&'static str, String)> {
+            let parts = |notice| match notice {
+                Notice::Lifecycle { word, text, .. } => (word, text),
+                Notice::Stats { .. } => panic!("no lifecycle"),
+            };
+            notices.into_iter().map(parts).collect()
+        };
+        assert_eq!(said(open.notices(&books, 0)), []);
+        books.shards.flow.syn_packets = 3;
+        books.shards.contacts_sent = 3;
+        books.in_flight.contacts = 3;
+        let name = "syn_packets = new_connections + syn_retransmitted + syn_other_interface";
+        let text = format!("{name} does not hold: 3 against 0");
+        assert_eq!(said(open.notices(&books, 1)), [("books_open", text)]);
+        assert_eq!(said(open.notices(&books, 2)), []);
+        books.shards.flow.syn_retransmitted = 3;
+        let text = format!("{name} holds again: 3 against 3");
+        assert_eq!(said(open.notices(&books, 3)), [("books_closed", text)]);
+        assert_eq!(said(open.notices(&books, 4)), []);
+    }
+}

@@ -1,0 +1,239 @@
+//! The books: plain counters, one writer each, and the identities they obey.
+
+pub mod horizons;
+pub mod interval;
+pub mod output;
+pub mod record_kind;
+pub mod ring;
+pub mod shard;
+
+use crate::counters::{Counter, Counters as _, Identity, Kind, counters};
+use crate::witness::WitnessCounts;
+use output::{LogCounts, OutputBooks};
+use record_kind::{EventKind, KINDS};
+use ring::RingCounts;
+use shard::ShardCounts;
+
+counters! {
+    /// What was lost before the rings, as the host's counters say, and for how long nothing was watched.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct HostCounts "" {
+        nic_drops (loss): "Frames lost by network cards",
+        softnet_drops (loss): "Frames lost in the kernel's backlog",
+        unwatched_us (micros): "For how long interfaces were gone and not yet watched again, all of them together",
+    }
+}
+
+/// How far the two sides of an identity may be apart while the run goes on: what queues hold, and what has
+/// moved since the older side was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// Frames.
+    pub frames: u64,
+    /// Contacts between shards.
+    pub contacts: u64,
+    /// Records on their way through the log, by kind.
+    pub records: [u64; KINDS],
+}
+
+/// Everything, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// All shards.
+    pub shards: ShardCounts,
+    /// Live: each ring.
+    pub rings: Vec<RingCounts>,
+    /// `read`: frames taken from the captures.
+    pub frames_offered: Option<u64>,
+    /// Each output.
+    pub outputs: Vec<OutputBooks>,
+    /// Records of the sensor's own, by kind: what the sensor and the logger itself had to say.
+    pub own_records: [u64; KINDS],
+    /// What the logger counts.
+    pub log: LogCounts,
+    /// What the host's counters say.
+    pub host: HostCounts,
+    /// `--capture control`: frames that the filter rejected; `None` when they cannot be counted.
+    pub filtered: Option<u64>,
+    /// `--witness`: what another pair of eyes says.
+    pub witness: Option<WitnessCounts>,
+    /// Under load: frames that data rings refused in the kernel; `None` when they cannot be counted.
+    pub refused: Option<u64>,
+    /// What may be between two counters now.
+    pub in_flight: InFlight,
+    /// The run is over: nothing is in flight.
+    pub at_exit: bool,
+}
+
+impl Books {
+    /// Every counter but those of rings and outputs, whose labels are not known before the run.
+    pub fn each(&self, show: &mut dyn FnMut(Counter)) {
+        self.shards.each(show);
+        self.log.each(show);
+        self.host.each(show);
+        if let Some(filtered) = self.filtered {
+            let help = "Frames that the filter of --capture control rejected";
+            show(Counter::single(
+                "filtered_frames",
+                help,
+                Kind::Count,
+                filtered,
+            ));
+        }
+        if let Some(refused) = self.refused {
+            let help = "Data frames that the kernel refused under load, before the copy";
+            show(Counter::single("shed_in_kernel", help, Kind::Loss, refused));
+        }
+        if let Some(witness) = &self.witness {
+            witness.each(show);
+        }
+    }
+
+    /// Every identity, in the order of a packet's way. The sides of each are counted at different places.
+    pub fn identities(&self) -> Vec<Identity> {
+        let mut all = self.frame_identities();
+        let (shards, flow, scan) = (&self.shards, &self.shards.flow, &self.shards.port_scan);
+        all.extend(
+            flow.identities()
+                .into_iter()
+                .map(|(name, left, right)| Identity::exact(name, left, right)),
+        );
+        let shed = shards.shed.identities().into_iter();
+        all.extend(shed.map(|(name, left, right)| Identity::exact(name, left, right)));
+        let touches = flow.syn_packets + flow.answered_connections + flow.refused_connections;
+        all.push(Identity::exact(
+            "contacts_sent = syn_packets + answered_connections + refused_connections",
+            shards.contacts_sent,
+            touches,
+        ));
+        all.push(Identity::within(
+            "contacts_sent = contacts_merged + contacts_dropped",
+            shards.contacts_sent,
+            shards.contacts_merged + shards.contacts_dropped,
+            self.slack(self.in_flight.contacts),
+        ));
+        all.push(Identity::exact(
+            "contacts_merged = port_scan_touches + port_scan_outcomes",
+            shards.contacts_merged,
+            scan.touches + scan.outcomes,
+        ));
+        all.push(Identity::exact(
+            "detections = port_scan_started + port_scan_continued + port_scan_ended",
+            shards.detections,
+            scan.started + scan.continued + scan.ended,
+        ));
+        all.push(Identity::exact(
+            "port_scan_started = port_scans of all directions",
+            scan.started,
+            shards.port_scans.iter().sum(),
+        ));
+        self.log_identities(&mut all);
+        let witness = self.witness.iter();
+        all.extend(witness.flat_map(|counts| counts.identities(self.at_exit)));
+        all
+    }
+
+    fn slack(&self, in_flight: u64) -> u64 {
+        if self.at_exit { 0 } else { in_flight }
+    }
+
+    fn frame_identities(&self) -> Vec<Identity> {
+        let shards = &self.shards;
+        let mut all = Vec::new();
+        for ring in &self.rings {
+            let name = format!(
+                "ring {}: tp_packets = tp_drops + frames_read + shed_data",
+                ring.id
+            );
+            let gone = ring.tp_drops + ring.frames_read + ring.shed_data;
+            all.push(Identity {
+                ahead: self.slack(ring.capacity + self.in_flight.frames),
+                ..Identity::exact(name, ring.tp_packets, gone)
+            });
+        }
+        let read = self.rings.iter().map(|ring| ring.frames_read).sum();
+        let capacity: u64 = self.rings.iter().map(|ring| ring.capacity).sum();
+        if let Some(offered) = self.frames_offered {
+            let name = "frames of the captures = frames of all shards";
+            let slack = self.slack(self.in_flight.frames);
+            all.push(Identity::within(name, offered, shards.frames, slack));
+        } else {
+            all.push(Identity::within(
+                "frames_read of all rings = frames of all shards",
+                read,
+                shards.frames,
+                self.slack(capacity + self.in_flight.frames),
+            ));
+        }
+        all.push(Identity::exact(
+            "frames = packets + unread_frames",
+            shards.frames,
+            shards.packets + shards.unread_frames.iter().sum::<u64>(),
+        ));
+        all.push(Identity::exact(
+            "packets = flow_packets",
+            shards.packets,
+            shards.flow.flow_packets,
+        ));
+        all
+    }
+
+    /// Records of a kind that somebody had to say, and those of them that never came to the outputs.
+    fn raised(&self, kind: EventKind) -> (u64, u64) {
+        let shards = &self.shards;
+        match kind {
+            EventKind::Connection => (
+                shards.flow.new_connections,
+                shards.connections_not_asked + shards.connections_log_gone,
+            ),
+            EventKind::Alert => (
+                shards.detections,
+                shards.detections_out_of_scope
+                    + shards.detections_allowed
+                    + shards.detections_log_gone,
+            ),
+            EventKind::Flow => (
+                shards.flow.closed_all(),
+                shards.flow.flows_untold + shards.flows_log_gone,
+            ),
+            EventKind::Stats | EventKind::Lifecycle => (self.own_records[kind as usize], 0),
+        }
+    }
+
+    /// Records that were raised, by kind.
+    pub fn raised_all(&self) -> [u64; KINDS] {
+        EventKind::ALL.map(|kind| self.raised(kind).0)
+    }
+
+    /// Attempts that were folded, by shards or by the logger.
+    pub fn attempts_folded(&self) -> u64 {
+        self.shards.folded_by_shards + self.log.folded_by_logger
+    }
+
+    fn log_identities(&self, all: &mut Vec<Identity>) {
+        all.push(Identity::within(
+            "folded_by_shards + folded_by_logger = folded_connections + folded_log_gone",
+            self.attempts_folded(),
+            self.log.folded_connections + self.shards.folded_log_gone,
+            self.slack(self.in_flight.records[EventKind::Connection as usize]),
+        ));
+        for output in &self.outputs {
+            for kind in EventKind::ALL {
+                let (raised, before) = self.raised(kind);
+                let name = format!(
+                    "{}: {} raised = written + folded + not_asked + dropped",
+                    output.name,
+                    kind.word()
+                );
+                let slack = self.slack(self.in_flight.records[kind as usize]);
+                let settled = before + output.settled(kind);
+                all.push(Identity::within(name, raised, settled, slack));
+            }
+        }
+    }
+
+    /// Whether all identities hold.
+    pub fn closed(&self) -> bool {
+        self.identities().iter().all(Identity::holds)
+    }
+}

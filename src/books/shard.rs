@@ -1,0 +1,114 @@
+//! What one shard counts.
+
+use super::horizons::Horizons;
+use crate::counters::{State, counters};
+use crate::decode::Unread;
+use crate::decode::packet::Reach;
+use crate::flow::FlowCounts;
+use crate::host::addresses::Direction;
+use crate::inspect::port_scan::PortScanCounts;
+use crate::log::event::Body;
+use crate::shedding::ShedCounts;
+use std::net::IpAddr;
+
+/// A scan that started in a direction that was not asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfScope {
+    /// Time stamp of the deciding packet.
+    pub ts_ns: i64,
+    /// Who scans.
+    pub src: IpAddr,
+    /// What is scanned.
+    pub dst: IpAddr,
+}
+
+impl State for Option<OutOfScope> {
+    /// The newest.
+    fn join(&mut self, other: &Self) {
+        let both = [*self, *other];
+        *self = both.into_iter().flatten().max_by_key(|scan| scan.ts_ns);
+    }
+}
+
+counters! {
+    /// What one shard did. One writer; copied out whole.
+    #[derive(Clone, Copy, Debug)]
+    pub struct ShardCounts "" {
+        frames: "Frames read",
+        packets: "Frames that could be decoded",
+        unread_frames (count by cause Unread): "Frames that could not be decoded",
+        misrouted_frames: "Frames in another ring than the fanout program chooses",
+        late_packets: "Packets stamped before the packet time reached so far",
+        frames_cut_by_depth (loss): "Frames cut by the capture depth before their transport header: each may have been an attempt",
+        syn_outside_class (count by reach Reach): "SYNs without ACK that came by another class than open",
+        connections_not_asked: "Attempts in a direction that was not asked for",
+        folded_by_shards: "Attempts that shards folded",
+        detections: "Rising edges, doublings and summaries",
+        port_scans (count by direction Direction): "Port scans: rising edges, alerted on or not",
+        detections_out_of_scope: "Detections that are no alert: in a direction that was not asked for",
+        newest_out_of_scope (state Option<OutOfScope>): "The newest scan of those",
+        detections_allowed: "Detections that are no alert: of a source that --allow names",
+        contacts_sent: "Contacts handed to their owners",
+        contacts_merged: "Contacts that their owners took",
+        contacts_dropped (loss): "Contacts for which an owner's queue had no room",
+        connections_log_gone (loss): "Attempts for which there was no logger any more",
+        folded_log_gone: "Of these, folded ones",
+        flows_log_gone (loss): "Flow records for which there was no logger any more",
+        detections_log_gone (loss): "Detections for which there was no logger any more",
+        connections_folding (gauge): "Attempts in folds that the logger does not have yet",
+        held (state [u64; 4]): "Entries held now: attempts, established, other flows, pairs",
+        horizons (state Horizons): "How far its tables reach now",
+        shed (group ShedCounts): "What it let go of under load",
+        flow (group FlowCounts): "The flow stage",
+        port_scan (group PortScanCounts): "The detector",
+    }
+}
+
+impl ShardCounts {
+    /// Counts a frame that could not be read.
+    pub fn on_unread(&mut self, why: Unread) {
+        self.unread_frames[why.index()] += 1;
+    }
+
+    /// Counts an event for which there is no logger any more.
+    pub fn on_log_gone(&mut self, body: &Body) {
+        match body {
+            Body::NewConnection(_) => self.connections_log_gone += 1,
+            Body::Folded(fold) => {
+                self.connections_log_gone += fold.count;
+                self.folded_log_gone += fold.count;
+            }
+            Body::Flow(_) => self.flows_log_gone += 1,
+            Body::Alert(_) => self.detections_log_gone += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::Counters as _;
+
+    #[test]
+    fn the_newest_scan_out_of_scope_of_all_shards_is_kept() {
+        let with = |ts_ns: Option<i64>| ShardCounts {
+            newest_out_of_scope: ts_ns.map(|ts_ns| OutOfScope {
+                ts_ns,
+                src: [192, 0, 2, 1].into(),
+                dst: [192, 0, 2, 2].into(),
+            }),
+            ..ShardCounts::default()
+        };
+        for (one, other, newest) in [
+            (None, None, None),
+            (Some(1), None, Some(1)),
+            (None, Some(1), Some(1)),
+            (Some(3), Some(2), Some(3)),
+            (Some(2), Some(3), Some(3)),
+        ] {
+            let mut sum = with(one);
+            sum.add(&with(other));
+            assert_eq!(sum.newest_out_of_scope.map(|scan| scan.ts_ns), newest);
+        }
+    }
+}

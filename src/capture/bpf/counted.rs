@@ -1,0 +1,325 @@
+//! A filter that counts what it rejects: no counter of the kernel does.
+//!
+//! A classic program is written anew as eBPF, with one count around it: up for each frame, down again for each
+//! that is let in. So a frame that ends before what the program looks at, which ends the program, counts too.
+#![allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
+
+use libc::{c_int, c_long, sock_filter, socklen_t};
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A socket filter that counts what it rejects.
+///
+/// It stands on data rings, under load and under `--capture control`. Needs CAP_BPF with CAP_NET_ADMIN, or
+/// CAP_SYS_ADMIN.
+#[derive(Debug)]
+pub struct RejectCounter {
+    map: OwnedFd,
+    program: OwnedFd,
+    /// Possible processors: the map has one count for each.
+    processors: usize,
+}
+
+// linux/bpf.h
+const BPF_MAP_CREATE: c_int = 0;
+const BPF_MAP_LOOKUP_ELEM: c_int = 1;
+const BPF_PROG_LOAD: c_int = 5;
+const BPF_MAP_TYPE_PERCPU_ARRAY: u32 = 6;
+const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
+
+/// `bpf_attr` of `BPF_MAP_CREATE`, as far as it is used.
+#[repr(C)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+}
+
+/// `bpf_attr` of `BPF_MAP_LOOKUP_ELEM`.
+#[repr(C)]
+struct Lookup {
+    map_fd: u32,
+    unused: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// `bpf_attr` of `BPF_PROG_LOAD`, as far as it is used.
+#[repr(C)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+}
+
+impl RejectCounter {
+    /// Makes the count and loads `classic`, written anew.
+    ///
+    /// # Errors
+    ///
+    /// As `bpf(2)`: EPERM without the capability, ENOSYS without the system call. EINVAL for a program that asks
+    /// for more than the frame's bytes.
+    pub fn new(classic: &[sock_filter]) -> io::Result<Self> {
+        let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
+        let processors = count_list(&possible)
+            .ok_or_else(|| io::Error::other("cannot read the list of possible processors"))?;
+        let attr = MapCreate {
+            map_type: BPF_MAP_TYPE_PERCPU_ARRAY,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 1,
+            map_flags: 0,
+        };
+        // SAFETY: the attribute holds no pointers.
+        let map = unsafe { bpf(BPF_MAP_CREATE, &attr) }?;
+        // SAFETY: the call above made it, and nobody else has it.
+        let map = unsafe { OwnedFd::from_raw_fd(map) };
+        let code = counting(classic, map.as_raw_fd())
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+        let attr = ProgLoad {
+            prog_type: BPF_PROG_TYPE_SOCKET_FILTER,
+            insn_cnt: u32::try_from(code.len()).map_err(io::Error::other)?,
+            insns: code.as_ptr().expose_provenance() as u64,
+            license: c"MIT".as_ptr().expose_provenance() as u64,
+            log_level: 0,
+            log_size: 0,
+            log_buf: 0,
+        };
+        // SAFETY: instructions and licence live through the call, and are as long as said.
+        let program = unsafe { bpf(BPF_PROG_LOAD, &attr) }?;
+        // SAFETY: the call above made it, and nobody else has it.
+        let program = unsafe { OwnedFd::from_raw_fd(program) };
+        Ok(Self {
+            map,
+            program,
+            processors,
+        })
+    }
+
+    /// The program, for `SO_ATTACH_BPF`.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.program.as_fd()
+    }
+
+    /// Puts the filter on a socket, in place of the one it has.
+    ///
+    /// # Errors
+    ///
+    /// As `setsockopt(2)`.
+    pub fn attach(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let fd: c_int = self.program.as_raw_fd();
+        let size = socklen_t::try_from(size_of::<c_int>()).map_err(io::Error::other)?;
+        // SAFETY: the value lives through the call and is as long as said.
+        let rc = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_BPF,
+                (&raw const fd).cast(),
+                size,
+            )
+        };
+        if rc < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    /// Frames rejected so far, on all processors and all sockets it is attached to.
+    ///
+    /// # Errors
+    ///
+    /// As `bpf(2)`.
+    pub fn count(&self) -> io::Result<u64> {
+        let key = 0u32;
+        let mut values = vec![0u64; self.processors];
+        let attr = Lookup {
+            map_fd: u32::try_from(self.map.as_raw_fd()).map_err(io::Error::other)?,
+            unused: 0,
+            key: (&raw const key).expose_provenance() as u64,
+            value: values.as_mut_ptr().expose_provenance() as u64,
+            flags: 0,
+        };
+        // SAFETY: the kernel reads 4 bytes at `key` and writes 8 for each possible processor
+        // at `value` (bpf_percpu_array_copy); both live through the call.
+        unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &attr) }?;
+        Ok(values.into_iter().fold(0, u64::wrapping_add))
+    }
+}
+
+/// One eBPF instruction in the machine's byte order.
+fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> [u8; 8] {
+    let regs = if cfg!(target_endian = "little") {
+        src << 4 | dst
+    } else {
+        dst << 4 | src
+    };
+    let (off, imm) = (off.to_ne_bytes(), imm.to_ne_bytes());
+    [code, regs, off[0], off[1], imm[0], imm[1], imm[2], imm[3]]
+}
+
+/// Where the classic machine lives: A is what loads from the frame answer in, and they want the context in
+/// register 6.
+const A: u8 = 0;
+const CONTEXT: u8 = 6;
+const X: u8 = 7;
+/// The count.
+const COUNT: u8 = 8;
+const STACK: u8 = 10;
+
+/// Counts the frame, and sets up the classic machine.
+fn prologue(map: c_int) -> Vec<[u8; 8]> {
+    const PSEUDO_MAP_FD: u8 = 1;
+    const MAP_LOOKUP_ELEM: i32 = 1;
+    vec![
+        insn(0xbf, CONTEXT, 1, 0, 0),         // context = r1
+        insn(0x62, STACK, 0, -4, 0),          // *(u32 *)(r10 - 4) = 0
+        insn(0xbf, 2, STACK, 0, 0),           // r2 = r10
+        insn(0x07, 2, 0, 0, -4),              // r2 -= 4
+        insn(0x18, 1, PSEUDO_MAP_FD, 0, map), // r1 = map
+        insn(0x00, 0, 0, 0, 0),               //   (its upper half)
+        insn(0x85, 0, 0, 0, MAP_LOOKUP_ELEM), // r0 = bpf_map_lookup_elem(r1, r2)
+        insn(0x55, 0, 0, 1, 0),               // if r0 != 0 skip 1
+        insn(0x95, 0, 0, 0, 0),               // exit: never
+        insn(0xbf, COUNT, 0, 0, 0),           // count = r0
+        insn(0xb7, 1, 0, 0, 1),               // r1 = 1
+        insn(0xdb, COUNT, 1, 0, 0),           // lock *(u64 *)count += r1
+        insn(0xb4, A, 0, 0, 0),               // A = 0
+        insn(0xb4, X, 0, 0, 0),               // X = 0
+    ]
+}
+
+/// The classic program as eBPF, with a count of what it rejects; `None` if it asks for more than the bytes of
+/// the frame, or compares with what the machine does not hold in 31 bits.
+fn counting(classic: &[sock_filter], map: c_int) -> Option<Vec<[u8; 8]>> {
+    let mut code = prologue(map);
+    let mut starts = Vec::with_capacity(classic.len());
+    let mut jumps = Vec::new();
+    for (at, one) in classic.iter().enumerate() {
+        starts.push(code.len());
+        let (op, target) = (u8::try_from(one.code).ok()?, at + 1);
+        let k = i32::from_ne_bytes(one.k.to_ne_bytes());
+        // A word of M, of which there are 16, below the key.
+        let word = || (one.k < 16).then(|| -72 + 4 * i16::try_from(one.k).expect("below 16"));
+        match op {
+            0x00 => code.push(insn(0xb4, A, 0, 0, k)),
+            0x01 => code.push(insn(0xb4, X, 0, 0, k)),
+            // Loads from the frame; negative places are not of the frame.
+            0x20 | 0x28 | 0x30 if k >= 0 => code.push(insn(op, 0, 0, 0, k)),
+            0x40 | 0x48 | 0x50 if k >= 0 => code.push(insn(op, 0, X, 0, k)),
+            // The frame's length is the context's first word.
+            0x80 => code.push(insn(0x61, A, CONTEXT, 0, 0)),
+            0x60 => code.push(insn(0x61, A, STACK, word()?, 0)),
+            0x61 => code.push(insn(0x61, X, STACK, word()?, 0)),
+            0x02 => code.push(insn(0x63, STACK, A, word()?, 0)),
+            0x03 => code.push(insn(0x63, STACK, X, word()?, 0)),
+            0x07 => code.push(insn(0xbc, X, A, 0, 0)),
+            0x87 => code.push(insn(0xbc, A, X, 0, 0)),
+            // Arithmetic, on 32 bits in both.
+            _ if op & 7 == 4 => code.push(insn(op, A, if op & 8 == 0 { 0 } else { X }, 0, k)),
+            0x05 => {
+                jumps.push((code.len(), target.checked_add(one.k as usize)?));
+                code.push(insn(0x05, 0, 0, 0, 0));
+            }
+            _ if op & 7 == 5 && (op & 8 != 0 || k >= 0) => {
+                for (op, skip) in [(op, one.jt), (0x05, one.jf)] {
+                    jumps.push((code.len(), target + usize::from(skip)));
+                    let x = if op & 8 == 0 { 0 } else { X };
+                    code.push(insn(
+                        op,
+                        A,
+                        x,
+                        0,
+                        if op & 8 == 0 && op != 0x05 { k } else { 0 },
+                    ));
+                }
+            }
+            0x06 => {
+                if one.k > 0 {
+                    code.push(insn(0xb7, 1, 0, 0, -1));
+                    code.push(insn(0xdb, COUNT, 1, 0, 0));
+                }
+                code.push(insn(0xb4, A, 0, 0, k));
+                code.push(insn(0x95, 0, 0, 0, 0));
+            }
+            _ => return None,
+        }
+    }
+    for (from, target) in jumps {
+        let skip = i16::try_from(starts.get(target)? - (from + 1)).ok()?;
+        let [low, high] = skip.to_ne_bytes();
+        (code[from][2], code[from][3]) = (low, high);
+    }
+    Some(code)
+}
+
+/// # Safety
+///
+/// What `attr` points to is valid for what `command` does with it.
+unsafe fn bpf<T>(command: c_int, attr: &T) -> io::Result<c_int> {
+    let attr_ptr = std::ptr::from_ref(attr);
+    // SAFETY: `attr` is as long as said; the rest is this function's contract.
+    let rc: c_long = unsafe { libc::syscall(libc::SYS_bpf, command, attr_ptr, size_of::<T>()) };
+    if rc < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    c_int::try_from(rc).map_err(io::Error::other)
+}
+
+/// How many numbers a list such as `0-3,8` holds.
+fn count_list(list: &str) -> Option<usize> {
+    list.trim()
+        .split(',')
+        .map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+            (last + 1).checked_sub(first)
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::bpf::depth::{control_only, without_bulk};
+    use crate::capture::frame::LinkType;
+    use crate::capture::socket::{GATE, accept};
+
+    #[test]
+    fn programs_that_ask_for_the_frame_alone_are_written_anew() {
+        for link in [LinkType::Ethernet, LinkType::RawIp] {
+            let classic = without_bulk(link, 192);
+            let code = counting(&classic, 3).expect("nothing but the frame");
+            assert!(
+                code.len() > classic.len() && code.len() < 4096,
+                "{}",
+                code.len()
+            );
+        }
+        assert!(counting(&GATE, 3).is_some() && counting(&accept(96), 3).is_some());
+        // The device's type is no byte of the frame.
+        assert_eq!(counting(&control_only(96), 3), None);
+        let beyond = sock_filter {
+            code: 0x05,
+            jt: 0,
+            jf: 0,
+            k: 1,
+        };
+        assert_eq!(counting(&[beyond], 3), None);
+    }
+
+    #[test]
+    fn a_processor_list_is_counted() {
+        let counts = ["0", "0-1\n", "0-3,8", "0,2,4-7", "x", ""].map(count_list);
+        assert_eq!(counts, [Some(1), Some(2), Some(5), Some(6), None, None]);
+    }
+}

@@ -1,0 +1,369 @@
+//! The rule of [`crate::capture::bpf::fanout::kernel`], on bytes in user space.
+
+use std::net::IpAddr;
+
+use super::{Demux, EXTENSION, EXTENSIONS, HashKind, Keys, QUOTING, TCP_FLAGS, UPPER, mix};
+use crate::capture::frame::{Class, Frame, LinkType};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+
+/// The class and the hash that the kernel's program gives this frame.
+///
+/// Exact if `frame.bytes` are the whole frame or at least its first [`crate::capture::bpf::fanout::DEPTH`] bytes. The tag in
+/// `frame.vlan` plays no part: the program does not see it either.
+#[inline]
+#[must_use]
+pub fn demux(keys: &Keys, frame: &Frame<'_>) -> Demux {
+    if let Some(demux) = commonest(keys, frame) {
+        return demux;
+    }
+    place(keys, frame).unwrap_or(Demux {
+        reach: false,
+        ..NOTHING
+    })
+}
+
+/// What [`place`] says of TCP in IPv4 without options, whole, behind an Ethernet header, at fixed offsets: every
+/// live frame is placed once more, to know which came astray.
+#[inline]
+fn commonest(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
+    let head = frame.bytes.first_chunk::<48>()?;
+    let be16 = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    let be32 = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let plain = frame.link == LinkType::Ethernet
+        && [head[12], head[13], head[14]] == [0x08, 0x00, 0x45]
+        && head[23] == TCP
+        && be16(20) & 0x3fff == 0;
+    plain.then(|| Demux {
+        class: class(head[47]),
+        hash: hash(keys, &[be32(26)], &[be32(30)], Some((be16(34), be16(36)))),
+        key: HashKind::Flow,
+        reach: true,
+    })
+}
+
+const NOTHING: Demux = Demux {
+    class: Class::Data,
+    hash: 0,
+    key: HashKind::None,
+    reach: true,
+};
+
+/// `None` where a load leaves the bytes.
+#[inline]
+fn place(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
+    let bytes = frame.bytes;
+    let (mut ethertype, mut at) = match frame.link {
+        LinkType::Ethernet => (be16(bytes, 12)?, 14),
+        LinkType::RawIp => (by_version(bytes, 0)?, 0),
+        LinkType::LinuxSll => (be16(bytes, 14)?, 16),
+        LinkType::LinuxSll2 => (be16(bytes, 0)?, 20),
+        // The address family has a number per system; the version of what follows has not.
+        LinkType::Null | LinkType::Loop => (by_version(bytes, 4)?, 4),
+        LinkType::Other(_) => return Some(NOTHING),
+    };
+    for _ in 0..2 {
+        if !matches!(ethertype, 0x8100 | 0x88a8 | 0x9100) {
+            break;
+        }
+        ethertype = be16(bytes, at + 2)?;
+        at += 4;
+    }
+    match ethertype {
+        0x0800 => ipv4(keys, bytes, at),
+        0x86dd => ipv6(keys, bytes, at),
+        _ => Some(NOTHING),
+    }
+}
+
+#[inline]
+fn by_version(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(match byte(bytes, at)? >> 4 {
+        4 => 0x0800,
+        6 => 0x86dd,
+        _ => 0,
+    })
+}
+
+/// What the last step needs: whose addresses, whose ports.
+struct Found {
+    class: Class,
+    /// Offset of the source address; the destination follows it.
+    addresses: usize,
+    ports: Option<(u16, u16)>,
+}
+
+impl Found {
+    fn data(addresses: usize) -> Self {
+        Self {
+            class: Class::Data,
+            addresses,
+            ports: None,
+        }
+    }
+
+    fn of(self, class: Class) -> Self {
+        Self { class, ..self }
+    }
+
+    fn demux(&self, hash: u32) -> Demux {
+        Demux {
+            class: self.class,
+            hash,
+            key: match self.ports {
+                Some(_) => HashKind::Flow,
+                None => HashKind::Pair,
+            },
+            reach: true,
+        }
+    }
+}
+
+#[inline]
+fn ipv4(keys: &Keys, bytes: &[u8], ip: usize) -> Option<Demux> {
+    let first = byte(bytes, ip)?;
+    let header = usize::from(first & 15) * 4;
+    if first >> 4 != 4 || header < 20 {
+        return Some(NOTHING);
+    }
+    let pair = Found::data(ip + 12);
+    let protocol = byte(bytes, ip + 9)?;
+    let fragment = be16(bytes, ip + 6)?;
+    let found = match (fragment & 0x1fff, fragment & 0x2000 != 0) {
+        (0, more) => {
+            let room = match more {
+                false => u32::MAX,
+                true => u32::from(be16(bytes, ip + 2)?).wrapping_sub(u32::from(first & 15) * 4),
+            };
+            let at = ip + header;
+            match protocol {
+                TCP | UDP => ports(bytes, at, protocol, room, pair)?,
+                1 => quote4(bytes, at, pair)?,
+                _ => pair,
+            }
+        }
+        (1, _) if protocol == TCP => pair.of(Class::Open),
+        _ => pair,
+    };
+    let a = [be32(bytes, found.addresses)?];
+    let b = [be32(bytes, found.addresses + 4)?];
+    Some(found.demux(hash(keys, &a, &b, found.ports)))
+}
+
+#[inline]
+fn ipv6(keys: &Keys, bytes: &[u8], ip: usize) -> Option<Demux> {
+    if byte(bytes, ip)? >> 4 != 6 {
+        return Some(NOTHING);
+    }
+    let found = behind_extensions(bytes, ip, Found::data(ip + 8))?;
+    let a = be128(bytes, found.addresses)?;
+    let b = be128(bytes, found.addresses + 16)?;
+    Some(found.demux(hash(keys, &a, &b, found.ports)))
+}
+
+fn behind_extensions(bytes: &[u8], ip: usize, pair: Found) -> Option<Found> {
+    let mut next = byte(bytes, ip + 6)?;
+    let mut at = ip + 40;
+    let mut more = false;
+    for _ in 0..EXTENSIONS {
+        match next {
+            0 | 43 | 60 => {
+                let length = byte(bytes, at + 1)?;
+                if length > EXTENSION {
+                    return Some(pair);
+                }
+                next = byte(bytes, at)?;
+                at += (usize::from(length) + 1) * 8;
+            }
+            44 => {
+                let fragment = be16(bytes, at + 2)?;
+                next = match fragment >> 3 {
+                    0 => byte(bytes, at)?,
+                    1 if byte(bytes, at)? == TCP => return Some(pair.of(Class::Open)),
+                    _ => return Some(pair),
+                };
+                more |= fragment & 1 != 0;
+                at += 8;
+            }
+            _ => break,
+        }
+    }
+    let reach = u32::try_from(at - ip).ok()?;
+    if reach > UPPER {
+        return Some(pair);
+    }
+    let room = match more {
+        false => u32::MAX,
+        true => (u32::from(be16(bytes, ip + 4)?) + 40).wrapping_sub(reach),
+    };
+    match next {
+        TCP | UDP => ports(bytes, at, next, room, pair),
+        58 => quote6(bytes, at, reach, pair),
+        _ => Some(pair),
+    }
+}
+
+/// TCP or UDP at `at`, of which `room` bytes are in this fragment.
+#[inline]
+fn ports(bytes: &[u8], at: usize, protocol: u8, room: u32, pair: Found) -> Option<Found> {
+    let class = match protocol {
+        TCP if room < TCP_FLAGS => return Some(pair.of(Class::Open)),
+        TCP => class(byte(bytes, at + 13)?),
+        _ if room < 4 => return Some(pair),
+        _ => Class::Data,
+    };
+    Some(Found {
+        class,
+        ports: Some((be16(bytes, at)?, be16(bytes, at + 2)?)),
+        ..pair
+    })
+}
+
+/// The class of a TCP segment with these flags.
+#[inline]
+fn class(flags: u8) -> Class {
+    let has = |flag| flags & flag != 0;
+    match (has(SYN), has(ACK)) {
+        (true, true) => Class::Control,
+        (true, false) => Class::Open,
+        _ if has(RST) => Class::Control,
+        (false, false) => Class::Open,
+        (false, true) if has(FIN) => Class::Control,
+        (false, true) => Class::Data,
+    }
+}
+
+/// ICMP at `at`: an error goes where the packet goes that it quotes.
+fn quote4(bytes: &[u8], at: usize, pair: Found) -> Option<Found> {
+    if !matches!(byte(bytes, at)?, 3 | 4 | 5 | 11 | 12) {
+        return Some(pair);
+    }
+    let outer = pair.of(Class::Control);
+    let room = bytes.len() - at;
+    if room < 28 {
+        return Some(outer);
+    }
+    let ip = at + 8;
+    let first = byte(bytes, ip)?;
+    let header = usize::from(first & 15) * 4;
+    if first >> 4 != 4 || header < 20 {
+        return Some(outer);
+    }
+    let whole = be16(bytes, ip + 6)? & 0x1fff == 0;
+    let ports = match byte(bytes, ip + 9)? {
+        TCP | UDP if whole && header + 12 > room => return Some(outer),
+        TCP | UDP if whole => Some((be16(bytes, ip + header)?, be16(bytes, ip + header + 2)?)),
+        _ => None,
+    };
+    Some(Found {
+        class: Class::Control,
+        addresses: ip + 12,
+        ports,
+    })
+}
+
+/// ICMPv6 at `at`, `reach` bytes behind the start of its IPv6 header.
+fn quote6(bytes: &[u8], at: usize, reach: u32, pair: Found) -> Option<Found> {
+    if !matches!(byte(bytes, at)?, 1..=4) {
+        return Some(pair);
+    }
+    let outer = pair.of(Class::Control);
+    let room = bytes.len() - at;
+    if reach > QUOTING || room < 48 {
+        return Some(outer);
+    }
+    let ip = at + 8;
+    if byte(bytes, ip)? >> 4 != 6 {
+        return Some(outer);
+    }
+    let ports = match byte(bytes, ip + 6)? {
+        TCP | UDP if room < 52 => return Some(outer),
+        TCP | UDP => Some((be16(bytes, ip + 40)?, be16(bytes, ip + 42)?)),
+        _ => None,
+    };
+    Some(Found {
+        class: Class::Control,
+        addresses: ip + 8,
+        ports,
+    })
+}
+
+#[inline]
+fn byte(bytes: &[u8], at: usize) -> Option<u8> {
+    bytes.get(at).copied()
+}
+
+#[inline]
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    let field = bytes.get(at..at + 2)?.first_chunk()?;
+    Some(u16::from_be_bytes(*field))
+}
+
+#[inline]
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    let field = bytes.get(at..at + 4)?.first_chunk()?;
+    Some(u32::from_be_bytes(*field))
+}
+
+#[inline]
+fn be128(bytes: &[u8], at: usize) -> Option<[u32; 4]> {
+    let field: &[u8; 16] = bytes.get(at..at + 16)?.first_chunk()?;
+    Some(words(field))
+}
+
+#[inline]
+fn words(address: &[u8; 16]) -> [u32; 4] {
+    let mut out = [0; 4];
+    for (word, bytes) in out.iter_mut().zip(address.as_chunks().0) {
+        *word = u32::from_be_bytes(*bytes);
+    }
+    out
+}
+
+/// One end: its port first, then each word of its address.
+#[inline]
+fn end(keys: &Keys, address: &[u32], port: u16) -> u32 {
+    let mut h = mix(u32::from(port).wrapping_mul(keys.port));
+    for (i, word) in address.iter().enumerate() {
+        let word = mix(word.wrapping_mul(keys.word[i]));
+        h = mix(h.wrapping_add(word).wrapping_mul(keys.fold[i]));
+    }
+    h
+}
+
+#[inline]
+fn hash(keys: &Keys, a: &[u32], b: &[u32], ports: Option<(u16, u16)>) -> u32 {
+    let (from, to) = ports.unwrap_or_default();
+    let sum = end(keys, a, from).wrapping_add(end(keys, b, to));
+    mix(sum.wrapping_mul(keys.last))
+}
+
+/// The hash of a flow, the same in both directions.
+///
+/// Both addresses must be of one family; what a mixed pair hashes to means nothing.
+#[must_use]
+pub fn flow_hash(keys: &Keys, src: IpAddr, dst: IpAddr, src_port: u16, dst_port: u16) -> u32 {
+    let ports = Some((src_port, dst_port));
+    match (src, dst) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => hash(keys, &[a.to_bits()], &[b.to_bits()], ports),
+        (a, b) => {
+            let six = |ip| match ip {
+                IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+                IpAddr::V6(v6) => v6.octets(),
+            };
+            hash(keys, &words(&six(a)), &words(&six(b)), ports)
+        }
+    }
+}
+
+/// The hash of two addresses: fragments, and protocols without ports.
+#[must_use]
+pub fn pair_hash(keys: &Keys, a: IpAddr, b: IpAddr) -> u32 {
+    flow_hash(keys, a, b, 0, 0)
+}

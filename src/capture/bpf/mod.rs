@@ -1,0 +1,10 @@
+//! BPF programs: which ring takes a frame, and how much of it.
+
+pub mod asm;
+pub mod counted;
+pub mod depth;
+pub mod fanout;
+#[doc(hidden)]
+pub mod interp;
+pub mod sample;
+mod steps;

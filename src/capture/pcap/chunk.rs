@@ -1,0 +1,126 @@
+//! A chunk of a capture: frames copied out of the file, shared read-only by all workers.
+//!
+//! Every worker gets every chunk, so that idle shards know the time; each reads the frames that the
+//! fanout hash gives it.
+
+use crate::capture::frame::{Frame, LinkType};
+use crate::sys::prefetch::prefetch_bytes;
+
+/// A chunk holds at most so many bytes of frames, and one frame more.
+const BYTES_MAX: usize = 1 << 20;
+/// Frames between the one that is read and the one whose headers are asked for.
+const AHEAD: usize = 16;
+
+#[derive(Clone, Copy, Debug)]
+struct Meta {
+    at: usize,
+    caplen: usize,
+    wire_len: u32,
+    ts_ns: i64,
+    link: LinkType,
+    interface: u16,
+    worker: u16,
+}
+
+/// Frames with consecutive numbers.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    first: u64,
+    metas: Vec<Meta>,
+    watermarks: Vec<i64>,
+    bytes: Vec<u8>,
+}
+
+impl Chunk {
+    /// An empty chunk with room for `frames`.
+    pub fn new(frames: usize) -> Self {
+        Self {
+            first: 0,
+            metas: Vec::with_capacity(frames),
+            watermarks: Vec::with_capacity(frames),
+            bytes: Vec::with_capacity(BYTES_MAX),
+        }
+    }
+
+    /// Bytes that a chunk for `frames` takes, without the one frame that may pass its limit.
+    pub fn memory_bytes(frames: usize) -> u64 {
+        (BYTES_MAX + frames * (size_of::<Meta>() + size_of::<i64>())) as u64
+    }
+
+    /// Empties it; its next frame has the number `first`.
+    pub fn clear(&mut self, first: u64) {
+        self.first = first;
+        self.metas.clear();
+        self.watermarks.clear();
+        self.bytes.clear();
+    }
+
+    /// Whether another frame belongs into the next chunk.
+    pub fn is_full(&self) -> bool {
+        self.metas.len() == self.metas.capacity() || self.bytes.len() >= BYTES_MAX
+    }
+
+    /// Copies a frame in, for `worker`; `watermark_ns` is the newest time stamp up to and with it.
+    pub fn push(&mut self, frame: &Frame<'_>, watermark_ns: i64, worker: usize) {
+        self.metas.push(Meta {
+            at: self.bytes.len(),
+            caplen: frame.bytes.len(),
+            wire_len: frame.wire_len,
+            ts_ns: frame.ts_ns,
+            link: frame.link,
+            interface: frame.interface,
+            worker: u16::try_from(worker).expect("at most 64 workers"),
+        });
+        self.watermarks.push(watermark_ns);
+        self.bytes.extend_from_slice(frame.bytes);
+    }
+
+    /// Number of its first frame.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Number of its last frame; one less than `first` when it is empty.
+    pub fn last(&self) -> u64 {
+        self.first + self.metas.len() as u64 - 1
+    }
+
+    /// How many frames it holds.
+    pub fn len(&self) -> usize {
+        self.metas.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.metas.is_empty()
+    }
+
+    /// The newest time stamp up to and with each frame.
+    pub fn watermarks(&self) -> &[i64] {
+        &self.watermarks
+    }
+
+    /// The frames for `worker` with their numbers and watermarks.
+    pub fn frames_of(&self, worker: usize) -> impl Iterator<Item = (u64, i64, Frame<'_>)> {
+        let numbered = (self.first..).zip(&self.metas).zip(&self.watermarks);
+        let mine = numbered.enumerate().filter(move |(index, ((_, meta), _))| {
+            // Another core has just written them.
+            if let Some(soon) = self.metas.get(index + AHEAD) {
+                prefetch_bytes(&self.bytes[soon.at..soon.at + soon.caplen]);
+            }
+            usize::from(meta.worker) == worker
+        });
+        mine.map(|(_, ((number, meta), &watermark))| {
+            let frame = Frame {
+                bytes: &self.bytes[meta.at..meta.at + meta.caplen],
+                wire_len: meta.wire_len,
+                ts_ns: meta.ts_ns,
+                interface: meta.interface,
+                link: meta.link,
+                vlan: None,
+                gso: false,
+            };
+            (number, watermark, frame)
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! Room for a new attempt: who leaves a full table.
+
+use super::bits::*;
+use super::{Attempts, Entry};
+use crate::flow::counts::FlowCounts;
+use crate::flow::record::{EndReason, FlowEvent, When};
+use crate::flow::table::timers;
+
+impl Attempts {
+    /// Puts the entry in; where there is no room, the oldest leave, those that wait for a client last.
+    pub(super) fn insert_entry(
+        &mut self,
+        hash: u64,
+        entry: Entry,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> u32 {
+        let slot = timers::slot_of(entry.deadline());
+        // Both the pool and the buckets may be full: then two entries leave.
+        loop {
+            if let Some(at) = self.slab.insert(hash, entry, slot) {
+                return at;
+            }
+            if self.slab.is_full() {
+                self.make_room(watermark_ns, counts, out);
+                continue;
+            }
+            let rivals = self.slab.rivals(hash);
+            let mut left = false;
+            for &at in rivals.as_slice() {
+                left |= !self.settle(at, watermark_ns, counts, out);
+            }
+            if !left {
+                self.evict(rivals.as_slice(), watermark_ns, counts, out);
+            }
+        }
+    }
+
+    /// Takes an old entry out of the full pool. Entries lie in the order of their coming, more or less: the next
+    /// at the hand leaves, unless it waits for a client; of so many that wait the oldest.
+    fn make_room(
+        &mut self,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        const LOOKED_AT_MAX: usize = 16;
+        let (mut waiting, mut count) = ([0; LOOKED_AT_MAX], 0);
+        for _ in 0..LOOKED_AT_MAX.min(self.slab.capacity()) {
+            let at = self.slab.turn();
+            if !self.settle(at, watermark_ns, counts, out) {
+                return;
+            }
+            let entry = self.slab.get(at);
+            if !(entry.open() && entry.has(ANSWERED)) {
+                return self.evict(&[at], watermark_ns, counts, out);
+            }
+            waiting[count] = at;
+            count += 1;
+        }
+        self.evict(&waiting[..count], watermark_ns, counts, out);
+    }
+
+    fn evict(
+        &mut self,
+        rivals: &[u32],
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let victim = rivals.iter().copied().min_by(|&a, &b| {
+            let (x, y) = (self.slab.get(a), self.slab.get(b));
+            let waits = |entry: &Entry| entry.open() && entry.has(ANSWERED);
+            (waits(x), x.first_ns)
+                .cmp(&(waits(y), y.first_ns))
+                .then_with(|| self.cmp_content(x, y))
+        });
+        let victim = victim.expect("what is full holds entries");
+        counts.evicted_attempts += 1;
+        let first_ns = self.slab.get(victim).first_ns;
+        self.pushed_out.note(watermark_ns, first_ns);
+        if self.slab.get(victim).open() {
+            self.end(victim, EndReason::Evicted, When::Packet, counts, out);
+        }
+        self.remove(victim);
+    }
+}

@@ -1,0 +1,433 @@
+//! The table of attempts: one cache line each, kept for the dedup horizon.
+//!
+//! What only few attempts need (volumes, history) lies in a tally ([`crate::flow::attempt::tally`]), which a flood of
+//! single SYNs never touches.
+
+mod evict;
+pub mod record;
+pub mod tally;
+
+use super::conn::TCP;
+use super::counts::FlowCounts;
+use super::key::Key;
+use super::record::{Attempt, EndReason, FlowEvent, When};
+use super::table::slab::Slab;
+use super::tcp::Sender;
+use crate::books::horizons::PushedOut;
+use crate::decode::packet::{
+    Fragment, Packet, Tcp,
+    tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
+};
+use crate::time::durations::{HORIZON_NS, UNANSWERED_NS};
+use std::cmp::Ordering;
+use tally::{For, Tallies, Tally};
+
+/// Attempts of one pair of endpoints that live in its own buckets; later ones live in buckets of
+/// (endpoints, sequence number) and are met by exact numbers only.
+pub const NEAR_MAX: usize = 4;
+
+/// Flags that a SYN may have and still need no tally: ECN and what some stacks add.
+const LIBERTIES: [u8; 4] = [PSH, URG, ECE, CWR];
+
+/// Bits of [`Entry::flags`].
+#[allow(missing_docs, reason = "the names say it")]
+pub mod bits {
+    pub const V6: u16 = 1;
+    pub const ODD: u16 = 1 << 1;
+    pub const JOINED: u16 = 1 << 2;
+    pub const FAR: u16 = 1 << 3;
+    pub const ANSWERED: u16 = 1 << 4;
+    pub const ENDED: u16 = 1 << 5;
+    pub const PROMOTED: u16 = 1 << 6;
+    pub const REOPENED: u16 = 1 << 7;
+    pub const TALLY: u16 = 1 << 8;
+    pub const TOLD_ANSWERED: u16 = 1 << 9;
+    pub const TOLD_REFUSED: u16 = 1 << 10;
+    pub const GSO: u16 = 1 << 11;
+    pub const FRAGMENTED: u16 = 1 << 12;
+    pub const RESET_ORIG: u16 = 1 << 13;
+    pub const RESET_RESP: u16 = 1 << 14;
+    pub const SATURATED: u16 = 1 << 15;
+}
+use bits::*;
+
+/// An attempt.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Entry {
+    src: u128,
+    dst: u128,
+    /// Watermark at its first SYN.
+    pub first_ns: i64,
+    /// The client's initial sequence number.
+    pub isn: u32,
+    /// Once answered: the server's initial sequence number. Before: how far the SYN's stamp lay behind the
+    /// watermark, in nanoseconds.
+    pub(super) word: u32,
+    src_port: u16,
+    dst_port: u16,
+    /// See [`bits`].
+    pub flags: u16,
+    /// First interface.
+    pub interface: u16,
+    /// Two VLAN identifiers of 12 bits, their number in two more, and which of [`LIBERTIES`] the SYN had.
+    vlan: u32,
+    /// With a tally: its place. Without: frame bytes of the only SYN.
+    pub(super) rest: u32,
+}
+const _: () = assert!(size_of::<Entry>() == 64);
+
+const EMPTY: Entry = Entry {
+    src: 0,
+    dst: 0,
+    first_ns: 0,
+    isn: 0,
+    word: 0,
+    src_port: 0,
+    dst_port: 0,
+    flags: 0,
+    interface: 0,
+    vlan: 0,
+    rest: 0,
+};
+impl Entry {
+    /// All of `mask` is set.
+    pub fn has(&self, mask: u16) -> bool {
+        self.flags & mask == mask
+    }
+
+    /// Its flow is open in this table.
+    pub fn open(&self) -> bool {
+        self.flags & (ENDED | PROMOTED) == 0
+    }
+
+    /// When something happens to it if nothing more comes.
+    pub fn deadline(&self) -> i64 {
+        let waits = self.open() && self.flags & (ANSWERED | REOPENED) == 0;
+        self.first_ns
+            .saturating_add(if waits { UNANSWERED_NS } else { HORIZON_NS })
+    }
+
+    /// The server's initial sequence number, once answered.
+    pub fn server_isn(&self) -> u32 {
+        self.word
+    }
+
+    /// Its key, client first.
+    pub fn key(&self) -> Key {
+        Key {
+            v6: self.has(V6),
+            src: self.src,
+            dst: self.dst,
+            src_port: self.src_port,
+            dst_port: self.dst_port,
+            proto: TCP,
+            id: 0,
+            joined: self.has(JOINED),
+        }
+    }
+
+    /// Who of this attempt sends packets of `key`.
+    pub fn sender(&self, key: &Key) -> Option<Sender> {
+        let own = self.key();
+        if own == *key {
+            Some(Sender::Orig)
+        } else if own == key.reversed() {
+            Some(Sender::Resp)
+        } else {
+            None
+        }
+    }
+
+    /// VLAN identifiers and their number.
+    pub(super) fn vlan(&self) -> ([u16; 2], u8) {
+        let id = |shift: u32| (self.vlan >> shift & 0xfff) as u16;
+        ([id(0), id(12)], (self.vlan >> 24 & 3) as u8)
+    }
+
+    /// TCP flags of the only SYN.
+    pub(super) fn syn_flags(&self) -> u8 {
+        let mut flags = SYN;
+        for (bit, liberty) in LIBERTIES.into_iter().enumerate() {
+            if self.vlan >> (26 + bit) & 1 == 1 {
+                flags |= liberty;
+            }
+        }
+        flags
+    }
+}
+
+/// The table.
+pub struct Attempts {
+    /// Entries and timers.
+    pub slab: Slab<Entry>,
+    pub(super) tallies: Tallies,
+    /// Somebody asks for the records of ended flows.
+    pub telling: bool,
+    /// Entries that live in buckets of (endpoints, sequence number).
+    pub far: usize,
+    pub(super) pushed_out: PushedOut,
+}
+
+impl Attempts {
+    /// Takes all memory for `capacity` attempts.
+    pub fn new(capacity: usize) -> Self {
+        let slab = Slab::new(capacity, EMPTY);
+        let tallies = Tallies::new(slab.capacity());
+        Self {
+            slab,
+            tallies,
+            telling: true,
+            far: 0,
+            pushed_out: PushedOut::default(),
+        }
+    }
+
+    /// Bytes of all arrays.
+    pub fn memory_bytes(capacity: usize) -> u64 {
+        Slab::<Entry>::memory_bytes(capacity) + Tallies::memory_bytes(capacity)
+    }
+
+    /// Writes to every page.
+    pub fn prefault(&mut self) {
+        self.slab.prefault();
+        self.tallies.prefault();
+    }
+
+    /// A SYN is known as a retransmission if it comes sooner than this after the first one: the horizon, and how
+    /// young the attempts were that a full table pushed out.
+    pub fn horizon_ns(&self, watermark_ns: i64) -> i64 {
+        self.pushed_out.reach_ns(watermark_ns).min(HORIZON_NS)
+    }
+
+    /// Stamp of the entry's first packet; of one whose tally is gone, the watermark then.
+    pub(super) fn start_ns(&self, entry: &Entry) -> i64 {
+        start_ns(&self.tallies, entry)
+    }
+
+    /// The largest SYN payload so far.
+    pub fn syn_payload(&self, at: u32) -> u32 {
+        let entry = self.slab.get(at);
+        if entry.has(TALLY) {
+            self.tallies.get(entry.rest).syn_payload
+        } else {
+            0
+        }
+    }
+
+    /// Order of records by content.
+    pub(super) fn cmp_content(&self, a: &Entry, b: &Entry) -> Ordering {
+        cmp_content(&self.tallies, a, b)
+    }
+
+    /// Sorts a slot by (deadline, content), or by content alone.
+    pub fn sort_slot(&mut self, slot: i64, by_deadline: bool) {
+        let tallies = &self.tallies;
+        self.slab.sort_slot(slot, |_, a, _, b| {
+            let deadline = if by_deadline {
+                a.deadline().cmp(&b.deadline())
+            } else {
+                Ordering::Equal
+            };
+            deadline.then_with(|| cmp_content(tallies, a, b)).is_le()
+        });
+    }
+
+    /// Brings an entry up to the watermark: says what fell due; `false` when it is gone.
+    pub fn settle(
+        &mut self,
+        at: u32,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> bool {
+        let entry = self.slab.get(at);
+        let (deadline, horizon) = (entry.deadline(), entry.first_ns.saturating_add(HORIZON_NS));
+        if deadline > watermark_ns {
+            return true;
+        }
+        if entry.open() {
+            let reason = if entry.has(ANSWERED) {
+                EndReason::Timeout
+            } else {
+                EndReason::Unanswered
+            };
+            self.end(at, reason, When::Deadline(deadline), counts, out);
+        }
+        if horizon <= watermark_ns {
+            self.remove(at);
+            return false;
+        }
+        true
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, at: u32) {
+        self.drop_tally(at);
+        self.far -= usize::from(self.slab.get(at).has(FAR));
+        self.slab.remove(at);
+    }
+
+    /// Ends the flow of an entry; the entry stays.
+    pub fn end(
+        &mut self,
+        at: u32,
+        reason: EndReason,
+        when: When,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        counts.flows_closed[reason as usize] += 1;
+        counts.flows_open -= 1;
+        let record = self.telling.then(|| self.record(at, reason));
+        self.slab.get_mut(at).flags |= ENDED;
+        // A server may still acknowledge the data of a SYN.
+        if self.syn_payload(at) == 0 {
+            self.drop_tally(at);
+        }
+        match record {
+            Some(record) => out(when, FlowEvent::Ended(record)),
+            None => counts.flows_untold += 1,
+        }
+    }
+
+    /// The entry moves to the established connections; it stays for the horizon.
+    pub fn promote(&mut self, at: u32) {
+        self.drop_tally(at);
+        self.slab.get_mut(at).flags |= PROMOTED;
+    }
+
+    fn drop_tally(&mut self, at: u32) {
+        let entry = self.slab.get_mut(at);
+        if entry.has(TALLY) {
+            entry.flags &= !TALLY;
+            self.tallies.give(entry.rest);
+            entry.rest = 0;
+            if !entry.has(ANSWERED) {
+                entry.word = 0;
+            }
+        }
+    }
+
+    /// Gives the entry a tally that starts as `tally`; without one it stays as it is, and says so.
+    pub(super) fn give_tally(&mut self, at: u32, tally: Tally, who: For, counts: &mut FlowCounts) {
+        let entry = self.slab.get_mut(at);
+        if let Some(place) = self.tallies.take(tally, who) {
+            entry.flags |= TALLY;
+            entry.rest = place;
+        } else {
+            counts.flows_without_volumes += 1;
+            entry.flags |= SATURATED;
+        }
+    }
+
+    /// Opens an ended attempt again: its next record counts from here.
+    pub(super) fn reopen(&mut self, at: u32, packet: &Packet, who: For, counts: &mut FlowCounts) {
+        counts.flows_reopened += 1;
+        counts.flows_opened += 1;
+        counts.flows_open += 1;
+        let syn_payload = self.syn_payload(at);
+        self.drop_tally(at);
+        let entry = self.slab.get_mut(at);
+        entry.flags &= !(ENDED | ANSWERED | RESET_ORIG | RESET_RESP | GSO | FRAGMENTED | SATURATED);
+        entry.flags |= REOPENED;
+        entry.word = 0;
+        let tally = Tally {
+            start_ns: packet.ts_ns,
+            end_ns: packet.ts_ns,
+            syn_payload,
+            ..Tally::default()
+        };
+        self.give_tally(at, tally, who, counts);
+    }
+
+    /// A new attempt.
+    #[allow(clippy::too_many_arguments, reason = "the hot path takes no detour")]
+    pub fn open(
+        &mut self,
+        hash: u64,
+        key: &Key,
+        far: bool,
+        (packet, tcp): (&Packet, &Tcp),
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let odd = tcp.flags & (FIN | RST) != 0;
+        let lag = watermark_ns.wrapping_sub(packet.ts_ns);
+        let bit = |bit, set| if set { bit } else { 0 };
+        let flags = bit(V6, key.v6) | bit(ODD, odd) | bit(JOINED, key.joined) | bit(FAR, far);
+        let mut vlan = u32::from(packet.vlan[0] & 0xfff)
+            | u32::from(packet.vlan[1] & 0xfff) << 12
+            | u32::from(packet.vlan_count & 3) << 24;
+        let mut others = tcp.flags & !SYN;
+        if others != 0 {
+            for (bit, liberty) in LIBERTIES.into_iter().enumerate() {
+                vlan |= u32::from(tcp.flags & liberty != 0) << (26 + bit);
+                others &= !liberty;
+            }
+        }
+        let small = u32::try_from(lag).ok();
+        let plain = small.is_some()
+            && others == 0
+            && tcp.payload_len == 0
+            && !packet.gso
+            && packet.fragment == Fragment::Whole;
+        let entry = Entry {
+            src: key.src,
+            dst: key.dst,
+            first_ns: watermark_ns,
+            isn: tcp.seq,
+            word: small.unwrap_or(0),
+            src_port: key.src_port,
+            dst_port: key.dst_port,
+            flags,
+            interface: packet.interface,
+            vlan,
+            rest: packet.wire_len,
+        };
+        counts.new_connections += 1;
+        counts.flows_opened += 1;
+        counts.flows_open += 1;
+        self.far += usize::from(far);
+        let at = self.insert_entry(hash, entry, watermark_ns, counts, out);
+        if !plain {
+            let tally = Tally {
+                start_ns: packet.ts_ns,
+                end_ns: packet.ts_ns,
+                ..Tally::default()
+            };
+            self.give_tally(at, tally, For::Syn, counts);
+            self.add(at, packet, tcp, Sender::Orig, counts);
+        }
+        out(
+            When::Packet,
+            FlowEvent::Attempt(Attempt {
+                ts_ns: packet.ts_ns,
+                tuple: key.tuple(),
+                isn: tcp.seq,
+                odd,
+                interface: packet.interface,
+                vlan: packet.vlan,
+                vlan_count: packet.vlan_count,
+            }),
+        );
+    }
+}
+
+fn start_ns(tallies: &Tallies, entry: &Entry) -> i64 {
+    if entry.has(TALLY) {
+        tallies.get(entry.rest).start_ns
+    } else if entry.has(ANSWERED) {
+        entry.first_ns
+    } else {
+        entry.first_ns - i64::from(entry.word)
+    }
+}
+
+fn cmp_content(tallies: &Tallies, a: &Entry, b: &Entry) -> Ordering {
+    let start = start_ns(tallies, a).cmp(&start_ns(tallies, b));
+    start
+        .then_with(|| a.key().cmp(&b.key()))
+        .then_with(|| a.isn.cmp(&b.isn))
+}

@@ -1,0 +1,237 @@
+//! An attempt as a flow: what its packets add up to, its record, and its promotion.
+
+use super::Attempts;
+use super::bits::*;
+use super::tally::{For, Tally};
+use crate::decode::packet::{
+    Fragment, Packet, Tcp,
+    tcp_flags::{ACK, FIN, RST, SYN},
+};
+use crate::flow::conn::Conn;
+use crate::flow::counts::FlowCounts;
+use crate::flow::record::{Basis, ConnState, EndReason, FlowRecord};
+use crate::flow::tcp::{self, Sender};
+
+/// Bytes of a server that may have been lost or left out and are believed a client that acknowledges them
+/// with its FIN or RST. A guess finds a number among so many once in 256 times.
+pub const UNSEEN_BYTES: u32 = 16 << 20;
+
+impl Attempts {
+    /// What the entry adds up to; made up from the entry while there was only its first SYN.
+    fn tally(&self, at: u32) -> Tally {
+        let entry = self.slab.get(at);
+        if entry.has(TALLY) {
+            return *self.tallies.get(entry.rest);
+        }
+        let start_ns = self.start_ns(entry);
+        let mut tally = Tally {
+            start_ns,
+            end_ns: start_ns,
+            bytes: [entry.rest, 0],
+            packets: [1, 0],
+            flags: [entry.syn_flags(), 0],
+            ..Tally::default()
+        };
+        tcp::push_letter(&mut tally.history, b'S');
+        tally
+    }
+
+    fn spread(&mut self, at: u32, who: For, counts: &mut FlowCounts) {
+        if !self.slab.get(at).has(TALLY) {
+            self.give_tally(at, self.tally(at), who, counts);
+        }
+    }
+
+    /// Accounts a segment.
+    pub fn add(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        tcp: &Tcp,
+        sender: Sender,
+        counts: &mut FlowCounts,
+    ) {
+        let who = if tcp.is_touch() {
+            For::Syn
+        } else {
+            For::Answer
+        };
+        self.spread(at, who, counts);
+        let entry = self.slab.get_mut(at);
+        let full = entry.has(TALLY) && self.tallies.get_mut(entry.rest).add(packet, tcp, sender);
+        for (bit, set) in [
+            (SATURATED, full),
+            (GSO, packet.gso),
+            (FRAGMENTED, packet.fragment == Fragment::First),
+        ] {
+            entry.flags |= if set { bit } else { 0 };
+        }
+    }
+
+    /// Notes who reset it.
+    pub fn set_reset(&mut self, at: u32, sender: Sender) {
+        self.slab.get_mut(at).flags |= match sender {
+            Sender::Orig => RESET_ORIG,
+            Sender::Resp => RESET_RESP,
+        };
+    }
+
+    /// Notes the server's initial sequence number.
+    pub fn answer(&mut self, at: u32, server_isn: u32) {
+        let entry = self.slab.get_mut(at);
+        entry.flags |= ANSWERED;
+        entry.word = server_isn;
+    }
+
+    fn reset(&self, at: u32) -> Option<Sender> {
+        let entry = self.slab.get(at);
+        if entry.has(RESET_ORIG) {
+            Some(Sender::Orig)
+        } else if entry.has(RESET_RESP) {
+            Some(Sender::Resp)
+        } else {
+            None
+        }
+    }
+
+    fn state(&self, at: u32, tally: &Tally) -> ConnState {
+        let entry = self.slab.get(at);
+        let reset = self.reset(at);
+        if entry.has(ANSWERED) {
+            let mut orig = tally.volume(Sender::Orig);
+            if entry.has(ODD) {
+                orig.tcp_flags &= !FIN;
+            }
+            return tcp::answered_state(&orig, &tally.volume(Sender::Resp), reset);
+        }
+        match reset {
+            Some(Sender::Orig) => ConnState::Rstos0,
+            Some(Sender::Resp) => ConnState::Rej,
+            None if tally.flags[0] & FIN != 0 && !entry.has(ODD) => ConnState::Sh,
+            None => ConnState::S0,
+        }
+    }
+
+    /// Its record.
+    pub fn record(&self, at: u32, reason: EndReason) -> FlowRecord {
+        let entry = self.slab.get(at);
+        let tally = self.tally(at);
+        let (vlan, vlan_count) = entry.vlan();
+        FlowRecord {
+            tuple: entry.key().tuple(),
+            id: 0,
+            joined: entry.has(JOINED),
+            isn: entry.isn,
+            start_ns: tally.start_ns,
+            end_ns: tally.end_ns,
+            orig: tally.volume(Sender::Orig),
+            resp: tally.volume(Sender::Resp),
+            conn_state: self.state(at, &tally),
+            history: tally.history,
+            reason,
+            basis: if entry.has(ANSWERED) {
+                Basis::Synack
+            } else {
+                Basis::None
+            },
+            midstream: false,
+            preexisting: false,
+            gso: entry.has(GSO),
+            fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
+            saturated: entry.has(SATURATED),
+            shed: false,
+            interface: entry.interface,
+            vlan,
+            vlan_count,
+        }
+    }
+
+    /// The connection that the entry became.
+    pub fn connection(&self, at: u32, packet: &Packet, watermark_ns: i64) -> Conn {
+        let entry = self.slab.get(at);
+        let tally = self.tally(at);
+        let (vlan, vlan_count) = entry.vlan();
+        Conn {
+            start_ns: tally.start_ns,
+            end_ns: tally.end_ns,
+            orig: tally.volume(Sender::Orig),
+            resp: tally.volume(Sender::Resp),
+            isn: entry.isn,
+            history: tally.history,
+            interface: entry.interface,
+            vlan,
+            vlan_count,
+            reset: self.reset(at),
+            proven: true,
+            gso: entry.has(GSO),
+            fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
+            saturated: entry.has(SATURATED),
+            ..Conn::new(entry.key(), packet, watermark_ns)
+        }
+    }
+
+    /// How far beyond its first number the server may have got: what was seen of it, and its FIN, and what
+    /// may have been lost. Half of all numbers lie after S: too many for someone who guesses.
+    fn server_span(&self, at: u32) -> u32 {
+        let entry = self.slab.get(at);
+        let seen = if entry.has(TALLY) {
+            self.tallies.get(entry.rest).payload[1]
+        } else {
+            0
+        };
+        seen.saturating_add(UNSEEN_BYTES + 1)
+    }
+
+    /// What a segment of `sender` means to the entry, by its numbers.
+    pub fn meaning(&self, at: u32, tcp: &Tcp, sender: Sender) -> Option<Meaning> {
+        let entry = self.slab.get(at);
+        let next = entry.isn.wrapping_add(1);
+        let span = self.syn_payload(at);
+        let answered = entry.has(ANSWERED);
+        let (ack, rst) = (tcp.flags & ACK != 0, tcp.flags & RST != 0);
+        match sender {
+            Sender::Resp => {
+                let numbered = ack && tcp::within(tcp.ack, next, span);
+                if tcp.flags & (SYN | ACK | RST | FIN) == SYN | ACK {
+                    return numbered.then_some(Meaning::Answer);
+                }
+                let follows = answered && tcp.seq == entry.server_isn().wrapping_add(1);
+                (rst && (numbered || (!ack && follows))).then_some(if answered {
+                    Meaning::Reset
+                } else {
+                    Meaning::Refuse
+                })
+            }
+            Sender::Orig => {
+                if tcp.flags & SYN != 0 {
+                    return None;
+                }
+                if answered && ack && !entry.has(ODD) {
+                    let server_next = entry.server_isn().wrapping_add(1);
+                    let exact = tcp.ack == server_next && tcp::within(tcp.seq, next, span) && !rst;
+                    let ends = (rst || tcp.flags & FIN != 0)
+                        && tcp::after(tcp.seq, entry.isn)
+                        && tcp::within(tcp.ack, server_next, self.server_span(at));
+                    if exact || ends {
+                        return Some(Meaning::Prove);
+                    }
+                }
+                (rst && tcp::within(tcp.seq, entry.isn, span.saturating_add(1)))
+                    .then_some(Meaning::Reset)
+            }
+        }
+    }
+}
+
+/// What a segment means to an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// SYN+ACK with the right number.
+    Answer,
+    /// The responder's RST before any answer.
+    Refuse,
+    /// RST of either side, without proof of the handshake.
+    Reset,
+    /// The client has received the SYN+ACK.
+    Prove,
+}

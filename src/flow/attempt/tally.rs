@@ -1,0 +1,166 @@
+//! What an attempt needs beyond its first SYN: volumes, history, flags. A pool, of which only attempts in
+//! progress take a place.
+//!
+//! A flood of single SYNs never comes here. SYNs with liberties (data, fragments) may take three quarters of
+//! the pool, so that nobody can keep attempts that were answered from being accounted.
+
+use crate::decode::packet::{Packet, Tcp};
+use crate::flow::record::{History, Volume};
+use crate::flow::tcp::{self, Sender};
+use crate::sys::huge_pages::ask_for_huge_pages;
+
+/// One place for so many attempts.
+const ATTEMPTS_EACH: usize = 8;
+const PLACES_MIN: usize = 64;
+
+/// What the packets of one attempt add up to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub(super) start_ns: i64,
+    pub(super) end_ns: i64,
+    pub(super) bytes: [u32; 2],
+    pub(super) payload: [u32; 2],
+    pub(super) packets: [u16; 2],
+    /// Largest payload of a SYN: a server may acknowledge it.
+    pub syn_payload: u32,
+    pub(super) history: History,
+    pub(super) flags: [u8; 2],
+}
+
+fn index(sender: Sender) -> usize {
+    match sender {
+        Sender::Orig => 0,
+        Sender::Resp => 1,
+    }
+}
+
+impl Tally {
+    /// What one side sent.
+    pub(super) fn volume(&self, sender: Sender) -> Volume {
+        let i = index(sender);
+        Volume {
+            packets: u64::from(self.packets[i]),
+            bytes: u64::from(self.bytes[i]),
+            payload_bytes: u64::from(self.payload[i]),
+            tcp_flags: self.flags[i],
+        }
+    }
+
+    /// Adds a segment; `true` when a counter reached its limit.
+    pub(super) fn add(&mut self, packet: &Packet, tcp: &Tcp, sender: Sender) -> bool {
+        let i = index(sender);
+        let packets = self.packets[i].checked_add(1);
+        let bytes = self.bytes[i].checked_add(packet.wire_len);
+        let payload = self.payload[i].checked_add(tcp.payload_len);
+        self.packets[i] = packets.unwrap_or(u16::MAX);
+        self.bytes[i] = bytes.unwrap_or(u32::MAX);
+        self.payload[i] = payload.unwrap_or(u32::MAX);
+        self.flags[i] |= tcp.flags;
+        self.end_ns = self.end_ns.max(packet.ts_ns);
+        if tcp.is_touch() && sender == Sender::Orig {
+            self.syn_payload = self.syn_payload.max(tcp.payload_len);
+        }
+        tcp::push_segment(&mut self.history, sender, tcp);
+        packets.is_none() || bytes.is_none() || payload.is_none()
+    }
+}
+
+/// Who asks for a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// A SYN, which anybody can send.
+    Syn,
+    /// Something that a server said, or a client that heard it.
+    Answer,
+}
+
+/// The pool.
+pub struct Tallies {
+    places: Vec<Tally>,
+    free: Vec<u32>,
+    capacity: usize,
+}
+
+impl Tallies {
+    /// Takes all memory, for a table of so many attempts.
+    pub fn new(attempts: usize) -> Self {
+        let capacity = Self::capacity_for(attempts);
+        Self {
+            places: Vec::with_capacity(capacity),
+            free: Vec::with_capacity(capacity),
+            capacity,
+        }
+    }
+
+    fn capacity_for(attempts: usize) -> usize {
+        (attempts / ATTEMPTS_EACH).max(PLACES_MIN.min(attempts))
+    }
+
+    /// Bytes of a pool for so many attempts.
+    pub fn memory_bytes(attempts: usize) -> u64 {
+        (Self::capacity_for(attempts) * (size_of::<Tally>() + size_of::<u32>())) as u64
+    }
+
+    /// Writes to every page.
+    pub fn prefault(&mut self) {
+        ask_for_huge_pages(&self.places);
+        let (places, free) = (self.places.len(), self.free.len());
+        self.places.resize(self.capacity, Tally::default());
+        self.places.truncate(places);
+        self.free.resize(self.capacity, 0);
+        self.free.truncate(free);
+    }
+
+    /// Puts a tally into the pool, if there is a place for it.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "fewer places than entries, whose numbers have 31 bits"
+    )]
+    pub(super) fn take(&mut self, tally: Tally, who: For) -> Option<u32> {
+        let left = self.capacity - self.places.len() + self.free.len();
+        let kept = match who {
+            For::Syn => self.capacity / 4,
+            For::Answer => 0,
+        };
+        if left <= kept {
+            return None;
+        }
+        if let Some(at) = self.free.pop() {
+            self.places[at as usize] = tally;
+            return Some(at);
+        }
+        self.places.push(tally);
+        Some(self.places.len() as u32 - 1)
+    }
+
+    /// Gives a place back.
+    pub(super) fn give(&mut self, at: u32) {
+        self.free.push(at);
+    }
+
+    pub(super) fn get(&self, at: u32) -> &Tally {
+        &self.places[at as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, at: u32) -> &mut Tally {
+        &mut self.places[at as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syns_leave_a_quarter_of_the_pool_to_answers() {
+        let mut pool = Tallies::new(1024);
+        let taken = |pool: &mut Tallies, who| {
+            std::iter::from_fn(|| pool.take(Tally::default(), who)).count()
+        };
+        assert_eq!(taken(&mut pool, For::Syn), 96);
+        assert_eq!(taken(&mut pool, For::Answer), 32);
+        pool.give(5);
+        assert_eq!(pool.take(Tally::default(), For::Syn), None);
+        assert_eq!(pool.take(Tally::default(), For::Answer), Some(5));
+    }
+}

@@ -1,0 +1,329 @@
+//! Connections past their attempt, and flows that never had one: two tables of one kind.
+
+mod packed;
+
+use super::counts::FlowCounts;
+use super::key::Key;
+use super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Volume, When};
+use super::table::slab::{Hint, Slab};
+use super::table::timers;
+use super::tcp::{self, Sender};
+use crate::decode::packet::{Packet, Tcp, tcp_flags::FIN};
+use crate::sys::huge_pages::ask_for_huge_pages;
+use packed::{Cold, Hot};
+use std::cmp::Ordering;
+
+/// A TCP connection is idle after this.
+pub const TCP_IDLE_NS: i64 = 300_000_000_000;
+/// Any other flow is idle after this.
+pub const OTHER_IDLE_NS: i64 = 60_000_000_000;
+/// A closed connection waits this long for stragglers.
+pub const LINGER_NS: i64 = 5_000_000_000;
+
+/// IP protocol number of TCP.
+pub const TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const UDP: u8 = 17;
+
+/// A connection or flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Conn {
+    /// Originator first.
+    pub key: Key,
+    /// Stamp of the first packet.
+    pub start_ns: i64,
+    /// Newest stamp.
+    pub end_ns: i64,
+    /// Watermark at the last packet.
+    pub touched_ns: i64,
+    /// Originator to responder.
+    pub orig: Volume,
+    /// Responder to originator.
+    pub resp: Volume,
+    /// Client's initial sequence number; the identifier of an ICMP echo.
+    pub isn: u32,
+    /// Zeek's letters.
+    pub history: History,
+    /// First interface.
+    pub interface: u16,
+    /// VLANs of the first packet.
+    pub vlan: [u16; 2],
+    /// How many of them.
+    pub vlan_count: u8,
+    /// Who reset it first, unless both had sent FIN before.
+    pub reset: Option<Sender>,
+    /// The handshake was proven.
+    pub proven: bool,
+    /// The first packet was a SYN+ACK.
+    pub flipped: bool,
+    /// Listed as open at the start.
+    pub preexisting: bool,
+    /// Some frame held several segments.
+    pub gso: bool,
+    /// Some packet was a fragment.
+    pub fragmented: bool,
+    /// A counter reached its limit.
+    pub saturated: bool,
+}
+
+impl Conn {
+    /// A flow without packets, as `packet` would open it.
+    pub fn new(key: Key, packet: &Packet, watermark_ns: i64) -> Self {
+        Self {
+            key,
+            start_ns: packet.ts_ns,
+            end_ns: packet.ts_ns,
+            touched_ns: watermark_ns,
+            orig: Volume::default(),
+            resp: Volume::default(),
+            isn: u32::from(key.id),
+            history: History::default(),
+            interface: packet.interface,
+            vlan: packet.vlan,
+            vlan_count: packet.vlan_count,
+            reset: None,
+            proven: false,
+            flipped: false,
+            preexisting: false,
+            gso: false,
+            fragmented: false,
+            saturated: false,
+        }
+    }
+
+    fn state(&self) -> ConnState {
+        if self.key.proto == UDP {
+            return if self.resp.packets > 0 {
+                ConnState::Sf
+            } else {
+                ConnState::S0
+            };
+        }
+        if self.proven {
+            return tcp::answered_state(&self.orig, &self.resp, self.reset);
+        }
+        if self.flipped {
+            let fin = |volume: &Volume| volume.tcp_flags & FIN != 0;
+            if self.reset == Some(Sender::Resp) {
+                return ConnState::Rstrh;
+            }
+            if self.reset.is_none() && fin(&self.resp) && !fin(&self.orig) {
+                return ConnState::Shr;
+            }
+        }
+        ConnState::Oth
+    }
+
+    /// Its record.
+    pub fn record(&self, reason: EndReason) -> FlowRecord {
+        FlowRecord {
+            tuple: self.key.tuple(),
+            id: self.key.id,
+            joined: self.key.joined,
+            isn: self.isn,
+            start_ns: self.start_ns,
+            end_ns: self.end_ns,
+            orig: self.orig,
+            resp: self.resp,
+            conn_state: self.state(),
+            history: self.history,
+            reason,
+            basis: if self.proven {
+                Basis::Handshake
+            } else {
+                Basis::None
+            },
+            midstream: !self.proven && self.key.proto == TCP,
+            preexisting: self.preexisting,
+            gso: self.gso,
+            fragmented: self.fragmented,
+            saturated: self.saturated,
+            shed: false,
+            interface: self.interface,
+            vlan: self.vlan,
+            vlan_count: self.vlan_count,
+        }
+    }
+}
+
+/// A table of connections.
+pub struct Conns {
+    /// What every packet needs, and timers.
+    pub slab: Slab<Hot>,
+    /// The rest, by position.
+    cold: Vec<Cold>,
+    /// Somebody asks for the records of ended flows.
+    pub telling: bool,
+}
+
+impl Conns {
+    /// Takes all memory for `capacity` entries.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            slab: Slab::new(capacity, Hot::default()),
+            cold: Vec::with_capacity(capacity),
+            telling: true,
+        }
+    }
+
+    /// Bytes of all arrays.
+    pub fn memory_bytes(capacity: usize) -> u64 {
+        Slab::<Hot>::memory_bytes(capacity) + (capacity * size_of::<Cold>()) as u64
+    }
+
+    /// Writes to every page.
+    pub fn prefault(&mut self) {
+        self.slab.prefault();
+        ask_for_huge_pages(&self.cold);
+        let filled = self.cold.len();
+        self.cold.resize(self.slab.capacity(), Cold::default());
+        self.cold.truncate(filled);
+    }
+
+    /// The connection at `at` beyond what every packet needs.
+    pub fn cold(&self, at: u32) -> &Cold {
+        &self.cold[at as usize]
+    }
+
+    /// What orders its record.
+    pub fn order(&self, at: u32) -> (i64, Key, u32) {
+        packed::order(self.slab.get(at), self.cold(at))
+    }
+
+    /// Sorts a slot by (deadline, content), or by content alone.
+    pub fn sort_slot(&mut self, slot: i64, by_deadline: bool) {
+        let cold = &self.cold;
+        self.slab.sort_slot(slot, |a, x, b, y| {
+            let deadlines = if by_deadline {
+                x.deadline().cmp(&y.deadline())
+            } else {
+                Ordering::Equal
+            };
+            let order = |hot, at: u32| packed::order(hot, &cold[at as usize]);
+            deadlines
+                .then_with(|| order(x, a).cmp(&order(y, b)))
+                .is_le()
+        });
+    }
+
+    /// What [`Conns::find`] gives, where what was seen of the table before still holds: most packets meet no other
+    /// entry. `None` says nothing.
+    #[inline]
+    pub fn find_hinted(&self, hint: Hint, key: &Key, watermark_ns: i64) -> Option<(u32, Sender)> {
+        let (at, hot) = self.slab.hinted(hint)?;
+        let sender = hot.sender(&self.cold[at as usize], key)?;
+        (hot.deadline() > watermark_ns).then_some((at, sender))
+    }
+
+    /// The live entry of `key`, and who of it sends; an expired one ends here.
+    pub fn find(
+        &mut self,
+        hash: u64,
+        key: &Key,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<(u32, Sender)> {
+        let cold = &self.cold;
+        let whose = |at: u32, hot: &Hot| hot.sender(&cold[at as usize], key);
+        let found = self.slab.find(hash, whose)?;
+        self.settle(found.0, watermark_ns, counts, out)
+            .then_some(found)
+    }
+
+    /// Ends the entry if its deadline has come; says whether it lives.
+    pub fn settle(
+        &mut self,
+        at: u32,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> bool {
+        let deadline = self.slab.get(at).deadline();
+        if deadline > watermark_ns {
+            return true;
+        }
+        let reason = self.slab.get(at).natural_reason();
+        self.end(at, reason, When::Deadline(deadline), counts, out);
+        false
+    }
+
+    /// Ends an entry.
+    pub fn end(
+        &mut self,
+        at: u32,
+        reason: EndReason,
+        when: When,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        counts.flows_closed[reason as usize] += 1;
+        counts.flows_open -= 1;
+        if self.telling {
+            let conn = packed::unpack(self.slab.get(at), self.cold(at));
+            out(when, FlowEvent::Ended(conn.record(reason)));
+        } else {
+            counts.flows_untold += 1;
+        }
+        self.slab.remove(at);
+    }
+
+    /// Puts an entry in; where there is no room, closed ones leave first, then the longest idle.
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        conn: Conn,
+        watermark_ns: i64,
+        evicted: impl Fn(&mut FlowCounts),
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> u32 {
+        let (hot, cold) = packed::pack(&conn);
+        let slot = timers::slot_of(hot.deadline());
+        // Both the pool and the buckets may be full: then two entries leave.
+        loop {
+            if let Some(at) = self.slab.insert(hash, hot, slot) {
+                match self.cold.get_mut(at as usize) {
+                    Some(place) => *place = cold,
+                    None => self.cold.push(cold),
+                }
+                return at;
+            }
+            let rivals = self.slab.rivals(hash);
+            let mut left = false;
+            for &at in rivals.as_slice() {
+                left |= !self.settle(at, watermark_ns, counts, out);
+            }
+            if left {
+                continue;
+            }
+            let victim = rivals.as_slice().iter().copied().min_by(|&a, &b| {
+                let (x, y) = (self.slab.get(a), self.slab.get(b));
+                (!x.closed(), x.touched_ns)
+                    .cmp(&(!y.closed(), y.touched_ns))
+                    .then_with(|| self.order(a).cmp(&self.order(b)))
+            });
+            let victim = victim.expect("what is full holds entries");
+            evicted(counts);
+            self.end(victim, EndReason::Evicted, When::Packet, counts, out);
+        }
+    }
+
+    /// Accounts a packet to an entry and moves its timer if the deadline came nearer.
+    pub fn add(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        tcp: Option<&Tcp>,
+        payload: u32,
+        sender: Sender,
+        watermark_ns: i64,
+    ) {
+        let (hot, cold) = (self.slab.get_mut(at), &mut self.cold[at as usize]);
+        if hot.add(cold, packet, tcp, payload, sender, watermark_ns) {
+            let slot = timers::slot_of(hot.deadline());
+            self.slab.wheel.unlink(at);
+            self.slab.wheel.link(at, slot);
+        }
+    }
+}

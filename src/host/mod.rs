@@ -1,0 +1,8 @@
+//! This machine: interfaces, addresses, CPUs, open sockets, limits.
+
+pub mod addresses;
+pub mod cpus;
+pub mod descriptors;
+pub mod netlink;
+pub mod nic;
+pub mod open_sockets;

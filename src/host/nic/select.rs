@@ -1,0 +1,507 @@
+//! Which interfaces `-i` means.
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+use super::{Interface, NAME_BYTES_MAX, default_route_devices, list};
+
+/// The interfaces that a pattern list chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The chosen ones, by ifindex. Some may be down.
+    pub interfaces: Vec<Interface>,
+    /// Chosen by `auto` or a glob, but of a type we cannot read; a name would have been refused.
+    pub unreadable: Vec<Interface>,
+}
+
+/// Why a pattern list chose nothing. Each says which interfaces there are.
+#[derive(Debug)]
+pub enum SelectError {
+    /// A part of the list is no name and no pattern.
+    BadPattern {
+        /// The part.
+        pattern: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A name or a glob fits no interface.
+    NoMatch {
+        /// The name or glob.
+        pattern: String,
+        /// The interfaces there are.
+        there_are: Vec<String>,
+    },
+    /// `auto`, and no device carries a default route.
+    NoDefaultRoute {
+        /// The interfaces there are.
+        there_are: Vec<String>,
+    },
+    /// An interface was named whose frames we cannot read.
+    Unreadable {
+        /// Its name.
+        name: String,
+        /// Its hardware type (`ARPHRD_*`).
+        arphrd: u16,
+    },
+    /// Patterns fit, but nothing readable was left of them.
+    NothingLeft {
+        /// The whole list.
+        patterns: String,
+        /// The interfaces there are.
+        there_are: Vec<String>,
+    },
+    /// The interfaces or routes could not be read.
+    Io(io::Error),
+}
+
+impl SelectError {
+    /// Whether the value of `-i` is at fault, as it is for what names no interface of this host. No default
+    /// route, or none that can be read, is the host's state: a run-time failure, like [`SelectError::Io`].
+    pub fn is_usage_fault(&self) -> bool {
+        match self {
+            Self::BadPattern { .. } | Self::NoMatch { .. } | Self::Unreadable { .. } => true,
+            Self::NothingLeft { patterns, .. } => !wanted(patterns).any(|part| part == "auto"),
+            Self::NoDefaultRoute { .. } | Self::Io(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for SelectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadPattern { pattern, why } => write!(f, "-i: {pattern:?} {why}"),
+            Self::NoMatch { pattern, there_are } => {
+                write!(f, "-i {pattern}: no such interface; {}", those(there_are))
+            }
+            Self::NoDefaultRoute { there_are } => write!(
+                f,
+                "-i auto: no device carries a default route; name one with -i ({}), or wait for one with --wait",
+                those(there_are)
+            ),
+            Self::Unreadable { name, arphrd } => write!(
+                f,
+                "-i {name}: hardware type {arphrd} is not supported (Ethernet, loopback and raw IP devices are)"
+            ),
+            Self::NothingLeft {
+                patterns,
+                there_are,
+            } => write!(
+                f,
+                "-i {patterns}: leaves no interface that can be read; {}",
+                those(there_are)
+            ),
+            Self::Io(source) => write!(f, "cannot list the interfaces: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for SelectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl SelectError {
+    /// Whether an interface or a route that is not there yet may put it right: what globs ask for, and with
+    /// `wait` (`--wait`) names and default routes, too.
+    pub fn may_pass(&self, wait: bool) -> bool {
+        match self {
+            Self::NoMatch { pattern, .. } => wait || is_glob(pattern),
+            Self::NoDefaultRoute { .. } => wait,
+            Self::NothingLeft { patterns, .. } => {
+                let mut wanted = wanted(patterns).peekable();
+                wanted.peek().is_none()
+                    || wanted.any(|part| is_glob(part) || wait && part == "auto")
+            }
+            Self::BadPattern { .. } | Self::Unreadable { .. } | Self::Io(_) => false,
+        }
+    }
+}
+
+/// The parts of a list that ask for something.
+fn wanted(patterns: &str) -> impl Iterator<Item = &str> {
+    let parts = patterns.split(',').map(str::trim);
+    parts.filter(|part| !part.starts_with('!'))
+}
+
+/// Whether a part of the list may mean interfaces that it does not name.
+pub fn is_glob(pattern: &str) -> bool {
+    pattern == "any" || pattern.contains(['*', '?'])
+}
+
+impl From<io::Error> for SelectError {
+    fn from(source: io::Error) -> Self {
+        Self::Io(source)
+    }
+}
+
+/// Resolves a `-i` list against the interfaces and default routes of this host.
+///
+/// # Errors
+///
+/// [`SelectError`], which names the part that fits nothing and what there is instead.
+pub fn resolve(patterns: &str) -> Result<Selection, SelectError> {
+    // Without `auto` the routes do not matter, so not being able to read them does not either.
+    let auto = patterns.split(',').any(|part| part.trim() == "auto");
+    let defaults = if auto {
+        default_route_devices()?
+    } else {
+        Vec::new()
+    };
+    select(patterns, &list()?, &defaults)
+}
+
+/// Resolves a comma-separated list of names, globs (`*`, `?`), `auto`, `any` and `!` negations.
+///
+/// The order of the parts does not matter: what a negation fits is out, and a missing name is told before
+/// a glob that fits nothing. A list of negations alone starts from all interfaces, and so does `any`, where
+/// no interface has that name. `defaults` are the devices that carry a default route.
+///
+/// # Errors
+///
+/// As [`resolve`]. A negation that fits nothing is not an error.
+pub fn select(
+    patterns: &str,
+    there_are: &[Interface],
+    defaults: &[String],
+) -> Result<Selection, SelectError> {
+    let mut wanted = Vec::new();
+    let mut unwanted = Vec::new();
+    for part in patterns.split(',').map(str::trim) {
+        match part.strip_prefix('!') {
+            Some(rest) => unwanted.push(checked(rest.trim_start())?),
+            None => wanted.push(checked(part)?),
+        }
+    }
+    if wanted.is_empty() {
+        wanted.push("*");
+    }
+    if !there_are.iter().any(|each| each.name == "any") {
+        let any = wanted.iter_mut().filter(|part| **part == "any");
+        any.for_each(|part| *part = "*");
+    }
+    // Globs last: an error about one says that the names are there.
+    wanted.sort_by_key(|pattern| is_glob(pattern));
+    let names = || there_are.iter().map(|each| each.name.clone()).collect();
+    let mut chosen = vec![false; there_are.len()];
+    for pattern in wanted {
+        let mut fits_any = false;
+        for (interface, chosen) in there_are.iter().zip(&mut chosen) {
+            let name = &interface.name;
+            let fits = match pattern {
+                "auto" => defaults.contains(name),
+                _ => glob(pattern.as_bytes(), name.as_bytes()),
+            };
+            let out = unwanted
+                .iter()
+                .any(|not| glob(not.as_bytes(), name.as_bytes()));
+            if fits && !out && interface.link.is_none() && pattern == name {
+                let (name, arphrd) = (name.clone(), interface.arphrd);
+                return Err(SelectError::Unreadable { name, arphrd });
+            }
+            fits_any |= fits;
+            *chosen |= fits && !out;
+        }
+        if !fits_any {
+            return Err(match pattern {
+                "auto" => SelectError::NoDefaultRoute { there_are: names() },
+                _ => SelectError::NoMatch {
+                    pattern: pattern.to_owned(),
+                    there_are: names(),
+                },
+            });
+        }
+    }
+    let chosen = there_are.iter().zip(chosen).filter(|&(_, chosen)| chosen);
+    let (mut interfaces, unreadable): (Vec<_>, Vec<_>) = chosen
+        .map(|(interface, _)| interface.clone())
+        .partition(|interface| interface.link.is_some());
+    if interfaces.is_empty() {
+        let patterns = patterns.to_owned();
+        return Err(SelectError::NothingLeft {
+            patterns,
+            there_are: names(),
+        });
+    }
+    interfaces.sort_by_key(|interface| interface.ifindex);
+    Ok(Selection {
+        interfaces,
+        unreadable,
+    })
+}
+
+/// A part of the list that can be a name or a glob.
+fn checked(part: &str) -> Result<&str, SelectError> {
+    let literal = !is_glob(part);
+    let why = if part.is_empty() {
+        "is empty: give a name, a glob such as ens*, auto, or any"
+    } else if literal && part.len() > NAME_BYTES_MAX {
+        "is longer than 15 bytes, which no interface name can be"
+    } else if part.contains(|letter: char| letter == '/' || letter.is_whitespace()) {
+        "contains a character that no interface name can have"
+    } else {
+        return Ok(part);
+    };
+    let pattern = part.to_owned();
+    Err(SelectError::BadPattern { pattern, why })
+}
+
+/// Whether `name` fits `pattern`, in which `*` is any run of bytes and `?` any one byte.
+///
+/// Goes back to the last `*` only, so it takes at most pattern × name steps.
+fn glob(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut star = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => {
+                let Some((at, from)) = star else {
+                    return false;
+                };
+                star = Some((at, from + 1));
+                p = at + 1;
+                n = from + 1;
+            }
+        }
+    }
+    pattern[p..].iter().all(|&byte| byte == b'*')
+}
+
+/// The interfaces there are, for an error.
+fn those(names: &[String]) -> String {
+    if names.is_empty() {
+        return "there are none".to_owned();
+    }
+    let mut text = "there are".to_owned();
+    // A host with a thousand veths has told enough after a few lines.
+    for name in names.iter().take(40) {
+        let _ = write!(text, " {name}");
+    }
+    if names.len() > 40 {
+        let _ = write!(text, " and {} more", names.len() - 40);
+    }
+    text
+}
+
+impl From<SelectError> for crate::error::Failure {
+    fn from(error: SelectError) -> Self {
+        match error.is_usage_fault() {
+            true => Self::Usage(error.to_string()),
+            false => Self::run(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::nic::{NicCounters, link_type};
+
+    fn host() -> Vec<Interface> {
+        let types = [
+            ("lo", 772),
+            ("ens3", 1),
+            ("ens4", 1),
+            ("veth0", 1),
+            ("tun0", 0xfffe),
+            ("ppp0", 512),
+        ];
+        let each = |(index, (name, arphrd)): (usize, (&str, u16))| Interface {
+            name: name.to_owned(),
+            ifindex: u32::try_from(index + 1).expect("six"),
+            arphrd,
+            link: link_type(arphrd),
+            up: true,
+            running: true,
+            loopback: name == "lo",
+            mtu: 1_500,
+            rx_queues: 1,
+            addresses: Vec::new(),
+            counters: NicCounters::default(),
+        };
+        types.into_iter().enumerate().map(each).collect()
+    }
+
+    fn ask(patterns: &str) -> Result<Vec<String>, String> {
+        let defaults = ["ens3".to_owned(), "tun0".to_owned()];
+        select(patterns, &host(), &defaults)
+            .map(|found| found.interfaces.into_iter().map(|each| each.name).collect())
+            .map_err(|error| error.to_string())
+    }
+
+    fn chosen(patterns: &str) -> Vec<String> {
+        ask(patterns).expect(patterns)
+    }
+
+    fn refused(patterns: &str) -> String {
+        ask(patterns).expect_err(patterns)
+    }
+
+    #[test]
+    fn names_globs_auto_and_negations_choose_what_they_say() {
+        assert_eq!(chosen("auto"), ["ens3", "tun0"]);
+        assert_eq!(chosen("ens4,lo"), ["lo", "ens4"]);
+        assert_eq!(chosen("ens*"), ["ens3", "ens4"]);
+        assert_eq!(chosen("!ens3 , ens?"), ["ens4"]);
+        assert_eq!(chosen("*,!veth*,!lo"), ["ens3", "ens4", "tun0"]);
+        assert_eq!(chosen("!veth*,!lo"), ["ens3", "ens4", "tun0"]);
+        assert_eq!(chosen("auto,!tun*,!docker*"), ["ens3"]);
+        assert_eq!(chosen("ens3,ens3,e*3"), ["ens3"]);
+    }
+
+    #[test]
+    fn any_means_all_that_can_be_read_unless_an_interface_has_that_name() {
+        let all = ["lo", "ens3", "ens4", "veth0", "tun0"];
+        assert_eq!(chosen("any"), all);
+        assert_eq!(chosen("any,!lo,!veth*"), ["ens3", "ens4", "tun0"]);
+        let mut there_are = host();
+        there_are[3].name = "any".to_owned();
+        let found = select("any", &there_are, &[]).expect("it is there");
+        assert_eq!(found.interfaces.len(), 1);
+        assert_eq!(found.interfaces[0].name, "any");
+    }
+
+    #[test]
+    fn an_error_tells_usage_from_the_state_of_the_host_and_what_may_come() {
+        // List; whether it is a usage fault, whether a later interface may put it right, and with --wait.
+        let cases = [
+            ("", true, false, false),
+            (",", true, false, false),
+            ("ens3,", true, false, false),
+            ("a/b", true, false, false),
+            ("ppp0", true, false, false),
+            ("ens3,!ens*", true, false, false),
+            ("eth7", true, false, true),
+            ("wl*", true, true, true),
+            ("wl*,eth7", true, false, true),
+            ("ens*,!ens*", true, true, true),
+            ("any,!*", true, true, true),
+            ("!*", true, true, true),
+            ("auto,!*", false, false, true),
+            ("auto", false, false, true),
+        ];
+        for (patterns, usage, plain, wait) in cases {
+            let defaults = match patterns {
+                "auto" => Vec::new(),
+                _ => vec!["ens3".to_owned()],
+            };
+            let error = select(patterns, &host(), &defaults).expect_err(patterns);
+            let told = (
+                error.is_usage_fault(),
+                error.may_pass(false),
+                error.may_pass(true),
+            );
+            assert_eq!(told, (usage, plain, wait), "{patterns:?}: {error}");
+        }
+        let unreadable = select("auto", &host(), &["ppp0".to_owned()]).expect_err("ppp");
+        assert!(!unreadable.is_usage_fault(), "{unreadable}");
+        let io = SelectError::from(io::Error::other("no netlink"));
+        assert!(!io.is_usage_fault() && !io.may_pass(true));
+    }
+
+    #[test]
+    fn what_fits_nothing_is_named_with_what_there_is() {
+        let error = refused("ens3,eth7");
+        assert!(
+            error.contains("-i eth7: no such interface; there are lo ens3"),
+            "{error}"
+        );
+        assert!(refused("wl*").contains("-i wl*"));
+        assert!(refused("ens3,!ens*").contains("leaves no interface"));
+        let error = select("auto", &host(), &[])
+            .expect_err("no default")
+            .to_string();
+        assert!(
+            error.contains("no device carries a default route"),
+            "{error}"
+        );
+        assert!(error.contains("ens4"), "{error}");
+    }
+
+    #[test]
+    fn globs_may_match_later_and_with_wait_names_and_routes_too() {
+        // List; whether a later interface may put it right without --wait, and with it.
+        let cases = [
+            ("wl*", true, true),
+            ("ens3,wl?", true, true),
+            ("eth7", false, true),
+            ("wl*,eth7", false, true),
+            ("auto", false, true),
+            ("auto,!ens*,!tun*", false, true),
+            ("ens*,!ens*", true, true),
+            ("ppp?", true, true),
+            ("!*", true, true),
+            ("ens3,!ens*", false, false),
+            ("ppp0", false, false),
+            ("a/b", false, false),
+        ];
+        for (patterns, plain, wait) in cases {
+            let defaults = match patterns {
+                "auto" => Vec::new(),
+                _ => vec!["ens3".to_owned()],
+            };
+            let error = select(patterns, &host(), &defaults).expect_err(patterns);
+            let passes = (error.may_pass(false), error.may_pass(true));
+            assert_eq!(passes, (plain, wait), "{patterns}: {error}");
+        }
+    }
+
+    #[test]
+    fn names_no_interface_can_have_are_refused() {
+        assert!(refused("a123456789012345").contains("longer than 15 bytes"));
+        assert!(refused("a12345678901234").contains("no such interface"));
+        assert!(refused("ens3,").contains("is empty"));
+        assert!(refused("!").contains("is empty"));
+        assert!(refused("a/b").contains("character"));
+    }
+
+    #[test]
+    fn an_unreadable_device_is_refused_by_name_and_passed_over_by_glob() {
+        assert!(refused("ppp0").contains("hardware type 512"));
+        let found = select("*", &host(), &[]).expect("some");
+        assert_eq!(found.interfaces.len(), 5);
+        assert_eq!(found.unreadable[0].name, "ppp0");
+        assert!(refused("ppp?").contains("leaves no interface"));
+    }
+
+    #[test]
+    fn globs_agree_with_the_slow_obvious_rule() {
+        fn naive(pattern: &[u8], name: &[u8]) -> bool {
+            match pattern.split_first() {
+                None => name.is_empty(),
+                Some((b'*', rest)) => (0..=name.len()).any(|skip| naive(rest, &name[skip..])),
+                Some((&byte, rest)) => name.split_first().is_some_and(|(&first, more)| {
+                    (byte == b'?' || byte == first) && naive(rest, more)
+                }),
+            }
+        }
+        let words = |letters: &[u8], length: u32| -> Vec<Vec<u8>> {
+            let count = letters.len().pow(length);
+            let digit =
+                |n: usize, place: u32| letters[n / letters.len().pow(place) % letters.len()];
+            (0..count)
+                .map(|n| (0..length).map(|place| digit(n, place)).collect())
+                .collect()
+        };
+        for pattern in (0..5).flat_map(|length| words(b"ab*?", length)) {
+            for name in (0..5).flat_map(|length| words(b"ab", length)) {
+                assert_eq!(
+                    glob(&pattern, &name),
+                    naive(&pattern, &name),
+                    "{pattern:?} {name:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! A port scan between its rising edge and its summary: which ports, and what became of them.
+
+use super::pairs::Touch;
+use crate::inspect::detection::Evidence;
+use crate::time::durations::UNANSWERED_NS;
+use std::net::IpAddr;
+
+/// What is known of one port of an episode; two bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum PortState {
+    /// Not touched in this episode.
+    Untouched = 0,
+    /// Touched; nothing came back so far.
+    Touched = 1,
+    /// Answered with SYN+ACK.
+    Answered = 2,
+    /// Answered with RST or ICMP unreachable.
+    Refused = 3,
+}
+
+impl PortState {
+    /// The state of these two bits.
+    pub(super) fn from_bits(bits: u8) -> Self {
+        match bits & 3 {
+            0 => Self::Untouched,
+            1 => Self::Touched,
+            2 => Self::Answered,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// Bytes of one port map: two bits for each of 65,536 ports.
+pub const PORT_MAP_BYTES: usize = 65_536 / 4;
+
+/// The state of every port of one episode.
+pub struct PortMap<'a>(pub &'a mut [u8]);
+
+impl PortMap<'_> {
+    /// The state of `port`.
+    pub fn get(&self, port: u16) -> PortState {
+        let (at, shift) = Self::place(port);
+        PortState::from_bits(self.0[at] >> shift)
+    }
+
+    /// Raises `port` to `state`; a port never goes back. Says whether it was untouched before.
+    pub fn raise(&mut self, port: u16, state: PortState) -> bool {
+        let before = self.get(port);
+        let (at, shift) = Self::place(port);
+        if state > before {
+            self.0[at] = (self.0[at] & !(3 << shift)) | ((state as u8) << shift);
+        }
+        before == PortState::Untouched
+    }
+
+    fn place(port: u16) -> (usize, u32) {
+        (usize::from(port) / 4, u32::from(port % 4) * 2)
+    }
+
+    /// The touched ports as ascending inclusive ranges.
+    pub fn ranges(&self) -> Vec<(u16, u16)> {
+        ranges_of((0..=u16::MAX).filter(|&port| self.get(port) != PortState::Untouched))
+    }
+
+    /// How the touched ports answered. Of those that did not, up to `in_flight` may still do so; the others
+    /// are unanswered.
+    pub fn evidence(&self, in_flight: u32) -> Evidence {
+        let mut evidence = Evidence::default();
+        for &byte in self.0.iter().filter(|&&byte| byte != 0) {
+            for shift in [0, 2, 4, 6] {
+                match PortState::from_bits(byte >> shift) {
+                    PortState::Untouched => {}
+                    PortState::Touched => evidence.unanswered += 1,
+                    PortState::Answered => evidence.answered += 1,
+                    PortState::Refused => evidence.refused += 1,
+                }
+            }
+        }
+        evidence.pending = evidence.unanswered.min(in_flight);
+        evidence.unanswered -= evidence.pending;
+        evidence
+    }
+}
+
+const SLOT_NS: i64 = UNANSWERED_NS / 10;
+/// The slots that `UNANSWERED_NS` may touch: ten whole ones, or nine and two parts.
+const SLOTS: usize = 11;
+
+/// How many ports of an episode may still answer: touches of the last five seconds, by half seconds of
+/// packet time, less the answers.
+///
+/// Which port a touch was of is not kept, so it is a bound: it counts every port that was touched less than
+/// 5 s ago and has not answered. It counts more for half a second longer, for ports touched again, and while
+/// some of the ports answer: an answer takes the oldest touch with it, whichever its own was.
+#[derive(Clone, Debug)]
+pub struct Recent {
+    newest_slot: i64,
+    touches: [u32; SLOTS],
+}
+
+impl Recent {
+    /// No touches, at this packet time.
+    pub fn new(now_ns: i64) -> Self {
+        Self {
+            newest_slot: now_ns.div_euclid(SLOT_NS),
+            touches: [0; SLOTS],
+        }
+    }
+
+    fn place(slot: i64) -> usize {
+        usize::try_from(slot.rem_euclid(SLOTS as i64)).expect("below SLOTS")
+    }
+
+    fn advance(&mut self, now_ns: i64) {
+        let slot = now_ns.div_euclid(SLOT_NS);
+        let passed = (slot - self.newest_slot).clamp(0, SLOTS as i64);
+        for ahead in 1..=passed {
+            self.touches[Self::place(self.newest_slot + ahead)] = 0;
+        }
+        self.newest_slot = self.newest_slot.max(slot);
+    }
+
+    /// A port that has not answered was touched at `ts_ns`; packet time is `now_ns`.
+    pub fn touch(&mut self, ts_ns: i64, now_ns: i64) {
+        self.advance(now_ns.max(ts_ns));
+        let slot = ts_ns.div_euclid(SLOT_NS);
+        if self.newest_slot - slot < SLOTS as i64 {
+            self.touches[Self::place(slot)] += 1;
+        }
+    }
+
+    /// A port that had not answered did so.
+    pub fn answer(&mut self) {
+        let oldest = (1..=SLOTS as i64).map(|ahead| Self::place(self.newest_slot + ahead));
+        if let Some(slot) = oldest.into_iter().find(|&slot| self.touches[slot] > 0) {
+            self.touches[slot] -= 1;
+        }
+    }
+
+    /// How many ports may still answer at `now_ns`, at most.
+    pub fn in_flight(&mut self, now_ns: i64) -> u32 {
+        self.advance(now_ns);
+        self.touches.iter().sum()
+    }
+}
+
+/// Ascending distinct ports as inclusive ranges.
+pub fn ranges_of(ports: impl Iterator<Item = u16>) -> Vec<(u16, u16)> {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for port in ports {
+        match ranges.last_mut() {
+            Some((_, end)) if *end < port && port - *end == 1 => *end = port,
+            _ => ranges.push((port, port)),
+        }
+    }
+    ranges
+}
+
+/// One episode.
+#[derive(Clone, Debug)]
+pub struct Episode {
+    /// Slot of its pair in the table of pairs.
+    pub pair: u32,
+    /// Destination of the deciding packet; the pair's may stand for several.
+    pub dst: IpAddr,
+    /// First touch of the rising edge's window.
+    pub first_ns: i64,
+    /// Distinct ports so far; a lower bound without a map.
+    pub ports: u32,
+    /// Ports at which the next `continues` is due.
+    pub next_report: u32,
+    /// Which of them may still answer; kept with a map only.
+    pub recent: Recent,
+    /// Its port map in the pool, where one was free.
+    pub map: Option<u32>,
+    /// Interface of the deciding packet.
+    pub interface: u16,
+    /// Told apart from a former episode in the same slot.
+    pub generation: u32,
+}
+
+/// At the rising edge a port that was touched less than 5 s ago may still answer.
+pub(super) fn evidence_so_far(touches: &[Touch], watermark: i64) -> Evidence {
+    let mut evidence = Evidence::default();
+    for touch in touches {
+        match touch.state {
+            PortState::Answered => evidence.answered += 1,
+            PortState::Refused => evidence.refused += 1,
+            _ if watermark.saturating_sub(touch.ts_ns) >= UNANSWERED_NS => evidence.unanswered += 1,
+            _ => evidence.pending += 1,
+        }
+    }
+    evidence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_port_map_keeps_ports_and_what_became_of_them() {
+        let mut bytes = vec![0; PORT_MAP_BYTES];
+        let mut map = PortMap(&mut bytes);
+        for port in [0, 1, 2, 80, 65_535] {
+            assert!(map.raise(port, PortState::Touched), "{port} is new");
+        }
+        assert!(!map.raise(80, PortState::Answered), "80 is not new");
+        map.raise(80, PortState::Touched);
+        map.raise(2, PortState::Refused);
+        assert_eq!(
+            map.get(80),
+            PortState::Answered,
+            "a retransmission does not undo an answer"
+        );
+        assert_eq!(map.ranges(), [(0, 2), (80, 80), (65_535, 65_535)]);
+        let evidence = |pending| Evidence {
+            refused: 1,
+            unanswered: 3 - pending,
+            answered: 1,
+            pending,
+        };
+        assert_eq!(map.evidence(0), evidence(0));
+        assert_eq!(map.evidence(2), evidence(2));
+        assert_eq!(map.evidence(9), evidence(3), "no more than did not answer");
+    }
+
+    #[test]
+    fn a_touch_counts_as_in_flight_for_five_seconds_and_at_most_half_a_second_more() {
+        for ts_ns in [0, 1, SLOT_NS - 1, SLOT_NS, -1, 7 * SLOT_NS + 3] {
+            let mut recent = Recent::new(ts_ns);
+            recent.touch(ts_ns, ts_ns);
+            assert_eq!(recent.in_flight(ts_ns + UNANSWERED_NS - 1), 1, "{ts_ns}");
+            assert_eq!(
+                recent.in_flight(ts_ns + UNANSWERED_NS + SLOT_NS),
+                0,
+                "{ts_ns}"
+            );
+        }
+        let mut late = Recent::new(100 * SLOT_NS);
+        late.touch(0, 100 * SLOT_NS);
+        assert_eq!(late.in_flight(100 * SLOT_NS), 0, "five seconds late");
+        late.touch(i64::MIN, i64::MAX);
+        assert_eq!(late.in_flight(i64::MAX), 0);
+    }
+
+    proptest! {
+        /// Against every port with its newest touch: never less than may still answer.
+        #[test]
+        fn in_flight_is_a_bound_and_exact_while_nothing_answers(
+            steps in prop::collection::vec((0_i64..2_000_000_000, 0_u16..40, any::<bool>()), 1..200),
+            answers in any::<bool>(),
+        ) {
+            let mut newest: BTreeMap<u16, Option<i64>> = BTreeMap::new();
+            let (mut recent, mut now_ns, mut distinct) = (Recent::new(0), 0, 0);
+            for (step, port, answer) in steps {
+                now_ns += step;
+                let state = newest.get(&port).copied();
+                // As in the flow stage: what answers was touched less than 5 s ago.
+                let alive = |ts_ns: i64| now_ns - ts_ns < UNANSWERED_NS;
+                match state {
+                    Some(Some(ts_ns)) if answers && answer && alive(ts_ns) => {
+                        recent.answer();
+                        newest.insert(port, None);
+                    }
+                    None | Some(Some(_)) if answers || state.is_none() => {
+                        recent.touch(now_ns, now_ns);
+                        newest.insert(port, Some(now_ns));
+                        distinct += 1;
+                    }
+                    _ => {}
+                }
+                let open = |within: i64| {
+                    let young = |ts_ns: &&Option<i64>| ts_ns.is_some_and(|ts_ns| now_ns - ts_ns < within);
+                    u32::try_from(newest.values().filter(young).count()).expect("40 ports")
+                };
+                let in_flight = recent.in_flight(now_ns);
+                prop_assert!(in_flight >= open(UNANSWERED_NS), "at {now_ns}");
+                prop_assert!(answers || in_flight <= open(UNANSWERED_NS + SLOT_NS), "at {now_ns}");
+            }
+            prop_assert!(distinct > 0);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Flood records on their way through the logger: parts of several shards are joined, or attempts are folded.
+
+use super::{Fold, Folds};
+use crate::log::event::{Body, Event, Step};
+use crate::log::merge::Merge;
+use crate::log::outputs::Outputs;
+use crate::log::reached::LogTime;
+
+/// Where attempts are folded.
+pub enum Folding {
+    /// Nowhere, or in the shards: the parts that several shards have of one fold are joined here.
+    Shards(Option<Part>),
+    /// Here, over the events of all shards in their order: the same folds with any number of shards.
+    Here(Box<Folds>),
+}
+
+/// A fold that may grow by another shard's part, its position, and when it was due.
+pub type Part = (Box<Fold>, u64, LogTime);
+
+impl Folding {
+    /// Takes in an event that is folded, due at this moment, and gives back one that is not.
+    pub fn take(
+        &mut self,
+        event: Event,
+        due: LogTime,
+        outputs: &mut Outputs,
+        now_ns: i64,
+    ) -> Option<Event> {
+        match (self, event) {
+            (Self::Here(folds), event) => {
+                for fold in Self::over(folds, &event) {
+                    // At the end of the run, or where a clock was set back, before its second is over.
+                    let end = LogTime::packet(fold.end_ns().min(due.run_ns));
+                    outputs.write_fold(Box::new(fold), event.position, end, now_ns);
+                }
+                match &event.body {
+                    Body::NewConnection(attempt) if folds.takes(attempt) => {
+                        outputs.fold_here();
+                        None
+                    }
+                    _ => Some(event),
+                }
+            }
+            (
+                Self::Shards(part),
+                Event {
+                    position,
+                    body: Body::Folded(fold),
+                    ..
+                },
+            ) => {
+                outputs.hold_folded(fold.count);
+                match part {
+                    Some((known, ..)) if known.order() == fold.order() => known.merge(&fold),
+                    _ => {
+                        Self::write(part.take(), outputs, now_ns);
+                        *part = Some((fold, position, due));
+                    }
+                }
+                None
+            }
+            (Self::Shards(part), event) => {
+                Self::write(part.take(), outputs, now_ns);
+                Some(event)
+            }
+        }
+    }
+
+    /// The folds that are over with an event. Time goes on with every event, and back with attempts alone.
+    fn over(folds: &mut Folds, event: &Event) -> Vec<Fold> {
+        match (&event.body, event.step) {
+            (_, Step::End(_)) => folds.close_all(),
+            (Body::NewConnection(attempt), _) => folds.close_apart(attempt.ts_ns),
+            (_, step) => folds.close_before(step.due_ns()),
+        }
+    }
+
+    fn write(part: Option<Part>, outputs: &mut Outputs, now_ns: i64) {
+        if let Some((fold, position, due)) = part {
+            // While it waited for other shards' parts, a record of the sensor's own may have been written.
+            let due = outputs.reached().not_before(due);
+            outputs.write_fold(fold, position, due, now_ns);
+        }
+    }
+
+    /// Writes the part that no other shard can add to any more.
+    pub fn settle(&mut self, merge: &Merge, outputs: &mut Outputs, now_ns: i64) {
+        if let Self::Shards(part) = self {
+            // Others may be about to say theirs: a queue that is empty now had more to come at this position.
+            let whole = part.take_if(|(_, position, _)| merge.is_past(*position));
+            Self::write(whole, outputs, now_ns);
+        }
+    }
+
+    /// Writes all that is left: nothing follows.
+    pub fn finish(&mut self, outputs: &mut Outputs, now_ns: i64) {
+        match self {
+            Self::Shards(part) => Self::write(part.take(), outputs, now_ns),
+            Self::Here(folds) => {
+                for fold in folds.close_all() {
+                    let due = LogTime::packet(fold.last_ns);
+                    let due = outputs.reached().not_before(due);
+                    outputs.write_fold(Box::new(fold), u64::MAX, due, now_ns);
+                }
+            }
+        }
+    }
+}

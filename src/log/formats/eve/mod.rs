@@ -1,0 +1,392 @@
+//! JSON lines with Suricata's EVE names; whatever Suricata does not have lies under `synledger`.
+//!
+//! ICMP flows carry `icmp_type` (and `icmp_code` where the type has no counterpart) instead of ports,
+//! other protocols without ports carry none.
+//!
+//! Alerts: `gid` [`GID`]; `signature_id` is ten times the number of the kind (port_scan 100) plus the
+//! phase (1 started, 2 continues, 3 ended), so 1001, 1002 and 1003. A number is never used again for
+//! something else; `rev` grows when a rule's meaning changes. They have no `flow_id`: a scan is many flows.
+
+use super::append;
+use super::flow_id;
+pub use super::interfaces::Interfaces;
+use super::interfaces::Rendered;
+use super::scratch::Room;
+use super::stamp::Stamp;
+use super::text;
+use crate::flow::record::{Attempt, FiveTuple, FlowRecord};
+use crate::inspect::detection::{Detection, Kind, Phase};
+use crate::log::event::{Body, Event};
+use crate::log::fold::Fold;
+use crate::log::notice::{self, Notice};
+use serde_json::Value;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The generator id of every alert: apart from Suricata's own (1 to 3) and Snort's preprocessors (below 500).
+pub const GID: u32 = 5973;
+
+/// Which way a connection goes: `in`, `out`, `local`, `transit` or `unknown`.
+pub type Direction = Arc<dyn Fn(IpAddr, IpAddr) -> &'static str + Send + Sync>;
+
+/// What every renderer of a run shares.
+#[derive(Clone)]
+pub struct Context {
+    /// The sensor's name, `host` in each record.
+    pub host: String,
+    /// Names for `in_iface`.
+    pub interfaces: Interfaces,
+    /// Direction from source to destination.
+    pub direction: Direction,
+    /// Positions are frame numbers of captures: records carry them as `pcap_cnt`, Suricata's word.
+    pub frames: bool,
+}
+
+/// Renders EVE lines.
+#[derive(Clone)]
+pub struct Eve {
+    context: Context,
+    /// `,"host":"…"`, rendered once.
+    host: Vec<u8>,
+    interfaces: Rendered,
+    room: Room,
+    stamp: Stamp,
+    start: Stamp,
+    end: Stamp,
+}
+
+impl Eve {
+    /// A renderer; it remembers the last seconds.
+    pub fn new(context: Context) -> Self {
+        let mut host = b",\"host\":".to_vec();
+        append::json_string(&mut host, &context.host);
+        Self {
+            interfaces: Rendered::members(context.interfaces.clone()),
+            context,
+            host,
+            room: Room::default(),
+            stamp: Stamp::iso(),
+            start: Stamp::iso(),
+            end: Stamp::iso(),
+        }
+    }
+
+    /// Appends the line of a shard's event, with its newline.
+    pub fn event(&mut self, out: &mut Vec<u8>, event: &Event) {
+        self.open(out, notice::ts_ns(event));
+        let of_a_frame = !event.step.is_end() && !matches!(event.body, Body::Folded(_));
+        if self.context.frames && of_a_frame {
+            number(out, "pcap_cnt", event.position);
+        }
+        match &event.body {
+            Body::NewConnection(attempt) => self.connection(out, attempt),
+            Body::Flow(flow) => self.flow(out, flow),
+            Body::Alert(detection) => self.alert(out, detection),
+            Body::Folded(fold) => self.fold(out, fold),
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// Appends the line of a record of the sensor's own, with its newline.
+    pub fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice) {
+        self.open(out, notice.ts_ns());
+        match notice {
+            Notice::Lifecycle {
+                word,
+                text,
+                details,
+                ..
+            } => {
+                event_type(out, "lifecycle");
+                out.extend_from_slice(b",\"synledger\":{\"event\":");
+                append::json_string(out, word);
+                out.extend_from_slice(b",\"message\":");
+                append::json_string(out, text);
+                for (name, value) in details {
+                    out.push(b',');
+                    member(out, name, value);
+                }
+                out.push(b'}');
+            }
+            Notice::Stats { value, .. } => {
+                event_type(out, "stats");
+                if let Value::Object(members) = value {
+                    for (name, value) in members {
+                        out.push(b',');
+                        member(out, name, value);
+                    }
+                } else {
+                    out.push(b',');
+                    member(out, "stats", value);
+                }
+            }
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn open(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        self.room.put(b"{\"timestamp\":\"");
+        self.stamp.put_micros(&mut self.room, ts_ns);
+        self.room.put(b"\"");
+        self.room.flush(out);
+        out.extend_from_slice(&self.host);
+    }
+
+    fn interface(&mut self, out: &mut Vec<u8>, index: u16) {
+        out.extend_from_slice(self.interfaces.name(index));
+    }
+
+    fn direction(&self, tuple: &FiveTuple) -> &'static str {
+        (self.context.direction)(tuple.src, tuple.dst)
+    }
+
+    fn connection(&mut self, out: &mut Vec<u8>, attempt: &Attempt) {
+        self.head(
+            out,
+            attempt.interface,
+            flow_id::flow_id(&attempt.tuple, attempt.isn),
+        );
+        let direction = self.direction(&attempt.tuple);
+        let room = &mut self.room;
+        room.put(b",\"event_type\":\"new_connection\"");
+        vlan(room, &attempt.vlan, attempt.vlan_count);
+        endpoints(room, out, &attempt.tuple);
+        room.put(b",\"synledger\":{\"isn\":");
+        room.int(u64::from(attempt.isn));
+        room.put(b",\"direction\":\"");
+        room.word(direction);
+        room.put(b"\",\"odd\":");
+        room.boolean(attempt.odd);
+        room.put(b"}");
+        room.flush(out);
+    }
+
+    /// Many new connections to one destination; what the table of folds had no room to keep apart has no
+    /// `dest_port`, or no `dest_ip` either.
+    fn fold(&mut self, out: &mut Vec<u8>, fold: &Fold) {
+        event_type(out, "new_connections");
+        if let Some(dst) = fold.target.dst {
+            out.extend_from_slice(b",\"dest_ip\":\"");
+            append::ip(out, dst);
+            out.push(b'"');
+        }
+        if let Some(port) = fold.target.port {
+            number(out, "dest_port", u64::from(port));
+        }
+        word(out, "proto", "TCP");
+        out.extend_from_slice(b",\"synledger\":{\"fold\":{\"count\":");
+        append::int(out, fold.count);
+        out.extend_from_slice(b",\"first\":\"");
+        self.start.append_micros(out, fold.first_ns);
+        out.extend_from_slice(b"\",\"last\":\"");
+        self.end.append_micros(out, fold.last_ns);
+        out.push(b'"');
+        number(out, "sources", fold.sources.estimate());
+        out.extend_from_slice(b",\"sources_error_pct\":3.25");
+        if fold.target.port.is_none() {
+            number(out, "ports", fold.ports.estimate());
+        }
+        out.extend_from_slice(b",\"top_sources\":[");
+        for (i, sender) in fold.senders.top(usize::MAX).iter().enumerate() {
+            out.extend_from_slice(if i > 0 { b",{" } else { b"{" });
+            out.extend_from_slice(b"\"prefix\":\"");
+            append::ip(out, sender.prefix.address());
+            out.push(b'/');
+            append::int(out, sender.prefix.length());
+            out.push(b'"');
+            number(out, "count", sender.count);
+            number(out, "error", sender.error);
+            out.push(b'}');
+        }
+        out.push(b']');
+        word(out, "reason", fold.reason());
+        number(out, "pressure", fold.pressure);
+        out.extend_from_slice(b"}}");
+    }
+
+    fn head(&mut self, out: &mut Vec<u8>, interface: u16, flow_id: u64) {
+        self.room.put(b",\"flow_id\":");
+        self.room.int(flow_id);
+        self.room.flush(out);
+        self.interface(out, interface);
+    }
+
+    fn flow(&mut self, out: &mut Vec<u8>, flow: &FlowRecord) {
+        let id = flow_id::flow_id(&flow.tuple, flow.isn);
+        self.head(out, flow.interface, id);
+        let direction = self.direction(&flow.tuple);
+        let room = &mut self.room;
+        room.put(b",\"event_type\":\"flow\"");
+        vlan(room, &flow.vlan, flow.vlan_count);
+        endpoints(room, out, &flow.tuple);
+        room.flush(out);
+        flow::volumes(room, flow, &mut self.start, &mut self.end);
+        room.flush(out);
+        flow::ours(room, flow, direction);
+        room.flush(out);
+    }
+
+    fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection) {
+        self.interface(out, detection.interface);
+        event_type(out, "alert");
+        out.extend_from_slice(b",\"src_ip\":\"");
+        append::ip(out, detection.src);
+        out.extend_from_slice(b"\",\"dest_ip\":\"");
+        append::ip(out, detection.dst);
+        out.extend_from_slice(b"\",\"proto\":\"TCP\",\"alert\":{\"action\":\"allowed\"");
+        number(out, "gid", u64::from(GID));
+        number(out, "signature_id", u64::from(signature_id(detection)));
+        number(out, "rev", 1);
+        word(out, "signature", signature(detection));
+        word(out, "category", "Attempted Information Leak");
+        number(
+            out,
+            "severity",
+            if detection.phase == Phase::Ended {
+                3
+            } else {
+                2
+            },
+        );
+        out.extend_from_slice(b"},\"scan\":{\"kind\":");
+        append::json_string(out, detection.kind.word());
+        word(out, "phase", detection.phase.word());
+        number(out, "ports", u64::from(detection.ports));
+        number(out, "hosts", 1);
+        out.extend_from_slice(b",\"port_list\":\"");
+        let listed = append::ranges(out, &detection.ranges);
+        out.push(b'"');
+        number(
+            out,
+            "ports_not_listed",
+            u64::from(detection.ports).saturating_sub(listed),
+        );
+        out.extend_from_slice(b",\"window_s\":");
+        window(out, detection.window_ns);
+        flag(out, "exact", detection.exact);
+        flag(out, "complete", detection.complete);
+        out.extend_from_slice(b",\"first\":\"");
+        self.start.append_micros(out, detection.first_ns);
+        out.extend_from_slice(b"\",\"evidence\":{\"refused\":");
+        append::int(out, detection.evidence.refused);
+        number(out, "unanswered", u64::from(detection.evidence.unanswered));
+        number(out, "answered", u64::from(detection.evidence.answered));
+        number(out, "pending", u64::from(detection.evidence.pending));
+        out.extend_from_slice(b"}}");
+    }
+}
+
+fn name(out: &mut Vec<u8>, name: &'static str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn number(out: &mut Vec<u8>, key: &'static str, value: u64) {
+    name(out, key);
+    append::int(out, value);
+}
+
+fn flag(out: &mut Vec<u8>, key: &'static str, value: bool) {
+    name(out, key);
+    append::boolean(out, value);
+}
+
+/// A string of our own, which needs no escapes.
+fn word(out: &mut Vec<u8>, key: &'static str, value: &'static str) {
+    name(out, key);
+    out.push(b'"');
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
+}
+
+fn event_type(out: &mut Vec<u8>, value: &'static str) {
+    word(out, "event_type", value);
+}
+
+fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
+    append::json_string(out, name);
+    out.push(b':');
+    serde_json::to_writer(out, value).expect("a Value has string keys and a Vec takes every byte");
+}
+
+fn vlan(room: &mut Room, tags: &[u16; 2], count: u8) {
+    let tags = &tags[..usize::from(count).min(tags.len())];
+    for (i, tag) in tags.iter().enumerate() {
+        room.word(if i == 0 { ",\"vlan\":[" } else { "," });
+        room.int(u64::from(*tag));
+    }
+    if !tags.is_empty() {
+        room.put(b"]");
+    }
+}
+
+/// Goes on in the room; what has no short form makes it move to `out` before.
+fn endpoints(room: &mut Room, out: &mut Vec<u8>, tuple: &FiveTuple) {
+    let ports = flow_id::has_ports(tuple.proto);
+    room.put(b",\"src_ip\":\"");
+    room.ip(tuple.src, out);
+    room.put(b"\"");
+    if ports {
+        room.put(b",\"src_port\":");
+        room.int(u64::from(tuple.src_port));
+    }
+    room.put(b",\"dest_ip\":\"");
+    room.ip(tuple.dst, out);
+    room.put(b"\"");
+    if ports {
+        room.put(b",\"dest_port\":");
+        room.int(u64::from(tuple.dst_port));
+    }
+    room.put(b",\"proto\":\"");
+    match text::proto_word(tuple.proto) {
+        Some(word) => room.word(word),
+        None => room.int(u64::from(tuple.proto)),
+    }
+    room.put(b"\"");
+    if flow_id::is_icmp(tuple.proto) {
+        room.put(b",\"icmp_type\":");
+        room.int(u64::from(tuple.src_port));
+        if flow_id::icmp_counterpart(tuple.proto, tuple.src_port).is_none() {
+            room.put(b",\"icmp_code\":");
+            room.int(u64::from(tuple.dst_port));
+        }
+    }
+    room.put(b",\"community_id\":\"");
+    room.put(&flow_id::community_id(tuple));
+    room.put(b"\"");
+}
+
+fn signature_id(detection: &Detection) -> u32 {
+    let kind = match detection.kind {
+        Kind::PortScan => 100,
+    };
+    let phase = match detection.phase {
+        Phase::Started => 1,
+        Phase::Continues => 2,
+        Phase::Ended => 3,
+    };
+    kind * 10 + phase
+}
+
+fn signature(detection: &Detection) -> &'static str {
+    match (detection.kind, detection.phase) {
+        (Kind::PortScan, Phase::Started) => "synledger port scan detected",
+        (Kind::PortScan, Phase::Continues) => "synledger port scan continues",
+        (Kind::PortScan, Phase::Ended) => "synledger port scan ended",
+    }
+}
+
+/// Seconds as a JSON number, without decimals where the window is whole.
+fn window(out: &mut Vec<u8>, window_ns: i64) {
+    append::int(out, window_ns / 1_000_000_000);
+    let rest = window_ns.unsigned_abs() % 1_000_000_000;
+    if rest > 0 {
+        out.push(b'.');
+        append::padded(out, rest, 9);
+    }
+}
+
+pub mod flow;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use super::*;
+use crate::log::formats::samples;
+use serde_json::json;
+
+fn eve() -> Eve {
+    Eve::new(Context {
+        host: "edge \"1\"".into(),
+        interfaces: Interfaces::new(vec!["eth0\n".into()]),
+        direction: Arc::new(|_, _| "in"),
+        frames: false,
+    })
+}
+
+fn line(event: &Event) -> String {
+    let mut out = Vec::new();
+    eve().event(&mut out, event);
+    String::from_utf8(out).expect("UTF-8")
+}
+
+fn parsed(line: &str) -> Value {
+    assert_eq!(line.find('\n'), Some(line.len() - 1), "one line: {line}");
+    serde_json::from_str(line).expect("JSON")
+}
+
+#[test]
+fn a_connection_is_written_to_the_byte() {
+    let line = line(&samples::connection());
+    let id = flow_id::flow_id(&samples::attempt().tuple, 7);
+    let expected = format!(
+        concat!(
+            r#"{{"timestamp":"2021-04-28T15:28:05.123456+0000","host":"edge \"1\"","flow_id":{id},"#,
+            r#""in_iface":"eth0\n","event_type":"new_connection","vlan":[10],"src_ip":"192.0.2.56","#,
+            r#""src_port":5973,"dest_ip":"10.0.0.5","dest_port":80,"proto":"TCP","#,
+            r#""community_id":"{community}","synledger":{{"isn":7,"direction":"in","odd":false}}}}"#,
+            "\n"
+        ),
+        id = id,
+        community =
+            std::str::from_utf8(&flow_id::community_id(&samples::attempt().tuple)).expect("ASCII"),
+    );
+    assert_eq!(line, expected);
+    parsed(&line);
+}
+
+#[test]
+fn a_flow_shares_its_id_with_its_attempt() {
+    let flow = parsed(&line(&samples::flow()));
+    let attempt = parsed(&line(&samples::connection()));
+    assert_eq!(flow["flow_id"], attempt["flow_id"]);
+    assert_eq!(flow["community_id"], attempt["community_id"]);
+    assert_eq!(flow["timestamp"], "2021-04-28T15:28:07.123457+0000");
+    assert_eq!(flow.get("vlan"), None);
+    assert_eq!(
+        flow["flow"],
+        json!({
+            "pkts_toserver": 10, "pkts_toclient": 8, "bytes_toserver": 1234, "bytes_toclient": 4321,
+            "start": "2021-04-28T15:28:05.123456+0000", "end": "2021-04-28T15:28:07.123457+0000",
+            "age": 2, "state": "closed", "reason": "timeout",
+        })
+    );
+    assert_eq!(
+        flow["tcp"],
+        json!({"tcp_flags": "1b", "tcp_flags_ts": "1b", "tcp_flags_tc": "1b"})
+    );
+    assert_eq!(
+        flow["synledger"],
+        json!({
+            "isn": 7, "direction": "in", "conn_state": "SF", "history": "ShADadFf",
+            "basis": "handshake", "end_reason": "fin",
+            "payload_bytes_toserver": 934, "payload_bytes_toclient": 4081,
+            "gso": true, "midstream": false, "preexisting": false, "fragmented": false,
+            "saturated": false, "shed": false,
+        })
+    );
+}
+
+#[test]
+fn icmp_and_portless_flows_have_no_ports() {
+    let mut flow = samples::flow_record();
+    (flow.tuple.proto, flow.tuple.src_port, flow.tuple.dst_port) = (1, 3, 1);
+    let mut event = samples::flow();
+    event.body = Body::Flow(flow);
+    let icmp = parsed(&line(&event));
+    assert_eq!(
+        (&icmp["proto"], &icmp["icmp_type"]),
+        (&json!("ICMP"), &json!(3))
+    );
+    assert_eq!(icmp["icmp_code"], 1);
+    assert_eq!((icmp.get("src_port"), icmp.get("tcp")), (None, None));
+
+    (flow.tuple.proto, flow.tuple.src_port, flow.tuple.dst_port) = (47, 0, 0);
+    flow.interface = 9;
+    event.body = Body::Flow(flow);
+    let gre = parsed(&line(&event));
+    assert_eq!(gre["proto"], "47");
+    assert_eq!((gre.get("dest_port"), gre.get("in_iface")), (None, None));
+}
+
+#[test]
+fn an_alert_has_suricatas_fields_and_the_scans() {
+    let mut scan = samples::scan(Phase::Ended, vec![(22, 22), (1000, 1998)], 1001);
+    (scan.evidence.refused, scan.evidence.pending) = (994, 7);
+    let alert = parsed(&line(&samples::alert(&scan)));
+    assert_eq!(
+        alert["alert"],
+        json!({
+            "action": "allowed", "gid": GID, "signature_id": 1003, "rev": 1,
+            "signature": "synledger port scan ended",
+            "category": "Attempted Information Leak", "severity": 3,
+        })
+    );
+    assert_eq!(
+        alert["scan"],
+        json!({
+            "kind": "port_scan", "phase": "ended", "ports": 1001, "hosts": 1,
+            "port_list": "22,1000-1998", "ports_not_listed": 1, "window_s": 60,
+            "exact": true, "complete": true,
+            "first": "2021-04-28T15:28:04.123456+0000",
+            "evidence": {"refused": 994, "unanswered": 0, "answered": 0, "pending": 7},
+        })
+    );
+    assert_eq!(
+        (&alert["src_ip"], &alert["dest_ip"]),
+        (&json!("192.0.2.56"), &json!("10.0.0.5"))
+    );
+}
+
+#[test]
+fn notices_are_json_whatever_they_hold() {
+    let mut out = Vec::new();
+    eve().notice(&mut out, &samples::lifecycle());
+    let start = parsed(std::str::from_utf8(&out).expect("UTF-8"));
+    assert_eq!(start["event_type"], "lifecycle");
+    assert_eq!(
+        start["synledger"],
+        json!({"event": "start", "message": "listening on\n eth0", "workers": 2, "a\"b": ["x\n"]})
+    );
+    out.clear();
+    eve().notice(&mut out, &samples::stats());
+    let stats = parsed(std::str::from_utf8(&out).expect("UTF-8"));
+    assert_eq!(stats["stats"]["capture"]["kernel_packets"], 5);
+    assert_eq!(stats["synledger"]["complete"], true);
+}
+
+#[test]
+fn a_window_of_part_of_a_second_is_a_number() {
+    let mut out = Vec::new();
+    window(&mut out, 1_500_000_000);
+    assert_eq!(out, b"1.500000000");
+}

@@ -1,0 +1,147 @@
+//! Events for tests.
+
+use crate::flow::record::{
+    Attempt, Basis, ConnState, EndReason, FiveTuple, FlowRecord, History, Volume,
+};
+use crate::inspect::detection::{Detection, Evidence, Kind, Phase};
+use crate::log::event::{Body, Event, Step};
+use crate::log::notice::Notice;
+use serde_json::json;
+use std::net::IpAddr;
+
+/// 2021-04-28 15:28:05.123456789
+pub const TS_NS: i64 = 1_619_623_685_123_456_789;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn event(body: Body) -> Event {
+    Event {
+        position: 1,
+        step: Step::Frame(0, TS_NS),
+        body,
+    }
+}
+
+pub fn attempt() -> Attempt {
+    Attempt {
+        ts_ns: TS_NS,
+        tuple: FiveTuple {
+            src: ip("192.0.2.56"),
+            dst: ip("10.0.0.5"),
+            src_port: 5973,
+            dst_port: 80,
+            proto: 6,
+        },
+        isn: 7,
+        odd: false,
+        interface: 0,
+        vlan: [10, 0],
+        vlan_count: 1,
+    }
+}
+
+pub fn connection() -> Event {
+    event(Body::NewConnection(attempt()))
+}
+
+pub fn connection6() -> Event {
+    let mut attempt = attempt();
+    attempt.tuple.src = ip("2001:db8::1");
+    attempt.tuple.dst = ip("2001:db8::5");
+    event(Body::NewConnection(attempt))
+}
+
+pub fn at(position: u64, isn: u32) -> Event {
+    let attempt = Attempt { isn, ..attempt() };
+    Event {
+        position,
+        ..event(Body::NewConnection(attempt))
+    }
+}
+
+pub fn flow_record() -> FlowRecord {
+    let attempt = attempt();
+    let volume = |packets, bytes| Volume {
+        packets,
+        bytes,
+        payload_bytes: bytes - 60 * packets / 2,
+        tcp_flags: 0x1b,
+    };
+    FlowRecord {
+        tuple: attempt.tuple,
+        isn: attempt.isn,
+        start_ns: TS_NS,
+        end_ns: TS_NS + 2_000_001_000,
+        orig: volume(10, 1234),
+        resp: volume(8, 4321),
+        conn_state: ConnState::Sf,
+        history: History {
+            letters: *b"ShADadFf\0\0\0\0",
+        },
+        reason: EndReason::Fin,
+        basis: Basis::Handshake,
+        midstream: false,
+        preexisting: false,
+        gso: true,
+        fragmented: false,
+        id: 0,
+        joined: false,
+        saturated: false,
+        shed: false,
+        interface: 0,
+        vlan: [10, 0],
+        vlan_count: 0,
+    }
+}
+
+pub fn flow() -> Event {
+    event(Body::Flow(flow_record()))
+}
+
+pub fn scan(phase: Phase, ranges: Vec<(u16, u16)>, ports: u32) -> Detection {
+    Detection {
+        kind: Kind::PortScan,
+        phase,
+        ts_ns: TS_NS,
+        src: ip("192.0.2.56"),
+        dst: ip("10.0.0.5"),
+        first_ns: TS_NS - 1_000_000_000,
+        last_ns: TS_NS,
+        ranges,
+        ports,
+        window_ns: 60_000_000_000,
+        exact: true,
+        complete: true,
+        evidence: Evidence::default(),
+        interface: 0,
+    }
+}
+
+pub fn alert(detection: &Detection) -> Event {
+    event(Body::Alert(Box::new(detection.clone())))
+}
+
+pub fn lifecycle() -> Notice {
+    Notice::Lifecycle {
+        ts_ns: TS_NS,
+        word: "start",
+        text: "listening on\n eth0".into(),
+        details: vec![
+            ("workers".into(), json!(2)),
+            ("a\"b".into(), json!(["x\n"])),
+        ],
+    }
+}
+
+pub fn stats() -> Notice {
+    Notice::Stats {
+        ts_ns: TS_NS,
+        value: json!({
+            "stats": {"capture": {"kernel_packets": 5, "kernel_drops": 0}},
+            "synledger": {"books": {"frames_read": 5}, "complete": true},
+        }),
+        text: "5 packets".into(),
+    }
+}

@@ -1,0 +1,209 @@
+//! A record under way: a room of fixed size, so that no part of a line asks for memory or is copied by a call.
+//!
+//! What is put there has a longest form that is known, and all of it together fits.
+
+use super::append::HEX;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Bytes of a room: more than any stretch of a record between two parts of no fixed length.
+const ROOM: usize = 512;
+
+/// `00` to `99`.
+#[allow(clippy::cast_possible_truncation, reason = "digits")]
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+        n += 1;
+    }
+    pairs
+};
+
+/// An octet in decimal with a dot behind it, and how long that is.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "digits, and at most three of them"
+)]
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut n = 0;
+    while n < 256 {
+        let (hundreds, tens, ones) = (n / 100, n / 10 % 10, n % 10);
+        let mut text = [b'.'; 4];
+        let mut len = 0;
+        if n >= 100 {
+            text[len] = b'0' + hundreds as u8;
+            len += 1;
+        }
+        if n >= 10 {
+            text[len] = b'0' + tens as u8;
+            len += 1;
+        }
+        text[len] = b'0' + ones as u8;
+        octets[n] = (text, len as u8 + 2);
+        n += 1;
+    }
+    octets
+};
+
+/// A stretch of a record.
+#[derive(Clone, Debug)]
+pub struct Room {
+    bytes: [u8; ROOM],
+    len: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            bytes: [0; ROOM],
+            len: 0,
+        }
+    }
+}
+
+impl Room {
+    /// Puts text whose length is known where it is written.
+    #[inline]
+    pub fn put<const LEN: usize>(&mut self, text: &[u8; LEN]) {
+        let end = self.len + LEN;
+        self.bytes[self.len..end].copy_from_slice(text);
+        self.len = end;
+    }
+
+    /// Puts a short word.
+    #[inline]
+    pub fn word(&mut self, word: &'static str) {
+        for &letter in word.as_bytes() {
+            self.bytes[self.len] = letter;
+            self.len += 1;
+        }
+    }
+
+    /// Puts `true` or `false`.
+    #[inline]
+    pub fn boolean(&mut self, value: bool) {
+        if value {
+            self.put(b"true");
+        } else {
+            self.put(b"false");
+        }
+    }
+
+    /// Puts a byte as two hexadecimal digits.
+    #[inline]
+    pub fn hex_byte(&mut self, value: u8) {
+        self.put(&[HEX[usize::from(value >> 4)], HEX[usize::from(value & 15)]]);
+    }
+
+    /// Puts an integer in decimal.
+    #[inline]
+    pub fn int(&mut self, value: u64) {
+        let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
+        let text = &mut self.bytes[self.len..self.len + digits];
+        let (mut rest, mut end) = (value, digits);
+        while rest >= 100 {
+            end -= 2;
+            text[end..end + 2].copy_from_slice(&pair(rest % 100));
+            rest /= 100;
+        }
+        if end == 2 {
+            text[..2].copy_from_slice(&pair(rest));
+        } else {
+            text[0] = pair(rest)[1];
+        }
+        self.len += digits;
+    }
+
+    /// Puts six digits, zeros in front.
+    #[inline]
+    pub fn six_digits(&mut self, value: u64) {
+        for part in [value / 10_000, value / 100, value] {
+            self.put(&pair(part % 100));
+        }
+    }
+
+    /// Puts an address; what stands here goes to `out` first if it has no short form.
+    #[inline]
+    pub fn ip(&mut self, address: IpAddr, out: &mut Vec<u8>) {
+        match address {
+            IpAddr::V4(v4) => self.ip4(v4),
+            IpAddr::V6(_) => {
+                self.flush(out);
+                crate::log::formats::append::ip(out, address);
+            }
+        }
+    }
+
+    #[inline]
+    fn ip4(&mut self, address: Ipv4Addr) {
+        for octet in address.octets() {
+            let (text, len) = &OCTETS[usize::from(octet)];
+            self.bytes[self.len..self.len + 4].copy_from_slice(text);
+            self.len += usize::from(*len);
+        }
+        self.len -= 1;
+    }
+
+    /// Moves what stands here to the end of `out`.
+    #[inline]
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bytes[..self.len]);
+        self.len = 0;
+    }
+}
+
+/// The digits of a number below 100.
+#[allow(clippy::cast_possible_truncation, reason = "below 100")]
+#[inline]
+fn pair(value: u64) -> [u8; 2] {
+    PAIRS[value as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(put: impl FnOnce(&mut Room, &mut Vec<u8>)) -> String {
+        let (mut room, mut out) = (Room::default(), b"<".to_vec());
+        put(&mut room, &mut out);
+        room.put(b">");
+        room.flush(&mut out);
+        room.flush(&mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn every_octet_and_the_ends_of_integers_read_as_the_standard_library_writes_them() {
+        for octet in 0..=255 {
+            let address = Ipv4Addr::new(octet, 0, 255 - octet, octet);
+            let expected = format!("<{address}>");
+            assert_eq!(text(|room, out| room.ip(address.into(), out)), expected);
+        }
+        let powers = (0..20).map(|n| 10_u64.pow(n));
+        for value in powers.flat_map(|n| [n - 1, n, n + 1]).chain([u64::MAX]) {
+            assert_eq!(text(|room, _| room.int(value)), format!("<{value}>"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_and_addresses_read_as_the_standard_library_writes_them(
+            value in any::<u64>(), shift in 0_u32..64, address in any::<IpAddr>(),
+        ) {
+            let value = value >> shift;
+            let expected = format!("<{value},{:06} {address} in>", value % 1_000_000);
+            let found = text(|room, out| {
+                room.int(value);
+                room.put(b",");
+                room.six_digits(value % 1_000_000);
+                room.put(b" ");
+                room.ip(address, out);
+                room.word(" in");
+            });
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Nanoseconds since the epoch → civil date and time, UTC, with the last second kept.
+
+use super::append;
+use super::scratch::Room;
+
+const NS_PER_S: i64 = 1_000_000_000;
+const S_PER_DAY: i64 = 86_400;
+/// Bytes of `2021-04-28 15:28:05`.
+const SECOND_LEN: usize = 19;
+
+/// Writes time stamps; renders a second once and keeps it for those that follow.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    second: Option<i64>,
+    separator: u8,
+    /// Date and time, and the colon and space behind them.
+    digits: [u8; 21],
+}
+
+impl Stamp {
+    /// `2021-04-28 15:28:05`: a space between date and time.
+    pub fn spaced() -> Self {
+        Self::with_separator(b' ')
+    }
+
+    /// `2021-04-28T15:28:05`: ISO 8601.
+    pub fn iso() -> Self {
+        Self::with_separator(b'T')
+    }
+
+    fn with_separator(separator: u8) -> Self {
+        Self {
+            second: None,
+            separator,
+            digits: *b"0000-00-00 00:00:00: ",
+        }
+    }
+
+    /// Appends the whole second that holds `ts_ns`; before 1970 it is still the second below.
+    pub fn append_seconds(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        self.turn_to(ts_ns);
+        out.extend_from_slice(&self.digits[..SECOND_LEN]);
+    }
+
+    /// The same, with `: ` behind it.
+    #[inline]
+    pub fn append_lead(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        self.turn_to(ts_ns);
+        out.extend_from_slice(&self.digits);
+    }
+
+    /// Appends the second's time of day: `15:28:05`.
+    pub fn append_time_of_day(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        self.turn_to(ts_ns);
+        out.extend_from_slice(&self.digits[11..SECOND_LEN]);
+    }
+
+    /// Appends seconds, microseconds and `Z` (RFC 3339).
+    pub fn append_utc(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        self.append_seconds(out, ts_ns);
+        out.push(b'.');
+        append::padded(out, ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000, 6);
+        out.push(b'Z');
+    }
+
+    /// Appends seconds, microseconds and `+0000`, as Suricata does.
+    pub fn append_micros(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
+        let mut room = Room::default();
+        self.put_micros(&mut room, ts_ns);
+        room.flush(out);
+    }
+
+    /// The same into a room.
+    #[inline]
+    pub fn put_micros(&mut self, room: &mut Room, ts_ns: i64) {
+        self.turn_to(ts_ns);
+        room.put(self.digits.first_chunk::<SECOND_LEN>().expect("21 bytes"));
+        room.put(b".");
+        room.six_digits(ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000);
+        room.put(b"+0000");
+    }
+
+    #[inline]
+    fn turn_to(&mut self, ts_ns: i64) {
+        let second = ts_ns.div_euclid(NS_PER_S);
+        if self.second != Some(second) {
+            self.render(second);
+            self.second = Some(second);
+        }
+    }
+
+    fn render(&mut self, second: i64) {
+        let (year, month, day) = civil_from_days(second.div_euclid(S_PER_DAY));
+        let of_day = second.rem_euclid(S_PER_DAY);
+        // An i64 of nanoseconds spans the years 1677 to 2262: four digits always.
+        self.put(0, 4, year);
+        self.put(5, 2, month);
+        self.put(8, 2, day);
+        self.digits[10] = self.separator;
+        self.put(11, 2, of_day / 3600);
+        self.put(14, 2, of_day / 60 % 60);
+        self.put(17, 2, of_day % 60);
+    }
+
+    fn put(&mut self, at: usize, width: usize, value: i64) {
+        let mut rest = value.unsigned_abs();
+        for digit in self.digits[at..at + width].iter_mut().rev() {
+            *digit = append::DIGITS[(rest % 10) as usize];
+            rest /= 10;
+        }
+    }
+}
+
+/// Year, month, day of a day number counted from 1970-01-01, in the proleptic Gregorian calendar.
+///
+/// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    // Years start in March, so that the leap day is the last day of its year.
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn spaced(ts_ns: i64) -> String {
+        let mut out = Vec::new();
+        Stamp::spaced().append_seconds(&mut out, ts_ns);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn known_seconds_have_known_dates() {
+        assert_eq!(spaced(1_619_623_685 * NS_PER_S), "2021-04-28 15:28:05");
+        assert_eq!(spaced(0), "1970-01-01 00:00:00");
+        assert_eq!(spaced(-1), "1969-12-31 23:59:59");
+        assert_eq!(spaced(951_782_400 * NS_PER_S), "2000-02-29 00:00:00");
+        assert_eq!(spaced(i64::MIN), "1677-09-21 00:12:43");
+        assert_eq!(spaced(i64::MAX), "2262-04-11 23:47:16");
+    }
+
+    #[test]
+    fn a_time_in_utc_says_so() {
+        let mut out = Vec::new();
+        Stamp::iso().append_utc(&mut out, 1_619_623_685_000_001_999);
+        Stamp::spaced().append_time_of_day(&mut out, 1_619_623_685_000_001_999);
+        assert_eq!(out, b"2021-04-28T15:28:05.000001Z15:28:05");
+    }
+
+    #[test]
+    fn microseconds_are_six_digits_and_round_down() {
+        let mut stamp = Stamp::iso();
+        let mut out = Vec::new();
+        stamp.append_micros(&mut out, 1_619_623_685_000_001_999);
+        assert_eq!(out, b"2021-04-28T15:28:05.000001+0000");
+        out.clear();
+        stamp.append_micros(&mut out, -1);
+        assert_eq!(out, b"1969-12-31T23:59:59.999999+0000");
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_reads_as_jiff_reads_it(times in prop::collection::vec(any::<i64>(), 1..20)) {
+            let mut stamp = Stamp::iso();
+            for ts_ns in times {
+                let mut out = Vec::new();
+                stamp.append_micros(&mut out, ts_ns);
+                let theirs = jiff::Timestamp::from_nanosecond(i128::from(ts_ns))
+                    .expect("in range")
+                    .to_zoned(jiff::tz::TimeZone::UTC)
+                    .datetime();
+                let micros = ts_ns.rem_euclid(NS_PER_S) / 1000;
+                let expected = format!(
+                    "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{micros:06}+0000",
+                    theirs.year(), theirs.month(), theirs.day(),
+                    theirs.hour(), theirs.minute(), theirs.second(),
+                );
+                prop_assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Where bytes go.
+
+pub mod descriptor;
+pub mod lines;
+pub mod spec;

@@ -1,0 +1,389 @@
+//! `--output KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]`, read.
+
+use crate::books::record_kind::EventKind;
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+words! {
+    /// The format of an output.
+    pub enum Format {
+        /// Lines for a person.
+        Text = "text",
+        /// JSON lines as Suricata's EVE has them.
+        Eve = "eve",
+    }
+}
+
+words! {
+    /// What lines of text begin with.
+    pub flag enum TextFormat {
+        /// `2021-04-28 15:28:05: New connection: A -> B`: date and time to the second, UTC.
+        Challenge = "challenge",
+        /// `2021-04-28T15:28:05.123456Z eth0 in: New connection: A -> B`: microseconds, interface and direction (`-`:
+        /// none); alerts say what the ports answered.
+        Full = "full",
+    }
+}
+
+/// Where an output goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `-` or one of its names, such as `/dev/stdout`: standard output.
+    Stdout,
+    /// `/dev/stderr` or another name of it: standard error.
+    Stderr,
+    /// A file; created where it is missing, appended to where it is not.
+    Path(PathBuf),
+}
+
+impl Target {
+    /// What `text` names. A process's own standard output is never opened by its name: the name is a symbolic
+    /// link, and a file behind it would be written from its start.
+    fn of(text: &str) -> Self {
+        match text {
+            "-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => Self::Stdout,
+            "/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2" => Self::Stderr,
+            path => Self::Path(path.into()),
+        }
+    }
+
+    /// Whether both are one file, under whatever names.
+    fn is_same_file(&self, other: &Self) -> bool {
+        let standing = |target: &Self| {
+            let about = match target {
+                Self::Path(path) => std::fs::metadata(path),
+                Self::Stdout => std::fs::metadata("/proc/self/fd/1"),
+                Self::Stderr => std::fs::metadata("/proc/self/fd/2"),
+            };
+            about.ok().map(|about| (about.dev(), about.ino()))
+        };
+        let missing = |target: &Self| {
+            let Self::Path(path) = target else {
+                return None;
+            };
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+            Some(folder.join(path.file_name()?))
+        };
+        if self == other {
+            return true;
+        }
+        match (self.is_inherited() && other.is_inherited(), standing(self)) {
+            // Whoever started the program has sent both there.
+            (true, _) => false,
+            (false, Some(file)) => standing(other) == Some(file),
+            (false, None) => {
+                standing(other).is_none()
+                    && missing(self).is_some_and(|place| missing(other) == Some(place))
+            }
+        }
+    }
+
+    /// Whether it was opened by whoever started the program: a reader that leaves does not come back.
+    pub fn is_inherited(&self) -> bool {
+        matches!(self, Self::Stdout | Self::Stderr)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("-"),
+            Self::Stderr => f.write_str("/dev/stderr"),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A set of event kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventSet(u8);
+
+impl EventSet {
+    /// Every kind.
+    pub fn all() -> Self {
+        Self::of(&EventKind::ALL)
+    }
+
+    /// These kinds.
+    pub fn of(kinds: &[EventKind]) -> Self {
+        Self(kinds.iter().fold(0, |set, &kind| set | 1 << kind as u8))
+    }
+
+    /// Whether `kind` is in the set.
+    pub fn has(self, kind: EventKind) -> bool {
+        self.0 & 1 << kind as u8 != 0
+    }
+}
+
+/// One `--output`, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// Text or EVE.
+    pub format: Format,
+    /// Standard output, standard error or a file.
+    pub target: Target,
+    /// What it asks for. Without `events=`: connections and alerts for text, everything for EVE.
+    pub events: EventSet,
+    /// `--text-format`; `None`: `challenge` for standard output and terminals, `full` for files.
+    pub text_format: Option<TextFormat>,
+}
+
+impl Default for OutputSpec {
+    /// `text:-`
+    fn default() -> Self {
+        Self {
+            format: Format::Text,
+            target: Target::Stdout,
+            events: EventSet::of(&[EventKind::Connection, EventKind::Alert]),
+            text_format: None,
+        }
+    }
+}
+
+/// What is wrong with an `--output`, and what is allowed there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError {
+    value: String,
+    wrong: String,
+    allowed: &'static str,
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "--output {}: {}; allowed: {}",
+            self.value, self.wrong, self.allowed
+        )
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+impl FromStr for OutputSpec {
+    type Err = SpecError;
+
+    /// Reads one value. A path ends at the first comma.
+    fn from_str(value: &str) -> Result<Self, SpecError> {
+        let error = |wrong: String, allowed| SpecError {
+            value: value.into(),
+            wrong,
+            allowed,
+        };
+        let forms = "text:- text:PATH eve:- eve:PATH";
+        let Some((kind, rest)) = value.split_once(':') else {
+            return Err(error("KIND:TARGET has no colon".into(), forms));
+        };
+        let Ok(format) = kind.parse() else {
+            return Err(error(format!("unknown kind \"{kind}\""), "text, eve"));
+        };
+        let mut parts = rest.split(',');
+        let target = match parts.next().unwrap_or_default() {
+            "" => return Err(error("the target is empty".into(), forms)),
+            text if text.ends_with('/') => {
+                return Err(error("the target is a directory".into(), forms));
+            }
+            text => Target::of(text),
+        };
+        let mut events = None;
+        for option in parts {
+            let allowed = "events=connection+alert+flow+stats+lifecycle, once";
+            match option.split_once('=') {
+                Some(("events", list)) if events.is_none() => {
+                    events =
+                        Some(event_set(list).map_err(|(wrong, allowed)| error(wrong, allowed))?);
+                }
+                _ => {
+                    return Err(error(
+                        format!("unknown or repeated option \"{option}\""),
+                        allowed,
+                    ));
+                }
+            }
+        }
+        let default = match format {
+            Format::Text => Self::default().events,
+            Format::Eve => EventSet::all(),
+        };
+        Ok(Self {
+            format,
+            target,
+            events: events.unwrap_or(default),
+            text_format: None,
+        })
+    }
+}
+
+fn event_set(list: &str) -> Result<EventSet, (String, &'static str)> {
+    let mut set = EventSet(0);
+    for word in list.split('+') {
+        let Ok(kind) = word.parse() else {
+            let allowed = "connection, alert, flow, stats, lifecycle, joined by +";
+            return Err((format!("unknown event \"{word}\""), allowed));
+        };
+        set.0 |= EventSet::of(&[kind]).0;
+    }
+    Ok(set)
+}
+
+/// Holds that no two outputs share a file: their lines would mix.
+///
+/// # Errors
+///
+/// Names the target, and the way out.
+pub fn apart(outputs: &[OutputSpec]) -> Result<(), String> {
+    for (at, output) in outputs.iter().enumerate() {
+        let target = &output.target;
+        // What nobody reads cannot be mixed.
+        if *target == Target::Path("/dev/null".into()) {
+            continue;
+        }
+        if outputs[..at]
+            .iter()
+            .any(|other| other.target.is_same_file(target))
+        {
+            let target = match target {
+                Target::Stdout => "standard output".to_owned(),
+                Target::Stderr => "standard error".to_owned(),
+                Target::Path(path) => path.display().to_string(),
+            };
+            return Err(format!(
+                "--output: {target} is named twice; two outputs in one file would mix their lines: name another"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Holds that no output is one of these captures, under whatever name: a log at its end would destroy it.
+///
+/// # Errors
+///
+/// Names the file, and the way out.
+pub fn apart_from_captures(outputs: &[OutputSpec], captures: &[PathBuf]) -> Result<(), String> {
+    let file_of = |path: &Path| {
+        let about = std::fs::metadata(path).ok()?;
+        about.is_file().then(|| (about.dev(), about.ino()))
+    };
+    let captures: Vec<_> = captures.iter().filter_map(|path| file_of(path)).collect();
+    for output in outputs {
+        if let Target::Path(path) = &output.target
+            && file_of(path).is_some_and(|file| captures.contains(&file))
+        {
+            return Err(format!(
+                "--output: {} is a capture to be read, and a log would destroy it: name another file",
+                path.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &str) -> Result<OutputSpec, String> {
+        value.parse().map_err(|error: SpecError| error.to_string())
+    }
+
+    #[test]
+    fn defaults_differ_by_kind() {
+        assert_eq!(read("text:-"), Ok(OutputSpec::default()));
+        let eve = read("eve:/var/log/eve.json").expect("good");
+        assert_eq!(eve.events, EventSet::all());
+        assert_eq!(eve.target, Target::Path("/var/log/eve.json".into()));
+    }
+
+    #[test]
+    fn one_file_under_two_spellings_is_named_twice() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path().display();
+        std::fs::write(format!("{dir}/old.log"), "").expect("a file");
+        std::fs::hard_link(format!("{dir}/old.log"), format!("{dir}/same.log")).expect("a link");
+        std::fs::create_dir(format!("{dir}/sub")).expect("a folder");
+        for (a, b, one) in [
+            ("x.log", "./x.log", true),
+            ("x.log", "sub/../x.log", true),
+            ("x.log", "sub/x.log", false),
+            ("old.log", "same.log", true),
+            ("old.log", "x.log", false),
+            ("nowhere/x.log", "nowhere/y.log", false),
+        ] {
+            let spec =
+                |kind: &str, file: &str| read(&format!("{kind}:{dir}/{file}")).expect("good");
+            let refused = apart(&[spec("text", a), spec("eve", b)]).is_err();
+            assert_eq!(refused, one, "{a} {b}");
+        }
+        assert_eq!(
+            apart(&[
+                read("text:-").expect("good"),
+                read("eve:/dev/stderr").expect("good")
+            ]),
+            Ok(())
+        );
+        assert!(read("text:logs/").is_err_and(|says| says.contains("the target is a directory")));
+    }
+
+    #[test]
+    fn the_streams_of_the_process_go_by_several_names() {
+        let target = |text: &str| read(&format!("eve:{text},events=flow")).expect(text).target;
+        for name in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+            assert_eq!(target(name), Target::Stdout);
+        }
+        for name in ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"] {
+            assert_eq!(target(name), Target::Stderr);
+        }
+        for name in ["/dev/fd/11", "/dev/stdout.log", "stdout"] {
+            assert_eq!(target(name), Target::Path(name.into()));
+        }
+    }
+
+    #[test]
+    fn events_are_those_asked_for() {
+        let spec = read("eve:-,events=flow+stats").expect("good");
+        let asked = EventKind::ALL.map(|kind| spec.events.has(kind));
+        assert_eq!(asked, [false, false, true, true, false]);
+    }
+
+    #[test]
+    fn errors_name_the_value_and_what_is_allowed() {
+        for (value, message) in [
+            (
+                "text",
+                "--output text: KIND:TARGET has no colon; allowed: text:- text:PATH eve:- eve:PATH",
+            ),
+            (
+                "zeek:d",
+                "--output zeek:d: unknown kind \"zeek\"; allowed: text, eve",
+            ),
+            (
+                "eve:",
+                "--output eve:: the target is empty; allowed: text:- text:PATH eve:- eve:PATH",
+            ),
+            (
+                "eve:f,rotate=1",
+                "--output eve:f,rotate=1: unknown or repeated option \"rotate=1\"; \
+                 allowed: events=connection+alert+flow+stats+lifecycle, once",
+            ),
+            (
+                "eve:f,events=flow+dns",
+                "--output eve:f,events=flow+dns: unknown event \"dns\"; \
+                 allowed: connection, alert, flow, stats, lifecycle, joined by +",
+            ),
+            (
+                "text:-,events=",
+                "--output text:-,events=: unknown event \"\"; \
+                 allowed: connection, alert, flow, stats, lifecycle, joined by +",
+            ),
+        ] {
+            assert_eq!(read(value), Err(message.into()));
+        }
+        assert!(read("text:-,events=flow,events=flow").is_err());
+    }
+}

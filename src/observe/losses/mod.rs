@@ -1,0 +1,370 @@
+//! What was lost, for a person: how much of what, why, and what to change.
+//!
+//! [`Books::losses`] has the counts by cause; this groups them by what helps.
+
+mod watch;
+
+use crate::books::Books;
+use crate::books::output::Cause;
+use crate::books::output::OutputBooks;
+use crate::log::sinks::lines::BUFFER_MAX;
+pub use watch::{LossWatch, Turn};
+
+words! {
+    /// Why something was lost, in the order of a packet's way.
+    pub enum Reason {
+        /// An interface is down or gone.
+        Link = "link",
+        /// Network cards had no room.
+        Nic = "nic_drops",
+        /// The kernel's backlog had no room.
+        Backlog = "backlog_drops",
+        /// Rings were full.
+        Rings = "ring_drops",
+        /// Load shedding.
+        Shed = "shed",
+        /// Frames were cut before their transport header.
+        Depth = "cut_by_depth",
+        /// Tables of flows were full.
+        FlowTables = "flow_tables_full",
+        /// Tables of scans were full.
+        ScanTables = "scan_tables_full",
+        /// Queues between workers were full.
+        Contacts = "contacts_dropped",
+        /// The witness disagrees.
+        Witness = "witness",
+        /// The logger had ended.
+        LogGone = "log_gone",
+        /// An output did not take its records.
+        Output = "output",
+    }
+}
+
+impl Reason {
+    /// The causes of [`Books::losses`] that it stands for; none for what is only known in seconds.
+    fn causes(self) -> &'static [&'static str] {
+        match self {
+            Self::Link => &[],
+            Self::Nic => &["nic_drops"],
+            Self::Backlog => &["softnet_drops"],
+            Self::Rings => &["ring_tp_drops"],
+            Self::Shed => &["ring_shed_data", "shed_in_kernel"],
+            Self::Depth => &["frames_cut_by_depth"],
+            Self::FlowTables => &[
+                "evicted_attempts",
+                "evicted_established",
+                "evicted_others",
+                "evicted_fragments",
+                "flows_without_volumes",
+            ],
+            Self::ScanTables => &["port_scan_pairs_evicted", "port_scan_episodes_evicted"],
+            Self::Contacts => &["contacts_dropped"],
+            Self::Witness => &["witness_missing", "witness_extra"],
+            Self::LogGone => &[
+                "connections_log_gone",
+                "flows_log_gone",
+                "detections_log_gone",
+            ],
+            Self::Output => &["records_dropped"],
+        }
+    }
+
+    /// What was lost: the word for one, and for any other number.
+    fn things(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Link | Self::Nic | Self::Backlog | Self::Rings | Self::Shed | Self::Depth => {
+                ("frame", "frames")
+            }
+            Self::FlowTables => ("entry of a flow", "entries of flows"),
+            Self::ScanTables => ("entry of a scan", "entries of scans"),
+            Self::Contacts => ("contact between workers", "contacts between workers"),
+            Self::Witness => (
+                "attempt of the witness's sample",
+                "attempts of the witness's sample",
+            ),
+            Self::LogGone | Self::Output => ("record", "records"),
+        }
+    }
+
+    /// What happened to it.
+    fn fate(self) -> &'static str {
+        match self {
+            Self::Link => "not seen",
+            Self::Nic => "lost by network cards",
+            Self::Backlog => "lost in the kernel's backlog",
+            Self::Rings => "dropped by full rings",
+            Self::Shed => "shed under load",
+            Self::Depth => "cut before their transport header",
+            Self::FlowTables => "pushed out of full tables, or lack packets and bytes",
+            Self::ScanTables => "pushed out of full tables: a scan among them may be missed",
+            Self::Contacts => "dropped by full queues: a scan among them may be missed",
+            Self::Witness => "on one side only",
+            Self::LogGone => "made when the log had ended",
+            Self::Output => "lost",
+        }
+    }
+
+    /// What to change.
+    fn change(self) -> &'static str {
+        match self {
+            Self::Link => "look why the interface went",
+            Self::Nic => "synledger check says what to change",
+            Self::Backlog => "raise net.core.netdev_max_backlog (synledger check has the command)",
+            Self::Rings | Self::Shed => {
+                "raise --ring-mib or --workers, or capture less: --capture control"
+            }
+            Self::Depth => "--capture full keeps them whole",
+            Self::FlowTables | Self::ScanTables => "raise --memory-mib",
+            Self::Contacts => "raise --memory-mib or lower --workers",
+            Self::Witness | Self::LogGone => "please report it as a fault of synledger",
+            Self::Output => "",
+        }
+    }
+}
+
+/// What to do about records that were lost for this cause, and what the cause is.
+fn output_trouble(cause: Cause) -> (&'static str, &'static str) {
+    match cause {
+        Cause::DiskFull => ("its disk is full", "free space there, or write elsewhere"),
+        Cause::Io => (
+            "it cannot be written",
+            "look at its disk, or write elsewhere",
+        ),
+        Cause::Closed => (
+            "it has no reader any more",
+            "keep a reader, or write a file",
+        ),
+        Cause::QueueFull => (
+            "more came than can be written",
+            "ask for less (events=), or fold earlier (--fold)",
+        ),
+        Cause::Slow => ("its reader is slow", "read it faster, or write a file"),
+    }
+}
+
+/// What was lost for one reason, since the start or in a stretch of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Why.
+    pub reason: Reason,
+    /// The output that lost records.
+    pub output: Option<String>,
+    /// How much is gone.
+    pub lost: u64,
+    /// Of how much; 0: nobody knows.
+    pub of: u64,
+    /// At most so many new connections may be among them.
+    attempts_bound: u64,
+    /// Microseconds in which frames were lost without being counted.
+    uncounted_us: u64,
+    /// Records lost, by cause.
+    causes: [u64; Cause::COUNT],
+    /// The output takes nothing now.
+    blocked: Option<Cause>,
+}
+
+impl Loss {
+    fn new(reason: Reason, lost: u64, of: u64) -> Self {
+        Self {
+            reason,
+            output: None,
+            lost,
+            of,
+            attempts_bound: 0,
+            uncounted_us: 0,
+            causes: [0; Cause::COUNT],
+            blocked: None,
+        }
+    }
+
+    fn of_output(output: &OutputBooks) -> Self {
+        let counts = &output.counts;
+        let offered: u64 = counts.offered.iter().sum();
+        let not_asked: u64 = counts.not_asked.iter().sum();
+        Self {
+            output: Some(output.name.clone()),
+            causes: counts.dropped.map(|kinds| kinds.iter().sum()),
+            // A reader that is slow for a moment loses nothing: a buffer waits for it.
+            blocked: counts.blocked.filter(|cause| *cause != Cause::Slow),
+            ..Self::new(Reason::Output, output.dropped(), offered - not_asked)
+        }
+    }
+
+    /// Whether anything is missing.
+    pub fn is_some(&self) -> bool {
+        self.lost > 0 || self.uncounted_us > 0
+    }
+
+    /// What was lost since `before`.
+    fn since(&self, before: &Self) -> Self {
+        let minus = u64::saturating_sub;
+        Self {
+            lost: minus(self.lost, before.lost),
+            of: minus(self.of, before.of),
+            attempts_bound: minus(self.attempts_bound, before.attempts_bound),
+            uncounted_us: minus(self.uncounted_us, before.uncounted_us),
+            causes: std::array::from_fn(|at| minus(self.causes[at], before.causes[at])),
+            ..self.clone()
+        }
+    }
+
+    fn is_of(&self, other: &Self) -> bool {
+        self.reason == other.reason && self.output == other.output
+    }
+
+    /// Which output, where that matters, and why.
+    fn cause(&self) -> Option<Cause> {
+        let most = Cause::ALL
+            .into_iter()
+            .max_by_key(|&cause| self.causes[cause as usize]);
+        self.blocked.or(most.filter(|_| self.lost > 0))
+    }
+
+    /// How much was lost of what, and why: `12 of 400 records of eve:log (3 %) were lost: its disk is full`.
+    pub fn sentence(&self) -> String {
+        let seconds = self.uncounted_us as f64 / 1e6;
+        match self.reason {
+            Reason::Link => {
+                return format!(
+                    "frames of interfaces that were gone for {seconds:.1} s, until they were watched again"
+                );
+            }
+            Reason::Shed if self.lost == 0 && self.uncounted_us > 0 => {
+                return format!(
+                    "frames were shed in the kernel for {seconds:.1} s, not counted (that takes CAP_BPF)"
+                );
+            }
+            _ => {}
+        }
+        let of = match self.of {
+            0 => String::new(),
+            of => format!(" of {of}"),
+        };
+        let (one, many) = self.reason.things();
+        let things = if self.lost == 1 && self.of == 0 {
+            one
+        } else {
+            many
+        };
+        let mut text = format!("{}{of} {things}", self.lost);
+        if let Some(output) = &self.output {
+            text += &format!(" of {output}");
+        }
+        if self.of > 0 {
+            text += &format!(" ({})", percent(self.lost, self.of));
+        }
+        let were = if self.lost == 1 { "was" } else { "were" };
+        text += &format!(" {were} {}", self.reason.fate());
+        if self.attempts_bound > 0 {
+            text += &format!(
+                ", at most {} new connections among them",
+                self.attempts_bound
+            );
+        }
+        if let (Reason::Output, Some(cause)) = (self.reason, self.cause()) {
+            text += &format!(": {}", output_trouble(cause).0);
+        }
+        text
+    }
+
+    /// The same for an output that takes nothing and has lost nothing yet.
+    fn blocked_sentence(&self) -> Option<String> {
+        let (name, cause) = (self.output.as_ref()?, self.blocked?);
+        let (trouble, _) = output_trouble(cause);
+        let mib = BUFFER_MAX >> 20;
+        Some(format!(
+            "{name} takes no lines: {trouble}; {mib} MiB of them waits, further ones are lost"
+        ))
+    }
+
+    /// What to change.
+    pub fn change(&self) -> &'static str {
+        match self.cause() {
+            Some(cause) if self.reason == Reason::Output => output_trouble(cause).1,
+            _ => self.reason.change(),
+        }
+    }
+}
+
+/// A share as a person reads it.
+pub fn percent(part: u64, of: u64) -> String {
+    let percent = part as f64 * 100.0 / of.max(1) as f64;
+    match percent {
+        percent if percent <= 0.0 => "0 %".to_owned(),
+        percent if percent < 0.01 => "below 0.01 %".to_owned(),
+        // Rounded, it would say that nothing came through.
+        percent if percent > 99.9 && part < of => "over 99.9 %".to_owned(),
+        percent if percent < 10.0 => {
+            let text = format!("{percent:.2}");
+            format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+        }
+        percent => {
+            let text = format!("{percent:.1}");
+            format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+        }
+    }
+}
+
+/// What was lost on the way to the outputs, one entry for each reason, those without a loss included.
+pub fn before_outputs(books: &Books) -> Vec<Loss> {
+    let counted = books.losses();
+    let lost = |reason: Reason| {
+        let causes = reason.causes().iter();
+        causes.filter_map(|&cause| counted.get(cause)).sum()
+    };
+    let before = Reason::ALL
+        .into_iter()
+        .filter(|&reason| reason != Reason::Output);
+    let loss = |reason| Loss {
+        attempts_bound: match reason {
+            Reason::Rings => books.missed_bound().attempts - books.shards.frames_cut_by_depth,
+            _ => 0,
+        },
+        uncounted_us: uncounted_us(books, reason),
+        ..Loss::new(reason, lost(reason), whole(books, reason))
+    };
+    before.map(loss).collect()
+}
+
+/// Of how many a part was lost; 0: nobody knows.
+fn whole(books: &Books, reason: Reason) -> u64 {
+    let shards = &books.shards;
+    let packets = books.rings.iter().map(|ring| ring.tp_packets);
+    let reached = packets.sum::<u64>() + books.refused.unwrap_or(0);
+    match reason {
+        Reason::Nic | Reason::Backlog => reached + books.host.nic_drops + books.host.softnet_drops,
+        Reason::Rings | Reason::Shed => reached,
+        Reason::Depth => shards.frames,
+        Reason::Contacts => shards.contacts_sent,
+        Reason::Witness => books.witness.unwrap_or_default().seen,
+        // A flow has an entry as an attempt and, once it is established, another one; either stays for a while
+        // when the flow has ended.
+        Reason::FlowTables | Reason::ScanTables => 0,
+        Reason::Link | Reason::LogGone | Reason::Output => 0,
+    }
+}
+
+/// For how long frames were lost without being counted.
+fn uncounted_us(books: &Books, reason: Reason) -> u64 {
+    match reason {
+        Reason::Link => books.host.unwatched_us,
+        Reason::Shed if books.refused.is_none() => books.shards.shed.spent_us[1..].iter().sum(),
+        _ => 0,
+    }
+}
+
+/// What each output lost. `outputs` have counted all that was offered to them so far.
+pub fn of_outputs(outputs: &[OutputBooks]) -> Vec<Loss> {
+    outputs.iter().map(Loss::of_output).collect()
+}
+
+/// Everything that was lost, in the order of a packet's way.
+pub fn all(books: &Books) -> Vec<Loss> {
+    let mut all = before_outputs(books);
+    all.extend(of_outputs(&books.outputs));
+    all.retain(Loss::is_some);
+    all
+}
+
+#[cfg(test)]
+mod tests;

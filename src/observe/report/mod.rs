@@ -1,0 +1,259 @@
+//! The books for a person (ten lines, as tcpdump's users expect) and for a machine (EVE `stats`).
+
+mod stats;
+
+use super::losses;
+use crate::books::Books;
+use crate::check::many;
+use crate::decode::Unread;
+use crate::witness::WitnessCounts;
+pub use stats::Stats;
+use std::fmt::Write as _;
+
+/// The books in about ten lines, for standard error.
+pub fn ten_lines(books: &Books) -> String {
+    let shards = &books.shards;
+    let flow = &shards.flow;
+    let unread: u64 = shards.unread_frames.iter().sum();
+    let mut text = String::new();
+    let mut line = |what: String| {
+        let _ = writeln!(text, "{what}");
+    };
+    offered(books, &mut line);
+    let causes = causes(books);
+    let causes = if causes.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", causes.join(", "))
+    };
+    line(format!(
+        "{}, {} not decoded{causes}",
+        many(shards.packets, "packet"),
+        many(unread, "frame")
+    ));
+    line(format!(
+        "{}: {}, {} retransmitted, {} seen at another interface",
+        many(flow.syn_packets, "SYN"),
+        many(flow.new_connections, "new connection"),
+        flow.syn_retransmitted,
+        flow.syn_other_interface
+    ));
+    line(format!(
+        "{} answered, {} established, {} refused, {} unanswered{}",
+        flow.answered_connections,
+        flow.established_connections,
+        flow.refused_connections,
+        flow.unanswered(),
+        match flow.undecided() {
+            0 => String::new(),
+            undecided => format!(", {undecided} undecided"),
+        }
+    ));
+    line(scans(books));
+    let tables = flow.evicted() - flow.evicted_fragments;
+    line(format!(
+        "{} ended, {tables} pushed out of full tables",
+        many(flow.closed_all(), "flow")
+    ));
+    logged(books, &mut line);
+    overflowed(books, &mut line);
+    if shards.frames_cut_by_depth > 0 {
+        line(format!(
+            "{} cut before the transport header: --capture full keeps them whole",
+            many(shards.frames_cut_by_depth, "frame")
+        ));
+    }
+    under_load(books, &mut line);
+    if let Some(witness) = &books.witness {
+        line(second_opinion(witness));
+    }
+    missed(books, &mut line);
+    line(verdict(books));
+    text
+}
+
+/// What was lost, in words and per cent, with what helps: the last thing before whether it all adds up.
+fn missed(books: &Books, line: &mut impl FnMut(String)) {
+    let losses = losses::all(books);
+    for loss in &losses {
+        let (says, change) = (loss.sentence(), loss.change());
+        line(format!("missed: {says}; {change}"));
+    }
+    if losses.is_empty() {
+        line("nothing was missed".to_owned());
+    }
+}
+
+/// What came to the outputs.
+fn logged(books: &Books, line: &mut impl FnMut(String)) {
+    if books.attempts_folded() > 0 {
+        line(format!(
+            "{} folded into {}",
+            many(books.attempts_folded(), "new connection"),
+            many(books.log.flood_records, "flood record")
+        ));
+    }
+    for output in &books.outputs {
+        let folded = match output.folded() {
+            0 => String::new(),
+            folded => format!(", {folded} folded"),
+        };
+        line(format!(
+            "{}: {} written{folded}, {} dropped",
+            output.name,
+            output.written(),
+            output.dropped()
+        ));
+    }
+}
+
+/// What full tables cost.
+fn overflowed(books: &Books, line: &mut impl FnMut(String)) {
+    let (flow, scan) = (&books.shards.flow, &books.shards.port_scan);
+    let tables = flow.evicted() - flow.evicted_fragments;
+    if tables + scan.pairs_evicted + scan.episodes_evicted + scan.without_map > 0 {
+        line(format!(
+            "tables overflowed: {tables} flows, {} pairs, {} scans pushed out, {} scans without room for all \
+             their ports; raise --memory-mib",
+            scan.pairs_evicted, scan.episodes_evicted, scan.without_map
+        ));
+    }
+    if flow.flows_without_volumes > 0 {
+        line(format!(
+            "{} attempts whose later packets found no room to be added up (their records say saturated); \
+             raise --memory-mib",
+            flow.flows_without_volumes
+        ));
+    }
+    if flow.evicted_fragments > 0 {
+        line(format!(
+            "{} halves of TCP headers in fragments were given up for newer ones",
+            flow.evicted_fragments
+        ));
+    }
+}
+
+/// What was let go of, and how far the tables reach where they are too small for the load.
+fn under_load(books: &Books, line: &mut impl FnMut(String)) {
+    let shed = &books.shards.shed;
+    let steps: u64 = shed.up.iter().chain(&shed.down).sum();
+    if steps > 0 {
+        let seconds = |level: usize| shed.spent_us[level] as f64 / 1e6;
+        let refused = match books.refused {
+            Some(refused) => format!("{refused} frames"),
+            None => "frames that were not counted".to_owned(),
+        };
+        line(format!(
+            "shed in {steps} steps: {refused} refused in the kernel; {:.1} s at level 1, {:.1} s at 2, {:.1} s at 3",
+            seconds(1),
+            seconds(2),
+            seconds(3)
+        ));
+    }
+    let evicted = books.shards.flow.evicted_attempts + books.shards.port_scan.pairs_evicted;
+    if evicted > 0 {
+        let reach = books.shards.horizons.seconds();
+        let reach: Vec<String> = reach
+            .map(|(name, _, value)| format!("{name} {value:.3}"))
+            .collect();
+        line(format!(
+            "how far full tables reached at the end: {}",
+            reach.join(", ")
+        ));
+    }
+}
+
+/// What the witness says.
+fn second_opinion(counts: &WitnessCounts) -> String {
+    let sum = |counts: &[u64]| counts.iter().sum::<u64>();
+    format!(
+        "witness: {} attempts seen, {} agreed, {} MISSING in the ledger, {} only there; {} excused, {} waiting",
+        counts.seen,
+        sum(&counts.agreed),
+        counts.missing,
+        counts.extra,
+        sum(&counts.excused) + sum(&counts.extra_excused),
+        counts.waiting + counts.told_waiting
+    )
+    .replace(" 0 MISSING", " 0 missing")
+}
+
+/// Scans, and what of them was not asked for.
+fn scans(books: &Books) -> String {
+    let shards = &books.shards;
+    let mut text = many(shards.port_scan.started, "port scan");
+    text += &format!(", {} about them", many(shards.detections, "record"));
+    if shards.detections_out_of_scope > 0 {
+        let withheld = shards.detections_out_of_scope;
+        text +=
+            &format!(", {withheld} not shown (scans by this host: --scan-scope all shows them)");
+    }
+    if shards.detections_allowed > 0 {
+        text += &format!(", {} withheld by --allow", shards.detections_allowed);
+    }
+    text
+}
+
+/// What came from the kernel or a capture, and what was lost before.
+fn offered(books: &Books, line: &mut impl FnMut(String)) {
+    let shards = &books.shards;
+    if books.rings.is_empty() {
+        line(format!("{} read", many(shards.frames, "frame")));
+    } else {
+        let packets: u64 = books.rings.iter().map(|ring| ring.tp_packets).sum();
+        let drops: u64 = books.rings.iter().map(|ring| ring.tp_drops).sum();
+        let shed: u64 = books.rings.iter().map(|ring| ring.shed_data).sum();
+        line(format!(
+            "{} offered by the kernel: {} read, {drops} dropped by full rings, {shed} shed",
+            many(packets, "frame"),
+            shards.frames
+        ));
+        let filtered = match books.filtered {
+            Some(0) => String::new(),
+            Some(filtered) => format!(", {filtered} rejected by the filter"),
+            None => ", rejected by the filter: not counted".to_owned(),
+        };
+        line(format!(
+            "before the rings: {} lost by network cards, {} by the kernel's backlog{filtered}",
+            books.host.nic_drops, books.host.softnet_drops
+        ));
+    }
+}
+
+fn verdict(books: &Books) -> String {
+    let open: Vec<String> = books
+        .identities()
+        .iter()
+        .filter(|identity| !identity.holds())
+        .map(|identity| {
+            format!(
+                "  {}: {} against {}",
+                identity.name, identity.left, identity.right
+            )
+        })
+        .collect();
+    if open.is_empty() {
+        let what = match books.missed() {
+            0 => "all is accounted for".to_owned(),
+            missed => format!("all is accounted for, with what was missed ({missed} in all)"),
+        };
+        format!(
+            "the books close: {what}; {} identities hold",
+            books.identities().len()
+        )
+    } else {
+        format!("THE BOOKS DO NOT CLOSE:\n{}", open.join("\n"))
+    }
+}
+
+fn causes(books: &Books) -> Vec<String> {
+    Unread::ALL
+        .into_iter()
+        .map(|why| (why.word(), books.shards.unread_frames[why.index()]))
+        .filter(|(_, count)| *count > 0)
+        .map(|(word, count)| format!("{count} {word}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! The books for a machine: EVE `stats`.
+
+use crate::books::Books;
+use crate::books::output::OutputBooks;
+use crate::books::ring::{RingCounts, RingId};
+use crate::check::many;
+use crate::counters::{Counter, Counters as _, Kind};
+use crate::log::notice::Notice;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// A record of statistics: what an interval came to, beside what the run has come to.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats<'a> {
+    /// The books now.
+    pub now: &'a Books,
+    /// The books when the last record was made.
+    pub before: &'a Books,
+    /// Seconds since then; in `read` of packet time.
+    pub interval_s: f64,
+    /// Seconds since the start.
+    pub run_s: f64,
+    /// It is the last one of the run.
+    pub last: bool,
+}
+
+impl Stats<'_> {
+    /// The record, with the members that an EVE `stats` record has.
+    ///
+    /// `stats.capture` counts since the start, as Suricata's does. Under `synledger`, `books` are those of the
+    /// interval and `totals.books` those since the start, both with the names that the metrics have. Of each,
+    /// `missed` is everything lost with a cause, `complete` says that it is nothing, and `missed_bound` is what
+    /// may have been lost uncounted. `closed` says that every identity holds; those that do not are listed.
+    ///
+    /// The last record has every counter. So that an idle host writes little, those before leave out what is 0, and
+    /// the totals of single rings.
+    pub fn notice(&self, ts_ns: i64) -> Notice {
+        let sum = |count: fn(&RingCounts) -> u64| -> u64 { self.now.rings.iter().map(count).sum() };
+        let identities = self.now.identities();
+        let open: Vec<Value> = identities
+            .iter()
+            .filter(|one| !one.holds())
+            .map(|one| json!({ "identity": one.name, "left": one.left, "right": one.right }))
+            .collect();
+        let interval = self.now.since(self.before);
+        let mut ours = account(&interval, self.small(books_json(&interval)));
+        let mut totals = books_json(self.now);
+        if !self.last {
+            totals.remove("rings");
+        }
+        let totals = account(self.now, self.small(totals));
+        for (name, value) in [
+            ("final", json!(self.last)),
+            ("interval_s", seconds(self.interval_s)),
+            ("run_s", seconds(self.run_s)),
+            ("totals", Value::Object(totals)),
+            ("closed", json!(open.is_empty())),
+            ("identities", json!(identities.len())),
+            ("open_identities", Value::Array(open)),
+        ] {
+            ours.insert(name.to_owned(), value);
+        }
+        for (name, _, value) in self.now.shards.horizons.seconds() {
+            ours.insert(name.to_owned(), seconds(value));
+        }
+        let stats = json!({
+            "uptime": Duration::from_secs_f64(self.run_s.max(0.0)).as_secs(),
+            "capture": {
+                "kernel_packets": sum(|ring| ring.tp_packets),
+                "kernel_drops": sum(|ring| ring.tp_drops),
+            },
+        });
+        Notice::Stats {
+            ts_ns,
+            value: json!({ "stats": stats, "synledger": ours }),
+            text: self.text(),
+        }
+    }
+
+    /// Without zeros, unless it is the last record.
+    fn small(&self, counts: Map<String, Value>) -> Value {
+        let counts = Value::Object(counts);
+        if self.last {
+            return counts;
+        }
+        without_zeros(counts).unwrap_or_else(|| json!({}))
+    }
+
+    /// One line for a person: the last record speaks of the whole run.
+    fn text(&self) -> String {
+        let interval = self.now.since(self.before);
+        let (of, books, long_s) = if self.last {
+            ("the whole run", self.now, self.run_s)
+        } else {
+            ("the last", &interval, self.interval_s)
+        };
+        let scans: u64 = books.shards.port_scans.iter().sum();
+        format!(
+            "{of} {long_s:.1} s: {}, {}, {}, {} missed; {}",
+            many(books.shards.frames, "frame"),
+            many(books.shards.flow.new_connections, "new connection"),
+            many(scans, "port scan"),
+            books.missed(),
+            if self.now.closed() {
+                "the books close"
+            } else {
+                "THE BOOKS DO NOT CLOSE"
+            }
+        )
+    }
+}
+
+fn seconds(seconds: f64) -> Value {
+    json!((seconds * 1000.0).round() / 1000.0)
+}
+
+/// Books as the record has them, and whether they are complete.
+fn account(books: &Books, counts: Value) -> Map<String, Value> {
+    let (missed, bound) = (books.missed(), books.missed_bound());
+    let members = [
+        ("complete", json!(books.complete())),
+        ("missed", json!(missed)),
+        (
+            "missed_bound",
+            json!({ "attempts": bound.attempts, "frames_before_rings": bound.before_rings }),
+        ),
+        ("books", counts),
+    ];
+    let own = |(name, value): (&str, Value)| (name.to_owned(), value);
+    members.into_iter().map(own).collect()
+}
+
+/// What tells rings and outputs apart: no counts.
+const LABELS: [&str; 4] = ["interface", "class", "worker", "output"];
+
+/// The same without counters that are 0, and without rings and outputs that have none left. What is not counted
+/// (null) is not 0.
+fn without_zeros(value: Value) -> Option<Value> {
+    let is_label = |name: &String| LABELS.contains(&name.as_str());
+    match value {
+        Value::Number(count) if count.as_f64() == Some(0.0) => None,
+        Value::Array(values) => {
+            let values: Vec<Value> = values.into_iter().filter_map(without_zeros).collect();
+            (!values.is_empty()).then_some(Value::Array(values))
+        }
+        Value::Object(members) => {
+            let member = |(name, value): (String, Value)| {
+                let label = is_label(&name);
+                let value = if label {
+                    Some(value)
+                } else {
+                    without_zeros(value)
+                };
+                value.map(|value| (name, value))
+            };
+            let members: Map<String, Value> = members.into_iter().filter_map(member).collect();
+            let counts = members.keys().any(|name| !is_label(name));
+            counts.then_some(Value::Object(members))
+        }
+        other => Some(other),
+    }
+}
+
+pub(super) fn books_json(books: &Books) -> Map<String, Value> {
+    let mut all = Map::new();
+    books.each(&mut |counter| insert(&mut all, counter.name(), &counter));
+    all.insert("missed".to_owned(), json!(books.losses()));
+    if books.filtered.is_none() && !books.rings.is_empty() {
+        // --capture control without CAP_BPF: not counted.
+        all.insert("filtered_frames".to_owned(), Value::Null);
+    }
+    if books.refused.is_none() && !books.rings.is_empty() {
+        all.insert("shed_in_kernel".to_owned(), Value::Null);
+    }
+    all.insert("rings".to_owned(), books.rings.iter().map(ring).collect());
+    let outputs = books.outputs.iter().enumerate();
+    let outputs = outputs.map(|(place, output)| records(place, output));
+    all.insert("outputs".to_owned(), outputs.collect());
+    all
+}
+
+/// Inserts a counter; those that share a name are told apart by an object for each label.
+fn insert(all: &mut Map<String, Value>, name: String, counter: &Counter) {
+    let mut place = all.entry(name).or_insert_with(|| json!({}));
+    for (_, value) in &counter.labels {
+        place = &mut place[value.as_ref()];
+    }
+    *place = match counter.kind {
+        Kind::Micros => seconds(counter.count as f64 / 1e6),
+        Kind::Count | Kind::Loss | Kind::Gauge => json!(counter.count),
+    };
+}
+
+fn ring(ring: &RingCounts) -> Value {
+    let RingId {
+        interface,
+        class,
+        worker,
+    } = &ring.id;
+    let mut all = Map::new();
+    ring.each(&mut |counter| insert(&mut all, counter.short_name().into(), &counter));
+    all.insert("interface".to_owned(), json!(interface));
+    all.insert("class".to_owned(), json!(class));
+    all.insert("worker".to_owned(), json!(worker));
+    Value::Object(all)
+}
+
+/// An output by its place on the command line, not by its path: `read` writes the same bytes wherever to.
+fn records(place: usize, output: &OutputBooks) -> Value {
+    let mut all = Map::new();
+    let counts = &output.counts;
+    counts.each(&mut |counter| insert(&mut all, counter.short_name().into(), &counter));
+    all.insert("output".to_owned(), json!(place + 1));
+    Value::Object(all)
+}

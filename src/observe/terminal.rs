@@ -1,0 +1,22 @@
+//! What a person at the terminal reads.
+
+use crate::books::record_kind::EventKind;
+use crate::log::sinks::lines::{Patience, Sink};
+use std::os::fd::AsFd;
+
+/// Says something on standard error. Who reads that together with standard output may have stopped: the end
+/// of a run waits for a second, not for ever.
+pub fn tell(text: &str) {
+    let Ok(fd) = std::io::stderr().as_fd().try_clone_to_owned() else {
+        // No descriptor is left: what there is to say then must not be lost.
+        eprint!("{text}");
+        return;
+    };
+    let mut sink = Sink::from_fd(fd);
+    sink.set_patience(Patience::Live);
+    if let Some(out) = sink.admit(EventKind::Lifecycle, 0) {
+        out.extend_from_slice(text.as_bytes());
+        sink.commit(EventKind::Lifecycle, 0);
+    }
+    sink.finish(0);
+}

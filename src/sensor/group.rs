@@ -1,0 +1,409 @@
+//! The live side of a run: groups of rings, one an interface, opened, watched, rebuilt and closed.
+
+use super::worker::{LiveRing, RingView};
+use crate::books::ring::{RingCounts, RingId};
+use crate::capture::bpf::counted::RejectCounter;
+use crate::capture::bpf::depth::{control_only, headers, without_bulk};
+use crate::capture::bpf::fanout::{DEPTH, Keys, Mode, program};
+use crate::capture::frame::{CLASSES, Class, LinkType};
+use crate::capture::group::{Fanout, Group, GroupConfig};
+use crate::capture::mode::{CaptureDepth, FanoutMode};
+use crate::capture::ring::block::Origin;
+use crate::capture::ring::{Reader, Ring, RingGeometry};
+use crate::capture::socket::{GATE, RingStatistics, RxSocket, accept};
+use crate::capture::valve::{Program, Valve};
+use crate::error::SetupError;
+use crate::host::cpus;
+use crate::host::nic::Interface;
+use crate::settings::RunConfig;
+use crate::time::clock::Stamps;
+use libc::sock_filter;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+/// Bytes kept of packets that open, answer or refuse, and of ICMP errors with what they quote.
+const SNAPLEN_SMALL: u32 = 256;
+/// Bytes kept of other packets: as far as the fanout program looks.
+#[allow(clippy::cast_possible_truncation, reason = "192")]
+const HEADERS: u32 = DEPTH as u32;
+/// Bytes kept of packets with IPv6 extension headers, whose transport header may begin far behind: the chain
+/// ends within the first packet's 1,280 bytes or somewhat more (RFC 7112).
+const SNAPLEN_DEEP: u32 = 2048;
+/// All bytes, BIG TCP included.
+const SNAPLEN_FULL: u32 = 262_144;
+/// The smallest record in a ring: a frame of no bytes.
+const RECORD_BYTES_MIN: u64 = 88;
+
+struct Member {
+    view: Arc<RingView>,
+    class: Option<Class>,
+    worker: usize,
+    /// As of the last update: what its worker had taken, and then what the kernel had counted.
+    counts: RingCounts,
+    ring_bytes: u64,
+    valve: Arc<Valve>,
+}
+
+/// Whether frames can come from an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// They can.
+    Up,
+    /// It has not been up since it is watched: nobody expects anything from it.
+    Idle,
+    /// It was up and went down.
+    Down,
+    /// It does not exist any more: nothing comes from these rings again.
+    Gone {
+        /// CLOCK_MONOTONIC when that was told.
+        since_ns: i64,
+    },
+}
+
+/// The group of one interface.
+pub struct LiveGroup {
+    /// Name of the interface.
+    pub name: String,
+    /// Its index in the kernel; another one after it was re-created.
+    pub ifindex: u32,
+    /// Its index in the run's table of interfaces.
+    pub interface: u16,
+    /// What is known of the interface.
+    pub link: LinkState,
+    /// Why it could not be opened again, as it was said last.
+    pub trouble: Option<String>,
+    /// Counts what data rings refuse, under `--capture control` or under load, where CAP_BPF is held.
+    refused: Option<Arc<RejectCounter>>,
+    group: Arc<Group>,
+    members: Vec<Member>,
+    /// As of the last [`LiveGroup::take_lost`].
+    lost_before: Lost,
+}
+
+/// What rings lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Frames dropped or shed, by class; outside `--fanout class` all under the first.
+    pub frames: [u64; CLASSES],
+    /// Frames that filters of data rings refused; `u64::MAX` where they cannot be counted.
+    pub filtered: u64,
+}
+
+fn geometry(config: &RunConfig, class: usize) -> RingGeometry {
+    let (bytes, block_size) = (config.rings.bytes[class], config.rings.block_bytes[class]);
+    RingGeometry {
+        block_size,
+        block_nr: u32::try_from(bytes / u64::from(block_size)).unwrap_or(u32::MAX),
+        block_timeout_ms: config.block_timeout_ms,
+    }
+}
+
+fn ring_id(interface: &str, class: Option<Class>, worker: usize) -> RingId {
+    RingId {
+        interface: interface.to_owned(),
+        class: class.map_or("all", Class::word),
+        worker,
+    }
+}
+
+/// The filters of an interface's sockets.
+struct Filters {
+    /// Of data rings, of the others.
+    data: Program,
+    others: Program,
+    /// Of data rings under load.
+    narrow: Option<Program>,
+    refused: Option<Arc<RejectCounter>>,
+}
+
+impl Filters {
+    fn new(config: &RunConfig, link: LinkType) -> Self {
+        let classic = |program: &[sock_filter]| Program::Classic(program.into());
+        let small = classic(&accept(SNAPLEN_SMALL));
+        if config.fanout != FanoutMode::Class {
+            let all = match config.capture {
+                CaptureDepth::Full => classic(&accept(SNAPLEN_FULL)),
+                CaptureDepth::Headers => small,
+                CaptureDepth::Control => classic(&control_only(SNAPLEN_SMALL)),
+            };
+            return Self {
+                data: all.clone(),
+                others: all,
+                narrow: None,
+                refused: None,
+            };
+        }
+        let (data, others, refusing) = match config.capture {
+            CaptureDepth::Full => {
+                let full = classic(&accept(SNAPLEN_FULL));
+                (full.clone(), full, without_bulk(link, SNAPLEN_FULL))
+            }
+            CaptureDepth::Headers => {
+                let headers = classic(&headers(link, HEADERS, SNAPLEN_DEEP));
+                (headers, small, without_bulk(link, SNAPLEN_DEEP))
+            }
+            CaptureDepth::Control => (classic(&GATE), small, GATE.to_vec()),
+        };
+        let mut filters = Self {
+            data,
+            others,
+            narrow: None,
+            refused: None,
+        };
+        if config.capture != CaptureDepth::Control && !config.shed {
+            return filters;
+        }
+        filters.refused = RejectCounter::new(&refusing).ok().map(Arc::new);
+        let counted = filters.refused.clone().map(Program::Counted);
+        let refusing = counted.unwrap_or_else(|| classic(&refusing));
+        match config.capture {
+            CaptureDepth::Control => filters.data = refusing,
+            _ => filters.narrow = Some(refusing),
+        }
+        filters
+    }
+
+    fn valve(&self, class: Option<Class>) -> Valve {
+        match class {
+            Some(Class::Control | Class::Open) => Valve::new(self.others.clone(), None),
+            _ => Valve::new(self.data.clone(), self.narrow.clone()),
+        }
+    }
+}
+
+/// The sockets of `nic` and their rings, gated.
+fn open_group(
+    config: &RunConfig,
+    keys: &Keys,
+    nic: &Interface,
+    interface: u16,
+) -> Result<(Group, Vec<Ring>), SetupError> {
+    let workers = config.common.workers;
+    let link = nic.link.unwrap_or(LinkType::Ethernet);
+    let demux = program(
+        keys,
+        u32::try_from(workers).expect("at most 64"),
+        Mode::Fanout,
+    );
+    let classes = match config.fanout {
+        FanoutMode::Class => CLASSES,
+        _ => 1,
+    };
+    let members = (0..classes * workers)
+        .map(|member| geometry(config, member / workers))
+        .collect();
+    let wanted = GroupConfig {
+        ifindex: nic.ifindex,
+        name: &nic.name,
+        members,
+        fanout: match config.fanout {
+            FanoutMode::Class => Fanout::Cbpf(&demux),
+            FanoutMode::Hash => Fanout::Hash,
+            FanoutMode::Cpu => Fanout::Cpu,
+            FanoutMode::Qm => Fanout::Qm,
+        },
+        ignore_outgoing: nic.loopback,
+        promiscuous: config.promiscuous,
+        origin: Origin { interface, link },
+    };
+    // A ring's memory comes from where its opener runs: near the worker that will read it.
+    cpus::keeping_affinity(|| {
+        Group::open_placed(&wanted, |member| {
+            if let Some(&cpu) = config.common.cores.get(member % workers) {
+                // A worker that cannot be pinned says so itself.
+                let _ = cpus::pin_current_thread(cpu);
+            }
+        })
+    })
+}
+
+impl LiveGroup {
+    /// The interface does not exist any more.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.link, LinkState::Gone { .. })
+    }
+
+    /// Opens the rings of `nic`, gated. Gives the rings of each worker.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses, with what helps.
+    pub fn open(
+        config: &RunConfig,
+        keys: &Keys,
+        nic: &Interface,
+        interface: u16,
+    ) -> Result<(Self, Vec<Vec<LiveRing>>), SetupError> {
+        let workers = config.common.workers;
+        let by_class = config.fanout == FanoutMode::Class;
+        let (group, rings) = open_group(config, keys, nic, interface)?;
+        let group = Arc::new(group);
+        let filters = Filters::new(config, nic.link.unwrap_or(LinkType::Ethernet));
+        let mut live = Self {
+            name: nic.name.clone(),
+            ifindex: nic.ifindex,
+            interface,
+            link: match nic.up && nic.running {
+                true => LinkState::Up,
+                false => LinkState::Idle,
+            },
+            trouble: None,
+            refused: filters.refused.clone(),
+            group: Arc::clone(&group),
+            members: Vec::new(),
+            lost_before: Lost::default(),
+        };
+        let mut per_worker: Vec<Vec<LiveRing>> = (0..workers).map(|_| Vec::new()).collect();
+        for (member, ring) in rings.into_iter().enumerate() {
+            let (class, worker) = (
+                by_class.then(|| Class::ALL[member / workers]),
+                member % workers,
+            );
+            let valve = Arc::new(filters.valve(class));
+            let view = live.add_member(class, worker, ring.geometry(), Arc::clone(&valve));
+            let reader = Reader::new(ring);
+            per_worker[worker].push(LiveRing {
+                reader,
+                group: Arc::clone(&group),
+                member,
+                class,
+                valve,
+                stamps: Stamps::default(),
+                view,
+                losing_seen: 0,
+                dead_since_ns: None,
+            });
+        }
+        Ok((live, per_worker))
+    }
+
+    fn add_member(
+        &mut self,
+        class: Option<Class>,
+        worker: usize,
+        geometry: RingGeometry,
+        valve: Arc<Valve>,
+    ) -> Arc<RingView> {
+        let view = Arc::new(RingView::default());
+        self.members.push(Member {
+            view: Arc::clone(&view),
+            class,
+            worker,
+            counts: RingCounts {
+                id: ring_id(&self.name, class, worker),
+                capacity: geometry.bytes() as u64 / RECORD_BYTES_MIN,
+                ..RingCounts::default()
+            },
+            ring_bytes: geometry.bytes() as u64,
+            valve,
+        });
+        view
+    }
+
+    /// Lets frames in, to the depth that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses a filter.
+    pub fn open_gate(&self) -> Result<(), SetupError> {
+        self.each_valve(Valve::open)
+    }
+
+    fn each_valve(
+        &self,
+        turn: impl Fn(&Valve, &RxSocket) -> Result<(), SetupError>,
+    ) -> Result<(), SetupError> {
+        let mut all = self.members.iter().zip(self.group.sockets());
+        all.try_for_each(|(member, socket)| turn(&member.valve, socket))
+    }
+
+    /// Frames that filters of data rings refused; `None` where they cannot be counted.
+    pub fn refused(&self) -> Option<u64> {
+        self.refused.as_ref()?.count().ok()
+    }
+
+    /// Refuses everything from now on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel lacks the memory for a filter of one instruction.
+    pub fn close_gate(&self) -> Result<(), SetupError> {
+        self.each_valve(Valve::close)
+    }
+
+    /// The interface has another name.
+    pub fn rename(&mut self, to: &str) {
+        to.clone_into(&mut self.name);
+        for member in &mut self.members {
+            member.counts.id = ring_id(to, member.class, member.worker);
+        }
+    }
+
+    /// Whether every worker has let go of its rings, so that nothing is left to be read from them.
+    pub fn is_let_go(&self) -> bool {
+        let let_go = Arc::strong_count(&self.group) == 1;
+        // Pairs with the release of each worker's drop: what it counted last is seen.
+        fence(Ordering::Acquire);
+        let_go
+    }
+
+    /// Tells the workers that this group is gone.
+    pub fn abandon(&self) {
+        for member in &self.members {
+            member.view.dead.store(true, Ordering::Release);
+        }
+    }
+
+    /// Reads the kernel's counters, which clears them, into ours.
+    pub fn update(&mut self) {
+        for (member, socket) in self.members.iter_mut().zip(self.group.sockets()) {
+            let counts = &mut member.counts;
+            // Before the kernel's counters: what was taken by now has been counted there by then.
+            counts.frames_read = member.view.frames_read.load(Ordering::Acquire);
+            counts.shed_data = member.view.shed_data.load(Ordering::Acquire);
+            let RingStatistics {
+                tp_packets,
+                tp_drops,
+                tp_freeze_q_cnt,
+            } = socket.statistics().unwrap_or_default();
+            counts.tp_packets += u64::from(tp_packets);
+            counts.tp_drops += u64::from(tp_drops);
+            counts.tp_freezes += u64::from(tp_freeze_q_cnt);
+            member.view.drops.store(counts.tp_drops, Ordering::Relaxed);
+        }
+    }
+
+    /// What was lost between the last update and the one before the last call of this.
+    pub fn take_lost(&mut self) -> Lost {
+        let mut now = Lost {
+            filtered: self.refused().unwrap_or(u64::MAX),
+            ..Lost::default()
+        };
+        for member in &self.members {
+            let class = member.class.map_or(0, |class| class as usize);
+            now.frames[class] += member.counts.tp_drops + member.counts.shed_data;
+        }
+        let before = std::mem::replace(&mut self.lost_before, now);
+        for (now, then) in now.frames.iter_mut().zip(before.frames) {
+            *now -= then;
+        }
+        if now.filtered != u64::MAX {
+            now.filtered = now.filtered.saturating_sub(before.filtered);
+        }
+        now
+    }
+
+    /// The books of its rings, as of the last update.
+    pub fn counts(&self) -> impl Iterator<Item = RingCounts> {
+        self.members.iter().map(|member| member.counts.clone())
+    }
+
+    /// Share of each ring's bytes that waits to be read.
+    pub fn occupancy(&self) -> impl Iterator<Item = (RingId, f64)> {
+        self.members.iter().map(|member| {
+            let waiting = member.view.waiting_bytes.load(Ordering::Relaxed);
+            let share = waiting as f64 / member.ring_bytes.max(1) as f64;
+            (member.counts.id.clone(), share)
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! `--dry-run`: what a run would take, and whether it would start.
+
+use crate::capture::socket;
+use crate::check::{self, Facts, Level, Needs, many};
+use crate::error::Failure;
+use crate::host::nic;
+use crate::log::sinks::lines;
+use crate::settings::RunConfig;
+use crate::witness;
+use std::io::Write as _;
+
+/// Prints the memory as a sum, then tries whatever can be tried without changing anything.
+///
+/// # Errors
+///
+/// [`Failure`] with a sentence for each thing that would keep the run from starting.
+pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failure> {
+    let mut text = memory(config, nics.len().max(1));
+    let mut wrong = unready(config, nics.is_empty());
+    wrong.extend(refused(config, nics));
+    if wrong.is_empty() {
+        text += match nics.is_empty() {
+            true => {
+                "nothing was opened or changed; this would wait for its interfaces, then start\n"
+            }
+            false => "nothing was opened or changed; this would start\n",
+        };
+    } else {
+        text += "nothing was opened or changed; this would not start\n";
+    }
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            wrong.push(error.to_string())
+        }
+        _ => {}
+    }
+    if wrong.is_empty() {
+        return Ok(0);
+    }
+    Err(Failure::Run(wrong.join("\nsynledger: ")))
+}
+
+/// Every reservation with its name; the rings, which are the kernel's, apart.
+fn memory(config: &RunConfig, interfaces: usize) -> String {
+    let line = |name: &str, bytes: u64| format!("{:>10.1} MiB  {name}\n", mib(bytes));
+    let mut text = String::from("memory of the process:\n");
+    for (name, bytes) in config.memory.lines() {
+        text += &line(name, bytes);
+    }
+    text += &line("all of it", config.memory.bytes());
+    text += "memory of the kernel, in no process and no cgroup:\n";
+    for (name, bytes, block) in config.named_rings() {
+        let blocks = bytes / u64::from(block);
+        let name = format!("ring for {name}: {blocks} blocks of {} KiB", block / 1024);
+        text += &line(&name, bytes);
+    }
+    if config.witness.is_some() {
+        let name = "ring of the witness, one an interface";
+        text += &line(name, witness::ring_bytes(config.witness));
+    }
+    let workers = many(config.common.workers, "worker");
+    let name = format!("all of it: {workers} x {}", many(interfaces, "interface"));
+    text + &line(&name, config.ring_memory_bytes(interfaces))
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// What `check` would call a failure, for this run; that interfaces are not there yet is none if it `waits`.
+fn unready(config: &RunConfig, waits: bool) -> Vec<String> {
+    let needs = Needs::of(config);
+    let facts = Facts::gather(nic::resolve(&config.interfaces.join(",")), needs);
+    let findings = check::findings(&facts).into_iter();
+    // The system's own answer, below, says more than the capability that is missing.
+    let told = |finding: &check::Finding| {
+        finding.what.starts_with("CAP_NET_RAW") || waits && finding.what.starts_with("-i ")
+    };
+    findings
+        .filter(|finding| finding.level == Level::Fail && !told(finding))
+        .map(|finding| {
+            format!(
+                "{}: {} Change: {}",
+                finding.what, finding.why, finding.change
+            )
+        })
+        .collect()
+}
+
+/// What the system answers when it is asked.
+pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let name = nics
+        .first()
+        .map_or("any interface", |nic| nic.name.as_str());
+    wrong.extend(socket::may_open(name).err().map(|error| error.to_string()));
+    let outputs = config.common.outputs.iter();
+    let outputs = outputs.filter_map(|output| lines::would_open(&output.target).err());
+    wrong.extend(outputs.map(|error| error.to_string()));
+    if let Some(address) = &config.metrics
+        && let Err(error) = address.listen()
+    {
+        wrong.push(crate::sensor::live::opened::metrics_refused(
+            address, &error,
+        ));
+    }
+    wrong
+}

@@ -1,0 +1,302 @@
+//! What `run` checks and says before it opens anything.
+
+use crate::capture::mode::{CaptureDepth, FanoutMode};
+use crate::check::refuse_too_much_memory;
+use crate::check::{self, CONSEQUENCE, Doubt};
+use crate::error::{ConfigError, Failure};
+use crate::host::nic::{self, Selection, ethtool};
+use crate::observe::terminal::tell;
+use crate::sensor::logging;
+use crate::settings::RunConfig;
+use std::fmt::Write as _;
+
+/// Says what will be watched. Gives what is to be logged of it: why the fanout is not proven to keep
+/// connections together, if it is not.
+///
+/// # Errors
+///
+/// Rings and tables that do not fit into memory.
+pub fn announce(config: &RunConfig, selection: &Selection) -> Result<Option<String>, Failure> {
+    let nics = &selection.interfaces;
+    check_memory(config, nics.len())?;
+    let unproven = fanout_unproven(config, nics);
+    if !config.common.quiet {
+        let mut text = announcement(config, nics, &selection.unreadable);
+        if let Some(unproven) = &unproven {
+            let _ = writeln!(text, "synledger: warning: {unproven}");
+        }
+        if config.dry_run {
+            text += &resources(config, nics.len().max(1));
+        }
+        tell(&text);
+    }
+    Ok(unproven)
+}
+
+/// Refuses rings and tables that do not fit into memory.
+///
+/// # Errors
+///
+/// What was asked for and what is there.
+pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), ConfigError> {
+    let (process, rings) = (config.memory.bytes(), config.ring_memory_bytes(interfaces));
+    refuse_too_much_memory(process + rings, || {
+        format!(
+            "--memory-mib {} takes {} MiB for the process, --ring-mib {} takes {} MiB of rings",
+            config.memory.asked_mib,
+            process >> 20,
+            config.ring_budget.ring_mib,
+            rings >> 20,
+        )
+    })
+}
+
+/// What will be watched, in a few lines for a person. `left_out` was chosen by a pattern and cannot be read.
+fn announcement(
+    config: &RunConfig,
+    nics: &[nic::Interface],
+    left_out: &[nic::Interface],
+) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, says: String| {
+        let _ = writeln!(text, "synledger: {what}: {says}");
+    };
+    match nics.is_empty() {
+        true => line("interfaces", "none yet".to_owned()),
+        false => line("interfaces", list(nics, described)),
+    }
+    if !left_out.is_empty() {
+        let kind = |nic: &nic::Interface| {
+            format!(
+                "{} (hardware type {} is not supported)",
+                nic.name, nic.arphrd
+            )
+        };
+        line("left out", list(left_out, kind));
+    }
+    line("capture", depth(config.capture).to_owned());
+    line("outputs", list(&config.common.outputs, logging::name));
+    if let Some(address) = &config.metrics {
+        line("metrics", address.url());
+    }
+    if let Some(one_in) = config.witness {
+        let says = format!("one in {one_in} connections, by a socket and a library of its own");
+        line("witness", says);
+    }
+    text
+}
+
+/// An interface with its link, and its kind where that matters.
+fn described(nic: &nic::Interface) -> String {
+    let link = match (nic.up, nic.running) {
+        (false, _) => "down",
+        (true, false) => "no carrier",
+        (true, true) => "up",
+    };
+    let kind = if nic.loopback { ", loopback" } else { "" };
+    format!("{} ({link}{kind})", nic.name)
+}
+
+fn depth(capture: CaptureDepth) -> &'static str {
+    match capture {
+        CaptureDepth::Headers => "headers (every packet, cut to its headers)",
+        CaptureDepth::Control => {
+            "control (packets that open, answer or end a connection; no others)"
+        }
+        CaptureDepth::Full => "full (every packet with all its bytes)",
+    }
+}
+
+/// What the run takes, in one line; with `--verbose` more.
+pub fn resources(config: &RunConfig, interfaces: usize) -> String {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    // Workers that are more than the CPUs share them.
+    let mut cores = config.common.cores.clone();
+    cores.sort_unstable();
+    cores.dedup();
+    let mut text = format!(
+        "synledger: {} {}; {} MiB of memory; {} MiB of rings (the kernel's)\n",
+        check::many(config.common.workers, "worker"),
+        match cores.as_slice() {
+            [] => "on no CPU of their own".to_owned(),
+            [core] => format!("on CPU {core}"),
+            cores => format!("on CPUs {}", list(cores, usize::to_string)),
+        },
+        mib(config.memory.bytes()),
+        mib(config.ring_memory_bytes(interfaces)),
+    );
+    if config.verbose {
+        text += &details(config);
+    }
+    text
+}
+
+/// Rings and memory, line by line.
+fn details(config: &RunConfig) -> String {
+    let mut text = String::new();
+    let mut line = |says: String| {
+        let _ = writeln!(text, "synledger: {says}");
+    };
+    let fanout = config.fanout.word();
+    let timeout_ms = config.block_timeout_ms;
+    line(format!(
+        "fanout {fanout}, blocks are handed over after {timeout_ms} ms"
+    ));
+    for (name, bytes, block) in config.named_rings() {
+        let (kib, blocks) = (block / 1024, bytes / u64::from(block));
+        line(format!(
+            "a worker's ring for {name}: {blocks} blocks of {kib} KiB"
+        ));
+    }
+    line(format!("a worker's rings absorb: {}", absorbed(config)));
+    for (name, bytes) in config.memory.lines() {
+        let mib = bytes as f64 / f64::from(1 << 20);
+        line(format!("memory: {mib:.1} MiB for {name}"));
+    }
+    text
+}
+
+/// How long each ring of a worker lasts before the worker takes anything out.
+fn absorbed(config: &RunConfig) -> String {
+    let each = |&(name, bytes, block): &(&str, u64, u32)| {
+        let blocks = bytes / u64::from(block);
+        // A trickle fills a block with whatever comes in one timeout.
+        let trickle_s = (blocks * u64::from(config.block_timeout_ms)) as f64 / 1000.0;
+        // 10 GbE with the smallest frames: 14.88 M/s, 144 bytes in a ring each.
+        let line_ms = bytes as f64 / (14_880.0 * 144.0);
+        format!("{name} {line_ms:.0} ms of 10 GbE line rate or a trickle of {trickle_s:.1} s")
+    };
+    let rings: Vec<String> = config.named_rings().iter().rev().map(each).collect();
+    rings.join("; ")
+}
+
+/// Why `--fanout cpu` or `qm` may tear connections apart here, and what follows. `None` where it is proven
+/// that it does not.
+fn fanout_unproven(config: &RunConfig, nics: &[nic::Interface]) -> Option<String> {
+    let workers = config.common.workers;
+    let of_nic = |nic: &nic::Interface| {
+        let answers = ethtool::ask(&nic.name).unwrap_or_default();
+        check::doubts(config.fanout, workers, nic, &answers)
+    };
+    unproven(config.fanout, nics.iter().flat_map(of_nic))
+}
+
+fn unproven(mode: FanoutMode, doubts: impl Iterator<Item = Doubt>) -> Option<String> {
+    let each = |Doubt { what, change }: Doubt| format!("{what} (change: {change})");
+    let doubts: Vec<String> = doubts.map(each).collect();
+    (!doubts.is_empty()).then(|| {
+        let (word, doubts) = (mode.word(), doubts.join("; "));
+        format!("--fanout {word} is not proven: {doubts}. {CONSEQUENCE}")
+    })
+}
+
+fn list<T>(all: &[T], word: impl Fn(&T) -> String) -> String {
+    all.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::nic::{Interface, NicCounters, link_type};
+    use crate::settings::flags::{Cli, Command};
+    use clap::Parser;
+
+    fn config(args: &[&str]) -> RunConfig {
+        let all = ["synledger", "run", "--workers", "2"].iter().chain(args);
+        match Cli::try_parse_from(all).expect("flags parse").command {
+            Command::Run(args) => RunConfig::new(args).expect("in range"),
+            _ => unreachable!("run was asked for"),
+        }
+    }
+
+    fn nic(name: &str, arphrd: u16) -> Interface {
+        Interface {
+            name: name.to_owned(),
+            ifindex: 1,
+            arphrd,
+            link: link_type(arphrd),
+            up: true,
+            running: true,
+            loopback: false,
+            mtu: 1_500,
+            rx_queues: 1,
+            addresses: Vec::new(),
+            counters: NicCounters::default(),
+        }
+    }
+
+    #[test]
+    fn the_announcement_names_what_is_left_out() {
+        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[nic("ppp0", 512)]);
+        let expected = "left out: ppp0 (hardware type 512 is not supported)\n";
+        assert!(says.contains(expected), "{says}");
+        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[]);
+        assert!(!says.contains("left out"), "{says}");
+    }
+
+    #[test]
+    fn what_is_not_proven_is_said_with_what_follows() {
+        let doubt = |what: &str, change: &str| Doubt {
+            what: what.to_owned(),
+            change: change.to_owned(),
+        };
+        let doubts = [doubt("eth0: odd", "mend it"), doubt("eth1: odd", "so")];
+        let says = unproven(FanoutMode::Qm, doubts.into_iter()).expect("two doubts");
+        let expected =
+            "--fanout qm is not proven: eth0: odd (change: mend it); eth1: odd (change: so). Both";
+        assert!(says.starts_with(expected), "{says}");
+        assert!(
+            says.ends_with("Frame books and scan decisions are."),
+            "{says}"
+        );
+        assert_eq!(unproven(FanoutMode::Qm, std::iter::empty()), None);
+    }
+
+    #[test]
+    fn the_announcement_says_what_is_watched_in_a_few_lines() {
+        let mut lo = nic("lo", 772);
+        lo.loopback = true;
+        let mut down = nic("eth1", 1);
+        down.up = false;
+        let mut bare = nic("eth2", 1);
+        bare.running = false;
+        let nics = [nic("eth0", 1), lo, down, bare];
+        let args = ["--metrics", "127.0.0.1:9477", "--output", "eve:/x/eve.json"];
+        let says = announcement(&config(&args), &nics, &[]);
+        let expected = "\
+synledger: interfaces: eth0 (up), lo (up, loopback), eth1 (down), eth2 (no carrier)
+synledger: capture: headers (every packet, cut to its headers)
+synledger: outputs: eve:/x/eve.json
+synledger: metrics: http://127.0.0.1:9477/metrics
+";
+        assert_eq!(says, expected);
+    }
+
+    #[test]
+    fn resources_are_one_line_and_more_only_with_verbose() {
+        let says = resources(&config(&[]), 1);
+        assert_eq!(says.lines().count(), 1, "{says}");
+        assert!(says.starts_with("synledger: 2 workers on CPU"), "{says}");
+        assert!(says.contains(" MiB of memory; 128 MiB of rings"), "{says}");
+        let says = resources(&config(&["-v"]), 1);
+        assert!(
+            says.lines().all(|line| line.starts_with("synledger: ")),
+            "{says}"
+        );
+        let rings = "a worker's rings absorb: open 8 ms of 10 GbE line rate or a trickle of 5.1 s; control ";
+        assert!(says.contains(rings), "{says}");
+        assert!(says.contains("fanout class, "), "{says}");
+        assert!(
+            says.contains("a worker's ring for open: 256 blocks of 64 KiB\n"),
+            "{says}"
+        );
+        assert!(
+            says.contains("MiB for attempts, flows, fragments\n"),
+            "{says}"
+        );
+        let says = resources(&config(&["-v", "--fanout", "qm"]), 1);
+        let rings = "a worker's rings absorb: all packets 31 ms of 10 GbE line rate or a trickle of 5.1 s\n";
+        assert!(says.contains(rings), "{says}");
+        assert!(says.contains("fanout qm, "), "{says}");
+    }
+}

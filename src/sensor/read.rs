@@ -1,0 +1,311 @@
+//! `read`: captures in, the same log as live.
+
+use super::logging;
+use super::replay::{self, End, Replay};
+use super::signals::Signals;
+use crate::books::{Books, InFlight};
+use crate::capture::pcap::CaptureReader;
+use crate::error::Failure;
+use crate::host::addresses::Localities;
+use crate::log::formats::eve::Interfaces;
+use crate::log::logger::{Control, Logger, Summary};
+use crate::observe::losses::{self, LossWatch};
+use crate::observe::report::{self, Stats};
+use crate::sensor::threads::spawn;
+use crate::sensor::{self, Board, RunKeys};
+use crate::settings::flags::ReadArgs;
+use crate::settings::memory::CHUNKS;
+use crate::settings::{Common, ReadConfig};
+use crate::shard::policy::Policy;
+use crate::time::clock::Reading as ClockReading;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::{Cell, RefCell};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Reads the captures one after the other as one stream.
+///
+/// # Errors
+///
+/// [`Failure`] when nothing could be read or an output could not be opened. A damaged capture is read as
+/// far as it goes and ends with exit code 1, and so does one that SIGINT or SIGTERM stopped.
+pub fn read(args: ReadArgs) -> Result<u8, Failure> {
+    let signals = Signals::take().map_err(Failure::run)?;
+    let config = ReadConfig::new(args)?;
+    let common = &config.common;
+    let bytes = config.memory.bytes();
+    crate::check::refuse_too_much_memory(bytes, || {
+        let asked = config.memory.asked_mib;
+        format!("--memory-mib {asked} takes {} MiB", bytes >> 20)
+    })?;
+    let keys = config
+        .seed
+        .map_or_else(RunKeys::random, |seed| Ok(RunKeys::from_seed(seed)));
+    let keys = keys.map_err(Failure::run)?;
+    let policy = policy(common);
+    let interfaces = Interfaces::default();
+    let localities = Arc::new(RwLock::new(Arc::clone(&policy.localities)));
+    let context = logging::context(common, &interfaces, &localities, true);
+    let (shards, consumers) = sensor::shards(common, keys, &policy, false);
+    let stop = signals.stop_flag();
+    let outputs = logging::outputs(common, &context)?;
+    let (mut logger, _notices, control) = logging::logger(common, outputs, consumers, None, stop);
+    let board = Board::new(common.workers);
+    let (mut replay, feeds) = Replay::new(common.workers, common.room.chunk_frames(), keys.fanout);
+    let mut reading = Reading::new(&signals, &control, &config, &board, interfaces);
+    std::thread::scope(|scope| {
+        let logger = &mut logger;
+        spawn(scope, "logger".to_owned(), move || logger.run());
+        for (id, (shard, feed)) in shards.into_iter().zip(feeds).enumerate() {
+            let board = &board;
+            let cpu = common.cores.get(id).copied();
+            spawn(scope, format!("worker-{id}"), move || {
+                super::threads::pin(cpu, id);
+                replay::work(shard, id, &feed, |shard| board.leave(id, &shard.counts));
+            });
+        }
+        reading.read_files(&config.files, &mut replay);
+        replay.close();
+    });
+    let books = close_log(common, logger, &board, &replay);
+    if control.closed.load(Ordering::Relaxed) {
+        // `read | head`: whoever read the log has seen enough.
+        if !common.strict {
+            return Ok(0);
+        }
+        crate::observe::terminal::tell(
+            "synledger: standard output lost its reader: the log ends there\n",
+        );
+        return Ok(3);
+    }
+    let failure = reading.failure();
+    if replay.frames() == 0
+        && let Some(failure) = failure
+    {
+        return Err(failure);
+    }
+    if let Some(place) = &reading.stopped_at {
+        crate::observe::terminal::tell(&format!(
+            "synledger: stopped at {place}: the log ends there\n"
+        ));
+    }
+    let code = super::close(common, &books);
+    match failure {
+        Some(failure) => Err(failure),
+        // 3 says more than 1: what was read does not add up either.
+        None => Ok(code.max(u8::from(reading.stopped_at.is_some()))),
+    }
+}
+
+/// The captures on their way in, and what is asked of us meanwhile.
+struct Reading<'a> {
+    signals: &'a Signals,
+    control: &'a Control,
+    common: &'a Common,
+    board: &'a Board,
+    interfaces: Interfaces,
+    /// What chunks can hold, twice over for copies of counts that are left a moment after they were true.
+    frames_in_flight: u64,
+    failures: Vec<String>,
+    /// Where somebody stopped it.
+    stopped_at: Option<String>,
+    losses: RefCell<LossWatch>,
+    /// CLOCK_MONOTONIC at the last look for losses.
+    looked_ns: Cell<i64>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(
+        signals: &'a Signals,
+        control: &'a Control,
+        config: &'a ReadConfig,
+        board: &'a Board,
+        interfaces: Interfaces,
+    ) -> Self {
+        Self {
+            signals,
+            control,
+            common: &config.common,
+            board,
+            interfaces,
+            frames_in_flight: 2 * (CHUNKS * config.common.room.chunk_frames()) as u64,
+            failures: Vec::new(),
+            stopped_at: None,
+            losses: RefCell::default(),
+            looked_ns: Cell::new(0),
+        }
+    }
+
+    /// Reads the files until somebody stops it; keeps what is wrong with them.
+    fn read_files(&mut self, files: &[PathBuf], replay: &mut Replay) {
+        let mut first_interface = 0;
+        for (number, file) in (1..).zip(files) {
+            let opened = if file.as_os_str() == "-" {
+                CaptureReader::from_stdin()
+            } else {
+                CaptureReader::open(file)
+            };
+            let mut reader = match opened {
+                Ok(reader) => reader.with_first_interface(first_interface),
+                Err(error) => {
+                    self.failures.push(error.to_string());
+                    continue;
+                }
+            };
+            let before = replay.frames();
+            let (end, known) = self.read_file(&mut reader, replay);
+            first_interface =
+                first_interface.saturating_add(u16::try_from(known).unwrap_or(u16::MAX));
+            if end == End::Stopped {
+                let frame = replay.frames() - before;
+                let mut place = format!("frame {frame} of {}", reader.name());
+                if files.len() > 1 {
+                    place += &format!(" (file {number} of {})", files.len());
+                }
+                self.stopped_at = Some(place);
+                return;
+            }
+        }
+    }
+
+    /// Reads one file; also gives the number of its interfaces.
+    fn read_file(&mut self, reader: &mut CaptureReader, replay: &mut Replay) -> (End, usize) {
+        let bar = progress(reader);
+        let mut known = 0;
+        // Called before a chunk is handed out: no event names an interface that the logger does not know.
+        let show = |reader: &CaptureReader| {
+            bar.set_position(reader.bytes_read());
+            for interface in &reader.interfaces()[known..] {
+                self.interfaces
+                    .push(interface.name.clone().unwrap_or_default());
+            }
+            known = reader.interfaces().len();
+            self.say_losses(&bar);
+        };
+        let end = replay.read(reader, &|frames| self.ends(frames, &bar), show);
+        bar.finish_and_clear();
+        match end {
+            Ok(end) => (end, known),
+            Err(error) => {
+                self.failures.push(error.to_string());
+                (End::Whole, known)
+            }
+        }
+    }
+
+    /// Does what signals ask for; says if one of them, or a log without a reader, ends the reading.
+    fn ends(&self, frames: u64, bar: &ProgressBar) -> bool {
+        if self.signals.reload() {
+            self.control.reopen.store(true, Ordering::Relaxed);
+        }
+        if self.signals.report() {
+            let text = report::ten_lines(&self.books(frames));
+            bar.suspend(|| crate::observe::terminal::tell(&text));
+        }
+        self.signals.stopped() || self.control.closed.load(Ordering::Relaxed)
+    }
+
+    /// Says on standard error what is lost, while it is: the log itself holds nothing that depends on time of day.
+    fn say_losses(&self, bar: &ProgressBar) {
+        const EVERY_NS: i64 = 500_000_000;
+        let now_ns = ClockReading::take().monotonic_ns();
+        if now_ns.saturating_sub(self.looked_ns.get()) < EVERY_NS {
+            return;
+        }
+        self.looked_ns.set(now_ns);
+        let books = self.books(0);
+        let mut all = losses::before_outputs(&books);
+        all.extend(losses::of_outputs(&books.outputs));
+        for turn in self.losses.borrow_mut().look(now_ns, all) {
+            if turn.is_error || !self.common.quiet {
+                bar.suspend(|| {
+                    crate::observe::terminal::tell(&format!("synledger: {}\n", turn.text))
+                });
+            }
+        }
+    }
+
+    /// The books after `frames` frames were read.
+    fn books(&self, frames: u64) -> Books {
+        let published = self.control.published.lock();
+        let published = published.unwrap_or_else(PoisonError::into_inner);
+        let outputs = logging::books(&self.common.outputs, &published.outputs);
+        let mut books = Books {
+            shards: self.board.sum(),
+            frames_offered: Some(frames),
+            outputs,
+            own_records: published.own,
+            log: published.log,
+            ..Books::default()
+        };
+        books.in_flight = InFlight {
+            frames: self.frames_in_flight,
+            // A frame makes at most two.
+            contacts: 2 * self.frames_in_flight,
+            // At worst all of them: the logger leaves its counts twice a second, and may wait for a reader.
+            records: books.raised_all(),
+        };
+        books
+    }
+
+    /// What was wrong with the files.
+    fn failure(&self) -> Option<Failure> {
+        let all = self.failures.join("\nsynledger: ");
+        (!all.is_empty()).then_some(Failure::Run(all))
+    }
+}
+
+/// Closes the log with the one record of statistics, which knows packet time alone: the same bytes with any
+/// number of workers, whenever it is written.
+fn close_log(common: &Common, logger: Logger, board: &Board, replay: &Replay) -> Books {
+    let at_exit = |summary: &Summary| Books {
+        shards: board.sum(),
+        frames_offered: Some(replay.frames()),
+        outputs: logging::books(&common.outputs, &summary.outputs),
+        own_records: summary.own,
+        log: summary.log,
+        at_exit: true,
+        ..Books::default()
+    };
+    let (first_ns, last_ns) = replay.span_ns();
+    let run_s = last_ns.saturating_sub(first_ns) as f64 / 1e9;
+    let summary = logger.finish_with(|so_far| {
+        let stats = Stats {
+            now: &at_exit(so_far),
+            before: &Books::default(),
+            interval_s: run_s,
+            run_s,
+            last: true,
+        };
+        Some(stats.notice(last_ns))
+    });
+    at_exit(&summary)
+}
+
+fn policy(common: &Common) -> Policy {
+    Policy {
+        localities: Arc::new(Localities::offline(&common.local)),
+        directions: common.directions.clone().into(),
+        all_scans: true,
+        host: false,
+        allow: common.allow.clone().into(),
+    }
+}
+
+/// A bar for a person who waits for a long file.
+fn progress(reader: &CaptureReader) -> ProgressBar {
+    const LONG_BYTES: u64 = 64 << 20;
+    match reader.total_bytes() {
+        Some(total) if total >= LONG_BYTES && std::io::stderr().is_terminal() => {
+            let style =
+                ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}")
+                    .expect("the template is constant");
+            ProgressBar::new(total)
+                .with_style(style)
+                .with_message(reader.name().to_owned())
+        }
+        _ => ProgressBar::hidden(),
+    }
+}

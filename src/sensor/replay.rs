@@ -1,0 +1,233 @@
+//! `read`: captures → chunks → workers, in lockstep, so that every number of workers says the same.
+
+use crate::capture::bpf::fanout::{self, HashKind, Keys};
+use crate::capture::frame::Frame;
+use crate::capture::pcap::chunk::Chunk;
+use crate::capture::pcap::{CaptureReader, ReadError, ReadErrorKind};
+use crate::decode;
+use crate::decode::packet::{Icmp, Transport};
+use crate::settings::memory::CHUNKS;
+use crate::shard::Shard;
+use crate::time::timeline::{At, Timeline};
+use crossbeam::channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+
+/// What the workers get.
+type Feed = Arc<Chunk>;
+
+/// How the reading of a capture ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With its last frame.
+    Whole,
+    /// Before that, because somebody wanted it to.
+    Stopped,
+}
+
+/// Reads captures and hands out chunks.
+pub struct Replay {
+    keys: Keys,
+    feeds: Vec<Sender<Feed>>,
+    pool: Vec<Feed>,
+    number: u64,
+    first_ns: Option<i64>,
+    watermark_ns: i64,
+}
+
+impl Replay {
+    /// A replay for `workers` workers in chunks of `frames`, and the workers' ends.
+    pub fn new(workers: usize, frames: usize, keys: Keys) -> (Self, Vec<Receiver<Feed>>) {
+        let ends: (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(CHUNKS - 2)).unzip();
+        let pool = (0..CHUNKS).map(|_| Arc::new(Chunk::new(frames))).collect();
+        (
+            Self {
+                keys,
+                feeds: ends.0,
+                pool,
+                number: 0,
+                first_ns: None,
+                watermark_ns: i64::MIN,
+            },
+            ends.1,
+        )
+    }
+
+    /// Says that nothing follows: workers finish.
+    pub fn close(&mut self) {
+        self.feeds.clear();
+    }
+
+    /// Frames handed out so far.
+    pub fn frames(&self) -> u64 {
+        self.number
+    }
+
+    /// Time stamps of the first frame and of the latest, ns; both 0 where there was none.
+    pub fn span_ns(&self) -> (i64, i64) {
+        self.first_ns
+            .map_or((0, 0), |first_ns| (first_ns, self.watermark_ns))
+    }
+
+    /// Reads one capture to its end, or until `ends` says so. What was read before an error has been handed out,
+    /// and what a slow stream has given within 200 ms: where chunks end makes no difference to the log.
+    ///
+    /// `ends` is asked before each frame, with the number of those before it, and five times a second while
+    /// none comes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] says where the capture is damaged.
+    pub fn read(
+        &mut self,
+        reader: &mut CaptureReader,
+        ends: &impl Fn(u64) -> bool,
+        mut progress: impl FnMut(&CaptureReader),
+    ) -> Result<End, ReadError> {
+        loop {
+            let mut chunk = self.free_chunk();
+            let filling = Arc::get_mut(&mut chunk).expect("free chunks have no other owner");
+            filling.clear(self.number + 1);
+            let end = self.fill(filling, reader, ends);
+            progress(reader);
+            if !chunk.is_empty() {
+                self.hand_out(&chunk);
+            }
+            self.pool.push(chunk);
+            if let Some(end) = end? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Fills a chunk as far as frames are at hand; says if these are the last.
+    fn fill(
+        &mut self,
+        chunk: &mut Chunk,
+        reader: &mut CaptureReader,
+        ends: &impl Fn(u64) -> bool,
+    ) -> Result<Option<End>, ReadError> {
+        let workers = u32::try_from(self.feeds.len()).expect("at most 64");
+        while !chunk.is_full() {
+            if ends(self.number) {
+                return Ok(Some(End::Stopped));
+            }
+            let frame = match reader.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(Some(End::Whole)),
+                Err(error) if error.kind() == ReadErrorKind::NotYet => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            self.number += 1;
+            self.first_ns.get_or_insert(frame.ts_ns);
+            self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
+            let worker = worker_of(&self.keys, &frame, workers);
+            chunk.push(&frame, self.watermark_ns, worker as usize);
+        }
+        Ok(None)
+    }
+
+    fn free_chunk(&mut self) -> Feed {
+        loop {
+            if let Some(at) = self
+                .pool
+                .iter()
+                .position(|chunk| Arc::strong_count(chunk) == 1)
+            {
+                return self.pool.swap_remove(at);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn hand_out(&self, chunk: &Feed) {
+        for feed in &self.feeds {
+            // A worker ends early only by a panic, which ends the program.
+            let _ = feed.send(Arc::clone(chunk));
+        }
+    }
+}
+
+/// The worker that owns the frame's flow: the program's choice, and where the program cannot follow the
+/// headers as far as decode does, the worker that it would choose for the flow without them.
+fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u32 {
+    if workers == 1 {
+        return 0;
+    }
+    let demux = fanout::demux(keys, frame);
+    let (_, worker) = demux.member(workers);
+    if demux.reach && demux.key == HashKind::Flow {
+        return worker;
+    }
+    let Ok(packet) = decode::packet(frame) else {
+        return worker;
+    };
+    let (src, dst) = (packet.src, packet.dst);
+    let hash = match packet.transport {
+        Transport::Tcp(tcp) => fanout::flow_hash(keys, src, dst, tcp.src_port, tcp.dst_port),
+        Transport::Udp(udp) => fanout::flow_hash(keys, src, dst, udp.src_port, udp.dst_port),
+        Transport::Icmp(Icmp {
+            quoted: Some(quoted),
+            ..
+        }) => fanout::flow_hash(
+            keys,
+            quoted.src,
+            quoted.dst,
+            quoted.src_port,
+            quoted.dst_port,
+        ),
+        _ => fanout::pair_hash(keys, src, dst),
+    };
+    hash % workers
+}
+
+/// A worker of `read`: every chunk, its own frames, then what all shards' contacts decide.
+pub fn work(
+    mut shard: Shard,
+    id: usize,
+    feed: &Receiver<Feed>,
+    mut publish: impl FnMut(&Shard),
+) -> Shard {
+    let (mut last, mut newest_ns) = (0, i64::MIN);
+    for chunk in feed {
+        let timeline = Timeline::Read {
+            first: chunk.first(),
+            watermarks: chunk.watermarks(),
+        };
+        for (position, watermark_ns, frame) in chunk.frames_of(id) {
+            shard.on_frame(
+                &frame,
+                &At {
+                    position,
+                    watermark_ns,
+                    timeline,
+                    ring: None,
+                },
+            );
+        }
+        last = chunk.last();
+        shard.publish_contacts(last, &timeline);
+        wait_for_all(&shard, last);
+        newest_ns = *chunk.watermarks().last().expect("chunks hold frames");
+        shard.settle(last, newest_ns, &timeline);
+        publish(&shard);
+    }
+    let timeline = Timeline::Read {
+        first: last + 1,
+        watermarks: &[newest_ns],
+    };
+    shard.finish(last + 1, &timeline);
+    publish(&shard);
+    shard
+}
+
+fn wait_for_all(shard: &Shard, position: u64) {
+    let mut spins = 0_u32;
+    while shard.contacts_limit() < position {
+        spins += 1;
+        if spins < 64 {
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! How `--memory-mib` is divided: what does not grow with it comes first, then queues, the tables get the rest.
+//!
+//! The kernel's memory (rings, socket buffers) is no part of it: [`crate::settings::rings`].
+
+use crate::capture::pcap::chunk::Chunk;
+use crate::check::many;
+use crate::error::ConfigError;
+use crate::flow::Limits;
+use crate::inspect::port_scan::Rule;
+use crate::inspect::port_scan::episode::PORT_MAP_BYTES;
+use crate::log::fold::{self, Folds};
+use crate::log::queue;
+use crate::log::sinks::lines::Sink;
+use crate::shard::Shard;
+use crate::shard::contacts;
+use crate::witness;
+
+const MIB: u64 = 1 << 20;
+/// Code, stacks, and what the C library and others take from the heap. Resident of an idle run beside its tables:
+/// 6 to 8 MiB, with 60 interfaces and 32 clients of the metrics 11.
+const PROGRAM_BYTES: u64 = 12 * MIB;
+/// `read`: read-ahead of the file and of its packing, one frame of the greatest length in each chunk, and the
+/// window of a zstd frame as RFC 8878 recommends it (8 MiB). A frame may ask for up to 128 MiB: what is above
+/// these 8 comes on top.
+const READING_BYTES: u64 = 12 * MIB;
+/// Chunks that the reader may be ahead of the slowest worker, and one it fills.
+pub const CHUNKS: usize = 4;
+/// Events that a shard holds back, of each kind, and that its queue to the logger has room for.
+const EVENTS_MAX: usize = 16_384;
+const EVENTS_MIN: usize = 256;
+/// Tables and queues of a worker that gets nothing more.
+const WORKER_BYTES_MIN: u64 = 2 * MIB;
+
+/// What takes memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Users {
+    /// Worker threads.
+    pub workers: usize,
+    /// `--output`.
+    pub outputs: usize,
+    /// Tables of open flood records: one for each worker or, in `read`, the logger's; 0 without `--fold`.
+    pub fold_tables: usize,
+    /// `--witness`.
+    pub witness: Option<u32>,
+    /// `read`: captures go through chunks.
+    pub reads: bool,
+}
+
+/// Room of what is no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Contacts in each queue between two shards.
+    pub contacts: usize,
+    /// Events that a shard holds back, of each kind, and that its queue to the logger has room for.
+    pub events: usize,
+    /// Flood records that are open at once, a power of two.
+    pub folds: usize,
+}
+
+/// `--memory-mib`, divided.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// `--memory-mib`. Tables have an upper end: [`Memory::bytes`] may be less.
+    pub asked_mib: u32,
+    users: Users,
+    /// Room for flows in one shard.
+    pub flows: Limits,
+    /// The scan rule and its room in one shard.
+    pub rule: Rule,
+    /// Room of the rest.
+    pub room: Room,
+}
+
+impl Room {
+    /// As much as anything ever needs, for `workers` workers.
+    pub fn full(workers: usize) -> Self {
+        Self {
+            contacts: contacts::queue_capacity(workers),
+            events: EVENTS_MAX,
+            folds: fold::FOLDS_MAX,
+        }
+    }
+
+    fn least() -> Self {
+        Self {
+            contacts: contacts::CAPACITY_MIN,
+            events: EVENTS_MIN,
+            folds: fold::FOLDS_MIN,
+        }
+    }
+
+    /// Folds on their way from a shard to the logger: those of two seconds.
+    pub fn folds_in_queue(&self) -> usize {
+        2 * self.folds
+    }
+
+    /// Frames in one chunk of `read`. A frame makes two contacts at most: no queue is ever full. Each frame may
+    /// make an event: those held back are no more than there is room for.
+    pub fn chunk_frames(&self) -> usize {
+        (self.contacts / 4).min(self.events)
+    }
+}
+
+impl Users {
+    /// What does not depend on the budget.
+    fn fixed_bytes(&self) -> u64 {
+        let reading = if self.reads { READING_BYTES } else { 0 };
+        PROGRAM_BYTES
+            + reading
+            + self.outputs as u64 * Sink::memory_bytes()
+            + witness::memory_bytes(self.witness, self.workers)
+    }
+
+    /// What all queues take with so much room.
+    fn queue_bytes(&self, room: &Room) -> u64 {
+        let queues = self.queues(room);
+        queues.into_iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    fn queues(&self, room: &Room) -> Vec<(&'static str, u64)> {
+        let each = |bytes: u64| self.workers as u64 * bytes;
+        // In `read` the logger itself folds.
+        let folds = match self.fold_tables {
+            0 => 0,
+            _ if self.reads => 0,
+            _ => room.folds_in_queue(),
+        };
+        let mut queues = vec![
+            (
+                "contacts between shards",
+                contacts::memory_bytes(self.workers, room.contacts),
+            ),
+            (
+                "events held back for order",
+                each(Shard::memory_bytes(room.events)),
+            ),
+            (
+                "events on their way to the logger",
+                each(queue::memory_bytes(room.events, folds) as u64),
+            ),
+        ];
+        if self.fold_tables > 0 {
+            let folds = self.fold_tables as u64 * Folds::memory_bytes(room.folds);
+            queues.push(("open flood records", folds));
+        }
+        if self.reads {
+            let chunks = CHUNKS as u64 * Chunk::memory_bytes(room.chunk_frames());
+            queues.push(("frames on their way to the workers", chunks));
+        }
+        queues
+    }
+
+    /// The least that works.
+    fn bytes_min(&self) -> u64 {
+        self.fixed_bytes()
+            + self.queue_bytes(&Room::least())
+            + self.workers as u64 * WORKER_BYTES_MIN
+    }
+
+    /// Queues never take more than they need, and of what is above the least a part.
+    fn room(&self, budget: u64) -> Room {
+        let (full, least) = (Room::full(self.workers), Room::least());
+        let spare = budget.saturating_sub(self.bytes_min());
+        let fit = |bytes: u64, one: u64, least: usize, full: usize| {
+            let more = usize::try_from(bytes / one).unwrap_or(usize::MAX);
+            least.saturating_add(more).min(full)
+        };
+        let one = contacts::memory_bytes(self.workers, 1);
+        let contacts = fit(spare / 12, one, least.contacts, full.contacts);
+        let events =
+            |count: usize| Shard::memory_bytes(count) + queue::memory_bytes(count, 0) as u64;
+        let one = self.workers as u64 * ((events(1 << 11) - events(1 << 10)) >> 10);
+        let events = fit(spare / 6, one, least.events, full.events);
+        // In `read` there is one table for any number of workers: what it has room for may not depend on that.
+        let one = self.fold_tables.max(1) as u64 * (Folds::memory_bytes(1 << 10) >> 10);
+        let left = budget.saturating_sub(self.fixed_bytes());
+        let folds = fit(left / 16, one, 0, full.folds).max(least.folds);
+        Room {
+            contacts,
+            events,
+            folds: 1 << folds.ilog2(),
+        }
+    }
+}
+
+impl Memory {
+    /// Divides `mib` MiB.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] says how much is needed.
+    pub fn divide(
+        mib: u32,
+        users: Users,
+        (ports, window_ns): (usize, i64),
+    ) -> Result<Self, ConfigError> {
+        let budget = u64::from(mib) * MIB;
+        let least = users.bytes_min();
+        if budget < least {
+            let witness = if users.witness.is_some() {
+                ", with --witness,"
+            } else {
+                ""
+            };
+            return Err(ConfigError(format!(
+                "--memory-mib {mib}: {} and {}{witness} need at least {} MiB",
+                many(users.workers, "worker"),
+                many(users.outputs, "output"),
+                least.div_ceil(MIB)
+            )));
+        }
+        let room = users.room(budget);
+        let tables = budget - users.fixed_bytes() - users.queue_bytes(&room);
+        let share = tables / users.workers as u64;
+        Ok(Self {
+            asked_mib: mib,
+            users,
+            flows: Limits::from_bytes(share - share / 4),
+            rule: rule(share / 4, ports, window_ns),
+            room,
+        })
+    }
+
+    /// Every reservation: what it is for, and its bytes.
+    pub fn lines(&self) -> Vec<(&'static str, u64)> {
+        let each = |bytes: u64| self.users.workers as u64 * bytes;
+        let mut lines = vec![
+            ("the program itself", PROGRAM_BYTES),
+            (
+                "attempts, flows, fragments",
+                each(self.flows.memory_bytes()),
+            ),
+            ("pairs, scans", each(self.rule.memory_bytes())),
+        ];
+        lines.extend(self.users.queues(&self.room));
+        let outputs = self.users.outputs as u64 * Sink::memory_bytes();
+        lines.push(("lines that wait for their outputs", outputs));
+        if self.users.witness.is_some() {
+            let bytes = witness::memory_bytes(self.users.witness, self.users.workers);
+            lines.push(("the witness's table and queues", bytes));
+        }
+        if self.users.reads {
+            lines.push(("reading and unpacking of captures", READING_BYTES));
+        }
+        lines
+    }
+
+    /// The sum of [`Memory::lines`].
+    pub fn bytes(&self) -> u64 {
+        self.lines().iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+/// A quarter of the room for episodes' port maps, the rest in equal parts for pairs with one port and for
+/// those with more.
+fn rule(bytes: u64, ports: usize, window_ns: i64) -> Rule {
+    let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let port_maps = count(bytes / 4) / PORT_MAP_BYTES;
+    let episodes = port_maps.max(1) * 8;
+    let none = Rule {
+        ports,
+        window_ns,
+        pairs: 0,
+        firsts: 0,
+        episodes,
+        port_maps,
+    };
+    let least = none.memory_bytes();
+    let each = |pairs: usize, firsts: usize| {
+        let many = Rule {
+            pairs: pairs << 10,
+            firsts: firsts << 10,
+            ..none
+        };
+        (many.memory_bytes() - least).div_ceil(1 << 10)
+    };
+    let half = bytes.saturating_sub(least) / 2;
+    Rule {
+        pairs: (count(half / each(1, 0)) / 8 * 8).max(8),
+        firsts: (count(half / each(0, 1)) / 8 * 8).max(8),
+        ..none
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! Checked limits. `ReadConfig::new` and `RunConfig::new` are the only ways to get them.
+
+use crate::capture::mode::{CaptureDepth, FanoutMode};
+use crate::error::ConfigError;
+use crate::flow::Limits;
+use crate::host::addresses::Direction;
+use crate::host::cpus;
+use crate::inspect::port_scan::Rule;
+use crate::log::sinks::spec::{self, OutputSpec};
+use crate::observe::address::MetricsAddress;
+use crate::settings::flags::{
+    CommonArgs, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode, SizeArgs,
+};
+use crate::settings::memory::{Memory, Room, Users};
+use crate::settings::rings::{RingBudget, RingSizes};
+use crate::shard::policy::Allowed;
+use crate::witness;
+use ipnet::IpNet;
+use std::path::PathBuf;
+
+/// What `run` and `read` share.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Worker threads.
+    pub workers: usize,
+    /// CPUs to pin them to, one each; empty: not pinned.
+    pub cores: Vec<usize>,
+    /// Room for flows in one shard.
+    pub flows: Limits,
+    /// The scan rule and its room in one shard.
+    pub rule: Rule,
+    /// Room of queues.
+    pub room: Room,
+    /// `--local`.
+    pub local: Vec<IpNet>,
+    /// `--direction`.
+    pub directions: Vec<Direction>,
+    /// `--allow`.
+    pub allow: Vec<Allowed>,
+    /// `--output`.
+    pub outputs: Vec<OutputSpec>,
+    /// `--alert-rate`; `None`: no limit.
+    pub alert_rate: Option<u32>,
+    /// `--fold`: attempts a second to one (destination, port) that stay lines; `None`: all.
+    pub fold: Option<u32>,
+    /// `--sensor`.
+    pub sensor: String,
+    /// `--strict`.
+    pub strict: bool,
+    /// `--quiet`.
+    pub quiet: bool,
+}
+
+/// A checked `read`.
+#[derive(Clone, Debug)]
+pub struct ReadConfig {
+    /// Shared part.
+    pub common: Common,
+    /// `--memory-mib`, divided.
+    pub memory: Memory,
+    /// Captures in order.
+    pub files: Vec<PathBuf>,
+    /// Seed of the keyed hashes.
+    pub seed: Option<u64>,
+}
+
+/// A checked `run`.
+#[derive(Clone, Debug)]
+pub struct RunConfig {
+    /// Shared part.
+    pub common: Common,
+    /// `--memory-mib`, divided.
+    pub memory: Memory,
+    /// Patterns of interfaces.
+    pub interfaces: Vec<String>,
+    /// `--fanout`.
+    pub fanout: FanoutMode,
+    /// `--capture`.
+    pub capture: CaptureDepth,
+    /// `--ring-mib` and what divides it.
+    pub ring_budget: RingBudget,
+    /// Rings of one worker on one interface. Before [`RunConfig::share_rings`], those of an interface that is
+    /// watched alone.
+    pub rings: RingSizes,
+    /// `--block-timeout-ms`.
+    pub block_timeout_ms: u32,
+    /// `--promiscuous`.
+    pub promiscuous: bool,
+    /// `--shed auto`, where rings are by class.
+    pub shed: bool,
+    /// `--metrics`.
+    pub metrics: Option<MetricsAddress>,
+    /// `--stats-interval`; 0: no record of statistics but the last.
+    pub stats_interval_s: u32,
+    /// `--dry-run`.
+    pub dry_run: bool,
+    /// `--wait`.
+    pub wait: bool,
+    /// `--verbose`.
+    pub verbose: bool,
+    /// `--scan-scope all`.
+    pub all_scans: bool,
+    /// `--scan-target host`.
+    pub host_target: bool,
+    /// `--witness`: one in so many connections; `None`: no witness.
+    pub witness: Option<u32>,
+}
+
+impl ReadConfig {
+    /// Checks the flags of `read`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the flag, its value and its range.
+    pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
+        let users = |workers, outputs| Users {
+            workers,
+            outputs,
+            fold_tables: usize::from(args.fold.is_some()),
+            witness: None,
+            reads: true,
+        };
+        let (mut common, memory) = Common::new(args.common, args.alert_rate, Vec::new(), users)?;
+        common.fold = args.fold;
+        spec::apart_from_captures(&common.outputs, &args.files).map_err(ConfigError)?;
+        Ok(Self {
+            common,
+            memory,
+            files: args.files,
+            seed: args.seed,
+        })
+    }
+}
+
+impl RunConfig {
+    /// Checks the flags of `run`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the flag, its value and its range.
+    pub fn new(args: RunArgs) -> Result<Self, ConfigError> {
+        let allowed = cpus::allowed();
+        let ring_budget = RingBudget::new(&args.rings, args.capture, args.block_kib);
+        let rings = ring_budget.share(1)?;
+        let (rate, fold) = (args.alert_rate, (args.fold > 0).then_some(args.fold));
+        let witness = witness::wanted(args.witness, args.rings.fanout)?;
+        let users = |workers, outputs| Users {
+            workers,
+            outputs,
+            fold_tables: fold.map_or(0, |_| workers),
+            witness,
+            reads: false,
+        };
+        let (mut common, memory) = Common::new(args.common, rate, allowed.to_vec(), users)?;
+        common.fold = fold;
+        Ok(Self {
+            common,
+            memory,
+            interfaces: args.interfaces.interfaces,
+            fanout: args.rings.fanout,
+            capture: args.capture,
+            ring_budget,
+            rings,
+            block_timeout_ms: args.block_timeout_ms,
+            promiscuous: args.promiscuous,
+            shed: args.shed == ShedMode::Auto && args.rings.fanout == FanoutMode::Class,
+            metrics: args.metrics,
+            stats_interval_s: args.stats_interval,
+            dry_run: args.dry_run,
+            wait: args.wait,
+            verbose: args.verbose,
+            all_scans: args.scan_scope == ScanScope::All,
+            host_target: args.scan_target == ScanTarget::Host,
+            witness,
+        })
+    }
+
+    /// Shares `--ring-mib` among `interfaces` interfaces. One that is re-created has its old share.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]: the share is too small, or its blocks are too large.
+    pub fn share_rings(&mut self, interfaces: usize) -> Result<(), ConfigError> {
+        self.rings = self.ring_budget.share(interfaces)?;
+        Ok(())
+    }
+
+    /// The rings of one worker on one interface: what is in it, its bytes, the bytes of its blocks.
+    pub fn named_rings(&self) -> Vec<(&'static str, u64, u32)> {
+        self.ring_budget.named(&self.rings)
+    }
+
+    /// Bytes of all rings on `interfaces` interfaces; the kernel's memory, in no process and no cgroup.
+    pub fn ring_memory_bytes(&self, interfaces: usize) -> u64 {
+        let workers = self.rings.sum() * self.common.workers as u64;
+        (workers + witness::ring_bytes(self.witness)) * interfaces as u64
+    }
+}
+
+impl Common {
+    fn new(
+        args: CommonArgs,
+        alert_rate: u32,
+        pin_to: Vec<usize>,
+        users: impl FnOnce(usize, usize) -> Users,
+    ) -> Result<(Self, Memory), ConfigError> {
+        let allowed = cpus::allowed();
+        let workers = args.size.workers(allowed.len());
+        let cores = cores(args.cores.as_deref(), workers, &cpus::selectable(), pin_to)?;
+        let outputs = args.output.iter().map(|spec| {
+            spec.parse::<OutputSpec>().map(|output| OutputSpec {
+                text_format: args.text_format,
+                ..output
+            })
+        });
+        let outputs = outputs
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| ConfigError(error.to_string()))?;
+        spec::apart(&outputs).map_err(ConfigError)?;
+        let sensor = match args.sensor {
+            Some(name) => name,
+            None => nix::unistd::gethostname().map_or_else(
+                |_| "localhost".to_owned(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+        };
+        let rule = (usize::from(args.scan_ports), args.scan_window.0);
+        let users = users(workers, outputs.len());
+        let memory = Memory::divide(args.size.memory_mib, users, rule)?;
+        let common = Self {
+            workers,
+            cores,
+            flows: memory.flows,
+            rule: memory.rule,
+            room: memory.room,
+            local: args.local,
+            directions: args.direction,
+            allow: args.allow,
+            outputs,
+            alert_rate: (alert_rate > 0).then_some(alert_rate),
+            fold: None,
+            sensor,
+            strict: args.strict,
+            quiet: args.quiet,
+        };
+        Ok((common, memory))
+    }
+}
+
+impl SizeArgs {
+    /// `--workers`, or a quarter of the allowed CPUs, 1 to 4.
+    pub fn workers(&self, allowed: usize) -> usize {
+        let default = (allowed / 4).clamp(1, 4);
+        self.workers.map_or(default, usize::from)
+    }
+}
+
+fn cores(
+    asked: Option<&str>,
+    workers: usize,
+    selectable: &[usize],
+    pin_to: Vec<usize>,
+) -> Result<Vec<usize>, ConfigError> {
+    let Some(asked) = asked else {
+        // The last CPUs: the first ones usually serve interrupts.
+        return Ok(pin_to.into_iter().rev().cycle().take(workers).collect());
+    };
+    let cores =
+        cpus::parse_cores(asked, selectable).map_err(|error| ConfigError(error.to_string()))?;
+    if cores.len() < workers {
+        return Err(ConfigError(format!(
+            "--cores {asked}: {} CPUs for {workers} workers; name one a worker or lower --workers",
+            cores.len()
+        )));
+    }
+    Ok(cores.into_iter().take(workers).collect())
+}
+
+pub mod flags;
+pub mod memory;
+pub mod rings;
+#[cfg(test)]
+mod tests;

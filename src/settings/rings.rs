@@ -1,0 +1,210 @@
+//! How `--ring-mib` becomes rings: the share of an interface, its division by class, and the blocks.
+
+use super::flags::RingArgs;
+use crate::capture::mode::{CaptureDepth, FanoutMode};
+use crate::error::ConfigError;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+/// The least blocks of a ring. A block that is read or timed out is out of use for the kernel: of few blocks
+/// that is a large part of the ring.
+pub const BLOCKS_MIN: u64 = 8;
+/// Blocks are halved until a ring has so many.
+const BLOCKS_AIM: u64 = 16;
+/// The upper end of `--ring-mib`.
+pub const RING_MIB_MAX: u32 = 4096;
+
+/// What one ring of an interface is for, and what is given to it.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    name: &'static str,
+    /// Eighths of the interface's share.
+    eighths: u64,
+    /// The block that a large ring has.
+    block_bytes: u32,
+    /// The smallest block. A multiple of the page (`packet_set_ring` in af_packet.c), which has 4 or 16 KiB.
+    block_bytes_min: u32,
+}
+
+/// `--ring-mib` and the flags that divide it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingBudget {
+    /// `--ring-mib`.
+    pub ring_mib: u32,
+    per_interface: bool,
+    fanout: FanoutMode,
+    full: bool,
+    block_kib: Option<u32>,
+}
+
+/// The rings of one worker on one interface: (data, control, open). Outside `--fanout class` there is one for
+/// all packets: the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSizes {
+    /// Bytes of each, in whole blocks; 0: there is no such ring.
+    pub bytes: [u64; 3],
+    /// Bytes of the blocks of each.
+    pub block_bytes: [u32; 3],
+}
+
+impl RingBudget {
+    /// The budget that the flags ask for.
+    pub fn new(rings: &RingArgs, capture: CaptureDepth, block_kib: Option<u32>) -> Self {
+        Self {
+            ring_mib: rings.ring_mib,
+            per_interface: rings.ring_per_interface,
+            fanout: rings.fanout,
+            full: capture == CaptureDepth::Full,
+            block_kib,
+        }
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let kib = |kib: u32| kib << 10;
+        let data = |name, eighths| Part {
+            name,
+            eighths,
+            block_bytes: kib(self.block_kib.unwrap_or(if self.full { 1024 } else { 256 })),
+            block_bytes_min: kib(64),
+        };
+        // Whole frames are cut at the end of a block: those of BIG TCP are longer than 64 KiB.
+        let small = |name, eighths| Part {
+            name,
+            eighths,
+            block_bytes: match (self.full, self.block_kib) {
+                (true, Some(asked)) => kib(asked),
+                (true, None) => kib(128),
+                (false, _) => kib(64),
+            },
+            block_bytes_min: kib(16),
+        };
+        match self.fanout {
+            FanoutMode::Class => vec![data("data", 5), small("control", 1), small("open", 2)],
+            _ => vec![data("all packets", 8)],
+        }
+    }
+
+    /// The rings of one worker on each of `interfaces` interfaces.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] says which ring is too small for its blocks, and what fits.
+    pub fn share(&self, interfaces: usize) -> Result<RingSizes, ConfigError> {
+        let shared_by = if self.per_interface {
+            1
+        } else {
+            interfaces.max(1) as u64
+        };
+        let share = u64::from(self.ring_mib) * MIB / shared_by;
+        let least = self.share_bytes_min();
+        if share < least {
+            return Err(self.too_small(share, least, shared_by));
+        }
+        let mut sizes = RingSizes {
+            bytes: [0; 3],
+            block_bytes: [0; 3],
+        };
+        for (at, part) in self.parts().into_iter().enumerate() {
+            let bytes = share * part.eighths / 8;
+            let block = match self.block_kib {
+                Some(_) if at == 0 => part.block_bytes,
+                _ => part.block_for(bytes),
+            };
+            if bytes / u64::from(block) < BLOCKS_MIN {
+                return Err(self.too_few_blocks(part, bytes, shared_by));
+            }
+            sizes.bytes[at] = bytes - bytes % u64::from(block);
+            sizes.block_bytes[at] = block;
+        }
+        Ok(sizes)
+    }
+
+    /// The smallest share of an interface whose rings all have [`BLOCKS_MIN`] blocks.
+    fn share_bytes_min(&self) -> u64 {
+        let parts = self.parts().into_iter();
+        let needs = parts.map(|part| part.share_bytes_for(u64::from(part.block_bytes_min)));
+        needs.max().unwrap_or(0)
+    }
+
+    fn too_small(&self, share: u64, least: u64, shared_by: u64) -> ConfigError {
+        let way_out = match ring_mib_for(least * shared_by) {
+            Some(mib) => format!("--ring-mib {mib}, or watch fewer interfaces"),
+            None => "watch fewer interfaces".to_owned(),
+        };
+        ConfigError(format!(
+            "--ring-mib {}: shared by {shared_by} interfaces it leaves {} each, at least {} is needed: {way_out}",
+            self.ring_mib,
+            size(share),
+            size(least),
+        ))
+    }
+
+    /// `--block-kib` that leaves too few blocks.
+    fn too_few_blocks(&self, part: Part, bytes: u64, shared_by: u64) -> ConfigError {
+        let fits = 1 << (bytes / BLOCKS_MIN / KIB).max(1).ilog2();
+        let ring = match self.fanout {
+            FanoutMode::Class => "the data ring",
+            _ => "the ring",
+        };
+        let asked = u64::from(part.block_bytes) / KIB;
+        let instead =
+            match ring_mib_for(part.share_bytes_for(u64::from(part.block_bytes)) * shared_by) {
+                Some(mib) => format!("at most --block-kib {fits}, or --ring-mib {mib}"),
+                None => format!("at most --block-kib {fits}"),
+            };
+        ConfigError(format!(
+            "--block-kib {asked}: {ring} of {} must hold at least {BLOCKS_MIN} blocks: {instead}",
+            size(bytes)
+        ))
+    }
+
+    /// What each ring is for, its bytes, the bytes of its blocks.
+    pub fn named(&self, sizes: &RingSizes) -> Vec<(&'static str, u64, u32)> {
+        let each = sizes.bytes.into_iter().zip(sizes.block_bytes);
+        let parts = self.parts().into_iter().zip(each);
+        parts
+            .map(|(part, (bytes, block))| (part.name, bytes, block))
+            .collect()
+    }
+}
+
+impl Part {
+    /// The largest block, up to the preferred one, of which a ring of `bytes` has [`BLOCKS_AIM`]; the smallest
+    /// where none is small enough.
+    fn block_for(&self, bytes: u64) -> u32 {
+        let mut block = self.block_bytes;
+        while bytes / u64::from(block) < BLOCKS_AIM && block > self.block_bytes_min {
+            block /= 2;
+        }
+        block
+    }
+
+    /// The share of an interface that gives this ring [`BLOCKS_MIN`] blocks of `block_bytes`, in whole KiB.
+    fn share_bytes_for(&self, block_bytes: u64) -> u64 {
+        let ring = BLOCKS_MIN * block_bytes;
+        (ring * 8).div_ceil(self.eighths).next_multiple_of(KIB)
+    }
+}
+
+impl RingSizes {
+    /// Bytes of all of them.
+    pub fn sum(&self) -> u64 {
+        self.bytes.iter().sum()
+    }
+}
+
+/// The smallest `--ring-mib` of so many bytes; `None` beyond its range.
+fn ring_mib_for(bytes: u64) -> Option<u64> {
+    Some(bytes.div_ceil(MIB)).filter(|&mib| mib <= u64::from(RING_MIB_MAX))
+}
+
+/// Whole MiB as such, all else in KiB.
+fn size(bytes: u64) -> String {
+    match bytes % MIB {
+        0 => format!("{} MiB", bytes / MIB),
+        _ => format!("{} KiB", bytes / KIB),
+    }
+}
+
+#[cfg(test)]
+mod tests;

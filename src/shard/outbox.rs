@@ -1,0 +1,437 @@
+//! What a shard has said and the log may not have yet: it waits until every shard has reached its time.
+//!
+//! New connections, which come in floods and in the order of their frames, lie in a list of their own; flows
+//! that ended with a packet and detections are few and are sorted in.
+
+use super::contacts::prefaulted;
+use super::policy::Policy;
+use crate::books::shard::OutOfScope;
+use crate::books::shard::ShardCounts;
+use crate::capture::bpf::sample::{self, Ends};
+use crate::capture::frame::Frame;
+use crate::decode::packet::Packet;
+use crate::flow::record::Attempt;
+use crate::inspect::detection::{Detection, Phase};
+use crate::inspect::port_scan::Found;
+use crate::log::event::{Body, Event, Step};
+use crate::log::fold::Folds;
+use crate::log::queue::Producer;
+use crate::shedding::Spans;
+use crate::time::timeline::{Timeline, position_of_ts};
+use crate::witness::Syn;
+use crate::witness::reports::{self, Report, Reporter};
+use std::collections::VecDeque;
+
+/// Events that either list holds if nobody says less; more go out early and count as late.
+pub const EVENTS_MAX: usize = 16_384;
+
+struct NewConnection {
+    position: u64,
+    step: Step,
+    attempt: Attempt,
+}
+
+impl NewConnection {
+    /// Its place in the log; of equals, a new connection comes first.
+    fn place(&self) -> (u64, Step) {
+        (self.position, self.step)
+    }
+
+    fn into_event(self) -> Event {
+        Event {
+            position: self.position,
+            step: self.step,
+            body: Body::NewConnection(self.attempt),
+        }
+    }
+}
+
+/// What the log has of a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// A line of its own.
+    Line,
+    /// A part of a flood record.
+    Folded,
+    /// Nothing: the log has no room, and nothing is to be folded.
+    Dropped,
+}
+
+/// Events held back, and the way into the log.
+pub struct Outbox {
+    attempts: VecDeque<NewConnection>,
+    others: VecDeque<Event>,
+    /// Events that either list holds.
+    events_max: usize,
+    /// Live: attempts that are folded rather than held.
+    folds: Option<Folds>,
+    /// Folds among `others`.
+    folds_held: usize,
+    /// Gone once the shard has finished.
+    log: Option<Producer>,
+    /// A full log queue is counted, never waited for.
+    live: bool,
+    /// When packets were let go of: flows that were open then say so.
+    pub shed: Spans,
+    /// Is told what becomes of the attempts of its sample.
+    witness: Option<Reporter>,
+}
+
+impl Outbox {
+    /// Takes all its memory.
+    pub fn new(log: Producer, folds: Option<Folds>, live: bool) -> Self {
+        Self {
+            attempts: VecDeque::with_capacity(EVENTS_MAX),
+            others: VecDeque::with_capacity(EVENTS_MAX),
+            events_max: EVENTS_MAX,
+            folds,
+            folds_held: 0,
+            log: Some(log),
+            live,
+            shed: Spans::default(),
+            witness: None,
+        }
+    }
+
+    /// Holds at most so many events in either list. Before the first event.
+    pub fn set_room(&mut self, events_max: usize) {
+        self.attempts = VecDeque::with_capacity(events_max);
+        self.others = VecDeque::with_capacity(events_max);
+        self.events_max = events_max;
+    }
+
+    /// Tells a witness from now on.
+    pub fn set_witness(&mut self, reporter: Reporter) {
+        self.witness = Some(reporter);
+    }
+
+    /// Whether the witness's filter keeps such a frame, if it is in the sample. `None`: nothing to compare, for
+    /// there is no witness, or it is a fragment, which has nothing to do with a whole SYN.
+    #[inline]
+    pub fn in_reach(&self, frame: &Frame<'_>, packet: &Packet) -> Option<bool> {
+        self.witness.as_ref()?;
+        let tcp = packet.tcp()?;
+        Some(tcp.is_touch() && sample::syn(frame).is_some())
+    }
+
+    fn tell(&mut self, attempt: &Attempt, in_reach: Option<bool>, fate: reports::Fate) {
+        let (Some(reporter), Some(in_reach)) = (&mut self.witness, in_reach) else {
+            return;
+        };
+        let tuple = &attempt.tuple;
+        let ends = Ends {
+            src: tuple.src,
+            dst: tuple.dst,
+            src_port: tuple.src_port,
+            dst_port: tuple.dst_port,
+        };
+        reporter.tell(Report {
+            syn: Syn {
+                ends,
+                isn: attempt.isn,
+            },
+            ts_ns: attempt.ts_ns,
+            interface: attempt.interface,
+            in_reach,
+            fate,
+        });
+    }
+
+    /// Tells the witness of an attempt in a direction that was not asked for.
+    pub fn not_asked(&mut self, attempt: &Attempt, in_reach: Option<bool>) {
+        self.tell(attempt, in_reach, reports::Fate::NotAsked);
+    }
+
+    /// Tells the witness that it has heard of every attempt up to this time.
+    pub fn tell_reached(&mut self, ts_ns: i64) {
+        if let Some(reporter) = &mut self.witness {
+            reporter.publish(ts_ns);
+        }
+    }
+
+    /// Bytes that the two lists take.
+    pub fn memory_bytes(events_max: usize) -> u64 {
+        (events_max * (size_of::<NewConnection>() + size_of::<Event>())) as u64
+    }
+
+    /// Attempts in folds that the logger does not have yet.
+    pub fn folding(&self) -> u64 {
+        let open = self.folds.as_ref().map_or(0, Folds::held);
+        open + self.log.as_ref().map_or(0, Producer::folding)
+    }
+
+    /// Whether every attempt is folded, whatever its rate: the log cannot keep up.
+    pub fn fold_all(&mut self, all: bool) {
+        if let Some(folds) = &mut self.folds {
+            folds.fold_all(all);
+        }
+    }
+
+    /// Writes to every page. Before the first event.
+    pub fn prefault(&mut self) {
+        self.attempts = prefaulted(self.events_max);
+        self.others = prefaulted(self.events_max);
+        if let Some(folds) = &mut self.folds {
+            folds.prefault();
+        }
+        if let Some(log) = &mut self.log {
+            log.prefault();
+        }
+    }
+
+    /// Whether a full log queue is counted and never waited for.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// What becomes of a new connection: asked when it comes, and once more of a line for which the log has no
+    /// room.
+    #[inline]
+    fn fate(&mut self, attempt: &Attempt, room: bool, counts: &mut ShardCounts) -> Fate {
+        let folded = match &mut self.folds {
+            Some(folds) if room => folds.takes(attempt),
+            Some(folds) => {
+                folds.put(attempt);
+                true
+            }
+            None => false,
+        };
+        counts.folded_by_shards += u64::from(folded);
+        match (folded, room) {
+            (true, _) => Fate::Folded,
+            (false, true) => Fate::Line,
+            (false, false) => Fate::Dropped,
+        }
+    }
+
+    /// Folds a new connection, or holds it back, and tells the witness.
+    #[inline]
+    pub fn hold_attempt(
+        &mut self,
+        (position, step): (u64, Step),
+        attempt: Attempt,
+        in_reach: Option<bool>,
+        counts: &mut ShardCounts,
+    ) {
+        let fate = self.fate(&attempt, true, counts);
+        let told = match fate {
+            Fate::Folded => reports::Fate::Folded,
+            Fate::Line | Fate::Dropped => reports::Fate::Line,
+        };
+        self.tell(&attempt, in_reach, told);
+        if fate == Fate::Folded {
+            return;
+        }
+        let new = NewConnection {
+            position,
+            step,
+            attempt,
+        };
+        if self.live && self.attempts.len() == self.events_max {
+            self.push(new.into_event(), counts);
+        } else {
+            self.attempts.push_back(new);
+        }
+    }
+
+    /// Holds any other event back.
+    pub fn hold(&mut self, mut event: Event, counts: &mut ShardCounts) {
+        self.mark(&mut event);
+        if self.live && self.others.len() == self.events_max {
+            return self.push(event, counts);
+        }
+        self.others.push_back(event);
+    }
+
+    /// Holds a detection back, if it is asked for. Its place is its deadline's, if a deadline made it.
+    pub fn hold_detection(
+        &mut self,
+        (deadline, detection): Found,
+        (position, step): (u64, Step),
+        (policy, timeline): (&Policy, &Timeline<'_>),
+        counts: &mut ShardCounts,
+    ) {
+        counts.detections += 1;
+        let direction = policy.localities.direction(detection.src, detection.dst);
+        if detection.phase == Phase::Started {
+            counts.port_scans[direction as usize] += 1;
+        }
+        if !policy.in_scan_scope(direction) {
+            counts.detections_out_of_scope += 1;
+            if detection.phase == Phase::Started {
+                let Detection {
+                    ts_ns, src, dst, ..
+                } = detection;
+                counts.newest_out_of_scope = Some(OutOfScope { ts_ns, src, dst });
+            }
+            return;
+        }
+        if policy.withholds(&detection) {
+            counts.detections_allowed += 1;
+            return;
+        }
+        let (position, step) = match deadline {
+            Some(deadline) => (timeline.position_of(deadline), Step::Timer(deadline)),
+            None => (position, step),
+        };
+        let event = Event {
+            position,
+            step,
+            body: Body::Alert(Box::new(detection)),
+        };
+        self.hold(event, counts);
+    }
+
+    /// Hands over the folds whose second is over at `watermark_ns`. While as many wait as can be open at once,
+    /// those that are open go on growing.
+    pub fn close_folds(&mut self, watermark_ns: i64, counts: &mut ShardCounts) {
+        let Some(folds) = &mut self.folds else {
+            return;
+        };
+        if self.folds_held >= folds.room() {
+            return;
+        }
+        for fold in folds.close_before(watermark_ns) {
+            let end_ns = fold.end_ns();
+            self.folds_held += 1;
+            let event = Event {
+                position: position_of_ts(end_ns),
+                step: Step::Timer(end_ns),
+                body: Body::Folded(Box::new(fold)),
+            };
+            self.hold(event, counts);
+        }
+    }
+
+    /// Hands over every fold, at the end of the run.
+    pub fn close_all_folds(&mut self, (position, step): (u64, Step), counts: &mut ShardCounts) {
+        let all = self.folds.as_mut().map_or_else(Vec::new, Folds::close_all);
+        for fold in all {
+            self.folds_held += 1;
+            let event = Event {
+                position,
+                step,
+                body: Body::Folded(Box::new(fold)),
+            };
+            self.hold(event, counts);
+        }
+    }
+
+    fn mark(&self, event: &mut Event) {
+        if let Body::Flow(flow) = &mut event.body {
+            flow.shed = self.shed.touch(flow);
+        }
+    }
+
+    /// Puts what is held into the log's order. Before anything is pushed.
+    pub fn sort(&mut self) {
+        let attempts = self.attempts.make_contiguous();
+        // Frames come in order, but for those that the kernel stamped out of order.
+        if !attempts.is_sorted_by_key(NewConnection::place) {
+            attempts.sort_unstable_by_key(|new| {
+                (
+                    new.place(),
+                    new.attempt.ts_ns,
+                    new.attempt.tuple,
+                    new.attempt.isn,
+                )
+            });
+        }
+        self.others
+            .make_contiguous()
+            .sort_unstable_by(Event::cmp_order);
+    }
+
+    /// Pushes an event that was not held, behind what is held and comes before it.
+    pub fn push_in_order(&mut self, mut event: Event, counts: &mut ShardCounts) {
+        self.mark(&mut event);
+        while let Some(before) = self.next_if(
+            |new| new.place() <= (event.position, event.step),
+            |other| other.cmp_order(&event).is_le(),
+        ) {
+            self.push(before, counts);
+        }
+        self.push(event, counts);
+    }
+
+    /// Pushes what is held up to and with `limit`.
+    pub fn push_until(&mut self, limit: u64, counts: &mut ShardCounts) {
+        while let Some(event) =
+            self.next_if(|new| new.position <= limit, |other| other.position <= limit)
+        {
+            self.push(event, counts);
+        }
+    }
+
+    /// The first held event, if its kind's condition holds for it.
+    fn next_if(
+        &mut self,
+        attempt: impl Fn(&NewConnection) -> bool,
+        other: impl Fn(&Event) -> bool,
+    ) -> Option<Event> {
+        let first_is_new = match (self.attempts.front(), self.others.front()) {
+            (Some(new), Some(other)) => new.place() <= (other.position, other.step),
+            (new, _) => new.is_some(),
+        };
+        if first_is_new {
+            let new = self.attempts.pop_front_if(|new| attempt(new))?;
+            Some(new.into_event())
+        } else {
+            self.others.pop_front_if(|event| other(event))
+        }
+    }
+
+    /// `read` waits for the logger. Live, an attempt that finds no room is folded, a fold goes on growing, and
+    /// the rest is counted by kind, by the queue itself.
+    pub fn push(&mut self, event: Event, counts: &mut ShardCounts) {
+        self.folds_held -= usize::from(matches!(event.body, Body::Folded(_)));
+        let Some(log) = &mut self.log else {
+            return counts.on_log_gone(&event.body);
+        };
+        if !self.live {
+            if let Err(event) = log.push_and_wait(event) {
+                counts.on_log_gone(&event.body);
+            }
+        } else if let Err(event) = log.push(event) {
+            self.find_no_room(&event, counts);
+        }
+    }
+
+    #[cold]
+    fn find_no_room(&mut self, event: &Event, counts: &mut ShardCounts) {
+        let folded = match (&event.body, &mut self.folds) {
+            (Body::NewConnection(attempt), _) => self.fate(attempt, false, counts) == Fate::Folded,
+            (Body::Folded(fold), Some(folds)) => {
+                folds.take_back(fold);
+                true
+            }
+            _ => false,
+        };
+        if let Some(log) = &mut self.log
+            && !folded
+        {
+            log.count_full(&event.body);
+        }
+    }
+
+    /// Says that everything at `position` and before it was pushed.
+    pub fn publish(&mut self, position: u64) {
+        if let Some(log) = &mut self.log {
+            log.publish(position);
+        }
+    }
+
+    /// From now on a full log queue is waited for, live too: no packet waits for this shard any more.
+    pub fn wait_for_log(&mut self) {
+        self.live = false;
+    }
+
+    /// Closes the log queue, and says that the witness will hear of nothing more.
+    pub fn close(&mut self) {
+        self.witness = None;
+        self.log = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! What the operator asked to see. Nothing here changes what is counted or decided.
+
+use crate::host::addresses::{Direction, Localities, parse_network};
+use crate::inspect::detection::Detection;
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+/// One `--allow`: sources whose alerts are withheld, all of them or those about one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// The sources.
+    pub net: IpNet,
+    /// The destination port; `None`: every port.
+    pub port: Option<u16>,
+}
+
+/// Reads `CIDR` or `CIDR:PORT`; IPv6 with a port stands in brackets, `[2001:db8::/32]:443`.
+///
+/// # Errors
+///
+/// Says what was wrong and how it should look.
+pub fn parse_allowed(value: &str) -> Result<Allowed, String> {
+    let (net, port) = match value.strip_prefix('[') {
+        Some(rest) => {
+            let (net, port) = rest.split_once(']').ok_or("the bracket is not closed")?;
+            let port = match port {
+                "" => None,
+                _ => Some(port.strip_prefix(':').ok_or("a port follows `]:`")?),
+            };
+            (net, port)
+        }
+        // More than one colon is an IPv6 address without a port.
+        None => match value.split_once(':') {
+            Some((net, port)) if !port.contains(':') => (net, Some(port)),
+            _ => (value, None),
+        },
+    };
+    let port = port.map(|port| {
+        let number = port.parse::<u16>();
+        number.map_err(|_| format!("port {port:?} must be a number from 0 to 65535"))
+    });
+    Ok(Allowed {
+        net: parse_network(net).map_err(|error| error.to_string())?,
+        port: port.transpose()?,
+    })
+}
+
+/// What is asked for, and what is ours.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Which addresses are ours.
+    pub localities: Arc<Localities>,
+    /// Directions of connections to log; empty: all.
+    pub directions: Arc<[Direction]>,
+    /// Alert on scans in every direction.
+    pub all_scans: bool,
+    /// `--scan-target host`: in the scan rule all of our addresses are one.
+    pub host: bool,
+    /// Whose alerts are withheld.
+    pub allow: Arc<[Allowed]>,
+}
+
+impl Policy {
+    /// Whether a connection in this direction is asked for.
+    pub fn wants_direction(&self, src: IpAddr, dst: IpAddr) -> bool {
+        self.directions.is_empty()
+            || (self.directions).contains(&self.localities.direction(src, dst))
+    }
+
+    /// Whether a scan in this direction is alerted on.
+    pub fn in_scan_scope(&self, direction: Direction) -> bool {
+        self.all_scans || !matches!(direction, Direction::Out | Direction::Local)
+    }
+
+    /// Whether this alert is withheld: its source is allowed, to every port or to each port of the scan.
+    ///
+    /// A scan of which one port is not allowed, or not known, is told with all of its ports.
+    pub fn withholds(&self, detection: &Detection) -> bool {
+        let mut ports = Vec::new();
+        for allowed in self.allow.iter() {
+            if allowed.net.contains(&detection.src) {
+                match allowed.port {
+                    None => return true,
+                    Some(port) => ports.push(port),
+                }
+            }
+        }
+        let ranges = || detection.ranges.iter();
+        let known: u64 = ranges()
+            .map(|&(first, last)| u64::from(last - first) + 1)
+            .sum();
+        known == u64::from(detection.ports)
+            && ranges()
+                .flat_map(|&(first, last)| first..=last)
+                .all(|port| ports.contains(&port))
+    }
+
+    /// What stands for `dst` in the scan rule: itself, or one address for all of ours, IPv4 and IPv6 alike.
+    /// Records name real addresses, never this one.
+    pub fn scan_target(&self, dst: IpAddr) -> IpAddr {
+        if self.host && self.localities.is_ours(dst) {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        } else {
+            dst
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::detection::{Evidence, Kind, Phase};
+
+    fn allowed(value: &str) -> Allowed {
+        parse_allowed(value).expect(value)
+    }
+
+    #[test]
+    fn an_allowed_network_may_have_a_port() {
+        let read = |value| {
+            let Allowed { net, port } = allowed(value);
+            (net.to_string(), port)
+        };
+        assert_eq!(read("10.0.0.0/8"), ("10.0.0.0/8".into(), None));
+        assert_eq!(read("192.0.2.1"), ("192.0.2.1/32".into(), None));
+        assert_eq!(read("10.0.0.0/8:443"), ("10.0.0.0/8".into(), Some(443)));
+        assert_eq!(read("192.0.2.1:0"), ("192.0.2.1/32".into(), Some(0)));
+        assert_eq!(read("2001:db8::1"), ("2001:db8::1/128".into(), None));
+        assert_eq!(read("2001:db8::/32"), ("2001:db8::/32".into(), None));
+        assert_eq!(read("[2001:db8::/32]"), ("2001:db8::/32".into(), None));
+        let with_port = ("2001:db8::/32".into(), Some(443));
+        assert_eq!(read("[2001:db8::/32]:443"), with_port);
+    }
+
+    #[test]
+    fn what_cannot_be_allowed_is_named_with_what_can() {
+        for (value, says) in [
+            ("10.0.0.0/33", "10.0.0.0/33 must be a network"),
+            ("10.0.0.0/8:65536", "0 to 65535"),
+            ("10.0.0.0/8:", "0 to 65535"),
+            ("[2001:db8::1", "not closed"),
+            ("[2001:db8::1]443", "a port follows"),
+            ("scanner.example", "must be a network"),
+        ] {
+            let error = parse_allowed(value).expect_err(value);
+            assert!(error.contains(says), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn all_addresses_of_the_host_are_one_target_if_that_is_asked() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let ours = [ip("192.0.2.7"), ip("2001:db8::7"), ip("192.0.2.8")];
+        let mut policy = Policy {
+            localities: Arc::new(Localities::live(ours, &[])),
+            directions: Arc::new([]),
+            all_scans: true,
+            host: true,
+            allow: Arc::new([]),
+        };
+        let one = policy.scan_target(ours[0]);
+        assert!(ours.iter().all(|&ours| policy.scan_target(ours) == one));
+        assert_eq!(policy.scan_target(ip("198.51.100.1")), ip("198.51.100.1"));
+        policy.host = false;
+        assert_eq!(policy.scan_target(ours[0]), ours[0]);
+    }
+
+    #[test]
+    fn a_scan_is_withheld_only_if_each_of_its_ports_is_allowed() {
+        let scan = |src: &str, ranges: &[(u16, u16)], ports| Detection {
+            kind: Kind::PortScan,
+            phase: Phase::Started,
+            ts_ns: 0,
+            src: src.parse().expect("an address"),
+            dst: "198.51.100.1".parse().expect("an address"),
+            first_ns: 0,
+            last_ns: 0,
+            ranges: ranges.to_vec(),
+            ports,
+            window_ns: 1,
+            exact: true,
+            complete: true,
+            evidence: Evidence::default(),
+            interface: 0,
+        };
+        let policy = |values: &[&str]| Policy {
+            localities: Arc::default(),
+            directions: Arc::new([]),
+            all_scans: true,
+            host: false,
+            allow: values.iter().map(|value| allowed(value)).collect(),
+        };
+        let four = [(80, 81), (443, 443), (8080, 8080)];
+        let ours = scan("192.0.2.9", &four, 4);
+        assert!(!policy(&[]).withholds(&ours));
+        assert!(policy(&["192.0.2.0/24"]).withholds(&ours));
+        assert!(!policy(&["192.0.3.0/24"]).withholds(&ours));
+        let ports = ["80", "81", "443", "8080"].map(|port| format!("192.0.2.9:{port}"));
+        let ports = ports.each_ref().map(String::as_str);
+        assert!(policy(&ports).withholds(&ours));
+        assert!(!policy(&ports[1..]).withholds(&ours), "port 80 is not");
+        let other = scan("192.0.2.10", &four, 4);
+        assert!(!policy(&ports).withholds(&other), "not that source");
+        let unknown = scan("192.0.2.9", &[], 4);
+        assert!(
+            !policy(&ports).withholds(&unknown),
+            "its ports are not known"
+        );
+        assert!(policy(&["192.0.2.9"]).withholds(&unknown));
+    }
+}

@@ -1,0 +1,100 @@
+//! Zeroed memory in whole lines of the cache. Its pages come when they are first touched.
+
+use super::huge_pages::ask_for_huge_pages_at;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use std::alloc::{Layout, handle_alloc_error};
+use std::num::NonZeroUsize;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::slice;
+
+/// A line of the cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Line(pub [u64; 8]);
+
+const _: () = assert!(size_of::<Line>() == 64);
+
+/// A fixed number of lines.
+#[derive(Debug)]
+pub struct Lines {
+    base: NonNull<Line>,
+    len: usize,
+}
+
+// SAFETY: it owns its memory, as a boxed slice does.
+unsafe impl Send for Lines {}
+
+impl Lines {
+    /// So many lines of zeros, which take no memory yet.
+    ///
+    /// # Panics
+    ///
+    /// If `len` is 0.
+    pub fn zeroed(len: usize) -> Self {
+        let layout = Layout::array::<Line>(len).expect("less than 2^63 bytes");
+        let bytes = NonZeroUsize::new(layout.size()).expect("at least one line");
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
+        let mapped = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_PRIVATE) };
+        let Ok(base) = mapped else {
+            handle_alloc_error(layout)
+        };
+        Self {
+            base: base.cast(),
+            len,
+        }
+    }
+
+    /// Asks for huge pages, where there are any, and writes to every page.
+    pub fn prefault(&mut self) {
+        ask_for_huge_pages_at(self.base.cast(), self.len * size_of::<Line>());
+        for line in self.iter_mut() {
+            *std::hint::black_box(line) = Line::default();
+        }
+    }
+}
+
+impl Deref for Lines {
+    type Target = [Line];
+
+    #[inline(always)]
+    fn deref(&self) -> &[Line] {
+        // SAFETY: the mapping has `len` lines, starts at a page, was zeroed by the kernel, and any bits are a
+        // line; nobody else knows of it.
+        unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Lines {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [Line] {
+        // SAFETY: as in `deref`, and `self` is borrowed alone.
+        unsafe { slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // SAFETY: mapped with this length in `zeroed`, and nothing borrows it any more.
+        let answer = unsafe { munmap(self.base.cast(), self.len * size_of::<Line>()) };
+        debug_assert!(answer.is_ok(), "munmap of a whole mapping");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_zero_apart_and_aligned() {
+        let mut lines = Lines::zeroed(100_000);
+        assert_eq!(lines.as_ptr().addr() % 64, 0);
+        assert!(lines.iter().all(|line| *line == Line::default()));
+        lines[99_999].0[7] = 5;
+        lines[0].0[0] = 4;
+        assert_eq!((lines[0].0[0], lines[99_999].0[7]), (4, 5));
+        lines.prefault();
+        assert!(lines.iter().all(|line| *line == Line::default()));
+    }
+}
