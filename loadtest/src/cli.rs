@@ -8,15 +8,15 @@ use clap::{ArgGroup, Args};
 
 use nix::net::if_::if_nametoindex;
 
+use crate::experiments::reconcile::{Flood, Outcome, reconcile};
+use crate::experiments::search::{Plan, highest_rate};
 use crate::flags::{Rate, decimal, has_folder, rate, seconds, whole};
 use crate::lab::{Lab, SetUp};
-use crate::reconcile::{Flood, Outcome, reconcile};
-use crate::record::{Point, Record};
+use crate::receivers::sensor::{DEPTHS, Sensor};
+use crate::report::record::{Point, Record};
 use crate::say;
 use crate::say::{counted, print};
-use crate::search::{Plan, highest_rate};
 use crate::send::{self, Schedule, Sender, flood};
-use crate::sensor::{DEPTHS, Sensor};
 use crate::traffic::{Load, Name};
 
 /// The lab.

@@ -1,38 +1,30 @@
 //! Floods a sensor, closes its outer books, measures what it costs.
 //!
 //! ```text
-//! traffic ─▶ send ─▶ lab (veth pair between two namespaces) ─▶ receiver ─▶ record (CSV)
+//! traffic ─▶ send ─▶ lab (veth pair between two namespaces) ─▶ receivers ─▶ report (CSV, tables)
 //! ```
+//!
+//! | folder | what it holds |
+//! |---|---|
+//! | `experiments` | what the subcommands measure |
+//! | `report` | the CSV of measurements, and the tables and plots made from it |
+//! | `receivers` | the sensor, the bare reader and the peers: start, stop, figures |
+//! | `truth` | the sensor's log and books, against what was sent |
+//! | `send` | a load into the kernel, by its schedule |
+//! | `traffic` | loads: frame number *i* with a seed |
+//! | `lab` | namespaces, processes, control groups, the machine |
+//! | `sys` | the kernel's interfaces: all `unsafe` |
 //!
 //! Nothing here is part of the sensor, and none of its dependencies are.
 
-pub mod bare;
-pub mod books;
 pub mod cli;
-pub mod compare;
-pub mod eve;
+pub mod experiments;
 pub mod flags;
-pub mod follow;
-pub mod harm;
-pub mod hidden;
 pub mod lab;
-pub mod latency;
-pub mod ledger;
-pub mod machine;
-pub mod overload;
-pub mod peers;
-pub mod process;
-pub mod receiver;
-pub mod reconcile;
-pub mod record;
+pub mod receivers;
 pub mod report;
-pub mod rings;
 pub mod say;
-pub mod search;
 pub mod send;
-pub mod sensor;
-pub mod stats;
-pub mod stop;
 pub mod sys;
-pub mod throttle;
 pub mod traffic;
+pub mod truth;

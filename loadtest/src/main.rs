@@ -4,17 +4,18 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use loadtest::bare::BareArgs;
-use loadtest::books::BooksArgs;
 use loadtest::cli::{FloodArgs, ReconcileArgs, SearchArgs};
-use loadtest::compare::CompareArgs;
-use loadtest::harm::HarmArgs;
-use loadtest::hidden::HiddenArgs;
-use loadtest::latency::LatencyArgs;
-use loadtest::overload::OverloadArgs;
+use loadtest::experiments::books::BooksArgs;
+use loadtest::experiments::compare::CompareArgs;
+use loadtest::experiments::harm::HarmArgs;
+use loadtest::experiments::hidden::HiddenArgs;
+use loadtest::experiments::latency::LatencyArgs;
+use loadtest::experiments::overload::OverloadArgs;
+use loadtest::experiments::rings::RingsArgs;
+use loadtest::lab::stop;
+use loadtest::receivers::bare::BareArgs;
 use loadtest::report::ReportArgs;
-use loadtest::rings::RingsArgs;
-use loadtest::{say, stop};
+use loadtest::say;
 
 /// Floods a sensor, closes its outer books, measures what it costs. Needs root; makes network namespaces of
 /// its own and removes them.
@@ -97,8 +98,8 @@ fn run(command: &Command) -> Result<bool> {
         Command::Bare(args) => args.run(),
         Command::Clean => {
             let mut gone = loadtest::lab::clean()?;
-            gone.extend(loadtest::throttle::clean());
-            gone.extend(loadtest::reconcile::Scratch::clean());
+            gone.extend(loadtest::lab::throttle::clean());
+            gone.extend(loadtest::experiments::reconcile::Scratch::clean());
             for name in gone {
                 say!("removed {name}");
             }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use loadtest::bare::{Bare, Rings};
-use loadtest::compare::read;
+use loadtest::experiments::compare::read;
+use loadtest::experiments::search::trial;
 use loadtest::lab::{Lab, SetUp};
-use loadtest::peers::{self, Live, Peer, Place};
-use loadtest::receiver::Receiver;
-use loadtest::search::trial;
+use loadtest::receivers::Receiver;
+use loadtest::receivers::bare::{Bare, Rings};
+use loadtest::receivers::peers::{self, Live, Peer, Place};
 use loadtest::send::{Schedule, Sender, write_capture};
 use loadtest::traffic::{Load, Name};
 

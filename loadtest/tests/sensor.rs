@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use loadtest::eve::{self, Line};
+use loadtest::experiments::reconcile::{Flood, reconcile};
 use loadtest::lab::{Lab, SetUp};
-use loadtest::reconcile::{Flood, reconcile};
+use loadtest::receivers::sensor::{Books, Sensor};
 use loadtest::send::{Schedule, Sender, write_capture};
-use loadtest::sensor::{Books, Sensor};
 use loadtest::traffic::{Class, Load, Name};
+use loadtest::truth::eve::{self, Line};
 
 /// The sensor as `cargo test --workspace` builds it.
 fn synledger() -> Option<PathBuf> {

@@ -6,6 +6,8 @@ mod html;
 mod numbers;
 mod plots;
 mod readme;
+pub mod record;
+pub mod stats;
 mod svg;
 mod tables;
 
@@ -17,8 +19,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::flags::has_folder;
-use crate::record::{self, Row};
 use crate::say;
+use record::Row;
 use tables::Table;
 
 /// Flags.

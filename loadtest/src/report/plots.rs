@@ -2,8 +2,8 @@
 
 use super::svg::{Bar, Line, bars, lines};
 use super::{Group, groups};
-use crate::record::Row;
-use crate::stats::{lower_bound, mean_ratio, spread};
+use crate::report::record::Row;
+use crate::report::stats::{lower_bound, mean_ratio, spread};
 
 /// A plot and the table that it belongs to.
 #[derive(Clone, Debug)]

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::numbers::{digits, median, percent};
 use super::{Group, Sources, groups};
-use crate::peers::{self, Peer};
-use crate::record::Row;
-use crate::stats::{lower_bound, mean_ratio, spread};
+use crate::receivers::peers::{self, Peer};
+use crate::report::record::Row;
+use crate::report::stats::{lower_bound, mean_ratio, spread};
 
 /// A table with its origin.
 #[derive(Clone, Debug)]
@@ -439,5 +439,4 @@ impl Table {
 }
 
 #[cfg(test)]
-#[path = "tables_tests.rs"]
 mod tests;

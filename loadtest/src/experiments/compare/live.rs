@@ -8,14 +8,16 @@ use anyhow::{Context, Result};
 
 use super::verdict::Verdicts;
 use super::{CompareArgs, cpu};
-use crate::bare::{Bare, Rings};
+use crate::experiments::reconcile::{Scratch, float, settle};
+use crate::experiments::search::highest_rate;
 use crate::lab::{Counters, Lab, RECEIVER_CPU};
-use crate::peers::{self, Live, NFPCAPD, Peer, SOFTFLOWD, SURICATA, TCPDUMP, TCPDUMP_HEADERS};
-use crate::receiver::{Receiver, Seen};
-use crate::reconcile::{Scratch, float, settle};
-use crate::record::{Point, Record};
+use crate::receivers::bare::{Bare, Rings};
+use crate::receivers::peers::{
+    self, Live, NFPCAPD, Peer, SOFTFLOWD, SURICATA, TCPDUMP, TCPDUMP_HEADERS,
+};
+use crate::receivers::{Receiver, Seen};
+use crate::report::record::{Point, Record};
 use crate::say;
-use crate::search::highest_rate;
 use crate::send::{Schedule, Sent, flood_in};
 use crate::traffic::{Load, Name};
 

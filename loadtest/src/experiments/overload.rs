@@ -6,14 +6,14 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cli::{Common, tell};
+use crate::experiments::reconcile::{Flood, Outcome, float, reconcile_with};
 use crate::flags::{Rate, decimal, rate, seconds, whole};
+use crate::lab::throttle::Throttle;
 use crate::lab::{Lab, SetUp};
-use crate::reconcile::{Flood, Outcome, float, reconcile_with};
-use crate::record::{Point, Record};
+use crate::receivers::sensor::Sensor;
+use crate::report::record::{Point, Record};
 use crate::say;
 use crate::send::Schedule;
-use crate::sensor::Sensor;
-use crate::throttle::Throttle;
 use crate::traffic::{Kind, Load, Name};
 
 /// What it is too much of.

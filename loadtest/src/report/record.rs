@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
-use crate::machine::Machine;
+use crate::lab::machine::Machine;
 
 /// One measured number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

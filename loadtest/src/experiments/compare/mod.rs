@@ -16,10 +16,10 @@ pub use offline::read;
 use crate::cli::{Common, LabArgs, PlanArgs};
 use crate::flags::{seconds, whole};
 use crate::lab::SENDER_CPU;
-use crate::peers::{self, Log, Ours, Peer};
+use crate::receivers::peers::{self, Log, Ours, Peer};
+use crate::receivers::sensor::DEPTHS;
 use crate::say;
 use crate::send::pin;
-use crate::sensor::DEPTHS;
 use crate::traffic::Name;
 use verdict::Verdicts;
 

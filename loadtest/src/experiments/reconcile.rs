@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::lab::process::Usage;
+use crate::lab::stop;
 use crate::lab::{self, Counters, Lab};
-use crate::ledger::{Entry, Ledger, Log, Truth};
-use crate::process::Usage;
-use crate::record::{Point, Record};
+use crate::receivers::sensor::{Books, Sensor};
+use crate::report::record::{Point, Record};
 use crate::send::{Schedule, Sender, Sent, flood_in};
-use crate::sensor::{Books, Sensor};
-use crate::stop;
 use crate::traffic::Load;
+use crate::truth::ledger::{Entry, Ledger, Log, Truth};
 
 /// How long the kernel may take to pass on what it was given.
 const SETTLE: Duration = Duration::from_secs(5);

@@ -105,7 +105,7 @@ pub fn clean_of(pid: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Running;
+    use crate::lab::process::Running;
     use nix::sys::signal::Signal;
     use std::process::Command;
 

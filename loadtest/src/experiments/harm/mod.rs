@@ -12,17 +12,17 @@ mod server;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::bare::{Bare, Rings};
 use crate::cli::{Common, LabArgs};
+use crate::experiments::reconcile::Scratch;
 use crate::flags::{decimal, whole};
 use crate::lab::{Lab, SENDER_CPU};
-use crate::peers::{self, Live, Peer, SURICATA, TCPDUMP};
-use crate::receiver::Receiver;
-use crate::reconcile::Scratch;
-use crate::record::{Point, Record};
+use crate::receivers::Receiver;
+use crate::receivers::bare::{Bare, Rings};
+use crate::receivers::peers::{self, Live, Peer, SURICATA, TCPDUMP};
+use crate::report::record::{Point, Record};
+use crate::report::stats::{PAIRS_MIN, lower_bound, mean_ratio};
 use crate::say;
 use crate::send::pin;
-use crate::stats::{PAIRS_MIN, lower_bound, mean_ratio};
 use server::{Goodput, Server};
 
 /// Flags.

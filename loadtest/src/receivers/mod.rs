@@ -1,11 +1,15 @@
 //! Whatever receives: our sensor and its peers, seen alike.
 
+pub mod bare;
+pub mod peers;
+pub mod sensor;
+
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::lab::Lab;
-use crate::process::Usage;
+use crate::lab::process::Usage;
 
 /// What a receiver says of a run, once it has stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

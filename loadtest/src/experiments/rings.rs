@@ -8,14 +8,14 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::cli::{Common, LabArgs, PlanArgs};
+use crate::experiments::reconcile::{Flood, float, reconcile};
+use crate::experiments::search::highest_rate;
 use crate::flags::{seconds, whole};
 use crate::lab::{End, Lab, RECEIVER_CPU};
-use crate::reconcile::{Flood, float, reconcile};
-use crate::record::{Point, Record};
+use crate::receivers::sensor::{DEPTHS, Sensor};
+use crate::report::record::{Point, Record};
 use crate::say;
-use crate::search::highest_rate;
 use crate::send::Schedule;
-use crate::sensor::{DEPTHS, Sensor};
 use crate::traffic::{Load, Name};
 
 /// Flags.

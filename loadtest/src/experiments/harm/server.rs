@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
+use crate::lab::process::{Running, quote};
 use crate::lab::{End, Lab, RECEIVER_CPU, SENDER_CPU};
-use crate::peers::{find, said};
-use crate::process::{Running, quote};
+use crate::receivers::peers::{find, said};
 
 /// Addresses of documentation (RFC 5737); both ends are in namespaces of the lab.
 const CLIENT: &str = "192.0.2.1/24";

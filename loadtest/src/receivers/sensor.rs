@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::eve::{self, Line};
+use crate::lab::process::{Running, Usage, quote};
 use crate::lab::{End, Lab, RECEIVER_CPU};
-use crate::process::{Running, Usage, quote};
-use crate::receiver::{Receiver, Seen, Session};
+use crate::receivers::{Receiver, Seen, Session};
+use crate::truth::eve::{self, Line};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOG: &str = "synledger.json";

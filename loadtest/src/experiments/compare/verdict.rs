@@ -1,7 +1,7 @@
 //! What a comparison must show, and whether it does: by the median of the rounds.
 
+use crate::report::stats::spread;
 use crate::say;
-use crate::stats::spread;
 
 /// Values that are collected until all rounds are over.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::machine::TICKS_PER_SECOND;
+use crate::lab::machine::TICKS_PER_SECOND;
 
 /// Seconds that a process has used, in its own code and in the kernel on its behalf.
 ///

@@ -17,9 +17,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use serde::{Deserialize, Serialize};
 
 use crate::flags::whole;
+use crate::lab::process::{Running, quote};
 use crate::lab::{End, Lab, RECEIVER_CPU};
-use crate::process::{Running, quote};
-use crate::receiver::{Receiver, Seen, Session};
+use crate::receivers::{Receiver, Seen, Session};
 use crate::say;
 use crate::sys::{RxCounts, RxRing, RxSize};
 

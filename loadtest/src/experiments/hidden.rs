@@ -11,18 +11,18 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::cli::{Common, LabArgs};
-use crate::eve::{self, Line};
+use crate::experiments::reconcile::{Scratch, float};
 use crate::flags::{Rate, rate, whole};
-use crate::follow::{Follower, now_ns};
+use crate::lab::process::{Running, quote};
 use crate::lab::{End, Lab, SENDER_CPU};
-use crate::process::{Running, quote};
-use crate::reconcile::{Scratch, float};
-use crate::record::{Point, Record};
+use crate::receivers::sensor::DEPTHS;
+use crate::report::record::{Point, Record};
 use crate::say;
 use crate::say::counted;
 use crate::send::{Schedule, Sent, flood_in};
-use crate::sensor::DEPTHS;
 use crate::traffic::{Load, Name};
+use crate::truth::eve::{self, Line};
+use crate::truth::follow::{Follower, now_ns};
 
 /// Flags.
 #[derive(Clone, Debug, Args)]

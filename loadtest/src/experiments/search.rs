@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::experiments::reconcile::{Scratch, float, settle};
 use crate::lab::Lab;
-use crate::receiver::{Receiver, Seen};
-use crate::reconcile::{Scratch, float, settle};
-use crate::record::{Point, Record};
+use crate::receivers::{Receiver, Seen};
+use crate::report::record::{Point, Record};
 use crate::say;
 use crate::send::{Schedule, Sender, Sent, flood_in};
 use crate::traffic::Load;

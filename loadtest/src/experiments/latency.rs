@@ -13,18 +13,18 @@ use clap::Args;
 use hdrhistogram::Histogram;
 
 use crate::cli::{Common, LabArgs, PlanArgs};
-use crate::eve::timestamp_ns;
+use crate::experiments::reconcile::{Scratch, float, settle};
+use crate::experiments::search::highest_rate;
 use crate::flags::{packets_per_second, seconds, whole};
-use crate::follow::{Follower, now_ns};
 use crate::lab::{Lab, SENDER_CPU};
-use crate::reconcile::{Scratch, float, settle};
-use crate::record::{Point, Record};
+use crate::receivers::sensor::{Books, DEPTHS, Sensor};
+use crate::report::record::{Point, Record};
 use crate::say;
 use crate::say::counted;
-use crate::search::highest_rate;
 use crate::send::{Schedule, flood_in, pin};
-use crate::sensor::{Books, DEPTHS, Sensor};
 use crate::traffic::{Load, Name};
+use crate::truth::eve::timestamp_ns;
+use crate::truth::follow::{Follower, now_ns};
 
 /// Flags.
 #[derive(Clone, Debug, Args)]

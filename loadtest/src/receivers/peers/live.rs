@@ -11,9 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{Collector, Left, Peer, Place, find};
+use crate::lab::process::{Running, quote};
 use crate::lab::{End, Lab, RECEIVER_CPU};
-use crate::process::{Running, quote};
-use crate::receiver::{Receiver, Seen, Session};
+use crate::receivers::{Receiver, Seen, Session};
 
 /// Suricata's flow records of a long flood take their time.
 const PATIENCE: Duration = Duration::from_secs(120);

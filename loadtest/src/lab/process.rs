@@ -10,8 +10,9 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::machine::CpuTimes;
-use crate::{stop, sys};
+use crate::lab::machine::CpuTimes;
+use crate::lab::stop;
+use crate::sys;
 
 /// What a program used from its start to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

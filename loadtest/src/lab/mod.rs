@@ -7,6 +7,11 @@
 //!
 //! Names carry the process id of their maker, so that [`clean`] knows which ones a crash left behind.
 
+pub mod machine;
+pub mod process;
+pub mod stop;
+pub mod throttle;
+
 use std::fs::{self, File};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,8 +22,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-use crate::stop;
 
 const PREFIX: &str = "synload-";
 const NAMED: &str = "/run/netns";

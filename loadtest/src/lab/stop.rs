@@ -15,9 +15,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::iterator::Signals;
 
-use crate::reconcile::Scratch;
+use crate::experiments::reconcile::Scratch;
+use crate::lab::throttle;
 use crate::say::counted;
-use crate::{lab, send, throttle};
+use crate::{lab, send};
 
 /// Held while something is made that outlives this process, and for ever once it is to end.
 static MAKING: Mutex<()> = Mutex::new(());

@@ -6,14 +6,14 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::{Common, LabArgs, PlanArgs};
+use crate::experiments::reconcile::{Flood, reconcile};
+use crate::experiments::search::highest_rate;
 use crate::flags::{packets_per_second, seconds, whole};
 use crate::lab::Lab;
-use crate::reconcile::{Flood, reconcile};
-use crate::record::{Point, Record};
+use crate::receivers::sensor::DEPTHS;
+use crate::report::record::{Point, Record};
 use crate::say;
-use crate::search::highest_rate;
 use crate::send::Schedule;
-use crate::sensor::DEPTHS;
 use crate::traffic::{Load, Name};
 
 /// Flags.

@@ -1,0 +1,11 @@
+//! What the subcommands measure. One subcommand, one module.
+
+pub mod books;
+pub mod compare;
+pub mod harm;
+pub mod hidden;
+pub mod latency;
+pub mod overload;
+pub mod reconcile;
+pub mod rings;
+pub mod search;

@@ -1,0 +1,5 @@
+//! What the sensor reported, and whether it agrees with what was sent.
+
+pub mod eve;
+pub mod follow;
+pub mod ledger;
