@@ -4,6 +4,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+/// The largest seed of a load: runs add their numbers to it.
+pub const SEED_MAX: u64 = u32::MAX as u64;
+
 /// Reads whole numbers of this range.
 pub fn whole<T: TryFrom<u64> + Send + Sync + 'static>(
     least: u64,

@@ -17,6 +17,7 @@
 //!
 //! Nothing here is part of the sensor, and none of its dependencies are.
 
+pub mod clean;
 pub mod cli;
 pub mod experiments;
 pub mod flags;

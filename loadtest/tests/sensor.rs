@@ -5,9 +5,10 @@ use std::process::Command;
 
 use loadtest::experiments::reconcile::{Flood, reconcile};
 use loadtest::lab::{Lab, SetUp};
-use loadtest::receivers::sensor::{Books, Sensor};
+use loadtest::receivers::sensor::Sensor;
 use loadtest::send::{Schedule, Sender, write_capture};
 use loadtest::traffic::{Class, Load, Name};
+use loadtest::truth::books::Books;
 use loadtest::truth::eve::{self, Line};
 
 /// The sensor as `cargo test --workspace` builds it.

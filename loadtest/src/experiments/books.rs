@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::{Common, LabArgs, PlanArgs};
-use crate::experiments::reconcile::{Flood, reconcile};
-use crate::experiments::search::highest_rate;
+use super::common::{Common, LabArgs};
+use super::reconcile::{Flood, reconcile};
+use super::search::{PlanArgs, highest_rate};
 use crate::flags::{packets_per_second, seconds, whole};
 use crate::lab::Lab;
 use crate::receivers::sensor::DEPTHS;

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
-use crate::cli::{Common, LabArgs};
-use crate::experiments::reconcile::{Scratch, float};
+use super::common::{Common, LabArgs};
 use crate::flags::{Rate, rate, whole};
 use crate::lab::process::{Running, quote};
-use crate::lab::{End, Lab, SENDER_CPU};
+use crate::lab::{End, Lab, SENDER_CPU, Scratch};
 use crate::receivers::sensor::DEPTHS;
-use crate::report::record::{Point, Record};
+use crate::report::record::{Point, Record, float};
 use crate::say;
 use crate::say::counted;
 use crate::send::{Schedule, Sent, flood_in};

@@ -12,17 +12,17 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use hdrhistogram::Histogram;
 
-use crate::cli::{Common, LabArgs, PlanArgs};
-use crate::experiments::reconcile::{Scratch, float, settle};
-use crate::experiments::search::highest_rate;
+use super::common::{Common, LabArgs};
+use super::search::{PlanArgs, highest_rate};
 use crate::flags::{packets_per_second, seconds, whole};
-use crate::lab::{Lab, SENDER_CPU};
-use crate::receivers::sensor::{Books, DEPTHS, Sensor};
-use crate::report::record::{Point, Record};
+use crate::lab::{Lab, SENDER_CPU, Scratch};
+use crate::receivers::sensor::{DEPTHS, Sensor};
+use crate::report::record::{Point, Record, float};
 use crate::say;
 use crate::say::counted;
-use crate::send::{Schedule, flood_in, pin};
+use crate::send::{Schedule, flood_in, pin, settle};
 use crate::traffic::{Load, Name};
+use crate::truth::books::Books;
 use crate::truth::eve::timestamp_ns;
 use crate::truth::follow::{Follower, now_ns};
 

@@ -1,6 +1,7 @@
 //! What the subcommands measure. One subcommand, one module.
 
 pub mod books;
+pub mod common;
 pub mod compare;
 pub mod harm;
 pub mod hidden;

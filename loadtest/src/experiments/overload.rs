@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::cli::{Common, tell};
-use crate::experiments::reconcile::{Flood, Outcome, float, reconcile_with};
+use super::common::Common;
+use super::reconcile::{Flood, Outcome, reconcile_with, tell};
 use crate::flags::{Rate, decimal, rate, seconds, whole};
 use crate::lab::throttle::Throttle;
 use crate::lab::{Lab, SetUp};
 use crate::receivers::sensor::Sensor;
-use crate::report::record::{Point, Record};
+use crate::report::record::{Point, Record, float};
 use crate::say;
 use crate::send::Schedule;
 use crate::traffic::{Kind, Load, Name};

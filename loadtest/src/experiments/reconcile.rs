@@ -1,23 +1,103 @@
 //! One flood against the sensor, and whether all books close.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use clap::Args;
 
+use super::common::{Common, LabArgs};
+use crate::flags::{Rate, rate, seconds, whole};
 use crate::lab::process::Usage;
-use crate::lab::stop;
-use crate::lab::{self, Counters, Lab};
-use crate::receivers::sensor::{Books, Sensor};
-use crate::report::record::{Point, Record};
-use crate::send::{Schedule, Sender, Sent, flood_in};
-use crate::traffic::Load;
+use crate::lab::{Counters, Lab, Scratch};
+use crate::receivers::sensor::{DEPTHS, Sensor};
+use crate::report::record::{Point, Record, float};
+use crate::say;
+use crate::say::counted;
+use crate::send::{Schedule, Sender, Sent, flood_in, settle};
+use crate::traffic::{Load, Name};
+use crate::truth::books::Books;
 use crate::truth::ledger::{Entry, Ledger, Log, Truth};
 
-/// How long the kernel may take to pass on what it was given.
-const SETTLE: Duration = Duration::from_secs(5);
+/// Flags of `reconcile`.
+#[derive(Clone, Debug, Args)]
+pub struct ReconcileArgs {
+    #[command(flatten)]
+    lab: LabArgs,
+    #[command(flatten)]
+    common: Common,
+    /// Which traffic.
+    #[arg(long, value_enum, default_value = "mix")]
+    load: Name,
+    /// Capture depth of the sensor, one (books takes a list).
+    #[arg(long, default_value = "headers", value_parser = DEPTHS)]
+    depth: String,
+    /// Packets per second, 1 to 100000000, or max.
+    #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
+    rate: Rate,
+    /// Seconds of the flood, 0.05 to 3600.
+    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
+    seconds: f64,
+    /// Floods, one after the other, each with a sensor of its own, 1 to 1000.
+    #[arg(long, default_value_t = 1, value_parser = whole::<u32>(1, 1000))]
+    runs: u32,
+    /// Print every line, not only the first that does not close.
+    #[arg(long)]
+    all: bool,
+}
+
+impl ReconcileArgs {
+    /// Floods the sensor and says whether the outer books close.
+    ///
+    /// # Errors
+    ///
+    /// When sensor or sender fail.
+    pub fn run(&self) -> Result<bool> {
+        let (lab, sensor) = (self.lab.make()?, self.common.sensor(&self.depth)?);
+        let mut record = self.common.record("reconcile")?;
+        let flood = Flood {
+            load: Load::new(self.load, self.common.seed),
+            sender: self.common.sender,
+            schedule: Schedule::for_seconds(self.rate.0, self.seconds),
+        };
+        let mut closed = true;
+        for run in 1..=self.runs {
+            let outcome = reconcile(&lab, &sensor, &flood)?;
+            if self.all {
+                for entry in &outcome.entries {
+                    say!("{} {entry}", if entry.closes() { "  " } else { "✗ " });
+                }
+            }
+            closed &= tell(&outcome);
+            let point = Point {
+                subject: "synledger".to_owned(),
+                load: self.load.to_string(),
+                depth: self.depth.clone(),
+                rate_pps: self.rate.0,
+                run,
+            };
+            outcome.record(&mut record, &point)?;
+        }
+        Ok(closed)
+    }
+}
+
+/// Says whether books close, and which line does not; gives whether.
+pub fn tell(outcome: &Outcome) -> bool {
+    let (sent, books) = (&outcome.sent, &outcome.books);
+    let drops = books.all_rings(|ring| ring.tp_drops);
+    let lost = outcome.lost_before;
+    let verdict = match outcome.first_open() {
+        None => format!("all {} lines close", outcome.entries.len()),
+        Some(entry) => format!("DOES NOT CLOSE: {entry}"),
+    };
+    say!(
+        "{} at {:.0} packets/s, {}; lost before the rings {lost}, in them {drops}: {verdict}",
+        counted(sent.tally.frames, "frame"),
+        sent.pps(),
+        counted(sent.tally.attempts, "attempt")
+    );
+    outcome.first_open().is_none()
+}
 
 /// One flood.
 #[derive(Clone, Debug)]
@@ -104,96 +184,6 @@ impl Outcome {
             record.add(point, metric, value, unit)?;
         }
         Ok(())
-    }
-}
-
-/// A count as CSV has it.
-#[must_use]
-#[allow(clippy::cast_precision_loss, reason = "no count here reaches 2^53")]
-pub fn float(count: u64) -> f64 {
-    count as f64
-}
-
-/// A folder that goes with its maker, in memory where there is such a place: a disk must not decide.
-#[derive(Debug)]
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    /// Makes one.
-    ///
-    /// # Errors
-    ///
-    /// When there is no place for it.
-    pub fn new() -> Result<Self> {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = Self::base().join(format!("synload-{}-{number}", std::process::id()));
-        let _leave = stop::leave();
-        std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
-        Ok(Self(path))
-    }
-
-    fn base() -> PathBuf {
-        let shared = Path::new("/dev/shm");
-        if shared.is_dir() {
-            shared.to_owned()
-        } else {
-            std::env::temp_dir()
-        }
-    }
-
-    /// Removes those of makers that run no more; gives their names.
-    #[must_use]
-    pub fn clean() -> Vec<String> {
-        Self::clean_if(lab::is_left_behind)
-    }
-
-    /// Removes those of this very process, which is about to end; gives their names.
-    #[must_use]
-    pub fn clean_own() -> Vec<String> {
-        Self::clean_if(lab::is_own)
-    }
-
-    fn clean_if(wanted: fn(&str) -> bool) -> Vec<String> {
-        let entries = std::fs::read_dir(Self::base()).into_iter().flatten();
-        entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| wanted(name))
-            // Whoever else is about to remove it is as welcome.
-            .filter(|name| (0..5).any(|_| std::fs::remove_dir_all(Self::base().join(name)).is_ok()))
-            .map(|name| format!("folder {name}"))
-            .collect()
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Waits until the kernel has passed on all that was sent; gives what it counted since `before`.
-///
-/// # Errors
-///
-/// When the counters cannot be read.
-pub fn settle(lab: &Lab, before: &Counters, sent: &Sent) -> Result<Counters> {
-    let give_up = Instant::now() + SETTLE;
-    loop {
-        let passed = lab.counters()?.since(before);
-        if passed.rx_packets + sent.lost_of(passed.tx_dropped) >= sent.tally.frames
-            || Instant::now() > give_up
-        {
-            return Ok(passed);
-        }
-        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -7,13 +7,13 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::cli::{Common, LabArgs, PlanArgs};
-use crate::experiments::reconcile::{Flood, float, reconcile};
-use crate::experiments::search::highest_rate;
+use super::common::{Common, LabArgs};
+use super::reconcile::{Flood, reconcile};
+use super::search::{PlanArgs, highest_rate};
 use crate::flags::{seconds, whole};
 use crate::lab::{End, Lab, RECEIVER_CPU};
 use crate::receivers::sensor::{DEPTHS, Sensor};
-use crate::report::record::{Point, Record};
+use crate::report::record::{Point, Record, float};
 use crate::say;
 use crate::send::Schedule;
 use crate::traffic::{Load, Name};

@@ -5,14 +5,17 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use clap::Args;
 
-use crate::experiments::reconcile::{Scratch, float, settle};
-use crate::lab::Lab;
+use super::common::{Common, LabArgs};
+use crate::flags::{decimal, seconds, whole};
+use crate::lab::{Lab, Scratch};
+use crate::receivers::sensor::DEPTHS;
 use crate::receivers::{Receiver, Seen};
-use crate::report::record::{Point, Record};
+use crate::report::record::{Point, Record, float};
 use crate::say;
-use crate::send::{Schedule, Sender, Sent, flood_in};
-use crate::traffic::Load;
+use crate::send::{Schedule, Sender, Sent, flood_in, settle};
+use crate::traffic::{Load, Name};
 
 /// How a search goes.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +28,88 @@ pub struct Plan {
     pub resolution: f64,
     /// Loss that counts as none, as a share of the frames: 0 in a proof, more on a machine that others use.
     pub loss_max: f64,
+}
+
+/// How a search goes.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// Seconds of each trial, 0.05 to 3600.
+    #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
+    pub trial_seconds: f64,
+    /// Times that the rate found must be without loss, one after the other, 1 to 1000.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<u32>(1, 1000))]
+    pub confirmations: u32,
+    /// Where halving ends, in percent of the rate, 0.1 to 50.
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = decimal(0.1, 50.0))]
+    pub resolution: f64,
+    /// Loss that counts as none, in percent, 0 to 100.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = decimal(0.0, 100.0))]
+    pub loss: f64,
+}
+
+impl PlanArgs {
+    /// As [`highest_rate`] takes it.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan {
+            seconds: self.trial_seconds,
+            confirmations: self.confirmations,
+            resolution: self.resolution / 100.0,
+            loss_max: self.loss / 100.0,
+        }
+    }
+}
+
+/// Flags of `search`.
+#[derive(Clone, Debug, Args)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    lab: LabArgs,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Which traffic.
+    #[arg(long, value_enum, default_value = "syn")]
+    load: Name,
+    /// Capture depth of the sensor, one (books takes a list).
+    #[arg(long, default_value = "headers", value_parser = DEPTHS)]
+    depth: String,
+    /// Searches, one after the other, 1 to 1000.
+    #[arg(long, default_value_t = 1, value_parser = whole::<u32>(1, 1000))]
+    runs: u32,
+}
+
+impl SearchArgs {
+    /// Searches and records.
+    ///
+    /// # Errors
+    ///
+    /// When a search fails.
+    pub fn run(&self) -> Result<bool> {
+        let (lab, plan) = (self.lab.make()?, self.plan.plan());
+        let sensor = self.common.sensor(&self.depth)?;
+        let mut record = self.common.record("search")?;
+        let load = Load::new(self.load, self.common.seed);
+        for run in 1..=self.runs {
+            let found = highest_rate(&lab, &sensor, &load, self.common.sender, &plan)?;
+            say!(
+                "{}: {:.0} packets/s without loss; the sender reaches {:.0}",
+                load.name,
+                found.rate_pps,
+                found.sender_pps
+            );
+            let point = Point {
+                subject: "synledger".to_owned(),
+                load: load.name.to_string(),
+                depth: self.depth.clone(),
+                rate_pps: None,
+                run,
+            };
+            found.record(&mut record, &point)?;
+        }
+        Ok(true)
+    }
 }
 
 /// One trial.

@@ -7,8 +7,11 @@
 //!
 //! Names carry the process id of their maker, so that [`clean`] knows which ones a crash left behind.
 
+mod counters;
 pub mod machine;
+mod names;
 pub mod process;
+mod scratch;
 pub mod stop;
 pub mod throttle;
 
@@ -23,7 +26,10 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-const PREFIX: &str = "synload-";
+pub use counters::Counters;
+use names::{PREFIX, is_left_behind, is_own};
+pub use scratch::Scratch;
+
 const NAMED: &str = "/run/netns";
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -57,38 +63,6 @@ pub struct Lab {
     name: String,
     sender: String,
     receiver: String,
-}
-
-/// What the kernel counted outside all sensors. Differences of two readings close the outer books.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Frames that the sender's interface passed on.
-    pub tx_packets: u64,
-    /// Frames that the sender's interface could not pass on: the receiver's queue was full.
-    pub tx_dropped: u64,
-    /// Frames that the receiver's interface took.
-    pub rx_packets: u64,
-    /// Frames that the receiver's interface had to let go.
-    pub rx_dropped: u64,
-    /// Frames lost in the backlog of a CPU, all CPUs together; the same ones are in `rx_dropped`.
-    pub softnet_dropped: u64,
-    /// Times that a CPU stopped receiving with work left.
-    pub softnet_squeezed: u64,
-}
-
-impl Counters {
-    /// What was counted between `earlier` and this reading.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            tx_packets: self.tx_packets - earlier.tx_packets,
-            tx_dropped: self.tx_dropped - earlier.tx_dropped,
-            rx_packets: self.rx_packets - earlier.rx_packets,
-            rx_dropped: self.rx_dropped - earlier.rx_dropped,
-            softnet_dropped: self.softnet_dropped - earlier.softnet_dropped,
-            softnet_squeezed: self.softnet_squeezed - earlier.softnet_squeezed,
-        }
-    }
 }
 
 impl Lab {
@@ -127,7 +101,7 @@ impl Lab {
         let (sender, receiver) = (&self.sender, &self.receiver);
         for name in [&a, &b] {
             {
-                let _leave = stop::leave();
+                let _defer = stop::defer();
                 run("ip", &["netns", "add", name])?;
             }
             self.quiet(name)?;
@@ -296,17 +270,6 @@ fn softnet_column(text: &str, column: usize) -> u64 {
         .sum()
 }
 
-/// Whether a name of ours says that its maker runs no more.
-#[must_use]
-pub fn is_left_behind(name: &str) -> bool {
-    maker(name).is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true))
-}
-
-/// The process id in a name of ours.
-fn maker(name: &str) -> Option<u32> {
-    name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
-}
-
 /// Removes the namespaces of makers that run no more, and ends what still runs in them; gives their names.
 ///
 /// # Errors
@@ -326,12 +289,6 @@ pub fn clean() -> Result<Vec<String>> {
 pub fn clean_own() -> Vec<String> {
     let own = named().filter(|name| is_own(name));
     own.filter(|name| remove(name).is_ok()).collect()
-}
-
-/// Whether a name of ours says that this process made it.
-#[must_use]
-pub fn is_own(name: &str) -> bool {
-    maker(name) == Some(std::process::id())
 }
 
 /// Named namespaces. No folder: none was ever named here.
@@ -409,87 +366,4 @@ fn output(mut command: Command) -> Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn softnet_columns_are_hexadecimal_and_summed_over_cpus() {
-        let text = "0000000a 00000010 00000001\n0000000b 00000002 0000000f\n";
-        assert_eq!(softnet_column(text, 1), 18);
-        assert_eq!(softnet_column(text, 2), 16);
-        assert_eq!(softnet_column(text, 9), 0);
-    }
-
-    #[test]
-    fn a_lab_is_made_carries_frames_and_goes() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: needs root for network namespaces");
-            return;
-        }
-        for set_up in [SetUp::Default, SetUp::Fair] {
-            let lab = match Lab::new(set_up) {
-                Ok(lab) => lab,
-                Err(error) => {
-                    eprintln!("skipped: {error:#}");
-                    return;
-                }
-            };
-            let names = [lab.namespace(End::Sender), lab.namespace(End::Receiver)];
-            let before = lab.counters().expect("counters");
-            let address = [
-                "addr",
-                "add",
-                "192.0.2.1/24",
-                "dev",
-                lab.device(End::Sender),
-            ];
-            lab.run(End::Sender, "ip", &address).expect("an address");
-            // A neighbour that is asked for: one frame at least, whoever answers.
-            let _ = lab.inside(End::Sender, || {
-                let socket = std::net::UdpSocket::bind("192.0.2.1:0")?;
-                Ok(socket.send_to(b"x", "192.0.2.2:9")?)
-            });
-            wait_for("a frame", || {
-                let passed = lab.counters()?.since(&before);
-                Ok(passed.tx_packets > 0 && passed.rx_packets == passed.tx_packets)
-            })
-            .expect("it carries frames");
-            drop(lab);
-            for name in names {
-                assert!(
-                    !fs::exists(format!("{NAMED}/{name}")).expect("a path"),
-                    "{name}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn only_what_dead_makers_left_is_cleaned() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: needs root for network namespaces");
-            return;
-        }
-        // The largest process id that Linux gives is 4194304.
-        let dead = format!("{PREFIX}4194305-0-a");
-        let alive = format!("{PREFIX}{}-99-a", std::process::id());
-        for name in [&dead, &alive] {
-            if let Err(error) = run("ip", &["netns", "add", name]) {
-                eprintln!("skipped: {error:#}");
-                return;
-            }
-        }
-        let mut orphan = Command::new("ip");
-        let orphan = orphan
-            .args(["netns", "exec", &dead, "sleep", "600"])
-            .spawn();
-        let mut orphan = orphan.expect("sleep starts");
-        let comm = format!("/proc/{}/comm", orphan.id());
-        wait_for("sleep", || Ok(fs::read_to_string(&comm)?.trim() == "sleep")).expect("it runs");
-        let gone = clean().expect("cleaned");
-        let status = orphan.wait().expect("it ended");
-        assert!(!status.success(), "{status}");
-        run("ip", &["netns", "del", &alive]).expect("still there");
-        assert!(gone.contains(&dead) && !gone.contains(&alive), "{gone:?}");
-    }
-}
+mod tests;

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::lab::machine::CpuTimes;
-use crate::lab::stop;
+use super::machine::CpuTimes;
+use super::stop;
 use crate::sys;
 
 /// What a program used from its start to its end.
@@ -56,7 +56,7 @@ impl Running {
         let ((_, out), (says, err)) = (file("out")?, file("err")?);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         let cpu_at_start = CpuTimes::now()?;
-        let _leave = stop::leave();
+        let _defer = stop::defer();
         let child = command
             .spawn()
             .with_context(|| format!("{name}: {command:?} cannot be started"))?;

@@ -1,7 +1,7 @@
-//! SIGINT, SIGTERM and SIGHUP: a run that is cut short leaves nothing behind.
+//! SIGINT, SIGTERM and SIGHUP: a run that a signal ends leaves nothing behind.
 //!
-//! Handlers, and no blocked signals: those would be inherited by every program that is started, which then
-//! could not be stopped by them.
+//! The signals have handlers and are not blocked: every program that is started would inherit a blocked signal,
+//! and could then not be stopped by it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,40 +15,48 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::iterator::Signals;
 
-use crate::experiments::reconcile::Scratch;
-use crate::lab::throttle;
+use crate::say;
 use crate::say::counted;
-use crate::{lab, send};
 
-/// Held while something is made that outlives this process, and for ever once it is to end.
+/// Locked while a namespace, a folder or a process is made. The signals' thread locks it before it removes
+/// them, and never unlocks it.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// Looks for programs to end, at most; one that the kernel does not let go keeps us no longer.
+/// Times at most that programs are looked for and killed: one that the kernel does not end is not waited for.
 const ROUNDS_MAX: u32 = 100;
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Leave to make a namespace, a folder or a process, until it is dropped. Does not return once a signal has
-/// come: what is made then, nobody would remove.
-pub fn leave() -> MutexGuard<'static, ()> {
+/// What the function that [`on_signals`] is given has removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Removed {
+    /// Network namespaces.
+    pub namespaces: usize,
+    /// Folders, those of control groups included.
+    pub folders: usize,
+}
+
+/// Defers the end by a signal until the guard is dropped. Held while a namespace, a folder or a process is
+/// made, so that the signals' thread finds all there are. After a signal this call does not return.
+pub fn defer() -> MutexGuard<'static, ()> {
     MAKING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has a thread wait for the signals; on one it ends what runs, removes what there is, and ends this process
-/// with 128 and the signal's number.
+/// Starts a thread that waits for the signals. On the first one it kills all programs of this process, calls
+/// `remove` with their process ids, and ends this process with 128 and the signal's number.
 ///
 /// # Errors
 ///
-/// When handlers or thread cannot be had.
-pub fn on_signals() -> Result<()> {
+/// When a handler or the thread cannot be had.
+pub fn on_signals(remove: fn(&BTreeSet<i32>) -> Removed) -> Result<()> {
     let mut wanted = vec![Signal::SIGINT as i32, Signal::SIGTERM as i32];
-    // Under nohup it is ignored, and should be.
+    // nohup ignores SIGHUP; that stays so.
     if !is_ignored(Signal::SIGHUP) {
         wanted.push(Signal::SIGHUP as i32);
     }
     let mut signals = Signals::new(wanted).context("signal handlers")?;
     let waiting = move || {
         if let Some(number) = signals.forever().next() {
-            end(number);
+            end(number, remove);
         }
     };
     let named = thread::Builder::new().name("signals".to_owned());
@@ -56,24 +64,21 @@ pub fn on_signals() -> Result<()> {
     Ok(())
 }
 
-fn end(number: i32) -> ! {
-    let _never_given_back = leave();
+fn end(number: i32, remove: fn(&BTreeSet<i32>) -> Removed) -> ! {
+    let _never_dropped = defer();
     let ended = end_programs();
-    let groups = ended.iter().filter(|pid| throttle::clean_of(**pid)).count();
-    let gone = lab::clean_own().len();
-    send::remove_capture();
-    let folders = Scratch::clean_own().len() + groups;
+    let removed = remove(&ended);
     let signal = Signal::try_from(number).map_or("a signal", Signal::as_str);
-    crate::say!(
+    say!(
         "loadtest: stopped by {signal}: ended {}, removed {} and {}",
         counted(ended.len() as u64, "program"),
-        counted(gone as u64, "namespace"),
-        counted(folders as u64, "folder")
+        counted(removed.namespaces as u64, "namespace"),
+        counted(removed.folders as u64, "folder")
     );
     process::exit(128 + number);
 }
 
-/// Ends every program that descends from this one; gives their process ids.
+/// Kills every process that descends from this one; gives their process ids.
 fn end_programs() -> BTreeSet<i32> {
     let mut ended = BTreeSet::new();
     for _ in 0..ROUNDS_MAX {
@@ -82,7 +87,7 @@ fn end_programs() -> BTreeSet<i32> {
             break;
         }
         for pid in running {
-            // It may end by itself meanwhile.
+            // It may have ended by itself.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             ended.insert(pid);
         }
@@ -91,7 +96,7 @@ fn end_programs() -> BTreeSet<i32> {
     ended
 }
 
-/// Processes that still run and whose parents lead up to `root`.
+/// Running processes that descend from `root`.
 fn descendants(root: u32) -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
     let all: Vec<(i32, i32)> = entries
@@ -113,7 +118,7 @@ fn descendants(root: u32) -> Vec<i32> {
     found
 }
 
-/// The parent in a text of /proc/PID/stat; `None` for a process that has ended and is not waited for yet.
+/// The parent in the text of /proc/PID/stat; `None` for a process that has ended and was not waited for yet.
 fn running_parent(stat: &str) -> Option<i32> {
     // The name, which may be anything, ends with the last parenthesis.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::names::PREFIX;
+
 /// The kernel takes no less, and no period above a second (kernel/sched/core.c).
 const QUOTA_US: u32 = 1000;
 const V2: &str = "/sys/fs/cgroup";
@@ -46,7 +48,7 @@ impl Throttle {
             bail!("no control group for CPU time at {V2}");
         };
         let parent = PathBuf::from(parent);
-        let group = parent.join(format!("synload-{pid}"));
+        let group = parent.join(format!("{PREFIX}{pid}"));
         fs::create_dir(&group).with_context(|| group.display().to_string())?;
         let throttle = Self { group, parent, pid };
         for (file, value) in limits {
@@ -72,7 +74,7 @@ pub fn clean() -> Vec<String> {
         .flatten()
         .filter_map(|entry| Some((entry.as_ref().ok()?.path(), entry.ok()?.file_name())))
         .filter_map(|(path, name)| Some((path, name.into_string().ok()?)))
-        .filter(|(path, name)| name.starts_with("synload-") && fs::remove_dir(path).is_ok())
+        .filter(|(path, name)| name.starts_with(PREFIX) && fs::remove_dir(path).is_ok())
         .map(|(_, name)| format!("control group {name}"))
         .collect()
 }
@@ -98,7 +100,7 @@ fn remove(group: &Path) -> bool {
 /// Removes the group of a process that was ended; gives whether it had one.
 #[must_use]
 pub fn clean_of(pid: i32) -> bool {
-    let places = [V2, V1].map(|parent| Path::new(parent).join(format!("synload-{pid}")));
+    let places = [V2, V1].map(|parent| Path::new(parent).join(format!("{PREFIX}{pid}")));
     places.iter().any(|group| group.is_dir() && remove(group))
 }
 

@@ -16,10 +16,10 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use serde::{Deserialize, Serialize};
 
+use super::{Receiver, Seen, Session};
 use crate::flags::whole;
 use crate::lab::process::{Running, quote};
 use crate::lab::{End, Lab, RECEIVER_CPU};
-use crate::receivers::{Receiver, Seen, Session};
 use crate::say;
 use crate::sys::{RxCounts, RxRing, RxSize};
 

@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-use crate::report::stats::{Spread, spread};
+use super::stats::{Spread, spread};
 
 /// Three digits that count.
 pub fn digits(value: f64) -> String {

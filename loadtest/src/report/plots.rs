@@ -1,9 +1,9 @@
 //! Which plots there are, and of which rows.
 
+use super::record::Row;
+use super::stats::{lower_bound, mean_ratio, spread};
 use super::svg::{Bar, Line, bars, lines};
 use super::{Group, groups};
-use crate::report::record::Row;
-use crate::report::stats::{lower_bound, mean_ratio, spread};
 
 /// A plot and the table that it belongs to.
 #[derive(Clone, Debug)]

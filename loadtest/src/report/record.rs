@@ -45,6 +45,13 @@ pub struct Row {
     pub at: String,
 }
 
+/// A count as CSV has it.
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "no count here reaches 2^53")]
+pub fn float(count: u64) -> f64 {
+    count as f64
+}
+
 /// What is the same for all numbers of one run.
 #[derive(Clone, Debug, Default)]
 pub struct Point {

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::numbers::{digits, median, percent};
+use super::record::Row;
+use super::stats::{lower_bound, mean_ratio, spread};
 use super::{Group, Sources, groups};
 use crate::receivers::peers::{self, Peer};
-use crate::report::record::Row;
-use crate::report::stats::{lower_bound, mean_ratio, spread};
 
 /// A table with its origin.
 #[derive(Clone, Debug)]

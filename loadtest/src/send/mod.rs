@@ -3,6 +3,7 @@
 //! Open loop: nothing here waits for the receiver. What the kernel has no room for is counted as refused and
 //! never sent again, so the frames handed over are always the first ones of the load.
 
+mod command;
 mod live;
 mod replay;
 
@@ -11,6 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub use command::FloodArgs;
 pub use replay::remove_capture;
 
 use anyhow::{Context, Result, bail};
@@ -18,9 +20,12 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::lab::{End, Lab, SENDER_CPU};
+use crate::lab::{Counters, End, Lab, SENDER_CPU};
 use crate::sys::{BURST_MAX, Burst, Plain, TxRing, Xdp};
 use crate::traffic::{Load, Tally};
+
+/// How long the kernel may take to pass on what it was given.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// How frames get into the kernel, fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -305,6 +310,24 @@ pub fn flood_in(
         pin(SENDER_CPU)?;
         flood(lab.device(End::Sender), load, sender, schedule, stop)
     })
+}
+
+/// Waits until the kernel has passed on all that was sent; gives what it counted since `before`.
+///
+/// # Errors
+///
+/// When the counters cannot be read.
+pub fn settle(lab: &Lab, before: &Counters, sent: &Sent) -> Result<Counters> {
+    let give_up = Instant::now() + SETTLE;
+    loop {
+        let passed = lab.counters()?.since(before);
+        if passed.rx_packets + sent.lost_of(passed.tx_dropped) >= sent.tally.frames
+            || Instant::now() > give_up
+        {
+            return Ok(passed);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Writes the first `frames` frames of `load` as a capture.

@@ -3,7 +3,7 @@
 use craft::{ACK, FIN, Flow, Ip, Link, PSH, RST, SYN, Tcp, Udp};
 use std::net::Ipv4Addr;
 
-use super::parts::{Part, Shape};
+use super::parts::{Part, REQUEST_LEN, RESPONSE_LEN, Shape};
 use super::template::Template;
 use super::{Class, Kind, Name};
 
@@ -14,10 +14,6 @@ const SERVER: u32 = 0x0A00_0103;
 
 /// MSS 1460, as a client has it.
 const SYN_OPTIONS: [u8; 4] = [2, 4, 5, 0xB4];
-/// Bytes of a short conversation's request, and of its response.
-pub const REQUEST_LEN: u32 = 54;
-/// See [`REQUEST_LEN`].
-pub const RESPONSE_LEN: u32 = 1200;
 const REQUEST: &[u8; REQUEST_LEN as usize] =
     b"GET / HTTP/1.1\r\nHost: www.example.net\r\nAccept: */*\r\n\r\n";
 

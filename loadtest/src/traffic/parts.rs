@@ -2,7 +2,6 @@
 
 use craft::Rng;
 
-use super::catalog::{REQUEST_LEN, RESPONSE_LEN};
 use super::shuffle::Shuffle;
 use super::template::{Ends, Fields, Template};
 use super::{Class, Frame, Kind};
@@ -12,6 +11,10 @@ use super::{Class, Frame, Kind};
 pub const FLOWS: u32 = 256;
 /// Conversations that run at a time in `short`.
 const ABREAST: u32 = 64;
+/// Bytes of a short conversation's request, and of its response.
+pub const REQUEST_LEN: u32 = 54;
+/// See [`REQUEST_LEN`].
+pub const RESPONSE_LEN: u32 = 1200;
 /// Addresses that `few` comes from.
 const FEW: u32 = 16;
 /// Scanners of `scan`.

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::books::Books;
+use super::eve::{self, Line};
 use crate::lab::Counters;
-use crate::receivers::sensor::Books;
 use crate::send::Sent;
 use crate::traffic::{Attempt, Class, Ends, Load};
-use crate::truth::eve::{self, Line};
 
 /// A line of the books: both sides are counted at different places.
 #[derive(Clone, Debug, PartialEq, Eq)]

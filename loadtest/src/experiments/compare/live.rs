@@ -8,17 +8,16 @@ use anyhow::{Context, Result};
 
 use super::verdict::Verdicts;
 use super::{CompareArgs, cpu};
-use crate::experiments::reconcile::{Scratch, float, settle};
 use crate::experiments::search::highest_rate;
-use crate::lab::{Counters, Lab, RECEIVER_CPU};
+use crate::lab::{Counters, Lab, RECEIVER_CPU, Scratch};
 use crate::receivers::bare::{Bare, Rings};
 use crate::receivers::peers::{
     self, Live, NFPCAPD, Peer, SOFTFLOWD, SURICATA, TCPDUMP, TCPDUMP_HEADERS,
 };
 use crate::receivers::{Receiver, Seen};
-use crate::report::record::{Point, Record};
+use crate::report::record::{Point, Record, float};
 use crate::say;
-use crate::send::{Schedule, Sent, flood_in};
+use crate::send::{Schedule, Sent, flood_in, settle};
 use crate::traffic::{Load, Name};
 
 /// Share of the bare reader's frames that the sensor must read.

@@ -13,7 +13,8 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 pub use offline::read;
 
-use crate::cli::{Common, LabArgs, PlanArgs};
+use crate::experiments::common::{Common, LabArgs};
+use crate::experiments::search::PlanArgs;
 use crate::flags::{seconds, whole};
 use crate::lab::SENDER_CPU;
 use crate::receivers::peers::{self, Log, Ours, Peer};

@@ -8,14 +8,13 @@ use anyhow::{Context, Result, bail};
 
 use super::CompareArgs;
 use super::verdict::Verdicts;
-use crate::experiments::reconcile::{Scratch, float};
-use crate::lab::RECEIVER_CPU;
 use crate::lab::process::{Running, Usage, quote};
+use crate::lab::{RECEIVER_CPU, Scratch};
 use crate::receivers::peers::{
     self, ARGUS, Collector, Counts, Left, Log, NFPCAPD, Peer, Place, SOFTFLOWD, SURICATA, TCPDUMP,
     TSHARK,
 };
-use crate::report::record::{Point, Record};
+use crate::report::record::{Point, Record, float};
 use crate::say;
 use crate::send::{Sent, write_capture};
 use crate::traffic::Load;

@@ -12,10 +12,9 @@ mod server;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::cli::{Common, LabArgs};
-use crate::experiments::reconcile::Scratch;
+use crate::experiments::common::{Common, LabArgs};
 use crate::flags::{decimal, whole};
-use crate::lab::{Lab, SENDER_CPU};
+use crate::lab::{Lab, SENDER_CPU, Scratch};
 use crate::receivers::Receiver;
 use crate::receivers::bare::{Bare, Rings};
 use crate::receivers::peers::{self, Live, Peer, SURICATA, TCPDUMP};

@@ -6,7 +6,7 @@ use anyhow::Result;
 use memchr::memmem;
 
 use super::{Counts, Left, Peer, Place, lines, owned};
-use crate::receivers::sensor::Books;
+use crate::truth::books::Books;
 
 /// What it is asked to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

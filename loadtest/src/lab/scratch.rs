@@ -1,0 +1,74 @@
+//! Folders for the files of one run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+
+use super::names::{PREFIX, is_left_behind, is_own};
+use super::stop;
+
+/// A folder that goes with its maker, in memory where there is such a place: a disk must not decide.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes one.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place for it.
+    pub fn new() -> Result<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = Self::base().join(format!("{PREFIX}{}-{number}", std::process::id()));
+        let _defer = stop::defer();
+        fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        Ok(Self(path))
+    }
+
+    fn base() -> PathBuf {
+        let shared = Path::new("/dev/shm");
+        if shared.is_dir() {
+            shared.to_owned()
+        } else {
+            std::env::temp_dir()
+        }
+    }
+
+    /// Removes those of makers that run no more; gives their names.
+    #[must_use]
+    pub fn clean() -> Vec<String> {
+        Self::clean_if(is_left_behind)
+    }
+
+    /// Removes those of this very process, which is about to end; gives their names.
+    #[must_use]
+    pub fn clean_own() -> Vec<String> {
+        Self::clean_if(is_own)
+    }
+
+    fn clean_if(wanted: fn(&str) -> bool) -> Vec<String> {
+        let entries = fs::read_dir(Self::base()).into_iter().flatten();
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| wanted(name))
+            // Whoever else is about to remove it is as welcome.
+            .filter(|name| (0..5).any(|_| fs::remove_dir_all(Self::base().join(name)).is_ok()))
+            .map(|name| format!("folder {name}"))
+            .collect()
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,177 @@
+//! The books of the sensor: its counters, as the last record of statistics in its log has them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::eve::{self, Line};
+
+/// One ring of the books.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Ring {
+    /// Its interface.
+    pub interface: String,
+    /// `open`, `control`, `data`, or `all`.
+    pub class: String,
+    /// Frames offered, drops included.
+    pub tp_packets: u64,
+    /// Frames dropped.
+    pub tp_drops: u64,
+    /// Frames read.
+    pub frames_read: u64,
+    /// Frames given back unread.
+    pub shed_data: u64,
+}
+
+/// The books of a whole run, from its last record of statistics. What a sensor does not have yet counts 0.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// Its rings.
+    pub rings: Vec<Ring>,
+    /// Identities that do not hold.
+    pub open_identities: Vec<String>,
+    all: Value,
+}
+
+/// New connections as one output had them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logged {
+    /// A line each.
+    pub written: u64,
+    /// Counted in a record of many.
+    pub folded: u64,
+    /// Not wanted.
+    pub not_asked: u64,
+    /// Lost, with a cause.
+    pub dropped: u64,
+}
+
+impl Books {
+    /// Finds them at the end of a log.
+    ///
+    /// # Errors
+    ///
+    /// When there are none.
+    pub fn read(log: &Path) -> Result<Self> {
+        let mut found = None;
+        eve::read(log, |line| {
+            if let Line::Books(value) = line {
+                found = Some(value);
+            }
+        })?;
+        let value = found.with_context(|| format!("{}: no last record", log.display()))?;
+        Self::of(&value)
+    }
+
+    /// Takes them from a record of statistics.
+    ///
+    /// # Errors
+    ///
+    /// When it has no rings.
+    pub fn of(value: &Value) -> Result<Self> {
+        let ours = &value["synledger"];
+        let all = ours["totals"]["books"].clone();
+        let rings = serde_json::from_value(all["rings"].clone()).context("rings of the books")?;
+        let open = ours["open_identities"].as_array();
+        let open_identities = open.into_iter().flatten().map(Value::to_string).collect();
+        Ok(Self {
+            rings,
+            open_identities,
+            all,
+        })
+    }
+
+    /// A counter, or the sum of counters of one name.
+    #[must_use]
+    pub fn count(&self, name: &str) -> u64 {
+        match &self.all[name] {
+            Value::Object(labels) => labels.values().filter_map(Value::as_u64).sum(),
+            value => value.as_u64().unwrap_or(0),
+        }
+    }
+
+    /// Frames that filters kept from the rings, of `--capture control` and those that shed bulk data under load;
+    /// `None` if they could not be counted.
+    #[must_use]
+    pub fn filtered(&self) -> Option<u64> {
+        let counted = |at: &Value, there: bool| match at {
+            Value::Null if there => None,
+            value => Some(value.as_u64().unwrap_or(0)),
+        };
+        let all = &self.all;
+        let chosen = counted(
+            &all["filtered_frames"],
+            all.get("filtered_frames").is_some(),
+        )?;
+        let levels = all["shed_spent_seconds"].as_object().into_iter().flatten();
+        let was_shed = levels
+            .filter(|(level, _)| level.as_str() != "0")
+            .any(|(_, seconds)| seconds.as_f64() > Some(0.0));
+        Some(chosen + counted(&all["shed_in_kernel"], was_shed)?)
+    }
+
+    /// Steps of load shedding, up to any level.
+    #[must_use]
+    pub fn shed_steps(&self) -> u64 {
+        let levels = self.all["shed_up"].as_object().into_iter().flatten();
+        levels.filter_map(|(_, steps)| steps.as_u64()).sum()
+    }
+
+    /// New connections in the first output.
+    #[must_use]
+    pub fn logged(&self) -> Logged {
+        let output = &self.all["outputs"][0];
+        let count = |name: &str| output[name]["connection"].as_u64().unwrap_or(0);
+        let causes = output["dropped"].as_object().into_iter().flatten();
+        let dropped = causes.filter_map(|(_, kinds)| kinds["connection"].as_u64());
+        Logged {
+            written: count("written"),
+            folded: count("folded"),
+            not_asked: count("not_asked"),
+            dropped: dropped.sum(),
+        }
+    }
+
+    /// A sum over the rings of one class.
+    #[must_use]
+    pub fn class(&self, class: &str, count: fn(&Ring) -> u64) -> u64 {
+        let rings = self.rings.iter().filter(|ring| ring.class == class);
+        rings.map(count).sum()
+    }
+
+    /// A sum over all rings.
+    #[must_use]
+    pub fn all_rings(&self, count: fn(&Ring) -> u64) -> u64 {
+        self.rings.iter().map(count).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_sensor_does_not_have_counts_nothing() {
+        let value = json!({ "synledger": { "totals": { "books": {
+            "new_connections": 7, "unread_frames": { "arp": 2, "llc": 3 },
+            "rings": [{ "class": "open", "tp_packets": 9, "tp_drops": 2, "frames_read": 7, "more": 1 }],
+            "outputs": [{ "written": { "connection": 5 },
+                          "dropped": { "slow": { "connection": 2 }, "queue": { "flow": 1 } } }],
+        } }, "open_identities": [] } });
+        let books = Books::of(&value).expect("books");
+        assert_eq!(
+            (books.count("new_connections"), books.count("unread_frames")),
+            (7, 5)
+        );
+        assert_eq!((books.count("witnessed"), books.filtered()), (0, Some(0)));
+        let logged = books.logged();
+        assert_eq!((logged.written, logged.folded, logged.dropped), (5, 0, 2));
+        assert_eq!(books.class("open", |ring| ring.tp_packets), 9);
+        assert_eq!(books.class("data", |ring| ring.tp_packets), 0);
+        let control = json!({ "synledger": { "totals": { "books": { "rings": [], "filtered_frames": null } } } });
+        assert_eq!(Books::of(&control).expect("books").filtered(), None);
+    }
+}
