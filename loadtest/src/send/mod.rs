@@ -185,15 +185,20 @@ impl Transmit {
     ) -> std::io::Result<(u64, u64)> {
         let count = count.min(self.batch());
         let few = usize::try_from(count).expect("a batch");
+        let write = |index, slot: &mut [u8]| {
+            let (len, frame) = load.write(index, slot);
+            tally.add(&frame, len);
+            len
+        };
         Ok(match self {
             Self::Bpf(live) => {
                 let count = u32::try_from(count).expect("a batch");
                 (live.send(load, first, count, tally)?.into(), 0)
             }
-            Self::Xdp(xdp) => (xdp.send(load, first, few, tally)? as u64, 0),
-            Self::Ring(ring) => (ring.send(load, first, few, tally)? as u64, 0),
-            Self::Burst(burst) => (count, burst.send(load, first, few, tally)?),
-            Self::Plain(plain) => (count, plain.send(load, first, few, tally)?),
+            Self::Xdp(xdp) => (xdp.send(first, few, write)? as u64, 0),
+            Self::Ring(ring) => (ring.send(first, few, write)? as u64, 0),
+            Self::Burst(burst) => (count, burst.send(first, few, write)?),
+            Self::Plain(plain) => (count, plain.send(first, few, write)?),
         })
     }
 

@@ -5,7 +5,6 @@ use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use super::{check, is_full, set_option, socklen};
-use crate::traffic::{Load, Tally};
 
 /// Frames of one call.
 pub const BURST_MAX: usize = 64;
@@ -60,24 +59,25 @@ impl Burst {
     }
 
     /// Hands over `count` frames from number `first` on, at most [`BURST_MAX`]; gives how many the kernel
-    /// refused. What it refuses is not sent again: the schedule does not wait.
+    /// refused. A refused frame is not sent again: the schedule does not wait.
+    ///
+    /// `write` is given a frame's number and room for it; it writes the frame and gives its length.
     ///
     /// # Errors
     ///
     /// What `sendmmsg` says, but for lack of room.
     pub fn send(
         &mut self,
-        load: &Load,
         first: u64,
         count: usize,
-        tally: &mut Tally,
+        mut write: impl FnMut(u64, &mut [u8]) -> usize,
     ) -> io::Result<u64> {
         let count = count.min(self.slots.len());
         let mut lens = [0; BURST_MAX];
         for (index, slot) in (first..).zip(&mut self.slots[..count]) {
-            let (len, frame) = load.write(index, slot);
+            let len = write(index, slot);
+            assert!(len <= SLOT, "{len} bytes in a slot of {SLOT}");
             lens[usize::try_from(index - first).expect("below 64")] = len;
-            tally.add(&frame, len);
         }
         let (mut at, mut refused) = (0, 0);
         while at < count {
@@ -116,7 +116,8 @@ impl Burst {
             header.msg_hdr.msg_iovlen = 1;
         }
         let count = u32::try_from(lens.len()).expect("at most 64");
-        // SAFETY: `count` headers point to parts, and those to slots, all of which outlive the call.
+        // SAFETY: `count` headers point to parts, and those to slots, all of which outlive the call. No part is
+        // longer than its slot: `send` has asserted it.
         let sent = unsafe { libc::sendmmsg(self.fd.as_raw_fd(), headers.as_mut_ptr(), count, 0) };
         let sent = check(sent)?;
         Ok(usize::try_from(sent).expect("not negative"))
@@ -155,15 +156,13 @@ impl Plain {
     /// What `write` says, but for lack of room.
     pub fn send(
         &mut self,
-        load: &Load,
         first: u64,
         count: usize,
-        tally: &mut Tally,
+        mut write: impl FnMut(u64, &mut [u8]) -> usize,
     ) -> io::Result<u64> {
         let mut refused = 0;
         for index in (first..).take(count) {
-            let (len, frame) = load.write(index, &mut self.slot[..]);
-            tally.add(&frame, len);
+            let len = write(index, &mut self.slot[..]);
             match self.stream.write(&self.slot[..len]) {
                 Ok(sent) if sent == len => {}
                 Ok(sent) => return Err(io::Error::other(format!("{sent} bytes of {len} sent"))),

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::map::Map;
 use super::{kick, packet, set_option};
-use crate::traffic::{Load, Tally};
 
 const SLOT: usize = 2048;
 const SLOTS: usize = 1024;
@@ -64,16 +63,16 @@ impl TxRing {
     }
 
     /// Hands over up to `count` frames from number `first` on; gives how many slots were free for them.
+    /// `write` as in [`super::Burst::send`].
     ///
     /// # Errors
     ///
     /// What `send` says, but for lack of room.
     pub fn send(
         &mut self,
-        load: &Load,
         first: u64,
         count: usize,
-        tally: &mut Tally,
+        mut write: impl FnMut(u64, &mut [u8]) -> usize,
     ) -> io::Result<usize> {
         let mut filled = 0;
         while filled < count && self.is_free(self.next) {
@@ -81,8 +80,7 @@ impl TxRing {
             // SAFETY: the slot is available, so the kernel leaves it alone until its status changes, and the
             // slice ends before that. The status word is in front of it.
             let frame = unsafe { self.map.bytes(at + FRAME_AT, SLOT - FRAME_AT) };
-            let (len, truth) = load.write(first + filled as u64, frame);
-            tally.add(&truth, len);
+            let len = write(first + filled as u64, frame);
             let len = u32::try_from(len).expect("a frame").to_ne_bytes();
             // SAFETY: as above; tp_len and tp_snaplen are behind the status word.
             let lengths = unsafe { self.map.bytes(at + 4, 8) };

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::map::Map;
 use super::{check, kick, set_option, socklen};
-use crate::traffic::{Load, Tally};
 
 const SLOT: usize = 2048;
 /// As many slots as the rings have entries: slot n is entry n. In copy mode a frame is copied when its entry is
@@ -112,16 +111,16 @@ impl Xdp {
     }
 
     /// Hands over up to `count` frames from number `first` on; gives how many slots were free for them.
+    /// `write` as in [`super::Burst::send`].
     ///
     /// # Errors
     ///
     /// What `sendto` says, but for lack of room.
     pub fn send(
         &mut self,
-        load: &Load,
         first: u64,
         count: usize,
-        tally: &mut Tally,
+        mut write: impl FnMut(u64, &mut [u8]) -> usize,
     ) -> io::Result<usize> {
         let completed = self.collect();
         let free = ENTRIES - self.produced.wrapping_sub(completed);
@@ -131,8 +130,7 @@ impl Xdp {
             // SAFETY: the slot's last frame was taken, so the kernel reads it no more, and will not before
             // `producer` moves.
             let slot = unsafe { self.slots.bytes(entry * SLOT, SLOT) };
-            let (len, frame) = load.write(index, slot);
-            tally.add(&frame, len);
+            let len = write(index, slot);
             let descriptor = libc::xdp_desc {
                 addr: (entry * SLOT) as u64,
                 len: u32::try_from(len).expect("a frame"),
