@@ -1,5 +1,7 @@
 //! Properties of the source itself.
 
+#[path = "tidy/imports.rs"]
+mod imports;
 #[path = "tidy/packages.rs"]
 mod packages;
 #[path = "tidy/source.rs"]
@@ -9,11 +11,24 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use imports::Imports;
 use source::Source;
 
 /// Stages in the order of a packet's way: a stage never names a later one.
 const STAGES: [&str; 7] = [
     "capture", "decode", "flow", "inspect", "witness", "log", "observe",
+];
+/// Folders and files of the load tester, from the top down; see [`Imports::upward`].
+const LOADTEST_LAYERS: [&[&str]; 9] = [
+    &["cli"],
+    &["clean", "experiments"],
+    &["report"],
+    &["receivers"],
+    &["truth"],
+    &["send"],
+    &["lab", "traffic"],
+    &["sys"],
+    &["flags", "say"],
 ];
 /// All folders with code of ours.
 const CHECKED: [&str; 5] = ["src", "tests", "benches", "tools", "loadtest"];
@@ -45,9 +60,14 @@ fn files(folders: &[&str], endings: &[&str]) -> Vec<(String, String)> {
     found
 }
 
-/// The crate's own source; files that only tests compile have nothing shipped.
+/// The sensor's own source.
 fn sources() -> Vec<Source> {
-    let mut all: Vec<Source> = files(&["src"], &["rs"])
+    sources_of("src")
+}
+
+/// All files of a crate; those that only tests compile have nothing shipped.
+fn sources_of(root: &str) -> Vec<Source> {
+    let mut all: Vec<Source> = files(&[root], &["rs"])
         .iter()
         .map(|(name, text)| Source::new(name, text))
         .collect();
@@ -62,7 +82,7 @@ fn sources() -> Vec<Source> {
     }
     let shipped = all.iter().filter(|source| !source.shipped.is_empty());
     eprintln!(
-        "tidy: {} files under src/, {} of them shipped",
+        "tidy: {} files under {root}/, {} of them shipped",
         all.len(),
         shipped.count()
     );
@@ -181,6 +201,15 @@ fn later_stages(source: &Source) -> Vec<String> {
 fn no_stage_names_a_later_one() {
     let wrong: Vec<_> = sources().iter().flat_map(later_stages).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn files_of_the_load_tester_import_only_from_below_and_in_no_circle() {
+    let imports = Imports::of(&sources_of("loadtest/src"));
+    eprintln!("tidy: {} imports between files", imports.count());
+    assert!(imports.count() > 100, "are the files still there?");
+    assert_eq!(imports.circles(), [""; 0]);
+    assert_eq!(imports.upward(&LOADTEST_LAYERS), [""; 0]);
 }
 
 /// A second opinion is worth something only if it is its own.

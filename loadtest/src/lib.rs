@@ -4,7 +4,10 @@
 //! traffic ─▶ send ─▶ lab (veth pair between two namespaces) ─▶ receivers ─▶ report (CSV, tables)
 //! ```
 //!
-//! | folder | what it holds |
+//! The folders, the highest layer first. A file imports from its own folder and from lower layers, and no two
+//! files import each other (`tests/tidy.rs` checks both).
+//!
+//! | folder | holds |
 //! |---|---|
 //! | `experiments` | what the subcommands measure |
 //! | `report` | the CSV of measurements, and the tables and plots made from it |

@@ -191,28 +191,66 @@ pub fn functions(code: &str) -> Vec<(usize, String, usize)> {
     out
 }
 
+/// A path to something of the same crate.
+pub struct Named {
+    /// Line of the path's last name.
+    pub line: usize,
+    /// The path from the crate's root; a last `*` stands for everything there.
+    pub path: Vec<String>,
+    /// If a `use` imports it: the name that it has in this file.
+    pub import: Option<String>,
+    /// The `use` is public.
+    pub reexported: bool,
+}
+
 /// Paths that start with `crate` or `super`, each name of a `use` apart, as they are from the crate's
 /// root; `*` stands for everything there.
 pub fn paths(name: &str, code: &str) -> Vec<(usize, Vec<String>)> {
+    let found = named(code, |word| root(name, word));
+    found.into_iter().map(|it| (it.line, it.path)).collect()
+}
+
+/// What `crate` or `super` is in a file.
+pub fn root(name: &str, word: &str) -> Option<Vec<String>> {
+    let mut path = module(name);
+    match word {
+        "crate" => path.clear(),
+        "super" => drop(path.pop()),
+        _ => return None,
+    }
+    Some(path)
+}
+
+/// Paths whose first word `starts` knows: it gives what the word is, as a path from the crate's root. Each name
+/// of a `use` is a path of its own.
+pub fn named(code: &str, starts: impl Fn(&str) -> Option<Vec<String>>) -> Vec<Named> {
     let tokens = tokens(code);
     let mut found = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
-        let starts = matches!(tokens[at].1, "crate" | "super")
-            && (at == 0 || tokens[at - 1].1 != "::")
-            && matches!(tokens.get(at + 1), Some((_, "::" | "as")));
-        at = if starts {
-            path(&tokens, at, module(name), &mut found)
-        } else {
-            at + 1
+        let before = |back: usize| at.checked_sub(back).map_or("", |place| tokens[place].1);
+        let imported = before(1) == "use";
+        let first =
+            before(1) != "::" && (imported || matches!(tokens.get(at + 1), Some((_, "::" | "as"))));
+        let Some(base) = starts(tokens[at].1).filter(|_| first) else {
+            at += 1;
+            continue;
         };
+        let reexported = imported && matches!(before(2), "pub" | ")");
+        let from = found.len();
+        at = behind(&tokens, at + 1, base, &mut found);
+        for one in &mut found[from..] {
+            one.reexported = reexported;
+            one.import = one.import.take().filter(|_| imported);
+        }
     }
     found
 }
 
 /// The module of a file, from the crate's root.
-fn module(name: &str) -> Vec<String> {
-    let inside = name.trim_start_matches("src/").trim_end_matches(".rs");
+pub fn module(name: &str) -> Vec<String> {
+    let inside = name.rsplit_once("src/").map_or(name, |(_, inside)| inside);
+    let inside = inside.trim_end_matches(".rs");
     let mut parts: Vec<String> = inside.split('/').map(str::to_owned).collect();
     if matches!(
         parts.last().map(String::as_str),
@@ -223,37 +261,48 @@ fn module(name: &str) -> Vec<String> {
     parts
 }
 
-/// Follows one path, or each in a group of them; gives the place behind it.
-fn path(
+/// Follows a path from its next word on, or each path of a group; gives the place behind it.
+fn word(
     tokens: &[(usize, &str)],
     mut at: usize,
     mut base: Vec<String>,
-    found: &mut Vec<(usize, Vec<String>)>,
+    found: &mut Vec<Named>,
 ) -> usize {
-    while let Some(&(line, token)) = tokens.get(at) {
-        at += 1;
-        match token {
-            "crate" => base.clear(),
-            "super" => drop(base.pop()),
-            "self" => {}
-            "{" => {
-                while tokens.get(at).is_some_and(|(_, token)| *token != "}") {
-                    at = path(tokens, at, base.clone(), found);
-                    if tokens.get(at).is_some_and(|(_, token)| *token == ",") {
-                        at += 1;
-                    }
+    match tokens.get(at).map_or("", |token| token.1) {
+        "" => return at,
+        "super" => drop(base.pop()),
+        "self" => {}
+        "{" => {
+            at += 1;
+            while tokens.get(at).is_some_and(|(_, token)| *token != "}") {
+                at = word(tokens, at, base.clone(), found);
+                if tokens.get(at).is_some_and(|(_, token)| *token == ",") {
+                    at += 1;
                 }
-                return at + 1;
             }
-            _ => base.push(token.to_owned()),
+            return at + 1;
         }
-        if tokens.get(at).is_none_or(|(_, token)| *token != "::") {
-            found.push((line, base));
-            // Behind `as` stands a name of ours.
-            let renamed = tokens.get(at).is_some_and(|(_, token)| *token == "as");
-            return if renamed { at + 2 } else { at };
-        }
-        at += 1;
+        "crate" => base.clear(),
+        token => base.push(token.to_owned()),
     }
-    at
+    behind(tokens, at + 1, base, found)
+}
+
+/// The same from behind a word on; `base` has the word.
+fn behind(tokens: &[(usize, &str)], at: usize, base: Vec<String>, found: &mut Vec<Named>) -> usize {
+    let token = |at: usize| tokens.get(at).map_or("", |token| token.1);
+    if token(at) == "::" {
+        return word(tokens, at + 1, base, found);
+    }
+    let renamed = token(at) == "as";
+    found.push(Named {
+        line: tokens[at - 1].0,
+        import: match renamed {
+            true => Some(token(at + 1).to_owned()),
+            false => base.last().cloned(),
+        },
+        path: base,
+        reexported: false,
+    });
+    if renamed { at + 2 } else { at }
 }
