@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{Common, LabArgs};
 use super::reconcile::{Flood, reconcile};
-use super::search::{PlanArgs, highest_rate};
+use super::search::SearchFlags;
 use crate::flags::{packets_per_second, seconds, whole};
 use crate::lab::Lab;
 use crate::receivers::sensor::DEPTHS;
@@ -20,11 +19,7 @@ use crate::traffic::{Load, Name};
 #[derive(Clone, Debug, Args)]
 pub struct BooksArgs {
     #[command(flatten)]
-    lab: LabArgs,
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    plan: PlanArgs,
+    search: SearchFlags,
     /// Which traffic; repeatable. Default: all but busy and storm.
     #[arg(long, value_enum, value_delimiter = ',')]
     load: Vec<Name>,
@@ -62,7 +57,7 @@ impl BooksArgs {
     ///
     /// When sensor or sender fail.
     pub fn run(&self) -> Result<bool> {
-        let (lab, mut record) = (self.lab.make()?, self.common.record("books")?);
+        let (lab, mut record) = (self.search.lab.make()?, self.search.common.record("books")?);
         let loads = if self.load.is_empty() {
             &Name::GENERAL[..]
         } else {
@@ -70,7 +65,7 @@ impl BooksArgs {
         };
         let mut sum = Sum::default();
         for &name in loads {
-            let load = Load::new(name, self.common.seed);
+            let load = Load::new(name, self.search.common.seed);
             let mut known = HashMap::new();
             for depth in &self.depth {
                 let rate = self.without_loss(&lab, &load, depth, &mut record, &mut known)?;
@@ -109,8 +104,8 @@ impl BooksArgs {
         if let Some(rate) = known.get(depth) {
             return Ok(*rate);
         }
-        let sensor = self.common.sensor(depth)?;
-        let found = highest_rate(lab, &sensor, load, self.common.sender, &self.plan.plan())?;
+        let sensor = self.search.common.sensor(depth)?;
+        let found = self.search.highest_rate(lab, &sensor, load)?;
         let point = Point {
             subject: "synledger".to_owned(),
             load: load.name.to_string(),
@@ -132,13 +127,13 @@ impl BooksArgs {
         record: &mut Record,
         sum: &mut Sum,
     ) -> Result<()> {
-        let sensor = self.common.sensor(depth)?;
+        let sensor = self.search.common.sensor(depth)?;
         let mut cell = Sum::default();
         for run in 1..=self.runs {
             let flood = Flood {
                 // Other traffic each time, the same in each repetition of the whole.
                 load: Load::new(load.name, load.seed + u64::from(run)),
-                sender: self.common.sender,
+                sender: self.search.common.sender,
                 schedule: Schedule::for_seconds(rate_pps, self.seconds),
             };
             let outcome = reconcile(lab, &sensor, &flood)?;

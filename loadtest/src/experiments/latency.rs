@@ -12,8 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use hdrhistogram::Histogram;
 
-use super::common::{Common, LabArgs};
-use super::search::{PlanArgs, highest_rate};
+use super::search::SearchFlags;
 use crate::flags::{packets_per_second, seconds, whole};
 use crate::lab::{Lab, SENDER_CPU, Scratch};
 use crate::receivers::sensor::{DEPTHS, Sensor};
@@ -30,11 +29,7 @@ use crate::truth::follow::{Follower, now_ns};
 #[derive(Clone, Debug, Args)]
 pub struct LatencyArgs {
     #[command(flatten)]
-    lab: LabArgs,
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    plan: PlanArgs,
+    search: SearchFlags,
     /// Which traffic.
     #[arg(long, value_enum, default_value = "mix")]
     load: Name,
@@ -76,23 +71,21 @@ impl LatencyArgs {
     ///
     /// When sensor or sender fail.
     pub fn run(&self) -> Result<bool> {
-        let lab = self.lab.make()?;
+        let lab = self.search.lab.make()?;
         let timeout = self.block_timeout_ms.to_string();
-        let sensor = self.common.sensor(&self.depth)?;
+        let sensor = self.search.common.sensor(&self.depth)?;
         let sensor = sensor.with(&["--block-timeout-ms", &timeout]);
-        let mut record = self.common.record("latency")?;
-        let load = Load::new(self.load, self.common.seed);
+        let mut record = self.search.common.record("latency")?;
+        let load = Load::new(self.load, self.search.common.seed);
         let full = match self.rate {
             Some(rate) => rate,
-            None => {
-                highest_rate(&lab, &sensor, &load, self.common.sender, &self.plan.plan())?.rate_pps
-            }
+            None => self.search.highest_rate(&lab, &sensor, &load)?.rate_pps,
         };
         let mut held = true;
         for run in 1..=self.runs {
             // SYNs alone when idle: each packet has a line.
-            let idle = Load::new(Name::Syn, self.common.seed + u64::from(run));
-            let half = Load::new(self.load, self.common.seed + u64::from(run));
+            let idle = Load::new(Name::Syn, self.search.common.seed + u64::from(run));
+            let half = Load::new(self.load, self.search.common.seed + u64::from(run));
             held &= self.measure(&lab, &sensor, &idle, ("idle", IDLE_PPS, run), &mut record)?;
             held &= self.measure(&lab, &sensor, &half, ("half", full / 2.0, run), &mut record)?;
         }
@@ -166,7 +159,7 @@ impl LatencyArgs {
             let following = scope.spawn(|| follow(&told, &over));
             let flooded = (|| {
                 let never = AtomicBool::new(false);
-                let sent = flood_in(lab, load, self.common.sender, schedule, &never)?;
+                let sent = flood_in(lab, load, self.search.common.sender, schedule, &never)?;
                 settle(lab, &before, &sent)?;
                 anyhow::Ok((sent, session.finish()?))
             })();

@@ -7,9 +7,9 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::common::{Common, LabArgs};
+use super::common::Common;
 use super::reconcile::{Flood, reconcile};
-use super::search::{PlanArgs, highest_rate};
+use super::search::SearchFlags;
 use crate::flags::{seconds, whole};
 use crate::lab::{End, Lab, RECEIVER_CPU};
 use crate::receivers::sensor::{DEPTHS, Sensor};
@@ -22,11 +22,7 @@ use crate::traffic::{Load, Name};
 #[derive(Clone, Debug, Args)]
 pub struct RingsArgs {
     #[command(flatten)]
-    lab: LabArgs,
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    plan: PlanArgs,
+    search: SearchFlags,
     /// Which traffic.
     #[arg(long, value_enum, default_value = "mix")]
     load: Name,
@@ -92,7 +88,7 @@ impl RingsArgs {
     ///
     /// When sensor or sender fail.
     pub fn run(&self) -> Result<bool> {
-        let (lab, mut record) = (self.lab.make()?, self.common.record("rings")?);
+        let (lab, mut record) = (self.search.lab.make()?, self.search.common.record("rings")?);
         let (mut tried, mut held, mut refused) = (0, 0, 0);
         for &workers in &self.workers {
             for (&ring_mib, &block_kib) in self
@@ -129,7 +125,7 @@ impl RingsArgs {
         record: &mut Record,
     ) -> Result<Option<bool>> {
         let (name, depth) = (cell.name(), &cell.depth);
-        if let Some(why) = refusal(lab, &cell.sensor(&self.common, depth)?)? {
+        if let Some(why) = refusal(lab, &cell.sensor(&self.search.common, depth)?)? {
             say!("{depth} {name}: refused: {why}");
             return Ok(None);
         }
@@ -145,11 +141,11 @@ impl RingsArgs {
         let mut missed = Vec::new();
         for run in 1..=self.runs {
             let flood = Flood {
-                load: Load::new(self.load, self.common.seed + u64::from(run)),
-                sender: self.common.sender,
+                load: Load::new(self.load, self.search.common.seed + u64::from(run)),
+                sender: self.search.common.sender,
                 schedule: Schedule::for_seconds(Some(full / 2.0), self.seconds),
             };
-            let outcome = reconcile(lab, &cell.sensor(&self.common, depth)?, &flood)?;
+            let outcome = reconcile(lab, &cell.sensor(&self.search.common, depth)?, &flood)?;
             let books = &outcome.books;
             for (what, count) in [
                 ("dropped", books.all_rings(|ring| ring.tp_drops)),
@@ -190,9 +186,9 @@ impl RingsArgs {
         if let Some(&rate) = rates.get(depth) {
             return Ok(rate);
         }
-        let sensor = cell.sensor(&self.common, depth)?;
-        let load = Load::new(self.load, self.common.seed);
-        let found = highest_rate(lab, &sensor, &load, self.common.sender, &self.plan.plan())?;
+        let sensor = cell.sensor(&self.search.common, depth)?;
+        let load = Load::new(self.load, self.search.common.seed);
+        let found = self.search.highest_rate(lab, &sensor, &load)?;
         rates.insert(depth.to_owned(), found.rate_pps);
         Ok(found.rate_pps)
     }

@@ -30,33 +30,43 @@ pub struct Plan {
     pub loss_max: f64,
 }
 
-/// How a search goes.
+/// Flags of every experiment that searches for the rate without loss.
 #[derive(Clone, Debug, Args)]
-pub struct PlanArgs {
+pub struct SearchFlags {
+    /// Flags of the lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+    /// Flags of the sender, the sensor and the record.
+    #[command(flatten)]
+    pub common: Common,
     /// Seconds of each trial, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
-    pub trial_seconds: f64,
+    trial_seconds: f64,
     /// Times that the rate found must be without loss, one after the other, 1 to 1000.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<u32>(1, 1000))]
-    pub confirmations: u32,
+    confirmations: u32,
     /// Where halving ends, in percent of the rate, 0.1 to 50.
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = decimal(0.1, 50.0))]
-    pub resolution: f64,
+    resolution: f64,
     /// Loss that counts as none, in percent, 0 to 100.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = decimal(0.0, 100.0))]
-    pub loss: f64,
+    loss: f64,
 }
 
-impl PlanArgs {
-    /// As [`highest_rate`] takes it.
-    #[must_use]
-    pub fn plan(&self) -> Plan {
-        Plan {
+impl SearchFlags {
+    /// [`highest_rate`] with the sender and the plan of these flags.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn highest_rate(&self, lab: &Lab, receiver: &dyn Receiver, load: &Load) -> Result<Found> {
+        let plan = Plan {
             seconds: self.trial_seconds,
             confirmations: self.confirmations,
             resolution: self.resolution / 100.0,
             loss_max: self.loss / 100.0,
-        }
+        };
+        highest_rate(lab, receiver, load, self.common.sender, &plan)
     }
 }
 
@@ -64,11 +74,7 @@ impl PlanArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SearchArgs {
     #[command(flatten)]
-    lab: LabArgs,
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    plan: PlanArgs,
+    search: SearchFlags,
     /// Which traffic.
     #[arg(long, value_enum, default_value = "syn")]
     load: Name,
@@ -87,12 +93,12 @@ impl SearchArgs {
     ///
     /// When a search fails.
     pub fn run(&self) -> Result<bool> {
-        let (lab, plan) = (self.lab.make()?, self.plan.plan());
-        let sensor = self.common.sensor(&self.depth)?;
-        let mut record = self.common.record("search")?;
-        let load = Load::new(self.load, self.common.seed);
+        let lab = self.search.lab.make()?;
+        let sensor = self.search.common.sensor(&self.depth)?;
+        let mut record = self.search.common.record("search")?;
+        let load = Load::new(self.load, self.search.common.seed);
         for run in 1..=self.runs {
-            let found = highest_rate(&lab, &sensor, &load, self.common.sender, &plan)?;
+            let found = self.search.highest_rate(&lab, &sensor, &load)?;
             say!(
                 "{}: {:.0} packets/s without loss; the sender reaches {:.0}",
                 load.name,

@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 
 use super::verdict::Verdicts;
 use super::{CompareArgs, cpu};
-use crate::experiments::search::highest_rate;
 use crate::lab::{Counters, Lab, RECEIVER_CPU, Scratch};
 use crate::receivers::bare::{Bare, Rings};
 use crate::receivers::peers::{
@@ -69,7 +68,7 @@ impl CompareArgs {
     ) -> Result<bool> {
         let (mut subjects, mut all_found) = (self.subjects()?, true);
         for &name in &self.load {
-            let load = Load::new(name, self.common.seed);
+            let load = Load::new(name, self.search.common.seed);
             self.search(lab, &load, &mut subjects, record)?;
             let rates = subjects.iter().map(|subject| subject.rate_pps);
             let same = rates
@@ -77,7 +76,7 @@ impl CompareArgs {
                 .fold(f64::INFINITY, f64::min);
             all_found &= subjects.iter().all(|subject| subject.rate_pps > 0.0);
             for run in 1..=self.runs {
-                let load = Load::new(name, self.common.seed + u64::from(run));
+                let load = Load::new(name, self.search.common.seed + u64::from(run));
                 for at in [
                     At::Times(1.0, "1x"),
                     At::Times(2.0, "2x"),
@@ -116,7 +115,7 @@ impl CompareArgs {
             };
             add(Box::new(bare), String::new());
         }
-        let sensor = self.common.sensor(&self.depth)?;
+        let sensor = self.search.common.sensor(&self.depth)?;
         let ring = ring_mib.to_string();
         add(
             Box::new(sensor.with(&["--ring-mib", &ring])),
@@ -139,11 +138,10 @@ impl CompareArgs {
         subjects: &mut [Subject],
         record: &mut Record,
     ) -> Result<()> {
-        let plan = self.plan.plan();
         for run in 1..=self.searches {
             for subject in &mut *subjects {
                 let receiver = subject.receiver.as_ref();
-                let found = match highest_rate(lab, receiver, load, self.common.sender, &plan) {
+                let found = match self.search.highest_rate(lab, receiver, load) {
                     Ok(found) => found,
                     // The others are measured all the same, and the exit code says that one is missing.
                     Err(error) => {
@@ -231,7 +229,7 @@ impl CompareArgs {
         let sent = flood_in(
             lab,
             load,
-            self.common.sender,
+            self.search.common.sender,
             schedule,
             &AtomicBool::new(false),
         )?;

@@ -13,8 +13,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 pub use offline::read;
 
-use crate::experiments::common::{Common, LabArgs};
-use crate::experiments::search::PlanArgs;
+use crate::experiments::search::SearchFlags;
 use crate::flags::{seconds, whole};
 use crate::lab::SENDER_CPU;
 use crate::receivers::peers::{self, Log, Ours, Peer};
@@ -28,11 +27,7 @@ use verdict::Verdicts;
 #[derive(Clone, Debug, Args)]
 pub struct CompareArgs {
     #[command(flatten)]
-    lab: LabArgs,
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    plan: PlanArgs,
+    search: SearchFlags,
     /// Which half: live on an interface, or from files.
     #[arg(long, value_enum, default_value = "both")]
     only: Only,
@@ -81,10 +76,11 @@ impl CompareArgs {
     /// When the sensor, the sender or an installed peer fail; for a subject that there is not.
     pub fn run(&self) -> Result<bool> {
         check_half(self.only, &self.subject)?;
-        let (mut record, mut verdicts) = (self.common.record("compare")?, Verdicts::default());
+        let (mut record, mut verdicts) =
+            (self.search.common.record("compare")?, Verdicts::default());
         let lab = match self.only {
             Only::Offline => None,
-            Only::Both | Only::Live => Some(self.lab.make()?),
+            Only::Both | Only::Live => Some(self.search.lab.make()?),
         };
         // All that is not a subject keeps off the subjects' CPU. From here on this process sees one CPU.
         pin(SENDER_CPU)?;
@@ -104,7 +100,7 @@ impl CompareArgs {
 
     /// The sensor from a file, with this log.
     fn ours(&self, log: Log) -> Result<Ours> {
-        let sensor = self.common.sensor("headers")?;
+        let sensor = self.search.common.sensor("headers")?;
         let Some(binary) = sensor.binary.to_str() else {
             bail!("{}: a path that is not UTF-8", sensor.binary.display());
         };

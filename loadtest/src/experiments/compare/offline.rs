@@ -52,7 +52,7 @@ impl CompareArgs {
             .map(|peer| (peer, peers::version(peer)))
             .collect();
         for &name in &self.capture {
-            let load = Load::new(name, self.common.seed);
+            let load = Load::new(name, self.search.common.seed);
             let path = scratch.path().join(format!("{name}.pcap"));
             let truth = write_capture(&path, &load, self.frames, CAPTURE_PPS)?;
             let capture = Capture { path, load, truth };
