@@ -1,4 +1,4 @@
-//! The command line: one flag struct a subcommand, each beside the code it configures.
+//! The command line. The flags of a subcommand are declared beside the code that they configure.
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

@@ -1,4 +1,4 @@
-//! Values of flags: what each may be, and what is said of one that may not.
+//! Parsers of flag values, with their ranges and their error messages.
 
 use std::path::Path;
 
@@ -69,7 +69,7 @@ pub fn rate(word: &str) -> Result<Rate, String> {
         .map_err(|error| format!("{error} (packets per second), or max"))
 }
 
-/// Holds that the folder of a file that `flag` names is there: known before anything is measured.
+/// Checks that the folder of `file`, which `flag` names, is there, so that an error comes before a measurement.
 ///
 /// # Errors
 ///

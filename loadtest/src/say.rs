@@ -1,10 +1,10 @@
-//! What is said to people. A reader that has gone (`loadtest search 2>&1 | head -1`) ends no measurement:
-//! `eprintln!` would panic.
+//! Output for people. A reader that has closed the pipe (`loadtest search 2>&1 | head -1`) must not end a
+//! measurement; `eprintln!` would panic.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 
-/// Says a line on standard error, as `eprintln!` does; whoever does not listen misses it.
+/// Writes a line to standard error, as `eprintln!` does, but ignores a write that fails.
 #[macro_export]
 macro_rules! say {
     ($($words:tt)*) => { $crate::say::line(format_args!($($words)*)) };
@@ -15,7 +15,7 @@ pub fn line(words: Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{words}");
 }
 
-/// Prints a result on standard output; a reader that has gone wants no more of it.
+/// Prints a result on standard output. A closed pipe is no error.
 ///
 /// # Errors
 ///
@@ -25,7 +25,7 @@ pub fn print(words: Arguments<'_>) -> io::Result<()> {
     heard(writeln!(out, "{words}").and_then(|()| out.flush()))
 }
 
-/// Says each expectation that is not held: what, the figure, what was allowed; gives whether all are held.
+/// Reports each expectation that was missed; gives `true` if there is none.
 #[must_use]
 pub fn missed(what: &[String]) -> bool {
     for one in what {

@@ -1,4 +1,4 @@
-//! `books`: every load at every rate and depth, again and again, and nothing unaccounted.
+//! `books`: floods with every load at every rate and depth, many times. No frame may be unaccounted.
 
 use std::collections::HashMap;
 

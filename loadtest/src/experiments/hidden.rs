@@ -1,4 +1,4 @@
-//! `hidden-scan`: nmap inside a spoofed flood, and how soon the sensor says so.
+//! `hidden-scan`: scans with nmap inside a spoofed flood, and measures how soon the sensor reports each scan.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -49,11 +49,11 @@ pub struct HiddenArgs {
 
 const TARGET: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 const FIRST_PORT: u16 = 20_001;
-/// A scan must be told of within so long after its deciding packet.
+/// Longest time from a scan's deciding packet to its alert.
 const ALLOWED_NS: i64 = 1_000_000_000;
-/// How often the log of alerts is looked at.
+/// Interval at which the log of alerts is read.
 const LOOK: Duration = Duration::from_millis(2);
-/// A resident set may move by what a page cache of its own code does.
+/// Growth of resident memory that is allowed: pages of the program's own code come and go.
 const RSS_SLACK: u64 = 1 << 20;
 
 fn scanner(number: u32) -> Ipv4Addr {
@@ -92,7 +92,7 @@ impl Batch {
         )
     }
 
-    /// What is not as it must be, but for the scans.
+    /// Expectations that do not hold, those about the scans apart.
     fn missed(&self) -> Vec<String> {
         let (before, after) = self.rss;
         if after <= before + RSS_SLACK {
@@ -189,7 +189,7 @@ impl HiddenArgs {
         let scratch = Scratch::new()?;
         let alerts = scratch.path().join("alerts.json");
         let output = format!("eve:{},events=alert", alerts.display());
-        // Lines are made of every attempt, and go nowhere: a flood would fill any disk.
+        // A line is formatted for every attempt and then discarded: a flood would fill any disk.
         let lines = "text:/dev/null,events=connection";
         let sensor = self.common.sensor(&self.depth)?;
         let mut sensor = sensor.with(&["--output", &output, "--output", lines]);
@@ -259,7 +259,7 @@ impl HiddenArgs {
     }
 }
 
-/// Gives both ends addresses, and each the other's without asking: under a flood answers get lost.
+/// Gives both ends addresses and neighbour entries: under a flood ARP replies get lost.
 fn addresses(lab: &Lab, scanners: u32) -> Result<()> {
     let mac = |end| -> Result<String> {
         let path = format!("/sys/class/net/{}/address", lab.device(end));
@@ -305,7 +305,7 @@ fn addresses(lab: &Lab, scanners: u32) -> Result<()> {
     )
 }
 
-/// Reads alerts as they come: how long after its deciding packet each scan was told of.
+/// Reads alerts as they come; gives each scan's delay from its deciding packet to its alert.
 fn follow(path: &Path, over: &AtomicBool) -> Result<HashMap<IpAddr, i64>> {
     let mut follower = Follower::new(path)?;
     let mut told = HashMap::new();

@@ -1,7 +1,7 @@
 //! `latency`: from a packet's time stamp to its line in the log.
 //!
-//! The generator sends by its schedule whatever the sensor does, and every line counts: a sensor that stalls
-//! is late for all the packets that came meanwhile, not for one. Lines that never come are counted apart.
+//! The generator sends by its schedule, whatever the sensor does, and every line counts: a sensor that stalls is
+//! late for every packet that arrives during the stall. Lines that never come are counted separately.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,9 +50,9 @@ pub struct LatencyArgs {
     runs: u32,
 }
 
-/// An idle link: so many packets per second.
+/// Packets per second of an idle link.
 const IDLE_PPS: f64 = 200.0;
-/// How often the log is looked at: what a figure may be too large by.
+/// Interval at which the log is read. A figure may be too large by this.
 const LOOK: Duration = Duration::from_micros(200);
 const ALLOWANCE_MS: u32 = 5;
 
@@ -187,7 +187,7 @@ impl LatencyArgs {
     }
 }
 
-/// What is not as it must be.
+/// Expectations that do not hold.
 fn missed(name: &str, measured: &Measured, p99_us: f64, allowed_us: f64) -> Vec<String> {
     if measured.lines == 0 {
         let sent = measured.sent;

@@ -1,4 +1,4 @@
-//! `overload`: a worker that is given too little CPU, and what it loses: data before attempts.
+//! `overload`: gives the sensor too little CPU, and checks that it loses data before attempts.
 
 use std::collections::HashMap;
 
@@ -47,7 +47,7 @@ pub struct OverloadArgs {
     runs: u32,
 }
 
-/// Frames of data sent for each that was read, that count as an overload.
+/// Overload: so many times the frames that were read, or more, were sent.
 const OVERLOAD_MIN: f64 = 2.0;
 const HALVINGS: u32 = 5;
 
@@ -183,7 +183,7 @@ impl OverloadArgs {
     }
 }
 
-/// Of an overload with data: what is not as it must be.
+/// Expectations of an overload with data that do not hold.
 fn missed(attempts_lost: u64, refusals_lost: u64, gone: u64) -> Vec<String> {
     let mut missed = Vec::new();
     for (count, what) in [(attempts_lost, "attempts"), (refusals_lost, "refusals")] {
@@ -197,7 +197,7 @@ fn missed(attempts_lost: u64, refusals_lost: u64, gone: u64) -> Vec<String> {
     missed
 }
 
-/// Tries with half the share as often as there is no overload; gives what was found, and the share.
+/// Halves the share until there is an overload; gives the attempt's result and that share.
 fn until_overloaded(
     mut share: f64,
     mut attempt: impl FnMut(f64) -> Result<Option<bool>>,
@@ -247,7 +247,7 @@ impl Flows {
             flows.beyond += told.saturating_sub(sent);
             flows.untold += sent.saturating_sub(told);
         }
-        // All of these connections' frames are data but the handshake's first two.
+        // Of these connections all frames but the first two of the handshake are data.
         let rings = &outcome.books;
         flows.lost = rings.all_rings(|ring| {
             if ring.class == "open" {
@@ -259,7 +259,7 @@ impl Flows {
         flows
     }
 
-    /// What is not as it must be.
+    /// Expectations that do not hold.
     fn missed(&self) -> Vec<String> {
         let mut missed = Vec::new();
         if self.sent == 0 {

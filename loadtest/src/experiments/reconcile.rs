@@ -1,4 +1,4 @@
-//! One flood against the sensor, and whether all books close.
+//! `reconcile`: one flood against the sensor, and whether all books close.
 
 use std::sync::atomic::AtomicBool;
 
@@ -81,7 +81,7 @@ impl ReconcileArgs {
     }
 }
 
-/// Says whether books close, and which line does not; gives whether.
+/// Reports whether the books close, or which entry does not; gives whether they close.
 pub fn tell(outcome: &Outcome) -> bool {
     let (sent, books) = (&outcome.sent, &outcome.books);
     let drops = books.all_rings(|ring| ring.tp_drops);

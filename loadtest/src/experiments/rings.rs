@@ -1,5 +1,5 @@
-//! `rings`: at half of the rate without loss nothing is dropped and nothing is shed, whatever the size of the rings
-//! and of their blocks, the depth, and the number of workers.
+//! `rings`: floods at half the rate without loss. Nothing may be dropped or shed, with any size of rings and
+//! blocks, any depth and any number of workers.
 
 use std::collections::HashMap;
 use std::process::Stdio;

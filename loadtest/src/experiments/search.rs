@@ -1,4 +1,4 @@
-//! The highest rate without loss, as RFC 2544 means it: halve the interval, then confirm what was found.
+//! `search`: the highest rate without loss (RFC 2544). It halves the interval, then confirms the rate found.
 
 use std::sync::atomic::AtomicBool;
 use std::thread;

@@ -1,6 +1,6 @@
-//! Counters of the kernel outside of the sensor.
+//! What the kernel counts outside of the sensor.
 
-/// What the kernel counted outside all sensors. Differences of two readings close the outer books.
+/// Counters of the lab's interfaces and of the CPUs. The outer books use the difference of two readings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames that the sender's interface passed on.
@@ -9,9 +9,9 @@ pub struct Counters {
     pub tx_dropped: u64,
     /// Frames that the receiver's interface took.
     pub rx_packets: u64,
-    /// Frames that the receiver's interface had to let go.
+    /// Frames that the receiver's interface dropped.
     pub rx_dropped: u64,
-    /// Frames lost in the backlog of a CPU, all CPUs together; the same ones are in `rx_dropped`.
+    /// Frames that the backlogs of all CPUs dropped; `rx_dropped` counts them too.
     pub softnet_dropped: u64,
     /// Times that a CPU stopped receiving with work left.
     pub softnet_squeezed: u64,

@@ -1,11 +1,11 @@
-//! The machine under the measurements: what it is, and how much of its time went where.
+//! The machine that measures: what it is, and where its CPU time went.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// What a figure needs beside it to be believed.
+/// Facts about the machine, recorded beside every figure.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// CPU model, from /proc/cpuinfo.
@@ -22,7 +22,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This machine, now. What cannot be read is empty: a figure without it is still a figure.
+    /// Reads the facts of this machine. A fact that cannot be read is empty.
     #[must_use]
     pub fn here() -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -136,7 +136,7 @@ impl CpuTimes {
         }
     }
 
-    /// Seconds that CPUs worked, for whomever.
+    /// CPU seconds of programs, kernel and interrupts.
     #[must_use]
     pub fn busy(&self) -> f64 {
         self.user + self.system + self.irq

@@ -57,7 +57,7 @@ pub enum SetUp {
     Default,
 }
 
-/// Both namespaces, for as long as this lives.
+/// Two namespaces and the veth pair between them; removed on drop.
 #[derive(Debug)]
 pub struct Lab {
     name: String,
@@ -120,7 +120,8 @@ impl Lab {
         self.wait_until_up()
     }
 
-    /// Without IPv6 an interface sends nothing by itself. A kernel without IPv6 has no such file.
+    /// Turns IPv6 off, because an interface with IPv6 sends frames by itself. A kernel without IPv6 has no such
+    /// file.
     fn quiet(&self, namespace: &str) -> Result<()> {
         in_namespace(namespace, || {
             for scope in ["all", "default"] {
@@ -141,13 +142,13 @@ impl Lab {
         Ok(())
     }
 
-    /// KERNEL.md, section 6: without GRO the pair has no NAPI, and with the sender's TSO raw frames would
-    /// still go by way of the sender's CPU.
+    /// Turns threaded NAPI on, on the receiver's CPU (KERNEL.md, section 6). Without GRO the pair has no NAPI;
+    /// with TSO at the sender, raw frames would still be received on the sender's CPU.
     fn thread_napi(&self) -> Result<()> {
         let (receiver, sender) = (self.device(End::Receiver), self.device(End::Sender));
         self.run(End::Receiver, "ethtool", &["-K", receiver, "gro", "on"])?;
         self.run(End::Sender, "ethtool", &["-K", sender, "tso", "off"])?;
-        // Nor does it merge: what GRO made of two frames would be one that nobody sent.
+        // GRO must not merge: of two frames it would make one that nobody sent.
         let whole = ["link", "set", receiver, "gro_max_size", "1"];
         self.run(End::Receiver, "ip", &whole)?;
         let file = format!("/sys/class/net/{receiver}/threaded");
@@ -186,8 +187,8 @@ impl Lab {
         }
     }
 
-    /// A command that will run at `end`, on one CPU if so wished. The process that is spawned is the program
-    /// itself: `ip` and `taskset` become it.
+    /// A command that runs `program` at `end`, on `cpu` if one is given. `ip` and `taskset` exec the program, so
+    /// the child's process id is the program's.
     #[must_use]
     pub fn command(&self, end: End, cpu: Option<usize>, program: &str) -> Command {
         let mut command = Command::new("ip");
@@ -210,7 +211,7 @@ impl Lab {
         output(command)
     }
 
-    /// Runs `work` in a thread that stands at `end`: sockets that it opens belong there.
+    /// Runs `work` in a thread in the namespace of `end`: sockets that it opens belong there.
     ///
     /// # Errors
     ///
@@ -270,7 +271,7 @@ fn softnet_column(text: &str, column: usize) -> u64 {
         .sum()
 }
 
-/// Removes the namespaces of makers that run no more, and ends what still runs in them; gives their names.
+/// Removes the namespaces whose makers are gone, and kills what still runs in them; gives their names.
 ///
 /// # Errors
 ///
@@ -284,14 +285,14 @@ pub fn clean() -> Result<Vec<String>> {
     Ok(gone)
 }
 
-/// The same with those of this very process, which is about to end; gives the names of those that are gone.
+/// Removes the namespaces of this process, which is about to end; gives the names of those it could remove.
 #[must_use]
 pub fn clean_own() -> Vec<String> {
     let own = named().filter(|name| is_own(name));
     own.filter(|name| remove(name).is_ok()).collect()
 }
 
-/// Named namespaces. No folder: none was ever named here.
+/// Names of network namespaces; none if their folder is missing.
 fn named() -> impl Iterator<Item = String> {
     let entries = fs::read_dir(NAMED).into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -300,7 +301,7 @@ fn named() -> impl Iterator<Item = String> {
 fn remove(name: &str) -> Result<()> {
     for pid in run("ip", &["netns", "pids", name])?.split_whitespace() {
         let pid: u32 = pid.parse()?;
-        // A thread of this process may stand there. What runs may end by itself meanwhile.
+        // A thread of this process may be in it. Another process may have ended by itself.
         if pid != std::process::id() {
             let _ = kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL);
         }

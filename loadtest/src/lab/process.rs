@@ -1,4 +1,4 @@
-//! Programs under test: started at one end on one CPU, stopped by a signal, with what they used.
+//! Programs under test: start, stop by a signal, and the resources that they used.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct Usage {
     pub system_s: f64,
     /// CPU seconds of the whole machine in that time, interrupts and all other programs included.
     pub machine_s: f64,
-    /// Most resident memory that it ever had; a packet ring is not in it.
+    /// Peak resident memory; a packet ring is not part of it.
     pub memory_peak_bytes: u64,
     /// How long it ran.
     pub elapsed_s: f64,
@@ -89,14 +89,14 @@ impl Running {
         self.says.clone()
     }
 
-    /// A field of /proc/PID/status that is given in kB, in bytes; 0 if it is not there.
+    /// A field of /proc/PID/status that has a value in kB: gives it in bytes, 0 if it is not there.
     #[must_use]
     pub fn memory(&self, field: &str) -> u64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         memory_field(&text, field)
     }
 
-    /// Waits until `happened`, for as long as it runs and at most `patience`.
+    /// Waits until `happened` gives true, for `patience` at most.
     ///
     /// # Errors
     ///

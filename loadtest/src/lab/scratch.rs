@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::names::{PREFIX, is_left_behind, is_own};
 use super::stop;
 
-/// A folder that goes with its maker, in memory where there is such a place: a disk must not decide.
+/// A folder that is removed on drop. It is in memory if /dev/shm is there, so that no disk limits a measurement.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
@@ -37,13 +37,13 @@ impl Scratch {
         }
     }
 
-    /// Removes those of makers that run no more; gives their names.
+    /// Removes the folders whose makers are gone; gives their names.
     #[must_use]
     pub fn clean() -> Vec<String> {
         Self::clean_if(is_left_behind)
     }
 
-    /// Removes those of this very process, which is about to end; gives their names.
+    /// Removes the folders of this process, which is about to end; gives their names.
     #[must_use]
     pub fn clean_own() -> Vec<String> {
         Self::clean_if(is_own)
@@ -54,7 +54,7 @@ impl Scratch {
         entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .filter(|name| wanted(name))
-            // Whoever else is about to remove it is as welcome.
+            // A call fails if another thread removes or writes files there at the same time.
             .filter(|name| (0..5).any(|_| fs::remove_dir_all(Self::base().join(name)).is_ok()))
             .map(|name| format!("folder {name}"))
             .collect()

@@ -1,4 +1,4 @@
-//! A process that is given a share of one CPU and no more, by a control group of its own.
+//! Limits a process to a share of one CPU, by a control group of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use anyhow::{Context, Result, bail};
 
 use super::names::PREFIX;
 
-/// The kernel takes no less, and no period above a second (kernel/sched/core.c).
+/// The smallest quota that the kernel takes. Its longest period is one second (kernel/sched/core.c).
 const QUOTA_US: u32 = 1000;
 const V2: &str = "/sys/fs/cgroup";
 const V1: &str = "/sys/fs/cgroup/cpu";
 
-/// The group; the process is set free and the group removed when this is dropped.
+/// The control group. On drop the process leaves it, and it is removed.
 #[derive(Debug)]
 pub struct Throttle {
     group: PathBuf,
@@ -86,7 +86,7 @@ impl Drop for Throttle {
     }
 }
 
-/// A process on its way out of a group keeps it for a moment.
+/// Removes a group; gives whether it could. It tries again for a second: a process may not have left yet.
 fn remove(group: &Path) -> bool {
     for _ in 0..50 {
         if fs::remove_dir(group).is_ok() {

@@ -1,7 +1,7 @@
-//! `bare`: a reader that only counts, on the sensor's rings. What it cannot take, no reader can.
+//! `bare`: a reader that only counts, on rings like the sensor's. It is the floor: no reader can do less.
 //!
-//! Three rings by class as the sensor has them, or one of the same memory; frames cut as the sensor cuts them.
-//! Each frame's header is visited, nothing else is done.
+//! It has three rings by class, like the sensor, or one ring of the same memory. Frames are cut to the sensor's
+//! length. It reads each frame's header and does nothing else.
 
 use std::io::Write as _;
 use std::os::fd::AsFd;
@@ -26,7 +26,7 @@ use crate::sys::{RxCounts, RxRing, RxSize};
 const PATIENCE: Duration = Duration::from_secs(30);
 const BLOCK_TIMEOUT_MS: u16 = 20;
 const READY: &str = "counting";
-/// As far as the sensor's default depth keeps a frame.
+/// Bytes that the sensor's default depth keeps of a frame.
 const SNAPLEN: u32 = 192;
 
 /// How the memory is divided.
@@ -182,7 +182,7 @@ fn wait(rings: &[RxRing], stop: &SignalFd) -> Result<()> {
     }
 }
 
-/// The same as a receiver: this program once more.
+/// `bare` as a receiver: this program, started once more.
 #[derive(Clone, Debug)]
 pub struct Bare {
     /// This program.

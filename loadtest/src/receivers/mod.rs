@@ -1,4 +1,4 @@
-//! Whatever receives: our sensor and its peers, seen alike.
+//! Receivers of a flood: the sensor, the bare reader and the peers, all behind one trait.
 
 pub mod bare;
 pub mod peers;
@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::lab::Lab;
 use crate::lab::process::Usage;
 
-/// What a receiver says of a run, once it has stopped.
+/// What a receiver counted in a run, and what it used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Seen {
     /// Frames that it read.

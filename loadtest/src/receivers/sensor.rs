@@ -1,4 +1,4 @@
-//! synledger as a receiver, and its books.
+//! synledger as a receiver: how it is started and stopped.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -112,7 +112,7 @@ impl SensorSession {
         let says = self.running.says_path();
         let (ended, usage) = self.running.stop(Signal::SIGINT, PATIENCE)?;
         let says = std::fs::read_to_string(says).unwrap_or_default();
-        // 1: an output lost records. A flood is meant to go beyond what a log can take, and the books count them.
+        // 1: an output lost records. A flood may exceed what a log can take, and the books count those records.
         let lost_records = ended.code == Some(1) && says.contains("that log is not whole");
         if !matches!(ended.code, Some(0 | 3)) && !lost_records {
             bail!("synledger {ended}. {}", quote(&says));

@@ -1,4 +1,4 @@
-//! The page: one file, nothing loaded from anywhere.
+//! The HTML page: one file that loads no other.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
-//! `report`: tables and plots from the CSV of measurements, and from nothing else.
+//! `report`: tables and plots, made from the CSV of measurements only.
 //!
-//! A page for people, and the tables of a README between markers, so that no figure is ever typed.
+//! It writes a page for people, or the tables of a README between markers. So no figure is typed by hand.
 
 mod html;
 mod numbers;

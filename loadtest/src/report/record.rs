@@ -1,6 +1,6 @@
-//! The one table of all measurements: CSV with one number a row, and where that number comes from.
+//! The CSV of measurements. A row is one number and where it comes from: machine, kernel, commit, command.
 //!
-//! Tables and plots are generated from these files and from nothing else.
+//! Tables and plots are generated from these files only.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -45,7 +45,7 @@ pub struct Row {
     pub at: String,
 }
 
-/// A count as CSV has it.
+/// A count as a value of the CSV.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "no count here reaches 2^53")]
 pub fn float(count: u64) -> f64 {
@@ -79,11 +79,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// Will append to `path`; makes its folder where it is missing, and the file with its first row.
+    /// Prepares to append to `path`. Makes its folder if it is missing; the first row makes the file.
     ///
     /// # Errors
     ///
-    /// When it could not be written, or begins with other columns than ours.
+    /// When it cannot be written, or has other columns than ours.
     pub fn open(path: &Path, experiment: &str) -> Result<Self> {
         let say = || format!("{}: cannot be written", path.display());
         if let Some(folder) = path.parent() {
@@ -96,7 +96,7 @@ impl Record {
             let here = folder == Path::new("");
             written = if here { Path::new(".") } else { folder };
         }
-        // Known now, and not after the first measurement.
+        // Fails now, not after the first measurement.
         access(written, AccessFlags::W_OK).with_context(say)?;
         Ok(Self {
             path: path.to_owned(),
@@ -107,7 +107,7 @@ impl Record {
         })
     }
 
-    /// Appends one number, and puts it on the disk: a run that is cut off keeps what it measured.
+    /// Appends one number and flushes it: a run that is stopped keeps what it measured.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ fn append(path: &Path) -> Result<csv::Writer<File>> {
         .append(true)
         .open(path)
         .with_context(say)?;
-    // Two runs may begin the same table at once: one of them gives it its heading.
+    // Two runs may start the same table at once; only one of them may write its heading.
     file.lock().with_context(say)?;
     if file.metadata().with_context(say)?.len() == 0 {
         writeln!(file, "{}", COLUMNS.join(",")).with_context(say)?;
@@ -165,7 +165,7 @@ fn command_line() -> String {
         .join(" ")
 }
 
-/// Reads all rows of a file; one that is empty has none.
+/// Reads all rows of a file; an empty file has none.
 ///
 /// # Errors
 ///

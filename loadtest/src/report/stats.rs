@@ -1,9 +1,9 @@
-//! What a handful of repetitions says.
+//! Statistics of a few repetitions: median, geometric mean, lower bound.
 
-/// The middle, and how far the values reach.
+/// Median, smallest and largest of some values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// Half of the values are not above it.
+    /// The middle value, or the mean of the two middle values.
     pub median: f64,
     /// The smallest.
     pub least: f64,
@@ -13,7 +13,7 @@ pub struct Spread {
     pub count: usize,
 }
 
-/// `None` of no values.
+/// `None` if there are no values.
 #[must_use]
 pub fn spread(values: &[f64]) -> Option<Spread> {
     let mut sorted = values.to_vec();
@@ -28,7 +28,7 @@ pub fn spread(values: &[f64]) -> Option<Spread> {
     })
 }
 
-/// The fewest pairs that a bound is given for.
+/// Fewer pairs than this give no bound.
 pub const PAIRS_MIN: usize = 5;
 
 /// The geometric mean of ratios.
@@ -37,8 +37,8 @@ pub fn mean_ratio(ratios: &[f64]) -> f64 {
     (sum(ratios.iter().map(|ratio| ratio.ln())) / float(ratios.len())).exp()
 }
 
-/// What the mean ratio of pairs is not below, with 95 % confidence: one-sided, Student's t on their logarithms.
-/// `None` of fewer than [`PAIRS_MIN`], or where one is not above 0.
+/// Lower bound of the mean ratio of pairs, with 95 % confidence: one-sided, Student's t on the logarithms.
+/// `None` for fewer than [`PAIRS_MIN`] pairs, or if a ratio is not above 0.
 #[must_use]
 pub fn lower_bound(ratios: &[f64]) -> Option<f64> {
     if ratios.len() < PAIRS_MIN || ratios.iter().any(|ratio| *ratio <= 0.0) {

@@ -1,7 +1,7 @@
-//! Sending a load by its schedule, whatever becomes of it.
+//! Sends a load by its schedule.
 //!
-//! Open loop: nothing here waits for the receiver. What the kernel has no room for is counted as refused and
-//! never sent again, so the frames handed over are always the first ones of the load.
+//! It is an open loop: nothing here waits for the receiver. A frame that the kernel has no room for is counted as
+//! refused and is not sent again, so the frames handed over are always the first ones of the load.
 
 mod command;
 mod live;

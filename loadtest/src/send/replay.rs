@@ -1,4 +1,4 @@
-//! tcpreplay as a witness from outside: the same frames by another program.
+//! tcpreplay: the same frames, sent by a program that is not ours.
 
 use std::process::Command;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What loads are made of.
+//! Parts of loads: the sequence of frames of each shape.
 
 use craft::Rng;
 

@@ -1,4 +1,4 @@
-//! Numbers in a seeded order that looks like none, and the way back.
+//! A seeded permutation of 32-bit numbers, and its inverse.
 
 /// A permutation of all 32-bit numbers: different numbers stay different, so a sequence number made from an
 /// attempt's number names that attempt.

@@ -1,4 +1,4 @@
-//! Frames made in advance: what differs from one to the next is written into a copy, checksums with it.
+//! Templates of frames. A frame is a copy of one, with its own addresses, numbers and checksums written in.
 
 use craft::{Flow, Ip, Link, Tcp, Udp};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -25,7 +25,7 @@ pub struct Ring {
     pub shed_data: u64,
 }
 
-/// The books of a whole run, from its last record of statistics. What a sensor does not have yet counts 0.
+/// The books of a whole run, from its last record of statistics. A counter that the record lacks is 0.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     /// Its rings.
@@ -92,8 +92,8 @@ impl Books {
         }
     }
 
-    /// Frames that filters kept from the rings, of `--capture control` and those that shed bulk data under load;
-    /// `None` if they could not be counted.
+    /// Frames that filters kept from the rings: the filter of `--capture control`, and the filters that shed bulk
+    /// data under load. `None` if they could not be counted.
     #[must_use]
     pub fn filtered(&self) -> Option<u64> {
         let counted = |at: &Value, there: bool| match at {

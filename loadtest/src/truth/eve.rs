@@ -1,4 +1,5 @@
-//! The sensor's EVE log, read as fast as it is written: lines by their kind, and of those only what is asked.
+//! Reads the sensor's EVE log. Of a line it parses only the fields that its kind needs, to be as fast as the
+//! writer.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! A log that is read while it is written.
+//! Reads a log while it is written.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 #[derive(Debug)]
 pub struct Follower {
     file: File,
-    /// The last line as far as it is there.
+    /// The start of a last line that is not complete yet.
     rest: Vec<u8>,
     chunk: Vec<u8>,
 }
@@ -29,8 +29,8 @@ impl Follower {
         })
     }
 
-    /// Lends every line that is complete now, with what `now` says right after it was read; gives whether there
-    /// was any.
+    /// Reads what was added and calls `take` with each line that is complete. The second argument is what `now`
+    /// gave right after the read. Gives whether anything was added.
     ///
     /// # Errors
     ///

@@ -70,7 +70,7 @@ pub struct Log {
     seen: Vec<u64>,
 }
 
-/// Attempts by destination, and who they are.
+/// The attempts that were sent, by number and by destination.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     opened: Vec<u64>,
@@ -118,7 +118,7 @@ impl Truth {
 }
 
 impl Log {
-    /// Reads the sensor's log and holds it against the truth.
+    /// Reads the sensor's log and compares each line with the truth.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl Log {
     }
 }
 
-/// Everything that a reconciliation holds against each other.
+/// Everything that a reconciliation compares.
 #[derive(Clone, Debug)]
 pub struct Ledger<'a> {
     /// The load.
@@ -196,7 +196,7 @@ pub struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
-    /// Every line, in the order of a frame's way.
+    /// Every entry, in the order of a frame's path.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let mut all = self.frames();
@@ -223,7 +223,8 @@ impl Ledger<'_> {
         self.books.all_rings(|ring| ring.tp_packets)
     }
 
-    /// Frames that the sensor's filter rejected. Where it cannot count them, they are what no ring has.
+    /// Frames that the sensor's filter rejected. If it could not count them: received frames that no ring was
+    /// offered.
     fn filtered(&self) -> u64 {
         let rest = || self.kernel.rx_packets.saturating_sub(self.offered());
         self.books.filtered().unwrap_or_else(rest)
@@ -279,7 +280,7 @@ impl Ledger<'_> {
         }
     }
 
-    /// What of a ring's class was offered; the filter rejects data only.
+    /// Frames of a ring's class that were offered to the sensor; the filter rejects data only.
     fn offered_for(&self, ring: &str) -> u64 {
         let offered = self.books.class(ring, |ring| ring.tp_packets);
         if ring == "data" {
@@ -306,7 +307,7 @@ impl Ledger<'_> {
             let (sent, offered) = (self.sent_for(ring), self.offered_for(ring));
             let before = sent.saturating_sub(offered);
             lost += before;
-            // Of which class a frame was that an interface dropped, nobody knows: it is what is missing.
+            // The class of a frame that an interface dropped is not known: what was sent and not offered is lost.
             all.push(Entry::new(
                 format!("class {ring}: frames sent = offered + lost before the rings ({before})"),
                 sent,
@@ -348,7 +349,7 @@ impl Ledger<'_> {
                     .books
                     .class("open", |ring| ring.tp_drops + ring.shed_data)
         } else {
-            // Without classes a lost frame may have been anything: an attempt is lost if frames were.
+            // Without classes a lost frame may be of any kind: at most as many attempts are lost as frames.
             let frames =
                 self.lost_before() + self.books.all_rings(|ring| ring.tp_drops + ring.shed_data);
             self.sent.tally.attempts.saturating_sub(reached).min(frames)
@@ -396,7 +397,7 @@ impl Ledger<'_> {
             wrong,
             0,
         ));
-        // To whom: what is lost anywhere may have been for anyone.
+        // The destination of a lost attempt is not known: the sum over all destinations is compared.
         let lost = self.attempts_lost() + self.books.logged().dropped;
         let mut missing = 0;
         let mut beyond = 0;

@@ -50,9 +50,9 @@ struct Measured {
 /// How fast a flood is, and the ending of its metrics.
 #[derive(Clone, Copy)]
 enum At {
-    /// So many times the subject's own rate without loss.
+    /// A multiple of the subject's own rate without loss.
     Times(f64, &'static str),
-    /// The same rate for all: the lowest of theirs without loss.
+    /// The same rate for all subjects: the lowest of their rates without loss.
     Same(f64),
     /// As fast as the sender goes.
     Max,
@@ -157,7 +157,7 @@ impl CompareArgs {
                     found.rate_pps
                 );
                 found.record(record, &subject.point(load, None, run))?;
-                // Of several searches the least counts: above it the subject has lost frames.
+                // The lowest result of several searches counts: above it the subject has lost frames.
                 let known = if run == 1 {
                     f64::INFINITY
                 } else {

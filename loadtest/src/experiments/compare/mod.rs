@@ -1,8 +1,8 @@
 //! `compare`: the same load, the same CPU, the same ring memory, for the sensor and for what a user would take
 //! instead.
 //!
-//! Subjects take turns (A B C A B C), so that whatever else the machine does meets all of them, and ratios are
-//! of one round. A peer that is not installed is left out and named.
+//! Subjects take turns (A B C A B C): a disturbance of the machine meets all of them, and a ratio is of values of
+//! one round. A peer that is not installed is skipped and named.
 
 pub mod cpu;
 mod live;

@@ -1,4 +1,4 @@
-//! From files: the whole process, one CPU, the same captures.
+//! From files: each subject reads the same captures as a whole process on one CPU.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

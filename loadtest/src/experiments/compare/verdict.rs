@@ -1,4 +1,4 @@
-//! What a comparison must show, and whether it does: by the median of the rounds.
+//! Expectations of a comparison. The median of the rounds decides each.
 
 use crate::report::stats::spread;
 use crate::say;

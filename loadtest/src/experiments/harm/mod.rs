@@ -1,11 +1,11 @@
 //! `harm`: what a sensor costs a web server on its host.
 //!
-//! nginx, its half of the kernel and the sensor share one CPU; wrk loads it from the other. That is the worst
-//! place for a sensor: on a larger host it has a CPU of its own to wait on. Each pair is one load without and
-//! one with, next to each other in time, in turns which comes first; what the machine does otherwise meets both.
+//! nginx, its half of the kernel and the sensor share one CPU; wrk loads nginx from the other CPU. That is the
+//! worst case for a sensor: on a larger host it has a CPU of its own. A pair is one load without the sensor and
+//! one with it, directly one after the other; which comes first alternates. So a disturbance meets both.
 //!
-//! wrk keeps every connection busy and waits for answers. Its latencies are those of a loaded server, and say
-//! something beside those of the same pair only.
+//! wrk keeps every connection busy and waits for answers. Its latencies are those of a server under full load:
+//! compare them within a pair only.
 
 mod server;
 

@@ -1,8 +1,8 @@
-//! The programs that a user would take instead: how each is started live and from a file, how it is stopped,
-//! and where its own figures are. One program, one file.
+//! Peers: programs that a user might run instead of the sensor. One file a program says how to start it on an
+//! interface and on a capture, how to stop it, and where its figures are.
 //!
-//! None of them is asked for more than it is made for, and each gets what helps it: the sensor's ring memory,
-//! tables that are large enough, no rules, no name look-ups.
+//! Each peer does only what it is made for, in a setting that helps it: the sensor's ring memory, tables that are
+//! large enough, no rules, no name look-ups.
 
 mod argus;
 mod collector;
