@@ -14,9 +14,25 @@ use std::path::PathBuf;
 use imports::Imports;
 use source::Source;
 
-/// Stages in the order of a packet's way: a stage never names a later one.
-const STAGES: [&str; 7] = [
-    "capture", "decode", "flow", "inspect", "witness", "log", "observe",
+/// Folders and files of the sensor, from the top down; see [`Imports::upward`].
+const LAYERS: [&[&str]; 17] = [
+    &["commands"],
+    &["sensor"],
+    &["check"],
+    &["settings"],
+    &["observe"],
+    &["shard"],
+    &["witness"],
+    &["log"],
+    &["books"],
+    &["inspect", "shedding"],
+    &["flow"],
+    &["decode"],
+    &["capture"],
+    &["host"],
+    &["time"],
+    &["sys"],
+    &["counters", "error", "splitmix", "words"],
 ];
 /// Folders and files of the load tester, from the top down; see [`Imports::upward`].
 const LOADTEST_LAYERS: [&[&str]; 9] = [
@@ -127,10 +143,10 @@ fn test_files(source: &Source) -> Vec<String> {
 }
 
 #[test]
-fn unsafe_compiles_only_under_capture() {
+fn unsafe_compiles_only_in_sys_and_capture() {
     let stray: Vec<_> = sources()
         .into_iter()
-        .filter(|source| !source.name.starts_with("src/capture/"))
+        .filter(|source| !["src/capture/", "src/sys/"].iter().any(|folder| source.name.starts_with(folder)))
         .filter(|source| {
             source::tokens(&source.code)
                 .iter()
@@ -138,7 +154,7 @@ fn unsafe_compiles_only_under_capture() {
         })
         .map(|source| source.name)
         .collect();
-    assert!(stray.is_empty(), "unsafe outside src/capture: {stray:?}");
+    assert!(stray.is_empty(), "unsafe outside src/capture and src/sys: {stray:?}");
 }
 
 #[test]
@@ -177,30 +193,13 @@ fn said(lines: &[&str]) -> bool {
     comment.any(|line| line.contains("SAFETY") || line.contains("# Safety"))
 }
 
-/// `file:line` of each later stage that a file names.
-fn later_stages(source: &Source) -> Vec<String> {
-    let Some(stage) = STAGES
-        .iter()
-        .position(|stage| source.name.starts_with(&format!("src/{stage}/")))
-    else {
-        return Vec::new();
-    };
-    let later = |path: &[String]| match path.first().map(String::as_str) {
-        // The whole crate under another name, or all its names at once.
-        None | Some("*") => true,
-        Some(first) => STAGES[stage + 1..].contains(&first),
-    };
-    source::paths(&source.name, &source.shipped)
-        .into_iter()
-        .filter(|(_, path)| later(path))
-        .map(|(line, path)| format!("{}:{line}: names {}", source.name, path.join("::")))
-        .collect()
-}
-
 #[test]
-fn no_stage_names_a_later_one() {
-    let wrong: Vec<_> = sources().iter().flat_map(later_stages).collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
+fn files_of_the_sensor_import_only_from_below_and_in_no_circle() {
+    let imports = Imports::of(&sources());
+    eprintln!("tidy: {} imports between files of src", imports.count());
+    assert!(imports.count() > 500, "are the files still there?");
+    assert_eq!(imports.circles(), [""; 0]);
+    assert_eq!(imports.upward(&LAYERS), [""; 0]);
 }
 
 #[test]
@@ -225,7 +224,7 @@ fn the_witness_shares_nothing_with_what_it_checks() {
         names.extend(paths.into_iter().map(|(_, path)| path.join("::")));
     }
     assert!(witness.count() > 5 && names.iter().any(|name| name.starts_with("capture")));
-    let shared = ["decode", "flow", "inspect", "shard", "worker", "outbox"];
+    let shared = ["decode", "flow", "inspect", "shard"];
     names.retain(|name| {
         shared
             .iter()
@@ -235,50 +234,10 @@ fn the_witness_shares_nothing_with_what_it_checks() {
 }
 
 #[test]
-fn a_later_stage_is_found_however_it_is_named() {
-    for bad in [
-        "fn f(event: crate::log::Event) {}",
-        "fn f(event: super::super::log::Event) {}",
-        "use crate::log;",
-        "use crate::{books::Books, log::{self, event::Event}};",
-        "use crate::{\n    books::Books,\n    observe::metrics,\n};",
-        "use super::{key::Key, super::inspect::Contact};",
-        "use crate::*;",
-        "use crate::{self as all};",
-        "use crate as all;",
-        "const URL: &str = \"http://\"; use crate::log::Event;",
-        "#[cfg(test)]\nmod tests;\nuse crate::log::Event;",
-        "#[cfg(test)]\nmod tests { fn f() { } }\nuse crate::log::Event;",
-    ] {
-        let found = later_stages(&Source::new("src/flow/a.rs", bad));
-        assert!(!found.is_empty(), "{bad}");
-    }
-    let deep = "use super::super::super::log; use super::super::log as ours;";
-    assert_eq!(
-        later_stages(&Source::new("src/flow/sub/a.rs", deep)).len(),
-        1
-    );
-    for good in [
-        "// as crate::log::Event\nuse crate::{decode, capture::frame::Frame};",
-        "/* crate::log /* nested */ crate::log */ fn f() {}",
-        "const A: &str = \"crate::log\"; const B: &str = r#\"\"crate::log\"#; const C: char = '\"';",
-        "fn f<'a>(x: &'a str) -> super::key::Key<'a> { todo }",
-        "pub(crate) fn log() {} pub(super) fn inspect() { self::log::x(); }",
-        "use super::{log, inspect as observe};",
-        "#[cfg(test)]\nmod tests {\n    use crate::log::Event;\n}\n",
-        "#[cfg(test)]\n#[path = \"x.rs\"]\nmod log;\n#[cfg(test)]\nuse crate::log::Event;",
-    ] {
-        let found = later_stages(&Source::new("src/flow/a.rs", good));
-        assert!(found.is_empty(), "{good}: {found:?}");
-    }
-}
-
-#[test]
 fn the_wall_clock_is_read_only_where_it_may() {
     let may = [
-        "src/worker.rs",
-        "src/books.rs",
-        "src/capture/",
+        "src/sensor/worker.rs",
+        "src/time/",
         "src/observe/",
     ];
     let clocks = ["Instant", "SystemTime", "Timestamp", "Zoned"];
@@ -450,4 +409,10 @@ fn make_lists_every_target_that_says_what_it_does() {
             "{target} is not listed"
         );
     }
+}
+#[test]
+fn zz_show() {
+    let imports = Imports::of(&sources());
+    for c in imports.circles() { println!("CIRCLE {c}"); }
+    for c in imports.upward(&LAYERS) { println!("UP {c}"); }
 }
