@@ -22,12 +22,14 @@ use synledger::decode;
 use synledger::flow::Limits;
 use synledger::inspect::contact::{Contact, ContactKind};
 use synledger::inspect::port_scan::{PortScan, Rule};
-use synledger::log::formats::eve::{Context, Interfaces};
+use synledger::log::formats::context::Context;
+use synledger::log::formats::interfaces::Interfaces;
 use synledger::log::outputs::Outputs;
 use synledger::log::reached::LogTime;
 use synledger::log::sinks::spec::{OutputSpec, TextFormat};
+use synledger::shard::At;
 use synledger::shard::contacts::Mesh;
-use synledger::time::timeline::{At, Timeline, position_of_ts};
+use synledger::time::timeline::{Timeline, position_of_ts};
 
 const SMALL: usize = 11_000;
 const LARGE: usize = 33_000;

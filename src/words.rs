@@ -57,6 +57,14 @@ macro_rules! words {
     };
 }
 
+/// A count with its word: `1 frame`, `2 frames`.
+pub fn many(count: impl std::fmt::Display, word: &str) -> String {
+    match count.to_string().as_str() {
+        "1" => format!("1 {word}"),
+        count => format!("{count} {word}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum;

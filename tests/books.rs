@@ -5,9 +5,9 @@ use synledger::books::output::{LogCounts, OutputCounts};
 use synledger::books::record_kind::{EventKind, KINDS};
 use synledger::books::ring::{RingCounts, RingId, by_ring};
 use synledger::books::shard::ShardCounts;
+use synledger::books::witness::WitnessCounts;
 use synledger::books::{Books, InFlight};
 use synledger::counters::Counters;
-use synledger::witness::WitnessCounts;
 
 const FRAMES: &str = "frames of all shards";
 const DECODE: &str = "frames = packets + unread_frames";

@@ -15,8 +15,9 @@ use synledger::capture::frame::{Frame, LinkType};
 use synledger::flow::Limits;
 use synledger::log::merge::Merge;
 use synledger::sensor::{self, RunKeys};
+use synledger::shard::At;
 use synledger::shard::Shard;
-use synledger::time::timeline::{At, Timeline, position_of_ts};
+use synledger::time::timeline::{Timeline, position_of_ts};
 
 /// Frames between two settlements, as a block has them.
 const BLOCK_FRAMES: usize = 512;

@@ -14,12 +14,13 @@ use synledger::inspect::port_scan::Rule;
 use synledger::log::fold::Folds;
 use synledger::log::merge::Merge;
 use synledger::log::queue;
+use synledger::shard::At;
 use synledger::shard::contacts::Mesh;
 use synledger::shard::policy::Policy;
 use synledger::shard::{Parts, Shard};
 use synledger::sys::prefetch::prefetch_bytes;
 use synledger::time::durations::HORIZON_NS;
-use synledger::time::timeline::{At, Timeline, position_of_ts};
+use synledger::time::timeline::{Timeline, position_of_ts};
 
 use super::loads::{Load, Mix, Segment};
 use super::{cpu_ns, figure, is_asked};

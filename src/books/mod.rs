@@ -6,9 +6,10 @@ pub mod output;
 pub mod record_kind;
 pub mod ring;
 pub mod shard;
+pub mod witness;
 
+use crate::books::witness::WitnessCounts;
 use crate::counters::{Counter, Counters as _, Identity, Kind, counters};
-use crate::witness::WitnessCounts;
 use output::{LogCounts, OutputBooks};
 use record_kind::{EventKind, KINDS};
 use ring::RingCounts;

@@ -7,7 +7,6 @@ use crate::decode::packet::Reach;
 use crate::flow::FlowCounts;
 use crate::host::addresses::Direction;
 use crate::inspect::port_scan::PortScanCounts;
-use crate::log::event::Body;
 use crate::shedding::ShedCounts;
 use std::net::IpAddr;
 
@@ -68,19 +67,6 @@ impl ShardCounts {
     /// Counts a frame that could not be read.
     pub fn on_unread(&mut self, why: Unread) {
         self.unread_frames[why.index()] += 1;
-    }
-
-    /// Counts an event for which there is no logger any more.
-    pub fn on_log_gone(&mut self, body: &Body) {
-        match body {
-            Body::NewConnection(_) => self.connections_log_gone += 1,
-            Body::Folded(fold) => {
-                self.connections_log_gone += fold.count;
-                self.folded_log_gone += fold.count;
-            }
-            Body::Flow(_) => self.flows_log_gone += 1,
-            Body::Alert(_) => self.detections_log_gone += 1,
-        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! What `check` says about the interfaces and their drivers.
 
-use super::{Facts, Finding, Level, fanout, many};
+use super::{Facts, Finding, Level, fanout};
 use crate::capture::mode::FanoutMode;
 use crate::host::nic::Interface;
 use crate::host::nic::ethtool::{Ethtool, Rss};
+use crate::words::many;
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let interfaces = match &facts.interfaces {

@@ -7,6 +7,7 @@ mod fanout;
 mod interfaces;
 pub mod render;
 
+use crate::words::many;
 pub use facts::{
     CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs, memory_available_bytes, memory_level,
     refuse_too_much_memory,
@@ -14,7 +15,7 @@ pub use facts::{
 pub use fanout::{CONSEQUENCE, Doubt, doubts};
 pub use render::{to_json, write_text};
 
-use crate::host::descriptors;
+use crate::settings::descriptors;
 
 words! {
     /// How much a finding matters.
@@ -329,13 +330,6 @@ fn backlog(facts: &Facts) -> Vec<Finding> {
 }
 
 /// `1 worker`, `2 workers`.
-pub fn many(count: impl std::fmt::Display, word: &str) -> String {
-    match count.to_string().as_str() {
-        "1" => format!("1 {word}"),
-        count => format!("{count} {word}s"),
-    }
-}
-
 /// Bytes as a person reads them.
 fn size(bytes: u64) -> String {
     match bytes {

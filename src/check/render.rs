@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{Finding, Level, exit_status, many};
+use super::{Finding, Level, exit_status};
+use crate::words::many;
 
 /// Spaces before the lines that belong to a finding: the width of the level and its gap.
 const INDENT: &str = "      ";

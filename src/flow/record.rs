@@ -195,3 +195,15 @@ pub enum FlowEvent {
     /// A flow ended.
     Ended(FlowRecord),
 }
+
+/// The protocol's name as Suricata has it; the others have their number.
+pub fn proto_word(proto: u8) -> Option<&'static str> {
+    match proto {
+        1 => Some("ICMP"),
+        6 => Some("TCP"),
+        17 => Some("UDP"),
+        58 => Some("IPv6-ICMP"),
+        132 => Some("SCTP"),
+        _ => None,
+    }
+}

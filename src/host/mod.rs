@@ -2,7 +2,6 @@
 
 pub mod addresses;
 pub mod cpus;
-pub mod descriptors;
 pub mod netlink;
 pub mod nic;
 pub mod open_sockets;

@@ -5,7 +5,8 @@
 
 use super::event::{Body, Event, Step};
 use super::fold::Fold;
-use super::formats::eve::{Context, Eve};
+use super::formats::context::Context;
+use super::formats::eve::Eve;
 use super::formats::text::Text;
 use super::notice::Notice;
 use super::queue::SHARD_KINDS;

@@ -10,7 +10,7 @@ use super::event::{Body, Event, Step};
 use super::fold::Fold;
 use crate::flow::record::{Attempt, FlowRecord};
 use crate::inspect::detection::Detection;
-use crate::shard::contacts;
+use crate::sys::prefault::touch_all;
 use crossbeam::utils::CachePadded;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -112,8 +112,8 @@ impl Producer {
 
     /// Writes to every page of the queue. Before the first event.
     pub fn prefault(&mut self) {
-        contacts::touch_all(&mut self.lines);
-        contacts::touch_all(&mut self.records);
+        touch_all(&mut self.lines);
+        touch_all(&mut self.records);
     }
 
     /// Pushes an event.

@@ -7,7 +7,7 @@ use crate::books::{Books, InFlight};
 use crate::capture::pcap::CaptureReader;
 use crate::error::Failure;
 use crate::host::addresses::Localities;
-use crate::log::formats::eve::Interfaces;
+use crate::log::formats::interfaces::Interfaces;
 use crate::log::logger::{Control, Logger, Summary};
 use crate::observe::losses::{self, LossWatch};
 use crate::observe::report::{self, Stats};

@@ -7,8 +7,9 @@ use crate::capture::pcap::{CaptureReader, ReadError, ReadErrorKind};
 use crate::decode;
 use crate::decode::packet::{Icmp, Transport};
 use crate::settings::memory::CHUNKS;
+use crate::shard::At;
 use crate::shard::Shard;
-use crate::time::timeline::{At, Timeline};
+use crate::time::timeline::Timeline;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 

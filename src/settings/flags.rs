@@ -1,6 +1,5 @@
 //! Flags: the kernel's name in brackets, unit, range, default and consequence in the help of each.
 
-use super::rings::RING_MIB_MAX;
 use crate::capture::mode::CaptureDepth;
 use crate::capture::mode::FanoutMode;
 use crate::host::addresses::{Direction, parse_network};
@@ -49,6 +48,9 @@ pub enum Command {
     /// Is this host ready: capabilities, limits, offloads, queues; says what to change and why.
     Check(CheckArgs),
 }
+
+/// The upper end of `--ring-mib`.
+pub const RING_MIB_MAX: u32 = 4096;
 
 /// Which interfaces.
 #[derive(Debug, Clone, Args)]

@@ -3,17 +3,17 @@
 //! The kernel's memory (rings, socket buffers) is no part of it: [`crate::settings::rings`].
 
 use crate::capture::pcap::chunk::Chunk;
-use crate::check::many;
 use crate::error::ConfigError;
 use crate::flow::Limits;
 use crate::inspect::port_scan::Rule;
-use crate::inspect::port_scan::episode::PORT_MAP_BYTES;
+use crate::inspect::port_scan::port_map::PORT_MAP_BYTES;
 use crate::log::fold::{self, Folds};
 use crate::log::queue;
 use crate::log::sinks::lines::Sink;
 use crate::shard::Shard;
 use crate::shard::contacts;
 use crate::witness;
+use crate::words::many;
 
 const MIB: u64 = 1 << 20;
 /// Code, stacks, and what the C library and others take from the heap. Resident of an idle run beside its tables:

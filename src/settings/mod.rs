@@ -276,6 +276,7 @@ fn cores(
     Ok(cores.into_iter().take(workers).collect())
 }
 
+pub mod descriptors;
 pub mod flags;
 pub mod memory;
 pub mod rings;

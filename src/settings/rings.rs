@@ -3,6 +3,7 @@
 use super::flags::RingArgs;
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::error::ConfigError;
+use crate::settings::flags::RING_MIB_MAX;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -11,9 +12,6 @@ const MIB: u64 = 1 << 20;
 pub const BLOCKS_MIN: u64 = 8;
 /// Blocks are halved until a ring has so many.
 const BLOCKS_AIM: u64 = 16;
-/// The upper end of `--ring-mib`.
-pub const RING_MIB_MAX: u32 = 4096;
-
 /// What one ring of an interface is for, and what is given to it.
 #[derive(Clone, Copy, Debug)]
 struct Part {

@@ -1,10 +1,10 @@
 //! Contacts between shards: one bounded queue per pair of workers, merged by position at the owner.
 
 use crate::inspect::contact::Contact;
+use crate::sys::prefault::{prefaulted, touch_all};
 use crossbeam::utils::CachePadded;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,23 +21,6 @@ pub fn queue_capacity(workers: usize) -> usize {
 /// Bytes that all queues of so many contacts take.
 pub fn memory_bytes(workers: usize, capacity: usize) -> u64 {
     (workers * workers * capacity * size_of::<Contact>()) as u64
-}
-
-/// A list of room for `capacity`, every page of it written to.
-pub fn prefaulted<T>(capacity: usize) -> VecDeque<T> {
-    // Seen by a black box: the compiler would else ask for zeroed memory, whose pages are there only once used.
-    let mut list = std::hint::black_box(Vec::with_capacity(capacity));
-    list.spare_capacity_mut().fill_with(MaybeUninit::zeroed);
-    VecDeque::from(list)
-}
-
-/// Writes to every free place of a queue without putting anything in.
-pub fn touch_all<T>(queue: &mut Producer<T>) {
-    if let Ok(mut chunk) = queue.write_chunk_uninit(queue.slots()) {
-        let (head, tail) = chunk.as_mut_slices();
-        head.fill_with(MaybeUninit::zeroed);
-        tail.fill_with(MaybeUninit::zeroed);
-    }
 }
 
 /// One worker's ends of the mesh.

@@ -3,7 +3,6 @@
 //! New connections, which come in floods and in the order of their frames, lie in a list of their own; flows
 //! that ended with a packet and detections are few and are sorted in.
 
-use super::contacts::prefaulted;
 use super::policy::Policy;
 use crate::books::shard::OutOfScope;
 use crate::books::shard::ShardCounts;
@@ -17,9 +16,10 @@ use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
 use crate::log::queue::Producer;
 use crate::shedding::Spans;
+use crate::sys::prefault::prefaulted;
 use crate::time::timeline::{Timeline, position_of_ts};
 use crate::witness::Syn;
-use crate::witness::reports::{self, Report, Reporter};
+use crate::witness::reports::{Report, Reporter};
 use std::collections::VecDeque;
 
 /// Events that either list holds if nobody says less; more go out early and count as late.
@@ -114,7 +114,12 @@ impl Outbox {
         Some(tcp.is_touch() && sample::syn(frame).is_some())
     }
 
-    fn tell(&mut self, attempt: &Attempt, in_reach: Option<bool>, fate: reports::Fate) {
+    fn tell(
+        &mut self,
+        attempt: &Attempt,
+        in_reach: Option<bool>,
+        fate: crate::books::witness::Fate,
+    ) {
         let (Some(reporter), Some(in_reach)) = (&mut self.witness, in_reach) else {
             return;
         };
@@ -139,7 +144,7 @@ impl Outbox {
 
     /// Tells the witness of an attempt in a direction that was not asked for.
     pub fn not_asked(&mut self, attempt: &Attempt, in_reach: Option<bool>) {
-        self.tell(attempt, in_reach, reports::Fate::NotAsked);
+        self.tell(attempt, in_reach, crate::books::witness::Fate::NotAsked);
     }
 
     /// Tells the witness that it has heard of every attempt up to this time.
@@ -215,8 +220,8 @@ impl Outbox {
     ) {
         let fate = self.fate(&attempt, true, counts);
         let told = match fate {
-            Fate::Folded => reports::Fate::Folded,
-            Fate::Line | Fate::Dropped => reports::Fate::Line,
+            Fate::Folded => crate::books::witness::Fate::Folded,
+            Fate::Line | Fate::Dropped => crate::books::witness::Fate::Line,
         };
         self.tell(&attempt, in_reach, told);
         if fate == Fate::Folded {
@@ -386,11 +391,11 @@ impl Outbox {
     pub fn push(&mut self, event: Event, counts: &mut ShardCounts) {
         self.folds_held -= usize::from(matches!(event.body, Body::Folded(_)));
         let Some(log) = &mut self.log else {
-            return counts.on_log_gone(&event.body);
+            return count_log_gone(counts, &event.body);
         };
         if !self.live {
             if let Err(event) = log.push_and_wait(event) {
-                counts.on_log_gone(&event.body);
+                count_log_gone(counts, &event.body);
             }
         } else if let Err(event) = log.push(event) {
             self.find_no_room(&event, counts);
@@ -430,6 +435,19 @@ impl Outbox {
     pub fn close(&mut self) {
         self.witness = None;
         self.log = None;
+    }
+}
+
+/// Counts an event for which there is no logger any more.
+fn count_log_gone(counts: &mut ShardCounts, body: &Body) {
+    match body {
+        Body::NewConnection(_) => counts.connections_log_gone += 1,
+        Body::Folded(fold) => {
+            counts.connections_log_gone += fold.count;
+            counts.folded_log_gone += fold.count;
+        }
+        Body::Flow(_) => counts.flows_log_gone += 1,
+        Body::Alert(_) => counts.detections_log_gone += 1,
     }
 }
 

@@ -1,9 +1,11 @@
-//! Memory as the machine has it: cache lines, huge pages, prefetch.
+//! What needs unsafe code and is no capture: cache lines, huge pages, prefetch, prefault, one ioctl.
 #![allow(
     unsafe_code,
-    reason = "memory and one instruction; see `capture` for the only other folder that may"
+    reason = "memory, one instruction, one ioctl; `capture` is the only other folder that may"
 )]
 
+pub mod ethtool;
 pub mod huge_pages;
 pub mod lines;
+pub mod prefault;
 pub mod prefetch;

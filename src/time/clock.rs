@@ -219,6 +219,11 @@ impl Stamps {
     }
 }
 
+/// CLOCK_MONOTONIC now.
+pub fn monotonic_ns() -> i64 {
+    Reading::take().monotonic_ns()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,4 +2,5 @@
 
 pub mod clock;
 pub mod durations;
+pub mod recent;
 pub mod timeline;

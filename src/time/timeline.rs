@@ -1,7 +1,5 @@
 //! Where in the log a deadline falls: at the frame that made it due.
 
-use crate::capture::frame::Class;
-
 /// Maps deadlines to positions and positions to packet time.
 #[derive(Clone, Copy, Debug)]
 pub enum Timeline<'a> {
@@ -14,19 +12,6 @@ pub enum Timeline<'a> {
     },
     /// Live: positions are time stamps.
     Live,
-}
-
-/// A frame's place in the log and the packet time at it.
-#[derive(Clone, Copy, Debug)]
-pub struct At<'a> {
-    /// `read`: the frame's number. Live: its time stamp as a position.
-    pub position: u64,
-    /// The newest time stamp up to and with this frame.
-    pub watermark_ns: i64,
-    /// Maps deadlines to positions.
-    pub timeline: Timeline<'a>,
-    /// The ring it came from, where rings are by class.
-    pub ring: Option<Class>,
 }
 
 impl Timeline<'_> {

@@ -6,10 +6,11 @@
 //! have reached: within [`EDGE_NS`] of the horizon either side may be right.
 
 use super::Syn;
-use super::WitnessCounts;
-use super::excuses::{Excuse, Grant, Grants, Lacks};
+use super::excuses::{Grant, Grants, Lacks};
 use super::reports::Report;
 use super::table::{Entry, Table, Told};
+use crate::books::witness::Excuse;
+use crate::books::witness::WitnessCounts;
 use crate::time::durations::HORIZON_NS;
 
 /// How near to the horizon it is undecided.

@@ -1,41 +1,7 @@
 //! Why the two sides may differ without anything being wrong: what the books tell of, for its time and interface,
 //! and no more often than it happened.
 
-words! {
-    /// An excuse.
-    pub enum Excuse {
-        /// The sensor's rings had no room.
-        RingDrops = "ring_drops",
-        /// Filters of data rings refused frames, among them those that a changing fanout had put there.
-        Filtered = "filtered",
-        /// The witness's ring had no room.
-        WitnessDropped = "witness_dropped",
-        /// The other library could not read a frame of the sample.
-        Unread = "unread",
-        /// A shard's queue to the witness was full.
-        QueueFull = "queue_full",
-        /// A full table pushed out attempts: a retransmission counts again.
-        Evicted = "evicted",
-        /// Frames came to another worker than the one that knew their attempt.
-        Misrouted = "misrouted",
-        /// The ledger knew the attempt from a frame that the sample's filter does not reach: a SYN that came in two
-        /// forms may meet two workers, and counts twice.
-        OutOfReach = "out_of_reach",
-        /// One of the two began or ended before the other.
-        Unwatched = "unwatched",
-        /// An interface went down, came up, went away or came back: sockets follow one by one.
-        LinkChange = "link_change",
-        /// The clock was set.
-        ClockStep = "clock_step",
-        /// The SYN came so near to 130 s after the first that it is either a retransmission or a new attempt.
-        Horizon = "horizon",
-        /// The ledger took the attempt up after it was given up.
-        Late = "late",
-        /// The witness's table was full.
-        NoRoom = "no_room",
-    }
-}
-
+use crate::books::witness::Excuse;
 /// Which side lacks the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lacks {

@@ -16,7 +16,6 @@
 //! the books of each output say.
 
 pub mod comparison;
-pub mod counts;
 pub mod decode;
 pub mod excuses;
 pub mod reports;
@@ -29,7 +28,6 @@ pub mod watch;
 use crate::capture::bpf::sample::Ends;
 use crate::capture::mode::FanoutMode;
 use crate::error::ConfigError;
-pub use counts::WitnessCounts;
 
 /// What makes an attempt: addresses, ports and the initial sequence number of its SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,25 +1,14 @@
 //! What the shards tell the witness: one bounded queue each, and how far each has got.
 
 use super::Syn;
+use crate::books::witness::Fate;
 use crate::capture::bpf::sample::Sample;
-use crate::shard::contacts::touch_all;
+use crate::sys::prefault::touch_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Reports that a queue holds.
 const REPORTS_MAX: usize = 8_192;
-
-words! {
-    /// What the ledger did with an attempt. What the log then lost is in the books of its outputs.
-    pub enum Fate {
-        /// On its way to the log as a line.
-        Line = "line",
-        /// Folded into a flood record.
-        Folded = "folded",
-        /// In a direction that was not asked for.
-        NotAsked = "not_asked",
-    }
-}
 
 /// An attempt of the sample, as the ledger has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The attempts of the last minutes, in the order in which they were first heard of, found by what they are.
 
 use super::Syn;
-use super::reports::Fate;
+use crate::books::witness::Fate;
 use crate::capture::bpf::sample::Ends;
 use siphasher::sip::SipHasher13;
 use std::hash::{Hash, Hasher};

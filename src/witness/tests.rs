@@ -2,9 +2,11 @@
 
 use super::Syn;
 use super::comparison::{Comparison, EDGE_NS, SETTLE_NS};
-use super::excuses::{Excuse, Grant, Lacks};
-use super::reports::{Fate, Report, queue};
+use super::excuses::{Grant, Lacks};
+use super::reports::{Report, queue};
 use super::table::ENTRIES_MAX;
+use crate::books::witness::Excuse;
+use crate::books::witness::Fate;
 use crate::capture::bpf::sample::{Ends, Sample};
 use crate::error::ConfigError;
 use crate::settings::RunConfig;

@@ -1,11 +1,13 @@
 //! The witness's thread: its rings and the shards' reports into the comparison, until all is drained.
 
+use super::Syn;
 use super::comparison::{Comparison, Disagreement, SETTLE_NS};
 use super::decode;
-use super::excuses::{Excuse, Grant};
+use super::excuses::Grant;
 use super::reports::Reports;
 use super::watch::{GEOMETRY, WitnessRing};
-use super::{Syn, WitnessCounts};
+use crate::books::witness::Excuse;
+use crate::books::witness::WitnessCounts;
 use crate::capture::bpf::sample::Sample;
 use crate::time::clock::{Clock, Reading, Stamps};
 use crossbeam::channel::Receiver;

@@ -7,7 +7,7 @@ use crate::common::{fails, synledger};
 use nix::sys::signal::Signal;
 use std::process::Command;
 use synledger::capture::mode::FanoutMode;
-use synledger::host::descriptors::Users;
+use synledger::settings::descriptors::Users;
 
 const MIB: u64 = 1 << 20;
 

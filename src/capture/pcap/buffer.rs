@@ -113,7 +113,7 @@ impl Buffer {
             return Fault::whole(ReadErrorKind::NotYet, "nothing has come for a while");
         }
         let offset = self.offset + self.end as u64;
-        match super::source::Spoiled::of(&why) {
+        match super::error::Spoiled::of(&why) {
             Some(spoiled) => Fault::at(spoiled.kind, offset, spoiled.what.clone()),
             None => Fault {
                 source: Some(why),

@@ -159,3 +159,29 @@ impl std::error::Error for ReadError {
         self.0.1.source.as_ref().map(|source| source as _)
     }
 }
+
+/// Compressed data that cannot be unpacked further; travels inside an [`io::Error`].
+#[derive(Debug)]
+pub(super) struct Spoiled {
+    pub(super) kind: ReadErrorKind,
+    pub(super) what: String,
+}
+
+impl Spoiled {
+    pub(super) fn error(kind: ReadErrorKind, what: String) -> io::Error {
+        io::Error::other(Self { kind, what })
+    }
+
+    /// The inner cause, if `why` is trouble with compressed data and not with the file.
+    pub(super) fn of(why: &io::Error) -> Option<&Self> {
+        why.get_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for Spoiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Spoiled {}

@@ -1,6 +1,5 @@
 //! From a path or a stream to uncompressed bytes.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -9,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::error::{Fault, ReadErrorKind};
+use super::error::{Fault, ReadErrorKind, Spoiled};
 use super::zstd::ZstdReader;
 
 /// Compressed bytes read ahead.
@@ -104,32 +103,6 @@ pub(super) fn read_up_to(stream: &mut impl Read, into: &mut [u8]) -> io::Result<
     }
     Ok(have)
 }
-
-/// Compressed data that cannot be unpacked further; travels inside an [`io::Error`].
-#[derive(Debug)]
-pub(super) struct Spoiled {
-    pub(super) kind: ReadErrorKind,
-    pub(super) what: String,
-}
-
-impl Spoiled {
-    pub(super) fn error(kind: ReadErrorKind, what: String) -> io::Error {
-        io::Error::other(Self { kind, what })
-    }
-
-    /// The inner cause, if `why` is trouble with compressed data and not with the file.
-    pub(super) fn of(why: &io::Error) -> Option<&Self> {
-        why.get_ref()?.downcast_ref()
-    }
-}
-
-impl fmt::Display for Spoiled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl std::error::Error for Spoiled {}
 
 /// Counts what is read, for a progress bar on another thread's schedule.
 struct Counted<R> {

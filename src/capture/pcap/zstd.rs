@@ -6,7 +6,7 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::error::ReadErrorKind;
-use super::source::Spoiled;
+use super::error::Spoiled;
 
 /// A last, empty, raw block and room for a checksum. Fed to the decoder after damage, it makes the
 /// decoder give up the window that it still holds (RFC 8878, section 3.1.1.2).

@@ -13,12 +13,12 @@ use super::key::Key;
 use super::record::{Attempt, EndReason, FlowEvent, When};
 use super::table::slab::Slab;
 use super::tcp::Sender;
-use crate::books::horizons::PushedOut;
 use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
 };
 use crate::time::durations::{HORIZON_NS, UNANSWERED_NS};
+use crate::time::recent::PushedOut;
 use std::cmp::Ordering;
 use tally::{For, Tallies, Tally};
 

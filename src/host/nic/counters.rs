@@ -1,5 +1,6 @@
 //! What was lost before a frame reached a ring: counters of the NIC and of the kernel's backlog.
 
+use crate::host::nic::NicCounters;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -8,26 +9,6 @@ use nix::sys::socket::SockProtocol;
 use super::list::statistics;
 use super::read_proc_net;
 use crate::host::netlink::Netlink;
-
-/// What an interface counted. Kernel words; which of them a driver fills differs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NicCounters {
-    /// Packets received, before the kernel merges any (GRO).
-    pub rx_packets: u64,
-    /// Packets sent.
-    pub tx_packets: u64,
-    /// Packets no protocol wanted, or dropped before a tap. Not loss of ours by itself: without a
-    /// tap, frames of an unknown type count here too.
-    pub rx_dropped: u64,
-    /// Packets the NIC had no room for.
-    pub rx_missed_errors: u64,
-    /// Packets lost in the NIC's own queue.
-    pub rx_fifo_errors: u64,
-    /// Packets lost because the receive ring was full.
-    pub rx_over_errors: u64,
-    /// Packets dropped on their way out, for example by a full veth peer.
-    pub tx_dropped: u64,
-}
 
 impl NicCounters {
     /// Packets lost in the NIC and its driver: missed, fifo and over together.

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 
 use crate::capture::frame::LinkType;
 
-pub use counters::{Counters, NicCounters, Softnet, SoftnetCounters};
+pub use counters::{Counters, Softnet, SoftnetCounters};
 pub use list::{list, statistics};
 pub use routes::default_route_devices;
 pub use select::{SelectError, Selection, is_glob, resolve, select};
@@ -93,4 +93,33 @@ pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
 pub(crate) fn read_proc_net(name: &str) -> io::Result<String> {
     std::fs::read_to_string(format!("/proc/thread-self/net/{name}"))
         .or_else(|_| std::fs::read_to_string(format!("/proc/net/{name}")))
+}
+
+/// What an interface counted. Kernel words; which of them a driver fills differs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NicCounters {
+    /// Packets received, before the kernel merges any (GRO).
+    pub rx_packets: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Packets no protocol wanted, or dropped before a tap. Not loss of ours by itself: without a
+    /// tap, frames of an unknown type count here too.
+    pub rx_dropped: u64,
+    /// Packets the NIC had no room for.
+    pub rx_missed_errors: u64,
+    /// Packets lost in the NIC's own queue.
+    pub rx_fifo_errors: u64,
+    /// Packets lost because the receive ring was full.
+    pub rx_over_errors: u64,
+    /// Packets dropped on their way out, for example by a full veth peer.
+    pub tx_dropped: u64,
+}
+
+impl From<SelectError> for crate::error::Failure {
+    fn from(error: SelectError) -> Self {
+        match error.is_usage_fault() {
+            true => Self::Usage(error.to_string()),
+            false => Self::run(error),
+        }
+    }
 }

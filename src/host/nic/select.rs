@@ -294,15 +294,6 @@ fn those(names: &[String]) -> String {
     text
 }
 
-impl From<SelectError> for crate::error::Failure {
-    fn from(error: SelectError) -> Self {
-        match error.is_usage_fault() {
-            true => Self::Usage(error.to_string()),
-            false => Self::run(error),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! longer, in buckets of two neighbouring lines of the cache. A pair is known by 45 bits of its keyed hash and by
 //! its bucket: a lookup in a full table takes another pair for it once in 2^42 times.
 
-use super::episode::PortState;
+use super::port_map::PortState;
 use crate::sys::lines::{Line, Lines};
 use crate::sys::prefetch::prefetch;
 

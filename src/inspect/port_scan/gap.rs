@@ -7,7 +7,7 @@
 //! side: the shortest time of late in which C / 8 came. Not an eighth of the time in which C came: a burst of
 //! less than C costs the same pairs, however slowly the table had filled before.
 
-use crate::books::horizons::RecentMin;
+use crate::time::recent::RecentMin;
 
 /// The part of C whose coming is timed.
 const SAFE: usize = 8;

@@ -8,10 +8,11 @@
 use super::contact::{Contact, ContactKind};
 use super::detection::{Detection, Evidence, Kind, Phase};
 use crate::time::timeline::Timeline;
-use episode::{Episode, PORT_MAP_BYTES, PortMap, PortState, Recent, evidence_so_far, ranges_of};
+use episode::{Episode, Recent, evidence_so_far};
 use firsts::{First, Firsts};
 use gap::FloodLaw;
 use pairs::{Pair, PairKey, Pairs, Touch};
+use port_map::{PORT_MAP_BYTES, PortMap, PortState, ranges_of};
 use rule::Due;
 pub use rule::{PortScanCounts, Rule};
 use std::cmp::Reverse;
@@ -485,6 +486,7 @@ pub mod episode;
 mod firsts;
 mod gap;
 mod pairs;
+pub mod port_map;
 pub mod rule;
 #[cfg(test)]
 mod tests;

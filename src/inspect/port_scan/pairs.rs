@@ -3,7 +3,7 @@
 //! Buckets of eight slots chosen by a keyed hash; a full bucket gives up the pair that was touched
 //! longest ago, pairs inside an episode last. A lookup reads eight tags of 16 bits before any pair.
 
-use super::episode::PortState;
+use super::port_map::PortState;
 use crate::sys::huge_pages::ask_for_huge_pages;
 use crate::sys::prefetch::prefetch;
 use std::cmp::Reverse;

@@ -1,8 +1,9 @@
 //! The numbers of the port scan rule: what it asks, the room it has, what it counted.
 
-use super::episode::{Episode, PORT_MAP_BYTES};
+use super::episode::Episode;
 use super::firsts::Firsts;
 use super::pairs::Pairs;
+use super::port_map::PORT_MAP_BYTES;
 use crate::counters::counters;
 use std::cmp::Reverse;
 

@@ -1,6 +1,7 @@
 //! How records become bytes: one file or folder a format.
 
 pub mod append;
+pub mod context;
 pub mod eve;
 pub mod flow_id;
 pub mod interfaces;

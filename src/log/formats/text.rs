@@ -4,10 +4,10 @@
 //! another time of its own (a scan's last touch, a flow's last packet), the line says that, too.
 
 use super::append;
-use super::eve::Context;
+use super::context::Context;
 use super::interfaces::Rendered;
 use super::stamp::Stamp;
-use crate::flow::record::{FiveTuple, FlowRecord};
+use crate::flow::record::{FiveTuple, FlowRecord, proto_word};
 use crate::inspect::detection::{Detection, Kind, Phase};
 use crate::log::event::{Body, Event};
 use crate::log::fold::Fold;
@@ -330,18 +330,6 @@ fn proto(out: &mut Vec<u8>, proto: u8) {
     match proto_word(proto) {
         Some(word) => out.extend_from_slice(word.as_bytes()),
         None => append::int(out, proto),
-    }
-}
-
-/// The protocol's name as Suricata has it; the others have their number.
-pub fn proto_word(proto: u8) -> Option<&'static str> {
-    match proto {
-        1 => Some("ICMP"),
-        6 => Some("TCP"),
-        17 => Some("UDP"),
-        58 => Some("IPv6-ICMP"),
-        132 => Some("SCTP"),
-        _ => None,
     }
 }
 

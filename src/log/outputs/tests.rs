@@ -1,7 +1,7 @@
 use super::*;
 use crate::inspect::detection::Phase;
 use crate::log::fold::Folds;
-use crate::log::formats::eve::Interfaces;
+use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
 use std::sync::Arc;
 

@@ -171,7 +171,7 @@ fn all_lost() -> Books {
     shards.contacts_sent = 100;
     shards.contacts_dropped = 1;
     shards.flows_log_gone = 1;
-    let witness = crate::witness::WitnessCounts {
+    let witness = crate::books::witness::WitnessCounts {
         seen: 5,
         missing: 1,
         ..Default::default()

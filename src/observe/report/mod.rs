@@ -4,9 +4,9 @@ mod stats;
 
 use super::losses;
 use crate::books::Books;
-use crate::check::many;
+use crate::books::witness::WitnessCounts;
 use crate::decode::Unread;
-use crate::witness::WitnessCounts;
+use crate::words::many;
 pub use stats::Stats;
 use std::fmt::Write as _;
 

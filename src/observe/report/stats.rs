@@ -3,9 +3,9 @@
 use crate::books::Books;
 use crate::books::output::OutputBooks;
 use crate::books::ring::{RingCounts, RingId};
-use crate::check::many;
 use crate::counters::{Counter, Counters as _, Kind};
 use crate::log::notice::Notice;
+use crate::words::many;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 

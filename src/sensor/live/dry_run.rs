@@ -1,12 +1,13 @@
 //! `--dry-run`: what a run would take, and whether it would start.
 
 use crate::capture::socket;
-use crate::check::{self, Facts, Level, Needs, many};
+use crate::check::{self, Facts, Level, Needs};
 use crate::error::Failure;
 use crate::host::nic;
 use crate::log::sinks::lines;
 use crate::settings::RunConfig;
 use crate::witness;
+use crate::words::many;
 use std::io::Write as _;
 
 /// Prints the memory as a sum, then tries whatever can be tried without changing anything.

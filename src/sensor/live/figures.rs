@@ -1,9 +1,9 @@
 //! What the run counts, gathered once a second for the log and for scrapes.
 
 use super::Run;
+use super::identities::OpenIdentities;
 use super::losses::Losses;
 use super::witness::Watching;
-use crate::books::interval::OpenIdentities;
 use crate::books::record_kind::{EventKind, KINDS};
 use crate::books::{Books, HostCounts, InFlight};
 use crate::log::logger::{Logger, Published, Summary};
@@ -12,7 +12,7 @@ use crate::observe::report::Stats;
 use crate::sensor::group::LiveGroup;
 use crate::sensor::logging;
 use crate::sensor::worker::wall_clock_ns;
-use crate::time::clock::Reading;
+use crate::time::clock::monotonic_ns;
 use hdrhistogram::Histogram;
 use std::sync::PoisonError;
 
@@ -65,10 +65,6 @@ impl Default for Ledger {
             losses: Losses::default(),
         }
     }
-}
-
-pub(super) fn monotonic_ns() -> i64 {
-    Reading::take().monotonic_ns()
 }
 
 fn seconds(from_ns: i64, to_ns: i64) -> f64 {

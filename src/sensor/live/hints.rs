@@ -1,10 +1,10 @@
 //! What is likely wrong when nothing, or nothing of interest, comes in the first seconds: said once, to a person.
 
 use super::Run;
-use super::figures::monotonic_ns;
 use crate::books::Books;
 use crate::host::nic::{self, Counters};
 use crate::settings::RunConfig;
+use crate::time::clock::monotonic_ns;
 
 /// So long may nothing come before anything is said.
 const PATIENCE_NS: i64 = 5_000_000_000;

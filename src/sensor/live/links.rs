@@ -1,12 +1,12 @@
 //! What happens to interfaces and addresses while we watch.
 
 use super::Run;
-use super::figures::monotonic_ns;
 use super::pace::Pace;
 use crate::host::addresses::Localities;
 use crate::host::nic::{self, LinkEvent};
 use crate::observe::losses::Reason;
 use crate::sensor::group::{LinkState, LiveGroup};
+use crate::time::clock::monotonic_ns;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 

@@ -4,7 +4,7 @@ use crate::capture::socket;
 use crate::error::Failure;
 use crate::host::addresses::Localities;
 use crate::host::nic::{self, Watch};
-use crate::log::formats::eve::Interfaces;
+use crate::log::formats::interfaces::Interfaces;
 use crate::log::outputs::Outputs;
 use crate::observe::address::MetricsAddress;
 use crate::observe::metrics::Snapshot;

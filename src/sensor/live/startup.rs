@@ -116,7 +116,7 @@ pub fn resources(config: &RunConfig, interfaces: usize) -> String {
     cores.dedup();
     let mut text = format!(
         "synledger: {} {}; {} MiB of memory; {} MiB of rings (the kernel's)\n",
-        check::many(config.common.workers, "worker"),
+        crate::words::many(config.common.workers, "worker"),
         match cores.as_slice() {
             [] => "on no CPU of their own".to_owned(),
             [core] => format!("on CPU {core}"),

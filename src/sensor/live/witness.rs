@@ -2,6 +2,8 @@
 
 use super::Run;
 use crate::books::shard::ShardCounts;
+use crate::books::witness::Excuse;
+use crate::books::witness::WitnessCounts;
 use crate::capture::bpf::sample::Sample;
 use crate::capture::frame::Class;
 use crate::counters::Counters as _;
@@ -12,9 +14,8 @@ use crate::settings::RunConfig;
 use crate::shard::Shard;
 use crate::time::clock::{Clock, Reading};
 use crate::time::durations::HORIZON_NS;
-use crate::witness::WitnessCounts;
 use crate::witness::comparison::{Disagreement, EDGE_NS};
-use crate::witness::excuses::{Excuse, Grant, Lacks};
+use crate::witness::excuses::{Grant, Lacks};
 use crate::witness::reports;
 use crate::witness::thread::{Known, Parts, Shown, Witness, shown};
 use crate::witness::watch::{self, Moved, Socket, WitnessRing};

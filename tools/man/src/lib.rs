@@ -16,8 +16,8 @@ use std::path::Path;
 use synledger::books::Books;
 use synledger::books::output::OutputCounts;
 use synledger::books::ring::RingCounts;
+use synledger::books::witness::WitnessCounts;
 use synledger::counters::{Counter, Counters, Kind};
-use synledger::witness::WitnessCounts;
 
 /// A file to be installed.
 #[derive(Clone, Debug)]

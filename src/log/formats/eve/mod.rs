@@ -8,39 +8,21 @@
 //! something else; `rev` grows when a rule's meaning changes. They have no `flow_id`: a scan is many flows.
 
 use super::append;
+pub use super::context::Context;
 use super::flow_id;
 pub use super::interfaces::Interfaces;
 use super::interfaces::Rendered;
 use super::scratch::Room;
 use super::stamp::Stamp;
-use super::text;
-use crate::flow::record::{Attempt, FiveTuple, FlowRecord};
+use crate::flow::record::{Attempt, FiveTuple, FlowRecord, proto_word};
 use crate::inspect::detection::{Detection, Kind, Phase};
 use crate::log::event::{Body, Event};
 use crate::log::fold::Fold;
 use crate::log::notice::{self, Notice};
 use serde_json::Value;
-use std::net::IpAddr;
-use std::sync::Arc;
 
 /// The generator id of every alert: apart from Suricata's own (1 to 3) and Snort's preprocessors (below 500).
 pub const GID: u32 = 5973;
-
-/// Which way a connection goes: `in`, `out`, `local`, `transit` or `unknown`.
-pub type Direction = Arc<dyn Fn(IpAddr, IpAddr) -> &'static str + Send + Sync>;
-
-/// What every renderer of a run shares.
-#[derive(Clone)]
-pub struct Context {
-    /// The sensor's name, `host` in each record.
-    pub host: String,
-    /// Names for `in_iface`.
-    pub interfaces: Interfaces,
-    /// Direction from source to destination.
-    pub direction: Direction,
-    /// Positions are frame numbers of captures: records carry them as `pcap_cnt`, Suricata's word.
-    pub frames: bool,
-}
 
 /// Renders EVE lines.
 #[derive(Clone)]
@@ -339,7 +321,7 @@ fn endpoints(room: &mut Room, out: &mut Vec<u8>, tuple: &FiveTuple) {
         room.int(u64::from(tuple.dst_port));
     }
     room.put(b",\"proto\":\"");
-    match text::proto_word(tuple.proto) {
+    match proto_word(tuple.proto) {
         Some(word) => room.word(word),
         None => room.int(u64::from(tuple.proto)),
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::log::formats::samples;
 use serde_json::json;
+use std::sync::Arc;
 
 fn eve() -> Eve {
     Eve::new(Context {

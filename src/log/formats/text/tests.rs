@@ -1,6 +1,6 @@
 use super::*;
 use crate::log::fold::Folds;
-use crate::log::formats::eve::Interfaces;
+use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
 use std::sync::Arc;
 

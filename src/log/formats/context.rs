@@ -1,0 +1,21 @@
+//! What every format of a run is given.
+
+use super::interfaces::Interfaces;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Which way a connection goes: `in`, `out`, `local`, `transit` or `unknown`.
+pub type Direction = Arc<dyn Fn(IpAddr, IpAddr) -> &'static str + Send + Sync>;
+
+/// What every renderer of a run shares.
+#[derive(Clone)]
+pub struct Context {
+    /// The sensor's name, `host` in each record.
+    pub host: String,
+    /// Names for `in_iface`.
+    pub interfaces: Interfaces,
+    /// Direction from source to destination.
+    pub direction: Direction,
+    /// Positions are frame numbers of captures: records carry them as `pcap_cnt`, Suricata's word.
+    pub frames: bool,
+}

@@ -1,0 +1,158 @@
+//! Contacts become detections, deadlines end flows, and the log gets what is in order.
+
+use super::Shard;
+use crate::books::horizons::Horizons;
+use crate::flow::record::{FlowEvent, When};
+use crate::log::event::{Body, Event, Step};
+use crate::time::timeline::Timeline;
+
+/// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
+/// that a flood's own timers never pile up.
+const SWEEP_STEPS_MAX: usize = 16_384;
+
+/// Contacts taken from the queues at once.
+pub(super) const CONTACTS: usize = 128;
+
+/// Contacts between one that is decided on and one whose pair is asked for.
+const CONTACTS_AHEAD: usize = 16;
+
+impl Shard {
+    /// Decides on the contacts up to `limit`, ends what is due at `watermark_ns`, and hands the log all
+    /// events up to `limit`. Live, only so many flows end at once; false while some are left.
+    pub fn settle(&mut self, limit: u64, watermark_ns: i64, timeline: &Timeline<'_>) -> bool {
+        self.decide(limit, watermark_ns, timeline);
+        let Self {
+            outbox,
+            counts,
+            flows,
+            ..
+        } = self;
+        outbox.close_folds(watermark_ns, counts);
+        outbox.sort();
+        let steps_max = if outbox.is_live() {
+            SWEEP_STEPS_MAX
+        } else {
+            usize::MAX
+        };
+        let unswept_ns = flows.expire_some(watermark_ns, steps_max, &mut |when, event| {
+            if let (FlowEvent::Ended(record), When::Deadline(deadline)) = (event, when) {
+                let event = Event {
+                    position: timeline.position_of(deadline),
+                    step: Step::Timer(deadline),
+                    body: Body::Flow(record),
+                };
+                outbox.push_in_order(event, counts);
+            }
+        });
+        // What is not swept yet may still say something at its deadline: the log waits for that.
+        let limit = unswept_ns.map_or(limit, |deadline| {
+            limit.min(timeline.position_of(deadline).saturating_sub(1))
+        });
+        outbox.push_until(limit, counts);
+        outbox.publish(limit);
+        self.take_counts();
+        unswept_ns.is_none()
+    }
+
+    /// Decides on the contacts up to `limit` and ends the scans that are over at `watermark_ns`.
+    fn decide(&mut self, limit: u64, watermark_ns: i64, timeline: &Timeline<'_>) {
+        let Self {
+            mesh,
+            port_scan,
+            outbox,
+            counts,
+            policy,
+            contacts,
+            ..
+        } = self;
+        port_scan.contact_lost_ns = mesh
+            .newest_lost()
+            .map(|position| timeline.watermark_at(position));
+        loop {
+            contacts.clear();
+            mesh.take(limit, CONTACTS, contacts);
+            if contacts.is_empty() {
+                break;
+            }
+            for contact in contacts.iter().take(CONTACTS_AHEAD) {
+                port_scan.announce(contact);
+            }
+            for (index, contact) in contacts.iter().enumerate() {
+                if let Some(soon) = contacts.get(index + CONTACTS_AHEAD) {
+                    port_scan.announce(soon);
+                }
+                let target = policy.scan_target(contact.dst);
+                port_scan.on_contact(contact, target, timeline, &mut |found| {
+                    let step = Step::Contact(u16::from(contact.number), contact.ts_ns);
+                    let place = (contact.position, step);
+                    outbox.hold_detection(found, place, (policy, timeline), counts);
+                });
+            }
+        }
+        port_scan.expire(watermark_ns, &mut |found| {
+            outbox.hold_detection(
+                found,
+                (limit, Step::End(watermark_ns)),
+                (policy, timeline),
+                counts,
+            );
+        });
+    }
+
+    /// Copies what the parts count to where others see it.
+    fn take_counts(&mut self) {
+        let Self {
+            mesh,
+            port_scan,
+            counts,
+            flows,
+            outbox,
+            ..
+        } = self;
+        counts.contacts_sent = mesh.sent;
+        counts.contacts_merged = mesh.merged;
+        counts.contacts_dropped = mesh.dropped;
+        counts.flow = *flows.counts();
+        counts.port_scan = port_scan.counts;
+        counts.horizons = Horizons::new(flows.dedup_horizon_ns(), port_scan.detectable_gap_ns());
+        let [attempts, established, others] = flows.held();
+        counts.connections_folding = outbox.folding();
+        counts.held =
+            [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
+    }
+
+    /// Ends what is open and closes the log queue. No packet waits for this shard any more, so it waits for
+    /// the logger: a table full of open flows ends at once, and no queue holds them all.
+    pub fn finish(&mut self, position: u64, timeline: &Timeline<'_>) {
+        let Self {
+            port_scan,
+            outbox,
+            counts,
+            policy,
+            flows,
+            ..
+        } = self;
+        let place = (position, Step::End(timeline.watermark_at(position)));
+        port_scan.finish(&mut |(_, detection)| {
+            outbox.hold_detection((None, detection), place, (policy, timeline), counts);
+        });
+        outbox.wait_for_log();
+        outbox.close_all_folds(place, counts);
+        outbox.sort();
+        flows.finish(&mut |_, event| {
+            if let FlowEvent::Ended(record) = event {
+                let event = Event {
+                    position,
+                    step: place.1,
+                    body: Body::Flow(record),
+                };
+                outbox.push_in_order(event, counts);
+            }
+        });
+        outbox.push_until(u64::MAX, counts);
+        counts.connections_folding = outbox.folding();
+        counts.flow = *flows.counts();
+        counts.port_scan = port_scan.counts;
+        outbox.close();
+    }
+}

@@ -1,0 +1,133 @@
+//! One question to a driver through `SIOCETHTOOL`.
+
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType};
+
+const SIOCETHTOOL: libc::c_ulong = 0x8946;
+/// Bytes of `struct ethtool_rxfh` before its table and key.
+pub const RXFH_BYTES: usize = 24;
+/// The longest hash key asked for, in bytes. Drivers have 40 to 64.
+pub const KEY_BYTES_MAX: usize = 256;
+const ANSWER_BYTES: usize = RXFH_BYTES + KEY_BYTES_MAX;
+
+/// What can be asked. Nothing here sets anything, and no answer is longer than [`Answer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// `struct ethtool_ringparam`.
+    Ring,
+    /// `struct ethtool_value`: segmentation of TCP.
+    Tso,
+    /// `struct ethtool_value`: generic segmentation.
+    Gso,
+    /// `struct ethtool_value`: flags of the device.
+    Flags,
+    /// `struct ethtool_value`: generic receive offload.
+    Gro,
+    /// `struct ethtool_channels`.
+    Channels,
+    /// `struct ethtool_rxnfc`: the fields that are hashed of packets of this kind.
+    HashFields(u32),
+    /// `struct ethtool_rxfh`: the sizes of table and key.
+    RssSizes,
+    /// `struct ethtool_rxfh` with a key of so many bytes, at most [`KEY_BYTES_MAX`], and no table.
+    RssKey(u32),
+}
+
+impl Question {
+    /// The command and what follows it; `None` if the answer would be too long.
+    fn words(self) -> Option<[u32; 4]> {
+        Some(match self {
+            Self::Ring => [0x10, 0, 0, 0],
+            Self::Tso => [0x1e, 0, 0, 0],
+            Self::Gso => [0x23, 0, 0, 0],
+            Self::Flags => [0x25, 0, 0, 0],
+            Self::HashFields(flow_type) => [0x29, flow_type, 0, 0],
+            Self::Gro => [0x2b, 0, 0, 0],
+            Self::Channels => [0x3c, 0, 0, 0],
+            Self::RssSizes => [0x46, 0, 0, 0],
+            Self::RssKey(bytes) if bytes as usize <= KEY_BYTES_MAX => [0x46, 0, 0, bytes],
+            Self::RssKey(_) => return None,
+        })
+    }
+}
+
+/// `struct ifreq`, with the member of its union that `SIOCETHTOOL` reads.
+#[repr(C)]
+struct IfReq {
+    name: [u8; libc::IFNAMSIZ],
+    data: *mut c_void,
+    rest: [u8; 16],
+}
+
+const _: () = assert!(size_of::<libc::ifreq>() <= size_of::<IfReq>());
+const _: () = assert!(std::mem::offset_of!(libc::ifreq, ifr_ifru) == libc::IFNAMSIZ);
+
+/// A question's words on their way in, the answer's on their way out.
+#[repr(C, align(8))]
+pub struct Answer(pub [u8; ANSWER_BYTES]);
+
+impl Answer {
+    /// The 32-bit word at this place.
+    ///
+    /// # Panics
+    ///
+    /// Behind the end.
+    pub fn word(&self, index: usize) -> u32 {
+        let bytes = self.0[index * 4..].first_chunk();
+        u32::from_ne_bytes(*bytes.expect("within the answer"))
+    }
+}
+
+/// A socket to ask through, and the interface that is asked.
+pub struct Asker {
+    socket: OwnedFd,
+    name: [u8; libc::IFNAMSIZ],
+}
+
+impl Asker {
+    /// For the interface `name`.
+    ///
+    /// # Errors
+    ///
+    /// The name is too long for an interface, or there is no socket.
+    pub fn new(name: &str) -> io::Result<Self> {
+        // A zero ends it.
+        if name.len() >= libc::IFNAMSIZ {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut padded = [0; libc::IFNAMSIZ];
+        padded[..name.len()].copy_from_slice(name.as_bytes());
+        let socket = socket::socket(
+            AddressFamily::Inet,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
+        Ok(Self {
+            socket,
+            name: padded,
+        })
+    }
+
+    /// The answer; `None` if the driver has none.
+    pub fn ask(&self, question: Question) -> Option<Answer> {
+        let mut answer = Answer([0; ANSWER_BYTES]);
+        for (index, word) in question.words()?.iter().enumerate() {
+            answer.0[index * 4..][..4].copy_from_slice(&word.to_ne_bytes());
+        }
+        let mut request = IfReq {
+            name: self.name,
+            data: answer.0.as_mut_ptr().cast(),
+            rest: [0; 16],
+        };
+        // SAFETY: `request` is at least as large as the kernel's ifreq and starts with a
+        // zero-ended name; `data` points to ANSWER_BYTES writable bytes that live through the call.
+        // The commands of `Question` write a fixed structure of at most 192 bytes (ethtool_rxnfc), except
+        // the one for the key, which writes RXFH_BYTES and as many bytes as were asked for, at most KEY_BYTES_MAX.
+        let code = unsafe { libc::ioctl(self.socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+        (code == 0).then_some(answer)
+    }
+}
