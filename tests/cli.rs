@@ -108,7 +108,7 @@ fn more_memory_than_there_is_is_refused_with_all_the_numbers() {
         fails(
             &rings,
             2,
-            &["--ring-mib", asked, "available", "or lower --workers"],
+            &["--ring-mib", asked, "available", "or for fewer --workers"],
         );
     } else {
         eprintln!("skipped: rings larger than memory: this machine has room for all of {asked}");
@@ -367,6 +367,6 @@ fn a_log_never_goes_to_the_end_of_a_capture_and_one_that_is_not_whole_is_no_succ
     fails(
         &["read", "-q", "--output", "text:/dev/full", &file],
         1,
-        &["text:/dev/full lost 1 record:", "not whole"],
+        &["1 of 1 records of text:/dev/full", "not whole"],
     );
 }

@@ -261,7 +261,7 @@ fn an_output_that_takes_nothing_is_said_while_read_goes_on() {
     assert_eq!(reader.end(), Some(1), "{}", reader.content("says"));
     let says = reader.content("says");
     let missed = "missed: 2 of 2 records of text:/dev/full (100 %) were lost: its disk is full; ";
-    let last = "synledger: text:/dev/full lost 2 records: that log is not whole\n";
+    let last = "synledger: 2 of 2 records of text:/dev/full (100 %) were lost: its disk is full; that log is not whole\n";
     assert!(says.contains(missed) && says.ends_with(last), "{says}");
 }
 

@@ -286,7 +286,7 @@ pub fn refuse_too_much_memory(
     match memory_available_bytes() {
         Some(available) if memory_level(available, bytes) == Level::Fail => {
             Err(ConfigError(format!(
-                "{}; {} MiB are available: ask for less, or lower --workers",
+                "{}; {} MiB are available: ask for less, or for fewer --workers",
                 asked(),
                 available >> 20
             )))

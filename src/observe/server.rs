@@ -99,7 +99,13 @@ async fn healthz(State(exposition): State<Exposition>, RawQuery(query): RawQuery
     let snapshot = exposition.snapshot();
     let strict = query.is_some_and(|query| {
         let mut parts = query.split('&');
-        parts.any(|part| matches!(part, "strict" | "strict=" | "strict=1" | "strict=true"))
+        // A probe that misspells the value means it all the same.
+        parts.any(|part| {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            let off = ["0", "false", "no", "off"];
+            key.eq_ignore_ascii_case("strict")
+                && !off.contains(&value.to_ascii_lowercase().as_str())
+        })
     });
     let identities = snapshot.books.identities();
     let open = identities.into_iter().find(|identity| !identity.holds());
@@ -360,7 +366,9 @@ mod tests {
             ("/healthz", "200"),
             ("/healthz?verbose", "200"),
             ("/healthz?strict=0", "200"),
+            ("/healthz?strict=No", "200"),
             ("/healthz?strict", "503"),
+            ("/healthz?STRICT=yes", "503"),
             ("/healthz?a=b&strict=1", "503"),
         ] {
             let (head, body) = get(address, path, "");

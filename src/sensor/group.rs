@@ -57,6 +57,8 @@ pub enum LinkState {
     Gone {
         /// CLOCK_MONOTONIC when that was told.
         since_ns: i64,
+        /// It had been up.
+        was_up: bool,
     },
 }
 

@@ -16,8 +16,8 @@ use crate::capture::bpf::fanout::Keys;
 use crate::counters::Counters as _;
 use crate::log::fold::Folds;
 use crate::log::queue::{self, Consumer};
-use crate::observe::report;
 use crate::observe::terminal::tell;
+use crate::observe::{losses, report};
 use crate::settings::Common;
 use crate::shard::contacts::Mesh;
 use crate::shard::policy::Policy;
@@ -160,11 +160,13 @@ pub fn close(common: &Common, books: &Books) -> u8 {
         tell(&report::ten_lines(books));
     }
     for output in books.outputs.iter().filter(|output| output.failed() > 0) {
-        let (name, lost) = (&output.name, output.failed());
-        let records = if lost == 1 { "record" } else { "records" };
-        tell(&format!(
-            "synledger: {name} lost {lost} {records}: that log is not whole\n"
-        ));
+        let losses = losses::of_outputs(std::slice::from_ref(output));
+        for loss in losses {
+            tell(&format!(
+                "synledger: {}; that log is not whole\n",
+                loss.sentence()
+            ));
+        }
     }
     exit_code(books, common.strict)
 }

@@ -49,16 +49,17 @@ impl Target {
         }
     }
 
+    /// A path to it.
+    fn place(&self) -> &Path {
+        match self {
+            Self::Path(path) => path,
+            Self::Stdout => Path::new("/proc/self/fd/1"),
+            Self::Stderr => Path::new("/proc/self/fd/2"),
+        }
+    }
+
     /// Whether both are one file, under whatever names.
     fn is_same_file(&self, other: &Self) -> bool {
-        let standing = |target: &Self| {
-            let about = match target {
-                Self::Path(path) => std::fs::metadata(path),
-                Self::Stdout => std::fs::metadata("/proc/self/fd/1"),
-                Self::Stderr => std::fs::metadata("/proc/self/fd/2"),
-            };
-            about.ok().map(|about| (about.dev(), about.ino()))
-        };
         let missing = |target: &Self| {
             let Self::Path(path) = target else {
                 return None;
@@ -66,19 +67,22 @@ impl Target {
             let folder = path
                 .parent()
                 .filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
-            Some(folder.join(path.file_name()?))
+            let folder = identity(folder.unwrap_or(Path::new(".")))?;
+            Some((folder, path.file_name()?.to_owned()))
         };
         if self == other {
             return true;
         }
-        match (self.is_inherited() && other.is_inherited(), standing(self)) {
+        match (
+            self.is_inherited() && other.is_inherited(),
+            identity(self.place()),
+        ) {
             // Whoever started the program has sent both there.
             (true, _) => false,
-            (false, Some(file)) => standing(other) == Some(file),
+            (false, Some(file)) => identity(other.place()) == Some(file),
             (false, None) => {
-                standing(other).is_none()
-                    && missing(self).is_some_and(|place| missing(other) == Some(place))
+                let place = missing(self);
+                place.is_some() && missing(other) == place && identity(other.place()).is_none()
             }
         }
     }
@@ -186,7 +190,10 @@ impl FromStr for OutputSpec {
         let target = match parts.next().unwrap_or_default() {
             "" => return Err(error("the target is empty".into(), forms)),
             text if text.ends_with('/') => {
-                return Err(error("the target is a directory".into(), forms));
+                return Err(error(
+                    "the target ends with a slash: name a file".into(),
+                    forms,
+                ));
             }
             text => Target::of(text),
         };
@@ -231,6 +238,12 @@ fn event_set(list: &str) -> Result<EventSet, (String, &'static str)> {
     Ok(set)
 }
 
+/// Device and number of what is there, whatever its name.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let about = std::fs::metadata(path).ok()?;
+    Some((about.dev(), about.ino()))
+}
+
 /// Holds that no two outputs share a file: their lines would mix.
 ///
 /// # Errors
@@ -240,7 +253,9 @@ pub fn apart(outputs: &[OutputSpec]) -> Result<(), String> {
     for (at, output) in outputs.iter().enumerate() {
         let target = &output.target;
         // What nobody reads cannot be mixed.
-        if *target == Target::Path("/dev/null".into()) {
+        if identity(target.place())
+            .is_some_and(|file| Some(file) == identity(Path::new("/dev/null")))
+        {
             continue;
         }
         if outputs[..at]
@@ -270,14 +285,15 @@ pub fn apart_from_captures(outputs: &[OutputSpec], captures: &[PathBuf]) -> Resu
         let about = std::fs::metadata(path).ok()?;
         about.is_file().then(|| (about.dev(), about.ino()))
     };
-    let captures: Vec<_> = captures.iter().filter_map(|path| file_of(path)).collect();
-    for output in outputs {
-        if let Target::Path(path) = &output.target
-            && file_of(path).is_some_and(|file| captures.contains(&file))
-        {
+    let of_capture = |path: &PathBuf| match path.as_os_str() == "-" {
+        true => file_of(Path::new("/proc/self/fd/0")),
+        false => file_of(path),
+    };
+    let captures: Vec<_> = captures.iter().filter_map(of_capture).collect();
+    for OutputSpec { target, .. } in outputs {
+        if file_of(target.place()).is_some_and(|file| captures.contains(&file)) {
             return Err(format!(
-                "--output: {} is a capture to be read, and a log would destroy it: name another file",
-                path.display()
+                "--output: {target} is a capture to be read, and a log would destroy it: name another file"
             ));
         }
     }
@@ -307,6 +323,8 @@ mod tests {
         std::fs::write(format!("{dir}/old.log"), "").expect("a file");
         std::fs::hard_link(format!("{dir}/old.log"), format!("{dir}/same.log")).expect("a link");
         std::fs::create_dir(format!("{dir}/sub")).expect("a folder");
+        let null = ["text:/dev/null", "eve:/dev/../dev/null"].map(|spec| read(spec).expect("good"));
+        assert_eq!(apart(&null), Ok(()), "what nobody reads cannot be mixed");
         for (a, b, one) in [
             ("x.log", "./x.log", true),
             ("x.log", "sub/../x.log", true),
@@ -327,7 +345,7 @@ mod tests {
             ]),
             Ok(())
         );
-        assert!(read("text:logs/").is_err_and(|says| says.contains("the target is a directory")));
+        assert!(read("text:logs/").is_err_and(|says| says.contains("ends with a slash")));
     }
 
     #[test]

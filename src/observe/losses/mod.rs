@@ -115,7 +115,7 @@ impl Reason {
             }
             Self::Depth => "--capture full keeps them whole",
             Self::FlowTables | Self::ScanTables => "raise --memory-mib",
-            Self::Contacts => "raise --memory-mib or lower --workers",
+            Self::Contacts => "raise --memory-mib, or ask for fewer --workers",
             Self::Witness | Self::LogGone => "please report it as a fault of synledger",
             Self::Output => "",
         }
@@ -226,7 +226,7 @@ impl Loss {
         match self.reason {
             Reason::Link => {
                 return format!(
-                    "frames of interfaces that were gone for {seconds:.1} s, until they were watched again"
+                    "frames that came while interfaces were gone or not yet watched again, for {seconds:.3} s"
                 );
             }
             Reason::Shed if self.lost == 0 && self.uncounted_us > 0 => {

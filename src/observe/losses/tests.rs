@@ -194,7 +194,7 @@ fn every_reason_has_a_sentence_of_its_own_with_what_helps() {
     assert_eq!(
         said,
         [
-            "frames of interfaces that were gone for 2.5 s, until they were watched again",
+            "frames that came while interfaces were gone or not yet watched again, for 2.500 s",
             "1 of 20 frames (5 %) was lost by network cards",
             "2 of 20 frames (10 %) were lost in the kernel's backlog",
             "2 of 17 frames (11.8 %) were dropped by full rings, at most 3 new connections among them",

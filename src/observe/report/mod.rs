@@ -52,8 +52,13 @@ pub fn ten_lines(books: &Books) -> String {
     line(scans(books));
     let tables = flow.evicted() - flow.evicted_fragments;
     line(format!(
-        "{} ended, {tables} pushed out of full tables",
-        many(flow.closed_all(), "flow")
+        "{} ended, {} pushed out of full tables",
+        many(flow.closed_all(), "flow"),
+        if tables == 1 {
+            "1 entry".to_owned()
+        } else {
+            format!("{tables} entries")
+        }
     ));
     logged(books, &mut line);
     overflowed(books, &mut line);
@@ -113,9 +118,11 @@ fn overflowed(books: &Books, line: &mut impl FnMut(String)) {
     let tables = flow.evicted() - flow.evicted_fragments;
     if tables + scan.pairs_evicted + scan.episodes_evicted + scan.without_map > 0 {
         line(format!(
-            "tables overflowed: {tables} flows, {} pairs, {} scans pushed out, {} scans without room for all \
-             their ports; raise --memory-mib",
-            scan.pairs_evicted, scan.episodes_evicted, scan.without_map
+            "tables overflowed: {tables} entries of flows, {}, {} pushed out, {} without room for all their ports; \
+             raise --memory-mib",
+            many(scan.pairs_evicted, "pair"),
+            many(scan.episodes_evicted, "scan"),
+            many(scan.without_map, "scan"),
         ));
     }
     if flow.flows_without_volumes > 0 {
@@ -234,6 +241,7 @@ fn verdict(books: &Books) -> String {
         .collect();
     if open.is_empty() {
         let what = match books.missed() {
+            0 if !books.complete() => "all that was counted is accounted for".to_owned(),
             0 => "all is accounted for".to_owned(),
             missed => format!("all is accounted for, with what was missed ({missed} in all)"),
         };

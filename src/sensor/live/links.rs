@@ -76,7 +76,7 @@ impl Run<'_> {
             LinkEvent::Renamed { ifindex, from, to } => self.on_renamed(ifindex, &from, &to),
             LinkEvent::Removed { ifindex, name } => self.on_removed(ifindex, &name),
             LinkEvent::Created { ifindex, name, .. } => {
-                if !self.rebuild(&name) {
+                if !self.rebuild(&name) && self.watched(ifindex).is_none() {
                     self.say_unwatched(ifindex, &name);
                 }
             }
@@ -156,7 +156,9 @@ impl Run<'_> {
             return;
         }
         let since_ns = monotonic_ns();
-        self.note_link(ifindex, LinkState::Gone { since_ns });
+        let idle = |group: &LiveGroup| group.ifindex == ifindex && group.link == LinkState::Idle;
+        let was_up = !self.groups.iter().any(idle);
+        self.note_link(ifindex, LinkState::Gone { since_ns, was_up });
         let text = format!("{name} is gone; watched again when it comes back");
         self.say_link(interface, "link_removed", text);
     }
@@ -202,7 +204,11 @@ impl Run<'_> {
         let interface = Some(self.groups[at].interface);
         match self.reopen(at) {
             Ok(true) => {
-                let text = format!("{name} is back and watched again");
+                let down = match self.groups[at].link {
+                    LinkState::Up => "",
+                    _ => ", but down: nothing is seen there until it is up",
+                };
+                let text = format!("{name} is back and watched again{down}");
                 self.say_link(interface, "link_back", text);
             }
             Ok(false) => {}
@@ -227,7 +233,9 @@ impl Run<'_> {
             name, ifindex: old, ..
         } = &self.groups[at];
         let (old, all) = (*old, nic::list().map_err(|error| error.to_string())?);
-        let Some(nic) = all.into_iter().find(|nic| nic.name == *name) else {
+        // One that was watched all the time may have taken the name.
+        let free = |nic: &nic::Interface| self.watched(nic.ifindex).is_none();
+        let Some(nic) = all.into_iter().find(|nic| nic.name == *name && free(nic)) else {
             return Ok(false);
         };
         if nic.link.is_none() {
@@ -235,7 +243,12 @@ impl Run<'_> {
         }
         let interface = self.groups[at].interface;
         let opened = LiveGroup::open(self.config, &self.keys.fanout, &nic, interface);
-        let (group, rings) = opened.map_err(|error| error.to_string())?;
+        let (mut group, rings) = opened.map_err(|error| error.to_string())?;
+        if let (LinkState::Idle, LinkState::Gone { was_up: true, .. }) =
+            (group.link, self.groups[at].link)
+        {
+            group.link = LinkState::Down;
+        }
         group.open_gate().map_err(|error| error.to_string())?;
         if let Some(witness) = &mut self.witness {
             witness.reopen(&nic, interface)?;
@@ -258,7 +271,7 @@ impl Run<'_> {
 
 fn unwatched_us(group: &LiveGroup, now_ns: i64) -> u64 {
     match group.link {
-        LinkState::Gone { since_ns } => now_ns.saturating_sub(since_ns).unsigned_abs() / 1000,
+        LinkState::Gone { since_ns, .. } => now_ns.saturating_sub(since_ns).unsigned_abs() / 1000,
         _ => 0,
     }
 }
