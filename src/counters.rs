@@ -72,7 +72,7 @@ impl Counter {
     }
 }
 
-/// What [`counters!`] makes of a struct.
+/// What `counters!` makes of a struct.
 pub trait Counters: Clone {
     /// Lends every number, in the order of [`Counters::each`].
     fn numbers(&mut self, lend: &mut dyn FnMut(Kind, &mut u64));

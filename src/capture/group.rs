@@ -19,7 +19,7 @@ const MEMBERS_MAX: usize = 1 << 16;
 #[derive(Clone, Copy, Debug)]
 pub enum Fanout<'a> {
     /// A classic BPF program returns the member, taken modulo their number. Its frame starts at the IP header
-    /// on the way in and at the link header on the way out: [`crate::capture::bpf::fanout::kernel`] asks which.
+    /// on the way in and at the link header on the way out: [`crate::capture::bpf::fanout::program`] asks which.
     Cbpf(&'a [sock_filter]),
     /// The kernel's symmetric hash over the flow.
     Hash,

@@ -1,7 +1,7 @@
 //! Frames from the kernel's rings or from capture files.
 #![allow(
     unsafe_code,
-    reason = "ring memory and socket options; no other folder may"
+    reason = "ring memory and socket options; `sys` is the only other folder that may"
 )]
 
 pub mod bpf;

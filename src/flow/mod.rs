@@ -4,7 +4,7 @@
 //! time). Out: attempts, their outcomes, ended flows. All memory is taken by [`Flows::new`]; results
 //! depend neither on the hash keys nor on when [`Flows::expire`] is called, as long as nothing is evicted.
 //!
-//! Three tables, so that what anybody can spoof never displaces what is proven: attempts ([`attempts`]),
+//! Three tables, so that what anybody can spoof never displaces what is proven: attempts ([`attempt`]),
 //! connections with a proven handshake, and the rest (midstream TCP, UDP, ICMP, other protocols).
 
 pub mod attempt;

@@ -9,7 +9,7 @@
 //! The frames come by a socket of their own, whose filter keeps the sample ([`crate::capture::bpf::sample`]); they are
 //! read by another library ([`decode`]) and deduplicated by a rule of its own. Nothing here is shared with
 //! `decode` and `flow`, so what these two lose or misread is seen. Every attempt ends in exactly one counter
-//! ([`WitnessCounts`]): agreed, missing in the ledger, only in the ledger, or excused by something that the books
+//! ([`crate::books::witness::WitnessCounts`]): agreed, missing in the ledger, only in the ledger, or excused by something that the books
 //! tell of.
 //!
 //! Not compared: what the sample's filter does not reach, and what becomes of an attempt behind the outbox, which
