@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use synledger::host::addresses::Localities;
-use synledger::log::sinks::spec::{OutputSpec, TextFormat};
+use synledger::log::formats::text::TextFormat;
+use synledger::log::sinks::spec::OutputSpec;
 use synledger::shard::policy::Policy;
 
 fn ip(text: &str) -> IpAddr {

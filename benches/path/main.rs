@@ -23,9 +23,10 @@ use synledger::log::event::{Body, Event};
 use synledger::log::fold::Folds;
 use synledger::log::formats::context::Context;
 use synledger::log::formats::interfaces::Interfaces;
+use synledger::log::formats::text::TextFormat;
 use synledger::log::outputs::Outputs;
 use synledger::log::reached::LogTime;
-use synledger::log::sinks::spec::{OutputSpec, TextFormat};
+use synledger::log::sinks::spec::OutputSpec;
 use traffic::event;
 
 const RUNS: usize = 5;

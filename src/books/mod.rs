@@ -38,7 +38,7 @@ pub struct InFlight {
 }
 
 /// Everything, at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Books {
     /// All shards.
     pub shards: ShardCounts,

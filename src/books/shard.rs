@@ -31,7 +31,7 @@ impl State for Option<OutOfScope> {
 
 counters! {
     /// What one shard did. One writer; copied out whole.
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
     pub struct ShardCounts "" {
         frames: "Frames read",
         packets: "Frames that could be decoded",

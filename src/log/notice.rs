@@ -1,6 +1,7 @@
 //! What the sensor itself has to say: statistics, and turns in its own life.
 
 use super::event::{Body, Event};
+use crate::books::Books;
 use crate::books::record_kind::EventKind;
 use crate::books::record_kind::KINDS;
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -26,11 +27,34 @@ pub enum Notice {
     Stats {
         /// Nanoseconds since the Unix epoch.
         ts_ns: i64,
-        /// An object; its members (`stats`, `synledger`) become members of the record.
-        value: Value,
-        /// One line for a person.
-        text: String,
+        /// The books; large and rare, hence boxed.
+        stats: Box<Stats>,
     },
+}
+
+/// What a stretch of the run came to, beside what the run has come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stats {
+    /// The books now.
+    pub now: Books,
+    /// The books when the last record was made.
+    pub before: Books,
+    /// Seconds since then; in `read` of packet time.
+    pub interval_s: f64,
+    /// Seconds since the start.
+    pub run_s: f64,
+    /// It is the last one of the run.
+    pub last: bool,
+}
+
+impl Stats {
+    /// The record of this moment.
+    pub fn notice(self, ts_ns: i64) -> Notice {
+        Notice::Stats {
+            ts_ns,
+            stats: Box::new(self),
+        }
+    }
 }
 
 /// The sensor's end of the way that its own records take to the logger. Clones share one count.

@@ -6,27 +6,21 @@
 use super::event::{Body, Event, Step};
 use super::fold::Fold;
 use super::formats::context::Context;
-use super::formats::eve::Eve;
-use super::formats::text::Text;
+use super::formats::{Format, Wish};
 use super::notice::Notice;
 use super::queue::SHARD_KINDS;
 use super::reached::{LogTime, Reached};
 use super::sinks::lines::{OpenError, Patience, Recovery, Sink};
-use super::sinks::spec::{Format, OutputSpec, TextFormat};
+use super::sinks::spec::OutputSpec;
 use crate::books::output::Cause;
 use crate::books::output::LogCounts;
 use crate::books::output::OutputCounts;
 use crate::books::record_kind::{EventKind, KINDS};
 use serde_json::{Map, Value};
 
-enum Renderer {
-    Text(Box<Text>),
-    Eve(Box<Eve>),
-}
-
 struct Output {
     spec: OutputSpec,
-    renderer: Renderer,
+    format: Box<dyn Format>,
     sink: Sink,
     offered: [u64; KINDS],
     folded: [u64; KINDS],
@@ -45,10 +39,7 @@ impl Output {
             return;
         }
         if let Some(out) = self.sink.admit(kind, now_ns) {
-            match &mut self.renderer {
-                Renderer::Text(text) => text.event(out, event, stamp_ns),
-                Renderer::Eve(eve) => eve.event(out, event),
-            }
+            self.format.event(out, event, stamp_ns);
             self.sink.commit(kind, now_ns);
         }
     }
@@ -60,10 +51,7 @@ impl Output {
         }
         self.folding -= count;
         if let Some(out) = self.sink.admit_fold(kind, count, now_ns) {
-            match &mut self.renderer {
-                Renderer::Text(text) => text.event(out, event, stamp_ns),
-                Renderer::Eve(eve) => eve.event(out, event),
-            }
+            self.format.event(out, event, stamp_ns);
             self.sink.commit_fold(kind, count, now_ns);
         }
     }
@@ -77,10 +65,7 @@ impl Output {
             return;
         }
         if let Some(out) = self.sink.admit(kind, now_ns) {
-            match &mut self.renderer {
-                Renderer::Text(text) => text.notice(out, notice, stamp_ns),
-                Renderer::Eve(eve) => eve.notice(out, notice),
-            }
+            self.format.notice(out, notice, stamp_ns);
             self.sink.commit(kind, now_ns);
         }
     }
@@ -145,16 +130,10 @@ impl Outputs {
 
     /// Adds an output with a sink that is already open.
     pub fn add(&mut self, spec: OutputSpec, sink: Sink, context: &Context) {
-        let renderer = match spec.format {
-            Format::Text => {
-                let format = text_format(&spec, &sink);
-                Renderer::Text(Box::new(Text::new(format, context.clone())))
-            }
-            Format::Eve => Renderer::Eve(Box::new(Eve::new(context.clone()))),
-        };
+        let format = (spec.format.open)(context, &wish(&spec, &sink));
         self.outputs.push(Output {
             spec,
-            renderer,
+            format,
             sink,
             offered: [0; KINDS],
             folded: [0; KINDS],
@@ -386,14 +365,11 @@ impl Outputs {
     }
 }
 
-/// What the lines of this output hold: a person at a terminal sees the time of day and nothing that repeats.
-fn text_format(spec: &OutputSpec, sink: &Sink) -> TextFormat {
-    let person = spec.target.is_inherited() || sink.is_terminal();
-    spec.text_format.unwrap_or(if person {
-        TextFormat::Challenge
-    } else {
-        TextFormat::Full
-    })
+fn wish(spec: &OutputSpec, sink: &Sink) -> Wish {
+    Wish {
+        text_format: spec.text_format,
+        person: spec.target.is_inherited() || sink.is_terminal(),
+    }
 }
 
 /// What was lost on the way to one output, or in the queues before all of them.

@@ -415,11 +415,15 @@ mod tests {
         assert!(start.elapsed() < limits.deadline, "nobody is in the way");
         let connect = |_| std::net::TcpStream::connect(first).expect("served");
         let _slow: Vec<_> = (0..2).map(connect).collect();
-        for _ in 0..3 {
+        // They may be let in a moment later than those who ask behind them.
+        let (start, mut waited) = (Instant::now(), Duration::ZERO);
+        while waited < limits.deadline / 2 && start.elapsed() < 5 * limits.deadline {
+            let asked = Instant::now();
             let (head, _) = get(second, "/healthz", "");
             assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            waited = asked.elapsed();
         }
-        assert!(start.elapsed() >= limits.deadline, "it had to wait");
+        assert!(waited >= limits.deadline / 2, "nobody had to wait");
     }
 
     #[test]

@@ -9,8 +9,9 @@ use crate::error::Failure;
 use crate::host::addresses::Localities;
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::logger::{Control, Logger, Summary};
+use crate::log::notice::Stats;
 use crate::observe::losses::{self, LossWatch};
-use crate::observe::report::{self, Stats};
+use crate::observe::report;
 use crate::sensor::threads::spawn;
 use crate::sensor::{self, Board, RunKeys};
 use crate::settings::flags::ReadArgs;
@@ -273,8 +274,8 @@ fn close_log(common: &Common, logger: Logger, board: &Board, replay: &Replay) ->
     let run_s = last_ns.saturating_sub(first_ns) as f64 / 1e9;
     let summary = logger.finish_with(|so_far| {
         let stats = Stats {
-            now: &at_exit(so_far),
-            before: &Books::default(),
+            now: at_exit(so_far),
+            before: Books::default(),
             interval_s: run_s,
             run_s,
             last: true,

@@ -3,7 +3,7 @@
 use crate::capture::mode::CaptureDepth;
 use crate::capture::mode::FanoutMode;
 use crate::host::addresses::{Direction, parse_network};
-use crate::log::sinks::spec::TextFormat;
+use crate::log::formats::text::TextFormat;
 use crate::observe::address::MetricsAddress;
 use crate::shard::policy::{Allowed, parse_allowed};
 use clap::builder::{PossibleValuesParser, TypedValueParser};

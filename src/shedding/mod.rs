@@ -169,17 +169,15 @@ counters! {
 }
 
 impl ShedCounts {
-    /// Name and both sides of each identity.
-    pub fn identities(&self) -> [(&'static str, u64, u64); LEVELS] {
-        const NAMES: [&str; LEVELS] = [
+    /// Name and both sides of each identity. Nobody steps to level 0, or down from it.
+    pub fn identities(&self) -> [(&'static str, u64, u64); Level::COUNT] {
+        const NAMES: [&str; Level::COUNT] = [
+            "shed steps up to 0 = down from 0 + workers there",
             "shed steps up to 1 = down from 1 + workers there",
             "shed steps up to 2 = down from 2 + workers there",
             "shed steps up to 3 = down from 3 + workers there",
         ];
-        std::array::from_fn(|at| {
-            let (name, at) = (NAMES[at], at + 1);
-            (name, self.up[at], self.down[at] + self.workers[at])
-        })
+        std::array::from_fn(|at| (NAMES[at], self.up[at], self.down[at] + self.workers[at]))
     }
 }
 

@@ -10,3 +10,56 @@ pub(crate) mod samples;
 pub mod scratch;
 pub mod stamp;
 pub mod text;
+
+use super::event::Event;
+use super::notice::Notice;
+use crate::books::record_kind::EventKind;
+use context::Context;
+use std::fmt;
+use text::TextFormat;
+
+/// Every format that `--output` knows, by its word.
+pub static FORMATS: [&Registered; 2] = [&text::TEXT, &eve::EVE];
+
+/// Renders records, each with its newline.
+pub trait Format: Send {
+    /// Appends the record of a shard's event, which was due at `due_ns`.
+    fn event(&mut self, out: &mut Vec<u8>, event: &Event, due_ns: i64);
+
+    /// Appends a record of the sensor's own. It stands where the log was at `stamp_ns`.
+    fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64);
+}
+
+/// A format as the registry has it.
+#[derive(Debug)]
+pub struct Registered {
+    /// Its word in `--output`.
+    pub word: &'static str,
+    /// What it is given without `events=`.
+    pub events: &'static [EventKind],
+    /// A renderer for one output.
+    pub open: fn(&Context, &Wish) -> Box<dyn Format>,
+}
+
+impl PartialEq for Registered {
+    fn eq(&self, other: &Self) -> bool {
+        self.word == other.word
+    }
+}
+
+impl Eq for Registered {}
+
+impl fmt::Display for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word)
+    }
+}
+
+/// What is known of an output when its format is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// `--text-format`.
+    pub text_format: Option<TextFormat>,
+    /// A person may read it: a terminal, or a stream that the program was started with.
+    pub person: bool,
+}

@@ -1,11 +1,16 @@
 //! Events for tests.
 
+use crate::books::Books;
+use crate::books::output::OutputBooks;
+use crate::books::ring::RingCounts;
+use crate::books::ring::RingId;
 use crate::flow::record::{
     Attempt, Basis, ConnState, EndReason, FiveTuple, FlowRecord, History, Volume,
 };
 use crate::inspect::detection::{Detection, Evidence, Kind, Phase};
 use crate::log::event::{Body, Event, Step};
 use crate::log::notice::Notice;
+use crate::log::notice::Stats;
 use serde_json::json;
 use std::net::IpAddr;
 
@@ -136,12 +141,49 @@ pub fn lifecycle() -> Notice {
 }
 
 pub fn stats() -> Notice {
-    Notice::Stats {
-        ts_ns: TS_NS,
-        value: json!({
-            "stats": {"capture": {"kernel_packets": 5, "kernel_drops": 0}},
-            "synledger": {"books": {"frames_read": 5}, "complete": true},
-        }),
-        text: "5 packets".into(),
-    }
+    let stats = Stats {
+        now: books(),
+        before: Books::default(),
+        interval_s: 2.5,
+        run_s: 2.5,
+        last: true,
+    };
+    stats.notice(TS_NS)
+}
+
+/// A run with rings, outputs and a few losses.
+pub fn books() -> Books {
+    let ring = |class: &'static str, tp_packets: u64, tp_drops: u64| RingCounts {
+        id: RingId {
+            interface: "eth0".into(),
+            class,
+            worker: 0,
+        },
+        tp_packets,
+        tp_drops,
+        frames_read: tp_packets - tp_drops,
+        ..RingCounts::default()
+    };
+    let output = |name: &str| OutputBooks {
+        name: name.into(),
+        ..OutputBooks::default()
+    };
+    let mut books = Books {
+        rings: vec![ring("open", 100, 7), ring("data", 50, 0)],
+        outputs: vec![output("text:-"), output("eve:/var/log/eve.json")],
+        filtered: Some(0),
+        at_exit: true,
+        ..Books::default()
+    };
+    let shards = &mut books.shards;
+    (shards.frames, shards.packets) = (143, 143);
+    (shards.flow.flow_packets, shards.flow.packets_accounted) = (143, 143);
+    (shards.flow.syn_packets, shards.flow.new_connections) = (93, 93);
+    (shards.contacts_sent, shards.contacts_merged) = (93, 93);
+    shards.port_scan.touches = 93;
+    books
+        .outputs
+        .iter_mut()
+        .for_each(|one| one.counts.written[0] = 93);
+    books
 }

@@ -7,13 +7,41 @@ use super::append;
 use super::context::Context;
 use super::interfaces::Rendered;
 use super::stamp::Stamp;
+use super::{Format, Registered, Wish};
+use crate::books::record_kind::EventKind;
 use crate::flow::record::{FiveTuple, FlowRecord, proto_word};
 use crate::inspect::detection::{Detection, Kind, Phase};
 use crate::log::event::{Body, Event};
 use crate::log::fold::Fold;
-use crate::log::notice::Notice;
-use crate::log::sinks::spec::TextFormat;
+use crate::log::notice::{Notice, Stats};
+use crate::words::many;
 use std::net::IpAddr;
+
+words! {
+    /// What lines of text begin with.
+    pub flag enum TextFormat {
+        /// `2021-04-28 15:28:05: New connection: A -> B`: date and time to the second, UTC.
+        Challenge = "challenge",
+        /// `2021-04-28T15:28:05.123456Z eth0 in: New connection: A -> B`: microseconds, interface and direction (`-`:
+        /// none); alerts say what the ports answered.
+        Full = "full",
+    }
+}
+
+/// `text:TARGET`.
+pub static TEXT: Registered = Registered {
+    word: "text",
+    events: &[EventKind::Connection, EventKind::Alert],
+    open: |context, wish| Box::new(Text::new(chosen(wish), context.clone())),
+};
+
+/// What the lines of an output hold: a person sees the time of day and nothing that repeats.
+pub(crate) fn chosen(wish: &Wish) -> TextFormat {
+    wish.text_format.unwrap_or(match wish.person {
+        true => TextFormat::Challenge,
+        false => TextFormat::Full,
+    })
+}
 
 /// The interface and both addresses of an event that has them.
 type Seen = Option<(u16, IpAddr, IpAddr)>;
@@ -43,72 +71,6 @@ impl Text {
             inner: stamp.clone(),
             stamp,
         }
-    }
-
-    /// Appends the line of a shard's event, which was due at `due_ns`, with its newline.
-    pub fn event(&mut self, out: &mut Vec<u8>, event: &Event, due_ns: i64) {
-        match &event.body {
-            Body::NewConnection(attempt) => {
-                let tuple = &attempt.tuple;
-                self.head(out, due_ns, || {
-                    Some((attempt.interface, tuple.src, tuple.dst))
-                });
-                out.extend_from_slice(b"New connection: ");
-                endpoints(out, &attempt.tuple);
-            }
-            Body::Flow(flow) => {
-                let tuple = &flow.tuple;
-                self.head(out, due_ns, || Some((flow.interface, tuple.src, tuple.dst)));
-                flow_line(out, flow);
-                if !self.is_shown(due_ns, flow.end_ns) {
-                    out.extend_from_slice(b", last packet ");
-                    self.moment(out, flow.end_ns, due_ns);
-                }
-                if flow.shed {
-                    out.extend_from_slice(b", others shed");
-                }
-            }
-            Body::Alert(detection) => {
-                let Detection {
-                    interface,
-                    src,
-                    dst,
-                    ..
-                } = **detection;
-                self.head(out, due_ns, || Some((interface, src, dst)));
-                self.alert(out, detection, due_ns);
-            }
-            Body::Folded(fold) => {
-                self.head(out, due_ns, || None);
-                self.fold(out, fold, due_ns);
-            }
-        }
-        out.push(b'\n');
-    }
-
-    /// Appends the line of a record of the sensor's own, with its newline. It stands where the log was at
-    /// `stamp_ns`; a time of its own that is a second or more away is said.
-    pub fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64) {
-        self.head(out, stamp_ns, || None);
-        let text = match notice {
-            Notice::Lifecycle { word, text, .. } => {
-                out.extend_from_slice(b"Sensor ");
-                append::one_line(out, word);
-                out.extend_from_slice(b": ");
-                text
-            }
-            Notice::Stats { text, .. } => {
-                out.extend_from_slice(b"Stats: ");
-                text
-            }
-        };
-        append::one_line(out, text);
-        if notice.ts_ns().abs_diff(stamp_ns) >= APART_NS {
-            out.extend_from_slice(b" (at ");
-            self.moment(out, notice.ts_ns(), stamp_ns);
-            out.push(b')');
-        }
-        out.push(b'\n');
     }
 
     /// What every line begins with. `full` has the same columns in each: `-` stands where there is nothing. The
@@ -184,6 +146,73 @@ impl Text {
                 out.extend_from_slice(if holds { yes } else { no });
             }
         }
+    }
+}
+
+impl Format for Text {
+    fn event(&mut self, out: &mut Vec<u8>, event: &Event, due_ns: i64) {
+        match &event.body {
+            Body::NewConnection(attempt) => {
+                let tuple = &attempt.tuple;
+                self.head(out, due_ns, || {
+                    Some((attempt.interface, tuple.src, tuple.dst))
+                });
+                out.extend_from_slice(b"New connection: ");
+                endpoints(out, &attempt.tuple);
+            }
+            Body::Flow(flow) => {
+                let tuple = &flow.tuple;
+                self.head(out, due_ns, || Some((flow.interface, tuple.src, tuple.dst)));
+                flow_line(out, flow);
+                if !self.is_shown(due_ns, flow.end_ns) {
+                    out.extend_from_slice(b", last packet ");
+                    self.moment(out, flow.end_ns, due_ns);
+                }
+                if flow.shed {
+                    out.extend_from_slice(b", others shed");
+                }
+            }
+            Body::Alert(detection) => {
+                let Detection {
+                    interface,
+                    src,
+                    dst,
+                    ..
+                } = **detection;
+                self.head(out, due_ns, || Some((interface, src, dst)));
+                self.alert(out, detection, due_ns);
+            }
+            Body::Folded(fold) => {
+                self.head(out, due_ns, || None);
+                self.fold(out, fold, due_ns);
+            }
+        }
+        out.push(b'\n');
+    }
+
+    /// Appends the line of a record of the sensor's own, with its newline. It stands where the log was at
+    /// `stamp_ns`; a time of its own that is a second or more away is said.
+    fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64) {
+        self.head(out, stamp_ns, || None);
+        let text = match notice {
+            Notice::Lifecycle { word, text, .. } => {
+                out.extend_from_slice(b"Sensor ");
+                append::one_line(out, word);
+                out.extend_from_slice(b": ");
+                text
+            }
+            Notice::Stats { stats, .. } => {
+                out.extend_from_slice(b"Stats: ");
+                &stats_line(stats)
+            }
+        };
+        append::one_line(out, text);
+        if notice.ts_ns().abs_diff(stamp_ns) >= APART_NS {
+            out.extend_from_slice(b" (at ");
+            self.moment(out, notice.ts_ns(), stamp_ns);
+            out.push(b')');
+        }
+        out.push(b'\n');
     }
 }
 
@@ -331,6 +360,29 @@ fn proto(out: &mut Vec<u8>, proto: u8) {
         Some(word) => out.extend_from_slice(word.as_bytes()),
         None => append::int(out, proto),
     }
+}
+
+/// One line for a person: the last record speaks of the whole run.
+fn stats_line(stats: &Stats) -> String {
+    let interval = stats.now.since(&stats.before);
+    let (of, books, long_s) = if stats.last {
+        ("the whole run", &stats.now, stats.run_s)
+    } else {
+        ("the last", &interval, stats.interval_s)
+    };
+    let scans: u64 = books.shards.port_scans.iter().sum();
+    format!(
+        "{of} {long_s:.1} s: {}, {}, {}, {} missed; {}",
+        many(books.shards.frames, "frame"),
+        many(books.shards.flow.new_connections, "new connection"),
+        many(scans, "port scan"),
+        books.missed(),
+        if stats.now.closed() {
+            "the books close"
+        } else {
+            "THE BOOKS DO NOT CLOSE"
+        }
+    )
 }
 
 #[cfg(test)]

@@ -145,7 +145,15 @@ fn a_run_writes_everything_folds_by_budget_and_closes_its_books() {
     let head = "2021-04-28T15:28:05.123456Z - -:";
     let folded = format!("{head} Sensor alerts_folded: 2 alerts folded: port_scan started 2");
     let end: Vec<&str> = text.lines().skip(101).collect();
-    assert_eq!(end, [folded, format!("{head} Stats: 5 packets")]);
+    assert_eq!(
+        end,
+        [
+            folded,
+            format!(
+                "{head} Stats: the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close"
+            )
+        ]
+    );
 }
 
 /// One of the attempts to 150 ports over three seconds, 20,000 in each: a line, or a part of a fold.

@@ -3,6 +3,7 @@ use crate::inspect::detection::Phase;
 use crate::log::fold::Folds;
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
+use crate::log::formats::text::{self, TextFormat};
 use std::sync::Arc;
 
 fn context() -> Context {
@@ -175,13 +176,11 @@ fn files_get_full_lines_and_standard_output_and_terminals_short_ones() {
         let spec: OutputSpec = format!("text:{target}").parse().expect("a spec");
         let sink = Sink::open(&spec.target).expect("it opens");
         let text_format = asked;
-        super::text_format(
-            &OutputSpec {
-                text_format,
-                ..spec
-            },
-            &sink,
-        )
+        let spec = OutputSpec {
+            text_format,
+            ..spec
+        };
+        text::chosen(&wish(&spec, &sink))
     };
     let file = file.display().to_string();
     assert_eq!(format(&file, None), TextFormat::Full);

@@ -1,31 +1,12 @@
 //! `--output KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]`, read.
 
 use crate::books::record_kind::EventKind;
+use crate::log::formats::text::{TEXT, TextFormat};
+use crate::log::formats::{FORMATS, Registered};
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-
-words! {
-    /// The format of an output.
-    pub enum Format {
-        /// Lines for a person.
-        Text = "text",
-        /// JSON lines as Suricata's EVE has them.
-        Eve = "eve",
-    }
-}
-
-words! {
-    /// What lines of text begin with.
-    pub flag enum TextFormat {
-        /// `2021-04-28 15:28:05: New connection: A -> B`: date and time to the second, UTC.
-        Challenge = "challenge",
-        /// `2021-04-28T15:28:05.123456Z eth0 in: New connection: A -> B`: microseconds, interface and direction (`-`:
-        /// none); alerts say what the ports answered.
-        Full = "full",
-    }
-}
 
 /// Where an output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,8 +108,8 @@ impl EventSet {
 /// One `--output`, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputSpec {
-    /// Text or EVE.
-    pub format: Format,
+    /// One of [`FORMATS`].
+    pub format: &'static Registered,
     /// Standard output, standard error or a file.
     pub target: Target,
     /// What it asks for. Without `events=`: connections and alerts for text, everything for EVE.
@@ -141,9 +122,9 @@ impl Default for OutputSpec {
     /// `text:-`
     fn default() -> Self {
         Self {
-            format: Format::Text,
+            format: &TEXT,
             target: Target::Stdout,
-            events: EventSet::of(&[EventKind::Connection, EventKind::Alert]),
+            events: EventSet::of(TEXT.events),
             text_format: None,
         }
     }
@@ -154,7 +135,7 @@ impl Default for OutputSpec {
 pub struct SpecError {
     value: String,
     wrong: String,
-    allowed: &'static str,
+    allowed: String,
 }
 
 impl fmt::Display for SpecError {
@@ -174,17 +155,20 @@ impl FromStr for OutputSpec {
 
     /// Reads one value. A path ends at the first comma.
     fn from_str(value: &str) -> Result<Self, SpecError> {
-        let error = |wrong: String, allowed| SpecError {
+        let error = |wrong: String, allowed: &str| SpecError {
             value: value.into(),
             wrong,
-            allowed,
+            allowed: allowed.into(),
         };
-        let forms = "text:- text:PATH eve:- eve:PATH";
+        let words = FORMATS.map(|format| format.word);
+        let forms = words.map(|word| format!("{word}:- {word}:PATH")).join(" ");
+        let forms = forms.as_str();
         let Some((kind, rest)) = value.split_once(':') else {
             return Err(error("KIND:TARGET has no colon".into(), forms));
         };
-        let Ok(format) = kind.parse() else {
-            return Err(error(format!("unknown kind \"{kind}\""), "text, eve"));
+        let Some(format) = FORMATS.into_iter().find(|format| format.word == kind) else {
+            let wrong = format!("unknown kind \"{kind}\"");
+            return Err(error(wrong, &words.join(", ")));
         };
         let mut parts = rest.split(',');
         let target = match parts.next().unwrap_or_default() {
@@ -213,14 +197,10 @@ impl FromStr for OutputSpec {
                 }
             }
         }
-        let default = match format {
-            Format::Text => Self::default().events,
-            Format::Eve => EventSet::all(),
-        };
         Ok(Self {
             format,
             target,
-            events: events.unwrap_or(default),
+            events: events.unwrap_or(EventSet::of(format.events)),
             text_format: None,
         })
     }

@@ -1,13 +1,10 @@
-//! The books for a person (ten lines, as tcpdump's users expect) and for a machine (EVE `stats`).
-
-mod stats;
+//! The books for a person, in about ten lines, as tcpdump's users expect.
 
 use super::losses;
 use crate::books::Books;
 use crate::books::witness::WitnessCounts;
 use crate::decode::Unread;
 use crate::words::many;
-pub use stats::Stats;
 use std::fmt::Write as _;
 
 /// The books in about ten lines, for standard error.

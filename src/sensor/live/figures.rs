@@ -7,8 +7,8 @@ use super::witness::Watching;
 use crate::books::record_kind::{EventKind, KINDS};
 use crate::books::{Books, HostCounts, InFlight};
 use crate::log::logger::{Logger, Published, Summary};
+use crate::log::notice::Stats;
 use crate::observe::metrics::{LAG_BOUNDS_S, LogLag};
-use crate::observe::report::Stats;
 use crate::sensor::group::LiveGroup;
 use crate::sensor::logging;
 use crate::sensor::worker::wall_clock_ns;
@@ -91,8 +91,10 @@ impl Run<'_> {
         self.hint(now_ns, &books);
         self.say_out_of_scope(now_ns, &books.shards);
         if stats {
-            self.notices
-                .send(self.stats(&books, now_ns, false).notice(wall_clock_ns()));
+            self.notices.send(
+                self.stats(books.clone(), now_ns, false)
+                    .notice(wall_clock_ns()),
+            );
             self.ledger.stats = books.clone();
             self.ledger.stats_ns = now_ns;
         }
@@ -108,10 +110,10 @@ impl Run<'_> {
         snapshot.books = books;
     }
 
-    fn stats<'a>(&'a self, now: &'a Books, now_ns: i64, last: bool) -> Stats<'a> {
+    fn stats(&self, now: Books, now_ns: i64, last: bool) -> Stats {
         Stats {
             now,
-            before: &self.ledger.stats,
+            before: self.ledger.stats.clone(),
             interval_s: seconds(self.ledger.stats_ns, now_ns),
             run_s: seconds(self.ledger.start_ns, now_ns),
             last,
@@ -131,8 +133,7 @@ impl Run<'_> {
             ..rest.clone()
         };
         let summary = logger.finish_with(|so_far| {
-            let books = at_exit(so_far);
-            let stats = self.stats(&books, monotonic_ns(), true);
+            let stats = self.stats(at_exit(so_far), monotonic_ns(), true);
             Some(stats.notice(wall_clock_ns()))
         });
         at_exit(&summary)

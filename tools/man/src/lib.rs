@@ -151,26 +151,25 @@ fn counters() -> String {
         "In `synledger.books`; among the metrics with `synledger_` before and, unless it is what there is now, `_total` behind:",
     ));
     let section = |roff: &mut Roff, all: Vec<Counter>| {
-        let mut last = String::new();
-        for counter in all {
-            let name = counter.name();
-            if name == last {
-                continue;
-            }
-            let labels: Vec<&str> = counter.labels.iter().map(|(label, _)| *label).collect();
-            let by = match labels.as_slice() {
-                [] => String::new(),
-                labels => format!(", by {}", labels.join(" and ")),
-            };
-            let now = if counter.kind == Kind::Gauge {
-                " (now)"
-            } else {
-                ""
-            };
+        for counters in all.chunk_by(|one, other| one.name() == other.name()) {
+            let Counter {
+                help, kind, labels, ..
+            } = &counters[0];
+            let by = labels.iter().enumerate().map(|(at, (label, _))| {
+                let mut values: Vec<&str> = Vec::new();
+                for counter in counters {
+                    let value = counter.labels[at].1.as_ref();
+                    if !values.contains(&value) {
+                        values.push(value);
+                    }
+                }
+                format!(", by {label}: {}", values.join(", "))
+            });
+            let by: String = by.collect();
+            let now = if *kind == Kind::Gauge { " (now)" } else { "" };
             roff.control("TP", []);
-            roff.text([bold(&name)]);
-            roff.text([roman(format!("{}{by}{now}.", counter.help))]);
-            last = name;
+            roff.text([bold(counters[0].name())]);
+            roff.text([roman(format!("{help}{now}{by}."))]);
         }
     };
     let mut all = Vec::new();

@@ -14,6 +14,8 @@ pub use super::interfaces::Interfaces;
 use super::interfaces::Rendered;
 use super::scratch::Room;
 use super::stamp::Stamp;
+use super::{Format, Registered};
+use crate::books::record_kind::EventKind;
 use crate::flow::record::{Attempt, FiveTuple, FlowRecord, proto_word};
 use crate::inspect::detection::{Detection, Kind, Phase};
 use crate::log::event::{Body, Event};
@@ -23,6 +25,13 @@ use serde_json::Value;
 
 /// The generator id of every alert: apart from Suricata's own (1 to 3) and Snort's preprocessors (below 500).
 pub const GID: u32 = 5973;
+
+/// `eve:TARGET`.
+pub static EVE: Registered = Registered {
+    word: "eve",
+    events: &EventKind::ALL,
+    open: |context, _| Box::new(Eve::new(context.clone())),
+};
 
 /// Renders EVE lines.
 #[derive(Clone)]
@@ -51,59 +60,6 @@ impl Eve {
             start: Stamp::iso(),
             end: Stamp::iso(),
         }
-    }
-
-    /// Appends the line of a shard's event, with its newline.
-    pub fn event(&mut self, out: &mut Vec<u8>, event: &Event) {
-        self.open(out, notice::ts_ns(event));
-        let of_a_frame = !event.step.is_end() && !matches!(event.body, Body::Folded(_));
-        if self.context.frames && of_a_frame {
-            number(out, "pcap_cnt", event.position);
-        }
-        match &event.body {
-            Body::NewConnection(attempt) => self.connection(out, attempt),
-            Body::Flow(flow) => self.flow(out, flow),
-            Body::Alert(detection) => self.alert(out, detection),
-            Body::Folded(fold) => self.fold(out, fold),
-        }
-        out.extend_from_slice(b"}\n");
-    }
-
-    /// Appends the line of a record of the sensor's own, with its newline.
-    pub fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice) {
-        self.open(out, notice.ts_ns());
-        match notice {
-            Notice::Lifecycle {
-                word,
-                text,
-                details,
-                ..
-            } => {
-                event_type(out, "lifecycle");
-                out.extend_from_slice(b",\"synledger\":{\"event\":");
-                append::json_string(out, word);
-                out.extend_from_slice(b",\"message\":");
-                append::json_string(out, text);
-                for (name, value) in details {
-                    out.push(b',');
-                    member(out, name, value);
-                }
-                out.push(b'}');
-            }
-            Notice::Stats { value, .. } => {
-                event_type(out, "stats");
-                if let Value::Object(members) = value {
-                    for (name, value) in members {
-                        out.push(b',');
-                        member(out, name, value);
-                    }
-                } else {
-                    out.push(b',');
-                    member(out, "stats", value);
-                }
-            }
-        }
-        out.extend_from_slice(b"}\n");
     }
 
     fn open(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
@@ -258,6 +214,54 @@ impl Eve {
     }
 }
 
+impl Format for Eve {
+    fn event(&mut self, out: &mut Vec<u8>, event: &Event, _: i64) {
+        self.open(out, notice::ts_ns(event));
+        let of_a_frame = !event.step.is_end() && !matches!(event.body, Body::Folded(_));
+        if self.context.frames && of_a_frame {
+            number(out, "pcap_cnt", event.position);
+        }
+        match &event.body {
+            Body::NewConnection(attempt) => self.connection(out, attempt),
+            Body::Flow(flow) => self.flow(out, flow),
+            Body::Alert(detection) => self.alert(out, detection),
+            Body::Folded(fold) => self.fold(out, fold),
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, _: i64) {
+        self.open(out, notice.ts_ns());
+        match notice {
+            Notice::Lifecycle {
+                word,
+                text,
+                details,
+                ..
+            } => {
+                event_type(out, "lifecycle");
+                out.extend_from_slice(b",\"synledger\":{\"event\":");
+                append::json_string(out, word);
+                out.extend_from_slice(b",\"message\":");
+                append::json_string(out, text);
+                for (name, value) in details {
+                    out.push(b',');
+                    member(out, name, value);
+                }
+                out.push(b'}');
+            }
+            Notice::Stats { stats, .. } => {
+                event_type(out, "stats");
+                for (name, value) in stats::members(stats) {
+                    out.push(b',');
+                    member(out, name, &value);
+                }
+            }
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
 fn name(out: &mut Vec<u8>, name: &'static str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
@@ -370,5 +374,6 @@ fn window(out: &mut Vec<u8>, window_ns: i64) {
 }
 
 pub mod flow;
+pub mod stats;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ fn eve() -> Eve {
 
 fn line(event: &Event) -> String {
     let mut out = Vec::new();
-    eve().event(&mut out, event);
+    eve().event(&mut out, event, 0);
     String::from_utf8(out).expect("UTF-8")
 }
 
@@ -129,7 +129,7 @@ fn an_alert_has_suricatas_fields_and_the_scans() {
 #[test]
 fn notices_are_json_whatever_they_hold() {
     let mut out = Vec::new();
-    eve().notice(&mut out, &samples::lifecycle());
+    eve().notice(&mut out, &samples::lifecycle(), 0);
     let start = parsed(std::str::from_utf8(&out).expect("UTF-8"));
     assert_eq!(start["event_type"], "lifecycle");
     assert_eq!(
@@ -137,10 +137,10 @@ fn notices_are_json_whatever_they_hold() {
         json!({"event": "start", "message": "listening on\n eth0", "workers": 2, "a\"b": ["x\n"]})
     );
     out.clear();
-    eve().notice(&mut out, &samples::stats());
+    eve().notice(&mut out, &samples::stats(), 0);
     let stats = parsed(std::str::from_utf8(&out).expect("UTF-8"));
-    assert_eq!(stats["stats"]["capture"]["kernel_packets"], 5);
-    assert_eq!(stats["synledger"]["complete"], true);
+    assert_eq!(stats["stats"]["capture"]["kernel_packets"], 150);
+    assert_eq!(stats["synledger"]["complete"], false);
 }
 
 #[test]

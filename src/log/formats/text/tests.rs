@@ -101,7 +101,7 @@ fn a_flow_and_a_notice_have_lines_of_the_same_shape() {
     assert_eq!(
         String::from_utf8(out).expect("UTF-8"),
         "2021-04-28 15:28:05: Sensor start: listening on  eth0\n\
-         2021-04-28 15:28:05: Stats: 5 packets\n"
+         2021-04-28 15:28:05: Stats: the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close\n"
     );
 }
 
@@ -157,7 +157,7 @@ fn a_full_line_has_fraction_interface_and_direction_before_the_same_words() {
     assert!(full(&event).starts_with("2021-04-28T15:28:05.123456Z - in: New connection: "));
     let mut out = Vec::new();
     text(TextFormat::Full).notice(&mut out, &samples::stats(), samples::TS_NS);
-    assert_eq!(out, b"2021-04-28T15:28:05.123456Z - -: Stats: 5 packets\n");
+    assert_eq!(out, b"2021-04-28T15:28:05.123456Z - -: Stats: the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close\n");
 }
 
 #[test]
@@ -199,9 +199,21 @@ fn the_sensors_own_line_says_its_own_time_where_the_log_is_a_second_behind() {
         text(TextFormat::Challenge).notice(&mut out, &samples::stats(), stamp_ns);
         String::from_utf8(out).expect("UTF-8")
     };
-    assert_eq!(line(S - 1), "2021-04-28 15:28:04: Stats: 5 packets\n");
+    assert_eq!(
+        line(S - 1),
+        "2021-04-28 15:28:04: Stats: the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close\n"
+    );
     assert_eq!(
         line(10 * S),
-        "2021-04-28 15:27:55: Stats: 5 packets (at 15:28:05)\n"
+        "2021-04-28 15:27:55: Stats: the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close (at 15:28:05)\n"
     );
+}
+
+#[test]
+fn the_last_record_of_statistics_speaks_of_the_whole_run() {
+    let mut out = Vec::new();
+    text(TextFormat::Challenge).notice(&mut out, &samples::stats(), samples::TS_NS);
+    let says = "Stats: the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close\n";
+    let line = String::from_utf8(out).expect("UTF-8");
+    assert!(line.ends_with(says), "{line}");
 }

@@ -1,113 +1,71 @@
-//! The books for a machine: EVE `stats`.
+//! Records of statistics.
 
 use crate::books::Books;
 use crate::books::output::OutputBooks;
 use crate::books::ring::{RingCounts, RingId};
 use crate::counters::{Counter, Counters as _, Kind};
-use crate::log::notice::Notice;
-use crate::words::many;
+use crate::log::notice::Stats;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// A record of statistics: what an interval came to, beside what the run has come to.
-#[derive(Clone, Copy, Debug)]
-pub struct Stats<'a> {
-    /// The books now.
-    pub now: &'a Books,
-    /// The books when the last record was made.
-    pub before: &'a Books,
-    /// Seconds since then; in `read` of packet time.
-    pub interval_s: f64,
-    /// Seconds since the start.
-    pub run_s: f64,
-    /// It is the last one of the run.
-    pub last: bool,
+/// The members of the record, as an EVE `stats` record has them.
+///
+/// `stats.capture` counts since the start, as Suricata's does. Under `synledger`, `books` are those of the
+/// interval and `totals.books` those since the start, both with the names that the metrics have. Of each,
+/// `missed` is everything lost with a cause, `complete` says that it is nothing, and `missed_bound` is what
+/// may have been lost uncounted. `closed` says that every identity holds; those that do not are listed.
+///
+/// The last record has every counter. So that an idle host writes little, those before leave out what is 0, and
+/// the totals of single rings.
+pub(super) fn members(stats: &Stats) -> [(&'static str, Value); 2] {
+    let sum = |count: fn(&RingCounts) -> u64| -> u64 { stats.now.rings.iter().map(count).sum() };
+    let identities = stats.now.identities();
+    let open: Vec<Value> = identities
+        .iter()
+        .filter(|one| !one.holds())
+        .map(|one| json!({ "identity": one.name, "left": one.left, "right": one.right }))
+        .collect();
+    let interval = stats.now.since(&stats.before);
+    let mut ours = account(&interval, small(stats, books_json(&interval)));
+    let mut totals = books_json(&stats.now);
+    if !stats.last {
+        totals.remove("rings");
+    }
+    let totals = account(&stats.now, small(stats, totals));
+    for (name, value) in [
+        ("final", json!(stats.last)),
+        ("interval_s", seconds(stats.interval_s)),
+        ("run_s", seconds(stats.run_s)),
+        ("totals", Value::Object(totals)),
+        ("closed", json!(open.is_empty())),
+        ("identities", json!(identities.len())),
+        ("open_identities", Value::Array(open)),
+    ] {
+        ours.insert(name.to_owned(), value);
+    }
+    for (name, _, value) in stats.now.shards.horizons.seconds() {
+        ours.insert(name.to_owned(), seconds(value));
+    }
+    let totals_of_suricata = json!({
+        "uptime": Duration::from_secs_f64(stats.run_s.max(0.0)).as_secs(),
+        "capture": {
+            "kernel_packets": sum(|ring| ring.tp_packets),
+            "kernel_drops": sum(|ring| ring.tp_drops),
+        },
+    });
+    [
+        ("stats", totals_of_suricata),
+        ("synledger", Value::Object(ours)),
+    ]
 }
 
-impl Stats<'_> {
-    /// The record, with the members that an EVE `stats` record has.
-    ///
-    /// `stats.capture` counts since the start, as Suricata's does. Under `synledger`, `books` are those of the
-    /// interval and `totals.books` those since the start, both with the names that the metrics have. Of each,
-    /// `missed` is everything lost with a cause, `complete` says that it is nothing, and `missed_bound` is what
-    /// may have been lost uncounted. `closed` says that every identity holds; those that do not are listed.
-    ///
-    /// The last record has every counter. So that an idle host writes little, those before leave out what is 0, and
-    /// the totals of single rings.
-    pub fn notice(&self, ts_ns: i64) -> Notice {
-        let sum = |count: fn(&RingCounts) -> u64| -> u64 { self.now.rings.iter().map(count).sum() };
-        let identities = self.now.identities();
-        let open: Vec<Value> = identities
-            .iter()
-            .filter(|one| !one.holds())
-            .map(|one| json!({ "identity": one.name, "left": one.left, "right": one.right }))
-            .collect();
-        let interval = self.now.since(self.before);
-        let mut ours = account(&interval, self.small(books_json(&interval)));
-        let mut totals = books_json(self.now);
-        if !self.last {
-            totals.remove("rings");
-        }
-        let totals = account(self.now, self.small(totals));
-        for (name, value) in [
-            ("final", json!(self.last)),
-            ("interval_s", seconds(self.interval_s)),
-            ("run_s", seconds(self.run_s)),
-            ("totals", Value::Object(totals)),
-            ("closed", json!(open.is_empty())),
-            ("identities", json!(identities.len())),
-            ("open_identities", Value::Array(open)),
-        ] {
-            ours.insert(name.to_owned(), value);
-        }
-        for (name, _, value) in self.now.shards.horizons.seconds() {
-            ours.insert(name.to_owned(), seconds(value));
-        }
-        let stats = json!({
-            "uptime": Duration::from_secs_f64(self.run_s.max(0.0)).as_secs(),
-            "capture": {
-                "kernel_packets": sum(|ring| ring.tp_packets),
-                "kernel_drops": sum(|ring| ring.tp_drops),
-            },
-        });
-        Notice::Stats {
-            ts_ns,
-            value: json!({ "stats": stats, "synledger": ours }),
-            text: self.text(),
-        }
+/// Without zeros, unless it is the last record.
+fn small(stats: &Stats, counts: Map<String, Value>) -> Value {
+    let counts = Value::Object(counts);
+    if stats.last {
+        return counts;
     }
-
-    /// Without zeros, unless it is the last record.
-    fn small(&self, counts: Map<String, Value>) -> Value {
-        let counts = Value::Object(counts);
-        if self.last {
-            return counts;
-        }
-        without_zeros(counts).unwrap_or_else(|| json!({}))
-    }
-
-    /// One line for a person: the last record speaks of the whole run.
-    fn text(&self) -> String {
-        let interval = self.now.since(self.before);
-        let (of, books, long_s) = if self.last {
-            ("the whole run", self.now, self.run_s)
-        } else {
-            ("the last", &interval, self.interval_s)
-        };
-        let scans: u64 = books.shards.port_scans.iter().sum();
-        format!(
-            "{of} {long_s:.1} s: {}, {}, {}, {} missed; {}",
-            many(books.shards.frames, "frame"),
-            many(books.shards.flow.new_connections, "new connection"),
-            many(scans, "port scan"),
-            books.missed(),
-            if self.now.closed() {
-                "the books close"
-            } else {
-                "THE BOOKS DO NOT CLOSE"
-            }
-        )
-    }
+    without_zeros(counts).unwrap_or_else(|| json!({}))
 }
 
 fn seconds(seconds: f64) -> Value {
@@ -161,7 +119,7 @@ fn without_zeros(value: Value) -> Option<Value> {
     }
 }
 
-pub(super) fn books_json(books: &Books) -> Map<String, Value> {
+pub(crate) fn books_json(books: &Books) -> Map<String, Value> {
     let mut all = Map::new();
     books.each(&mut |counter| insert(&mut all, counter.name(), &counter));
     all.insert("missed".to_owned(), json!(books.losses()));
@@ -213,3 +171,6 @@ fn records(place: usize, output: &OutputBooks) -> Value {
     all.insert("output".to_owned(), json!(place + 1));
     Value::Object(all)
 }
+
+#[cfg(test)]
+mod tests;
