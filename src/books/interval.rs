@@ -2,8 +2,7 @@
 //! have been lost with it.
 
 use super::Books;
-use super::output::OutputBooks;
-use super::output::OutputCounts;
+use super::output::{OutputBooks, OutputCounts};
 use super::ring::RingCounts;
 use crate::counters::{Counter, Counters as _, Kind};
 use std::collections::BTreeMap;

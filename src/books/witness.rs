@@ -1,7 +1,6 @@
 //! What the witness counts, and the identities of it.
 
-use crate::counters::Identity;
-use crate::counters::counters;
+use crate::counters::{Identity, counters};
 
 words! {
     /// An excuse.

@@ -10,11 +10,10 @@ use crate::error::ConfigError;
 use crate::host::cpus;
 use crate::host::nic::ethtool::{self, Ethtool};
 use crate::host::nic::{Interface, SelectError, Selection, Softnet, SoftnetCounters};
-use crate::settings::RunConfig;
-use crate::settings::descriptors;
 use crate::settings::flags::{RingArgs, SizeArgs};
 use crate::settings::memory::{self, Memory};
 use crate::settings::rings::RingBudget;
+use crate::settings::{RunConfig, descriptors};
 use crate::witness;
 
 use super::Level;

@@ -2,8 +2,7 @@
 
 use crate::check::{self, Facts, Needs, render};
 use crate::error::Failure;
-use crate::host::cpus;
-use crate::host::nic;
+use crate::host::{cpus, nic};
 use crate::settings::flags::CheckArgs;
 use std::io::Write;
 

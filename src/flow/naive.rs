@@ -1,8 +1,9 @@
 //! The slow, obvious model of TCP flows: lists, searched from end to end; everything due is ended
 //! before each packet. The tables must say what it says.
 
-use super::record::{Attempt, Basis, ConnState, EndReason, FlowEvent, FlowRecord};
-use super::record::{History, Outcome, Volume, When};
+use super::record::{
+    Attempt, Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Outcome, Volume, When,
+};
 use crate::decode::packet::{Packet, Tcp};
 
 type Ends = (std::net::IpAddr, u16, std::net::IpAddr, u16);

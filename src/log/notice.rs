@@ -2,8 +2,7 @@
 
 use super::event::{Body, Event};
 use crate::books::Books;
-use crate::books::record_kind::EventKind;
-use crate::books::record_kind::KINDS;
+use crate::books::record_kind::{EventKind, KINDS};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use serde_json::Value;
 use std::sync::Arc;

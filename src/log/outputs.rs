@@ -12,9 +12,7 @@ use super::queue::SHARD_KINDS;
 use super::reached::{LogTime, Reached};
 use super::sinks::lines::{OpenError, Patience, Recovery, Sink};
 use super::sinks::spec::OutputSpec;
-use crate::books::output::Cause;
-use crate::books::output::LogCounts;
-use crate::books::output::OutputCounts;
+use crate::books::output::{Cause, LogCounts, OutputCounts};
 use crate::books::record_kind::{EventKind, KINDS};
 use serde_json::{Map, Value};
 

@@ -1,7 +1,6 @@
 //! The logger's side of both `run` and `read`.
 
-use crate::books::output::OutputBooks;
-use crate::books::output::OutputCounts;
+use crate::books::output::{OutputBooks, OutputCounts};
 use crate::error::Failure;
 use crate::host::addresses::Localities;
 use crate::log::budget::Budget;

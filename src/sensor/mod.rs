@@ -159,9 +159,9 @@ pub fn close(common: &Common, books: &Books) -> u8 {
     if !common.quiet {
         tell(&report::ten_lines(books));
     }
-    for output in books.outputs.iter().filter(|output| output.failed() > 0) {
-        let losses = losses::of_outputs(std::slice::from_ref(output));
-        for loss in losses {
+    let losses = losses::of_outputs(&books.outputs);
+    for (output, loss) in books.outputs.iter().zip(losses) {
+        if output.failed() > 0 {
             tell(&format!(
                 "synledger: {}; that log is not whole\n",
                 loss.sentence()

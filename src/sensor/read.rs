@@ -18,7 +18,7 @@ use crate::settings::flags::ReadArgs;
 use crate::settings::memory::CHUNKS;
 use crate::settings::{Common, ReadConfig};
 use crate::shard::policy::Policy;
-use crate::time::clock::Reading as ClockReading;
+use crate::time::clock::monotonic_ns;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
@@ -211,7 +211,7 @@ impl<'a> Reading<'a> {
     /// Says on standard error what is lost, while it is: the log itself holds nothing that depends on time of day.
     fn say_losses(&self, bar: &ProgressBar) {
         const EVERY_NS: i64 = 500_000_000;
-        let now_ns = ClockReading::take().monotonic_ns();
+        let now_ns = monotonic_ns();
         if now_ns.saturating_sub(self.looked_ns.get()) < EVERY_NS {
             return;
         }

@@ -1,7 +1,6 @@
 //! Flags: the kernel's name in brackets, unit, range, default and consequence in the help of each.
 
-use crate::capture::mode::CaptureDepth;
-use crate::capture::mode::FanoutMode;
+use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::host::addresses::{Direction, parse_network};
 use crate::log::formats::text::TextFormat;
 use crate::observe::address::MetricsAddress;

@@ -10,8 +10,7 @@ use crate::inspect::port_scan::port_map::PORT_MAP_BYTES;
 use crate::log::fold::{self, Folds};
 use crate::log::queue;
 use crate::log::sinks::lines::Sink;
-use crate::shard::Shard;
-use crate::shard::contacts;
+use crate::shard::{Shard, contacts};
 use crate::witness;
 use crate::words::many;
 

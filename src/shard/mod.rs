@@ -10,7 +10,7 @@ pub mod policy;
 use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::{self, Keys};
 use crate::capture::frame::{Class, Frame};
-use crate::decode::{self};
+use crate::decode;
 use crate::flow::key::Hasher;
 use crate::flow::{Flows, Limits};
 use crate::inspect::contact::Contact;

@@ -4,8 +4,7 @@
 //! that ended with a packet and detections are few and are sorted in.
 
 use super::policy::Policy;
-use crate::books::shard::OutOfScope;
-use crate::books::shard::ShardCounts;
+use crate::books::shard::{OutOfScope, ShardCounts};
 use crate::capture::bpf::sample::{self, Ends};
 use crate::capture::frame::Frame;
 use crate::decode::packet::Packet;

@@ -9,8 +9,7 @@ use super::Syn;
 use super::excuses::{Grant, Grants, Lacks};
 use super::reports::Report;
 use super::table::{Entry, Table, Told};
-use crate::books::witness::Excuse;
-use crate::books::witness::WitnessCounts;
+use crate::books::witness::{Excuse, WitnessCounts};
 use crate::time::durations::HORIZON_NS;
 
 /// How near to the horizon it is undecided.

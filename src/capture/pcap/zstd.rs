@@ -5,8 +5,7 @@ use std::io::{self, BufRead, Read};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::error::ReadErrorKind;
-use super::error::Spoiled;
+use super::error::{ReadErrorKind, Spoiled};
 
 /// A last, empty, raw block and room for a checksum. Fed to the decoder after damage, it makes the
 /// decoder give up the window that it still holds (RFC 8878, section 3.1.1.2).

@@ -2,15 +2,13 @@
 
 use crate::books::Books;
 use crate::books::output::OutputBooks;
-use crate::books::ring::RingCounts;
-use crate::books::ring::RingId;
+use crate::books::ring::{RingCounts, RingId};
 use crate::flow::record::{
     Attempt, Basis, ConnState, EndReason, FiveTuple, FlowRecord, History, Volume,
 };
 use crate::inspect::detection::{Detection, Evidence, Kind, Phase};
 use crate::log::event::{Body, Event, Step};
-use crate::log::notice::Notice;
-use crate::log::notice::Stats;
+use crate::log::notice::{Notice, Stats};
 use serde_json::json;
 use std::net::IpAddr;
 

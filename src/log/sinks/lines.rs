@@ -7,8 +7,7 @@
 use super::descriptor::Descriptor;
 pub use super::descriptor::{OpenError, would_open};
 use super::spec::Target;
-use crate::books::output::CAUSES;
-use crate::books::output::Cause;
+use crate::books::output::{CAUSES, Cause};
 use crate::books::record_kind::{EventKind, KINDS};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};

@@ -261,10 +261,7 @@ pub fn apart(outputs: &[OutputSpec]) -> Result<(), String> {
 ///
 /// Names the file, and the way out.
 pub fn apart_from_captures(outputs: &[OutputSpec], captures: &[PathBuf]) -> Result<(), String> {
-    let file_of = |path: &Path| {
-        let about = std::fs::metadata(path).ok()?;
-        about.is_file().then(|| (about.dev(), about.ino()))
-    };
+    let file_of = |path: &Path| identity(path).filter(|_| path.is_file());
     let of_capture = |path: &PathBuf| match path.as_os_str() == "-" {
         true => file_of(Path::new("/proc/self/fd/0")),
         false => file_of(path),

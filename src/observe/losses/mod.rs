@@ -5,8 +5,7 @@
 mod watch;
 
 use crate::books::Books;
-use crate::books::output::Cause;
-use crate::books::output::OutputBooks;
+use crate::books::output::{Cause, OutputBooks};
 use crate::log::sinks::lines::BUFFER_MAX;
 pub use watch::{LossWatch, Turn};
 

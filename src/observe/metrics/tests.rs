@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::books::horizons::Horizons;
-use crate::books::output::Cause;
-use crate::books::output::OutputBooks;
-use crate::books::output::OutputCounts;
+use crate::books::output::{Cause, OutputBooks, OutputCounts};
 use crate::books::record_kind::EventKind;
 use crate::books::ring::RingCounts;
 use std::collections::{BTreeMap, BTreeSet};

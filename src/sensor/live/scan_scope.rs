@@ -1,8 +1,7 @@
 //! Scans that `--scan-scope` leaves out, told while they happen.
 
 use super::Run;
-use crate::books::shard::OutOfScope;
-use crate::books::shard::ShardCounts;
+use crate::books::shard::{OutOfScope, ShardCounts};
 use crate::host::addresses::Direction;
 use serde_json::Value;
 

@@ -1,8 +1,7 @@
 //! What `run` checks and says before it opens anything.
 
 use crate::capture::mode::{CaptureDepth, FanoutMode};
-use crate::check::refuse_too_much_memory;
-use crate::check::{self, CONSEQUENCE, Doubt};
+use crate::check::{self, CONSEQUENCE, Doubt, refuse_too_much_memory};
 use crate::error::{ConfigError, Failure};
 use crate::host::nic::{self, Selection, ethtool};
 use crate::observe::terminal::tell;

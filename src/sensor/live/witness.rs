@@ -2,8 +2,7 @@
 
 use super::Run;
 use crate::books::shard::ShardCounts;
-use crate::books::witness::Excuse;
-use crate::books::witness::WitnessCounts;
+use crate::books::witness::{Excuse, WitnessCounts};
 use crate::capture::bpf::sample::Sample;
 use crate::capture::frame::Class;
 use crate::counters::Counters as _;

@@ -3,8 +3,10 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::craft::{Made, Random, block, drain, gzip, interface, payload, pcap, pcap_header};
-use super::craft::{pcapng, read, section, zstd};
+use super::craft::{
+    Made, Random, block, drain, gzip, interface, payload, pcap, pcap_header, pcapng, read, section,
+    zstd,
+};
 use super::{MAGICS, every_format};
 use crate::capture::pcap::{CaptureReader, Order, ReadErrorKind};
 

@@ -8,8 +8,7 @@ mod slow;
 use std::io::Cursor;
 use std::path::Path;
 
-use super::ng::Clock;
-use super::ng::{TIME_MAX_NS, TIME_MIN_NS};
+use super::ng::{Clock, TIME_MAX_NS, TIME_MIN_NS};
 use super::{CaptureReader, Order, ReadErrorKind};
 use crate::capture::frame::LinkType;
 use craft::{

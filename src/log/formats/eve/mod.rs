@@ -8,9 +8,8 @@
 //! something else; `rev` grows when a rule's meaning changes. They have no `flow_id`: a scan is many flows.
 
 use super::append;
-pub use super::context::Context;
+use super::context::Context;
 use super::flow_id;
-pub use super::interfaces::Interfaces;
 use super::interfaces::Rendered;
 use super::scratch::Room;
 use super::stamp::Stamp;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
 use serde_json::json;
 use std::sync::Arc;
