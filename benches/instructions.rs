@@ -20,7 +20,10 @@ use synledger::capture::bpf::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
 use synledger::decode;
 use synledger::flow::Limits;
+use synledger::flow::key::Hasher;
+use synledger::inspect::Rules;
 use synledger::inspect::contact::{Contact, ContactKind};
+use synledger::inspect::detector::Detector as _;
 use synledger::inspect::port_scan::{PortScan, Rule};
 use synledger::log::formats::context::Context;
 use synledger::log::formats::interfaces::Interfaces;
@@ -52,13 +55,14 @@ const LIMITS: Limits = Limits {
     fragments: 64,
 };
 const RULE: Rule = Rule {
-    ports: 15,
+    at_least: 15,
     window_ns: 60_000_000_000,
-    pairs: 1 << 13,
+    subjects: 1 << 13,
     firsts: 1 << 16,
     episodes: 64,
-    port_maps: 16,
+    lists: 16,
 };
+const RULES: Rules = Rules { port_scan: RULE };
 
 type Work = fn(usize);
 
@@ -125,7 +129,7 @@ fn demuxed(load: &Load, count: usize) {
 /// `first` frames that are always there, then `count`.
 fn sharded(load: &Load, first: usize, count: usize) {
     let frames = load.frames();
-    let (mut shard, mut merge) = shard(LIMITS, RULE, None);
+    let (mut shard, mut merge) = shard(LIMITS, RULES, None);
     for block in frames[..first + count].chunks(BLOCK) {
         let mut newest_ns = 0;
         for frame in block {
@@ -150,7 +154,7 @@ fn sharded(load: &Load, first: usize, count: usize) {
 
 fn contacts(count: usize) {
     let mut mesh = Mesh::new(1).pop().expect("one worker");
-    let (mut rule, mut taken) = (PortScan::new(RULE), Vec::new());
+    let (mut rule, mut taken) = (PortScan::new(RULE, Hasher::new([1, 2])), Vec::new());
     let timeline = Timeline::Live;
     let touch = |at: u32| {
         let ts_ns = i64::from(at) * 67;
@@ -168,7 +172,7 @@ fn contacts(count: usize) {
     };
     let every: Vec<Contact> = (0..all()).map(touch).collect();
     for block in every[..count].chunks(BLOCK) {
-        block.iter().for_each(|contact| mesh.send(0, *contact));
+        assert!(block.iter().all(|contact| mesh.send(0, *contact)));
         let position = block[block.len() - 1].position;
         mesh.publish(position);
         loop {

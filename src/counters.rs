@@ -175,7 +175,7 @@ impl<const N: usize> State for [u64; N] {
 ///
 /// A field is a count (`frames: "…"`) or says in parentheses what it is: `(loss)`, `(gauge)`, `(micros)`; several of
 /// a kind, told apart by a label whose values are the words of an enum, `(count by cause Unread)`; another such
-/// struct, `(group FlowCounts)`; or a type that is no number, `(state Horizons)`.
+/// struct, `(group FlowCounts)`, or with a prefix of its own, `(group DetectorCounts as "port_scan_")`; or a type that is no number, `(state Horizons)`.
 macro_rules! counters {
     ($(#[$meta:meta])* $vis:vis struct $name:ident $prefix:literal {
         $( $field:ident $(($($is:tt)+))? : $help:literal ),+ $(,)?
@@ -222,6 +222,7 @@ macro_rules! counters {
 
     (@type) => { u64 };
     (@type group $type:ty) => { $type };
+    (@type group $type:ty as $prefix:expr) => { $type };
     (@type state $type:ty) => { $type };
     (@type $kind:ident) => { u64 };
     (@type $kind:ident by $label:ident $words:ty) => { [u64; <$words>::COUNT] };
@@ -231,6 +232,7 @@ macro_rules! counters {
 
     (@zero) => { 0 };
     (@zero group $type:ty) => { <$type>::default() };
+    (@zero group $type:ty as $prefix:expr) => { <$type>::default() };
     (@zero state $type:ty) => { <$type>::default() };
     (@zero $kind:ident) => { 0 };
     (@zero $kind:ident by $label:ident $words:ty) => { [0; <$words>::COUNT] };
@@ -245,6 +247,9 @@ macro_rules! counters {
 
     (@numbers $place:expr, $lend:ident,) => { $lend($crate::counters::Kind::Count, &mut $place) };
     (@numbers $place:expr, $lend:ident, group $type:ty) => {
+        $crate::counters::Counters::numbers(&mut $place, $lend)
+    };
+    (@numbers $place:expr, $lend:ident, group $type:ty as $prefix:expr) => {
         $crate::counters::Counters::numbers(&mut $place, $lend)
     };
     (@numbers $place:expr, $lend:ident, state $type:ty) => {};
@@ -269,6 +274,12 @@ macro_rules! counters {
         let _ = $counter;
         $crate::counters::Counters::each(&$place, $show)
     }};
+    (@each $place:expr, $show:ident, $counter:ident, group $type:ty as $prefix:expr) => {{
+        let _ = $counter;
+        $crate::counters::Counters::each(&$place, &mut |counter| {
+            $show($crate::counters::Counter { prefix: $prefix, ..counter });
+        })
+    }};
     (@each $place:expr, $show:ident, $counter:ident, state $type:ty) => { let _ = $counter; };
     (@each $place:expr, $show:ident, $counter:ident, $kind:ident) => {
         $show($counter($crate::counters::counters!(@kind $kind), Vec::new(), $place))
@@ -292,6 +303,9 @@ macro_rules! counters {
     };
 
     (@join $place:expr, $other:expr, group $type:ty) => {
+        $crate::counters::Counters::join(&mut $place, &$other)
+    };
+    (@join $place:expr, $other:expr, group $type:ty as $prefix:expr) => {
         $crate::counters::Counters::join(&mut $place, &$other)
     };
     (@join $place:expr, $other:expr, state $type:ty) => {

@@ -1,11 +1,16 @@
-//! SplitMix64 makes keys from a seed.
+//! SplitMix64 makes keys from a seed, and mixes the bits of a number.
 //!
 //! Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators".
 
 /// The next number.
 pub fn splitmix64(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mix64(*state)
+}
+
+/// A number of which each bit depends on every bit of `number`; two numbers never give the same.
+pub fn mix64(number: u64) -> u64 {
+    let z = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }

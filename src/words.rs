@@ -1,5 +1,9 @@
 //! Enums whose variants each have a word that logs, metrics, records and flags use; it never changes.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
 /// Declares such an enum. `ALL`, `COUNT`, `index`, `word`, `Display` and `FromStr` follow; two equal words do not
 /// compile.
 ///
@@ -62,6 +66,20 @@ pub fn many(count: impl std::fmt::Display, word: &str) -> String {
     match count.to_string().as_str() {
         "1" => format!("1 {word}"),
         count => format!("{count} {word}s"),
+    }
+}
+
+/// Reads a whole number within a range, which the error names.
+pub fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Clone,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            format!("must be a whole number from {least} to {most}")
+        })
     }
 }
 

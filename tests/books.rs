@@ -15,11 +15,14 @@ const STAGE: &str = "packets = flow_packets";
 const PACKETS: &str = "flow_packets = packets_accounted + ";
 const SYNS: &str = "syn_packets = new_connections + syn_retransmitted + syn_other_interface";
 const FLOWS: &str = "flows_opened = flows_closed + flows_merged + flows_open";
-const SENT: &str = "contacts_sent = syn_packets + answered_connections + refused_connections";
-const CARRIED: &str = "contacts_sent = contacts_merged + contacts_dropped";
-const TAKEN: &str = "contacts_merged = port_scan_touches + port_scan_outcomes";
-const SAID: &str = "detections = port_scan_started + port_scan_continued + port_scan_ended";
-const SCANS: &str = "port_scan_started = port_scans of all directions";
+const SENT: &str = " = syn_packets + answered_connections";
+const SENT_TO_PAIRS: &str = "contacts_sent of the pair = syn_packets + answered_connections";
+const SENT_TO_SOURCES: &str = "contacts_sent of the source = syn_packets + answered_connections";
+const CARRIED_TO_PAIRS: &str = "contacts_sent of the pair = contacts_merged";
+const CARRIED_TO_SOURCES: &str = "contacts_sent of the source = contacts_merged";
+const OF_PAIRS: &str = "port_scan_touches + port_scan_outcomes = contacts_merged of the pair";
+const SAID: &str = "detections = started + continued + ended of all kinds";
+const SCANS: &str = "port_scan_started = scans";
 const STEPS: &str = "shed steps up to ";
 const CONNECTIONS: &str = ": connection raised = ";
 const ALERTS: &str = ": alert raised = ";
@@ -44,12 +47,18 @@ const TABLE: &[(&str, &[&str])] = &[
     ("folded_by_shards", &[FOLDED]),
     ("connections_folding", &[]),
     ("detections", &[SAID, ALERTS]),
-    ("port_scans", &[SCANS]),
+    ("scans port_scan", &[SCANS]),
     ("detections_out_of_scope", &[ALERTS]),
     ("detections_allowed", &[ALERTS]),
-    ("contacts_sent", &[SENT, CARRIED]),
-    ("contacts_merged", &[CARRIED, TAKEN]),
-    ("contacts_dropped", &[CARRIED]),
+    ("contacts_sent pair", &[SENT_TO_PAIRS, CARRIED_TO_PAIRS]),
+    (
+        "contacts_sent source",
+        &[SENT_TO_SOURCES, CARRIED_TO_SOURCES],
+    ),
+    ("contacts_merged pair", &[CARRIED_TO_PAIRS, OF_PAIRS]),
+    ("contacts_merged source", &[CARRIED_TO_SOURCES]),
+    ("contacts_dropped pair", &[CARRIED_TO_PAIRS]),
+    ("contacts_dropped source", &[CARRIED_TO_SOURCES]),
     ("connections_log_gone", &[CONNECTIONS]),
     ("folded_log_gone", &[FOLDED]),
     ("flows_log_gone", &[RECORDS]),
@@ -75,7 +84,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("headers_joined", &[]),
     ("answered_connections", &[SENT]),
     ("refused_connections", &[SENT]),
-    ("established_connections", &[]),
+    ("established_connections", &[SENT]),
     ("midstream_flows", &[]),
     ("preexisting_flows", &[]),
     ("preexisting_dropped", &[]),
@@ -90,21 +99,21 @@ const TABLE: &[(&str, &[&str])] = &[
     ("evicted_others", &[]),
     ("evicted_fragments", &[]),
     ("flows_without_volumes", &[]),
-    ("port_scan_touches", &[TAKEN]),
-    ("port_scan_outcomes", &[TAKEN]),
+    ("port_scan_touches", &[OF_PAIRS]),
+    ("port_scan_outcomes", &[OF_PAIRS]),
     ("port_scan_started", &[SAID, SCANS]),
     ("port_scan_continued", &[SAID]),
     ("port_scan_ended", &[SAID]),
-    ("port_scan_pairs_evicted", &[]),
+    ("port_scan_subjects_evicted", &[]),
     ("port_scan_episodes_evicted", &[]),
-    ("port_scan_without_map", &[]),
+    ("port_scan_without_list", &[]),
 ];
 
 fn shards() -> ShardCounts {
     let mut shards = ShardCounts {
         frames: 1000,
         packets: 950,
-        port_scans: [2, 0, 1, 0, 0],
+        scans: [[2, 0, 1, 0, 0]],
         detections: 3 + 4 + 2,
         detections_out_of_scope: 2,
         detections_allowed: 1,
@@ -114,9 +123,9 @@ fn shards() -> ShardCounts {
         connections_log_gone: 1,
         folded_log_gone: 1,
         flows_log_gone: 2,
-        contacts_sent: 300 + 40 + 30,
-        contacts_merged: 360,
-        contacts_dropped: 10,
+        contacts_sent: [300 + 40 + 30 + 25; 2],
+        contacts_merged: [385, 380],
+        contacts_dropped: [10, 15],
         ..ShardCounts::default()
     };
     (shards.unread_frames[0], shards.unread_frames[3]) = (20, 30);
@@ -141,8 +150,9 @@ fn shards() -> ShardCounts {
     (flow.answered_connections, flow.refused_connections) = (40, 30);
     (flow.flows_opened, flow.flows_merged, flow.flows_open) = (400, 3, 97);
     (flow.flows_closed[0], flow.flows_closed[6]) = (200, 100);
-    let scan = &mut shards.port_scan;
-    (scan.touches, scan.outcomes) = (295, 65);
+    flow.established_connections = 25;
+    let scan = &mut shards.detectors.port_scan;
+    (scan.touches, scan.outcomes) = (295, 90);
     (scan.started, scan.continued, scan.ended) = (3, 4, 2);
     shards
 }
@@ -263,7 +273,13 @@ fn add(counter: &mut u64, by: i64) {
 /// Spoils each number of the struct that `of` gives, against the table of its counters.
 fn assert_each_opens<C: Counters>(table: &[(&str, &[&str])], of: fn(&mut Books) -> &mut C) {
     let mut names = Vec::new();
-    of(&mut books()).each(&mut |counter| names.push(counter.name()));
+    // Of one name, what is counted of each kind and by each owner belongs to identities of its own.
+    of(&mut books()).each(&mut |counter| {
+        let label = counter.labels.first();
+        let label = label.filter(|(name, _)| ["kind", "owner"].contains(name));
+        let value = label.map_or(String::new(), |(_, value)| format!(" {value}"));
+        names.push(counter.name() + &value);
+    });
     for (place, name) in names.iter().enumerate() {
         let row = table.iter().find(|(counter, _)| counter == name);
         let (_, parts) = row.unwrap_or_else(|| panic!("{name} has no place in the table"));
@@ -385,8 +401,8 @@ fn while_a_run_goes_on_the_sides_differ_by_what_is_in_flight_and_no_more() {
     let ring = "ring eth0/open/0: ";
     opens(ring, 110, &|books, by| books.rings[0].tp_packets += by);
     opens(ring, 0, &|books, by| books.rings[0].tp_drops += by);
-    opens(CARRIED, 20, &|books, by| {
-        books.shards.contacts_dropped += by
+    opens(CARRIED_TO_PAIRS, 20, &|books, by| {
+        books.shards.contacts_dropped[0] += by
     });
     for kind in EventKind::ALL {
         let (at, name) = (kind as usize, format!(": {} raised = ", kind.word()));

@@ -132,7 +132,10 @@ fn a_retransmission_inside_the_published_horizon_is_never_a_new_attempt() {
 fn without_a_flood_both_horizons_are_those_of_the_rules() {
     let (_, books) = read(flood(2, 100), "2", "alert");
     assert_eq!(seconds(&books, "dedup_horizon_seconds"), 130.0);
-    assert_eq!(seconds(&books, "scan_min_detectable_gap_seconds"), 60.0);
+    assert_eq!(
+        seconds(&books, "port_scan_min_detectable_gap_seconds"),
+        60.0
+    );
 }
 
 #[test]
@@ -142,7 +145,7 @@ fn a_scan_with_gaps_below_half_of_the_published_one_is_found_in_a_flood() {
     const SCANNERS: u32 = 40;
     for workers in ["1", "3"] {
         let (_, books) = read(flood(FLOOD_S, RATE), workers, "alert");
-        let gap_s = seconds(&books, "scan_min_detectable_gap_seconds");
+        let gap_s = seconds(&books, "port_scan_min_detectable_gap_seconds");
         assert!(gap_s > 0.05 && gap_s < 2.0, "{gap_s}");
         // g* is eight times what is published.
         let parts = [0.05, 0.25, 0.49, 1.0, 8.0, 16.0];
@@ -164,7 +167,10 @@ fn a_scan_with_gaps_below_half_of_the_published_one_is_found_in_a_flood() {
         let (records, books) = read(frames, workers, "alert");
         let mut found = [0; 6];
         let alerts = records.iter().filter(|one| one["event_type"] == "alert");
-        for alert in alerts.filter(|alert| alert["scan"]["phase"] == "started") {
+        for alert in alerts.filter(|alert| {
+            let scan = &alert["synledger"]["scan"];
+            scan["kind"] == "port_scan" && scan["phase"] == "started"
+        }) {
             let source: std::net::Ipv4Addr = alert["src_ip"]
                 .as_str()
                 .expect("an address")
@@ -172,7 +178,7 @@ fn a_scan_with_gaps_below_half_of_the_published_one_is_found_in_a_flood() {
                 .expect("v4");
             found[usize::from(source.octets()[2])] += 1;
         }
-        let published = seconds(&books, "scan_min_detectable_gap_seconds");
+        let published = seconds(&books, "port_scan_min_detectable_gap_seconds");
         eprintln!(
             "{workers} workers: published {published:.3} s; of {SCANNERS} with gaps of {parts:?} of it found {found:?}"
         );

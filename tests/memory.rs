@@ -83,7 +83,7 @@ impl Bench {
         let mut common = small(1);
         common.flows = flows;
         common.fold = fold;
-        common.rule.pairs = flows.others;
+        common.rules.port_scan.subjects = flows.others;
         let keys = RunKeys::from_seed(7);
         let (mut shards, consumers) = sensor::shards(&common, keys, &everything(), true);
         Self {
@@ -173,7 +173,7 @@ fn no_frame_allocates() {
             let once = allocations(&mut bench, &capture.frames, 1);
             let twice = allocations(&mut bench, &capture.frames, 2);
             let counts = &bench.shard.counts;
-            assert_eq!(counts.contacts_dropped, 0);
+            assert_eq!(counts.contacts_dropped, [0; 2]);
             if counts.detections > 0 {
                 // An alert is rare, hence boxed.
                 alerting += 1;

@@ -4,9 +4,11 @@ use craft::Rng;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use synledger::decode::packet::{Fragment, Packet, Reach, Tcp, Transport, tcp_flags};
+use synledger::flow::key::Hasher;
 use synledger::flow::{Flows, Limits};
 use synledger::inspect::contact::{Contact, ContactKind};
 use synledger::inspect::detection::Phase;
+use synledger::inspect::detector::Detector as _;
 use synledger::inspect::port_scan::{PortScan, Rule};
 use synledger::time::timeline::{Timeline, position_of_ts};
 
@@ -109,14 +111,15 @@ struct Result {
 }
 
 fn scan_in(what: &str, mut all: Vec<Touch>, gaps: &[i64], seed: u64) -> Result {
-    let mut detector = PortScan::new(Rule {
-        ports: usize::from(PORTS),
+    let rule = Rule {
+        at_least: usize::from(PORTS),
         window_ns: WINDOW,
-        pairs: PAIRS,
+        subjects: PAIRS,
         firsts: FIRSTS,
         episodes: 64,
-        port_maps: 1,
-    });
+        lists: 1,
+    };
+    let mut detector = PortScan::new(rule, Hasher::new([1, 2]));
     all.sort_unstable();
     let dst = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
     let (mut found, mut published) = (HashMap::new(), vec![i64::MAX; gaps.len()]);
@@ -136,7 +139,7 @@ fn scan_in(what: &str, mut all: Vec<Touch>, gaps: &[i64], seed: u64) -> Result {
         };
         detector.on_contact(&contact, dst, &Timeline::Live, &mut |(_, detection)| {
             if detection.phase == Phase::Started {
-                found.insert(detection.src, detection.ts_ns);
+                found.insert(detection.subject.src(), detection.ts_ns);
             }
         });
         if let Some(scanner) = source.checked_sub(SCANNERS)

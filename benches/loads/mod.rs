@@ -8,7 +8,7 @@ use synledger::capture::bpf::fanout::Keys;
 use synledger::capture::frame::{Frame, LinkType};
 use synledger::flow::Limits;
 use synledger::host::addresses::Localities;
-use synledger::inspect::port_scan::Rule;
+use synledger::inspect::Rules;
 use synledger::log::fold::Folds;
 use synledger::log::merge::Merge;
 use synledger::log::queue;
@@ -67,14 +67,14 @@ pub fn flood(syns: u32) -> Load {
 }
 
 /// A shard with fixed keys, its memory touched, and the end of its log queue.
-pub fn shard(flows: Limits, rule: Rule, folds: Option<Folds>) -> (Shard, Merge) {
+pub fn shard(flows: Limits, rules: Rules, folds: Option<Folds>) -> (Shard, Merge) {
     let (log, consumer) = queue::queue(QUEUE_EVENTS);
     let mut shard = Shard::new(Parts {
         id: 0,
         keys: Keys::from_seed(1),
         table_keys: [1, 2],
         flows,
-        rule,
+        rules,
         policy: Policy {
             localities: Arc::new(Localities::offline(&[])),
             directions: Arc::new([]),

@@ -10,6 +10,7 @@ use synledger::capture::bpf::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
 use synledger::flow::Limits;
 use synledger::host::addresses::Localities;
+use synledger::inspect::Rules;
 use synledger::inspect::port_scan::Rule;
 use synledger::log::fold::Folds;
 use synledger::log::merge::Merge;
@@ -46,16 +47,17 @@ pub struct Bench {
     said: u64,
 }
 
-/// Room for pairs as a gibibyte of memory gives it.
-fn rule(firsts: usize) -> Rule {
-    Rule {
-        ports: 4,
+/// Room for detectors as a gibibyte of memory gives it.
+fn rules(firsts: usize) -> Rules {
+    let port_scan = Rule {
+        at_least: 4,
         window_ns: 60_000_000_000,
-        pairs: 1 << 18,
+        subjects: 1 << 18,
         firsts,
         episodes: 1024,
-        port_maps: 64,
-    }
+        lists: 64,
+    };
+    Rules { port_scan }
 }
 
 fn shards(workers: usize, flows: Limits, firsts: usize, fold: bool) -> Vec<Bench> {
@@ -67,7 +69,7 @@ fn shards(workers: usize, flows: Limits, firsts: usize, fold: bool) -> Vec<Bench
             keys: Keys::from_seed(1),
             table_keys: [1, 2],
             flows,
-            rule: rule(firsts),
+            rules: rules(firsts),
             policy: Policy {
                 localities: Arc::new(Localities::offline(&[])),
                 directions: Arc::new([]),

@@ -1,21 +1,22 @@
 //! How far full tables reach.
 
 use crate::counters::State;
+use crate::inspect::Kind;
 
 /// How far tables reach, in nanoseconds of packet time; of several shards the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Horizons {
     /// A retransmission sooner than this after the first SYN is never a new attempt.
     pub dedup_ns: i64,
-    /// A scan whose ports follow each other by less than this is found.
-    pub scan_gap_ns: i64,
+    /// A scan of each kind whose steps follow each other by less than this is found.
+    pub scan_gaps_ns: [i64; Kind::COUNT],
 }
 
 impl Default for Horizons {
     fn default() -> Self {
         Self {
             dedup_ns: i64::MAX,
-            scan_gap_ns: i64::MAX,
+            scan_gaps_ns: [i64::MAX; Kind::COUNT],
         }
     }
 }
@@ -24,34 +25,28 @@ impl State for Horizons {
     /// The shorter ones.
     fn join(&mut self, other: &Self) {
         self.dedup_ns = self.dedup_ns.min(other.dedup_ns);
-        self.scan_gap_ns = self.scan_gap_ns.min(other.scan_gap_ns);
+        for (gap, other) in self.scan_gaps_ns.iter_mut().zip(other.scan_gaps_ns) {
+            *gap = other.min(*gap);
+        }
     }
 }
 
 impl Horizons {
-    /// Of one shard.
-    pub fn new(dedup_ns: i64, scan_gap_ns: i64) -> Self {
-        Self {
-            dedup_ns,
-            scan_gap_ns,
-        }
-    }
-
-    /// Both with their names and what they mean, in seconds; none before a shard has said anything.
-    pub fn seconds(self) -> impl Iterator<Item = (&'static str, &'static str, f64)> {
-        let all = [
-            (
-                "dedup_horizon_seconds",
-                "A SYN that comes again sooner than this after the first one is no new connection",
-                self.dedup_ns,
-            ),
-            (
-                "scan_min_detectable_gap_seconds",
-                "A scan whose ports follow each other by less than this is found whatever the flood",
-                self.scan_gap_ns,
-            ),
-        ];
-        let known = all.into_iter().filter(|(_, _, ns)| *ns < i64::MAX);
+    /// All with their names and what they mean, in seconds; none before a shard has said anything.
+    pub fn seconds(self) -> impl Iterator<Item = (String, &'static str, f64)> {
+        let dedup = (
+            "dedup_horizon_seconds".to_owned(),
+            "A SYN that comes again sooner than this after the first one is no new connection",
+            self.dedup_ns,
+        );
+        let scans = Kind::ALL.into_iter().zip(self.scan_gaps_ns);
+        let scans = scans.map(|(kind, gap_ns)| {
+            let name = format!("{}_min_detectable_gap_seconds", kind.word());
+            let help = "A scan of this kind whose steps follow each other by less than this is found whatever the flood";
+            (name, help, gap_ns)
+        });
+        let all = std::iter::once(dedup).chain(scans);
+        let known = all.filter(|(_, _, ns)| *ns < i64::MAX);
         known.map(|(name, help, ns)| (name, help, ns as f64 / 1e9))
     }
 }

@@ -166,7 +166,7 @@ mod tests {
             rings: vec![ring("open", 3, 0)],
             ..Books::default()
         };
-        before.shards.contacts_dropped = 2;
+        before.shards.contacts_dropped[0] = 2;
         let mut now = before.clone();
         now.rings[0].tp_packets += 50;
         now.rings[0].frames_read += 50;

@@ -10,6 +10,7 @@ pub mod witness;
 
 use crate::books::witness::WitnessCounts;
 use crate::counters::{Counter, Counters as _, Identity, Kind, counters};
+use crate::inspect::contact::Owner;
 use output::{LogCounts, OutputBooks};
 use record_kind::{EventKind, KINDS};
 use ring::RingCounts;
@@ -93,7 +94,7 @@ impl Books {
     /// Every identity, in the order of a packet's way. The sides of each are counted at different places.
     pub fn identities(&self) -> Vec<Identity> {
         let mut all = self.frame_identities();
-        let (shards, flow, scan) = (&self.shards, &self.shards.flow, &self.shards.port_scan);
+        let (shards, flow) = (&self.shards, &self.shards.flow);
         all.extend(
             flow.identities()
                 .into_iter()
@@ -101,37 +102,57 @@ impl Books {
         );
         let shed = shards.shed.identities().into_iter();
         all.extend(shed.map(|(name, left, right)| Identity::exact(name, left, right)));
-        let touches = flow.syn_packets + flow.answered_connections + flow.refused_connections;
-        all.push(Identity::exact(
-            "contacts_sent = syn_packets + answered_connections + refused_connections",
-            shards.contacts_sent,
-            touches,
-        ));
-        all.push(Identity::within(
-            "contacts_sent = contacts_merged + contacts_dropped",
-            shards.contacts_sent,
-            shards.contacts_merged + shards.contacts_dropped,
-            self.slack(self.in_flight.contacts),
-        ));
-        all.push(Identity::exact(
-            "contacts_merged = port_scan_touches + port_scan_outcomes",
-            shards.contacts_merged,
-            scan.touches + scan.outcomes,
-        ));
-        all.push(Identity::exact(
-            "detections = port_scan_started + port_scan_continued + port_scan_ended",
-            shards.detections,
-            scan.started + scan.continued + scan.ended,
-        ));
-        all.push(Identity::exact(
-            "port_scan_started = port_scans of all directions",
-            scan.started,
-            shards.port_scans.iter().sum(),
-        ));
+        self.detector_identities(&mut all);
         self.log_identities(&mut all);
         let witness = self.witness.iter();
         all.extend(witness.flat_map(|counts| counts.identities(self.at_exit)));
         all
+    }
+
+    /// Contacts: whose they are does not depend on how many shards there are.
+    fn detector_identities(&self, all: &mut Vec<Identity>) {
+        let (shards, flow) = (&self.shards, &self.shards.flow);
+        let outcomes =
+            flow.answered_connections + flow.refused_connections + flow.established_connections;
+        for owner in Owner::ALL {
+            let (at, word) = (owner as usize, owner.word());
+            let sent = shards.contacts_sent[at];
+            // Where no rule asks for them, none are sent.
+            let is_asked = owner == Owner::Pair || sent > 0;
+            all.push(Identity::exact(
+                format!("contacts_sent of the {word} = syn_packets + answered_connections + refused_connections + established_connections"),
+                sent,
+                if is_asked { flow.syn_packets + outcomes } else { 0 },
+            ));
+            all.push(Identity::within(
+                format!("contacts_sent of the {word} = contacts_merged + contacts_dropped"),
+                sent,
+                shards.contacts_merged[at] + shards.contacts_dropped[at],
+                self.slack(self.in_flight.contacts),
+            ));
+        }
+        let each = shards.detectors.all();
+        for (kind, owner, counts) in each {
+            let word = kind.word();
+            all.push(Identity::exact(
+                format!(
+                    "{word}_touches + {word}_outcomes = contacts_merged of the {}",
+                    owner.word()
+                ),
+                counts.contacts(),
+                shards.contacts_merged[owner as usize],
+            ));
+            all.push(Identity::exact(
+                format!("{word}_started = scans of all directions"),
+                counts.started,
+                shards.scans[kind as usize].iter().sum(),
+            ));
+        }
+        all.push(Identity::exact(
+            "detections = started + continued + ended of all kinds",
+            shards.detections,
+            each.iter().map(|(_, _, counts)| counts.detections()).sum(),
+        ));
     }
 
     fn slack(&self, in_flight: u64) -> u64 {

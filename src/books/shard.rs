@@ -6,8 +6,10 @@ use crate::decode::Unread;
 use crate::decode::packet::Reach;
 use crate::flow::FlowCounts;
 use crate::host::addresses::Direction;
-use crate::inspect::port_scan::PortScanCounts;
+use crate::inspect::contact::Owner;
+use crate::inspect::{AllCounts, Kind};
 use crate::shedding::ShedCounts;
+use crate::words::many;
 use std::net::IpAddr;
 
 /// A scan that started in a direction that was not asked for.
@@ -43,27 +45,37 @@ counters! {
         connections_not_asked: "Attempts in a direction that was not asked for",
         folded_by_shards: "Attempts that shards folded",
         detections: "Rising edges, doublings and summaries",
-        port_scans (count by direction Direction): "Port scans: rising edges, alerted on or not",
+        scans (count by kind Kind, by direction Direction): "Scans: rising edges, alerted on or not",
         detections_out_of_scope: "Detections that are no alert: in a direction that was not asked for",
         newest_out_of_scope (state Option<OutOfScope>): "The newest scan of those",
         detections_allowed: "Detections that are no alert: of a source that --allow names",
-        contacts_sent: "Contacts handed to their owners",
-        contacts_merged: "Contacts that their owners took",
-        contacts_dropped (loss): "Contacts for which an owner's queue had no room",
+        contacts_sent (count by owner Owner): "Contacts handed to the owner of their pair, and to that of their source",
+        contacts_merged (count by owner Owner): "Contacts that these owners took",
+        contacts_dropped (loss by owner Owner): "Contacts for which an owner's queue had no room",
         connections_log_gone (loss): "Attempts for which there was no logger any more",
         folded_log_gone: "Of these, folded ones",
         flows_log_gone (loss): "Flow records for which there was no logger any more",
         detections_log_gone (loss): "Detections for which there was no logger any more",
         connections_folding (gauge): "Attempts in folds that the logger does not have yet",
-        held (state [u64; 4]): "Entries held now: attempts, established, other flows, pairs",
+        held (state [u64; 3]): "Entries held now: attempts, established, other flows",
+        held_by_detectors (state [u64; Kind::COUNT]): "Entries that detectors hold now",
         horizons (state Horizons): "How far its tables reach now",
         shed (group ShedCounts): "What it let go of under load",
         flow (group FlowCounts): "The flow stage",
-        port_scan (group PortScanCounts): "The detector",
+        detectors (group AllCounts): "The detectors",
     }
 }
 
 impl ShardCounts {
+    /// How many scans of each kind there were, for people: none of a kind is said of port scans alone.
+    pub fn scans_said(&self) -> String {
+        let kinds = Kind::ALL.into_iter().zip(self.scans);
+        let counts = kinds.map(|(kind, ways)| (kind, ways.iter().sum::<u64>()));
+        let counts = counts.filter(|(kind, count)| *kind == Kind::PortScan || *count > 0);
+        let words = counts.map(|(kind, count)| many(count, &kind.about().title.to_lowercase()));
+        words.collect::<Vec<_>>().join(", ")
+    }
+
     /// Counts a frame that could not be read.
     pub fn on_unread(&mut self, why: Unread) {
         self.unread_frames[why.index()] += 1;

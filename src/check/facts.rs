@@ -24,8 +24,6 @@ pub const CAP_NET_ADMIN: u32 = 12;
 pub const CAP_NET_RAW: u32 = 13;
 /// See [`CAP_NET_ADMIN`].
 pub const CAP_BPF: u32 = 39;
-/// Ports and window of the scan rule: that a budget is enough does not depend on them.
-const RULE: (usize, i64) = (4, 60_000_000_000);
 
 /// What the run that is being checked for would take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +57,8 @@ impl Needs {
             witness: None,
             reads: false,
         };
-        Memory::divide(size.memory_mib, users, RULE)?;
+        // That a budget is enough does not depend on the rules.
+        Memory::divide(size.memory_mib, users, &crate::inspect::Flags::default())?;
         Ok(Self {
             process_bytes: u64::from(size.memory_mib) << 20,
             rings: RingBudget::new(rings, CaptureDepth::Headers, None),

@@ -167,6 +167,31 @@ impl Hasher {
         fold(a ^ k0 ^ families, b.rotate_left(23) ^ k1)
     }
 
+    /// Hash of one address.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "addresses are split into 64-bit words"
+    )]
+    #[inline]
+    pub fn source(&self, src: IpAddr) -> u64 {
+        let [k0, k1, k2, k3, k4, k5] = self.words;
+        let (word, family) = match src {
+            IpAddr::V4(v4) => (u64::from(v4.to_bits()), k0),
+            IpAddr::V6(v6) => {
+                let bits = v6.to_bits();
+                (fold(bits as u64 ^ k2, (bits >> 64) as u64 ^ k3), k4)
+            }
+        };
+        fold(fold(word ^ family, k1) ^ word ^ k4, k5)
+    }
+
+    /// Hash of an address and a port.
+    #[inline]
+    pub fn source_port(&self, src: IpAddr, port: u16) -> u64 {
+        let [_, _, k2, k3, ..] = self.words;
+        fold(self.source(src) ^ k2, u64::from(port) ^ k3)
+    }
+
     /// Hash of a hash and a number that a sender chose: where the fifth and later attempts of a tuple
     /// live, by initial sequence number, and halves of headers, by the identifier of their packet.
     ///

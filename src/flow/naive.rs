@@ -477,6 +477,7 @@ impl Naive {
         let side = conn.side(ends).expect("its own packet");
         conn.add(packet, tcp, side, now);
         self.proven.push(conn);
+        self.said.push(self.tries[i].says(Outcome::Established));
     }
 
     /// Attempts beyond the fourth of their endpoints.

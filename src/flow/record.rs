@@ -43,6 +43,8 @@ pub enum Outcome {
     Answered,
     /// RST, or an ICMP unreachable that quotes the SYN.
     Refused,
+    /// The client proved the handshake.
+    Established,
 }
 
 words! {

@@ -278,6 +278,8 @@ impl Flows {
         let payload = tcp.payload_len;
         self.established
             .add(conn_at, packet, Some(tcp), payload, sender, now);
+        let (tuple, outcome) = (entry.key().tuple(), Outcome::Established);
+        out(When::Packet, FlowEvent::Outcome { tuple, outcome });
     }
 }
 

@@ -1,6 +1,9 @@
-//! What a shard tells the owner of a pair: who touched which port, what came back.
+//! What a shard tells the owners of a source and of a pair: who touched what, what came back.
 
 use std::net::IpAddr;
+
+/// A frame makes so many contacts at most: the touch, and what it says of an attempt.
+pub const CONTACTS_PER_FRAME: usize = 2;
 
 /// What happened between the two addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +15,18 @@ pub enum ContactKind {
     Answered = 1,
     /// The port answered with RST or ICMP unreachable.
     Refused = 2,
+    /// The source completed the handshake.
+    Established = 3,
+}
+
+words! {
+    /// Whose detections are made at one place: that shard has all contacts of it.
+    pub enum Owner {
+        /// The owner of a source and its target.
+        Pair = "pair",
+        /// The owner of a source.
+        Source = "source",
+    }
 }
 
 /// One line of cache: the only thing, beside events, that crosses between workers.
@@ -22,8 +37,7 @@ pub struct Contact {
     pub position: u64,
     /// The packet's own time stamp, ns since the Unix epoch.
     pub ts_ns: i64,
-    /// The keyed hash of source and target (the destination, or what stands for it): the pair in short, and
-    /// its owner.
+    /// The keyed hash of source and target (the destination, or what stands for it): the pair in short.
     pub pair: u64,
     /// Who touched.
     pub src: IpAddr,

@@ -1,10 +1,18 @@
-//! Contacts in, detections out: one detector, one file.
-//!
-//! The contract of a detector: it is fed the contacts of the pairs (or sources) its shard owns, in the
-//! order of their positions (`on_contact`), ends what is due (`expire`), ends the rest at the end of
-//! the run (`finish`), takes all its memory in `new`, never looks at a clock, and counts what it had to
-//! push out. What it decides depends on the contacts alone, never on the number of shards.
+//! Contacts in, detections out. A new detector is a file or folder here, and one line in the list below.
 
 pub mod contact;
 pub mod detection;
+pub mod detector;
+pub mod distinct;
 pub mod port_scan;
+
+use crate::counters::{Counters as _, counters};
+use crate::flow::key::Hasher;
+use crate::time::timeline::Timeline;
+use contact::{Contact, Owner};
+use detector::{About, Detector, DetectorCounts, Found, Owned, detectors, shares};
+use std::net::IpAddr;
+
+detectors! {
+    PortScan = "port_scan", port_scan: port_scan::PortScan, "One source tried many ports of one destination";
+}

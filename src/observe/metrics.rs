@@ -263,7 +263,7 @@ fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
         ConstGauge::new(*ratio).encode(family.encode_family(&ring_labels(id))?)?;
     }
     for (name, help, value) in snapshot.books.shards.horizons.seconds() {
-        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let metric = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
         ConstGauge::new(value).encode(metric)?;
     }
     let help = "1 while something is lost for this reason, as /healthz says";

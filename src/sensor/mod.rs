@@ -125,7 +125,7 @@ pub fn shards(
                 keys: keys.fanout,
                 table_keys: keys.tables,
                 flows: common.flows,
-                rule: common.rule,
+                rules: common.rules,
                 policy: policy.clone(),
                 mesh,
                 flow_records: common.outputs.iter().any(|o| o.events.has(EventKind::Flow)),

@@ -5,13 +5,11 @@ use crate::host::addresses::{Direction, parse_network};
 use crate::log::formats::text::TextFormat;
 use crate::observe::address::MetricsAddress;
 use crate::shard::policy::{Allowed, parse_allowed};
+use crate::words::whole;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// A ledger of every new connection, with the books closed.
 #[derive(Debug, Parser)]
@@ -244,14 +242,9 @@ pub struct CommonArgs {
     /// named. Default: no choice of ours in `read`; the last of the allowed CPUs in `run`.
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
-    /// So many distinct TCP ports of one destination, touched by SYNs of one source within --scan-window, are a
-    /// port scan, 2 to 16. Not detected: slower ones, one port on many hosts, UDP, probes without SYN or with
-    /// ACK (FIN, NULL, XMAS), many sources, tunnels.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<u8>(2..=16))]
-    pub scan_ports: u8,
-    /// The window of the port scan rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
-    pub scan_window: Window,
+    /// What is detected.
+    #[command(flatten)]
+    pub detectors: crate::inspect::Flags,
     /// Networks or addresses that are ours, for the direction of connections; repeatable. `run` adds this
     /// host's own addresses.
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
@@ -313,24 +306,6 @@ words! {
     }
 }
 
-/// `--scan-window` in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window(pub i64);
-
-/// A whole number within a range, which the error names.
-fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
-where
-    T: FromStr + PartialOrd + Display + Clone,
-{
-    move |text| {
-        let number = text.parse().ok().filter(|number| range.contains(number));
-        number.ok_or_else(|| {
-            let (least, most) = (range.start(), range.end());
-            format!("must be a whole number from {least} to {most}")
-        })
-    }
-}
-
 fn fanout_mode(value: &str) -> Result<FanoutMode, String> {
     value.parse().map_err(|()| match value {
         "lb" | "rnd" | "rollover" => format!(
@@ -352,29 +327,6 @@ fn block_kib(value: &str) -> Result<u32, String> {
     let kib: u32 = value.parse().map_err(|_| range.to_owned())?;
     if (64..=4096).contains(&kib) && kib.is_power_of_two() {
         Ok(kib)
-    } else {
-        Err(range.to_owned())
-    }
-}
-
-fn window(value: &str) -> Result<Window, String> {
-    let range = "must be a time from 1s to 1h, such as 500ms, 60s, 5m";
-    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = value.split_at(digits);
-    let number: i64 = number.parse().map_err(|_| range.to_owned())?;
-    let unit_ns = match unit {
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        _ => return Err(format!("{range}; the unit is missing or unknown")),
-    };
-    let ns = number
-        .checked_mul(unit_ns)
-        .ok_or_else(|| range.to_owned())?;
-    let allowed = 1_000_000_000..=3_600_000_000_000;
-    if allowed.contains(&ns) {
-        Ok(Window(ns))
     } else {
         Err(range.to_owned())
     }

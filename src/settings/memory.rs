@@ -5,8 +5,8 @@
 use crate::capture::pcap::chunk::Chunk;
 use crate::error::ConfigError;
 use crate::flow::Limits;
-use crate::inspect::port_scan::Rule;
-use crate::inspect::port_scan::port_map::PORT_MAP_BYTES;
+use crate::inspect::contact::CONTACTS_PER_FRAME;
+use crate::inspect::{self, Rules};
 use crate::log::fold::{self, Folds};
 use crate::log::queue;
 use crate::log::sinks::lines::Sink;
@@ -64,8 +64,8 @@ pub struct Memory {
     users: Users,
     /// Room for flows in one shard.
     pub flows: Limits,
-    /// The scan rule and its room in one shard.
-    pub rule: Rule,
+    /// The rules of the detectors and their room in one shard.
+    pub rules: Rules,
     /// Room of the rest.
     pub room: Room,
 }
@@ -93,10 +93,10 @@ impl Room {
         2 * self.folds
     }
 
-    /// Frames in one chunk of `read`. A frame makes two contacts at most: no queue is ever full. Each frame may
-    /// make an event: those held back are no more than there is room for.
+    /// Frames in one chunk of `read`. A frame sends each owner so many contacts at most that no queue is ever full,
+    /// while one chunk is taken and the next one comes. Each frame may make an event: those held back are no more than there is room for.
     pub fn chunk_frames(&self) -> usize {
-        (self.contacts / 4).min(self.events)
+        (self.contacts / (2 * CONTACTS_PER_FRAME)).min(self.events)
     }
 }
 
@@ -188,11 +188,7 @@ impl Memory {
     /// # Errors
     ///
     /// [`ConfigError`] says how much is needed.
-    pub fn divide(
-        mib: u32,
-        users: Users,
-        (ports, window_ns): (usize, i64),
-    ) -> Result<Self, ConfigError> {
+    pub fn divide(mib: u32, users: Users, detectors: &inspect::Flags) -> Result<Self, ConfigError> {
         let budget = u64::from(mib) * MIB;
         let least = users.bytes_min();
         if budget < least {
@@ -215,7 +211,7 @@ impl Memory {
             asked_mib: mib,
             users,
             flows: Limits::from_bytes(share - share / 4),
-            rule: rule(share / 4, ports, window_ns),
+            rules: Rules::divide(share / 4, detectors),
             room,
         })
     }
@@ -229,7 +225,7 @@ impl Memory {
                 "attempts, flows, fragments",
                 each(self.flows.memory_bytes()),
             ),
-            ("pairs, scans", each(self.rule.memory_bytes())),
+            ("what detectors keep", each(self.rules.memory_bytes())),
         ];
         lines.extend(self.users.queues(&self.room));
         let outputs = self.users.outputs as u64 * Sink::memory_bytes();
@@ -247,37 +243,6 @@ impl Memory {
     /// The sum of [`Memory::lines`].
     pub fn bytes(&self) -> u64 {
         self.lines().iter().map(|(_, bytes)| bytes).sum()
-    }
-}
-
-/// A quarter of the room for episodes' port maps, the rest in equal parts for pairs with one port and for
-/// those with more.
-fn rule(bytes: u64, ports: usize, window_ns: i64) -> Rule {
-    let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let port_maps = count(bytes / 4) / PORT_MAP_BYTES;
-    let episodes = port_maps.max(1) * 8;
-    let none = Rule {
-        ports,
-        window_ns,
-        pairs: 0,
-        firsts: 0,
-        episodes,
-        port_maps,
-    };
-    let least = none.memory_bytes();
-    let each = |pairs: usize, firsts: usize| {
-        let many = Rule {
-            pairs: pairs << 10,
-            firsts: firsts << 10,
-            ..none
-        };
-        (many.memory_bytes() - least).div_ceil(1 << 10)
-    };
-    let half = bytes.saturating_sub(least) / 2;
-    Rule {
-        pairs: (count(half / each(1, 0)) / 8 * 8).max(8),
-        firsts: (count(half / each(0, 1)) / 8 * 8).max(8),
-        ..none
     }
 }
 

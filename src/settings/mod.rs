@@ -5,7 +5,7 @@ use crate::error::ConfigError;
 use crate::flow::Limits;
 use crate::host::addresses::Direction;
 use crate::host::cpus;
-use crate::inspect::port_scan::Rule;
+use crate::inspect::Rules;
 use crate::log::sinks::spec::{self, OutputSpec};
 use crate::observe::address::MetricsAddress;
 use crate::settings::flags::{
@@ -27,8 +27,8 @@ pub struct Common {
     pub cores: Vec<usize>,
     /// Room for flows in one shard.
     pub flows: Limits,
-    /// The scan rule and its room in one shard.
-    pub rule: Rule,
+    /// The rules of the detectors and their room in one shard.
+    pub rules: Rules,
     /// Room of queues.
     pub room: Room,
     /// `--local`.
@@ -224,14 +224,13 @@ impl Common {
                 |name| name.to_string_lossy().into_owned(),
             ),
         };
-        let rule = (usize::from(args.scan_ports), args.scan_window.0);
         let users = users(workers, outputs.len());
-        let memory = Memory::divide(args.size.memory_mib, users, rule)?;
+        let memory = Memory::divide(args.size.memory_mib, users, &args.detectors)?;
         let common = Self {
             workers,
             cores,
             flows: memory.flows,
-            rule: memory.rule,
+            rules: memory.rules,
             room: memory.room,
             local: args.local,
             directions: args.direction,

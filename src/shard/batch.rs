@@ -5,7 +5,8 @@ use crate::capture::frame::Frame;
 use crate::decode::packet::{Packet, Reach, Tcp, Transport};
 use crate::flow::Lookup;
 use crate::flow::record::{FlowEvent, Outcome, When};
-use crate::inspect::contact::{Contact, ContactKind};
+use crate::inspect::contact::{Contact, ContactKind, Owner};
+use crate::inspect::detector::Owned;
 use crate::log::event::{Body, Event, Step};
 use crate::time::timeline::Timeline;
 use std::net::IpAddr;
@@ -133,6 +134,7 @@ impl Shard {
             let kind = match what {
                 Outcome::Answered => ContactKind::Answered,
                 Outcome::Refused => ContactKind::Refused,
+                Outcome::Established => ContactKind::Established,
             };
             let answer = Contact {
                 number: 1,
@@ -157,11 +159,49 @@ impl Shard {
     fn send(&mut self, mut contact: Contact) {
         let target = self.policy.scan_target(contact.dst);
         contact.pair = self.owner_hash.pair(contact.src, target);
-        let owner = (u128::from(contact.pair) * self.mesh.workers() as u128) >> 64;
-        self.mesh.send(
-            usize::try_from(owner).expect("below the number of workers"),
-            contact,
-        );
+        let by_source = self.by_source;
+        let pair = true;
+        if self.mesh.workers() == 1 {
+            let source = by_source;
+            return self.hand(0, contact, Owned { pair, source });
+        }
+        let owner = self.owner(contact.pair);
+        let second = by_source.then(|| self.owner(self.owner_hash.source(contact.src)));
+        let source = second == Some(owner);
+        self.hand(owner, contact, Owned { pair, source });
+        if let Some(second) = second.filter(|&second| second != owner) {
+            let (pair, source) = (false, true);
+            self.hand(second, contact, Owned { pair, source });
+        }
+    }
+
+    /// Hands a contact to a shard that has all contacts of its pair, of its source, or of both.
+    fn hand(&mut self, to: usize, contact: Contact, owned: Owned) {
+        let lost = !self.mesh.send(to, contact);
+        for owner in Owner::ALL {
+            let one = u64::from(owned.by(owner));
+            self.counts.contacts_sent[owner as usize] += one;
+            self.counts.contacts_dropped[owner as usize] += one * u64::from(lost);
+        }
+    }
+
+    fn owner(&self, hash: u64) -> usize {
+        let owner = (u128::from(hash) * self.mesh.workers() as u128) >> 64;
+        usize::try_from(owner).expect("below the number of workers")
+    }
+
+    /// Which contacts like this one are all here.
+    #[inline]
+    pub(super) fn owned(&self, contact: &Contact) -> Owned {
+        if self.mesh.workers() == 1 {
+            let (pair, source) = (true, self.by_source);
+            return Owned { pair, source };
+        }
+        let is_here = |hash| self.owner(hash) == self.id;
+        Owned {
+            pair: is_here(contact.pair),
+            source: self.by_source && is_here(self.owner_hash.source(contact.src)),
+        }
     }
 }
 

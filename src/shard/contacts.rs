@@ -34,12 +34,6 @@ pub struct Mesh {
     reached: Arc<[CachePadded<AtomicU64>]>,
     /// For each owner the newest position of a contact that did not reach it, plus one; 0: none.
     lost: Arc<[CachePadded<AtomicU64>]>,
-    /// Contacts handed to owners.
-    pub sent: u64,
-    /// Contacts taken from the queues.
-    pub merged: u64,
-    /// Contacts for which an owner's queue had no room.
-    pub dropped: u64,
 }
 
 impl Mesh {
@@ -77,9 +71,6 @@ impl Mesh {
                 from,
                 reached: Arc::clone(&reached),
                 lost: Arc::clone(&lost),
-                sent: 0,
-                merged: 0,
-                dropped: 0,
             })
             .collect()
     }
@@ -97,10 +88,9 @@ impl Mesh {
         self.to.len()
     }
 
-    /// Hands `contact` to its owner. Live, a full queue is counted and never waited for; in `read` a
+    /// Hands `contact` to an owner; false if its queue is full, which is never waited for. In `read` a
     /// chunk is small enough that a queue cannot be full (a quarter of it in frames, two contacts each).
-    pub fn send(&mut self, owner: usize, contact: Contact) {
-        self.sent += 1;
+    pub fn send(&mut self, owner: usize, contact: Contact) -> bool {
         let position = contact.position;
         let sent = if owner == self.id {
             let room = self.own.len() < self.own.capacity();
@@ -112,10 +102,10 @@ impl Mesh {
             self.to[owner].push(contact).is_ok()
         };
         if !sent {
-            self.dropped += 1;
             // Relaxed: `publish` comes after it, and whoever sees that sees this.
             self.lost[owner].fetch_max(position.saturating_add(1), Ordering::Relaxed);
         }
+        sent
     }
 
     /// Says that every contact at or before `position` has been sent.
@@ -154,7 +144,6 @@ impl Mesh {
         if self.own.is_empty() {
             self.own.clear();
         }
-        self.merged += (contacts.len() - before) as u64;
     }
 
     fn next(&mut self, limit: u64) -> Option<Contact> {
@@ -205,7 +194,7 @@ mod tests {
         let mut mesh = Mesh::new(3);
         for (worker, positions) in [[1, 4, 9], [2, 3, 8], [5, 6, 7]].iter().enumerate() {
             for &position in positions {
-                mesh[worker].send(0, contact(position));
+                assert!(mesh[worker].send(0, contact(position)));
             }
         }
         for (worker, position) in [9, 8, 6].into_iter().enumerate() {
@@ -224,10 +213,8 @@ mod tests {
     #[test]
     fn a_full_queue_is_counted_and_its_owner_knows() {
         let mut mesh = Mesh::new(64);
-        for position in 0..300 {
-            mesh[1].send(2, contact(position));
-        }
-        assert_eq!((mesh[1].sent, mesh[1].dropped), (300, 44));
+        let sent = (0..300).filter(|&position| mesh[1].send(2, contact(position)));
+        assert_eq!(sent.count(), 256);
         assert_eq!(mesh[2].newest_lost(), Some(299), "its owner knows");
         assert_eq!(
             mesh[1].newest_lost(),

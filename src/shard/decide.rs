@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::books::horizons::Horizons;
 use crate::flow::record::{FlowEvent, When};
+use crate::inspect::contact::{Contact, Owner};
 use crate::log::event::{Body, Event, Step};
 use crate::time::timeline::Timeline;
 
@@ -56,76 +57,86 @@ impl Shard {
 
     /// Decides on the contacts up to `limit` and ends the scans that are over at `watermark_ns`.
     fn decide(&mut self, limit: u64, watermark_ns: i64, timeline: &Timeline<'_>) {
-        let Self {
-            mesh,
-            port_scan,
-            outbox,
-            counts,
-            policy,
-            contacts,
-            ..
-        } = self;
-        port_scan.contact_lost_ns = mesh
-            .newest_lost()
-            .map(|position| timeline.watermark_at(position));
+        let lost = self.mesh.newest_lost();
+        let lost_ns = lost.map(|position| timeline.watermark_at(position));
+        self.detectors.set_contact_lost(lost_ns);
+        let mut contacts = std::mem::take(&mut self.contacts);
         loop {
             contacts.clear();
-            mesh.take(limit, CONTACTS, contacts);
+            self.mesh.take(limit, CONTACTS, &mut contacts);
             if contacts.is_empty() {
                 break;
             }
             for contact in contacts.iter().take(CONTACTS_AHEAD) {
-                port_scan.announce(contact);
+                self.detectors.announce(contact);
             }
             for (index, contact) in contacts.iter().enumerate() {
                 if let Some(soon) = contacts.get(index + CONTACTS_AHEAD) {
-                    port_scan.announce(soon);
+                    self.detectors.announce(soon);
                 }
-                let target = policy.scan_target(contact.dst);
-                port_scan.on_contact(contact, target, timeline, &mut |found| {
-                    let step = Step::Contact(u16::from(contact.number), contact.ts_ns);
-                    let place = (contact.position, step);
-                    outbox.hold_detection(found, place, (policy, timeline), counts);
-                });
+                self.on_contact(contact, timeline);
             }
         }
-        port_scan.expire(watermark_ns, &mut |found| {
-            outbox.hold_detection(
-                found,
-                (limit, Step::End(watermark_ns)),
-                (policy, timeline),
-                counts,
-            );
+        self.contacts = contacts;
+        let Self {
+            detectors,
+            outbox,
+            counts,
+            policy,
+            ..
+        } = self;
+        let place = (limit, Step::End(watermark_ns));
+        detectors.expire(watermark_ns, &mut |found| {
+            outbox.hold_detection(found, place, (policy, timeline), counts);
+        });
+    }
+
+    fn on_contact(&mut self, contact: &Contact, timeline: &Timeline<'_>) {
+        let owned = self.owned(contact);
+        let Self {
+            detectors,
+            outbox,
+            counts,
+            policy,
+            ..
+        } = self;
+        for owner in Owner::ALL {
+            counts.contacts_merged[owner as usize] += u64::from(owned.by(owner));
+        }
+        let target = policy.scan_target(contact.dst);
+        detectors.on_contact(contact, owned, target, timeline, &mut |found| {
+            let step = Step::Contact(u16::from(contact.number), contact.ts_ns);
+            let place = (contact.position, step);
+            outbox.hold_detection(found, place, (policy, timeline), counts);
         });
     }
 
     /// Copies what the parts count to where others see it.
     fn take_counts(&mut self) {
         let Self {
-            mesh,
-            port_scan,
+            detectors,
             counts,
             flows,
             outbox,
             ..
         } = self;
-        counts.contacts_sent = mesh.sent;
-        counts.contacts_merged = mesh.merged;
-        counts.contacts_dropped = mesh.dropped;
         counts.flow = *flows.counts();
-        counts.port_scan = port_scan.counts;
-        counts.horizons = Horizons::new(flows.dedup_horizon_ns(), port_scan.detectable_gap_ns());
+        counts.detectors = detectors.counts();
+        counts.horizons = Horizons {
+            dedup_ns: flows.dedup_horizon_ns(),
+            scan_gaps_ns: detectors.detectable_gaps_ns(),
+        };
         let [attempts, established, others] = flows.held();
         counts.connections_folding = outbox.folding();
-        counts.held =
-            [attempts, established, others, port_scan.occupancy().0].map(|held| held as u64);
+        counts.held = [attempts, established, others].map(|held| held as u64);
+        counts.held_by_detectors = detectors.occupancy().map(|held| held as u64);
     }
 
     /// Ends what is open and closes the log queue. No packet waits for this shard any more, so it waits for
     /// the logger: a table full of open flows ends at once, and no queue holds them all.
     pub fn finish(&mut self, position: u64, timeline: &Timeline<'_>) {
         let Self {
-            port_scan,
+            detectors,
             outbox,
             counts,
             policy,
@@ -133,7 +144,7 @@ impl Shard {
             ..
         } = self;
         let place = (position, Step::End(timeline.watermark_at(position)));
-        port_scan.finish(&mut |(_, detection)| {
+        detectors.finish(&mut |(_, detection)| {
             outbox.hold_detection((None, detection), place, (policy, timeline), counts);
         });
         outbox.wait_for_log();
@@ -152,7 +163,7 @@ impl Shard {
         outbox.push_until(u64::MAX, counts);
         counts.connections_folding = outbox.folding();
         counts.flow = *flows.counts();
-        counts.port_scan = port_scan.counts;
+        counts.detectors = detectors.counts();
         outbox.close();
     }
 }

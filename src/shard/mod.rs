@@ -13,8 +13,8 @@ use crate::capture::frame::{Class, Frame};
 use crate::decode;
 use crate::flow::key::Hasher;
 use crate::flow::{Flows, Limits};
-use crate::inspect::contact::Contact;
-use crate::inspect::port_scan::{PortScan, Rule};
+use crate::inspect::contact::{Contact, Owner};
+use crate::inspect::{Detectors, Rules};
 use crate::log::fold::Folds;
 use crate::log::queue::Producer;
 use crate::shard::contacts::Mesh;
@@ -35,8 +35,8 @@ pub struct Parts {
     pub table_keys: [u64; 2],
     /// Room for flows.
     pub flows: Limits,
-    /// The scan rule and its room.
-    pub rule: Rule,
+    /// The rules of the detectors and their room.
+    pub rules: Rules,
     /// What is asked for.
     pub policy: Policy,
     /// Its ends of the contact queues.
@@ -58,8 +58,10 @@ pub struct Shard {
     owner_hash: Hasher,
     /// Connections.
     pub flows: Flows,
-    /// The detector.
-    pub port_scan: PortScan,
+    /// What looks at contacts.
+    pub detectors: Detectors,
+    /// A rule needs all contacts of a source at one place.
+    by_source: bool,
     /// What is asked for; the worker renews it when addresses change.
     pub policy: Policy,
     mesh: Mesh,
@@ -79,7 +81,7 @@ impl Shard {
             keys,
             table_keys,
             flows,
-            rule,
+            rules,
             policy,
             mesh,
             flow_records,
@@ -89,12 +91,14 @@ impl Shard {
         } = parts;
         let mut flows = Flows::new(flows, table_keys);
         flows.tell_ends(flow_records);
+        let owner_hash = Hasher::new([table_keys[0], !table_keys[1]]);
         Self {
             id,
             keys,
-            owner_hash: Hasher::new([table_keys[0], !table_keys[1]]),
+            owner_hash,
             flows,
-            port_scan: PortScan::new(rule),
+            detectors: Detectors::new(rules, owner_hash),
+            by_source: rules.need(Owner::Source),
             policy,
             mesh,
             pending: Vec::with_capacity(BATCH),
@@ -114,7 +118,7 @@ impl Shard {
     /// before the first packet.
     pub fn prefault(&mut self) {
         self.flows.prefault();
-        self.port_scan.prefault();
+        self.detectors.prefault();
         self.mesh.prefault();
         self.outbox.prefault();
     }

@@ -9,8 +9,8 @@ use crate::capture::bpf::sample::{self, Ends};
 use crate::capture::frame::Frame;
 use crate::decode::packet::Packet;
 use crate::flow::record::Attempt;
-use crate::inspect::detection::{Detection, Phase};
-use crate::inspect::port_scan::Found;
+use crate::inspect::detection::Phase;
+use crate::inspect::detector::Found;
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
 use crate::log::queue::Producer;
@@ -256,17 +256,20 @@ impl Outbox {
         counts: &mut ShardCounts,
     ) {
         counts.detections += 1;
-        let direction = policy.localities.direction(detection.src, detection.dst);
+        let direction = policy
+            .localities
+            .direction(detection.subject.src(), detection.subject.dst());
         if detection.phase == Phase::Started {
-            counts.port_scans[direction as usize] += 1;
+            counts.scans[detection.kind as usize][direction as usize] += 1;
         }
         if !policy.in_scan_scope(direction) {
             counts.detections_out_of_scope += 1;
             if detection.phase == Phase::Started {
-                let Detection {
-                    ts_ns, src, dst, ..
-                } = detection;
-                counts.newest_out_of_scope = Some(OutOfScope { ts_ns, src, dst });
+                counts.newest_out_of_scope = Some(OutOfScope {
+                    ts_ns: detection.ts_ns,
+                    src: detection.subject.src(),
+                    dst: detection.subject.dst(),
+                });
             }
             return;
         }

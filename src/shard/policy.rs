@@ -1,7 +1,7 @@
 //! What the operator asked to see. Nothing here changes what is counted or decided.
 
 use crate::host::addresses::{Direction, Localities, parse_network};
-use crate::inspect::detection::Detection;
+use crate::inspect::detection::{Detection, Extent};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -79,21 +79,23 @@ impl Policy {
     pub fn withholds(&self, detection: &Detection) -> bool {
         let mut ports = Vec::new();
         for allowed in self.allow.iter() {
-            if allowed.net.contains(&detection.src) {
+            if allowed.net.contains(&detection.subject.src()) {
                 match allowed.port {
                     None => return true,
                     Some(port) => ports.push(port),
                 }
             }
         }
-        let ranges = || detection.ranges.iter();
-        let known: u64 = ranges()
-            .map(|&(first, last)| u64::from(last - first) + 1)
-            .sum();
-        known == u64::from(detection.ports)
-            && ranges()
-                .flat_map(|&(first, last)| first..=last)
-                .all(|port| ports.contains(&port))
+        let allowed =
+            |&(first, last): &(u16, u16)| (first..=last).all(|port| ports.contains(&port));
+        match (&detection.extent, detection.subject.port()) {
+            (Extent::Ports { count, ranges }, _) => {
+                let known = |&(first, last): &(u16, u16)| u64::from(last - first) + 1;
+                ranges.iter().map(known).sum::<u64>() == u64::from(*count)
+                    && ranges.iter().all(allowed)
+            }
+            (_, port) => port.is_some_and(|port| ports.contains(&port)),
+        }
     }
 
     /// What stands for `dst` in the scan rule: itself, or one address for all of ours, IPv4 and IPv6 alike.
@@ -110,7 +112,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::detection::{Evidence, Kind, Phase};
+    use crate::inspect::detection::{Evidence, Kind, Phase, Proof, Subject};
 
     fn allowed(value: &str) -> Allowed {
         parse_allowed(value).expect(value)
@@ -172,12 +174,17 @@ mod tests {
             kind: Kind::PortScan,
             phase: Phase::Started,
             ts_ns: 0,
-            src: src.parse().expect("an address"),
-            dst: "198.51.100.1".parse().expect("an address"),
+            subject: Subject::Pair {
+                src: src.parse().expect("an address"),
+                dst: "198.51.100.1".parse().expect("an address"),
+            },
+            extent: Extent::Ports {
+                count: ports,
+                ranges: ranges.to_vec(),
+            },
+            proof: Proof::None,
             first_ns: 0,
             last_ns: 0,
-            ranges: ranges.to_vec(),
-            ports,
             window_ns: 1,
             exact: true,
             complete: true,

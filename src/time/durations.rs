@@ -6,3 +6,35 @@ pub const HORIZON_NS: i64 = 130_000_000_000;
 pub const UNANSWERED_NS: i64 = 5_000_000_000;
 /// Live: a worker further behind the others than this is not waited for.
 pub const LAG_MAX_NS: u64 = 500_000_000;
+
+/// `--scan-window` in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window(pub i64);
+
+/// Reads a window of a rule: `500ms`, `60s`, `5m`, `1h`.
+///
+/// # Errors
+///
+/// Says the range and the units.
+pub fn window(value: &str) -> Result<Window, String> {
+    let range = "must be a time from 1s to 1h, such as 500ms, 60s, 5m";
+    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = value.split_at(digits);
+    let number: i64 = number.parse().map_err(|_| range.to_owned())?;
+    let unit_ns = match unit {
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return Err(format!("{range}; the unit is missing or unknown")),
+    };
+    let ns = number
+        .checked_mul(unit_ns)
+        .ok_or_else(|| range.to_owned())?;
+    let allowed = 1_000_000_000..=3_600_000_000_000;
+    if allowed.contains(&ns) {
+        Ok(Window(ns))
+    } else {
+        Err(range.to_owned())
+    }
+}

@@ -9,6 +9,7 @@ use synledger::capture::pcap::CaptureReader;
 use synledger::counters::Identity;
 use synledger::flow::Limits;
 use synledger::host::addresses::Localities;
+use synledger::inspect::Rules;
 use synledger::inspect::port_scan::Rule;
 use synledger::log::budget::Budget;
 use synledger::log::formats::context::Context;
@@ -59,14 +60,7 @@ pub fn small(workers: usize) -> Common {
             others: 64,
             fragments: 8,
         },
-        rule: Rule {
-            ports: 5,
-            window_ns: 10_000_000_000,
-            pairs: 32,
-            firsts: 32,
-            episodes: 8,
-            port_maps: 4,
-        },
+        rules: Rules { port_scan: rule(5) },
         room: Room::full(workers),
         local: Vec::new(),
         directions: Vec::new(),
@@ -77,6 +71,18 @@ pub fn small(workers: usize) -> Common {
         sensor: "test".into(),
         strict: false,
         quiet: true,
+    }
+}
+
+/// Small tables of a detector.
+fn rule(at_least: usize) -> Rule {
+    Rule {
+        at_least,
+        window_ns: 10_000_000_000,
+        subjects: 32,
+        firsts: 32,
+        episodes: 8,
+        lists: 4,
     }
 }
 

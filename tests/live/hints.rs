@@ -78,7 +78,7 @@ fn scans_by_this_host_are_told_while_they_happen() {
         thread::sleep(Duration::from_millis(2_500));
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
-        let line = "synledger: 1 port scan by this host is not shown: 10.9.0.2 -> 198.51.100.1; \
+        let line = "synledger: 1 scan by this host is not shown: 10.9.0.2 -> 198.51.100.1; \
                     --scan-scope all shows them\n";
         assert!(ended.says.contains(line), "{}", ended.says);
         assert_eq!(ended.says.matches("by this host is not shown").count(), 1);

@@ -242,11 +242,14 @@ pub fn attempts(eve: &[Value]) -> Vec<String> {
 /// Scans that started, with the ports known then.
 pub fn scans(eve: &[Value]) -> Vec<String> {
     let mut all: Vec<_> = of_type(eve, "alert")
-        .filter(|record| record["scan"]["phase"] == "started")
+        .filter(|record| {
+            let scan = &record["synledger"]["scan"];
+            scan["kind"] == "port_scan" && scan["phase"] == "started"
+        })
         .map(|record| {
             format!(
                 "{} {} {}",
-                record["src_ip"], record["dest_ip"], record["scan"]["port_list"]
+                record["src_ip"], record["dest_ip"], record["synledger"]["scan"]["port_list"]
             )
         })
         .collect();

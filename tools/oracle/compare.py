@@ -64,7 +64,7 @@ def from_eve(text):
             stamp = microseconds(event["timestamp"])
             attempts.append((event["pcap_cnt"], stamp, *ends, own["isn"]))
         elif kind == "alert":
-            scan = event.get("scan", {})
+            scan = own.get("scan", {})
             if (scan.get("kind"), scan.get("phase")) == ("port_scan", "started"):
                 pair = (address(event["src_ip"]), address(event["dest_ip"]))
                 scans.append((event["pcap_cnt"], *pair, ports_of(scan["port_list"])))

@@ -44,7 +44,7 @@ def events(found):
         scan = {"kind": "port_scan", "phase": "started", "port_list": ranges(s["ports"])}
         yield {
             "timestamp": stamp(s["ts"]), "event_type": "alert", "src_ip": s["src"],
-            "dest_ip": s["dst"], "scan": scan, "synledger": {}, "pcap_cnt": s["frame"],
+            "dest_ip": s["dst"], "synledger": {"scan": scan}, "pcap_cnt": s["frame"],
         }
 
 

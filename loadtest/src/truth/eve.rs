@@ -158,7 +158,8 @@ fn flow(line: &[u8]) -> Result<Line> {
 
 fn alert(line: &[u8]) -> Result<Line> {
     let value: Value = serde_json::from_slice(line)?;
-    if value["scan"]["phase"] != "started" {
+    let scan = &value["synledger"]["scan"];
+    if scan["kind"] != "port_scan" || scan["phase"] != "started" {
         return Ok(Line::Other);
     }
     Ok(Line::Scan {

@@ -1,82 +1,55 @@
 //! The state of every port of a scan: two bits each.
 
-use crate::inspect::detection::Evidence;
+use crate::inspect::distinct::question::{Raised, Seen};
+use crate::inspect::distinct::state::TouchState;
 
-/// What is known of one port of an episode; two bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum PortState {
-    /// Not touched in this episode.
-    Untouched = 0,
-    /// Touched; nothing came back so far.
-    Touched = 1,
-    /// Answered with SYN+ACK.
-    Answered = 2,
-    /// Answered with RST or ICMP unreachable.
-    Refused = 3,
-}
-
-impl PortState {
-    /// The state of these two bits.
-    pub(super) fn from_bits(bits: u8) -> Self {
-        match bits & 3 {
-            0 => Self::Untouched,
-            1 => Self::Touched,
-            2 => Self::Answered,
-            _ => Self::Refused,
-        }
-    }
-}
-
-/// Bytes of one port map: two bits for each of 65,536 ports.
-pub const PORT_MAP_BYTES: usize = 65_536 / 4;
+/// Ports in a word of 64 bits.
+const PORTS: usize = 32;
+/// Words of one port map: two bits for each of 65,536 ports.
+pub const PORT_MAP_WORDS: usize = 65_536 / PORTS;
 
 /// The state of every port of one episode.
-pub struct PortMap<'a>(pub &'a mut [u8]);
+pub struct PortMap<'a>(pub &'a mut [u64]);
 
-impl PortMap<'_> {
-    /// The state of `port`.
-    pub fn get(&self, port: u16) -> PortState {
+impl Seen for PortMap<'_> {
+    type Item = u16;
+
+    fn get(&self, port: u16) -> TouchState {
         let (at, shift) = Self::place(port);
-        PortState::from_bits(self.0[at] >> shift)
+        TouchState::from_bits((self.0[at] >> shift & 3) as u8)
     }
 
-    /// Raises `port` to `state`; a port never goes back. Says whether it was untouched before.
-    pub fn raise(&mut self, port: u16, state: PortState) -> bool {
+    fn raise(&mut self, port: u16, state: TouchState) -> Raised {
         let before = self.get(port);
         let (at, shift) = Self::place(port);
         if state > before {
-            self.0[at] = (self.0[at] & !(3 << shift)) | ((state as u8) << shift);
+            self.0[at] = (self.0[at] & !(3 << shift)) | ((state as u64) << shift);
         }
-        before == PortState::Untouched
+        match before {
+            TouchState::Untouched => Raised::New,
+            _ => Raised::Known,
+        }
     }
 
+    fn states(&self) -> [u32; 4] {
+        let mut states = [0; 4];
+        for &word in self.0.iter().filter(|&&word| word != 0) {
+            for shift in (0..64).step_by(2) {
+                states[(word >> shift & 3) as usize] += 1;
+            }
+        }
+        states
+    }
+}
+
+impl PortMap<'_> {
     fn place(port: u16) -> (usize, u32) {
-        (usize::from(port) / 4, u32::from(port % 4) * 2)
+        (usize::from(port) / PORTS, u32::from(port) % 32 * 2)
     }
 
     /// The touched ports as ascending inclusive ranges.
     pub fn ranges(&self) -> Vec<(u16, u16)> {
-        ranges_of((0..=u16::MAX).filter(|&port| self.get(port) != PortState::Untouched))
-    }
-
-    /// How the touched ports answered. Of those that did not, up to `in_flight` may still do so; the others
-    /// are unanswered.
-    pub fn evidence(&self, in_flight: u32) -> Evidence {
-        let mut evidence = Evidence::default();
-        for &byte in self.0.iter().filter(|&&byte| byte != 0) {
-            for shift in [0, 2, 4, 6] {
-                match PortState::from_bits(byte >> shift) {
-                    PortState::Untouched => {}
-                    PortState::Touched => evidence.unanswered += 1,
-                    PortState::Answered => evidence.answered += 1,
-                    PortState::Refused => evidence.refused += 1,
-                }
-            }
-        }
-        evidence.pending = evidence.unanswered.min(in_flight);
-        evidence.unanswered -= evidence.pending;
-        evidence
+        ranges_of((0..=u16::MAX).filter(|&port| self.get(port) != TouchState::Untouched))
     }
 }
 
@@ -95,20 +68,21 @@ pub fn ranges_of(ports: impl Iterator<Item = u16>) -> Vec<(u16, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::detection::Evidence;
 
     #[test]
     fn a_port_map_keeps_ports_and_what_became_of_them() {
-        let mut bytes = vec![0; PORT_MAP_BYTES];
-        let mut map = PortMap(&mut bytes);
+        let mut words = vec![0; PORT_MAP_WORDS];
+        let mut map = PortMap(&mut words);
         for port in [0, 1, 2, 80, 65_535] {
-            assert!(map.raise(port, PortState::Touched), "{port} is new");
+            assert_eq!(map.raise(port, TouchState::Touched), Raised::New, "{port}");
         }
-        assert!(!map.raise(80, PortState::Answered), "80 is not new");
-        map.raise(80, PortState::Touched);
-        map.raise(2, PortState::Refused);
+        assert_eq!(map.raise(80, TouchState::Answered), Raised::Known);
+        map.raise(80, TouchState::Touched);
+        map.raise(2, TouchState::Refused);
         assert_eq!(
             map.get(80),
-            PortState::Answered,
+            TouchState::Answered,
             "a retransmission does not undo an answer"
         );
         assert_eq!(map.ranges(), [(0, 2), (80, 80), (65_535, 65_535)]);

@@ -1,21 +1,32 @@
 //! The detector against the rule in the words of DESIGN, by brute force over all touches.
 
 use super::*;
+use crate::inspect::contact::ContactKind;
+use crate::inspect::detection::{Evidence, Phase};
+use crate::inspect::detector::{Detector as _, Found};
+use crate::time::timeline::Timeline;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 const DST: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 const WINDOW: i64 = 60_000_000_000;
 
 fn rule(ports: usize) -> Rule {
     Rule {
-        ports,
+        at_least: ports,
         window_ns: WINDOW,
-        pairs: 1024,
+        subjects: 1024,
         firsts: 1024,
         episodes: 64,
-        port_maps: 64,
+        lists: 64,
+    }
+}
+
+fn ranges(extent: &Extent) -> Vec<(u16, u16)> {
+    match extent {
+        Extent::Ports { ranges, .. } => ranges.clone(),
+        Extent::Hosts { .. } => panic!("ports are asked for"),
     }
 }
 
@@ -42,7 +53,7 @@ fn rising_edges(touches: &[(i64, u16)], ports: usize) -> Vec<(usize, Vec<(u16, u
         first: 0,
         watermarks: &watermarks,
     };
-    let mut detector = PortScan::new(rule(ports));
+    let mut detector = PortScan::new(rule(ports), Hasher::new([1, 2]));
     let mut edges = Vec::new();
     for (number, &(ts_ns, port)) in touches.iter().enumerate() {
         detector.on_contact(
@@ -51,7 +62,7 @@ fn rising_edges(touches: &[(i64, u16)], ports: usize) -> Vec<(usize, Vec<(u16, u
             &timeline,
             &mut |(_, found)| {
                 if found.phase == Phase::Started {
-                    edges.push((number, found.ranges));
+                    edges.push((number, ranges(&found.extent)));
                 }
             },
         );
@@ -120,7 +131,7 @@ fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
         first: 0,
         watermarks: &watermarks,
     };
-    let mut detector = PortScan::new(rule(4));
+    let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
     let mut found = Vec::new();
     for (number, &(ts_ns, port)) in touches.iter().enumerate() {
         detector.on_contact(
@@ -131,7 +142,7 @@ fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
         );
     }
     detector.expire(996 + 2 * WINDOW - 1, &mut |(_, one)| found.push(one));
-    let sizes: Vec<u32> = found.iter().map(|one| one.ports).collect();
+    let sizes: Vec<u32> = found.iter().map(|one| one.extent.count()).collect();
     assert_eq!(
         sizes,
         [4, 8, 16, 32, 64, 128, 256, 512],
@@ -140,7 +151,7 @@ fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
     detector.expire(996 + 2 * WINDOW, &mut |(_, one)| found.push(one));
     let last = found.last().expect("a summary");
     assert_eq!(
-        (last.phase, last.ports, &last.ranges[..]),
+        (last.phase, last.extent.count(), &ranges(&last.extent)[..]),
         (Phase::Ended, 1000, &[(1, 1000)][..])
     );
     assert_eq!(
@@ -157,7 +168,7 @@ fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
 #[test]
 fn answers_and_refusals_are_the_evidence() {
     let timeline = Timeline::Live;
-    let mut detector = PortScan::new(rule(4));
+    let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
     let mut found = Vec::new();
     for port in 1..=4 {
         let mut touch = contact(0, 0, port);
@@ -202,7 +213,7 @@ fn silent_scan(times: &[i64], ends_ns: i64) -> Vec<(Phase, u32, u32)> {
         first: 0,
         watermarks: times,
     };
-    let mut detector = PortScan::new(rule(4));
+    let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
     let mut found = Vec::new();
     let mut say = |(_, one): Found| {
         let Evidence {
@@ -210,7 +221,7 @@ fn silent_scan(times: &[i64], ends_ns: i64) -> Vec<(Phase, u32, u32)> {
             pending,
             ..
         } = one.evidence;
-        assert_eq!(unanswered + pending, one.ports);
+        assert_eq!(unanswered + pending, one.extent.count());
         found.push((one.phase, unanswered, pending));
     };
     for (number, (&ts_ns, port)) in times.iter().zip(1..).enumerate() {
@@ -255,10 +266,10 @@ fn ports_in_flight_are_told_from_unanswered_ones_at_each_doubling() {
 #[test]
 fn a_full_table_says_that_it_is_no_longer_exact() {
     let small = Rule {
-        pairs: 8,
+        subjects: 8,
         ..rule(2)
     };
-    let mut detector = PortScan::new(small);
+    let mut detector = PortScan::new(small, Hasher::new([1, 2]));
     let mut exact = Vec::new();
     for source in 0..9 {
         for port in 0..2 {
@@ -283,7 +294,7 @@ fn a_full_table_says_that_it_is_no_longer_exact() {
     );
     assert_eq!(
         (
-            detector.counts.pairs_evicted,
+            detector.counts.subjects_evicted,
             detector.counts.episodes_evicted
         ),
         (1, 1)
@@ -311,7 +322,7 @@ proptest! {
 
 #[test]
 fn a_scan_of_several_addresses_that_count_as_one_names_the_one_that_decided() {
-    let mut detector = PortScan::new(rule(4));
+    let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
     let mut found = Vec::new();
     let target = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     for (number, last) in [
@@ -339,7 +350,7 @@ fn a_scan_of_several_addresses_that_count_as_one_names_the_one_that_decided() {
     detector.finish(&mut |(_, one)| found.push(one));
     let said: Vec<_> = found
         .iter()
-        .map(|one| (one.phase, one.dst, one.ports))
+        .map(|one| (one.phase, one.subject.dst(), one.extent.count()))
         .collect();
     let decided = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 4));
     let phases = [

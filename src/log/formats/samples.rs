@@ -6,7 +6,7 @@ use crate::books::ring::{RingCounts, RingId};
 use crate::flow::record::{
     Attempt, Basis, ConnState, EndReason, FiveTuple, FlowRecord, History, Volume,
 };
-use crate::inspect::detection::{Detection, Evidence, Kind, Phase};
+use crate::inspect::detection::{Detection, Evidence, Extent, Kind, Phase, Proof, Subject};
 use crate::log::event::{Body, Event, Step};
 use crate::log::notice::{Notice, Stats};
 use serde_json::json;
@@ -108,12 +108,17 @@ pub fn scan(phase: Phase, ranges: Vec<(u16, u16)>, ports: u32) -> Detection {
         kind: Kind::PortScan,
         phase,
         ts_ns: TS_NS,
-        src: ip("192.0.2.56"),
-        dst: ip("10.0.0.5"),
+        subject: Subject::Pair {
+            src: ip("192.0.2.56"),
+            dst: ip("10.0.0.5"),
+        },
+        extent: Extent::Ports {
+            count: ports,
+            ranges,
+        },
+        proof: Proof::None,
         first_ns: TS_NS - 1_000_000_000,
         last_ns: TS_NS,
-        ranges,
-        ports,
         window_ns: 60_000_000_000,
         exact: true,
         complete: true,
@@ -177,8 +182,8 @@ pub fn books() -> Books {
     (shards.frames, shards.packets) = (143, 143);
     (shards.flow.flow_packets, shards.flow.packets_accounted) = (143, 143);
     (shards.flow.syn_packets, shards.flow.new_connections) = (93, 93);
-    (shards.contacts_sent, shards.contacts_merged) = (93, 93);
-    shards.port_scan.touches = 93;
+    (shards.contacts_sent[0], shards.contacts_merged[0]) = (93, 93);
+    shards.detectors.port_scan.touches = 93;
     books
         .outputs
         .iter_mut()

@@ -10,7 +10,7 @@ use super::stamp::Stamp;
 use super::{Format, Registered, Wish};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{FiveTuple, FlowRecord, proto_word};
-use crate::inspect::detection::{Detection, Kind, Phase};
+use crate::inspect::detection::{Detection, Extent, Phase, Subject};
 use crate::log::event::{Body, Event};
 use crate::log::fold::Fold;
 use crate::log::notice::{Notice, Stats};
@@ -129,7 +129,8 @@ impl Text {
 
     fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection, due_ns: i64) {
         let ended = detection.phase == Phase::Ended;
-        alert_ports(out, detection);
+        alert_subject(out, detection);
+        alert_extent(out, detection);
         if ended {
             out.extend_from_slice(b", last touch ");
             self.moment(out, detection.last_ns, due_ns);
@@ -173,13 +174,10 @@ impl Format for Text {
                 }
             }
             Body::Alert(detection) => {
-                let Detection {
-                    interface,
-                    src,
-                    dst,
-                    ..
-                } = **detection;
-                self.head(out, due_ns, || Some((interface, src, dst)));
+                let (interface, subject) = (detection.interface, detection.subject);
+                self.head(out, due_ns, || {
+                    Some((interface, subject.src(), subject.dst()))
+                });
                 self.alert(out, detection, due_ns);
             }
             Body::Folded(fold) => {
@@ -307,46 +305,67 @@ fn seconds(out: &mut Vec<u8>, duration_ns: i64) {
     append::padded(out, micros, 6);
 }
 
-fn alert_ports(out: &mut Vec<u8>, detection: &Detection) {
-    out.extend_from_slice(match detection.kind {
-        Kind::PortScan => b"Port scan ",
-    });
+fn alert_subject(out: &mut Vec<u8>, detection: &Detection) {
+    out.extend_from_slice(detection.kind.about().title.as_bytes());
     out.extend_from_slice(match detection.phase {
-        Phase::Started => b"detected: ",
-        Phase::Continues => b"continues: ",
-        Phase::Ended => b"ended: ",
+        Phase::Started => b" detected: ",
+        Phase::Continues => b" continues: ",
+        Phase::Ended => b" ended: ",
     });
-    append::ip(out, detection.src);
-    out.extend_from_slice(b" -> ");
-    append::ip(out, detection.dst);
+    append::ip(out, detection.subject.src());
+    match detection.subject {
+        Subject::Pair { dst, .. } => {
+            out.extend_from_slice(b" -> ");
+            append::ip(out, dst);
+        }
+        Subject::SourcePort { port, .. } => {
+            out.extend_from_slice(b" on port ");
+            append::int(out, port);
+        }
+    }
+}
+
+fn alert_extent(out: &mut Vec<u8>, detection: &Detection) {
+    let count = u64::from(detection.extent.count());
+    let ranges = match &detection.extent {
+        Extent::Hosts { .. } => {
+            // A set that is full, or was not there, holds fewer than there were.
+            let at_least = !detection.complete && detection.phase != Phase::Started;
+            out.extend_from_slice(if at_least { b": at least " } else { b": " });
+            append::int(out, count);
+            return out.extend_from_slice(b" hosts");
+        }
+        Extent::Ports { ranges, .. } => ranges,
+    };
     out.extend_from_slice(b" on ports ");
     let listed = if detection.phase == Phase::Ended {
-        append::ranges(out, &detection.ranges)
+        append::ranges(out, ranges)
     } else {
-        append::ports(out, &detection.ranges)
+        append::ports(out, ranges)
     };
-    let ports = u64::from(detection.ports);
-    if ports > listed {
+    if count > listed {
         out.extend_from_slice(b" (+");
-        append::int(out, ports - listed);
+        append::int(out, count - listed);
         out.extend_from_slice(b" more)");
     }
 }
 
-/// How many ports there are, and what became of them.
+/// How many ports or hosts there are, and what became of them.
 fn evidence(out: &mut Vec<u8>, detection: &Detection) {
     out.extend_from_slice(b" (");
-    append::int(out, detection.ports);
-    let evidence = &detection.evidence;
-    for (before, count) in [
-        (&b" ports, "[..], evidence.refused),
-        (b" refused, ", evidence.unanswered),
-        (b" unanswered, ", evidence.answered),
-    ] {
-        out.extend_from_slice(before);
+    if let Extent::Ports { count, .. } = detection.extent {
         append::int(out, count);
+        out.extend_from_slice(b" ports, ");
     }
-    out.extend_from_slice(b" answered");
+    let evidence = &detection.evidence;
+    for (count, after) in [
+        (evidence.refused, &b" refused, "[..]),
+        (evidence.unanswered, b" unanswered, "),
+        (evidence.answered, b" answered"),
+    ] {
+        append::int(out, count);
+        out.extend_from_slice(after);
+    }
     if evidence.pending > 0 {
         out.extend_from_slice(b", ");
         append::int(out, evidence.pending);
@@ -370,12 +389,11 @@ fn stats_line(stats: &Stats) -> String {
     } else {
         ("the last", &interval, stats.interval_s)
     };
-    let scans: u64 = books.shards.port_scans.iter().sum();
     format!(
         "{of} {long_s:.1} s: {}, {}, {}, {} missed; {}",
         many(books.shards.frames, "frame"),
         many(books.shards.flow.new_connections, "new connection"),
-        many(scans, "port scan"),
+        books.shards.scans_said(),
         books.missed(),
         if stats.now.closed() {
             "the books close"

@@ -6,6 +6,7 @@ mod watch;
 
 use crate::books::Books;
 use crate::books::output::{Cause, OutputBooks};
+use crate::inspect::Kind;
 use crate::log::sinks::lines::BUFFER_MAX;
 pub use watch::{LossWatch, Turn};
 
@@ -56,7 +57,7 @@ impl Reason {
                 "evicted_fragments",
                 "flows_without_volumes",
             ],
-            Self::ScanTables => &["port_scan_pairs_evicted", "port_scan_episodes_evicted"],
+            Self::ScanTables => &["subjects_evicted", "episodes_evicted"],
             Self::Contacts => &["contacts_dropped"],
             Self::Witness => &["witness_missing", "witness_extra"],
             Self::LogGone => &[
@@ -66,6 +67,14 @@ impl Reason {
             ],
             Self::Output => &["records_dropped"],
         }
+    }
+
+    /// Whether it stands for this cause; the counters of detectors begin with the word of their kind.
+    fn stands_for(self, cause: &str) -> bool {
+        let kinds = Kind::ALL.into_iter();
+        let of_a_kind = kinds.filter_map(|kind| cause.strip_prefix(kind.word())?.strip_prefix('_'));
+        let names = of_a_kind.chain([cause]);
+        names.into_iter().any(|name| self.causes().contains(&name))
     }
 
     /// What was lost: the word for one, and for any other number.
@@ -308,8 +317,8 @@ pub fn percent(part: u64, of: u64) -> String {
 pub fn before_outputs(books: &Books) -> Vec<Loss> {
     let counted = books.losses();
     let lost = |reason: Reason| {
-        let causes = reason.causes().iter();
-        causes.filter_map(|&cause| counted.get(cause)).sum()
+        let of_it = counted.iter().filter(|(cause, _)| reason.stands_for(cause));
+        of_it.map(|(_, count)| count).sum()
     };
     let before = Reason::ALL
         .into_iter()
@@ -334,7 +343,7 @@ fn whole(books: &Books, reason: Reason) -> u64 {
         Reason::Nic | Reason::Backlog => reached + books.host.nic_drops + books.host.softnet_drops,
         Reason::Rings | Reason::Shed => reached,
         Reason::Depth => shards.frames,
-        Reason::Contacts => shards.contacts_sent,
+        Reason::Contacts => shards.contacts_sent.iter().sum(),
         Reason::Witness => books.witness.unwrap_or_default().seen,
         // A flow has an entry as an attempt and, once it is established, another one; either stays for a while
         // when the flow has ended.

@@ -157,8 +157,11 @@ fn snapshot() -> Snapshot {
         ..Books::default()
     };
     books.shards.flow.new_connections = 12;
-    books.shards.port_scans = [1, 2, 3, 4, 5];
-    books.shards.horizons = Horizons::new(1_500_000_000, 250_000_000);
+    books.shards.scans = [[1, 2, 3, 4, 5]];
+    books.shards.horizons = Horizons {
+        dedup_ns: 1_500_000_000,
+        scan_gaps_ns: [250_000_000],
+    };
     let shed = &mut books.shards.shed;
     (shed.up, shed.down, shed.spent_us) = ([0, 5, 3, 1], [0, 4, 2, 1], [9, 1_500_000, 2, 3]);
     Snapshot {
@@ -214,7 +217,11 @@ fn both_formats_hold_what_the_snapshot_does() {
         assert_eq!(of("new_connections", &[]), 12.0);
         assert_eq!(of("filtered_frames", &[]), 7.0);
         for (way, count) in [("in", 1.0), ("out", 2.0), ("local", 3.0), ("transit", 4.0)] {
-            assert_eq!(of("port_scans", &[("direction", way)]), count, "{way}");
+            assert_eq!(
+                of("scans", &[("kind", "port_scan"), ("direction", way)]),
+                count,
+                "{way}"
+            );
         }
         let open = [("interface", "eth0"), ("class", "open"), ("worker", "1")];
         assert_eq!(of("ring_tp_packets", &open), 4.0);
@@ -231,7 +238,7 @@ fn both_formats_hold_what_the_snapshot_does() {
         assert_eq!(of("shed_spent_seconds", &[("level", "1")]), 1.5);
         assert_eq!(value(&all, "synledger_shed_level", &[("worker", "1")]), 2.0);
         assert_eq!(value(&all, "synledger_dedup_horizon_seconds", &[]), 1.5);
-        let gap = "synledger_scan_min_detectable_gap_seconds";
+        let gap = "synledger_port_scan_min_detectable_gap_seconds";
         assert_eq!(value(&all, gap, &[]), 0.25);
         let build = if format == Format::Text {
             "synledger_build_info"
@@ -285,6 +292,7 @@ fn every_counter_has_the_name_that_eve_has_and_its_type_and_no_label_is_an_addre
                     "reason",
                     "reach",
                     "direction",
+                    "owner",
                     "table",
                     "level",
                     "fate",

@@ -111,15 +111,15 @@ fn logged(books: &Books, line: &mut impl FnMut(String)) {
 
 /// What full tables cost.
 fn overflowed(books: &Books, line: &mut impl FnMut(String)) {
-    let (flow, scan) = (&books.shards.flow, &books.shards.port_scan);
+    let (flow, scan) = (&books.shards.flow, &books.shards.detectors.sum());
     let tables = flow.evicted() - flow.evicted_fragments;
-    if tables + scan.pairs_evicted + scan.episodes_evicted + scan.without_map > 0 {
+    if tables + scan.subjects_evicted + scan.episodes_evicted + scan.without_list > 0 {
         line(format!(
-            "tables overflowed: {tables} entries of flows, {}, {} pushed out, {} without room for all their ports; \
+            "tables overflowed: {tables} entries of flows, {} of detectors, {} pushed out, {} without room for all that they touched; \
              raise --memory-mib",
-            many(scan.pairs_evicted, "pair"),
+            scan.subjects_evicted,
             many(scan.episodes_evicted, "scan"),
-            many(scan.without_map, "scan"),
+            many(scan.without_list, "scan"),
         ));
     }
     if flow.flows_without_volumes > 0 {
@@ -154,7 +154,8 @@ fn under_load(books: &Books, line: &mut impl FnMut(String)) {
             seconds(3)
         ));
     }
-    let evicted = books.shards.flow.evicted_attempts + books.shards.port_scan.pairs_evicted;
+    let evicted =
+        books.shards.flow.evicted_attempts + books.shards.detectors.sum().subjects_evicted;
     if evicted > 0 {
         let reach = books.shards.horizons.seconds();
         let reach: Vec<String> = reach
@@ -185,7 +186,7 @@ fn second_opinion(counts: &WitnessCounts) -> String {
 /// Scans, and what of them was not asked for.
 fn scans(books: &Books) -> String {
     let shards = &books.shards;
-    let mut text = many(shards.port_scan.started, "port scan");
+    let mut text = shards.scans_said();
     text += &format!(", {} about them", many(shards.detections, "record"));
     if shards.detections_out_of_scope > 0 {
         let withheld = shards.detections_out_of_scope;

@@ -6,6 +6,7 @@ use super::losses::Losses;
 use super::witness::Watching;
 use crate::books::record_kind::{EventKind, KINDS};
 use crate::books::{Books, HostCounts, InFlight};
+use crate::inspect::Kind;
 use crate::log::logger::{Logger, Published, Summary};
 use crate::log::notice::Stats;
 use crate::observe::metrics::{LAG_BOUNDS_S, LogLag};
@@ -46,7 +47,7 @@ impl Moved {
     fn of(books: &Books) -> Self {
         Self {
             frames: books.shards.frames,
-            contacts: books.shards.contacts_sent,
+            contacts: books.shards.contacts_sent.iter().sum(),
             raised: books.raised_all(),
         }
     }
@@ -146,10 +147,12 @@ impl Run<'_> {
             common.flows.attempts,
             common.flows.established,
             common.flows.others,
-            common.rule.pairs + common.rule.firsts,
         ];
-        let names = ["attempts", "established", "other_flows", "pairs"];
-        let all = names.into_iter().zip(books.shards.held).zip(rooms);
+        let names = ["attempts", "established", "other_flows"];
+        let flows = names.into_iter().zip(books.shards.held).zip(rooms);
+        let kinds = Kind::ALL.map(Kind::word);
+        let scans = kinds.into_iter().zip(books.shards.held_by_detectors);
+        let all = flows.chain(scans.zip(common.rules.rooms()));
         let all = all.map(|((name, held), room)| (name, held, (room * common.workers) as u64));
         let witness = self.witness.as_ref().map(Watching::occupancy);
         all.chain(witness.map(|(held, room)| ("witness", held, room)))

@@ -69,7 +69,7 @@ mod tests {
         };
         assert_eq!(said(open.notices(&books, 0)), []);
         books.shards.flow.syn_packets = 3;
-        books.shards.contacts_sent = 3;
+        books.shards.contacts_sent[0] = 3;
         books.in_flight.contacts = 3;
         let name = "syn_packets = new_connections + syn_retransmitted + syn_other_interface";
         let text = format!("{name} does not hold: 3 against 0");

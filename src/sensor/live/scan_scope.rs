@@ -33,7 +33,11 @@ impl Run<'_> {
             return;
         }
         let [out, local] = [Direction::Out, Direction::Local].map(|way| way as usize);
-        let total = shards.port_scans[out] + shards.port_scans[local];
+        let total = shards
+            .scans
+            .iter()
+            .map(|ways| ways[out] + ways[local])
+            .sum();
         let Some(count) = self.scans_out_of_scope.due(total, now_ns) else {
             return;
         };
@@ -53,15 +57,12 @@ fn sentence(count: u64, newest: Option<OutOfScope>) -> String {
     let pair = newest.map(|scan| format!("{} -> {}", scan.src, scan.dst));
     let (what, pair) = match (count, pair) {
         (1, Some(pair)) => (
-            "1 port scan by this host is not shown".to_owned(),
+            "1 scan by this host is not shown".to_owned(),
             format!(": {pair}"),
         ),
-        (1, None) => (
-            "1 port scan by this host is not shown".to_owned(),
-            String::new(),
-        ),
+        (1, None) => ("1 scan by this host is not shown".to_owned(), String::new()),
         (_, pair) => (
-            format!("{count} port scans by this host are not shown"),
+            format!("{count} scans by this host are not shown"),
             pair.map_or(String::new(), |pair| format!(", the newest {pair}")),
         ),
     };
@@ -94,11 +95,11 @@ mod tests {
         };
         assert_eq!(
             sentence(1, Some(newest)),
-            "1 port scan by this host is not shown: 192.0.2.1 -> 2001:db8::1; --scan-scope all shows them"
+            "1 scan by this host is not shown: 192.0.2.1 -> 2001:db8::1; --scan-scope all shows them"
         );
         assert_eq!(
             sentence(7, Some(newest)),
-            "7 port scans by this host are not shown, the newest 192.0.2.1 -> 2001:db8::1; \
+            "7 scans by this host are not shown, the newest 192.0.2.1 -> 2001:db8::1; \
              --scan-scope all shows them"
         );
     }

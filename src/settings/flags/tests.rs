@@ -1,4 +1,5 @@
 use super::*;
+use crate::time::durations::Window;
 
 fn read(args: &[&str]) -> Result<ReadArgs, String> {
     let all = ["synledger", "read"].iter().chain(args).chain(&["f.pcap"]);
@@ -33,8 +34,10 @@ fn defaults_are_those_of_the_help() {
         (args.rings.ring_mib, args.block_kib, args.block_timeout_ms),
         (64, None, 20)
     );
+    let detectors = &args.common.detectors;
+    let scan = &detectors.port_scan;
     assert_eq!(
-        (args.common.scan_ports, args.common.scan_window),
+        (scan.scan_ports, scan.scan_window),
         (4, Window(60_000_000_000))
     );
     assert_eq!((args.common.size.memory_mib, args.alert_rate), (256, 100));

@@ -1,6 +1,8 @@
 use super::*;
 
-const RULE: (usize, i64) = (4, 60_000_000_000);
+fn flags() -> inspect::Flags {
+    inspect::Flags::default()
+}
 
 fn users(workers: usize) -> Users {
     Users {
@@ -31,7 +33,7 @@ fn the_sum_is_the_budget_or_just_below() {
         };
         for users in [users(workers), witnessed, reading(workers)] {
             for mib in [16, 32, 64, 100, 256, 1000, 1 << 14] {
-                let Ok(memory) = Memory::divide(mib, users, RULE) else {
+                let Ok(memory) = Memory::divide(mib, users, &flags()) else {
                     assert!(users.bytes_min() > u64::from(mib) * MIB);
                     continue;
                 };
@@ -58,9 +60,9 @@ fn the_least_budget_is_named_and_is_enough() {
     for workers in [1, 2, 5, 64] {
         for users in [users(workers), reading(workers)] {
             let least = u32::try_from(users.bytes_min().div_ceil(MIB)).expect("MiB");
-            let memory = Memory::divide(least, users, RULE).expect("enough");
+            let memory = Memory::divide(least, users, &flags()).expect("enough");
             assert!(memory.bytes() <= u64::from(least) * MIB, "{memory:?}");
-            let error = Memory::divide(least - 1, users, RULE).expect_err("too little");
+            let error = Memory::divide(least - 1, users, &flags()).expect_err("too little");
             let way_out = format!("need at least {least} MiB");
             assert!(error.0.ends_with(&way_out), "{error}");
             checked += 1;
@@ -71,14 +73,14 @@ fn the_least_budget_is_named_and_is_enough() {
         outputs: 3,
         ..users(2)
     };
-    let error = Memory::divide(16, three, RULE).expect_err("too little");
+    let error = Memory::divide(16, three, &flags()).expect_err("too little");
     let says = "--memory-mib 16: 2 workers and 3 outputs need at least 2";
     assert!(error.0.starts_with(says), "{error}");
     let with = Users {
         witness: Some(1),
         ..users(1)
     };
-    let error = Memory::divide(16, with, RULE).expect_err("too little");
+    let error = Memory::divide(16, with, &flags()).expect_err("too little");
     let says = "--memory-mib 16: 1 worker and 1 output, with --witness, need at least 2";
     assert!(error.0.starts_with(says), "{error}");
 }
@@ -86,26 +88,26 @@ fn the_least_budget_is_named_and_is_enough() {
 #[test]
 fn the_default_leaves_queues_whole_and_most_to_the_tables() {
     for workers in 1..=4 {
-        let memory = Memory::divide(256, users(workers), RULE).expect("enough");
+        let memory = Memory::divide(256, users(workers), &flags()).expect("enough");
         assert_eq!(memory.room, Room::full(workers));
-        let tables = workers as u64 * (memory.flows.memory_bytes() + memory.rule.memory_bytes());
+        let tables = workers as u64 * (memory.flows.memory_bytes() + memory.rules.memory_bytes());
         assert!(tables > 160 * MIB, "{workers}: {tables}");
     }
-    let small = Memory::divide(32, users(1), RULE).expect("enough");
+    let small = Memory::divide(32, users(1), &flags()).expect("enough");
     let full = Room::full(1);
     assert!(small.room.contacts < full.contacts / 4, "{small:?}");
     assert!(
         small.room.events < full.events && small.room.folds < full.folds,
         "{small:?}"
     );
-    let tables = small.flows.memory_bytes() + small.rule.memory_bytes();
+    let tables = small.flows.memory_bytes() + small.rules.memory_bytes();
     assert!(tables > 11 * MIB, "{tables}");
 }
 
 #[test]
 fn floods_are_folded_alike_in_read_with_every_number_of_workers() {
     for mib in [48, 64, 256] {
-        let folds = |workers| Memory::divide(mib, reading(workers), RULE).map(|m| m.room.folds);
+        let folds = |workers| Memory::divide(mib, reading(workers), &flags()).map(|m| m.room.folds);
         assert!((2..=4).all(|workers| folds(workers) == folds(1)), "{mib}");
     }
 }
@@ -113,7 +115,7 @@ fn floods_are_folded_alike_in_read_with_every_number_of_workers() {
 #[test]
 fn a_chunk_fills_no_queue() {
     for (mib, workers) in [(40, 1), (64, 2), (256, 1), (256, 4), (1024, 8)] {
-        let room = Memory::divide(mib, reading(workers), RULE)
+        let room = Memory::divide(mib, reading(workers), &flags())
             .expect("enough")
             .room;
         assert!(room.chunk_frames() >= 64, "{room:?}");

@@ -16,7 +16,7 @@ use super::stamp::Stamp;
 use super::{Format, Registered};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{Attempt, FiveTuple, FlowRecord, proto_word};
-use crate::inspect::detection::{Detection, Kind, Phase};
+use crate::inspect::detection::Detection;
 use crate::log::event::{Body, Event};
 use crate::log::fold::Fold;
 use crate::log::notice::{self, Notice};
@@ -167,49 +167,15 @@ impl Eve {
         self.interface(out, detection.interface);
         event_type(out, "alert");
         out.extend_from_slice(b",\"src_ip\":\"");
-        append::ip(out, detection.src);
+        append::ip(out, detection.subject.src());
         out.extend_from_slice(b"\",\"dest_ip\":\"");
-        append::ip(out, detection.dst);
-        out.extend_from_slice(b"\",\"proto\":\"TCP\",\"alert\":{\"action\":\"allowed\"");
-        number(out, "gid", u64::from(GID));
-        number(out, "signature_id", u64::from(signature_id(detection)));
-        number(out, "rev", 1);
-        word(out, "signature", signature(detection));
-        word(out, "category", "Attempted Information Leak");
-        number(
-            out,
-            "severity",
-            if detection.phase == Phase::Ended {
-                3
-            } else {
-                2
-            },
-        );
-        out.extend_from_slice(b"},\"scan\":{\"kind\":");
-        append::json_string(out, detection.kind.word());
-        word(out, "phase", detection.phase.word());
-        number(out, "ports", u64::from(detection.ports));
-        number(out, "hosts", 1);
-        out.extend_from_slice(b",\"port_list\":\"");
-        let listed = append::ranges(out, &detection.ranges);
+        append::ip(out, detection.subject.dst());
         out.push(b'"');
-        number(
-            out,
-            "ports_not_listed",
-            u64::from(detection.ports).saturating_sub(listed),
-        );
-        out.extend_from_slice(b",\"window_s\":");
-        window(out, detection.window_ns);
-        flag(out, "exact", detection.exact);
-        flag(out, "complete", detection.complete);
-        out.extend_from_slice(b",\"first\":\"");
-        self.start.append_micros(out, detection.first_ns);
-        out.extend_from_slice(b"\",\"evidence\":{\"refused\":");
-        append::int(out, detection.evidence.refused);
-        number(out, "unanswered", u64::from(detection.evidence.unanswered));
-        number(out, "answered", u64::from(detection.evidence.answered));
-        number(out, "pending", u64::from(detection.evidence.pending));
-        out.extend_from_slice(b"}}");
+        if let Some(port) = detection.subject.port() {
+            number(out, "dest_port", u64::from(port));
+        }
+        alert::signature(out, detection);
+        alert::scan(out, detection, &mut self.start);
     }
 }
 
@@ -342,36 +308,7 @@ fn endpoints(room: &mut Room, out: &mut Vec<u8>, tuple: &FiveTuple) {
     room.put(b"\"");
 }
 
-fn signature_id(detection: &Detection) -> u32 {
-    let kind = match detection.kind {
-        Kind::PortScan => 100,
-    };
-    let phase = match detection.phase {
-        Phase::Started => 1,
-        Phase::Continues => 2,
-        Phase::Ended => 3,
-    };
-    kind * 10 + phase
-}
-
-fn signature(detection: &Detection) -> &'static str {
-    match (detection.kind, detection.phase) {
-        (Kind::PortScan, Phase::Started) => "synledger port scan detected",
-        (Kind::PortScan, Phase::Continues) => "synledger port scan continues",
-        (Kind::PortScan, Phase::Ended) => "synledger port scan ended",
-    }
-}
-
-/// Seconds as a JSON number, without decimals where the window is whole.
-fn window(out: &mut Vec<u8>, window_ns: i64) {
-    append::int(out, window_ns / 1_000_000_000);
-    let rest = window_ns.unsigned_abs() % 1_000_000_000;
-    if rest > 0 {
-        out.push(b'.');
-        append::padded(out, rest, 9);
-    }
-}
-
+mod alert;
 pub mod flow;
 pub mod stats;
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(super) fn members(stats: &Stats) -> [(&'static str, Value); 2] {
         ours.insert(name.to_owned(), value);
     }
     for (name, _, value) in stats.now.shards.horizons.seconds() {
-        ours.insert(name.to_owned(), seconds(value));
+        ours.insert(name, seconds(value));
     }
     let totals_of_suricata = json!({
         "uptime": Duration::from_secs_f64(stats.run_s.max(0.0)).as_secs(),

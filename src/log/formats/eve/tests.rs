@@ -1,4 +1,5 @@
 use super::*;
+use crate::inspect::detection::Phase;
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
 use serde_json::json;
@@ -112,13 +113,14 @@ fn an_alert_has_suricatas_fields_and_the_scans() {
         })
     );
     assert_eq!(
-        alert["scan"],
+        alert["synledger"]["scan"],
         json!({
             "kind": "port_scan", "phase": "ended", "ports": 1001, "hosts": 1,
             "port_list": "22,1000-1998", "ports_not_listed": 1, "window_s": 60,
             "exact": true, "complete": true,
             "first": "2021-04-28T15:28:04.123456+0000",
             "evidence": {"refused": 994, "unanswered": 0, "answered": 0, "pending": 7},
+            "proof": "none",
         })
     );
     assert_eq!(
@@ -147,6 +149,6 @@ fn notices_are_json_whatever_they_hold() {
 #[test]
 fn a_window_of_part_of_a_second_is_a_number() {
     let mut out = Vec::new();
-    window(&mut out, 1_500_000_000);
+    alert::window(&mut out, 1_500_000_000);
     assert_eq!(out, b"1.500000000");
 }

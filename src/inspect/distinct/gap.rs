@@ -1,11 +1,11 @@
-//! The flood law: how long a pair outlives a flood.
+//! The flood law: how long a subject outlives a flood.
 //!
-//! Of a full table the pairs that were quiet for longest leave, bucket by bucket: where C pairs have room and new
+//! Of a full table the subjects that were quiet for longest leave, bucket by bucket: where C subjects have room and new
 //! ones come at a rate of λ, they are held for about C / λ. A scanner is found if its next port comes before that.
-//! The edge is sharp but not straight, since buckets fill unevenly: a pair is still there after C / 2 new ones in
+//! The edge is sharp but not straight, since buckets fill unevenly: one is still there after C / 2 new ones in
 //! 95 of 100 cases, after C / 4 in 999 of 1000, after C / 8 in 99,999 of 100,000. What is published is the safe
 //! side: the shortest time of late in which C / 8 came. Not an eighth of the time in which C came: a burst of
-//! less than C costs the same pairs, however slowly the table had filled before.
+//! less than C costs the same subjects, however slowly the table had filled before.
 
 use crate::time::recent::RecentMin;
 
@@ -14,10 +14,10 @@ const SAFE: usize = 8;
 /// Marks on its way.
 const MARKS: usize = 8;
 
-/// Measures how fast new pairs come, in packet time.
+/// Measures how fast new subjects come, in packet time.
 #[derive(Clone, Debug)]
 pub struct FloodLaw {
-    /// New pairs from mark to mark: they span C / 8 or somewhat less.
+    /// New subjects from mark to mark: they span C / 8 or somewhat less.
     step: usize,
     until_mark: usize,
     /// When the last marks were reached, the oldest at `next`; `i64::MIN`: not yet.
@@ -29,7 +29,7 @@ pub struct FloodLaw {
 }
 
 impl FloodLaw {
-    /// For a table of `capacity` pairs.
+    /// For a table of `capacity` subjects.
     pub fn new(capacity: usize) -> Self {
         let marks = (capacity / SAFE).clamp(1, MARKS);
         let step = (capacity / SAFE / marks).max(1);
@@ -43,7 +43,7 @@ impl FloodLaw {
         }
     }
 
-    /// A new pair came at this packet time.
+    /// A new subject came at this packet time.
     #[inline]
     pub fn on_new(&mut self, now_ns: i64) {
         self.until_mark -= 1;
@@ -57,14 +57,14 @@ impl FloodLaw {
         }
     }
 
-    /// Packet time since the oldest mark: since C / 8 new pairs ago, or somewhat fewer.
+    /// Packet time since the oldest mark: since C / 8 new subjects ago, or somewhat fewer.
     fn span_ns(&self, now_ns: i64) -> Option<i64> {
         let oldest_ns = self.marks_ns[self.next];
         (oldest_ns != i64::MIN).then(|| now_ns.saturating_sub(oldest_ns))
     }
 
-    /// A scan whose ports follow each other by less than this is found, as of this packet time; `i64::MAX` before
-    /// so many new pairs came that one may be lost.
+    /// A scan whose items follow each other by less than this is found, as of this packet time; `i64::MAX` before
+    /// so many new subjects came that one may be lost.
     pub fn gap_ns(&self, now_ns: i64) -> i64 {
         let span_ns = self.span_ns(now_ns).unwrap_or(i64::MAX);
         span_ns.min(self.shortest.get(now_ns))

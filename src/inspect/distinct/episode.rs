@@ -1,8 +1,8 @@
-//! A port scan between its rising edge and its summary: which ports, and what became of them.
+//! An episode, from its rising edge to its summary: which items, and what became of them.
 
-use super::pairs::Touch;
+use super::state::TouchState;
+use super::subjects::Touch;
 use crate::inspect::detection::Evidence;
-use crate::inspect::port_scan::port_map::PortState;
 use crate::time::durations::UNANSWERED_NS;
 use std::net::IpAddr;
 
@@ -10,12 +10,12 @@ const SLOT_NS: i64 = UNANSWERED_NS / 10;
 /// The slots that `UNANSWERED_NS` may touch: ten whole ones, or nine and two parts.
 const SLOTS: usize = 11;
 
-/// How many ports of an episode may still answer: touches of the last five seconds, by half seconds of
+/// How many items of an episode may still answer: touches of the last five seconds, by half seconds of
 /// packet time, less the answers.
 ///
-/// Which port a touch was of is not kept, so it is a bound: it counts every port that was touched less than
-/// 5 s ago and has not answered. It counts more for half a second longer, for ports touched again, and while
-/// some of the ports answer: an answer takes the oldest touch with it, whichever its own was.
+/// Which item a touch was of is not kept, so it is a bound: it counts every item that was touched less than
+/// 5 s ago and has not answered. It counts more for half a second longer, for items touched again, and while
+/// some of them answer: an answer takes the oldest touch with it, whichever its own was.
 #[derive(Clone, Debug)]
 pub struct Recent {
     newest_slot: i64,
@@ -44,7 +44,7 @@ impl Recent {
         self.newest_slot = self.newest_slot.max(slot);
     }
 
-    /// A port that has not answered was touched at `ts_ns`; packet time is `now_ns`.
+    /// An item that has not answered was touched at `ts_ns`; packet time is `now_ns`.
     pub fn touch(&mut self, ts_ns: i64, now_ns: i64) {
         self.advance(now_ns.max(ts_ns));
         let slot = ts_ns.div_euclid(SLOT_NS);
@@ -53,7 +53,7 @@ impl Recent {
         }
     }
 
-    /// A port that had not answered did so.
+    /// An item that had not answered did so.
     pub fn answer(&mut self) {
         let oldest = (1..=SLOTS as i64).map(|ahead| Self::place(self.newest_slot + ahead));
         if let Some(slot) = oldest.into_iter().find(|&slot| self.touches[slot] > 0) {
@@ -61,7 +61,7 @@ impl Recent {
         }
     }
 
-    /// How many ports may still answer at `now_ns`, at most.
+    /// How many items may still answer at `now_ns`, at most.
     pub fn in_flight(&mut self, now_ns: i64) -> u32 {
         self.advance(now_ns);
         self.touches.iter().sum()
@@ -71,33 +71,35 @@ impl Recent {
 /// One episode.
 #[derive(Clone, Debug)]
 pub struct Episode {
-    /// Slot of its pair in the table of pairs.
-    pub pair: u32,
-    /// Destination of the deciding packet; the pair's may stand for several.
+    /// Slot of its subject in the table.
+    pub slot: u32,
+    /// Destination of the deciding packet; the subject's may stand for several.
     pub dst: IpAddr,
     /// First touch of the rising edge's window.
     pub first_ns: i64,
-    /// Distinct ports so far; a lower bound without a map.
-    pub ports: u32,
-    /// Ports at which the next `continues` is due.
+    /// Distinct items so far; a lower bound unless `whole`.
+    pub count: u32,
+    /// Items at which the next `continues` is due.
     pub next_report: u32,
-    /// Which of them may still answer; kept with a map only.
+    /// Which of them may still answer; kept with a list only.
     pub recent: Recent,
-    /// Its port map in the pool, where one was free.
-    pub map: Option<u32>,
+    /// The list of its items in the pool, where one was free.
+    pub list: Option<u32>,
+    /// Every item found room in the list.
+    pub whole: bool,
     /// Interface of the deciding packet.
     pub interface: u16,
     /// Told apart from a former episode in the same slot.
     pub generation: u32,
 }
 
-/// At the rising edge a port that was touched less than 5 s ago may still answer.
-pub(super) fn evidence_so_far(touches: &[Touch], watermark: i64) -> Evidence {
+/// At the rising edge an item that was touched less than 5 s ago may still answer.
+pub(super) fn evidence_so_far<I>(touches: &[Touch<I>], watermark: i64) -> Evidence {
     let mut evidence = Evidence::default();
     for touch in touches {
         match touch.state {
-            PortState::Answered => evidence.answered += 1,
-            PortState::Refused => evidence.refused += 1,
+            TouchState::Answered => evidence.answered += 1,
+            TouchState::Refused => evidence.refused += 1,
             _ if watermark.saturating_sub(touch.ts_ns) >= UNANSWERED_NS => evidence.unanswered += 1,
             _ => evidence.pending += 1,
         }

@@ -1,62 +1,72 @@
-//! Pairs of which one port was touched so far: what nearly all pairs are, and all that a spoofed flood makes.
+//! Subjects that touched one item so far: what nearly all are, and all that a spoofed flood makes.
 //!
-//! 16 bytes a pair instead of a whole record, so that a slow scanner's first touch outlives a flood by as much
-//! longer, in buckets of two neighbouring lines of the cache. A pair is known by 45 bits of its keyed hash and by
-//! its bucket: a lookup in a full table takes another pair for it once in 2^42 times.
+//! 16 bytes a subject (24 where the item is a host) instead of a whole record, so that a slow scanner's first touch
+//! outlives a flood by as much longer, in buckets of neighbouring lines of the cache. A subject is known by 44 bits
+//! of its keyed hash and by its bucket: a lookup in a full table takes another one for it once in 2^41 times.
 
-use super::port_map::PortState;
+use super::question::Item;
+use super::state::TouchState;
 use crate::sys::lines::{Line, Lines};
 use crate::sys::prefetch::prefetch;
+use std::marker::PhantomData;
 
-/// Pairs a bucket holds.
+/// Subjects a bucket holds.
 const WAYS: usize = 8;
 /// A place is taken.
 const TAKEN: u64 = 1 << 63;
 const STATE: u32 = 61;
-const PORT: u32 = 45;
+const SHORT: u32 = 45;
+/// The source completed a handshake.
+const PROVEN: u64 = 1 << 44;
 /// The bits of a name that are the upper bits of a hash; the others choose the bucket.
-const HASH: u64 = (1 << PORT) - 1;
+const HASH_BITS: u32 = 44;
+const HASH: u64 = (1 << HASH_BITS) - 1;
 
-/// Lines of a bucket of eight pairs: their names (from the top: [`TAKEN`], [`PortState`], port, hash), and their
-/// newest touches.
-const BUCKET: usize = 2;
-
-/// What is known of a pair with one port.
+/// What is known of a subject with one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct First {
-    /// The port.
-    pub port: u16,
+pub struct First<I> {
+    /// The item.
+    pub item: I,
     /// Its newest touch.
     pub newest_ns: i64,
     /// What came back.
-    pub state: PortState,
+    pub state: TouchState,
+    /// The source completed a handshake.
+    pub proven: bool,
 }
 
-impl First {
+impl<I: Item> First<I> {
     fn name(&self, hash: u64) -> u64 {
-        TAKEN | (self.state as u64) << STATE | u64::from(self.port) << PORT | hash >> (64 - PORT)
+        let proven = if self.proven { PROVEN } else { 0 };
+        let short = u64::from(self.item.parts().0);
+        TAKEN | (self.state as u64) << STATE | short << SHORT | proven | hash >> (64 - HASH_BITS)
     }
 }
 
-/// Where a pair lies.
+/// Where a subject lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     bucket: usize,
     way: usize,
 }
 
-/// The table.
-pub struct Firsts {
+/// The table. The lines of a bucket: eight names (from the top: [`TAKEN`], [`TouchState`], 16 bits of the item,
+/// [`PROVEN`], hash), eight newest touches, and eight words of items, where an item has one.
+pub struct Firsts<I> {
     lines: Lines,
     held: usize,
+    item: PhantomData<I>,
 }
 
-impl Firsts {
-    /// Room for `capacity` pairs, rounded up to whole buckets.
+impl<I: Item> Firsts<I> {
+    const BUCKET: usize = 2 + I::WORDS;
+
+    /// Room for `capacity` subjects, rounded up to whole buckets.
     pub fn new(capacity: usize) -> Self {
         Self {
-            lines: Lines::zeroed(Self::buckets_for(capacity) * BUCKET),
+            lines: Lines::zeroed(Self::buckets_for(capacity) * Self::BUCKET),
             held: 0,
+            item: PhantomData,
         }
     }
 
@@ -64,9 +74,9 @@ impl Firsts {
         capacity.div_ceil(WAYS).max(1)
     }
 
-    /// Bytes that a table for `capacity` pairs takes.
+    /// Bytes that a table for `capacity` subjects takes.
     pub fn memory_bytes(capacity: usize) -> u64 {
-        (Self::buckets_for(capacity) * BUCKET * size_of::<Line>()) as u64
+        (Self::buckets_for(capacity) * Self::BUCKET * size_of::<Line>()) as u64
     }
 
     /// Writes to every page.
@@ -75,9 +85,9 @@ impl Firsts {
         self.held = 0;
     }
 
-    /// Pairs held, and room for them.
+    /// Subjects held, and room for them.
     pub fn occupancy(&self) -> (usize, usize) {
-        (self.held, self.lines.len() / BUCKET * WAYS)
+        (self.held, self.lines.len() / Self::BUCKET * WAYS)
     }
 
     /// By the bits that no name keeps, which are not those that chose the owner among the shards.
@@ -86,8 +96,8 @@ impl Firsts {
         reason = "below the number of buckets"
     )]
     fn bucket(&self, hash: u64) -> usize {
-        let buckets = (self.lines.len() / BUCKET) as u128;
-        ((u128::from(hash.rotate_left(PORT)) * buckets) >> 64) as usize * BUCKET
+        let buckets = (self.lines.len() / Self::BUCKET) as u128;
+        ((u128::from(hash.rotate_left(HASH_BITS)) * buckets) >> 64) as usize * Self::BUCKET
     }
 
     fn names(&self, bucket: usize) -> &[u64; WAYS] {
@@ -102,15 +112,16 @@ impl Firsts {
     #[inline]
     pub fn announce(&self, hash: u64) {
         let bucket = self.bucket(hash);
-        prefetch(&self.lines[bucket]);
-        prefetch(&self.lines[bucket + 1]);
+        for line in &self.lines[bucket..bucket + Self::BUCKET] {
+            prefetch(line);
+        }
     }
 
-    /// The place of the pair with this hash.
+    /// The place of the subject with this hash.
     #[inline]
     pub fn find(&self, hash: u64) -> Option<Place> {
         let index = self.bucket(hash);
-        let wanted = TAKEN | hash >> (64 - PORT);
+        let wanted = TAKEN | hash >> (64 - HASH_BITS);
         let names = self.names(index);
         // Of all eight, without a branch for each: in a flood nearly every pair is new.
         let found = (0..WAYS).fold(0, |bits, way| {
@@ -120,33 +131,39 @@ impl Firsts {
         (found != 0).then_some(Place { bucket: index, way })
     }
 
-    /// What is known of the pair there.
-    pub fn get(&self, place: Place) -> First {
+    /// What is known of the subject there.
+    #[allow(clippy::cast_possible_truncation, reason = "16 bits and two")]
+    pub fn get(&self, place: Place) -> First<I> {
         let name = self.names(place.bucket)[place.way];
+        let word = match I::WORDS {
+            0 => 0,
+            _ => self.lines[place.bucket + 2].0[place.way],
+        };
         First {
-            port: (name >> PORT & 0xffff) as u16,
+            item: I::of((name >> SHORT) as u16, word),
             newest_ns: self.newest_ns(place.bucket, place.way),
-            state: PortState::from_bits((name >> STATE & 3) as u8),
+            state: TouchState::from_bits((name >> STATE) as u8),
+            proven: name & PROVEN != 0,
         }
     }
 
-    /// Changes what is known of the pair there, whose port stays.
-    pub fn set(&mut self, place: Place, first: First) {
-        let hash = self.names(place.bucket)[place.way] << (64 - PORT);
+    /// Changes what is known of the subject there, whose item stays.
+    pub fn set(&mut self, place: Place, first: First<I>) {
+        let hash = self.names(place.bucket)[place.way] << (64 - HASH_BITS);
         self.put(place, hash, first);
     }
 
-    /// Takes the pair out.
-    pub fn take(&mut self, place: Place) -> First {
+    /// Takes the subject out.
+    pub fn take(&mut self, place: Place) -> First<I> {
         let first = self.get(place);
         self.lines[place.bucket].0[place.way] = 0;
         self.held -= 1;
         first
     }
 
-    /// Puts a pair in. Where its bucket is full the one that was quiet for longest leaves: its newest touch.
+    /// Puts a subject in. Where its bucket is full the one that was quiet for longest leaves: its newest touch.
     #[inline]
-    pub fn insert(&mut self, hash: u64, first: First) -> Option<i64> {
+    pub fn insert(&mut self, hash: u64, first: First<I>) -> Option<i64> {
         let bucket = self.bucket(hash);
         let names = self.names(bucket);
         let free = (0..WAYS).find(|&way| names[way] & TAKEN == 0);
@@ -160,9 +177,12 @@ impl Firsts {
         gone
     }
 
-    fn put(&mut self, place: Place, hash: u64, first: First) {
+    fn put(&mut self, place: Place, hash: u64, first: First<I>) {
         self.lines[place.bucket].0[place.way] = first.name(hash);
         self.lines[place.bucket + 1].0[place.way] = first.newest_ns.cast_unsigned();
+        if I::WORDS > 0 {
+            self.lines[place.bucket + 2].0[place.way] = first.item.parts().1;
+        }
     }
 }
 
@@ -170,17 +190,18 @@ impl Firsts {
 mod tests {
     use super::*;
 
-    fn first(port: u16, newest_ns: i64) -> First {
+    fn first(port: u16, newest_ns: i64) -> First<u16> {
         First {
-            port,
+            item: port,
             newest_ns,
-            state: PortState::Touched,
+            state: TouchState::Touched,
+            proven: false,
         }
     }
 
     #[test]
-    fn a_pair_takes_sixteen_bytes() {
-        assert_eq!(Firsts::memory_bytes(1 << 10), 16 << 10);
+    fn a_subject_takes_sixteen_bytes() {
+        assert_eq!(Firsts::<u16>::memory_bytes(1 << 10), 16 << 10);
     }
 
     #[test]
@@ -196,8 +217,9 @@ mod tests {
         for n in 0..1000 {
             let place = firsts.find(hash(n)).expect("put in");
             let mut found = firsts.get(place);
-            assert_eq!(u64::from(found.port), n);
-            found.state = PortState::Refused;
+            assert_eq!(u64::from(found.item), n);
+            found.state = TouchState::Refused;
+            found.proven = n % 3 == 0;
             firsts.set(place, found);
             assert_eq!(firsts.take(place), found);
             assert_eq!(firsts.find(hash(n)), None);

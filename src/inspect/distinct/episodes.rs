@@ -1,0 +1,187 @@
+//! The life of an episode: rising edge, doublings, summary.
+
+use super::episode::{Episode, Recent, evidence_so_far};
+use super::question::{Question, Raised, Seen as _, Which};
+use super::state::TouchState;
+use super::subjects::Touch;
+use super::{Coming, Distinct};
+use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Proof};
+use crate::inspect::detector::Found;
+use std::cmp::Reverse;
+
+impl<Q: Question> Distinct<Q> {
+    pub(super) fn start(&mut self, slot: u32, coming: &Coming<'_, Q>, out: &mut impl FnMut(Found)) {
+        let watermark = coming.watermark;
+        if self.free_episodes.is_empty() {
+            self.evict_episode(watermark, out);
+        }
+        let index = self.free_episodes.pop().expect("one was just made free");
+        let list = self.free_lists.pop();
+        self.counts.without_list += u64::from(list.is_none());
+        self.generation = self.generation.wrapping_add(1);
+        self.subjects.get_mut(slot).episode = Some(index);
+        let mut touches: Vec<Touch<Q::Item>> = self.subjects.touches(slot).to_vec();
+        touches.sort_unstable_by_key(|touch| touch.item);
+        let count = u32::try_from(touches.len()).expect("N is small");
+        let mut recent = Recent::new(watermark);
+        if let Some(list) = list {
+            words_of::<Q>(&mut self.lists, list).fill(0);
+            let mut seen = seen::<Q>(&mut self.lists, list);
+            for touch in &touches {
+                seen.raise(touch.item, touch.state);
+                if touch.state <= TouchState::Touched {
+                    recent.touch(touch.ts_ns, watermark);
+                }
+            }
+        }
+        let first_ns = touches.iter().map(|touch| touch.ts_ns).min();
+        self.episodes[index as usize] = Some(Episode {
+            slot,
+            dst: coming.contact.dst,
+            first_ns: first_ns.unwrap_or(coming.touch.ts_ns),
+            count,
+            next_report: count.saturating_mul(2),
+            recent,
+            list,
+            whole: list.is_some(),
+            interface: coming.contact.interface,
+            generation: self.generation,
+        });
+        self.due
+            .push(Reverse((self.ends_at(index), index, self.generation)));
+        self.counts.started += 1;
+        let items: Vec<Q::Item> = touches.iter().map(|touch| touch.item).collect();
+        let extent = Q::extent(count, Which::Deciding(&items));
+        let evidence = evidence_so_far(&touches, watermark);
+        let ts_ns = coming.touch.ts_ns;
+        let said = self.detection(index, Phase::Started, ts_ns, (extent, evidence));
+        out((None, said));
+    }
+
+    pub(super) fn grow(&mut self, index: u32, coming: &Coming<'_, Q>, out: &mut impl FnMut(Found)) {
+        let Touch { ts_ns, item, .. } = coming.touch;
+        let episode = self.episodes[index as usize]
+            .as_mut()
+            .expect("subjects name episodes that exist");
+        let Some(list) = episode.list else { return };
+        {
+            let mut seen = seen::<Q>(&mut self.lists, list);
+            match seen.raise(item, TouchState::Touched) {
+                Raised::NoRoom => episode.whole = false,
+                Raised::New => episode.count += 1,
+                Raised::Known => {}
+            }
+            if seen.get(item) == TouchState::Touched {
+                episode.recent.touch(ts_ns, coming.watermark);
+            }
+        }
+        if episode.count < episode.next_report {
+            return;
+        }
+        episode.next_report = episode.next_report.saturating_mul(2);
+        self.counts.continued += 1;
+        let found = self.found_so_far(index, coming.watermark);
+        let said = self.detection(index, Phase::Continues, ts_ns, found);
+        out((None, said));
+    }
+
+    fn evict_episode(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
+        while let Some(Reverse((_, index, generation))) = self.due.pop() {
+            if self.is_current(index, generation) {
+                self.counts.episodes_evicted += 1;
+                let at_ns = self.ends_at(index).min(watermark);
+                return self.end(index, at_ns, at_ns, out);
+            }
+        }
+    }
+
+    pub(super) fn is_current(&self, index: u32, generation: u32) -> bool {
+        self.episodes[index as usize]
+            .as_ref()
+            .is_some_and(|episode| episode.generation == generation)
+    }
+
+    /// When the rule will have been false for W.
+    pub(super) fn ends_at(&self, index: u32) -> i64 {
+        let episode = self.episodes[index as usize]
+            .as_ref()
+            .expect("asked for episodes that exist");
+        self.subjects.get(episode.slot).ends_ns
+    }
+
+    /// Ends an episode at `at_ns`; what came back is known until `known_ns`.
+    pub(super) fn end(
+        &mut self,
+        index: u32,
+        at_ns: i64,
+        known_ns: i64,
+        out: &mut impl FnMut(Found),
+    ) {
+        let found = self.found_so_far(index, known_ns);
+        let detection = self.detection(index, Phase::Ended, at_ns, found);
+        let episode = self.episodes[index as usize].take().expect("ended once");
+        self.subjects.get_mut(episode.slot).episode = None;
+        self.free_episodes.push(index);
+        self.free_lists.extend(episode.list);
+        self.counts.ended += 1;
+        out((Some(at_ns), detection));
+    }
+
+    /// How far an episode reaches, and what became of what it touched.
+    fn found_so_far(&mut self, index: u32, known_ns: i64) -> (Extent, Evidence) {
+        let episode = self.episodes[index as usize]
+            .as_mut()
+            .expect("described while it exists");
+        let Some(list) = episode.list else {
+            let extent = Q::extent(episode.count, Which::Unknown);
+            return (extent, Evidence::default());
+        };
+        let seen = seen::<Q>(&mut self.lists, list);
+        let evidence = seen.evidence(episode.recent.in_flight(known_ns));
+        (Q::extent(episode.count, Which::Seen(seen)), evidence)
+    }
+
+    fn detection(
+        &self,
+        index: u32,
+        phase: Phase,
+        ts_ns: i64,
+        (extent, evidence): (Extent, Evidence),
+    ) -> Detection {
+        let episode = self.episodes[index as usize]
+            .as_ref()
+            .expect("described while it exists");
+        let held = self.subjects.get(episode.slot);
+        let window_ns = self.rule.window_ns;
+        let gap_ns = self.last_eviction_ns.max(self.contact_lost_ns);
+        let lost_since = |ns: i64| self.contact_lost_ns.is_some_and(|lost| lost >= ns);
+        Detection {
+            kind: Q::KIND,
+            phase,
+            ts_ns,
+            subject: Q::named(&held.subject, episode.dst),
+            extent,
+            evidence,
+            proof: match (held.proven, evidence.answered) {
+                (true, _) => Proof::Handshake,
+                (false, 0) => Proof::None,
+                (false, _) => Proof::Answered,
+            },
+            first_ns: episode.first_ns,
+            last_ns: held.newest_ns,
+            window_ns,
+            exact: gap_ns.is_none_or(|at| at.saturating_add(window_ns) <= ts_ns),
+            complete: episode.whole && !lost_since(episode.first_ns),
+            interface: episode.interface,
+        }
+    }
+}
+
+fn words_of<Q: Question>(lists: &mut [u64], index: u32) -> &mut [u64] {
+    let at = index as usize * Q::SEEN_WORDS;
+    &mut lists[at..at + Q::SEEN_WORDS]
+}
+
+pub(super) fn seen<Q: Question>(lists: &mut [u64], index: u32) -> Q::Seen<'_> {
+    Q::seen(words_of::<Q>(lists, index))
+}

@@ -1,0 +1,356 @@
+//! The engine of rules of one form: at least N distinct items of one subject within a window.
+//!
+//! A source and a destination touch ports; a source and a port touch hosts. For each item its newest touch counts; M
+//! is the newest of all. The rule holds after a frame when at least N items have M − t < W. The N most recently
+//! touched items answer that exactly: the rule holds if and only if the N-th newest touch lies inside the window. As
+//! a function of time it then holds until that N-th newest touch is W old (`true_until`); it re-arms when it has
+//! been false for W.
+
+use super::Kind;
+use super::contact::{Contact, ContactKind, Owner};
+use super::detector::{About, Detector, DetectorCounts, Found};
+use crate::flow::key::Hasher;
+use crate::time::timeline::Timeline;
+use episode::Episode;
+use episodes::seen;
+use firsts::{First, Firsts};
+use gap::FloodLaw;
+use question::{Question, Seen as _};
+pub use rule::Rule;
+use state::TouchState;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::IpAddr;
+use subjects::{Held, Subjects, Touch};
+
+/// A detector that asks the question `Q`.
+pub struct Distinct<Q: Question> {
+    rule: Rule,
+    hasher: Hasher,
+    subjects: Subjects<Q::Subject, Q::Item>,
+    firsts: Firsts<Q::Item>,
+    /// How fast subjects with one item come, and those with more.
+    coming: [FloodLaw; 2],
+    episodes: Vec<Option<Episode>>,
+    free_episodes: Vec<u32>,
+    /// Every item of episodes, [`Question::SEEN_WORDS`] each.
+    lists: Vec<u64>,
+    free_lists: Vec<u32>,
+    due: BinaryHeap<rule::Due>,
+    generation: u32,
+    last_eviction_ns: Option<i64>,
+    /// Packet time reached so far.
+    now_ns: i64,
+    /// What it did.
+    pub counts: DetectorCounts,
+    /// Packet time of the newest contact that was lost on the way here: detections say so.
+    pub contact_lost_ns: Option<i64>,
+}
+
+/// A touch with what is known of it before any table is looked into.
+struct Coming<'a, Q: Question> {
+    contact: &'a Contact,
+    hash: u64,
+    subject: Q::Subject,
+    touch: Touch<Q::Item>,
+    watermark: i64,
+}
+
+impl<Q: Question> Detector for Distinct<Q> {
+    const KIND: Kind = Q::KIND;
+    const ABOUT: About = Q::ABOUT;
+    const KEYED_BY: Owner = Q::KEYED_BY;
+    const WEIGHT: u64 = Q::WEIGHT;
+    type Flags = Q::Flags;
+    type Rule = Rule;
+
+    fn rule(flags: &Q::Flags, bytes: u64) -> Rule {
+        Rule::with_room::<Q>(bytes, Q::numbers(flags))
+    }
+
+    fn is_on(rule: &Rule) -> bool {
+        rule.at_least > 0
+    }
+
+    fn memory_bytes(rule: &Rule) -> u64 {
+        rule.memory_bytes::<Q>()
+    }
+
+    fn room(rule: &Rule) -> usize {
+        rule.subjects + rule.firsts
+    }
+
+    fn new(rule: Rule, hasher: Hasher) -> Self {
+        let count = |n: usize| u32::try_from(n).expect("limits are checked by Config");
+        Self {
+            rule,
+            hasher,
+            subjects: Subjects::new(rule.subjects, rule.at_least),
+            firsts: Firsts::new(rule.firsts),
+            coming: [rule.firsts, rule.subjects].map(FloodLaw::new),
+            episodes: vec![None; rule.episodes],
+            free_episodes: (0..count(rule.episodes)).rev().collect(),
+            lists: vec![0; rule.lists * Q::SEEN_WORDS],
+            free_lists: (0..count(rule.lists)).rev().collect(),
+            due: BinaryHeap::with_capacity(rule.episodes + 1),
+            generation: 0,
+            last_eviction_ns: None,
+            now_ns: i64::MIN,
+            counts: DetectorCounts::default(),
+            contact_lost_ns: None,
+        }
+    }
+
+    fn prefault(&mut self) {
+        self.subjects.prefault();
+        self.firsts.prefault();
+        self.lists.fill(std::hint::black_box(0));
+    }
+
+    fn occupancy(&self) -> usize {
+        self.subjects.occupancy().0 + self.firsts.occupancy().0
+    }
+
+    fn detectable_gap_ns(&self) -> i64 {
+        let window_ns = self.rule.window_ns;
+        let evicted = self.last_eviction_ns;
+        if evicted.is_none_or(|at| at.saturating_add(window_ns) <= self.now_ns) {
+            return window_ns;
+        }
+        let gaps = self.coming.iter().map(|law| law.gap_ns(self.now_ns));
+        gaps.fold(window_ns, i64::min)
+    }
+
+    #[inline]
+    fn announce(&self, contact: &Contact) {
+        if self.rule.at_least > 0 {
+            let hash = Q::hash(&self.hasher, contact);
+            self.subjects.announce(hash);
+            self.firsts.announce(hash);
+        }
+    }
+
+    fn on_contact(
+        &mut self,
+        contact: &Contact,
+        target: IpAddr,
+        timeline: &Timeline<'_>,
+        out: &mut impl FnMut(Found),
+    ) {
+        if self.rule.at_least == 0 {
+            return;
+        }
+        let watermark = timeline.watermark_at(contact.position);
+        self.now_ns = self.now_ns.max(watermark);
+        let state = match contact.kind {
+            ContactKind::Touch | ContactKind::Established => TouchState::Touched,
+            ContactKind::Answered => TouchState::Answered,
+            ContactKind::Refused => TouchState::Refused,
+        };
+        let coming = Coming {
+            contact,
+            hash: Q::hash(&self.hasher, contact),
+            subject: Q::subject(contact, target),
+            touch: Touch {
+                ts_ns: contact.ts_ns,
+                item: Q::item(contact),
+                state,
+            },
+            watermark,
+        };
+        if contact.kind == ContactKind::Touch {
+            self.counts.touches += 1;
+            self.on_touch(&coming, out);
+        } else {
+            self.counts.outcomes += 1;
+            self.on_outcome(&coming, contact.kind == ContactKind::Established);
+        }
+    }
+
+    fn expire(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
+        self.now_ns = self.now_ns.max(watermark);
+        while let Some(&Reverse((deadline, index, generation))) = self.due.peek() {
+            if deadline > watermark {
+                return;
+            }
+            self.due.pop();
+            if !self.is_current(index, generation) {
+                continue;
+            }
+            let actual = self.ends_at(index);
+            if actual > watermark {
+                self.due.push(Reverse((actual, index, generation)));
+            } else {
+                self.end(index, actual, actual, out);
+            }
+        }
+    }
+
+    fn finish(&mut self, out: &mut impl FnMut(Found)) {
+        for index in 0..u32::try_from(self.episodes.len()).expect("limits are checked by Config") {
+            if let Some(episode) = &self.episodes[index as usize] {
+                let last_ns = self.subjects.get(episode.slot).newest_ns;
+                self.end(index, last_ns, self.now_ns.max(last_ns), out);
+            }
+        }
+        self.due.clear();
+    }
+
+    fn set_contact_lost(&mut self, ts_ns: Option<i64>) {
+        self.contact_lost_ns = ts_ns;
+    }
+
+    fn counts(&self) -> &DetectorCounts {
+        &self.counts
+    }
+}
+
+impl<Q: Question> Distinct<Q> {
+    fn on_outcome(&mut self, coming: &Coming<'_, Q>, proves: bool) {
+        let Touch { item, state, .. } = coming.touch;
+        let Some(slot) = self.subjects.find(coming.hash, &coming.subject) else {
+            if let Some(place) = self.firsts.find(coming.hash) {
+                let first = self.firsts.get(place);
+                if first.item == item {
+                    let (state, proven) = (first.state.max(state), first.proven | proves);
+                    let first = First {
+                        state,
+                        proven,
+                        ..first
+                    };
+                    self.firsts.set(place, first);
+                }
+            }
+            return;
+        };
+        self.subjects.get_mut(slot).proven |= proves;
+        let mut touches = self.subjects.touches_mut(slot).iter_mut();
+        if let Some(touch) = touches.find(|touch| touch.item == item) {
+            touch.state = touch.state.max(state);
+        }
+        if let Some(index) = self.subjects.get(slot).episode
+            && let Some(episode) = self.episodes[index as usize].as_mut()
+            && let Some(list) = episode.list
+        {
+            let mut seen = seen::<Q>(&mut self.lists, list);
+            let before = seen.get(item);
+            if before == TouchState::Touched && state > before {
+                episode.recent.answer();
+            }
+            if before != TouchState::Untouched {
+                seen.raise(item, state);
+            }
+        }
+    }
+
+    fn on_touch(&mut self, coming: &Coming<'_, Q>, out: &mut impl FnMut(Found)) {
+        let watermark = coming.watermark;
+        let Some(slot) = self.slot_with_items(coming, out) else {
+            return;
+        };
+        if let Some(index) = self.subjects.get(slot).episode {
+            let deadline = self.ends_at(index);
+            if deadline <= watermark {
+                self.end(index, deadline, deadline, out);
+            }
+        }
+        let window_ns = self.rule.window_ns;
+        self.subjects.touch(slot, coming.touch);
+        let holds = self.subjects.holds(slot, window_ns);
+        let oldest = self.subjects.oldest_kept_ns(slot);
+        let held = self.subjects.get_mut(slot);
+        let newest = held.newest_ns;
+        let armed = held
+            .true_until_ns
+            .is_none_or(|until| newest >= until.saturating_add(window_ns));
+        if holds {
+            let until = oldest.saturating_add(window_ns);
+            held.true_until_ns = Some(until);
+            held.ends_ns = until
+                .saturating_add(window_ns)
+                .max(watermark.saturating_add(1));
+        }
+        match held.episode {
+            None if holds && armed => self.start(slot, coming, out),
+            None => {}
+            Some(index) => self.grow(index, coming, out),
+        }
+    }
+
+    /// The slot of a subject that has, with this touch, more than one item. A first item alone decides nothing.
+    fn slot_with_items(
+        &mut self,
+        coming: &Coming<'_, Q>,
+        out: &mut impl FnMut(Found),
+    ) -> Option<u32> {
+        let (hash, touch) = (coming.hash, coming.touch);
+        if let Some(slot) = self.subjects.find(hash, &coming.subject) {
+            return Some(slot);
+        }
+        let Some(place) = self.firsts.find(hash) else {
+            let first = First {
+                item: touch.item,
+                newest_ns: touch.ts_ns,
+                state: TouchState::Touched,
+                proven: false,
+            };
+            self.coming[0].on_new(self.now_ns);
+            if let Some(newest_ns) = self.firsts.insert(hash, first) {
+                self.note_evicted(newest_ns, coming.watermark);
+            }
+            return None;
+        };
+        let first = self.firsts.get(place);
+        if first.item == touch.item {
+            let newest_ns = first.newest_ns.max(touch.ts_ns);
+            self.firsts.set(place, First { newest_ns, ..first });
+            return None;
+        }
+        self.firsts.take(place);
+        let slot = self.insert(coming, out);
+        self.subjects.get_mut(slot).proven = first.proven;
+        let known = Touch {
+            ts_ns: first.newest_ns,
+            item: first.item,
+            state: first.state,
+        };
+        self.subjects.touch(slot, known);
+        Some(slot)
+    }
+
+    /// A subject had to leave: while its newest touch is younger than W, that may cost a detection.
+    fn note_evicted(&mut self, newest_ns: i64, watermark: i64) {
+        if newest_ns.saturating_add(self.rule.window_ns) > watermark {
+            self.counts.subjects_evicted += 1;
+            self.last_eviction_ns = Some(watermark);
+        }
+    }
+
+    fn insert(&mut self, coming: &Coming<'_, Q>, out: &mut impl FnMut(Found)) -> u32 {
+        let watermark = coming.watermark;
+        self.coming[1].on_new(self.now_ns);
+        let slot = self.subjects.choose_slot(coming.hash);
+        if let Some(victim) = self.subjects.occupant(slot) {
+            let (episode, newest) = (victim.episode, victim.newest_ns);
+            if let Some(index) = episode {
+                self.counts.episodes_evicted += 1;
+                let at_ns = self.ends_at(index).min(watermark);
+                self.end(index, at_ns, at_ns, out);
+            }
+            let until = if episode.is_some() { watermark } else { newest };
+            self.note_evicted(until, watermark);
+        }
+        self.subjects
+            .replace(slot, coming.hash, Held::new(coming.subject));
+        slot
+    }
+}
+
+mod episode;
+mod episodes;
+mod firsts;
+mod gap;
+pub mod question;
+pub mod rule;
+pub mod state;
+mod subjects;
