@@ -62,7 +62,14 @@ const RULE: Rule = Rule {
     episodes: 64,
     lists: 16,
 };
-const RULES: Rules = Rules { port_scan: RULE };
+const RULES: Rules = Rules {
+    port_scan: RULE,
+    host_sweep: Rule {
+        at_least: 25,
+        subjects: 1 << 12,
+        ..RULE
+    },
+};
 
 type Work = fn(usize);
 

@@ -21,8 +21,10 @@ const SENT_TO_SOURCES: &str = "contacts_sent of the source = syn_packets + answe
 const CARRIED_TO_PAIRS: &str = "contacts_sent of the pair = contacts_merged";
 const CARRIED_TO_SOURCES: &str = "contacts_sent of the source = contacts_merged";
 const OF_PAIRS: &str = "port_scan_touches + port_scan_outcomes = contacts_merged of the pair";
+const OF_SOURCES: &str = "host_sweep_touches + host_sweep_outcomes = contacts_merged of the source";
 const SAID: &str = "detections = started + continued + ended of all kinds";
 const SCANS: &str = "port_scan_started = scans";
+const SWEEPS: &str = "host_sweep_started = scans";
 const STEPS: &str = "shed steps up to ";
 const CONNECTIONS: &str = ": connection raised = ";
 const ALERTS: &str = ": alert raised = ";
@@ -48,6 +50,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("connections_folding", &[]),
     ("detections", &[SAID, ALERTS]),
     ("scans port_scan", &[SCANS]),
+    ("scans host_sweep", &[SWEEPS]),
     ("detections_out_of_scope", &[ALERTS]),
     ("detections_allowed", &[ALERTS]),
     ("contacts_sent pair", &[SENT_TO_PAIRS, CARRIED_TO_PAIRS]),
@@ -56,7 +59,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[SENT_TO_SOURCES, CARRIED_TO_SOURCES],
     ),
     ("contacts_merged pair", &[CARRIED_TO_PAIRS, OF_PAIRS]),
-    ("contacts_merged source", &[CARRIED_TO_SOURCES]),
+    ("contacts_merged source", &[CARRIED_TO_SOURCES, OF_SOURCES]),
     ("contacts_dropped pair", &[CARRIED_TO_PAIRS]),
     ("contacts_dropped source", &[CARRIED_TO_SOURCES]),
     ("connections_log_gone", &[CONNECTIONS]),
@@ -107,15 +110,23 @@ const TABLE: &[(&str, &[&str])] = &[
     ("port_scan_subjects_evicted", &[]),
     ("port_scan_episodes_evicted", &[]),
     ("port_scan_without_list", &[]),
+    ("host_sweep_touches", &[OF_SOURCES]),
+    ("host_sweep_outcomes", &[OF_SOURCES]),
+    ("host_sweep_started", &[SAID, SWEEPS]),
+    ("host_sweep_continued", &[SAID]),
+    ("host_sweep_ended", &[SAID]),
+    ("host_sweep_subjects_evicted", &[]),
+    ("host_sweep_episodes_evicted", &[]),
+    ("host_sweep_without_list", &[]),
 ];
 
 fn shards() -> ShardCounts {
     let mut shards = ShardCounts {
         frames: 1000,
         packets: 950,
-        scans: [[2, 0, 1, 0, 0]],
-        detections: 3 + 4 + 2,
-        detections_out_of_scope: 2,
+        scans: [[2, 0, 1, 0, 0], [0, 0, 0, 0, 1]],
+        detections: 3 + 4 + 2 + 1,
+        detections_out_of_scope: 3,
         detections_allowed: 1,
         detections_log_gone: 1,
         connections_not_asked: 5,
@@ -154,6 +165,8 @@ fn shards() -> ShardCounts {
     let scan = &mut shards.detectors.port_scan;
     (scan.touches, scan.outcomes) = (295, 90);
     (scan.started, scan.continued, scan.ended) = (3, 4, 2);
+    let sweep = &mut shards.detectors.host_sweep;
+    (sweep.touches, sweep.outcomes, sweep.started) = (295, 85, 1);
     shards
 }
 

@@ -117,7 +117,7 @@ fn assert_all_same(what: &str, streams: &[Vec<PathBuf>], asked: &[&str], seeds: 
 fn crafted_captures_give_the_same_log_with_every_number_of_workers_and_seed() {
     let dir = folder();
     let captures = craft::scenarios(1);
-    assert_eq!(captures.len(), 200);
+    assert_eq!(captures.len(), 220);
     let streams: Vec<Vec<PathBuf>> = captures
         .iter()
         .map(|capture| vec![write(dir.path(), capture)])

@@ -57,7 +57,15 @@ fn rules(firsts: usize) -> Rules {
         episodes: 1024,
         lists: 64,
     };
-    Rules { port_scan }
+    Rules {
+        port_scan,
+        host_sweep: Rule {
+            at_least: 25,
+            subjects: 1 << 14,
+            firsts: firsts / 4,
+            ..port_scan
+        },
+    }
 }
 
 fn shards(workers: usize, flows: Limits, firsts: usize, fold: bool) -> Vec<Bench> {

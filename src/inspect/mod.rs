@@ -4,6 +4,7 @@ pub mod contact;
 pub mod detection;
 pub mod detector;
 pub mod distinct;
+pub mod host_sweep;
 pub mod port_scan;
 
 use crate::counters::{Counters as _, counters};
@@ -15,4 +16,5 @@ use std::net::IpAddr;
 
 detectors! {
     PortScan = "port_scan", port_scan: port_scan::PortScan, "One source tried many ports of one destination";
+    HostSweep = "host_sweep", host_sweep: host_sweep::HostSweep, "One source tried one port of many hosts";
 }

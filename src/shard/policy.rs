@@ -215,5 +215,18 @@ mod tests {
             "its ports are not known"
         );
         assert!(policy(&["192.0.2.9"]).withholds(&unknown));
+        let sweep = Detection {
+            kind: Kind::HostSweep,
+            subject: Subject::SourcePort {
+                src: unknown.subject.src(),
+                port: 443,
+                dst: unknown.subject.dst(),
+            },
+            extent: Extent::Hosts { count: 25 },
+            ..unknown
+        };
+        assert!(policy(&["192.0.2.9:443"]).withholds(&sweep));
+        assert!(!policy(&["192.0.2.9:80"]).withholds(&sweep));
+        assert!(policy(&["192.0.2.9"]).withholds(&sweep));
     }
 }

@@ -60,7 +60,10 @@ pub fn small(workers: usize) -> Common {
             others: 64,
             fragments: 8,
         },
-        rules: Rules { port_scan: rule(5) },
+        rules: Rules {
+            port_scan: rule(5),
+            host_sweep: rule(6),
+        },
         room: Room::full(workers),
         local: Vec::new(),
         directions: Vec::new(),

@@ -53,8 +53,8 @@ def address(text):
 
 
 def from_eve(text):
-    """Attempts and scans that an EVE stream tells of, as sortable tuples."""
-    attempts, scans = [], []
+    """Attempts, port scans and host sweeps that an EVE stream tells of, as sortable tuples."""
+    attempts, scans, sweeps = [], [], []
     for line in text.splitlines():
         event = json.loads(line)
         own, kind = event.get("synledger", {}), event.get("event_type")
@@ -65,10 +65,14 @@ def from_eve(text):
             attempts.append((event["pcap_cnt"], stamp, *ends, own["isn"]))
         elif kind == "alert":
             scan = own.get("scan", {})
-            if (scan.get("kind"), scan.get("phase")) == ("port_scan", "started"):
-                pair = (address(event["src_ip"]), address(event["dest_ip"]))
+            if scan.get("phase") != "started":
+                continue
+            pair = (address(event["src_ip"]), address(event["dest_ip"]))
+            if scan["kind"] == "port_scan":
                 scans.append((event["pcap_cnt"], *pair, ports_of(scan["port_list"])))
-    return attempts, scans
+            elif scan["kind"] == "host_sweep":
+                sweeps.append((event["pcap_cnt"], *pair, event["dest_port"], scan["hosts"]))
+    return attempts, scans, sweeps
 
 
 def from_oracle(found):
@@ -78,7 +82,9 @@ def from_oracle(found):
         (a["frame"], a["ts"] // 1000, *(a[name] for name in names)) for a in found["attempts"]
     ]
     scans = [(s["frame"], s["src"], s["dst"], tuple(s["ports"])) for s in found["scans"]]
-    return attempts, scans
+    names = ("frame", "src", "dst", "dport", "hosts")
+    sweeps = [tuple(s[name] for name in names) for s in found["sweeps"]]
+    return attempts, scans, sweeps
 
 
 def differences(what, ours, theirs, last):
@@ -98,12 +104,14 @@ class Said:
     damage: str | None
     attempts: list
     scans: list
+    sweeps: list
 
 
 def run_sensor(binary, path):
     """Runs `read` on one file. The books on standard error say how many frames it read; where it could
     read none it says only why, and exits with 1. Raises ValueError on anything else."""
-    command = [str(binary), "read", "--workers", "1", "--output", OUTPUT, str(path)]
+    command = [str(binary), "read", "--workers", "1", "--sweep-hosts", str(rules.HOSTS)]
+    command += ["--output", OUTPUT, str(path)]
     done = subprocess.run(command, capture_output=True, check=False, timeout=120)
     errors = done.stderr.decode("utf-8", "replace")
     last = (errors.strip().splitlines() or [""])[-1]
@@ -112,9 +120,9 @@ def run_sensor(binary, path):
     read = re.search(r"^(\d+) frames? read$", errors, re.MULTILINE)
     if read is None and done.returncode == 0:
         raise ValueError("no line 'N frames read' on standard error")
-    attempts, scans = from_eve(done.stdout.decode("utf-8", "replace"))
+    found = from_eve(done.stdout.decode("utf-8", "replace"))
     frames = int(read[1]) if read else 0
-    return Said(frames, last if done.returncode else None, attempts, scans)
+    return Said(frames, last if done.returncode else None, *found)
 
 
 def frame_differences(said, found, named):
@@ -146,9 +154,10 @@ def compare_one(binary, path, cache, named=""):
         return found, [f"sensor: {type(why).__name__}: {why}"], None
     out, explained = frame_differences(said, found, named)
     last = min(said.frames, found["frames"])
-    attempts, scans = from_oracle(found)
+    attempts, scans, sweeps = from_oracle(found)
     out += differences("attempt", said.attempts, attempts, last)
     out += differences("port_scan", said.scans, scans, last)
+    out += differences("host_sweep", said.sweeps, sweeps, last)
     return found, out, explained
 
 
@@ -184,6 +193,7 @@ class Report:
         self.totals["frames"] += found["frames"]
         self.totals["attempts"] += len(found["attempts"])
         self.totals["scans"] += len(found["scans"])
+        self.totals["sweeps"] += len(found["sweeps"])
         self.totals["damaged"] += found["error"] is not None
         self.explained[explained] += explained is not None
         self.differing += bool(out)
@@ -193,7 +203,7 @@ class Report:
 
     def say(self, what, took):
         """The summary."""
-        names = ("damaged", "frames", "attempts", "scans")
+        names = ("damaged", "frames", "attempts", "scans", "sweeps")
         said = " ".join(f"{name}={self.totals[name]}" for name in names)
         print(f"{what}: files={self.files} {said} differing_files={self.differing} ({took:.1f} s)")
         for rule, files in sorted((+self.explained).items()):

@@ -2,7 +2,7 @@
 """Stands in for the sensor where compare.py itself is tested: the oracle's findings as EVE.
 
 With FAKE_FAULT set it lies: `drop` leaves out the last attempt, `isn` changes one, `ports` alters
-a scan's list, `scan` invents a scan, `crash` exits with 101, `stop` gives up half way, `mute` does
+a scan's list, `scan` invents a scan, `sweep` hides a sweep, `crash` exits with 101, `stop` gives up half way, `mute` does
 not say that a file is damaged, `books` prints none. FAKE_CACHE names the oracle's cache.
 """
 
@@ -46,6 +46,13 @@ def events(found):
             "timestamp": stamp(s["ts"]), "event_type": "alert", "src_ip": s["src"],
             "dest_ip": s["dst"], "synledger": {"scan": scan}, "pcap_cnt": s["frame"],
         }
+    for s in found["sweeps"]:
+        scan = {"kind": "host_sweep", "phase": "started", "hosts": s["hosts"]}
+        yield {
+            "timestamp": stamp(s["ts"]), "event_type": "alert", "src_ip": s["src"],
+            "dest_ip": s["dst"], "dest_port": s["dport"], "synledger": {"scan": scan},
+            "pcap_cnt": s["frame"],
+        }
 
 
 def lie(found, fault):
@@ -56,12 +63,14 @@ def lie(found, fault):
         found["attempts"][0]["isn"] ^= 1
     elif fault == "ports" and found["scans"]:
         found["scans"][0]["ports"][0] += 1
+    elif fault == "sweep" and found["sweeps"]:
+        found["sweeps"].pop()
     elif fault == "scan" and found["attempts"]:
         first = found["attempts"][0]
         found["scans"].append(first | {"ports": [1, 2, 3, 4]})
     elif fault == "stop":
         found["frames"] //= 2
-        for what in ("attempts", "scans"):
+        for what in ("attempts", "scans", "sweeps"):
             found[what] = [one for one in found[what] if one["frame"] <= found["frames"]]
     elif fault == "mute":
         found["error"] = None

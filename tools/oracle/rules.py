@@ -1,12 +1,14 @@
-"""The rules of attempt, touch and port_scan in the design's words, by brute force.
+"""The rules of attempt, touch, port_scan and host_sweep in the design's words, by brute force.
 
-Nothing here is clever on purpose: all touches of a pair are kept and looked at again at every frame.
+Nothing here is clever on purpose: all touches of a subject are kept and looked at again at every frame.
 """
 
 HORIZON_NS = 130_000_000_000
 WINDOW_NS = 60_000_000_000
 JOIN_NS = 30_000_000_000
 PORTS = 4
+# Fewer than the sensor's default, so that real captures hold some: it is run with --sweep-hosts 5.
+HOSTS = 5
 
 # Wireshark's frame.encap_type numbers of the link types that the sensor reads.
 LINKS = {
@@ -73,35 +75,49 @@ def attempts(syns):
     return out
 
 
-def newest_by_port(touches):
-    """For each port its newest touch."""
+def newest_by_item(touches):
+    """For each item its newest touch."""
     newest = {}
-    for ts, port in touches:
-        newest[port] = max(ts, newest.get(port, ts))
+    for ts, item in touches:
+        newest[item] = max(ts, newest.get(item, ts))
     return newest
 
 
-def rising_edges(syns):
-    """Frames at which port_scan fires for a pair of source and destination."""
+def rising_edges(syns, subject, item, least):
+    """Touches at which `least` items of one subject lie within a window, with the items; a subject
+    and an item are names of fields."""
     touches, true_until, out = {}, {}, []
     for syn in syns:
-        pair = (syn["src"], syn["dst"])
-        touches.setdefault(pair, []).append((syn["ts"], syn["dport"]))
-        newest = newest_by_port(touches[pair])
+        who = tuple(syn[name] for name in subject)
+        touches.setdefault(who, []).append((syn["ts"], syn[item]))
+        newest = newest_by_item(touches[who])
         latest = max(newest.values())
-        within = sorted(port for port, ts in newest.items() if latest - ts < WINDOW_NS)
-        if len(within) < PORTS:
+        within = sorted(one for one, ts in newest.items() if latest - ts < WINDOW_NS)
+        if len(within) < least:
             continue
-        if pair not in true_until or latest >= true_until[pair] + WINDOW_NS:
-            edge = {"frame": syn["frame"], "ts": syn["ts"], "src": pair[0], "dst": pair[1]}
-            out.append(edge | {"ports": within})
-        nth = sorted(newest.values(), reverse=True)[PORTS - 1]
-        true_until[pair] = nth + WINDOW_NS
+        if who not in true_until or latest >= true_until[who] + WINDOW_NS:
+            out.append((syn, within))
+        nth = sorted(newest.values(), reverse=True)[least - 1]
+        true_until[who] = nth + WINDOW_NS
     return out
 
 
+def port_scans(syns):
+    """Frames at which port_scan fires for a pair of source and destination."""
+    edges = rising_edges(syns, ("src", "dst"), "dport", PORTS)
+    names = ("frame", "ts", "src", "dst")
+    return [{name: syn[name] for name in names} | {"ports": ports} for syn, ports in edges]
+
+
+def host_sweeps(syns):
+    """Frames at which host_sweep fires for a source and a port."""
+    edges = rising_edges(syns, ("src", "dport"), "dst", HOSTS)
+    names = ("frame", "ts", "src", "dst", "dport")
+    return [{name: syn[name] for name in names} | {"hosts": len(hosts)} for syn, hosts in edges]
+
+
 def judge(extracted, links=None):
-    """Attempts and rising edges of one capture; `links` limits the encapsulations (None: all)."""
+    """Attempts and rising edges of both rules of one capture; `links` limits the encapsulations (None: all)."""
     rows = [row for row in extracted["rows"] if links is None or row["encap"] in links]
     syns = joined(rows)
     wanted = ("frame", "ts", "src", "sport", "dst", "dport", "isn", "joined")
@@ -111,7 +127,8 @@ def judge(extracted, links=None):
         "encaps": extracted["encaps"],
         "touches": len(syns),
         "attempts": [{name: syn[name] for name in wanted} for syn in attempts(syns)],
-        "scans": rising_edges(syns),
+        "scans": port_scans(syns),
+        "sweeps": host_sweeps(syns),
     }
 
 

@@ -32,7 +32,13 @@ def syn(ns, port=80, isn=1, frame=0, now=None, joined=False):
 def edges(*touches):
     """Indexes of the touches (time, port) at which port_scan fires."""
     rows = [syn(ns, port, frame=i) for i, (ns, port) in enumerate(touches)]
-    return [edge["frame"] for edge in rules.rising_edges(rows)]
+    return [edge["frame"] for edge in rules.port_scans(rows)]
+
+
+def sweeps(*touches):
+    """Indexes of the touches (time, host) at which host_sweep fires."""
+    rows = [syn(ns, frame=i) | {"dst": f"198.51.100.{host}"} for i, (ns, host) in enumerate(touches)]
+    return [edge["frame"] for edge in rules.host_sweeps(rows)]
 
 
 class Attempts(unittest.TestCase):
@@ -56,6 +62,13 @@ class Scans(unittest.TestCase):
     def test_a_touch_of_exactly_60_s_is_outside(self):
         for last, fired in ((W - 1, [3]), (W, []), (W + 1, [])):
             self.assertEqual(edges((0, 1), (1, 2), (2, 3), (last, 4)), fired, last)
+
+    def test_hosts_of_one_port_are_a_sweep_and_ports_of_one_host_are_none(self):
+        for last, fired in ((W - 1, [4]), (W, []), (W + 1, [])):
+            self.assertEqual(sweeps((0, 1), (1, 2), (2, 3), (3, 4), (last, 5)), fired, last)
+        self.assertEqual(sweeps(*((i, i % 4) for i in range(50))), [])
+        rows = [syn(i, port=i) | {"dst": f"198.51.100.{i}"} for i in range(9)]
+        self.assertEqual(rules.host_sweeps(rows), [])
 
     def test_three_ports_are_no_scan_however_often(self):
         self.assertEqual(edges(*((i, i % 3) for i in range(50))), [])
@@ -145,7 +158,9 @@ class Lies(unittest.TestCase):
             path = self.folder / "captures" / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(name)
-            rows = [syn(n, 80 + n, isn=n, frame=n) | {"encap": 1, "kind": "syn"} for n in range(1, 11)]
+            rows = [syn(n, 80 + n, isn=n, frame=n) for n in range(1, 6)]
+            rows += [syn(n, 80, isn=n, frame=n) | {"dst": f"198.51.100.{n}"} for n in range(6, 11)]
+            rows = [row | {"encap": 1, "kind": "syn"} for row in rows]
             found = {"frames": 10, "error": error, "encaps": {"1": 10}, "rows": rows}
             extract.kept_at(path, self.folder).write_text(json.dumps(found))
 
@@ -163,12 +178,12 @@ class Lies(unittest.TestCase):
     def test_the_truth_passes(self):
         status, said = self.compared(["whole.pcap", "damaged.pcap"])
         self.assertEqual(status, 0, said)
-        self.assertIn("files=2 damaged=1 frames=20 attempts=20 scans=2 differing_files=0", said)
+        self.assertIn("files=2 damaged=1 frames=20 attempts=20 scans=2 sweeps=2 differing_files=0", said)
 
     def test_each_fault_fails(self):
         faults = {
             "drop": "attempt: only the oracle", "isn": "attempt: only the sensor", "ports": "port_scan:",
-            "scan": "port_scan: only the sensor", "crash": "exit status 101", "stop": "frames: sensor 5",
+            "scan": "port_scan: only the sensor", "sweep": "host_sweep: only the oracle", "crash": "exit status 101", "stop": "frames: sensor 5",
         }
         for fault, words in faults.items():
             for name in ("whole.pcap", "damaged.pcap"):
@@ -200,7 +215,7 @@ class Frames(unittest.TestCase):
     """Which differences in the number of frames are explained."""
 
     def judged(self, frames, error, said=(5, None), named=""):
-        return compare.frame_differences(compare.Said(*said, [], []), {"frames": frames, "error": error}, named)
+        return compare.frame_differences(compare.Said(*said, [], [], []), {"frames": frames, "error": error}, named)
 
     def test_only_the_named_difference_is_explained(self):
         why = "named in known_differences.md"

@@ -127,6 +127,21 @@ pub fn scan(phase: Phase, ranges: Vec<(u16, u16)>, ports: u32) -> Detection {
     }
 }
 
+/// A sweep of port 22.
+pub fn sweep(phase: Phase, hosts: u32) -> Detection {
+    let scan = scan(phase, Vec::new(), 0);
+    Detection {
+        kind: Kind::HostSweep,
+        subject: Subject::SourcePort {
+            src: scan.subject.src(),
+            port: 22,
+            dst: scan.subject.dst(),
+        },
+        extent: Extent::Hosts { count: hosts },
+        ..scan
+    }
+}
+
 pub fn alert(detection: &Detection) -> Event {
     event(Body::Alert(Box::new(detection.clone())))
 }

@@ -167,7 +167,8 @@ fn all_lost() -> Books {
     shards.flow.flows_opened = 8;
     shards.flow.evicted_attempts = 1;
     shards.flow.flows_without_volumes = 1;
-    shards.detectors.port_scan.subjects_evicted = 7;
+    shards.detectors.port_scan.subjects_evicted = 4;
+    shards.detectors.host_sweep.episodes_evicted = 3;
     shards.contacts_sent = [60, 40];
     shards.contacts_dropped[1] = 1;
     shards.flows_log_gone = 1;

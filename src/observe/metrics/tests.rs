@@ -157,10 +157,10 @@ fn snapshot() -> Snapshot {
         ..Books::default()
     };
     books.shards.flow.new_connections = 12;
-    books.shards.scans = [[1, 2, 3, 4, 5]];
+    books.shards.scans = [[1, 2, 3, 4, 5], [0; 5]];
     books.shards.horizons = Horizons {
         dedup_ns: 1_500_000_000,
-        scan_gaps_ns: [250_000_000],
+        scan_gaps_ns: [250_000_000, i64::MAX],
     };
     let shed = &mut books.shards.shed;
     (shed.up, shed.down, shed.spent_us) = ([0, 5, 3, 1], [0, 4, 2, 1], [9, 1_500_000, 2, 3]);

@@ -35,11 +35,10 @@ fn defaults_are_those_of_the_help() {
         (64, None, 20)
     );
     let detectors = &args.common.detectors;
-    let scan = &detectors.port_scan;
-    assert_eq!(
-        (scan.scan_ports, scan.scan_window),
-        (4, Window(60_000_000_000))
-    );
+    let (scan, sweep) = (&detectors.port_scan, &detectors.host_sweep);
+    assert_eq!((scan.scan_ports, sweep.sweep_hosts), (4, 25));
+    let minute = Window(60_000_000_000);
+    assert_eq!((scan.scan_window, sweep.sweep_window), (minute, minute));
     assert_eq!((args.common.size.memory_mib, args.alert_rate), (256, 100));
     assert_eq!(args.shed, ShedMode::Auto);
     assert_eq!((args.stats_interval, args.common.text_format), (60, None));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::inspect::detection::Phase;
+use crate::inspect::detection::{Phase, Proof};
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
 use serde_json::json;
@@ -126,6 +126,30 @@ fn an_alert_has_suricatas_fields_and_the_scans() {
     assert_eq!(
         (&alert["src_ip"], &alert["dest_ip"]),
         (&json!("192.0.2.56"), &json!("10.0.0.5"))
+    );
+}
+
+#[test]
+fn a_sweep_names_its_port_and_counts_hosts() {
+    let mut sweep = samples::sweep(Phase::Started, 25);
+    sweep.proof = Proof::Handshake;
+    let alert = parsed(&line(&samples::alert(&sweep)));
+    assert_eq!(
+        (
+            &alert["alert"]["signature_id"],
+            &alert["alert"]["signature"]
+        ),
+        (&json!(1011), &json!("synledger host sweep detected"))
+    );
+    assert_eq!(
+        (&alert["src_ip"], &alert["dest_ip"], &alert["dest_port"]),
+        (&json!("192.0.2.56"), &json!("10.0.0.5"), &json!(22))
+    );
+    let scan = &alert["synledger"]["scan"];
+    assert_eq!((&scan["hosts"], &scan["ports"]), (&json!(25), &json!(1)));
+    assert_eq!(
+        (&scan["proof"], scan.get("port_list")),
+        (&json!("handshake"), None)
     );
 }
 

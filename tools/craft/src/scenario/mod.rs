@@ -4,15 +4,16 @@ mod connection;
 mod odd;
 mod scene;
 mod soup;
+mod sweep;
 mod window;
 
 use crate::capture::Capture;
 use crate::rng::Rng;
 
 /// How many there are.
-const COUNT: u64 = 200;
+const COUNT: u64 = 220;
 
-/// 200 captures, the same for the same seed.
+/// 220 captures, the same for the same seed.
 ///
 /// The seed chooses addresses, ports, sequence numbers and the order of what may come in any order;
 /// names and the times at which borders are touched do not depend on it. The last ones, `soup-…`,
@@ -23,6 +24,7 @@ pub fn scenarios(seed: u64) -> Vec<Capture> {
     let mut out = window::all(&mut rng);
     out.extend(connection::all(&mut rng));
     out.extend(odd::all(&mut rng));
+    out.extend(sweep::all(&mut rng));
     let fixed = u64::try_from(out.len()).expect("few");
     out.extend((fixed..COUNT).map(|n| soup::soup(n - fixed, &mut rng)));
     out

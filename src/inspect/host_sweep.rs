@@ -1,0 +1,184 @@
+//! `host_sweep`: at least N hosts touched on one port by one source within a window.
+
+use super::Kind;
+use super::contact::{Contact, Owner};
+use super::detection::{Extent, Subject};
+use super::detector::About;
+use super::distinct::Distinct;
+use super::distinct::question::{Item, Question, Raised, Seen, Which};
+use super::distinct::state::TouchState;
+use crate::flow::key::Hasher;
+use crate::splitmix::mix64;
+use crate::time::durations::{Window, window};
+use std::net::IpAddr;
+
+/// The detector.
+pub type HostSweep = Distinct<Hosts>;
+
+/// How many hosts does one source touch on one port?
+pub enum Hosts {}
+
+/// Its flags.
+#[derive(Clone, Debug, clap::Args)]
+pub struct HostSweepFlags {
+    /// One TCP port of so many distinct hosts, touched by SYNs of one source within --sweep-window, is a host
+    /// sweep, 2 to 64; 0 turns the rule off. Only hosts whose packets come here count.
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = hosts)]
+    pub sweep_hosts: u8,
+    /// The window of the host sweep rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
+    pub sweep_window: Window,
+}
+
+fn hosts(value: &str) -> Result<u8, String> {
+    match value.parse() {
+        Ok(hosts @ (0 | 2..=64)) => Ok(hosts),
+        _ => Err("must be a whole number from 2 to 64, or 0 for off".to_owned()),
+    }
+}
+
+/// A source and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourcePort {
+    src: IpAddr,
+    port: u16,
+}
+
+/// A host in 62 bits: an IPv4 address as it is, an IPv6 address by a mix of its bits, which takes two for one once
+/// in 2^61 times. It is the same in every run, so that what is printed is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Host(u64);
+
+const V6: u64 = 1 << 61;
+
+impl Host {
+    #[allow(clippy::cast_possible_truncation, reason = "both halves are mixed")]
+    fn new(addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
+            IpAddr::V6(v6) => {
+                let bits = v6.to_bits();
+                let mixed = mix64(mix64(bits as u64) ^ (bits >> 64) as u64);
+                Self(mixed & (V6 - 1) | V6)
+            }
+        }
+    }
+}
+
+impl Item for Host {
+    const WORDS: usize = 1;
+    const NONE: Self = Self(0);
+
+    fn parts(self) -> (u16, u64) {
+        (0, self.0)
+    }
+
+    fn of(_: u16, word: u64) -> Self {
+        Self(word)
+    }
+}
+
+/// Hosts of one episode: a table with open addressing, each host in two bits more than its own.
+pub struct HostSet<'a>(&'a mut [u64]);
+
+/// Places of one set. Of sweeps over more than about 3,000 hosts the set does not hold all: the detection then says
+/// that it is not complete, and the count is a lower bound.
+const SET_WORDS: usize = 4096;
+/// Places that are looked at for one host: who chooses addresses that fall together costs no more than this.
+const PROBES: usize = 64;
+
+impl HostSet<'_> {
+    /// Where the host is (true), or where it would go (false).
+    fn place(&self, host: Host) -> Option<(usize, bool)> {
+        let home = (mix64(host.0) % SET_WORDS as u64) as usize;
+        (0..PROBES)
+            .map(|step| (home + step) % SET_WORDS)
+            .find(|&at| self.0[at] == 0 || self.0[at] >> 2 == host.0)
+            .map(|at| (at, self.0[at] != 0))
+    }
+
+    fn state(&self, at: usize) -> TouchState {
+        TouchState::from_bits((self.0[at] & 3) as u8)
+    }
+}
+
+impl Seen for HostSet<'_> {
+    type Item = Host;
+
+    fn get(&self, host: Host) -> TouchState {
+        match self.place(host) {
+            Some((at, true)) => self.state(at),
+            _ => TouchState::Untouched,
+        }
+    }
+
+    fn raise(&mut self, host: Host, state: TouchState) -> Raised {
+        let Some((at, known)) = self.place(host) else {
+            return Raised::NoRoom;
+        };
+        let state = state.max(self.state(at));
+        self.0[at] = host.0 << 2 | state as u64;
+        if known { Raised::Known } else { Raised::New }
+    }
+
+    fn states(&self) -> [u32; 4] {
+        let mut states = [0; 4];
+        for at in 0..self.0.len() {
+            states[self.state(at) as usize] += 1;
+        }
+        states
+    }
+}
+
+impl Question for Hosts {
+    const KIND: Kind = Kind::HostSweep;
+    const ABOUT: About = About {
+        title: "Host sweep",
+        signature: 101,
+        category: "Attempted Information Leak",
+        zeek_note: "Scan::Address_Scan",
+    };
+    const WEIGHT: u64 = 1;
+    const KEYED_BY: Owner = Owner::Source;
+    const SEEN_WORDS: usize = SET_WORDS;
+    type Flags = HostSweepFlags;
+    type Subject = SourcePort;
+    type Item = Host;
+    type Seen<'a> = HostSet<'a>;
+
+    fn numbers(flags: &HostSweepFlags) -> (usize, i64) {
+        (usize::from(flags.sweep_hosts), flags.sweep_window.0)
+    }
+
+    #[inline]
+    fn subject(contact: &Contact, _: IpAddr) -> SourcePort {
+        let (src, port) = (contact.src, contact.port);
+        SourcePort { src, port }
+    }
+
+    #[inline]
+    fn hash(hasher: &Hasher, contact: &Contact) -> u64 {
+        hasher.source_port(contact.src, contact.port)
+    }
+
+    #[inline]
+    fn item(contact: &Contact) -> Host {
+        Host::new(contact.dst)
+    }
+
+    fn named(of: &SourcePort, dst: IpAddr) -> Subject {
+        let SourcePort { src, port } = *of;
+        Subject::SourcePort { src, port, dst }
+    }
+
+    fn seen(words: &mut [u64]) -> HostSet<'_> {
+        HostSet(words)
+    }
+
+    fn extent(count: u32, _: Which<'_, Self>) -> Extent {
+        Extent::Hosts { count }
+    }
+}
+
+#[cfg(test)]
+mod tests;
