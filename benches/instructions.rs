@@ -70,19 +70,34 @@ const RULES: Rules = Rules {
         ..RULE
     },
 };
+/// Port scans alone: what a second detector costs is the difference.
+const ONE: Rules = Rules {
+    host_sweep: Rule {
+        at_least: 0,
+        ..RULE
+    },
+    ..RULES
+};
 
 type Work = fn(usize);
 
-const WORKLOADS: [(&str, Work); 10] = [
+const WORKLOADS: [(&str, Work); 11] = [
     ("decode SYN", |count| decoded(&flood(all()), count)),
     ("decode mixed", |count| decoded(&mixed_load(), count)),
     ("demux SYN", |count| demuxed(&flood(all()), count)),
     ("demux mixed", |count| demuxed(&mixed_load(), count)),
-    ("shard SYN flood", |count| sharded(&flood(all()), 0, count)),
-    ("shard established", |count| {
-        sharded(&established(), 3 * CONNECTIONS, count);
+    ("shard SYN flood", |count| {
+        sharded(&flood(all()), RULES, (0, count))
     }),
-    ("shard mixed", |count| sharded(&mixed_load(), 0, count)),
+    ("shard SYN flood, one detector", |count| {
+        sharded(&flood(all()), ONE, (0, count));
+    }),
+    ("shard established", |count| {
+        sharded(&established(), RULES, (3 * CONNECTIONS, count));
+    }),
+    ("shard mixed", |count| {
+        sharded(&mixed_load(), RULES, (0, count))
+    }),
     ("contacts", contacts),
     ("logger text", |count| logged("text:/dev/null", count)),
     ("logger EVE", |count| logged("eve:/dev/null", count)),
@@ -134,9 +149,9 @@ fn demuxed(load: &Load, count: usize) {
 }
 
 /// `first` frames that are always there, then `count`.
-fn sharded(load: &Load, first: usize, count: usize) {
+fn sharded(load: &Load, rules: Rules, (first, count): (usize, usize)) {
     let frames = load.frames();
-    let (mut shard, mut merge) = shard(LIMITS, RULES, None);
+    let (mut shard, mut merge) = shard(LIMITS, rules, None);
     for block in frames[..first + count].chunks(BLOCK) {
         let mut newest_ns = 0;
         for frame in block {

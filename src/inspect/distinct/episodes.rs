@@ -10,7 +10,7 @@ use crate::inspect::detector::Found;
 use std::cmp::Reverse;
 
 impl<Q: Question> Distinct<Q> {
-    pub(super) fn start(&mut self, slot: u32, coming: &Coming<'_, Q>, out: &mut impl FnMut(Found)) {
+    pub(super) fn start(&mut self, slot: u32, coming: &Coming<'_>, out: &mut impl FnMut(Found)) {
         let watermark = coming.watermark;
         if self.free_episodes.is_empty() {
             self.evict_episode(watermark, out);
@@ -38,7 +38,7 @@ impl<Q: Question> Distinct<Q> {
         self.episodes[index as usize] = Some(Episode {
             slot,
             dst: coming.contact.dst,
-            first_ns: first_ns.unwrap_or(coming.touch.ts_ns),
+            first_ns: first_ns.unwrap_or(coming.contact.ts_ns),
             count,
             next_report: count.saturating_mul(2),
             recent,
@@ -53,13 +53,13 @@ impl<Q: Question> Distinct<Q> {
         let items: Vec<Q::Item> = touches.iter().map(|touch| touch.item).collect();
         let extent = Q::extent(count, Which::Deciding(&items));
         let evidence = evidence_so_far(&touches, watermark);
-        let ts_ns = coming.touch.ts_ns;
+        let ts_ns = coming.contact.ts_ns;
         let said = self.detection(index, Phase::Started, ts_ns, (extent, evidence));
         out((None, said));
     }
 
-    pub(super) fn grow(&mut self, index: u32, coming: &Coming<'_, Q>, out: &mut impl FnMut(Found)) {
-        let Touch { ts_ns, item, .. } = coming.touch;
+    pub(super) fn grow(&mut self, index: u32, coming: &Coming<'_>, out: &mut impl FnMut(Found)) {
+        let Touch { ts_ns, item, .. } = coming.touch::<Q>();
         let episode = self.episodes[index as usize]
             .as_mut()
             .expect("subjects name episodes that exist");

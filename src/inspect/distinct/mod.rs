@@ -47,13 +47,28 @@ pub struct Distinct<Q: Question> {
     pub contact_lost_ns: Option<i64>,
 }
 
-/// A touch with what is known of it before any table is looked into.
-struct Coming<'a, Q: Question> {
+/// A contact with what is known of it before any table is looked into.
+struct Coming<'a> {
     contact: &'a Contact,
+    target: IpAddr,
     hash: u64,
-    subject: Q::Subject,
-    touch: Touch<Q::Item>,
     watermark: i64,
+}
+
+impl Coming<'_> {
+    /// Whom it is about: built where it is needed, for of a flood's contacts it hardly ever is.
+    #[inline]
+    fn subject<Q: Question>(&self) -> Q::Subject {
+        Q::subject(self.contact, self.target)
+    }
+
+    fn touch<Q: Question>(&self) -> Touch<Q::Item> {
+        Touch {
+            ts_ns: self.contact.ts_ns,
+            item: Q::item(self.contact),
+            state: TouchState::Touched,
+        }
+    }
 }
 
 impl<Q: Question> Detector for Distinct<Q> {
@@ -142,20 +157,10 @@ impl<Q: Question> Detector for Distinct<Q> {
         }
         let watermark = timeline.watermark_at(contact.position);
         self.now_ns = self.now_ns.max(watermark);
-        let state = match contact.kind {
-            ContactKind::Touch | ContactKind::Established => TouchState::Touched,
-            ContactKind::Answered => TouchState::Answered,
-            ContactKind::Refused => TouchState::Refused,
-        };
         let coming = Coming {
             contact,
+            target,
             hash: Q::hash(&self.hasher, contact),
-            subject: Q::subject(contact, target),
-            touch: Touch {
-                ts_ns: contact.ts_ns,
-                item: Q::item(contact),
-                state,
-            },
             watermark,
         };
         if contact.kind == ContactKind::Touch {
@@ -163,7 +168,7 @@ impl<Q: Question> Detector for Distinct<Q> {
             self.on_touch(&coming, out);
         } else {
             self.counts.outcomes += 1;
-            self.on_outcome(&coming, contact.kind == ContactKind::Established);
+            self.on_outcome(&coming);
         }
     }
 
@@ -206,9 +211,16 @@ impl<Q: Question> Detector for Distinct<Q> {
 }
 
 impl<Q: Question> Distinct<Q> {
-    fn on_outcome(&mut self, coming: &Coming<'_, Q>, proves: bool) {
-        let Touch { item, state, .. } = coming.touch;
-        let Some(slot) = self.subjects.find(coming.hash, &coming.subject) else {
+    fn on_outcome(&mut self, coming: &Coming<'_>) {
+        let item = Q::item(coming.contact);
+        let (state, proves) = match coming.contact.kind {
+            ContactKind::Touch => (TouchState::Touched, false),
+            ContactKind::Established => (TouchState::Touched, true),
+            ContactKind::Answered => (TouchState::Answered, false),
+            ContactKind::Refused => (TouchState::Refused, false),
+        };
+        let subject = || coming.subject::<Q>();
+        let Some(slot) = self.subjects.find(coming.hash, subject) else {
             if let Some(place) = self.firsts.find(coming.hash) {
                 let first = self.firsts.get(place);
                 if first.item == item {
@@ -243,7 +255,7 @@ impl<Q: Question> Distinct<Q> {
         }
     }
 
-    fn on_touch(&mut self, coming: &Coming<'_, Q>, out: &mut impl FnMut(Found)) {
+    fn on_touch(&mut self, coming: &Coming<'_>, out: &mut impl FnMut(Found)) {
         let watermark = coming.watermark;
         let Some(slot) = self.slot_with_items(coming, out) else {
             return;
@@ -255,7 +267,7 @@ impl<Q: Question> Distinct<Q> {
             }
         }
         let window_ns = self.rule.window_ns;
-        self.subjects.touch(slot, coming.touch);
+        self.subjects.touch(slot, coming.touch::<Q>());
         let holds = self.subjects.holds(slot, window_ns);
         let oldest = self.subjects.oldest_kept_ns(slot);
         let held = self.subjects.get_mut(slot);
@@ -278,13 +290,9 @@ impl<Q: Question> Distinct<Q> {
     }
 
     /// The slot of a subject that has, with this touch, more than one item. A first item alone decides nothing.
-    fn slot_with_items(
-        &mut self,
-        coming: &Coming<'_, Q>,
-        out: &mut impl FnMut(Found),
-    ) -> Option<u32> {
-        let (hash, touch) = (coming.hash, coming.touch);
-        if let Some(slot) = self.subjects.find(hash, &coming.subject) {
+    fn slot_with_items(&mut self, coming: &Coming<'_>, out: &mut impl FnMut(Found)) -> Option<u32> {
+        let (hash, touch) = (coming.hash, coming.touch::<Q>());
+        if let Some(slot) = self.subjects.find(hash, || coming.subject::<Q>()) {
             return Some(slot);
         }
         let Some(place) = self.firsts.find(hash) else {
@@ -326,7 +334,7 @@ impl<Q: Question> Distinct<Q> {
         }
     }
 
-    fn insert(&mut self, coming: &Coming<'_, Q>, out: &mut impl FnMut(Found)) -> u32 {
+    fn insert(&mut self, coming: &Coming<'_>, out: &mut impl FnMut(Found)) -> u32 {
         let watermark = coming.watermark;
         self.coming[1].on_new(self.now_ns);
         let slot = self.subjects.choose_slot(coming.hash);
@@ -341,7 +349,7 @@ impl<Q: Question> Distinct<Q> {
             self.note_evicted(until, watermark);
         }
         self.subjects
-            .replace(slot, coming.hash, Held::new(coming.subject));
+            .replace(slot, coming.hash, Held::new(coming.subject::<Q>()));
         slot
     }
 }

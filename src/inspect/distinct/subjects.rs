@@ -131,16 +131,24 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
 
     /// The slot that holds `subject`, whose hash this is.
     #[inline]
-    pub fn find(&self, hash: u64, subject: &S) -> Option<u32> {
+    pub fn find(&self, hash: u64, subject: impl Fn() -> S) -> Option<u32> {
         let (bucket, tag) = self.home(hash);
-        let tags = &self.tags[bucket];
         // Nearly all subjects of a flood are not here: one test says so.
-        if !tags.iter().fold(false, |any, &held| any | (held == tag)) {
+        if !self.tags[bucket]
+            .iter()
+            .fold(false, |any, &held| any | (held == tag))
+        {
             return None;
         }
+        self.find_in(bucket, tag, &subject())
+    }
+
+    #[inline(never)]
+    fn find_in(&self, bucket: usize, tag: u16, subject: &S) -> Option<u32> {
         let is_it = |way: &usize| {
             let held = &self.held[bucket * WAYS + way];
-            tags[*way] == tag && held.as_ref().is_some_and(|held| held.subject == *subject)
+            self.tags[bucket][*way] == tag
+                && held.as_ref().is_some_and(|held| held.subject == *subject)
         };
         let way = (0..WAYS).find(is_it)?;
         Some(u32::try_from(bucket * WAYS + way).expect("limits are checked by Config"))

@@ -37,7 +37,7 @@ const DESCRIPTION: &[Block] = &[
         "synledger writes one record for every new TCP connection and every TCP SYN port scan that the interfaces of a host see, and accounts for every frame that it could not look at. It takes a fixed amount of memory, and never more.",
     ),
     Text(
-        "A port scan is one source that sends SYNs to at least 4 TCP ports of one destination within 60 s (`--scan-ports`, `--scan-window`). Not detected yet: scans that are slower, one port on many hosts, UDP, probes without SYN or with ACK (FIN, NULL, XMAS, ACK, SYN+ACK), a scan that is spread over many sources, and what goes through tunnels. Scans by this host are counted, and told with `--scan-scope all`.",
+        "A port scan is one source that sends SYNs to at least 4 TCP ports of one destination within 60 s (`--scan-ports`, `--scan-window`). A host sweep is one source that sends SYNs to one TCP port of at least 25 hosts within 60 s (`--sweep-hosts`, `--sweep-window`); a sensor sees only the hosts whose packets come to it. Not detected yet: scans that are slower, UDP, probes without SYN or with ACK (FIN, NULL, XMAS, ACK, SYN+ACK), a scan that is spread over many sources, and what goes through tunnels. Scans by this host are counted, and told with `--scan-scope all`.",
     ),
     Text(
         "It is no intrusion detection system: it has no rules and looks at no payload. It records no packets, blocks nothing, and does not see inside tunnels.",
@@ -165,7 +165,7 @@ const OUTPUT: &[Block] = &[
         "A line begins with the time at which it stands in the log: that of the packet or the deadline that made its event due. These times never go back, unless the packets' own do or a record came late (`late_records`). Where the event has another time it is in the line, too: `last touch` of a scan that ended, `last packet` of a flow that timed out or was cut short, `until` in a flood record; `(at TIME)` ends a line of the sensor's own where the log was a second or more behind. EVE's `timestamp` is always the event's own.",
     ),
     Text(
-        "`Port scan detected` is said once, when the rule becomes true; `Port scan continues` at each doubling of its ports; `Port scan ended` when it has been false for the window, with ranges of ports and what became of them: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. `(not exact)` says that a full table pushed out what could have changed the decision, `(not complete)` that not every port is known. Lines that start with `Sensor` or `Stats` are the sensor's own, where they are asked for.",
+        "`Port scan detected` is said once, when the rule becomes true; `Port scan continues` at each doubling of its ports; `Port scan ended` when it has been false for the window, with ranges of ports and what became of them: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. `Host sweep detected: 192.0.2.56 on port 22: 25 hosts` goes on in the same way; of more than about 3,000 hosts it says `at least`. `(not exact)` says that a full table pushed out what could have changed the decision, `(not complete)` that not every port or host is known. Lines that start with `Sensor` or `Stats` are the sensor's own, where they are asked for.",
     ),
     Text(
         "EVE, `eve:TARGET`, is JSON lines with Suricata's names, by default of all events. Whatever Suricata does not have lies under `synledger`. Every record has `timestamp` (microseconds, `+0000`), `host` (`--sensor`) and `event_type`; those of frames also `in_iface`, `pcap_cnt` (`read`: the number of the frame that decided), `vlan`, `src_ip`, `src_port`, `dest_ip`, `dest_port` (ICMP: `icmp_type`, `icmp_code`), `proto`, `community_id` and `flow_id` (of the connection's content: the same in each record of a connection and in each run; alerts have none).",
@@ -184,7 +184,7 @@ const OUTPUT: &[Block] = &[
     ),
     Item(
         "alert",
-        "A detection. `alert`: `action`, `gid` (5973), `signature_id` (port_scan: 1001 started, 1002 continues, 1003 ended), `rev`, `signature`, `category`, `severity`. `scan`: `kind`, `phase`, `ports`, `hosts`, `port_list`, `ports_not_listed`, `window_s`, `exact`, `complete`, `first`, and `evidence` with `refused`, `unanswered`, `answered`, `pending`. `src_ip` is the scanner, `dest_ip` its target.",
+        "A detection. `alert`: `action`, `gid` (5973), `signature_id` (port_scan: 1001 started, 1002 continues, 1003 ended; host_sweep: 1011, 1012, 1013), `rev`, `signature`, `category`, `severity`. `synledger.scan`: `kind`, `phase`, `ports`, `hosts`, `window_s`, `exact`, `complete`, `first`, `evidence` with `refused`, `unanswered`, `answered`, `pending`, and `proof` (what shows that the source is who it says: `none`; `answered`, something answered it; `handshake`, it completed a handshake with what it scans). A port scan has `port_list` and `ports_not_listed`, too. `src_ip` is the scanner; `dest_ip` its target, of a host sweep the host that the deciding packet went to; `dest_port` is the port of a host sweep.",
     ),
     Item(
         "stats",
