@@ -1,22 +1,37 @@
 //! The program: arguments → configuration → run → exit code.
 
-use clap::Parser;
+use std::path::Path;
 use std::process::ExitCode;
 use synledger::commands;
-use synledger::settings::flags::{Cli, Command};
+use synledger::error::Failure;
+use synledger::settings::arguments::{self, Refused};
+use synledger::settings::file::DEFAULT_PATH;
+use synledger::settings::flags::Command;
 
 fn main() -> ExitCode {
     commands::end_with_a_sentence();
-    let outcome = match Cli::parse().command {
+    let mut cli = match arguments::parse(std::env::args_os(), Path::new(DEFAULT_PATH)) {
+        Ok(cli) => cli,
+        Err(Refused::CommandLine(error)) => error.exit(),
+        Err(Refused::File(error)) => return failed(&error.into()),
+    };
+    let given = arguments::given(&mut cli).clone();
+    if let Some(note) = given.note(cli.command.name()) {
+        eprintln!("synledger: {note}");
+    }
+    let outcome = match cli.command {
         Command::Run(args) => commands::run(args),
         Command::Read(args) => commands::read(args),
         Command::Check(args) => commands::check(&args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            eprintln!("synledger: {failure}");
-            ExitCode::from(failure.code())
-        }
+        Err(Failure::Usage(text)) => failed(&Failure::Usage(given.explain(&text))),
+        Err(failure) => failed(&failure),
     }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    eprintln!("synledger: {failure}");
+    ExitCode::from(failure.code())
 }

@@ -61,6 +61,14 @@ macro_rules! words {
     };
 }
 
+/// Words to choose from: `a, b or c`.
+pub fn either(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    }
+}
+
 /// A count with its word: `1 frame`, `2 frames`.
 pub fn many(count: impl std::fmt::Display, word: &str) -> String {
     match count.to_string().as_str() {

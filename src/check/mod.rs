@@ -16,6 +16,7 @@ pub use fanout::{CONSEQUENCE, Doubt, doubts};
 pub use render::{to_json, write_text};
 
 use crate::settings::descriptors;
+use crate::settings::given::{Given, Origin};
 
 words! {
     /// How much a finding matters.
@@ -69,6 +70,18 @@ impl Finding {
             change,
         }
     }
+}
+
+/// What of a configuration file the other findings go by; `None`: no file was read.
+pub fn configuration(given: &Given) -> Option<Finding> {
+    let path = given.file.as_ref()?.display();
+    let settings = given.settings.iter();
+    let from_file = settings.filter(|setting| matches!(setting.origin, Origin::File { .. }));
+    let keys: Vec<&str> = from_file.map(|setting| setting.key.as_str()).collect();
+    Some(Finding::ok(match keys.is_empty() {
+        true => format!("{path} was read; nothing in it is looked at here"),
+        false => format!("{path} was read; from it: {}", keys.join(", ")),
+    }))
 }
 
 /// The exit status that `check` ends with: 1 if anything fails, else 0.

@@ -19,7 +19,8 @@ pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
         resolved => resolved,
     };
     let facts = Facts::gather(resolved, needs);
-    let findings = check::findings(&facts);
+    let mut findings = Vec::from_iter(check::configuration(&args.file.given));
+    findings.extend(check::findings(&facts));
     let mut out = std::io::stdout().lock();
     let printed = if args.json {
         writeln!(out, "{:#}", render::to_json(&findings))

@@ -11,6 +11,7 @@ use crate::observe::address::MetricsAddress;
 use crate::settings::flags::{
     CommonArgs, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode, SizeArgs,
 };
+use crate::settings::given::Given;
 use crate::settings::memory::{Memory, Room, Users};
 use crate::settings::rings::{RingBudget, RingSizes};
 use crate::shard::policy::Allowed;
@@ -104,6 +105,8 @@ pub struct RunConfig {
     pub host_target: bool,
     /// `--witness`: one in so many connections; `None`: no witness.
     pub witness: Option<u32>,
+    /// Which flags were given, and where.
+    pub given: Given,
 }
 
 impl ReadConfig {
@@ -113,15 +116,16 @@ impl ReadConfig {
     ///
     /// [`ConfigError`] names the flag, its value and its range.
     pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
+        let fold = args.fold.filter(|&rate| rate > 0);
         let users = |workers, outputs| Users {
             workers,
             outputs,
-            fold_tables: usize::from(args.fold.is_some()),
+            fold_tables: usize::from(fold.is_some()),
             witness: None,
             reads: true,
         };
         let (mut common, memory) = Common::new(args.common, args.alert_rate, Vec::new(), users)?;
-        common.fold = args.fold;
+        common.fold = fold;
         spec::apart_from_captures(&common.outputs, &args.files).map_err(ConfigError)?;
         Ok(Self {
             common,
@@ -142,6 +146,7 @@ impl RunConfig {
         let allowed = cpus::allowed();
         let ring_budget = RingBudget::new(&args.rings, args.capture, args.block_kib);
         let rings = ring_budget.share(1)?;
+        let given = args.common.file.given.clone();
         let (rate, fold) = (args.alert_rate, (args.fold > 0).then_some(args.fold));
         let witness = witness::wanted(args.witness, args.rings.fanout)?;
         let users = |workers, outputs| Users {
@@ -172,6 +177,7 @@ impl RunConfig {
             all_scans: args.scan_scope == ScanScope::All,
             host_target: args.scan_target == ScanTarget::Host,
             witness,
+            given,
         })
     }
 
@@ -275,9 +281,15 @@ fn cores(
     Ok(cores.into_iter().take(workers).collect())
 }
 
+pub mod arguments;
 pub mod descriptors;
+pub mod file;
 pub mod flags;
+pub mod given;
+mod keys;
 pub mod memory;
+pub mod presets;
+pub mod program;
 pub mod rings;
 #[cfg(test)]
 mod tests;

@@ -198,7 +198,8 @@ impl RingsArgs {
 fn refusal(lab: &Lab, sensor: &Sensor) -> Result<Option<String>> {
     let binary = sensor.binary.to_str().context("a path in UTF-8")?;
     let mut command = lab.command(End::Receiver, Some(RECEIVER_CPU), binary);
-    command.args(["run", "-i", lab.device(End::Receiver), "--dry-run"]);
+    command.args(["run", "--no-config", "--dry-run"]);
+    command.args(["-i", lab.device(End::Receiver)]);
     command.args([
         "--capture",
         &sensor.depth,

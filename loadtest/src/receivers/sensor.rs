@@ -88,7 +88,7 @@ impl Sensor {
             bail!("{binary}: no such program: build it (make build) or name it with --binary");
         }
         let mut command = lab.command(End::Receiver, Some(RECEIVER_CPU), binary);
-        command.args(["run", "-i", lab.device(End::Receiver)]);
+        command.args(["run", "--no-config", "-i", lab.device(End::Receiver)]);
         // The only CPU that it is allowed: workers are pinned there.
         command.args(["--workers", &workers, "--sensor", "load"]);
         command.args(["--capture", &self.depth, "--output", &output]);

@@ -24,13 +24,29 @@ pub enum Ports {}
 /// Its flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PortScanFlags {
+    /// How many ports make a scan.
+    ///
     /// So many distinct TCP ports of one destination, touched by SYNs of one source within --scan-window, are a
     /// port scan, 2 to 16. Not detected: slower ones, UDP, probes without SYN or with ACK (FIN, NULL, XMAS), many
     /// sources, tunnels.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<u8>(2..=16))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = whole::<u8>(2..=16),
+        help_heading = "Detection"
+    )]
     pub scan_ports: u8,
+    /// Time in which they are touched.
+    ///
     /// The window of the port scan rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        value_parser = window,
+        help_heading = "Detection"
+    )]
     pub scan_window: Window,
 }
 

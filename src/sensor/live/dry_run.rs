@@ -10,13 +10,13 @@ use crate::witness;
 use crate::words::many;
 use std::io::Write as _;
 
-/// Prints the memory as a sum, then tries whatever can be tried without changing anything.
+/// Prints the settings and the memory as a sum, then tries whatever can be tried without changing anything.
 ///
 /// # Errors
 ///
 /// [`Failure`] with a sentence for each thing that would keep the run from starting.
 pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failure> {
-    let mut text = memory(config, nics.len().max(1));
+    let mut text = settings(config) + &memory(config, nics.len().max(1));
     let mut wrong = unready(config, nics.is_empty());
     wrong.extend(refused(config, nics));
     if wrong.is_empty() {
@@ -39,6 +39,13 @@ pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failur
         return Ok(0);
     }
     Err(Failure::Run(wrong.join("\nsynledger: ")))
+}
+
+/// Every flag that was given, and where.
+fn settings(config: &RunConfig) -> String {
+    let lines = config.given.lines().into_iter();
+    let lines: String = lines.map(|line| format!("  {line}\n")).collect();
+    format!("settings that were given; all others have their defaults:\n{lines}")
 }
 
 /// Every reservation with its name; the rings, which are the kernel's, apart.

@@ -130,12 +130,15 @@ pub fn resources(config: &RunConfig, interfaces: usize) -> String {
     text
 }
 
-/// Rings and memory, line by line.
+/// Settings, rings and memory, line by line.
 fn details(config: &RunConfig) -> String {
     let mut text = String::new();
     let mut line = |says: String| {
         let _ = writeln!(text, "synledger: {says}");
     };
+    for setting in config.given.lines() {
+        line(format!("settings: {setting}"));
+    }
     let fanout = config.fanout.word();
     let timeout_ms = config.block_timeout_ms;
     line(format!(

@@ -1,4 +1,5 @@
 use super::*;
+use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::time::durations::Window;
 
 fn read(args: &[&str]) -> Result<ReadArgs, String> {
@@ -74,9 +75,9 @@ fn values_out_of_range_are_named_with_their_range() {
         (["--allow", "10.0.0.0/8:x"], "from 0 to 65535"),
         (["--text-format", "long"], "challenge, full"),
     ];
-    for value in ["--fold=0", "--fold=1000000001"] {
+    for value in ["--fold=-1", "--fold=1000000001"] {
         let error = read(&[value]).expect_err("out of range");
-        assert!(error.contains("from 1 to 1000000000"), "{error}");
+        assert!(error.contains("from 0 to 1000000000"), "{error}");
     }
     for (args, says) in cases {
         let error = read(&args).expect_err("out of range");

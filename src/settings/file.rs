@@ -1,0 +1,218 @@
+//! The configuration file: TOML without tables, read into keys, values and their lines.
+
+use crate::error::{ConfigError, SetupError};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Where it is if `--config` does not say.
+pub const DEFAULT_PATH: &str = "/etc/synledger/synledger.toml";
+/// More is refused.
+pub const BYTES_MAX: u64 = 1 << 20;
+
+/// A configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// Its path.
+    pub path: Arc<PathBuf>,
+    /// Its lines, in order.
+    pub entries: Vec<Entry>,
+}
+
+/// `KEY = VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Its line, from 1.
+    pub line: usize,
+    /// The value.
+    pub value: EntryValue,
+    /// The value as it stands in the file.
+    pub written: String,
+}
+
+/// A value of TOML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryValue {
+    /// `true` or `false`.
+    Switch(bool),
+    /// A string, or a number in decimal.
+    One(String),
+    /// A list of such.
+    Many(Vec<Item>),
+    /// What no flag takes: a table, a date, a list of lists.
+    Other(&'static str),
+}
+
+/// An item of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its line, from 1.
+    pub line: usize,
+    /// A string, or a number in decimal.
+    pub value: String,
+    /// The item as it stands in the file.
+    pub written: String,
+}
+
+/// Reads the file that `--config` names.
+///
+/// # Errors
+///
+/// It cannot be read, is too long, or is no TOML: names path, line, and the way out.
+pub fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
+    let bytes = bytes(path).map_err(|error| {
+        let is_folder = error.kind() == ErrorKind::IsADirectory;
+        let error = SetupError::new("read", subject(path), error);
+        let error = match is_folder {
+            true => error.hint("--config takes a file"),
+            false => error,
+        };
+        ConfigError(error.to_string())
+    })?;
+    parse(path, &bytes)
+}
+
+/// Reads the file at `path` if there is one.
+///
+/// # Errors
+///
+/// Those of [`read`], but that there is none.
+pub fn read_default(path: &Path) -> Result<Option<ConfigFile>, ConfigError> {
+    match bytes(path) {
+        Ok(bytes) => parse(path, &bytes).map(Some),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => {
+            let error = SetupError::new("read", subject(path), error);
+            let error = error.hint("--no-config goes without it");
+            Err(ConfigError(error.to_string()))
+        }
+    }
+}
+
+fn subject(path: &Path) -> String {
+    format!("configuration file {}", path.display())
+}
+
+/// At most one byte more than is allowed.
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(path)?.take(BYTES_MAX + 1);
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads what is in a file.
+///
+/// # Errors
+///
+/// [`read`] has them.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<ConfigFile, ConfigError> {
+    let shown = path.display();
+    if bytes.len() as u64 > BYTES_MAX {
+        let says = format!("configuration file {shown}: longer than 1 MiB");
+        return Err(ConfigError(says));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let line = line_of(bytes, error.valid_up_to());
+        ConfigError(format!("{shown} line {line}: must be UTF-8"))
+    })?;
+    let table = DeTable::parse(text).map_err(|error| {
+        let says = error.message().replace('\n', " ");
+        let place = match error.span() {
+            Some(span) => format!("{shown} line {}", line_of(bytes, span.start)),
+            None => shown.to_string(),
+        };
+        let key = error.span().map(|span| written(text, span));
+        ConfigError(match key {
+            Some(key) if says == "duplicate key" => {
+                format!("{place}: {key} is given a second time")
+            }
+            _ => format!("{place}: no TOML: {says}"),
+        })
+    })?;
+    let entries = table.into_inner().into_iter();
+    let mut entries: Vec<(usize, Entry)> = entries
+        .map(|(key, value)| {
+            let at = key.span().start;
+            let entry = Entry {
+                key: key.into_inner().into_owned(),
+                line: line_of(bytes, at),
+                written: written(text, value.span()),
+                value: value_of(text, value.into_inner()),
+            };
+            (at, entry)
+        })
+        .collect();
+    entries.sort_by_key(|&(at, _)| at);
+    Ok(ConfigFile {
+        path: Arc::new(path.to_owned()),
+        entries: entries.into_iter().map(|(_, entry)| entry).collect(),
+    })
+}
+
+fn value_of(text: &str, value: DeValue<'_>) -> EntryValue {
+    match value {
+        DeValue::Boolean(on) => EntryValue::Switch(on),
+        DeValue::Array(items) => {
+            let items = items
+                .into_iter()
+                .map(|item| item_of(text, item))
+                .collect::<Result<_, _>>();
+            items.map_or_else(EntryValue::Other, EntryValue::Many)
+        }
+        other => scalar_of(other).map_or_else(EntryValue::Other, EntryValue::One),
+    }
+}
+
+fn item_of(text: &str, item: Spanned<DeValue<'_>>) -> Result<Item, &'static str> {
+    let span = item.span();
+    Ok(Item {
+        line: line_of(text.as_bytes(), span.start),
+        written: written(text, span),
+        value: scalar_of(item.into_inner())?,
+    })
+}
+
+/// The text of a string or number; of anything else what it is.
+fn scalar_of(value: DeValue<'_>) -> Result<String, &'static str> {
+    match value {
+        DeValue::String(text) => Ok(text.into_owned()),
+        DeValue::Integer(number) => {
+            let decimal = i128::from_str_radix(number.as_str(), number.radix());
+            Ok(decimal.map_or_else(|_| number.to_string(), |number| number.to_string()))
+        }
+        DeValue::Float(number) => Ok(number.as_str().to_owned()),
+        DeValue::Boolean(_) => Err("a list of switches"),
+        DeValue::Datetime(_) => Err("a date"),
+        DeValue::Array(_) => Err("a list of lists"),
+        DeValue::Table(_) => Err("a table"),
+    }
+}
+
+/// What stands in the file, in one line and not too long.
+fn written(text: &str, span: Range<usize>) -> String {
+    const LETTERS_MAX: usize = 80;
+    let text = text.get(span).unwrap_or_default();
+    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match one_line.char_indices().nth(LETTERS_MAX) {
+        Some((end, _)) => format!("{}...", &one_line[..end]),
+        None => one_line,
+    }
+}
+
+/// The line that the byte at `at` is in, from 1.
+fn line_of(bytes: &[u8], at: usize) -> usize {
+    let before = bytes.get(..at).unwrap_or(bytes);
+    before.iter().filter(|&&byte| byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Flags of the rings.
+
+use super::{CAPTURE, RESOURCES};
+use crate::capture::mode::FanoutMode;
+use crate::words::{either, whole};
+use clap::Args;
+use clap::builder::{PossibleValue, TypedValueParser};
+use std::ffi::OsStr;
+
+/// The upper end of `--ring-mib`.
+pub const RING_MIB_MAX: u32 = 4096;
+
+/// The rings, in `run` and `check`.
+#[derive(Debug, Clone, Args)]
+pub struct RingArgs {
+    /// How the kernel picks a worker.
+    ///
+    /// PACKET_FANOUT: `class` keeps packets that open or refuse a connection in rings of their own; `hash` is the
+    /// kernel's; `cpu` and `qm` follow the receive queue, for ports that only receive (mirror ports) and whose
+    /// receive hashing `check --fanout MODE` proves symmetric. Outside `class` only frame books and scan decisions
+    /// are promised.
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "class",
+        value_parser = FanoutParser,
+        hide_possible_values = true,
+        help_heading = CAPTURE
+    )]
+    pub fanout: FanoutMode,
+    /// Ring memory of each worker.
+    ///
+    /// In MiB, 4 to 4096, shared equally by the interfaces (tp_block_size x tp_block_nr). An interface's share goes
+    /// by a quarter to opening packets, by an eighth to control, the rest to data; outside `--fanout class` it is
+    /// one ring for all packets. A share is at least 1 MiB (512 KiB outside `class`): more interfaces need more.
+    /// What is full loses frames, and the books say so. `--dry-run` prints each ring and the sum over all workers
+    /// and interfaces: it is the kernel's memory, in no process and no cgroup.
+    #[arg(
+        long,
+        value_name = "MIB",
+        default_value_t = 64,
+        value_parser = whole::<u32>(4..=RING_MIB_MAX),
+        help_heading = RESOURCES
+    )]
+    pub ring_mib: u32,
+    /// Give each interface all of --ring-mib.
+    ///
+    /// It is not shared: with 10 interfaces that is ten times the memory.
+    #[arg(long, help_heading = RESOURCES)]
+    pub ring_per_interface: bool,
+}
+
+/// `--fanout`: refuses the kernel's other modes with the reason.
+#[derive(Clone)]
+struct FanoutParser;
+
+impl TypedValueParser for FanoutParser {
+    type Value = FanoutMode;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<FanoutMode, clap::Error> {
+        fanout_mode.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let all = FanoutMode::ALL.into_iter();
+        Some(Box::new(all.map(|mode| PossibleValue::new(mode.word()))))
+    }
+}
+
+fn fanout_mode(value: &str) -> Result<FanoutMode, String> {
+    let modes = either(&FanoutMode::ALL.map(FanoutMode::word));
+    value.parse().map_err(|()| match value {
+        "lb" | "rnd" | "rollover" => format!(
+            "`{value}` tears connections apart (packets of one connection reach different workers); \
+             use {modes}"
+        ),
+        _ => format!("must be {modes}"),
+    })
+}

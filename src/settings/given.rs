@@ -1,0 +1,193 @@
+//! Which flags were given, and where: on the command line, in the configuration file, or by a preset.
+
+use super::presets::Preset;
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a flag was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// By `--preset`.
+    Preset(Preset),
+    /// In the configuration file.
+    File {
+        /// Its path.
+        path: Arc<PathBuf>,
+        /// The line of the key, from 1.
+        line: usize,
+    },
+    /// On the command line.
+    CommandLine,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Preset(preset) => write!(f, "preset {preset}"),
+            Self::File { path, line } => write!(f, "{} line {line}", path.display()),
+            Self::CommandLine => f.write_str("command line"),
+        }
+    }
+}
+
+/// What a flag was given. Prints as a value of TOML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// It was taken back.
+    Off,
+    /// It stands without a value.
+    On,
+    /// One value.
+    One(String),
+    /// The values of a flag that may be repeated.
+    Many(Vec<String>),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("false"),
+            Self::On => f.write_str("true"),
+            Self::One(value) => f.write_str(&scalar(value)),
+            Self::Many(values) => {
+                let values: Vec<String> = values.iter().map(|value| scalar(value)).collect();
+                write!(f, "[{}]", values.join(", "))
+            }
+        }
+    }
+}
+
+/// A key as a file has it: in quotes only where it needs them.
+pub fn key(name: &str) -> String {
+    let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    match !name.is_empty() && name.chars().all(is_bare) {
+        true => name.to_owned(),
+        false => quoted(name),
+    }
+}
+
+/// A number as such, all else in quotes.
+fn scalar(value: &str) -> String {
+    let number = value.parse::<u64>().map(|number| number.to_string());
+    match number.as_deref() == Ok(value) {
+        true => value.to_owned(),
+        false => quoted(value),
+    }
+}
+
+fn quoted(value: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in value.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            _ if letter.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(letter));
+            }
+            _ => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// A flag that was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name without dashes in front.
+    pub key: String,
+    /// Its name of one letter.
+    pub short: Option<char>,
+    /// What it was given.
+    pub value: Value,
+    /// Where.
+    pub origin: Origin,
+}
+
+impl Setting {
+    /// The arguments that give the flag this value.
+    pub fn arguments(&self) -> Vec<String> {
+        let key = &self.key;
+        match &self.value {
+            Value::Off => Vec::new(),
+            Value::On => vec![format!("--{key}")],
+            Value::One(value) => vec![format!("--{key}={value}")],
+            Value::Many(values) => {
+                let one = |value| format!("--{key}={value}");
+                values.iter().map(one).collect()
+            }
+        }
+    }
+
+    /// Whether a text names the flag.
+    fn is_named_in(&self, text: &str) -> bool {
+        let in_a_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        let short = self.short.map(|short| format!("-{short}"));
+        text.split(|letter| !in_a_name(letter)).any(|word| {
+            word.strip_prefix("--") == Some(&self.key) || Some(word) == short.as_deref()
+        })
+    }
+}
+
+/// All flags that were given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// The configuration file that was read.
+    pub file: Option<PathBuf>,
+    /// What that file has for other subcommands alone.
+    pub elsewhere: Vec<String>,
+    /// `--config` names the file.
+    pub is_named: bool,
+    /// Those that are in force, the command line's first.
+    pub settings: Vec<Setting>,
+}
+
+impl Given {
+    /// The configuration file and each flag that was given, as TOML: lines that a configuration file may hold.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![match &self.file {
+            Some(path) => format!("# configuration file: {}", path.display()),
+            None => "# configuration file: none".to_owned(),
+        }];
+        if !self.elsewhere.is_empty() {
+            let keys = self.elsewhere.join(", ");
+            lines.push(format!("# of other subcommands alone: {keys}"));
+        }
+        // What ends the program belongs in no file.
+        let shown = |setting: &&Setting| setting.key != "dry-run";
+        lines.extend(self.settings.iter().filter(shown).map(|setting| {
+            let Setting {
+                key, value, origin, ..
+            } = setting;
+            format!("{key} = {value}  # {origin}")
+        }));
+        lines
+    }
+
+    /// What to say of a file that was named for this subcommand and has more than it takes.
+    pub fn note(&self, subcommand: &str) -> Option<String> {
+        let path = self.file.as_ref().filter(|_| self.is_named)?.display();
+        let is_quiet = |setting: &Setting| setting.key == "quiet" && setting.value == Value::On;
+        if self.elsewhere.is_empty() || self.settings.iter().any(is_quiet) {
+            return None;
+        }
+        let keys = self.elsewhere.join(", ");
+        Some(format!(
+            "{path}: left out, for they are flags of other subcommands than {subcommand}: {keys}"
+        ))
+    }
+
+    /// `text`, and behind it where the flags that it names were given, if not on the command line.
+    pub fn explain(&self, text: &str) -> String {
+        let elsewhere = |setting: &&Setting| setting.origin != Origin::CommandLine;
+        let named = self.settings.iter().filter(elsewhere);
+        let named = named.filter(|setting| setting.is_named_in(text));
+        let named: Vec<String> = named
+            .map(|Setting { key, origin, .. }| format!("--{key} is from {origin}"))
+            .collect();
+        match named.is_empty() {
+            true => text.to_owned(),
+            false => format!("{text} ({})", named.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What stands in a configuration file, held against the flags.
+
+use super::file::{ConfigFile, Entry, EntryValue, Item};
+use super::given::{self, Origin, Setting, Value};
+use super::program::{self, flag, is_list, is_revocable, is_switch};
+use crate::error::ConfigError;
+use crate::words::either;
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, Command};
+use std::sync::Arc;
+
+/// What a file has for one subcommand.
+#[derive(Debug)]
+pub struct Keys {
+    /// Its flags.
+    pub settings: Vec<Setting>,
+    /// Keys that other subcommands alone have.
+    pub elsewhere: Vec<String>,
+}
+
+/// The flags that a file gives to the subcommand `name`. Every line is checked, those for others, too.
+///
+/// # Errors
+///
+/// Names file, line, key and value of the first line that is wrong, and what is right.
+pub fn of(file: &ConfigFile, name: &str) -> Result<Keys, ConfigError> {
+    let program = program::program();
+    let own = program.find_subcommand(name);
+    let mut keys = Keys {
+        settings: Vec::new(),
+        elsewhere: Vec::new(),
+    };
+    for entry in &file.entries {
+        let homes = program
+            .get_subcommands()
+            .filter_map(|command| Some((command, flag(command, &entry.key)?)));
+        let homes: Vec<(&Command, &Arg)> = homes.collect();
+        let own = own.and_then(|command| Some((command, flag(command, &entry.key)?)));
+        let Some(&first) = homes.first() else {
+            return Err(unknown(file, entry, &program));
+        };
+        let tried = match own {
+            Some((command, arg)) => value(file, entry, command, arg),
+            // What one of them takes is right.
+            None => homes
+                .iter()
+                .map(|(command, arg)| value(file, entry, command, arg))
+                .find(Result::is_ok)
+                .unwrap_or_else(|| value(file, entry, first.0, first.1)),
+        };
+        let value = tried?;
+        match own {
+            Some((_, arg)) => keys.settings.push(Setting {
+                key: entry.key.clone(),
+                short: arg.get_short(),
+                value,
+                origin: Origin::File {
+                    path: Arc::clone(&file.path),
+                    line: entry.line,
+                },
+            }),
+            None => keys.elsewhere.push(entry.key.clone()),
+        }
+    }
+    if let Some(command) = own {
+        apart(file, &keys.settings, command)?;
+    }
+    Ok(keys)
+}
+
+/// Holds that no two lines exclude each other.
+fn apart(file: &ConfigFile, settings: &[Setting], command: &Command) -> Result<(), ConfigError> {
+    for (at, setting) in settings.iter().enumerate() {
+        for other in settings[..at]
+            .iter()
+            .filter(|other| exclude(command, setting, other))
+        {
+            let line = |setting: &Setting| match &setting.origin {
+                Origin::File { line, .. } => *line,
+                _ => 0,
+            };
+            let (shown, first) = (file.path.display(), line(other));
+            return Err(ConfigError(format!(
+                "{shown} line {}: {} cannot be used with {} in line {first}",
+                line(setting),
+                setting.key,
+                other.key
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether two flags are in force and exclude each other.
+pub fn exclude(command: &Command, one: &Setting, other: &Setting) -> bool {
+    let excludes = |one: &Setting, other: &Setting| {
+        let arg = flag(command, &one.key);
+        let all = arg.map(|arg| command.get_arg_conflicts_with(arg));
+        let mut all = all.into_iter().flatten();
+        all.any(|arg| arg.get_long() == Some(&other.key))
+    };
+    let in_force = one.value != Value::Off && other.value != Value::Off;
+    in_force && (excludes(one, other) || excludes(other, one))
+}
+
+fn unknown(file: &ConfigFile, entry: &Entry, program: &Command) -> ConfigError {
+    let Entry { key, line, .. } = entry;
+    let (shown, name) = (file.path.display(), given::key(key));
+    if let EntryValue::Other("a table") = entry.value {
+        let says = "is a table; there are none: a flag a line, KEY = VALUE";
+        return ConfigError(format!("{shown} line {line}: {name} {says}"));
+    }
+    let near = program
+        .get_subcommands()
+        .find_map(|command| nearest(command, key));
+    let near = near.map_or_else(
+        || "the keys are the names of flags: synledger run --help".to_owned(),
+        |near| format!("did you mean {near}?"),
+    );
+    ConfigError(format!("{shown} line {line}: unknown key {name}: {near}"))
+}
+
+/// The key that clap finds nearest.
+fn nearest(command: &Command, key: &str) -> Option<String> {
+    let error = trial(command, &[format!("--{key}")]).err()?;
+    let near = match error.get(ContextKind::SuggestedArg)? {
+        ContextValue::String(near) => near.strip_prefix("--")?,
+        _ => return None,
+    };
+    flag(command, near).map(|_| near.to_owned())
+}
+
+/// What the flag is given by the entry.
+fn value(
+    file: &ConfigFile,
+    entry: &Entry,
+    command: &Command,
+    arg: &Arg,
+) -> Result<Value, ConfigError> {
+    let Entry { key, line, .. } = entry;
+    let wrong = |line: &usize, written: &str, why: &str| {
+        let shown = file.path.display();
+        ConfigError(format!("{shown} line {line}: {key} = {written}: {why}"))
+    };
+    let kind = kind(arg);
+    let refused = || wrong(line, &entry.written, &kind);
+    let takes = |line: &usize, written: &str, value: &str| {
+        let tried = trial(command, &[format!("--{key}={value}")]);
+        tried.map_err(|error| wrong(line, written, &reason(&error)))
+    };
+    match &entry.value {
+        EntryValue::Switch(false) if is_revocable(arg) => Ok(Value::Off),
+        EntryValue::Switch(true) if is_optional(arg) => Ok(Value::On),
+        EntryValue::One(value) if !is_switch(arg) => {
+            takes(line, &entry.written, value)?;
+            Ok(match is_list(arg) {
+                true => Value::Many(vec![value.clone()]),
+                false => Value::One(value.clone()),
+            })
+        }
+        EntryValue::Many(items) if is_list(arg) => {
+            if items.is_empty() && !is_revocable(arg) {
+                let why = "an empty list; without this line it has its default";
+                return Err(wrong(line, &entry.written, why));
+            }
+            for Item {
+                line,
+                value,
+                written,
+            } in items
+            {
+                takes(line, written, value)?;
+            }
+            Ok(match items.is_empty() {
+                true => Value::Off,
+                false => Value::Many(items.iter().map(|item| item.value.clone()).collect()),
+            })
+        }
+        _ => Err(refused()),
+    }
+}
+
+/// Whether a flag stands without a value, or may.
+fn is_optional(arg: &Arg) -> bool {
+    let least = arg.get_num_args().map(|range| range.min_values());
+    is_switch(arg) || least == Some(0)
+}
+
+/// What values a flag takes.
+fn kind(arg: &Arg) -> String {
+    let value = match is_list(arg) {
+        true => "a value or a list of values",
+        false => "one value",
+    };
+    match (is_switch(arg), is_optional(arg), is_revocable(arg)) {
+        (true, ..) => "must be true or false".to_owned(),
+        (_, true, _) => format!("must be {value}, true or false"),
+        (_, _, true) => format!("must be {value}, or false"),
+        _ => format!("must be {value}"),
+    }
+}
+
+/// Tries arguments on their own.
+fn trial(command: &Command, words: &[String]) -> Result<(), clap::Error> {
+    let alone = command.clone().no_binary_name(true);
+    let alone = alone.mut_args(|arg| arg.required(false));
+    alone.try_get_matches_from(words).map(|_| ())
+}
+
+/// What clap says is wrong with a value, without the flag.
+fn reason(error: &clap::Error) -> String {
+    let own = std::error::Error::source(error).map(ToString::to_string);
+    let words = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(words)) => Some(words.iter().map(String::as_str).collect()),
+        _ => None,
+    };
+    let words = words.map(|words: Vec<&str>| format!("must be {}", either(&words)));
+    own.or(words).unwrap_or_else(|| {
+        let text = error.render().to_string();
+        let line = text.lines().next().unwrap_or_default();
+        line.trim_start_matches("error: ").to_owned()
+    })
+}

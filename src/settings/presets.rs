@@ -1,0 +1,35 @@
+//! `--preset`: several flags by one name.
+
+words! {
+    /// `--preset`.
+    pub flag enum Preset {
+        /// For a person at a terminal.
+        Watch = "watch",
+        /// A service that costs little.
+        Edge = "edge",
+        /// A service that writes every connection and flow.
+        Ledger = "ledger",
+    }
+}
+
+impl Preset {
+    /// Its flags, without dashes in front, and their values. What is not named keeps its default.
+    pub fn flags(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Watch => &[],
+            Self::Edge => &[
+                ("capture", "control"),
+                (
+                    "output",
+                    "eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle",
+                ),
+                ("metrics", "127.0.0.1:9477"),
+            ],
+            Self::Ledger => &[
+                ("capture", "headers"),
+                ("output", "eve:/var/log/synledger/eve.json"),
+                ("metrics", "127.0.0.1:9477"),
+            ],
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The command line as clap knows it: what the flags declare, and what follows from that for all of them.
+
+use super::flags::{BEHAVIOUR, Cli};
+use clap::{Arg, ArgAction, Command, CommandFactory};
+
+/// The program with every flag that help, manual and completions show.
+pub fn program() -> Command {
+    let help = || {
+        Arg::new("help")
+            .short('h')
+            .long("help")
+            .action(ArgAction::Help)
+            .help("Print this; --help says more of each flag")
+            .long_help("Print this; -h has a line for each flag")
+            .help_heading(BEHAVIOUR)
+    };
+    Cli::command().mut_subcommands(|command| command.disable_help_flag(true).arg(help()))
+}
+
+/// The program with hidden flags, too: `--no-NAME` for each one that can be taken back.
+pub fn parser() -> Command {
+    program().mut_subcommands(|command| {
+        let hidden: Vec<Arg> = command
+            .get_arguments()
+            .filter(|arg| is_revocable(arg))
+            .filter_map(|arg| Some((arg.get_id().clone(), arg.get_long()?)))
+            .map(|(id, long)| {
+                Arg::new(revoking(long))
+                    .long(revoking(long))
+                    .action(ArgAction::SetTrue)
+                    .overrides_with(id)
+                    .hide(true)
+            })
+            .collect();
+        command.args(hidden)
+    })
+}
+
+/// The flag that takes `long` back, without dashes in front.
+pub fn revoking(long: &str) -> String {
+    format!("no-{long}")
+}
+
+/// Whether a configuration file may have this flag.
+pub fn is_key(arg: &Arg) -> bool {
+    let actions = [ArgAction::Help, ArgAction::Version];
+    let about_the_file = matches!(arg.get_long(), Some("config" | "no-config"));
+    let is_action = actions.iter().any(|it| same(arg.get_action(), it));
+    arg.get_long().is_some() && !arg.is_hide_set() && !about_the_file && !is_action
+}
+
+/// Whether a flag can be taken back: it is a switch, or not set by default.
+pub fn is_revocable(arg: &Arg) -> bool {
+    is_key(arg) && (is_switch(arg) || arg.get_default_values().is_empty())
+}
+
+/// Whether a flag has no value.
+pub fn is_switch(arg: &Arg) -> bool {
+    same(arg.get_action(), &ArgAction::SetTrue)
+}
+
+/// Whether a flag may be given more than once, and its values add up.
+pub fn is_list(arg: &Arg) -> bool {
+    same(arg.get_action(), &ArgAction::Append)
+}
+
+fn same(one: &ArgAction, other: &ArgAction) -> bool {
+    std::mem::discriminant(one) == std::mem::discriminant(other)
+}
+
+/// The flag of a subcommand that a configuration file names by `key`.
+pub fn flag<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
+    let mut all = command.get_arguments().filter(|arg| is_key(arg));
+    all.find(|arg| arg.get_long() == Some(key))
+}
