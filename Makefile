@@ -23,11 +23,11 @@ run: build ## Build as you, then watch the default-route interfaces as root (ARG
 	@set -x; $(SUDO) $(BIN) run $(ARGS)
 
 .PHONY: man
-man: ## Write manual pages and shell completions to target/man
+man: ## Write manual pages, shell completions and an example of the configuration file to target/man
 	$(CARGO) run --release --locked -q -p man -- $(MAN)
 
 .PHONY: install
-install: build man ## Install program, manual pages and completions (PREFIX=/usr/local, DESTDIR=)
+install: build man ## Install program, manual pages, completions and an example of the configuration file (PREFIX=/usr/local, DESTDIR=)
 	$(INSTALL_SUDO) $(MAKE) --no-print-directory install-files PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
 
 # Builds as you; root only where the folder is root's.
@@ -41,6 +41,7 @@ PAGES = $(addprefix $(SHARE)/man/man1/,synledger.1 synledger-run.1 synledger-rea
 BASH_COMPLETION = $(SHARE)/bash-completion/completions/synledger
 ZSH_COMPLETION = $(SHARE)/zsh/site-functions/_synledger
 FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/synledger.fish
+CONFIG_EXAMPLE = $(SHARE)/doc/synledger/synledger.toml
 
 .PHONY: install-files
 install-files:
@@ -52,11 +53,13 @@ install-files:
 	install -D -m 644 $(MAN)/synledger.bash $(BASH_COMPLETION)
 	install -D -m 644 $(MAN)/_synledger $(ZSH_COMPLETION)
 	install -D -m 644 $(MAN)/synledger.fish $(FISH_COMPLETION)
+	install -D -m 644 $(MAN)/synledger.toml $(CONFIG_EXAMPLE)
 
 .PHONY: uninstall
 uninstall: ## Remove what install put there, with the same PREFIX and DESTDIR
-	$(INSTALL_SUDO) rm -f $(PROGRAM) $(DEBUG) $(PAGES) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
+	$(INSTALL_SUDO) rm -f $(PROGRAM) $(DEBUG) $(PAGES) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION) $(CONFIG_EXAMPLE)
 	@[ ! -d $(dir $(DEBUG)) ] || $(INSTALL_SUDO) rmdir --ignore-fail-on-non-empty $(dir $(DEBUG))
+	@[ ! -d $(dir $(CONFIG_EXAMPLE)) ] || $(INSTALL_SUDO) rmdir --ignore-fail-on-non-empty $(dir $(CONFIG_EXAMPLE))
 
 .PHONY: test
 test: deps ## Install what the tests need (NO_INSTALL=1 skips that), then run them all (CAPTURES=DIR)

@@ -370,3 +370,91 @@ fn a_log_never_goes_to_the_end_of_a_capture_and_one_that_is_not_whole_is_no_succ
         &["1 of 1 records of text:/dev/full", "not whole"],
     );
 }
+
+fn help(args: &[&str]) -> String {
+    let output = synledger().args(args).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "{args:?}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Whether a line of a help begins with a flag.
+fn is_flag(line: &str) -> bool {
+    line.starts_with("  -") || line.starts_with("      --")
+}
+
+/// Headings of a help, each with how many flags stand below it.
+fn headings(help: &str) -> Vec<(&str, usize)> {
+    let mut found = Vec::new();
+    for line in help.lines() {
+        match line.strip_suffix(':') {
+            Some(heading) if !line.starts_with(' ') => found.push((heading, 0)),
+            _ if is_flag(line) => {
+                found.last_mut().expect("below a heading").1 += 1;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn the_short_help_has_a_line_for_each_flag_and_fits_a_screen() {
+    for (subcommand, expected) in [
+        (
+            "run",
+            &["Capture", "Detection", "Output", "Resources", "Behaviour"][..],
+        ),
+        (
+            "read",
+            &["Arguments", "Detection", "Output", "Resources", "Behaviour"],
+        ),
+        ("check", &["Capture", "Resources", "Behaviour"]),
+    ] {
+        let short = help(&[subcommand, "-h"]);
+        let long = help(&[subcommand, "--help"]);
+        assert!(short.lines().count() <= 60, "{short}");
+        for line in short.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        let found = headings(&short);
+        let names: Vec<&str> = found.iter().map(|(heading, _)| *heading).collect();
+        assert_eq!(names, expected, "{subcommand}");
+        assert_eq!(headings(&long), found, "{subcommand}");
+        // What, behind two spaces, in the flag's own line.
+        let flags = short.lines().filter(|line| is_flag(line));
+        for line in flags {
+            let what = line
+                .trim_start()
+                .split_once("  ")
+                .map(|(_, what)| what.trim());
+            assert!(what.is_some_and(|what| what.len() > 5), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_long_help_begins_with_a_sentence_that_the_short_one_has() {
+    for subcommand in ["run", "read", "check"] {
+        let short = help(&[subcommand, "-h"]);
+        let long = help(&[subcommand, "--help"]);
+        let mut lines = long
+            .lines()
+            .skip_while(|line| !line.ends_with(':'))
+            .peekable();
+        let mut flags = 0;
+        while let Some(line) = lines.next() {
+            if !is_flag(line) || line.contains("--help") {
+                continue;
+            }
+            let first = lines.next().expect("what it does").trim();
+            let sentence = first
+                .strip_suffix('.')
+                .unwrap_or_else(|| panic!("{line}: {first}"));
+            assert!(short.contains(sentence), "{line}: {first}");
+            let rest = lines.next().map(str::trim);
+            assert_eq!(rest, Some(""), "{line}: a blank line follows");
+            flags += 1;
+        }
+        assert!(flags > 8, "{subcommand}: {flags} flags");
+    }
+}

@@ -212,7 +212,7 @@ pub struct CheckArgs {
     pub file: FileArgs,
     /// Print JSON.
     ///
-    /// An array with an object for each finding.
+    /// One object: whether it is ready, how many failed, warnings, and all findings.
     #[arg(long, help_heading = BEHAVIOUR)]
     pub json: bool,
 }

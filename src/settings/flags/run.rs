@@ -150,12 +150,19 @@ pub struct RunArgs {
     pub metrics: Option<MetricsAddress>,
     /// Flags by name: watch, edge or ledger.
     ///
-    /// `watch` is for a person at a terminal: every flag has its default. `edge` is a service that costs little:
-    /// `--capture control --output eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle --metrics
-    /// 127.0.0.1:9477`; it counts connections and writes no record of each, as log files do not have a bound of their
-    /// own yet. `ledger` is a service that writes them all: `--capture headers --output
-    /// eve:/var/log/synledger/eve.json --metrics 127.0.0.1:9477`; rotate that file. The configuration file wins over
-    /// a preset, the command line over both; `--dry-run` shows what is in force.
+    /// `watch` is for a person at a terminal: every flag has its default.
+    ///
+    /// `edge` is a service that costs little. It counts connections and writes no record of each, for a log file has
+    /// no bound of its own yet:
+    ///
+    /// `--capture control --metrics 127.0.0.1:9477`
+    /// `--output eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle`
+    ///
+    /// `ledger` is a service that writes every connection and flow; its file wants to be rotated:
+    ///
+    /// `--capture headers --metrics 127.0.0.1:9477` `--output eve:/var/log/synledger/eve.json`
+    ///
+    /// The configuration file wins over a preset, the command line over both; `--dry-run` shows what is in force.
     #[arg(
         long,
         value_name = "NAME",

@@ -1,12 +1,13 @@
-//! Manual pages and shell completions, from the definitions that the program itself parses its flags with.
+//! Manual pages, shell completions and an example of the configuration file, from the definitions that the program itself parses its flags with.
 //!
 //! Name, synopsis, description and options come from there; what flags cannot tell (exit status, signals,
 //! output format, files, examples) is in [`sections`]. The sensor never depends on this crate.
 
+pub mod example;
 mod interfaces;
 pub mod sections;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
@@ -18,6 +19,8 @@ use synledger::books::output::OutputCounts;
 use synledger::books::ring::RingCounts;
 use synledger::books::witness::WitnessCounts;
 use synledger::counters::{Counter, Counters, Kind};
+use synledger::settings::flags::HEADINGS;
+use synledger::settings::program::program;
 
 /// A file to be installed.
 #[derive(Clone, Debug)]
@@ -32,7 +35,7 @@ pub struct Written {
 ///
 /// `help` is left out: it has no page.
 pub fn commands() -> Vec<Command> {
-    let mut program = synledger::settings::flags::Cli::command().disable_help_subcommand(true);
+    let mut program = program().disable_help_subcommand(true);
     program.build();
     let mut all: Vec<Command> = program.get_subcommands().cloned().collect();
     all.insert(0, program);
@@ -52,7 +55,7 @@ pub fn page(command: &Command) -> io::Result<Written> {
     bytes.extend_from_slice(synopsis(command).as_bytes());
     man.render_description_section(&mut bytes)?;
     bytes.extend_from_slice(render(sections::description(name)).as_bytes());
-    man.render_options_section(&mut bytes)?;
+    bytes.extend_from_slice(options(&man)?.as_bytes());
     if command.has_subcommands() {
         man.render_subcommands_section(&mut bytes)?;
     }
@@ -74,6 +77,21 @@ pub fn page(command: &Command) -> io::Result<Written> {
         name: format!("{name}.1"),
         bytes,
     })
+}
+
+/// One section of options. clap_mangen makes a section of each heading.
+fn options(man: &Man) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    man.render_options_section(&mut bytes)?;
+    let mut text = String::from_utf8(bytes).map_err(io::Error::other)?;
+    for heading in HEADINGS {
+        let section = format!(".SH {}\n", heading.to_uppercase());
+        text = text.replacen(&section, &format!(".SS {heading}\n"), 1);
+    }
+    match text.find(".SH OPTIONS\n") {
+        Some(_) => Ok(text),
+        None => Ok(format!(".SH OPTIONS\n{text}")),
+    }
 }
 
 /// clap_mangen leaves an empty date out, and everything behind it then stands in the wrong place.
@@ -214,8 +232,7 @@ pub fn completions() -> Vec<Written> {
     ];
     let one = |(shell, name): (Shell, &str)| {
         let mut bytes = Vec::new();
-        let mut program = synledger::settings::flags::Cli::command();
-        clap_complete::generate(shell, &mut program, "synledger", &mut bytes);
+        clap_complete::generate(shell, &mut program(), "synledger", &mut bytes);
         let generated = String::from_utf8_lossy(&bytes);
         let bytes = interfaces::offered(shell, &generated).into_bytes();
         let name = name.to_owned();
@@ -224,7 +241,17 @@ pub fn completions() -> Vec<Written> {
     shells.into_iter().map(one).collect()
 }
 
-/// Writes all pages and completions into a folder, which is made.
+/// A configuration file with every flag at its default, commented out.
+pub fn example() -> Written {
+    let program = program();
+    let run = program.find_subcommand("run").expect("it is there");
+    Written {
+        name: "synledger.toml".to_owned(),
+        bytes: example::example(run).into_bytes(),
+    }
+}
+
+/// Writes all pages, completions and the example into a folder, which is made.
 ///
 /// # Errors
 ///
@@ -236,7 +263,8 @@ pub fn write_all(folder: &Path) -> io::Result<Vec<String>> {
         .map(page)
         .collect::<io::Result<Vec<_>>>()?;
     let mut names = Vec::new();
-    for Written { name, bytes } in pages.into_iter().chain(completions()) {
+    let others = completions().into_iter().chain([example()]);
+    for Written { name, bytes } in pages.into_iter().chain(others) {
         std::fs::write(folder.join(&name), bytes)?;
         names.push(name);
     }

@@ -77,6 +77,7 @@ pub fn of(name: &str) -> Vec<Section> {
     let mut all = vec![section("EXIT STATUS", status)];
     all.extend(signals.map(|signals| section("SIGNALS", signals)));
     all.extend([
+        section("CONFIGURATION", CONFIGURATION),
         section("OUTPUT FORMAT", output),
         section("FILES", files),
         section("EXAMPLES", examples),
@@ -96,7 +97,7 @@ const STATUS: &[Block] = &[
     ),
     Item(
         "2",
-        "Usage: a flag has a value that cannot be, such as an interface that is not there. The value is named with its range.",
+        "Usage: a flag has a value that cannot be, such as an interface that is not there, or a line of the configuration file is wrong. The value is named with its range.",
     ),
     Item(
         "3",
@@ -109,7 +110,7 @@ const CHECK_STATUS: &[Block] = &[
     Item("1", "Something keeps it from starting."),
     Item(
         "2",
-        "Usage: a flag has a value that cannot be, such as an interface that is not there. The value is named with its range.",
+        "Usage: a flag has a value that cannot be, such as an interface that is not there, or a line of the configuration file is wrong. The value is named with its range.",
     ),
 ];
 
@@ -199,6 +200,29 @@ const OUTPUT: &[Block] = &[
     ),
 ];
 
+const CONFIGURATION: &[Block] = &[
+    Text(
+        "Flags may stand in a TOML file. `run` and `check` read `/etc/synledger/synledger.toml` if it is there; every subcommand reads the file that `--config` names instead, and `read` no other: what a capture comes to must not depend on the machine that reads it. `--no-config` reads none.",
+    ),
+    Lines(&[
+        "preset = \"edge\"",
+        "interface = [\"eth0\", \"ens*\"]",
+        "ring-mib = 128",
+        "scan-window = \"5m\"",
+        "promiscuous = true",
+        "metrics = false",
+    ]),
+    Text(
+        "A key is the name of a flag without dashes in front, once, in no table. A flag without a value is `true` or `false`; a flag that may be repeated takes a list, too; `false` also takes back a flag that has no default. What is given in two places counts where it stands last: `--preset`, file, command line. A list is replaced as a whole. On the command line `--no-NAME` takes back what `false` does in the file.",
+    ),
+    Text(
+        "One file serves every subcommand. Each line is checked, and what only another subcommand has is then left out: without a word in the default file, with a sentence on standard error where `--config` names the file. An unknown key, a value out of range and what is no TOML end the program with exit code 2; file, line and what is right are named. A file has at most 1 MiB.",
+    ),
+    Text(
+        "`run --dry-run` and `run --verbose` show which file was read, every flag that was given, and where; `check` names the keys it goes by.",
+    ),
+];
+
 const CHECK_OUTPUT: &[Block] = &[
     Text(
         "One finding a line: `ok`, `note` (worth knowing), `warn` (something may be lost or wrong) or `fail` (the sensor cannot start), then why it matters and the command that changes it. The last line is the sum.",
@@ -214,7 +238,10 @@ const PROGRAM_OUTPUT: &[Block] = &[Text(
 
 const LOG_FILES: &str = "Log files are created with mode 0640, and appended to; a symbolic link in the place of a file is refused. A full disk stops nothing: what could not be written is counted, and said when it can be written again.";
 
+const CONFIG_FILE: &str = "`/etc/synledger/synledger.toml` has flags of `run` and `check`. An example with every flag is installed as `synledger.toml` among the documentation.";
+
 const RUN_FILES: &[Block] = &[
+    Text(CONFIG_FILE),
     Text(LOG_FILES),
     Item(
         "/proc/net/softnet_stat, /proc/meminfo, /proc/self/cgroup",
@@ -234,6 +261,7 @@ const READ_FILES: &[Block] = &[
 ];
 
 const CHECK_FILES: &[Block] = &[
+    Text(CONFIG_FILE),
     Item(
         "/proc/net/softnet_stat, /proc/sys/net/core/netdev_max_backlog",
         "The kernel's backlog, and what it lost.",
@@ -244,10 +272,7 @@ const CHECK_FILES: &[Block] = &[
     ),
 ];
 
-const FILES: &[Block] = &[
-    Text("There is no configuration file: everything is a flag."),
-    Text(LOG_FILES),
-];
+const FILES: &[Block] = &[Text(CONFIG_FILE), Text(LOG_FILES)];
 
 const RUN_EXAMPLES: &[Block] = &[
     Text("Watch the interfaces that carry a default route, and log to the terminal:"),
@@ -260,6 +285,8 @@ const RUN_EXAMPLES: &[Block] = &[
     Lines(&[
         "synledger run -i 'ens*,!ens9' --capture control --output eve:/var/log/synledger.json --metrics 127.0.0.1:9477",
     ]),
+    Text("The same by a name, with one flag of its own:"),
+    Lines(&["synledger run --preset edge --metrics :9477"]),
     Text("With a second opinion on one in 64 connections; exit code 3 if it ever differs:"),
     Lines(&["synledger run -i eth0 --witness 64 --strict"]),
     Text("Two workers on CPUs that are kept free for them, with larger rings:"),
@@ -288,6 +315,8 @@ const READ_EXAMPLES: &[Block] = &[
 const CHECK_EXAMPLES: &[Block] = &[
     Text("Is this host ready for a run with these flags?"),
     Lines(&["synledger check -i eth0,eth1 --workers 4 --ring-mib 256"]),
+    Text("Is it ready for the run that a file describes?"),
+    Lines(&["synledger check --config ./synledger.toml"]),
     Text("Does receive hashing keep both directions of a connection together?"),
     Lines(&["synledger check -i eth2 --fanout qm"]),
 ];
