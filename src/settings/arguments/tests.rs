@@ -265,6 +265,27 @@ fn one_file_serves_every_subcommand() {
 }
 
 #[test]
+fn a_flag_whose_value_may_be_left_out_takes_a_switch_too() {
+    let fold = |toml: &str, words: &[&str]| -> Result<Option<u32>, String> {
+        let file = written(toml);
+        let path = file.path.display().to_string();
+        let words = [&["read", "--config", &path], words, &["x.pcap"]].concat();
+        match cli("", &words)?.command {
+            Subcommand::Read(args) => Ok(args.fold),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(fold("fold = true", &[]), Ok(Some(1000)));
+    assert_eq!(fold("fold = 7", &[]), Ok(Some(7)));
+    assert_eq!(fold("fold = false", &[]), Ok(None));
+    assert_eq!(fold("fold = 7", &["--fold"]), Ok(Some(1000)));
+    assert_eq!(fold("fold = 7", &["--no-fold"]), Ok(None));
+    let error = fold("fold = [1]", &[]).expect_err("one at most");
+    let says = "line 1: fold = [1]: must be one value, true or false";
+    assert!(error.ends_with(says), "{error}");
+}
+
+#[test]
 fn a_file_is_read_where_it_is_meant() {
     let text = "workers = 3";
     assert_eq!(run(text, &[]).common.size.workers, Some(3));
