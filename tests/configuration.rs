@@ -69,6 +69,18 @@ fn a_dry_run_shows_what_was_given_and_where() {
     assert_eq!(settings(&plain), expected);
 }
 
+#[test]
+fn verbose_shows_what_was_given_and_where() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = write(dir.path(), "interface = \"lo\"\n");
+    let args = ["run", "--config", &path, "--dry-run"];
+    let says = format!("synledger: settings: interface = [\"lo\"]  # {path} line 1\n");
+    let verbose = text(&output(&[&args[..], &["-v"]].concat()).stderr);
+    assert!(verbose.contains(&says), "{verbose}");
+    let plain = text(&output(&args).stderr);
+    assert!(!plain.contains("settings"), "{plain}");
+}
+
 /// What it shows is a configuration file that comes to the same.
 #[test]
 fn what_a_dry_run_shows_is_a_configuration_file() {

@@ -71,20 +71,15 @@ pub fn of(file: &ConfigFile, name: &str) -> Result<Keys, ConfigError> {
 /// Holds that no two lines exclude each other.
 fn apart(file: &ConfigFile, settings: &[Setting], command: &Command) -> Result<(), ConfigError> {
     for (at, setting) in settings.iter().enumerate() {
-        for other in settings[..at]
-            .iter()
-            .filter(|other| exclude(command, setting, other))
-        {
-            let line = |setting: &Setting| match &setting.origin {
-                Origin::File { line, .. } => *line,
-                _ => 0,
-            };
-            let (shown, first) = (file.path.display(), line(other));
+        let mut before = settings[..at].iter();
+        if let Some(other) = before.find(|other| exclude(command, setting, other)) {
+            let line = |key: &str| file.entries.iter().find(|entry| entry.key == key);
+            let line = |key: &str| line(key).map_or(0, |entry| entry.line);
+            let (shown, key, first) = (file.path.display(), &setting.key, &other.key);
             return Err(ConfigError(format!(
-                "{shown} line {}: {} cannot be used with {} in line {first}",
-                line(setting),
-                setting.key,
-                other.key
+                "{shown} line {}: {key} cannot be used with {first} in line {}",
+                line(key),
+                line(first)
             )));
         }
     }

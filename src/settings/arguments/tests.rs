@@ -130,92 +130,90 @@ fn the_flags_of_the_command_line_are_as_strict_as_without_a_file() {
     }
 }
 
+/// Files with one wrong line, and what is said of it.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "\nworkers = 0",
+        "line 2: workers = 0: must be a whole number from 1 to 64",
+    ),
+    (
+        "workers = \"a\"",
+        "line 1: workers = \"a\": must be a whole number from 1 to 64",
+    ),
+    (
+        "workers = [1, 2]",
+        "line 1: workers = [1, 2]: must be one value, or false",
+    ),
+    (
+        "workers = true",
+        "line 1: workers = true: must be one value, or false",
+    ),
+    (
+        "ring-mib = false",
+        "line 1: ring-mib = false: must be one value",
+    ),
+    ("strict = 1", "line 1: strict = 1: must be true or false"),
+    (
+        "local = 1979-05-27",
+        "line 1: local = 1979-05-27: must be a value or a list of values, or false",
+    ),
+    (
+        "interface = []",
+        "line 1: interface = []: an empty list; without this line it has its default",
+    ),
+    (
+        "shed = \"aut\"",
+        "line 1: shed = \"aut\": must be auto or off",
+    ),
+    (
+        "direction = [\n\"in\",\n\"off\"]",
+        "line 3: direction = \"off\": must be in, out, local, transit or unknown",
+    ),
+    (
+        "wrkers = 1",
+        "line 1: unknown key wrkers: did you mean workers?",
+    ),
+    (
+        "ring_mib = 1",
+        "line 1: unknown key ring_mib: did you mean ring-mib?",
+    ),
+    ("jsn = true", "line 1: unknown key jsn: did you mean json?"),
+    (
+        "no-strict = true",
+        "line 1: unknown key no-strict: did you mean strict?",
+    ),
+    (
+        "\"a\\u001b\" = 1",
+        "line 1: unknown key \"a\\u001B\": the keys are the names of flags: synledger run --help",
+    ),
+    (
+        "config = \"x\"",
+        "line 1: unknown key config: the keys are the names of flags: synledger run --help",
+    ),
+    (
+        "[run]\nworkers = 1",
+        "line 1: run is a table; there are none: a flag a line, KEY = VALUE",
+    ),
+    (
+        "quiet = true\n\nverbose = true",
+        "line 3: verbose cannot be used with quiet in line 1",
+    ),
+    // Of another subcommand, and wrong all the same.
+    (
+        "seed = -1",
+        "line 1: seed = -1: must be a whole number from 0 to 18446744073709551615",
+    ),
+];
+
 #[test]
 fn every_wrong_line_is_named_with_what_is_right() {
-    let value = "must be one value, or false";
-    for (text, says) in [
-        (
-            "\nworkers = 0",
-            "F line 2: workers = 0: must be a whole number from 1 to 64",
-        ),
-        (
-            "workers = \"a\"",
-            "F line 1: workers = \"a\": must be a whole number from 1 to 64",
-        ),
-        (
-            "workers = [1, 2]",
-            &format!("F line 1: workers = [1, 2]: {value}"),
-        ),
-        (
-            "workers = true",
-            &format!("F line 1: workers = true: {value}"),
-        ),
-        (
-            "ring-mib = false",
-            "F line 1: ring-mib = false: must be one value",
-        ),
-        ("strict = 1", "F line 1: strict = 1: must be true or false"),
-        (
-            "local = 1979-05-27",
-            "F line 1: local = 1979-05-27: must be a value or a list of values, or false",
-        ),
-        (
-            "interface = []",
-            "F line 1: interface = []: an empty list; without this line it has its default",
-        ),
-        (
-            "shed = \"aut\"",
-            "F line 1: shed = \"aut\": must be auto or off",
-        ),
-        (
-            "direction = [\n\"in\",\n\"off\"]",
-            "F line 3: direction = \"off\": must be in, out, local, transit or unknown",
-        ),
-        (
-            "wrkers = 1",
-            "F line 1: unknown key wrkers: did you mean workers?",
-        ),
-        (
-            "ring_mib = 1",
-            "F line 1: unknown key ring_mib: did you mean ring-mib?",
-        ),
-        (
-            "jsn = true",
-            "F line 1: unknown key jsn: did you mean json?",
-        ),
-        (
-            "\"a\\u001b\" = 1",
-            "F line 1: unknown key \"a\\u001B\": the keys are the names of flags: synledger run --help",
-        ),
-        (
-            "config = \"x\"",
-            "F line 1: unknown key config: the keys are the names of flags: synledger run --help",
-        ),
-        (
-            "no-strict = true",
-            "F line 1: unknown key no-strict: did you mean strict?",
-        ),
-        (
-            "[run]\nworkers = 1",
-            "F line 1: run is a table; there are none: a flag a line, KEY = VALUE",
-        ),
-        (
-            "quiet = true\n\nverbose = true",
-            "F line 3: verbose cannot be used with quiet in line 1",
-        ),
-        // Of another subcommand, and wrong all the same.
-        (
-            "seed = -1",
-            "F line 1: seed = -1: must be a whole number from 0 to 18446744073709551615",
-        ),
-    ] {
-        assert_eq!(cli(text, &["run"]).expect_err(text), says, "{text}");
+    for (text, says) in WRONG {
+        let error = cli(text, &["run"]).expect_err(text);
+        assert_eq!(error, format!("F {says}"), "{text}");
     }
     let error = cli("fanout = \"lb\"", &["check"]).expect_err("not offered");
-    assert!(
-        error.starts_with("F line 1: fanout = \"lb\": `lb` tears"),
-        "{error}"
-    );
+    let says = "F line 1: fanout = \"lb\": `lb` tears";
+    assert!(error.starts_with(says), "{error}");
 }
 
 #[test]
