@@ -21,12 +21,28 @@ pub enum Hosts {}
 /// Its flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct HostSweepFlags {
+    /// How many hosts make a sweep.
+    ///
     /// One TCP port of so many distinct hosts, touched by SYNs of one source within --sweep-window, is a host
     /// sweep, 2 to 64; 0 turns the rule off. Only hosts whose packets come here count.
-    #[arg(long, value_name = "N", default_value_t = 25, value_parser = hosts)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 25,
+        value_parser = hosts,
+        help_heading = "Detection"
+    )]
     pub sweep_hosts: u8,
+    /// Time in which they are touched.
+    ///
     /// The window of the host sweep rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        value_parser = window,
+        help_heading = "Detection"
+    )]
     pub sweep_window: Window,
 }
 
