@@ -53,6 +53,7 @@ impl Needs {
         let users = memory::Users {
             workers,
             outputs: 1,
+            buffers: 1,
             fold_tables: workers,
             witness: None,
             reads: false,

@@ -106,7 +106,7 @@ const PROBES: usize = 64;
 impl HostSet<'_> {
     /// Where the host is (true), or where it would go (false).
     fn place(&self, host: Host) -> Option<(usize, bool)> {
-        let home = (mix64(host.0) % SET_WORDS as u64) as usize;
+        let home = usize::try_from(mix64(host.0) % SET_WORDS as u64).expect("below 4096");
         (0..PROBES)
             .map(|step| (home + step) % SET_WORDS)
             .find(|&at| self.0[at] == 0 || self.0[at] >> 2 == host.0)

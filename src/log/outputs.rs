@@ -10,8 +10,10 @@ use super::formats::{Format, Wish};
 use super::notice::Notice;
 use super::queue::SHARD_KINDS;
 use super::reached::{LogTime, Reached};
-use super::sinks::lines::{OpenError, Patience, Recovery, Sink};
+use super::sinks::descriptor::OpenError;
+use super::sinks::lines::{Patience, Recovery};
 use super::sinks::spec::OutputSpec;
+use super::sinks::{self, Entry, Moment, Sink};
 use crate::books::output::{Cause, LogCounts, OutputCounts};
 use crate::books::record_kind::{EventKind, KINDS};
 use serde_json::{Map, Value};
@@ -19,7 +21,7 @@ use serde_json::{Map, Value};
 struct Output {
     spec: OutputSpec,
     format: Box<dyn Format>,
-    sink: Sink,
+    sink: Box<dyn Sink>,
     offered: [u64; KINDS],
     folded: [u64; KINDS],
     /// Attempts in folds that are not yet rendered.
@@ -29,54 +31,62 @@ struct Output {
 }
 
 impl Output {
-    fn event(&mut self, event: &Event, stamp_ns: i64, now_ns: i64) {
+    fn event(&mut self, event: &Event, at: Moment) {
         let kind = event.body.kind();
         self.offered[kind as usize] += 1;
         if !self.spec.events.has(kind) {
             self.not_asked[kind as usize] += 1;
             return;
         }
-        if let Some(out) = self.sink.admit(kind, now_ns) {
-            self.format.event(out, event, stamp_ns);
-            self.sink.commit(kind, now_ns);
+        let entry = Entry { kind, folded: 0 };
+        if let Some(out) = self.sink.admit(entry, at) {
+            self.format.event(out, event, at.log_ns);
+            self.sink.commit(entry, at);
         }
     }
 
-    fn fold(&mut self, event: &Event, count: u64, (stamp_ns, now_ns): (i64, i64)) {
+    fn fold(&mut self, event: &Event, count: u64, at: Moment) {
         let kind = EventKind::Connection;
         if !self.spec.events.has(kind) {
             return;
         }
         self.folding -= count;
-        if let Some(out) = self.sink.admit_fold(kind, count, now_ns) {
-            self.format.event(out, event, stamp_ns);
-            self.sink.commit_fold(kind, count, now_ns);
+        let entry = Entry {
+            kind,
+            folded: count,
+        };
+        if let Some(out) = self.sink.admit(entry, at) {
+            self.format.event(out, event, at.log_ns);
+            self.sink.commit(entry, at);
         }
     }
 
     /// Writes a notice that is asked for, or `forced`.
-    fn notice(&mut self, notice: &Notice, forced: bool, (stamp_ns, now_ns): (i64, i64)) {
+    fn notice(&mut self, notice: &Notice, forced: bool, at: Moment) {
         let kind = notice.kind();
         self.offered[kind as usize] += 1;
-        if !forced && !self.spec.events.has(kind) {
+        let carries = self.spec.format.carries.contains(&kind);
+        if !carries || !forced && !self.spec.events.has(kind) {
             self.not_asked[kind as usize] += 1;
             return;
         }
-        if let Some(out) = self.sink.admit(kind, now_ns) {
-            self.format.notice(out, notice, stamp_ns);
-            self.sink.commit(kind, now_ns);
+        let entry = Entry { kind, folded: 0 };
+        if let Some(out) = self.sink.admit(entry, at) {
+            self.format.notice(out, notice, at.log_ns);
+            self.sink.commit(entry, at);
         }
     }
 
     fn counts(&self) -> OutputCounts {
-        let (mut dropped, mut folded) = (self.sink.dropped(), self.folded);
-        let mut pending = self.sink.pending();
+        let carried = self.sink.carried();
+        let (mut dropped, mut folded) = (carried.dropped, self.folded);
+        let mut pending = carried.pending;
         dropped[Cause::QueueFull as usize] = self.queue_full;
-        folded[EventKind::Connection as usize] += self.sink.folded();
+        folded[EventKind::Connection as usize] += carried.folded;
         pending[EventKind::Connection as usize] += self.folding;
         OutputCounts {
             offered: self.offered,
-            written: self.sink.written(),
+            written: carried.written,
             folded,
             not_asked: self.not_asked,
             dropped,
@@ -121,14 +131,14 @@ impl Outputs {
             reached: Reached::default(),
         };
         for spec in specs {
-            outputs.add(spec.clone(), Sink::open(&spec.target)?, context);
+            outputs.add(spec.clone(), sinks::open(spec)?, context);
         }
         Ok(outputs)
     }
 
     /// Adds an output with a sink that is already open.
-    pub fn add(&mut self, spec: OutputSpec, sink: Sink, context: &Context) {
-        let format = (spec.format.open)(context, &wish(&spec, &sink));
+    pub fn add(&mut self, spec: OutputSpec, sink: Box<dyn Sink>, context: &Context) {
+        let format = (spec.format.open)(context, &wish(&spec, sink.as_ref()));
         self.outputs.push(Output {
             spec,
             format,
@@ -157,7 +167,8 @@ impl Outputs {
     pub fn write(&mut self, event: &Event, due: LogTime, now_ns: i64) {
         self.reached.set(due);
         for output in &mut self.outputs {
-            output.event(event, due.wall_ns, now_ns);
+            let log_ns = due.wall_ns;
+            output.event(event, Moment { log_ns, now_ns });
         }
         self.say_recoveries(now_ns);
     }
@@ -194,7 +205,8 @@ impl Outputs {
             body: Body::Folded(fold),
         };
         for output in &mut self.outputs {
-            output.fold(&event, count, (due.wall_ns, now_ns));
+            let log_ns = due.wall_ns;
+            output.fold(&event, count, Moment { log_ns, now_ns });
         }
         self.say_recoveries(now_ns);
     }
@@ -307,22 +319,30 @@ impl Outputs {
         self.say_recoveries(now_ns);
     }
 
+    /// Now, by the log and by the logger's clock.
+    fn moment(&self, now_ns: i64) -> Moment {
+        let log_ns = self.reached.wall_ns().unwrap_or(now_ns);
+        Moment { log_ns, now_ns }
+    }
+
     /// Opens every file anew, after a rotation. A file that cannot be opened stays as it is, and is named.
     pub fn reopen(&mut self, now_ns: i64) -> Vec<OpenError> {
+        let at = self.moment(now_ns);
         let sinks = self.outputs.iter_mut().map(|output| &mut output.sink);
-        let errors = sinks.filter_map(|sink| sink.reopen(now_ns).err()).collect();
+        let errors = sinks.filter_map(|sink| sink.reopen(at).err()).collect();
         self.say_recoveries(now_ns);
         errors
     }
 
     /// Writes what waits and drops what cannot be written; afterwards nothing is pending.
     pub fn finish(&mut self, now_ns: i64) {
+        let at = self.moment(now_ns);
         for output in &mut self.outputs {
-            output.sink.finish(now_ns);
+            output.sink.finish(at);
         }
         self.say_recoveries(now_ns);
         for output in &mut self.outputs {
-            output.sink.finish(now_ns);
+            output.sink.finish(at);
         }
     }
 
@@ -345,7 +365,8 @@ impl Outputs {
         let stamp_ns = self.reached.stamp_ns(notice.ts_ns());
         for (i, output) in self.outputs.iter_mut().enumerate() {
             let forced = forced(i, output);
-            output.notice(notice, forced, (stamp_ns, now_ns));
+            let log_ns = stamp_ns;
+            output.notice(notice, forced, Moment { log_ns, now_ns });
         }
     }
 
@@ -363,7 +384,7 @@ impl Outputs {
     }
 }
 
-fn wish(spec: &OutputSpec, sink: &Sink) -> Wish {
+fn wish(spec: &OutputSpec, sink: &dyn Sink) -> Wish {
     Wish {
         text_format: spec.text_format,
         person: spec.target.is_inherited() || sink.is_terminal(),

@@ -54,6 +54,11 @@ impl Reached {
             .unwrap_or(moment)
     }
 
+    /// What is written of the moment that the log has reached; none before its first event.
+    pub fn wall_ns(&self) -> Option<i64> {
+        self.at.map(|at| at.wall_ns)
+    }
+
     /// The time on the line of a record that the sensor made at `ts_ns` by the wall clock.
     pub fn stamp_ns(&self, ts_ns: i64) -> i64 {
         match self.at {

@@ -1,7 +1,7 @@
 //! What a person at the terminal reads.
 
 use crate::books::record_kind::EventKind;
-use crate::log::sinks::lines::{Patience, Sink};
+use crate::log::sinks::lines::{Lines, Patience};
 use std::os::fd::AsFd;
 
 /// Says something on standard error. Who reads that together with standard output may have stopped: the end
@@ -12,7 +12,7 @@ pub fn tell(text: &str) {
         eprint!("{text}");
         return;
     };
-    let mut sink = Sink::from_fd(fd);
+    let mut sink = Lines::from_fd(fd);
     sink.set_patience(Patience::Live);
     if let Some(out) = sink.admit(EventKind::Lifecycle, 0) {
         out.extend_from_slice(text.as_bytes());

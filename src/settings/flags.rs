@@ -248,10 +248,13 @@ pub struct CommonArgs {
     )]
     pub allow: Vec<Allowed>,
     /// Where the log goes.
-    ///
-    /// Repeatable: KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]; KIND is text or eve, TARGET a file, - (or
-    /// /dev/stdout) for standard output, or /dev/stderr.
-    #[arg(long, value_name = "SPEC", default_value = "text:-", help_heading = OUTPUT)]
+    #[arg(
+        long,
+        value_name = "SPEC",
+        default_value = "text:-",
+        long_help = crate::log::sinks::spec::help(),
+        help_heading = OUTPUT
+    )]
     pub output: Vec<String>,
     /// Begin lines as challenge or full.
     ///

@@ -9,7 +9,7 @@ use crate::inspect::contact::CONTACTS_PER_FRAME;
 use crate::inspect::{self, Rules};
 use crate::log::fold::{self, Folds};
 use crate::log::queue;
-use crate::log::sinks::lines::Sink;
+use crate::log::sinks::lines::Lines;
 use crate::shard::{Shard, contacts};
 use crate::witness;
 use crate::words::many;
@@ -37,6 +37,8 @@ pub struct Users {
     pub workers: usize,
     /// `--output`.
     pub outputs: usize,
+    /// Buffers of theirs: one for each file that an output writes at once.
+    pub buffers: usize,
     /// Tables of open flood records: one for each worker or, in `read`, the logger's; 0 without `--fold`.
     pub fold_tables: usize,
     /// `--witness`.
@@ -106,7 +108,7 @@ impl Users {
         let reading = if self.reads { READING_BYTES } else { 0 };
         PROGRAM_BYTES
             + reading
-            + self.outputs as u64 * Sink::memory_bytes()
+            + self.buffers as u64 * Lines::memory_bytes()
             + witness::memory_bytes(self.witness, self.workers)
     }
 
@@ -228,7 +230,7 @@ impl Memory {
             ("what detectors keep", each(self.rules.memory_bytes())),
         ];
         lines.extend(self.users.queues(&self.room));
-        let outputs = self.users.outputs as u64 * Sink::memory_bytes();
+        let outputs = self.users.buffers as u64 * Lines::memory_bytes();
         lines.push(("lines that wait for their outputs", outputs));
         if self.users.witness.is_some() {
             let bytes = witness::memory_bytes(self.users.witness, self.users.workers);

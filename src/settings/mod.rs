@@ -117,9 +117,10 @@ impl ReadConfig {
     /// [`ConfigError`] names the flag, its value and its range.
     pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
         let fold = args.fold.filter(|&rate| rate > 0);
-        let users = |workers, outputs| Users {
+        let users = |workers, (outputs, buffers)| Users {
             workers,
             outputs,
+            buffers,
             fold_tables: usize::from(fold.is_some()),
             witness: None,
             reads: true,
@@ -149,9 +150,10 @@ impl RunConfig {
         let given = args.common.file.given.clone();
         let (rate, fold) = (args.alert_rate, (args.fold > 0).then_some(args.fold));
         let witness = witness::wanted(args.witness, args.rings.fanout)?;
-        let users = |workers, outputs| Users {
+        let users = |workers, (outputs, buffers)| Users {
             workers,
             outputs,
+            buffers,
             fold_tables: fold.map_or(0, |_| workers),
             witness,
             reads: false,
@@ -208,7 +210,7 @@ impl Common {
         args: CommonArgs,
         alert_rate: u32,
         pin_to: Vec<usize>,
-        users: impl FnOnce(usize, usize) -> Users,
+        users: impl FnOnce(usize, (usize, usize)) -> Users,
     ) -> Result<(Self, Memory), ConfigError> {
         let allowed = cpus::allowed();
         let workers = args.size.workers(allowed.len());
@@ -230,7 +232,8 @@ impl Common {
                 |name| name.to_string_lossy().into_owned(),
             ),
         };
-        let users = users(workers, outputs.len());
+        let buffers = outputs.iter().map(|output| output.format.buffers()).sum();
+        let users = users(workers, (outputs.len(), buffers));
         let memory = Memory::divide(args.size.memory_mib, users, &args.detectors)?;
         let common = Self {
             workers,

@@ -35,8 +35,14 @@ pub trait Format: Send {
 pub struct Registered {
     /// Its word in `--output`.
     pub word: &'static str,
+    /// What it is, in a few words for the help of `--output`.
+    pub about: &'static str,
+    /// What it can carry.
+    pub carries: &'static [EventKind],
     /// What it is given without `events=`.
     pub events: &'static [EventKind],
+    /// What carries it.
+    pub carrier: Carrier,
     /// A renderer for one output.
     pub open: fn(&Context, &Wish) -> Box<dyn Format>,
 }
@@ -52,6 +58,47 @@ impl Eq for Registered {}
 impl fmt::Display for Registered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word)
+    }
+}
+
+/// What carries the records of a format.
+#[derive(Clone, Copy, Debug)]
+pub enum Carrier {
+    /// Lines to one file or stream.
+    Lines,
+    /// Files in a folder, each with a beginning and an end.
+    Files(&'static [Stream]),
+}
+
+/// One of the files of a format that has several: `NAME.log`.
+#[derive(Debug)]
+pub struct Stream {
+    /// The name.
+    pub name: &'static str,
+    /// What goes there.
+    pub events: &'static [EventKind],
+    /// Appends what a file begins with; it is opened at this moment, ns since the Unix epoch.
+    pub begin: fn(&mut Vec<u8>, i64),
+    /// Appends what a file ends with.
+    pub end: fn(&mut Vec<u8>, i64),
+}
+
+impl Registered {
+    /// Buffers that an output of it takes: one for each file that it writes at once.
+    pub fn buffers(&self) -> usize {
+        match self.carrier {
+            Carrier::Lines => 1,
+            Carrier::Files(streams) => streams.len(),
+        }
+    }
+
+    /// Its forms in `--output`.
+    pub fn forms(&self) -> String {
+        let word = self.word;
+        match self.carrier {
+            Carrier::Lines => format!("{word}:- {word}:PATH"),
+            Carrier::Files(_) => format!("{word}:DIR"),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::append;
 use super::context::Context;
 use super::interfaces::Rendered;
 use super::stamp::Stamp;
-use super::{Format, Registered, Wish};
+use super::{Carrier, Format, Registered, Wish};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{FiveTuple, FlowRecord, proto_word};
 use crate::inspect::detection::{Detection, Extent, Phase, Subject};
@@ -31,6 +31,9 @@ words! {
 /// `text:TARGET`.
 pub static TEXT: Registered = Registered {
     word: "text",
+    about: "lines for people",
+    carries: &EventKind::ALL,
+    carrier: Carrier::Lines,
     events: &[EventKind::Connection, EventKind::Alert],
     open: |context, wish| Box::new(Text::new(chosen(wish), context.clone())),
 };
@@ -129,8 +132,7 @@ impl Text {
 
     fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection, due_ns: i64) {
         let ended = detection.phase == Phase::Ended;
-        alert_subject(out, detection);
-        alert_extent(out, detection);
+        sentence(out, detection);
         if ended {
             out.extend_from_slice(b", last touch ");
             self.moment(out, detection.last_ns, due_ns);
@@ -303,6 +305,12 @@ fn seconds(out: &mut Vec<u8>, duration_ns: i64) {
     append::int(out, micros / 1_000_000);
     out.push(b'.');
     append::padded(out, micros, 6);
+}
+
+/// What was detected, of whom, how far: the sentence without evidence.
+pub fn sentence(out: &mut Vec<u8>, detection: &Detection) {
+    alert_subject(out, detection);
+    alert_extent(out, detection);
 }
 
 fn alert_subject(out: &mut Vec<u8>, detection: &Detection) {

@@ -4,6 +4,7 @@ use crate::log::fold::Folds;
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
 use crate::log::formats::text::{self, TextFormat};
+use crate::log::sinks::lines::Lines;
 use std::sync::Arc;
 
 fn context() -> Context {
@@ -110,7 +111,11 @@ fn a_pager_that_stops_reading_does_not_stop_the_other_outputs() {
         .map(|spec| spec.parse::<OutputSpec>().expect("a spec"));
     let (_nobody_reads, writer) = std::io::pipe().expect("pipe");
     let mut outputs = Outputs::open(&specs[1..], &context()).expect("open");
-    outputs.add(specs[0].clone(), Sink::from_fd(writer.into()), &context());
+    outputs.add(
+        specs[0].clone(),
+        Box::new(Lines::from_fd(writer.into())),
+        &context(),
+    );
     outputs.set_patience(&Patience::Live);
     const LINES: u32 = 40_000;
     for isn in 0..LINES {
@@ -174,13 +179,13 @@ fn files_get_full_lines_and_standard_output_and_terminals_short_ones() {
     let file = dir.path().join("log");
     let format = |target: &str, asked: Option<TextFormat>| {
         let spec: OutputSpec = format!("text:{target}").parse().expect("a spec");
-        let sink = Sink::open(&spec.target).expect("it opens");
+        let sink = sinks::open(&spec).expect("it opens");
         let text_format = asked;
         let spec = OutputSpec {
             text_format,
             ..spec
         };
-        text::chosen(&wish(&spec, &sink))
+        text::chosen(&wish(&spec, sink.as_ref()))
     };
     let file = file.display().to_string();
     assert_eq!(format(&file, None), TextFormat::Full);

@@ -6,7 +6,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 use nix::unistd::{AccessFlags, eaccess};
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -26,7 +26,7 @@ pub struct OpenError {
 
 impl OpenError {
     /// With what helps, as far as the system's answer tells.
-    fn of(path: &Path, source: io::Error) -> Self {
+    pub(super) fn of(path: &Path, source: io::Error) -> Self {
         let hint = match source.raw_os_error() {
             Some(libc::ELOOP) => " (a symbolic link: name the file itself)".to_owned(),
             Some(libc::EISDIR) => " (a directory: name a file in it)".to_owned(),
@@ -42,6 +42,13 @@ impl OpenError {
         };
         let path = path.display().to_string();
         Self { path, hint, source }
+    }
+}
+
+impl OpenError {
+    /// What kind of answer it was.
+    pub fn kind(&self) -> ErrorKind {
+        self.source.kind()
     }
 }
 
@@ -238,6 +245,29 @@ pub fn would_open(target: &Target) -> Result<(), OpenError> {
         }
         Err(other) => Err(refuse(other)),
     }
+}
+
+/// Whether files can be made in this folder; nothing is created.
+///
+/// # Errors
+///
+/// It is missing, no folder, or takes no files from us.
+pub(super) fn would_hold(folder: &Path) -> Result<(), OpenError> {
+    let refuse = |source: io::Error, hint: &str| OpenError {
+        hint: hint.to_owned(),
+        ..OpenError::of(folder, source)
+    };
+    let about = fs::metadata(folder).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => refuse(source, " (the folder is missing: create it)"),
+        _ => refuse(source, ""),
+    })?;
+    if !about.is_dir() {
+        let source = io::Error::from_raw_os_error(libc::ENOTDIR);
+        return Err(refuse(source, " (files go there: name a folder)"));
+    }
+    let may = eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK);
+    may.map_err(|errno| refuse(errno.into(), ""))?;
+    refuses_files(folder).map_or(Ok(()), |source| Err(refuse(source, "")))
 }
 
 /// Whether the file's last byte is no newline; a file we may not read counts as whole.

@@ -4,14 +4,15 @@
 //! reader is slow at each flush. Until then up to [`BUFFER_MAX`] bytes wait; further lines are dropped and
 //! counted by kind and cause. A line of which a part was written is completed first, so lines never mix.
 
-use super::descriptor::Descriptor;
-pub use super::descriptor::{OpenError, would_open};
+use super::descriptor::{Descriptor, OpenError};
 use super::spec::Target;
+use super::{Carried, Entry, Moment, Sink};
 use crate::books::output::{CAUSES, Cause};
 use crate::books::record_kind::{EventKind, KINDS};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -92,8 +93,8 @@ impl Line {
     }
 }
 
-/// A destination for whole lines.
-pub struct Sink {
+/// Lines on their way to one file descriptor.
+pub struct Lines {
     target: Target,
     file: Descriptor,
     patience: Patience,
@@ -112,7 +113,7 @@ pub struct Sink {
     dropped: [[u64; KINDS]; CAUSES],
 }
 
-impl Sink {
+impl Lines {
     /// Opens a target. Files are created with mode 0640 and appended to; a last line without its
     /// newline, as a full disk leaves it, is ended first.
     ///
@@ -131,6 +132,16 @@ impl Sink {
     /// A sink that writes to an open descriptor and treats it as standard output.
     pub fn from_fd(fd: OwnedFd) -> Self {
         Self::new(Target::Stdout, Descriptor::of(fd), false)
+    }
+
+    /// Lines to an open file, which began empty.
+    pub(super) fn of_file(path: PathBuf, file: Descriptor) -> Self {
+        Self::new(Target::Path(path), file, false)
+    }
+
+    /// Bytes that were appended since the buffer was so long.
+    pub(super) fn appended_since(&self, mark: usize) -> usize {
+        self.buffer.len().saturating_sub(mark)
     }
 
     fn new(target: Target, file: Descriptor, torn: bool) -> Self {
@@ -170,7 +181,8 @@ impl Sink {
         self.patience = patience;
     }
 
-    fn waiting_bytes(&self) -> usize {
+    /// Bytes that wait to be written.
+    pub(super) fn waiting_bytes(&self) -> usize {
         self.buffer.len() - self.spent
     }
 
@@ -208,7 +220,7 @@ impl Sink {
         }
     }
 
-    /// Says that what was appended since [`Sink::admit`] is one line of this kind.
+    /// Says that what was appended since [`Lines::admit`] is one line of this kind.
     pub fn commit(&mut self, kind: EventKind, now_ns: i64) {
         self.commit_fold(kind, 0, now_ns);
     }
@@ -250,24 +262,34 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// As [`Sink::open`]; the old file stays in use.
+    /// As [`Lines::open`]; the old file stays in use.
     pub fn reopen(&mut self, now_ns: i64) -> Result<(), OpenError> {
         let Target::Path(path) = self.target.clone() else {
             return Ok(());
         };
         self.write_out(now_ns);
         let (file, torn) = Descriptor::open(&path)?;
-        if self.mid_line {
-            let cause = self.cause();
-            self.drop_waiting(1, cause);
-        }
-        self.file = file;
+        self.go_on_in(file);
         if torn {
             self.buffer.insert(self.spent, b'\n');
             self.lines.iter_mut().for_each(|line| line.end += 1);
         }
         self.write_out(now_ns);
         Ok(())
+    }
+
+    /// Writes to another file from now on. A line of which the old one has a part is lost.
+    pub(super) fn go_on_in(&mut self, file: Descriptor) {
+        if self.mid_line {
+            let cause = self.cause();
+            self.drop_waiting(1, cause);
+        }
+        self.file = file;
+    }
+
+    /// Appends what is no record: the beginning or the end of a file. Between lines only.
+    pub(super) fn append(&mut self, bytes: impl FnOnce(&mut Vec<u8>)) {
+        bytes(&mut self.buffer);
     }
 
     /// What was lost, once after a file took lines again.
@@ -434,6 +456,57 @@ impl Sink {
         });
         trouble.recovery.cause = cause;
         trouble.tried_ns = now_ns;
+    }
+}
+
+impl Sink for Lines {
+    fn admit(&mut self, entry: Entry, at: Moment) -> Option<&mut Vec<u8>> {
+        self.admit_fold(entry.kind, entry.folded, at.now_ns)
+    }
+
+    fn commit(&mut self, entry: Entry, at: Moment) {
+        self.commit_fold(entry.kind, entry.folded, at.now_ns);
+    }
+
+    fn flush(&mut self, now_ns: i64) {
+        Self::flush(self, now_ns);
+    }
+
+    fn finish(&mut self, at: Moment) {
+        Self::finish(self, at.now_ns);
+    }
+
+    fn reopen(&mut self, at: Moment) -> Result<(), OpenError> {
+        Self::reopen(self, at.now_ns)
+    }
+
+    fn set_patience(&mut self, patience: Patience) {
+        Self::set_patience(self, patience);
+    }
+
+    fn take_recovery(&mut self) -> Option<Recovery> {
+        Self::take_recovery(self)
+    }
+
+    fn blocked(&self) -> Option<Cause> {
+        Self::blocked(self)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.file.is_terminal()
+    }
+
+    fn carried(&self) -> Carried {
+        Carried {
+            written: self.written,
+            folded: self.folded,
+            dropped: self.dropped,
+            pending: self.pending(),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! `--output KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]`, read.
 
+use super::rotation::{KEEP_ALLOWED, ROTATE_ALLOWED, Rotation};
 use crate::books::record_kind::EventKind;
 use crate::log::formats::text::{TEXT, TextFormat};
-use crate::log::formats::{FORMATS, Registered};
+use crate::log::formats::{Carrier, FORMATS, Registered};
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,11 @@ impl Target {
         }
     }
 
+    /// The path that was named; of a stream, a path to it.
+    pub fn path(&self) -> &Path {
+        self.place()
+    }
+
     /// Whether it was opened by whoever started the program: a reader that leaves does not come back.
     pub fn is_inherited(&self) -> bool {
         matches!(self, Self::Stdout | Self::Stderr)
@@ -114,6 +120,8 @@ pub struct OutputSpec {
     pub target: Target,
     /// What it asks for. Without `events=`: connections and alerts for text, everything for EVE.
     pub events: EventSet,
+    /// `rotate=` and `keep=`.
+    pub rotation: Rotation,
     /// `--text-format`; `None`: `challenge` for standard output and terminals, `full` for files.
     pub text_format: Option<TextFormat>,
 }
@@ -125,6 +133,7 @@ impl Default for OutputSpec {
             format: &TEXT,
             target: Target::Stdout,
             events: EventSet::of(TEXT.events),
+            rotation: Rotation::default(),
             text_format: None,
         }
     }
@@ -161,7 +170,7 @@ impl FromStr for OutputSpec {
             allowed: allowed.into(),
         };
         let words = FORMATS.map(|format| format.word);
-        let forms = words.map(|word| format!("{word}:- {word}:PATH")).join(" ");
+        let forms = FORMATS.map(Registered::forms).join(" ");
         let forms = forms.as_str();
         let Some((kind, rest)) = value.split_once(':') else {
             return Err(error("KIND:TARGET has no colon".into(), forms));
@@ -171,48 +180,113 @@ impl FromStr for OutputSpec {
             return Err(error(wrong, &words.join(", ")));
         };
         let mut parts = rest.split(',');
-        let target = match parts.next().unwrap_or_default() {
-            "" => return Err(error("the target is empty".into(), forms)),
-            text if text.ends_with('/') => {
-                return Err(error(
-                    "the target ends with a slash: name a file".into(),
-                    forms,
-                ));
-            }
-            text => Target::of(text),
-        };
-        let mut events = None;
-        for option in parts {
-            let allowed = "events=connection+alert+flow+stats+lifecycle, once";
-            match option.split_once('=') {
-                Some(("events", list)) if events.is_none() => {
-                    events =
-                        Some(event_set(list).map_err(|(wrong, allowed)| error(wrong, allowed))?);
-                }
-                _ => {
-                    return Err(error(
-                        format!("unknown or repeated option \"{option}\""),
-                        allowed,
-                    ));
-                }
-            }
-        }
-        Ok(Self {
+        let text = parts.next().unwrap_or_default();
+        let target = target(format, text).map_err(|wrong| error(wrong.into(), forms))?;
+        let mut spec = Self {
             format,
             target,
-            events: events.unwrap_or(EventSet::of(format.events)),
+            events: EventSet::of(format.events),
+            rotation: Rotation::default(),
             text_format: None,
-        })
+        };
+        let mut seen = Vec::new();
+        for option in parts {
+            let (name, list) = option.split_once('=').unwrap_or((option, ""));
+            let allowed = spec.options();
+            if seen.contains(&name) || !allowed.iter().any(|(known, _)| *known == name) {
+                let wrong = format!("unknown or repeated option \"{option}\"");
+                let all: Vec<&str> = allowed.iter().map(|(_, how)| how.as_str()).collect();
+                return Err(error(wrong, &format!("{}, each once", all.join("; "))));
+            }
+            seen.push(name);
+            let set = match name {
+                "events" => event_set(format, list).map(|events| spec.events = events),
+                "rotate" => {
+                    let set = spec.rotation.set_rotate(list);
+                    set.map_err(|wrong| (wrong, ROTATE_ALLOWED.to_owned()))
+                }
+                _ => {
+                    let set = spec.rotation.set_keep(list);
+                    set.map_err(|wrong| (wrong, KEEP_ALLOWED.to_owned()))
+                }
+            };
+            set.map_err(|(wrong, allowed)| error(wrong, &allowed))?;
+        }
+        if spec.rotation.keep.is_some() && !spec.rotation.is_on() {
+            let wrong = "keep= without rotate= keeps nothing".to_owned();
+            return Err(error(wrong, ROTATE_ALLOWED));
+        }
+        Ok(spec)
     }
 }
 
-fn event_set(list: &str) -> Result<EventSet, (String, &'static str)> {
+/// The long help of `--output`: what each format is, and its options.
+pub fn help() -> String {
+    let mut text = String::from(
+        "Where the log goes.\n\nRepeatable: KIND:TARGET[,OPTION=VALUE…]. TARGET is a file, - (or /dev/stdout) for standard \
+         output, or /dev/stderr.\n",
+    );
+    for format in FORMATS {
+        let spec = OutputSpec {
+            format,
+            ..OutputSpec::default()
+        };
+        let options: Vec<String> = spec.options().into_iter().map(|(_, how)| how).collect();
+        let default = words_of(format.events, "+");
+        text += &format!(
+            "\n{}: {}. Options: {}; without events= {default}.\n",
+            format.forms(),
+            format.about,
+            options.join("; "),
+        );
+    }
+    text
+}
+
+impl OutputSpec {
+    /// The options of its format, and what each may be.
+    fn options(&self) -> Vec<(&'static str, String)> {
+        let events = format!("events={}", words_of(self.format.carries, "+"));
+        let mut options = vec![("events", events)];
+        if let Carrier::Files(_) = self.format.carrier {
+            options.push(("rotate", ROTATE_ALLOWED.to_owned()));
+            options.push(("keep", KEEP_ALLOWED.to_owned()));
+        }
+        options
+    }
+}
+
+/// What the words after the colon name.
+fn target(format: &Registered, text: &str) -> Result<Target, &'static str> {
+    match (format.carrier, text) {
+        (_, "") => Err("the target is empty"),
+        (Carrier::Lines, text) if text.ends_with('/') => {
+            Err("the target ends with a slash: name a file")
+        }
+        (Carrier::Lines, text) => Ok(Target::of(text)),
+        (Carrier::Files(_), text) => match Target::of(text) {
+            Target::Path(path) => Ok(Target::Path(path)),
+            Target::Stdout | Target::Stderr => Err("it writes several files: name a folder"),
+        },
+    }
+}
+
+fn words_of(kinds: &[EventKind], between: &str) -> String {
+    let words: Vec<&str> = kinds.iter().map(|kind| kind.word()).collect();
+    words.join(between)
+}
+
+fn event_set(format: &Registered, list: &str) -> Result<EventSet, (String, String)> {
     let mut set = EventSet(0);
     for word in list.split('+') {
+        let allowed = || format!("{}, joined by +", words_of(format.carries, ", "));
         let Ok(kind) = word.parse() else {
-            let allowed = "connection, alert, flow, stats, lifecycle, joined by +";
-            return Err((format!("unknown event \"{word}\""), allowed));
+            return Err((format!("unknown event \"{word}\""), allowed()));
         };
+        if !format.carries.contains(&kind) {
+            let wrong = format!("{} carries no {word}", format.word);
+            return Err((wrong, allowed()));
+        }
         set.0 |= EventSet::of(&[kind]).0;
     }
     Ok(set)
@@ -354,8 +428,8 @@ mod tests {
                 "--output text: KIND:TARGET has no colon; allowed: text:- text:PATH eve:- eve:PATH",
             ),
             (
-                "zeek:d",
-                "--output zeek:d: unknown kind \"zeek\"; allowed: text, eve",
+                "csv:d",
+                "--output csv:d: unknown kind \"csv\"; allowed: text, eve",
             ),
             (
                 "eve:",
@@ -364,7 +438,7 @@ mod tests {
             (
                 "eve:f,rotate=1",
                 "--output eve:f,rotate=1: unknown or repeated option \"rotate=1\"; \
-                 allowed: events=connection+alert+flow+stats+lifecycle, once",
+                 allowed: events=connection+alert+flow+stats+lifecycle, each once",
             ),
             (
                 "eve:f,events=flow+dns",

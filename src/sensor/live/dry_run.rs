@@ -4,7 +4,7 @@ use crate::capture::socket;
 use crate::check::{self, Facts, Level, Needs};
 use crate::error::Failure;
 use crate::host::nic;
-use crate::log::sinks::lines;
+use crate::log::sinks;
 use crate::settings::RunConfig;
 use crate::witness;
 use crate::words::many;
@@ -103,7 +103,7 @@ pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String
         .map_or("any interface", |nic| nic.name.as_str());
     wrong.extend(socket::may_open(name).err().map(|error| error.to_string()));
     let outputs = config.common.outputs.iter();
-    let outputs = outputs.filter_map(|output| lines::would_open(&output.target).err());
+    let outputs = outputs.filter_map(|output| sinks::would_open(output).err());
     wrong.extend(outputs.map(|error| error.to_string()));
     if let Some(address) = &config.metrics
         && let Err(error) = address.listen()

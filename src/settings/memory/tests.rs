@@ -8,6 +8,7 @@ fn users(workers: usize) -> Users {
     Users {
         workers,
         outputs: 1,
+        buffers: 1,
         fold_tables: workers,
         witness: None,
         reads: false,
@@ -29,6 +30,7 @@ fn the_sum_is_the_budget_or_just_below() {
         let witnessed = Users {
             witness: Some(1),
             outputs: 4,
+            buffers: 5,
             ..users(workers)
         };
         for users in [users(workers), witnessed, reading(workers)] {
@@ -71,6 +73,7 @@ fn the_least_budget_is_named_and_is_enough() {
     assert_eq!(checked, 8);
     let three = Users {
         outputs: 3,
+        buffers: 3,
         ..users(2)
     };
     let error = Memory::divide(16, three, &flags()).expect_err("too little");

@@ -13,7 +13,7 @@ use super::flow_id;
 use super::interfaces::Rendered;
 use super::scratch::Room;
 use super::stamp::Stamp;
-use super::{Format, Registered};
+use super::{Carrier, Format, Registered};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{Attempt, FiveTuple, FlowRecord, proto_word};
 use crate::inspect::detection::Detection;
@@ -28,6 +28,9 @@ pub const GID: u32 = 5973;
 /// `eve:TARGET`.
 pub static EVE: Registered = Registered {
     word: "eve",
+    about: "JSON lines as Suricata's EVE has them",
+    carries: &EventKind::ALL,
+    carrier: Carrier::Lines,
     events: &EventKind::ALL,
     open: |context, _| Box::new(Eve::new(context.clone())),
 };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::log::sinks::descriptor::would_open;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -8,11 +9,11 @@ use std::time::Instant;
 const S: i64 = 1_000_000_000;
 const KIND: EventKind = EventKind::Connection;
 
-fn open(path: &Path) -> Result<Sink, String> {
-    Sink::open(&Target::Path(path.into())).map_err(|error| error.to_string())
+fn open(path: &Path) -> Result<Lines, String> {
+    Lines::open(&Target::Path(path.into())).map_err(|error| error.to_string())
 }
 
-fn line(sink: &mut Sink, text: &str, now_ns: i64) {
+fn line(sink: &mut Lines, text: &str, now_ns: i64) {
     if let Some(out) = sink.admit(KIND, now_ns) {
         out.extend_from_slice(text.as_bytes());
         out.push(b'\n');
@@ -115,7 +116,7 @@ fn after_a_rotation_lines_go_to_the_new_file() {
 #[test]
 fn a_reader_that_leaves_closes_standard_output() {
     let (reader, writer) = io::pipe().expect("pipe");
-    let mut sink = Sink::from_fd(writer.into());
+    let mut sink = Lines::from_fd(writer.into());
     line(&mut sink, "one", 0);
     sink.flush(0);
     drop(reader);
@@ -214,7 +215,7 @@ fn a_full_disk_keeps_lines_whole_and_says_what_was_lost() {
 #[test]
 fn live_a_pipe_that_nobody_reads_costs_its_own_lines_and_no_time() {
     let (mut reader, writer) = io::pipe().expect("pipe");
-    let mut sink = Sink::from_fd(writer.into());
+    let mut sink = Lines::from_fd(writer.into());
     sink.set_patience(Patience::Live);
     let text = "x".repeat(1023);
     const LINES: u64 = 2 * BUFFER_MAX as u64 / 1024;
@@ -255,7 +256,7 @@ fn live_a_pipe_that_nobody_reads_costs_its_own_lines_and_no_time() {
 #[test]
 fn live_the_end_waits_a_second_for_a_reader_and_no_longer() {
     let (_reader, writer) = io::pipe().expect("pipe");
-    let mut sink = Sink::from_fd(writer.into());
+    let mut sink = Lines::from_fd(writer.into());
     sink.set_patience(Patience::Live);
     let text = "x".repeat(1023);
     for now_ns in 0..200 {
@@ -279,7 +280,7 @@ fn live_the_end_waits_a_second_for_a_reader_and_no_longer() {
 fn reading_waits_for_a_slow_reader_until_told_to_hurry() {
     let (mut reader, writer) = io::pipe().expect("pipe");
     let hurry = Arc::new(AtomicBool::new(false));
-    let mut sink = Sink::from_fd(writer.into());
+    let mut sink = Lines::from_fd(writer.into());
     sink.set_patience(Patience::Reader(Arc::clone(&hurry)));
     let writing = std::thread::spawn(move || {
         let text = "x".repeat(1023);
@@ -325,7 +326,7 @@ fn a_recovery_outlives_further_writes_until_it_is_taken() {
     let recovery = sink.take_recovery().expect("not said yet");
     assert_eq!((recovery.since_ns, recovery.lost[0]), (S, 7));
     sink.file = Descriptor::open(Path::new("/dev/full")).expect("open").0;
-    let fail = |sink: &mut Sink, now_ns| {
+    let fail = |sink: &mut Lines, now_ns| {
         for _ in 0..BUFFER_MAX / 1024 + 2 {
             line(sink, &text, now_ns);
         }

@@ -1,0 +1,387 @@
+//! Files in a folder that are whole when they are closed: each begins with its header and ends with its last line.
+//!
+//! A stream's file is created with its first record, under `NAME.log`; closed by rotation, it is renamed to
+//! `NAME.2026-11-29-05-00-00.log` after the moment it was opened. What a run that was killed left under `NAME.log`
+//! is renamed in the same way, never appended to. While a file takes nothing (full disk) it is not closed: records
+//! wait, and are dropped and counted once what waits is too much, as for lines.
+
+use super::descriptor::{Descriptor, OpenError};
+use super::lines::{Lines, Patience, Recovery};
+use super::rotation::{NameStamp, Rotation};
+use super::spec::Target;
+use super::{Carried, Entry, Moment, Sink};
+use crate::books::output::{CAUSES, Cause};
+use crate::books::record_kind::KINDS;
+use crate::log::formats::Stream;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
+
+const RETRY_NS: u64 = 1_000_000_000;
+
+/// The files of one output.
+pub struct Files {
+    streams: Vec<Carrying>,
+    rotation: Rotation,
+    live: bool,
+}
+
+/// One stream, and its file while one is open.
+struct Carrying {
+    stream: &'static Stream,
+    folder: PathBuf,
+    /// Kept from file to file; none before the first.
+    lines: Option<Lines>,
+    open: Option<Opened>,
+    patience: Option<Patience>,
+    /// Why no file could be opened, since when, and when that was tried last.
+    refused: Option<(Recovery, i64)>,
+    recovered: Option<Recovery>,
+    dropped: [[u64; KINDS]; CAUSES],
+}
+
+#[derive(Clone, Copy)]
+struct Opened {
+    at_ns: i64,
+    /// Bytes of what was appended.
+    bytes: u64,
+    /// Where the buffer stood before the record at hand.
+    mark: usize,
+    /// Its last line is on its way; nothing more goes there.
+    ending: bool,
+}
+
+impl Files {
+    /// Files of these streams in a folder that is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`would_open`].
+    pub fn open(
+        target: &Target,
+        streams: &'static [Stream],
+        rotation: Rotation,
+    ) -> Result<Self, OpenError> {
+        would_open(target)?;
+        let folder = target.path();
+        let carrying = |stream| Carrying {
+            stream,
+            folder: folder.to_owned(),
+            lines: None,
+            open: None,
+            patience: None,
+            refused: None,
+            recovered: None,
+            dropped: [[0; KINDS]; CAUSES],
+        };
+        Ok(Self {
+            streams: streams.iter().map(carrying).collect(),
+            rotation,
+            live: false,
+        })
+    }
+
+    fn of(&mut self, entry: Entry) -> Option<&mut Carrying> {
+        let mut streams = self.streams.iter_mut();
+        streams.find(|one| one.stream.events.contains(&entry.kind))
+    }
+}
+
+/// Whether files can be made in the folder; nothing is created.
+///
+/// # Errors
+///
+/// It is missing, no folder, or not writable.
+pub fn would_open(target: &Target) -> Result<(), OpenError> {
+    super::descriptor::would_hold(target.path())
+}
+
+impl Carrying {
+    fn path(&self) -> PathBuf {
+        self.folder.join(format!("{}.log", self.stream.name))
+    }
+
+    /// A name for a closed file that nothing has yet.
+    fn name_of_closed(&self, opened_ns: i64) -> PathBuf {
+        let (name, stamp) = (self.stream.name, NameStamp(opened_ns));
+        let numbered = |n: u32| match n {
+            0 => format!("{name}.{stamp}.log"),
+            _ => format!("{name}.{stamp}-{n}.log"),
+        };
+        let mut names = (0..).map(|n| self.folder.join(numbered(n)));
+        let free = names.find(|path| path.symlink_metadata().is_err());
+        free.expect("numbers do not end before free names")
+    }
+
+    /// Gives what a former run left a name of its own.
+    fn set_aside(&self) -> Result<(), OpenError> {
+        let path = self.path();
+        let Ok(about) = path.symlink_metadata() else {
+            return Ok(());
+        };
+        if !about.is_file() {
+            // Descriptor::open says why a link, a folder or a device is refused.
+            return Ok(());
+        }
+        let age = about.modified().ok();
+        let since = age.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let ns = since.and_then(|since| i64::try_from(since.as_nanos()).ok());
+        let aside = self.name_of_closed(ns.unwrap_or(0));
+        fs::rename(&path, &aside).map_err(|source| OpenError::of(&path, source))
+    }
+
+    fn begin(&mut self, at: Moment) -> Result<(), OpenError> {
+        self.set_aside()?;
+        let path = self.path();
+        let (file, _) = Descriptor::open(&path)?;
+        match &mut self.lines {
+            Some(lines) => lines.go_on_in(file),
+            none => {
+                let mut lines = Lines::of_file(path, file);
+                if let Some(patience) = &self.patience {
+                    lines.set_patience(patience.clone());
+                }
+                *none = Some(lines);
+            }
+        }
+        let lines = self.lines.as_mut().expect("just made");
+        let before = lines.waiting_bytes();
+        lines.append(|out| (self.stream.begin)(out, at.log_ns));
+        let bytes = (lines.waiting_bytes() - before) as u64;
+        self.open = Some(Opened {
+            at_ns: at.log_ns,
+            bytes,
+            mark: 0,
+            ending: false,
+        });
+        Ok(())
+    }
+
+    /// Closes the file, if it has taken all: false while something waits.
+    fn end(&mut self, rotation: &Rotation, at: Moment) -> bool {
+        let (Some(opened), Some(lines)) = (&mut self.open, &mut self.lines) else {
+            return true;
+        };
+        if !opened.ending {
+            opened.ending = true;
+            lines.append(|out| (self.stream.end)(out, at.log_ns));
+        }
+        lines.flush(at.now_ns);
+        if lines.waiting_bytes() > 0 {
+            return false;
+        }
+        let opened_ns = opened.at_ns;
+        self.open = None;
+        // A name that cannot be given leaves the file where it is: the next one sets it aside.
+        let _ = fs::rename(self.path(), self.name_of_closed(opened_ns));
+        self.thin_out(rotation);
+        true
+    }
+
+    /// Removes the oldest closed files but so many.
+    fn thin_out(&self, rotation: &Rotation) {
+        let Some(keep) = rotation.keep else { return };
+        let name = self.stream.name;
+        let is_closed = |file: &str| {
+            let inner = file.strip_prefix(name)?.strip_prefix('.')?;
+            let stamp = inner.strip_suffix(".log")?;
+            let digits = |c: char| c.is_ascii_digit() || c == '-';
+            (stamp.len() >= 19 && stamp.chars().all(digits)).then_some(())
+        };
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut closed: Vec<String> = names.filter(|file| is_closed(file).is_some()).collect();
+        closed.sort_unstable();
+        let surplus = closed.len().saturating_sub(keep as usize);
+        for file in &closed[..surplus] {
+            let _ = fs::remove_file(self.folder.join(file));
+        }
+    }
+
+    /// A file for a record, if one can be opened now.
+    fn ready(&mut self, rotation: &Rotation, at: Moment) -> Result<(), Cause> {
+        let due = self
+            .open
+            .is_some_and(|open| open.ending || rotation.is_due(open.at_ns, open.bytes, at.log_ns));
+        if due && !self.end(rotation, at) {
+            let lines = self.lines.as_ref();
+            return Err(lines.and_then(Lines::blocked).unwrap_or(Cause::Io));
+        }
+        if self.open.is_some() {
+            return Ok(());
+        }
+        if let Some((recovery, tried_ns)) = &self.refused
+            && at.now_ns.abs_diff(*tried_ns) < RETRY_NS
+        {
+            return Err(recovery.cause);
+        }
+        match self.begin(at) {
+            Ok(()) => {
+                if let Some((recovery, _)) = self.refused.take() {
+                    self.recovered = Some(recovery);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let cause = match error.kind() {
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Cause::DiskFull,
+                    _ => Cause::Io,
+                };
+                let fresh = Recovery {
+                    since_ns: at.now_ns,
+                    cause,
+                    lost: [0; KINDS],
+                };
+                let (recovery, tried_ns) = self.refused.get_or_insert((fresh, at.now_ns));
+                (recovery.cause, *tried_ns) = (cause, at.now_ns);
+                Err(cause)
+            }
+        }
+    }
+
+    fn drop_entry(&mut self, entry: Entry, cause: Cause) {
+        let (kind, records) = (entry.kind as usize, entry.folded.max(1));
+        self.dropped[cause as usize][kind] += records;
+        if let Some((recovery, _)) = &mut self.refused {
+            recovery.lost[kind] += records;
+        }
+    }
+
+    fn admit(&mut self, rotation: &Rotation, entry: Entry, at: Moment) -> Option<&mut Vec<u8>> {
+        if let Err(cause) = self.ready(rotation, at) {
+            self.drop_entry(entry, cause);
+            return None;
+        }
+        let (lines, open) = (self.lines.as_mut()?, self.open.as_mut()?);
+        let out = lines.admit_fold(entry.kind, entry.folded, at.now_ns)?;
+        open.mark = out.len();
+        Some(out)
+    }
+
+    fn commit(&mut self, entry: Entry, at: Moment) {
+        let (Some(lines), Some(open)) = (&mut self.lines, &mut self.open) else {
+            return;
+        };
+        open.bytes += lines.appended_since(open.mark) as u64;
+        lines.commit_fold(entry.kind, entry.folded, at.now_ns);
+    }
+}
+
+impl Sink for Files {
+    fn admit(&mut self, entry: Entry, at: Moment) -> Option<&mut Vec<u8>> {
+        let rotation = self.rotation;
+        self.of(entry)?.admit(&rotation, entry, at)
+    }
+
+    fn commit(&mut self, entry: Entry, at: Moment) {
+        if let Some(stream) = self.of(entry) {
+            stream.commit(entry, at);
+        }
+    }
+
+    fn flush(&mut self, now_ns: i64) {
+        let (rotation, live) = (self.rotation, self.live);
+        for stream in &mut self.streams {
+            if let Some(lines) = &mut stream.lines {
+                lines.flush(now_ns);
+            }
+            // Live the log's time is the clock's, give or take what is on its way: a silent hour ends a file, too.
+            let Some(open) = stream.open else { continue };
+            if open.ending || live && rotation.is_due(open.at_ns, open.bytes, now_ns) {
+                let log_ns = now_ns;
+                stream.end(&rotation, Moment { log_ns, now_ns });
+            }
+        }
+    }
+
+    fn finish(&mut self, at: Moment) {
+        for stream in &mut self.streams {
+            let (Some(open), Some(lines)) = (&mut stream.open, &mut stream.lines) else {
+                continue;
+            };
+            if !std::mem::replace(&mut open.ending, true) {
+                lines.append(|out| (stream.stream.end)(out, at.log_ns));
+            }
+            lines.finish(at.now_ns);
+            if self.rotation.is_on() {
+                stream.end(&self.rotation, at);
+            }
+        }
+    }
+
+    fn reopen(&mut self, at: Moment) -> Result<(), OpenError> {
+        for stream in &mut self.streams {
+            stream.end(&self.rotation, at);
+        }
+        Ok(())
+    }
+
+    fn set_patience(&mut self, patience: Patience) {
+        self.live = matches!(patience, Patience::Live);
+        for stream in &mut self.streams {
+            if let Some(lines) = &mut stream.lines {
+                lines.set_patience(patience.clone());
+            }
+            stream.patience = Some(patience.clone());
+        }
+    }
+
+    fn take_recovery(&mut self) -> Option<Recovery> {
+        self.streams.iter_mut().find_map(|stream| {
+            let of_lines = stream.lines.as_mut().and_then(Lines::take_recovery);
+            stream.recovered.take().or(of_lines)
+        })
+    }
+
+    fn blocked(&self) -> Option<Cause> {
+        self.streams.iter().find_map(|stream| {
+            let refused = stream.refused.as_ref().map(|(recovery, _)| recovery.cause);
+            refused.or_else(|| stream.lines.as_ref()?.blocked())
+        })
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+
+    fn is_terminal(&self) -> bool {
+        false
+    }
+
+    fn carried(&self) -> Carried {
+        let mut sum = Carried::default();
+        for stream in &self.streams {
+            let own = Carried {
+                dropped: stream.dropped,
+                ..Carried::default()
+            };
+            sum.add(&own);
+            if let Some(lines) = &stream.lines {
+                sum.add(&Sink::carried(lines));
+            }
+        }
+        sum
+    }
+}
+
+impl Carried {
+    fn add(&mut self, other: &Self) {
+        let add = |sum: &mut [u64; KINDS], more: &[u64; KINDS]| {
+            sum.iter_mut()
+                .zip(more)
+                .for_each(|(sum, more)| *sum += more);
+        };
+        add(&mut self.written, &other.written);
+        add(&mut self.pending, &other.pending);
+        self.folded += other.folded;
+        for (sum, more) in self.dropped.iter_mut().zip(&other.dropped) {
+            add(sum, more);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

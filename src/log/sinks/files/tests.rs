@@ -1,0 +1,230 @@
+use super::*;
+use crate::books::record_kind::EventKind;
+
+const S: i64 = 1_000_000_000;
+const HOUR: i64 = 3600 * S;
+
+static STREAMS: [Stream; 2] = [
+    Stream {
+        name: "conn",
+        events: &[EventKind::Flow],
+        begin: |out, at_ns| out.extend_from_slice(format!("#open {}\n", at_ns / S).as_bytes()),
+        end: |out, at_ns| out.extend_from_slice(format!("#close {}\n", at_ns / S).as_bytes()),
+    },
+    Stream {
+        name: "notice",
+        events: &[EventKind::Alert],
+        begin: |out, _| out.extend_from_slice(b"#open\n"),
+        end: |out, _| out.extend_from_slice(b"#close\n"),
+    },
+];
+
+fn rotation(value: &str) -> Rotation {
+    let mut rotation = Rotation::default();
+    rotation.set_rotate(value).expect(value);
+    rotation
+}
+
+fn open(folder: &tempfile::TempDir, rotation: Rotation) -> Files {
+    let target = Target::Path(folder.path().into());
+    Files::open(&target, &STREAMS, rotation).expect("a folder")
+}
+
+fn at(log_ns: i64) -> Moment {
+    let now_ns = log_ns;
+    Moment { log_ns, now_ns }
+}
+
+fn put(files: &mut Files, kind: EventKind, line: &str, at: Moment) -> bool {
+    let entry = Entry { kind, folded: 0 };
+    let Some(out) = files.admit(entry, at) else {
+        return false;
+    };
+    out.extend_from_slice(line.as_bytes());
+    files.commit(entry, at);
+    true
+}
+
+/// Names and contents.
+fn found(folder: &tempfile::TempDir) -> Vec<(String, String)> {
+    let entries = fs::read_dir(folder.path()).expect("a folder");
+    let mut all: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| {
+            let name = path.file_name().expect("a name").to_string_lossy();
+            (name.into_owned(), fs::read_to_string(&path).expect("text"))
+        })
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+fn names(folder: &tempfile::TempDir) -> Vec<String> {
+    found(folder).into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn files_come_with_their_first_record_and_are_whole_at_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = open(&folder, Rotation::default());
+    assert_eq!(names(&folder), [""; 0]);
+    assert!(put(&mut files, EventKind::Flow, "one\n", at(5 * S)));
+    assert!(put(&mut files, EventKind::Flow, "two\n", at(6 * S)));
+    files.finish(at(7 * S));
+    let whole = "#open 5\none\ntwo\n#close 7\n";
+    assert_eq!(found(&folder), [("conn.log".into(), whole.into())]);
+    let carried = files.carried();
+    assert_eq!(carried.written[EventKind::Flow as usize], 2);
+    assert_eq!((carried.pending, carried.dropped), Default::default());
+}
+
+#[test]
+fn time_and_size_end_a_file_which_takes_the_name_of_its_moment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = open(&folder, rotation("1h+1MiB"));
+    for (line, log_ns) in [("a\n", HOUR), ("b\n", 2 * HOUR - 1), ("c\n", 2 * HOUR)] {
+        assert!(put(&mut files, EventKind::Flow, line, at(log_ns)));
+    }
+    let big = "x".repeat(1 << 20) + "\n";
+    for line in [&big[..], "d\n"] {
+        assert!(put(&mut files, EventKind::Flow, line, at(2 * HOUR + S)));
+    }
+    files.finish(at(2 * HOUR + 2 * S));
+    let all = found(&folder);
+    let expected = [
+        "conn.1970-01-01-01-00-00.log",
+        "conn.1970-01-01-02-00-00.log",
+        "conn.1970-01-01-02-00-01.log",
+    ];
+    assert_eq!(names(&folder), expected);
+    assert_eq!(all[0].1, "#open 3600\na\nb\n#close 7200\n");
+    assert!(all[1].1.starts_with("#open 7200\nc\nxxx") && all[1].1.ends_with("x\n#close 7201\n"));
+    assert_eq!(all[2].1, "#open 7201\nd\n#close 7202\n");
+    assert_eq!(files.carried().written[EventKind::Flow as usize], 5);
+}
+
+#[test]
+fn two_files_of_one_second_have_two_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = open(&folder, Rotation::default());
+    for line in ["a\n", "b\n", "c\n"] {
+        assert!(put(&mut files, EventKind::Flow, line, at(S)));
+        files.reopen(at(S)).expect("rotated");
+    }
+    let stamp = "conn.1970-01-01-00-00-01";
+    let expected = ["-1.log", "-2.log", ".log"].map(|end| format!("{stamp}{end}"));
+    assert_eq!(names(&folder), expected);
+}
+
+#[test]
+fn what_a_killed_run_left_is_set_aside_and_never_appended_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("conn.log"), "torn").expect("written");
+    let mut files = open(&folder, Rotation::default());
+    assert!(put(&mut files, EventKind::Flow, "a\n", at(S)));
+    files.finish(at(S));
+    let all = found(&folder);
+    assert_eq!(all.len(), 2);
+    assert!(
+        all[0].0.starts_with("conn.2") && all[0].1 == "torn",
+        "{all:?}"
+    );
+    assert_eq!(all[1].0, "conn.log");
+    assert!(all[1].1.starts_with("#open") && all[1].1.ends_with("#close 1\n"));
+}
+
+#[test]
+fn so_many_closed_files_of_each_name_are_kept_and_others_are_let_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for other in [
+        "conn.notes.log",
+        "conn.log.bak",
+        "other.2020-01-01-00-00-00.log",
+    ] {
+        fs::write(folder.path().join(other), "").expect("written");
+    }
+    let keep = Rotation {
+        keep: Some(2),
+        ..rotation("1h")
+    };
+    let mut files = open(&folder, keep);
+    for hour in 0..5 {
+        assert!(put(&mut files, EventKind::Flow, "a\n", at(hour * HOUR)));
+        assert!(put(&mut files, EventKind::Alert, "b\n", at(hour * HOUR)));
+    }
+    files.finish(at(5 * HOUR));
+    let expected = [
+        "conn.1970-01-01-03-00-00.log",
+        "conn.1970-01-01-04-00-00.log",
+        "conn.log.bak",
+        "conn.notes.log",
+        "notice.1970-01-01-03-00-00.log",
+        "notice.1970-01-01-04-00-00.log",
+        "other.2020-01-01-00-00-00.log",
+    ];
+    assert_eq!(names(&folder), expected);
+}
+
+#[test]
+fn a_silent_hour_ends_a_file_live_and_not_in_read() {
+    for (patience, count) in [
+        (Patience::Live, 1),
+        (Patience::Reader(std::sync::Arc::default()), 0),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut files = open(&folder, rotation("1h"));
+        files.set_patience(patience);
+        assert!(put(&mut files, EventKind::Flow, "a\n", at(S)));
+        files.flush(2 * HOUR);
+        let closed = names(&folder)
+            .iter()
+            .filter(|name| *name != "conn.log")
+            .count();
+        assert_eq!(closed, count);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_made_costs_its_records_alone_and_is_tried_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = open(&folder, Rotation::default());
+    std::os::unix::fs::symlink("/dev/null", folder.path().join("conn.log")).expect("a link");
+    assert!(!put(&mut files, EventKind::Flow, "a\n", at(S)));
+    assert!(put(&mut files, EventKind::Alert, "b\n", at(S)));
+    assert_eq!(files.blocked(), Some(Cause::Io));
+    fs::remove_file(folder.path().join("conn.log")).expect("removed");
+    assert!(
+        !put(&mut files, EventKind::Flow, "c\n", at(S + 1)),
+        "tried once a second"
+    );
+    assert!(put(&mut files, EventKind::Flow, "d\n", at(2 * S)));
+    let recovery = files.take_recovery().expect("what was lost");
+    assert_eq!(recovery.lost[EventKind::Flow as usize], 2);
+    assert_eq!(files.blocked(), None);
+    files.finish(at(3 * S));
+    let carried = files.carried();
+    assert_eq!(carried.written[EventKind::Flow as usize], 1);
+    assert_eq!(
+        carried.dropped[Cause::Io as usize][EventKind::Flow as usize],
+        2
+    );
+}
+
+#[test]
+fn a_folder_that_is_none_is_named_with_what_helps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("written");
+    for (path, says) in [
+        (
+            folder.path().join("missing"),
+            "the folder is missing: create it",
+        ),
+        (file, "name a folder"),
+        ("/proc".into(), "open failed for output /proc"),
+    ] {
+        let refused = would_open(&Target::Path(path.clone())).expect_err("no folder for files");
+        let says_it = refused.to_string();
+        assert!(says_it.contains(says), "{}: {says_it}", path.display());
+    }
+}
