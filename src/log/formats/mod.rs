@@ -10,6 +10,7 @@ pub(crate) mod samples;
 pub mod scratch;
 pub mod stamp;
 pub mod text;
+pub mod zeek;
 
 use super::event::Event;
 use super::notice::Notice;
@@ -19,7 +20,7 @@ use std::fmt;
 use text::TextFormat;
 
 /// Every format that `--output` knows, by its word.
-pub static FORMATS: [&Registered; 2] = [&text::TEXT, &eve::EVE];
+pub static FORMATS: [&Registered; 3] = [&text::TEXT, &eve::EVE, &zeek::ZEEK];
 
 /// Renders records, each with its newline.
 pub trait Format: Send {

@@ -425,15 +425,15 @@ mod tests {
         for (value, message) in [
             (
                 "text",
-                "--output text: KIND:TARGET has no colon; allowed: text:- text:PATH eve:- eve:PATH",
+                "--output text: KIND:TARGET has no colon; allowed: text:- text:PATH eve:- eve:PATH zeek:DIR",
             ),
             (
                 "csv:d",
-                "--output csv:d: unknown kind \"csv\"; allowed: text, eve",
+                "--output csv:d: unknown kind \"csv\"; allowed: text, eve, zeek",
             ),
             (
                 "eve:",
-                "--output eve:: the target is empty; allowed: text:- text:PATH eve:- eve:PATH",
+                "--output eve:: the target is empty; allowed: text:- text:PATH eve:- eve:PATH zeek:DIR",
             ),
             (
                 "eve:f,rotate=1",
@@ -454,5 +454,48 @@ mod tests {
             assert_eq!(read(value), Err(message.into()));
         }
         assert!(read("text:-,events=flow,events=flow").is_err());
+    }
+
+    #[test]
+    fn a_format_of_files_takes_a_folder_and_rotation_and_carries_what_it_says() {
+        let all = read("zeek:/var/log/z/,rotate=1h+100MiB,keep=7,events=flow").expect("good");
+        assert_eq!(all.target, Target::Path("/var/log/z/".into()));
+        let Rotation {
+            every_s,
+            bytes,
+            keep,
+        } = all.rotation;
+        assert_eq!(
+            (every_s, bytes, keep),
+            (Some(3600), Some(100 << 20), Some(7))
+        );
+        assert!(all.events.has(EventKind::Flow) && !all.events.has(EventKind::Alert));
+        let default = read("zeek:z").expect("good").events;
+        assert_eq!(default, EventSet::of(&[EventKind::Flow, EventKind::Alert]));
+        for (value, says) in [
+            ("zeek:-", "it writes several files: name a folder"),
+            ("zeek:", "the target is empty"),
+            (
+                "zeek:z,events=stats",
+                "zeek carries no stats; allowed: alert, flow, joined by +",
+            ),
+            (
+                "zeek:z,rotate=1x",
+                "rotate: \"1x\" is neither a time nor a size in range; allowed: rotate=TIME",
+            ),
+            (
+                "zeek:z,rotate=1h,keep=0",
+                "keep: \"0\" is no number in range; allowed: keep=N",
+            ),
+            ("zeek:z,keep=3", "keep= without rotate= keeps nothing"),
+            ("zeek:z,rotate=1h,rotate=2h", "unknown or repeated option"),
+            (
+                "text:x,rotate=1h",
+                "unknown or repeated option \"rotate=1h\"; allowed: events=",
+            ),
+        ] {
+            let error = read(value).expect_err(value);
+            assert!(error.contains(says), "{value}: {error}");
+        }
     }
 }
