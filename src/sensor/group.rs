@@ -1,6 +1,6 @@
 //! The live side of a run: groups of rings, one an interface, opened, watched, rebuilt and closed.
 
-use super::worker::{LiveRing, RingView};
+use super::worker::ring::{LiveRing, RingView};
 use crate::books::ring::{RingCounts, RingId};
 use crate::capture::bpf::counted::RejectCounter;
 use crate::capture::bpf::depth::{control_only, headers, without_bulk};
@@ -341,12 +341,12 @@ impl LiveGroup {
         }
     }
 
-    /// Whether every worker has let go of its rings, so that nothing is left to be read from them.
-    pub fn is_let_go(&self) -> bool {
-        let let_go = Arc::strong_count(&self.group) == 1;
+    /// Whether every worker has dropped its rings, so that nothing is left to be read from them.
+    pub fn is_released(&self) -> bool {
+        let released = Arc::strong_count(&self.group) == 1;
         // Pairs with the release of each worker's drop: what it counted last is seen.
         fence(Ordering::Acquire);
-        let_go
+        released
     }
 
     /// Tells the workers that this group is gone.

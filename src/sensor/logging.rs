@@ -15,7 +15,7 @@ use crate::log::queue::Consumer;
 use crate::log::sinks::lines::Patience;
 use crate::log::sinks::spec::OutputSpec;
 use crate::settings::Common;
-use crate::time::clock::RunTime;
+use crate::time::clock::{RunTime, wall_clock_ns};
 use crate::time::durations::LAG_MAX_NS;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -71,7 +71,7 @@ pub fn logger(
     } else {
         Patience::Reader(Arc::clone(stop))
     });
-    let clock: Clock = Box::new(crate::sensor::worker::wall_clock_ns);
+    let clock: Clock = Box::new(wall_clock_ns);
     let logger = Logger {
         merge: Merge::new(consumers, live.then_some(LAG_MAX_NS)),
         outputs,

@@ -219,6 +219,11 @@ impl Stamps {
     }
 }
 
+/// CLOCK_REALTIME in nanoseconds since the Unix epoch.
+pub fn wall_clock_ns() -> i64 {
+    Reading::take().real_ns
+}
+
 /// CLOCK_MONOTONIC now.
 pub fn monotonic_ns() -> i64 {
     Reading::take().monotonic_ns()

@@ -12,8 +12,7 @@ use crate::log::notice::Stats;
 use crate::observe::metrics::{LAG_BOUNDS_S, LogLag};
 use crate::sensor::group::LiveGroup;
 use crate::sensor::logging;
-use crate::sensor::worker::wall_clock_ns;
-use crate::time::clock::monotonic_ns;
+use crate::time::clock::{monotonic_ns, wall_clock_ns};
 use hdrhistogram::Histogram;
 use std::sync::PoisonError;
 

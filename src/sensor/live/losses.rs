@@ -6,8 +6,7 @@ use crate::log::notice::Notice;
 use crate::observe::losses::{self, LossWatch, Reason, Turn};
 use crate::observe::terminal::tell;
 use crate::sensor::logging;
-use crate::sensor::worker::wall_clock_ns;
-use crate::time::clock::monotonic_ns;
+use crate::time::clock::{monotonic_ns, wall_clock_ns};
 use serde_json::{Value, json};
 use std::sync::PoisonError;
 

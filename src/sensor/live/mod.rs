@@ -18,7 +18,10 @@ mod witness;
 use super::group::LiveGroup;
 use super::logging::{self, SharedLocalities};
 use super::signals::Signals;
-use super::worker::{LiveRing, RecentArrivals, Stage, Worker, wall_clock_ns};
+use super::worker::load::LoadControl;
+use super::worker::ring::LiveRing;
+use super::worker::rings::Rings;
+use super::worker::{Stage, Worker};
 use crate::books::Books;
 use crate::capture::bpf::fanout;
 use crate::capture::mode::FanoutMode;
@@ -40,8 +43,7 @@ use crate::settings::flags::RunArgs;
 use crate::settings::{RunConfig, descriptors};
 use crate::shard::Shard;
 use crate::shard::policy::Policy;
-use crate::shedding::Shedding;
-use crate::time::clock::{Clock, Reading, RunTime};
+use crate::time::clock::{Clock, Reading, RunTime, wall_clock_ns};
 use crate::witness::thread::Witness;
 use crossbeam::channel::{Sender, unbounded};
 use opened::Opened;
@@ -272,19 +274,15 @@ impl Run<'_> {
         let (to_rings, new_rings) = unbounded();
         let (to_localities, localities) = unbounded();
         self.to_workers.push((to_rings, to_localities));
+        let block_timeout = Duration::from_millis(u64::from(self.config.block_timeout_ms));
         let worker = Worker {
-            id,
             shard,
-            rings,
+            rings: Rings::new(rings, block_timeout),
             new_rings,
             localities,
-            block_timeout: Duration::from_millis(u64::from(self.config.block_timeout_ms)),
             clock: Clock::new(&self.run_time),
             now_ns: i64::MIN,
-            shedding: Shedding::new(self.config.shed),
-            steps: self.shed.sender(),
-            drops_seen: 0,
-            arrivals: RecentArrivals::default(),
+            load: LoadControl::new(id, self.config.shed, self.shed.sender()),
         };
         let cpu = self.config.common.cores.get(id).copied();
         let thread = cpu.map(|cpu| self.pins.add(cpu));

@@ -37,7 +37,7 @@ impl Run<'_> {
     pub(super) fn close_gone(&mut self) {
         let (mut closed, still) = std::mem::take(&mut self.gone)
             .into_iter()
-            .partition::<Vec<_>, _>(LiveGroup::is_let_go);
+            .partition::<Vec<_>, _>(LiveGroup::is_released);
         self.gone = still;
         for group in &mut closed {
             group.update();

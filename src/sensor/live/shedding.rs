@@ -2,7 +2,7 @@
 
 use super::Run;
 use crate::log::notice::Notice;
-use crate::sensor::worker::ShedStep;
+use crate::sensor::worker::load::ShedStep;
 use crate::shedding::{Backlog, Step};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use serde_json::{Value, json};

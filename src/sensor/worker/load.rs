@@ -1,0 +1,151 @@
+//! How a worker's rings stand, and what it sheds when it falls behind.
+
+use super::STAMP_SLACK_NS;
+use super::arrivals::RecentArrivals;
+use super::rings::Rings;
+use crate::capture::frame::Class;
+use crate::shard::Shard;
+use crate::shedding::{Backlog, Level, Load, Shedding, Step};
+use crate::time::clock::{Clock, Reading, wall_clock_ns};
+use crossbeam::channel::Sender;
+use std::sync::atomic::Ordering;
+
+/// A worker's step up or down.
+#[derive(Clone, Debug)]
+pub struct ShedStep {
+    /// The worker.
+    pub worker: usize,
+    /// By the wall clock.
+    pub ts_ns: i64,
+    /// The step.
+    pub step: Step,
+    /// Why the kernel's filter could not be changed.
+    pub trouble: Option<String>,
+}
+
+/// Takes a worker up and down the levels of load shedding.
+pub struct LoadControl {
+    worker: usize,
+    shedding: Shedding,
+    steps: Sender<ShedStep>,
+    /// Drops of all rings at the last look.
+    drops_seen: u64,
+    arrivals: RecentArrivals,
+}
+
+impl LoadControl {
+    /// At level 0, where it stays unless `auto` is set. Steps are sent to `steps`.
+    pub fn new(worker: usize, auto: bool, steps: Sender<ShedStep>) -> Self {
+        Self {
+            worker,
+            shedding: Shedding::new(auto),
+            steps,
+            drops_seen: 0,
+            arrivals: RecentArrivals::default(),
+        }
+    }
+
+    /// Bulk data are refused in the kernel.
+    pub fn refuses_bulk(&self) -> bool {
+        self.shedding.refuses_bulk()
+    }
+
+    /// What waits in data rings goes back unread.
+    #[inline]
+    pub fn returns_data(&self) -> bool {
+        self.shedding.returns_data()
+    }
+
+    /// Publishes how the rings stand, and looks whether to shed more or less.
+    pub fn look(&mut self, rings: &mut Rings, shard: &mut Shard, clock: &mut Clock, clock_ns: i64) {
+        let load = self.load(rings, clock, clock_ns);
+        if self.shedding.level() == Level::None && shard.outbox().shed.is_open() {
+            // The kernel had no memory for a filter at the last step down.
+            let _ = take_bulk(rings, shard, clock);
+        }
+        // Up as far as it takes; down is one step at a time.
+        while let Some(step) = self.shedding.look(clock_ns, &load) {
+            let trouble = self.apply(&step, rings, shard, clock);
+            // Main reads them for as long as workers run.
+            let _ = self.steps.send(ShedStep {
+                worker: self.worker,
+                ts_ns: wall_clock_ns(),
+                step,
+                trouble,
+            });
+        }
+        shard.counts.shed = self.shedding.counts;
+    }
+
+    fn load(&mut self, rings: &mut Rings, clock: &Clock, clock_ns: i64) -> Load {
+        let mut load = Load::default();
+        let late_ns = rings.late_ns(clock_ns);
+        let mut drops = 0_u64;
+        let (mut data, mut all) = (0_u64, 0_u64);
+        for ring in &mut rings.all {
+            let ring_drops = ring.view.drops.load(Ordering::Relaxed);
+            let counts = ring.reader.counts();
+            let frames = counts.frames_read + counts.frames_unread + ring_drops;
+            all += frames;
+            data += frames * u64::from(ring.class == Some(Class::Data));
+            drops = drops.wrapping_add(ring_drops);
+            let waiting = ring.publish();
+            let head_ns = ring.head_ns(clock);
+            // The kernel says in the next block that it dropped frames; its counters are read once a second.
+            let losing = counts.blocks_losing > ring.losing_seen;
+            ring.losing_seen = counts.blocks_losing;
+            load.dropped |= losing;
+            let backlog = Backlog {
+                share: waiting.bytes as f64 / ring.reader.geometry().bytes() as f64,
+                late: losing || head_ns.is_some_and(|head_ns| head_ns < late_ns),
+            };
+            let of_class = match ring.class {
+                Some(Class::Open) => &mut load.open,
+                Some(Class::Control) => &mut load.control,
+                Some(Class::Data) => &mut load.data,
+                None => continue,
+            };
+            *of_class = of_class.worse(backlog);
+        }
+        load.dropped |= std::mem::replace(&mut self.drops_seen, drops) != drops;
+        load.data_share = self.arrivals.share_of_data((data, all), clock_ns);
+        load
+    }
+
+    /// Carries a step out. Gives what the kernel refused.
+    fn apply(
+        &self,
+        step: &Step,
+        rings: &Rings,
+        shard: &mut Shard,
+        clock: &mut Clock,
+    ) -> Option<String> {
+        let outbox = shard.outbox();
+        outbox.fold_all(step.to >= Level::Lines);
+        match (self.shedding.refuses_bulk(), outbox.shed.is_open()) {
+            (true, false) => {
+                let now_ns = clock.read(Reading::take());
+                outbox.shed.begin(now_ns - STAMP_SLACK_NS);
+                refuse_bulk(rings, true)
+            }
+            (false, true) => take_bulk(rings, shard, clock),
+            _ => None,
+        }
+    }
+}
+
+/// Lets bulk data in again. They are shed until the kernel has taken the last filter.
+fn take_bulk(rings: &Rings, shard: &mut Shard, clock: &mut Clock) -> Option<String> {
+    let trouble = refuse_bulk(rings, false);
+    if trouble.is_none() {
+        let now_ns = clock.read(Reading::take());
+        shard.outbox().shed.end(now_ns + STAMP_SLACK_NS);
+    }
+    trouble
+}
+
+/// Turns the filters of all rings; what the kernel said, if it did not take one.
+fn refuse_bulk(rings: &Rings, refuse: bool) -> Option<String> {
+    let turned = rings.all.iter().map(|ring| ring.refuse_bulk(refuse));
+    turned.fold(None, |trouble, one| trouble.or(one.err()))
+}

@@ -1,0 +1,168 @@
+//! One pinned thread: blocks → frames in time order → shard → give back → tick.
+
+mod arrivals;
+pub mod load;
+pub mod ring;
+pub mod rings;
+
+use crate::capture::frame::Frame;
+use crate::host::addresses::Localities;
+use crate::shard::{At, Shard};
+use crate::time::clock::{Clock, Reading, Stamps};
+use crate::time::durations::LAG_MAX_NS;
+use crate::time::timeline::{Timeline, position_of_ts, ts_of_position};
+use crossbeam::channel::Receiver;
+use load::LoadControl;
+use ring::LiveRing;
+use rings::Rings;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Frames between two ticks.
+const BATCH_FRAMES: usize = 4096;
+/// Software stamps are taken before a frame is stored, by at most this.
+const STAMP_SLACK_NS: i64 = 5_000_000;
+
+/// How far the run has got.
+#[derive(Debug, Default)]
+pub struct Stage {
+    /// Gates are closed and the last blocks have been handed over: read them and finish.
+    pub drain: AtomicBool,
+}
+
+/// What a worker is made of.
+pub struct Worker {
+    /// The state it owns.
+    pub shard: Shard,
+    /// Its rings, of every interface.
+    pub rings: Rings,
+    /// Rings of interfaces that come back.
+    pub new_rings: Receiver<LiveRing>,
+    /// Localities, when addresses change.
+    pub localities: Receiver<Arc<Localities>>,
+    /// Run time.
+    pub clock: Clock,
+    /// The newest stamp so far, in run time.
+    pub now_ns: i64,
+    /// What it sheds when it falls behind.
+    pub load: LoadControl,
+}
+
+impl Worker {
+    /// Runs until the stage says drain and the rings are empty.
+    pub fn run(mut self, stage: &Stage, mut publish: impl FnMut(&Shard)) -> Shard {
+        loop {
+            let drain = stage.drain.load(Ordering::Acquire);
+            self.take_news();
+            let clock_ns = self.clock.read(Reading::take());
+            let frames = self.read_frames(clock_ns, drain);
+            self.tick(clock_ns);
+            publish(&self.shard);
+            if frames == 0 && drain {
+                break;
+            }
+            if frames == 0 {
+                self.rings.wait();
+            }
+        }
+        self.finish(&mut publish)
+    }
+
+    /// Reads frames of all rings in the order of their stamps, as far as every ring is known.
+    fn read_frames(&mut self, clock_ns: i64, drain: bool) -> usize {
+        let mut frames = 0;
+        while frames < BATCH_FRAMES {
+            let shed = self
+                .load
+                .returns_data()
+                .then_some(&mut self.shard.outbox.shed);
+            let next = self.rings.next_run(&self.clock, clock_ns, drain, shed);
+            let Some((index, until_ns)) = next else { break };
+            frames += self.read_run(index, until_ns, BATCH_FRAMES - frames);
+        }
+        frames
+    }
+
+    /// Reads frames of one ring up to a stamp, of one block at most. Behind its last frame the block goes back to
+    /// the kernel.
+    fn read_run(&mut self, index: usize, until_ns: i64, most: usize) -> usize {
+        let Self {
+            rings,
+            clock,
+            shard,
+            now_ns,
+            ..
+        } = self;
+        let ring = &mut rings.all[index];
+        for frames in 0..most {
+            let Some(frame) = ring.reader.frame() else {
+                return frames;
+            };
+            let ts_ns = ring.stamps.run_ns(frame.ts_ns, clock);
+            if ts_ns > until_ns {
+                return frames;
+            }
+            ring.reader.announce_next();
+            *now_ns = (*now_ns).max(ts_ns);
+            let at = At {
+                position: position_of_ts(ts_ns),
+                watermark_ns: *now_ns,
+                timeline: Timeline::Live,
+                ring: ring.class,
+            };
+            shard.on_frame(&Frame { ts_ns, ..frame }, &at);
+            ring.reader.advance();
+        }
+        most
+    }
+
+    /// Between two batches: looks at the load, exchanges contacts, expires what is over, drops rings that are gone.
+    fn tick(&mut self, clock_ns: i64) {
+        let watermark_ns = self.rings.watermark(&self.clock, clock_ns);
+        self.load
+            .look(&mut self.rings, &mut self.shard, &mut self.clock, clock_ns);
+        let own = position_of_ts(watermark_ns).saturating_sub(1);
+        self.shard.publish_contacts(own, &Timeline::Live);
+        let limit = self
+            .shard
+            .contacts_limit()
+            .max(own.saturating_sub(LAG_MAX_NS))
+            .min(own);
+        self.shard
+            .settle(limit, ts_of_position(limit), &Timeline::Live);
+        self.rings.drop_gone(clock_ns);
+    }
+
+    fn take_news(&mut self) {
+        for ring in self.new_rings.try_iter() {
+            if self.load.refuses_bulk() {
+                // What cannot be refused is read.
+                let _ = ring.refuse_bulk(true);
+            }
+            self.rings.all.push(LiveRing {
+                stamps: Stamps::new(&self.clock),
+                ..ring
+            });
+        }
+        if let Some(localities) = self.localities.try_iter().last() {
+            self.shard.policy.localities = localities;
+        }
+    }
+
+    /// After the last frame: what all shards' contacts decide, then what is open.
+    fn finish(mut self, publish: &mut impl FnMut(&Shard)) -> Shard {
+        const LAST: u64 = u64::MAX - 1;
+        self.shard.publish_contacts(LAST, &Timeline::Live);
+        while self.shard.contacts_limit() < LAST {
+            // The others may be waiting for room in this one's queues.
+            std::thread::yield_now();
+        }
+        while !self.shard.settle(LAST - 1, self.now_ns, &Timeline::Live) {}
+        self.shard.finish(LAST, &Timeline::Live);
+        for ring in &mut self.rings.all {
+            ring.publish();
+        }
+        publish(&self.shard);
+        self.shard
+    }
+}
