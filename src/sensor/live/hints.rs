@@ -1,6 +1,7 @@
 //! What is likely wrong when nothing, or nothing of interest, comes in the first seconds: said once, to a person.
 
-use super::Run;
+use super::groups::Groups;
+use super::messenger::Messenger;
 use crate::books::Books;
 use crate::host::nic::{self, Counters};
 use crate::settings::RunConfig;
@@ -59,6 +60,9 @@ impl Decision {
 
 /// The hints of a run that still may be given.
 pub(super) struct Hints {
+    /// What `-i` says.
+    asked: String,
+    messenger: Messenger,
     start_ns: i64,
     decision: Decision,
     /// Of `lo`, where it is not watched and may be.
@@ -67,13 +71,19 @@ pub(super) struct Hints {
 
 impl Hints {
     /// Counts from now on. `None` where nobody wants hints.
-    pub(super) fn start(config: &RunConfig, watched: &[nic::Interface]) -> Option<Self> {
+    pub(super) fn start(
+        config: &RunConfig,
+        watched: &[nic::Interface],
+        messenger: Messenger,
+    ) -> Option<Self> {
         if config.common.quiet {
             return None;
         }
         let loopback = unwatched_loopback(config, watched);
         let loopback = loopback.and_then(|lo| Some((lo, Counters::start(&[lo]).ok()?)));
         Some(Self {
+            asked: config.interfaces.join(","),
+            messenger,
             start_ns: monotonic_ns(),
             decision: Decision {
                 loopback_decided: loopback.is_none(),
@@ -81,6 +91,29 @@ impl Hints {
             },
             loopback,
         })
+    }
+
+    /// Gives the hint that is due. Meant for once a second, with the books of that second.
+    pub(super) fn look(&mut self, now_ns: i64, books: &Books, groups: &Groups<'_>) {
+        if self.decision.is_over() {
+            return;
+        }
+        let offered: u64 = books.rings.iter().map(|ring| ring.tp_packets).sum();
+        let now = Arrivals {
+            // Where the filter's are not counted, there may be some.
+            frames: offered + books.filtered.unwrap_or(1),
+            attempts: books.shards.flow.new_connections,
+            loopback_packets: self.loopback_packets(),
+        };
+        let since_start_ns = now_ns.saturating_sub(self.start_ns);
+        if let Some(hint) = self.decision.next(since_start_ns, now) {
+            let all = nic::list().unwrap_or_default();
+            let text = sentence(hint, &groups.names(), &all, &self.asked);
+            self.messenger.tell(&format!("synledger: hint: {text}\n"));
+        }
+        if self.decision.is_over() {
+            self.loopback = None;
+        }
     }
 
     fn loopback_packets(&mut self) -> u64 {
@@ -98,38 +131,6 @@ fn unwatched_loopback(config: &RunConfig, watched: &[nic::Interface]) -> Option<
     let with_it = nic::resolve(&format!("lo,{}", config.interfaces.join(","))).ok()?;
     let lo = with_it.interfaces.iter().find(|nic| nic.loopback)?.ifindex;
     (!watched.iter().any(|nic| nic.ifindex == lo)).then_some(lo)
-}
-
-impl Run<'_> {
-    /// Meant for once a second, with the books of that second.
-    pub(super) fn hint(&mut self, now_ns: i64, books: &Books) {
-        let Some(hints) = &mut self.hints else {
-            return;
-        };
-        let offered: u64 = books.rings.iter().map(|ring| ring.tp_packets).sum();
-        let now = Arrivals {
-            // Where the filter's are not counted, there may be some.
-            frames: offered + books.filtered.unwrap_or(1),
-            attempts: books.shards.flow.new_connections,
-            loopback_packets: hints.loopback_packets(),
-        };
-        let hint = hints
-            .decision
-            .next(now_ns.saturating_sub(hints.start_ns), now);
-        if hints.decision.is_over() {
-            self.hints = None;
-        }
-        if let Some(hint) = hint {
-            let names: Vec<&str> = self
-                .groups
-                .iter()
-                .map(|group| group.name.as_str())
-                .collect();
-            let all = nic::list().unwrap_or_default();
-            let text = sentence(hint, &names, &all, &self.config.interfaces.join(","));
-            self.tell(&format!("synledger: hint: {text}\n"));
-        }
-    }
 }
 
 fn sentence(hint: Hint, names: &[&str], all: &[nic::Interface], asked: &str) -> String {

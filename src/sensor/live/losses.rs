@@ -1,78 +1,65 @@
 //! Losses of a run, said while they happen.
 
-use super::Run;
+use super::messenger::Messenger;
 use crate::books::Books;
-use crate::log::notice::Notice;
+use crate::books::output::OutputBooks;
 use crate::observe::losses::{self, LossWatch, Reason, Turn};
-use crate::observe::terminal::tell;
-use crate::sensor::logging;
-use crate::time::clock::{monotonic_ns, wall_clock_ns};
-use serde_json::{Value, json};
-use std::sync::PoisonError;
+use crate::observe::terminal;
+use crate::time::clock::monotonic_ns;
+use serde_json::json;
 
 /// What is lost on the way to the outputs, looked at once a second, and by the outputs, at each tick.
-#[derive(Debug, Default)]
 pub(super) struct Losses {
     before_outputs: LossWatch,
     outputs: LossWatch,
+    messenger: Messenger,
 }
 
 impl Losses {
+    pub(super) fn new(messenger: Messenger) -> Self {
+        Self {
+            before_outputs: LossWatch::default(),
+            outputs: LossWatch::default(),
+            messenger,
+        }
+    }
+
     /// Losses that last.
     pub(super) fn active(&self) -> Vec<(Reason, String)> {
         let before = self.before_outputs.active();
         before.chain(self.outputs.active()).collect()
     }
-}
 
-impl Run<'_> {
-    pub(super) fn say_losses(&mut self, books: &Books) {
+    /// Meant for once a second.
+    pub(super) fn look(&mut self, books: &Books) {
         let mut losses = losses::before_outputs(books);
         // Their own records say so.
         losses.retain(|loss| loss.reason != Reason::Link);
-        let turns = self
-            .ledger
-            .losses
-            .before_outputs
-            .look(monotonic_ns(), losses);
-        self.say_turns(turns);
+        let turns = self.before_outputs.look(monotonic_ns(), losses);
+        self.report(turns);
     }
 
-    /// As the logger saw its outputs last.
-    pub(super) fn say_output_losses(&mut self) {
-        let published = self.control.published.lock();
-        let outputs = published
-            .unwrap_or_else(PoisonError::into_inner)
-            .outputs
-            .clone();
-        let outputs = logging::books(&self.config.common.outputs, &outputs);
-        let losses = losses::of_outputs(&outputs);
-        let turns = self.ledger.losses.outputs.look(monotonic_ns(), losses);
-        self.say_turns(turns);
+    /// Meant for each tick: a full disk is said at once.
+    pub(super) fn look_at_outputs(&mut self, outputs: &[OutputBooks]) {
+        let losses = losses::of_outputs(outputs);
+        let turns = self.outputs.look(monotonic_ns(), losses);
+        self.report(turns);
     }
 
-    fn say_turns(&self, turns: Vec<Turn>) {
+    fn report(&self, turns: Vec<Turn>) {
         for turn in turns {
-            if turn.is_error || !self.config.common.quiet {
-                tell(&format!("synledger: {}\n", turn.text));
+            let line = format!("synledger: {}\n", turn.text);
+            match turn.is_error {
+                true => terminal::tell(&line),
+                false => self.messenger.tell(&line),
             }
-            self.notices.send(Notice::Lifecycle {
-                ts_ns: wall_clock_ns(),
-                word: turn.word,
-                details: details(&turn),
-                text: turn.text,
-            });
+            let details = [
+                ("reason", json!(turn.reason.word())),
+                ("output", json!(turn.output)),
+                ("lost", json!(turn.lost)),
+                ("of", json!(turn.of)),
+            ];
+            self.messenger.record_with(turn.word, turn.text, details);
         }
     }
-}
-
-fn details(turn: &Turn) -> Vec<(String, Value)> {
-    let all = [
-        ("reason", json!(turn.reason.word())),
-        ("output", json!(turn.output)),
-        ("lost", json!(turn.lost)),
-        ("of", json!(turn.of)),
-    ];
-    let own = |(name, value): (&str, Value)| (name.to_owned(), value);
-    all.into_iter().map(own).collect()
 }

@@ -7,13 +7,11 @@ use crate::host::nic::{self, Watch};
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::outputs::Outputs;
 use crate::observe::address::MetricsAddress;
-use crate::observe::metrics::Snapshot;
-use crate::observe::server;
 use crate::sensor::logging::{self, SharedLocalities};
 use crate::settings::RunConfig;
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 pub(super) struct Opened {
     /// Where metrics are to be served; empty: nowhere.
@@ -60,18 +58,4 @@ fn listen(address: &MetricsAddress) -> Result<Vec<TcpListener>, Failure> {
 
 pub(super) fn metrics_refused(address: &MetricsAddress, error: &io::Error) -> String {
     format!("--metrics {address}: {error}; choose another address or port")
-}
-
-/// What scrapes are to see, served where that was asked for.
-pub(super) fn serve_metrics(listeners: Vec<TcpListener>) -> Result<Arc<Mutex<Snapshot>>, Failure> {
-    let snapshot = Arc::new(Mutex::new(Snapshot::default()));
-    if listeners.is_empty() {
-        return Ok(snapshot);
-    }
-    let shown = Arc::clone(&snapshot);
-    let newest = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match server::serve(listeners, Arc::new(newest)) {
-        Ok(()) => Ok(snapshot),
-        Err(error) => Err(Failure::Run(format!("--metrics: {error}"))),
-    }
 }

@@ -1,25 +1,58 @@
 //! How often standard error hears of one thing; the log has all of it.
 
-/// Lines at once, before lines wait.
-const BURST: u32 = 4;
-/// Then one line each such time.
-const PERIOD_NS: i64 = 10_000_000_000;
-
-/// Lets a few lines through at once, then one each period, and counts the others.
-#[derive(Debug)]
+/// A token bucket: a few at once, then one each period.
+#[derive(Clone, Debug)]
 pub(super) struct Pace {
+    burst: u32,
+    period_ns: i64,
     left: u32,
-    /// Since when the next line is earned.
+    /// Since when the next token is earned.
     since_ns: i64,
+}
+
+impl Pace {
+    /// With `burst` tokens, and another one each period.
+    pub(super) fn new(burst: u32, period_ns: i64) -> Self {
+        Self {
+            burst,
+            period_ns,
+            left: burst,
+            since_ns: 0,
+        }
+    }
+
+    /// Takes a token, if there is one. `now_ns` is by CLOCK_MONOTONIC.
+    pub(super) fn take(&mut self, now_ns: i64) -> bool {
+        let earned = now_ns.saturating_sub(self.since_ns).max(0) / self.period_ns;
+        self.since_ns += earned * self.period_ns;
+        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+        self.left = self.left.saturating_add(earned).min(self.burst);
+        if self.left == 0 {
+            return false;
+        }
+        if self.left == self.burst {
+            self.since_ns = now_ns;
+        }
+        self.left -= 1;
+        true
+    }
+}
+
+/// Lets lines about one thing through at its pace. Of those held back it keeps the newest and counts the others.
+#[derive(Debug)]
+pub(super) struct PacedLines {
+    pace: Pace,
+    /// What a line is about: `change`.
+    noun: &'static str,
     held_back: u64,
     newest: String,
 }
 
-impl Pace {
-    pub(super) fn new(now_ns: i64) -> Self {
+impl PacedLines {
+    pub(super) fn new(pace: Pace, noun: &'static str) -> Self {
         Self {
-            left: BURST,
-            since_ns: now_ns,
+            pace,
+            noun,
             held_back: 0,
             newest: String::new(),
         }
@@ -34,30 +67,23 @@ impl Pace {
 
     /// The newest line that was held back, once a line may be told again.
     pub(super) fn due(&mut self, now_ns: i64) -> Option<String> {
-        let earned = now_ns.saturating_sub(self.since_ns) / PERIOD_NS;
-        self.since_ns += earned * PERIOD_NS;
-        let earned = u32::try_from(earned).unwrap_or(0);
-        self.left = self.left.saturating_add(earned).min(BURST);
-        if self.held_back == 0 || self.left == 0 {
+        if self.held_back == 0 || !self.pace.take(now_ns) {
             return None;
         }
-        if self.left == BURST {
-            self.since_ns = now_ns;
-        }
-        self.left -= 1;
         self.rest()
     }
 
     /// What was held back, whenever it is.
     pub(super) fn rest(&mut self) -> Option<String> {
+        let noun = self.noun;
         let more = match std::mem::take(&mut self.held_back) {
             0 => return None,
             1 => String::new(),
-            2 => " (1 more change since the last line; the log has it)".to_owned(),
-            n => format!(
-                " ({} more changes since the last line; the log has them)",
-                n - 1
-            ),
+            2 => format!(" (1 more {noun} since the last line; the log has it)"),
+            n => {
+                let more = n - 1;
+                format!(" ({more} more {noun}s since the last line; the log has them)")
+            }
         };
         Some(std::mem::take(&mut self.newest) + &more)
     }
@@ -67,34 +93,52 @@ impl Pace {
 mod tests {
     use super::*;
 
+    fn at(seconds: i64) -> i64 {
+        seconds * 1_000_000_000
+    }
+
+    fn lines() -> PacedLines {
+        PacedLines::new(Pace::new(4, at(10)), "change")
+    }
+
     #[test]
     fn a_few_lines_pass_then_one_each_ten_seconds_and_none_is_forgotten() {
-        let at = |seconds: i64| seconds * 1_000_000_000;
-        let mut pace = Pace::new(at(0));
+        let mut lines = lines();
         for _ in 0..4 {
-            assert_eq!(pace.offer("a".to_owned(), at(30)).as_deref(), Some("a"));
+            assert_eq!(lines.offer("a".to_owned(), at(30)).as_deref(), Some("a"));
         }
-        assert_eq!(pace.offer("b".to_owned(), at(31)), None);
-        assert_eq!(pace.offer("c".to_owned(), at(32)), None);
-        assert_eq!(pace.due(at(39)), None);
-        let says = pace.due(at(40)).expect("ten seconds later");
+        assert_eq!(lines.offer("b".to_owned(), at(31)), None);
+        assert_eq!(lines.offer("c".to_owned(), at(32)), None);
+        assert_eq!(lines.due(at(39)), None);
+        let says = lines.due(at(40)).expect("ten seconds later");
         assert_eq!(
             says,
             "c (1 more change since the last line; the log has it)"
         );
-        assert_eq!(pace.due(at(60)), None, "nothing was held back");
-        assert_eq!(pace.offer("d".to_owned(), at(61)).as_deref(), Some("d"));
+        assert_eq!(lines.due(at(60)), None, "nothing was held back");
+        assert_eq!(lines.offer("d".to_owned(), at(61)).as_deref(), Some("d"));
     }
 
     #[test]
     fn a_flood_of_changes_is_a_line_each_ten_seconds() {
-        let mut pace = Pace::new(0);
+        let mut lines = lines();
         let told = (0..600_i64)
-            .filter(|tenth| pace.offer(tenth.to_string(), tenth * 100_000_000).is_some())
+            .filter(|tenth| {
+                lines
+                    .offer(tenth.to_string(), tenth * 100_000_000)
+                    .is_some()
+            })
             .count();
         assert_eq!(told, 4 + 5);
-        let rest = pace.rest().expect("what came last");
+        let rest = lines.rest().expect("what came last");
         assert!(rest.starts_with("599 ("), "{rest}");
-        assert_eq!(pace.rest(), None);
+        assert_eq!(lines.rest(), None);
+    }
+
+    #[test]
+    fn a_bucket_of_one_gives_one_token_each_period() {
+        let mut pace = Pace::new(1, at(60));
+        let taken = [100, 101, 159, 160, 161, 300, 301, 360].map(|second| pace.take(at(second)));
+        assert_eq!(taken, [true, false, false, true, false, true, false, true]);
     }
 }

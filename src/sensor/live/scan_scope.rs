@@ -1,55 +1,49 @@
 //! Scans that `--scan-scope` leaves out, told while they happen.
 
-use super::Run;
+use super::messenger::Messenger;
+use super::pace::Pace;
 use crate::books::shard::{OutOfScope, ShardCounts};
 use crate::host::addresses::Direction;
 use serde_json::Value;
 
+/// Between two lines.
 const PERIOD_NS: i64 = 60_000_000_000;
 
 /// What was told of scans out of scope.
-#[derive(Debug, Default)]
 pub(super) struct ScansOutOfScope {
-    told_ns: Option<i64>,
+    pace: Pace,
     told: u64,
+    messenger: Messenger,
 }
 
 impl ScansOutOfScope {
-    /// How many scans to tell of now: those since the last line, once a minute at most.
-    fn due(&mut self, total: u64, now_ns: i64) -> Option<u64> {
-        let early = |told_ns: i64| now_ns.saturating_sub(told_ns) < PERIOD_NS;
-        if total == self.told || self.told_ns.is_some_and(early) {
-            return None;
+    pub(super) fn new(messenger: Messenger) -> Self {
+        Self {
+            pace: Pace::new(1, PERIOD_NS),
+            told: 0,
+            messenger,
         }
-        self.told_ns = Some(now_ns);
-        Some(total - std::mem::replace(&mut self.told, total))
     }
-}
 
-impl Run<'_> {
-    /// Meant for once a second.
-    pub(super) fn say_out_of_scope(&mut self, now_ns: i64, shards: &ShardCounts) {
-        if self.config.all_scans {
+    /// Tells of scans since the last line, once a minute at most. Meant for once a second.
+    pub(super) fn look(&mut self, now_ns: i64, shards: &ShardCounts) {
+        let [out, local] = [Direction::Out, Direction::Local].map(|way| way as usize);
+        let by_host = shards.scans.iter().map(|ways| ways[out] + ways[local]);
+        let total: u64 = by_host.sum();
+        if total == self.told || !self.pace.take(now_ns) {
             return;
         }
-        let [out, local] = [Direction::Out, Direction::Local].map(|way| way as usize);
-        let total = shards
-            .scans
-            .iter()
-            .map(|ways| ways[out] + ways[local])
-            .sum();
-        let Some(count) = self.scans_out_of_scope.due(total, now_ns) else {
-            return;
-        };
+        let count = total - std::mem::replace(&mut self.told, total);
         let newest = shards.newest_out_of_scope;
         let text = sentence(count, newest);
-        self.tell(&format!("synledger: {text}\n"));
-        let mut details = vec![("scans".to_owned(), Value::from(count))];
+        self.messenger.tell(&format!("synledger: {text}\n"));
+        let mut details = vec![("scans", Value::from(count))];
         if let Some(OutOfScope { src, dst, .. }) = newest {
-            details.push(("src_ip".to_owned(), Value::from(src.to_string())));
-            details.push(("dest_ip".to_owned(), Value::from(dst.to_string())));
+            details.push(("src_ip", Value::from(src.to_string())));
+            details.push(("dest_ip", Value::from(dst.to_string())));
         }
-        self.say_with("scans_out_of_scope", text, details);
+        let word = "scans_out_of_scope";
+        self.messenger.record_with(word, text, details);
     }
 }
 
@@ -72,18 +66,30 @@ fn sentence(count: u64, newest: Option<OutOfScope>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::notice::{Notice, Notices};
 
     #[test]
     fn scans_out_of_scope_are_told_once_a_minute_with_their_number() {
         let at = |seconds: i64| seconds * 1_000_000_000;
-        let mut scans = ScansOutOfScope::default();
-        assert_eq!(scans.due(0, at(100)), None);
-        assert_eq!(scans.due(1, at(101)), Some(1));
-        assert_eq!(scans.due(3, at(102)), None);
-        assert_eq!(scans.due(4, at(160)), None);
-        assert_eq!(scans.due(4, at(161)), Some(3));
-        assert_eq!(scans.due(4, at(300)), None);
-        assert_eq!(scans.due(5, at(301)), Some(1));
+        let (notices, records) = Notices::channel();
+        let mut scans = ScansOutOfScope::new(Messenger::new(notices, true));
+        let mut told = |total: u64, second: i64| {
+            let mut shards = ShardCounts::default();
+            shards.scans[0][Direction::Out as usize] = total;
+            scans.look(at(second), &shards);
+            let notice = records.try_iter().next()?;
+            let Notice::Lifecycle { details, .. } = notice else {
+                panic!("no lifecycle");
+            };
+            details[0].1.as_u64()
+        };
+        assert_eq!(told(0, 100), None);
+        assert_eq!(told(1, 101), Some(1));
+        assert_eq!(told(3, 102), None);
+        assert_eq!(told(4, 160), None);
+        assert_eq!(told(4, 161), Some(3));
+        assert_eq!(told(4, 300), None);
+        assert_eq!(told(5, 301), Some(1));
     }
 
     #[test]

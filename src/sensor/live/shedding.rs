@@ -1,70 +1,45 @@
-//! What workers let go of under load, told step by step.
+//! What workers shed under load, reported step by step.
 
-use super::Run;
-use crate::log::notice::Notice;
+use super::messenger::{Detail, Messenger};
+use super::pace::{Pace, PacedLines};
 use crate::sensor::worker::load::ShedStep;
 use crate::shedding::{Backlog, Step};
+use crate::time::clock::monotonic_ns;
 use crossbeam::channel::{Receiver, Sender, unbounded};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Standard error hears of steps no more often than this; the log has them all.
-const TELL_EVERY_NS: u64 = 10_000_000_000;
+const PERIOD_NS: i64 = 10_000_000_000;
 
 /// Steps on their way from the workers, which are few: see [`crate::shedding`].
-pub(super) struct Steps {
-    to_main: Sender<ShedStep>,
+pub(super) struct ShedSteps {
     from_workers: Receiver<ShedStep>,
-    told_ns: Option<i64>,
-    untold: usize,
+    lines: PacedLines,
+    messenger: Messenger,
 }
 
-impl Steps {
-    pub(super) fn new() -> Self {
+impl ShedSteps {
+    /// With the workers' end.
+    pub(super) fn new(messenger: Messenger) -> (Self, Sender<ShedStep>) {
         let (to_main, from_workers) = unbounded();
-        Self {
-            to_main,
+        let steps = Self {
             from_workers,
-            told_ns: None,
-            untold: 0,
-        }
-    }
-
-    /// A worker's end.
-    pub(super) fn sender(&self) -> Sender<ShedStep> {
-        self.to_main.clone()
-    }
-
-    /// What to tell of a step on standard error, unless another one was told just now.
-    fn told(&mut self, text: &str, ts_ns: i64) -> Option<String> {
-        let since_ns = self.told_ns.map(|told_ns| ts_ns.abs_diff(told_ns));
-        if since_ns.is_some_and(|since_ns| since_ns < TELL_EVERY_NS) {
-            self.untold += 1;
-            return None;
-        }
-        self.told_ns = Some(ts_ns);
-        let more = match std::mem::take(&mut self.untold) {
-            0 => String::new(),
-            untold => format!(" ({untold} more steps since the last line; the log has them)"),
+            lines: PacedLines::new(Pace::new(1, PERIOD_NS), "step"),
+            messenger,
         };
-        Some(format!("synledger: {text}{more}\n"))
+        (steps, to_main)
     }
-}
 
-impl Run<'_> {
-    /// Tells of the workers' steps since the last call.
-    pub(super) fn say_shed(&mut self) {
-        let steps: Vec<ShedStep> = self.shed.from_workers.try_iter().collect();
-        for step in steps {
+    /// Reports the steps since the last call.
+    pub(super) fn report(&mut self) {
+        for step in self.from_workers.try_iter() {
             let text = sentence(&step);
-            if let Some(line) = self.shed.told(&text, step.ts_ns) {
-                self.tell(&line);
+            if let Some(line) = self.lines.offer(text.clone(), monotonic_ns()) {
+                self.messenger.tell(&format!("synledger: {line}\n"));
             }
-            self.notices.send(Notice::Lifecycle {
-                ts_ns: step.ts_ns,
-                word: "degradation",
-                text,
-                details: details(&step),
-            });
+            let (ts_ns, details) = (step.ts_ns, details(&step));
+            let word = "degradation";
+            self.messenger.record_at(ts_ns, word, text, details);
         }
     }
 }
@@ -108,7 +83,7 @@ fn sentence(step: &ShedStep) -> String {
     text
 }
 
-fn details(step: &ShedStep) -> Vec<(String, Value)> {
+fn details(step: &ShedStep) -> [Detail; 16] {
     let Step {
         from,
         to,
@@ -118,7 +93,7 @@ fn details(step: &ShedStep) -> Vec<(String, Value)> {
         hold_ns,
     } = step.step;
     let share = |share: f64| json!((share * 1000.0).round() / 1000.0);
-    let all = [
+    [
         ("worker", json!(step.worker)),
         ("direction", json!(step.step.direction())),
         ("level", json!(to as u8)),
@@ -135,9 +110,7 @@ fn details(step: &ShedStep) -> Vec<(String, Value)> {
         ("data_kept", json!(keeps_data)),
         ("hold_s", json!(hold_ns as f64 / 1e9)),
         ("trouble", json!(step.trouble)),
-    ];
-    let own = |(name, value): (&str, Value)| (name.to_owned(), value);
-    all.into_iter().map(own).collect()
+    ]
 }
 
 #[cfg(test)]
@@ -183,20 +156,9 @@ mod tests {
              (waiting of each ring: open 0 %; control 0 %; data 0 %); nothing is shed"
         );
         let details = details(&step());
-        let value = |name: &str| details.iter().find(|(own, _)| own == name).map(|(_, v)| v);
+        let value = |name: &str| details.iter().find(|(own, _)| *own == name).map(|(_, v)| v);
         assert_eq!(value("level"), Some(&json!(1)));
         assert_eq!(value("direction"), Some(&json!("up")));
         assert_eq!(value("hold_s"), Some(&json!(2.0)));
-    }
-
-    #[test]
-    fn standard_error_hears_of_steps_every_ten_seconds_at_most() {
-        let mut steps = Steps::new();
-        let after = |seconds: i64| seconds * 1_000_000_000;
-        assert_eq!(steps.told("a", after(0)).as_deref(), Some("synledger: a\n"));
-        assert_eq!(steps.told("b", after(1)), None);
-        assert_eq!(steps.told("c", after(9)), None);
-        let told = steps.told("d", after(10)).expect("ten seconds later");
-        assert!(told.starts_with("synledger: d (2 more steps"), "{told}");
     }
 }

@@ -1,0 +1,274 @@
+//! The groups of all interfaces: opened, opened anew, counted. Those that were replaced count on.
+
+use super::witness::Watching;
+use super::workers::Workers;
+use crate::books::HostCounts;
+use crate::books::ring::{RingCounts, RingId, by_ring};
+use crate::capture::bpf::fanout::Keys;
+use crate::capture::mode::CaptureDepth;
+use crate::error::{Failure, SetupError};
+use crate::host::nic::{self, Counters};
+use crate::observe::losses::Reason;
+use crate::sensor::group::{LinkState, LiveGroup};
+use crate::sensor::worker::ring::LiveRing;
+use crate::settings::RunConfig;
+use crate::time::clock::monotonic_ns;
+
+/// Rings, a list for each worker.
+pub(super) type RingsByWorker = Vec<Vec<LiveRing>>;
+
+/// One group for each interface of the run.
+pub(super) struct Groups<'a> {
+    config: &'a RunConfig,
+    keys: Keys,
+    /// By the interface's index in the run.
+    current: Vec<LiveGroup>,
+    /// Of interfaces that were re-created; workers may still read from them.
+    replaced: Vec<LiveGroup>,
+    closed: Closed,
+    /// What the interfaces themselves count; `None` where that cannot be read.
+    nic_counters: Option<Counters>,
+    /// Of interfaces that are back: how long they were gone.
+    unwatched_us: u64,
+}
+
+/// What groups that are closed have counted.
+#[derive(Debug)]
+struct Closed {
+    rings: Vec<RingCounts>,
+    refused: Option<u64>,
+}
+
+impl Closed {
+    fn add(&mut self, group: &LiveGroup) {
+        let closed = group.counts().map(|counts| RingCounts {
+            capacity: 0,
+            ..counts
+        });
+        self.rings = by_ring(std::mem::take(&mut self.rings).into_iter().chain(closed));
+        self.refused = self.refused.zip(group.refused()).map(|(a, b)| a + b);
+    }
+}
+
+impl<'a> Groups<'a> {
+    /// The groups of all interfaces, gated, and the rings of each worker.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub(super) fn open(
+        config: &'a RunConfig,
+        keys: Keys,
+        nics: &[nic::Interface],
+    ) -> Result<(Self, RingsByWorker), Failure> {
+        let mut rings: RingsByWorker = (0..config.common.workers).map(|_| Vec::new()).collect();
+        let mut current = Vec::new();
+        for (interface, nic) in (0..u16::MAX).zip(nics) {
+            let opened = LiveGroup::open(config, &keys, nic, interface);
+            let (group, opened) = opened.map_err(Failure::run)?;
+            current.push(group);
+            for (all, new) in rings.iter_mut().zip(opened) {
+                all.extend(new);
+            }
+        }
+        let indices: Vec<u32> = nics.iter().map(|nic| nic.ifindex).collect();
+        let groups = Self {
+            config,
+            keys,
+            current,
+            replaced: Vec::new(),
+            closed: Closed {
+                rings: Vec::new(),
+                refused: Some(0),
+            },
+            nic_counters: Counters::start(&indices).ok(),
+            unwatched_us: 0,
+        };
+        Ok((groups, rings))
+    }
+
+    /// Those that are read now, lost ones among them.
+    pub(super) fn current(&self) -> &[LiveGroup] {
+        &self.current
+    }
+
+    pub(super) fn current_mut(&mut self) -> &mut [LiveGroup] {
+        &mut self.current
+    }
+
+    /// All that are not closed.
+    pub(super) fn open_mut(&mut self) -> impl Iterator<Item = &mut LiveGroup> {
+        self.current.iter_mut().chain(&mut self.replaced)
+    }
+
+    fn open_ones(&self) -> impl Iterator<Item = &LiveGroup> {
+        self.current.iter().chain(&self.replaced)
+    }
+
+    /// Names of all interfaces.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.current
+            .iter()
+            .map(|group| group.name.as_str())
+            .collect()
+    }
+
+    /// The index in the run of an interface that is watched now.
+    pub(super) fn watched(&self, ifindex: u32) -> Option<u16> {
+        let own = |group: &&LiveGroup| !group.is_gone() && group.ifindex == ifindex;
+        self.current.iter().find(own).map(|group| group.interface)
+    }
+
+    /// Notes the link of an interface that is watched now.
+    pub(super) fn set_link(&mut self, ifindex: u32, link: LinkState) {
+        let own = |group: &&mut LiveGroup| !group.is_gone() && group.ifindex == ifindex;
+        for group in self.current.iter_mut().filter(own) {
+            group.link = link;
+        }
+    }
+
+    /// Lets frames in.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses a filter.
+    pub(super) fn open_gates(&self) -> Result<(), SetupError> {
+        self.current.iter().try_for_each(LiveGroup::open_gate)
+    }
+
+    /// Refuses everything from now on.
+    pub(super) fn close_gates(&self) {
+        for group in &self.current {
+            if let Err(error) = group.close_gate() {
+                eprintln!("synledger: {error}");
+            }
+        }
+    }
+
+    /// Puts a new group in the place of a lost one, whose sockets never recover; false while there is no such
+    /// interface.
+    pub(super) fn reopen(
+        &mut self,
+        at: usize,
+        workers: &Workers<'_>,
+        witness: Option<&mut Watching>,
+    ) -> Result<bool, String> {
+        let LiveGroup {
+            name, ifindex: old, ..
+        } = &self.current[at];
+        let (old, all) = (*old, nic::list().map_err(|error| error.to_string())?);
+        // One that was watched all the time may have taken the name.
+        let free = |nic: &nic::Interface| self.watched(nic.ifindex).is_none();
+        let Some(nic) = all.into_iter().find(|nic| nic.name == *name && free(nic)) else {
+            return Ok(false);
+        };
+        if nic.link.is_none() {
+            return Err(format!("its type ({}) cannot be read", nic.arphrd));
+        }
+        let interface = self.current[at].interface;
+        let opened = LiveGroup::open(self.config, &self.keys, &nic, interface);
+        let (mut group, rings) = opened.map_err(|error| error.to_string())?;
+        if let (LinkState::Idle, LinkState::Gone { was_up: true, .. }) =
+            (group.link, self.current[at].link)
+        {
+            group.link = LinkState::Down;
+        }
+        group.open_gate().map_err(|error| error.to_string())?;
+        if let Some(witness) = witness {
+            witness.reopen(&nic, interface)?;
+        }
+        if let Some(counters) = &mut self.nic_counters {
+            counters.replace(old, nic.ifindex);
+        }
+        workers.send_rings(rings);
+        self.unwatched_us += unwatched_us(&self.current[at], monotonic_ns());
+        let lost = std::mem::replace(&mut self.current[at], group);
+        lost.abandon();
+        self.replaced.push(lost);
+        Ok(true)
+    }
+
+    /// Reads the counters of the kernel and of the interfaces. Closes replaced groups once every worker has dropped
+    /// their rings: until then they may hold frames, and their memory is the kernel's.
+    pub(super) fn update(&mut self) {
+        self.open_mut().for_each(LiveGroup::update);
+        let (mut released, still) = std::mem::take(&mut self.replaced)
+            .into_iter()
+            .partition::<Vec<_>, _>(LiveGroup::is_released);
+        self.replaced = still;
+        for group in &mut released {
+            group.update();
+            self.closed.add(group);
+        }
+        if let Some(counters) = &mut self.nic_counters {
+            let _ = counters.update();
+        }
+    }
+
+    /// One entry for each ring: that of an interface that came back goes on where it was.
+    pub(super) fn counts(&self) -> Vec<RingCounts> {
+        let closed = self.closed.rings.iter().cloned();
+        by_ring(self.open_ones().flat_map(LiveGroup::counts).chain(closed))
+    }
+
+    /// Share of each ring's bytes that waits to be read.
+    pub(super) fn occupancy(&self) -> Vec<(RingId, f64)> {
+        let current = self.current.iter();
+        current.flat_map(LiveGroup::occupancy).collect()
+    }
+
+    /// Frames that `--capture control` rejected, and those that data rings refused under load; `None` where they
+    /// cannot be counted.
+    pub(super) fn refused(&self) -> (Option<u64>, Option<u64>) {
+        let open: Option<u64> = self.open_ones().map(LiveGroup::refused).sum();
+        let counted = open
+            .zip(self.closed.refused)
+            .map(|(open, closed)| open + closed);
+        match (self.config.capture, self.config.shed) {
+            (CaptureDepth::Control, _) => (counted, Some(0)),
+            (_, true) => (Some(0), counted),
+            (_, false) => (Some(0), Some(0)),
+        }
+    }
+
+    /// What was lost before the rings.
+    pub(super) fn host_counts(&self) -> HostCounts {
+        let counters = self.nic_counters.as_ref();
+        let nic_drops = |group: &LiveGroup| {
+            let of_nic = counters.and_then(|counters| counters.nic(group.ifindex));
+            of_nic.map_or(0, |counters| counters.nic_drops())
+        };
+        let now_ns = monotonic_ns();
+        let unwatched = self.current.iter().map(|group| unwatched_us(group, now_ns));
+        HostCounts {
+            nic_drops: self.current.iter().map(nic_drops).sum(),
+            softnet_drops: counters.map_or(0, |counters| counters.softnet().total().dropped),
+            unwatched_us: self.unwatched_us + unwatched.sum::<u64>(),
+        }
+    }
+
+    /// Interfaces from which nothing can come now, though something is expected: those that were up, and all of
+    /// them while none is.
+    pub(super) fn unseen(&self) -> Vec<(Reason, String)> {
+        let none_up = self.current.iter().all(|group| group.link != LinkState::Up);
+        let says = |group: &LiveGroup| {
+            let is = match group.link {
+                LinkState::Gone { .. } => "gone",
+                LinkState::Down => "down",
+                LinkState::Idle if none_up => "down",
+                LinkState::Up | LinkState::Idle => return None,
+            };
+            let text = format!("{} is {is}: nothing is seen there", group.name);
+            Some((Reason::Link, text))
+        };
+        self.current.iter().filter_map(says).collect()
+    }
+}
+
+/// How long an interface has been gone.
+fn unwatched_us(group: &LiveGroup, now_ns: i64) -> u64 {
+    match group.link {
+        LinkState::Gone { since_ns, .. } => now_ns.saturating_sub(since_ns).unsigned_abs() / 1000,
+        _ => 0,
+    }
+}

@@ -1,0 +1,56 @@
+//! Records of statistics: what each interval came to.
+
+use crate::books::Books;
+use crate::log::notice::{Notice, Stats};
+use crate::time::clock::{monotonic_ns, wall_clock_ns};
+
+/// Where the books stood at the last record.
+pub(super) struct Statistics {
+    /// Between two records; 0: only the last one is written.
+    interval_s: u32,
+    /// CLOCK_MONOTONIC.
+    start_ns: i64,
+    before_ns: i64,
+    before: Books,
+}
+
+impl Statistics {
+    /// The first interval starts now.
+    pub(super) fn new(interval_s: u32) -> Self {
+        let now_ns = monotonic_ns();
+        Self {
+            interval_s,
+            start_ns: now_ns,
+            before_ns: now_ns,
+            before: Books::default(),
+        }
+    }
+
+    /// The record of the interval that ends with this second of the run, if one does.
+    pub(super) fn of_second(&mut self, second: u32, books: &Books) -> Option<Notice> {
+        let due = self.interval_s > 0 && second.is_multiple_of(self.interval_s);
+        due.then(|| self.record(books.clone(), false))
+    }
+
+    /// The last record of the run.
+    pub(super) fn last(&mut self, books: Books) -> Notice {
+        self.record(books, true)
+    }
+
+    fn record(&mut self, now: Books, last: bool) -> Notice {
+        let now_ns = monotonic_ns();
+        let stats = Stats {
+            before: std::mem::replace(&mut self.before, now.clone()),
+            now,
+            interval_s: seconds(self.before_ns, now_ns),
+            run_s: seconds(self.start_ns, now_ns),
+            last,
+        };
+        self.before_ns = now_ns;
+        stats.notice(wall_clock_ns())
+    }
+}
+
+fn seconds(from_ns: i64, to_ns: i64) -> f64 {
+    to_ns.saturating_sub(from_ns) as f64 / 1e9
+}
