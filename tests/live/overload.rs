@@ -1,79 +1,28 @@
 //! More than a worker can take: data are let go of first, and nothing is lost that opens or refuses.
 //!
-//! The worker is throttled from outside: the kernel gives it what a thread that spins on its CPU leaves idle,
-//! which is about 3 ms a second.
+//! No clock decides how far the worker falls behind: the sensor is stopped while its rings fill, and goes on when
+//! they hold what the test wants them to.
 
 use super::conversation::Conversation;
 use super::sensor::{Sensor, attempts, of_type};
 use super::traffic::{Sender, flow, frame};
 use crate::common::netns::with_veth;
 use craft::{ACK, FIN, PSH, RST, SYN};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use serde_json::Value;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::sleep;
+use std::time::Duration;
 
-/// The last CPU this test may use, where the sensor's only worker is pinned to.
-fn last_cpu() -> usize {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("our own");
-    let is_allowed = |cpu: &usize| allowed.is_set(*cpu).unwrap_or(false);
-    (0..CpuSet::count()).rev().find(is_allowed).expect("one")
+/// Fills the rings of a sensor that is stopped, then lets it go on: what waits is then both much and late.
+fn fall_behind(sensor: &Sensor, fill: impl FnOnce()) {
+    sensor.signal(Signal::SIGSTOP);
+    fill();
+    sleep(LATE);
+    sensor.signal(Signal::SIGCONT);
 }
 
-/// A worker that gets next to nothing of its CPU until this is dropped.
-struct Throttle {
-    over: Arc<AtomicBool>,
-    spinner: Option<JoinHandle<()>>,
-    thread: String,
-}
-
-impl Throttle {
-    fn new(sensor: &Sensor, cpu: usize) -> Self {
-        let tasks = format!("/proc/{}/task", sensor.pid());
-        let tasks = std::fs::read_dir(tasks).expect("it runs");
-        let is_worker = |path: &std::path::PathBuf| {
-            std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "worker-0")
-        };
-        let mut paths = tasks.map(|task| task.expect("a thread").path());
-        let path = paths.find(is_worker).expect("a worker");
-        let thread = path.file_name().expect("a number").to_string_lossy();
-        let over = Arc::new(AtomicBool::new(false));
-        let spins = Arc::clone(&over);
-        let spinner = thread::spawn(move || {
-            let mut one = CpuSet::new();
-            one.set(cpu).expect("a CPU");
-            sched_setaffinity(Pid::from_raw(0), &one).expect("it is allowed");
-            while !spins.load(Ordering::Relaxed) {
-                std::hint::spin_loop();
-            }
-        });
-        let throttle = Self {
-            over,
-            spinner: Some(spinner),
-            thread: thread.into_owned(),
-        };
-        let mut chrt = Command::new("chrt");
-        let output = chrt
-            .args(["--idle", "--pid", "0", &throttle.thread])
-            .output();
-        assert!(output.is_ok_and(|output| output.status.success()), "chrt");
-        throttle
-    }
-}
-
-impl Drop for Throttle {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        if let Some(spinner) = self.spinner.take() {
-            let _ = spinner.join();
-        }
-    }
-}
+/// A frame that has waited for so long is late at any block timeout of these tests: two of 100 ms, and 5 ms.
+const LATE: Duration = Duration::from_millis(400);
 
 /// Totals of the last record of statistics.
 fn totals(eve: &[Value]) -> Value {
@@ -178,40 +127,33 @@ const HELD: u16 = 40;
 #[test]
 fn data_overload_costs_neither_an_attempt_nor_a_refusal() {
     with_veth(|veth| {
-        let cpu = last_cpu();
-        let cores = cpu.to_string();
-        let args = ["--workers", "1", "--cores", &cores, "--ring-mib", "64"];
-        // Its open ring lasts for 256 block timeouts, its data ring for half a second.
-        let depth = [
-            "--capture",
-            "full",
-            "--block-kib",
-            "64",
-            "--block-timeout-ms",
-            "100",
-        ];
-        let sensor = Sensor::start(&[&args[..], &depth].concat());
+        const OPENED: u32 = 2000;
+        /// More than the data ring of 32 MiB takes.
+        const ROUNDS: u32 = 800;
+        // Its open ring, 16 MiB in blocks of 64 KiB, lasts for 256 block timeouts.
+        let args = "--workers 1 --ring-mib 64 --capture full --block-kib 64 --block-timeout-ms 100";
+        let sensor = Sensor::start(&args.split(' ').collect::<Vec<_>>());
         let sender = Sender::new(veth);
         let held = Held::begin(&sender, HELD);
         let bulk: Vec<u8> = vec![b'.'; 1400];
-        let throttle = Throttle::new(&sensor, cpu);
-        let (start, mut opened, mut sent) = (Instant::now(), 0, 0_u32);
-        while start.elapsed() < Duration::from_secs(4) && opened < 2000 {
+        let send_bulk = |round: u32| {
             for talk in &held.0 {
-                sender.send(&talk.up(PSH | ACK, 1 + sent * 1400, 1, &bulk));
+                sender.send(&talk.up(PSH | ACK, 1 + round * 1400, 1, &bulk));
             }
-            sent += 1;
-            // Every other millisecond, so that the open ring, a block a timeout, lasts.
-            if start.elapsed().as_millis() > 2 * u128::from(opened) {
-                let talk = Conversation::new(flow(1000 + opened, 1024, 2, 80));
+        };
+        fall_behind(&sensor, || {
+            (0..ROUNDS).for_each(send_bulk);
+            for from in 0..OPENED {
+                let talk = Conversation::new(flow(1000 + from, 1024, 2, 80));
                 sender.send(&talk.up(SYN, 0, 0, b""));
                 sender.send(&talk.down(RST | ACK, 0, 1, b""));
-                opened += 1;
             }
-        }
-        held.end(&sender, sent * 1400);
-        drop(throttle);
+        });
         sensor.wait_for_event("degradation");
+        // Most likely the kernel refuses these.
+        send_bulk(ROUNDS);
+        let (sent, opened) = (ROUNDS + 1, OPENED);
+        held.end(&sender, sent * 1400);
         let ended = sensor.stop(Signal::SIGINT);
         assert_eq!(ended.code, Some(0), "{}", ended.says);
         assert!(ended.says.contains("the books close"), "{}", ended.says);
@@ -256,22 +198,19 @@ fn assert_loss_is_said(says: &str, lost: u64) {
 #[test]
 fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
     with_veth(|veth| {
+        /// More than the open ring of 4 MiB takes; what it takes is more than the first batch that is read.
         const SYNS: u32 = 60_000;
-        let cpu = last_cpu();
-        let cores = cpu.to_string();
-        let args = ["--workers", "1", "--cores", &cores, "--ring-mib", "4"];
-        let sensor = Sensor::start(&[&args[..], &["--fold", "1000000"]].concat());
+        let args = ["--workers", "1", "--ring-mib", "16", "--fold", "1000000"];
+        let sensor = Sensor::start(&args);
         let sender = Sender::new(veth);
         let held = Held::begin(&sender, HELD);
-        let throttle = Throttle::new(&sensor, cpu);
-        for from in 0..SYNS {
-            sender.send(&frame(
-                flow(1000 + from, 1024, (from % 200) as u8, 80),
-                from,
-            ));
-        }
-        held.end(&sender, 0);
-        drop(throttle);
+        fall_behind(&sensor, || {
+            for from in 0..SYNS {
+                let flow = flow(1000 + from, 1024, (from % 200) as u8, 80);
+                sender.send(&frame(flow, from));
+            }
+            held.end(&sender, 0);
+        });
         sensor.wait_for_event("degradation");
         let ended = sensor.stop(Signal::SIGINT);
         assert_eq!(ended.code, Some(0), "{}", ended.says);
@@ -291,6 +230,8 @@ fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
         let (written, folded) = (of_output("written"), of_output("folded"));
         let sent = u64::from(SYNS) + u64::from(HELD);
         assert_eq!(written + folded + dropped + lost, sent, "{}", ended.says);
+        let each = [written, folded, lost];
+        assert!(!each.contains(&0), "{each:?}: {}", ended.says);
         assert_loss_is_said(&ended.says, lost);
         let own = attempts(&ended.eve);
         assert_eq!(own.len() as u64, written);
