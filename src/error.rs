@@ -30,16 +30,6 @@ impl SetupError {
         self.hint = Some(hint);
         self
     }
-
-    /// The call that failed, as in `setsockopt(PACKET_RX_RING)`.
-    pub fn call(&self) -> &'static str {
-        self.call
-    }
-
-    /// The kernel's error number, if it was the kernel that refused.
-    pub fn errno(&self) -> Option<i32> {
-        self.source.raw_os_error()
-    }
 }
 
 impl fmt::Display for SetupError {

@@ -10,7 +10,6 @@ mod frames;
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::os::fd::AsFd;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,13 +19,13 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{read, write};
+use packet::interp::{Packet, run};
+use packet::{Tap, tun};
 use synledger::capture::bpf::counted::RejectCounter;
 use synledger::capture::bpf::depth::{control_only, without_bulk};
 use synledger::capture::bpf::fanout::{Demux, Keys, Mode, demux, program};
-use synledger::capture::bpf::interp::{Packet, run};
 use synledger::capture::bpf::sample::{self, Sample};
 use synledger::capture::frame::{CLASSES, Class, Frame, LinkType};
-use synledger::capture::ring::tap::{Tap, tun};
 use synledger::capture::socket::{GATE, accept};
 
 /// A namespace with the veth pair `far` and `near`, or why there is none.
@@ -262,7 +261,7 @@ fn filters_let_through_what_they_say_and_the_rest_is_counted() {
         .map_err(|why| println!("not counted: {why}"))
         .ok();
     if let Some(counter) = &counter {
-        counter.attach(counted.as_fd()).expect("attached");
+        counted.filter_loaded(counter.fd()).expect("attached");
     }
     let sent = frames.iter().filter(|f| write(&from, f).is_ok()).count();
     sleep(Duration::from_millis(100));
@@ -314,7 +313,7 @@ fn bulk_data_are_refused_and_counted_by_either_machine() {
         .map_err(|why| println!("not counted: {why}"))
         .ok();
     if let Some(counter) = &counter {
-        counter.attach(counted.as_fd()).expect("attached");
+        counted.filter_loaded(counter.fd()).expect("attached");
     }
     let sent = frames.iter().filter(|f| write(&from, f).is_ok()).count();
     sleep(Duration::from_millis(100));

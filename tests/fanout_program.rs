@@ -11,11 +11,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use frames::{Rng, frame, noisy};
 use libc::sock_filter;
+use packet::interp::{Packet, run};
 use synledger::capture::bpf::depth::{control_only, without_bulk};
 use synledger::capture::bpf::fanout::{
     DEPTH, Demux, HashKind, Keys, Mode, demux, flow_hash, pair_hash, program,
 };
-use synledger::capture::bpf::interp::{Packet, run};
 use synledger::capture::frame::{Class, Frame, LinkType};
 use synledger::decode::packet::Transport;
 use synledger::decode::{self, Unread};

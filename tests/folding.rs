@@ -3,17 +3,17 @@
 
 mod common;
 
-use common::netns::{SENDER, SENSOR, with_veth};
+use common::netns::{SENSOR, with_veth};
 use common::{NANOS, read_logs, syn, synledger};
 use craft::{Capture, Flow, Link, LinkType};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use packet::TxSocket;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
-use synledger::capture::socket::TxSocket;
 
 const SECOND_NS: i64 = 1_000_000_000;
 const VICTIM: [u8; 4] = [198, 51, 100, 7];
@@ -274,7 +274,7 @@ fn a_live_flood_is_folded_and_the_books_close() {
         wait_for("start", &|| {
             String::from_utf8_lossy(&log()).contains("\"event\":\"start\"")
         });
-        let socket = TxSocket::open(SENDER, veth.sender).expect("a sender opens");
+        let socket = TxSocket::open(veth.sender).expect("a sender opens");
         for number in 0..SENT {
             socket.send(&frame(number, 80)).expect("sent");
             if number % 200 == 0 {

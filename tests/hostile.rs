@@ -86,7 +86,7 @@ fn link_number(link: LinkType) -> u32 {
 
 /// At most `frames_max` frames of a file with the link type of its first, as far as it can be read.
 fn frames_of(bytes: &[u8], frames_max: u64) -> Option<Capture> {
-    let mut reader = CaptureReader::from_reader("file", Cursor::new(bytes.to_vec())).ok()?;
+    let mut reader = CaptureReader::from_reader("file", Cursor::new(bytes.to_vec()), None).ok()?;
     let mut capture: Option<Capture> = None;
     while let Ok(Some(frame)) = reader.next_frame() {
         let Some(link) = craft::LinkType::from_number(link_number(frame.link)) else {

@@ -217,6 +217,13 @@ fn syn(source: u64, ts_ns: i64) -> Packet {
     }
 }
 
+/// Plays one SYN.
+fn attempt(flows: &mut Flows, source: usize, ts_ns: i64) {
+    let packet = syn(source as u64, ts_ns);
+    let lookup = flows.announce(&packet);
+    flows.on_announced(&packet, &lookup, ts_ns, &mut |_, _| {});
+}
+
 /// Plays the flood into a table of 1024 attempts; after each SYN one of an earlier source's comes again. Gives
 /// how many of those came inside the published horizon, and how many beyond it were taken for new ones.
 fn again_in(what: &str, mut flood: Vec<Touch>, rng: &mut Rng) -> (usize, usize) {
@@ -232,13 +239,13 @@ fn again_in(what: &str, mut flood: Vec<Touch>, rng: &mut Rng) -> (usize, usize) 
     let mut first: Vec<i64> = Vec::new();
     let (mut inside, mut beyond_new) = (0, 0);
     for (n, (ts_ns, ..)) in flood.into_iter().enumerate() {
-        flows.on_packet(&syn(n as u64, ts_ns), ts_ns, &mut |_, _| {});
+        attempt(&mut flows, n, ts_ns);
         first.push(ts_ns);
         let octave = rng.below(12);
         let back = rng.index(n.min(4096 >> octave) + 1);
         let again = n - back;
         let before = flows.counts().new_connections;
-        flows.on_packet(&syn(again as u64, ts_ns), ts_ns, &mut |_, _| {});
+        attempt(&mut flows, again, ts_ns);
         let is_new = flows.counts().new_connections > before;
         let (age_ns, horizon_ns) = (ts_ns - first[again], flows.dedup_horizon_ns());
         if age_ns < horizon_ns {
@@ -254,7 +261,9 @@ fn again_in(what: &str, mut flood: Vec<Touch>, rng: &mut Rng) -> (usize, usize) 
             first[again] = ts_ns;
         }
     }
-    flows.counts().check().expect("the books close");
+    for (name, left, right) in flows.counts().identities() {
+        assert_eq!(left, right, "{what}: {name}");
+    }
     eprintln!("{what}: {inside} came again inside the horizon, {beyond_new} beyond it were new");
     (inside, beyond_new)
 }

@@ -3,18 +3,18 @@
 
 mod common;
 
-use common::netns::{SENDER, SENSOR, with_veth};
+use common::netns::{SENSOR, with_veth};
 use common::{NANOS, syn, synledger};
 use craft::{Capture, Flow, Link, LinkType};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use packet::TxSocket;
 use serde_json::{Value, json};
 use std::io::{Read, pipe};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use synledger::capture::socket::TxSocket;
 
 /// How long anything here may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -163,7 +163,7 @@ fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run()
             .spawn()
             .expect("the program starts");
         wait_for("start", || content(&log).contains("Sensor start: "));
-        let sender = TxSocket::open(SENDER, veth.sender).expect("a sender opens");
+        let sender = TxSocket::open(veth.sender).expect("a sender opens");
         for from in 0..LINES {
             sender.send(&frame(from)).expect("a frame is sent");
             if from.is_multiple_of(1000) {

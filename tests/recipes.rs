@@ -3,18 +3,18 @@
 
 mod common;
 
-use common::netns::{SENDER, SENSOR, Veth, ip, with_veth};
+use common::netns::{SENSOR, Veth, ip, with_veth};
 use common::syn;
 use craft::{Flow, Link};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
+use packet::TxSocket;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use synledger::capture::socket::TxSocket;
 
 /// How long anything here may take before the test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -253,7 +253,7 @@ impl Drop for Running {
 }
 
 fn send_connections(veth: Veth) {
-    let sender = TxSocket::open(SENDER, veth.sender).expect("a sender opens");
+    let sender = TxSocket::open(veth.sender).expect("a sender opens");
     for n in 0..CONNECTIONS {
         let [_, _, c, d] = n.to_be_bytes();
         let flow = Flow::v4([198, 51, c, d], 1024, [192, 0, 2, 1], 443);

@@ -10,9 +10,9 @@ mod frames;
 
 use craft::{Ext, FIN, Flow, Ip, Link, RST, SYN, Tcp, mutate};
 use frames::{Rng, frame, noisy};
+use packet::interp::{Packet, run};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use synledger::capture::bpf::interp::{Packet, run};
 use synledger::capture::bpf::sample::{Ends, Sample, syn};
 use synledger::capture::frame::{Frame, LinkType};
 use synledger::decode;

@@ -1,6 +1,6 @@
 //! What the outputs and the logger count.
 
-use super::record_kind::{EventKind, KINDS};
+use super::record_kind::EventKind;
 use crate::counters::{State, counters};
 
 words! {
@@ -44,8 +44,9 @@ impl State for Option<Cause> {
 
 impl OutputCounts {
     /// Whether the books close for every kind.
+    #[cfg(test)]
     pub fn closed(&self) -> bool {
-        (0..KINDS).all(|kind| {
+        (0..EventKind::COUNT).all(|kind| {
             let dropped: u64 = self.dropped.iter().map(|cause| cause[kind]).sum();
             let kept = self.written[kind] + self.folded[kind] + self.not_asked[kind];
             self.offered[kind] == kept + dropped + self.pending[kind]

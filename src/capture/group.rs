@@ -63,26 +63,18 @@ pub struct GroupConfig<'a> {
 #[derive(Debug)]
 pub struct Group {
     sockets: Vec<RxSocket>,
-    id: u16,
 }
 
 impl Group {
-    /// Opens all members behind closed gates. Nothing enters a ring before [`Group::open_gate`].
+    /// Opens all members behind closed gates. Nothing enters a ring before a gate is opened.
+    ///
+    /// `place` is called with a member's number before its ring is allocated: a ring's memory comes from the NUMA
+    /// node of the core on which the calling thread runs.
     ///
     /// # Errors
     ///
     /// Whatever the kernel refuses, with what helps.
-    pub fn open(config: &GroupConfig<'_>) -> Result<(Self, Vec<Ring>), SetupError> {
-        Self::open_placed(config, |_| ())
-    }
-
-    /// As [`Group::open`], but calls `place` with a member's number before its ring is allocated: a ring's
-    /// memory comes from the NUMA node of the core on which the calling thread runs.
-    ///
-    /// # Errors
-    ///
-    /// As [`Group::open`].
-    pub fn open_placed(
+    pub fn open(
         config: &GroupConfig<'_>,
         mut place: impl FnMut(usize),
     ) -> Result<(Self, Vec<Ring>), SetupError> {
@@ -100,14 +92,14 @@ impl Group {
         for socket in &sockets {
             socket.bind(config.ifindex)?;
         }
-        let id = join(&sockets, config)?;
+        join(&sockets, config)?;
         if let Fanout::Cbpf(program) = config.fanout {
             sockets[0].set_fanout_program(program)?;
         }
         if config.promiscuous {
             set_promiscuous(&sockets[0], config.ifindex)?;
         }
-        let group = Self { sockets, id };
+        let group = Self { sockets };
         for socket in &group.sockets {
             let call = "getsockopt(PACKET_STATISTICS)";
             let cleared = socket.statistics();
@@ -141,11 +133,6 @@ impl Group {
     pub fn sockets(&self) -> &[RxSocket] {
         &self.sockets
     }
-
-    /// The group's number in this network namespace.
-    pub fn id(&self) -> u16 {
-        self.id
-    }
 }
 
 impl Drop for Group {
@@ -156,7 +143,7 @@ impl Drop for Group {
 }
 
 /// Joins all sockets in order; the kernel picks the group's number, so that no other process' is joined.
-fn join(sockets: &[RxSocket], config: &GroupConfig<'_>) -> Result<u16, SetupError> {
+fn join(sockets: &[RxSocket], config: &GroupConfig<'_>) -> Result<(), SetupError> {
     let flags = match config.ignore_outgoing {
         // The socket option of that name does nothing in a group.
         true => libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING,
@@ -174,7 +161,7 @@ fn join(sockets: &[RxSocket], config: &GroupConfig<'_>) -> Result<u16, SetupErro
     for socket in others {
         join_one(socket, kind << 16 | id, members)?;
     }
-    Ok(u16::try_from(id).expect("16 bits"))
+    Ok(())
 }
 
 fn join_one(socket: &RxSocket, value: u32, members: usize) -> Result<(), SetupError> {

@@ -189,11 +189,6 @@ impl RxSocket {
         self.set(call, PACKET_IGNORE_OUTGOING, &c_int::from(true))
     }
 
-    /// The interface's name, as it was given.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Sets an option of level SOL_PACKET.
     pub(super) fn set<T>(
         &self,
@@ -235,35 +230,6 @@ pub fn may_open(name: &str) -> Result<(), SetupError> {
     Socket::new(Domain::PACKET, Type::RAW.cloexec(), None)
         .map(drop)
         .map_err(|e| with_hint("socket(AF_PACKET)", name, e))
-}
-
-/// A socket that sends frames as they are through one interface, and hears nothing: for tests and load.
-#[derive(Debug)]
-pub struct TxSocket(Socket);
-
-impl TxSocket {
-    /// Opens a sender on an interface.
-    ///
-    /// # Errors
-    ///
-    /// Without CAP_NET_RAW, or without such an interface.
-    pub fn open(name: &str, ifindex: u32) -> Result<Self, SetupError> {
-        let socket = Socket::new(Domain::PACKET, Type::RAW.cloexec(), None)
-            .map_err(|e| with_hint("socket(AF_PACKET)", name, e))?;
-        bind(&socket, name, ifindex, 0)?;
-        Ok(Self(socket))
-    }
-
-    /// Sends one frame, from its link header on.
-    ///
-    /// # Errors
-    ///
-    /// ENETDOWN, EMSGSIZE or ENOBUFS, as the kernel says.
-    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        let sent = self.0.send(frame)?;
-        assert_eq!(sent, frame.len(), "a frame is sent whole or not at all");
-        Ok(())
-    }
 }
 
 fn bind(socket: &Socket, name: &str, ifindex: u32, protocol: c_int) -> Result<(), SetupError> {

@@ -101,6 +101,7 @@ impl FlowCounts {
     /// # Errors
     ///
     /// The identity with its two sides.
+    #[cfg(test)]
     pub fn check(&self) -> Result<(), String> {
         for (name, left, right) in self.identities() {
             if left != right {

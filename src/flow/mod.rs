@@ -193,11 +193,8 @@ impl Flows {
         }
     }
 
-    /// Takes a packet. `watermark_ns` is the running maximum of packet time over all frames up to and
-    /// with this one, of all shards; a smaller one than before is taken for the former.
-    ///
-    /// Returns the TCP header that this packet completed, where it was cut into two fragments: the
-    /// attempt is made, the touch is the caller's.
+    /// [`Flows::announce`] and [`Flows::on_announced`] at once.
+    #[cfg(test)]
     pub fn on_packet(
         &mut self,
         packet: &Packet,
@@ -208,7 +205,12 @@ impl Flows {
         self.on_announced(packet, &lookup, watermark_ns, out)
     }
 
-    /// As [`Flows::on_packet`], with what [`Flows::announce`] gave for it.
+    /// Takes a packet, with what [`Flows::announce`] gave for it. `watermark_ns` is the running maximum of packet
+    /// time over all frames up to and with this one, of all shards; a smaller one than before is taken for the
+    /// former.
+    ///
+    /// Returns the TCP header that this packet completed, where it was cut into two fragments: the
+    /// attempt is made, the touch is the caller's.
     pub fn on_announced(
         &mut self,
         packet: &Packet,

@@ -41,13 +41,6 @@ impl Flows {
         self.now_ns
     }
 
-    /// Nothing falls due before this time of the watermark; `None` while no timer runs.
-    ///
-    /// A lower bound, up to 134 ms or a lazily moved timer early.
-    pub fn next_due(&self) -> Option<i64> {
-        self.next_slot().map(slot_start)
-    }
-
     fn next_slot(&self) -> Option<i64> {
         let wheels = [
             &self.attempts.slab.wheel,

@@ -22,18 +22,6 @@ words! {
     }
 }
 
-impl Direction {
-    /// The same packet seen from its receiver: `In` and `Out` exchanged.
-    #[must_use]
-    pub const fn reversed(self) -> Self {
-        match self {
-            Self::In => Self::Out,
-            Self::Out => Self::In,
-            other => other,
-        }
-    }
-}
-
 /// The addresses that are ours: those of this host (live only), and the networks of `--local`.
 ///
 /// A lookup is a binary search among ranges that do not touch. Broadcast and multicast addresses

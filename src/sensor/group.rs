@@ -210,7 +210,7 @@ fn open_group(
     };
     // A ring's memory comes from where its opener runs: near the worker that will read it.
     cpus::keeping_affinity(|| {
-        Group::open_placed(&wanted, |member| {
+        Group::open(&wanted, |member| {
             if let Some(&cpu) = config.common.cores.get(member % workers) {
                 // A worker that cannot be pinned says so itself.
                 let _ = cpus::pin_current_thread(cpu);

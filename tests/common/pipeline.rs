@@ -155,7 +155,7 @@ pub fn run_as(
             });
         }
         for bytes in buffers {
-            let end = CaptureReader::from_reader("buffer", Cursor::new(bytes))
+            let end = CaptureReader::from_reader("buffer", Cursor::new(bytes), None)
                 .and_then(|mut reader| replay.read(&mut reader, &|_| false, |_| {}));
             damaged += usize::from(end.is_err());
         }

@@ -4,8 +4,8 @@ use super::sensor::{Ended, METRICS, Sensor, answer, metrics, of_type};
 use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{SENDER, SENSOR, Veth, ip, wait_for_end, wait_for_link, with_veth};
 use nix::sys::signal::Signal;
+use packet::TxSocket;
 use std::net::{TcpListener, TcpStream};
-use synledger::capture::socket::TxSocket;
 
 /// Sends one SYN from a host of this number.
 fn send(veth: Veth, from: u32) {
@@ -187,7 +187,7 @@ fn an_interface_that_takes_the_name_of_one_that_is_gone_is_watched_once() {
         // Long enough for a look at what is missed, and for what would come of it.
         std::thread::sleep(std::time::Duration::from_millis(1_500));
         let index = nix::net::if_::if_nametoindex("other1").expect("it is there");
-        let sender = Sender(TxSocket::open("other1", index).expect("a sender opens"));
+        let sender = Sender(TxSocket::open(index).expect("a sender opens"));
         sender.send(&frame(flow(1, 1024, 1, 443), 1));
         wait_for_connection(&sensor, 1);
         assert_eq!(count_events(&sensor, "link_back"), 0);

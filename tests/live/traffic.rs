@@ -1,12 +1,12 @@
 //! Frames made here, sent by hand.
 
-use crate::common::netns::{SENDER, Veth};
+use crate::common::netns::Veth;
 use crate::common::syn;
 use craft::{Flow, Link};
+use packet::TxSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use synledger::capture::socket::TxSocket;
 
 pub fn frame(flow: Flow, isn: u32) -> Vec<u8> {
     Link::ethernet().frame(&syn(flow, isn))
@@ -22,7 +22,7 @@ pub struct Sender(pub TxSocket);
 
 impl Sender {
     pub fn new(veth: Veth) -> Self {
-        Self(TxSocket::open(SENDER, veth.sender).expect("a sender opens"))
+        Self(TxSocket::open(veth.sender).expect("a sender opens"))
     }
 
     pub fn send(&self, frame: &[u8]) {

@@ -7,7 +7,7 @@ use crate::common::{fails, synledger};
 use nix::net::if_::if_nametoindex;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use synledger::capture::socket::TxSocket;
+use packet::TxSocket;
 
 /// A pair, both ends up.
 fn create(name: &str, peer: &str) {
@@ -23,7 +23,7 @@ fn create(name: &str, peer: &str) {
 /// A connection from here is in the log of a sensor that is asked to stop afterwards.
 fn logs_a_connection_from(peer: &str, sensor: Sensor) {
     let index = if_nametoindex(peer).expect("it is there");
-    let sender = Sender(TxSocket::open(peer, index).expect("a sender opens"));
+    let sender = Sender(TxSocket::open(index).expect("a sender opens"));
     sender.send(&frame(flow(1, 1024, 1, 443), 1));
     sensor.wait_for("line", || {
         sensor

@@ -1,10 +1,10 @@
 //! Packet sockets that only send: `sendmmsg`, and the `afpacket` crate one frame at a time.
 
 use std::io::{self, Write};
-use std::mem::{MaybeUninit, size_of};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
-use super::{check, is_full, set_option, socklen};
+use super::{check, is_full, set_option};
 
 /// Frames of one call.
 pub const BURST_MAX: usize = 64;
@@ -13,19 +13,7 @@ const SEND_BUFFER: i32 = 16 << 20;
 
 /// A packet socket bound to an interface for sending. With protocol 0 it receives nothing.
 pub(super) fn open(interface: u32) -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-    // SAFETY: no pointers.
-    let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
-    // SAFETY: just opened, and nobody else has it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: zeroes are a valid sockaddr_ll, which has only integers.
-    let mut address: libc::sockaddr_ll = unsafe { MaybeUninit::zeroed().assume_init() };
-    address.sll_family = u16::try_from(libc::AF_PACKET).expect("17");
-    address.sll_ifindex = i32::try_from(interface).map_err(io::Error::other)?;
-    let address: *const libc::sockaddr_ll = &raw const address;
-    let len = socklen(size_of::<libc::sockaddr_ll>());
-    // SAFETY: the pointer is to a live address of that length.
-    check(unsafe { libc::bind(fd.as_raw_fd(), address.cast(), len) })?;
+    let fd = packet::sender(interface)?;
     // SAFETY: an integer.
     unsafe {
         set_option(

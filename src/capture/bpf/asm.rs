@@ -287,7 +287,7 @@ impl Asm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::bpf::interp::{Packet, run};
+    use packet::interp::{Packet, run};
 
     #[test]
     fn a_jump_over_more_than_255_instructions_arrives() {

@@ -4,7 +4,7 @@
 //! that is let in. So a frame that ends before what the program looks at, which ends the program, counts too.
 #![allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
-use libc::{c_int, c_long, sock_filter, socklen_t};
+use libc::{c_int, c_long, sock_filter};
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -108,30 +108,6 @@ impl RejectCounter {
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.program.as_fd()
-    }
-
-    /// Puts the filter on a socket, in place of the one it has.
-    ///
-    /// # Errors
-    ///
-    /// As `setsockopt(2)`.
-    pub fn attach(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let fd: c_int = self.program.as_raw_fd();
-        let size = socklen_t::try_from(size_of::<c_int>()).map_err(io::Error::other)?;
-        // SAFETY: the value lives through the call and is as long as said.
-        let rc = unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_BPF,
-                (&raw const fd).cast(),
-                size,
-            )
-        };
-        if rc < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
     }
 
     /// Frames rejected so far, on all processors and all sockets it is attached to.

@@ -76,8 +76,8 @@ pub fn without_bulk(link: LinkType, snaplen: u32) -> Vec<sock_filter> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::bpf::interp::{Packet, run};
     use craft::{Flow, Link};
+    use packet::interp::{Packet, run};
 
     /// A SYN behind `extension` bytes of destination options.
     fn syn_behind(extension: usize) -> Vec<u8> {

@@ -4,7 +4,5 @@ pub mod asm;
 pub mod counted;
 pub mod depth;
 pub mod fanout;
-#[doc(hidden)]
-pub mod interp;
 pub mod sample;
 mod steps;

@@ -86,6 +86,7 @@ impl Chunk {
     }
 
     /// How many frames it holds.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.metas.len()
     }

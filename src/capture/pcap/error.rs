@@ -110,22 +110,13 @@ impl ReadError {
         self.0.1.kind
     }
 
-    /// The file's path as it was given, or `standard input`.
-    pub fn file(&self) -> &str {
-        &self.0.0
-    }
-
     /// Where the damaged record or block starts, in bytes of the uncompressed data.
     ///
     /// For damaged gzip or zstd data: how many bytes came out before it. `None` where the trouble
     /// is not at a place.
+    #[cfg(test)]
     pub fn offset(&self) -> Option<u64> {
         self.0.1.offset
-    }
-
-    /// The damaged packet record of a pcap file or block of a pcapng file, counted from 1.
-    pub fn record(&self) -> Option<u64> {
-        self.0.1.number.map(|(_, number)| number)
     }
 }
 

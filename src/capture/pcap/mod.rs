@@ -96,7 +96,7 @@ impl CaptureReader {
             return Self::follow(name, move || source::open(&path).map(|(file, _)| file));
         }
         match source::open(path) {
-            Ok((file, total_bytes)) => Self::start(name, file, total_bytes),
+            Ok((file, total_bytes)) => Self::from_reader(&name, file, total_bytes),
             Err(fault) => Err(fault.of(&name)),
         }
     }
@@ -111,26 +111,23 @@ impl CaptureReader {
         Self::follow(STDIN_NAME.to_owned(), || Ok(std::io::stdin()))
     }
 
-    /// Reads a capture from any stream of bytes; `name` stands in error messages.
+    /// Reads a capture from any stream of bytes, `total_bytes` long where that is known; `name` stands in error
+    /// messages.
     ///
     /// # Errors
     ///
     /// Every [`ReadErrorKind`] but `NotYet` and those of opening a file can occur.
-    pub fn from_reader(name: &str, stream: impl Read + Send + 'static) -> Result<Self, ReadError> {
-        Self::start(name.to_owned(), stream, None)
-    }
-
-    fn start(
-        name: String,
+    pub fn from_reader(
+        name: &str,
         stream: impl Read + Send + 'static,
         total_bytes: Option<u64>,
     ) -> Result<Self, ReadError> {
         let about = Arc::new(About::default());
         let bytes = match source::unpack(stream, &about) {
             Ok(bytes) => bytes,
-            Err(fault) => return Err(fault.of(&name)),
+            Err(fault) => return Err(fault.of(name)),
         };
-        let mut reader = Self::new(name, bytes, about, total_bytes);
+        let mut reader = Self::new(name.to_owned(), bytes, about, total_bytes);
         reader.detect()?;
         Ok(reader)
     }

@@ -14,8 +14,6 @@ pub const TP_STATUS_USER: u32 = 1;
 pub const TP_STATUS_LOSING: u32 = 4;
 /// `block_status`: the block was handed over by the timer, not because it was full.
 pub const TP_STATUS_BLK_TMO: u32 = 0x20;
-/// `tp_status`: the checksum field is not filled in yet, so it is not wrong either.
-pub const TP_STATUS_CSUMNOTREADY: u32 = 8;
 /// `tp_status`: `tp_vlan_tci` holds a tag; its value may be 0.
 pub const TP_STATUS_VLAN_VALID: u32 = 0x10;
 /// `tp_status`: `tp_vlan_tpid` is filled in.
@@ -23,13 +21,11 @@ pub const TP_STATUS_VLAN_TPID_VALID: u32 = 0x40;
 /// `tp_status`: the frame is several TCP segments in one. Not in libc 0.2.
 pub const TP_STATUS_GSO_TCP: u32 = 0x100;
 
-/// `sll_pkttype` of a frame that this host sends.
-pub const PACKET_OUTGOING: u8 = 4;
-
 /// The tag protocol that an older kernel means when it leaves `tp_vlan_tpid` out.
 pub const ETH_P_8021Q: u16 = 0x8100;
 
 /// Headers and frames start at multiples of this.
+#[cfg(test)]
 pub const TPACKET_ALIGNMENT: usize = 16;
 /// Records in a block, and its private area, are padded to this.
 pub const V3_ALIGNMENT: usize = 8;
@@ -130,6 +126,7 @@ const _: () =
 const _: () = assert!(RECORD_HEADER_LEN == 68);
 
 /// Rounds `n` up to a multiple of `to`, a power of two.
+#[cfg(test)]
 pub const fn align(n: usize, to: usize) -> usize {
     (n + to - 1) & !(to - 1)
 }

@@ -4,13 +4,13 @@
 //! slices into it are sound. The loan ends when the [`Block`] is dropped, and no slice outlives it.
 
 use super::abi::{
-    BLOCK_HEADER_LEN, BlockDesc, ETH_P_8021Q, FrameHdr, PACKET_OUTGOING, RECORD_HEADER_LEN,
-    SockaddrLl, TP_STATUS_BLK_TMO, TP_STATUS_CSUMNOTREADY, TP_STATUS_GSO_TCP, TP_STATUS_KERNEL,
-    TP_STATUS_LOSING, TP_STATUS_USER, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID,
+    BLOCK_HEADER_LEN, BlockDesc, ETH_P_8021Q, FrameHdr, RECORD_HEADER_LEN, TP_STATUS_BLK_TMO,
+    TP_STATUS_GSO_TCP, TP_STATUS_KERNEL, TP_STATUS_LOSING, TP_STATUS_USER,
+    TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID,
 };
 use crate::capture::frame::{Frame, LinkType, VlanTag};
 use crate::sys::prefetch::prefetch;
-use std::mem::{offset_of, size_of};
+use std::mem::offset_of;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -102,7 +102,8 @@ impl<'ring> Block<'ring> {
 
     /// Nanoseconds since the Unix epoch at which the kernel opened the block: no frame in it is older,
     /// but for a step of the clock; the first frame may be much younger.
-    pub fn opened_ns(&self) -> i64 {
+    #[cfg(test)]
+    pub(super) fn opened_ns(&self) -> i64 {
         self.ns_at(offset_of!(BlockDesc, ts_first_pkt))
     }
 
@@ -166,18 +167,6 @@ impl<'ring> Block<'ring> {
     #[inline]
     pub fn ts_ns(&self, cursor: Cursor) -> Option<i64> {
         Some(self.header(cursor)?.ts_ns())
-    }
-
-    /// Whether this host sent the frame under the cursor (`PACKET_OUTGOING`).
-    pub fn is_outgoing(&self, cursor: Cursor) -> Option<bool> {
-        let at = size_of::<FrameHdr>() + offset_of!(SockaddrLl, sll_pkttype);
-        Some(self.header(cursor)?.0[at] == PACKET_OUTGOING)
-    }
-
-    /// Whether the frame's transport checksum is still to be filled in, so that it must not be judged.
-    pub fn checksum_pending(&self, cursor: Cursor) -> Option<bool> {
-        let status = self.header(cursor)?.u32_at(offset_of!(FrameHdr, tp_status));
-        Some(status & TP_STATUS_CSUMNOTREADY != 0)
     }
 
     /// The cursor behind this frame. Behind the last frame it stays where it is.

@@ -4,14 +4,14 @@
 //! says when a block's time is up. It can fill from another thread while a reader reads.
 
 use super::abi::{
-    BLOCK_HEADER_LEN, BlockDesc, FrameHdr, PACKET_OUTGOING, RECORD_HEADER_LEN, SockaddrLl,
-    TP_STATUS_BLK_TMO, TP_STATUS_GSO_TCP, TP_STATUS_LOSING, TP_STATUS_USER,
-    TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID, TPACKET_ALIGNMENT, V3_ALIGNMENT, align,
+    BLOCK_HEADER_LEN, BlockDesc, FrameHdr, RECORD_HEADER_LEN, TP_STATUS_BLK_TMO, TP_STATUS_GSO_TCP,
+    TP_STATUS_LOSING, TP_STATUS_USER, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID,
+    TPACKET_ALIGNMENT, V3_ALIGNMENT, align,
 };
 use super::block::Origin;
 use super::{Memory, Ring, RingGeometry};
 use crate::capture::frame::VlanTag;
-use std::mem::{offset_of, size_of};
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -31,8 +31,6 @@ pub struct Arrival<'a> {
     pub vlan: Option<VlanTag>,
     /// Several segments in one.
     pub gso: bool,
-    /// Sent by this host.
-    pub outgoing: bool,
 }
 
 /// What the kernel counts for a socket, not cleared by reading.
@@ -217,12 +215,6 @@ impl Kernel {
         self.write(
             at + offset_of!(FrameHdr, tp_vlan_tpid),
             &tag.tpid.to_ne_bytes(),
-        );
-        let packet_type = if arrival.outgoing { PACKET_OUTGOING } else { 0 };
-        let address = at + size_of::<FrameHdr>();
-        self.write(
-            address + offset_of!(SockaddrLl, sll_pkttype),
-            &[packet_type],
         );
         self.write(at + MAC, &arrival.bytes[..caplen]);
         *filling = Filling {

@@ -1,23 +1,22 @@
 //! The ring: its memory, the walk over its blocks, and a reader that can be merged with others.
 //!
-//! There is no `trait Source`: tests hand [`Ring`] plain memory that [`crate::capture::ring::fake`] fills to the kernel's
-//! ABI, so the tested code is the shipped code.
+//! There is no `trait Source`: tests hand [`Ring`] plain memory that a fake kernel (`fake.rs`) fills to the
+//! kernel's ABI, so the tested code is the shipped code.
 
 pub mod abi;
 pub mod block;
-pub mod fake;
+#[cfg(test)]
+mod fake;
 pub mod poll;
 #[cfg(test)]
 mod race;
-#[doc(hidden)]
-pub mod tap;
 #[cfg(test)]
 mod tests;
 
 use super::frame::Frame;
 use abi::{BlockDesc, TP_STATUS_BLK_TMO, TP_STATUS_USER};
 use block::{Block, Cursor, Origin};
-use std::alloc::{self, Layout};
+use libc::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
@@ -58,8 +57,6 @@ impl RingGeometry {
 pub(super) struct Memory {
     base: NonNull<u8>,
     geometry: RingGeometry,
-    /// `None`: mapped from a socket.
-    layout: Option<Layout>,
 }
 
 // SAFETY: the memory may be unmapped or freed by any thread.
@@ -71,9 +68,19 @@ unsafe impl Sync for Memory {}
 impl Memory {
     /// Maps the ring that was set up on `socket` with this geometry.
     pub(super) fn map(socket: BorrowedFd<'_>, geometry: RingGeometry) -> io::Result<Self> {
+        Self::map_shared(geometry, 0, socket.as_raw_fd())
+    }
+
+    /// Zeroed plain memory, for a kernel that is not there.
+    #[cfg(test)]
+    fn plain(geometry: RingGeometry) -> Self {
+        Self::map_shared(geometry, libc::MAP_ANONYMOUS, -1).expect("memory for a test")
+    }
+
+    fn map_shared(geometry: RingGeometry, flags: c_int, fd: c_int) -> io::Result<Self> {
         geometry.check();
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
-        let fd = socket.as_raw_fd();
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | flags;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
         let base =
             unsafe { libc::mmap(ptr::null_mut(), geometry.bytes(), protection, flags, fd, 0) };
@@ -83,21 +90,7 @@ impl Memory {
         Ok(Self {
             base: NonNull::new(base.cast()).expect("mmap without MAP_FIXED never maps page 0"),
             geometry,
-            layout: None,
         })
-    }
-
-    /// Zeroed plain memory, for a kernel that is not there.
-    pub(super) fn plain(geometry: RingGeometry) -> Self {
-        geometry.check();
-        let layout = Layout::from_size_align(geometry.bytes(), PAGE).expect("less than 2^63 bytes");
-        // SAFETY: the layout is not empty, by `check`.
-        let base = unsafe { alloc::alloc_zeroed(layout) };
-        Self {
-            base: NonNull::new(base).unwrap_or_else(|| alloc::handle_alloc_error(layout)),
-            geometry,
-            layout: Some(layout),
-        }
     }
 
     /// The start of block `index`.
@@ -139,16 +132,9 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        match self.layout {
-            // SAFETY: allocated with this layout in `plain`, and nothing borrows it any more.
-            Some(layout) => unsafe { alloc::dealloc(self.base.as_ptr(), layout) },
-            None => {
-                // SAFETY: mapped with this length in `map`, and nothing borrows it any more.
-                let answer =
-                    unsafe { libc::munmap(self.base.as_ptr().cast(), self.geometry.bytes()) };
-                debug_assert_eq!(answer, 0, "munmap of a whole mapping");
-            }
-        }
+        // SAFETY: mapped with this length in `map_shared`, and nothing borrows it any more.
+        let answer = unsafe { libc::munmap(self.base.as_ptr().cast(), self.geometry.bytes()) };
+        debug_assert_eq!(answer, 0, "munmap of a whole mapping");
     }
 }
 
@@ -204,8 +190,8 @@ impl Ring {
     }
 
     /// Borrows the next block if the kernel has handed it over. Never waits.
-    #[inline]
-    pub fn next_block(&mut self) -> Option<Block<'_>> {
+    #[cfg(test)]
+    fn next_block(&mut self) -> Option<Block<'_>> {
         // SAFETY: the block borrows `self` mutably, so it is the only one.
         unsafe { self.acquire() }
     }
@@ -355,14 +341,9 @@ impl Reader {
         open.block.ts_ns(open.cursor)
     }
 
-    /// Whether this host sent the frame at the head.
-    pub fn is_outgoing(&self) -> Option<bool> {
-        let open = self.open.as_ref()?;
-        open.block.is_outgoing(open.cursor)
-    }
-
     /// The open block, to look at its header.
-    pub fn block(&self) -> Option<&Block<'_>> {
+    #[cfg(test)]
+    fn block(&self) -> Option<&Block<'_>> {
         self.open.as_ref().map(|open| &open.block)
     }
 

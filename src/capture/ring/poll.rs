@@ -59,17 +59,8 @@ impl Poller {
     /// Which sockets of the last wait, by their place in it, have an error to take: a link that went down.
     pub fn failed(&self) -> impl Iterator<Item = usize> {
         let bad = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
-        self.places(bad)
-    }
-
-    /// Which sockets of the last wait, by their place in it, have a block.
-    pub fn readable(&self) -> impl Iterator<Item = usize> {
-        self.places(libc::POLLIN)
-    }
-
-    fn places(&self, events: i16) -> impl Iterator<Item = usize> {
         let all = self.fds.iter().enumerate();
-        all.filter(move |(_, fd)| fd.revents & events != 0)
+        all.filter(move |(_, fd)| fd.revents & bad != 0)
             .map(|(place, _)| place)
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! TSAN_OPTIONS=suppressions=tools/race.supp RUSTC_BOOTSTRAP=1 \
 //! RUSTFLAGS="-Zsanitizer=thread -Zunstable-options -Cunsafe-allow-abi-mismatch=sanitizer" \
-//!   cargo test --target x86_64-unknown-linux-gnu --target-dir target/race --lib capture::race -- --test-threads=1
+//!   cargo test --target x86_64-unknown-linux-gnu --target-dir target/race --lib capture::ring::race -- --test-threads=1
 //! ```
 //!
 //! With the load in `Block::acquire` or the store in `Block::drop` weakened to `Relaxed`, that run ends with

@@ -85,11 +85,6 @@ impl Wheel {
         self.prev.push(NIL);
     }
 
-    /// Timers linked.
-    pub fn linked(&self) -> usize {
-        self.linked
-    }
-
     /// The position after `at` in the list of free ones.
     pub fn free_next(&self, at: u32) -> u32 {
         self.next[at as usize]

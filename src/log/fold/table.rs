@@ -62,12 +62,14 @@ pub struct Folds {
 }
 
 impl Folds {
-    /// Takes all memory. Up to `per_second` attempts a second to one (destination, port) stay lines.
+    /// With the most room.
+    #[cfg(test)]
     pub fn new(per_second: u32, keys: [u64; 2]) -> Self {
         Self::with_room(FOLDS_MAX, per_second, keys)
     }
 
-    /// As [`Folds::new`], with room for `folds`, a power of two from [`FOLDS_MIN`] to [`FOLDS_MAX`].
+    /// Takes all memory: room for `folds`, a power of two from [`FOLDS_MIN`] to [`FOLDS_MAX`]. Up to `per_second`
+    /// attempts a second to one (destination, port) stay lines.
     ///
     /// # Panics
     ///

@@ -1,17 +1,79 @@
-//! Bare packet sockets for the tests that ask the real kernel. The sensor opens its own.
+//! Bare packet sockets. The sensor opens its own.
 #![allow(
     unsafe_code,
     reason = "sockaddr_ll and the fanout options have no safe wrapper"
 )]
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_void, sock_filter, sock_fprog, socklen_t};
 
-/// An AF_PACKET socket bound to one interface.
+/// A socket that sends frames as they are through one interface, and hears nothing.
+#[derive(Debug)]
+pub struct TxSocket(File);
+
+impl TxSocket {
+    /// Opens a sender on interface `ifindex`.
+    ///
+    /// # Errors
+    ///
+    /// As `socket(2)` and `bind(2)`: without `CAP_NET_RAW`, or without such an interface.
+    pub fn open(ifindex: u32) -> io::Result<Self> {
+        Ok(Self(File::from(sender(ifindex)?)))
+    }
+
+    /// Sends one frame, from its link header on.
+    ///
+    /// # Errors
+    ///
+    /// ENETDOWN, EMSGSIZE or ENOBUFS, as the kernel says.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel took a part of it.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        let sent = (&self.0).write(frame)?;
+        assert_eq!(sent, frame.len(), "a frame is sent whole or not at all");
+        Ok(())
+    }
+}
+
+/// A packet socket bound to interface `ifindex` for sending: with protocol 0 it receives nothing.
+///
+/// # Errors
+///
+/// As `socket(2)` and `bind(2)`.
+pub fn sender(ifindex: u32) -> io::Result<OwnedFd> {
+    open(0, ifindex, 0)
+}
+
+fn open(flags: c_int, ifindex: u32, protocol: c_int) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | flags;
+    // SAFETY: no pointers are passed.
+    let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+    // SAFETY: the call above made it, and nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let protocol = u16::try_from(protocol).map_err(io::Error::other)?;
+    let address = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: i32::try_from(ifindex).map_err(io::Error::other)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let size = length::<libc::sockaddr_ll>();
+    // SAFETY: the address lives through the call and is as long as said.
+    check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size) })?;
+    Ok(fd)
+}
+
+/// An AF_PACKET socket bound to one interface, which may listen there.
+#[derive(Debug)]
 pub struct Tap {
     fd: OwnedFd,
 }
@@ -29,29 +91,8 @@ impl Tap {
     ///
     /// As `socket(2)` and `bind(2)`.
     pub fn open(ifindex: u32, listen: bool) -> io::Result<Self> {
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: no pointers are passed.
-        let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
-        // SAFETY: the call above made it, and nobody else has it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let all = u16::try_from(libc::ETH_P_ALL).map_err(io::Error::other)?;
-        let address = libc::sockaddr_ll {
-            sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
-            sll_protocol: if listen { all.to_be() } else { 0 },
-            sll_ifindex: i32::try_from(ifindex).map_err(io::Error::other)?,
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 0,
-            sll_addr: [0; 8],
-        };
-        // SAFETY: the address lives through the call and is as long as said.
-        check(unsafe {
-            libc::bind(
-                fd.as_raw_fd(),
-                (&raw const address).cast(),
-                length::<libc::sockaddr_ll>(),
-            )
-        })?;
+        let protocol = if listen { libc::ETH_P_ALL } else { 0 };
+        let fd = open(libc::SOCK_NONBLOCK, ifindex, protocol)?;
         Ok(Self { fd })
     }
 
@@ -83,6 +124,16 @@ impl Tap {
         self.program(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)
     }
 
+    /// Gives the socket a loaded program as its filter.
+    ///
+    /// # Errors
+    ///
+    /// As `setsockopt(2)`.
+    pub fn filter_loaded(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_BPF);
+        self.set(level, option, &program.as_raw_fd())
+    }
+
     /// Makes the receive queue this long, beyond the system's limit.
     ///
     /// # Errors
@@ -108,6 +159,20 @@ impl Tap {
             unsafe { libc::setsockopt(self.fd.as_raw_fd(), level, option, value, length::<T>()) };
         check(rc).map(drop)
     }
+}
+
+/// The fanout group of a packet socket, as the kernel says.
+///
+/// # Errors
+///
+/// As `getsockopt(2)`.
+pub fn fanout_group(socket: &impl AsFd) -> io::Result<u16> {
+    let (mut value, mut size) = (0_u32, length::<u32>());
+    let (to, option) = ((&raw mut value).cast(), libc::PACKET_FANOUT);
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `size` bytes to `value`, which is that long.
+    check(unsafe { libc::getsockopt(fd, libc::SOL_PACKET, option, to, &raw mut size) })?;
+    u16::try_from(value & 0xffff).map_err(io::Error::other)
 }
 
 /// A device without link headers, up to whoever sets it up; it ends when the file is closed.

@@ -58,7 +58,7 @@ impl Made {
 
 /// Reads everything; the error is the one that ended it.
 pub(super) fn read(bytes: &[u8]) -> (Vec<Seen>, Option<ReadError>) {
-    match CaptureReader::from_reader("made", Cursor::new(bytes.to_vec())) {
+    match CaptureReader::from_reader("made", Cursor::new(bytes.to_vec()), None) {
         Ok(reader) => drain(reader),
         Err(why) => (Vec::new(), Some(why)),
     }

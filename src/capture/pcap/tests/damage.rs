@@ -273,7 +273,7 @@ fn a_disk_that_fails_is_not_called_damage() {
         (zstd(&made.bytes), "zstd"),
     ] {
         let stream = Failing(io::Cursor::new(bytes));
-        let reader = CaptureReader::from_reader(name, stream).expect("its head is sound");
+        let reader = CaptureReader::from_reader(name, stream, None).expect("its head is sound");
         let (frames, error) = drain(reader);
         assert_eq!(frames, made.frames);
         let error = error.expect("it failed");

@@ -72,7 +72,7 @@ fn skippable_zstd_frames_are_skipped() {
 fn interfaces_are_numbered_over_the_run() {
     let made = pcapng(Order::Big);
     for (first, numbers) in [(0, [0, 1, 0, 1, 2]), (u16::MAX - 1, [!1, !0, !1, !0, !0])] {
-        let mut reader = CaptureReader::from_reader("made", Cursor::new(made.bytes.clone()))
+        let mut reader = CaptureReader::from_reader("made", Cursor::new(made.bytes.clone()), None)
             .expect("pcapng")
             .with_first_interface(first);
         let mut seen = Vec::new();
@@ -111,7 +111,8 @@ fn link_types_have_their_numbers() {
     ];
     for (number, link) in table {
         let made = pcap_header(Order::Big, MAGICS[0], (2, 4), number);
-        let reader = CaptureReader::from_reader("made", Cursor::new(made.bytes)).expect("pcap");
+        let reader =
+            CaptureReader::from_reader("made", Cursor::new(made.bytes), None).expect("pcap");
         assert_eq!(reader.interfaces()[0].link, link, "{number:#x}");
     }
 }
