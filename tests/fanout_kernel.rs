@@ -5,19 +5,19 @@
     reason = "a test says what it ran on, or why it did not run"
 )]
 
+mod common;
 #[path = "fanout/frames.rs"]
 mod frames;
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use common::netns::{enter, try_ip as ip, without_ipv6};
 use frames::{frame, noisy};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{read, write};
 use packet::interp::{Packet, run};
 use packet::{Tap, tun};
@@ -30,22 +30,12 @@ use synledger::capture::socket::{GATE, accept};
 
 /// A namespace with the veth pair `far` and `near`, or why there is none.
 fn namespace() -> Result<(), String> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|e| format!("no namespace: {e}"))?;
-    // Nothing but our frames: no router solicitations.
-    let _ = std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+    enter()?;
+    without_ipv6();
     ip("link add far type veth peer name near")?;
     ip("link set far up")?;
     ip("link set near up")?;
     ip("link set lo up")
-}
-
-fn ip(arguments: &str) -> Result<(), String> {
-    let ran = Command::new("ip").args(arguments.split(' ')).output();
-    match ran {
-        Ok(out) if out.status.success() => Ok(()),
-        Ok(out) => Err(String::from_utf8_lossy(&out.stderr).into_owned()),
-        Err(e) => Err(format!("no ip: {e}")),
-    }
 }
 
 /// True, and says so, where the test cannot run.

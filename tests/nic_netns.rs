@@ -3,6 +3,9 @@
 //! Needs root and `ip`; says so and passes where it has neither. A namespace lives as long as the
 //! thread that made it, so nothing is left behind.
 
+mod common;
+
+use common::netns::{alone, ip};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -11,36 +14,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
 use synledger::host::nic::{
     Counters, LinkEvent, SelectError, Watch, default_route_devices, list, own_addresses, resolve,
 };
 
-/// Runs `test` on a thread of its own with an empty network namespace, if that can be had.
+/// Runs `test` in a namespace with `lo` alone.
 fn in_namespace(test: impl FnOnce() + Send + 'static) {
-    let run = move || {
-        let has_ip = Command::new("ip").arg("-V").stdout(Stdio::null()).status();
-        if has_ip.is_err() {
-            eprintln!("skipped: there is no `ip` command");
-            return;
-        }
-        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("skipped: cannot make a network namespace: {error}");
-            return;
-        }
+    alone(|| {
         ip("link set dev lo up");
         test();
-    };
-    let thread = std::thread::spawn(run);
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-/// Runs `ip` in the calling thread's namespace, which a child inherits.
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status();
-    assert!(status.expect("ip runs").success(), "ip {arguments}");
+    });
 }
 
 fn names(patterns: &str) -> Vec<String> {

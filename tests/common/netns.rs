@@ -1,4 +1,4 @@
-//! A network namespace with a veth pair, for as long as a closure runs.
+//! A network namespace, empty or with a veth pair, for as long as a closure runs.
 //!
 //! The namespace has no name: it belongs to one thread (and what that spawns) and goes with it, pair and
 //! all, however the test ends.
@@ -6,7 +6,7 @@
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
 use std::panic::resume_unwind;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,32 +24,60 @@ pub struct Veth {
     pub sensor: u32,
 }
 
-/// Runs `test` in a namespace of its own. Prints why and returns where that cannot be done.
-pub fn with_veth(test: impl FnOnce(Veth) + Send + 'static) {
-    let ip_is_here = || {
-        let mut ip = Command::new("ip");
-        ip.arg("-V").stdout(Stdio::null());
-        ip.status().is_ok_and(|status| status.success())
-    };
+/// Puts the calling thread, and what it starts, into an empty namespace, which goes with the thread.
+///
+/// # Errors
+///
+/// Why that cannot be done here.
+pub fn enter() -> Result<(), String> {
     if !geteuid().is_root() {
-        eprintln!("skipped: needs root for a network namespace");
-    } else if !ip_is_here() {
-        eprintln!("skipped: needs the ip command (iproute2)");
-    } else {
-        let inside = thread::spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
-            Ok(()) => test(pair()),
-            Err(errno) => eprintln!("skipped: no network namespace: {errno}"),
-        });
-        if let Err(panic) = inside.join() {
-            resume_unwind(panic);
-        }
+        return Err("needs root for a network namespace".to_owned());
+    }
+    try_ip("-V").map_err(|_| "needs the ip command (iproute2)")?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| format!("no network namespace: {errno}"))
+}
+
+/// Turns IPv6 off in the calling thread's namespace: an interface with IPv6 sends frames by itself.
+pub fn without_ipv6() {
+    for scope in ["all", "default"] {
+        // A kernel without IPv6 has no such file, and no such frames.
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
     }
 }
 
+/// Runs `test` in an empty namespace of its own. Prints why and returns where that cannot be done.
+pub fn alone(test: impl FnOnce() + Send + 'static) {
+    let inside = thread::spawn(|| match enter() {
+        Ok(()) => test(),
+        Err(why) => eprintln!("skipped: {why}"),
+    });
+    if let Err(panic) = inside.join() {
+        resume_unwind(panic);
+    }
+}
+
+/// The same with a veth pair.
+pub fn with_veth(test: impl FnOnce(Veth) + Send + 'static) {
+    alone(|| test(pair()));
+}
+
 /// Runs `ip` with these words in the calling thread's namespace.
+///
+/// # Errors
+///
+/// What it said.
+pub fn try_ip(words: &str) -> Result<(), String> {
+    let output = Command::new("ip").args(words.split(' ')).output();
+    let output = output.map_err(|error| format!("no ip: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+/// The same, where it must succeed.
 pub fn ip(words: &str) {
-    let status = Command::new("ip").args(words.split(' ')).status();
-    assert!(status.is_ok_and(|status| status.success()), "ip {words}");
+    try_ip(words).unwrap_or_else(|why| panic!("ip {words}: {why}"));
 }
 
 /// Waits until what is sent on one end arrives at the other.
@@ -76,10 +104,7 @@ pub fn wait_for_end(name: &str) {
 }
 
 fn pair() -> Veth {
-    for scope in ["all", "default"] {
-        // A kernel without IPv6 has no such file, and no such frames.
-        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
-    }
+    without_ipv6();
     ip(&format!(
         "link add {SENDER} mtu 9000 type veth peer name {SENSOR} mtu 9000"
     ));
