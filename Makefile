@@ -75,11 +75,12 @@ test-tools: ## Test the oracle, the comparison and the test runner themselves
 	cd tools && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -v
 
 .PHONY: test-corpus
-test-corpus: build ## Compare frames, attempts and scans with the oracle over all captures, that with truth.csv, and every log with its recorded hash (CAPTURES=DIR)
+test-corpus: build ## Compare frames, attempts and scans with the oracle over all captures, that with truth.csv, every log with its recorded hash; validate EVE (CAPTURES=DIR)
 	rm -rf target/crafted && $(CARGO) run --release --locked -q -p craft -- scenarios --seed 1 --out target/crafted
 	python3 tools/oracle/oracle.py --truth $(CAPTURES)/truth.csv --cache target/oracle
 	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --cuts 64 --cut-dir target/cut --cache target/oracle
 	python3 tools/oracle/logs.py --binary $(BIN) --corpus $(CAPTURES)
+	python3 tools/oracle/eve_schema.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
 
 .PHONY: fuzz-corpus
 fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold memory to 10,000,000 SYNs (CAPTURES=DIR)

@@ -11,6 +11,7 @@ import unittest
 from unittest import mock
 
 import compare
+import eve_schema
 import extract
 import fake_synledger
 import known
@@ -292,6 +293,50 @@ class LogHashes(unittest.TestCase):
         self.assertGreater(len(known), 1700)
         written = [hashes for hashes in known.values() if hashes != ["-", "-"]]
         self.assertGreater(len(written), 1400)
+
+
+class EveSchema(unittest.TestCase):
+    """What is set aside, what is planted, and whether our schema may allow more than Suricata's."""
+
+    def looser(self, ours, theirs):
+        """The lines, of one member `a` of a closed object."""
+        closed = {"type": "object", "additionalProperties": False}
+        theirs = closed | {"properties": {"a": theirs}, "$defs": {"word": {"type": "string", "enum": ["x"]}}}
+        return list(eve_schema.looser(closed | {"properties": ours}, theirs, theirs))
+
+    def test_only_what_is_ours_is_set_aside(self):
+        record = {"event_type": "lifecycle", "scan": {"synledger": 1}, "synledger": {}}
+        self.assertEqual(eve_schema.set_aside(record), {"event_type": "flow", "scan": {"synledger": 1}})
+        for kind in ("alert", "flow", "stats", "dns"):
+            self.assertEqual(eve_schema.set_aside({"event_type": kind}), {"event_type": kind})
+
+    def test_ours_may_be_narrower_but_not_looser(self):
+        number, word = {"type": "number"}, {"$ref": "#/$defs/word"}
+        for ours, theirs in (
+            ({}, number), ({"a": number}, number), ({"a": {"type": "integer"}}, number),
+            ({"a": {"type": "string", "enum": ["x"]}}, word), ({"a": number | {"minimum": 1}}, number),
+            ({"a": number}, number | {"description": "b"}),
+        ):
+            self.assertEqual(self.looser(ours, theirs), [], (ours, theirs))
+        for ours, theirs in (
+            ({"b": number}, number), ({"a": number}, {"type": "integer"}), ({"a": {"type": "string"}}, word),
+            ({"a": number}, number | {"minimum": 1}),
+            ({"a": {"type": "object"}}, {"type": "object", "required": ["b"]}),
+            ({"a": {"type": "object"}}, {"type": "object", "additionalProperties": False}),
+            ({"a": {"type": "array", "items": number}}, {"type": "array", "items": {"type": "string"}}),
+            ({"a": {"type": "array"}}, {"type": "array", "items": {"type": "string"}}),
+        ):
+            self.assertEqual(len(self.looser(ours, theirs)), 1, (ours, theirs))
+
+    def test_each_member_and_each_object_has_its_fault(self):
+        record = {"timestamp": "t", "event_type": "flow", "flow": {"age": 1}}
+        faults = dict(eve_schema.planted(record))
+        self.assertEqual(faults["flow.age of a wrong type"]["flow"], {"age": "7"})
+        self.assertEqual(faults["flow.scan, which is unknown"]["flow"], {"age": 1, "scan": {}})
+        self.assertNotIn("timestamp", faults["no timestamp"])
+        self.assertEqual(len(faults), 4 + 2 + 2)
+        self.assertNotIn(record, faults.values())
+        self.assertEqual(record, {"timestamp": "t", "event_type": "flow", "flow": {"age": 1}})
 
 
 if __name__ == "__main__":
