@@ -105,7 +105,6 @@ const PROBES: usize = 64;
 
 impl HostSet<'_> {
     /// Where the host is (true), or where it would go (false).
-    #[allow(clippy::cast_possible_truncation, reason = "below SET_WORDS")]
     fn place(&self, host: Host) -> Option<(usize, bool)> {
         let home = usize::try_from(mix64(host.0) % SET_WORDS as u64).expect("below 4096");
         (0..PROBES)

@@ -1,6 +1,7 @@
 //! What a person at the terminal reads.
 
 use crate::books::record_kind::EventKind;
+use crate::log::sinks::Sink as _;
 use crate::log::sinks::lines::{Lines, Patience};
 use std::os::fd::AsFd;
 

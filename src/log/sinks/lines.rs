@@ -172,15 +172,6 @@ impl Lines {
         (BUFFER_MAX + SPENT_MAX + BUFFER_MAX / 64 * size_of::<Line>()) as u64
     }
 
-    /// Says how long lines wait for a reader; without this, for ever.
-    pub fn set_patience(&mut self, patience: Patience) {
-        self.allowance = match patience {
-            Patience::Live => Allowance::NONE,
-            Patience::Reader(_) => Allowance::FULL,
-        };
-        self.patience = patience;
-    }
-
     /// Bytes that wait to be written.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.buffer.len() - self.spent
@@ -290,41 +281,6 @@ impl Lines {
     /// Appends what is no record: the beginning or the end of a file. Between lines only.
     pub(super) fn append(&mut self, bytes: impl FnOnce(&mut Vec<u8>)) {
         bytes(&mut self.buffer);
-    }
-
-    /// What was lost, once after a file took lines again.
-    pub fn take_recovery(&mut self) -> Option<Recovery> {
-        self.recovered.take()
-    }
-
-    /// Standard output has lost its reader.
-    pub fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    /// Why the last write took less than all; `None` while everything is taken.
-    pub fn blocked(&self) -> Option<Cause> {
-        self.trouble.as_ref().map(|trouble| trouble.recovery.cause)
-    }
-
-    /// Whether it is a terminal, whatever its name.
-    pub fn is_terminal(&self) -> bool {
-        self.file.is_terminal()
-    }
-
-    /// Lines written, by kind.
-    pub fn written(&self) -> [u64; KINDS] {
-        self.written
-    }
-
-    /// Records that the folds written stand for.
-    pub fn folded(&self) -> u64 {
-        self.folded
-    }
-
-    /// Records dropped, by cause and kind.
-    pub fn dropped(&self) -> [[u64; KINDS]; CAUSES] {
-        self.dropped
     }
 
     /// Records that wait, by kind.
@@ -481,15 +437,19 @@ impl Sink for Lines {
     }
 
     fn set_patience(&mut self, patience: Patience) {
-        Self::set_patience(self, patience);
+        self.allowance = match patience {
+            Patience::Live => Allowance::NONE,
+            Patience::Reader(_) => Allowance::FULL,
+        };
+        self.patience = patience;
     }
 
     fn take_recovery(&mut self) -> Option<Recovery> {
-        Self::take_recovery(self)
+        self.recovered.take()
     }
 
     fn blocked(&self) -> Option<Cause> {
-        Self::blocked(self)
+        self.trouble.as_ref().map(|trouble| trouble.recovery.cause)
     }
 
     fn is_closed(&self) -> bool {

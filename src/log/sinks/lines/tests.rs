@@ -79,9 +79,9 @@ fn a_file_is_appended_to_and_a_torn_line_is_ended() {
     for text in ["one", "two"] {
         let mut sink = open(&path).expect("open");
         line(&mut sink, text, 0);
-        assert_eq!((sink.written()[0], sink.pending()[0]), (0, 1));
+        assert_eq!((sink.carried().written[0], sink.pending()[0]), (0, 1));
         sink.finish(0);
-        assert_eq!(sink.written()[0], 1);
+        assert_eq!(sink.carried().written[0], 1);
     }
     let mode = std::fs::metadata(&path)
         .expect("there")
@@ -127,7 +127,10 @@ fn a_reader_that_leaves_closes_standard_output() {
     line(&mut sink, "three", 0);
     sink.finish(0);
     assert_eq!(
-        (sink.written()[0], sink.dropped()[Cause::Closed as usize][0]),
+        (
+            sink.carried().written[0],
+            sink.carried().dropped[Cause::Closed as usize][0]
+        ),
         (1, 2)
     );
 }
@@ -141,10 +144,13 @@ fn a_full_device_is_tried_once_a_second_and_losses_are_counted() {
         line(&mut sink, &text, S);
     }
     assert_eq!(sink.pending()[0], room);
-    assert_eq!(sink.dropped()[Cause::DiskFull as usize][0], 44);
+    assert_eq!(sink.carried().dropped[Cause::DiskFull as usize][0], 44);
     sink.finish(S);
-    assert_eq!(sink.dropped()[Cause::DiskFull as usize][0], room + 44);
-    assert_eq!((sink.written()[0], sink.take_recovery()), (0, None));
+    assert_eq!(
+        sink.carried().dropped[Cause::DiskFull as usize][0],
+        room + 44
+    );
+    assert_eq!((sink.carried().written[0], sink.take_recovery()), (0, None));
 }
 
 /// A tmpfs of 64 KiB in a mount namespace of its own, reached through /proc.
@@ -183,29 +189,29 @@ fn a_full_disk_keeps_lines_whole_and_says_what_was_lost() {
         line(&mut sink, &format!("{i:0>999}"), S);
     }
     assert!(
-        sink.written()[0] > 0 && sink.mid_line,
+        sink.carried().written[0] > 0 && sink.mid_line,
         "the disk filled within a line"
     );
-    let lost = sink.dropped()[Cause::DiskFull as usize][0];
+    let lost = sink.carried().dropped[Cause::DiskFull as usize][0];
     assert!(lost > 0);
-    let before = sink.written()[0];
+    let before = sink.carried().written[0];
     std::fs::remove_file(&ballast).expect("room again");
     sink.flush(S + S / 2);
-    assert_eq!(sink.written()[0], before, "not yet a second");
+    assert_eq!(sink.carried().written[0], before, "not yet a second");
     sink.flush(2 * S);
-    assert!(sink.written()[0] > before);
+    assert!(sink.carried().written[0] > before);
     sink.finish(2 * S);
     let left = std::fs::read_to_string(&path).expect("read");
     let whole: Vec<_> = left
         .split_inclusive('\n')
         .filter(|l| l.ends_with('\n'))
         .collect();
-    assert_eq!(whole.len() as u64, sink.written()[0]);
+    assert_eq!(whole.len() as u64, sink.carried().written[0]);
     for (i, text) in whole.iter().enumerate() {
         assert_eq!(*text, format!("{i:0>999}\n"), "line {i} is whole");
     }
     assert_eq!(
-        sink.written()[0] + sink.dropped()[Cause::DiskFull as usize][0],
+        sink.carried().written[0] + sink.carried().dropped[Cause::DiskFull as usize][0],
         LINES
     );
     drop(child.stdin.take());
@@ -223,7 +229,7 @@ fn live_a_pipe_that_nobody_reads_costs_its_own_lines_and_no_time() {
     for now_ns in 0..LINES.cast_signed() {
         line(&mut sink, &text, now_ns);
     }
-    let lost = sink.dropped()[Cause::Slow as usize][0];
+    let lost = sink.carried().dropped[Cause::Slow as usize][0];
     assert!(lost > 0 && sink.pending()[0] > 0);
     assert!(
         start.elapsed() < Duration::from_secs(1),
@@ -244,7 +250,7 @@ fn live_a_pipe_that_nobody_reads_costs_its_own_lines_and_no_time() {
     }
     let recovery = sink.take_recovery().expect("it recovered");
     assert_eq!((recovery.cause, recovery.lost[0]), (Cause::Slow, lost));
-    let written = sink.written()[0];
+    let written = sink.carried().written[0];
     assert_eq!(written + lost, LINES);
     sink.finish(S);
     drop(sink);
@@ -271,7 +277,7 @@ fn live_the_end_waits_a_second_for_a_reader_and_no_longer() {
         "{took:?}"
     );
     assert_eq!(
-        sink.written()[0] + sink.dropped()[Cause::Slow as usize][0],
+        sink.carried().written[0] + sink.carried().dropped[Cause::Slow as usize][0],
         200
     );
 }
@@ -288,7 +294,7 @@ fn reading_waits_for_a_slow_reader_until_told_to_hurry() {
             line(&mut sink, &text, now_ns);
         }
         sink.flush(401);
-        let all = sink.written()[0];
+        let all = sink.carried().written[0];
         for now_ns in 402..800 {
             line(&mut sink, &text, now_ns);
         }
@@ -304,9 +310,9 @@ fn reading_waits_for_a_slow_reader_until_told_to_hurry() {
     hurry.store(true, Ordering::Relaxed);
     let (all, sink) = writing.join().expect("no panic");
     assert_eq!(all, 400);
-    let lost = sink.dropped()[Cause::Slow as usize][0];
+    let lost = sink.carried().dropped[Cause::Slow as usize][0];
     assert!(lost > 0);
-    assert_eq!(sink.written()[0] + lost, 798);
+    assert_eq!(sink.carried().written[0] + lost, 798);
 }
 
 #[test]
