@@ -179,6 +179,14 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// Addresses and header of a TCP segment that came whole, behind headers that the fanout program follows.
+    #[inline]
+    pub fn as_whole_segment(&self) -> Option<((IpAddr, IpAddr), &Tcp)> {
+        let plain = self.reach == Reach::Plain && self.fragment == Fragment::Whole;
+        let tcp = self.tcp().filter(|_| plain)?;
+        Some(((self.src, self.dst), tcp))
+    }
+
     /// The TCP header, where this is a segment.
     pub fn tcp(&self) -> Option<&Tcp> {
         match &self.transport {

@@ -9,8 +9,8 @@ pub mod policy;
 
 use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::{self, Keys};
-use crate::capture::frame::{Class, Frame};
-use crate::decode;
+use crate::capture::frame::Frame;
+use crate::decode::{self, Packet};
 use crate::flow::key::Hasher;
 use crate::flow::{Flows, Limits};
 use crate::inspect::contact::{Contact, Owner};
@@ -131,12 +131,12 @@ impl Shard {
     /// Reads one frame.
     pub fn on_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
         self.counts.frames += 1;
-        if let Some(ring) = at.ring {
-            self.check_member(frame, ring);
-        }
         // Two ways, so that a packet of the commonest kind is built where it is held.
         match decode::commonest(frame) {
-            Some(packet) => self.hold(packet, frame, at),
+            Some(packet) => {
+                self.check_member(frame, Some(&packet), at);
+                self.hold(packet, frame, at);
+            }
             None => self.on_other_frame(frame, at),
         }
     }
@@ -144,8 +144,12 @@ impl Shard {
     #[inline(never)]
     fn on_other_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
         match decode::packet(frame) {
-            Ok(packet) => self.hold(packet, frame, at),
+            Ok(packet) => {
+                self.check_member(frame, Some(&packet), at);
+                self.hold(packet, frame, at);
+            }
             Err(why) => {
+                self.check_member(frame, None, at);
                 // Cut by our own filter, it may have been anything.
                 let cut = frame.bytes.len() < frame.wire_len as usize;
                 self.counts.frames_cut_by_depth +=
@@ -155,13 +159,22 @@ impl Shard {
         }
     }
 
-    #[inline(never)]
-    fn check_member(&mut self, frame: &Frame<'_>, ring: Class) {
+    /// Live: whether the kernel put the frame where the fanout program does. What decoding found of a whole segment
+    /// says so; the headers of other frames are read once more.
+    #[inline]
+    fn check_member(&mut self, frame: &Frame<'_>, packet: Option<&Packet>, at: &At<'_>) {
+        let Some(ring) = at.ring else { return };
+        let segment = packet.and_then(Packet::as_whole_segment);
+        let place = match segment {
+            Some((ends, tcp)) => {
+                let ports = (tcp.src_port, tcp.dst_port);
+                fanout::segment(&self.keys, ends, ports, tcp.flags)
+            }
+            None => fanout::demux(&self.keys, frame),
+        };
         let workers = u32::try_from(self.mesh.workers()).expect("at most 64");
-        let (class, worker) = fanout::demux(&self.keys, frame).member(workers);
-        if (class, worker as usize) != (ring, self.id) {
-            self.counts.misrouted_frames += 1;
-        }
+        let (class, worker) = place.member(workers);
+        self.counts.misrouted_frames += u64::from((class, worker as usize) != (ring, self.id));
     }
 
     /// Says that all frames at or before `position` were read.
