@@ -6,7 +6,7 @@
 //! A packet's path, and the modules in its order:
 //!
 //! ```text
-//! nic ─ kernel ─▶ capture ─▶ decode ─▶ flow ─▶ inspect ─▶ log ─▶ text · EVE
+//! nic ─ kernel ─▶ capture ─▶ decode ─▶ flow ─▶ inspect ─▶ log ─▶ text · EVE · responders
 //!                 └─────── worker: one pinned core, one shard ───────┘ └ one logger ┘
 //!                                   ▲            │
 //!                                   └── contacts ┘   each pair has one owner among the shards
@@ -35,6 +35,7 @@ pub mod host;
 pub mod inspect;
 pub mod log;
 pub mod observe;
+pub mod respond;
 pub mod sensor;
 pub mod settings;
 pub mod shard;

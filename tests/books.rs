@@ -3,6 +3,7 @@
 use synledger::books::output::OutputBooks;
 use synledger::books::output::{LogCounts, OutputCounts};
 use synledger::books::record_kind::{EventKind, KINDS};
+use synledger::books::responder::{ResponderBooks, ResponderCounts};
 use synledger::books::ring::{RingCounts, RingId, by_ring};
 use synledger::books::shard::ShardCounts;
 use synledger::books::witness::WitnessCounts;
@@ -29,6 +30,10 @@ const STEPS: &str = "shed steps up to ";
 const CONNECTIONS: &str = ": connection raised = ";
 const ALERTS: &str = ": alert raised = ";
 const FOLDED: &str = "folded_by_shards + folded_by_logger = folded_connections + folded_log_gone";
+const WITHHELD: &str = "detections_out_of_scope + detections_allowed = withheld_detections";
+const HEARD: &str = ": detections raised and not lost = detections of the responder";
+const TAKEN: &str = "blocklist:x: detections = accepted + refused";
+const LISTED: &str = "blocklist:x: added = listed + expired + displaced + withdrawn";
 const RECORDS: &str = ": flow raised = ";
 const WITNESSED: &str = "witness rings: tp_packets = tp_drops + frames";
 const READ: &str = "witness: frames = unread + retransmitted + seen";
@@ -48,11 +53,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("connections_not_asked", &[CONNECTIONS]),
     ("folded_by_shards", &[FOLDED]),
     ("connections_folding", &[]),
-    ("detections", &[SAID, ALERTS]),
+    ("detections", &[SAID, ALERTS, HEARD]),
     ("scans port_scan", &[SCANS]),
     ("scans host_sweep", &[SWEEPS]),
-    ("detections_out_of_scope", &[ALERTS]),
-    ("detections_allowed", &[ALERTS]),
+    ("detections_out_of_scope", &[ALERTS, WITHHELD]),
+    ("detections_allowed", &[ALERTS, WITHHELD]),
     ("contacts_sent pair", &[SENT_TO_PAIRS, CARRIED_TO_PAIRS]),
     (
         "contacts_sent source",
@@ -65,7 +70,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("connections_log_gone", &[CONNECTIONS]),
     ("folded_log_gone", &[FOLDED]),
     ("flows_log_gone", &[RECORDS]),
-    ("detections_log_gone", &[ALERTS]),
+    ("detections_log_gone", &[ALERTS, HEARD]),
+    ("withheld_log_gone", &[WITHHELD, HEARD]),
     ("shed_up", &[STEPS]),
     ("shed_down", &[STEPS]),
     ("shed_workers", &[STEPS]),
@@ -129,6 +135,7 @@ fn shards() -> ShardCounts {
         detections_out_of_scope: 3,
         detections_allowed: 1,
         detections_log_gone: 1,
+        withheld_log_gone: 1,
         connections_not_asked: 5,
         folded_by_shards: 100,
         connections_log_gone: 1,
@@ -243,17 +250,54 @@ fn witness() -> WitnessCounts {
     counts
 }
 
+/// Every counter of a responder, with the identities that it is a part of.
+const RESPONDER: &[(&str, &[&str])] = &[
+    ("responder_detections", &[HEARD, TAKEN]),
+    ("responder_accepted", &[TAKEN]),
+    ("responder_refused", &[TAKEN]),
+    ("responder_added", &[LISTED]),
+    ("responder_expired", &[LISTED]),
+    ("responder_displaced", &[LISTED]),
+    ("responder_withdrawn", &[LISTED]),
+    ("responder_listed", &[LISTED]),
+    ("responder_applied", &[]),
+    ("responder_waiting", &[]),
+    ("responder_writes", &[]),
+    ("responder_write_failures", &[]),
+];
+
+fn responder() -> ResponderBooks {
+    ResponderBooks {
+        name: "blocklist:x".into(),
+        counts: ResponderCounts {
+            detections: 6,
+            accepted: 3,
+            refused: [1, 1, 1, 0],
+            added: 6,
+            expired: 2,
+            displaced: 1,
+            withdrawn: 1,
+            listed: 2,
+            ..ResponderCounts::default()
+        },
+    }
+}
+
 fn books() -> Books {
     Books {
         shards: shards(),
         rings: vec![ring("open", 300), ring("data", 700)],
         outputs: vec![output("text:-"), output("eve:-")],
+        responders: vec![responder()],
         own_records: [0, 0, 0, 3, 7],
         log: LogCounts {
             late_records: 0,
             folded_by_logger: 3,
             flood_records: 5,
             folded_connections: 102,
+            withheld_detections: 2,
+            withheld_queue_full: 1,
+            alerts_queue_full: 1,
         },
         witness: Some(witness()),
         at_exit: true,
@@ -324,6 +368,20 @@ fn every_counter_of_a_shard_opens_its_identities() {
 #[test]
 fn every_counter_of_the_witness_opens_its_identities() {
     assert_each_opens(WITNESS, |books| books.witness.as_mut().expect("one"));
+}
+
+#[test]
+fn every_counter_of_a_responder_opens_its_identities() {
+    assert_each_opens(RESPONDER, |books| &mut books.responders[0].counts);
+    assert_opens("withheld_detections", &[WITHHELD], |books, by| {
+        add(&mut books.log.withheld_detections, by);
+    });
+    assert_opens("withheld_queue_full", &[WITHHELD, HEARD], |books, by| {
+        add(&mut books.log.withheld_queue_full, by);
+    });
+    assert_opens("alerts_queue_full", &[HEARD], |books, by| {
+        add(&mut books.log.alerts_queue_full, by);
+    });
 }
 
 #[test]

@@ -15,7 +15,7 @@ use imports::Imports;
 use source::Source;
 
 /// Folders and files of the sensor, from the top down; see [`Imports::upward`].
-const LAYERS: [&[&str]; 17] = [
+const LAYERS: [&[&str]; 18] = [
     &["commands"],
     &["sensor"],
     &["check"],
@@ -23,6 +23,7 @@ const LAYERS: [&[&str]; 17] = [
     &["observe"],
     &["shard"],
     &["witness"],
+    &["respond"],
     &["log"],
     &["books"],
     &["inspect", "shedding"],

@@ -3,6 +3,7 @@
 
 use super::Books;
 use super::output::{OutputBooks, OutputCounts};
+use super::responder::{ResponderBooks, ResponderCounts};
 use super::ring::RingCounts;
 use crate::counters::{Counter, Counters as _, Kind};
 use std::collections::BTreeMap;
@@ -35,6 +36,14 @@ impl Books {
                 counts: output.counts.since(then),
             }
         };
+        let still = ResponderCounts::default();
+        let responder = |(place, responder): (usize, &ResponderBooks)| {
+            let then = before.responders.get(place);
+            ResponderBooks {
+                name: responder.name.clone(),
+                counts: (responder.counts).since(then.map_or(&still, |then| &then.counts)),
+            }
+        };
         let then = |now: Option<u64>, then: Option<u64>| {
             now.map(|now| now.saturating_sub(then.unwrap_or(0)))
         };
@@ -43,6 +52,7 @@ impl Books {
             rings: self.rings.iter().map(ring).collect(),
             frames_offered: then(self.frames_offered, before.frames_offered),
             outputs: self.outputs.iter().enumerate().map(output).collect(),
+            responders: self.responders.iter().enumerate().map(responder).collect(),
             own_records: std::array::from_fn(|kind| {
                 self.own_records[kind].saturating_sub(before.own_records[kind])
             }),
@@ -58,8 +68,8 @@ impl Books {
         }
     }
 
-    /// What was lost, by the names of the counters: what `--strict` forbids. Those of all rings and of all outputs
-    /// are added up.
+    /// What was lost, by the names of the counters: what `--strict` forbids. Those of all rings, of all
+    /// outputs and of all responders are added up.
     pub fn losses(&self) -> BTreeMap<String, u64> {
         let mut losses = BTreeMap::new();
         let mut add = |counter: Counter| {
@@ -72,6 +82,9 @@ impl Books {
         self.outputs
             .iter()
             .for_each(|output| output.counts.each(&mut add));
+        self.responders
+            .iter()
+            .for_each(|responder| responder.counts.each(&mut add));
         losses
     }
 

@@ -4,6 +4,7 @@ pub mod horizons;
 pub mod interval;
 pub mod output;
 pub mod record_kind;
+pub mod responder;
 pub mod ring;
 pub mod shard;
 pub mod witness;
@@ -13,6 +14,7 @@ use crate::counters::{Counter, Counters as _, Identity, Kind, counters};
 use crate::inspect::contact::Owner;
 use output::{LogCounts, OutputBooks};
 use record_kind::{EventKind, KINDS};
+use responder::ResponderBooks;
 use ring::RingCounts;
 use shard::ShardCounts;
 
@@ -49,6 +51,8 @@ pub struct Books {
     pub frames_offered: Option<u64>,
     /// Each output.
     pub outputs: Vec<OutputBooks>,
+    /// Each responder.
+    pub responders: Vec<ResponderBooks>,
     /// Records of the sensor's own, by kind: what the sensor and the logger itself had to say.
     pub own_records: [u64; KINDS],
     /// What the logger counts.
@@ -68,7 +72,7 @@ pub struct Books {
 }
 
 impl Books {
-    /// Every counter but those of rings and outputs, whose labels are not known before the run.
+    /// Every counter but those of rings, outputs and responders, whose labels are not known before the run.
     pub fn each(&self, show: &mut dyn FnMut(Counter)) {
         self.shards.each(show);
         self.log.each(show);
@@ -239,6 +243,21 @@ impl Books {
             self.log.folded_connections + self.shards.folded_log_gone,
             self.slack(self.in_flight.records[EventKind::Connection as usize]),
         ));
+        let shards = &self.shards;
+        let in_flight = self.slack(self.in_flight.records[EventKind::Alert as usize]);
+        all.push(Identity::within(
+            "detections_out_of_scope + detections_allowed = withheld_detections + withheld_queue_full + withheld_log_gone",
+            shards.detections_out_of_scope + shards.detections_allowed,
+            self.log.withheld_detections + self.log.withheld_queue_full + shards.withheld_log_gone,
+            in_flight,
+        ));
+        let lost = self.log.withheld_queue_full
+            + self.log.alerts_queue_full
+            + shards.withheld_log_gone
+            + shards.detections_log_gone;
+        let heard = shards.detections.saturating_sub(lost);
+        let of_one = |responder: &ResponderBooks| responder.identities(heard, in_flight);
+        all.extend(self.responders.iter().flat_map(of_one));
         for output in &self.outputs {
             for kind in EventKind::ALL {
                 let (raised, before) = self.raised(kind);

@@ -59,6 +59,9 @@ counters! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct LogCounts "" {
         late_records: "Records written behind a later one",
+        withheld_detections: "Detections that came to the logger and are no alert: no output is told of them",
+        withheld_queue_full: "Detections that are no alert and found no room on their way to the logger",
+        alerts_queue_full: "Detections that are an alert and found no room on their way to the logger",
         folded_by_logger: "Attempts that the logger folded: in read",
         flood_records: "Records of many attempts to one destination",
         folded_connections: "Attempts that flood records tell of instead of lines of their own",

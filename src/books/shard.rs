@@ -56,6 +56,7 @@ counters! {
         folded_log_gone: "Of these, folded ones",
         flows_log_gone (loss): "Flow records for which there was no logger any more",
         detections_log_gone (loss): "Detections for which there was no logger any more",
+        withheld_log_gone: "The same of detections that are no alert",
         connections_folding (gauge): "Attempts in folds that the logger does not have yet",
         held (state [u64; 3]): "Entries held now: attempts, established, other flows",
         held_by_detectors (state [u64; Kind::COUNT]): "Entries that detectors hold now",

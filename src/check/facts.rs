@@ -54,6 +54,7 @@ impl Needs {
             workers,
             outputs: 1,
             buffers: 1,
+            responder_bytes: 0,
             fold_tables: workers,
             witness: None,
             reads: false,
@@ -76,7 +77,7 @@ impl Needs {
             process_bytes: config.memory.bytes(),
             rings: config.ring_budget,
             witness: config.witness,
-            outputs: config.common.outputs.len(),
+            outputs: config.common.outputs.len() + config.common.responders.len(),
             workers: config.common.workers,
             fanout: config.fanout,
         }

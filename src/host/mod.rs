@@ -2,6 +2,8 @@
 
 pub mod addresses;
 pub mod cpus;
+pub mod gateways;
 pub mod netlink;
 pub mod nic;
 pub mod open_sockets;
+pub mod resolvers;

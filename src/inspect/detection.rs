@@ -30,6 +30,20 @@ words! {
     }
 }
 
+words! {
+    /// Whether a detection is an alert. One that is none reaches the log's tap all the same.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Shown {
+        /// It is.
+        #[default]
+        Yes = "yes",
+        /// It is in a direction that was not asked for.
+        OutOfScope = "out_of_scope",
+        /// It is of a source that `--allow` names.
+        Allowed = "allowed",
+    }
+}
+
 /// What a detection is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
@@ -144,4 +158,6 @@ pub struct Detection {
     pub complete: bool,
     /// Interface of the deciding packet.
     pub interface: u16,
+    /// Whether outputs are told of it.
+    pub shown: Shown,
 }

@@ -3,7 +3,7 @@
 use super::fold::Fold;
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{Attempt, FlowRecord};
-use crate::inspect::detection::Detection;
+use crate::inspect::detection::{Detection, Shown};
 use std::cmp::Ordering;
 
 /// What a shard says.
@@ -74,6 +74,11 @@ impl Body {
             Self::Alert(_) => 2,
             Self::Folded(_) => 3,
         }
+    }
+
+    /// Whether no output is told of it: a detection that is no alert.
+    pub fn is_withheld(&self) -> bool {
+        matches!(self, Self::Alert(detection) if detection.shown != Shown::Yes)
     }
 
     /// Order by content: the same on every shard, whatever their number.

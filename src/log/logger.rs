@@ -7,8 +7,10 @@ use super::merge::{Lag, Merge};
 use super::notice::{self, Notice};
 use super::outputs::Outputs;
 use super::reached::LogTime;
+use super::tap::{Heard, Tap};
 use crate::books::output::{Cause, LogCounts, OutputCounts};
-use crate::books::record_kind::KINDS;
+use crate::books::record_kind::{EventKind, KINDS};
+use crate::books::responder::ResponderCounts;
 use crate::time::clock::RunTime;
 use crate::time::timeline::ts_of_position;
 use crossbeam::channel::Receiver;
@@ -49,6 +51,8 @@ pub struct Published {
     pub number: u64,
     /// The books of each output.
     pub outputs: Vec<OutputCounts>,
+    /// The books of each responder.
+    pub responders: Vec<ResponderCounts>,
     /// Records that the logger itself had to write, by kind.
     pub own: [u64; KINDS],
     /// Late records, folds.
@@ -63,6 +67,8 @@ pub struct Published {
 pub struct Logger {
     /// The shards' events.
     pub merge: Merge,
+    /// Who hears them all.
+    pub tap: Tap,
     /// Where they go.
     pub outputs: Outputs,
     /// How many alerts may.
@@ -87,6 +93,8 @@ pub struct Logger {
 pub struct Summary {
     /// The books of each output, in the order of the command line.
     pub outputs: Vec<OutputCounts>,
+    /// The books of each responder.
+    pub responders: Vec<ResponderCounts>,
     /// Records that the logger itself had to write, by kind.
     pub own: [u64; KINDS],
     /// Late records, folds.
@@ -157,6 +165,7 @@ impl Logger {
         if let Ok(mut published) = self.control.published.try_lock() {
             published.number += 1;
             published.outputs = self.outputs.counts();
+            published.responders = self.tap.counts();
             published.own = self.outputs.own();
             published.log = self.log_counts();
             published.behind = self.merge.behind();
@@ -167,6 +176,8 @@ impl Logger {
     fn log_counts(&self) -> LogCounts {
         LogCounts {
             late_records: self.merge.late(),
+            withheld_queue_full: self.merge.withheld_full(),
+            alerts_queue_full: self.merge.queue_full()[EventKind::Alert as usize],
             ..self.outputs.folds()
         }
     }
@@ -185,6 +196,8 @@ impl Logger {
             self.outputs.notice(&notice, now_ns);
         }
         self.say_folded(now_ns);
+        self.tap.finish(now_ns);
+        self.say_of_tap(now_ns);
         self.folding.finish(&mut self.outputs, now_ns);
         self.outputs
             .note_queue_full(self.merge.queue_full(), now_ns);
@@ -200,6 +213,7 @@ impl Logger {
     fn summary(&self) -> Summary {
         Summary {
             outputs: self.outputs.counts(),
+            responders: self.tap.counts(),
             own: self.outputs.own(),
             log: self.log_counts(),
             alerts_folded: self.budget.folded_total(),
@@ -215,8 +229,8 @@ impl Logger {
         }
     }
 
-    /// One round: notices, then at most a batch of events; returns how many events.
-    fn step(&mut self, now_ns: i64, times: &mut Vec<i64>) -> usize {
+    /// Opens files anew, if asked to, and writes what the sensor has to say.
+    fn do_as_told(&mut self, now_ns: i64) {
         if self.control.reopen.swap(false, Ordering::Relaxed) {
             for error in self.outputs.reopen(now_ns) {
                 let text = error.to_string();
@@ -227,7 +241,20 @@ impl Logger {
         while let Ok(notice) = self.notices.try_recv() {
             self.outputs.notice(&notice, now_ns);
         }
+    }
+
+    /// Says what whoever listens at the tap has to say.
+    fn say_of_tap(&mut self, now_ns: i64) {
+        while let Some(notice) = self.tap.say() {
+            self.outputs.say(&notice, now_ns);
+        }
+    }
+
+    /// One round: notices, then at most a batch of events; returns how many events.
+    fn step(&mut self, now_ns: i64, times: &mut Vec<i64>) -> usize {
+        self.do_as_told(now_ns);
         let (outputs, budget, folding) = (&mut self.outputs, &mut self.budget, &mut self.folding);
+        let tap = &mut self.tap;
         let run_time = self.run_time.as_ref();
         let mut lags = Vec::new();
         let live = self.lag_us.is_some();
@@ -237,14 +264,24 @@ impl Logger {
             |mut event| {
                 // In run time, as the events come: the budget knows no steps of the clock.
                 let ts_ns = notice::ts_ns(&event);
+                let shift_ns = wall_ns(run_time, ts_ns).saturating_sub(ts_ns);
+                let due = due(&event, run_time, live.then_some(now_ns));
+                tap.hear(Heard {
+                    event: &event,
+                    due,
+                    shift_ns,
+                });
+                if event.body.is_withheld() {
+                    outputs.withhold();
+                    return;
+                }
                 budget.advance(ts_ns);
                 if let Some(folded) = budget.freed() {
                     let notice = folded.notice(|ts_ns| wall_ns(run_time, ts_ns));
                     outputs.say_folded(&notice, now_ns);
                 }
                 let folds = matches!(&event.body, Body::Alert(alert) if !budget.admit(alert));
-                event.shift(wall_ns(run_time, ts_ns).saturating_sub(ts_ns));
-                let due = due(&event, run_time, live.then_some(now_ns));
+                event.shift(shift_ns);
                 // Not the record's own time: a flow that timed out is due long after its last packet.
                 if live && !event.step.is_end() {
                     times.push(wall_ns(run_time, ts_of_position(event.position)));
@@ -280,6 +317,8 @@ impl Logger {
         };
         let first = if to.run_ns < now.run_ns { to } else { now };
         self.outputs.reached().advance(first);
+        self.tap.tick(first, now_ns);
+        self.say_of_tap(now_ns);
     }
 
     fn record_lags(&mut self, times: &mut Vec<i64>) {

@@ -67,7 +67,9 @@ impl Merge {
             let event = self.sources[shard].pop().expect("its head was just seen");
             self.sources[shard].load();
             let key = (event.position, event.step);
-            if self.last.is_some_and(|last| key < last) {
+            if event.body.is_withheld() {
+                // No record is written behind it.
+            } else if self.last.is_some_and(|last| key < last) {
                 self.late += 1;
             } else {
                 self.last = Some(key);
@@ -151,7 +153,12 @@ impl Merge {
         self.behind.iter().filter(|&&behind| behind).count()
     }
 
-    /// How many events of each kind full queues have cost, over all shards.
+    /// How many events of which no output is told full queues have cost, over all shards.
+    pub fn withheld_full(&self) -> u64 {
+        self.sources.iter().map(Consumer::withheld_full).sum()
+    }
+
+    /// How many events of each kind full queues have cost, over all shards, without those.
     pub fn queue_full(&self) -> [u64; SHARD_KINDS] {
         let mut sum = [0; SHARD_KINDS];
         for source in &self.sources {

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! shard ─▶ queue ─┐
-//! shard ─▶ queue ─┼▶ merge ─▶ budget ─▶ outputs ─▶ sink
-//! shard ─▶ queue ─┘  (order)  (alerts)   text, eve   (file)
+//! shard ─▶ queue ─┼▶ merge ─┬▶ budget ─▶ outputs ─▶ sink
+//! shard ─▶ queue ─┘  (order) │  (alerts)   text, eve   (file)
+//!                            └▶ tap: responders hear everything
 //! ```
 //!
 //! No wall clock is read here: whoever starts the logger hands it a clock.
@@ -19,3 +20,4 @@ pub mod outputs;
 pub mod queue;
 pub mod reached;
 pub mod sinks;
+pub mod tap;

@@ -211,6 +211,11 @@ impl Outputs {
         self.say_recoveries(now_ns);
     }
 
+    /// Counts a detection that is no alert.
+    pub fn withhold(&mut self) {
+        self.folds.withheld_detections += 1;
+    }
+
     /// Counts an alert that the budget withholds.
     pub fn fold_alert(&mut self) {
         let alert = EventKind::Alert as usize;

@@ -36,6 +36,8 @@ struct Shared {
     bound: CachePadded<AtomicU64>,
     /// Events that a live shard could not push, by kind; statistics only, hence Relaxed.
     queue_full: CachePadded<[AtomicU64; SHARD_KINDS]>,
+    /// Those of which no output is told, apart.
+    withheld_full: CachePadded<AtomicU64>,
     /// Folds on their way. Who takes one lets the next come: it orders nothing, hence Relaxed.
     folds: CachePadded<AtomicUsize>,
     /// Attempts in them; statistics only.
@@ -163,8 +165,11 @@ impl Producer {
 
     /// Counts an event as lost to a full queue: for live capture.
     pub fn count_full(&mut self, body: &Body) {
-        let kind = shard_kind(body);
-        self.shared.queue_full[kind].fetch_add(1, Ordering::Relaxed);
+        let count = match body.is_withheld() {
+            true => &self.shared.withheld_full,
+            false => &self.shared.queue_full[shard_kind(body)],
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Pushes an event and waits while the queue is full: for `read`.
@@ -275,7 +280,12 @@ impl Consumer {
         self.bound() == CLOSED && self.head.is_none() && self.lines.is_empty()
     }
 
-    /// How many events of each kind a full queue has cost so far.
+    /// How many events of which no output is told a full queue has cost so far.
+    pub fn withheld_full(&self) -> u64 {
+        self.shared.withheld_full.load(Ordering::Relaxed)
+    }
+
+    /// How many events of each kind a full queue has cost so far, without those.
     pub fn queue_full(&self) -> [u64; SHARD_KINDS] {
         std::array::from_fn(|kind| self.shared.queue_full[kind].load(Ordering::Relaxed))
     }

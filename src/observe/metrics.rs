@@ -181,6 +181,11 @@ fn counters(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
             .counts
             .each(&mut |counter| add(counter.among(&labels)));
     }
+    for responder in &books.responders {
+        let labels = [("responder", responder.name.clone().into())];
+        let each = &mut |counter: Counter| add(counter.among(&labels));
+        responder.counts.each(each);
+    }
     for (name, counters) in &all {
         let (kind, help) = (counters[0].kind, counters[0].help);
         let metric_type = match kind {

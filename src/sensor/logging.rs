@@ -1,6 +1,7 @@
 //! The logger's side of both `run` and `read`.
 
 use crate::books::output::{OutputBooks, OutputCounts};
+use crate::books::responder::{ResponderBooks, ResponderCounts};
 use crate::error::Failure;
 use crate::host::addresses::Localities;
 use crate::log::budget::Budget;
@@ -14,14 +15,17 @@ use crate::log::outputs::Outputs;
 use crate::log::queue::Consumer;
 use crate::log::sinks::lines::Patience;
 use crate::log::sinks::spec::OutputSpec;
+use crate::log::tap::{Listener, Tap};
+use crate::respond::guard::{Guard, Shared, Surroundings};
+use crate::respond::{Asked, Responders};
 use crate::settings::Common;
 use crate::time::clock::{RunTime, wall_clock_ns};
 use crate::time::durations::LAG_MAX_NS;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 /// Which addresses are ours, renewed when they change.
-pub type SharedLocalities = Arc<RwLock<Arc<Localities>>>;
+pub type SharedLocalities = Shared<Localities>;
 
 /// What every output's records share.
 pub fn context(
@@ -52,13 +56,31 @@ pub fn outputs(common: &Common, context: &Context) -> Result<Outputs, Failure> {
     Outputs::open(&common.outputs, context).map_err(Failure::run)
 }
 
+/// Starts every responder. In `read` there are no surroundings.
+///
+/// # Errors
+///
+/// The first that cannot be started.
+pub fn tap(
+    common: &Common,
+    localities: &SharedLocalities,
+    surroundings: &Shared<Surroundings>,
+    live: bool,
+) -> Result<Tap, Failure> {
+    let allow = common.allow.iter().map(|allowed| allowed.net);
+    let guard = Guard::new(localities, surroundings, allow);
+    let all = Responders::open(&common.responders, &common.sensor, guard, live);
+    let all = all.map_err(Failure::Run)?;
+    Ok(Tap::new(all.map(|all| Box::new(all) as Box<dyn Listener>)))
+}
+
 /// A logger for the shards behind `consumers`, and the way to tell it what the sensor has to say.
 ///
 /// Live, `run_time` is what events come in, and a reader that is slow costs its own lines. `read` waits for
 /// readers until `stop` is set.
 pub fn logger(
     common: &Common,
-    mut outputs: Outputs,
+    (mut outputs, tap): (Outputs, Tap),
     consumers: Vec<Consumer>,
     run_time: Option<RunTime>,
     stop: &Arc<AtomicBool>,
@@ -74,6 +96,7 @@ pub fn logger(
     let clock: Clock = Box::new(wall_clock_ns);
     let logger = Logger {
         merge: Merge::new(consumers, live.then_some(LAG_MAX_NS)),
+        tap,
         outputs,
         budget: Budget::new(common.alert_rate),
         folding: match common.fold {
@@ -96,18 +119,31 @@ pub fn logger(
 
 /// The books of the outputs, by their names; one that is there twice gets its number behind its name.
 pub fn books(specs: &[OutputSpec], counts: &[OutputCounts]) -> Vec<OutputBooks> {
-    let names: Vec<String> = specs.iter().map(name).collect();
-    let names = names.iter().enumerate().map(|(at, name)| {
-        if names[..at].contains(name) {
-            format!("{name}#{}", at + 1)
-        } else {
-            name.clone()
-        }
-    });
-    names
+    let names = specs.iter().map(name).collect();
+    told_apart(names)
+        .into_iter()
         .zip(counts)
         .map(|(name, &counts)| OutputBooks { name, counts })
         .collect()
+}
+
+/// The books of the responders, by their names.
+pub fn responder_books(asked: &[Asked], counts: &[ResponderCounts]) -> Vec<ResponderBooks> {
+    let names = asked.iter().map(|one| one.name.clone()).collect();
+    told_apart(names)
+        .into_iter()
+        .zip(counts)
+        .map(|(name, &counts)| ResponderBooks { name, counts })
+        .collect()
+}
+
+/// A name that is there twice gets its number behind it.
+fn told_apart(names: Vec<String>) -> Vec<String> {
+    let apart = |(at, name): (usize, &String)| match names[..at].contains(name) {
+        true => format!("{name}#{}", at + 1),
+        false => name.clone(),
+    };
+    names.iter().enumerate().map(apart).collect()
 }
 
 /// An output's name in the books: its kind and target.

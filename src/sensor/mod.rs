@@ -11,6 +11,7 @@ pub mod worker;
 
 use crate::books::Books;
 use crate::books::record_kind::EventKind;
+use crate::books::responder::ResponderBooks;
 use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::Keys;
 use crate::counters::Counters as _;
@@ -149,7 +150,8 @@ pub fn exit_code(books: &Books, strict: bool) -> u8 {
     if !books.closed() || (strict && !books.complete()) {
         3
     } else {
-        u8::from(books.outputs.iter().any(|output| output.failed() > 0))
+        let failed = books.outputs.iter().any(|output| output.failed() > 0);
+        u8::from(failed || books.responders.iter().any(ResponderBooks::is_stale))
     }
 }
 
@@ -167,6 +169,12 @@ pub fn close(common: &Common, books: &Books) -> u8 {
                 loss.sentence()
             ));
         }
+    }
+    for responder in books.responders.iter().filter(|one| one.is_stale()) {
+        let name = &responder.name;
+        tell(&format!(
+            "synledger: {name} could not be written: an old list stays there\n"
+        ));
     }
     exit_code(books, common.strict)
 }

@@ -10,6 +10,7 @@ use crate::host::addresses::Localities;
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::logger::{Control, Logger, Summary};
 use crate::log::notice::Stats;
+use crate::log::reached::LogTime;
 use crate::observe::losses::{self, LossWatch};
 use crate::observe::report;
 use crate::sensor::threads::spawn;
@@ -51,7 +52,10 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let context = logging::context(common, &interfaces, &localities, true);
     let (shards, consumers) = sensor::shards(common, keys, &policy, false);
     let stop = signals.stop_flag();
-    let outputs = logging::outputs(common, &context)?;
+    // Whoever reads a capture need not be near the host that it is about.
+    let surroundings = Arc::default();
+    let tap = logging::tap(common, &localities, &surroundings, false)?;
+    let outputs = (logging::outputs(common, &context)?, tap);
     let (mut logger, _notices, control) = logging::logger(common, outputs, consumers, None, stop);
     let board = Board::new(common.workers);
     let (mut replay, feeds) = Replay::new(common.workers, common.room.chunk_frames(), keys.fanout);
@@ -233,10 +237,13 @@ impl<'a> Reading<'a> {
         let published = self.control.published.lock();
         let published = published.unwrap_or_else(PoisonError::into_inner);
         let outputs = logging::books(&self.common.outputs, &published.outputs);
+        let responders = &self.common.responders;
+        let responders = logging::responder_books(responders, &published.responders);
         let mut books = Books {
             shards: self.board.sum(),
             frames_offered: Some(frames),
             outputs,
+            responders,
             own_records: published.own,
             log: published.log,
             ..Books::default()
@@ -260,11 +267,12 @@ impl<'a> Reading<'a> {
 
 /// Closes the log with the one record of statistics, which knows packet time alone: the same bytes with any
 /// number of workers, whenever it is written.
-fn close_log(common: &Common, logger: Logger, board: &Board, replay: &Replay) -> Books {
+fn close_log(common: &Common, mut logger: Logger, board: &Board, replay: &Replay) -> Books {
     let at_exit = |summary: &Summary| Books {
         shards: board.sum(),
         frames_offered: Some(replay.frames()),
         outputs: logging::books(&common.outputs, &summary.outputs),
+        responders: logging::responder_books(&common.responders, &summary.responders),
         own_records: summary.own,
         log: summary.log,
         at_exit: true,
@@ -272,6 +280,7 @@ fn close_log(common: &Common, logger: Logger, board: &Board, replay: &Replay) ->
     };
     let (first_ns, last_ns) = replay.span_ns();
     let run_s = last_ns.saturating_sub(first_ns) as f64 / 1e9;
+    logger.tap.reach(LogTime::packet(last_ns));
     let summary = logger.finish_with(|so_far| {
         let stats = Stats {
             now: at_exit(so_far),

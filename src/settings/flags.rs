@@ -2,6 +2,8 @@
 
 use crate::host::addresses::{Direction, parse_network};
 use crate::log::formats::text::TextFormat;
+use crate::log::sinks::spec;
+use crate::respond;
 use crate::settings::given::Given;
 use crate::shard::policy::{Allowed, parse_allowed};
 use crate::words::whole;
@@ -252,7 +254,7 @@ pub struct CommonArgs {
         long,
         value_name = "SPEC",
         default_value = "text:-",
-        long_help = crate::log::sinks::spec::help(),
+        long_help = spec::help() + &respond::help(),
         help_heading = OUTPUT
     )]
     pub output: Vec<String>,

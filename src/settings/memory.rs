@@ -39,6 +39,8 @@ pub struct Users {
     pub outputs: usize,
     /// Buffers of theirs: one for each file that an output writes at once.
     pub buffers: usize,
+    /// What responders take.
+    pub responder_bytes: u64,
     /// Tables of open flood records: one for each worker or, in `read`, the logger's; 0 without `--fold`.
     pub fold_tables: usize,
     /// `--witness`.
@@ -109,6 +111,7 @@ impl Users {
         PROGRAM_BYTES
             + reading
             + self.buffers as u64 * Lines::memory_bytes()
+            + self.responder_bytes
             + witness::memory_bytes(self.witness, self.workers)
     }
 
@@ -194,13 +197,14 @@ impl Memory {
         let budget = u64::from(mib) * MIB;
         let least = users.bytes_min();
         if budget < least {
-            let witness = if users.witness.is_some() {
-                ", with --witness,"
-            } else {
-                ""
+            let with = match (users.witness, users.responder_bytes) {
+                (None, 0) => "",
+                (Some(_), 0) => ", with --witness,",
+                (None, _) => ", with block lists (max= makes them smaller),",
+                (Some(_), _) => ", with --witness and block lists (max= makes them smaller),",
             };
             return Err(ConfigError(format!(
-                "--memory-mib {mib}: {} and {}{witness} need at least {} MiB",
+                "--memory-mib {mib}: {} and {}{with} need at least {} MiB",
                 many(users.workers, "worker"),
                 many(users.outputs, "output"),
                 least.div_ceil(MIB)
@@ -232,6 +236,9 @@ impl Memory {
         lines.extend(self.users.queues(&self.room));
         let outputs = self.users.buffers as u64 * Lines::memory_bytes();
         lines.push(("lines that wait for their outputs", outputs));
+        if self.users.responder_bytes > 0 {
+            lines.push(("block lists", self.users.responder_bytes));
+        }
         if self.users.witness.is_some() {
             let bytes = witness::memory_bytes(self.users.witness, self.users.workers);
             lines.push(("the witness's table and queues", bytes));

@@ -6,8 +6,11 @@ use crate::flow::Limits;
 use crate::host::addresses::Direction;
 use crate::host::cpus;
 use crate::inspect::Rules;
-use crate::log::sinks::spec::{self, OutputSpec};
+use crate::log::formats::FORMATS;
+use crate::log::formats::text::TextFormat;
+use crate::log::sinks::spec::{self, OutputSpec, SpecError, Target};
 use crate::observe::address::MetricsAddress;
+use crate::respond::{self, Asked, RESPONDERS};
 use crate::settings::flags::{
     CommonArgs, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode, SizeArgs,
 };
@@ -40,6 +43,8 @@ pub struct Common {
     pub allow: Vec<Allowed>,
     /// `--output`.
     pub outputs: Vec<OutputSpec>,
+    /// `--output`, those for responders.
+    pub responders: Vec<Asked>,
     /// `--alert-rate`; `None`: no limit.
     pub alert_rate: Option<u32>,
     /// `--fold`: attempts a second to one (destination, port) that stay lines; `None`: all.
@@ -121,13 +126,15 @@ impl ReadConfig {
             workers,
             outputs,
             buffers,
+            responder_bytes: 0,
             fold_tables: usize::from(fold.is_some()),
             witness: None,
             reads: true,
         };
         let (mut common, memory) = Common::new(args.common, args.alert_rate, Vec::new(), users)?;
         common.fold = fold;
-        spec::apart_from_captures(&common.outputs, &args.files).map_err(ConfigError)?;
+        let files = files_of(&common.outputs, &common.responders);
+        spec::apart_from_captures(&files, &args.files).map_err(ConfigError)?;
         Ok(Self {
             common,
             memory,
@@ -154,6 +161,7 @@ impl RunConfig {
             workers,
             outputs,
             buffers,
+            responder_bytes: 0,
             fold_tables: fold.map_or(0, |_| workers),
             witness,
             reads: false,
@@ -215,16 +223,7 @@ impl Common {
         let allowed = cpus::allowed();
         let workers = args.size.workers(allowed.len());
         let cores = cores(args.cores.as_deref(), workers, &cpus::selectable(), pin_to)?;
-        let outputs = args.output.iter().map(|spec| {
-            spec.parse::<OutputSpec>().map(|output| OutputSpec {
-                text_format: args.text_format,
-                ..output
-            })
-        });
-        let outputs = outputs
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| ConfigError(error.to_string()))?;
-        spec::apart(&outputs).map_err(ConfigError)?;
+        let (outputs, responders) = outputs(&args.output, args.text_format)?;
         let sensor = match args.sensor {
             Some(name) => name,
             None => nix::unistd::gethostname().map_or_else(
@@ -233,7 +232,10 @@ impl Common {
             ),
         };
         let buffers = outputs.iter().map(|output| output.format.buffers()).sum();
-        let users = users(workers, (outputs.len(), buffers));
+        let users = Users {
+            responder_bytes: responders.iter().map(|one| one.plan.memory_bytes()).sum(),
+            ..users(workers, (outputs.len(), buffers))
+        };
         let memory = Memory::divide(args.size.memory_mib, users, &args.detectors)?;
         let common = Self {
             workers,
@@ -245,6 +247,7 @@ impl Common {
             directions: args.direction,
             allow: args.allow,
             outputs,
+            responders,
             alert_rate: (alert_rate > 0).then_some(alert_rate),
             fold: None,
             sensor,
@@ -253,6 +256,49 @@ impl Common {
         };
         Ok((common, memory))
     }
+}
+
+/// Every `--output`: those for formats, and those for responders.
+fn outputs(
+    values: &[String],
+    text_format: Option<TextFormat>,
+) -> Result<(Vec<OutputSpec>, Vec<Asked>), ConfigError> {
+    let (mut outputs, mut responders) = (Vec::new(), Vec::new());
+    for value in values {
+        if let Some(asked) = respond::asked(value) {
+            responders.push(asked.map_err(ConfigError)?);
+            continue;
+        }
+        let words = FORMATS.iter().map(|format| format.word);
+        let mut words = words.chain(RESPONDERS.iter().map(|one| one.word));
+        if let Some((kind, _)) = value.split_once(':')
+            && words.clone().all(|word| word != kind)
+        {
+            let all: Vec<_> = words.by_ref().collect();
+            return Err(ConfigError(format!(
+                "--output {value}: unknown kind \"{kind}\"; allowed: {}",
+                all.join(", ")
+            )));
+        }
+        let output: OutputSpec = value
+            .parse()
+            .map_err(|error: SpecError| ConfigError(error.to_string()))?;
+        outputs.push(OutputSpec {
+            text_format,
+            ..output
+        });
+    }
+    spec::apart(&files_of(&outputs, &responders)).map_err(ConfigError)?;
+    Ok((outputs, responders))
+}
+
+/// Where all of them go.
+fn files_of(outputs: &[OutputSpec], responders: &[Asked]) -> Vec<Target> {
+    let lists = responders
+        .iter()
+        .map(|one| Target::Path(one.plan.path().to_owned()));
+    let outputs = outputs.iter().map(|output| output.target.clone());
+    outputs.chain(lists).collect()
 }
 
 impl SizeArgs {

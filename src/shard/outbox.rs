@@ -9,7 +9,7 @@ use crate::capture::bpf::sample::{self, Ends};
 use crate::capture::frame::Frame;
 use crate::decode::packet::Packet;
 use crate::flow::record::Attempt;
-use crate::inspect::detection::Phase;
+use crate::inspect::detection::{Phase, Shown};
 use crate::inspect::detector::Found;
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
@@ -247,10 +247,11 @@ impl Outbox {
         self.others.push_back(event);
     }
 
-    /// Holds a detection back, if it is asked for. Its place is its deadline's, if a deadline made it.
+    /// Holds a detection back, and marks one that is no alert: outputs are not told of it. Its place is its
+    /// deadline's, if a deadline made it.
     pub fn hold_detection(
         &mut self,
-        (deadline, detection): Found,
+        (deadline, mut detection): Found,
         (position, step): (u64, Step),
         (policy, timeline): (&Policy, &Timeline<'_>),
         counts: &mut ShardCounts,
@@ -262,20 +263,20 @@ impl Outbox {
         if detection.phase == Phase::Started {
             counts.scans[detection.kind as usize][direction as usize] += 1;
         }
-        if !policy.in_scan_scope(direction) {
-            counts.detections_out_of_scope += 1;
-            if detection.phase == Phase::Started {
-                counts.newest_out_of_scope = Some(OutOfScope {
-                    ts_ns: detection.ts_ns,
-                    src: detection.subject.src(),
-                    dst: detection.subject.dst(),
-                });
+        detection.shown = policy.shown(&detection, direction);
+        match detection.shown {
+            Shown::Yes => {}
+            Shown::Allowed => counts.detections_allowed += 1,
+            Shown::OutOfScope => {
+                counts.detections_out_of_scope += 1;
+                if detection.phase == Phase::Started {
+                    counts.newest_out_of_scope = Some(OutOfScope {
+                        ts_ns: detection.ts_ns,
+                        src: detection.subject.src(),
+                        dst: detection.subject.dst(),
+                    });
+                }
             }
-            return;
-        }
-        if policy.withholds(&detection) {
-            counts.detections_allowed += 1;
-            return;
         }
         let (position, step) = match deadline {
             Some(deadline) => (timeline.position_of(deadline), Step::Timer(deadline)),
@@ -449,6 +450,7 @@ fn count_log_gone(counts: &mut ShardCounts, body: &Body) {
             counts.folded_log_gone += fold.count;
         }
         Body::Flow(_) => counts.flows_log_gone += 1,
+        Body::Alert(detection) if detection.shown != Shown::Yes => counts.withheld_log_gone += 1,
         Body::Alert(_) => counts.detections_log_gone += 1,
     }
 }

@@ -1,7 +1,7 @@
 //! What the operator asked to see. Nothing here changes what is counted or decided.
 
 use crate::host::addresses::{Direction, Localities, parse_network};
-use crate::inspect::detection::{Detection, Extent};
+use crate::inspect::detection::{Detection, Extent, Shown};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -71,6 +71,17 @@ impl Policy {
     /// Whether a scan in this direction is alerted on.
     pub fn in_scan_scope(&self, direction: Direction) -> bool {
         self.all_scans || !matches!(direction, Direction::Out | Direction::Local)
+    }
+
+    /// Whether a detection in this direction is an alert.
+    pub fn shown(&self, detection: &Detection, direction: Direction) -> Shown {
+        if !self.in_scan_scope(direction) {
+            Shown::OutOfScope
+        } else if self.withholds(detection) {
+            Shown::Allowed
+        } else {
+            Shown::Yes
+        }
     }
 
     /// Whether this alert is withheld: its source is allowed, to every port or to each port of the scan.
@@ -190,6 +201,7 @@ mod tests {
             complete: true,
             evidence: Evidence::default(),
             interface: 0,
+            shown: Shown::Yes,
         };
         let policy = |values: &[&str]| Policy {
             localities: Arc::default(),

@@ -11,6 +11,21 @@ pub const LAG_MAX_NS: u64 = 500_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window(pub i64);
 
+/// Reads a length of time with its unit: `500ms`, `90s`, `10m`, `1h`, `7d`; in nanoseconds.
+pub fn length_ns(value: &str) -> Option<i64> {
+    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = value.split_at(digits);
+    let unit_ns = match unit {
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(unit_ns)
+}
+
 /// Reads a window of a rule: `500ms`, `60s`, `5m`, `1h`.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ use synledger::log::logger::{Control, Folding, Logger};
 use synledger::log::merge::Merge;
 use synledger::log::outputs::Outputs;
 use synledger::log::queue::Consumer;
+use synledger::log::tap::Tap;
 use synledger::sensor::replay::{self, Replay};
 use synledger::sensor::{self, Board, RunKeys};
 use synledger::settings::Common;
@@ -69,6 +70,7 @@ pub fn small(workers: usize) -> Common {
         directions: Vec::new(),
         allow: Vec::new(),
         outputs: outputs.map(|o| spec(o).parse().expect("a spec")).to_vec(),
+        responders: Vec::new(),
         alert_rate: None,
         fold: None,
         sensor: "test".into(),
@@ -109,6 +111,7 @@ fn logger(common: &Common, consumers: Vec<Consumer>) -> Logger {
     };
     Logger {
         merge: Merge::new(consumers, None),
+        tap: Tap::default(),
         outputs: Outputs::open(&common.outputs, &context).expect("outputs"),
         budget: Budget::new(None),
         folding: Folding::Shards(None),
@@ -161,7 +164,8 @@ pub fn run_as(
         }
         replay.close();
     });
-    let outputs = logger.finish().outputs.into_iter();
+    let summary = logger.finish();
+    let outputs = summary.outputs.into_iter();
     let books = Books {
         shards: board.sum(),
         frames_offered: Some(replay.frames()),
@@ -172,6 +176,7 @@ pub fn run_as(
                 counts,
             })
             .collect(),
+        log: summary.log,
         at_exit: true,
         ..Books::default()
     };

@@ -18,14 +18,14 @@ const DISK_KIB: usize = 4096;
 const BALLAST_KIB: usize = 3772;
 
 /// A small file system in a mount namespace of the calling thread, partly filled.
-struct SmallDisk {
-    place: PathBuf,
+pub struct SmallDisk {
+    pub place: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
     /// Says why where that cannot be done.
-    fn mount() -> Option<Self> {
+    pub fn mount() -> Option<Self> {
         if let Err(errno) = unshare(CloneFlags::CLONE_NEWNS) {
             eprintln!("skipped: no mount namespace: {errno}");
             return None;

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod blocklist;
 mod conversation;
 mod disk;
 mod flaps;

@@ -5,7 +5,7 @@ use super::question::{Question, Raised, Seen as _, Which};
 use super::state::TouchState;
 use super::subjects::Touch;
 use super::{Coming, Distinct};
-use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Proof};
+use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Proof, Shown};
 use crate::inspect::detector::Found;
 use std::cmp::Reverse;
 
@@ -173,6 +173,7 @@ impl<Q: Question> Distinct<Q> {
             exact: gap_ns.is_none_or(|at| at.saturating_add(window_ns) <= ts_ns),
             complete: episode.whole && !lost_since(episode.first_ns),
             interface: episode.interface,
+            shown: Shown::Yes,
         }
     }
 }

@@ -25,6 +25,7 @@ fn logger_of(spec: &str, consumers: Vec<Consumer>, clock: Clock) -> Logger {
     let specs = [spec.parse().expect("a spec")];
     Logger {
         merge: Merge::new(consumers, None),
+        tap: Tap::default(),
         outputs: Outputs::open(&specs, &context).expect("open"),
         budget: Budget::new(Some(1)),
         folding: Folding::Shards(None),

@@ -303,19 +303,15 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// # Errors
 ///
 /// Names the target, and the way out.
-pub fn apart(outputs: &[OutputSpec]) -> Result<(), String> {
-    for (at, output) in outputs.iter().enumerate() {
-        let target = &output.target;
+pub fn apart(targets: &[Target]) -> Result<(), String> {
+    for (at, target) in targets.iter().enumerate() {
         // What nobody reads cannot be mixed.
         if identity(target.place())
             .is_some_and(|file| Some(file) == identity(Path::new("/dev/null")))
         {
             continue;
         }
-        if outputs[..at]
-            .iter()
-            .any(|other| other.target.is_same_file(target))
-        {
+        if targets[..at].iter().any(|other| other.is_same_file(target)) {
             let target = match target {
                 Target::Stdout => "standard output".to_owned(),
                 Target::Stderr => "standard error".to_owned(),
@@ -334,14 +330,14 @@ pub fn apart(outputs: &[OutputSpec]) -> Result<(), String> {
 /// # Errors
 ///
 /// Names the file, and the way out.
-pub fn apart_from_captures(outputs: &[OutputSpec], captures: &[PathBuf]) -> Result<(), String> {
+pub fn apart_from_captures(targets: &[Target], captures: &[PathBuf]) -> Result<(), String> {
     let file_of = |path: &Path| identity(path).filter(|_| path.is_file());
     let of_capture = |path: &PathBuf| match path.as_os_str() == "-" {
         true => file_of(Path::new("/proc/self/fd/0")),
         false => file_of(path),
     };
     let captures: Vec<_> = captures.iter().filter_map(of_capture).collect();
-    for OutputSpec { target, .. } in outputs {
+    for target in targets {
         if file_of(target.place()).is_some_and(|file| captures.contains(&file)) {
             return Err(format!(
                 "--output: {target} is a capture to be read, and a log would destroy it: name another file"
@@ -374,7 +370,8 @@ mod tests {
         std::fs::write(format!("{dir}/old.log"), "").expect("a file");
         std::fs::hard_link(format!("{dir}/old.log"), format!("{dir}/same.log")).expect("a link");
         std::fs::create_dir(format!("{dir}/sub")).expect("a folder");
-        let null = ["text:/dev/null", "eve:/dev/../dev/null"].map(|spec| read(spec).expect("good"));
+        let null =
+            ["text:/dev/null", "eve:/dev/../dev/null"].map(|spec| read(spec).expect("good").target);
         assert_eq!(apart(&null), Ok(()), "what nobody reads cannot be mixed");
         for (a, b, one) in [
             ("x.log", "./x.log", true),
@@ -384,15 +381,17 @@ mod tests {
             ("old.log", "x.log", false),
             ("nowhere/x.log", "nowhere/y.log", false),
         ] {
-            let spec =
-                |kind: &str, file: &str| read(&format!("{kind}:{dir}/{file}")).expect("good");
+            let spec = |kind: &str, file: &str| {
+                let spec = read(&format!("{kind}:{dir}/{file}"));
+                spec.expect("good").target
+            };
             let refused = apart(&[spec("text", a), spec("eve", b)]).is_err();
             assert_eq!(refused, one, "{a} {b}");
         }
         assert_eq!(
             apart(&[
-                read("text:-").expect("good"),
-                read("eve:/dev/stderr").expect("good")
+                read("text:-").expect("good").target,
+                read("eve:/dev/stderr").expect("good").target
             ]),
             Ok(())
         );

@@ -35,6 +35,10 @@ words! {
         Witness = "witness",
         /// The logger had ended.
         LogGone = "log_gone",
+        /// A block list was full.
+        ListFull = "list_full",
+        /// A block list could not be written.
+        ListWrite = "list_write",
         /// An output did not take its records.
         Output = "output",
     }
@@ -65,6 +69,8 @@ impl Reason {
                 "flows_log_gone",
                 "detections_log_gone",
             ],
+            Self::ListFull => &["responder_displaced"],
+            Self::ListWrite => &["responder_write_failures"],
             Self::Output => &["records_dropped"],
         }
     }
@@ -90,6 +96,8 @@ impl Reason {
                 "attempt of the witness's sample",
                 "attempts of the witness's sample",
             ),
+            Self::ListFull => ("source", "sources"),
+            Self::ListWrite => ("write of a block list", "writes of block lists"),
             Self::LogGone | Self::Output => ("record", "records"),
         }
     }
@@ -108,6 +116,8 @@ impl Reason {
             Self::Contacts => "dropped by full queues: a scan among them may be missed",
             Self::Witness => "on one side only",
             Self::LogGone => "made when the log had ended",
+            Self::ListFull => "pushed off a full block list by newer ones",
+            Self::ListWrite => "refused: an old list stayed there",
             Self::Output => "lost",
         }
     }
@@ -125,6 +135,8 @@ impl Reason {
             Self::FlowTables | Self::ScanTables => "raise --memory-mib",
             Self::Contacts => "raise --memory-mib, or ask for fewer --workers",
             Self::Witness | Self::LogGone => "please report it as a fault of synledger",
+            Self::ListFull => "raise max= of the block list",
+            Self::ListWrite => "look at its directory and its disk, or write elsewhere",
             Self::Output => "",
         }
     }
@@ -349,6 +361,7 @@ fn whole(books: &Books, reason: Reason) -> u64 {
         // when the flow has ended.
         Reason::FlowTables | Reason::ScanTables => 0,
         Reason::Link | Reason::LogGone | Reason::Output => 0,
+        Reason::ListFull | Reason::ListWrite => 0,
     }
 }
 

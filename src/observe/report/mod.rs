@@ -2,6 +2,7 @@
 
 use super::losses;
 use crate::books::Books;
+use crate::books::responder::{Refusal, ResponderCounts};
 use crate::books::witness::WitnessCounts;
 use crate::decode::Unread;
 use crate::words::many;
@@ -107,6 +108,33 @@ fn logged(books: &Books, line: &mut impl FnMut(String)) {
             output.dropped()
         ));
     }
+    for responder in &books.responders {
+        let (name, counts) = (&responder.name, &responder.counts);
+        line(format!(
+            "{name}: {} listed, {} added{}",
+            many(counts.listed, "source"),
+            counts.added,
+            refused(counts)
+        ));
+    }
+}
+
+/// Detections of which a responder made nothing, and why.
+fn refused(counts: &ResponderCounts) -> String {
+    let reasons = Refusal::ALL.into_iter().zip(counts.refused);
+    let reasons: Vec<String> = reasons
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    if reasons.is_empty() {
+        return String::new();
+    }
+    let sum: u64 = counts.refused.iter().sum();
+    format!(
+        "; {} not listed: {}",
+        many(sum, "detection"),
+        reasons.join(", ")
+    )
 }
 
 /// What full tables cost.

@@ -65,6 +65,7 @@ pub(super) fn watch(
             names: opened.names,
             localities: opened.localities,
             lines: LinkLines::new(messenger.clone()),
+            surroundings: opened.surroundings,
         },
         ledger: Ledger::new(common, workers.board().clone(), notices, control),
         workers,

@@ -1,5 +1,6 @@
 //! `--dry-run`: what a run would take, and whether it would start.
 
+use super::surroundings;
 use crate::capture::socket;
 use crate::check::{self, Facts, Level, Needs};
 use crate::error::Failure;
@@ -105,6 +106,11 @@ pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String
     let outputs = config.common.outputs.iter();
     let outputs = outputs.filter_map(|output| sinks::would_open(output).err());
     wrong.extend(outputs.map(|error| error.to_string()));
+    let responders = config.common.responders.iter();
+    wrong.extend(responders.filter_map(|one| one.plan.would_open().err()));
+    if let Err(error) = surroundings::look(&config.common) {
+        wrong.push(error.to_string());
+    }
     if let Some(address) = &config.metrics
         && let Err(error) = address.listen()
     {

@@ -6,6 +6,7 @@ use super::witness::Watching;
 use crate::books::Books;
 use crate::books::output::OutputBooks;
 use crate::books::record_kind::KINDS;
+use crate::books::responder::{ResponderBooks, ResponderCounts};
 use crate::log::logger::{Control, Logger, Published, Summary};
 use crate::log::notice::{Notice, Notices};
 use crate::sensor::{Board, logging};
@@ -92,6 +93,7 @@ impl<'a> Ledger<'a> {
         let rest = self.books(groups, witness);
         let at_exit = |summary: &Summary| Books {
             outputs: logging::books(&self.common.outputs, &summary.outputs),
+            responders: self.responders(&summary.responders),
             own_records: self.own_records(summary.own),
             log: summary.log,
             at_exit: true,
@@ -99,6 +101,10 @@ impl<'a> Ledger<'a> {
         };
         let summary = logger.finish_with(|so_far| Some(last(at_exit(so_far))));
         at_exit(&summary)
+    }
+
+    fn responders(&self, counts: &[ResponderCounts]) -> Vec<ResponderBooks> {
+        logging::responder_books(&self.common.responders, counts)
     }
 
     fn published(&self) -> Published {
@@ -122,6 +128,7 @@ impl<'a> Ledger<'a> {
             shards: self.board.sum(),
             rings: groups.counts(),
             outputs: logging::books(&self.common.outputs, &published.outputs),
+            responders: self.responders(&published.responders),
             own_records: self.own_records(published.own),
             log: published.log,
             filtered,

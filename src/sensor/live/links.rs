@@ -2,6 +2,7 @@
 
 use super::groups::Groups;
 use super::link_lines::LinkLines;
+use super::surroundings::Keeping;
 use super::witness::Watching;
 use super::workers::Workers;
 use crate::host::addresses::Localities;
@@ -21,6 +22,8 @@ pub(super) struct Links<'a> {
     pub(super) names: Interfaces,
     pub(super) localities: SharedLocalities,
     pub(super) lines: LinkLines,
+    /// Of this host, for responders.
+    pub(super) surroundings: Keeping,
 }
 
 impl Links<'_> {
@@ -41,6 +44,7 @@ impl Links<'_> {
         workers: &Workers<'_>,
         mut witness: Option<&mut Watching>,
     ) {
+        self.surroundings.is_due();
         if let LinkEvent::Up { ifindex, .. }
         | LinkEvent::Down { ifindex, .. }
         | LinkEvent::Removed { ifindex, .. } = event

@@ -19,6 +19,7 @@ mod scrapes;
 mod shedding;
 mod startup;
 mod statistics;
+mod surroundings;
 mod waiting;
 mod witness;
 mod workers;
@@ -164,6 +165,7 @@ impl Supervisor<'_> {
         self.links
             .reopen_missed(&self.workers, self.witness.as_mut());
         self.links.lines.tell_due();
+        self.links.surroundings.look_again(&self.messenger);
         self.look_at_rings();
         let (groups, witness) = (&self.links.groups, self.witness.as_ref());
         let (books, published) = self.ledger.of_second(groups, witness);

@@ -1,11 +1,13 @@
 //! What somebody else may hold or forbid: opened first, before any memory is taken.
 
+use super::surroundings::Keeping;
 use crate::capture::socket;
 use crate::error::Failure;
 use crate::host::addresses::Localities;
 use crate::host::nic::{self, Watch};
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::outputs::Outputs;
+use crate::log::tap::Tap;
 use crate::observe::address::MetricsAddress;
 use crate::sensor::logging::{self, SharedLocalities};
 use crate::settings::RunConfig;
@@ -21,7 +23,9 @@ pub(super) struct Opened {
     pub ours: Arc<Localities>,
     pub localities: SharedLocalities,
     pub names: Interfaces,
-    pub outputs: Outputs,
+    pub outputs: (Outputs, Tap),
+    /// Gateways and resolvers.
+    pub surroundings: Keeping,
 }
 
 impl Opened {
@@ -38,8 +42,10 @@ impl Opened {
         let localities: SharedLocalities = Arc::new(RwLock::new(Arc::clone(&ours)));
         let names = Interfaces::new(names);
         let context = logging::context(common, &names, &localities, false);
+        let surroundings = Keeping::start(common)?;
         // Last: it may create files.
-        let outputs = logging::outputs(common, &context)?;
+        let tap = logging::tap(common, &localities, &surroundings.shared, true)?;
+        let outputs = (logging::outputs(common, &context)?, tap);
         Ok(Self {
             listeners: listeners.unwrap_or_default(),
             watch,
@@ -47,6 +53,7 @@ impl Opened {
             localities,
             names,
             outputs,
+            surroundings,
         })
     }
 }

@@ -74,7 +74,10 @@ fn announcement(
         line("left out", list(left_out, kind));
     }
     line("capture", depth(config.capture).to_owned());
-    line("outputs", list(&config.common.outputs, logging::name));
+    let outputs = config.common.outputs.iter().map(logging::name);
+    let lists = config.common.responders.iter().map(|one| one.name.clone());
+    let outputs: Vec<String> = outputs.chain(lists).collect();
+    line("outputs", outputs.join(", "));
     if let Some(address) = &config.metrics {
         line("metrics", address.url());
     }

@@ -9,6 +9,7 @@ fn users(workers: usize) -> Users {
         workers,
         outputs: 1,
         buffers: 1,
+        responder_bytes: 0,
         fold_tables: workers,
         witness: None,
         reads: false,

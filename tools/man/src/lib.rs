@@ -16,6 +16,7 @@ use std::io;
 use std::path::Path;
 use synledger::books::Books;
 use synledger::books::output::OutputCounts;
+use synledger::books::responder::ResponderCounts;
 use synledger::books::ring::RingCounts;
 use synledger::books::witness::WitnessCounts;
 use synledger::counters::{Counter, Counters, Kind};
@@ -203,6 +204,11 @@ fn counters() -> String {
         "Of each output, in `outputs` without `records_`, among the metrics by `output`:",
     ));
     section(&mut roff, of(&OutputCounts::default()));
+    roff.control("PP", []);
+    roff.text(words(
+        "Of each block list, in `responders` without `responder_`, among the metrics by `responder`:",
+    ));
+    section(&mut roff, of(&ResponderCounts::default()));
     roff.render()
 }
 

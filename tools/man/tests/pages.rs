@@ -145,6 +145,17 @@ fn examples_are_command_lines_that_parse() {
 }
 
 #[test]
+fn the_script_that_loads_a_list_is_the_one_that_is_tested() {
+    let file = root().join("tools/man/load_into_nftables.sh");
+    let script = std::fs::read_to_string(file).expect("the script");
+    let is_it = |block: &Block| match block {
+        Block::Lines(lines) => script.lines().eq(lines.iter().copied()),
+        _ => false,
+    };
+    assert!(blocks().iter().any(is_it), "{script}");
+}
+
+#[test]
 fn the_commands_of_the_readme_are_commands() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
     let makefile = std::fs::read_to_string(root().join("Makefile")).expect("Makefile");

@@ -2,6 +2,7 @@
 
 use crate::books::Books;
 use crate::books::output::OutputBooks;
+use crate::books::responder::ResponderBooks;
 use crate::books::ring::{RingCounts, RingId};
 use crate::counters::{Counter, Counters as _, Kind};
 use crate::log::notice::Stats;
@@ -89,7 +90,7 @@ fn account(books: &Books, counts: Value) -> Map<String, Value> {
 }
 
 /// What tells rings and outputs apart: no counts.
-const LABELS: [&str; 4] = ["interface", "class", "worker", "output"];
+const LABELS: [&str; 5] = ["interface", "class", "worker", "output", "responder"];
 
 /// The same without counters that are 0, and without rings and outputs that have none left. What is not counted
 /// (null) is not 0.
@@ -134,6 +135,11 @@ pub(crate) fn books_json(books: &Books) -> Map<String, Value> {
     let outputs = books.outputs.iter().enumerate();
     let outputs = outputs.map(|(place, output)| records(place, output));
     all.insert("outputs".to_owned(), outputs.collect());
+    if !books.responders.is_empty() {
+        let responders = books.responders.iter().enumerate();
+        let responders = responders.map(|(place, responder)| of_responder(place, responder));
+        all.insert("responders".to_owned(), responders.collect());
+    }
     all
 }
 
@@ -169,6 +175,15 @@ fn records(place: usize, output: &OutputBooks) -> Value {
     let counts = &output.counts;
     counts.each(&mut |counter| insert(&mut all, counter.short_name().into(), &counter));
     all.insert("output".to_owned(), json!(place + 1));
+    Value::Object(all)
+}
+
+/// A responder by its place among those of the command line.
+fn of_responder(place: usize, responder: &ResponderBooks) -> Value {
+    let mut all = Map::new();
+    let counts = &responder.counts;
+    counts.each(&mut |counter| insert(&mut all, counter.short_name().into(), &counter));
+    all.insert("responder".to_owned(), json!(place + 1));
     Value::Object(all)
 }
 

@@ -1,0 +1,77 @@
+//! What a responder counts.
+
+use crate::counters::{Identity, counters};
+
+words! {
+    /// Why nothing follows from a detection.
+    pub enum Refusal {
+        /// Nothing shows that the source is who it says, or less than was asked for.
+        Unproven = "unproven",
+        /// The source is this host, a gateway or a resolver of it, or no host at all.
+        Guarded = "guarded",
+        /// `--allow` names the source.
+        Allowed = "allowed",
+        /// The scan is in a direction that was not asked for.
+        OutOfScope = "out_of_scope",
+    }
+}
+
+counters! {
+    /// The books of one responder.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ResponderCounts "responder_" {
+        detections: "Detections that came to the responder",
+        accepted: "Detections whose source came on its list, or was there",
+        refused (count by reason Refusal): "Detections from which nothing follows",
+        added: "Sources that came on the list",
+        expired: "Sources that left it because their time was over",
+        displaced (loss): "Sources that left it because it was full and others came",
+        withdrawn: "Sources that left it because they are guarded by now",
+        listed (gauge): "Sources on the list",
+        applied (gauge): "Sources in the list as it was written last",
+        waiting (gauge): "Changes of the list that are not written yet",
+        writes: "Times that the list was written",
+        write_failures (loss): "Times that the list could not be written",
+    }
+}
+
+/// What one responder did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponderBooks {
+    /// Its `--output`.
+    pub name: String,
+    /// Its counters.
+    pub counts: ResponderCounts,
+}
+
+impl ResponderBooks {
+    /// What always holds. `raised`: detections that shards made and that were not lost before the tap.
+    pub(super) fn identities(&self, raised: u64, in_flight: u64) -> [Identity; 3] {
+        let counts = &self.counts;
+        let name = |what: &str| format!("{}: {what}", self.name);
+        let left = counts.expired + counts.displaced + counts.withdrawn;
+        [
+            Identity::within(
+                name("detections raised and not lost = detections of the responder"),
+                raised,
+                counts.detections,
+                in_flight,
+            ),
+            Identity::exact(
+                name("detections = accepted + refused"),
+                counts.detections,
+                counts.accepted + counts.refused.iter().sum::<u64>(),
+            ),
+            Identity::exact(
+                name("added = listed + expired + displaced + withdrawn"),
+                counts.added,
+                counts.listed + left,
+            ),
+        ]
+    }
+
+    /// Whether the list as it was written last is not the list: at the end because it could not be written.
+    pub fn is_stale(&self) -> bool {
+        self.counts.waiting > 0
+    }
+}

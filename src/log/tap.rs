@@ -1,0 +1,89 @@
+//! Who listens here hears every event of all shards in the log's order, before anything is folded, withheld or
+//! filtered for outputs.
+
+use super::event::Event;
+use super::notice::Notice;
+use super::reached::LogTime;
+use crate::books::responder::ResponderCounts;
+
+/// An event as the tap has it: its own times are in run time.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// When it was due.
+    pub due: LogTime,
+    /// What its own times are to be moved by for the wall clock of its moment; 0 in `read`.
+    pub shift_ns: i64,
+}
+
+/// Somebody who listens.
+pub trait Listener: Send {
+    /// Hears an event.
+    fn hear(&mut self, heard: Heard<'_>);
+    /// Live: the log has reached `at`, and it is `now_ns` by the wall clock. Called many times a second.
+    fn tick(&mut self, at: LogTime, now_ns: i64);
+    /// Nothing follows; the log ended at `at`.
+    fn finish(&mut self, at: LogTime, now_ns: i64);
+    /// What the log should say about it: asked until there is nothing.
+    fn say(&mut self) -> Option<Notice>;
+    /// The books of what it keeps, in the order of the command line.
+    fn counts(&self) -> Vec<ResponderCounts>;
+}
+
+/// The tap. Without a listener it costs nothing.
+#[derive(Default)]
+pub struct Tap {
+    listener: Option<Box<dyn Listener>>,
+    reached: LogTime,
+}
+
+impl Tap {
+    /// A tap at which this one listens.
+    pub fn new(listener: Option<Box<dyn Listener>>) -> Self {
+        Self {
+            listener,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn hear(&mut self, heard: Heard<'_>) {
+        if let Some(listener) = &mut self.listener {
+            if heard.due.run_ns > self.reached.run_ns && !heard.event.step.is_end() {
+                self.reached = heard.due;
+            }
+            listener.hear(heard);
+        }
+    }
+
+    /// Says how far the log is; it never goes back.
+    pub fn reach(&mut self, at: LogTime) {
+        if at.run_ns > self.reached.run_ns {
+            self.reached = at;
+        }
+    }
+
+    pub(super) fn tick(&mut self, at: LogTime, now_ns: i64) {
+        if let Some(listener) = &mut self.listener {
+            if at.run_ns > self.reached.run_ns {
+                self.reached = at;
+            }
+            listener.tick(self.reached, now_ns);
+        }
+    }
+
+    pub(super) fn finish(&mut self, now_ns: i64) {
+        if let Some(listener) = &mut self.listener {
+            listener.finish(self.reached, now_ns);
+        }
+    }
+
+    pub(super) fn say(&mut self) -> Option<Notice> {
+        self.listener.as_mut()?.say()
+    }
+
+    pub(super) fn counts(&self) -> Vec<ResponderCounts> {
+        let listener = self.listener.as_ref();
+        listener.map_or_else(Vec::new, |listener| listener.counts())
+    }
+}
