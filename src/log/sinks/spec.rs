@@ -223,7 +223,7 @@ impl FromStr for OutputSpec {
 /// The long help of `--output`: what each format is, and its options.
 pub fn help() -> String {
     let mut text = String::from(
-        "Where the log goes.\n\nRepeatable: KIND:TARGET[,OPTION=VALUE…]. TARGET is a file, - (or /dev/stdout) for standard \
+        "Where the log goes.\n\nRepeatable: KIND:TARGET[,OPTION=VALUE]... TARGET is a file, - (or /dev/stdout) for standard \
          output, or /dev/stderr.\n",
     );
     for format in FORMATS {
