@@ -89,7 +89,7 @@ const WORKLOADS: [(&str, Work); 11] = [
     ("shard SYN flood", |count| {
         sharded(&flood(all()), RULES, (0, count))
     }),
-    ("shard SYN flood, one detector", |count| {
+    ("shard SYN flood (one detector)", |count| {
         sharded(&flood(all()), ONE, (0, count));
     }),
     ("shard established", |count| {

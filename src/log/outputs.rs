@@ -31,18 +31,20 @@ struct Output {
 }
 
 impl Output {
-    fn event(&mut self, event: &Event, at: Moment) {
+    /// True: the sink has a recovery to tell.
+    fn event(&mut self, event: &Event, at: Moment) -> bool {
         let kind = event.body.kind();
         self.offered[kind as usize] += 1;
         if !self.spec.events.has(kind) {
             self.not_asked[kind as usize] += 1;
-            return;
+            return false;
         }
         let entry = Entry { kind, folded: 0 };
-        if let Some(out) = self.sink.admit(entry, at) {
-            self.format.event(out, event, at.log_ns);
-            self.sink.commit(entry, at);
-        }
+        let Some(out) = self.sink.admit(entry, at) else {
+            return false;
+        };
+        self.format.event(out, event, at.log_ns);
+        self.sink.commit(entry, at)
     }
 
     fn fold(&mut self, event: &Event, count: u64, at: Moment) {
@@ -166,11 +168,14 @@ impl Outputs {
     /// Writes a shard's event, due at this moment, to each output that asks for it.
     pub fn write(&mut self, event: &Event, due: LogTime, now_ns: i64) {
         self.reached.set(due);
+        let log_ns = due.wall_ns;
+        let mut recovered = false;
         for output in &mut self.outputs {
-            let log_ns = due.wall_ns;
-            output.event(event, Moment { log_ns, now_ns });
+            recovered |= output.event(event, Moment { log_ns, now_ns });
         }
-        self.say_recoveries(now_ns);
+        if recovered {
+            self.say_recoveries(now_ns);
+        }
     }
 
     /// Counts an attempt that the logger folds.

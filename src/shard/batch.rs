@@ -39,9 +39,17 @@ impl Shard {
             watermark_ns: at.watermark_ns,
             in_reach: self.outbox.in_reach(frame, &packet),
         });
+        if let Some(ring) = at.ring {
+            self.check_member(frame, ring);
+        }
         if self.pending.len() == BATCH {
             self.look_up(&at.timeline);
         }
+    }
+
+    /// The packet that was kept last: where it is, for a copy would cost more than what is asked of it.
+    pub(super) fn newest(&self) -> Option<&Packet> {
+        self.pending.last().map(|pending| &pending.packet)
     }
 
     /// Looks up the packets that were decoded, in their order.

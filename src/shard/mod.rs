@@ -8,8 +8,8 @@ pub mod outbox;
 pub mod policy;
 
 use crate::books::shard::ShardCounts;
-use crate::capture::bpf::fanout::{self, Keys};
-use crate::capture::frame::Frame;
+use crate::capture::bpf::fanout::{self, Demux, Keys};
+use crate::capture::frame::{Class, Frame};
 use crate::decode::{self, Packet};
 use crate::flow::key::Hasher;
 use crate::flow::{Flows, Limits};
@@ -133,10 +133,7 @@ impl Shard {
         self.counts.frames += 1;
         // Two ways, so that a packet of the commonest kind is built where it is held.
         match decode::commonest(frame) {
-            Some(packet) => {
-                self.check_member(frame, Some(&packet), at);
-                self.hold(packet, frame, at);
-            }
+            Some(packet) => self.hold(packet, frame, at),
             None => self.on_other_frame(frame, at),
         }
     }
@@ -144,12 +141,11 @@ impl Shard {
     #[inline(never)]
     fn on_other_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
         match decode::packet(frame) {
-            Ok(packet) => {
-                self.check_member(frame, Some(&packet), at);
-                self.hold(packet, frame, at);
-            }
+            Ok(packet) => self.hold(packet, frame, at),
             Err(why) => {
-                self.check_member(frame, None, at);
+                if let Some(ring) = at.ring {
+                    self.count_misrouted(fanout::demux(&self.keys, frame), ring);
+                }
                 // Cut by our own filter, it may have been anything.
                 let cut = frame.bytes.len() < frame.wire_len as usize;
                 self.counts.frames_cut_by_depth +=
@@ -161,10 +157,9 @@ impl Shard {
 
     /// Live: whether the kernel put the frame where the fanout program does. What decoding found of a whole segment
     /// says so; the headers of other frames are read once more.
-    #[inline]
-    fn check_member(&mut self, frame: &Frame<'_>, packet: Option<&Packet>, at: &At<'_>) {
-        let Some(ring) = at.ring else { return };
-        let segment = packet.and_then(Packet::as_whole_segment);
+    #[inline(never)]
+    fn check_member(&mut self, frame: &Frame<'_>, ring: Class) {
+        let segment = self.newest().and_then(Packet::as_whole_segment);
         let place = match segment {
             Some((ends, tcp)) => {
                 let ports = (tcp.src_port, tcp.dst_port);
@@ -172,6 +167,10 @@ impl Shard {
             }
             None => fanout::demux(&self.keys, frame),
         };
+        self.count_misrouted(place, ring);
+    }
+
+    fn count_misrouted(&mut self, place: Demux, ring: Class) {
         let workers = u32::try_from(self.mesh.workers()).expect("at most 64");
         let (class, worker) = place.member(workers);
         self.counts.misrouted_frames += u64::from((class, worker as usize) != (ring, self.id));

@@ -261,12 +261,12 @@ impl Carrying {
         Some(out)
     }
 
-    fn commit(&mut self, entry: Entry, at: Moment) {
+    fn commit(&mut self, entry: Entry, at: Moment) -> bool {
         let (Some(lines), Some(open)) = (&mut self.lines, &mut self.open) else {
-            return;
+            return false;
         };
         open.bytes += lines.appended_since(open.mark) as u64;
-        lines.commit_fold(entry.kind, entry.folded, at.now_ns);
+        Sink::commit(lines, entry, at) || self.recovered.is_some()
     }
 }
 
@@ -276,10 +276,9 @@ impl Sink for Files {
         self.of(entry)?.admit(&rotation, entry, at)
     }
 
-    fn commit(&mut self, entry: Entry, at: Moment) {
-        if let Some(stream) = self.of(entry) {
-            stream.commit(entry, at);
-        }
+    fn commit(&mut self, entry: Entry, at: Moment) -> bool {
+        let stream = self.of(entry);
+        stream.is_some_and(|stream| stream.commit(entry, at))
     }
 
     fn flush(&mut self, now_ns: i64) {

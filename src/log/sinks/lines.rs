@@ -420,8 +420,9 @@ impl Sink for Lines {
         self.admit_fold(entry.kind, entry.folded, at.now_ns)
     }
 
-    fn commit(&mut self, entry: Entry, at: Moment) {
+    fn commit(&mut self, entry: Entry, at: Moment) -> bool {
         self.commit_fold(entry.kind, entry.folded, at.now_ns);
+        self.recovered.is_some()
     }
 
     fn flush(&mut self, now_ns: i64) {

@@ -53,8 +53,9 @@ pub trait Sink: Send {
     /// Where to append a record; `None` if it is dropped (and counted).
     fn admit(&mut self, entry: Entry, at: Moment) -> Option<&mut Vec<u8>>;
 
-    /// Says that what was appended since [`Sink::admit`] is this record, whole.
-    fn commit(&mut self, entry: Entry, at: Moment);
+    /// Says that what was appended since [`Sink::admit`] is this record, whole. True: [`Sink::take_recovery`] has
+    /// something to tell.
+    fn commit(&mut self, entry: Entry, at: Moment) -> bool;
 
     /// Hands on what waits.
     fn flush(&mut self, now_ns: i64);
