@@ -323,8 +323,9 @@ impl Outputs {
 
     /// Writes what waits; a file that failed is tried again once a second.
     pub fn flush(&mut self, now_ns: i64) {
+        let at = self.moment(now_ns);
         for output in &mut self.outputs {
-            output.sink.flush(now_ns);
+            output.sink.flush(at);
         }
         self.say_recoveries(now_ns);
     }

@@ -101,6 +101,14 @@ impl Descriptor {
         })
     }
 
+    /// Whether it is the file of this name.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let here = self.file.metadata().map(|about| (about.dev(), about.ino()));
+        let there = path.symlink_metadata();
+        let there = there.map(|about| (about.dev(), about.ino()));
+        matches!((here, there), (Ok(here), Ok(there)) if here == there)
+    }
+
     /// Whether a person is at the other end.
     pub fn is_terminal(&self) -> bool {
         self.file.is_terminal()

@@ -19,6 +19,8 @@ use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 const RETRY_NS: u64 = 1_000_000_000;
+/// Letters of [`NameStamp`].
+const STAMP_LEN: usize = 19;
 
 /// The files of one output.
 pub struct Files {
@@ -39,6 +41,8 @@ struct Carrying {
     refused: Option<(Recovery, i64)>,
     recovered: Option<Recovery>,
     dropped: [[u64; KINDS]; CAUSES],
+    /// The moment in the name that a closed file got last, and its number among those of that moment.
+    named: Option<(String, u32)>,
 }
 
 #[derive(Clone, Copy)]
@@ -74,6 +78,7 @@ impl Files {
             refused: None,
             recovered: None,
             dropped: [[0; KINDS]; CAUSES],
+            named: None,
         };
         Ok(Self {
             streams: streams.iter().map(carrying).collect(),
@@ -102,26 +107,35 @@ impl Carrying {
         self.folder.join(format!("{}.log", self.stream.name))
     }
 
-    /// A name for a closed file that nothing has yet.
-    fn name_of_closed(&self, opened_ns: i64) -> PathBuf {
-        let (name, stamp) = (self.stream.name, NameStamp(opened_ns));
-        let numbered = |n: u32| match n {
-            0 => format!("{name}.{stamp}.log"),
-            _ => format!("{name}.{stamp}-{n}.log"),
+    /// A name for a closed file that nothing has yet, behind those that were given for the same moment.
+    fn name_of_closed(&mut self, opened_ns: i64) -> PathBuf {
+        let stamp = NameStamp(opened_ns).to_string();
+        let name = self.stream.name;
+        let first = match &self.named {
+            Some((last, number)) if *last == stamp => number + 1,
+            _ => 0,
         };
-        let mut names = (0..).map(|n| self.folder.join(numbered(n)));
-        let free = names.find(|path| path.symlink_metadata().is_err());
-        free.expect("numbers do not end before free names")
+        let path = |n: u32| match n {
+            0 => self.folder.join(format!("{name}.{stamp}.log")),
+            _ => self.folder.join(format!("{name}.{stamp}-{n}.log")),
+        };
+        let mut numbers = first..;
+        let free = numbers.find(|&n| path(n).symlink_metadata().is_err());
+        let number = free.expect("numbers do not end before free names");
+        let path = path(number);
+        self.named = Some((stamp, number));
+        path
     }
 
     /// Gives what a former run left a name of its own.
-    fn set_aside(&self) -> Result<(), OpenError> {
+    fn set_aside(&mut self) -> Result<(), OpenError> {
         let path = self.path();
         let Ok(about) = path.symlink_metadata() else {
             return Ok(());
         };
-        if !about.is_file() {
-            // Descriptor::open says why a link, a folder or a device is refused.
+        if !about.is_file() || about.len() == 0 {
+            // An empty file is as good as none; why a link, a folder or a device is refused, the call that opens
+            // says.
             return Ok(());
         }
         let age = about.modified().ok();
@@ -172,9 +186,14 @@ impl Carrying {
             return false;
         }
         let opened_ns = opened.at_ns;
+        let path = self.path();
+        // What another program has moved is whole where it is now.
+        if self.lines.as_ref().is_some_and(|lines| lines.is_at(&path)) {
+            // A name that cannot be given leaves the file where it is: the next one sets it aside.
+            let closed = self.name_of_closed(opened_ns);
+            let _ = fs::rename(&path, closed);
+        }
         self.open = None;
-        // A name that cannot be given leaves the file where it is: the next one sets it aside.
-        let _ = fs::rename(self.path(), self.name_of_closed(opened_ns));
         self.thin_out(rotation);
         true
     }
@@ -183,20 +202,27 @@ impl Carrying {
     fn thin_out(&self, rotation: &Rotation) {
         let Some(keep) = rotation.keep else { return };
         let name = self.stream.name;
-        let is_closed = |file: &str| {
+        // Its moment, and its number among those of one second.
+        let place = |file: &str| {
             let inner = file.strip_prefix(name)?.strip_prefix('.')?;
-            let stamp = inner.strip_suffix(".log")?;
+            let (moment, number) = inner.strip_suffix(".log")?.split_at_checked(STAMP_LEN)?;
             let digits = |c: char| c.is_ascii_digit() || c == '-';
-            (stamp.len() >= 19 && stamp.chars().all(digits)).then_some(())
+            let number = match number.strip_prefix('-') {
+                Some(number) => number.parse::<u32>().ok()?,
+                None if number.is_empty() => 0,
+                None => return None,
+            };
+            let all = moment.chars().all(digits);
+            all.then(|| (moment.to_owned(), number, file.to_owned()))
         };
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;
         };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut closed: Vec<String> = names.filter(|file| is_closed(file).is_some()).collect();
+        let mut closed: Vec<_> = names.filter_map(|file| place(&file)).collect();
         closed.sort_unstable();
         let surplus = closed.len().saturating_sub(keep as usize);
-        for file in &closed[..surplus] {
+        for (_, _, file) in &closed[..surplus] {
             let _ = fs::remove_file(self.folder.join(file));
         }
     }
@@ -221,7 +247,10 @@ impl Carrying {
         match self.begin(at) {
             Ok(()) => {
                 if let Some((recovery, _)) = self.refused.take() {
-                    self.recovered = Some(recovery);
+                    match &mut self.recovered {
+                        Some(before) => before.add(&recovery),
+                        none => *none = Some(recovery),
+                    }
                 }
                 Ok(())
             }
@@ -243,6 +272,9 @@ impl Carrying {
     }
 
     fn drop_entry(&mut self, entry: Entry, cause: Cause) {
+        if let (Some(lines), Some(_)) = (&mut self.lines, &self.open) {
+            return lines.lose(entry, cause);
+        }
         let (kind, records) = (entry.kind as usize, entry.folded.max(1));
         self.dropped[cause as usize][kind] += records;
         if let Some((recovery, _)) = &mut self.refused {
@@ -281,17 +313,16 @@ impl Sink for Files {
         stream.is_some_and(|stream| stream.commit(entry, at))
     }
 
-    fn flush(&mut self, now_ns: i64) {
+    fn flush(&mut self, at: Moment) {
         let (rotation, live) = (self.rotation, self.live);
         for stream in &mut self.streams {
             if let Some(lines) = &mut stream.lines {
-                lines.flush(now_ns);
+                lines.flush(at.now_ns);
             }
-            // Live the log's time is the clock's, give or take what is on its way: a silent hour ends a file, too.
+            // Live the log's time goes on without records: a silent hour ends a file, too.
             let Some(open) = stream.open else { continue };
-            if open.ending || live && rotation.is_due(open.at_ns, open.bytes, now_ns) {
-                let log_ns = now_ns;
-                stream.end(&rotation, Moment { log_ns, now_ns });
+            if open.ending || live && rotation.is_due(open.at_ns, open.bytes, at.log_ns) {
+                stream.end(&rotation, at);
             }
         }
     }
@@ -305,7 +336,8 @@ impl Sink for Files {
                 lines.append(|out| (stream.stream.end)(out, at.log_ns));
             }
             lines.finish(at.now_ns);
-            if self.rotation.is_on() {
+            // What could not be ended gets no name of a whole one: the next run sets it aside.
+            if self.rotation.is_on() && lines.blocked().is_none() {
                 stream.end(&self.rotation, at);
             }
         }
@@ -330,8 +362,8 @@ impl Sink for Files {
 
     fn take_recovery(&mut self) -> Option<Recovery> {
         self.streams.iter_mut().find_map(|stream| {
-            let of_lines = stream.lines.as_mut().and_then(Lines::take_recovery);
-            stream.recovered.take().or(of_lines)
+            let own = stream.recovered.take();
+            own.or_else(|| stream.lines.as_mut()?.take_recovery())
         })
     }
 

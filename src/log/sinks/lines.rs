@@ -12,7 +12,7 @@ use crate::books::record_kind::{EventKind, KINDS};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    fn add(&mut self, later: &Self) {
+    pub(super) fn add(&mut self, later: &Self) {
         self.cause = later.cause;
         for (sum, lost) in self.lost.iter_mut().zip(later.lost) {
             *sum += lost;
@@ -278,6 +278,24 @@ impl Lines {
         self.file = file;
     }
 
+    /// Counts a record that finds no way into the file at hand.
+    pub(super) fn lose(&mut self, entry: Entry, cause: Cause) {
+        let Entry { kind, folded } = entry;
+        self.drop_line(
+            &Line {
+                end: 0,
+                kind,
+                folded,
+            },
+            cause,
+        );
+    }
+
+    /// Whether its file is the one of this name.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        self.file.is_at(path)
+    }
+
     /// Appends what is no record: the beginning or the end of a file. Between lines only.
     pub(super) fn append(&mut self, bytes: impl FnOnce(&mut Vec<u8>)) {
         bytes(&mut self.buffer);
@@ -425,8 +443,8 @@ impl Sink for Lines {
         self.recovered.is_some()
     }
 
-    fn flush(&mut self, now_ns: i64) {
-        Self::flush(self, now_ns);
+    fn flush(&mut self, at: Moment) {
+        Self::flush(self, at.now_ns);
     }
 
     fn finish(&mut self, at: Moment) {

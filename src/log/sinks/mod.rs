@@ -58,7 +58,7 @@ pub trait Sink: Send {
     fn commit(&mut self, entry: Entry, at: Moment) -> bool;
 
     /// Hands on what waits.
-    fn flush(&mut self, now_ns: i64);
+    fn flush(&mut self, at: Moment);
 
     /// Hands on what waits, and drops what is not taken: nothing is pending afterwards.
     fn finish(&mut self, at: Moment);

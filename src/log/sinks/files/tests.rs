@@ -175,7 +175,7 @@ fn a_silent_hour_ends_a_file_live_and_not_in_read() {
         let mut files = open(&folder, rotation("1h"));
         files.set_patience(patience);
         assert!(put(&mut files, EventKind::Flow, "a\n", at(S)));
-        files.flush(2 * HOUR);
+        files.flush(at(2 * HOUR));
         let closed = names(&folder)
             .iter()
             .filter(|name| *name != "conn.log")
@@ -227,4 +227,122 @@ fn a_folder_that_is_none_is_named_with_what_helps() {
         let says_it = refused.to_string();
         assert!(says_it.contains(says), "{}: {says_it}", path.display());
     }
+}
+
+/// The file of a stream takes nothing from now on.
+fn fill(files: &mut Files, stream: usize) {
+    let full = fs::OpenOptions::new().append(true).open("/dev/full");
+    let full = Descriptor::of(full.expect("a device").into());
+    let lines = files.streams[stream].lines.as_mut().expect("begun");
+    lines.go_on_in(full);
+}
+
+/// There is room again.
+fn empty(files: &mut Files, stream: usize) {
+    let (file, _) = Descriptor::open(&files.streams[stream].path()).expect("it is there");
+    let lines = files.streams[stream].lines.as_mut().expect("begun");
+    lines.go_on_in(file);
+}
+
+#[test]
+fn of_files_of_one_second_the_newest_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keep = Rotation {
+        keep: Some(2),
+        ..rotation("1MiB")
+    };
+    let mut files = open(&folder, keep);
+    for number in 0..13 {
+        let line = format!("{number}\n");
+        assert!(put(&mut files, EventKind::Flow, &line, at(S)));
+        files.reopen(at(S)).expect("rotated");
+    }
+    let mut kept: Vec<String> = found(&folder).into_iter().map(|(_, text)| text).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, ["#open 1\n11\n#close 1\n", "#open 1\n12\n#close 1\n"]);
+}
+
+#[test]
+fn a_file_that_could_not_be_ended_gets_no_name_of_a_whole_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = open(&folder, rotation("1h"));
+    assert!(put(&mut files, EventKind::Flow, "a\n", at(S)));
+    files.flush(at(S));
+    assert!(put(&mut files, EventKind::Flow, "b\n", at(S)));
+    fill(&mut files, 0);
+    files.finish(at(2 * S));
+    files.finish(at(2 * S));
+    assert_eq!(found(&folder), [("conn.log".into(), "#open 1\na\n".into())]);
+    let flow = EventKind::Flow as usize;
+    let carried = files.carried();
+    assert_eq!(carried.written[flow], 1);
+    assert_eq!(carried.dropped[Cause::DiskFull as usize][flow], 1);
+    assert_eq!(carried.pending, [0; KINDS]);
+}
+
+#[test]
+fn what_is_lost_while_a_file_waits_for_its_end_is_told_afterwards() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = open(&folder, Rotation::default());
+    files.set_patience(Patience::Live);
+    assert!(put(&mut files, EventKind::Flow, "a\n", at(S)));
+    fill(&mut files, 0);
+    files.reopen(at(S)).expect("nothing to open");
+    assert_eq!(files.blocked(), Some(Cause::DiskFull));
+    for _ in 0..3 {
+        assert!(!put(&mut files, EventKind::Flow, "b\n", at(S)));
+    }
+    empty(&mut files, 0);
+    // Before anybody asks, the next file cannot be made either.
+    files.flush(at(2 * S));
+    let link = folder.path().join("conn.log");
+    std::os::unix::fs::symlink("/dev/null", &link).expect("a link");
+    assert!(!put(&mut files, EventKind::Flow, "c\n", at(2 * S)));
+    fs::remove_file(&link).expect("removed");
+    assert!(put(&mut files, EventKind::Flow, "d\n", at(3 * S)));
+    let flow = EventKind::Flow as usize;
+    let told: Vec<u64> = std::iter::from_fn(|| files.take_recovery())
+        .map(|recovery| recovery.lost[flow])
+        .collect();
+    let dropped: u64 = files.carried().dropped.iter().map(|of| of[flow]).sum();
+    assert_eq!(dropped, 4);
+    assert_eq!(told.iter().sum::<u64>(), dropped, "{told:?}");
+}
+
+#[test]
+fn live_a_file_ends_by_the_logs_time_so_that_stragglers_make_no_file_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = open(&folder, rotation("1h"));
+    files.set_patience(Patience::Live);
+    assert!(put(&mut files, EventKind::Flow, "a\n", at(2 * HOUR - 5)));
+    // The clock is past the hour, the log is not.
+    let (log_ns, now_ns) = (2 * HOUR - 2, 2 * HOUR + 1);
+    files.flush(Moment { log_ns, now_ns });
+    let late = Moment {
+        log_ns: 2 * HOUR - 1,
+        now_ns: 2 * HOUR + 1,
+    };
+    assert!(put(&mut files, EventKind::Flow, "b\n", late));
+    assert!(put(&mut files, EventKind::Flow, "c\n", at(2 * HOUR + 2)));
+    files.finish(at(2 * HOUR + 3));
+    assert_eq!(names(&folder).len(), 2, "{:?}", names(&folder));
+}
+
+#[test]
+fn a_file_that_another_program_moved_is_ended_where_it_is_and_the_new_one_is_begun() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, moved) = (folder.path().join("conn.log"), folder.path().join("moved"));
+    let mut files = open(&folder, Rotation::default());
+    assert!(put(&mut files, EventKind::Flow, "a\n", at(S)));
+    fs::rename(&log, &moved).expect("moved");
+    fs::write(&log, "").expect("made anew");
+    files.reopen(at(2 * S)).expect("reopened");
+    assert!(put(&mut files, EventKind::Flow, "b\n", at(3 * S)));
+    files.finish(at(4 * S));
+    let expected = [
+        ("conn.log", "#open 3\nb\n#close 4\n"),
+        ("moved", "#open 1\na\n#close 2\n"),
+    ];
+    let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    assert_eq!(found(&folder), expected);
 }
