@@ -1,0 +1,285 @@
+#!/usr/bin/env python3
+"""Compares Zeek's logs as the sensor writes them with its EVE, over a seeded sample of captures, and has two
+readers of Zeek logs that others wrote read every row.
+
+Exit status: 0 no difference (or nothing to compare: `skipped: why`), 1 differences.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+import compare
+import extract
+
+READERS = ("zat==0.4.9", "parsezeeklogs==3.0.1")
+TIMEOUT_S, INSTALL_S, SHOWN = 120, 120, 20
+LOCAL = {"in": ("F", "T"), "out": ("T", "F"), "local": ("T", "T"), "transit": ("F", "F")}
+PROTO = {"TCP": "tcp", "UDP": "udp", "ICMP": "icmp", "IPv6-ICMP": "icmp"}
+# zat gives what is unset the zero of its type; a time or a string it leaves as it is.
+ZAT_UNSET = {"bool": False, "count": 0, "port": 0, "double": 0.0, "interval": 0}
+READ = {
+    "zat": """
+import json, sys
+from zat.zeek_log_reader import ZeekLogReader
+plain = lambda v: round(v.timestamp() * 1e6) if hasattr(v, "timestamp") else round(v.total_seconds() * 1e6)
+rows = list(ZeekLogReader(sys.argv[1], strict=True).readrows())
+json.dump(rows, open(sys.argv[2], "w"), default=plain)
+""",
+    "parsezeeklogs": """
+import json, sys
+from parsezeeklogs import ZeekLog
+def failed(number, line, why): raise ValueError(f"line {number}: {why}")
+json.dump(list(ZeekLog(sys.argv[1], on_error=failed)), open(sys.argv[2], "w"), default=str)
+""",
+}
+
+
+def columns(path):
+    """What zeek-cut goes by: names and types of the header, rows by name. ValueError where the form is another."""
+    lines = path.read_text(encoding="ascii").split("\n")
+    if lines.pop() != "" or not lines[-1].startswith("#close\t"):
+        raise ValueError(f"{path.name}: #close is not its last line")
+    head = dict(line.split("\t", 1) for line in lines if line.startswith("#") and "\t" in line)
+    names, types = head["#fields"].split("\t"), head["#types"].split("\t")
+    if len(names) != len(types) or len(set(names)) != len(names):
+        raise ValueError(f"{path.name}: {len(names)} #fields, {len(types)} #types")
+    rows = [line.split("\t") for line in lines if not line.startswith("#")]
+    bad = [row for row in rows if len(row) != len(names)]
+    if bad:
+        raise ValueError(f"{path.name}: a row of {len(bad[0])} columns, not {len(names)}: {bad[0]}")
+    return dict(zip(names, types)), [dict(zip(names, row)) for row in rows]
+
+
+def micros(text):
+    """Seconds with six decimals as microseconds; None where unset."""
+    if text == "-":
+        return None
+    if len(text.partition(".")[2]) != 6:
+        raise ValueError(f"{text}: not six decimals")
+    return extract.nanoseconds(text) // 1000
+
+
+def flow_of(row):
+    """What a row of conn.log says that EVE says, too."""
+    names = ("id.orig_h", "id.resp_h", "proto", "conn_state", "orig_pkts", "resp_pkts", "community_id")
+    out = {name: row[name] for name in names} | {"ts": micros(row["ts"]), "history": row["history"]}
+    out["local"] = (row["local_orig"], row["local_resp"])
+    if row["proto"] in ("tcp", "udp"):
+        out["ports"] = (row["id.orig_p"], row["id.resp_p"])
+    lasted = (row["duration"], row["orig_bytes"], row["resp_bytes"])
+    return out, lasted
+
+
+def flow_in(event):
+    """The same of a flow record of EVE."""
+    flow, own = event["flow"], event["synledger"]
+    start, end = (compare.microseconds(flow[name]) for name in ("start", "end"))
+    history = "".join(c for c in own["history"] if c == "^" or c.isascii() and c.isalpha())
+    proto = PROTO.get(event["proto"], "unknown_transport")
+    out = {"id.orig_h": event["src_ip"], "id.resp_h": event["dest_ip"], "proto": proto,
+           "conn_state": own["conn_state"], "orig_pkts": str(flow["pkts_toserver"]),
+           "resp_pkts": str(flow["pkts_toclient"]), "community_id": event.get("community_id"),
+           "ts": start, "history": history or "-", "local": LOCAL.get(own["direction"], ("-", "-"))}
+    if proto in ("tcp", "udp"):
+        out["ports"] = (str(event["src_port"]), str(event["dest_port"]))
+    own_bytes = tuple(str(own[f"payload_bytes_{way}"]) for way in ("toserver", "toclient"))
+    return out, (end - start, *own_bytes)
+
+
+def flow_differences(row, event):
+    """Lines for what differs."""
+    (ours, lasted), (theirs, wanted) = flow_of(row), flow_in(event)
+    out = [f"{name}: {ours.get(name)}, EVE {theirs[name]}" for name in theirs if ours.get(name) != theirs[name]]
+    # EVE cuts both times to microseconds, the duration is cut once: it may be one less.
+    unset = lasted == ("-", "-", "-") and wanted[0] <= 0
+    if not unset and not (wanted[0] - (micros(lasted[0]) or 0) in (0, 1) and lasted[0] != "-" and lasted[1:] == wanted[1:]):
+        out.append(f"duration and bytes: {lasted}, EVE {wanted}")
+    return out
+
+
+def notice_differences(row, event):
+    """Lines for what differs of a detection."""
+    scan = event["synledger"]["scan"]
+    ports = scan["kind"] == "port_scan"
+    wanted = {"note": "Scan::Port_Scan" if ports else "Scan::Address_Scan", "src": event["src_ip"],
+              "dst": event["dest_ip"] if ports else row["dst"], "p": "-" if ports else str(event["dest_port"]),
+              "n": str(scan["ports" if ports else "hosts"])}
+    out = [f"{name}: {row[name]}, EVE {want}" for name, want in wanted.items() if row[name] != want]
+    if micros(row["ts"]) != compare.microseconds(event["timestamp"]):
+        out.append(f"ts: {row['ts']}, EVE {event['timestamp']}")
+    return out + (["msg: empty"] if row["msg"] in ("", "-", "(empty)") else [])
+
+
+def eve_differences(logs, eve):
+    """conn.log and notice.log against the records of EVE, in order."""
+    out = []
+    for name, kind, differ in (("conn", "flow", flow_differences), ("notice", "alert", notice_differences)):
+        events = [event for event in eve if event["event_type"] == kind]
+        rows = logs.get(name, (None, []))[1]
+        if len(rows) != len(events):
+            out.append(f"{name}: {len(rows)} rows, EVE has {len(events)}")
+        for number, (row, event) in enumerate(zip(rows, events), 1):
+            out += [f"{name} row {number}: {line}" for line in differ(row, event)]
+    return out
+
+
+def as_zat(kind, text):
+    """What zat makes of a value."""
+    if text == "-":
+        return ZAT_UNSET.get(kind, "-")
+    return as_typed(kind, text, lambda text: micros(text))
+
+
+def as_typed(kind, text, seconds):
+    """A value of a type; times and intervals by `seconds`."""
+    typed = {"count": int, "port": int, "double": float, "bool": "T".__eq__, "time": seconds, "interval": seconds}
+    return typed.get(kind, str)(text)
+
+
+def as_parsezeeklogs(kind, text):
+    """What parsezeeklogs makes of a value: None where unset."""
+    if text == "-":
+        return None
+    if kind.startswith("set["):
+        return [] if text == "(empty)" else text.split(",")
+    return as_typed(kind, "" if text == "(empty)" else text, float)
+
+
+def reader_differences(reader, types, rows, read):
+    """Rows as a reader gave them against the rows themselves."""
+    expect = {"zat": as_zat, "parsezeeklogs": as_parsezeeklogs}[reader]
+    out = [] if len(rows) == len(read) else [f"{reader}: {len(read)} rows of {len(rows)}"]
+    for number, (row, got) in enumerate(zip(rows, read), 1):
+        for name, text in row.items():
+            want, has = expect(types[name], text), got.get(name, "no such field")
+            if reader == "zat" and types[name] == "time" and text == "-" or want == has:
+                continue
+            out.append(f"{reader}: row {number}: {name}: {has!r}, not {want!r}")
+    return out
+
+
+def install(folder):
+    """Puts the readers into a folder; why not, or None."""
+    marker = folder / "installed"
+    if marker.is_file() and marker.read_text() == " ".join(READERS):
+        return None
+    if os.environ.get("NO_INSTALL"):
+        return "NO_INSTALL is set"
+    # The reader of zat is plain Python; what the package names besides (pandas and more) is not needed for it.
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade", "--target", str(folder), *READERS]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_S)
+    except subprocess.TimeoutExpired:
+        return f"pip took more than {INSTALL_S} s"
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+    marker.write_text(" ".join(READERS))
+    return None
+
+
+def read_by(reader, path, readers):
+    """Rows of a log as a reader gives them."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder, "rows")
+        environment = os.environ | {"PYTHONPATH": str(readers), "TZ": "UTC"}
+        command = [sys.executable, "-c", READ[reader], str(path), str(out)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+        if done.returncode:
+            raise ValueError(f"{reader}: {path.name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+        return json.loads(out.read_text())
+
+
+def sensor(binary, path, folder, workers, more="", outputs=()):
+    """Runs `read`; the files it made by name."""
+    folder.mkdir()
+    command = [str(binary), "read", "-q", "--workers", str(workers), "--sensor", "corpus"]
+    for output in (f"zeek:{folder}{more}", *outputs):
+        command += ["--output", output]
+    done = subprocess.run([*command, str(path)], capture_output=True, check=False, timeout=TIMEOUT_S)
+    if done.returncode not in (0, 1):
+        raise ValueError(f"exit status {done.returncode}: {done.stderr[-200:]!r}")
+    return {file.name: file for file in sorted(folder.iterdir())}
+
+
+def union_differences(logs, rotated):
+    """Rows of all rotated files against those of the whole ones; each a map of log name to rows."""
+    out = []
+    for name in sorted(logs.keys() | rotated.keys()):
+        whole, parts = (collections.Counter(map(str, side.get(name, []))) for side in (logs, rotated))
+        if whole != parts:
+            out.append(f"{name}: rotated, {sum((parts - whole).values())} rows more and {sum((whole - parts).values())} fewer")
+    return out
+
+
+def byte_differences(workers, one, other):
+    """Files of one worker against those of more."""
+    same = {name: file.read_bytes() for name, file in one.items()} == {name: file.read_bytes() for name, file in other.items()}
+    return [] if same else [f"{workers} workers write other bytes than one"]
+
+
+def compare_one(binary, path, readers):
+    """Rows compared, and lines for what differs."""
+    with tempfile.TemporaryDirectory() as place:
+        place = pathlib.Path(place)
+        eve = place / "eve"
+        files = sensor(binary, path, place / "1", 1, outputs=[f"eve:{eve},events=alert+flow"])
+        try:
+            logs = {name.removesuffix(".log"): columns(file) for name, file in files.items()}
+            events = [json.loads(line) for line in eve.read_text().splitlines()] if eve.is_file() else []
+            out = eve_differences(logs, events)
+            for reader in READ if readers else ():
+                for name, (types, rows) in logs.items():
+                    out += reader_differences(reader, types, rows, read_by(reader, files[f"{name}.log"], readers))
+            for workers in (2, 8):
+                out += byte_differences(workers, files, sensor(binary, path, place / str(workers), workers))
+            rotated = collections.defaultdict(list)
+            for name, file in sensor(binary, path, place / "rotated", 1, ",rotate=1m").items():
+                rotated[name.split(".")[0]] += columns(file)[1]
+            out += union_differences({name: rows for name, (_, rows) in logs.items()}, rotated)
+        except (ValueError, KeyError, subprocess.TimeoutExpired) as why:
+            return 0, [f"{type(why).__name__}: {why}"]
+    return sum(len(rows) for _, rows in logs.values()), out
+
+
+def main(words=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", default="target/release/synledger", type=pathlib.Path)
+    parser.add_argument("--corpus", type=pathlib.Path, metavar="DIR", help="real captures")
+    parser.add_argument("--crafted", type=pathlib.Path, metavar="DIR", help="crafted captures")
+    parser.add_argument("--sample", type=int, default=60, metavar="N", help="so many of the real ones, seeded (60)")
+    parser.add_argument("--readers", default="target/zeek-readers", type=pathlib.Path, metavar="DIR", help="where they are installed")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="files at a time (2)")
+    args = parser.parse_args(words)
+    paths = []
+    for what, folder, most in (("corpus", args.corpus, args.sample), ("crafted", args.crafted, None)):
+        found = extract.captures_under([folder]) if folder is not None and folder.is_dir() else []
+        if folder is not None and not found:
+            print(f"skipped: zeek logs of {what} captures: {folder} has none")
+        paths += found if most is None else random.Random(1).sample(found, min(most, len(found)))
+    if not paths:
+        return 0
+    missing, readers = install(args.readers), args.readers.resolve()
+    if missing:
+        print(f"skipped: readers of Zeek logs: {missing}")
+        readers = None
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        found = list(pool.map(lambda path: compare_one(args.binary.resolve(), path.resolve(), readers), paths))
+    lines = [f"differs: {path}: {line}" for path, (_, out) in zip(paths, found) for line in out[:SHOWN]]
+    print("\n".join(lines[:200]), end="\n" if lines else "")
+    rows, differing = sum(rows for rows, _ in found), sum(bool(out) for _, out in found)
+    if rows == 0:
+        print("differs: no row was compared")
+    print(f"zeek: files={len(paths)} rows={rows} differing={differing}")
+    return 1 if differing or rows == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
