@@ -81,6 +81,7 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --cuts 64 --cut-dir target/cut --cache target/oracle
 	python3 tools/oracle/logs.py --binary $(BIN) --corpus $(CAPTURES)
 	python3 tools/oracle/eve_schema.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
+	python3 tools/oracle/zeek.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
 
 .PHONY: fuzz-corpus
 fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold memory to 10,000,000 SYNs (CAPTURES=DIR)
