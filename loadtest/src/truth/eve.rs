@@ -255,8 +255,10 @@ mod tests {
         let to = ("2001:db8::1".parse().expect("an address"), 80);
         let folded = Line::Folded { to, count: 12 };
         assert_eq!(parse(many.as_bytes()).expect("a line"), folded);
-        let alert =
-            format!("{HEAD}\"event_type\":\"alert\",{ends},\"scan\":{{\"phase\":\"started\"}}}}\n");
+        let alert = format!(
+            "{HEAD}\"event_type\":\"alert\",{ends},\
+             \"synledger\":{{\"scan\":{{\"kind\":\"port_scan\",\"phase\":\"started\"}}}}}}\n"
+        );
         let scan = Line::Scan {
             src: "192.0.2.56".parse().expect("an address"),
             ts_ns: 1_619_623_685_123_456_000,
