@@ -230,8 +230,8 @@ def compare_one(binary, path, readers):
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)
         eve = place / "eve"
-        files = sensor(binary, path, place / "1", 1, outputs=[f"eve:{eve},events=alert+flow"])
         try:
+            files = sensor(binary, path, place / "1", 1, outputs=[f"eve:{eve},events=alert+flow"])
             logs = {name.removesuffix(".log"): columns(file) for name, file in files.items()}
             events = [json.loads(line) for line in eve.read_text().splitlines()] if eve.is_file() else []
             out = eve_differences(logs, events)
