@@ -95,6 +95,14 @@ pub struct History {
     pub letters: [u8; 12],
 }
 
+impl History {
+    /// The letters as records write them: nothing but Zeek's.
+    pub fn written(&self) -> impl Iterator<Item = u8> {
+        let used = self.letters.into_iter().take_while(|&letter| letter != 0);
+        used.filter(|&letter| letter.is_ascii_alphabetic() || letter == b'^')
+    }
+}
+
 /// Packets and bytes of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Volume {

@@ -17,6 +17,17 @@ words! {
     }
 }
 
+impl Phase {
+    /// What people read of it: `Port scan detected`.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Started => "detected",
+            Self::Continues => "continues",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 words! {
     /// What shows that the source is who it says: anybody can send a SYN under any address.
     #[derive(PartialOrd, Ord)]

@@ -219,9 +219,7 @@ macro_rules! detectors {
             pub fn all(&self) -> [(Kind, Owner, &DetectorCounts); Kind::COUNT] {
                 [$( (Kind::$kind, <$detector as Detector>::KEYED_BY, &self.$field), )+]
             }
-        }
 
-        impl AllCounts {
             /// What all of them did together.
             pub fn sum(&self) -> DetectorCounts {
                 let mut sum = DetectorCounts::default();

@@ -160,6 +160,14 @@ impl Responders {
         let all = all.collect::<Result<_, _>>()?;
         Ok(Some(Self { all, guard }))
     }
+
+    fn renew_guard(&mut self) {
+        if self.guard.renew() {
+            for responder in &mut self.all {
+                responder.on_guard(&self.guard);
+            }
+        }
+    }
 }
 
 impl Listener for Responders {
@@ -178,21 +186,15 @@ impl Listener for Responders {
     }
 
     fn tick(&mut self, at: LogTime, now_ns: i64) {
-        let renewed = self.guard.renew();
+        self.renew_guard();
         for responder in &mut self.all {
-            if renewed {
-                responder.on_guard(&self.guard);
-            }
             responder.tick(at, now_ns);
         }
     }
 
     fn finish(&mut self, at: LogTime, now_ns: i64) {
-        let renewed = self.guard.renew();
+        self.renew_guard();
         for responder in &mut self.all {
-            if renewed {
-                responder.on_guard(&self.guard);
-            }
             responder.finish(at, now_ns);
         }
     }

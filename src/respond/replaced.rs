@@ -1,5 +1,6 @@
 //! A file that is only ever seen whole: written beside itself, then renamed.
 
+use crate::log::sinks::spec::folder;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -116,10 +117,7 @@ pub fn would_open(path: &Path) -> Result<(), String> {
         Err(error) if error.kind() != ErrorKind::NotFound => return refuse("", &error),
         _ => {}
     }
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder(path);
     if !folder.exists() {
         let hint = format!(
             " (its directory {} is missing: create it)",

@@ -264,20 +264,19 @@ fn outputs(
     text_format: Option<TextFormat>,
 ) -> Result<(Vec<OutputSpec>, Vec<Asked>), ConfigError> {
     let (mut outputs, mut responders) = (Vec::new(), Vec::new());
+    let words = FORMATS.iter().map(|format| format.word);
+    let words: Vec<_> = words.chain(RESPONDERS.iter().map(|one| one.word)).collect();
     for value in values {
         if let Some(asked) = respond::asked(value) {
             responders.push(asked.map_err(ConfigError)?);
             continue;
         }
-        let words = FORMATS.iter().map(|format| format.word);
-        let mut words = words.chain(RESPONDERS.iter().map(|one| one.word));
         if let Some((kind, _)) = value.split_once(':')
-            && words.clone().all(|word| word != kind)
+            && !words.contains(&kind)
         {
-            let all: Vec<_> = words.by_ref().collect();
             return Err(ConfigError(format!(
                 "--output {value}: unknown kind \"{kind}\"; allowed: {}",
-                all.join(", ")
+                words.join(", ")
             )));
         }
         let output: OutputSpec = value

@@ -11,19 +11,28 @@ pub const LAG_MAX_NS: u64 = 500_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window(pub i64);
 
-/// Reads a length of time with its unit: `500ms`, `90s`, `10m`, `1h`, `7d`; in nanoseconds.
-pub fn length_ns(value: &str) -> Option<i64> {
+/// A number and the unit behind it, as they are written.
+pub fn number_and_unit(value: &str) -> (&str, &str) {
     let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = value.split_at(digits);
-    let unit_ns = match unit {
+    value.split_at(digits)
+}
+
+/// Nanoseconds of a unit of time.
+pub fn unit_ns(unit: &str) -> Option<i64> {
+    Some(match unit {
         "ms" => 1_000_000,
         "s" => 1_000_000_000,
         "m" => 60_000_000_000,
         "h" => 3_600_000_000_000,
         "d" => 86_400_000_000_000,
         _ => return None,
-    };
-    number.parse::<i64>().ok()?.checked_mul(unit_ns)
+    })
+}
+
+/// Reads a length of time with its unit: `500ms`, `90s`, `10m`, `1h`, `7d`; in nanoseconds.
+pub fn length_ns(value: &str) -> Option<i64> {
+    let (number, unit) = number_and_unit(value);
+    number.parse::<i64>().ok()?.checked_mul(unit_ns(unit)?)
 }
 
 /// Reads a window of a rule: `500ms`, `60s`, `5m`, `1h`.
@@ -33,23 +42,13 @@ pub fn length_ns(value: &str) -> Option<i64> {
 /// Says the range and the units.
 pub fn window(value: &str) -> Result<Window, String> {
     let range = "must be a time from 1s to 1h, such as 500ms, 60s, 5m";
-    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = value.split_at(digits);
+    let allowed = 1_000_000_000..=3_600_000_000_000;
+    let (number, unit) = number_and_unit(value);
     let number: i64 = number.parse().map_err(|_| range.to_owned())?;
-    let unit_ns = match unit {
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        _ => return Err(format!("{range}; the unit is missing or unknown")),
-    };
+    let unit_ns = unit_ns(unit).filter(|ns| ns <= allowed.end());
+    let unit_ns = unit_ns.ok_or_else(|| format!("{range}; the unit is missing or unknown"))?;
     let ns = number
         .checked_mul(unit_ns)
-        .ok_or_else(|| range.to_owned())?;
-    let allowed = 1_000_000_000..=3_600_000_000_000;
-    if allowed.contains(&ns) {
-        Ok(Window(ns))
-    } else {
-        Err(range.to_owned())
-    }
+        .filter(|ns| allowed.contains(ns));
+    ns.map(Window).ok_or_else(|| range.to_owned())
 }

@@ -44,7 +44,7 @@ pub struct Distinct<Q: Question> {
     /// What it did.
     pub counts: DetectorCounts,
     /// Packet time of the newest contact that was lost on the way here: detections say so.
-    pub contact_lost_ns: Option<i64>,
+    contact_lost_ns: Option<i64>,
 }
 
 /// A contact with what is known of it before any table is looked into.
@@ -358,6 +358,8 @@ mod episode;
 mod episodes;
 mod firsts;
 mod gap;
+#[cfg(test)]
+pub(super) mod naive;
 pub mod question;
 pub mod rule;
 pub mod state;

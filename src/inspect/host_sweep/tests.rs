@@ -4,7 +4,7 @@ use super::*;
 use crate::inspect::contact::ContactKind;
 use crate::inspect::detection::{Detection, Phase, Proof};
 use crate::inspect::detector::Detector as _;
-use crate::inspect::distinct::Rule;
+use crate::inspect::distinct::{Rule, naive};
 use crate::time::timeline::Timeline;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -47,10 +47,7 @@ fn detector(at_least: usize) -> HostSweep {
 
 /// What is said of these touches, and of the end.
 fn said(at_least: usize, touches: &[(i64, u32)]) -> Vec<(usize, Detection)> {
-    let mut watermarks: Vec<i64> = touches.iter().map(|touch| touch.0).collect();
-    for i in 1..watermarks.len() {
-        watermarks[i] = watermarks[i].max(watermarks[i - 1]);
-    }
+    let watermarks = naive::watermarks(touches);
     let timeline = Timeline::Read {
         first: 0,
         watermarks: &watermarks,
@@ -72,25 +69,9 @@ fn rising_edges(at_least: usize, touches: &[(i64, u32)]) -> Vec<usize> {
     edges.map(|(number, _)| number).collect()
 }
 
-/// Every touch is kept, every host looked at.
 fn by_brute_force(at_least: usize, touches: &[(i64, u32)]) -> Vec<usize> {
-    let mut newest: BTreeMap<u32, i64> = BTreeMap::new();
-    let (mut true_until, mut edges) = (None, Vec::new());
-    for (number, &(ts_ns, n)) in touches.iter().enumerate() {
-        let entry = newest.entry(n).or_insert(ts_ns);
-        *entry = ts_ns.max(*entry);
-        let mut times: Vec<i64> = newest.values().copied().collect();
-        times.sort_unstable();
-        let m = *times.last().expect("just touched");
-        if times.iter().filter(|&&t| m - t < WINDOW).count() < at_least {
-            continue;
-        }
-        if true_until.is_none_or(|until| m >= until + WINDOW) {
-            edges.push(number);
-        }
-        true_until = Some(times[times.len() - at_least] + WINDOW);
-    }
-    edges
+    let edges = naive::rising_edges(touches, at_least, WINDOW).into_iter();
+    edges.map(|(number, _)| number).collect()
 }
 
 #[test]

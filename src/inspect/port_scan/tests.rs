@@ -4,9 +4,9 @@ use super::*;
 use crate::inspect::contact::ContactKind;
 use crate::inspect::detection::{Evidence, Phase};
 use crate::inspect::detector::{Detector as _, Found};
+use crate::inspect::distinct::naive;
 use crate::time::timeline::Timeline;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 const DST: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
@@ -45,10 +45,7 @@ fn contact(number: usize, ts_ns: i64, port: u16) -> Contact {
 }
 
 fn rising_edges(touches: &[(i64, u16)], ports: usize) -> Vec<(usize, Vec<(u16, u16)>)> {
-    let mut watermarks: Vec<i64> = touches.iter().map(|touch| touch.0).collect();
-    for i in 1..watermarks.len() {
-        watermarks[i] = watermarks[i].max(watermarks[i - 1]);
-    }
+    let watermarks = naive::watermarks(touches);
     let timeline = Timeline::Read {
         first: 0,
         watermarks: &watermarks,
@@ -70,31 +67,11 @@ fn rising_edges(touches: &[(i64, u16)], ports: usize) -> Vec<(usize, Vec<(u16, u
     edges
 }
 
-/// The rule as DESIGN words it: every touch is kept, every port looked at.
 fn by_brute_force(touches: &[(i64, u16)], ports: usize) -> Vec<(usize, Vec<(u16, u16)>)> {
-    let mut newest: BTreeMap<u16, i64> = BTreeMap::new();
-    let mut true_until: Option<i64> = None;
-    let mut edges = Vec::new();
-    for (number, &(ts_ns, port)) in touches.iter().enumerate() {
-        let entry = newest.entry(port).or_insert(ts_ns);
-        *entry = (*entry).max(ts_ns);
-        let m = *newest.values().max().expect("just touched");
-        let inside: Vec<u16> = newest
-            .iter()
-            .filter(|(_, t)| m - **t < WINDOW)
-            .map(|(p, _)| *p)
-            .collect();
-        if inside.len() < ports {
-            continue;
-        }
-        if true_until.is_none_or(|until| m >= until + WINDOW) {
-            edges.push((number, ranges_of(inside.into_iter())));
-        }
-        let mut times: Vec<i64> = newest.values().copied().collect();
-        times.sort_unstable();
-        true_until = Some(times[times.len() - ports] + WINDOW);
-    }
+    let edges = naive::rising_edges(touches, ports, WINDOW).into_iter();
     edges
+        .map(|(number, inside)| (number, ranges_of(inside.into_iter())))
+        .collect()
 }
 
 #[test]

@@ -315,11 +315,9 @@ pub fn sentence(out: &mut Vec<u8>, detection: &Detection) {
 
 fn alert_subject(out: &mut Vec<u8>, detection: &Detection) {
     out.extend_from_slice(detection.kind.about().title.as_bytes());
-    out.extend_from_slice(match detection.phase {
-        Phase::Started => b" detected: ",
-        Phase::Continues => b" continues: ",
-        Phase::Ended => b" ended: ",
-    });
+    out.push(b' ');
+    out.extend_from_slice(detection.phase.verb().as_bytes());
+    out.extend_from_slice(b": ");
     append::ip(out, detection.subject.src());
     match detection.subject {
         Subject::Pair { dst, .. } => {

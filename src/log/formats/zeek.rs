@@ -202,12 +202,7 @@ impl Zeek {
             _ => row.unset(2),
         };
         row.unset(1);
-        let letters = flow.history.letters.iter();
-        let letters = letters.take_while(|&&letter| letter != 0);
-        let history: Vec<u8> = letters
-            .copied()
-            .filter(|&letter| letter.is_ascii_alphabetic() || letter == b'^')
-            .collect();
+        let history: Vec<u8> = flow.history.written().collect();
         match history.is_empty() {
             true => row.unset(1),
             false => row.put(|out| out.extend_from_slice(&history)),

@@ -1,6 +1,6 @@
 //! Open outputs on which no write blocks: where one would, the answer is `WouldBlock`.
 
-use super::spec::Target;
+use super::spec::{Target, folder};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
@@ -203,13 +203,6 @@ impl Descriptor {
         let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
         poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
     }
-}
-
-/// The directory that a file lies in.
-fn folder(path: &Path) -> &Path {
-    let folder = path.parent();
-    let named = folder.filter(|folder| !folder.as_os_str().is_empty());
-    named.unwrap_or(Path::new("."))
 }
 
 /// What the system answers to the creation of a file here, where the folder's permissions do not tell:

@@ -6,7 +6,8 @@
 //! wait, and are dropped and counted once what waits is too much, as for lines.
 
 use super::descriptor::{Descriptor, OpenError};
-use super::lines::{Lines, Patience, Recovery};
+use super::lines::{Lines, Patience};
+use super::recovery::{Recovery, cause_of};
 use super::rotation::{NameStamp, Rotation};
 use super::spec::Target;
 use super::{Carried, Entry, Moment, Sink};
@@ -14,7 +15,6 @@ use crate::books::output::{CAUSES, Cause};
 use crate::books::record_kind::KINDS;
 use crate::log::formats::Stream;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
@@ -247,18 +247,12 @@ impl Carrying {
         match self.begin(at) {
             Ok(()) => {
                 if let Some((recovery, _)) = self.refused.take() {
-                    match &mut self.recovered {
-                        Some(before) => before.add(&recovery),
-                        none => *none = Some(recovery),
-                    }
+                    recovery.join(&mut self.recovered);
                 }
                 Ok(())
             }
             Err(error) => {
-                let cause = match error.kind() {
-                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Cause::DiskFull,
-                    _ => Cause::Io,
-                };
+                let cause = cause_of(error.kind());
                 let fresh = Recovery {
                     since_ns: at.now_ns,
                     cause,

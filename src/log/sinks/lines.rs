@@ -5,6 +5,7 @@
 //! counted by kind and cause. A line of which a part was written is completed first, so lines never mix.
 
 use super::descriptor::{Descriptor, OpenError};
+use super::recovery::{Recovery, cause_of};
 use super::spec::Target;
 use super::{Carried, Entry, Moment, Sink};
 use crate::books::output::{CAUSES, Cause};
@@ -24,26 +25,6 @@ pub const BUFFER_MAX: usize = 1 << 20;
 /// What was written leaves the buffer at this size, so that little is moved often.
 const SPENT_MAX: usize = BUFFER_MAX / 4;
 const RETRY_NS: u64 = 1_000_000_000;
-
-/// What was lost while a file took nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovery {
-    /// When the first write failed, by the logger's clock.
-    pub since_ns: i64,
-    /// What the last failure was.
-    pub cause: Cause,
-    /// Lines lost, by kind.
-    pub lost: [u64; KINDS],
-}
-
-impl Recovery {
-    pub(super) fn add(&mut self, later: &Self) {
-        self.cause = later.cause;
-        for (sum, lost) in self.lost.iter_mut().zip(later.lost) {
-            *sum += lost;
-        }
-    }
-}
 
 /// How long lines wait for the reader of a pipe or terminal.
 #[derive(Clone, Debug)]
@@ -365,10 +346,7 @@ impl Lines {
             Ok(()) => {
                 self.mid_line = false;
                 if let Some(trouble) = self.trouble.take() {
-                    match &mut self.recovered {
-                        Some(before) => before.add(&trouble.recovery),
-                        none => *none = Some(trouble.recovery),
-                    }
+                    trouble.recovery.join(&mut self.recovered);
                 }
             }
             Err(error) => self.on_error(&error, now_ns),
@@ -415,11 +393,7 @@ impl Lines {
             self.closed = true;
             return self.drop_waiting(usize::MAX, Cause::Closed);
         }
-        let cause = match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Cause::DiskFull,
-            ErrorKind::WouldBlock => Cause::Slow,
-            _ => Cause::Io,
-        };
+        let cause = cause_of(error.kind());
         let trouble = self.trouble.get_or_insert(Trouble {
             recovery: Recovery {
                 since_ns: now_ns,

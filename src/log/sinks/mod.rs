@@ -6,6 +6,7 @@
 pub mod descriptor;
 pub mod files;
 pub mod lines;
+pub mod recovery;
 pub mod rotation;
 pub mod spec;
 
@@ -14,7 +15,8 @@ use crate::books::record_kind::{EventKind, KINDS};
 use crate::log::formats::Carrier;
 use descriptor::OpenError;
 use files::Files;
-use lines::{Lines, Patience, Recovery};
+use lines::{Lines, Patience};
+use recovery::Recovery;
 use spec::OutputSpec;
 
 /// A record on its way: its kind, and how many attempts it stands for (0: it is one record, written as it is).

@@ -1,5 +1,6 @@
 //! When a file is closed and the next one begins, and how the closed one is named.
 
+use crate::time::durations::{number_and_unit, unit_ns};
 use jiff::Timestamp;
 use std::fmt;
 use std::str::FromStr;
@@ -44,15 +45,14 @@ impl Rotation {
     /// What is wrong; [`ROTATE_ALLOWED`] says what may be.
     pub fn set_rotate(&mut self, value: &str) -> Result<(), String> {
         for part in value.split('+') {
-            let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            let (number, unit) = part.split_at(digits);
+            let (number, unit) = number_and_unit(part);
             let wrong = || format!("rotate: \"{part}\" is neither a time nor a size in range");
             let number: u64 = number.parse().map_err(|_| wrong())?;
             let scaled = |unit: u64| number.checked_mul(unit);
             let seconds = match unit {
-                "m" => scaled(60),
-                "h" => scaled(3600),
-                "d" => scaled(86_400),
+                "m" | "h" | "d" => {
+                    unit_ns(unit).and_then(|ns| scaled(ns.unsigned_abs() / 1_000_000_000))
+                }
                 _ => None,
             };
             let bytes = match unit {

@@ -46,11 +46,7 @@ impl Target {
             let Self::Path(path) = target else {
                 return None;
             };
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            let folder = identity(folder.unwrap_or(Path::new(".")))?;
-            Some((folder, path.file_name()?.to_owned()))
+            Some((identity(folder(path))?, path.file_name()?.to_owned()))
         };
         if self == other {
             return true;
@@ -290,6 +286,13 @@ fn event_set(format: &Registered, list: &str) -> Result<EventSet, (String, Strin
         set.0 |= EventSet::of(&[kind]).0;
     }
     Ok(set)
+}
+
+/// The directory that a file lies in.
+pub(crate) fn folder(path: &Path) -> &Path {
+    let folder = path.parent();
+    let named = folder.filter(|folder| !folder.as_os_str().is_empty());
+    named.unwrap_or(Path::new("."))
 }
 
 /// Device and number of what is there, whatever its name.

@@ -8,11 +8,12 @@ use crate::log::formats::stamp::Stamp;
 /// `,"proto":"TCP","alert":{…}`.
 pub(super) fn signature(out: &mut Vec<u8>, detection: &Detection) {
     let about = detection.kind.about();
-    let (number_of_phase, verb) = match detection.phase {
-        Phase::Started => (1, "detected"),
-        Phase::Continues => (2, "continues"),
-        Phase::Ended => (3, "ended"),
+    let number_of_phase = match detection.phase {
+        Phase::Started => 1,
+        Phase::Continues => 2,
+        Phase::Ended => 3,
     };
+    let verb = detection.phase.verb();
     word(out, "proto", "TCP");
     out.extend_from_slice(b",\"alert\":{\"action\":\"allowed\"");
     number(out, "gid", u64::from(GID));

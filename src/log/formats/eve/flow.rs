@@ -50,9 +50,8 @@ pub fn ours(room: &mut Room, flow: &FlowRecord, direction: &'static str) {
     room.put(b"\",\"conn_state\":\"");
     room.word(flow.conn_state.word());
     room.put(b"\",\"history\":\"");
-    let letters = flow.history.letters.iter().take_while(|&&l| l != 0);
-    for letter in letters.filter(|&&l| l.is_ascii_alphabetic() || l == b'^') {
-        room.put(&[*letter]);
+    for letter in flow.history.written() {
+        room.put(&[letter]);
     }
     room.put(b"\",\"basis\":\"");
     room.word(flow.basis.word());

@@ -1,0 +1,43 @@
+//! The rule as DESIGN words it, for tests: every touch is kept, every item looked at.
+
+use std::collections::BTreeMap;
+
+/// The touches (time, item) at which it fires, by their number, with the items inside the window.
+pub fn rising_edges<I: Ord + Copy>(
+    touches: &[(i64, I)],
+    at_least: usize,
+    window_ns: i64,
+) -> Vec<(usize, Vec<I>)> {
+    let mut newest: BTreeMap<I, i64> = BTreeMap::new();
+    let mut true_until: Option<i64> = None;
+    let mut edges = Vec::new();
+    for (number, &(ts_ns, item)) in touches.iter().enumerate() {
+        let entry = newest.entry(item).or_insert(ts_ns);
+        *entry = (*entry).max(ts_ns);
+        let m = *newest.values().max().expect("just touched");
+        let inside = newest.iter().filter(|(_, t)| m - **t < window_ns);
+        let inside: Vec<I> = inside.map(|(item, _)| *item).collect();
+        if inside.len() < at_least {
+            continue;
+        }
+        if true_until.is_none_or(|until| m >= until + window_ns) {
+            edges.push((number, inside));
+        }
+        let mut times: Vec<i64> = newest.values().copied().collect();
+        times.sort_unstable();
+        true_until = Some(times[times.len() - at_least] + window_ns);
+    }
+    edges
+}
+
+/// Packet time at each touch.
+pub fn watermarks<I>(touches: &[(i64, I)]) -> Vec<i64> {
+    let mut now_ns = i64::MIN;
+    let times = touches.iter().map(|touch| touch.0);
+    times
+        .map(|ts_ns| {
+            now_ns = now_ns.max(ts_ns);
+            now_ns
+        })
+        .collect()
+}
