@@ -220,8 +220,8 @@ fn syn(source: u64, ts_ns: i64) -> Packet {
 /// Plays one SYN.
 fn attempt(flows: &mut Flows, source: usize, ts_ns: i64) {
     let packet = syn(source as u64, ts_ns);
-    let lookup = flows.announce(&packet);
-    flows.on_announced(&packet, &lookup, ts_ns, &mut |_, _| {});
+    let lookup = flows.prefetch(&packet);
+    flows.on_packet(&packet, &lookup, ts_ns, &mut |_, _| {});
 }
 
 /// Plays the flood into a table of 1024 attempts; after each SYN one of an earlier source's comes again. Gives

@@ -10,8 +10,7 @@ use synledger::flow::Limits;
 use synledger::host::addresses::Localities;
 use synledger::inspect::Rules;
 use synledger::log::fold::Folds;
-use synledger::log::merge::Merge;
-use synledger::log::queue;
+use synledger::log::merge::{self, Merge};
 use synledger::shard::contacts::Mesh;
 use synledger::shard::policy::Policy;
 use synledger::shard::{Parts, Shard};
@@ -68,7 +67,7 @@ pub fn flood(syns: u32) -> Load {
 
 /// A shard with fixed keys, its memory touched, and the end of its log queue.
 pub fn shard(flows: Limits, rules: Rules, folds: Option<Folds>) -> (Shard, Merge) {
-    let (log, consumer) = queue::queue(QUEUE_EVENTS);
+    let (log, consumer) = merge::queue(QUEUE_EVENTS);
     let mut shard = Shard::new(Parts {
         id: 0,
         keys: Keys::from_seed(1),

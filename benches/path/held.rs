@@ -13,8 +13,7 @@ use synledger::host::addresses::Localities;
 use synledger::inspect::Rules;
 use synledger::inspect::port_scan::Rule;
 use synledger::log::fold::{FOLDS_MAX, Folds};
-use synledger::log::merge::Merge;
-use synledger::log::queue;
+use synledger::log::merge::{self, Merge};
 use synledger::shard::At;
 use synledger::shard::contacts::Mesh;
 use synledger::shard::policy::Policy;
@@ -71,7 +70,7 @@ fn rules(firsts: usize) -> Rules {
 fn shards(workers: usize, flows: Limits, firsts: usize, fold: bool) -> Vec<Bench> {
     let meshes = Mesh::new(workers).into_iter().enumerate();
     let shards = meshes.map(|(id, mesh)| {
-        let (log, consumer) = queue::queue(QUEUE_EVENTS);
+        let (log, consumer) = merge::queue(QUEUE_EVENTS);
         let mut shard = Shard::new(Parts {
             id,
             keys: Keys::from_seed(1),

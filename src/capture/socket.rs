@@ -4,7 +4,8 @@
 //! gate, ring, mapping, bind, fanout, fanout program, promiscuous membership, statistics, filter.
 
 use super::ring::block::Origin;
-use super::ring::{Memory, Ring, RingGeometry};
+use super::ring::memory::Memory;
+use super::ring::{Ring, RingGeometry};
 use crate::error::SetupError;
 use libc::sock_filter;
 use socket2::{Domain, Socket, Type};

@@ -23,13 +23,14 @@ pub mod table;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
-mod touches;
 
 use crate::decode::packet::{
     Packet, Tcp, Transport,
     tcp_flags::{RST, SYN},
 };
-use attempt::Attempts;
+use attempt::bits::{ENDED, FAR, PROMOTED};
+use attempt::tally::For;
+use attempt::{Attempts, NEAR_MAX};
 use conn::Conns;
 pub use counts::FlowCounts;
 use fragments::Fragments;
@@ -38,6 +39,7 @@ pub use limits::Limits;
 use record::{FlowEvent, When};
 use std::net::SocketAddr;
 use table::slab::Hint;
+use tcp::Sender;
 
 /// What a packet is looked up by.
 #[derive(Clone, Copy, Debug)]
@@ -132,9 +134,9 @@ impl Flows {
     }
 
     /// Hashes a packet's key and asks the CPU for the lines where its flow lies, if it has one. Some packets
-    /// later, give what it returns to [`Flows::on_announced`].
+    /// later, give what it returns to [`Flows::on_packet`].
     #[inline(always)]
-    pub fn announce(&self, packet: &Packet) -> Lookup {
+    pub fn prefetch(&self, packet: &Packet) -> Lookup {
         let (src_port, dst_port, proto) = match &packet.transport {
             Transport::Tcp(tcp) => (tcp.src_port, tcp.dst_port, conn::TCP),
             Transport::Udp(udp) => (udp.src_port, udp.dst_port, conn::UDP),
@@ -163,9 +165,9 @@ impl Flows {
     }
 
     /// Asks the CPU for the entry of the packet's flow, or for where else it may lie, once what
-    /// [`Flows::announce`] asked for is near.
+    /// [`Flows::prefetch`] asked for is near.
     #[inline]
-    pub fn announce_entries(&self, packet: &Packet, lookup: &mut Lookup) {
+    pub fn prefetch_entries(&self, packet: &Packet, lookup: &mut Lookup) {
         let hash = lookup.hash;
         match &packet.transport {
             Transport::Tcp(tcp) if tcp.is_touch() => {
@@ -183,9 +185,9 @@ impl Flows {
         }
     }
 
-    /// Asks the CPU for what [`Flows::announce_entries`] could not know yet.
+    /// Asks the CPU for what [`Flows::prefetch_entries`] could not know yet.
     #[inline]
-    pub fn announce_elsewhere(&self, packet: &Packet, lookup: &Lookup) {
+    pub fn prefetch_elsewhere(&self, packet: &Packet, lookup: &Lookup) {
         let is_segment = packet.tcp().is_some_and(|tcp| !tcp.is_touch());
         if is_segment && !lookup.hint.any {
             self.attempts.slab.announce_entries(lookup.hash);
@@ -193,25 +195,25 @@ impl Flows {
         }
     }
 
-    /// [`Flows::announce`] and [`Flows::on_announced`] at once.
+    /// [`Flows::prefetch`] and [`Flows::on_packet`] at once.
     #[cfg(test)]
-    pub fn on_packet(
+    pub fn on_packet_alone(
         &mut self,
         packet: &Packet,
         watermark_ns: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<Tcp> {
-        let lookup = self.announce(packet);
-        self.on_announced(packet, &lookup, watermark_ns, out)
+        let lookup = self.prefetch(packet);
+        self.on_packet(packet, &lookup, watermark_ns, out)
     }
 
-    /// Takes a packet, with what [`Flows::announce`] gave for it. `watermark_ns` is the running maximum of packet
+    /// Takes a packet, with what [`Flows::prefetch`] gave for it. `watermark_ns` is the running maximum of packet
     /// time over all frames up to and with this one, of all shards; a smaller one than before is taken for the
     /// former.
     ///
     /// Returns the TCP header that this packet completed, where it was cut into two fragments: the
     /// attempt is made, the touch is the caller's.
-    pub fn on_announced(
+    pub fn on_packet(
         &mut self,
         packet: &Packet,
         lookup: &Lookup,
@@ -268,5 +270,123 @@ impl Flows {
             self.on_touch(packet, &tcp, (hash, &key), now, out);
         }
         Some(tcp)
+    }
+
+    /// A SYN without ACK.
+    fn on_touch(
+        &mut self,
+        packet: &Packet,
+        tcp: &Tcp,
+        (hash, key): (u64, &Key),
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        self.counts.syn_packets += 1;
+        let (known, near) = if self.attempts.far == 0 && self.attempts.slab.lacks(hash) {
+            (None, 0)
+        } else {
+            self.known_attempt(hash, key, tcp.seq, now, out)
+        };
+        match known {
+            Some(at) => self.on_retransmission(at, packet, tcp, (hash, key), now, out),
+            None => {
+                self.counts.packets_accounted += u64::from(!key.joined);
+                let far = near >= NEAR_MAX;
+                let hash = if far {
+                    self.hasher.far(hash, tcp.seq)
+                } else {
+                    hash
+                };
+                let counts = &mut self.counts;
+                let syn = (packet, tcp);
+                self.attempts.open(hash, key, far, syn, now, counts, out);
+            }
+        }
+    }
+
+    /// The live attempt of these endpoints and this sequence number, and how many live in their buckets.
+    fn known_attempt(
+        &mut self,
+        hash: u64,
+        key: &Key,
+        isn: u32,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> (Option<u32>, usize) {
+        let (mut known, mut near) = (None, 0);
+        let hits = self.attempts.slab.hits(hash);
+        for &at in hits.as_slice() {
+            let entry = self.attempts.slab.get(at);
+            let Some(sender) = entry.sender(key) else {
+                continue;
+            };
+            if entry.has(FAR) || !self.attempts.settle(at, now, &mut self.counts, out) {
+                continue;
+            }
+            near += 1;
+            if sender == Sender::Orig && self.attempts.slab.get(at).isn == isn {
+                known = Some(at);
+            }
+        }
+        if known.is_none() && self.attempts.far > 0 {
+            let hits = self.attempts.slab.hits(self.hasher.far(hash, isn));
+            for &at in hits.as_slice() {
+                let entry = self.attempts.slab.get(at);
+                if entry.has(FAR)
+                    && entry.isn == isn
+                    && entry.sender(key) == Some(Sender::Orig)
+                    && self.attempts.settle(at, now, &mut self.counts, out)
+                {
+                    known = Some(at);
+                }
+            }
+        }
+        (known, near)
+    }
+
+    fn on_retransmission(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        tcp: &Tcp,
+        (hash, key): (u64, &Key),
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let entry = *self.attempts.slab.get(at);
+        if entry.interface != packet.interface {
+            self.counts.syn_other_interface += 1;
+            self.counts.syn_joined_elsewhere += u64::from(key.joined);
+            return;
+        }
+        self.counts.syn_retransmitted += 1;
+        let counted = u64::from(!key.joined);
+        if !entry.has(PROMOTED) {
+            if entry.has(ENDED) {
+                self.reopen(at, packet, For::Syn);
+            }
+            self.attempts
+                .add(at, packet, tcp, Sender::Orig, &mut self.counts);
+            self.counts.packets_accounted += counted;
+            return;
+        }
+        let counts = &mut self.counts;
+        let found = self.established.find(hash, key, now, counts, out);
+        match found {
+            Some((conn, sender)) if self.established.cold(conn).isn == entry.isn => {
+                self.counts.packets_accounted += counted;
+                let payload = tcp.payload_len;
+                self.established
+                    .add(conn, packet, Some(tcp), payload, sender, now);
+            }
+            _ => self.counts.packets_after_end += counted,
+        }
+    }
+
+    /// Opens an ended attempt again.
+    pub(super) fn reopen(&mut self, at: u32, packet: &Packet, who: For) {
+        // Its place among equals changes with its start.
+        self.prepared = None;
+        self.attempts.reopen(at, packet, who, &mut self.counts);
     }
 }

@@ -1,12 +1,311 @@
-//! Events of all shards, in one order.
+//! Events of all shards, in one order: a bounded queue per shard, and the merge of the queues.
 //!
-//! Every shard's queue is sorted. The smallest head may go out once no shard can still say something
-//! smaller: a shard with a head cannot, by its own order; a shard with an empty queue cannot below the
-//! bound it published. So a full queue never waits for another shard's bound while that shard has
-//! anything to say, and a sweep that fills all queues at one position cannot deadlock.
+//! A shard pushes its events in the log's order ([`Event::cmp_order`]) and publishes positions behind which nothing
+//! of it follows. Queues have one producer and one consumer.
+//!
+//! The smallest head may go out once no shard can still push something smaller: a shard with a head cannot, by its own
+//! order; a shard with an empty queue cannot below the bound it published. So a full queue never waits for another
+//! shard's bound while that shard has events, and a sweep that fills all queues at one position cannot deadlock.
+//!
+//! Flow records are large and come at the end of a flow; new connections are small and come in floods. So records
+//! have a queue of their own, beside a short line that keeps their place.
 
-use super::event::{Event, Step};
-use super::queue::{self, Consumer, SHARD_KINDS};
+use super::event::{Body, Event, Step};
+use super::fold::Fold;
+use crate::flow::record::{Attempt, FlowRecord};
+use crate::inspect::detection::Detection;
+use crate::sys::prefault::touch_all;
+use crossbeam::utils::CachePadded;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How many kinds of event a shard can push: connection, alert, flow.
+pub const SHARD_KINDS: usize = 3;
+
+/// The bound of a shard that pushes no more.
+const CLOSED: u64 = u64::MAX;
+
+/// Folds that a queue holds if nobody says less: they lie beside it, and what it takes is fixed.
+const FOLDS_MAX: usize = 512;
+
+/// How often a full queue is looked at again before the worker sleeps.
+const SPINS_MAX: u32 = 64;
+
+/// What producer and consumer of a queue share besides the queue.
+#[derive(Debug, Default)]
+struct Shared {
+    /// All events at positions below this were pushed. Release by the shard, Acquire by the logger:
+    /// who sees a bound sees every event below it in the queue.
+    bound: CachePadded<AtomicU64>,
+    /// Events that a live shard could not push, by kind; statistics only, hence Relaxed.
+    queue_full: CachePadded<[AtomicU64; SHARD_KINDS]>,
+    /// Those of which no output is told, apart.
+    withheld_full: CachePadded<AtomicU64>,
+    /// Folds on their way. Who takes one lets the next come: it orders nothing, hence Relaxed.
+    folds: CachePadded<AtomicUsize>,
+    /// Attempts in them; statistics only.
+    folding: CachePadded<AtomicU64>,
+}
+
+/// An event less its flow record.
+struct Line {
+    position: u64,
+    step: Step,
+    body: Short,
+}
+
+enum Short {
+    NewConnection(Attempt),
+    /// The next of the records.
+    Flow,
+    Alert(Box<Detection>),
+    Folded(Box<Fold>),
+}
+
+/// The shard's end of a queue. Dropping it closes it.
+pub struct Producer {
+    lines: rtrb::Producer<Line>,
+    records: rtrb::Producer<FlowRecord>,
+    shared: Arc<Shared>,
+    bound: u64,
+    folds_max: usize,
+}
+
+/// The logger's end of a queue.
+pub struct Consumer {
+    lines: rtrb::Consumer<Line>,
+    records: rtrb::Consumer<FlowRecord>,
+    /// The oldest event, taken out to be looked at.
+    head: Option<Event>,
+    shared: Arc<Shared>,
+}
+
+/// A queue that holds `capacity` events.
+pub fn queue(capacity: usize) -> (Producer, Consumer) {
+    let (to_lines, lines) = rtrb::RingBuffer::new(capacity);
+    // One more: the logger takes a line before its record.
+    let (to_records, records) = rtrb::RingBuffer::new(capacity + 1);
+    let shared = Arc::new(Shared::default());
+    let ours = Producer {
+        lines: to_lines,
+        records: to_records,
+        shared: Arc::clone(&shared),
+        bound: 0,
+        folds_max: FOLDS_MAX,
+    };
+    let theirs = Consumer {
+        lines,
+        records,
+        head: None,
+        shared,
+    };
+    (ours, theirs)
+}
+
+/// What a queue of `capacity` events takes, of which `folds_max` may be folds.
+pub fn memory_bytes(capacity: usize, folds_max: usize) -> usize {
+    capacity * (size_of::<Line>() + size_of::<FlowRecord>())
+        + folds_max * size_of::<Fold>()
+        + size_of::<Shared>()
+}
+
+impl Producer {
+    /// Holds at most so many folds.
+    pub fn set_folds_max(&mut self, folds_max: usize) {
+        self.folds_max = folds_max;
+    }
+
+    /// Writes to every page of the queue. Before the first event.
+    pub fn prefault(&mut self) {
+        touch_all(&mut self.lines);
+        touch_all(&mut self.records);
+    }
+
+    /// Pushes an event.
+    ///
+    /// # Errors
+    ///
+    /// The event itself, if the queue is full.
+    #[allow(
+        clippy::result_large_err,
+        reason = "a full queue gives the event back, unboxed"
+    )]
+    pub fn push(&mut self, event: Event) -> Result<(), Event> {
+        // There is a record to each of some lines: where a line has room, so has its record.
+        if self.lines.is_full() {
+            return Err(event);
+        }
+        if let Body::Folded(fold) = &event.body {
+            if self.shared.folds.load(Ordering::Relaxed) >= self.folds_max {
+                return Err(event);
+            }
+            self.shared.folds.fetch_add(1, Ordering::Relaxed);
+            self.shared.folding.fetch_add(fold.count, Ordering::Relaxed);
+        }
+        let Event {
+            position,
+            step,
+            body,
+        } = event;
+        let body = match body {
+            Body::NewConnection(attempt) => Short::NewConnection(attempt),
+            Body::Alert(detection) => Short::Alert(detection),
+            Body::Folded(fold) => Short::Folded(fold),
+            Body::Flow(record) => {
+                let pushed = self.records.push(record);
+                assert!(pushed.is_ok(), "as many records as lines find room");
+                Short::Flow
+            }
+        };
+        let pushed = self.lines.push(Line {
+            position,
+            step,
+            body,
+        });
+        assert!(pushed.is_ok(), "room was seen, and only we take it");
+        Ok(())
+    }
+
+    /// Counts an event as lost to a full queue: for live capture.
+    pub fn count_full(&mut self, body: &Body) {
+        let count = match body.is_withheld() {
+            true => &self.shared.withheld_full,
+            false => &self.shared.queue_full[shard_kind(body)],
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Pushes an event and waits while the queue is full: for `read`.
+    ///
+    /// What comes before the event's position is published first, so that the logger need not wait for
+    /// a worker that waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The event itself, if the logger is gone.
+    #[allow(
+        clippy::result_large_err,
+        reason = "a full queue gives the event back, unboxed"
+    )]
+    pub fn push_and_wait(&mut self, event: Event) -> Result<(), Event> {
+        let Err(mut event) = self.push(event) else {
+            return Ok(());
+        };
+        self.publish_below(event.position);
+        let mut tries = 0;
+        while !self.lines.is_abandoned() {
+            if tries < SPINS_MAX {
+                std::hint::spin_loop();
+                tries += 1;
+            } else {
+                std::thread::park_timeout(Duration::from_micros(100));
+            }
+            match self.push(event) {
+                Ok(()) => return Ok(()),
+                Err(back) => event = back,
+            }
+        }
+        Err(event)
+    }
+
+    /// Attempts in folds on their way.
+    pub fn folding(&self) -> u64 {
+        self.shared.folding.load(Ordering::Relaxed)
+    }
+
+    /// Says that every event at `position` and before it was pushed.
+    pub fn publish(&mut self, position: u64) {
+        self.publish_below(position.saturating_add(1).min(CLOSED - 1));
+    }
+
+    fn publish_below(&mut self, bound: u64) {
+        if bound > self.bound {
+            self.bound = bound;
+            self.shared.bound.store(bound, Ordering::Release);
+        }
+    }
+
+    /// Says that nothing follows; the shard leaves the merge once its queue is empty.
+    pub fn close(self) {}
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.shared.bound.store(CLOSED, Ordering::Release);
+    }
+}
+
+impl Consumer {
+    /// Positions below this are complete. Read it before looking at the queue.
+    fn bound(&self) -> u64 {
+        self.shared.bound.load(Ordering::Acquire)
+    }
+
+    /// Takes the oldest event out of the queue, for [`Consumer::peek`].
+    fn load(&mut self) {
+        if self.head.is_some() {
+            return;
+        }
+        let Ok(line) = self.lines.pop() else { return };
+        let body = match line.body {
+            Short::NewConnection(attempt) => Body::NewConnection(attempt),
+            Short::Alert(detection) => Body::Alert(detection),
+            Short::Folded(fold) => {
+                self.shared.folds.fetch_sub(1, Ordering::Relaxed);
+                self.shared.folding.fetch_sub(fold.count, Ordering::Relaxed);
+                Body::Folded(fold)
+            }
+            Short::Flow => {
+                let record = self.records.pop();
+                Body::Flow(record.expect("a record is pushed before its line"))
+            }
+        };
+        self.head = Some(Event {
+            position: line.position,
+            step: line.step,
+            body,
+        });
+    }
+
+    /// The oldest event, as of the last [`Consumer::load`].
+    fn peek(&self) -> Option<&Event> {
+        self.head.as_ref()
+    }
+
+    /// Takes the oldest event.
+    fn pop(&mut self) -> Option<Event> {
+        self.load();
+        self.head.take()
+    }
+
+    /// Nothing is in the queue and nothing follows.
+    fn finished(&self) -> bool {
+        self.bound() == CLOSED && self.head.is_none() && self.lines.is_empty()
+    }
+
+    /// How many events of which no output is told a full queue has cost so far.
+    pub fn withheld_full(&self) -> u64 {
+        self.shared.withheld_full.load(Ordering::Relaxed)
+    }
+
+    /// How many events of each kind a full queue has cost so far, without those.
+    pub fn queue_full(&self) -> [u64; SHARD_KINDS] {
+        std::array::from_fn(|kind| self.shared.queue_full[kind].load(Ordering::Relaxed))
+    }
+}
+
+/// Index of an event's kind among those that shards push.
+fn shard_kind(body: &Body) -> usize {
+    let kind = body.kind() as usize;
+    assert!(kind < SHARD_KINDS, "{kind} is no kind of a shard");
+    kind
+}
+
+/// Whether a bound is that of a closed shard.
+fn is_closed(bound: u64) -> bool {
+    bound == CLOSED
+}
 
 /// A live shard fell out of the order, or came back into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +394,7 @@ impl Merge {
             }
         }
         // All closed: u64::MAX, and even the last position may go out.
-        best.filter(|(_, event)| event.position < limit || queue::is_closed(limit))
+        best.filter(|(_, event)| event.position < limit || is_closed(limit))
             .map(|(shard, _)| shard)
     }
 
@@ -103,10 +402,7 @@ impl Merge {
         let Some(max_lag) = self.max_lag else {
             return;
         };
-        let open = self
-            .bounds
-            .iter()
-            .filter(|&&bound| !queue::is_closed(bound));
+        let open = self.bounds.iter().filter(|&&bound| !is_closed(bound));
         let furthest = open.copied().max().unwrap_or(0);
         for (shard, &bound) in self.bounds.iter().enumerate() {
             let behind = bound < furthest.saturating_sub(max_lag);
@@ -171,171 +467,4 @@ impl Merge {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::formats::samples;
-    use crate::log::queue::{Producer, queue};
-    use proptest::prelude::*;
-
-    fn merge_of(shards: usize, max_lag: Option<u64>) -> (Vec<Producer>, Merge) {
-        let (producers, consumers) = (0..shards).map(|_| queue(256)).unzip();
-        (producers, Merge::new(consumers, max_lag))
-    }
-
-    fn positions(merge: &mut Merge) -> Vec<u64> {
-        let mut out = Vec::new();
-        merge.step(usize::MAX, |_| {}, |event| out.push(event.position));
-        out
-    }
-
-    proptest! {
-        #[test]
-        fn any_schedule_gives_the_global_order(
-            shards in 1usize..6,
-            events in prop::collection::vec((0u64..40, 0u16..3, any::<usize>(), any::<u32>()), 0..200),
-            schedule in prop::collection::vec((any::<usize>(), 1usize..9), 1..60),
-        ) {
-            let mut parts = vec![Vec::new(); shards];
-            let mut all = Vec::new();
-            for (position, step, shard, isn) in events {
-                let mut event = samples::at(position, isn);
-                event.step = Step::Frame(step, samples::TS_NS);
-                parts[shard % shards].push(event.clone());
-                all.push(event);
-            }
-            all.sort_by(Event::cmp_order);
-            parts.iter_mut().for_each(|part| part.sort_by(Event::cmp_order));
-            let mut parts: Vec<_> = parts.into_iter().map(|p| p.into_iter().peekable()).collect();
-            let (mut producers, mut merge) = merge_of(shards, None);
-            let mut out = Vec::new();
-            // Round robin at the end, so that everything is pushed.
-            let rest = (0..shards * 200).map(|i| (i % shards, 4));
-            for (shard, count) in schedule.into_iter().chain(rest) {
-                let shard = shard % shards;
-                for _ in 0..count {
-                    let Some(event) = parts[shard].next() else { break };
-                    if let Err(event) = producers[shard].push(event) {
-                        prop_assert!(false, "queue full at {}", event.position);
-                    }
-                    merge.step(usize::MAX, |_| {}, |event| out.push(event));
-                }
-                match parts[shard].peek() {
-                    Some(next) if next.position > 0 => producers[shard].publish(next.position - 1),
-                    Some(_) => {}
-                    None => producers[shard].publish(u64::MAX),
-                }
-                merge.step(3, |_| {}, |event| out.push(event));
-                merge.step(usize::MAX, |_| {}, |event| out.push(event));
-            }
-            drop(producers);
-            merge.step(usize::MAX, |_| {}, |event| out.push(event));
-            prop_assert!(merge.finished());
-            prop_assert_eq!(merge.late(), 0);
-            prop_assert_eq!(out, all);
-        }
-    }
-
-    #[test]
-    fn an_empty_shard_holds_back_what_it_may_still_precede() {
-        let (mut producers, mut merge) = merge_of(2, None);
-        for position in [3, 4] {
-            assert!(producers[0].push(samples::at(position, 0)).is_ok());
-        }
-        assert!(positions(&mut merge).is_empty());
-        producers[1].publish(3);
-        assert_eq!(positions(&mut merge), [3]);
-        drop(producers.pop());
-        assert_eq!(positions(&mut merge), [4]);
-        assert!(!merge.finished());
-    }
-
-    #[test]
-    fn a_position_is_past_once_every_shard_is_beyond_it() {
-        let (mut producers, mut merge) = merge_of(2, Some(500));
-        assert!(producers[0].push(samples::at(3, 0)).is_ok());
-        producers[1].publish(3);
-        assert_eq!(positions(&mut merge), [3]);
-        assert!(!merge.is_past(3), "the first may have more to say there");
-        assert!(producers[0].push(samples::at(3, 1)).is_ok());
-        producers[0].publish(3);
-        assert_eq!(positions(&mut merge), [3]);
-        assert!(merge.is_past(3) && !merge.is_past(4));
-        assert!(producers[0].push(samples::at(4, 0)).is_ok());
-        assert!(positions(&mut merge).is_empty(), "the second is not there");
-        assert!(merge.is_past(3) && !merge.is_past(4));
-        producers[0].publish(900);
-        assert_eq!(positions(&mut merge), [4]);
-        assert!(merge.is_past(4), "the second is waited for no more");
-        drop(producers);
-        assert!(positions(&mut merge).is_empty() && merge.is_past(u64::MAX - 1));
-    }
-
-    #[test]
-    fn queues_full_at_one_position_do_not_wait_for_a_bound() {
-        let (mut producers, mut merge) = merge_of(2, None);
-        for isn in 0..256 {
-            assert!(producers[0].push(samples::at(9, isn)).is_ok());
-            assert!(producers[1].push(samples::at(9, isn + 256)).is_ok());
-        }
-        assert_eq!(
-            positions(&mut merge).len(),
-            256,
-            "all of the first, none past the second's head"
-        );
-    }
-
-    #[test]
-    fn a_straggler_leaves_is_named_and_its_late_events_are_counted() {
-        let (mut producers, mut merge) = merge_of(2, Some(500));
-        let mut lags = Vec::new();
-        producers[1].publish(100);
-        assert!(producers[0].push(samples::at(550, 0)).is_ok());
-        producers[0].publish(600);
-        assert_eq!(
-            merge.step(9, |lag| lags.push(lag), |_| {}),
-            0,
-            "500 behind is not further"
-        );
-        producers[0].publish(601);
-        assert_eq!(merge.step(9, |lag| lags.push(lag), |_| {}), 1);
-        assert!(producers[1].push(samples::at(200, 0)).is_ok());
-        assert_eq!(merge.step(9, |lag| lags.push(lag), |_| {}), 1);
-        assert_eq!((merge.late(), merge.behind()), (1, 1));
-        producers[1].publish(602);
-        merge.step(9, |lag| lags.push(lag), |_| {});
-        let lag = |behind| Lag { shard: 1, behind };
-        assert_eq!(lags, [lag(true), lag(false)]);
-        assert_eq!(merge.behind(), 0);
-    }
-
-    #[test]
-    fn a_raced_hand_over_loses_and_reorders_nothing() {
-        let (producers, mut merge) = merge_of(2, None);
-        let threads: Vec<_> = producers
-            .into_iter()
-            .zip([0u32, 1])
-            .map(|(mut producer, shard)| {
-                std::thread::spawn(move || {
-                    for i in 0..20_000u32 {
-                        let event = samples::at(u64::from(i), shard);
-                        assert!(producer.push_and_wait(event).is_ok());
-                        if i % 7 == 0 {
-                            producer.publish(u64::from(i));
-                        }
-                    }
-                })
-            })
-            .collect();
-        let mut seen = Vec::new();
-        while !merge.finished() {
-            if merge.step(1000, |_| {}, |event| seen.push(event.position)) == 0 {
-                std::thread::yield_now();
-            }
-        }
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().expect("no panic"));
-        assert_eq!(seen.len(), 40_000);
-        assert!(seen.is_sorted() && merge.late() == 0);
-    }
-}
+mod tests;

@@ -17,7 +17,6 @@ pub mod logger;
 pub mod merge;
 pub mod notice;
 pub mod outputs;
-pub mod queue;
 pub mod reached;
 pub mod sinks;
 pub mod tap;

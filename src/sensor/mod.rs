@@ -16,7 +16,7 @@ use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::Keys;
 use crate::counters::Counters as _;
 use crate::log::fold::Folds;
-use crate::log::queue::{self, Consumer};
+use crate::log::merge::{self, Consumer};
 use crate::observe::terminal::tell;
 use crate::observe::{losses, report};
 use crate::settings::Common;
@@ -118,7 +118,7 @@ pub fn shards(
         .into_iter()
         .enumerate()
         .map(|(id, mesh)| {
-            let (mut log, consumer) = queue::queue(room.events);
+            let (mut log, consumer) = merge::queue(room.events);
             log.set_folds_max(room.folds_in_queue());
             consumers.push(consumer);
             let mut shard = Shard::new(Parts {
@@ -137,7 +137,7 @@ pub fn shards(
                 }),
                 live,
             });
-            shard.outbox().set_room(room.events);
+            shard.outbox.set_room(room.events);
             shard
         })
         .collect();

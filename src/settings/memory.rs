@@ -8,7 +8,7 @@ use crate::flow::Limits;
 use crate::inspect::contact::CONTACTS_PER_FRAME;
 use crate::inspect::{self, Rules};
 use crate::log::fold::{self, Folds};
-use crate::log::queue;
+use crate::log::merge;
 use crate::log::sinks::lines::Lines;
 use crate::shard::{Shard, contacts};
 use crate::witness;
@@ -140,7 +140,7 @@ impl Users {
             ),
             (
                 "events on their way to the logger",
-                each(queue::memory_bytes(room.events, folds) as u64),
+                each(merge::memory_bytes(room.events, folds) as u64),
             ),
         ];
         if self.fold_tables > 0 {
@@ -172,7 +172,7 @@ impl Users {
         let one = contacts::memory_bytes(self.workers, 1);
         let contacts = fit(spare / 12, one, least.contacts, full.contacts);
         let events =
-            |count: usize| Shard::memory_bytes(count) + queue::memory_bytes(count, 0) as u64;
+            |count: usize| Shard::memory_bytes(count) + merge::memory_bytes(count, 0) as u64;
         let one = self.workers as u64 * ((events(1 << 11) - events(1 << 10)) >> 10);
         let events = fit(spare / 6, one, least.events, full.events);
         // In `read` there is one table for any number of workers: what it has room for may not depend on that.

@@ -57,13 +57,13 @@ impl Shard {
 
     /// Decides on the contacts up to `limit` and ends the scans that are over at `watermark_ns`.
     fn decide(&mut self, limit: u64, watermark_ns: i64, timeline: &Timeline<'_>) {
-        let lost = self.mesh.newest_lost();
+        let lost = self.owners.mesh.newest_lost();
         let lost_ns = lost.map(|position| timeline.watermark_at(position));
         self.detectors.set_contact_lost(lost_ns);
         let mut contacts = std::mem::take(&mut self.contacts);
         loop {
             contacts.clear();
-            self.mesh.take(limit, CONTACTS, &mut contacts);
+            self.owners.mesh.take(limit, CONTACTS, &mut contacts);
             if contacts.is_empty() {
                 break;
             }
@@ -92,7 +92,7 @@ impl Shard {
     }
 
     fn on_contact(&mut self, contact: &Contact, timeline: &Timeline<'_>) {
-        let owned = self.owned(contact);
+        let owned = self.owners.owned(contact);
         let Self {
             detectors,
             outbox,

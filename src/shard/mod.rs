@@ -1,29 +1,37 @@
 //! The state that one worker owns, and a frame's way through it: decode → flow → inspect → outbox.
 
-mod at;
-mod batch;
 pub mod contacts;
 mod decide;
 pub mod outbox;
+mod owners;
+mod placement;
 pub mod policy;
 
 use crate::books::shard::ShardCounts;
-use crate::capture::bpf::fanout::{self, Demux, Keys};
+use crate::capture::bpf::fanout::Keys;
 use crate::capture::frame::{Class, Frame};
-use crate::decode::{self, Packet};
+use crate::decode::packet::{Packet, Reach, Tcp, Transport};
+use crate::decode::{self, Unread};
 use crate::flow::key::Hasher;
-use crate::flow::{Flows, Limits};
-use crate::inspect::contact::{Contact, Owner};
+use crate::flow::record::{FlowEvent, Outcome, When};
+use crate::flow::{Flows, Limits, Lookup};
+use crate::inspect::contact::{Contact, ContactKind, Owner};
 use crate::inspect::{Detectors, Rules};
+use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
-use crate::log::queue::Producer;
+use crate::log::merge::Producer;
 use crate::shard::contacts::Mesh;
 use crate::shard::outbox::Outbox;
 use crate::shard::policy::Policy;
 use crate::time::timeline::Timeline;
-pub use at::At;
-use batch::{BATCH, Pending};
 use decide::CONTACTS;
+use owners::Owners;
+use placement::Placement;
+use std::net::IpAddr;
+
+/// Frames that are decoded before the first of them is looked up: what one needs from memory comes while the
+/// others are decoded.
+const BATCH: usize = 32;
 
 /// What a shard is made of.
 pub struct Parts {
@@ -51,20 +59,40 @@ pub struct Parts {
     pub live: bool,
 }
 
+/// A frame's place in the log and the packet time at it.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// `read`: the frame's number. Live: its time stamp as a position.
+    pub position: u64,
+    /// The newest time stamp up to and with this frame.
+    pub watermark_ns: i64,
+    /// Maps deadlines to positions.
+    pub timeline: Timeline<'a>,
+    /// The ring it came from, where rings are by class.
+    pub ring: Option<Class>,
+}
+
+/// A packet whose lines of memory are being prefetched.
+#[derive(Clone, Copy)]
+struct Pending {
+    packet: Packet,
+    lookup: Lookup,
+    position: u64,
+    watermark_ns: i64,
+    /// The witness's filter reaches it.
+    in_reach: Option<bool>,
+}
+
 /// One shard.
 pub struct Shard {
-    id: usize,
-    keys: Keys,
-    owner_hash: Hasher,
+    placement: Placement,
+    owners: Owners,
     /// Connections.
     pub flows: Flows,
     /// What looks at contacts.
     pub detectors: Detectors,
-    /// A rule needs all contacts of a source at one place.
-    by_source: bool,
     /// What is asked for; the worker renews it when addresses change.
     pub policy: Policy,
-    mesh: Mesh,
     pending: Vec<Pending>,
     contacts: Vec<Contact>,
     /// What waits for the log.
@@ -74,36 +102,203 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Reads one frame.
+    pub fn on_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
+        self.counts.frames += 1;
+        // Two ways, so that a packet of the commonest kind is built where it is held.
+        match decode::commonest(frame) {
+            Some(packet) => self.hold(packet, frame, at),
+            None => self.on_other_frame(frame, at),
+        }
+    }
+
+    #[inline(never)]
+    fn on_other_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
+        match decode::packet(frame) {
+            Ok(packet) => self.hold(packet, frame, at),
+            Err(why) => self.on_unread(why, frame, at),
+        }
+    }
+
+    fn on_unread(&mut self, why: Unread, frame: &Frame<'_>, at: &At<'_>) {
+        if let Some(ring) = at.ring {
+            let misrouted = self.placement.is_misrouted(frame, None, ring);
+            self.counts.misrouted_frames += u64::from(misrouted);
+        }
+        // Cut by our own filter, it may have been anything.
+        let cut = frame.bytes.len() < frame.wire_len as usize;
+        self.counts.frames_cut_by_depth +=
+            u64::from(cut && why.is_truncated() && self.outbox.is_live());
+        self.counts.on_unread(why);
+    }
+
+    /// Keeps a packet until the batch is full.
+    #[inline(always)]
+    fn hold(&mut self, packet: Packet, frame: &Frame<'_>, at: &At<'_>) {
+        self.counts.packets += 1;
+        self.counts.late_packets += u64::from(packet.ts_ns < at.watermark_ns);
+        self.pending.push(Pending {
+            packet,
+            lookup: self.flows.prefetch(&packet),
+            position: at.position,
+            watermark_ns: at.watermark_ns,
+            in_reach: self.outbox.in_reach(frame, &packet),
+        });
+        if let Some(ring) = at.ring {
+            // The packet where it lies: a copy would cost more than the check.
+            let packet = self.pending.last().map(|pending| &pending.packet);
+            let misrouted = self.placement.is_misrouted(frame, packet, ring);
+            self.counts.misrouted_frames += u64::from(misrouted);
+        }
+        if self.pending.len() == BATCH {
+            self.look_up(&at.timeline);
+        }
+    }
+
+    /// Hands the packets of the batch to the flow stage, in their order.
+    fn look_up(&mut self, timeline: &Timeline<'_>) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for Pending { packet, lookup, .. } in &mut pending {
+            self.flows.prefetch_entries(packet, lookup);
+        }
+        for Pending { packet, lookup, .. } in &pending {
+            self.flows.prefetch_elsewhere(packet, lookup);
+        }
+        for one in &pending {
+            let at = At {
+                position: one.position,
+                watermark_ns: one.watermark_ns,
+                timeline: *timeline,
+                ring: None,
+            };
+            if let Some(tcp) = one.packet.tcp().copied() {
+                self.on_segment(&one.packet, &tcp, &at);
+            }
+            self.on_packet(one, &at);
+        }
+        pending.clear();
+        self.pending = pending;
+    }
+
+    /// Sends the contact of a SYN to the shards that own its pair and its source.
+    fn on_segment(&mut self, packet: &Packet, tcp: &Tcp, at: &At<'_>) {
+        if !tcp.is_touch() {
+            return;
+        }
+        if packet.reach != Reach::Plain {
+            self.counts.syn_outside_class[packet.reach as usize] += 1;
+        }
+        let ends = (packet.src, packet.dst, tcp.dst_port);
+        self.send(contact(ends, ContactKind::Touch, packet, at));
+    }
+
+    fn on_packet(&mut self, one: &Pending, at: &At<'_>) {
+        let Pending { packet, lookup, .. } = one;
+        let Self {
+            flows,
+            outbox,
+            counts,
+            policy,
+            ..
+        } = self;
+        let mut outcome = None;
+        let mut number = 0;
+        let joined = flows.on_packet(packet, lookup, at.watermark_ns, &mut |when, event| {
+            number += 1;
+            let body = match event {
+                FlowEvent::Outcome {
+                    tuple,
+                    outcome: what,
+                } => {
+                    outcome = Some((tuple, what));
+                    return;
+                }
+                FlowEvent::Attempt(attempt)
+                    if !policy.wants_direction(attempt.tuple.src, attempt.tuple.dst) =>
+                {
+                    counts.connections_not_asked += 1;
+                    return outbox.not_asked(&attempt, one.in_reach);
+                }
+                FlowEvent::Attempt(attempt) => {
+                    let place = place(when, one, at, number);
+                    return outbox.hold_attempt(place, attempt, one.in_reach, counts);
+                }
+                FlowEvent::Ended(record) => Body::Flow(record),
+            };
+            let (position, step) = place(when, one, at, number);
+            outbox.hold(
+                Event {
+                    position,
+                    step,
+                    body,
+                },
+                counts,
+            );
+        });
+        if let Some((tuple, what)) = outcome {
+            let kind = match what {
+                Outcome::Answered => ContactKind::Answered,
+                Outcome::Refused => ContactKind::Refused,
+                Outcome::Established => ContactKind::Established,
+            };
+            let ends = (tuple.src, tuple.dst, tuple.dst_port);
+            let number = 1;
+            self.send(Contact {
+                number,
+                ..contact(ends, kind, packet, at)
+            });
+        }
+        if let Some(tcp) = joined
+            && matches!(
+                packet.transport,
+                Transport::TinyFragment { .. } | Transport::SecondFragment { .. }
+            )
+        {
+            let joined = Packet {
+                reach: Reach::Joined,
+                ..*packet
+            };
+            self.on_segment(&joined, &tcp, at);
+        }
+    }
+
+    fn send(&mut self, contact: Contact) {
+        let target = self.policy.scan_target(contact.dst);
+        self.owners.send(contact, target, &mut self.counts);
+    }
+
+    /// Publishes that all frames at or before `position` were read.
+    pub fn publish_contacts(&mut self, position: u64, timeline: &Timeline<'_>) {
+        self.look_up(timeline);
+        self.outbox.tell_reached(timeline.watermark_at(position));
+        self.owners.mesh.publish(position);
+    }
+
+    /// The position up to which every worker has sent its contacts.
+    pub fn contacts_limit(&self) -> u64 {
+        self.owners.mesh.limit()
+    }
+
     /// Takes all its memory.
     pub fn new(parts: Parts) -> Self {
-        let Parts {
-            id,
-            keys,
-            table_keys,
-            flows,
-            rules,
-            policy,
-            mesh,
-            flow_records,
-            log,
-            folds,
-            live,
-        } = parts;
-        let mut flows = Flows::new(flows, table_keys);
-        flows.tell_ends(flow_records);
-        let owner_hash = Hasher::new([table_keys[0], !table_keys[1]]);
+        let [first, second] = parts.table_keys;
+        let mut flows = Flows::new(parts.flows, parts.table_keys);
+        flows.tell_ends(parts.flow_records);
+        let hash = Hasher::new([first, !second]);
+        let by_source = parts.rules.need(Owner::Source);
         Self {
-            id,
-            keys,
-            owner_hash,
+            placement: Placement {
+                keys: parts.keys,
+                worker: parts.id,
+                workers: u32::try_from(parts.mesh.workers()).expect("at most 64"),
+            },
+            owners: Owners::new(parts.id, hash, by_source, parts.mesh),
             flows,
-            detectors: Detectors::new(rules, owner_hash),
-            by_source: rules.need(Owner::Source),
-            policy,
-            mesh,
+            detectors: Detectors::new(parts.rules, hash),
+            policy: parts.policy,
             pending: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(CONTACTS),
-            outbox: Outbox::new(log, folds, live),
+            outbox: Outbox::new(parts.log, parts.folds, parts.live),
             counts: ShardCounts::default(),
         }
     }
@@ -119,72 +314,33 @@ impl Shard {
     pub fn prefault(&mut self) {
         self.flows.prefault();
         self.detectors.prefault();
-        self.mesh.prefault();
+        self.owners.mesh.prefault();
         self.outbox.prefault();
     }
+}
 
-    /// What it has said: the worker tells it what is shed.
-    pub fn outbox(&mut self) -> &mut Outbox {
-        &mut self.outbox
+fn contact(
+    (src, dst, port): (IpAddr, IpAddr, u16),
+    kind: ContactKind,
+    packet: &Packet,
+    at: &At<'_>,
+) -> Contact {
+    Contact {
+        position: at.position,
+        ts_ns: packet.ts_ns,
+        pair: 0,
+        src,
+        dst,
+        port,
+        interface: packet.interface,
+        number: 0,
+        kind,
     }
+}
 
-    /// Reads one frame.
-    pub fn on_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
-        self.counts.frames += 1;
-        // Two ways, so that a packet of the commonest kind is built where it is held.
-        match decode::commonest(frame) {
-            Some(packet) => self.hold(packet, frame, at),
-            None => self.on_other_frame(frame, at),
-        }
-    }
-
-    #[inline(never)]
-    fn on_other_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
-        match decode::packet(frame) {
-            Ok(packet) => self.hold(packet, frame, at),
-            Err(why) => {
-                if let Some(ring) = at.ring {
-                    self.count_misrouted(fanout::demux(&self.keys, frame), ring);
-                }
-                // Cut by our own filter, it may have been anything.
-                let cut = frame.bytes.len() < frame.wire_len as usize;
-                self.counts.frames_cut_by_depth +=
-                    u64::from(cut && why.is_truncated() && self.outbox.is_live());
-                self.counts.on_unread(why);
-            }
-        }
-    }
-
-    /// Live: whether the kernel put the frame where the fanout program does. What decoding found of a whole segment
-    /// says so; the headers of other frames are read once more.
-    #[inline(never)]
-    fn check_member(&mut self, frame: &Frame<'_>, ring: Class) {
-        let segment = self.newest().and_then(Packet::as_whole_segment);
-        let place = match segment {
-            Some((ends, tcp)) => {
-                let ports = (tcp.src_port, tcp.dst_port);
-                fanout::segment(&self.keys, ends, ports, tcp.flags)
-            }
-            None => fanout::demux(&self.keys, frame),
-        };
-        self.count_misrouted(place, ring);
-    }
-
-    fn count_misrouted(&mut self, place: Demux, ring: Class) {
-        let workers = u32::try_from(self.mesh.workers()).expect("at most 64");
-        let (class, worker) = place.member(workers);
-        self.counts.misrouted_frames += u64::from((class, worker as usize) != (ring, self.id));
-    }
-
-    /// Says that all frames at or before `position` were read.
-    pub fn publish_contacts(&mut self, position: u64, timeline: &Timeline<'_>) {
-        self.look_up(timeline);
-        self.outbox.tell_reached(timeline.watermark_at(position));
-        self.mesh.publish(position);
-    }
-
-    /// The position whose contacts have all been sent, by every worker.
-    pub fn contacts_limit(&self) -> u64 {
-        self.mesh.limit()
+fn place(when: When, one: &Pending, at: &At<'_>, number: u16) -> (u64, Step) {
+    match when {
+        When::Packet | When::End => (at.position, Step::Frame(number, one.packet.ts_ns)),
+        When::Deadline(deadline) => (at.timeline.position_of(deadline), Step::Timer(deadline)),
     }
 }

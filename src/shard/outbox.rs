@@ -13,7 +13,7 @@ use crate::inspect::detection::{Phase, Shown};
 use crate::inspect::detector::Found;
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
-use crate::log::queue::Producer;
+use crate::log::merge::Producer;
 use crate::shedding::Spans;
 use crate::sys::prefault::prefaulted;
 use crate::time::timeline::{Timeline, position_of_ts};

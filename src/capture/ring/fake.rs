@@ -9,7 +9,8 @@ use super::abi::{
     TPACKET_ALIGNMENT, V3_ALIGNMENT, align,
 };
 use super::block::Origin;
-use super::{Memory, Ring, RingGeometry};
+use super::memory::Memory;
+use super::{Ring, RingGeometry};
 use crate::capture::frame::VlanTag;
 use std::mem::offset_of;
 use std::sync::Arc;

@@ -11,9 +11,10 @@
 //! Without the sanitizer, on x86, the tests only check contents. Threads are spawned and joined, never
 //! scoped: the standard library is not instrumented, so its own locks would be reported.
 
+use super::RingGeometry;
 use super::block::Origin;
 use super::fake::{self, Arrival, Kernel};
-use super::{Reader, RingGeometry};
+use super::reader::{Reader, Walk};
 use crate::capture::frame::{Frame, LinkType};
 use std::thread::{self, JoinHandle};
 
@@ -80,10 +81,10 @@ fn blocks_handed_over_between_threads_keep_every_byte() {
             continue;
         };
         blocks += 1;
-        for frame in block.frames() {
+        Walk::new(block).each(|frame| {
             check(&frame, number);
             number += 1;
-        }
+        });
     }
     let counts = kernel.join().expect("the kernel's thread ends").counts();
     assert_eq!(counts.tp_packets, u64::from(FRAMES) + counts.tp_drops);

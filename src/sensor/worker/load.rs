@@ -59,7 +59,7 @@ impl LoadControl {
     /// Publishes how the rings stand, and looks whether to shed more or less.
     pub fn look(&mut self, rings: &mut Rings, shard: &mut Shard, clock: &mut Clock, clock_ns: i64) {
         let load = self.load(rings, clock, clock_ns);
-        if self.shedding.level() == Level::None && shard.outbox().shed.is_open() {
+        if self.shedding.level() == Level::None && shard.outbox.shed.is_open() {
             // The kernel had no memory for a filter at the last step down.
             let _ = take_bulk(rings, shard, clock);
         }
@@ -120,7 +120,7 @@ impl LoadControl {
         shard: &mut Shard,
         clock: &mut Clock,
     ) -> Option<String> {
-        let outbox = shard.outbox();
+        let outbox = &mut shard.outbox;
         outbox.fold_all(step.to >= Level::Lines);
         match (self.shedding.refuses_bulk(), outbox.shed.is_open()) {
             (true, false) => {
@@ -139,7 +139,7 @@ fn take_bulk(rings: &Rings, shard: &mut Shard, clock: &mut Clock) -> Option<Stri
     let trouble = refuse_bulk(rings, false);
     if trouble.is_none() {
         let now_ns = clock.read(Reading::take());
-        shard.outbox().shed.end(now_ns + STAMP_SLACK_NS);
+        shard.outbox.shed.end(now_ns + STAMP_SLACK_NS);
     }
     trouble
 }

@@ -102,7 +102,7 @@ impl Worker {
             if ts_ns > until_ns {
                 return frames;
             }
-            ring.reader.announce_next();
+            ring.reader.prefetch_next();
             *now_ns = (*now_ns).max(ts_ns);
             let at = At {
                 position: position_of_ts(ts_ns),

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::log::fold::{FOLDS_MAX, SECOND_NS};
-use crate::log::merge::Merge;
-use crate::log::queue::{Consumer, queue};
+use crate::log::merge::{Consumer, Merge, queue};
 use crate::time::timeline::ts_of_position;
 use std::net::{IpAddr, Ipv4Addr};
 

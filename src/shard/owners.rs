@@ -1,0 +1,76 @@
+//! Which shard owns a contact: each pair and each source has one owner, to which every worker sends.
+
+use super::contacts::Mesh;
+use crate::books::shard::ShardCounts;
+use crate::flow::key::Hasher;
+use crate::inspect::contact::{Contact, Owner};
+use crate::inspect::detector::Owned;
+use std::net::IpAddr;
+
+/// The owners' hash and one worker's ends of the queues to them.
+pub(super) struct Owners {
+    id: usize,
+    hash: Hasher,
+    /// A rule needs all contacts of a source at one shard.
+    by_source: bool,
+    pub mesh: Mesh,
+}
+
+impl Owners {
+    pub fn new(id: usize, hash: Hasher, by_source: bool, mesh: Mesh) -> Self {
+        Self {
+            id,
+            hash,
+            by_source,
+            mesh,
+        }
+    }
+
+    /// Sends a contact to the owner of its pair, where `target` is the pair's second half, and to that of its source.
+    pub fn send(&mut self, mut contact: Contact, target: IpAddr, counts: &mut ShardCounts) {
+        contact.pair = self.hash.pair(contact.src, target);
+        let by_source = self.by_source;
+        let pair = true;
+        if self.mesh.workers() == 1 {
+            let source = by_source;
+            return self.hand(0, contact, Owned { pair, source }, counts);
+        }
+        let owner = self.owner(contact.pair);
+        let second = by_source.then(|| self.owner(self.hash.source(contact.src)));
+        let source = second == Some(owner);
+        self.hand(owner, contact, Owned { pair, source }, counts);
+        if let Some(second) = second.filter(|&second| second != owner) {
+            let (pair, source) = (false, true);
+            self.hand(second, contact, Owned { pair, source }, counts);
+        }
+    }
+
+    /// Hands a contact to a shard that owns its pair, its source, or both.
+    fn hand(&mut self, to: usize, contact: Contact, owned: Owned, counts: &mut ShardCounts) {
+        let lost = !self.mesh.send(to, contact);
+        for owner in Owner::ALL {
+            let one = u64::from(owned.by(owner));
+            counts.contacts_sent[owner as usize] += one;
+            counts.contacts_dropped[owner as usize] += one * u64::from(lost);
+        }
+    }
+
+    fn owner(&self, hash: u64) -> usize {
+        let owner = (u128::from(hash) * self.mesh.workers() as u128) >> 64;
+        usize::try_from(owner).expect("below the number of workers")
+    }
+
+    /// Whether this shard owns the contact's pair and its source.
+    #[inline]
+    pub fn owned(&self, contact: &Contact) -> Owned {
+        if self.mesh.workers() == 1 {
+            let (pair, source) = (true, self.by_source);
+            return Owned { pair, source };
+        }
+        let is_here = |hash| self.owner(hash) == self.id;
+        Owned {
+            pair: is_here(contact.pair),
+            source: self.by_source && is_here(self.hash.source(contact.src)),
+        }
+    }
+}

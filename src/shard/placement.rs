@@ -1,0 +1,29 @@
+//! Whether the kernel's fanout program put a frame where its twin in user space does.
+
+use crate::capture::bpf::fanout::{self, Keys};
+use crate::capture::frame::{Class, Frame};
+use crate::decode::Packet;
+
+/// The place of one worker's rings among those of all workers.
+pub(super) struct Placement {
+    pub keys: Keys,
+    pub worker: usize,
+    pub workers: u32,
+}
+
+impl Placement {
+    /// Live: whether a frame from a ring of this class belongs elsewhere. What decoding found of a whole segment
+    /// decides; the headers of other frames are read once more.
+    #[inline(never)]
+    pub fn is_misrouted(&self, frame: &Frame<'_>, packet: Option<&Packet>, ring: Class) -> bool {
+        let place = match packet.and_then(Packet::as_whole_segment) {
+            Some((ends, tcp)) => {
+                let ports = (tcp.src_port, tcp.dst_port);
+                fanout::segment(&self.keys, ends, ports, tcp.flags)
+            }
+            None => fanout::demux(&self.keys, frame),
+        };
+        let (class, worker) = place.member(self.workers);
+        (class, worker as usize) != (ring, self.worker)
+    }
+}
