@@ -47,7 +47,7 @@ pub struct Lookup {
     /// Sender first; of TCP and UDP only.
     key: Key,
     hash: u64,
-    /// What was seen of the established connections (TCP that is no touch), or of the others (UDP).
+    /// The first guess of the look-up: among established connections (TCP that is no touch) or others (UDP).
     hint: Hint,
 }
 
@@ -85,22 +85,21 @@ impl Flows {
         }
     }
 
-    /// Writes to every page of every table, so that no packet waits for one. For live runs, before the
-    /// first packet.
+    /// Touches every page of every table. For live runs, before the first packet.
     pub fn prefault(&mut self) {
         self.attempts.prefault();
         self.established.prefault();
         self.others.prefault();
     }
 
-    /// Whether records of ended flows are made, which they are; for where nobody asks for them.
-    pub fn tell_ends(&mut self, telling: bool) {
-        self.attempts.telling = telling;
-        self.established.telling = telling;
-        self.others.telling = telling;
+    /// Turns records of ended flows on, which is the default, or off.
+    pub fn record_ends(&mut self, on: bool) {
+        self.attempts.telling = on;
+        self.established.telling = on;
+        self.others.telling = on;
     }
 
-    /// Names the TCP connections that are open at the start: their midstream flows are flagged.
+    /// Takes the TCP connections that are open at the start: their midstream flows are flagged.
     pub fn preexisting(&mut self, open: impl IntoIterator<Item = (SocketAddr, SocketAddr)>) {
         for (a, b) in open {
             if self.preexisting.len() == limits::PREEXISTING_MAX {
@@ -114,7 +113,7 @@ impl Flows {
         self.preexisting.dedup();
     }
 
-    /// What was counted so far.
+    /// The counters.
     pub fn counts(&self) -> &FlowCounts {
         &self.counts
     }
@@ -133,8 +132,8 @@ impl Flows {
         ]
     }
 
-    /// Hashes a packet's key and asks the CPU for the lines where its flow lies, if it has one. Some packets
-    /// later, give what it returns to [`Flows::on_packet`].
+    /// Hashes a packet's key and prefetches the cache lines of its bucket. Give the result to [`Flows::on_packet`] some
+    /// packets later.
     #[inline(always)]
     pub fn prefetch(&self, packet: &Packet) -> Lookup {
         let (src_port, dst_port, proto) = match &packet.transport {
@@ -164,8 +163,8 @@ impl Flows {
         }
     }
 
-    /// Asks the CPU for the entry of the packet's flow, or for where else it may lie, once what
-    /// [`Flows::prefetch`] asked for is near.
+    /// Prefetches the entry of the packet's flow, or the other buckets where it may lie, some packets after
+    /// [`Flows::prefetch`].
     #[inline]
     pub fn prefetch_entries(&self, packet: &Packet, lookup: &mut Lookup) {
         let hash = lookup.hash;
@@ -185,7 +184,7 @@ impl Flows {
         }
     }
 
-    /// Asks the CPU for what [`Flows::prefetch_entries`] could not know yet.
+    /// Prefetches the entries in buckets that [`Flows::prefetch_entries`] asked for.
     #[inline]
     pub fn prefetch_elsewhere(&self, packet: &Packet, lookup: &Lookup) {
         let is_segment = packet.tcp().is_some_and(|tcp| !tcp.is_touch());
@@ -207,12 +206,11 @@ impl Flows {
         self.on_packet(packet, &lookup, watermark_ns, out)
     }
 
-    /// Takes a packet, with what [`Flows::prefetch`] gave for it. `watermark_ns` is the running maximum of packet
-    /// time over all frames up to and with this one, of all shards; a smaller one than before is taken for the
-    /// former.
+    /// Takes a packet, with what [`Flows::prefetch`] returned for it. `watermark_ns` is the running maximum of packet
+    /// time over all frames up to and with this one, of all shards; a smaller one than before is ignored.
     ///
-    /// Returns the TCP header that this packet completed, where it was cut into two fragments: the
-    /// attempt is made, the touch is the caller's.
+    /// Returns the TCP header that this packet completed, where it was cut into two fragments: the attempt is made
+    /// here, the contact is the caller's.
     pub fn on_packet(
         &mut self,
         packet: &Packet,

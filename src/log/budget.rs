@@ -20,7 +20,6 @@ pub struct Budget {
     /// Latest event time; before it nothing is refilled.
     now_ns: Option<i64>,
     folded: Folded,
-    folded_total: u64,
 }
 
 /// Alerts withheld since the last line about them.
@@ -63,7 +62,6 @@ impl Budget {
             level: i64::from(rate_per_s.unwrap_or(0)) * NS_PER_S,
             now_ns: None,
             folded: Folded::default(),
-            folded_total: 0,
         }
     }
 
@@ -92,7 +90,6 @@ impl Budget {
             self.folded.since_ns = detection.ts_ns;
         }
         self.folded.count += 1;
-        self.folded_total += 1;
         let key = (detection.kind.word(), detection.phase.word());
         *self.folded.kinds.entry(key).or_default() += 1;
         false
@@ -114,11 +111,6 @@ impl Budget {
         (self.folded.count > 0).then(|| self.take(now_ns))
     }
 
-    /// How many alerts were folded in all.
-    pub fn folded_total(&self) -> u64 {
-        self.folded_total
-    }
-
     fn take(&mut self, ts_ns: i64) -> Folded {
         let folded = std::mem::take(&mut self.folded);
         Folded { ts_ns, ..folded }
@@ -136,7 +128,7 @@ mod tests {
         let mut budget = Budget::new(Some(2));
         let mut scan = samples::scan(Phase::Started, vec![(1, 4)], 4);
         let admitted = (0..5).filter(|_| budget.admit(&scan)).count();
-        assert_eq!((admitted, budget.folded_total()), (2, 3));
+        assert_eq!(admitted, 2);
         budget.advance(scan.ts_ns + 600_000_000);
         assert_eq!(budget.freed(), None, "free, but less than a second");
         scan.ts_ns += NS_PER_S;

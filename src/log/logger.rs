@@ -2,7 +2,7 @@
 
 use super::budget::Budget;
 use super::event::{Body, Event};
-pub use super::fold::logger::Folding;
+use super::fold::logger::Folding;
 use super::merge::{Lag, Merge};
 use super::notice::{self, Notice};
 use super::outputs::Outputs;
@@ -21,9 +21,9 @@ use std::time::Duration;
 
 /// Events between two looks at the clock.
 const BATCH: usize = 1024;
-/// Lines wait no longer than this while events keep coming.
+/// Lines are flushed at least this often while events keep coming.
 const FLUSH_NS: u64 = 500_000_000;
-/// Live: a log without events for so long says what the budget withheld; the bucket is full again by then.
+/// Live: after so long without an event, what the budget withheld is reported; the bucket is full again by then.
 const SILENT_NS: u64 = 1_000_000_000;
 const SLEEP_MIN: Duration = Duration::from_micros(200);
 const SLEEP_MAX: Duration = Duration::from_millis(20);
@@ -31,25 +31,25 @@ const SLEEP_MAX: Duration = Duration::from_millis(20);
 /// Nanoseconds since the Unix epoch; the logger has no clock of its own.
 pub type Clock = Box<dyn Fn() -> i64 + Send>;
 
-/// What others tell the logger, and it them.
+/// Flags and snapshots that the logger shares with the sensor.
 #[derive(Debug, Default)]
 pub struct Control {
     /// Set by the signal handler: open all files anew.
     pub reopen: AtomicBool,
     /// Set by the sensor: return, even if shards are still open.
     pub abandon: AtomicBool,
-    /// Set by the logger: standard output lost its reader, so the program should end with 0.
+    /// Set by the logger: the reader of standard output has left, so the program ends with 0.
     pub closed: AtomicBool,
-    /// Left by the logger a few times a second, unless somebody reads it that instant.
+    /// Replaced by the logger twice a second, unless somebody is reading it.
     pub published: Mutex<Published>,
 }
 
-/// What the logger lets others see while it runs.
+/// What the logger lets others see while it runs, and returns at its end.
 #[derive(Clone, Debug, Default)]
 pub struct Published {
-    /// How often this was left: one that stays the same is old.
+    /// How often this was published: one that stays the same is old.
     pub number: u64,
-    /// The books of each output.
+    /// The books of each output, in the order of the command line.
     pub outputs: Vec<OutputCounts>,
     /// The books of each responder.
     pub responders: Vec<ResponderCounts>,
@@ -67,11 +67,11 @@ pub struct Published {
 pub struct Logger {
     /// The shards' events.
     pub merge: Merge,
-    /// Who hears them all.
+    /// Listeners that hear every event.
     pub tap: Tap,
-    /// Where they go.
+    /// Where they are written.
     pub outputs: Outputs,
-    /// How many alerts may.
+    /// How many alerts a second are written.
     pub budget: Budget,
     /// Which attempts are folded.
     pub folding: Folding,
@@ -85,23 +85,6 @@ pub struct Logger {
     pub run_time: Option<RunTime>,
     /// Live: microseconds from the packet or deadline that made an event due to the batch that wrote it;
     /// `None` in `read`.
-    pub lag_us: Option<Histogram<u64>>,
-}
-
-/// What is left when the logger is done.
-#[derive(Debug)]
-pub struct Summary {
-    /// The books of each output, in the order of the command line.
-    pub outputs: Vec<OutputCounts>,
-    /// The books of each responder.
-    pub responders: Vec<ResponderCounts>,
-    /// Records that the logger itself had to write, by kind.
-    pub own: [u64; KINDS],
-    /// Late records, folds.
-    pub log: LogCounts,
-    /// Alerts that the budget withheld.
-    pub alerts_folded: u64,
-    /// Microseconds from time stamp to line.
     pub lag_us: Option<Histogram<u64>>,
 }
 
@@ -134,9 +117,9 @@ impl Logger {
                 self.outputs.flush(now_ns);
                 flushed_ns = now_ns;
             }
-            // A full disk is said within a second.
-            let turned = !self.outputs.blocked().eq(blocked.iter().copied());
-            if turned || now_ns.abs_diff(published_ns) >= FLUSH_NS {
+            // A full disk is published at once.
+            let changed = !self.outputs.blocked().eq(blocked.iter().copied());
+            if changed || now_ns.abs_diff(published_ns) >= FLUSH_NS {
                 self.publish();
                 published_ns = now_ns;
                 blocked = self.outputs.blocked().collect();
@@ -151,7 +134,7 @@ impl Logger {
                 continue;
             }
             if self.lag_us.is_some() && now_ns.abs_diff(event_ns) >= SILENT_NS {
-                self.say_folded(now_ns);
+                self.report_folded(now_ns);
             }
             if finished || self.control.abandon.load(Ordering::Relaxed) {
                 return;
@@ -163,13 +146,23 @@ impl Logger {
 
     fn publish(&self) {
         if let Ok(mut published) = self.control.published.try_lock() {
-            published.number += 1;
-            published.outputs = self.outputs.counts();
-            published.responders = self.tap.counts();
-            published.own = self.outputs.own();
-            published.log = self.log_counts();
-            published.behind = self.merge.behind();
-            published.lag_us.clone_from(&self.lag_us);
+            let number = published.number + 1;
+            *published = Published {
+                number,
+                ..self.snapshot()
+            };
+        }
+    }
+
+    fn snapshot(&self) -> Published {
+        Published {
+            number: 0,
+            outputs: self.outputs.counts(),
+            responders: self.tap.counts(),
+            own: self.outputs.own(),
+            log: self.log_counts(),
+            behind: self.merge.behind(),
+            lag_us: self.lag_us.clone(),
         }
     }
 
@@ -183,59 +176,47 @@ impl Logger {
     }
 
     /// Writes what is left and closes the books.
-    pub fn finish(self) -> Summary {
+    pub fn finish(self) -> Published {
         self.finish_with(|_| None)
     }
 
-    /// The same, with a record that comes last: made once everything else is written or lost, from what that
-    /// came to.
-    pub fn finish_with(mut self, last: impl FnOnce(&Summary) -> Option<Notice>) -> Summary {
+    /// The same, with a last record, made from the books once everything else is written or lost.
+    pub fn finish_with(mut self, last: impl FnOnce(&Published) -> Option<Notice>) -> Published {
         let now_ns = (self.clock)();
         self.outputs.reached().end();
         while let Ok(notice) = self.notices.try_recv() {
             self.outputs.notice(&notice, now_ns);
         }
-        self.say_folded(now_ns);
+        self.report_folded(now_ns);
         self.tap.finish(now_ns);
-        self.say_of_tap(now_ns);
+        self.report_tap(now_ns);
         self.folding.finish(&mut self.outputs, now_ns);
         self.outputs
             .note_queue_full(self.merge.queue_full(), now_ns);
         self.outputs.end_queue_loss(now_ns);
         self.outputs.finish(now_ns);
-        if let Some(notice) = last(&self.summary()) {
-            self.outputs.say(&notice, now_ns);
+        if let Some(notice) = last(&self.snapshot()) {
+            self.outputs.own_notice(&notice, now_ns);
         }
         self.outputs.finish(now_ns);
-        self.summary()
+        self.snapshot()
     }
 
-    fn summary(&self) -> Summary {
-        Summary {
-            outputs: self.outputs.counts(),
-            responders: self.tap.counts(),
-            own: self.outputs.own(),
-            log: self.log_counts(),
-            alerts_folded: self.budget.folded_total(),
-            lag_us: self.lag_us.clone(),
-        }
-    }
-
-    /// Says what the budget withheld and nobody has said yet.
-    fn say_folded(&mut self, now_ns: i64) {
+    /// Reports alerts that the budget withheld since the last report.
+    fn report_folded(&mut self, now_ns: i64) {
         if let Some(folded) = self.budget.take_folded() {
             let notice = folded.notice(|ts_ns| wall_ns(self.run_time.as_ref(), ts_ns));
-            self.outputs.say_folded(&notice, now_ns);
+            self.outputs.report_folded(&notice, now_ns);
         }
     }
 
-    /// Opens files anew, if asked to, and writes what the sensor has to say.
-    fn do_as_told(&mut self, now_ns: i64) {
+    /// Reopens files if asked to, and writes the sensor's notices.
+    fn take_orders(&mut self, now_ns: i64) {
         if self.control.reopen.swap(false, Ordering::Relaxed) {
             for error in self.outputs.reopen(now_ns) {
                 let text = error.to_string();
                 let notice = lifecycle(now_ns, "reopen_failed", text);
-                self.outputs.say(&notice, now_ns);
+                self.outputs.own_notice(&notice, now_ns);
             }
         }
         while let Ok(notice) = self.notices.try_recv() {
@@ -243,16 +224,16 @@ impl Logger {
         }
     }
 
-    /// Says what whoever listens at the tap has to say.
-    fn say_of_tap(&mut self, now_ns: i64) {
-        while let Some(notice) = self.tap.say() {
-            self.outputs.say(&notice, now_ns);
+    /// Writes the notices of listeners at the tap.
+    fn report_tap(&mut self, now_ns: i64) {
+        while let Some(notice) = self.tap.take_notice() {
+            self.outputs.own_notice(&notice, now_ns);
         }
     }
 
     /// One round: notices, then at most a batch of events; returns how many events.
     fn step(&mut self, now_ns: i64, times: &mut Vec<i64>) -> usize {
-        self.do_as_told(now_ns);
+        self.take_orders(now_ns);
         let (outputs, budget, folding) = (&mut self.outputs, &mut self.budget, &mut self.folding);
         let tap = &mut self.tap;
         let run_time = self.run_time.as_ref();
@@ -278,7 +259,7 @@ impl Logger {
                 budget.advance(ts_ns);
                 if let Some(folded) = budget.freed() {
                     let notice = folded.notice(|ts_ns| wall_ns(run_time, ts_ns));
-                    outputs.say_folded(&notice, now_ns);
+                    outputs.report_folded(&notice, now_ns);
                 }
                 let folds = matches!(&event.body, Body::Alert(alert) if !budget.admit(alert));
                 event.shift(shift_ns);
@@ -298,7 +279,7 @@ impl Logger {
         );
         self.advance(ts_of_position(self.merge.reached()), now_ns);
         for lag in lags {
-            self.outputs.say(&lag_notice(lag, now_ns), now_ns);
+            self.outputs.own_notice(&lag_notice(lag, now_ns), now_ns);
         }
         self.outputs
             .note_queue_full(self.merge.queue_full(), now_ns);
@@ -318,7 +299,7 @@ impl Logger {
         let first = if to.run_ns < now.run_ns { to } else { now };
         self.outputs.reached().advance(first);
         self.tap.tick(first, now_ns);
-        self.say_of_tap(now_ns);
+        self.report_tap(now_ns);
     }
 
     fn record_lags(&mut self, times: &mut Vec<i64>) {
@@ -372,12 +353,12 @@ fn lifecycle(ts_ns: i64, word: &'static str, text: String) -> Notice {
 }
 
 fn lag_notice(lag: Lag, now_ns: i64) -> Notice {
-    let (word, says) = if lag.behind {
+    let (word, text) = if lag.behind {
         ("straggler", "is behind and is waited for no more")
     } else {
         ("straggler_back", "has caught up")
     };
-    lifecycle(now_ns, word, format!("shard {} {says}", lag.shard))
+    lifecycle(now_ns, word, format!("shard {} {text}", lag.shard))
 }
 
 #[cfg(test)]

@@ -26,23 +26,23 @@ pub const SHARD_KINDS: usize = 3;
 /// The bound of a shard that pushes no more.
 const CLOSED: u64 = u64::MAX;
 
-/// Folds that a queue holds if nobody says less: they lie beside it, and what it takes is fixed.
+/// Folds that a queue holds by default: they are boxed, so their memory is bounded by number.
 const FOLDS_MAX: usize = 512;
 
-/// How often a full queue is looked at again before the worker sleeps.
+/// Tries to push into a full queue before the worker sleeps.
 const SPINS_MAX: u32 = 64;
 
-/// What producer and consumer of a queue share besides the queue.
+/// What producer and consumer share besides the queue.
 #[derive(Debug, Default)]
 struct Shared {
-    /// All events at positions below this were pushed. Release by the shard, Acquire by the logger:
-    /// who sees a bound sees every event below it in the queue.
+    /// All events at positions below this were pushed. Release by the shard, Acquire by the logger: a logger that reads
+    /// a bound sees every event below it in the queue.
     bound: CachePadded<AtomicU64>,
     /// Events that a live shard could not push, by kind; statistics only, hence Relaxed.
     queue_full: CachePadded<[AtomicU64; SHARD_KINDS]>,
-    /// Those of which no output is told, apart.
+    /// The same, of withheld detections.
     withheld_full: CachePadded<AtomicU64>,
-    /// Folds on their way. Who takes one lets the next come: it orders nothing, hence Relaxed.
+    /// Folds in the queue; a bound, not an order, hence Relaxed.
     folds: CachePadded<AtomicUsize>,
     /// Attempts in them; statistics only.
     folding: CachePadded<AtomicU64>,
@@ -76,7 +76,7 @@ pub struct Producer {
 pub struct Consumer {
     lines: rtrb::Consumer<Line>,
     records: rtrb::Consumer<FlowRecord>,
-    /// The oldest event, taken out to be looked at.
+    /// The oldest event, taken out of the queue for [`Consumer::peek`].
     head: Option<Event>,
     shared: Arc<Shared>,
 }
@@ -116,7 +116,7 @@ impl Producer {
         self.folds_max = folds_max;
     }
 
-    /// Writes to every page of the queue. Before the first event.
+    /// Touches every page of the queue. Before the first event.
     pub fn prefault(&mut self) {
         touch_all(&mut self.lines);
         touch_all(&mut self.records);
@@ -178,8 +178,7 @@ impl Producer {
 
     /// Pushes an event and waits while the queue is full: for `read`.
     ///
-    /// What comes before the event's position is published first, so that the logger need not wait for
-    /// a worker that waits for it.
+    /// The event's position is published first, so that the logger does not wait for a worker that waits for it.
     ///
     /// # Errors
     ///
@@ -214,7 +213,7 @@ impl Producer {
         self.shared.folding.load(Ordering::Relaxed)
     }
 
-    /// Says that every event at `position` and before it was pushed.
+    /// Publishes that every event at `position` and before it was pushed.
     pub fn publish(&mut self, position: u64) {
         self.publish_below(position.saturating_add(1).min(CLOSED - 1));
     }
@@ -225,9 +224,6 @@ impl Producer {
             self.shared.bound.store(bound, Ordering::Release);
         }
     }
-
-    /// Says that nothing follows; the shard leaves the merge once its queue is empty.
-    pub fn close(self) {}
 }
 
 impl Drop for Producer {
@@ -284,12 +280,12 @@ impl Consumer {
         self.bound() == CLOSED && self.head.is_none() && self.lines.is_empty()
     }
 
-    /// How many events of which no output is told a full queue has cost so far.
+    /// Withheld detections lost to a full queue so far.
     pub fn withheld_full(&self) -> u64 {
         self.shared.withheld_full.load(Ordering::Relaxed)
     }
 
-    /// How many events of each kind a full queue has cost so far, without those.
+    /// Other events lost to a full queue so far, by kind.
     pub fn queue_full(&self) -> [u64; SHARD_KINDS] {
         std::array::from_fn(|kind| self.shared.queue_full[kind].load(Ordering::Relaxed))
     }
@@ -307,12 +303,12 @@ fn is_closed(bound: u64) -> bool {
     bound == CLOSED
 }
 
-/// A live shard fell out of the order, or came back into it.
+/// A live shard fell behind and is not waited for, or caught up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lag {
     /// Index of the shard.
     pub shard: usize,
-    /// True when it left, false when it is back.
+    /// True when it fell behind, false when it caught up.
     pub behind: bool,
 }
 
@@ -329,8 +325,8 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// A merge of these queues. `max_lag`, in units of position: live, a shard further behind the
-    /// furthest than this is waited for no more.
+    /// A merge of these queues. Live, a shard that is more than `max_lag` units of position behind the furthest is not
+    /// waited for.
     pub fn new(sources: Vec<Consumer>, max_lag: Option<u64>) -> Self {
         Self {
             bounds: vec![0; sources.len()],
@@ -342,7 +338,7 @@ impl Merge {
         }
     }
 
-    /// Emits what may go out, in order, at most `events_max`; returns how many.
+    /// Emits at most `events_max` events, in order; returns how many.
     ///
     /// `on_lag` is called for each shard that leaves the order or comes back.
     pub fn step(
@@ -413,8 +409,7 @@ impl Merge {
         }
     }
 
-    /// The position before which everything went out: no shard that the order waits for has anything left there.
-    /// `u64::MAX` once all are closed.
+    /// The position before which everything was emitted; `u64::MAX` once all shards are closed.
     pub fn reached(&self) -> u64 {
         let awaited = self.sources.iter().enumerate();
         let awaited = awaited.filter(|(shard, _)| !self.behind[*shard]);
@@ -425,7 +420,7 @@ impl Merge {
         next.min().unwrap_or(u64::MAX)
     }
 
-    /// Whether everything at `position` went out: no shard that the order waits for can still say something there.
+    /// Whether everything at `position` was emitted.
     pub fn is_past(&self, position: u64) -> bool {
         let past = |(shard, source): (usize, &Consumer)| match source.peek() {
             Some(head) => head.position > position,
@@ -434,27 +429,27 @@ impl Merge {
         self.sources.iter().enumerate().all(past)
     }
 
-    /// All shards are closed and everything went out.
+    /// All shards are closed and everything was emitted.
     pub fn finished(&self) -> bool {
         self.sources.iter().all(Consumer::finished)
     }
 
-    /// How many events came out behind a later one.
+    /// Events emitted after a later one.
     pub fn late(&self) -> u64 {
         self.late
     }
 
-    /// How many shards the order no longer waits for.
+    /// Shards that are not waited for.
     pub fn behind(&self) -> usize {
         self.behind.iter().filter(|&&behind| behind).count()
     }
 
-    /// How many events of which no output is told full queues have cost, over all shards.
+    /// Withheld detections lost to full queues, over all shards.
     pub fn withheld_full(&self) -> u64 {
         self.sources.iter().map(Consumer::withheld_full).sum()
     }
 
-    /// How many events of each kind full queues have cost, over all shards, without those.
+    /// Other events lost to full queues, by kind, over all shards.
     pub fn queue_full(&self) -> [u64; SHARD_KINDS] {
         let mut sum = [0; SHARD_KINDS];
         for source in &self.sources {

@@ -32,7 +32,7 @@ struct Output {
 }
 
 impl Output {
-    /// True: the sink has a recovery to tell.
+    /// True: the sink has a recovery to report.
     fn event(&mut self, event: &Event, at: Moment) -> bool {
         let kind = event.body.kind();
         self.offered[kind as usize] += 1;
@@ -99,10 +99,10 @@ impl Output {
     }
 }
 
-/// Queues are said to have room again after so long without a loss, ns.
+/// A loss in the queues is over after so long without another, ns.
 const QUEUES_QUIET_NS: u64 = 1_000_000_000;
 
-/// What full queues cost since there was last nothing to say about them.
+/// Events lost to full queues and not yet reported.
 struct QueueLoss {
     recovery: Recovery,
     last_ns: i64,
@@ -154,7 +154,7 @@ impl Outputs {
         });
     }
 
-    /// Says how long lines wait for readers of pipes and terminals; without this, for ever.
+    /// Limits how long lines wait for readers of pipes and terminals; without this, for ever.
     pub fn set_patience(&mut self, patience: &Patience) {
         for output in &mut self.outputs {
             output.sink.set_patience(patience.clone());
@@ -175,7 +175,7 @@ impl Outputs {
             recovered |= output.event(event, Moment { log_ns, now_ns });
         }
         if recovered {
-            self.say_recoveries(now_ns);
+            self.report_recoveries(now_ns);
         }
     }
 
@@ -214,7 +214,7 @@ impl Outputs {
             let log_ns = due.wall_ns;
             output.fold(&event, count, Moment { log_ns, now_ns });
         }
-        self.say_recoveries(now_ns);
+        self.report_recoveries(now_ns);
     }
 
     /// Counts a detection that is no alert.
@@ -235,8 +235,8 @@ impl Outputs {
         }
     }
 
-    /// Takes over how many events full queues have cost so far. Says what they cost once it has not grown for
-    /// a second.
+    /// Counts events lost to full queues, of which `totals` is the sum so far. Reports them once no more were lost for a
+    /// second.
     pub fn note_queue_full(&mut self, totals: [u64; SHARD_KINDS], now_ns: i64) {
         for (kind, &total) in totals.iter().enumerate() {
             let new = total - self.queue_full[kind];
@@ -270,18 +270,18 @@ impl Outputs {
         self.queue_full = totals;
         let quiet = |loss: &mut QueueLoss| now_ns.abs_diff(loss.last_ns) >= QUEUES_QUIET_NS;
         if let Some(loss) = self.queue_loss.take_if(quiet) {
-            self.say_queue_loss(&loss, now_ns);
+            self.report_queue_loss(&loss, now_ns);
         }
     }
 
-    /// Says what full queues have cost even if they have just done so: the run is over.
+    /// Reports events lost to full queues at once: the run is over.
     pub fn end_queue_loss(&mut self, now_ns: i64) {
         if let Some(loss) = self.queue_loss.take() {
-            self.say_queue_loss(&loss, now_ns);
+            self.report_queue_loss(&loss, now_ns);
         }
     }
 
-    fn say_queue_loss(&mut self, loss: &QueueLoss, now_ns: i64) {
+    fn report_queue_loss(&mut self, loss: &QueueLoss, now_ns: i64) {
         let lost = loss.recovery.lost;
         let notice = recovery_notice(None, &loss.recovery, now_ns);
         self.own[notice.kind() as usize] += 1;
@@ -298,14 +298,14 @@ impl Outputs {
         self.offer(notice, now_ns, |_, _| false);
     }
 
-    /// The same for a record that the logger itself has to write: nobody else has counted it.
-    pub fn say(&mut self, notice: &Notice, now_ns: i64) {
+    /// Writes a record of the logger's own, which nobody else has counted.
+    pub fn own_notice(&mut self, notice: &Notice, now_ns: i64) {
         self.own[notice.kind() as usize] += 1;
         self.notice(notice, now_ns);
     }
 
-    /// Says what the budget folded, also to outputs that ask for alerts alone.
-    pub fn say_folded(&mut self, notice: &Notice, now_ns: i64) {
+    /// Reports what the budget folded, also to outputs that ask for alerts alone.
+    pub fn report_folded(&mut self, notice: &Notice, now_ns: i64) {
         self.own[notice.kind() as usize] += 1;
         self.offer(notice, now_ns, |_, output| {
             output.spec.events.has(EventKind::Alert)
@@ -317,18 +317,18 @@ impl Outputs {
         self.folds
     }
 
-    /// Records that the logger itself had to write, by kind.
+    /// Records of the logger's own, by kind.
     pub fn own(&self) -> [u64; KINDS] {
         self.own
     }
 
-    /// Writes what waits; a file that failed is tried again once a second.
+    /// Flushes every output; a file that failed is tried again once a second.
     pub fn flush(&mut self, now_ns: i64) {
         let at = self.moment(now_ns);
         for output in &mut self.outputs {
             output.sink.flush(at);
         }
-        self.say_recoveries(now_ns);
+        self.report_recoveries(now_ns);
     }
 
     /// Now, by the log and by the logger's clock.
@@ -337,22 +337,22 @@ impl Outputs {
         Moment { log_ns, now_ns }
     }
 
-    /// Opens every file anew, after a rotation. A file that cannot be opened stays as it is, and is named.
+    /// Reopens every file after a rotation. A file that cannot be opened stays as it is, and is returned.
     pub fn reopen(&mut self, now_ns: i64) -> Vec<OpenError> {
         let at = self.moment(now_ns);
         let sinks = self.outputs.iter_mut().map(|output| &mut output.sink);
         let errors = sinks.filter_map(|sink| sink.reopen(at).err()).collect();
-        self.say_recoveries(now_ns);
+        self.report_recoveries(now_ns);
         errors
     }
 
-    /// Writes what waits and drops what cannot be written; afterwards nothing is pending.
+    /// Flushes, and drops what cannot be written; afterwards nothing is pending.
     pub fn finish(&mut self, now_ns: i64) {
         let at = self.moment(now_ns);
         for output in &mut self.outputs {
             output.sink.finish(at);
         }
-        self.say_recoveries(now_ns);
+        self.report_recoveries(now_ns);
         for output in &mut self.outputs {
             output.sink.finish(at);
         }
@@ -363,12 +363,12 @@ impl Outputs {
         self.outputs.iter().map(Output::counts).collect()
     }
 
-    /// Outputs that take nothing now, and why.
+    /// Why each output takes nothing now.
     pub fn blocked(&self) -> impl Iterator<Item = Option<Cause>> {
         self.outputs.iter().map(|output| output.sink.blocked())
     }
 
-    /// Standard output lost its reader: the program should end, and well.
+    /// The reader of standard output has left: the program should end.
     pub fn is_closed(&self) -> bool {
         self.outputs.iter().any(|output| output.sink.is_closed())
     }
@@ -382,7 +382,7 @@ impl Outputs {
         }
     }
 
-    fn say_recoveries(&mut self, now_ns: i64) {
+    fn report_recoveries(&mut self, now_ns: i64) {
         for i in 0..self.outputs.len() {
             let Some(recovery) = self.outputs[i].sink.take_recovery() else {
                 continue;
@@ -403,7 +403,7 @@ fn wish(spec: &OutputSpec, sink: &dyn Sink) -> Wish {
     }
 }
 
-/// What was lost on the way to one output, or in the queues before all of them.
+/// Records lost by one output, or in the queues before all of them.
 fn recovery_notice(output: Option<usize>, recovery: &Recovery, now_ns: i64) -> Notice {
     let mut lost = Map::new();
     let mut words = Vec::new();

@@ -1,32 +1,31 @@
-//! Who listens here hears every event of all shards in the log's order, before anything is folded, withheld or
-//! filtered for outputs.
+//! Every event of all shards in the log's order, before anything is folded, withheld or filtered for outputs.
 
 use super::event::Event;
 use super::notice::Notice;
 use super::reached::LogTime;
 use crate::books::responder::ResponderCounts;
 
-/// An event as the tap has it: its own times are in run time.
+/// An event at the tap. Its own times are in run time.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard<'a> {
     /// The event.
     pub event: &'a Event,
     /// When it was due.
     pub due: LogTime,
-    /// What its own times are to be moved by for the wall clock of its moment; 0 in `read`.
+    /// From run time to the wall clock at the event; 0 in `read`.
     pub shift_ns: i64,
 }
 
-/// Somebody who listens.
+/// Listens at the tap.
 pub trait Listener: Send {
     /// Hears an event.
     fn hear(&mut self, heard: Heard<'_>);
     /// Live: the log has reached `at`, and it is `now_ns` by the wall clock. Called many times a second.
     fn tick(&mut self, at: LogTime, now_ns: i64);
-    /// Nothing follows; the log ended at `at`.
+    /// The log ended at `at`.
     fn finish(&mut self, at: LogTime, now_ns: i64);
-    /// What the log should say about it: asked until there is nothing.
-    fn say(&mut self) -> Option<Notice>;
+    /// A notice for the log; called until there is none.
+    fn take_notice(&mut self) -> Option<Notice>;
     /// The books of what it keeps, in the order of the command line.
     fn counts(&self) -> Vec<ResponderCounts>;
 }
@@ -56,7 +55,7 @@ impl Tap {
         }
     }
 
-    /// Says how far the log is; it never goes back.
+    /// Advances the position of the log; it never goes back.
     pub fn reach(&mut self, at: LogTime) {
         if at.run_ns > self.reached.run_ns {
             self.reached = at;
@@ -78,8 +77,8 @@ impl Tap {
         }
     }
 
-    pub(super) fn say(&mut self) -> Option<Notice> {
-        self.listener.as_mut()?.say()
+    pub(super) fn take_notice(&mut self) -> Option<Notice> {
+        self.listener.as_mut()?.take_notice()
     }
 
     pub(super) fn counts(&self) -> Vec<ResponderCounts> {

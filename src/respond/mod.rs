@@ -199,7 +199,7 @@ impl Listener for Responders {
         }
     }
 
-    fn say(&mut self) -> Option<Notice> {
+    fn take_notice(&mut self) -> Option<Notice> {
         self.all.iter_mut().find_map(|responder| responder.say())
     }
 

@@ -8,7 +8,7 @@ use crate::capture::pcap::CaptureReader;
 use crate::error::Failure;
 use crate::host::addresses::Localities;
 use crate::log::formats::interfaces::Interfaces;
-use crate::log::logger::{Control, Logger, Summary};
+use crate::log::logger::{Control, Logger, Published};
 use crate::log::notice::Stats;
 use crate::log::reached::LogTime;
 use crate::observe::losses::{self, LossWatch};
@@ -268,7 +268,7 @@ impl<'a> Reading<'a> {
 /// Closes the log with the one record of statistics, which knows packet time alone: the same bytes with any
 /// number of workers, whenever it is written.
 fn close_log(common: &Common, mut logger: Logger, board: &Board, replay: &Replay) -> Books {
-    let at_exit = |summary: &Summary| Books {
+    let at_exit = |summary: &Published| Books {
         shards: board.sum(),
         frames_offered: Some(replay.frames()),
         outputs: logging::books(&common.outputs, &summary.outputs),

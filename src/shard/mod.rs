@@ -29,8 +29,7 @@ use owners::Owners;
 use placement::Placement;
 use std::net::IpAddr;
 
-/// Frames that are decoded before the first of them is looked up: what one needs from memory comes while the
-/// others are decoded.
+/// Frames that are decoded before the first of them is looked up: prefetches need that time.
 const BATCH: usize = 32;
 
 /// What a shard is made of.
@@ -45,7 +44,7 @@ pub struct Parts {
     pub flows: Limits,
     /// The rules of the detectors and their room.
     pub rules: Rules,
-    /// What is asked for.
+    /// What the operator asked to see.
     pub policy: Policy,
     /// Its ends of the contact queues.
     pub mesh: Mesh,
@@ -89,15 +88,15 @@ pub struct Shard {
     owners: Owners,
     /// Connections.
     pub flows: Flows,
-    /// What looks at contacts.
+    /// The detectors.
     pub detectors: Detectors,
-    /// What is asked for; the worker renews it when addresses change.
+    /// What the operator asked to see; the worker renews it when addresses change.
     pub policy: Policy,
     pending: Vec<Pending>,
     contacts: Vec<Contact>,
-    /// What waits for the log.
+    /// Events held for the log.
     pub outbox: Outbox,
-    /// What it did.
+    /// Its counters.
     pub counts: ShardCounts,
 }
 
@@ -270,7 +269,8 @@ impl Shard {
     /// Publishes that all frames at or before `position` were read.
     pub fn publish_contacts(&mut self, position: u64, timeline: &Timeline<'_>) {
         self.look_up(timeline);
-        self.outbox.tell_reached(timeline.watermark_at(position));
+        self.outbox
+            .publish_reported(timeline.watermark_at(position));
         self.owners.mesh.publish(position);
     }
 
@@ -283,7 +283,7 @@ impl Shard {
     pub fn new(parts: Parts) -> Self {
         let [first, second] = parts.table_keys;
         let mut flows = Flows::new(parts.flows, parts.table_keys);
-        flows.tell_ends(parts.flow_records);
+        flows.record_ends(parts.flow_records);
         let hash = Hasher::new([first, !second]);
         let by_source = parts.rules.need(Owner::Source);
         Self {
@@ -309,8 +309,7 @@ impl Shard {
             + (BATCH * size_of::<Pending>() + CONTACTS * size_of::<Contact>()) as u64
     }
 
-    /// Writes to every page of its tables and queues, so that no packet waits for one. For live runs,
-    /// before the first packet.
+    /// Touches every page of its tables and queues. For live runs, before the first packet.
     pub fn prefault(&mut self) {
         self.flows.prefault();
         self.detectors.prefault();

@@ -1,7 +1,7 @@
-//! What a shard has said and the log may not have yet: it waits until every shard has reached its time.
+//! Events held until every shard has passed their position, then pushed in log order.
 //!
-//! New connections, which come in floods and in the order of their frames, lie in a list of their own; flows
-//! that ended with a packet and detections are few and are sorted in.
+//! New connections come in floods and in the order of their frames: they have a list of their own. Flows that ended
+//! with a packet and detections are few: they are sorted.
 
 use super::policy::Policy;
 use crate::books::shard::{OutOfScope, ShardCounts};
@@ -21,7 +21,7 @@ use crate::witness::Syn;
 use crate::witness::reports::{Report, Reporter};
 use std::collections::VecDeque;
 
-/// Events that either list holds if nobody says less; more go out early and count as late.
+/// Events that either list holds by default; more go out early and count as late.
 pub const EVENTS_MAX: usize = 16_384;
 
 struct NewConnection {
@@ -31,7 +31,7 @@ struct NewConnection {
 }
 
 impl NewConnection {
-    /// Its place in the log; of equals, a new connection comes first.
+    /// Its place in the log. At one place, a new connection comes before other events.
     fn place(&self) -> (u64, Step) {
         (self.position, self.step)
     }
@@ -45,18 +45,18 @@ impl NewConnection {
     }
 }
 
-/// What the log has of a new connection.
+/// What becomes of a new connection in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// A line of its own.
     Line,
     /// A part of a flood record.
     Folded,
-    /// Nothing: the log has no room, and nothing is to be folded.
+    /// Nothing: the log has no room, and this run does not fold.
     Dropped,
 }
 
-/// Events held back, and the way into the log.
+/// Events held, and the shard's end of the log queue.
 pub struct Outbox {
     attempts: VecDeque<NewConnection>,
     others: VecDeque<Event>,
@@ -70,9 +70,9 @@ pub struct Outbox {
     log: Option<Producer>,
     /// A full log queue is counted, never waited for.
     live: bool,
-    /// When packets were let go of: flows that were open then say so.
+    /// When packets were shed: records of flows that were open then are marked.
     pub shed: Spans,
-    /// Is told what becomes of the attempts of its sample.
+    /// Reports the fate of each attempt of the witness's sample.
     witness: Option<Reporter>,
 }
 
@@ -99,13 +99,12 @@ impl Outbox {
         self.events_max = events_max;
     }
 
-    /// Tells a witness from now on.
+    /// Reports to a witness from now on.
     pub fn set_witness(&mut self, reporter: Reporter) {
         self.witness = Some(reporter);
     }
 
-    /// Whether the witness's filter keeps such a frame, if it is in the sample. `None`: nothing to compare, for
-    /// there is no witness, or it is a fragment, which has nothing to do with a whole SYN.
+    /// Whether the witness's filter keeps such a frame. `None` without a witness, and for what is no TCP segment.
     #[inline]
     pub fn in_reach(&self, frame: &Frame<'_>, packet: &Packet) -> Option<bool> {
         self.witness.as_ref()?;
@@ -113,7 +112,7 @@ impl Outbox {
         Some(tcp.is_touch() && sample::syn(frame).is_some())
     }
 
-    fn tell(
+    fn report(
         &mut self,
         attempt: &Attempt,
         in_reach: Option<bool>,
@@ -141,13 +140,13 @@ impl Outbox {
         });
     }
 
-    /// Tells the witness of an attempt in a direction that was not asked for.
+    /// Reports an attempt in a direction that was not asked for.
     pub fn not_asked(&mut self, attempt: &Attempt, in_reach: Option<bool>) {
-        self.tell(attempt, in_reach, crate::books::witness::Fate::NotAsked);
+        self.report(attempt, in_reach, crate::books::witness::Fate::NotAsked);
     }
 
-    /// Tells the witness that it has heard of every attempt up to this time.
-    pub fn tell_reached(&mut self, ts_ns: i64) {
+    /// Publishes to the witness that every attempt up to this time was reported.
+    pub fn publish_reported(&mut self, ts_ns: i64) {
         if let Some(reporter) = &mut self.witness {
             reporter.publish(ts_ns);
         }
@@ -158,20 +157,20 @@ impl Outbox {
         (events_max * (size_of::<NewConnection>() + size_of::<Event>())) as u64
     }
 
-    /// Attempts in folds that the logger does not have yet.
+    /// Attempts in folds that the logger has not taken yet.
     pub fn folding(&self) -> u64 {
         let open = self.folds.as_ref().map_or(0, Folds::held);
         open + self.log.as_ref().map_or(0, Producer::folding)
     }
 
-    /// Whether every attempt is folded, whatever its rate: the log cannot keep up.
+    /// Folds every attempt, whatever its rate: the log cannot keep up.
     pub fn fold_all(&mut self, all: bool) {
         if let Some(folds) = &mut self.folds {
             folds.fold_all(all);
         }
     }
 
-    /// Writes to every page. Before the first event.
+    /// Touches every page. Before the first event.
     pub fn prefault(&mut self) {
         self.attempts = prefaulted(self.events_max);
         self.others = prefaulted(self.events_max);
@@ -188,8 +187,7 @@ impl Outbox {
         self.live
     }
 
-    /// What becomes of a new connection: asked when it comes, and once more of a line for which the log has no
-    /// room.
+    /// The fate of a new connection: when it comes, and again if the log then has no room for its line.
     #[inline]
     fn fate(&mut self, attempt: &Attempt, room: bool, counts: &mut ShardCounts) -> Fate {
         let folded = match &mut self.folds {
@@ -208,7 +206,7 @@ impl Outbox {
         }
     }
 
-    /// Folds a new connection, or holds it back, and tells the witness.
+    /// Folds a new connection or holds it, and reports its fate to the witness.
     #[inline]
     pub fn hold_attempt(
         &mut self,
@@ -218,11 +216,11 @@ impl Outbox {
         counts: &mut ShardCounts,
     ) {
         let fate = self.fate(&attempt, true, counts);
-        let told = match fate {
+        let reported = match fate {
             Fate::Folded => crate::books::witness::Fate::Folded,
             Fate::Line | Fate::Dropped => crate::books::witness::Fate::Line,
         };
-        self.tell(&attempt, in_reach, told);
+        self.report(&attempt, in_reach, reported);
         if fate == Fate::Folded {
             return;
         }
@@ -238,7 +236,7 @@ impl Outbox {
         }
     }
 
-    /// Holds any other event back.
+    /// Holds any other event.
     pub fn hold(&mut self, mut event: Event, counts: &mut ShardCounts) {
         self.mark(&mut event);
         if self.live && self.others.len() == self.events_max {
@@ -247,8 +245,7 @@ impl Outbox {
         self.others.push_back(event);
     }
 
-    /// Holds a detection back, and marks one that is no alert: outputs are not told of it. Its place is its
-    /// deadline's, if a deadline made it.
+    /// Holds a detection, marked if outputs do not show it. If a deadline made it, its place is the deadline's.
     pub fn hold_detection(
         &mut self,
         (deadline, mut detection): Found,
@@ -290,8 +287,8 @@ impl Outbox {
         self.hold(event, counts);
     }
 
-    /// Hands over the folds whose second is over at `watermark_ns`. While as many wait as can be open at once,
-    /// those that are open go on growing.
+    /// Holds the folds whose second is over at `watermark_ns`. While as many are held as can be open at once, the open
+    /// ones go on growing.
     pub fn close_folds(&mut self, watermark_ns: i64, counts: &mut ShardCounts) {
         let Some(folds) = &mut self.folds else {
             return;
@@ -311,7 +308,7 @@ impl Outbox {
         }
     }
 
-    /// Hands over every fold, at the end of the run.
+    /// Holds every fold, at the end of the run.
     pub fn close_all_folds(&mut self, (position, step): (u64, Step), counts: &mut ShardCounts) {
         let all = self.folds.as_mut().map_or_else(Vec::new, Folds::close_all);
         for fold in all {
@@ -331,7 +328,7 @@ impl Outbox {
         }
     }
 
-    /// Puts what is held into the log's order. Before anything is pushed.
+    /// Sorts what is held into log order. Before anything is pushed.
     pub fn sort(&mut self) {
         let attempts = self.attempts.make_contiguous();
         // Frames come in order, but for those that the kernel stamped out of order.
@@ -350,7 +347,7 @@ impl Outbox {
             .sort_unstable_by(Event::cmp_order);
     }
 
-    /// Pushes an event that was not held, behind what is held and comes before it.
+    /// Pushes an event that was not held, after the held ones that come before it.
     pub fn push_in_order(&mut self, mut event: Event, counts: &mut ShardCounts) {
         self.mark(&mut event);
         while let Some(before) = self.next_if(
@@ -422,19 +419,19 @@ impl Outbox {
         }
     }
 
-    /// Says that everything at `position` and before it was pushed.
+    /// Publishes that everything at `position` and before it was pushed.
     pub fn publish(&mut self, position: u64) {
         if let Some(log) = &mut self.log {
             log.publish(position);
         }
     }
 
-    /// From now on a full log queue is waited for, live too: no packet waits for this shard any more.
+    /// From now on a full log queue is waited for, live too: no packet waits for this shard now.
     pub fn wait_for_log(&mut self) {
         self.live = false;
     }
 
-    /// Closes the log queue, and says that the witness will hear of nothing more.
+    /// Closes the log queue and the way to the witness.
     pub fn close(&mut self) {
         self.witness = None;
         self.log = None;

@@ -92,7 +92,7 @@ fn lag_counts_from_what_made_an_event_due() {
     for event in [timed_out, at_the_end] {
         assert!(producer.push_and_wait(event).is_ok());
     }
-    producer.close();
+    drop(producer);
     logger.run();
     let lags = logger.finish().lag_us.expect("live");
     assert_eq!((lags.len(), lags.max() / 100), (1, 30), "3 ms");
@@ -140,7 +140,6 @@ fn a_run_writes_everything_folds_by_budget_and_closes_its_books() {
         (sender.sent(), summary.own),
         ([0, 0, 0, 0, 1], [0, 0, 0, 1, 1])
     );
-    assert_eq!(summary.alerts_folded, 2);
     assert_eq!(summary.lag_us.map(|lags| lags.len()), Some(103));
     let text = std::fs::read_to_string(path).expect("read");
     let head = "2021-04-28T15:28:05.123456Z - -:";

@@ -7,7 +7,7 @@ use crate::books::Books;
 use crate::books::output::OutputBooks;
 use crate::books::record_kind::KINDS;
 use crate::books::responder::{ResponderBooks, ResponderCounts};
-use crate::log::logger::{Control, Logger, Published, Summary};
+use crate::log::logger::{Control, Logger, Published};
 use crate::log::notice::{Notice, Notices};
 use crate::sensor::{Board, logging};
 use crate::settings::Common;
@@ -91,7 +91,7 @@ impl<'a> Ledger<'a> {
         last: impl FnOnce(Books) -> Notice,
     ) -> Books {
         let rest = self.books(groups, witness);
-        let at_exit = |summary: &Summary| Books {
+        let at_exit = |summary: &Published| Books {
             outputs: logging::books(&self.common.outputs, &summary.outputs),
             responders: self.responders(&summary.responders),
             own_records: self.own_records(summary.own),
