@@ -37,7 +37,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 PROGRAM = $(DESTDIR)$(PREFIX)/bin/synledger
 # Debuggers look for it there, by the link that the stripped program carries.
 DEBUG = $(DESTDIR)$(PREFIX)/bin/.debug/synledger.debug
-PAGES = $(addprefix $(SHARE)/man/man1/,synledger.1 synledger-run.1 synledger-read.1 synledger-check.1)
+PAGES = $(addprefix $(SHARE)/man/man1/,synledger.1 synledger-run.1 synledger-read.1 synledger-check.1) $(SHARE)/man/man7/synledger.7
 BASH_COMPLETION = $(SHARE)/bash-completion/completions/synledger
 ZSH_COMPLETION = $(SHARE)/zsh/site-functions/_synledger
 FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/synledger.fish
@@ -49,7 +49,7 @@ install-files:
 	install -D -m 644 /dev/null $(DEBUG)
 	objcopy --only-keep-debug $(BIN) $(DEBUG) && chmod 644 $(DEBUG)
 	objcopy --strip-all --add-gnu-debuglink=$(DEBUG) $(PROGRAM)
-	install -D -m 644 -t $(SHARE)/man/man1 $(addprefix $(MAN)/,$(notdir $(PAGES)))
+	for page in $(PAGES); do install -D -m 644 $(MAN)/$${page##*/} $$page || exit; done
 	install -D -m 644 $(MAN)/synledger.bash $(BASH_COMPLETION)
 	install -D -m 644 $(MAN)/_synledger $(ZSH_COMPLETION)
 	install -D -m 644 $(MAN)/synledger.fish $(FISH_COMPLETION)
@@ -152,10 +152,10 @@ bench-check: ## Count instructions under valgrind: fails where a workload takes 
 bench-record: ## Write benches/instructions.csv anew, for a change that is meant to cost more
 	$(CARGO) bench --locked --bench instructions -- record
 
-.PHONY: load-readme
-load-readme: load-build ## Take the figures of target/load into the repository, and write the README's tables anew from them
+.PHONY: load-results
+load-results: load-build ## Take the figures of target/load into the repository, and write the tables of loadtest/RESULTS.md anew from them
 	target/release/loadtest report --keep loadtest/results
-	target/release/loadtest report --from loadtest/results --readme README.md
+	target/release/loadtest report --from loadtest/results --results loadtest/RESULTS.md
 
 REPLAY_LOAD ?= mix
 REPLAY_FRAMES ?= 300000

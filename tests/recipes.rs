@@ -1,5 +1,5 @@
-//! Every command that README shows is run as it stands there, and its books and its losses are held against what
-//! was sent.
+//! Every command that README and loadtest/RESULTS.md show is run as it stands there, and its books and its losses are
+//! held against what was sent.
 
 mod common;
 
@@ -20,24 +20,22 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// New connections that a recipe is shown.
 const CONNECTIONS: u32 = 50;
-/// Recipes that take too long for a test, or that would change this machine, and why they are left out.
-const LEFT_OUT: [(&str, &str); 4] = [
+/// Files whose recipes are run.
+const FILES: [&str; 2] = ["README.md", "loadtest/RESULTS.md"];
+/// Recipes that take too long for a test, and why they are left out.
+const LEFT_OUT: [(&str, &str); 3] = [
     ("make load-quick", "ten minutes"),
     ("make load", "three hours"),
-    (
-        "sudo apt-get install",
-        "changes this machine; tools/install-test-deps does the same for tests",
-    ),
-    ("curl ", "fetches a toolchain from the internet"),
+    ("make test", "runs this test, and all others"),
 ];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What README's blocks tell a person to type: lines that begin with a program, without their comments.
-fn recipes() -> Vec<String> {
-    let text = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+/// What a file's blocks tell a person to type: lines that begin with a program, without their comments.
+fn recipes(file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join(file)).expect(file);
     let blocks = text.split("```").skip(1).step_by(2);
     let lines = blocks.flat_map(|block| block.lines().skip(1));
     let command = |line: &str| {
@@ -73,10 +71,19 @@ fn runner(recipe: &str) -> Option<fn(&str)> {
     }
 }
 
+/// Why no test runs a recipe.
+fn left_out(recipe: &str) -> Option<&'static str> {
+    let found = LEFT_OUT.iter().find(|(one, _)| *one == recipe);
+    found.map(|(_, why)| *why)
+}
+
 #[test]
-fn every_recipe_of_the_readme_does_what_it_says() {
-    let recipes = recipes();
-    assert!(recipes.len() > 8, "{recipes:?}");
+fn every_recipe_does_what_it_says() {
+    let recipes = FILES.map(recipes);
+    assert!(
+        recipes.iter().all(|recipes| recipes.len() >= 6),
+        "{recipes:?}"
+    );
     if !geteuid().is_root() {
         eprintln!("skipped: needs root for network namespaces");
         return;
@@ -84,13 +91,13 @@ fn every_recipe_of_the_readme_does_what_it_says() {
     // Once, with all the time that it takes.
     done("make build");
     let mut run = BTreeSet::new();
-    for recipe in recipes {
-        if let Some((_, why)) = LEFT_OUT.iter().find(|(start, _)| recipe.starts_with(start)) {
+    for recipe in recipes.into_iter().flatten() {
+        if let Some(why) = left_out(&recipe) {
             eprintln!("left out: {recipe}: {why}");
         } else if run.insert(recipe.clone()) {
             let runner = runner(&recipe);
             let runner =
-                runner.unwrap_or_else(|| panic!("README shows `{recipe}`, and no test runs it"));
+                runner.unwrap_or_else(|| panic!("{FILES:?} show `{recipe}`, and no test runs it"));
             eprintln!("recipe: {recipe}");
             runner(&recipe);
         }
@@ -401,6 +408,9 @@ fn reconciles(recipe: &str) {
 /// A recipe that nobody runs is found.
 #[test]
 fn a_recipe_without_a_test_is_found() {
-    assert!(runner("make run ARGS=--promiscuous").is_none());
-    assert!(recipes().iter().all(|recipe| !recipe.contains('#')));
+    for unknown in ["make run ARGS=--promiscuous", "make load-results"] {
+        assert!(runner(unknown).is_none() && left_out(unknown).is_none());
+    }
+    let all = FILES.map(recipes).concat();
+    assert!(all.iter().all(|recipe| !recipe.contains('#')), "{all:?}");
 }

@@ -392,6 +392,13 @@ fn the_readme_shows_the_tree_of_src() {
 }
 
 #[test]
+fn the_readme_is_read_in_a_few_minutes() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let words = readme.split_whitespace().count();
+    assert!(words <= 1500, "README has {words} words");
+}
+
+#[test]
 fn make_lists_every_target_that_says_what_it_does() {
     let makefile = fs::read_to_string(root().join("Makefile")).expect("Makefile");
     let documented: Vec<&str> = makefile

@@ -56,7 +56,7 @@ pub enum Command {
     Compare(CompareArgs),
     /// Load a web server without and with a sensor on its host, in pairs
     Harm(HarmArgs),
-    /// Make the page of all figures, or write the tables of a README anew, from the CSV
+    /// Make the page of all figures, or write the tables of loadtest/RESULTS.md anew, from the CSV
     Report(ReportArgs),
     /// Count frames with a reader that does nothing else: the floor that receivers are compared with
     Bare(BareArgs),

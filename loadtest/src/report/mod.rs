@@ -1,12 +1,12 @@
 //! `report`: tables and plots, made from the CSV of measurements only.
 //!
-//! It writes a page for people, or the tables of a README between markers. So no figure is typed by hand.
+//! It writes a page for people, or the tables of a Markdown file between markers. So no figure is typed by hand.
 
 mod html;
 mod numbers;
 mod plots;
-mod readme;
 pub mod record;
+mod results;
 pub mod stats;
 mod svg;
 mod tables;
@@ -30,16 +30,16 @@ pub struct ReportArgs {
     #[arg(long, value_name = "DIR", default_value = "target/load")]
     from: PathBuf,
     /// Write the page here. Default: report.html in that folder.
-    #[arg(long, value_name = "FILE", conflicts_with = "readme")]
+    #[arg(long, value_name = "FILE", conflicts_with = "results")]
     html: Option<PathBuf>,
     /// Write no page, but the tables between `<!-- load:NAME -->` and `<!-- /load -->` of this file.
     #[arg(long, value_name = "FILE")]
-    readme: Option<PathBuf>,
+    results: Option<PathBuf>,
     /// Write no page, but into this folder the measurements that tables show, a file for each experiment.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["html", "readme"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["html", "results"])]
     keep: Option<PathBuf>,
     /// Write nothing; fail if the file has other tables than the measurements give.
-    #[arg(long, requires = "readme")]
+    #[arg(long, requires = "results")]
     check: bool,
 }
 
@@ -56,7 +56,7 @@ impl ReportArgs {
             return Ok(true);
         }
         let tables = tables::all(&rows);
-        let Some(readme) = &self.readme else {
+        let Some(results) = &self.results else {
             if rows.is_empty() {
                 bail!(
                     "--from {}: no measurements (*.csv) there: make load measures",
@@ -78,32 +78,32 @@ impl ReportArgs {
             );
             return Ok(true);
         };
-        let text = fs::read_to_string(readme).with_context(|| {
-            let name = readme.display();
-            format!("--readme {name}: cannot be read: name a file with load: markers")
+        let text = fs::read_to_string(results).with_context(|| {
+            let name = results.display();
+            format!("--results {name}: cannot be read: name a file with load: markers")
         })?;
         let wanted =
-            readme::rewrite(&text, &tables).with_context(|| readme.display().to_string())?;
+            results::rewrite(&text, &tables).with_context(|| results.display().to_string())?;
         if text == wanted {
             say!(
                 "{}: its tables are those of {}",
-                readme.display(),
+                results.display(),
                 self.from.display()
             );
             return Ok(true);
         }
         if self.check {
             say!(
-                "{}: its tables are not those of {}: loadtest report --readme {} --from {}",
-                readme.display(),
+                "{}: its tables are not those of {}: loadtest report --results {} --from {}",
+                results.display(),
                 self.from.display(),
-                readme.display(),
+                results.display(),
                 self.from.display()
             );
             return Ok(false);
         }
-        fs::write(readme, wanted).with_context(|| readme.display().to_string())?;
-        say!("{}: written anew", readme.display());
+        fs::write(results, wanted).with_context(|| results.display().to_string())?;
+        say!("{}: written anew", results.display());
         Ok(true)
     }
 }

@@ -4,6 +4,7 @@
 //! output format, files, examples) is in [`sections`]. The sensor never depends on this crate.
 
 pub mod example;
+pub mod glossary;
 mod interfaces;
 pub mod sections;
 
@@ -61,7 +62,7 @@ pub fn page(command: &Command) -> io::Result<Written> {
         man.render_subcommands_section(&mut bytes)?;
     }
     let from_help = String::from_utf8(bytes).map_err(io::Error::other)?;
-    let mut bytes = title(name).into_bytes();
+    let mut bytes = title(name, 1, "User Commands").into_bytes();
     bytes.extend(
         from_help
             .lines()
@@ -96,9 +97,21 @@ fn options(man: &Man) -> io::Result<String> {
 }
 
 /// clap_mangen leaves an empty date out, and everything behind it then stands in the wrong place.
-fn title(name: &str) -> String {
+fn title(name: &str, section: u8, manual: &str) -> String {
     let (name, version) = (name.to_uppercase(), env!("CARGO_PKG_VERSION"));
-    format!(".TH {name} 1 \"\" \"synledger {version}\" \"User Commands\"\n")
+    format!(".TH {name} {section} \"\" \"synledger {version}\" \"{manual}\"\n")
+}
+
+/// The page of concepts: `synledger.7`.
+pub fn glossary_page() -> Written {
+    let mut text = title("synledger", 7, "Miscellaneous");
+    for section in glossary::sections() {
+        text += &render_section(&section);
+    }
+    Written {
+        name: "synledger.7".to_owned(),
+        bytes: text.into_bytes(),
+    }
 }
 
 /// The usage as the help has it: two dozen flags in a row help nobody.
@@ -269,7 +282,9 @@ pub fn write_all(folder: &Path) -> io::Result<Vec<String>> {
         .map(page)
         .collect::<io::Result<Vec<_>>>()?;
     let mut names = Vec::new();
-    let others = completions().into_iter().chain([example()]);
+    let others = completions()
+        .into_iter()
+        .chain([glossary_page(), example()]);
     for Written { name, bytes } in pages.into_iter().chain(others) {
         std::fs::write(folder.join(&name), bytes)?;
         names.push(name);

@@ -119,7 +119,10 @@ const RUN_SIGNALS: &[Block] = &[
         "SIGINT, SIGTERM",
         "End the run: nothing more is let in, what waits is read, the books are closed and shown. A second one ends the program at once, without them.",
     ),
-    Item("SIGUSR1", "Show the books so far on standard error."),
+    Item(
+        "SIGUSR1",
+        "Show the books so far on standard error (`pkill -USR1 -x synledger`). A run that waits for interfaces says so.",
+    ),
     Item(
         "SIGHUP",
         "Open the log files anew, for a rotation that has moved them.",
@@ -290,7 +293,14 @@ const CHECK_FILES: &[Block] = &[
     ),
 ];
 
-const FILES: &[Block] = &[Text(CONFIG_FILE), Text(LOG_FILES)];
+const FILES: &[Block] = &[
+    Text(CONFIG_FILE),
+    Text(LOG_FILES),
+    Item(
+        ".debug/synledger.debug",
+        "Beside the installed program, which is stripped: its symbols, where debuggers look for them.",
+    ),
+];
 
 const RUN_EXAMPLES: &[Block] = &[
     Text("Watch the interfaces that carry a default route, and log to the terminal:"),
@@ -350,5 +360,5 @@ const EXAMPLES: &[Block] = &[Lines(&[
 ])];
 
 const SEE_ALSO: &[Block] = &[Text(
-    "`synledger`(1), `synledger-run`(1), `synledger-read`(1), `synledger-check`(1), `tcpdump`(8), `ethtool`(8), `packet`(7), `capabilities`(7)",
+    "`synledger`(1), `synledger-run`(1), `synledger-read`(1), `synledger-check`(1), `synledger`(7), `tcpdump`(8), `ethtool`(8), `packet`(7), `capabilities`(7)",
 )];

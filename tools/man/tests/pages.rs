@@ -92,7 +92,7 @@ fn pages_render_without_warnings() {
         return;
     }
     for name in man::write_all(dir.path()).expect("written") {
-        if !name.ends_with(".1") {
+        if !name.ends_with(".1") && !name.ends_with(".7") {
             continue;
         }
         let output = Command::new("groff")
@@ -106,6 +106,8 @@ fn pages_render_without_warnings() {
             "{name}: {warnings}"
         );
         assert!(output.stdout.len() > 1000, "{name} is empty");
+        let source = std::fs::read(dir.path().join(&name)).expect("it was written");
+        assert!(source.is_ascii(), "{name}: terminals differ in the rest");
     }
 }
 
@@ -153,40 +155,6 @@ fn the_script_that_loads_a_list_is_the_one_that_is_tested() {
         _ => false,
     };
     assert!(blocks().iter().any(is_it), "{script}");
-}
-
-#[test]
-fn the_commands_of_the_readme_are_commands() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
-    let makefile = std::fs::read_to_string(root().join("Makefile")).expect("Makefile");
-    let code = readme.split("```").skip(1).step_by(2);
-    let lines = code
-        .flat_map(str::lines)
-        .map(|line| line.split('#').next().unwrap_or_default());
-    let mut tried = 0;
-    for line in lines {
-        let last = line.rsplit(" | ").next().unwrap_or_default().trim();
-        let flags = last
-            .split_once("ARGS=")
-            .map(|(_, flags)| flags.trim_matches('"'));
-        if let Some(target) = last
-            .strip_prefix("make ")
-            .and_then(|rest| rest.split(' ').next())
-        {
-            assert!(makefile.contains(&format!("\n{target}:")), "{line}");
-            tried += 1;
-        }
-        let words = match flags {
-            Some(flags) => format!("synledger run {flags}"),
-            None => last.to_owned(),
-        };
-        if words.starts_with("synledger ") {
-            let words = words.split_whitespace();
-            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
-            tried += 1;
-        }
-    }
-    assert!(tried >= 8, "{tried} commands");
 }
 
 /// Names of all members of a JSON value.
@@ -447,6 +415,7 @@ fn make_installs_program_pages_and_completions() {
             "_synledger" => "share/zsh/site-functions/_synledger".to_owned(),
             "synledger.toml" => "share/doc/synledger/synledger.toml".to_owned(),
             "synledger.fish" => "share/fish/vendor_completions.d/synledger.fish".to_owned(),
+            page if page.ends_with(".7") => format!("share/man/man7/{page}"),
             page => format!("share/man/man1/{page}"),
         };
         assert!(installed(&place), "{place}");
