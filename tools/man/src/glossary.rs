@@ -18,7 +18,7 @@ pub fn sections() -> Vec<Section> {
         section("TUNING", TUNING),
         section("WHEN SOMETHING IS LOST", LOSSES),
         section("METRICS AND HEALTH", METRICS),
-        section("STANDARD OUTPUT", STANDARD_OUTPUT),
+        section("STANDARD OUTPUT AND ERROR", STANDARD_STREAMS),
         section("LIMITS", LIMITS),
         section("SEE ALSO", SEE_ALSO),
     ]
@@ -297,7 +297,10 @@ const METRICS: &[Block] = &[
     ),
 ];
 
-const STANDARD_OUTPUT: &[Block] = &[
+const STANDARD_STREAMS: &[Block] = &[
+    Text(
+        "Standard output has the log alone, also of `make run >FILE`. `run` says on standard error what it watches, then `watching ...` once frames are let in, then what the run takes. Later it says which links change, which scans by this host are not shown, and gives a hint while no frame comes. At the end it prints the books there.",
+    ),
     Text(
         "`run` never waits for a slow reader. It keeps 1 MiB of lines for it, then counts the lines that are lost (cause `slow`) and reports them. When its reader leaves (`run ... | head`), it says so and ends with its books and exit code 0, with `--strict` 3.",
     ),
