@@ -399,6 +399,33 @@ fn the_readme_is_read_in_a_few_minutes() {
 }
 
 #[test]
+fn instructions_are_told_as_they_were_counted() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).expect(name);
+    let counted = read("benches/instructions.csv");
+    let of = |workload: &str| -> f64 {
+        let mut rows = counted.lines().filter_map(|line| line.rsplit_once(','));
+        let row = rows.find(|(name, _)| *name == workload).expect(workload);
+        row.1.parse().expect("a number")
+    };
+    let told = |count: f64| match count.round() as u64 {
+        few @ ..1000 => few.to_string(),
+        many => format!("{},{:03}", many / 1000, many % 1000),
+    };
+    let (flood, one) = (of("shard SYN flood"), of("shard SYN flood (one detector)"));
+    let more = format!("{:.0} % more instructions", (flood / one - 1.0) * 100.0);
+    let results = read("loadtest/RESULTS.md").replace('\n', " ");
+    for sentence in [
+        &more,
+        &format!("takes {} instructions, {} of them", told(flood), told(one)),
+        &format!("connection takes {} (", told(of("shard established"))),
+    ] {
+        assert!(results.contains(sentence), "RESULTS.md: {sentence}");
+    }
+    let readme = read("README.md").replace('\n', " ");
+    assert!(readme.contains(&more), "README.md: {more}");
+}
+
+#[test]
 fn make_lists_every_target_that_says_what_it_does() {
     let makefile = fs::read_to_string(root().join("Makefile")).expect("Makefile");
     let documented: Vec<&str> = makefile
