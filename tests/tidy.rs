@@ -407,9 +407,14 @@ fn instructions_are_told_as_they_were_counted() {
         let row = rows.find(|(name, _)| *name == workload).expect(workload);
         row.1.parse().expect("a number")
     };
-    let told = |count: f64| match count.round() as u64 {
-        few @ ..1000 => few.to_string(),
-        many => format!("{},{:03}", many / 1000, many % 1000),
+    let told = |count: f64| {
+        let digits = format!("{count:.0}");
+        let (thousands, rest) = digits.split_at(digits.len().saturating_sub(3));
+        if thousands.is_empty() {
+            digits.clone()
+        } else {
+            format!("{thousands},{rest}")
+        }
     };
     let (flood, one) = (of("shard SYN flood"), of("shard SYN flood (one detector)"));
     let more = format!("{:.0} % more instructions", (flood / one - 1.0) * 100.0);
