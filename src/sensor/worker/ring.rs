@@ -41,7 +41,7 @@ pub struct LiveRing {
     pub stamps: Stamps,
     /// What others see of it.
     pub view: Arc<RingView>,
-    /// [`crate::capture::ring::ReaderCounts::blocks_losing`] at the last look.
+    /// [`crate::capture::ring::reader::ReaderCounts::blocks_losing`] at the last look.
     pub losing_seen: u64,
     /// Run time at which its group was found gone.
     pub dead_since_ns: Option<i64>,
