@@ -4,7 +4,7 @@ use super::key::{Hasher, Key};
 use crate::decode::packet::{Packet, Tcp, Transport};
 
 /// A half waits this long for the other.
-pub const JOIN_NS: i64 = 30_000_000_000;
+const JOIN_NS: i64 = 30_000_000_000;
 const WAYS: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ struct Entry {
 }
 
 /// Halves of headers, four to a bucket.
-pub struct Fragments {
+pub(crate) struct Fragments {
     buckets: Vec<[Option<Entry>; WAYS]>,
 }
 
@@ -40,20 +40,19 @@ fn join(head: [u8; 8], tail: [u8; 6], payload_len: u32) -> Tcp {
 }
 
 impl Fragments {
-    /// Takes all memory for `capacity` halves.
+    /// Reserves all memory for `capacity` halves.
     pub fn new(capacity: usize) -> Self {
         Self {
             buckets: vec![[None; WAYS]; capacity.div_ceil(WAYS).max(1)],
         }
     }
 
-    /// Bytes of all arrays.
     pub fn memory_bytes(capacity: usize) -> u64 {
         (capacity.div_ceil(WAYS).max(1) * WAYS * size_of::<Option<Entry>>()) as u64
     }
 
-    /// The whole header, if `packet` completes one; else keeps its half. `evicted` counts halves that
-    /// were pushed out before their time.
+    /// The whole header, if `packet` completes one; else stores its half. `evicted` counts live halves that
+    /// were evicted.
     pub fn join(
         &mut self,
         hasher: &Hasher,

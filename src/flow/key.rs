@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses, ports and protocol of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub(crate) struct Key {
     /// The addresses are IPv6.
     pub v6: bool,
     /// Sender; an IPv4 address lies in the low 32 bits.
@@ -21,7 +21,7 @@ pub struct Key {
     pub proto: u8,
     /// Identifier of an ICMP echo, else 0.
     pub id: u16,
-    /// Read from joined fragments: meets only its like.
+    /// Read from joined fragments. Matches only other joined keys.
     pub joined: bool,
 }
 
@@ -33,7 +33,7 @@ fn number(addr: IpAddr) -> u128 {
 }
 
 impl Key {
-    /// The key of a packet from `src` to `dst`.
+    /// The key of a packet without an ICMP identifier.
     pub fn new(src: IpAddr, dst: IpAddr, src_port: u16, dst_port: u16, proto: u8) -> Self {
         Self {
             v6: src.is_ipv6() || dst.is_ipv6(),
@@ -47,7 +47,6 @@ impl Key {
         }
     }
 
-    /// The key of the other direction.
     pub fn reversed(&self) -> Self {
         Self {
             src: self.dst,
@@ -58,7 +57,7 @@ impl Key {
         }
     }
 
-    /// The same key for both directions.
+    /// Equal for both directions.
     pub fn canonical(&self) -> Self {
         if (self.src, self.src_port) <= (self.dst, self.dst_port) {
             *self
@@ -67,7 +66,6 @@ impl Key {
         }
     }
 
-    /// The tuple as records carry it.
     pub fn tuple(&self) -> FiveTuple {
         FiveTuple {
             src: address(self.v6, self.src),
@@ -79,35 +77,41 @@ impl Key {
     }
 }
 
-/// The address that `number` stands for.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "an IPv4 address lies in the low 32 bits"
-)]
 fn address(v6: bool, number: u128) -> IpAddr {
     if v6 {
         IpAddr::V6(Ipv6Addr::from_bits(number))
     } else {
-        IpAddr::V4(Ipv4Addr::from_bits(number as u32))
+        IpAddr::V4(Ipv4Addr::from_bits(word(number)))
     }
+}
+
+/// An IPv4 address, or the lower 32 bits of an IPv6 address.
+#[allow(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
+pub(super) fn word(address: u128) -> u32 {
+    address as u32
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+fn low(number: u128) -> u64 {
+    number as u64
+}
+
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    low(product) ^ low(product >> 64)
+}
+
+fn fold_address(address: u128, k: u64, l: u64) -> u64 {
+    fold(low(address) ^ k, low(address >> 64) ^ l)
 }
 
 /// The keyed hash of a key's canonical form.
 ///
-/// Folded 64-bit multiplications under secret words. It keeps a blind attacker from choosing
-/// collisions; one who learned the words still meets buckets of fixed size.
+/// Folded 64-bit multiplications under secret words: a blind attacker cannot choose collisions. Whoever knows the
+/// words is still limited by buckets of fixed size.
 #[derive(Clone, Copy, Debug)]
 pub struct Hasher {
     words: [u64; 6],
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "both halves of the product are used"
-)]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
 }
 
 /// Any odd number far from a power of two.
@@ -124,20 +128,15 @@ impl Hasher {
         }
     }
 
-    /// Hash of `key`, equal for both directions.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "addresses are split into 64-bit words"
-    )]
+    /// Equal for both directions.
     #[inline]
-    pub fn hash(&self, key: &Key) -> u64 {
+    pub(crate) fn hash(&self, key: &Key) -> u64 {
         let [k0, k1, k2, k3, k4, k5] = self.words;
         let end = |addr: u128, port: u16| {
             if key.v6 {
-                let host = fold(addr as u64 ^ k2, (addr >> 64) as u64 ^ k3);
-                fold(host ^ k4, u64::from(port) ^ k5)
+                fold(fold_address(addr, k2, k3) ^ k4, u64::from(port) ^ k5)
             } else {
-                (addr as u64) << 16 | u64::from(port)
+                low(addr) << 16 | u64::from(port)
             }
         };
         let (a, b) = (end(key.src, key.src_port), end(key.dst, key.dst_port));
@@ -150,10 +149,6 @@ impl Hasher {
     }
 
     /// Hash of two addresses, in this order.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "addresses are split into 64-bit words"
-    )]
     #[inline]
     pub fn pair(&self, src: IpAddr, dst: IpAddr) -> u64 {
         let [k0, k1, k2, k3, k4, k5] = self.words;
@@ -161,26 +156,19 @@ impl Hasher {
             let both = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
             return fold(fold(both ^ k0, k1) ^ both ^ k2, k3);
         }
-        let half = |addr: u128, low, high| fold(addr as u64 ^ low, (addr >> 64) as u64 ^ high);
-        let (a, b) = (half(number(src), k2, k3), half(number(dst), k4, k5));
+        let a = fold_address(number(src), k2, k3);
+        let b = fold_address(number(dst), k4, k5);
         let families = u64::from(src.is_ipv6()) << 1 | u64::from(dst.is_ipv6());
         fold(a ^ k0 ^ families, b.rotate_left(23) ^ k1)
     }
 
     /// Hash of one address.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "addresses are split into 64-bit words"
-    )]
     #[inline]
     pub fn source(&self, src: IpAddr) -> u64 {
         let [k0, k1, k2, k3, k4, k5] = self.words;
         let (word, family) = match src {
             IpAddr::V4(v4) => (u64::from(v4.to_bits()), k0),
-            IpAddr::V6(v6) => {
-                let bits = v6.to_bits();
-                (fold(bits as u64 ^ k2, (bits >> 64) as u64 ^ k3), k4)
-            }
+            IpAddr::V6(v6) => (fold_address(v6.to_bits(), k2, k3), k4),
         };
         fold(fold(word ^ family, k1) ^ word ^ k4, k5)
     }
@@ -192,12 +180,12 @@ impl Hasher {
         fold(self.source(src) ^ k2, u64::from(port) ^ k3)
     }
 
-    /// Hash of a hash and a number that a sender chose: where the fifth and later attempts of a tuple
-    /// live, by initial sequence number, and halves of headers, by the identifier of their packet.
+    /// Hash of a hash and a number that a sender chose: the initial sequence number of the fifth and later attempts
+    /// of a tuple, or the identification of a fragmented packet.
     ///
     /// Folded twice: one multiplication maps consecutive numbers to an arithmetic progression, which
     /// under one key in a thousand stays in one bucket.
-    pub fn far(&self, hash: u64, number: u32) -> u64 {
+    pub(crate) fn far(&self, hash: u64, number: u32) -> u64 {
         let [_, k1, _, _, k4, k5] = self.words;
         let once = fold(hash ^ k4, u64::from(number) ^ k5);
         fold(once ^ k1, hash ^ k5)

@@ -6,8 +6,8 @@ use super::fragments::Fragments;
 use super::key::Key;
 use super::table::bucket::WAYS;
 
-/// Connections that may be listed as open at the start.
-pub const PREEXISTING_MAX: usize = 16_384;
+/// Most connections listed as open at the start.
+pub(super) const PREEXISTING_MAX: usize = 16_384;
 const FRAGMENTS: usize = 1024;
 const ENTRIES_MIN: usize = 64;
 
@@ -49,7 +49,7 @@ impl Limits {
         }
     }
 
-    /// Bytes of all arrays that [`super::Flows::new`] takes.
+    /// Bytes that [`super::Flows::new`] reserves.
     pub fn memory_bytes(&self) -> u64 {
         Attempts::memory_bytes(self.attempts)
             + Conns::memory_bytes(self.established)

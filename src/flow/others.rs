@@ -1,10 +1,10 @@
 //! Flows without a handshake: midstream TCP, UDP, ICMP, other protocols.
 
 use super::Flows;
-use super::attempt::bits::{ANSWERED, TOLD_REFUSED};
+use super::attempt::bits::ANSWERED;
 use super::conn::{Conn, TCP};
 use super::key::Key;
-use super::record::{EndReason, FlowEvent, Outcome, When};
+use super::record::{FlowEvent, When};
 use super::table::slab::Hint;
 use super::tcp::{self, Sender};
 use crate::decode::packet::{
@@ -34,21 +34,17 @@ fn counterpart(v6: bool, kind: u8) -> Option<u8> {
 }
 
 fn is_error(icmp: &Icmp) -> bool {
-    let kind = icmp.kind;
-    icmp.quoted.is_some()
-        || if icmp.v6 {
-            matches!(kind, 1..=4)
-        } else {
-            matches!(kind, 3 | 4 | 5 | 11 | 12)
-        }
+    match icmp.v6 {
+        true => matches!(icmp.kind, 1..=4),
+        false => matches!(icmp.kind, 3 | 4 | 5 | 11 | 12),
+    }
 }
 
 /// Destination unreachable, but for "fragmentation needed".
 fn is_unreachable(icmp: &Icmp) -> bool {
-    if icmp.v6 {
-        icmp.kind == 1
-    } else {
-        icmp.kind == 3 && icmp.code != 4
+    match icmp.v6 {
+        true => icmp.kind == 1,
+        false => icmp.kind == 3 && icmp.code != 4,
     }
 }
 
@@ -75,7 +71,9 @@ impl Flows {
                 (self.open_other(hash, conn, now, out), Sender::Orig)
             }
         };
-        self.account_other(at, packet, None, payload, sender, now);
+        let counts = &mut self.counts;
+        self.others
+            .account(at, packet, None, payload, sender, now, counts);
     }
 
     fn open_other(
@@ -90,23 +88,6 @@ impl Flows {
         let evicted = |counts: &mut super::FlowCounts| counts.evicted_others += 1;
         let counts = &mut self.counts;
         self.others.insert(hash, conn, now, evicted, counts, out)
-    }
-
-    fn account_other(
-        &mut self,
-        at: u32,
-        packet: &Packet,
-        tcp: Option<&Tcp>,
-        payload: u32,
-        sender: Sender,
-        now: i64,
-    ) {
-        if self.others.slab.get(at).interface != packet.interface {
-            self.counts.packets_other_interface += 1;
-            return;
-        }
-        self.counts.packets_accounted += 1;
-        self.others.add(at, packet, tcp, payload, sender, now);
     }
 
     /// A segment without an attempt or a connection.
@@ -136,7 +117,9 @@ impl Flows {
                 (self.open_other(hash, conn, now, out), sender)
             }
         };
-        self.account_other(at, packet, Some(tcp), tcp.payload_len, sender, now);
+        let (payload, counts) = (tcp.payload_len, &mut self.counts);
+        self.others
+            .account(at, packet, Some(tcp), payload, sender, now, counts);
     }
 
     /// An ICMP or ICMPv6 message.
@@ -191,18 +174,10 @@ impl Flows {
             },
         );
         let Some((at, _)) = found else { return };
-        let entry = self.attempts.slab.get_mut(at);
-        if entry.interface != packet.interface {
+        if self.attempts.slab.get(at).interface != packet.interface {
             return;
         }
         self.counts.icmp_refused += 1;
-        if !entry.has(TOLD_REFUSED) {
-            entry.flags |= TOLD_REFUSED;
-            let (tuple, outcome) = (entry.key().tuple(), Outcome::Refused);
-            self.counts.refused_connections += 1;
-            out(When::Packet, FlowEvent::Outcome { tuple, outcome });
-        }
-        let (reason, when) = (EndReason::Refused, When::Packet);
-        self.attempts.end(at, reason, when, &mut self.counts, out);
+        self.refuse(at, out);
     }
 }

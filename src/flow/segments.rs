@@ -2,7 +2,7 @@
 
 use super::attempt::Attempts;
 use super::attempt::bits::*;
-use super::attempt::record::Meaning;
+use super::attempt::record::Effect;
 use super::attempt::tally::For;
 use super::key::Key;
 use super::record::{EndReason, FlowEvent, Outcome, When};
@@ -14,10 +14,9 @@ use crate::decode::packet::{
 };
 
 impl Flows {
-    /// A segment: of a proven connection, else of an attempt, else midstream.
+    /// Looks a segment up: established connections, then attempts, then midstream.
     ///
-    /// A SYN+ACK or RST, and anything on ports where a younger attempt was answered, asks the attempts
-    /// first.
+    /// The attempts come first for a SYN+ACK, a RST, and where a younger attempt on the same ports was answered.
     pub(super) fn on_segment(
         &mut self,
         packet: &Packet,
@@ -33,11 +32,13 @@ impl Flows {
             .established
             .find_hinted(*hint, key, now)
             .or_else(|| self.established.find(hash, key, now, counts, out));
-        let asks_first = tcp.flags & (SYN | RST) != 0;
+        let attempts_first = tcp.flags & (SYN | RST) != 0;
         if let Some((at, sender)) = conn {
-            let settled = !asks_first && !self.established.slab.get(at).is_rival();
+            let settled = !attempts_first && !self.established.slab.get(at).has_rival();
             if settled || !self.on_attempt(packet, tcp, (hash, key), now, out) {
-                self.account_established(at, packet, tcp, sender, now);
+                let (payload, counts) = (tcp.payload_len, &mut self.counts);
+                self.established
+                    .account(at, packet, Some(tcp), payload, sender, now, counts);
             }
             return;
         }
@@ -56,26 +57,8 @@ impl Flows {
         }
     }
 
-    fn account_established(
-        &mut self,
-        at: u32,
-        packet: &Packet,
-        tcp: &Tcp,
-        sender: Sender,
-        now: i64,
-    ) {
-        if self.established.slab.get(at).interface != packet.interface {
-            self.counts.packets_other_interface += 1;
-            return;
-        }
-        self.counts.packets_accounted += 1;
-        let payload = tcp.payload_len;
-        self.established
-            .add(at, packet, Some(tcp), payload, sender, now);
-    }
-
-    /// The newest live attempt of these endpoints that `wanted` accepts, open ones first, and who of it
-    /// sends packets of `key`. Attempts beyond the fourth are met only under the numbers in `far`.
+    /// The newest live attempt of these endpoints that `wanted` accepts, open ones first, and the side that sends
+    /// packets of `key`. Attempts beyond the fourth are found only by the sequence numbers in `far`.
     pub(super) fn newest(
         &mut self,
         hash: u64,
@@ -121,7 +104,7 @@ impl Flows {
         best.map(|(_, found)| found)
     }
 
-    /// Gives the segment to the attempt that its numbers name; `false` when there is none.
+    /// Gives the segment to the attempt that its numbers fit; false if there is none.
     fn on_attempt(
         &mut self,
         packet: &Packet,
@@ -133,27 +116,27 @@ impl Flows {
         let far = [Some(tcp.ack.wrapping_sub(1)), Some(tcp.seq.wrapping_sub(1))];
         let named = |table: &Attempts, at: u32, sender| {
             let entry = table.slab.get(at);
-            match table.meaning(at, tcp, sender) {
+            match table.effect(at, tcp, sender) {
                 None => false,
-                Some(Meaning::Prove) => entry.open(),
+                Some(Effect::Prove) => entry.open(),
                 Some(_) => !entry.has(PROMOTED),
             }
         };
         let Some((at, sender)) = self.newest(hash, key, far, now, out, named) else {
             return false;
         };
-        let meaning = self.attempts.meaning(at, tcp, sender);
-        let meaning = meaning.expect("`named` accepted it");
+        let effect = self.attempts.effect(at, tcp, sender);
+        let effect = effect.expect("`named` accepted it");
         let entry = *self.attempts.slab.get(at);
         if entry.interface != packet.interface {
             self.counts.packets_other_interface += 1;
             return true;
         }
         if !entry.open() {
-            let late = match meaning {
-                Meaning::Answer => !entry.has(ANSWERED),
-                Meaning::Refuse => !entry.has(TOLD_REFUSED),
-                Meaning::Reset | Meaning::Prove => false,
+            let late = match effect {
+                Effect::Answer => !entry.has(ANSWERED),
+                Effect::Refuse => !entry.has(TOLD_REFUSED),
+                Effect::Reset | Effect::Prove => false,
             };
             if !late {
                 self.counts.packets_after_end += 1;
@@ -162,16 +145,20 @@ impl Flows {
             self.reopen(at, packet, For::Answer);
         }
         self.counts.packets_accounted += 1;
-        match meaning {
-            Meaning::Answer => self.on_answer(at, packet, tcp, (hash, key), now, out),
-            Meaning::Refuse => self.on_refusal(at, packet, tcp, out),
-            Meaning::Reset => {
+        match effect {
+            Effect::Answer => self.on_answer(at, packet, tcp, (hash, key), now, out),
+            Effect::Refuse => {
+                self.attempts.add(at, packet, tcp, sender, &mut self.counts);
+                self.attempts.set_reset(at, sender);
+                self.refuse(at, out);
+            }
+            Effect::Reset => {
                 self.attempts.add(at, packet, tcp, sender, &mut self.counts);
                 self.attempts.set_reset(at, sender);
                 let (reason, when) = (EndReason::Rst, When::Packet);
                 self.attempts.end(at, reason, when, &mut self.counts, out);
             }
-            Meaning::Prove => self.promote(at, packet, tcp, (hash, key), now, out),
+            Effect::Prove => self.promote(at, packet, tcp, (hash, key), now, out),
         }
         true
     }
@@ -204,16 +191,8 @@ impl Flows {
         }
     }
 
-    fn on_refusal(
-        &mut self,
-        at: u32,
-        packet: &Packet,
-        tcp: &Tcp,
-        out: &mut impl FnMut(When, FlowEvent),
-    ) {
-        self.attempts
-            .add(at, packet, tcp, Sender::Resp, &mut self.counts);
-        self.attempts.set_reset(at, Sender::Resp);
+    /// Ends an attempt as refused and emits its outcome once.
+    pub(super) fn refuse(&mut self, at: u32, out: &mut impl FnMut(When, FlowEvent)) {
         let entry = self.attempts.slab.get_mut(at);
         if !entry.has(TOLD_REFUSED) {
             entry.flags |= TOLD_REFUSED;
@@ -225,7 +204,7 @@ impl Flows {
         self.attempts.end(at, reason, when, &mut self.counts, out);
     }
 
-    /// The client has proven the handshake: the flow moves to the established connections.
+    /// Moves the flow of a proven handshake to the established connections.
     fn promote(
         &mut self,
         at: u32,
@@ -245,11 +224,11 @@ impl Flows {
                 && other.interface == entry.interface
                 && !other.has(ODD)
         });
-        let mut conn = self.attempts.connection(at, packet, now);
+        let mut conn = self.attempts.promoted(at, now);
         self.attempts.promote(at);
         if let Some((other_at, _)) = partner {
-            // Simultaneous open: one connection, originated by whose SYN was first.
-            let mut other = self.attempts.connection(other_at, packet, now);
+            // Simultaneous open: one connection; the side of the first SYN is its originator.
+            let mut other = self.attempts.promoted(other_at, now);
             self.attempts.promote(other_at);
             let other_entry = self.attempts.slab.get(other_at);
             if (other_entry.first_ns, other.key) < (entry.first_ns, conn.key) {
@@ -284,7 +263,7 @@ impl Flows {
 }
 
 impl crate::flow::conn::Conn {
-    /// Adds what an attempt in the other direction saw of the same connection.
+    /// Adds the packets of an attempt in the other direction.
     fn merge(&mut self, other: &Self) {
         for (mine, theirs) in [(&mut self.orig, &other.resp), (&mut self.resp, &other.orig)] {
             mine.packets += theirs.packets;

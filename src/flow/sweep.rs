@@ -1,11 +1,11 @@
-//! Ends what fell due, in the order of deadlines, across the three tables.
+//! Expiry: ends flows across the three tables in the order of deadlines.
 
 use super::Flows;
 use super::conn::Conns;
 use super::record::{EndReason, FlowEvent, When};
 use super::table::timers::{BEHIND_MAX, slot_of, slot_start};
 
-/// A table, in the order in which equals are ended.
+/// A table, in the order in which flows with equal deadlines end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Table {
     Attempts,
@@ -13,21 +13,21 @@ enum Table {
     Others,
 }
 
-/// How far a sweep of one slot has got.
+/// The outcome of sweeping one slot.
 enum Swept {
     /// The slot is empty.
     All,
-    /// What is left there is not due yet.
+    /// The rest of the slot is not due yet.
     NotDue,
-    /// Nothing is left that is due before this time; something may be at it.
+    /// A lower bound of the deadlines left.
     NoStepsLeft(i64),
 }
 
-/// What orders timers: deadline, then content.
+/// Sort key of timers: deadline, then content.
 type Order = (i64, i64, super::key::Key, u32, Table);
 
 impl Flows {
-    /// Moves the watermark; sweeps where the wheels would otherwise be overrun.
+    /// Moves the watermark; sweeps if the wheels would otherwise wrap.
     pub(super) fn advance(
         &mut self,
         watermark_ns: i64,
@@ -55,11 +55,11 @@ impl Flows {
     /// initial sequence number).
     pub fn expire(&mut self, watermark_ns: i64, out: &mut impl FnMut(When, FlowEvent)) {
         let left = self.expire_some(watermark_ns, usize::MAX, out);
-        debug_assert_eq!(left, None, "as many steps as it takes");
+        debug_assert_eq!(left, None, "steps without limit");
     }
 
-    /// As [`Flows::expire`], in at most `steps_max` steps (a timer that is moved or ended is one). Returns a
-    /// time before which nothing is left to end, if the steps did not suffice.
+    /// As [`Flows::expire`], in at most `steps_max` steps (moving or ending a timer is one). Returns a lower bound of
+    /// the deadlines left if the steps did not suffice.
     pub fn expire_some(
         &mut self,
         watermark_ns: i64,
@@ -96,7 +96,7 @@ impl Flows {
         self.prepared = Some(slot);
     }
 
-    /// Ends what is due in a sorted slot.
+    /// Ends the due flows of a sorted slot.
     fn sweep(
         &mut self,
         slot: i64,
@@ -110,7 +110,7 @@ impl Flows {
         while let Some((order, at)) = self.first(slot, true) {
             let (deadline, .., table) = order;
             if *steps_max == 0 {
-                // One that has moved comes first and says nothing about the others.
+                // A timer with a later deadline comes first and is no bound for the others.
                 let moved = slot_of(deadline) > slot;
                 let least = if moved { slot_start(slot) } else { deadline };
                 return Swept::NoStepsLeft(least);
@@ -126,7 +126,7 @@ impl Flows {
             let now = self.now_ns;
             match table {
                 Table::Attempts => {
-                    // One step at a time: the end of the wait, and later that of the horizon.
+                    // Two steps: the end of the wait for an answer, later the end of the dedup horizon.
                     if self.attempts.settle(at, deadline, &mut self.counts, out) {
                         let later = self.attempts.slab.get(at).deadline();
                         self.relink(table, at, later);
@@ -143,7 +143,7 @@ impl Flows {
         Swept::All
     }
 
-    /// [`Flows::sweep`] of a slot in which only attempts have timers: what a flood leaves behind.
+    /// [`Flows::sweep`] for a slot with attempts only, as a flood fills it.
     fn sweep_attempts(
         &mut self,
         slot: i64,
@@ -168,14 +168,13 @@ impl Flows {
                 stays.then(|| attempts.slab.get(at).deadline())
             };
             if let Some(later) = later {
-                attempts.slab.wheel.unlink(at);
-                attempts.slab.wheel.link(at, slot_of(later));
+                attempts.slab.wheel.relink(at, slot_of(later));
             }
         }
         Swept::All
     }
 
-    /// The first timer of a slot among the three tables; one that has moved to a later slot comes first.
+    /// The first timer of a slot among the three tables. A timer whose deadline lies in a later slot comes first.
     fn first(&self, slot: i64, timed: bool) -> Option<(Order, u32)> {
         let mut best: Option<(Order, u32)> = None;
         let mut offer = |order: Order, at: u32| {
@@ -218,12 +217,11 @@ impl Flows {
             Table::Established => &mut self.established.slab.wheel,
             Table::Others => &mut self.others.slab.wheel,
         };
-        wheel.unlink(at);
-        wheel.link(at, slot_of(deadline));
+        wheel.relink(at, slot_of(deadline));
     }
 
     /// Ends every open flow with [`EndReason::Eof`], in the order of (start, tuple, initial sequence
-    /// number), after what fell due, and leaves the tables empty.
+    /// number), after the due ones, and leaves the tables empty.
     pub fn finish(&mut self, out: &mut impl FnMut(When, FlowEvent)) {
         self.expire(self.now_ns, out);
         let slot = self.swept;

@@ -1,4 +1,4 @@
-//! What a segment's flags and numbers say: history letters, Zeek's states, sequence arithmetic.
+//! History letters, Zeek's states, sequence arithmetic.
 
 use super::record::{ConnState, History, Volume};
 use crate::decode::packet::{
@@ -6,31 +6,36 @@ use crate::decode::packet::{
     tcp_flags::{ACK, FIN, RST, SYN},
 };
 
-/// Who sent a packet.
+/// The side of a flow that sent a packet; also its index in per-side arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
-    /// The originator of the flow.
+pub(crate) enum Sender {
     Orig,
-    /// The responder.
     Resp,
 }
+
+/// History letters in the order in which one segment adds them; lower case is the responder's.
+const LETTERS: [u8; 6] = *b"shfrda";
+/// How far a letter's bit of the originator lies above that of the responder.
+const UPPER: usize = LETTERS.len();
+/// The responder's bit of `d`.
+const DATA: usize = 4;
 
 /// `a` lies after `b`, modulo 2^32.
 #[allow(
     clippy::cast_possible_wrap,
     reason = "the sign of the difference is meant, RFC 9293 3.4"
 )]
-pub fn after(a: u32, b: u32) -> bool {
+pub(super) fn after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 
 /// `number` is one of `from ..= from + span`, modulo 2^32.
-pub fn within(number: u32, from: u32, span: u32) -> bool {
+pub(super) fn within(number: u32, from: u32, span: u32) -> bool {
     number.wrapping_sub(from) <= span
 }
 
 /// Appends a letter that is not there yet.
-pub fn push_letter(history: &mut History, letter: u8) {
+pub(super) fn push_letter(history: &mut History, letter: u8) {
     for place in &mut history.letters {
         if *place == letter {
             return;
@@ -42,33 +47,57 @@ pub fn push_letter(history: &mut History, letter: u8) {
     }
 }
 
-/// Appends what a segment says, in Zeek's letters (upper case: originator).
-pub fn push_segment(history: &mut History, sender: Sender, tcp: &Tcp) {
-    let mut push = |letter: u8| {
-        let letter = match sender {
-            Sender::Orig => letter.to_ascii_uppercase(),
-            Sender::Resp => letter,
-        };
-        push_letter(history, letter);
-    };
-    if tcp.flags & SYN != 0 {
-        push(if tcp.flags & ACK == 0 { b's' } else { b'h' });
-    }
-    if tcp.flags & FIN != 0 {
-        push(b'f');
-    }
-    if tcp.flags & RST != 0 {
-        push(b'r');
-    }
-    if tcp.payload_len > 0 {
-        push(b'd');
-    } else if tcp.flags & (ACK | SYN | FIN | RST) == ACK {
-        push(b'a');
+/// The bits of the letters that a segment adds.
+#[inline(always)]
+pub(super) fn letters_of(tcp: &Tcp, sender: Sender) -> u16 {
+    let flags = tcp.flags;
+    let has = |flag: u8| u16::from(flags & flag != 0);
+    let syn = has(SYN) << u16::from(flags & ACK != 0);
+    let data = u16::from(tcp.payload_len > 0);
+    let ack = u16::from(flags & (ACK | SYN | FIN | RST) == ACK) & !data;
+    let bits = syn | has(FIN) << 2 | has(RST) << 3 | data << DATA | ack << 5;
+    match sender {
+        Sender::Orig => bits << UPPER,
+        Sender::Resp => bits,
     }
 }
 
-/// The state of a connection that was answered, from the flags of both sides and who reset it.
-pub fn answered_state(orig: &Volume, resp: &Volume, reset: Option<Sender>) -> ConnState {
+/// The bit of a letter for payload.
+pub(super) fn data_letter(sender: Sender) -> u16 {
+    match sender {
+        Sender::Orig => 1 << (DATA + UPPER),
+        Sender::Resp => 1 << DATA,
+    }
+}
+
+/// Appends the letters of `bits` that are not there yet, in the order of [`LETTERS`].
+pub(super) fn push_letters(history: &mut History, mut bits: u16) {
+    while bits != 0 {
+        let bit = bits.trailing_zeros() as usize;
+        push_letter(
+            history,
+            match LETTERS.get(bit) {
+                Some(letter) => *letter,
+                None => LETTERS[bit - UPPER].to_ascii_uppercase(),
+            },
+        );
+        bits &= bits - 1;
+    }
+}
+
+/// The bits of a history.
+pub(super) fn bits_of(history: &History) -> u16 {
+    let bit = |letter: &u8| {
+        let lower = letter.to_ascii_lowercase();
+        let place = LETTERS.iter().position(|l| *l == lower)?;
+        let upper = usize::from(letter.is_ascii_uppercase()) * UPPER;
+        Some(1 << (place + upper))
+    };
+    history.letters.iter().filter_map(bit).sum()
+}
+
+/// The state of an answered connection; `reset` is the side that sent the first RST.
+pub(super) fn answered_state(orig: &Volume, resp: &Volume, reset: Option<Sender>) -> ConnState {
     match reset {
         Some(Sender::Orig) => ConnState::Rsto,
         Some(Sender::Resp) => ConnState::Rstr,
@@ -78,5 +107,36 @@ pub fn answered_state(orig: &Volume, resp: &Volume, reset: Option<Sender>) -> Co
             (false, true) => ConnState::S3,
             (false, false) => ConnState::S1,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_adds_its_letters_in_order() {
+        for (flags, payload_len, sender, letters) in [
+            (SYN, 0, Sender::Orig, "S"),
+            (SYN | ACK, 0, Sender::Resp, "h"),
+            (ACK, 0, Sender::Orig, "A"),
+            (ACK | FIN, 9, Sender::Resp, "fd"),
+            (0xff, 9, Sender::Orig, "HFRD"),
+            (SYN | FIN | RST, 0, Sender::Resp, "sfr"),
+            (0, 0, Sender::Orig, ""),
+        ] {
+            let tcp = Tcp {
+                src_port: 1,
+                dst_port: 2,
+                seq: 0,
+                ack: 0,
+                flags,
+                payload_len,
+            };
+            let mut history = History::default();
+            push_letters(&mut history, letters_of(&tcp, sender));
+            assert!(history.written().eq(letters.bytes()), "{flags:#04x}");
+            assert_eq!(letters_of(&tcp, sender), bits_of(&history), "{flags:#04x}");
+        }
     }
 }

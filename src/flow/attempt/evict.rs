@@ -1,4 +1,4 @@
-//! Room for a new attempt: who leaves a full table.
+//! Insertion and eviction of attempts.
 
 use super::bits::*;
 use super::{Attempts, Entry};
@@ -7,7 +7,7 @@ use crate::flow::record::{EndReason, FlowEvent, When};
 use crate::flow::table::timers;
 
 impl Attempts {
-    /// Puts the entry in; where there is no room, the oldest leave, those that wait for a client last.
+    /// Adds an entry. Without room it evicts the oldest, those that wait for the client's proof last.
     pub(super) fn insert_entry(
         &mut self,
         hash: u64,
@@ -17,7 +17,7 @@ impl Attempts {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> u32 {
         let slot = timers::slot_of(entry.deadline());
-        // Both the pool and the buckets may be full: then two entries leave.
+        // Both the pool and the buckets may be full: two evictions.
         loop {
             if let Some(at) = self.slab.insert(hash, entry, slot) {
                 return at;
@@ -37,8 +37,8 @@ impl Attempts {
         }
     }
 
-    /// Takes an old entry out of the full pool. Entries lie in the order of their coming, more or less: the next
-    /// at the hand leaves, unless it waits for a client; of so many that wait the oldest.
+    /// Evicts an old entry from the full pool. Entries lie roughly in the order of arrival: the next at the hand that
+    /// does not wait for the client's proof, or the oldest of 16 that do.
     fn make_room(
         &mut self,
         watermark_ns: i64,

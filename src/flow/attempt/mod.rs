@@ -54,7 +54,7 @@ use bits::*;
 /// An attempt.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Entry {
+pub(crate) struct Entry {
     src: u128,
     dst: u128,
     /// Watermark at its first SYN.
@@ -158,7 +158,7 @@ impl Entry {
 }
 
 /// The table.
-pub struct Attempts {
+pub(crate) struct Attempts {
     /// Entries and timers.
     pub slab: Slab<Entry>,
     pub(super) tallies: Tallies,

@@ -1,4 +1,4 @@
-//! An attempt as a flow: what its packets add up to, its record, and its promotion.
+//! An attempt as a flow: its packets, its record, its promotion.
 
 use super::Attempts;
 use super::bits::*;
@@ -12,12 +12,12 @@ use crate::flow::counts::FlowCounts;
 use crate::flow::record::{Basis, ConnState, EndReason, FlowRecord};
 use crate::flow::tcp::{self, Sender};
 
-/// Bytes of a server that may have been lost or left out and are believed a client that acknowledges them
-/// with its FIN or RST. A guess finds a number among so many once in 256 times.
-pub const UNSEEN_BYTES: u32 = 16 << 20;
+/// Unseen bytes of a server that a client's FIN or RST may acknowledge and still prove the handshake. A random
+/// number lies within so many once in 256 times.
+pub(crate) const UNSEEN_BYTES: u32 = 16 << 20;
 
 impl Attempts {
-    /// What the entry adds up to; made up from the entry while there was only its first SYN.
+    /// Its tally, or one made of the entry while only the first SYN was seen.
     fn tally(&self, at: u32) -> Tally {
         let entry = self.slab.get(at);
         if entry.has(TALLY) {
@@ -36,12 +36,6 @@ impl Attempts {
         tally
     }
 
-    fn spread(&mut self, at: u32, who: For, counts: &mut FlowCounts) {
-        if !self.slab.get(at).has(TALLY) {
-            self.give_tally(at, self.tally(at), who, counts);
-        }
-    }
-
     /// Accounts a segment.
     pub fn add(
         &mut self,
@@ -56,7 +50,9 @@ impl Attempts {
         } else {
             For::Answer
         };
-        self.spread(at, who, counts);
+        if !self.slab.get(at).has(TALLY) {
+            self.give_tally(at, self.tally(at), who, counts);
+        }
         let entry = self.slab.get_mut(at);
         let full = entry.has(TALLY) && self.tallies.get_mut(entry.rest).add(packet, tcp, sender);
         for (bit, set) in [
@@ -68,7 +64,6 @@ impl Attempts {
         }
     }
 
-    /// Notes who reset it.
     pub fn set_reset(&mut self, at: u32, sender: Sender) {
         self.slab.get_mut(at).flags |= match sender {
             Sender::Orig => RESET_ORIG,
@@ -76,7 +71,6 @@ impl Attempts {
         };
     }
 
-    /// Notes the server's initial sequence number.
     pub fn answer(&mut self, at: u32, server_isn: u32) {
         let entry = self.slab.get_mut(at);
         entry.flags |= ANSWERED;
@@ -112,48 +106,31 @@ impl Attempts {
         }
     }
 
-    /// Its record.
     pub fn record(&self, at: u32, reason: EndReason) -> FlowRecord {
         let entry = self.slab.get(at);
         let tally = self.tally(at);
-        let (vlan, vlan_count) = entry.vlan();
-        FlowRecord {
-            tuple: entry.key().tuple(),
-            id: 0,
-            joined: entry.has(JOINED),
-            isn: entry.isn,
-            start_ns: tally.start_ns,
-            end_ns: tally.end_ns,
-            orig: tally.volume(Sender::Orig),
-            resp: tally.volume(Sender::Resp),
-            conn_state: self.state(at, &tally),
-            history: tally.history,
-            reason,
-            basis: if entry.has(ANSWERED) {
-                Basis::Synack
-            } else {
-                Basis::None
-            },
-            midstream: false,
-            preexisting: false,
-            gso: entry.has(GSO),
-            fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
-            saturated: entry.has(SATURATED),
-            shed: false,
-            interface: entry.interface,
-            vlan,
-            vlan_count,
-        }
+        let basis = match entry.has(ANSWERED) {
+            true => Basis::Synack,
+            false => Basis::None,
+        };
+        let state = self.state(at, &tally);
+        self.connection(at, &tally, 0).record(reason, state, basis)
     }
 
-    /// The connection that the entry became.
-    pub fn connection(&self, at: u32, packet: &Packet, watermark_ns: i64) -> Conn {
+    /// The connection that the entry becomes.
+    pub fn promoted(&self, at: u32, watermark_ns: i64) -> Conn {
+        self.connection(at, &self.tally(at), watermark_ns)
+    }
+
+    #[inline(always)]
+    fn connection(&self, at: u32, tally: &Tally, touched_ns: i64) -> Conn {
         let entry = self.slab.get(at);
-        let tally = self.tally(at);
         let (vlan, vlan_count) = entry.vlan();
         Conn {
+            key: entry.key(),
             start_ns: tally.start_ns,
             end_ns: tally.end_ns,
+            touched_ns,
             orig: tally.volume(Sender::Orig),
             resp: tally.volume(Sender::Resp),
             isn: entry.isn,
@@ -163,15 +140,16 @@ impl Attempts {
             vlan_count,
             reset: self.reset(at),
             proven: true,
+            flipped: false,
+            preexisting: false,
             gso: entry.has(GSO),
             fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
             saturated: entry.has(SATURATED),
-            ..Conn::new(entry.key(), packet, watermark_ns)
         }
     }
 
-    /// How far beyond its first number the server may have got: what was seen of it, and its FIN, and what
-    /// may have been lost. Half of all numbers lie after S: too many for someone who guesses.
+    /// How far the server's numbers may have advanced: bytes seen, a FIN, and bytes that may have been lost. Half of
+    /// all numbers lie after its first one: too many against guesses.
     fn server_span(&self, at: u32) -> u32 {
         let entry = self.slab.get(at);
         let seen = if entry.has(TALLY) {
@@ -182,8 +160,8 @@ impl Attempts {
         seen.saturating_add(UNSEEN_BYTES + 1)
     }
 
-    /// What a segment of `sender` means to the entry, by its numbers.
-    pub fn meaning(&self, at: u32, tcp: &Tcp, sender: Sender) -> Option<Meaning> {
+    /// The effect of a segment of `sender` on the entry, by its sequence and acknowledgment numbers.
+    pub fn effect(&self, at: u32, tcp: &Tcp, sender: Sender) -> Option<Effect> {
         let entry = self.slab.get(at);
         let next = entry.isn.wrapping_add(1);
         let span = self.syn_payload(at);
@@ -193,13 +171,13 @@ impl Attempts {
             Sender::Resp => {
                 let numbered = ack && tcp::within(tcp.ack, next, span);
                 if tcp.flags & (SYN | ACK | RST | FIN) == SYN | ACK {
-                    return numbered.then_some(Meaning::Answer);
+                    return numbered.then_some(Effect::Answer);
                 }
                 let follows = answered && tcp.seq == entry.server_isn().wrapping_add(1);
                 (rst && (numbered || (!ack && follows))).then_some(if answered {
-                    Meaning::Reset
+                    Effect::Reset
                 } else {
-                    Meaning::Refuse
+                    Effect::Refuse
                 })
             }
             Sender::Orig => {
@@ -213,19 +191,19 @@ impl Attempts {
                         && tcp::after(tcp.seq, entry.isn)
                         && tcp::within(tcp.ack, server_next, self.server_span(at));
                     if exact || ends {
-                        return Some(Meaning::Prove);
+                        return Some(Effect::Prove);
                     }
                 }
                 (rst && tcp::within(tcp.seq, entry.isn, span.saturating_add(1)))
-                    .then_some(Meaning::Reset)
+                    .then_some(Effect::Reset)
             }
         }
     }
 }
 
-/// What a segment means to an attempt.
+/// The effect of a segment on an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub(crate) enum Effect {
     /// SYN+ACK with the right number.
     Answer,
     /// The responder's RST before any answer.

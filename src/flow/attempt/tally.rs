@@ -1,43 +1,34 @@
-//! What an attempt needs beyond its first SYN: volumes, history, flags. A pool, of which only attempts in
-//! progress take a place.
+//! Volumes, history and flags of attempts beyond their first SYN: a pool.
 //!
-//! A flood of single SYNs never comes here. SYNs with liberties (data, fragments) may take three quarters of
-//! the pool, so that nobody can keep attempts that were answered from being accounted.
+//! A flood of single SYNs takes no place. SYNs with data or in fragments may take three quarters of the pool, so
+//! that nobody can keep answered attempts from being accounted.
 
 use crate::decode::packet::{Packet, Tcp};
 use crate::flow::record::{History, Volume};
+use crate::flow::table::prefault;
 use crate::flow::tcp::{self, Sender};
-use crate::sys::huge_pages::ask_for_huge_pages;
 
-/// One place for so many attempts.
+/// Attempts per place.
 const ATTEMPTS_EACH: usize = 8;
 const PLACES_MIN: usize = 64;
 
-/// What the packets of one attempt add up to.
+/// Sums over the packets of one attempt, originator first.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     pub(super) start_ns: i64,
     pub(super) end_ns: i64,
     pub(super) bytes: [u32; 2],
     pub(super) payload: [u32; 2],
     pub(super) packets: [u16; 2],
-    /// Largest payload of a SYN: a server may acknowledge it.
+    /// Largest payload of a SYN, which a server may acknowledge.
     pub syn_payload: u32,
     pub(super) history: History,
     pub(super) flags: [u8; 2],
 }
 
-fn index(sender: Sender) -> usize {
-    match sender {
-        Sender::Orig => 0,
-        Sender::Resp => 1,
-    }
-}
-
 impl Tally {
-    /// What one side sent.
     pub(super) fn volume(&self, sender: Sender) -> Volume {
-        let i = index(sender);
+        let i = sender as usize;
         Volume {
             packets: u64::from(self.packets[i]),
             bytes: u64::from(self.bytes[i]),
@@ -46,9 +37,9 @@ impl Tally {
         }
     }
 
-    /// Adds a segment; `true` when a counter reached its limit.
+    /// Adds a segment; true if a counter reached its limit.
     pub(super) fn add(&mut self, packet: &Packet, tcp: &Tcp, sender: Sender) -> bool {
-        let i = index(sender);
+        let i = sender as usize;
         let packets = self.packets[i].checked_add(1);
         let bytes = self.bytes[i].checked_add(packet.wire_len);
         let payload = self.payload[i].checked_add(tcp.payload_len);
@@ -60,29 +51,28 @@ impl Tally {
         if tcp.is_touch() && sender == Sender::Orig {
             self.syn_payload = self.syn_payload.max(tcp.payload_len);
         }
-        tcp::push_segment(&mut self.history, sender, tcp);
+        tcp::push_letters(&mut self.history, tcp::letters_of(tcp, sender));
         packets.is_none() || bytes.is_none() || payload.is_none()
     }
 }
 
-/// Who asks for a place.
+/// The packet that a place is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum For {
     /// A SYN, which anybody can send.
     Syn,
-    /// Something that a server said, or a client that heard it.
+    /// Another segment of a connection that has a server.
     Answer,
 }
 
-/// The pool.
-pub struct Tallies {
+pub(crate) struct Tallies {
     places: Vec<Tally>,
     free: Vec<u32>,
     capacity: usize,
 }
 
 impl Tallies {
-    /// Takes all memory, for a table of so many attempts.
+    /// Reserves all memory, for a table of so many attempts.
     pub fn new(attempts: usize) -> Self {
         let capacity = Self::capacity_for(attempts);
         Self {
@@ -96,33 +86,27 @@ impl Tallies {
         (attempts / ATTEMPTS_EACH).max(PLACES_MIN.min(attempts))
     }
 
-    /// Bytes of a pool for so many attempts.
     pub fn memory_bytes(attempts: usize) -> u64 {
         (Self::capacity_for(attempts) * (size_of::<Tally>() + size_of::<u32>())) as u64
     }
 
-    /// Writes to every page.
     pub fn prefault(&mut self) {
-        ask_for_huge_pages(&self.places);
-        let (places, free) = (self.places.len(), self.free.len());
-        self.places.resize(self.capacity, Tally::default());
-        self.places.truncate(places);
-        self.free.resize(self.capacity, 0);
-        self.free.truncate(free);
+        prefault(&mut self.places, self.capacity, Tally::default());
+        prefault(&mut self.free, self.capacity, 0);
     }
 
-    /// Puts a tally into the pool, if there is a place for it.
+    /// Stores a tally, if there is a place for it.
     #[allow(
         clippy::cast_possible_truncation,
         reason = "fewer places than entries, whose numbers have 31 bits"
     )]
     pub(super) fn take(&mut self, tally: Tally, who: For) -> Option<u32> {
         let left = self.capacity - self.places.len() + self.free.len();
-        let kept = match who {
+        let reserved = match who {
             For::Syn => self.capacity / 4,
             For::Answer => 0,
         };
-        if left <= kept {
+        if left <= reserved {
             return None;
         }
         if let Some(at) = self.free.pop() {
@@ -133,7 +117,6 @@ impl Tallies {
         Some(self.places.len() as u32 - 1)
     }
 
-    /// Gives a place back.
     pub(super) fn give(&mut self, at: u32) {
         self.free.push(at);
     }

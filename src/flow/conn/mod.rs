@@ -1,4 +1,4 @@
-//! Connections past their attempt, and flows that never had one: two tables of one kind.
+//! Established connections, and flows without an attempt: two tables of one type.
 
 mod packed;
 
@@ -6,68 +6,52 @@ use super::counts::FlowCounts;
 use super::key::Key;
 use super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Volume, When};
 use super::table::slab::{Hint, Slab};
-use super::table::timers;
+use super::table::{prefault, timers};
 use super::tcp::{self, Sender};
 use crate::decode::packet::{Packet, Tcp, tcp_flags::FIN};
-use crate::sys::huge_pages::ask_for_huge_pages;
 use packed::{Cold, Hot};
 use std::cmp::Ordering;
 
-/// A TCP connection is idle after this.
-pub const TCP_IDLE_NS: i64 = 300_000_000_000;
-/// Any other flow is idle after this.
-pub const OTHER_IDLE_NS: i64 = 60_000_000_000;
-/// A closed connection waits this long for stragglers.
-pub const LINGER_NS: i64 = 5_000_000_000;
+pub(crate) const TCP_IDLE_NS: i64 = 300_000_000_000;
+pub(crate) const OTHER_IDLE_NS: i64 = 60_000_000_000;
+/// A closed connection waits this long for late packets.
+pub(crate) const LINGER_NS: i64 = 5_000_000_000;
 
-/// IP protocol number of TCP.
-pub const TCP: u8 = 6;
-/// IP protocol number of UDP.
-pub const UDP: u8 = 17;
+// IP protocol numbers.
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 
-/// A connection or flow.
+/// A connection or flow, unpacked. The fields are those of [`FlowRecord`].
 #[derive(Clone, Copy, Debug)]
-pub struct Conn {
+pub(crate) struct Conn {
     /// Originator first.
     pub key: Key,
-    /// Stamp of the first packet.
     pub start_ns: i64,
-    /// Newest stamp.
     pub end_ns: i64,
     /// Watermark at the last packet.
     pub touched_ns: i64,
-    /// Originator to responder.
     pub orig: Volume,
-    /// Responder to originator.
     pub resp: Volume,
     /// Client's initial sequence number; the identifier of an ICMP echo.
     pub isn: u32,
-    /// Zeek's letters.
     pub history: History,
-    /// First interface.
     pub interface: u16,
-    /// VLANs of the first packet.
     pub vlan: [u16; 2],
-    /// How many of them.
     pub vlan_count: u8,
-    /// Who reset it first, unless both had sent FIN before.
+    /// The side that sent the first RST, unless both had sent FIN before.
     pub reset: Option<Sender>,
     /// The handshake was proven.
     pub proven: bool,
     /// The first packet was a SYN+ACK.
     pub flipped: bool,
-    /// Listed as open at the start.
     pub preexisting: bool,
-    /// Some frame held several segments.
     pub gso: bool,
-    /// Some packet was a fragment.
     pub fragmented: bool,
-    /// A counter reached its limit.
     pub saturated: bool,
 }
 
 impl Conn {
-    /// A flow without packets, as `packet` would open it.
+    /// A flow that `packet` opens; the packet is not accounted yet.
     pub fn new(key: Key, packet: &Packet, watermark_ns: i64) -> Self {
         Self {
             key,
@@ -114,8 +98,8 @@ impl Conn {
         ConnState::Oth
     }
 
-    /// Its record.
-    pub fn record(&self, reason: EndReason) -> FlowRecord {
+    #[inline]
+    pub fn record(&self, reason: EndReason, conn_state: ConnState, basis: Basis) -> FlowRecord {
         FlowRecord {
             tuple: self.key.tuple(),
             id: self.key.id,
@@ -125,14 +109,10 @@ impl Conn {
             end_ns: self.end_ns,
             orig: self.orig,
             resp: self.resp,
-            conn_state: self.state(),
+            conn_state,
             history: self.history,
             reason,
-            basis: if self.proven {
-                Basis::Handshake
-            } else {
-                Basis::None
-            },
+            basis,
             midstream: !self.proven && self.key.proto == TCP,
             preexisting: self.preexisting,
             gso: self.gso,
@@ -147,17 +127,16 @@ impl Conn {
 }
 
 /// A table of connections.
-pub struct Conns {
-    /// What every packet needs, and timers.
+pub(crate) struct Conns {
     pub slab: Slab<Hot>,
-    /// The rest, by position.
+    /// By position in `slab`.
     cold: Vec<Cold>,
-    /// Somebody asks for the records of ended flows.
+    /// Ended flows get a record.
     pub telling: bool,
 }
 
 impl Conns {
-    /// Takes all memory for `capacity` entries.
+    /// Reserves all memory for `capacity` entries.
     pub fn new(capacity: usize) -> Self {
         Self {
             slab: Slab::new(capacity, Hot::default()),
@@ -166,26 +145,20 @@ impl Conns {
         }
     }
 
-    /// Bytes of all arrays.
     pub fn memory_bytes(capacity: usize) -> u64 {
         Slab::<Hot>::memory_bytes(capacity) + (capacity * size_of::<Cold>()) as u64
     }
 
-    /// Writes to every page.
     pub fn prefault(&mut self) {
         self.slab.prefault();
-        ask_for_huge_pages(&self.cold);
-        let filled = self.cold.len();
-        self.cold.resize(self.slab.capacity(), Cold::default());
-        self.cold.truncate(filled);
+        prefault(&mut self.cold, self.slab.capacity(), Cold::default());
     }
 
-    /// The connection at `at` beyond what every packet needs.
     pub fn cold(&self, at: u32) -> &Cold {
         &self.cold[at as usize]
     }
 
-    /// What orders its record.
+    /// Sort key of its record.
     pub fn order(&self, at: u32) -> (i64, Key, u32) {
         packed::order(self.slab.get(at), self.cold(at))
     }
@@ -194,10 +167,9 @@ impl Conns {
     pub fn sort_slot(&mut self, slot: i64, by_deadline: bool) {
         let cold = &self.cold;
         self.slab.sort_slot(slot, |a, x, b, y| {
-            let deadlines = if by_deadline {
-                x.deadline().cmp(&y.deadline())
-            } else {
-                Ordering::Equal
+            let deadlines = match by_deadline {
+                true => x.deadline().cmp(&y.deadline()),
+                false => Ordering::Equal,
             };
             let order = |hot, at: u32| packed::order(hot, &cold[at as usize]);
             deadlines
@@ -206,8 +178,7 @@ impl Conns {
         });
     }
 
-    /// What [`Conns::find`] gives, where what was seen of the table before still holds: most packets meet no other
-    /// entry. `None` says nothing.
+    /// [`Conns::find`] by a hint that is still valid, without its side effects. After `None`, call [`Conns::find`].
     #[inline]
     pub fn find_hinted(&self, hint: Hint, key: &Key, watermark_ns: i64) -> Option<(u32, Sender)> {
         let (at, hot) = self.slab.hinted(hint)?;
@@ -215,7 +186,7 @@ impl Conns {
         (hot.deadline() > watermark_ns).then_some((at, sender))
     }
 
-    /// The live entry of `key`, and who of it sends; an expired one ends here.
+    /// The live entry of `key` and the side that sends; ends an expired one.
     pub fn find(
         &mut self,
         hash: u64,
@@ -231,7 +202,7 @@ impl Conns {
             .then_some(found)
     }
 
-    /// Ends the entry if its deadline has come; says whether it lives.
+    /// Ends the entry if its deadline has passed; true if it lives.
     pub fn settle(
         &mut self,
         at: u32,
@@ -248,7 +219,6 @@ impl Conns {
         false
     }
 
-    /// Ends an entry.
     pub fn end(
         &mut self,
         at: u32,
@@ -261,14 +231,19 @@ impl Conns {
         counts.flows_open -= 1;
         if self.telling {
             let conn = packed::unpack(self.slab.get(at), self.cold(at));
-            out(when, FlowEvent::Ended(conn.record(reason)));
+            let basis = match conn.proven {
+                true => Basis::Handshake,
+                false => Basis::None,
+            };
+            let record = conn.record(reason, conn.state(), basis);
+            out(when, FlowEvent::Ended(record));
         } else {
             counts.flows_untold += 1;
         }
         self.slab.remove(at);
     }
 
-    /// Puts an entry in; where there is no room, closed ones leave first, then the longest idle.
+    /// Adds an entry. Without room it evicts a closed one, else the longest idle.
     pub fn insert(
         &mut self,
         hash: u64,
@@ -280,7 +255,7 @@ impl Conns {
     ) -> u32 {
         let (hot, cold) = packed::pack(&conn);
         let slot = timers::slot_of(hot.deadline());
-        // Both the pool and the buckets may be full: then two entries leave.
+        // Both the pool and the buckets may be full: two evictions.
         loop {
             if let Some(at) = self.slab.insert(hash, hot, slot) {
                 match self.cold.get_mut(at as usize) {
@@ -309,7 +284,27 @@ impl Conns {
         }
     }
 
-    /// Accounts a packet to an entry and moves its timer if the deadline came nearer.
+    /// Accounts a packet to an entry, if it comes from the entry's interface.
+    #[allow(clippy::too_many_arguments, reason = "the hot path takes no detour")]
+    pub fn account(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        tcp: Option<&Tcp>,
+        payload: u32,
+        sender: Sender,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+    ) {
+        if self.slab.get(at).interface != packet.interface {
+            counts.packets_other_interface += 1;
+            return;
+        }
+        counts.packets_accounted += 1;
+        self.add(at, packet, tcp, payload, sender, watermark_ns);
+    }
+
+    /// Accounts a packet to an entry and moves its timer if the deadline became earlier.
     pub fn add(
         &mut self,
         at: u32,
@@ -322,8 +317,7 @@ impl Conns {
         let (hot, cold) = (self.slab.get_mut(at), &mut self.cold[at as usize]);
         if hot.add(cold, packet, tcp, payload, sender, watermark_ns) {
             let slot = timers::slot_of(hot.deadline());
-            self.slab.wheel.unlink(at);
-            self.slab.wheel.link(at, slot);
+            self.slab.wheel.relink(at, slot);
         }
     }
 }

@@ -1,12 +1,12 @@
-//! A connection as its table keeps it: one line of the cache that every packet changes, and the rest, which only
-//! its first packet, a new letter of its history and its end need.
+//! A connection as its table stores it: one cache line that every packet changes, and the rest, used only by the
+//! first packet, a new history letter and the end.
 
 use super::{Conn, LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS};
 use crate::decode::packet::{
     Fragment, Packet, Tcp,
-    tcp_flags::{ACK, FIN, RST, SYN},
+    tcp_flags::{FIN, RST},
 };
-use crate::flow::key::Key;
+use crate::flow::key::{Key, word};
 use crate::flow::record::{EndReason, History, Volume};
 use crate::flow::tcp::{self, Sender};
 
@@ -23,11 +23,7 @@ const GSO: u16 = 1 << 8;
 const FRAGMENTED: u16 = 1 << 9;
 const SATURATED: u16 = 1 << 10;
 
-/// Letters of a history, each in lower case with its bit; the originator's lie [`UPPER`] higher.
-const LETTERS: [u8; 6] = *b"shfrda";
-const UPPER: usize = LETTERS.len();
-
-/// What every packet needs. An IPv6 address has its lower 32 bits here, to be compared first.
+/// What every packet needs. An IPv6 address has its lower 32 bits here; they are compared first.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub struct Hot {
@@ -43,9 +39,8 @@ pub struct Hot {
     bytes: [u32; 2],
     payload: [u32; 2],
     flags: u16,
-    /// Letters that the history has.
+    /// Bits of the history's letters.
     seen: u16,
-    /// First interface.
     pub interface: u16,
     id: u16,
     tcp_flags: [u8; 2],
@@ -53,19 +48,16 @@ pub struct Hot {
 }
 const _: () = assert!(size_of::<Hot>() == 64);
 
-/// The rest.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
 pub struct Cold {
     src: u128,
     dst: u128,
-    /// Stamp of the first packet.
     pub start_ns: i64,
     /// Upper 32 bits of what both sides sent.
     packets: [u32; 2],
     bytes: [u32; 2],
     payload: [u32; 2],
-    /// Client's initial sequence number; the identifier of an ICMP echo.
     pub isn: u32,
     history: History,
     vlan: [u16; 2],
@@ -74,8 +66,8 @@ pub struct Cold {
 const _: () = assert!(size_of::<Cold>() == 96);
 
 impl Cold {
-    /// Who sends packets of `key`, whose ports and lower bits are known to fit. Out of line: the compiler would
-    /// else read these addresses for IPv4 too, which need them not, and wait for another line of memory.
+    /// Compares whole addresses. Out of line: the compiler would otherwise read them for IPv4 too and wait for
+    /// another cache line.
     #[inline(never)]
     fn sender(&self, hot: &Hot, key: &Key) -> Option<Sender> {
         let ports = (hot.src_port, hot.dst_port);
@@ -105,14 +97,6 @@ fn whole(low: u32, high: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "an IPv4 address, or the lower bits of one"
-)]
-fn word(address: u128) -> u32 {
-    address as u32
-}
-
 /// Adds to a counter in two halves.
 #[inline(always)]
 fn add(low: &mut u32, high: &mut u32, value: u32) {
@@ -121,41 +105,6 @@ fn add(low: &mut u32, high: &mut u32, value: u32) {
     if carries {
         *high += 1;
     }
-}
-
-/// The bits of the letters that a segment says, as [`tcp::push_segment`] has them.
-#[inline(always)]
-fn letters_of(tcp: &Tcp, sender: Sender) -> u16 {
-    let flags = tcp.flags;
-    let has = |flag: u8| u16::from(flags & flag != 0);
-    let syn = has(SYN) << u16::from(flags & ACK != 0);
-    let data = u16::from(tcp.payload_len > 0);
-    let ack = u16::from(flags & (ACK | SYN | FIN | RST) == ACK) & !data;
-    let bits = syn | has(FIN) << 2 | has(RST) << 3 | data << 4 | ack << 5;
-    match sender {
-        Sender::Orig => bits << UPPER,
-        Sender::Resp => bits,
-    }
-}
-
-/// The bits of a history.
-fn seen(history: &History) -> u16 {
-    let bit = |letter: &u8| {
-        let place = LETTERS
-            .iter()
-            .position(|l| *l == letter.to_ascii_lowercase())?;
-        let upper = if letter.is_ascii_uppercase() {
-            UPPER
-        } else {
-            0
-        };
-        Some(1 << (place + upper))
-    };
-    history
-        .letters
-        .iter()
-        .filter_map(bit)
-        .fold(0, |all, bit: u16| all | bit)
 }
 
 impl Hot {
@@ -180,7 +129,7 @@ impl Hot {
             || self.tcp_flags[0] & self.tcp_flags[1] & FIN != 0
     }
 
-    /// When it ends if nothing more comes.
+    /// When it ends without another packet.
     #[inline]
     pub fn deadline(&self) -> i64 {
         let idle = if self.proto != TCP {
@@ -193,7 +142,7 @@ impl Hot {
         self.touched_ns.saturating_add(idle)
     }
 
-    /// Why it ends at its deadline.
+    /// The reason of an end at the deadline.
     pub fn natural_reason(&self) -> EndReason {
         if self.reset().is_some() {
             EndReason::Rst
@@ -204,17 +153,16 @@ impl Hot {
         }
     }
 
-    /// A younger attempt on the same ports was answered: it is asked first.
-    pub fn is_rival(&self) -> bool {
+    /// A younger attempt on the same ports was answered: lookups try the attempts first.
+    pub fn has_rival(&self) -> bool {
         self.has(RIVAL)
     }
 
-    /// From now on a younger attempt is asked first.
     pub fn set_rival(&mut self) {
         self.flags |= RIVAL;
     }
 
-    /// Who of it sends packets of `key`.
+    /// The side that sends packets of `key`; `None` for another connection.
     #[inline]
     pub fn sender(&self, cold: &Cold, key: &Key) -> Option<Sender> {
         let flags = if key.v6 { V6 } else { 0 } | if key.joined { JOINED } else { 0 };
@@ -237,7 +185,7 @@ impl Hot {
         Some(sender)
     }
 
-    /// Accounts a packet; says whether it closed the connection.
+    /// Accounts a packet; true if it closed the connection.
     #[inline]
     pub fn add(
         &mut self,
@@ -249,10 +197,7 @@ impl Hot {
         watermark_ns: i64,
     ) -> bool {
         let was_closed = self.closed();
-        let i = match sender {
-            Sender::Orig => 0,
-            Sender::Resp => 1,
-        };
+        let i = sender as usize;
         add(&mut self.packets[i], &mut cold.packets[i], 1);
         add(&mut self.bytes[i], &mut cold.bytes[i], packet.wire_len);
         add(&mut self.payload[i], &mut cold.payload[i], payload);
@@ -265,15 +210,13 @@ impl Hot {
             self.flags |= FRAGMENTED;
         }
         let Some(tcp) = tcp else {
-            self.add_data(cold, payload, sender);
+            if payload > 0 {
+                self.add_letters(cold, tcp::data_letter(sender));
+            }
             return false;
         };
         self.tcp_flags[i] |= tcp.flags;
-        let letters = letters_of(tcp, sender);
-        if letters & !self.seen != 0 {
-            tcp::push_segment(&mut cold.history, sender, tcp);
-            self.seen |= letters;
-        }
+        self.add_letters(cold, tcp::letters_of(tcp, sender));
         if tcp.flags & RST != 0 && !was_closed {
             self.flags |= match sender {
                 Sender::Orig => RESET_ORIG,
@@ -283,14 +226,12 @@ impl Hot {
         !was_closed && self.closed()
     }
 
-    fn add_data(&mut self, cold: &mut Cold, payload: u32, sender: Sender) {
-        let (letter, place) = match sender {
-            Sender::Orig => (b'D', 4 + UPPER),
-            Sender::Resp => (b'd', 4),
-        };
-        if payload > 0 && self.seen >> place & 1 == 0 {
-            tcp::push_letter(&mut cold.history, letter);
-            self.seen |= 1 << place;
+    #[inline]
+    fn add_letters(&mut self, cold: &mut Cold, letters: u16) {
+        let new = letters & !self.seen;
+        if new != 0 {
+            tcp::push_letters(&mut cold.history, new);
+            self.seen |= letters;
         }
     }
 }
@@ -309,12 +250,11 @@ pub fn key(hot: &Hot, cold: &Cold) -> Key {
     }
 }
 
-/// What orders records: start, key, initial sequence number.
+/// Sort key of records: start, key, initial sequence number.
 pub fn order(hot: &Hot, cold: &Cold) -> (i64, Key, u32) {
     (cold.start_ns, key(hot, cold), cold.isn)
 }
 
-/// As the table keeps it.
 pub fn pack(conn: &Conn) -> (Hot, Cold) {
     let flags = [
         (V6, conn.key.v6),
@@ -341,7 +281,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         bytes: sides.map(|side| low(side.bytes)),
         payload: sides.map(|side| low(side.payload_bytes)),
         flags: flags.fold(0, |all, (flag, _)| all | flag),
-        seen: seen(&conn.history),
+        seen: tcp::bits_of(&conn.history),
         interface: conn.interface,
         id: conn.key.id,
         tcp_flags: sides.map(|side| side.tcp_flags),
@@ -362,7 +302,6 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
     (hot, cold)
 }
 
-/// As records need it.
 pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
     let side = |i: usize| Volume {
         packets: whole(hot.packets[i], cold.packets[i]),
@@ -404,24 +343,5 @@ mod tests {
             whole(lower, upper),
             (7 << 32) + u64::from(u32::MAX - 1) + 1500
         );
-    }
-
-    #[test]
-    fn the_letters_of_a_segment_are_those_that_are_pushed() {
-        for (flags, payload_len) in (0..=255).flat_map(|flags| [(flags, 0), (flags, 9)]) {
-            let tcp = Tcp {
-                src_port: 1,
-                dst_port: 2,
-                seq: 0,
-                ack: 0,
-                flags,
-                payload_len,
-            };
-            for sender in [Sender::Orig, Sender::Resp] {
-                let mut history = History::default();
-                tcp::push_segment(&mut history, sender, &tcp);
-                assert_eq!(letters_of(&tcp, sender), seen(&history), "{flags:#04x}");
-            }
-        }
     }
 }

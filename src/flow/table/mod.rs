@@ -1,5 +1,15 @@
 //! The hash table of flows: buckets, entries, timers.
 
-pub mod bucket;
-pub mod slab;
-pub mod timers;
+pub(crate) mod bucket;
+pub(crate) mod slab;
+pub(crate) mod timers;
+
+use crate::sys::huge_pages::ask_for_huge_pages;
+
+/// Writes to every page of a list's first `capacity` places, in huge pages where the kernel has any.
+pub(super) fn prefault<T: Copy>(list: &mut Vec<T>, capacity: usize, filler: T) {
+    ask_for_huge_pages(list);
+    let filled = list.len();
+    list.resize(capacity, filler);
+    list.truncate(filled);
+}

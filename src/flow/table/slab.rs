@@ -1,24 +1,23 @@
-//! Entries in the order of their coming, found through buckets of one cache line, with a timer each.
+//! A pool of entries, found through buckets of one cache line, with a timer each.
 //!
-//! A key has two buckets, the second a fixed distance (from its tag) behind the first. A new entry goes into the
-//! first unless that is full; each bucket counts those it had to send on, so that a lookup, of what is there and
-//! above all of what is not, reads one line and hardly ever a second. Where both are full an entry moves over
-//! into its other bucket. There are half as many places again in the buckets as in the pool: a bucket is hardly
-//! ever in the way before the pool is full. Entries lie densely in a pool, so that a flood of new ones writes
-//! memory in sequence.
+//! A key has two buckets; its tag gives the distance from the first to the second. A new entry goes into the first
+//! bucket, or into the second where the first is full. Each bucket counts its overflowed entries, so that nearly
+//! every lookup, hit or miss, reads one line. Where both buckets are full, an entry moves into its other bucket.
+//! The buckets have 1.5 times as many places as the pool, so the pool is nearly always full first. Entries lie
+//! densely in the pool: a flood of new ones writes memory in sequence.
 
-use super::bucket::{Bucket, ONE_SENT_ON, WAYS, matching};
+use super::bucket::{ONE_OVERFLOWED, WAYS, matching};
+use super::prefault;
 use super::timers::{NIL, Wheel, slot_of};
-use crate::sys::huge_pages::ask_for_huge_pages;
 use crate::sys::lines::{Line, Lines};
 use crate::sys::prefetch::prefetch;
 
-/// Entries between one that leaves and the one whose bucket is asked for.
+/// How many entries ahead of a removal the bucket is prefetched.
 const LEAVING_AHEAD: usize = 16;
-/// A tag of an entry that lies in the second bucket of its key.
+/// Bit of a tag: the entry lies in the second bucket of its key.
 const SECOND: u16 = 1 << 15;
 
-/// Positions that may hold a key: what the tags of its buckets let through.
+/// Positions whose tags fit a key.
 #[derive(Clone, Copy, Debug)]
 pub struct Hits {
     at: [u32; 2 * WAYS],
@@ -31,7 +30,6 @@ impl Hits {
         count: 0,
     };
 
-    /// The positions.
     pub fn as_slice(&self) -> &[u32] {
         &self.at[..self.count]
     }
@@ -46,31 +44,30 @@ impl Hits {
 pub struct Slab<E> {
     buckets: Lines,
     entries: Vec<E>,
+    /// The place in the buckets of each position, see [`home`].
     home: Vec<u32>,
-    /// Timers, by position.
     pub wheel: Wheel,
     free: u32,
     len: usize,
     capacity: usize,
-    /// Where a full pool is looked at next.
+    /// Next candidate for eviction from a full pool (CLOCK).
     hand: u32,
-    /// Entries that left, as far as 32 bits count.
+    /// Removals, modulo 2^32.
     removals: u32,
     empty: E,
 }
 
-/// What [`Slab::announce_entries`] saw.
+/// What [`Slab::announce_entries`] found, valid until the next removal.
 #[derive(Clone, Copy, Debug)]
 pub struct Hint {
     /// The first position whose tag fits, or [`NIL`].
     at: u32,
     removals: u32,
-    /// There may be such entries.
+    /// An entry under this hash is possible.
     pub any: bool,
 }
 
 impl Hint {
-    /// Nothing was seen, or not looked for.
     pub const NONE: Self = Self {
         at: NIL,
         removals: 0,
@@ -83,13 +80,12 @@ fn tag_of(hash: u64) -> u16 {
     ((hash & 0x7fff) as u16).max(1)
 }
 
-/// How many buckets there are for `capacity` entries.
 fn buckets_for(capacity: usize) -> usize {
     (capacity + capacity / 2).div_ceil(WAYS).max(2)
 }
 
 impl<E: Copy> Slab<E> {
-    /// Takes all memory for `capacity` entries; `empty` fills it when it is touched.
+    /// Reserves all memory for `capacity` entries; `empty` fills it in [`Slab::prefault`].
     pub fn new(capacity: usize, empty: E) -> Self {
         let buckets = buckets_for(capacity);
         assert!(capacity < 1 << 31, "{capacity} entries do not fit 31 bits");
@@ -107,47 +103,32 @@ impl<E: Copy> Slab<E> {
         }
     }
 
-    /// Bytes of all arrays for `capacity` entries.
     pub fn memory_bytes(capacity: usize) -> u64 {
         (buckets_for(capacity) * size_of::<Line>()
             + capacity * (size_of::<E>() + size_of::<u32>())
             + Wheel::memory_bytes(capacity)) as u64
     }
 
-    /// Writes to every page, so that no later packet waits for one.
+    /// Writes to every page: no later packet takes a page fault.
     pub fn prefault(&mut self) {
-        ask_for_huge_pages(&self.entries);
-        ask_for_huge_pages(&self.home);
         self.buckets.prefault();
-        let (capacity, filled) = (self.capacity, self.entries.len());
-        self.entries.resize(capacity, self.empty);
-        self.entries.truncate(filled);
-        self.home.resize(capacity, 0);
-        self.home.truncate(filled);
-        self.wheel.prefault(capacity);
+        prefault(&mut self.entries, self.capacity, self.empty);
+        prefault(&mut self.home, self.capacity, 0);
+        self.wheel.prefault(self.capacity);
     }
 
-    /// Entries there is room for.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Entries held.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Holds no entry.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The entry at `at`.
     pub fn get(&self, at: u32) -> &E {
         &self.entries[at as usize]
     }
 
-    /// The entry at `at`.
     pub fn get_mut(&mut self, at: u32) -> &mut E {
         &mut self.entries[at as usize]
     }
@@ -157,7 +138,7 @@ impl<E: Copy> Slab<E> {
         (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 
-    /// How far the second bucket of a tag's keys lies behind the first; never all the way round.
+    /// Buckets from the first to the second of a tag's keys: 1 to the number of buckets less 1.
     fn distance(&self, tag: u16) -> usize {
         let mixed = u64::from(tag & !SECOND).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         ((mixed * (self.buckets.len() as u64 - 1)) >> 32) as usize + 1
@@ -180,20 +161,20 @@ impl<E: Copy> Slab<E> {
         }
     }
 
-    /// Asks the CPU for the first bucket of `hash`.
+    /// Prefetches the first bucket of `hash`.
     #[inline]
     pub fn announce(&self, hash: u64) {
         prefetch(&self.buckets[self.first(hash)]);
     }
 
-    /// Asks the CPU for the entries whose tag is that of `hash`, once its bucket is near.
+    /// Prefetches the entries with the tag of `hash`. The bucket should be in cache by then.
     #[inline]
     pub fn announce_entries(&self, hash: u64) -> Hint {
         let (first, tag) = (self.first(hash), tag_of(hash));
         let bucket = &self.buckets[first];
         let mut hint = Hint {
             at: NIL,
-            any: bucket.sent_on() != 0,
+            any: bucket.overflowed() != 0,
             removals: self.removals,
         };
         if hint.any {
@@ -209,24 +190,24 @@ impl<E: Copy> Slab<E> {
         hint
     }
 
-    /// The entry that [`Slab::announce_entries`] met first, while it still lies there.
+    /// The first entry of the hint, unless an entry was removed since.
     #[inline]
     pub fn hinted(&self, hint: Hint) -> Option<(u32, &E)> {
-        // Only what left its position can make room for another there.
+        // A position changes its entry only after a removal.
         if hint.removals != self.removals {
             return None;
         }
         Some((hint.at, self.entries.get(hint.at as usize)?))
     }
 
-    /// No entry has this hash. May say false where none has, too.
+    /// True: no entry has this hash. False: one may have.
     #[inline]
     pub fn lacks(&self, hash: u64) -> bool {
         let bucket = &self.buckets[self.first(hash)];
-        bucket.sent_on() == 0 && matching(bucket.tags(), tag_of(hash)) == 0
+        bucket.overflowed() == 0 && matching(bucket.tags(), tag_of(hash)) == 0
     }
 
-    /// The first answer of `accept` for an entry whose tag is that of `hash`, with the entry's position.
+    /// The first `Some` of `accept` among the entries with the tag of `hash`, and the entry's position.
     #[inline]
     pub fn find<R>(
         &self,
@@ -240,41 +221,36 @@ impl<E: Copy> Slab<E> {
         };
         let bucket = &self.buckets[first];
         let found = among(bucket, tag);
-        if found.is_some() || bucket.sent_on() == 0 {
+        if found.is_some() || bucket.overflowed() == 0 {
             return found;
         }
         among(&self.buckets[self.second(first, tag)], tag | SECOND)
     }
 
-    /// Positions whose tag is that of `hash`; the caller compares keys.
+    /// Positions with the tag of `hash`; the caller compares keys.
     #[inline]
     pub fn hits(&self, hash: u64) -> Hits {
         let (first, tag) = (self.first(hash), tag_of(hash));
         let mut hits = Hits::NONE;
         let bucket = &self.buckets[first];
         bucket.under(tag).for_each(|at| hits.push(at));
-        if bucket.sent_on() != 0 {
+        if bucket.overflowed() != 0 {
             let second = &self.buckets[self.second(first, tag)];
             second.under(tag | SECOND).for_each(|at| hits.push(at));
         }
         hits
     }
 
-    /// What may make room for `hash`: every position in its two buckets, or, where the whole pool is full, a
-    /// few positions at a hand that goes round. Entries lie in the order of their coming, more or less, so
-    /// these are old ones.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "positions fit 31 bits, by the assertion in `new`"
-    )]
+    /// Candidates for eviction, to make room for `hash`: all of its two buckets, or, where the pool is full, a few
+    /// positions from the hand on. Entries lie roughly in the order of arrival, so these are old ones.
     pub fn rivals(&mut self, hash: u64) -> Hits {
         let mut hits = Hits::NONE;
         if self.is_full() {
             let most = hits.at.len().min(self.capacity);
             while hits.count < most {
-                hits.push(((self.hand as usize + hits.count) % self.capacity) as u32);
+                hits.push(position((self.hand as usize + hits.count) % self.capacity));
             }
-            self.hand = ((self.hand as usize + 1) % self.capacity) as u32;
+            self.hand = position((self.hand as usize + 1) % self.capacity);
             return hits;
         }
         let first = self.first(hash);
@@ -289,27 +265,22 @@ impl<E: Copy> Slab<E> {
         hits
     }
 
-    /// The position at a hand that goes round, for a full pool. Asks the CPU for what the next turns will need.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "positions fit 31 bits, by the assertion in `new`"
-    )]
+    /// Advances the hand over a full pool and returns its old position. Prefetches for later turns.
     pub fn turn(&mut self) -> u32 {
         let at = self.hand as usize;
         let soon = (at + LEAVING_AHEAD) % self.capacity;
         prefetch(&self.entries[soon]);
         prefetch(&self.buckets[self.home[soon] as usize / WAYS]);
-        self.hand = ((at + 1) % self.capacity) as u32;
-        at as u32
+        self.hand = position((at + 1) % self.capacity);
+        position(at)
     }
 
-    /// Neither a free position nor room for another.
     pub fn is_full(&self) -> bool {
         self.free == NIL && self.entries.len() == self.capacity
     }
 
-    /// A free way for a key: in its first bucket, else in its second, else where an entry of either can move
-    /// over into its other bucket. With the tag that the entry has there.
+    /// A free way for a key, as (bucket, way, tag there): in its first bucket, else in its second, else where an
+    /// entry of either moves into its other bucket.
     fn make_way(&mut self, hash: u64) -> Option<(usize, usize, u16)> {
         let (first, tag) = (self.first(hash), tag_of(hash));
         if let Some(way) = self.buckets[first].free_way() {
@@ -326,7 +297,7 @@ impl<E: Copy> Slab<E> {
         })
     }
 
-    /// Moves the entry there into its other bucket, if that has room.
+    /// Moves an entry into its other bucket, if that has room.
     fn move_over(&mut self, from: usize, way: usize) -> bool {
         let (tag, at) = (self.buckets[from].tag(way), self.buckets[from].at(way));
         let to = self.other(from, tag);
@@ -345,7 +316,7 @@ impl<E: Copy> Slab<E> {
         bucket.set_at(way, at);
         if tag & SECOND != 0 {
             let first = self.other(index, tag);
-            self.buckets[first].0[2] += ONE_SENT_ON;
+            self.buckets[first].0[2] += ONE_OVERFLOWED;
         }
     }
 
@@ -354,15 +325,11 @@ impl<E: Copy> Slab<E> {
         self.buckets[index].set_tag(way, 0);
         if tag & SECOND != 0 {
             let first = self.other(index, tag);
-            self.buckets[first].0[2] -= ONE_SENT_ON;
+            self.buckets[first].0[2] -= ONE_OVERFLOWED;
         }
     }
 
-    /// Puts an entry in with its timer, or says that both buckets or the pool are full.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "positions fit 31 bits, by the assertion in `new`"
-    )]
+    /// Adds an entry with its timer; `None` where the pool or both buckets are full.
     pub fn insert(&mut self, hash: u64, entry: E, slot: i64) -> Option<u32> {
         if self.is_full() {
             return None;
@@ -373,7 +340,7 @@ impl<E: Copy> Slab<E> {
             self.entries.push(entry);
             self.home.push(home);
             self.wheel.push();
-            self.entries.len() as u32 - 1
+            position(self.entries.len() - 1)
         } else {
             let at = self.free;
             self.free = self.wheel.free_next(at);
@@ -387,8 +354,8 @@ impl<E: Copy> Slab<E> {
         Some(at)
     }
 
-    /// Takes an entry out, and its timer. Those that came together leave together: the CPU is asked for the bucket
-    /// of one that came a little later.
+    /// Removes an entry and its timer. Entries that arrived together expire together, so the bucket of a later one
+    /// is prefetched.
     pub fn remove(&mut self, at: u32) {
         if let Some(&soon) = self.home.get(at as usize + LEAVING_AHEAD) {
             prefetch(&self.buckets[soon as usize / WAYS]);
@@ -402,20 +369,19 @@ impl<E: Copy> Slab<E> {
         self.removals = self.removals.wrapping_add(1);
     }
 
-    /// Moves the timers of `slot` whose deadline lies in a later one.
+    /// Moves timers of `slot` with a later deadline to their slot.
     pub fn settle_slot(&mut self, slot: i64, deadline: impl Fn(&E) -> i64) {
         let mut next = self.wheel.first(slot);
         while let Some(at) = next {
             next = self.wheel.after(at);
             let due = slot_of(deadline(&self.entries[at as usize]));
             if due > slot {
-                self.wheel.unlink(at);
-                self.wheel.link(at, due);
+                self.wheel.relink(at, due);
             }
         }
     }
 
-    /// Sorts the timers of `slot` by `less_or_equal` over entries.
+    /// Sorts the timers of `slot`; `ordered` is `<=` over positions with their entries.
     pub fn sort_slot(&mut self, slot: i64, mut ordered: impl FnMut(u32, &E, u32, &E) -> bool) {
         let entries = &self.entries;
         self.wheel.sort(slot, |a, b| {
@@ -424,13 +390,17 @@ impl<E: Copy> Slab<E> {
     }
 }
 
-/// A place in the buckets as one number.
 #[allow(
     clippy::cast_possible_truncation,
-    reason = "1.5 times as many places as positions of 31 bits"
+    reason = "positions fit 31 bits, by the assertion in `new`; places are 1.5 times as many"
 )]
+fn position(at: usize) -> u32 {
+    at as u32
+}
+
+/// A place in the buckets as one number.
 fn home(bucket: usize, way: usize) -> u32 {
-    (bucket * WAYS + way) as u32
+    position(bucket * WAYS + way)
 }
 
 #[cfg(test)]

@@ -1,23 +1,22 @@
 //! Timers: a wheel of doubly linked lists over positions, eight bytes a timer.
 //!
-//! A timer may lie in an earlier slot than its deadline: whoever extends a deadline leaves the timer
-//! where it is, and the sweep moves it. A deadline that comes nearer moves its timer at once.
+//! A timer may lie in an earlier slot than its deadline: an extended deadline does not move the timer, the sweep
+//! does. A shortened deadline moves its timer at once.
 
-use crate::sys::huge_pages::ask_for_huge_pages;
+use super::prefault;
 
 /// No position.
 pub const NIL: u32 = u32::MAX;
-/// Marks a link to a slot's end rather than to a timer.
+/// Bit of a link: it names a slot's end, not a timer.
 const END: u32 = 1 << 31;
 /// Slots of a wheel, a power of two: 550 s.
-pub const SLOTS: usize = 4096;
+const SLOTS: usize = 4096;
 /// A slot is 2^27 ns: 134 ms.
 const SLOT_BITS: u32 = 27;
-/// How many slots the sweep may lie behind before a packet sweeps: the longest time-out (300 s, 2,236
-/// slots) must still fit into the wheel.
+/// Slots that the sweep may lag before a packet sweeps. The longest time-out (300 s, 2,236 slots) must still fit
+/// into the wheel.
 pub const BEHIND_MAX: i64 = 1024;
 
-/// The slot of a time.
 pub fn slot_of(time_ns: i64) -> i64 {
     time_ns >> SLOT_BITS
 }
@@ -52,7 +51,6 @@ fn end_of(place: usize) -> u32 {
 }
 
 impl Wheel {
-    /// A wheel for `capacity` timers.
     pub fn new(capacity: usize) -> Self {
         Self {
             next: Vec::with_capacity(capacity),
@@ -64,19 +62,13 @@ impl Wheel {
         }
     }
 
-    /// Bytes of all arrays.
     pub fn memory_bytes(capacity: usize) -> usize {
         2 * size_of::<u32>() * (capacity + SLOTS)
     }
 
-    /// Writes to every page.
     pub fn prefault(&mut self, capacity: usize) {
-        let filled = self.next.len();
-        for links in [&mut self.next, &mut self.prev] {
-            ask_for_huge_pages(links);
-            links.resize(capacity, NIL);
-            links.truncate(filled);
-        }
+        prefault(&mut self.next, capacity, NIL);
+        prefault(&mut self.prev, capacity, NIL);
     }
 
     /// Adds room for the next position.
@@ -85,7 +77,7 @@ impl Wheel {
         self.prev.push(NIL);
     }
 
-    /// The position after `at` in the list of free ones.
+    /// The position after `at` in the list of free positions.
     pub fn free_next(&self, at: u32) -> u32 {
         self.next[at as usize]
     }
@@ -111,7 +103,6 @@ impl Wheel {
         self.linked += 1;
     }
 
-    /// Takes a timer out of its slot.
     pub fn unlink(&mut self, at: u32) {
         let (prev, next) = (self.prev[at as usize], self.next[at as usize]);
         if prev & END == 0 {
@@ -129,6 +120,12 @@ impl Wheel {
             self.taken[place / 64] &= !(1 << (place % 64));
         }
         self.linked -= 1;
+    }
+
+    /// Moves a timer to the end of another slot.
+    pub fn relink(&mut self, at: u32, slot: i64) {
+        self.unlink(at);
+        self.link(at, slot);
     }
 
     /// The first timer of a slot.
@@ -170,14 +167,12 @@ impl Wheel {
         let target = place(slot);
         for place in 0..SLOTS {
             while place != target && self.heads[place] & END == 0 {
-                let at = self.heads[place];
-                self.unlink(at);
-                self.link(at, slot);
+                self.relink(self.heads[place], slot);
             }
         }
     }
 
-    /// Sorts a slot; `ordered(a, b)` says that `a` may stay before `b`.
+    /// Sorts a slot; `ordered(a, b)` is `a <= b`.
     ///
     /// A natural merge sort on the links: runs that are already in order cost one comparison each, and
     /// timers come nearly in order.
@@ -209,7 +204,7 @@ impl Wheel {
                 };
             }
         }
-        self.relink(place, all);
+        self.link_back(place, all);
     }
 
     /// Ends the run that starts at `head` and returns what follows it.
@@ -243,7 +238,7 @@ impl Wheel {
     }
 
     /// Restores the backward links of a slot after a sort.
-    fn relink(&mut self, place: usize, head: u32) {
+    fn link_back(&mut self, place: usize, head: u32) {
         if head == NIL {
             return;
         }
