@@ -25,7 +25,7 @@ use synledger::capture::bpf::counted::RejectCounter;
 use synledger::capture::bpf::depth::{control_only, without_bulk};
 use synledger::capture::bpf::fanout::{Demux, Keys, Mode, demux, program};
 use synledger::capture::bpf::sample::{self, Sample};
-use synledger::capture::frame::{CLASSES, Class, Frame, LinkType};
+use synledger::capture::frame::{Class, Frame, LinkType};
 use synledger::capture::socket::{GATE, accept};
 
 /// A namespace with the veth pair `far` and `near`, or why there is none.
@@ -85,7 +85,7 @@ struct Group {
 impl Group {
     fn new(device: &str, id: u16, workers: u32, link: LinkType) -> Self {
         let keys = Keys::from_seed(u64::from(id));
-        let members: Vec<Tap> = (0..CLASSES * workers as usize)
+        let members: Vec<Tap> = (0..Class::COUNT * workers as usize)
             .map(|_| {
                 let member = tap(device, true);
                 member.join(id).expect("the member joins");

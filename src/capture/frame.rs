@@ -15,7 +15,7 @@ pub enum LinkType {
     Null,
     /// OpenBSD loopback (DLT 108): a 4-byte address family in network byte order.
     Loop,
-    /// Any other link type; its frames are counted, not read.
+    /// Any other link type; most of their frames are counted, not decoded.
     Other(u32),
 }
 
@@ -29,10 +29,10 @@ pub struct VlanTag {
 }
 
 words! {
-    /// The ring a frame belongs to. Decides who loses under overload, never who goes first.
+    /// The class of a frame, which has its own ring. Decides which frames are lost under overload, not their order.
     #[derive(Default, Hash, PartialOrd, Ord)]
     pub enum Class {
-        /// Everything that is in no other class, and whatever the fanout program cannot read.
+        /// Every other frame, and what the fanout program cannot read.
         #[default]
         Data = "data",
         /// SYN+ACK, RST, FIN with ACK, ICMP errors.
@@ -41,9 +41,6 @@ words! {
         Open = "open",
     }
 }
-
-/// How many classes there are.
-pub const CLASSES: usize = Class::COUNT;
 
 /// One captured frame. Borrowed from a ring block or from a chunk of a capture file.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +53,10 @@ pub struct Frame<'a> {
     pub ts_ns: i64,
     /// Index into the run's table of interfaces.
     pub interface: u16,
-    /// What `bytes` start with.
+    /// The link header of `bytes`.
     pub link: LinkType,
-    /// The outermost tag, where the kernel took it out of `bytes`.
+    /// The outermost tag, if the kernel removed it from `bytes`.
     pub vlan: Option<VlanTag>,
-    /// The frame is several segments that the kernel or the NIC merged or has not split yet.
+    /// Several segments, merged by the kernel or the NIC, or not split yet.
     pub gso: bool,
 }

@@ -1,7 +1,7 @@
 //! The sockets of one interface: one fanout group, opened and gated together.
 //!
-//! Number and order of the members are the map from flows to workers, so no member ever leaves alone: a
-//! [`Group`] lends its sockets and closes them together.
+//! Number and order of the members map flows to workers, so no member ever leaves alone: a [`Group`] lends its
+//! sockets and closes them together.
 
 use super::ring::block::Origin;
 use super::ring::{Ring, RingGeometry};
@@ -10,12 +10,12 @@ use crate::error::SetupError;
 use libc::sock_filter;
 use std::ffi::c_int;
 
-/// Members beyond which the kernel wants to be told how many there may be.
-const MEMBERS_UNTOLD_MAX: usize = 256;
+/// A larger group must state its number of members (`max_num_members`).
+const MEMBERS_DEFAULT_MAX: usize = 256;
 /// The kernel's own limit (PACKET_FANOUT_MAX).
 const MEMBERS_MAX: usize = 1 << 16;
 
-/// How the kernel picks the member that gets a frame.
+/// How the kernel picks the member for a frame.
 #[derive(Clone, Copy, Debug)]
 pub enum Fanout<'a> {
     /// A classic BPF program returns the member, taken modulo their number. Its frame starts at the IP header
@@ -40,7 +40,7 @@ impl Fanout<'_> {
     }
 }
 
-/// What a group is to be.
+/// Settings of a [`Group`].
 #[derive(Clone, Debug)]
 pub struct GroupConfig<'a> {
     /// The interface's index in the network namespace of the calling thread.
@@ -49,13 +49,13 @@ pub struct GroupConfig<'a> {
     pub name: &'a str,
     /// One ring each, in the order in which the fanout numbers them.
     pub members: Vec<RingGeometry>,
-    /// How a frame finds its member.
+    /// How the kernel picks a member.
     pub fanout: Fanout<'a>,
-    /// Leave out what this host sends: for `lo`, where each frame would be seen twice.
+    /// Ignore frames that this host sends: on `lo` each frame would be seen twice.
     pub ignore_outgoing: bool,
     /// Ask the NIC for frames to other hosts; ends with the group.
     pub promiscuous: bool,
-    /// What every frame of the group has in common.
+    /// Interface and link type of all frames.
     pub origin: Origin,
 }
 
@@ -73,7 +73,7 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// Whatever the kernel refuses, with what helps.
+    /// The call that the kernel refused, with a hint.
     pub fn open(
         config: &GroupConfig<'_>,
         mut place: impl FnMut(usize),
@@ -81,8 +81,8 @@ impl Group {
         let members = config.members.len();
         assert!((1..=MEMBERS_MAX).contains(&members), "{members} members");
         let (mut sockets, mut rings) = (Vec::new(), Vec::new());
-        // Sockets are made in the order in which they join: after a link went down and up, the kernel joins
-        // them again in the order of their making. Rings come before joining: to set one later reorders.
+        // Sockets are created in the order in which they join: after a link went down and up, the kernel joins
+        // them again in the order of creation. Rings come before joining: setting one later changes the order.
         for (index, &geometry) in config.members.iter().enumerate() {
             place(index);
             let (socket, ring) = RxSocket::open(config.name, geometry, config.origin)?;
@@ -108,11 +108,11 @@ impl Group {
         Ok((group, rings))
     }
 
-    /// Lets frames in: member `i` through `filter(i)`.
+    /// Attaches `filter(i)` to member `i`: frames enter.
     ///
     /// # Errors
     ///
-    /// If the kernel refuses a filter; some gates may be open then.
+    /// The kernel refuses a filter; some gates may be open then.
     pub fn open_gate<'a>(&self, filter: impl Fn(usize) -> Filter<'a>) -> Result<(), SetupError> {
         for (index, socket) in self.sockets.iter().enumerate() {
             socket.attach(filter(index))?;
@@ -120,11 +120,11 @@ impl Group {
         Ok(())
     }
 
-    /// Lets nothing in any more. Wait two block timeouts, drain, and the statistics close the books.
+    /// Attaches the gate to all members. After two block timeouts and a drain the statistics are final.
     ///
     /// # Errors
     ///
-    /// Only if the kernel lacks the memory for a filter of one instruction.
+    /// The kernel lacks the memory for a filter of one instruction.
     pub fn close_gate(&self) -> Result<(), SetupError> {
         self.open_gate(|_| Filter::Classic(&GATE))
     }
@@ -137,15 +137,15 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Members close one by one, and with each the map changes: let no frame see that.
+        // Members close one by one, and each close changes the map: no frame may see that.
         let _ = self.close_gate();
     }
 }
 
-/// Joins all sockets in order; the kernel picks the group's number, so that no other process' is joined.
+/// Joins all sockets in order. The kernel picks the group's number, so no group of another process is joined.
 fn join(sockets: &[RxSocket], config: &GroupConfig<'_>) -> Result<(), SetupError> {
     let flags = match config.ignore_outgoing {
-        // The socket option of that name does nothing in a group.
+        // The socket option of that name has no effect in a group.
         true => libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING,
         false => 0,
     };
@@ -166,15 +166,15 @@ fn join(sockets: &[RxSocket], config: &GroupConfig<'_>) -> Result<(), SetupError
 
 fn join_one(socket: &RxSocket, value: u32, members: usize) -> Result<(), SetupError> {
     let (call, option) = ("setsockopt(PACKET_FANOUT)", libc::PACKET_FANOUT);
-    if members <= MEMBERS_UNTOLD_MAX {
+    if members <= MEMBERS_DEFAULT_MAX {
         return socket.set(call, option, &value);
     }
-    // struct fanout_args: its first word is the short form, its second the most members.
-    let most = u32::try_from(members).expect("at most 65,536");
-    socket.set(call, option, &[value, most])
+    // struct fanout_args: the short form, then max_num_members.
+    let members = u32::try_from(members).expect("at most 65,536");
+    socket.set(call, option, &[value, members])
 }
 
-/// Counted by the kernel and undone on close, unlike the interface's flag.
+/// The kernel undoes it on close, unlike the interface's flag.
 fn set_promiscuous(socket: &RxSocket, ifindex: u32) -> Result<(), SetupError> {
     let request = libc::packet_mreq {
         mr_ifindex: c_int::try_from(ifindex).expect("the kernel's indices are positive ints"),

@@ -1,4 +1,4 @@
-//! How the kernel spreads frames over workers, and how much it keeps of each.
+//! How the kernel distributes frames to workers, and how much it keeps of each.
 
 words! {
     /// `--fanout`.

@@ -1,7 +1,7 @@
-//! The sockets: one that fills a ring, and one that sends.
+//! A packet socket that fills a ring.
 //!
-//! The order of the calls is the kernel's, and [`super::group`] keeps to it: socket with protocol 0, version,
-//! gate, ring, mapping, bind, fanout, fanout program, promiscuous membership, statistics, filter.
+//! The kernel prescribes the order of the calls, see [`super::group`]: socket with protocol 0, version, gate, ring,
+//! mapping, bind, fanout, fanout program, promiscuous membership, statistics, filter.
 
 use super::ring::block::Origin;
 use super::ring::memory::Memory;
@@ -15,7 +15,7 @@ use std::mem::{size_of, size_of_val};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
-/// A filter that lets nothing in: the gate.
+/// The gate: a filter that accepts no frame.
 pub const GATE: [sock_filter; 1] = accept(0);
 
 /// linux/if_packet.h
@@ -24,7 +24,7 @@ const PACKET_IGNORE_OUTGOING: c_int = 23;
 /// `tp_frame_size` has no meaning in version 3 but must divide the block.
 const FRAME_SIZE: u32 = 2048;
 
-/// A program that lets every frame in, cut to `snaplen` bytes.
+/// A program that accepts every frame, cut to `snaplen` bytes.
 pub const fn accept(snaplen: u32) -> [sock_filter; 1] {
     [sock_filter {
         code: 0x06, // BPF_RET | BPF_K
@@ -34,7 +34,7 @@ pub const fn accept(snaplen: u32) -> [sock_filter; 1] {
     }]
 }
 
-/// What decides which frames enter a ring, and how many bytes of them.
+/// Decides which frames enter a ring, and how many bytes of them.
 #[derive(Clone, Copy, Debug)]
 pub enum Filter<'a> {
     /// A classic BPF program; it returns the bytes to keep.
@@ -43,14 +43,14 @@ pub enum Filter<'a> {
     Extended(BorrowedFd<'a>),
 }
 
-/// One reading of `PACKET_STATISTICS`: what happened since the reading before it.
+/// `PACKET_STATISTICS`: counts since the previous reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RingStatistics {
     /// Frames that passed the filter, dropped ones included.
     pub tp_packets: u32,
     /// Frames for which the ring had no room.
     pub tp_drops: u32,
-    /// How often the ring became full: episodes, not frames.
+    /// Times the ring became full: episodes, not frames.
     pub tp_freeze_q_cnt: u32,
 }
 
@@ -62,7 +62,7 @@ pub struct RxSocket {
 }
 
 impl RxSocket {
-    /// Opens a socket behind a closed gate, with its ring. It hears nothing before [`RxSocket::bind`].
+    /// Opens a socket behind a closed gate, with its ring. It receives nothing before [`RxSocket::bind`].
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl RxSocket {
             socket,
             name: name.to_owned(),
         };
-        // An enum's value in the interface, not the number in its name.
+        // The value of the kernel's enum, not the number in its name.
         let version = libc::tpacket_versions::TPACKET_V3 as c_int;
         socket.set("setsockopt(PACKET_VERSION)", libc::PACKET_VERSION, &version)?;
         socket.attach(Filter::Classic(&GATE))?;
@@ -97,28 +97,21 @@ impl RxSocket {
             tp_frame_nr: (geometry.block_size / FRAME_SIZE).saturating_mul(geometry.block_nr),
             tp_retire_blk_tov: geometry.block_timeout_ms,
             tp_sizeof_priv: 0,
-            // Without TP_FT_REQ_FILL_RXHASH: our hash is our own.
+            // Without TP_FT_REQ_FILL_RXHASH: the kernel's hash is not used.
             tp_feature_req_word: 0,
         };
         let subject = || {
             let (count, kib) = (geometry.block_nr, geometry.block_size / 1024);
             format!("{}, {count} blocks of {kib} KiB", self.name)
         };
+        let call = "setsockopt(PACKET_RX_RING)";
         if geometry.block_timeout_ms == 0 {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "a block timeout of 0 ms");
-            return Err(SetupError::new(
-                "setsockopt(PACKET_RX_RING)",
-                subject(),
-                error,
-            ));
+            return Err(SetupError::new(call, subject(), error));
         }
-        set_option(
-            &self.socket,
-            libc::SOL_PACKET,
-            libc::PACKET_RX_RING,
-            &request,
-        )
-        .map_err(|e| with_hint("setsockopt(PACKET_RX_RING)", subject(), e))?;
+        let option = libc::PACKET_RX_RING;
+        set_option(&self.socket, libc::SOL_PACKET, option, &request)
+            .map_err(|e| with_hint(call, subject(), e))?;
         let memory = Memory::map(self.socket.as_fd(), geometry)
             .map_err(|e| with_hint("mmap", subject(), e))?;
         // SAFETY: the socket is new and its memory was mapped once, here; the kernel keeps the contract.
@@ -127,20 +120,32 @@ impl RxSocket {
 
     /// Binds to every protocol of one interface. From here on the filter decides what enters.
     ///
-    /// A link that is down is no error: ENETDOWN waits in [`RxSocket::take_error`].
+    /// A link that is down is no error: [`RxSocket::take_error`] gives ENETDOWN.
     ///
     /// # Errors
     ///
-    /// If there is no such interface in this network namespace.
+    /// No such interface in this network namespace.
     pub fn bind(&self, ifindex: u32) -> Result<(), SetupError> {
-        bind(&self.socket, &self.name, ifindex, libc::ETH_P_ALL)
+        let address = libc::sockaddr_ll {
+            sll_family: libc::sa_family_t::try_from(libc::AF_PACKET).expect("17"),
+            sll_protocol: u16::try_from(libc::ETH_P_ALL).expect("3").to_be(),
+            sll_ifindex: c_int::try_from(ifindex).expect("the kernel's indices are positive ints"),
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 0,
+            sll_addr: [0; 8],
+        };
+        let (fd, length) = (self.socket.as_raw_fd(), length_of::<libc::sockaddr_ll>());
+        // SAFETY: the kernel reads `length` bytes of `address`, which is that long.
+        let answer = unsafe { libc::bind(fd, (&raw const address).cast(), length) };
+        check(answer).map_err(|e| with_hint("bind", &*self.name, e))
     }
 
-    /// Replaces the filter in one step; no frame meets both or neither.
+    /// Replaces the filter atomically.
     ///
     /// # Errors
     ///
-    /// If the kernel refuses the program.
+    /// The kernel refuses the program.
     pub fn attach(&self, filter: Filter<'_>) -> Result<(), SetupError> {
         let (call, answer) = match filter {
             Filter::Classic(program) => {
@@ -163,7 +168,7 @@ impl RxSocket {
     ///
     /// # Errors
     ///
-    /// Only if the socket is not one.
+    /// None for an open packet socket.
     pub fn statistics(&self) -> io::Result<RingStatistics> {
         let [tp_packets, tp_drops, tp_freeze_q_cnt] =
             get_option(&self.socket, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
@@ -174,13 +179,13 @@ impl RxSocket {
         })
     }
 
-    /// Takes the pending error, which `poll` shows as POLLERR until then: ENETDOWN when the link goes down.
+    /// Takes the pending error, which `poll` reports as POLLERR until then: ENETDOWN when the link goes down.
     pub fn take_error(&self) -> Option<io::Error> {
         self.socket.take_error().unwrap_or_else(Some)
     }
 
-    /// Leaves out what this host sends: for `lo`, where each frame would be seen twice. Does nothing in a fanout
-    /// group, which has a flag for it.
+    /// Ignores frames that this host sends: on `lo` each frame would be seen twice. No effect in a fanout group, which
+    /// has a flag for it.
     ///
     /// # Errors
     ///
@@ -222,32 +227,15 @@ impl AsFd for RxSocket {
     }
 }
 
-/// Whether packet sockets may be opened at all; the one that was tried is closed again.
+/// Opens a packet socket and closes it again.
 ///
 /// # Errors
 ///
-/// Without CAP_NET_RAW, or where the kernel has none.
+/// Without CAP_NET_RAW, or if the kernel has no packet sockets.
 pub fn may_open(name: &str) -> Result<(), SetupError> {
     Socket::new(Domain::PACKET, Type::RAW.cloexec(), None)
         .map(drop)
         .map_err(|e| with_hint("socket(AF_PACKET)", name, e))
-}
-
-fn bind(socket: &Socket, name: &str, ifindex: u32, protocol: c_int) -> Result<(), SetupError> {
-    let protocol = u16::try_from(protocol).expect("an ethertype");
-    let address = libc::sockaddr_ll {
-        sll_family: libc::sa_family_t::try_from(libc::AF_PACKET).expect("17"),
-        sll_protocol: protocol.to_be(),
-        sll_ifindex: c_int::try_from(ifindex).expect("the kernel's indices are positive ints"),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    let length = length_of::<libc::sockaddr_ll>();
-    // SAFETY: the kernel reads `length` bytes of `address`, which is that long.
-    let answer = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    check(answer).map_err(|e| with_hint("bind", name, e))
 }
 
 fn set_option<T>(socket: &Socket, level: c_int, option: c_int, value: &T) -> io::Result<()> {
@@ -292,7 +280,7 @@ fn fprog(program: &[sock_filter]) -> io::Result<libc::sock_fprog> {
     })
 }
 
-/// A set-up error with what helps against the answers that have a known cause.
+/// A set-up error, with a hint if the cause is known.
 pub(super) fn with_hint(
     call: &'static str,
     subject: impl Into<String>,

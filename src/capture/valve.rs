@@ -1,4 +1,4 @@
-//! What enters one ring, by two hands: one opens and closes the gate, the other refuses bulk data under load.
+//! The filter of one ring, set by two threads: one opens and closes the gate, the other refuses bulk data under load.
 
 use super::bpf::counted::RejectCounter;
 use super::socket::{Filter, GATE, RxSocket};
@@ -6,12 +6,12 @@ use crate::error::SetupError;
 use libc::sock_filter;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A filter that outlives its maker.
+/// A filter that owns its program.
 #[derive(Clone, Debug)]
 pub enum Program {
-    /// A classic program.
+    /// A classic BPF program.
     Classic(Arc<[sock_filter]>),
-    /// One that counts what it rejects.
+    /// A program that counts rejected frames.
     Counted(Arc<RejectCounter>),
 }
 
@@ -26,67 +26,65 @@ impl Program {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The gate is open: frames come in.
-    open: bool,
-    /// Bulk data are refused.
-    narrow: bool,
+    gate_open: bool,
+    bulk_refused: bool,
 }
 
-/// The filters of one socket, and which of them stands.
+/// The filters of one socket, and which of them is attached.
 #[derive(Debug)]
 pub struct Valve {
-    wide: Program,
-    /// What refuses bulk data; `None` where there is nothing to refuse.
-    narrow: Option<Program>,
+    all: Program,
+    /// Refuses bulk data; `None` for a ring without bulk data.
+    without_bulk: Option<Program>,
     state: Mutex<State>,
 }
 
 impl Valve {
-    /// A closed valve: the socket has the gate.
-    pub fn new(wide: Program, narrow: Option<Program>) -> Self {
+    /// A closed valve, for a socket with the gate.
+    pub fn new(all: Program, without_bulk: Option<Program>) -> Self {
         Self {
-            wide,
-            narrow,
+            all,
+            without_bulk,
             state: Mutex::default(),
         }
     }
 
-    /// Lets frames in.
+    /// Opens the gate.
     ///
     /// # Errors
     ///
     /// The kernel refuses the filter.
     pub fn open(&self, socket: &RxSocket) -> Result<(), SetupError> {
-        self.turn(socket, |state| state.open = true)
+        self.update(socket, |state| state.gate_open = true)
     }
 
-    /// Lets nothing in any more.
+    /// Closes the gate.
     ///
     /// # Errors
     ///
     /// The kernel lacks the memory for a filter of one instruction.
     pub fn close(&self, socket: &RxSocket) -> Result<(), SetupError> {
-        self.turn(socket, |state| state.open = false)
+        self.update(socket, |state| state.gate_open = false)
     }
 
-    /// Refuses bulk data, or takes them again. Where the gate is closed, once it opens.
+    /// Refuses bulk data or accepts them again. Behind a closed gate this takes effect when the gate opens.
     ///
     /// # Errors
     ///
-    /// The kernel refuses the filter; the one before it stands.
+    /// The kernel refuses the filter; the one before it stays.
     pub fn refuse_bulk(&self, socket: &RxSocket, refuse: bool) -> Result<(), SetupError> {
-        if self.narrow.is_none() {
+        if self.without_bulk.is_none() {
             return Ok(());
         }
-        self.turn(socket, |state| state.narrow = refuse)
+        self.update(socket, |state| state.bulk_refused = refuse)
     }
 
-    fn turn(&self, socket: &RxSocket, change: impl FnOnce(&mut State)) -> Result<(), SetupError> {
+    fn update(&self, socket: &RxSocket, change: impl FnOnce(&mut State)) -> Result<(), SetupError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state);
-        let program = self.narrow.as_ref().filter(|_| state.narrow);
-        let program = program.unwrap_or(&self.wide);
-        socket.attach(match state.open {
+        let narrow = self.without_bulk.as_ref().filter(|_| state.bulk_refused);
+        let program = narrow.unwrap_or(&self.all);
+        socket.attach(match state.gate_open {
             true => program.filter(),
             false => Filter::Classic(&GATE),
         })

@@ -1,7 +1,7 @@
 //! From the link header to the IP header: Ethernet, tags, labels, PPPoE, LLC, cooked captures.
 //!
-//! Ends at the first IP header of a frame, also where switches wrapped its Ethernet header in another
-//! (802.1ah, FabricPath). Pseudo-wires over MPLS and bridged SNAP are not followed.
+//! Ends at the first IP header, also behind a second Ethernet header (802.1ah, FabricPath). Pseudo-wires over MPLS
+//! and bridged SNAP are not followed.
 
 use super::net::Net;
 use super::packet::Reach;
@@ -10,11 +10,11 @@ use super::unread::{Cause, NotIpCause, Unread};
 use crate::capture::bpf::fanout::UPPER;
 use crate::capture::frame::{Frame, LinkType};
 
-/// How many tags (and LLC or PPPoE headers) are followed before a frame is given up.
+/// Most tags (and LLC or PPPoE headers) of a frame.
 pub const TAGS_MAX: usize = 32;
-/// How many MPLS labels are followed before a frame is given up.
+/// Most MPLS labels of a frame.
 pub const LABELS_MAX: usize = 32;
-/// How many inline VLAN tags the fanout program follows.
+/// Most inline VLAN tags that the fanout program follows.
 const PROGRAM_TAGS_MAX: usize = 2;
 
 const IPV4: u16 = 0x0800;
@@ -28,23 +28,23 @@ const PPPOE_SESSION: u16 = 0x8864;
 const MPLS: u16 = 0x8847;
 const MPLS_UPSTREAM: u16 = 0x8848;
 const JUMBO_LLC: u16 = 0x8870;
-/// Up to here the field is the length of an 802.3 frame (IEEE 802.3, 3.2.6).
+/// Largest length of an 802.3 frame in the EtherType's field (IEEE 802.3, 3.2.6).
 const LENGTH_MAX: u16 = 1500;
-/// From here on it is an EtherType.
+/// Smallest EtherType.
 const ETHERTYPE_MIN: u16 = 1536;
 
-/// Which versions the header before an IP packet announces.
+/// The IP versions that the header before an IP packet allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Announced {
-    /// IPv4; an IPv6 header is read all the same, as tshark does.
+    /// IPv4; an IPv6 header is accepted too, as in tshark.
     V4,
     /// IPv6, nothing else.
     V6,
-    /// IP; the version is in its first four bits.
+    /// Both; the version field decides.
     Either,
 }
 
-/// Where the IP header is, and what was met on the way.
+/// The part from the IP header on, and the VLANs and obstacles before it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link<'a> {
     pub rest: Rest<'a>,
@@ -62,7 +62,7 @@ pub(super) enum Version {
 }
 
 impl<'a> Link<'a> {
-    /// At the start of `frame`, with the tag that the kernel took out.
+    /// The start of `frame`, with the tag that the kernel removed.
     #[inline(always)]
     fn start(frame: &Frame<'a>) -> Self {
         let wire = (frame.wire_len as usize).max(frame.bytes.len());
@@ -79,7 +79,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// The IP header right behind an Ethernet header, if that is where it is.
+    /// The IP header directly behind an Ethernet header; `None` for any other frame.
     #[inline(always)]
     pub fn plain(frame: &Frame<'a>) -> Option<Self> {
         let start = Self::start(frame);
@@ -96,11 +96,11 @@ impl<'a> Link<'a> {
         })
     }
 
-    /// Which IP header it is, if it may be here.
+    /// The version of the IP header.
     ///
     /// # Errors
     ///
-    /// [`Cause::TruncatedIp`] if it is not there, [`Cause::BadIpVersion`].
+    /// [`Cause::TruncatedIp`], [`Cause::BadIpVersion`].
     #[inline(always)]
     pub fn version(&mut self) -> Result<Version, Unread> {
         let first = self.rest.u8(0).ok_or(Cause::TruncatedIp)?;
@@ -108,7 +108,7 @@ impl<'a> Link<'a> {
             (4, Announced::V4 | Announced::Either) => Ok(Version::V4),
             (6, announced) => {
                 if announced == Announced::V4 {
-                    self.hinder(Reach::OddLink);
+                    self.mark(Reach::OddLink);
                 }
                 Ok(Version::V6)
             }
@@ -116,11 +116,11 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Notes extension headers that the program does not follow, or a transport header deeper than it reads.
+    /// Marks extension headers that the fanout program does not follow, and a transport header beyond its depth.
     #[inline(always)]
-    pub fn hinder_deep(&mut self, net: &Net<'_>) {
+    pub fn check_depth(&mut self, net: &Net<'_>) {
         if net.beyond_program || net.rest.at - self.rest.at > UPPER as usize {
-            self.hinder(Reach::DeepExtension);
+            self.mark(Reach::DeepExtension);
         }
     }
 
@@ -132,16 +132,25 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Notes what the fanout program could not follow; the first hindrance stays.
-    pub fn hinder(&mut self, reach: Reach) {
+    /// Marks an obstacle of the fanout program; the first one stays.
+    fn mark(&mut self, reach: Reach) {
         if self.reach == Reach::Plain {
             self.reach = reach;
         }
     }
 
+    fn skip(&mut self, len: usize) -> Result<(), Unread> {
+        self.rest = self.rest.skip(len).ok_or(Cause::TruncatedLink)?;
+        Ok(())
+    }
+
+    fn u16(&self, at: usize) -> Result<u16, Unread> {
+        Ok(self.rest.u16(at).ok_or(Cause::TruncatedLink)?)
+    }
+
     /// Ends the walk at an IP header, `len` bytes on.
     fn ip(mut self, len: usize, announced: Announced) -> Result<Self, Unread> {
-        self.rest = self.rest.skip(len).ok_or(Cause::TruncatedLink)?;
+        self.skip(len)?;
         self.announced = announced;
         Ok(self)
     }
@@ -165,8 +174,8 @@ pub(super) fn walk<'a>(frame: &Frame<'a>) -> Result<Link<'a>, Unread> {
         LinkType::Loop => return openbsd_loop(link),
         LinkType::Other(number) => return rare(link, number),
     };
-    let ethertype = rest.u16(at).ok_or(Cause::TruncatedLink)?;
-    link.rest = rest.skip(len).ok_or(Cause::TruncatedLink)?;
+    let ethertype = link.u16(at)?;
+    link.skip(len)?;
     match ethertype {
         IPV4 => link.ip(0, Announced::V4),
         IPV6 => link.ip(0, Announced::V6),
@@ -186,25 +195,19 @@ fn ethertypes(mut link: Link<'_>, mut ethertype: u16) -> Result<Link<'_>, Unread
             MPLS | MPLS_UPSTREAM => return mpls(link),
             PPPOE_SESSION => return pppoe(link),
             VLAN | PROVIDER_VLAN | OLD_QINQ => {
-                let (tci, next) = link
-                    .rest
-                    .u16(0)
-                    .zip(link.rest.u16(2))
-                    .ok_or(Cause::TruncatedLink)?;
-                link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+                let (tci, next) = (link.u16(0)?, link.u16(2)?);
+                link.skip(4)?;
                 link.keep_tag(tci);
                 tags += 1;
                 if tags > PROGRAM_TAGS_MAX {
-                    link.hinder(Reach::DeepVlan);
+                    link.mark(Reach::DeepVlan);
                 }
                 next
             }
-            JUMBO_LLC => match llc(&mut link)? {
-                Some(next) => next,
-                None => return link.ip(3, Announced::V4),
-            },
-            length @ 0..=LENGTH_MAX => {
-                link.rest = link.rest.limit(usize::from(length));
+            JUMBO_LLC | 0..=LENGTH_MAX => {
+                if ethertype <= LENGTH_MAX {
+                    link.rest = link.rest.limit(usize::from(ethertype));
+                }
                 match llc(&mut link)? {
                     Some(next) => next,
                     None => return link.ip(3, Announced::V4),
@@ -212,9 +215,9 @@ fn ethertypes(mut link: Link<'_>, mut ethertype: u16) -> Result<Link<'_>, Unread
             }
             wrapper => {
                 let at = inner_ethertype_at(wrapper).ok_or(NotIpCause::Ethertype)?;
-                let next = link.rest.u16(at).ok_or(Cause::TruncatedLink)?;
-                link.rest = link.rest.skip(at + 2).ok_or(Cause::TruncatedLink)?;
-                link.hinder(Reach::OddLink);
+                let next = link.u16(at)?;
+                link.skip(at + 2)?;
+                link.mark(Reach::OddLink);
                 next
             }
         };
@@ -222,7 +225,7 @@ fn ethertypes(mut link: Link<'_>, mut ethertype: u16) -> Result<Link<'_>, Unread
     Err(Cause::TooManyTags.into())
 }
 
-/// Where the next EtherType is behind one that wraps a frame or tags it in a rare way.
+/// Offset of the next EtherType behind a rare tag or encapsulation.
 fn inner_ethertype_at(ethertype: u16) -> Option<usize> {
     match ethertype {
         // VN-Tag (802.1BR's forerunner) and 802.1CB redundancy: four bytes.
@@ -237,33 +240,32 @@ fn inner_ethertype_at(ethertype: u16) -> Option<usize> {
     }
 }
 
-/// Reads link types that are seen in files only, by their number in the tcpdump group's list.
+/// Reads link types of files only, by their number in the tcpdump group's list.
 #[cold]
 fn rare(mut link: Link<'_>, number: u32) -> Result<Link<'_>, Unread> {
-    link.hinder(Reach::OddLink);
+    link.mark(Reach::OddLink);
     match number {
         9 | 50 => ppp_hdlc(link),
         51 => pppoe(link),
         // FDDI: frame control and two addresses, then 802.2.
         10 => {
-            link.rest = link.rest.skip(13).ok_or(Cause::TruncatedLink)?;
+            link.skip(13)?;
             logical(link)
         }
         // Cisco HDLC: address, control, EtherType.
         104 => {
-            let ethertype = link.rest.u16(2).ok_or(Cause::TruncatedLink)?;
-            link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
-            if ethertype < ETHERTYPE_MIN {
-                Err(NotIpCause::Ethertype.into())
-            } else {
-                ethertypes(link, ethertype)
+            let ethertype = link.u16(2)?;
+            link.skip(4)?;
+            match ethertype {
+                ETHERTYPE_MIN.. => ethertypes(link, ethertype),
+                _ => Err(NotIpCause::Ethertype.into()),
             }
         }
         _ => Err(NotIpCause::LinkType.into()),
     }
 }
 
-/// Follows an 802.2 header that is not behind a length field.
+/// Follows an 802.2 header without a length field.
 fn logical(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
     match llc(&mut link)? {
         Some(ethertype) => ethertypes(link, ethertype),
@@ -271,11 +273,11 @@ fn logical(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
     }
 }
 
-/// Reads an 802.2 header: the EtherType behind SNAP, or `None` for IP right behind the 3 bytes.
+/// Reads an 802.2 header: the EtherType behind SNAP, or `None` for IP directly behind the 3 bytes.
 fn llc(link: &mut Link<'_>) -> Result<Option<u16>, Unread> {
     let [dsap, ssap, control] = link.rest.array(0).ok_or(Cause::TruncatedLink)?;
-    link.hinder(Reach::OddLink);
-    // Unnumbered information, whatever the poll bit says.
+    link.mark(Reach::OddLink);
+    // Unnumbered information; the poll bit is ignored.
     if control & 0xef != 0x03 {
         return Err(NotIpCause::Llc.into());
     }
@@ -291,37 +293,33 @@ fn llc(link: &mut Link<'_>) -> Result<Option<u16>, Unread> {
     if !matches!([a, b, c], [0, 0, 0] | [0, 0, 0xf8]) || ethertype < ETHERTYPE_MIN {
         return Err(NotIpCause::Llc.into());
     }
-    link.rest = link.rest.skip(8).ok_or(Cause::TruncatedLink)?;
+    link.skip(8)?;
     Ok(Some(ethertype))
 }
 
 /// Reads a PPPoE session header and the PPP protocol behind it.
 ///
-/// Version and code are ignored, as tshark does; the length cuts off padding. Source: RFC 2516.
+/// Version and code are ignored, as in tshark; the length cuts off padding. Source: RFC 2516.
 fn pppoe(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
-    let len = link.rest.u16(4).ok_or(Cause::TruncatedLink)?;
-    link.rest = link
-        .rest
-        .skip(6)
-        .ok_or(Cause::TruncatedLink)?
-        .limit(usize::from(len));
-    link.hinder(Reach::Pppoe);
+    let len = usize::from(link.u16(4)?);
+    link.skip(6)?;
+    link.rest = link.rest.limit(len);
+    link.mark(Reach::Pppoe);
     ppp(link)
 }
 
-/// Reads a PPP protocol number, of one byte if that is odd (RFC 1661, 6.5).
+/// Reads a PPP protocol number; an odd first byte is the whole number (RFC 1661, 6.5).
 fn ppp(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
     let first = link.rest.u8(0).ok_or(Cause::TruncatedLink)?;
-    let (protocol, len) = if first & 1 == 1 {
-        (u16::from(first), 1)
-    } else {
-        (link.rest.u16(0).ok_or(Cause::TruncatedLink)?, 2)
+    let (protocol, len) = match first & 1 {
+        1 => (u16::from(first), 1),
+        _ => (link.u16(0)?, 2),
     };
     match protocol {
         0x0021 => link.ip(len, Announced::V4),
         0x0057 => link.ip(len, Announced::V6),
         0x0281 | 0x0283 => {
-            link.rest = link.rest.skip(len).ok_or(Cause::TruncatedLink)?;
+            link.skip(len)?;
             mpls(link)
         }
         _ => Err(NotIpCause::Ppp.into()),
@@ -330,21 +328,21 @@ fn ppp(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
 
 /// Reads PPP with or without its HDLC address and control bytes.
 fn ppp_hdlc(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
-    link.hinder(Reach::OddLink);
+    link.mark(Reach::OddLink);
     if link.rest.u16(0) == Some(0xff03) {
-        link.rest = link.rest.skip(2).ok_or(Cause::TruncatedLink)?;
+        link.skip(2)?;
     }
     ppp(link)
 }
 
-/// Follows a stack of MPLS labels; the first four bits behind it tell IP from pseudo-wires.
+/// Follows a stack of MPLS labels; the four bits behind it distinguish IP from pseudo-wires.
 ///
 /// Source: RFC 3032, and RFC 4928 for the four bits.
 fn mpls(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
-    link.hinder(Reach::Mpls);
+    link.mark(Reach::Mpls);
     for _ in 0..LABELS_MAX {
         let entry = link.rest.u32(0).ok_or(Cause::TruncatedLink)?;
-        link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+        link.skip(4)?;
         if entry & 0x100 == 0 {
             continue;
         }
@@ -359,7 +357,7 @@ fn mpls(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
     Err(Cause::TooManyTags.into())
 }
 
-/// Follows a Linux cooked header with something else than IP; `head` starts with that header.
+/// Follows a Linux cooked header without IP; `head` starts at that header.
 ///
 /// Source: `LINKTYPE_LINUX_SLL` and `LINKTYPE_LINUX_SLL2` of the tcpdump group.
 fn cooked<'a>(
@@ -390,18 +388,17 @@ fn null(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
         return ppp_hdlc(link);
     }
     let big = u32::from_be_bytes(word);
-    // A family is below 2^16, so one of the two orders has its high half empty.
-    let value = if big & 0xffff_0000 == 0 {
-        big
-    } else {
-        u32::from_le_bytes(word)
+    // A family is below 2^16: the byte order with an empty high half is the right one.
+    let value = match big & 0xffff_0000 {
+        0 => big,
+        _ => u32::from_le_bytes(word),
     };
     if let Some(announced) = family(value) {
         return link.ip(4, announced);
     }
     match u16::try_from(value) {
         Ok(ethertype @ ETHERTYPE_MIN..) => {
-            link.rest = link.rest.skip(4).ok_or(Cause::TruncatedLink)?;
+            link.skip(4)?;
             ethertypes(link, ethertype)
         }
         _ => Err(NotIpCause::Family.into()),

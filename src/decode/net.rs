@@ -9,14 +9,13 @@ use super::rest::Rest;
 use super::unread::{Cause, Unread};
 use crate::capture::bpf::fanout::{EXTENSION, EXTENSIONS};
 
-/// How many extension headers are followed before a packet is given up.
+/// Most extension headers of a packet.
 pub const EXTENSIONS_MAX: usize = 256;
 /// The bytes of a TCP header up to its flags.
 pub(super) const FLAGS_END: usize = 14;
-/// What an IP length field can say at most; a longer packet says 0.
+/// Largest value of an IP length field; a longer packet has 0.
 const LENGTH_FIELD_MAX: usize = 65_535;
 
-/// IP protocol numbers that we follow.
 pub(super) mod proto {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ICMP: u8 = 1;
@@ -30,7 +29,7 @@ pub(super) mod proto {
     pub const SHIM6: u8 = 140;
 }
 
-/// A fragment's place.
+/// A fragment's place in its datagram.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
     /// Identification of the datagram.
@@ -42,7 +41,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// As packets keep it: later fragments are told by their transport.
+    /// Later fragments are `Whole` here: their transport tells.
     pub fn fragment(self) -> Fragment {
         if self.more && self.offset == 0 {
             Fragment::First
@@ -52,7 +51,7 @@ impl Place {
     }
 }
 
-/// An IP packet's addresses and what it carries.
+/// A decoded IP header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Net<'a> {
     pub src: IpAddr,
@@ -60,7 +59,7 @@ pub(super) struct Net<'a> {
     /// Protocol of `rest`.
     pub proto: u8,
     pub place: Place,
-    /// What lies behind the IP headers. `rest.wire` follows the IP length.
+    /// The part behind the IP headers. `rest.wire` follows the IP length.
     pub rest: Rest<'a>,
     /// Extension headers that the fanout program does not follow: of other kinds, longer, or more of them.
     pub beyond_program: bool,
@@ -75,7 +74,7 @@ impl Net<'_> {
 
     /// Follows extension headers up to the transport header, or to a fragment that is not the first.
     ///
-    /// IPv4 knows the authentication header only.
+    /// IPv4 has the authentication header only.
     ///
     /// # Errors
     ///
@@ -84,14 +83,55 @@ impl Net<'_> {
         if self.place.offset != 0 {
             return Ok(());
         }
-        extensions(self)
+        let v4 = self.src.is_ipv4();
+        for nth in 0..EXTENSIONS_MAX {
+            let len_of = match self.proto {
+                proto::AUTHENTICATION => |len: u8| (usize::from(len) + 2) * 4,
+                proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION | proto::SHIM6 if !v4 => {
+                    |len: u8| (usize::from(len) + 1) * 8
+                }
+                proto::FRAGMENT if !v4 => |_| 8,
+                _ => return Ok(()),
+            };
+            let [next, units] = self.rest.array(0).ok_or(self.short_of(2))?;
+            let len = len_of(units);
+            let after = self.rest.skip(len).ok_or(self.short_of(len))?;
+            if self.proto == proto::FRAGMENT {
+                let word = self.rest.u16(2).ok_or(self.short_of(len))?;
+                self.place = Place {
+                    id: self.rest.u32(4).ok_or(self.short_of(len))?,
+                    offset: word >> 3,
+                    more: self.place.more || word & 1 != 0,
+                };
+            }
+            let followed = match self.proto {
+                proto::FRAGMENT => true,
+                proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION => units <= EXTENSION,
+                _ => false,
+            };
+            self.beyond_program |= !followed || nth >= EXTENSIONS;
+            self.proto = next;
+            self.rest = after;
+            if self.place.offset != 0 {
+                return Ok(());
+            }
+        }
+        Err(Cause::BadExtension.into())
+    }
+
+    /// The error for a header of `len` bytes that exceeds the packet, or only its captured part.
+    fn short_of(&self, len: usize) -> Unread {
+        match self.rest.wire < len {
+            true => Cause::BadExtension.into(),
+            false => Cause::TruncatedExtension.into(),
+        }
     }
 }
 
 /// Reads an IPv4 header.
 ///
-/// The packet ends where its total length says, or with the frame where that is earlier. A total
-/// length of 0 is a segment too long for the field (BIG TCP): then the frame's length counts.
+/// The packet ends at its total length or with the frame, whichever is earlier. A total length of 0 is a segment too
+/// long for the field (BIG TCP): the frame's length counts.
 ///
 /// Source: RFC 791; `iph_totlen` in the kernel's `linux/ip.h`.
 #[inline(always)]
@@ -132,8 +172,8 @@ fn v4_error(rest: Rest<'_>) -> Unread {
 
 /// Reads an IPv6 header, without its extension headers.
 ///
-/// A payload length of 0 is believed, as tshark and the kernel do, unless the frame is too long for
-/// the field or is known to be several segments (BIG TCP, jumbograms): then the frame's length counts.
+/// A payload length of 0 is taken literally, as in tshark and the kernel, unless the frame is too long for
+/// the field or holds several segments (BIG TCP, jumbograms): then the frame's length counts.
 ///
 /// Source: RFC 8200, RFC 2675.
 #[inline(always)]
@@ -154,53 +194,4 @@ pub(super) fn v6(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
         rest,
         beyond_program: false,
     })
-}
-
-/// Follows extension headers up to the transport header, or to a fragment that is not the first.
-fn extensions(net: &mut Net<'_>) -> Result<(), Unread> {
-    let v4 = net.src.is_ipv4();
-    for met in 0..EXTENSIONS_MAX {
-        let len_of = match net.proto {
-            proto::AUTHENTICATION => |len: u8| (usize::from(len) + 2) * 4,
-            proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION | proto::SHIM6 if !v4 => {
-                |len: u8| (usize::from(len) + 1) * 8
-            }
-            proto::FRAGMENT if !v4 => |_| 8,
-            _ => return Ok(()),
-        };
-        let [next, units] = net.rest.array(0).ok_or(short_of(net, 2))?;
-        let len = len_of(units);
-        let after = net.rest.skip(len).ok_or(short_of(net, len))?;
-        if net.proto == proto::FRAGMENT {
-            let word = net.rest.u16(2).ok_or(short_of(net, len))?;
-            let more = net.place.more || word & 1 != 0;
-            let id = net.rest.u32(4).ok_or(short_of(net, len))?;
-            net.place = Place {
-                id,
-                offset: word >> 3,
-                more,
-            };
-        }
-        let followed = match net.proto {
-            proto::FRAGMENT => true,
-            proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION => units <= EXTENSION,
-            _ => false,
-        };
-        net.beyond_program |= !followed || met >= EXTENSIONS;
-        net.proto = next;
-        net.rest = after;
-        if net.place.offset != 0 {
-            return Ok(());
-        }
-    }
-    Err(Cause::BadExtension.into())
-}
-
-/// Whether a header of `len` bytes leaves its packet or only what was captured of it.
-fn short_of(net: &Net<'_>, len: usize) -> Unread {
-    if net.rest.wire < len {
-        Cause::BadExtension.into()
-    } else {
-        Cause::TruncatedExtension.into()
-    }
 }

@@ -1,4 +1,4 @@
-//! What a frame says, once read: addresses, ports, flags, lengths. Copied out, nothing borrowed.
+//! A decoded packet: addresses, ports, flags, lengths. Owned data.
 
 use std::net::IpAddr;
 
@@ -16,10 +16,10 @@ pub mod tcp_flags {
 }
 
 words! {
-    /// What lies between the link header and the IP header beyond what the fanout program can follow.
+    /// Whether the fanout program can follow the headers, or the first obstacle.
     #[derive(Default, Hash)]
     pub enum Reach {
-        /// The fanout program reads such a packet.
+        /// No obstacle.
         #[default]
         Plain = "plain",
         /// Extension headers that the program does not follow: other kinds, longer or more of them.
@@ -41,8 +41,8 @@ words! {
 /// A packet's place in a fragmented datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fragment {
-    /// A whole datagram (an IPv6 atomic fragment counts as whole), or a later fragment, which
-    /// [`Transport::LaterFragment`] and [`Transport::SecondFragment`] tell.
+    /// A whole datagram, an IPv6 atomic fragment, or a later fragment ([`Transport::LaterFragment`],
+    /// [`Transport::SecondFragment`]).
     #[default]
     Whole,
     /// The first fragment, with its transport header in reach.
@@ -58,7 +58,7 @@ pub struct Tcp {
     pub dst_port: u16,
     /// Sequence number.
     pub seq: u32,
-    /// Acknowledgment number, whatever the ACK flag says.
+    /// Acknowledgment number, even without the ACK flag.
     pub ack: u32,
     /// Byte 13 of the header: CWR, ECE, URG, ACK, PSH, RST, SYN, FIN.
     pub flags: u8,
@@ -77,7 +77,7 @@ pub struct Udp {
     pub payload_len: u32,
 }
 
-/// The packet that an ICMP error quotes, as far as it goes.
+/// The packet that an ICMP error quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quoted {
     /// Source address of the quoted packet.
@@ -151,10 +151,10 @@ pub enum Transport {
     },
 }
 
-/// One packet, read.
+/// A decoded packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Packet {
-    /// Nanoseconds since the Unix epoch, as stamped.
+    /// Time stamp of the frame, nanoseconds since the Unix epoch.
     pub ts_ns: i64,
     /// Bytes of the frame on the wire.
     pub wire_len: u32,
@@ -162,7 +162,7 @@ pub struct Packet {
     pub interface: u16,
     /// VLAN identifiers, outermost first.
     pub vlan: [u16; 2],
-    /// How many of `vlan` are set (further tags are not kept).
+    /// Identifiers set in `vlan` (further tags are not kept).
     pub vlan_count: u8,
     /// Source address.
     pub src: IpAddr,
@@ -170,16 +170,16 @@ pub struct Packet {
     pub dst: IpAddr,
     /// Place in a fragmented datagram.
     pub fragment: Fragment,
-    /// Whether the fanout program could read it.
+    /// Whether the fanout program can follow its headers.
     pub reach: Reach,
     /// Several segments in one frame.
     pub gso: bool,
-    /// What it carries.
+    /// The headers behind IP.
     pub transport: Transport,
 }
 
 impl Packet {
-    /// Addresses and header of a TCP segment that came whole, behind headers that the fanout program follows.
+    /// Addresses and header of an unfragmented TCP segment behind headers that the fanout program follows.
     #[inline]
     pub fn as_whole_segment(&self) -> Option<((IpAddr, IpAddr), &Tcp)> {
         let plain = self.reach == Reach::Plain && self.fragment == Fragment::Whole;
@@ -187,7 +187,7 @@ impl Packet {
         Some(((self.src, self.dst), tcp))
     }
 
-    /// The TCP header, where this is a segment.
+    /// The TCP header, if there is one.
     pub fn tcp(&self) -> Option<&Tcp> {
         match &self.transport {
             Transport::Tcp(tcp) => Some(tcp),
@@ -197,7 +197,7 @@ impl Packet {
 }
 
 impl Tcp {
-    /// A SYN without ACK, with whatever other flags: it touches a port and may open a connection.
+    /// A SYN without ACK, with any other flags: it touches a port and may open a connection.
     pub fn is_touch(&self) -> bool {
         self.flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN
     }

@@ -5,7 +5,7 @@ use super::packet::{Fragment, Icmp, Quoted, Tcp, Transport, Udp};
 use super::rest::Rest;
 use super::unread::{Cause, Unread};
 
-/// Reads what `net` carries. Under `gso` the lengths in UDP headers are not believed.
+/// Decodes the headers behind IP. Under `gso` the lengths in UDP headers are ignored.
 ///
 /// # Errors
 ///
@@ -28,15 +28,14 @@ pub(super) fn read(net: &Net<'_>, gso: bool) -> Result<Transport, Unread> {
     }
 }
 
-/// A length as packets keep it.
 fn wire(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// Reads a TCP header as far as its flags.
 ///
-/// Options that leave the packet or the capture do not matter; a data offset below 20 bytes does:
-/// no stack takes such a segment, and tshark shows no flags for it. Source: RFC 9293, 3.1.
+/// Options beyond the packet or the capture are ignored. A data offset below 20 bytes is an error: no stack accepts
+/// such a segment, and tshark shows no flags for it. Source: RFC 9293, 3.1.
 #[inline(always)]
 pub(super) fn tcp(rest: &Rest<'_>) -> Result<Tcp, Unread> {
     let header = rest
@@ -58,8 +57,8 @@ pub(super) fn tcp(rest: &Rest<'_>) -> Result<Tcp, Unread> {
     })
 }
 
-/// The head of a TCP header that the sender, not the capture, cut before the flags: 8 to 13 bytes, to
-/// be joined with the next fragment. Source: RFC 1858.
+/// The first 8 to 13 bytes of a TCP header that the sender, not the capture, cut before the flags; the next fragment
+/// continues it. Source: RFC 1858.
 #[cold]
 fn tiny_fragment(net: &Net<'_>) -> Option<Transport> {
     let tiny = net.place.fragment() == Fragment::First && net.rest.wire < FLAGS_END;
@@ -70,7 +69,7 @@ fn tiny_fragment(net: &Net<'_>) -> Option<Transport> {
     })
 }
 
-/// A fragment that is not the first: the one at offset 8 may hold the flags of a tiny first one.
+/// A later fragment; the one at offset 8 may hold the flags of a tiny first fragment.
 fn later_fragment(net: &Net<'_>) -> Transport {
     let payload_len = wire(net.rest.wire);
     match net.rest.array(0) {
@@ -90,8 +89,8 @@ fn later_fragment(net: &Net<'_>) -> Transport {
 
 /// Reads a UDP header.
 ///
-/// The payload ends where the IP packet does, or earlier where the length field says so; 0 there
-/// means a jumbogram. Source: RFC 768, RFC 2675.
+/// The payload ends at the length field or with the IP packet, whichever is earlier; a length of 0 is a jumbogram.
+/// Source: RFC 768, RFC 2675.
 fn udp(net: &Net<'_>, gso: bool) -> Result<Transport, Unread> {
     let [a, b, c, d, high, low, ..]: [u8; 8] = net.rest.array(0).ok_or(Cause::TruncatedUdp)?;
     let len = match usize::from(u16::from_be_bytes([high, low])) {
@@ -121,29 +120,23 @@ fn icmp(net: &Net<'_>, v6: bool) -> Result<Transport, Unread> {
             matches!(kind, 3 | 4 | 11 | 12),
         )
     };
-    let quoted = net
-        .rest
-        .skip(8)
-        .filter(|_| is_error)
-        .and_then(|rest| quoted(rest, v6));
+    let body = net.rest.skip(8).filter(|_| is_error);
     Ok(Transport::Icmp(Icmp {
         v6,
         kind,
         code,
-        id: if has_id {
-            u16::from_be_bytes([high, low])
-        } else {
-            0
+        id: match has_id {
+            true => u16::from_be_bytes([high, low]),
+            false => 0,
         },
         payload_len: wire(net.rest.wire.saturating_sub(8)),
-        quoted,
+        quoted: body.and_then(|body| quoted(body, v6)),
     }))
 }
 
-/// Reads the packet that an ICMP error quotes, if its ports are there.
+/// Reads the packet that an ICMP error quotes, as far as its ports; `None` without ports, as in later fragments.
 ///
-/// Its length fields describe the packet, not the quotation, so they are not looked at. A fragment
-/// that is not the first has no ports and gives `None`.
+/// Its length fields are ignored: they describe the packet, not the quotation.
 fn quoted(rest: Rest<'_>, v6: bool) -> Option<Quoted> {
     let version = rest.u8(0)? >> 4;
     let mut net = match (version, v6) {
@@ -155,11 +148,9 @@ fn quoted(rest: Rest<'_>, v6: bool) -> Option<Quoted> {
     if net.place.offset != 0 {
         return None;
     }
-    let has_ports = matches!(net.proto, proto::TCP | proto::UDP);
-    let [src_port, dst_port] = if has_ports {
-        [net.rest.u16(0)?, net.rest.u16(2)?]
-    } else {
-        [0, 0]
+    let [src_port, dst_port] = match net.proto {
+        proto::TCP | proto::UDP => [net.rest.u16(0)?, net.rest.u16(2)?],
+        _ => [0, 0],
     };
     Some(Quoted {
         src: net.src,

@@ -1,28 +1,28 @@
-//! Why a frame was not read: one counted reason for each way to fail.
+//! Why a frame was not decoded: one counted reason per cause.
 
 words! {
-    /// What a sound frame without an IP packet carries instead.
+    /// The content of a sound frame without an IP packet.
     #[derive(Hash)]
     pub enum NotIpCause {
         /// Address resolution (EtherType 0x0806 or 0x8035).
         Arp = "arp",
-        /// An EtherType that we do not follow to an IP packet.
+        /// An EtherType that leads to no IP packet.
         Ethertype = "other_ethertype",
         /// IEEE 802.2 without IP: spanning tree, IS-IS, NetBIOS and the like.
         Llc = "llc",
         /// A PPP protocol other than IP: link control, authentication, compressed.
         Ppp = "ppp",
-        /// MPLS over something else than IP: pseudo-wires, operation and maintenance.
+        /// MPLS without IP: pseudo-wires, operation and maintenance.
         Mpls = "mpls",
         /// A BSD loopback frame of another address family.
         Family = "other_family",
-        /// A link type that we do not read.
+        /// A link type that is not decoded.
         LinkType = "unsupported_link",
     }
 }
 
 words! {
-    /// What is wrong with a frame that should have held a packet.
+    /// Why a frame with a packet could not be decoded.
     #[derive(Hash)]
     pub enum Cause {
         /// The frame ends inside its link header, a tag or a label.
@@ -55,18 +55,18 @@ words! {
     }
 }
 
-/// Why a frame gave no packet. `Copy`, two bytes: it is counted, not printed.
+/// Why a frame gave no packet. `Copy`, two bytes: counted, not printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Unread {
     /// A sound frame that carries no IP packet.
     NotIp(NotIpCause),
-    /// A frame that cannot be read.
+    /// A frame that cannot be decoded.
     Malformed(Cause),
 }
 
 impl Unread {
-    /// How many reasons there are in all.
+    /// Number of reasons.
     pub const COUNT: usize = NotIpCause::COUNT + Cause::COUNT;
 
     /// Every reason, in the order of [`Self::index`].
@@ -84,7 +84,7 @@ impl Unread {
         all
     };
 
-    /// The reason's place in one array of [`Self::COUNT`] counters.
+    /// The reason's index in an array of [`Self::COUNT`] counters.
     pub const fn index(self) -> usize {
         match self {
             Self::NotIp(cause) => cause.index(),
@@ -92,7 +92,7 @@ impl Unread {
         }
     }
 
-    /// The bytes end before what was looked for.
+    /// The frame ends within a header.
     pub const fn is_truncated(self) -> bool {
         matches!(
             self,

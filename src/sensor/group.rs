@@ -5,7 +5,7 @@ use crate::books::ring::{RingCounts, RingId};
 use crate::capture::bpf::counted::RejectCounter;
 use crate::capture::bpf::depth::{control_only, headers, without_bulk};
 use crate::capture::bpf::fanout::{DEPTH, Keys, Mode, program};
-use crate::capture::frame::{CLASSES, Class, LinkType};
+use crate::capture::frame::{Class, LinkType};
 use crate::capture::group::{Fanout, Group, GroupConfig};
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::capture::ring::block::Origin;
@@ -86,7 +86,7 @@ pub struct LiveGroup {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
     /// Frames dropped or shed, by class; outside `--fanout class` all under the first.
-    pub frames: [u64; CLASSES],
+    pub frames: [u64; Class::COUNT],
     /// Frames that filters of data rings refused; `u64::MAX` where they cannot be counted.
     pub filtered: u64,
 }
@@ -188,7 +188,7 @@ fn open_group(
         Mode::Fanout,
     );
     let classes = match config.fanout {
-        FanoutMode::Class => CLASSES,
+        FanoutMode::Class => Class::COUNT,
         _ => 1,
     };
     let members = (0..classes * workers)

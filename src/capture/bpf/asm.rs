@@ -1,7 +1,7 @@
-//! A small assembler for classic BPF: labels in, `sock_filter`s out.
+//! An assembler for classic BPF: labels in, `sock_filter`s out.
 //!
-//! A conditional jump of classic BPF reaches 255 instructions. [`Asm::finish`] puts an
-//! unconditional `ja`, which reaches everything, behind each one whose target is farther.
+//! A conditional jump of classic BPF reaches 255 instructions. For a farther target [`Asm::finish`] adds an
+//! unconditional `ja`, which has no such limit.
 
 use libc::sock_filter;
 
@@ -35,7 +35,6 @@ impl Op {
     }
 }
 
-/// A program in the making.
 #[derive(Default)]
 pub struct Asm {
     ops: Vec<Op>,
@@ -43,98 +42,76 @@ pub struct Asm {
     labels: Vec<usize>,
 }
 
-macro_rules! plain {
-    ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+macro_rules! instructions {
+    ($($name:ident $(($k:ident))? = $code:literal;)*) => {
         impl Asm {
-            $($(#[$doc])* pub fn $name(&mut self, k: u32) { self.plain($code, k); })*
+            $(pub fn $name(&mut self $(, $k: u32)?) {
+                let k = 0 $(+ $k)?;
+                self.ops.push(Op::Plain { code: $code, k });
+            })*
         }
     };
 }
 
-plain! {
-    /// A = `k`.
-    ld_imm = 0x00;
-    /// A = the word at `k` (also the ancillary values at `SKF_AD_OFF`).
-    ld_abs = 0x20;
-    /// A = the half-word at `k`.
-    ldh_abs = 0x28;
-    /// A = the word at X + `k`.
-    ld_ind = 0x40;
-    /// A = the half-word at X + `k`.
-    ldh_ind = 0x48;
-    /// A = the byte at X + `k`.
-    ldb_ind = 0x50;
-    /// A = M\[`k`\].
-    ld_mem = 0x60;
-    /// X = `k`.
-    ldx_imm = 0x01;
-    /// X = M\[`k`\].
-    ldx_mem = 0x61;
-    /// M\[`k`\] = A.
-    st = 0x02;
-    /// M\[`k`\] = X.
-    stx = 0x03;
-    /// A += `k`.
-    add = 0x04;
-    /// A *= `k`.
-    mul = 0x24;
-    /// A &= `k`.
-    and = 0x54;
-    /// A <<= `k`.
-    lsh = 0x64;
-    /// A >>= `k`.
-    rsh = 0x74;
-    /// A %= `k`.
-    modulo = 0x94;
-    /// Ends with `k`.
-    ret = 0x06;
+macro_rules! branches {
+    ($($name:ident($($k:ident)?) = $code:literal;)*) => {
+        impl Asm {
+            $(pub fn $name(
+                &mut self,
+                $($k: u32,)?
+                then: impl Into<Option<Label>>,
+                or: impl Into<Option<Label>>,
+            ) {
+                let (then, or, far) = (then.into(), or.into(), (false, false));
+                let k = 0 $(+ $k)?;
+                self.ops.push(Op::Branch { code: $code, k, then, or, far });
+            })*
+        }
+    };
+}
+
+instructions! {
+    ld_imm(k) = 0x00; // A = k
+    ld_abs(k) = 0x20; // A = the word at k, or the ancillary value at SKF_AD_OFF
+    ldh_abs(k) = 0x28; // A = the half-word at k
+    ld_ind(k) = 0x40; // A = the word at X + k
+    ldh_ind(k) = 0x48; // A = the half-word at X + k
+    ldb_ind(k) = 0x50; // A = the byte at X + k
+    ld_mem(k) = 0x60; // A = M[k]
+    ld_len = 0x80; // A = bytes from the start of the data to the end of the frame
+    ldx_imm(k) = 0x01; // X = k
+    ldx_mem(k) = 0x61; // X = M[k]
+    st(k) = 0x02; // M[k] = A
+    stx(k) = 0x03; // M[k] = X
+    add(k) = 0x04; // A += k
+    add_x = 0x0c; // A += X
+    sub_x = 0x1c; // A -= X
+    mul(k) = 0x24; // A *= k
+    and(k) = 0x54; // A &= k
+    lsh(k) = 0x64; // A <<= k
+    rsh(k) = 0x74; // A >>= k
+    modulo(k) = 0x94; // A %= k
+    xor_x = 0xac; // A ^= X
+    tax = 0x07; // X = A
+    txa = 0x87; // A = X
+    ret(k) = 0x06; // ends with k
+    ret_a = 0x16; // ends with A
+}
+
+branches! {
+    jeq(k) = 0x15; // A == k?
+    jgt(k) = 0x25; // A > k?
+    jgt_x() = 0x2d; // A > X?
+    jge(k) = 0x35; // A >= k?
+    jset(k) = 0x45; // A & k != 0?
 }
 
 impl Asm {
-    fn plain(&mut self, code: u16, k: u32) {
-        self.ops.push(Op::Plain { code, k });
-    }
-
-    /// A = bytes from the start of the data to the end of the frame.
-    pub fn ld_len(&mut self) {
-        self.plain(0x80, 0);
-    }
-
-    /// A += X.
-    pub fn add_x(&mut self) {
-        self.plain(0x0c, 0);
-    }
-
-    /// A -= X.
-    pub fn sub_x(&mut self) {
-        self.plain(0x1c, 0);
-    }
-
-    /// A ^= X.
-    pub fn xor_x(&mut self) {
-        self.plain(0xac, 0);
-    }
-
-    /// X = A.
-    pub fn tax(&mut self) {
-        self.plain(0x07, 0);
-    }
-
-    /// A = X.
-    pub fn txa(&mut self) {
-        self.plain(0x87, 0);
-    }
-
     /// A ^= A >> 15. X is lost.
     pub fn mix(&mut self) {
         self.tax();
         self.rsh(15);
         self.xor_x();
-    }
-
-    /// Ends with A.
-    pub fn ret_a(&mut self) {
-        self.plain(0x16, 0);
     }
 
     /// A new label, to be bound once.
@@ -143,58 +120,17 @@ impl Asm {
         Label(self.labels.len() - 1)
     }
 
-    /// The label stands here.
-    ///
-    /// # Panics
-    ///
-    /// If it stands somewhere already.
+    /// Puts the label here; panics if it has a place already.
     pub fn bind(&mut self, label: Label) {
         assert_eq!(self.labels[label.0], usize::MAX, "a label is bound twice");
         self.labels[label.0] = self.ops.len();
     }
 
-    /// Goes to `label`.
     pub fn ja(&mut self, label: Label) {
         self.ops.push(Op::Jump(label));
     }
 
-    fn branch(&mut self, code: u16, k: u32, then: Option<Label>, or: Option<Label>) {
-        let far = (false, false);
-        self.ops.push(Op::Branch {
-            code,
-            k,
-            then,
-            or,
-            far,
-        });
-    }
-
-    /// A == `k`?
-    pub fn jeq(&mut self, k: u32, then: impl Into<Option<Label>>, or: impl Into<Option<Label>>) {
-        self.branch(0x15, k, then.into(), or.into());
-    }
-
-    /// A > `k`?
-    pub fn jgt(&mut self, k: u32, then: impl Into<Option<Label>>, or: impl Into<Option<Label>>) {
-        self.branch(0x25, k, then.into(), or.into());
-    }
-
-    /// A > X?
-    pub fn jgt_x(&mut self, then: impl Into<Option<Label>>, or: impl Into<Option<Label>>) {
-        self.branch(0x2d, 0, then.into(), or.into());
-    }
-
-    /// A >= `k`?
-    pub fn jge(&mut self, k: u32, then: impl Into<Option<Label>>, or: impl Into<Option<Label>>) {
-        self.branch(0x35, k, then.into(), or.into());
-    }
-
-    /// A & `k` != 0?
-    pub fn jset(&mut self, k: u32, then: impl Into<Option<Label>>, or: impl Into<Option<Label>>) {
-        self.branch(0x45, k, then.into(), or.into());
-    }
-
-    /// Where each op starts, in instructions, and where the program ends.
+    /// The first instruction of each op, and the program's length.
     fn starts(&self) -> Vec<usize> {
         let mut at = 0;
         let mut starts = Vec::with_capacity(self.ops.len() + 1);
@@ -212,7 +148,7 @@ impl Asm {
         starts[op]
     }
 
-    /// Marks the jumps that need a `ja`; false when there were no new ones.
+    /// Marks the jumps that need a `ja`; false if no new one does.
     fn stretch(&mut self) -> bool {
         let starts = self.starts();
         let mut grew = false;
@@ -232,12 +168,7 @@ impl Asm {
         grew
     }
 
-    /// The finished program.
-    ///
-    /// # Panics
-    ///
-    /// If a label was never bound, or stands before a jump to it.
-    #[must_use]
+    /// The program; panics if a label was never bound, or has a jump behind it.
     pub fn finish(mut self) -> Vec<sock_filter> {
         while self.stretch() {}
         let starts = self.starts();

@@ -1,7 +1,7 @@
-//! A filter that counts what it rejects: no counter of the kernel does.
+//! A filter that counts rejected frames; the kernel has no such counter.
 //!
-//! A classic program is written anew as eBPF, with one count around it: up for each frame, down again for each
-//! that is let in. So a frame that ends before what the program looks at, which ends the program, counts too.
+//! A classic program is translated to eBPF with a counter: up for each frame, down again for each accepted one. So a
+//! load beyond the frame, which ends the program, counts as a rejection too.
 #![allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
 use libc::{c_int, c_long, sock_filter};
@@ -9,10 +9,9 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// A socket filter that counts what it rejects.
+/// A socket filter that counts rejected frames.
 ///
-/// It stands on data rings, under load and under `--capture control`. Needs CAP_BPF with CAP_NET_ADMIN, or
-/// CAP_SYS_ADMIN.
+/// For data rings, under load and under `--capture control`. Needs CAP_BPF with CAP_NET_ADMIN, or CAP_SYS_ADMIN.
 #[derive(Debug)]
 pub struct RejectCounter {
     map: OwnedFd,
@@ -61,12 +60,12 @@ struct ProgLoad {
 }
 
 impl RejectCounter {
-    /// Makes the count and loads `classic`, written anew.
+    /// Creates the counter and loads `classic`, translated.
     ///
     /// # Errors
     ///
-    /// As `bpf(2)`: EPERM without the capability, ENOSYS without the system call. EINVAL for a program that asks
-    /// for more than the frame's bytes.
+    /// As `bpf(2)`: EPERM without the capability, ENOSYS without the system call. EINVAL for a program that reads more
+    /// than the frame's bytes.
     pub fn new(classic: &[sock_filter]) -> io::Result<Self> {
         let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
         let processors = count_list(&possible)
@@ -80,9 +79,9 @@ impl RejectCounter {
         };
         // SAFETY: the attribute holds no pointers.
         let map = unsafe { bpf(BPF_MAP_CREATE, &attr) }?;
-        // SAFETY: the call above made it, and nobody else has it.
+        // SAFETY: the call above made it, and nothing else owns it.
         let map = unsafe { OwnedFd::from_raw_fd(map) };
-        let code = counting(classic, map.as_raw_fd())
+        let code = translate(classic, map.as_raw_fd())
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         let attr = ProgLoad {
             prog_type: BPF_PROG_TYPE_SOCKET_FILTER,
@@ -93,9 +92,9 @@ impl RejectCounter {
             log_size: 0,
             log_buf: 0,
         };
-        // SAFETY: instructions and licence live through the call, and are as long as said.
+        // SAFETY: instructions and licence live through the call and have the stated lengths.
         let program = unsafe { bpf(BPF_PROG_LOAD, &attr) }?;
-        // SAFETY: the call above made it, and nobody else has it.
+        // SAFETY: the call above made it, and nothing else owns it.
         let program = unsafe { OwnedFd::from_raw_fd(program) };
         Ok(Self {
             map,
@@ -143,12 +142,10 @@ fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> [u8; 8] {
     [code, regs, off[0], off[1], imm[0], imm[1], imm[2], imm[3]]
 }
 
-/// Where the classic machine lives: A is what loads from the frame answer in, and they want the context in
-/// register 6.
+/// eBPF registers of the classic machine. Loads from the frame return in A and expect the context in register 6.
 const A: u8 = 0;
 const CONTEXT: u8 = 6;
 const X: u8 = 7;
-/// The count.
 const COUNT: u8 = 8;
 const STACK: u8 = 10;
 
@@ -174,9 +171,9 @@ fn prologue(map: c_int) -> Vec<[u8; 8]> {
     ]
 }
 
-/// The classic program as eBPF, with a count of what it rejects; `None` if it asks for more than the bytes of
-/// the frame, or compares with what the machine does not hold in 31 bits.
-fn counting(classic: &[sock_filter], map: c_int) -> Option<Vec<[u8; 8]>> {
+/// The classic program as eBPF with the counter; `None` if it reads more than the bytes of the frame, or compares
+/// with a constant above 31 bits.
+fn translate(classic: &[sock_filter], map: c_int) -> Option<Vec<[u8; 8]>> {
     let mut code = prologue(map);
     let mut starts = Vec::with_capacity(classic.len());
     let mut jumps = Vec::new();
@@ -184,12 +181,12 @@ fn counting(classic: &[sock_filter], map: c_int) -> Option<Vec<[u8; 8]>> {
         starts.push(code.len());
         let (op, target) = (u8::try_from(one.code).ok()?, at + 1);
         let k = i32::from_ne_bytes(one.k.to_ne_bytes());
-        // A word of M, of which there are 16, below the key.
+        // One of 16 words of M, below the key.
         let word = || (one.k < 16).then(|| -72 + 4 * i16::try_from(one.k).expect("below 16"));
         match op {
             0x00 => code.push(insn(0xb4, A, 0, 0, k)),
             0x01 => code.push(insn(0xb4, X, 0, 0, k)),
-            // Loads from the frame; negative places are not of the frame.
+            // Loads from the frame; negative offsets are ancillary.
             0x20 | 0x28 | 0x30 if k >= 0 => code.push(insn(op, 0, 0, 0, k)),
             0x40 | 0x48 | 0x50 if k >= 0 => code.push(insn(op, 0, X, 0, k)),
             // The frame's length is the context's first word.
@@ -209,14 +206,12 @@ fn counting(classic: &[sock_filter], map: c_int) -> Option<Vec<[u8; 8]>> {
             _ if op & 7 == 5 && (op & 8 != 0 || k >= 0) => {
                 for (op, skip) in [(op, one.jt), (0x05, one.jf)] {
                     jumps.push((code.len(), target + usize::from(skip)));
-                    let x = if op & 8 == 0 { 0 } else { X };
-                    code.push(insn(
-                        op,
-                        A,
-                        x,
-                        0,
-                        if op & 8 == 0 && op != 0x05 { k } else { 0 },
-                    ));
+                    let (x, k) = match op {
+                        _ if op & 8 != 0 => (X, 0),
+                        0x05 => (0, 0),
+                        _ => (0, k),
+                    };
+                    code.push(insn(op, A, x, 0, k));
                 }
             }
             0x06 => {
@@ -243,7 +238,7 @@ fn counting(classic: &[sock_filter], map: c_int) -> Option<Vec<[u8; 8]>> {
 /// What `attr` points to is valid for what `command` does with it.
 unsafe fn bpf<T>(command: c_int, attr: &T) -> io::Result<c_int> {
     let attr_ptr = std::ptr::from_ref(attr);
-    // SAFETY: `attr` is as long as said; the rest is this function's contract.
+    // SAFETY: `attr` has the stated length; the rest is this function's contract.
     let rc: c_long = unsafe { libc::syscall(libc::SYS_bpf, command, attr_ptr, size_of::<T>()) };
     if rc < 0 {
         return Err(io::Error::last_os_error());
@@ -251,7 +246,7 @@ unsafe fn bpf<T>(command: c_int, attr: &T) -> io::Result<c_int> {
     c_int::try_from(rc).map_err(io::Error::other)
 }
 
-/// How many numbers a list such as `0-3,8` holds.
+/// The count of numbers in a list such as `0-3,8`.
 fn count_list(list: &str) -> Option<usize> {
     list.trim()
         .split(',')
@@ -274,23 +269,23 @@ mod tests {
     fn programs_that_ask_for_the_frame_alone_are_written_anew() {
         for link in [LinkType::Ethernet, LinkType::RawIp] {
             let classic = without_bulk(link, 192);
-            let code = counting(&classic, 3).expect("nothing but the frame");
+            let code = translate(&classic, 3).expect("nothing but the frame");
             assert!(
                 code.len() > classic.len() && code.len() < 4096,
                 "{}",
                 code.len()
             );
         }
-        assert!(counting(&GATE, 3).is_some() && counting(&accept(96), 3).is_some());
+        assert!(translate(&GATE, 3).is_some() && translate(&accept(96), 3).is_some());
         // The device's type is no byte of the frame.
-        assert_eq!(counting(&control_only(96), 3), None);
+        assert_eq!(translate(&control_only(96), 3), None);
         let beyond = sock_filter {
             code: 0x05,
             jt: 0,
             jf: 0,
             k: 1,
         };
-        assert_eq!(counting(&[beyond], 3), None);
+        assert_eq!(translate(&[beyond], 3), None);
     }
 
     #[test]

@@ -1,14 +1,13 @@
-//! Filters for single sockets: let through, close, sort out.
+//! Filters of single sockets: how much of which frames a ring keeps.
 
 use libc::sock_filter;
 
 use super::asm::Asm;
 use super::fanout::{Keys, Mode, program};
+use super::steps::{ETHERNET, TAGS_MAX, ip_header};
 use crate::capture::frame::LinkType;
 
-/// Bytes of an Ethernet header without tags, which have 4 bytes each, and of an IPv6 header.
-const ETHERNET: u32 = 14;
-const TAGS_MAX: u32 = 2;
+/// Bytes of an IPv6 header.
 const IPV6: u32 = 40;
 /// IPv6 headers that others may follow: hop-by-hop, routing, fragment, AH, destination, mobility, HIP, shim6.
 const EXTENSIONS: [u32; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
@@ -19,35 +18,16 @@ const EXTENSIONS: [u32; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
 pub fn headers(link: LinkType, snaplen: u32, deep: u32) -> Vec<sock_filter> {
     let mut asm = Asm::default();
     let (v6, long, short) = (asm.label(), asm.label(), asm.label());
-    let (ip, tags_max) = match link {
-        LinkType::RawIp => (0, 0),
-        _ => (ETHERNET, TAGS_MAX),
+    let link_max = match link {
+        LinkType::RawIp => 0,
+        _ => ETHERNET + 4 * TAGS_MAX,
     };
     // A load beyond the frame would end the filter and refuse the frame.
     asm.ld_len();
-    asm.jge(ip + 4 * tags_max + IPV6, None, short);
-    if link == LinkType::RawIp {
-        asm.ldx_imm(0);
-        asm.ldb_ind(0);
-        asm.rsh(4);
-        asm.jeq(6, None, short);
-    } else {
-        for tags in 0..=tags_max {
-            asm.ldx_imm(4 * tags);
-            asm.ldh_ind(ETHERNET - 2);
-            asm.jeq(0x86dd, v6, None);
-            if tags < tags_max {
-                let tagged = asm.label();
-                asm.jeq(0x8100, tagged, None);
-                asm.jeq(0x88a8, tagged, None);
-                asm.jeq(0x9100, None, short);
-                asm.bind(tagged);
-            }
-        }
-        asm.ja(short);
-    }
+    asm.jge(link_max + IPV6, None, short);
+    ip_header(&mut asm, link, short, v6, short);
     asm.bind(v6);
-    asm.ldb_ind(ip + 6);
+    asm.ldb_ind(6);
     for extension in EXTENSIONS {
         asm.jeq(extension, long, None);
     }
@@ -58,16 +38,16 @@ pub fn headers(link: LinkType, snaplen: u32, deep: u32) -> Vec<sock_filter> {
     asm.finish()
 }
 
-/// Frames of the classes control and open, cut to `snaplen` bytes, for a group that is not
-/// divided by class. The rule is [`crate::capture::bpf::fanout::demux`]'s; what it cannot read is data.
+/// Frames of the classes control and open, cut to `snaplen` bytes, for a group without a ring per class. The classes
+/// are those of [`crate::capture::bpf::fanout::demux`].
 #[must_use]
 pub fn control_only(snaplen: u32) -> Vec<sock_filter> {
-    // The filter ends before the hash: which keys and how many workers plays no part.
+    // The filter ends before the hash: keys and workers have no effect.
     program(&Keys::from_seed(0), 1, Mode::Filter { snaplen })
 }
 
-/// What a data ring takes under load: everything but bulk data, whole packets or their first `snaplen` bytes.
-/// What may hold an opening or refusing packet that the fanout program could not follow is kept.
+/// The filter of a data ring under load: everything but bulk data, cut to `snaplen` bytes. A frame whose headers the
+/// fanout program cannot follow is kept: it may open or refuse a connection.
 #[must_use]
 pub fn without_bulk(link: LinkType, snaplen: u32) -> Vec<sock_filter> {
     program(&Keys::from_seed(0), 1, Mode::Bulk { link, snaplen })

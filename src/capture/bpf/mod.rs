@@ -1,6 +1,6 @@
 //! BPF programs: which ring takes a frame, and how much of it.
 
-pub mod asm;
+mod asm;
 pub mod counted;
 pub mod depth;
 pub mod fanout;

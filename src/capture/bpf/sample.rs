@@ -1,11 +1,11 @@
-//! Which SYNs a sample of connections keeps: one rule, written twice.
+//! The SYNs of a sample of connections: one rule, implemented twice.
 //!
-//! The kernel runs [`Sample::program`], classic BPF; user space asks [`syn`] whether the program reaches a frame
-//! and [`Sample::keeps`] whether the connection is in the sample. The tests hold both to each other.
+//! The kernel runs [`Sample::program`], classic BPF. User space runs [`syn`] (can the program read this frame?) and
+//! [`Sample::keeps`] (is the connection in the sample?). Tests compare both.
 //!
 //! Reach: Ethernet with at most two tags in the frame, or no link header; IPv4 with options, IPv6 without
-//! extension headers; no fragments; TCP with SYN and without ACK. Lengths are not looked at. The sample follows
-//! addresses and ports, not the sequence number: all SYNs of one connection are in it, or none.
+//! extension headers; no fragments; TCP with SYN and without ACK. Lengths are ignored. The sample depends on
+//! addresses and ports, not on the sequence number: it has all SYNs of a connection or none.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,18 +13,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use libc::sock_filter;
 
 use super::asm::{Asm, Label};
-use super::fanout::mix;
+use super::fanout::{mix, random_words, seeded_words};
+use super::steps::{ETHERNET, TAGS, TAGS_MAX, header_length, ip_header};
 use crate::capture::frame::{Frame, LinkType};
-use crate::splitmix::splitmix64;
 
 /// 32-bit words of two IPv6 addresses and of both ports.
 const WORDS: usize = 9;
 /// The word that both ports make.
 const PORTS: usize = WORDS - 1;
-/// Tags in the frame that are stepped over; the outermost of an incoming frame is in the ring's header.
-const TAGS_MAX: u32 = 2;
-const TAGS: [u32; 3] = [0x8100, 0x88a8, 0x9100];
-const ETHERNET: u32 = 14;
 const TCP: u8 = 6;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
@@ -37,9 +33,9 @@ const HASH: u32 = 2;
 /// Addresses and ports of a SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ends {
-    /// Who sent it.
+    /// Sender.
     pub src: IpAddr,
-    /// To whom.
+    /// Receiver.
     pub dst: IpAddr,
     /// The sender's port.
     pub src_port: u16,
@@ -66,29 +62,19 @@ impl Sample {
     ///
     /// If `one_in` is 0.
     pub fn random(one_in: u32) -> io::Result<Self> {
-        let mut seed = [0; 8 * WORDS];
-        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
-        let mut words = seed
-            .as_chunks()
-            .0
-            .iter()
-            .map(|word| u32::from_ne_bytes(*word));
-        Ok(Self::from_words(one_in, || words.next().unwrap_or(1)))
+        Ok(Self::new(one_in, random_words::<{ 2 * WORDS }>()?))
     }
 
     /// The same secrets for the same seed: for tests.
     #[must_use]
     pub fn from_seed(one_in: u32, seed: u64) -> Self {
-        let mut state = seed;
-        Self::from_words(one_in, || (splitmix64(&mut state) >> 32) as u32)
+        Self::new(one_in, seeded_words::<{ 2 * WORDS }>(seed))
     }
 
-    fn from_words(one_in: u32, mut next: impl FnMut() -> u32) -> Self {
+    fn new(one_in: u32, words: [u32; 2 * WORDS]) -> Self {
         assert!(one_in > 0, "one in 0 connections");
-        Self {
-            keys: std::array::from_fn(|_| [next() | 1, next() | 1]),
-            one_in,
-        }
+        let keys = std::array::from_fn(|at| [words[2 * at], words[2 * at + 1]]);
+        Self { keys, one_in }
     }
 
     /// Whether the connection is in the sample.
@@ -118,24 +104,21 @@ impl Sample {
         mix(word.wrapping_add(hash).wrapping_mul(fold))
     }
 
-    /// The socket filter: `snaplen` bytes of each SYN of the sample, nothing of other frames. A load beyond the
-    /// frame ends it with 0.
+    /// The socket filter: `snaplen` bytes of each SYN of the sample, 0 of other frames. A load beyond the frame ends
+    /// it with 0.
     #[must_use]
     pub fn program(&self, link: LinkType, snaplen: u32) -> Vec<sock_filter> {
         let mut asm = Asm::default();
         let a = &mut asm;
         let (v4, v6, refuse, keep) = (a.label(), a.label(), a.label(), a.label());
-        link_header(a, link, v4, v6, refuse);
+        ip_header(a, link, v4, v6, refuse);
         a.bind(v4);
         version(a, 4, refuse);
         a.ldb_ind(9);
         a.jeq(TCP.into(), None, refuse);
         a.ldh_ind(6);
         a.jset(0x3fff, refuse, None);
-        a.ldb_ind(0);
-        a.and(15);
-        a.lsh(2);
-        a.jge(20, None, refuse);
+        header_length(a, 0, refuse);
         self.upper(a, &[(0, 12), (4, 16)], refuse);
         a.ja(keep);
         a.bind(v6);
@@ -155,8 +138,8 @@ impl Sample {
         asm.finish()
     }
 
-    /// From A = the length of the IP header, X = where it starts, to A = the hash. `words` are the addresses':
-    /// number and offset of each.
+    /// In: A = the length of the IP header, X = its start. Out: A = the hash. `words`: number and offset of each word
+    /// of the addresses.
     fn upper(&self, a: &mut Asm, words: &[(usize, u32)], refuse: Label) {
         a.add_x();
         a.tax();
@@ -192,33 +175,6 @@ impl std::fmt::Debug for Sample {
     }
 }
 
-/// X = where the IP header starts, by what the link header says it is.
-fn link_header(a: &mut Asm, link: LinkType, v4: Label, v6: Label, refuse: Label) {
-    if link == LinkType::RawIp {
-        a.ldx_imm(0);
-        a.ldb_ind(0);
-        a.rsh(4);
-        a.jeq(4, v4, None);
-        a.jeq(6, v6, refuse);
-        return;
-    }
-    for tags in 0..=TAGS_MAX {
-        a.ldx_imm(ETHERNET + 4 * tags);
-        a.ldh_abs(ETHERNET - 2 + 4 * tags);
-        a.jeq(0x0800, v4, None);
-        if tags == TAGS_MAX {
-            a.jeq(0x86dd, v6, refuse);
-            break;
-        }
-        a.jeq(0x86dd, v6, None);
-        let tagged = a.label();
-        a.jeq(TAGS[0], tagged, None);
-        a.jeq(TAGS[1], tagged, None);
-        a.jeq(TAGS[2], tagged, refuse);
-        a.bind(tagged);
-    }
-}
-
 fn version(a: &mut Asm, version: u32, refuse: Label) {
     a.stx(IP);
     a.ldb_ind(0);
@@ -226,8 +182,7 @@ fn version(a: &mut Asm, version: u32, refuse: Label) {
     a.jeq(version, None, refuse);
 }
 
-/// The ends of the SYN that `frame` is, as far as [`Sample::program`] reaches; `None` for whatever it refuses in
-/// every sample.
+/// The ends of a SYN within the reach of [`Sample::program`]; `None` for any other frame.
 ///
 /// Exact if `frame.bytes` hold the headers: at most 96 bytes.
 #[must_use]
@@ -269,7 +224,7 @@ pub fn syn(frame: &Frame<'_>) -> Option<Ends> {
     })
 }
 
-/// Where the IP header starts, and whether it is to be IPv4's.
+/// The start of the IP header, and whether the header before it says IPv4.
 fn ip(frame: &Frame<'_>) -> Option<(usize, bool)> {
     let bytes = frame.bytes;
     if frame.link == LinkType::RawIp {

@@ -8,16 +8,16 @@ use super::error::{Fault, ReadErrorKind};
 /// Bytes read ahead.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// The buffer never grows beyond this, whatever a file claims: one frame and what surrounds it.
+/// Limit of the buffer, whatever a file claims: one frame and its block.
 pub(super) const BUFFER_MAX_BYTES: usize = 4 * FRAME_MAX_BYTES;
 
-/// Reads ahead, keeps a record in one piece, and knows its place in the stream.
+/// Reads ahead, keeps a record contiguous, counts its offset in the stream.
 pub(super) struct Buffer {
     source: Box<dyn Read + Send>,
     data: Vec<u8>,
     start: usize,
     end: usize,
-    /// Place of `data[start]` in the uncompressed stream.
+    /// Offset of `data[start]` in the uncompressed stream.
     offset: u64,
 }
 
@@ -32,15 +32,14 @@ impl Buffer {
         }
     }
 
-    /// Place of the next byte in the uncompressed stream.
+    /// Offset of the next byte in the uncompressed stream.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Makes `want` bytes available if the stream has them; returns how many there are.
+    /// Makes `want` bytes available. Returns the bytes available: fewer than `want` only at the end of the stream.
     ///
-    /// At least `want`, or all that was left. After [`ReadErrorKind::NotYet`] it may be called again, and what
-    /// had come by then is kept.
+    /// After [`ReadErrorKind::NotYet`] it may be called again; bytes already read are kept.
     #[inline]
     pub(super) fn fill(&mut self, want: usize) -> Result<usize, Fault> {
         let have = self.end - self.start;
@@ -56,7 +55,7 @@ impl Buffer {
         let have = self.end - self.start;
         if want > self.data.len() {
             let bytes = want.next_power_of_two().min(BUFFER_MAX_BYTES);
-            // A new zeroed vector: its pages cost nothing until the file really fills them.
+            // A new zeroed vector: its pages take no memory until data fill them.
             let mut data = vec![0; bytes];
             data[..have].copy_from_slice(&self.data[self.start..self.end]);
             self.data = data;
@@ -81,7 +80,7 @@ impl Buffer {
         &self.data[self.start..self.end][..len]
     }
 
-    /// Steps over `len` available bytes and returns where they lie for [`Buffer::at`].
+    /// Consumes `len` available bytes and returns their index for [`Buffer::at`].
     #[inline]
     pub(super) fn take(&mut self, len: usize) -> usize {
         assert!(len <= self.end - self.start, "{len} bytes are not here");
@@ -91,13 +90,13 @@ impl Buffer {
         at
     }
 
-    /// Bytes that were taken, valid until the next [`Buffer::fill`] or [`Buffer::skip`].
+    /// Consumed bytes, valid until the next [`Buffer::fill`] or [`Buffer::skip`].
     #[inline]
     pub(super) fn at(&self, at: usize, len: usize) -> &[u8] {
         &self.data[at..at + len]
     }
 
-    /// Steps over some of the next `len` bytes; returns how many: 0 only where the stream ends.
+    /// Consumes at most `len` bytes; returns how many: 0 only at the end of the stream.
     pub(super) fn skip(&mut self, len: usize) -> Result<usize, Fault> {
         let step = self.fill(1)?.min(len);
         self.take(step);
@@ -105,17 +104,19 @@ impl Buffer {
     }
 
     fn unreadable(&self, why: io::Error) -> Fault {
-        let why = match why.downcast::<Fault>() {
-            Ok(fault) => return fault,
-            Err(why) => why,
-        };
-        if why.kind() == io::ErrorKind::WouldBlock {
-            return Fault::whole(ReadErrorKind::NotYet, "nothing has come for a while");
-        }
         let offset = self.offset + self.end as u64;
-        match super::error::Spoiled::of(&why) {
-            Some(spoiled) => Fault::at(spoiled.kind, offset, spoiled.what.clone()),
-            None => Fault {
+        match why.downcast::<Fault>() {
+            Ok(fault) => match fault.kind {
+                ReadErrorKind::Damaged | ReadErrorKind::Truncated => Fault {
+                    offset: Some(offset),
+                    ..fault
+                },
+                _ => fault,
+            },
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+                Fault::whole(ReadErrorKind::NotYet, "nothing has come for a while")
+            }
+            Err(why) => Fault {
                 source: Some(why),
                 ..Fault::at(ReadErrorKind::Io, offset, "could not be read")
             },

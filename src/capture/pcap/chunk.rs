@@ -1,14 +1,13 @@
 //! A chunk of a capture: frames copied out of the file, shared read-only by all workers.
 //!
-//! Every worker gets every chunk, so that idle shards know the time; each reads the frames that the
-//! fanout hash gives it.
+//! Every worker gets every chunk, so that idle shards know the time. Each reads its own frames, by the fanout hash.
 
 use crate::capture::frame::{Frame, LinkType};
 use crate::sys::prefetch::prefetch_bytes;
 
-/// A chunk holds at most so many bytes of frames, and one frame more.
+/// A chunk is full from so many bytes of frames on.
 const BYTES_MAX: usize = 1 << 20;
-/// Frames between the one that is read and the one whose headers are asked for.
+/// Prefetch distance in frames.
 const AHEAD: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +31,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// An empty chunk with room for `frames`.
+    /// An empty chunk for `frames` frames.
     pub fn new(frames: usize) -> Self {
         Self {
             first: 0,
@@ -42,7 +41,7 @@ impl Chunk {
         }
     }
 
-    /// Bytes that a chunk for `frames` takes, without the one frame that may pass its limit.
+    /// Bytes of a chunk for `frames` frames, without the one frame that may exceed its limit.
     pub fn memory_bytes(frames: usize) -> u64 {
         (BYTES_MAX + frames * (size_of::<Meta>() + size_of::<i64>())) as u64
     }
@@ -55,7 +54,7 @@ impl Chunk {
         self.bytes.clear();
     }
 
-    /// Whether another frame belongs into the next chunk.
+    /// The next frame belongs into another chunk.
     pub fn is_full(&self) -> bool {
         self.metas.len() == self.metas.capacity() || self.bytes.len() >= BYTES_MAX
     }
@@ -75,24 +74,17 @@ impl Chunk {
         self.bytes.extend_from_slice(frame.bytes);
     }
 
-    /// Number of its first frame.
+    /// Number of the first frame.
     pub fn first(&self) -> u64 {
         self.first
     }
 
-    /// Number of its last frame; one less than `first` when it is empty.
+    /// Number of the last frame; `first - 1` if empty.
     pub fn last(&self) -> u64 {
         self.first + self.metas.len() as u64 - 1
     }
 
-    /// How many frames it holds.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.metas.len()
-    }
-
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.metas.is_empty()
     }
 

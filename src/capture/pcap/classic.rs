@@ -18,13 +18,13 @@ const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 /// Alexey Kuznetzov's patched libpcap of the 1990s.
 const MAGIC_MODIFIED: u32 = 0xa1b2_cd34;
 
-/// A record above the snaplen is read up to this size: GRO and BIG TCP make frames that programs
-/// write whole. Beyond both, the length is taken for damage.
+/// A record above the snaplen is read up to this size: programs write frames of GRO and BIG TCP whole. A length beyond
+/// both is damage.
 const LENIENT_RECORD_BYTES: usize = 1 << 20;
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
-/// What the magic number says about a file.
+/// The format of a file, by its magic number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     order: Order,
@@ -34,7 +34,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Recognises a pcap file by its first bytes.
+    /// `None` if the file is no pcap file.
     pub(super) fn of(head: &[u8]) -> Option<Self> {
         let magic = head.first_chunk::<4>()?;
         [Order::Little, Order::Big].into_iter().find_map(|order| {
@@ -53,7 +53,7 @@ impl Layout {
     }
 }
 
-/// Whether caplen and wire length stand the other way round.
+/// Whether the wire length comes before the caplen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Swapped {
     No,
@@ -73,7 +73,7 @@ impl Swapped {
     }
 }
 
-/// Walks the records of a pcap file.
+/// Reads the records of a pcap file.
 pub(super) struct Classic {
     layout: Layout,
     swapped: Swapped,
@@ -114,7 +114,7 @@ impl Classic {
         Ok((pcap, InterfaceInfo { name: None, link }))
     }
 
-    /// Steps to the next record; `None` where the file ends between two records.
+    /// The next record; `None` if the file ends between two records.
     #[inline]
     pub(super) fn next(&mut self, buffer: &mut Buffer) -> Result<Option<Found>, Fault> {
         let header_bytes = self.layout.record_header_bytes;
@@ -149,14 +149,14 @@ impl Classic {
             at,
             caplen,
             wire_len,
-            // At most 2^32 seconds and 2^32 microseconds: far from the end of `i64`.
+            // At most 2^32 seconds and 2^32 microseconds: no overflow.
             ts_ns: i64::from(seconds) * NS_PER_SECOND + i64::from(fraction) * self.layout.unit_ns,
             interface: 0,
             link: self.link,
         }))
     }
 
-    /// Caplen and wire length; the latter is never the smaller.
+    /// (caplen, wire length), the latter at least the former.
     #[inline]
     fn lengths(&self, first: u32, second: u32) -> (u32, u32) {
         let swap = match self.swapped {
@@ -164,10 +164,9 @@ impl Classic {
             Swapped::IfLarger => first > second,
             Swapped::Yes => true,
         };
-        let (caplen, wire_len) = if swap {
-            (second, first)
-        } else {
-            (first, second)
+        let (caplen, wire_len) = match swap {
+            true => (second, first),
+            false => (first, second),
         };
         (caplen, wire_len.max(caplen))
     }

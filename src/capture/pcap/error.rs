@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// What kind of trouble a [`ReadError`] tells of.
+/// The kind of a [`ReadError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReadErrorKind {
     /// No file of that name.
@@ -22,11 +22,11 @@ pub enum ReadErrorKind {
     Truncated,
     /// The operating system could not open or read the file.
     Io,
-    /// No trouble: a stream has given nothing for a while, or not yet a whole frame. Ask again.
+    /// No error: a stream has given nothing for a while, or no whole frame yet. Call again.
     NotYet,
 }
 
-/// What a number in an error message counts.
+/// The unit of a number in an error message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     /// Packet records of a pcap file.
@@ -35,7 +35,7 @@ pub(super) enum Unit {
     Block,
 }
 
-/// Trouble at a place, before the name of the file is known.
+/// An error without the file's name. Travels as an `io::Error` through a decompressor or from another thread.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) kind: ReadErrorKind,
@@ -46,7 +46,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// Trouble with the file as a whole.
+    /// An error without a place in the file.
     pub(super) fn whole(kind: ReadErrorKind, what: impl Into<String>) -> Self {
         Self {
             kind,
@@ -57,7 +57,7 @@ impl Fault {
         }
     }
 
-    /// Trouble at byte `offset` of the uncompressed data.
+    /// An error at byte `offset` of the uncompressed data.
     pub(super) fn at(kind: ReadErrorKind, offset: u64, what: impl Into<String>) -> Self {
         Self {
             offset: Some(offset),
@@ -76,19 +76,18 @@ impl Fault {
         Self::at(ReadErrorKind::Truncated, offset, what)
     }
 
-    /// Names the record or block, unless that is done already.
+    /// Adds the number of the record or block, unless it has one.
     pub(super) fn numbered(mut self, unit: Unit, number: u64) -> Self {
         self.number.get_or_insert((unit, number));
         self
     }
 
-    /// Names the file.
+    /// Adds the file's name.
     pub(super) fn of(self, file: &str) -> ReadError {
         ReadError(Box::new((file.to_owned(), self)))
     }
 }
 
-// So that a fault can travel as an `io::Error` through a decompressor or from another thread.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)
@@ -105,15 +104,14 @@ impl std::error::Error for Fault {}
 pub struct ReadError(Box<(String, Fault)>);
 
 impl ReadError {
-    /// The kind of trouble.
+    /// The kind of error.
     pub fn kind(&self) -> ReadErrorKind {
         self.0.1.kind
     }
 
     /// Where the damaged record or block starts, in bytes of the uncompressed data.
     ///
-    /// For damaged gzip or zstd data: how many bytes came out before it. `None` where the trouble
-    /// is not at a place.
+    /// For damaged gzip or zstd data: the bytes unpacked before it. `None` for an error without a place.
     #[cfg(test)]
     pub fn offset(&self) -> Option<u64> {
         self.0.1.offset
@@ -150,29 +148,3 @@ impl std::error::Error for ReadError {
         self.0.1.source.as_ref().map(|source| source as _)
     }
 }
-
-/// Compressed data that cannot be unpacked further; travels inside an [`io::Error`].
-#[derive(Debug)]
-pub(super) struct Spoiled {
-    pub(super) kind: ReadErrorKind,
-    pub(super) what: String,
-}
-
-impl Spoiled {
-    pub(super) fn error(kind: ReadErrorKind, what: String) -> io::Error {
-        io::Error::other(Self { kind, what })
-    }
-
-    /// The inner cause, if `why` is trouble with compressed data and not with the file.
-    pub(super) fn of(why: &io::Error) -> Option<&Self> {
-        why.get_ref()?.downcast_ref()
-    }
-}
-
-impl fmt::Display for Spoiled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl std::error::Error for Spoiled {}

@@ -1,12 +1,8 @@
 //! Frames from capture files: pcap and pcapng, plain or in gzip or zstd.
 //!
-//! In comes a path or a stream of untrusted bytes, out come [`Frame`]s in the file's order. Whatever
-//! the bytes are, memory stays bounded and damage is an error that names its place; what lies
-//! before the damage is read. No frame is copied or allocated: it borrows from the read buffer
-//! until the next call.
-//!
-//! The walk over records is our own: the place of any damage must be named to the byte, and what lies before
-//! it must be read.
+//! In: a path or a stream of untrusted bytes. Out: [`Frame`]s in the file's order. Memory is bounded for any input.
+//! Damage is an error with its byte offset; all frames before it are read, which is why the parser is our own. A
+//! frame borrows from the read buffer until the next call: no copy, no allocation.
 
 mod buffer;
 pub mod chunk;
@@ -34,13 +30,13 @@ use ng::Ng;
 use source::About;
 use stream::Stream;
 
-/// No frame is larger, in any kind of file: 16 MiB.
+/// Limit of a frame in any file: 16 MiB.
 pub const FRAME_MAX_BYTES: usize = 16 << 20;
 
-/// Interfaces of one file that are kept. Frames of later ones all get the index [`u16::MAX`].
+/// Most interfaces kept of a file. Frames of later ones get the index [`u16::MAX`].
 pub const INTERFACES_MAX: usize = 1 << 16;
 
-/// What standard input is called in messages.
+/// Standard input in messages.
 const STDIN_NAME: &str = "standard input";
 
 /// An interface that frames of a capture file were taken from.
@@ -52,7 +48,7 @@ pub struct InterfaceInfo {
     pub link: LinkType,
 }
 
-/// A frame whose bytes lie in the buffer.
+/// A frame in the buffer.
 struct Found {
     at: usize,
     caplen: usize,
@@ -72,7 +68,7 @@ enum Format {
 pub struct CaptureReader {
     name: String,
     buffer: Buffer,
-    /// `None` until the first bytes have told.
+    /// `None` before the first bytes.
     format: Option<Format>,
     interfaces: Vec<InterfaceInfo>,
     interface_first: u16,
@@ -82,8 +78,8 @@ pub struct CaptureReader {
 }
 
 impl CaptureReader {
-    /// Opens a capture file and reads as far as tells what it is. A named pipe or a device is opened and read
-    /// on another thread, as [`CaptureReader::from_stdin`] does.
+    /// Opens a capture file and detects its format. A named pipe or a device is opened and read on another thread, as
+    /// [`CaptureReader::from_stdin`] does.
     ///
     /// # Errors
     ///
@@ -102,7 +98,7 @@ impl CaptureReader {
     }
 
     /// Reads a capture from standard input, on another thread: [`CaptureReader::next_frame`] waits for at most
-    /// 200 ms and then gives [`ReadErrorKind::NotYet`]. It also tells what is wrong with the first bytes.
+    /// 200 ms, then gives [`ReadErrorKind::NotYet`]. It also reports an unknown format.
     ///
     /// # Errors
     ///
@@ -111,8 +107,7 @@ impl CaptureReader {
         Self::follow(STDIN_NAME.to_owned(), || Ok(std::io::stdin()))
     }
 
-    /// Reads a capture from any stream of bytes, `total_bytes` long where that is known; `name` stands in error
-    /// messages.
+    /// Reads a capture from any stream of `total_bytes`, if known; `name` is for error messages.
     ///
     /// # Errors
     ///
@@ -184,11 +179,11 @@ impl CaptureReader {
         self
     }
 
-    /// The next frame, in the file's order; `None` at the end and after an error, but for
-    /// [`ReadErrorKind::NotYet`]: then it goes on.
+    /// The next frame, in the file's order; `None` at the end and after an error other than
+    /// [`ReadErrorKind::NotYet`].
     ///
-    /// Time stamps are exact to the nanosecond, cut to `i64`. A Simple Packet Block has none: its
-    /// frame gets the time of the frame before it, or 0. `wire_len` is never below the caplen.
+    /// Time stamps are exact to the nanosecond, clamped to `i64`. A Simple Packet Block has none: its
+    /// frame gets the time of the frame before it, or 0. `wire_len` is at least the caplen.
     ///
     /// # Errors
     ///
@@ -225,7 +220,7 @@ impl CaptureReader {
         }
     }
 
-    /// Ends the reading, unless there is only nothing yet.
+    /// Adds number and file name; ends the reading, except for `NotYet`.
     #[cold]
     fn name_fault(&mut self, fault: Fault) -> ReadError {
         self.finished = fault.kind != ReadErrorKind::NotYet;
@@ -237,11 +232,9 @@ impl CaptureReader {
         fault.of(&self.name)
     }
 
-    /// The interfaces met so far; the first has the number given to
-    /// [`CaptureReader::with_first_interface`], or 0.
+    /// The interfaces so far; the first has the number given to [`CaptureReader::with_first_interface`], or 0.
     ///
-    /// A pcapng file describes an interface before its first frame, possibly in its middle. The
-    /// interfaces of each section are new ones.
+    /// A pcapng file describes an interface before its first frame. Each section has interfaces of its own.
     pub fn interfaces(&self) -> &[InterfaceInfo] {
         &self.interfaces
     }
@@ -251,24 +244,23 @@ impl CaptureReader {
         &self.name
     }
 
-    /// Bytes taken from the file so far, as it is stored; runs ahead of the frames.
+    /// Bytes read of the stored file so far; ahead of the frames.
     pub fn bytes_read(&self) -> u64 {
         self.about.bytes_read.load(Ordering::Relaxed)
     }
 
-    /// Length of the file as it is stored; `None` for what is not a regular file.
+    /// Length of the stored file; `None` if it is no regular file.
     pub fn total_bytes(&self) -> Option<u64> {
         self.total_bytes
     }
 }
 
-/// The number in the run of the interface at `index` in the file.
+/// The run's number of the interface at `index` in the file.
 #[inline]
 fn number(first: u16, index: usize) -> u16 {
     first.saturating_add(u16::try_from(index).unwrap_or(u16::MAX))
 }
 
-/// Tells pcap and pcapng apart by their first bytes.
 fn detect(
     buffer: &mut Buffer,
     about: &About,
@@ -297,16 +289,14 @@ fn detect(
 
 fn unknown(head: &[u8], packing: Option<&str>) -> Fault {
     let hex: Vec<String> = head.iter().map(|byte| format!("{byte:02x}")).collect();
-    let inside = packing.map_or(String::new(), |packing| {
-        format!(" inside the {packing} data")
-    });
+    let inside = packing.map_or_else(String::new, |packing| format!(" inside the {packing} data"));
     let looks = match head {
         [0xfd, b'7', b'z', b'X', b'Z', ..] => " (xz: unpack it first)",
         [b'B', b'Z', b'h', ..] => " (bzip2: unpack it first)",
         [0x04, 0x22, 0x4d, 0x18, ..] => " (lz4: unpack it first)",
         [b'P', b'K', 3, 4, ..] => " (zip: unpack it first)",
         [b's', b'n', b'o', b'o', b'p', 0, ..] => " (snoop)",
-        [GZIP_0, GZIP_1, ..] => " (gzip, twice)",
+        _ if head.starts_with(&source::GZIP_MAGIC) => " (gzip, twice)",
         _ => "",
     };
     let what = format!(
@@ -317,12 +307,9 @@ fn unknown(head: &[u8], packing: Option<&str>) -> Fault {
     Fault::whole(ReadErrorKind::UnknownType, what)
 }
 
-const GZIP_0: u8 = source::GZIP_MAGIC[0];
-const GZIP_1: u8 = source::GZIP_MAGIC[1];
-
 /// The link type of a LINKTYPE_ or DLT_ number.
 ///
-/// 12 and 14 are DLT_RAW of most systems and of OpenBSD, which old programs wrote into files.
+/// 12 and 14 are DLT_RAW of most systems and of OpenBSD; old programs wrote them into files.
 ///
 /// Source: <https://www.tcpdump.org/linktypes.html>.
 fn link_type(number: u32) -> LinkType {

@@ -32,17 +32,17 @@ const OPTION_IF_TSOFFSET: u16 = 14;
 const NAME_MAX_BYTES: usize = 255;
 const NS_PER_SECOND: i128 = 1_000_000_000;
 
-/// How an interface counts time.
+/// Resolution and offset of an interface's time stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Clock {
-    /// The option's byte: the power of 10, or with its high bit of 2, that divides a second.
+    /// `if_tsresol`: a second has 10^n ticks, or 2^n with the high bit.
     pub(super) resolution: u8,
     /// Seconds to add.
     pub(super) offset_s: i64,
 }
 
 impl Clock {
-    /// Nanoseconds since the epoch, rounded down, cut to what `i64` holds.
+    /// Nanoseconds since the epoch, rounded down, clamped to [`TIME_MAX_NS`].
     #[inline]
     pub(super) fn ns(self, ticks: u64) -> i64 {
         let ticks = i128::from(ticks);
@@ -58,17 +58,15 @@ impl Clock {
             }
         };
         let ns = ns + i128::from(self.offset_s) * NS_PER_SECOND;
-        let lowest = i128::from(TIME_MIN_NS);
-        let highest = i128::from(TIME_MAX_NS);
-        i64::try_from(ns.clamp(lowest, highest)).expect("clamped to i64")
+        let ns = ns.clamp(TIME_MIN_NS.into(), TIME_MAX_NS.into());
+        i64::try_from(ns).expect("clamped to i64")
     }
 }
 
-/// Times are kept between the years 1709 and 2230: windows and deadlines then never leave 64 bits.
+/// Times are clamped to the years 1709 to 2230: windows and deadlines fit 64 bits.
 pub(super) const TIME_MAX_NS: i64 = i64::MAX - 1_000_000_000_000_000_000;
 pub(super) const TIME_MIN_NS: i64 = -TIME_MAX_NS;
 
-/// What a section knows of one of its interfaces.
 #[derive(Clone, Copy, Debug)]
 struct Interface {
     link: LinkType,
@@ -77,23 +75,23 @@ struct Interface {
     snaplen: u32,
 }
 
-/// The head of a block: its type and the length of all of it.
+/// The type and the total length of a block.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     kind: u32,
     len: usize,
 }
 
-/// A block that is being stepped over.
+/// A block that is being skipped.
 #[derive(Clone, Copy, Debug)]
-struct Passing {
+struct Skipping {
     head: Head,
     offset: u64,
-    /// Bytes of it behind us.
-    passed: usize,
+    /// Bytes consumed.
+    skipped: usize,
 }
 
-/// Where a packet block keeps its frame.
+/// The fixed fields of a packet block.
 struct Packet {
     interface: u32,
     ticks: Option<u64>,
@@ -103,18 +101,18 @@ struct Packet {
     data_at: usize,
 }
 
-/// Walks the blocks of a pcapng file.
+/// Reads the blocks of a pcapng file.
 pub(super) struct Ng {
     order: Order,
-    /// Interfaces of the section that is being read.
+    /// Interfaces of the current section.
     section: Vec<Interface>,
-    /// Place of the section's first interface among the file's.
+    /// Index of the section's first interface in the file.
     section_first: usize,
-    /// Interfaces met in the file, also those that are not kept.
-    met: usize,
+    /// Interfaces of the file so far, also those beyond [`INTERFACES_MAX`].
+    interfaces: usize,
     ts_ns_last: i64,
-    /// Set while a block is stepped over of which not all has come.
-    passing: Option<Passing>,
+    /// Set while a skipped block is incomplete.
+    skipping: Option<Skipping>,
     /// Blocks read whole.
     pub(super) blocks: u64,
 }
@@ -125,25 +123,25 @@ impl Ng {
             order: Order::Little,
             section: Vec::new(),
             section_first: 0,
-            met: 0,
+            interfaces: 0,
             ts_ns_last: 0,
-            passing: None,
+            skipping: None,
             blocks: 0,
         }
     }
 
-    /// Steps to the next frame; `None` where the file ends between two blocks.
+    /// The next frame; `None` if the file ends between two blocks.
     ///
-    /// After [`NotYet`](super::ReadErrorKind::NotYet) it goes on where it was: nothing is taken from the buffer
-    /// before all of a block is there, and the place inside a block that is stepped over is kept.
+    /// After [`NotYet`](super::ReadErrorKind::NotYet) it resumes: a block is consumed only as a whole, and the position
+    /// inside a skipped block is kept.
     #[inline]
     pub(super) fn next(
         &mut self,
         buffer: &mut Buffer,
         interfaces: &mut Vec<InterfaceInfo>,
     ) -> Result<Option<Found>, Fault> {
-        if let Some(passing) = self.passing {
-            self.pass(buffer, passing)?;
+        if let Some(skipping) = self.skipping {
+            self.skip(buffer, skipping)?;
             self.blocks += 1;
         }
         while let Some(head) = self.head(buffer)? {
@@ -156,13 +154,13 @@ impl Ng {
                     None
                 }
                 _ => {
-                    let (offset, passed) = (buffer.offset(), 0);
-                    let passing = Passing {
+                    let (offset, skipped) = (buffer.offset(), 0);
+                    let skipping = Skipping {
                         head,
                         offset,
-                        passed,
+                        skipped,
                     };
-                    self.pass(buffer, passing)?;
+                    self.skip(buffer, skipping)?;
                     None
                 }
             };
@@ -203,7 +201,7 @@ impl Ng {
         Ok(Some(Head { kind, len }))
     }
 
-    /// Brings all of a block into the buffer and checks its end.
+    /// Makes a whole block available and checks its end.
     #[inline]
     fn whole(&self, buffer: &mut Buffer, head: Head) -> Result<(), Fault> {
         let offset = buffer.offset();
@@ -222,30 +220,30 @@ impl Ng {
         check_tail(offset, head, tail)
     }
 
-    /// Steps over a block that nothing is wanted from, of any length.
-    fn pass(&mut self, buffer: &mut Buffer, mut passing: Passing) -> Result<(), Fault> {
-        let Head { len, .. } = passing.head;
-        let body = len - TAIL_BYTES;
-        while passing.passed < body {
-            self.passing = Some(passing);
-            match buffer.skip(body - passing.passed)? {
-                0 => return Err(Fault::cut(passing.offset, "a block", passing.passed, len)),
-                step => passing.passed += step,
+    /// Skips a block of any length.
+    fn skip(&mut self, buffer: &mut Buffer, mut skipping: Skipping) -> Result<(), Fault> {
+        let Skipping { head, offset, .. } = skipping;
+        let body = head.len - TAIL_BYTES;
+        while skipping.skipped < body {
+            self.skipping = Some(skipping);
+            match buffer.skip(body - skipping.skipped)? {
+                0 => return Err(Fault::cut(offset, "a block", skipping.skipped, head.len)),
+                step => skipping.skipped += step,
             }
         }
-        self.passing = Some(passing);
+        self.skipping = Some(skipping);
         let have = buffer.fill(TAIL_BYTES)?;
         if have < TAIL_BYTES {
-            return Err(Fault::cut(passing.offset, "a block", body + have, len));
+            return Err(Fault::cut(offset, "a block", body + have, head.len));
         }
         let tail = self.order.u32(buffer.peek(TAIL_BYTES), 0);
-        check_tail(passing.offset, passing.head, tail)?;
+        check_tail(offset, head, tail)?;
         buffer.take(TAIL_BYTES);
-        self.passing = None;
+        self.skipping = None;
         Ok(())
     }
 
-    /// Takes in a section header or an interface description.
+    /// Reads a section header or an interface description.
     fn describe(
         &mut self,
         buffer: &mut Buffer,
@@ -262,7 +260,7 @@ impl Ng {
                 return Err(Fault::damaged(offset, what));
             }
             self.section.clear();
-            self.section_first = self.met;
+            self.section_first = self.interfaces;
         } else {
             if self.section.len() == INTERFACES_MAX {
                 let what = format!("more than {INTERFACES_MAX} interfaces in one section");
@@ -270,7 +268,7 @@ impl Ng {
             }
             let (interface, info) = interface(self.order, &block[..head.len - TAIL_BYTES]);
             self.section.push(interface);
-            self.met += 1;
+            self.interfaces += 1;
             if interfaces.len() < INTERFACES_MAX {
                 interfaces.push(info);
             }
@@ -310,7 +308,7 @@ impl Ng {
         })
     }
 
-    /// The fixed fields of a packet block; `Ng::head` has checked that they are there.
+    /// `Ng::head` has checked that the fields are there.
     #[inline]
     fn fields(&self, block: &[u8], head: Head) -> Packet {
         let order = self.order;
@@ -385,13 +383,10 @@ fn check_tail(offset: u64, head: Head, tail: u32) -> Result<(), Fault> {
     Err(Fault::damaged(offset, what))
 }
 
-/// A Simple Packet Block does not say how much of its frame it holds.
+/// The caplen of a Simple Packet Block, which has no field for it.
 fn simple_caplen(wire_len: u32, snaplen: u32, room: usize) -> usize {
-    let cut = match snaplen {
-        0 => wire_len,
-        snaplen => wire_len.min(snaplen),
-    };
-    room.min(cut as usize)
+    let snaplen = if snaplen == 0 { u32::MAX } else { snaplen };
+    room.min(wire_len.min(snaplen) as usize)
 }
 
 #[cold]
@@ -406,8 +401,7 @@ fn too_large(offset: u64, caplen: usize, room: usize) -> Fault {
 
 /// Reads an Interface Description Block, given without its tail.
 ///
-/// An option that does not fit ends the options, as if it were not there: frames can be read
-/// without it. An option given twice counts the first time.
+/// An option that exceeds the block ends the options: frames can be read without it. Of equal options the first counts.
 fn interface(order: Order, block: &[u8]) -> (Interface, InterfaceInfo) {
     let link = link_type(u32::from(order.u16(block, HEAD_BYTES)));
     let snaplen = order.u32(block, HEAD_BYTES + 4);
@@ -449,7 +443,7 @@ fn interface(order: Order, block: &[u8]) -> (Interface, InterfaceInfo) {
     (interface, InterfaceInfo { name, link })
 }
 
-/// A string option: UTF-8 that may end in zeros, cut to a sane length.
+/// A string option: UTF-8 that may end in zeros, cut to [`NAME_MAX_BYTES`].
 fn text(value: &[u8]) -> String {
     let value = &value[..value.len().min(NAME_MAX_BYTES)];
     let text = String::from_utf8_lossy(value);

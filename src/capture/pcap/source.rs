@@ -8,20 +8,20 @@ use std::sync::{Arc, OnceLock};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::error::{Fault, ReadErrorKind, Spoiled};
+use super::error::{Fault, ReadErrorKind};
 use super::zstd::ZstdReader;
 
 /// Compressed bytes read ahead.
 const COMPRESSED_BUFFER_BYTES: usize = 256 * 1024;
 
-/// What an inflater is given at a time. flate2 forgets the output of a call that meets damage
-/// (`zio::read`), so a sip is the most that is lost before the damage.
-const SIP_BYTES: usize = 1024;
+/// Compressed bytes for one call of the inflater. flate2 loses the output of a call that meets damage
+/// (`zio::read`): this limits the loss.
+const INFLATE_BYTES: usize = 1024;
 
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// What is known of a stream while it is read, perhaps on another thread.
+/// Facts of a stream that is read, perhaps on another thread.
 #[derive(Debug, Default)]
 pub(super) struct About {
     /// Bytes taken from the file or stream so far, as they are stored.
@@ -54,7 +54,7 @@ fn cannot_open(why: io::Error) -> Fault {
     }
 }
 
-/// Looks at the first bytes and puts a decompressor before them where one is needed; gives uncompressed bytes.
+/// The uncompressed bytes of a stream; its first bytes tell whether it is compressed.
 pub(super) fn unpack(
     stream: impl Read + Send + 'static,
     about: &Arc<About>,
@@ -63,48 +63,37 @@ pub(super) fn unpack(
         stream,
         about: Arc::clone(about),
     };
-    let mut head = [0; 4];
-    let have = read_up_to(&mut counted, &mut head).map_err(|why| Fault {
+    let mut head = Vec::new();
+    let read = (&mut counted).take(4).read_to_end(&mut head);
+    read.map_err(|why| Fault {
         source: Some(why),
         ..Fault::at(ReadErrorKind::Io, 0, "could not be read")
     })?;
-    if have == 0 {
+    if head.is_empty() {
         return Err(Fault::whole(ReadErrorKind::Empty, "the file is empty"));
     }
-    let whole = io::Cursor::new(head[..have].to_vec()).chain(counted);
-    let packed = |packing| about.packing.get_or_init(|| packing);
-    Ok(if head[..have].starts_with(&GZIP_MAGIC) {
-        packed("gzip");
-        Box::new(GzipReader::new(whole))
-    } else if head[..have].starts_with(&ZSTD_MAGIC) || is_skippable_zstd(&head[..have]) {
-        packed("zstd");
-        let compressed = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, whole);
-        Box::new(ZstdReader::new(compressed))
-    } else {
-        Box::new(whole)
+    let gzip = head.starts_with(&GZIP_MAGIC);
+    let zstd = head.starts_with(&ZSTD_MAGIC) || is_skippable_zstd(&head);
+    let whole = io::Cursor::new(head).chain(counted);
+    if !gzip && !zstd {
+        return Ok(Box::new(whole));
+    }
+    about
+        .packing
+        .get_or_init(|| if gzip { "gzip" } else { "zstd" });
+    let compressed = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, whole);
+    Ok(match gzip {
+        true => Box::new(GzipReader(MultiGzDecoder::new(SmallReads(compressed)))),
+        false => Box::new(ZstdReader::new(compressed)),
     })
 }
 
-/// A zstd stream may begin with a frame to be skipped (pzstd writes one).
+/// A zstd stream may begin with a skippable frame (pzstd writes one).
 fn is_skippable_zstd(head: &[u8]) -> bool {
     head.len() == 4 && head[0] & 0xf0 == 0x50 && head[1..] == [0x2a, 0x4d, 0x18]
 }
 
-/// Reads until `into` is full or the stream ends.
-pub(super) fn read_up_to(stream: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
-    let mut have = 0;
-    while have < into.len() {
-        match stream.read(&mut into[have..]) {
-            Ok(0) => break,
-            Ok(bytes) => have += bytes,
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why) => return Err(why),
-        }
-    }
-    Ok(have)
-}
-
-/// Counts what is read, for a progress bar on another thread's schedule.
+/// Counts the bytes read, for a progress bar.
 struct Counted<R> {
     stream: R,
     about: Arc<About>,
@@ -113,7 +102,7 @@ struct Counted<R> {
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let bytes = self.stream.read(into)?;
-        // Relaxed: a number to show, nothing is ordered by it.
+        // Relaxed: for display only.
         self.about
             .bytes_read
             .fetch_add(bytes as u64, Ordering::Relaxed);
@@ -122,43 +111,39 @@ impl<R: Read> Read for Counted<R> {
 }
 
 /// All members of a gzip file, one after the other.
-struct GzipReader<R: Read>(MultiGzDecoder<Sips<R>>);
-
-impl<R: Read> GzipReader<R> {
-    fn new(compressed: R) -> Self {
-        let buffered = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, compressed);
-        Self(MultiGzDecoder::new(Sips(buffered)))
-    }
-}
+struct GzipReader<R: Read>(MultiGzDecoder<SmallReads<R>>);
 
 impl<R: Read> Read for GzipReader<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into).map_err(|why| match why.kind() {
-            io::ErrorKind::UnexpectedEof => Spoiled::error(
-                ReadErrorKind::Truncated,
-                "the gzip data ends too early".to_owned(),
-            ),
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-                Spoiled::error(ReadErrorKind::Damaged, format!("the gzip data: {why}"))
-            }
-            _ => why,
+        self.0.read(into).map_err(|why| {
+            let (kind, what) = match why.kind() {
+                io::ErrorKind::UnexpectedEof => (
+                    ReadErrorKind::Truncated,
+                    "the gzip data ends too early".to_owned(),
+                ),
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                    (ReadErrorKind::Damaged, format!("the gzip data: {why}"))
+                }
+                _ => return why,
+            };
+            io::Error::other(Fault::whole(kind, what))
         })
     }
 }
 
-/// Hands out a buffer's bytes in small pieces; see [`SIP_BYTES`].
-struct Sips<R: Read>(BufReader<R>);
+/// Gives at most [`INFLATE_BYTES`] of a buffer at a time.
+struct SmallReads<R: Read>(BufReader<R>);
 
-impl<R: Read> Read for Sips<R> {
+impl<R: Read> Read for SmallReads<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.0.read(into)
     }
 }
 
-impl<R: Read> BufRead for Sips<R> {
+impl<R: Read> BufRead for SmallReads<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let bytes = self.0.fill_buf()?;
-        Ok(&bytes[..bytes.len().min(SIP_BYTES)])
+        Ok(&bytes[..bytes.len().min(INFLATE_BYTES)])
     }
 
     fn consume(&mut self, bytes: usize) {

@@ -1,5 +1,5 @@
-//! A stream that may be slow: read on a thread of its own, so that whoever wants its bytes is not stuck in
-//! read(2), or inside a decompressor, while frames that have come wait to be handed out.
+//! Reads a slow stream on a thread of its own: the caller is never blocked in read(2), or inside a decompressor,
+//! while complete frames wait.
 
 use std::io::{self, Read};
 use std::thread;
@@ -9,34 +9,29 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::error::Fault;
 
-/// While nothing is at hand, the reader is told so this often.
+/// Longest wait of a read without data.
 const QUIET: Duration = Duration::from_millis(200);
-/// Uncompressed bytes in one piece, at most.
+/// Most uncompressed bytes of a piece.
 const PIECE_BYTES: usize = 256 * 1024;
-/// Pieces on their way and back.
+/// Pieces in circulation.
 const PIECES: usize = 4;
 
-/// Bytes of a stream, and how many of them there are.
+/// A buffer and its bytes in use.
 type Piece = (Vec<u8>, usize);
 
-/// The reading end. `read` gives [`io::ErrorKind::WouldBlock`] where nothing is at hand and 200 ms have passed
-/// since it was said last; it can then be called again. An error of the stream comes once, then its end.
+/// The reading end. Without data for 200 ms, `read` gives [`io::ErrorKind::WouldBlock`]; it may then be called again.
+/// An error of the stream comes once, then its end.
 pub(super) struct Stream {
     full: Receiver<io::Result<Piece>>,
     empty: Sender<Vec<u8>>,
     piece: Piece,
     at: usize,
-    told: Instant,
+    /// The last answer without data.
+    idle_since: Instant,
 }
 
 impl Stream {
-    /// Lets a thread open a stream and read it.
-    ///
-    /// The thread ends with the stream, or at the first byte that nobody wants any more.
-    ///
-    /// # Errors
-    ///
-    /// The system has no thread to give.
+    /// Starts a thread that opens a stream and reads it, until its end or until the [`Stream`] is dropped.
     pub(super) fn start(
         open: impl FnOnce() -> Result<Box<dyn Read + Send>, Fault> + Send + 'static,
     ) -> io::Result<Self> {
@@ -58,23 +53,23 @@ impl Stream {
             empty,
             piece: (Vec::new(), 0),
             at: 0,
-            told: Instant::now(),
+            idle_since: Instant::now(),
         })
     }
 
     /// Waits for the next piece; false at the end.
     fn next_piece(&mut self) -> io::Result<bool> {
-        let wait = QUIET.saturating_sub(self.told.elapsed());
+        let wait = QUIET.saturating_sub(self.idle_since.elapsed());
         match self.full.recv_timeout(wait) {
             Ok(next) => {
                 let used = std::mem::replace(&mut self.piece, next?);
                 self.at = 0;
-                // The thread may have ended: then nobody wants it back.
+                // Fails if the thread has ended, which is fine.
                 let _ = self.empty.send(used.0);
                 Ok(true)
             }
             Err(RecvTimeoutError::Timeout) => {
-                self.told = Instant::now();
+                self.idle_since = Instant::now();
                 Err(io::ErrorKind::WouldBlock.into())
             }
             Err(RecvTimeoutError::Disconnected) => Ok(false),
@@ -95,10 +90,10 @@ impl Read for Stream {
     }
 }
 
-/// Reads until the stream ends or fails, or nobody listens.
+/// Reads until the stream ends or fails, or the receiver is gone.
 fn pump(bytes: &mut dyn Read, empty: &Receiver<Vec<u8>>, full: &Sender<io::Result<Piece>>) {
     for mut piece in empty {
-        // Its first use takes its memory, once.
+        // Allocates on first use only.
         piece.resize(PIECE_BYTES, 0);
         let have = loop {
             match bytes.read(&mut piece) {
@@ -106,8 +101,7 @@ fn pump(bytes: &mut dyn Read, empty: &Receiver<Vec<u8>>, full: &Sender<io::Resul
                 Ok(have) => break have,
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
-                    // A descriptor that somebody made non-blocking. Its end would be all that `poll` could
-                    // tell earlier.
+                    // A descriptor that someone made non-blocking: try again.
                     thread::sleep(QUIET / 10);
                 }
                 Err(why) => {

@@ -5,10 +5,10 @@ use std::io::{self, BufRead, Read};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::error::{ReadErrorKind, Spoiled};
+use super::error::{Fault, ReadErrorKind};
 
-/// A last, empty, raw block and room for a checksum. Fed to the decoder after damage, it makes the
-/// decoder give up the window that it still holds (RFC 8878, section 3.1.1.2).
+/// A last, empty, raw block and room for a checksum. After damage it makes the decoder return the window that it
+/// still holds (RFC 8878, section 3.1.1.2).
 const LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
 /// Unpacks zstd frames one after the other; skippable frames are skipped.
@@ -18,7 +18,7 @@ pub(super) struct ZstdReader<R> {
     compressed: R,
     decoder: FrameDecoder,
     in_frame: bool,
-    /// Reported once the bytes before it have been handed out.
+    /// Reported behind the bytes before it.
     broken: Option<io::Error>,
 }
 
@@ -60,7 +60,7 @@ impl<R: BufRead> ZstdReader<R> {
         Ok(())
     }
 
-    /// Whether the file could not be read, ended too early, or holds bytes that cannot be right.
+    /// The cause: the file could not be read, ended too early, or is damaged.
     fn why_broken(&mut self, why: &FrameDecoderError) -> io::Error {
         match self.compressed.fill_buf() {
             Err(io) => io,
@@ -69,16 +69,14 @@ impl<R: BufRead> ZstdReader<R> {
         }
     }
 
-    /// Decodes until there is something to hand out or the frame is over.
+    /// Decodes until the decoder has output or the frame ends.
     fn decode(&mut self) {
         while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
             let one = BlockDecodingStrategy::UptoBlocks(1);
             if let Err(why) = self.decoder.decode_blocks(&mut self.compressed, one) {
                 self.broken = Some(self.why_broken(&why));
-                let last = self
-                    .decoder
-                    .decode_blocks(&LAST_BLOCK[..], BlockDecodingStrategy::UptoBlocks(1));
-                if last.is_err() {
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                if self.decoder.decode_blocks(&LAST_BLOCK[..], one).is_err() {
                     self.in_frame = false;
                     return;
                 }
@@ -86,7 +84,7 @@ impl<R: BufRead> ZstdReader<R> {
         }
     }
 
-    /// Leaves a frame whose bytes have all been handed out.
+    /// Ends a frame without output left and checks its checksum.
     fn end_frame(&mut self) {
         self.in_frame = false;
         let stored = self.decoder.get_checksum_from_data();
@@ -124,10 +122,11 @@ impl<R: BufRead> Read for ZstdReader<R> {
 }
 
 fn cut() -> io::Error {
-    let what = "the zstd data ends too early".to_owned();
-    Spoiled::error(ReadErrorKind::Truncated, what)
+    let what = "the zstd data ends too early";
+    io::Error::other(Fault::whole(ReadErrorKind::Truncated, what))
 }
 
 fn damaged(why: &str) -> io::Error {
-    Spoiled::error(ReadErrorKind::Damaged, format!("the zstd data: {why}"))
+    let what = format!("the zstd data: {why}");
+    io::Error::other(Fault::whole(ReadErrorKind::Damaged, what))
 }

@@ -4,25 +4,25 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// Waits until one of several sockets has a block or an error. Keeps its memory between calls.
+/// Waits until one of several sockets has a block or an error. Reuses its memory.
 ///
-/// The kernel says "readable" while the block it closed last is not returned: leave out a ring of which a
-/// block is open, or the wait ends at once, again and again.
+/// The kernel reports "readable" until the block it closed last is returned: leave out rings with an open block, or
+/// the wait returns at once, again and again.
 #[derive(Debug, Default)]
 pub struct Poller {
     fds: Vec<libc::pollfd>,
 }
 
 impl Poller {
-    /// A poller for up to `sockets` sockets without further allocation.
+    /// A poller that allocates nothing for up to `sockets` sockets.
     pub fn with_capacity(sockets: usize) -> Self {
         Self {
             fds: Vec::with_capacity(sockets),
         }
     }
 
-    /// Waits at most `timeout`, rounded up to a millisecond. Returns how many sockets have news; none if the
-    /// time is up or a signal came.
+    /// Waits at most `timeout`, rounded up to a millisecond. Returns the number of ready sockets; 0 after the timeout
+    /// or a signal.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl Poller {
         let count = libc::nfds_t::try_from(self.fds.len()).expect("as wide as usize");
         let timeout_ms = timeout.as_nanos().div_ceil(1_000_000);
         let timeout_ms = i32::try_from(timeout_ms).unwrap_or(i32::MAX);
-        // SAFETY: the kernel reads and writes `count` entries, which is how many there are.
+        // SAFETY: the kernel reads and writes `count` entries, the length of the list.
         let answer = unsafe { libc::poll(self.fds.as_mut_ptr(), count, timeout_ms) };
         match usize::try_from(answer) {
             Ok(ready) => Ok(ready),
@@ -56,7 +56,7 @@ impl Poller {
         }
     }
 
-    /// Which sockets of the last wait, by their place in it, have an error to take: a link that went down.
+    /// Indices of the last wait's sockets with a pending error: a link that went down.
     pub fn failed(&self) -> impl Iterator<Item = usize> {
         let bad = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
         let all = self.fds.iter().enumerate();

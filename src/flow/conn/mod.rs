@@ -98,7 +98,7 @@ impl Conn {
         ConnState::Oth
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn record(&self, reason: EndReason, conn_state: ConnState, basis: Basis) -> FlowRecord {
         FlowRecord {
             tuple: self.key.tuple(),

@@ -11,11 +11,11 @@ use libc::sock_filter;
 use super::{EXTENSION, EXTENSIONS, Keys, QUOTING, TCP_FLAGS, UPPER};
 use crate::capture::bpf::asm::{Asm, Label};
 use crate::capture::bpf::steps::{
-    FROM, TEMP, TO, both_ports, forward, header_length, step_over_tags,
+    FROM, TEMP, TO, both_ports, forward, header_length, ip_header, skip_tags,
 };
 use crate::capture::frame::LinkType;
 
-/// What the program is for.
+/// The use of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// `PACKET_FANOUT_CBPF`: returns the member.
@@ -25,10 +25,9 @@ pub enum Mode {
         /// Bytes to keep.
         snaplen: u32,
     },
-    /// The filter of a data ring under load: 0 for what is bulk data beyond doubt, which is UDP and TCP that
-    /// neither opens, answers nor ends a connection; this many bytes of everything else, and of whatever it
-    /// cannot follow as far as that. A frame that ends before its headers do is refused. It asks nothing of
-    /// the kernel but the frame's bytes.
+    /// The filter of a data ring under load. It returns 0 for bulk data: UDP, and TCP that neither opens, answers
+    /// nor ends a connection. It keeps this many bytes of every other frame, and of frames that it cannot follow.
+    /// A frame cut within its headers is refused. It reads nothing but the frame's bytes.
     Bulk {
         /// What the frames start with.
         link: LinkType,
@@ -45,7 +44,7 @@ const OUTGOING: u32 = 4;
 const ARPHRD_ETHER: u32 = 1;
 const ARPHRD_LOOPBACK: u32 = 772;
 
-// Slots of M, beside those that steps use.
+// Slots of M, in addition to those of steps.
 /// Where the IP header starts.
 const IP: u32 = 1;
 /// class × workers.
@@ -80,9 +79,9 @@ struct Builder<'k> {
     udp: Label,
     open: Label,
     control: Label,
-    /// Bulk data beyond doubt: all is known but the hash.
+    /// Bulk data; only the hash is left.
     bulk: Label,
-    /// All is known but the hash.
+    /// Only the hash is left.
     hash: Label,
 }
 
@@ -110,7 +109,7 @@ pub fn program(keys: &Keys, workers: u32, mode: Mode) -> Vec<sock_filter> {
         workers,
     };
     match mode {
-        Mode::Bulk { link, .. } => b.link_of_bulk(link),
+        Mode::Bulk { link, .. } => ip_header(&mut b.a, link, b.v4, b.v6, b.zero),
         _ => b.link(mode),
     }
     b.ipv4();
@@ -142,34 +141,13 @@ impl Builder<'_> {
         a.ldx_imm(0);
         a.ld_abs(AD_PROTOCOL);
         a.bind(tags);
-        step_over_tags(a, layer3);
+        skip_tags(a, layer3);
         a.bind(layer3);
         a.jeq(0x0800, v4, None);
         a.jeq(0x86dd, v6, zero);
     }
 
-    /// The same from the frame's bytes alone.
-    fn link_of_bulk(&mut self, link: LinkType) {
-        let (zero, v4, v6) = (self.zero, self.v4, self.v6);
-        let a = &mut self.a;
-        if link == LinkType::RawIp {
-            a.ldx_imm(0);
-            a.ldb_ind(0);
-            a.rsh(4);
-            a.jeq(4, v4, None);
-            a.jeq(6, v6, zero);
-            return;
-        }
-        let layer3 = a.label();
-        a.ldx_imm(14);
-        a.ldh_abs(12);
-        step_over_tags(a, layer3);
-        a.bind(layer3);
-        a.jeq(0x0800, v4, None);
-        a.jeq(0x86dd, v6, zero);
-    }
-
-    /// What holds until something better is known: data, and no ports.
+    /// Defaults: class data, no ports.
     fn begin(&mut self, version: u32, address: u32) {
         let a = &mut self.a;
         a.stx(IP);
@@ -177,7 +155,7 @@ impl Builder<'_> {
         a.rsh(4);
         a.jeq(version, None, self.zero);
         a.st(FAMILY);
-        // Both addresses are there, whichever of them the hash will ask for.
+        // Ends the program where an address is cut.
         a.ldb_ind(if version == 4 { 19 } else { 39 });
         a.ld_imm(0);
         for slot in [CLASS, FROM, TO, MORE] {
@@ -230,7 +208,7 @@ impl Builder<'_> {
 
     fn quote4(&mut self) {
         let hash = self.hash;
-        let control = Self::member(self.workers, 1);
+        let control = self.workers;
         let a = &mut self.a;
         let (error, ports, addresses) = (a.label(), a.label(), a.label());
         a.ldb_ind(0);
@@ -350,7 +328,7 @@ impl Builder<'_> {
 
     fn quote6(&mut self) {
         let hash = self.hash;
-        let control = Self::member(self.workers, 1);
+        let control = self.workers;
         let a = &mut self.a;
         let (ports, addresses) = (a.label(), a.label());
         a.ldb_ind(0);
@@ -405,11 +383,11 @@ impl Builder<'_> {
         a.bind(syn);
         a.jset(0x10, control, open);
         a.bind(open);
-        a.ld_imm(Self::member(self.workers, 2));
+        a.ld_imm(2 * self.workers);
         a.st(CLASS);
         a.ja(hash);
         a.bind(control);
-        a.ld_imm(Self::member(self.workers, 1));
+        a.ld_imm(self.workers);
         a.st(CLASS);
     }
 
@@ -418,7 +396,7 @@ impl Builder<'_> {
         let done = self.a.label();
         match mode {
             Mode::Bulk { snaplen, .. } => {
-                // Whatever it could not follow, and what it followed to control or open.
+                // Frames it could not follow, and those of control or open.
                 self.a.bind(self.hash);
                 self.a.bind(self.zero);
                 self.a.ret(snaplen);
@@ -426,13 +404,15 @@ impl Builder<'_> {
                 return self.a.ret(0);
             }
             Mode::Filter { snaplen } => {
-                self.known();
+                self.a.bind(self.bulk);
+                self.a.bind(self.hash);
                 self.a.ld_mem(CLASS);
                 self.a.jeq(0, self.zero, None);
                 self.a.ret(snaplen);
             }
             Mode::Fanout => {
-                self.known();
+                self.a.bind(self.bulk);
+                self.a.bind(self.hash);
                 self.a.ld_mem(FAMILY);
                 self.a.jeq(6, six, None);
                 self.sum(1);
@@ -452,13 +432,7 @@ impl Builder<'_> {
         self.a.ret(0);
     }
 
-    /// The class is known; bulk data are like any other here.
-    fn known(&mut self) {
-        self.a.bind(self.bulk);
-        self.a.bind(self.hash);
-    }
-
-    /// A = both ends, of addresses of so many words.
+    /// A = the sum of both ends' hashes, for addresses of so many words.
     fn sum(&mut self, words: u8) {
         self.end(words, FROM, 0);
         self.a.st(SUM);
@@ -484,9 +458,5 @@ impl Builder<'_> {
             a.mul(self.keys.fold[word]);
             a.mix();
         }
-    }
-
-    fn member(workers: u32, class: u32) -> u32 {
-        class * workers
     }
 }

@@ -1,18 +1,15 @@
-//! Which ring a frame goes to: one rule, written twice.
+//! The ring of a frame: one rule, implemented twice.
 //!
-//! The kernel runs [`program`], classic BPF; user space runs [`demux`] on the bytes it got.
-//! Both give the same class and the same worker for every frame, which the tests hold
-//! them to. A fanout group has `3 × workers` members, in this order: `class × workers +
-//! hash % workers`.
+//! The kernel runs [`program`], classic BPF; user space runs [`demux`] on the captured bytes. Both give the same class
+//! and the same worker for every frame; tests compare them. A fanout group has `3 × workers` members, in this
+//! order: `class × workers + hash % workers`.
 //!
-//! What the program touches lies in the first [`DEPTH`] bytes of the frame, so a capture that
-//! keeps that many can be checked frame by frame. A load beyond the frame ends the program
-//! with 0: class data, worker 0.
+//! The program reads the first [`DEPTH`] bytes of a frame only, so a capture that keeps that many can be checked
+//! frame by frame. A load beyond the frame ends the program with 0: class data, worker 0.
 //!
-//! The hash is symmetric and keyed. Both ends, address with port, are mixed with secret odd
-//! multipliers before they are added; a sum that is mixed only afterwards would let a
-//! stranger choose flows that all meet on one worker. It has 32 bits: enough against someone
-//! who cannot see which worker he hits, and no more.
+//! The hash is symmetric and keyed. Both ends, address with port, are mixed with secret odd multipliers before they
+//! are added: mixing only the sum would let an attacker choose flows of one worker. 32 bits protect against an
+//! attacker who cannot see the worker of a flow, not against others.
 
 mod kernel;
 mod user;
@@ -31,9 +28,9 @@ pub const DEPTH: usize = 192;
 
 /// The fewest bytes of a TCP header that hold its flags.
 const TCP_FLAGS: u32 = 14;
-/// The longest IPv6 extension header that is stepped over, in its own unit: 48 bytes.
+/// The longest IPv6 extension header that is skipped, in its own unit: 48 bytes.
 pub(crate) const EXTENSION: u8 = 5;
-/// IPv6 extension headers, fragment header included, that are stepped over.
+/// IPv6 extension headers, fragment header included, that are skipped.
 pub(crate) const EXTENSIONS: usize = 3;
 /// The farthest an upper header may start from its IPv6 header: 14 bytes of TCP behind two
 /// tags still end within [`DEPTH`].
@@ -46,7 +43,7 @@ const QUOTING: u32 = 118;
 pub struct Keys {
     /// One for each 32-bit word of an address.
     word: [u32; 4],
-    /// One for each word, applied when it has joined what came before.
+    /// One for each word, applied to its sum with the hash so far.
     fold: [u32; 4],
     /// For the ports.
     port: u32,
@@ -61,28 +58,38 @@ impl Keys {
     ///
     /// If the kernel has no random numbers to give.
     pub fn random() -> io::Result<Self> {
-        let mut seed = [0; 40];
-        getrandom::fill(&mut seed).map_err(|e| io::Error::other(e.to_string()))?;
-        let mut words = seed.as_chunks().0.iter().map(|c| u32::from_ne_bytes(*c));
-        Ok(Self::from_words(|| words.next().unwrap_or(1)))
+        Ok(Self::from_words(random_words::<10>()?))
     }
 
     /// The same secrets for the same seed: for tests, and for `read --seed`.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
-        let mut state = seed;
-        Self::from_words(|| (splitmix64(&mut state) >> 32) as u32)
+        Self::from_words(seeded_words(seed))
     }
 
-    fn from_words(mut next: impl FnMut() -> u32) -> Self {
-        let mut odd = || next() | 1;
+    fn from_words(words: [u32; 10]) -> Self {
+        let [a, b, c, d, e, f, g, h, port, last] = words;
         Self {
-            word: [odd(), odd(), odd(), odd()],
-            fold: [odd(), odd(), odd(), odd()],
-            port: odd(),
-            last: odd(),
+            word: [a, b, c, d],
+            fold: [e, f, g, h],
+            port,
+            last,
         }
     }
+}
+
+/// Odd numbers from the kernel's random source.
+pub(super) fn random_words<const N: usize>() -> io::Result<[u32; N]> {
+    let mut words = [0; N];
+    for word in &mut words {
+        *word = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))? | 1;
+    }
+    Ok(words)
+}
+
+/// Odd numbers, the same for the same seed.
+pub(super) fn seeded_words<const N: usize>(mut seed: u64) -> [u32; N] {
+    std::array::from_fn(|_| (splitmix64(&mut seed) >> 32) as u32 | 1)
 }
 
 impl fmt::Debug for Keys {
@@ -91,34 +98,34 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// What [`asm::Asm::mix`] does in the kernel.
+/// The same as [`super::asm::Asm::mix`].
 #[inline]
 pub(super) fn mix(v: u32) -> u32 {
     v ^ v >> 15
 }
 
-/// What a hash was made of.
+/// The input of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HashKind {
     /// Both addresses and both ports, of the frame or of the packet an ICMP error quotes.
     Flow,
-    /// Both addresses only: no ports, or none in reach.
+    /// Both addresses: no ports, or none in reach.
     Pair,
-    /// Nothing: not IP, or cut before it could be read. The hash is 0.
+    /// Nothing: not IP, or cut too short. The hash is 0.
     None,
 }
 
-/// Where a frame belongs.
+/// Class and hash of a frame: they give its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demux {
     /// The class of its ring.
     pub class: Class,
     /// The hash that picks the worker.
     pub hash: u32,
-    /// What the hash was made of.
+    /// The input of the hash.
     pub key: HashKind,
-    /// False if a field that decides lies beyond the bytes; class and hash are then 0, which
-    /// is what the kernel answers if the frame itself ends there.
+    /// False if a needed field lies beyond the bytes. Class and hash are then 0, as the kernel gives for a frame that
+    /// ends there.
     pub reach: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The rule of [`crate::capture::bpf::fanout::kernel`], on bytes in user space.
+//! The rule of [`crate::capture::bpf::fanout::kernel`] in user space.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ const ACK: u8 = 0x10;
 /// The class and the hash that the kernel's program gives this frame.
 ///
 /// Exact if `frame.bytes` are the whole frame or at least its first [`crate::capture::bpf::fanout::DEPTH`] bytes. The tag in
-/// `frame.vlan` plays no part: the program does not see it either.
+/// `frame.vlan` is ignored: the program does not see it either.
 #[inline]
 #[must_use]
 pub fn demux(keys: &Keys, frame: &Frame<'_>) -> Demux {
@@ -29,8 +29,7 @@ pub fn demux(keys: &Keys, frame: &Frame<'_>) -> Demux {
     })
 }
 
-/// What [`place`] says of TCP in IPv4 without options, whole, behind an Ethernet header, at fixed offsets:
-/// what most frames of a capture are.
+/// [`place`] for the commonest frames, by fixed offsets: Ethernet, IPv4 without options, TCP, no fragment.
 #[inline]
 fn commonest(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
     let head = frame.bytes.first_chunk::<48>()?;
@@ -55,7 +54,7 @@ const NOTHING: Demux = Demux {
     reach: true,
 };
 
-/// `None` where a load leaves the bytes.
+/// `None` if a load lies beyond the bytes.
 #[inline]
 fn place(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
     let bytes = frame.bytes;
@@ -64,7 +63,7 @@ fn place(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
         LinkType::RawIp => (by_version(bytes, 0)?, 0),
         LinkType::LinuxSll => (be16(bytes, 14)?, 16),
         LinkType::LinuxSll2 => (be16(bytes, 0)?, 20),
-        // The address family has a number per system; the version of what follows has not.
+        // The number of an address family depends on the system, the IP version does not.
         LinkType::Null | LinkType::Loop => (by_version(bytes, 4)?, 4),
         LinkType::Other(_) => return Some(NOTHING),
     };
@@ -91,7 +90,7 @@ fn by_version(bytes: &[u8], at: usize) -> Option<u16> {
     })
 }
 
-/// What the last step needs: whose addresses, whose ports.
+/// Class, addresses and ports that decide.
 struct Found {
     class: Class,
     /// Offset of the source address; the destination follows it.
@@ -209,7 +208,7 @@ fn behind_extensions(bytes: &[u8], ip: usize, pair: Found) -> Option<Found> {
     }
 }
 
-/// TCP or UDP at `at`, of which `room` bytes are in this fragment.
+/// TCP or UDP at `at`; `room` bytes of it are in this fragment.
 #[inline]
 fn ports(bytes: &[u8], at: usize, protocol: u8, room: u32, pair: Found) -> Option<Found> {
     let class = match protocol {
@@ -239,7 +238,7 @@ fn class(flags: u8) -> Class {
     }
 }
 
-/// ICMP at `at`: an error goes where the packet goes that it quotes.
+/// ICMP at `at`: an error goes to the worker of the packet it quotes.
 fn quote4(bytes: &[u8], at: usize, pair: Found) -> Option<Found> {
     if !matches!(byte(bytes, at)?, 3 | 4 | 5 | 11 | 12) {
         return Some(pair);
@@ -301,20 +300,17 @@ fn byte(bytes: &[u8], at: usize) -> Option<u8> {
 
 #[inline]
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    let field = bytes.get(at..at + 2)?.first_chunk()?;
-    Some(u16::from_be_bytes(*field))
+    Some(u16::from_be_bytes(*bytes.get(at..at + 2)?.first_chunk()?))
 }
 
 #[inline]
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    let field = bytes.get(at..at + 4)?.first_chunk()?;
-    Some(u32::from_be_bytes(*field))
+    Some(u32::from_be_bytes(*bytes.get(at..at + 4)?.first_chunk()?))
 }
 
 #[inline]
 fn be128(bytes: &[u8], at: usize) -> Option<[u32; 4]> {
-    let field: &[u8; 16] = bytes.get(at..at + 16)?.first_chunk()?;
-    Some(words(field))
+    Some(words(bytes.get(at..at + 16)?.first_chunk()?))
 }
 
 #[inline]
@@ -326,7 +322,7 @@ fn words(address: &[u8; 16]) -> [u32; 4] {
     out
 }
 
-/// One end: its port first, then each word of its address.
+/// The hash of one end: its port, then each word of its address.
 #[inline]
 fn end(keys: &Keys, address: &[u32], port: u16) -> u32 {
     let mut h = mix(u32::from(port).wrapping_mul(keys.port));
@@ -344,9 +340,7 @@ fn hash(keys: &Keys, a: &[u32], b: &[u32], ports: Option<(u16, u16)>) -> u32 {
     mix(sum.wrapping_mul(keys.last))
 }
 
-/// The hash of a flow, the same in both directions.
-///
-/// Both addresses must be of one family; what a mixed pair hashes to means nothing.
+/// The hash of a flow, the same in both directions. Both addresses must be of one family.
 #[inline]
 #[must_use]
 pub fn flow_hash(keys: &Keys, src: IpAddr, dst: IpAddr, src_port: u16, dst_port: u16) -> u32 {
@@ -363,7 +357,7 @@ pub fn flow_hash(keys: &Keys, src: IpAddr, dst: IpAddr, src_port: u16, dst_port:
     }
 }
 
-/// Where a whole TCP segment belongs whose headers the program follows: from what was read of it, not from bytes.
+/// [`demux`] of a decoded TCP segment that is no fragment and whose headers the program follows.
 #[inline]
 #[must_use]
 pub fn segment(keys: &Keys, (src, dst): (IpAddr, IpAddr), ports: (u16, u16), flags: u8) -> Demux {
