@@ -11,4 +11,4 @@ pub mod mode;
 pub mod pcap;
 pub mod ring;
 pub mod socket;
-pub mod valve;
+pub(crate) mod valve;

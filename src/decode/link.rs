@@ -11,9 +11,9 @@ use crate::capture::bpf::fanout::UPPER;
 use crate::capture::frame::{Frame, LinkType};
 
 /// Most tags (and LLC or PPPoE headers) of a frame.
-pub const TAGS_MAX: usize = 32;
+const TAGS_MAX: usize = 32;
 /// Most MPLS labels of a frame.
-pub const LABELS_MAX: usize = 32;
+const LABELS_MAX: usize = 32;
 /// Most inline VLAN tags that the fanout program follows.
 const PROGRAM_TAGS_MAX: usize = 2;
 

@@ -4,12 +4,12 @@
 //! length field beyond the captured bytes. Where the standards allow several readings, a SYN that tshark
 //! shows in the outer headers is a SYN here too.
 
-pub mod link;
+mod link;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
 mod naive_ip;
-pub mod net;
+mod net;
 pub mod packet;
 mod rest;
 #[cfg(test)]
@@ -17,7 +17,7 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 mod transport;
-pub mod unread;
+mod unread;
 
 pub use packet::Packet;
 pub use unread::{Cause, NotIpCause, Unread};

@@ -10,7 +10,7 @@ use super::unread::{Cause, Unread};
 use crate::capture::bpf::fanout::{EXTENSION, EXTENSIONS};
 
 /// Most extension headers of a packet.
-pub const EXTENSIONS_MAX: usize = 256;
+const EXTENSIONS_MAX: usize = 256;
 /// The bytes of a TCP header up to its flags.
 pub(super) const FLAGS_END: usize = 14;
 /// Largest value of an IP length field; a longer packet has 0.

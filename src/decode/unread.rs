@@ -27,7 +27,7 @@ words! {
     pub enum Cause {
         /// The frame ends inside its link header, a tag or a label.
         TruncatedLink = "truncated_link",
-        /// More tags than [`super::link::TAGS_MAX`] or labels than [`super::link::LABELS_MAX`].
+        /// More than 32 tags or 32 labels.
         TooManyTags = "too_many_tags",
         /// The bytes end inside the IP header.
         TruncatedIp = "truncated_ip",
@@ -39,8 +39,7 @@ words! {
         BadIpTotalLen = "bad_ip_total_len",
         /// The bytes end inside an extension header, though the packet goes on.
         TruncatedExtension = "truncated_extension",
-        /// An extension header that ends beyond its packet, or more than
-        /// [`super::net::EXTENSIONS_MAX`] of them.
+        /// An extension header that ends beyond its packet, or more than 256 of them.
         BadExtension = "bad_extension",
         /// Fewer bytes than reach the TCP flags (14).
         TruncatedTcp = "truncated_tcp",

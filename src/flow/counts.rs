@@ -1,4 +1,4 @@
-//! What the flow stage counts.
+//! Counters of the flow stage.
 
 use super::record::EndReason;
 use crate::counters::counters;
@@ -27,28 +27,28 @@ counters! {
         established_connections: "Attempts whose client proved the handshake",
         midstream_flows: "TCP flows first seen without their SYN",
         preexisting_flows: "Midstream flows that were open at the start",
-        preexisting_dropped: "Connections open at the start that found no room in their list",
+        preexisting_dropped: "Connections open at the start beyond the limit of their list",
         flows_opened: "Flows opened",
         flows_reopened: "Of these, attempts opened again after their end",
         flows_closed (count by reason EndReason): "Flows ended",
-        flows_untold: "Flows ended whose records nobody asked for",
+        flows_untold: "Flows ended without a record, as no output wants it",
         flows_merged: "Second attempts of a simultaneous open, merged into the first",
         flows_open (gauge): "Flows open now",
-        evicted_attempts (loss): "Attempts pushed out of a full table: a SYN that comes again may then count as a new connection",
-        evicted_established (loss): "Established connections pushed out of a full table",
-        evicted_others (loss): "Other flows pushed out of a full table",
-        evicted_fragments (loss): "Halves of TCP headers in fragments, given up for newer ones",
-        flows_without_volumes (loss): "Attempts whose later packets found no room to be added up; their records say saturated",
+        evicted_attempts (loss): "Attempts evicted from a full table: a repeated SYN may then count as a new connection",
+        evicted_established (loss): "Established connections evicted from a full table",
+        evicted_others (loss): "Other flows evicted from a full table",
+        evicted_fragments (loss): "Halves of fragmented TCP headers, evicted for newer ones",
+        flows_without_volumes (loss): "Attempts without room for the volumes of later packets; their records say saturated",
     }
 }
 
 impl FlowCounts {
-    /// Every flow that ended with a record.
+    /// All flows that ended.
     pub fn closed_all(&self) -> u64 {
         self.flows_closed.iter().sum()
     }
 
-    /// Attempts and flows pushed out of full tables.
+    /// Attempts and flows evicted from full tables.
     pub fn evicted(&self) -> u64 {
         self.evicted_attempts
             + self.evicted_established
@@ -61,7 +61,7 @@ impl FlowCounts {
         self.flows_closed[EndReason::Unanswered as usize]
     }
 
-    /// Attempts without an outcome: still open at the end, or pushed out of full tables.
+    /// Attempts without an outcome: still open at the end, or evicted.
     pub fn undecided(&self) -> u64 {
         let decided = self.answered_connections + self.refused_connections + self.unanswered();
         self.new_connections.saturating_sub(decided)
@@ -70,7 +70,7 @@ impl FlowCounts {
     /// Name, left side and right side of each identity.
     pub fn identities(&self) -> [(&'static str, u64, u64); 3] {
         let elsewhere = self.syn_other_interface - self.syn_joined_elsewhere;
-        let said = self.packets_accounted
+        let explained = self.packets_accounted
             + self.packets_other_interface
             + elsewhere
             + self.packets_after_end
@@ -81,7 +81,7 @@ impl FlowCounts {
             (
                 "flow_packets = packets_accounted + packets_other_interface + syn_other_interface + packets_after_end + icmp_errors + fragments - syn_joined_elsewhere",
                 self.flow_packets,
-                said,
+                explained,
             ),
             (
                 "syn_packets = new_connections + syn_retransmitted + syn_other_interface",
@@ -96,13 +96,8 @@ impl FlowCounts {
         ]
     }
 
-    /// Says which identity does not hold.
-    ///
-    /// # Errors
-    ///
-    /// The identity with its two sides.
     #[cfg(test)]
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         for (name, left, right) in self.identities() {
             if left != right {
                 return Err(format!("{name}: {left} != {right}"));

@@ -5,7 +5,7 @@ use crate::splitmix::splitmix64;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses, ports and protocol of one direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     /// The addresses are IPv6.
     pub v6: bool,
@@ -42,8 +42,7 @@ impl Key {
             src_port,
             dst_port,
             proto,
-            id: 0,
-            joined: false,
+            ..Self::default()
         }
     }
 

@@ -4,23 +4,23 @@
 //! time). Out: attempts, their outcomes, ended flows. All memory is taken by [`Flows::new`]; results
 //! depend neither on the hash keys nor on when [`Flows::expire`] is called, as long as nothing is evicted.
 //!
-//! Three tables, so that what anybody can spoof never displaces what is proven: attempts ([`attempt`]),
+//! Three tables, so that what anybody can spoof never displaces what is proven: attempts (`attempt`),
 //! connections with a proven handshake, and the rest (midstream TCP, UDP, ICMP, other protocols).
 
-pub mod attempt;
-pub mod conn;
-pub mod counts;
-pub mod fragments;
+pub(crate) mod attempt;
+pub(crate) mod conn;
+mod counts;
+mod fragments;
 pub mod key;
-pub mod limits;
+mod limits;
 #[cfg(test)]
 mod naive;
 mod others;
 pub mod record;
 mod segments;
 mod sweep;
-pub mod table;
-pub mod tcp;
+pub(crate) mod table;
+pub(crate) mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +29,7 @@ use crate::decode::packet::{
     tcp_flags::{RST, SYN},
 };
 use attempt::bits::{ENDED, FAR, PROMOTED};
-use attempt::tally::For;
+use attempt::tally::Requester;
 use attempt::{Attempts, NEAR_MAX};
 use conn::Conns;
 pub use counts::FlowCounts;
@@ -94,9 +94,9 @@ impl Flows {
 
     /// Turns records of ended flows on, which is the default, or off.
     pub fn record_ends(&mut self, on: bool) {
-        self.attempts.telling = on;
-        self.established.telling = on;
-        self.others.telling = on;
+        self.attempts.record_ends = on;
+        self.established.record_ends = on;
+        self.others.record_ends = on;
     }
 
     /// Takes the TCP connections that are open at the start: their midstream flows are flagged.
@@ -118,7 +118,8 @@ impl Flows {
         &self.counts
     }
 
-    /// See [`Attempts::horizon_ns`].
+    /// A SYN that comes again within this time is known as a retransmission: the dedup horizon, or the age of the
+    /// youngest attempt that a full table evicted.
     pub fn dedup_horizon_ns(&self) -> i64 {
         self.attempts.horizon_ns(self.now_ns)
     }
@@ -147,13 +148,13 @@ impl Flows {
             Transport::Tcp(tcp) => {
                 let asks_first = tcp.flags & (SYN | RST) != 0;
                 if asks_first {
-                    self.attempts.slab.announce(hash);
+                    self.attempts.slab.prefetch_bucket(hash);
                 }
                 if !tcp.is_touch() {
-                    self.established.slab.announce(hash);
+                    self.established.slab.prefetch_bucket(hash);
                 }
             }
-            Transport::Udp(_) => self.others.slab.announce(hash),
+            Transport::Udp(_) => self.others.slab.prefetch_bucket(hash),
             _ => {}
         }
         Lookup {
@@ -170,16 +171,16 @@ impl Flows {
         let hash = lookup.hash;
         match &packet.transport {
             Transport::Tcp(tcp) if tcp.is_touch() => {
-                self.attempts.slab.announce_entries(hash);
+                self.attempts.slab.prefetch_entries(hash);
             }
             Transport::Tcp(_) => {
-                lookup.hint = self.established.slab.announce_entries(hash);
+                lookup.hint = self.established.slab.prefetch_entries(hash);
                 if !lookup.hint.any {
-                    self.attempts.slab.announce(hash);
-                    self.others.slab.announce(hash);
+                    self.attempts.slab.prefetch_bucket(hash);
+                    self.others.slab.prefetch_bucket(hash);
                 }
             }
-            Transport::Udp(_) => lookup.hint = self.others.slab.announce_entries(hash),
+            Transport::Udp(_) => lookup.hint = self.others.slab.prefetch_entries(hash),
             _ => {}
         }
     }
@@ -189,8 +190,8 @@ impl Flows {
     pub fn prefetch_elsewhere(&self, packet: &Packet, lookup: &Lookup) {
         let is_segment = packet.tcp().is_some_and(|tcp| !tcp.is_touch());
         if is_segment && !lookup.hint.any {
-            self.attempts.slab.announce_entries(lookup.hash);
-            self.others.slab.announce_entries(lookup.hash);
+            self.attempts.slab.prefetch_entries(lookup.hash);
+            self.others.slab.prefetch_entries(lookup.hash);
         }
     }
 
@@ -361,7 +362,7 @@ impl Flows {
         let counted = u64::from(!key.joined);
         if !entry.has(PROMOTED) {
             if entry.has(ENDED) {
-                self.reopen(at, packet, For::Syn);
+                self.reopen(at, packet, Requester::Syn);
             }
             self.attempts
                 .add(at, packet, tcp, Sender::Orig, &mut self.counts);
@@ -382,7 +383,7 @@ impl Flows {
     }
 
     /// Opens an ended attempt again.
-    pub(super) fn reopen(&mut self, at: u32, packet: &Packet, who: For) {
+    pub(super) fn reopen(&mut self, at: u32, packet: &Packet, who: Requester) {
         // Its place among equals changes with its start.
         self.prepared = None;
         self.attempts.reopen(at, packet, who, &mut self.counts);

@@ -14,22 +14,13 @@ use crate::decode::packet::{
 
 /// The type that answers an ICMP message, or that it answers, as Zeek pairs them.
 fn counterpart(v6: bool, kind: u8) -> Option<u8> {
-    let pairs: &[(u8, u8)] = if v6 {
-        &[
-            (128, 129),
-            (130, 131),
-            (133, 134),
-            (135, 136),
-            (139, 140),
-            (144, 145),
-        ]
-    } else {
-        &[(8, 0), (10, 9), (13, 14), (15, 16), (17, 18)]
-    };
-    pairs.iter().find_map(|&(a, b)| match kind {
-        _ if kind == a => Some(b),
-        _ if kind == b => Some(a),
-        _ => None,
+    Some(match (v6, kind) {
+        (true, 128 | 130 | 133 | 135 | 139 | 144) | (false, 13 | 15 | 17) => kind + 1,
+        (true, 129 | 131 | 134 | 136 | 140 | 145) | (false, 14 | 16 | 18 | 10) => kind - 1,
+        (false, 9) => 10,
+        (false, 0) => 8,
+        (false, 8) => 0,
+        _ => return None,
     })
 }
 

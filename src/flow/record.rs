@@ -1,4 +1,4 @@
-//! What the flow stage says: a new attempt, an attempt's outcome, a flow's end.
+//! Events of the flow stage: a new attempt, its outcome, the end of a flow.
 
 use std::net::IpAddr;
 
@@ -20,9 +20,9 @@ pub struct FiveTuple {
 /// A connection attempt: the first SYN without ACK of its (addresses, ports, initial sequence number).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// Nanoseconds since the Unix epoch, as stamped on the SYN.
+    /// Time stamp of the SYN, nanoseconds since the Unix epoch.
     pub ts_ns: i64,
-    /// Who tried to connect to whom.
+    /// Client first.
     pub tuple: FiveTuple,
     /// The client's initial sequence number.
     pub isn: u32,
@@ -36,7 +36,7 @@ pub struct Attempt {
     pub vlan_count: u8,
 }
 
-/// What became of the port that an attempt touched.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// SYN+ACK with the right acknowledgment number.
@@ -48,7 +48,7 @@ pub enum Outcome {
 }
 
 words! {
-    /// Why a flow record was written.
+    /// Why a flow ended.
     #[derive(PartialOrd, Ord)]
     pub enum EndReason {
         /// Both sides sent FIN.
@@ -61,7 +61,7 @@ words! {
         Unanswered = "unanswered",
         /// Idle for longer than the protocol's time-out.
         Timeout = "timeout",
-        /// Pushed out of a full table.
+        /// Evicted from a full table.
         Evicted = "evicted",
         /// Still open when the capture or the run ended.
         Eof = "eof",
@@ -96,7 +96,7 @@ pub struct History {
 }
 
 impl History {
-    /// The letters as records write them: nothing but Zeek's.
+    /// The letters as written to records: Zeek's only.
     pub fn written(&self) -> impl Iterator<Item = u8> {
         let used = self.letters.into_iter().take_while(|&letter| letter != 0);
         used.filter(|&letter| letter.is_ascii_alphabetic() || letter == b'^')
@@ -106,7 +106,7 @@ impl History {
 /// Packets and bytes of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Volume {
-    /// Frames as the tap saw them (under GRO one may be many segments).
+    /// Captured frames (under GRO one may hold many segments).
     pub packets: u64,
     /// Bytes of those frames on the wire, link header included.
     pub bytes: u64,
@@ -117,18 +117,18 @@ pub struct Volume {
 }
 
 words! {
-    /// How far the handshake is proven.
+    /// The evidence of a handshake.
     pub enum Basis {
         /// No TCP handshake was seen (UDP, ICMP, midstream, unanswered).
         None = "none",
-        /// A SYN+ACK with the right number, no proof by the client.
+        /// A SYN+ACK with the right number, but no proof by the client.
         Synack = "synack",
         /// The client proved that it received the SYN+ACK.
         Handshake = "handshake",
     }
 }
 
-/// A flow at its end.
+/// The record of an ended flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowRecord {
     /// Addresses and ports, originator first.
@@ -153,11 +153,11 @@ pub struct FlowRecord {
     pub history: History,
     /// Why it ended.
     pub reason: EndReason,
-    /// What the handshake proved.
+    /// The evidence of its handshake.
     pub basis: Basis,
     /// First seen without its SYN.
     pub midstream: bool,
-    /// Was open when the sensor started, as sock_diag said.
+    /// Open when the sensor started, by sock_diag.
     pub preexisting: bool,
     /// Some frame held several segments.
     pub gso: bool,
@@ -165,7 +165,7 @@ pub struct FlowRecord {
     pub fragmented: bool,
     /// A counter reached its limit.
     pub saturated: bool,
-    /// Live: packets of its class were let go of while it was open, so that there may be more than was seen.
+    /// Live: packets of its class were shed while it was open, so its volumes may be too small.
     pub shed: bool,
     /// Index into the run's table of interfaces.
     pub interface: u16,
@@ -178,7 +178,7 @@ pub struct FlowRecord {
 /// When an event happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// With the packet at hand.
+    /// With the current packet.
     Packet,
     /// At this deadline, in nanoseconds of packet time.
     Deadline(i64),
@@ -186,7 +186,7 @@ pub enum When {
     End,
 }
 
-/// What the flow stage says.
+/// An event of the flow stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
     clippy::large_enum_variant,
@@ -199,14 +199,14 @@ pub enum FlowEvent {
     Outcome {
         /// The attempt's tuple.
         tuple: FiveTuple,
-        /// What came back.
+        /// The outcome.
         outcome: Outcome,
     },
     /// A flow ended.
     Ended(FlowRecord),
 }
 
-/// The protocol's name as Suricata has it; the others have their number.
+/// Suricata's name of a protocol; `None` where it uses the number.
 pub fn proto_word(proto: u8) -> Option<&'static str> {
     match proto {
         1 => Some("ICMP"),

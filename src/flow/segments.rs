@@ -3,7 +3,7 @@
 use super::attempt::Attempts;
 use super::attempt::bits::*;
 use super::attempt::record::Effect;
-use super::attempt::tally::For;
+use super::attempt::tally::Requester;
 use super::key::Key;
 use super::record::{EndReason, FlowEvent, Outcome, When};
 use super::tcp::{self, Sender};
@@ -135,14 +135,14 @@ impl Flows {
         if !entry.open() {
             let late = match effect {
                 Effect::Answer => !entry.has(ANSWERED),
-                Effect::Refuse => !entry.has(TOLD_REFUSED),
+                Effect::Refuse => !entry.has(REPORTED_REFUSED),
                 Effect::Reset | Effect::Prove => false,
             };
             if !late {
                 self.counts.packets_after_end += 1;
                 return true;
             }
-            self.reopen(at, packet, For::Answer);
+            self.reopen(at, packet, Requester::Answer);
         }
         self.counts.packets_accounted += 1;
         match effect {
@@ -179,8 +179,8 @@ impl Flows {
         }
         self.attempts.answer(at, tcp.seq);
         let entry = self.attempts.slab.get_mut(at);
-        if !entry.has(TOLD_ANSWERED) {
-            entry.flags |= TOLD_ANSWERED;
+        if !entry.has(REPORTED_ANSWERED) {
+            entry.flags |= REPORTED_ANSWERED;
             let (tuple, outcome) = (entry.key().tuple(), Outcome::Answered);
             self.counts.answered_connections += 1;
             out(When::Packet, FlowEvent::Outcome { tuple, outcome });
@@ -194,8 +194,8 @@ impl Flows {
     /// Ends an attempt as refused and emits its outcome once.
     pub(super) fn refuse(&mut self, at: u32, out: &mut impl FnMut(When, FlowEvent)) {
         let entry = self.attempts.slab.get_mut(at);
-        if !entry.has(TOLD_REFUSED) {
-            entry.flags |= TOLD_REFUSED;
+        if !entry.has(REPORTED_REFUSED) {
+            entry.flags |= REPORTED_REFUSED;
             let (tuple, outcome) = (entry.key().tuple(), Outcome::Refused);
             self.counts.refused_connections += 1;
             out(When::Packet, FlowEvent::Outcome { tuple, outcome });

@@ -26,22 +26,14 @@ pub enum ReadErrorKind {
     NotYet,
 }
 
-/// The unit of a number in an error message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
-    /// Packet records of a pcap file.
-    Record,
-    /// Blocks of a pcapng file, of any type.
-    Block,
-}
-
 /// An error without the file's name. Travels as an `io::Error` through a decompressor or from another thread.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) kind: ReadErrorKind,
     pub(super) what: String,
     pub(super) offset: Option<u64>,
-    pub(super) number: Option<(Unit, u64)>,
+    /// `record` or `block`, and its number.
+    pub(super) number: Option<(&'static str, u64)>,
     pub(super) source: Option<io::Error>,
 }
 
@@ -77,7 +69,7 @@ impl Fault {
     }
 
     /// Adds the number of the record or block, unless it has one.
-    pub(super) fn numbered(mut self, unit: Unit, number: u64) -> Self {
+    pub(super) fn numbered(mut self, unit: &'static str, number: u64) -> Self {
         self.number.get_or_insert((unit, number));
         self
     }
@@ -130,8 +122,7 @@ impl fmt::Display for ReadError {
             };
             write!(f, "{verb} at byte {offset}")?;
             match fault.number {
-                Some((Unit::Record, number)) => write!(f, ", record {number}: ")?,
-                Some((Unit::Block, number)) => write!(f, ", block {number}: ")?,
+                Some((unit, number)) => write!(f, ", {unit} {number}: ")?,
                 None => write!(f, ": ")?,
             }
         }

@@ -5,7 +5,7 @@
 //! frame borrows from the read buffer until the next call: no copy, no allocation.
 
 mod buffer;
-pub mod chunk;
+pub(crate) mod chunk;
 mod classic;
 mod error;
 mod ng;
@@ -24,7 +24,7 @@ use crate::capture::frame::{Frame, LinkType};
 
 use buffer::Buffer;
 use classic::Classic;
-use error::{Fault, Unit};
+use error::Fault;
 pub use error::{ReadError, ReadErrorKind};
 use ng::Ng;
 use source::About;
@@ -207,7 +207,9 @@ impl CaptureReader {
                 bytes: self.buffer.at(found.at, found.caplen),
                 wire_len: found.wire_len,
                 ts_ns: found.ts_ns,
-                interface: number(self.interface_first, found.interface),
+                interface: self
+                    .interface_first
+                    .saturating_add(u16::try_from(found.interface).unwrap_or(u16::MAX)),
                 link: found.link,
                 vlan: None,
                 gso: false,
@@ -225,8 +227,8 @@ impl CaptureReader {
     fn name_fault(&mut self, fault: Fault) -> ReadError {
         self.finished = fault.kind != ReadErrorKind::NotYet;
         let fault = match &self.format {
-            Some(Format::Pcap(pcap)) => fault.numbered(Unit::Record, pcap.records + 1),
-            Some(Format::Pcapng(pcapng)) => fault.numbered(Unit::Block, pcapng.blocks + 1),
+            Some(Format::Pcap(pcap)) => fault.numbered("record", pcap.records + 1),
+            Some(Format::Pcapng(pcapng)) => fault.numbered("block", pcapng.blocks + 1),
             None => fault,
         };
         fault.of(&self.name)
@@ -253,12 +255,6 @@ impl CaptureReader {
     pub fn total_bytes(&self) -> Option<u64> {
         self.total_bytes
     }
-}
-
-/// The run's number of the interface at `index` in the file.
-#[inline]
-fn number(first: u16, index: usize) -> u16 {
-    first.saturating_add(u16::try_from(index).unwrap_or(u16::MAX))
 }
 
 fn detect(

@@ -1,6 +1,6 @@
 //! The layout of a TPACKET_V3 ring.
 //!
-//! Ring memory is never cast to these structures, except for the status word of [`BlockDesc`]: fields are read as
+//! Ring memory is never cast to these structures, except for the status word of `BlockDesc`: fields are read as
 //! integers at `offset_of!`. Source: `include/uapi/linux/if_packet.h`, `net/packet/af_packet.c`.
 
 use std::mem::{offset_of, size_of};
@@ -79,7 +79,7 @@ pub(crate) struct FrameHdr {
 
 /// Bytes of a block before its first record, without a private area.
 pub const BLOCK_HEADER_LEN: usize = size_of::<BlockDesc>();
-/// Bytes of a record's headers, [`FrameHdr`] and `sockaddr_ll`: `TPACKET3_HDRLEN`.
+/// Bytes of a record's headers, `FrameHdr` and `sockaddr_ll`: `TPACKET3_HDRLEN`.
 pub const RECORD_HEADER_LEN: usize = size_of::<FrameHdr>() + size_of::<libc::sockaddr_ll>();
 
 const _: () = assert!(size_of::<BlockDesc>() == 48);

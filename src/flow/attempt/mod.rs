@@ -20,7 +20,7 @@ use crate::decode::packet::{
 use crate::time::durations::{HORIZON_NS, UNANSWERED_NS};
 use crate::time::recent::PushedOut;
 use std::cmp::Ordering;
-use tally::{For, Tallies, Tally};
+use tally::{Requester, Tallies, Tally};
 
 /// Attempts of one pair of endpoints that live in its own buckets; later ones live in buckets of
 /// (endpoints, sequence number) and are met by exact numbers only.
@@ -30,7 +30,6 @@ pub const NEAR_MAX: usize = 4;
 const LIBERTIES: [u8; 4] = [PSH, URG, ECE, CWR];
 
 /// Bits of [`Entry::flags`].
-#[allow(missing_docs, reason = "the names say it")]
 pub mod bits {
     pub const V6: u16 = 1;
     pub const ODD: u16 = 1 << 1;
@@ -41,8 +40,8 @@ pub mod bits {
     pub const PROMOTED: u16 = 1 << 6;
     pub const REOPENED: u16 = 1 << 7;
     pub const TALLY: u16 = 1 << 8;
-    pub const TOLD_ANSWERED: u16 = 1 << 9;
-    pub const TOLD_REFUSED: u16 = 1 << 10;
+    pub const REPORTED_ANSWERED: u16 = 1 << 9;
+    pub const REPORTED_REFUSED: u16 = 1 << 10;
     pub const GSO: u16 = 1 << 11;
     pub const FRAGMENTED: u16 = 1 << 12;
     pub const RESET_ORIG: u16 = 1 << 13;
@@ -52,7 +51,7 @@ pub mod bits {
 use bits::*;
 
 /// An attempt.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Entry {
     src: u128,
@@ -77,19 +76,6 @@ pub(crate) struct Entry {
 }
 const _: () = assert!(size_of::<Entry>() == 64);
 
-const EMPTY: Entry = Entry {
-    src: 0,
-    dst: 0,
-    first_ns: 0,
-    isn: 0,
-    word: 0,
-    src_port: 0,
-    dst_port: 0,
-    flags: 0,
-    interface: 0,
-    vlan: 0,
-    rest: 0,
-};
 impl Entry {
     /// All of `mask` is set.
     pub fn has(&self, mask: u16) -> bool {
@@ -162,8 +148,8 @@ pub(crate) struct Attempts {
     /// Entries and timers.
     pub slab: Slab<Entry>,
     pub(super) tallies: Tallies,
-    /// Somebody asks for the records of ended flows.
-    pub telling: bool,
+    /// Ended flows get a record.
+    pub record_ends: bool,
     /// Entries that live in buckets of (endpoints, sequence number).
     pub far: usize,
     pub(super) pushed_out: PushedOut,
@@ -172,12 +158,12 @@ pub(crate) struct Attempts {
 impl Attempts {
     /// Takes all memory for `capacity` attempts.
     pub fn new(capacity: usize) -> Self {
-        let slab = Slab::new(capacity, EMPTY);
+        let slab = Slab::new(capacity, Entry::default());
         let tallies = Tallies::new(slab.capacity());
         Self {
             slab,
             tallies,
-            telling: true,
+            record_ends: true,
             far: 0,
             pushed_out: PushedOut::default(),
         }
@@ -279,7 +265,7 @@ impl Attempts {
     ) {
         counts.flows_closed[reason as usize] += 1;
         counts.flows_open -= 1;
-        let record = self.telling.then(|| self.record(at, reason));
+        let record = self.record_ends.then(|| self.record(at, reason));
         self.slab.get_mut(at).flags |= ENDED;
         // A server may still acknowledge the data of a SYN.
         if self.syn_payload(at) == 0 {
@@ -310,7 +296,13 @@ impl Attempts {
     }
 
     /// Gives the entry a tally that starts as `tally`; without one it stays as it is, and says so.
-    pub(super) fn give_tally(&mut self, at: u32, tally: Tally, who: For, counts: &mut FlowCounts) {
+    pub(super) fn give_tally(
+        &mut self,
+        at: u32,
+        tally: Tally,
+        who: Requester,
+        counts: &mut FlowCounts,
+    ) {
         let entry = self.slab.get_mut(at);
         if let Some(place) = self.tallies.take(tally, who) {
             entry.flags |= TALLY;
@@ -322,7 +314,13 @@ impl Attempts {
     }
 
     /// Opens an ended attempt again: its next record counts from here.
-    pub(super) fn reopen(&mut self, at: u32, packet: &Packet, who: For, counts: &mut FlowCounts) {
+    pub(super) fn reopen(
+        &mut self,
+        at: u32,
+        packet: &Packet,
+        who: Requester,
+        counts: &mut FlowCounts,
+    ) {
         counts.flows_reopened += 1;
         counts.flows_opened += 1;
         counts.flows_open += 1;
@@ -397,7 +395,7 @@ impl Attempts {
                 end_ns: packet.ts_ns,
                 ..Tally::default()
             };
-            self.give_tally(at, tally, For::Syn, counts);
+            self.give_tally(at, tally, Requester::Syn, counts);
             self.add(at, packet, tcp, Sender::Orig, counts);
         }
         out(

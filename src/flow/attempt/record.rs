@@ -2,7 +2,7 @@
 
 use super::Attempts;
 use super::bits::*;
-use super::tally::{For, Tally};
+use super::tally::{Requester, Tally};
 use crate::decode::packet::{
     Fragment, Packet, Tcp,
     tcp_flags::{ACK, FIN, RST, SYN},
@@ -46,9 +46,9 @@ impl Attempts {
         counts: &mut FlowCounts,
     ) {
         let who = if tcp.is_touch() {
-            For::Syn
+            Requester::Syn
         } else {
-            For::Answer
+            Requester::Answer
         };
         if !self.slab.get(at).has(TALLY) {
             self.give_tally(at, self.tally(at), who, counts);
@@ -140,11 +140,10 @@ impl Attempts {
             vlan_count,
             reset: self.reset(at),
             proven: true,
-            flipped: false,
-            preexisting: false,
             gso: entry.has(GSO),
             fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
             saturated: entry.has(SATURATED),
+            ..Conn::default()
         }
     }
 

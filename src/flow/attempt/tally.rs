@@ -56,9 +56,9 @@ impl Tally {
     }
 }
 
-/// The packet that a place is taken for.
+/// The packet that needs a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum For {
+pub(crate) enum Requester {
     /// A SYN, which anybody can send.
     Syn,
     /// Another segment of a connection that has a server.
@@ -100,11 +100,11 @@ impl Tallies {
         clippy::cast_possible_truncation,
         reason = "fewer places than entries, whose numbers have 31 bits"
     )]
-    pub(super) fn take(&mut self, tally: Tally, who: For) -> Option<u32> {
+    pub(super) fn take(&mut self, tally: Tally, who: Requester) -> Option<u32> {
         let left = self.capacity - self.places.len() + self.free.len();
         let reserved = match who {
-            For::Syn => self.capacity / 4,
-            For::Answer => 0,
+            Requester::Syn => self.capacity / 4,
+            Requester::Answer => 0,
         };
         if left <= reserved {
             return None;
@@ -140,10 +140,10 @@ mod tests {
         let taken = |pool: &mut Tallies, who| {
             std::iter::from_fn(|| pool.take(Tally::default(), who)).count()
         };
-        assert_eq!(taken(&mut pool, For::Syn), 96);
-        assert_eq!(taken(&mut pool, For::Answer), 32);
+        assert_eq!(taken(&mut pool, Requester::Syn), 96);
+        assert_eq!(taken(&mut pool, Requester::Answer), 32);
         pool.give(5);
-        assert_eq!(pool.take(Tally::default(), For::Syn), None);
-        assert_eq!(pool.take(Tally::default(), For::Answer), Some(5));
+        assert_eq!(pool.take(Tally::default(), Requester::Syn), None);
+        assert_eq!(pool.take(Tally::default(), Requester::Answer), Some(5));
     }
 }

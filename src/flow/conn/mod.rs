@@ -22,7 +22,7 @@ pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 
 /// A connection or flow, unpacked. The fields are those of [`FlowRecord`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Conn {
     /// Originator first.
     pub key: Key,
@@ -58,20 +58,11 @@ impl Conn {
             start_ns: packet.ts_ns,
             end_ns: packet.ts_ns,
             touched_ns: watermark_ns,
-            orig: Volume::default(),
-            resp: Volume::default(),
             isn: u32::from(key.id),
-            history: History::default(),
             interface: packet.interface,
             vlan: packet.vlan,
             vlan_count: packet.vlan_count,
-            reset: None,
-            proven: false,
-            flipped: false,
-            preexisting: false,
-            gso: false,
-            fragmented: false,
-            saturated: false,
+            ..Self::default()
         }
     }
 
@@ -132,7 +123,7 @@ pub(crate) struct Conns {
     /// By position in `slab`.
     cold: Vec<Cold>,
     /// Ended flows get a record.
-    pub telling: bool,
+    pub record_ends: bool,
 }
 
 impl Conns {
@@ -141,7 +132,7 @@ impl Conns {
         Self {
             slab: Slab::new(capacity, Hot::default()),
             cold: Vec::with_capacity(capacity),
-            telling: true,
+            record_ends: true,
         }
     }
 
@@ -229,7 +220,7 @@ impl Conns {
     ) {
         counts.flows_closed[reason as usize] += 1;
         counts.flows_open -= 1;
-        if self.telling {
+        if self.record_ends {
             let conn = packed::unpack(self.slab.get(at), self.cold(at));
             let basis = match conn.proven {
                 true => Basis::Handshake,

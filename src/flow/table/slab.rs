@@ -57,7 +57,7 @@ pub struct Slab<E> {
     empty: E,
 }
 
-/// What [`Slab::announce_entries`] found, valid until the next removal.
+/// What [`Slab::prefetch_entries`] found, valid until the next removal.
 #[derive(Clone, Copy, Debug)]
 pub struct Hint {
     /// The first position whose tag fits, or [`NIL`].
@@ -163,13 +163,13 @@ impl<E: Copy> Slab<E> {
 
     /// Prefetches the first bucket of `hash`.
     #[inline]
-    pub fn announce(&self, hash: u64) {
+    pub fn prefetch_bucket(&self, hash: u64) {
         prefetch(&self.buckets[self.first(hash)]);
     }
 
     /// Prefetches the entries with the tag of `hash`. The bucket should be in cache by then.
     #[inline]
-    pub fn announce_entries(&self, hash: u64) -> Hint {
+    pub fn prefetch_entries(&self, hash: u64) -> Hint {
         let (first, tag) = (self.first(hash), tag_of(hash));
         let bucket = &self.buckets[first];
         let mut hint = Hint {
