@@ -2,14 +2,18 @@
 
 mod common;
 
-use common::{NANOS, syn, synledger};
+use common::{CHECK, NANOS, RUN, syn, synledger};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 fn fails(args: &[&str], code: i32, says: &[&str]) {
     let mut command = synledger();
-    command.args(args);
+    match args {
+        ["run", more @ ..] => command.args(RUN).args(more),
+        ["check", more @ ..] => command.args(CHECK).args(more),
+        _ => command.args(args),
+    };
     common::fails(command, code, says);
 }
 
@@ -75,7 +79,7 @@ fn what_may_not_be_read_or_written_is_named() {
 fn a_sensor_without_the_capability_says_which_and_the_way_out() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut command = common::synledger_as_nobody(dir.path());
-    command.args(["run", "-i", "lo"]);
+    command.args(RUN).args(["-i", "lo"]);
     let says = [
         "socket(AF_PACKET)",
         "lo",
@@ -206,7 +210,7 @@ fn interfaces_that_cannot_be_meant_are_usage_faults_everywhere() {
         }
     }
     // A glob is none: a run would wait.
-    let output = synledger().args(["check", "-i", "nope*"]).output();
+    let output = synledger().args(CHECK).args(["-i", "nope*"]).output();
     let output = output.expect("the program starts");
     let says = String::from_utf8_lossy(&output.stdout);
     let warning = says
@@ -255,8 +259,9 @@ fn an_output_that_cannot_be_opened_is_named() {
             format!("open failed for output {target}: {answer}"),
         );
         fails(&["read", "--output", &output, &file], 1, &[&says]);
-        let dry_run = ["run", "-i", "lo", "--dry-run", "--output", &output];
-        let dry_run = synledger().args(dry_run).output().expect("it starts");
+        let dry_run = ["-i", "lo", "--dry-run", "--output", &output];
+        let dry_run = synledger().args(RUN).args(dry_run).output();
+        let dry_run = dry_run.expect("it starts");
         let error = String::from_utf8_lossy(&dry_run.stderr);
         assert_eq!(dry_run.status.code(), Some(1), "{error}");
         assert!(error.contains(&says), "{error}");

@@ -4,7 +4,7 @@
 mod common;
 
 use common::netns::{SENSOR, with_veth};
-use common::{NANOS, read_logs, syn, synledger};
+use common::{NANOS, RUN, read_logs, syn, synledger};
 use craft::{Capture, Flow, Link, LinkType};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -249,16 +249,8 @@ fn a_live_flood_is_folded_and_the_books_close() {
         let dir = tempfile::tempdir().expect("a folder");
         let eve = dir.path().join("eve.json");
         let child = synledger()
-            .args([
-                "run",
-                "-i",
-                SENSOR,
-                "--fold",
-                "300",
-                "--workers",
-                "2",
-                "--output",
-            ])
+            .args(RUN)
+            .args(["-i", SENSOR, "--fold", "300", "--workers", "2", "--output"])
             .arg(format!("eve:{}", eve.display()))
             .stderr(Stdio::piped())
             .spawn()

@@ -4,7 +4,7 @@
 mod common;
 
 use common::netns::{SENSOR, with_veth};
-use common::{NANOS, syn, synledger};
+use common::{NANOS, RUN, syn, synledger};
 use craft::{Capture, Flow, Link, LinkType};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -147,7 +147,8 @@ fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run()
         let (nobody_reads, writer) = pipe().expect("a pipe");
         let errors = std::fs::File::create(&says).expect("a file");
         let mut child = synledger()
-            .args(["run", "-i", SENSOR, "--ring-mib", "8", "--fold", "0"])
+            .args(RUN)
+            .args(["-i", SENSOR, "--ring-mib", "8", "--fold", "0"])
             .args(["--workers", "1", "--output", "text:-,events=connection"])
             .args([
                 "--output",

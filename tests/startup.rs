@@ -3,7 +3,7 @@
 mod common;
 
 use common::netns::{SENSOR, with_veth};
-use common::synledger;
+use common::{RUN, synledger};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use std::io::{BufRead, BufReader};
@@ -58,7 +58,7 @@ fn cores_may_name_an_isolated_cpu() {
 fn dry_run(args: &[&str]) -> Output {
     let small = ["--workers", "1", "--memory-mib", "32", "--ring-mib", "4"];
     let mut command = synledger();
-    command.args(["run", "-i", "lo", "--dry-run"]);
+    command.args(RUN).args(["-i", "lo", "--dry-run"]);
     command.args(small).args(args).output().expect("it starts")
 }
 
@@ -106,7 +106,8 @@ fn a_dry_run_fails_where_the_run_would() {
     let unprivileged = Command::new("setpriv")
         .args(["--inh-caps=-all", "--bounding-set=-net_raw"])
         .arg(env!("CARGO_BIN_EXE_synledger"))
-        .args(["run", "-i", "lo", "--dry-run", "--workers", "1"])
+        .args(RUN)
+        .args(["-i", "lo", "--dry-run", "--workers", "1"])
         .output();
     match unprivileged {
         Ok(output) if geteuid().is_root() => {
@@ -140,7 +141,8 @@ fn a_fanout_that_is_not_proven_is_said_and_logged() {
             let dir = tempfile::tempdir().expect("a folder");
             let log = dir.path().join("log.json");
             let sensor = synledger()
-                .args(["run", "-i", SENSOR, "--workers", "2", "--fanout", fanout])
+                .args(RUN)
+                .args(["-i", SENSOR, "--workers", "2", "--fanout", fanout])
                 .args(["--ring-mib", "8", "--memory-mib", "32"])
                 .args(["--output", &format!("eve:{}", log.display())])
                 .stderr(Stdio::piped())
@@ -169,15 +171,8 @@ fn signals_before_the_first_frame_do_not_end_a_run() {
     with_veth(|_| {
         // Much memory: to touch it takes a while, in which the signals come.
         let mut sensor = synledger()
-            .args([
-                "run",
-                "-i",
-                SENSOR,
-                "--workers",
-                "1",
-                "--memory-mib",
-                "1024",
-            ])
+            .args(RUN)
+            .args(["-i", SENSOR, "--workers", "1", "--memory-mib", "1024"])
             .args(["--ring-mib", "8", "--output", "text:-,events=lifecycle"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -9,6 +9,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// First words of a `run`: a developer's own /etc/synledger/synledger.toml must not change a test.
+pub const RUN: [&str; 2] = ["run", "--no-config"];
+/// First words of a `check`, for the same reason.
+pub const CHECK: [&str; 2] = ["check", "--no-config"];
+
 /// The program under test.
 pub fn synledger() -> Command {
     Command::new(env!("CARGO_BIN_EXE_synledger"))

@@ -6,7 +6,7 @@ use super::programs::{installed, said};
 use super::sensor::{Sensor, of_type};
 use super::traffic::{Sender, frame};
 use crate::common::netns::{SENSOR, ip, with_veth};
-use crate::common::{read_logs, synledger};
+use crate::common::{RUN, read_logs, synledger};
 use craft::Flow;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
@@ -299,7 +299,8 @@ fn what_cannot_be_written_or_would_destroy_something_is_refused() {
         assert!(error.contains(says), "{target}: {error}");
     }
     let output = synledger()
-        .args(["run", "-i", "lo", "--dry-run", "--output"])
+        .args(RUN)
+        .args(["-i", "lo", "--dry-run", "--output"])
         .arg(format!("blocklist:{}", path("missing/list")))
         .output();
     let output = output.expect("the program starts");

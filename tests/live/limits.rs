@@ -3,7 +3,7 @@
 use super::sensor::{METRICS, Sensor, metrics};
 use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{SENSOR, ip, with_veth};
-use crate::common::{fails, synledger};
+use crate::common::{CHECK, RUN, fails, synledger};
 use nix::sys::signal::Signal;
 use std::process::Command;
 use synledger::capture::mode::FanoutMode;
@@ -105,7 +105,7 @@ fn a_run_raises_its_limit_of_descriptors_and_opens_no_more_than_it_said() {
             };
             let needed = users.needed(MANY);
             let mut command = limited(64, needed);
-            command.arg("run").args(&interfaces).args(more);
+            command.args(RUN).args(&interfaces).args(more);
             let sensor = Sensor::start_command(&mut command);
             if users.witness {
                 assert!(metrics().contains("synledger_"));
@@ -130,7 +130,7 @@ fn too_few_descriptors_are_refused_before_anything_is_opened() {
         let way_out = format!("ulimit -n {needed}");
         for more in [&[][..], &["--dry-run"]] {
             let mut command = limited(64, 200);
-            command.arg("run").args(&interfaces).args(more);
+            command.args(RUN).args(&interfaces).args(more);
             fails(
                 command,
                 1,
@@ -139,7 +139,7 @@ fn too_few_descriptors_are_refused_before_anything_is_opened() {
         }
         let mut command = limited(64, 200);
         let check = command
-            .arg("check")
+            .args(CHECK)
             .args(&interfaces)
             .output()
             .expect("it starts");
@@ -156,12 +156,12 @@ fn interfaces_share_the_rings_and_too_many_are_refused() {
         let interfaces = many_interfaces();
         let mut command = synledger();
         let rings = ["--ring-mib", "32"];
-        command.arg("run").args(&interfaces).args(rings);
+        command.args(RUN).args(&interfaces).args(rings);
         let says = "--ring-mib 32: shared by 60 interfaces it leaves 546 KiB each, at least 1 MiB is needed: \
                     --ring-mib 60, or watch fewer interfaces";
         fails(command, 2, &[says]);
         let mut command = synledger();
-        let check = command.arg("check").args(&interfaces).args(rings).output();
+        let check = command.args(CHECK).args(&interfaces).args(rings).output();
         let check = check.expect("it starts");
         let text = String::from_utf8_lossy(&check.stdout);
         assert!(
@@ -171,7 +171,8 @@ fn interfaces_share_the_rings_and_too_many_are_refused() {
         let sum = |args: &[&str]| {
             let mut command = synledger();
             command
-                .args(["run", "--dry-run", "-q"])
+                .args(RUN)
+                .args(["--dry-run", "-q"])
                 .args(&interfaces)
                 .args(args);
             let output = command.output().expect("it starts");
@@ -204,7 +205,9 @@ fn the_smallest_share_works_and_is_kept_by_an_interface_that_comes_back() {
         }
         let all = format!("{SENSOR},many*");
         let mut command = synledger();
-        command.args(["run", "-i", &all, "--ring-mib", "4", "--workers", "1"]);
+        command
+            .args(RUN)
+            .args(["-i", &all, "--ring-mib", "4", "--workers", "1"]);
         command.args(["--memory-mib", "32", "--capture", "full"]);
         let sensor = Sensor::start_command(&mut command);
         let rings = || {

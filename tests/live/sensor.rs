@@ -1,6 +1,6 @@
 //! A running sensor on one end of the pair, and what it leaves behind.
 
-use crate::common::{self, netns::SENSOR};
+use crate::common::{self, RUN, netns::SENSOR};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -57,7 +57,8 @@ impl Sensor {
         // scans at a time. With half of that, 64 scans over 8 shards were too many for one in 30 keys.
         let mut command = common::synledger();
         command
-            .args(["run", "-i", SENSOR])
+            .args(RUN)
+            .args(["-i", SENSOR])
             .args(defaults.flatten())
             .args(["--sensor", "test", "--output", &eve])
             .args(outputs)
@@ -69,7 +70,8 @@ impl Sensor {
     pub fn start_with(dir: tempfile::TempDir, outputs: &[&str], args: &[&str]) -> Self {
         let mut command = common::synledger();
         command
-            .args(["run", "-i", SENSOR, "--ring-mib", "8"])
+            .args(RUN)
+            .args(["-i", SENSOR, "--ring-mib", "8"])
             .args(outputs)
             .args(args);
         Self::spawn(dir, &mut command, Stdio::null())
@@ -82,7 +84,8 @@ impl Sensor {
             .map(|(kind, name)| format!("{kind}:{},{EVENTS}", dir.path().join(name).display()));
         let mut command = common::synledger();
         command
-            .args(["run", "--ring-mib", "8", "--memory-mib", "32"])
+            .args(RUN)
+            .args(["--ring-mib", "8", "--memory-mib", "32"])
             .args(["--workers", "1", "--output", &text, "--output", &eve])
             .args(args);
         Self::launch(dir, &mut command, Stdio::null())

@@ -3,7 +3,7 @@
 use super::sensor::{Ended, METRICS, Sensor, attempts, of_type};
 use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{SENDER, SENSOR, ip, with_veth};
-use crate::common::{fails, synledger};
+use crate::common::{RUN, fails, synledger};
 use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -31,7 +31,7 @@ fn an_interface_without_an_address_is_watched() {
 fn an_interface_that_is_not_there_is_answered_with_those_that_are() {
     with_veth(|_| {
         let mut command = synledger();
-        command.args(["run", "-i", "no-such-nic0"]);
+        command.args(RUN).args(["-i", "no-such-nic0"]);
         let says = [
             "-i no-such-nic0: no such interface; there are",
             " lo",
@@ -40,7 +40,7 @@ fn an_interface_that_is_not_there_is_answered_with_those_that_are() {
         ];
         fails(command, 2, &says);
         let mut command = synledger();
-        command.args(["run", "-i", "auto"]);
+        command.args(RUN).args(["-i", "auto"]);
         fails(command, 1, &["default route", "-i"]);
     });
 }
@@ -51,7 +51,9 @@ fn a_metrics_port_in_use_is_named_with_the_way_out() {
         ip("link set lo up");
         let taken = TcpListener::bind(METRICS).expect("a namespace has all ports to itself");
         let mut command = synledger();
-        command.args(["run", "-i", SENSOR, "--ring-mib", "8", "--memory-mib", "32"]);
+        command
+            .args(RUN)
+            .args(["-i", SENSOR, "--ring-mib", "8", "--memory-mib", "32"]);
         command.args(["--metrics", METRICS]);
         let flag = format!("--metrics {METRICS}");
         fails(command, 1, &[&flag, "in use", "choose another"]);

@@ -3,7 +3,7 @@
 use super::sensor::{Sensor, of_type};
 use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{SENSOR, ip, wait_for_end, with_veth};
-use crate::common::{fails, synledger};
+use crate::common::{RUN, fails, synledger};
 use nix::net::if_::if_nametoindex;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -125,7 +125,7 @@ fn a_quiet_wait_says_nothing() {
 fn without_wait_a_missing_default_route_fails_and_names_the_flag() {
     with_veth(|_| {
         let mut command = synledger();
-        command.args(["run", "-i", "auto,late*"]);
+        command.args(RUN).args(["-i", "auto,late*"]);
         let says = ["-i auto: no device carries a default route", "--wait"];
         fails(command, 1, &says);
     });
@@ -135,7 +135,9 @@ fn without_wait_a_missing_default_route_fails_and_names_the_flag() {
 fn what_would_keep_a_run_from_starting_is_said_before_it_waits() {
     with_veth(|_| {
         let mut command = synledger();
-        command.args(["run", "-i", "late*", "--output", "text:/nowhere/log"]);
+        command
+            .args(RUN)
+            .args(["-i", "late*", "--output", "text:/nowhere/log"]);
         fails(command, 1, &["/nowhere/log"]);
     });
 }
@@ -149,7 +151,9 @@ fn a_dry_run_says_that_a_run_would_wait_and_does_not() {
             (&["--wait"], "a default route (-i auto)"),
         ] {
             let mut command = synledger();
-            command.args(["run", "--dry-run", "--workers", "1", "--memory-mib", "32"]);
+            command
+                .args(RUN)
+                .args(["--dry-run", "--workers", "1", "--memory-mib", "32"]);
             let output = command.args(args).output().expect("it starts");
             let error = String::from_utf8_lossy(&output.stderr);
             let text = String::from_utf8_lossy(&output.stdout);

@@ -206,7 +206,7 @@ def connect(port, times):
 def watch_lo(binary, log):
     """Inside the namespace: a sensor on lo that has a record of each kind to write."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    command = [binary, "run", "-i", "lo", "--workers", "1", "--ring-mib", "8", "--memory-mib", "128", "-q"]
+    command = [binary, "run", "--no-config", "-i", "lo", "--workers", "1", "--ring-mib", "8", "--memory-mib", "128", "-q"]
     command += ["--fold", "3", "--scan-scope", "all", "--stats-interval", "1", "--output", f"eve:{log},{EVENTS}"]
     sensor = subprocess.Popen(command)
     try:
