@@ -200,8 +200,8 @@ impl Memory {
             let with = match (users.witness, users.responder_bytes) {
                 (None, 0) => "",
                 (Some(_), 0) => ", with --witness,",
-                (None, _) => ", with block lists (max= makes them smaller),",
-                (Some(_), _) => ", with --witness and block lists (max= makes them smaller),",
+                (None, _) => ", with responders (max= makes their lists smaller),",
+                (Some(_), _) => ", with --witness and responders (max= makes their lists smaller),",
             };
             return Err(ConfigError(format!(
                 "--memory-mib {mib}: {} and {}{with} need at least {} MiB",
@@ -237,7 +237,7 @@ impl Memory {
         let outputs = self.users.buffers as u64 * Lines::memory_bytes();
         lines.push(("lines that wait for their outputs", outputs));
         if self.users.responder_bytes > 0 {
-            lines.push(("block lists", self.users.responder_bytes));
+            lines.push(("responders", self.users.responder_bytes));
         }
         if self.users.witness.is_some() {
             let bytes = witness::memory_bytes(self.users.witness, self.users.workers);

@@ -122,17 +122,13 @@ impl ReadConfig {
     /// [`ConfigError`] names the flag, its value and its range.
     pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
         let fold = args.fold.filter(|&rate| rate > 0);
-        let users = |workers, (outputs, buffers)| Users {
-            workers,
-            outputs,
-            buffers,
-            responder_bytes: 0,
-            fold_tables: usize::from(fold.is_some()),
+        let own = Own {
+            alert_rate: args.alert_rate,
+            fold,
             witness: None,
             reads: true,
         };
-        let (mut common, memory) = Common::new(args.common, args.alert_rate, Vec::new(), users)?;
-        common.fold = fold;
+        let (common, memory) = Common::new(args.common, own)?;
         let files = files_of(&common.outputs, &common.responders);
         spec::apart_from_captures(&files, &args.files).map_err(ConfigError)?;
         Ok(Self {
@@ -151,23 +147,17 @@ impl RunConfig {
     ///
     /// [`ConfigError`] names the flag, its value and its range.
     pub fn new(args: RunArgs) -> Result<Self, ConfigError> {
-        let allowed = cpus::allowed();
         let ring_budget = RingBudget::new(&args.rings, args.capture, args.block_kib);
         let rings = ring_budget.share(1)?;
         let given = args.common.file.given.clone();
-        let (rate, fold) = (args.alert_rate, (args.fold > 0).then_some(args.fold));
         let witness = witness::wanted(args.witness, args.rings.fanout)?;
-        let users = |workers, (outputs, buffers)| Users {
-            workers,
-            outputs,
-            buffers,
-            responder_bytes: 0,
-            fold_tables: fold.map_or(0, |_| workers),
+        let own = Own {
+            alert_rate: args.alert_rate,
+            fold: (args.fold > 0).then_some(args.fold),
             witness,
             reads: false,
         };
-        let (mut common, memory) = Common::new(args.common, rate, allowed.to_vec(), users)?;
-        common.fold = fold;
+        let (common, memory) = Common::new(args.common, own)?;
         Ok(Self {
             common,
             memory,
@@ -213,15 +203,20 @@ impl RunConfig {
     }
 }
 
+/// Settings of memory and alerts that `run` and `read` have by different flags.
+struct Own {
+    alert_rate: u32,
+    fold: Option<u32>,
+    witness: Option<u32>,
+    reads: bool,
+}
+
 impl Common {
-    fn new(
-        args: CommonArgs,
-        alert_rate: u32,
-        pin_to: Vec<usize>,
-        users: impl FnOnce(usize, (usize, usize)) -> Users,
-    ) -> Result<(Self, Memory), ConfigError> {
+    fn new(args: CommonArgs, own: Own) -> Result<(Self, Memory), ConfigError> {
+        let Own { fold, reads, .. } = own;
         let allowed = cpus::allowed();
         let workers = args.size.workers(allowed.len());
+        let pin_to = if reads { Vec::new() } else { allowed.to_vec() };
         let cores = cores(args.cores.as_deref(), workers, &cpus::selectable(), pin_to)?;
         let (outputs, responders) = outputs(&args.output, args.text_format)?;
         let sensor = match args.sensor {
@@ -231,10 +226,15 @@ impl Common {
                 |name| name.to_string_lossy().into_owned(),
             ),
         };
-        let buffers = outputs.iter().map(|output| output.format.buffers()).sum();
+        let fold_tables = if reads { 1 } else { workers };
         let users = Users {
+            workers,
+            outputs: outputs.len(),
+            buffers: outputs.iter().map(|output| output.format.buffers()).sum(),
             responder_bytes: responders.iter().map(|one| one.plan.memory_bytes()).sum(),
-            ..users(workers, (outputs.len(), buffers))
+            fold_tables: fold.map_or(0, |_| fold_tables),
+            witness: own.witness,
+            reads,
         };
         let memory = Memory::divide(args.size.memory_mib, users, &args.detectors)?;
         let common = Self {
@@ -248,8 +248,8 @@ impl Common {
             allow: args.allow,
             outputs,
             responders,
-            alert_rate: (alert_rate > 0).then_some(alert_rate),
-            fold: None,
+            alert_rate: (own.alert_rate > 0).then_some(own.alert_rate),
+            fold,
             sensor,
             strict: args.strict,
             quiet: args.quiet,
