@@ -1,14 +1,14 @@
-//! How far full tables reach.
+//! Guarantees of full tables.
 
 use crate::counters::State;
 use crate::inspect::Kind;
 
-/// How far tables reach, in nanoseconds of packet time; of several shards the least.
+/// How far tables reach, in nanoseconds of packet time: the minimum over shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Horizons {
-    /// A retransmission sooner than this after the first SYN is never a new attempt.
+    /// A SYN repeated sooner than this after the first one is never a new attempt.
     pub dedup_ns: i64,
-    /// A scan of each kind whose steps follow each other by less than this is found.
+    /// A scan of each kind with smaller gaps between its steps is detected.
     pub scan_gaps_ns: [i64; Kind::COUNT],
 }
 
@@ -22,7 +22,6 @@ impl Default for Horizons {
 }
 
 impl State for Horizons {
-    /// The shorter ones.
     fn join(&mut self, other: &Self) {
         self.dedup_ns = self.dedup_ns.min(other.dedup_ns);
         for (gap, other) in self.scan_gaps_ns.iter_mut().zip(other.scan_gaps_ns) {
@@ -32,7 +31,7 @@ impl State for Horizons {
 }
 
 impl Horizons {
-    /// All with their names and what they mean, in seconds; none before a shard has said anything.
+    /// Name, help and seconds of each; nothing before a shard has reported.
     pub fn seconds(self) -> impl Iterator<Item = (String, &'static str, f64)> {
         let dedup = (
             "dedup_horizon_seconds".to_owned(),

@@ -1,48 +1,28 @@
-//! What a stretch of the run came to: counts since its start, what was lost in it, and the bound of what may
-//! have been lost with it.
+//! Books of an interval: counts since its start, losses, and an upper bound of uncounted losses.
 
 use super::Books;
-use super::output::{OutputBooks, OutputCounts};
-use super::responder::{ResponderBooks, ResponderCounts};
+use super::output::Named;
 use super::ring::RingCounts;
 use crate::counters::{Counter, Counters as _, Kind};
 use std::collections::BTreeMap;
 
-/// Upper bounds of what nobody can count.
+/// Upper bounds of losses that cannot be counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MissedBound {
-    /// Attempts that may have been among the frames that rings lost: those of class `open`, and all of them
-    /// while SYNs were seen to come by another class or another ring.
+    /// Attempts among the frames that rings lost: frames of class `open`, or of every class while SYNs were seen in
+    /// another class or ring.
     pub attempts: u64,
-    /// Frames that were lost before the kernel gave them a class: any of them may have been an attempt.
+    /// Frames lost before the kernel gave them a class: each may have been an attempt.
     pub before_rings: u64,
 }
 
 impl Books {
-    /// What was counted since `before`: the books of the stretch between.
-    ///
-    /// Identities hold for what was counted since the start, not for a stretch.
+    /// The books of the interval since `before`. Identities hold since the start, not for an interval.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let ring = |ring: &RingCounts| {
             let then = before.rings.iter().find(|then| then.id == ring.id);
             then.map_or_else(|| ring.clone(), |then| ring.since(then))
-        };
-        let none = OutputCounts::default();
-        let output = |(place, output): (usize, &OutputBooks)| {
-            let then = before.outputs.get(place).map_or(&none, |then| &then.counts);
-            OutputBooks {
-                name: output.name.clone(),
-                counts: output.counts.since(then),
-            }
-        };
-        let still = ResponderCounts::default();
-        let responder = |(place, responder): (usize, &ResponderBooks)| {
-            let then = before.responders.get(place);
-            ResponderBooks {
-                name: responder.name.clone(),
-                counts: (responder.counts).since(then.map_or(&still, |then| &then.counts)),
-            }
         };
         let then = |now: Option<u64>, then: Option<u64>| {
             now.map(|now| now.saturating_sub(then.unwrap_or(0)))
@@ -51,8 +31,8 @@ impl Books {
             shards: self.shards.since(&before.shards),
             rings: self.rings.iter().map(ring).collect(),
             frames_offered: then(self.frames_offered, before.frames_offered),
-            outputs: self.outputs.iter().enumerate().map(output).collect(),
-            responders: self.responders.iter().enumerate().map(responder).collect(),
+            outputs: Named::since_all(&self.outputs, &before.outputs),
+            responders: Named::since_all(&self.responders, &before.responders),
             own_records: std::array::from_fn(|kind| {
                 self.own_records[kind].saturating_sub(before.own_records[kind])
             }),
@@ -68,8 +48,7 @@ impl Books {
         }
     }
 
-    /// What was lost, by the names of the counters: what `--strict` forbids. Those of all rings, of all
-    /// outputs and of all responders are added up.
+    /// Losses by the name of their counter, summed over rings, outputs and responders. `--strict` forbids them.
     pub fn losses(&self) -> BTreeMap<String, u64> {
         let mut losses = BTreeMap::new();
         let mut add = |counter: Counter| {
@@ -78,30 +57,32 @@ impl Books {
             }
         };
         self.each(&mut add);
-        self.rings.iter().for_each(|ring| ring.each(&mut add));
-        self.outputs
-            .iter()
-            .for_each(|output| output.counts.each(&mut add));
-        self.responders
-            .iter()
-            .for_each(|responder| responder.counts.each(&mut add));
+        for ring in &self.rings {
+            ring.each(&mut add);
+        }
+        for output in &self.outputs {
+            output.counts.each(&mut add);
+        }
+        for responder in &self.responders {
+            responder.counts.each(&mut add);
+        }
         losses
     }
 
-    /// Everything that was lost with a cause.
+    /// Sum of [`Books::losses`].
     pub fn missed(&self) -> u64 {
         self.losses().values().sum()
     }
 
-    /// Whether nothing was lost, or may have been lost uncounted: bulk data that the kernel refused, frames of an
-    /// interface that was gone and not yet watched again.
+    /// Whether nothing was lost, counted or not. Uncounted: bulk data refused in the kernel without CAP_BPF, and
+    /// frames of an interface that was gone.
     pub fn complete(&self) -> bool {
         let shed = &self.shards.shed;
         let refused = shed.spent_us[1..].iter().any(|&us| us > 0);
         self.missed() == 0 && self.host.unwatched_us == 0 && !(refused && self.refused.is_none())
     }
 
-    /// What may have been lost without being counted as what it was.
+    /// Upper bounds of losses that cannot be counted as attempts.
     pub fn missed_bound(&self) -> MissedBound {
         let astray =
             self.shards.misrouted_frames + self.shards.syn_outside_class.iter().sum::<u64>() > 0;

@@ -1,7 +1,7 @@
 //! The books: plain counters, one writer each, and the identities they obey.
 
 pub mod horizons;
-pub mod interval;
+mod interval;
 pub mod output;
 pub mod record_kind;
 pub mod responder;
@@ -9,7 +9,6 @@ pub mod ring;
 pub mod shard;
 pub mod witness;
 
-use crate::books::witness::WitnessCounts;
 use crate::counters::{Counter, Counters as _, Identity, Kind, counters};
 use crate::inspect::contact::Owner;
 use output::{LogCounts, OutputBooks};
@@ -17,9 +16,10 @@ use record_kind::{EventKind, KINDS};
 use responder::ResponderBooks;
 use ring::RingCounts;
 use shard::ShardCounts;
+use witness::WitnessCounts;
 
 counters! {
-    /// What was lost before the rings, as the host's counters say, and for how long nothing was watched.
+    /// Losses before the rings by the host's counters, and time without a watched interface.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct HostCounts "" {
         nic_drops (loss): "Frames lost by network cards",
@@ -28,19 +28,19 @@ counters! {
     }
 }
 
-/// How far the two sides of an identity may be apart while the run goes on: what queues hold, and what has
-/// moved since the older side was read.
+/// Allowed skew of an identity's two sides while the run goes on: queue contents, and changes between the reads of
+/// its sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InFlight {
     /// Frames.
     pub frames: u64,
     /// Contacts between shards.
     pub contacts: u64,
-    /// Records on their way through the log, by kind.
+    /// Records between shard and output, by kind.
     pub records: [u64; KINDS],
 }
 
-/// Everything, at one moment.
+/// All counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Books {
     /// All shards.
@@ -53,26 +53,26 @@ pub struct Books {
     pub outputs: Vec<OutputBooks>,
     /// Each responder.
     pub responders: Vec<ResponderBooks>,
-    /// Records of the sensor's own, by kind: what the sensor and the logger itself had to say.
+    /// Records by kind that sensor and logger wrote about themselves.
     pub own_records: [u64; KINDS],
-    /// What the logger counts.
+    /// Counters of the logger.
     pub log: LogCounts,
-    /// What the host's counters say.
+    /// Counters of the host.
     pub host: HostCounts,
     /// `--capture control`: frames that the filter rejected; `None` when they cannot be counted.
     pub filtered: Option<u64>,
-    /// `--witness`: what another pair of eyes says.
+    /// `--witness`: its counters.
     pub witness: Option<WitnessCounts>,
-    /// Under load: frames that data rings refused in the kernel; `None` when they cannot be counted.
+    /// Data frames refused in the kernel under load; `None` when they cannot be counted.
     pub refused: Option<u64>,
-    /// What may be between two counters now.
+    /// Allowed skew now.
     pub in_flight: InFlight,
     /// The run is over: nothing is in flight.
     pub at_exit: bool,
 }
 
 impl Books {
-    /// Every counter but those of rings, outputs and responders, whose labels are not known before the run.
+    /// Every counter except those of rings, outputs and responders, whose labels depend on the run.
     pub fn each(&self, show: &mut dyn FnMut(Counter)) {
         self.shards.each(show);
         self.log.each(show);
@@ -95,17 +95,15 @@ impl Books {
         }
     }
 
-    /// Every identity, in the order of a packet's way. The sides of each are counted at different places.
+    /// Every identity, in the order of a packet's path. The two sides of each are counted at different places.
     pub fn identities(&self) -> Vec<Identity> {
         let mut all = self.frame_identities();
         let (shards, flow) = (&self.shards, &self.shards.flow);
-        all.extend(
-            flow.identities()
-                .into_iter()
-                .map(|(name, left, right)| Identity::exact(name, left, right)),
-        );
-        let shed = shards.shed.identities().into_iter();
-        all.extend(shed.map(|(name, left, right)| Identity::exact(name, left, right)));
+        let own = flow
+            .identities()
+            .into_iter()
+            .chain(shards.shed.identities());
+        all.extend(own.map(|(name, left, right)| Identity::exact(name, left, right)));
         self.detector_identities(&mut all);
         self.log_identities(&mut all);
         let witness = self.witness.iter();
@@ -113,7 +111,7 @@ impl Books {
         all
     }
 
-    /// Contacts: whose they are does not depend on how many shards there are.
+    /// Counts of contacts do not depend on the number of shards.
     fn detector_identities(&self, all: &mut Vec<Identity>) {
         let (shards, flow) = (&self.shards, &self.shards.flow);
         let outcomes =
@@ -121,7 +119,7 @@ impl Books {
         for owner in Owner::ALL {
             let (at, word) = (owner as usize, owner.word());
             let sent = shards.contacts_sent[at];
-            // Where no rule asks for them, none are sent.
+            // Without a rule that needs them, none are sent.
             let is_asked = owner == Owner::Pair || sent > 0;
             all.push(Identity::exact(
                 format!("contacts_sent of the {word} = syn_packets + answered_connections + refused_connections + established_connections"),
@@ -204,7 +202,7 @@ impl Books {
         all
     }
 
-    /// Records of a kind that somebody had to say, and those of them that never came to the outputs.
+    /// Records of `kind` that were raised, and how many of them never reached the outputs.
     fn raised(&self, kind: EventKind) -> (u64, u64) {
         let shards = &self.shards;
         match kind {
@@ -226,13 +224,13 @@ impl Books {
         }
     }
 
-    /// Records that were raised, by kind.
-    pub fn raised_all(&self) -> [u64; KINDS] {
+    /// Raised records by kind.
+    pub(crate) fn raised_all(&self) -> [u64; KINDS] {
         EventKind::ALL.map(|kind| self.raised(kind).0)
     }
 
-    /// Attempts that were folded, by shards or by the logger.
-    pub fn attempts_folded(&self) -> u64 {
+    /// Attempts folded by shards or the logger.
+    pub(crate) fn attempts_folded(&self) -> u64 {
         self.shards.folded_by_shards + self.log.folded_by_logger
     }
 
@@ -256,8 +254,8 @@ impl Books {
             + shards.withheld_log_gone
             + shards.detections_log_gone;
         let heard = shards.detections.saturating_sub(lost);
-        let of_one = |responder: &ResponderBooks| responder.identities(heard, in_flight);
-        all.extend(self.responders.iter().flat_map(of_one));
+        let responders = self.responders.iter();
+        all.extend(responders.flat_map(|one| one.identities(heard, in_flight)));
         for output in &self.outputs {
             for kind in EventKind::ALL {
                 let (raised, before) = self.raised(kind);
@@ -267,7 +265,7 @@ impl Books {
                     kind.word()
                 );
                 let slack = self.slack(self.in_flight.records[kind as usize]);
-                let settled = before + output.settled(kind);
+                let settled = before + output.counts.settled(kind);
                 all.push(Identity::within(name, raised, settled, slack));
             }
         }

@@ -1,7 +1,7 @@
 //! What the outputs and the logger count.
 
 use super::record_kind::EventKind;
-use crate::counters::{State, counters};
+use crate::counters::{Counters, State, counters};
 
 words! {
     /// Why a line was dropped.
@@ -19,11 +19,11 @@ words! {
     }
 }
 
-/// How many causes there are.
+/// Number of causes.
 pub const CAUSES: usize = Cause::COUNT;
 
 counters! {
-    /// The books of one output, by kind ([`EventKind`]'s number).
+    /// Counters of one output, by kind ([`EventKind`]'s number).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct OutputCounts "records_" {
         offered (count by kind EventKind): "Records that reached the logger, or were lost on the way to it",
@@ -43,14 +43,18 @@ impl State for Option<Cause> {
 }
 
 impl OutputCounts {
-    /// Whether the books close for every kind.
+    /// Records of `kind` that are accounted for, pending ones included.
+    pub(super) fn settled(&self, kind: EventKind) -> u64 {
+        let kind = kind as usize;
+        let dropped: u64 = self.dropped.iter().map(|cause| cause[kind]).sum();
+        self.written[kind] + self.folded[kind] + self.not_asked[kind] + dropped + self.pending[kind]
+    }
+
     #[cfg(test)]
-    pub fn closed(&self) -> bool {
-        (0..EventKind::COUNT).all(|kind| {
-            let dropped: u64 = self.dropped.iter().map(|cause| cause[kind]).sum();
-            let kept = self.written[kind] + self.folded[kind] + self.not_asked[kind];
-            self.offered[kind] == kept + dropped + self.pending[kind]
-        })
+    pub(crate) fn closed(&self) -> bool {
+        EventKind::ALL
+            .iter()
+            .all(|&kind| self.offered[kind as usize] == self.settled(kind))
     }
 }
 
@@ -68,42 +72,48 @@ counters! {
     }
 }
 
-/// What one output did.
+/// The counters of one `--output`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OutputBooks {
-    /// Its `--output`.
+pub struct Named<C> {
+    /// Kind and target, and its place where another one is equal.
     pub name: String,
     /// Its counters.
-    pub counts: OutputCounts,
+    pub counts: C,
 }
 
-impl OutputBooks {
-    /// Records of `kind` that are accounted for, those that wait to be written among them.
-    pub fn settled(&self, kind: EventKind) -> u64 {
-        let counts = &self.counts;
-        let kind = kind as usize;
-        let dropped: u64 = counts.dropped.iter().map(|cause| cause[kind]).sum();
-        let kept = counts.written[kind] + counts.folded[kind] + counts.not_asked[kind];
-        kept + dropped + counts.pending[kind]
+impl<C: Counters + Default> Named<C> {
+    /// Counters since `before`, which has the outputs in the same order.
+    pub(super) fn since_all(now: &[Self], before: &[Self]) -> Vec<Self> {
+        let none = C::default();
+        let since = |(place, output): (usize, &Self)| {
+            let then = before.get(place).map_or(&none, |then| &then.counts);
+            Self {
+                name: output.name.clone(),
+                counts: output.counts.since(then),
+            }
+        };
+        now.iter().enumerate().map(since).collect()
     }
+}
 
-    /// Records that others stand for: attempts in flood records, alerts that the budget withheld.
-    pub fn folded(&self) -> u64 {
+/// The books of one output.
+pub type OutputBooks = Named<OutputCounts>;
+
+impl OutputBooks {
+    pub(crate) fn folded(&self) -> u64 {
         self.counts.folded.iter().sum()
     }
 
-    /// Records written.
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.counts.written.iter().sum()
     }
 
-    /// Records lost.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.counts.dropped.iter().flatten().sum()
     }
 
-    /// Records that its reader did not turn down by leaving: the output was asked to write them and did not.
-    pub fn failed(&self) -> u64 {
+    /// Records dropped for any cause but that the reader left.
+    pub(crate) fn failed(&self) -> u64 {
         let closed = &self.counts.dropped[Cause::Closed as usize];
         self.dropped() - closed.iter().sum::<u64>()
     }

@@ -1,7 +1,7 @@
 //! Kinds of records.
 
 words! {
-    /// What an output can be asked for, and what it is counted by.
+    /// Kinds of events: outputs select and count by them.
     pub enum EventKind {
         /// New connection attempts.
         Connection = "connection",
@@ -11,10 +11,10 @@ words! {
         Flow = "flow",
         /// The books of an interval.
         Stats = "stats",
-        /// Turns in the sensor's life.
+        /// Changes in the sensor's own state.
         Lifecycle = "lifecycle",
     }
 }
 
-/// How many kinds of event there are.
+/// Number of kinds.
 pub const KINDS: usize = EventKind::COUNT;

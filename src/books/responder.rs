@@ -1,23 +1,24 @@
-//! What a responder counts.
+//! Counters of responders.
 
+use super::output::Named;
 use crate::counters::{Identity, counters};
 
 words! {
-    /// Why nothing follows from a detection.
+    /// Why a responder ignores a detection.
     pub enum Refusal {
-        /// Nothing shows that the source is who it says, or less than was asked for.
+        /// The source's address is proven less than asked for.
         Unproven = "unproven",
-        /// The source is this host, a gateway or a resolver of it, or no host at all.
+        /// The source is this host, its gateway or resolver, or no host at all.
         Guarded = "guarded",
         /// `--allow` names the source.
         Allowed = "allowed",
-        /// The scan is in a direction that was not asked for.
+        /// The scan is in a direction outside `--scan-scope`.
         OutOfScope = "out_of_scope",
     }
 }
 
 counters! {
-    /// The books of one responder.
+    /// Counters of one responder.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct ResponderCounts "responder_" {
         detections: "Detections that came to the responder",
@@ -35,17 +36,11 @@ counters! {
     }
 }
 
-/// What one responder did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ResponderBooks {
-    /// Its `--output`.
-    pub name: String,
-    /// Its counters.
-    pub counts: ResponderCounts,
-}
+/// The books of one responder.
+pub type ResponderBooks = Named<ResponderCounts>;
 
 impl ResponderBooks {
-    /// What always holds. `raised`: detections that shards made and that were not lost before the tap.
+    /// `raised`: detections of the shards that were not lost before the tap.
     pub(super) fn identities(&self, raised: u64, in_flight: u64) -> [Identity; 3] {
         let counts = &self.counts;
         let name = |what: &str| format!("{}: {what}", self.name);
@@ -70,8 +65,8 @@ impl ResponderBooks {
         ]
     }
 
-    /// Whether the list as it was written last is not the list: at the end because it could not be written.
-    pub fn is_stale(&self) -> bool {
+    /// Whether the list has changed since it was last written: at the end, writing failed.
+    pub(crate) fn is_stale(&self) -> bool {
         self.counts.waiting > 0
     }
 }

@@ -1,12 +1,12 @@
-//! What rings count.
+//! Counters of rings.
 
 use crate::counters::{Counters as _, State, counters};
 use std::fmt;
 
-/// Which ring.
+/// Identifies a ring.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RingId {
-    /// Its interface.
+    /// Name of its interface.
     pub interface: String,
     /// `open`, `control` or `data`; `all` where rings are not by class.
     pub class: &'static str,
@@ -25,7 +25,7 @@ impl State for RingId {
 }
 
 counters! {
-    /// What one ring's socket and its reader say.
+    /// Counters of one ring: its socket's and its reader's.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct RingCounts "ring_" {
         id (state RingId): "Which ring",
@@ -38,7 +38,7 @@ counters! {
     }
 }
 
-/// One entry for each ring: those of an interface that went away and came back are added up.
+/// One entry for each ring: the rings of an interface that came back are added to its old ones.
 pub fn by_ring(rings: impl Iterator<Item = RingCounts>) -> Vec<RingCounts> {
     let mut all: Vec<RingCounts> = Vec::new();
     for ring in rings {

@@ -1,4 +1,4 @@
-//! What one shard counts.
+//! Counters of shards.
 
 use super::horizons::Horizons;
 use crate::counters::{State, counters};
@@ -12,7 +12,7 @@ use crate::shedding::ShedCounts;
 use crate::words::many;
 use std::net::IpAddr;
 
-/// A scan that started in a direction that was not asked for.
+/// A scan that started in a direction outside `--scan-scope`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfScope {
     /// Time stamp of the deciding packet.
@@ -24,7 +24,6 @@ pub struct OutOfScope {
 }
 
 impl State for Option<OutOfScope> {
-    /// The newest.
     fn join(&mut self, other: &Self) {
         let both = [*self, *other];
         *self = both.into_iter().flatten().max_by_key(|scan| scan.ts_ns);
@@ -32,7 +31,7 @@ impl State for Option<OutOfScope> {
 }
 
 counters! {
-    /// What one shard did. One writer; copied out whole.
+    /// Counters of one shard. One writer; copied out whole.
     #[derive(Clone, Copy, Debug, PartialEq)]
     pub struct ShardCounts "" {
         frames: "Frames read",
@@ -68,18 +67,13 @@ counters! {
 }
 
 impl ShardCounts {
-    /// How many scans of each kind there were, for people: none of a kind is said of port scans alone.
+    /// Scans by kind for people: `2 port scans, 1 host sweep`. Kinds without a scan are left out, but port scans.
     pub fn scans_said(&self) -> String {
         let kinds = Kind::ALL.into_iter().zip(self.scans);
         let counts = kinds.map(|(kind, ways)| (kind, ways.iter().sum::<u64>()));
         let counts = counts.filter(|(kind, count)| *kind == Kind::PortScan || *count > 0);
         let words = counts.map(|(kind, count)| many(count, &kind.about().title.to_lowercase()));
         words.collect::<Vec<_>>().join(", ")
-    }
-
-    /// Counts a frame that could not be read.
-    pub fn on_unread(&mut self, why: Unread) {
-        self.unread_frames[why.index()] += 1;
     }
 }
 

@@ -1,9 +1,9 @@
-//! What the witness counts, and the identities of it.
+//! Counters and identities of the witness.
 
 use crate::counters::{Identity, counters};
 
 words! {
-    /// An excuse.
+    /// Why an attempt on one side only is no error.
     pub enum Excuse {
         /// The sensor's rings had no room.
         RingDrops = "ring_drops",
@@ -11,26 +11,26 @@ words! {
         Filtered = "filtered",
         /// The witness's ring had no room.
         WitnessDropped = "witness_dropped",
-        /// The other library could not read a frame of the sample.
+        /// The witness's library could not read a frame of the sample.
         Unread = "unread",
         /// A shard's queue to the witness was full.
         QueueFull = "queue_full",
-        /// A full table pushed out attempts: a retransmission counts again.
+        /// Attempts were evicted from a full table: a retransmission counts again.
         Evicted = "evicted",
         /// Frames came to another worker than the one that knew their attempt.
         Misrouted = "misrouted",
-        /// The ledger knew the attempt from a frame that the sample's filter does not reach: a SYN that came in two
-        /// forms may meet two workers, and counts twice.
+        /// The ledger has the attempt from a frame that the sample's filter cannot parse. A SYN that comes in two
+        /// forms may meet two workers and count twice.
         OutOfReach = "out_of_reach",
-        /// One of the two began or ended before the other.
+        /// One side started or stopped before the other.
         Unwatched = "unwatched",
-        /// An interface went down, came up, went away or came back: sockets follow one by one.
+        /// An interface went down, up, away or came back: sockets follow one by one.
         LinkChange = "link_change",
         /// The clock was set.
         ClockStep = "clock_step",
-        /// The SYN came so near to 130 s after the first that it is either a retransmission or a new attempt.
+        /// About 130 s after the first SYN another one may be a retransmission or a new attempt.
         Horizon = "horizon",
-        /// The ledger took the attempt up after it was given up.
+        /// The ledger reported the attempt after it was decided.
         Late = "late",
         /// The witness's table was full.
         NoRoom = "no_room",
@@ -38,19 +38,19 @@ words! {
 }
 
 words! {
-    /// What the ledger did with an attempt. What the log then lost is in the books of its outputs.
+    /// What the ledger did with an attempt, up to the outbox. Losses behind it are in the books of the outputs.
     pub enum Fate {
         /// On its way to the log as a line.
         Line = "line",
         /// Folded into a flood record.
         Folded = "folded",
-        /// In a direction that was not asked for.
+        /// In a direction outside `--direction`.
         NotAsked = "not_asked",
     }
 }
 
 counters! {
-    /// The witness. One writer each: its thread, and main for what sockets and queues say.
+    /// Counters of the witness. Each has one writer: its thread, or main for sockets and queues.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct WitnessCounts "witness_" {
         packets: "Frames that reached the witness's rings, drops included",
@@ -74,7 +74,7 @@ counters! {
 }
 
 impl WitnessCounts {
-    /// Its part of the books. Until the run is over, what its rings hold is between them and the thread.
+    /// Its identities. Until the run is over, its rings hold frames that its thread has not read.
     pub fn identities(&self, at_exit: bool) -> [Identity; 4] {
         let agreed: u64 = self.agreed.iter().sum();
         let excused: u64 = self.excused.iter().sum();

@@ -1,11 +1,11 @@
-//! What a shard tells the owners of a source and of a pair: who touched what, what came back.
+//! Messages from a shard to the owners of a source and of a pair: who touched what, and the answer.
 
 use std::net::IpAddr;
 
-/// A frame makes so many contacts at most: the touch, and what it says of an attempt.
+/// Maximum contacts of a frame: a touch, and the outcome of an attempt.
 pub const CONTACTS_PER_FRAME: usize = 2;
 
-/// What happened between the two addresses.
+/// Kinds of contacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ContactKind {
@@ -20,16 +20,16 @@ pub enum ContactKind {
 }
 
 words! {
-    /// Whose detections are made at one place: that shard has all contacts of it.
+    /// What a shard owns: it receives all contacts of its sources and pairs.
     pub enum Owner {
-        /// The owner of a source and its target.
+        /// A source and its target.
         Pair = "pair",
-        /// The owner of a source.
+        /// A source.
         Source = "source",
     }
 }
 
-/// One line of cache: the only thing, beside events, that crosses between workers.
+/// One cache line. Contacts and events are all that crosses between threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(align(64))]
 pub struct Contact {
@@ -37,19 +37,19 @@ pub struct Contact {
     pub position: u64,
     /// The packet's own time stamp, ns since the Unix epoch.
     pub ts_ns: i64,
-    /// The keyed hash of source and target (the destination, or what stands for it): the pair in short.
+    /// Keyed hash of source and target (the destination, or the address that stands for it).
     pub pair: u64,
-    /// Who touched.
+    /// The originator.
     pub src: IpAddr,
-    /// What was touched.
+    /// The responder.
     pub dst: IpAddr,
-    /// The touched port.
+    /// The responder's port.
     pub port: u16,
     /// Index into the run's table of interfaces.
     pub interface: u16,
     /// The contact's number within its frame.
     pub number: u8,
-    /// What happened.
+    /// Its kind.
     pub kind: ContactKind,
 }
 

@@ -1,25 +1,25 @@
-//! What a detector says.
+//! Detections: the output of detectors.
 
 use std::net::IpAddr;
 
 pub use super::Kind;
 
 words! {
-    /// Where in its life a detection is.
+    /// Phases of an episode.
     #[derive(PartialOrd, Ord)]
     pub enum Phase {
-        /// The rising edge: the rule became true.
+        /// Rising edge: the rule became true.
         Started = "started",
-        /// The extent doubled since the last line.
+        /// The extent doubled since the last detection.
         Continues = "continues",
-        /// The rule has been false for a window; the summary.
+        /// Summary: the rule has been false for a window.
         Ended = "ended",
     }
 }
 
 impl Phase {
-    /// What people read of it: `Port scan detected`.
-    pub fn verb(self) -> &'static str {
+    /// The verb behind the title: `Port scan detected`.
+    pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::Started => "detected",
             Self::Continues => "continues",
@@ -29,70 +29,69 @@ impl Phase {
 }
 
 words! {
-    /// What shows that the source is who it says: anybody can send a SYN under any address.
+    /// Proof of the source address, which a SYN alone may forge.
     #[derive(PartialOrd, Ord)]
     pub enum Proof {
-        /// Nothing.
+        /// No proof.
         None = "none",
-        /// Something answered it with SYN+ACK: what came back to the source's address is not known.
+        /// A target answered with SYN+ACK; whether the source got it is not known.
         Answered = "answered",
-        /// The source completed a handshake with what it scans.
+        /// The source completed a handshake with a target.
         Handshake = "handshake",
     }
 }
 
 words! {
-    /// Whether a detection is an alert. One that is none reaches the log's tap all the same.
+    /// Whether a detection is an alert. Every detection reaches the log's tap.
     #[derive(Default, PartialOrd, Ord)]
-    pub enum Shown {
-        /// It is.
+    pub enum AlertStatus {
+        /// An alert.
         #[default]
-        Yes = "yes",
-        /// It is in a direction that was not asked for.
+        Alert = "alert",
+        /// None: in a direction outside `--scan-scope`.
         OutOfScope = "out_of_scope",
-        /// It is of a source that `--allow` names.
+        /// None: its source is in `--allow`.
         Allowed = "allowed",
     }
 }
 
-/// What a detection is about.
+/// The subject of a detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// One source and one destination. Where several addresses count as one, the one that the deciding packet
-    /// went to.
+    /// A source and a destination. Where one address stands for several, that of the deciding packet.
     Pair {
-        /// Who scans.
+        /// The scanner.
         src: IpAddr,
-        /// What is scanned.
+        /// The target.
         dst: IpAddr,
     },
-    /// One source and one port, on whatever host.
+    /// A source and a port, on any host.
     SourcePort {
-        /// Who scans.
+        /// The scanner.
         src: IpAddr,
         /// The port.
         port: u16,
-        /// The host that the deciding packet went to.
+        /// Destination of the deciding packet.
         dst: IpAddr,
     },
 }
 
 impl Subject {
-    /// Who scans.
+    /// The scanner.
     pub fn src(&self) -> IpAddr {
         match *self {
             Self::Pair { src, .. } | Self::SourcePort { src, .. } => src,
         }
     }
 
-    /// Where the deciding packet went.
+    /// Destination of the deciding packet.
     pub fn dst(&self) -> IpAddr {
         match *self {
             Self::Pair { dst, .. } | Self::SourcePort { dst, .. } => dst,
         }
     }
 
-    /// The one port that it is about.
+    /// The port, if the subject has one.
     pub fn port(&self) -> Option<u16> {
         match *self {
             Self::Pair { .. } => None,
@@ -101,25 +100,25 @@ impl Subject {
     }
 }
 
-/// How far it reaches.
+/// Extent of an episode so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// Ports of one host.
     Ports {
-        /// How many distinct ones in the episode so far.
+        /// Number of distinct ones.
         count: u32,
-        /// As inclusive ranges, ascending: at the rising edge those that decided, later all of the episode.
+        /// Inclusive ranges, ascending: at the rising edge the deciding ports, later all of the episode.
         ranges: Vec<(u16, u16)>,
     },
     /// Hosts.
     Hosts {
-        /// How many distinct ones in the episode so far.
+        /// Number of distinct ones.
         count: u32,
     },
 }
 
 impl Extent {
-    /// How many ports or hosts.
+    /// Number of ports or hosts.
     pub fn count(&self) -> u32 {
         match *self {
             Self::Ports { count, .. } | Self::Hosts { count } => count,
@@ -127,48 +126,48 @@ impl Extent {
     }
 }
 
-/// What became of the touched ports or hosts: the four add up to [`Extent::count`], where every one is kept.
+/// Outcomes of the touched ports or hosts. They add up to [`Extent::count`] where every one is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Evidence {
-    /// Those that answered with RST or ICMP unreachable.
+    /// Answered with RST or ICMP unreachable.
     pub refused: u32,
-    /// Those that said nothing within 5 s; a lower bound before the summary.
+    /// No answer within 5 s; a lower bound before the summary.
     pub unanswered: u32,
-    /// Those that answered with SYN+ACK.
+    /// Answered with SYN+ACK.
     pub answered: u32,
-    /// Those that have said nothing yet and may still answer: touched a short time ago. An upper bound.
+    /// No answer yet, touched within the last 5 s; an upper bound.
     pub pending: u32,
 }
 
-/// A detection: started, continuing or ended.
+/// A detection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detection {
-    /// Which rule.
+    /// The rule.
     pub kind: Kind,
     /// Rising edge, doubling or summary.
     pub phase: Phase,
     /// Time stamp of the deciding packet, or the deadline that ended it.
     pub ts_ns: i64,
-    /// Who scans what.
+    /// Scanner and target.
     pub subject: Subject,
-    /// How many ports or hosts, and which.
+    /// Ports or hosts.
     pub extent: Extent,
-    /// What became of them.
+    /// Outcomes of ports or hosts.
     pub evidence: Evidence,
-    /// What shows that the source is who it says.
+    /// Proof of the source address.
     pub proof: Proof,
-    /// When the episode's first touch in the window happened.
+    /// Time stamp of the episode's first touch in the window.
     pub first_ns: i64,
     /// Time stamp of the newest touch.
     pub last_ns: i64,
     /// The rule's window in nanoseconds.
     pub window_ns: i64,
-    /// No state was pushed out of a table that could have changed this decision.
+    /// No evicted entry could have changed this decision.
     pub exact: bool,
-    /// Every contact that could matter reached the owner, and the extent holds every port or host.
+    /// No contact was lost on its way to the owner, and the extent holds every port or host.
     pub complete: bool,
     /// Interface of the deciding packet.
     pub interface: u16,
-    /// Whether outputs are told of it.
-    pub shown: Shown,
+    /// Whether it is an alert.
+    pub status: AlertStatus,
 }

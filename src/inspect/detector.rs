@@ -1,9 +1,8 @@
-//! The contract of a detector, and the list of them as one.
+//! The contract of detectors, and the macro that combines them.
 //!
-//! A detector is fed the contacts of what its shard owns, in the order of their positions (`on_contact`), ends what
-//! is due (`expire`), ends the rest at the end of the run (`finish`), takes all its memory in `new`, never looks at
-//! a clock, and counts what it had to push out. What it decides depends on the contacts alone, never on the number
-//! of shards.
+//! A detector gets the contacts of what its shard owns in the order of their positions (`on_contact`), ends due
+//! episodes (`expire`), ends the rest at the end of the run (`finish`), allocates in `new` only, reads no clock, and
+//! counts evictions. Its decisions depend on the contacts alone, never on the number of shards.
 
 use super::Kind;
 use super::contact::{Contact, Owner};
@@ -15,19 +14,19 @@ use clap::Args;
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-/// A detection with the deadline that made it, if a deadline did.
+/// A detection, and the deadline that caused it, if one did.
 pub type Found = (Option<i64>, Detection);
 
-/// What people read of a kind of detection.
+/// Names of a kind of detection in logs.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// What it is called at the start of a line: `Port scan`.
+    /// Title at the start of a line: `Port scan`.
     pub title: &'static str,
-    /// Its number; ten times that plus the phase is the `signature_id` of an alert.
+    /// Ten times this plus the phase is the `signature_id` of an alert.
     pub signature: u32,
-    /// Suricata's word for this class of alerts.
+    /// Suricata's category of such alerts.
     pub category: &'static str,
-    /// The name of a note in Zeek's notice.log.
+    /// The note in Zeek's notice.log.
     pub zeek_note: &'static str,
 }
 
@@ -35,34 +34,33 @@ pub struct About {
 pub trait Detector: Sized {
     /// The kind of its detections.
     const KIND: Kind;
-    /// What people read of it.
+    /// Its names in logs.
     const ABOUT: About;
-    /// Which contacts it is fed: those of what the shard owns in this sense.
+    /// It gets the contacts of what its shard owns in this sense.
     const KEYED_BY: Owner;
-    /// Its part of the room for all detectors, against the parts of the others.
+    /// Its relative share of the detectors' memory.
     const WEIGHT: u64;
     /// Its flags.
     type Flags: Args + Clone + Debug;
-    /// Its numbers and its room.
+    /// Its thresholds and capacities.
     type Rule: Copy + Debug;
 
-    /// The rule of the flags, with as much room as `bytes` give; none if it is off.
+    /// The rule of the flags, with capacities for `bytes`; 0 if it is off.
     fn rule(flags: &Self::Flags, bytes: u64) -> Self::Rule;
-    /// Whether the rule asks for anything.
+    /// Whether the rule is on.
     fn is_on(rule: &Self::Rule) -> bool;
     /// Bytes that a detector with this rule takes.
     fn memory_bytes(rule: &Self::Rule) -> u64;
-    /// What [`Detector::occupancy`] may come to.
+    /// Maximum of [`Detector::occupancy`].
     fn room(rule: &Self::Rule) -> usize;
 
-    /// Takes all its memory; `hasher` is the same in every shard.
+    /// Allocates all its memory; `hasher` is the same in every shard.
     fn new(rule: Self::Rule, hasher: Hasher) -> Self;
-    /// Writes to every page, so that a flood later moves no memory.
+    /// Writes to every page, so that a later flood causes no page faults.
     fn prefault(&mut self);
-    /// Asks the CPU for the lines that this contact needs, some contacts before its turn.
-    fn announce(&self, contact: &Contact);
-    /// Takes one contact. `target` is what was touched in the eyes of rules about a pair: the destination, or one
-    /// address that stands for several.
+    /// Prefetches the cache lines of this contact, some contacts before its turn.
+    fn prefetch(&self, contact: &Contact);
+    /// Handles a contact. `target` is the destination or, for rules about a pair, the address that stands for several.
     fn on_contact(
         &mut self,
         contact: &Contact,
@@ -70,23 +68,23 @@ pub trait Detector: Sized {
         timeline: &Timeline<'_>,
         out: &mut impl FnMut(Found),
     );
-    /// Ends what is due at `watermark`.
+    /// Ends episodes due at `watermark`.
     fn expire(&mut self, watermark: i64, out: &mut impl FnMut(Found));
-    /// Ends whatever is open: the capture or the run is over.
+    /// Ends all episodes at the end of the capture or run.
     fn finish(&mut self, out: &mut impl FnMut(Found));
 
-    /// Packet time of the newest contact that was lost on the way here: detections say so.
+    /// Packet time of the newest contact lost on its way: detections are then not `complete`.
     fn set_contact_lost(&mut self, ts_ns: Option<i64>);
     /// Entries held now.
     fn occupancy(&self) -> usize;
-    /// What is found whose steps follow each other by less than this, as of now, in nanoseconds.
+    /// Scans with smaller gaps between their steps are detected now; nanoseconds.
     fn detectable_gap_ns(&self) -> i64;
-    /// What it did.
+    /// Its counters.
     fn counts(&self) -> &DetectorCounts;
 }
 
 counters! {
-    /// What one detector did. The name of its kind stands before each name.
+    /// Counters of one detector, prefixed by the name of its kind.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct DetectorCounts "" {
         touches: "Touches that the detector saw",
@@ -101,30 +99,27 @@ counters! {
 }
 
 impl DetectorCounts {
-    /// Contacts that it saw.
-    pub fn contacts(&self) -> u64 {
+    pub(crate) fn contacts(&self) -> u64 {
         self.touches + self.outcomes
     }
 
-    /// Detections of any phase.
-    pub fn detections(&self) -> u64 {
+    pub(crate) fn detections(&self) -> u64 {
         self.started + self.continued + self.ended
     }
 }
 
-/// Which contacts a shard has all of.
+/// What a contact's shard owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owned {
-    /// Those of the pair.
+    /// The contact's pair.
     pub pair: bool,
-    /// Those of the source.
+    /// The contact's source.
     pub source: bool,
 }
 
 impl Owned {
-    /// Whether it has all contacts of `owner`.
     #[inline]
-    pub fn by(self, owner: Owner) -> bool {
+    pub(crate) fn by(self, owner: Owner) -> bool {
         match owner {
             Owner::Pair => self.pair,
             Owner::Source => self.source,
@@ -132,7 +127,7 @@ impl Owned {
     }
 }
 
-/// Makes one of the detectors: their kinds, flags, rules, counters, and the calls to each, without any pointer.
+/// Combines the detectors: kinds, flags, rules, counters, and static calls to each.
 macro_rules! detectors {
     ($( $kind:ident = $word:literal, $field:ident: $detector:ty, $about:literal; )+) => {
         words! {
@@ -144,7 +139,7 @@ macro_rules! detectors {
         }
 
         impl Kind {
-            /// What people read of it.
+            /// Its names in logs.
             pub fn about(self) -> &'static About {
                 match self {
                     $( Self::$kind => &<$detector as Detector>::ABOUT, )+
@@ -175,7 +170,7 @@ macro_rules! detectors {
         }
 
         impl Rules {
-            /// Gives each detector its share of `bytes`: what it weighs of the weights of those that are on.
+            /// Divides `bytes` by the weights of the detectors that are on.
             pub fn divide(bytes: u64, flags: &Flags) -> Self {
                 let weights = [$(
                     if <$detector as Detector>::is_on(&<$detector as Detector>::rule(&flags.$field, 0)) {
@@ -195,19 +190,19 @@ macro_rules! detectors {
                 0 $( + <$detector as Detector>::memory_bytes(&self.$field) )+
             }
 
-            /// Entries that each may hold.
+            /// Capacity of each detector.
             pub fn rooms(&self) -> [usize; Kind::COUNT] {
                 [$( <$detector as Detector>::room(&self.$field), )+]
             }
 
-            /// Whether any rule that is on needs all contacts of `owner` at one place.
+            /// Whether a rule that is on needs contacts at their `owner`.
             pub fn need(&self, owner: Owner) -> bool {
                 $( owner == <$detector as Detector>::KEYED_BY && <$detector as Detector>::is_on(&self.$field) )||+
             }
         }
 
         counters! {
-            /// What the detectors did.
+            /// Counters of all detectors.
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
             pub struct AllCounts "" {
                 $( $field (group DetectorCounts as concat!($word, "_")): $about, )+
@@ -215,12 +210,12 @@ macro_rules! detectors {
         }
 
         impl AllCounts {
-            /// The counters of each detector, and whose contacts it is fed.
+            /// Kind, owner and counters of each detector.
             pub fn all(&self) -> [(Kind, Owner, &DetectorCounts); Kind::COUNT] {
                 [$( (Kind::$kind, <$detector as Detector>::KEYED_BY, &self.$field), )+]
             }
 
-            /// What all of them did together.
+            /// The sum over all detectors.
             pub fn sum(&self) -> DetectorCounts {
                 let mut sum = DetectorCounts::default();
                 $( sum.add(&self.$field); )+
@@ -234,7 +229,7 @@ macro_rules! detectors {
         }
 
         impl Detectors {
-            /// Takes all their memory.
+            /// Allocates all their memory.
             pub fn new(rules: Rules, hasher: Hasher) -> Self {
                 Self { $( $field: <$detector as Detector>::new(rules.$field, hasher), )+ }
             }
@@ -244,13 +239,13 @@ macro_rules! detectors {
                 $( self.$field.prefault(); )+
             }
 
-            /// Asks the CPU for the lines that this contact needs.
+            /// See [`Detector::prefetch`].
             #[inline]
-            pub fn announce(&self, contact: &Contact) {
-                $( self.$field.announce(contact); )+
+            pub fn prefetch(&self, contact: &Contact) {
+                $( self.$field.prefetch(contact); )+
             }
 
-            /// Feeds a contact to each detector that should have it.
+            /// Hands a contact to each detector whose owner this shard is.
             #[inline]
             pub fn on_contact(
                 &mut self,
@@ -267,22 +262,22 @@ macro_rules! detectors {
                 )+
             }
 
-            /// Ends what is due at `watermark`.
+            /// Ends episodes due at `watermark`.
             pub fn expire(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
                 $( self.$field.expire(watermark, out); )+
             }
 
-            /// Ends whatever is open.
+            /// Ends all episodes.
             pub fn finish(&mut self, out: &mut impl FnMut(Found)) {
                 $( self.$field.finish(out); )+
             }
 
-            /// Says when the newest contact that was lost on the way here was stamped.
+            /// See [`Detector::set_contact_lost`].
             pub fn set_contact_lost(&mut self, ts_ns: Option<i64>) {
                 $( self.$field.set_contact_lost(ts_ns); )+
             }
 
-            /// Entries that each holds now.
+            /// Entries held by each.
             pub fn occupancy(&self) -> [usize; Kind::COUNT] {
                 [$( self.$field.occupancy(), )+]
             }
@@ -292,7 +287,7 @@ macro_rules! detectors {
                 [$( self.$field.detectable_gap_ns(), )+]
             }
 
-            /// What each did.
+            /// Counters of each.
             pub fn counts(&self) -> AllCounts {
                 AllCounts { $( $field: *self.$field.counts(), )+ }
             }
@@ -301,7 +296,7 @@ macro_rules! detectors {
 }
 pub(super) use detectors;
 
-/// The flags of a command line that names none of them.
+/// The flags of an empty command line.
 pub(super) fn defaults<F: Args>() -> F {
     let command = F::augment_args(clap::Command::new("defaults"));
     let matches = command.get_matches_from(["defaults"]);

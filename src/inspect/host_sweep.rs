@@ -12,13 +12,11 @@ use crate::splitmix::mix64;
 use crate::time::durations::{Window, window};
 use std::net::IpAddr;
 
-/// The detector.
 pub type HostSweep = Distinct<Hosts>;
 
-/// How many hosts does one source touch on one port?
+/// Hosts that one source touches on one port.
 pub enum Hosts {}
 
-/// Its flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct HostSweepFlags {
     /// How many hosts make a sweep.
@@ -53,15 +51,14 @@ fn hosts(value: &str) -> Result<u8, String> {
     }
 }
 
-/// A source and a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePort {
     src: IpAddr,
     port: u16,
 }
 
-/// A host in 62 bits: an IPv4 address as it is, an IPv6 address by a mix of its bits, which takes two for one once
-/// in 2^61 times. It is the same in every run, so that what is printed is.
+/// A host in 62 bits: an IPv4 address itself, or an unkeyed hash of an IPv6 address, so that every run prints the
+/// same. Two IPv6 addresses collide once in 2^61 times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Host(u64);
 
@@ -94,17 +91,17 @@ impl Item for Host {
     }
 }
 
-/// Hosts of one episode: a table with open addressing, each host in two bits more than its own.
+/// Hosts of one episode: a hash table with open addressing, each host with two bits of state.
 pub struct HostSet<'a>(&'a mut [u64]);
 
-/// Places of one set. Of sweeps over more than about 3,000 hosts the set does not hold all: the detection then says
-/// that it is not complete, and the count is a lower bound.
+/// Places of a set. It cannot hold all hosts of sweeps over more than about 3,000: the detection is then not
+/// `complete`, and the count is a lower bound.
 const SET_WORDS: usize = 4096;
-/// Places that are looked at for one host: who chooses addresses that fall together costs no more than this.
+/// Maximum probes for a host: chosen addresses that collide cost no more.
 const PROBES: usize = 64;
 
 impl HostSet<'_> {
-    /// Where the host is (true), or where it would go (false).
+    /// The place of the host (true), or the free one where it would go (false).
     fn place(&self, host: Host) -> Option<(usize, bool)> {
         let home = usize::try_from(mix64(host.0) % SET_WORDS as u64).expect("below 4096");
         (0..PROBES)

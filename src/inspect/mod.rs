@@ -1,10 +1,10 @@
-//! Contacts in, detections out. A new detector is a file or folder here, and one line in the list below.
+//! From contacts to detections. A new detector is a file or folder here, and one line in the list below.
 
 pub mod contact;
 pub mod detection;
 pub mod detector;
-pub mod distinct;
-pub mod host_sweep;
+mod distinct;
+mod host_sweep;
 pub mod port_scan;
 
 use crate::counters::{Counters as _, counters};

@@ -3,7 +3,7 @@
 use super::fold::Fold;
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{Attempt, FlowRecord};
-use crate::inspect::detection::{Detection, Shown};
+use crate::inspect::detection::{AlertStatus, Detection};
 use std::cmp::Ordering;
 
 /// What a shard says.
@@ -78,7 +78,7 @@ impl Body {
 
     /// Whether no output is told of it: a detection that is no alert.
     pub fn is_withheld(&self) -> bool {
-        matches!(self, Self::Alert(detection) if detection.shown != Shown::Yes)
+        matches!(self, Self::Alert(detection) if detection.status != AlertStatus::Alert)
     }
 
     /// Order by content: the same on every shard, whatever their number.

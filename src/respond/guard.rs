@@ -1,4 +1,4 @@
-//! Whom no responder ever acts against: this host, its gateways and resolvers, and whom `--allow` names.
+//! Addresses that no responder acts against: this host, its gateways and resolvers, and networks of `--allow`.
 
 use crate::books::responder::Refusal;
 use crate::host::addresses::Localities;
@@ -9,23 +9,19 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What changes while a run goes on: one writer, read a few times a second.
+/// A value that changes during a run: one writer, read a few times a second.
 pub type Shared<T> = Arc<RwLock<Arc<T>>>;
 
-/// Hosts without which this one is cut off.
+/// Gateways and resolvers: blocking them would cut this host off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// Gateways of default routes, and name servers; sorted.
+    /// Sorted.
     hosts: Vec<IpAddr>,
 }
 
 impl Surroundings {
-    /// Asks this machine.
-    ///
-    /// # Errors
-    ///
-    /// Routes or a resolv.conf cannot be read: whom to spare is then not known.
-    pub fn look() -> io::Result<Self> {
+    /// Reads routes and resolv.conf of this machine.
+    pub fn read() -> io::Result<Self> {
         let about = |what: &str, error: io::Error| {
             io::Error::new(error.kind(), format!("{what} cannot be read: {error}"))
         };
@@ -34,7 +30,6 @@ impl Surroundings {
         Ok(Self::of(hosts))
     }
 
-    /// These hosts.
     pub fn of(hosts: impl IntoIterator<Item = IpAddr>) -> Self {
         let mut hosts: Vec<_> = hosts.into_iter().map(|host| host.to_canonical()).collect();
         hosts.sort_unstable();
@@ -50,7 +45,7 @@ impl Surroundings {
 /// The guard list.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// `--allow`, whatever the port: who may be blocked is blocked for every port.
+    /// `--allow` without its ports: a blocked source is blocked for every port.
     allow: Vec<IpNet>,
     localities: Shared<Localities>,
     surroundings: Shared<Surroundings>,
@@ -64,8 +59,7 @@ fn newest<T>(shared: &Shared<T>) -> Arc<T> {
 }
 
 impl Guard {
-    /// Of what is ours, with the networks of `--local`, what is around, and the networks of `--allow`. In `read`
-    /// nothing is around: the machine that reads a capture need not be the one that it is about.
+    /// `surroundings` are empty in `read`: the capture may be of another host.
     pub fn new(
         localities: &Shared<Localities>,
         surroundings: &Shared<Surroundings>,
@@ -80,7 +74,7 @@ impl Guard {
         }
     }
 
-    /// Takes over what has changed; false: nothing has.
+    /// Renews both lists; returns whether one has changed.
     pub fn renew(&mut self) -> bool {
         let (ours, around) = (newest(&self.localities), newest(&self.surroundings));
         if Arc::ptr_eq(&ours, &self.ours) && Arc::ptr_eq(&around, &self.around) {
@@ -90,7 +84,7 @@ impl Guard {
         true
     }
 
-    /// Why nothing may be done about this address.
+    /// Why a responder must spare this address, if so.
     pub fn refusal(&self, address: IpAddr) -> Option<Refusal> {
         let address = address.to_canonical();
         if self.allow.iter().any(|net| net.contains(&address)) {
@@ -179,6 +173,6 @@ mod tests {
 
     #[test]
     fn this_machine_is_asked() {
-        assert!(Surroundings::look().is_ok());
+        assert!(Surroundings::read().is_ok());
     }
 }

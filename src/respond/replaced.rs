@@ -1,4 +1,4 @@
-//! A file that is only ever seen whole: written beside itself, then renamed.
+//! A file that is replaced atomically: written to a temporary file in its folder, then renamed.
 
 use crate::log::sinks::spec::folder;
 use std::ffi::OsString;
@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
 
-/// Others load the file, under other users: a firewall, a proxy. What it says of scanners is no secret.
+/// Readable by all: a firewall or proxy of another user loads it, and its content is no secret.
 const MODE: u32 = 0o644;
 
-/// A file that is replaced.
 #[derive(Debug)]
 pub struct Replaced {
     path: PathBuf,
@@ -21,11 +20,7 @@ pub struct Replaced {
 }
 
 impl Replaced {
-    /// The file at `path`. `number`, of which nobody has the same, makes the name of the one beside it.
-    ///
-    /// # Errors
-    ///
-    /// As [`would_open`].
+    /// The file at `path`. A unique `number` names the temporary file.
     pub fn at(path: &Path, number: u64) -> Result<Self, String> {
         would_open(path)?;
         let mut name = OsString::from(".");
@@ -37,26 +32,17 @@ impl Replaced {
         })
     }
 
-    /// Replaces it by what `fill` writes. After an error it is as it was.
-    ///
-    /// # Errors
-    ///
-    /// What the system says to creating, writing or renaming the file beside it.
+    /// Replaces its content by what `fill` writes. After an error it is unchanged.
     pub fn replace(&self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-        let done = self
-            .write_beside(fill)
-            .and_then(|()| fs::rename(&self.beside, &self.path));
+        let written = self.write_beside(fill);
+        let done = written.and_then(|()| fs::rename(&self.beside, &self.path));
         if done.is_err() {
             let _ = fs::remove_file(&self.beside);
         }
         done
     }
 
-    /// Creates the file beside it and takes it away again.
-    ///
-    /// # Errors
-    ///
-    /// What the system says.
+    /// Creates and removes the temporary file.
     pub fn try_beside(&self) -> io::Result<()> {
         self.create()?;
         fs::remove_file(&self.beside)
@@ -69,7 +55,7 @@ impl Replaced {
         Ok(())
     }
 
-    /// A new file, never one that was there, nor what a symbolic link names.
+    /// Creates a new file: never opens an existing one, never follows a symbolic link.
     fn create(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options
@@ -79,7 +65,7 @@ impl Replaced {
             .custom_flags(libc::O_NOFOLLOW);
         match options.open(&self.beside) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                // Of a write that was cut short, or put there to keep us from writing.
+                // Left over from an interrupted write, or planted to block ours.
                 fs::remove_file(&self.beside)?;
                 options.open(&self.beside)
             }
@@ -88,11 +74,7 @@ impl Replaced {
     }
 }
 
-/// Whether a file at `path` could be replaced; nothing is created or changed.
-///
-/// # Errors
-///
-/// One sentence: the path, what is wrong, and the way out.
+/// Whether a file at `path` could be replaced; changes nothing. The error is one sentence with the way out.
 pub fn would_open(path: &Path) -> Result<(), String> {
     let refuse = |hint: &str, why: &dyn std::fmt::Display| {
         let path = path.display();

@@ -1,4 +1,4 @@
-//! The live side of a run: groups of rings, one an interface, opened, watched, rebuilt and closed.
+//! The fanout group of one interface: sockets, rings, filters, counters.
 
 use super::worker::ring::{LiveRing, RingView};
 use crate::books::ring::{RingCounts, RingId};
@@ -21,13 +21,12 @@ use libc::sock_filter;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-/// Bytes kept of packets that open, answer or refuse, and of ICMP errors with what they quote.
+/// Bytes kept of control packets, ICMP errors and their quotes included.
 const SNAPLEN_SMALL: u32 = 256;
-/// Bytes kept of other packets: as far as the fanout program looks.
+/// Bytes kept of data packets: what the fanout program parses.
 #[allow(clippy::cast_possible_truncation, reason = "192")]
 const HEADERS: u32 = DEPTH as u32;
-/// Bytes kept of packets with IPv6 extension headers, whose transport header may begin far behind: the chain
-/// ends within the first packet's 1,280 bytes or somewhat more (RFC 7112).
+/// Bytes kept of packets with IPv6 extension headers: the chain ends within the first packet's 1,280 bytes or somewhat more (RFC 7112).
 const SNAPLEN_DEEP: u32 = 2048;
 /// All bytes, BIG TCP included.
 const SNAPLEN_FULL: u32 = 262_144;
@@ -38,43 +37,38 @@ struct Member {
     view: Arc<RingView>,
     class: Option<Class>,
     worker: usize,
-    /// As of the last update: what its worker had taken, and then what the kernel had counted.
+    /// As of the last update.
     counts: RingCounts,
     ring_bytes: u64,
     valve: Arc<Valve>,
 }
 
-/// Whether frames can come from an interface.
+/// Link state of a watched interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkState {
-    /// They can.
     Up,
-    /// It has not been up since it is watched: nobody expects anything from it.
+    /// Down, and never up since it is watched: no loss.
     Idle,
-    /// It was up and went down.
+    /// Down after it was up.
     Down,
-    /// It does not exist any more: nothing comes from these rings again.
+    /// Removed: its sockets never recover. `since_ns` is by CLOCK_MONOTONIC.
     Gone {
-        /// CLOCK_MONOTONIC when that was told.
         since_ns: i64,
-        /// It had been up.
         was_up: bool,
     },
 }
 
 /// The group of one interface.
 pub struct LiveGroup {
-    /// Name of the interface.
     pub name: String,
-    /// Its index in the kernel; another one after it was re-created.
+    /// Changes when the interface is re-created.
     pub ifindex: u32,
-    /// Its index in the run's table of interfaces.
+    /// Index into the run's table of interfaces.
     pub interface: u16,
-    /// What is known of the interface.
     pub link: LinkState,
-    /// Why it could not be opened again, as it was said last.
+    /// The last reported reason why it could not be reopened.
     pub trouble: Option<String>,
-    /// Counts what data rings refuse, under `--capture control` or under load, where CAP_BPF is held.
+    /// Counts frames that data rings refuse (`--capture control`, or under load); needs CAP_BPF.
     refused: Option<Arc<RejectCounter>>,
     group: Arc<Group>,
     members: Vec<Member>,
@@ -82,12 +76,12 @@ pub struct LiveGroup {
     lost_before: Lost,
 }
 
-/// What rings lost.
+/// Frames that rings lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Frames dropped or shed, by class; outside `--fanout class` all under the first.
+    /// Dropped or shed, by class; without `--fanout class` all under the first.
     pub frames: [u64; Class::COUNT],
-    /// Frames that filters of data rings refused; `u64::MAX` where they cannot be counted.
+    /// Refused by filters of data rings; `u64::MAX` where they cannot be counted.
     pub filtered: u64,
 }
 
@@ -110,10 +104,10 @@ fn ring_id(interface: &str, class: Option<Class>, worker: usize) -> RingId {
 
 /// The filters of an interface's sockets.
 struct Filters {
-    /// Of data rings, of the others.
+    /// For data rings.
     data: Program,
     others: Program,
-    /// Of data rings under load.
+    /// For data rings under load.
     narrow: Option<Program>,
     refused: Option<Arc<RejectCounter>>,
 }
@@ -208,11 +202,11 @@ fn open_group(
         promiscuous: config.promiscuous,
         origin: Origin { interface, link },
     };
-    // A ring's memory comes from where its opener runs: near the worker that will read it.
+    // A ring's memory comes from the NUMA node of its opener: run near the worker that will read it.
     cpus::keeping_affinity(|| {
         Group::open(&wanted, |member| {
             if let Some(&cpu) = config.common.cores.get(member % workers) {
-                // A worker that cannot be pinned says so itself.
+                // A worker that cannot be pinned reports that itself.
                 let _ = cpus::pin_current_thread(cpu);
             }
         })
@@ -220,16 +214,11 @@ fn open_group(
 }
 
 impl LiveGroup {
-    /// The interface does not exist any more.
     pub fn is_gone(&self) -> bool {
         matches!(self.link, LinkState::Gone { .. })
     }
 
-    /// Opens the rings of `nic`, gated. Gives the rings of each worker.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel refuses, with what helps.
+    /// Opens the rings of `nic` behind closed gates; also returns the rings of each worker.
     pub fn open(
         config: &RunConfig,
         keys: &Keys,
@@ -257,10 +246,8 @@ impl LiveGroup {
         };
         let mut per_worker: Vec<Vec<LiveRing>> = (0..workers).map(|_| Vec::new()).collect();
         for (member, ring) in rings.into_iter().enumerate() {
-            let (class, worker) = (
-                by_class.then(|| Class::ALL[member / workers]),
-                member % workers,
-            );
+            let class = by_class.then(|| Class::ALL[member / workers]);
+            let worker = member % workers;
             let valve = Arc::new(filters.valve(class));
             let view = live.add_member(class, worker, ring.geometry(), Arc::clone(&valve));
             let reader = Reader::new(ring);
@@ -302,11 +289,7 @@ impl LiveGroup {
         view
     }
 
-    /// Lets frames in, to the depth that was asked for.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refuses a filter.
+    /// Admits frames, to the depth of `--capture`.
     pub fn open_gate(&self) -> Result<(), SetupError> {
         self.each_valve(Valve::open)
     }
@@ -319,21 +302,16 @@ impl LiveGroup {
         all.try_for_each(|(member, socket)| turn(&member.valve, socket))
     }
 
-    /// Frames that filters of data rings refused; `None` where they cannot be counted.
+    /// Frames refused by filters of data rings; `None` where they cannot be counted.
     pub fn refused(&self) -> Option<u64> {
         self.refused.as_ref()?.count().ok()
     }
 
-    /// Refuses everything from now on.
-    ///
-    /// # Errors
-    ///
-    /// The kernel lacks the memory for a filter of one instruction.
+    /// Refuses every frame from now on.
     pub fn close_gate(&self) -> Result<(), SetupError> {
         self.each_valve(Valve::close)
     }
 
-    /// The interface has another name.
     pub fn rename(&mut self, to: &str) {
         to.clone_into(&mut self.name);
         for member in &mut self.members {
@@ -341,15 +319,15 @@ impl LiveGroup {
         }
     }
 
-    /// Whether every worker has dropped its rings, so that nothing is left to be read from them.
+    /// Whether every worker has dropped its rings.
     pub fn is_released(&self) -> bool {
         let released = Arc::strong_count(&self.group) == 1;
-        // Pairs with the release of each worker's drop: what it counted last is seen.
+        // Pairs with the release of each worker's drop: its last counts are visible.
         fence(Ordering::Acquire);
         released
     }
 
-    /// Tells the workers that this group is gone.
+    /// Has the workers drop their rings of this group.
     pub fn abandon(&self) {
         for member in &self.members {
             member.view.dead.store(true, Ordering::Release);
@@ -360,7 +338,7 @@ impl LiveGroup {
     pub fn update(&mut self) {
         for (member, socket) in self.members.iter_mut().zip(self.group.sockets()) {
             let counts = &mut member.counts;
-            // Before the kernel's counters: what was taken by now has been counted there by then.
+            // Before the kernel's counters, so that those include every frame read.
             counts.frames_read = member.view.frames_read.load(Ordering::Acquire);
             counts.shed_data = member.view.shed_data.load(Ordering::Acquire);
             let RingStatistics {
@@ -375,7 +353,7 @@ impl LiveGroup {
         }
     }
 
-    /// What was lost between the last update and the one before the last call of this.
+    /// Losses between the updates before this call and before the last one.
     pub fn take_lost(&mut self) -> Lost {
         let mut now = Lost {
             filtered: self.refused().unwrap_or(u64::MAX),
@@ -395,7 +373,7 @@ impl LiveGroup {
         now
     }
 
-    /// The books of its rings, as of the last update.
+    /// Counters of its rings as of the last update.
     pub fn counts(&self) -> impl Iterator<Item = RingCounts> {
         self.members.iter().map(|member| member.counts.clone())
     }

@@ -1,7 +1,7 @@
-//! The logger's side of both `run` and `read`.
+//! Opens the logger with its outputs and responders, and names their books, for `run` and `read` alike.
 
-use crate::books::output::{OutputBooks, OutputCounts};
-use crate::books::responder::{ResponderBooks, ResponderCounts};
+use crate::books::Books;
+use crate::books::output::{Named, OutputBooks, OutputCounts};
 use crate::error::Failure;
 use crate::host::addresses::Localities;
 use crate::log::budget::Budget;
@@ -9,25 +9,25 @@ use crate::log::fold::Folds;
 use crate::log::fold::logger::Folding;
 use crate::log::formats::context::Context;
 use crate::log::formats::interfaces::Interfaces;
-use crate::log::logger::{Clock, Control, Logger, lag_histogram};
+use crate::log::logger::{Clock, Control, Logger, Published, lag_histogram};
 use crate::log::merge::{Consumer, Merge};
 use crate::log::notice::Notices;
 use crate::log::outputs::Outputs;
 use crate::log::sinks::lines::Patience;
 use crate::log::sinks::spec::OutputSpec;
 use crate::log::tap::{Listener, Tap};
+use crate::respond::Responders;
 use crate::respond::guard::{Guard, Shared, Surroundings};
-use crate::respond::{Asked, Responders};
 use crate::settings::Common;
 use crate::time::clock::{RunTime, wall_clock_ns};
 use crate::time::durations::LAG_MAX_NS;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 
-/// Which addresses are ours, renewed when they change.
+/// Addresses of this host and `--local`, kept up to date.
 pub type SharedLocalities = Shared<Localities>;
 
-/// What every output's records share.
+/// The context of all outputs.
 pub fn context(
     common: &Common,
     interfaces: &Interfaces,
@@ -47,37 +47,25 @@ pub fn context(
     }
 }
 
-/// Opens every output.
-///
-/// # Errors
-///
-/// The first that cannot be opened.
-pub fn outputs(common: &Common, context: &Context) -> Result<Outputs, Failure> {
-    Outputs::open(&common.outputs, context).map_err(Failure::run)
-}
-
-/// Starts every responder. In `read` there are no surroundings.
-///
-/// # Errors
-///
-/// The first that cannot be started.
-pub fn tap(
+/// Opens all responders, then all outputs. `surroundings` are empty in `read`.
+pub fn open(
     common: &Common,
+    context: &Context,
     localities: &SharedLocalities,
     surroundings: &Shared<Surroundings>,
-    live: bool,
-) -> Result<Tap, Failure> {
+) -> Result<(Outputs, Tap), Failure> {
     let allow = common.allow.iter().map(|allowed| allowed.net);
     let guard = Guard::new(localities, surroundings, allow);
-    let all = Responders::open(&common.responders, &common.sensor, guard, live);
+    let all = Responders::open(&common.responders, &common.sensor, guard);
     let all = all.map_err(Failure::Run)?;
-    Ok(Tap::new(all.map(|all| Box::new(all) as Box<dyn Listener>)))
+    let tap = Tap::new(all.map(|all| Box::new(all) as Box<dyn Listener>));
+    let outputs = Outputs::open(&common.outputs, context).map_err(Failure::run)?;
+    Ok((outputs, tap))
 }
 
-/// A logger for the shards behind `consumers`, and the way to tell it what the sensor has to say.
+/// A logger for the shards behind `consumers`, the sender of the sensor's own records, and the logger's control.
 ///
-/// Live, `run_time` is what events come in, and a reader that is slow costs its own lines. `read` waits for
-/// readers until `stop` is set.
+/// Live, events are stamped in `run_time`, and a slow reader loses lines. `read` waits for readers until `stop`.
 pub fn logger(
     common: &Common,
     (mut outputs, tap): (Outputs, Tap),
@@ -100,7 +88,7 @@ pub fn logger(
         outputs,
         budget: Budget::new(common.alert_rate),
         folding: match common.fold {
-            // Fixed keys: which attempts are folded is the same in every run over the same captures.
+            // Fixed keys: every run over the same captures folds the same attempts.
             Some(per_second) if !live => Folding::Here(Box::new(Folds::with_room(
                 common.room.folds,
                 per_second,
@@ -117,33 +105,33 @@ pub fn logger(
     (logger, sender, control)
 }
 
-/// The books of the outputs, by their names; one that is there twice gets its number behind its name.
-pub fn books(specs: &[OutputSpec], counts: &[OutputCounts]) -> Vec<OutputBooks> {
-    let names = specs.iter().map(name).collect();
-    told_apart(names)
-        .into_iter()
-        .zip(counts)
-        .map(|(name, &counts)| OutputBooks { name, counts })
-        .collect()
+/// The books of all outputs.
+pub fn output_books(common: &Common, counts: &[OutputCounts]) -> Vec<OutputBooks> {
+    named(common.outputs.iter().map(name).collect(), counts)
 }
 
-/// The books of the responders, by their names.
-pub fn responder_books(asked: &[Asked], counts: &[ResponderCounts]) -> Vec<ResponderBooks> {
-    let names = asked.iter().map(|one| one.name.clone()).collect();
-    told_apart(names)
-        .into_iter()
-        .zip(counts)
-        .map(|(name, &counts)| ResponderBooks { name, counts })
-        .collect()
+/// The logger's part of the books.
+pub fn books(common: &Common, published: &Published) -> Books {
+    let responders = common.responders.iter().map(|one| one.name.clone());
+    Books {
+        outputs: output_books(common, &published.outputs),
+        responders: named(responders.collect(), &published.responders),
+        own_records: published.own,
+        log: published.log,
+        ..Books::default()
+    }
 }
 
-/// A name that is there twice gets its number behind it.
-fn told_apart(names: Vec<String>) -> Vec<String> {
-    let apart = |(at, name): (usize, &String)| match names[..at].contains(name) {
-        true => format!("{name}#{}", at + 1),
-        false => name.clone(),
+/// A repeated name gets its place behind it: `eve:-#2`.
+fn named<C: Copy>(names: Vec<String>, counts: &[C]) -> Vec<Named<C>> {
+    let named = |(at, &counts): (usize, &C)| Named {
+        name: match names[..at].contains(&names[at]) {
+            true => format!("{}#{}", names[at], at + 1),
+            false => names[at].clone(),
+        },
+        counts,
     };
-    names.iter().enumerate().map(apart).collect()
+    counts.iter().enumerate().map(named).collect()
 }
 
 /// An output's name in the books: its kind and target.

@@ -1,13 +1,13 @@
-//! Starts and stops threads in order, and closes the books.
+//! Threads and their shared state, from start to closed books: `run` in `live`, `read` in `read`.
 
-pub mod group;
-pub mod live;
+mod group;
+pub(crate) mod live;
 mod logging;
-pub mod read;
+pub(crate) mod read;
 pub mod replay;
 mod signals;
-pub mod threads;
-pub mod worker;
+mod threads;
+mod worker;
 
 use crate::books::Books;
 use crate::books::record_kind::EventKind;
@@ -15,6 +15,7 @@ use crate::books::responder::ResponderBooks;
 use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::Keys;
 use crate::counters::Counters as _;
+use crate::host::addresses::Localities;
 use crate::log::fold::Folds;
 use crate::log::merge::{self, Consumer};
 use crate::observe::terminal::tell;
@@ -23,23 +24,23 @@ use crate::settings::Common;
 use crate::shard::contacts::Mesh;
 use crate::shard::policy::Policy;
 use crate::shard::{Parts, Shard};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a run's keyed hashes are keyed with.
+/// Keys of a run's keyed hashes.
 #[derive(Clone, Copy, Debug)]
 pub struct RunKeys {
     /// The fanout hash.
     pub fanout: Keys,
-    /// Tables and owners.
+    /// Hash tables, and owners of pairs and sources.
     pub tables: [u64; 2],
 }
 
 impl RunKeys {
-    /// Keys from the system's random numbers.
+    /// Random keys.
     ///
     /// # Errors
     ///
-    /// The system has none to give.
+    /// getrandom(2) failed.
     pub fn random() -> std::io::Result<Self> {
         let table = || getrandom::u64().map_err(std::io::Error::other);
         Ok(Self {
@@ -48,7 +49,7 @@ impl RunKeys {
         })
     }
 
-    /// Keys from a seed, so that a run can be repeated.
+    /// Keys from a seed, for a reproducible run.
     pub fn from_seed(seed: u64) -> Self {
         let step = |n: u64| {
             (seed ^ n)
@@ -63,7 +64,7 @@ impl RunKeys {
     }
 }
 
-/// Copies of the shards' counters, left by each worker when nobody reads them.
+/// The newest copy of each shard's counters.
 #[derive(Clone, Debug)]
 pub struct Board(Arc<[Mutex<ShardCounts>]>);
 
@@ -73,39 +74,43 @@ impl Board {
         Self((0..workers).map(|_| Mutex::default()).collect())
     }
 
-    /// Leaves a copy, unless somebody reads the last one this instant: a reader never makes a worker wait.
-    pub fn leave(&self, worker: usize, counts: &ShardCounts) {
+    /// Publishes a copy, unless the last one is being read: a reader never blocks a worker.
+    pub fn publish(&self, worker: usize, counts: &ShardCounts) {
         if let Ok(mut slot) = self.0[worker].try_lock() {
             *slot = *counts;
         }
     }
 
-    /// Each worker's level of load shedding.
-    pub fn shed_levels(&self) -> Vec<u64> {
-        let level = |slot: &Mutex<ShardCounts>| {
-            let counts = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            counts.shed.workers.iter().sum()
-        };
-        self.0.iter().map(level).collect()
+    pub(crate) fn shed_levels(&self) -> Vec<u64> {
+        let newest = self.newest();
+        newest.map(|c| c.shed.workers.iter().sum()).collect()
     }
 
-    /// The sum of what was left last.
+    /// The sum of the newest copies.
     pub fn sum(&self) -> ShardCounts {
         let mut sum = ShardCounts::default();
-        for slot in self.0.iter() {
-            sum.add(&slot.lock().unwrap_or_else(PoisonError::into_inner));
-        }
+        self.newest().for_each(|counts| sum.add(&counts));
         sum
+    }
+
+    fn newest(&self) -> impl Iterator<Item = MutexGuard<'_, ShardCounts>> {
+        let slots = self.0.iter();
+        slots.map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// A worker's share of a rate; at least one a second.
-fn share(per_second: u32, workers: usize) -> u32 {
-    let workers = u32::try_from(workers).expect("at most 64");
-    (per_second / workers).max(1)
+/// The policy of a run. `all_scans`: `--scan-scope all`; `host`: `--scan-target host`.
+fn policy(common: &Common, localities: Arc<Localities>, all_scans: bool, host: bool) -> Policy {
+    Policy {
+        localities,
+        directions: common.directions.clone().into(),
+        all_scans,
+        host,
+        allow: common.allow.clone().into(),
+    }
 }
 
-/// Shards that share nothing but queues, and the logger's ends of those.
+/// Shards connected by queues only, and the consuming ends of their queues to the logger.
 pub fn shards(
     common: &Common,
     keys: RunKeys,
@@ -132,7 +137,8 @@ pub fn shards(
                 flow_records: common.outputs.iter().any(|o| o.events.has(EventKind::Flow)),
                 log,
                 folds: common.fold.filter(|_| live).map(|per_second| {
-                    let per_second = share(per_second, common.workers);
+                    let workers = u32::try_from(common.workers).expect("at most 64");
+                    let per_second = (per_second / workers).max(1);
                     Folds::with_room(room.folds, per_second, keys.tables)
                 }),
                 live,
@@ -144,9 +150,8 @@ pub fn shards(
     (shards, consumers)
 }
 
-/// The exit code that the books ask for: 3 when they do not close or, with `strict`, something was missed or may
-/// have been, uncounted; 1 when an output lost records that it was asked to write.
-pub fn exit_code(books: &Books, strict: bool) -> u8 {
+/// 3: the books do not close or, with `strict`, are incomplete. 1: an output lost records, or a list is stale.
+fn exit_code(books: &Books, strict: bool) -> u8 {
     if !books.closed() || (strict && !books.complete()) {
         3
     } else {
@@ -155,9 +160,8 @@ pub fn exit_code(books: &Books, strict: bool) -> u8 {
     }
 }
 
-/// Shows the books to a person and gives the exit code that they ask for. Records that an output lost are an
-/// error: said even to those who asked for quiet.
-pub fn close(common: &Common, books: &Books) -> u8 {
+/// Prints the books and returns their exit code. Lost records are an error: printed even with `--quiet`.
+fn close(common: &Common, books: &Books) -> u8 {
     if !common.quiet {
         tell(&report::ten_lines(books));
     }

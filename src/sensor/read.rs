@@ -1,4 +1,4 @@
-//! `read`: captures in, the same log as live.
+//! `read`: captures in, the log of a live run out.
 
 use super::logging;
 use super::replay::{self, End, Replay};
@@ -7,18 +7,19 @@ use crate::books::{Books, InFlight};
 use crate::capture::pcap::CaptureReader;
 use crate::error::Failure;
 use crate::host::addresses::Localities;
+use crate::inspect::contact::CONTACTS_PER_FRAME;
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::logger::{Control, Logger, Published};
 use crate::log::notice::Stats;
 use crate::log::reached::LogTime;
 use crate::observe::losses::{self, LossWatch};
 use crate::observe::report;
+use crate::observe::terminal::tell;
 use crate::sensor::threads::spawn;
 use crate::sensor::{self, Board, RunKeys};
 use crate::settings::flags::ReadArgs;
 use crate::settings::memory::CHUNKS;
 use crate::settings::{Common, ReadConfig};
-use crate::shard::policy::Policy;
 use crate::time::clock::monotonic_ns;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::{Cell, RefCell};
@@ -27,14 +28,10 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Reads the captures one after the other as one stream.
-///
-/// # Errors
-///
-/// [`Failure`] when nothing could be read or an output could not be opened. A damaged capture is read as
-/// far as it goes and ends with exit code 1, and so does one that SIGINT or SIGTERM stopped.
+/// Reads all captures as one stream. A damaged one is read as far as it goes; the exit code is then 1, as after
+/// SIGINT or SIGTERM.
 pub fn read(args: ReadArgs) -> Result<u8, Failure> {
-    let signals = Signals::take().map_err(Failure::run)?;
+    let signals = Signals::register().map_err(Failure::run)?;
     let config = ReadConfig::new(args)?;
     let common = &config.common;
     let bytes = config.memory.bytes();
@@ -46,16 +43,15 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         .seed
         .map_or_else(RunKeys::random, |seed| Ok(RunKeys::from_seed(seed)));
     let keys = keys.map_err(Failure::run)?;
-    let policy = policy(common);
+    let ours = Arc::new(Localities::offline(&common.local));
+    let policy = sensor::policy(common, ours, true, false);
     let interfaces = Interfaces::default();
     let localities = Arc::new(RwLock::new(Arc::clone(&policy.localities)));
     let context = logging::context(common, &interfaces, &localities, true);
     let (shards, consumers) = sensor::shards(common, keys, &policy, false);
     let stop = signals.stop_flag();
-    // Whoever reads a capture need not be near the host that it is about.
-    let surroundings = Arc::default();
-    let tap = logging::tap(common, &localities, &surroundings, false)?;
-    let outputs = (logging::outputs(common, &context)?, tap);
+    // The capture may be of another host: this machine's gateways and resolvers say nothing about it.
+    let outputs = logging::open(common, &context, &localities, &Arc::default())?;
     let (mut logger, _notices, control) = logging::logger(common, outputs, consumers, None, stop);
     let board = Board::new(common.workers);
     let (mut replay, feeds) = Replay::new(common.workers, common.room.chunk_frames(), keys.fanout);
@@ -68,7 +64,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
             let cpu = common.cores.get(id).copied();
             spawn(scope, format!("worker-{id}"), move || {
                 super::threads::pin(cpu, id);
-                replay::work(shard, id, &feed, |shard| board.leave(id, &shard.counts));
+                replay::work(shard, id, &feed, |shard| board.publish(id, &shard.counts));
             });
         }
         reading.read_files(&config.files, &mut replay);
@@ -76,13 +72,11 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     });
     let books = close_log(common, logger, &board, &replay);
     if control.closed.load(Ordering::Relaxed) {
-        // `read | head`: whoever read the log has seen enough.
+        // `read | head`
         if !common.strict {
             return Ok(0);
         }
-        crate::observe::terminal::tell(
-            "synledger: standard output lost its reader: the log ends there\n",
-        );
+        tell("synledger: standard output lost its reader: the log ends there\n");
         return Ok(3);
     }
     let failure = reading.failure();
@@ -92,29 +86,26 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         return Err(failure);
     }
     if let Some(place) = &reading.stopped_at {
-        crate::observe::terminal::tell(&format!(
+        tell(&format!(
             "synledger: stopped at {place}: the log ends there\n"
         ));
     }
     let code = super::close(common, &books);
     match failure {
         Some(failure) => Err(failure),
-        // 3 says more than 1: what was read does not add up either.
         None => Ok(code.max(u8::from(reading.stopped_at.is_some()))),
     }
 }
 
-/// The captures on their way in, and what is asked of us meanwhile.
+/// State while captures are read.
 struct Reading<'a> {
     signals: &'a Signals,
     control: &'a Control,
     common: &'a Common,
     board: &'a Board,
     interfaces: Interfaces,
-    /// What chunks can hold, twice over for copies of counts that are left a moment after they were true.
-    frames_in_flight: u64,
     failures: Vec<String>,
-    /// Where somebody stopped it.
+    /// Where a signal stopped it.
     stopped_at: Option<String>,
     losses: RefCell<LossWatch>,
     /// CLOCK_MONOTONIC at the last look for losses.
@@ -135,7 +126,6 @@ impl<'a> Reading<'a> {
             common: &config.common,
             board,
             interfaces,
-            frames_in_flight: 2 * (CHUNKS * config.common.room.chunk_frames()) as u64,
             failures: Vec::new(),
             stopped_at: None,
             losses: RefCell::default(),
@@ -143,7 +133,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads the files until somebody stops it; keeps what is wrong with them.
+    /// Reads the files until a signal stops it, and keeps their errors.
     fn read_files(&mut self, files: &[PathBuf], replay: &mut Replay) {
         let mut first_interface = 0;
         for (number, file) in (1..).zip(files) {
@@ -175,21 +165,21 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads one file; also gives the number of its interfaces.
+    /// Reads one file; also returns the number of its interfaces.
     fn read_file(&mut self, reader: &mut CaptureReader, replay: &mut Replay) -> (End, usize) {
         let bar = progress(reader);
         let mut known = 0;
-        // Called before a chunk is handed out: no event names an interface that the logger does not know.
-        let show = |reader: &CaptureReader| {
+        // Called before a chunk is handed out: the logger knows each interface before its first event.
+        let progress = |reader: &CaptureReader| {
             bar.set_position(reader.bytes_read());
             for interface in &reader.interfaces()[known..] {
                 self.interfaces
                     .push(interface.name.clone().unwrap_or_default());
             }
             known = reader.interfaces().len();
-            self.say_losses(&bar);
+            self.report_losses(&bar);
         };
-        let end = replay.read(reader, &|frames| self.ends(frames, &bar), show);
+        let end = replay.read(reader, &|frames| self.ends(frames, &bar), progress);
         bar.finish_and_clear();
         match end {
             Ok(end) => (end, known),
@@ -200,20 +190,20 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Does what signals ask for; says if one of them, or a log without a reader, ends the reading.
+    /// Handles signals. True: a signal, or a log without a reader, ends the reading.
     fn ends(&self, frames: u64, bar: &ProgressBar) -> bool {
         if self.signals.reload() {
             self.control.reopen.store(true, Ordering::Relaxed);
         }
         if self.signals.report() {
             let text = report::ten_lines(&self.books(frames));
-            bar.suspend(|| crate::observe::terminal::tell(&text));
+            bar.suspend(|| tell(&text));
         }
         self.signals.stopped() || self.control.closed.load(Ordering::Relaxed)
     }
 
-    /// Says on standard error what is lost, while it is: the log itself holds nothing that depends on time of day.
-    fn say_losses(&self, bar: &ProgressBar) {
+    /// Reports losses on standard error only: the log must not depend on the time of day.
+    fn report_losses(&self, bar: &ProgressBar) {
         const EVERY_NS: i64 = 500_000_000;
         let now_ns = monotonic_ns();
         if now_ns.saturating_sub(self.looked_ns.get()) < EVERY_NS {
@@ -225,9 +215,7 @@ impl<'a> Reading<'a> {
         all.extend(losses::of_outputs(&books.outputs));
         for turn in self.losses.borrow_mut().look(now_ns, all) {
             if turn.is_error || !self.common.quiet {
-                bar.suspend(|| {
-                    crate::observe::terminal::tell(&format!("synledger: {}\n", turn.text))
-                });
+                bar.suspend(|| tell(&format!("synledger: {}\n", turn.text)));
             }
         }
     }
@@ -236,47 +224,36 @@ impl<'a> Reading<'a> {
     fn books(&self, frames: u64) -> Books {
         let published = self.control.published.lock();
         let published = published.unwrap_or_else(PoisonError::into_inner);
-        let outputs = logging::books(&self.common.outputs, &published.outputs);
-        let responders = &self.common.responders;
-        let responders = logging::responder_books(responders, &published.responders);
         let mut books = Books {
             shards: self.board.sum(),
             frames_offered: Some(frames),
-            outputs,
-            responders,
-            own_records: published.own,
-            log: published.log,
-            ..Books::default()
+            ..logging::books(self.common, &published)
         };
+        // Room of all chunks, doubled because counters are sampled.
+        let frames = 2 * (CHUNKS * self.common.room.chunk_frames()) as u64;
         books.in_flight = InFlight {
-            frames: self.frames_in_flight,
-            // A frame makes at most two.
-            contacts: 2 * self.frames_in_flight,
-            // At worst all of them: the logger leaves its counts twice a second, and may wait for a reader.
+            frames,
+            contacts: CONTACTS_PER_FRAME as u64 * frames,
+            // All, at worst: the logger publishes twice a second, and may wait for a reader.
             records: books.raised_all(),
         };
         books
     }
 
-    /// What was wrong with the files.
+    /// Errors of the files.
     fn failure(&self) -> Option<Failure> {
         let all = self.failures.join("\nsynledger: ");
         (!all.is_empty()).then_some(Failure::Run(all))
     }
 }
 
-/// Closes the log with the one record of statistics, which knows packet time alone: the same bytes with any
-/// number of workers, whenever it is written.
+/// Closes the log with its one record of statistics, in packet time: the same bytes with any number of workers.
 fn close_log(common: &Common, mut logger: Logger, board: &Board, replay: &Replay) -> Books {
-    let at_exit = |summary: &Published| Books {
+    let at_exit = |published: &Published| Books {
         shards: board.sum(),
         frames_offered: Some(replay.frames()),
-        outputs: logging::books(&common.outputs, &summary.outputs),
-        responders: logging::responder_books(&common.responders, &summary.responders),
-        own_records: summary.own,
-        log: summary.log,
         at_exit: true,
-        ..Books::default()
+        ..logging::books(common, published)
     };
     let (first_ns, last_ns) = replay.span_ns();
     let run_s = last_ns.saturating_sub(first_ns) as f64 / 1e9;
@@ -294,17 +271,7 @@ fn close_log(common: &Common, mut logger: Logger, board: &Board, replay: &Replay
     at_exit(&summary)
 }
 
-fn policy(common: &Common) -> Policy {
-    Policy {
-        localities: Arc::new(Localities::offline(&common.local)),
-        directions: common.directions.clone().into(),
-        all_scans: true,
-        host: false,
-        allow: common.allow.clone().into(),
-    }
-}
-
-/// A bar for a person who waits for a long file.
+/// A progress bar, for a terminal and a long file.
 fn progress(reader: &CaptureReader) -> ProgressBar {
     const LONG_BYTES: u64 = 64 << 20;
     match reader.total_bytes() {

@@ -1,4 +1,4 @@
-//! `read`: captures → chunks → workers, in lockstep, so that every number of workers says the same.
+//! `read`: captures → chunks → workers in lockstep, so that the log is the same for every number of workers.
 
 use crate::capture::bpf::fanout::{self, HashKind, Keys};
 use crate::capture::frame::Frame;
@@ -10,17 +10,17 @@ use crate::settings::memory::CHUNKS;
 use crate::shard::{At, Shard};
 use crate::time::timeline::Timeline;
 use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::utils::Backoff;
 use std::sync::Arc;
 
-/// What the workers get.
 type Feed = Arc<Chunk>;
 
 /// How the reading of a capture ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With its last frame.
+    /// At its last frame.
     Whole,
-    /// Before that, because somebody wanted it to.
+    /// Earlier: a signal, or a log without a reader.
     Stopped,
 }
 
@@ -35,7 +35,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// A replay for `workers` workers in chunks of `frames`, and the workers' ends.
+    /// A replay in chunks of `frames`, and the receiver of each worker.
     pub fn new(workers: usize, frames: usize, keys: Keys) -> (Self, Vec<Receiver<Feed>>) {
         let ends: (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(CHUNKS - 2)).unzip();
         let pool = (0..CHUNKS).map(|_| Arc::new(Chunk::new(frames))).collect();
@@ -52,7 +52,7 @@ impl Replay {
         )
     }
 
-    /// Says that nothing follows: workers finish.
+    /// Ends the feeds: workers finish.
     pub fn close(&mut self) {
         self.feeds.clear();
     }
@@ -68,11 +68,10 @@ impl Replay {
             .map_or((0, 0), |first_ns| (first_ns, self.watermark_ns))
     }
 
-    /// Reads one capture to its end, or until `ends` says so. What was read before an error has been handed out,
-    /// and what a slow stream has given within 200 ms: where chunks end makes no difference to the log.
+    /// Reads one capture to its end, or until `ends` returns true. Frames before an error are handed out, and so are
+    /// those of a slow stream after 200 ms: the log does not depend on where chunks end.
     ///
-    /// `ends` is asked before each frame, with the number of those before it, and five times a second while
-    /// none comes.
+    /// `ends` is called with the number of frames so far: before each frame, and every 200 ms without one.
     ///
     /// # Errors
     ///
@@ -99,7 +98,7 @@ impl Replay {
         }
     }
 
-    /// Fills a chunk as far as frames are at hand; says if these are the last.
+    /// Fills a chunk with available frames; `Some` when no more follow.
     fn fill(
         &mut self,
         chunk: &mut Chunk,
@@ -147,8 +146,8 @@ impl Replay {
     }
 }
 
-/// The worker that owns the frame's flow: the program's choice, and where the program cannot follow the
-/// headers as far as decode does, the worker that it would choose for the flow without them.
+/// The worker that owns the frame's flow: the fanout program's choice or, where the program cannot parse as far as
+/// `decode`, the worker of the decoded flow.
 fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u32 {
     if workers == 1 {
         return 0;
@@ -180,7 +179,7 @@ fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u32 {
     hash % workers
 }
 
-/// A worker of `read`: every chunk, its own frames, then what all shards' contacts decide.
+/// Runs a worker: for each chunk its own frames, then the contacts of all shards.
 pub fn work(
     mut shard: Shard,
     id: usize,
@@ -206,7 +205,10 @@ pub fn work(
         }
         last = chunk.last();
         shard.publish_contacts(last, &timeline);
-        wait_for_all(&shard, last);
+        let backoff = Backoff::new();
+        while shard.contacts_limit() < last {
+            backoff.snooze();
+        }
         newest_ns = *chunk.watermarks().last().expect("chunks hold frames");
         shard.settle(last, newest_ns, &timeline);
         publish(&shard);
@@ -218,16 +220,4 @@ pub fn work(
     shard.finish(last + 1, &timeline);
     publish(&shard);
     shard
-}
-
-fn wait_for_all(shard: &Shard, position: u64) {
-    let mut spins = 0_u32;
-    while shard.contacts_limit() < position {
-        spins += 1;
-        if spins < 64 {
-            std::hint::spin_loop();
-        } else {
-            std::thread::yield_now();
-        }
-    }
 }

@@ -1,11 +1,11 @@
-//! What signals ask for.
+//! Signals as flags.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What was asked for and is not done yet.
+/// Signals received and not handled yet.
 #[derive(Debug)]
 pub struct Signals {
     stop: Arc<AtomicBool>,
@@ -14,13 +14,9 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes SIGINT, SIGTERM, SIGHUP and SIGUSR1 from now on. Without it the last two end the program, so this
-    /// comes first in a run. A second SIGINT or SIGTERM ends the program at once.
-    ///
-    /// # Errors
-    ///
-    /// The system refuses the handlers.
-    pub fn take() -> io::Result<Self> {
+    /// Handles SIGINT, SIGTERM, SIGHUP and SIGUSR1 from now on. Unhandled, the last two end the program: call this
+    /// first. A second SIGINT or SIGTERM ends the program at once.
+    pub fn register() -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
@@ -33,22 +29,22 @@ impl Signals {
         })
     }
 
-    /// Whether SIGINT or SIGTERM has come.
+    /// SIGINT or SIGTERM came.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// What [`Signals::stopped`] looks at, for whoever waits elsewhere.
+    /// The flag behind [`Signals::stopped`], for other threads.
     pub fn stop_flag(&self) -> &Arc<AtomicBool> {
         &self.stop
     }
 
-    /// Whether SIGHUP has come since this was asked last: open the logs anew.
+    /// SIGHUP came since the last call: reopen the log files.
     pub fn reload(&self) -> bool {
         taken(&self.reload)
     }
 
-    /// Whether SIGUSR1 has come since this was asked last: show the books.
+    /// SIGUSR1 came since the last call: print the books.
     pub fn report(&self) -> bool {
         taken(&self.report)
     }
@@ -60,7 +56,7 @@ fn flag(signal: i32) -> io::Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// A load first: this is asked before each frame of a capture.
+/// A load before the swap: this runs before each frame of a capture.
 fn taken(flag: &AtomicBool) -> bool {
     flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Relaxed)
 }

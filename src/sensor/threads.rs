@@ -1,13 +1,9 @@
-//! Threads of a run: named and, if asked, pinned.
+//! Named and pinned threads.
 
 use crate::host::cpus;
 use std::thread::{Builder, Scope};
 
-/// Starts a thread of `scope` under a name, which `top -H` and the sentence about a panic show.
-///
-/// # Panics
-///
-/// As [`Scope::spawn`]: the system has no thread to give.
+/// Starts a thread with a name, which `top -H` and a panic show.
 pub fn spawn<'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: String,
@@ -17,7 +13,7 @@ pub fn spawn<'scope>(
     started.expect("the system has a thread to give");
 }
 
-/// Pins this thread, or says why it stays where it is.
+/// Pins this thread, or prints why it cannot be.
 pub fn pin(cpu: Option<usize>, worker: usize) {
     if let Some(cpu) = cpu
         && let Err(errno) = cpus::pin_current_thread(cpu)

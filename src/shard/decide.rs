@@ -68,11 +68,11 @@ impl Shard {
                 break;
             }
             for contact in contacts.iter().take(CONTACTS_AHEAD) {
-                self.detectors.announce(contact);
+                self.detectors.prefetch(contact);
             }
             for (index, contact) in contacts.iter().enumerate() {
                 if let Some(soon) = contacts.get(index + CONTACTS_AHEAD) {
-                    self.detectors.announce(soon);
+                    self.detectors.prefetch(soon);
                 }
                 self.on_contact(contact, timeline);
             }

@@ -128,7 +128,7 @@ impl Shard {
         let cut = frame.bytes.len() < frame.wire_len as usize;
         self.counts.frames_cut_by_depth +=
             u64::from(cut && why.is_truncated() && self.outbox.is_live());
-        self.counts.on_unread(why);
+        self.counts.unread_frames[why.index()] += 1;
     }
 
     /// Keeps a packet until the batch is full.

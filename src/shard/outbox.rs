@@ -9,7 +9,7 @@ use crate::capture::bpf::sample::{self, Ends};
 use crate::capture::frame::Frame;
 use crate::decode::packet::Packet;
 use crate::flow::record::Attempt;
-use crate::inspect::detection::{Phase, Shown};
+use crate::inspect::detection::{AlertStatus, Phase};
 use crate::inspect::detector::Found;
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
@@ -128,7 +128,7 @@ impl Outbox {
             src_port: tuple.src_port,
             dst_port: tuple.dst_port,
         };
-        reporter.tell(Report {
+        reporter.report(Report {
             syn: Syn {
                 ends,
                 isn: attempt.isn,
@@ -260,11 +260,11 @@ impl Outbox {
         if detection.phase == Phase::Started {
             counts.scans[detection.kind as usize][direction as usize] += 1;
         }
-        detection.shown = policy.shown(&detection, direction);
-        match detection.shown {
-            Shown::Yes => {}
-            Shown::Allowed => counts.detections_allowed += 1,
-            Shown::OutOfScope => {
+        detection.status = policy.alert_status(&detection, direction);
+        match detection.status {
+            AlertStatus::Alert => {}
+            AlertStatus::Allowed => counts.detections_allowed += 1,
+            AlertStatus::OutOfScope => {
                 counts.detections_out_of_scope += 1;
                 if detection.phase == Phase::Started {
                     counts.newest_out_of_scope = Some(OutOfScope {
@@ -447,7 +447,9 @@ fn count_log_gone(counts: &mut ShardCounts, body: &Body) {
             counts.folded_log_gone += fold.count;
         }
         Body::Flow(_) => counts.flows_log_gone += 1,
-        Body::Alert(detection) if detection.shown != Shown::Yes => counts.withheld_log_gone += 1,
+        Body::Alert(detection) if detection.status != AlertStatus::Alert => {
+            counts.withheld_log_gone += 1
+        }
         Body::Alert(_) => counts.detections_log_gone += 1,
     }
 }

@@ -1,7 +1,7 @@
 //! What the operator asked to see. Nothing here changes what is counted or decided.
 
 use crate::host::addresses::{Direction, Localities, parse_network};
-use crate::inspect::detection::{Detection, Extent, Shown};
+use crate::inspect::detection::{AlertStatus, Detection, Extent};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -74,13 +74,13 @@ impl Policy {
     }
 
     /// Whether a detection in this direction is an alert.
-    pub fn shown(&self, detection: &Detection, direction: Direction) -> Shown {
+    pub fn alert_status(&self, detection: &Detection, direction: Direction) -> AlertStatus {
         if !self.in_scan_scope(direction) {
-            Shown::OutOfScope
+            AlertStatus::OutOfScope
         } else if self.withholds(detection) {
-            Shown::Allowed
+            AlertStatus::Allowed
         } else {
-            Shown::Yes
+            AlertStatus::Alert
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
             complete: true,
             evidence: Evidence::default(),
             interface: 0,
-            shown: Shown::Yes,
+            status: AlertStatus::Alert,
         };
         let policy = |values: &[&str]| Policy {
             localities: Arc::default(),

@@ -1,12 +1,12 @@
-//! Which flows were open while packets were let go of.
+//! Which flows were open while packets were shed.
 
 use crate::flow::record::{ConnState, EndReason, FlowRecord};
 use std::collections::VecDeque;
 
-/// Stretches of packet time that are told apart; of more, the oldest two become one.
+/// Separate spans of packet time; above that the two oldest are merged.
 pub(super) const SPANS_MAX: usize = 16;
 
-/// When data packets were let go of.
+/// When data packets were shed.
 #[derive(Clone, Debug)]
 pub struct Spans {
     pub(super) past: VecDeque<(i64, i64)>,
@@ -23,12 +23,12 @@ impl Default for Spans {
 }
 
 impl Spans {
-    /// From this packet time on, packets are let go of; or from an earlier one, if that was said before.
+    /// Packets are shed from this packet time on, or from an earlier one if already begun.
     pub fn begin(&mut self, ts_ns: i64) {
         self.since_ns = Some(self.since_ns.map_or(ts_ns, |since| since.min(ts_ns)));
     }
 
-    /// Up to this packet time.
+    /// Packets were shed up to this packet time.
     pub fn end(&mut self, ts_ns: i64) {
         let Some(since_ns) = self.since_ns.take() else {
             return;
@@ -41,20 +41,19 @@ impl Spans {
         }
     }
 
-    /// Whether packets are let go of.
+    /// Whether packets are shed now.
     pub fn is_open(&self) -> bool {
         self.since_ns.is_some()
     }
 
-    /// Whether packets of this flow may have been let go of while it was open. One that was never answered had
-    /// none but those that opened it.
+    /// Whether packets of this flow may have been shed while it was open. An unanswered flow has no data packets.
     pub fn touch(&self, flow: &FlowRecord) -> bool {
         if matches!(flow.conn_state, ConnState::S0 | ConnState::Rej) {
             return false;
         }
         let until_ns = match flow.reason {
             EndReason::Fin | EndReason::Rst | EndReason::Refused => flow.end_ns,
-            // Its last packet may be among those that were let go of.
+            // Its last packet may have been shed.
             _ => i64::MAX,
         };
         let open = self.since_ns.map(|since_ns| (since_ns, i64::MAX));

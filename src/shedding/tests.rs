@@ -48,7 +48,7 @@ fn run(
     let mut steps = Vec::new();
     for at in (from..to).step_by(usize::try_from(MS).expect("small")) {
         let load = load(at, shedding.level());
-        steps.extend(shedding.look(at, &load).map(|step| (at, step)));
+        steps.extend(shedding.update(at, &load).map(|step| (at, step)));
     }
     steps
 }
@@ -266,7 +266,7 @@ fn a_level_that_comes_back_is_held_twice_as_long_and_at_most_half_a_minute() {
     assert_eq!(shedding.level(), Level::None);
     let left = shedding.holds[0].left_ns.expect("it was left");
     let back = left + 65 * SECOND;
-    let step = shedding.look(back, &open(0.3)).expect("up again");
+    let step = shedding.update(back, &open(0.3)).expect("up again");
     assert_eq!(step.hold_ns, 30 * SECOND / 4);
 }
 
@@ -328,7 +328,7 @@ fn whatever_the_rings_do_the_steps_are_few() {
                 load = CALM;
             }
             now_ns += i64::from(rng.next_u32() % 3000) * MS;
-            shedding.look(now_ns, &load);
+            shedding.update(now_ns, &load);
         }
         assert_bounded(&format!("seed {seed}"), &shedding, end + 3);
     }
@@ -338,8 +338,8 @@ fn whatever_the_rings_do_the_steps_are_few() {
 fn ends_of_time_are_times() {
     let mut shedding = Shedding::new(true);
     for now_ns in [i64::MIN, 0, i64::MAX] {
-        shedding.look(now_ns, &open(0.3));
-        shedding.look(now_ns, &CALM);
+        shedding.update(now_ns, &open(0.3));
+        shedding.update(now_ns, &CALM);
     }
     assert_eq!(shedding.level(), Level::Bulk);
 }

@@ -1,74 +1,67 @@
-//! What the witness saw against what the ledger told.
+//! Compares the attempts of witness and ledger.
 //!
-//! Both sides put attempts into one table; [`SETTLE_NS`] later, in run time up to which both have got, each is
-//! counted. The witness's own rule: an attempt is the first SYN of (addresses, ports, initial sequence number) in
-//! [`HORIZON_NS`]. Stamps of one frame differ between two rings, and the ledger goes by the time that all rings
-//! have reached: within [`EDGE_NS`] of the horizon either side may be right.
+//! Both sides put attempts into one table; each is decided and counted [`SETTLE_NS`] later, in run time that both
+//! have reached. The witness's own rule: an attempt is the first SYN of (addresses, ports, initial sequence number)
+//! in [`HORIZON_NS`]. Stamps of one frame differ between two rings, and the ledger uses the time that all rings have
+//! reached: within [`EDGE_NS`] of the horizon both sides may be right.
 
 use super::Syn;
 use super::excuses::{Grant, Grants, Lacks};
 use super::reports::Report;
-use super::table::{Entry, Table, Told};
+use super::table::{ENTRIES_MAX, Entry, FREE_ENTRY, LedgerState, Table};
 use crate::books::witness::{Excuse, WitnessCounts};
 use crate::time::durations::HORIZON_NS;
 
-/// How near to the horizon it is undecided.
+/// Distance from the horizon within which a SYN may be a retransmission or a new attempt.
 pub const EDGE_NS: i64 = 10_000_000_000;
-/// How long an attempt waits for the other side.
+/// Time that an attempt waits for the other side.
 pub const SETTLE_NS: i64 = 5_000_000_000;
-/// Disagreements that are kept to be told.
+/// Disagreements kept until main takes them.
 const DISAGREEMENTS_MAX: usize = 10;
 
 /// An attempt that one side lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disagreement {
-    /// Which side.
     pub lacks: Lacks,
-    /// The attempt.
     pub syn: Syn,
     /// Run time of its SYN, ns.
     pub ts_ns: i64,
-    /// Where it was seen.
     pub interface: u16,
 }
 
-/// The comparison.
 pub struct Comparison {
     table: Table,
     grants: Grants,
     /// Number of the first entry that may be undecided.
     undecided: u64,
-    /// What was counted.
     pub counts: WitnessCounts,
-    /// The first disagreements since somebody took them.
+    /// The first disagreements since main took them.
     pub disagreements: Vec<Disagreement>,
 }
 
 impl Comparison {
-    /// Takes all its memory. `keys` should be the same in no two runs.
+    /// Allocates all its memory. `keys` are random.
     pub fn new(keys: [u64; 2]) -> Self {
         Self {
             table: Table::new(keys),
-            grants: Grants::new(),
+            grants: Grants::with_capacity(),
             undecided: 0,
             counts: WitnessCounts::default(),
             disagreements: Vec::with_capacity(DISAGREEMENTS_MAX),
         }
     }
 
-    /// Bytes of it.
     pub const fn memory_bytes() -> u64 {
         Table::memory_bytes()
             + Grants::memory_bytes()
             + (DISAGREEMENTS_MAX * size_of::<Disagreement>()) as u64
     }
 
-    /// Allows differences.
     pub fn grant(&mut self, grant: Grant) {
         self.grants.add(grant);
     }
 
-    /// A frame of the sample that the other library cannot read: what the ledger makes of it is excused.
+    /// A frame of the sample that the witness's library cannot read: an attempt of the ledger is excused.
     pub fn on_unread(&mut self, ts_ns: i64, interface: u16) {
         self.counts.frames += 1;
         self.counts.unread += 1;
@@ -99,7 +92,7 @@ impl Comparison {
                 base_ns,
                 ..new
             }),
-            _ if known.seen || known.decided || known.told == Told::Beyond => {
+            _ if known.seen || known.decided || known.ledger == LedgerState::OutOfReach => {
                 self.counts.retransmitted += 1;
             }
             _ => {
@@ -110,16 +103,16 @@ impl Comparison {
         }
     }
 
-    /// What a shard told, at `now_ns`.
+    /// A shard's report, received at `now_ns`.
     pub fn on_report(&mut self, report: &Report, now_ns: i64) {
         let Report { syn, ts_ns, .. } = *report;
         let new = entry(syn, ts_ns, report.interface, now_ns);
         if !report.in_reach {
-            return self.on_beyond(new);
+            return self.on_out_of_reach(new);
         }
         self.counts.told += 1;
-        let told = Told::Attempt(report.fate);
-        let new = Entry { told, ..new };
+        let ledger = LedgerState::Attempt(report.fate);
+        let new = Entry { ledger, ..new };
         let Some(known) = self.table.find(&syn) else {
             return self.push(new);
         };
@@ -131,23 +124,23 @@ impl Comparison {
                 base_ns,
                 ..new
             }),
-            _ if !known.decided && !matches!(known.told, Told::Attempt(_)) => {
-                known.told = told;
+            _ if !known.decided && !matches!(known.ledger, LedgerState::Attempt(_)) => {
+                known.ledger = ledger;
                 self.counts.told_waiting += 1;
             }
-            _ if known.told == Told::Nothing => {
-                known.told = told;
-                // The ledger counts its horizon from here.
+            _ if known.ledger == LedgerState::Unknown => {
+                known.ledger = ledger;
+                // The ledger's horizon starts here.
                 known.base_ns = ts_ns;
                 self.counts.extra_excused[Excuse::Late as usize] += 1;
             }
-            // Told of in two forms, which may have met two workers.
-            _ if known.told == Told::Beyond => {
-                known.told = told;
+            // Reported in two forms, which may have met two workers.
+            _ if known.ledger == LedgerState::OutOfReach => {
+                known.ledger = ledger;
                 known.base_ns = ts_ns;
                 self.counts.extra_excused[Excuse::OutOfReach as usize] += 1;
             }
-            // Told twice.
+            // Reported twice.
             _ => {
                 known.base_ns = ts_ns;
                 self.push(Entry {
@@ -158,17 +151,17 @@ impl Comparison {
         }
     }
 
-    fn on_beyond(&mut self, new: Entry) {
+    fn on_out_of_reach(&mut self, new: Entry) {
         self.counts.beyond += 1;
         match self.table.find(&new.syn) {
             Some(known) if Age::of(known, new.ts_ns) == Age::Young => {
-                if known.told == Told::Nothing {
-                    known.told = Told::Beyond;
+                if known.ledger == LedgerState::Unknown {
+                    known.ledger = LedgerState::OutOfReach;
                     known.base_ns = new.ts_ns;
                 }
             }
             _ => self.push(Entry {
-                told: Told::Beyond,
+                ledger: LedgerState::OutOfReach,
                 decided: true,
                 ..new
             }),
@@ -177,18 +170,18 @@ impl Comparison {
 
     fn push(&mut self, entry: Entry) {
         if self.table.is_full() {
-            self.push_out();
+            self.evict();
         }
         if !entry.decided {
             self.counts.seen += u64::from(entry.seen);
             self.counts.waiting += u64::from(entry.seen);
-            self.counts.told_waiting += u64::from(matches!(entry.told, Told::Attempt(_)));
+            self.counts.told_waiting += u64::from(matches!(entry.ledger, LedgerState::Attempt(_)));
         }
         self.table.push(entry);
     }
 
-    /// Makes room. What was pushed out too early is not known any more when it comes again.
-    fn push_out(&mut self) {
+    /// Evicts the oldest entry. A retransmission of it will look like a new attempt.
+    fn evict(&mut self) {
         let number = self.table.numbers().start;
         if number == self.undecided {
             self.undecided += 1;
@@ -206,8 +199,8 @@ impl Comparison {
         });
     }
 
-    /// Counts what is due at `limit_ns`, up to which both sides and the excuses are known, and forgets what is
-    /// older than the horizon.
+    /// Decides entries due at `limit_ns`, up to which both sides and the excuses are complete; drops entries older
+    /// than the horizon.
     pub fn settle(&mut self, limit_ns: i64) {
         while self.undecided < self.table.numbers().end {
             let entry = self.table.get(self.undecided);
@@ -228,7 +221,7 @@ impl Comparison {
             .expire(limit_ns.saturating_sub(SETTLE_NS + EDGE_NS));
     }
 
-    fn decide(&mut self, number: u64, pushed_out: bool) {
+    fn decide(&mut self, number: u64, evicted: bool) {
         let entry = self.table.get_mut(number);
         if entry.decided {
             return;
@@ -236,19 +229,19 @@ impl Comparison {
         entry.decided = true;
         let entry = *entry;
         self.counts.waiting -= u64::from(entry.seen);
-        self.counts.told_waiting -= u64::from(matches!(entry.told, Told::Attempt(_)));
-        let lacks = match (entry.seen, entry.told) {
-            (true, Told::Attempt(fate)) => {
+        self.counts.told_waiting -= u64::from(matches!(entry.ledger, LedgerState::Attempt(_)));
+        let lacks = match (entry.seen, entry.ledger) {
+            (true, LedgerState::Attempt(fate)) => {
                 self.counts.agreed[fate as usize] += 1;
                 self.table.get_mut(number).base_ns = entry.ts_ns;
                 return;
             }
-            (true, Told::Beyond) => {
+            (true, LedgerState::OutOfReach) => {
                 self.counts.excused[Excuse::OutOfReach as usize] += 1;
                 return;
             }
-            (true, Told::Nothing) => Lacks::Ledger,
-            (false, Told::Attempt(_)) => {
+            (true, LedgerState::Unknown) => Lacks::Ledger,
+            (false, LedgerState::Attempt(_)) => {
                 self.table.get_mut(number).base_ns = entry.ts_ns;
                 Lacks::Witness
             }
@@ -256,7 +249,7 @@ impl Comparison {
         };
         let excuse = if entry.edge {
             Some(Excuse::Horizon)
-        } else if pushed_out {
+        } else if evicted {
             Some(Excuse::NoRoom)
         } else {
             self.grants.take(lacks, entry.interface, entry.ts_ns)
@@ -278,17 +271,14 @@ impl Comparison {
         }
     }
 
-    /// Entries held, and room.
+    /// Entries held, and capacity.
     pub fn occupancy(&self) -> (u64, u64) {
         let numbers = self.table.numbers();
-        (
-            numbers.end - numbers.start,
-            super::table::ENTRIES_MAX as u64,
-        )
+        (numbers.end - numbers.start, ENTRIES_MAX as u64)
     }
 }
 
-/// How long after an attempt another SYN of it came.
+/// Age of a known attempt when another SYN of it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Age {
     Young,
@@ -316,10 +306,7 @@ fn entry(syn: Syn, ts_ns: i64, interface: u16, now_ns: i64) -> Entry {
         base_ns: ts_ns,
         due_ns: now_ns.saturating_add(SETTLE_NS),
         interface,
-        seen: false,
-        told: Told::Nothing,
-        edge: false,
-        decided: false,
         indexed: true,
+        ..FREE_ENTRY
     }
 }

@@ -1,8 +1,8 @@
 //! A frame of the sample, read by etherparse.
 //!
-//! By its readers of streams, which share no code with the slices that `decode` takes IP headers from. They want
-//! whole headers, options included, where the sensor stops at the flags: what is a SYN here is one there, and a
-//! SYN that is none here is counted `unread`.
+//! By its stream readers, which share no code with the slices behind the sensor's `decode`. They need whole headers,
+//! options included, where the sensor stops at the flags: a SYN here is one there, and a SYN that cannot be read here
+//! is counted `unread`.
 
 use super::Syn;
 use crate::capture::bpf::sample::Ends;
@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const TAGS_MAX: usize = 2;
 
-/// The SYN without ACK that `frame` is.
+/// Reads a SYN without ACK.
 pub fn syn(frame: &Frame<'_>) -> Option<Syn> {
     let mut cursor = Cursor::new(frame.bytes);
     let v4 = match frame.link {
@@ -44,7 +44,7 @@ pub fn syn(frame: &Frame<'_>) -> Option<Syn> {
     })
 }
 
-/// Reads up to the IP header; whether it is IPv4's.
+/// Reads up to the IP header; true for IPv4, false for IPv6.
 fn ethernet(cursor: &mut Cursor<&[u8]>) -> Option<bool> {
     let mut ether_type = Ethernet2Header::read(cursor).ok()?.ether_type;
     for _ in 0..TAGS_MAX {
@@ -66,7 +66,7 @@ fn ethernet(cursor: &mut Cursor<&[u8]>) -> Option<bool> {
     }
 }
 
-/// Addresses, and bytes of the segment; `None`: to the frame's end.
+/// Addresses, and length of the segment; `None`: to the frame's end.
 type Read = (IpAddr, IpAddr, Option<usize>);
 
 fn ipv4(cursor: &mut Cursor<&[u8]>) -> Option<Read> {
@@ -74,7 +74,7 @@ fn ipv4(cursor: &mut Cursor<&[u8]>) -> Option<Read> {
     if header.protocol != IpNumber::TCP || header.is_fragmenting_payload() {
         return None;
     }
-    // A total length of 0: several segments, too long for the field.
+    // Total length 0: merged segments (BIG TCP), too long for the field.
     let payload_len = match header.total_len {
         0 => None,
         _ => Some(usize::from(header.payload_len().ok()?)),

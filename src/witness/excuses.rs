@@ -1,18 +1,17 @@
-//! Why the two sides may differ without anything being wrong: what the books tell of, for its time and interface,
-//! and no more often than it happened.
+//! Excuses for differences between the two sides: each is known from the books, for its time and interface, and
+//! covers no more attempts than the loss it stands for.
 
 use crate::books::witness::Excuse;
+
 /// Which side lacks the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lacks {
-    /// The ledger.
     Ledger,
-    /// The witness.
     Witness,
 }
 
 impl Excuse {
-    /// Whether it explains that this side lacks an attempt.
+    /// Whether it can explain that this side lacks an attempt.
     const fn explains(self, lacks: Lacks) -> bool {
         match self {
             Self::RingDrops | Self::Filtered | Self::QueueFull => matches!(lacks, Lacks::Ledger),
@@ -24,24 +23,23 @@ impl Excuse {
     }
 }
 
-/// So many attempts may be excused.
+/// A number of attempts that may be excused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// By what.
     pub excuse: Excuse,
-    /// Of this interface; `None`: of any.
+    /// `None`: any.
     pub interface: Option<u16>,
-    /// With stamps from here, run time in ns,
+    /// First stamp, in run time.
     pub from_ns: i64,
-    /// to here.
+    /// Last stamp.
     pub until_ns: i64,
-    /// How many; `u64::MAX`: nobody can count them.
+    /// How many; `u64::MAX`: uncounted.
     pub left: u64,
 }
 
-/// Grants that are held at once.
+/// Capacity.
 const GRANTS_MAX: usize = 1024;
-/// Grants of one cause that begin within this are one.
+/// Grants of one cause that begin within this time are merged.
 const TOGETHER_NS: i64 = 1_000_000_000;
 
 /// The grants of the last minutes.
@@ -49,17 +47,15 @@ const TOGETHER_NS: i64 = 1_000_000_000;
 pub struct Grants(Vec<Grant>);
 
 impl Grants {
-    /// Takes its memory.
-    pub fn new() -> Self {
+    pub fn with_capacity() -> Self {
         Self(Vec::with_capacity(GRANTS_MAX))
     }
 
-    /// Bytes of it.
     pub const fn memory_bytes() -> u64 {
         (GRANTS_MAX * size_of::<Grant>()) as u64
     }
 
-    /// Adds a grant. Where there is no room it joins the newest of its kind, or takes the place of the oldest.
+    /// Adds a grant. Without room it is merged with the newest of its kind, or replaces the oldest.
     pub fn add(&mut self, grant: Grant) {
         if grant.left == 0 {
             return;
@@ -81,7 +77,7 @@ impl Grants {
         self.0.push(grant);
     }
 
-    /// Takes one of what explains that `lacks` has not got the attempt of this time and interface.
+    /// Uses up one excuse for an attempt that `lacks` does not have.
     pub fn take(&mut self, lacks: Lacks, interface: u16, ts_ns: i64) -> Option<Excuse> {
         let grant = self.0.iter_mut().find(|grant| {
             grant.left > 0
@@ -95,14 +91,8 @@ impl Grants {
         Some(grant.excuse)
     }
 
-    /// Forgets grants for times before this.
+    /// Drops grants that end before this time.
     pub fn expire(&mut self, before_ns: i64) {
         self.0.retain(|grant| grant.until_ns >= before_ns);
-    }
-}
-
-impl Default for Grants {
-    fn default() -> Self {
-        Self::new()
     }
 }

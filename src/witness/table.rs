@@ -1,4 +1,4 @@
-//! The attempts of the last minutes, in the order in which they were first heard of, found by what they are.
+//! The attempts of the last minutes in order of arrival, with an index by SYN.
 
 use super::Syn;
 use crate::books::witness::Fate;
@@ -7,50 +7,45 @@ use siphasher::sip::SipHasher13;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Attempts that the table holds.
+/// Capacity of the table.
 pub const ENTRIES_MAX: usize = 65_536;
-/// Places of the index: half of them at most are taken.
+/// Slots of the index, at most half full.
 const SLOTS: usize = 2 * ENTRIES_MAX;
 const FREE: u32 = u32::MAX;
 
-/// What the ledger said of an attempt.
+/// What the ledger reported of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// Nothing so far.
-    Nothing,
-    /// It has it.
+pub enum LedgerState {
+    /// No report yet.
+    Unknown,
     Attempt(Fate),
-    /// It has it from a frame that the sample's filter does not reach.
-    Beyond,
+    /// The ledger has it from a frame that the sample's filter cannot parse.
+    OutOfReach,
 }
 
-/// An attempt.
+/// An attempt. Times are run time.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// What it is.
     pub syn: Syn,
-    /// Run time of the SYN that brought it here, ns.
     pub ts_ns: i64,
-    /// From when on its retransmissions are counted out, ns.
+    /// Start of its horizon.
     pub base_ns: i64,
-    /// When it is decided, ns.
+    /// When it is decided.
     pub due_ns: i64,
-    /// Where its SYN was seen.
     pub interface: u16,
     /// The witness saw it.
     pub seen: bool,
-    /// What the ledger said.
-    pub told: Told,
-    /// It may be a retransmission as well.
+    pub ledger: LedgerState,
+    /// It may be a retransmission.
     pub edge: bool,
-    /// It is counted.
+    /// It is decided and counted.
     pub decided: bool,
-    /// It is what the index leads to; a second report of an attempt is not.
+    /// The index points to it; not so for a second report of an attempt.
     pub indexed: bool,
 }
 
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-const FREE_ENTRY: Entry = Entry {
+pub(super) const FREE_ENTRY: Entry = Entry {
     syn: Syn {
         ends: Ends {
             src: NOWHERE,
@@ -65,7 +60,7 @@ const FREE_ENTRY: Entry = Entry {
     due_ns: 0,
     interface: 0,
     seen: false,
-    told: Told::Nothing,
+    ledger: LedgerState::Unknown,
     edge: false,
     decided: false,
     indexed: false,
@@ -89,10 +84,9 @@ fn place(number: u64) -> usize {
 }
 
 impl Table {
-    /// Takes all its memory. `keys` should be the same in no two runs.
     pub fn new(keys: [u64; 2]) -> Self {
         Self {
-            // Written to, so that every page is there.
+            // Written, so that every page is mapped.
             entries: vec![FREE_ENTRY; ENTRIES_MAX],
             front: 0,
             back: 0,
@@ -101,22 +95,19 @@ impl Table {
         }
     }
 
-    /// Bytes of it.
     pub const fn memory_bytes() -> u64 {
         (ENTRIES_MAX * size_of::<Entry>() + SLOTS * size_of::<u32>()) as u64
     }
 
-    /// Number of the oldest entry, and the number that the next will have.
+    /// Numbers of all entries, the oldest first.
     pub fn numbers(&self) -> std::ops::Range<u64> {
         self.front..self.back
     }
 
-    /// The entry of this number.
     pub fn get(&self, number: u64) -> &Entry {
         &self.entries[place(number)]
     }
 
-    /// The entry of this number.
     pub fn get_mut(&mut self, number: u64) -> &mut Entry {
         &mut self.entries[place(number)]
     }
@@ -128,7 +119,7 @@ impl Table {
         (hasher.finish() % SLOTS as u64) as usize
     }
 
-    /// The slot that leads to the entry of `syn`, or the free one where its way ends.
+    /// The slot of `syn`, or the free one at the end of its probe sequence.
     fn slot(&self, syn: &Syn) -> usize {
         let mut slot = self.home(syn);
         while self.index[slot] != FREE && self.entries[self.index[slot] as usize].syn != *syn {
@@ -143,12 +134,11 @@ impl Table {
         (place != FREE).then(|| &mut self.entries[place as usize])
     }
 
-    /// Whether the next entry pushes out the oldest.
     pub fn is_full(&self) -> bool {
         self.back - self.front == ENTRIES_MAX as u64
     }
 
-    /// Puts an entry in. The table is not full.
+    /// Appends an entry. The table is not full.
     pub fn push(&mut self, entry: Entry) {
         assert!(!self.is_full(), "{ENTRIES_MAX} entries");
         let place = place(self.back);
@@ -163,7 +153,7 @@ impl Table {
         self.back += 1;
     }
 
-    /// Takes the oldest entry out.
+    /// Removes the oldest entry.
     pub fn pop(&mut self) -> Option<Entry> {
         if self.front == self.back {
             return None;
@@ -177,7 +167,7 @@ impl Table {
         Some(entry)
     }
 
-    /// Frees a slot, and moves those behind it up whose way leads over it (Knuth, volume 3, 6.4, algorithm R).
+    /// Frees a slot and moves up those whose probe sequence crosses it (Knuth, volume 3, 6.4, algorithm R).
     fn free(&mut self, mut hole: usize) {
         let mut slot = hole;
         loop {
@@ -186,8 +176,8 @@ impl Table {
                 break;
             }
             let home = self.home(&self.entries[self.index[slot] as usize].syn);
-            let way = |from: usize, to: usize| (to + SLOTS - from) % SLOTS;
-            if way(home, slot) >= way(hole, slot) {
+            let distance = |from: usize, to: usize| (to + SLOTS - from) % SLOTS;
+            if distance(home, slot) >= distance(hole, slot) {
                 self.index[hole] = self.index[slot];
                 hole = slot;
             }

@@ -329,7 +329,7 @@ fn a_full_queue_is_counted_and_a_dropped_reporter_has_told_all() {
     let (mut reporter, mut reports) = queue(Sample::from_seed(1, 1));
     assert_eq!(reports.reached_ns(), i64::MIN);
     for number in 0..10_000 {
-        reporter.tell(report(number, S));
+        reporter.report(report(number, S));
     }
     reporter.publish(S);
     reporter.publish(S / 2);
@@ -346,7 +346,7 @@ fn only_the_sample_is_told_of() {
     let sample = Sample::from_seed(64, 3);
     let (mut reporter, mut reports) = queue(sample.clone());
     for number in 0..100_000 {
-        reporter.tell(report(number, S));
+        reporter.report(report(number, S));
     }
     let taken: Vec<Report> = std::iter::from_fn(|| reports.pop()).collect();
     assert!(taken.iter().all(|report| sample.keeps(&report.syn.ends)));

@@ -1,4 +1,4 @@
-//! The witness's thread: its rings and the shards' reports into the comparison, until all is drained.
+//! The witness's thread: feeds its rings and the shards' reports into the comparison until all are drained.
 
 use super::Syn;
 use super::comparison::{Comparison, Disagreement, SETTLE_NS};
@@ -11,64 +11,63 @@ use crate::capture::bpf::sample::Sample;
 use crate::time::clock::{Clock, Reading, Stamps};
 use crossbeam::channel::Receiver;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const BLOCK_TIMEOUT_NS: i64 = GEOMETRY.block_timeout_ms as i64 * 1_000_000;
 /// Software stamps are taken before a frame is stored, by at most this.
 const STAMP_SLACK_NS: i64 = 5_000_000;
-/// How long after the gates are closed the last block may come.
+/// Maximum delay of the last block after the gates are closed.
 const DRAIN_NS: i64 = 2 * BLOCK_TIMEOUT_NS + 60_000_000;
-/// Frames of one ring between two looks at the shards' reports, whose queues must not fill up meanwhile.
+/// Frames of one ring between two reads of the shards' reports, so that their queues do not fill up.
 const BATCH_FRAMES: usize = 1024;
-/// How long the thread sleeps where nothing came.
+/// Sleep while nothing comes.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What main tells: what may excuse differences, complete up to a time.
+/// New grants from main, complete up to `until_ns` in run time.
 #[derive(Debug)]
-pub struct Known {
-    /// Run time up to which the grants are complete, ns.
+pub struct Excuses {
     pub until_ns: i64,
-    /// The grants since the last ones.
     pub grants: Vec<Grant>,
 }
 
-/// What the thread lets others see.
+/// Published state of the witness.
 #[derive(Debug, Default)]
-pub struct Shown {
-    /// What was counted.
+pub struct Snapshot {
     pub counts: WitnessCounts,
-    /// Disagreements that nobody has taken yet.
+    /// Disagreements that main has not taken yet.
     pub disagreements: Vec<Disagreement>,
-    /// Entries held, and room.
+    /// Entries held, and capacity.
     pub occupancy: (u64, u64),
 }
 
-/// What the witness is made of.
+impl Snapshot {
+    pub fn lock(shared: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a [`Witness`] is made of.
 pub struct Parts {
-    /// What it sees.
     pub sample: Sample,
     /// Keys of its table.
     pub keys: [u64; 2],
-    /// What each shard tells.
+    /// One queue for each shard.
     pub reports: Vec<Reports>,
-    /// Its rings.
     pub rings: Vec<WitnessRing>,
-    /// Rings of interfaces that come back.
+    /// Rings of interfaces that came back.
     pub new_rings: Receiver<WitnessRing>,
-    /// What main knows.
-    pub known: Receiver<Known>,
-    /// Run time.
+    pub excuses: Receiver<Excuses>,
     pub clock: Clock,
-    /// What others see.
-    pub shown: Arc<Mutex<Shown>>,
+    pub snapshot: Arc<Mutex<Snapshot>>,
 }
 
-/// The witness.
+/// The state of the witness's thread.
 pub struct Witness {
     parts: Parts,
     comparison: Comparison,
-    known_ns: i64,
+    /// Run time up to which excuses are complete.
+    excused_ns: i64,
     now_ns: i64,
 }
 
@@ -78,65 +77,64 @@ impl Witness {
         Self {
             comparison: Comparison::new(parts.keys),
             parts,
-            known_ns: i64::MIN,
+            excused_ns: i64::MIN,
             now_ns: i64::MIN,
         }
     }
 
-    /// Runs until `drain` is set, the last block was handed over and every shard has told its last.
+    /// Runs until `drain` is set, the last block was handed over and every shard has ended its reports.
     pub fn run(&mut self, drain: &AtomicBool) {
         let mut drained_ns = None;
         loop {
             let draining = drain.load(Ordering::Acquire);
             self.now_ns = self.parts.clock.read(Reading::take());
-            self.take_news();
+            self.receive_rings();
+            self.receive_excuses();
             let (frames, seen_ns) = self.read_rings();
-            let (reports, told_ns) = self.read_reports();
-            self.let_go();
+            let (reports, reported_ns) = self.read_reports();
+            self.drop_gone();
             self.comparison
-                .settle(seen_ns.min(told_ns).min(self.known_ns));
-            self.show();
+                .settle(seen_ns.min(reported_ns).min(self.excused_ns));
+            self.publish();
             if draining && frames + reports == 0 {
                 let end_ns = *drained_ns.get_or_insert(self.now_ns.saturating_add(DRAIN_NS));
-                if told_ns == i64::MAX && self.now_ns >= end_ns {
+                if reported_ns == i64::MAX && self.now_ns >= end_ns {
                     return;
                 }
             }
             if frames + reports == 0 {
-                // Nobody wakes it: neither reports nor the few frames of a sample are in a hurry.
+                // No wakeup: neither reports nor the few frames of a sample are urgent.
                 std::thread::sleep(PAUSE);
             }
         }
     }
 
-    /// After all threads: counts what is left, with the last of what main knows.
+    /// After all threads: takes the last excuses and decides the rest.
     pub fn finish(&mut self) {
-        self.take_known();
+        self.receive_excuses();
         self.comparison.settle(i64::MAX);
-        self.show();
+        self.publish();
     }
 
-    fn take_news(&mut self) {
+    fn receive_rings(&mut self) {
         let clock = &self.parts.clock;
         let new = self.parts.new_rings.try_iter().map(|ring| WitnessRing {
             stamps: Stamps::new(clock),
             ..ring
         });
         self.parts.rings.extend(new);
-        self.take_known();
     }
 
-    fn take_known(&mut self) {
-        for known in self.parts.known.try_iter() {
-            known
-                .grants
-                .into_iter()
-                .for_each(|grant| self.comparison.grant(grant));
-            self.known_ns = self.known_ns.max(known.until_ns);
+    fn receive_excuses(&mut self) {
+        for Excuses { until_ns, grants } in self.parts.excuses.try_iter() {
+            for grant in grants {
+                self.comparison.grant(grant);
+            }
+            self.excused_ns = self.excused_ns.max(until_ns);
         }
     }
 
-    /// Reads what waits in the rings. How many frames, and up to which time none is missing.
+    /// Reads the rings. Returns the number of frames, and the run time up to which none is missing.
     fn read_rings(&mut self) -> (usize, i64) {
         let mut all = 0;
         let mut limit_ns = self
@@ -167,7 +165,7 @@ impl Witness {
         (all, limit_ns)
     }
 
-    /// Takes what the shards have told. How many reports, and up to which time none is missing.
+    /// Reads the shards' reports. Returns their number, and the run time up to which none is missing.
     fn read_reports(&mut self) -> (usize, i64) {
         let (mut all, mut limit_ns, mut dropped) = (0, i64::MAX, 0);
         for reports in &mut self.parts.reports {
@@ -183,7 +181,7 @@ impl Witness {
         self.comparison.grant(Grant {
             excuse: Excuse::QueueFull,
             interface: None,
-            // A shard that is behind tells late.
+            // A shard that is behind reports late.
             from_ns: limit_ns.min(self.now_ns).saturating_sub(SETTLE_NS),
             until_ns: self.now_ns,
             left: new,
@@ -191,11 +189,11 @@ impl Witness {
         (all, limit_ns)
     }
 
-    /// Drops rings of interfaces that are gone, once they are empty.
-    fn let_go(&mut self) {
+    /// Drops rings of removed interfaces, once they are empty.
+    fn drop_gone(&mut self) {
         let now_ns = self.now_ns;
         self.parts.rings.retain_mut(|ring| {
-            if !ring.is_dead() {
+            if !ring.dead.load(Ordering::Acquire) {
                 return true;
             }
             let since_ns = *ring.dead_since_ns.get_or_insert(now_ns);
@@ -203,17 +201,15 @@ impl Witness {
         });
     }
 
-    fn show(&mut self) {
-        let mut shown = shown(&self.parts.shown);
-        shown.counts = self.comparison.counts;
-        shown.occupancy = self.comparison.occupancy();
-        if shown.disagreements.is_empty() {
-            std::mem::swap(&mut shown.disagreements, &mut self.comparison.disagreements);
+    fn publish(&mut self) {
+        let mut shared = Snapshot::lock(&self.parts.snapshot);
+        shared.counts = self.comparison.counts;
+        shared.occupancy = self.comparison.occupancy();
+        if shared.disagreements.is_empty() {
+            std::mem::swap(
+                &mut shared.disagreements,
+                &mut self.comparison.disagreements,
+            );
         }
     }
-}
-
-/// The shown state, whoever panicked with it in hand.
-pub fn shown(shown: &Mutex<Shown>) -> std::sync::MutexGuard<'_, Shown> {
-    shown.lock().unwrap_or_else(PoisonError::into_inner)
 }

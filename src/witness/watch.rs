@@ -1,4 +1,4 @@
-//! The witness's socket on an interface, in no group: main holds the socket, the thread reads its ring.
+//! The witness's socket on an interface, in no fanout group: main holds the socket, the thread reads its ring.
 
 use crate::capture::bpf::sample::Sample;
 use crate::capture::frame::LinkType;
@@ -22,13 +22,6 @@ pub const GEOMETRY: RingGeometry = RingGeometry {
 /// The smallest record in a ring.
 const RECORD_BYTES_MIN: u64 = 88;
 
-/// What both hold of a ring.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    /// The interface is gone: read what is left, then let go.
-    dead: AtomicBool,
-}
-
 /// Main's side.
 #[derive(Debug)]
 pub struct Socket {
@@ -36,26 +29,25 @@ pub struct Socket {
     pub interface: u16,
     link: LinkType,
     socket: Arc<RxSocket>,
-    shared: Arc<Shared>,
+    dead: Arc<AtomicBool>,
 }
 
 /// The thread's side.
 #[derive(Debug)]
 pub struct WitnessRing {
-    /// Reads its blocks.
     pub reader: Reader,
-    /// Kept open as long as anybody reads from it.
-    pub socket: Arc<RxSocket>,
-    /// Its frames' stamps, in run time.
+    /// Keeps the socket open while its ring is read.
+    pub(super) _socket: Arc<RxSocket>,
     pub stamps: Stamps,
-    /// Run time at which its interface was found gone.
+    /// The interface was removed: read the rest, then drop the ring.
+    pub(super) dead: Arc<AtomicBool>,
+    /// Run time at which `dead` was first seen.
     pub dead_since_ns: Option<i64>,
-    pub(super) shared: Arc<Shared>,
 }
 
-/// What a socket's counters came to since they were read last.
+/// Counters of sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
+pub struct SocketCounts {
     /// `tp_packets`, drops included.
     pub packets: u64,
     /// `tp_drops`.
@@ -63,10 +55,6 @@ pub struct Moved {
 }
 
 /// Opens a socket on `nic` behind a closed gate, with its ring.
-///
-/// # Errors
-///
-/// What the kernel refuses, with what helps.
 pub fn open(nic: &Interface, interface: u16) -> Result<(Socket, WitnessRing), SetupError> {
     let link = nic.link.unwrap_or(LinkType::Ethernet);
     let (socket, ring) = RxSocket::open(&nic.name, GEOMETRY, Origin { interface, link })?;
@@ -74,71 +62,56 @@ pub fn open(nic: &Interface, interface: u16) -> Result<(Socket, WitnessRing), Se
         socket.ignore_outgoing()?;
     }
     socket.bind(nic.ifindex)?;
-    let (socket, shared) = (Arc::new(socket), Arc::new(Shared::default()));
+    let (socket, dead) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
     let theirs = WitnessRing {
         reader: Reader::new(ring),
-        socket: Arc::clone(&socket),
+        _socket: Arc::clone(&socket),
         stamps: Stamps::default(),
+        dead: Arc::clone(&dead),
         dead_since_ns: None,
-        shared: Arc::clone(&shared),
     };
     let ours = Socket {
         interface,
         link,
         socket,
-        shared,
+        dead,
     };
     Ok((ours, theirs))
 }
 
-/// Frames that a ring can hold at most.
+/// Maximum frames in a ring.
 pub fn capacity() -> u64 {
     GEOMETRY.bytes() as u64 / RECORD_BYTES_MIN
 }
 
 impl Socket {
-    /// Lets the SYNs of the sample in.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refuses the filter.
+    /// Admits the SYNs of the sample.
     pub fn open_gate(&self, sample: &Sample) -> Result<(), SetupError> {
         let program = sample.program(self.link, SNAPLEN);
         self.socket.attach(Filter::Classic(&program))
     }
 
-    /// Lets nothing in any more.
-    ///
-    /// # Errors
-    ///
-    /// The kernel lacks the memory for a filter of one instruction.
+    /// Refuses every frame from now on.
     pub fn close_gate(&self) -> Result<(), SetupError> {
         self.socket.attach(Filter::Classic(&GATE))
     }
 
-    /// Reads the kernel's counters, which clears them.
-    pub fn moved(&self) -> Moved {
+    /// Reads and clears the kernel's counters.
+    pub fn take_counts(&self) -> SocketCounts {
         let counters = self.socket.statistics().unwrap_or_default();
-        Moved {
+        SocketCounts {
             packets: u64::from(counters.tp_packets),
             dropped: u64::from(counters.tp_drops),
         }
     }
 
-    /// Tells the thread that the interface is gone.
+    /// Has the thread drop the ring.
     pub fn abandon(&self) {
-        self.shared.dead.store(true, Ordering::Release);
+        self.dead.store(true, Ordering::Release);
     }
 
-    /// Whether the thread has let go of the ring.
-    pub fn is_let_go(&self) -> bool {
+    /// Whether the thread has dropped the ring.
+    pub fn is_released(&self) -> bool {
         Arc::strong_count(&self.socket) == 1
-    }
-}
-
-impl WitnessRing {
-    /// Whether its interface is gone.
-    pub fn is_dead(&self) -> bool {
-        self.shared.dead.load(Ordering::Acquire)
     }
 }

@@ -154,7 +154,7 @@ pub fn run_as(
             let board = &board;
             scope.spawn(move || {
                 let _loud = Loud(name);
-                replay::work(shard, id, &feed, |shard| board.leave(id, &shard.counts));
+                replay::work(shard, id, &feed, |shard| board.publish(id, &shard.counts));
             });
         }
         for bytes in buffers {

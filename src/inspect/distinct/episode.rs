@@ -1,4 +1,4 @@
-//! An episode, from its rising edge to its summary: which items, and what became of them.
+//! The state of an episode, from its rising edge to its summary.
 
 use super::state::TouchState;
 use super::subjects::Touch;
@@ -7,23 +7,21 @@ use crate::time::durations::UNANSWERED_NS;
 use std::net::IpAddr;
 
 const SLOT_NS: i64 = UNANSWERED_NS / 10;
-/// The slots that `UNANSWERED_NS` may touch: ten whole ones, or nine and two parts.
+/// Slots that `UNANSWERED_NS` may touch: ten whole ones, or nine and two parts.
 const SLOTS: usize = 11;
 
-/// How many items of an episode may still answer: touches of the last five seconds, by half seconds of
-/// packet time, less the answers.
+/// Upper bound of the items of an episode that may still answer: touches of the last 5 s in slots of 0.5 s of packet
+/// time, minus answers.
 ///
-/// Which item a touch was of is not kept, so it is a bound: it counts every item that was touched less than
-/// 5 s ago and has not answered. It counts more for half a second longer, for items touched again, and while
-/// some of them answer: an answer takes the oldest touch with it, whichever its own was.
+/// It includes every item that was touched less than 5 s ago and has not answered. It is too high for up to 0.5 s, for
+/// items touched again, and while some answer: the item of a touch is not kept, so an answer removes the oldest.
 #[derive(Clone, Debug)]
-pub struct Recent {
+pub struct InFlight {
     newest_slot: i64,
     touches: [u32; SLOTS],
 }
 
-impl Recent {
-    /// No touches, at this packet time.
+impl InFlight {
     pub fn new(now_ns: i64) -> Self {
         Self {
             newest_slot: now_ns.div_euclid(SLOT_NS),
@@ -44,7 +42,7 @@ impl Recent {
         self.newest_slot = self.newest_slot.max(slot);
     }
 
-    /// An item that has not answered was touched at `ts_ns`; packet time is `now_ns`.
+    /// An unanswered item was touched at `ts_ns`; packet time is `now_ns`.
     pub fn touch(&mut self, ts_ns: i64, now_ns: i64) {
         self.advance(now_ns.max(ts_ns));
         let slot = ts_ns.div_euclid(SLOT_NS);
@@ -53,7 +51,7 @@ impl Recent {
         }
     }
 
-    /// An item that had not answered did so.
+    /// An item answered for the first time.
     pub fn answer(&mut self) {
         let oldest = (1..=SLOTS as i64).map(|ahead| Self::place(self.newest_slot + ahead));
         if let Some(slot) = oldest.into_iter().find(|&slot| self.touches[slot] > 0) {
@@ -61,39 +59,38 @@ impl Recent {
         }
     }
 
-    /// How many items may still answer at `now_ns`, at most.
-    pub fn in_flight(&mut self, now_ns: i64) -> u32 {
+    /// The bound at `now_ns`.
+    pub fn count(&mut self, now_ns: i64) -> u32 {
         self.advance(now_ns);
         self.touches.iter().sum()
     }
 }
 
-/// One episode.
 #[derive(Clone, Debug)]
 pub struct Episode {
-    /// Slot of its subject in the table.
+    /// Slot of its subject.
     pub slot: u32,
     /// Destination of the deciding packet; the subject's may stand for several.
     pub dst: IpAddr,
     /// First touch of the rising edge's window.
     pub first_ns: i64,
-    /// Distinct items so far; a lower bound unless `whole`.
+    /// Distinct items; a lower bound unless `whole`.
     pub count: u32,
     /// Items at which the next `continues` is due.
     pub next_report: u32,
-    /// Which of them may still answer; kept with a list only.
-    pub recent: Recent,
-    /// The list of its items in the pool, where one was free.
+    /// Kept with a list only.
+    pub in_flight: InFlight,
+    /// Index of its list of items, if one was free.
     pub list: Option<u32>,
-    /// Every item found room in the list.
+    /// The list has every item.
     pub whole: bool,
-    /// Interface of the deciding packet.
+    /// Of the deciding packet.
     pub interface: u16,
-    /// Told apart from a former episode in the same slot.
+    /// Distinguishes it from earlier episodes with the same index.
     pub generation: u32,
 }
 
-/// At the rising edge an item that was touched less than 5 s ago may still answer.
+/// Evidence at the rising edge: items touched less than 5 s ago may still answer.
 pub(super) fn evidence_so_far<I>(touches: &[Touch<I>], watermark: i64) -> Evidence {
     let mut evidence = Evidence::default();
     for touch in touches {
@@ -116,20 +113,16 @@ mod tests {
     #[test]
     fn a_touch_counts_as_in_flight_for_five_seconds_and_at_most_half_a_second_more() {
         for ts_ns in [0, 1, SLOT_NS - 1, SLOT_NS, -1, 7 * SLOT_NS + 3] {
-            let mut recent = Recent::new(ts_ns);
+            let mut recent = InFlight::new(ts_ns);
             recent.touch(ts_ns, ts_ns);
-            assert_eq!(recent.in_flight(ts_ns + UNANSWERED_NS - 1), 1, "{ts_ns}");
-            assert_eq!(
-                recent.in_flight(ts_ns + UNANSWERED_NS + SLOT_NS),
-                0,
-                "{ts_ns}"
-            );
+            assert_eq!(recent.count(ts_ns + UNANSWERED_NS - 1), 1, "{ts_ns}");
+            assert_eq!(recent.count(ts_ns + UNANSWERED_NS + SLOT_NS), 0, "{ts_ns}");
         }
-        let mut late = Recent::new(100 * SLOT_NS);
+        let mut late = InFlight::new(100 * SLOT_NS);
         late.touch(0, 100 * SLOT_NS);
-        assert_eq!(late.in_flight(100 * SLOT_NS), 0, "five seconds late");
+        assert_eq!(late.count(100 * SLOT_NS), 0, "five seconds late");
         late.touch(i64::MIN, i64::MAX);
-        assert_eq!(late.in_flight(i64::MAX), 0);
+        assert_eq!(late.count(i64::MAX), 0);
     }
 
     proptest! {
@@ -140,7 +133,7 @@ mod tests {
             answers in any::<bool>(),
         ) {
             let mut newest: BTreeMap<u16, Option<i64>> = BTreeMap::new();
-            let (mut recent, mut now_ns, mut distinct) = (Recent::new(0), 0, 0);
+            let (mut recent, mut now_ns, mut distinct) = (InFlight::new(0), 0, 0);
             for (step, port, answer) in steps {
                 now_ns += step;
                 let state = newest.get(&port).copied();
@@ -162,7 +155,7 @@ mod tests {
                     let young = |ts_ns: &&Option<i64>| ts_ns.is_some_and(|ts_ns| now_ns - ts_ns < within);
                     u32::try_from(newest.values().filter(young).count()).expect("40 ports")
                 };
-                let in_flight = recent.in_flight(now_ns);
+                let in_flight = recent.count(now_ns);
                 prop_assert!(in_flight >= open(UNANSWERED_NS), "at {now_ns}");
                 prop_assert!(answers || in_flight <= open(UNANSWERED_NS + SLOT_NS), "at {now_ns}");
             }

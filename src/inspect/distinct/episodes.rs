@@ -1,11 +1,11 @@
 //! The life of an episode: rising edge, doublings, summary.
 
-use super::episode::{Episode, Recent, evidence_so_far};
+use super::episode::{Episode, InFlight, evidence_so_far};
 use super::question::{Question, Raised, Seen as _, Which};
 use super::state::TouchState;
 use super::subjects::Touch;
 use super::{Coming, Distinct};
-use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Proof, Shown};
+use crate::inspect::detection::{AlertStatus, Detection, Evidence, Extent, Phase, Proof};
 use crate::inspect::detector::Found;
 use std::cmp::Reverse;
 
@@ -23,14 +23,14 @@ impl<Q: Question> Distinct<Q> {
         let mut touches: Vec<Touch<Q::Item>> = self.subjects.touches(slot).to_vec();
         touches.sort_unstable_by_key(|touch| touch.item);
         let count = u32::try_from(touches.len()).expect("N is small");
-        let mut recent = Recent::new(watermark);
+        let mut in_flight = InFlight::new(watermark);
         if let Some(list) = list {
             words_of::<Q>(&mut self.lists, list).fill(0);
             let mut seen = seen::<Q>(&mut self.lists, list);
             for touch in &touches {
                 seen.raise(touch.item, touch.state);
                 if touch.state <= TouchState::Touched {
-                    recent.touch(touch.ts_ns, watermark);
+                    in_flight.touch(touch.ts_ns, watermark);
                 }
             }
         }
@@ -41,7 +41,7 @@ impl<Q: Question> Distinct<Q> {
             first_ns: first_ns.unwrap_or(coming.contact.ts_ns),
             count,
             next_report: count.saturating_mul(2),
-            recent,
+            in_flight,
             list,
             whole: list.is_some(),
             interface: coming.contact.interface,
@@ -54,8 +54,8 @@ impl<Q: Question> Distinct<Q> {
         let extent = Q::extent(count, Which::Deciding(&items));
         let evidence = evidence_so_far(&touches, watermark);
         let ts_ns = coming.contact.ts_ns;
-        let said = self.detection(index, Phase::Started, ts_ns, (extent, evidence));
-        out((None, said));
+        let detection = self.detection(index, Phase::Started, ts_ns, (extent, evidence));
+        out((None, detection));
     }
 
     pub(super) fn grow(&mut self, index: u32, coming: &Coming<'_>, out: &mut impl FnMut(Found)) {
@@ -72,7 +72,7 @@ impl<Q: Question> Distinct<Q> {
                 Raised::Known => {}
             }
             if seen.get(item) == TouchState::Touched {
-                episode.recent.touch(ts_ns, coming.watermark);
+                episode.in_flight.touch(ts_ns, coming.watermark);
             }
         }
         if episode.count < episode.next_report {
@@ -81,8 +81,8 @@ impl<Q: Question> Distinct<Q> {
         episode.next_report = episode.next_report.saturating_mul(2);
         self.counts.continued += 1;
         let found = self.found_so_far(index, coming.watermark);
-        let said = self.detection(index, Phase::Continues, ts_ns, found);
-        out((None, said));
+        let detection = self.detection(index, Phase::Continues, ts_ns, found);
+        out((None, detection));
     }
 
     fn evict_episode(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
@@ -109,7 +109,7 @@ impl<Q: Question> Distinct<Q> {
         self.subjects.get(episode.slot).ends_ns
     }
 
-    /// Ends an episode at `at_ns`; what came back is known until `known_ns`.
+    /// Ends an episode at `at_ns`; answers are known up to `known_ns`.
     pub(super) fn end(
         &mut self,
         index: u32,
@@ -127,7 +127,6 @@ impl<Q: Question> Distinct<Q> {
         out((Some(at_ns), detection));
     }
 
-    /// How far an episode reaches, and what became of what it touched.
     fn found_so_far(&mut self, index: u32, known_ns: i64) -> (Extent, Evidence) {
         let episode = self.episodes[index as usize]
             .as_mut()
@@ -137,7 +136,7 @@ impl<Q: Question> Distinct<Q> {
             return (extent, Evidence::default());
         };
         let seen = seen::<Q>(&mut self.lists, list);
-        let evidence = seen.evidence(episode.recent.in_flight(known_ns));
+        let evidence = seen.evidence(episode.in_flight.count(known_ns));
         (Q::extent(episode.count, Which::Seen(seen)), evidence)
     }
 
@@ -173,7 +172,7 @@ impl<Q: Question> Distinct<Q> {
             exact: gap_ns.is_none_or(|at| at.saturating_add(window_ns) <= ts_ns),
             complete: episode.whole && !lost_since(episode.first_ns),
             interface: episode.interface,
-            shown: Shown::Yes,
+            status: AlertStatus::Alert,
         }
     }
 }

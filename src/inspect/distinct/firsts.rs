@@ -1,8 +1,8 @@
-//! Subjects that touched one item so far: what nearly all are, and all that a spoofed flood makes.
+//! The table of subjects with one item so far: nearly all subjects, and all of a spoofed flood.
 //!
-//! 16 bytes a subject (24 where the item is a host) instead of a whole record, so that a slow scanner's first touch
-//! outlives a flood by as much longer, in buckets of neighbouring lines of the cache. A subject is known by 44 bits
-//! of its keyed hash and by its bucket: a lookup in a full table takes another one for it once in 2^41 times.
+//! 16 bytes a subject (24 where the item is a host) instead of a full record, so that a slow scanner's first touch
+//! survives longer in a flood. A bucket is neighbouring cache lines. A subject is identified by its bucket and 44 bits
+//! of its keyed hash: a lookup in a full table finds a wrong subject once in 2^41 times.
 
 use super::question::Item;
 use super::state::TouchState;
@@ -10,26 +10,23 @@ use crate::sys::lines::{Line, Lines};
 use crate::sys::prefetch::prefetch;
 use std::marker::PhantomData;
 
-/// Subjects a bucket holds.
+/// Subjects in a bucket.
 const WAYS: usize = 8;
-/// A place is taken.
+/// The place is taken.
 const TAKEN: u64 = 1 << 63;
 const STATE: u32 = 61;
 const SHORT: u32 = 45;
 /// The source completed a handshake.
 const PROVEN: u64 = 1 << 44;
-/// The bits of a name that are the upper bits of a hash; the others choose the bucket.
+/// Bits of a name from the top of the hash; the other bits choose the bucket.
 const HASH_BITS: u32 = 44;
 const HASH: u64 = (1 << HASH_BITS) - 1;
 
-/// What is known of a subject with one item.
+/// A subject with one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct First<I> {
-    /// The item.
     pub item: I,
-    /// Its newest touch.
     pub newest_ns: i64,
-    /// What came back.
     pub state: TouchState,
     /// The source completed a handshake.
     pub proven: bool,
@@ -43,7 +40,6 @@ impl<I: Item> First<I> {
     }
 }
 
-/// Where a subject lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     bucket: usize,
@@ -54,14 +50,14 @@ pub struct Place {
 /// [`PROVEN`], hash), eight newest touches, and eight words of items, where an item has one.
 pub struct Firsts<I> {
     lines: Lines,
-    held: usize,
+    pub held: usize,
     item: PhantomData<I>,
 }
 
 impl<I: Item> Firsts<I> {
     const BUCKET: usize = 2 + I::WORDS;
 
-    /// Room for `capacity` subjects, rounded up to whole buckets.
+    /// `capacity` is rounded up to whole buckets.
     pub fn new(capacity: usize) -> Self {
         Self {
             lines: Lines::zeroed(Self::buckets_for(capacity) * Self::BUCKET),
@@ -74,23 +70,16 @@ impl<I: Item> Firsts<I> {
         capacity.div_ceil(WAYS).max(1)
     }
 
-    /// Bytes that a table for `capacity` subjects takes.
     pub fn memory_bytes(capacity: usize) -> u64 {
         (Self::buckets_for(capacity) * Self::BUCKET * size_of::<Line>()) as u64
     }
 
-    /// Writes to every page.
     pub fn prefault(&mut self) {
         self.lines.prefault();
         self.held = 0;
     }
 
-    /// Subjects held, and room for them.
-    pub fn occupancy(&self) -> (usize, usize) {
-        (self.held, self.lines.len() / Self::BUCKET * WAYS)
-    }
-
-    /// By the bits that no name keeps, which are not those that chose the owner among the shards.
+    /// Uses hash bits that are neither in names nor used to choose the owner among shards.
     #[allow(
         clippy::cast_possible_truncation,
         reason = "below the number of buckets"
@@ -108,22 +97,20 @@ impl<I: Item> Firsts<I> {
         self.lines[bucket + 1].0[way].cast_signed()
     }
 
-    /// Asks the CPU for the bucket of this hash.
     #[inline]
-    pub fn announce(&self, hash: u64) {
+    pub fn prefetch(&self, hash: u64) {
         let bucket = self.bucket(hash);
         for line in &self.lines[bucket..bucket + Self::BUCKET] {
             prefetch(line);
         }
     }
 
-    /// The place of the subject with this hash.
     #[inline]
     pub fn find(&self, hash: u64) -> Option<Place> {
         let index = self.bucket(hash);
         let wanted = TAKEN | hash >> (64 - HASH_BITS);
         let names = self.names(index);
-        // Of all eight, without a branch for each: in a flood nearly every pair is new.
+        // All eight without branches: in a flood nearly every pair is new.
         let found = (0..WAYS).fold(0, |bits, way| {
             bits | u32::from(names[way] & (TAKEN | HASH) == wanted) << way
         });
@@ -131,7 +118,6 @@ impl<I: Item> Firsts<I> {
         (found != 0).then_some(Place { bucket: index, way })
     }
 
-    /// What is known of the subject there.
     #[allow(clippy::cast_possible_truncation, reason = "16 bits and two")]
     pub fn get(&self, place: Place) -> First<I> {
         let name = self.names(place.bucket)[place.way];
@@ -147,13 +133,13 @@ impl<I: Item> Firsts<I> {
         }
     }
 
-    /// Changes what is known of the subject there, whose item stays.
+    /// Replaces the subject there; its item must stay the same.
     pub fn set(&mut self, place: Place, first: First<I>) {
         let hash = self.names(place.bucket)[place.way] << (64 - HASH_BITS);
         self.put(place, hash, first);
     }
 
-    /// Takes the subject out.
+    /// Removes the subject there.
     pub fn take(&mut self, place: Place) -> First<I> {
         let first = self.get(place);
         self.lines[place.bucket].0[place.way] = 0;
@@ -161,13 +147,13 @@ impl<I: Item> Firsts<I> {
         first
     }
 
-    /// Puts a subject in. Where its bucket is full the one that was quiet for longest leaves: its newest touch.
+    /// Inserts a subject. A full bucket evicts the one with the oldest newest touch, which is returned.
     #[inline]
     pub fn insert(&mut self, hash: u64, first: First<I>) -> Option<i64> {
         let bucket = self.bucket(hash);
         let names = self.names(bucket);
         let free = (0..WAYS).find(|&way| names[way] & TAKEN == 0);
-        // Of equally old ones the one with the smaller hash, wherever it lies.
+        // Ties by hash, so that the order of arrival does not matter.
         let rank = |way: &usize| (self.newest_ns(bucket, *way), names[*way] & HASH);
         let oldest = || (0..WAYS).min_by_key(rank);
         let way = free.or_else(oldest).expect("a bucket has places");
@@ -199,6 +185,10 @@ mod tests {
         }
     }
 
+    fn capacity(firsts: &Firsts<u16>) -> usize {
+        firsts.lines.len() / Firsts::<u16>::BUCKET * WAYS
+    }
+
     #[test]
     fn a_subject_takes_sixteen_bytes() {
         assert_eq!(Firsts::<u16>::memory_bytes(1 << 10), 16 << 10);
@@ -213,7 +203,7 @@ mod tests {
             let port = u16::try_from(n).expect("below 1000");
             assert_eq!(firsts.insert(hash(n), first(port, newest_ns)), None);
         }
-        assert_eq!(firsts.occupancy(), (1000, 4096));
+        assert_eq!((firsts.held, capacity(&firsts)), (1000, 4096));
         for n in 0..1000 {
             let place = firsts.find(hash(n)).expect("put in");
             let mut found = firsts.get(place);
@@ -224,7 +214,7 @@ mod tests {
             assert_eq!(firsts.take(place), found);
             assert_eq!(firsts.find(hash(n)), None);
         }
-        assert_eq!(firsts.occupancy().0, 0);
+        assert_eq!(firsts.held, 0);
     }
 
     #[test]
@@ -242,6 +232,6 @@ mod tests {
         );
         assert_eq!(firsts.find(hash(5)), None);
         assert!(firsts.find(hash(99)).is_some());
-        assert_eq!(firsts.occupancy(), (8, 8));
+        assert_eq!((firsts.held, capacity(&firsts)), (8, 8));
     }
 }

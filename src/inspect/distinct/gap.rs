@@ -1,35 +1,33 @@
-//! The flood law: how long a subject outlives a flood.
+//! The flood law: how long a subject survives in a flood.
 //!
-//! Of a full table the subjects that were quiet for longest leave, bucket by bucket: where C subjects have room and new
-//! ones come at a rate of λ, they are held for about C / λ. A scanner is found if its next port comes before that.
-//! The edge is sharp but not straight, since buckets fill unevenly: one is still there after C / 2 new ones in
-//! 95 of 100 cases, after C / 4 in 999 of 1000, after C / 8 in 99,999 of 100,000. What is published is the safe
-//! side: the shortest time of late in which C / 8 came. Not an eighth of the time in which C came: a burst of
-//! less than C costs the same subjects, however slowly the table had filled before.
+//! A full table evicts the quietest subject of a bucket: with capacity C and new subjects at rate λ, a subject is held
+//! for about C / λ. A scanner is detected if its next item comes before that. Buckets fill unevenly: a subject is
+//! still held after C / 2 new ones in 95 of 100 cases, after C / 4 in 999 of 1000, after C / 8 in 99,999 of 100,000.
+//! The published gap is on the safe side: the shortest recent time in which C / 8 new ones came. An eighth of the time
+//! of C new ones would not be safe: a burst of less than C evicts as many, however slowly the table filled before.
 
 use crate::time::recent::RecentMin;
 
-/// The part of C whose coming is timed.
+/// C is divided by this.
 const SAFE: usize = 8;
-/// Marks on its way.
+/// Maximum marks.
 const MARKS: usize = 8;
 
 /// Measures how fast new subjects come, in packet time.
 #[derive(Clone, Debug)]
 pub struct FloodLaw {
-    /// New subjects from mark to mark: they span C / 8 or somewhat less.
+    /// New subjects between two marks; all marks span C / 8 or slightly less.
     step: usize,
     until_mark: usize,
-    /// When the last marks were reached, the oldest at `next`; `i64::MIN`: not yet.
+    /// Packet times of the last marks, the oldest at `next`; `i64::MIN`: none yet.
     marks_ns: [i64; MARKS],
-    /// Marks in use: of a tiny table fewer.
+    /// Marks in use: fewer in a tiny table.
     marks: usize,
     next: usize,
     shortest: RecentMin,
 }
 
 impl FloodLaw {
-    /// For a table of `capacity` subjects.
     pub fn new(capacity: usize) -> Self {
         let marks = (capacity / SAFE).clamp(1, MARKS);
         let step = (capacity / SAFE / marks).max(1);
@@ -57,14 +55,13 @@ impl FloodLaw {
         }
     }
 
-    /// Packet time since the oldest mark: since C / 8 new subjects ago, or somewhat fewer.
+    /// Packet time of the last C / 8 new subjects, or slightly fewer.
     fn span_ns(&self, now_ns: i64) -> Option<i64> {
         let oldest_ns = self.marks_ns[self.next];
         (oldest_ns != i64::MIN).then(|| now_ns.saturating_sub(oldest_ns))
     }
 
-    /// A scan whose items follow each other by less than this is found, as of this packet time; `i64::MAX` before
-    /// so many new subjects came that one may be lost.
+    /// Scans with smaller gaps between their items are detected; `i64::MAX` while too few subjects came to lose one.
     pub fn gap_ns(&self, now_ns: i64) -> i64 {
         let span_ns = self.span_ns(now_ns).unwrap_or(i64::MAX);
         span_ns.min(self.shortest.get(now_ns))

@@ -1,10 +1,9 @@
-//! The engine of rules of one form: at least N distinct items of one subject within a window.
+//! The engine of rules of one form: at least N distinct items of one subject within a window W.
 //!
-//! A source and a destination touch ports; a source and a port touch hosts. For each item its newest touch counts; M
-//! is the newest of all. The rule holds after a frame when at least N items have M − t < W. The N most recently
-//! touched items answer that exactly: the rule holds if and only if the N-th newest touch lies inside the window. As
-//! a function of time it then holds until that N-th newest touch is W old (`true_until`); it re-arms when it has
-//! been false for W.
+//! Subject and item are a pair and a port, or a source with a port and a host. For each item its newest touch t
+//! counts; M is the newest of all. After a frame the rule holds if at least N items have M − t < W. The N most
+//! recently touched items decide that exactly: the rule holds if and only if the N-th newest touch is inside the
+//! window. It then holds until that touch is W old (`true_until`), and re-arms when it has been false for W.
 
 use super::Kind;
 use super::contact::{Contact, ContactKind, Owner};
@@ -23,17 +22,17 @@ use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use subjects::{Held, Subjects, Touch};
 
-/// A detector that asks the question `Q`.
+/// A detector for the question `Q`.
 pub struct Distinct<Q: Question> {
     rule: Rule,
     hasher: Hasher,
     subjects: Subjects<Q::Subject, Q::Item>,
     firsts: Firsts<Q::Item>,
-    /// How fast subjects with one item come, and those with more.
+    /// Rates of new subjects: with one item, and with more.
     coming: [FloodLaw; 2],
     episodes: Vec<Option<Episode>>,
     free_episodes: Vec<u32>,
-    /// Every item of episodes, [`Question::SEEN_WORDS`] each.
+    /// Items of episodes, [`Question::SEEN_WORDS`] each.
     lists: Vec<u64>,
     free_lists: Vec<u32>,
     due: BinaryHeap<rule::Due>,
@@ -41,13 +40,12 @@ pub struct Distinct<Q: Question> {
     last_eviction_ns: Option<i64>,
     /// Packet time reached so far.
     now_ns: i64,
-    /// What it did.
     pub counts: DetectorCounts,
-    /// Packet time of the newest contact that was lost on the way here: detections say so.
+    /// Packet time of the newest contact lost on its way.
     contact_lost_ns: Option<i64>,
 }
 
-/// A contact with what is known of it before any table is looked into.
+/// A contact with its derived values.
 struct Coming<'a> {
     contact: &'a Contact,
     target: IpAddr,
@@ -56,7 +54,7 @@ struct Coming<'a> {
 }
 
 impl Coming<'_> {
-    /// Whom it is about: built where it is needed, for of a flood's contacts it hardly ever is.
+    /// Built lazily: contacts of a flood hardly ever need it.
     #[inline]
     fn subject<Q: Question>(&self) -> Q::Subject {
         Q::subject(self.contact, self.target)
@@ -123,7 +121,7 @@ impl<Q: Question> Detector for Distinct<Q> {
     }
 
     fn occupancy(&self) -> usize {
-        self.subjects.occupancy().0 + self.firsts.occupancy().0
+        self.subjects.occupied + self.firsts.held
     }
 
     fn detectable_gap_ns(&self) -> i64 {
@@ -137,11 +135,11 @@ impl<Q: Question> Detector for Distinct<Q> {
     }
 
     #[inline]
-    fn announce(&self, contact: &Contact) {
+    fn prefetch(&self, contact: &Contact) {
         if self.rule.at_least > 0 {
             let hash = Q::hash(&self.hasher, contact);
-            self.subjects.announce(hash);
-            self.firsts.announce(hash);
+            self.subjects.prefetch(hash);
+            self.firsts.prefetch(hash);
         }
     }
 
@@ -247,7 +245,7 @@ impl<Q: Question> Distinct<Q> {
             let mut seen = seen::<Q>(&mut self.lists, list);
             let before = seen.get(item);
             if before == TouchState::Touched && state > before {
-                episode.recent.answer();
+                episode.in_flight.answer();
             }
             if before != TouchState::Untouched {
                 seen.raise(item, state);
@@ -289,7 +287,7 @@ impl<Q: Question> Distinct<Q> {
         }
     }
 
-    /// The slot of a subject that has, with this touch, more than one item. A first item alone decides nothing.
+    /// The slot of a subject with more than one item, this touch included. One item alone decides nothing.
     fn slot_with_items(&mut self, coming: &Coming<'_>, out: &mut impl FnMut(Found)) -> Option<u32> {
         let (hash, touch) = (coming.hash, coming.touch::<Q>());
         if let Some(slot) = self.subjects.find(hash, || coming.subject::<Q>()) {
@@ -326,7 +324,7 @@ impl<Q: Question> Distinct<Q> {
         Some(slot)
     }
 
-    /// A subject had to leave: while its newest touch is younger than W, that may cost a detection.
+    /// Notes an evicted subject: if its newest touch is younger than W, a detection may be missed.
     fn note_evicted(&mut self, newest_ns: i64, watermark: i64) {
         if newest_ns.saturating_add(self.rule.window_ns) > watermark {
             self.counts.subjects_evicted += 1;

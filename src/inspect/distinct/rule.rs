@@ -1,4 +1,4 @@
-//! The numbers of a rule: what it asks, the room it has.
+//! Thresholds and capacities of a rule.
 
 use super::episode::Episode;
 use super::firsts::Firsts;
@@ -6,40 +6,40 @@ use super::question::Question;
 use super::subjects::Subjects;
 use std::cmp::Reverse;
 
-/// When an episode may end, its place, and its generation there.
+/// Earliest end of an episode, its index and its generation.
 pub(super) type Due = Reverse<(i64, u32, u32)>;
 
-/// The rule and the room it has.
+/// A rule and its capacities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// N: so many distinct items are a detection; 0: the rule is off.
+    /// N: distinct items that make a detection; 0: the rule is off.
     pub at_least: usize,
     /// W in nanoseconds; a touch exactly this old is outside.
     pub window_ns: i64,
-    /// Subjects with more than one item held.
+    /// Subjects with more than one item.
     pub subjects: usize,
-    /// Subjects with one item held.
+    /// Subjects with one item.
     pub firsts: usize,
-    /// Episodes held.
+    /// Open episodes.
     pub episodes: usize,
-    /// Episodes whose every item is kept.
+    /// Episodes with a list of their items.
     pub lists: usize,
 }
 
 impl Rule {
-    /// Bytes that a detector with this rule takes.
-    pub fn memory_bytes<Q: Question>(&self) -> u64 {
+    /// Memory of a detector with this rule.
+    pub(crate) fn memory_bytes<Q: Question>(&self) -> u64 {
         let subjects = Subjects::<Q::Subject, Q::Item>::memory_bytes(self.subjects, self.at_least);
         let episodes = self.episodes * (size_of::<Option<Episode>>() + size_of::<Due>() + 4);
         let lists = self.lists * (Q::SEEN_WORDS * size_of::<u64>() + 4);
         subjects + Firsts::<Q::Item>::memory_bytes(self.firsts) + (episodes + lists) as u64
     }
 
-    /// The rule with as much room as `bytes` give: a quarter for what episodes keep, the rest in equal parts for
-    /// subjects with one item and for those with more.
-    pub fn with_room<Q: Question>(bytes: u64, (at_least, window_ns): (usize, i64)) -> Self {
+    /// The rule with capacities for `bytes`: a quarter for lists of items, the rest in equal parts for subjects with
+    /// one item and for those with more.
+    pub(crate) fn with_room<Q: Question>(bytes: u64, (at_least, window_ns): (usize, i64)) -> Self {
         let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let none = Self {
+        let mut rule = Self {
             at_least,
             window_ns,
             subjects: 0,
@@ -48,29 +48,29 @@ impl Rule {
             lists: 0,
         };
         if at_least == 0 {
-            return none;
+            return rule;
         }
-        let lists = count(bytes / 4) / (Q::SEEN_WORDS * size_of::<u64>());
-        let episodes = lists.max(1) * 8;
-        let none = Self {
-            episodes,
-            lists,
-            ..none
-        };
-        let least = none.memory_bytes::<Q>();
-        let each = |subjects: usize, firsts: usize| {
-            let many = Self {
-                subjects: subjects << 10,
-                firsts: firsts << 10,
-                ..none
-            };
-            (many.memory_bytes::<Q>() - least).div_ceil(1 << 10)
-        };
+        rule.lists = count(bytes / 4) / (Q::SEEN_WORDS * size_of::<u64>());
+        rule.episodes = rule.lists.max(1) * 8;
+        let least = rule.memory_bytes::<Q>();
         let half = bytes.saturating_sub(least) / 2;
+        // `of_1024`: the rule with 1024 subjects of one kind.
+        let fitting = |of_1024: Self| {
+            let each = (of_1024.memory_bytes::<Q>() - least).div_ceil(1 << 10);
+            (count(half / each) / 8 * 8).max(8)
+        };
+        let subjects = fitting(Self {
+            subjects: 1 << 10,
+            ..rule
+        });
+        let firsts = fitting(Self {
+            firsts: 1 << 10,
+            ..rule
+        });
         Self {
-            subjects: (count(half / each(1, 0)) / 8 * 8).max(8),
-            firsts: (count(half / each(0, 1)) / 8 * 8).max(8),
-            ..none
+            subjects,
+            firsts,
+            ..rule
         }
     }
 }

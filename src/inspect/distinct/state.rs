@@ -1,21 +1,19 @@
-//! What is known of a port or host that was touched.
+//! The state of a touched port or host.
 
-/// What came back; two bits.
+/// The best answer so far, in two bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum TouchState {
-    /// Not touched.
     Untouched = 0,
-    /// Touched; nothing came back so far.
+    /// No answer yet.
     Touched = 1,
-    /// Answered with SYN+ACK.
+    /// SYN+ACK.
     Answered = 2,
-    /// Answered with RST or ICMP unreachable.
+    /// RST or ICMP unreachable.
     Refused = 3,
 }
 
 impl TouchState {
-    /// The state of these two bits.
     pub(in crate::inspect) fn from_bits(bits: u8) -> Self {
         match bits & 3 {
             0 => Self::Untouched,

@@ -1,7 +1,7 @@
-//! The table of subjects with more than one item, each with its most recently touched ones.
+//! The table of subjects with more than one item, each with its N most recently touched items.
 //!
-//! Buckets of eight slots chosen by a keyed hash; a full bucket gives up the subject that was touched
-//! longest ago, those inside an episode last. A lookup reads eight tags of 16 bits before any subject.
+//! Buckets of eight slots chosen by a keyed hash; a full bucket evicts the subject with the oldest newest touch, those
+//! in an episode last. A lookup reads eight tags of 16 bits before any subject.
 
 use super::question::Item;
 use super::state::TouchState;
@@ -11,14 +11,11 @@ use std::cmp::Reverse;
 
 const WAYS: usize = 8;
 
-/// An item's newest touch.
+/// The newest touch of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Touch<I> {
-    /// Time stamp of the newest touch.
     pub ts_ns: i64,
-    /// The item.
     pub item: I,
-    /// What came back.
     pub state: TouchState,
 }
 
@@ -30,19 +27,17 @@ impl<I: Item> Touch<I> {
     };
 }
 
-/// What is kept of a subject, beside its touches: all that the rule needs.
+/// The state of a subject, without its touches.
 #[derive(Clone, Copy, Debug)]
 pub struct Held<S> {
-    /// The subject.
     pub subject: S,
-    /// M: the newest touch of all.
+    /// M: the newest touch.
     pub newest_ns: i64,
-    /// Until when the rule holds, as of the last touch at which it did.
+    /// End of the time in which the rule holds, as of the last touch at which it did.
     pub true_until_ns: Option<i64>,
-    /// When an episode of it ends: W after `true_until_ns`, and never before packet time moves on. Touches
-    /// stamped far behind packet time would else be due at once, at a place that depends on chunks.
+    /// End of its episode: W after `true_until_ns`, but later than packet time. Otherwise touches stamped far behind
+    /// packet time would be due at once, at a position that depends on chunks.
     pub ends_ns: i64,
-    /// The episode it is in.
     pub episode: Option<u32>,
     /// The source completed a handshake.
     pub proven: bool,
@@ -50,7 +45,6 @@ pub struct Held<S> {
 }
 
 impl<S> Held<S> {
-    /// A subject without touches.
     pub fn new(subject: S) -> Self {
         Self {
             subject,
@@ -64,18 +58,18 @@ impl<S> Held<S> {
     }
 }
 
-/// The table.
 pub struct Subjects<S, I> {
     tags: Vec<[u16; WAYS]>,
     held: Vec<Option<Held<S>>>,
     touches: Vec<Touch<I>>,
-    /// Touches kept of each subject: N of the rule.
+    /// Touches kept for each subject: N of the rule.
     keep: usize,
-    occupied: usize,
+    /// Subjects held.
+    pub occupied: usize,
 }
 
 impl<S: Copy + Eq, I: Item> Subjects<S, I> {
-    /// Room for `capacity` subjects of `keep` touches, rounded up to whole buckets.
+    /// `capacity` is rounded up to whole buckets.
     pub fn new(capacity: usize, keep: usize) -> Self {
         let buckets = Self::buckets_for(capacity);
         Self {
@@ -91,13 +85,12 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         capacity.div_ceil(WAYS).max(1)
     }
 
-    /// Bytes that a table for `capacity` subjects of `keep` touches takes.
     pub fn memory_bytes(capacity: usize, keep: usize) -> u64 {
         let each = size_of::<u16>() + size_of::<Option<Held<S>>>() + keep * size_of::<Touch<I>>();
         (Self::buckets_for(capacity) * WAYS * each) as u64
     }
 
-    /// Writes to every page. Before the first touch.
+    /// Writes to every page. Call before the first touch.
     pub fn prefault(&mut self) {
         ask_for_huge_pages(&self.tags);
         ask_for_huge_pages(&self.held);
@@ -107,12 +100,7 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         self.touches.fill(std::hint::black_box(Touch::NONE));
     }
 
-    /// Subjects held, and room for them.
-    pub fn occupancy(&self) -> (usize, usize) {
-        (self.occupied, self.held.len())
-    }
-
-    /// The bucket of a subject's hash and its tag there, which is never 0.
+    /// The bucket of a hash, and its tag, which is never 0.
     #[allow(
         clippy::cast_possible_truncation,
         reason = "below the number of buckets"
@@ -123,17 +111,15 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         (bucket, (hash & 0xffff) as u16 | 1)
     }
 
-    /// Asks the CPU for the tags of this hash.
     #[inline]
-    pub fn announce(&self, hash: u64) {
+    pub fn prefetch(&self, hash: u64) {
         prefetch(&self.tags[self.home(hash).0]);
     }
 
-    /// The slot that holds `subject`, whose hash this is.
     #[inline]
     pub fn find(&self, hash: u64, subject: impl Fn() -> S) -> Option<u32> {
         let (bucket, tag) = self.home(hash);
-        // Nearly all subjects of a flood are not here: one test says so.
+        // One test for the common case: nearly all subjects of a flood are not here.
         if !self.tags[bucket]
             .iter()
             .fold(false, |any, &held| any | (held == tag))
@@ -154,7 +140,7 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         Some(u32::try_from(bucket * WAYS + way).expect("limits are checked by Config"))
     }
 
-    /// Where a subject goes: a free slot of its bucket, or the one to give up.
+    /// The slot for a new subject: a free one of its bucket, or the one to evict.
     pub fn choose_slot(&self, hash: u64) -> u32 {
         let first = self.home(hash).0 * WAYS;
         let rank = |slot: &usize| {
@@ -166,12 +152,11 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         u32::try_from(slot.expect("a bucket has slots")).expect("limits are checked by Config")
     }
 
-    /// The subject in `slot`, if there is one.
     pub fn occupant(&self, slot: u32) -> Option<&Held<S>> {
         self.held[slot as usize].as_ref()
     }
 
-    /// Puts a new subject into the `slot` that was chosen for its hash.
+    /// Stores a new subject in the `slot` chosen for its hash.
     pub fn replace(&mut self, slot: u32, hash: u64, held: Held<S>) {
         let (bucket, tag) = self.home(hash);
         self.tags[bucket][slot as usize % WAYS] = tag;
@@ -180,33 +165,30 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         }
     }
 
-    /// The subject in a slot that holds one.
     pub fn get(&self, slot: u32) -> &Held<S> {
         self.held[slot as usize]
             .as_ref()
             .expect("slots are named while they hold a subject")
     }
 
-    /// The subject in a slot that holds one.
     pub fn get_mut(&mut self, slot: u32) -> &mut Held<S> {
         self.held[slot as usize]
             .as_mut()
             .expect("slots are named while they hold a subject")
     }
 
-    /// The items kept of the subject in `slot`, in no order.
+    /// The items of a subject, unordered.
     pub fn touches(&self, slot: u32) -> &[Touch<I>] {
         let first = slot as usize * self.keep;
         &self.touches[first..first + usize::from(self.get(slot).count)]
     }
 
-    /// The items kept of the subject in `slot`, in no order.
     pub fn touches_mut(&mut self, slot: u32) -> &mut [Touch<I>] {
         let (first, count) = (slot as usize * self.keep, self.get(slot).count);
         &mut self.touches[first..first + usize::from(count)]
     }
 
-    /// Records a touch; keeps the most recently touched items, whatever order touches come in.
+    /// Records a touch; keeps the N most recently touched items, whatever the order of arrival.
     pub fn touch(&mut self, slot: u32, touch: Touch<I>) {
         let pair = self.get_mut(slot);
         pair.newest_ns = pair.newest_ns.max(touch.ts_ns);
@@ -221,7 +203,7 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
             self.get_mut(slot).count += 1;
             return;
         }
-        // Of equally old touches the higher item leaves: the same one in every order of arrival.
+        // Ties by item, so that the order of arrival does not matter.
         let age = |touch: &Touch<I>| (touch.ts_ns, Reverse(touch.item));
         let oldest = self.touches_mut(slot).iter_mut().min_by_key(|t| age(t));
         let oldest = oldest.expect("the rule keeps at least two items");
@@ -230,7 +212,7 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         }
     }
 
-    /// The oldest touch kept: the N-th newest item once N are kept.
+    /// The oldest touch kept: that of the N-th newest item, once N are kept.
     pub fn oldest_kept_ns(&self, slot: u32) -> i64 {
         let times = self.touches(slot).iter().map(|touch| touch.ts_ns);
         times.min().unwrap_or(i64::MIN)

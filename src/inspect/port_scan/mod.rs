@@ -14,11 +14,11 @@ use crate::words::whole;
 use port_map::{PORT_MAP_WORDS, PortMap, ranges_of};
 use std::net::IpAddr;
 
-/// The detector.
+/// The detector of port scans.
 pub type PortScan = Distinct<Ports>;
 pub use distinct::Rule;
 
-/// How many ports of one destination does one source touch?
+/// Ports of one destination that one source touches.
 pub enum Ports {}
 
 /// Its flags.

@@ -1,14 +1,12 @@
-//! The state of every port of a scan: two bits each.
+//! The state of every port of a scan, two bits each.
 
 use crate::inspect::distinct::question::{Raised, Seen};
 use crate::inspect::distinct::state::TouchState;
 
 /// Ports in a word of 64 bits.
 const PORTS: usize = 32;
-/// Words of one port map: two bits for each of 65,536 ports.
 pub const PORT_MAP_WORDS: usize = 65_536 / PORTS;
 
-/// The state of every port of one episode.
 pub struct PortMap<'a>(pub &'a mut [u64]);
 
 impl Seen for PortMap<'_> {

@@ -6,7 +6,9 @@ use crate::books::ring::{RingCounts, RingId};
 use crate::flow::record::{
     Attempt, Basis, ConnState, EndReason, FiveTuple, FlowRecord, History, Volume,
 };
-use crate::inspect::detection::{Detection, Evidence, Extent, Kind, Phase, Proof, Shown, Subject};
+use crate::inspect::detection::{
+    AlertStatus, Detection, Evidence, Extent, Kind, Phase, Proof, Subject,
+};
 use crate::log::event::{Body, Event, Step};
 use crate::log::notice::{Notice, Stats};
 use serde_json::json;
@@ -124,7 +126,7 @@ pub fn scan(phase: Phase, ranges: Vec<(u16, u16)>, ports: u32) -> Detection {
         complete: true,
         evidence: Evidence::default(),
         interface: 0,
-        shown: Shown::Yes,
+        status: AlertStatus::Alert,
     }
 }
 

@@ -1,16 +1,16 @@
-//! What is kept of a source on the list, and how it is written behind its address.
+//! The state of a source on the list, and the comment behind its address.
 
 use crate::inspect::Kind;
 use crate::inspect::detection::{Extent, Proof};
 use crate::log::formats::stamp::Stamp;
-use crate::respond::Told;
+use crate::respond::TimedDetection;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::net::IpAddr;
 
-/// Ranges of ports that are named.
+/// Maximum ranges of ports.
 const RANGES: usize = 8;
-/// Targets that are told apart.
+/// Maximum distinct targets.
 const TARGETS: usize = 8;
 
 /// The lowest ports of a set, as ranges.
@@ -18,7 +18,7 @@ const TARGETS: usize = 8;
 struct Ports {
     ranges: [(u16, u16); RANGES],
     len: usize,
-    /// There are more, or they are not known.
+    /// There are more, or unknown ones.
     more: bool,
 }
 
@@ -39,7 +39,7 @@ impl Ports {
         self.ranges[..self.len].copy_from_slice(&all[..self.len]);
     }
 
-    /// `80-83,443`, with `+` for those that are not named.
+    /// `80-83,443`, with `+` for unnamed ones.
     fn append(&self, out: &mut Vec<u8>) {
         for (at, &(first, last)) in self.ranges[..self.len].iter().enumerate() {
             let comma = if at > 0 { "," } else { "" };
@@ -57,9 +57,9 @@ impl Ports {
 /// A source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// When it leaves the list, in run time.
+    /// Expiry in run time.
     pub(super) end_ns: i64,
-    /// The same by the wall clock, as are the next two.
+    /// Expiry by the wall clock, as are the next two.
     end_wall_ns: i64,
     first_ns: i64,
     last_ns: i64,
@@ -67,10 +67,10 @@ pub(super) struct Entry {
     kinds: u32,
     proof: Proof,
     ports: Ports,
-    /// Fingerprints of targets, and how many there are.
+    /// Hashes of targets, and their number.
     targets: [u32; TARGETS],
     targets_len: u32,
-    /// The most hosts that one detection named.
+    /// Maximum of hosts in one detection.
     hosts: u32,
     events: u64,
 }
@@ -96,10 +96,10 @@ impl Default for Entry {
 const _: () = assert!(Kind::COUNT <= 32);
 
 impl Entry {
-    /// Takes in a detection of the source, which then stays for `expire_ns` longer than it was seen.
-    pub(super) fn add(&mut self, told: &Told<'_>, expire_ns: i64) {
-        let detection = told.detection;
-        let wall_ns = |run_ns: i64| run_ns.saturating_add(told.shift_ns);
+    /// Adds a detection of the source, which expires `expire_ns` after it was last seen.
+    pub(super) fn add(&mut self, timed: &TimedDetection<'_>, expire_ns: i64) {
+        let detection = timed.detection;
+        let wall_ns = |run_ns: i64| run_ns.saturating_add(timed.shift_ns);
         let end_ns = detection.last_ns.saturating_add(expire_ns);
         if end_ns > self.end_ns {
             self.end_ns = end_ns;
@@ -134,10 +134,10 @@ impl Entry {
     fn add_target(&mut self, target: IpAddr) {
         let mut hasher = DefaultHasher::new();
         target.hash(&mut hasher);
-        let print = (hasher.finish() >> 32) as u32;
-        let known = self.targets[..self.targets_len as usize].contains(&print);
+        let short = (hasher.finish() >> 32) as u32;
+        let known = self.targets[..self.targets_len as usize].contains(&short);
         if !known && (self.targets_len as usize) < TARGETS {
-            self.targets[self.targets_len as usize] = print;
+            self.targets[self.targets_len as usize] = short;
             self.targets_len += 1;
         }
     }

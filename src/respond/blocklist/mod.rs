@@ -1,13 +1,13 @@
 //! `--output blocklist:PATH`: a file with the addresses of scanners, for a firewall or proxy to load.
 //!
-//! It is replaced as a whole, so no reader sees half of it: live at most once a second and whenever the list has
-//! changed, in `read` at the end. A source stays on it until so long after it was seen last.
+//! It is replaced atomically: live when the list has changed, at most once a second; in `read` at the end. A source
+//! stays on it for a time after it was last seen.
 
 mod entry;
 
 use super::guard::Guard;
 use super::replaced::{self, Replaced};
-use super::{Plan, Registered, Responder, Told, Wrong};
+use super::{Plan, Registered, Responder, TimedDetection};
 use crate::books::responder::ResponderCounts;
 use crate::inspect::detection::Proof;
 use crate::log::formats::stamp::Stamp;
@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The responder as the registry has it.
+/// The registry entry.
 pub static BLOCKLIST: Registered = Registered {
     word: "blocklist",
     about: "blocklist:PATH: the addresses of scanners, one a line, in a file that is replaced as a whole, for a firewall to \
@@ -32,23 +32,23 @@ pub static BLOCKLIST: Registered = Registered {
     plan: |value| Ok(Arc::new(BlocklistPlan::read(value)?)),
 };
 
-/// What is allowed behind `blocklist:`.
+/// The syntax.
 const FORMS: &str =
     "blocklist:PATH[,proof=handshake|answered|none][,expire=1h][,max=65536][,comments=on|off]";
-/// Sources on a list, unless `max=` says another number.
+/// Default of `max=`.
 const SOURCES: usize = 65_536;
 const SOURCES_MAX: usize = 1 << 20;
-/// How long a source stays, unless `expire=` says another time.
+/// Default of `expire=`.
 const EXPIRE_NS: i64 = 3600 * 1_000_000_000;
 const EXPIRE_MAX_NS: i64 = 365 * 24 * EXPIRE_NS;
-/// Live, the file is not written more often than this.
+/// Live, minimum time between two writes.
 const PAUSE_NS: u64 = 1_000_000_000;
 
-/// What was asked for.
+/// Checked options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlocklistPlan {
     path: PathBuf,
-    /// A source is believed from this proof on.
+    /// Required proof of the source's address.
     proof: Proof,
     expire_ns: i64,
     sources_max: usize,
@@ -56,19 +56,15 @@ pub struct BlocklistPlan {
 }
 
 impl BlocklistPlan {
-    /// Reads what stands behind `blocklist:`. A path ends at the first comma.
-    fn read(value: &str) -> Result<Self, Wrong> {
-        let wrong = |wrong: String, allowed| Wrong { wrong, allowed };
+    /// Parses the text behind `blocklist:`. A path ends at the first comma.
+    fn read(value: &str) -> Result<Self, String> {
+        let wrong = |what: &str| Err(format!("{what}; allowed: {FORMS}"));
         let mut parts = value.split(',');
         let path = match parts.next().unwrap_or_default() {
-            "" => return Err(wrong("the target is empty".to_owned(), FORMS)),
-            "-" => {
-                let says = "a list that is replaced has to be a file".to_owned();
-                return Err(wrong(says, FORMS));
-            }
+            "" => return wrong("the target is empty"),
+            "-" => return wrong("a list that is replaced has to be a file"),
             path if path.ends_with('/') => {
-                let says = "the target ends with a slash: name a file".to_owned();
-                return Err(wrong(says, FORMS));
+                return wrong("the target ends with a slash: name a file");
             }
             path => PathBuf::from(path),
         };
@@ -83,16 +79,15 @@ impl BlocklistPlan {
         for option in parts {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             if !given.insert(name) {
-                return Err(wrong(format!("repeated option \"{option}\""), FORMS));
+                return wrong(&format!("repeated option \"{option}\""));
             }
-            plan.set(name, value)
-                .map_err(|(says, allowed)| wrong(says, allowed))?;
+            plan.set(name, value)?;
         }
         Ok(plan)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), (String, &'static str)> {
-        let bad = |allowed| (format!("bad value \"{value}\" of {name}="), allowed);
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let bad = |allowed: &str| format!("bad value \"{value}\" of {name}=; allowed: {allowed}");
         match name {
             "proof" => {
                 self.proof = value
@@ -116,18 +111,18 @@ impl BlocklistPlan {
                     _ => return Err(bad("on or off")),
                 };
             }
-            _ => return Err((format!("unknown option \"{name}\""), FORMS)),
+            _ => return Err(format!("unknown option \"{name}\"; allowed: {FORMS}")),
         }
         Ok(())
     }
 
-    /// The responder, with a number that nobody else has.
+    /// The responder. A unique `number` names its temporary file.
     fn start(&self, sensor: &str, number: u64) -> Result<Blocklist, String> {
         let file = Replaced::at(&self.path, number)?;
         Ok(Blocklist {
             file,
             plan: self.clone(),
-            // Its name begins no line of its own.
+            // No line breaks in the file's comments.
             sensor: sensor.replace(char::is_control, "?"),
             sources: BTreeMap::new(),
             by_end: BTreeSet::new(),
@@ -135,7 +130,7 @@ impl BlocklistPlan {
             is_written: false,
             tried_ns: None,
             trouble: None,
-            to_say: None,
+            notice: None,
             counts: ResponderCounts::default(),
         })
     }
@@ -156,7 +151,7 @@ impl Plan for BlocklistPlan {
         replaced::would_open(&self.path)
     }
 
-    fn open(&self, sensor: &str, _live: bool) -> Result<Box<dyn Responder>, String> {
+    fn open(&self, sensor: &str) -> Result<Box<dyn Responder>, String> {
         let number = getrandom::u64().map_err(|error| format!("no random numbers: {error}"))?;
         let list = self.start(sensor, number)?;
         list.file.try_beside().map_err(|error| {
@@ -167,28 +162,26 @@ impl Plan for BlocklistPlan {
     }
 }
 
-/// The list.
 struct Blocklist {
     file: Replaced,
     plan: BlocklistPlan,
     sensor: String,
     sources: BTreeMap<IpAddr, Entry>,
-    /// When each of them leaves, in run time.
+    /// Expiry of each source, in run time.
     by_end: BTreeSet<(i64, IpAddr)>,
-    /// How far the log is, in run time.
+    /// Run time that the log has reached.
     now_ns: i64,
-    /// The file is there, as this run has written it.
+    /// This run has written the file.
     is_written: bool,
-    /// When it was written last, or could not be, by the wall clock.
+    /// Wall clock of the last attempt to write it.
     tried_ns: Option<i64>,
-    /// Why it could not be written.
+    /// The last reported error.
     trouble: Option<String>,
-    to_say: Option<Notice>,
+    notice: Option<Notice>,
     counts: ResponderCounts,
 }
 
 impl Blocklist {
-    /// Takes those off the list whose time is over.
     fn expire(&mut self, run_ns: i64) {
         self.now_ns = self.now_ns.max(run_ns);
         while let Some(&(end_ns, source)) = self.by_end.first()
@@ -215,7 +208,7 @@ impl Blocklist {
                 self.counts.applied = self.sources.len() as u64;
                 if self.trouble.take().is_some() {
                     let text = "is written again: it is what it should be".to_owned();
-                    self.turn("blocklist_written", text, now_ns);
+                    self.set_notice("blocklist_written", text, now_ns);
                 }
             }
             Err(error) => {
@@ -223,24 +216,24 @@ impl Blocklist {
                 let error = error.to_string();
                 if self.trouble.as_ref() != Some(&error) {
                     let text = format!("cannot be written, so an old list stays there: {error}");
-                    self.turn("blocklist_failed", text, now_ns);
+                    self.set_notice("blocklist_failed", text, now_ns);
                     self.trouble = Some(error);
                 }
             }
         }
     }
 
-    fn turn(&mut self, word: &'static str, says: String, ts_ns: i64) {
+    fn set_notice(&mut self, word: &'static str, what: String, ts_ns: i64) {
         let path = self.plan.path.display();
-        self.to_say = Some(Notice::Lifecycle {
+        self.notice = Some(Notice::Lifecycle {
             ts_ns,
             word,
-            text: format!("blocklist:{path} {says}"),
+            text: format!("blocklist:{path} {what}"),
             details: Vec::new(),
         });
     }
 
-    /// Addresses in their order, IPv4 first.
+    /// Writes sorted addresses, IPv4 first.
     fn render(&self, out: &mut dyn Write, wall_ns: i64) -> io::Result<()> {
         let mut stamp = Stamp::iso();
         let mut line = Vec::with_capacity(512);
@@ -272,17 +265,17 @@ impl Blocklist {
 }
 
 impl Responder for Blocklist {
-    fn on_detection(&mut self, told: &Told<'_>, guard: &Guard) {
-        self.expire(told.due.run_ns);
+    fn on_detection(&mut self, detection: &TimedDetection<'_>, guard: &Guard) {
+        self.expire(detection.due.run_ns);
         self.counts.detections += 1;
-        // Nor may unproven ones keep a source on the list: anybody could do that to it.
-        if let Some(refusal) = told.refusal(guard, self.plan.proof) {
+        // Unproven detections do not extend a source's stay either: anybody can forge them.
+        if let Some(refusal) = detection.refusal(guard, self.plan.proof) {
             self.counts.refused[refusal.index()] += 1;
             return;
         }
         self.counts.accepted += 1;
         self.counts.waiting += 1;
-        let source = told.detection.subject.src().to_canonical();
+        let source = detection.detection.subject.src().to_canonical();
         if !self.sources.contains_key(&source) {
             if self.sources.len() == self.plan.sources_max
                 && let Some(&(end_ns, oldest)) = self.by_end.first()
@@ -294,7 +287,7 @@ impl Responder for Blocklist {
         }
         let entry = self.sources.entry(source).or_default();
         self.by_end.remove(&(entry.end_ns, source));
-        entry.add(told, self.plan.expire_ns);
+        entry.add(detection, self.plan.expire_ns);
         self.by_end.insert((entry.end_ns, source));
     }
 
@@ -324,8 +317,8 @@ impl Responder for Blocklist {
         }
     }
 
-    fn say(&mut self) -> Option<Notice> {
-        self.to_say.take()
+    fn take_notice(&mut self) -> Option<Notice> {
+        self.notice.take()
     }
 
     fn counts(&self) -> ResponderCounts {

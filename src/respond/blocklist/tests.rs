@@ -1,7 +1,7 @@
 use super::*;
 use crate::books::responder::Refusal;
 use crate::host::addresses::Localities;
-use crate::inspect::detection::{Detection, Phase, Shown, Subject};
+use crate::inspect::detection::{AlertStatus, Detection, Phase, Subject};
 use crate::log::formats::samples::{self, TS_NS};
 use crate::respond::asked;
 use std::fs;
@@ -51,7 +51,7 @@ fn scan(src: IpAddr, at_s: i64) -> Detection {
 fn tell(list: &mut Blocklist, detection: &Detection) {
     let due = LogTime::packet(detection.ts_ns);
     list.on_detection(
-        &Told {
+        &TimedDetection {
             detection,
             due,
             shift_ns: 0,
@@ -128,22 +128,25 @@ fn what_is_refused_is_counted_by_reason() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut list = list(&dir.path().join("list"), "");
     let other = scan(ip("192.0.2.1"), 0);
-    let with = |proof, shown| Detection {
+    let with = |proof, status| Detection {
         proof,
-        shown,
+        status,
         ..other.clone()
     };
     for (detection, why) in [
         (scan(ip("198.51.100.1"), 0), Refusal::Guarded),
         (scan(ip("198.51.100.254"), 0), Refusal::Guarded),
         (scan(ip("203.0.113.9"), 0), Refusal::Allowed),
-        (with(Proof::Handshake, Shown::Allowed), Refusal::Allowed),
         (
-            with(Proof::Handshake, Shown::OutOfScope),
+            with(Proof::Handshake, AlertStatus::Allowed),
+            Refusal::Allowed,
+        ),
+        (
+            with(Proof::Handshake, AlertStatus::OutOfScope),
             Refusal::OutOfScope,
         ),
-        (with(Proof::None, Shown::Yes), Refusal::Unproven),
-        (with(Proof::Answered, Shown::Yes), Refusal::Unproven),
+        (with(Proof::None, AlertStatus::Alert), Refusal::Unproven),
+        (with(Proof::Answered, AlertStatus::Alert), Refusal::Unproven),
     ] {
         let before = list.counts().refused;
         tell(&mut list, &detection);
@@ -219,7 +222,7 @@ fn the_wall_clock_is_written_and_run_time_decides() {
         wall_ns: TS_NS + at_s * S + day_ns,
     };
     list.on_detection(
-        &Told {
+        &TimedDetection {
             detection: &found,
             due: moment(0),
             shift_ns: day_ns,
@@ -260,7 +263,7 @@ fn the_oldest_leave_a_full_list() {
     let all = 65_536 + 1000;
     for number in 0..all {
         let found = scan(source(number), 0);
-        let told = Told {
+        let told = TimedDetection {
             detection: &Detection {
                 last_ns: TS_NS + i64::from(number),
                 ..found
@@ -284,7 +287,7 @@ fn whoever_becomes_a_gateway_leaves_the_list() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut list = list(&dir.path().join("list"), "");
     let found = scan(ip("198.51.100.254"), 0);
-    let told = Told {
+    let told = TimedDetection {
         detection: &found,
         due: at(0),
         shift_ns: 0,
@@ -310,13 +313,13 @@ fn a_write_that_fails_is_counted_said_once_and_made_up_for() {
     let mut said = Vec::new();
     for second in 0..3 {
         list.tick(at(0), second * S);
-        said.extend(list.say());
+        said.extend(list.take_notice());
     }
     assert_eq!(list.counts().write_failures, 3);
     assert_eq!((list.counts().waiting, list.counts().applied), (1, 0));
     fs::create_dir(&folder).expect("a folder");
     list.tick(at(0), 3 * S);
-    said.extend(list.say());
+    said.extend(list.take_notice());
     assert_eq!((list.counts().waiting, list.counts().applied), (0, 1));
     assert_eq!(fs::read_to_string(&path).expect("a file"), "192.0.2.1\n");
     let words: Vec<&str> = said

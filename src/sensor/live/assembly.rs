@@ -1,4 +1,4 @@
-//! Puts a run together: what it opens, its shards and threads, and their supervisor.
+//! Assembles a run: sockets, shards, threads, and their supervisor.
 
 use super::clock_steps::ClockSteps;
 use super::groups::Groups;
@@ -18,20 +18,17 @@ use super::{Supervisor, witness};
 use crate::capture::bpf::fanout;
 use crate::capture::mode::FanoutMode;
 use crate::error::Failure;
-use crate::host::addresses::Localities;
 use crate::host::{cpus, nic, open_sockets};
 use crate::sensor::signals::Signals;
 use crate::sensor::threads::spawn;
-use crate::sensor::worker::Stage;
 use crate::sensor::{self, RunKeys, close, logging};
 use crate::settings::RunConfig;
 use crate::shard::Shard;
-use crate::shard::policy::Policy;
 use crate::time::clock::{Reading, RunTime};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-/// Opens everything, runs until it is asked to stop, and gives the exit code.
+/// Opens everything and runs until it is told to stop. Returns the exit code.
 pub(super) fn watch(
     config: &RunConfig,
     signals: &Signals,
@@ -41,7 +38,7 @@ pub(super) fn watch(
     let common = &config.common;
     let opened = Opened::new(config, nics)?;
     let keys = RunKeys::random().map_err(Failure::run)?;
-    let policy = policy(config, opened.ours);
+    let policy = sensor::policy(common, opened.ours, config.all_scans, config.host_target);
     let (mut shards, consumers) = sensor::shards(common, keys, &policy, true);
     prefault(&mut shards, &common.cores);
     let run_time = RunTime::starting_at(Reading::take());
@@ -50,10 +47,10 @@ pub(super) fn watch(
         logging::logger(common, opened.outputs, consumers, clock, stop);
     let messenger = Messenger::new(notices.clone(), common.quiet);
     let (groups, rings) = Groups::open(config, keys.fanout, nics)?;
-    let told = (opened.names.clone(), messenger.clone());
-    let witness = witness::prepare(config, &run_time, nics, &mut shards, told)?;
+    let reporting = (opened.names.clone(), messenger.clone());
+    let witness = witness::prepare(config, &run_time, nics, &mut shards, reporting)?;
     let (watching, mut witness) = witness.unzip();
-    name_preexisting(&mut shards, keys, config.fanout);
+    set_preexisting(&mut shards, keys, config.fanout);
     let (shed_steps, steps) = ShedSteps::new(messenger.clone());
     let workers = Workers::new(config, run_time.clone(), steps);
     let mut supervisor = Supervisor {
@@ -67,7 +64,7 @@ pub(super) fn watch(
             lines: LinkLines::new(messenger.clone()),
             surroundings: opened.surroundings,
         },
-        ledger: Ledger::new(common, workers.board().clone(), notices, control),
+        ledger: Ledger::new(common, workers.board.clone(), notices, control),
         workers,
         witness: watching,
         clock_steps: ClockSteps::new(run_time, messenger.clone()),
@@ -80,21 +77,21 @@ pub(super) fn watch(
         hints: None,
         messenger,
     };
-    let stage = Stage::default();
+    let drain = AtomicBool::new(false);
     let (started, lost_reader) = std::thread::scope(|scope| {
         let logger = &mut logger;
         spawn(scope, "logger".to_owned(), move || logger.run());
         for (shard, rings) in shards.into_iter().zip(rings) {
-            supervisor.workers.spawn(scope, &stage, shard, rings);
+            supervisor.workers.spawn(scope, &drain, shard, rings);
         }
         if let Some(witness) = &mut witness {
-            spawn(scope, "witness".to_owned(), || witness.run(&stage.drain));
+            spawn(scope, "witness".to_owned(), || witness.run(&drain));
         }
         let started = supervisor.start(nics, unproven);
         if started.is_ok() {
             supervisor.supervise(signals);
         }
-        let lost_reader = supervisor.end(&stage, signals.stopped());
+        let lost_reader = supervisor.end(&drain, signals.stopped());
         (started, lost_reader)
     });
     let books = supervisor.close(witness.as_mut(), logger);
@@ -103,22 +100,12 @@ pub(super) fn watch(
     Ok(close(common, &books).max(if lost_reader { 3 } else { 0 }))
 }
 
-fn policy(config: &RunConfig, localities: Arc<Localities>) -> Policy {
-    Policy {
-        localities,
-        directions: config.common.directions.clone().into(),
-        all_scans: config.all_scans,
-        host: config.host_target,
-        allow: config.common.allow.clone().into(),
-    }
-}
-
-/// Touches all memory, each shard's near the core of its worker.
+/// Touches all memory of each shard on the core of its worker, for memory of that NUMA node.
 fn prefault(shards: &mut [Shard], cores: &[usize]) {
     cpus::keeping_affinity(|| {
         for (id, shard) in shards.iter_mut().enumerate() {
             if let Some(&cpu) = cores.get(id) {
-                // A worker that cannot be pinned says so itself.
+                // A worker that cannot be pinned reports that itself.
                 let _ = cpus::pin_current_thread(cpu);
             }
             shard.prefault();
@@ -126,9 +113,8 @@ fn prefault(shards: &mut [Shard], cores: &[usize]) {
     });
 }
 
-/// Names the connections that are open already to the shard that will see them; to all, where the kernel's
-/// own hash decides.
-fn name_preexisting(shards: &mut [Shard], keys: RunKeys, fanout: FanoutMode) {
+/// Hands each shard the open connections that it will see; all of them where the kernel's own hash decides.
+fn set_preexisting(shards: &mut [Shard], keys: RunKeys, fanout: FanoutMode) {
     let open = open_sockets::connections().unwrap_or_default();
     let workers = u32::try_from(shards.len()).expect("at most 64");
     let owner = |a: SocketAddr, b: SocketAddr| {

@@ -1,11 +1,10 @@
-//! Steps of the system's clock, reported; workers have noticed them already.
+//! Reports steps of the system clock; workers detect them on their own.
 
 use super::messenger::Messenger;
 use super::witness::Watching;
 use crate::time::clock::{Reading, RunTime};
 use serde_json::Value;
 
-/// Steps of a run's time.
 pub(super) struct ClockSteps {
     run_time: RunTime,
     reported: usize,
@@ -22,12 +21,12 @@ impl ClockSteps {
     }
 
     /// Reports the steps since the last call.
-    pub(super) fn look(&mut self, witness: Option<&mut Watching>) {
+    pub(super) fn report(&mut self, witness: Option<&mut Watching>) {
         self.run_time.observe(Reading::take());
         let steps = self.run_time.steps_since(self.reported);
         self.reported += steps.len();
         if let Some(witness) = witness.filter(|_| !steps.is_empty()) {
-            witness.on_clock_step();
+            witness.grants.clock_stepped();
         }
         for step in steps {
             let by_s = step.by_ns as f64 / 1e9;

@@ -1,6 +1,6 @@
-//! `--dry-run`: what a run would take, and whether it would start.
+//! `--dry-run`: settings and memory of a run, and whether it would start.
 
-use super::surroundings;
+use super::{opened, surroundings};
 use crate::capture::socket;
 use crate::check::{self, Facts, Level, Needs};
 use crate::error::Failure;
@@ -11,11 +11,8 @@ use crate::witness;
 use crate::words::many;
 use std::io::Write as _;
 
-/// Prints the settings and the memory as a sum, then tries whatever can be tried without changing anything.
-///
-/// # Errors
-///
-/// [`Failure`] with a sentence for each thing that would keep the run from starting.
+/// Prints settings and memory, then checks everything that can be checked without a change. The error has a
+/// sentence for each thing that would keep the run from starting.
 pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failure> {
     let mut text = settings(config) + &memory(config, nics.len().max(1));
     let mut wrong = unready(config, nics.is_empty());
@@ -42,14 +39,13 @@ pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failur
     Err(Failure::Run(wrong.join("\nsynledger: ")))
 }
 
-/// Every flag that was given, and where.
 fn settings(config: &RunConfig) -> String {
     let lines = config.given.lines().into_iter();
     let lines: String = lines.map(|line| format!("  {line}\n")).collect();
     format!("settings that were given; all others have their defaults:\n{lines}")
 }
 
-/// Every reservation with its name; the rings, which are the kernel's, apart.
+/// Every reservation of the process, then of the kernel.
 fn memory(config: &RunConfig, interfaces: usize) -> String {
     let line = |name: &str, bytes: u64| format!("{:>10.1} MiB  {name}\n", mib(bytes));
     let mut text = String::from("memory of the process:\n");
@@ -76,17 +72,17 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// What `check` would call a failure, for this run; that interfaces are not there yet is none if it `waits`.
+/// Failures that `check` finds for this run; with `waits`, missing interfaces are none.
 fn unready(config: &RunConfig, waits: bool) -> Vec<String> {
     let needs = Needs::of(config);
     let facts = Facts::gather(nic::resolve(&config.interfaces.join(",")), needs);
     let findings = check::findings(&facts).into_iter();
-    // The system's own answer, below, says more than the capability that is missing.
-    let told = |finding: &check::Finding| {
+    // `refused` reports a missing capability in the kernel's own words.
+    let ignored = |finding: &check::Finding| {
         finding.what.starts_with("CAP_NET_RAW") || waits && finding.what.starts_with("-i ")
     };
     findings
-        .filter(|finding| finding.level == Level::Fail && !told(finding))
+        .filter(|finding| finding.level == Level::Fail && !ignored(finding))
         .map(|finding| {
             format!(
                 "{}: {} Change: {}",
@@ -96,7 +92,7 @@ fn unready(config: &RunConfig, waits: bool) -> Vec<String> {
         .collect()
 }
 
-/// What the system answers when it is asked.
+/// Errors of opening sockets, outputs, responders and the metrics address.
 pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String> {
     let mut wrong = Vec::new();
     let name = nics
@@ -108,15 +104,13 @@ pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String
     wrong.extend(outputs.map(|error| error.to_string()));
     let responders = config.common.responders.iter();
     wrong.extend(responders.filter_map(|one| one.plan.would_open().err()));
-    if let Err(error) = surroundings::look(&config.common) {
+    if let Err(error) = surroundings::read(&config.common) {
         wrong.push(error.to_string());
     }
     if let Some(address) = &config.metrics
         && let Err(error) = address.listen()
     {
-        wrong.push(crate::sensor::live::opened::metrics_refused(
-            address, &error,
-        ));
+        wrong.push(opened::metrics_refused(address, &error));
     }
     wrong
 }

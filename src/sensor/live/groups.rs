@@ -1,4 +1,4 @@
-//! The groups of all interfaces: opened, opened anew, counted. Those that were replaced count on.
+//! The fanout groups of all interfaces: opened, reopened, counted. Counts of replaced groups are kept.
 
 use super::witness::Watching;
 use super::workers::Workers;
@@ -23,39 +23,19 @@ pub(super) struct Groups<'a> {
     keys: Keys,
     /// By the interface's index in the run.
     current: Vec<LiveGroup>,
-    /// Of interfaces that were re-created; workers may still read from them.
+    /// Of re-created interfaces; workers may still read from them.
     replaced: Vec<LiveGroup>,
-    closed: Closed,
-    /// What the interfaces themselves count; `None` where that cannot be read.
+    /// Counts of closed groups.
+    closed_rings: Vec<RingCounts>,
+    closed_refused: Option<u64>,
+    /// Counters of the interfaces; `None` where they cannot be read.
     nic_counters: Option<Counters>,
-    /// Of interfaces that are back: how long they were gone.
+    /// Time that reopened interfaces were gone.
     unwatched_us: u64,
 }
 
-/// What groups that are closed have counted.
-#[derive(Debug)]
-struct Closed {
-    rings: Vec<RingCounts>,
-    refused: Option<u64>,
-}
-
-impl Closed {
-    fn add(&mut self, group: &LiveGroup) {
-        let closed = group.counts().map(|counts| RingCounts {
-            capacity: 0,
-            ..counts
-        });
-        self.rings = by_ring(std::mem::take(&mut self.rings).into_iter().chain(closed));
-        self.refused = self.refused.zip(group.refused()).map(|(a, b)| a + b);
-    }
-}
-
 impl<'a> Groups<'a> {
-    /// The groups of all interfaces, gated, and the rings of each worker.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel refuses.
+    /// Opens the groups of all interfaces behind closed gates; also returns the rings of each worker.
     pub(super) fn open(
         config: &'a RunConfig,
         keys: Keys,
@@ -77,17 +57,15 @@ impl<'a> Groups<'a> {
             keys,
             current,
             replaced: Vec::new(),
-            closed: Closed {
-                rings: Vec::new(),
-                refused: Some(0),
-            },
+            closed_rings: Vec::new(),
+            closed_refused: Some(0),
             nic_counters: Counters::start(&indices).ok(),
             unwatched_us: 0,
         };
         Ok((groups, rings))
     }
 
-    /// Those that are read now, lost ones among them.
+    /// One group for each interface, removed ones included.
     pub(super) fn current(&self) -> &[LiveGroup] {
         &self.current
     }
@@ -96,7 +74,7 @@ impl<'a> Groups<'a> {
         &mut self.current
     }
 
-    /// All that are not closed.
+    /// All groups that are not closed.
     pub(super) fn open_mut(&mut self) -> impl Iterator<Item = &mut LiveGroup> {
         self.current.iter_mut().chain(&mut self.replaced)
     }
@@ -105,7 +83,6 @@ impl<'a> Groups<'a> {
         self.current.iter().chain(&self.replaced)
     }
 
-    /// Names of all interfaces.
     pub(super) fn names(&self) -> Vec<&str> {
         self.current
             .iter()
@@ -113,13 +90,13 @@ impl<'a> Groups<'a> {
             .collect()
     }
 
-    /// The index in the run of an interface that is watched now.
+    /// The index in the run of an interface, if it is watched now.
     pub(super) fn watched(&self, ifindex: u32) -> Option<u16> {
         let own = |group: &&LiveGroup| !group.is_gone() && group.ifindex == ifindex;
         self.current.iter().find(own).map(|group| group.interface)
     }
 
-    /// Notes the link of an interface that is watched now.
+    /// Sets the link state of an interface, if it is watched now.
     pub(super) fn set_link(&mut self, ifindex: u32, link: LinkState) {
         let own = |group: &&mut LiveGroup| !group.is_gone() && group.ifindex == ifindex;
         for group in self.current.iter_mut().filter(own) {
@@ -127,16 +104,12 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Lets frames in.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refuses a filter.
+    /// Admits frames.
     pub(super) fn open_gates(&self) -> Result<(), SetupError> {
         self.current.iter().try_for_each(LiveGroup::open_gate)
     }
 
-    /// Refuses everything from now on.
+    /// Refuses every frame from now on.
     pub(super) fn close_gates(&self) {
         for group in &self.current {
             if let Err(error) = group.close_gate() {
@@ -145,8 +118,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Puts a new group in the place of a lost one, whose sockets never recover; false while there is no such
-    /// interface.
+    /// Replaces the group of a removed interface, whose sockets never recover; false while the interface is missing.
     pub(super) fn reopen(
         &mut self,
         at: usize,
@@ -157,7 +129,7 @@ impl<'a> Groups<'a> {
             name, ifindex: old, ..
         } = &self.current[at];
         let (old, all) = (*old, nic::list().map_err(|error| error.to_string())?);
-        // One that was watched all the time may have taken the name.
+        // Another watched interface may have taken the name.
         let free = |nic: &nic::Interface| self.watched(nic.ifindex).is_none();
         let Some(nic) = all.into_iter().find(|nic| nic.name == *name && free(nic)) else {
             return Ok(false);
@@ -188,8 +160,8 @@ impl<'a> Groups<'a> {
         Ok(true)
     }
 
-    /// Reads the counters of the kernel and of the interfaces. Closes replaced groups once every worker has dropped
-    /// their rings: until then they may hold frames, and their memory is the kernel's.
+    /// Reads the counters of kernel and interfaces. Closes replaced groups once every worker has dropped their rings,
+    /// which may hold frames until then.
     pub(super) fn update(&mut self) {
         self.open_mut().for_each(LiveGroup::update);
         let (mut released, still) = std::mem::take(&mut self.replaced)
@@ -198,16 +170,23 @@ impl<'a> Groups<'a> {
         self.replaced = still;
         for group in &mut released {
             group.update();
-            self.closed.add(group);
+            let closed = group.counts().map(|counts| RingCounts {
+                capacity: 0,
+                ..counts
+            });
+            let before = std::mem::take(&mut self.closed_rings).into_iter();
+            self.closed_rings = by_ring(before.chain(closed));
+            let refused = self.closed_refused.zip(group.refused());
+            self.closed_refused = refused.map(|(a, b)| a + b);
         }
         if let Some(counters) = &mut self.nic_counters {
             let _ = counters.update();
         }
     }
 
-    /// One entry for each ring: that of an interface that came back goes on where it was.
+    /// One entry for each ring. An interface that came back continues its old counts.
     pub(super) fn counts(&self) -> Vec<RingCounts> {
-        let closed = self.closed.rings.iter().cloned();
+        let closed = self.closed_rings.iter().cloned();
         by_ring(self.open_ones().flat_map(LiveGroup::counts).chain(closed))
     }
 
@@ -217,12 +196,11 @@ impl<'a> Groups<'a> {
         current.flat_map(LiveGroup::occupancy).collect()
     }
 
-    /// Frames that `--capture control` rejected, and those that data rings refused under load; `None` where they
-    /// cannot be counted.
+    /// Frames refused by `--capture control`, and by data rings under load; `None` where they cannot be counted.
     pub(super) fn refused(&self) -> (Option<u64>, Option<u64>) {
         let open: Option<u64> = self.open_ones().map(LiveGroup::refused).sum();
         let counted = open
-            .zip(self.closed.refused)
+            .zip(self.closed_refused)
             .map(|(open, closed)| open + closed);
         match (self.config.capture, self.config.shed) {
             (CaptureDepth::Control, _) => (counted, Some(0)),
@@ -231,7 +209,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// What was lost before the rings.
+    /// Losses before the rings.
     pub(super) fn host_counts(&self) -> HostCounts {
         let counters = self.nic_counters.as_ref();
         let nic_drops = |group: &LiveGroup| {
@@ -247,25 +225,24 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Interfaces from which nothing can come now, though something is expected: those that were up, and all of
-    /// them while none is.
+    /// Interfaces without frames now: those that were up and, while none is up, all of them.
     pub(super) fn unseen(&self) -> Vec<(Reason, String)> {
         let none_up = self.current.iter().all(|group| group.link != LinkState::Up);
-        let says = |group: &LiveGroup| {
-            let is = match group.link {
+        let reason = |group: &LiveGroup| {
+            let state = match group.link {
                 LinkState::Gone { .. } => "gone",
                 LinkState::Down => "down",
                 LinkState::Idle if none_up => "down",
                 LinkState::Up | LinkState::Idle => return None,
             };
-            let text = format!("{} is {is}: nothing is seen there", group.name);
+            let text = format!("{} is {state}: nothing is seen there", group.name);
             Some((Reason::Link, text))
         };
-        self.current.iter().filter_map(says).collect()
+        self.current.iter().filter_map(reason).collect()
     }
 }
 
-/// How long an interface has been gone.
+/// Time that an interface has been gone.
 fn unwatched_us(group: &LiveGroup, now_ns: i64) -> u64 {
     match group.link {
         LinkState::Gone { since_ns, .. } => now_ns.saturating_sub(since_ns).unsigned_abs() / 1000,

@@ -1,4 +1,4 @@
-//! What is likely wrong when nothing, or nothing of interest, comes in the first seconds: said once, to a person.
+//! Hints on standard error when no frames, or no connections, are seen in the first seconds.
 
 use super::groups::Groups;
 use super::messenger::Messenger;
@@ -7,38 +7,37 @@ use crate::host::nic::{self, Counters};
 use crate::settings::RunConfig;
 use crate::time::clock::monotonic_ns;
 
-/// So long may nothing come before anything is said.
+/// Time before the first hint.
 const PATIENCE_NS: i64 = 5_000_000_000;
 
-/// What came since the gates opened.
+/// Counts since the gates opened.
 #[derive(Clone, Copy, Debug, Default)]
 struct Arrivals {
-    /// Frames on the watched interfaces, those that filters rejected included.
+    /// Frames on the watched interfaces, filtered ones included.
     frames: u64,
-    /// New connections.
     attempts: u64,
-    /// Packets over `lo`, where that is not watched.
+    /// Packets over `lo`, if it is not watched.
     loopback_packets: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hint {
-    /// Connections of this host to itself are likely what is missed.
+    /// Packets pass `lo`, which is not watched.
     Loopback,
-    /// Not a frame came.
+    /// No frame came.
     Nothing,
 }
 
-/// Decides which hint there is to give.
+/// Decides which hint is due.
 #[derive(Debug, Default)]
 struct Decision {
     loopback_decided: bool,
-    /// Whether frames came is decided once: later silence is an idle network.
+    /// Decided once: later silence is an idle network.
     frames_decided: bool,
 }
 
 impl Decision {
-    /// One hint at most: that about `lo` says more.
+    /// At most one hint; the one about `lo` is more specific.
     fn next(&mut self, since_start_ns: i64, now: Arrivals) -> Option<Hint> {
         if since_start_ns < PATIENCE_NS {
             return None;
@@ -58,19 +57,18 @@ impl Decision {
     }
 }
 
-/// The hints of a run that still may be given.
 pub(super) struct Hints {
-    /// What `-i` says.
+    /// The value of `-i`.
     asked: String,
     messenger: Messenger,
     start_ns: i64,
     decision: Decision,
-    /// Of `lo`, where it is not watched and may be.
+    /// Index and counters of `lo`, if it is not watched and not excluded.
     loopback: Option<(u32, Counters)>,
 }
 
 impl Hints {
-    /// Counts from now on. `None` where nobody wants hints.
+    /// Counts from now on; `None` with `--quiet`.
     pub(super) fn start(
         config: &RunConfig,
         watched: &[nic::Interface],
@@ -93,14 +91,14 @@ impl Hints {
         })
     }
 
-    /// Gives the hint that is due. Meant for once a second, with the books of that second.
-    pub(super) fn look(&mut self, now_ns: i64, books: &Books, groups: &Groups<'_>) {
+    /// Prints the hint that is due. Call once a second.
+    pub(super) fn update(&mut self, now_ns: i64, books: &Books, groups: &Groups<'_>) {
         if self.decision.is_over() {
             return;
         }
         let offered: u64 = books.rings.iter().map(|ring| ring.tp_packets).sum();
         let now = Arrivals {
-            // Where the filter's are not counted, there may be some.
+            // Uncounted filtered frames: assume some.
             frames: offered + books.filtered.unwrap_or(1),
             attempts: books.shards.flow.new_connections,
             loopback_packets: self.loopback_packets(),
@@ -109,7 +107,7 @@ impl Hints {
         if let Some(hint) = self.decision.next(since_start_ns, now) {
             let all = nic::list().unwrap_or_default();
             let text = sentence(hint, &groups.names(), &all, &self.asked);
-            self.messenger.tell(&format!("synledger: hint: {text}\n"));
+            self.messenger.line(&format!("hint: {text}"));
         }
         if self.decision.is_over() {
             self.loopback = None;
@@ -120,13 +118,12 @@ impl Hints {
         let Some((ifindex, counters)) = &mut self.loopback else {
             return 0;
         };
-        // What cannot be read has not grown.
         let _ = counters.update();
         counters.nic(*ifindex).map_or(0, |lo| lo.rx_packets)
     }
 }
 
-/// Not where `-i` takes `lo` out: that was meant.
+/// The index of `lo`, unless it is watched or `-i` excludes it.
 fn unwatched_loopback(config: &RunConfig, watched: &[nic::Interface]) -> Option<u32> {
     let with_it = nic::resolve(&format!("lo,{}", config.interfaces.join(","))).ok()?;
     let lo = with_it.interfaces.iter().find(|nic| nic.loopback)?.ifindex;
@@ -135,7 +132,7 @@ fn unwatched_loopback(config: &RunConfig, watched: &[nic::Interface]) -> Option<
 
 fn sentence(hint: Hint, names: &[&str], all: &[nic::Interface], asked: &str) -> String {
     let watched = names.join(", ");
-    // As it was started: it need not be installed.
+    // The path as it was started: it may not be installed.
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| "synledger".to_owned());

@@ -1,13 +1,13 @@
-//! How far two sides of an identity may differ while the run goes on: nobody reads all counters at one moment.
+//! Allowed skew of identities during the run: counters are not read at one moment.
 
 use crate::books::record_kind::{EventKind, KINDS};
 use crate::books::{Books, InFlight};
 use crate::settings::Common;
 
-/// Records of the sensor's own that may be sent between the logger's last look at them and its counts.
+/// Own records that may be sent between the logger's last receive and its counts.
 const OWN_IN_FLIGHT: u64 = 16;
 
-/// What moves on between two looks.
+/// Counters that move between two samples.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Progress {
     frames: u64,
@@ -25,17 +25,17 @@ impl Progress {
     }
 }
 
-/// Where the older side of an identity may stand.
+/// The older samples.
 #[derive(Default)]
 pub(super) struct Skew {
     /// A second ago.
     last: Progress,
-    /// Records raised before the logger published the counts that are its newest, and the number of those.
+    /// Records raised before the logger's newest publication, and its number.
     settled: ([u64; KINDS], u64),
 }
 
 impl Skew {
-    /// A second has passed: `before` was read before the logger's counts, which are its publication `number`.
+    /// Call once a second. `before` was read before the logger's publication `number`.
     pub(super) fn advance(&mut self, before: Progress, number: u64) {
         if number != self.settled.1 {
             self.settled = (self.last.raised, number);
@@ -43,12 +43,12 @@ impl Skew {
         self.last = before;
     }
 
-    /// Queue capacities, doubled because counters are sampled, plus what has moved since the older sample: a second
-    /// ago, or when the logger, which a slow disk may hold up, published last.
+    /// Queue capacities, doubled because counters are sampled, plus changes since the older sample: a second ago, or
+    /// when the logger, which a slow disk may delay, published last.
     pub(super) fn allowed(&self, common: &Common, books: &Books, now: Progress) -> InFlight {
         let (workers, room) = (common.workers, common.room);
         let contacts = workers * workers * room.contacts;
-        // Held back in two lists, and on their way to the logger.
+        // Two lists and the queue to the logger.
         let records = (workers * 3 * room.events) as u64;
         InFlight {
             frames: now.frames.saturating_sub(self.last.frames),

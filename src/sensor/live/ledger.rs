@@ -1,12 +1,10 @@
-//! The books of the run, gathered from everybody's counters.
+//! Gathers the books of the run from all counters.
 
 use super::groups::Groups;
 use super::in_flight::{Progress, Skew};
 use super::witness::Watching;
 use crate::books::Books;
 use crate::books::output::OutputBooks;
-use crate::books::record_kind::KINDS;
-use crate::books::responder::{ResponderBooks, ResponderCounts};
 use crate::log::logger::{Control, Logger, Published};
 use crate::log::notice::{Notice, Notices};
 use crate::sensor::{Board, logging};
@@ -19,7 +17,7 @@ pub(super) struct Ledger<'a> {
     common: &'a Common,
     board: Board,
     notices: Notices,
-    control: Arc<Control>,
+    pub control: Arc<Control>,
     skew: Skew,
 }
 
@@ -44,23 +42,18 @@ impl<'a> Ledger<'a> {
         self.control.closed.load(Ordering::Relaxed)
     }
 
-    /// Has the logger open its files anew.
-    pub(super) fn reopen_logs(&self) {
-        self.control.reopen.store(true, Ordering::Relaxed);
-    }
-
     /// The books now.
     pub(super) fn books(&self, groups: &Groups<'_>, witness: Option<&Watching>) -> Books {
         self.with_published(groups, witness, &self.published())
     }
 
-    /// The books of this second, and what the logger published. Meant for once a second.
+    /// The books now, and the logger's newest publication. Call once a second.
     pub(super) fn of_second(
         &mut self,
         groups: &Groups<'_>,
         witness: Option<&Watching>,
     ) -> (Books, Published) {
-        // Before the logger's counts are read: what they say is then no older than this.
+        // Read before the logger's counts, so that those are not older.
         let before = Progress::of(&Books {
             shards: self.board.sum(),
             own_records: self.notices.sent(),
@@ -72,17 +65,14 @@ impl<'a> Ledger<'a> {
         (books, published)
     }
 
-    /// The books of the outputs, as the logger saw them last.
+    /// The books of the outputs, as the logger last published them.
     pub(super) fn outputs(&self) -> Vec<OutputBooks> {
         let published = self.control.published.lock();
-        let outputs = published
-            .unwrap_or_else(PoisonError::into_inner)
-            .outputs
-            .clone();
-        logging::books(&self.common.outputs, &outputs)
+        let published = published.unwrap_or_else(PoisonError::into_inner);
+        logging::output_books(self.common, &published.outputs)
     }
 
-    /// Closes the log with a last record, made of the books at that moment. Gives the books after it.
+    /// Closes the log with a last record, made of the books of that moment. Returns the books after it.
     pub(super) fn close(
         &self,
         groups: &Groups<'_>,
@@ -90,31 +80,17 @@ impl<'a> Ledger<'a> {
         logger: Logger,
         last: impl FnOnce(Books) -> Notice,
     ) -> Books {
-        let rest = self.books(groups, witness);
-        let at_exit = |summary: &Published| Books {
-            outputs: logging::books(&self.common.outputs, &summary.outputs),
-            responders: self.responders(&summary.responders),
-            own_records: self.own_records(summary.own),
-            log: summary.log,
+        let at_exit = |published: &Published| Books {
             at_exit: true,
-            ..rest.clone()
+            ..self.with_published(groups, witness, published)
         };
-        let summary = logger.finish_with(|so_far| Some(last(at_exit(so_far))));
-        at_exit(&summary)
-    }
-
-    fn responders(&self, counts: &[ResponderCounts]) -> Vec<ResponderBooks> {
-        logging::responder_books(&self.common.responders, counts)
+        let published = logger.finish_with(|so_far| Some(last(at_exit(so_far))));
+        at_exit(&published)
     }
 
     fn published(&self) -> Published {
         let published = self.control.published.lock();
         published.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn own_records(&self, loggers: [u64; KINDS]) -> [u64; KINDS] {
-        let sent = self.notices.sent();
-        std::array::from_fn(|kind| sent[kind] + loggers[kind])
     }
 
     fn with_published(
@@ -124,18 +100,16 @@ impl<'a> Ledger<'a> {
         published: &Published,
     ) -> Books {
         let (filtered, refused) = groups.refused();
+        let sent = self.notices.sent();
         let mut books = Books {
             shards: self.board.sum(),
             rings: groups.counts(),
-            outputs: logging::books(&self.common.outputs, &published.outputs),
-            responders: self.responders(&published.responders),
-            own_records: self.own_records(published.own),
-            log: published.log,
+            own_records: std::array::from_fn(|kind| sent[kind] + published.own[kind]),
             filtered,
             refused,
             witness: witness.map(Watching::counts),
             host: groups.host_counts(),
-            ..Books::default()
+            ..logging::books(self.common, published)
         };
         let now = Progress::of(&Books {
             own_records: self.notices.sent(),

@@ -1,4 +1,4 @@
-//! What standard error hears of links: each interface at its own pace, so that one that flaps does not hide another.
+//! Lines about links, rate-limited by interface: one that flaps does not hide another.
 
 use super::messenger::Messenger;
 use super::pace::{Pace, PacedLines};
@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 const BURST: u32 = 4;
 const PERIOD_NS: i64 = 10_000_000_000;
 
-/// Changes of links.
 pub(super) struct LinkLines {
-    /// By the interface's index in the run; all that are not watched together.
+    /// By the interface's index in the run; `None`: all that are not watched.
     lines: BTreeMap<Option<u16>, PacedLines>,
-    messenger: Messenger,
+    pub(super) messenger: Messenger,
 }
 
 impl LinkLines {
@@ -24,40 +23,24 @@ impl LinkLines {
         }
     }
 
-    /// Records a change at a watched interface, or at one that is not (`None`), and tells the person at the terminal
-    /// unless it flaps.
+    /// Records a change and prints it, rate-limited. `interface` is `None` for one that is not watched.
     pub(super) fn report(&mut self, interface: Option<u16>, word: &'static str, text: String) {
         self.messenger.record(word, text.clone());
         let lines = self.lines.entry(interface);
         let lines = lines.or_insert_with(|| PacedLines::new(Pace::new(BURST, PERIOD_NS), "change"));
-        let line = lines.offer(text, monotonic_ns());
-        tell(&self.messenger, line);
+        if let Some(line) = lines.offer(text, monotonic_ns()) {
+            self.messenger.line(&line);
+        }
     }
 
-    /// Something is wrong: no pace holds that back.
-    pub(super) fn report_trouble(&self, word: &'static str, text: String) {
-        self.messenger.tell(&format!("synledger: {text}\n"));
-        self.messenger.record(word, text);
-    }
-
-    /// Tells what was held back and may be told now.
-    pub(super) fn tell_due(&mut self) {
+    /// Prints held-back lines that are due; with `all`, at the end of the run, every one.
+    pub(super) fn flush(&mut self, all: bool) {
         let now_ns = monotonic_ns();
         for lines in self.lines.values_mut() {
-            tell(&self.messenger, lines.due(now_ns));
+            let line = if all { lines.rest() } else { lines.due(now_ns) };
+            if let Some(line) = line {
+                self.messenger.line(&line);
+            }
         }
-    }
-
-    /// Tells what was held back: the run ends.
-    pub(super) fn tell_rest(&mut self) {
-        for lines in self.lines.values_mut() {
-            tell(&self.messenger, lines.rest());
-        }
-    }
-}
-
-fn tell(messenger: &Messenger, line: Option<String>) {
-    if let Some(line) = line {
-        messenger.tell(&format!("synledger: {line}\n"));
     }
 }

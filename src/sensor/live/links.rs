@@ -1,8 +1,8 @@
-//! What happens to interfaces and addresses while we watch.
+//! Changes of interfaces and addresses during a run.
 
 use super::groups::Groups;
 use super::link_lines::LinkLines;
-use super::surroundings::Keeping;
+use super::surroundings::HostWatch;
 use super::witness::Watching;
 use super::workers::Workers;
 use crate::host::addresses::Localities;
@@ -14,7 +14,7 @@ use crate::settings::RunConfig;
 use crate::time::clock::monotonic_ns;
 use std::sync::{Arc, PoisonError};
 
-/// The interfaces of a run, as the kernel tells of them.
+/// The interfaces of a run, kept up to date by netlink.
 pub(super) struct Links<'a> {
     pub(super) config: &'a RunConfig,
     pub(super) watch: Watch,
@@ -22,13 +22,12 @@ pub(super) struct Links<'a> {
     pub(super) names: Interfaces,
     pub(super) localities: SharedLocalities,
     pub(super) lines: LinkLines,
-    /// Of this host, for responders.
-    pub(super) surroundings: Keeping,
+    pub(super) surroundings: HostWatch,
 }
 
 impl Links<'_> {
-    /// Takes all that the kernel has told since the last call.
-    pub(super) fn take_events(
+    /// Handles all netlink events since the last call.
+    pub(super) fn handle_events(
         &mut self,
         workers: &Workers<'_>,
         mut witness: Option<&mut Watching>,
@@ -44,7 +43,7 @@ impl Links<'_> {
         workers: &Workers<'_>,
         mut witness: Option<&mut Watching>,
     ) {
-        self.surroundings.is_due();
+        self.surroundings.set_due();
         if let LinkEvent::Up { ifindex, .. }
         | LinkEvent::Down { ifindex, .. }
         | LinkEvent::Removed { ifindex, .. } = event
@@ -70,14 +69,14 @@ impl Links<'_> {
             }
             LinkEvent::Renamed { ifindex, from, to } => {
                 if !self.on_renamed(ifindex, &from, &to) {
-                    // Perhaps one that is missed comes back under its name only now.
+                    // An awaited interface may get its name only now.
                     self.reopen(&to, workers, witness);
                 }
             }
             LinkEvent::Removed { ifindex, name } => self.on_removed(ifindex, &name),
             LinkEvent::Created { ifindex, name, .. } => {
-                let was_missed = self.reopen(&name, workers, witness);
-                if !was_missed && self.groups.watched(ifindex).is_none() {
+                let was_awaited = self.reopen(&name, workers, witness);
+                if !was_awaited && self.groups.watched(ifindex).is_none() {
                     self.report_unwatched(ifindex, &name);
                 }
             }
@@ -88,21 +87,19 @@ impl Links<'_> {
         }
     }
 
-    /// Reports a change at an interface that is watched now.
     fn report(&mut self, ifindex: u32, word: &'static str, text: String) {
         self.lines.report(self.groups.watched(ifindex), word, text);
     }
 
-    /// Sockets leave an interface and come back to it one by one: the witness's and the others do not see the
-    /// same meanwhile.
+    /// Sockets leave and re-join an interface one by one: sensor and witness see different frames meanwhile.
     fn excuse(&self, ifindex: u32, witness: &mut Watching) {
         let own = |group: &&LiveGroup| group.ifindex == ifindex;
         for group in self.groups.current().iter().filter(own) {
-            witness.on_link_change(group.interface);
+            witness.grants.link_changed(group.interface);
         }
     }
 
-    /// False if it is not watched.
+    /// Returns whether the interface is watched.
     fn on_renamed(&mut self, ifindex: u32, from: &str, to: &str) -> bool {
         let interface = self.groups.watched(ifindex);
         if interface.is_none() {
@@ -132,7 +129,7 @@ impl Links<'_> {
         self.lines.report(interface, "link_removed", text);
     }
 
-    /// A new interface that `-i` would have chosen: memory was taken at the start, for those that were there.
+    /// Reports a new interface that `-i` would have chosen: rings were reserved at the start, for those of that time.
     fn report_unwatched(&mut self, ifindex: u32, name: &str) {
         let chosen = nic::resolve(&self.config.interfaces.join(","));
         if chosen.is_ok_and(|chosen| chosen.interfaces.iter().any(|nic| nic.ifindex == ifindex)) {
@@ -143,7 +140,7 @@ impl Links<'_> {
         }
     }
 
-    /// Changes which addresses are ours, for the log and for every worker.
+    /// Changes the localities of the log and of every worker.
     fn renew(&self, workers: &Workers<'_>, change: impl FnOnce(&mut Localities)) {
         let mut ours = self
             .localities
@@ -153,28 +150,28 @@ impl Links<'_> {
         workers.send_localities(&ours);
     }
 
-    /// Interfaces that are missed, tried again: one may be there without having said so.
-    pub(super) fn reopen_missed(
+    /// Tries to reopen every removed interface: its netlink event may have been lost.
+    pub(super) fn reopen_gone(
         &mut self,
         workers: &Workers<'_>,
         mut witness: Option<&mut Watching>,
     ) {
-        let missed = self.groups.current().iter().filter(|group| group.is_gone());
-        let names: Vec<String> = missed.map(|group| group.name.clone()).collect();
+        let gone = self.groups.current().iter().filter(|group| group.is_gone());
+        let names: Vec<String> = gone.map(|group| group.name.clone()).collect();
         for name in names {
             self.reopen(&name, workers, witness.as_deref_mut());
         }
     }
 
-    /// Watches an interface that was missed and is back. True if one of that name was missed.
+    /// Reopens a removed interface if it is back. Returns whether one of that name was removed.
     fn reopen(
         &mut self,
         name: &str,
         workers: &Workers<'_>,
         witness: Option<&mut Watching>,
     ) -> bool {
-        let missed = |group: &LiveGroup| group.is_gone() && group.name == name;
-        let Some(at) = self.groups.current().iter().position(missed) else {
+        let gone = |group: &LiveGroup| group.is_gone() && group.name == name;
+        let Some(at) = self.groups.current().iter().position(gone) else {
             return false;
         };
         match self.groups.reopen(at, workers, witness) {
@@ -190,11 +187,11 @@ impl Links<'_> {
             Ok(false) => {}
             Err(why) => {
                 let group = &mut self.groups.current_mut()[at];
-                // Tried once a second: the same trouble is said once.
+                // Tried once a second: report the same error once.
                 if group.trouble.as_ref() != Some(&why) {
                     let text = format!("{name} is back but cannot be watched yet: {why}");
                     group.trouble = Some(why);
-                    self.lines.report_trouble("link_failed", text);
+                    self.lines.messenger.report("link_failed", text);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Losses of a run, said while they happen.
+//! Reports losses while they happen.
 
 use super::messenger::Messenger;
 use crate::books::Books;
@@ -8,7 +8,6 @@ use crate::observe::terminal;
 use crate::time::clock::monotonic_ns;
 use serde_json::json;
 
-/// What is lost on the way to the outputs, looked at once a second, and by the outputs, at each tick.
 pub(super) struct Losses {
     before_outputs: LossWatch,
     outputs: LossWatch,
@@ -24,23 +23,23 @@ impl Losses {
         }
     }
 
-    /// Losses that last.
+    /// Current losses.
     pub(super) fn active(&self) -> Vec<(Reason, String)> {
         let before = self.before_outputs.active();
         before.chain(self.outputs.active()).collect()
     }
 
-    /// Meant for once a second.
-    pub(super) fn look(&mut self, books: &Books) {
+    /// Reports losses before the outputs. Call once a second.
+    pub(super) fn update(&mut self, books: &Books) {
         let mut losses = losses::before_outputs(books);
-        // Their own records say so.
+        // Reported by records of their own.
         losses.retain(|loss| loss.reason != Reason::Link);
         let turns = self.before_outputs.look(monotonic_ns(), losses);
         self.report(turns);
     }
 
-    /// Meant for each tick: a full disk is said at once.
-    pub(super) fn look_at_outputs(&mut self, outputs: &[OutputBooks]) {
+    /// Reports losses of outputs. Call at each tick: a full disk is reported at once.
+    pub(super) fn update_outputs(&mut self, outputs: &[OutputBooks]) {
         let losses = losses::of_outputs(outputs);
         let turns = self.outputs.look(monotonic_ns(), losses);
         self.report(turns);
@@ -48,10 +47,9 @@ impl Losses {
 
     fn report(&self, turns: Vec<Turn>) {
         for turn in turns {
-            let line = format!("synledger: {}\n", turn.text);
             match turn.is_error {
-                true => terminal::tell(&line),
-                false => self.messenger.tell(&line),
+                true => terminal::tell(&format!("synledger: {}\n", turn.text)),
+                false => self.messenger.line(&turn.text),
             }
             let details = [
                 ("reason", json!(turn.reason.word())),

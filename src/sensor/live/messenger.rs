@@ -1,4 +1,4 @@
-//! What the sensor reports of itself: records to the log, lines to the person at the terminal.
+//! Records and lines about the sensor itself: to the log and to standard error.
 
 use crate::log::notice::{Notice, Notices};
 use crate::observe::terminal;
@@ -8,7 +8,7 @@ use serde_json::Value;
 /// A member of a record's `synledger` object.
 pub(super) type Detail = (&'static str, Value);
 
-/// The way to the log and to standard error. Clones share it.
+/// Sends records to the log and prints lines to standard error.
 #[derive(Clone, Debug)]
 pub(super) struct Messenger {
     notices: Notices,
@@ -20,14 +20,20 @@ impl Messenger {
         Self { notices, quiet }
     }
 
-    /// Tells the person at the terminal, unless asked to be quiet. `text` is whole lines.
-    pub(super) fn tell(&self, text: &str) {
+    /// Prints `synledger: ` and this line, except with `--quiet`.
+    pub(super) fn line(&self, line: &str) {
         if !self.quiet {
-            terminal::tell(text);
+            terminal::tell(&format!("synledger: {line}\n"));
         }
     }
 
-    /// Sends a lifecycle record of this moment.
+    /// Prints a line and sends it as a lifecycle record.
+    pub(super) fn report(&self, word: &'static str, text: String) {
+        self.line(&text);
+        self.record(word, text);
+    }
+
+    /// Sends a lifecycle record, stamped now.
     pub(super) fn record(&self, word: &'static str, text: String) {
         self.record_with(word, text, []);
     }
@@ -60,7 +66,6 @@ impl Messenger {
         });
     }
 
-    /// Hands a record to the logger, as long as there is one.
     pub(super) fn send(&self, notice: Notice) {
         self.notices.send(notice);
     }

@@ -1,4 +1,4 @@
-//! `run`: opens rings, starts threads in order, supervises them, and closes the books.
+//! `run`: opens rings, starts threads, supervises them, closes the books.
 
 mod assembly;
 mod clock_steps;
@@ -25,17 +25,17 @@ mod witness;
 mod workers;
 
 use super::signals::Signals;
-use super::worker::Stage;
 use crate::books::Books;
 use crate::check::Needs;
 use crate::error::Failure;
 use crate::host::nic;
 use crate::log::logger::Logger;
+use crate::observe::metrics::{LogLag, Snapshot};
 use crate::observe::report;
 use crate::observe::terminal::tell;
 use crate::settings::flags::RunArgs;
 use crate::settings::{RunConfig, descriptors};
-use crate::time::clock::{monotonic_ns, wall_clock_ns};
+use crate::time::clock::monotonic_ns;
 use crate::witness::thread::Witness;
 use clock_steps::ClockSteps;
 use hints::Hints;
@@ -45,10 +45,10 @@ use links::Links;
 use losses::Losses;
 use messenger::Messenger;
 use scan_scope::ScansOutOfScope;
-use scrapes::{Scrapes, Second};
+use scrapes::Scrapes;
 use shedding::ShedSteps;
 use statistics::Statistics;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use witness::Watching;
 use workers::Workers;
@@ -56,17 +56,13 @@ use workers::Workers;
 const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SECOND: u32 = 10;
 
-/// Watches interfaces until SIGINT or SIGTERM.
-///
-/// # Errors
-///
-/// [`Failure`]: a flag that cannot be, or what the kernel refuses.
+/// Watches interfaces until SIGINT or SIGTERM. Returns the exit code.
 pub fn run(args: RunArgs) -> Result<u8, Failure> {
-    let signals = Signals::take().map_err(Failure::run)?;
+    let signals = Signals::register().map_err(Failure::run)?;
     let Some((config, selection)) = configure(args, &signals)? else {
         return Ok(0);
     };
-    let unproven = startup::announce(&config, &selection)?;
+    let unproven = startup::report(&config, &selection)?;
     let nics = &selection.interfaces;
     if config.dry_run {
         return dry_run::dry_run(&config, nics);
@@ -74,8 +70,8 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     assembly::watch(&config, &signals, nics, unproven)
 }
 
-/// The checked flags, and the interfaces that they choose, among which the rings are shared; `None`: a signal came
-/// while it waited for interfaces. Makes sure of enough descriptors.
+/// The checked flags and their interfaces, which share the rings; `None`: a signal ended the wait for interfaces.
+/// Raises the limit of descriptors.
 fn configure(
     args: RunArgs,
     signals: &Signals,
@@ -93,7 +89,7 @@ fn configure(
     Ok(Some((config, selection)))
 }
 
-/// Main's view of the run: looks at everything ten times a second, at the books once.
+/// The main thread during the run: ten ticks a second, the books once a second.
 struct Supervisor<'a> {
     config: &'a RunConfig,
     messenger: Messenger,
@@ -107,14 +103,14 @@ struct Supervisor<'a> {
     identities: OpenIdentities,
     statistics: Statistics,
     scrapes: Scrapes,
-    /// `None`: they are asked for.
+    /// `None` with `--scan-scope all`.
     scans_out_of_scope: Option<ScansOutOfScope>,
-    /// `None`: nobody asked for hints.
+    /// `None` with `--quiet`.
     hints: Option<Hints>,
 }
 
 impl Supervisor<'_> {
-    /// Lets frames in, and says so. `unproven` says why connections may be torn apart, if they may.
+    /// Opens the gates and reports that. `unproven`: why the fanout may split connections, if it may.
     fn start(&mut self, nics: &[nic::Interface], unproven: Option<String>) -> Result<(), Failure> {
         self.links.groups.open_gates().map_err(Failure::run)?;
         if let Some(witness) = &mut self.witness {
@@ -123,9 +119,10 @@ impl Supervisor<'_> {
         let names = self.links.groups.names().join(", ");
         self.messenger.record("start", format!("watching {names}"));
         let pid = std::process::id();
-        self.messenger.tell(&format!(
-            "synledger: watching {names} (process {pid}); Ctrl-C ends it\n{}",
-            startup::resources(self.config, nics.len())
+        let resources = startup::resources(self.config, nics.len());
+        self.messenger.line(&format!(
+            "watching {names} (process {pid}); Ctrl-C ends it\n{}",
+            resources.trim_end()
         ));
         self.hints = Hints::start(self.config, nics, self.messenger.clone());
         if let Some(unproven) = unproven {
@@ -134,26 +131,26 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Returns when a signal asks for it, or when standard output has lost its reader.
+    /// Runs until SIGINT or SIGTERM, or until standard output has lost its reader.
     fn supervise(&mut self, signals: &Signals) {
         let mut ticks = 0_u32;
         while !signals.stopped() && !self.ledger.reader_left() {
             std::thread::sleep(TICK);
             ticks = ticks.wrapping_add(1);
-            self.links.take_events(&self.workers, self.witness.as_mut());
+            self.links
+                .handle_events(&self.workers, self.witness.as_mut());
             if signals.reload() {
-                self.ledger.reopen_logs();
-                let text = "log files opened anew";
-                self.messenger.record("reload", text.to_owned());
-                self.messenger.tell(&format!("synledger: {text}\n"));
+                self.ledger.control.reopen.store(true, Ordering::Relaxed);
+                let text = "log files opened anew".to_owned();
+                self.messenger.report("reload", text);
             }
             if signals.report() {
                 tell("synledger: the books so far:\n");
                 tell(&report::ten_lines(&self.books()));
             }
-            self.clock_steps.look(self.witness.as_mut());
+            self.clock_steps.report(self.witness.as_mut());
             self.shed_steps.report();
-            self.losses.look_at_outputs(&self.ledger.outputs());
+            self.losses.update_outputs(&self.ledger.outputs());
             if ticks.is_multiple_of(TICKS_PER_SECOND) {
                 self.every_second(ticks / TICKS_PER_SECOND);
             }
@@ -162,46 +159,48 @@ impl Supervisor<'_> {
 
     fn every_second(&mut self, second: u32) {
         self.workers.keep_pinned(&self.messenger);
-        self.links
-            .reopen_missed(&self.workers, self.witness.as_mut());
-        self.links.lines.tell_due();
-        self.links.surroundings.look_again(&self.messenger);
-        self.look_at_rings();
+        self.links.reopen_gone(&self.workers, self.witness.as_mut());
+        self.links.lines.flush(false);
+        self.links.surroundings.renew(&self.messenger);
+        self.update_rings();
         let (groups, witness) = (&self.links.groups, self.witness.as_ref());
         let (books, published) = self.ledger.of_second(groups, witness);
-        for notice in self.identities.notices(&books, wall_clock_ns()) {
-            self.messenger.send(notice);
-        }
-        self.losses.look(&books);
+        self.identities.update(&books, &self.messenger);
+        self.losses.update(&books);
         let now_ns = monotonic_ns();
         if let Some(hints) = &mut self.hints {
-            hints.look(now_ns, &books, groups);
+            hints.update(now_ns, &books, groups);
         }
         if let Some(scans) = &mut self.scans_out_of_scope {
-            scans.look(now_ns, &books.shards);
+            scans.update(now_ns, &books.shards);
         }
         if let Some(record) = self.statistics.of_second(second, &books) {
             self.messenger.send(record);
         }
         let mut degraded = groups.unseen();
         degraded.extend(self.losses.active());
-        self.scrapes.publish(Second {
-            common: &self.config.common,
-            groups,
-            witness,
-            board: self.workers.board(),
-            published: &published,
+        let lag_us = published.lag_us.as_ref();
+        self.scrapes.publish(Snapshot {
+            tables: scrapes::tables(
+                &self.config.common,
+                &books.shards,
+                witness.map(Watching::occupancy),
+            ),
+            ring_occupancy: groups.occupancy(),
+            shed_levels: self.workers.board.shed_levels(),
+            worker_behind: published.behind,
+            log_lag: lag_us.map_or_else(LogLag::default, scrapes::lag),
             degraded,
             books,
         });
     }
 
-    /// Reads the rings' counters, then lets the witness compare.
-    fn look_at_rings(&mut self) {
+    /// Reads the rings' counters, then passes them to the witness.
+    fn update_rings(&mut self) {
         self.links.groups.update();
         if let Some(witness) = &mut self.witness {
-            let board = self.workers.board();
-            witness.look(self.links.groups.open_mut(), || board.sum());
+            let board = &self.workers.board;
+            witness.update(self.links.groups.open_mut(), || board.sum());
         }
     }
 
@@ -212,9 +211,9 @@ impl Supervisor<'_> {
         self.ledger.books(groups, self.witness.as_ref())
     }
 
-    /// KERNEL's order: refuse everything, wait two block timeouts, drain. Gives whether standard output has lost its
-    /// reader, which ended the run; `asked`: a signal did.
-    fn end(&mut self, stage: &Stage, asked: bool) -> bool {
+    /// Closes the gates, waits two block timeouts, has the workers drain. `asked`: a signal ended the run. Returns
+    /// whether the lost reader of standard output did.
+    fn end(&mut self, drain: &AtomicBool, asked: bool) -> bool {
         if let Some(witness) = &mut self.witness {
             witness.close_gates();
         }
@@ -222,8 +221,8 @@ impl Supervisor<'_> {
         std::thread::sleep(Duration::from_millis(
             2 * u64::from(self.config.block_timeout_ms) + 60,
         ));
-        self.links.lines.tell_rest();
-        // Only where nobody asked: Ctrl-C ends the reader of a pipe, too.
+        self.links.lines.flush(true);
+        // Ctrl-C ends the reader of a pipe, too.
         let lost_reader = !asked && self.ledger.reader_left();
         let why = match lost_reader {
             true => "standard output has lost its reader: that ends the run",
@@ -235,17 +234,16 @@ impl Supervisor<'_> {
         }
         let text = format!("{why}; reading what is left");
         self.messenger.record("stop", text);
-        stage.drain.store(true, Ordering::Release);
+        drain.store(true, Ordering::Release);
         lost_reader
     }
 
-    /// After all threads: compares what is left, then closes the log with the last record of statistics, and with
-    /// it the books.
+    /// After all threads: finishes the witness, then closes the log with the last record of statistics.
     fn close(&mut self, witness: Option<&mut Witness>, logger: Logger) -> Books {
         if let Some(witness) = witness {
-            self.look_at_rings();
+            self.update_rings();
             witness.finish();
-            self.look_at_rings();
+            self.update_rings();
         }
         self.shed_steps.report();
         self.links.groups.update();

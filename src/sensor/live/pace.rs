@@ -1,17 +1,16 @@
-//! How often standard error hears of one thing; the log has all of it.
+//! Limits the rate of lines on standard error; the log gets every record.
 
-/// A token bucket: a few at once, then one each period.
+/// A token bucket: `burst` tokens at once, then one each period.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     burst: u32,
     period_ns: i64,
     left: u32,
-    /// Since when the next token is earned.
+    /// Start of the period that earns the next token.
     since_ns: i64,
 }
 
 impl Pace {
-    /// With `burst` tokens, and another one each period.
     pub(super) fn new(burst: u32, period_ns: i64) -> Self {
         Self {
             burst,
@@ -38,11 +37,11 @@ impl Pace {
     }
 }
 
-/// Lets lines about one thing through at its pace. Of those held back it keeps the newest and counts the others.
+/// Rate-limited lines. Of those held back it keeps the newest and counts the others.
 #[derive(Debug)]
 pub(super) struct PacedLines {
     pace: Pace,
-    /// What a line is about: `change`.
+    /// What one line is: `change`.
     noun: &'static str,
     held_back: u64,
     newest: String,
@@ -58,14 +57,14 @@ impl PacedLines {
         }
     }
 
-    /// What to tell now, if anything.
+    /// The line to print now, if any.
     pub(super) fn offer(&mut self, text: String, now_ns: i64) -> Option<String> {
         self.newest = text;
         self.held_back += 1;
         self.due(now_ns)
     }
 
-    /// The newest line that was held back, once a line may be told again.
+    /// The newest line held back, once a token is earned.
     pub(super) fn due(&mut self, now_ns: i64) -> Option<String> {
         if self.held_back == 0 || !self.pace.take(now_ns) {
             return None;
@@ -73,7 +72,7 @@ impl PacedLines {
         self.rest()
     }
 
-    /// What was held back, whenever it is.
+    /// The newest line held back, without a token.
     pub(super) fn rest(&mut self) -> Option<String> {
         let noun = self.noun;
         let more = match std::mem::take(&mut self.held_back) {
@@ -122,14 +121,14 @@ mod tests {
     #[test]
     fn a_flood_of_changes_is_a_line_each_ten_seconds() {
         let mut lines = lines();
-        let told = (0..600_i64)
+        let printed = (0..600_i64)
             .filter(|tenth| {
                 lines
                     .offer(tenth.to_string(), tenth * 100_000_000)
                     .is_some()
             })
             .count();
-        assert_eq!(told, 4 + 5);
+        assert_eq!(printed, 4 + 5);
         let rest = lines.rest().expect("what came last");
         assert!(rest.starts_with("599 ("), "{rest}");
         assert_eq!(lines.rest(), None);

@@ -1,4 +1,4 @@
-//! Scans that `--scan-scope` leaves out, told while they happen.
+//! Reports scans outside `--scan-scope` while they happen.
 
 use super::messenger::Messenger;
 use super::pace::Pace;
@@ -6,13 +6,12 @@ use crate::books::shard::{OutOfScope, ShardCounts};
 use crate::host::addresses::Direction;
 use serde_json::Value;
 
-/// Between two lines.
+/// Between two reports.
 const PERIOD_NS: i64 = 60_000_000_000;
 
-/// What was told of scans out of scope.
 pub(super) struct ScansOutOfScope {
     pace: Pace,
-    told: u64,
+    reported: u64,
     messenger: Messenger,
 }
 
@@ -20,23 +19,23 @@ impl ScansOutOfScope {
     pub(super) fn new(messenger: Messenger) -> Self {
         Self {
             pace: Pace::new(1, PERIOD_NS),
-            told: 0,
+            reported: 0,
             messenger,
         }
     }
 
-    /// Tells of scans since the last line, once a minute at most. Meant for once a second.
-    pub(super) fn look(&mut self, now_ns: i64, shards: &ShardCounts) {
+    /// Reports scans since the last report, at most once a minute. Call once a second.
+    pub(super) fn update(&mut self, now_ns: i64, shards: &ShardCounts) {
         let [out, local] = [Direction::Out, Direction::Local].map(|way| way as usize);
         let by_host = shards.scans.iter().map(|ways| ways[out] + ways[local]);
         let total: u64 = by_host.sum();
-        if total == self.told || !self.pace.take(now_ns) {
+        if total == self.reported || !self.pace.take(now_ns) {
             return;
         }
-        let count = total - std::mem::replace(&mut self.told, total);
+        let count = total - std::mem::replace(&mut self.reported, total);
         let newest = shards.newest_out_of_scope;
         let text = sentence(count, newest);
-        self.messenger.tell(&format!("synledger: {text}\n"));
+        self.messenger.line(&text);
         let mut details = vec![("scans", Value::from(count))];
         if let Some(OutOfScope { src, dst, .. }) = newest {
             details.push(("src_ip", Value::from(src.to_string())));
@@ -76,7 +75,7 @@ mod tests {
         let mut told = |total: u64, second: i64| {
             let mut shards = ShardCounts::default();
             shards.scans[0][Direction::Out as usize] = total;
-            scans.look(at(second), &shards);
+            scans.update(at(second), &shards);
             let notice = records.try_iter().next()?;
             let Notice::Lifecycle { details, .. } = notice else {
                 panic!("no lifecycle");

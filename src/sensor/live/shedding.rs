@@ -1,4 +1,4 @@
-//! What workers shed under load, reported step by step.
+//! Reports the steps of load shedding.
 
 use super::messenger::{Detail, Messenger};
 use super::pace::{Pace, PacedLines};
@@ -8,10 +8,10 @@ use crate::time::clock::monotonic_ns;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use serde_json::json;
 
-/// Standard error hears of steps no more often than this; the log has them all.
+/// Minimum time between two lines on standard error; the log has every step.
 const PERIOD_NS: i64 = 10_000_000_000;
 
-/// Steps on their way from the workers, which are few: see [`crate::shedding`].
+/// The receiving end of the workers' steps, which are few: see [`crate::shedding`].
 pub(super) struct ShedSteps {
     from_workers: Receiver<ShedStep>,
     lines: PacedLines,
@@ -19,7 +19,7 @@ pub(super) struct ShedSteps {
 }
 
 impl ShedSteps {
-    /// With the workers' end.
+    /// Also returns the sender for workers.
     pub(super) fn new(messenger: Messenger) -> (Self, Sender<ShedStep>) {
         let (to_main, from_workers) = unbounded();
         let steps = Self {
@@ -35,7 +35,7 @@ impl ShedSteps {
         for step in self.from_workers.try_iter() {
             let text = sentence(&step);
             if let Some(line) = self.lines.offer(text.clone(), monotonic_ns()) {
-                self.messenger.tell(&format!("synledger: {line}\n"));
+                self.messenger.line(&line);
             }
             let (ts_ns, details) = (step.ts_ns, details(&step));
             let word = "degradation";

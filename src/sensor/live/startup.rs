@@ -1,4 +1,4 @@
-//! What `run` checks and says before it opens anything.
+//! Checks memory and reports settings before `run` opens anything.
 
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::check::{self, CONSEQUENCE, Doubt, refuse_too_much_memory};
@@ -9,18 +9,13 @@ use crate::sensor::logging;
 use crate::settings::RunConfig;
 use std::fmt::Write as _;
 
-/// Says what will be watched. Gives what is to be logged of it: why the fanout is not proven to keep
-/// connections together, if it is not.
-///
-/// # Errors
-///
-/// Rings and tables that do not fit into memory.
-pub fn announce(config: &RunConfig, selection: &Selection) -> Result<Option<String>, Failure> {
+/// Checks memory and prints what will be watched. Returns why the fanout may split connections, if it may.
+pub fn report(config: &RunConfig, selection: &Selection) -> Result<Option<String>, Failure> {
     let nics = &selection.interfaces;
     check_memory(config, nics.len())?;
     let unproven = fanout_unproven(config, nics);
     if !config.common.quiet {
-        let mut text = announcement(config, nics, &selection.unreadable);
+        let mut text = overview(config, nics, &selection.unreadable);
         if let Some(unproven) = &unproven {
             let _ = writeln!(text, "synledger: warning: {unproven}");
         }
@@ -33,10 +28,6 @@ pub fn announce(config: &RunConfig, selection: &Selection) -> Result<Option<Stri
 }
 
 /// Refuses rings and tables that do not fit into memory.
-///
-/// # Errors
-///
-/// What was asked for and what is there.
 pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), ConfigError> {
     let (process, rings) = (config.memory.bytes(), config.ring_memory_bytes(interfaces));
     refuse_too_much_memory(process + rings, || {
@@ -50,12 +41,8 @@ pub fn check_memory(config: &RunConfig, interfaces: usize) -> Result<(), ConfigE
     })
 }
 
-/// What will be watched, in a few lines for a person. `left_out` was chosen by a pattern and cannot be read.
-fn announcement(
-    config: &RunConfig,
-    nics: &[nic::Interface],
-    left_out: &[nic::Interface],
-) -> String {
+/// Interfaces, depth, outputs, in a few lines. `left_out`: chosen by a pattern, but of a type that is not supported.
+fn overview(config: &RunConfig, nics: &[nic::Interface], left_out: &[nic::Interface]) -> String {
     let mut text = String::new();
     let mut line = |what: &str, says: String| {
         let _ = writeln!(text, "synledger: {what}: {says}");
@@ -88,7 +75,6 @@ fn announcement(
     text
 }
 
-/// An interface with its link, and its kind where that matters.
 fn described(nic: &nic::Interface) -> String {
     let link = match (nic.up, nic.running) {
         (false, _) => "down",
@@ -109,10 +95,10 @@ fn depth(capture: CaptureDepth) -> &'static str {
     }
 }
 
-/// What the run takes, in one line; with `--verbose` more.
+/// CPUs and memory in one line; more with `--verbose`.
 pub fn resources(config: &RunConfig, interfaces: usize) -> String {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    // Workers that are more than the CPUs share them.
+    // More workers than CPUs share them.
     let mut cores = config.common.cores.clone();
     cores.sort_unstable();
     cores.dedup();
@@ -161,11 +147,11 @@ fn details(config: &RunConfig) -> String {
     text
 }
 
-/// How long each ring of a worker lasts before the worker takes anything out.
+/// Time until each ring of a worker is full if the worker reads nothing.
 fn absorbed(config: &RunConfig) -> String {
     let each = |&(name, bytes, block): &(&str, u64, u32)| {
         let blocks = bytes / u64::from(block);
-        // A trickle fills a block with whatever comes in one timeout.
+        // At a trickle each block holds the frames of one timeout.
         let trickle_s = (blocks * u64::from(config.block_timeout_ms)) as f64 / 1000.0;
         // 10 GbE with the smallest frames: 14.88 M/s, 144 bytes in a ring each.
         let line_ms = bytes as f64 / (14_880.0 * 144.0);
@@ -175,8 +161,7 @@ fn absorbed(config: &RunConfig) -> String {
     rings.join("; ")
 }
 
-/// Why `--fanout cpu` or `qm` may tear connections apart here, and what follows. `None` where it is proven
-/// that it does not.
+/// Why `--fanout cpu` or `qm` may split connections here, with the consequence. `None`: proven not to.
 fn fanout_unproven(config: &RunConfig, nics: &[nic::Interface]) -> Option<String> {
     let workers = config.common.workers;
     let of_nic = |nic: &nic::Interface| {
@@ -231,11 +216,11 @@ mod tests {
     }
 
     #[test]
-    fn the_announcement_names_what_is_left_out() {
-        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[nic("ppp0", 512)]);
+    fn the_overview_names_what_is_left_out() {
+        let says = overview(&config(&[]), &[nic("eth0", 1)], &[nic("ppp0", 512)]);
         let expected = "left out: ppp0 (hardware type 512 is not supported)\n";
         assert!(says.contains(expected), "{says}");
-        let says = announcement(&config(&[]), &[nic("eth0", 1)], &[]);
+        let says = overview(&config(&[]), &[nic("eth0", 1)], &[]);
         assert!(!says.contains("left out"), "{says}");
     }
 
@@ -258,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_announcement_says_what_is_watched_in_a_few_lines() {
+    fn the_overview_says_what_is_watched_in_a_few_lines() {
         let mut lo = nic("lo", 772);
         lo.loopback = true;
         let mut down = nic("eth1", 1);
@@ -267,7 +252,7 @@ mod tests {
         bare.running = false;
         let nics = [nic("eth0", 1), lo, down, bare];
         let args = ["--metrics", "127.0.0.1:9477", "--output", "eve:/x/eve.json"];
-        let says = announcement(&config(&args), &nics, &[]);
+        let says = overview(&config(&args), &nics, &[]);
         let expected = "\
 synledger: interfaces: eth0 (up), lo (up, loopback), eth1 (down), eth2 (no carrier)
 synledger: capture: headers (every packet, cut to its headers)

@@ -1,12 +1,11 @@
-//! Records of statistics: what each interval came to.
+//! Records of statistics.
 
 use crate::books::Books;
 use crate::log::notice::{Notice, Stats};
 use crate::time::clock::{monotonic_ns, wall_clock_ns};
 
-/// Where the books stood at the last record.
 pub(super) struct Statistics {
-    /// Between two records; 0: only the last one is written.
+    /// Between two records; 0: only the last record is written.
     interval_s: u32,
     /// CLOCK_MONOTONIC.
     start_ns: i64,
@@ -15,7 +14,6 @@ pub(super) struct Statistics {
 }
 
 impl Statistics {
-    /// The first interval starts now.
     pub(super) fn new(interval_s: u32) -> Self {
         let now_ns = monotonic_ns();
         Self {
@@ -26,7 +24,7 @@ impl Statistics {
         }
     }
 
-    /// The record of the interval that ends with this second of the run, if one does.
+    /// The record of the interval that ends in this second of the run, if one does.
     pub(super) fn of_second(&mut self, second: u32, books: &Books) -> Option<Notice> {
         let due = self.interval_s > 0 && second.is_multiple_of(self.interval_s);
         due.then(|| self.record(books.clone(), false))

@@ -1,4 +1,4 @@
-//! Gateways and resolvers of this host, asked for anew while responders are at work.
+//! Gateways and resolvers of this host, renewed while responders run.
 
 use super::messenger::Messenger;
 use crate::error::Failure;
@@ -7,60 +7,53 @@ use crate::settings::Common;
 use crate::time::clock::monotonic_ns;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// How often the host is asked when nothing says that something has changed: a full routing table takes a while.
+/// Renewal without a netlink event. Not more often: reading a full routing table takes a while.
 const EVERY_NS: i64 = 60_000_000_000;
 
-/// As they are now; not asked for where nobody needs them.
-///
-/// # Errors
-///
-/// They cannot be read: whom a responder must spare is then not known.
-pub(super) fn look(common: &Common) -> Result<Surroundings, Failure> {
+/// The current ones; empty without responders. Unreadable ones are an error: the guard list would be incomplete.
+pub(super) fn read(common: &Common) -> Result<Surroundings, Failure> {
     match common.responders.first() {
         None => Ok(Surroundings::default()),
-        Some(one) => Surroundings::look()
+        Some(one) => Surroundings::read()
             .map_err(|error| Failure::Run(format!("--output {}: {error}", one.name))),
     }
 }
 
-/// What keeps them up to date.
-pub(super) struct Keeping {
+/// Keeps them up to date.
+pub(super) struct HostWatch {
     pub(super) shared: Shared<Surroundings>,
     /// There are responders.
     needed: bool,
-    /// CLOCK_MONOTONIC when they were asked for; `None`: ask at once.
-    asked_ns: Option<i64>,
-    /// Why they could not be asked for.
+    /// CLOCK_MONOTONIC of the last renewal; `None`: renew at once.
+    renewed_ns: Option<i64>,
+    /// The last reported error.
     trouble: Option<String>,
 }
 
-impl Keeping {
-    /// # Errors
-    ///
-    /// As [`look`].
+impl HostWatch {
     pub(super) fn start(common: &Common) -> Result<Self, Failure> {
         Ok(Self {
-            shared: Arc::new(RwLock::new(Arc::new(look(common)?))),
+            shared: Arc::new(RwLock::new(Arc::new(read(common)?))),
             needed: !common.responders.is_empty(),
-            asked_ns: Some(monotonic_ns()),
+            renewed_ns: Some(monotonic_ns()),
             trouble: None,
         })
     }
 
-    /// Something about interfaces or addresses has changed.
-    pub(super) fn is_due(&mut self) {
-        self.asked_ns = None;
+    /// An interface or address has changed.
+    pub(super) fn set_due(&mut self) {
+        self.renewed_ns = None;
     }
 
-    /// Asks the host once a minute, and within a second after a change. What cannot be read leaves what is known.
-    pub(super) fn look_again(&mut self, messenger: &Messenger) {
+    /// Renews once a minute, and within a second after a change. After an error the old ones stay. Call once a second.
+    pub(super) fn renew(&mut self, messenger: &Messenger) {
         let now_ns = monotonic_ns();
-        let is_new = |asked_ns: i64| now_ns.saturating_sub(asked_ns) < EVERY_NS;
-        if !self.needed || self.asked_ns.is_some_and(is_new) {
+        let is_new = |renewed_ns: i64| now_ns.saturating_sub(renewed_ns) < EVERY_NS;
+        if !self.needed || self.renewed_ns.is_some_and(is_new) {
             return;
         }
-        self.asked_ns = Some(now_ns);
-        match Surroundings::look() {
+        self.renewed_ns = Some(now_ns);
+        match Surroundings::read() {
             Ok(around) => {
                 self.trouble = None;
                 let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Waiting for interfaces: those that globs ask for and, with `--wait`, names and default routes.
+//! Waits for interfaces: for globs always, for names and default routes with `--wait`.
 
 use super::{dry_run, startup};
 use crate::error::Failure;
@@ -8,17 +8,13 @@ use crate::sensor::signals::Signals;
 use crate::settings::RunConfig;
 use std::time::Duration;
 
-/// Between two looks at the interfaces.
+/// Between two lookups of the interfaces.
 const POLL: Duration = Duration::from_millis(200);
-/// Looks after the first that finds everything: interfaces that appear together are watched together.
-const SETTLE_LOOKS: u32 = 5;
+/// Lookups after the first that finds everything: interfaces that appear together are watched together.
+const SETTLE_LOOKUPS: u32 = 5;
 
-/// The interfaces that `-i` asks for, once each part of it matches one; `None` when a signal ended the wait.
-/// A dry run does not wait: it gives an empty selection.
-///
-/// # Errors
-///
-/// What waiting does not mend; and, before a wait, an output or an address that cannot be opened.
+/// The interfaces of `-i`, once each pattern matches one; `None`: a signal ended the wait. A dry run does not wait
+/// and gets an empty selection. Before a wait, all that can be checked is checked.
 pub(super) fn interfaces(
     config: &RunConfig,
     signals: &Signals,
@@ -30,7 +26,7 @@ pub(super) fn interfaces(
         Err(error) => return Err(error.into()),
     };
     if config.dry_run {
-        say(config, &format!("a run would wait for {awaited}"));
+        print(config, &format!("a run would wait for {awaited}"));
         return Ok(Some(Selection::default()));
     }
     startup::check_memory(config, 1)?;
@@ -38,44 +34,45 @@ pub(super) fn interfaces(
     if !wrong.is_empty() {
         return Err(Failure::Run(wrong.join("\nsynledger: ")));
     }
-    say_wait(config, &awaited);
-    let mut looks = 0;
+    print_wait(config, &awaited);
+    let mut lookups = 0;
     while !signals.stopped() {
         std::thread::sleep(POLL);
-        // Not one of the two can be done yet, and silence would look like a hang.
+        // Neither can be done yet; no answer would look like a hang.
         if signals.report() | signals.reload() {
-            let text = format!("synledger: nothing is watched yet: waiting for {awaited}\n");
-            tell(&text);
+            tell(&format!(
+                "synledger: nothing is watched yet: waiting for {awaited}\n"
+            ));
         }
         match nic::resolve(&patterns) {
-            Ok(selection) if looks == SETTLE_LOOKS => return Ok(Some(selection)),
-            Ok(_) => looks += 1,
+            Ok(selection) if lookups == SETTLE_LOOKUPS => return Ok(Some(selection)),
+            Ok(_) => lookups += 1,
             Err(error) if error.may_pass(config.wait) => {
-                looks = 0;
+                lookups = 0;
                 let now = sentence(&error);
                 if now != awaited {
-                    say_wait(config, &now);
+                    print_wait(config, &now);
                     awaited = now;
                 }
             }
             Err(error) => return Err(error.into()),
         }
     }
-    say(config, "asked to stop while waiting: nothing was watched");
+    print(config, "asked to stop while waiting: nothing was watched");
     Ok(None)
 }
 
-fn say(config: &RunConfig, text: &str) {
+fn print(config: &RunConfig, text: &str) {
     if !config.common.quiet {
         tell(&format!("synledger: {text}\n"));
     }
 }
 
-fn say_wait(config: &RunConfig, awaited: &str) {
-    say(config, &format!("waiting for {awaited}; Ctrl-C ends it"));
+fn print_wait(config: &RunConfig, awaited: &str) {
+    print(config, &format!("waiting for {awaited}; Ctrl-C ends it"));
 }
 
-/// What an error that may pass waits for.
+/// What a run waits for after this error.
 fn sentence(error: &SelectError) -> String {
     match error {
         SelectError::NoMatch { pattern, .. } => {

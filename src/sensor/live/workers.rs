@@ -1,41 +1,41 @@
-//! The workers' threads: started, pinned, and handed what changes while they run.
+//! The workers' threads: started, pinned, and kept up to date.
 
 use super::messenger::Messenger;
 use crate::host::addresses::Localities;
 use crate::host::cpus::{self, Pins};
 use crate::sensor::Board;
 use crate::sensor::threads::{pin, spawn};
+use crate::sensor::worker::Worker;
 use crate::sensor::worker::load::{LoadControl, ShedStep};
 use crate::sensor::worker::ring::LiveRing;
 use crate::sensor::worker::rings::Rings;
-use crate::sensor::worker::{Stage, Worker};
 use crate::settings::RunConfig;
 use crate::shard::Shard;
 use crate::time::clock::{Clock, RunTime};
 use crossbeam::channel::{Sender, unbounded};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 use std::time::Duration;
 
-/// Main's ends of the ways to one worker.
+/// Channels to one worker.
 struct ToWorker {
     rings: Sender<LiveRing>,
     localities: Sender<Arc<Localities>>,
 }
 
-/// All workers of a run.
 pub(super) struct Workers<'a> {
     config: &'a RunConfig,
     run_time: RunTime,
     steps: Sender<ShedStep>,
     to_workers: Vec<ToWorker>,
     pins: Pins,
-    board: Board,
+    /// Copies of their counters.
+    pub board: Board,
 }
 
 impl<'a> Workers<'a> {
-    /// None is started yet. Their steps of load shedding go to `steps`.
+    /// Starts none yet. Their steps of load shedding go to `steps`.
     pub(super) fn new(config: &'a RunConfig, run_time: RunTime, steps: Sender<ShedStep>) -> Self {
         Self {
             config,
@@ -51,7 +51,7 @@ impl<'a> Workers<'a> {
     pub(super) fn spawn<'scope>(
         &mut self,
         scope: &'scope Scope<'scope, '_>,
-        stage: &'scope Stage,
+        drain: &'scope AtomicBool,
         shard: Shard,
         rings: Vec<LiveRing>,
     ) {
@@ -80,16 +80,11 @@ impl<'a> Workers<'a> {
             if let Some(thread) = thread {
                 thread.store(cpus::thread_id(), Ordering::Release);
             }
-            worker.run(stage, |shard| board.leave(id, &shard.counts));
+            worker.run(drain, |shard| board.publish(id, &shard.counts));
         });
     }
 
-    /// Copies of their counters.
-    pub(super) fn board(&self) -> &Board {
-        &self.board
-    }
-
-    /// Hands each worker its rings of an interface that is back.
+    /// Sends each worker its rings of an interface that came back.
     pub(super) fn send_rings(&self, rings: Vec<Vec<LiveRing>>) {
         for (worker, rings) in self.to_workers.iter().zip(rings) {
             for ring in rings {
@@ -98,7 +93,7 @@ impl<'a> Workers<'a> {
         }
     }
 
-    /// Hands all of them the addresses that are ours now.
+    /// Sends all workers the new localities.
     pub(super) fn send_localities(&self, ours: &Arc<Localities>) {
         for worker in &self.to_workers {
             let _ = worker.localities.send(Arc::clone(ours));

@@ -1,4 +1,4 @@
-//! What came lately: the share of data in it decides whether shedding them helps.
+//! The share of data in recent arrivals decides whether shedding data helps.
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// Minimum denominator: with fewer recent frames the share is noise.
@@ -13,9 +13,9 @@ pub struct RecentArrivals {
 }
 
 impl RecentArrivals {
-    /// The share of data in recent arrivals; all arrivals since the start are `all`, of them `data`.
+    /// The share of data in recent arrivals. `data` and `all` count arrivals since the start.
     pub fn share_of_data(&mut self, (data, all): (u64, u64), now_ns: i64) -> f64 {
-        // Where rings of an interface went their counts went along.
+        // Counts shrink when the rings of a removed interface are dropped.
         let more = [data, all].map(|count| count as f64);
         let more = [0, 1].map(|at| (more[at] - self.seen[at] as f64).max(0.0));
         self.seen = [data, all];

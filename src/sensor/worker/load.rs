@@ -1,4 +1,4 @@
-//! How a worker's rings stand, and what it sheds when it falls behind.
+//! Measures the load of a worker's rings and applies load shedding.
 
 use super::STAMP_SLACK_NS;
 use super::arrivals::RecentArrivals;
@@ -10,23 +10,21 @@ use crate::time::clock::{Clock, Reading, wall_clock_ns};
 use crossbeam::channel::Sender;
 use std::sync::atomic::Ordering;
 
-/// A worker's step up or down.
+/// A worker's step of load shedding.
 #[derive(Clone, Debug)]
 pub struct ShedStep {
-    /// The worker.
     pub worker: usize,
     /// By the wall clock.
     pub ts_ns: i64,
-    /// The step.
     pub step: Step,
     /// Why the kernel's filter could not be changed.
     pub trouble: Option<String>,
 }
 
-/// Takes a worker up and down the levels of load shedding.
+/// Steps a worker up and down the levels of load shedding.
 pub struct LoadControl {
     worker: usize,
-    shedding: Shedding,
+    pub shedding: Shedding,
     steps: Sender<ShedStep>,
     /// Drops of all rings at the last look.
     drops_seen: u64,
@@ -34,7 +32,7 @@ pub struct LoadControl {
 }
 
 impl LoadControl {
-    /// At level 0, where it stays unless `auto` is set. Steps are sent to `steps`.
+    /// Starts at level 0, and stays there without `auto`. Steps are sent to `steps`.
     pub fn new(worker: usize, auto: bool, steps: Sender<ShedStep>) -> Self {
         Self {
             worker,
@@ -45,28 +43,22 @@ impl LoadControl {
         }
     }
 
-    /// Bulk data are refused in the kernel.
-    pub fn refuses_bulk(&self) -> bool {
-        self.shedding.refuses_bulk()
-    }
-
-    /// What waits in data rings goes back unread.
-    #[inline]
-    pub fn returns_data(&self) -> bool {
-        self.shedding.returns_data()
-    }
-
-    /// Publishes how the rings stand, and looks whether to shed more or less.
-    pub fn look(&mut self, rings: &mut Rings, shard: &mut Shard, clock: &mut Clock, clock_ns: i64) {
+    /// Publishes the state of the rings, and steps up or down where their load asks for it.
+    pub fn update(
+        &mut self,
+        rings: &mut Rings,
+        shard: &mut Shard,
+        clock: &mut Clock,
+        clock_ns: i64,
+    ) {
         let load = self.load(rings, clock, clock_ns);
         if self.shedding.level() == Level::None && shard.outbox.shed.is_open() {
-            // The kernel had no memory for a filter at the last step down.
-            let _ = take_bulk(rings, shard, clock);
+            // At the last step down the kernel had no memory for a filter.
+            let _ = admit_bulk(rings, shard, clock);
         }
-        // Up as far as it takes; down is one step at a time.
-        while let Some(step) = self.shedding.look(clock_ns, &load) {
+        while let Some(step) = self.shedding.update(clock_ns, &load) {
             let trouble = self.apply(&step, rings, shard, clock);
-            // Main reads them for as long as workers run.
+            // The receiver outlives all workers.
             let _ = self.steps.send(ShedStep {
                 worker: self.worker,
                 ts_ns: wall_clock_ns(),
@@ -91,7 +83,7 @@ impl LoadControl {
             drops = drops.wrapping_add(ring_drops);
             let waiting = ring.publish();
             let head_ns = ring.head_ns(clock);
-            // The kernel says in the next block that it dropped frames; its counters are read once a second.
+            // The next block says that frames were dropped; the kernel's counters are read only once a second.
             let losing = counts.blocks_losing > ring.losing_seen;
             ring.losing_seen = counts.blocks_losing;
             load.dropped |= losing;
@@ -112,7 +104,7 @@ impl LoadControl {
         load
     }
 
-    /// Carries a step out. Gives what the kernel refused.
+    /// Applies a step; returns the kernel's error, if any.
     fn apply(
         &self,
         step: &Step,
@@ -128,14 +120,14 @@ impl LoadControl {
                 outbox.shed.begin(now_ns - STAMP_SLACK_NS);
                 refuse_bulk(rings, true)
             }
-            (false, true) => take_bulk(rings, shard, clock),
+            (false, true) => admit_bulk(rings, shard, clock),
             _ => None,
         }
     }
 }
 
-/// Lets bulk data in again. They are shed until the kernel has taken the last filter.
-fn take_bulk(rings: &Rings, shard: &mut Shard, clock: &mut Clock) -> Option<String> {
+/// Admits bulk data again. They count as shed until the kernel has taken the last filter.
+fn admit_bulk(rings: &Rings, shard: &mut Shard, clock: &mut Clock) -> Option<String> {
     let trouble = refuse_bulk(rings, false);
     if trouble.is_none() {
         let now_ns = clock.read(Reading::take());
@@ -144,7 +136,7 @@ fn take_bulk(rings: &Rings, shard: &mut Shard, clock: &mut Clock) -> Option<Stri
     trouble
 }
 
-/// Turns the filters of all rings; what the kernel said, if it did not take one.
+/// Switches the filters of all rings; returns the first error of the kernel.
 fn refuse_bulk(rings: &Rings, refuse: bool) -> Option<String> {
     let turned = rings.all.iter().map(|ring| ring.refuse_bulk(refuse));
     turned.fold(None, |trouble, one| trouble.or(one.err()))

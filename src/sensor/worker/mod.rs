@@ -1,4 +1,4 @@
-//! One pinned thread: blocks → frames in time order → shard → give back → tick.
+//! One pinned thread: blocks → frames in time order → shard → release → tick.
 
 mod arrivals;
 pub mod load;
@@ -23,37 +23,26 @@ const BATCH_FRAMES: usize = 4096;
 /// Software stamps are taken before a frame is stored, by at most this.
 const STAMP_SLACK_NS: i64 = 5_000_000;
 
-/// How far the run has got.
-#[derive(Debug, Default)]
-pub struct Stage {
-    /// Gates are closed and the last blocks have been handed over: read them and finish.
-    pub drain: AtomicBool,
-}
-
-/// What a worker is made of.
+/// A worker's thread: a shard and the rings that feed it.
 pub struct Worker {
-    /// The state it owns.
     pub shard: Shard,
-    /// Its rings, of every interface.
     pub rings: Rings,
-    /// Rings of interfaces that come back.
+    /// Rings of interfaces that came back.
     pub new_rings: Receiver<LiveRing>,
-    /// Localities, when addresses change.
+    /// Renewed when addresses change.
     pub localities: Receiver<Arc<Localities>>,
-    /// Run time.
     pub clock: Clock,
     /// The newest stamp so far, in run time.
     pub now_ns: i64,
-    /// What it sheds when it falls behind.
     pub load: LoadControl,
 }
 
 impl Worker {
-    /// Runs until the stage says drain and the rings are empty.
-    pub fn run(mut self, stage: &Stage, mut publish: impl FnMut(&Shard)) -> Shard {
+    /// Runs until `drain` is set (gates are closed, the last blocks are handed over) and the rings are empty.
+    pub fn run(mut self, drain: &AtomicBool, mut publish: impl FnMut(&Shard)) -> Shard {
         loop {
-            let drain = stage.drain.load(Ordering::Acquire);
-            self.take_news();
+            let drain = drain.load(Ordering::Acquire);
+            self.receive_changes();
             let clock_ns = self.clock.read(Reading::take());
             let frames = self.read_frames(clock_ns, drain);
             self.tick(clock_ns);
@@ -68,12 +57,13 @@ impl Worker {
         self.finish(&mut publish)
     }
 
-    /// Reads frames of all rings in the order of their stamps, as far as every ring is known.
+    /// Reads frames of all rings in the order of their stamps, up to where every ring is complete.
     fn read_frames(&mut self, clock_ns: i64, drain: bool) -> usize {
         let mut frames = 0;
         while frames < BATCH_FRAMES {
             let shed = self
                 .load
+                .shedding
                 .returns_data()
                 .then_some(&mut self.shard.outbox.shed);
             let next = self.rings.next_run(&self.clock, clock_ns, drain, shed);
@@ -83,8 +73,7 @@ impl Worker {
         frames
     }
 
-    /// Reads frames of one ring up to a stamp, of one block at most. Behind its last frame the block goes back to
-    /// the kernel.
+    /// Reads frames of one ring up to a stamp, at most one block, which is released behind its last frame.
     fn read_run(&mut self, index: usize, until_ns: i64, most: usize) -> usize {
         let Self {
             rings,
@@ -116,11 +105,11 @@ impl Worker {
         most
     }
 
-    /// Between two batches: looks at the load, exchanges contacts, expires what is over, drops rings that are gone.
+    /// Between two batches: load shedding, contacts, expiry, rings of removed interfaces.
     fn tick(&mut self, clock_ns: i64) {
         let watermark_ns = self.rings.watermark(&self.clock, clock_ns);
         self.load
-            .look(&mut self.rings, &mut self.shard, &mut self.clock, clock_ns);
+            .update(&mut self.rings, &mut self.shard, &mut self.clock, clock_ns);
         let own = position_of_ts(watermark_ns).saturating_sub(1);
         self.shard.publish_contacts(own, &Timeline::Live);
         let limit = self
@@ -133,10 +122,10 @@ impl Worker {
         self.rings.drop_gone(clock_ns);
     }
 
-    fn take_news(&mut self) {
+    fn receive_changes(&mut self) {
         for ring in self.new_rings.try_iter() {
-            if self.load.refuses_bulk() {
-                // What cannot be refused is read.
+            if self.load.shedding.refuses_bulk() {
+                // Without the filter the frames are read.
                 let _ = ring.refuse_bulk(true);
             }
             self.rings.all.push(LiveRing {
@@ -149,12 +138,12 @@ impl Worker {
         }
     }
 
-    /// After the last frame: what all shards' contacts decide, then what is open.
+    /// After the last frame: the contacts of all shards, then the end of everything open.
     fn finish(mut self, publish: &mut impl FnMut(&Shard)) -> Shard {
         const LAST: u64 = u64::MAX - 1;
         self.shard.publish_contacts(LAST, &Timeline::Live);
         while self.shard.contacts_limit() < LAST {
-            // The others may be waiting for room in this one's queues.
+            // Other shards may wait for room in this one's queues.
             std::thread::yield_now();
         }
         while !self.shard.settle(LAST - 1, self.now_ns, &Timeline::Live) {}

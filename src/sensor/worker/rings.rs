@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// All rings of one worker.
 pub struct Rings {
-    /// In the order in which frames of equal stamps are read.
+    /// Of frames with equal stamps the first ring's are read first.
     pub all: Vec<LiveRing>,
     /// `tp_retire_blk_tov`.
     block_timeout: Duration,
@@ -20,7 +20,6 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// Rings whose blocks are handed over after `block_timeout`.
     pub fn new(all: Vec<LiveRing>, block_timeout: Duration) -> Self {
         Self {
             poller: Poller::with_capacity(all.len()),
@@ -30,8 +29,8 @@ impl Rings {
         }
     }
 
-    /// The ring of the oldest frame, and the stamp up to which it comes before all others. Data rings are given
-    /// back unread where `shed` is there to note it.
+    /// The ring of the oldest frame, and the stamp up to which its frames come before all others. With `shed`, data
+    /// rings are released unread and the time is noted there.
     #[inline]
     pub fn next_run(
         &mut self,
@@ -53,7 +52,6 @@ impl Rings {
                 }
                 continue;
             };
-            // Of equal stamps the ring that comes first.
             match head {
                 Some((first_ns, _)) if ts_ns >= first_ns => until_ns = until_ns.min(ts_ns),
                 _ => {
@@ -66,7 +64,7 @@ impl Rings {
         (ts_ns <= until_ns).then_some((index, until_ns))
     }
 
-    /// No frame older than this will come from any ring.
+    /// No ring will deliver a frame older than this.
     pub fn watermark(&mut self, clock: &Clock, clock_ns: i64) -> i64 {
         let timeout_ns = self.block_timeout_ns;
         let known = |ring: &mut LiveRing| {
@@ -77,15 +75,14 @@ impl Rings {
         oldest.unwrap_or(clock_ns - STAMP_SLACK_NS)
     }
 
-    /// A frame that is older than this has waited for longer than a healthy worker lets it.
+    /// A frame older than this has waited longer than it would at a worker that keeps up.
     pub fn late_ns(&self, clock_ns: i64) -> i64 {
         clock_ns
             .saturating_sub(self.block_timeout_ns.saturating_mul(2))
             .saturating_sub(STAMP_SLACK_NS)
     }
 
-    /// Drops rings of groups that are gone, once they are empty and the kernel has handed over the block it
-    /// was filling.
+    /// Drops rings of removed interfaces, once they are empty and the kernel has handed over the open block.
     pub fn drop_gone(&mut self, clock_ns: i64) {
         let grace_ns = self.block_timeout_ns.saturating_mul(2) + STAMP_SLACK_NS;
         self.all.retain_mut(|ring| {
@@ -101,9 +98,9 @@ impl Rings {
         });
     }
 
-    /// Waits until a ring has a block, for a block timeout at most.
+    /// Waits for a block, at most one block timeout.
     pub fn wait(&mut self) {
-        // While a block is open poll returns at once: the last block closed is not the kernel's.
+        // poll(2) returns at once while the worker holds a block: the last block closed is not the kernel's.
         if self.all.iter().any(|ring| ring.reader.frames_left() > 0) || self.all.is_empty() {
             std::thread::sleep(self.block_timeout / 4);
             return;
@@ -116,7 +113,7 @@ impl Rings {
             std::thread::sleep(self.block_timeout);
         }
         for place in self.poller.failed() {
-            // A link that went down: the kernel joins the socket again by itself; main tells it.
+            // ENETDOWN: the kernel re-joins the socket by itself, and main reports the link.
             let ring = &self.all[place];
             let _ = ring.group.sockets()[ring.member].take_error();
         }

@@ -238,17 +238,39 @@ fn every_turn_in_a_sensors_life_is_told() {
     sources(&root().join("src"), &mut all);
     let mut words = BTreeSet::new();
     for text in &all {
-        for call in [".say(", ".say_with(", "lifecycle(now_ns,", "word:", "turn("] {
+        let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        for call in [
+            ".record(",
+            ".record_with(",
+            ".report(",
+            "let word =",
+            "let (word,",
+        ] {
             for rest in text.split(call).skip(1) {
-                let word = rest
-                    .trim_start()
-                    .strip_prefix('"')
-                    .and_then(|rest| rest.split('"').next());
-                words.extend(word.filter(|word| !word.contains(' ')));
+                // The string literals of the statement.
+                let statement = rest.split(';').next().unwrap_or_default();
+                words.extend(statement.split('"').skip(1).step_by(2).filter(is_word));
+            }
+        }
+        for call in ["word:", "turn(", "set_notice(", "lifecycle(now_ns,"] {
+            for rest in text.split(call).skip(1) {
+                let literal = rest.trim_start().strip_prefix('"');
+                let word = literal.and_then(|rest| rest.split('"').next());
+                words.extend(word.filter(is_word));
             }
         }
     }
-    assert!(words.len() > 10, "{words:?}");
+    for word in [
+        "start",
+        "link_up",
+        "books_open",
+        "witness_extra",
+        "degradation",
+        "blocklist_failed",
+        "loss_began",
+    ] {
+        assert!(words.contains(word), "no {word}: {words:?}");
+    }
     let page = page_of("run");
     let untold: Vec<_> = words.iter().filter(|word| !page.contains(**word)).collect();
     assert!(untold.is_empty(), "the page does not tell of {untold:?}");

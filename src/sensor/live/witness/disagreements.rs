@@ -1,4 +1,4 @@
-//! Attempts that only the ledger or only the witness has, reported to the log.
+//! Reports attempts that only the ledger or only the witness has.
 
 use crate::log::formats::interfaces::Interfaces;
 use crate::sensor::live::messenger::Messenger;
@@ -8,7 +8,6 @@ use crate::witness::excuses::Lacks;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
-/// What their records are made with.
 pub(super) struct Disagreements {
     pub names: Interfaces,
     pub run_time: RunTime,

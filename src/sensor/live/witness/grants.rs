@@ -1,4 +1,4 @@
-//! What may excuse differences between ledger and witness: losses, links, gates and clock, each with its time.
+//! Excuses for differences between ledger and witness: losses, links, gates and clock, each with its time.
 
 use crate::books::shard::ShardCounts;
 use crate::books::witness::Excuse;
@@ -9,21 +9,21 @@ use crate::time::clock::{Clock, Reading};
 use crate::time::durations::HORIZON_NS;
 use crate::witness::comparison::EDGE_NS;
 use crate::witness::excuses::Grant;
-use crate::witness::thread::Known;
+use crate::witness::thread::Excuses;
 
-/// What is counted once a second may have happened this much before or after.
+/// Sampling uncertainty of counters read once a second.
 const COUNTED_NS: i64 = 1_000_000_000;
-/// Links are heard of by netlink: this much later, and sockets follow as much later again.
+/// Delay of a netlink event, and again of the sockets that follow it.
 const LINK_NS: i64 = 2_000_000_000;
-/// Stamps of one moment differ by no more.
+/// Maximum difference between stamps of one moment.
 const STAMPS_NS: i64 = 100_000_000;
 
-/// Grants since the last that were handed over.
-pub(super) struct Grants {
+/// Collects grants until they are taken.
+pub(in crate::sensor::live) struct Grants {
     clock: Clock,
     grants: Vec<Grant>,
-    /// When the last ones were complete, and what had been counted by then.
-    known_ns: i64,
+    /// Run time and counters at the last call of [`Grants::take`].
+    taken_ns: i64,
     shards: ShardCounts,
 }
 
@@ -32,7 +32,7 @@ impl Grants {
         Self {
             clock,
             grants: Vec::new(),
-            known_ns: i64::MIN,
+            taken_ns: i64::MIN,
             shards: ShardCounts::default(),
         }
     }
@@ -41,7 +41,7 @@ impl Grants {
         self.clock.read(Reading::take())
     }
 
-    /// The witness sees nothing up to now.
+    /// The witness saw nothing before now.
     pub(super) fn gates_opened(&mut self) {
         let until_ns = self.now_ns() + STAMPS_NS;
         let all = (i64::MIN, until_ns);
@@ -55,19 +55,19 @@ impl Grants {
         self.allow(Excuse::Unwatched, None, rest, u64::MAX);
     }
 
-    pub(super) fn link_changed(&mut self, interface: u16) {
+    pub(in crate::sensor::live) fn link_changed(&mut self, interface: u16) {
         let now_ns = self.now_ns();
         let around = (now_ns - LINK_NS, now_ns + LINK_NS);
         self.allow(Excuse::LinkChange, Some(interface), around, u64::MAX);
     }
 
-    pub(super) fn clock_stepped(&mut self) {
+    pub(in crate::sensor::live) fn clock_stepped(&mut self) {
         let now_ns = self.now_ns();
         let around = (now_ns - EDGE_NS, now_ns + HORIZON_NS + EDGE_NS);
         self.allow(Excuse::ClockStep, None, around, u64::MAX);
     }
 
-    /// What an interface's rings lost since they were asked last.
+    /// Losses of an interface's rings since the last call.
     pub(super) fn lost(&mut self, interface: u16, lost: Lost, astray: bool) {
         let since = (self.counted_since_ns(), self.now_ns() + COUNTED_NS);
         let mut dropped = lost.frames[Class::Open as usize];
@@ -79,15 +79,15 @@ impl Grants {
         self.allow(Excuse::RingDrops, Some(interface), since, dropped);
     }
 
-    /// What the witness's socket lost up to `now_ns` since it was asked last.
+    /// Drops of the witness's socket since the last call, up to `now_ns`.
     pub(super) fn witness_dropped(&mut self, interface: u16, dropped: u64, now_ns: i64) {
         let since = (self.counted_since_ns(), now_ns + COUNTED_NS);
         let excuse = Excuse::WitnessDropped;
         self.allow(excuse, Some(interface), since, dropped);
     }
 
-    /// All grants, complete up to `now_ns`, when everything was about to be counted.
-    pub(super) fn take(&mut self, shards: &ShardCounts, now_ns: i64) -> Known {
+    /// Takes all grants, complete up to `now_ns`, which was read before the counters.
+    pub(super) fn take(&mut self, shards: &ShardCounts, now_ns: i64) -> Excuses {
         let new = shards.since(&self.shards);
         let again = (
             self.counted_since_ns(),
@@ -100,16 +100,16 @@ impl Grants {
             self.allow(excuse, None, again, count);
         }
         self.shards = *shards;
-        self.known_ns = now_ns;
-        Known {
+        self.taken_ns = now_ns;
+        Excuses {
             until_ns: now_ns,
             grants: std::mem::take(&mut self.grants),
         }
     }
 
-    /// What is counted now may have happened since then.
+    /// Earliest time of what was counted since the last call.
     fn counted_since_ns(&self) -> i64 {
-        self.known_ns.saturating_sub(COUNTED_NS)
+        self.taken_ns.saturating_sub(COUNTED_NS)
     }
 
     fn allow(

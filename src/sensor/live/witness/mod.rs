@@ -1,4 +1,4 @@
-//! Main's side of the witness: its sockets, what may excuse differences, and what it found.
+//! Main's side of the witness: its sockets, excuses for differences, and reported disagreements.
 
 mod disagreements;
 mod grants;
@@ -15,33 +15,28 @@ use crate::settings::RunConfig;
 use crate::shard::Shard;
 use crate::time::clock::{Clock, RunTime};
 use crate::witness::reports;
-use crate::witness::thread::{Known, Parts, Shown, Witness, shown};
-use crate::witness::watch::{self, Moved, Socket, WitnessRing};
+use crate::witness::thread::{Excuses, Parts, Snapshot, Witness};
+use crate::witness::watch::{self, Socket, SocketCounts, WitnessRing};
 use crossbeam::channel::{Sender, unbounded};
 use disagreements::Disagreements;
 use grants::Grants;
 use std::sync::{Arc, Mutex};
 
-/// What main holds of a witness.
 pub(super) struct Watching {
     sample: Sample,
     sockets: Vec<Socket>,
-    /// Of interfaces that were re-created; the thread may still read from them.
+    /// Of re-created interfaces; the thread may still read from them.
     replaced: Vec<Socket>,
     to_thread: Sender<WitnessRing>,
-    to_comparison: Sender<Known>,
-    shown: Arc<Mutex<Shown>>,
-    grants: Grants,
-    /// What its sockets have counted.
-    moved: Moved,
+    to_comparison: Sender<Excuses>,
+    snapshot: Arc<Mutex<Snapshot>>,
+    pub(super) grants: Grants,
+    /// Sum of its sockets' counters.
+    counted: SocketCounts,
     disagreements: Disagreements,
 }
 
-/// The witness and main's side of it, behind closed gates; nothing without `--witness`.
-///
-/// # Errors
-///
-/// What the kernel refuses.
+/// The witness and main's side of it, behind closed gates; `None` without `--witness`.
 pub(super) fn prepare(
     config: &RunConfig,
     run_time: &RunTime,
@@ -67,17 +62,17 @@ pub(super) fn prepare(
         reports
     });
     let reports = each.collect();
-    let ((to_thread, new_rings), (to_comparison, known)) = (unbounded(), unbounded());
-    let shown = Arc::new(Mutex::new(Shown::default()));
+    let ((to_thread, new_rings), (to_comparison, excuses)) = (unbounded(), unbounded());
+    let snapshot = Arc::new(Mutex::new(Snapshot::default()));
     let witness = Witness::new(Parts {
         sample: sample.clone(),
         keys,
         reports,
         rings,
         new_rings,
-        known,
+        excuses,
         clock: Clock::new(run_time),
-        shown: Arc::clone(&shown),
+        snapshot: Arc::clone(&snapshot),
     });
     let watching = Watching {
         sample,
@@ -85,9 +80,9 @@ pub(super) fn prepare(
         replaced: Vec::new(),
         to_thread,
         to_comparison,
-        shown,
+        snapshot,
         grants: Grants::new(Clock::new(run_time)),
-        moved: Moved::default(),
+        counted: SocketCounts::default(),
         disagreements: Disagreements {
             names,
             run_time: run_time.clone(),
@@ -98,7 +93,7 @@ pub(super) fn prepare(
 }
 
 impl Watching {
-    /// Lets the sample in. After the sensor's own gates: what came before is the ledger's alone.
+    /// Admits the sample. After the sensor's own gates: earlier frames are excused.
     pub(super) fn open_gates(&mut self) -> Result<(), Failure> {
         for socket in &self.sockets {
             socket.open_gate(&self.sample).map_err(Failure::run)?;
@@ -107,7 +102,7 @@ impl Watching {
         Ok(())
     }
 
-    /// Lets nothing in any more. Before the sensor's own gates.
+    /// Refuses every frame from now on. Before the sensor's own gates.
     pub(super) fn close_gates(&mut self) {
         self.grants.gates_close();
         for socket in &self.sockets {
@@ -117,17 +112,7 @@ impl Watching {
         }
     }
 
-    /// The link of an interface changed: sockets leave and come back one by one.
-    pub(super) fn on_link_change(&mut self, interface: u16) {
-        self.grants.link_changed(interface);
-    }
-
-    /// The clock was set: stamps around that are put into run time as well as can be.
-    pub(super) fn on_clock_step(&mut self) {
-        self.grants.clock_stepped();
-    }
-
-    /// A socket on an interface that is back, in the place of the lost one.
+    /// Replaces the socket of an interface that came back.
     pub(super) fn reopen(&mut self, nic: &Interface, interface: u16) -> Result<(), String> {
         let (socket, ring) = watch::open(nic, interface).map_err(|error| error.to_string())?;
         socket
@@ -143,51 +128,51 @@ impl Watching {
             old.abandon();
             self.replaced.push(old);
         }
-        self.on_link_change(interface);
+        self.grants.link_changed(interface);
         Ok(())
     }
 
-    /// Once a second, behind an update of the rings: what the books say now, to the comparison; what it found,
-    /// to the log, the first ten. `shards` may be younger than the rings' counters.
-    pub(super) fn look<'a>(
+    /// Sends new excuses to the comparison and reports its disagreements. Call once a second, after an update of the
+    /// rings. `shards` may be younger than the rings' counters.
+    pub(super) fn update<'a>(
         &mut self,
         groups: impl Iterator<Item = &'a mut LiveGroup>,
         shards: impl FnOnce() -> ShardCounts,
     ) {
         let now_ns = self.grants.now_ns();
         let shards = shards();
-        // What the sample's filter reaches is in class open; a changing fanout may put it anywhere.
+        // The sample's frames are in class open; while the fanout changes they may be in any class.
         let astray = shards.misrouted_frames > 0;
         for group in groups {
             self.grants.lost(group.interface, group.take_lost(), astray);
         }
         let sockets = self.sockets.iter().chain(&self.replaced);
-        for (interface, moved) in sockets.map(|socket| (socket.interface, socket.moved())) {
-            self.moved.packets += moved.packets;
-            self.moved.dropped += moved.dropped;
+        for socket in sockets {
+            let new = socket.take_counts();
+            self.counted.packets += new.packets;
+            self.counted.dropped += new.dropped;
             self.grants
-                .witness_dropped(interface, moved.dropped, now_ns);
+                .witness_dropped(socket.interface, new.dropped, now_ns);
         }
-        self.replaced.retain(|socket| !socket.is_let_go());
+        self.replaced.retain(|socket| !socket.is_released());
         let _ = self.to_comparison.send(self.grants.take(&shards, now_ns));
-        let found = std::mem::take(&mut shown(&self.shown).disagreements);
+        let found = std::mem::take(&mut Snapshot::lock(&self.snapshot).disagreements);
         for disagreement in &found {
             self.disagreements.report(disagreement);
         }
     }
 
-    /// What was counted.
     pub(super) fn counts(&self) -> WitnessCounts {
         WitnessCounts {
-            packets: self.moved.packets,
-            dropped: self.moved.dropped,
+            packets: self.counted.packets,
+            dropped: self.counted.dropped,
             capacity: watch::capacity() * self.sockets.len() as u64,
-            ..shown(&self.shown).counts
+            ..Snapshot::lock(&self.snapshot).counts
         }
     }
 
-    /// Entries held, and room.
+    /// Entries held, and capacity.
     pub(super) fn occupancy(&self) -> (u64, u64) {
-        shown(&self.shown).occupancy
+        Snapshot::lock(&self.snapshot).occupancy
     }
 }
