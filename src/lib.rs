@@ -1,7 +1,7 @@
 //! synledger keeps a ledger of every new connection, with the books closed.
 //!
-//! It also tells of port scans: one source that sends SYNs to N TCP ports of one destination within W. What is no
-//! scan yet: slower ones, one port on many hosts, UDP, probes without SYN or with ACK, many sources, tunnels.
+//! It also detects port scans (one source sends SYNs to N TCP ports of one destination within W) and host sweeps (one
+//! port of N hosts). Not detected: slower scans, UDP, probes without SYN or with ACK, many sources, tunnels.
 //!
 //! A packet's path, and the modules in its order:
 //!

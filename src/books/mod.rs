@@ -24,7 +24,7 @@ counters! {
     pub struct HostCounts "" {
         nic_drops (loss): "Frames lost by network cards",
         softnet_drops (loss): "Frames lost in the kernel's backlog",
-        unwatched_us (micros): "For how long interfaces were gone and not yet watched again, all of them together",
+        unwatched_us (micros): "Time that interfaces were gone, summed over interfaces",
     }
 }
 

@@ -29,7 +29,7 @@ counters! {
         offered (count by kind EventKind): "Records that reached the logger, or were lost on the way to it",
         written (count by kind EventKind): "Records written",
         folded (count by kind EventKind): "Attempts in flood records, and alerts that the budget withheld",
-        not_asked (count by kind EventKind): "Records of a kind that the output does not ask for",
+        not_asked (count by kind EventKind): "Records of a kind that the output does not select",
         dropped (loss by cause Cause, by kind EventKind): "Records that could not be written",
         pending (gauge by kind EventKind): "Records that wait to be written",
         blocked (state Option<Cause>): "Why the output takes nothing now",
@@ -63,12 +63,12 @@ counters! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct LogCounts "" {
         late_records: "Records written behind a later one",
-        withheld_detections: "Detections that came to the logger and are no alert: no output is told of them",
-        withheld_queue_full: "Detections that are no alert and found no room on their way to the logger",
-        alerts_queue_full: "Detections that are an alert and found no room on their way to the logger",
-        folded_by_logger: "Attempts that the logger folded: in read",
+        withheld_detections: "Detections that reached the logger and are no alert: no output writes them",
+        withheld_queue_full: "Detections that are no alert, lost in a full queue to the logger",
+        alerts_queue_full: "Alerts lost in a full queue to the logger",
+        folded_by_logger: "Attempts that the logger folded, in read",
         flood_records: "Records of many attempts to one destination",
-        folded_connections: "Attempts that flood records tell of instead of lines of their own",
+        folded_connections: "Attempts in flood records, without lines of their own",
     }
 }
 

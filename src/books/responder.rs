@@ -21,18 +21,18 @@ counters! {
     /// Counters of one responder.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct ResponderCounts "responder_" {
-        detections: "Detections that came to the responder",
-        accepted: "Detections whose source came on its list, or was there",
-        refused (count by reason Refusal): "Detections from which nothing follows",
-        added: "Sources that came on the list",
-        expired: "Sources that left it because their time was over",
-        displaced (loss): "Sources that left it because it was full and others came",
-        withdrawn: "Sources that left it because they are guarded by now",
+        detections: "Detections that reached the responder",
+        accepted: "Detections whose source was added to the list, or was listed already",
+        refused (count by reason Refusal): "Detections that the responder ignored",
+        added: "Sources added to the list",
+        expired: "Sources removed when they expired",
+        displaced (loss): "Sources removed from a full list for newer ones",
+        withdrawn: "Sources removed because they are guarded now",
         listed (gauge): "Sources on the list",
-        applied (gauge): "Sources in the list as it was written last",
+        applied (gauge): "Sources in the list as last written",
         waiting (gauge): "Changes of the list that are not written yet",
-        writes: "Times that the list was written",
-        write_failures (loss): "Times that the list could not be written",
+        writes: "Writes of the list",
+        write_failures (loss): "Failed writes of the list",
     }
 }
 

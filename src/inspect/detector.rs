@@ -87,14 +87,14 @@ counters! {
     /// Counters of one detector, prefixed by the name of its kind.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct DetectorCounts "" {
-        touches: "Touches that the detector saw",
-        outcomes: "Answers, refusals and completed handshakes that the detector saw",
+        touches: "SYNs that the detector handled",
+        outcomes: "Answers, refusals and completed handshakes that the detector handled",
         started: "Detections: rising edges",
         continued: "Detections: doublings",
         ended: "Detections: summaries",
-        subjects_evicted (loss): "Entries pushed out of a full table while a touch of theirs was younger than the window",
-        episodes_evicted (loss): "Episodes pushed out of a full table before their end",
-        without_list: "Episodes for which there was no room to keep all that was touched",
+        subjects_evicted (loss): "Entries evicted from a full table with a touch younger than the window",
+        episodes_evicted (loss): "Episodes evicted from a full table before their end",
+        without_list: "Episodes without room for a list of all ports or hosts",
     }
 }
 

@@ -21,8 +21,8 @@ pub enum Hosts {}
 pub struct HostSweepFlags {
     /// How many hosts make a sweep.
     ///
-    /// One TCP port of so many distinct hosts, touched by SYNs of one source within --sweep-window, is a host
-    /// sweep, 2 to 64; 0 turns the rule off. Only hosts whose packets come here count.
+    /// One TCP port of N distinct hosts, touched by SYNs of one source within --sweep-window, is a host sweep; 2 to
+    /// 64, 0 turns the rule off. Only hosts whose packets the sensor sees count.
     #[arg(
         long,
         value_name = "N",

@@ -26,7 +26,8 @@ const SNAPLEN_SMALL: u32 = 256;
 /// Bytes kept of data packets: what the fanout program parses.
 #[allow(clippy::cast_possible_truncation, reason = "192")]
 const HEADERS: u32 = DEPTH as u32;
-/// Bytes kept of packets with IPv6 extension headers: the chain ends within the first packet's 1,280 bytes or somewhat more (RFC 7112).
+/// Bytes kept of packets with IPv6 extension headers: the chain ends within the first packet's 1,280 bytes or
+/// somewhat more (RFC 7112).
 const SNAPLEN_DEEP: u32 = 2048;
 /// All bytes, BIG TCP included.
 const SNAPLEN_FULL: u32 = 262_144;

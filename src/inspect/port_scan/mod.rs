@@ -26,8 +26,8 @@ pub enum Ports {}
 pub struct PortScanFlags {
     /// How many ports make a scan.
     ///
-    /// So many distinct TCP ports of one destination, touched by SYNs of one source within --scan-window, are a
-    /// port scan, 2 to 16. Not detected: slower ones, UDP, probes without SYN or with ACK (FIN, NULL, XMAS), many
+    /// N distinct TCP ports of one destination, touched by SYNs of one source within --scan-window, are a port
+    /// scan; 2 to 16. Not detected: slower scans, UDP, probes without SYN or with ACK (FIN, NULL, XMAS), many
     /// sources, tunnels.
     #[arg(
         long,

@@ -249,7 +249,8 @@ impl Supervisor<'_> {
         self.links.groups.update();
         let (groups, witness) = (&self.links.groups, self.witness.as_ref());
         let statistics = &mut self.statistics;
-        self.ledger
-            .close(groups, witness, logger, |books| statistics.last(books))
+        self.ledger.close(groups, witness, logger, |books| {
+            statistics.record(books, true)
+        })
     }
 }

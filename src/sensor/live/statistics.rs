@@ -30,12 +30,8 @@ impl Statistics {
         due.then(|| self.record(books.clone(), false))
     }
 
-    /// The last record of the run.
-    pub(super) fn last(&mut self, books: Books) -> Notice {
-        self.record(books, true)
-    }
-
-    fn record(&mut self, now: Books, last: bool) -> Notice {
+    /// A record of the time since the last one; `last`: of the run.
+    pub(super) fn record(&mut self, now: Books, last: bool) -> Notice {
         let now_ns = monotonic_ns();
         let stats = Stats {
             before: std::mem::replace(&mut self.before, now.clone()),
