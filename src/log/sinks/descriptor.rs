@@ -6,7 +6,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 use nix::unistd::{AccessFlags, eaccess};
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -252,7 +252,7 @@ pub fn would_open(target: &Target) -> Result<(), OpenError> {
 ///
 /// # Errors
 ///
-/// It is missing, no folder, or takes no files from us.
+/// It is missing, no folder, not readable, or takes no files from us.
 pub(super) fn would_hold(folder: &Path) -> Result<(), OpenError> {
     let refuse = |source: io::Error, hint: &str| OpenError {
         hint: hint.to_owned(),
@@ -266,9 +266,30 @@ pub(super) fn would_hold(folder: &Path) -> Result<(), OpenError> {
         let source = io::Error::from_raw_os_error(libc::ENOTDIR);
         return Err(refuse(source, " (files go there: name a folder)"));
     }
-    let may = eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK);
-    may.map_err(|errno| refuse(errno.into(), ""))?;
+    let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
+    eaccess(folder, all).map_err(|errno| refuse(errno.into(), ""))?;
     refuses_files(folder).map_or(Ok(()), |source| Err(refuse(source, "")))
+}
+
+/// Locks a folder against other sensors (flock(2), exclusive) until the descriptor is closed.
+///
+/// # Errors
+///
+/// Another process holds the lock, or the folder cannot be opened or locked.
+pub(super) fn lock_folder(folder: &Path) -> Result<File, OpenError> {
+    let refuse = |source| OpenError::of(folder, source);
+    let opened = File::open(folder).map_err(refuse)?;
+    match opened.try_lock() {
+        Ok(()) => Ok(opened),
+        Err(TryLockError::WouldBlock) => Err(OpenError {
+            hint: " (locked by another sensor that writes there: name another folder, or stop that sensor)".to_owned(),
+            ..refuse(ErrorKind::ResourceBusy.into())
+        }),
+        Err(TryLockError::Error(source)) => Err(OpenError {
+            hint: " (the folder cannot be locked against other sensors: name one on another file system)".to_owned(),
+            ..refuse(source)
+        }),
+    }
 }
 
 /// Whether the file's last byte is no newline; a file we may not read counts as whole.

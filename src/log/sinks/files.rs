@@ -4,8 +4,10 @@
 //! `NAME.2026-11-29-05-00-00.log` after the moment it was opened. What a run that was killed left under `NAME.log`
 //! is renamed in the same way, never appended to. While a file takes nothing (full disk) it is not closed: records
 //! wait, and are dropped and counted once what waits is too much, as for lines.
+//!
+//! The folder is locked while the output is open: a second sensor would rename the first one's open files.
 
-use super::descriptor::{Descriptor, OpenError};
+use super::descriptor::{self, Descriptor, OpenError};
 use super::lines::{Lines, Patience};
 use super::recovery::{Recovery, cause_of};
 use super::rotation::{NameStamp, Rotation};
@@ -14,7 +16,7 @@ use super::{Carried, Entry, Moment, Sink};
 use crate::books::output::{CAUSES, Cause};
 use crate::books::record_kind::KINDS;
 use crate::log::formats::Stream;
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
@@ -24,6 +26,8 @@ const STAMP_LEN: usize = 19;
 
 /// The files of one output.
 pub struct Files {
+    /// Locked, so that no other sensor renames or removes files there. The lock ends with the descriptor.
+    _folder: File,
     streams: Vec<Carrying>,
     rotation: Rotation,
     live: bool,
@@ -61,7 +65,7 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// As [`would_open`].
+    /// As [`would_open`], or another sensor has locked the folder.
     pub fn open(
         target: &Target,
         streams: &'static [Stream],
@@ -69,6 +73,7 @@ impl Files {
     ) -> Result<Self, OpenError> {
         would_open(target)?;
         let folder = target.path();
+        let locked = descriptor::lock_folder(folder)?;
         let carrying = |stream| Carrying {
             stream,
             folder: folder.to_owned(),
@@ -81,6 +86,7 @@ impl Files {
             named: None,
         };
         Ok(Self {
+            _folder: locked,
             streams: streams.iter().map(carrying).collect(),
             rotation,
             live: false,
@@ -93,13 +99,14 @@ impl Files {
     }
 }
 
-/// Whether files can be made in the folder; nothing is created.
+/// Whether files can be made in the folder; nothing is created or locked. A lock that is held is no error, so
+/// that `check` can run beside the sensor.
 ///
 /// # Errors
 ///
-/// It is missing, no folder, or not writable.
+/// The folder is missing, no folder, or not readable and writable.
 pub fn would_open(target: &Target) -> Result<(), OpenError> {
-    super::descriptor::would_hold(target.path())
+    descriptor::would_hold(target.path())
 }
 
 impl Carrying {

@@ -229,6 +229,26 @@ fn a_folder_that_is_none_is_named_with_what_helps() {
     }
 }
 
+#[test]
+fn a_folder_takes_the_files_of_one_sensor_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut first = open(&folder, rotation("1h"));
+    assert!(put(&mut first, EventKind::Flow, "a\n", at(S)));
+    let target = Target::Path(folder.path().into());
+    let second = || Files::open(&target, &STREAMS, Rotation::default());
+    let refused = second().err().expect("it is locked").to_string();
+    let expected = format!(
+        "open failed for output {} (locked by another sensor that writes there: name another folder, or stop that \
+         sensor): resource busy",
+        folder.path().display()
+    );
+    assert_eq!(refused, expected);
+    assert_eq!(names(&folder), ["conn.log"], "the open file keeps its name");
+    assert!(would_open(&target).is_ok(), "`check` runs beside a sensor");
+    drop(first);
+    assert!(second().is_ok());
+}
+
 /// The file of a stream takes nothing from now on.
 fn fill(files: &mut Files, stream: usize) {
     let full = fs::OpenOptions::new().append(true).open("/dev/full");
