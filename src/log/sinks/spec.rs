@@ -185,29 +185,25 @@ impl FromStr for OutputSpec {
             rotation: Rotation::default(),
             text_format: None,
         };
-        let mut seen = Vec::new();
-        for option in parts {
-            let (name, list) = option.split_once('=').unwrap_or((option, ""));
-            let allowed = spec.options();
-            if seen.contains(&name) || !allowed.iter().any(|(known, _)| *known == name) {
-                let wrong = format!("unknown or repeated option \"{option}\"");
-                let all: Vec<&str> = allowed.iter().map(|(_, how)| how.as_str()).collect();
-                return Err(error(wrong, &format!("{}, each once", all.join("; "))));
+        let allowed = format!("{}, each once", spec.options().join("; "));
+        let in_files = matches!(format.carrier, Carrier::Files(_));
+        read_options(parts, allowed, |name, value| {
+            let allowed = |allowed: &'static str| move |wrong| (wrong, allowed.to_owned());
+            match name {
+                "events" => spec.events = event_set(format, value)?,
+                "rotate" if in_files => {
+                    let set = spec.rotation.set_rotate(value);
+                    set.map_err(allowed(ROTATE_ALLOWED))?;
+                }
+                "keep" if in_files => {
+                    let set = spec.rotation.set_keep(value);
+                    set.map_err(allowed(KEEP_ALLOWED))?;
+                }
+                _ => return Ok(false),
             }
-            seen.push(name);
-            let set = match name {
-                "events" => event_set(format, list).map(|events| spec.events = events),
-                "rotate" => {
-                    let set = spec.rotation.set_rotate(list);
-                    set.map_err(|wrong| (wrong, ROTATE_ALLOWED.to_owned()))
-                }
-                _ => {
-                    let set = spec.rotation.set_keep(list);
-                    set.map_err(|wrong| (wrong, KEEP_ALLOWED.to_owned()))
-                }
-            };
-            set.map_err(|(wrong, allowed)| error(wrong, &allowed))?;
-        }
+            Ok(true)
+        })
+        .map_err(|(wrong, allowed)| error(wrong, &allowed))?;
         if spec.rotation.keep.is_some() && !spec.rotation.is_on() {
             let wrong = "keep= without rotate= keeps nothing".to_owned();
             return Err(error(wrong, ROTATE_ALLOWED));
@@ -227,29 +223,50 @@ pub fn help() -> String {
             format,
             ..OutputSpec::default()
         };
-        let options: Vec<String> = spec.options().into_iter().map(|(_, how)| how).collect();
         let default = words_of(format.events, "+");
         text += &format!(
             "\n{}: {}. Options: {}; without events= {default}.\n",
             format.forms(),
             format.about,
-            options.join("; "),
+            spec.options().join("; "),
         );
     }
     text
 }
 
 impl OutputSpec {
-    /// The options of its format, and what each may be.
-    fn options(&self) -> Vec<(&'static str, String)> {
-        let events = format!("events={}", words_of(self.format.carries, "+"));
-        let mut options = vec![("events", events)];
+    /// The options of its format, each with its allowed values.
+    fn options(&self) -> Vec<String> {
+        let mut options = vec![format!("events={}", words_of(self.format.carries, "+"))];
         if let Carrier::Files(_) = self.format.carrier {
-            options.push(("rotate", ROTATE_ALLOWED.to_owned()));
-            options.push(("keep", KEEP_ALLOWED.to_owned()));
+            options.extend([ROTATE_ALLOWED, KEEP_ALLOWED].map(str::to_owned));
         }
         options
     }
+}
+
+/// Reads `NAME=VALUE` options. `set` returns false for a name that it does not know.
+///
+/// # Errors
+///
+/// What is wrong, and what is allowed: a repeated or unknown option, or the error of `set`.
+pub(crate) fn read_options<'a, A>(
+    options: impl Iterator<Item = &'a str>,
+    allowed: A,
+    mut set: impl FnMut(&str, &str) -> Result<bool, (String, A)>,
+) -> Result<(), (String, A)> {
+    let mut seen = Vec::new();
+    for option in options {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        if seen.contains(&name) {
+            return Err((format!("repeated option \"{option}\""), allowed));
+        }
+        if !set(name, value)? {
+            return Err((format!("unknown option \"{option}\""), allowed));
+        }
+        seen.push(name);
+    }
+    Ok(())
 }
 
 /// What the words after the colon name.

@@ -13,6 +13,7 @@ use crate::inspect::detection::Proof;
 use crate::log::formats::stamp::Stamp;
 use crate::log::notice::Notice;
 use crate::log::reached::LogTime;
+use crate::log::sinks::spec::read_options;
 use crate::time::durations::length_ns;
 use crate::words::{many, whole};
 use entry::Entry;
@@ -75,19 +76,14 @@ impl BlocklistPlan {
             sources_max: SOURCES,
             comments: true,
         };
-        let mut given = BTreeSet::new();
-        for option in parts {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            if !given.insert(name) {
-                return wrong(&format!("repeated option \"{option}\""));
-            }
-            plan.set(name, value)?;
-        }
+        read_options(parts, FORMS, |name, value| plan.set(name, value))
+            .map_err(|(what, allowed)| format!("{what}; allowed: {allowed}"))?;
         Ok(plan)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let bad = |allowed: &str| format!("bad value \"{value}\" of {name}=; allowed: {allowed}");
+    /// Sets an option; false for an unknown name.
+    fn set(&mut self, name: &str, value: &str) -> Result<bool, (String, &'static str)> {
+        let bad = |allowed| (format!("bad value \"{value}\" of {name}="), allowed);
         match name {
             "proof" => {
                 self.proof = value
@@ -111,9 +107,9 @@ impl BlocklistPlan {
                     _ => return Err(bad("on or off")),
                 };
             }
-            _ => return Err(format!("unknown option \"{name}\"; allowed: {FORMS}")),
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The responder. A unique `number` names its temporary file.

@@ -369,7 +369,7 @@ fn options_are_read_and_what_is_wrong_is_named() {
         ),
         (
             "blocklist:f,keep=3",
-            "unknown option \"keep\"; allowed: blocklist:PATH",
+            "unknown option \"keep=3\"; allowed: blocklist:PATH",
         ),
         ("blocklist:f,max=1,max=2", "repeated option \"max=2\""),
         (
