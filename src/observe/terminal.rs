@@ -1,8 +1,8 @@
 //! What a person at the terminal reads.
 
 use crate::books::record_kind::EventKind;
-use crate::log::sinks::Sink as _;
 use crate::log::sinks::lines::{Lines, Patience};
+use crate::log::sinks::{Entry, Moment, Sink as _};
 use std::os::fd::AsFd;
 
 /// Says something on standard error. Who reads that together with standard output may have stopped: the end
@@ -15,9 +15,14 @@ pub fn tell(text: &str) {
     };
     let mut sink = Lines::from_fd(fd);
     sink.set_patience(Patience::Live);
-    if let Some(out) = sink.admit(EventKind::Lifecycle, 0) {
+    let at = Moment::default();
+    let entry = Entry {
+        kind: EventKind::Lifecycle,
+        folded: 0,
+    };
+    if let Some(out) = sink.admit(entry, at) {
         out.extend_from_slice(text.as_bytes());
-        sink.commit(EventKind::Lifecycle, 0);
+        sink.commit(entry, at);
     }
-    sink.finish(0);
+    sink.finish(at);
 }

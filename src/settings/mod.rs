@@ -8,7 +8,7 @@ use crate::host::cpus;
 use crate::inspect::Rules;
 use crate::log::formats::FORMATS;
 use crate::log::formats::text::TextFormat;
-use crate::log::sinks::spec::{self, OutputSpec, SpecError, Target};
+use crate::log::sinks::spec::{self, OutputSpec, Target};
 use crate::observe::address::MetricsAddress;
 use crate::respond::{self, Asked, RESPONDERS};
 use crate::settings::flags::{
@@ -279,12 +279,9 @@ fn outputs(
                 words.join(", ")
             )));
         }
-        let output: OutputSpec = value
-            .parse()
-            .map_err(|error: SpecError| ConfigError(error.to_string()))?;
         outputs.push(OutputSpec {
             text_format,
-            ..output
+            ..value.parse()?
         });
     }
     spec::apart(&files_of(&outputs, &responders)).map_err(ConfigError)?;

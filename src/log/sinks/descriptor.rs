@@ -1,4 +1,4 @@
-//! Open outputs on which no write blocks: where one would, the answer is `WouldBlock`.
+//! Output descriptors that never block: a write that would block fails with `WouldBlock`.
 
 use super::spec::{Target, folder};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -25,7 +25,7 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    /// With what helps, as far as the system's answer tells.
+    /// With the hint for this errno, if there is one.
     pub(super) fn of(path: &Path, source: io::Error) -> Self {
         let hint = match source.raw_os_error() {
             Some(libc::ELOOP) => " (a symbolic link: name the file itself)".to_owned(),
@@ -33,7 +33,7 @@ impl OpenError {
             Some(libc::ENXIO) => {
                 " (a socket, or a named pipe without a reader: start the reader first)".to_owned()
             }
-            // In /proc nothing is missing, and yet nothing can be created.
+            // A folder in /proc exists and yet answers ENOENT.
             Some(libc::ENOENT) if !folder(path).exists() => {
                 let missing = folder(path).display();
                 format!(" (its directory {missing} is missing: create it)")
@@ -43,11 +43,13 @@ impl OpenError {
         let path = path.display().to_string();
         Self { path, hint, source }
     }
-}
 
-impl OpenError {
-    /// What kind of answer it was.
-    pub fn kind(&self) -> ErrorKind {
+    fn with_hint(self, hint: &str) -> Self {
+        let hint = format!(" ({hint})");
+        Self { hint, ..self }
+    }
+
+    pub(super) fn kind(&self) -> ErrorKind {
         self.source.kind()
     }
 }
@@ -68,14 +70,14 @@ impl std::error::Error for OpenError {
     }
 }
 
-/// How to write without blocking.
+/// How a descriptor is written without blocking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// A file, or a description of our own that is non-blocking.
+    /// A regular file, or an open file description of our own with O_NONBLOCK.
     Plain,
     /// `MSG_DONTWAIT`.
     Socket,
-    /// Others hold this description too, so its flags are not ours to set: a look first, and small writes.
+    /// Other processes share the open file description, so O_NONBLOCK must not be set: poll(2), then a small write.
     Shared,
 }
 
@@ -101,55 +103,43 @@ impl Descriptor {
         })
     }
 
-    /// Whether it is the file of this name.
+    /// Whether `path` names this file.
     pub fn is_at(&self, path: &Path) -> bool {
-        let here = self.file.metadata().map(|about| (about.dev(), about.ino()));
-        let there = path.symlink_metadata();
-        let there = there.map(|about| (about.dev(), about.ino()));
+        let identity = |about: fs::Metadata| (about.dev(), about.ino());
+        let here = self.file.metadata().map(identity);
+        let there = path.symlink_metadata().map(identity);
         matches!((here, there), (Ok(here), Ok(there)) if here == there)
     }
 
-    /// Whether a person is at the other end.
     pub fn is_terminal(&self) -> bool {
         self.file.is_terminal()
     }
 
-    /// A descriptor that was opened elsewhere, perhaps blocking and perhaps shared with other processes.
+    /// Takes over a descriptor that may be blocking and shared with other processes.
     pub fn of(fd: OwnedFd) -> Self {
         let file = File::from(fd);
-        let Ok(about) = file.metadata() else {
-            let way = Way::Shared;
-            return Self { file, way };
+        let way = match file.metadata().map(|about| about.file_type()) {
+            Ok(kind) if kind.is_socket() => Way::Socket,
+            Ok(kind) if !kind.is_fifo() && !kind.is_char_device() => Way::Plain,
+            Ok(_) => {
+                // O_NONBLOCK belongs to the open file description, which a shell and its other children share.
+                // Opened through /proc, a pipe or terminal gets a description of its own.
+                let mut options = OpenOptions::new();
+                let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+                options.write(true).custom_flags(flags);
+                let way = Way::Plain;
+                match options.open(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+                    Ok(file) => return Self { file, way },
+                    Err(_) => Way::Shared,
+                }
+            }
+            Err(_) => Way::Shared,
         };
-        let kind = about.file_type();
-        if kind.is_socket() {
-            let way = Way::Socket;
-            return Self { file, way };
-        }
-        if !kind.is_fifo() && !kind.is_char_device() {
-            let way = Way::Plain;
-            return Self { file, way };
-        }
-        // O_NONBLOCK belongs to the description, which a shell and its other children share. Opened through
-        // /proc, a pipe or terminal gets a description of its own.
-        let mut options = OpenOptions::new();
-        options
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        match options.open(format!("/proc/self/fd/{}", file.as_raw_fd())) {
-            Ok(file) => Self {
-                file,
-                way: Way::Plain,
-            },
-            Err(_) => Self {
-                file,
-                way: Way::Shared,
-            },
-        }
+        Self { file, way }
     }
 
-    /// Opens a file to append to, created with mode 0640 where it is missing. The second value says that
-    /// its last line lacks its newline.
+    /// Opens a file to append to, created with mode 0640 if it is missing. The second value: its last line lacks the
+    /// newline.
     ///
     /// # Errors
     ///
@@ -168,9 +158,8 @@ impl Descriptor {
         let about = file.metadata().map_err(error)?;
         let kind = about.file_type();
         if !(kind.is_file() || kind.is_char_device() || kind.is_fifo()) {
-            let hint = " (neither file, character device nor pipe)".to_owned();
             let refused = error(ErrorKind::InvalidInput.into());
-            return Err(OpenError { hint, ..refused });
+            return Err(refused.with_hint("neither file, character device nor pipe"));
         }
         let torn =
             kind.is_file() && about.len() > 0 && is_torn(path, about.ino(), safe, about.len());
@@ -178,11 +167,11 @@ impl Descriptor {
         Ok((Self { file, way }, torn))
     }
 
-    /// Writes what there is room for.
+    /// Writes as much as fits.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` where there is none, and whatever write(2) answers.
+    /// `WouldBlock` if nothing fits, or the error of write(2).
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.way {
             Way::Plain => self.file.write(bytes),
@@ -197,7 +186,7 @@ impl Descriptor {
         }
     }
 
-    /// Waits until there is room (or an error to fetch), at most so long.
+    /// Waits at most `timeout` until a write would succeed or fail, not block.
     pub fn has_room_within(&self, timeout: Duration) -> bool {
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
@@ -205,8 +194,7 @@ impl Descriptor {
     }
 }
 
-/// What the system answers to the creation of a file here, where the folder's permissions do not tell:
-/// `/proc` and `/sys` take none from anybody.
+/// The error of creating a file in `/proc` or `/sys`, whose permissions do not show that nobody can.
 fn refuses_files(folder: &Path) -> Option<io::Error> {
     let kind = statfs(folder).ok()?.filesystem_type();
     let errno = match kind {
@@ -217,8 +205,8 @@ fn refuses_files(folder: &Path) -> Option<io::Error> {
     Some(io::Error::from_raw_os_error(errno))
 }
 
-/// Whether [`Descriptor::open`] would succeed; nothing is created, opened or changed. A named pipe that has no
-/// reader is not noticed: to look would end the reader that another program waits with.
+/// Whether [`Descriptor::open`] would succeed; nothing is created, opened or changed. A named pipe without a reader
+/// is not noticed: opening it would give a waiting reader an early end of file.
 ///
 /// # Errors
 ///
@@ -228,13 +216,12 @@ pub fn would_open(target: &Target) -> Result<(), OpenError> {
         return Ok(());
     };
     let refuse = |source: io::Error| OpenError::of(path, source);
+    let raw = |errno| Err(refuse(io::Error::from_raw_os_error(errno)));
     let errno = |errno: nix::errno::Errno| refuse(errno.into());
     match path.symlink_metadata() {
-        Ok(about) if about.is_symlink() => Err(refuse(io::Error::from_raw_os_error(libc::ELOOP))),
-        Ok(about) if about.is_dir() => Err(refuse(io::Error::from_raw_os_error(libc::EISDIR))),
-        Ok(about) if about.file_type().is_socket() => {
-            Err(refuse(io::Error::from_raw_os_error(libc::ENXIO)))
-        }
+        Ok(about) if about.is_symlink() => raw(libc::ELOOP),
+        Ok(about) if about.is_dir() => raw(libc::EISDIR),
+        Ok(about) if about.file_type().is_socket() => raw(libc::ENXIO),
         Ok(about) if about.file_type().is_block_device() => {
             Err(refuse(ErrorKind::InvalidInput.into()))
         }
@@ -248,27 +235,27 @@ pub fn would_open(target: &Target) -> Result<(), OpenError> {
     }
 }
 
-/// Whether files can be made in this folder; nothing is created.
+/// Whether files can be created in this folder; nothing is created.
 ///
 /// # Errors
 ///
-/// It is missing, no folder, not readable, or takes no files from us.
-pub(super) fn would_hold(folder: &Path) -> Result<(), OpenError> {
-    let refuse = |source: io::Error, hint: &str| OpenError {
-        hint: hint.to_owned(),
+/// It is missing, no folder, not readable, or we may not create files there.
+pub(super) fn would_hold_files(folder: &Path) -> Result<(), OpenError> {
+    let refuse = |source: io::Error| OpenError {
+        hint: String::new(),
         ..OpenError::of(folder, source)
     };
     let about = fs::metadata(folder).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => refuse(source, " (the folder is missing: create it)"),
-        _ => refuse(source, ""),
+        ErrorKind::NotFound => refuse(source).with_hint("the folder is missing: create it"),
+        _ => refuse(source),
     })?;
     if !about.is_dir() {
-        let source = io::Error::from_raw_os_error(libc::ENOTDIR);
-        return Err(refuse(source, " (files go there: name a folder)"));
+        let refused = refuse(io::Error::from_raw_os_error(libc::ENOTDIR));
+        return Err(refused.with_hint("files go there: name a folder"));
     }
     let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
-    eaccess(folder, all).map_err(|errno| refuse(errno.into(), ""))?;
-    refuses_files(folder).map_or(Ok(()), |source| Err(refuse(source, "")))
+    eaccess(folder, all).map_err(|errno| refuse(errno.into()))?;
+    refuses_files(folder).map_or(Ok(()), |source| Err(refuse(source)))
 }
 
 /// Locks a folder against other sensors (flock(2), exclusive) until the descriptor is closed.
@@ -279,20 +266,19 @@ pub(super) fn would_hold(folder: &Path) -> Result<(), OpenError> {
 pub(super) fn lock_folder(folder: &Path) -> Result<File, OpenError> {
     let refuse = |source| OpenError::of(folder, source);
     let opened = File::open(folder).map_err(refuse)?;
-    match opened.try_lock() {
-        Ok(()) => Ok(opened),
-        Err(TryLockError::WouldBlock) => Err(OpenError {
-            hint: " (locked by another sensor that writes there: name another folder, or stop that sensor)".to_owned(),
-            ..refuse(ErrorKind::ResourceBusy.into())
-        }),
-        Err(TryLockError::Error(source)) => Err(OpenError {
-            hint: " (the folder cannot be locked against other sensors: name one on another file system)".to_owned(),
-            ..refuse(source)
-        }),
-    }
+    let refused = match opened.try_lock() {
+        Ok(()) => return Ok(opened),
+        Err(TryLockError::WouldBlock) => refuse(ErrorKind::ResourceBusy.into()).with_hint(
+            "locked by another sensor that writes there: name another folder, or stop that sensor",
+        ),
+        Err(TryLockError::Error(source)) => refuse(source).with_hint(
+            "the folder cannot be locked against other sensors: name one on another file system",
+        ),
+    };
+    Err(refused)
 }
 
-/// Whether the file's last byte is no newline; a file we may not read counts as whole.
+/// Whether the file's last byte is no newline. A file that we may not read counts as whole.
 fn is_torn(path: &Path, ino: u64, flags: i32, len: u64) -> bool {
     let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(path) else {
         return false;

@@ -1,9 +1,9 @@
-//! Files in a folder that are whole when they are closed: each begins with its header and ends with its last line.
+//! Files in a folder, each with a header and a footer.
 //!
-//! A stream's file is created with its first record, under `NAME.log`; closed by rotation, it is renamed to
-//! `NAME.2026-11-29-05-00-00.log` after the moment it was opened. What a run that was killed left under `NAME.log`
-//! is renamed in the same way, never appended to. While a file takes nothing (full disk) it is not closed: records
-//! wait, and are dropped and counted once what waits is too much, as for lines.
+//! A stream's file is created with its first record, as `NAME.log`. Rotation closes it and renames it to
+//! `NAME.2026-11-29-05-00-00.log`, the time at which it was opened. A `NAME.log` of a killed run is renamed in the
+//! same way, never appended to. A file that cannot be written (full disk) is not closed: records are buffered, and
+//! dropped and counted once the buffer is full, as for lines.
 //!
 //! The folder is locked while the output is open: a second sensor would rename the first one's open files.
 
@@ -28,53 +28,53 @@ const STAMP_LEN: usize = 19;
 pub struct Files {
     /// Locked, so that no other sensor renames or removes files there. The lock ends with the descriptor.
     _folder: File,
-    streams: Vec<Carrying>,
+    streams: Vec<StreamFile>,
     rotation: Rotation,
     live: bool,
 }
 
 /// One stream, and its file while one is open.
-struct Carrying {
+struct StreamFile {
     stream: &'static Stream,
     folder: PathBuf,
-    /// Kept from file to file; none before the first.
+    /// The buffer, kept from file to file; `None` before the first file.
     lines: Option<Lines>,
     open: Option<Opened>,
     patience: Option<Patience>,
-    /// Why no file could be opened, since when, and when that was tried last.
+    /// The outage if no file could be opened, and the time of the last try.
     refused: Option<(Recovery, i64)>,
     recovered: Option<Recovery>,
     dropped: [[u64; KINDS]; CAUSES],
-    /// The moment in the name that a closed file got last, and its number among those of that moment.
+    /// Time and number in the name of the last closed file.
     named: Option<(String, u32)>,
 }
 
 #[derive(Clone, Copy)]
 struct Opened {
     at_ns: i64,
-    /// Bytes of what was appended.
+    /// Bytes appended so far.
     bytes: u64,
-    /// Where the buffer stood before the record at hand.
+    /// Length of the buffer before the current record.
     mark: usize,
-    /// Its last line is on its way; nothing more goes there.
+    /// The footer is appended; no record follows.
     ending: bool,
 }
 
 impl Files {
-    /// Files of these streams in a folder that is there.
+    /// Files of these streams in an existing folder.
     ///
     /// # Errors
     ///
-    /// As [`would_open`], or another sensor has locked the folder.
+    /// The folder is missing, not readable or writable, or another sensor has locked it.
     pub fn open(
         target: &Target,
         streams: &'static [Stream],
         rotation: Rotation,
     ) -> Result<Self, OpenError> {
-        would_open(target)?;
         let folder = target.path();
+        descriptor::would_hold_files(folder)?;
         let locked = descriptor::lock_folder(folder)?;
-        let carrying = |stream| Carrying {
+        let file_of = |stream| StreamFile {
             stream,
             folder: folder.to_owned(),
             lines: None,
@@ -87,34 +87,24 @@ impl Files {
         };
         Ok(Self {
             _folder: locked,
-            streams: streams.iter().map(carrying).collect(),
+            streams: streams.iter().map(file_of).collect(),
             rotation,
             live: false,
         })
     }
 
-    fn of(&mut self, entry: Entry) -> Option<&mut Carrying> {
+    fn of(&mut self, entry: Entry) -> Option<&mut StreamFile> {
         let mut streams = self.streams.iter_mut();
         streams.find(|one| one.stream.events.contains(&entry.kind))
     }
 }
 
-/// Whether files can be made in the folder; nothing is created or locked. A lock that is held is no error, so
-/// that `check` can run beside the sensor.
-///
-/// # Errors
-///
-/// The folder is missing, no folder, or not readable and writable.
-pub fn would_open(target: &Target) -> Result<(), OpenError> {
-    descriptor::would_hold(target.path())
-}
-
-impl Carrying {
+impl StreamFile {
     fn path(&self) -> PathBuf {
         self.folder.join(format!("{}.log", self.stream.name))
     }
 
-    /// A name for a closed file that nothing has yet, behind those that were given for the same moment.
+    /// A free name for a closed file, numbered after earlier ones of the same second.
     fn name_of_closed(&mut self, opened_ns: i64) -> PathBuf {
         let stamp = NameStamp(opened_ns).to_string();
         let name = self.stream.name;
@@ -134,15 +124,14 @@ impl Carrying {
         path
     }
 
-    /// Gives what a former run left a name of its own.
+    /// Renames the file that a former run left.
     fn set_aside(&mut self) -> Result<(), OpenError> {
         let path = self.path();
         let Ok(about) = path.symlink_metadata() else {
             return Ok(());
         };
         if !about.is_file() || about.len() == 0 {
-            // An empty file is as good as none; why a link, a folder or a device is refused, the call that opens
-            // says.
+            // An empty file is as good as none; links, folders and devices are refused by open.
             return Ok(());
         }
         let age = about.modified().ok();
@@ -159,7 +148,7 @@ impl Carrying {
         match &mut self.lines {
             Some(lines) => lines.go_on_in(file),
             none => {
-                let mut lines = Lines::of_file(path, file);
+                let mut lines = Lines::new(Target::Path(path), file, false);
                 if let Some(patience) = &self.patience {
                     lines.set_patience(patience.clone());
                 }
@@ -179,7 +168,7 @@ impl Carrying {
         Ok(())
     }
 
-    /// Closes the file, if it has taken all: false while something waits.
+    /// Closes the file once everything is written; false while bytes are buffered.
     fn end(&mut self, rotation: &Rotation, at: Moment) -> bool {
         let (Some(opened), Some(lines)) = (&mut self.open, &mut self.lines) else {
             return true;
@@ -188,28 +177,28 @@ impl Carrying {
             opened.ending = true;
             lines.append(|out| (self.stream.end)(out, at.log_ns));
         }
-        lines.flush(at.now_ns);
+        lines.flush(at);
         if lines.waiting_bytes() > 0 {
             return false;
         }
         let opened_ns = opened.at_ns;
         let path = self.path();
-        // What another program has moved is whole where it is now.
+        // A file that another program has moved stays where it is.
         if self.lines.as_ref().is_some_and(|lines| lines.is_at(&path)) {
-            // A name that cannot be given leaves the file where it is: the next one sets it aside.
+            // If the rename fails, the next file renames it.
             let closed = self.name_of_closed(opened_ns);
             let _ = fs::rename(&path, closed);
         }
         self.open = None;
-        self.thin_out(rotation);
+        self.remove_surplus(rotation);
         true
     }
 
-    /// Removes the oldest closed files but so many.
-    fn thin_out(&self, rotation: &Rotation) {
+    /// Removes the oldest closed files beyond `keep`.
+    fn remove_surplus(&self, rotation: &Rotation) {
         let Some(keep) = rotation.keep else { return };
         let name = self.stream.name;
-        // Its moment, and its number among those of one second.
+        // Sorts by time, then by number within the second.
         let place = |file: &str| {
             let inner = file.strip_prefix(name)?.strip_prefix('.')?;
             let (moment, number) = inner.strip_suffix(".log")?.split_at_checked(STAMP_LEN)?;
@@ -234,14 +223,14 @@ impl Carrying {
         }
     }
 
-    /// A file for a record, if one can be opened now.
+    /// Makes sure that a file is open for the next record.
     fn ready(&mut self, rotation: &Rotation, at: Moment) -> Result<(), Cause> {
         let due = self
             .open
             .is_some_and(|open| open.ending || rotation.is_due(open.at_ns, open.bytes, at.log_ns));
         if due && !self.end(rotation, at) {
             let lines = self.lines.as_ref();
-            return Err(lines.and_then(Lines::blocked).unwrap_or(Cause::Io));
+            return Err(lines.and_then(Sink::blocked).unwrap_or(Cause::Io));
         }
         if self.open.is_some() {
             return Ok(());
@@ -274,9 +263,9 @@ impl Carrying {
 
     fn drop_entry(&mut self, entry: Entry, cause: Cause) {
         if let (Some(lines), Some(_)) = (&mut self.lines, &self.open) {
-            return lines.lose(entry, cause);
+            return lines.drop_entry(entry, cause);
         }
-        let (kind, records) = (entry.kind as usize, entry.folded.max(1));
+        let (kind, records) = (entry.kind as usize, entry.records());
         self.dropped[cause as usize][kind] += records;
         if let Some((recovery, _)) = &mut self.refused {
             recovery.lost[kind] += records;
@@ -289,7 +278,7 @@ impl Carrying {
             return None;
         }
         let (lines, open) = (self.lines.as_mut()?, self.open.as_mut()?);
-        let out = lines.admit_fold(entry.kind, entry.folded, at.now_ns)?;
+        let out = lines.admit(entry, at)?;
         open.mark = out.len();
         Some(out)
     }
@@ -299,7 +288,7 @@ impl Carrying {
             return false;
         };
         open.bytes += lines.appended_since(open.mark) as u64;
-        Sink::commit(lines, entry, at) || self.recovered.is_some()
+        lines.commit(entry, at) || self.recovered.is_some()
     }
 }
 
@@ -318,9 +307,9 @@ impl Sink for Files {
         let (rotation, live) = (self.rotation, self.live);
         for stream in &mut self.streams {
             if let Some(lines) = &mut stream.lines {
-                lines.flush(at.now_ns);
+                lines.flush(at);
             }
-            // Live the log's time goes on without records: a silent hour ends a file, too.
+            // Live, the time of the log advances without records: a file ends in a silent hour, too.
             let Some(open) = stream.open else { continue };
             if open.ending || live && rotation.is_due(open.at_ns, open.bytes, at.log_ns) {
                 stream.end(&rotation, at);
@@ -336,8 +325,8 @@ impl Sink for Files {
             if !std::mem::replace(&mut open.ending, true) {
                 lines.append(|out| (stream.stream.end)(out, at.log_ns));
             }
-            lines.finish(at.now_ns);
-            // What could not be ended gets no name of a whole one: the next run sets it aside.
+            lines.finish(at);
+            // A file without its footer keeps its name: the next run renames it.
             if self.rotation.is_on() && lines.blocked().is_none() {
                 stream.end(&self.rotation, at);
             }
@@ -375,24 +364,15 @@ impl Sink for Files {
         })
     }
 
-    fn is_closed(&self) -> bool {
-        false
-    }
-
-    fn is_terminal(&self) -> bool {
-        false
-    }
-
     fn carried(&self) -> Carried {
         let mut sum = Carried::default();
         for stream in &self.streams {
-            let own = Carried {
+            sum.add(&Carried {
                 dropped: stream.dropped,
                 ..Carried::default()
-            };
-            sum.add(&own);
+            });
             if let Some(lines) = &stream.lines {
-                sum.add(&Sink::carried(lines));
+                sum.add(&lines.carried());
             }
         }
         sum

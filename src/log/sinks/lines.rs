@@ -1,46 +1,46 @@
-//! Lines to a file descriptor: opened safely, buffered, counted only once write(2) took them.
+//! Lines to a file descriptor: buffered, and counted as written only after write(2) took them.
 //!
-//! A file that takes no more (full disk, I/O error) is tried again once a second, a pipe or terminal whose
-//! reader is slow at each flush. Until then up to [`BUFFER_MAX`] bytes wait; further lines are dropped and
-//! counted by kind and cause. A line of which a part was written is completed first, so lines never mix.
+//! A file that fails (full disk, I/O error) is tried again once a second; a pipe or terminal with a slow reader at
+//! each flush. Until then up to [`BUFFER_MAX`] bytes are buffered; further lines are dropped and counted by kind and
+//! cause. A partly written line is completed first, so lines never mix.
 
 use super::descriptor::{Descriptor, OpenError};
 use super::recovery::{Recovery, cause_of};
 use super::spec::Target;
 use super::{Carried, Entry, Moment, Sink};
 use crate::books::output::{CAUSES, Cause};
-use crate::books::record_kind::{EventKind, KINDS};
+use crate::books::record_kind::KINDS;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A buffer this full is written.
+/// Buffered bytes that cause a write.
 const FLUSH_AT: usize = 64 << 10;
-/// What a sink holds while its file takes nothing.
+/// Bytes that are buffered at most during an outage.
 pub const BUFFER_MAX: usize = 1 << 20;
-/// What was written leaves the buffer at this size, so that little is moved often.
+/// Written bytes are removed from the buffer once there are this many, so that moves are rare.
 const SPENT_MAX: usize = BUFFER_MAX / 4;
 const RETRY_NS: u64 = 1_000_000_000;
 
 /// How long lines wait for the reader of a pipe or terminal.
 #[derive(Clone, Debug)]
 pub enum Patience {
-    /// `run`: not at all. Nothing but the end of the run, which waits for a second, may hold up other outputs.
+    /// `run`: not at all, so that no output delays another; at the end of the run a second.
     Live,
-    /// `read`: until they are taken, or until this is set; then for a second.
+    /// `read`: until the reader takes them; once this flag is set, a second more.
     Reader(Arc<AtomicBool>),
 }
 
-/// Waits that are left once patience has an end.
+/// Waits that are left at the end of the run.
 #[derive(Debug)]
 struct Allowance {
-    /// Waits in which nothing happened: a second.
+    /// Waits without progress: a second.
     idle: u16,
-    /// Waits in all, for a reader that takes a little each time: ten seconds at most.
+    /// All waits, for a reader that takes a little each time: ten seconds.
     all: u16,
 }
 
@@ -53,6 +53,7 @@ impl Allowance {
     const NONE: Self = Self { idle: 0, all: 0 };
 }
 
+/// A running outage.
 struct Trouble {
     recovery: Recovery,
     tried_ns: i64,
@@ -60,31 +61,22 @@ struct Trouble {
 
 #[derive(Clone, Copy)]
 struct Line {
-    /// Where in the buffer it ends.
+    /// Where it ends in the buffer.
     end: usize,
-    kind: EventKind,
-    /// Attempts that a fold stands for; 0: one record, written as it is.
-    folded: u64,
+    entry: Entry,
 }
 
-impl Line {
-    /// Records that are lost with it.
-    fn records(&self) -> u64 {
-        self.folded.max(1)
-    }
-}
-
-/// Lines on their way to one file descriptor.
+/// Buffered lines and their file descriptor.
 pub struct Lines {
     target: Target,
     file: Descriptor,
     patience: Patience,
     allowance: Allowance,
     buffer: Vec<u8>,
-    /// Bytes of the buffer that were written.
+    /// Leading bytes of the buffer that are written.
     spent: usize,
     lines: VecDeque<Line>,
-    /// The first unwritten byte continues a line that is partly in the file.
+    /// The first unwritten byte continues a partly written line.
     mid_line: bool,
     trouble: Option<Trouble>,
     recovered: Option<Recovery>,
@@ -95,8 +87,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Opens a target. Files are created with mode 0640 and appended to; a last line without its
-    /// newline, as a full disk leaves it, is ended first.
+    /// Opens a target. Files are created with mode 0640 and appended to. A last line without its newline, as a full
+    /// disk leaves it, is ended first.
     ///
     /// # Errors
     ///
@@ -110,22 +102,18 @@ impl Lines {
         Ok(Self::new(target.clone(), file, torn))
     }
 
-    /// A sink that writes to an open descriptor and treats it as standard output.
-    pub fn from_fd(fd: OwnedFd) -> Self {
-        Self::new(Target::Stdout, Descriptor::of(fd), false)
-    }
-
-    /// Lines to an open file, which began empty.
-    pub(super) fn of_file(path: PathBuf, file: Descriptor) -> Self {
-        Self::new(Target::Path(path), file, false)
-    }
-
-    /// Bytes that were appended since the buffer was so long.
+    /// Bytes appended since the buffer had length `mark`.
     pub(super) fn appended_since(&self, mark: usize) -> usize {
         self.buffer.len().saturating_sub(mark)
     }
 
-    fn new(target: Target, file: Descriptor, torn: bool) -> Self {
+    /// A sink that treats this descriptor as standard output.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self::new(Target::Stdout, Descriptor::of(fd), false)
+    }
+
+    /// Lines to an open file. `torn`: its last line lacks the newline.
+    pub(super) fn new(target: Target, file: Descriptor, torn: bool) -> Self {
         let mut buffer = Vec::with_capacity(BUFFER_MAX + SPENT_MAX);
         if torn {
             buffer.push(b'\n');
@@ -148,109 +136,17 @@ impl Lines {
         }
     }
 
-    /// Bytes that a sink takes.
+    /// Memory of a sink.
     pub fn memory_bytes() -> u64 {
         (BUFFER_MAX + SPENT_MAX + BUFFER_MAX / 64 * size_of::<Line>()) as u64
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes that are not yet written.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.buffer.len() - self.spent
     }
 
-    /// Where to append a line of this kind; `None` if it is dropped (and counted).
-    pub fn admit(&mut self, kind: EventKind, now_ns: i64) -> Option<&mut Vec<u8>> {
-        self.admit_fold(kind, 0, now_ns)
-    }
-
-    /// The same for a line that stands for `folded` records.
-    pub fn admit_fold(
-        &mut self,
-        kind: EventKind,
-        folded: u64,
-        now_ns: i64,
-    ) -> Option<&mut Vec<u8>> {
-        let line = Line {
-            end: 0,
-            kind,
-            folded,
-        };
-        if self.waiting_bytes() >= BUFFER_MAX {
-            self.flush(now_ns);
-        }
-        if self.closed {
-            self.drop_line(&line, Cause::Closed);
-            return None;
-        }
-        match &self.trouble {
-            Some(trouble) if self.waiting_bytes() >= BUFFER_MAX => {
-                let cause = trouble.recovery.cause;
-                self.drop_line(&line, cause);
-                None
-            }
-            _ => Some(&mut self.buffer),
-        }
-    }
-
-    /// Says that what was appended since [`Lines::admit`] is one line of this kind.
-    pub fn commit(&mut self, kind: EventKind, now_ns: i64) {
-        self.commit_fold(kind, 0, now_ns);
-    }
-
-    /// The same for a line that stands for `folded` records.
-    pub fn commit_fold(&mut self, kind: EventKind, folded: u64, now_ns: i64) {
-        let end = self.buffer.len();
-        self.lines.push_back(Line { end, kind, folded });
-        if self.waiting_bytes() >= FLUSH_AT {
-            self.flush(now_ns);
-        }
-    }
-
-    /// Writes what waits, unless a failure is less than a second ago. A reader that was slow is asked again at
-    /// the next `now_ns`: that costs one call.
-    pub fn flush(&mut self, now_ns: i64) {
-        let may = self.trouble.as_ref().is_none_or(|trouble| {
-            let passed_ns = now_ns.abs_diff(trouble.tried_ns);
-            let slow = trouble.recovery.cause == Cause::Slow;
-            passed_ns >= RETRY_NS || (slow && passed_ns > 0)
-        });
-        if may {
-            self.write_out(now_ns);
-        }
-    }
-
-    /// Writes what waits; what cannot be written within a second is dropped. All such waits together take a
-    /// second when nobody reads.
-    pub fn finish(&mut self, now_ns: i64) {
-        if matches!(self.patience, Patience::Live) {
-            self.set_patience(Patience::Reader(Arc::new(AtomicBool::new(true))));
-        }
-        self.write_out(now_ns);
-        let cause = self.cause();
-        self.drop_waiting(usize::MAX, cause);
-    }
-
-    /// Opens the path anew (after a rotation); the old file gets what waits first. Standard output stays.
-    ///
-    /// # Errors
-    ///
-    /// As [`Lines::open`]; the old file stays in use.
-    pub fn reopen(&mut self, now_ns: i64) -> Result<(), OpenError> {
-        let Target::Path(path) = self.target.clone() else {
-            return Ok(());
-        };
-        self.write_out(now_ns);
-        let (file, torn) = Descriptor::open(&path)?;
-        self.go_on_in(file);
-        if torn {
-            self.buffer.insert(self.spent, b'\n');
-            self.lines.iter_mut().for_each(|line| line.end += 1);
-        }
-        self.write_out(now_ns);
-        Ok(())
-    }
-
-    /// Writes to another file from now on. A line of which the old one has a part is lost.
+    /// Continues in another file. A line that is partly in the old one is dropped.
     pub(super) fn go_on_in(&mut self, file: Descriptor) {
         if self.mid_line {
             let cause = self.cause();
@@ -259,36 +155,14 @@ impl Lines {
         self.file = file;
     }
 
-    /// Counts a record that finds no way into the file at hand.
-    pub(super) fn lose(&mut self, entry: Entry, cause: Cause) {
-        let Entry { kind, folded } = entry;
-        self.drop_line(
-            &Line {
-                end: 0,
-                kind,
-                folded,
-            },
-            cause,
-        );
-    }
-
-    /// Whether its file is the one of this name.
+    /// Whether `path` names its file.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         self.file.is_at(path)
     }
 
-    /// Appends what is no record: the beginning or the end of a file. Between lines only.
+    /// Appends a header or footer, which is no record. Between lines only.
     pub(super) fn append(&mut self, bytes: impl FnOnce(&mut Vec<u8>)) {
         bytes(&mut self.buffer);
-    }
-
-    /// Records that wait, by kind.
-    pub fn pending(&self) -> [u64; KINDS] {
-        let mut count = [0; KINDS];
-        self.lines
-            .iter()
-            .for_each(|line| count[line.kind as usize] += line.records());
-        count
     }
 
     fn cause(&self) -> Cause {
@@ -296,27 +170,29 @@ impl Lines {
         trouble.map_or(Cause::Closed, |trouble| trouble.recovery.cause)
     }
 
-    fn drop_line(&mut self, line: &Line, cause: Cause) {
-        self.dropped[cause as usize][line.kind as usize] += line.records();
+    /// Counts a dropped record.
+    pub(super) fn drop_entry(&mut self, entry: Entry, cause: Cause) {
+        let (kind, records) = (entry.kind as usize, entry.records());
+        self.dropped[cause as usize][kind] += records;
         if let Some(trouble) = &mut self.trouble {
-            trouble.recovery.lost[line.kind as usize] += line.records();
+            trouble.recovery.lost[kind] += records;
         }
     }
 
-    /// Drops the first `count` lines that wait.
+    /// Drops the first `count` unwritten lines.
     fn drop_waiting(&mut self, count: usize, cause: Cause) {
         let count = count.min(self.lines.len());
         let mut end = self.spent;
         for line in self.lines.drain(..count).collect::<Vec<_>>() {
             end = line.end;
-            self.drop_line(&line, cause);
+            self.drop_entry(line.entry, cause);
         }
         let all = self.lines.is_empty();
         self.spend(if all { self.buffer.len() } else { end });
         self.mid_line = false;
     }
 
-    /// The buffer up to `end` is done with.
+    /// Marks the buffer up to `end` as written or dropped.
     fn spend(&mut self, end: usize) {
         self.spent = end;
         if self.spent == self.buffer.len() || self.spent >= SPENT_MAX {
@@ -334,12 +210,13 @@ impl Lines {
         let (done, result) = self.write_bytes();
         let whole = self.lines.partition_point(|line| line.end <= done);
         let start = whole.checked_sub(1).map(|last| self.lines[last].end);
-        // The byte of a torn line's newline belongs to no line, as does what was spent before.
+        // The newline that ends a torn line belongs to no line; nor do bytes that were spent before.
         let at_end_of_line = start.map_or(!self.mid_line && done == self.spent, |end| end == done);
         self.mid_line = !at_end_of_line;
         for line in self.lines.drain(..whole) {
-            self.written[line.kind as usize] += u64::from(line.folded == 0);
-            self.folded += line.folded;
+            let Entry { kind, folded } = line.entry;
+            self.written[kind as usize] += u64::from(folded == 0);
+            self.folded += folded;
         }
         self.spend(done);
         match result {
@@ -353,7 +230,7 @@ impl Lines {
         }
     }
 
-    /// How far into the buffer everything was written, and what stopped it there.
+    /// End of the written bytes in the buffer, and the error that stopped the writing.
     fn write_bytes(&mut self) -> (usize, io::Result<()>) {
         let mut done = self.spent;
         while done < self.buffer.len() {
@@ -368,7 +245,7 @@ impl Lines {
         (done, Ok(()))
     }
 
-    /// Waits for a reader as long as patience has it.
+    /// Waits for a reader as long as its patience lasts. True: the file takes bytes again.
     fn wait_for_room(&mut self) -> bool {
         if let Patience::Reader(hurry) = &self.patience {
             while !hurry.load(Ordering::Relaxed) {
@@ -409,24 +286,68 @@ impl Lines {
 
 impl Sink for Lines {
     fn admit(&mut self, entry: Entry, at: Moment) -> Option<&mut Vec<u8>> {
-        self.admit_fold(entry.kind, entry.folded, at.now_ns)
+        if self.waiting_bytes() >= BUFFER_MAX {
+            self.flush(at);
+        }
+        if self.closed {
+            self.drop_entry(entry, Cause::Closed);
+            return None;
+        }
+        match self.blocked() {
+            Some(cause) if self.waiting_bytes() >= BUFFER_MAX => {
+                self.drop_entry(entry, cause);
+                None
+            }
+            _ => Some(&mut self.buffer),
+        }
     }
 
     fn commit(&mut self, entry: Entry, at: Moment) -> bool {
-        self.commit_fold(entry.kind, entry.folded, at.now_ns);
+        let end = self.buffer.len();
+        self.lines.push_back(Line { end, entry });
+        if self.waiting_bytes() >= FLUSH_AT {
+            self.flush(at);
+        }
         self.recovered.is_some()
     }
 
+    /// After a failure, waits a second before the next try. A slow reader is tried again at the next `now_ns`: that
+    /// costs one call.
     fn flush(&mut self, at: Moment) {
-        Self::flush(self, at.now_ns);
+        let may = self.trouble.as_ref().is_none_or(|trouble| {
+            let passed_ns = at.now_ns.abs_diff(trouble.tried_ns);
+            let slow = trouble.recovery.cause == Cause::Slow;
+            passed_ns >= RETRY_NS || (slow && passed_ns > 0)
+        });
+        if may {
+            self.write_out(at.now_ns);
+        }
     }
 
+    /// Drops what cannot be written within a second. All such waits together take a second when nobody reads.
     fn finish(&mut self, at: Moment) {
-        Self::finish(self, at.now_ns);
+        if matches!(self.patience, Patience::Live) {
+            self.set_patience(Patience::Reader(Arc::new(AtomicBool::new(true))));
+        }
+        self.write_out(at.now_ns);
+        let cause = self.cause();
+        self.drop_waiting(usize::MAX, cause);
     }
 
+    /// Writes what is buffered to the old file first. Standard output stays.
     fn reopen(&mut self, at: Moment) -> Result<(), OpenError> {
-        Self::reopen(self, at.now_ns)
+        let Target::Path(path) = self.target.clone() else {
+            return Ok(());
+        };
+        self.write_out(at.now_ns);
+        let (file, torn) = Descriptor::open(&path)?;
+        self.go_on_in(file);
+        if torn {
+            self.buffer.insert(self.spent, b'\n');
+            self.lines.iter_mut().for_each(|line| line.end += 1);
+        }
+        self.write_out(at.now_ns);
+        Ok(())
     }
 
     fn set_patience(&mut self, patience: Patience) {
@@ -454,11 +375,15 @@ impl Sink for Lines {
     }
 
     fn carried(&self) -> Carried {
+        let mut pending = [0; KINDS];
+        for Line { entry, .. } in &self.lines {
+            pending[entry.kind as usize] += entry.records();
+        }
         Carried {
             written: self.written,
             folded: self.folded,
             dropped: self.dropped,
-            pending: self.pending(),
+            pending,
         }
     }
 }

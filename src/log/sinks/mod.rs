@@ -1,13 +1,13 @@
-//! Where records go: each sink carries what a format has rendered, one file a sink.
+//! Sinks carry rendered records to files and streams.
 //!
-//! A sink says what became of the records it took; what an output was offered and what it did not ask for is kept
-//! above, in [`crate::log::outputs`], once for all sinks.
+//! A sink counts what became of the records it accepted. [`crate::log::outputs`] counts what each output was offered
+//! and did not ask for.
 
-pub mod descriptor;
-pub mod files;
-pub mod lines;
-pub mod recovery;
-pub mod rotation;
+pub(crate) mod descriptor;
+pub(crate) mod files;
+pub(crate) mod lines;
+pub(crate) mod recovery;
+pub(crate) mod rotation;
 pub mod spec;
 
 use crate::books::output::{CAUSES, Cause};
@@ -19,75 +19,85 @@ use lines::{Lines, Patience};
 use recovery::Recovery;
 use spec::OutputSpec;
 
-/// A record on its way: its kind, and how many attempts it stands for (0: it is one record, written as it is).
+/// The kind and weight of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// What it is.
+    /// Kind of the record.
     pub kind: EventKind,
-    /// Attempts that a fold stands for.
+    /// Attempts that it folds; 0: it is no fold.
     pub folded: u64,
 }
 
-/// Now, by two clocks.
-#[derive(Clone, Copy, Debug)]
+impl Entry {
+    /// Records that are lost with it.
+    fn records(self) -> u64 {
+        self.folded.max(1)
+    }
+}
+
+/// The current time, by two clocks, ns since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Moment {
-    /// Where the log stands, nanoseconds since the Unix epoch: files are rotated by it.
+    /// Time of the log: files are rotated by it.
     pub log_ns: i64,
-    /// The logger's clock, for tries and waits.
+    /// Clock of the logger, for retries and waits.
     pub now_ns: i64,
 }
 
-/// What became of the records that a sink took, by kind.
+/// Counts of the records that a sink accepted, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     /// Records written.
     pub written: [u64; KINDS],
-    /// Attempts that the folds written stand for.
+    /// Attempts in written folds.
     pub folded: u64,
     /// Records dropped, by cause.
     pub dropped: [[u64; KINDS]; CAUSES],
-    /// Records that wait.
+    /// Records that are buffered.
     pub pending: [u64; KINDS],
 }
 
-/// Carries records. Nothing here blocks a live run.
+/// Carries records. No method blocks a live run.
 pub trait Sink: Send {
-    /// Where to append a record; `None` if it is dropped (and counted).
+    /// The buffer to append a record to; `None` if the record is dropped, which is counted.
     fn admit(&mut self, entry: Entry, at: Moment) -> Option<&mut Vec<u8>>;
 
-    /// Says that what was appended since [`Sink::admit`] is this record, whole. True: [`Sink::take_recovery`] has
-    /// something to tell.
+    /// Ends the record that was appended since [`Sink::admit`]. True: [`Sink::take_recovery`] has a report.
     fn commit(&mut self, entry: Entry, at: Moment) -> bool;
 
-    /// Hands on what waits.
+    /// Writes what is buffered.
     fn flush(&mut self, at: Moment);
 
-    /// Hands on what waits, and drops what is not taken: nothing is pending afterwards.
+    /// Writes what is buffered and drops the rest: afterwards nothing is pending.
     fn finish(&mut self, at: Moment);
 
-    /// Begins anew, after a rotation by another program.
+    /// Opens the files again, after another program has rotated them.
     ///
     /// # Errors
     ///
-    /// What cannot be opened; the sink stays as it was.
+    /// The file that cannot be opened; the sink stays as it was.
     fn reopen(&mut self, at: Moment) -> Result<(), OpenError>;
 
-    /// Says how long records wait for whoever takes them.
+    /// Sets how long records wait for a slow reader.
     fn set_patience(&mut self, patience: Patience);
 
-    /// What was lost, once after records were taken again.
+    /// The losses of an outage, once after it has ended.
     fn take_recovery(&mut self) -> Option<Recovery>;
 
-    /// Why the last try took less than all; `None` while everything is taken.
+    /// The cause of the current outage; `None`: the last write succeeded.
     fn blocked(&self) -> Option<Cause>;
 
-    /// Whoever read standard output has left.
-    fn is_closed(&self) -> bool;
+    /// Whether the reader of standard output has closed it.
+    fn is_closed(&self) -> bool {
+        false
+    }
 
-    /// A person is at the other end.
-    fn is_terminal(&self) -> bool;
+    /// Whether it is a terminal.
+    fn is_terminal(&self) -> bool {
+        false
+    }
 
-    /// What became of the records.
+    /// Counts of the accepted records.
     fn carried(&self) -> Carried;
 }
 
@@ -95,7 +105,7 @@ pub trait Sink: Send {
 ///
 /// # Errors
 ///
-/// The system's answer, with what helps.
+/// The system's error, with a hint.
 pub fn open(spec: &OutputSpec) -> Result<Box<dyn Sink>, OpenError> {
     Ok(match spec.format.carrier {
         Carrier::Lines => Box::new(Lines::open(&spec.target)?),
@@ -103,7 +113,8 @@ pub fn open(spec: &OutputSpec) -> Result<Box<dyn Sink>, OpenError> {
     })
 }
 
-/// Whether [`open`] would succeed; nothing is created or changed.
+/// Whether [`open`] would succeed; nothing is created, changed or locked. A folder that a sensor has locked is no
+/// error, so that `check` can run beside that sensor.
 ///
 /// # Errors
 ///
@@ -111,6 +122,6 @@ pub fn open(spec: &OutputSpec) -> Result<Box<dyn Sink>, OpenError> {
 pub fn would_open(spec: &OutputSpec) -> Result<(), OpenError> {
     match spec.format.carrier {
         Carrier::Lines => descriptor::would_open(&spec.target),
-        Carrier::Files(_) => files::would_open(&spec.target),
+        Carrier::Files(_) => descriptor::would_hold_files(spec.target.path()),
     }
 }

@@ -1,38 +1,35 @@
-//! What was lost while a sink could not hand on its records, and why.
+//! Losses of a sink's outage, reported once it has ended.
 
 use crate::books::output::Cause;
 use crate::books::record_kind::KINDS;
 use std::io::ErrorKind;
 
-/// What was lost while a file took nothing.
+/// Losses of one outage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// When the first write failed, by the logger's clock.
+    /// Time of the first failed write, by the logger's clock.
     pub since_ns: i64,
-    /// What the last failure was.
+    /// Cause of the last failure.
     pub cause: Cause,
     /// Lines lost, by kind.
     pub lost: [u64; KINDS],
 }
 
 impl Recovery {
-    /// Joins it with what was lost before and not yet told.
-    pub(super) fn join(self, told: &mut Option<Self>) {
-        match told {
-            Some(before) => before.add(&self),
-            none => *none = Some(self),
-        }
-    }
-
-    fn add(&mut self, later: &Self) {
-        self.cause = later.cause;
-        for (sum, lost) in self.lost.iter_mut().zip(later.lost) {
+    /// Adds it to the losses that are not yet reported.
+    pub(super) fn join(self, unreported: &mut Option<Self>) {
+        let Some(sum) = unreported else {
+            *unreported = Some(self);
+            return;
+        };
+        sum.cause = self.cause;
+        for (sum, lost) in sum.lost.iter_mut().zip(self.lost) {
             *sum += lost;
         }
     }
 }
 
-/// Why records are lost where the system answers so.
+/// The cause of loss that an I/O error counts as.
 pub(super) fn cause_of(kind: ErrorKind) -> Cause {
     match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Cause::DiskFull,

@@ -1,4 +1,4 @@
-//! When a file is closed and the next one begins, and how the closed one is named.
+//! Rotation of files: when one is closed, and its name then.
 
 use crate::time::durations::{number_and_unit, unit_ns};
 use jiff::Timestamp;
@@ -10,17 +10,17 @@ const NS_PER_S: i64 = 1_000_000_000;
 /// `rotate=` and `keep=` of an output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
-    /// A file ends at each multiple of so many seconds of the log's time.
+    /// A file ends at each multiple of this many seconds of the log's time.
     pub every_s: Option<u32>,
-    /// A file that has so many bytes ends.
+    /// A file ends at this size.
     pub bytes: Option<u64>,
-    /// So many closed files of each name are kept; `None`: all.
+    /// Closed files that are kept of each name; `None`: all.
     pub keep: Option<u32>,
 }
 
-/// What `rotate=` may be.
+/// Allowed values of `rotate=`.
 pub const ROTATE_ALLOWED: &str = "rotate=TIME (1m to 30d: m, h, d), rotate=SIZE (1MiB to 1TiB: MiB, GiB, TiB), or both joined by +";
-/// What `keep=` may be.
+/// Allowed values of `keep=`.
 pub const KEEP_ALLOWED: &str = "keep=N with N from 1 to 100000";
 
 impl Rotation {
@@ -42,7 +42,7 @@ impl Rotation {
     ///
     /// # Errors
     ///
-    /// What is wrong; [`ROTATE_ALLOWED`] says what may be.
+    /// What is wrong; [`ROTATE_ALLOWED`] has the allowed values.
     pub fn set_rotate(&mut self, value: &str) -> Result<(), String> {
         for part in value.split('+') {
             let (number, unit) = number_and_unit(part);
@@ -78,7 +78,7 @@ impl Rotation {
     ///
     /// # Errors
     ///
-    /// What is wrong; [`KEEP_ALLOWED`] says what may be.
+    /// What is wrong; [`KEEP_ALLOWED`] has the allowed values.
     pub fn set_keep(&mut self, value: &str) -> Result<(), String> {
         match u32::from_str(value) {
             Ok(keep @ 1..=100_000) => {
@@ -90,7 +90,7 @@ impl Rotation {
     }
 }
 
-/// The moment in the name of a closed file, as Zeek's: `2026-11-29-05-00-00`, UTC.
+/// The time in the name of a closed file, as Zeek's: `2026-11-29-05-00-00`, UTC.
 pub struct NameStamp(pub i64);
 
 impl fmt::Display for NameStamp {
@@ -98,7 +98,7 @@ impl fmt::Display for NameStamp {
         let second = self.0.div_euclid(NS_PER_S);
         match Timestamp::from_second(second) {
             Ok(moment) => write!(f, "{}", moment.strftime("%Y-%m-%d-%H-%M-%S")),
-            // Of a time that no calendar has, the number itself tells files apart.
+            // Outside the calendar's range, the number of the second.
             Err(_) => second.fmt(f),
         }
     }

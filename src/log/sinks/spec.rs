@@ -1,7 +1,8 @@
-//! `--output KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]`, read.
+//! Parses `--output KIND:TARGET[,events=connection+alert+flow+stats+lifecycle]`.
 
 use super::rotation::{KEEP_ALLOWED, ROTATE_ALLOWED, Rotation};
 use crate::books::record_kind::EventKind;
+use crate::error::ConfigError;
 use crate::log::formats::text::{TEXT, TextFormat};
 use crate::log::formats::{Carrier, FORMATS, Registered};
 use std::fmt;
@@ -12,17 +13,17 @@ use std::str::FromStr;
 /// Where an output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// `-` or one of its names, such as `/dev/stdout`: standard output.
+    /// Standard output: `-`, `/dev/stdout` and its other names.
     Stdout,
-    /// `/dev/stderr` or another name of it: standard error.
+    /// Standard error: `/dev/stderr` and its other names.
     Stderr,
-    /// A file; created where it is missing, appended to where it is not.
+    /// A file, created if it is missing, else appended to; or a folder.
     Path(PathBuf),
 }
 
 impl Target {
-    /// What `text` names. A process's own standard output is never opened by its name: the name is a symbolic
-    /// link, and a file behind it would be written from its start.
+    /// The target that `text` names. Standard output is never opened by its name: the name is a symbolic link, and
+    /// a file behind it would be overwritten from its start.
     fn of(text: &str) -> Self {
         match text {
             "-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => Self::Stdout,
@@ -31,8 +32,8 @@ impl Target {
         }
     }
 
-    /// A path to it.
-    fn place(&self) -> &Path {
+    /// The path that was named; for a standard stream, a path to it.
+    pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Path(path) => path,
             Self::Stdout => Path::new("/proc/self/fd/1"),
@@ -40,37 +41,23 @@ impl Target {
         }
     }
 
-    /// Whether both are one file, under whatever names.
+    /// Whether both are one file, under whatever names. A file that is missing is known by its folder and name.
     fn is_same_file(&self, other: &Self) -> bool {
-        let missing = |target: &Self| {
-            let Self::Path(path) = target else {
-                return None;
-            };
-            Some((identity(folder(path))?, path.file_name()?.to_owned()))
+        let missing = |target: &Self| match target {
+            Self::Path(path) => Some((identity(folder(path))?, path.file_name()?.to_owned())),
+            Self::Stdout | Self::Stderr => None,
         };
-        if self == other {
-            return true;
+        // The parent process may have sent both standard streams to one file on purpose.
+        if self == other || self.is_inherited() && other.is_inherited() {
+            return self == other;
         }
-        match (
-            self.is_inherited() && other.is_inherited(),
-            identity(self.place()),
-        ) {
-            // Whoever started the program has sent both there.
-            (true, _) => false,
-            (false, Some(file)) => identity(other.place()) == Some(file),
-            (false, None) => {
-                let place = missing(self);
-                place.is_some() && missing(other) == place && identity(other.place()).is_none()
-            }
+        match (identity(self.path()), identity(other.path())) {
+            (None, None) => missing(self).is_some_and(|place| missing(other) == Some(place)),
+            (here, there) => here == there,
         }
     }
 
-    /// The path that was named; of a stream, a path to it.
-    pub fn path(&self) -> &Path {
-        self.place()
-    }
-
-    /// Whether it was opened by whoever started the program: a reader that leaves does not come back.
+    /// Whether the parent process opened it: a reader that closes it does not come back.
     pub fn is_inherited(&self) -> bool {
         matches!(self, Self::Stdout | Self::Stderr)
     }
@@ -91,18 +78,11 @@ impl fmt::Display for Target {
 pub struct EventSet(u8);
 
 impl EventSet {
-    /// Every kind.
-    pub fn all() -> Self {
-        Self::of(&EventKind::ALL)
-    }
-
-    /// These kinds.
-    pub fn of(kinds: &[EventKind]) -> Self {
+    pub(crate) fn of(kinds: &[EventKind]) -> Self {
         Self(kinds.iter().fold(0, |set, &kind| set | 1 << kind as u8))
     }
 
-    /// Whether `kind` is in the set.
-    pub fn has(self, kind: EventKind) -> bool {
+    pub(crate) fn has(self, kind: EventKind) -> bool {
         self.0 & 1 << kind as u8 != 0
     }
 }
@@ -114,9 +94,9 @@ pub struct OutputSpec {
     pub format: &'static Registered,
     /// Standard output, standard error or a file.
     pub target: Target,
-    /// What it asks for. Without `events=`: connections and alerts for text, everything for EVE.
+    /// The records it gets. Without `events=`, the default of its format.
     pub events: EventSet,
-    /// `rotate=` and `keep=`.
+    /// When files are closed, and how many closed ones are kept.
     pub rotation: Rotation,
     /// `--text-format`; `None`: `challenge` for standard output and terminals, `full` for files.
     pub text_format: Option<TextFormat>,
@@ -135,44 +115,21 @@ impl Default for OutputSpec {
     }
 }
 
-/// What is wrong with an `--output`, and what is allowed there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpecError {
-    value: String,
-    wrong: String,
-    allowed: String,
-}
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "--output {}: {}; allowed: {}",
-            self.value, self.wrong, self.allowed
-        )
-    }
-}
-
-impl std::error::Error for SpecError {}
-
 impl FromStr for OutputSpec {
-    type Err = SpecError;
+    type Err = ConfigError;
 
     /// Reads one value. A path ends at the first comma.
-    fn from_str(value: &str) -> Result<Self, SpecError> {
-        let error = |wrong: String, allowed: &str| SpecError {
-            value: value.into(),
-            wrong,
-            allowed: allowed.into(),
+    fn from_str(value: &str) -> Result<Self, ConfigError> {
+        let error = |wrong: String, allowed: &str| {
+            ConfigError(format!("--output {value}: {wrong}; allowed: {allowed}"))
         };
-        let words = FORMATS.map(|format| format.word);
-        let forms = FORMATS.map(Registered::forms).join(" ");
-        let forms = forms.as_str();
+        let forms = &FORMATS.map(Registered::forms).join(" ");
         let Some((kind, rest)) = value.split_once(':') else {
             return Err(error("KIND:TARGET has no colon".into(), forms));
         };
         let Some(format) = FORMATS.into_iter().find(|format| format.word == kind) else {
             let wrong = format!("unknown kind \"{kind}\"");
+            let words = FORMATS.map(|format| format.word);
             return Err(error(wrong, &words.join(", ")));
         };
         let mut parts = rest.split(',');
@@ -212,8 +169,8 @@ impl FromStr for OutputSpec {
     }
 }
 
-/// The long help of `--output`: what each format is, and its options.
-pub fn help() -> String {
+/// The long help of `--output`: each format and its options.
+pub(crate) fn help() -> String {
     let mut text = String::from(
         "Where the log goes.\n\nRepeatable: KIND:TARGET[,OPTION=VALUE]... TARGET is a file, - (or /dev/stdout) for standard \
          output, or /dev/stderr.\n",
@@ -269,7 +226,7 @@ pub(crate) fn read_options<'a, A>(
     Ok(())
 }
 
-/// What the words after the colon name.
+/// The target of a format: the text after the colon.
 fn target(format: &Registered, text: &str) -> Result<Target, &'static str> {
     match (format.carrier, text) {
         (_, "") => Err("the target is empty"),
@@ -305,28 +262,28 @@ fn event_set(format: &Registered, list: &str) -> Result<EventSet, (String, Strin
     Ok(set)
 }
 
-/// The directory that a file lies in.
+/// The folder of a file.
 pub(crate) fn folder(path: &Path) -> &Path {
     let folder = path.parent();
     let named = folder.filter(|folder| !folder.as_os_str().is_empty());
     named.unwrap_or(Path::new("."))
 }
 
-/// Device and number of what is there, whatever its name.
+/// Device and inode, the same for every name of a file.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let about = std::fs::metadata(path).ok()?;
     Some((about.dev(), about.ino()))
 }
 
-/// Holds that no two outputs share a file: their lines would mix.
+/// Refuses two outputs to one file: their lines would mix.
 ///
 /// # Errors
 ///
 /// Names the target, and the way out.
-pub fn apart(targets: &[Target]) -> Result<(), String> {
+pub(crate) fn apart(targets: &[Target]) -> Result<(), String> {
     for (at, target) in targets.iter().enumerate() {
-        // What nobody reads cannot be mixed.
-        if identity(target.place())
+        // Nobody reads /dev/null.
+        if identity(target.path())
             .is_some_and(|file| Some(file) == identity(Path::new("/dev/null")))
         {
             continue;
@@ -345,12 +302,12 @@ pub fn apart(targets: &[Target]) -> Result<(), String> {
     Ok(())
 }
 
-/// Holds that no output is one of these captures, under whatever name: a log at its end would destroy it.
+/// Refuses an output to one of these captures, under any name: a log appended to it would destroy it.
 ///
 /// # Errors
 ///
 /// Names the file, and the way out.
-pub fn apart_from_captures(targets: &[Target], captures: &[PathBuf]) -> Result<(), String> {
+pub(crate) fn apart_from_captures(targets: &[Target], captures: &[PathBuf]) -> Result<(), String> {
     let file_of = |path: &Path| identity(path).filter(|_| path.is_file());
     let of_capture = |path: &PathBuf| match path.as_os_str() == "-" {
         true => file_of(Path::new("/proc/self/fd/0")),
@@ -358,7 +315,7 @@ pub fn apart_from_captures(targets: &[Target], captures: &[PathBuf]) -> Result<(
     };
     let captures: Vec<_> = captures.iter().filter_map(of_capture).collect();
     for target in targets {
-        if file_of(target.place()).is_some_and(|file| captures.contains(&file)) {
+        if file_of(target.path()).is_some_and(|file| captures.contains(&file)) {
             return Err(format!(
                 "--output: {target} is a capture to be read, and a log would destroy it: name another file"
             ));

@@ -223,7 +223,7 @@ fn a_folder_that_is_none_is_named_with_what_helps() {
         (file, "name a folder"),
         ("/proc".into(), "open failed for output /proc"),
     ] {
-        let refused = would_open(&Target::Path(path.clone())).expect_err("no folder for files");
+        let refused = descriptor::would_hold_files(&path).expect_err("no folder for files");
         let says_it = refused.to_string();
         assert!(says_it.contains(says), "{}: {says_it}", path.display());
     }
@@ -244,7 +244,8 @@ fn a_folder_takes_the_files_of_one_sensor_at_a_time() {
     );
     assert_eq!(refused, expected);
     assert_eq!(names(&folder), ["conn.log"], "the open file keeps its name");
-    assert!(would_open(&target).is_ok(), "`check` runs beside a sensor");
+    let would_open = descriptor::would_hold_files(folder.path());
+    assert!(would_open.is_ok(), "`check` runs beside a sensor");
     drop(first);
     assert!(second().is_ok());
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::books::record_kind::EventKind;
 use crate::log::sinks::descriptor::would_open;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -13,11 +14,20 @@ fn open(path: &Path) -> Result<Lines, String> {
     Lines::open(&Target::Path(path.into())).map_err(|error| error.to_string())
 }
 
+fn at(now_ns: i64) -> Moment {
+    let log_ns = now_ns;
+    Moment { log_ns, now_ns }
+}
+
 fn line(sink: &mut Lines, text: &str, now_ns: i64) {
-    if let Some(out) = sink.admit(KIND, now_ns) {
+    let entry = Entry {
+        kind: KIND,
+        folded: 0,
+    };
+    if let Some(out) = sink.admit(entry, at(now_ns)) {
         out.extend_from_slice(text.as_bytes());
         out.push(b'\n');
-        sink.commit(KIND, now_ns);
+        sink.commit(entry, at(now_ns));
     }
 }
 
@@ -79,8 +89,11 @@ fn a_file_is_appended_to_and_a_torn_line_is_ended() {
     for text in ["one", "two"] {
         let mut sink = open(&path).expect("open");
         line(&mut sink, text, 0);
-        assert_eq!((sink.carried().written[0], sink.pending()[0]), (0, 1));
-        sink.finish(0);
+        assert_eq!(
+            (sink.carried().written[0], sink.carried().pending[0]),
+            (0, 1)
+        );
+        sink.finish(at(0));
         assert_eq!(sink.carried().written[0], 1);
     }
     let mode = std::fs::metadata(&path)
@@ -95,7 +108,7 @@ fn a_file_is_appended_to_and_a_torn_line_is_ended() {
     std::fs::write(&path, "to").expect("write");
     let mut sink = open(&path).expect("open");
     line(&mut sink, "three", 0);
-    sink.finish(0);
+    sink.finish(at(0));
     assert_eq!(std::fs::read_to_string(&path).expect("read"), "to\nthree\n");
 }
 
@@ -106,9 +119,9 @@ fn after_a_rotation_lines_go_to_the_new_file() {
     let mut sink = open(&path).expect("open");
     line(&mut sink, "one", 0);
     std::fs::rename(&path, &old).expect("rename");
-    sink.reopen(0).expect("reopen");
+    sink.reopen(at(0)).expect("reopen");
     line(&mut sink, "two", 0);
-    sink.finish(0);
+    sink.finish(at(0));
     assert_eq!(std::fs::read_to_string(old).expect("read"), "one\n");
     assert_eq!(std::fs::read_to_string(path).expect("read"), "two\n");
 }
@@ -118,14 +131,14 @@ fn a_reader_that_leaves_closes_standard_output() {
     let (reader, writer) = io::pipe().expect("pipe");
     let mut sink = Lines::from_fd(writer.into());
     line(&mut sink, "one", 0);
-    sink.flush(0);
+    sink.flush(at(0));
     drop(reader);
     line(&mut sink, "two", 0);
     assert!(!sink.is_closed());
-    sink.flush(0);
+    sink.flush(at(0));
     assert!(sink.is_closed());
     line(&mut sink, "three", 0);
-    sink.finish(0);
+    sink.finish(at(0));
     assert_eq!(
         (
             sink.carried().written[0],
@@ -143,9 +156,9 @@ fn a_full_device_is_tried_once_a_second_and_losses_are_counted() {
     for _ in 0..room + 44 {
         line(&mut sink, &text, S);
     }
-    assert_eq!(sink.pending()[0], room);
+    assert_eq!(sink.carried().pending[0], room);
     assert_eq!(sink.carried().dropped[Cause::DiskFull as usize][0], 44);
-    sink.finish(S);
+    sink.finish(at(S));
     assert_eq!(
         sink.carried().dropped[Cause::DiskFull as usize][0],
         room + 44
@@ -196,11 +209,11 @@ fn a_full_disk_keeps_lines_whole_and_says_what_was_lost() {
     assert!(lost > 0);
     let before = sink.carried().written[0];
     std::fs::remove_file(&ballast).expect("room again");
-    sink.flush(S + S / 2);
+    sink.flush(at(S + S / 2));
     assert_eq!(sink.carried().written[0], before, "not yet a second");
-    sink.flush(2 * S);
+    sink.flush(at(2 * S));
     assert!(sink.carried().written[0] > before);
-    sink.finish(2 * S);
+    sink.finish(at(2 * S));
     let left = std::fs::read_to_string(&path).expect("read");
     let whole: Vec<_> = left
         .split_inclusive('\n')
@@ -230,7 +243,7 @@ fn live_a_pipe_that_nobody_reads_costs_its_own_lines_and_no_time() {
         line(&mut sink, &text, now_ns);
     }
     let lost = sink.carried().dropped[Cause::Slow as usize][0];
-    assert!(lost > 0 && sink.pending()[0] > 0);
+    assert!(lost > 0 && sink.carried().pending[0] > 0);
     assert!(
         start.elapsed() < Duration::from_secs(1),
         "{:?}",
@@ -243,8 +256,8 @@ fn live_a_pipe_that_nobody_reads_costs_its_own_lines_and_no_time() {
         all
     });
     let mut now_ns = LINES.cast_signed();
-    while sink.pending()[0] > 0 {
-        sink.flush(now_ns);
+    while sink.carried().pending[0] > 0 {
+        sink.flush(at(now_ns));
         now_ns += 1;
         std::thread::yield_now();
     }
@@ -252,7 +265,7 @@ fn live_a_pipe_that_nobody_reads_costs_its_own_lines_and_no_time() {
     assert_eq!((recovery.cause, recovery.lost[0]), (Cause::Slow, lost));
     let written = sink.carried().written[0];
     assert_eq!(written + lost, LINES);
-    sink.finish(S);
+    sink.finish(at(S));
     drop(sink);
     let all = read.join().expect("no panic");
     assert!(all.lines().all(|line| line.len() == 1023));
@@ -269,8 +282,8 @@ fn live_the_end_waits_a_second_for_a_reader_and_no_longer() {
         line(&mut sink, &text, now_ns);
     }
     let start = Instant::now();
-    sink.finish(300);
-    sink.finish(300);
+    sink.finish(at(300));
+    sink.finish(at(300));
     let took = start.elapsed();
     assert!(
         took >= Duration::from_millis(900) && took < Duration::from_secs(5),
@@ -293,12 +306,12 @@ fn reading_waits_for_a_slow_reader_until_told_to_hurry() {
         for now_ns in 0..400 {
             line(&mut sink, &text, now_ns);
         }
-        sink.flush(401);
+        sink.flush(at(401));
         let all = sink.carried().written[0];
         for now_ns in 402..800 {
             line(&mut sink, &text, now_ns);
         }
-        sink.finish(900);
+        sink.finish(at(900));
         (all, sink)
     });
     std::thread::sleep(Duration::from_millis(300));
@@ -325,10 +338,10 @@ fn a_recovery_outlives_further_writes_until_it_is_taken() {
     let dir = tempfile::tempdir().expect("directory");
     let path = dir.path().join("log");
     sink.target = Target::Path(path.clone());
-    sink.reopen(2 * S).expect("open");
+    sink.reopen(at(2 * S)).expect("open");
     assert!(sink.trouble.is_none());
     line(&mut sink, "more", 3 * S);
-    sink.reopen(3 * S).expect("open");
+    sink.reopen(at(3 * S)).expect("open");
     let recovery = sink.take_recovery().expect("not said yet");
     assert_eq!((recovery.since_ns, recovery.lost[0]), (S, 7));
     sink.file = Descriptor::open(Path::new("/dev/full")).expect("open").0;
@@ -336,7 +349,7 @@ fn a_recovery_outlives_further_writes_until_it_is_taken() {
         for _ in 0..BUFFER_MAX / 1024 + 2 {
             line(sink, &text, now_ns);
         }
-        sink.reopen(now_ns).expect("open");
+        sink.reopen(at(now_ns)).expect("open");
         sink.file = Descriptor::open(Path::new("/dev/full")).expect("open").0;
     };
     fail(&mut sink, 5 * S);

@@ -1,14 +1,14 @@
 use super::*;
 
 fn read(value: &str) -> Result<OutputSpec, String> {
-    value.parse().map_err(|error: SpecError| error.to_string())
+    value.parse().map_err(|ConfigError(error)| error)
 }
 
 #[test]
 fn defaults_differ_by_kind() {
     assert_eq!(read("text:-"), Ok(OutputSpec::default()));
     let eve = read("eve:/var/log/eve.json").expect("good");
-    assert_eq!(eve.events, EventSet::all());
+    assert_eq!(eve.events, EventSet::of(&EventKind::ALL));
     assert_eq!(eve.target, Target::Path("/var/log/eve.json".into()));
 }
 
