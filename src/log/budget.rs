@@ -1,7 +1,7 @@
-//! How many alerts a second of packet time may be written; the rest is counted, not lost in silence.
+//! Limits the alerts per second of packet time; the others are folded into one counted record.
 //!
-//! A token bucket that holds one second's worth. It follows the time of events, so that a replay folds
-//! the same alerts at any speed.
+//! A token bucket of one second's alerts. It runs by the time of events, so a replay folds the same alerts at any
+//! speed.
 
 use super::notice::Notice;
 use crate::inspect::detection::Detection;
@@ -22,10 +22,10 @@ pub struct Budget {
     folded: Folded,
 }
 
-/// Alerts withheld since the last line about them.
+/// Alerts folded since the last record of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
-    /// Time of the event that freed the budget, or of the last one.
+    /// Time of the event that refilled the budget, or of the last event.
     ts_ns: i64,
     since_ns: i64,
     count: u64,
@@ -33,7 +33,7 @@ pub struct Folded {
 }
 
 impl Folded {
-    /// The line about them. `wall_ns` gives the wall clock at an event's time.
+    /// Their record. `wall_ns` maps an event's time to the wall clock.
     pub fn notice(self, wall_ns: impl Fn(i64) -> i64) -> Notice {
         let mut text = format!("{} alerts folded:", self.count);
         let mut kinds = serde_json::Map::new();
@@ -65,7 +65,7 @@ impl Budget {
         }
     }
 
-    /// Lets packet time pass.
+    /// Advances packet time, which refills the bucket.
     pub fn advance(&mut self, ts_ns: i64) {
         let Some(rate) = self.rate_per_s.map(i64::from) else {
             return;
@@ -76,7 +76,7 @@ impl Budget {
         self.now_ns = Some(self.now_ns.map_or(ts_ns, |now| now.max(ts_ns)));
     }
 
-    /// Whether this alert may be written; if not, it is counted as folded.
+    /// Whether this alert is written; if not, it is folded.
     pub fn admit(&mut self, detection: &Detection) -> bool {
         self.advance(detection.ts_ns);
         if self.rate_per_s.is_none() {
@@ -95,9 +95,9 @@ impl Budget {
         false
     }
 
-    /// What was folded, once the budget is free again and a second has passed.
+    /// The folded alerts, once the bucket has a token and a second has passed.
     pub fn freed(&mut self) -> Option<Folded> {
-        // The first test is the only one on the path of events that are no alerts.
+        // Fast path of events that are no alerts.
         if self.folded.count == 0 || self.level < NS_PER_S {
             return None;
         }
@@ -105,7 +105,7 @@ impl Budget {
         (now_ns.saturating_sub(self.folded.since_ns) >= NS_PER_S).then(|| self.take(now_ns))
     }
 
-    /// What is folded and not said, when the run ends or the log falls silent.
+    /// The folded alerts, at the end of the run or when the log is silent.
     pub fn take_folded(&mut self) -> Option<Folded> {
         let now_ns = self.now_ns?;
         (self.folded.count > 0).then(|| self.take(now_ns))

@@ -1,4 +1,4 @@
-//! What shards hand to the logger, and the total order of it.
+//! Events from shards to the logger, and their total order.
 
 use super::fold::Fold;
 use crate::books::record_kind::EventKind;
@@ -6,7 +6,7 @@ use crate::flow::record::{Attempt, FlowRecord};
 use crate::inspect::detection::{AlertStatus, Detection};
 use std::cmp::Ordering;
 
-/// What a shard says.
+/// Content of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(
     clippy::large_enum_variant,
@@ -19,27 +19,26 @@ pub enum Body {
     Flow(FlowRecord),
     /// A detection; rare, hence boxed.
     Alert(Box<Detection>),
-    /// Many attempts in one; rare, hence boxed.
+    /// Folded attempts; rare, hence boxed.
     Folded(Box<Fold>),
 }
 
-/// What makes events of one position come in one order, whichever shard says them.
+/// Orders events of one position, independent of their shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// A deadline (ns of packet time) that the frame at this position made due.
     Timer(i64),
-    /// Said while the frame itself was read: its number within the frame, and the frame's time stamp.
+    /// Made by the frame itself: number within the frame, and time stamp of the frame.
     Frame(u16, i64),
-    /// Said by the owner of a contact that the frame made: its number within the frame, and the frame's time
-    /// stamp.
+    /// Made by the owner of a contact of the frame: number within the frame, and time stamp of the frame.
     Contact(u16, i64),
-    /// Said at the end of the run. `read`: the newest time stamp; live, a time after all others.
+    /// Made by the end of the run. `read`: the newest time stamp; live, a time after all others.
     End(i64),
 }
 
 impl Step {
-    /// When the event became due, ns: by packet time in `read`, live by run time. In the order of the log this
-    /// never goes back while the frames' time stamps do not.
+    /// The time at which the event became due, ns: packet time in `read`, run time live. In log order it never
+    /// decreases while the frames' time stamps do not.
     pub fn due_ns(self) -> i64 {
         match self {
             Self::Timer(ts_ns)
@@ -49,7 +48,7 @@ impl Step {
         }
     }
 
-    /// Whether nothing but the end of the run made it due.
+    /// Whether the end of the run made the event.
     pub fn is_end(self) -> bool {
         matches!(self, Self::End(_))
     }
@@ -62,11 +61,20 @@ pub struct Event {
     pub position: u64,
     /// Order within a position.
     pub step: Step,
-    /// What happened.
+    /// Its content.
     pub body: Body,
 }
 
 impl Body {
+    /// The kind of its record.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::NewConnection(_) | Self::Folded(_) => EventKind::Connection,
+            Self::Flow(_) => EventKind::Flow,
+            Self::Alert(_) => EventKind::Alert,
+        }
+    }
+
     fn rank(&self) -> u8 {
         match self {
             Self::NewConnection(_) => 0,
@@ -76,12 +84,12 @@ impl Body {
         }
     }
 
-    /// Whether no output is told of it: a detection that is no alert.
+    /// A detection that is no alert: no output gets it.
     pub fn is_withheld(&self) -> bool {
         matches!(self, Self::Alert(detection) if detection.status != AlertStatus::Alert)
     }
 
-    /// Order by content: the same on every shard, whatever their number.
+    /// Order by content, independent of the number of shards.
     fn cmp_content(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::NewConnection(a), Self::NewConnection(b)) => {
@@ -97,14 +105,24 @@ impl Body {
     }
 }
 
-/// The order in which shards end flows, carried on to what makes it total.
+/// The order in which shards end flows, made total.
 fn flow_order(flow: &FlowRecord) -> impl Ord {
     let key = (flow.tuple, flow.id, flow.joined);
     (flow.start_ns, key, flow.isn, flow.reason, flow.end_ns)
 }
 
 impl Event {
-    /// Moves every time of the record: all of them then lie on the clock of the record's moment.
+    /// The time that its record carries: a flow's is that of its last packet.
+    pub fn ts_ns(&self) -> i64 {
+        match &self.body {
+            Body::NewConnection(attempt) => attempt.ts_ns,
+            Body::Flow(flow) => flow.end_ns,
+            Body::Alert(detection) => detection.ts_ns,
+            Body::Folded(fold) => fold.last_ns,
+        }
+    }
+
+    /// Shifts every time of the record, from run time to the wall clock.
     pub fn shift(&mut self, by_ns: i64) {
         let shift = |ts_ns: &mut i64| *ts_ns = ts_ns.saturating_add(by_ns);
         match &mut self.body {
@@ -130,16 +148,5 @@ impl Event {
         (self.position, self.step)
             .cmp(&(other.position, other.step))
             .then_with(|| self.body.cmp_content(&other.body))
-    }
-}
-
-impl Body {
-    /// The kind of its record.
-    pub fn kind(&self) -> EventKind {
-        match self {
-            Self::NewConnection(_) | Self::Folded(_) => EventKind::Connection,
-            Self::Flow(_) => EventKind::Flow,
-            Self::Alert(_) => EventKind::Alert,
-        }
     }
 }

@@ -4,7 +4,7 @@ use super::budget::Budget;
 use super::event::{Body, Event};
 use super::fold::logger::Folding;
 use super::merge::{Lag, Merge};
-use super::notice::{self, Notice};
+use super::notice::Notice;
 use super::outputs::Outputs;
 use super::reached::LogTime;
 use super::tap::{Heard, Tap};
@@ -244,7 +244,7 @@ impl Logger {
             |lag| lags.push(lag),
             |mut event| {
                 // In run time, as the events come: the budget knows no steps of the clock.
-                let ts_ns = notice::ts_ns(&event);
+                let ts_ns = event.ts_ns();
                 let shift_ns = wall_ns(run_time, ts_ns).saturating_sub(ts_ns);
                 let due = due(&event, run_time, live.then_some(now_ns));
                 tap.hear(Heard {

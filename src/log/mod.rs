@@ -15,7 +15,7 @@ pub mod fold;
 pub mod formats;
 pub mod logger;
 pub mod merge;
-pub mod notice;
+pub(crate) mod notice;
 pub mod outputs;
 pub mod reached;
 pub mod sinks;

@@ -1,6 +1,5 @@
-//! What the sensor itself has to say: statistics, and turns in its own life.
+//! Records of the sensor itself: statistics and lifecycle events.
 
-use super::event::{Body, Event};
 use crate::books::Books;
 use crate::books::record_kind::{EventKind, KINDS};
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -8,10 +7,10 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A record that comes from the sensor and not from a shard.
+/// A record of the sensor, not of a shard.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
-    /// A turn in the sensor's life: start, stop, reload, clock step, gap, degradation.
+    /// A lifecycle event: start, stop, reload, clock step, gap, degradation.
     Lifecycle {
         /// Nanoseconds since the Unix epoch.
         ts_ns: i64,
@@ -31,7 +30,7 @@ pub enum Notice {
     },
 }
 
-/// What a stretch of the run came to, beside what the run has come to.
+/// Books of the run now and at the last record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
     /// The books now.
@@ -42,12 +41,12 @@ pub struct Stats {
     pub interval_s: f64,
     /// Seconds since the start.
     pub run_s: f64,
-    /// It is the last one of the run.
+    /// Whether it is the last record of the run.
     pub last: bool,
 }
 
 impl Stats {
-    /// The record of this moment.
+    /// The record of these books.
     pub fn notice(self, ts_ns: i64) -> Notice {
         Notice::Stats {
             ts_ns,
@@ -56,7 +55,7 @@ impl Stats {
     }
 }
 
-/// The sensor's end of the way that its own records take to the logger. Clones share one count.
+/// Sender of the sensor's records to the logger. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct Notices {
     to_logger: Sender<Notice>,
@@ -65,14 +64,14 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Both ends.
+    /// A sender and its receiver.
     pub fn channel() -> (Self, Receiver<Notice>) {
         let (to_logger, from_sensor) = unbounded();
         let sent = Arc::default();
         (Self { to_logger, sent }, from_sensor)
     }
 
-    /// Hands a record to the logger. False if there is none any more: the record then counts nowhere.
+    /// Sends a record. False: the logger has ended, and the record is not counted.
     pub fn send(&self, notice: Notice) -> bool {
         let kind = notice.kind();
         let sent = self.to_logger.send(notice).is_ok();
@@ -80,35 +79,25 @@ impl Notices {
         sent
     }
 
-    /// How many records of each kind were handed over.
+    /// Sent records, by kind.
     pub fn sent(&self) -> [u64; KINDS] {
         std::array::from_fn(|kind| self.sent[kind].load(Ordering::Relaxed))
     }
 }
 
 impl Notice {
-    /// When, in nanoseconds since the Unix epoch.
+    /// Nanoseconds since the Unix epoch.
     pub fn ts_ns(&self) -> i64 {
         match self {
             Self::Lifecycle { ts_ns, .. } | Self::Stats { ts_ns, .. } => *ts_ns,
         }
     }
 
-    /// What an output counts it as.
+    /// The kind of its record.
     pub fn kind(&self) -> EventKind {
         match self {
             Self::Lifecycle { .. } => EventKind::Lifecycle,
             Self::Stats { .. } => EventKind::Stats,
         }
-    }
-}
-
-/// The time that an event's record carries: a flow's is that of its last packet.
-pub fn ts_ns(event: &Event) -> i64 {
-    match &event.body {
-        Body::NewConnection(attempt) => attempt.ts_ns,
-        Body::Flow(flow) => flow.end_ns,
-        Body::Alert(detection) => detection.ts_ns,
-        Body::Folded(fold) => fold.last_ns,
     }
 }

@@ -1,16 +1,16 @@
-//! How far the log is in time: what the lines of text begin with never goes back.
+//! The time that the log has reached, so that the times of text lines never go back.
 
-/// A moment in the log. In `read` both are packet time; live, run time and the wall clock at it.
+/// A time of the log. In `read` both are packet time; live, run time and the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogTime {
-    /// What the order of the log goes by.
+    /// The log is ordered by it.
     pub run_ns: i64,
-    /// What is written, nanoseconds since the Unix epoch.
+    /// It is written, nanoseconds since the Unix epoch.
     pub wall_ns: i64,
 }
 
 impl LogTime {
-    /// A moment of packet time.
+    /// A packet time.
     pub fn packet(ts_ns: i64) -> Self {
         Self {
             run_ns: ts_ns,
@@ -19,10 +19,10 @@ impl LogTime {
     }
 }
 
-/// The moment that the log has reached: nothing that is yet to come is due before it.
+/// The time that the log has reached: no later event is due before it.
 ///
-/// Records of the sensor's own are written as soon as they are made, while events wait for each other: a line
-/// about such a record carries this moment, not its own, which is a little later.
+/// Records of the sensor are written at once, while events wait for each other. So the line of such a record has this
+/// time, not its own, which is a little later.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reached {
     at: Option<LogTime>,
@@ -30,14 +30,14 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// Everything before this moment is written.
+    /// Everything before this time is written.
     pub fn advance(&mut self, to: LogTime) {
         if self.at.is_none_or(|at| at.run_ns < to.run_ns) {
             self.at = Some(to);
         }
     }
 
-    /// An event of this moment is written; one that came late takes the log back.
+    /// An event of this time is written; a late one sets the log back.
     pub fn set(&mut self, to: LogTime) {
         self.at = Some(to);
     }
@@ -47,19 +47,19 @@ impl Reached {
         self.ended = true;
     }
 
-    /// This moment, or the one that the log has reached if that is later.
+    /// `moment`, or the time that the log has reached if that is later.
     pub fn not_before(&self, moment: LogTime) -> LogTime {
         self.at
             .filter(|at| at.run_ns > moment.run_ns)
             .unwrap_or(moment)
     }
 
-    /// What is written of the moment that the log has reached; none before its first event.
+    /// Wall clock of the log; `None` before its first event.
     pub fn wall_ns(&self) -> Option<i64> {
         self.at.map(|at| at.wall_ns)
     }
 
-    /// The time on the line of a record that the sensor made at `ts_ns` by the wall clock.
+    /// The time on the line of a sensor record that was made at `ts_ns` by the wall clock.
     pub fn stamp_ns(&self, ts_ns: i64) -> i64 {
         match self.at {
             None => ts_ns,

@@ -136,5 +136,5 @@ fn named<C: Copy>(names: Vec<String>, counts: &[C]) -> Vec<Named<C>> {
 
 /// An output's name in the books: its kind and target.
 pub fn name(spec: &OutputSpec) -> String {
-    format!("{}:{}", spec.format, spec.target)
+    format!("{}:{}", spec.format.word, spec.target)
 }

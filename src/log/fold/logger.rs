@@ -1,4 +1,4 @@
-//! Flood records on their way through the logger: parts of several shards are joined, or attempts are folded.
+//! Folding in the logger: merges the folds of several shards, or folds attempts itself.
 
 use super::{Fold, Folds};
 use crate::log::event::{Body, Event, Step};
@@ -8,17 +8,17 @@ use crate::log::reached::LogTime;
 
 /// Where attempts are folded.
 pub enum Folding {
-    /// Nowhere, or in the shards: the parts that several shards have of one fold are joined here.
+    /// Nowhere, or in the shards: here the parts of one fold from several shards are merged.
     Shards(Option<Part>),
     /// Here, over the events of all shards in their order: the same folds with any number of shards.
     Here(Box<Folds>),
 }
 
-/// A fold that may grow by another shard's part, its position, and when it was due.
+/// A fold to which other shards may add, its position, and its due time.
 pub type Part = (Box<Fold>, u64, LogTime);
 
 impl Folding {
-    /// Takes in an event that is folded, due at this moment, and gives back one that is not.
+    /// Folds an event, or returns one that is not folded.
     pub fn take(
         &mut self,
         event: Event,
@@ -28,8 +28,8 @@ impl Folding {
     ) -> Option<Event> {
         match (self, event) {
             (Self::Here(folds), event) => {
-                for fold in Self::over(folds, &event) {
-                    // At the end of the run, or where a clock was set back, before its second is over.
+                for fold in Self::closed_by(folds, &event) {
+                    // Due before the end of its second if the run ends or a clock was set back.
                     let end = LogTime::packet(fold.end_ns().min(due.run_ns));
                     outputs.write_fold(Box::new(fold), event.position, end, now_ns);
                 }
@@ -66,8 +66,8 @@ impl Folding {
         }
     }
 
-    /// The folds that are over with an event. Time goes on with every event, and back with attempts alone.
-    fn over(folds: &mut Folds, event: &Event) -> Vec<Fold> {
+    /// The folds that an event closes. Every event advances the time; only attempts set it back.
+    fn closed_by(folds: &mut Folds, event: &Event) -> Vec<Fold> {
         match (&event.body, event.step) {
             (_, Step::End(_)) => folds.close_all(),
             (Body::NewConnection(attempt), _) => folds.close_apart(attempt.ts_ns),
@@ -77,22 +77,22 @@ impl Folding {
 
     fn write(part: Option<Part>, outputs: &mut Outputs, now_ns: i64) {
         if let Some((fold, position, due)) = part {
-            // While it waited for other shards' parts, a record of the sensor's own may have been written.
+            // Meanwhile a record of the sensor may have been written.
             let due = outputs.reached().not_before(due);
             outputs.write_fold(fold, position, due, now_ns);
         }
     }
 
-    /// Writes the part that no other shard can add to any more.
+    /// Writes the part once no other shard can add to it.
     pub fn settle(&mut self, merge: &Merge, outputs: &mut Outputs, now_ns: i64) {
         if let Self::Shards(part) = self {
-            // Others may be about to say theirs: a queue that is empty now had more to come at this position.
+            // An empty queue may still get events of this position.
             let whole = part.take_if(|(_, position, _)| merge.is_past(*position));
             Self::write(whole, outputs, now_ns);
         }
     }
 
-    /// Writes all that is left: nothing follows.
+    /// Writes all open folds at the end of the run.
     pub fn finish(&mut self, outputs: &mut Outputs, now_ns: i64) {
         match self {
             Self::Shards(part) => Self::write(part.take(), outputs, now_ns),

@@ -1,8 +1,8 @@
-//! Attempts of one second to one (destination, port), folded into one record: an exact count, and in fixed
-//! memory about how many sources, which prefixes, when first and last. Nothing is lost, only folded.
+//! Folds: all attempts of one second to one (destination, port) as one record, in fixed memory. The count is exact,
+//! sources and prefixes are estimates.
 
 pub mod logger;
-pub mod sketch;
+pub(crate) mod sketch;
 mod table;
 
 pub use table::{FOLDS_MAX, FOLDS_MIN, Folds};
@@ -11,11 +11,11 @@ use crate::flow::record::Attempt;
 use sketch::{Ports, Prefix, Senders, Sources};
 use std::net::IpAddr;
 
-/// A fold is of one second of packet time.
-pub const SECOND_NS: i64 = 1_000_000_000;
+/// A fold spans one second of packet time.
+pub(crate) const SECOND_NS: i64 = 1_000_000_000;
 
-/// Where the attempts of a fold went. Where the table of folds is full it is all ports of an address, then
-/// everything.
+/// Destination of folded attempts. When the table of folds is full it is widened to all ports of an address, then to
+/// every address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
     /// The destination; `None`: any.
@@ -27,28 +27,28 @@ pub struct Target {
 /// Folded attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
-    /// Where they went.
+    /// Their destination.
     pub target: Target,
-    /// The second they came in; where the log had no room for the fold, the one in which it was offered again.
+    /// Their second; of a fold that found the log's queue full, the second of the next try.
     pub second: i64,
-    /// How many, exactly.
+    /// Exact number of attempts.
     pub count: u64,
-    /// Of these, those folded below the rate because the log could not keep up.
+    /// Attempts below the rate, folded because the log could not keep up.
     pub pressure: u64,
     /// The earliest time stamp.
     pub first_ns: i64,
     /// The latest time stamp.
     pub last_ns: i64,
-    /// About how many sources.
+    /// Sketch of the sources.
     pub sources: Sources,
-    /// About how many ports, where the target names none.
+    /// Sketch of the ports, if the target has none.
     pub ports: Ports,
-    /// Who sent most.
+    /// Top source prefixes.
     pub senders: Senders,
 }
 
-/// The second that a time lies in.
-pub fn second_of(ts_ns: i64) -> i64 {
+/// The second of a time.
+pub(crate) fn second_of(ts_ns: i64) -> i64 {
     ts_ns.div_euclid(SECOND_NS)
 }
 
@@ -80,7 +80,7 @@ impl Fold {
         }
     }
 
-    /// Takes over what another fold holds, of the same target or of a part of it.
+    /// Adds another fold, of the same target or of a part of it.
     pub fn merge(&mut self, other: &Self) {
         self.second = self.second.max(other.second);
         self.count += other.count;
@@ -97,18 +97,18 @@ impl Fold {
         self.senders.merge(&other.senders);
     }
 
-    /// When its second is over.
-    pub fn end_ns(&self) -> i64 {
+    /// The end of its second.
+    pub(crate) fn end_ns(&self) -> i64 {
         self.second.saturating_add(1).saturating_mul(SECOND_NS)
     }
 
-    /// What orders folds of one moment.
-    pub fn order(&self) -> (i64, Target) {
+    /// Sort key of folds.
+    pub(crate) fn order(&self) -> (i64, Target) {
         (self.second, self.target)
     }
 
-    /// `rate`, or `pressure` where any of them was below the rate.
-    pub fn reason(&self) -> &'static str {
+    /// `pressure` if any attempt was below the rate, else `rate`.
+    pub(crate) fn reason(&self) -> &'static str {
         if self.pressure == 0 {
             "rate"
         } else {

@@ -1,8 +1,9 @@
-//! What a fold knows in fixed memory: about how many sources and ports, and which prefixes sent most.
+//! Sketches of a fold in fixed memory: estimates of sources and ports, and the top source prefixes.
 //!
 //! None of it decides anything, so the hash has a fixed, published seed: the same packets give the same figures
 //! on every run and shard.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Registers of a [`Sources`], a power of two.
@@ -29,7 +30,7 @@ fn mix(value: u64) -> u64 {
     z ^ (z >> 33)
 }
 
-/// How many different sources: HyperLogLog (Flajolet et al., 2007) with Ertl's estimator (2017), which is
+/// Estimates distinct sources: HyperLogLog (Flajolet et al., 2007) with Ertl's estimator (2017), which is
 /// unbiased from the first source on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources([u8; REGISTERS]);
@@ -45,7 +46,7 @@ impl Default for Sources {
     reason = "both halves of an address, a rank below 65"
 )]
 impl Sources {
-    /// Counts a source, once however often it comes.
+    /// Adds a source.
     #[inline]
     pub fn add(&mut self, source: IpAddr) {
         let hash = match source {
@@ -57,14 +58,14 @@ impl Sources {
         *register = (*register).max(rank);
     }
 
-    /// Counts what the other has counted, too.
+    /// Adds the items of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (register, theirs) in self.0.iter_mut().zip(other.0) {
             *register = (*register).max(theirs);
         }
     }
 
-    /// About how many there are.
+    /// Estimated number of distinct items.
     pub fn estimate(&self) -> u64 {
         let mut ranks = [0_u32; RANKS + 1];
         for &register in &self.0 {
@@ -124,7 +125,7 @@ fn round(estimate: f64) -> u64 {
     estimate.round() as u64
 }
 
-/// How many different ports: linear counting (Whang et al., 1990); at 65,536 ports the standard error is 8 %.
+/// Estimates distinct ports: linear counting (Whang et al., 1990); at 65,536 ports the standard error is 8 %.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports([u64; PORT_BITS / 64]);
 
@@ -135,7 +136,7 @@ impl Default for Ports {
 }
 
 impl Ports {
-    /// Counts a port, once however often it comes.
+    /// Adds a port.
     #[allow(clippy::cast_possible_truncation, reason = "below the number of bits")]
     #[inline]
     pub fn add(&mut self, port: u16) {
@@ -143,24 +144,24 @@ impl Ports {
         self.0[bit / 64] |= 1 << (bit % 64);
     }
 
-    /// Counts what the other has counted, too.
+    /// Adds the items of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (bits, theirs) in self.0.iter_mut().zip(other.0) {
             *bits |= theirs;
         }
     }
 
-    /// About how many there are.
+    /// Estimated number of distinct items.
     pub fn estimate(&self) -> u64 {
         let ones: u32 = self.0.iter().map(|bits| bits.count_ones()).sum();
         let m = PORT_BITS as f64;
-        // With no bit left there are all of them, as near as can be told.
+        // Without a zero bit the estimate is the maximum.
         let zeros = (m - f64::from(ones)).max(1.0);
         round(m * (m / zeros).ln()).min(65_536)
     }
 }
 
-/// A network that attempts come from: /24 or /64.
+/// A source prefix: /24 or /64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefix {
     v6: bool,
@@ -188,48 +189,44 @@ impl Prefix {
     fn tag(self) -> u8 {
         (self.bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
     }
+}
 
-    /// Its first address.
+impl fmt::Display for Prefix {
     #[allow(clippy::cast_possible_truncation, reason = "24 bits")]
-    pub fn address(&self) -> IpAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.v6 {
-            IpAddr::V6(Ipv6Addr::from_bits(u128::from(self.bits) << 64))
+            write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(self.bits) << 64))
         } else {
-            IpAddr::V4(Ipv4Addr::from_bits((self.bits as u32) << 8))
+            write!(f, "{}/24", Ipv4Addr::from_bits((self.bits as u32) << 8))
         }
-    }
-
-    /// Its length in bits.
-    pub fn length(&self) -> u8 {
-        if self.v6 { 64 } else { 24 }
     }
 }
 
-/// A prefix and how many attempts came from it: at least `count - error`, at most `count`.
+/// A source prefix and its attempts: at least `count - error`, at most `count`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sender {
-    /// Who.
+    /// The prefix.
     pub prefix: Prefix,
-    /// How many at most.
+    /// Attempts at most.
     pub count: u64,
-    /// How many of these may be another's.
+    /// How many of them may be of other prefixes.
     pub error: u64,
 }
 
-/// The prefixes that sent most: Space-Saving (Metwally et al., 2005). A prefix with more than a sixteenth of all
-/// attempts is among them.
+/// The top source prefixes: Space-Saving (Metwally et al., 2005). A prefix with more than a sixteenth of all attempts
+/// is among them.
 ///
-/// In a flood from everywhere each attempt brings a new prefix. So a byte of each prefix's hash tells at once that
-/// it is not among them, and who gives way is found by going round: all that have the least count come before
-/// any that has one more.
+/// In a flood from random sources each attempt has a new prefix. So misses are found by a tag, one byte of the
+/// prefix's hash, and the prefix to replace by a clock hand: all with the least count are replaced before any that
+/// has one more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Senders {
     kept: [Sender; PREFIXES],
     tags: [u64; PREFIXES / 8],
     len: usize,
-    /// The least count, where all places are taken.
+    /// The least count, once all places are taken.
     least: u64,
-    /// Where the search for it goes on.
+    /// Place at which the search for it continues.
     hand: usize,
 }
 
@@ -258,7 +255,7 @@ impl Senders {
         *tags = *tags & !(0xff << shift) | u64::from(sender.prefix.tag()) << shift;
     }
 
-    /// Who gives way: the next with the least count.
+    /// The next place with the least count, to be replaced.
     fn weakest(&mut self) -> usize {
         loop {
             if self.hand == PREFIXES {
@@ -278,45 +275,37 @@ impl Senders {
     pub fn add(&mut self, prefix: Prefix) {
         if let Some(known) = self.find(prefix) {
             self.kept[known].count += 1;
-        } else if self.len < PREFIXES {
-            let (count, error) = (1, 0);
-            self.put(
-                self.len,
-                Sender {
-                    prefix,
-                    count,
-                    error,
-                },
-            );
-            self.len += 1;
-        } else {
-            let at = self.weakest();
-            let error = self.kept[at].count;
-            let count = error + 1;
-            self.put(
-                at,
-                Sender {
-                    prefix,
-                    count,
-                    error,
-                },
-            );
+            return;
         }
+        // A new prefix takes a free place, or that of the weakest with its count as error.
+        let at = if self.len < PREFIXES {
+            self.len += 1;
+            self.len - 1
+        } else {
+            self.weakest()
+        };
+        let error = self.kept[at].count;
+        let count = error + 1;
+        self.put(
+            at,
+            Sender {
+                prefix,
+                count,
+                error,
+            },
+        );
     }
 
-    /// How many attempts a prefix that is not kept may have sent.
+    /// Attempts at most of a prefix that is not kept.
     fn unseen(&self) -> u64 {
         if self.len < PREFIXES {
             return 0;
         }
-        self.kept
-            .iter()
-            .map(|sender| sender.count)
-            .min()
-            .unwrap_or(0)
+        let counts = self.kept.iter().map(|sender| sender.count);
+        counts.min().unwrap_or(0)
     }
 
-    /// Counts what the other has counted, too; bounds add up (Agarwal et al., "Mergeable summaries", 2012).
+    /// Adds the attempts of `other`; bounds add up (Agarwal et al., "Mergeable summaries", 2012).
     pub fn merge(&mut self, other: &Self) {
         let (mine, theirs) = (self.unseen(), other.unseen());
         let mut all: Vec<Sender> = self.kept[..self.len].to_vec();
@@ -348,7 +337,7 @@ impl Senders {
         self.hand = PREFIXES;
     }
 
-    /// The first `most`, those first that surely sent most.
+    /// The top `most` prefixes, by count and then by lower bound.
     pub fn top(&self, most: usize) -> Vec<Sender> {
         let mut all = self.kept[..self.len].to_vec();
         sort(&mut all);
@@ -454,8 +443,7 @@ mod tests {
             ("2001:db8:1:2:3::9", "2001:db8:1:2::", 64),
             ("255.255.255.255", "255.255.255.0", 24),
         ] {
-            assert_eq!(of(source).address().to_string(), first);
-            assert_eq!(of(source).length(), len);
+            assert_eq!(of(source).to_string(), format!("{first}/{len}"));
         }
         assert_ne!(of("0.0.0.0"), of("::"));
     }

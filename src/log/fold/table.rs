@@ -1,23 +1,23 @@
-//! Which attempts are folded, and the folds that are open.
+//! Decides which attempts are folded, and holds the open folds.
 
 use super::{Fold, Target, second_of};
 use crate::flow::key::Hasher;
 use crate::flow::record::Attempt;
 use std::net::IpAddr;
 
-/// Folds that are open at once where there is room; three quarters of them with their port.
+/// Open folds at most; a quarter of them is reserved for folds without a port.
 pub const FOLDS_MAX: usize = 256;
 /// The smallest table.
 pub const FOLDS_MIN: usize = 16;
-/// Places of the index for each fold: at most half of them are taken.
+/// Index places per fold: at most half of them are taken.
 const PLACES_EACH: usize = 2;
-/// A place without a fold.
+/// An index place without a fold.
 const FREE: u16 = u16::MAX;
-/// Sets of [`WAYS`] rates that are followed, for each fold.
+/// Sets of [`WAYS`] rates per fold.
 const SETS_EACH: usize = 4;
 const WAYS: usize = 4;
 
-/// How fast attempts to one (destination, port) come.
+/// Rate of attempts to one (destination, port).
 #[derive(Clone, Copy, Debug, Default)]
 struct Rate {
     /// Keyed hash of destination and port.
@@ -27,7 +27,7 @@ struct Rate {
     count: u32,
     /// Every attempt is folded: the second before was above the rate, and no second since below half of it.
     folding: bool,
-    /// Where its fold lies, if that is still its own.
+    /// Hint: index of its last fold.
     fold: u16,
 }
 
@@ -43,7 +43,7 @@ impl Rate {
 
 /// The folds of one shard, or of the logger.
 pub struct Folds {
-    /// Attempts a second to one (destination, port) that are written one by one.
+    /// Attempts a second to one (destination, port) that are not folded.
     per_second: u32,
     /// Every attempt is folded, whatever its rate.
     all: bool,
@@ -51,25 +51,24 @@ pub struct Folds {
     rates: Vec<[Rate; WAYS]>,
     folds: Vec<Fold>,
     free: Vec<u16>,
-    /// Numbers of open folds, by hash of target and second.
+    /// Open-addressing table of indices into `folds`, by hash of target and second.
     index: Vec<u16>,
-    /// No open fold is of an earlier second.
+    /// Lower bound of the open folds' seconds.
     oldest: i64,
-    /// The second that the stream of attempts was last said to be in.
+    /// The current second of the attempts.
     now: i64,
     /// Attempts in open folds.
     held: u64,
 }
 
 impl Folds {
-    /// With the most room.
     #[cfg(test)]
-    pub fn new(per_second: u32, keys: [u64; 2]) -> Self {
+    pub(crate) fn new(per_second: u32, keys: [u64; 2]) -> Self {
         Self::with_room(FOLDS_MAX, per_second, keys)
     }
 
-    /// Takes all memory: room for `folds`, a power of two from [`FOLDS_MIN`] to [`FOLDS_MAX`]. Up to `per_second`
-    /// attempts a second to one (destination, port) stay lines.
+    /// Allocates for `folds`, a power of two from [`FOLDS_MIN`] to [`FOLDS_MAX`]. Up to `per_second` attempts a second
+    /// to one (destination, port) are not folded.
     ///
     /// # Panics
     ///
@@ -92,20 +91,20 @@ impl Folds {
         }
     }
 
-    /// Writes to every page. Before the first attempt.
+    /// Writes to every page, before the first attempt.
     pub fn prefault(&mut self) {
-        // Seen by a black box: the compiler would else ask for zeroed memory, whose pages are there only once used.
+        // Without the black box the compiler would allocate zeroed memory, whose pages are mapped at first use.
         let sets = self.rates.len();
         self.rates = std::hint::black_box(Vec::with_capacity(sets));
         self.rates.resize(sets, Default::default());
     }
 
-    /// Folds that are open at most.
+    /// Open folds at most.
     pub fn room(&self) -> usize {
         self.folds.len()
     }
 
-    /// Bytes of a table with room for `folds`, and of those that left it and are not yet in the log's queue.
+    /// Bytes of a table for `folds`, and of as many closed folds that are not yet in the log's queue.
     pub fn memory_bytes(folds: usize) -> u64 {
         let each = size_of::<(Fold, u16)>()
             + 2 * size_of::<Fold>()
@@ -114,7 +113,7 @@ impl Folds {
         (folds * each) as u64
     }
 
-    /// Whether every attempt is folded, whatever its rate: the log cannot keep up.
+    /// Folds every attempt, or only those above the rate. For a log that cannot keep up.
     pub fn fold_all(&mut self, all: bool) {
         self.all = all;
     }
@@ -124,14 +123,14 @@ impl Folds {
         self.held
     }
 
-    /// Folds an attempt, if it is to be folded.
+    /// Folds an attempt above the rate. False: it is not folded.
     #[inline]
     pub fn takes(&mut self, attempt: &Attempt) -> bool {
         let second = second_of(attempt.ts_ns);
         let hash = self.hash(attempt.tuple.dst, Some(attempt.tuple.dst_port));
         let (set, way) = self.rate(hash, second);
         let rate = &mut self.rates[set][way];
-        // One stamped up to a second behind the others counts where they are.
+        // An attempt up to a second behind counts in the current second.
         if second > rate.second || second < rate.second.saturating_sub(1) {
             rate.turn(second, self.per_second);
         }
@@ -147,10 +146,10 @@ impl Folds {
         true
     }
 
-    /// Folds an attempt that was to be a line, and for which the log has no room.
+    /// Folds an attempt below the rate that found the log's queue full.
     pub fn put(&mut self, attempt: &Attempt) {
         let hash = self.hash(attempt.tuple.dst, Some(attempt.tuple.dst_port));
-        // Its own second may be over, and its fold with the log.
+        // The fold of its own second may be closed.
         let second = second_of(attempt.ts_ns).max(self.now);
         let number = self.fold_for(attempt, hash, 0, second);
         self.add(number, attempt, true);
@@ -169,7 +168,7 @@ impl Folds {
         (pair ^ port << 32 ^ port).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
     }
 
-    /// The rate of an attempt's target; where its set is full the slowest gives way.
+    /// Set and way of a target's rate. In a full set the slowest is replaced.
     #[allow(clippy::cast_possible_truncation, reason = "below the number of sets")]
     #[inline]
     fn rate(&mut self, hash: u64, second: i64) -> (usize, usize) {
@@ -178,7 +177,7 @@ impl Folds {
         if let Some(way) = (0..WAYS).find(|&way| set[way].hash == hash) {
             return (index, way);
         }
-        // One whose second is long over comes before any that counts now.
+        // Rates of past seconds are replaced first.
         let rank = |way: &usize| {
             let rate = &set[*way];
             let current = rate.second.saturating_add(1) >= second;
@@ -193,7 +192,7 @@ impl Folds {
         (index, way)
     }
 
-    /// The fold that takes an attempt, opened if need be.
+    /// Index of the fold for an attempt, opened if there is none.
     #[inline]
     fn fold_for(&mut self, attempt: &Attempt, hash: u64, hint: u16, second: i64) -> u16 {
         let target = Target {
@@ -207,7 +206,7 @@ impl Folds {
         self.open(target, hash, second)
     }
 
-    /// The open fold of a target or, where the table is full, of what contains it.
+    /// The open fold of a target or, in a full table, of a wider target.
     fn open(&mut self, target: Target, hash: u64, second: i64) -> u16 {
         let wide = Target {
             port: None,
@@ -218,13 +217,13 @@ impl Folds {
                 let hash = target.dst.map_or(1, |dst| self.hash(dst, None));
                 self.open_within(wide, hash, second, 2)
             })
-            // Two are kept for everything else: of the second that ends, and of the one that begins.
+            // Two folds are reserved for the widest target: one for each of two adjacent seconds.
             .or_else(|| self.open_within(Target::default(), 1, second, 0))
             .or_else(|| self.any_of_everything())
-            .expect("folds are kept for what has no other")
+            .expect("two folds are reserved for the widest target")
     }
 
-    /// The open fold of this target and second; opened while more than `kept` are free.
+    /// The open fold of this target and second. Opened only while more than `kept` folds are free.
     #[allow(
         clippy::cast_possible_truncation,
         reason = "below the number of places"
@@ -249,7 +248,7 @@ impl Folds {
         Some(number)
     }
 
-    /// Where the search for a fold begins.
+    /// First index place of the probe sequence.
     #[allow(
         clippy::cast_possible_truncation,
         reason = "below the number of places"
@@ -263,7 +262,7 @@ impl Folds {
         (place + 1) & (self.index.len() - 1)
     }
 
-    /// Where more seconds are open than folds are kept for, one of everything takes what comes.
+    /// Any open fold of the widest target: more seconds are open than folds are reserved.
     fn any_of_everything(&self) -> Option<u16> {
         let of_everything = |number: &&u16| {
             **number != FREE && self.folds[usize::from(**number)].target == Target::default()
@@ -271,7 +270,7 @@ impl Folds {
         self.index.iter().find(of_everything).copied()
     }
 
-    /// Takes out the folds whose second is over at `ts_ns`, in order.
+    /// Closes the folds whose second is over at `ts_ns`, and returns them in order.
     pub fn close_before(&mut self, ts_ns: i64) -> Vec<Fold> {
         self.now = self.now.max(second_of(ts_ns));
         let now = self.now;
@@ -281,8 +280,8 @@ impl Folds {
         self.close(|fold| fold.second < now)
     }
 
-    /// Takes out the folds that an attempt of this time does not join, in order: those of an earlier second and,
-    /// where a clock was set back, those of one more than a second ahead.
+    /// Closes the folds of earlier seconds and, after a clock was set back, of seconds that are more than one ahead.
+    /// Returns them in order.
     pub fn close_apart(&mut self, ts_ns: i64) -> Vec<Fold> {
         let now = second_of(ts_ns);
         if now == self.now {
@@ -292,7 +291,7 @@ impl Folds {
         self.close(|fold| fold.second < now || fold.second > now.saturating_add(1))
     }
 
-    /// Takes out all folds, in order.
+    /// Closes all folds and returns them in order.
     pub fn close_all(&mut self) -> Vec<Fold> {
         if self.held == 0 {
             return Vec::new();
@@ -329,8 +328,7 @@ impl Folds {
         closed
     }
 
-    /// Takes a fold back for which the log has no room: it goes on growing, and is offered again when the second
-    /// at hand is over.
+    /// Reopens a fold that found the log's queue full. It grows on, and is closed with the current second.
     pub fn take_back(&mut self, fold: &Fold) {
         let Target { dst, port } = fold.target;
         let hash = dst.map_or(1, |dst| self.hash(dst, port));

@@ -8,7 +8,7 @@ pub const DIGITS: [u8; 10] = *b"0123456789";
 /// The hexadecimal digits.
 pub const HEX: [u8; 16] = *b"0123456789abcdef";
 
-/// How many ports, or ranges of ports, a line lists before `(+N more)`.
+/// Ports, or ranges of ports, that a line lists before `(+N more)`.
 pub const LISTED_MAX: usize = 64;
 
 /// Appends an integer in decimal.
@@ -16,7 +16,7 @@ pub fn int(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Appends the low `width` decimal digits of `value`, zeros in front.
+/// Appends the low `width` decimal digits of `value`, with leading zeros.
 pub fn padded(out: &mut Vec<u8>, value: u64, width: usize) {
     let start = out.len();
     out.resize(start + width, b'0');
@@ -31,11 +31,6 @@ pub fn padded(out: &mut Vec<u8>, value: u64, width: usize) {
 pub fn hex_byte(out: &mut Vec<u8>, value: u8) {
     out.push(HEX[usize::from(value >> 4)]);
     out.push(HEX[usize::from(value & 15)]);
-}
-
-/// Appends `true` or `false`.
-pub fn boolean(out: &mut Vec<u8>, value: bool) {
-    out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
 /// Appends an address in its usual form (RFC 5952 for IPv6).
@@ -75,7 +70,7 @@ fn ip6(out: &mut Vec<u8>, address: Ipv6Addr) {
     }
 }
 
-/// The first of the longest runs of zero words: where it starts, how long it is.
+/// Start and length of the first longest run of zero words.
 fn longest_zeros(words: &[u16; 8]) -> (usize, usize) {
     let (mut best, mut run) = ((0, 0), (0, 0));
     for (i, word) in words.iter().enumerate() {
@@ -111,7 +106,7 @@ pub fn endpoint(out: &mut Vec<u8>, address: IpAddr, port: u16) {
     int(out, port);
 }
 
-/// Appends at most [`LISTED_MAX`] ports of ascending inclusive ranges, one by one; returns how many.
+/// Appends at most [`LISTED_MAX`] ports of ascending inclusive ranges, one by one; returns their number.
 pub fn ports(out: &mut Vec<u8>, ranges: &[(u16, u16)]) -> u64 {
     let each = ranges.iter().flat_map(|&(first, last)| first..=last);
     let mut listed = 0;
@@ -125,7 +120,7 @@ pub fn ports(out: &mut Vec<u8>, ranges: &[(u16, u16)]) -> u64 {
     listed
 }
 
-/// Appends at most [`LISTED_MAX`] ranges as `22,80-83`; returns how many ports they hold.
+/// Appends at most [`LISTED_MAX`] ranges as `22,80-83`; returns the number of their ports.
 pub fn ranges(out: &mut Vec<u8>, ranges: &[(u16, u16)]) -> u64 {
     let mut listed = 0;
     for (i, &(first, last)) in ranges.iter().take(LISTED_MAX).enumerate() {
@@ -151,7 +146,7 @@ pub fn json_string(out: &mut Vec<u8>, text: &str) {
             '"' => out.extend_from_slice(b"\\\""),
             '\\' => out.extend_from_slice(b"\\\\"),
             '\n' => out.extend_from_slice(b"\\n"),
-            // DEL and those above it are legal JSON, but would act on a terminal.
+            // DEL and the C1 controls are legal JSON, but would act on a terminal.
             control if control.is_control() => {
                 out.extend_from_slice(b"\\u00");
                 hex_byte(out, u8::try_from(control).expect("controls end at U+009F"));

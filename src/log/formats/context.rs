@@ -1,13 +1,13 @@
-//! What every format of a run is given.
+//! Data that all formats of a run share.
 
 use super::interfaces::Interfaces;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Which way a connection goes: `in`, `out`, `local`, `transit` or `unknown`.
+/// Direction of a connection from the first to the second address: `in`, `out`, `local`, `transit` or `unknown`.
 pub type Direction = Arc<dyn Fn(IpAddr, IpAddr) -> &'static str + Send + Sync>;
 
-/// What every renderer of a run shares.
+/// Data that all renderers of a run share.
 #[derive(Clone)]
 pub struct Context {
     /// The sensor's name, `host` in each record.

@@ -1,4 +1,4 @@
-//! Names of a flow that others can compute too: the community id, and EVE's `flow_id`.
+//! Ids of a flow that other programs can compute: the community id, and EVE's `flow_id`.
 
 use crate::flow::record::FiveTuple;
 use siphasher::sip::SipHasher13;
@@ -13,7 +13,7 @@ const SCTP: u8 = 132;
 /// Length of a community id in version 1: `1:` and 20 bytes in base64.
 pub const COMMUNITY_ID_LEN: usize = 30;
 
-/// Whether the protocol's flows have two ports (ICMP's type and code are none).
+/// Whether the protocol has ports. ICMP's type and code are none.
 pub fn has_ports(proto: u8) -> bool {
     matches!(proto, TCP | UDP | SCTP)
 }
@@ -23,7 +23,7 @@ pub fn is_icmp(proto: u8) -> bool {
     matches!(proto, ICMP | ICMP6)
 }
 
-/// The ICMP type that answers `kind`, where there is one.
+/// The counterpart of an ICMP type: request to reply and back.
 ///
 /// Source: the reference implementation, `communityid/icmp.py` and `icmp6.py`.
 pub fn icmp_counterpart(proto: u8, kind: u16) -> Option<u16> {
@@ -50,8 +50,7 @@ pub fn icmp_counterpart(proto: u8, kind: u16) -> Option<u16> {
 
 /// Community id, version 1, seed 0: the same in both directions, except for one-way ICMP.
 ///
-/// ICMP types with a counterpart use that as their second port, whatever `dst_port` says; the
-/// others use `dst_port` as the code.
+/// The second port of ICMP is the counterpart of its type, or `dst_port` (the code) if there is none.
 ///
 /// Source: <https://github.com/corelight/community-id-spec>.
 pub fn community_id(tuple: &FiveTuple) -> [u8; COMMUNITY_ID_LEN] {
@@ -85,7 +84,7 @@ pub fn community_id(tuple: &FiveTuple) -> [u8; COMMUNITY_ID_LEN] {
     base64(sha1(&block))
 }
 
-/// SHA-1 of a message that its one block holds with its padding (FIPS 180-4, section 5.1.1).
+/// SHA-1 of a message that fits one padded block (FIPS 180-4, section 5.1.1).
 fn sha1(block: &[u8; 64]) -> [u32; 5] {
     let mut state = [
         0x6745_2301,
@@ -117,10 +116,10 @@ fn base64(hash: [u32; 5]) -> [u8; COMMUNITY_ID_LEN] {
     id
 }
 
-/// EVE's `flow_id`, below 2^51: a hash of the tuple, whichever side is first, and the client's
-/// initial sequence number, so that an attempt and its flow share it.
+/// EVE's `flow_id`, below 2^51: a hash of the tuple, the same in both directions, and of the client's initial
+/// sequence number. An attempt and its flow share it.
 ///
-/// The key is fixed: the same capture gives the same ids. It names, it does not protect.
+/// The key is fixed, so the same capture gives the same ids: no protection against collisions on purpose.
 pub fn flow_id(tuple: &FiveTuple, isn: u32) -> u64 {
     let (low, high) = Ports::of(tuple).ordered(tuple);
     let mut bytes = [0; 42];
@@ -168,7 +167,7 @@ impl Ports {
 
     fn ordered(&self, tuple: &FiveTuple) -> (Side, Side) {
         let (src, dst) = ((tuple.src, self.src), (tuple.dst, self.dst));
-        // Compared as numbers where they are: it is done for each record, twice.
+        // As integers, which is faster: it is done twice per record.
         let in_order = match (src.0, dst.0) {
             (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits(), src.1) <= (b.to_bits(), dst.1),
             _ => src <= dst,
@@ -290,7 +289,7 @@ mod tests {
         format!("1:{}", STANDARD.encode(Sha1::digest(message)))
     }
 
-    /// The same hash, told piece by piece.
+    /// The same hash, fed piece by piece.
     fn slow_flow_id(tuple: &FiveTuple, isn: u32) -> u64 {
         let (low, high) = Ports::of(tuple).ordered(tuple);
         let mut hasher = SipHasher13::new_with_keys(0x7379_6e6c_6564_6765, 0x7266_6c6f_7769_6473);

@@ -11,7 +11,7 @@ pub struct Interfaces(Arc<Table>);
 #[derive(Debug, Default)]
 struct Table {
     names: RwLock<Vec<String>>,
-    /// How often a name was changed, under the lock.
+    /// Number of renames; changes under the lock.
     renames: AtomicU64,
 }
 
@@ -32,24 +32,24 @@ impl Interfaces {
         Some(index)
     }
 
-    /// The name of an index, where there is one.
+    /// The name of an index, if there is one.
     pub fn name(&self, index: u16) -> Option<String> {
         let names = self.0.names.read().unwrap_or_else(PoisonError::into_inner);
         names.get(usize::from(index)).cloned()
     }
 
-    /// The interface with this index has another name now.
+    /// Changes the name of an index.
     pub fn rename(&self, index: u16, name: &str) {
         let mut names = self.0.names.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = names.get_mut(usize::from(index)) {
             name.clone_into(old);
-            // Release pairs with the Acquire in `Rendered::name`: who sees it takes the lock and waits for us.
+            // Release pairs with the Acquire in `Rendered::name`, which then takes the lock and sees the name.
             self.0.renames.fetch_add(1, Ordering::Release);
         }
     }
 }
 
-/// Names as records have them, made once and again when one changes.
+/// Rendered names, cached until one changes.
 #[derive(Clone, Debug)]
 pub struct Rendered {
     interfaces: Interfaces,
@@ -85,7 +85,7 @@ impl Rendered {
         }
     }
 
-    /// The name of this index, rendered; nothing where there is no name.
+    /// The rendered name of this index; empty if it has none.
     #[inline]
     pub fn name(&mut self, index: u16) -> &[u8] {
         let index = usize::from(index);
@@ -100,7 +100,7 @@ impl Rendered {
     fn renew(&mut self) {
         let table = &self.interfaces.0;
         let names = table.names.read().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock nothing changes.
+        // Stable under the lock.
         let renames = table.renames.load(Ordering::Acquire);
         if self.renames != renames {
             self.renames = renames;

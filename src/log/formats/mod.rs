@@ -1,22 +1,21 @@
-//! How records become bytes: one file or folder a format.
+//! Formats render records: one file or folder each.
 
-pub mod append;
+pub(crate) mod append;
 pub mod context;
-pub mod eve;
-pub mod flow_id;
+pub(crate) mod eve;
+pub(crate) mod flow_id;
 pub mod interfaces;
 #[cfg(test)]
 pub(crate) mod samples;
-pub mod scratch;
-pub mod stamp;
+pub(crate) mod scratch;
+pub(crate) mod stamp;
 pub mod text;
-pub mod zeek;
+pub(crate) mod zeek;
 
 use super::event::Event;
 use super::notice::Notice;
 use crate::books::record_kind::EventKind;
 use context::Context;
-use std::fmt;
 use text::TextFormat;
 
 /// Every format that `--output` knows, by its word.
@@ -27,24 +26,24 @@ pub trait Format: Send {
     /// Appends the record of a shard's event, which was due at `due_ns`.
     fn event(&mut self, out: &mut Vec<u8>, event: &Event, due_ns: i64);
 
-    /// Appends a record of the sensor's own. It stands where the log was at `stamp_ns`.
+    /// Appends a record of the sensor; the log was at `stamp_ns`.
     fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64);
 }
 
-/// A format as the registry has it.
+/// Registry entry of a format.
 #[derive(Debug)]
 pub struct Registered {
     /// Its word in `--output`.
     pub word: &'static str,
-    /// What it is, in a few words for the help of `--output`.
+    /// A few words for the help of `--output`.
     pub about: &'static str,
-    /// What it can carry.
+    /// Kinds of records that it can render.
     pub carries: &'static [EventKind],
-    /// What it is given without `events=`.
+    /// Kinds that it gets without `events=`.
     pub events: &'static [EventKind],
-    /// What carries it.
+    /// Its kind of sink.
     pub carrier: Carrier,
-    /// A renderer for one output.
+    /// Makes a renderer for one output.
     pub open: fn(&Context, &Wish) -> Box<dyn Format>,
 }
 
@@ -56,36 +55,30 @@ impl PartialEq for Registered {
 
 impl Eq for Registered {}
 
-impl fmt::Display for Registered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word)
-    }
-}
-
-/// What carries the records of a format.
+/// The kind of sink that a format needs.
 #[derive(Clone, Copy, Debug)]
 pub enum Carrier {
     /// Lines to one file or stream.
     Lines,
-    /// Files in a folder, each with a beginning and an end.
+    /// Files in a folder, each with a header and a footer.
     Files(&'static [Stream]),
 }
 
-/// One of the files of a format that has several: `NAME.log`.
+/// One file of a format with several: `NAME.log`.
 #[derive(Debug)]
 pub struct Stream {
-    /// The name.
+    /// Name without `.log`.
     pub name: &'static str,
-    /// What goes there.
+    /// Kinds of records in it.
     pub events: &'static [EventKind],
-    /// Appends what a file begins with; it is opened at this moment, ns since the Unix epoch.
+    /// Appends the header of a file that is opened at this time, ns since the Unix epoch.
     pub begin: fn(&mut Vec<u8>, i64),
-    /// Appends what a file ends with.
+    /// Appends the footer of a file that is closed at this time.
     pub end: fn(&mut Vec<u8>, i64),
 }
 
 impl Registered {
-    /// Buffers that an output of it takes: one for each file that it writes at once.
+    /// Buffers of an output: one for each open file.
     pub fn buffers(&self) -> usize {
         match self.carrier {
             Carrier::Lines => 1,
@@ -93,7 +86,7 @@ impl Registered {
         }
     }
 
-    /// Its forms in `--output`.
+    /// Its syntax in `--output`.
     pub fn forms(&self) -> String {
         let word = self.word;
         match self.carrier {
@@ -103,11 +96,11 @@ impl Registered {
     }
 }
 
-/// What is known of an output when its format is opened.
+/// Properties of an output that its format depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish {
     /// `--text-format`.
     pub text_format: Option<TextFormat>,
-    /// A person may read it: a terminal, or a stream that the program was started with.
+    /// A terminal or an inherited stream, which a person may read.
     pub person: bool,
 }

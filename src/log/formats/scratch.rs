@@ -1,12 +1,12 @@
-//! A record under way: a room of fixed size, so that no part of a line asks for memory or is copied by a call.
+//! Fixed scratch buffer for bounded record parts: no allocation, no copy call per field.
 //!
-//! What is put there has a longest form that is known, and all of it together fits.
+//! Every part that is put there has a known longest form, and all of them together fit.
 
 use super::append::HEX;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Bytes of a room: more than any stretch of a record between two parts of no fixed length.
-const ROOM: usize = 512;
+/// Size of the buffer: more than any run of bounded parts.
+const SIZE: usize = 512;
 
 /// `00` to `99`.
 #[allow(clippy::cast_possible_truncation, reason = "digits")]
@@ -47,24 +47,24 @@ const OCTETS: [([u8; 4], u8); 256] = {
     octets
 };
 
-/// A stretch of a record.
+/// Bounded parts of a record.
 #[derive(Clone, Debug)]
-pub struct Room {
-    bytes: [u8; ROOM],
+pub struct Scratch {
+    bytes: [u8; SIZE],
     len: usize,
 }
 
-impl Default for Room {
+impl Default for Scratch {
     fn default() -> Self {
         Self {
-            bytes: [0; ROOM],
+            bytes: [0; SIZE],
             len: 0,
         }
     }
 }
 
-impl Room {
-    /// Puts text whose length is known where it is written.
+impl Scratch {
+    /// Appends text of constant length.
     #[inline]
     pub fn put<const LEN: usize>(&mut self, text: &[u8; LEN]) {
         let end = self.len + LEN;
@@ -72,7 +72,7 @@ impl Room {
         self.len = end;
     }
 
-    /// Puts a short word.
+    /// Appends a short word.
     #[inline]
     pub fn word(&mut self, word: &'static str) {
         for &letter in word.as_bytes() {
@@ -81,7 +81,7 @@ impl Room {
         }
     }
 
-    /// Puts `true` or `false`.
+    /// Appends `true` or `false`.
     #[inline]
     pub fn boolean(&mut self, value: bool) {
         if value {
@@ -91,13 +91,13 @@ impl Room {
         }
     }
 
-    /// Puts a byte as two hexadecimal digits.
+    /// Appends a byte as two hexadecimal digits.
     #[inline]
     pub fn hex_byte(&mut self, value: u8) {
         self.put(&[HEX[usize::from(value >> 4)], HEX[usize::from(value & 15)]]);
     }
 
-    /// Puts an integer in decimal.
+    /// Appends an integer in decimal.
     #[inline]
     pub fn int(&mut self, value: u64) {
         let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
@@ -116,7 +116,7 @@ impl Room {
         self.len += digits;
     }
 
-    /// Puts six digits, zeros in front.
+    /// Appends six digits, with leading zeros.
     #[inline]
     pub fn six_digits(&mut self, value: u64) {
         for part in [value / 10_000, value / 100, value] {
@@ -124,7 +124,7 @@ impl Room {
         }
     }
 
-    /// Puts an address; what stands here goes to `out` first if it has no short form.
+    /// Appends an address. An IPv6 address is appended to `out`, after the buffered bytes.
     #[inline]
     pub fn ip(&mut self, address: IpAddr, out: &mut Vec<u8>) {
         match address {
@@ -146,7 +146,7 @@ impl Room {
         self.len -= 1;
     }
 
-    /// Moves what stands here to the end of `out`.
+    /// Moves the buffered bytes to the end of `out`.
     #[inline]
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.bytes[..self.len]);
@@ -166,12 +166,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn text(put: impl FnOnce(&mut Room, &mut Vec<u8>)) -> String {
-        let (mut room, mut out) = (Room::default(), b"<".to_vec());
-        put(&mut room, &mut out);
-        room.put(b">");
-        room.flush(&mut out);
-        room.flush(&mut out);
+    fn text(put: impl FnOnce(&mut Scratch, &mut Vec<u8>)) -> String {
+        let (mut scratch, mut out) = (Scratch::default(), b"<".to_vec());
+        put(&mut scratch, &mut out);
+        scratch.put(b">");
+        scratch.flush(&mut out);
+        scratch.flush(&mut out);
         String::from_utf8(out).expect("UTF-8")
     }
 
@@ -180,11 +180,14 @@ mod tests {
         for octet in 0..=255 {
             let address = Ipv4Addr::new(octet, 0, 255 - octet, octet);
             let expected = format!("<{address}>");
-            assert_eq!(text(|room, out| room.ip(address.into(), out)), expected);
+            assert_eq!(
+                text(|scratch, out| scratch.ip(address.into(), out)),
+                expected
+            );
         }
         let powers = (0..20).map(|n| 10_u64.pow(n));
         for value in powers.flat_map(|n| [n - 1, n, n + 1]).chain([u64::MAX]) {
-            assert_eq!(text(|room, _| room.int(value)), format!("<{value}>"));
+            assert_eq!(text(|scratch, _| scratch.int(value)), format!("<{value}>"));
         }
     }
 
@@ -195,13 +198,13 @@ mod tests {
         ) {
             let value = value >> shift;
             let expected = format!("<{value},{:06} {address} in>", value % 1_000_000);
-            let found = text(|room, out| {
-                room.int(value);
-                room.put(b",");
-                room.six_digits(value % 1_000_000);
-                room.put(b" ");
-                room.ip(address, out);
-                room.word(" in");
+            let found = text(|scratch, out| {
+                scratch.int(value);
+                scratch.put(b",");
+                scratch.six_digits(value % 1_000_000);
+                scratch.put(b" ");
+                scratch.ip(address, out);
+                scratch.word(" in");
             });
             prop_assert_eq!(found, expected);
         }

@@ -1,19 +1,20 @@
-//! Nanoseconds since the epoch → civil date and time, UTC, with the last second kept.
+//! Nanoseconds since the Unix epoch to date and time, UTC; the last second is cached.
 
 use super::append;
-use super::scratch::Room;
+use super::scratch::Scratch;
+use jiff::Timestamp;
+use jiff::tz::Offset;
 
 const NS_PER_S: i64 = 1_000_000_000;
-const S_PER_DAY: i64 = 86_400;
 /// Bytes of `2021-04-28 15:28:05`.
 const SECOND_LEN: usize = 19;
 
-/// Writes time stamps; renders a second once and keeps it for those that follow.
+/// Renders time stamps; a second is rendered once and cached.
 #[derive(Clone, Debug)]
 pub struct Stamp {
     second: Option<i64>,
     separator: u8,
-    /// Date and time, and the colon and space behind them.
+    /// Date and time, then a colon and a space.
     digits: [u8; 21],
 }
 
@@ -65,19 +66,19 @@ impl Stamp {
 
     /// Appends seconds, microseconds and `+0000`, as Suricata does.
     pub fn append_micros(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        let mut room = Room::default();
-        self.put_micros(&mut room, ts_ns);
-        room.flush(out);
+        let mut scratch = Scratch::default();
+        self.put_micros(&mut scratch, ts_ns);
+        scratch.flush(out);
     }
 
-    /// The same into a room.
+    /// The same to a scratch buffer.
     #[inline]
-    pub fn put_micros(&mut self, room: &mut Room, ts_ns: i64) {
+    pub fn put_micros(&mut self, scratch: &mut Scratch, ts_ns: i64) {
         self.turn_to(ts_ns);
-        room.put(self.digits.first_chunk::<SECOND_LEN>().expect("21 bytes"));
-        room.put(b".");
-        room.six_digits(ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000);
-        room.put(b"+0000");
+        scratch.put(self.digits.first_chunk::<SECOND_LEN>().expect("21 bytes"));
+        scratch.put(b".");
+        scratch.six_digits(ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000);
+        scratch.put(b"+0000");
     }
 
     #[inline]
@@ -90,47 +91,25 @@ impl Stamp {
     }
 
     fn render(&mut self, second: i64) {
-        let (year, month, day) = civil_from_days(second.div_euclid(S_PER_DAY));
-        let of_day = second.rem_euclid(S_PER_DAY);
         // An i64 of nanoseconds spans the years 1677 to 2262: four digits always.
-        self.put(0, 4, year);
-        self.put(5, 2, month);
-        self.put(8, 2, day);
+        let moment = Timestamp::from_second(second).expect("within the years -9999 to 9999");
+        let moment = Offset::UTC.to_datetime(moment);
+        self.put(0, 4, moment.year().into());
+        self.put(5, 2, moment.month().into());
+        self.put(8, 2, moment.day().into());
         self.digits[10] = self.separator;
-        self.put(11, 2, of_day / 3600);
-        self.put(14, 2, of_day / 60 % 60);
-        self.put(17, 2, of_day % 60);
+        self.put(11, 2, moment.hour().into());
+        self.put(14, 2, moment.minute().into());
+        self.put(17, 2, moment.second().into());
     }
 
-    fn put(&mut self, at: usize, width: usize, value: i64) {
+    fn put(&mut self, at: usize, width: usize, value: i32) {
         let mut rest = value.unsigned_abs();
         for digit in self.digits[at..at + width].iter_mut().rev() {
-            *digit = append::DIGITS[(rest % 10) as usize];
+            *digit = append::DIGITS[rest as usize % 10];
             rest /= 10;
         }
     }
-}
-
-/// Year, month, day of a day number counted from 1970-01-01, in the proleptic Gregorian calendar.
-///
-/// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    // Years start in March, so that the leap day is the last day of its year.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
@@ -173,22 +152,42 @@ mod tests {
         assert_eq!(out, b"1969-12-31T23:59:59.999999+0000");
     }
 
+    /// Year, month, day of a day number counted from 1970-01-01, in the proleptic Gregorian calendar.
+    ///
+    /// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+    fn civil_from_days(days: i64) -> (i64, i64, i64) {
+        // Years start in March, so that the leap day is the last day of its year.
+        let shifted = days + 719_468;
+        let era = shifted.div_euclid(146_097);
+        let day_of_era = shifted.rem_euclid(146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 {
+            month_from_march + 3
+        } else {
+            month_from_march - 9
+        };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        (year, month, day)
+    }
+
     proptest! {
         #[test]
-        fn every_time_reads_as_jiff_reads_it(times in prop::collection::vec(any::<i64>(), 1..20)) {
+        fn every_time_reads_as_hinnants_algorithm_has_it(times in prop::collection::vec(any::<i64>(), 1..20)) {
             let mut stamp = Stamp::iso();
             for ts_ns in times {
                 let mut out = Vec::new();
                 stamp.append_micros(&mut out, ts_ns);
-                let theirs = jiff::Timestamp::from_nanosecond(i128::from(ts_ns))
-                    .expect("in range")
-                    .to_zoned(jiff::tz::TimeZone::UTC)
-                    .datetime();
+                let second = ts_ns.div_euclid(NS_PER_S);
+                let (year, month, day) = civil_from_days(second.div_euclid(86_400));
+                let of_day = second.rem_euclid(86_400);
                 let micros = ts_ns.rem_euclid(NS_PER_S) / 1000;
                 let expected = format!(
-                    "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{micros:06}+0000",
-                    theirs.year(), theirs.month(), theirs.day(),
-                    theirs.hour(), theirs.minute(), theirs.second(),
+                    "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{micros:06}+0000",
+                    of_day / 3600, of_day / 60 % 60, of_day % 60,
                 );
                 prop_assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
             }

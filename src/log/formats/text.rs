@@ -1,7 +1,7 @@
 //! The text format: one line for a person, UTC.
 //!
-//! A line begins with the time at which it stands in the log: for an event, when it was due. Where the event has
-//! another time of its own (a scan's last touch, a flow's last packet), the line says that, too.
+//! A line begins with its time in the log: for an event, the time at which it was due. If the event has another time
+//! of its own (a scan's last touch, a flow's last packet), the line has that, too.
 
 use super::append;
 use super::context::Context;
@@ -10,20 +10,22 @@ use super::stamp::Stamp;
 use super::{Carrier, Format, Registered, Wish};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{FiveTuple, FlowRecord, proto_word};
-use crate::inspect::detection::{Detection, Extent, Phase, Subject};
+use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Subject};
 use crate::log::event::{Body, Event};
 use crate::log::fold::Fold;
+use crate::log::fold::sketch::SOURCES_ERROR_PCT;
 use crate::log::notice::{Notice, Stats};
 use crate::words::many;
+use std::io::Write as _;
 use std::net::IpAddr;
 
 words! {
-    /// What lines of text begin with.
+    /// Beginning of a text line.
     pub flag enum TextFormat {
         /// `2021-04-28 15:28:05: New connection: A -> B`: date and time to the second, UTC.
         Challenge = "challenge",
         /// `2021-04-28T15:28:05.123456Z eth0 in: New connection: A -> B`: microseconds, interface and direction (`-`:
-        /// none); alerts say what the ports answered.
+        /// none); alerts have the answers of the ports.
         Full = "full",
     }
 }
@@ -38,7 +40,7 @@ pub static TEXT: Registered = Registered {
     open: |context, wish| Box::new(Text::new(chosen(wish), context.clone())),
 };
 
-/// What the lines of an output hold: a person sees the time of day and nothing that repeats.
+/// The text format of an output. Without `--text-format`, a terminal gets the short one.
 pub(crate) fn chosen(wish: &Wish) -> TextFormat {
     wish.text_format.unwrap_or(match wish.person {
         true => TextFormat::Challenge,
@@ -51,7 +53,7 @@ type Seen = Option<(u16, IpAddr, IpAddr)>;
 
 /// Renders text lines.
 #[derive(Clone)]
-pub struct Text {
+struct Text {
     format: TextFormat,
     context: Context,
     interfaces: Rendered,
@@ -61,8 +63,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// A renderer; it remembers the last seconds.
-    pub fn new(format: TextFormat, context: Context) -> Self {
+    fn new(format: TextFormat, context: Context) -> Self {
         let stamp = match format {
             TextFormat::Challenge => Stamp::spaced(),
             TextFormat::Full => Stamp::iso(),
@@ -76,8 +77,8 @@ impl Text {
         }
     }
 
-    /// What every line begins with. `full` has the same columns in each: `-` stands where there is nothing. The
-    /// colon before the words is in both formats, so that one pattern finds a kind of line in either.
+    /// The beginning of a line. `full` has the same columns in each line, `-` if a value is missing. The colon is in
+    /// both formats, so that one pattern finds a kind of line in either.
     #[inline]
     fn head(&mut self, out: &mut Vec<u8>, stamp_ns: i64, seen: impl FnOnce() -> Seen) {
         match self.format {
@@ -97,7 +98,7 @@ impl Text {
         out.extend_from_slice(b": ");
     }
 
-    /// Whether a line that begins with `stamp_ns` shows this time, too.
+    /// Whether `ts_ns` reads the same as `stamp_ns`, with which the line begins.
     fn is_shown(&self, stamp_ns: i64, ts_ns: i64) -> bool {
         let unit_ns = match self.format {
             TextFormat::Challenge => 1_000_000_000,
@@ -106,7 +107,7 @@ impl Text {
         stamp_ns.div_euclid(unit_ns) == ts_ns.div_euclid(unit_ns)
     }
 
-    /// A time within a line; without its date where that is the line's.
+    /// A time within a line, without its date if that is the line's.
     fn moment(&mut self, out: &mut Vec<u8>, ts_ns: i64, stamp_ns: i64) {
         let day = |ts_ns: i64| ts_ns.div_euclid(DAY_NS);
         match self.format {
@@ -120,10 +121,11 @@ impl Text {
 
     fn fold(&mut self, out: &mut Vec<u8>, fold: &Fold, due_ns: i64) {
         fold_target(out, fold);
-        append::int(out, fold.count);
-        out.extend_from_slice(b" from about ");
-        append::int(out, fold.sources.estimate());
-        out.extend_from_slice(b" sources (+-3.25 %) in ");
+        let (count, sources) = (fold.count, fold.sources.estimate());
+        let _ = write!(
+            out,
+            "{count} from about {sources} sources (+-{SOURCES_ERROR_PCT} %) in "
+        );
         seconds(out, fold.last_ns.saturating_sub(fold.first_ns));
         out.extend_from_slice(b" s until ");
         self.moment(out, fold.last_ns, due_ns);
@@ -190,23 +192,14 @@ impl Format for Text {
         out.push(b'\n');
     }
 
-    /// Appends the line of a record of the sensor's own, with its newline. It stands where the log was at
-    /// `stamp_ns`; a time of its own that is a second or more away is said.
+    /// A record whose own time is a second or more from `stamp_ns` has that time, too.
     fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64) {
         self.head(out, stamp_ns, || None);
         let text = match notice {
-            Notice::Lifecycle { word, text, .. } => {
-                out.extend_from_slice(b"Sensor ");
-                append::one_line(out, word);
-                out.extend_from_slice(b": ");
-                text
-            }
-            Notice::Stats { stats, .. } => {
-                out.extend_from_slice(b"Stats: ");
-                &stats_line(stats)
-            }
+            Notice::Lifecycle { word, text, .. } => format!("Sensor {word}: {text}"),
+            Notice::Stats { stats, .. } => stats_line(stats),
         };
-        append::one_line(out, text);
+        append::one_line(out, &text);
         if notice.ts_ns().abs_diff(stamp_ns) >= APART_NS {
             out.extend_from_slice(b" (at ");
             self.moment(out, notice.ts_ns(), stamp_ns);
@@ -216,7 +209,7 @@ impl Format for Text {
     }
 }
 
-/// A record of the sensor's own that is this far from where it stands in the log says when it was made.
+/// From this difference on, a sensor record has its own time, too.
 const APART_NS: u64 = 1_000_000_000;
 const DAY_NS: i64 = 86_400_000_000_000;
 
@@ -249,25 +242,19 @@ fn flow_line(out: &mut Vec<u8>, flow: &FlowRecord) {
     }
 }
 
-/// Prefixes that a line names.
+/// Prefixes that a line lists.
 const SENDERS_LISTED: usize = 3;
 
 fn fold_target(out: &mut Vec<u8>, fold: &Fold) {
     out.extend_from_slice(b"New connections folded: -> ");
-    match fold.target.dst {
-        Some(dst) if fold.target.port.is_none() && dst.is_ipv6() => {
-            out.push(b'[');
-            append::ip(out, dst);
-            out.push(b']');
-        }
-        Some(dst) if fold.target.port.is_none() => append::ip(out, dst),
-        Some(dst) => append::endpoint(out, dst, fold.target.port.unwrap_or(0)),
-        None => out.push(b'*'),
+    match (fold.target.dst, fold.target.port) {
+        (Some(dst), Some(port)) => append::endpoint(out, dst, port),
+        (Some(IpAddr::V6(dst)), None) => drop(write!(out, "[{dst}]")),
+        (Some(dst), None) => drop(write!(out, "{dst}")),
+        (None, _) => out.push(b'*'),
     }
     if fold.target.port.is_none() {
-        out.extend_from_slice(b":* (about ");
-        append::int(out, fold.ports.estimate());
-        out.extend_from_slice(b" ports)");
+        let _ = write!(out, ":* (about {} ports)", fold.ports.estimate());
     }
     out.extend_from_slice(b": ");
 }
@@ -275,24 +262,20 @@ fn fold_target(out: &mut Vec<u8>, fold: &Fold) {
 fn fold_senders(out: &mut Vec<u8>, fold: &Fold) {
     out.extend_from_slice(b", most from ");
     for (i, sender) in fold.senders.top(SENDERS_LISTED).iter().enumerate() {
-        if i > 0 {
-            out.extend_from_slice(b", ");
-        }
-        append::ip(out, sender.prefix.address());
-        out.push(b'/');
-        append::int(out, sender.prefix.length());
-        out.extend_from_slice(b" (");
-        append::int(out, sender.count - sender.error);
+        let comma = if i > 0 { ", " } else { "" };
+        let least = sender.count - sender.error;
+        let _ = write!(out, "{comma}{} ({least}", sender.prefix);
         if sender.error > 0 {
-            out.extend_from_slice(b" to ");
-            append::int(out, sender.count);
+            let _ = write!(out, " to {}", sender.count);
         }
         out.push(b')');
     }
     if fold.pressure > 0 {
-        out.extend_from_slice(b" (");
-        append::int(out, fold.pressure);
-        out.extend_from_slice(b" of them because the log could not keep up)");
+        let _ = write!(
+            out,
+            " ({} of them because the log could not keep up)",
+            fold.pressure
+        );
     }
 }
 
@@ -307,39 +290,25 @@ fn seconds(out: &mut Vec<u8>, duration_ns: i64) {
     append::padded(out, micros, 6);
 }
 
-/// What was detected, of whom, how far: the sentence without evidence.
-pub fn sentence(out: &mut Vec<u8>, detection: &Detection) {
-    alert_subject(out, detection);
+/// The sentence of a detection, without its evidence.
+pub(crate) fn sentence(out: &mut Vec<u8>, detection: &Detection) {
+    let (title, verb) = (detection.kind.about().title, detection.phase.verb());
+    let _ = write!(out, "{title} {verb}: {}", detection.subject.src());
+    let _ = match detection.subject {
+        Subject::Pair { dst, .. } => write!(out, " -> {dst}"),
+        Subject::SourcePort { port, .. } => write!(out, " on port {port}"),
+    };
     alert_extent(out, detection);
-}
-
-fn alert_subject(out: &mut Vec<u8>, detection: &Detection) {
-    out.extend_from_slice(detection.kind.about().title.as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(detection.phase.verb().as_bytes());
-    out.extend_from_slice(b": ");
-    append::ip(out, detection.subject.src());
-    match detection.subject {
-        Subject::Pair { dst, .. } => {
-            out.extend_from_slice(b" -> ");
-            append::ip(out, dst);
-        }
-        Subject::SourcePort { port, .. } => {
-            out.extend_from_slice(b" on port ");
-            append::int(out, port);
-        }
-    }
 }
 
 fn alert_extent(out: &mut Vec<u8>, detection: &Detection) {
     let count = u64::from(detection.extent.count());
     let ranges = match &detection.extent {
         Extent::Hosts { .. } => {
-            // A set that is full, or was not there, holds fewer than there were.
-            let at_least = !detection.complete && detection.phase != Phase::Started;
-            out.extend_from_slice(if at_least { b": at least " } else { b": " });
-            append::int(out, count);
-            return out.extend_from_slice(b" hosts");
+            // A set that is full or could not be had misses hosts.
+            let is_bound = !detection.complete && detection.phase != Phase::Started;
+            let at_least = if is_bound { "at least " } else { "" };
+            return drop(write!(out, ": {at_least}{count} hosts"));
         }
         Extent::Ports { ranges, .. } => ranges,
     };
@@ -350,32 +319,28 @@ fn alert_extent(out: &mut Vec<u8>, detection: &Detection) {
         append::ports(out, ranges)
     };
     if count > listed {
-        out.extend_from_slice(b" (+");
-        append::int(out, count - listed);
-        out.extend_from_slice(b" more)");
+        let _ = write!(out, " (+{} more)", count - listed);
     }
 }
 
-/// How many ports or hosts there are, and what became of them.
+/// Number of ports, and the answers to the touches.
 fn evidence(out: &mut Vec<u8>, detection: &Detection) {
     out.extend_from_slice(b" (");
     if let Extent::Ports { count, .. } = detection.extent {
-        append::int(out, count);
-        out.extend_from_slice(b" ports, ");
+        let _ = write!(out, "{count} ports, ");
     }
-    let evidence = &detection.evidence;
-    for (count, after) in [
-        (evidence.refused, &b" refused, "[..]),
-        (evidence.unanswered, b" unanswered, "),
-        (evidence.answered, b" answered"),
-    ] {
-        append::int(out, count);
-        out.extend_from_slice(after);
-    }
-    if evidence.pending > 0 {
-        out.extend_from_slice(b", ");
-        append::int(out, evidence.pending);
-        out.extend_from_slice(b" may still answer");
+    let Evidence {
+        refused,
+        unanswered,
+        answered,
+        pending,
+    } = detection.evidence;
+    let _ = write!(
+        out,
+        "{refused} refused, {unanswered} unanswered, {answered} answered"
+    );
+    if pending > 0 {
+        let _ = write!(out, ", {pending} may still answer");
     }
     out.push(b')');
 }
@@ -387,7 +352,7 @@ fn proto(out: &mut Vec<u8>, proto: u8) {
     }
 }
 
-/// One line for a person: the last record speaks of the whole run.
+/// The last record is of the whole run.
 fn stats_line(stats: &Stats) -> String {
     let interval = stats.now.since(&stats.before);
     let (of, books, long_s) = if stats.last {
@@ -396,7 +361,7 @@ fn stats_line(stats: &Stats) -> String {
         ("the last", &interval, stats.interval_s)
     };
     format!(
-        "{of} {long_s:.1} s: {}, {}, {}, {} missed; {}",
+        "Stats: {of} {long_s:.1} s: {}, {}, {}, {} missed; {}",
         many(books.shards.frames, "frame"),
         many(books.shards.flow.new_connections, "new connection"),
         books.shards.scans_said(),

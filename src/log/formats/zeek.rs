@@ -1,19 +1,18 @@
 //! Zeek's logs as tab-separated values: `conn.log` has flow records, `notice.log` detections.
 //!
 //! Field names, types and order are Zeek's (base/protocols/conn, base/frameworks/notice, with the field of the
-//! community-id plugin). What the sensor does not know is unset: services, bytes of IP, gaps. As in Zeek, a flow
-//! without a duration has no duration and no bytes.
+//! community-id plugin). Fields that the sensor does not know are unset: services, bytes of IP, gaps. As in Zeek, the
+//! duration and bytes of a flow are unset if it has no duration.
 
 use super::context::Context;
 use super::{Carrier, Format, Registered, Stream, append, flow_id, text};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{FiveTuple, FlowRecord};
-use crate::inspect::detection::Detection;
+use crate::inspect::detection::{Detection, Evidence};
 use crate::log::event::{Body, Event};
 use crate::log::notice::Notice;
 use crate::log::sinks::rotation::NameStamp;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
-use std::fmt::Write as _;
 use std::hash::Hasher as _;
 
 /// `zeek:DIR`.
@@ -124,7 +123,7 @@ struct Zeek {
     peer: Vec<u8>,
 }
 
-/// A row in the making: each value, then a tab.
+/// A row: each value, then a tab.
 struct Row<'a>(&'a mut Vec<u8>);
 
 impl Row<'_> {
@@ -218,19 +217,17 @@ impl Zeek {
         row.seconds(detection.ts_ns).unset(8);
         row.word("tcp").word(detection.kind.about().zeek_note);
         row.put(|out| text::sentence(out, detection));
-        let evidence = &detection.evidence;
-        let mut sub = String::new();
-        let _ = write!(
-            sub,
-            "{}; proof of the source: {}; {} refused, {} unanswered, {} answered, {} may still answer",
-            detection.phase,
-            detection.proof,
-            evidence.refused,
-            evidence.unanswered,
-            evidence.answered,
-            evidence.pending
-        );
-        row.word(&sub);
+        let Evidence {
+            refused,
+            unanswered,
+            answered,
+            pending,
+        } = detection.evidence;
+        let (phase, proof) = (detection.phase, detection.proof);
+        row.word(&format!(
+            "{phase}; proof of the source: {proof}; {refused} refused, {unanswered} unanswered, {answered} answered, \
+             {pending} may still answer"
+        ));
         row.put(|out| append::ip(out, detection.subject.src()));
         row.put(|out| append::ip(out, detection.subject.dst()));
         match detection.subject.port() {
@@ -270,7 +267,7 @@ fn proto(tuple: &FiveTuple) -> &'static str {
     }
 }
 
-/// A name for a flow as Zeek's look: `C` and 17 letters and digits. The same flow has the same name in every run.
+/// A flow's uid in Zeek's form: `C` and 17 letters and digits. The same flow has the same uid in every run.
 fn uid(out: &mut Vec<u8>, flow: &FlowRecord) {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut hasher = SipHasher13::new_with_keys(0x7379_6e6c_6564_6765, 0x7a65_656b_5f75_6964);
@@ -287,7 +284,7 @@ fn uid(out: &mut Vec<u8>, flow: &FlowRecord) {
     }
 }
 
-/// A string as Zeek writes it: what would end a field or a line, and what is no ASCII, as `\xHH`; one that would
+/// A string as Zeek writes it: backslashes, control characters and non-ASCII bytes are `\xHH`. A string that would
 /// look unset or empty is escaped, too.
 fn escaped(out: &mut Vec<u8>, text: &str) {
     match text {

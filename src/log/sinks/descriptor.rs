@@ -194,7 +194,7 @@ impl Descriptor {
     }
 }
 
-/// The error of creating a file in `/proc` or `/sys`, whose permissions do not show that nobody can.
+/// The error of creating a file in `/proc` or `/sys`, whose permissions look writable.
 fn refuses_files(folder: &Path) -> Option<io::Error> {
     let kind = statfs(folder).ok()?.filesystem_type();
     let errno = match kind {
@@ -294,7 +294,7 @@ mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
-    /// Fills what nobody reads; says how much it took before the answer was `WouldBlock`.
+    /// Writes until `WouldBlock`; returns the number of bytes.
     fn fill(mut to: Descriptor) -> usize {
         let bytes = [b'x'; 65_536];
         let mut taken = 0;

@@ -8,7 +8,7 @@
 //! The folder is locked while the output is open: a second sensor would rename the first one's open files.
 
 use super::descriptor::{self, Descriptor, OpenError};
-use super::lines::{Lines, Patience};
+use super::lines::{Lines, Patience, RETRY_NS};
 use super::recovery::{Recovery, cause_of};
 use super::rotation::{NameStamp, Rotation};
 use super::spec::Target;
@@ -20,7 +20,6 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
-const RETRY_NS: u64 = 1_000_000_000;
 /// Letters of [`NameStamp`].
 const STAMP_LEN: usize = 19;
 

@@ -24,7 +24,8 @@ const FLUSH_AT: usize = 64 << 10;
 pub const BUFFER_MAX: usize = 1 << 20;
 /// Written bytes are removed from the buffer once there are this many, so that moves are rare.
 const SPENT_MAX: usize = BUFFER_MAX / 4;
-const RETRY_NS: u64 = 1_000_000_000;
+/// A failed file is tried again after this time.
+pub(super) const RETRY_NS: u64 = 1_000_000_000;
 
 /// How long lines wait for the reader of a pipe or terminal.
 #[derive(Clone, Debug)]

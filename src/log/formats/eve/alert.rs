@@ -1,80 +1,80 @@
-//! What an alert says of a detection: Suricata's `alert`, and ours under `synledger`.
+//! Members of an alert: Suricata's `alert`, and ours under `synledger`.
 
-use super::{GID, flag, number, word};
-use crate::inspect::detection::{Detection, Extent, Phase};
+use super::GID;
+use crate::inspect::detection::{Detection, Evidence, Extent, Phase};
 use crate::log::formats::append;
 use crate::log::formats::stamp::Stamp;
+use std::io::Write as _;
 
 /// `,"proto":"TCP","alert":{…}`.
 pub(super) fn signature(out: &mut Vec<u8>, detection: &Detection) {
     let about = detection.kind.about();
-    let number_of_phase = match detection.phase {
-        Phase::Started => 1,
-        Phase::Continues => 2,
-        Phase::Ended => 3,
+    let (phase, severity) = match detection.phase {
+        Phase::Started => (1, 2),
+        Phase::Continues => (2, 2),
+        Phase::Ended => (3, 3),
     };
-    let verb = detection.phase.verb();
-    word(out, "proto", "TCP");
-    out.extend_from_slice(b",\"alert\":{\"action\":\"allowed\"");
-    number(out, "gid", u64::from(GID));
-    let id = about.signature * 10 + number_of_phase;
-    number(out, "signature_id", u64::from(id));
-    number(out, "rev", 1);
-    let text = format!("synledger {} {verb}", about.title.to_lowercase());
-    out.extend_from_slice(b",\"signature\":");
-    append::json_string(out, &text);
-    word(out, "category", about.category);
-    let severity = match detection.phase {
-        Phase::Ended => 3,
-        Phase::Started | Phase::Continues => 2,
-    };
-    number(out, "severity", severity);
-    out.push(b'}');
+    let (id, category) = (about.signature * 10 + phase, about.category);
+    let (title, verb) = (about.title.to_lowercase(), detection.phase.verb());
+    let _ = write!(
+        out,
+        concat!(
+            r#","proto":"TCP","alert":{{"action":"allowed","gid":{GID},"signature_id":{id},"rev":1,"#,
+            r#""signature":"synledger {title} {verb}","category":"{category}","severity":{severity}}}"#
+        ),
+        GID = GID,
+        id = id,
+        title = title,
+        verb = verb,
+        category = category,
+        severity = severity,
+    );
 }
 
-/// `,"synledger":{"scan":{…}}`; `first` remembers the last second.
+/// `,"synledger":{"scan":{…}}`.
 pub(super) fn scan(out: &mut Vec<u8>, detection: &Detection, first: &mut Stamp) {
-    out.extend_from_slice(b",\"synledger\":{\"scan\":{\"kind\":");
-    append::json_string(out, detection.kind.word());
-    word(out, "phase", detection.phase.word());
+    let (kind, phase) = (detection.kind, detection.phase);
+    let _ = write!(
+        out,
+        r#","synledger":{{"scan":{{"kind":"{kind}","phase":"{phase}""#
+    );
     match &detection.extent {
         Extent::Ports { count, ranges } => {
-            number(out, "ports", u64::from(*count));
-            number(out, "hosts", 1);
-            out.extend_from_slice(b",\"port_list\":\"");
+            let _ = write!(out, r#","ports":{count},"hosts":1,"port_list":""#);
             let listed = append::ranges(out, ranges);
-            out.push(b'"');
             let more = u64::from(*count).saturating_sub(listed);
-            number(out, "ports_not_listed", more);
+            let _ = write!(out, r#"","ports_not_listed":{more}"#);
         }
         Extent::Hosts { count } => {
-            number(out, "ports", 1);
-            number(out, "hosts", u64::from(*count));
+            let _ = write!(out, r#","ports":1,"hosts":{count}"#);
         }
     }
     out.extend_from_slice(b",\"window_s\":");
     window(out, detection.window_ns);
-    flag(out, "exact", detection.exact);
-    flag(out, "complete", detection.complete);
-    out.extend_from_slice(b",\"first\":\"");
+    let (exact, complete) = (detection.exact, detection.complete);
+    let _ = write!(out, r#","exact":{exact},"complete":{complete},"first":""#);
     first.append_micros(out, detection.first_ns);
-    out.extend_from_slice(b"\",\"evidence\":{\"refused\":");
-    let evidence = &detection.evidence;
-    append::int(out, evidence.refused);
-    number(out, "unanswered", u64::from(evidence.unanswered));
-    number(out, "answered", u64::from(evidence.answered));
-    number(out, "pending", u64::from(evidence.pending));
-    out.push(b'}');
-    word(out, "proof", detection.proof.word());
-    out.extend_from_slice(b"}}");
+    let Evidence {
+        refused,
+        unanswered,
+        answered,
+        pending,
+    } = detection.evidence;
+    let _ = write!(
+        out,
+        concat!(
+            r#"","evidence":{{"refused":{},"unanswered":{},"answered":{},"pending":{}}},"#,
+            r#""proof":"{}"}}}}"#
+        ),
+        refused, unanswered, answered, pending, detection.proof
+    );
 }
 
-/// Seconds as a JSON number, without decimals where the window is whole.
+/// Seconds as a JSON number, without decimals if the window is whole.
 pub(super) fn window(out: &mut Vec<u8>, window_ns: i64) {
-    append::int(out, window_ns / 1_000_000_000);
+    let _ = write!(out, "{}", window_ns / 1_000_000_000);
     let rest = window_ns.unsigned_abs() % 1_000_000_000;
     if rest > 0 {
-        out.push(b'.');
-        append::padded(out, rest, 9);
+        let _ = write!(out, ".{rest:09}");
     }
 }

@@ -1,79 +1,78 @@
-//! The record of an ended flow, from its volumes on: it has no part of unknown length, and stands in a room
-//! before it is moved to the line.
+//! The record of an ended flow, from its volumes on: bounded parts only.
 
 use crate::flow::conn::TCP;
 use crate::flow::record::{EndReason, FlowRecord};
-use crate::log::formats::scratch::Room;
+use crate::log::formats::scratch::Scratch;
 use crate::log::formats::stamp::Stamp;
 
-/// Puts `,"flow":{…}` and, for TCP, `,"tcp":{…}`; the stamps remember the last seconds.
-pub fn volumes(room: &mut Room, flow: &FlowRecord, start: &mut Stamp, end: &mut Stamp) {
-    room.put(b",\"flow\":{\"pkts_toserver\":");
-    room.int(flow.orig.packets);
-    room.put(b",\"pkts_toclient\":");
-    room.int(flow.resp.packets);
-    room.put(b",\"bytes_toserver\":");
-    room.int(flow.orig.bytes);
-    room.put(b",\"bytes_toclient\":");
-    room.int(flow.resp.bytes);
-    room.put(b",\"start\":\"");
-    start.put_micros(room, flow.start_ns);
-    room.put(b"\",\"end\":\"");
-    end.put_micros(room, flow.end_ns);
+/// Appends `,"flow":{…}` and, for TCP, `,"tcp":{…}`.
+pub fn volumes(scratch: &mut Scratch, flow: &FlowRecord, start: &mut Stamp, end: &mut Stamp) {
+    scratch.put(b",\"flow\":{\"pkts_toserver\":");
+    scratch.int(flow.orig.packets);
+    scratch.put(b",\"pkts_toclient\":");
+    scratch.int(flow.resp.packets);
+    scratch.put(b",\"bytes_toserver\":");
+    scratch.int(flow.orig.bytes);
+    scratch.put(b",\"bytes_toclient\":");
+    scratch.int(flow.resp.bytes);
+    scratch.put(b",\"start\":\"");
+    start.put_micros(scratch, flow.start_ns);
+    scratch.put(b"\",\"end\":\"");
+    end.put_micros(scratch, flow.end_ns);
     let second = |ts_ns: i64| ts_ns.div_euclid(1_000_000_000);
     let age = second(flow.end_ns) - second(flow.start_ns);
-    room.put(b"\",\"age\":");
-    room.int(age.max(0).unsigned_abs());
-    room.put(b",\"state\":\"");
-    room.word(state(flow));
-    room.put(b"\",\"reason\":\"");
-    room.word(reason(flow.reason));
-    room.put(b"\"}");
+    scratch.put(b"\",\"age\":");
+    scratch.int(age.max(0).unsigned_abs());
+    scratch.put(b",\"state\":\"");
+    scratch.word(state(flow));
+    scratch.put(b"\",\"reason\":\"");
+    scratch.word(reason(flow.reason));
+    scratch.put(b"\"}");
     if flow.tuple.proto == TCP {
         let (orig, resp) = (flow.orig.tcp_flags, flow.resp.tcp_flags);
-        room.put(b",\"tcp\":{\"tcp_flags\":\"");
-        room.hex_byte(orig | resp);
-        room.put(b"\",\"tcp_flags_ts\":\"");
-        room.hex_byte(orig);
-        room.put(b"\",\"tcp_flags_tc\":\"");
-        room.hex_byte(resp);
-        room.put(b"\"}");
+        scratch.put(b",\"tcp\":{\"tcp_flags\":\"");
+        scratch.hex_byte(orig | resp);
+        scratch.put(b"\",\"tcp_flags_ts\":\"");
+        scratch.hex_byte(orig);
+        scratch.put(b"\",\"tcp_flags_tc\":\"");
+        scratch.hex_byte(resp);
+        scratch.put(b"\"}");
     }
 }
 
-/// Puts `,"synledger":{…}`: what Suricata does not have.
-pub fn ours(room: &mut Room, flow: &FlowRecord, direction: &'static str) {
-    room.put(b",\"synledger\":{\"isn\":");
-    room.int(u64::from(flow.isn));
-    room.put(b",\"direction\":\"");
-    room.word(direction);
-    room.put(b"\",\"conn_state\":\"");
-    room.word(flow.conn_state.word());
-    room.put(b"\",\"history\":\"");
+/// Appends `,"synledger":{…}`: the members that Suricata does not have.
+pub fn ours(scratch: &mut Scratch, flow: &FlowRecord, direction: &'static str) {
+    scratch.put(b",\"synledger\":{\"isn\":");
+    scratch.int(u64::from(flow.isn));
+    scratch.put(b",\"direction\":\"");
+    scratch.word(direction);
+    scratch.put(b"\",\"conn_state\":\"");
+    scratch.word(flow.conn_state.word());
+    scratch.put(b"\",\"history\":\"");
     for letter in flow.history.written() {
-        room.put(&[letter]);
+        scratch.put(&[letter]);
     }
-    room.put(b"\",\"basis\":\"");
-    room.word(flow.basis.word());
-    room.put(b"\",\"end_reason\":\"");
-    room.word(flow.reason.word());
-    room.put(b"\",\"payload_bytes_toserver\":");
-    room.int(flow.orig.payload_bytes);
-    room.put(b",\"payload_bytes_toclient\":");
-    room.int(flow.resp.payload_bytes);
-    room.put(b",\"gso\":");
-    room.boolean(flow.gso);
-    room.put(b",\"midstream\":");
-    room.boolean(flow.midstream);
-    room.put(b",\"preexisting\":");
-    room.boolean(flow.preexisting);
-    room.put(b",\"fragmented\":");
-    room.boolean(flow.fragmented);
-    room.put(b",\"saturated\":");
-    room.boolean(flow.saturated);
-    room.put(b",\"shed\":");
-    room.boolean(flow.shed);
-    room.put(b"}");
+    scratch.put(b"\",\"basis\":\"");
+    scratch.word(flow.basis.word());
+    scratch.put(b"\",\"end_reason\":\"");
+    scratch.word(flow.reason.word());
+    scratch.put(b"\",\"payload_bytes_toserver\":");
+    scratch.int(flow.orig.payload_bytes);
+    scratch.put(b",\"payload_bytes_toclient\":");
+    scratch.int(flow.resp.payload_bytes);
+    scratch.put(b",\"gso\":");
+    scratch.boolean(flow.gso);
+    scratch.put(b",\"midstream\":");
+    scratch.boolean(flow.midstream);
+    scratch.put(b",\"preexisting\":");
+    scratch.boolean(flow.preexisting);
+    scratch.put(b",\"fragmented\":");
+    scratch.boolean(flow.fragmented);
+    scratch.put(b",\"saturated\":");
+    scratch.boolean(flow.saturated);
+    scratch.put(b",\"shed\":");
+    scratch.boolean(flow.shed);
+    scratch.put(b"}");
 }
 
 /// Suricata's flow states.

@@ -1,17 +1,16 @@
-//! JSON lines with Suricata's EVE names; whatever Suricata does not have lies under `synledger`.
+//! JSON lines with Suricata's EVE names; members that Suricata does not have are under `synledger`.
 //!
 //! ICMP flows carry `icmp_type` (and `icmp_code` where the type has no counterpart) instead of ports,
 //! other protocols without ports carry none.
 //!
 //! Alerts: `gid` [`GID`]; `signature_id` is ten times the number of the kind (port_scan 100) plus the
-//! phase (1 started, 2 continues, 3 ended), so 1001, 1002 and 1003. A number is never used again for
-//! something else; `rev` grows when a rule's meaning changes. They have no `flow_id`: a scan is many flows.
+//! phase (1 started, 2 continues, 3 ended), so 1001, 1002 and 1003. A number is never reused; `rev` grows when a rule's meaning changes. They have no `flow_id`: a scan is many flows.
 
 use super::append;
 use super::context::Context;
 use super::flow_id;
 use super::interfaces::Rendered;
-use super::scratch::Room;
+use super::scratch::Scratch;
 use super::stamp::Stamp;
 use super::{Carrier, Format, Registered};
 use crate::books::record_kind::EventKind;
@@ -19,8 +18,10 @@ use crate::flow::record::{Attempt, FiveTuple, FlowRecord, proto_word};
 use crate::inspect::detection::Detection;
 use crate::log::event::{Body, Event};
 use crate::log::fold::Fold;
-use crate::log::notice::{self, Notice};
+use crate::log::fold::sketch::{SOURCES_ERROR_PCT, Sender};
+use crate::log::notice::Notice;
 use serde_json::Value;
+use std::io::Write as _;
 
 /// The generator id of every alert: apart from Suricata's own (1 to 3) and Snort's preprocessors (below 500).
 pub const GID: u32 = 5973;
@@ -42,14 +43,13 @@ pub struct Eve {
     /// `,"host":"…"`, rendered once.
     host: Vec<u8>,
     interfaces: Rendered,
-    room: Room,
+    scratch: Scratch,
     stamp: Stamp,
     start: Stamp,
     end: Stamp,
 }
 
 impl Eve {
-    /// A renderer; it remembers the last seconds.
     pub fn new(context: Context) -> Self {
         let mut host = b",\"host\":".to_vec();
         append::json_string(&mut host, &context.host);
@@ -57,7 +57,7 @@ impl Eve {
             interfaces: Rendered::members(context.interfaces.clone()),
             context,
             host,
-            room: Room::default(),
+            scratch: Scratch::default(),
             stamp: Stamp::iso(),
             start: Stamp::iso(),
             end: Stamp::iso(),
@@ -65,10 +65,10 @@ impl Eve {
     }
 
     fn open(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        self.room.put(b"{\"timestamp\":\"");
-        self.stamp.put_micros(&mut self.room, ts_ns);
-        self.room.put(b"\"");
-        self.room.flush(out);
+        self.scratch.put(b"{\"timestamp\":\"");
+        self.stamp.put_micros(&mut self.scratch, ts_ns);
+        self.scratch.put(b"\"");
+        self.scratch.flush(out);
         out.extend_from_slice(&self.host);
     }
 
@@ -87,67 +87,66 @@ impl Eve {
             flow_id::flow_id(&attempt.tuple, attempt.isn),
         );
         let direction = self.direction(&attempt.tuple);
-        let room = &mut self.room;
-        room.put(b",\"event_type\":\"new_connection\"");
-        vlan(room, &attempt.vlan, attempt.vlan_count);
-        endpoints(room, out, &attempt.tuple);
-        room.put(b",\"synledger\":{\"isn\":");
-        room.int(u64::from(attempt.isn));
-        room.put(b",\"direction\":\"");
-        room.word(direction);
-        room.put(b"\",\"odd\":");
-        room.boolean(attempt.odd);
-        room.put(b"}");
-        room.flush(out);
+        let scratch = &mut self.scratch;
+        scratch.put(b",\"event_type\":\"new_connection\"");
+        vlan(scratch, &attempt.vlan, attempt.vlan_count);
+        endpoints(scratch, out, &attempt.tuple);
+        scratch.put(b",\"synledger\":{\"isn\":");
+        scratch.int(u64::from(attempt.isn));
+        scratch.put(b",\"direction\":\"");
+        scratch.word(direction);
+        scratch.put(b"\",\"odd\":");
+        scratch.boolean(attempt.odd);
+        scratch.put(b"}");
+        scratch.flush(out);
     }
 
-    /// Many new connections to one destination; what the table of folds had no room to keep apart has no
-    /// `dest_port`, or no `dest_ip` either.
+    /// Folded attempts. A fold of several ports has no `dest_port`, a fold of several destinations no `dest_ip`.
     fn fold(&mut self, out: &mut Vec<u8>, fold: &Fold) {
-        event_type(out, "new_connections");
+        out.extend_from_slice(b",\"event_type\":\"new_connections\"");
         if let Some(dst) = fold.target.dst {
-            out.extend_from_slice(b",\"dest_ip\":\"");
-            append::ip(out, dst);
-            out.push(b'"');
+            let _ = write!(out, ",\"dest_ip\":\"{dst}\"");
         }
         if let Some(port) = fold.target.port {
-            number(out, "dest_port", u64::from(port));
+            let _ = write!(out, ",\"dest_port\":{port}");
         }
-        word(out, "proto", "TCP");
-        out.extend_from_slice(b",\"synledger\":{\"fold\":{\"count\":");
-        append::int(out, fold.count);
-        out.extend_from_slice(b",\"first\":\"");
+        let count = fold.count;
+        let _ = write!(
+            out,
+            r#","proto":"TCP","synledger":{{"fold":{{"count":{count},"first":""#
+        );
         self.start.append_micros(out, fold.first_ns);
         out.extend_from_slice(b"\",\"last\":\"");
         self.end.append_micros(out, fold.last_ns);
-        out.push(b'"');
-        number(out, "sources", fold.sources.estimate());
-        out.extend_from_slice(b",\"sources_error_pct\":3.25");
+        let sources = fold.sources.estimate();
+        let _ = write!(
+            out,
+            r#"","sources":{sources},"sources_error_pct":{SOURCES_ERROR_PCT}"#
+        );
         if fold.target.port.is_none() {
-            number(out, "ports", fold.ports.estimate());
+            let _ = write!(out, ",\"ports\":{}", fold.ports.estimate());
         }
         out.extend_from_slice(b",\"top_sources\":[");
         for (i, sender) in fold.senders.top(usize::MAX).iter().enumerate() {
-            out.extend_from_slice(if i > 0 { b",{" } else { b"{" });
-            out.extend_from_slice(b"\"prefix\":\"");
-            append::ip(out, sender.prefix.address());
-            out.push(b'/');
-            append::int(out, sender.prefix.length());
-            out.push(b'"');
-            number(out, "count", sender.count);
-            number(out, "error", sender.error);
-            out.push(b'}');
+            let comma = if i > 0 { "," } else { "" };
+            let Sender {
+                prefix,
+                count,
+                error,
+            } = sender;
+            let _ = write!(
+                out,
+                r#"{comma}{{"prefix":"{prefix}","count":{count},"error":{error}}}"#
+            );
         }
-        out.push(b']');
-        word(out, "reason", fold.reason());
-        number(out, "pressure", fold.pressure);
-        out.extend_from_slice(b"}}");
+        let (reason, pressure) = (fold.reason(), fold.pressure);
+        let _ = write!(out, r#"],"reason":"{reason}","pressure":{pressure}}}}}"#);
     }
 
     fn head(&mut self, out: &mut Vec<u8>, interface: u16, flow_id: u64) {
-        self.room.put(b",\"flow_id\":");
-        self.room.int(flow_id);
-        self.room.flush(out);
+        self.scratch.put(b",\"flow_id\":");
+        self.scratch.int(flow_id);
+        self.scratch.flush(out);
         self.interface(out, interface);
     }
 
@@ -155,27 +154,26 @@ impl Eve {
         let id = flow_id::flow_id(&flow.tuple, flow.isn);
         self.head(out, flow.interface, id);
         let direction = self.direction(&flow.tuple);
-        let room = &mut self.room;
-        room.put(b",\"event_type\":\"flow\"");
-        vlan(room, &flow.vlan, flow.vlan_count);
-        endpoints(room, out, &flow.tuple);
-        room.flush(out);
-        flow::volumes(room, flow, &mut self.start, &mut self.end);
-        room.flush(out);
-        flow::ours(room, flow, direction);
-        room.flush(out);
+        let scratch = &mut self.scratch;
+        scratch.put(b",\"event_type\":\"flow\"");
+        vlan(scratch, &flow.vlan, flow.vlan_count);
+        endpoints(scratch, out, &flow.tuple);
+        scratch.flush(out);
+        flow::volumes(scratch, flow, &mut self.start, &mut self.end);
+        scratch.flush(out);
+        flow::ours(scratch, flow, direction);
+        scratch.flush(out);
     }
 
     fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection) {
         self.interface(out, detection.interface);
-        event_type(out, "alert");
-        out.extend_from_slice(b",\"src_ip\":\"");
-        append::ip(out, detection.subject.src());
-        out.extend_from_slice(b"\",\"dest_ip\":\"");
-        append::ip(out, detection.subject.dst());
-        out.push(b'"');
+        let (src, dst) = (detection.subject.src(), detection.subject.dst());
+        let _ = write!(
+            out,
+            r#","event_type":"alert","src_ip":"{src}","dest_ip":"{dst}""#
+        );
         if let Some(port) = detection.subject.port() {
-            number(out, "dest_port", u64::from(port));
+            let _ = write!(out, ",\"dest_port\":{port}");
         }
         alert::signature(out, detection);
         alert::scan(out, detection, &mut self.start);
@@ -184,10 +182,11 @@ impl Eve {
 
 impl Format for Eve {
     fn event(&mut self, out: &mut Vec<u8>, event: &Event, _: i64) {
-        self.open(out, notice::ts_ns(event));
+        self.open(out, event.ts_ns());
         let of_a_frame = !event.step.is_end() && !matches!(event.body, Body::Folded(_));
         if self.context.frames && of_a_frame {
-            number(out, "pcap_cnt", event.position);
+            out.extend_from_slice(b",\"pcap_cnt\":");
+            append::int(out, event.position);
         }
         match &event.body {
             Body::NewConnection(attempt) => self.connection(out, attempt),
@@ -207,8 +206,7 @@ impl Format for Eve {
                 details,
                 ..
             } => {
-                event_type(out, "lifecycle");
-                out.extend_from_slice(b",\"synledger\":{\"event\":");
+                out.extend_from_slice(b",\"event_type\":\"lifecycle\",\"synledger\":{\"event\":");
                 append::json_string(out, word);
                 out.extend_from_slice(b",\"message\":");
                 append::json_string(out, text);
@@ -219,7 +217,7 @@ impl Format for Eve {
                 out.push(b'}');
             }
             Notice::Stats { stats, .. } => {
-                event_type(out, "stats");
+                out.extend_from_slice(b",\"event_type\":\"stats\"");
                 for (name, value) in stats::members(stats) {
                     out.push(b',');
                     member(out, name, &value);
@@ -230,89 +228,61 @@ impl Format for Eve {
     }
 }
 
-fn name(out: &mut Vec<u8>, name: &'static str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-fn number(out: &mut Vec<u8>, key: &'static str, value: u64) {
-    name(out, key);
-    append::int(out, value);
-}
-
-fn flag(out: &mut Vec<u8>, key: &'static str, value: bool) {
-    name(out, key);
-    append::boolean(out, value);
-}
-
-/// A string of our own, which needs no escapes.
-fn word(out: &mut Vec<u8>, key: &'static str, value: &'static str) {
-    name(out, key);
-    out.push(b'"');
-    out.extend_from_slice(value.as_bytes());
-    out.push(b'"');
-}
-
-fn event_type(out: &mut Vec<u8>, value: &'static str) {
-    word(out, "event_type", value);
-}
-
 fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
     append::json_string(out, name);
     out.push(b':');
     serde_json::to_writer(out, value).expect("a Value has string keys and a Vec takes every byte");
 }
 
-fn vlan(room: &mut Room, tags: &[u16; 2], count: u8) {
+fn vlan(scratch: &mut Scratch, tags: &[u16; 2], count: u8) {
     let tags = &tags[..usize::from(count).min(tags.len())];
     for (i, tag) in tags.iter().enumerate() {
-        room.word(if i == 0 { ",\"vlan\":[" } else { "," });
-        room.int(u64::from(*tag));
+        scratch.word(if i == 0 { ",\"vlan\":[" } else { "," });
+        scratch.int(u64::from(*tag));
     }
     if !tags.is_empty() {
-        room.put(b"]");
+        scratch.put(b"]");
     }
 }
 
-/// Goes on in the room; what has no short form makes it move to `out` before.
-fn endpoints(room: &mut Room, out: &mut Vec<u8>, tuple: &FiveTuple) {
+/// Appends to the scratch buffer; an IPv6 address flushes it to `out` first.
+fn endpoints(scratch: &mut Scratch, out: &mut Vec<u8>, tuple: &FiveTuple) {
     let ports = flow_id::has_ports(tuple.proto);
-    room.put(b",\"src_ip\":\"");
-    room.ip(tuple.src, out);
-    room.put(b"\"");
+    scratch.put(b",\"src_ip\":\"");
+    scratch.ip(tuple.src, out);
+    scratch.put(b"\"");
     if ports {
-        room.put(b",\"src_port\":");
-        room.int(u64::from(tuple.src_port));
+        scratch.put(b",\"src_port\":");
+        scratch.int(u64::from(tuple.src_port));
     }
-    room.put(b",\"dest_ip\":\"");
-    room.ip(tuple.dst, out);
-    room.put(b"\"");
+    scratch.put(b",\"dest_ip\":\"");
+    scratch.ip(tuple.dst, out);
+    scratch.put(b"\"");
     if ports {
-        room.put(b",\"dest_port\":");
-        room.int(u64::from(tuple.dst_port));
+        scratch.put(b",\"dest_port\":");
+        scratch.int(u64::from(tuple.dst_port));
     }
-    room.put(b",\"proto\":\"");
+    scratch.put(b",\"proto\":\"");
     match proto_word(tuple.proto) {
-        Some(word) => room.word(word),
-        None => room.int(u64::from(tuple.proto)),
+        Some(word) => scratch.word(word),
+        None => scratch.int(u64::from(tuple.proto)),
     }
-    room.put(b"\"");
+    scratch.put(b"\"");
     if flow_id::is_icmp(tuple.proto) {
-        room.put(b",\"icmp_type\":");
-        room.int(u64::from(tuple.src_port));
+        scratch.put(b",\"icmp_type\":");
+        scratch.int(u64::from(tuple.src_port));
         if flow_id::icmp_counterpart(tuple.proto, tuple.src_port).is_none() {
-            room.put(b",\"icmp_code\":");
-            room.int(u64::from(tuple.dst_port));
+            scratch.put(b",\"icmp_code\":");
+            scratch.int(u64::from(tuple.dst_port));
         }
     }
-    room.put(b",\"community_id\":\"");
-    room.put(&flow_id::community_id(tuple));
-    room.put(b"\"");
+    scratch.put(b",\"community_id\":\"");
+    scratch.put(&flow_id::community_id(tuple));
+    scratch.put(b"\"");
 }
 
 mod alert;
-pub mod flow;
-pub mod stats;
+mod flow;
+pub(crate) mod stats;
 #[cfg(test)]
 mod tests;

@@ -1,23 +1,21 @@
 //! Records of statistics.
 
 use crate::books::Books;
-use crate::books::output::OutputBooks;
-use crate::books::responder::ResponderBooks;
 use crate::books::ring::{RingCounts, RingId};
-use crate::counters::{Counter, Counters as _, Kind};
+use crate::counters::{Counter, Counters, Kind};
 use crate::log::notice::Stats;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// The members of the record, as an EVE `stats` record has them.
+/// The members of an EVE `stats` record.
 ///
 /// `stats.capture` counts since the start, as Suricata's does. Under `synledger`, `books` are those of the
 /// interval and `totals.books` those since the start, both with the names that the metrics have. Of each,
-/// `missed` is everything lost with a cause, `complete` says that it is nothing, and `missed_bound` is what
-/// may have been lost uncounted. `closed` says that every identity holds; those that do not are listed.
+/// `missed` is the sum of all losses, `complete` is true if it is 0, and `missed_bound` bounds the losses that are
+/// not counted. `closed` is true if every identity holds; the others are listed.
 ///
-/// The last record has every counter. So that an idle host writes little, those before leave out what is 0, and
-/// the totals of single rings.
+/// The last record has every counter. Earlier ones omit zeros and the totals of single rings, so that an idle host
+/// writes little.
 pub(super) fn members(stats: &Stats) -> [(&'static str, Value); 2] {
     let sum = |count: fn(&RingCounts) -> u64| -> u64 { stats.now.rings.iter().map(count).sum() };
     let identities = stats.now.identities();
@@ -60,7 +58,7 @@ pub(super) fn members(stats: &Stats) -> [(&'static str, Value); 2] {
     ]
 }
 
-/// Without zeros, unless it is the last record.
+/// Omits zeros, except in the last record.
 fn small(stats: &Stats, counts: Map<String, Value>) -> Value {
     let counts = Value::Object(counts);
     if stats.last {
@@ -73,7 +71,7 @@ fn seconds(seconds: f64) -> Value {
     json!((seconds * 1000.0).round() / 1000.0)
 }
 
-/// Books as the record has them, and whether they are complete.
+/// The members `complete`, `missed`, `missed_bound` and `books`.
 fn account(books: &Books, counts: Value) -> Map<String, Value> {
     let (missed, bound) = (books.missed(), books.missed_bound());
     let members = [
@@ -89,11 +87,10 @@ fn account(books: &Books, counts: Value) -> Map<String, Value> {
     members.into_iter().map(own).collect()
 }
 
-/// What tells rings and outputs apart: no counts.
+/// Labels of rings, outputs and responders, which are no counts.
 const LABELS: [&str; 5] = ["interface", "class", "worker", "output", "responder"];
 
-/// The same without counters that are 0, and without rings and outputs that have none left. What is not counted
-/// (null) is not 0.
+/// Omits counters that are 0, and rings and outputs without any other counter. Keeps null: not counted is not 0.
 fn without_zeros(value: Value) -> Option<Value> {
     let is_label = |name: &String| LABELS.contains(&name.as_str());
     match value {
@@ -132,18 +129,20 @@ pub(crate) fn books_json(books: &Books) -> Map<String, Value> {
         all.insert("shed_in_kernel".to_owned(), Value::Null);
     }
     all.insert("rings".to_owned(), books.rings.iter().map(ring).collect());
+    // By the place on the command line, not by the path: `read` writes the same bytes to any path.
     let outputs = books.outputs.iter().enumerate();
-    let outputs = outputs.map(|(place, output)| records(place, output));
+    let outputs = outputs.map(|(i, one)| labelled(&one.counts, [("output", json!(i + 1))]));
     all.insert("outputs".to_owned(), outputs.collect());
     if !books.responders.is_empty() {
         let responders = books.responders.iter().enumerate();
-        let responders = responders.map(|(place, responder)| of_responder(place, responder));
+        let responders =
+            responders.map(|(i, one)| labelled(&one.counts, [("responder", json!(i + 1))]));
         all.insert("responders".to_owned(), responders.collect());
     }
     all
 }
 
-/// Inserts a counter; those that share a name are told apart by an object for each label.
+/// Inserts a counter; each of its labels is a nested object.
 fn insert(all: &mut Map<String, Value>, name: String, counter: &Counter) {
     let mut place = all.entry(name).or_insert_with(|| json!({}));
     for (_, value) in &counter.labels {
@@ -155,36 +154,26 @@ fn insert(all: &mut Map<String, Value>, name: String, counter: &Counter) {
     };
 }
 
+/// Counters and labels of a ring, output or responder.
+fn labelled<const LABELS: usize>(counts: &impl Counters, labels: [(&str, Value); LABELS]) -> Value {
+    let mut all = Map::new();
+    counts.each(&mut |counter| insert(&mut all, counter.short_name().into(), &counter));
+    all.extend(labels.map(|(name, value)| (name.to_owned(), value)));
+    Value::Object(all)
+}
+
 fn ring(ring: &RingCounts) -> Value {
     let RingId {
         interface,
         class,
         worker,
     } = &ring.id;
-    let mut all = Map::new();
-    ring.each(&mut |counter| insert(&mut all, counter.short_name().into(), &counter));
-    all.insert("interface".to_owned(), json!(interface));
-    all.insert("class".to_owned(), json!(class));
-    all.insert("worker".to_owned(), json!(worker));
-    Value::Object(all)
-}
-
-/// An output by its place on the command line, not by its path: `read` writes the same bytes wherever to.
-fn records(place: usize, output: &OutputBooks) -> Value {
-    let mut all = Map::new();
-    let counts = &output.counts;
-    counts.each(&mut |counter| insert(&mut all, counter.short_name().into(), &counter));
-    all.insert("output".to_owned(), json!(place + 1));
-    Value::Object(all)
-}
-
-/// A responder by its place among those of the command line.
-fn of_responder(place: usize, responder: &ResponderBooks) -> Value {
-    let mut all = Map::new();
-    let counts = &responder.counts;
-    counts.each(&mut |counter| insert(&mut all, counter.short_name().into(), &counter));
-    all.insert("responder".to_owned(), json!(place + 1));
-    Value::Object(all)
+    let labels = [
+        ("interface", json!(interface)),
+        ("class", json!(class)),
+        ("worker", json!(worker)),
+    ];
+    labelled(ring, labels)
 }
 
 #[cfg(test)]
