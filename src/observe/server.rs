@@ -1,29 +1,29 @@
 //! Metrics and a health check over HTTP, on a thread of its own.
 //!
-//! A scrape reads copies that workers leave when nobody reads them: it cannot slow a worker. Connections
-//! are few, short and answered once, so that slow clients cannot take the files that the sensor needs.
+//! A scrape reads copies that workers publish, so it cannot slow a worker. Connections are few, short and
+//! answered once, so that slow clients cannot take the descriptors that the sensor needs.
 
 use super::metrics::{Exposition, Format, Source, render};
+use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-/// What clients may take.
+/// Limits on clients.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Connections open at once; further ones wait in the kernel's queue.
+    /// Connections open at once, over all listeners; further ones wait in the kernel's queue.
     connections: usize,
     /// From accept to the last byte of the answer.
     deadline: Duration,
@@ -34,16 +34,20 @@ const LIMITS: Limits = Limits {
     deadline: Duration::from_secs(5),
 };
 
-/// Serves whoever connects to `listeners` until the process ends; those who came before waited.
+/// Serves clients of `listeners` until the process ends.
 ///
 /// # Errors
 ///
 /// The system has no thread or no file to give.
-pub fn serve(listeners: Vec<TcpListener>, source: Source) -> io::Result<()> {
+pub fn serve(listeners: Vec<std::net::TcpListener>, source: Source) -> io::Result<()> {
     serve_within(LIMITS, listeners, source)
 }
 
-fn serve_within(limits: Limits, listeners: Vec<TcpListener>, source: Source) -> io::Result<()> {
+fn serve_within(
+    limits: Limits,
+    listeners: Vec<std::net::TcpListener>,
+    source: Source,
+) -> io::Result<()> {
     for listener in &listeners {
         listener.set_nonblocking(true)?;
     }
@@ -51,28 +55,26 @@ fn serve_within(limits: Limits, listeners: Vec<TcpListener>, source: Source) -> 
         .enable_io()
         .enable_time()
         .build()?;
-    let app = axum::Router::new()
+    let app = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
-        .fallback(elsewhere)
+        .fallback(not_found)
         .with_state(Exposition::starting_now(source));
-    // A door holds a slot while nobody comes.
+    // A listener holds a slot while it waits for a client.
     let slots = limits.connections.max(listeners.len());
     let slots = Arc::new(Semaphore::new(slots));
     std::thread::Builder::new()
         .name("metrics".to_owned())
         .spawn(move || {
             runtime.block_on(async move {
-                let doors: Vec<_> = listeners
+                let tasks: Vec<_> = listeners
                     .into_iter()
-                    .filter_map(|listener| tokio::net::TcpListener::from_std(listener).ok())
-                    .map(|listener| Door::new(listener, &slots, limits.deadline))
-                    .map(|door| tokio::spawn(axum::serve(door, app.clone()).into_future()))
+                    .filter_map(|listener| TcpListener::from_std(listener).ok())
+                    .map(|listener| accept(listener, app.clone(), slots.clone(), limits.deadline))
+                    .map(tokio::spawn)
                     .collect();
-                for door in doors {
-                    if let Ok(Err(error)) = door.await {
-                        eprintln!("synledger: the metrics server ended: {error}");
-                    }
+                for task in tasks {
+                    let _ = task.await;
                 }
             });
         })?;
@@ -82,7 +84,7 @@ fn serve_within(limits: Limits, listeners: Vec<TcpListener>, source: Source) -> 
 async fn metrics(State(exposition): State<Exposition>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).into_iter();
     let accept: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();
-    let format = asked_for(&accept.join(","));
+    let format = negotiate(&accept.join(","));
     match render(exposition, format) {
         Ok(text) => answer(StatusCode::OK, format.content_type(), text),
         Err(std::fmt::Error) => answer(
@@ -131,7 +133,7 @@ async fn healthz(State(exposition): State<Exposition>, RawQuery(query): RawQuery
     answer(status, "text/plain; charset=utf-8", text)
 }
 
-/// One answer a connection: the deadline is then that of the request.
+/// One response a connection, so that the deadline is that of the request.
 fn answer(status: StatusCode, content_type: &'static str, text: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, content_type),
@@ -140,14 +142,13 @@ fn answer(status: StatusCode, content_type: &'static str, text: String) -> Respo
     (status, headers, text).into_response()
 }
 
-/// Whoever asks for anything else hears what there is.
-async fn elsewhere() -> Response {
+async fn not_found() -> Response {
     let text = "synledger serves /metrics and /healthz\n".to_owned();
     answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text)
 }
 
-/// OpenMetrics only for those who ask for it, and at least as much as for text.
-fn asked_for(accept: &str) -> Format {
+/// Chooses by an Accept header: OpenMetrics only if it is named, with at least the quality of text.
+fn negotiate(accept: &str) -> Format {
     let (mut open, mut text) = (0.0, 0.0);
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);
@@ -175,91 +176,18 @@ fn asked_for(accept: &str) -> Format {
     }
 }
 
-/// Lets in as many at a time as all doors together may.
-struct Door {
-    listener: tokio::net::TcpListener,
-    slots: Arc<Semaphore>,
-    deadline: Duration,
-}
-
-impl Door {
-    fn new(listener: tokio::net::TcpListener, slots: &Arc<Semaphore>, deadline: Duration) -> Self {
-        Self {
-            listener,
-            slots: Arc::clone(slots),
-            deadline,
-        }
-    }
-}
-
-impl Listener for Door {
-    type Io = Guest;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Guest, SocketAddr) {
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        let guest = Guest {
-            stream,
-            deadline: Box::pin(tokio::time::sleep(self.deadline)),
-            _slot: slot.expect("never closed"),
-        };
-        (guest, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection until its deadline.
-struct Guest {
-    stream: TcpStream,
-    deadline: Pin<Box<Sleep>>,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Guest {
-    /// The stream, unless it is too late.
-    fn stream(&mut self, context: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
-        match self.deadline.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(Pin::new(&mut self.stream)),
-        }
-    }
-}
-
-impl AsyncRead for Guest {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.stream(context) {
-            Ok(stream) => stream.poll_read(context, buffer),
-            Err(late) => Poll::Ready(Err(late)),
-        }
-    }
-}
-
-impl AsyncWrite for Guest {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.stream(context) {
-            Ok(stream) => stream.poll_write(context, bytes),
-            Err(late) => Poll::Ready(Err(late)),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+/// Accepts a connection for each free slot, and closes it at its deadline.
+async fn accept(mut listener: TcpListener, app: Router, slots: Arc<Semaphore>, deadline: Duration) {
+    loop {
+        let slot = Arc::clone(&slots).acquire_owned().await;
+        let (stream, _) = Listener::accept(&mut listener).await;
+        let service = TowerToHyperService::new(app.clone());
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            let _slot = slot.expect("never closed");
+            // A client that is slow, gone or speaks no HTTP is no fault of ours.
+            let _ = timeout(deadline, connection).await;
+        });
     }
 }
 
@@ -269,6 +197,7 @@ mod tests {
     use crate::observe::losses::Reason;
     use crate::observe::metrics::Snapshot;
     use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
     use std::time::Instant;
 
     fn server(limits: Limits, source: Source) -> SocketAddr {
@@ -313,7 +242,7 @@ mod tests {
             ("application/openmetrics-text;version=9.0.0,*/*;q=0.1", Text),
             (prometheus, OpenMetrics),
         ] {
-            assert_eq!(asked_for(accept), format, "{accept}");
+            assert_eq!(negotiate(accept), format, "{accept}");
         }
     }
 
