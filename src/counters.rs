@@ -1,6 +1,6 @@
-//! Counters, each declared once: field, sum, difference, and the name that logs, metrics and manual share.
+//! Declaration of counters: field, sum, difference, and one name for logs, metrics and manual.
 //!
-//! A struct has one writer. Copies of it are added up over shards ([`Counters::add`]) and subtracted over time
+//! A struct has one writer. Its copies are summed over shards ([`Counters::add`]) and subtracted over time
 //! ([`Counters::since`]).
 
 use std::borrow::Cow;
@@ -8,38 +8,34 @@ use std::borrow::Cow;
 /// How a counter behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows.
+    /// Never decreases.
     Count,
-    /// It only grows, and each one is a loss: `--strict` forbids it.
+    /// Never decreases; each one is a loss, which `--strict` forbids.
     Loss,
-    /// What there is now: added up over shards, never subtracted over time.
+    /// A current value: summed over shards, not subtracted over time.
     Gauge,
-    /// Microseconds that only grow; shown in seconds.
+    /// Microseconds, never decreasing; shown in seconds.
     Micros,
 }
 
-/// The name of a label and its value.
+/// Name and value of a label.
 pub type Label = (&'static str, Cow<'static, str>);
 
-/// One counter, or one of several that share a name and differ in their labels.
+/// One counter. Several may share a name and differ in their labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields are as declared")]
 pub struct Counter {
-    /// The struct's prefix: empty, or ends with an underscore.
+    /// Prefix of its struct: empty, or ends with an underscore.
     pub prefix: &'static str,
-    /// The name of the field.
     pub field: &'static str,
-    /// What it counts.
     pub help: &'static str,
-    /// How it behaves.
     pub kind: Kind,
-    /// Labels with their values.
     pub labels: Vec<Label>,
-    /// The count itself.
     pub count: u64,
 }
 
 impl Counter {
-    /// A count that stands in no struct, because it is not there in every run.
+    /// A counter outside a struct, because not every run has it.
     pub fn single(field: &'static str, help: &'static str, kind: Kind, count: u64) -> Self {
         Self {
             prefix: "",
@@ -51,12 +47,12 @@ impl Counter {
         }
     }
 
-    /// Its name: in EVE's `synledger.books`, and with `synledger_` before it in the metrics.
+    /// The name in EVE's `synledger.books` and, behind `synledger_`, in the metrics.
     pub fn name(&self) -> String {
         format!("{}{}", self.prefix, self.short_name())
     }
 
-    /// One of several, told apart by these labels before its own.
+    /// Puts `labels` before its own.
     #[must_use]
     pub fn among(mut self, labels: &[Label]) -> Self {
         self.labels.splice(0..0, labels.iter().cloned());
@@ -72,15 +68,15 @@ impl Counter {
     }
 }
 
-/// What `counters!` makes of a struct.
+/// A struct declared by `counters!`.
 pub trait Counters: Clone {
-    /// Lends every number, in the order of [`Counters::each`].
-    fn numbers(&mut self, lend: &mut dyn FnMut(Kind, &mut u64));
+    /// Visits every number, in the order of [`Counters::each`].
+    fn numbers(&mut self, visit: &mut dyn FnMut(Kind, &mut u64));
 
-    /// Shows every counter, in the order of the declaration.
-    fn each(&self, show: &mut dyn FnMut(Counter));
+    /// Visits every counter, in the order of the declaration.
+    fn each(&self, visit: &mut dyn FnMut(Counter));
 
-    /// Joins what is no number with another one's.
+    /// Joins the [`State`]s with another one's.
     fn join(&mut self, other: &Self);
 
     /// Adds the counters of another shard.
@@ -89,7 +85,7 @@ pub trait Counters: Clone {
         self.join(other);
     }
 
-    /// What was counted since `before`. What there is now stays as it is.
+    /// Subtracts `before`, except from gauges.
     #[must_use]
     fn since(&self, before: &Self) -> Self {
         let mut counts = self.clone();
@@ -101,7 +97,7 @@ pub trait Counters: Clone {
         counts
     }
 
-    /// Applies `each` to the numbers of both, pair by pair.
+    /// Applies `each` to kind and number of this one and to the other's number, pair by pair.
     fn zip(&mut self, other: &Self, each: impl Fn(Kind, &mut u64, u64)) {
         let mut values = Vec::new();
         let mut other = other.clone();
@@ -113,18 +109,16 @@ pub trait Counters: Clone {
     }
 }
 
-/// One identity.
+/// Two sums that must agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "name and both sides need none")]
 pub struct Identity {
-    /// What it says.
     pub name: String,
-    /// Left side.
     pub left: u64,
-    /// Right side.
     pub right: u64,
-    /// How much larger the left side may be, while something is in flight.
+    /// Allowed excess of the left side, while something is in flight.
     pub ahead: u64,
-    /// How much larger the right side may be, while one side was read before the other.
+    /// Allowed excess of the right side, while one side was read before the other.
     pub behind: u64,
 }
 
@@ -143,16 +137,16 @@ impl Identity {
         }
     }
 
-    /// Whether the two sides agree.
+    /// Whether both sides agree, within what is allowed.
     pub fn holds(&self) -> bool {
         self.left <= self.right.saturating_add(self.ahead)
             && self.right <= self.left.saturating_add(self.behind)
     }
 }
 
-/// What stands beside counters and is no number.
+/// A field beside counters that is no number.
 pub trait State {
-    /// Of two shards.
+    /// Combines those of two shards.
     fn join(&mut self, other: &Self);
 }
 
@@ -170,17 +164,19 @@ impl<const N: usize> State for [u64; N] {
     }
 }
 
-/// Declares a struct of counters with the prefix of their names, each field with what it counts, and implements
+/// Declares a struct of counters: the prefix of their names, and for each field what it counts. Implements
 /// [`Counters`] and `Default`.
 ///
-/// A field is a count (`frames: "…"`) or says in parentheses what it is: `(loss)`, `(gauge)`, `(micros)`; several of
-/// a kind, told apart by a label whose values are the words of an enum, `(count by cause Unread)`; another such
-/// struct, `(group FlowCounts)`, or with a prefix of its own, `(group DetectorCounts as "port_scan_")`; or a type that is no number, `(state Horizons)`.
+/// A field is a count (`frames: "…"`), or its type is in parentheses: `(loss)`, `(gauge)`, `(micros)`; an array with
+/// a label, whose values are the words of an enum, `(count by cause Unread)`; another such struct,
+/// `(group FlowCounts)`, also with a prefix, `(group DetectorCounts as "port_scan_")`; or a [`State`],
+/// `(state Horizons)`.
 macro_rules! counters {
     ($(#[$meta:meta])* $vis:vis struct $name:ident $prefix:literal {
         $( $field:ident $(($($is:tt)+))? : $help:literal ),+ $(,)?
     }) => {
         $(#[$meta])*
+        #[derive(Default)]
         $vis struct $name {
             $(
                 #[doc = concat!($help, ".")]
@@ -188,18 +184,12 @@ macro_rules! counters {
             )+
         }
 
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $( $field: $crate::counters::counters!(@zero $($($is)+)?), )+ }
-            }
-        }
-
         impl $crate::counters::Counters for $name {
-            fn numbers(&mut self, lend: &mut dyn FnMut($crate::counters::Kind, &mut u64)) {
-                $( $crate::counters::counters!(@numbers self.$field, lend, $($($is)+)?); )+
+            fn numbers(&mut self, visit: &mut dyn FnMut($crate::counters::Kind, &mut u64)) {
+                $( $crate::counters::counters!(@numbers self.$field, visit, $($($is)+)?); )+
             }
 
-            fn each(&self, show: &mut dyn FnMut($crate::counters::Counter)) {
+            fn each(&self, visit: &mut dyn FnMut($crate::counters::Counter)) {
                 $({
                     let counter = |kind, labels, count| $crate::counters::Counter {
                         prefix: $prefix,
@@ -209,7 +199,7 @@ macro_rules! counters {
                         labels,
                         count,
                     };
-                    $crate::counters::counters!(@each self.$field, show, counter, $($($is)+)?);
+                    $crate::counters::counters!(@each self.$field, visit, counter, $($($is)+)?);
                 })+
             }
 
@@ -221,8 +211,7 @@ macro_rules! counters {
     };
 
     (@type) => { u64 };
-    (@type group $type:ty) => { $type };
-    (@type group $type:ty as $prefix:expr) => { $type };
+    (@type group $type:ty $(as $prefix:expr)?) => { $type };
     (@type state $type:ty) => { $type };
     (@type $kind:ident) => { u64 };
     (@type $kind:ident by $label:ident $words:ty) => { [u64; <$words>::COUNT] };
@@ -230,82 +219,62 @@ macro_rules! counters {
         [[u64; <$inner_words>::COUNT]; <$words>::COUNT]
     };
 
-    (@zero) => { 0 };
-    (@zero group $type:ty) => { <$type>::default() };
-    (@zero group $type:ty as $prefix:expr) => { <$type>::default() };
-    (@zero state $type:ty) => { <$type>::default() };
-    (@zero $kind:ident) => { 0 };
-    (@zero $kind:ident by $label:ident $words:ty) => { [0; <$words>::COUNT] };
-    (@zero $kind:ident by $label:ident $words:ty, by $inner:ident $inner_words:ty) => {
-        [[0; <$inner_words>::COUNT]; <$words>::COUNT]
-    };
-
     (@kind count) => { $crate::counters::Kind::Count };
     (@kind loss) => { $crate::counters::Kind::Loss };
     (@kind gauge) => { $crate::counters::Kind::Gauge };
     (@kind micros) => { $crate::counters::Kind::Micros };
 
-    (@numbers $place:expr, $lend:ident,) => { $lend($crate::counters::Kind::Count, &mut $place) };
-    (@numbers $place:expr, $lend:ident, group $type:ty) => {
-        $crate::counters::Counters::numbers(&mut $place, $lend)
+    (@numbers $place:expr, $visit:ident,) => { $visit($crate::counters::Kind::Count, &mut $place) };
+    (@numbers $place:expr, $visit:ident, group $type:ty $(as $prefix:expr)?) => {
+        $crate::counters::Counters::numbers(&mut $place, $visit)
     };
-    (@numbers $place:expr, $lend:ident, group $type:ty as $prefix:expr) => {
-        $crate::counters::Counters::numbers(&mut $place, $lend)
+    (@numbers $place:expr, $visit:ident, state $type:ty) => {};
+    (@numbers $place:expr, $visit:ident, $kind:ident) => {
+        $visit($crate::counters::counters!(@kind $kind), &mut $place)
     };
-    (@numbers $place:expr, $lend:ident, state $type:ty) => {};
-    (@numbers $place:expr, $lend:ident, $kind:ident) => {
-        $lend($crate::counters::counters!(@kind $kind), &mut $place)
-    };
-    (@numbers $place:expr, $lend:ident, $kind:ident by $label:ident $words:ty) => {
+    (@numbers $place:expr, $visit:ident, $kind:ident by $label:ident $words:ty) => {
         for count in &mut $place {
-            $lend($crate::counters::counters!(@kind $kind), count);
+            $visit($crate::counters::counters!(@kind $kind), count);
         }
     };
-    (@numbers $place:expr, $lend:ident, $kind:ident by $label:ident $words:ty, by $($inner:tt)+) => {
+    (@numbers $place:expr, $visit:ident, $kind:ident by $label:ident $words:ty, by $($inner:tt)+) => {
         for count in $place.iter_mut().flatten() {
-            $lend($crate::counters::counters!(@kind $kind), count);
+            $visit($crate::counters::counters!(@kind $kind), count);
         }
     };
 
-    (@each $place:expr, $show:ident, $counter:ident,) => {
-        $show($counter($crate::counters::Kind::Count, Vec::new(), $place))
+    (@each $place:expr, $visit:ident, $counter:ident,) => {
+        $visit($counter($crate::counters::Kind::Count, Vec::new(), $place))
     };
-    (@each $place:expr, $show:ident, $counter:ident, group $type:ty) => {{
-        let _ = $counter;
-        $crate::counters::Counters::each(&$place, $show)
-    }};
-    (@each $place:expr, $show:ident, $counter:ident, group $type:ty as $prefix:expr) => {{
+    (@each $place:expr, $visit:ident, $counter:ident, group $type:ty $(as $prefix:expr)?) => {{
         let _ = $counter;
         $crate::counters::Counters::each(&$place, &mut |counter| {
-            $show($crate::counters::Counter { prefix: $prefix, ..counter });
+            $visit($crate::counters::Counter { $(prefix: $prefix,)? ..counter });
         })
     }};
-    (@each $place:expr, $show:ident, $counter:ident, state $type:ty) => { let _ = $counter; };
-    (@each $place:expr, $show:ident, $counter:ident, $kind:ident) => {
-        $show($counter($crate::counters::counters!(@kind $kind), Vec::new(), $place))
+    (@each $place:expr, $visit:ident, $counter:ident, state $type:ty) => { let _ = $counter; };
+    (@each $place:expr, $visit:ident, $counter:ident, $kind:ident) => {
+        $visit($counter($crate::counters::counters!(@kind $kind), Vec::new(), $place))
     };
-    (@each $place:expr, $show:ident, $counter:ident, $kind:ident by $label:ident $words:ty) => {
+    (@each $place:expr, $visit:ident, $counter:ident, $kind:ident by $label:ident $words:ty) => {
         for (value, count) in <$words>::ALL.into_iter().zip($place) {
             let labels = vec![(stringify!($label), value.word().into())];
-            $show($counter($crate::counters::counters!(@kind $kind), labels, count));
+            $visit($counter($crate::counters::counters!(@kind $kind), labels, count));
         }
     };
-    (@each $place:expr, $show:ident, $counter:ident, $kind:ident by $label:ident $words:ty, by $inner:ident $inner_words:ty) => {
+    (@each $place:expr, $visit:ident, $counter:ident, $kind:ident by $label:ident $words:ty, by $inner:ident $inner_words:ty) => {
         for (value, counts) in <$words>::ALL.into_iter().zip($place) {
             for (inner, count) in <$inner_words>::ALL.into_iter().zip(counts) {
                 let labels = vec![
                     (stringify!($label), value.word().into()),
                     (stringify!($inner), inner.word().into()),
                 ];
-                $show($counter($crate::counters::counters!(@kind $kind), labels, count));
+                $visit($counter($crate::counters::counters!(@kind $kind), labels, count));
             }
         }
     };
 
-    (@join $place:expr, $other:expr, group $type:ty) => {
-        $crate::counters::Counters::join(&mut $place, &$other)
-    };
-    (@join $place:expr, $other:expr, group $type:ty as $prefix:expr) => {
+    (@join $place:expr, $other:expr, group $type:ty $(as $prefix:expr)?) => {
         $crate::counters::Counters::join(&mut $place, &$other)
     };
     (@join $place:expr, $other:expr, state $type:ty) => {

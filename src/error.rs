@@ -1,10 +1,10 @@
-//! Set-up errors: they happen once, to a person, who is told what to do.
+//! Set-up errors, for a person: what happened, to what, what to do.
 
 use std::{error, fmt, io};
 
-/// A call that failed while the sensor was being set up.
+/// A failed call at set-up.
 ///
-/// Prints as one line: the call, what it was for, what helps, what the kernel said.
+/// Prints as one line: the call, its subject, what to do, the kernel's answer.
 #[derive(Debug)]
 pub struct SetupError {
     call: &'static str,
@@ -14,7 +14,7 @@ pub struct SetupError {
 }
 
 impl SetupError {
-    /// Says that `call` failed for `subject`, with the kernel's answer.
+    /// `call` failed for `subject` with `source`.
     pub fn new(call: &'static str, subject: impl Into<String>, source: io::Error) -> Self {
         Self {
             call,
@@ -24,7 +24,7 @@ impl SetupError {
         }
     }
 
-    /// Adds what helps.
+    /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
@@ -38,7 +38,7 @@ impl fmt::Display for SetupError {
         if let Some(hint) = self.hint {
             write!(f, " ({hint})")?;
         }
-        // The number says nothing that the words before it do not.
+        // The error number adds nothing to the words.
         let answer = self.source.to_string();
         let words = answer.split(" (os error").next().unwrap_or(&answer);
         write!(f, ": {words}")
@@ -51,34 +51,34 @@ impl error::Error for SetupError {
     }
 }
 
-/// A value that cannot be, with its range and the way out.
+/// A refused value: names the value, its range, and what to do.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError(pub String);
 
-impl std::fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl error::Error for ConfigError {}
 
-/// A failure, said once, to a person.
+/// A failure that ends the program, for a person.
 #[derive(Debug)]
 pub enum Failure {
-    /// A flag has a value that cannot be: exit code 2.
+    /// A flag has a refused value: exit code 2.
     Usage(String),
     /// The run could not start or had to end: exit code 1.
     Run(String),
 }
 
 impl Failure {
-    /// A run-time failure in the words of `error`.
+    /// A run-time failure with the text of `error`.
     pub fn run(error: impl fmt::Display) -> Self {
         Self::Run(error.to_string())
     }
 
-    /// The program's exit code.
+    /// Exit code.
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,

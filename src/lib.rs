@@ -1,7 +1,8 @@
 //! synledger keeps a ledger of every new connection, with the books closed.
 //!
-//! It also detects port scans (one source sends SYNs to N TCP ports of one destination within W) and host sweeps (one
-//! port of N hosts). Not detected: slower scans, UDP, probes without SYN or with ACK, many sources, tunnels.
+//! It also detects TCP SYN scans: `Port scan` is one source that sends SYNs to N ports of one destination within W,
+//! `Host sweep` one source that sends SYNs to one port of N hosts within W. Not detected yet: slower scans, UDP,
+//! probes without SYN or with ACK, scans by many sources, scans inside tunnels.
 //!
 //! A packet's path, and the modules in its order:
 //!
@@ -14,18 +15,18 @@
 //!
 //! What always holds:
 //! - Workers share nothing. A `Contact` and an `Event` are the only things that cross a thread.
-//! - Both directions of a connection meet the same shard: the fanout hash is symmetric, keyed, and ours,
-//!   so that user space recomputes it.
+//! - Both directions of a connection meet the same shard: the fanout hash is symmetric, keyed, and our own,
+//!   so that user space can recompute it.
 //! - No allocation, lock, wall clock or system call between a block's first frame and its last.
 //! - Time is the packet's time stamp. The same capture gives the same log, at any speed.
-//! - Nothing is lost in silence: every frame ends in exactly one counter (`books`).
+//! - Every loss is counted: every frame ends in exactly one counter (`books`).
 
-// Before those that use its macro.
+// Before the modules that use its macro.
 #[macro_use]
 pub mod words;
 pub mod books;
 pub mod capture;
-pub mod check;
+pub(crate) mod check;
 pub mod commands;
 pub mod counters;
 pub mod decode;
@@ -34,13 +35,13 @@ pub mod flow;
 pub mod host;
 pub mod inspect;
 pub mod log;
-pub mod observe;
+pub(crate) mod observe;
 pub(crate) mod respond;
 pub mod sensor;
 pub mod settings;
 pub mod shard;
 pub(crate) mod shedding;
-pub mod splitmix;
+pub(crate) mod splitmix;
 pub mod sys;
 pub mod time;
 pub mod witness;

@@ -9,7 +9,7 @@ use synledger::settings::file::DEFAULT_PATH;
 use synledger::settings::flags::Command;
 
 fn main() -> ExitCode {
-    commands::end_with_a_sentence();
+    commands::install_panic_hook();
     let mut cli = match arguments::parse(std::env::args_os(), Path::new(DEFAULT_PATH)) {
         Ok(cli) => cli,
         Err(Refused::CommandLine(error)) => error.exit(),

@@ -1,14 +1,14 @@
-//! SplitMix64 makes keys from a seed, and mixes the bits of a number.
+//! SplitMix64: keys from a seed, and a mixer of bits.
 //!
 //! Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators".
 
-/// The next number.
+/// Advances `state` and returns the next number.
 pub fn splitmix64(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mix64(*state)
 }
 
-/// A number of which each bit depends on every bit of `number`; two numbers never give the same.
+/// A bijective mixer: every bit of the result depends on every bit of `number`.
 pub fn mix64(number: u64) -> u64 {
     let z = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,13 +1,12 @@
-//! Enums whose variants each have a word that logs, metrics, records and flags use; it never changes.
+//! Enums whose variants have a stable word for logs, metrics, records and flags.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Declares such an enum. `ALL`, `COUNT`, `index`, `word`, `Display` and `FromStr` follow; two equal words do not
-/// compile.
+/// Declares such an enum with `ALL`, `COUNT`, `index`, `word`, `Display` and `FromStr`. Equal words do not compile.
 ///
-/// A `flag enum` is a `clap::ValueEnum`, too: its words are the values, the variants' comments their help.
+/// A `flag enum` is also a `clap::ValueEnum`: the words are its values, the variants' comments their help.
 macro_rules! words {
     ($(#[$about:meta])* $vis:vis flag enum $name:ident {
         $($(#[$what:meta])* $variant:ident = $word:literal,)+
@@ -26,13 +25,14 @@ macro_rules! words {
         #[repr(u8)]
         $vis enum $name { $($(#[$what])* $variant,)+ }
 
+        #[allow(dead_code, reason = "not every enum needs all of them")]
         impl $name {
             /// Every variant, in the order of [`Self::index`].
             pub const ALL: [Self; Self::COUNT] = [$(Self::$variant),+];
-            /// How many variants there are.
+            /// Number of variants.
             pub const COUNT: usize = [$($word),+].len();
 
-            /// The variant's place in an array of [`Self::COUNT`] counters.
+            /// Index into an array of [`Self::COUNT`] counters.
             pub const fn index(self) -> usize {
                 self as usize
             }
@@ -50,7 +50,7 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            /// What may be said instead is in `ALL`.
+            /// The words allowed are those of `ALL`.
             type Err = ();
 
             #[deny(unreachable_patterns)]
@@ -61,7 +61,7 @@ macro_rules! words {
     };
 }
 
-/// Words to choose from: `a, b or c`.
+/// Joins alternatives: `a, b or c`.
 pub fn either(words: &[&str]) -> String {
     match words {
         [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
@@ -69,7 +69,7 @@ pub fn either(words: &[&str]) -> String {
     }
 }
 
-/// A count with its word: `1 frame`, `2 frames`.
+/// A count with its noun: `1 frame`, `2 frames`.
 pub fn many(count: impl std::fmt::Display, word: &str) -> String {
     match count.to_string().as_str() {
         "1" => format!("1 {word}"),
@@ -77,7 +77,7 @@ pub fn many(count: impl std::fmt::Display, word: &str) -> String {
     }
 }
 
-/// Reads a whole number within a range, which the error names.
+/// A parser of whole numbers in a range, which the error names.
 pub fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
     T: FromStr + PartialOrd + Display + Clone,

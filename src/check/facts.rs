@@ -1,4 +1,4 @@
-//! What `check` knows about this host, gathered once.
+//! Facts about this host, gathered once.
 
 use std::fs;
 use std::path::Path;
@@ -18,32 +18,27 @@ use crate::witness;
 
 use super::Level;
 
-/// CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF as bit numbers.
+// Bit numbers (linux/capability.h).
 pub const CAP_NET_ADMIN: u32 = 12;
-/// See [`CAP_NET_ADMIN`].
 pub const CAP_NET_RAW: u32 = 13;
-/// See [`CAP_NET_ADMIN`].
 pub const CAP_BPF: u32 = 39;
 
-/// What the run that is being checked for would take.
+/// Resources of the run that is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// Memory of the process, in bytes.
+    /// Memory of the process.
     pub process_bytes: u64,
-    /// What is divided among the interfaces; the kernel's memory.
+    /// Kernel memory, shared by the interfaces.
     pub rings: RingBudget,
     /// `--witness`.
     pub witness: Option<u32>,
-    /// `--output`.
     pub outputs: usize,
-    /// Worker threads.
     pub workers: usize,
-    /// How the kernel picks a worker.
     pub fanout: FanoutMode,
 }
 
 impl Needs {
-    /// What a run with these flags, and defaults for the rest, takes on `allowed` CPUs.
+    /// Needs of a run with these flags on `allowed` CPUs, other flags at their defaults.
     ///
     /// # Errors
     ///
@@ -54,12 +49,10 @@ impl Needs {
             workers,
             outputs: 1,
             buffers: 1,
-            responder_bytes: 0,
             fold_tables: workers,
-            witness: None,
-            reads: false,
+            ..memory::Users::default()
         };
-        // That a budget is enough does not depend on the rules.
+        // Whether a budget is enough does not depend on the rules.
         Memory::divide(size.memory_mib, users, &crate::inspect::Flags::default())?;
         Ok(Self {
             process_bytes: u64::from(size.memory_mib) << 20,
@@ -71,7 +64,6 @@ impl Needs {
         })
     }
 
-    /// What this run takes.
     pub fn of(config: &RunConfig) -> Self {
         Self {
             process_bytes: config.memory.bytes(),
@@ -83,7 +75,7 @@ impl Needs {
         }
     }
 
-    /// Memory of all rings on so many interfaces.
+    /// Memory of all rings.
     ///
     /// # Errors
     ///
@@ -94,7 +86,6 @@ impl Needs {
         Ok(interface * interfaces as u64)
     }
 
-    /// Descriptors on so many interfaces.
     pub fn descriptors(&self, interfaces: usize) -> u64 {
         let users = descriptors::Users {
             workers: self.workers,
@@ -106,14 +97,13 @@ impl Needs {
     }
 }
 
-/// What is known about this host. `None`: it does not say.
+/// Facts about this host. `None`: unknown.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// What the run would take.
     pub needs: Needs,
     /// Effective capabilities, one bit each (`CapEff`).
     pub capabilities: Option<u64>,
-    /// Hard limit of open files: the run raises its soft limit.
+    /// Hard limit of open files, up to which a run raises the soft one.
     pub open_files: Option<u64>,
     /// Soft limit of locked memory, in bytes.
     pub locked_memory_bytes: Option<u64>,
@@ -121,30 +111,28 @@ pub struct Facts {
     pub kernel: Option<(u32, u32)>,
     /// CPUs this process may use.
     pub cpus_allowed: usize,
-    /// CPUs that are online.
     pub cpus_online: usize,
-    /// CPUs of the cgroup, if it says.
+    /// CPUs of the cgroup.
     pub cpuset: Option<Vec<usize>>,
-    /// CPU time the cgroup may use, in thousandths of one CPU; `None`: no limit.
+    /// CPU time of the cgroup, in thousandths of one CPU; `None`: no limit.
     pub cpu_limit_milli: Option<u64>,
-    /// Memory the cgroup may use, in bytes; `None`: no limit.
+    /// Memory of the cgroup; `None`: no limit.
     pub memory_limit_bytes: Option<u64>,
-    /// `MemAvailable`, in bytes.
+    /// `MemAvailable`.
     pub memory_available_bytes: Option<u64>,
     /// `net.core.netdev_max_backlog`, in packets.
     pub backlog_max: Option<u64>,
     /// Counters of the backlog since boot.
     pub softnet: Option<SoftnetCounters>,
-    /// The chosen interfaces and what their drivers say, or why none was chosen.
+    /// The selected interfaces and their drivers' answers, or why there are none.
     pub interfaces: Result<Vec<(Interface, Ethtool)>, String>,
-    /// No interface was chosen, and `run` would wait for one.
+    /// There is none, and `run` would wait for one.
     pub awaited: bool,
-    /// Names of interfaces that a pattern chose but that cannot be read.
+    /// Names of selected interfaces of unsupported types.
     pub unreadable: Vec<String>,
 }
 
 impl Facts {
-    /// Gathers everything, for the interfaces that `-i` chose.
     pub fn gather(resolved: Result<Selection, SelectError>, needs: Needs) -> Self {
         let read = |path: &str| fs::read_to_string(path).ok();
         let status = read("/proc/self/status");
@@ -179,12 +167,12 @@ impl Facts {
         }
     }
 
-    /// How many interfaces are chosen; at least one is meant.
+    /// Number of interfaces; 1 if none is selected.
     pub fn interface_count(&self) -> usize {
         self.interfaces.as_ref().map_or(1, Vec::len)
     }
 
-    /// Whether the process has the capability of this number; unknown counts as having it.
+    /// Whether the process has the capability, or may have it.
     pub fn can(&self, capability: u32) -> bool {
         self.capabilities
             .is_none_or(|bits| bits >> capability & 1 == 1)
@@ -228,14 +216,14 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// Memory that can be taken without pushing anything out.
+/// `MemAvailable`: memory that can be taken without swapping.
 pub fn memory_available_bytes() -> Option<u64> {
     available(&fs::read_to_string("/proc/meminfo").ok()?)
 }
 
-/// What it means that `needed` bytes of `available` are taken, and never given back.
+/// Judges a lasting reservation of `needed` bytes.
 pub fn memory_level(available: u64, needed: u64) -> Level {
-    // A quarter on top, for what else runs here.
+    // A quarter more, for everything else on this host.
     if available < needed {
         Level::Fail
     } else if available < needed + needed / 4 {
@@ -254,7 +242,7 @@ fn available(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1_024)
 }
 
-/// The smallest limit in `name` of a cgroup and all above it: each of them holds.
+/// The smallest limit in file `name` of a cgroup and of all above it: each of them applies.
 fn smallest(cgroup: &Path, name: &str) -> Option<u64> {
     cgroup
         .ancestors()
@@ -263,7 +251,7 @@ fn smallest(cgroup: &Path, name: &str) -> Option<u64> {
         .min()
 }
 
-/// `max`, one number, or the quota and period of `cpu.max`: then thousandths of a CPU.
+/// Reads `max`, a number, or quota and period of `cpu.max` (in thousandths of a CPU).
 fn limit(text: &str) -> Option<u64> {
     let mut numbers = text.split_whitespace();
     let limit: u64 = numbers.next()?.parse().ok()?;
@@ -273,12 +261,11 @@ fn limit(text: &str) -> Option<u64> {
     }
 }
 
-/// Refuses what does not fit into memory: it would push everything else out of it. `asked` says which flags take how
-/// much.
+/// Refuses more memory than is available. `asked` names flags and amounts.
 ///
 /// # Errors
 ///
-/// What was asked for and what is there.
+/// Names what was asked for and what is available.
 pub fn refuse_too_much_memory(
     bytes: u64,
     asked: impl FnOnce() -> String,

@@ -1,8 +1,8 @@
 //! Whether `--fanout cpu` or `qm` keeps both directions of a connection at one worker.
 //!
-//! It does where all frames come in by receive queues, and these are chosen by a symmetric hash. What the
-//! host itself sends passes the tap on its way out, and by another path: tried on virtio_net with one queue,
-//! with `qm` and two workers all of 20 connections of the host itself were torn apart (Linux 6.18, 2026-11).
+//! They do if all frames arrive by receive queues that a symmetric hash selects. Frames that the host sends pass
+//! the tap elsewhere: tried on virtio_net with one queue, `qm` and two workers, all of 20 connections of the host
+//! were split between workers (Linux 6.18, 2026-11).
 
 use super::{Facts, Finding, Level};
 use crate::capture::mode::FanoutMode;
@@ -10,20 +10,20 @@ use crate::host::nic::Interface;
 use crate::host::nic::ethtool::{Ethtool, FLOW_TYPES, Rss, fields_are_symmetric};
 use ipnet::IpNet;
 
-/// Why both directions of a connection may meet different workers, and what changes it.
+/// A reason why both directions of a connection may meet different workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
-    /// The interface and what is missing.
+    /// The interface and the reason.
     pub what: String,
-    /// The command, or the act, that changes it.
+    /// The command, or the act, that helps.
     pub change: String,
 }
 
-/// What follows from a doubt.
+/// The consequence of a doubt.
 pub const CONSEQUENCE: &str = "Both directions of a connection may meet different workers: which connections are established or \
      refused, and flows, are then not promised. Frame books and scan decisions are.";
 
-/// The doubts about one interface; none where the mode keeps directions together, or there is one worker.
+/// Doubts about one interface. None if the mode keeps directions together, or with one worker.
 pub fn doubts(
     mode: FanoutMode,
     workers: usize,
@@ -51,7 +51,7 @@ pub fn doubts(
         .rx_channels
         .map_or(interface.rx_queues, |(now, _)| now);
     match (mode, queues) {
-        // All that comes in has the same queue, wherever RPS then takes it.
+        // All received frames have one queue, whatever RPS does then.
         (FanoutMode::Qm, 0 | 1) => {}
         (_, 0 | 1) => found.push(Doubt {
             what: format!("{name} has one receive queue, and nothing says which CPU serves it"),
@@ -62,7 +62,7 @@ pub fn doubts(
     found
 }
 
-/// Whether frames leave by this interface: it has an address, or has sent more than a trickle.
+/// Whether the interface sends: it has an address, or sent over 1 % of what it received.
 fn sends(interface: &Interface) -> bool {
     let counters = &interface.counters;
     let link_local = |net: &IpNet| match net {
@@ -74,7 +74,7 @@ fn sends(interface: &Interface) -> bool {
         || counters.tx_packets.saturating_mul(100) > counters.rx_packets
 }
 
-/// What is missing for receive hashing to be symmetric: the function with its key, and the fields.
+/// Doubts about receive hashing: its function with the key, and its fields.
 fn hashing(name: &str, answers: &Ethtool, without: &str) -> Vec<Doubt> {
     let mut found = Vec::new();
     match answers.rss {
@@ -116,7 +116,7 @@ fn hashing(name: &str, answers: &Ethtool, without: &str) -> Vec<Doubt> {
     found
 }
 
-/// The command for a key that repeats every 16 bits: any kernel and any Toeplitz card takes it.
+/// The command for a key that repeats every 16 bits, which every kernel and NIC with Toeplitz takes.
 pub(super) fn symmetric_key(name: &str, answers: &Ethtool) -> String {
     let bytes = answers.rss_key_bytes.unwrap_or(40);
     let key: Vec<&str> = ["6d", "5a"]
@@ -130,7 +130,7 @@ pub(super) fn symmetric_key(name: &str, answers: &Ethtool) -> String {
     )
 }
 
-/// The doubts as findings, or that there is none.
+/// The doubts as findings, or one finding that there is none.
 pub(super) fn findings(facts: &Facts, interface: &Interface, answers: &Ethtool) -> Vec<Finding> {
     let mode = facts.needs.fanout;
     if matches!(mode, FanoutMode::Class | FanoutMode::Hash) {

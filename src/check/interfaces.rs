@@ -1,4 +1,4 @@
-//! What `check` says about the interfaces and their drivers.
+//! Findings about interfaces and their drivers.
 
 use super::{Facts, Finding, Level, fanout};
 use crate::capture::mode::FanoutMode;
@@ -104,7 +104,7 @@ fn merging(interface: &Interface, answers: &Ethtool) -> Option<Finding> {
     .into_iter()
     .filter_map(|(word, state)| (state == Some(true)).then_some(word))
     .collect();
-    // On loopback there is no wire to count packets on.
+    // Loopback has no wire.
     (!on.is_empty() && !interface.loopback).then(|| {
         Finding::new(
             Level::Note,
@@ -131,7 +131,7 @@ fn queues(facts: &Facts, interface: &Interface, answers: &Ethtool) -> Vec<Findin
     if now == 1 && cpus > 1 {
         let why = "One CPU takes in all packets before they are spread over the workers.";
         let change = match max {
-            // veth, tun and some virtual NICs have one only: RPS spreads what comes out of it.
+            // veth, tun and some virtual NICs have only one queue: RPS spreads its packets.
             0 | 1 => format!(
                 "at high rates: echo {} | sudo tee /sys/class/net/{name}/queues/rx-0/rps_cpus",
                 cpu_mask(facts.cpus_online)
@@ -143,7 +143,7 @@ fn queues(facts: &Facts, interface: &Interface, answers: &Ethtool) -> Vec<Findin
     }
     found.push(Finding::ok(what));
     let (what, why) = match answers.rss {
-        // The fanout's own findings say more.
+        // `fanout::findings` is more precise.
         _ if now <= 1 || matches!(facts.needs.fanout, FanoutMode::Cpu | FanoutMode::Qm) => {
             return found;
         }
@@ -153,11 +153,11 @@ fn queues(facts: &Facts, interface: &Interface, answers: &Ethtool) -> Vec<Findin
         }
         Rss::Asymmetric => (
             format!("{name}: receive hashing is not symmetric"),
-            "The default fanout does not mind. --fanout cpu and qm would tear connections apart.",
+            "The default fanout does not need it. --fanout cpu and qm would split connections between workers.",
         ),
         Rss::Unknown => (
             format!("{name}: cannot tell whether receive hashing is symmetric"),
-            "The driver does not say. The default fanout does not mind; leave --fanout cpu and qm alone.",
+            "The driver does not say. The default fanout does not need it; do not use --fanout cpu or qm.",
         ),
     };
     let change = format!("only for --fanout cpu or qm: synledger check -i {name} --fanout qm");

@@ -1,6 +1,6 @@
-//! `synledger check`: is this host ready, and what to change if not.
+//! `synledger check`: whether this host is ready, and what to change if not.
 //!
-//! [`Facts::gather`] looks, [`findings`] judges and touches nothing, the rest prints.
+//! [`Facts::gather`] reads the host, [`findings`] judges without any access to it, [`render`] prints.
 
 pub mod facts;
 mod fanout;
@@ -9,11 +9,9 @@ pub mod render;
 
 use crate::words::many;
 pub use facts::{
-    CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs, memory_available_bytes, memory_level,
-    refuse_too_much_memory,
+    CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs, memory_level, refuse_too_much_memory,
 };
 pub use fanout::{CONSEQUENCE, Doubt, doubts};
-pub use render::{to_json, write_text};
 
 use crate::settings::descriptors;
 use crate::settings::given::{Given, Origin};
@@ -23,7 +21,7 @@ words! {
     pub enum Level {
         /// As it should be.
         Ok = "ok",
-        /// Worth knowing; nothing is lost by it.
+        /// Worth knowing; no loss.
         Note = "note",
         /// Something may be lost or wrong.
         Warn = "warn",
@@ -32,16 +30,15 @@ words! {
     }
 }
 
-/// One thing that was looked at.
+/// The judgement of one fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How much it matters.
     pub level: Level,
-    /// What was found, with its subject and value.
+    /// The fact, with subject and value.
     pub what: String,
     /// Why it matters; empty if it does not.
     pub why: &'static str,
-    /// The command, or the act, that changes it; empty if nothing needs to.
+    /// The command, or the act, that helps; empty if none is needed.
     pub change: String,
 }
 
@@ -72,19 +69,19 @@ impl Finding {
     }
 }
 
-/// What of a configuration file the other findings go by; `None`: no file was read.
+/// Keys of the configuration file that apply; `None`: no file was read.
 pub fn configuration(given: &Given) -> Option<Finding> {
     let path = given.file.as_ref()?.display();
     let settings = given.settings.iter();
     let from_file = settings.filter(|setting| matches!(setting.origin, Origin::File { .. }));
     let keys: Vec<&str> = from_file.map(|setting| setting.key.as_str()).collect();
     Some(Finding::ok(match keys.is_empty() {
-        true => format!("{path} was read; nothing in it is looked at here"),
+        true => format!("{path} was read; none of its flags applies to check"),
         false => format!("{path} was read; from it: {}", keys.join(", ")),
     }))
 }
 
-/// The exit status that `check` ends with: 1 if anything fails, else 0.
+/// Exit code of `check`: 1 if any finding fails, else 0.
 pub fn exit_status(findings: &[Finding]) -> u8 {
     u8::from(findings.iter().any(|finding| finding.level == Level::Fail))
 }
@@ -113,20 +110,19 @@ fn capabilities(facts: &Facts) -> Vec<Finding> {
             format!("{}   # or run it as root", setcap(facts, CAP_NET_RAW)),
         ));
     }
-    // Before 5.8 what is CAP_BPF now was CAP_SYS_ADMIN, bit 21.
+    // Before Linux 5.8 CAP_BPF was part of CAP_SYS_ADMIN, bit 21.
     if !facts.can(CAP_BPF) && !facts.can(21) {
         found.push(Finding::new(
             Level::Note,
             "CAP_BPF is not held",
-            "Optional: with it, packets that --capture control leaves out are counted; without it \
-             the books say that they are not.",
+            "Optional: only with it are the packets counted that --capture control filters out.",
             setcap(facts, CAP_BPF),
         ));
     }
     found
 }
 
-/// The command that gives the program one more capability and keeps those it has.
+/// The command that adds a capability to those of the program.
 fn setcap(facts: &Facts, wanted: u32) -> String {
     let known = [
         (CAP_NET_RAW, "cap_net_raw"),
@@ -138,7 +134,7 @@ fn setcap(facts: &Facts, wanted: u32) -> String {
         .filter(|&(number, _)| number == wanted || number == CAP_NET_RAW || facts.can(number))
         .map(|(_, name)| name)
         .collect();
-    // The file itself: it need not be installed, and capabilities are not given to links.
+    // The path of the file: it may not be installed, and links have no capabilities.
     let program = std::env::current_exe();
     let program = program.map_or_else(
         |_| "\"$(command -v synledger)\"".to_owned(),
@@ -153,7 +149,7 @@ fn kernel(facts: &Facts) -> Vec<Finding> {
         return vec![Finding::new(
             Level::Note,
             what,
-            "Linux 4.20 or later is meant.",
+            "Linux 4.20 or later is recommended.",
             "",
         )];
     };
@@ -162,7 +158,7 @@ fn kernel(facts: &Facts) -> Vec<Finding> {
         let why = "Linux 4.0 is the oldest whose rings and fanout programs are complete.";
         Finding::new(Level::Fail, what, why, "install a newer kernel")
     } else if facts.older_than(4, 20) {
-        let why = "Before Linux 4.20 a tap on lo cannot leave out the second sight of each packet.";
+        let why = "Before Linux 4.20 a tap on lo sees each packet twice.";
         Finding::new(
             Level::Warn,
             what,
@@ -304,7 +300,7 @@ fn memory(facts: &Facts) -> Vec<Finding> {
 fn backlog(facts: &Facts) -> Vec<Finding> {
     let max = facts.backlog_max.unwrap_or(1_000);
     let Some(softnet) = facts.softnet else {
-        let why = "Losses between NIC and tap cannot be told.";
+        let why = "Losses between NIC and tap are unknown.";
         return vec![Finding::new(
             Level::Note,
             "/proc/net/softnet_stat cannot be read",
@@ -327,7 +323,7 @@ fn backlog(facts: &Facts) -> Vec<Finding> {
     } else {
         found.push(Finding::ok(what));
     }
-    // A few are normal on any busy host.
+    // A few are normal on a busy host.
     if softnet.time_squeeze > softnet.processed / 1_000 {
         found.push(Finding::new(
             Level::Note,
@@ -342,8 +338,7 @@ fn backlog(facts: &Facts) -> Vec<Finding> {
     found
 }
 
-/// `1 worker`, `2 workers`.
-/// Bytes as a person reads them.
+/// Bytes for a person.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_048_576 => format!("{} KiB", bytes >> 10),

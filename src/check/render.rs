@@ -1,4 +1,4 @@
-//! Findings as text for a person, and as JSON for a program.
+//! Findings as text, and as JSON.
 
 use std::io::{self, Write};
 
@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 use super::{Finding, Level, exit_status};
 use crate::words::many;
 
-/// Spaces before the lines that belong to a finding: the width of the level and its gap.
+/// Indent of a finding's further lines: the width of the level and its gap.
 const INDENT: &str = "      ";
-/// Width of the text that says why.
+/// Width of wrapped text.
 const LINE_BYTES: usize = 80;
 
-/// Writes the findings, one a line, with why and what to change below; then the sum.
+/// Writes each finding with why and what to change, then the sum.
 ///
 /// # Errors
 ///
-/// What `out` said.
+/// Those of `out`.
 pub fn write_text(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
     for finding in findings {
         writeln!(
@@ -45,7 +45,7 @@ pub fn write_text(findings: &[Finding], out: &mut impl Write) -> io::Result<()> 
     writeln!(out, "{ready} {fails} failed, {warnings}.")
 }
 
-/// Lines of at most [`LINE_BYTES`]. Commands are never wrapped: they are there to be copied.
+/// Wraps at [`LINE_BYTES`]. Commands are never wrapped, so that they can be copied.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -87,7 +87,7 @@ fn count(findings: &[Finding], level: Level) -> usize {
         .count()
 }
 
-/// Interface names may hold any byte but '/' and blanks, escape sequences included.
+/// Replaces control characters: interface names may hold any byte but '/' and blanks, also escape sequences.
 fn printable(text: &str) -> String {
     let shown = |letter: char| if letter.is_control() { '?' } else { letter };
     text.chars().map(shown).collect()

@@ -1,4 +1,5 @@
 use super::interfaces::cpu_mask;
+use super::render::{to_json, write_text};
 use super::*;
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::host::nic::ethtool::{Ethtool, Rss};

@@ -1,4 +1,4 @@
-//! `check`: is this host ready.
+//! `check`: whether this host is ready.
 
 use crate::check::{self, Facts, Needs, render};
 use crate::error::Failure;
@@ -6,16 +6,16 @@ use crate::host::{cpus, nic};
 use crate::settings::flags::CheckArgs;
 use std::io::Write;
 
-/// Prints the findings; exit code 1 when one of them keeps the sensor from starting.
+/// Prints the findings. The exit code is 1 if one of them prevents a start.
 ///
 /// # Errors
 ///
-/// `-i` names what is not there, or standard output does not take the report.
+/// `-i` names no interface, or standard output fails.
 pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
     let needs = Needs::new(&args.size, &args.rings, cpus::allowed().len())?;
     let resolved = match nic::resolve(&args.interfaces.interfaces.join(",")) {
         Err(error) if error.is_usage_fault() && !error.may_pass(false) => return Err(error.into()),
-        // What else keeps interfaces from being chosen is a finding among others: what a run would wait for, too.
+        // Other errors are findings, also those that a run would wait out.
         resolved => resolved,
     };
     let facts = Facts::gather(resolved, needs);

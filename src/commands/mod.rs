@@ -1,4 +1,4 @@
-//! What each subcommand does, from checked flags to exit code.
+//! The subcommands, from parsed flags to exit code.
 
 mod check;
 mod panics;
@@ -6,4 +6,4 @@ mod panics;
 pub use crate::sensor::live::run;
 pub use crate::sensor::read::read;
 pub use check::check;
-pub use panics::end_with_a_sentence;
+pub use panics::install_panic_hook;

@@ -1,16 +1,16 @@
-//! How a broken invariant ends the program.
+//! The panic hook: how a broken invariant ends the program.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::panic::{PanicHookInfo, set_hook};
 
-/// From now on a panic in any thread ends the program with exit code 1 and one sentence on standard error:
-/// which thread, what, where. Nothing else is tried: what the other threads hold may be what broke.
+/// From now on a panic in any thread ends the program with exit code 1 and one line on standard error: thread,
+/// message, place. No other cleanup: the other threads' state may be what is broken.
 ///
-/// Without it the release profile ends in SIGABRT, and nothing says which worker it was.
-pub fn end_with_a_sentence() {
+/// Without the hook the release profile ends in SIGABRT, without the thread's name.
+pub fn install_panic_hook() {
     set_hook(Box::new(|panic| {
-        say(&sentence(panic));
+        write_stderr(&sentence(panic));
         signal_hook::low_level::exit(1);
     }));
 }
@@ -30,9 +30,9 @@ fn sentence(panic: &PanicHookInfo<'_>) -> String {
     )
 }
 
-/// Writes straight to the descriptor, without std's lock, which the panicking thread may hold; a terminal that
-/// takes nothing is waited for a second, not for ever.
-fn say(text: &str) {
+/// Writes to the descriptor without std's lock, which the panicking thread may hold. Waits at most a second for a
+/// blocked terminal.
+fn write_stderr(text: &str) {
     let stderr = std::io::stderr();
     let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     if poll(&mut fds, PollTimeout::from(1000_u16)).is_ok_and(|ready| ready > 0) {
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_panic_names_thread_reason_and_place_and_exits_with_1() {
         if std::env::var_os(IN_CHILD).is_some() {
-            end_with_a_sentence();
+            install_panic_hook();
             let broken = std::thread::Builder::new()
                 .name("worker-7".to_owned())
                 .spawn(|| panic!("{} is not {}", 1, 2));

@@ -1,48 +1,46 @@
-//! Which addresses are ours, and so which way a packet goes.
+//! Local addresses, and the direction of a packet that follows from them.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 words! {
-    /// Which way a packet goes, seen from what is ours.
-    pub enum Direction {
-        /// From elsewhere to us.
+    /// Direction of a packet, seen from the local addresses.
+    pub flag enum Direction {
+        /// From elsewhere to a local address.
         In = "in",
-        /// From us to elsewhere.
+        /// From a local address to elsewhere.
         Out = "out",
-        /// Between two addresses of ours.
+        /// Between two local addresses.
         Local = "local",
-        /// Between two addresses that are not ours.
+        /// Between two addresses elsewhere.
         Transit = "transit",
-        /// Nothing says what is ours.
+        /// No local address is known.
         Unknown = "unknown",
     }
 }
 
-/// The addresses that are ours: those of this host (live only), and the networks of `--local`.
+/// Local addresses: those of this host (live only), and the networks of `--local`.
 ///
-/// A lookup is a binary search among ranges that do not touch. Broadcast and multicast addresses
-/// are nobody's.
+/// A lookup is a binary search in disjoint ranges. Broadcast and multicast addresses are not local.
 #[derive(Clone, Debug, Default)]
 pub struct Localities {
-    /// Own addresses, each with the number of interfaces that have it.
+    /// The host's addresses, each with the number of interfaces that have it.
     own: HashMap<IpAddr, u32>,
-    /// The networks of `--local`, and live those of loopback.
+    /// The networks of `--local`; live, also loopback's.
     networks: Vec<IpNet>,
     v4: Ranges<u32>,
     v6: Ranges<u128>,
 }
 
-/// First and last, both inside; sorted, apart from each other.
+/// First and last address, both inclusive; sorted, disjoint.
 type Ranges<T> = Vec<(T, T)>;
 
 impl Localities {
     /// For a live sensor: the host's own addresses, loopback, and the networks of `--local`.
     ///
-    /// Give an address once for each interface that has it, as [`Self::add`] and [`Self::remove`] will.
+    /// `own` has an address once for each interface with it, as have [`Self::add`] and [`Self::remove`].
     pub fn live(own: impl IntoIterator<Item = IpAddr>, local: &[IpNet]) -> Self {
         let loopback4 = IpNet::new(Ipv4Addr::LOCALHOST.into(), 8).expect("8 is at most 32");
         let mut live = Self::offline(local);
@@ -65,13 +63,13 @@ impl Localities {
         offline
     }
 
-    /// An interface of this host has one address more.
+    /// Adds an address of one interface.
     pub fn add(&mut self, address: IpAddr) {
         *self.own.entry(address.to_canonical()).or_insert(0) += 1;
         self.rebuild();
     }
 
-    /// An interface of this host has one address less; ours while another one has it.
+    /// Removes an address of one interface. It stays local while another interface has it.
     pub fn remove(&mut self, address: IpAddr) {
         let address = address.to_canonical();
         if let Some(count) = self.own.get_mut(&address) {
@@ -83,7 +81,7 @@ impl Localities {
         }
     }
 
-    /// Whether `address` is ours.
+    /// Whether `address` is local.
     pub fn is_ours(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
             IpAddr::V4(address) => inside(&self.v4, u32::from(address)),
@@ -91,7 +89,7 @@ impl Localities {
         }
     }
 
-    /// Which way a packet from `src` to `dst` goes.
+    /// Direction of a packet from `src` to `dst`.
     pub fn direction(&self, src: IpAddr, dst: IpAddr) -> Direction {
         if self.v4.is_empty() && self.v6.is_empty() {
             return Direction::Unknown;
@@ -141,35 +139,16 @@ fn inside<T: Ord + Copy>(ranges: &Ranges<T>, address: T) -> bool {
     after > 0 && address <= ranges[after - 1].1
 }
 
-/// A value that is no network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotANetwork {
-    /// The value.
-    pub value: String,
-}
-
-impl fmt::Display for NotANetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = &self.value;
-        write!(
-            f,
-            "{value} must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address"
-        )
-    }
-}
-
-impl std::error::Error for NotANetwork {}
-
 /// Reads a network, or an address on its own.
 ///
 /// # Errors
 ///
-/// [`NotANetwork`], with the value.
-pub fn parse_network(value: &str) -> Result<IpNet, NotANetwork> {
+/// Names the value and the forms.
+pub fn parse_network(value: &str) -> Result<IpNet, String> {
     let address = || value.parse::<IpAddr>().map(IpNet::from);
     let network = value.parse::<IpNet>().or_else(|_| address());
-    network.map_err(|_| NotANetwork {
-        value: value.to_owned(),
+    network.map_err(|_| {
+        format!("{value} must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address")
     })
 }
 
@@ -234,9 +213,7 @@ mod tests {
     #[test]
     fn a_bad_network_is_named() {
         assert_eq!(net("192.0.2.1"), net("192.0.2.1/32"));
-        let error = parse_network("10.0.0.0/33")
-            .expect_err("33 bits")
-            .to_string();
+        let error = parse_network("10.0.0.0/33").expect_err("33 bits");
         assert!(error.starts_with("10.0.0.0/33 must be"), "{error}");
     }
 

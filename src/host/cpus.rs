@@ -1,7 +1,6 @@
-//! Which CPUs we may run on, which were asked for, and how a thread stays on one.
+//! CPUs: which this process may use, the value of `--cores`, and pinning.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -11,13 +10,13 @@ use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// More CPUs than any list may name: the kernel's largest `NR_CPUS`.
+/// Upper bound of CPU numbers: the kernel's largest `NR_CPUS`.
 const CPUS_MAX: usize = 8_192;
 
-/// The CPUs this process may use, ascending: its affinity, which a cgroup's cpuset narrows.
+/// The CPUs this process may use, ascending, at least one: its affinity, which a cgroup's cpuset narrows.
 ///
-/// Found once, at the first call, and kept: `core_affinity` lists a pinned caller's CPU only. So
-/// `main` calls this before any thread is pinned. At least one.
+/// Determined at the first call, which must precede any pinning: `core_affinity` lists only the CPU of a
+/// pinned caller.
 pub fn allowed() -> &'static [usize] {
     static ALLOWED: OnceLock<Vec<usize>> = OnceLock::new();
     ALLOWED.get_or_init(|| {
@@ -26,12 +25,7 @@ pub fn allowed() -> &'static [usize] {
             .into_iter()
             .map(|core| core.id)
             .collect();
-        let known = [
-            listed,
-            affinity().unwrap_or_default(),
-            from_status(),
-            online(),
-        ];
+        let known = [listed, from_status(), online()];
         let found = known.into_iter().find(|found| !found.is_empty());
         let mut found = found.unwrap_or_else(|| vec![0]);
         found.sort_unstable();
@@ -39,24 +33,13 @@ pub fn allowed() -> &'static [usize] {
     })
 }
 
-/// The CPUs of the calling thread's affinity, as the kernel gives them.
-///
-/// # Errors
-///
-/// EINVAL on a machine with more than 1024 possible CPUs, for which the set has no room.
-pub fn affinity() -> Result<Vec<usize>, Errno> {
-    let set = sched_getaffinity(Pid::from_raw(0))?;
-    let is_set = |&cpu: &usize| set.is_set(cpu).unwrap_or(false);
-    Ok((0..CpuSet::count()).filter(is_set).collect())
-}
-
-/// The CPUs that are online, ascending; empty if the kernel does not say.
+/// The CPUs that are online, ascending; empty if unknown.
 pub fn online() -> Vec<usize> {
     from_file("/sys/devices/system/cpu/online")
 }
 
-/// The CPUs that `--cores` may name: the allowed ones, and those kept apart by `isolcpus`, which
-/// are in no affinity until someone asks. A cgroup's cpuset still holds.
+/// The CPUs that `--cores` may name: the allowed ones, and within the cgroup's cpuset those isolated by
+/// `isolcpus`, which are in no thread's affinity by default.
 pub fn selectable() -> Vec<usize> {
     let isolated = from_file("/sys/devices/system/cpu/isolated");
     let cpuset = cgroup_cpuset();
@@ -69,7 +52,7 @@ pub fn selectable() -> Vec<usize> {
     cpus.into_iter().collect()
 }
 
-/// The CPUs of this process's cgroup (version 2), if one says.
+/// The CPUs of this process's cgroup (version 2), if it limits them.
 pub fn cgroup_cpuset() -> Option<Vec<usize>> {
     let path = cgroup_path()?;
     let text = fs::read_to_string(path.join("cpuset.cpus.effective")).ok()?;
@@ -83,30 +66,34 @@ pub fn cgroup_path() -> Option<PathBuf> {
     Some(PathBuf::from("/sys/fs/cgroup").join(own))
 }
 
-/// Keeps the calling thread on `cpu`.
+/// Pins the calling thread to `cpu`.
 ///
 /// # Errors
 ///
 /// EINVAL if the CPU is offline, not in the cgroup's cpuset, or beyond 1023; EPERM under some
 /// container policies.
 pub fn pin_current_thread(cpu: usize) -> Result<(), Errno> {
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    sched_setaffinity(Pid::from_raw(0), &set)
+    pin(0, cpu)
 }
 
-/// Lets `work` pin the calling thread for a while, and puts it back where it may run now.
+fn pin(thread: i32, cpu: usize) -> Result<(), Errno> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(thread), &set)
+}
+
+/// Runs `work`, which may pin the calling thread, and restores the thread's affinity.
 pub fn keeping_affinity<T>(work: impl FnOnce() -> T) -> T {
     let before = sched_getaffinity(Pid::from_raw(0));
     let done = work();
     if let Ok(before) = before {
-        // What was allowed a moment ago; if no more, the kernel has chosen for us.
+        // It fails if the CPUs were taken away meanwhile. The kernel has then chosen others.
         let _ = sched_setaffinity(Pid::from_raw(0), &before);
     }
     done
 }
 
-/// The calling thread's number, for [`Pins`].
+/// The calling thread's ID (TID), for [`Pins`].
 pub fn thread_id() -> i32 {
     nix::unistd::gettid().as_raw()
 }
@@ -114,31 +101,29 @@ pub fn thread_id() -> i32 {
 /// A pinned thread.
 #[derive(Debug)]
 struct Pin {
-    /// Its number; 0 until it has told.
+    /// Its TID; 0 until it is stored.
     thread: Arc<AtomicI32>,
-    /// The CPU it is meant for.
+    /// The CPU it was assigned.
     home: usize,
     /// The CPU it is on.
     on: usize,
 }
 
-/// A thread whose CPU went offline, or came back.
+/// A thread that must move: its CPU went offline or came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// Which of the threads.
+    /// Index, in the order of [`Pins::add`].
     pub thread: usize,
-    /// The CPU it was on.
     pub from: usize,
-    /// The CPU it is to be on.
     pub to: usize,
 }
 
-/// Pinned threads, watched: the kernel lets a thread whose CPU goes offline run anywhere, and leaves it there.
+/// Pinned threads. When a CPU goes offline, the kernel drops the pins of its threads and does not restore them.
 #[derive(Debug, Default)]
 pub struct Pins(Vec<Pin>);
 
 impl Pins {
-    /// Adds a thread that is meant for `home`; it tells its number in what is returned.
+    /// Adds a thread pinned to `home`, which stores its TID in the returned atomic.
     pub fn add(&mut self, home: usize) -> Arc<AtomicI32> {
         let thread = Arc::new(AtomicI32::new(0));
         self.0.push(Pin {
@@ -149,8 +134,8 @@ impl Pins {
         thread
     }
 
-    /// Threads that have to move when only the CPUs `online` are: away from one that is not, and back to the
-    /// CPU they are meant for. Of the CPUs in `allowed` the one with the fewest of our threads is taken.
+    /// Plans moves: home if that CPU is online, else away from an offline one, to the online CPU in `allowed`
+    /// with the fewest of our threads.
     pub fn plan(&mut self, online: &[usize], allowed: &[usize]) -> Vec<Moved> {
         let mut moved = Vec::new();
         let mut go = |pin: &mut Pin, thread: usize, to: usize| {
@@ -163,7 +148,7 @@ impl Pins {
                 pin.on = to;
             }
         };
-        // Who can go home goes first: the others then see which CPUs are taken.
+        // Moves home first: the others then see which CPUs are taken.
         for (thread, pin) in self.0.iter_mut().enumerate() {
             if online.contains(&pin.home) {
                 go(pin, thread, pin.home);
@@ -182,97 +167,42 @@ impl Pins {
         moved
     }
 
-    /// Pins the thread where the plan says.
+    /// Carries out one move of the plan.
     ///
     /// # Errors
     ///
     /// As [`pin_current_thread`].
     pub fn carry_out(&self, moved: &Moved) -> Result<(), Errno> {
-        let thread = self.0[moved.thread].thread.load(Ordering::Acquire);
-        let mut set = CpuSet::new();
-        set.set(moved.to)?;
-        sched_setaffinity(Pid::from_raw(thread), &set)
+        pin(
+            self.0[moved.thread].thread.load(Ordering::Acquire),
+            moved.to,
+        )
     }
 }
-
-/// Why a `--cores` value was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CoresError {
-    /// A part is no number and no range.
-    BadPart {
-        /// The whole value.
-        value: String,
-        /// The part.
-        part: String,
-    },
-    /// A CPU is named twice; two workers on one CPU would take turns.
-    Twice {
-        /// The whole value.
-        value: String,
-        /// The CPU.
-        cpu: usize,
-    },
-    /// A CPU is not ours to use.
-    NotAllowed {
-        /// The whole value.
-        value: String,
-        /// The CPU.
-        cpu: usize,
-        /// Those that are.
-        allowed: Vec<usize>,
-    },
-}
-
-impl fmt::Display for CoresError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadPart { value, part } => write!(
-                f,
-                "--cores {value}: {part:?} must be a CPU number or a range, as in 2,3,6-8"
-            ),
-            Self::Twice { value, cpu } => write!(f, "--cores {value}: CPU {cpu} is named twice"),
-            Self::NotAllowed {
-                value,
-                cpu,
-                allowed,
-            } => write!(
-                f,
-                "--cores {value}: CPU {cpu} is not one this process may use, which are {}",
-                list_text(allowed)
-            ),
-        }
-    }
-}
-
-impl std::error::Error for CoresError {}
 
 /// Reads a value of `--cores`, such as `2,3,6-8`, and keeps its order: the first worker gets the
 /// first CPU. `allowed` is [`selectable`].
 ///
 /// # Errors
 ///
-/// [`CoresError`], which names the value, the part and what is allowed.
-pub fn parse_cores(value: &str, allowed: &[usize]) -> Result<Vec<usize>, CoresError> {
-    let cpus = parse_list(value).map_err(|part| CoresError::BadPart {
-        value: value.to_owned(),
-        part: part.to_owned(),
+/// Names the value, the part and what is allowed.
+pub fn parse_cores(value: &str, allowed: &[usize]) -> Result<Vec<usize>, String> {
+    let wrong = |why: String| format!("--cores {value}: {why}");
+    let cpus = parse_list(value).map_err(|part| {
+        wrong(format!(
+            "{part:?} must be a CPU number or a range, as in 2,3,6-8"
+        ))
     })?;
     let mut seen = BTreeSet::new();
     for &cpu in &cpus {
-        let value = || value.to_owned();
         if !allowed.contains(&cpu) {
-            let allowed = allowed.to_vec();
-            return Err(CoresError::NotAllowed {
-                value: value(),
-                cpu,
-                allowed,
-            });
+            let allowed = list_text(allowed);
+            return Err(wrong(format!(
+                "CPU {cpu} is not one this process may use, which are {allowed}"
+            )));
         }
         if !seen.insert(cpu) {
-            return Err(CoresError::Twice {
-                value: value(),
-                cpu,
-            });
+            return Err(wrong(format!("CPU {cpu} is named twice")));
         }
     }
     Ok(cpus)
@@ -288,7 +218,7 @@ pub fn list_text(cpus: &[usize]) -> String {
     runs.map(text).collect::<Vec<_>>().join(",")
 }
 
-/// Reads the kernel's list format, or gives the part that is wrong.
+/// Reads the kernel's list format. The error is the part that is wrong.
 fn parse_list(text: &str) -> Result<Vec<usize>, &str> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
@@ -320,6 +250,13 @@ fn from_status() -> Vec<usize> {
 mod tests {
     use super::*;
 
+    /// The CPUs of the calling thread's affinity.
+    fn affinity() -> Result<Vec<usize>, Errno> {
+        let set = sched_getaffinity(Pid::from_raw(0))?;
+        let is_set = |&cpu: &usize| set.is_set(cpu).unwrap_or(false);
+        Ok((0..CpuSet::count()).filter(is_set).collect())
+    }
+
     #[test]
     fn cores_are_read_in_their_order() {
         let all: Vec<usize> = (0..16).collect();
@@ -329,11 +266,7 @@ mod tests {
 
     #[test]
     fn a_wrong_cores_value_is_named_with_what_is_allowed() {
-        let error = |value| {
-            parse_cores(value, &[0, 1, 2, 5])
-                .expect_err(value)
-                .to_string()
-        };
+        let error = |value| parse_cores(value, &[0, 1, 2, 5]).expect_err(value);
         for value in [
             "",
             "x",

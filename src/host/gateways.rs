@@ -1,11 +1,11 @@
-//! Who forwards what this host sends: the next hops of its default routes, in every routing table.
+//! Next hops of the default routes in every routing table.
 
 use std::io;
 use std::net::IpAddr;
 
 use nix::sys::socket::SockProtocol;
 
-use super::netlink::{Message, Netlink, attributes, u16_at};
+use super::netlink::{Message, Netlink, address, aligned, attributes, u16_at};
 
 /// `struct rtmsg`: family, lengths of destination and source, tos, table, protocol, scope, type, flags.
 const RTMSG_BYTES: usize = 12;
@@ -17,13 +17,13 @@ const RTA_MULTIPATH: u16 = 9;
 const RTA_VIA: u16 = 18;
 const RTN_UNICAST: u8 = 1;
 
-/// Gateways of all default routes, sorted; those of several next hops are all there.
+/// Gateways of all default routes, sorted; all next hops of a multipath route.
 ///
-/// The kernel shows every route, so this takes a second or so on a router with a full table.
+/// Dumps every route, which takes about a second on a router with a full table.
 ///
 /// # Errors
 ///
-/// What rtnetlink said.
+/// Those of rtnetlink.
 ///
 /// Source: `linux/rtnetlink.h`.
 pub fn gateways() -> io::Result<Vec<IpAddr>> {
@@ -66,27 +66,24 @@ fn next_hops(message: Message<'_>) -> Option<Vec<IpAddr>> {
     Some(found)
 }
 
-/// The gateways among several next hops. Ends at the first whose length cannot be right.
+/// Gateways of an RTA_MULTIPATH. Ends at the first next hop whose length cannot be right.
 fn each_hop(mut bytes: &[u8], found: &mut Vec<IpAddr>) {
     while let Some(length) = u16_at(bytes, 0).map(usize::from) {
         let Some(inside) = bytes.get(NEXTHOP_BYTES..length) else {
             return;
         };
         found.extend(attributes(inside).filter_map(|(kind, value)| gateway(kind, value)));
-        bytes = bytes.get((length + 3) & !3..).unwrap_or(&[]);
+        bytes = bytes.get(aligned(length)..).unwrap_or(&[]);
     }
 }
 
-/// An address of either family; RTA_VIA has the family in front, for IPv4 routes by way of an IPv6 router.
+/// The address in RTA_GATEWAY, or in RTA_VIA (an IPv4 route through an IPv6 router), which starts with a family.
 fn gateway(kind: u16, value: &[u8]) -> Option<IpAddr> {
-    let bytes = match kind {
-        RTA_GATEWAY => value,
-        RTA_VIA => value.get(2..)?,
-        _ => return None,
-    };
-    let v4 = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
-    let v6 = || <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from);
-    v4().or_else(v6)
+    match kind {
+        RTA_GATEWAY => address(value),
+        RTA_VIA => address(value.get(2..)?),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_is_asked() {
+    fn this_hosts_routes_can_be_read() {
         assert!(gateways().is_ok());
     }
 }

@@ -1,9 +1,9 @@
-//! This machine: interfaces, addresses, CPUs, open sockets, limits.
+//! This machine: interfaces, addresses, CPUs, open sockets, routers, name servers.
 
 pub mod addresses;
-pub mod cpus;
-pub mod gateways;
-pub mod netlink;
+pub(crate) mod cpus;
+pub(crate) mod gateways;
+pub(crate) mod netlink;
 pub mod nic;
-pub mod open_sockets;
-pub mod resolvers;
+pub(crate) mod open_sockets;
+pub(crate) mod resolvers;

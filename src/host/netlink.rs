@@ -1,11 +1,11 @@
-//! Netlink framing: one socket, requests out, messages and attributes in.
+//! Netlink: a socket, requests, messages and attributes.
 //!
-//! Everything here reads bytes by position; no structure is ever cast onto a buffer. Used by
-//! [`crate::host::nic`] (links, addresses, changes) and [`crate::host::open_sockets`] (sockets of the host).
+//! Bytes are read by position; no structure is cast onto a buffer.
 //!
 //! Source: `linux/netlink.h`, `linux/rtnetlink.h`.
 
 use std::io::{self, IoSliceMut};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -17,7 +17,7 @@ use nix::sys::socket::{
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes of `struct nlmsghdr`.
 const HEADER_BYTES: usize = 16;
-/// How often a dump that the kernel calls inconsistent is asked for again.
+/// Tries of a dump that the kernel marks as interrupted.
 const DUMP_TRIES: u32 = 4;
 
 const NLM_F_REQUEST: u16 = 0x1;
@@ -35,14 +35,14 @@ pub struct Netlink {
     sequence: u32,
 }
 
-/// One message: what it is, and what follows its header.
+/// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     /// `nlmsg_type`, for example `RTM_NEWLINK`.
     pub kind: u16,
     /// `nlmsg_flags`.
     pub flags: u16,
-    /// `nlmsg_seq`: 0 for what the kernel says unasked.
+    /// `nlmsg_seq`; 0 in notifications.
     pub sequence: u32,
     /// The bytes after the header, without padding.
     pub body: &'a [u8],
@@ -53,7 +53,7 @@ impl Netlink {
     ///
     /// # Errors
     ///
-    /// What the kernel says to `socket` or `bind`.
+    /// Those of `socket` and `bind`.
     pub fn open(protocol: SockProtocol, groups: u32, non_blocking: bool) -> io::Result<Self> {
         let mut flags = SockFlag::SOCK_CLOEXEC;
         if non_blocking {
@@ -68,14 +68,13 @@ impl Netlink {
         })
     }
 
-    /// Asks for everything of one kind and keeps what `parse` makes of each answer.
+    /// Dumps all objects of one kind, each parsed by `parse`.
     ///
-    /// A dump that changed under the kernel's hands is asked for again, at most four times; the
-    /// last answer is then taken as it is.
+    /// An interrupted dump (NLM_F_DUMP_INTR) is repeated. After four tries the last one is taken as it is.
     ///
     /// # Errors
     ///
-    /// What the kernel answered, or what `send` and `recvmsg` said.
+    /// The kernel's answer, or those of `send` and `recvmsg`.
     pub fn dump<T>(
         &mut self,
         kind: u16,
@@ -85,7 +84,7 @@ impl Netlink {
         let mut found = Vec::new();
         for _ in 0..DUMP_TRIES {
             found.clear();
-            let interrupted = self.ask(kind, NLM_F_REQUEST | NLM_F_DUMP, body, |message| {
+            let interrupted = self.transact(kind, NLM_F_REQUEST | NLM_F_DUMP, body, |message| {
                 found.extend(parse(message));
             })?;
             if !interrupted {
@@ -95,11 +94,11 @@ impl Netlink {
         Ok(found)
     }
 
-    /// Asks for one object and gives what `parse` makes of the answer.
+    /// Gets one object, parsed by `parse`.
     ///
     /// # Errors
     ///
-    /// What the kernel answered (ENODEV for a link that is gone), or what `send` and `recvmsg` said.
+    /// The kernel's answer (ENODEV for a link that is gone), or those of `send` and `recvmsg`.
     pub fn get<T>(
         &mut self,
         kind: u16,
@@ -107,14 +106,14 @@ impl Netlink {
         mut parse: impl FnMut(Message<'_>) -> Option<T>,
     ) -> io::Result<Option<T>> {
         let mut found = None;
-        self.ask(kind, NLM_F_REQUEST | NLM_F_ACK, body, |message| {
+        self.transact(kind, NLM_F_REQUEST | NLM_F_ACK, body, |message| {
             found = parse(message).or(found.take());
         })?;
         Ok(found)
     }
 
-    /// Sends a request and reads until its end. True if the kernel marked the answer interrupted.
-    fn ask(
+    /// Sends a request and reads the whole answer. True if the dump was interrupted.
+    fn transact(
         &mut self,
         kind: u16,
         flags: u16,
@@ -136,19 +135,19 @@ impl Netlink {
                 }
                 interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
                 match message.kind {
-                    NLMSG_DONE | NLMSG_ERROR => return ended(message.body).map(|()| interrupted),
+                    NLMSG_DONE | NLMSG_ERROR => return result(message.body).map(|()| interrupted),
                     _ => on_message(message),
                 }
             }
         }
     }
 
-    /// Reads one datagram of the kernel. Those of other senders are passed over.
+    /// Receives one datagram of the kernel, and skips those of other senders.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when there is none on a non-blocking socket; ENOBUFS when the kernel had to
-    /// throw messages away; EMSGSIZE when a datagram did not fit.
+    /// `WouldBlock` without a datagram on a non-blocking socket; ENOBUFS when the kernel dropped messages;
+    /// EMSGSIZE when a datagram did not fit.
     pub fn receive(&mut self) -> io::Result<&[u8]> {
         let length = loop {
             let mut parts = [IoSliceMut::new(&mut self.buffer)];
@@ -180,7 +179,6 @@ impl AsFd for Netlink {
     }
 }
 
-/// The bytes of one request.
 fn request(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER_BYTES + body.len()).expect("requests are a few dozen bytes");
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
@@ -193,8 +191,8 @@ fn request(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What an NLMSG_ERROR or NLMSG_DONE says: 0 is an acknowledgment, or a dump's good end.
-fn ended(body: &[u8]) -> io::Result<()> {
+/// The errno in an NLMSG_ERROR or NLMSG_DONE; 0 is an acknowledgment, or the good end of a dump.
+fn result(body: &[u8]) -> io::Result<()> {
     match u32_at(body, 0).unwrap_or(0).cast_signed() {
         0 => Ok(()),
         code => Err(io::Error::from_raw_os_error(code.saturating_neg())),
@@ -229,24 +227,31 @@ pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// Up to the next multiple of 4 (`NLMSG_ALIGN`, `RTA_ALIGN`).
-fn aligned(length: usize) -> usize {
+/// Rounds up to a multiple of 4 (`NLMSG_ALIGN`, `RTA_ALIGN`).
+pub fn aligned(length: usize) -> usize {
     length.saturating_add(3) & !3
 }
 
-/// The 16-bit word of this machine's byte order at `at`.
+/// The IPv4 or IPv6 address in an attribute of 4 or 16 bytes.
+pub fn address(value: &[u8]) -> Option<IpAddr> {
+    let v4 = || <[u8; 4]>::try_from(value).ok().map(IpAddr::from);
+    let v6 = || <[u8; 16]>::try_from(value).ok().map(IpAddr::from);
+    v4().or_else(v6)
+}
+
+/// The 16-bit integer in native byte order at `at`.
 pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let word = bytes.get(at..)?.first_chunk()?;
     Some(u16::from_ne_bytes(*word))
 }
 
-/// The 32-bit word of this machine's byte order at `at`.
+/// The 32-bit integer in native byte order at `at`.
 pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let word = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_ne_bytes(*word))
 }
 
-/// The 64-bit word of this machine's byte order at `at`.
+/// The 64-bit integer in native byte order at `at`.
 pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let word = bytes.get(at..)?.first_chunk()?;
     Some(u64::from_ne_bytes(*word))
@@ -285,8 +290,8 @@ mod tests {
 
     #[test]
     fn an_error_message_is_the_kernels_errno() {
-        assert!(ended(&0_i32.to_ne_bytes()).is_ok());
-        let error = ended(&(-19_i32).to_ne_bytes()).expect_err("19 is ENODEV");
+        assert!(result(&0_i32.to_ne_bytes()).is_ok());
+        let error = result(&(-19_i32).to_ne_bytes()).expect_err("19 is ENODEV");
         assert_eq!(error.raw_os_error(), Some(19));
     }
 }

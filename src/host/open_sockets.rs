@@ -1,33 +1,33 @@
-//! The TCP connections that this host already had when we started.
+//! The host's open TCP connections.
 //!
-//! Their packets are seen from the middle on, which is otherwise evidence of loss.
+//! Connections that are older than the run are seen without their SYN, which would otherwise be evidence of loss.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::sys::socket::SockProtocol;
 
-use super::netlink::{Message, Netlink};
+use super::netlink::{self, Message, Netlink};
 use super::nic::read_proc_net;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// Bytes of `struct inet_diag_req_v2`.
 const REQUEST_BYTES: usize = 56;
-/// States that are no connection: TCP_CLOSE and TCP_LISTEN.
+/// TCP_CLOSE and TCP_LISTEN: states without a connection.
 const CLOSE: u32 = 7;
 const LISTEN: u32 = 10;
 
-/// This host's end and the other end of a connection.
+/// Local and remote end of a connection.
 pub type Ends = (SocketAddr, SocketAddr);
 
-/// Every TCP connection of the calling thread's namespace, IPv4 and IPv6, in any state but closed
-/// and listening; sorted, without repetition. IPv4 in IPv6 sockets is given as IPv4.
+/// TCP connections of the calling thread's namespace in any state but closed and listening; sorted, without
+/// duplicates. IPv4 in IPv6 sockets is given as IPv4.
 ///
-/// Asks `NETLINK_SOCK_DIAG`, and reads `/proc/net/tcp` and `tcp6` where that is not to be had.
+/// From `NETLINK_SOCK_DIAG`, or from `/proc/net/tcp` and `tcp6` on kernels without it.
 ///
 /// # Errors
 ///
-/// What `/proc` said after `NETLINK_SOCK_DIAG` had refused.
+/// Those of `/proc`, after `NETLINK_SOCK_DIAG` failed.
 pub fn connections() -> io::Result<Vec<Ends>> {
     let mut found = match from_sock_diag() {
         Ok(found) => found,
@@ -68,13 +68,12 @@ fn ends(message: Message<'_>) -> Option<Ends> {
         return None;
     }
     let body = message.body;
-    let ip = |at: usize| -> Option<IpAddr> {
-        match i32::from(*body.first()?) {
-            libc::AF_INET => Some(Ipv4Addr::from(*body.get(at..)?.first_chunk::<4>()?).into()),
-            libc::AF_INET6 => Some(Ipv6Addr::from(*body.get(at..)?.first_chunk::<16>()?).into()),
-            _ => None,
-        }
+    let address_bytes = match i32::from(*body.first()?) {
+        libc::AF_INET => 4,
+        libc::AF_INET6 => 16,
+        _ => return None,
     };
+    let ip = |at: usize| netlink::address(body.get(at..at + address_bytes)?);
     let port = |at: usize| Some(u16::from_be_bytes(*body.get(at..)?.first_chunk::<2>()?));
     pair(
         u32::from(*body.get(1)?),
@@ -85,7 +84,7 @@ fn ends(message: Message<'_>) -> Option<Ends> {
     )
 }
 
-/// A connection, unless its state or its empty remote end says that it is none.
+/// The ends of a connection; `None` by its state, or without a remote port.
 fn pair(
     state: u32,
     local: IpAddr,

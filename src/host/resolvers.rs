@@ -1,13 +1,13 @@
-//! Which name servers this host asks.
+//! The name servers of this host.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::net::IpAddr;
 
-/// The file that the C library reads; with systemd-resolved it names only a server on loopback, and the other
-/// file those that this one asks.
+/// The C library's file, and systemd-resolved's. With systemd-resolved the first names only the stub on
+/// loopback, the second the stub's servers.
 const FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
-/// No such file is longer.
+/// Upper bound of what is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Addresses of all name servers, sorted. A file that is missing names none.
@@ -67,7 +67,7 @@ nameserver";
     }
 
     #[test]
-    fn this_host_is_asked() {
+    fn this_hosts_files_can_be_read() {
         assert!(resolvers().is_ok());
     }
 }

@@ -19,10 +19,10 @@ pub enum Hosts {}
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct HostSweepFlags {
-    /// How many hosts make a sweep.
+    /// Distinct hosts that make a host sweep.
     ///
-    /// One TCP port of N distinct hosts, touched by SYNs of one source within --sweep-window, is a host sweep; 2 to
-    /// 64, 0 turns the rule off. Only hosts whose packets the sensor sees count.
+    /// 2 to 64: hosts with SYNs of one source to the same TCP port within --sweep-window; 0 turns the rule off.
+    /// Only hosts whose packets reach the sensor count.
     #[arg(
         long,
         value_name = "N",
@@ -31,9 +31,9 @@ pub struct HostSweepFlags {
         help_heading = "Detection"
     )]
     pub sweep_hosts: u8,
-    /// Time in which they are touched.
+    /// Time window of the host sweep rule.
     ///
-    /// The window of the host sweep rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
+    /// 1s to 1h; takes ms, s, m, h. A SYN exactly this old is outside.
     #[arg(
         long,
         value_name = "TIME",

@@ -1,4 +1,4 @@
-//! Where metrics are served: what `--metrics` means on this host.
+//! The value of `--metrics`: addresses to listen at.
 
 use socket2::{Domain, Socket, Type};
 use std::fmt;
@@ -8,15 +8,14 @@ use std::str::FromStr;
 
 const FORMS: &str = "must be ADDRESS:PORT or NAME:PORT, such as 127.0.0.1:9477, [::1]:9477 or localhost:9477; \
      :9477 is that port of every address";
-/// As std has it.
+/// As in std's `TcpListener::bind`.
 const BACKLOG: i32 = 128;
 
 /// `--metrics`, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsAddress {
-    /// As it was given.
     value: String,
-    /// Never empty, none twice.
+    /// Not empty, without duplicates.
     addresses: Vec<SocketAddr>,
 }
 
@@ -66,7 +65,7 @@ impl fmt::Display for MetricsAddress {
 }
 
 impl MetricsAddress {
-    /// Where a browser on this host finds the metrics.
+    /// The URL of the metrics for a browser on this host.
     pub fn url(&self) -> String {
         let (host, port) = self.value.rsplit_once(':').unwrap_or_default();
         match host {
@@ -75,11 +74,11 @@ impl MetricsAddress {
         }
     }
 
-    /// Listens at each address that the value means and this host has.
+    /// Listens at each of the addresses that this host has.
     ///
     /// # Errors
     ///
-    /// An address is in use or not for this user, or the host has none of them.
+    /// An address is in use, the user may not bind it, or the host has none of them.
     pub fn listen(&self) -> io::Result<Vec<TcpListener>> {
         if let [address] = self.addresses[..] {
             return Ok(vec![TcpListener::bind(address)?]);
@@ -100,12 +99,12 @@ impl MetricsAddress {
     }
 }
 
-/// Whether the host has no such address: it may do without IPv6, or without IPv4.
+/// Whether the host has no such address, as one without IPv6 or without IPv4.
 fn is_lacking(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
-/// An IPv6 address does not take IPv4's port with it, which has a listener of its own.
+/// Listens with IPV6_V6ONLY: IPv4 has a listener of its own on the same port.
 fn listen_apart(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;

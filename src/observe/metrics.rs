@@ -1,6 +1,6 @@
-//! The sensor as Prometheus sees it, in the text format (0.0.4) or as OpenMetrics.
+//! Metrics in Prometheus' text format 0.0.4 or as OpenMetrics.
 //!
-//! Counters have the names that they are declared with ([`crate::counters`]). No address and no port ever becomes a label.
+//! Counters have the names of their declaration ([`crate::counters`]). No address and no port becomes a label.
 
 use super::losses::Reason;
 use crate::books::Books;
@@ -8,7 +8,9 @@ use crate::books::ring::RingId;
 use crate::counters::{Counter, Counters as _, Kind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -19,43 +21,41 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Upper bounds of the buckets of [`LogLag`], seconds; one without a bound follows.
+/// Upper bounds of the buckets of [`LogLag`], in seconds; the last bucket has none.
 pub const LAG_BOUNDS_S: [f64; 8] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
 
-/// Packet time stamp to log line.
+/// Histogram of the time from packet time stamp to log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LogLag {
-    /// Events that took no longer than each bound.
+    /// Events within each bound, those of lower buckets included.
     pub within: [u64; LAG_BOUNDS_S.len()],
     /// All events.
     pub count: u64,
-    /// Seconds that they took together.
+    /// Sum of their lags, in seconds.
     pub sum_s: f64,
 }
 
-/// What a scrape shows.
+/// The values of one scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// The books.
     pub books: Books,
     /// Tables: name, entries held, room.
     pub tables: Vec<(&'static str, u64, u64)>,
-    /// Share of each ring's bytes that wait for their worker, 0 to 1.
+    /// Share of each ring's bytes that wait for the worker, 0 to 1.
     pub ring_occupancy: Vec<(RingId, f64)>,
     /// Level of load shedding of each worker.
     pub shed_levels: Vec<u64>,
     /// Workers that the log's order no longer waits for.
     pub worker_behind: usize,
-    /// How late the log is.
     pub log_lag: LogLag,
-    /// What is lost now: why, and one sentence.
+    /// Losses that have not ended: reason, and one sentence.
     pub degraded: Vec<(Reason, String)>,
 }
 
-/// Gives the newest snapshot.
+/// Returns the newest snapshot.
 pub type Source = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
-/// What is shown, and since when.
+/// The source of scrapes, and when the process started (seconds since the Unix epoch).
 #[derive(Clone)]
 pub struct Exposition {
     source: Source,
@@ -69,7 +69,6 @@ impl fmt::Debug for Exposition {
 }
 
 impl Exposition {
-    /// Of a process that starts now.
     pub fn starting_now(source: Source) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
@@ -78,13 +77,12 @@ impl Exposition {
         }
     }
 
-    /// The newest snapshot.
     pub fn snapshot(&self) -> Snapshot {
         (self.source)()
     }
 }
 
-/// How it is written.
+/// Format of a scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus' text format 0.0.4, which everything reads.
@@ -94,7 +92,6 @@ pub enum Format {
 }
 
 impl Format {
-    /// The media type.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -103,11 +100,11 @@ impl Format {
     }
 }
 
-/// The exposition of one snapshot.
+/// Renders the newest snapshot.
 ///
 /// # Errors
 ///
-/// Never in practice: a `String` takes all that is written to it.
+/// Never in practice: writing to a `String` does not fail.
 pub fn render(exposition: Exposition, format: Format) -> Result<String, fmt::Error> {
     let mut process = Registry::default();
     process.register(
@@ -127,8 +124,8 @@ pub fn render(exposition: Exposition, format: Format) -> Result<String, fmt::Err
     }
 }
 
-/// OpenMetrics as the text format 0.0.4 has it: a counter's type is that of its series, `_total` included; there
-/// is no type `info` and no end mark.
+/// Converts OpenMetrics to the text format 0.0.4: there a counter's name ends in `_total`, the type `info` is a
+/// gauge, and there is no end mark.
 fn as_text(openmetrics: &str) -> Result<String, fmt::Error> {
     let mut text = String::with_capacity(openmetrics.len());
     let mut help = "";
@@ -166,7 +163,7 @@ impl Collector for Exposition {
     }
 }
 
-/// Every counter, those of one name together: labels tell them apart.
+/// Every counter. Counters of one name form a family with labels.
 fn counters(encoder: &mut DescriptorEncoder, books: &Books) -> fmt::Result {
     let mut all: BTreeMap<String, Vec<Counter>> = BTreeMap::new();
     let mut add = |counter: Counter| all.entry(counter.name()).or_default().push(counter);
@@ -249,50 +246,55 @@ fn ring_labels(id: &RingId) -> [(&'static str, String); 3] {
 }
 
 fn gauges(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
-    let (name, help) = ("table_use_ratio", "Share of a table that is in use");
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for &(name, held, room) in &snapshot.tables {
-        let ratio = held as f64 / room.max(1) as f64;
-        ConstGauge::new(ratio).encode(family.encode_family(&[("table", name)])?)?;
-    }
-    let help = "Level of load shedding, 0 (nothing is let go of) to 3";
-    let mut family = encoder.encode_descriptor("shed_level", help, None, MetricType::Gauge)?;
-    for (worker, &level) in snapshot.shed_levels.iter().enumerate() {
-        let labels = [("worker", worker.to_string())];
-        ConstGauge::new(level).encode(family.encode_family(&labels)?)?;
-    }
-    let name = "ring_occupancy_ratio";
+    let ratio = |held: u64, room: u64| held as f64 / room.max(1) as f64;
+    let tables = snapshot.tables.iter();
+    let tables = tables.map(|&(name, held, room)| ([("table", name)], ratio(held, room)));
+    let help = "Share of a table that is in use";
+    family(encoder, "table_use_ratio", help, tables)?;
+    let levels = snapshot.shed_levels.iter().enumerate();
+    let levels = levels.map(|(worker, &level)| ([("worker", worker.to_string())], level));
+    let help = "Level of load shedding, 0 (nothing is shed) to 3";
+    family(encoder, "shed_level", help, levels)?;
+    let rings = snapshot.ring_occupancy.iter();
+    let rings = rings.map(|(id, ratio)| (ring_labels(id), *ratio));
     let help = "Share of a ring's bytes that wait for their worker";
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (id, ratio) in &snapshot.ring_occupancy {
-        ConstGauge::new(*ratio).encode(family.encode_family(&ring_labels(id))?)?;
-    }
+    family(encoder, "ring_occupancy_ratio", help, rings)?;
     for (name, help, value) in snapshot.books.shards.horizons.seconds() {
-        let metric = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(value).encode(metric)?;
+        gauge(encoder, &name, help, value)?;
     }
+    let is_active = |reason| snapshot.degraded.iter().any(|(of, _)| *of == reason);
+    let reasons = Reason::ALL.into_iter();
+    let reasons = reasons.map(|reason| ([("reason", reason.word())], i64::from(is_active(reason))));
     let help = "1 while something is lost for this reason, as /healthz says";
-    let mut family = encoder.encode_descriptor("degraded", help, None, MetricType::Gauge)?;
-    for reason in Reason::ALL {
-        let now = snapshot.degraded.iter().any(|(of, _)| *of == reason);
-        let labels = [("reason", reason.word())];
-        ConstGauge::new(i64::from(now)).encode(family.encode_family(&labels)?)?;
-    }
+    family(encoder, "degraded", help, reasons)?;
+    let help = "1 while every identity of the books holds";
+    let closed = i64::from(snapshot.books.closed());
+    gauge(encoder, "books_closed", help, closed)?;
+    let help = "Workers so far behind that the log's order no longer waits for them";
     let behind = i64::try_from(snapshot.worker_behind).unwrap_or(i64::MAX);
-    for (name, help, value) in [
-        (
-            "books_closed",
-            "1 while every identity of the books holds",
-            i64::from(snapshot.books.closed()),
-        ),
-        (
-            "worker_behind",
-            "Workers so far behind that the log's order no longer waits for them",
-            behind,
-        ),
-    ] {
-        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(value).encode(metric)?;
+    gauge(encoder, "worker_behind", help, behind)
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    value: impl EncodeGaugeValue,
+) -> fmt::Result {
+    let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(value).encode(metric)
+}
+
+/// A gauge with one value for each set of labels.
+fn family<L: EncodeLabelSet, V: EncodeGaugeValue>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (L, V)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What an operator sees of a running sensor: counters, health.
+//! What an operator sees of a run: metrics, health, losses, the books as text.
 
 pub mod address;
 pub mod losses;

@@ -1,15 +1,14 @@
-//! What a person at the terminal reads.
+//! Text for the person at the terminal.
 
 use crate::books::record_kind::EventKind;
 use crate::log::sinks::lines::{Lines, Patience};
 use crate::log::sinks::{Entry, Moment, Sink as _};
 use std::os::fd::AsFd;
 
-/// Says something on standard error. Who reads that together with standard output may have stopped: the end
-/// of a run waits for a second, not for ever.
+/// Writes to standard error. A reader that has stopped delays the end of a run by a second at most.
 pub fn tell(text: &str) {
     let Ok(fd) = std::io::stderr().as_fd().try_clone_to_owned() else {
-        // No descriptor is left: what there is to say then must not be lost.
+        // No descriptor is left. The text must not be lost.
         eprint!("{text}");
         return;
     };

@@ -1,8 +1,7 @@
-//! From words to checked flags: a preset's and the configuration file's values become arguments that stand before
-//! those of the command line, so that one parser reads all of them.
+//! Parses command line, configuration file and preset. Values of preset and file become arguments in front of those of
+//! the command line, so that one parser reads all of them.
 //!
-//! What is given in two places counts where it stands last: preset, file, command line. A list is replaced, never
-//! added to.
+//! The command line overrides the file, the file the preset. A list is replaced, never extended.
 
 use super::file::{self, ConfigFile};
 use super::flags::{Cli, Command as Subcommand};
@@ -16,7 +15,7 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Why there are no flags.
+/// Why parsing ended.
 #[derive(Debug)]
 pub enum Refused {
     /// The command line is wrong, or asks for help.
@@ -37,8 +36,8 @@ impl From<ConfigError> for Refused {
     }
 }
 
-/// Reads a command line, the configuration file it means, and its preset. `default_path` is the file of `run` and
-/// `check` if there is no `--config`.
+/// Parses a command line, its configuration file and its preset. `default_path` is the file of `run` and `check`
+/// without `--config`.
 ///
 /// # Errors
 ///
@@ -87,7 +86,7 @@ pub fn parse(
     Ok(cli)
 }
 
-/// Where a command line keeps what was given.
+/// The flags given on a command line, with their origin.
 pub fn given(cli: &mut Cli) -> &mut Given {
     match &mut cli.command {
         Subcommand::Run(args) => &mut args.common.file.given,
@@ -96,7 +95,7 @@ pub fn given(cli: &mut Cli) -> &mut Given {
     }
 }
 
-/// Adds settings from a lower place, but those that are given already or that exclude one that is.
+/// Adds settings of lower precedence, except those that are given already or conflict with one that is.
 fn add(command: &Command, settings: &mut Vec<Setting>, lower: Vec<Setting>) {
     let higher = settings.len();
     for setting in lower {
@@ -108,7 +107,7 @@ fn add(command: &Command, settings: &mut Vec<Setting>, lower: Vec<Setting>) {
     }
 }
 
-/// What stands on the command line.
+/// The settings of the command line.
 fn on_line(command: &Command, line: &ArgMatches) -> Vec<Setting> {
     let stands = |id: &str| line.value_source(id) == Some(ValueSource::CommandLine);
     let mut found = Vec::new();
@@ -146,7 +145,7 @@ fn value(arg: &Arg, line: &ArgMatches) -> Value {
     }
 }
 
-/// The configuration file that a command line means.
+/// The configuration file of a command line.
 fn config_file(
     name: &str,
     line: &ArgMatches,
@@ -157,13 +156,13 @@ fn config_file(
     }
     match line.get_one::<PathBuf>("config") {
         Some(path) => file::read(path).map(Some),
-        // What a capture comes to must not depend on the machine that reads it.
+        // The log of a capture must not depend on the machine that reads it.
         None if name == "read" => Ok(None),
         None => file::read_default(default_path),
     }
 }
 
-/// The flags of the preset that is in force.
+/// The flags of the preset.
 fn preset(command: &Command, settings: &[Setting]) -> Vec<Setting> {
     let named = settings.iter().find(|setting| setting.key == "preset");
     let preset = match named.map(|setting| &setting.value) {

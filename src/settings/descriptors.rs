@@ -1,18 +1,17 @@
-//! How many descriptors a run has open at most, and the limit of the process (RLIMIT_NOFILE).
+//! Descriptors that a run needs, and their limit (RLIMIT_NOFILE).
 
 use crate::capture::mode::FanoutMode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Standard streams and what was inherited, netlink, the runtime, listener and 32 clients of the metrics, and
-/// files that are read for a moment.
+/// Standard streams, inherited ones, netlink, the metrics with 32 clients, and files that are open for a moment.
 const BESIDE_INTERFACES: u64 = 64;
 
-/// What has descriptors of its own.
+/// The parts of a run that have descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Users {
     /// Worker threads.
     pub workers: usize,
-    /// `--fanout`: it says how many rings a worker has on an interface.
+    /// `--fanout`: determines the number of rings.
     pub fanout: FanoutMode,
     /// There is a `--witness`.
     pub witness: bool,
@@ -21,8 +20,8 @@ pub struct Users {
 }
 
 impl Users {
-    /// Descriptors of one interface: a socket for each ring; by class also the map and the program that count
-    /// what is refused; the witness's socket.
+    /// Descriptors of one interface: a socket for each ring; by class also map and program that count rejected
+    /// packets; the witness's socket.
     fn per_interface(&self) -> u64 {
         let workers = self.workers as u64;
         let rings = match self.fanout {
@@ -32,7 +31,7 @@ impl Users {
         rings + u64::from(self.witness)
     }
 
-    /// Descriptors on so many interfaces. One interface more: one that is re-created is open twice for a moment.
+    /// Descriptors with so many interfaces, and one more: a re-created one is open twice for a moment.
     pub fn needed(&self, interfaces: usize) -> u64 {
         (interfaces as u64 + 1) * self.per_interface() + self.outputs as u64 + BESIDE_INTERFACES
     }
@@ -47,7 +46,7 @@ pub fn limits() -> Option<(u64, u64)> {
 ///
 /// # Errors
 ///
-/// The hard limit is lower, too: says by how much, and what helps.
+/// The hard limit is lower, too: names both numbers, and what to do.
 pub fn provide(needed: u64) -> Result<(), String> {
     match limits() {
         Some((soft, hard)) if soft < needed && needed <= hard => {
@@ -61,12 +60,12 @@ pub fn provide(needed: u64) -> Result<(), String> {
     }
 }
 
-/// What is wrong where the hard limit is too low.
+/// The error about a hard limit that is too low.
 pub fn too_few(hard: u64, needed: u64) -> String {
     format!("{hard} open files allowed at most, {needed} needed")
 }
 
-/// What to do then.
+/// What to do about it.
 pub fn way_out(needed: u64) -> String {
     format!(
         "ulimit -n {needed} as root (systemd: LimitNOFILE={needed}), fewer interfaces, or lower --workers"

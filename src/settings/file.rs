@@ -1,4 +1,4 @@
-//! The configuration file: TOML without tables, read into keys, values and their lines.
+//! The configuration file: TOML without tables. Keys and values with their lines.
 
 use crate::error::{ConfigError, SetupError};
 use std::fs::File;
@@ -9,9 +9,9 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Where it is if `--config` does not say.
+/// The file without `--config`.
 pub const DEFAULT_PATH: &str = "/etc/synledger/synledger.toml";
-/// More is refused.
+/// Maximum size.
 pub const BYTES_MAX: u64 = 1 << 20;
 
 /// A configuration file.
@@ -32,7 +32,7 @@ pub struct Entry {
     pub line: usize,
     /// The value.
     pub value: EntryValue,
-    /// The value as it stands in the file.
+    /// The value as written in the file.
     pub written: String,
 }
 
@@ -43,9 +43,9 @@ pub enum EntryValue {
     Switch(bool),
     /// A string, or a number in decimal.
     One(String),
-    /// A list of such.
+    /// A list of these.
     Many(Vec<Item>),
-    /// What no flag takes: a table, a date, a list of lists.
+    /// No flag takes it: a table, a date, a list of lists.
     Other(&'static str),
 }
 
@@ -56,7 +56,7 @@ pub struct Item {
     pub line: usize,
     /// A string, or a number in decimal.
     pub value: String,
-    /// The item as it stands in the file.
+    /// The item as written in the file.
     pub written: String,
 }
 
@@ -64,7 +64,7 @@ pub struct Item {
 ///
 /// # Errors
 ///
-/// It cannot be read, is too long, or is no TOML: names path, line, and the way out.
+/// It cannot be read, is too long, or is not TOML: names path, line, and what to do.
 pub fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
     let bytes = bytes(path).map_err(|error| {
         let is_folder = error.kind() == ErrorKind::IsADirectory;
@@ -82,7 +82,7 @@ pub fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
 ///
 /// # Errors
 ///
-/// Those of [`read`], but that there is none.
+/// Those of [`read`], except that it does not exist.
 pub fn read_default(path: &Path) -> Result<Option<ConfigFile>, ConfigError> {
     match bytes(path) {
         Ok(bytes) => parse(path, &bytes).map(Some),
@@ -101,7 +101,7 @@ fn subject(path: &Path) -> String {
     format!("configuration file {}", path.display())
 }
 
-/// At most one byte more than is allowed.
+/// Reads at most one byte more than allowed.
 fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut file = File::open(path)?.take(BYTES_MAX + 1);
@@ -109,11 +109,11 @@ fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads what is in a file.
+/// Parses the text of a file.
 ///
 /// # Errors
 ///
-/// [`read`] has them.
+/// Those of [`read`].
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<ConfigFile, ConfigError> {
     let shown = path.display();
     if bytes.len() as u64 > BYTES_MAX {
@@ -181,7 +181,7 @@ fn item_of(text: &str, item: Spanned<DeValue<'_>>) -> Result<Item, &'static str>
     })
 }
 
-/// The text of a string or number; of anything else what it is.
+/// The text of a string or number. The error is the type of anything else.
 fn scalar_of(value: DeValue<'_>) -> Result<String, &'static str> {
     match value {
         DeValue::String(text) => Ok(text.into_owned()),
@@ -197,7 +197,7 @@ fn scalar_of(value: DeValue<'_>) -> Result<String, &'static str> {
     }
 }
 
-/// What stands in the file, in one line and not too long.
+/// The text of a span in one line, shortened.
 fn written(text: &str, span: Range<usize>) -> String {
     const LETTERS_MAX: usize = 80;
     let text = text.get(span).unwrap_or_default();

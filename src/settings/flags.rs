@@ -1,4 +1,4 @@
-//! Flags: the kernel's name in brackets, unit, range, default and consequence in the help of each.
+//! Flags. The help of each has the kernel's name in parentheses, unit, range, default and consequence.
 
 use crate::host::addresses::{Direction, parse_network};
 use crate::log::formats::text::TextFormat;
@@ -7,7 +7,6 @@ use crate::respond;
 use crate::settings::given::Given;
 use crate::shard::policy::{Allowed, parse_allowed};
 use crate::words::whole;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -31,14 +30,14 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// What signals do to `run`, for its help.
-const RUN_SIGNALS: &str = "Signals: SIGINT and SIGTERM end it with its books (a second one at once, without them); \
-SIGUSR1 shows the books so far on standard error; SIGHUP opens the log files anew.";
+/// Signals of `run`, for its help.
+const RUN_SIGNALS: &str = "Signals: SIGINT and SIGTERM end the run with its books (a second one at once, without them); \
+SIGUSR1 prints the books so far on standard error; SIGHUP reopens the log files.";
 
-/// What signals do to `read`, for its help.
-const READ_SIGNALS: &str = "Signals: SIGINT and SIGTERM stop it: it says at which frame, shows the books of what it read, \
-and exits with 1, for the log is not whole (a second one ends it at once); SIGUSR1 shows the books so far on standard \
-error; SIGHUP opens the log files anew.";
+/// Signals of `read`, for its help.
+const READ_SIGNALS: &str = "Signals: SIGINT and SIGTERM stop reading: it prints the number of the frame and the books so far, and \
+exits with 1, because the log is incomplete (a second one ends it at once); SIGUSR1 prints the books so far on standard \
+error; SIGHUP reopens the log files.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -51,7 +50,7 @@ pub enum Command {
     /// pcap and pcapng, plain, in gzip or zstd; `-` is standard input.
     #[command(after_long_help = READ_SIGNALS)]
     Read(ReadArgs),
-    /// Say whether this host is ready, what to change, and why.
+    /// Check whether this host is ready: what to change, and why.
     ///
     /// Capabilities, limits, offloads, queues.
     Check(CheckArgs),
@@ -79,10 +78,10 @@ pub(super) const BEHAVIOUR: &str = "Behaviour";
 /// Which interfaces.
 #[derive(Debug, Clone, Args)]
 pub struct InterfaceArgs {
-    /// Names, globs, !not, auto or any.
+    /// Interfaces: names, globs, !not, auto, any.
     ///
-    /// Interfaces: names, globs (`ens*`), `!` takes out (`!veth*`), `auto`: every device that carries a default
-    /// route, or `any`: all that can be read; repeatable. A list of nothing but `!` means all others, not those of
+    /// A list of names, globs (`ens*`), exclusions (`!veth*`), `auto` (every device with a default route) or `any`
+    /// (all of supported types); repeatable. A list of only exclusions means all other interfaces, not those of
     /// `auto`.
     #[arg(
         short,
@@ -100,16 +99,15 @@ pub struct InterfaceArgs {
 pub struct SizeArgs {
     /// Worker threads, 1 to 64.
     ///
-    /// `read` gives the same log with any number. Default: a quarter of the allowed CPUs, 1 to 4.
+    /// `read` writes the same log with any number. Default: a quarter of the allowed CPUs, at least 1, at most 4.
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=64), help_heading = RESOURCES)]
     pub workers: Option<u16>,
-    /// Memory of the process.
+    /// Memory of the process, in MiB.
     ///
-    /// In MiB, 16 to 1048576: tables, queues, buffers, and the program itself. What is not needed elsewhere goes to
-    /// the tables. Full tables push out the oldest entries, and the books say so. The least depends on workers and
-    /// outputs (one of each: 16, in `read` 32): less is refused, and the refusal says how much is needed. More than
-    /// is available is refused, too. In `run` rings come on top (`--ring-mib`), and `--dry-run` prints every line of
-    /// the sum.
+    /// 16 to 1048576: tables, queues, buffers, and the program itself. The tables get what the rest does not need.
+    /// Full tables evict their oldest entries, which the books count. The minimum depends on workers and outputs
+    /// (with one of each 16, in `read` 32). Less than that, or more than is available, is refused. In `run` the
+    /// rings come on top (`--ring-mib`). `--dry-run` prints every line of the sum.
     #[arg(
         long,
         value_name = "MIB",
@@ -123,13 +121,13 @@ pub struct SizeArgs {
 /// The configuration file, in every subcommand.
 #[derive(Debug, Clone, Args)]
 pub struct FileArgs {
-    /// Take flags from this TOML file.
+    /// Read flags from this TOML file.
     ///
-    /// Its keys are the names of flags without dashes in front: `ring-mib = 128`, `interface = ["eth0", "ens*"]`,
-    /// `promiscuous = true`. A flag on the command line wins, and replaces a list as a whole; `--no-NAME` takes back
-    /// a flag that has no value or no default, as `NAME = false` does in the file. One file serves every
-    /// subcommand: keys that only another one has are checked and left out. Default for `run` and `check`:
-    /// /etc/synledger/synledger.toml, if it is there; `read` takes a file only if it is named here. At most 1 MiB.
+    /// Its keys are the long names of flags without dashes in front: `ring-mib = 128`, `interface = ["eth0",
+    /// "ens*"]`, `promiscuous = true`. A flag on the command line overrides the file, and replaces a list as a
+    /// whole. `--no-NAME` resets a flag that has no value or no default, as does `NAME = false` in the file. One
+    /// file may serve all subcommands: keys of other subcommands are checked and ignored. At most 1 MiB. Default
+    /// for `run` and `check`: /etc/synledger/synledger.toml, if it exists; `read` has none.
     #[arg(
         long,
         value_name = "FILE",
@@ -138,12 +136,12 @@ pub struct FileArgs {
         help_heading = BEHAVIOUR
     )]
     pub config: Option<PathBuf>,
-    /// Take no configuration file.
+    /// Read no configuration file.
     ///
-    /// Not even /etc/synledger/synledger.toml.
+    /// Ignores /etc/synledger/synledger.toml, too.
     #[arg(long, overrides_with = "config", help_heading = BEHAVIOUR)]
     pub no_config: bool,
-    /// Which flags were given, and where.
+    /// The flags given, and their origin.
     #[arg(skip)]
     pub given: Given,
 }
@@ -153,17 +151,16 @@ pub struct FileArgs {
 pub struct ReadArgs {
     /// Captures; - is standard input.
     ///
-    /// They are read one after the other as one stream. Of what comes slowly, through a pipe, frames are logged
-    /// within about 200 ms.
+    /// All captures are read in order, as one stream. Frames from a slow pipe are logged within about 200 ms.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Flags that `run` has too.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Fold attempts as run does; off by default.
+    /// Fold attempts above N a second, as run does.
     ///
-    /// Those above N a second of packet time to one destination and port. Without a number 1000, at most
-    /// 1000000000; 0 never folds.
+    /// Per destination and port, in packet time, 0 to 1000000000; 0 never folds. Without a number N is 1000.
+    /// Default: off.
     #[arg(
         long,
         value_name = "N",
@@ -174,9 +171,9 @@ pub struct ReadArgs {
         help_heading = OUTPUT
     )]
     pub fold: Option<u32>,
-    /// Alert lines a second at most.
+    /// Limit of alerts a second.
     ///
-    /// Per second of packet time, 0 to 1000000; 0 is no limit.
+    /// In packet time, 0 to 1000000; 0 is no limit. Withheld alerts are counted and reported.
     #[arg(
         long,
         value_name = "N",
@@ -187,7 +184,7 @@ pub struct ReadArgs {
     pub alert_rate: u32,
     /// Seed of the keyed hashes, for tests.
     ///
-    /// The log is the same with every seed. Default: random.
+    /// A 64-bit number. The log is the same with every seed. Default: random.
     #[arg(
         long,
         value_name = "N",
@@ -214,7 +211,7 @@ pub struct CheckArgs {
     pub file: FileArgs,
     /// Print JSON.
     ///
-    /// One object: whether it is ready, how many failed, warnings, and all findings.
+    /// One object: whether the host is ready, the numbers of failures and warnings, and all findings.
     #[arg(long, help_heading = BEHAVIOUR)]
     pub json: bool,
 }
@@ -225,9 +222,9 @@ pub struct CommonArgs {
     /// What is detected.
     #[command(flatten)]
     pub detectors: crate::inspect::Flags,
-    /// Networks or addresses that are ours.
+    /// Local networks and addresses.
     ///
-    /// For the direction of connections; repeatable. `run` adds this host's own addresses.
+    /// They determine the direction of connections; repeatable. `run` adds the addresses of this host.
     #[arg(
         long,
         value_name = "CIDR",
@@ -238,9 +235,8 @@ pub struct CommonArgs {
     pub local: Vec<IpNet>,
     /// Withhold alerts about these sources.
     ///
-    /// Sources in this network, or this address; repeatable. Their scans are counted all the same. With a port
-    /// ([2001:db8::/32]:443 for IPv6), an alert is withheld only if each port of the scan is allowed to its source:
-    /// one that is not, and all of the scan is told.
+    /// A network or an address; repeatable. Scans by these sources are counted, but not reported. With a port
+    /// ([2001:db8::/32]:443 for IPv6) a scan is withheld only if each of its ports is allowed.
     #[arg(
         long,
         value_name = "CIDR[:PORT]",
@@ -258,9 +254,9 @@ pub struct CommonArgs {
         help_heading = OUTPUT
     )]
     pub output: Vec<String>,
-    /// Begin lines as challenge or full.
+    /// Prefix of text lines: challenge or full.
     ///
-    /// How lines of text begin, in every text output. Default: `challenge` for - and terminals, `full` for files.
+    /// Applies to every text output. Default: `challenge` for - and terminals, `full` for files.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -270,12 +266,12 @@ pub struct CommonArgs {
     pub text_format: Option<TextFormat>,
     /// Log only these directions.
     ///
-    /// Connections that go in, out, local, transit or unknown; repeatable. Others are counted.
+    /// Of connections: in, out, local, transit or unknown; repeatable. Others are counted, not logged. Default:
+    /// all.
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        value_parser = direction(),
         hide_possible_values = true,
         help_heading = OUTPUT
     )]
@@ -290,29 +286,23 @@ pub struct CommonArgs {
     pub size: SizeArgs,
     /// CPUs to pin workers to, such as 2,3,6-8.
     ///
-    /// At least one a worker. Isolated CPUs (isolcpus) may be named. Default: no choice of ours in `read`; the last
-    /// of the allowed CPUs in `run`.
+    /// At least one for each worker. Isolated CPUs (isolcpus) are allowed. Default: the last of the allowed CPUs in
+    /// `run`; no pinning in `read`.
     #[arg(long, value_name = "LIST", help_heading = RESOURCES)]
     pub cores: Option<String>,
     /// The configuration file.
     #[command(flatten)]
     pub file: FileArgs,
-    /// Exit with 3 when anything was missed.
+    /// Exit with code 3 if anything was missed.
     ///
-    /// Not only when the books did not close. Also when whoever reads standard output leaves before the end.
+    /// Without it only if the books do not close. A reader of standard output that ends early is a loss, too.
     #[arg(long, help_heading = BEHAVIOUR)]
     pub strict: bool,
-    /// Say nothing on standard error but errors.
+    /// Print only errors on standard error.
     ///
-    /// Records that an output lost are one, lost frames are not.
+    /// Lost records of an output are errors, lost frames are not.
     #[arg(short, long, help_heading = BEHAVIOUR)]
     pub quiet: bool,
-}
-
-/// Directions have no help of their own.
-fn direction() -> impl TypedValueParser<Value = Direction> {
-    PossibleValuesParser::new(Direction::ALL.map(Direction::word))
-        .map(|word| word.parse().expect("one of the words"))
 }
 
 #[cfg(test)]

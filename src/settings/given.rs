@@ -1,11 +1,11 @@
-//! Which flags were given, and where: on the command line, in the configuration file, or by a preset.
+//! The flags given, and their origin: command line, configuration file or preset.
 
 use super::presets::Preset;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where a flag was given.
+/// Origin of a flag's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// By `--preset`.
@@ -31,16 +31,16 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What a flag was given. Prints as a value of TOML.
+/// A flag's value. Prints as TOML.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// It was taken back.
+    /// Revoked.
     Off,
-    /// It stands without a value.
+    /// Given without a value.
     On,
     /// One value.
     One(String),
-    /// The values of a flag that may be repeated.
+    /// Values of a list.
     Many(Vec<String>),
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// A key as a file has it: in quotes only where it needs them.
+/// A key as TOML: in quotes only if it needs them.
 pub fn key(name: &str) -> String {
     let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
     match !name.is_empty() && name.chars().all(is_bare) {
@@ -67,7 +67,7 @@ pub fn key(name: &str) -> String {
     }
 }
 
-/// A number as such, all else in quotes.
+/// A number without, all else in quotes.
 fn scalar(value: &str) -> String {
     let number = value.parse::<u64>().map(|number| number.to_string());
     match number.as_deref() == Ok(value) {
@@ -91,21 +91,20 @@ fn quoted(value: &str) -> String {
     quoted
 }
 
-/// A flag that was given.
+/// A flag with its value and origin.
+#[allow(missing_docs, reason = "two fields need none")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// Its name without dashes in front.
+    /// Long name, without dashes in front.
     pub key: String,
-    /// Its name of one letter.
+    /// Short name.
     pub short: Option<char>,
-    /// What it was given.
     pub value: Value,
-    /// Where.
     pub origin: Origin,
 }
 
 impl Setting {
-    /// The arguments that give the flag this value.
+    /// The arguments of a command line with this value.
     pub fn arguments(&self) -> Vec<String> {
         let key = &self.key;
         match &self.value {
@@ -119,7 +118,7 @@ impl Setting {
         }
     }
 
-    /// Whether a text names the flag.
+    /// Whether `text` names the flag.
     fn is_named_in(&self, text: &str) -> bool {
         let in_a_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
         let short = self.short.map(|short| format!("-{short}"));
@@ -129,21 +128,21 @@ impl Setting {
     }
 }
 
-/// All flags that were given.
+/// All flags given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
-    /// The configuration file that was read.
+    /// The configuration file, if one was read.
     pub file: Option<PathBuf>,
-    /// What that file has for other subcommands alone.
+    /// Its keys that only other subcommands have.
     pub elsewhere: Vec<String>,
-    /// `--config` names the file.
+    /// Whether `--config` names the file.
     pub is_named: bool,
-    /// Those that are in force, the command line's first.
+    /// The flags in force, those of the command line first.
     pub settings: Vec<Setting>,
 }
 
 impl Given {
-    /// The configuration file and each flag that was given, as TOML: lines that a configuration file may hold.
+    /// The file's name and each flag given, as lines of TOML that a configuration file may have.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![match &self.file {
             Some(path) => format!("# configuration file: {}", path.display()),
@@ -153,7 +152,7 @@ impl Given {
             let keys = self.elsewhere.join(", ");
             lines.push(format!("# of other subcommands alone: {keys}"));
         }
-        // What ends the program belongs in no file.
+        // It ends the program, so it belongs in no file.
         let shown = |setting: &&Setting| setting.key != "dry-run";
         lines.extend(self.settings.iter().filter(shown).map(|setting| {
             let Setting {
@@ -164,7 +163,7 @@ impl Given {
         lines
     }
 
-    /// What to say of a file that was named for this subcommand and has more than it takes.
+    /// A note if the file of `--config` has keys of other subcommands.
     pub fn note(&self, subcommand: &str) -> Option<String> {
         let path = self.file.as_ref().filter(|_| self.is_named)?.display();
         let is_quiet = |setting: &Setting| setting.key == "quiet" && setting.value == Value::On;
@@ -177,7 +176,7 @@ impl Given {
         ))
     }
 
-    /// `text`, and behind it where the flags that it names were given, if not on the command line.
+    /// Appends to `text` the origin of each flag it names, unless that is the command line.
     pub fn explain(&self, text: &str) -> String {
         let elsewhere = |setting: &&Setting| setting.origin != Origin::CommandLine;
         let named = self.settings.iter().filter(elsewhere);

@@ -1,4 +1,4 @@
-//! What stands in a configuration file, held against the flags.
+//! Checks the keys of a configuration file against the flags.
 
 use super::file::{ConfigFile, Entry, EntryValue, Item};
 use super::given::{self, Origin, Setting, Value};
@@ -9,20 +9,19 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use std::sync::Arc;
 
-/// What a file has for one subcommand.
+/// A file's keys for one subcommand.
 #[derive(Debug)]
 pub struct Keys {
-    /// Its flags.
     pub settings: Vec<Setting>,
-    /// Keys that other subcommands alone have.
+    /// Keys that only other subcommands have.
     pub elsewhere: Vec<String>,
 }
 
-/// The flags that a file gives to the subcommand `name`. Every line is checked, those for others, too.
+/// The file's flags for the subcommand `name`. Lines for other subcommands are checked, too.
 ///
 /// # Errors
 ///
-/// Names file, line, key and value of the first line that is wrong, and what is right.
+/// Names file, line, key and value of the first wrong line, and what is allowed.
 pub fn of(file: &ConfigFile, name: &str) -> Result<Keys, ConfigError> {
     let program = program::program();
     let own = program.find_subcommand(name);
@@ -41,7 +40,7 @@ pub fn of(file: &ConfigFile, name: &str) -> Result<Keys, ConfigError> {
         };
         let tried = match own {
             Some((command, arg)) => value(file, entry, command, arg),
-            // What one of them takes is right.
+            // One that accepts the value is enough.
             None => homes
                 .iter()
                 .map(|(command, arg)| value(file, entry, command, arg))
@@ -63,13 +62,17 @@ pub fn of(file: &ConfigFile, name: &str) -> Result<Keys, ConfigError> {
         }
     }
     if let Some(command) = own {
-        apart(file, &keys.settings, command)?;
+        check_conflicts(file, &keys.settings, command)?;
     }
     Ok(keys)
 }
 
-/// Holds that no two lines exclude each other.
-fn apart(file: &ConfigFile, settings: &[Setting], command: &Command) -> Result<(), ConfigError> {
+/// Checks that no two lines exclude each other.
+fn check_conflicts(
+    file: &ConfigFile,
+    settings: &[Setting],
+    command: &Command,
+) -> Result<(), ConfigError> {
     for (at, setting) in settings.iter().enumerate() {
         let mut before = settings[..at].iter();
         if let Some(other) = before.find(|other| exclude(command, setting, other)) {
@@ -86,7 +89,7 @@ fn apart(file: &ConfigFile, settings: &[Setting], command: &Command) -> Result<(
     Ok(())
 }
 
-/// Whether two flags are in force and exclude each other.
+/// Whether two settings exclude each other.
 pub fn exclude(command: &Command, one: &Setting, other: &Setting) -> bool {
     let excludes = |one: &Setting, other: &Setting| {
         let arg = flag(command, &one.key);
@@ -115,7 +118,7 @@ fn unknown(file: &ConfigFile, entry: &Entry, program: &Command) -> ConfigError {
     ConfigError(format!("{shown} line {line}: unknown key {name}: {near}"))
 }
 
-/// The key that clap finds nearest.
+/// clap's suggestion for a misspelled key.
 fn nearest(command: &Command, key: &str) -> Option<String> {
     let error = trial(command, &[format!("--{key}")]).err()?;
     let near = match error.get(ContextKind::SuggestedArg)? {
@@ -125,7 +128,7 @@ fn nearest(command: &Command, key: &str) -> Option<String> {
     flag(command, near).map(|_| near.to_owned())
 }
 
-/// What the flag is given by the entry.
+/// The flag's value in the entry.
 fn value(
     file: &ConfigFile,
     entry: &Entry,
@@ -175,13 +178,13 @@ fn value(
     }
 }
 
-/// Whether a flag stands without a value, or may.
+/// Whether a flag can be given without a value.
 fn is_optional(arg: &Arg) -> bool {
     let least = arg.get_num_args().map(|range| range.min_values());
     is_switch(arg) || least == Some(0)
 }
 
-/// What values a flag takes.
+/// The values a flag takes, for an error.
 fn kind(arg: &Arg) -> String {
     let value = match is_list(arg) {
         true => "a value or a list of values",
@@ -195,14 +198,14 @@ fn kind(arg: &Arg) -> String {
     }
 }
 
-/// Tries arguments on their own.
+/// Parses arguments on their own.
 fn trial(command: &Command, words: &[String]) -> Result<(), clap::Error> {
     let alone = command.clone().no_binary_name(true);
     let alone = alone.mut_args(|arg| arg.required(false));
     alone.try_get_matches_from(words).map(|_| ())
 }
 
-/// What clap says is wrong with a value, without the flag.
+/// clap's reason for refusing a value, without the flag.
 fn reason(error: &clap::Error) -> String {
     let own = std::error::Error::source(error).map(ToString::to_string);
     let words = match error.get(ContextKind::ValidValue) {

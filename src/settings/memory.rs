@@ -1,6 +1,6 @@
-//! How `--memory-mib` is divided: what does not grow with it comes first, then queues, the tables get the rest.
+//! Division of `--memory-mib`: first the fixed part, then queues; the tables get the rest.
 //!
-//! The kernel's memory (rings, socket buffers) is no part of it: [`crate::settings::rings`].
+//! Kernel memory (rings, socket buffers) comes on top: `settings::rings`.
 
 use crate::capture::pcap::chunk::Chunk;
 use crate::error::ConfigError;
@@ -15,31 +15,30 @@ use crate::witness;
 use crate::words::many;
 
 const MIB: u64 = 1 << 20;
-/// Code, stacks, and what the C library and others take from the heap. Resident of an idle run beside its tables:
-/// 6 to 8 MiB, with 60 interfaces and 32 clients of the metrics 11.
+/// Code, stacks, and small allocations. Measured: an idle run without its tables has 6 to 8 MiB resident, 11 MiB with
+/// 60 interfaces and 32 clients of the metrics.
 const PROGRAM_BYTES: u64 = 12 * MIB;
-/// `read`: read-ahead of the file and of its packing, one frame of the greatest length in each chunk, and the
-/// window of a zstd frame as RFC 8878 recommends it (8 MiB). A frame may ask for up to 128 MiB: what is above
-/// these 8 comes on top.
+/// `read`: buffers of file and decompression, one frame of the maximum length in each chunk, and the zstd window
+/// that RFC 8878 recommends (8 MiB). A zstd frame may need up to 128 MiB: more than 8 comes on top.
 const READING_BYTES: u64 = 12 * MIB;
-/// Chunks that the reader may be ahead of the slowest worker, and one it fills.
+/// Chunks that the reader may be ahead of the slowest worker, and the one it fills.
 pub const CHUNKS: usize = 4;
-/// Events that a shard holds back, of each kind, and that its queue to the logger has room for.
+/// Room for events: of each kind that a shard holds back, and in its queue to the logger.
 const EVENTS_MAX: usize = 16_384;
 const EVENTS_MIN: usize = 256;
-/// Tables and queues of a worker that gets nothing more.
+/// Minimum for the tables and queues of a worker.
 const WORKER_BYTES_MIN: u64 = 2 * MIB;
 
-/// What takes memory.
-#[derive(Clone, Copy, Debug)]
+/// The parts of a run that take memory.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Users {
     /// Worker threads.
     pub workers: usize,
     /// `--output`.
     pub outputs: usize,
-    /// Buffers of theirs: one for each file that an output writes at once.
+    /// Their buffers: one for each file that an output has open.
     pub buffers: usize,
-    /// What responders take.
+    /// Memory of responders.
     pub responder_bytes: u64,
     /// Tables of open flood records: one for each worker or, in `read`, the logger's; 0 without `--fold`.
     pub fold_tables: usize,
@@ -49,33 +48,33 @@ pub struct Users {
     pub reads: bool,
 }
 
-/// Room of what is no table.
+/// Capacities outside the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// Contacts in each queue between two shards.
     pub contacts: usize,
-    /// Events that a shard holds back, of each kind, and that its queue to the logger has room for.
+    /// Events: of each kind that a shard holds back, and in its queue to the logger.
     pub events: usize,
-    /// Flood records that are open at once, a power of two.
+    /// Open flood records, a power of two.
     pub folds: usize,
 }
 
 /// `--memory-mib`, divided.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// `--memory-mib`. Tables have an upper end: [`Memory::bytes`] may be less.
+    /// `--memory-mib`. [`Memory::bytes`] may be less, because tables have a maximum size.
     pub asked_mib: u32,
     users: Users,
     /// Room for flows in one shard.
     pub flows: Limits,
     /// The rules of the detectors and their room in one shard.
     pub rules: Rules,
-    /// Room of the rest.
+    /// The other capacities.
     pub room: Room,
 }
 
 impl Room {
-    /// As much as anything ever needs, for `workers` workers.
+    /// The maximum for `workers` workers.
     pub fn full(workers: usize) -> Self {
         Self {
             contacts: contacts::queue_capacity(workers),
@@ -92,20 +91,20 @@ impl Room {
         }
     }
 
-    /// Folds on their way from a shard to the logger: those of two seconds.
+    /// Folds in the queue from a shard to the logger: those of two seconds.
     pub fn folds_in_queue(&self) -> usize {
         2 * self.folds
     }
 
-    /// Frames in one chunk of `read`. A frame sends each owner so many contacts at most that no queue is ever full,
-    /// while one chunk is taken and the next one comes. Each frame may make an event: those held back are no more than there is room for.
+    /// Frames in a chunk of `read`: so few that neither the contacts of two chunks fill a queue nor the events of one
+    /// chunk fill the room for them.
     pub fn chunk_frames(&self) -> usize {
         (self.contacts / (2 * CONTACTS_PER_FRAME)).min(self.events)
     }
 }
 
 impl Users {
-    /// What does not depend on the budget.
+    /// The part that does not depend on the budget.
     fn fixed_bytes(&self) -> u64 {
         let reading = if self.reads { READING_BYTES } else { 0 };
         PROGRAM_BYTES
@@ -115,7 +114,7 @@ impl Users {
             + witness::memory_bytes(self.witness, self.workers)
     }
 
-    /// What all queues take with so much room.
+    /// Memory of all queues.
     fn queue_bytes(&self, room: &Room) -> u64 {
         let queues = self.queues(room);
         queues.into_iter().map(|(_, bytes)| bytes).sum()
@@ -123,7 +122,7 @@ impl Users {
 
     fn queues(&self, room: &Room) -> Vec<(&'static str, u64)> {
         let each = |bytes: u64| self.workers as u64 * bytes;
-        // In `read` the logger itself folds.
+        // In `read` the logger folds.
         let folds = match self.fold_tables {
             0 => 0,
             _ if self.reads => 0,
@@ -154,14 +153,14 @@ impl Users {
         queues
     }
 
-    /// The least that works.
+    /// The smallest budget.
     fn bytes_min(&self) -> u64 {
         self.fixed_bytes()
             + self.queue_bytes(&Room::least())
             + self.workers as u64 * WORKER_BYTES_MIN
     }
 
-    /// Queues never take more than they need, and of what is above the least a part.
+    /// Divides a part of what exceeds the minimum among the queues, up to their maxima.
     fn room(&self, budget: u64) -> Room {
         let (full, least) = (Room::full(self.workers), Room::least());
         let spare = budget.saturating_sub(self.bytes_min());
@@ -175,7 +174,7 @@ impl Users {
             |count: usize| Shard::memory_bytes(count) + merge::memory_bytes(count, 0) as u64;
         let one = self.workers as u64 * ((events(1 << 11) - events(1 << 10)) >> 10);
         let events = fit(spare / 6, one, least.events, full.events);
-        // In `read` there is one table for any number of workers: what it has room for may not depend on that.
+        // In `read` there is one table, whose room must not depend on the number of workers.
         let one = self.fold_tables.max(1) as u64 * (Folds::memory_bytes(1 << 10) >> 10);
         let left = budget.saturating_sub(self.fixed_bytes());
         let folds = fit(left / 16, one, 0, full.folds).max(least.folds);
@@ -192,7 +191,7 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] says how much is needed.
+    /// [`ConfigError`] names what is needed.
     pub fn divide(mib: u32, users: Users, detectors: &inspect::Flags) -> Result<Self, ConfigError> {
         let budget = u64::from(mib) * MIB;
         let least = users.bytes_min();
@@ -222,7 +221,7 @@ impl Memory {
         })
     }
 
-    /// Every reservation: what it is for, and its bytes.
+    /// Every reservation: purpose and bytes.
     pub fn lines(&self) -> Vec<(&'static str, u64)> {
         let each = |bytes: u64| self.users.workers as u64 * bytes;
         let mut lines = vec![

@@ -1,4 +1,4 @@
-//! Checked limits. `ReadConfig::new` and `RunConfig::new` are the only ways to get them.
+//! Checked settings. `ReadConfig::new` and `RunConfig::new` are the only constructors.
 
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::error::ConfigError;
@@ -22,12 +22,13 @@ use crate::witness;
 use ipnet::IpNet;
 use std::path::PathBuf;
 
-/// What `run` and `read` share.
+/// Settings that `run` and `read` share.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "fields are named after their flags")]
 pub struct Common {
     /// Worker threads.
     pub workers: usize,
-    /// CPUs to pin them to, one each; empty: not pinned.
+    /// The CPU of each worker; empty: not pinned.
     pub cores: Vec<usize>,
     /// Room for flows in one shard.
     pub flows: Limits,
@@ -35,82 +36,62 @@ pub struct Common {
     pub rules: Rules,
     /// Room of queues.
     pub room: Room,
-    /// `--local`.
     pub local: Vec<IpNet>,
-    /// `--direction`.
     pub directions: Vec<Direction>,
-    /// `--allow`.
     pub allow: Vec<Allowed>,
-    /// `--output`.
     pub outputs: Vec<OutputSpec>,
-    /// `--output`, those for responders.
+    /// The values of `--output` that are responders.
     pub responders: Vec<Asked>,
     /// `--alert-rate`; `None`: no limit.
     pub alert_rate: Option<u32>,
-    /// `--fold`: attempts a second to one (destination, port) that stay lines; `None`: all.
+    /// Attempts a second to one (destination, port) that are not folded; `None`: all.
     pub fold: Option<u32>,
-    /// `--sensor`.
     pub sensor: String,
-    /// `--strict`.
     pub strict: bool,
-    /// `--quiet`.
     pub quiet: bool,
 }
 
-/// A checked `read`.
+/// Checked flags of `read`.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "fields are named after their flags")]
 pub struct ReadConfig {
-    /// Shared part.
     pub common: Common,
     /// `--memory-mib`, divided.
     pub memory: Memory,
-    /// Captures in order.
     pub files: Vec<PathBuf>,
     /// Seed of the keyed hashes.
     pub seed: Option<u64>,
 }
 
-/// A checked `run`.
+/// Checked flags of `run`.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "fields are named after their flags")]
 pub struct RunConfig {
-    /// Shared part.
     pub common: Common,
     /// `--memory-mib`, divided.
     pub memory: Memory,
-    /// Patterns of interfaces.
     pub interfaces: Vec<String>,
-    /// `--fanout`.
     pub fanout: FanoutMode,
-    /// `--capture`.
     pub capture: CaptureDepth,
-    /// `--ring-mib` and what divides it.
+    /// `--ring-mib` and the flags that divide it.
     pub ring_budget: RingBudget,
-    /// Rings of one worker on one interface. Before [`RunConfig::share_rings`], those of an interface that is
-    /// watched alone.
+    /// Rings of one worker on one interface. Before [`RunConfig::share_rings`]: of a single interface.
     pub rings: RingSizes,
-    /// `--block-timeout-ms`.
     pub block_timeout_ms: u32,
-    /// `--promiscuous`.
     pub promiscuous: bool,
     /// `--shed auto`, where rings are by class.
     pub shed: bool,
-    /// `--metrics`.
     pub metrics: Option<MetricsAddress>,
-    /// `--stats-interval`; 0: no record of statistics but the last.
+    /// 0: only the last record.
     pub stats_interval_s: u32,
-    /// `--dry-run`.
     pub dry_run: bool,
-    /// `--wait`.
     pub wait: bool,
-    /// `--verbose`.
     pub verbose: bool,
-    /// `--scan-scope all`.
     pub all_scans: bool,
-    /// `--scan-target host`.
     pub host_target: bool,
-    /// `--witness`: one in so many connections; `None`: no witness.
+    /// One in so many connections; `None`: no witness.
     pub witness: Option<u32>,
-    /// Which flags were given, and where.
+    /// The flags given, and their origin.
     pub given: Given,
 }
 
@@ -181,7 +162,7 @@ impl RunConfig {
         })
     }
 
-    /// Shares `--ring-mib` among `interfaces` interfaces. One that is re-created has its old share.
+    /// Shares `--ring-mib` among `interfaces` interfaces. A re-created interface keeps its share.
     ///
     /// # Errors
     ///
@@ -191,12 +172,12 @@ impl RunConfig {
         Ok(())
     }
 
-    /// The rings of one worker on one interface: what is in it, its bytes, the bytes of its blocks.
+    /// The rings of one worker on one interface: name, bytes, bytes of a block.
     pub fn named_rings(&self) -> Vec<(&'static str, u64, u32)> {
         self.ring_budget.named(&self.rings)
     }
 
-    /// Bytes of all rings on `interfaces` interfaces; the kernel's memory, in no process and no cgroup.
+    /// Bytes of all rings on `interfaces` interfaces: kernel memory, outside any cgroup.
     pub fn ring_memory_bytes(&self, interfaces: usize) -> u64 {
         let workers = self.rings.sum() * self.common.workers as u64;
         (workers + witness::ring_bytes(self.witness)) * interfaces as u64
@@ -258,7 +239,7 @@ impl Common {
     }
 }
 
-/// Every `--output`: those for formats, and those for responders.
+/// Parses every `--output`: formats, and responders.
 fn outputs(
     values: &[String],
     text_format: Option<TextFormat>,
@@ -288,7 +269,7 @@ fn outputs(
     Ok((outputs, responders))
 }
 
-/// Where all of them go.
+/// The targets of all outputs and responders.
 fn files_of(outputs: &[OutputSpec], responders: &[Asked]) -> Vec<Target> {
     let lists = responders
         .iter()
@@ -315,8 +296,7 @@ fn cores(
         // The last CPUs: the first ones usually serve interrupts.
         return Ok(pin_to.into_iter().rev().cycle().take(workers).collect());
     };
-    let cores =
-        cpus::parse_cores(asked, selectable).map_err(|error| ConfigError(error.to_string()))?;
+    let cores = cpus::parse_cores(asked, selectable).map_err(ConfigError)?;
     if cores.len() < workers {
         return Err(ConfigError(format!(
             "--cores {asked}: {} CPUs for {workers} workers; name one a worker or lower --workers",
@@ -333,8 +313,8 @@ pub mod flags;
 pub mod given;
 mod keys;
 pub mod memory;
-pub mod presets;
+pub(crate) mod presets;
 pub mod program;
-pub mod rings;
+pub(crate) mod rings;
 #[cfg(test)]
 mod tests;

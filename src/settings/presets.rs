@@ -1,4 +1,4 @@
-//! `--preset`: several flags by one name.
+//! `--preset`: sets of flags.
 
 words! {
     /// `--preset`.
@@ -13,7 +13,7 @@ words! {
 }
 
 impl Preset {
-    /// Its flags, without dashes in front, and their values. What is not named keeps its default.
+    /// Flags, without dashes in front, and their values. The others keep their defaults.
     pub fn flags(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Watch => &[],

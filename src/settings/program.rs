@@ -1,4 +1,4 @@
-//! The command line as clap knows it: what the flags declare, and what follows from that for all of them.
+//! The clap command, and properties of its flags.
 
 use super::flags::{BEHAVIOUR, Cli};
 use clap::{Arg, ArgAction, Command, CommandFactory};
@@ -10,14 +10,14 @@ pub fn program() -> Command {
             .short('h')
             .long("help")
             .action(ArgAction::Help)
-            .help("Print this; --help says more of each flag")
-            .long_help("Print this; -h has a line for each flag")
+            .help("Print help; --help describes each flag")
+            .long_help("Print help; -h has a line for each flag")
             .help_heading(BEHAVIOUR)
     };
     Cli::command().mut_subcommands(|command| command.disable_help_flag(true).arg(help()))
 }
 
-/// The program with hidden flags, too: `--no-NAME` for each one that can be taken back.
+/// The program with the hidden flag `--no-NAME` for each revocable one.
 pub fn parser() -> Command {
     program().mut_subcommands(|command| {
         let hidden: Vec<Arg> = command
@@ -36,7 +36,7 @@ pub fn parser() -> Command {
     })
 }
 
-/// The flag that takes `long` back, without dashes in front.
+/// Name of the flag that revokes `long`, without dashes in front.
 pub fn revoking(long: &str) -> String {
     format!("no-{long}")
 }
@@ -49,7 +49,7 @@ pub fn is_key(arg: &Arg) -> bool {
     arg.get_long().is_some() && !arg.is_hide_set() && !about_the_file && !is_action
 }
 
-/// Whether a flag can be taken back: it is a switch, or not set by default.
+/// Whether a flag can be revoked: it is a switch, or has no default.
 pub fn is_revocable(arg: &Arg) -> bool {
     is_key(arg) && (is_switch(arg) || arg.get_default_values().is_empty())
 }
@@ -59,7 +59,7 @@ pub fn is_switch(arg: &Arg) -> bool {
     same(arg.get_action(), &ArgAction::SetTrue)
 }
 
-/// Whether a flag may be given more than once, and its values add up.
+/// Whether a flag may be repeated and collects its values.
 pub fn is_list(arg: &Arg) -> bool {
     same(arg.get_action(), &ArgAction::Append)
 }
@@ -68,7 +68,7 @@ fn same(one: &ArgAction, other: &ArgAction) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
-/// The flag of a subcommand that a configuration file names by `key`.
+/// The flag of a subcommand by its key in a configuration file.
 pub fn flag<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     let mut all = command.get_arguments().filter(|arg| is_key(arg));
     all.find(|arg| arg.get_long() == Some(key))

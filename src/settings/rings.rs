@@ -1,4 +1,4 @@
-//! How `--ring-mib` becomes rings: the share of an interface, its division by class, and the blocks.
+//! Division of `--ring-mib`: an interface's share, its rings by class, and their blocks.
 
 use super::flags::RingArgs;
 use crate::capture::mode::{CaptureDepth, FanoutMode};
@@ -7,27 +7,26 @@ use crate::settings::flags::RING_MIB_MAX;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-/// The least blocks of a ring. A block that is read or timed out is out of use for the kernel: of few blocks
-/// that is a large part of the ring.
+/// Minimum number of blocks of a ring. The kernel cannot use a block that is being read or timed out: of few
+/// blocks that would be a large part.
 pub const BLOCKS_MIN: u64 = 8;
-/// Blocks are halved until a ring has so many.
+/// Blocks are halved until a ring has this many.
 const BLOCKS_AIM: u64 = 16;
-/// What one ring of an interface is for, and what is given to it.
+/// One ring of an interface.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     name: &'static str,
     /// Eighths of the interface's share.
     eighths: u64,
-    /// The block that a large ring has.
+    /// Preferred size of a block.
     block_bytes: u32,
-    /// The smallest block. A multiple of the page (`packet_set_ring` in af_packet.c), which has 4 or 16 KiB.
+    /// Smallest block: a multiple of the page (`packet_set_ring` in af_packet.c), which has 4 or 16 KiB.
     block_bytes_min: u32,
 }
 
 /// `--ring-mib` and the flags that divide it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingBudget {
-    /// `--ring-mib`.
     pub ring_mib: u32,
     per_interface: bool,
     fanout: FanoutMode,
@@ -35,18 +34,16 @@ pub struct RingBudget {
     block_kib: Option<u32>,
 }
 
-/// The rings of one worker on one interface: (data, control, open). Outside `--fanout class` there is one for
-/// all packets: the first.
+/// The rings of one worker on one interface: data, control, open. Outside `--fanout class` only the first, for all
+/// packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingSizes {
-    /// Bytes of each, in whole blocks; 0: there is no such ring.
+    /// In whole blocks; 0: no such ring.
     pub bytes: [u64; 3],
-    /// Bytes of the blocks of each.
     pub block_bytes: [u32; 3],
 }
 
 impl RingBudget {
-    /// The budget that the flags ask for.
     pub fn new(rings: &RingArgs, capture: CaptureDepth, block_kib: Option<u32>) -> Self {
         Self {
             ring_mib: rings.ring_mib,
@@ -65,7 +62,7 @@ impl RingBudget {
             block_bytes: kib(self.block_kib.unwrap_or(if self.full { 1024 } else { 256 })),
             block_bytes_min: kib(64),
         };
-        // Whole frames are cut at the end of a block: those of BIG TCP are longer than 64 KiB.
+        // With --capture full a frame is cut to its block: frames of BIG TCP exceed 64 KiB.
         let small = |name, eighths| Part {
             name,
             eighths,
@@ -86,7 +83,7 @@ impl RingBudget {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] says which ring is too small for its blocks, and what fits.
+    /// [`ConfigError`] names the ring that is too small, and what fits.
     pub fn share(&self, interfaces: usize) -> Result<RingSizes, ConfigError> {
         let shared_by = if self.per_interface {
             1
@@ -117,7 +114,7 @@ impl RingBudget {
         Ok(sizes)
     }
 
-    /// The smallest share of an interface whose rings all have [`BLOCKS_MIN`] blocks.
+    /// The smallest share of an interface that gives each ring [`BLOCKS_MIN`] blocks.
     fn share_bytes_min(&self) -> u64 {
         let parts = self.parts().into_iter();
         let needs = parts.map(|part| part.share_bytes_for(u64::from(part.block_bytes_min)));
@@ -137,7 +134,7 @@ impl RingBudget {
         ))
     }
 
-    /// `--block-kib` that leaves too few blocks.
+    /// The error about a `--block-kib` that leaves too few blocks.
     fn too_few_blocks(&self, part: Part, bytes: u64, shared_by: u64) -> ConfigError {
         let fits = 1 << (bytes / BLOCKS_MIN / KIB).max(1).ilog2();
         let ring = match self.fanout {
@@ -156,7 +153,7 @@ impl RingBudget {
         ))
     }
 
-    /// What each ring is for, its bytes, the bytes of its blocks.
+    /// Name, bytes and bytes of a block of each ring.
     pub fn named(&self, sizes: &RingSizes) -> Vec<(&'static str, u64, u32)> {
         let each = sizes.bytes.into_iter().zip(sizes.block_bytes);
         let parts = self.parts().into_iter().zip(each);
@@ -167,8 +164,7 @@ impl RingBudget {
 }
 
 impl Part {
-    /// The largest block, up to the preferred one, of which a ring of `bytes` has [`BLOCKS_AIM`]; the smallest
-    /// where none is small enough.
+    /// The largest block up to the preferred size that gives a ring of `bytes` [`BLOCKS_AIM`] blocks, or the smallest.
     fn block_for(&self, bytes: u64) -> u32 {
         let mut block = self.block_bytes;
         while bytes / u64::from(block) < BLOCKS_AIM && block > self.block_bytes_min {
@@ -185,18 +181,17 @@ impl Part {
 }
 
 impl RingSizes {
-    /// Bytes of all of them.
     pub fn sum(&self) -> u64 {
         self.bytes.iter().sum()
     }
 }
 
-/// The smallest `--ring-mib` of so many bytes; `None` beyond its range.
+/// The smallest `--ring-mib` of at least `bytes`; `None` beyond its range.
 fn ring_mib_for(bytes: u64) -> Option<u64> {
     Some(bytes.div_ceil(MIB)).filter(|&mib| mib <= u64::from(RING_MIB_MAX))
 }
 
-/// Whole MiB as such, all else in KiB.
+/// In MiB if whole, else in KiB.
 fn size(bytes: u64) -> String {
     match bytes % MIB {
         0 => format!("{} MiB", bytes / MIB),

@@ -41,7 +41,7 @@ pub fn parse_allowed(value: &str) -> Result<Allowed, String> {
         number.map_err(|_| format!("port {port:?} must be a number from 0 to 65535"))
     });
     Ok(Allowed {
-        net: parse_network(net).map_err(|error| error.to_string())?,
+        net: parse_network(net)?,
         port: port.transpose()?,
     })
 }

@@ -1,4 +1,4 @@
-//! One question to a driver through `SIOCETHTOOL`.
+//! The ioctl `SIOCETHTOOL`, read only.
 
 use std::ffi::c_void;
 use std::io;
@@ -13,7 +13,7 @@ pub const RXFH_BYTES: usize = 24;
 pub const KEY_BYTES_MAX: usize = 256;
 const ANSWER_BYTES: usize = RXFH_BYTES + KEY_BYTES_MAX;
 
-/// What can be asked. Nothing here sets anything, and no answer is longer than [`Answer`].
+/// A request that reads. No answer is longer than [`Answer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// `struct ethtool_ringparam`.
@@ -28,7 +28,7 @@ pub enum Question {
     Gro,
     /// `struct ethtool_channels`.
     Channels,
-    /// `struct ethtool_rxnfc`: the fields that are hashed of packets of this kind.
+    /// `struct ethtool_rxnfc`: hashed fields of packets of this kernel flow type.
     HashFields(u32),
     /// `struct ethtool_rxfh`: the sizes of table and key.
     RssSizes,
@@ -65,34 +65,32 @@ struct IfReq {
 const _: () = assert!(size_of::<libc::ifreq>() <= size_of::<IfReq>());
 const _: () = assert!(std::mem::offset_of!(libc::ifreq, ifr_ifru) == libc::IFNAMSIZ);
 
-/// A question's words on their way in, the answer's on their way out.
+/// The structure of the request, overwritten by the answer.
 #[repr(C, align(8))]
 pub struct Answer(pub [u8; ANSWER_BYTES]);
 
 impl Answer {
-    /// The 32-bit word at this place.
+    /// The 32-bit word at `index`.
     ///
     /// # Panics
     ///
-    /// Behind the end.
+    /// Beyond the end.
     pub fn word(&self, index: usize) -> u32 {
         let bytes = self.0[index * 4..].first_chunk();
         u32::from_ne_bytes(*bytes.expect("within the answer"))
     }
 }
 
-/// A socket to ask through, and the interface that is asked.
+/// A socket for requests about one interface.
 pub struct Asker {
     socket: OwnedFd,
     name: [u8; libc::IFNAMSIZ],
 }
 
 impl Asker {
-    /// For the interface `name`.
-    ///
     /// # Errors
     ///
-    /// The name is too long for an interface, or there is no socket.
+    /// The name is too long, or no socket can be opened.
     pub fn new(name: &str) -> io::Result<Self> {
         // A zero ends it.
         if name.len() >= libc::IFNAMSIZ {

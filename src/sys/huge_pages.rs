@@ -1,22 +1,21 @@
-//! Asks the kernel for huge pages: a table that is met at random then costs a miss of the cache, not one of the
-//! address translation too.
+//! Huge pages (MADV_HUGEPAGE): random access to a table then misses the cache, but not the TLB, too.
 
 use nix::sys::mman::{MmapAdvise, madvise};
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
-/// A huge page on the machines this runs on; where it is larger, less of the memory is asked for in vain.
+/// Size of a huge page on x86-64 and most arm64. Where it is larger, the kernel ignores a part of the range.
 const HUGE: usize = 2 << 20;
 
-/// Asks for huge pages under all of `list`, its spare capacity included. Best before it is written to. Where
-/// there are none to be had (`/sys/kernel/mm/transparent_hugepage/enabled` says `never`) nothing changes.
+/// Advises huge pages for `list`, its spare capacity included. Works best before the first write. No effect where
+/// `/sys/kernel/mm/transparent_hugepage/enabled` is `never`.
 pub fn ask_for_huge_pages<T>(list: &Vec<T>) {
     if let Some(start) = NonNull::new(list.as_ptr().cast_mut()) {
         ask_for_huge_pages_at(start.cast(), list.capacity() * size_of::<T>());
     }
 }
 
-/// The same for `bytes` of living memory that starts at `start`.
+/// As [`ask_for_huge_pages`], for `bytes` of allocated memory at `start`.
 pub(super) fn ask_for_huge_pages_at(start: NonNull<u8>, bytes: usize) {
     let at = start.addr().get();
     let first = at.next_multiple_of(HUGE);
@@ -25,10 +24,10 @@ pub(super) fn ask_for_huge_pages_at(start: NonNull<u8>, bytes: usize) {
         return;
     };
     let place = start.with_addr(first).cast();
-    // SAFETY: the range lies in memory that the caller owns, and the advice changes neither what is in it nor
-    // whether it is there.
+    // SAFETY: the range lies in memory that the caller owns, and the advice changes neither its contents nor
+    // whether it is mapped.
     let advised = unsafe { madvise(place, whole, MmapAdvise::MADV_HUGEPAGE) };
-    // A kernel without them says EINVAL; small pages do.
+    // EINVAL on a kernel without huge pages: small pages work, too.
     let _ = advised;
 }
 

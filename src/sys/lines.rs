@@ -1,4 +1,4 @@
-//! Zeroed memory in whole lines of the cache. Its pages come when they are first touched.
+//! Zeroed memory in whole cache lines. Pages are allocated at the first access.
 
 use super::huge_pages::ask_for_huge_pages_at;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
@@ -8,14 +8,14 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::slice;
 
-/// A line of the cache.
+/// A cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct Line(pub [u64; 8]);
 
 const _: () = assert!(size_of::<Line>() == 64);
 
-/// A fixed number of lines.
+/// A mapping of a fixed number of lines.
 #[derive(Debug)]
 pub struct Lines {
     base: NonNull<Line>,
@@ -26,7 +26,7 @@ pub struct Lines {
 unsafe impl Send for Lines {}
 
 impl Lines {
-    /// So many lines of zeros, which take no memory yet.
+    /// Maps `len` lines of zeros, without allocating pages.
     ///
     /// # Panics
     ///
@@ -46,7 +46,7 @@ impl Lines {
         }
     }
 
-    /// Asks for huge pages, where there are any, and writes to every page.
+    /// Advises huge pages, and writes to every page.
     pub fn prefault(&mut self) {
         ask_for_huge_pages_at(self.base.cast(), self.len * size_of::<Line>());
         for line in self.iter_mut() {
@@ -60,8 +60,8 @@ impl Deref for Lines {
 
     #[inline(always)]
     fn deref(&self) -> &[Line] {
-        // SAFETY: the mapping has `len` lines, starts at a page, was zeroed by the kernel, and any bits are a
-        // line; nobody else knows of it.
+        // SAFETY: the mapping has `len` lines, is page-aligned, was zeroed by the kernel, and any bits are a valid
+        // line; nothing else refers to it.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 }

@@ -1,13 +1,13 @@
-//! A hint to the CPU: this memory is wanted soon.
+//! Prefetch instructions.
 
 use std::ptr;
 
-/// Asks for the line of cache that `place` starts in. Changes nothing, and may do nothing.
+/// Prefetches the cache line at the start of `place`. A hint without effect on values.
 #[inline(always)]
 pub fn prefetch<T>(place: &T) {
     let at = ptr::from_ref(place).cast::<i8>();
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults, whatever the address, and this one is of living memory.
+    // SAFETY: a prefetch never faults, whatever the address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(at);
@@ -21,7 +21,7 @@ pub fn prefetch<T>(place: &T) {
     let _ = at;
 }
 
-/// Asks for the first two lines of `bytes`: the headers of a frame.
+/// Prefetches the first two cache lines of `bytes`: the headers of a frame.
 #[inline(always)]
 pub fn prefetch_bytes(bytes: &[u8]) {
     if let Some(first) = bytes.first() {

@@ -1,22 +1,22 @@
-//! The run's own time: CLOCK_REALTIME, less whatever somebody set it forward or back since the start.
+//! Run time: CLOCK_REALTIME without its steps since the start.
 //!
-//! The kernel stamps frames with CLOCK_REALTIME. When that is set (CLOCK_REALTIME - CLOCK_MONOTONIC moves by
-//! more than half a second), expiry and scan windows must neither stand still nor rush ahead. So each step
-//! starts a new epoch, and everything behind the rings works in run time, which knows no steps. Records get
-//! the wall clock of their epoch back when they are written ([`RunTime::wall_shift_ns`]).
+//! The kernel stamps frames with CLOCK_REALTIME. When that clock is set (CLOCK_REALTIME - CLOCK_MONOTONIC moves by
+//! more than half a second), expiry and scan windows must neither stall nor rush. So each step starts a new epoch,
+//! and all stages behind the rings use run time. When a record is written, it gets the wall clock of its epoch
+//! ([`RunTime::wall_shift_ns`]).
 
 use nix::time::{ClockId, clock_gettime};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A smaller move of the clock is not a step: stamps are then a little early or late.
+/// A smaller move of the clock is no step: stamps are then slightly early or late.
 pub const STEP_MIN_NS: i64 = 500_000_000;
-/// Two readings further apart than this say nothing about each other.
+/// Longest time between the readings of the two clocks.
 const READING_NS: i64 = 1_000_000;
-/// Frames of one ring are stamped in order, but for this much.
+/// Largest disorder of the stamps of one ring.
 const DISORDER_NS: i64 = STEP_MIN_NS / 2;
 
-/// Both clocks, read at one moment.
+/// A simultaneous reading of both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// CLOCK_REALTIME, nanoseconds since the Unix epoch.
@@ -26,7 +26,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Reads both clocks, again if something came in between.
+    /// Reads both clocks, again after an interruption.
     pub fn take() -> Self {
         loop {
             let before = ns(ClockId::CLOCK_MONOTONIC);
@@ -50,16 +50,16 @@ fn ns(clock: ClockId) -> i64 {
     time.tv_sec() * 1_000_000_000 + time.tv_nsec()
 }
 
-/// The clock was set.
+/// A step of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// How far forward; negative: back.
+    /// Positive: forward.
     pub by_ns: i64,
-    /// This step and all before it.
+    /// Sum of this step and all before it.
     pub sum_ns: i64,
     /// Run time when it was noticed.
     pub at_ns: i64,
-    /// No stamp from before the step is later than this.
+    /// Upper bound of the stamps from before the step.
     pub stamps_until_ns: i64,
 }
 
@@ -67,7 +67,7 @@ pub struct Step {
 struct Shared {
     base_offset_ns: i64,
     steps: Mutex<Vec<Step>>,
-    /// How many steps there are. Release by whoever noticed one; the list itself is behind the lock.
+    /// Number of steps, stored with Release behind the lock.
     count: AtomicUsize,
 }
 
@@ -85,7 +85,7 @@ impl RunTime {
         }))
     }
 
-    /// Notes the step that this reading shows, if it does; whoever is first decides for all.
+    /// Adds the step that this reading shows, if any. The first observer decides for all threads.
     pub fn observe(&self, reading: Reading) {
         let expected = |sum_ns: i64| self.0.base_offset_ns.saturating_add(sum_ns);
         let mut steps = self.steps();
@@ -104,7 +104,7 @@ impl RunTime {
         self.0.count.store(steps.len(), Ordering::Release);
     }
 
-    /// How many steps there were.
+    /// Number of steps.
     pub fn count(&self) -> usize {
         self.0.count.load(Ordering::Acquire)
     }
@@ -114,7 +114,7 @@ impl RunTime {
         self.steps().get(from..).unwrap_or_default().to_vec()
     }
 
-    /// What the wall clock showed beyond run time at this run time.
+    /// Wall clock less run time, at this run time.
     pub fn wall_shift_ns(&self, run_ns: i64) -> i64 {
         if self.count() == 0 {
             return 0;
@@ -138,7 +138,6 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A view that knows all steps so far.
     pub fn new(shared: &RunTime) -> Self {
         Self {
             shared: shared.clone(),
@@ -162,10 +161,10 @@ impl Clock {
     }
 }
 
-/// Puts the stamps of one ring, in the ring's order, into run time.
+/// Converts the stamps of one ring, in the ring's order, to run time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stamps {
-    /// Steps that lie before the next frame.
+    /// Number of steps before the next frame.
     passed: usize,
     shift_ns: i64,
     last_ns: Option<i64>,
@@ -181,7 +180,7 @@ impl Stamps {
         }
     }
 
-    /// Run time of the ring's next frame; may be asked again for the same one.
+    /// Run time of the ring's next frame. Calling it again for the same frame is harmless.
     #[inline]
     pub fn run_ns(&mut self, stamp_ns: i64, clock: &Clock) -> i64 {
         while let Some(step) = clock.steps.get(self.passed) {
@@ -196,7 +195,7 @@ impl Stamps {
         stamp_ns.saturating_sub(self.shift_ns)
     }
 
-    /// Run time of a frame that was passed already.
+    /// Run time of an earlier frame of the current epoch.
     pub fn passed_run_ns(&self, stamp_ns: i64) -> i64 {
         stamp_ns.saturating_sub(self.shift_ns)
     }
@@ -206,11 +205,11 @@ impl Stamps {
             return true;
         }
         if step.by_ns > 0 {
-            // Set forward: what was stamped after it is later than all that was stamped before.
+            // Set forward: every later stamp is above all earlier ones.
             return false;
         }
-        // Set back: the stamps of the two epochs overlap. A ring's own never go back by so much; where it
-        // held none, the reading that is nearer to now is right unless the worker is far behind.
+        // Set back: the stamps of the two epochs overlap. The stamps of one ring never go back so far by themselves.
+        // After an idle ring the epoch nearer to now is right, unless the worker is far behind.
         let back = self
             .last_ns
             .is_some_and(|last| stamp_ns < last.saturating_sub(DISORDER_NS));

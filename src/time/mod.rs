@@ -1,6 +1,6 @@
-//! Clocks, positions in packet time, and the lengths of time that several stages share.
+//! Clocks, positions in packet time, shared durations.
 
-pub mod clock;
+pub(crate) mod clock;
 pub mod durations;
-pub mod recent;
+pub(crate) mod recent;
 pub mod timeline;

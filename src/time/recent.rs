@@ -1,9 +1,9 @@
-//! The smallest value of the last seconds of packet time, and how far a full table reaches.
+//! The minimum over the last seconds of packet time, and how far back a full table reaches.
 
-/// Packet time that is looked back on at least; at most twice that.
+/// Shortest look-back; the longest is twice that.
 const LOOK_BACK_NS: i64 = 8_000_000_000;
 
-/// The smallest of what was noted in the last 8 to 16 seconds.
+/// Minimum of the values of the last 8 to 16 seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct RecentMin {
     slot: i64,
@@ -22,7 +22,7 @@ impl Default for RecentMin {
 }
 
 impl RecentMin {
-    /// Notes a value at this packet time, which never goes back.
+    /// Adds a value. `now_ns` is packet time and never goes back.
     #[inline]
     pub fn note(&mut self, now_ns: i64, value: i64) {
         let slot = now_ns.div_euclid(LOOK_BACK_NS);
@@ -34,7 +34,7 @@ impl RecentMin {
         self.now = self.now.min(value);
     }
 
-    /// The smallest value as of this packet time; `i64::MAX` if nothing was noted lately.
+    /// The minimum as of `now_ns`; `i64::MAX` without recent values.
     pub fn get(&self, now_ns: i64) -> i64 {
         match now_ns.div_euclid(LOOK_BACK_NS).saturating_sub(self.slot) {
             ..=0 => self.now.min(self.before),
@@ -44,7 +44,7 @@ impl RecentMin {
     }
 }
 
-/// What a full table pushed out: the newest of it, and how young it was lately.
+/// Evictions of a full table: the newest entry's time, and the smallest recent age.
 #[derive(Clone, Copy, Debug)]
 pub struct PushedOut {
     newest_ns: i64,
@@ -61,13 +61,13 @@ impl Default for PushedOut {
 }
 
 impl PushedOut {
-    /// What came at `came_ns` leaves at `now_ns`.
+    /// Notes an eviction at `now_ns` of an entry of `came_ns`.
     pub fn note(&mut self, now_ns: i64, came_ns: i64) {
         self.newest_ns = self.newest_ns.max(came_ns);
         self.age_ns.note(now_ns, now_ns.saturating_sub(came_ns));
     }
 
-    /// Whatever came less than this before `now_ns`, is still held, and was at any time in the last seconds.
+    /// Reach: entries younger than this are complete, now and at any time in the last seconds.
     pub fn reach_ns(&self, now_ns: i64) -> i64 {
         let since_ns = now_ns.saturating_sub(self.newest_ns);
         since_ns.min(self.age_ns.get(now_ns)).max(0)

@@ -1,11 +1,11 @@
-//! Where in the log a deadline falls: at the frame that made it due.
+//! Log position of a deadline: that of the frame that made it due.
 
 /// Maps deadlines to positions and positions to packet time.
 #[derive(Clone, Copy, Debug)]
 pub enum Timeline<'a> {
-    /// `read`: frames are numbered, and the watermark at each of them is known to every shard.
+    /// `read`: positions are frame numbers, and every shard knows the watermark at each.
     Read {
-        /// Number of the first frame of the chunk at hand.
+        /// Number of the first frame of the current chunk.
         first: u64,
         /// Running maximum of the time stamps at each frame of the chunk.
         watermarks: &'a [i64],

@@ -1,54 +1,36 @@
-//! What was lost before a frame reached a ring: counters of the NIC and of the kernel's backlog.
+//! Losses before the rings: counters of the NIC and of the kernel's backlog.
 
-use crate::host::nic::NicCounters;
 use std::collections::BTreeMap;
 use std::io;
 
 use nix::sys::socket::SockProtocol;
 
 use super::list::statistics;
-use super::read_proc_net;
+use super::{NicCounters, read_proc_net};
+use crate::counters::{Counters as _, counters};
 use crate::host::netlink::Netlink;
 
 impl NicCounters {
-    /// Packets lost in the NIC and its driver: missed, fifo and over together.
-    ///
-    /// Some drivers count one packet in two of these, so this is an upper bound.
+    /// Packets lost in the NIC and its driver: missed, fifo and over. An upper bound: some drivers count a
+    /// packet in two of them.
     pub fn nic_drops(&self) -> u64 {
         self.rx_missed_errors
             .saturating_add(self.rx_fifo_errors)
             .saturating_add(self.rx_over_errors)
     }
 
-    /// Adds what `now` counted beyond `before`, each counter on its own.
+    /// Adds what was counted from `before` to `now`.
     fn advance(&mut self, before: &Self, now: &Self) {
-        let step = |total: &mut u64, before: u64, now: u64| {
-            // A counter that goes back was reset (driver reload, interface set down and up).
-            *total += now.checked_sub(before).unwrap_or(now);
-        };
-        step(&mut self.rx_packets, before.rx_packets, now.rx_packets);
-        step(&mut self.tx_packets, before.tx_packets, now.tx_packets);
-        step(&mut self.rx_dropped, before.rx_dropped, now.rx_dropped);
-        step(
-            &mut self.rx_missed_errors,
-            before.rx_missed_errors,
-            now.rx_missed_errors,
-        );
-        step(
-            &mut self.rx_fifo_errors,
-            before.rx_fifo_errors,
-            now.rx_fifo_errors,
-        );
-        step(
-            &mut self.rx_over_errors,
-            before.rx_over_errors,
-            now.rx_over_errors,
-        );
-        step(&mut self.tx_dropped, before.tx_dropped, now.tx_dropped);
+        let mut grown = *now;
+        // A counter that goes back was reset (driver reload, interface set down and up).
+        grown.zip(before, |_, now, before| {
+            *now = now.checked_sub(before).unwrap_or(*now);
+        });
+        self.add(&grown);
     }
 }
 
-/// Counters of some interfaces and of the backlog since the start, never going back.
+/// Counters of interfaces and of the backlog since the start. They never go back.
 #[derive(Debug)]
 pub struct Counters {
     netlink: Netlink,
@@ -64,11 +46,11 @@ struct Nic {
 }
 
 impl Counters {
-    /// Takes the counters of now as the zero of `ifindexes` and of the backlog.
+    /// Starts to count for `ifindexes` and the backlog.
     ///
     /// # Errors
     ///
-    /// What rtnetlink or `/proc/net/softnet_stat` said.
+    /// Those of rtnetlink and `/proc/net/softnet_stat`.
     pub fn start(ifindexes: &[u32]) -> io::Result<Self> {
         let mut counters = Self {
             netlink: Netlink::open(SockProtocol::NetlinkRoute, 0, false)?,
@@ -88,19 +70,18 @@ impl Counters {
         Ok(counters)
     }
 
-    /// Reads everything again, as far as it can be read. Meant for once a second.
+    /// Reads all counters again, also after an error. An interface that is gone keeps its totals.
     ///
     /// # Errors
     ///
-    /// The last of what rtnetlink or `/proc/net/softnet_stat` said. An interface that is gone keeps its
-    /// totals.
+    /// The last of rtnetlink's, or that of `/proc/net/softnet_stat`.
     pub fn update(&mut self) -> io::Result<()> {
-        let mut trouble = Ok(());
+        let mut outcome = Ok(());
         for nic in &mut self.nics {
             let now = match statistics(&mut self.netlink, nic.ifindex) {
                 Ok(now) => now,
                 Err(error) => {
-                    trouble = Err(error);
+                    outcome = Err(error);
                     continue;
                 }
             };
@@ -110,45 +91,44 @@ impl Counters {
             nic.last = now.or(nic.last);
         }
         self.softnet.update(&read_proc_net("softnet_stat")?);
-        trouble
+        outcome
     }
 
-    /// An interface was re-created: its new number takes the place of `old`, totals go on.
+    /// Follows a re-created interface from ifindex `old` to `new`. Totals go on.
     pub fn replace(&mut self, old: u32, new: u32) {
         for nic in self.nics.iter_mut().filter(|nic| nic.ifindex == old) {
             nic.ifindex = new;
-            // The new device counts from 0, and what it counted already happened in our time.
+            // The new device counts from 0, and it is younger than the run.
             nic.last = Some(NicCounters::default());
         }
     }
 
-    /// What `ifindex` counted since the start; `None` if it was not asked for.
+    /// Counters of `ifindex`; `None` if it is not among those of [`Self::start`].
     pub fn nic(&self, ifindex: u32) -> Option<NicCounters> {
         let found = self.nics.iter().find(|nic| nic.ifindex == ifindex);
         found.map(|nic| nic.total)
     }
 
-    /// What the backlog counted since the start.
+    /// Counters of the backlog since the start.
     pub fn softnet(&self) -> &Softnet {
         &self.softnet
     }
 }
 
-/// What one CPU's receive backlog counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SoftnetCounters {
-    /// Packets taken from NICs and from the backlog queue.
-    pub processed: u64,
-    /// Packets lost because the backlog queue was full (`net.core.netdev_max_backlog`).
-    pub dropped: u64,
-    /// Times the softirq ran out of its budget with work left. No loss by itself.
-    pub time_squeeze: u64,
+counters! {
+    /// Counters of a CPU's receive backlog.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct SoftnetCounters "" {
+        processed: "Packets taken from NICs and from the backlog queue",
+        dropped: "Packets lost because the backlog queue was full (`net.core.netdev_max_backlog`)",
+        time_squeeze: "Times the softirq ran out of its budget with work left. No loss by itself",
+    }
 }
 
 /// `/proc/net/softnet_stat` since the first [`Softnet::update`], 32-bit wraps folded in.
 #[derive(Clone, Debug, Default)]
 pub struct Softnet {
-    /// By CPU. An entry stays when its CPU goes offline, for its counters go on afterwards.
+    /// By CPU. An entry outlives its CPU's time offline: the kernel's counters go on afterwards.
     cpus: BTreeMap<u32, (SoftnetRow, SoftnetCounters)>,
 }
 
@@ -156,11 +136,11 @@ pub struct Softnet {
 type SoftnetRow = [u32; 3];
 
 impl Softnet {
-    /// Takes in the text of the file. Wraps are seen if it comes at least every 2³² packets per CPU.
+    /// Takes the text of the file, at least once every 2³² packets of a CPU: else a wrap is missed.
     pub fn update(&mut self, text: &str) {
         let first = self.cpus.is_empty();
         for (cpu, row) in softnet_rows(text) {
-            // A CPU that shows up later counted everything since it came online, in our time.
+            // A CPU that appears later came online during the run: all its counts are ours.
             let zero = if first { row } else { [0; 3] };
             let known = (zero, SoftnetCounters::default());
             let (last, total) = self.cpus.entry(cpu).or_insert(known);
@@ -172,39 +152,32 @@ impl Softnet {
         }
     }
 
-    /// Counters of each CPU, by its number.
+    /// Counters by CPU number.
     pub fn cpus(&self) -> impl Iterator<Item = (u32, SoftnetCounters)> {
         self.cpus.iter().map(|(&cpu, &(_, total))| (cpu, total))
     }
 
     /// The sum over all CPUs.
     pub fn total(&self) -> SoftnetCounters {
-        self.cpus()
-            .fold(SoftnetCounters::default(), |sum, (_, cpu)| sum.plus(cpu))
+        sum(self.cpus().map(|(_, counters)| counters))
     }
 
     /// The sum over all CPUs since boot, from the text of the file (each CPU modulo 2³²).
     pub fn since_boot(text: &str) -> SoftnetCounters {
-        let each = |(_, row): (u32, SoftnetRow)| SoftnetCounters {
-            processed: row[0].into(),
-            dropped: row[1].into(),
-            time_squeeze: row[2].into(),
-        };
-        softnet_rows(text)
+        sum(softnet_rows(text)
             .into_iter()
-            .map(each)
-            .fold(SoftnetCounters::default(), SoftnetCounters::plus)
+            .map(|(_, row)| SoftnetCounters {
+                processed: row[0].into(),
+                dropped: row[1].into(),
+                time_squeeze: row[2].into(),
+            }))
     }
 }
 
-impl SoftnetCounters {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            processed: self.processed + other.processed,
-            dropped: self.dropped + other.dropped,
-            time_squeeze: self.time_squeeze + other.time_squeeze,
-        }
-    }
+fn sum(all: impl Iterator<Item = SoftnetCounters>) -> SoftnetCounters {
+    let mut sum = SoftnetCounters::default();
+    all.for_each(|one| sum.add(&one));
+    sum
 }
 
 /// CPU and counters of each line. Columns are hex; the CPU's number is the 13th since Linux 5.10,

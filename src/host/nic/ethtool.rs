@@ -1,7 +1,6 @@
-//! What a driver says about itself through `SIOCETHTOOL`: offloads, rings, queues, hashing.
+//! Offloads, rings, queues and receive hashing of a driver, from `SIOCETHTOOL`. Read only.
 //!
-//! Only questions are asked; nothing is ever set. Many drivers answer only some of them, and
-//! `None` means that this one was not answered.
+//! `None`: the driver does not answer this question, as many do not.
 
 use std::io;
 
@@ -9,10 +8,10 @@ use crate::sys::ethtool::{Asker, KEY_BYTES_MAX, Question, RXFH_BYTES};
 
 const ETH_FLAG_LRO: u32 = 1 << 15;
 
-/// Kinds of packets that receive hashing may treat differently: ethtool's word, and the kernel's number.
+/// Packet types with hash fields of their own: ethtool's word, and the kernel's number.
 pub const FLOW_TYPES: [(&str, u32); 4] = [("tcp4", 1), ("udp4", 2), ("tcp6", 5), ("udp6", 6)];
 
-/// What a driver said.
+/// A driver's answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ethtool {
     /// The kernel merges received segments (generic receive offload).
@@ -23,21 +22,20 @@ pub struct Ethtool {
     pub tso: Option<bool>,
     /// The kernel splits sent segments late (generic segmentation offload).
     pub gso: Option<bool>,
-    /// Receive descriptors: in use, and at most.
+    /// Receive descriptors: current, maximum.
     pub rx_ring: Option<(u32, u32)>,
-    /// Receive queues: in use, and at most.
+    /// Receive queues: current, maximum.
     pub rx_channels: Option<(u32, u32)>,
-    /// Whether the hash function gives both directions of a connection the same receive queue, if it is
-    /// given the right fields.
+    /// Whether receive hashing is symmetric, given symmetric fields.
     pub rss: Rss,
-    /// Length of the hash key, in bytes.
+    /// Length of the hash key.
     pub rss_key_bytes: Option<u32>,
-    /// The fields that are hashed (`RXH_*` bits), for each of [`FLOW_TYPES`].
+    /// The hashed fields (`RXH_*` bits) of each of [`FLOW_TYPES`].
     pub hash_fields: [Option<u64>; FLOW_TYPES.len()],
 }
 
-/// Whether these fields are the same for both directions of a connection, once those of source and
-/// destination are exchanged: addresses both or neither, ports both or neither, and nothing else.
+/// Whether the fields are symmetric in source and destination: both addresses or neither, both ports or neither,
+/// and nothing else.
 ///
 /// Source: `ethtool_rxfh_config_is_sym` in the kernel's net/ethtool/common.c.
 pub fn fields_are_symmetric(fields: u64) -> bool {
@@ -47,7 +45,7 @@ pub fn fields_are_symmetric(fields: u64) -> bool {
     fields & !(ADDRESSES | PORTS) == 0 && both_or_neither(ADDRESSES) && both_or_neither(PORTS)
 }
 
-/// Whether receive hashing is symmetric, as far as a driver says.
+/// Whether receive hashing is symmetric: both directions of a connection meet the same receive queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rss {
     /// The driver does not say.
@@ -55,7 +53,7 @@ pub enum Rss {
     Unknown,
     /// The key repeats every 16 bits, or the NIC mixes both directions before it hashes.
     Symmetric,
-    /// The directions of a connection hash apart.
+    /// The two directions hash differently.
     Asymmetric,
 }
 
@@ -63,7 +61,7 @@ pub enum Rss {
 ///
 /// # Errors
 ///
-/// When there is no socket to ask through. Unanswered questions are no errors.
+/// No socket can be opened, or the name is too long.
 pub fn ask(name: &str) -> io::Result<Ethtool> {
     let asker = Asker::new(name)?;
     let (rss, rss_key_bytes) = rss(&asker);
@@ -106,8 +104,7 @@ fn hash_fields(asker: &Asker, flow_type: u32) -> Option<u64> {
     Some(u64::from_ne_bytes(bytes))
 }
 
-/// Asks for the sizes, then for the key alone: a table size of 0 leaves the table out. Also the length
-/// of the key.
+/// Symmetry, and the length of the key. Asks for the sizes, then for the key without the table (table size 0).
 fn rss(asker: &Asker) -> (Rss, Option<u32>) {
     let Some(sizes) = asker.ask(Question::RssSizes) else {
         return (Rss::Unknown, None);
@@ -125,16 +122,16 @@ fn rss(asker: &Asker) -> (Rss, Option<u32>) {
     (symmetry(answer.0[16], answer.0[17], key), Some(length))
 }
 
-/// What the hash function, its input transformation and its key say about symmetry.
+/// Symmetry from hash function, input transformation and key.
 ///
-/// A Toeplitz key of period 16 bits gives a word the same hash at every place, so that exchanged
-/// addresses and ports hash the same.
+/// With a Toeplitz key of period 16 bits the hash of a word does not depend on its place, so exchanged addresses
+/// and ports hash the same.
 fn symmetry(function: u8, transformation: u8, key: &[u8]) -> Rss {
     const TOEPLITZ: u8 = 1;
     if matches!(transformation, 1 | 2) {
         return Rss::Symmetric;
     }
-    // A key of zeros is what a driver shows that keeps the true one to itself.
+    // A key of zeros is a placeholder of drivers that hide the real one.
     if function != TOEPLITZ || key.iter().all(|&byte| byte == 0) {
         return Rss::Unknown;
     }

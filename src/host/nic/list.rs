@@ -1,13 +1,12 @@
-//! The list of interfaces, asked of rtnetlink.
+//! The list of interfaces, from rtnetlink.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use nix::sys::socket::SockProtocol;
 
 use super::{Interface, NicCounters, link_type};
-use crate::host::netlink::{Message, Netlink, attributes, u16_at, u32_at, u64_at};
+use crate::host::netlink::{self, Message, Netlink, attributes, u16_at, u32_at, u64_at};
 
 /// `struct ifinfomsg`: family, pad, type (u16), index, flags, change.
 const IFINFO_BYTES: usize = 16;
@@ -29,7 +28,7 @@ const IFF_RUNNING: u32 = 0x40;
 ///
 /// # Errors
 ///
-/// What rtnetlink said.
+/// Those of rtnetlink.
 pub fn list() -> io::Result<Vec<Interface>> {
     let mut netlink = Netlink::open(SockProtocol::NetlinkRoute, 0, false)?;
     let mut links = netlink.dump(libc::RTM_GETLINK, &[0; IFINFO_BYTES], link)?;
@@ -44,11 +43,11 @@ pub fn list() -> io::Result<Vec<Interface>> {
     Ok(links)
 }
 
-/// What one interface counted since it exists; `None` if it is gone.
+/// Counters of one interface since it exists; `None` if it is gone.
 ///
 /// # Errors
 ///
-/// What rtnetlink said, other than that the interface is gone.
+/// Those of rtnetlink, but ENODEV.
 pub fn statistics(netlink: &mut Netlink, ifindex: u32) -> io::Result<Option<NicCounters>> {
     let mut body = [0; IFINFO_BYTES];
     body[4..8].copy_from_slice(&ifindex.to_ne_bytes());
@@ -59,8 +58,8 @@ pub fn statistics(netlink: &mut Netlink, ifindex: u32) -> io::Result<Option<NicC
     }
 }
 
-/// Reads an RTM_NEWLINK or RTM_DELLINK. `None` for those about a bridge's ports, which carry
-/// another address family and say nothing about the device itself.
+/// Reads an RTM_NEWLINK or RTM_DELLINK. `None` for messages about a bridge's ports: they have another address
+/// family and do not describe the device.
 pub(super) fn link(message: Message<'_>) -> Option<Interface> {
     let is_link = matches!(message.kind, libc::RTM_NEWLINK | libc::RTM_DELLINK);
     let family = *message.body.first()?;
@@ -94,31 +93,23 @@ pub(super) fn link(message: Message<'_>) -> Option<Interface> {
     (!found.name.is_empty()).then_some(found)
 }
 
-/// Reads an RTM_NEWADDR or RTM_DELADDR: which interface, which address.
+/// Reads an RTM_NEWADDR or RTM_DELADDR: ifindex and address.
 pub(super) fn address(message: Message<'_>) -> Option<(u32, IpNet)> {
     if !matches!(message.kind, libc::RTM_NEWADDR | libc::RTM_DELADDR) {
         return None;
     }
-    let (family, prefix) = (*message.body.first()?, *message.body.get(1)?);
+    let prefix = *message.body.get(1)?;
     let ifindex = u32_at(message.body, 4)?;
-    let mut ours = None;
+    let mut local = None;
     for (kind, value) in attributes(message.body.get(IFADDR_BYTES..)?) {
-        // On a point-to-point link IFA_ADDRESS is the other end; IFA_LOCAL is always ours.
+        // On a point-to-point link IFA_ADDRESS is the remote end; IFA_LOCAL is always the host's.
         match kind {
-            IFA_LOCAL => ours = ip(family, value),
-            IFA_ADDRESS if ours.is_none() => ours = ip(family, value),
+            IFA_LOCAL => local = netlink::address(value),
+            IFA_ADDRESS if local.is_none() => local = netlink::address(value),
             _ => {}
         }
     }
-    Some((ifindex, IpNet::new(ours?, prefix).ok()?))
-}
-
-fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
-    match i32::from(family) {
-        libc::AF_INET => Some(Ipv4Addr::from(*value.first_chunk::<4>()?).into()),
-        libc::AF_INET6 => Some(Ipv6Addr::from(*value.first_chunk::<16>()?).into()),
-        _ => None,
-    }
+    Some((ifindex, IpNet::new(local?, prefix).ok()?))
 }
 
 /// A string attribute, up to its zero byte.
@@ -127,7 +118,7 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(&value[..end.unwrap_or(value.len())]).into_owned()
 }
 
-/// Reads `struct rtnl_link_stats64`; what an old kernel does not have stays 0.
+/// Reads `struct rtnl_link_stats64`. Fields that an old kernel lacks stay 0.
 fn counters(value: &[u8]) -> NicCounters {
     let word = |index: usize| u64_at(value, index * 8).unwrap_or(0);
     NicCounters {

@@ -1,22 +1,21 @@
-//! Which devices carry a default route.
+//! Devices of default routes.
 
 use std::io;
 
 use super::read_proc_net;
 
-/// The route can be used.
 const RTF_UP: u32 = 0x1;
 /// The route refuses what it matches (`unreachable`, `blackhole`, `prohibit`).
 const RTF_REJECT: u32 = 0x200;
 
 /// Names of the devices that carry an IPv4 or IPv6 default route, sorted.
 ///
-/// Of an IPv4 route with several next hops the kernel shows the first alone, and policy routing
-/// tables are not in these files: devices that only those name must be given by name.
+/// The files list only the first next hop of an IPv4 route, and no tables of policy routing: further devices
+/// must be named.
 ///
 /// # Errors
 ///
-/// When `/proc/net/route` cannot be read. A host without IPv6 has no `ipv6_route`; that is no error.
+/// `/proc/net/route` cannot be read. `ipv6_route` may be missing, as on a host without IPv6.
 ///
 /// Source: `fib_route_seq_show` (net/ipv4/fib_trie.c), `ipv6_route_native_seq_show` (net/ipv6/ip6_fib.c).
 pub fn default_route_devices() -> io::Result<Vec<String>> {
@@ -44,7 +43,7 @@ fn from_ipv6(text: &str) -> Vec<String> {
         let field: Vec<&str> = line.split_whitespace().collect();
         let flags = u32::from_str_radix(field.get(8)?, 16).ok()?;
         let any = field[0].bytes().all(|digit| digit == b'0');
-        // A route that depends on the source as well is not the default of the host.
+        // A route that depends on the source, too, is not the host's default.
         let default = any && field[1] == "00" && field[3] == "00";
         (default && usable(flags)).then(|| field.get(9).map(|name| (*name).to_owned()))?
     };

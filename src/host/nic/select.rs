@@ -1,53 +1,37 @@
-//! Which interfaces `-i` means.
+//! Interfaces that `-i` selects.
 
 use std::fmt::{self, Write as _};
 use std::io;
 
 use super::{Interface, NAME_BYTES_MAX, default_route_devices, list};
 
-/// The interfaces that a pattern list chose.
+/// The interfaces that a list of patterns selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// The chosen ones, by ifindex. Some may be down.
+    /// By ifindex. Some may be down.
     pub interfaces: Vec<Interface>,
-    /// Chosen by `auto` or a glob, but of a type we cannot read; a name would have been refused.
+    /// Selected by `auto` or a glob, but of an unsupported type. (A name of such a one is an error.)
     pub unreadable: Vec<Interface>,
 }
 
-/// Why a pattern list chose nothing. Each says which interfaces there are.
+/// Why a list of patterns is refused. `there_are` names all interfaces.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "fields are parts of the text")]
 pub enum SelectError {
     /// A part of the list is no name and no pattern.
-    BadPattern {
-        /// The part.
-        pattern: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// A name or a glob fits no interface.
+    BadPattern { pattern: String, why: &'static str },
+    /// A name or a glob matches no interface.
     NoMatch {
-        /// The name or glob.
         pattern: String,
-        /// The interfaces there are.
         there_are: Vec<String>,
     },
     /// `auto`, and no device carries a default route.
-    NoDefaultRoute {
-        /// The interfaces there are.
-        there_are: Vec<String>,
-    },
-    /// An interface was named whose frames we cannot read.
-    Unreadable {
-        /// Its name.
-        name: String,
-        /// Its hardware type (`ARPHRD_*`).
-        arphrd: u16,
-    },
-    /// Patterns fit, but nothing readable was left of them.
+    NoDefaultRoute { there_are: Vec<String> },
+    /// A named interface has an unsupported hardware type (`ARPHRD_*`).
+    Unreadable { name: String, arphrd: u16 },
+    /// Patterns match, but negations or unsupported types leave no interface.
     NothingLeft {
-        /// The whole list.
         patterns: String,
-        /// The interfaces there are.
         there_are: Vec<String>,
     },
     /// The interfaces or routes could not be read.
@@ -55,8 +39,8 @@ pub enum SelectError {
 }
 
 impl SelectError {
-    /// Whether the value of `-i` is at fault, as it is for what names no interface of this host. No default
-    /// route, or none that can be read, is the host's state: a run-time failure, like [`SelectError::Io`].
+    /// Whether the value of `-i` is at fault, as when it matches no interface. A missing default route is a
+    /// run-time failure, like [`SelectError::Io`].
     pub fn is_usage_fault(&self) -> bool {
         match self {
             Self::BadPattern { .. } | Self::NoMatch { .. } | Self::Unreadable { .. } => true,
@@ -105,8 +89,8 @@ impl std::error::Error for SelectError {
 }
 
 impl SelectError {
-    /// Whether an interface or a route that is not there yet may put it right: what globs ask for, and with
-    /// `wait` (`--wait`) names and default routes, too.
+    /// Whether a later interface or route may resolve the error: for globs always, for names and default routes
+    /// with `wait` (`--wait`).
     pub fn may_pass(&self, wait: bool) -> bool {
         match self {
             Self::NoMatch { pattern, .. } => wait || is_glob(pattern),
@@ -121,13 +105,13 @@ impl SelectError {
     }
 }
 
-/// The parts of a list that ask for something.
+/// The parts of a list without `!`.
 fn wanted(patterns: &str) -> impl Iterator<Item = &str> {
     let parts = patterns.split(',').map(str::trim);
     parts.filter(|part| !part.starts_with('!'))
 }
 
-/// Whether a part of the list may mean interfaces that it does not name.
+/// Whether a part of a list is a pattern, no name.
 pub fn is_glob(pattern: &str) -> bool {
     pattern == "any" || pattern.contains(['*', '?'])
 }
@@ -142,9 +126,9 @@ impl From<io::Error> for SelectError {
 ///
 /// # Errors
 ///
-/// [`SelectError`], which names the part that fits nothing and what there is instead.
+/// [`SelectError`] names the part and the interfaces there are.
 pub fn resolve(patterns: &str) -> Result<Selection, SelectError> {
-    // Without `auto` the routes do not matter, so not being able to read them does not either.
+    // Without `auto` routes do not matter, nor does an error about them.
     let auto = patterns.split(',').any(|part| part.trim() == "auto");
     let defaults = if auto {
         default_route_devices()?
@@ -156,13 +140,13 @@ pub fn resolve(patterns: &str) -> Result<Selection, SelectError> {
 
 /// Resolves a comma-separated list of names, globs (`*`, `?`), `auto`, `any` and `!` negations.
 ///
-/// The order of the parts does not matter: what a negation fits is out, and a missing name is told before
-/// a glob that fits nothing. A list of negations alone starts from all interfaces, and so does `any`, where
-/// no interface has that name. `defaults` are the devices that carry a default route.
+/// The order of the parts does not matter. Negations win. A missing name is reported before a glob without a
+/// match. A list of negations alone starts from all interfaces, as does `any`, unless an interface has that name.
+/// `defaults` are the devices of default routes.
 ///
 /// # Errors
 ///
-/// As [`resolve`]. A negation that fits nothing is not an error.
+/// As [`resolve`]. A negation without a match is not an error.
 pub fn select(
     patterns: &str,
     there_are: &[Interface],
@@ -183,7 +167,7 @@ pub fn select(
         let any = wanted.iter_mut().filter(|part| **part == "any");
         any.for_each(|part| *part = "*");
     }
-    // Globs last: an error about one says that the names are there.
+    // Globs last: then an error about a glob implies that all names exist.
     wanted.sort_by_key(|pattern| is_glob(pattern));
     let names = || there_are.iter().map(|each| each.name.clone()).collect();
     let mut chosen = vec![false; there_are.len()];
@@ -233,7 +217,7 @@ pub fn select(
     })
 }
 
-/// A part of the list that can be a name or a glob.
+/// A part of the list, if it can be a name or a glob.
 fn checked(part: &str) -> Result<&str, SelectError> {
     let literal = !is_glob(part);
     let why = if part.is_empty() {
@@ -249,9 +233,9 @@ fn checked(part: &str) -> Result<&str, SelectError> {
     Err(SelectError::BadPattern { pattern, why })
 }
 
-/// Whether `name` fits `pattern`, in which `*` is any run of bytes and `?` any one byte.
+/// Whether `name` matches `pattern`: `*` is any run of bytes, `?` any one byte.
 ///
-/// Goes back to the last `*` only, so it takes at most pattern × name steps.
+/// Backtracks to the last `*` only: at most pattern × name steps.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star = None;
@@ -278,13 +262,13 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
     pattern[p..].iter().all(|&byte| byte == b'*')
 }
 
-/// The interfaces there are, for an error.
+/// The end of an error's text: the names of all interfaces.
 fn those(names: &[String]) -> String {
     if names.is_empty() {
         return "there are none".to_owned();
     }
     let mut text = "there are".to_owned();
-    // A host with a thousand veths has told enough after a few lines.
+    // A host may have a thousand veths.
     for name in names.iter().take(40) {
         let _ = write!(text, " {name}");
     }

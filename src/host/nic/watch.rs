@@ -1,4 +1,4 @@
-//! What changes at the host's interfaces, as rtnetlink tells it.
+//! Changes of interfaces and addresses, from rtnetlink.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -13,106 +13,76 @@ use crate::host::netlink::{Netlink, messages};
 
 /// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR`.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
-/// Room for what the kernel says between two looks, in bytes.
+/// Receive buffer for notifications between two looks, in bytes.
 const RECEIVE_BYTES: usize = 1 << 20;
-/// How many removed names are remembered, to know them again. Hosts with containers make
-/// endless new names.
+/// Upper bound of remembered names of removed interfaces: hosts with containers make ever new names.
 const GONE_MAX: usize = 256;
-/// How many datagrams are thrown away at most after an overrun; the socket holds far fewer.
+/// Upper bound of datagrams discarded after an overrun; the socket holds far fewer.
 const DRAIN_MAX: u32 = 100_000;
 
-/// Something happened to an interface or an address of this host.
+/// A change of an interface or of an address of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields are of the interface, named as there")]
 pub enum LinkEvent {
-    /// It is set up and has a carrier now.
-    Up {
-        /// Its number.
-        ifindex: u32,
-        /// Its name.
-        name: String,
-    },
-    /// It was set down or lost its carrier. Packet sockets come back by themselves.
-    Down {
-        /// Its number.
-        ifindex: u32,
-        /// Its name.
-        name: String,
-    },
-    /// It has another name.
+    /// The interface is set up and has a carrier now.
+    Up { ifindex: u32, name: String },
+    /// It was set down or lost its carrier. Packet sockets recover by themselves.
+    Down { ifindex: u32, name: String },
+    /// Its name changed.
     Renamed {
-        /// Its number.
         ifindex: u32,
-        /// The name it had.
         from: String,
-        /// The name it has.
         to: String,
     },
     /// It is gone, or in another namespace. Packet sockets on it never recover.
-    Removed {
-        /// The number it had.
-        ifindex: u32,
-        /// The name it had.
-        name: String,
-    },
+    Removed { ifindex: u32, name: String },
     /// It is new.
     Created {
-        /// Its number.
         ifindex: u32,
-        /// Its name.
         name: String,
-        /// The number that a removed interface of this name had: it was re-created.
+        /// Ifindex of a removed interface of the same name: this one was re-created.
         replaces: Option<u32>,
     },
-    /// An address of the host is new.
-    AddressAdded {
-        /// The interface it was added to.
-        ifindex: u32,
-        /// The address.
-        address: IpAddr,
-    },
-    /// An address is gone from an interface; another interface may still have it.
-    AddressRemoved {
-        /// The interface it was removed from.
-        ifindex: u32,
-        /// The address.
-        address: IpAddr,
-    },
+    /// An address was added to the interface.
+    AddressAdded { ifindex: u32, address: IpAddr },
+    /// An address was removed from it; another interface may still have it.
+    AddressRemoved { ifindex: u32, address: IpAddr },
 }
 
 /// A subscription to the changes of the calling thread's namespace.
 #[derive(Debug)]
 pub struct Watch {
     netlink: Netlink,
-    known: Known,
+    state: State,
     waiting: VecDeque<LinkEvent>,
 }
 
 impl Watch {
-    /// Subscribes, then takes the state of now as known: the first event is the first change.
+    /// Subscribes, then lists: the first event is the first change after that.
     ///
     /// # Errors
     ///
-    /// What rtnetlink said.
+    /// Those of rtnetlink.
     pub fn start() -> io::Result<Self> {
         let netlink = Netlink::open(SockProtocol::NetlinkRoute, GROUPS, true)?;
-        // A wish: the kernel grants what net.core.rmem_max allows, and an overrun is survived.
+        // The kernel grants as much as net.core.rmem_max allows. An overrun is survived.
         let _ = setsockopt(&netlink, sockopt::RcvBuf, &RECEIVE_BYTES);
-        let mut known = Known::default();
-        known.reconcile(&list()?, &mut VecDeque::new());
+        let mut state = State::default();
+        state.reconcile(&list()?, &mut VecDeque::new());
         Ok(Self {
             netlink,
-            known,
+            state,
             waiting: VecDeque::new(),
         })
     }
 
-    /// The next change, or `None` if there is none for now. Never waits.
+    /// The next change; `None` if there is none now. Never waits.
     ///
-    /// When the kernel had to throw messages away, the difference to what is there now is told.
+    /// After an overrun the changes are the differences to a new list.
     ///
     /// # Errors
     ///
-    /// What rtnetlink said.
+    /// Those of rtnetlink.
     pub fn next_event(&mut self) -> io::Result<Option<LinkEvent>> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
@@ -121,9 +91,9 @@ impl Watch {
             let bytes = match self.netlink.receive() {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if lost(&error) => {
+                Err(error) if is_overrun(&error) => {
                     self.drain()?;
-                    self.known.reconcile(&list()?, &mut self.waiting);
+                    self.state.reconcile(&list()?, &mut self.waiting);
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -133,22 +103,22 @@ impl Watch {
                 match message.kind {
                     libc::RTM_NEWLINK => {
                         if let Some(now) = list::link(message) {
-                            self.known.on_link(&now, waiting);
+                            self.state.on_link(&now, waiting);
                         }
                     }
                     libc::RTM_DELLINK => {
                         if let Some(gone) = list::link(message) {
-                            self.known.on_removed(gone.ifindex, waiting);
+                            self.state.on_removed(gone.ifindex, waiting);
                         }
                     }
                     libc::RTM_NEWADDR => {
                         if let Some((ifindex, net)) = list::address(message) {
-                            self.known.on_address(ifindex, net, waiting);
+                            self.state.on_address(ifindex, net, waiting);
                         }
                     }
                     libc::RTM_DELADDR => {
                         if let Some((ifindex, net)) = list::address(message) {
-                            self.known.on_address_removed(ifindex, net, waiting);
+                            self.state.on_address_removed(ifindex, net, waiting);
                         }
                     }
                     _ => {}
@@ -157,23 +127,20 @@ impl Watch {
         }
     }
 
-    /// The addresses that are known, once for each interface that has them.
-    ///
-    /// Right after [`Self::start`]: those of now. Read later, it may be ahead of the events that
-    /// still wait to be taken.
+    /// Known addresses, once for each interface that has them. May be ahead of events that were not taken yet.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.known.addresses.iter().map(|(_, net)| net.addr())
+        self.state.addresses.iter().map(|(_, net)| net.addr())
     }
 
-    /// Throws away what is queued. It is older than the list that follows, and what would have
-    /// taken it back may be among what the kernel dropped.
+    /// Discards queued messages: they are older than the list that follows, and the kernel may have dropped
+    /// messages that undo them.
     fn drain(&mut self) -> io::Result<()> {
-        // A limit, for a host that makes messages faster than we read them.
+        // Bounded, for a host that sends messages faster than we read them.
         for _ in 0..DRAIN_MAX {
             match self.netlink.receive() {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if lost(&error) => {}
+                Err(error) if is_overrun(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -187,18 +154,18 @@ impl AsFd for Watch {
     }
 }
 
-/// Messages were lost on the way to us.
-fn lost(error: &io::Error) -> bool {
+/// Whether messages were lost.
+fn is_overrun(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EMSGSIZE))
 }
 
-/// What we believe is there. Messages become events only where they change it, so that a message
-/// told twice, or already seen in the list, says nothing.
+/// Known state. A message becomes an event only if it changes the state: not if it comes twice, or after a list
+/// that has it already.
 #[derive(Debug, Default)]
-struct Known {
+struct State {
     links: BTreeMap<u32, Link>,
     addresses: BTreeSet<(u32, IpNet)>,
-    /// Names of removed interfaces with the numbers they had, newest last.
+    /// Names of removed interfaces with their ifindexes, newest last.
     gone: VecDeque<(String, u32)>,
 }
 
@@ -208,54 +175,38 @@ struct Link {
     usable: bool,
 }
 
-impl Known {
+impl State {
     fn on_link(&mut self, now: &Interface, events: &mut VecDeque<LinkEvent>) {
         let (ifindex, usable) = (now.ifindex, now.up && now.running);
-        let name = || now.name.clone();
+        let name = now.name.clone();
         let Some(link) = self.links.get_mut(&ifindex) else {
-            let again = self.gone.iter().position(|(gone, _)| *gone == now.name);
-            let replaces = again
-                .and_then(|at| self.gone.remove(at))
-                .map(|(_, old)| old);
+            let again = self.gone.iter().position(|(gone, _)| *gone == name);
+            let replaces = again.and_then(|at| self.gone.remove(at));
             events.push_back(LinkEvent::Created {
                 ifindex,
-                name: name(),
-                replaces,
+                name: name.clone(),
+                replaces: replaces.map(|(_, old)| old),
             });
+            let link = Link {
+                name: name.clone(),
+                usable,
+            };
+            self.links.insert(ifindex, link);
             if usable {
-                events.push_back(LinkEvent::Up {
-                    ifindex,
-                    name: name(),
-                });
+                events.push_back(LinkEvent::Up { ifindex, name });
             }
-            self.links.insert(
-                ifindex,
-                Link {
-                    name: name(),
-                    usable,
-                },
-            );
             return;
         };
-        if link.name != now.name {
-            let from = std::mem::replace(&mut link.name, name());
-            events.push_back(LinkEvent::Renamed {
-                ifindex,
-                from,
-                to: name(),
-            });
+        if link.name != name {
+            let from = std::mem::replace(&mut link.name, name.clone());
+            let to = name.clone();
+            events.push_back(LinkEvent::Renamed { ifindex, from, to });
         }
         if link.usable != usable {
             link.usable = usable;
             events.push_back(match usable {
-                true => LinkEvent::Up {
-                    ifindex,
-                    name: name(),
-                },
-                false => LinkEvent::Down {
-                    ifindex,
-                    name: name(),
-                },
+                true => LinkEvent::Up { ifindex, name },
+                false => LinkEvent::Down { ifindex, name },
             });
         }
     }
@@ -264,7 +215,7 @@ impl Known {
         let Some(Link { name, .. }) = self.links.remove(&ifindex) else {
             return;
         };
-        // The kernel tells each address first; a list taken after an overrun does not.
+        // The kernel removes each address first; a list after an overrun does not show that.
         let of_it: Vec<_> = self
             .addresses
             .iter()
@@ -296,7 +247,7 @@ impl Known {
         }
     }
 
-    /// Becomes what `now` says, and tells the difference.
+    /// Changes the state to `now`, with an event for each difference.
     fn reconcile(&mut self, now: &[Interface], events: &mut VecDeque<LinkEvent>) {
         let there: BTreeSet<u32> = now.iter().map(|link| link.ifindex).collect();
         let removed: Vec<u32> = self
@@ -355,21 +306,21 @@ mod tests {
 
     #[test]
     fn after_an_overrun_the_difference_is_told() {
-        let mut known = Known::default();
+        let mut state = State::default();
         let mut events = VecDeque::new();
         let before = [
             link(1, "a", true, &["10.0.0.1/8"]),
             link(2, "b", true, &["10.0.0.2/8"]),
         ];
-        known.reconcile(&before, &mut events);
+        state.reconcile(&before, &mut events);
         events.clear();
-        known.reconcile(&before, &mut events);
+        state.reconcile(&before, &mut events);
         assert_eq!(events, [], "nothing changed");
         let after = [
             link(1, "a", false, &["10.0.0.3/8"]),
             link(7, "b", false, &[]),
         ];
-        known.reconcile(&after, &mut events);
+        state.reconcile(&after, &mut events);
         let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
         let expected = [
             LinkEvent::AddressRemoved {
@@ -403,16 +354,16 @@ mod tests {
 
     #[test]
     fn removed_names_are_forgotten_in_the_end() {
-        let mut known = Known::default();
+        let mut state = State::default();
         let mut events = VecDeque::new();
         for ifindex in 0..2_000 {
-            known.on_link(
+            state.on_link(
                 &link(ifindex, &format!("veth{ifindex}"), true, &[]),
                 &mut events,
             );
-            known.on_removed(ifindex, &mut events);
+            state.on_removed(ifindex, &mut events);
         }
-        assert_eq!(known.gone.len(), GONE_MAX);
+        assert_eq!(state.gone.len(), GONE_MAX);
     }
 
     #[test]

@@ -24,11 +24,10 @@ pub enum Ports {}
 /// Its flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PortScanFlags {
-    /// How many ports make a scan.
+    /// Distinct ports that make a port scan.
     ///
-    /// N distinct TCP ports of one destination, touched by SYNs of one source within --scan-window, are a port
-    /// scan; 2 to 16. Not detected: slower scans, UDP, probes without SYN or with ACK (FIN, NULL, XMAS), many
-    /// sources, tunnels.
+    /// 2 to 16: TCP ports of one destination with SYNs of one source within --scan-window. Not detected: slower
+    /// scans, UDP, probes without SYN or with ACK (FIN, NULL, XMAS), scans by many sources, scans inside tunnels.
     #[arg(
         long,
         value_name = "N",
@@ -37,9 +36,9 @@ pub struct PortScanFlags {
         help_heading = "Detection"
     )]
     pub scan_ports: u8,
-    /// Time in which they are touched.
+    /// Time window of the port scan rule.
     ///
-    /// The window of the port scan rule, 1s to 1h; takes ms, s, m, h. A touch exactly this old is outside.
+    /// 1s to 1h; takes ms, s, m, h. A SYN exactly this old is outside.
     #[arg(
         long,
         value_name = "TIME",

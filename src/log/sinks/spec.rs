@@ -182,7 +182,7 @@ pub(crate) fn help() -> String {
         };
         let default = words_of(format.events, "+");
         text += &format!(
-            "\n{}: {}. Options: {}; without events= {default}.\n",
+            "\n{}: {}. Options: {}; default: events={default}.\n",
             format.forms(),
             format.about,
             spec.options().join("; "),

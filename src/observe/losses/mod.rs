@@ -1,6 +1,6 @@
-//! What was lost, for a person: how much of what, why, and what to change.
+//! Losses in words: how much of what, why, and what to change.
 //!
-//! [`Books::losses`] has the counts by cause; this groups them by what helps.
+//! Groups the causes of [`Books::losses`] by their remedy.
 
 mod watch;
 
@@ -8,10 +8,10 @@ use crate::books::Books;
 use crate::books::output::{Cause, OutputBooks};
 use crate::inspect::Kind;
 use crate::log::sinks::lines::BUFFER_MAX;
-pub use watch::{LossWatch, Turn};
+pub use watch::{LossEvent, LossWatch};
 
 words! {
-    /// Why something was lost, in the order of a packet's way.
+    /// Why something was lost, in the order of a packet's path.
     pub enum Reason {
         /// An interface is down or gone.
         Link = "link",
@@ -45,7 +45,7 @@ words! {
 }
 
 impl Reason {
-    /// The causes of [`Books::losses`] that it stands for; none for what is only known in seconds.
+    /// Its causes in [`Books::losses`]; none for what is known only in seconds.
     fn causes(self) -> &'static [&'static str] {
         match self {
             Self::Link => &[],
@@ -75,7 +75,7 @@ impl Reason {
         }
     }
 
-    /// Whether it stands for this cause; the counters of detectors begin with the word of their kind.
+    /// Whether the cause is one of its own. Names of detectors' counters begin with the word of their kind.
     fn stands_for(self, cause: &str) -> bool {
         let kinds = Kind::ALL.into_iter();
         let of_a_kind = kinds.filter_map(|kind| cause.strip_prefix(kind.word())?.strip_prefix('_'));
@@ -83,7 +83,7 @@ impl Reason {
         names.into_iter().any(|name| self.causes().contains(&name))
     }
 
-    /// What was lost: the word for one, and for any other number.
+    /// What was lost, in singular and plural.
     fn things(self) -> (&'static str, &'static str) {
         match self {
             Self::Link | Self::Nic | Self::Backlog | Self::Rings | Self::Shed | Self::Depth => {
@@ -102,7 +102,7 @@ impl Reason {
         }
     }
 
-    /// What happened to it.
+    /// How the sentence about a loss goes on after "were".
     fn fate(self) -> &'static str {
         match self {
             Self::Link => "not seen",
@@ -122,7 +122,7 @@ impl Reason {
         }
     }
 
-    /// What to change.
+    /// What the operator can change.
     fn change(self) -> &'static str {
         match self {
             Self::Link => "look why the interface went",
@@ -142,7 +142,7 @@ impl Reason {
     }
 }
 
-/// What to do about records that were lost for this cause, and what the cause is.
+/// The cause in words, and what the operator can change.
 fn output_trouble(cause: Cause) -> (&'static str, &'static str) {
     match cause {
         Cause::DiskFull => ("its disk is full", "free space there, or write elsewhere"),
@@ -162,24 +162,23 @@ fn output_trouble(cause: Cause) -> (&'static str, &'static str) {
     }
 }
 
-/// What was lost for one reason, since the start or in a stretch of the run.
+/// A loss for one reason, since the start or in a part of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Why.
     pub reason: Reason,
     /// The output that lost records.
     pub output: Option<String>,
-    /// How much is gone.
+    /// Count of [`Reason::things`].
     pub lost: u64,
-    /// Of how much; 0: nobody knows.
+    /// How many there were, lost ones included; 0: unknown.
     pub of: u64,
-    /// At most so many new connections may be among them.
+    /// Upper bound of the new connections among them.
     attempts_bound: u64,
-    /// Microseconds in which frames were lost without being counted.
+    /// Time in which frames were lost uncounted.
     uncounted_us: u64,
     /// Records lost, by cause.
     causes: [u64; Cause::COUNT],
-    /// The output takes nothing now.
+    /// Why the output takes nothing now.
     blocked: Option<Cause>,
 }
 
@@ -210,12 +209,10 @@ impl Loss {
         }
     }
 
-    /// Whether anything is missing.
     pub fn is_some(&self) -> bool {
         self.lost > 0 || self.uncounted_us > 0
     }
 
-    /// What was lost since `before`.
     fn since(&self, before: &Self) -> Self {
         let minus = u64::saturating_sub;
         Self {
@@ -232,7 +229,7 @@ impl Loss {
         self.reason == other.reason && self.output == other.output
     }
 
-    /// Which output, where that matters, and why.
+    /// Why the output lost most of its records, or is blocked.
     fn cause(&self) -> Option<Cause> {
         let most = Cause::ALL
             .into_iter()
@@ -240,7 +237,7 @@ impl Loss {
         self.blocked.or(most.filter(|_| self.lost > 0))
     }
 
-    /// How much was lost of what, and why: `12 of 400 records of eve:log (3 %) were lost: its disk is full`.
+    /// For a person: `12 of 400 records of eve:log (3 %) were lost: its disk is full`.
     pub fn sentence(&self) -> String {
         let seconds = self.uncounted_us as f64 / 1e6;
         match self.reason {
@@ -287,7 +284,7 @@ impl Loss {
         text
     }
 
-    /// The same for an output that takes nothing and has lost nothing yet.
+    /// For a person: the output is blocked. `None`: it is not.
     fn blocked_sentence(&self) -> Option<String> {
         let (name, cause) = (self.output.as_ref()?, self.blocked?);
         let (trouble, _) = output_trouble(cause);
@@ -297,7 +294,7 @@ impl Loss {
         ))
     }
 
-    /// What to change.
+    /// What the operator can change.
     pub fn change(&self) -> &'static str {
         match self.cause() {
             Some(cause) if self.reason == Reason::Output => output_trouble(cause).1,
@@ -306,26 +303,23 @@ impl Loss {
     }
 }
 
-/// A share as a person reads it.
+/// A share in per cent, rounded.
 pub fn percent(part: u64, of: u64) -> String {
     let percent = part as f64 * 100.0 / of.max(1) as f64;
     match percent {
         percent if percent <= 0.0 => "0 %".to_owned(),
         percent if percent < 0.01 => "below 0.01 %".to_owned(),
-        // Rounded, it would say that nothing came through.
+        // Rounded to 100 %, it would mean that nothing came through.
         percent if percent > 99.9 && part < of => "over 99.9 %".to_owned(),
-        percent if percent < 10.0 => {
-            let text = format!("{percent:.2}");
-            format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-        }
         percent => {
-            let text = format!("{percent:.1}");
+            let decimals = if percent < 10.0 { 2 } else { 1 };
+            let text = format!("{percent:.decimals$}");
             format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
         }
     }
 }
 
-/// What was lost on the way to the outputs, one entry for each reason, those without a loss included.
+/// Losses before the outputs: one entry for each reason, also without a loss.
 pub fn before_outputs(books: &Books) -> Vec<Loss> {
     let counted = books.losses();
     let lost = |reason: Reason| {
@@ -346,7 +340,7 @@ pub fn before_outputs(books: &Books) -> Vec<Loss> {
     before.map(loss).collect()
 }
 
-/// Of how many a part was lost; 0: nobody knows.
+/// How many things there were, lost ones included; 0: unknown.
 fn whole(books: &Books, reason: Reason) -> u64 {
     let shards = &books.shards;
     let packets = books.rings.iter().map(|ring| ring.tp_packets);
@@ -357,15 +351,14 @@ fn whole(books: &Books, reason: Reason) -> u64 {
         Reason::Depth => shards.frames,
         Reason::Contacts => shards.contacts_sent.iter().sum(),
         Reason::Witness => books.witness.unwrap_or_default().seen,
-        // A flow has an entry as an attempt and, once it is established, another one; either stays for a while
-        // when the flow has ended.
+        // Entries of a flow are not counted: an attempt's, an established one's, and either stays for a while
+        // after the end.
         Reason::FlowTables | Reason::ScanTables => 0,
         Reason::Link | Reason::LogGone | Reason::Output => 0,
         Reason::ListFull | Reason::ListWrite => 0,
     }
 }
 
-/// For how long frames were lost without being counted.
 fn uncounted_us(books: &Books, reason: Reason) -> u64 {
     match reason {
         Reason::Link => books.host.unwatched_us,
@@ -374,12 +367,12 @@ fn uncounted_us(books: &Books, reason: Reason) -> u64 {
     }
 }
 
-/// What each output lost. `outputs` have counted all that was offered to them so far.
+/// One entry for each output, also without a loss. `outputs` must have counted all that they were offered.
 pub fn of_outputs(outputs: &[OutputBooks]) -> Vec<Loss> {
     outputs.iter().map(Loss::of_output).collect()
 }
 
-/// Everything that was lost, in the order of a packet's way.
+/// All losses, in the order of a packet's path.
 pub fn all(books: &Books) -> Vec<Loss> {
     let mut all = before_outputs(books);
     all.extend(of_outputs(&books.outputs));

@@ -1,4 +1,4 @@
-//! The books for a person, in about ten lines, as tcpdump's users expect.
+//! The books as text for a person.
 
 use super::losses;
 use crate::books::Books;
@@ -68,14 +68,14 @@ pub fn ten_lines(books: &Books) -> String {
     }
     under_load(books, &mut line);
     if let Some(witness) = &books.witness {
-        line(second_opinion(witness));
+        line(self::witness(witness));
     }
     missed(books, &mut line);
     line(verdict(books));
     text
 }
 
-/// What was lost, in words and per cent, with what helps: the last thing before whether it all adds up.
+/// Losses, each with what to change.
 fn missed(books: &Books, line: &mut impl FnMut(String)) {
     let losses = losses::all(books);
     for loss in &losses {
@@ -87,7 +87,7 @@ fn missed(books: &Books, line: &mut impl FnMut(String)) {
     }
 }
 
-/// What came to the outputs.
+/// Records of outputs and responders.
 fn logged(books: &Books, line: &mut impl FnMut(String)) {
     if books.attempts_folded() > 0 {
         line(format!(
@@ -119,7 +119,7 @@ fn logged(books: &Books, line: &mut impl FnMut(String)) {
     }
 }
 
-/// Detections of which a responder made nothing, and why.
+/// Detections that a responder did not list, by reason.
 fn refused(counts: &ResponderCounts) -> String {
     let reasons = Refusal::ALL.into_iter().zip(counts.refused);
     let reasons: Vec<String> = reasons
@@ -137,7 +137,7 @@ fn refused(counts: &ResponderCounts) -> String {
     )
 }
 
-/// What full tables cost.
+/// Losses by full tables.
 fn overflowed(books: &Books, line: &mut impl FnMut(String)) {
     let (flow, scan) = (&books.shards.flow, &books.shards.detectors.sum());
     let tables = flow.evicted() - flow.evicted_fragments;
@@ -165,7 +165,7 @@ fn overflowed(books: &Books, line: &mut impl FnMut(String)) {
     }
 }
 
-/// What was let go of, and how far the tables reach where they are too small for the load.
+/// Load shedding, and how far back full tables reach.
 fn under_load(books: &Books, line: &mut impl FnMut(String)) {
     let shed = &books.shards.shed;
     let steps: u64 = shed.up.iter().chain(&shed.down).sum();
@@ -196,8 +196,7 @@ fn under_load(books: &Books, line: &mut impl FnMut(String)) {
     }
 }
 
-/// What the witness says.
-fn second_opinion(counts: &WitnessCounts) -> String {
+fn witness(counts: &WitnessCounts) -> String {
     let sum = |counts: &[u64]| counts.iter().sum::<u64>();
     format!(
         "witness: {} attempts seen, {} agreed, {} MISSING in the ledger, {} only there; {} excused, {} waiting",
@@ -211,7 +210,7 @@ fn second_opinion(counts: &WitnessCounts) -> String {
     .replace(" 0 MISSING", " 0 missing")
 }
 
-/// Scans, and what of them was not asked for.
+/// Scans, and how many were withheld.
 fn scans(books: &Books) -> String {
     let shards = &books.shards;
     let mut text = shards.scans_said();
@@ -227,7 +226,7 @@ fn scans(books: &Books) -> String {
     text
 }
 
-/// What came from the kernel or a capture, and what was lost before.
+/// Frames of the kernel or of a capture, and losses before the rings.
 fn offered(books: &Books, line: &mut impl FnMut(String)) {
     let shards = &books.shards;
     if books.rings.is_empty() {

@@ -26,10 +26,11 @@ use std::sync::Arc;
 /// The registry entry.
 pub static BLOCKLIST: Registered = Registered {
     word: "blocklist",
-    about: "blocklist:PATH: the addresses of scanners, one a line, in a file that is replaced as a whole, for a firewall to \
-            load. Options: proof=handshake, answered or none (without it handshake; with none anybody can have anybody \
-            listed); expire=1h: how long a source stays after it was seen last; max=65536 sources; comments=on or off. Never \
-            listed: this host, its gateways and resolvers, and whom --allow names.",
+    about: "blocklist:PATH: addresses of scanners, one a line, in a file that is replaced atomically, for a firewall to \
+            load. Options: proof=handshake, answered or none: evidence that a source is not spoofed (default: handshake; \
+            with none anybody can have any address listed); expire=1h: time on the list after a source was last seen; \
+            max=65536 sources; comments=on or off. Never listed: this host, its gateways and name servers, and sources of \
+            --allow.",
     plan: |value| Ok(Arc::new(BlocklistPlan::read(value)?)),
 };
 

@@ -3,7 +3,7 @@
 use super::messenger::Messenger;
 use crate::books::Books;
 use crate::books::output::OutputBooks;
-use crate::observe::losses::{self, LossWatch, Reason, Turn};
+use crate::observe::losses::{self, LossEvent, LossWatch, Reason};
 use crate::observe::terminal;
 use crate::time::clock::monotonic_ns;
 use serde_json::json;
@@ -45,7 +45,7 @@ impl Losses {
         self.report(turns);
     }
 
-    fn report(&self, turns: Vec<Turn>) {
+    fn report(&self, turns: Vec<LossEvent>) {
         for turn in turns {
             match turn.is_error {
                 true => terminal::tell(&format!("synledger: {}\n", turn.text)),

@@ -16,9 +16,9 @@ pub struct RingArgs {
     /// How the kernel picks a worker.
     ///
     /// PACKET_FANOUT: `class` keeps packets that open or refuse a connection in rings of their own; `hash` is the
-    /// kernel's; `cpu` and `qm` follow the receive queue, for ports that only receive (mirror ports) and whose
+    /// kernel's; `cpu` and `qm` follow the receive queue: only for ports that do not send (mirror ports) and whose
     /// receive hashing `check --fanout MODE` proves symmetric. Outside `class` only frame books and scan decisions
-    /// are promised.
+    /// are guaranteed.
     #[arg(
         long,
         value_name = "MODE",
@@ -28,13 +28,13 @@ pub struct RingArgs {
         help_heading = CAPTURE
     )]
     pub fanout: FanoutMode,
-    /// Ring memory of each worker.
+    /// Ring memory of each worker, in MiB.
     ///
-    /// In MiB, 4 to 4096, shared equally by the interfaces (tp_block_size x tp_block_nr). An interface's share goes
-    /// by a quarter to opening packets, by an eighth to control, the rest to data; outside `--fanout class` it is
-    /// one ring for all packets. A share is at least 1 MiB (512 KiB outside `class`): more interfaces need more.
-    /// What is full loses frames, and the books say so. `--dry-run` prints each ring and the sum over all workers
-    /// and interfaces: it is the kernel's memory, in no process and no cgroup.
+    /// 4 to 4096 (tp_block_size x tp_block_nr), shared equally by the interfaces. Of an interface's share a quarter
+    /// is for opening packets, an eighth for control packets, the rest for data; outside `--fanout class` there is
+    /// one ring. A share is at least 1 MiB (512 KiB outside `class`): more interfaces need more. A full ring drops
+    /// frames, which the books count. `--dry-run` prints each ring and the sum over all workers and interfaces. It
+    /// is kernel memory, outside the process and its cgroup.
     #[arg(
         long,
         value_name = "MIB",
@@ -45,7 +45,7 @@ pub struct RingArgs {
     pub ring_mib: u32,
     /// Give each interface all of --ring-mib.
     ///
-    /// It is not shared: with 10 interfaces that is ten times the memory.
+    /// Instead of a share: with 10 interfaces ten times the memory.
     #[arg(long, help_heading = RESOURCES)]
     pub ring_per_interface: bool,
 }

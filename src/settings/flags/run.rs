@@ -14,10 +14,10 @@ pub struct RunArgs {
     /// Which interfaces.
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
-    /// Keep headers, control or full.
+    /// Depth: headers, control or full.
     ///
-    /// What is kept: `headers` every packet, cut to its headers; `control` only packets that open, answer or end a
-    /// connection, at a fraction of the cost; `full` all bytes.
+    /// `headers`: every packet, cut to its headers. `control`: only packets that open, answer or end a connection,
+    /// at a fraction of the cost. `full`: all bytes.
     #[arg(
         long,
         value_name = "DEPTH",
@@ -26,15 +26,15 @@ pub struct RunArgs {
         help_heading = CAPTURE
     )]
     pub capture: CaptureDepth,
-    /// Take frames of other hosts, too.
+    /// Receive frames for other hosts, too.
     ///
-    /// Asks the interface for them (PACKET_MR_PROMISC): for mirror ports.
+    /// Sets the interfaces to promiscuous mode (PACKET_MR_PROMISC), as for mirror ports.
     #[arg(long, help_heading = CAPTURE)]
     pub promiscuous: bool,
     /// Alert on exposed scans, or all.
     ///
-    /// What alerts are for: `exposed` scans of this host and through it; `all` also scans by this host, of others
-    /// (out) and of itself (local, as on lo). What is not shown is counted.
+    /// `exposed`: scans of this host and through it (directions in and transit). `all`: also scans by this host, of
+    /// others (out) and of itself (local, as on lo). Scans out of scope are counted.
     #[arg(
         long,
         value_name = "SCOPE",
@@ -43,10 +43,10 @@ pub struct RunArgs {
         help_heading = DETECTION
     )]
     pub scan_scope: ScanScope,
-    /// Scans of an address or the host.
+    /// What is scanned: address or host.
     ///
-    /// What a scan is of: `address` each destination by itself; `host` all of this host's addresses as one, and
-    /// alerts name the address that the deciding packet went to.
+    /// `address`: each destination address by itself. `host`: all addresses of this host as one; alerts name the
+    /// destination of the deciding packet.
     #[arg(
         long,
         value_name = "TARGET",
@@ -61,19 +61,19 @@ pub struct RunArgs {
     /// The rings.
     #[command(flatten)]
     pub rings: RingArgs,
-    /// Size of one block of the data ring.
+    /// Block size of the data ring, in KiB.
     ///
-    /// In KiB (tp_block_size): a power of two, 64 to 4096. Outside `--fanout class` it is that of the one ring. A
-    /// ring holds whole blocks, at least 8: if fewer fit, the run is refused and says what fits. Default: 256, or
-    /// 1024 with `--capture full`, halved (not below 64) until the ring has 16 blocks. Blocks of opening and control
-    /// packets have 64 KiB, halved in the same way (not below 16); with `--capture full` 128 KiB, or this size if it
-    /// is given. A frame that is longer than a block is cut to it.
+    /// A power of two, 64 to 4096 (tp_block_size). Outside `--fanout class` it is that of the one ring. A ring has
+    /// at least 8 blocks: if fewer fit, the run is refused. Frames longer than a block are cut. Default: 256, or
+    /// 1024 with `--capture full`, halved (not below 64) until the ring has 16 blocks. The rings for opening and
+    /// control packets have blocks of 64 KiB, halved in the same way (not below 16); with `--capture full` of 128
+    /// KiB, or of this size if it is given.
     #[arg(long, value_name = "KIB", value_parser = block_kib, help_heading = RESOURCES)]
     pub block_kib: Option<u32>,
     /// Longest wait for a block to fill.
     ///
-    /// In milliseconds, 1 to 1000 (tp_retire_blk_tov): a part-filled block is handed over after it. The floor of log
-    /// delay.
+    /// In milliseconds, 1 to 1000 (tp_retire_blk_tov). After it the kernel hands over a partly filled block: the
+    /// lower bound of log delay.
     #[arg(
         long,
         value_name = "MS",
@@ -84,11 +84,10 @@ pub struct RunArgs {
     pub block_timeout_ms: u32,
     /// Shed data when a worker is late.
     ///
-    /// `auto` lets go of data, never of a new connection or a scan (rings that are full all the same lose what
-    /// comes, counted by class). First the kernel refuses bulk data, then data packets go back unread, last the
-    /// lines of single attempts are folded into counts. Each step is logged, and what was let go of is counted as
-    /// missed; `off` leaves it to full rings. Needs `--fanout class`; without CAP_BPF what the kernel refuses is not
-    /// counted.
+    /// `auto` sheds data, never a new connection or a scan, in three steps: the kernel rejects bulk data; data
+    /// packets are returned unread; records of single attempts are folded into counts. Each step is logged, and
+    /// shed data is counted as missed. Full rings still drop what comes, counted by class. `off`: no shedding.
+    /// Needs `--fanout class`. Without CAP_BPF, packets that the kernel rejects are not counted.
     #[arg(
         long,
         value_name = "WHEN",
@@ -99,10 +98,10 @@ pub struct RunArgs {
     pub shed: ShedMode,
     /// Fold attempts above N a second.
     ///
-    /// Attempts a second to one destination and port that are written one by one, 0 to 1000000000; those above, and
-    /// all of the next second, are folded into one record a second: an exact count, about how many sources, first
-    /// and last time, the prefixes that sent most. Nothing is lost, only folded. Each worker takes its share of N,
-    /// at least 1. What finds no room in the log is folded, too. 0 never folds: then that is lost, and counted.
+    /// Per destination and port, 0 to 1000000000. Attempts above N, and all of the next second, become one record a
+    /// second: exact count, estimated number of sources, first and last time, the source prefixes that sent most.
+    /// Nothing is lost. Each worker has its share of N, at least 1. Attempts without room in the log are folded,
+    /// too. 0 never folds: then those are lost, and counted.
     #[arg(
         long,
         value_name = "N",
@@ -111,9 +110,9 @@ pub struct RunArgs {
         help_heading = OUTPUT
     )]
     pub fold: u32,
-    /// Alert lines a second at most.
+    /// Limit of alerts a second.
     ///
-    /// 0 to 1000000; what is withheld is counted and said. 0 is no limit.
+    /// 0 to 1000000; 0 is no limit. Withheld alerts are counted and reported.
     #[arg(
         long,
         value_name = "N",
@@ -122,11 +121,10 @@ pub struct RunArgs {
         help_heading = OUTPUT
     )]
     pub alert_rate: u32,
-    /// Time between statistics records.
+    /// Seconds between statistics records.
     ///
-    /// Seconds between two records of statistics, 0 to 86400; 0 leaves none but the last one of the run. Readers
-    /// made for Suricata's records expect one every 8 s: `--stats-interval 8`. `stats` records before the last leave
-    /// out what is 0.
+    /// 0 to 86400; 0 writes only the last one, at the end of the run. Readers made for Suricata's records expect
+    /// one every 8 s: `--stats-interval 8`. `stats` records before the last omit zeros.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -135,12 +133,11 @@ pub struct RunArgs {
         help_heading = OUTPUT
     )]
     pub stats_interval: u32,
-    /// Serve Prometheus metrics here; off by default.
+    /// Serve Prometheus metrics at this address.
     ///
-    /// At /metrics, and a health check at /healthz, on this address, for example 127.0.0.1:9477. A name
-    /// (localhost:9477) is each of its addresses, :9477 every address of this host. While something is lost, or a
-    /// watched interface is down or gone, /healthz answers `degraded` with the reasons, /healthz?strict with
-    /// status 503.
+    /// At /metrics, and a health check at /healthz, for example on 127.0.0.1:9477. A name (localhost:9477) means
+    /// each of its addresses, :9477 every address of this host. While something is lost, or a watched interface is
+    /// down or gone, /healthz answers `degraded` with the reasons, /healthz?strict with status 503. Default: off.
     #[arg(
         long,
         value_name = "ADDR",
@@ -148,21 +145,21 @@ pub struct RunArgs {
         help_heading = OUTPUT
     )]
     pub metrics: Option<MetricsAddress>,
-    /// Flags by name: watch, edge or ledger.
+    /// Set of flags: watch, edge or ledger.
     ///
     /// `watch` is for a person at a terminal: every flag has its default.
     ///
-    /// `edge` is a service that costs little. It counts connections and writes no record of each, for a log file has
-    /// no bound of its own yet:
+    /// `edge` is a service that costs little. It counts connections and writes no record of each, because a log
+    /// file has no size limit yet:
     ///
     /// `--capture control --metrics 127.0.0.1:9477`
     /// `--output eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle`
     ///
-    /// `ledger` is a service that writes every connection and flow; its file wants to be rotated:
+    /// `ledger` is a service that writes every connection and flow. Its file needs rotation:
     ///
     /// `--capture headers --metrics 127.0.0.1:9477` `--output eve:/var/log/synledger/eve.json`
     ///
-    /// The configuration file wins over a preset, the command line over both; `--dry-run` shows what is in force.
+    /// The configuration file overrides a preset, the command line both. `--dry-run` prints the flags in force.
     #[arg(
         long,
         value_name = "NAME",
@@ -172,19 +169,19 @@ pub struct RunArgs {
         display_order = 0
     )]
     pub preset: Preset,
-    /// Wait for interfaces that are not there yet.
+    /// Wait for interfaces that do not exist yet.
     ///
-    /// For what `-i` names: interfaces by name, and with `auto` a default route. For services that start at boot.
-    /// Without it, only globs wait. SIGINT and SIGTERM end the wait with exit code 0.
+    /// For the names in `-i`, and with `auto` for a default route: for services that start at boot. Without it,
+    /// only globs wait. SIGINT and SIGTERM end the wait with exit code 0.
     #[arg(long, help_heading = BEHAVIOUR)]
     pub wait: bool,
-    /// A second look at one in N connections.
+    /// Check one in N connections a second time.
     ///
-    /// A socket of its own keeps one in N connections' SYNs, another library reads them, and each
-    /// attempt of them that the ledger lacks, or has alone, is a record and a count; with `--strict` exit code 3. 1
-    /// to 65536; 0 is off. Takes a thread, 6 MiB, 1 MiB of ring per interface, and about a microsecond for each SYN
-    /// of the sample; it remembers 65,536 attempts for 140 s: with more than N x 468 new connections a second what
-    /// it forgot is excused. Needs `--fanout class`.
+    /// 1 to 65536; 0 is off. A socket of its own keeps the SYNs of one in N connections, another library reads
+    /// them, and each attempt that only one side has is a record and a count; with `--strict` exit code 3. Takes a
+    /// thread, 6 MiB, 1 MiB of ring per interface, and about a microsecond for each SYN of the sample. It remembers
+    /// 65,536 attempts for 140 s: above N x 468 new connections a second, forgotten ones are excused. Needs
+    /// `--fanout class`.
     #[arg(
         long,
         value_name = "N",
@@ -193,16 +190,16 @@ pub struct RunArgs {
         help_heading = BEHAVIOUR
     )]
     pub witness: u32,
-    /// Show settings and memory, try to open, and stop.
+    /// Show settings and memory, then stop.
     ///
-    /// Prints which settings were given and where, and the memory a run would take, line by line; tries whether
-    /// packet sockets, outputs and the metrics address can be opened, without creating or changing anything; and
-    /// stops. Exit code 1, with the reasons, if it would not start.
+    /// Prints the flags in force with their origin, and the memory of a run line by line. Tries whether packet
+    /// sockets, outputs and the metrics address can be opened, without creating or changing anything. Exit code 1,
+    /// with the reasons, if the run would not start.
     #[arg(long, help_heading = BEHAVIOUR)]
     pub dry_run: bool,
-    /// Say more about settings and resources.
+    /// Print more about settings and resources.
     ///
-    /// At the start: which settings were given and where, what each ring holds and absorbs, fanout, memory line by
+    /// At the start: the flags in force with their origin, what each ring holds and absorbs, fanout, memory line by
     /// line.
     #[arg(short, long, conflicts_with = "quiet", help_heading = BEHAVIOUR)]
     pub verbose: bool,
