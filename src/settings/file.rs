@@ -12,25 +12,22 @@ use toml::de::{DeTable, DeValue};
 /// The file without `--config`.
 pub const DEFAULT_PATH: &str = "/etc/synledger/synledger.toml";
 /// Maximum size.
-pub const BYTES_MAX: u64 = 1 << 20;
+const BYTES_MAX: u64 = 1 << 20;
 
 /// A configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigFile {
-    /// Its path.
+pub(crate) struct ConfigFile {
     pub path: Arc<PathBuf>,
-    /// Its lines, in order.
+    /// In the order of the file.
     pub entries: Vec<Entry>,
 }
 
 /// `KEY = VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The key.
+pub(crate) struct Entry {
     pub key: String,
     /// Its line, from 1.
     pub line: usize,
-    /// The value.
     pub value: EntryValue,
     /// The value as written in the file.
     pub written: String,
@@ -38,7 +35,7 @@ pub struct Entry {
 
 /// A value of TOML.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EntryValue {
+pub(crate) enum EntryValue {
     /// `true` or `false`.
     Switch(bool),
     /// A string, or a number in decimal.
@@ -51,7 +48,7 @@ pub enum EntryValue {
 
 /// An item of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
+pub(crate) struct Item {
     /// Its line, from 1.
     pub line: usize,
     /// A string, or a number in decimal.
@@ -65,7 +62,7 @@ pub struct Item {
 /// # Errors
 ///
 /// It cannot be read, is too long, or is not TOML: names path, line, and what to do.
-pub fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
+pub(crate) fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
     let bytes = bytes(path).map_err(|error| {
         let is_folder = error.kind() == ErrorKind::IsADirectory;
         let error = SetupError::new("read", subject(path), error);
@@ -83,7 +80,7 @@ pub fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
 /// # Errors
 ///
 /// Those of [`read`], except that it does not exist.
-pub fn read_default(path: &Path) -> Result<Option<ConfigFile>, ConfigError> {
+pub(crate) fn read_default(path: &Path) -> Result<Option<ConfigFile>, ConfigError> {
     match bytes(path) {
         Ok(bytes) => parse(path, &bytes).map(Some),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -114,7 +111,7 @@ fn bytes(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 ///
 /// Those of [`read`].
-pub fn parse(path: &Path, bytes: &[u8]) -> Result<ConfigFile, ConfigError> {
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<ConfigFile, ConfigError> {
     let shown = path.display();
     if bytes.len() as u64 > BYTES_MAX {
         let says = format!("configuration file {shown}: longer than 1 MiB");

@@ -3,7 +3,7 @@
 //! In: rtnetlink and `/proc/net`. Out: [`Interface`], [`Selection`], [`LinkEvent`] and counters.
 
 mod counters;
-pub mod ethtool;
+pub(crate) mod ethtool;
 mod list;
 mod routes;
 mod select;

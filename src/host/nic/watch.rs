@@ -216,14 +216,9 @@ impl State {
             return;
         };
         // The kernel removes each address first; a list after an overrun does not show that.
-        let of_it: Vec<_> = self
-            .addresses
-            .iter()
-            .filter(|each| each.0 == ifindex)
-            .copied()
-            .collect();
-        for (_, net) in of_it {
-            self.on_address_removed(ifindex, net, events);
+        for (_, net) in self.addresses.extract_if(.., |each| each.0 == ifindex) {
+            let address = net.addr();
+            events.push_back(LinkEvent::AddressRemoved { ifindex, address });
         }
         self.gone.retain(|(gone, _)| *gone != name);
         self.gone.push_back((name.clone(), ifindex));
@@ -260,13 +255,12 @@ impl State {
             self.on_removed(ifindex, events);
         }
         let of = |link: &Interface| {
-            let ifindex = link.ifindex;
             link.addresses
-                .clone()
-                .into_iter()
-                .map(move |net| (ifindex, net))
+                .iter()
+                .map(|net| (link.ifindex, *net))
+                .collect()
         };
-        let addresses: BTreeSet<(u32, IpNet)> = now.iter().flat_map(of).collect();
+        let addresses: BTreeSet<_> = now.iter().flat_map::<Vec<_>, _>(of).collect();
         let removed: Vec<_> = self.addresses.difference(&addresses).copied().collect();
         for (ifindex, net) in removed {
             self.on_address_removed(ifindex, net, events);

@@ -15,29 +15,21 @@ words! {
     pub enum Reason {
         /// An interface is down or gone.
         Link = "link",
-        /// Network cards had no room.
         Nic = "nic_drops",
         /// The kernel's backlog had no room.
         Backlog = "backlog_drops",
-        /// Rings were full.
         Rings = "ring_drops",
-        /// Load shedding.
         Shed = "shed",
         /// Frames were cut before their transport header.
         Depth = "cut_by_depth",
-        /// Tables of flows were full.
         FlowTables = "flow_tables_full",
-        /// Tables of scans were full.
         ScanTables = "scan_tables_full",
-        /// Queues between workers were full.
         Contacts = "contacts_dropped",
         /// The witness disagrees.
         Witness = "witness",
         /// The logger had ended.
         LogGone = "log_gone",
-        /// A block list was full.
         ListFull = "list_full",
-        /// A block list could not be written.
         ListWrite = "list_write",
         /// An output did not take its records.
         Output = "output",

@@ -159,7 +159,7 @@ fn overflowed(books: &Books, line: &mut impl FnMut(String)) {
     }
     if flow.evicted_fragments > 0 {
         line(format!(
-            "{} halves of TCP headers in fragments were given up for newer ones",
+            "{} halves of TCP headers in fragments were evicted by newer ones",
             flow.evicted_fragments
         ));
     }

@@ -14,7 +14,7 @@ pub struct RunArgs {
     /// Which interfaces.
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
-    /// Depth: headers, control or full.
+    /// Depth of capture: headers, control or full.
     ///
     /// `headers`: every packet, cut to its headers. `control`: only packets that open, answer or end a connection,
     /// at a fraction of the cost. `full`: all bytes.
