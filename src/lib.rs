@@ -35,7 +35,7 @@ pub mod flow;
 pub mod host;
 pub mod inspect;
 pub mod log;
-pub(crate) mod observe;
+pub mod observe;
 pub(crate) mod respond;
 pub mod sensor;
 pub mod settings;

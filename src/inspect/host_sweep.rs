@@ -19,9 +19,9 @@ pub enum Hosts {}
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct HostSweepFlags {
-    /// Distinct hosts that make a host sweep.
+    /// Hosts that make a host sweep.
     ///
-    /// 2 to 64: hosts with SYNs of one source to the same TCP port within --sweep-window; 0 turns the rule off.
+    /// 2 to 64: distinct hosts with SYNs of one source to the same TCP port within --sweep-window; 0 turns the rule off.
     /// Only hosts whose packets reach the sensor count.
     #[arg(
         long,

@@ -38,6 +38,7 @@ pub struct LogLag {
 /// The values of one scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// All counters.
     pub books: Books,
     /// Tables: name, entries held, room.
     pub tables: Vec<(&'static str, u64, u64)>,
@@ -47,6 +48,7 @@ pub struct Snapshot {
     pub shed_levels: Vec<u64>,
     /// Workers that the log's order no longer waits for.
     pub worker_behind: usize,
+    /// Lag of log lines.
     pub log_lag: LogLag,
     /// Losses that have not ended: reason, and one sentence.
     pub degraded: Vec<(Reason, String)>,
@@ -69,6 +71,7 @@ impl fmt::Debug for Exposition {
 }
 
 impl Exposition {
+    /// Starts now.
     pub fn starting_now(source: Source) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
@@ -77,6 +80,7 @@ impl Exposition {
         }
     }
 
+    /// The newest snapshot.
     pub fn snapshot(&self) -> Snapshot {
         (self.source)()
     }
@@ -92,6 +96,7 @@ pub enum Format {
 }
 
 impl Format {
+    /// Media type.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",

@@ -1,8 +1,8 @@
 //! What an operator sees of a run: metrics, health, losses, the books as text.
 
-pub mod address;
+pub(crate) mod address;
 pub mod losses;
 pub mod metrics;
-pub mod report;
-pub mod server;
-pub mod terminal;
+pub(crate) mod report;
+pub(crate) mod server;
+pub(crate) mod terminal;

@@ -78,7 +78,7 @@ pub(super) const BEHAVIOUR: &str = "Behaviour";
 /// Which interfaces.
 #[derive(Debug, Clone, Args)]
 pub struct InterfaceArgs {
-    /// Interfaces: names, globs, !not, auto, any.
+    /// Interfaces: names, globs, auto or any.
     ///
     /// A list of names, globs (`ens*`), exclusions (`!veth*`), `auto` (every device with a default route) or `any`
     /// (all of supported types); repeatable. A list of only exclusions means all other interfaces, not those of

@@ -24,9 +24,9 @@ pub enum Ports {}
 /// Its flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PortScanFlags {
-    /// Distinct ports that make a port scan.
+    /// Ports that make a port scan.
     ///
-    /// 2 to 16: TCP ports of one destination with SYNs of one source within --scan-window. Not detected: slower
+    /// 2 to 16: distinct TCP ports of one destination with SYNs of one source within --scan-window. Not detected: slower
     /// scans, UDP, probes without SYN or with ACK (FIN, NULL, XMAS), scans by many sources, scans inside tunnels.
     #[arg(
         long,

@@ -8,10 +8,11 @@ use crate::books::Books;
 use crate::books::output::{Cause, OutputBooks};
 use crate::inspect::Kind;
 use crate::log::sinks::lines::BUFFER_MAX;
-pub use watch::{LossEvent, LossWatch};
+pub(crate) use watch::{LossEvent, LossWatch};
 
 words! {
     /// Why something was lost, in the order of a packet's path.
+    #[allow(missing_docs, reason = "the words say it")]
     pub enum Reason {
         /// An interface is down or gone.
         Link = "link",
@@ -156,7 +157,7 @@ fn output_trouble(cause: Cause) -> (&'static str, &'static str) {
 
 /// A loss for one reason, since the start or in a part of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loss {
+pub(crate) struct Loss {
     pub reason: Reason,
     /// The output that lost records.
     pub output: Option<String>,
@@ -296,7 +297,7 @@ impl Loss {
 }
 
 /// A share in per cent, rounded.
-pub fn percent(part: u64, of: u64) -> String {
+pub(crate) fn percent(part: u64, of: u64) -> String {
     let percent = part as f64 * 100.0 / of.max(1) as f64;
     match percent {
         percent if percent <= 0.0 => "0 %".to_owned(),
@@ -312,7 +313,7 @@ pub fn percent(part: u64, of: u64) -> String {
 }
 
 /// Losses before the outputs: one entry for each reason, also without a loss.
-pub fn before_outputs(books: &Books) -> Vec<Loss> {
+pub(crate) fn before_outputs(books: &Books) -> Vec<Loss> {
     let counted = books.losses();
     let lost = |reason: Reason| {
         let of_it = counted.iter().filter(|(cause, _)| reason.stands_for(cause));
@@ -360,12 +361,12 @@ fn uncounted_us(books: &Books, reason: Reason) -> u64 {
 }
 
 /// One entry for each output, also without a loss. `outputs` must have counted all that they were offered.
-pub fn of_outputs(outputs: &[OutputBooks]) -> Vec<Loss> {
+pub(crate) fn of_outputs(outputs: &[OutputBooks]) -> Vec<Loss> {
     outputs.iter().map(Loss::of_output).collect()
 }
 
 /// All losses, in the order of a packet's path.
-pub fn all(books: &Books) -> Vec<Loss> {
+pub(crate) fn all(books: &Books) -> Vec<Loss> {
     let mut all = before_outputs(books);
     all.extend(of_outputs(&books.outputs));
     all.retain(Loss::is_some);

@@ -11,7 +11,7 @@ const REPEAT_NS: i64 = 60 * SECOND_NS;
 
 /// A report about a loss.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LossEvent {
+pub(crate) struct LossEvent {
     /// The word of its lifecycle record: `loss_began`, `loss_lasts`, `loss_ended`.
     pub word: &'static str,
     pub reason: Reason,
@@ -44,7 +44,7 @@ struct Active {
 
 /// The losses of a run that have not ended. Call [`Self::look`] once a second or more often.
 #[derive(Clone, Debug, Default)]
-pub struct LossWatch {
+pub(crate) struct LossWatch {
     active: Vec<Active>,
     before: Vec<Loss>,
 }

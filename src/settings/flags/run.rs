@@ -14,7 +14,7 @@ pub struct RunArgs {
     /// Which interfaces.
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
-    /// Depth of capture: headers, control or full.
+    /// Depth: headers, control or full.
     ///
     /// `headers`: every packet, cut to its headers. `control`: only packets that open, answer or end a connection,
     /// at a fraction of the cost. `full`: all bytes.
@@ -43,7 +43,7 @@ pub struct RunArgs {
         help_heading = DETECTION
     )]
     pub scan_scope: ScanScope,
-    /// What is scanned: address or host.
+    /// Scan target: address or host.
     ///
     /// `address`: each destination address by itself. `host`: all addresses of this host as one; alerts name the
     /// destination of the deciding packet.
@@ -121,7 +121,7 @@ pub struct RunArgs {
         help_heading = OUTPUT
     )]
     pub alert_rate: u32,
-    /// Seconds between statistics records.
+    /// Statistics interval, in seconds.
     ///
     /// 0 to 86400; 0 writes only the last one, at the end of the run. Readers made for Suricata's records expect
     /// one every 8 s: `--stats-interval 8`. `stats` records before the last omit zeros.
