@@ -184,7 +184,7 @@ fn flags_out_of_range_are_named_with_their_range() {
         2,
         &["--cores 99", "not one this process may use", "0"],
     );
-    fails(&["run", "--fanout", "lb"], 2, &["tears connections apart"]);
+    fails(&["run", "--fanout", "lb"], 2, &["splits connections"]);
     fails(
         &["read", "--output", "xml:-", "x"],
         2,

@@ -249,8 +249,8 @@ fn tables_that_overflow_say_so_and_the_books_close() {
     );
 }
 
-/// Volumes of attempts that go on lie in a pool of their own, smaller than the table: what found no room there differs
-/// from one number of workers to another, and nobody may take such a log for a whole one.
+/// Volumes of attempts that go on lie in a pool of their own, smaller than the table: what finds no room there differs
+/// from one number of workers to another, and the log must report itself as incomplete.
 #[test]
 fn attempts_whose_later_packets_found_no_room_say_so() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -265,7 +265,7 @@ fn attempts_whose_later_packets_found_no_room_say_so() {
     let (_, _, output) = read_logs(dir.path(), &["--memory-mib", "40"], &files);
     let says = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{says}");
-    let told = "found no room to be added up";
+    let told = "without room to count their later packets";
     assert!(
         says.contains(told) && says.contains("the books close"),
         "{says}"

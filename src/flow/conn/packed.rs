@@ -210,7 +210,8 @@ impl Hot {
             self.flags |= FRAGMENTED;
         }
         let Some(tcp) = tcp else {
-            if payload > 0 {
+            // As Zeek: a UDP datagram is data even if empty (UDP.cc), other protocols have no history.
+            if self.proto == super::UDP {
                 self.add_letters(cold, tcp::data_letter(sender));
             }
             return false;

@@ -151,6 +151,36 @@ fn resets_and_unreachables_refuse() {
 }
 
 #[test]
+fn as_in_zeek_an_empty_datagram_is_data_and_icmp_has_no_history() {
+    let udp = |src_port, dst_port| {
+        Transport::Udp(Udp {
+            src_port,
+            dst_port,
+            payload_len: 0,
+        })
+    };
+    let echo = Icmp {
+        v6: false,
+        kind: 8,
+        code: 0,
+        id: 7,
+        payload_len: 56,
+        quoted: None,
+    };
+    let (said, _) = play(&[
+        packet(0, host(1), host(2), udp(1000, 53)),
+        packet(1, host(2), host(1), udp(53, 1000)),
+        packet(2, host(1), host(3), Transport::Icmp(echo)),
+    ]);
+    let mut found: Vec<_> = records(&said)
+        .iter()
+        .map(|record| (record.tuple.proto, letters(record)))
+        .collect();
+    found.sort();
+    assert_eq!(found, [(1, String::new()), (17, "Dd".to_owned())]);
+}
+
+#[test]
 fn a_flood_displaces_no_proven_connection() {
     let limits = Limits {
         attempts: 64,

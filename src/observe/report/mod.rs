@@ -50,7 +50,7 @@ pub fn ten_lines(books: &Books) -> String {
     line(scans(books));
     let tables = flow.evicted() - flow.evicted_fragments;
     line(format!(
-        "{} ended, {} pushed out of full tables",
+        "{} ended, {} evicted from full tables",
         many(flow.closed_all(), "flow"),
         if tables == 1 {
             "1 entry".to_owned()
@@ -152,7 +152,7 @@ fn overflowed(books: &Books, line: &mut impl FnMut(String)) {
     }
     if flow.flows_without_volumes > 0 {
         line(format!(
-            "{} attempts whose later packets found no room to be added up (their records say saturated); \
+            "{} attempts without room to count their later packets (their records say saturated); \
              raise --memory-mib",
             flow.flows_without_volumes
         ));

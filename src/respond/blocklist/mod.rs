@@ -28,7 +28,7 @@ pub static BLOCKLIST: Registered = Registered {
     word: "blocklist",
     about: "blocklist:PATH: addresses of scanners, one a line, in a file that is replaced atomically, for a firewall to \
             load. Options: proof=handshake, answered or none: evidence that a source is not spoofed (default: handshake; \
-            with none anybody can have any address listed); expire=1h: time on the list after a source was last seen; \
+            with none, spoofed packets can put any address on the list); expire=1h: time on the list after a source was last seen; \
             max=65536 sources; comments=on or off. Never listed: this host, its gateways and name servers, and sources of \
             --allow.",
     plan: |value| Ok(Arc::new(BlocklistPlan::read(value)?)),

@@ -212,7 +212,7 @@ fn every_wrong_line_is_named_with_what_is_right() {
         assert_eq!(error, format!("F {says}"), "{text}");
     }
     let error = cli("fanout = \"lb\"", &["check"]).expect_err("not offered");
-    let says = "F line 1: fanout = \"lb\": `lb` tears";
+    let says = "F line 1: fanout = \"lb\": `lb` splits";
     assert!(error.starts_with(says), "{error}");
 }
 

@@ -76,7 +76,7 @@ fn fanout_mode(value: &str) -> Result<FanoutMode, String> {
     let modes = either(&FanoutMode::ALL.map(FanoutMode::word));
     value.parse().map_err(|()| match value {
         "lb" | "rnd" | "rollover" => format!(
-            "`{value}` tears connections apart (packets of one connection reach different workers); \
+            "`{value}` splits connections (their packets reach different workers); \
              use {modes}"
         ),
         _ => format!("must be {modes}"),

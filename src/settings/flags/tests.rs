@@ -95,7 +95,7 @@ fn values_of_run_out_of_range_are_named_with_their_range() {
         (["--block-kib", "96"], "power of two from 64 to 4096"),
         (["--ring-mib", "3"], "from 4 to 4096"),
         (["--block-timeout-ms", "0"], "from 1 to 1000"),
-        (["--fanout", "rollover"], "tears connections apart"),
+        (["--fanout", "rollover"], "splits connections"),
         (["--fanout", "x"], "class, hash, cpu or qm"),
         (["--capture", "x"], "headers"),
         (["--shed", "x"], "auto, off"),

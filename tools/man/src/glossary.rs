@@ -237,7 +237,10 @@ const LOSSES: &[Block] = &[
         "ring_drops",
         "Rings were full. Raise `--ring-mib` or `--workers`, or capture less: `--capture control`.",
     ),
-    Item("shed", "Load shedding let go of data. As for `ring_drops`."),
+    Item(
+        "shed",
+        "Data dropped by load shedding. As for `ring_drops`.",
+    ),
     Item(
         "cut_by_depth",
         "Frames were cut before their transport header. `--capture full` keeps them whole.",

@@ -117,32 +117,32 @@ const CHECK_STATUS: &[Block] = &[
 const RUN_SIGNALS: &[Block] = &[
     Item(
         "SIGINT, SIGTERM",
-        "End the run: nothing more is let in, what waits is read, the books are closed and shown. A second one ends the program at once, without them.",
+        "End the run: rings are closed, frames in them are read, the books are closed and written to standard error. A second one ends the program at once, without books.",
     ),
     Item(
         "SIGUSR1",
-        "Show the books so far on standard error (`pkill -USR1 -x synledger`). A run that waits for interfaces says so.",
+        "Write the books so far to standard error (`pkill -USR1 -x synledger`). A run that waits for interfaces says so.",
     ),
     Item(
         "SIGHUP",
-        "Open the log files anew, for a rotation that has moved them.",
+        "Reopen the log files, after a rotation has moved them. Files of `zeek:` are ended with `#close` and begun anew.",
     ),
 ];
 
 const READ_SIGNALS: &[Block] = &[
     Item(
         "SIGINT, SIGTERM",
-        "Stop reading. It says at which frame of which file, shows the books of what was read, and exits with 1: the log is not whole. A second one ends the program at once.",
+        "Stop reading: write to standard error the file and frame reached and the books so far, and exit with 1, since the log is not whole. A second one ends the program at once.",
     ),
-    Item("SIGUSR1", "Show the books so far on standard error."),
+    Item("SIGUSR1", "Write the books so far to standard error."),
     Item(
         "SIGHUP",
-        "Open the log files anew, for a rotation that has moved them.",
+        "Reopen the log files, after a rotation has moved them. Files of `zeek:` are ended with `#close` and begun anew.",
     ),
 ];
 
 const SIGNALS: &[Block] = &[Text(
-    "`run` and `read` take SIGINT and SIGTERM to end, SIGUSR1 to show their books on standard error, and SIGHUP to open their log files anew; see their own pages.",
+    "`run` and `read` take SIGINT and SIGTERM to end, SIGUSR1 to write their books to standard error, and SIGHUP to reopen their log files (Zeek's are ended and begun anew); see their own pages.",
 )];
 
 const OUTPUT: &[Block] = &[
@@ -172,7 +172,7 @@ const OUTPUT: &[Block] = &[
         "`Port scan detected` is said once, when the rule becomes true; `Port scan continues` at each doubling of its ports; `Port scan ended` when it has been false for the window, with ranges of ports and what became of them: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. `Host sweep detected: 192.0.2.56 on port 22: 25 hosts` goes on in the same way; of more than about 3,000 hosts it says `at least`. `(not exact)` says that a full table pushed out what could have changed the decision, `(not complete)` that not every port or host is known. Lines that start with `Sensor` or `Stats` are the sensor's own, where they are asked for.",
     ),
     Text(
-        "Zeek, `zeek:DIR`, is two files in a folder that is there: conn.log with flow records and notice.log with detections (rising edges, doublings, summaries: notes `Scan::Port_Scan` and `Scan::Address_Scan`), as tab-separated values with Zeek's header lines, fields and types, and the field `community_id`. `uid` is the same in every run of a capture. Unset is what the sensor does not know: `service`, `missed_bytes`, `orig_ip_bytes`, `resp_ip_bytes`, `tunnel_parents`; and, as in Zeek, duration and bytes of a flow without a duration. A file comes with its first record and ends with `#close`. With `rotate=1h` (a time from 1m to 30d), `rotate=100MiB` (a size from 1MiB to 1TiB) or `rotate=1h+100MiB` a file is ended at each multiple of the time, or at the size, and is renamed after the moment it was opened: conn.2026-11-29-05-00-00.log. `keep=N` leaves the newest N of each name. SIGHUP ends files, too. What a run that was killed left as conn.log is renamed in the same way, never appended to. The folder is locked (flock(2)): a second sensor that names it is refused.",
+        "Zeek, `zeek:DIR`, is two files in a folder that is there: conn.log with flow records and notice.log with detections (rising edges, doublings, summaries: notes `Scan::Port_Scan` and `Scan::Address_Scan`), as tab-separated values with Zeek's header lines, fields and types, and the field `community_id`. `uid` is the same in every run of a capture. Unset is what the sensor does not know: `service`, `missed_bytes`, `orig_ip_bytes`, `resp_ip_bytes`, `tunnel_parents`; and, as in Zeek, duration and bytes of a flow without a duration. Unlike Zeek's, `duration` includes the last ACK after both FINs, `history` has no letters for retransmissions, gaps, zero windows, bad checksums and odd flags (`t`, `g`, `w`, `c`, `i`, `q`), and a connection whose SYN was not seen is `OTH` unless it ended half (`SHR`, `RSTRH`). A file comes with its first record and ends with `#close`. With `rotate=1h` (a time from 1m to 30d), `rotate=100MiB` (a size from 1MiB to 1TiB) or `rotate=1h+100MiB` a file is ended at each multiple of the time, or at the size, and is renamed after the moment it was opened: conn.2026-11-29-05-00-00.log. `keep=N` leaves the newest N of each name. SIGHUP ends files, too. What a run that was killed left as conn.log is renamed in the same way, never appended to. The folder is locked (flock(2)): a second sensor that names it is refused.",
     ),
     Text(
         "EVE, `eve:TARGET`, is JSON lines with Suricata's names, by default of all events. Whatever Suricata does not have lies under `synledger`. Every record has `timestamp` (microseconds, `+0000`), `host` (`--sensor`) and `event_type`; those of frames also `in_iface`, `pcap_cnt` (`read`: the number of the frame that decided), `vlan`, `src_ip`, `src_port`, `dest_ip`, `dest_port` (ICMP: `icmp_type`, `icmp_code`), `proto`, `community_id` and `flow_id` (of the connection's content: the same in each record of a connection and in each run; alerts have none).",
@@ -205,7 +205,7 @@ const OUTPUT: &[Block] = &[
         "A block list, `blocklist:PATH`, is a file with the addresses of scanners, one a line, IPv4 first; behind each a `#` and what it did: `kind`, `first` and `last` (when it was seen), `ports` (a `+` stands for those that are not named), `hosts` (at least so many), `proof`, `expires`, `events` (detections). The first lines are comments and say who wrote it, when, and how many there are. `comments=off` leaves the addresses alone. The file is written beside itself, mode 0644, and renamed, so that whoever opens it reads all of one list: at most once a second when it changes, also when sources expire, and in `read` at the end, as of the last packet. At the start of `run` it is empty.",
     ),
     Text(
-        "Listed is a source with a proof that it is who it says, from `handshake` (it completed one with what it scans) down to what `proof=` asks for: `answered` (something answered it with SYN+ACK) or `none` (anybody can have anybody listed). It stays until `expire=` (1h; 1s to 365d) after it was last seen; what is not proven does not prolong that. There is room for `max=` sources (65536; 1 to 1048576): the oldest leave, which is counted. Never listed are this host's addresses, the gateways of its default routes, the name servers in `/etc/resolv.conf` and systemd-resolved's (asked for anew each minute, and when an address or interface changes), whom `--local` or `--allow` names, whatever the port, and loopback, multicast and broadcast addresses; who becomes one of them leaves the list. `read` knows `--local` and `--allow` alone. Detections that are out of `--scan-scope` list nobody.",
+        "Listed is a source with a proof that it is who it says, from `handshake` (it completed one with what it scans) down to what `proof=` asks for: `answered` (something answered it with SYN+ACK) or `none` (spoofed packets can put any address on the list). It stays until `expire=` (1h; 1s to 365d) after it was last seen; what is not proven does not prolong that. There is room for `max=` sources (65536; 1 to 1048576): the oldest leave, which is counted. Never listed are this host's addresses, the gateways of its default routes, the name servers in `/etc/resolv.conf` and systemd-resolved's (asked for anew each minute, and when an address or interface changes), whom `--local` or `--allow` names, whatever the port, and loopback, multicast and broadcast addresses; who becomes one of them leaves the list. `read` knows `--local` and `--allow` alone. Detections that are out of `--scan-scope` list nobody.",
     ),
     Text(
         "To load it into sets of nftables that forget after an hour, even if the sensor has ended (`set scanners4 { type ipv4_addr; flags timeout; }` and `scanners6` of `ipv6_addr` in a table `inet edge`), with the list as `$1`:",

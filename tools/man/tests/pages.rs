@@ -252,7 +252,7 @@ fn every_turn_in_a_sensors_life_is_told() {
                 words.extend(statement.split('"').skip(1).step_by(2).filter(is_word));
             }
         }
-        for call in ["word:", "turn(", "set_notice(", "lifecycle(now_ns,"] {
+        for call in ["word:", "event(", "set_notice(", "lifecycle(now_ns,"] {
             for rest in text.split(call).skip(1) {
                 let literal = rest.trim_start().strip_prefix('"');
                 let word = literal.and_then(|rest| rest.split('"').next());

@@ -176,3 +176,21 @@ fn a_window_of_part_of_a_second_is_a_number() {
     alert::window(&mut out, 1_500_000_000);
     assert_eq!(out, b"1.500000000");
 }
+
+#[test]
+fn controls_in_details_act_on_no_terminal() {
+    let path = "a\u{1b}[2J\u{7f}\u{9b}2J\u{e9}\"";
+    let notice = Notice::Lifecycle {
+        ts_ns: 0,
+        word: "start",
+        text: path.to_owned(),
+        details: vec![("output".into(), json!([path]))],
+    };
+    let mut out = Vec::new();
+    eve().notice(&mut out, &notice, 0);
+    let line = String::from_utf8(out).expect("UTF-8");
+    let shown = |letter: char| letter == '\n' || !letter.is_control();
+    assert!(line.chars().all(shown), "{line:?}");
+    let record = parsed(&line);
+    assert_eq!(record["synledger"]["output"][0], path);
+}
