@@ -136,7 +136,10 @@ fn queues(facts: &Facts, interface: &Interface, answers: &Ethtool) -> Vec<Findin
                 "at high rates: echo {} | sudo tee /sys/class/net/{name}/queues/rx-0/rps_cpus",
                 cpu_mask(facts.cpus_online)
             ),
-            _ => format!("sudo ethtool -L {name} combined {}", max.min(cpus)),
+            _ => {
+                let kind = if answers.rx_only { "rx" } else { "combined" };
+                format!("sudo ethtool -L {name} {kind} {}", max.min(cpus))
+            }
         };
         found.push(Finding::new(Level::Note, what, why, change));
         return found;

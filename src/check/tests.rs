@@ -119,6 +119,12 @@ fn each_lack_is_found_with_the_command_that_mends_it() {
     assert_eq!(gro.level, Level::Note);
     let one = only(|facts| driver(facts).1.rx_channels = Some((1, 8)));
     assert!(one.change.contains("ethtool -L eth0 combined 4"), "{one:?}");
+    // As veth has them.
+    let apart = only(|facts| {
+        let answers = &mut driver(facts).1;
+        (answers.rx_channels, answers.rx_only) = (Some((1, 2)), true);
+    });
+    assert!(apart.change.contains("ethtool -L eth0 rx 2"), "{apart:?}");
     let rss = only(|facts| driver(facts).1.rss = Rss::Unknown);
     assert!(rss.what.contains("cannot tell"), "{rss:?}");
     let backlog = only(|facts| {

@@ -61,6 +61,8 @@ pub trait Detector: Sized {
     /// Prefetches the cache lines of this contact, some contacts before its turn.
     fn prefetch(&self, contact: &Contact);
     /// Handles a contact. `target` is the destination or, for rules about a pair, the address that stands for several.
+    /// Counts every contact as touch or outcome, also while its rule is off: the books compare the counts of all
+    /// detectors of one owner.
     fn on_contact(
         &mut self,
         contact: &Contact,
@@ -87,8 +89,8 @@ counters! {
     /// Counters of one detector, prefixed by the name of its kind.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct DetectorCounts "" {
-        touches: "SYNs that the detector handled",
-        outcomes: "Answers, refusals and completed handshakes that the detector handled",
+        touches: "SYNs handed to the detector",
+        outcomes: "Answers, refusals and completed handshakes handed to the detector",
         started: "Detections: rising edges",
         continued: "Detections: doublings",
         ended: "Detections: summaries",

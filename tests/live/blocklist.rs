@@ -223,7 +223,7 @@ fn a_full_disk_leaves_the_old_list_whole_and_is_made_up_for() {
         let ended = sensor.stop(Signal::SIGINT);
         assert_eq!(ended.code, Some(0), "{}", ended.says);
         assert!(
-            ended.says.contains("write of a block list"),
+            ended.says.contains("write of a responder"),
             "{}",
             ended.says
         );

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::sys::ethtool::{Asker, KEY_BYTES_MAX, Question, RXFH_BYTES};
+use crate::sys::ethtool::{Answer, Asker, KEY_BYTES_MAX, Question, RXFH_BYTES};
 
 const ETH_FLAG_LRO: u32 = 1 << 15;
 
@@ -26,6 +26,8 @@ pub struct Ethtool {
     pub rx_ring: Option<(u32, u32)>,
     /// Receive queues: current, maximum.
     pub rx_channels: Option<(u32, u32)>,
+    /// They are set apart from transmit queues (`ethtool -L NAME rx`), not combined with them.
+    pub rx_only: bool,
     /// Whether receive hashing is symmetric, given symmetric fields.
     pub rss: Rss,
     /// Length of the hash key.
@@ -65,13 +67,15 @@ pub enum Rss {
 pub fn ask(name: &str) -> io::Result<Ethtool> {
     let asker = Asker::new(name)?;
     let (rss, rss_key_bytes) = rss(&asker);
+    let channels = asker.ask(Question::Channels);
     Ok(Ethtool {
         gro: value(&asker, Question::Gro).map(|value| value != 0),
         lro: value(&asker, Question::Flags).map(|flags| flags & ETH_FLAG_LRO != 0),
         tso: value(&asker, Question::Tso).map(|value| value != 0),
         gso: value(&asker, Question::Gso).map(|value| value != 0),
         rx_ring: rx_ring(&asker),
-        rx_channels: rx_channels(&asker),
+        rx_channels: channels.as_ref().map(rx_channels),
+        rx_only: channels.is_some_and(|answer| answer.word(4) == 0),
         rss,
         rss_key_bytes,
         hash_fields: FLOW_TYPES.map(|(_, flow_type)| hash_fields(&asker, flow_type)),
@@ -90,10 +94,9 @@ fn rx_ring(asker: &Asker) -> Option<(u32, u32)> {
 }
 
 /// `struct ethtool_channels`: max_rx, max_combined are words 1 and 4, the counts 5 and 8.
-fn rx_channels(asker: &Asker) -> Option<(u32, u32)> {
-    let answer = asker.ask(Question::Channels)?;
+fn rx_channels(answer: &Answer) -> (u32, u32) {
     let sum = |rx, combined| answer.word(rx).saturating_add(answer.word(combined));
-    Some((sum(5, 8), sum(1, 4)))
+    (sum(5, 8), sum(1, 4))
 }
 
 /// `struct ethtool_rxnfc`: flow_type is word 1, data words 2 and 3.

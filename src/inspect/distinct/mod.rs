@@ -150,7 +150,10 @@ impl<Q: Question> Detector for Distinct<Q> {
         timeline: &Timeline<'_>,
         out: &mut impl FnMut(Found),
     ) {
-        if self.rule.at_least == 0 {
+        let is_touch = contact.kind == ContactKind::Touch;
+        self.counts.touches += u64::from(is_touch);
+        self.counts.outcomes += u64::from(!is_touch);
+        if !Self::is_on(&self.rule) {
             return;
         }
         let watermark = timeline.watermark_at(contact.position);
@@ -161,12 +164,9 @@ impl<Q: Question> Detector for Distinct<Q> {
             hash: Q::hash(&self.hasher, contact),
             watermark,
         };
-        if contact.kind == ContactKind::Touch {
-            self.counts.touches += 1;
-            self.on_touch(&coming, out);
-        } else {
-            self.counts.outcomes += 1;
-            self.on_outcome(&coming);
+        match is_touch {
+            true => self.on_touch(&coming, out),
+            false => self.on_outcome(&coming),
         }
     }
 

@@ -266,3 +266,22 @@ proptest! {
         prop_assert_eq!(held as usize, all.len());
     }
 }
+
+#[test]
+fn a_rule_that_is_off_counts_its_contacts_and_detects_nothing() {
+    let watermarks = [0];
+    let timeline = Timeline::Read {
+        first: 0,
+        watermarks: &watermarks,
+    };
+    let mut off = detector(0);
+    let contact = touch(0, 0, host(1));
+    off.on_contact(&contact, contact.dst, &timeline, &mut |_| {
+        panic!("a detection")
+    });
+    assert_eq!(
+        (off.counts().contacts(), off.occupancy()),
+        (1, 0),
+        "another detector of the same owner may be on: the books compare both"
+    );
+}

@@ -84,13 +84,16 @@ impl Reason {
             }
             Self::FlowTables => ("entry of a flow", "entries of flows"),
             Self::ScanTables => ("entry of a scan", "entries of scans"),
-            Self::Contacts => ("contact between workers", "contacts between workers"),
+            Self::Contacts => (
+                "contact of the scan detectors",
+                "contacts of the scan detectors",
+            ),
             Self::Witness => (
                 "attempt of the witness's sample",
                 "attempts of the witness's sample",
             ),
             Self::ListFull => ("source", "sources"),
-            Self::ListWrite => ("write of a block list", "writes of block lists"),
+            Self::ListWrite => ("write of a responder", "writes of responders"),
             Self::LogGone | Self::Output => ("record", "records"),
         }
     }
@@ -109,8 +112,8 @@ impl Reason {
             Self::Contacts => "dropped by full queues: a scan among them may be missed",
             Self::Witness => "on one side only",
             Self::LogGone => "made when the log had ended",
-            Self::ListFull => "pushed off a full block list by newer ones",
-            Self::ListWrite => "refused: an old list stayed there",
+            Self::ListFull => "removed from full lists of responders by newer ones",
+            Self::ListWrite => "refused: the old list stayed there",
             Self::Output => "lost",
         }
     }
@@ -126,9 +129,9 @@ impl Reason {
             }
             Self::Depth => "--capture full keeps them whole",
             Self::FlowTables | Self::ScanTables => "raise --memory-mib",
-            Self::Contacts => "raise --memory-mib, or ask for fewer --workers",
+            Self::Contacts => "raise --memory-mib, or lower --workers if there are several",
             Self::Witness | Self::LogGone => "please report it as a fault of synledger",
-            Self::ListFull => "raise max= of the block list",
+            Self::ListFull => "raise max= of the responder",
             Self::ListWrite => "look at its directory and its disk, or write elsewhere",
             Self::Output => "",
         }

@@ -203,7 +203,7 @@ fn every_reason_has_a_sentence_of_its_own_with_what_helps() {
             "3 of 10 frames (30 %) were cut before their transport header",
             "2 entries of flows were evicted from full tables, or lack packets and bytes",
             "7 entries of scans were evicted from full tables: a scan among them may be missed",
-            "1 of 100 contacts between workers (1 %) was dropped by full queues: a scan among them may be missed",
+            "1 of 100 contacts of the scan detectors (1 %) was dropped by full queues: a scan among them may be missed",
             "1 of 5 attempts of the witness's sample (20 %) was on one side only",
             "1 record was made when the log had ended",
             "1 of 4 records of text:- (25 %) was lost: its reader is slow",

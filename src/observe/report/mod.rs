@@ -268,7 +268,7 @@ fn verdict(books: &Books) -> String {
         let what = match books.missed() {
             0 if !books.complete() => "all that was counted is accounted for".to_owned(),
             0 => "all is accounted for".to_owned(),
-            missed => format!("all is accounted for, with what was missed ({missed} in all)"),
+            _ => "all is accounted for, with what was missed".to_owned(),
         };
         format!(
             "the books close: {what}; {} identities hold",

@@ -19,13 +19,11 @@ pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failur
     wrong.extend(refused(config, nics));
     if wrong.is_empty() {
         text += match nics.is_empty() {
-            true => {
-                "nothing was opened or changed; this would wait for its interfaces, then start\n"
-            }
-            false => "nothing was opened or changed; this would start\n",
+            true => "nothing was changed; this would wait for its interfaces, then start\n",
+            false => "nothing was changed; this would start\n",
         };
     } else {
-        text += "nothing was opened or changed; this would not start\n";
+        text += "nothing was changed; this would not start\n";
     }
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

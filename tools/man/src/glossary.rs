@@ -216,7 +216,7 @@ const LOSSES: &[Block] = &[
     ),
     Lines(&[
         "missed: 5299 of 600000 frames (0.88 %) were dropped by full rings, at most 279 new connections among them; raise --ring-mib or --workers, or capture less: --capture control",
-        "the books close: all is accounted for, with what was missed (5299 in all); 38 identities hold",
+        "the books close: all is accounted for, with what was missed; 38 identities hold",
     ]),
     Text(
         "During a run, a loss is reported on standard error when it begins, each minute while it lasts, and when it ends (`losing:`, `still losing:`, `no longer losing:`). The log has the same as lifecycle records (`loss_began`, `loss_lasts`, `loss_ended`). An output that takes nothing, such as one on a full disk, is reported within a second, before it has lost a line. These are the reasons, in records, metrics and `/healthz`:",
@@ -247,11 +247,11 @@ const LOSSES: &[Block] = &[
     ),
     Item(
         "flow_tables_full, scan_tables_full",
-        "Full tables pushed out entries. Raise `--memory-mib`.",
+        "Full tables evicted entries. Raise `--memory-mib`.",
     ),
     Item(
         "contacts_dropped",
-        "Queues between workers were full: a scan may be missed. Raise `--memory-mib`, or ask for fewer `--workers`.",
+        "Queues to the scan detectors were full: a scan may be missed. Raise `--memory-mib`, or lower `--workers` if there are several.",
     ),
     Item(
         "witness, log_gone",
@@ -259,11 +259,11 @@ const LOSSES: &[Block] = &[
     ),
     Item(
         "list_full",
-        "A block list was full: newer sources pushed older ones off. Raise its `max=`.",
+        "The list of a responder was full: newer sources replaced older ones. Raise its `max=`.",
     ),
     Item(
         "list_write",
-        "A block list could not be written: the old one stays. Look at its directory and its disk.",
+        "A responder could not write: the old list stays. Look at its directory and its disk.",
     ),
     Item(
         "output",
