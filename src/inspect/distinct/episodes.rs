@@ -161,7 +161,8 @@ impl<Q: Question> Distinct<Q> {
             subject: Q::named(&held.subject, episode.dst),
             extent,
             evidence,
-            proof: match (held.proven, evidence.answered) {
+            // A handshake before the episode proves nothing about who sent its SYNs.
+            proof: match (held.proven_ns >= episode.first_ns, evidence.answered) {
                 (true, _) => Proof::Handshake,
                 (false, 0) => Proof::None,
                 (false, _) => Proof::Answered,

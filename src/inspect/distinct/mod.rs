@@ -233,7 +233,10 @@ impl<Q: Question> Distinct<Q> {
             }
             return;
         };
-        self.subjects.get_mut(slot).proven |= proves;
+        if proves {
+            let held = self.subjects.get_mut(slot);
+            held.proven_ns = held.proven_ns.max(coming.contact.ts_ns);
+        }
         let mut touches = self.subjects.touches_mut(slot).iter_mut();
         if let Some(touch) = touches.find(|touch| touch.item == item) {
             touch.state = touch.state.max(state);
@@ -309,12 +312,20 @@ impl<Q: Question> Distinct<Q> {
         let first = self.firsts.get(place);
         if first.item == touch.item {
             let newest_ns = first.newest_ns.max(touch.ts_ns);
-            self.firsts.set(place, First { newest_ns, ..first });
+            let is_old = first.newest_ns.saturating_add(self.rule.window_ns) < touch.ts_ns;
+            let first = First {
+                newest_ns,
+                proven: first.proven && !is_old,
+                ..first
+            };
+            self.firsts.set(place, first);
             return None;
         }
         self.firsts.take(place);
         let slot = self.insert(coming, out);
-        self.subjects.get_mut(slot).proven = first.proven;
+        if first.proven {
+            self.subjects.get_mut(slot).proven_ns = first.newest_ns;
+        }
         let known = Touch {
             ts_ns: first.newest_ns,
             item: first.item,

@@ -39,8 +39,8 @@ pub struct Held<S> {
     /// packet time would be due at once, at a position that depends on chunks.
     pub ends_ns: i64,
     pub episode: Option<u32>,
-    /// The source completed a handshake.
-    pub proven: bool,
+    /// The newest handshake that the source completed; `i64::MIN`: none.
+    pub proven_ns: i64,
     count: u8,
 }
 
@@ -52,7 +52,7 @@ impl<S> Held<S> {
             true_until_ns: None,
             ends_ns: i64::MIN,
             episode: None,
-            proven: false,
+            proven_ns: i64::MIN,
             count: 0,
         }
     }

@@ -285,3 +285,32 @@ fn a_rule_that_is_off_counts_its_contacts_and_detects_nothing() {
         "another detector of the same owner may be on: the books compare both"
     );
 }
+
+#[test]
+fn a_handshake_before_the_episode_proves_nothing_of_it() {
+    const W: i64 = WINDOW;
+    // One honest connection, then SYNs that anybody may have sent in its name: the last within W of the first.
+    for (gap_ns, expected) in [(W - 3, Proof::Handshake), (W + 1, Proof::None)] {
+        for again in [false, true] {
+            let (mut detector, mut proof) = (detector(3), Vec::new());
+            let mut contacts = vec![(0, ContactKind::Touch, 0), (0, ContactKind::Established, 0)];
+            if again {
+                // The honest one's port once more, by anybody.
+                contacts.push((gap_ns, ContactKind::Touch, 0));
+            }
+            contacts.extend([1, 2, 3].map(|n| (gap_ns + i64::from(n), ContactKind::Touch, n)));
+            for (ts_ns, kind, n) in contacts {
+                let position = crate::time::timeline::position_of_ts(ts_ns);
+                let contact = Contact {
+                    position,
+                    kind,
+                    ..touch(0, ts_ns, host(n))
+                };
+                detector.on_contact(&contact, contact.dst, &Timeline::Live, &mut |(_, one)| {
+                    proof.push(one.proof);
+                });
+            }
+            assert_eq!(proof.first(), Some(&expected), "{gap_ns} {again}");
+        }
+    }
+}

@@ -55,8 +55,10 @@ struct Opened {
     bytes: u64,
     /// Length of the buffer before the current record.
     mark: usize,
-    /// The footer is appended; no record follows.
+    /// To be ended, whatever the rotation.
     ending: bool,
+    /// Bytes of the footer, once it is appended: no record follows.
+    footer: usize,
 }
 
 impl Files {
@@ -163,6 +165,7 @@ impl StreamFile {
             bytes,
             mark: 0,
             ending: false,
+            footer: 0,
         });
         Ok(())
     }
@@ -172,11 +175,12 @@ impl StreamFile {
         let (Some(opened), Some(lines)) = (&mut self.open, &mut self.lines) else {
             return true;
         };
-        if !opened.ending {
-            opened.ending = true;
-            lines.append(|out| (self.stream.end)(out, at.log_ns));
-        }
+        opened.ending = true;
         lines.flush(at);
+        if opened.footer == 0 && lines.waiting_bytes() == 0 {
+            opened.footer = lines.append(|out| (self.stream.end)(out, at.log_ns));
+            lines.flush(at);
+        }
         if lines.waiting_bytes() > 0 {
             return false;
         }
@@ -228,8 +232,14 @@ impl StreamFile {
             .open
             .is_some_and(|open| open.ending || rotation.is_due(open.at_ns, open.bytes, at.log_ns));
         if due && !self.end(rotation, at) {
-            let lines = self.lines.as_ref();
-            return Err(lines.and_then(Sink::blocked).unwrap_or(Cause::Io));
+            // The disk is full: records go on in this file, as far as the buffer has room, and it is ended later.
+            let (Some(lines), Some(open)) = (&mut self.lines, &mut self.open) else {
+                return Err(Cause::Io);
+            };
+            if !lines.take_back(open.footer) {
+                return Err(lines.blocked().unwrap_or(Cause::Io));
+            }
+            open.footer = 0;
         }
         if self.open.is_some() {
             return Ok(());
@@ -321,8 +331,9 @@ impl Sink for Files {
             let (Some(open), Some(lines)) = (&mut stream.open, &mut stream.lines) else {
                 continue;
             };
-            if !std::mem::replace(&mut open.ending, true) {
-                lines.append(|out| (stream.stream.end)(out, at.log_ns));
+            open.ending = true;
+            if open.footer == 0 {
+                open.footer = lines.append(|out| (stream.stream.end)(out, at.log_ns));
             }
             lines.finish(at);
             // A file without its footer keeps its name: the next run renames it.

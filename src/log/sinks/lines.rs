@@ -161,9 +161,21 @@ impl Lines {
         self.file.is_at(path)
     }
 
-    /// Appends a header or footer, which is no record. Between lines only.
-    pub(super) fn append(&mut self, bytes: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends a header or footer, which is no record, and returns its length. Between lines only.
+    pub(super) fn append(&mut self, bytes: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let before = self.buffer.len();
         bytes(&mut self.buffer);
+        self.buffer.len() - before
+    }
+
+    /// Takes back the last `len` bytes, appended by [`Lines::append`]. False if some of them are written.
+    pub(super) fn take_back(&mut self, len: usize) -> bool {
+        let kept = self.buffer.len() - len.min(self.buffer.len());
+        let is_whole = kept >= self.spent && self.waiting_bytes() >= len;
+        if is_whole {
+            self.buffer.truncate(kept);
+        }
+        is_whole
     }
 
     fn cause(&self) -> Cause {

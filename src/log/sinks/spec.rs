@@ -298,6 +298,19 @@ pub(crate) fn apart(targets: &[Target]) -> Result<(), String> {
                 "--output: {target} is named twice; two outputs in one file would mix their lines: name another"
             ));
         }
+        let holds = |folder_of: &Target, file: &Target| {
+            let path = folder_of.path();
+            path.is_dir()
+                && !file.path().is_dir()
+                && identity(path).is_some_and(|id| Some(id) == identity(folder(file.path())))
+        };
+        let others = targets.iter().enumerate().filter(|(place, _)| *place != at);
+        if let Some((_, folder_of)) = others.into_iter().find(|(_, other)| holds(other, target)) {
+            return Err(format!(
+                "--output: {target} lies in {folder_of}, whose files another output opens, renames and removes: name a \
+                 file elsewhere"
+            ));
+        }
     }
     Ok(())
 }

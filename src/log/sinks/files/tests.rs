@@ -302,7 +302,7 @@ fn a_file_that_could_not_be_ended_gets_no_name_of_a_whole_one() {
 }
 
 #[test]
-fn what_is_lost_while_a_file_waits_for_its_end_is_told_afterwards() {
+fn records_wait_while_a_file_cannot_be_ended_and_what_is_lost_is_reported_afterwards() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut files = open(&folder, Rotation::default());
     files.set_patience(Patience::Live);
@@ -310,8 +310,9 @@ fn what_is_lost_while_a_file_waits_for_its_end_is_told_afterwards() {
     fill(&mut files, 0);
     files.reopen(at(S)).expect("nothing to open");
     assert_eq!(files.blocked(), Some(Cause::DiskFull));
+    // They wait in the buffer, as in any file on a full disk.
     for _ in 0..3 {
-        assert!(!put(&mut files, EventKind::Flow, "b\n", at(S)));
+        assert!(put(&mut files, EventKind::Flow, "b\n", at(S)));
     }
     empty(&mut files, 0);
     // Before anybody asks, the next file cannot be made either.
@@ -326,8 +327,29 @@ fn what_is_lost_while_a_file_waits_for_its_end_is_told_afterwards() {
         .map(|recovery| recovery.lost[flow])
         .collect();
     let dropped: u64 = files.carried().dropped.iter().map(|of| of[flow]).sum();
-    assert_eq!(dropped, 4);
+    assert_eq!(dropped, 1);
     assert_eq!(told.iter().sum::<u64>(), dropped, "{told:?}");
+}
+
+#[test]
+fn a_footer_that_a_full_disk_refuses_makes_room_for_records() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = open(&folder, Rotation::default());
+    files.set_patience(Patience::Live);
+    assert!(put(&mut files, EventKind::Flow, "a\n", at(S)));
+    files.flush(at(S));
+    fill(&mut files, 0);
+    files.reopen(at(2 * S)).expect("nothing to open");
+    assert_eq!(files.blocked(), Some(Cause::DiskFull));
+    for _ in 0..2 {
+        assert!(put(&mut files, EventKind::Flow, "b\n", at(3 * S)));
+    }
+    empty(&mut files, 0);
+    files.flush(at(5 * S));
+    assert!(put(&mut files, EventKind::Flow, "c\n", at(6 * S)));
+    files.flush(at(7 * S));
+    let texts: Vec<String> = found(&folder).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["#open 1\na\nb\nb\n#close 5\n", "#open 6\nc\n"]);
 }
 
 #[test]

@@ -37,6 +37,15 @@ fn one_file_under_two_spellings_is_named_twice() {
         let refused = apart(&[spec("text", a), spec("eve", b)]).is_err();
         assert_eq!(refused, one, "{a} {b}");
     }
+    // A file in the folder of another output, whether it is there or not.
+    let zeek = read(&format!("zeek:{dir}")).expect("good").target;
+    for file in ["old.log", "x.log"] {
+        let inside = read(&format!("eve:{dir}/{file}")).expect("good").target;
+        for both in [[zeek.clone(), inside.clone()], [inside, zeek.clone()]] {
+            let says = apart(&both).expect_err(file);
+            assert!(says.contains("name a file elsewhere"), "{says}");
+        }
+    }
     assert_eq!(
         apart(&[
             read("text:-").expect("good").target,
