@@ -36,7 +36,7 @@ words! {
         None = "none",
         /// A target answered with SYN+ACK; whether the source got it is not known.
         Answered = "answered",
-        /// The source completed a handshake with a target.
+        /// The source completed a handshake with a target since the first touch of the episode.
         Handshake = "handshake",
     }
 }
