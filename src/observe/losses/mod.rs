@@ -144,7 +144,7 @@ fn output_trouble(cause: Cause) -> (&'static str, &'static str) {
         Cause::DiskFull => ("its disk is full", "free space there, or write elsewhere"),
         Cause::Io => (
             "it cannot be written",
-            "look at its disk, or write elsewhere",
+            "look at its path and its disk, or write elsewhere",
         ),
         Cause::Closed => (
             "it has no reader any more",
