@@ -168,7 +168,7 @@ fn program_and_user_space_agree_on_every_frame() {
             }
             kinds[there.key as usize] += 1;
             classes[there.class as usize] += 1;
-            unread += u32::from(!there.reach);
+            unread += u32::from(!there.is_in_depth);
         }
     }
     println!("flow, pair, none: {kinds:?}; data, control, open: {classes:?}; unread: {unread}");

@@ -39,7 +39,7 @@ impl Books {
             log: self.log.since(&before.log),
             host: self.host.since(&before.host),
             filtered: then(self.filtered, before.filtered),
-            refused: then(self.refused, before.refused),
+            shed_in_kernel: then(self.shed_in_kernel, before.shed_in_kernel),
             witness: self
                 .witness
                 .map(|now| now.since(&before.witness.unwrap_or_default())),
@@ -74,12 +74,14 @@ impl Books {
         self.losses().values().sum()
     }
 
-    /// Whether nothing was lost, counted or not. Uncounted: bulk data refused in the kernel without CAP_BPF, and
+    /// Whether nothing was lost, counted or not. Uncounted: bulk data filtered in the kernel without CAP_BPF, and
     /// frames of an interface that was gone.
     pub fn complete(&self) -> bool {
         let shed = &self.shards.shed;
-        let refused = shed.spent_us[1..].iter().any(|&us| us > 0);
-        self.missed() == 0 && self.host.unwatched_us == 0 && !(refused && self.refused.is_none())
+        let filtered = shed.spent_us[1..].iter().any(|&us| us > 0);
+        self.missed() == 0
+            && self.host.unwatched_us == 0
+            && !(filtered && self.shed_in_kernel.is_none())
     }
 
     /// Upper bounds of losses that cannot be counted as attempts.

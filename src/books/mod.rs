@@ -63,8 +63,8 @@ pub struct Books {
     pub filtered: Option<u64>,
     /// `--witness`: its counters.
     pub witness: Option<WitnessCounts>,
-    /// Data frames refused in the kernel under load; `None` when they cannot be counted.
-    pub refused: Option<u64>,
+    /// Data frames filtered in the kernel under load; `None` when they cannot be counted.
+    pub shed_in_kernel: Option<u64>,
     /// Allowed skew now.
     pub in_flight: InFlight,
     /// The run is over: nothing is in flight.
@@ -86,9 +86,9 @@ impl Books {
                 filtered,
             ));
         }
-        if let Some(refused) = self.refused {
-            let help = "Data frames that the kernel refused under load, before the copy";
-            show(Counter::single("shed_in_kernel", help, Kind::Loss, refused));
+        if let Some(shed) = self.shed_in_kernel {
+            let help = "Data frames filtered in the kernel under load, before the copy";
+            show(Counter::single("shed_in_kernel", help, Kind::Loss, shed));
         }
         if let Some(witness) = &self.witness {
             witness.each(show);

@@ -7,7 +7,7 @@ words! {
     pub enum Excuse {
         /// The sensor's rings had no room.
         RingDrops = "ring_drops",
-        /// Filters of data rings refused frames, among them those that a changing fanout had put there.
+        /// Data rings filtered frames out, among them those that a changing fanout had put there.
         Filtered = "filtered",
         /// The witness's ring had no room.
         WitnessDropped = "witness_dropped",

@@ -127,8 +127,11 @@ impl RxSocket {
     /// No such interface in this network namespace.
     pub fn bind(&self, ifindex: u32) -> Result<(), SetupError> {
         let address = libc::sockaddr_ll {
-            sll_family: libc::sa_family_t::try_from(libc::AF_PACKET).expect("17"),
-            sll_protocol: u16::try_from(libc::ETH_P_ALL).expect("3").to_be(),
+            sll_family: libc::sa_family_t::try_from(libc::AF_PACKET)
+                .expect("AF_PACKET fits 16 bits"),
+            sll_protocol: u16::try_from(libc::ETH_P_ALL)
+                .expect("ETH_P_ALL fits 16 bits")
+                .to_be(),
             sll_ifindex: c_int::try_from(ifindex).expect("the kernel's indices are positive ints"),
             sll_hatype: 0,
             sll_pkttype: 0,
@@ -232,7 +235,7 @@ impl AsFd for RxSocket {
 /// # Errors
 ///
 /// Without CAP_NET_RAW, or if the kernel has no packet sockets.
-pub fn may_open(name: &str) -> Result<(), SetupError> {
+pub fn try_open(name: &str) -> Result<(), SetupError> {
     Socket::new(Domain::PACKET, Type::RAW.cloexec(), None)
         .map(drop)
         .map_err(|e| with_hint("socket(AF_PACKET)", name, e))
@@ -312,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_answers_come_with_what_helps() {
+    fn known_errors_have_a_hint() {
         let say = |call, errno| {
             let error = io::Error::from_raw_os_error(errno);
             with_hint(call, "eth0", error).to_string()

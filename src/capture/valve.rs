@@ -1,4 +1,4 @@
-//! The filter of one ring, set by two threads: one opens and closes the gate, the other refuses bulk data under load.
+//! The filter of one ring, set by two threads: one opens and closes the gate, the other filters bulk data under load.
 
 use super::bpf::counted::RejectCounter;
 use super::socket::{Filter, GATE, RxSocket};
@@ -27,14 +27,14 @@ impl Program {
 #[derive(Debug, Default)]
 struct State {
     gate_open: bool,
-    bulk_refused: bool,
+    bulk_filtered: bool,
 }
 
 /// The filters of one socket, and which of them is attached.
 #[derive(Debug)]
 pub struct Valve {
     all: Program,
-    /// Refuses bulk data; `None` for a ring without bulk data.
+    /// Filters out bulk data; `None` for a ring without bulk data.
     without_bulk: Option<Program>,
     state: Mutex<State>,
 }
@@ -67,22 +67,22 @@ impl Valve {
         self.update(socket, |state| state.gate_open = false)
     }
 
-    /// Refuses bulk data or accepts them again. Behind a closed gate this takes effect when the gate opens.
+    /// Filters bulk data out, or accepts them again. Behind a closed gate this takes effect when the gate opens.
     ///
     /// # Errors
     ///
     /// The kernel refuses the filter; the one before it stays.
-    pub fn refuse_bulk(&self, socket: &RxSocket, refuse: bool) -> Result<(), SetupError> {
+    pub fn filter_bulk(&self, socket: &RxSocket, filter: bool) -> Result<(), SetupError> {
         if self.without_bulk.is_none() {
             return Ok(());
         }
-        self.update(socket, |state| state.bulk_refused = refuse)
+        self.update(socket, |state| state.bulk_filtered = filter)
     }
 
     fn update(&self, socket: &RxSocket, change: impl FnOnce(&mut State)) -> Result<(), SetupError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state);
-        let narrow = self.without_bulk.as_ref().filter(|_| state.bulk_refused);
+        let narrow = self.without_bulk.as_ref().filter(|_| state.bulk_filtered);
         let program = narrow.unwrap_or(&self.all);
         socket.attach(match state.gate_open {
             true => program.filter(),

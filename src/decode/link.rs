@@ -6,7 +6,7 @@
 use super::net::Net;
 use super::packet::Reach;
 use super::rest::Rest;
-use super::unread::{Cause, NotIpCause, Unread};
+use super::unread::{MalformedCause, NotIpCause, Unread};
 use crate::capture::bpf::fanout::UPPER;
 use crate::capture::frame::{Frame, LinkType};
 
@@ -100,10 +100,10 @@ impl<'a> Link<'a> {
     ///
     /// # Errors
     ///
-    /// [`Cause::TruncatedIp`], [`Cause::BadIpVersion`].
+    /// [`MalformedCause::TruncatedIp`], [`MalformedCause::BadIpVersion`].
     #[inline(always)]
     pub fn version(&mut self) -> Result<Version, Unread> {
-        let first = self.rest.u8(0).ok_or(Cause::TruncatedIp)?;
+        let first = self.rest.u8(0).ok_or(MalformedCause::TruncatedIp)?;
         match (first >> 4, self.announced) {
             (4, Announced::V4 | Announced::Either) => Ok(Version::V4),
             (6, announced) => {
@@ -112,7 +112,7 @@ impl<'a> Link<'a> {
                 }
                 Ok(Version::V6)
             }
-            _ => Err(Cause::BadIpVersion.into()),
+            _ => Err(MalformedCause::BadIpVersion.into()),
         }
     }
 
@@ -140,12 +140,12 @@ impl<'a> Link<'a> {
     }
 
     fn skip(&mut self, len: usize) -> Result<(), Unread> {
-        self.rest = self.rest.skip(len).ok_or(Cause::TruncatedLink)?;
+        self.rest = self.rest.skip(len).ok_or(MalformedCause::TruncatedLink)?;
         Ok(())
     }
 
     fn u16(&self, at: usize) -> Result<u16, Unread> {
-        Ok(self.rest.u16(at).ok_or(Cause::TruncatedLink)?)
+        Ok(self.rest.u16(at).ok_or(MalformedCause::TruncatedLink)?)
     }
 
     /// Ends the walk at an IP header, `len` bytes on.
@@ -160,8 +160,8 @@ impl<'a> Link<'a> {
 ///
 /// # Errors
 ///
-/// [`Unread::NotIp`] where a sound header leads elsewhere; [`Cause::TruncatedLink`] and
-/// [`Cause::TooManyTags`] where the walk cannot go on.
+/// [`Unread::NotIp`] where a sound header leads elsewhere; [`MalformedCause::TruncatedLink`] and
+/// [`MalformedCause::TooManyTags`] where the walk cannot go on.
 pub(super) fn walk<'a>(frame: &Frame<'a>) -> Result<Link<'a>, Unread> {
     let mut link = Link::start(frame);
     let rest = link.rest;
@@ -222,7 +222,7 @@ fn ethertypes(mut link: Link<'_>, mut ethertype: u16) -> Result<Link<'_>, Unread
             }
         };
     }
-    Err(Cause::TooManyTags.into())
+    Err(MalformedCause::TooManyTags.into())
 }
 
 /// Offset of the next EtherType behind a rare tag or encapsulation.
@@ -275,7 +275,7 @@ fn logical(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
 
 /// Reads an 802.2 header: the EtherType behind SNAP, or `None` for IP directly behind the 3 bytes.
 fn llc(link: &mut Link<'_>) -> Result<Option<u16>, Unread> {
-    let [dsap, ssap, control] = link.rest.array(0).ok_or(Cause::TruncatedLink)?;
+    let [dsap, ssap, control] = link.rest.array(0).ok_or(MalformedCause::TruncatedLink)?;
     link.mark(Reach::OddLink);
     // Unnumbered information; the poll bit is ignored.
     if control & 0xef != 0x03 {
@@ -287,7 +287,7 @@ fn llc(link: &mut Link<'_>) -> Result<Option<u16>, Unread> {
     if (dsap, ssap) != (0xaa, 0xaa) {
         return Err(NotIpCause::Llc.into());
     }
-    let [a, b, c, high, low] = link.rest.array(3).ok_or(Cause::TruncatedLink)?;
+    let [a, b, c, high, low] = link.rest.array(3).ok_or(MalformedCause::TruncatedLink)?;
     let ethertype = u16::from_be_bytes([high, low]);
     // Encapsulated Ethernet (RFC 1042) and its bridge tunnel form (802.1H).
     if !matches!([a, b, c], [0, 0, 0] | [0, 0, 0xf8]) || ethertype < ETHERTYPE_MIN {
@@ -310,7 +310,7 @@ fn pppoe(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
 
 /// Reads a PPP protocol number; an odd first byte is the whole number (RFC 1661, 6.5).
 fn ppp(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
-    let first = link.rest.u8(0).ok_or(Cause::TruncatedLink)?;
+    let first = link.rest.u8(0).ok_or(MalformedCause::TruncatedLink)?;
     let (protocol, len) = match first & 1 {
         1 => (u16::from(first), 1),
         _ => (link.u16(0)?, 2),
@@ -341,20 +341,20 @@ fn ppp_hdlc(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
 fn mpls(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
     link.mark(Reach::Mpls);
     for _ in 0..LABELS_MAX {
-        let entry = link.rest.u32(0).ok_or(Cause::TruncatedLink)?;
+        let entry = link.rest.u32(0).ok_or(MalformedCause::TruncatedLink)?;
         link.skip(4)?;
         if entry & 0x100 == 0 {
             continue;
         }
         // Labels 13 and 14 announce operation and maintenance (RFC 5586, RFC 3429).
         let label = entry >> 12;
-        let first = link.rest.u8(0).ok_or(Cause::TruncatedLink)?;
+        let first = link.rest.u8(0).ok_or(MalformedCause::TruncatedLink)?;
         return match first >> 4 {
             4 | 6 if label != 13 && label != 14 => link.ip(0, Announced::Either),
             _ => Err(NotIpCause::Mpls.into()),
         };
     }
-    Err(Cause::TooManyTags.into())
+    Err(MalformedCause::TooManyTags.into())
 }
 
 /// Follows a Linux cooked header without IP; `head` starts at that header.
@@ -383,7 +383,7 @@ fn cooked<'a>(
 
 /// Reads a BSD loopback header: an address family in the byte order of the capturing host.
 fn null(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
-    let word: [u8; 4] = link.rest.array(0).ok_or(Cause::TruncatedLink)?;
+    let word: [u8; 4] = link.rest.array(0).ok_or(MalformedCause::TruncatedLink)?;
     if word.starts_with(&[0xff, 0x03]) {
         return ppp_hdlc(link);
     }
@@ -407,7 +407,7 @@ fn null(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
 
 /// Reads an OpenBSD loopback header: an address family in network order.
 fn openbsd_loop(link: Link<'_>) -> Result<Link<'_>, Unread> {
-    let value = link.rest.u32(0).ok_or(Cause::TruncatedLink)?;
+    let value = link.rest.u32(0).ok_or(MalformedCause::TruncatedLink)?;
     let announced = family(value).ok_or(NotIpCause::Family)?;
     link.ip(4, announced)
 }

@@ -20,7 +20,7 @@ mod transport;
 mod unread;
 
 pub use packet::Packet;
-pub use unread::{Cause, NotIpCause, Unread};
+pub use unread::{MalformedCause, NotIpCause, Unread};
 
 use crate::capture::frame::{Frame, LinkType};
 use link::{Link, Version};

@@ -5,7 +5,7 @@
 
 use super::naive_ip::{View, ip, transport};
 use super::packet::{Fragment, Packet, Reach};
-use super::unread::{Cause, NotIpCause, Unread};
+use super::unread::{MalformedCause, NotIpCause, Unread};
 use crate::capture::frame::{Frame, LinkType};
 
 /// What a header announces next.
@@ -44,7 +44,7 @@ struct Way<'a> {
 
 fn start(f: &Frame<'_>, w: &mut Way<'_>) -> Result<Next, Unread> {
     let v = w.view;
-    let cut = Cause::TruncatedLink;
+    let cut = MalformedCause::TruncatedLink;
     let (field, len) = match f.link {
         LinkType::Ethernet => (12, 14),
         LinkType::LinuxSll => (14, 16),
@@ -107,7 +107,7 @@ fn start(f: &Frame<'_>, w: &mut Way<'_>) -> Result<Next, Unread> {
 
 fn loopback(link: LinkType, w: &mut Way<'_>) -> Result<Next, Unread> {
     let v = w.view;
-    v.need(0, 4, Cause::TruncatedLink)?;
+    v.need(0, 4, MalformedCause::TruncatedLink)?;
     let [a, b, c, d] = [v.b[0], v.b[1], v.b[2], v.b[3]].map(u64::from);
     if link == LinkType::Null && (a, b) == (0xff, 3) {
         w.reach.push(Reach::OddLink);
@@ -130,7 +130,7 @@ fn loopback(link: LinkType, w: &mut Way<'_>) -> Result<Next, Unread> {
 }
 
 fn step(w: &mut Way<'_>, next: &Next) -> Result<Next, Unread> {
-    let (v, at, cut) = (w.view, w.at, Cause::TruncatedLink);
+    let (v, at, cut) = (w.view, w.at, MalformedCause::TruncatedLink);
     match *next {
         Next::Type(0x800) => Ok(V4),
         Next::Type(0x86dd) => Ok(V6),
@@ -191,7 +191,7 @@ fn step(w: &mut Way<'_>, next: &Next) -> Result<Next, Unread> {
 }
 
 fn mpls(w: &mut Way<'_>) -> Result<Next, Unread> {
-    let (v, at, cut) = (w.view, w.at, Cause::TruncatedLink);
+    let (v, at, cut) = (w.view, w.at, MalformedCause::TruncatedLink);
     w.reach.push(Reach::Mpls);
     for label in 0..32 {
         let at = at + label * 4;
@@ -208,11 +208,11 @@ fn mpls(w: &mut Way<'_>) -> Result<Next, Unread> {
             };
         }
     }
-    Err(Unread::Malformed(Cause::TooManyTags))
+    Err(Unread::Malformed(MalformedCause::TooManyTags))
 }
 
 fn llc(w: &mut Way<'_>) -> Result<Next, Unread> {
-    let (v, at, cut) = (w.view, w.at, Cause::TruncatedLink);
+    let (v, at, cut) = (w.view, w.at, MalformedCause::TruncatedLink);
     let not_ip = Err(Unread::NotIp(NotIpCause::Llc));
     v.need(at, 3, cut)?;
     w.reach.push(Reach::OddLink);
@@ -257,7 +257,7 @@ pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
         if matches!(next, Next::Type(_)) {
             w.steps += 1;
             if w.steps > 32 {
-                return Err(Unread::Malformed(Cause::TooManyTags));
+                return Err(Unread::Malformed(MalformedCause::TooManyTags));
             }
         }
         next = step(&mut w, &next)?;
@@ -266,15 +266,15 @@ pub(super) fn packet(f: &Frame<'_>) -> Result<Packet, Unread> {
     let Next::Ip { v4, v6, mixed } = next else {
         unreachable!("the loop ends at IP")
     };
-    v.need(at, 1, Cause::TruncatedIp)?;
+    v.need(at, 1, MalformedCause::TruncatedIp)?;
     match v.b[at] / 16 {
         4 if v4 => {}
         6 if v6 => w.reach.extend(mixed.then_some(Reach::OddLink)),
-        _ => return Err(Unread::Malformed(Cause::BadIpVersion)),
+        _ => return Err(Unread::Malformed(MalformedCause::BadIpVersion)),
     }
     let start = at;
     let p = ip(&mut v, &mut at, f.gso)?;
-    if p.strange || at - start > 156 {
+    if p.beyond_program || at - start > 156 {
         w.reach.push(Reach::DeepExtension);
     }
     let transport = transport(&v, at, &p, f.gso)?;

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::packet::{Icmp, Quoted, Tcp, Transport, Udp};
-use super::unread::{Cause, Unread};
+use super::unread::{MalformedCause, Unread};
 
 /// A frame, where its captured bytes end and where its bytes on the wire end.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ impl View<'_> {
         self.end = self.end.min(end);
         self.wire_end = self.wire_end.min(end);
     }
-    pub(super) fn need(&self, at: usize, len: usize, cause: Cause) -> Result<(), Unread> {
+    pub(super) fn need(&self, at: usize, len: usize, cause: MalformedCause) -> Result<(), Unread> {
         if self.has(at, len) {
             Ok(())
         } else {
@@ -41,7 +41,7 @@ impl View<'_> {
     }
 }
 
-/// IP addresses, protocol, fragment offset, more, id, whether some extension is strange to the fanout program.
+/// IP addresses, protocol, fragment offset, more, id, whether the fanout program cannot follow some extension.
 pub(super) struct Ip {
     pub(super) src: IpAddr,
     pub(super) dst: IpAddr,
@@ -49,7 +49,7 @@ pub(super) struct Ip {
     pub(super) offset: usize,
     pub(super) more: bool,
     pub(super) id: u32,
-    pub(super) strange: bool,
+    pub(super) beyond_program: bool,
 }
 
 pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unread> {
@@ -57,16 +57,16 @@ pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unre
     let base = *at;
     let mut p;
     if version == 4 {
-        v.need(base, 20, Cause::TruncatedIp)?;
+        v.need(base, 20, MalformedCause::TruncatedIp)?;
         let header = usize::from(v.b[base] % 16) * 4;
         if header < 20 {
-            return Err(Unread::Malformed(Cause::BadIpHeaderLen));
+            return Err(Unread::Malformed(MalformedCause::BadIpHeaderLen));
         }
-        v.need(base, header, Cause::TruncatedIp)?;
+        v.need(base, header, MalformedCause::TruncatedIp)?;
         let total = v.two(base + 2);
         if total != 0 && !gso {
             if total < header {
-                return Err(Unread::Malformed(Cause::BadIpTotalLen));
+                return Err(Unread::Malformed(MalformedCause::BadIpTotalLen));
             }
             v.cut(base + total);
         }
@@ -77,11 +77,11 @@ pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unre
             offset: v.two(base + 6) % 8192,
             more: v.two(base + 6) / 8192 % 2 == 1,
             id: u32::try_from(v.two(base + 4)).expect("two bytes"),
-            strange: false,
+            beyond_program: false,
         };
         *at += header;
     } else {
-        v.need(base, 40, Cause::TruncatedIp)?;
+        v.need(base, 40, MalformedCause::TruncatedIp)?;
         let address = |at: usize| Ipv6Addr::from(std::array::from_fn::<u8, 16, _>(|i| v.b[at + i]));
         p = Ip {
             src: address(base + 8).into(),
@@ -90,7 +90,7 @@ pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unre
             offset: 0,
             more: false,
             id: 0,
-            strange: false,
+            beyond_program: false,
         };
         let len = v.two(base + 4);
         if !(gso || len == 0 && v.wire_end - base - 40 > 65_535) {
@@ -124,14 +124,14 @@ fn extensions(v: &View<'_>, at: &mut usize, p: &mut Ip) -> Result<(), Unread> {
                 _ => units * 8 + 8,
             };
         }
-        let left = *at + len > v.wire_end;
+        let exceeds_packet = *at + len > v.wire_end;
         v.need(
             *at,
             len,
-            if left {
-                Cause::BadExtension
+            if exceeds_packet {
+                MalformedCause::BadExtension
             } else {
-                Cause::TruncatedExtension
+                MalformedCause::TruncatedExtension
             },
         )?;
         if p.proto == 44 {
@@ -140,11 +140,11 @@ fn extensions(v: &View<'_>, at: &mut usize, p: &mut Ip) -> Result<(), Unread> {
             p.id = v.four(*at + 4);
         }
         // Hop-by-hop, routing, fragment and destination headers of up to 48 bytes, three at most.
-        p.strange |= nth >= 3 || !matches!(p.proto, 0 | 43 | 44 | 60) || len > 48;
+        p.beyond_program |= nth >= 3 || !matches!(p.proto, 0 | 43 | 44 | 60) || len > 48;
         p.proto = v.b[*at];
         *at += len;
     }
-    Err(Unread::Malformed(Cause::BadExtension))
+    Err(Unread::Malformed(MalformedCause::BadExtension))
 }
 
 pub(super) fn transport(v: &View<'_>, at: usize, p: &Ip, gso: bool) -> Result<Transport, Unread> {
@@ -170,10 +170,10 @@ pub(super) fn transport(v: &View<'_>, at: usize, p: &Ip, gso: bool) -> Result<Tr
                 let head = std::array::from_fn(|i| v.b[at + i]);
                 return Ok(Transport::TinyFragment { id: p.id, head });
             }
-            v.need(at, 14, Cause::TruncatedTcp)?;
+            v.need(at, 14, MalformedCause::TruncatedTcp)?;
             let header = usize::from(v.b[at + 12] / 16) * 4;
             if header < 20 {
-                return Err(Unread::Malformed(Cause::BadTcpDataOffset));
+                return Err(Unread::Malformed(MalformedCause::BadTcpDataOffset));
             }
             Ok(Transport::Tcp(Tcp {
                 src_port: v.port(at),
@@ -186,7 +186,7 @@ pub(super) fn transport(v: &View<'_>, at: usize, p: &Ip, gso: bool) -> Result<Tr
         }
         (17, _) => udp(v, at, gso),
         (1, IpAddr::V4(_)) | (58, IpAddr::V6(_)) => {
-            v.need(at, 8, Cause::TruncatedIcmp)?;
+            v.need(at, 8, MalformedCause::TruncatedIcmp)?;
             let v6 = p.proto == 58;
             let kind = v.b[at];
             let ids: &[u8] = if v6 {
@@ -218,10 +218,10 @@ pub(super) fn transport(v: &View<'_>, at: usize, p: &Ip, gso: bool) -> Result<Tr
 
 fn udp(v: &View<'_>, at: usize, gso: bool) -> Result<Transport, Unread> {
     let wire = v.wire_end - at;
-    v.need(at, 8, Cause::TruncatedUdp)?;
+    v.need(at, 8, MalformedCause::TruncatedUdp)?;
     let field = v.two(at + 4);
     if (1..8).contains(&field) && !gso {
-        return Err(Unread::Malformed(Cause::BadUdpLen));
+        return Err(Unread::Malformed(MalformedCause::BadUdpLen));
     }
     let shown = if field == 0 || gso {
         wire

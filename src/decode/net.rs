@@ -6,7 +6,7 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
 use super::packet::Fragment;
 use super::rest::Rest;
-use super::unread::{Cause, Unread};
+use super::unread::{MalformedCause, Unread};
 use crate::capture::bpf::fanout::{EXTENSION, EXTENSIONS};
 
 /// Most extension headers of a packet.
@@ -78,7 +78,7 @@ impl Net<'_> {
     ///
     /// # Errors
     ///
-    /// [`Cause::TruncatedExtension`], [`Cause::BadExtension`].
+    /// [`MalformedCause::TruncatedExtension`], [`MalformedCause::BadExtension`].
     pub fn follow_extensions(&mut self) -> Result<(), Unread> {
         if self.place.offset != 0 {
             return Ok(());
@@ -116,14 +116,14 @@ impl Net<'_> {
                 return Ok(());
             }
         }
-        Err(Cause::BadExtension.into())
+        Err(MalformedCause::BadExtension.into())
     }
 
     /// The error for a header of `len` bytes that exceeds the packet, or only its captured part.
     fn short_of(&self, len: usize) -> Unread {
         match self.rest.wire < len {
-            true => Cause::BadExtension.into(),
-            false => Cause::TruncatedExtension.into(),
+            true => MalformedCause::BadExtension.into(),
+            false => MalformedCause::TruncatedExtension.into(),
         }
     }
 }
@@ -144,7 +144,7 @@ pub(super) fn v4(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
     let rest = match total_len {
         0 => rest,
         _ if gso => rest,
-        _ if total_len < header_len => return Err(Cause::BadIpTotalLen.into()),
+        _ if total_len < header_len => return Err(MalformedCause::BadIpTotalLen.into()),
         _ => rest.limit(total_len),
     };
     Ok(Net {
@@ -156,7 +156,7 @@ pub(super) fn v4(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
             offset: header.fragments_offset().value(),
             more: header.more_fragments(),
         },
-        rest: rest.skip(header_len).ok_or(Cause::TruncatedIp)?,
+        rest: rest.skip(header_len).ok_or(MalformedCause::TruncatedIp)?,
         beyond_program: false,
     })
 }
@@ -165,8 +165,10 @@ pub(super) fn v4(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
 #[cold]
 fn v4_error(rest: Rest<'_>) -> Unread {
     match rest.u8(0) {
-        Some(first) if first & 0x0f < 5 && rest.bytes.len() >= 20 => Cause::BadIpHeaderLen.into(),
-        _ => Cause::TruncatedIp.into(),
+        Some(first) if first & 0x0f < 5 && rest.bytes.len() >= 20 => {
+            MalformedCause::BadIpHeaderLen.into()
+        }
+        _ => MalformedCause::TruncatedIp.into(),
     }
 }
 
@@ -178,9 +180,12 @@ fn v4_error(rest: Rest<'_>) -> Unread {
 /// Source: RFC 8200, RFC 2675.
 #[inline(always)]
 pub(super) fn v6(rest: Rest<'_>, gso: bool) -> Result<Net<'_>, Unread> {
-    let header = Ipv6HeaderSlice::from_slice(rest.bytes).map_err(|_| Cause::TruncatedIp)?;
+    let header =
+        Ipv6HeaderSlice::from_slice(rest.bytes).map_err(|_| MalformedCause::TruncatedIp)?;
     let payload_len = usize::from(header.payload_length());
-    let payload = rest.skip(header.slice().len()).ok_or(Cause::TruncatedIp)?;
+    let payload = rest
+        .skip(header.slice().len())
+        .ok_or(MalformedCause::TruncatedIp)?;
     let rest = if gso || (payload_len == 0 && payload.wire > LENGTH_FIELD_MAX) {
         payload
     } else {

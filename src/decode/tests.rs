@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::packet::{Fragment, Reach, Transport};
 use super::shapes::*;
-use super::{Cause, NotIpCause, Packet, Unread, naive, packet};
+use super::{MalformedCause, NotIpCause, Packet, Unread, naive, packet};
 use crate::capture::bpf::fanout::{self, HashKind, Keys};
 use crate::capture::frame::{Class, Frame, LinkType, VlanTag};
 
@@ -194,7 +194,10 @@ fn a_total_length_of_zero_is_the_length_of_the_frame() {
 #[test]
 fn an_ipv6_length_of_zero_is_believed_in_short_frames_only() {
     let bytes = ethernet(0x86dd, &ip6_as(0, 6, &tcp(5, &[0; 20])));
-    assert_eq!(read(&bytes), Err(Unread::Malformed(Cause::TruncatedTcp)));
+    assert_eq!(
+        read(&bytes),
+        Err(Unread::Malformed(MalformedCause::TruncatedTcp))
+    );
     let big = packet(&frame(&bytes, 100_000, LinkType::Ethernet)).unwrap();
     assert_eq!(big.tcp().unwrap().payload_len, 100_000 - 74);
 }
@@ -301,5 +304,8 @@ fn what_is_no_packet_says_why() {
         read(&ethernet(0x806, &[0; 28])),
         Err(Unread::NotIp(NotIpCause::Arp))
     );
-    assert_eq!(read(&[0; 13]), Err(Unread::Malformed(Cause::TruncatedLink)));
+    assert_eq!(
+        read(&[0; 13]),
+        Err(Unread::Malformed(MalformedCause::TruncatedLink))
+    );
 }

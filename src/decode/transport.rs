@@ -3,21 +3,21 @@
 use super::net::{self, FLAGS_END, Net, proto};
 use super::packet::{Fragment, Icmp, Quoted, Tcp, Transport, Udp};
 use super::rest::Rest;
-use super::unread::{Cause, Unread};
+use super::unread::{MalformedCause, Unread};
 
 /// Decodes the headers behind IP. Under `gso` the lengths in UDP headers are ignored.
 ///
 /// # Errors
 ///
-/// The TCP, UDP and ICMP [`Cause`]s.
+/// The TCP, UDP and ICMP [`MalformedCause`]s.
 pub(super) fn read(net: &Net<'_>, gso: bool) -> Result<Transport, Unread> {
     if net.place.offset != 0 {
         return Ok(later_fragment(net));
     }
     match net.proto {
         proto::TCP => match tcp(&net.rest) {
-            Err(Unread::Malformed(Cause::TruncatedTcp)) => {
-                tiny_fragment(net).ok_or(Cause::TruncatedTcp.into())
+            Err(Unread::Malformed(MalformedCause::TruncatedTcp)) => {
+                tiny_fragment(net).ok_or(MalformedCause::TruncatedTcp.into())
             }
             read => read.map(Transport::Tcp),
         },
@@ -41,11 +41,11 @@ pub(super) fn tcp(rest: &Rest<'_>) -> Result<Tcp, Unread> {
     let header = rest
         .bytes
         .first_chunk::<FLAGS_END>()
-        .ok_or(Cause::TruncatedTcp)?;
+        .ok_or(MalformedCause::TruncatedTcp)?;
     let [a, b, c, d, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags] = *header;
     let header_len = usize::from(offset >> 4) * 4;
     if header_len < 20 {
-        return Err(Cause::BadTcpDataOffset.into());
+        return Err(MalformedCause::BadTcpDataOffset.into());
     }
     Ok(Tcp {
         src_port: u16::from_be_bytes([a, b]),
@@ -92,11 +92,12 @@ fn later_fragment(net: &Net<'_>) -> Transport {
 /// The payload ends at the length field or with the IP packet, whichever is earlier; a length of 0 is a jumbogram.
 /// Source: RFC 768, RFC 2675.
 fn udp(net: &Net<'_>, gso: bool) -> Result<Transport, Unread> {
-    let [a, b, c, d, high, low, ..]: [u8; 8] = net.rest.array(0).ok_or(Cause::TruncatedUdp)?;
+    let [a, b, c, d, high, low, ..]: [u8; 8] =
+        net.rest.array(0).ok_or(MalformedCause::TruncatedUdp)?;
     let len = match usize::from(u16::from_be_bytes([high, low])) {
         0 => net.rest.wire,
         _ if gso => net.rest.wire,
-        1..8 => return Err(Cause::BadUdpLen.into()),
+        1..8 => return Err(MalformedCause::BadUdpLen.into()),
         len => len.min(net.rest.wire),
     };
     Ok(Transport::Udp(Udp {
@@ -111,7 +112,7 @@ fn udp(net: &Net<'_>, gso: bool) -> Result<Transport, Unread> {
 /// Source: RFC 792, RFC 4443.
 fn icmp(net: &Net<'_>, v6: bool) -> Result<Transport, Unread> {
     let [kind, code, _, _, high, low, ..]: [u8; 8] =
-        net.rest.array(0).ok_or(Cause::TruncatedIcmp)?;
+        net.rest.array(0).ok_or(MalformedCause::TruncatedIcmp)?;
     let (has_id, is_error) = if v6 {
         (matches!(kind, 128 | 129), matches!(kind, 1..=4))
     } else {

@@ -24,7 +24,7 @@ words! {
 words! {
     /// Why a frame with a packet could not be decoded.
     #[derive(Hash)]
-    pub enum Cause {
+    pub enum MalformedCause {
         /// The frame ends inside its link header, a tag or a label.
         TruncatedLink = "truncated_link",
         /// More than 32 tags or 32 labels.
@@ -61,23 +61,23 @@ pub enum Unread {
     /// A sound frame that carries no IP packet.
     NotIp(NotIpCause),
     /// A frame that cannot be decoded.
-    Malformed(Cause),
+    Malformed(MalformedCause),
 }
 
 impl Unread {
     /// Number of reasons.
-    pub const COUNT: usize = NotIpCause::COUNT + Cause::COUNT;
+    pub const COUNT: usize = NotIpCause::COUNT + MalformedCause::COUNT;
 
     /// Every reason, in the order of [`Self::index`].
     pub const ALL: [Self; Self::COUNT] = {
-        let mut all = [Self::Malformed(Cause::TruncatedLink); Self::COUNT];
+        let mut all = [Self::Malformed(MalformedCause::TruncatedLink); Self::COUNT];
         let mut i = 0;
         while i < NotIpCause::COUNT {
             all[i] = Self::NotIp(NotIpCause::ALL[i]);
             i += 1;
         }
         while i < Self::COUNT {
-            all[i] = Self::Malformed(Cause::ALL[i - NotIpCause::COUNT]);
+            all[i] = Self::Malformed(MalformedCause::ALL[i - NotIpCause::COUNT]);
             i += 1;
         }
         all
@@ -96,12 +96,12 @@ impl Unread {
         matches!(
             self,
             Self::Malformed(
-                Cause::TruncatedLink
-                    | Cause::TruncatedIp
-                    | Cause::TruncatedExtension
-                    | Cause::TruncatedTcp
-                    | Cause::TruncatedUdp
-                    | Cause::TruncatedIcmp
+                MalformedCause::TruncatedLink
+                    | MalformedCause::TruncatedIp
+                    | MalformedCause::TruncatedExtension
+                    | MalformedCause::TruncatedTcp
+                    | MalformedCause::TruncatedUdp
+                    | MalformedCause::TruncatedIcmp
             )
         )
     }
@@ -115,8 +115,8 @@ impl Unread {
     }
 }
 
-impl From<Cause> for Unread {
-    fn from(cause: Cause) -> Self {
+impl From<MalformedCause> for Unread {
+    fn from(cause: MalformedCause) -> Self {
         Self::Malformed(cause)
     }
 }

@@ -14,7 +14,7 @@ enum Half {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct FragmentEntry {
     key: Key,
     id: u32,
     interface: u16,
@@ -24,7 +24,7 @@ struct Entry {
 
 /// Halves of headers, four to a bucket.
 pub(crate) struct Fragments {
-    buckets: Vec<[Option<Entry>; WAYS]>,
+    buckets: Vec<[Option<FragmentEntry>; WAYS]>,
 }
 
 fn join(head: [u8; 8], tail: [u8; 6], payload_len: u32) -> Tcp {
@@ -48,7 +48,7 @@ impl Fragments {
     }
 
     pub fn memory_bytes(capacity: usize) -> u64 {
-        (capacity.div_ceil(WAYS).max(1) * WAYS * size_of::<Option<Entry>>()) as u64
+        (capacity.div_ceil(WAYS).max(1) * WAYS * size_of::<Option<FragmentEntry>>()) as u64
     }
 
     /// The whole header, if `packet` completes one; else stores its half. `evicted` counts live halves that
@@ -74,14 +74,14 @@ impl Fragments {
         let count = self.buckets.len() as u64;
         let place = usize::try_from(((hash >> 32) * count) >> 32).expect("below the bucket count");
         let bucket = &mut self.buckets[place];
-        let live = |entry: &Entry| watermark_ns < entry.since_ns.saturating_add(JOIN_NS);
-        let same = |entry: &Entry| {
+        let live = |entry: &FragmentEntry| watermark_ns < entry.since_ns.saturating_add(JOIN_NS);
+        let same = |entry: &FragmentEntry| {
             entry.key == key && entry.id == id && entry.interface == packet.interface && live(entry)
         };
         let known = bucket
             .iter()
             .position(|entry| entry.as_ref().is_some_and(same));
-        let entry = Entry {
+        let entry = FragmentEntry {
             key,
             id,
             interface: packet.interface,

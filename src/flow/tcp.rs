@@ -15,7 +15,7 @@ pub(crate) enum Sender {
 
 /// History letters in the order in which one segment adds them; lower case is the responder's.
 const LETTERS: [u8; 6] = *b"shfrda";
-/// How far a letter's bit of the originator lies above that of the responder.
+/// Shift from a responder's letter bit to the originator's.
 const UPPER: usize = LETTERS.len();
 /// The responder's bit of `d`.
 const DATA: usize = 4;
@@ -34,7 +34,7 @@ pub(super) fn within(number: u32, from: u32, span: u32) -> bool {
     number.wrapping_sub(from) <= span
 }
 
-/// Appends a letter that is not there yet.
+/// Appends a letter unless it is there.
 pub(super) fn push_letter(history: &mut History, letter: u8) {
     for place in &mut history.letters {
         if *place == letter {

@@ -1,6 +1,6 @@
 //! The host's open TCP connections.
 //!
-//! Connections that are older than the run are seen without their SYN, which would otherwise be evidence of loss.
+//! A connection older than the run has no SYN. Without this list that would count as loss.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

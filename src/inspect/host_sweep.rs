@@ -5,7 +5,7 @@ use super::contact::{Contact, Owner};
 use super::detection::{Extent, Subject};
 use super::detector::About;
 use super::distinct::Distinct;
-use super::distinct::question::{Item, Question, Raised, Seen, Which};
+use super::distinct::question::{ExtentItems, Item, ItemSet, Question, Raised};
 use super::distinct::state::TouchState;
 use crate::flow::key::Hasher;
 use crate::splitmix::mix64;
@@ -97,11 +97,11 @@ pub struct HostSet<'a>(&'a mut [u64]);
 /// Places of a set. It cannot hold all hosts of sweeps over more than about 3,000: the detection is then not
 /// `complete`, and the count is a lower bound.
 const SET_WORDS: usize = 4096;
-/// Maximum probes for a host: chosen addresses that collide cost no more.
+/// Maximum probes for a host. Limits the cost of addresses chosen to collide.
 const PROBES: usize = 64;
 
 impl HostSet<'_> {
-    /// The place of the host (true), or the free one where it would go (false).
+    /// Index and true if the host is there, else a free index and false; `None`: no room.
     fn place(&self, host: Host) -> Option<(usize, bool)> {
         let home = usize::try_from(mix64(host.0) % SET_WORDS as u64).expect("below 4096");
         (0..PROBES)
@@ -115,7 +115,7 @@ impl HostSet<'_> {
     }
 }
 
-impl Seen for HostSet<'_> {
+impl ItemSet for HostSet<'_> {
     type Item = Host;
 
     fn get(&self, host: Host) -> TouchState {
@@ -153,11 +153,11 @@ impl Question for Hosts {
     };
     const WEIGHT: u64 = 1;
     const KEYED_BY: Owner = Owner::Source;
-    const SEEN_WORDS: usize = SET_WORDS;
+    const ITEM_SET_WORDS: usize = SET_WORDS;
     type Flags = HostSweepFlags;
     type Subject = SourcePort;
     type Item = Host;
-    type Seen<'a> = HostSet<'a>;
+    type ItemSet<'a> = HostSet<'a>;
 
     fn numbers(flags: &HostSweepFlags) -> (usize, i64) {
         (usize::from(flags.sweep_hosts), flags.sweep_window.0)
@@ -184,11 +184,11 @@ impl Question for Hosts {
         Subject::SourcePort { src, port, dst }
     }
 
-    fn seen(words: &mut [u64]) -> HostSet<'_> {
+    fn item_set(words: &mut [u64]) -> HostSet<'_> {
         HostSet(words)
     }
 
-    fn extent(count: u32, _: Which<'_, Self>) -> Extent {
+    fn extent(count: u32, _: ExtentItems<'_, Self>) -> Extent {
         Extent::Hosts { count }
     }
 }

@@ -7,7 +7,7 @@ use super::merge::{Lag, Merge};
 use super::notice::Notice;
 use super::outputs::Outputs;
 use super::reached::LogTime;
-use super::tap::{Heard, Tap};
+use super::tap::{Tap, TapEvent};
 use crate::books::output::{Cause, LogCounts, OutputCounts};
 use crate::books::record_kind::{EventKind, KINDS};
 use crate::books::responder::ResponderCounts;
@@ -29,7 +29,7 @@ const SLEEP_MIN: Duration = Duration::from_micros(200);
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 
 /// Nanoseconds since the Unix epoch; the logger has no clock of its own.
-pub type Clock = Box<dyn Fn() -> i64 + Send>;
+pub type LoggerClock = Box<dyn Fn() -> i64 + Send>;
 
 /// Flags and snapshots that the logger shares with the sensor.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ pub struct Logger {
     /// Shared with sensor and signal handler.
     pub control: Arc<Control>,
     /// The wall clock.
-    pub clock: Clock,
+    pub clock: LoggerClock,
     /// Live: events come in run time and are written with the wall clock of their epoch.
     pub run_time: Option<RunTime>,
     /// Live: microseconds from the packet or deadline that made an event due to the batch that wrote it;
@@ -247,7 +247,7 @@ impl Logger {
                 let ts_ns = event.ts_ns();
                 let shift_ns = wall_ns(run_time, ts_ns).saturating_sub(ts_ns);
                 let due = due(&event, run_time, live.then_some(now_ns));
-                tap.hear(Heard {
+                tap.on_event(TapEvent {
                     event: &event,
                     due,
                     shift_ns,

@@ -49,7 +49,7 @@ struct Shared {
 }
 
 /// An event less its flow record.
-struct Line {
+struct QueuedEvent {
     position: u64,
     step: Step,
     body: Short,
@@ -65,7 +65,7 @@ enum Short {
 
 /// The shard's end of a queue. Dropping it closes it.
 pub struct Producer {
-    lines: rtrb::Producer<Line>,
+    lines: rtrb::Producer<QueuedEvent>,
     records: rtrb::Producer<FlowRecord>,
     shared: Arc<Shared>,
     bound: u64,
@@ -74,7 +74,7 @@ pub struct Producer {
 
 /// The logger's end of a queue.
 pub struct Consumer {
-    lines: rtrb::Consumer<Line>,
+    lines: rtrb::Consumer<QueuedEvent>,
     records: rtrb::Consumer<FlowRecord>,
     /// The oldest event, taken out of the queue for [`Consumer::peek`].
     head: Option<Event>,
@@ -105,7 +105,7 @@ pub fn queue(capacity: usize) -> (Producer, Consumer) {
 
 /// What a queue of `capacity` events takes, of which `folds_max` may be folds.
 pub fn memory_bytes(capacity: usize, folds_max: usize) -> usize {
-    capacity * (size_of::<Line>() + size_of::<FlowRecord>())
+    capacity * (size_of::<QueuedEvent>() + size_of::<FlowRecord>())
         + folds_max * size_of::<Fold>()
         + size_of::<Shared>()
 }
@@ -158,7 +158,7 @@ impl Producer {
                 Short::Flow
             }
         };
-        let pushed = self.lines.push(Line {
+        let pushed = self.lines.push(QueuedEvent {
             position,
             step,
             body,

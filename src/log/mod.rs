@@ -4,7 +4,7 @@
 //! shard ─▶ queue ─┐
 //! shard ─▶ queue ─┼▶ merge ─┬▶ budget ─▶ outputs ─▶ sink
 //! shard ─▶ queue ─┘  (order) │  (alerts)   text, eve   (file)
-//!                            └▶ tap: responders hear everything
+//!                            └▶ tap: responders receive every event
 //! ```
 //!
 //! No wall clock is read here: whoever starts the logger hands it a clock.

@@ -6,7 +6,7 @@
 use super::event::{Body, Event, Step};
 use super::fold::Fold;
 use super::formats::context::Context;
-use super::formats::{Format, Wish};
+use super::formats::{Format, OutputTraits};
 use super::merge::SHARD_KINDS;
 use super::notice::Notice;
 use super::reached::{LogTime, Reached};
@@ -68,8 +68,8 @@ impl Output {
     fn notice(&mut self, notice: &Notice, forced: bool, at: Moment) {
         let kind = notice.kind();
         self.offered[kind as usize] += 1;
-        let carries = self.spec.format.carries.contains(&kind);
-        if !carries || !forced && !self.spec.events.has(kind) {
+        let renders = self.spec.format.renders.contains(&kind);
+        if !renders || !forced && !self.spec.events.has(kind) {
             self.not_asked[kind as usize] += 1;
             return;
         }
@@ -141,7 +141,7 @@ impl Outputs {
 
     /// Adds an output with a sink that is already open.
     pub fn add(&mut self, spec: OutputSpec, sink: Box<dyn Sink>, context: &Context) {
-        let format = (spec.format.open)(context, &wish(&spec, sink.as_ref()));
+        let format = (spec.format.open)(context, &output_traits(&spec, sink.as_ref()));
         self.outputs.push(Output {
             spec,
             format,
@@ -396,8 +396,8 @@ impl Outputs {
     }
 }
 
-fn wish(spec: &OutputSpec, sink: &dyn Sink) -> Wish {
-    Wish {
+fn output_traits(spec: &OutputSpec, sink: &dyn Sink) -> OutputTraits {
+    OutputTraits {
         text_format: spec.text_format,
         person: spec.target.is_inherited() || sink.is_terminal(),
     }

@@ -7,7 +7,7 @@ use crate::books::responder::ResponderCounts;
 
 /// An event at the tap. Its own times are in run time.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard<'a> {
+pub struct TapEvent<'a> {
     /// The event.
     pub event: &'a Event,
     /// When it was due.
@@ -18,8 +18,8 @@ pub struct Heard<'a> {
 
 /// Listens at the tap.
 pub trait Listener: Send {
-    /// Hears an event.
-    fn hear(&mut self, heard: Heard<'_>);
+    /// Called for every event, in the order of the log.
+    fn on_event(&mut self, event: TapEvent<'_>);
     /// Live: the log has reached `at`, and it is `now_ns` by the wall clock. Called many times a second.
     fn tick(&mut self, at: LogTime, now_ns: i64);
     /// The log ended at `at`.
@@ -46,12 +46,12 @@ impl Tap {
         }
     }
 
-    pub(super) fn hear(&mut self, heard: Heard<'_>) {
+    pub(super) fn on_event(&mut self, event: TapEvent<'_>) {
         if let Some(listener) = &mut self.listener {
-            if heard.due.run_ns > self.reached.run_ns && !heard.event.step.is_end() {
-                self.reached = heard.due;
+            if event.due.run_ns > self.reached.run_ns && !event.event.step.is_end() {
+                self.reached = event.due;
             }
-            listener.hear(heard);
+            listener.on_event(event);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::log::sinks::{Entry, Moment, Sink as _};
 use std::os::fd::AsFd;
 
 /// Writes to standard error. A reader that has stopped delays the end of a run by a second at most.
-pub fn tell(text: &str) {
+pub fn print_to_stderr(text: &str) {
     let Ok(fd) = std::io::stderr().as_fd().try_clone_to_owned() else {
         // No descriptor is left. The text must not be lost.
         eprint!("{text}");

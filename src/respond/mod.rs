@@ -12,7 +12,7 @@ use crate::inspect::detection::{AlertStatus, Detection, Proof};
 use crate::log::event::Body;
 use crate::log::notice::Notice;
 use crate::log::reached::LogTime;
-use crate::log::tap::{Heard, Listener};
+use crate::log::tap::{Listener, TapEvent};
 use guard::Guard;
 use std::fmt::Debug;
 use std::path::Path;
@@ -83,18 +83,18 @@ pub struct Registered {
 
 /// One `--output` for a responder.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ResponderSpec {
     /// Kind and target, as in the books.
     pub name: String,
     pub plan: Arc<dyn Plan>,
 }
 
 /// Parses an `--output`; `None`: it is for no responder. The error names the value.
-pub fn asked(value: &str) -> Option<Result<Asked, String>> {
+pub fn parse_output(value: &str) -> Option<Result<ResponderSpec, String>> {
     let (kind, rest) = value.split_once(':')?;
     let registered = RESPONDERS.into_iter().find(|one| one.word == kind)?;
     let plan = (registered.plan)(rest).map_err(|wrong| format!("--output {value}: {wrong}"));
-    Some(plan.map(|plan| Asked {
+    Some(plan.map(|plan| ResponderSpec {
         name: format!("{kind}:{}", plan.path().display()),
         plan,
     }))
@@ -116,11 +116,15 @@ pub struct Responders {
 
 impl Responders {
     /// Starts them; `None` if there are none.
-    pub fn open(asked: &[Asked], sensor: &str, guard: Guard) -> Result<Option<Self>, String> {
-        if asked.is_empty() {
+    pub fn open(
+        specs: &[ResponderSpec],
+        sensor: &str,
+        guard: Guard,
+    ) -> Result<Option<Self>, String> {
+        if specs.is_empty() {
             return Ok(None);
         }
-        let all = asked.iter().map(|one| one.plan.open(sensor));
+        let all = specs.iter().map(|one| one.plan.open(sensor));
         let all = all.collect::<Result<_, _>>()?;
         Ok(Some(Self { all, guard }))
     }
@@ -135,14 +139,14 @@ impl Responders {
 }
 
 impl Listener for Responders {
-    fn hear(&mut self, heard: Heard<'_>) {
-        let Body::Alert(detection) = &heard.event.body else {
+    fn on_event(&mut self, event: TapEvent<'_>) {
+        let Body::Alert(detection) = &event.event.body else {
             return;
         };
         let detection = TimedDetection {
             detection,
-            due: heard.due,
-            shift_ns: heard.shift_ns,
+            due: event.due,
+            shift_ns: event.shift_ns,
         };
         for responder in &mut self.all {
             responder.on_detection(&detection, &self.guard);

@@ -69,8 +69,8 @@ pub struct LiveGroup {
     pub link: LinkState,
     /// The last reported reason why it could not be reopened.
     pub trouble: Option<String>,
-    /// Counts frames that data rings refuse (`--capture control`, or under load); needs CAP_BPF.
-    refused: Option<Arc<RejectCounter>>,
+    /// Counts frames that data rings filter out (`--capture control`, or under load); needs CAP_BPF.
+    filtered: Option<Arc<RejectCounter>>,
     group: Arc<Group>,
     members: Vec<Member>,
     /// As of the last [`LiveGroup::take_lost`].
@@ -82,7 +82,7 @@ pub struct LiveGroup {
 pub struct Lost {
     /// Dropped or shed, by class; without `--fanout class` all under the first.
     pub frames: [u64; Class::COUNT],
-    /// Refused by filters of data rings; `u64::MAX` where they cannot be counted.
+    /// Filtered out by data rings; `u64::MAX` where they cannot be counted.
     pub filtered: u64,
 }
 
@@ -110,7 +110,7 @@ struct Filters {
     others: Program,
     /// For data rings under load.
     narrow: Option<Program>,
-    refused: Option<Arc<RejectCounter>>,
+    filtered: Option<Arc<RejectCounter>>,
 }
 
 impl Filters {
@@ -127,10 +127,10 @@ impl Filters {
                 data: all.clone(),
                 others: all,
                 narrow: None,
-                refused: None,
+                filtered: None,
             };
         }
-        let (data, others, refusing) = match config.capture {
+        let (data, others, filtering) = match config.capture {
             CaptureDepth::Full => {
                 let full = classic(&accept(SNAPLEN_FULL));
                 (full.clone(), full, without_bulk(link, SNAPLEN_FULL))
@@ -145,17 +145,17 @@ impl Filters {
             data,
             others,
             narrow: None,
-            refused: None,
+            filtered: None,
         };
         if config.capture != CaptureDepth::Control && !config.shed {
             return filters;
         }
-        filters.refused = RejectCounter::new(&refusing).ok().map(Arc::new);
-        let counted = filters.refused.clone().map(Program::Counted);
-        let refusing = counted.unwrap_or_else(|| classic(&refusing));
+        filters.filtered = RejectCounter::new(&filtering).ok().map(Arc::new);
+        let counted = filters.filtered.clone().map(Program::Counted);
+        let filtering = counted.unwrap_or_else(|| classic(&filtering));
         match config.capture {
-            CaptureDepth::Control => filters.data = refusing,
-            _ => filters.narrow = Some(refusing),
+            CaptureDepth::Control => filters.data = filtering,
+            _ => filters.narrow = Some(filtering),
         }
         filters
     }
@@ -240,7 +240,7 @@ impl LiveGroup {
                 false => LinkState::Idle,
             },
             trouble: None,
-            refused: filters.refused.clone(),
+            filtered: filters.filtered.clone(),
             group: Arc::clone(&group),
             members: Vec::new(),
             lost_before: Lost::default(),
@@ -303,12 +303,12 @@ impl LiveGroup {
         all.try_for_each(|(member, socket)| turn(&member.valve, socket))
     }
 
-    /// Frames refused by filters of data rings; `None` where they cannot be counted.
-    pub fn refused(&self) -> Option<u64> {
-        self.refused.as_ref()?.count().ok()
+    /// Frames filtered by data rings; `None` where they cannot be counted.
+    pub fn filtered(&self) -> Option<u64> {
+        self.filtered.as_ref()?.count().ok()
     }
 
-    /// Refuses every frame from now on.
+    /// Filters out every frame from now on.
     pub fn close_gate(&self) -> Result<(), SetupError> {
         self.each_valve(Valve::close)
     }
@@ -357,7 +357,7 @@ impl LiveGroup {
     /// Losses between the updates before this call and before the last one.
     pub fn take_lost(&mut self) -> Lost {
         let mut now = Lost {
-            filtered: self.refused().unwrap_or(u64::MAX),
+            filtered: self.filtered().unwrap_or(u64::MAX),
             ..Lost::default()
         };
         for member in &self.members {

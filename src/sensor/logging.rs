@@ -9,7 +9,7 @@ use crate::log::fold::Folds;
 use crate::log::fold::logger::Folding;
 use crate::log::formats::context::Context;
 use crate::log::formats::interfaces::Interfaces;
-use crate::log::logger::{Clock, Control, Logger, Published, lag_histogram};
+use crate::log::logger::{Control, Logger, LoggerClock, Published, lag_histogram};
 use crate::log::merge::{Consumer, Merge};
 use crate::log::notice::Notices;
 use crate::log::outputs::Outputs;
@@ -79,9 +79,9 @@ pub fn logger(
     outputs.set_patience(&if live {
         Patience::Live
     } else {
-        Patience::Reader(Arc::clone(stop))
+        Patience::UntilTaken(Arc::clone(stop))
     });
-    let clock: Clock = Box::new(wall_clock_ns);
+    let clock: LoggerClock = Box::new(wall_clock_ns);
     let logger = Logger {
         merge: Merge::new(consumers, live.then_some(LAG_MAX_NS)),
         tap,

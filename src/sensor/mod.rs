@@ -18,7 +18,7 @@ use crate::counters::Counters as _;
 use crate::host::addresses::Localities;
 use crate::log::fold::Folds;
 use crate::log::merge::{self, Consumer};
-use crate::observe::terminal::tell;
+use crate::observe::terminal::print_to_stderr;
 use crate::observe::{losses, report};
 use crate::settings::Common;
 use crate::shard::contacts::Mesh;
@@ -163,12 +163,12 @@ fn exit_code(books: &Books, strict: bool) -> u8 {
 /// Prints the books and returns their exit code. Lost records are an error: printed even with `--quiet`.
 fn close(common: &Common, books: &Books) -> u8 {
     if !common.quiet {
-        tell(&report::ten_lines(books));
+        print_to_stderr(&report::ten_lines(books));
     }
     let losses = losses::of_outputs(&books.outputs);
     for (output, loss) in books.outputs.iter().zip(losses) {
         if output.failed() > 0 {
-            tell(&format!(
+            print_to_stderr(&format!(
                 "synledger: {}; that log is not whole\n",
                 loss.sentence()
             ));
@@ -176,7 +176,7 @@ fn close(common: &Common, books: &Books) -> u8 {
     }
     for responder in books.responders.iter().filter(|one| one.is_stale()) {
         let name = &responder.name;
-        tell(&format!(
+        print_to_stderr(&format!(
             "synledger: {name} could not be written: an old list stays there\n"
         ));
     }
@@ -194,11 +194,11 @@ mod tests {
         let mut books = Books::default();
         assert_eq!((exit_code(&books, false), exit_code(&books, true)), (0, 0));
         books.shards.shed.spent_us[1] = 1;
-        books.refused = Some(0);
+        books.shed_in_kernel = Some(0);
         assert_eq!(exit_code(&books, true), 0, "shed, and nothing came");
-        books.refused = None;
+        books.shed_in_kernel = None;
         assert_eq!((exit_code(&books, false), exit_code(&books, true)), (0, 3));
-        books.refused = Some(1);
+        books.shed_in_kernel = Some(1);
         assert_eq!((exit_code(&books, false), exit_code(&books, true)), (0, 3));
     }
 

@@ -14,7 +14,7 @@ use crate::log::notice::Stats;
 use crate::log::reached::LogTime;
 use crate::observe::losses::{self, LossWatch};
 use crate::observe::report;
-use crate::observe::terminal::tell;
+use crate::observe::terminal::print_to_stderr;
 use crate::sensor::threads::spawn;
 use crate::sensor::{self, Board, RunKeys};
 use crate::settings::flags::ReadArgs;
@@ -76,7 +76,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         if !common.strict {
             return Ok(0);
         }
-        tell("synledger: standard output lost its reader: the log ends there\n");
+        print_to_stderr("synledger: standard output lost its reader: the log ends there\n");
         return Ok(3);
     }
     let failure = reading.failure();
@@ -86,7 +86,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         return Err(failure);
     }
     if let Some(place) = &reading.stopped_at {
-        tell(&format!(
+        print_to_stderr(&format!(
             "synledger: stopped at {place}: the log ends there\n"
         ));
     }
@@ -197,7 +197,7 @@ impl<'a> Reading<'a> {
         }
         if self.signals.report() {
             let text = report::ten_lines(&self.books(frames));
-            bar.suspend(|| tell(&text));
+            bar.suspend(|| print_to_stderr(&text));
         }
         self.signals.stopped() || self.control.closed.load(Ordering::Relaxed)
     }
@@ -215,7 +215,7 @@ impl<'a> Reading<'a> {
         all.extend(losses::of_outputs(&books.outputs));
         for turn in self.losses.borrow_mut().look(now_ns, all) {
             if turn.is_error || !self.common.quiet {
-                bar.suspend(|| tell(&format!("synledger: {}\n", turn.text)));
+                bar.suspend(|| print_to_stderr(&format!("synledger: {}\n", turn.text)));
             }
         }
     }

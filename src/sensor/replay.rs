@@ -154,7 +154,7 @@ fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u32 {
     }
     let demux = fanout::demux(keys, frame);
     let (_, worker) = demux.member(workers);
-    if demux.reach && demux.key == HashKind::Flow {
+    if demux.is_in_depth && demux.key == HashKind::Flow {
         return worker;
     }
     let Ok(packet) = decode::packet(frame) else {

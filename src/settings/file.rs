@@ -19,12 +19,12 @@ const BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct ConfigFile {
     pub path: Arc<PathBuf>,
     /// In the order of the file.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<FileEntry>,
 }
 
 /// `KEY = VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct FileEntry {
     pub key: String,
     /// Its line, from 1.
     pub line: usize,
@@ -136,10 +136,10 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<ConfigFile, ConfigError
         })
     })?;
     let entries = table.into_inner().into_iter();
-    let mut entries: Vec<(usize, Entry)> = entries
+    let mut entries: Vec<(usize, FileEntry)> = entries
         .map(|(key, value)| {
             let at = key.span().start;
-            let entry = Entry {
+            let entry = FileEntry {
                 key: key.into_inner().into_owned(),
                 line: line_of(bytes, at),
                 written: written(text, value.span()),

@@ -1,6 +1,6 @@
 //! Checks the keys of a configuration file against the flags.
 
-use super::file::{ConfigFile, Entry, EntryValue, Item};
+use super::file::{ConfigFile, EntryValue, FileEntry, Item};
 use super::given::{self, Origin, Setting, Value};
 use super::program::{self, flag, is_list, is_revocable, is_switch};
 use crate::error::ConfigError;
@@ -101,8 +101,8 @@ pub fn exclude(command: &Command, one: &Setting, other: &Setting) -> bool {
     in_force && (excludes(one, other) || excludes(other, one))
 }
 
-fn unknown(file: &ConfigFile, entry: &Entry, program: &Command) -> ConfigError {
-    let Entry { key, line, .. } = entry;
+fn unknown(file: &ConfigFile, entry: &FileEntry, program: &Command) -> ConfigError {
+    let FileEntry { key, line, .. } = entry;
     let (shown, name) = (file.path.display(), given::key(key));
     if let EntryValue::Other("a table") = entry.value {
         let says = "is a table; there are none: a flag a line, KEY = VALUE";
@@ -131,11 +131,11 @@ fn nearest(command: &Command, key: &str) -> Option<String> {
 /// The flag's value in the entry.
 fn value(
     file: &ConfigFile,
-    entry: &Entry,
+    entry: &FileEntry,
     command: &Command,
     arg: &Arg,
 ) -> Result<Value, ConfigError> {
-    let Entry { key, line, .. } = entry;
+    let FileEntry { key, line, .. } = entry;
     let wrong = |line: &usize, written: &str, why: &str| {
         let shown = file.path.display();
         ConfigError(format!("{shown} line {line}: {key} = {written}: {why}"))

@@ -23,7 +23,7 @@ const PROGRAM_BYTES: u64 = 12 * MIB;
 const READING_BYTES: u64 = 12 * MIB;
 /// Chunks that the reader may be ahead of the slowest worker, and the one it fills.
 pub const CHUNKS: usize = 4;
-/// Room for events: of each kind that a shard holds back, and in its queue to the logger.
+/// Maximum events in each list of a shard, and in its queue to the logger.
 const EVENTS_MAX: usize = 16_384;
 const EVENTS_MIN: usize = 256;
 /// Minimum for the tables and queues of a worker.
@@ -50,10 +50,10 @@ pub struct Users {
 
 /// Capacities outside the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct Capacities {
     /// Contacts in each queue between two shards.
     pub contacts: usize,
-    /// Events: of each kind that a shard holds back, and in its queue to the logger.
+    /// Events in each list of a shard, and in its queue to the logger.
     pub events: usize,
     /// Open flood records, a power of two.
     pub folds: usize,
@@ -70,10 +70,10 @@ pub struct Memory {
     /// The rules of the detectors and their room in one shard.
     pub rules: Rules,
     /// The other capacities.
-    pub room: Room,
+    pub room: Capacities,
 }
 
-impl Room {
+impl Capacities {
     /// The maximum for `workers` workers.
     pub fn full(workers: usize) -> Self {
         Self {
@@ -115,12 +115,12 @@ impl Users {
     }
 
     /// Memory of all queues.
-    fn queue_bytes(&self, room: &Room) -> u64 {
+    fn queue_bytes(&self, room: &Capacities) -> u64 {
         let queues = self.queues(room);
         queues.into_iter().map(|(_, bytes)| bytes).sum()
     }
 
-    fn queues(&self, room: &Room) -> Vec<(&'static str, u64)> {
+    fn queues(&self, room: &Capacities) -> Vec<(&'static str, u64)> {
         let each = |bytes: u64| self.workers as u64 * bytes;
         // In `read` the logger folds.
         let folds = match self.fold_tables {
@@ -156,13 +156,13 @@ impl Users {
     /// The smallest budget.
     fn bytes_min(&self) -> u64 {
         self.fixed_bytes()
-            + self.queue_bytes(&Room::least())
+            + self.queue_bytes(&Capacities::least())
             + self.workers as u64 * WORKER_BYTES_MIN
     }
 
     /// Divides a part of what exceeds the minimum among the queues, up to their maxima.
-    fn room(&self, budget: u64) -> Room {
-        let (full, least) = (Room::full(self.workers), Room::least());
+    fn room(&self, budget: u64) -> Capacities {
+        let (full, least) = (Capacities::full(self.workers), Capacities::least());
         let spare = budget.saturating_sub(self.bytes_min());
         let fit = |bytes: u64, one: u64, least: usize, full: usize| {
             let more = usize::try_from(bytes / one).unwrap_or(usize::MAX);
@@ -178,7 +178,7 @@ impl Users {
         let one = self.fold_tables.max(1) as u64 * (Folds::memory_bytes(1 << 10) >> 10);
         let left = budget.saturating_sub(self.fixed_bytes());
         let folds = fit(left / 16, one, 0, full.folds).max(least.folds);
-        Room {
+        Capacities {
             contacts,
             events,
             folds: 1 << folds.ilog2(),
@@ -230,7 +230,7 @@ impl Memory {
                 "attempts, flows, fragments",
                 each(self.flows.memory_bytes()),
             ),
-            ("what detectors keep", each(self.rules.memory_bytes())),
+            ("tables of detectors", each(self.rules.memory_bytes())),
         ];
         lines.extend(self.users.queues(&self.room));
         let outputs = self.users.buffers as u64 * Lines::memory_bytes();

@@ -10,12 +10,12 @@ use crate::log::formats::FORMATS;
 use crate::log::formats::text::TextFormat;
 use crate::log::sinks::spec::{self, OutputSpec, Target};
 use crate::observe::address::MetricsAddress;
-use crate::respond::{self, Asked, RESPONDERS};
+use crate::respond::{self, RESPONDERS, ResponderSpec};
 use crate::settings::flags::{
     CommonArgs, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode, SizeArgs,
 };
 use crate::settings::given::Given;
-use crate::settings::memory::{Memory, Room, Users};
+use crate::settings::memory::{Capacities, Memory, Users};
 use crate::settings::rings::{RingBudget, RingSizes};
 use crate::shard::policy::Allowed;
 use crate::witness;
@@ -35,13 +35,13 @@ pub struct Common {
     /// The rules of the detectors and their room in one shard.
     pub rules: Rules,
     /// Room of queues.
-    pub room: Room,
+    pub room: Capacities,
     pub local: Vec<IpNet>,
     pub directions: Vec<Direction>,
     pub allow: Vec<Allowed>,
     pub outputs: Vec<OutputSpec>,
     /// The values of `--output` that are responders.
-    pub responders: Vec<Asked>,
+    pub responders: Vec<ResponderSpec>,
     /// `--alert-rate`; `None`: no limit.
     pub alert_rate: Option<u32>,
     /// Attempts a second to one (destination, port) that are not folded; `None`: all.
@@ -243,13 +243,13 @@ impl Common {
 fn outputs(
     values: &[String],
     text_format: Option<TextFormat>,
-) -> Result<(Vec<OutputSpec>, Vec<Asked>), ConfigError> {
+) -> Result<(Vec<OutputSpec>, Vec<ResponderSpec>), ConfigError> {
     let (mut outputs, mut responders) = (Vec::new(), Vec::new());
     let words = FORMATS.iter().map(|format| format.word);
     let words: Vec<_> = words.chain(RESPONDERS.iter().map(|one| one.word)).collect();
     for value in values {
-        if let Some(asked) = respond::asked(value) {
-            responders.push(asked.map_err(ConfigError)?);
+        if let Some(spec) = respond::parse_output(value) {
+            responders.push(spec.map_err(ConfigError)?);
             continue;
         }
         if let Some((kind, _)) = value.split_once(':')
@@ -270,7 +270,7 @@ fn outputs(
 }
 
 /// The targets of all outputs and responders.
-fn files_of(outputs: &[OutputSpec], responders: &[Asked]) -> Vec<Target> {
+fn files_of(outputs: &[OutputSpec], responders: &[ResponderSpec]) -> Vec<Target> {
     let lists = responders
         .iter()
         .map(|one| Target::Path(one.plan.path().to_owned()));

@@ -14,7 +14,7 @@ const SWEEP_STEPS_MAX: usize = 16_384;
 /// Contacts taken from the queues at once.
 pub(super) const CONTACTS: usize = 128;
 
-/// Contacts between one that is decided on and one whose pair is asked for.
+/// Prefetch distance, in contacts.
 const CONTACTS_AHEAD: usize = 16;
 
 impl Shard {
@@ -45,7 +45,7 @@ impl Shard {
                 outbox.push_in_order(event, counts);
             }
         });
-        // What is not swept yet may still say something at its deadline: the log waits for that.
+        // Unexpired flows may still emit events: hold the log back to the earliest deadline.
         let limit = unswept_ns.map_or(limit, |deadline| {
             limit.min(timeline.position_of(deadline).saturating_sub(1))
         });

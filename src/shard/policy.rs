@@ -46,7 +46,7 @@ pub fn parse_allowed(value: &str) -> Result<Allowed, String> {
     })
 }
 
-/// What is asked for, and what is ours.
+/// The operator's selection, and the local addresses.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Which addresses are ours.
@@ -86,7 +86,7 @@ impl Policy {
 
     /// Whether this alert is withheld: its source is allowed, to every port or to each port of the scan.
     ///
-    /// A scan of which one port is not allowed, or not known, is told with all of its ports.
+    /// If one port is not allowed, or unknown, the whole scan is reported.
     pub fn withholds(&self, detection: &Detection) -> bool {
         let mut ports = Vec::new();
         for allowed in self.allow.iter() {
@@ -109,7 +109,7 @@ impl Policy {
         }
     }
 
-    /// What stands for `dst` in the scan rule: itself, or one address for all of ours, IPv4 and IPv6 alike.
+    /// The target that rules count by: `dst`, or one address for all of ours, IPv4 and IPv6 alike.
     /// Records name real addresses, never this one.
     pub fn scan_target(&self, dst: IpAddr) -> IpAddr {
         if self.host && self.localities.is_ours(dst) {

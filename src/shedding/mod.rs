@@ -36,7 +36,7 @@ words! {
         /// Nothing.
         #[default]
         None = "0",
-        /// Bulk data: the kernel refuses them before it copies them.
+        /// Bulk data: the kernel filters them out before it copies them.
         Bulk = "1",
         /// All waiting data packets: their blocks are released unread.
         Data = "2",
@@ -104,7 +104,7 @@ impl Load {
 
 /// A step up or down, or at the same level from keeping data to shedding them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
+pub struct LevelStep {
     pub from: Level,
     /// One level above or below `from`, or the same.
     pub to: Level,
@@ -117,7 +117,7 @@ pub struct Step {
     pub hold_ns: i64,
 }
 
-impl Step {
+impl LevelStep {
     /// `up`, `down` or `same`.
     pub fn direction(&self) -> &'static str {
         match self.to.cmp(&self.from) {
@@ -228,8 +228,8 @@ impl Shedding {
         self.level
     }
 
-    /// Whether bulk data are refused in the kernel.
-    pub fn refuses_bulk(&self) -> bool {
+    /// Whether bulk data are filtered out in the kernel.
+    pub fn filters_bulk(&self) -> bool {
         self.level >= Level::Bulk && !self.keeps_data
     }
 
@@ -239,7 +239,7 @@ impl Shedding {
     }
 
     /// Decides on the load at `now_ns`, which never decreases. At most one step a call: call it until `None`.
-    pub fn update(&mut self, now_ns: i64, load: &Load) -> Option<Step> {
+    pub fn update(&mut self, now_ns: i64, load: &Load) -> Option<LevelStep> {
         self.spend(now_ns);
         if !self.auto {
             return None;
@@ -284,11 +284,11 @@ impl Shedding {
         reason: &'static str,
         now_ns: i64,
         load: &Load,
-    ) -> Step {
+    ) -> LevelStep {
         let from = self.level;
         self.level = Level::ALL[to];
         self.restless_ns = now_ns;
-        Step {
+        LevelStep {
             from,
             to: self.level,
             keeps_data: self.keeps_data,

@@ -44,7 +44,7 @@ fn run(
     shedding: &mut Shedding,
     (from, to): (i64, i64),
     mut load: impl FnMut(i64, Level) -> Load,
-) -> Vec<(i64, Step)> {
+) -> Vec<(i64, LevelStep)> {
     let mut steps = Vec::new();
     for at in (from..to).step_by(usize::try_from(MS).expect("small")) {
         let load = load(at, shedding.level());
@@ -154,7 +154,7 @@ fn data_are_kept_where_they_are_few_until_they_are_not() {
     let steps = run(&mut shedding, (0, SECOND), |_, _| few);
     assert_eq!(shedding.level(), Level::Lines);
     assert!(steps.iter().all(|(_, step)| step.keeps_data), "{steps:?}");
-    assert!(!shedding.refuses_bulk() && !shedding.returns_data());
+    assert!(!shedding.filters_bulk() && !shedding.returns_data());
     let told: Vec<&str> = steps.iter().map(|(_, step)| step.what()).collect();
     let kept = "attempts are folded into counts, data are few and kept";
     assert_eq!(
@@ -179,7 +179,7 @@ fn data_are_kept_where_they_are_few_until_they_are_not() {
         };
         assert_eq!((step.direction(), step.reason), ("same", "data"));
         assert_eq!((step.to, step.keeps_data), (Level::Lines, false));
-        assert!(shedding.refuses_bulk() && shedding.returns_data());
+        assert!(shedding.filters_bulk() && shedding.returns_data());
         // Few again, for they are refused: that says nothing.
         assert!(run(&mut shedding, (2 * SECOND, 3 * SECOND), |_, _| few).is_empty());
         assert_eq!(shedding.counts.identities()[2].1, 1);
@@ -191,7 +191,7 @@ fn data_are_kept_where_they_are_few_until_they_are_not() {
         ..open(0.26)
     };
     run(&mut shedding, (0, SECOND), |_, _| many);
-    assert!(shedding.refuses_bulk() && !shedding.returns_data());
+    assert!(shedding.filters_bulk() && !shedding.returns_data());
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn ns(clock: ClockId) -> i64 {
 
 /// A step of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct ClockStep {
     /// Positive: forward.
     pub by_ns: i64,
     /// Sum of this step and all before it.
@@ -66,7 +66,7 @@ pub struct Step {
 #[derive(Debug)]
 struct Shared {
     base_offset_ns: i64,
-    steps: Mutex<Vec<Step>>,
+    steps: Mutex<Vec<ClockStep>>,
     /// Number of steps, stored with Release behind the lock.
     count: AtomicUsize,
 }
@@ -95,7 +95,7 @@ impl RunTime {
             return;
         }
         let sum_ns = sum_ns.saturating_add(by_ns);
-        steps.push(Step {
+        steps.push(ClockStep {
             by_ns,
             sum_ns,
             at_ns: reading.real_ns.saturating_sub(sum_ns),
@@ -110,7 +110,7 @@ impl RunTime {
     }
 
     /// The steps from number `from` on.
-    pub fn steps_since(&self, from: usize) -> Vec<Step> {
+    pub fn steps_since(&self, from: usize) -> Vec<ClockStep> {
         self.steps().get(from..).unwrap_or_default().to_vec()
     }
 
@@ -124,7 +124,7 @@ impl RunTime {
         before.checked_sub(1).map_or(0, |last| steps[last].sum_ns)
     }
 
-    fn steps(&self) -> MutexGuard<'_, Vec<Step>> {
+    fn steps(&self) -> MutexGuard<'_, Vec<ClockStep>> {
         self.0.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -133,7 +133,7 @@ impl RunTime {
 #[derive(Clone, Debug)]
 pub struct Clock {
     shared: RunTime,
-    steps: Vec<Step>,
+    steps: Vec<ClockStep>,
     now_ns: i64,
 }
 
@@ -200,7 +200,7 @@ impl Stamps {
         stamp_ns.saturating_sub(self.shift_ns)
     }
 
-    fn lies_after(&self, step: &Step, stamp_ns: i64, now_ns: i64) -> bool {
+    fn lies_after(&self, step: &ClockStep, stamp_ns: i64, now_ns: i64) -> bool {
         if stamp_ns > step.stamps_until_ns {
             return true;
         }

@@ -8,7 +8,7 @@
 use super::Syn;
 use super::excuses::{Grant, Grants, Lacks};
 use super::reports::Report;
-use super::table::{ENTRIES_MAX, Entry, FREE_ENTRY, LedgerState, Table};
+use super::table::{ENTRIES_MAX, FREE_ENTRY, LedgerState, Table, WitnessEntry};
 use crate::books::witness::{Excuse, WitnessCounts};
 use crate::time::durations::HORIZON_NS;
 
@@ -77,7 +77,7 @@ impl Comparison {
     /// A SYN of the sample, stamped `ts_ns`, at `now_ns`.
     pub fn on_syn(&mut self, syn: Syn, ts_ns: i64, interface: u16, now_ns: i64) {
         self.counts.frames += 1;
-        let new = Entry {
+        let new = WitnessEntry {
             seen: true,
             ..entry(syn, ts_ns, interface, now_ns)
         };
@@ -87,7 +87,7 @@ impl Comparison {
         let base_ns = known.base_ns;
         match Age::of(known, ts_ns) {
             Age::Old => self.push(new),
-            Age::Edge if known.decided => self.push(Entry {
+            Age::Edge if known.decided => self.push(WitnessEntry {
                 edge: true,
                 base_ns,
                 ..new
@@ -112,14 +112,14 @@ impl Comparison {
         }
         self.counts.told += 1;
         let ledger = LedgerState::Attempt(report.fate);
-        let new = Entry { ledger, ..new };
+        let new = WitnessEntry { ledger, ..new };
         let Some(known) = self.table.find(&syn) else {
             return self.push(new);
         };
         let base_ns = known.base_ns;
         match Age::of(known, ts_ns) {
             Age::Old => self.push(new),
-            Age::Edge if known.decided => self.push(Entry {
+            Age::Edge if known.decided => self.push(WitnessEntry {
                 edge: true,
                 base_ns,
                 ..new
@@ -134,7 +134,7 @@ impl Comparison {
                 known.base_ns = ts_ns;
                 self.counts.extra_excused[Excuse::Late as usize] += 1;
             }
-            // Reported in two forms, which may have met two workers.
+            // Seen plain and wrapped: two workers may have reported it.
             _ if known.ledger == LedgerState::OutOfReach => {
                 known.ledger = ledger;
                 known.base_ns = ts_ns;
@@ -143,7 +143,7 @@ impl Comparison {
             // Reported twice.
             _ => {
                 known.base_ns = ts_ns;
-                self.push(Entry {
+                self.push(WitnessEntry {
                     indexed: false,
                     ..new
                 });
@@ -151,7 +151,7 @@ impl Comparison {
         }
     }
 
-    fn on_out_of_reach(&mut self, new: Entry) {
+    fn on_out_of_reach(&mut self, new: WitnessEntry) {
         self.counts.beyond += 1;
         match self.table.find(&new.syn) {
             Some(known) if Age::of(known, new.ts_ns) == Age::Young => {
@@ -160,7 +160,7 @@ impl Comparison {
                     known.base_ns = new.ts_ns;
                 }
             }
-            _ => self.push(Entry {
+            _ => self.push(WitnessEntry {
                 ledger: LedgerState::OutOfReach,
                 decided: true,
                 ..new
@@ -168,7 +168,7 @@ impl Comparison {
         }
     }
 
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, entry: WitnessEntry) {
         if self.table.is_full() {
             self.evict();
         }
@@ -287,7 +287,7 @@ enum Age {
 }
 
 impl Age {
-    fn of(known: &Entry, ts_ns: i64) -> Self {
+    fn of(known: &WitnessEntry, ts_ns: i64) -> Self {
         let age_ns = ts_ns.saturating_sub(known.base_ns);
         if age_ns <= HORIZON_NS - EDGE_NS {
             Self::Young
@@ -299,8 +299,8 @@ impl Age {
     }
 }
 
-fn entry(syn: Syn, ts_ns: i64, interface: u16, now_ns: i64) -> Entry {
-    Entry {
+fn entry(syn: Syn, ts_ns: i64, interface: u16, now_ns: i64) -> WitnessEntry {
+    WitnessEntry {
         syn,
         ts_ns,
         base_ns: ts_ns,

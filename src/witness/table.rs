@@ -25,7 +25,7 @@ pub enum LedgerState {
 
 /// An attempt. Times are run time.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct WitnessEntry {
     pub syn: Syn,
     pub ts_ns: i64,
     /// Start of its horizon.
@@ -45,7 +45,7 @@ pub struct Entry {
 }
 
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-pub(super) const FREE_ENTRY: Entry = Entry {
+pub(super) const FREE_ENTRY: WitnessEntry = WitnessEntry {
     syn: Syn {
         ends: Ends {
             src: NOWHERE,
@@ -68,7 +68,7 @@ pub(super) const FREE_ENTRY: Entry = Entry {
 
 /// The table: a ring of entries, numbered from 0 on, and an index with linear probing.
 pub struct Table {
-    entries: Vec<Entry>,
+    entries: Vec<WitnessEntry>,
     front: u64,
     back: u64,
     index: Vec<u32>,
@@ -96,7 +96,7 @@ impl Table {
     }
 
     pub const fn memory_bytes() -> u64 {
-        (ENTRIES_MAX * size_of::<Entry>() + SLOTS * size_of::<u32>()) as u64
+        (ENTRIES_MAX * size_of::<WitnessEntry>() + SLOTS * size_of::<u32>()) as u64
     }
 
     /// Numbers of all entries, the oldest first.
@@ -104,11 +104,11 @@ impl Table {
         self.front..self.back
     }
 
-    pub fn get(&self, number: u64) -> &Entry {
+    pub fn get(&self, number: u64) -> &WitnessEntry {
         &self.entries[place(number)]
     }
 
-    pub fn get_mut(&mut self, number: u64) -> &mut Entry {
+    pub fn get_mut(&mut self, number: u64) -> &mut WitnessEntry {
         &mut self.entries[place(number)]
     }
 
@@ -129,7 +129,7 @@ impl Table {
     }
 
     /// The newest entry of `syn`.
-    pub fn find(&mut self, syn: &Syn) -> Option<&mut Entry> {
+    pub fn find(&mut self, syn: &Syn) -> Option<&mut WitnessEntry> {
         let place = self.index[self.slot(syn)];
         (place != FREE).then(|| &mut self.entries[place as usize])
     }
@@ -139,7 +139,7 @@ impl Table {
     }
 
     /// Appends an entry. The table is not full.
-    pub fn push(&mut self, entry: Entry) {
+    pub fn push(&mut self, entry: WitnessEntry) {
         assert!(!self.is_full(), "{ENTRIES_MAX} entries");
         let place = place(self.back);
         if entry.indexed {
@@ -154,7 +154,7 @@ impl Table {
     }
 
     /// Removes the oldest entry.
-    pub fn pop(&mut self) -> Option<Entry> {
+    pub fn pop(&mut self) -> Option<WitnessEntry> {
         if self.front == self.back {
             return None;
         }
@@ -191,8 +191,8 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    fn entry(isn: u32) -> Entry {
-        Entry {
+    fn entry(isn: u32) -> WitnessEntry {
+        WitnessEntry {
             syn: Syn {
                 isn,
                 ..FREE_ENTRY.syn
@@ -219,7 +219,7 @@ mod tests {
                 }
             }
             truth.insert(isn, table.numbers().end);
-            table.push(Entry {
+            table.push(WitnessEntry {
                 ts_ns: i64::try_from(table.numbers().end).expect("small"),
                 ..entry(isn)
             });

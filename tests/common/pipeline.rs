@@ -22,7 +22,7 @@ use synledger::log::tap::Tap;
 use synledger::sensor::replay::{self, Replay};
 use synledger::sensor::{self, Board, RunKeys};
 use synledger::settings::Common;
-use synledger::settings::memory::Room;
+use synledger::settings::memory::Capacities;
 use synledger::shard::policy::Policy;
 
 /// Frames in a chunk: few, so that small captures cross borders of chunks.
@@ -65,7 +65,7 @@ pub fn small(workers: usize) -> Common {
             port_scan: rule(5),
             host_sweep: rule(6),
         },
-        room: Room::full(workers),
+        room: Capacities::full(workers),
         local: Vec::new(),
         directions: Vec::new(),
         allow: Vec::new(),

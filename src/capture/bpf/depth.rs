@@ -22,7 +22,7 @@ pub fn headers(link: LinkType, snaplen: u32, deep: u32) -> Vec<sock_filter> {
         LinkType::RawIp => 0,
         _ => ETHERNET + 4 * TAGS_MAX,
     };
-    // A load beyond the frame would end the filter and refuse the frame.
+    // A load beyond the frame would end the filter and drop the frame.
     asm.ld_len();
     asm.jge(link_max + IPV6, None, short);
     ip_header(&mut asm, link, short, v6, short);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_syn_far_behind_extension_headers_is_kept_whole_and_nothing_is_refused() {
+    fn a_syn_far_behind_extension_headers_is_kept_whole_and_nothing_is_filtered() {
         let kept = |link, data: &[u8]| {
             let packet = Packet {
                 data,

@@ -5,7 +5,7 @@
 
 use super::buffer::Buffer;
 use super::error::{Fault, ReadErrorKind};
-use super::{FRAME_MAX_BYTES, Found, InterfaceInfo, Order, link_type};
+use super::{BufferedFrame, FRAME_MAX_BYTES, InterfaceInfo, Order, link_type};
 use crate::capture::frame::LinkType;
 
 const FILE_HEADER_BYTES: usize = 24;
@@ -116,7 +116,7 @@ impl Classic {
 
     /// The next record; `None` if the file ends between two records.
     #[inline]
-    pub(super) fn next(&mut self, buffer: &mut Buffer) -> Result<Option<Found>, Fault> {
+    pub(super) fn next(&mut self, buffer: &mut Buffer) -> Result<Option<BufferedFrame>, Fault> {
         let header_bytes = self.layout.record_header_bytes;
         let have = buffer.fill(header_bytes)?;
         if have < header_bytes {
@@ -145,7 +145,7 @@ impl Classic {
         }
         let at = buffer.take(header_bytes + caplen) + header_bytes;
         self.records += 1;
-        Ok(Some(Found {
+        Ok(Some(BufferedFrame {
             at,
             caplen,
             wire_len,

@@ -49,7 +49,7 @@ pub struct InterfaceInfo {
 }
 
 /// A frame in the buffer.
-struct Found {
+struct BufferedFrame {
     at: usize,
     caplen: usize,
     wire_len: u32,

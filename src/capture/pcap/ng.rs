@@ -4,7 +4,7 @@
 
 use super::buffer::{BUFFER_MAX_BYTES, Buffer};
 use super::error::Fault;
-use super::{FRAME_MAX_BYTES, Found, INTERFACES_MAX, InterfaceInfo, Order, link_type};
+use super::{BufferedFrame, FRAME_MAX_BYTES, INTERFACES_MAX, InterfaceInfo, Order, link_type};
 use crate::capture::frame::LinkType;
 
 /// The type of a Section Header Block, the same in both byte orders.
@@ -34,14 +34,14 @@ const NS_PER_SECOND: i128 = 1_000_000_000;
 
 /// Resolution and offset of an interface's time stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Clock {
+pub(super) struct InterfaceClock {
     /// `if_tsresol`: a second has 10^n ticks, or 2^n with the high bit.
     pub(super) resolution: u8,
     /// Seconds to add.
     pub(super) offset_s: i64,
 }
 
-impl Clock {
+impl InterfaceClock {
     /// Nanoseconds since the epoch, rounded down, clamped to [`TIME_MAX_NS`].
     #[inline]
     pub(super) fn ns(self, ticks: u64) -> i64 {
@@ -70,7 +70,7 @@ pub(super) const TIME_MIN_NS: i64 = -TIME_MAX_NS;
 #[derive(Clone, Copy, Debug)]
 struct Interface {
     link: LinkType,
-    clock: Clock,
+    clock: InterfaceClock,
     /// 0 where there is no limit.
     snaplen: u32,
 }
@@ -139,7 +139,7 @@ impl Ng {
         &mut self,
         buffer: &mut Buffer,
         interfaces: &mut Vec<InterfaceInfo>,
-    ) -> Result<Option<Found>, Fault> {
+    ) -> Result<Option<BufferedFrame>, Fault> {
         if let Some(skipping) = self.skipping {
             self.skip(buffer, skipping)?;
             self.blocks += 1;
@@ -279,7 +279,7 @@ impl Ng {
 
     /// Reads a block that holds a frame.
     #[inline]
-    fn packet(&mut self, buffer: &mut Buffer, head: Head) -> Result<Found, Fault> {
+    fn packet(&mut self, buffer: &mut Buffer, head: Head) -> Result<BufferedFrame, Fault> {
         self.whole(buffer, head)?;
         let offset = buffer.offset();
         let packet = self.fields(buffer.peek(head.len), head);
@@ -298,7 +298,7 @@ impl Ng {
             self.ts_ns_last = interface.clock.ns(ticks);
         }
         let at = buffer.take(head.len) + packet.data_at;
-        Ok(Found {
+        Ok(BufferedFrame {
             at,
             caplen,
             wire_len: packet.wire_len.max(packet.caplen),
@@ -431,7 +431,7 @@ fn interface(order: Order, block: &[u8]) -> (Interface, InterfaceInfo) {
         }
         rest = rest.get(4 + len.next_multiple_of(4)..).unwrap_or(&[]);
     }
-    let clock = Clock {
+    let clock = InterfaceClock {
         resolution: resolution.unwrap_or(6),
         offset_s: offset_s.unwrap_or(0),
     };

@@ -9,8 +9,8 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::error::Fault;
 
-/// Longest wait of a read without data.
-const QUIET: Duration = Duration::from_millis(200);
+/// Without data, a read returns after this time.
+const READ_TIMEOUT: Duration = Duration::from_millis(200);
 /// Most uncompressed bytes of a piece.
 const PIECE_BYTES: usize = 256 * 1024;
 /// Pieces in circulation.
@@ -19,14 +19,14 @@ const PIECES: usize = 4;
 /// A buffer and its bytes in use.
 type Piece = (Vec<u8>, usize);
 
-/// The reading end. Without data for 200 ms, `read` gives [`io::ErrorKind::WouldBlock`]; it may then be called again.
-/// An error of the stream comes once, then its end.
+/// The reading end. Without data for 200 ms, `read` returns [`io::ErrorKind::WouldBlock`]; call it again. It returns an
+/// error of the stream once, then the end of the stream.
 pub(super) struct Stream {
     full: Receiver<io::Result<Piece>>,
     empty: Sender<Vec<u8>>,
     piece: Piece,
     at: usize,
-    /// The last answer without data.
+    /// When `read` last returned without data; at first, the start.
     idle_since: Instant,
 }
 
@@ -59,7 +59,7 @@ impl Stream {
 
     /// Waits for the next piece; false at the end.
     fn next_piece(&mut self) -> io::Result<bool> {
-        let wait = QUIET.saturating_sub(self.idle_since.elapsed());
+        let wait = READ_TIMEOUT.saturating_sub(self.idle_since.elapsed());
         match self.full.recv_timeout(wait) {
             Ok(next) => {
                 let used = std::mem::replace(&mut self.piece, next?);
@@ -102,7 +102,7 @@ fn pump(bytes: &mut dyn Read, empty: &Receiver<Vec<u8>>, full: &Sender<io::Resul
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
                     // A descriptor that someone made non-blocking: try again.
-                    thread::sleep(QUIET / 10);
+                    thread::sleep(READ_TIMEOUT / 10);
                 }
                 Err(why) => {
                     let _ = full.send(Err(why));
@@ -133,7 +133,10 @@ mod tests {
         let begin = Instant::now();
         assert!(quiet(&mut stream) && quiet(&mut stream));
         let waited = begin.elapsed();
-        assert!(waited >= QUIET * 2 - QUIET / 10, "twice: {waited:?}");
+        assert!(
+            waited >= READ_TIMEOUT * 2 - READ_TIMEOUT / 10,
+            "twice: {waited:?}"
+        );
         io::Write::write_all(&mut writer, b"frame").expect("a reader");
         let mut got = [0; 16];
         let have = std::iter::from_fn(|| Some(stream.read(&mut got)))

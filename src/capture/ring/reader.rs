@@ -34,7 +34,7 @@ pub struct ReaderCounts {
 /// ```
 #[derive(Debug)]
 pub struct Reader {
-    // Before `ring`: dropped, and so returned, while the memory is still there.
+    // Declared before `ring`, so it is dropped first: the block goes back while its memory is mapped.
     /// The lifetime is a fiction that `Reader` upholds by owning the ring: no block is ever handed out.
     open: Option<Walk<'static>>,
     ring: Ring,
@@ -62,7 +62,7 @@ impl<'ring> Walk<'ring> {
         }
     }
 
-    /// The frame at the head; `None` behind the last one.
+    /// The frame at the head; `None` after the last one.
     #[inline]
     pub fn frame(&self) -> Option<Frame<'_>> {
         let header = self.header()?;
@@ -287,7 +287,7 @@ impl Reader {
         self.ring.geometry()
     }
 
-    /// What waits to be read. A gauge, not a book.
+    /// What waits to be read. For the metrics only; no identity uses it.
     pub fn waiting(&mut self) -> Waiting {
         let mut waiting = self.ring.waiting(u32::from(self.open.is_some()));
         if let Some(open) = &self.open {

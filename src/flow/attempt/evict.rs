@@ -1,7 +1,7 @@
 //! Insertion and eviction of attempts.
 
 use super::bits::*;
-use super::{Attempts, Entry};
+use super::{AttemptEntry, Attempts};
 use crate::flow::counts::FlowCounts;
 use crate::flow::record::{EndReason, FlowEvent, When};
 use crate::flow::table::timers;
@@ -11,7 +11,7 @@ impl Attempts {
     pub(super) fn insert_entry(
         &mut self,
         hash: u64,
-        entry: Entry,
+        entry: AttemptEntry,
         watermark_ns: i64,
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
@@ -71,7 +71,7 @@ impl Attempts {
     ) {
         let victim = rivals.iter().copied().min_by(|&a, &b| {
             let (x, y) = (self.slab.get(a), self.slab.get(b));
-            let waits = |entry: &Entry| entry.open() && entry.has(ANSWERED);
+            let waits = |entry: &AttemptEntry| entry.open() && entry.has(ANSWERED);
             (waits(x), x.first_ns)
                 .cmp(&(waits(y), y.first_ns))
                 .then_with(|| self.cmp_content(x, y))

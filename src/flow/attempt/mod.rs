@@ -27,9 +27,9 @@ use tally::{Requester, Tallies, Tally};
 pub const NEAR_MAX: usize = 4;
 
 /// Flags that a SYN may have and still need no tally: ECN and what some stacks add.
-const LIBERTIES: [u8; 4] = [PSH, URG, ECE, CWR];
+const EXTRA_SYN_FLAGS: [u8; 4] = [PSH, URG, ECE, CWR];
 
-/// Bits of [`Entry::flags`].
+/// Bits of [`AttemptEntry::flags`].
 pub mod bits {
     pub const V6: u16 = 1;
     pub const ODD: u16 = 1 << 1;
@@ -53,7 +53,7 @@ use bits::*;
 /// An attempt.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
-pub(crate) struct Entry {
+pub(crate) struct AttemptEntry {
     src: u128,
     dst: u128,
     /// Watermark at its first SYN.
@@ -69,14 +69,14 @@ pub(crate) struct Entry {
     pub flags: u16,
     /// First interface.
     pub interface: u16,
-    /// Two VLAN identifiers of 12 bits, their number in two more, and which of [`LIBERTIES`] the SYN had.
+    /// Two VLAN identifiers of 12 bits, their number in two more, and which of [`EXTRA_SYN_FLAGS`] the SYN had.
     vlan: u32,
     /// With a tally: its place. Without: frame bytes of the only SYN.
     pub(super) rest: u32,
 }
-const _: () = assert!(size_of::<Entry>() == 64);
+const _: () = assert!(size_of::<AttemptEntry>() == 64);
 
-impl Entry {
+impl AttemptEntry {
     /// All of `mask` is set.
     pub fn has(&self, mask: u16) -> bool {
         self.flags & mask == mask
@@ -134,9 +134,9 @@ impl Entry {
     /// TCP flags of the only SYN.
     pub(super) fn syn_flags(&self) -> u8 {
         let mut flags = SYN;
-        for (bit, liberty) in LIBERTIES.into_iter().enumerate() {
+        for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {
             if self.vlan >> (26 + bit) & 1 == 1 {
-                flags |= liberty;
+                flags |= flag;
             }
         }
         flags
@@ -146,7 +146,7 @@ impl Entry {
 /// The table.
 pub(crate) struct Attempts {
     /// Entries and timers.
-    pub slab: Slab<Entry>,
+    pub slab: Slab<AttemptEntry>,
     pub(super) tallies: Tallies,
     /// Ended flows get a record.
     pub record_ends: bool,
@@ -158,7 +158,7 @@ pub(crate) struct Attempts {
 impl Attempts {
     /// Takes all memory for `capacity` attempts.
     pub fn new(capacity: usize) -> Self {
-        let slab = Slab::new(capacity, Entry::default());
+        let slab = Slab::new(capacity, AttemptEntry::default());
         let tallies = Tallies::new(slab.capacity());
         Self {
             slab,
@@ -171,7 +171,7 @@ impl Attempts {
 
     /// Bytes of all arrays.
     pub fn memory_bytes(capacity: usize) -> u64 {
-        Slab::<Entry>::memory_bytes(capacity) + Tallies::memory_bytes(capacity)
+        Slab::<AttemptEntry>::memory_bytes(capacity) + Tallies::memory_bytes(capacity)
     }
 
     /// Writes to every page.
@@ -187,7 +187,7 @@ impl Attempts {
     }
 
     /// Stamp of the entry's first packet; of one whose tally is gone, the watermark then.
-    pub(super) fn start_ns(&self, entry: &Entry) -> i64 {
+    pub(super) fn start_ns(&self, entry: &AttemptEntry) -> i64 {
         start_ns(&self.tallies, entry)
     }
 
@@ -202,7 +202,7 @@ impl Attempts {
     }
 
     /// Order of records by content.
-    pub(super) fn cmp_content(&self, a: &Entry, b: &Entry) -> Ordering {
+    pub(super) fn cmp_content(&self, a: &AttemptEntry, b: &AttemptEntry) -> Ordering {
         cmp_content(&self.tallies, a, b)
     }
 
@@ -219,7 +219,7 @@ impl Attempts {
         });
     }
 
-    /// Brings an entry up to the watermark: says what fell due; `false` when it is gone.
+    /// Brings an entry up to the watermark: ends its flow if that is due; `false` when it is gone.
     pub fn settle(
         &mut self,
         at: u32,
@@ -295,7 +295,7 @@ impl Attempts {
         }
     }
 
-    /// Gives the entry a tally that starts as `tally`; without one it stays as it is, and says so.
+    /// Gives the entry a tally that starts as `tally`; without a free tally it is marked saturated.
     pub(super) fn give_tally(
         &mut self,
         at: u32,
@@ -360,9 +360,9 @@ impl Attempts {
             | u32::from(packet.vlan_count & 3) << 24;
         let mut others = tcp.flags & !SYN;
         if others != 0 {
-            for (bit, liberty) in LIBERTIES.into_iter().enumerate() {
-                vlan |= u32::from(tcp.flags & liberty != 0) << (26 + bit);
-                others &= !liberty;
+            for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {
+                vlan |= u32::from(tcp.flags & flag != 0) << (26 + bit);
+                others &= !flag;
             }
         }
         let small = u32::try_from(lag).ok();
@@ -371,7 +371,7 @@ impl Attempts {
             && tcp.payload_len == 0
             && !packet.gso
             && packet.fragment == Fragment::Whole;
-        let entry = Entry {
+        let entry = AttemptEntry {
             src: key.src,
             dst: key.dst,
             first_ns: watermark_ns,
@@ -413,7 +413,7 @@ impl Attempts {
     }
 }
 
-fn start_ns(tallies: &Tallies, entry: &Entry) -> i64 {
+fn start_ns(tallies: &Tallies, entry: &AttemptEntry) -> i64 {
     if entry.has(TALLY) {
         tallies.get(entry.rest).start_ns
     } else if entry.has(ANSWERED) {
@@ -423,7 +423,7 @@ fn start_ns(tallies: &Tallies, entry: &Entry) -> i64 {
     }
 }
 
-fn cmp_content(tallies: &Tallies, a: &Entry, b: &Entry) -> Ordering {
+fn cmp_content(tallies: &Tallies, a: &AttemptEntry, b: &AttemptEntry) -> Ordering {
     let start = start_ns(tallies, a).cmp(&start_ns(tallies, b));
     start
         .then_with(|| a.key().cmp(&b.key()))

@@ -1,17 +1,22 @@
 //! The life of an episode: rising edge, doublings, summary.
 
 use super::episode::{Episode, InFlight, evidence_so_far};
-use super::question::{Question, Raised, Seen as _, Which};
+use super::question::{ExtentItems, ItemSet as _, Question, Raised};
 use super::state::TouchState;
 use super::subjects::Touch;
-use super::{Coming, Distinct};
+use super::{Distinct, PreparedContact};
 use crate::inspect::detection::{AlertStatus, Detection, Evidence, Extent, Phase, Proof};
 use crate::inspect::detector::Found;
 use std::cmp::Reverse;
 
 impl<Q: Question> Distinct<Q> {
-    pub(super) fn start(&mut self, slot: u32, coming: &Coming<'_>, out: &mut impl FnMut(Found)) {
-        let watermark = coming.watermark;
+    pub(super) fn start(
+        &mut self,
+        slot: u32,
+        prepared: &PreparedContact<'_>,
+        out: &mut impl FnMut(Found),
+    ) {
+        let watermark = prepared.watermark;
         if self.free_episodes.is_empty() {
             self.evict_episode(watermark, out);
         }
@@ -26,9 +31,9 @@ impl<Q: Question> Distinct<Q> {
         let mut in_flight = InFlight::new(watermark);
         if let Some(list) = list {
             words_of::<Q>(&mut self.lists, list).fill(0);
-            let mut seen = seen::<Q>(&mut self.lists, list);
+            let mut items = item_set::<Q>(&mut self.lists, list);
             for touch in &touches {
-                seen.raise(touch.item, touch.state);
+                items.raise(touch.item, touch.state);
                 if touch.state <= TouchState::Touched {
                     in_flight.touch(touch.ts_ns, watermark);
                 }
@@ -37,42 +42,47 @@ impl<Q: Question> Distinct<Q> {
         let first_ns = touches.iter().map(|touch| touch.ts_ns).min();
         self.episodes[index as usize] = Some(Episode {
             slot,
-            dst: coming.contact.dst,
-            first_ns: first_ns.unwrap_or(coming.contact.ts_ns),
+            dst: prepared.contact.dst,
+            first_ns: first_ns.unwrap_or(prepared.contact.ts_ns),
             count,
             next_report: count.saturating_mul(2),
             in_flight,
             list,
             whole: list.is_some(),
-            interface: coming.contact.interface,
+            interface: prepared.contact.interface,
             generation: self.generation,
         });
         self.due
             .push(Reverse((self.ends_at(index), index, self.generation)));
         self.counts.started += 1;
         let items: Vec<Q::Item> = touches.iter().map(|touch| touch.item).collect();
-        let extent = Q::extent(count, Which::Deciding(&items));
+        let extent = Q::extent(count, ExtentItems::Deciding(&items));
         let evidence = evidence_so_far(&touches, watermark);
-        let ts_ns = coming.contact.ts_ns;
+        let ts_ns = prepared.contact.ts_ns;
         let detection = self.detection(index, Phase::Started, ts_ns, (extent, evidence));
         out((None, detection));
     }
 
-    pub(super) fn grow(&mut self, index: u32, coming: &Coming<'_>, out: &mut impl FnMut(Found)) {
-        let Touch { ts_ns, item, .. } = coming.touch::<Q>();
+    pub(super) fn grow(
+        &mut self,
+        index: u32,
+        prepared: &PreparedContact<'_>,
+        out: &mut impl FnMut(Found),
+    ) {
+        let Touch { ts_ns, item, .. } = prepared.touch::<Q>();
         let episode = self.episodes[index as usize]
             .as_mut()
             .expect("subjects name episodes that exist");
         let Some(list) = episode.list else { return };
         {
-            let mut seen = seen::<Q>(&mut self.lists, list);
-            match seen.raise(item, TouchState::Touched) {
+            let mut items = item_set::<Q>(&mut self.lists, list);
+            match items.raise(item, TouchState::Touched) {
                 Raised::NoRoom => episode.whole = false,
                 Raised::New => episode.count += 1,
                 Raised::Known => {}
             }
-            if seen.get(item) == TouchState::Touched {
-                episode.in_flight.touch(ts_ns, coming.watermark);
+            if items.get(item) == TouchState::Touched {
+                episode.in_flight.touch(ts_ns, prepared.watermark);
             }
         }
         if episode.count < episode.next_report {
@@ -80,7 +90,7 @@ impl<Q: Question> Distinct<Q> {
         }
         episode.next_report = episode.next_report.saturating_mul(2);
         self.counts.continued += 1;
-        let found = self.found_so_far(index, coming.watermark);
+        let found = self.found_so_far(index, prepared.watermark);
         let detection = self.detection(index, Phase::Continues, ts_ns, found);
         out((None, detection));
     }
@@ -132,12 +142,12 @@ impl<Q: Question> Distinct<Q> {
             .as_mut()
             .expect("described while it exists");
         let Some(list) = episode.list else {
-            let extent = Q::extent(episode.count, Which::Unknown);
+            let extent = Q::extent(episode.count, ExtentItems::Unknown);
             return (extent, Evidence::default());
         };
-        let seen = seen::<Q>(&mut self.lists, list);
-        let evidence = seen.evidence(episode.in_flight.count(known_ns));
-        (Q::extent(episode.count, Which::Seen(seen)), evidence)
+        let items = item_set::<Q>(&mut self.lists, list);
+        let evidence = items.evidence(episode.in_flight.count(known_ns));
+        (Q::extent(episode.count, ExtentItems::All(items)), evidence)
     }
 
     fn detection(
@@ -179,10 +189,10 @@ impl<Q: Question> Distinct<Q> {
 }
 
 fn words_of<Q: Question>(lists: &mut [u64], index: u32) -> &mut [u64] {
-    let at = index as usize * Q::SEEN_WORDS;
-    &mut lists[at..at + Q::SEEN_WORDS]
+    let at = index as usize * Q::ITEM_SET_WORDS;
+    &mut lists[at..at + Q::ITEM_SET_WORDS]
 }
 
-pub(super) fn seen<Q: Question>(lists: &mut [u64], index: u32) -> Q::Seen<'_> {
-    Q::seen(words_of::<Q>(lists, index))
+pub(super) fn item_set<Q: Question>(lists: &mut [u64], index: u32) -> Q::ItemSet<'_> {
+    Q::item_set(words_of::<Q>(lists, index))
 }

@@ -11,16 +11,16 @@ use super::detector::{About, Detector, DetectorCounts, Found};
 use crate::flow::key::Hasher;
 use crate::time::timeline::Timeline;
 use episode::Episode;
-use episodes::seen;
+use episodes::item_set;
 use firsts::{First, Firsts};
 use gap::FloodLaw;
-use question::{Question, Seen as _};
+use question::{ItemSet as _, Question};
 pub use rule::Rule;
 use state::TouchState;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
-use subjects::{Held, Subjects, Touch};
+use subjects::{SubjectState, Subjects, Touch};
 
 /// A detector for the question `Q`.
 pub struct Distinct<Q: Question> {
@@ -29,10 +29,10 @@ pub struct Distinct<Q: Question> {
     subjects: Subjects<Q::Subject, Q::Item>,
     firsts: Firsts<Q::Item>,
     /// Rates of new subjects: with one item, and with more.
-    coming: [FloodLaw; 2],
+    flood_laws: [FloodLaw; 2],
     episodes: Vec<Option<Episode>>,
     free_episodes: Vec<u32>,
-    /// Items of episodes, [`Question::SEEN_WORDS`] each.
+    /// Items of episodes, [`Question::ITEM_SET_WORDS`] each.
     lists: Vec<u64>,
     free_lists: Vec<u32>,
     due: BinaryHeap<rule::Due>,
@@ -46,14 +46,14 @@ pub struct Distinct<Q: Question> {
 }
 
 /// A contact with its derived values.
-struct Coming<'a> {
+struct PreparedContact<'a> {
     contact: &'a Contact,
     target: IpAddr,
     hash: u64,
     watermark: i64,
 }
 
-impl Coming<'_> {
+impl PreparedContact<'_> {
     /// Built lazily: contacts of a flood hardly ever need it.
     #[inline]
     fn subject<Q: Question>(&self) -> Q::Subject {
@@ -100,10 +100,10 @@ impl<Q: Question> Detector for Distinct<Q> {
             hasher,
             subjects: Subjects::new(rule.subjects, rule.at_least),
             firsts: Firsts::new(rule.firsts),
-            coming: [rule.firsts, rule.subjects].map(FloodLaw::new),
+            flood_laws: [rule.firsts, rule.subjects].map(FloodLaw::new),
             episodes: vec![None; rule.episodes],
             free_episodes: (0..count(rule.episodes)).rev().collect(),
-            lists: vec![0; rule.lists * Q::SEEN_WORDS],
+            lists: vec![0; rule.lists * Q::ITEM_SET_WORDS],
             free_lists: (0..count(rule.lists)).rev().collect(),
             due: BinaryHeap::with_capacity(rule.episodes + 1),
             generation: 0,
@@ -130,7 +130,7 @@ impl<Q: Question> Detector for Distinct<Q> {
         if evicted.is_none_or(|at| at.saturating_add(window_ns) <= self.now_ns) {
             return window_ns;
         }
-        let gaps = self.coming.iter().map(|law| law.gap_ns(self.now_ns));
+        let gaps = self.flood_laws.iter().map(|law| law.gap_ns(self.now_ns));
         gaps.fold(window_ns, i64::min)
     }
 
@@ -158,15 +158,15 @@ impl<Q: Question> Detector for Distinct<Q> {
         }
         let watermark = timeline.watermark_at(contact.position);
         self.now_ns = self.now_ns.max(watermark);
-        let coming = Coming {
+        let prepared = PreparedContact {
             contact,
             target,
             hash: Q::hash(&self.hasher, contact),
             watermark,
         };
         match is_touch {
-            true => self.on_touch(&coming, out),
-            false => self.on_outcome(&coming),
+            true => self.on_touch(&prepared, out),
+            false => self.on_outcome(&prepared),
         }
     }
 
@@ -209,17 +209,17 @@ impl<Q: Question> Detector for Distinct<Q> {
 }
 
 impl<Q: Question> Distinct<Q> {
-    fn on_outcome(&mut self, coming: &Coming<'_>) {
-        let item = Q::item(coming.contact);
-        let (state, proves) = match coming.contact.kind {
+    fn on_outcome(&mut self, prepared: &PreparedContact<'_>) {
+        let item = Q::item(prepared.contact);
+        let (state, proves) = match prepared.contact.kind {
             ContactKind::Touch => (TouchState::Touched, false),
             ContactKind::Established => (TouchState::Touched, true),
             ContactKind::Answered => (TouchState::Answered, false),
             ContactKind::Refused => (TouchState::Refused, false),
         };
-        let subject = || coming.subject::<Q>();
-        let Some(slot) = self.subjects.find(coming.hash, subject) else {
-            if let Some(place) = self.firsts.find(coming.hash) {
+        let subject = || prepared.subject::<Q>();
+        let Some(slot) = self.subjects.find(prepared.hash, subject) else {
+            if let Some(place) = self.firsts.find(prepared.hash) {
                 let first = self.firsts.get(place);
                 if first.item == item {
                     let (state, proven) = (first.state.max(state), first.proven | proves);
@@ -235,7 +235,7 @@ impl<Q: Question> Distinct<Q> {
         };
         if proves {
             let held = self.subjects.get_mut(slot);
-            held.proven_ns = held.proven_ns.max(coming.contact.ts_ns);
+            held.proven_ns = held.proven_ns.max(prepared.contact.ts_ns);
         }
         let mut touches = self.subjects.touches_mut(slot).iter_mut();
         if let Some(touch) = touches.find(|touch| touch.item == item) {
@@ -245,20 +245,20 @@ impl<Q: Question> Distinct<Q> {
             && let Some(episode) = self.episodes[index as usize].as_mut()
             && let Some(list) = episode.list
         {
-            let mut seen = seen::<Q>(&mut self.lists, list);
-            let before = seen.get(item);
+            let mut items = item_set::<Q>(&mut self.lists, list);
+            let before = items.get(item);
             if before == TouchState::Touched && state > before {
                 episode.in_flight.answer();
             }
             if before != TouchState::Untouched {
-                seen.raise(item, state);
+                items.raise(item, state);
             }
         }
     }
 
-    fn on_touch(&mut self, coming: &Coming<'_>, out: &mut impl FnMut(Found)) {
-        let watermark = coming.watermark;
-        let Some(slot) = self.slot_with_items(coming, out) else {
+    fn on_touch(&mut self, prepared: &PreparedContact<'_>, out: &mut impl FnMut(Found)) {
+        let watermark = prepared.watermark;
+        let Some(slot) = self.slot_with_items(prepared, out) else {
             return;
         };
         if let Some(index) = self.subjects.get(slot).episode {
@@ -268,7 +268,7 @@ impl<Q: Question> Distinct<Q> {
             }
         }
         let window_ns = self.rule.window_ns;
-        self.subjects.touch(slot, coming.touch::<Q>());
+        self.subjects.touch(slot, prepared.touch::<Q>());
         let holds = self.subjects.holds(slot, window_ns);
         let oldest = self.subjects.oldest_kept_ns(slot);
         let held = self.subjects.get_mut(slot);
@@ -284,16 +284,20 @@ impl<Q: Question> Distinct<Q> {
                 .max(watermark.saturating_add(1));
         }
         match held.episode {
-            None if holds && armed => self.start(slot, coming, out),
+            None if holds && armed => self.start(slot, prepared, out),
             None => {}
-            Some(index) => self.grow(index, coming, out),
+            Some(index) => self.grow(index, prepared, out),
         }
     }
 
     /// The slot of a subject with more than one item, this touch included. One item alone decides nothing.
-    fn slot_with_items(&mut self, coming: &Coming<'_>, out: &mut impl FnMut(Found)) -> Option<u32> {
-        let (hash, touch) = (coming.hash, coming.touch::<Q>());
-        if let Some(slot) = self.subjects.find(hash, || coming.subject::<Q>()) {
+    fn slot_with_items(
+        &mut self,
+        prepared: &PreparedContact<'_>,
+        out: &mut impl FnMut(Found),
+    ) -> Option<u32> {
+        let (hash, touch) = (prepared.hash, prepared.touch::<Q>());
+        if let Some(slot) = self.subjects.find(hash, || prepared.subject::<Q>()) {
             return Some(slot);
         }
         let Some(place) = self.firsts.find(hash) else {
@@ -303,9 +307,9 @@ impl<Q: Question> Distinct<Q> {
                 state: TouchState::Touched,
                 proven: false,
             };
-            self.coming[0].on_new(self.now_ns);
+            self.flood_laws[0].on_new(self.now_ns);
             if let Some(newest_ns) = self.firsts.insert(hash, first) {
-                self.note_evicted(newest_ns, coming.watermark);
+                self.note_evicted(newest_ns, prepared.watermark);
             }
             return None;
         };
@@ -322,7 +326,7 @@ impl<Q: Question> Distinct<Q> {
             return None;
         }
         self.firsts.take(place);
-        let slot = self.insert(coming, out);
+        let slot = self.insert(prepared, out);
         if first.proven {
             self.subjects.get_mut(slot).proven_ns = first.newest_ns;
         }
@@ -343,10 +347,10 @@ impl<Q: Question> Distinct<Q> {
         }
     }
 
-    fn insert(&mut self, coming: &Coming<'_>, out: &mut impl FnMut(Found)) -> u32 {
-        let watermark = coming.watermark;
-        self.coming[1].on_new(self.now_ns);
-        let slot = self.subjects.choose_slot(coming.hash);
+    fn insert(&mut self, prepared: &PreparedContact<'_>, out: &mut impl FnMut(Found)) -> u32 {
+        let watermark = prepared.watermark;
+        self.flood_laws[1].on_new(self.now_ns);
+        let slot = self.subjects.choose_slot(prepared.hash);
         if let Some(victim) = self.subjects.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);
             if let Some(index) = episode {
@@ -357,8 +361,11 @@ impl<Q: Question> Distinct<Q> {
             let until = if episode.is_some() { watermark } else { newest };
             self.note_evicted(until, watermark);
         }
-        self.subjects
-            .replace(slot, coming.hash, Held::new(coming.subject::<Q>()));
+        self.subjects.replace(
+            slot,
+            prepared.hash,
+            SubjectState::new(prepared.subject::<Q>()),
+        );
         slot
     }
 }

@@ -1,4 +1,4 @@
-//! The question of a rule, items of which subject: all that rules of this form differ in.
+//! What differs between rules of the form: N distinct items of one subject within W.
 
 use super::state::TouchState;
 use crate::flow::key::Hasher;
@@ -10,7 +10,7 @@ use clap::Args;
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-/// The question of one rule: how many distinct items of one subject?
+/// One rule of this form.
 pub trait Question: Sized {
     // See `Detector`.
     const KIND: Kind;
@@ -18,12 +18,12 @@ pub trait Question: Sized {
     const WEIGHT: u64;
     const KEYED_BY: Owner;
     type Flags: Args + Clone + Debug;
-    /// Length of [`Question::Seen`] in words of 64 bits.
-    const SEEN_WORDS: usize;
+    /// Length of [`Question::ItemSet`] in words of 64 bits.
+    const ITEM_SET_WORDS: usize;
     type Subject: Copy + Eq + Debug;
     type Item: Item;
     /// The set of items of one episode.
-    type Seen<'a>: Seen<Item = Self::Item>;
+    type ItemSet<'a>: ItemSet<Item = Self::Item>;
 
     /// N, and W in nanoseconds; N = 0: the rule is off.
     fn numbers(flags: &Self::Flags) -> (usize, i64);
@@ -34,17 +34,17 @@ pub trait Question: Sized {
     fn item(contact: &Contact) -> Self::Item;
     /// The subject in detections; `dst`: destination of the deciding packet.
     fn named(subject: &Self::Subject, dst: IpAddr) -> Subject;
-    fn seen(words: &mut [u64]) -> Self::Seen<'_>;
-    fn extent(count: u32, which: Which<'_, Self>) -> Extent;
+    fn item_set(words: &mut [u64]) -> Self::ItemSet<'_>;
+    fn extent(count: u32, which: ExtentItems<'_, Self>) -> Extent;
 }
 
 /// Items that an extent names.
-pub enum Which<'a, Q: Question> {
+pub enum ExtentItems<'a, Q: Question> {
     /// The deciding ones, ascending.
     Deciding(&'a [Q::Item]),
     /// All of the episode.
-    Seen(Q::Seen<'a>),
-    /// There was no list for them.
+    All(Q::ItemSet<'a>),
+    /// No list was free for them.
     Unknown,
 }
 
@@ -59,17 +59,19 @@ pub trait Item: Copy + Eq + Ord + Debug {
     fn of(short: u16, word: u64) -> Self;
 }
 
-/// Result of [`Seen::raise`].
+/// Result of [`ItemSet::raise`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raised {
+    /// Added to the set.
     New,
+    /// In the set already; its state may have risen.
     Known,
-    /// New, but the set is full.
+    /// Not in the set, which is full.
     NoRoom,
 }
 
 /// The set of items of one episode with their states.
-pub trait Seen {
+pub trait ItemSet {
     type Item: Item;
 
     fn get(&self, item: Self::Item) -> TouchState;

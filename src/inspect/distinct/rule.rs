@@ -31,7 +31,7 @@ impl Rule {
     pub(crate) fn memory_bytes<Q: Question>(&self) -> u64 {
         let subjects = Subjects::<Q::Subject, Q::Item>::memory_bytes(self.subjects, self.at_least);
         let episodes = self.episodes * (size_of::<Option<Episode>>() + size_of::<Due>() + 4);
-        let lists = self.lists * (Q::SEEN_WORDS * size_of::<u64>() + 4);
+        let lists = self.lists * (Q::ITEM_SET_WORDS * size_of::<u64>() + 4);
         subjects + Firsts::<Q::Item>::memory_bytes(self.firsts) + (episodes + lists) as u64
     }
 
@@ -50,7 +50,7 @@ impl Rule {
         if at_least == 0 {
             return rule;
         }
-        rule.lists = count(bytes / 4) / (Q::SEEN_WORDS * size_of::<u64>());
+        rule.lists = count(bytes / 4) / (Q::ITEM_SET_WORDS * size_of::<u64>());
         rule.episodes = rule.lists.max(1) * 8;
         let least = rule.memory_bytes::<Q>();
         let half = bytes.saturating_sub(least) / 2;

@@ -29,11 +29,11 @@ impl<I: Item> Touch<I> {
 
 /// The state of a subject, without its touches.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<S> {
+pub struct SubjectState<S> {
     pub subject: S,
-    /// M: the newest touch.
+    /// Time of the newest touch: M.
     pub newest_ns: i64,
-    /// End of the time in which the rule holds, as of the last touch at which it did.
+    /// The rule holds until then, as computed at the last touch at which it held.
     pub true_until_ns: Option<i64>,
     /// End of its episode: W after `true_until_ns`, but later than packet time. Otherwise touches stamped far behind
     /// packet time would be due at once, at a position that depends on chunks.
@@ -44,7 +44,7 @@ pub struct Held<S> {
     count: u8,
 }
 
-impl<S> Held<S> {
+impl<S> SubjectState<S> {
     pub fn new(subject: S) -> Self {
         Self {
             subject,
@@ -60,7 +60,7 @@ impl<S> Held<S> {
 
 pub struct Subjects<S, I> {
     tags: Vec<[u16; WAYS]>,
-    held: Vec<Option<Held<S>>>,
+    held: Vec<Option<SubjectState<S>>>,
     touches: Vec<Touch<I>>,
     /// Touches kept for each subject: N of the rule.
     keep: usize,
@@ -86,7 +86,8 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
     }
 
     pub fn memory_bytes(capacity: usize, keep: usize) -> u64 {
-        let each = size_of::<u16>() + size_of::<Option<Held<S>>>() + keep * size_of::<Touch<I>>();
+        let each =
+            size_of::<u16>() + size_of::<Option<SubjectState<S>>>() + keep * size_of::<Touch<I>>();
         (Self::buckets_for(capacity) * WAYS * each) as u64
     }
 
@@ -152,12 +153,12 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         u32::try_from(slot.expect("a bucket has slots")).expect("limits are checked by Config")
     }
 
-    pub fn occupant(&self, slot: u32) -> Option<&Held<S>> {
+    pub fn occupant(&self, slot: u32) -> Option<&SubjectState<S>> {
         self.held[slot as usize].as_ref()
     }
 
     /// Stores a new subject in the `slot` chosen for its hash.
-    pub fn replace(&mut self, slot: u32, hash: u64, held: Held<S>) {
+    pub fn replace(&mut self, slot: u32, hash: u64, held: SubjectState<S>) {
         let (bucket, tag) = self.home(hash);
         self.tags[bucket][slot as usize % WAYS] = tag;
         if self.held[slot as usize].replace(held).is_none() {
@@ -165,13 +166,13 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         }
     }
 
-    pub fn get(&self, slot: u32) -> &Held<S> {
+    pub fn get(&self, slot: u32) -> &SubjectState<S> {
         self.held[slot as usize]
             .as_ref()
             .expect("slots are named while they hold a subject")
     }
 
-    pub fn get_mut(&mut self, slot: u32) -> &mut Held<S> {
+    pub fn get_mut(&mut self, slot: u32) -> &mut SubjectState<S> {
         self.held[slot as usize]
             .as_mut()
             .expect("slots are named while they hold a subject")
@@ -212,7 +213,7 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         }
     }
 
-    /// The oldest touch kept: that of the N-th newest item, once N are kept.
+    /// Time of the oldest touch kept; once N items are kept, that of the N-th newest.
     pub fn oldest_kept_ns(&self, slot: u32) -> i64 {
         let times = self.touches(slot).iter().map(|touch| touch.ts_ns);
         times.min().unwrap_or(i64::MIN)

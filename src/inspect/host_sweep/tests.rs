@@ -249,7 +249,7 @@ proptest! {
     fn a_set_of_hosts_keeps_the_highest_state_of_each(
         raised in prop::collection::vec((0_u32..400, 1_u8..4), 1..1500),
     ) {
-        let mut words = vec![0; Hosts::SEEN_WORDS];
+        let mut words = vec![0; Hosts::ITEM_SET_WORDS];
         let mut set = HostSet(&mut words);
         let mut all: BTreeMap<Host, TouchState> = BTreeMap::new();
         for (n, state) in raised {

@@ -6,7 +6,7 @@ use super::contact::{Contact, Owner};
 use super::detection::{Extent, Subject};
 use super::detector::About;
 use super::distinct::Distinct;
-use super::distinct::question::{Item, Question, Which};
+use super::distinct::question::{ExtentItems, Item, Question};
 use super::{Kind, distinct};
 use crate::flow::key::Hasher;
 use crate::time::durations::{Window, window};
@@ -79,11 +79,11 @@ impl Question for Ports {
     };
     const WEIGHT: u64 = 3;
     const KEYED_BY: Owner = Owner::Pair;
-    const SEEN_WORDS: usize = PORT_MAP_WORDS;
+    const ITEM_SET_WORDS: usize = PORT_MAP_WORDS;
     type Flags = PortScanFlags;
     type Subject = Pair;
     type Item = u16;
-    type Seen<'a> = PortMap<'a>;
+    type ItemSet<'a> = PortMap<'a>;
 
     fn numbers(flags: &PortScanFlags) -> (usize, i64) {
         (usize::from(flags.scan_ports), flags.scan_window.0)
@@ -110,15 +110,15 @@ impl Question for Ports {
         Subject::Pair { src, dst }
     }
 
-    fn seen(words: &mut [u64]) -> PortMap<'_> {
+    fn item_set(words: &mut [u64]) -> PortMap<'_> {
         PortMap(words)
     }
 
-    fn extent(count: u32, which: Which<'_, Self>) -> Extent {
+    fn extent(count: u32, which: ExtentItems<'_, Self>) -> Extent {
         let ranges = match which {
-            Which::Deciding(ports) => ranges_of(ports.iter().copied()),
-            Which::Seen(map) => map.ranges(),
-            Which::Unknown => Vec::new(),
+            ExtentItems::Deciding(ports) => ranges_of(ports.iter().copied()),
+            ExtentItems::All(map) => map.ranges(),
+            ExtentItems::Unknown => Vec::new(),
         };
         Extent::Ports { count, ranges }
     }

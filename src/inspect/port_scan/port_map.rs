@@ -1,6 +1,6 @@
 //! The state of every port of a scan, two bits each.
 
-use crate::inspect::distinct::question::{Raised, Seen};
+use crate::inspect::distinct::question::{ItemSet, Raised};
 use crate::inspect::distinct::state::TouchState;
 
 /// Ports in a word of 64 bits.
@@ -9,7 +9,7 @@ pub const PORT_MAP_WORDS: usize = 65_536 / PORTS;
 
 pub struct PortMap<'a>(pub &'a mut [u64]);
 
-impl Seen for PortMap<'_> {
+impl ItemSet for PortMap<'_> {
     type Item = u16;
 
     fn get(&self, port: u16) -> TouchState {

@@ -204,7 +204,7 @@ impl fmt::Display for Prefix {
 
 /// A source prefix and its attempts: at least `count - error`, at most `count`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sender {
+pub struct PrefixCount {
     /// The prefix.
     pub prefix: Prefix,
     /// Attempts at most.
@@ -221,7 +221,7 @@ pub struct Sender {
 /// has one more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Senders {
-    kept: [Sender; PREFIXES],
+    kept: [PrefixCount; PREFIXES],
     tags: [u64; PREFIXES / 8],
     len: usize,
     /// The least count, once all places are taken.
@@ -248,7 +248,7 @@ impl Senders {
         None
     }
 
-    fn put(&mut self, at: usize, sender: Sender) {
+    fn put(&mut self, at: usize, sender: PrefixCount) {
         self.kept[at] = sender;
         let shift = 8 * (at % 8);
         let tags = &mut self.tags[at / 8];
@@ -288,7 +288,7 @@ impl Senders {
         let count = error + 1;
         self.put(
             at,
-            Sender {
+            PrefixCount {
                 prefix,
                 count,
                 error,
@@ -308,7 +308,7 @@ impl Senders {
     /// Adds the attempts of `other`; bounds add up (Agarwal et al., "Mergeable summaries", 2012).
     pub fn merge(&mut self, other: &Self) {
         let (mine, theirs) = (self.unseen(), other.unseen());
-        let mut all: Vec<Sender> = self.kept[..self.len].to_vec();
+        let mut all: Vec<PrefixCount> = self.kept[..self.len].to_vec();
         for sender in &mut all {
             let same = other.kept[..other.len]
                 .iter()
@@ -321,7 +321,7 @@ impl Senders {
                 .iter()
                 .any(|s| s.prefix == sender.prefix)
             {
-                all.push(Sender {
+                all.push(PrefixCount {
                     prefix: sender.prefix,
                     count: sender.count + mine,
                     error: sender.error + mine,
@@ -338,7 +338,7 @@ impl Senders {
     }
 
     /// The top `most` prefixes, by count and then by lower bound.
-    pub fn top(&self, most: usize) -> Vec<Sender> {
+    pub fn top(&self, most: usize) -> Vec<PrefixCount> {
         let mut all = self.kept[..self.len].to_vec();
         sort(&mut all);
         all.truncate(most);
@@ -346,7 +346,7 @@ impl Senders {
     }
 }
 
-fn sort(senders: &mut [Sender]) {
+fn sort(senders: &mut [PrefixCount]) {
     senders.sort_unstable_by_key(|sender| {
         let least = sender.count - sender.error;
         (std::cmp::Reverse((sender.count, least)), sender.prefix)

@@ -38,13 +38,13 @@ pub struct Registered {
     /// A few words for the help of `--output`.
     pub about: &'static str,
     /// Kinds of records that it can render.
-    pub carries: &'static [EventKind],
+    pub renders: &'static [EventKind],
     /// Kinds that it gets without `events=`.
     pub events: &'static [EventKind],
     /// Its kind of sink.
-    pub carrier: Carrier,
+    pub sink_kind: SinkKind,
     /// Makes a renderer for one output.
-    pub open: fn(&Context, &Wish) -> Box<dyn Format>,
+    pub open: fn(&Context, &OutputTraits) -> Box<dyn Format>,
 }
 
 impl PartialEq for Registered {
@@ -57,7 +57,7 @@ impl Eq for Registered {}
 
 /// The kind of sink that a format needs.
 #[derive(Clone, Copy, Debug)]
-pub enum Carrier {
+pub enum SinkKind {
     /// Lines to one file or stream.
     Lines,
     /// Files in a folder, each with a header and a footer.
@@ -80,25 +80,25 @@ pub struct Stream {
 impl Registered {
     /// Buffers of an output: one for each open file.
     pub fn buffers(&self) -> usize {
-        match self.carrier {
-            Carrier::Lines => 1,
-            Carrier::Files(streams) => streams.len(),
+        match self.sink_kind {
+            SinkKind::Lines => 1,
+            SinkKind::Files(streams) => streams.len(),
         }
     }
 
     /// Its syntax in `--output`.
     pub fn forms(&self) -> String {
         let word = self.word;
-        match self.carrier {
-            Carrier::Lines => format!("{word}:- {word}:PATH"),
-            Carrier::Files(_) => format!("{word}:DIR"),
+        match self.sink_kind {
+            SinkKind::Lines => format!("{word}:- {word}:PATH"),
+            SinkKind::Files(_) => format!("{word}:DIR"),
         }
     }
 }
 
 /// Properties of an output that its format depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish {
+pub struct OutputTraits {
     /// `--text-format`.
     pub text_format: Option<TextFormat>,
     /// A terminal or an inherited stream, which a person may read.

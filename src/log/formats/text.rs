@@ -7,7 +7,7 @@ use super::append;
 use super::context::Context;
 use super::interfaces::Rendered;
 use super::stamp::Stamp;
-use super::{Carrier, Format, Registered, Wish};
+use super::{Format, OutputTraits, Registered, SinkKind};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{FiveTuple, FlowRecord, proto_word};
 use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Subject};
@@ -34,22 +34,22 @@ words! {
 pub static TEXT: Registered = Registered {
     word: "text",
     about: "lines for people",
-    carries: &EventKind::ALL,
-    carrier: Carrier::Lines,
+    renders: &EventKind::ALL,
+    sink_kind: SinkKind::Lines,
     events: &[EventKind::Connection, EventKind::Alert],
-    open: |context, wish| Box::new(Text::new(chosen(wish), context.clone())),
+    open: |context, traits| Box::new(Text::new(chosen(traits), context.clone())),
 };
 
 /// The text format of an output. Without `--text-format`, a terminal gets the short one.
-pub(crate) fn chosen(wish: &Wish) -> TextFormat {
-    wish.text_format.unwrap_or(match wish.person {
+pub(crate) fn chosen(traits: &OutputTraits) -> TextFormat {
+    traits.text_format.unwrap_or(match traits.person {
         true => TextFormat::Challenge,
         false => TextFormat::Full,
     })
 }
 
 /// The interface and both addresses of an event that has them.
-type Seen = Option<(u16, IpAddr, IpAddr)>;
+type EventAddresses = Option<(u16, IpAddr, IpAddr)>;
 
 /// Renders text lines.
 #[derive(Clone)]
@@ -80,20 +80,25 @@ impl Text {
     /// The beginning of a line. `full` has the same columns in each line, `-` if a value is missing. The colon is in
     /// both formats, so that one pattern finds a kind of line in either.
     #[inline]
-    fn head(&mut self, out: &mut Vec<u8>, stamp_ns: i64, seen: impl FnOnce() -> Seen) {
+    fn head(
+        &mut self,
+        out: &mut Vec<u8>,
+        stamp_ns: i64,
+        addresses: impl FnOnce() -> EventAddresses,
+    ) {
         match self.format {
             TextFormat::Challenge => self.stamp.append_lead(out, stamp_ns),
-            TextFormat::Full => self.full_head(out, stamp_ns, &seen()),
+            TextFormat::Full => self.full_head(out, stamp_ns, &addresses()),
         }
     }
 
-    fn full_head(&mut self, out: &mut Vec<u8>, stamp_ns: i64, seen: &Seen) {
+    fn full_head(&mut self, out: &mut Vec<u8>, stamp_ns: i64, addresses: &EventAddresses) {
         self.stamp.append_utc(out, stamp_ns);
         out.push(b' ');
-        let name = seen.map_or(&b""[..], |(index, ..)| self.interfaces.name(index));
+        let name = addresses.map_or(&b""[..], |(index, ..)| self.interfaces.name(index));
         out.extend_from_slice(if name.is_empty() { b"-" } else { name });
         out.push(b' ');
-        let direction = seen.map_or("-", |(_, src, dst)| (self.context.direction)(src, dst));
+        let direction = addresses.map_or("-", |(_, src, dst)| (self.context.direction)(src, dst));
         out.extend_from_slice(direction.as_bytes());
         out.extend_from_slice(b": ");
     }

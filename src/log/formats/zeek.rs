@@ -5,7 +5,7 @@
 //! duration and bytes of a flow are unset if it has no duration.
 
 use super::context::Context;
-use super::{Carrier, Format, Registered, Stream, append, flow_id, text};
+use super::{Format, Registered, SinkKind, Stream, append, flow_id, text};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{FiveTuple, FlowRecord};
 use crate::inspect::detection::{Detection, Evidence};
@@ -19,9 +19,9 @@ use std::hash::Hasher as _;
 pub static ZEEK: Registered = Registered {
     word: "zeek",
     about: "conn.log (flow records) and notice.log (scans) in a folder, as Zeek writes them",
-    carries: &[EventKind::Alert, EventKind::Flow],
+    renders: &[EventKind::Alert, EventKind::Flow],
     events: &[EventKind::Alert, EventKind::Flow],
-    carrier: Carrier::Files(&STREAMS),
+    sink_kind: SinkKind::Files(&STREAMS),
     open: |context, _| Box::new(Zeek::new(context.clone())),
 };
 
@@ -247,13 +247,13 @@ impl Format for Zeek {
             Body::Flow(flow) => self.flow(out, flow),
             Body::Alert(detection) => self.detection(out, detection),
             Body::NewConnection(_) | Body::Folded(_) => {
-                unreachable!("`carries` names flows and alerts alone")
+                unreachable!("`renders` names flows and alerts alone")
             }
         }
     }
 
     fn notice(&mut self, _: &mut Vec<u8>, _: &Notice, _: i64) {
-        unreachable!("`carries` names flows and alerts alone")
+        unreachable!("`renders` names flows and alerts alone")
     }
 }
 

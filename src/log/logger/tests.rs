@@ -11,11 +11,11 @@ use crate::time::timeline::position_of_ts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicI64;
 
-fn logger(spec: &str, consumer: Consumer, clock: Clock) -> Logger {
+fn logger(spec: &str, consumer: Consumer, clock: LoggerClock) -> Logger {
     logger_of(spec, vec![consumer], clock)
 }
 
-fn logger_of(spec: &str, consumers: Vec<Consumer>, clock: Clock) -> Logger {
+fn logger_of(spec: &str, consumers: Vec<Consumer>, clock: LoggerClock) -> Logger {
     let context = Context {
         host: "edge".into(),
         interfaces: Interfaces::default(),

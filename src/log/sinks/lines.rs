@@ -33,7 +33,7 @@ pub enum Patience {
     /// `run`: not at all, so that no output delays another; at the end of the run a second.
     Live,
     /// `read`: until the reader takes them; once this flag is set, a second more.
-    Reader(Arc<AtomicBool>),
+    UntilTaken(Arc<AtomicBool>),
 }
 
 /// Waits that are left at the end of the run.
@@ -55,13 +55,13 @@ impl Allowance {
 }
 
 /// A running outage.
-struct Trouble {
+struct Outage {
     recovery: Recovery,
     tried_ns: i64,
 }
 
 #[derive(Clone, Copy)]
-struct Line {
+struct BufferedLine {
     /// Where it ends in the buffer.
     end: usize,
     entry: Entry,
@@ -76,10 +76,10 @@ pub struct Lines {
     buffer: Vec<u8>,
     /// Leading bytes of the buffer that are written.
     spent: usize,
-    lines: VecDeque<Line>,
+    lines: VecDeque<BufferedLine>,
     /// The first unwritten byte continues a partly written line.
     mid_line: bool,
-    trouble: Option<Trouble>,
+    outage: Option<Outage>,
     recovered: Option<Recovery>,
     closed: bool,
     written: [u64; KINDS],
@@ -122,13 +122,13 @@ impl Lines {
         Self {
             target,
             file,
-            patience: Patience::Reader(Arc::default()),
+            patience: Patience::UntilTaken(Arc::default()),
             allowance: Allowance::FULL,
             buffer,
             spent: 0,
             lines: VecDeque::with_capacity(BUFFER_MAX / 64),
             mid_line: false,
-            trouble: None,
+            outage: None,
             recovered: None,
             closed: false,
             written: [0; KINDS],
@@ -139,7 +139,7 @@ impl Lines {
 
     /// Memory of a sink.
     pub fn memory_bytes() -> u64 {
-        (BUFFER_MAX + SPENT_MAX + BUFFER_MAX / 64 * size_of::<Line>()) as u64
+        (BUFFER_MAX + SPENT_MAX + BUFFER_MAX / 64 * size_of::<BufferedLine>()) as u64
     }
 
     /// Bytes that are not yet written.
@@ -179,16 +179,16 @@ impl Lines {
     }
 
     fn cause(&self) -> Cause {
-        let trouble = self.trouble.as_ref();
-        trouble.map_or(Cause::Closed, |trouble| trouble.recovery.cause)
+        let outage = self.outage.as_ref();
+        outage.map_or(Cause::Closed, |outage| outage.recovery.cause)
     }
 
     /// Counts a dropped record.
     pub(super) fn drop_entry(&mut self, entry: Entry, cause: Cause) {
         let (kind, records) = (entry.kind as usize, entry.records());
         self.dropped[cause as usize][kind] += records;
-        if let Some(trouble) = &mut self.trouble {
-            trouble.recovery.lost[kind] += records;
+        if let Some(outage) = &mut self.outage {
+            outage.recovery.lost[kind] += records;
         }
     }
 
@@ -235,8 +235,8 @@ impl Lines {
         match result {
             Ok(()) => {
                 self.mid_line = false;
-                if let Some(trouble) = self.trouble.take() {
-                    trouble.recovery.join(&mut self.recovered);
+                if let Some(outage) = self.outage.take() {
+                    outage.recovery.join(&mut self.recovered);
                 }
             }
             Err(error) => self.on_error(&error, now_ns),
@@ -260,7 +260,7 @@ impl Lines {
 
     /// Waits for a reader as long as its patience lasts. True: the file takes bytes again.
     fn wait_for_room(&mut self) -> bool {
-        if let Patience::Reader(hurry) = &self.patience {
+        if let Patience::UntilTaken(hurry) = &self.patience {
             while !hurry.load(Ordering::Relaxed) {
                 if self.file.has_room_within(10 * Allowance::WAIT) {
                     return true;
@@ -284,7 +284,7 @@ impl Lines {
             return self.drop_waiting(usize::MAX, Cause::Closed);
         }
         let cause = cause_of(error.kind());
-        let trouble = self.trouble.get_or_insert(Trouble {
+        let outage = self.outage.get_or_insert(Outage {
             recovery: Recovery {
                 since_ns: now_ns,
                 cause,
@@ -292,8 +292,8 @@ impl Lines {
             },
             tried_ns: now_ns,
         });
-        trouble.recovery.cause = cause;
-        trouble.tried_ns = now_ns;
+        outage.recovery.cause = cause;
+        outage.tried_ns = now_ns;
     }
 }
 
@@ -317,7 +317,7 @@ impl Sink for Lines {
 
     fn commit(&mut self, entry: Entry, at: Moment) -> bool {
         let end = self.buffer.len();
-        self.lines.push_back(Line { end, entry });
+        self.lines.push_back(BufferedLine { end, entry });
         if self.waiting_bytes() >= FLUSH_AT {
             self.flush(at);
         }
@@ -327,9 +327,9 @@ impl Sink for Lines {
     /// After a failure, waits a second before the next try. A slow reader is tried again at the next `now_ns`: that
     /// costs one call.
     fn flush(&mut self, at: Moment) {
-        let may = self.trouble.as_ref().is_none_or(|trouble| {
-            let passed_ns = at.now_ns.abs_diff(trouble.tried_ns);
-            let slow = trouble.recovery.cause == Cause::Slow;
+        let may = self.outage.as_ref().is_none_or(|outage| {
+            let passed_ns = at.now_ns.abs_diff(outage.tried_ns);
+            let slow = outage.recovery.cause == Cause::Slow;
             passed_ns >= RETRY_NS || (slow && passed_ns > 0)
         });
         if may {
@@ -340,7 +340,7 @@ impl Sink for Lines {
     /// Drops what cannot be written within a second. All such waits together take a second when nobody reads.
     fn finish(&mut self, at: Moment) {
         if matches!(self.patience, Patience::Live) {
-            self.set_patience(Patience::Reader(Arc::new(AtomicBool::new(true))));
+            self.set_patience(Patience::UntilTaken(Arc::new(AtomicBool::new(true))));
         }
         self.write_out(at.now_ns);
         let cause = self.cause();
@@ -366,7 +366,7 @@ impl Sink for Lines {
     fn set_patience(&mut self, patience: Patience) {
         self.allowance = match patience {
             Patience::Live => Allowance::NONE,
-            Patience::Reader(_) => Allowance::FULL,
+            Patience::UntilTaken(_) => Allowance::FULL,
         };
         self.patience = patience;
     }
@@ -376,7 +376,7 @@ impl Sink for Lines {
     }
 
     fn blocked(&self) -> Option<Cause> {
-        self.trouble.as_ref().map(|trouble| trouble.recovery.cause)
+        self.outage.as_ref().map(|outage| outage.recovery.cause)
     }
 
     fn is_closed(&self) -> bool {
@@ -389,7 +389,7 @@ impl Sink for Lines {
 
     fn carried(&self) -> Carried {
         let mut pending = [0; KINDS];
-        for Line { entry, .. } in &self.lines {
+        for BufferedLine { entry, .. } in &self.lines {
             pending[entry.kind as usize] += entry.records();
         }
         Carried {

@@ -12,7 +12,7 @@ pub mod spec;
 
 use crate::books::output::{CAUSES, Cause};
 use crate::books::record_kind::{EventKind, KINDS};
-use crate::log::formats::Carrier;
+use crate::log::formats::SinkKind;
 use descriptor::OpenError;
 use files::Files;
 use lines::{Lines, Patience};
@@ -107,9 +107,9 @@ pub trait Sink: Send {
 ///
 /// The system's error, with a hint.
 pub fn open(spec: &OutputSpec) -> Result<Box<dyn Sink>, OpenError> {
-    Ok(match spec.format.carrier {
-        Carrier::Lines => Box::new(Lines::open(&spec.target)?),
-        Carrier::Files(streams) => Box::new(Files::open(&spec.target, streams, spec.rotation)?),
+    Ok(match spec.format.sink_kind {
+        SinkKind::Lines => Box::new(Lines::open(&spec.target)?),
+        SinkKind::Files(streams) => Box::new(Files::open(&spec.target, streams, spec.rotation)?),
     })
 }
 
@@ -120,8 +120,8 @@ pub fn open(spec: &OutputSpec) -> Result<Box<dyn Sink>, OpenError> {
 ///
 /// As [`open`].
 pub fn would_open(spec: &OutputSpec) -> Result<(), OpenError> {
-    match spec.format.carrier {
-        Carrier::Lines => descriptor::would_open(&spec.target),
-        Carrier::Files(_) => descriptor::would_hold_files(spec.target.path()),
+    match spec.format.sink_kind {
+        SinkKind::Lines => descriptor::would_open(&spec.target),
+        SinkKind::Files(_) => descriptor::would_hold_files(spec.target.path()),
     }
 }

@@ -4,7 +4,7 @@ use super::rotation::{KEEP_ALLOWED, ROTATE_ALLOWED, Rotation};
 use crate::books::record_kind::EventKind;
 use crate::error::ConfigError;
 use crate::log::formats::text::{TEXT, TextFormat};
-use crate::log::formats::{Carrier, FORMATS, Registered};
+use crate::log::formats::{FORMATS, Registered, SinkKind};
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -143,7 +143,7 @@ impl FromStr for OutputSpec {
             text_format: None,
         };
         let allowed = format!("{}, each once", spec.options().join("; "));
-        let in_files = matches!(format.carrier, Carrier::Files(_));
+        let in_files = matches!(format.sink_kind, SinkKind::Files(_));
         read_options(parts, allowed, |name, value| {
             let allowed = |allowed: &'static str| move |wrong| (wrong, allowed.to_owned());
             match name {
@@ -194,8 +194,8 @@ pub(crate) fn help() -> String {
 impl OutputSpec {
     /// The options of its format, each with its allowed values.
     fn options(&self) -> Vec<String> {
-        let mut options = vec![format!("events={}", words_of(self.format.carries, "+"))];
-        if let Carrier::Files(_) = self.format.carrier {
+        let mut options = vec![format!("events={}", words_of(self.format.renders, "+"))];
+        if let SinkKind::Files(_) = self.format.sink_kind {
             options.extend([ROTATE_ALLOWED, KEEP_ALLOWED].map(str::to_owned));
         }
         options
@@ -228,13 +228,13 @@ pub(crate) fn read_options<'a, A>(
 
 /// The target of a format: the text after the colon.
 fn target(format: &Registered, text: &str) -> Result<Target, &'static str> {
-    match (format.carrier, text) {
+    match (format.sink_kind, text) {
         (_, "") => Err("the target is empty"),
-        (Carrier::Lines, text) if text.ends_with('/') => {
+        (SinkKind::Lines, text) if text.ends_with('/') => {
             Err("the target ends with a slash: name a file")
         }
-        (Carrier::Lines, text) => Ok(Target::of(text)),
-        (Carrier::Files(_), text) => match Target::of(text) {
+        (SinkKind::Lines, text) => Ok(Target::of(text)),
+        (SinkKind::Files(_), text) => match Target::of(text) {
             Target::Path(path) => Ok(Target::Path(path)),
             Target::Stdout | Target::Stderr => Err("it writes several files: name a folder"),
         },
@@ -249,11 +249,11 @@ fn words_of(kinds: &[EventKind], between: &str) -> String {
 fn event_set(format: &Registered, list: &str) -> Result<EventSet, (String, String)> {
     let mut set = EventSet(0);
     for word in list.split('+') {
-        let allowed = || format!("{}, joined by +", words_of(format.carries, ", "));
+        let allowed = || format!("{}, joined by +", words_of(format.renders, ", "));
         let Ok(kind) = word.parse() else {
             return Err((format!("unknown event \"{word}\""), allowed()));
         };
-        if !format.carries.contains(&kind) {
+        if !format.renders.contains(&kind) {
             let wrong = format!("{} carries no {word}", format.word);
             return Err((wrong, allowed()));
         }

@@ -69,7 +69,7 @@ impl Reason {
     }
 
     /// Whether the cause is one of its own. Names of detectors' counters begin with the word of their kind.
-    fn stands_for(self, cause: &str) -> bool {
+    fn covers(self, cause: &str) -> bool {
         let kinds = Kind::ALL.into_iter();
         let of_a_kind = kinds.filter_map(|kind| cause.strip_prefix(kind.word())?.strip_prefix('_'));
         let names = of_a_kind.chain([cause]);
@@ -77,7 +77,7 @@ impl Reason {
     }
 
     /// What was lost, in singular and plural.
-    fn things(self) -> (&'static str, &'static str) {
+    fn noun(self) -> (&'static str, &'static str) {
         match self {
             Self::Link | Self::Nic | Self::Backlog | Self::Rings | Self::Shed | Self::Depth => {
                 ("frame", "frames")
@@ -99,7 +99,7 @@ impl Reason {
     }
 
     /// How the sentence about a loss goes on after "were".
-    fn fate(self) -> &'static str {
+    fn predicate(self) -> &'static str {
         match self {
             Self::Link => "not seen",
             Self::Nic => "lost by network cards",
@@ -119,7 +119,7 @@ impl Reason {
     }
 
     /// What the operator can change.
-    fn change(self) -> &'static str {
+    fn advice(self) -> &'static str {
         match self {
             Self::Link => "look why the interface went",
             Self::Nic => "synledger check says what to change",
@@ -164,7 +164,7 @@ pub(crate) struct Loss {
     pub reason: Reason,
     /// The output that lost records.
     pub output: Option<String>,
-    /// Count of [`Reason::things`].
+    /// Count of [`Reason::noun`].
     pub lost: u64,
     /// How many there were, lost ones included; 0: unknown.
     pub of: u64,
@@ -253,7 +253,7 @@ impl Loss {
             0 => String::new(),
             of => format!(" of {of}"),
         };
-        let (one, many) = self.reason.things();
+        let (one, many) = self.reason.noun();
         let things = if self.lost == 1 && self.of == 0 {
             one
         } else {
@@ -267,7 +267,7 @@ impl Loss {
             text += &format!(" ({})", percent(self.lost, self.of));
         }
         let were = if self.lost == 1 { "was" } else { "were" };
-        text += &format!(" {were} {}", self.reason.fate());
+        text += &format!(" {were} {}", self.reason.predicate());
         if self.attempts_bound > 0 {
             text += &format!(
                 ", at most {} new connections among them",
@@ -291,10 +291,10 @@ impl Loss {
     }
 
     /// What the operator can change.
-    pub fn change(&self) -> &'static str {
+    pub fn advice(&self) -> &'static str {
         match self.cause() {
             Some(cause) if self.reason == Reason::Output => output_trouble(cause).1,
-            _ => self.reason.change(),
+            _ => self.reason.advice(),
         }
     }
 }
@@ -319,7 +319,7 @@ pub(crate) fn percent(part: u64, of: u64) -> String {
 pub(crate) fn before_outputs(books: &Books) -> Vec<Loss> {
     let counted = books.losses();
     let lost = |reason: Reason| {
-        let of_it = counted.iter().filter(|(cause, _)| reason.stands_for(cause));
+        let of_it = counted.iter().filter(|(cause, _)| reason.covers(cause));
         of_it.map(|(_, count)| count).sum()
     };
     let before = Reason::ALL
@@ -340,7 +340,7 @@ pub(crate) fn before_outputs(books: &Books) -> Vec<Loss> {
 fn whole(books: &Books, reason: Reason) -> u64 {
     let shards = &books.shards;
     let packets = books.rings.iter().map(|ring| ring.tp_packets);
-    let reached = packets.sum::<u64>() + books.refused.unwrap_or(0);
+    let reached = packets.sum::<u64>() + books.shed_in_kernel.unwrap_or(0);
     match reason {
         Reason::Nic | Reason::Backlog => reached + books.host.nic_drops + books.host.softnet_drops,
         Reason::Rings | Reason::Shed => reached,
@@ -358,7 +358,9 @@ fn whole(books: &Books, reason: Reason) -> u64 {
 fn uncounted_us(books: &Books, reason: Reason) -> u64 {
     match reason {
         Reason::Link => books.host.unwatched_us,
-        Reason::Shed if books.refused.is_none() => books.shards.shed.spent_us[1..].iter().sum(),
+        Reason::Shed if books.shed_in_kernel.is_none() => {
+            books.shards.shed.spent_us[1..].iter().sum()
+        }
         _ => 0,
     }
 }

@@ -148,7 +148,7 @@ fn all_lost() -> Books {
             softnet_drops: 2,
             unwatched_us: 2_500_000,
         },
-        refused: Some(4),
+        shed_in_kernel: Some(4),
         rings: vec![RingCounts {
             id: crate::books::ring::RingId {
                 class: "open",
@@ -209,9 +209,9 @@ fn every_reason_has_a_sentence_of_its_own_with_what_helps() {
             "1 of 4 records of text:- (25 %) was lost: its reader is slow",
         ]
     );
-    assert!(all(&books).iter().all(|loss| !loss.change().is_empty()));
+    assert!(all(&books).iter().all(|loss| !loss.advice().is_empty()));
     for cause in books.losses().keys() {
-        let of = Reason::ALL.iter().filter(|reason| reason.stands_for(cause));
+        let of = Reason::ALL.iter().filter(|reason| reason.covers(cause));
         assert_eq!(of.count(), 1, "{cause} belongs to one reason");
     }
     let missed: u64 = all(&books).iter().map(|loss| loss.lost).sum();

@@ -116,7 +116,7 @@ fn event(word: &'static str, loss: &Loss, text: String) -> LossEvent {
 
 fn began(loss: &Loss, before: &Loss) -> LossEvent {
     let since = loss.since(before);
-    let text = format!("losing: {}; {}", sentence(&since), since.change());
+    let text = format!("losing: {}; {}", sentence(&since), since.advice());
     event("loss_began", &since, text)
 }
 
@@ -136,7 +136,7 @@ impl Active {
         }
         let past_s = now_ns.saturating_sub(self.reported_ns) / SECOND_NS;
         let all = loss.since(&self.before).lost;
-        let (says, change) = (sentence(&since), since.change());
+        let (says, change) = (sentence(&since), since.advice());
         let text = match first {
             true => format!("losing: {says}; {change}"),
             false => {

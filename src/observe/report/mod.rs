@@ -79,7 +79,7 @@ pub fn ten_lines(books: &Books) -> String {
 fn missed(books: &Books, line: &mut impl FnMut(String)) {
     let losses = losses::all(books);
     for loss in &losses {
-        let (says, change) = (loss.sentence(), loss.change());
+        let (says, change) = (loss.sentence(), loss.advice());
         line(format!("missed: {says}; {change}"));
     }
     if losses.is_empty() {
@@ -171,7 +171,7 @@ fn under_load(books: &Books, line: &mut impl FnMut(String)) {
     let steps: u64 = shed.up.iter().chain(&shed.down).sum();
     if steps > 0 {
         let seconds = |level: usize| shed.spent_us[level] as f64 / 1e6;
-        let refused = match books.refused {
+        let refused = match books.shed_in_kernel {
             Some(refused) => format!("{refused} frames"),
             None => "frames that were not counted".to_owned(),
         };

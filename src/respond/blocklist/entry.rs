@@ -56,7 +56,7 @@ impl Ports {
 
 /// A source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct BlockEntry {
     /// Expiry in run time.
     pub(super) end_ns: i64,
     /// Expiry by the wall clock, as are the next two.
@@ -75,7 +75,7 @@ pub(super) struct Entry {
     events: u64,
 }
 
-impl Default for Entry {
+impl Default for BlockEntry {
     fn default() -> Self {
         Self {
             end_ns: i64::MIN,
@@ -95,7 +95,7 @@ impl Default for Entry {
 
 const _: () = assert!(Kind::COUNT <= 32);
 
-impl Entry {
+impl BlockEntry {
     /// Adds a detection of the source, which expires `expire_ns` after it was last seen.
     pub(super) fn add(&mut self, timed: &TimedDetection<'_>, expire_ns: i64) {
         let detection = timed.detection;

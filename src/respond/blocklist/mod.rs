@@ -16,7 +16,7 @@ use crate::log::reached::LogTime;
 use crate::log::sinks::spec::read_options;
 use crate::time::durations::length_ns;
 use crate::words::{many, whole};
-use entry::Entry;
+use entry::BlockEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -139,7 +139,7 @@ impl Plan for BlocklistPlan {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let one = size_of::<(IpAddr, Entry)>() + size_of::<(i64, IpAddr)>();
+        let one = size_of::<(IpAddr, BlockEntry)>() + size_of::<(i64, IpAddr)>();
         // The nodes of the two trees are at least half full.
         (self.sources_max * 2 * one) as u64
     }
@@ -163,7 +163,7 @@ struct Blocklist {
     file: Replaced,
     plan: BlocklistPlan,
     sensor: String,
-    sources: BTreeMap<IpAddr, Entry>,
+    sources: BTreeMap<IpAddr, BlockEntry>,
     /// Expiry of each source, in run time.
     by_end: BTreeSet<(i64, IpAddr)>,
     /// Run time that the log has reached.

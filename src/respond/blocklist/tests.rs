@@ -3,7 +3,7 @@ use crate::books::responder::Refusal;
 use crate::host::addresses::Localities;
 use crate::inspect::detection::{AlertStatus, Detection, Phase, Subject};
 use crate::log::formats::samples::{self, TS_NS};
-use crate::respond::asked;
+use crate::respond::parse_output;
 use std::fs;
 use std::sync::RwLock;
 
@@ -350,10 +350,10 @@ fn the_name_of_a_sensor_begins_no_line() {
 
 #[test]
 fn options_are_read_and_what_is_wrong_is_named() {
-    let read = |value: &str| asked(value).expect("for a responder");
+    let read = |value: &str| parse_output(value).expect("for a responder");
     let good = read("blocklist:/run/list,proof=none,expire=7d,max=1,comments=off").expect("good");
     assert_eq!(good.name, "blocklist:/run/list");
-    assert!(asked("text:-").is_none() && asked("blocklist").is_none());
+    assert!(parse_output("text:-").is_none() && parse_output("blocklist").is_none());
     for (value, says) in [
         (
             "blocklist:",

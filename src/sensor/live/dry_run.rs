@@ -96,7 +96,7 @@ pub(super) fn refused(config: &RunConfig, nics: &[nic::Interface]) -> Vec<String
     let name = nics
         .first()
         .map_or("any interface", |nic| nic.name.as_str());
-    wrong.extend(socket::may_open(name).err().map(|error| error.to_string()));
+    wrong.extend(socket::try_open(name).err().map(|error| error.to_string()));
     let outputs = config.common.outputs.iter();
     let outputs = outputs.filter_map(|output| sinks::would_open(output).err());
     wrong.extend(outputs.map(|error| error.to_string()));

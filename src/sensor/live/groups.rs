@@ -27,7 +27,7 @@ pub(super) struct Groups<'a> {
     replaced: Vec<LiveGroup>,
     /// Counts of closed groups.
     closed_rings: Vec<RingCounts>,
-    closed_refused: Option<u64>,
+    closed_filtered: Option<u64>,
     /// Counters of the interfaces; `None` where they cannot be read.
     nic_counters: Option<Counters>,
     /// Time that reopened interfaces were gone.
@@ -58,7 +58,7 @@ impl<'a> Groups<'a> {
             current,
             replaced: Vec::new(),
             closed_rings: Vec::new(),
-            closed_refused: Some(0),
+            closed_filtered: Some(0),
             nic_counters: Counters::start(&indices).ok(),
             unwatched_us: 0,
         };
@@ -109,7 +109,7 @@ impl<'a> Groups<'a> {
         self.current.iter().try_for_each(LiveGroup::open_gate)
     }
 
-    /// Refuses every frame from now on.
+    /// Filters out every frame from now on.
     pub(super) fn close_gates(&self) {
         for group in &self.current {
             if let Err(error) = group.close_gate() {
@@ -176,8 +176,8 @@ impl<'a> Groups<'a> {
             });
             let before = std::mem::take(&mut self.closed_rings).into_iter();
             self.closed_rings = by_ring(before.chain(closed));
-            let refused = self.closed_refused.zip(group.refused());
-            self.closed_refused = refused.map(|(a, b)| a + b);
+            let filtered = self.closed_filtered.zip(group.filtered());
+            self.closed_filtered = filtered.map(|(a, b)| a + b);
         }
         if let Some(counters) = &mut self.nic_counters {
             let _ = counters.update();
@@ -196,11 +196,11 @@ impl<'a> Groups<'a> {
         current.flat_map(LiveGroup::occupancy).collect()
     }
 
-    /// Frames refused by `--capture control`, and by data rings under load; `None` where they cannot be counted.
-    pub(super) fn refused(&self) -> (Option<u64>, Option<u64>) {
-        let open: Option<u64> = self.open_ones().map(LiveGroup::refused).sum();
+    /// Frames filtered by `--capture control`, and by data rings under load; `None` where they cannot be counted.
+    pub(super) fn filtered(&self) -> (Option<u64>, Option<u64>) {
+        let open: Option<u64> = self.open_ones().map(LiveGroup::filtered).sum();
         let counted = open
-            .zip(self.closed_refused)
+            .zip(self.closed_filtered)
             .map(|(open, closed)| open + closed);
         match (self.config.capture, self.config.shed) {
             (CaptureDepth::Control, _) => (counted, Some(0)),
@@ -225,7 +225,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Interfaces without frames now: those that were up and, while none is up, all of them.
+    /// Interfaces that deliver nothing: gone, or down after being up; if none is up, all.
     pub(super) fn unseen(&self) -> Vec<(Reason, String)> {
         let none_up = self.current.iter().all(|group| group.link != LinkState::Up);
         let reason = |group: &LiveGroup| {

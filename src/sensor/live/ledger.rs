@@ -99,14 +99,14 @@ impl<'a> Ledger<'a> {
         witness: Option<&Watching>,
         published: &Published,
     ) -> Books {
-        let (filtered, refused) = groups.refused();
+        let (filtered, shed_in_kernel) = groups.filtered();
         let sent = self.notices.sent();
         let mut books = Books {
             shards: self.board.sum(),
             rings: groups.counts(),
             own_records: std::array::from_fn(|kind| sent[kind] + published.own[kind]),
             filtered,
-            refused,
+            shed_in_kernel,
             witness: witness.map(Watching::counts),
             host: groups.host_counts(),
             ..logging::books(self.common, published)

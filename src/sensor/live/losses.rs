@@ -48,7 +48,7 @@ impl Losses {
     fn report(&self, turns: Vec<LossEvent>) {
         for turn in turns {
             match turn.is_error {
-                true => terminal::tell(&format!("synledger: {}\n", turn.text)),
+                true => terminal::print_to_stderr(&format!("synledger: {}\n", turn.text)),
                 false => self.messenger.line(&turn.text),
             }
             let details = [

@@ -23,7 +23,7 @@ impl Messenger {
     /// Prints `synledger: ` and this line, except with `--quiet`.
     pub(super) fn line(&self, line: &str) {
         if !self.quiet {
-            terminal::tell(&format!("synledger: {line}\n"));
+            terminal::print_to_stderr(&format!("synledger: {line}\n"));
         }
     }
 

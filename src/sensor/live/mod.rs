@@ -32,7 +32,7 @@ use crate::host::nic;
 use crate::log::logger::Logger;
 use crate::observe::metrics::{LogLag, Snapshot};
 use crate::observe::report;
-use crate::observe::terminal::tell;
+use crate::observe::terminal::print_to_stderr;
 use crate::settings::flags::RunArgs;
 use crate::settings::{RunConfig, descriptors};
 use crate::time::clock::monotonic_ns;
@@ -145,8 +145,8 @@ impl Supervisor<'_> {
                 self.messenger.report("reload", text);
             }
             if signals.report() {
-                tell("synledger: the books so far:\n");
-                tell(&report::ten_lines(&self.books()));
+                print_to_stderr("synledger: the books so far:\n");
+                print_to_stderr(&report::ten_lines(&self.books()));
             }
             self.clock_steps.report(self.witness.as_mut());
             self.shed_steps.report();
@@ -230,7 +230,7 @@ impl Supervisor<'_> {
         };
         let common = &self.config.common;
         if lost_reader && (common.strict || !common.quiet) {
-            tell(&format!("synledger: {why}\n"));
+            print_to_stderr(&format!("synledger: {why}\n"));
         }
         let text = format!("{why}; reading what is left");
         self.messenger.record("stop", text);

@@ -31,7 +31,7 @@ impl Opened {
     pub(super) fn new(config: &RunConfig, nics: &[nic::Interface]) -> Result<Self, Failure> {
         let common = &config.common;
         let names: Vec<String> = nics.iter().map(|nic| nic.name.clone()).collect();
-        socket::may_open(&names.join(", ")).map_err(Failure::run)?;
+        socket::try_open(&names.join(", ")).map_err(Failure::run)?;
         let listen = |address: &MetricsAddress| {
             let listeners = address.listen();
             listeners.map_err(|error| Failure::Run(metrics_refused(address, &error)))

@@ -3,7 +3,7 @@
 use super::messenger::{Detail, Messenger};
 use super::pace::{Pace, PacedLines};
 use crate::sensor::worker::load::ShedStep;
-use crate::shedding::{Backlog, Step};
+use crate::shedding::{Backlog, LevelStep};
 use crate::time::clock::monotonic_ns;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use serde_json::json;
@@ -47,7 +47,7 @@ impl ShedSteps {
 fn sentence(step: &ShedStep) -> String {
     let ShedStep {
         worker,
-        step: Step { from, to, load, .. },
+        step: LevelStep { from, to, load, .. },
         ..
     } = step;
     let (from, to) = (from.word(), to.word());
@@ -77,14 +77,14 @@ fn sentence(step: &ShedStep) -> String {
         "worker {worker} {turn}: {why} (waiting of each ring: {fills}); {}",
         step.step.what()
     );
-    if let Some(trouble) = &step.trouble {
-        text += &format!("; the kernel did not take the filter: {trouble}");
+    if let Some(error) = &step.error {
+        text += &format!("; the kernel did not take the filter: {error}");
     }
     text
 }
 
 fn details(step: &ShedStep) -> [Detail; 16] {
-    let Step {
+    let LevelStep {
         from,
         to,
         keeps_data,
@@ -109,7 +109,7 @@ fn details(step: &ShedStep) -> [Detail; 16] {
         ("data_share_ratio", share(load.data_share)),
         ("data_kept", json!(keeps_data)),
         ("hold_s", json!(hold_ns as f64 / 1e9)),
-        ("trouble", json!(step.trouble)),
+        ("trouble", json!(step.error)),
     ]
 }
 
@@ -122,7 +122,7 @@ mod tests {
         ShedStep {
             worker: 3,
             ts_ns: 0,
-            step: Step {
+            step: LevelStep {
                 from: Level::None,
                 to: Level::Bulk,
                 keeps_data: false,
@@ -136,7 +136,7 @@ mod tests {
                 },
                 hold_ns: 2_000_000_000,
             },
-            trouble: None,
+            error: None,
         }
     }
 

@@ -4,7 +4,7 @@ use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::check::{self, CONSEQUENCE, Doubt, refuse_too_much_memory};
 use crate::error::{ConfigError, Failure};
 use crate::host::nic::{self, Selection, ethtool};
-use crate::observe::terminal::tell;
+use crate::observe::terminal::print_to_stderr;
 use crate::sensor::logging;
 use crate::settings::RunConfig;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ pub fn report(config: &RunConfig, selection: &Selection) -> Result<Option<String
         if config.dry_run {
             text += &resources(config, nics.len().max(1));
         }
-        tell(&text);
+        print_to_stderr(&text);
     }
     Ok(unproven)
 }
@@ -151,11 +151,11 @@ fn details(config: &RunConfig) -> String {
 fn absorbed(config: &RunConfig) -> String {
     let each = |&(name, bytes, block): &(&str, u64, u32)| {
         let blocks = bytes / u64::from(block);
-        // At a trickle each block holds the frames of one timeout.
-        let trickle_s = (blocks * u64::from(config.block_timeout_ms)) as f64 / 1000.0;
+        // At a low rate each block is handed over by its timeout.
+        let sparse_s = (blocks * u64::from(config.block_timeout_ms)) as f64 / 1000.0;
         // 10 GbE with the smallest frames: 14.88 M/s, 144 bytes in a ring each.
         let line_ms = bytes as f64 / (14_880.0 * 144.0);
-        format!("{name} {line_ms:.0} ms of 10 GbE line rate or a trickle of {trickle_s:.1} s")
+        format!("{name} {line_ms:.0} ms at 10 GbE line rate, or {sparse_s:.1} s of sparse traffic")
     };
     let rings: Vec<String> = config.named_rings().iter().rev().map(each).collect();
     rings.join("; ")
@@ -273,7 +273,7 @@ synledger: metrics: http://127.0.0.1:9477/metrics
             says.lines().all(|line| line.starts_with("synledger: ")),
             "{says}"
         );
-        let rings = "a worker's rings absorb: open 8 ms of 10 GbE line rate or a trickle of 5.1 s; control ";
+        let rings = "a worker's rings absorb: open 8 ms at 10 GbE line rate, or 5.1 s of sparse traffic; control ";
         assert!(says.contains(rings), "{says}");
         assert!(says.contains("fanout class, "), "{says}");
         assert!(
@@ -285,7 +285,7 @@ synledger: metrics: http://127.0.0.1:9477/metrics
             "{says}"
         );
         let says = resources(&config(&["-v", "--fanout", "qm"]), 1);
-        let rings = "a worker's rings absorb: all packets 31 ms of 10 GbE line rate or a trickle of 5.1 s\n";
+        let rings = "a worker's rings absorb: all packets 31 ms at 10 GbE line rate, or 5.1 s of sparse traffic\n";
         assert!(says.contains(rings), "{says}");
         assert!(says.contains("fanout qm, "), "{says}");
     }

@@ -3,7 +3,7 @@
 use super::{dry_run, startup};
 use crate::error::Failure;
 use crate::host::nic::{self, SelectError, Selection};
-use crate::observe::terminal::tell;
+use crate::observe::terminal::print_to_stderr;
 use crate::sensor::signals::Signals;
 use crate::settings::RunConfig;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(super) fn interfaces(
         std::thread::sleep(POLL);
         // Neither can be done yet; no answer would look like a hang.
         if signals.report() | signals.reload() {
-            tell(&format!(
+            print_to_stderr(&format!(
                 "synledger: nothing is watched yet: waiting for {awaited}\n"
             ));
         }
@@ -64,7 +64,7 @@ pub(super) fn interfaces(
 
 fn print(config: &RunConfig, text: &str) {
     if !config.common.quiet {
-        tell(&format!("synledger: {text}\n"));
+        print_to_stderr(&format!("synledger: {text}\n"));
     }
 }
 

@@ -5,7 +5,7 @@ use super::arrivals::RecentArrivals;
 use super::rings::Rings;
 use crate::capture::frame::Class;
 use crate::shard::Shard;
-use crate::shedding::{Backlog, Level, Load, Shedding, Step};
+use crate::shedding::{Backlog, Level, LevelStep, Load, Shedding};
 use crate::time::clock::{Clock, Reading, wall_clock_ns};
 use crossbeam::channel::Sender;
 use std::sync::atomic::Ordering;
@@ -16,9 +16,9 @@ pub struct ShedStep {
     pub worker: usize,
     /// By the wall clock.
     pub ts_ns: i64,
-    pub step: Step,
+    pub step: LevelStep,
     /// Why the kernel's filter could not be changed.
-    pub trouble: Option<String>,
+    pub error: Option<String>,
 }
 
 /// Steps a worker up and down the levels of load shedding.
@@ -53,17 +53,17 @@ impl LoadControl {
     ) {
         let load = self.load(rings, clock, clock_ns);
         if self.shedding.level() == Level::None && shard.outbox.shed.is_open() {
-            // At the last step down the kernel had no memory for a filter.
+            // The last switch back failed for lack of kernel memory: try again.
             let _ = admit_bulk(rings, shard, clock);
         }
         while let Some(step) = self.shedding.update(clock_ns, &load) {
-            let trouble = self.apply(&step, rings, shard, clock);
+            let error = self.apply(&step, rings, shard, clock);
             // The receiver outlives all workers.
             let _ = self.steps.send(ShedStep {
                 worker: self.worker,
                 ts_ns: wall_clock_ns(),
                 step,
-                trouble,
+                error,
             });
         }
         shard.counts.shed = self.shedding.counts;
@@ -107,18 +107,18 @@ impl LoadControl {
     /// Applies a step; returns the kernel's error, if any.
     fn apply(
         &self,
-        step: &Step,
+        step: &LevelStep,
         rings: &Rings,
         shard: &mut Shard,
         clock: &mut Clock,
     ) -> Option<String> {
         let outbox = &mut shard.outbox;
         outbox.fold_all(step.to >= Level::Lines);
-        match (self.shedding.refuses_bulk(), outbox.shed.is_open()) {
+        match (self.shedding.filters_bulk(), outbox.shed.is_open()) {
             (true, false) => {
                 let now_ns = clock.read(Reading::take());
                 outbox.shed.begin(now_ns - STAMP_SLACK_NS);
-                refuse_bulk(rings, true)
+                filter_bulk(rings, true)
             }
             (false, true) => admit_bulk(rings, shard, clock),
             _ => None,
@@ -128,16 +128,16 @@ impl LoadControl {
 
 /// Admits bulk data again. They count as shed until the kernel has taken the last filter.
 fn admit_bulk(rings: &Rings, shard: &mut Shard, clock: &mut Clock) -> Option<String> {
-    let trouble = refuse_bulk(rings, false);
-    if trouble.is_none() {
+    let error = filter_bulk(rings, false);
+    if error.is_none() {
         let now_ns = clock.read(Reading::take());
         shard.outbox.shed.end(now_ns + STAMP_SLACK_NS);
     }
-    trouble
+    error
 }
 
 /// Switches the filters of all rings; returns the first error of the kernel.
-fn refuse_bulk(rings: &Rings, refuse: bool) -> Option<String> {
-    let turned = rings.all.iter().map(|ring| ring.refuse_bulk(refuse));
-    turned.fold(None, |trouble, one| trouble.or(one.err()))
+fn filter_bulk(rings: &Rings, filter: bool) -> Option<String> {
+    let results = rings.all.iter().map(|ring| ring.filter_bulk(filter));
+    results.fold(None, |error, one| error.or(one.err()))
 }

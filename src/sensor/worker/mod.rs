@@ -124,9 +124,9 @@ impl Worker {
 
     fn receive_changes(&mut self) {
         for ring in self.new_rings.try_iter() {
-            if self.load.shedding.refuses_bulk() {
+            if self.load.shedding.filters_bulk() {
                 // Without the filter the frames are read.
-                let _ = ring.refuse_bulk(true);
+                let _ = ring.filter_bulk(true);
             }
             self.rings.all.push(LiveRing {
                 stamps: Stamps::new(&self.clock),

@@ -65,11 +65,11 @@ impl LiveRing {
         })
     }
 
-    /// Has the kernel refuse bulk data, or admit them again.
-    pub fn refuse_bulk(&self, refuse: bool) -> Result<(), String> {
+    /// Has the kernel filter bulk data, or admit them again.
+    pub fn filter_bulk(&self, filter: bool) -> Result<(), String> {
         let socket = &self.group.sockets()[self.member];
-        let turned = self.valve.refuse_bulk(socket, refuse);
-        turned.map_err(|error| error.to_string())
+        let result = self.valve.filter_bulk(socket, filter);
+        result.map_err(|error| error.to_string())
     }
 
     /// Releases waiting blocks of a data ring unread, once around at most.

@@ -1,6 +1,6 @@
 use super::*;
 
-fn entries(text: &str) -> Result<Vec<Entry>, String> {
+fn entries(text: &str) -> Result<Vec<FileEntry>, String> {
     let file = parse(Path::new("F"), text.as_bytes());
     file.map(|file| file.entries).map_err(|error| error.0)
 }
@@ -11,7 +11,7 @@ fn each_entry_has_its_line_and_its_value_as_written() {
                 promiscuous = true\nsensor = \"\"\"a\nb\"\"\"\n";
     let found = entries(text).expect("TOML");
     let brief = found.iter().map(|entry| {
-        let Entry { key, line, .. } = entry;
+        let FileEntry { key, line, .. } = entry;
         (key.as_str(), *line, entry.written.as_str())
     });
     let expected = [
@@ -40,7 +40,7 @@ fn each_entry_has_its_line_and_its_value_as_written() {
 }
 
 #[test]
-fn what_no_flag_takes_is_told_apart() {
+fn unsupported_toml_values_are_named() {
     for (text, what) in [
         ("a = 1979-05-27", "a date"),
         ("a = [[1]]", "a list of lists"),

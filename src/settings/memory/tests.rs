@@ -93,12 +93,12 @@ fn the_least_budget_is_named_and_is_enough() {
 fn the_default_leaves_queues_whole_and_most_to_the_tables() {
     for workers in 1..=4 {
         let memory = Memory::divide(256, users(workers), &flags()).expect("enough");
-        assert_eq!(memory.room, Room::full(workers));
+        assert_eq!(memory.room, Capacities::full(workers));
         let tables = workers as u64 * (memory.flows.memory_bytes() + memory.rules.memory_bytes());
         assert!(tables > 160 * MIB, "{workers}: {tables}");
     }
     let small = Memory::divide(32, users(1), &flags()).expect("enough");
-    let full = Room::full(1);
+    let full = Capacities::full(1);
     assert!(small.room.contacts < full.contacts / 4, "{small:?}");
     assert!(
         small.room.events < full.events && small.room.folds < full.folds,

@@ -173,7 +173,7 @@ fn render(blocks: &[Block]) -> String {
 fn counters() -> String {
     let books = Books {
         filtered: Some(0),
-        refused: Some(0),
+        shed_in_kernel: Some(0),
         witness: Some(WitnessCounts::default()),
         ..Books::default()
     };

@@ -126,7 +126,7 @@ pub struct Demux {
     pub key: HashKind,
     /// False if a needed field lies beyond the bytes. Class and hash are then 0, as the kernel gives for a frame that
     /// ends there.
-    pub reach: bool,
+    pub is_in_depth: bool,
 }
 
 impl Demux {

@@ -1,4 +1,4 @@
-//! The rule of [`crate::capture::bpf::fanout::kernel`] in user space.
+//! The class and hash that the kernel's program ([`crate::capture::bpf::fanout::kernel`]) computes, in user space.
 
 use std::net::IpAddr;
 
@@ -24,8 +24,8 @@ pub fn demux(keys: &Keys, frame: &Frame<'_>) -> Demux {
         return demux;
     }
     place(keys, frame).unwrap_or(Demux {
-        reach: false,
-        ..NOTHING
+        is_in_depth: false,
+        ..UNHASHED_DATA
     })
 }
 
@@ -43,18 +43,18 @@ fn commonest(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
         class: class(head[47]),
         hash: hash(keys, &[be32(26)], &[be32(30)], Some((be16(34), be16(36)))),
         key: HashKind::Flow,
-        reach: true,
+        is_in_depth: true,
     })
 }
 
-const NOTHING: Demux = Demux {
+const UNHASHED_DATA: Demux = Demux {
     class: Class::Data,
     hash: 0,
     key: HashKind::None,
-    reach: true,
+    is_in_depth: true,
 };
 
-/// `None` if a load lies beyond the bytes.
+/// `None` if a field lies beyond the captured bytes.
 #[inline]
 fn place(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
     let bytes = frame.bytes;
@@ -65,7 +65,7 @@ fn place(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
         LinkType::LinuxSll2 => (be16(bytes, 0)?, 20),
         // The number of an address family depends on the system, the IP version does not.
         LinkType::Null | LinkType::Loop => (by_version(bytes, 4)?, 4),
-        LinkType::Other(_) => return Some(NOTHING),
+        LinkType::Other(_) => return Some(UNHASHED_DATA),
     };
     for _ in 0..2 {
         if !matches!(ethertype, 0x8100 | 0x88a8 | 0x9100) {
@@ -77,7 +77,7 @@ fn place(keys: &Keys, frame: &Frame<'_>) -> Option<Demux> {
     match ethertype {
         0x0800 => ipv4(keys, bytes, at),
         0x86dd => ipv6(keys, bytes, at),
-        _ => Some(NOTHING),
+        _ => Some(UNHASHED_DATA),
     }
 }
 
@@ -90,15 +90,15 @@ fn by_version(bytes: &[u8], at: usize) -> Option<u16> {
     })
 }
 
-/// Class, addresses and ports that decide.
-struct Found {
+/// Class, and the fields to hash.
+struct HashedFields {
     class: Class,
     /// Offset of the source address; the destination follows it.
     addresses: usize,
     ports: Option<(u16, u16)>,
 }
 
-impl Found {
+impl HashedFields {
     fn data(addresses: usize) -> Self {
         Self {
             class: Class::Data,
@@ -119,7 +119,7 @@ impl Found {
                 Some(_) => HashKind::Flow,
                 None => HashKind::Pair,
             },
-            reach: true,
+            is_in_depth: true,
         }
     }
 }
@@ -129,9 +129,9 @@ fn ipv4(keys: &Keys, bytes: &[u8], ip: usize) -> Option<Demux> {
     let first = byte(bytes, ip)?;
     let header = usize::from(first & 15) * 4;
     if first >> 4 != 4 || header < 20 {
-        return Some(NOTHING);
+        return Some(UNHASHED_DATA);
     }
-    let pair = Found::data(ip + 12);
+    let pair = HashedFields::data(ip + 12);
     let protocol = byte(bytes, ip + 9)?;
     let fragment = be16(bytes, ip + 6)?;
     let found = match (fragment & 0x1fff, fragment & 0x2000 != 0) {
@@ -158,15 +158,15 @@ fn ipv4(keys: &Keys, bytes: &[u8], ip: usize) -> Option<Demux> {
 #[inline]
 fn ipv6(keys: &Keys, bytes: &[u8], ip: usize) -> Option<Demux> {
     if byte(bytes, ip)? >> 4 != 6 {
-        return Some(NOTHING);
+        return Some(UNHASHED_DATA);
     }
-    let found = behind_extensions(bytes, ip, Found::data(ip + 8))?;
+    let found = behind_extensions(bytes, ip, HashedFields::data(ip + 8))?;
     let a = be128(bytes, found.addresses)?;
     let b = be128(bytes, found.addresses + 16)?;
     Some(found.demux(hash(keys, &a, &b, found.ports)))
 }
 
-fn behind_extensions(bytes: &[u8], ip: usize, pair: Found) -> Option<Found> {
+fn behind_extensions(bytes: &[u8], ip: usize, pair: HashedFields) -> Option<HashedFields> {
     let mut next = byte(bytes, ip + 6)?;
     let mut at = ip + 40;
     let mut more = false;
@@ -193,31 +193,37 @@ fn behind_extensions(bytes: &[u8], ip: usize, pair: Found) -> Option<Found> {
             _ => break,
         }
     }
-    let reach = u32::try_from(at - ip).ok()?;
-    if reach > UPPER {
+    let headers_len = u32::try_from(at - ip).ok()?;
+    if headers_len > UPPER {
         return Some(pair);
     }
     let room = match more {
         false => u32::MAX,
-        true => (u32::from(be16(bytes, ip + 4)?) + 40).wrapping_sub(reach),
+        true => (u32::from(be16(bytes, ip + 4)?) + 40).wrapping_sub(headers_len),
     };
     match next {
         TCP | UDP => ports(bytes, at, next, room, pair),
-        58 => quote6(bytes, at, reach, pair),
+        58 => quote6(bytes, at, headers_len, pair),
         _ => Some(pair),
     }
 }
 
 /// TCP or UDP at `at`; `room` bytes of it are in this fragment.
 #[inline]
-fn ports(bytes: &[u8], at: usize, protocol: u8, room: u32, pair: Found) -> Option<Found> {
+fn ports(
+    bytes: &[u8],
+    at: usize,
+    protocol: u8,
+    room: u32,
+    pair: HashedFields,
+) -> Option<HashedFields> {
     let class = match protocol {
         TCP if room < TCP_FLAGS => return Some(pair.of(Class::Open)),
         TCP => class(byte(bytes, at + 13)?),
         _ if room < 4 => return Some(pair),
         _ => Class::Data,
     };
-    Some(Found {
+    Some(HashedFields {
         class,
         ports: Some((be16(bytes, at)?, be16(bytes, at + 2)?)),
         ..pair
@@ -239,7 +245,7 @@ fn class(flags: u8) -> Class {
 }
 
 /// ICMP at `at`: an error goes to the worker of the packet it quotes.
-fn quote4(bytes: &[u8], at: usize, pair: Found) -> Option<Found> {
+fn quote4(bytes: &[u8], at: usize, pair: HashedFields) -> Option<HashedFields> {
     if !matches!(byte(bytes, at)?, 3 | 4 | 5 | 11 | 12) {
         return Some(pair);
     }
@@ -260,21 +266,21 @@ fn quote4(bytes: &[u8], at: usize, pair: Found) -> Option<Found> {
         TCP | UDP if whole => Some((be16(bytes, ip + header)?, be16(bytes, ip + header + 2)?)),
         _ => None,
     };
-    Some(Found {
+    Some(HashedFields {
         class: Class::Control,
         addresses: ip + 12,
         ports,
     })
 }
 
-/// ICMPv6 at `at`, `reach` bytes behind the start of its IPv6 header.
-fn quote6(bytes: &[u8], at: usize, reach: u32, pair: Found) -> Option<Found> {
+/// ICMPv6 at `at`, `headers_len` bytes after the start of its IPv6 header.
+fn quote6(bytes: &[u8], at: usize, headers_len: u32, pair: HashedFields) -> Option<HashedFields> {
     if !matches!(byte(bytes, at)?, 1..=4) {
         return Some(pair);
     }
     let outer = pair.of(Class::Control);
     let room = bytes.len() - at;
-    if reach > QUOTING || room < 48 {
+    if headers_len > QUOTING || room < 48 {
         return Some(outer);
     }
     let ip = at + 8;
@@ -286,7 +292,7 @@ fn quote6(bytes: &[u8], at: usize, reach: u32, pair: Found) -> Option<Found> {
         TCP | UDP => Some((be16(bytes, ip + 40)?, be16(bytes, ip + 42)?)),
         _ => None,
     };
-    Some(Found {
+    Some(HashedFields {
         class: Class::Control,
         addresses: ip + 8,
         ports,
@@ -365,7 +371,7 @@ pub fn segment(keys: &Keys, (src, dst): (IpAddr, IpAddr), ports: (u16, u16), fla
         class: class(flags),
         hash: flow_hash(keys, src, dst, ports.0, ports.1),
         key: HashKind::Flow,
-        reach: true,
+        is_in_depth: true,
     }
 }
 

@@ -8,7 +8,7 @@ mod slow;
 use std::io::Cursor;
 use std::path::Path;
 
-use super::ng::{Clock, TIME_MAX_NS, TIME_MIN_NS};
+use super::ng::{InterfaceClock, TIME_MAX_NS, TIME_MIN_NS};
 use super::{CaptureReader, Order, ReadErrorKind};
 use crate::capture::frame::LinkType;
 use craft::{
@@ -141,7 +141,7 @@ fn old_versions_swap_the_lengths() {
 #[test]
 fn clocks_of_every_resolution_are_exact() {
     let ns = |resolution, offset_s, ticks| {
-        Clock {
+        InterfaceClock {
             resolution,
             offset_s,
         }

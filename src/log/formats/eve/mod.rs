@@ -12,13 +12,13 @@ use super::flow_id;
 use super::interfaces::Rendered;
 use super::scratch::Scratch;
 use super::stamp::Stamp;
-use super::{Carrier, Format, Registered};
+use super::{Format, Registered, SinkKind};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{Attempt, FiveTuple, FlowRecord, proto_word};
 use crate::inspect::detection::Detection;
 use crate::log::event::{Body, Event};
 use crate::log::fold::Fold;
-use crate::log::fold::sketch::{SOURCES_ERROR_PCT, Sender};
+use crate::log::fold::sketch::{PrefixCount, SOURCES_ERROR_PCT};
 use crate::log::notice::Notice;
 use serde_json::Value;
 use std::io::Write as _;
@@ -30,8 +30,8 @@ pub const GID: u32 = 5973;
 pub static EVE: Registered = Registered {
     word: "eve",
     about: "JSON lines as Suricata's EVE has them",
-    carries: &EventKind::ALL,
-    carrier: Carrier::Lines,
+    renders: &EventKind::ALL,
+    sink_kind: SinkKind::Lines,
     events: &EventKind::ALL,
     open: |context, _| Box::new(Eve::new(context.clone())),
 };
@@ -129,7 +129,7 @@ impl Eve {
         out.extend_from_slice(b",\"top_sources\":[");
         for (i, sender) in fold.senders.top(usize::MAX).iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            let Sender {
+            let PrefixCount {
                 prefix,
                 count,
                 error,

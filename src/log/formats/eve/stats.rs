@@ -125,7 +125,7 @@ pub(crate) fn books_json(books: &Books) -> Map<String, Value> {
         // --capture control without CAP_BPF: not counted.
         all.insert("filtered_frames".to_owned(), Value::Null);
     }
-    if books.refused.is_none() && !books.rings.is_empty() {
+    if books.shed_in_kernel.is_none() && !books.rings.is_empty() {
         all.insert("shed_in_kernel".to_owned(), Value::Null);
     }
     all.insert("rings".to_owned(), books.rings.iter().map(ring).collect());

@@ -169,7 +169,7 @@ fn so_many_closed_files_of_each_name_are_kept_and_others_are_let_be() {
 fn a_silent_hour_ends_a_file_live_and_not_in_read() {
     for (patience, count) in [
         (Patience::Live, 1),
-        (Patience::Reader(std::sync::Arc::default()), 0),
+        (Patience::UntilTaken(std::sync::Arc::default()), 0),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let mut files = open(&folder, rotation("1h"));

@@ -300,7 +300,7 @@ fn reading_waits_for_a_slow_reader_until_told_to_hurry() {
     let (mut reader, writer) = io::pipe().expect("pipe");
     let hurry = Arc::new(AtomicBool::new(false));
     let mut sink = Lines::from_fd(writer.into());
-    sink.set_patience(Patience::Reader(Arc::clone(&hurry)));
+    sink.set_patience(Patience::UntilTaken(Arc::clone(&hurry)));
     let writing = std::thread::spawn(move || {
         let text = "x".repeat(1023);
         for now_ns in 0..400 {
@@ -339,7 +339,7 @@ fn a_recovery_outlives_further_writes_until_it_is_taken() {
     let path = dir.path().join("log");
     sink.target = Target::Path(path.clone());
     sink.reopen(at(2 * S)).expect("open");
-    assert!(sink.trouble.is_none());
+    assert!(sink.outage.is_none());
     line(&mut sink, "more", 3 * S);
     sink.reopen(at(3 * S)).expect("open");
     let recovery = sink.take_recovery().expect("not said yet");
