@@ -15,7 +15,7 @@ use libc::sock_filter;
 use packet::interp::{Packet, run};
 use synledger::capture::bpf::depth::{control_only, without_bulk};
 use synledger::capture::bpf::fanout::{
-    DEPTH, Demux, HashKind, Keys, Mode, demux, flow_hash, pair_hash, program, segment,
+    DEPTH, Demux, HashKind, Keys, Mode, demux, flow_hash, pair_hash, program, whole,
 };
 use synledger::capture::frame::{Class, Frame, LinkType};
 use synledger::decode::packet::Transport;
@@ -34,19 +34,20 @@ fn native(keys: &Keys, link: LinkType, bytes: &[u8]) -> Demux {
         gso: false,
     };
     let place = demux(keys, &frame);
-    // A live frame is placed by what decoding found of it, where that is a whole segment.
+    // A live frame is placed by what decoding found of it, where that is a whole segment or datagram.
     let packet = decode::packet(&frame).ok();
-    if let Some((ends, tcp)) = packet.as_ref().and_then(|packet| packet.as_whole_segment()) {
-        let ports = (tcp.src_port, tcp.dst_port);
-        let of_segment = segment(keys, ends, ports, tcp.flags);
-        assert_eq!(of_segment, place, "{link:?} {bytes:x?}");
-        SEGMENTS.fetch_add(1, Ordering::Relaxed);
+    if let Some((ends, ports, flags)) = packet.as_ref().and_then(|packet| packet.as_whole()) {
+        let of_packet = whole(keys, ends, ports, flags);
+        assert_eq!(of_packet, place, "{link:?} {bytes:x?}");
+        let kind = usize::from(flags.is_none());
+        WHOLE[kind].fetch_add(1, Ordering::Relaxed);
     }
     place
 }
 
 /// Frames that were placed by what decoding found of them, too.
-static SEGMENTS: AtomicU64 = AtomicU64::new(0);
+/// Segments and datagrams.
+static WHOLE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 fn half(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
@@ -174,10 +175,10 @@ fn program_and_user_space_agree_on_every_frame() {
     println!("flow, pair, none: {kinds:?}; data, control, open: {classes:?}; unread: {unread}");
     assert!(kinds.iter().chain(&classes).all(|n| *n > 10_000));
     assert!(unread > 3_000);
-    let segments = SEGMENTS.load(Ordering::Relaxed);
+    let placed = WHOLE.each_ref().map(|count| count.load(Ordering::Relaxed));
     assert!(
-        segments > 10_000,
-        "{segments} were placed by their segments"
+        placed.iter().all(|&count| count > 10_000),
+        "{placed:?} segments and datagrams were placed by what decoding found"
     );
 }
 

@@ -179,12 +179,17 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// Addresses and header of an unfragmented TCP segment behind headers that the fanout program follows.
+    /// Addresses, ports and TCP flags of an unfragmented segment or datagram behind headers that the fanout program
+    /// follows. `None` for everything else.
     #[inline]
-    pub fn as_whole_segment(&self) -> Option<((IpAddr, IpAddr), &Tcp)> {
+    pub fn as_whole(&self) -> Option<((IpAddr, IpAddr), (u16, u16), Option<u8>)> {
         let plain = self.reach == Reach::Plain && self.fragment == Fragment::Whole;
-        let tcp = self.tcp().filter(|_| plain)?;
-        Some(((self.src, self.dst), tcp))
+        let (ports, flags) = match &self.transport {
+            Transport::Tcp(tcp) => ((tcp.src_port, tcp.dst_port), Some(tcp.flags)),
+            Transport::Udp(udp) => ((udp.src_port, udp.dst_port), None),
+            _ => return None,
+        };
+        plain.then_some(((self.src, self.dst), ports, flags))
     }
 
     /// The TCP header, if there is one.

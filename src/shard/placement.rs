@@ -12,15 +12,12 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// Live: whether a frame from a ring of this class belongs elsewhere. What decoding found of a whole segment
-    /// decides; the headers of other frames are read once more.
+    /// Live: whether a frame from a ring of this class belongs elsewhere. What decoding found of a whole TCP
+    /// segment or UDP datagram decides; the headers of other frames are read once more.
     #[inline(never)]
     pub fn is_misrouted(&self, frame: &Frame<'_>, packet: Option<&Packet>, ring: Class) -> bool {
-        let place = match packet.and_then(Packet::as_whole_segment) {
-            Some((ends, tcp)) => {
-                let ports = (tcp.src_port, tcp.dst_port);
-                fanout::segment(&self.keys, ends, ports, tcp.flags)
-            }
+        let place = match packet.and_then(Packet::as_whole) {
+            Some((ends, ports, flags)) => fanout::whole(&self.keys, ends, ports, flags),
             None => fanout::demux(&self.keys, frame),
         };
         let (class, worker) = place.member(self.workers);

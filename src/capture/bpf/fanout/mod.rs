@@ -21,7 +21,7 @@ use crate::capture::frame::Class;
 use crate::splitmix::splitmix64;
 
 pub use kernel::{Mode, program};
-pub use user::{demux, flow_hash, pair_hash, segment};
+pub use user::{demux, flow_hash, pair_hash, whole};
 
 /// Bytes of a frame, from its link header on, that decide its class and its worker.
 pub const DEPTH: usize = 192;

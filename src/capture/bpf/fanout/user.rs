@@ -363,12 +363,18 @@ pub fn flow_hash(keys: &Keys, src: IpAddr, dst: IpAddr, src_port: u16, dst_port:
     }
 }
 
-/// [`demux`] of a decoded TCP segment that is no fragment and whose headers the program follows.
+/// [`demux`] of a decoded TCP segment, or a UDP datagram (no `flags`), that is no fragment and whose headers the program
+/// follows.
 #[inline]
 #[must_use]
-pub fn segment(keys: &Keys, (src, dst): (IpAddr, IpAddr), ports: (u16, u16), flags: u8) -> Demux {
+pub fn whole(
+    keys: &Keys,
+    (src, dst): (IpAddr, IpAddr),
+    ports: (u16, u16),
+    flags: Option<u8>,
+) -> Demux {
     Demux {
-        class: class(flags),
+        class: flags.map_or(Class::Data, class),
         hash: flow_hash(keys, src, dst, ports.0, ports.1),
         key: HashKind::Flow,
         is_in_depth: true,
