@@ -7,7 +7,7 @@
 //! A packet's path, and the modules in its order:
 //!
 //! ```text
-//! nic ─ kernel ─▶ capture ─▶ decode ─▶ flow ─▶ inspect ─▶ log ─▶ text · EVE · responders
+//! nic ─ kernel ─▶ capture ─▶ decode ─▶ flow ─▶ inspect ─▶ log ─▶ text · EVE · Zeek · block list
 //!                 └─────── worker: one pinned core, one shard ───────┘ └ one logger ┘
 //!                                   ▲            │
 //!                                   └── contacts ┘   each pair has one owner among the shards

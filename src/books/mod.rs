@@ -1,4 +1,7 @@
 //! The books: plain counters, one writer each, and the identities they obey.
+//!
+//! A frame that cannot be read is no loss: its cause is counted in `decode/unread.rs`. What is lost is a counter marked
+//! `(loss)` here, and belongs to a reason, with what helps, in `observe/losses`.
 
 pub mod horizons;
 mod interval;

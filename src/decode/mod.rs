@@ -3,6 +3,10 @@
 //! Reads outer headers only: link, IP, transport. Never allocates, never panics, never trusts a
 //! length field beyond the captured bytes. Where the standards allow several readings, a SYN that tshark
 //! shows in the outer headers is a SYN here too.
+//!
+//! One file a layer: `link` up to the IP header, `net` up to the transport header (extension headers; a tunnel would
+//! begin here), `transport`. The kernel's fanout program reads the same headers in [`crate::capture::bpf::fanout`]: what
+//! one of them follows and the other does not is a [`packet::Reach`].
 
 mod link;
 #[cfg(test)]

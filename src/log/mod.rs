@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! shard ─▶ queue ─┐
-//! shard ─▶ queue ─┼▶ merge ─┬▶ budget ─▶ outputs ─▶ sink
-//! shard ─▶ queue ─┘  (order) │  (alerts)   text, eve   (file)
+//! shard ─▶ queue ─┼▶ merge ─┬▶ budget ─▶ outputs ─▶ format ─▶ sink
+//! shard ─▶ queue ─┘  (order) │  (alerts)            (text …)  (file)
 //!                            └▶ tap: responders receive every event
 //! ```
 //!

@@ -1,4 +1,5 @@
-//! Sinks carry rendered records to files and streams.
+//! Sinks carry rendered records to files and streams: one file each, a `SinkKind` that formats name, and an arm in
+//! [`open`].
 //!
 //! A sink counts what became of the records it accepted. [`crate::log::outputs`] counts what each output was offered
 //! and did not ask for.
