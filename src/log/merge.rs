@@ -270,6 +270,7 @@ impl Consumer {
     }
 
     /// Takes the oldest event.
+    #[cfg(test)]
     fn pop(&mut self) -> Option<Event> {
         self.load();
         self.head.take()
@@ -359,8 +360,9 @@ impl Merge {
             let Some(shard) = self.next_shard() else {
                 return emitted;
             };
-            let event = self.sources[shard].pop().expect("its head was just seen");
-            self.sources[shard].load();
+            let source = &mut self.sources[shard];
+            let event = source.head.take().expect("its head was just seen");
+            source.load();
             let key = (event.position, event.step);
             if event.body.is_withheld() {
                 // No record is written behind it.

@@ -150,10 +150,11 @@ impl<Q: Question> Detector for Distinct<Q> {
         timeline: &Timeline<'_>,
         out: &mut impl FnMut(Found),
     ) {
-        let is_touch = contact.kind == ContactKind::Touch;
-        self.counts.touches += u64::from(is_touch);
-        self.counts.outcomes += u64::from(!is_touch);
         if !Self::is_on(&self.rule) {
+            match contact.kind {
+                ContactKind::Touch => self.counts.touches += 1,
+                _ => self.counts.outcomes += 1,
+            }
             return;
         }
         let watermark = timeline.watermark_at(contact.position);
@@ -164,9 +165,12 @@ impl<Q: Question> Detector for Distinct<Q> {
             hash: Q::hash(&self.hasher, contact),
             watermark,
         };
-        match is_touch {
-            true => self.on_touch(&prepared, out),
-            false => self.on_outcome(&prepared),
+        if contact.kind == ContactKind::Touch {
+            self.counts.touches += 1;
+            self.on_touch(&prepared, out);
+        } else {
+            self.counts.outcomes += 1;
+            self.on_outcome(&prepared);
         }
     }
 
