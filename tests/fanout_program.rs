@@ -36,10 +36,10 @@ fn native(keys: &Keys, link: LinkType, bytes: &[u8]) -> Demux {
     let place = demux(keys, &frame);
     // A live frame is placed by what decoding found of it, where that is a whole segment or datagram.
     let packet = decode::packet(&frame).ok();
-    if let Some((ends, ports, flags)) = packet.as_ref().and_then(|packet| packet.as_whole()) {
-        let of_packet = whole(keys, ends, ports, flags);
+    if let Some(of) = packet.as_ref().and_then(|packet| packet.as_whole()) {
+        let of_packet = whole(keys, of.ends, of.ports, of.flags);
         assert_eq!(of_packet, place, "{link:?} {bytes:x?}");
-        let kind = usize::from(flags.is_none());
+        let kind = usize::from(of.flags.is_none());
         WHOLE[kind].fetch_add(1, Ordering::Relaxed);
     }
     place

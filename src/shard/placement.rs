@@ -17,7 +17,7 @@ impl Placement {
     #[inline(never)]
     pub fn is_misrouted(&self, frame: &Frame<'_>, packet: Option<&Packet>, ring: Class) -> bool {
         let place = match packet.and_then(Packet::as_whole) {
-            Some((ends, ports, flags)) => fanout::whole(&self.keys, ends, ports, flags),
+            Some(of) => fanout::whole(&self.keys, of.ends, of.ports, of.flags),
             None => fanout::demux(&self.keys, frame),
         };
         let (class, worker) = place.member(self.workers);
