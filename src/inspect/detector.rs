@@ -5,7 +5,7 @@
 //! counts evictions. Its decisions depend on the contacts alone, never on the number of shards.
 
 use super::Kind;
-use super::contact::{Contact, Owner};
+use super::contact::{Contact, ContactKind, Owner};
 use super::detection::Detection;
 use crate::counters::counters;
 use crate::flow::key::Hasher;
@@ -60,10 +60,26 @@ pub trait Detector: Sized {
     fn prefault(&mut self);
     /// Prefetches the cache lines of this contact, some contacts before its turn.
     fn prefetch(&self, contact: &Contact);
-    /// Handles a contact. `target` is the destination or, for rules about a pair, the address that stands for several.
-    /// Counts every contact as touch or outcome, also while its rule is off: the books compare the counts of all
-    /// detectors of one owner.
+    /// Takes a contact. It counts also while the rule is off: the books compare the counts of all detectors of one
+    /// owner. `target` is the destination or, for rules about a pair, the address that stands for several.
+    #[inline]
     fn on_contact(
+        &mut self,
+        contact: &Contact,
+        target: IpAddr,
+        timeline: &Timeline<'_>,
+        out: &mut impl FnMut(Found),
+    ) {
+        let counts = self.counts_mut();
+        match contact.kind {
+            ContactKind::Touch => counts.touches += 1,
+            _ => counts.outcomes += 1,
+        }
+        self.decide(contact, target, timeline, out);
+    }
+
+    /// Handles a contact that is counted.
+    fn decide(
         &mut self,
         contact: &Contact,
         target: IpAddr,
@@ -83,6 +99,8 @@ pub trait Detector: Sized {
     fn detectable_gap_ns(&self) -> i64;
     /// Its counters.
     fn counts(&self) -> &DetectorCounts;
+    /// The same, for [`Detector::on_contact`].
+    fn counts_mut(&mut self) -> &mut DetectorCounts;
 }
 
 counters! {

@@ -143,7 +143,7 @@ impl<Q: Question> Detector for Distinct<Q> {
         }
     }
 
-    fn on_contact(
+    fn decide(
         &mut self,
         contact: &Contact,
         target: IpAddr,
@@ -151,10 +151,6 @@ impl<Q: Question> Detector for Distinct<Q> {
         out: &mut impl FnMut(Found),
     ) {
         if !Self::is_on(&self.rule) {
-            match contact.kind {
-                ContactKind::Touch => self.counts.touches += 1,
-                _ => self.counts.outcomes += 1,
-            }
             return;
         }
         let watermark = timeline.watermark_at(contact.position);
@@ -166,10 +162,8 @@ impl<Q: Question> Detector for Distinct<Q> {
             watermark,
         };
         if contact.kind == ContactKind::Touch {
-            self.counts.touches += 1;
             self.on_touch(&prepared, out);
         } else {
-            self.counts.outcomes += 1;
             self.on_outcome(&prepared);
         }
     }
@@ -209,6 +203,10 @@ impl<Q: Question> Detector for Distinct<Q> {
 
     fn counts(&self) -> &DetectorCounts {
         &self.counts
+    }
+
+    fn counts_mut(&mut self) -> &mut DetectorCounts {
+        &mut self.counts
     }
 }
 

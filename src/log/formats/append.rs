@@ -140,21 +140,30 @@ pub fn ranges(out: &mut Vec<u8>, ranges: &[(u16, u16)]) -> u64 {
 /// Appends a JSON string with its quotes.
 pub fn json_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let mut utf8 = [0; 4];
     for letter in text.chars() {
         match letter {
             '"' => out.extend_from_slice(b"\\\""),
             '\\' => out.extend_from_slice(b"\\\\"),
             '\n' => out.extend_from_slice(b"\\n"),
-            // DEL and the C1 controls are legal JSON, but would act on a terminal.
-            control if control.is_control() => {
-                out.extend_from_slice(b"\\u00");
-                hex_byte(out, u8::try_from(control).expect("controls end at U+009F"));
-            }
-            other => out.extend_from_slice(other.encode_utf8(&mut utf8).as_bytes()),
+            other => printable(out, other),
         }
     }
     out.push(b'"');
+}
+
+/// Appends JSON text that serde_json wrote on one line: controls stand within its strings alone.
+pub fn json(out: &mut Vec<u8>, text: &str) {
+    text.chars().for_each(|letter| printable(out, letter));
+}
+
+/// Appends a letter of a JSON string; DEL and the C1 controls are legal there, but would act on a terminal.
+fn printable(out: &mut Vec<u8>, letter: char) {
+    if letter.is_control() {
+        out.extend_from_slice(b"\\u00");
+        hex_byte(out, u8::try_from(letter).expect("controls end at U+009F"));
+    } else {
+        out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+    }
 }
 
 /// Appends text on one line: control characters become spaces.

@@ -61,6 +61,15 @@ struct Opened {
     footer: usize,
 }
 
+impl Opened {
+    /// Appends the footer, once.
+    fn append_footer(&mut self, stream: &Stream, lines: &mut Lines, at: Moment) {
+        if self.footer == 0 {
+            self.footer = lines.append(|out| (stream.end)(out, at.log_ns));
+        }
+    }
+}
+
 impl Files {
     /// Files of these streams in an existing folder.
     ///
@@ -177,8 +186,8 @@ impl StreamFile {
         };
         opened.ending = true;
         lines.flush(at);
-        if opened.footer == 0 && lines.waiting_bytes() == 0 {
-            opened.footer = lines.append(|out| (self.stream.end)(out, at.log_ns));
+        if lines.waiting_bytes() == 0 {
+            opened.append_footer(self.stream, lines, at);
             lines.flush(at);
         }
         if lines.waiting_bytes() > 0 {
@@ -332,9 +341,7 @@ impl Sink for Files {
                 continue;
             };
             open.ending = true;
-            if open.footer == 0 {
-                open.footer = lines.append(|out| (stream.stream.end)(out, at.log_ns));
-            }
+            open.append_footer(stream.stream, lines, at);
             lines.finish(at);
             // A file without its footer keeps its name: the next run renames it.
             if self.rotation.is_on() && lines.blocked().is_none() {

@@ -57,6 +57,14 @@ impl Target {
         }
     }
 
+    /// Whether it is a folder, and the file lies directly in it.
+    fn holds(&self, file: &Self) -> bool {
+        let (own, other) = (self.path(), file.path());
+        own.is_dir()
+            && !other.is_dir()
+            && identity(own).is_some_and(|here| identity(folder(other)) == Some(here))
+    }
+
     /// Whether the parent process opened it: a reader that closes it does not come back.
     pub fn is_inherited(&self) -> bool {
         matches!(self, Self::Stdout | Self::Stderr)
@@ -298,16 +306,9 @@ pub(crate) fn apart(targets: &[Target]) -> Result<(), String> {
                 "--output: {target} is named twice; two outputs in one file would mix their lines: name another"
             ));
         }
-        let holds = |folder_of: &Target, file: &Target| {
-            let path = folder_of.path();
-            path.is_dir()
-                && !file.path().is_dir()
-                && identity(path).is_some_and(|id| Some(id) == identity(folder(file.path())))
-        };
-        let others = targets.iter().enumerate().filter(|(place, _)| *place != at);
-        if let Some((_, folder_of)) = others.into_iter().find(|(_, other)| holds(other, target)) {
+        if let Some(other) = targets.iter().find(|other| other.holds(target)) {
             return Err(format!(
-                "--output: {target} lies in {folder_of}, whose files another output opens, renames and removes: name a \
+                "--output: {target} lies in {other}, whose files another output opens, renames and removes: name a \
                  file elsewhere"
             ));
         }

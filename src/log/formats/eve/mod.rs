@@ -231,14 +231,7 @@ impl Format for Eve {
 fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
     append::json_string(out, name);
     out.push(b':');
-    // serde_json leaves DEL and the C1 controls as they are, which act on a terminal: they stand within strings alone.
-    for letter in value.to_string().chars() {
-        let written = match letter.is_control() {
-            true => write!(out, "\\u{:04x}", u32::from(letter)),
-            false => write!(out, "{letter}"),
-        };
-        written.expect("a Vec takes every byte");
-    }
+    append::json(out, &value.to_string());
 }
 
 fn vlan(scratch: &mut Scratch, tags: &[u16; 2], count: u8) {
