@@ -62,7 +62,7 @@ impl FlowCounts {
     }
 
     /// Attempts without an outcome: still open at the end, or evicted.
-    pub fn undecided(&self) -> u64 {
+    pub fn without_outcome(&self) -> u64 {
         let decided = self.answered_connections + self.refused_connections + self.unanswered();
         self.new_connections.saturating_sub(decided)
     }

@@ -125,9 +125,10 @@ pub struct FileArgs {
     ///
     /// Its keys are the long names of flags without dashes in front: `ring-mib = 128`, `interface = ["eth0",
     /// "ens*"]`, `promiscuous = true`. A flag on the command line overrides the file, and replaces a list as a
-    /// whole. `--no-NAME` resets a flag that has no value or no default, as does `NAME = false` in the file. One
-    /// file may serve all subcommands: keys of other subcommands are checked and ignored. At most 1 MiB. Default
-    /// for `run` and `check`: /etc/synledger/synledger.toml, if it exists; `read` has none.
+    /// whole. To undo what the file sets: `--no-NAME`, such as `--no-promiscuous` or `--no-metrics`, for a flag
+    /// that takes no value or has no default; for any other, its default value. One file may serve all
+    /// subcommands: keys of other subcommands are checked and ignored. At most 1 MiB. Default for `run` and
+    /// `check`: /etc/synledger/synledger.toml, if it exists; `read` has none.
     #[arg(
         long,
         value_name = "FILE",
@@ -256,7 +257,9 @@ pub struct CommonArgs {
     pub output: Vec<String>,
     /// Prefix of text lines: challenge or full.
     ///
-    /// Applies to every text output. Default: `challenge` for - and terminals, `full` for files.
+    /// `challenge`: date and time to the second, then the event. `full`: microseconds, interface and direction, too;
+    /// a scan has the answers of its ports. Applies to every text output. Default: `challenge` for - and
+    /// terminals, `full` for files.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -286,8 +289,8 @@ pub struct CommonArgs {
     pub size: SizeArgs,
     /// CPUs to pin workers to, such as 2,3,6-8.
     ///
-    /// At least one for each worker. Isolated CPUs (isolcpus) are allowed. Default: the last of the allowed CPUs in
-    /// `run`; no pinning in `read`.
+    /// Name at least as many CPUs as there are workers; each worker takes one. Isolated CPUs (isolcpus) are
+    /// allowed. Default in `run`: the last of the allowed CPUs; in `read`: workers are not pinned.
     #[arg(long, value_name = "LIST", help_heading = RESOURCES)]
     pub cores: Option<String>,
     /// The configuration file.

@@ -42,9 +42,9 @@ pub fn ten_lines(books: &Books) -> String {
         flow.established_connections,
         flow.refused_connections,
         flow.unanswered(),
-        match flow.undecided() {
+        match flow.without_outcome() {
             0 => String::new(),
-            undecided => format!(", {undecided} undecided"),
+            without_outcome => format!(", {without_outcome} without outcome"),
         }
     ));
     line(scans(books));
@@ -143,7 +143,7 @@ fn overflowed(books: &Books, line: &mut impl FnMut(String)) {
     let tables = flow.evicted() - flow.evicted_fragments;
     if tables + scan.subjects_evicted + scan.episodes_evicted + scan.without_list > 0 {
         line(format!(
-            "tables overflowed: {tables} entries of flows, {} of detectors, {} pushed out, {} without room for all that they touched; \
+            "tables overflowed: {tables} entries of flows, {} of detectors, {} evicted, {} without room for all their ports or hosts; \
              raise --memory-mib",
             scan.subjects_evicted,
             many(scan.episodes_evicted, "scan"),

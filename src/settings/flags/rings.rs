@@ -15,10 +15,12 @@ pub const RING_MIB_MAX: u32 = 4096;
 pub struct RingArgs {
     /// How the kernel picks a worker.
     ///
-    /// PACKET_FANOUT: `class` keeps packets that open or refuse a connection in rings of their own; `hash` is the
-    /// kernel's; `cpu` and `qm` follow the receive queue: only for ports that do not send (mirror ports) and whose
-    /// receive hashing `check --fanout MODE` proves symmetric. Outside `class` only frame books and scan decisions
-    /// are guaranteed.
+    /// PACKET_FANOUT. `class`: a worker has one ring for packets that open a connection, one for those that answer
+    /// or end one, one for data. `hash`: one ring, by the kernel's hash of addresses and ports. `cpu` and `qm`: one
+    /// ring, by the CPU or the queue that received; only for ports that do not send (mirror ports), and only if
+    /// `check --fanout MODE` proves that their receive hashing is symmetric. With `hash`, `cpu` and `qm` only the
+    /// counts of frames and the decisions on scans are guaranteed: both directions of a connection may meet
+    /// different workers.
     #[arg(
         long,
         value_name = "MODE",
@@ -45,7 +47,7 @@ pub struct RingArgs {
     pub ring_mib: u32,
     /// Give each interface all of --ring-mib.
     ///
-    /// Instead of a share: with 10 interfaces ten times the memory.
+    /// Without it they share --ring-mib. With it, 10 interfaces take ten times the memory.
     #[arg(long, help_heading = RESOURCES)]
     pub ring_per_interface: bool,
 }

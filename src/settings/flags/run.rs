@@ -31,10 +31,11 @@ pub struct RunArgs {
     /// Sets the interfaces to promiscuous mode (PACKET_MR_PROMISC), as for mirror ports.
     #[arg(long, help_heading = CAPTURE)]
     pub promiscuous: bool,
-    /// Alert on exposed scans, or all.
+    /// Which scans to report: exposed or all.
     ///
-    /// `exposed`: scans of this host and through it (directions in and transit). `all`: also scans by this host, of
-    /// others (out) and of itself (local, as on lo). Scans out of scope are counted.
+    /// `exposed`: scans that come from elsewhere, whose target is this host or lies behind it (directions in and
+    /// transit). `all`: scans by this host, too, of others (out) and of itself (local, as on lo). Scans that are not
+    /// reported are counted.
     #[arg(
         long,
         value_name = "SCOPE",
@@ -63,17 +64,18 @@ pub struct RunArgs {
     pub rings: RingArgs,
     /// Block size of the data ring, in KiB.
     ///
-    /// A power of two, 64 to 4096 (tp_block_size). Outside `--fanout class` it is that of the one ring. A ring has
-    /// at least 8 blocks: if fewer fit, the run is refused. Frames longer than a block are cut. Default: 256, or
-    /// 1024 with `--capture full`, halved (not below 64) until the ring has 16 blocks. The rings for opening and
-    /// control packets have blocks of 64 KiB, halved in the same way (not below 16); with `--capture full` of 128
-    /// KiB, or of this size if it is given.
+    /// A power of two, 64 to 4096 (tp_block_size). The kernel hands frames over in whole blocks, and cuts a frame
+    /// that is longer than a block. A ring has at least 8 blocks: if fewer fit, the run is refused. Default: 256,
+    /// or 1024 with `--capture full`; if the ring then has fewer than 16 blocks, they are halved, not below 64.
+    /// Rings for opening and control packets have blocks of 64 KiB, halved in the same way, not below 16. With
+    /// `--capture full` theirs have 128 KiB, or this size if it is given. With other modes than `--fanout class`,
+    /// the one ring of a worker has this size. `--dry-run` prints each ring.
     #[arg(long, value_name = "KIB", value_parser = block_kib, help_heading = RESOURCES)]
     pub block_kib: Option<u32>,
     /// Longest wait for a block to fill.
     ///
-    /// In milliseconds, 1 to 1000 (tp_retire_blk_tov). After it the kernel hands over a partly filled block: the
-    /// lower bound of log delay.
+    /// In milliseconds, 1 to 1000 (tp_retire_blk_tov). After this time the kernel hands over a block that is not
+    /// full. A line can be as late as this; a shorter time costs more CPU.
     #[arg(
         long,
         value_name = "MS",
@@ -84,10 +86,12 @@ pub struct RunArgs {
     pub block_timeout_ms: u32,
     /// Shed data when a worker is late.
     ///
-    /// `auto` sheds data, never a new connection or a scan, in three steps: the kernel rejects bulk data; data
-    /// packets are returned unread; records of single attempts are folded into counts. Each step is logged, and
-    /// shed data is counted as missed. Full rings still drop what comes, counted by class. `off`: no shedding.
-    /// Needs `--fanout class`. Without CAP_BPF, packets that the kernel rejects are not counted.
+    /// `auto`: a worker that falls behind drops data on purpose, so that no new connection and no scan is lost. It
+    /// has three steps. First the kernel rejects bulk data. Then the worker returns all data packets unread. Then
+    /// new connections have no line each: their number is written once a second, as with `--fold`. Each step is
+    /// logged, and data that were shed are counted as missed. If that is not enough, rings are full and drop
+    /// packets, counted by class. `off`: no shedding. Needs `--fanout class`. Without CAP_BPF, packets that the
+    /// kernel rejects are not counted.
     #[arg(
         long,
         value_name = "WHEN",
@@ -98,10 +102,11 @@ pub struct RunArgs {
     pub shed: ShedMode,
     /// Fold attempts above N a second.
     ///
-    /// Per destination and port, 0 to 1000000000. Attempts above N, and all of the next second, become one record a
-    /// second: exact count, estimated number of sources, first and last time, the source prefixes that sent most.
-    /// Nothing is lost. Each worker has its share of N, at least 1. Attempts without room in the log are folded,
-    /// too. 0 never folds: then those are lost, and counted.
+    /// Per destination and port, 0 to 1000000000. If more than N attempts come in a second, those above N, and all
+    /// of the next second, have no line each. One record a second has their exact count, the estimated number of
+    /// sources, first and last time, and the source prefixes that sent most. No attempt is lost. Each worker has
+    /// its share of N, at least 1. Attempts that find the log's queue full are folded, too. With 0 nothing is
+    /// folded: attempts that find the queue full are lost, and counted.
     #[arg(
         long,
         value_name = "N",
@@ -149,13 +154,14 @@ pub struct RunArgs {
     ///
     /// `watch` is for a person at a terminal: every flag has its default.
     ///
-    /// `edge` is a service that costs little. It counts connections and writes no record of each, because a log
-    /// file has no size limit yet:
+    /// `edge` is a service that costs little. It counts connections but writes no record of each. So its file stays
+    /// small; an EVE file is not rotated by the sensor:
     ///
     /// `--capture control --metrics 127.0.0.1:9477`
     /// `--output eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle`
     ///
-    /// `ledger` is a service that writes every connection and flow. Its file needs rotation:
+    /// `ledger` is a service that writes every connection and flow. Its file grows fast: have it rotated, then send
+    /// SIGHUP:
     ///
     /// `--capture headers --metrics 127.0.0.1:9477` `--output eve:/var/log/synledger/eve.json`
     ///
@@ -177,11 +183,11 @@ pub struct RunArgs {
     pub wait: bool,
     /// Check one in N connections a second time.
     ///
-    /// 1 to 65536; 0 is off. A socket of its own keeps the SYNs of one in N connections, another library reads
-    /// them, and each attempt that only one side has is a record and a count; with `--strict` exit code 3. Takes a
-    /// thread, 6 MiB, 1 MiB of ring per interface, and about a microsecond for each SYN of the sample. It remembers
-    /// 65,536 attempts for 140 s: above N x 468 new connections a second, forgotten ones are excused. Needs
-    /// `--fanout class`.
+    /// 1 to 65536; 0 is off. A second socket receives the SYNs of one in N connections, and another library reads
+    /// them. Each attempt that only one of both saw has a record and is counted; with `--strict` the exit code is
+    /// then 3. It takes a thread, 6 MiB, 1 MiB of ring per interface, and about a microsecond for each SYN of the
+    /// sample. It remembers 65,536 attempts for 140 s. Above N x 468 new connections a second it must forget some:
+    /// these are not compared (`excused`). Needs `--fanout class`.
     #[arg(
         long,
         value_name = "N",

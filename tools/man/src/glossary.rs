@@ -44,11 +44,11 @@ const DESCRIPTION: &[Block] = &[
     Item("worker", "A thread, pinned to a CPU, and its rings."),
     Item(
         "shard",
-        "The state that one worker owns. Shards share nothing. Each pair of source and destination has one owner among them, and the touches of a pair are sent to that owner. So a scan that is spread over all workers is found at the same port as with one worker.",
+        "The state that one worker owns. Shards share nothing. Each pair of source and destination has one owner among them. Every shard sends the contacts of a pair to its owner. So a scan that is spread over all workers is found at the same port as with one worker.",
     ),
     Item(
         "direction",
-        "`in` to an address of this host or of `--local`, `out` from one, `local` from one to another, `transit` between others, `unknown` where `read` was not told what is local.",
+        "Who opened a connection to whom. A local address is one of this host or of `--local`. `in`: from elsewhere to a local address. `out`: from a local address to elsewhere. `local`: from a local address to a local address. `transit`: from elsewhere to elsewhere. `unknown`: `read` without `--local`.",
     ),
     Item(
         "units",
@@ -64,7 +64,7 @@ const CONNECTIONS: &[Block] = &[
     Item("answered", "The server sent SYN+ACK."),
     Item(
         "established",
-        "The client has proven that it received the SYN+ACK. A spoofed handshake with a guessed sequence number is never established.",
+        "The client has proven that it received the SYN+ACK. A guessed sequence number is no proof (one exception is under LIMITS).",
     ),
     Item("refused", "The server sent RST, or ICMP unreachable came."),
     Item("unanswered", "Nothing came within 5 s."),
@@ -73,7 +73,11 @@ const CONNECTIONS: &[Block] = &[
 const SCANS: &[Block] = &[
     Item(
         "port scan",
-        "One source sends SYNs to at least N ports of one destination (`--scan-ports`), the newest and the N-th newest less than a window apart (`--scan-window`). It is reported once, again at each doubling of its ports, and summed up when it has been quiet for the window. The line of the summary therefore comes a window after the last touch, and says when that was.",
+        "One source sends SYNs to at least N ports of one destination (`--scan-ports`), the newest and the N-th newest less than a window apart (`--scan-window`). It is reported once, again at each doubling of its ports, and summed up when it has been quiet for the window. The line of the summary therefore comes a window after the last contact, and says when that was (`last touch`).",
+    ),
+    Item(
+        "contact, touch",
+        "An attempt as the rules for scans see it: source, destination, port, time. It counts whether it is answered, refused or neither.",
     ),
     Item(
         "host sweep",
@@ -81,7 +85,7 @@ const SCANS: &[Block] = &[
     ),
     Item(
         "exact",
-        "No full table pushed out anything that could have changed the decision. Otherwise a line says `(not exact)`.",
+        "No entry that could have changed the decision was evicted from a full table. Otherwise a line says `(not exact)`.",
     ),
     Item(
         "complete",
@@ -89,7 +93,7 @@ const SCANS: &[Block] = &[
     ),
     Item(
         "evidence",
-        "How many ports or hosts of a scan were `refused`, `unanswered` for 5 s or `answered`, and how many were touched so recently that they may still answer (`pending`).",
+        "How many ports or hosts of a scan were `refused`, `unanswered` for 5 s or `answered`. Those whose contact is less than 5 s old and has no answer are `pending` (in text `may still answer`).",
     ),
     Item(
         "proof",
@@ -104,14 +108,14 @@ const SCANS: &[Block] = &[
         "A SYN that comes again within this time is no new connection: 130 s, or less in a flood (`synledger_dedup_horizon_seconds`).",
     ),
     Text(
-        "In a flood, a table with room for C pairs that gets R new ones a second forgets a pair after about C / R seconds. At that gap half of the scans are found. The published gap is shorter: the shortest recent time in which C / 8 pairs came. There 99,999 of 100,000 are found, also in bursts and in floods whose sources touch two ports each. Both gauges are the least of all workers.",
+        "Why a flood shortens these times: a table has room for C pairs of source and destination. If a flood brings R new pairs a second, a pair is forgotten after about C / R seconds, and its scan starts from nothing. A scan whose ports follow each other by just C / R seconds is found in half of the cases. So the published gap is the shortest recent time in which an eighth of C came. A scan with this gap is found in 99,999 of 100,000 cases, also in bursts, and in floods whose sources try two ports each. Each gauge is the shortest of all workers.",
     ),
 ];
 
 const FLOODS: &[Block] = &[
     Item(
         "folded",
-        "Attempts above `--fold` a second to one destination and port have no line each. One record a second tells them (`New connections folded:`, EVE `new_connections`). In `run`, attempts for which the log has no room are folded, too (reason `pressure`).",
+        "Attempts above `--fold` a second to one destination and port have no line each. One record a second has their number (`New connections folded:`, EVE `new_connections`). In `run`, attempts for which the log has no room are folded, too (reason `pressure`).",
     ),
     Item(
         "flood record",
@@ -159,17 +163,17 @@ const SHEDDING: &[Block] = &[
     ),
     Item(
         "2",
-        "Begins above 50 % of opening or control packets. Whatever is in data rings goes back unread. The same is still exact.",
+        "Begins when over 50 % of a ring of opening or control packets waits and is late. The worker also returns all frames of its data rings unread. The same counts are still exact.",
     ),
     Item(
         "3",
-        "Begins above 75 % of opening packets. Lines of single attempts are folded into counts (unless `--fold 0`). Still exact: counts of attempts, and scans.",
+        "Begins when over 75 % of a ring of opening packets waits and is late. Then attempts have no line each (unless `--fold 0`), but a count each second. Still exact: counts of attempts, and scans.",
     ),
     Text(
         "Shares are of the ring's bytes. A ring is late if its oldest frame has waited for more than two block timeouts and 5 ms, or if it dropped frames. So neither a burst that is read in time nor a trickle begins a level. Data are kept at every level while they are less than a quarter of what comes and their ring does not fill: in a flood of SYNs, established connections keep their counts.",
     ),
     Text(
-        "A level goes up at once. It goes down when, for 1 s, no ring was both late and filled to half of the threshold, and nothing was dropped. If the level comes back within 30 s, that time doubles, up to 30 s.",
+        "A level begins at once. It ends after 1 s in which nothing was dropped and no late ring was filled to half of the level's share. If the same level begins again within 30 s, this 1 s doubles, up to 30 s.",
     ),
     Text(
         "Each step is a lifecycle record (`degradation`) and a line on standard error, at most one every 10 s. It is counted as `synledger_shed_up_total`, `synledger_shed_down_total` and `synledger_shed_spent_seconds_total`; `synledger_shed_level` is the level now. What was shed counts as missed. Flows that were open meanwhile have `shed`: their state is that of their control packets, their volume is what was seen, and `basis` is `synack` if the end of the handshake was not.",
@@ -324,7 +328,7 @@ const LIMITS: &[Block] = &[
         "`--capture control` rejects what the kernel's program cannot follow as far as the TCP flags, SYNs in such wrappings among them. They count as frames that the filter rejected, if CAP_BPF is held.",
     ),
     Text(
-        "If the data of a handshake were lost, a client's FIN or RST is believed up to 16 MiB beyond what was seen of the server. Of numbers guessed blindly, one in 256 is believed.",
+        "A client's FIN or RST proves a handshake if its acknowledgement lies within 16 MiB of what was seen of the server, since data may have been lost. So one blind guess in 256 proves a handshake that never was.",
     ),
     Text(
         "The fanout hash has 32 bits. It withstands an attacker who cannot see which worker a packet reaches, and no more.",
