@@ -74,6 +74,7 @@ instructions! {
     ld_imm(k) = 0x00; // A = k
     ld_abs(k) = 0x20; // A = the word at k, or the ancillary value at SKF_AD_OFF
     ldh_abs(k) = 0x28; // A = the half-word at k
+    ldb_abs(k) = 0x30; // A = the byte at k
     ld_ind(k) = 0x40; // A = the word at X + k
     ldh_ind(k) = 0x48; // A = the half-word at X + k
     ldb_ind(k) = 0x50; // A = the byte at X + k

@@ -17,7 +17,7 @@ const EXTENSIONS: [u32; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
 #[must_use]
 pub fn headers(link: LinkType, snaplen: u32, deep: u32) -> Vec<sock_filter> {
     let mut asm = Asm::default();
-    let (v6, long, short) = (asm.label(), asm.label(), asm.label());
+    let (v6, next, long, short) = (asm.label(), asm.label(), asm.label(), asm.label());
     let link_max = match link {
         LinkType::RawIp => 0,
         _ => ETHERNET + 4 * TAGS_MAX,
@@ -25,9 +25,20 @@ pub fn headers(link: LinkType, snaplen: u32, deep: u32) -> Vec<sock_filter> {
     // A load beyond the frame would end the filter and drop the frame.
     asm.ld_len();
     asm.jge(link_max + IPV6, None, short);
+    if link == LinkType::Ethernet {
+        // The commonest frames, by absolute loads alone.
+        let general = asm.label();
+        asm.ldh_abs(ETHERNET - 2);
+        asm.jeq(0x0800, short, None);
+        asm.jeq(0x86dd, None, general);
+        asm.ldb_abs(ETHERNET + 6);
+        asm.ja(next);
+        asm.bind(general);
+    }
     ip_header(&mut asm, link, short, v6, short);
     asm.bind(v6);
     asm.ldb_ind(6);
+    asm.bind(next);
     for extension in EXTENSIONS {
         asm.jeq(extension, long, None);
     }

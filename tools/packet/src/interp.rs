@@ -46,6 +46,7 @@ pub fn run(program: &[sock_filter], packet: &Packet<'_>) -> u32 {
         let loaded = match code {
             0x20 => load(k, 4),
             0x28 => load(k, 2),
+            0x30 => load(k, 1),
             0x40 => load(x.wrapping_add(k), 4),
             0x48 => load(x.wrapping_add(k), 2),
             0x50 => load(x.wrapping_add(k), 1),
@@ -54,7 +55,7 @@ pub fn run(program: &[sock_filter], packet: &Packet<'_>) -> u32 {
         let Some(now) = loaded else { return 0 };
         a = now;
         match code {
-            0x20 | 0x28 | 0x40 | 0x48 | 0x50 => {}
+            0x20 | 0x28 | 0x30 | 0x40 | 0x48 | 0x50 => {}
             0x00 => a = k,
             0x60 => a = m[slot].expect("a slot is written before it is read"),
             0x61 => x = m[slot].expect("a slot is written before it is read"),

@@ -1,4 +1,4 @@
-//! The rule as classic BPF, for the kernel.
+//! The rule as classic BPF, for the kernel: the general way, and the entries of the short one.
 //!
 //! Loads are plain offsets from `skb->data`, not `SKF_NET_OFF`: those reach only the linear part
 //! of a packet (`bpf_internal_load_pointer_neg_helper` in `kernel/bpf/core.c`), and where the network header lies on
@@ -8,33 +8,16 @@
 
 use libc::sock_filter;
 
+use super::builder::{
+    ADDRESS, Builder, CLASS, FAMILY, IP, MORE, Mode, PROTOCOL, QUOTED, REACH, ROOM, TCP, UDP,
+    UPPER_AT, class,
+};
+use super::plain::Plain;
 use super::{EXTENSION, EXTENSIONS, Keys, QUOTING, TCP_FLAGS, UPPER};
-use crate::capture::bpf::asm::{Asm, Label};
 use crate::capture::bpf::steps::{
-    FROM, TEMP, TO, both_ports, forward, header_length, ip_header, skip_tags,
+    ETHERNET, FROM, TEMP, TO, both_ports, forward, header_length, ip_header, skip_tags,
 };
 use crate::capture::frame::LinkType;
-
-/// The use of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// `PACKET_FANOUT_CBPF`: returns the member.
-    Fanout,
-    /// A socket's own filter: returns this many bytes to keep for control and open, 0 for data.
-    Filter {
-        /// Bytes to keep.
-        snaplen: u32,
-    },
-    /// The filter of a data ring under load. It returns 0 for bulk data: UDP, and TCP that neither opens, answers
-    /// nor ends a connection. It keeps this many bytes of every other frame, and of frames that it cannot follow.
-    /// A frame cut within its headers is refused. It reads nothing but the frame's bytes.
-    Bulk {
-        /// What the frames start with.
-        link: LinkType,
-        /// Bytes to keep.
-        snaplen: u32,
-    },
-}
 
 // Ancillary values (linux/filter.h).
 const AD_PROTOCOL: u32 = 0xffff_f000;
@@ -44,47 +27,6 @@ const OUTGOING: u32 = 4;
 const ARPHRD_ETHER: u32 = 1;
 const ARPHRD_LOOPBACK: u32 = 772;
 
-// Slots of M, in addition to those of steps.
-/// Where the IP header starts.
-const IP: u32 = 1;
-/// class × workers.
-const CLASS: u32 = 2;
-/// Where the source address starts.
-const ADDRESS: u32 = 5;
-const FAMILY: u32 = 6;
-const PROTOCOL: u32 = 7;
-/// A first fragment: more follow.
-const MORE: u32 = 8;
-/// Bytes behind the IP header that are in this fragment.
-const ROOM: u32 = 9;
-/// Where the upper header starts.
-const UPPER_AT: u32 = 10;
-/// The same, from the start of the IP header.
-const REACH: u32 = 11;
-const END: u32 = 12;
-const SUM: u32 = 13;
-const QUOTED: u32 = 14;
-
-const TCP: u32 = 6;
-const UDP: u32 = 17;
-
-struct Builder<'k> {
-    a: Asm,
-    keys: &'k Keys,
-    workers: u32,
-    zero: Label,
-    v4: Label,
-    v6: Label,
-    tcp: Label,
-    udp: Label,
-    open: Label,
-    control: Label,
-    /// Bulk data; only the hash is left.
-    bulk: Label,
-    /// Only the hash is left.
-    hash: Label,
-}
-
 /// The program for `workers` workers.
 ///
 /// # Panics
@@ -93,23 +35,9 @@ struct Builder<'k> {
 #[must_use]
 pub fn program(keys: &Keys, workers: u32, mode: Mode) -> Vec<sock_filter> {
     assert!(workers > 0, "a group has at least one worker");
-    let mut a = Asm::default();
-    let mut b = Builder {
-        zero: a.label(),
-        v4: a.label(),
-        v6: a.label(),
-        tcp: a.label(),
-        udp: a.label(),
-        open: a.label(),
-        control: a.label(),
-        bulk: a.label(),
-        hash: a.label(),
-        a,
-        keys,
-        workers,
-    };
+    let mut b = Builder::new(keys, workers);
     match mode {
-        Mode::Bulk { link, .. } => ip_header(&mut b.a, link, b.v4, b.v6, b.zero),
+        Mode::Bulk { link, .. } => b.link_by_bytes(link, mode),
         _ => b.link(mode),
     }
     b.ipv4();
@@ -120,10 +48,29 @@ pub fn program(keys: &Keys, workers: u32, mode: Mode) -> Vec<sock_filter> {
 }
 
 impl Builder<'_> {
+    fn link_by_bytes(&mut self, link: LinkType, mode: Mode) {
+        let ip = if link == LinkType::RawIp { 0 } else { ETHERNET };
+        let a = &mut self.a;
+        let plain = Plain::at(a, ip);
+        if link == LinkType::RawIp {
+            a.ldb_abs(0);
+            a.rsh(4);
+            a.jeq(4, plain.v4, None);
+            a.jeq(6, plain.v6, None);
+        } else {
+            a.ldh_abs(ip - 2);
+            plain.enter(a);
+        }
+        ip_header(&mut self.a, link, self.v4, self.v6, self.zero);
+        self.plain(plain, mode);
+    }
+
     /// X = the IP header, A = the ethertype before it.
     fn link(&mut self, mode: Mode) {
         let (zero, v4, v6) = (self.zero, self.v4, self.v6);
         let a = &mut self.a;
+        let behind_link = Plain::at(a, ETHERNET);
+        let at_start = Plain::at(a, 0);
         let (ethernet, network, tags, layer3) = (a.label(), a.label(), a.label(), a.label());
         if mode == Mode::Fanout {
             a.ld_abs(AD_PKTTYPE);
@@ -133,18 +80,22 @@ impl Builder<'_> {
         a.jeq(ARPHRD_ETHER, ethernet, None);
         a.jeq(ARPHRD_LOOPBACK, ethernet, network);
         a.bind(ethernet);
-        a.ldx_imm(14);
-        a.ldh_abs(12);
+        a.ldh_abs(ETHERNET - 2);
+        behind_link.enter(a);
+        a.ldx_imm(ETHERNET);
         a.ja(tags);
         // What came in, and devices without a link header.
         a.bind(network);
-        a.ldx_imm(0);
         a.ld_abs(AD_PROTOCOL);
+        at_start.enter(a);
+        a.ldx_imm(0);
         a.bind(tags);
         skip_tags(a, layer3);
         a.bind(layer3);
         a.jeq(0x0800, v4, None);
         a.jeq(0x86dd, v6, zero);
+        self.plain(behind_link, mode);
+        self.plain(at_start, mode);
     }
 
     /// Defaults: class data, no ports.
@@ -364,7 +315,6 @@ impl Builder<'_> {
         let (hash, open, control) = (self.hash, self.open, self.control);
         let bulk = self.bulk;
         let a = &mut self.a;
-        let (syn, ack) = (a.label(), a.label());
         a.bind(self.udp);
         a.ld_mem(ROOM);
         a.jge(4, None, hash);
@@ -374,14 +324,8 @@ impl Builder<'_> {
         a.ld_mem(ROOM);
         a.jge(TCP_FLAGS, None, open);
         both_ports(a, 0);
-        a.ldb_ind(13);
-        a.jset(0x02, syn, None);
-        a.jset(0x04, control, None);
-        a.jset(0x10, ack, open);
-        a.bind(ack);
-        a.jset(0x01, control, bulk);
-        a.bind(syn);
-        a.jset(0x10, control, open);
+        a.ldb_ind(TCP_FLAGS - 1);
+        class(a, open, control, bulk);
         a.bind(open);
         a.ld_imm(2 * self.workers);
         a.st(CLASS);
@@ -415,14 +359,11 @@ impl Builder<'_> {
                 self.a.bind(self.hash);
                 self.a.ld_mem(FAMILY);
                 self.a.jeq(6, six, None);
-                self.sum(1);
+                self.hash_at_address(1);
                 self.a.ja(done);
                 self.a.bind(six);
-                self.sum(4);
+                self.hash_at_address(4);
                 self.a.bind(done);
-                self.a.mul(self.keys.last);
-                self.a.mix();
-                self.a.modulo(self.workers);
                 self.a.ldx_mem(CLASS);
                 self.a.add_x();
                 self.a.ret_a();
@@ -432,31 +373,17 @@ impl Builder<'_> {
         self.a.ret(0);
     }
 
-    /// A = the sum of both ends' hashes, for addresses of so many words.
-    fn sum(&mut self, words: u8) {
-        self.end(words, FROM, 0);
-        self.a.st(SUM);
-        self.end(words, TO, 4 * u32::from(words));
-        self.a.ldx_mem(SUM);
-        self.a.add_x();
-    }
-
-    fn end(&mut self, words: u8, port: u32, offset: u32) {
-        let a = &mut self.a;
-        a.ld_mem(port);
-        a.mul(self.keys.port);
-        a.mix();
-        for i in 0..words {
-            let word = usize::from(i);
-            a.st(END);
-            a.ldx_mem(ADDRESS);
-            a.ld_ind(offset + 4 * u32::from(i));
-            a.mul(self.keys.word[word]);
-            a.mix();
-            a.ldx_mem(END);
-            a.add_x();
-            a.mul(self.keys.fold[word]);
-            a.mix();
-        }
+    /// A = the worker, for addresses of so many words.
+    fn hash_at_address(&mut self, words: u8) {
+        let ports = [FROM, TO];
+        let offsets = [0, 4 * u32::from(words)];
+        self.hash(
+            words,
+            |a, end| a.ld_mem(ports[end]),
+            |a, end, offset| {
+                a.ldx_mem(ADDRESS);
+                a.ld_ind(offsets[end] + offset);
+            },
+        );
     }
 }

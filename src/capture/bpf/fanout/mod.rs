@@ -11,7 +11,9 @@
 //! are added: mixing only the sum would let an attacker choose flows of one worker. 32 bits protect against an
 //! attacker who cannot see the worker of a flow, not against others.
 
+mod builder;
 mod kernel;
+mod plain;
 mod user;
 
 use std::fmt;
@@ -20,7 +22,8 @@ use std::io;
 use crate::capture::frame::Class;
 use crate::splitmix::splitmix64;
 
-pub use kernel::{Mode, program};
+pub use builder::Mode;
+pub use kernel::program;
 pub use user::{demux, flow_hash, pair_hash, whole};
 
 /// Bytes of a frame, from its link header on, that decide its class and its worker.

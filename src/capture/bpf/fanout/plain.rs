@@ -1,0 +1,134 @@
+//! The short way of the program: whole TCP segments and UDP datagrams in IPv4 without options or IPv6 without extension
+//! headers, untagged in the frame's bytes.
+//!
+//! Every load is absolute. The kernel reads an absolute load inline; an indirect one is a call of a helper. The
+//! way reads the same fields as the general one, so a frame that is cut ends either with 0.
+
+use super::TCP_FLAGS;
+use super::builder::{Builder, Mode, TCP, UDP, class};
+use crate::capture::bpf::asm::{Asm, Label};
+
+/// The entries of the short way of one place where IP headers start.
+#[derive(Clone, Copy)]
+pub(super) struct Plain {
+    /// Offset of the IP header.
+    ip: u32,
+    pub(super) v4: Label,
+    pub(super) v6: Label,
+}
+
+/// Where an IP header keeps what the rule reads.
+struct Shape {
+    protocol: u32,
+    source: u32,
+    /// 32-bit words of an address.
+    words: u8,
+    /// Length of the header.
+    upper: u32,
+}
+
+const IPV4: Shape = Shape {
+    protocol: 9,
+    source: 12,
+    words: 1,
+    upper: 20,
+};
+
+const IPV6: Shape = Shape {
+    protocol: 6,
+    source: 8,
+    words: 4,
+    upper: 40,
+};
+
+impl Plain {
+    pub(super) fn at(a: &mut Asm, ip: u32) -> Self {
+        let (v4, v6) = (a.label(), a.label());
+        Self { ip, v4, v6 }
+    }
+
+    /// Goes to the short way by the ethertype in A, or on.
+    pub(super) fn enter(self, a: &mut Asm) {
+        a.jeq(0x0800, self.v4, None);
+        a.jeq(0x86dd, self.v6, None);
+    }
+}
+
+impl Builder<'_> {
+    /// The short way; what it does not take goes the general one.
+    pub(super) fn plain(&mut self, Plain { ip, v4, v6 }: Plain, mode: Mode) {
+        let general = self.a.label();
+        self.a.bind(v4);
+        self.a.ldb_abs(ip);
+        self.a.jeq(0x45, None, general);
+        self.a.ldh_abs(ip + 6);
+        self.a.jset(0x3fff, general, None);
+        self.upper(&IPV4, ip, mode, general);
+        self.a.bind(general);
+        self.a.ldx_imm(ip);
+        self.a.ja(self.v4);
+
+        let general = self.a.label();
+        self.a.bind(v6);
+        self.a.ldb_abs(ip);
+        self.a.rsh(4);
+        self.a.jeq(6, None, general);
+        self.upper(&IPV6, ip, mode, general);
+        self.a.bind(general);
+        self.a.ldx_imm(ip);
+        self.a.ja(self.v6);
+    }
+
+    /// Ends the program for TCP and UDP.
+    fn upper(&mut self, shape: &Shape, ip: u32, mode: Mode, general: Label) {
+        let a = &mut self.a;
+        let (whole, tcp) = (a.label(), a.label());
+        let (open, control, bulk) = (a.label(), a.label(), a.label());
+        a.ldb_abs(ip + shape.protocol);
+        a.jeq(TCP, whole, None);
+        a.jeq(UDP, whole, general);
+        a.bind(whole);
+        if mode == Mode::Fanout {
+            self.worker(shape, ip);
+            self.a.tax();
+            self.a.ldb_abs(ip + shape.protocol);
+        }
+        let a = &mut self.a;
+        a.jeq(TCP, tcp, bulk);
+        a.bind(tcp);
+        a.ldb_abs(ip + shape.upper + TCP_FLAGS - 1);
+        class(a, open, control, bulk);
+        for (class, label) in [bulk, control, open].into_iter().enumerate() {
+            let class = u32::try_from(class).expect("three classes");
+            self.a.bind(label);
+            self.end(class, mode);
+        }
+    }
+
+    /// Ends the program; in [`Mode::Fanout`] X is the worker.
+    fn end(&mut self, class: u32, mode: Mode) {
+        match mode {
+            Mode::Fanout => {
+                self.a.ld_imm(class * self.workers);
+                self.a.add_x();
+                self.a.ret_a();
+            }
+            Mode::Filter { .. } | Mode::Bulk { .. } if class == 0 => self.a.ret(0),
+            Mode::Filter { snaplen } | Mode::Bulk { snaplen, .. } => self.a.ret(snaplen),
+        }
+    }
+
+    /// A = the worker.
+    fn worker(&mut self, shape: &Shape, ip: u32) {
+        let ends = [0, 1].map(|end| {
+            let port = ip + shape.upper + 2 * end;
+            let address = ip + shape.source + 4 * u32::from(shape.words) * end;
+            (port, address)
+        });
+        self.hash(
+            shape.words,
+            |a, end| a.ldh_abs(ends[end].0),
+            |a, end, offset| a.ld_abs(ends[end].1 + offset),
+        );
+    }
+}
