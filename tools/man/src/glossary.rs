@@ -77,7 +77,7 @@ const SCANS: &[Block] = &[
     ),
     Item(
         "contact, touch",
-        "An attempt as the rules for scans see it: source, destination, port, time. It counts whether it is answered, refused or neither.",
+        "A SYN as the rules for scans see it: source, destination, port, time. It counts whether it is answered, refused or neither; so does a retransmission.",
     ),
     Item(
         "host sweep",
