@@ -4,29 +4,29 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use crate::lab::stop::Removed;
+use crate::lab::stop::Cleanup;
 use crate::lab::{self, Scratch, throttle};
 use crate::send;
 
-/// Removes what processes made that have ended without removing it; gives the names.
+/// Removes what ended processes have left behind; gives the names.
 ///
 /// # Errors
 ///
 /// When a namespace cannot be removed.
 pub fn left_behind() -> Result<Vec<String>> {
-    let mut gone = lab::clean()?;
-    gone.extend(throttle::clean());
-    gone.extend(Scratch::clean());
-    Ok(gone)
+    let mut removed = lab::clean()?;
+    removed.extend(throttle::clean());
+    removed.extend(Scratch::clean());
+    Ok(removed)
 }
 
-/// Removes what this process made. It is about to end: its programs, `ended`, were killed already.
-pub fn own(ended: &BTreeSet<i32>) -> Removed {
+/// Removes what this process made, before it ends. Its child processes, `ended`, were killed already.
+pub fn own(ended: &BTreeSet<i32>) -> Cleanup {
     let groups = ended.iter().filter(|pid| throttle::clean_of(**pid)).count();
     let namespaces = lab::clean_own().len();
     send::remove_capture();
     let folders = Scratch::clean_own().len() + groups;
-    Removed {
+    Cleanup {
         namespaces,
         folders,
     }

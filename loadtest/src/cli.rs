@@ -18,14 +18,14 @@ use crate::report::ReportArgs;
 use crate::say;
 use crate::send::FloodArgs;
 
-/// Floods a sensor, closes its outer books, measures what it costs. Needs root; makes network namespaces of
-/// its own and removes them.
+/// Floods a sensor, reconciles its log with what was sent, measures its cost. Needs root; makes network
+/// namespaces and removes them.
 #[derive(Debug, Parser)]
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 all held; 1 it ran, and something that must hold does not; 2 it could not run; 128 and N: signal N ended \
-        it, and what it had made is removed."
+    after_help = "Exit codes: 0 all expectations hold; 1 an expectation does not hold; 2 it could not run; 128+N signal N ended it, \
+        and its namespaces, folders and processes are removed."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -40,32 +40,32 @@ pub enum Command {
     Flood(FloodArgs),
     /// Find the highest rate at which the sensor loses nothing
     Search(SearchArgs),
-    /// Flood the sensor and hold its books against what was sent, by class, by count and by identity
+    /// Flood the sensor and compare its books and its log with what was sent
     Reconcile(ReconcileArgs),
-    /// Reconcile every load at 0.5, 1 and 2 times the rate without loss and as fast as it goes, at each depth
+    /// Reconcile every load at each depth, at 0.5, 1 and 2 times the rate without loss and at the highest rate
     Books(BooksArgs),
-    /// Flood at half the rate without loss with rings and blocks of many sizes: nothing may be dropped or shed
+    /// Flood at half the rate without loss, with many sizes of rings and blocks: no frame may be dropped or shed
     Rings(RingsArgs),
-    /// Give the sensor too little CPU for data, or for SYNs, and see what it loses
+    /// Give the sensor too little CPU for data, or for SYNs, and measure what it loses
     Overload(OverloadArgs),
-    /// Scan with nmap inside a spoofed flood and see how soon the sensor says so
+    /// Scan with nmap inside a spoofed flood and measure how soon the sensor reports the scan
     HiddenScan(HiddenArgs),
-    /// Measure the time from a packet's stamp to its line in the log, idle and at half the rate without loss
+    /// Measure the time from a packet's time stamp to its log line, idle and at half the rate without loss
     Latency(LatencyArgs),
-    /// Compare with a bare reader, tcpdump, Suricata, nfpcapd, softflowd, and from files with argus and tshark
+    /// Compare the sensor with other programs, live and from files
     Compare(CompareArgs),
-    /// Load a web server without and with a sensor on its host, in pairs
+    /// Load a web server in pairs of runs, without and with a sensor on its host
     Harm(HarmArgs),
-    /// Make the page of all figures, or write the tables of loadtest/RESULTS.md anew, from the CSV
+    /// Make the HTML page of all figures, or rewrite the tables of loadtest/RESULTS.md, from the CSV
     Report(ReportArgs),
-    /// Count frames with a reader that does nothing else: the floor that receivers are compared with
+    /// Only count frames: the least work of a receiver, to compare others with
     Bare(BareArgs),
-    /// Remove what runs that were cut off left behind: namespaces, control groups, folders
+    /// Remove the namespaces, control groups and folders of runs that were killed
     Clean,
 }
 
 impl Command {
-    /// Runs it; gives `false` if something that must hold does not.
+    /// Runs it; gives `false` if an expectation does not hold.
     ///
     /// # Errors
     ///

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-/// The largest seed of a load: runs add their numbers to it.
+/// The largest seed on the command line. A run adds its number to the seed, which must not overflow.
 pub const SEED_MAX: u64 = u32::MAX as u64;
 
-/// Reads whole numbers of this range.
+/// A parser of whole numbers from `least` to `most`.
 pub fn whole<T: TryFrom<u64> + Send + Sync + 'static>(
     least: u64,
     most: u64,
@@ -20,7 +20,7 @@ pub fn whole<T: TryFrom<u64> + Send + Sync + 'static>(
     }
 }
 
-/// Reads decimal numbers of this range.
+/// A parser of decimal numbers from `least` to `most`.
 pub fn decimal(
     least: f64,
     most: f64,
@@ -37,16 +37,16 @@ pub fn decimal(
 ///
 /// # Errors
 ///
-/// When it is none from 0.05 to 3600.
+/// For anything but a number from 0.05 to 3600.
 pub fn seconds(word: &str) -> Result<f64, String> {
     decimal(0.05, 3600.0)(word)
 }
 
-/// Packets per second, where there is no `max`.
+/// Reads packets per second; `max` is not allowed.
 ///
 /// # Errors
 ///
-/// When it is none from 1 to 100000000.
+/// For anything but a number from 1 to 100000000.
 pub fn packets_per_second(word: &str) -> Result<f64, String> {
     decimal(1.0, 1e8)(word)
 }
@@ -69,11 +69,11 @@ pub fn rate(word: &str) -> Result<Rate, String> {
         .map_err(|error| format!("{error} (packets per second), or max"))
 }
 
-/// Checks that the folder of `file`, which `flag` names, is there, so that an error comes before a measurement.
+/// Checks, before a measurement, that the folder of `file` exists. `flag` is named in the error.
 ///
 /// # Errors
 ///
-/// When it is not.
+/// When there is no such folder.
 pub fn has_folder(flag: &str, file: &Path) -> Result<()> {
     let folder = match file.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -83,7 +83,7 @@ pub fn has_folder(flag: &str, file: &Path) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{flag} {}: there is no folder {}: make it, or name a file in another",
+        "{flag} {}: there is no folder {}: make it, or name a file in another folder",
         file.display(),
         folder.display()
     )
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_taken_in_their_range_only_and_refused_with_it() {
+    fn a_number_out_of_range_is_an_error_that_names_the_range() {
         let small = whole::<u8>(1, 1000);
         assert_eq!((small("1"), small("255")), (Ok(1), Ok(255)));
         for bad in ["", "0", "256", "1001", "-1", "1.5", "x"] {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_and_times_are_taken_in_their_range_only() {
+    fn a_rate_or_a_time_out_of_range_is_an_error() {
         assert_eq!(rate("max"), Ok(Rate(None)));
         assert_eq!(rate("250000"), Ok(Rate(Some(250_000.0))));
         assert_eq!(seconds("0.05"), Ok(0.05));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_needs_its_folder() {
+    fn a_file_in_a_missing_folder_is_an_error() {
         assert!(has_folder("--csv", Path::new("a.csv")).is_ok());
         let error = has_folder("--csv", Path::new("/nosuch/a.csv")).expect_err("no folder");
         assert!(

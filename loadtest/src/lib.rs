@@ -1,4 +1,4 @@
-//! Floods a sensor, closes its outer books, measures what it costs.
+//! Floods a sensor, reconciles its counters and its log with what was sent, and measures its cost.
 //!
 //! ```text
 //! traffic ─▶ send ─▶ lab (veth pair between two namespaces) ─▶ receivers ─▶ report (CSV, tables)
@@ -11,14 +11,14 @@
 //! |---|---|
 //! | `experiments` | what the subcommands measure |
 //! | `report` | the CSV of measurements, and the tables and plots made from it |
-//! | `receivers` | the sensor, the bare reader and the peers: start, stop, figures |
-//! | `truth` | the sensor's log and books, against what was sent |
-//! | `send` | a load into the kernel, by its schedule |
-//! | `traffic` | loads: frame number *i* with a seed |
-//! | `lab` | namespaces, processes, control groups, the machine |
-//! | `sys` | the kernel's interfaces: all `unsafe` |
+//! | `receivers` | the sensor, the bare reader and the peers: start, stop, counts |
+//! | `truth` | compares the sensor's log and books with what was sent |
+//! | `send` | sends a load by a schedule |
+//! | `traffic` | loads: name, seed and frame number give the bytes of a frame |
+//! | `lab` | network namespaces, processes, control groups, the machine |
+//! | `sys` | system calls: all `unsafe` |
 //!
-//! Nothing here is part of the sensor, and none of its dependencies are.
+//! Neither this crate nor a dependency of its own is part of the sensor.
 
 pub mod clean;
 pub mod cli;

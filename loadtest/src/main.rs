@@ -1,4 +1,4 @@
-//! Parses the command line, runs a subcommand, gives its exit code.
+//! Parses the command line, runs a subcommand, returns its exit code.
 
 use std::process::ExitCode;
 
@@ -9,13 +9,13 @@ use loadtest::{clean, say};
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
-    // bare stops on a signal by itself, and reports.
+    // `bare` handles the signals itself: it reports before it ends.
     let handled = match command {
         Command::Bare(_) => Ok(()),
         _ => stop::on_signals(clean::own),
     };
     let done = handled.and_then(|()| command.run());
-    // After a signal this does not return: an error is then the signal's doing, and is not reported.
+    // Blocks for ever if a signal came: the signal caused the error then, so the error is not reported.
     let _defer = stop::defer();
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-//! Output for people. A reader that has closed the pipe (`loadtest search 2>&1 | head -1`) must not end a
-//! measurement; `eprintln!` would panic.
+//! Output for people. When the reader closes the pipe (`loadtest search 2>&1 | head -1`), the measurement goes on;
+//! `eprintln!` would panic.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
@@ -15,17 +15,17 @@ pub fn line(words: Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{words}");
 }
 
-/// Prints a result on standard output. A closed pipe is no error.
+/// Prints a result on standard output.
 ///
 /// # Errors
 ///
-/// When it cannot be written for another reason.
+/// Any error of the write but a closed pipe.
 pub fn print(words: Arguments<'_>) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    heard(writeln!(out, "{words}").and_then(|()| out.flush()))
+    ignore_closed_pipe(writeln!(out, "{words}").and_then(|()| out.flush()))
 }
 
-/// Reports each expectation that was missed; gives `true` if there is none.
+/// Prints each expectation that was missed; gives `true` if there is none.
 #[must_use]
 pub fn missed(what: &[String]) -> bool {
     for one in what {
@@ -41,7 +41,7 @@ pub fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{ending}")
 }
 
-fn heard(written: io::Result<()>) -> io::Result<()> {
+fn ignore_closed_pipe(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other,
@@ -53,14 +53,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_has_no_plural() {
+    fn a_count_of_one_has_no_plural() {
         assert_eq!(counted(1, "scan"), "1 scan");
         assert_eq!(counted(0, "scan"), "0 scans");
     }
 
     #[test]
-    fn only_a_reader_that_has_gone_is_no_error() {
-        assert!(heard(Err(ErrorKind::BrokenPipe.into())).is_ok());
-        assert!(heard(Err(ErrorKind::StorageFull.into())).is_err());
+    fn only_a_closed_pipe_is_no_error() {
+        assert!(ignore_closed_pipe(Err(ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(ignore_closed_pipe(Err(ErrorKind::StorageFull.into())).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The programs that the sensor is compared with: all that are installed here say what was sent.
+//! The peers that are installed count the frames and connections that were sent.
 
 use std::path::PathBuf;
 
@@ -7,14 +7,14 @@ use loadtest::experiments::search::trial;
 use loadtest::lab::{Lab, SetUp};
 use loadtest::receivers::Receiver;
 use loadtest::receivers::bare::{Bare, Rings};
-use loadtest::receivers::peers::{self, Live, Peer, Place};
+use loadtest::receivers::peers::{self, LivePeer, Peer, Place};
 use loadtest::send::{Schedule, Sender, write_capture};
 use loadtest::traffic::{Load, Name};
 
-/// Those that are installed; the others are named.
+/// Installed peers; names those that are not.
 fn installed() -> Vec<&'static dyn Peer> {
     let has = |peer: &&'static dyn Peer| {
-        // The sensor's own entries have no program of their own.
+        // The entries of the sensor have no program.
         let found = !peer.program().is_empty() && peers::is_installed(peer.program());
         if !found && !peer.program().is_empty() {
             eprintln!("skipped: {} is not installed", peer.program());
@@ -25,7 +25,7 @@ fn installed() -> Vec<&'static dyn Peer> {
 }
 
 #[test]
-fn every_peer_finds_the_connections_of_a_capture() {
+fn every_peer_counts_the_connections_of_a_capture() {
     const FRAMES: u64 = 3000;
     let folder = tempfile::tempdir().expect("a folder");
     for name in [Name::Mix, Name::Syn] {
@@ -39,7 +39,7 @@ fn every_peer_finds_the_connections_of_a_capture() {
                 ring_mib: 64,
                 collector: Some(9),
             };
-            if peer.offline(&capture, &place).is_none() {
+            if peer.offline_args(&capture, &place).is_none() {
                 continue;
             }
             let (counts, usage) =
@@ -55,7 +55,7 @@ fn every_peer_finds_the_connections_of_a_capture() {
 
 #[test]
 fn every_receiver_counts_the_frames_that_are_sent() {
-    // In this set-up nothing is lost before the rings, and they hold all of it.
+    // In this set-up no frame is lost before the rings, and the rings hold all frames.
     const FRAMES: u64 = 4000;
     let lab = match Lab::new(SetUp::Default) {
         Ok(lab) => lab,
@@ -80,8 +80,8 @@ fn every_receiver_counts_the_frames_that_are_sent() {
             ring_mib: 16,
             collector: Some(9),
         };
-        if peer.live(&place).is_some() {
-            receivers.push(Box::new(Live { peer, ring_mib: 16 }));
+        if peer.live_args(&place).is_some() {
+            receivers.push(Box::new(LivePeer { peer, ring_mib: 16 }));
         }
     }
     let load = Load::new(Name::Mix, 6);

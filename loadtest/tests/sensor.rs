@@ -1,4 +1,4 @@
-//! Loads against the sensor: what `read` says of them, and a live run whose outer books close.
+//! Loads against the sensor: the log of `read` is correct, and the outer books of live runs close.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use loadtest::receivers::sensor::Sensor;
 use loadtest::send::{Schedule, Sender, write_capture};
 use loadtest::traffic::{Class, Load, Name};
 use loadtest::truth::books::Books;
-use loadtest::truth::eve::{self, Line};
+use loadtest::truth::eve::{self, LogLine};
 
 /// The sensor as `cargo test --workspace` builds it.
 fn synledger() -> Option<PathBuf> {
@@ -25,7 +25,7 @@ fn synledger() -> Option<PathBuf> {
 }
 
 #[test]
-fn read_agrees_with_the_manifest_of_every_load() {
+fn read_logs_every_attempt_of_every_load() {
     const FRAMES: u64 = 4000;
     let Some(synledger) = synledger() else { return };
     for name in Name::ALL {
@@ -41,10 +41,10 @@ fn read_agrees_with_the_manifest_of_every_load() {
         read.args(["read", "--output", &output, "--memory-mib", "64", "-q"]);
         let status = read.arg(&capture).status().expect("synledger runs");
         assert_eq!(status.code(), Some(0), "{name}");
-        let (mut told, mut books) = (Vec::new(), None);
+        let (mut logged, mut books) = (Vec::new(), None);
         eve::read(&log, |line| match line {
-            Line::Connection(attempt) => told.push((load.number(attempt.isn), attempt)),
-            Line::Books(value) => books = Some(Books::of(&value).expect("books")),
+            LogLine::Connection(attempt) => logged.push((load.number(attempt.isn), attempt)),
+            LogLine::Books(value) => books = Some(Books::from_record(&value).expect("books")),
             _ => {}
         })
         .expect("a log");
@@ -53,10 +53,10 @@ fn read_agrees_with_the_manifest_of_every_load() {
             .filter_map(|index| load.frame(index).opens)
             .map(|number| (number, load.attempt(number)))
             .collect();
-        for attempts in [&mut told, &mut opened] {
+        for attempts in [&mut logged, &mut opened] {
             attempts.sort_by_key(|(number, _)| *number);
         }
-        assert_eq!(told, opened, "{name}");
+        assert_eq!(logged, opened, "{name}");
         assert_eq!(
             books.count("new_connections"),
             sent.tally.attempts,

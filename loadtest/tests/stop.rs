@@ -1,4 +1,4 @@
-//! A run that is cut short by a signal leaves nothing behind.
+//! A run that a signal ends leaves nothing behind.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Names in a folder that begin so.
+/// Names in a folder that begin with `prefix`.
 fn named(folder: &str, prefix: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.filter(|name| name.starts_with(prefix)).collect()
 }
 
-/// Command lines of programs whose arguments name this.
+/// Command lines of running programs that contain `word`.
 fn programs(word: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten();
     let lines = entries.filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
@@ -25,12 +25,12 @@ fn programs(word: &str) -> Vec<String> {
 fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
     let give_up = Instant::now() + Duration::from_secs(60);
     while !happened() {
-        assert!(Instant::now() < give_up, "{what}: not in a minute");
+        assert!(Instant::now() < give_up, "{what}: not within a minute");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn cut_short(binary: &Path, signal: Signal) {
+fn assert_cleaned_up(binary: &Path, signal: Signal) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     command.args(["reconcile", "--seconds", "60", "--rate", "1000"]);
@@ -50,17 +50,17 @@ fn cut_short(binary: &Path, signal: Signal) {
     let pid = i32::try_from(run.id()).expect("a process id");
     kill(Pid::from_raw(pid), signal).expect("it runs");
     let output = run.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(128 + signal as i32), "{said}");
-    assert!(said.contains(signal.as_str()), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(128 + signal as i32), "{stderr}");
+    assert!(stderr.contains(signal.as_str()), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert_eq!(named("/run/netns", &prefix), [""; 0]);
     assert_eq!(named("/dev/shm", &prefix), [""; 0]);
     assert_eq!(programs(&scratch), [""; 0]);
 }
 
 #[test]
-fn nothing_is_left_of_a_run_that_a_signal_ends() {
+fn a_run_that_a_signal_ends_leaves_nothing_behind() {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_loadtest")).with_file_name("synledger");
     let cores = std::thread::available_parallelism().map_or(1, Into::into);
     if !binary.is_file() {
@@ -72,7 +72,7 @@ fn nothing_is_left_of_a_run_that_a_signal_ends() {
         eprintln!("skipped: needs root for network namespaces, two CPUs and /dev/shm");
     } else {
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            cut_short(&binary, signal);
+            assert_cleaned_up(&binary, signal);
         }
     }
 }

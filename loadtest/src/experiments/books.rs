@@ -1,4 +1,4 @@
-//! `books`: floods with every load at every rate and depth, many times. No frame may be unaccounted.
+//! `books`: floods with every load at every depth and rate, many times. Every frame must be accounted for.
 
 use std::collections::HashMap;
 
@@ -20,13 +20,13 @@ use crate::traffic::{Load, Name};
 pub struct BooksArgs {
     #[command(flatten)]
     search: SearchFlags,
-    /// Which traffic; repeatable. Default: all but busy and storm.
+    /// Loads, one or a list with commas. Default: all but busy and storm.
     #[arg(long, value_enum, value_delimiter = ',')]
     load: Vec<Name>,
     /// Capture depths of the sensor, one or a list with commas.
     #[arg(long, value_delimiter = ',', default_value = "headers,control,full", value_parser = DEPTHS)]
     depth: Vec<String>,
-    /// Take this for the rate without loss, in packets per second, 1 to 100000000, instead of searching for it.
+    /// The rate without loss, in packets per second, 1 to 100000000. Default: search for it.
     #[arg(long, value_name = "PPS", value_parser = packets_per_second)]
     rate: Option<f64>,
     /// Seconds of each flood, 0.05 to 3600.
@@ -37,7 +37,7 @@ pub struct BooksArgs {
     runs: u32,
 }
 
-/// Multiples of the rate without loss; `None` is as fast as the sender goes.
+/// Multiples of the rate without loss; `None` is the sender's highest rate.
 const FACTORS: [Option<f64>; 4] = [Some(0.5), Some(1.0), Some(2.0), None];
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,11 +51,11 @@ struct Sum {
 }
 
 impl BooksArgs {
-    /// Runs all, records all, and says whether every line of every run closed.
+    /// Runs and records all floods; gives whether every line of every run closed.
     ///
     /// # Errors
     ///
-    /// When sensor or sender fail.
+    /// When the sensor or the sender fails.
     pub fn run(&self) -> Result<bool> {
         let (lab, mut record) = (self.search.lab.make()?, self.search.common.record("books")?);
         let loads = if self.load.is_empty() {
@@ -87,8 +87,8 @@ impl BooksArgs {
         Ok(sum.closed == sum.runs && sum.unaccounted_frames + sum.unaccounted_attempts == 0)
     }
 
-    /// The rate without loss at this depth. What a filter rejects is not read, so for `control` it is that of
-    /// `headers`.
+    /// The rate without loss at this depth. Depth `control` takes that of `headers`: frames that its filter rejects
+    /// would count as lost.
     fn without_loss(
         &self,
         lab: &Lab,
@@ -131,7 +131,7 @@ impl BooksArgs {
         let mut cell = Sum::default();
         for run in 1..=self.runs {
             let flood = Flood {
-                // Other traffic each time, the same in each repetition of the whole.
+                // A seed for each run, the same when the command is repeated.
                 load: Load::new(load.name, load.seed + u64::from(run)),
                 sender: self.search.common.sender,
                 schedule: Schedule::for_seconds(rate_pps, self.seconds),

@@ -14,7 +14,7 @@ use crate::send::Sender;
 /// The lab.
 #[derive(Clone, Debug, Args)]
 pub struct LabArgs {
-    /// Who pays for the receiving half of the kernel.
+    /// Which CPU does the kernel's receiving.
     #[arg(long, value_enum, default_value = "fair")]
     pub set_up: SetUp,
 }
@@ -33,19 +33,19 @@ impl LabArgs {
 /// The sender, the sensor and the record.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
-    /// How frames get into the kernel.
+    /// How frames are sent.
     #[arg(long, value_enum, default_value = "xdp")]
     pub sender: Sender,
-    /// Seed of the traffic, 0 to 4294967295.
+    /// Seed of the load, 0 to 4294967295.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(0, SEED_MAX))]
     pub seed: u64,
-    /// The sensor. Default: `synledger` beside this program.
+    /// The sensor's program. Default: `synledger` beside this program.
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
-    /// Append the figures to this table. Default: target/load/SUBCOMMAND.csv.
+    /// Append the measurements to this file. Default: target/load/SUBCOMMAND.csv.
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
-    /// A flag for the sensor; repeatable. Values with an equals sign: --sensor-flag=--memory-mib=64.
+    /// A flag for the sensor, with its value behind an equals sign: --sensor-flag=--memory-mib=64. Repeatable.
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub sensor_flag: Vec<String>,
 }
@@ -55,7 +55,7 @@ impl Common {
     ///
     /// # Errors
     ///
-    /// When this program's own place is not known.
+    /// When the path of this program is unknown.
     pub fn sensor(&self, depth: &str) -> Result<Sensor> {
         let binary = match &self.binary {
             Some(binary) => binary.clone(),
@@ -66,11 +66,11 @@ impl Common {
         Ok(sensor)
     }
 
-    /// The table of this subcommand.
+    /// The CSV of this subcommand.
     ///
     /// # Errors
     ///
-    /// When the folder of --csv is not there; see [`Record::open`].
+    /// When the folder of --csv is missing; see [`Record::open`].
     pub fn record(&self, experiment: &str) -> Result<Record> {
         let default = || Path::new("target/load").join(format!("{experiment}.csv"));
         if let Some(path) = &self.csv {

@@ -1,4 +1,4 @@
-//! `hidden-scan`: scans with nmap inside a spoofed flood, and measures how soon the sensor reports each scan.
+//! `hidden-scan`: nmap scans inside a spoofed flood. Measures how soon the sensor reports each scan.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,9 +18,9 @@ use crate::receivers::sensor::DEPTHS;
 use crate::report::record::{Point, Record, float};
 use crate::say;
 use crate::say::counted;
-use crate::send::{Schedule, Sent, flood_in};
+use crate::send::{Schedule, Transmission, flood_in};
 use crate::traffic::{Load, Name};
-use crate::truth::eve::{self, Line};
+use crate::truth::eve::{self, LogLine};
 use crate::truth::follow::{Follower, now_ns};
 
 /// Flags.
@@ -33,16 +33,16 @@ pub struct HiddenArgs {
     /// Packets per second of the flood, 1 to 100000000, or max.
     #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
     rate: Rate,
-    /// Scans, each by an nmap of its own from an address of its own, 1 to 1000.
+    /// Scans, each by its own nmap from its own address, 1 to 1000.
     #[arg(long, default_value_t = 50, value_parser = whole::<u32>(1, 1000))]
     runs: u32,
-    /// Scans at a time, in one flood, 1 to 100.
+    /// Scans together in one flood, 1 to 100.
     #[arg(long, default_value_t = 10, value_parser = whole::<u32>(1, 100))]
     abreast: u32,
     /// Ports of each scan, one a second, 4 to 100.
     #[arg(long, default_value_t = 20, value_parser = whole::<u16>(4, 100))]
     ports: u16,
-    /// Capture depth of the sensor, one (books takes a list).
+    /// Capture depth of the sensor.
     #[arg(long, default_value = "headers", value_parser = DEPTHS)]
     depth: String,
 }
@@ -51,9 +51,9 @@ const TARGET: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 const FIRST_PORT: u16 = 20_001;
 /// Longest time from a scan's deciding packet to its alert.
 const ALLOWED_NS: i64 = 1_000_000_000;
-/// Interval at which the log of alerts is read.
-const LOOK: Duration = Duration::from_millis(2);
-/// Growth of resident memory that is allowed: pages of the program's own code come and go.
+/// Interval at which the log is read.
+const READ_INTERVAL: Duration = Duration::from_millis(2);
+/// Allowed growth of resident memory: pages of code are mapped and dropped during a run.
 const RSS_SLACK: u64 = 1 << 20;
 
 fn scanner(number: u32) -> Ipv4Addr {
@@ -63,25 +63,26 @@ fn scanner(number: u32) -> Ipv4Addr {
 
 /// One flood with its scans.
 struct Batch {
-    sent: Sent,
-    /// Nanoseconds from the deciding packet to the line, by scanner.
-    told: HashMap<IpAddr, i64>,
+    sent: Transmission,
+    /// Nanoseconds from the deciding packet to the log line, by scanner.
+    delays: HashMap<IpAddr, i64>,
+    /// Resident memory before and after the scans.
     rss: (u64, u64),
 }
 
 impl Batch {
     fn line(&self, scans: u32) -> String {
-        let delays = self.told.values();
+        let delays = self.delays.values();
         let delays = match (delays.clone().min(), delays.max()) {
             (Some(least), Some(most)) if least == most => {
-                format!("told of after {}", milliseconds(*most))
+                format!("reported after {}", milliseconds(*most))
             }
             (Some(least), Some(most)) => format!(
-                "told of after {} to {}",
+                "reported after {} to {}",
                 milliseconds(*least),
                 milliseconds(*most)
             ),
-            _ => "none was told of".to_owned(),
+            _ => "none reported".to_owned(),
         };
         format!(
             "{} in a flood of {:.0} packets/s: {delays}; resident memory {:.1} MiB before, {:.1} after",
@@ -92,7 +93,7 @@ impl Batch {
         )
     }
 
-    /// Expectations that do not hold, those about the scans apart.
+    /// Expectations about memory that do not hold.
     fn missed(&self) -> Vec<String> {
         let (before, after) = self.rss;
         if after <= before + RSS_SLACK {
@@ -100,7 +101,7 @@ impl Batch {
         }
         let (more, allowed) = (mib(after - before), mib(RSS_SLACK));
         vec![format!(
-            "resident memory: {more:.1} MiB more than before, {allowed:.1} allowed"
+            "resident memory grew by {more:.1} MiB, {allowed:.1} allowed"
         )]
     }
 }
@@ -115,11 +116,11 @@ fn mib(bytes: u64) -> f64 {
 }
 
 impl HiddenArgs {
-    /// Scans, records, and says whether each was told of in time and memory stayed as it was.
+    /// Scans and records; gives whether each scan was reported in time and memory did not grow.
     ///
     /// # Errors
     ///
-    /// When sensor, sender or nmap fail.
+    /// When the sensor, the sender or nmap fails.
     pub fn run(&self) -> Result<bool> {
         let lab = self.lab.make()?;
         let mut record = self.common.record("hidden-scan")?;
@@ -141,7 +142,7 @@ impl HiddenArgs {
             held &= say::missed(&batch.missed());
             done += scans;
         }
-        say!("told of within 1 s of their deciding packet: {in_time} of {done}");
+        say!("scans reported within 1 s of their deciding packet: {in_time} of {done}");
         Ok(held && in_time == done)
     }
 
@@ -155,16 +156,16 @@ impl HiddenArgs {
                 rate_pps: self.rate.0,
                 run: done + number + 1,
             };
-            let told = batch.told.get(&IpAddr::V4(scanner(number))).copied();
-            let fits = told.is_some_and(|delay| delay <= ALLOWED_NS);
+            let delay = batch.delays.get(&IpAddr::V4(scanner(number))).copied();
+            let fits = delay.is_some_and(|delay| delay <= ALLOWED_NS);
             in_time += u32::from(fits);
             record.add(&point, "told_in_time", f64::from(u8::from(fits)), "yes")?;
-            if let Some(delay) = told {
+            if let Some(delay) = delay {
                 if !fits {
                     let (from, after) = (scanner(number), milliseconds(delay));
                     let allowed = milliseconds(ALLOWED_NS);
                     let late = format!(
-                        "the scan from {from} was told of after {after}, {allowed} allowed"
+                        "the scan from {from} was reported after {after}, {allowed} allowed"
                     );
                     let _ = say::missed(&[late]);
                 }
@@ -176,7 +177,7 @@ impl HiddenArgs {
                 )?;
             } else {
                 let from = scanner(number);
-                let _ = say::missed(&[format!("the scan from {from} was not told of")]);
+                let _ = say::missed(&[format!("the scan from {from} was not reported")]);
             }
             record.add(&point, "rate_sent", batch.sent.pps(), "packets/s")?;
             record.add(&point, "rss_before", float(batch.rss.0), "bytes")?;
@@ -189,7 +190,7 @@ impl HiddenArgs {
         let scratch = Scratch::new()?;
         let alerts = scratch.path().join("alerts.json");
         let output = format!("eve:{},events=alert", alerts.display());
-        // A line is formatted for every attempt and then discarded: a flood would fill any disk.
+        // A line for every attempt is formatted and discarded: written, it would fill the disk.
         let lines = "text:/dev/null,events=connection";
         let sensor = self.common.sensor(&self.depth)?;
         let mut sensor = sensor.with(&["--output", &output, "--output", lines]);
@@ -198,10 +199,10 @@ impl HiddenArgs {
         let before = session.running.memory("VmRSS");
         let over = AtomicBool::new(false);
         let load = Load::new(Name::Syn, self.common.seed + u64::from(done));
-        // nmap waits a second after each port, and for the answer to the last.
+        // nmap waits a second after each port, and then for the last answer.
         let longest = f64::from(self.ports) * 2.0 + 30.0;
         let schedule = Schedule::for_seconds(self.rate.0, longest);
-        let (sent, told, rss) = thread::scope(|scope| -> Result<_> {
+        let (sent, delays, rss) = thread::scope(|scope| -> Result<_> {
             let flooding =
                 scope.spawn(|| flood_in(lab, &load, self.common.sender, &schedule, &over));
             let following = scope.spawn(|| follow(&alerts, &over));
@@ -211,14 +212,14 @@ impl HiddenArgs {
             over.store(true, Ordering::Relaxed);
             let panicked = |_| anyhow!("a thread panicked");
             let sent = flooding.join().map_err(panicked)??;
-            let told = following.join().map_err(panicked)??;
+            let delays = following.join().map_err(panicked)??;
             scanned?;
-            Ok((sent, told, rss))
+            Ok((sent, delays, rss))
         })?;
         session.finish()?;
         Ok(Batch {
             sent,
-            told,
+            delays,
             rss: (before, rss),
         })
     }
@@ -227,7 +228,7 @@ impl HiddenArgs {
     fn scan(&self, lab: &Lab, scans: u32, folder: &Path, longest: f64) -> Result<()> {
         let device = lab.device(End::Sender);
         let ports = format!("{FIRST_PORT}-{}", FIRST_PORT + self.ports - 1);
-        // The flood is under way.
+        // The flood starts first.
         thread::sleep(Duration::from_millis(500));
         let mut running = Vec::new();
         for number in 0..scans {
@@ -247,19 +248,19 @@ impl HiddenArgs {
         }
         let give_up = Instant::now() + Duration::from_secs_f64(longest);
         for nmap in running {
-            let says = nmap.says_path();
+            let stderr_path = nmap.stderr_path();
             let left = give_up.saturating_duration_since(Instant::now());
             let (ended, _) = nmap.finish(left)?;
             if ended.code != Some(0) {
-                let said = std::fs::read_to_string(says).unwrap_or_default();
-                bail!("nmap {ended}. {}", quote(&said));
+                let stderr = std::fs::read_to_string(stderr_path).unwrap_or_default();
+                bail!("nmap {ended}. {}", quote(&stderr));
             }
         }
         Ok(())
     }
 }
 
-/// Gives both ends addresses and neighbour entries: under a flood ARP replies get lost.
+/// Sets addresses and neighbour entries at both ends: in a flood ARP replies would be lost.
 fn addresses(lab: &Lab, scanners: u32) -> Result<()> {
     let mac = |end| -> Result<String> {
         let path = format!("/sys/class/net/{}/address", lab.device(end));
@@ -305,22 +306,22 @@ fn addresses(lab: &Lab, scanners: u32) -> Result<()> {
     )
 }
 
-/// Reads alerts as they come; gives each scan's delay from its deciding packet to its alert.
+/// Reads alerts as they are written; gives each scan's delay from its deciding packet to its alert.
 fn follow(path: &Path, over: &AtomicBool) -> Result<HashMap<IpAddr, i64>> {
     let mut follower = Follower::new(path)?;
-    let mut told = HashMap::new();
+    let mut delays = HashMap::new();
     loop {
         let ending = over.load(Ordering::Relaxed);
         let more = follower.lines(now_ns, |line, now| {
-            if let Line::Scan { src, ts_ns } = eve::parse(line).context("an alert")? {
-                told.entry(src).or_insert(now - ts_ns);
+            if let LogLine::Scan { src, ts_ns } = eve::parse(line).context("an alert")? {
+                delays.entry(src).or_insert(now - ts_ns);
             }
             Ok(())
         })?;
         if !more && ending {
-            return Ok(told);
+            return Ok(delays);
         }
-        thread::sleep(LOOK);
+        thread::sleep(READ_INTERVAL);
     }
 }
 
@@ -329,23 +330,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_says_its_delays_and_its_memory_in_units_that_are_read() {
+    fn a_batch_is_printed_in_milliseconds_and_mebibytes() {
         let mut batch = Batch {
-            sent: Sent::default(),
-            told: HashMap::new(),
+            sent: Transmission::default(),
+            delays: HashMap::new(),
             rss: (40 << 20, (40 << 20) + RSS_SLACK),
         };
         for (number, delay) in [(0, 1_500_000), (1, 20_000_000)] {
-            batch.told.insert(IpAddr::V4(scanner(number)), delay);
+            batch.delays.insert(IpAddr::V4(scanner(number)), delay);
         }
         assert_eq!(
             batch.line(1),
-            "1 scan in a flood of 0 packets/s: told of after 1.5 ms to 20.0 ms; resident memory 40.0 MiB before, \
+            "1 scan in a flood of 0 packets/s: reported after 1.5 ms to 20.0 ms; resident memory 40.0 MiB before, \
              41.0 after"
         );
         assert!(batch.missed().is_empty());
         batch.rss.1 += 1 << 20;
-        let grown = ["resident memory: 2.0 MiB more than before, 1.0 allowed"];
+        let grown = ["resident memory grew by 2.0 MiB, 1.0 allowed"];
         assert_eq!(batch.missed(), grown);
     }
 }

@@ -1,7 +1,7 @@
-//! `latency`: from a packet's time stamp to its line in the log.
+//! `latency`: the time from a packet's time stamp to its line in the log.
 //!
-//! The generator sends by its schedule, whatever the sensor does, and every line counts: a sensor that stalls is
-//! late for every packet that arrives during the stall. Lines that never come are counted separately.
+//! The sender keeps its schedule, whatever the sensor does, and every line counts: a stall of the sensor delays every
+//! packet that arrives meanwhile. Attempts without a line are counted separately.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,16 +30,16 @@ use crate::truth::follow::{Follower, now_ns};
 pub struct LatencyArgs {
     #[command(flatten)]
     search: SearchFlags,
-    /// Which traffic.
+    /// The load.
     #[arg(long, value_enum, default_value = "mix")]
     load: Name,
-    /// Capture depth of the sensor, one (books takes a list).
+    /// Capture depth of the sensor.
     #[arg(long, default_value = "headers", value_parser = DEPTHS)]
     depth: String,
-    /// Take this for the rate without loss, in packets per second, 1 to 100000000, instead of searching for it.
+    /// The rate without loss, in packets per second, 1 to 100000000. Default: search for it.
     #[arg(long, value_name = "PPS", value_parser = packets_per_second)]
     rate: Option<f64>,
-    /// The sensor's --block-timeout-ms, 1 to 1000: 99 of 100 lines must come within twice that and 5 ms.
+    /// The sensor's --block-timeout-ms, 1 to 1000. Allowed latency (p99): twice that plus 5 ms.
     #[arg(long, value_name = "MS", default_value_t = 20, value_parser = whole::<u32>(1, 1000))]
     block_timeout_ms: u32,
     /// Seconds of each measurement, 0.05 to 3600.
@@ -52,24 +52,24 @@ pub struct LatencyArgs {
 
 /// Packets per second of an idle link.
 const IDLE_PPS: f64 = 200.0;
-/// Interval at which the log is read. A figure may be too large by this.
-const LOOK: Duration = Duration::from_micros(200);
+/// Interval at which the log is read: the largest error of a latency.
+const READ_INTERVAL: Duration = Duration::from_micros(200);
 const ALLOWANCE_MS: u32 = 5;
 
 /// Latencies in microseconds.
 #[derive(Debug)]
-struct Measured {
+struct Latencies {
     histogram: Histogram<u64>,
     sent: u64,
     lines: u64,
 }
 
 impl LatencyArgs {
-    /// Measures idle and at half the rate without loss, and says whether the allowance is kept there.
+    /// Measures idle and at half the rate without loss; gives whether p99 is allowed in each.
     ///
     /// # Errors
     ///
-    /// When sensor or sender fail.
+    /// When the sensor or the sender fails.
     pub fn run(&self) -> Result<bool> {
         let lab = self.search.lab.make()?;
         let timeout = self.block_timeout_ms.to_string();
@@ -83,7 +83,7 @@ impl LatencyArgs {
         };
         let mut held = true;
         for run in 1..=self.runs {
-            // SYNs alone when idle: each packet has a line.
+            // Idle, SYNs only: each packet has a line.
             let idle = Load::new(Name::Syn, self.search.common.seed + u64::from(run));
             let half = Load::new(self.load, self.search.common.seed + u64::from(run));
             held &= self.measure(&lab, &sensor, &idle, ("idle", IDLE_PPS, run), &mut record)?;
@@ -145,18 +145,18 @@ impl LatencyArgs {
         sensor: &Sensor,
         load: &Load,
         schedule: &Schedule,
-    ) -> Result<Measured> {
+    ) -> Result<Latencies> {
         let scratch = Scratch::new()?;
-        let told = scratch.path().join("connections.json");
-        let output = format!("eve:{},events=connection", told.display());
-        // A line for each attempt: those that folding leaves are the first of each second, and no sample.
+        let log = scratch.path().join("connections.json");
+        let output = format!("eve:{},events=connection", log.display());
+        // No folding: it would leave lines for the first attempts of each second only, which are no fair sample.
         let mut sensor = sensor.clone().with(&["--output", &output, "--fold", "0"]);
         sensor.events = "stats+lifecycle".to_owned();
         let session = sensor.start_in(lab, scratch.path())?;
         let before = lab.counters()?;
         let over = AtomicBool::new(false);
         let (histogram, sent, finished) = thread::scope(|scope| -> Result<_> {
-            let following = scope.spawn(|| follow(&told, &over));
+            let following = scope.spawn(|| follow(&log, &over));
             let flooded = (|| {
                 let never = AtomicBool::new(false);
                 let sent = flood_in(lab, load, self.search.common.sender, schedule, &never)?;
@@ -177,9 +177,9 @@ impl LatencyArgs {
             .saturating_sub(books.count("new_connections"));
         if lost > 0 {
             let lost = counted(lost, "attempt");
-            say!("lost before the log, without a latency: {lost}");
+            say!("lost before the log, not measured: {lost}");
         }
-        Ok(Measured {
+        Ok(Latencies {
             sent: sent.tally.attempts,
             lines: histogram.len(),
             histogram,
@@ -188,7 +188,7 @@ impl LatencyArgs {
 }
 
 /// Expectations that do not hold.
-fn missed(name: &str, measured: &Measured, p99_us: f64, allowed_us: f64) -> Vec<String> {
+fn missed(name: &str, measured: &Latencies, p99_us: f64, allowed_us: f64) -> Vec<String> {
     if measured.lines == 0 {
         let sent = measured.sent;
         return vec![format!(
@@ -202,10 +202,10 @@ fn missed(name: &str, measured: &Measured, p99_us: f64, allowed_us: f64) -> Vec<
     vec![format!("{name}: p99 {p99:.1} ms, {allowed:.1} allowed")]
 }
 
-/// Reads the log as it grows, until `over` and then to its end; latencies in microseconds.
+/// Reads the log as it grows, until `over`, then to its end; gives latencies in microseconds.
 fn follow(path: &Path, over: &AtomicBool) -> Result<Histogram<u64>> {
     pin(SENDER_CPU)?;
-    // One microsecond to ten minutes, three digits.
+    // One microsecond to ten minutes, three significant digits.
     let mut histogram = Histogram::new_with_bounds(1, 600_000_000, 3).context("a histogram")?;
     let mut follower = Follower::new(path)?;
     loop {
@@ -220,7 +220,7 @@ fn follow(path: &Path, over: &AtomicBool) -> Result<Histogram<u64>> {
             if ending {
                 return Ok(histogram);
             }
-            thread::sleep(LOOK);
+            thread::sleep(READ_INTERVAL);
         }
     }
 }
@@ -230,8 +230,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_late_or_missing_is_named_with_what_was_allowed() {
-        let mut measured = Measured {
+    fn late_and_missing_lines_are_missed_expectations() {
+        let mut measured = Latencies {
             histogram: Histogram::new(3).expect("a histogram"),
             sent: 7,
             lines: 5,

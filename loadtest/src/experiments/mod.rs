@@ -1,4 +1,4 @@
-//! What the subcommands measure. One subcommand, one module.
+//! The measurements: one module for each subcommand.
 
 pub mod books;
 pub mod common;

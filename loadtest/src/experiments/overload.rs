@@ -1,4 +1,4 @@
-//! `overload`: gives the sensor too little CPU, and checks that it loses data before attempts.
+//! `overload`: gives the sensor too little CPU and checks that it loses data before attempts.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::common::Common;
-use super::reconcile::{Flood, Outcome, reconcile_with, tell};
+use super::reconcile::{Flood, Outcome, reconcile_with, report};
 use crate::flags::{Rate, decimal, rate, seconds, whole};
 use crate::lab::throttle::Throttle;
 use crate::lab::{Lab, SetUp};
@@ -16,27 +16,27 @@ use crate::say;
 use crate::send::Schedule;
 use crate::traffic::{Kind, Load, Name};
 
-/// What it is too much of.
+/// The load that exceeds the sensor's CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Of {
-    /// Bulk data of full frames, with new and refused connections beside it
+pub enum Overload {
+    /// Bulk data in full frames, with some new and refused connections
     Data,
-    /// A spoofed flood of SYNs, with established connections beside it
+    /// A spoofed flood of SYNs, with some established connections
     Syn,
 }
 
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct OverloadArgs {
-    /// What it is too much of.
+    /// The load that exceeds the sensor's CPU.
     #[arg(value_enum)]
-    of: Of,
+    kind: Overload,
     #[command(flatten)]
     common: Common,
     /// Packets per second, 1 to 100000000, or max.
     #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
     rate: Rate,
-    /// Share of a CPU that the sensor is given, 0.002 to 1; halved where that is no overload.
+    /// Share of a CPU that the sensor gets, 0.002 to 1; halved until the sensor is overloaded.
     #[arg(long, default_value_t = 0.1, value_parser = decimal(0.002, 1.0))]
     share: f64,
     /// Seconds of each flood, 0.05 to 3600.
@@ -47,25 +47,25 @@ pub struct OverloadArgs {
     runs: u32,
 }
 
-/// Overload: so many times the frames that were read, or more, were sent.
+/// Least ratio of frames sent to frames read that is an overload.
 const OVERLOAD_MIN: f64 = 2.0;
 const HALVINGS: u32 = 5;
 
 impl OverloadArgs {
-    /// Overloads, records, and says whether what must not be lost was not.
+    /// Overloads the sensor and records; gives whether it lost nothing but what it may lose.
     ///
     /// # Errors
     ///
-    /// When sensor or sender fail, or nothing was overloaded.
+    /// When the sensor or the sender fails, or the sensor was not overloaded.
     pub fn run(&self) -> Result<bool> {
-        // Here no frame is lost before the rings, where nobody knows its class.
+        // In this set-up no frame is lost before the rings, where its class is unknown.
         let lab = Lab::new(SetUp::Default)?;
         let mut record = self.common.record("overload")?;
         let (mut held, mut share) = (true, self.share);
         for run in 1..=self.runs {
-            let attempt = |share| match self.of {
-                Of::Data => self.data(&lab, &mut record, run, share),
-                Of::Syn => self.syn(&lab, &mut record, run, share),
+            let attempt = |share| match self.kind {
+                Overload::Data => self.data(&lab, &mut record, run, share),
+                Overload::Syn => self.syn(&lab, &mut record, run, share),
             };
             let (done, last) = until_overloaded(share, attempt)?;
             held &= done;
@@ -101,7 +101,7 @@ impl OverloadArgs {
             let outcome = self.flood(lab, &sensor, Name::Busy, (run, share))?;
             let rings = |count| outcome.books.all_rings(count);
             let read = rings(|ring| ring.frames_read);
-            let gone = rings(|ring| ring.tp_drops + ring.shed_data);
+            let dropped = rings(|ring| ring.tp_drops + ring.shed_data);
             let times = float(outcome.sent.tally.frames) / float(read.max(1));
             let refusals = outcome.sent.tally.kinds[Kind::Rst as usize];
             let refused = outcome.books.count("refused_connections");
@@ -111,7 +111,7 @@ impl OverloadArgs {
             let attempts_lost = outcome.attempts_lost;
             let refusals_lost = refusals.saturating_sub(refused);
             say!(
-                "--fanout {fanout}: {times:.1} times what it could take; {gone} frames dropped or shed, of them {} \
+                "--fanout {fanout}: {times:.1} times as many frames as it read; {dropped} frames dropped or shed, of them {} \
                  open, {} control; lost: {attempts_lost} of {} attempts, {refusals_lost} of {refusals} refusals",
                 outcome
                     .books
@@ -131,9 +131,9 @@ impl OverloadArgs {
             outcome.record(record, &point)?;
             record.add(&point, "overload", times, "ratio")?;
             record.add(&point, "refusals_lost", float(refusals_lost), "refusals")?;
-            held &= tell(&outcome);
+            held &= report(&outcome);
             if fanout == "class" {
-                held &= say::missed(&missed(attempts_lost, refusals_lost, gone));
+                held &= say::missed(&missed(attempts_lost, refusals_lost, dropped));
             }
         }
         Ok(Some(held))
@@ -143,7 +143,7 @@ impl OverloadArgs {
         let sensor = self.common.sensor("headers")?;
         let outcome = self.flood(lab, &sensor, Name::Storm, (run, share))?;
         let logged = outcome.books.logged();
-        // Folded is not lost: a worker that only folds keeps up.
+        // A folded attempt is not lost: a worker that folds keeps up.
         if outcome.attempts_lost + logged.dropped == 0 {
             return Ok(None);
         }
@@ -151,15 +151,15 @@ impl OverloadArgs {
         let flows = Flows::new(&load, &outcome);
         say!(
             "{} attempts: {} written, {} folded, {} lost; {} established connections: {} without a record, \
-             {} with more packets than were sent, {} packets not told but {} lost",
+             {} packets recorded and not sent, {} packets not recorded, {} lost by rings",
             outcome.sent.tally.attempts,
             logged.written,
             logged.folded,
             outcome.attempts_lost + logged.dropped,
             flows.sent,
             flows.missing,
-            flows.beyond,
-            flows.untold,
+            flows.excess,
+            flows.unrecorded,
             flows.lost
         );
         let point = Point {
@@ -174,30 +174,30 @@ impl OverloadArgs {
         record.add(
             &point,
             "flow_packets_untold",
-            float(flows.untold),
+            float(flows.unrecorded),
             "packets",
         )?;
         record.add(&point, "flow_packets_lost", float(flows.lost), "packets")?;
-        let closed = tell(&outcome);
+        let closed = report(&outcome);
         Ok(Some(say::missed(&flows.missed()) && closed))
     }
 }
 
 /// Expectations of an overload with data that do not hold.
-fn missed(attempts_lost: u64, refusals_lost: u64, gone: u64) -> Vec<String> {
+fn missed(attempts_lost: u64, refusals_lost: u64, dropped: u64) -> Vec<String> {
     let mut missed = Vec::new();
     for (count, what) in [(attempts_lost, "attempts"), (refusals_lost, "refusals")] {
         if count > 0 {
             missed.push(format!("--fanout class: {what} lost: {count}, 0 allowed"));
         }
     }
-    if gone == 0 {
-        missed.push("--fanout class: frames dropped or shed: 0, 1 at least wanted".to_owned());
+    if dropped == 0 {
+        missed.push("--fanout class: frames dropped or shed: 0, at least 1 expected".to_owned());
     }
     missed
 }
 
-/// Halves the share until there is an overload; gives the attempt's result and that share.
+/// Halves the share until the sensor is overloaded; gives the result of `attempt` and that share.
 fn until_overloaded(
     mut share: f64,
     mut attempt: impl FnMut(f64) -> Result<Option<bool>>,
@@ -207,20 +207,20 @@ fn until_overloaded(
             return Ok((held, share));
         }
         share /= 2.0;
-        say!("that is no overload: again with {share} of a CPU");
+        say!("the sensor was not overloaded: again with {share} of a CPU");
     }
-    bail!("no overload: raise --rate or --seconds, lower --share")
+    bail!("the sensor was not overloaded: raise --rate or --seconds, or lower --share")
 }
 
-/// Established connections: what was sent of them against their records.
+/// Established connections: packets sent compared with flow records.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flows {
     sent: u64,
     missing: u64,
-    beyond: u64,
-    /// Packets of theirs that no record has.
-    untold: u64,
-    /// Frames of theirs that rings lost.
+    excess: u64,
+    /// Packets sent that no flow record counts.
+    unrecorded: u64,
+    /// Frames that the rings lost.
     lost: u64,
 }
 
@@ -229,7 +229,7 @@ impl Flows {
         let mut packets = HashMap::<u32, u64>::new();
         for index in 0..outcome.sent.tally.frames {
             let frame = load.frame(index);
-            if let Some((number, _)) = frame.of
+            if let Some((number, _)) = frame.connection
                 && load.is_bulk(number)
             {
                 *packets.entry(number).or_default() += 1;
@@ -241,13 +241,13 @@ impl Flows {
         };
         for (number, sent) in packets {
             let ends = load.attempt(number).ends;
-            let told = outcome.log.flows.get(&ends).map(|(to, from)| to + from);
-            flows.missing += u64::from(told.is_none());
-            let told = told.unwrap_or(0);
-            flows.beyond += told.saturating_sub(sent);
-            flows.untold += sent.saturating_sub(told);
+            let recorded = outcome.log.flows.get(&ends).map(|(to, from)| to + from);
+            flows.missing += u64::from(recorded.is_none());
+            let recorded = recorded.unwrap_or(0);
+            flows.excess += recorded.saturating_sub(sent);
+            flows.unrecorded += sent.saturating_sub(recorded);
         }
-        // Of these connections all frames but the first two of the handshake are data.
+        // All frames of these connections but the SYN and the SYN+ACK are data. The flood has no other data.
         let rings = &outcome.books;
         flows.lost = rings.all_rings(|ring| {
             if ring.class == "open" {
@@ -263,20 +263,20 @@ impl Flows {
     fn missed(&self) -> Vec<String> {
         let mut missed = Vec::new();
         if self.sent == 0 {
-            missed.push("0 established connections sent, 1 at least wanted".to_owned());
+            missed.push("established connections sent: 0, at least 1 expected".to_owned());
         }
         for (count, what) in [
             (self.missing, "established connections without a record"),
-            (self.beyond, "packets told of that were not sent"),
+            (self.excess, "packets recorded and not sent"),
         ] {
             if count > 0 {
                 missed.push(format!("{what}: {count}, 0 allowed"));
             }
         }
-        if self.untold != self.lost {
-            let (untold, lost) = (self.untold, self.lost);
+        if self.unrecorded != self.lost {
+            let (unrecorded, lost) = (self.unrecorded, self.lost);
             missed.push(format!(
-                "packets not told of: {untold}, as many as were lost allowed: {lost}"
+                "packets not recorded: {unrecorded}, expected the {lost} that rings lost"
             ));
         }
         missed
@@ -288,18 +288,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_expectation_that_is_not_held_is_named() {
+    fn each_missed_expectation_is_named() {
         assert!(missed(0, 0, 9).is_empty());
         assert_eq!(
             missed(3, 0, 0),
             [
                 "--fanout class: attempts lost: 3, 0 allowed",
-                "--fanout class: frames dropped or shed: 0, 1 at least wanted"
+                "--fanout class: frames dropped or shed: 0, at least 1 expected"
             ]
         );
         let mut flows = Flows {
             sent: 2,
-            untold: 4,
+            unrecorded: 4,
             lost: 4,
             ..Flows::default()
         };

@@ -1,4 +1,4 @@
-//! `reconcile`: one flood against the sensor, and whether all books close.
+//! `reconcile`: floods the sensor and checks that the outer books close.
 
 use std::sync::atomic::AtomicBool;
 
@@ -8,15 +8,15 @@ use clap::Args;
 use super::common::{Common, LabArgs};
 use crate::flags::{Rate, rate, seconds, whole};
 use crate::lab::process::Usage;
-use crate::lab::{Counters, Lab, Scratch};
+use crate::lab::{Lab, Scratch};
 use crate::receivers::sensor::{DEPTHS, Sensor};
 use crate::report::record::{Point, Record, float};
 use crate::say;
 use crate::say::counted;
-use crate::send::{Schedule, Sender, Sent, flood_in, settle};
+use crate::send::{Schedule, Sender, Transmission, flood_in, settle};
 use crate::traffic::{Load, Name};
 use crate::truth::books::Books;
-use crate::truth::ledger::{Entry, Ledger, Log, Truth};
+use crate::truth::ledger::{Entry, Ledger, LogSummary, Truth};
 
 /// Flags of `reconcile`.
 #[derive(Clone, Debug, Args)]
@@ -25,10 +25,10 @@ pub struct ReconcileArgs {
     lab: LabArgs,
     #[command(flatten)]
     common: Common,
-    /// Which traffic.
+    /// The load.
     #[arg(long, value_enum, default_value = "mix")]
     load: Name,
-    /// Capture depth of the sensor, one (books takes a list).
+    /// Capture depth of the sensor.
     #[arg(long, default_value = "headers", value_parser = DEPTHS)]
     depth: String,
     /// Packets per second, 1 to 100000000, or max.
@@ -37,7 +37,7 @@ pub struct ReconcileArgs {
     /// Seconds of the flood, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     seconds: f64,
-    /// Floods, one after the other, each with a sensor of its own, 1 to 1000.
+    /// Floods, each with a new sensor, 1 to 1000.
     #[arg(long, default_value_t = 1, value_parser = whole::<u32>(1, 1000))]
     runs: u32,
     /// Print every line, not only the first that does not close.
@@ -46,11 +46,11 @@ pub struct ReconcileArgs {
 }
 
 impl ReconcileArgs {
-    /// Floods the sensor and says whether the outer books close.
+    /// Floods the sensor; gives whether the outer books close.
     ///
     /// # Errors
     ///
-    /// When sensor or sender fail.
+    /// When the sensor or the sender fails.
     pub fn run(&self) -> Result<bool> {
         let (lab, sensor) = (self.lab.make()?, self.common.sensor(&self.depth)?);
         let mut record = self.common.record("reconcile")?;
@@ -67,7 +67,7 @@ impl ReconcileArgs {
                     say!("{} {entry}", if entry.closes() { "  " } else { "✗ " });
                 }
             }
-            closed &= tell(&outcome);
+            closed &= report(&outcome);
             let point = Point {
                 subject: "synledger".to_owned(),
                 load: self.load.to_string(),
@@ -81,8 +81,8 @@ impl ReconcileArgs {
     }
 }
 
-/// Reports whether the books close, or which entry does not; gives whether they close.
-pub fn tell(outcome: &Outcome) -> bool {
+/// Prints whether the books close, or the first entry that does not; gives whether they close.
+pub fn report(outcome: &Outcome) -> bool {
     let (sent, books) = (&outcome.sent, &outcome.books);
     let drops = books.all_rings(|ring| ring.tp_drops);
     let lost = outcome.lost_before;
@@ -102,36 +102,34 @@ pub fn tell(outcome: &Outcome) -> bool {
 /// One flood.
 #[derive(Clone, Debug)]
 pub struct Flood {
-    /// What.
+    /// The load.
     pub load: Load,
-    /// By whom.
+    /// How frames are sent.
     pub sender: Sender,
-    /// How fast, how long.
+    /// Rate and end.
     pub schedule: Schedule,
 }
 
-/// What came of it.
+/// The result of a flood.
 #[derive(Debug)]
 pub struct Outcome {
     /// What was sent.
-    pub sent: Sent,
-    /// What the kernel counted.
-    pub kernel: Counters,
+    pub sent: Transmission,
     /// The sensor's books.
     pub books: Books,
-    /// Its log.
-    pub log: Log,
-    /// What it used.
+    /// The sensor's log.
+    pub log: LogSummary,
+    /// Resources that the sensor used.
     pub usage: Usage,
-    /// Every line of the outer books.
+    /// All lines of the outer books.
     pub entries: Vec<Entry>,
-    /// Frames that no line accounts for.
+    /// Frames unaccounted for.
     pub unaccounted_frames: u64,
-    /// Attempts that no line accounts for.
+    /// Attempts unaccounted for.
     pub unaccounted_attempts: u64,
     /// Frames lost before the rings.
     pub lost_before: u64,
-    /// Attempts lost with frames, before the rings or in them.
+    /// Attempts whose frames were lost, before the rings or in them.
     pub attempts_lost: u64,
 }
 
@@ -142,7 +140,7 @@ impl Outcome {
         self.entries.iter().find(|entry| !entry.closes())
     }
 
-    /// Records what tables show of it.
+    /// Appends its numbers to `record`.
     ///
     /// # Errors
     ///
@@ -191,16 +189,17 @@ impl Outcome {
 ///
 /// # Errors
 ///
-/// When sensor or sender fail. Books that do not close are no error here: see [`Outcome::first_open`].
+/// When the sensor or the sender fails. Books that do not close are no error: see [`Outcome::first_open`].
 pub fn reconcile(lab: &Lab, sensor: &Sensor, flood: &Flood) -> Result<Outcome> {
     reconcile_with(lab, sensor, flood, |_| Ok(()))
 }
 
-/// The same; `prepare` is given the sensor's process before the flood, and what it gives is kept until the end.
+/// As [`reconcile`], but calls `prepare` with the sensor's process id before the flood, and drops its result after the
+/// flood.
 ///
 /// # Errors
 ///
-/// As there, and what `prepare` says.
+/// See [`reconcile`]; also when `prepare` fails.
 pub fn reconcile_with<T>(
     lab: &Lab,
     sensor: &Sensor,
@@ -217,11 +216,10 @@ pub fn reconcile_with<T>(
     drop(kept);
     let finished = session.finish()?;
     let truth = Truth::new(&flood.load, sent.tally.frames);
-    let mut log = Log::read(&finished.log, &flood.load, &truth)?;
+    let mut log = LogSummary::read(&finished.log, &flood.load, &truth)?;
     let books = log.books.take();
-    let books = books.with_context(|| format!("no books: {}", finished.says))?;
+    let books = books.with_context(|| format!("no books: {}", finished.stderr))?;
     let ledger = Ledger {
-        load: &flood.load,
         sent: &sent,
         kernel,
         books: &books,
@@ -233,7 +231,6 @@ pub fn reconcile_with<T>(
     let (lost_before, attempts_lost) = (ledger.lost_before(), ledger.attempts_lost());
     Ok(Outcome {
         sent,
-        kernel,
         books,
         log,
         usage: finished.usage,

@@ -1,4 +1,4 @@
-//! `rings`: floods at half the rate without loss. Nothing may be dropped or shed, with any size of rings and
+//! `rings`: floods at half the rate without loss. No frame may be dropped or shed, with any size of rings and
 //! blocks, any depth and any number of workers.
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use crate::traffic::{Load, Name};
 pub struct RingsArgs {
     #[command(flatten)]
     search: SearchFlags,
-    /// Which traffic.
+    /// The load.
     #[arg(long, value_enum, default_value = "mix")]
     load: Name,
     /// Capture depths of the sensor, one or a list with commas.
@@ -32,8 +32,8 @@ pub struct RingsArgs {
     /// The sensor's --ring-mib, 4 to 4096, one or a list with commas.
     #[arg(long, value_name = "MIB", value_delimiter = ',', default_value = "4,16,64,256", value_parser = whole::<u32>(4, 4096))]
     ring_mib: Vec<u32>,
-    /// The sensor's --block-kib, 64 to 4096, one or a list with commas; 0 leaves the choice to it. Sizes of which a
-    /// ring cannot hold enough blocks are refused by the sensor, and said.
+    /// The sensor's --block-kib, 64 to 4096, one or a list with commas; 0: its default. Sizes that the sensor refuses,
+    /// because a ring would hold too few blocks, are skipped and named.
     #[arg(long, value_name = "KIB", value_delimiter = ',', default_value = "0,64,1024", value_parser = whole::<u32>(0, 4096))]
     block_kib: Vec<u32>,
     /// The sensor's --workers, 1 to 64, one or a list with commas; they share a CPU.
@@ -82,11 +82,11 @@ impl Cell {
 }
 
 impl RingsArgs {
-    /// Floods each combination at half of its rate without loss; says whether all held.
+    /// Floods each combination at half its rate without loss; gives whether no frame was dropped or shed.
     ///
     /// # Errors
     ///
-    /// When sensor or sender fail.
+    /// When the sensor or the sender fails.
     pub fn run(&self) -> Result<bool> {
         let (lab, mut record) = (self.search.lab.make()?, self.search.common.record("rings")?);
         let (mut tried, mut held, mut refused) = (0, 0, 0);
@@ -112,11 +112,13 @@ impl RingsArgs {
                 }
             }
         }
-        say!("{held} of {tried} combinations held, {refused} refused by the sensor");
+        say!(
+            "{held} of {tried} combinations dropped and shed nothing; the sensor refused {refused}"
+        );
         Ok(held == tried && tried > 0)
     }
 
-    /// `None`: the sensor refuses the combination.
+    /// Floods one combination; `None` if the sensor refuses it.
     fn cell(
         &self,
         lab: &Lab,
@@ -171,8 +173,8 @@ impl RingsArgs {
         Ok(Some(say::missed(&missed)))
     }
 
-    /// The rate without loss of these rings. What a filter rejects is not read, so for `control` it is that of
-    /// `headers`.
+    /// The rate without loss of these rings. Depth `control` takes that of `headers`: frames that its filter rejects
+    /// would count as lost.
     fn rate_without_loss(
         &self,
         lab: &Lab,
@@ -194,7 +196,7 @@ impl RingsArgs {
     }
 }
 
-/// Why the sensor cannot have these flags together, if it cannot.
+/// The sensor's error for this combination of flags; `None` if it accepts them.
 fn refusal(lab: &Lab, sensor: &Sensor) -> Result<Option<String>> {
     let binary = sensor.binary.to_str().context("a path in UTF-8")?;
     let mut command = lab.command(End::Receiver, Some(RECEIVER_CPU), binary);
@@ -211,11 +213,11 @@ fn refusal(lab: &Lab, sensor: &Sensor) -> Result<Option<String>> {
         .stdin(Stdio::null())
         .output()
         .context(binary.to_owned())?;
-    let says = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
         Some(0) => Ok(None),
-        Some(2) => Ok(Some(says.lines().last().unwrap_or_default().to_owned())),
-        _ => bail!("{binary} --dry-run: {says}"),
+        Some(2) => Ok(Some(stderr.lines().last().unwrap_or_default().to_owned())),
+        _ => bail!("{binary} --dry-run: {stderr}"),
     }
 }
 
@@ -224,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_combination_is_named_as_the_sensor_is_told_it() {
+    fn a_combination_is_named_by_the_sensors_flags() {
         let mut cell = Cell {
             depth: "full".to_owned(),
             ring_mib: 16,

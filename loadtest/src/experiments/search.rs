@@ -1,4 +1,4 @@
-//! `search`: the highest rate without loss (RFC 2544). It halves the interval, then confirms the rate found.
+//! `search`: finds the highest rate without loss (RFC 2544) by bisection, and confirms it.
 
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -11,22 +11,22 @@ use super::common::{Common, LabArgs};
 use crate::flags::{decimal, seconds, whole};
 use crate::lab::{Lab, Scratch};
 use crate::receivers::sensor::DEPTHS;
-use crate::receivers::{Receiver, Seen};
+use crate::receivers::{Receiver, ReceiverCounts};
 use crate::report::record::{Point, Record, float};
 use crate::say;
-use crate::send::{Schedule, Sender, Sent, flood_in, settle};
+use crate::send::{Schedule, Sender, Transmission, flood_in, settle};
 use crate::traffic::{Load, Name};
 
-/// How a search goes.
+/// Parameters of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Seconds of each trial.
     pub seconds: f64,
-    /// Times that a rate must be without loss, one after the other.
+    /// Trials without loss in a row that confirm a rate.
     pub confirmations: u32,
-    /// Where halving ends, as a share of the rate.
+    /// Width of the interval at which bisection ends, as a share of the rate.
     pub resolution: f64,
-    /// Loss that counts as none, as a share of the frames: 0 in a proof, more on a machine that others use.
+    /// Loss that counts as none, as a share of the frames: above 0 only on a shared machine.
     pub loss_max: f64,
 }
 
@@ -42,10 +42,10 @@ pub struct SearchFlags {
     /// Seconds of each trial, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
     trial_seconds: f64,
-    /// Times that the rate found must be without loss, one after the other, 1 to 1000.
+    /// Trials without loss in a row that confirm the rate, 1 to 1000.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<u32>(1, 1000))]
     confirmations: u32,
-    /// Where halving ends, in percent of the rate, 0.1 to 50.
+    /// Width of the interval at which bisection ends, in percent of the rate, 0.1 to 50.
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = decimal(0.1, 50.0))]
     resolution: f64,
     /// Loss that counts as none, in percent, 0 to 100.
@@ -58,8 +58,13 @@ impl SearchFlags {
     ///
     /// # Errors
     ///
-    /// As there.
-    pub fn highest_rate(&self, lab: &Lab, receiver: &dyn Receiver, load: &Load) -> Result<Found> {
+    /// See [`highest_rate`].
+    pub fn highest_rate(
+        &self,
+        lab: &Lab,
+        receiver: &dyn Receiver,
+        load: &Load,
+    ) -> Result<SearchResult> {
         let plan = Plan {
             seconds: self.trial_seconds,
             confirmations: self.confirmations,
@@ -75,13 +80,13 @@ impl SearchFlags {
 pub struct SearchArgs {
     #[command(flatten)]
     search: SearchFlags,
-    /// Which traffic.
+    /// The load.
     #[arg(long, value_enum, default_value = "syn")]
     load: Name,
-    /// Capture depth of the sensor, one (books takes a list).
+    /// Capture depth of the sensor.
     #[arg(long, default_value = "headers", value_parser = DEPTHS)]
     depth: String,
-    /// Searches, one after the other, 1 to 1000.
+    /// Searches, 1 to 1000.
     #[arg(long, default_value_t = 1, value_parser = whole::<u32>(1, 1000))]
     runs: u32,
 }
@@ -100,7 +105,7 @@ impl SearchArgs {
         for run in 1..=self.runs {
             let found = self.search.highest_rate(&lab, &sensor, &load)?;
             say!(
-                "{}: {:.0} packets/s without loss; the sender reaches {:.0}",
+                "{}: {:.0} packets/s without loss; the sender's highest rate is {:.0}",
                 load.name,
                 found.rate_pps,
                 found.sender_pps
@@ -122,9 +127,9 @@ impl SearchArgs {
 #[derive(Clone, Copy, Debug)]
 pub struct Trial {
     /// What was sent.
-    pub sent: Sent,
-    /// What the receiver saw.
-    pub seen: Seen,
+    pub sent: Transmission,
+    /// What the receiver counted.
+    pub seen: ReceiverCounts,
 }
 
 impl Trial {
@@ -134,23 +139,23 @@ impl Trial {
         self.sent.tally.frames.saturating_sub(self.seen.frames)
     }
 
-    /// Share of the frames.
+    /// Frames lost, as a share of those sent.
     #[must_use]
     pub fn loss(&self) -> f64 {
         float(self.lost()) / float(self.sent.tally.frames.max(1))
     }
 }
 
-/// What was found.
+/// The result of a search.
 #[derive(Clone, Copy, Debug)]
-pub struct Found {
+pub struct SearchResult {
     /// The highest rate without loss that was confirmed, in packets per second.
     pub rate_pps: f64,
-    /// The rate that the sender reaches unasked.
+    /// The sender's highest rate, in packets per second.
     pub sender_pps: f64,
-    /// The receiver lost nothing at that rate either: the sender is the limit.
+    /// The receiver lost no frame at the sender's highest rate.
     pub sender_limits: bool,
-    /// Trials that it took.
+    /// Number of trials.
     pub trials: u32,
 }
 
@@ -158,7 +163,7 @@ pub struct Found {
 ///
 /// # Errors
 ///
-/// When receiver or sender fail.
+/// When the receiver or the sender fails.
 pub fn trial(
     lab: &Lab,
     receiver: &dyn Receiver,
@@ -171,7 +176,7 @@ pub fn trial(
     let session = receiver.start(lab, scratch.path())?;
     let sent = flood_in(lab, load, sender, schedule, &AtomicBool::new(false))?;
     settle(lab, &before, &sent)?;
-    // A receiver that reads a block at a time has its last one handed over by a timer.
+    // The kernel hands over the last block by a timer.
     thread::sleep(Duration::from_millis(100));
     Ok(Trial {
         sent,
@@ -179,18 +184,18 @@ pub fn trial(
     })
 }
 
-/// Searches.
+/// Searches for the highest rate without loss.
 ///
 /// # Errors
 ///
-/// When receiver or sender fail, or not even a hundredth of the sender's rate is without loss.
+/// When the receiver or the sender fails, or the receiver loses frames at a hundredth of the sender's highest rate.
 pub fn highest_rate(
     lab: &Lab,
     receiver: &dyn Receiver,
     load: &Load,
     sender: Sender,
     plan: &Plan,
-) -> Result<Found> {
+) -> Result<SearchResult> {
     let mut trials = 0;
     let mut passes = |rate_pps: Option<f64>| -> Result<Option<f64>> {
         trials += 1;
@@ -211,12 +216,12 @@ pub fn highest_rate(
         );
         Ok((trial.loss() <= plan.loss_max).then_some(trial.sent.pps()))
     };
-    // The sender's own rate is known whether or not the receiver keeps up.
+    // The first trial measures the sender's highest rate, whether or not the receiver keeps up.
     let schedule = Schedule::for_seconds(None, plan.seconds);
     let first = self::trial(lab, receiver, load, sender, &schedule)?;
     let sender_pps = first.sent.pps();
     if first.loss() <= plan.loss_max && confirmed(&mut passes, None, plan)? {
-        return Ok(Found {
+        return Ok(SearchResult {
             rate_pps: sender_pps,
             sender_pps,
             sender_limits: true,
@@ -236,7 +241,7 @@ pub fn highest_rate(
     }
     while low > sender_pps / 100.0 {
         if confirmed(&mut passes, Some(low), plan)? {
-            return Ok(Found {
+            return Ok(SearchResult {
                 rate_pps: low,
                 sender_pps,
                 sender_limits: false,
@@ -252,7 +257,7 @@ pub fn highest_rate(
     )
 }
 
-/// The rate to be tried after one that was not confirmed: lower by two steps of the search, or half as high.
+/// The next rate after one that was not confirmed: lower by twice the resolution, by half at most.
 fn below(rate_pps: f64, resolution: f64) -> f64 {
     rate_pps * (1.0 - resolution * 2.0).max(0.5)
 }
@@ -270,7 +275,7 @@ fn confirmed(
     Ok(true)
 }
 
-impl Found {
+impl SearchResult {
     /// Records it.
     ///
     /// # Errors
@@ -290,7 +295,7 @@ mod tests {
     use super::below;
 
     #[test]
-    fn the_next_rate_is_lower_and_never_nothing() {
+    fn the_next_rate_is_lower_by_half_at_most() {
         assert!((below(1000.0, 0.02) - 960.0).abs() < 1e-9);
         assert!((below(1000.0, 0.5) - 500.0).abs() < 1e-9);
     }

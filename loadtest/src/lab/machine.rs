@@ -1,4 +1,4 @@
-//! The machine that measures: what it is, and where its CPU time went.
+//! The machine that measures: hardware, kernel, CPU time.
 
 use std::fs;
 use std::process::Command;
@@ -12,11 +12,11 @@ pub struct Machine {
     pub cpu: String,
     /// CPUs that this process may use.
     pub cores: usize,
-    /// Frequency governor of CPU 0; empty where the kernel shows none (virtual machines).
+    /// Frequency governor of CPU 0; empty if there is none (virtual machines).
     pub governor: String,
     /// Kernel release.
     pub kernel: String,
-    /// Commit of the source tree; `+` after it: changed since.
+    /// Commit of the source tree; `+` behind it if the tree has changes.
     pub commit: String,
     at_start: CpuTimes,
 }
@@ -44,7 +44,7 @@ impl Machine {
         }
     }
 
-    /// One line: model, cores, governor, and the share of time that the hypervisor took since [`Self::here`].
+    /// One line: model, cores, governor, and the steal time since [`Self::here`].
     #[must_use]
     pub fn describe(&self) -> String {
         let governor = match self.governor.as_str() {
@@ -66,7 +66,7 @@ impl Machine {
 
 fn commit() -> String {
     let git = |words: &[&str]| {
-        // Root measures in a tree that is another user's.
+        // Root measures in a tree that belongs to another user.
         let mut command = Command::new("git");
         let output = command.args(["-c", "safe.directory=*"]).args(words);
         let output = output.output().ok()?;
@@ -82,7 +82,7 @@ fn commit() -> String {
     }
 }
 
-/// Time of all CPUs together, in seconds, since boot or between two readings.
+/// Seconds of all CPUs together, since boot or between two readings.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CpuTimes {
     /// Programs.
@@ -91,7 +91,7 @@ pub struct CpuTimes {
     pub system: f64,
     /// Hard and soft interrupts.
     pub irq: f64,
-    /// Nothing to do, or waiting for a disk.
+    /// Idle, or waiting for a disk.
     pub idle: f64,
     /// Taken by the hypervisor.
     pub steal: f64,
@@ -124,7 +124,7 @@ impl CpuTimes {
         })
     }
 
-    /// What passed between `earlier` and this reading.
+    /// The difference to an `earlier` reading.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -142,7 +142,7 @@ impl CpuTimes {
         self.user + self.system + self.irq
     }
 
-    /// Share of all time that the hypervisor took.
+    /// Share of the time that the hypervisor took.
     #[must_use]
     pub fn steal_share(&self) -> f64 {
         let all = self.busy() + self.idle + self.steal;
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_all_cpus_is_read_and_subtracted() {
+    fn cpu_times_are_parsed_and_subtracted() {
         let text = |user| format!("cpu  {user} 100 300 4000 0 10 20 50 0 0\ncpu0 1 2 3 4\n");
         let earlier = CpuTimes::parse(&text(1000)).expect("a line");
         let later = CpuTimes::parse(&text(1200)).expect("a line");
@@ -171,12 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_says_what_it_is() {
+    fn this_machine_is_described() {
         let machine = Machine::here();
         assert!(
             machine.cores >= 1 && !machine.kernel.is_empty(),
             "{machine:?}"
         );
-        assert!(machine.describe().contains("cores"));
+        let cores = format!(", {} cores, ", machine.cores);
+        assert!(machine.describe().contains(&cores));
     }
 }

@@ -1,11 +1,11 @@
-//! The laboratory: two network namespaces with a veth pair between them, made and removed.
+//! The laboratory: two network namespaces with a veth pair between them.
 //!
 //! ```text
 //! namespace …-a            namespace …-b
 //! sender (CPU 0) ── veth ──▶ receiver (CPU 1)
 //! ```
 //!
-//! Names carry the process id of their maker, so that [`clean`] knows which ones a crash left behind.
+//! Names have the process id of their maker, so that [`clean`] knows which ones a crash left behind.
 
 mod counters;
 pub mod machine;
@@ -30,30 +30,29 @@ pub use counters::Counters;
 use names::{PREFIX, is_left_behind, is_own};
 pub use scratch::Scratch;
 
-const NAMED: &str = "/run/netns";
+const NETNS_FOLDER: &str = "/run/netns";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// CPU of the generator.
+/// CPU of the sender.
 pub const SENDER_CPU: usize = 0;
-/// CPU of the receiver, and in the fair set-up of its half of the kernel.
+/// CPU of the receiver; in [`SetUp::Fair`] also of the kernel's receiving.
 pub const RECEIVER_CPU: usize = 1;
 
 /// An end of the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Where frames are sent.
+    /// Sends frames.
     Sender,
-    /// Where the sensor listens.
+    /// The sensor captures here.
     Receiver,
 }
 
-/// Who pays for the receiving half of the kernel.
+/// Which CPU does the kernel's receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum SetUp {
-    /// Threaded NAPI on the receiver's CPU: the receiver pays for all of receiving, as behind a NIC.
+    /// The receiver's, by threaded NAPI, as behind a NIC
     Fair,
-    /// A veth pair as it is made: the sender's CPU does the kernel's receiving, nothing can be lost before
-    /// the ring.
+    /// The sender's, as with any veth pair: no frame can be lost before the ring
     Default,
 }
 
@@ -78,11 +77,11 @@ impl Lab {
         }
         let cores = thread::available_parallelism().map_or(1, Into::into);
         if cores <= RECEIVER_CPU {
-            bail!("needs two CPUs, one each for sender and receiver; here are {cores}");
+            bail!("needs two CPUs, one each for sender and receiver; this process may use {cores}");
         }
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
-        // At most 15 bytes; the NAPI thread's name begins with the interface's.
+        // At most 15 bytes. The NAPI thread's name begins with the interface's.
         let device = |end: char| format!("{end}{pid:x}n{number:x}");
         let lab = Self {
             name: format!("{PREFIX}{pid}-{number}"),
@@ -104,7 +103,7 @@ impl Lab {
                 let _defer = stop::defer();
                 run("ip", &["netns", "add", name])?;
             }
-            self.quiet(name)?;
+            self.disable_ipv6(name)?;
             run("ip", &["-n", name, "link", "set", "lo", "up"])?;
         }
         run(
@@ -122,7 +121,7 @@ impl Lab {
 
     /// Turns IPv6 off, because an interface with IPv6 sends frames by itself. A kernel without IPv6 has no such
     /// file.
-    fn quiet(&self, namespace: &str) -> Result<()> {
+    fn disable_ipv6(&self, namespace: &str) -> Result<()> {
         in_namespace(namespace, || {
             for scope in ["all", "default"] {
                 let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
@@ -142,13 +141,13 @@ impl Lab {
         Ok(())
     }
 
-    /// Turns threaded NAPI on, on the receiver's CPU (KERNEL.md, section 6). Without GRO the pair has no NAPI;
-    /// with TSO at the sender, raw frames would still be received on the sender's CPU.
+    /// Turns threaded NAPI on, on the receiver's CPU (KERNEL.md, section 6). Without GRO a veth pair has no NAPI.
+    /// With TSO at the sender, the sender's CPU would still receive raw frames.
     fn thread_napi(&self) -> Result<()> {
         let (receiver, sender) = (self.device(End::Receiver), self.device(End::Sender));
         self.run(End::Receiver, "ethtool", &["-K", receiver, "gro", "on"])?;
         self.run(End::Sender, "ethtool", &["-K", sender, "tso", "off"])?;
-        // GRO must not merge: of two frames it would make one that nobody sent.
+        // GRO must not merge two frames into one.
         let whole = ["link", "set", receiver, "gro_max_size", "1"];
         self.run(End::Receiver, "ip", &whole)?;
         let file = format!("/sys/class/net/{receiver}/threaded");
@@ -187,8 +186,8 @@ impl Lab {
         }
     }
 
-    /// A command that runs `program` at `end`, on `cpu` if one is given. `ip` and `taskset` exec the program, so
-    /// the child's process id is the program's.
+    /// A command that runs `program` at `end`, on `cpu` if one is given. The child's process id is the program's: `ip`
+    /// and `taskset` exec it.
     #[must_use]
     pub fn command(&self, end: End, cpu: Option<usize>, program: &str) -> Command {
         let mut command = Command::new("ip");
@@ -204,23 +203,23 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// When it cannot be run, or fails: with what it said.
+    /// When it cannot be run, or fails; the error has its standard error.
     pub fn run(&self, end: End, program: &str, words: &[&str]) -> Result<String> {
         let mut command = self.command(end, None, program);
         command.args(words);
         output(command)
     }
 
-    /// Runs `work` in a thread in the namespace of `end`: sockets that it opens belong there.
+    /// Runs `work` in a thread in the namespace of `end`, where its sockets belong then.
     ///
     /// # Errors
     ///
-    /// When the namespace cannot be entered; what `work` gives.
+    /// When the namespace cannot be entered, or `work` fails.
     pub fn inside<T: Send>(&self, end: End, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         in_namespace(&self.namespace(end), work)
     }
 
-    /// Reads all counters.
+    /// Reads the kernel's counters.
     ///
     /// # Errors
     ///
@@ -248,9 +247,7 @@ impl Lab {
             tx_packets: number(&sender["tx"]["packets"])?,
             tx_dropped: number(&sender["tx"]["dropped"])?,
             rx_packets: number(&receiver["rx"]["packets"])?,
-            rx_dropped: number(&receiver["rx"]["dropped"])?,
             softnet_dropped: softnet_column(&softnet, 1),
-            softnet_squeezed: softnet_column(&softnet, 2),
         })
     }
 }
@@ -271,37 +268,37 @@ fn softnet_column(text: &str, column: usize) -> u64 {
         .sum()
 }
 
-/// Removes the namespaces whose makers are gone, and kills what still runs in them; gives their names.
+/// Removes the namespaces of ended processes and kills the programs in them; gives their names.
 ///
 /// # Errors
 ///
 /// When one cannot be removed.
 pub fn clean() -> Result<Vec<String>> {
-    let mut gone = Vec::new();
-    for name in named().filter(|name| is_left_behind(name)) {
+    let mut removed = Vec::new();
+    for name in namespaces().filter(|name| is_left_behind(name)) {
         remove(&name)?;
-        gone.push(name);
+        removed.push(name);
     }
-    Ok(gone)
+    Ok(removed)
 }
 
-/// Removes the namespaces of this process, which is about to end; gives the names of those it could remove.
+/// Removes the namespaces of this process before it ends; gives the names of those removed.
 #[must_use]
 pub fn clean_own() -> Vec<String> {
-    let own = named().filter(|name| is_own(name));
+    let own = namespaces().filter(|name| is_own(name));
     own.filter(|name| remove(name).is_ok()).collect()
 }
 
 /// Names of network namespaces; none if their folder is missing.
-fn named() -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(NAMED).into_iter().flatten();
+fn namespaces() -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(NETNS_FOLDER).into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
 }
 
 fn remove(name: &str) -> Result<()> {
     for pid in run("ip", &["netns", "pids", name])?.split_whitespace() {
         let pid: u32 = pid.parse()?;
-        // A thread of this process may be in it. Another process may have ended by itself.
+        // Not this process: it may have a thread there. An error: that process has ended by itself.
         if pid != std::process::id() {
             let _ = kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL);
         }
@@ -310,7 +307,7 @@ fn remove(name: &str) -> Result<()> {
 }
 
 fn in_namespace<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    let path = format!("{NAMED}/{name}");
+    let path = format!("{NETNS_FOLDER}/{name}");
     let file = File::open(&path).with_context(|| path.clone())?;
     thread::scope(|scope| {
         let inside = scope.spawn(|| {
@@ -355,13 +352,13 @@ fn run(program: &str, words: &[&str]) -> Result<String> {
 }
 
 fn output(mut command: Command) -> Result<String> {
-    let said = format!("{command:?}").replace('"', "");
+    let line = format!("{command:?}").replace('"', "");
     let output = command
         .output()
-        .with_context(|| format!("{said}: cannot be run"))?;
+        .with_context(|| format!("{line}: cannot be run"))?;
     if !output.status.success() {
         let error = String::from_utf8_lossy(&output.stderr);
-        return Err(anyhow!("{said}: {}: {}", output.status, error.trim()));
+        return Err(anyhow!("{line}: {}: {}", output.status, error.trim()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -1,4 +1,4 @@
-//! Programs under test: start, stop by a signal, and the resources that they used.
+//! Child processes: start, stop by a signal, resources used.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,35 +14,35 @@ use super::machine::CpuTimes;
 use super::stop;
 use crate::sys;
 
-/// What a program used from its start to its end.
+/// Resources that a program used from its start to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// CPU seconds in its own code, its children's included.
+    /// CPU seconds in user space, its children included.
     pub user_s: f64,
-    /// CPU seconds in the kernel on its behalf; not those of interrupts and kernel threads.
+    /// CPU seconds in the kernel, without interrupts and kernel threads.
     pub system_s: f64,
-    /// CPU seconds of the whole machine in that time, interrupts and all other programs included.
+    /// CPU seconds of the whole machine in that time: all programs, the kernel and interrupts.
     pub machine_s: f64,
-    /// Peak resident memory; a packet ring is not part of it.
+    /// Peak resident memory, without packet rings.
     pub memory_peak_bytes: u64,
-    /// How long it ran.
+    /// Seconds that it ran.
     pub elapsed_s: f64,
 }
 
-/// A program that runs; it is killed when this is dropped.
+/// A running program; dropping this kills it.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     name: String,
-    says: PathBuf,
+    stderr_path: PathBuf,
     started: Instant,
     cpu_at_start: CpuTimes,
-    over: bool,
+    reaped: bool,
 }
 
 impl Running {
-    /// Starts `command` (see [`crate::lab::Lab::command`]); what it prints goes to `NAME.out` and `NAME.err`
-    /// in `folder`.
+    /// Starts `command` (see [`crate::lab::Lab::command`]). Its standard output goes to `NAME.out` in `folder`, its
+    /// standard error to `NAME.err`.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl Running {
             let file = File::create(&path).with_context(|| path.display().to_string())?;
             anyhow::Ok((path, file))
         };
-        let ((_, out), (says, err)) = (file("out")?, file("err")?);
+        let ((_, out), (stderr_path, err)) = (file("out")?, file("err")?);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         let cpu_at_start = CpuTimes::now()?;
         let _defer = stop::defer();
@@ -63,10 +63,10 @@ impl Running {
         Ok(Self {
             child,
             name: name.to_owned(),
-            says,
+            stderr_path,
             started: Instant::now(),
             cpu_at_start,
-            over: false,
+            reaped: false,
         })
     }
 
@@ -78,18 +78,18 @@ impl Running {
 
     /// What it wrote to its standard error so far.
     #[must_use]
-    pub fn says(&self) -> String {
-        let bytes = fs::read(&self.says).unwrap_or_default();
+    pub fn stderr(&self) -> String {
+        let bytes = fs::read(&self.stderr_path).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// The file that holds its standard error.
     #[must_use]
-    pub fn says_path(&self) -> PathBuf {
-        self.says.clone()
+    pub fn stderr_path(&self) -> PathBuf {
+        self.stderr_path.clone()
     }
 
-    /// A field of /proc/PID/status that has a value in kB: gives it in bytes, 0 if it is not there.
+    /// A field of /proc/PID/status that is in kB, in bytes; 0 if it is missing.
     #[must_use]
     pub fn memory(&self, field: &str) -> u64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// When it ends first, or the time is over: with what it said.
+    /// When it ends first, or `patience` is over; the error has its standard error.
     pub fn wait_until(
         &mut self,
         what: &str,
@@ -109,22 +109,22 @@ impl Running {
     ) -> Result<()> {
         let give_up = Instant::now() + patience;
         while !happened(self) {
-            if let Some(ended) = self.ended()? {
-                let says = quote(&self.says());
-                bail!("{} {ended} before {what}. {says}", self.name);
+            if let Some(ended) = self.try_wait()? {
+                let stderr = quote(&self.stderr());
+                bail!("{} {ended} before {what}. {stderr}", self.name);
             }
             if Instant::now() > give_up {
-                let (name, says) = (&self.name, quote(&self.says()));
-                bail!("{name} was started, but {patience:?} passed before {what}. {says}");
+                let (name, stderr) = (&self.name, quote(&self.stderr()));
+                bail!("{name} was started, but {patience:?} passed before {what}. {stderr}");
             }
             thread::sleep(Duration::from_millis(10));
         }
         Ok(())
     }
 
-    fn ended(&mut self) -> Result<Option<sys::Ended>> {
+    fn try_wait(&mut self) -> Result<Option<sys::ChildExit>> {
         let ended = sys::wait(self.pid()).with_context(|| format!("{}: wait", self.name))?;
-        self.over |= ended.is_some();
+        self.reaped |= ended.is_some();
         Ok(ended)
     }
 
@@ -132,8 +132,8 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// When it has ended before, or does not end within `patience`.
-    pub fn stop(self, signal: Signal, patience: Duration) -> Result<(sys::Ended, Usage)> {
+    /// When it has ended already, or does not end within `patience`.
+    pub fn stop(self, signal: Signal, patience: Duration) -> Result<(sys::ChildExit, Usage)> {
         kill(self.unix_pid()?, signal).with_context(|| format!("{}: {signal}", self.name))?;
         self.finish(patience)
     }
@@ -143,13 +143,13 @@ impl Running {
     /// # Errors
     ///
     /// When it does not end within `patience`.
-    pub fn finish(mut self, patience: Duration) -> Result<(sys::Ended, Usage)> {
+    pub fn finish(mut self, patience: Duration) -> Result<(sys::ChildExit, Usage)> {
         let give_up = Instant::now() + patience;
         let mut memory_peak_bytes = 0;
         loop {
-            // A process that has ended has no memory left to be read.
+            // Read before it ends: an ended process has no VmHWM.
             memory_peak_bytes = memory_peak_bytes.max(self.memory("VmHWM"));
-            if let Some(ended) = self.ended()? {
+            if let Some(ended) = self.try_wait()? {
                 let usage = Usage {
                     user_s: ended.user.as_secs_f64(),
                     system_s: ended.system.as_secs_f64(),
@@ -160,8 +160,8 @@ impl Running {
                 return Ok((ended, usage));
             }
             if Instant::now() > give_up {
-                let (name, says) = (&self.name, quote(&self.says()));
-                bail!("{name} does not end within {patience:?}. {says}");
+                let (name, stderr) = (&self.name, quote(&self.stderr()));
+                bail!("{name} does not end within {patience:?}. {stderr}");
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -174,19 +174,19 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.reaped {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }
 }
 
-/// What a program said, as a sentence.
+/// The output of a program as a sentence, for an error.
 #[must_use]
-pub fn quote(says: &str) -> String {
-    match says.trim() {
+pub fn quote(output: &str) -> String {
+    match output.trim() {
         "" => "It said nothing.".to_owned(),
-        says => format!("It said: {says}"),
+        output => format!("It said: {output}"),
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_used_is_its_own() {
+    fn exit_code_and_resources_of_a_program_are_measured() {
         let folder = tempfile::tempdir().expect("a folder");
         let burn = sh(
             "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 3",
@@ -225,11 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_waited_for_stopped_and_says_why_it_ended_early() {
+    fn wait_until_sees_standard_error_and_an_early_end() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut sleeper = sh("echo ready >&2; exec sleep 60", folder.path());
         let patience = Duration::from_secs(20);
-        let ready = |it: &Running| it.says().contains("ready");
+        let ready = |it: &Running| it.stderr().contains("ready");
         sleeper
             .wait_until("its word", patience, ready)
             .expect("ready");

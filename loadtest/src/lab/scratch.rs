@@ -18,7 +18,7 @@ impl Scratch {
     ///
     /// # Errors
     ///
-    /// When there is no place for it.
+    /// When the folder cannot be made.
     pub fn new() -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -37,13 +37,13 @@ impl Scratch {
         }
     }
 
-    /// Removes the folders whose makers are gone; gives their names.
+    /// Removes the folders of ended processes; gives their names.
     #[must_use]
     pub fn clean() -> Vec<String> {
         Self::clean_if(is_left_behind)
     }
 
-    /// Removes the folders of this process, which is about to end; gives their names.
+    /// Removes the folders of this process before it ends; gives their names.
     #[must_use]
     pub fn clean_own() -> Vec<String> {
         Self::clean_if(is_own)
@@ -54,13 +54,13 @@ impl Scratch {
         entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .filter(|name| wanted(name))
-            // A call fails if another thread removes or writes files there at the same time.
+            // Retried: a call fails if another thread removes or writes files there meanwhile.
             .filter(|name| (0..5).any(|_| fs::remove_dir_all(Self::base().join(name)).is_ok()))
             .map(|name| format!("folder {name}"))
             .collect()
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0

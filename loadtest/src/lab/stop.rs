@@ -1,7 +1,7 @@
 //! SIGINT, SIGTERM and SIGHUP: a run that a signal ends leaves nothing behind.
 //!
-//! The signals have handlers and are not blocked: every program that is started would inherit a blocked signal,
-//! and could then not be stopped by it.
+//! The signals have handlers and are not blocked: a child process would inherit a blocked signal and not be stopped
+//! by it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,25 +18,25 @@ use signal_hook::iterator::Signals;
 use crate::say;
 use crate::say::counted;
 
-/// Locked while a namespace, a folder or a process is made. The signals' thread locks it before it removes
-/// them, and never unlocks it.
+/// Locked while a namespace, a folder or a process is made. The signal thread locks it before it removes them, and
+/// never unlocks it.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// Times at most that programs are looked for and killed: one that the kernel does not end is not waited for.
+/// Most rounds of finding and killing child processes: a process that does not die is given up.
 const ROUNDS_MAX: u32 = 100;
 const ROUND: Duration = Duration::from_millis(20);
 
-/// What the function that [`on_signals`] is given has removed.
+/// What was removed after a signal: the result of the function that [`on_signals`] is given.
 #[derive(Clone, Copy, Debug)]
-pub struct Removed {
+pub struct Cleanup {
     /// Network namespaces.
     pub namespaces: usize,
-    /// Folders, those of control groups included.
+    /// Folders, control groups included.
     pub folders: usize,
 }
 
-/// Defers the end by a signal until the guard is dropped. Held while a namespace, a folder or a process is
-/// made, so that the signals' thread finds all there are. After a signal this call does not return.
+/// Defers the end by a signal until the guard is dropped. Held while a namespace, a folder or a process is made, so
+/// that the signal thread misses none. After a signal this call blocks for ever.
 pub fn defer() -> MutexGuard<'static, ()> {
     MAKING.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -46,10 +46,10 @@ pub fn defer() -> MutexGuard<'static, ()> {
 ///
 /// # Errors
 ///
-/// When a handler or the thread cannot be had.
-pub fn on_signals(remove: fn(&BTreeSet<i32>) -> Removed) -> Result<()> {
+/// When a handler cannot be installed, or the thread not started.
+pub fn on_signals(remove: fn(&BTreeSet<i32>) -> Cleanup) -> Result<()> {
     let mut wanted = vec![Signal::SIGINT as i32, Signal::SIGTERM as i32];
-    // nohup ignores SIGHUP; that stays so.
+    // nohup ignores SIGHUP; it stays ignored.
     if !is_ignored(Signal::SIGHUP) {
         wanted.push(Signal::SIGHUP as i32);
     }
@@ -64,7 +64,7 @@ pub fn on_signals(remove: fn(&BTreeSet<i32>) -> Removed) -> Result<()> {
     Ok(())
 }
 
-fn end(number: i32, remove: fn(&BTreeSet<i32>) -> Removed) -> ! {
+fn end(number: i32, remove: fn(&BTreeSet<i32>) -> Cleanup) -> ! {
     let _never_dropped = defer();
     let ended = end_programs();
     let removed = remove(&ended);
@@ -87,7 +87,7 @@ fn end_programs() -> BTreeSet<i32> {
             break;
         }
         for pid in running {
-            // It may have ended by itself.
+            // An error: it has ended by itself.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             ended.insert(pid);
         }
@@ -118,9 +118,9 @@ fn descendants(root: u32) -> Vec<i32> {
     found
 }
 
-/// The parent in the text of /proc/PID/stat; `None` for a process that has ended and was not waited for yet.
+/// The parent, from the text of /proc/PID/stat; `None` for a zombie.
 fn running_parent(stat: &str) -> Option<i32> {
-    // The name, which may be anything, ends with the last parenthesis.
+    // The name may have any bytes; it ends with the last parenthesis.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
@@ -146,7 +146,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     #[test]
-    fn a_child_and_its_child_descend_from_us_for_as_long_as_they_run() {
+    fn a_running_child_and_its_child_are_descendants() {
         let mut command = Command::new("sh");
         command
             .args(["-c", "sleep 600 & wait"])
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_says_of_a_process_is_read() {
+    fn parent_and_ignored_signals_are_parsed() {
         assert_eq!(running_parent("7 (a) b) S 3 7 7 0"), Some(3));
         assert_eq!(running_parent("7 (a) Z 3 7 7 0"), None);
         assert_eq!(running_parent("7"), None);

@@ -9,7 +9,7 @@ fn softnet_columns_are_hexadecimal_and_summed_over_cpus() {
 }
 
 #[test]
-fn a_lab_is_made_carries_frames_and_goes() {
+fn a_lab_carries_frames_and_is_removed_on_drop() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: needs root for network namespaces");
         return;
@@ -32,7 +32,7 @@ fn a_lab_is_made_carries_frames_and_goes() {
             lab.device(End::Sender),
         ];
         lab.run(End::Sender, "ip", &address).expect("an address");
-        // A neighbour that is asked for: one frame at least, whoever answers.
+        // The datagram causes an ARP request: one frame at least.
         let _ = lab.inside(End::Sender, || {
             let socket = std::net::UdpSocket::bind("192.0.2.1:0")?;
             Ok(socket.send_to(b"x", "192.0.2.2:9")?)
@@ -45,7 +45,7 @@ fn a_lab_is_made_carries_frames_and_goes() {
         drop(lab);
         for name in names {
             assert!(
-                !fs::exists(format!("{NAMED}/{name}")).expect("a path"),
+                !fs::exists(format!("{NETNS_FOLDER}/{name}")).expect("a path"),
                 "{name}"
             );
         }
@@ -53,7 +53,7 @@ fn a_lab_is_made_carries_frames_and_goes() {
 }
 
 #[test]
-fn only_what_dead_makers_left_is_cleaned() {
+fn only_namespaces_of_ended_processes_are_removed() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: needs root for network namespaces");
         return;

@@ -9,12 +9,12 @@ use anyhow::{Context, Result, bail};
 
 use super::names::PREFIX;
 
-/// The smallest quota that the kernel takes. Its longest period is one second (kernel/sched/core.c).
+/// The kernel's smallest quota. The kernel's longest period is one second (kernel/sched/core.c).
 const QUOTA_US: u32 = 1000;
 const V2: &str = "/sys/fs/cgroup";
 const V1: &str = "/sys/fs/cgroup/cpu";
 
-/// The control group. On drop the process leaves it, and it is removed.
+/// A control group. On drop its process moves to the parent group, and it is removed.
 #[derive(Debug)]
 pub struct Throttle {
     group: PathBuf,
@@ -23,11 +23,11 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// Gives `pid` this share of a CPU, from 0.002 to 1.
+    /// Limits `pid` to this share of a CPU, from 0.002 to 1.
     ///
     /// # Errors
     ///
-    /// When the share is out of range, or the machine has no control group for CPU time that we may use.
+    /// When the share is out of range, or there is no writable control group for CPU time.
     pub fn new(pid: u32, share: f64) -> Result<Self> {
         if !(0.002..=1.0).contains(&share) {
             bail!("a share of {share} of a CPU: must be from 0.002 to 1");
@@ -52,19 +52,19 @@ impl Throttle {
         fs::create_dir(&group).with_context(|| group.display().to_string())?;
         let throttle = Self { group, parent, pid };
         for (file, value) in limits {
-            throttle.write(&throttle.group, file, &value)?;
+            write(&throttle.group, file, &value)?;
         }
-        throttle.write(&throttle.group, "cgroup.procs", &pid.to_string())?;
+        write(&throttle.group, "cgroup.procs", &pid.to_string())?;
         Ok(throttle)
-    }
-
-    fn write(&self, group: &Path, file: &str, value: &str) -> Result<()> {
-        let path = group.join(file);
-        fs::write(&path, value).with_context(|| format!("{}: {value}", path.display()))
     }
 }
 
-/// Removes the groups whose processes are gone; gives their names.
+fn write(group: &Path, file: &str, value: &str) -> Result<()> {
+    let path = group.join(file);
+    fs::write(&path, value).with_context(|| format!("{}: {value}", path.display()))
+}
+
+/// Removes the groups whose processes have ended; gives their names.
 #[must_use]
 pub fn clean() -> Vec<String> {
     let folders = [V2, V1]
@@ -81,12 +81,12 @@ pub fn clean() -> Vec<String> {
 
 impl Drop for Throttle {
     fn drop(&mut self) {
-        let _ = self.write(&self.parent, "cgroup.procs", &self.pid.to_string());
+        let _ = write(&self.parent, "cgroup.procs", &self.pid.to_string());
         remove(&self.group);
     }
 }
 
-/// Removes a group; gives whether it could. It tries again for a second: a process may not have left yet.
+/// Removes a group; gives whether that worked. Retries for a second: a process may still be in the group.
 fn remove(group: &Path) -> bool {
     for _ in 0..50 {
         if fs::remove_dir(group).is_ok() {
@@ -97,7 +97,7 @@ fn remove(group: &Path) -> bool {
     false
 }
 
-/// Removes the group of a process that was ended; gives whether it had one.
+/// Removes the group of an ended process; gives whether it had one.
 #[must_use]
 pub fn clean_of(pid: i32) -> bool {
     let places = [V2, V1].map(|parent| Path::new(parent).join(format!("{PREFIX}{pid}")));
@@ -112,7 +112,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_throttled_process_has_its_share_and_is_set_free() {
+    fn a_throttled_process_is_limited_and_its_group_removed() {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("skipped: needs root for a control group");
             return;

@@ -1,7 +1,7 @@
-//! `bare`: a reader that only counts, on rings like the sensor's. It is the floor: no reader can do less.
+//! `bare`: a reader that only counts, on rings like the sensor's: the least work of a reader.
 //!
 //! It has three rings by class, like the sensor, or one ring of the same memory. Frames are cut to the sensor's
-//! length. It reads each frame's header and does nothing else.
+//! snaplen. It reads each frame's header.
 
 use std::io::Write as _;
 use std::os::fd::AsFd;
@@ -16,7 +16,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use serde::{Deserialize, Serialize};
 
-use super::{Receiver, Seen, Session};
+use super::{Receiver, ReceiverCounts, Session};
 use crate::flags::whole;
 use crate::lab::process::{Running, quote};
 use crate::lab::{End, Lab, RECEIVER_CPU};
@@ -32,7 +32,7 @@ const SNAPLEN: u32 = 192;
 /// How the memory is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Rings {
-    /// One ring each for data, control and open, chosen by a program in the kernel
+    /// One ring each for data, control and open frames, chosen by a program in the kernel
     Class,
     /// One ring
     One,
@@ -41,7 +41,7 @@ pub enum Rings {
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct BareArgs {
-    /// The interface, in the namespace that this is started in.
+    /// The interface.
     #[arg(short, long, value_name = "NAME")]
     interface: String,
     /// How the ring memory is divided.
@@ -53,12 +53,12 @@ pub struct BareArgs {
     /// Bytes kept of each frame, 64 to 262144.
     #[arg(long, value_name = "BYTES", default_value_t = SNAPLEN, value_parser = whole::<u32>(64, 262_144))]
     snaplen: u32,
-    /// Take no frame: what packet sockets cost that are only there.
+    /// Take no frame: measures the cost of open packet sockets.
     #[arg(long)]
     closed: bool,
 }
 
-/// What it prints when it is stopped.
+/// Printed when it is stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Report {
     frames: u64,
@@ -67,11 +67,11 @@ struct Report {
     tp_drops: u64,
 }
 
-/// Sizes of the rings, in the order in which they join: data, control, open.
+/// Sizes of the rings, in the order in which they join the group: data, control, open.
 fn sizes(rings: Rings, mib: u32) -> Vec<RxSize> {
     let size = |eighths: u32, block_kib: u32| {
         let (bytes, mut block_bytes) = ((mib << 20) / 8 * eighths, block_kib << 10);
-        // As the sensor does: small rings have small blocks.
+        // Small rings have small blocks, as in the sensor.
         while bytes / block_bytes < 16 {
             block_bytes /= 2;
         }
@@ -87,11 +87,11 @@ fn sizes(rings: Rings, mib: u32) -> Vec<RxSize> {
 }
 
 impl BareArgs {
-    /// Counts until SIGINT or SIGTERM and reports as JSON.
+    /// Counts until SIGINT or SIGTERM; prints the counts as JSON.
     ///
     /// # Errors
     ///
-    /// When the kernel gives no rings.
+    /// When the kernel refuses the rings, or its counters differ from the frames read.
     pub fn run(&self) -> Result<bool> {
         let stop = stop_signals()?;
         let mut rings = self.open()?;
@@ -116,12 +116,12 @@ impl BareArgs {
         let text = serde_json::to_string(&report)?;
         writeln!(std::io::stdout().lock(), "{text}").context("standard output")?;
         if report.tp_packets != report.frames + report.tp_drops {
-            bail!("the kernel offered other frames than were read and dropped: {text}");
+            bail!("tp_packets is not frames + tp_drops: {text}");
         }
         Ok(true)
     }
 
-    /// The rings, joined to a group where there are several, and their gates open.
+    /// Opens the rings and their gates; several rings join a fanout group.
     fn open(&self) -> Result<Vec<RxRing>> {
         let name = self.interface.as_str();
         let interface = nix::net::if_::if_nametoindex(name).with_context(|| name.to_owned())?;
@@ -133,7 +133,7 @@ impl BareArgs {
             })
             .collect::<Result<Vec<_>>>()?;
         if rings.len() > 1 {
-            // Groups are numbered within a namespace; this one is of the low half of the process id.
+            // Group numbers are per namespace; this one is the low half of the process id.
             let group = std::process::id() & 0xffff;
             for ring in &rings {
                 ring.join(u16::try_from(group).expect("masked"))
@@ -157,7 +157,7 @@ fn stop_signals() -> Result<SignalFd> {
         .context("signalfd")
 }
 
-/// Reads the blocks at hand, one of each ring in turn; gives whether there were any.
+/// Reads one block of each ring, if the kernel has handed one over; gives whether there was any.
 fn read(rings: &mut [RxRing], report: &mut Report) -> bool {
     let mut any = false;
     for ring in rings {
@@ -182,14 +182,14 @@ fn wait(rings: &[RxRing], stop: &SignalFd) -> Result<()> {
     }
 }
 
-/// `bare` as a receiver: this program, started once more.
+/// `bare` as a receiver: a child process of this program.
 #[derive(Clone, Debug)]
 pub struct Bare {
     /// This program.
     pub program: PathBuf,
     /// How the memory is divided.
     pub rings: Rings,
-    /// All of it.
+    /// Ring memory in MiB.
     pub ring_mib: u32,
     /// Whether it takes no frame.
     pub closed: bool,
@@ -222,7 +222,7 @@ impl Receiver for Bare {
             command.arg("--closed");
         }
         let mut running = Running::start(command, "bare", folder)?;
-        running.wait_until("it counts", PATIENCE, |it| it.says().contains(READY))?;
+        running.wait_until("it counts", PATIENCE, |it| it.stderr().contains(READY))?;
         Ok(Box::new(BareSession {
             running,
             out: folder.join("bare.out"),
@@ -235,16 +235,16 @@ impl Session for BareSession {
         self.running.pid()
     }
 
-    fn stop(self: Box<Self>) -> Result<Seen> {
-        let says = self.running.says_path();
+    fn stop(self: Box<Self>) -> Result<ReceiverCounts> {
+        let stderr_path = self.running.stderr_path();
         let (ended, usage) = self.running.stop(Signal::SIGINT, PATIENCE)?;
         if ended.code != Some(0) {
-            let says = std::fs::read_to_string(says).unwrap_or_default();
-            bail!("bare {ended}. {}", quote(&says));
+            let stderr = std::fs::read_to_string(stderr_path).unwrap_or_default();
+            bail!("bare {ended}. {}", quote(&stderr));
         }
         let text = std::fs::read_to_string(&self.out).context("bare.out")?;
         let report: Report = serde_json::from_str(&text).context("the report of bare")?;
-        Ok(Seen {
+        Ok(ReceiverCounts {
             frames: report.frames,
             dropped: report.tp_drops,
             connections: None,
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_divisions_have_the_memory_asked_for_in_whole_blocks() {
+    fn rings_have_the_asked_memory_in_whole_blocks() {
         for mib in [4, 5, 64, 100, 1024] {
             for rings in [Rings::Class, Rings::One] {
                 let sizes = sizes(rings, mib);

@@ -11,42 +11,42 @@ use anyhow::Result;
 use crate::lab::Lab;
 use crate::lab::process::Usage;
 
-/// What a receiver counted in a run, and what it used.
+/// Frames that a receiver counted in a run, and the resources that it used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Seen {
+pub struct ReceiverCounts {
     /// Frames that it read.
     pub frames: u64,
-    /// Frames that it, or its ring, says it lost.
+    /// Frames lost, by its own count or its ring's.
     pub dropped: u64,
-    /// Connections that it reported, if it reports any.
+    /// Connections reported; `None` if it reports no connections.
     pub connections: Option<u64>,
-    /// What it used.
+    /// Resources used.
     pub usage: Usage,
 }
 
-/// A receiver that can be started as often as a search needs.
+/// A receiver; it can be started many times.
 pub trait Receiver {
     /// Its name in the tables.
     fn name(&self) -> &str;
 
-    /// Starts it at the receiver's end on the receiver's CPU and returns when it listens. Files that it
-    /// writes go to `folder`, which is empty.
+    /// Starts it at the receiver's end on the receiver's CPU; returns when it captures. It writes its files to
+    /// `folder`, which is empty.
     ///
     /// # Errors
     ///
-    /// When it is not installed, or does not come up.
+    /// When it is not installed, or does not start.
     fn start(&self, lab: &Lab, folder: &Path) -> Result<Box<dyn Session>>;
 }
 
-/// A receiver that runs.
+/// A running receiver.
 pub trait Session {
     /// Process id, for its memory and CPU time while it runs.
     fn pid(&self) -> u32;
 
-    /// Stops it in good order, with all that it received so far read.
+    /// Stops it after it has read all frames received so far.
     ///
     /// # Errors
     ///
-    /// When it does not end, or its figures cannot be read.
-    fn stop(self: Box<Self>) -> Result<Seen>;
+    /// When it does not end, or its counts cannot be read.
+    fn stop(self: Box<Self>) -> Result<ReceiverCounts>;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::{Receiver, Seen, Session};
+use super::{Receiver, ReceiverCounts, Session};
 use crate::lab::process::{Running, Usage, quote};
 use crate::lab::{End, Lab, RECEIVER_CPU};
 use crate::truth::books::Books;
@@ -14,7 +14,7 @@ use crate::truth::books::Books;
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOG: &str = "synledger.json";
 
-/// What `--capture` may be.
+/// Values of `--capture`.
 pub const DEPTHS: [&str; 3] = ["control", "headers", "full"];
 
 /// How synledger is started.
@@ -26,9 +26,9 @@ pub struct Sensor {
     pub depth: String,
     /// `--workers`; all on the receiver's CPU.
     pub workers: u32,
-    /// Further flags.
+    /// More flags.
     pub args: Vec<String>,
-    /// What its log is asked to hold.
+    /// Event kinds of its log.
     pub events: String,
 }
 
@@ -41,21 +41,21 @@ pub struct SensorSession {
     pub log: PathBuf,
 }
 
-/// How a run of synledger ended.
+/// The end of a run of synledger.
 #[derive(Debug)]
-pub struct Finished {
+pub struct SensorExit {
     /// Exit code: 3 if the books did not close, 1 if an output lost records.
     pub code: Option<i32>,
-    /// What it used.
+    /// Resources used.
     pub usage: Usage,
     /// Its EVE log.
     pub log: PathBuf,
-    /// What it said on standard error.
-    pub says: String,
+    /// Its standard error.
+    pub stderr: String,
 }
 
 impl Sensor {
-    /// The program with its defaults, one worker on the receiver's CPU.
+    /// The program with default flags and one worker on the receiver's CPU.
     #[must_use]
     pub fn new(binary: PathBuf, depth: &str) -> Self {
         Self {
@@ -67,18 +67,18 @@ impl Sensor {
         }
     }
 
-    /// The same with further flags.
+    /// Adds flags.
     #[must_use]
     pub fn with(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|&arg| arg.to_owned()));
         self
     }
 
-    /// Starts it in `lab` with its log in `folder`, and returns when it watches.
+    /// Starts it in `lab` with its log in `folder`; returns when it captures.
     ///
     /// # Errors
     ///
-    /// When it does not start: with what it said.
+    /// When it does not start; the error has its standard error.
     pub fn start_in(&self, lab: &Lab, folder: &Path) -> Result<SensorSession> {
         let log = folder.join(LOG);
         let output = format!("eve:{},events={}", log.display(), self.events);
@@ -89,7 +89,7 @@ impl Sensor {
         }
         let mut command = lab.command(End::Receiver, Some(RECEIVER_CPU), binary);
         command.args(["run", "--no-config", "-i", lab.device(End::Receiver)]);
-        // The only CPU that it is allowed: workers are pinned there.
+        // It may use the receiver's CPU only, so its workers are pinned there.
         command.args(["--workers", &workers, "--sensor", "load"]);
         command.args(["--capture", &self.depth, "--output", &output]);
         command.args(&self.args);
@@ -103,25 +103,25 @@ impl Sensor {
 }
 
 impl SensorSession {
-    /// Ends it with its books.
+    /// Stops it; its last record has the books.
     ///
     /// # Errors
     ///
-    /// When it does not end, or by another way than its own.
-    pub fn finish(self) -> Result<Finished> {
-        let says = self.running.says_path();
+    /// When it does not end, or fails.
+    pub fn finish(self) -> Result<SensorExit> {
+        let stderr_path = self.running.stderr_path();
         let (ended, usage) = self.running.stop(Signal::SIGINT, PATIENCE)?;
-        let says = std::fs::read_to_string(says).unwrap_or_default();
-        // 1: an output lost records. A flood may exceed what a log can take, and the books count those records.
-        let lost_records = ended.code == Some(1) && says.contains("that log is not whole");
+        let stderr = std::fs::read_to_string(stderr_path).unwrap_or_default();
+        // Exit code 1: an output lost records. A flood may be faster than the log; the books count those records.
+        let lost_records = ended.code == Some(1) && stderr.contains("that log is not whole");
         if !matches!(ended.code, Some(0 | 3)) && !lost_records {
-            bail!("synledger {ended}. {}", quote(&says));
+            bail!("synledger {ended}. {}", quote(&stderr));
         }
-        Ok(Finished {
+        Ok(SensorExit {
             code: ended.code,
             usage,
             log: self.log,
-            says,
+            stderr,
         })
     }
 }
@@ -141,10 +141,10 @@ impl Session for SensorSession {
         self.running.pid()
     }
 
-    fn stop(self: Box<Self>) -> Result<Seen> {
+    fn stop(self: Box<Self>) -> Result<ReceiverCounts> {
         let finished = self.finish()?;
         let books = Books::read(&finished.log)?;
-        Ok(Seen {
+        Ok(ReceiverCounts {
             frames: books.rings.iter().map(|ring| ring.frames_read).sum(),
             dropped: books
                 .rings

@@ -1,4 +1,4 @@
-//! The HTML page: one file that loads no other.
+//! The HTML page: one file, without references to others.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ svg .grid { stroke: var(--line); } svg .reach { stroke: var(--text); stroke-widt
 svg .wanted { stroke: var(--text); stroke-dasharray: 4 3; } svg polyline { fill: none; stroke-width: 2; }
 ";
 
-/// The page of these tables, each with its plots.
+/// A page with these tables and their plots.
 pub fn page(tables: &[Table], plots: &[Plot]) -> String {
     let mut colours = String::new();
     for number in 0..super::svg::COLOURS {
@@ -39,8 +39,8 @@ pub fn page(tables: &[Table], plots: &[Plot]) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>synledger under load</title>\n<style>{STYLE}{colours}</style>\n</head>\n<body>\n\
          <h1>synledger under load</h1>\n\
-         <p class=\"note\">Every figure here was measured by <code>loadtest</code> and stands in the CSV files beside \
-         this page, one number a row, with the machine, the kernel, the commit and the command behind it.</p>\n<ul>\n"
+         <p class=\"note\">Every figure was measured by <code>loadtest</code>. The CSV files beside this page have each \
+         number in a row, with machine, kernel, commit and command.</p>\n<ul>\n"
     );
     for table in tables {
         let _ = writeln!(
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_is_whole_and_loads_nothing() {
+    fn the_page_is_well_formed_and_has_no_references() {
         let mut rows = vec![
             row("synledger", "mix", "file_rate", 4e6, 1),
             row("a<script>", "mix", "file_rate", 1e6, 1),

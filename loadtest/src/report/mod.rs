@@ -1,6 +1,6 @@
 //! `report`: tables and plots, made from the CSV of measurements only.
 //!
-//! It writes a page for people, or the tables of a Markdown file between markers. So no figure is typed by hand.
+//! It writes an HTML page, or the tables of a Markdown file between markers.
 
 mod html;
 mod numbers;
@@ -26,29 +26,29 @@ use tables::Table;
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
-    /// Folder of the tables of measurements (*.csv).
+    /// Folder of the measurements (*.csv).
     #[arg(long, value_name = "DIR", default_value = "target/load")]
     from: PathBuf,
-    /// Write the page here. Default: report.html in that folder.
+    /// Write the HTML page here. Default: report.html in that folder.
     #[arg(long, value_name = "FILE", conflicts_with = "results")]
     html: Option<PathBuf>,
-    /// Write no page, but the tables between `<!-- load:NAME -->` and `<!-- /load -->` of this file.
+    /// Rewrite the tables of this file, between `<!-- load:NAME -->` and `<!-- /load -->`; no page.
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
-    /// Write no page, but into this folder the measurements that tables show, a file for each experiment.
+    /// Write the measurements that tables show into this folder, a file for each experiment; no page.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["html", "results"])]
     keep: Option<PathBuf>,
-    /// Write nothing; fail if the file has other tables than the measurements give.
+    /// Write nothing; fail if the file's tables differ from the measurements.
     #[arg(long, requires = "results")]
     check: bool,
 }
 
 impl ReportArgs {
-    /// Writes, or checks; gives whether the file has what it should.
+    /// Writes or checks; gives `false` if a checked file differs.
     ///
     /// # Errors
     ///
-    /// When measurements or file cannot be read, or markers are wrong.
+    /// When measurements or the file cannot be read, or markers are wrong.
     pub fn run(&self) -> Result<bool> {
         let rows = read(&self.from)?;
         if let Some(folder) = &self.keep {
@@ -59,7 +59,7 @@ impl ReportArgs {
         let Some(results) = &self.results else {
             if rows.is_empty() {
                 bail!(
-                    "--from {}: no measurements (*.csv) there: make load measures",
+                    "--from {}: no measurements (*.csv) there: measure with make load",
                     self.from.display()
                 );
             }
@@ -86,7 +86,7 @@ impl ReportArgs {
             results::rewrite(&text, &tables).with_context(|| results.display().to_string())?;
         if text == wanted {
             say!(
-                "{}: its tables are those of {}",
+                "{}: its tables agree with {}",
                 results.display(),
                 self.from.display()
             );
@@ -94,7 +94,7 @@ impl ReportArgs {
         }
         if self.check {
             say!(
-                "{}: its tables are not those of {}: loadtest report --results {} --from {}",
+                "{}: its tables differ from {}: rewrite them with loadtest report --results {} --from {}",
                 results.display(),
                 self.from.display(),
                 results.display(),
@@ -103,7 +103,7 @@ impl ReportArgs {
             return Ok(false);
         }
         fs::write(results, wanted).with_context(|| results.display().to_string())?;
-        say!("{}: written anew", results.display());
+        say!("{}: tables rewritten", results.display());
         Ok(true)
     }
 }
@@ -127,11 +127,11 @@ fn keep(rows: &[Row], folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// All rows of a folder's tables, files in the order of their names.
+/// All rows of a folder's CSV files, in the order of the file names.
 fn read(folder: &Path) -> Result<Vec<Row>> {
     if !folder.is_dir() {
         bail!(
-            "--from {}: no such folder: make load makes target/load, or name another with --from",
+            "--from {}: no such folder: make load makes target/load; or name another",
             folder.display()
         );
     }
@@ -145,7 +145,7 @@ fn read(folder: &Path) -> Result<Vec<Row>> {
     Ok(tables.collect::<Result<Vec<_>>>()?.concat())
 }
 
-/// Rows of one line of a table: of one subject, under one load, in one setting.
+/// The rows behind one line of a table: one subject, one load, one setting.
 #[derive(Clone, Debug)]
 struct Group<'a> {
     rows: Vec<&'a Row>,
@@ -162,8 +162,8 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Rows of an experiment that have one of these metrics, grouped by what `key` gives, in the order in which
-/// the groups first appear. Of a group that was measured at several commits only the last counts.
+/// Rows of an experiment that have one of these metrics, grouped by `key`, in the order of each group's first row.
+/// If a group was measured at several commits, only the last commit counts.
 fn groups<'a, K: PartialEq>(
     rows: &'a [Row],
     experiment: &str,
@@ -189,14 +189,14 @@ fn groups<'a, K: PartialEq>(
     groups.collect()
 }
 
-/// Machine, kernel, commit and command behind some rows, each once.
+/// Machines, kernels, commits and commands of some rows, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Sources {
     machines: Vec<String>,
     kernels: Vec<String>,
     commits: Vec<String>,
     commands: Vec<String>,
-    /// The largest share of time that the hypervisor took, as the rows say it.
+    /// The largest steal time, as text of a row.
     steal: String,
 }
 
@@ -226,7 +226,7 @@ impl Sources {
         sources
     }
 
-    /// In one sentence.
+    /// All but the commands, as a sentence.
     fn sentence(&self) -> String {
         let commits: Vec<&str> = self
             .commits
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tables_show_is_kept_and_gives_the_same_tables() {
+    fn only_rows_that_tables_show_are_kept() {
         let shown = row("synledger", "syn", "unaccounted_frames", 0.0, 1);
         let other = row("synledger", "syn", "memory_peak", 5.0, 1);
         let mut rows = [shown, other];
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_keep_their_order_and_their_last_commit() {
+    fn groups_are_in_order_and_of_their_last_commit() {
         let mut old = row("b", "syn", "file_rate", 9.0, 1);
         old.commit = "old".to_owned();
         let rows = [
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_named_once_with_the_largest_steal() {
+    fn sources_are_listed_once_with_the_largest_steal() {
         let mut rows = [row("a", "syn", "x", 1.0, 1), row("b", "syn", "x", 1.0, 1)];
         rows[1].machine = rows[1].machine.replace("0.3", "10.5");
         let sources = Sources::of(rows.iter());

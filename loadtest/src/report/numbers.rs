@@ -2,7 +2,7 @@
 
 use super::stats::{Spread, spread};
 
-/// Three digits that count.
+/// Formats with three significant digits.
 pub fn digits(value: f64) -> String {
     let size = value.abs();
     let places = match size {
@@ -16,7 +16,8 @@ pub fn digits(value: f64) -> String {
     format!("{value:.places$}")
 }
 
-/// Median, and in brackets how far the values reach where there are several; empty of none. `scale` divides.
+/// The median and, of several values, the least and the greatest in brackets, each divided by `scale`. Empty for no
+/// values.
 pub fn median(values: &[f64], scale: f64) -> String {
     let Some(Spread {
         median,
@@ -34,7 +35,7 @@ pub fn median(values: &[f64], scale: f64) -> String {
     format!("{} ({}–{})", show(median), show(least), show(most))
 }
 
-/// A share in percent; what is above 0 and below what the digits show says so.
+/// The median share in percent. A share that would be rounded to 0 % or 100 % is shown as below or above.
 pub fn percent(values: &[f64]) -> String {
     let Some(spread) = spread(values) else {
         return String::new();
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_digits_count() {
+    fn three_significant_digits_are_shown() {
         for (value, shown) in [
             (1234.4, "1234"),
             (99.96, "100"),
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn medians_say_how_far_the_values_reach() {
+    fn medians_show_their_range() {
         assert_eq!(median(&[], 1.0), "");
         assert_eq!(median(&[2e6], 1e6), "2.00");
         assert_eq!(median(&[1e6, 3e6, 2e6], 1e6), "2.00 (1.00–3.00)");
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn almost_is_not_all_and_not_nothing() {
+    fn shares_are_not_rounded_to_all_or_nothing() {
         assert_eq!(percent(&[0.0]), "0 %");
         assert_eq!(percent(&[0.000_01]), "below 0.01 %");
         assert_eq!(percent(&[0.999_99]), "above 99.99 %");

@@ -1,11 +1,11 @@
-//! Which plots there are, and of which rows.
+//! The plots, and the rows that each is made from.
 
 use super::record::Row;
 use super::stats::{lower_bound, mean_ratio, spread};
-use super::svg::{Bar, Line, bars, lines};
+use super::svg::{Bar, Curve, bars, lines};
 use super::{Group, groups};
 
-/// A plot and the table that it belongs to.
+/// A plot, and the table that it is shown with.
 #[derive(Clone, Debug)]
 pub struct Plot {
     /// Name of the table.
@@ -14,7 +14,7 @@ pub struct Plot {
     pub svg: String,
 }
 
-/// The plots that there are figures for.
+/// All plots that have rows.
 #[must_use]
 pub fn all(rows: &[Row]) -> Vec<Plot> {
     let mut plots = Vec::new();
@@ -54,7 +54,7 @@ fn loads<'a>(rows: &'a [Row], experiment: &str, metric: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Groups of one load, a subject each.
+/// The groups of one load, one for each subject and depth.
 fn subjects<'a>(rows: &'a [Row], experiment: &str, metrics: &[&str], load: &str) -> Vec<Group<'a>> {
     let all = groups(rows, experiment, metrics, |row| {
         (&row.load, &row.subject, &row.depth)
@@ -71,7 +71,7 @@ fn label(group: &Group<'_>) -> String {
         .to_owned()
 }
 
-/// Ours has a colour of its own.
+/// The sensor has a colour of its own.
 fn colour(group: &Group<'_>) -> usize {
     usize::from(!group.first().subject.starts_with("synledger"))
 }
@@ -98,7 +98,7 @@ fn median_bars(
     bars(title, unit, &all, None)
 }
 
-/// Rate and loss at once, twice and four times a subject's own rate, and as fast as the sender goes.
+/// Loss over rate, at 1, 2 and 4 times a subject's rate without loss and at the sender's highest rate.
 fn loss(rows: &[Row], load: &str, title: &str) -> String {
     const AT: [(&str, &str); 4] = [
         ("rate_1x", "loss_1x"),
@@ -109,7 +109,7 @@ fn loss(rows: &[Row], load: &str, title: &str) -> String {
     let metrics: Vec<&str> = AT.iter().flat_map(|(rate, loss)| [*rate, *loss]).collect();
     let groups = subjects(rows, "compare", &metrics, load);
     let mut others = 0;
-    let all: Vec<Line> = groups
+    let all: Vec<Curve> = groups
         .iter()
         .map(|group| {
             let middle = |metric: &str| spread(&group.values(metric)).map(|spread| spread.median);
@@ -118,7 +118,7 @@ fn loss(rows: &[Row], load: &str, title: &str) -> String {
             let mut points: Vec<(f64, f64)> = AT.into_iter().filter_map(point).collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
             others += colour(group);
-            Line {
+            Curve {
                 label: label(group),
                 points,
                 colour: match colour(group) {
@@ -131,7 +131,7 @@ fn loss(rows: &[Row], load: &str, title: &str) -> String {
     lines(title, ("M packets/s sent", "% lost"), &all)
 }
 
-/// Mean goodput with its lower bound.
+/// Mean goodput ratio with its lower bound.
 fn harm(rows: &[Row], load: &str) -> String {
     let groups = subjects(rows, "harm", &["goodput_ratio"], load);
     let all: Vec<Bar> = groups
@@ -148,7 +148,7 @@ fn harm(rows: &[Row], load: &str) -> String {
         })
         .collect();
     let title = format!(
-        "Goodput of a web server beside it, {load}; thin lines end at the lower 95 % bound"
+        "Goodput of a web server on the same CPU, {load}; thin lines end at the lower 95 % bound"
     );
-    bars(&title, "of without", &all, Some(1.0))
+    bars(&title, "with / without", &all, Some(1.0))
 }

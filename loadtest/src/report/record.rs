@@ -1,4 +1,4 @@
-//! The CSV of measurements. A row is one number and where it comes from: machine, kernel, commit, command.
+//! The CSV of measurements. A row is one number with machine, kernel, commit and command.
 //!
 //! Tables and plots are generated from these files only.
 
@@ -15,17 +15,17 @@ use crate::lab::machine::Machine;
 /// One measured number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The subcommand that measured: `search`, `reconcile`, `compare`, …
+    /// The subcommand: `search`, `reconcile`, `compare`, …
     pub experiment: String,
-    /// What was measured: `synledger`, `bare`, `tcpdump`, `suricata`, …
+    /// The program measured: `synledger`, `bare`, `tcpdump`, `suricata`, …
     pub subject: String,
-    /// The traffic, as `loadtest flood --load` names it.
+    /// The load, as `loadtest flood --load` names it.
     pub load: String,
     /// Capture depth (`control`, `headers`, `full`), or another setting of the subject; may be empty.
     pub depth: String,
-    /// Rate that was asked for, in packets per second; empty: as fast as it goes, or no rate at all.
+    /// Rate asked for, in packets per second; empty: the highest, or none.
     pub rate_pps: Option<f64>,
-    /// What the number counts: `sent`, `read`, `lost`, `cpu`, `latency_p99`, …
+    /// The metric: `sent`, `read`, `lost`, `cpu`, `latency_p99`, …
     pub metric: String,
     /// The number.
     pub value: f64,
@@ -33,15 +33,15 @@ pub struct Row {
     pub unit: String,
     /// Number of the repetition, from 1.
     pub run: u32,
-    /// CPU model, cores, governor, steal while it ran.
+    /// CPU model, cores, governor, steal time during the run.
     pub machine: String,
     /// Kernel release.
     pub kernel: String,
-    /// Commit of the source tree, with `+` if it was changed since.
+    /// Commit of the source tree; `+` behind it if the tree has changes.
     pub commit: String,
     /// The command that measures it again.
     pub command: String,
-    /// When, RFC 3339 in UTC.
+    /// Time of the measurement, RFC 3339 in UTC.
     pub at: String,
 }
 
@@ -52,7 +52,7 @@ pub fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// What is the same for all numbers of one run.
+/// The columns that all numbers of one run share.
 #[derive(Clone, Debug, Default)]
 pub struct Point {
     /// See [`Row::subject`].
@@ -71,7 +71,7 @@ pub struct Point {
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
-    /// `None` before the first row: a run that measures nothing leaves no file.
+    /// `None` before the first row: a run without rows makes no file.
     writer: Option<csv::Writer<File>>,
     experiment: String,
     machine: Machine,
@@ -83,11 +83,11 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// When it cannot be written, or has other columns than ours.
+    /// When it cannot be written, or has other columns.
     pub fn open(path: &Path, experiment: &str) -> Result<Self> {
-        let say = || format!("{}: cannot be written", path.display());
+        let context = || format!("{}: cannot be written", path.display());
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(say)?;
+            fs::create_dir_all(folder).with_context(context)?;
         }
         let mut written = path;
         if path.exists() {
@@ -97,7 +97,7 @@ impl Record {
             written = if here { Path::new(".") } else { folder };
         }
         // Fails now, not after the first measurement.
-        access(written, AccessFlags::W_OK).with_context(say)?;
+        access(written, AccessFlags::W_OK).with_context(context)?;
         Ok(Self {
             path: path.to_owned(),
             writer: None,
@@ -107,7 +107,7 @@ impl Record {
         })
     }
 
-    /// Appends one number and flushes it: a run that is stopped keeps what it measured.
+    /// Appends one number and flushes it: the rows of a run that is stopped are kept.
     ///
     /// # Errors
     ///
@@ -139,24 +139,24 @@ impl Record {
 }
 
 fn append(path: &Path) -> Result<csv::Writer<File>> {
-    let say = || format!("{}: cannot be written", path.display());
+    let context = || format!("{}: cannot be written", path.display());
     let mut options = OpenOptions::new();
     let mut file = options
         .create(true)
         .append(true)
         .open(path)
-        .with_context(say)?;
-    // Two runs may start the same table at once; only one of them may write its heading.
-    file.lock().with_context(say)?;
-    if file.metadata().with_context(say)?.len() == 0 {
-        writeln!(file, "{}", COLUMNS.join(",")).with_context(say)?;
+        .with_context(context)?;
+    // Two runs may start the same file at once; only one may write the header.
+    file.lock().with_context(context)?;
+    if file.metadata().with_context(context)?.len() == 0 {
+        writeln!(file, "{}", COLUMNS.join(",")).with_context(context)?;
     }
-    file.unlock().with_context(say)?;
+    file.unlock().with_context(context)?;
     let mut builder = csv::WriterBuilder::new();
     Ok(builder.has_headers(false).from_writer(file))
 }
 
-/// The words this program was started with, its own path left out.
+/// The command line, with `loadtest` for the program's path.
 fn command_line() -> String {
     let words = std::env::args().skip(1);
     std::iter::once("loadtest".to_owned())
@@ -169,30 +169,30 @@ fn command_line() -> String {
 ///
 /// # Errors
 ///
-/// When it cannot be read, or a row has not our columns.
+/// When it cannot be read, or has other columns, or a value that is no number.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
-    let say = || format!("{}: not a table of measurements", path.display());
-    if fs::metadata(path).with_context(say)?.len() == 0 {
+    let context = || format!("{}: not a table of measurements", path.display());
+    if fs::metadata(path).with_context(context)?.len() == 0 {
         return Ok(Vec::new());
     }
-    let mut reader = csv::Reader::from_path(path).with_context(say)?;
+    let mut reader = csv::Reader::from_path(path).with_context(context)?;
     let ours: Vec<&str> = COLUMNS.to_vec();
     let theirs: Vec<String> = reader
         .headers()
-        .with_context(say)?
+        .with_context(context)?
         .iter()
         .map(str::to_owned)
         .collect();
     if theirs != ours {
         bail!(
-            "{}: columns {theirs:?}, not {ours:?}: move the file away",
+            "{}: columns {theirs:?}, not {ours:?}: move the file away or name another",
             path.display()
         );
     }
     let rows: Vec<Row> = reader
         .deserialize()
         .collect::<Result<_, _>>()
-        .with_context(say)?;
+        .with_context(context)?;
     for (row, line) in rows.iter().zip(2..) {
         let rate = row.rate_pps.unwrap_or_default();
         if !row.value.is_finite() || !rate.is_finite() || rate < 0.0 {
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_runs_that_begin_a_table_together_give_it_one_heading() {
+    fn two_runs_that_start_a_file_together_write_one_header() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.csv");
         let open = || Record::open(&path, "search").expect("a record");
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_no_measurement() {
+    fn a_row_without_a_finite_number_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.csv");
         let mut record = Record::open(&path, "search").expect("a record");
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_in_two_goes_is_read_back() {
+    fn rows_of_two_runs_are_read_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep").join("a.csv");
         let point = Point {
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_made_with_its_first_row_and_an_empty_one_has_no_rows() {
+    fn the_first_row_makes_the_file_and_an_empty_file_has_no_rows() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.csv");
         let mut record = Record::open(&path, "search").expect("a record");
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_other_columns_is_refused_and_left_alone() {
+    fn a_file_with_other_columns_is_an_error_and_unchanged() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.csv");
         fs::write(&path, "a,b\n1,2\n").expect("written");

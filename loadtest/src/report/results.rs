@@ -1,4 +1,4 @@
-//! Tables in a Markdown file, between markers that do not show: `<!-- load:NAME -->` and `<!-- /load -->`.
+//! Tables in a Markdown file, between comments as markers: `<!-- load:NAME -->` and `<!-- /load -->`.
 
 use anyhow::{Context, Result, bail};
 
@@ -8,11 +8,11 @@ const OPEN: &str = "<!-- load:";
 const OPEN_END: &str = " -->";
 const CLOSE: &str = "<!-- /load -->";
 
-/// The text with every table written anew.
+/// The text with every table rewritten.
 ///
 /// # Errors
 ///
-/// For a marker without its end, an end without its marker, and a name that no measurement stands behind.
+/// For a start marker without an end marker, an end without a start, and a table without measurements.
 pub fn rewrite(text: &str, tables: &[Table]) -> Result<String> {
     let (mut out, mut inside) = (String::new(), None);
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
@@ -72,18 +72,18 @@ mod tests {
     }
 
     #[test]
-    fn only_what_stands_between_the_markers_is_written_anew() {
+    fn only_text_between_markers_is_rewritten() {
         let text = "# Title\n<!-- load:files -->\nold\n<!-- /load -->\nend";
-        let anew = rewrite(text, &one()).expect("written");
+        let rewritten = rewrite(text, &one()).expect("written");
         assert!(
-            anew.starts_with("# Title\n<!-- load:files -->\n\n| "),
-            "{anew}"
+            rewritten.starts_with("# Title\n<!-- load:files -->\n\n| "),
+            "{rewritten}"
         );
         assert!(
-            anew.ends_with("\n<!-- /load -->\nend") && !anew.contains("old"),
-            "{anew}"
+            rewritten.ends_with("\n<!-- /load -->\nend") && !rewritten.contains("old"),
+            "{rewritten}"
         );
-        assert_eq!(rewrite(&anew, &one()).expect("again"), anew);
+        assert_eq!(rewrite(&rewritten, &one()).expect("again"), rewritten);
         assert_eq!(
             rewrite("no markers\n", &[]).expect("as it is"),
             "no markers\n"
@@ -91,8 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn wrong_markers_are_named_with_their_line() {
-        for (text, said) in [
+    fn errors_name_the_line_of_a_wrong_marker() {
+        for (text, message) in [
             ("a\n<!-- load:files -->\n", "line 2: load:files has no"),
             ("<!-- /load -->\n", "line 1: <!-- /load --> ends no table"),
             (
@@ -106,20 +106,20 @@ mod tests {
             ("<!-- load:files>\n", "line 1"),
         ] {
             let error = rewrite(text, &one()).expect_err(text);
-            assert!(format!("{error:#}").contains(said), "{error:#}");
+            assert!(format!("{error:#}").contains(message), "{error:#}");
         }
     }
 
-    /// No table of RESULTS.md is typed: each follows from the measurements in the repository.
+    /// Every table of RESULTS.md between markers is generated from the measurements in the repository.
     #[test]
-    fn the_results_have_the_tables_of_the_measurements() {
+    fn tables_of_results_are_those_of_the_measurements() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let rows = read(&root.join("results")).expect("measurements");
         let text = std::fs::read_to_string(root.join("RESULTS.md")).expect("RESULTS.md");
-        let anew = rewrite(&text, &tables::all(&rows)).expect("its markers are right");
+        let rewritten = rewrite(&text, &tables::all(&rows)).expect("its markers are right");
         let tables = text.matches(OPEN).count();
         eprintln!("{tables} tables of RESULTS.md, {} figures", rows.len());
-        assert!(tables >= 7, "are the markers still there?");
-        assert_eq!(text, anew, "make load-results writes them anew");
+        assert!(tables >= 7, "{tables} markers");
+        assert_eq!(text, rewritten, "make load-results rewrites them");
     }
 }

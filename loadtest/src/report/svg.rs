@@ -1,4 +1,4 @@
-//! Plots as SVG: bars with their reach, and lines. Colours come from the page, so that they fit its light or dark.
+//! Plots as SVG: bars with error bars, and curves. The page's style sheet defines the colours, light and dark.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ const RIGHT: f64 = 90.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 40.0;
-/// Colours that the page defines.
+/// Number of colours in the style sheet.
 pub const COLOURS: usize = 8;
 
 /// One bar.
@@ -18,15 +18,15 @@ pub struct Bar {
     pub label: String,
     /// Its length.
     pub value: f64,
-    /// How far the values reach.
+    /// The error bar: least and greatest value.
     pub reach: Option<(f64, f64)>,
     /// Number of its colour.
     pub colour: usize,
 }
 
-/// One line.
+/// One curve.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct Curve {
     /// What it is of.
     pub label: String,
     /// Its points, from left to right.
@@ -35,7 +35,7 @@ pub struct Line {
     pub colour: usize,
 }
 
-/// Text that stands in HTML and SVG.
+/// Escapes text for HTML and SVG.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -43,7 +43,7 @@ pub fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// Where marks stand on an axis from 0 to at least `most`: at 1, 2 or 5 times a power of ten, at most seven.
+/// Marks of an axis from 0 to at least `most`, at multiples of 1, 2 or 5 times a power of ten; at most eight.
 fn marks(most: f64) -> Vec<f64> {
     if most <= 0.0 || !most.is_finite() {
         return vec![0.0, 1.0];
@@ -80,7 +80,7 @@ fn open(height: f64, title: &str) -> String {
     )
 }
 
-/// Upright lines at the marks of the lower axis, with its unit.
+/// Vertical lines at the marks of the x axis, with its unit.
 fn lower_axis(out: &mut String, marks: &[f64], x: &dyn Fn(f64) -> f64, bottom: f64, unit: &str) {
     let step = marks.get(1).copied().unwrap_or(1.0);
     for &mark in marks {
@@ -102,7 +102,7 @@ fn lower_axis(out: &mut String, marks: &[f64], x: &dyn Fn(f64) -> f64, bottom: f
     );
 }
 
-/// Lying bars from 0, one below the other; a thin line shows the reach. `wanted` is a line that they should pass.
+/// Horizontal bars from 0, with error bars. `wanted` is a vertical line, the expected value.
 #[must_use]
 pub fn bars(title: &str, unit: &str, bars: &[Bar], wanted: Option<f64>) -> String {
     let ends = bars
@@ -153,17 +153,14 @@ pub fn bars(title: &str, unit: &str, bars: &[Bar], wanted: Option<f64>) -> Strin
     out + "</svg>\n"
 }
 
-/// Names of lines that stand side by side.
-const NAMES_ABREAST: usize = 4;
+/// Names in a row of the legend.
+const NAMES_IN_ROW: usize = 4;
 const NAME_ROW: f64 = 18.0;
 
-/// A line's name, below the plot that ends at `bottom`.
+/// A legend entry, below the plot that ends at `bottom`.
 fn name(index: usize, label: &str, colour: usize, bottom: f64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "a handful of lines")]
-    let (column, row) = (
-        (index % NAMES_ABREAST) as f64,
-        (index / NAMES_ABREAST) as f64,
-    );
+    let (column, row) = ((index % NAMES_IN_ROW) as f64, (index / NAMES_IN_ROW) as f64);
     let (left, top) = (8.0 + column * 185.0, bottom + 4.0 + row * NAME_ROW);
     format!(
         "<rect class=\"c{colour}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"12\" height=\"12\"/>\
@@ -173,9 +170,9 @@ fn name(index: usize, label: &str, colour: usize, bottom: f64) -> String {
     )
 }
 
-/// Lines over a lower axis, both axes from 0; their names stand below.
+/// Curves, both axes from 0, with a legend below.
 #[must_use]
-pub fn lines(title: &str, units: (&str, &str), lines: &[Line]) -> String {
+pub fn lines(title: &str, units: (&str, &str), lines: &[Curve]) -> String {
     const HEIGHT: f64 = 240.0;
     let points = || lines.iter().flat_map(|line| line.points.iter());
     let x_marks = marks(points().map(|(x, _)| *x).fold(0.0, f64::max));
@@ -188,7 +185,7 @@ pub fn lines(title: &str, units: (&str, &str), lines: &[Line]) -> String {
     let y = |value: f64| TOP + HEIGHT - value / y_most * HEIGHT;
     let bottom = TOP + HEIGHT;
     #[allow(clippy::cast_precision_loss, reason = "a handful of rows")]
-    let names = NAME_ROW * lines.len().div_ceil(NAMES_ABREAST) as f64;
+    let names = NAME_ROW * lines.len().div_ceil(NAMES_IN_ROW) as f64;
     let mut out = open(bottom + BOTTOM + names + 8.0, title);
     lower_axis(&mut out, &x_marks, &x, bottom, units.0);
     let step = y_marks.get(1).copied().unwrap_or(1.0);
@@ -236,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_round_few_and_reach_beyond_the_largest() {
+    fn marks_are_few_and_cover_the_largest_value() {
         for most in [0.003, 0.97, 1.0, 1.2, 4.9, 17.0, 99.0, 12_345.0] {
             let marks = marks(most);
             assert!((2..=8).contains(&marks.len()), "{most}: {marks:?}");
@@ -261,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_end_the_text_that_they_stand_in() {
+    fn labels_are_escaped() {
         let bar = Bar {
             label: "a<b>&\"c\"".to_owned(),
             value: 1.0,

@@ -1,4 +1,4 @@
-//! The tables: which rows each is of, and what its columns show.
+//! The tables: the rows of each, and its columns.
 
 use std::fmt::Write as _;
 
@@ -11,32 +11,32 @@ use crate::receivers::peers::{self, Peer};
 /// A table with its origin.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// As markers and links name it.
+    /// Its name in markers and links.
     pub name: &'static str,
     /// Its heading.
     pub title: &'static str,
-    /// What its numbers are.
+    /// Explains its numbers.
     pub note: &'static str,
-    /// Heads of its columns.
+    /// Column heads.
     pub head: Vec<&'static str>,
-    /// Its lines, a word for each column.
+    /// Lines, a cell for each column.
     pub lines: Vec<Vec<String>>,
-    /// Where its numbers come from.
+    /// Sources of its numbers.
     pub sources: Sources,
 }
 
-type Show = fn(&Group<'_>) -> String;
+type Format = fn(&Group<'_>) -> String;
 
-struct Spec {
+struct TableSpec {
     name: &'static str,
     title: &'static str,
     note: &'static str,
     experiment: &'static str,
-    /// Rows without one of these are of another table.
+    /// The metrics whose rows are used.
     metrics: &'static [&'static str],
-    /// What a line is of.
+    /// Rows with the same key are one line.
     key: fn(&Row) -> [&str; 3],
-    columns: &'static [(&'static str, Show)],
+    columns: &'static [(&'static str, Format)],
 }
 
 fn by_subject(row: &Row) -> [&str; 3] {
@@ -55,7 +55,7 @@ fn depth(group: &Group<'_>) -> String {
     group.first().depth.clone()
 }
 
-fn who(group: &Group<'_>) -> String {
+fn program(group: &Group<'_>) -> String {
     let row = group.first();
     format!("{} {}", row.subject, row.depth)
         .trim_end()
@@ -90,11 +90,11 @@ fn ms(group: &Group<'_>, metric: &str) -> String {
     median(&group.values(metric), 1000.0)
 }
 
-const FILES: Spec = Spec {
+const FILES: TableSpec = TableSpec {
     name: "files",
     title: "From a file, on one core",
-    note: "Whole process, from start to end, pinned to one CPU; median of the rounds, in brackets least to most. \
-           Ratios are of one round, by time elapsed and by CPU time.",
+    note: "The whole process, pinned to one CPU; median of the rounds, in brackets least to greatest. A program's time \
+           is divided by synledger's time in the same round.",
     experiment: "compare",
     metrics: &[
         "file_rate",
@@ -106,12 +106,12 @@ const FILES: Spec = Spec {
     key: by_subject,
     columns: &[
         ("capture", load),
-        ("program", who),
+        ("program", program),
         ("M frames/s", |it| millions(it, "file_rate")),
-        ("synledger is faster, times", |it| {
+        ("time / synledger's", |it| {
             median(&it.values("file_times"), 1.0)
         }),
-        ("by CPU time, times", |it| {
+        ("CPU time / synledger's", |it| {
             median(&it.values("file_times_cpu"), 1.0)
         }),
         ("connections found", |it| {
@@ -121,14 +121,14 @@ const FILES: Spec = Spec {
     ],
 };
 
-const LIVE: Spec = Spec {
+const LIVE: TableSpec = TableSpec {
     name: "live",
     title: "Live, one core for kernel and program",
-    note: "Sender on one CPU; the kernel's receiving and the program on the other, with the same ring memory. The \
-           rate without loss is searched for by halving and confirmed; loss is then measured at 1, 2 and 4 times \
-           that rate (as far as the sender goes). Frames read are those at the sender's highest rate, of what a \
-           reader that only counts could read in the same round. CPU time is at one rate for all, the lowest \
-           without loss: the program's own, and all that its CPU did, kernel and interrupts included.",
+    note: "The sender has one CPU; the kernel's receiving and the program share the other. Every program has the same \
+           ring memory. The rate without loss is found by bisection and confirmed. Loss is measured at 1, 2 and 4 \
+           times that rate, or at the sender's highest. Frames read at the sender's highest rate are divided by those \
+           that `bare` reads in the same round. CPU time is measured at one rate for all, the lowest without loss: \
+           of the program alone, and of its whole CPU with kernel and interrupts.",
     experiment: "compare",
     metrics: &[
         "rate_without_loss",
@@ -144,11 +144,11 @@ const LIVE: Spec = Spec {
     key: by_subject,
     columns: &[
         ("load", load),
-        ("program", who),
+        ("program", program),
         ("M packets/s without loss", |it| {
             millions(it, "rate_without_loss")
         }),
-        ("frames read, of the bare reader's", |it| {
+        ("frames read / bare's", |it| {
             median(&it.values("arrived_of_bare"), 1.0)
         }),
         ("lost at 1 ×", |it| percent(&it.values("loss_1x"))),
@@ -157,9 +157,7 @@ const LIVE: Spec = Spec {
         ("CPU s per M packets", |it| {
             median(&it.values("cpu_process"), 1.0)
         }),
-        ("with the kernel's", |it| {
-            median(&it.values("cpu_receiver"), 1.0)
-        }),
+        ("with kernel", |it| median(&it.values("cpu_receiver"), 1.0)),
         ("connections found", |it| {
             percent(&it.values("connections_of_truth"))
         }),
@@ -167,21 +165,21 @@ const LIVE: Spec = Spec {
     ],
 };
 
-const HARM: Spec = Spec {
+const HARM: TableSpec = TableSpec {
     name: "harm",
     title: "A web server on the same host",
-    note: "nginx, the kernel's half of its traffic and the program share one CPU; wrk loads it from the other. Pairs \
-           without and with the program, in turns which comes first. Goodput is the geometric mean of the pairs' \
-           ratios; with 95 % confidence it is not below the bound (Student's t on the logarithms). The floor: pairs \
-           with `nothing`, with a packet socket that takes no frame (`bare-closed`), and with a reader of both \
+    note: "nginx, the kernel's half of its traffic and the program share one CPU; wrk loads nginx from the other CPU. A \
+           pair is a run without and a run with the program; the order alternates. Goodput is the geometric mean of \
+           the pairs' ratios; with 95 % confidence it is not below the bound (Student's t on the logarithms). For \
+           comparison: no program (`nothing`), packet sockets that take no frame (`bare-closed`), a reader of both \
            directions that only counts (`bare-one-ring`).",
     experiment: "harm",
     metrics: &["goodput_ratio", "p99_ratio"],
     key: by_subject,
     columns: &[
         ("load", load),
-        ("program", who),
-        ("goodput, of without", |it| {
+        ("program", program),
+        ("goodput, with / without", |it| {
             match it.values("goodput_ratio").as_slice() {
                 [] => String::new(),
                 ratios => digits(mean_ratio(ratios)),
@@ -190,18 +188,18 @@ const HARM: Spec = Spec {
         ("bound, 95 %", |it| {
             lower_bound(&it.values("goodput_ratio")).map_or(String::new(), digits)
         }),
-        ("p99 latency, times without", |it| {
+        ("p99 latency, with / without", |it| {
             median(&it.values("p99_ratio"), 1.0)
         }),
         ("pairs", |it| times(it, "goodput_ratio")),
     ],
 };
 
-const BOOKS: Spec = Spec {
+const BOOKS: TableSpec = TableSpec {
     name: "books",
     title: "Closed books",
-    note: "Every frame that was sent, against what the kernel and the sensor counted; every attempt, by count and by \
-           identity. Floods at half, once and twice the rate without loss, and as fast as the sender goes.",
+    note: "Every frame sent is compared with the counters of kernel and sensor, every attempt with the sensor's log, by \
+           count and by identity. Floods at half, once and twice the rate without loss, and at the sender's highest.",
     experiment: "books",
     metrics: &[
         "sent",
@@ -220,7 +218,7 @@ const BOOKS: Spec = Spec {
         ("highest rate, M packets/s", |it| {
             spread(&it.values("rate_sent")).map_or(String::new(), |rate| digits(rate.most / 1e6))
         }),
-        ("frames lost, all told", |it| {
+        ("frames lost", |it| {
             percent(&[(sum(it, "dropped") + sum(it, "dropped_before")) / sum(it, "sent").max(1.0)])
         }),
         ("frames unaccounted for", |it| {
@@ -233,10 +231,10 @@ const BOOKS: Spec = Spec {
     ],
 };
 
-const LATENCY: Spec = Spec {
+const LATENCY: TableSpec = TableSpec {
     name: "latency",
     title: "From packet to log line",
-    note: "From the kernel's time stamp to the line in the log, in milliseconds; the sender never waits, and every \
+    note: "From the kernel's time stamp to the line in the log, in milliseconds. The sender never waits, and every \
            line counts.",
     experiment: "latency",
     metrics: &[
@@ -247,7 +245,7 @@ const LATENCY: Spec = Spec {
     ],
     key: by_subject,
     columns: &[
-        ("state", who),
+        ("state", program),
         ("load", load),
         ("packets/s", |it| {
             it.first()
@@ -261,10 +259,10 @@ const LATENCY: Spec = Spec {
     ],
 };
 
-const SEARCH: Spec = Spec {
+const SEARCH: TableSpec = TableSpec {
     name: "search",
     title: "The sensor's rate without loss",
-    note: "Searched for by halving, and confirmed.",
+    note: "Found by bisection, and confirmed.",
     experiment: "search",
     metrics: &["rate_without_loss", "rate_of_sender"],
     key: by_subject,
@@ -274,16 +272,16 @@ const SEARCH: Spec = Spec {
         ("M packets/s without loss", |it| {
             millions(it, "rate_without_loss")
         }),
-        ("the sender's highest", |it| millions(it, "rate_of_sender")),
+        ("sender's highest", |it| millions(it, "rate_of_sender")),
         ("searches", |it| times(it, "rate_without_loss")),
     ],
 };
 
-const HIDDEN: Spec = Spec {
+const HIDDEN: TableSpec = TableSpec {
     name: "hidden-scan",
     title: "A scan inside a spoofed flood",
-    note: "nmap scans while a flood of spoofed SYNs comes as fast as the sender goes; from the packet that decides to \
-           the line in the log.",
+    note: "nmap scans during a flood of spoofed SYNs at the sender's highest rate. The delay is from the time stamp of \
+           the deciding packet to the line in the log.",
     experiment: "hidden-scan",
     metrics: &[
         "told_in_time",
@@ -296,7 +294,7 @@ const HIDDEN: Spec = Spec {
     columns: &[
         ("depth", depth),
         ("scans", |it| times(it, "told_in_time")),
-        ("told within 1 s", |it| total(it, "told_in_time")),
+        ("reported within 1 s", |it| total(it, "told_in_time")),
         ("delay, ms", |it| median(&it.values("delay"), 1e6)),
         ("flood, M packets/s", |it| millions(it, "rate_sent")),
         ("memory before, MiB", |it| mib(it, "rss_before")),
@@ -304,10 +302,10 @@ const HIDDEN: Spec = Spec {
     ],
 };
 
-const OVERLOAD: Spec = Spec {
+const OVERLOAD: TableSpec = TableSpec {
     name: "overload",
     title: "Too little CPU",
-    note: "The worker is throttled below what comes.",
+    note: "The worker gets less CPU than the load needs.",
     experiment: "overload",
     metrics: &[
         "sent",
@@ -320,10 +318,10 @@ const OVERLOAD: Spec = Spec {
     ],
     key: by_subject,
     columns: &[
-        ("sensor", who),
+        ("sensor", program),
         ("load", load),
         ("floods", |it| times(it, "sent")),
-        ("sent, of what it can take", |it| {
+        ("frames sent / read", |it| {
             median(&it.values("overload"), 1.0)
         }),
         ("frames read", |it| {
@@ -338,18 +336,18 @@ const OVERLOAD: Spec = Spec {
     ],
 };
 
-const SPECS: [Spec; 8] = [BOOKS, LIVE, FILES, HARM, LATENCY, HIDDEN, OVERLOAD, SEARCH];
+const SPECS: [TableSpec; 8] = [BOOKS, LIVE, FILES, HARM, LATENCY, HIDDEN, OVERLOAD, SEARCH];
 
-/// Whether some table shows this row.
+/// Whether a table shows this row.
 #[must_use]
 pub fn shows(row: &Row) -> bool {
-    let by = |spec: &Spec| {
+    let by = |spec: &TableSpec| {
         row.experiment == spec.experiment && spec.metrics.contains(&row.metric.as_str())
     };
     SPECS.iter().any(by)
 }
 
-/// The tables that there are figures for.
+/// All tables that have rows.
 #[must_use]
 pub fn all(rows: &[Row]) -> Vec<Table> {
     let mut tables: Vec<Table> = SPECS.iter().filter_map(|spec| spec.table(rows)).collect();
@@ -362,7 +360,7 @@ pub fn all(rows: &[Row]) -> Vec<Table> {
     tables
 }
 
-/// What each program writes, and where its drops are read: the other half of a comparison.
+/// What each program writes, and the source of its number of drops.
 fn subjects() -> Table {
     let line = |peer: &dyn Peer| {
         [peer.name(), peer.writes(), peer.drops_from()]
@@ -371,23 +369,22 @@ fn subjects() -> Table {
     };
     let bare = [
         "bare, bare-one-ring",
-        "nothing: it visits each frame's header and counts",
+        "nothing: it reads each frame's header and counts",
         "PACKET_STATISTICS of each ring",
     ];
     let mut lines = vec![bare.map(str::to_owned).to_vec()];
     lines.extend(peers::all().into_iter().map(line));
     Table {
         name: "subjects",
-        title: "What the programs write, and where their drops are read",
-        note: "Whether a frame was lost is decided by what was sent and what the program read; its own number of \
-               drops is kept beside that.",
+        title: "What the programs write, and the source of their numbers of drops",
+        note: "Frames lost are those sent and not read by the program; its own number of drops is only recorded.",
         head: vec!["program", "writes", "its number of drops"],
         lines,
         sources: Sources::default(),
     }
 }
 
-impl Spec {
+impl TableSpec {
     fn table(&self, rows: &[Row]) -> Option<Table> {
         let groups = groups(rows, self.experiment, self.metrics, |row| (self.key)(row));
         if groups.is_empty() {
@@ -406,7 +403,7 @@ impl Spec {
 }
 
 impl Table {
-    /// As Markdown, with its origin; an empty line on either side.
+    /// As Markdown with its sources, between empty lines.
     #[must_use]
     pub fn markdown(&self) -> String {
         let line = |words: &[String]| format!("| {} |\n", words.join(" | "));

@@ -1,4 +1,4 @@
-//! `flood`: sends a load by a schedule, or writes it to a capture, and reports what was sent.
+//! `flood`: sends a load by a schedule, or writes it to a capture, and prints a report.
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -16,40 +16,40 @@ use crate::traffic::{Load, Name};
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("to").required(true).args(["interface", "write"]))]
 pub struct FloodArgs {
-    /// Which traffic.
+    /// The load.
     #[arg(long, value_enum)]
     load: Name,
-    /// Its seed, 0 to 4294967295: the same seed gives the same bytes.
+    /// Seed of the load, 0 to 4294967295: the same seed gives the same bytes.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(0, SEED_MAX))]
     seed: u64,
-    /// The interface to send from, in the namespace that this is started in.
+    /// The interface to send from.
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
-    /// How frames get into the kernel.
+    /// How frames are sent.
     #[arg(long, value_enum, default_value = "sendmmsg")]
     sender: Sender,
     /// Packets per second, 1 to 100000000, or max.
     #[arg(long, value_name = "PPS", default_value = "max", value_parser = rate)]
     rate: Rate,
-    /// End after so long, 0.05 to 3600.
+    /// Seconds to send, 0.05 to 3600.
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     seconds: f64,
-    /// End after so many frames, 1 to 10000000000. With --write that many are written; default there: 10000.
+    /// Frames to send, 1 to 10000000000. With --write: frames to write, at most 10000000, default 10000.
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1, 10_000_000_000))]
     frames: Option<u64>,
     /// Send from this CPU, 0 to 1023.
     #[arg(long, value_name = "CPU", value_parser = whole::<usize>(0, 1023))]
     cpu: Option<usize>,
-    /// Write the frames to a capture (pcap) instead of sending them, at most 10,000,000.
+    /// Write the frames to a capture (pcap) and send none.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
-    /// Write each connection that was sent, with its initial sequence number and packets, as CSV.
+    /// Write a CSV of the connections sent, with initial sequence number and packets.
     #[arg(long, value_name = "FILE")]
     attempts: Option<PathBuf>,
 }
 
 impl FloodArgs {
-    /// What can be known before the first frame; takes the CPU.
+    /// Checks the flags before the first frame, and pins this thread to the CPU.
     fn check(&self) -> Result<()> {
         let files = [("--write", &self.write), ("--attempts", &self.attempts)];
         for (flag, file) in files {
@@ -60,7 +60,9 @@ impl FloodArgs {
         if let Some(name) = &self.interface
             && if_nametoindex(name.as_str()).is_err()
         {
-            bail!("--interface {name}: there is no such interface here: ip link lists them");
+            bail!(
+                "--interface {name}: no such interface in this network namespace: ip link lists them"
+            );
         }
         if let Some(cpu) = self.cpu
             && pin(cpu).is_err()
@@ -68,14 +70,14 @@ impl FloodArgs {
             let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
             let online = online.unwrap_or_default();
             bail!(
-                "--cpu {cpu}: cannot be had; the CPUs of this machine are {}",
+                "--cpu {cpu}: this process may not use it; the CPUs of this machine are {}",
                 online.trim()
             );
         }
         Ok(())
     }
 
-    /// Sends, or writes, and reports as JSON.
+    /// Sends or writes, and prints the report as JSON.
     ///
     /// # Errors
     ///

@@ -1,28 +1,26 @@
-//! BPF live frames: the kernel makes the frames itself, and a program writes into each what differs.
+//! BPF live frames: the kernel makes copies of a template, and a BPF program writes the fields of each.
 //!
-//! The program is the load `syn` once more, in the kernel's instructions: frame `i` is byte for byte the frame
-//! `i` that [`Load::write`] makes. A counter in a map numbers the frames.
+//! The program is the load `syn` in BPF instructions: its frame `i` is byte for byte that of [`Load::write`]. A counter
+//! in a map numbers the frames.
 
 use std::io;
 
 use crate::sys::bpf::{Counter, Insn, Program};
 use crate::traffic::{FIRST, FRAME_LEN_MAX, Fields, Load, SECOND, Shuffle, Tally};
 
-/// Frames of one call, at most.
-///
-/// Each call makes pages and gives them back: with few frames it does little else.
+/// Most frames of one call. Each call allocates and frees pages, which would dominate with few frames.
 pub const CALL_MAX: u32 = 65_536;
 
-/// The sender.
+/// A sender of live frames.
 #[derive(Debug)]
-pub struct Live {
+pub struct BpfSender {
     program: Program,
     counter: Counter,
     template: Vec<u8>,
     interface: u32,
 }
 
-impl Live {
+impl BpfSender {
     /// A sender of `load` through this interface of the calling thread's namespace.
     ///
     /// # Errors
@@ -30,7 +28,7 @@ impl Live {
     /// For another load than `syn`; without `CAP_BPF` and `CAP_NET_ADMIN`.
     pub fn new(load: &Load, interface: u32) -> io::Result<Self> {
         let counter = Counter::new()?;
-        let program = program(load, counter.fd(), End::Redirect(interface))?;
+        let program = program(load, counter.fd(), Action::Redirect(interface))?;
         Ok(Self {
             program: Program::load(&program)?,
             counter,
@@ -39,11 +37,11 @@ impl Live {
         })
     }
 
-    /// Has the kernel make `count` frames from number `first` on, at most [`CALL_MAX`].
+    /// Sends `count` frames from number `first` on, at most [`CALL_MAX`].
     ///
     /// # Errors
     ///
-    /// What bpf(2) says; when the program did not run once for each frame.
+    /// Those of bpf(2); also when the program did not run once for each frame.
     pub fn send(
         &mut self,
         load: &Load,
@@ -66,12 +64,12 @@ impl Live {
     }
 }
 
-/// What the program returns.
+/// The XDP action of the program.
 #[derive(Clone, Copy)]
-enum End {
+enum Action {
     /// Sends the frame out of an interface.
     Redirect(u32),
-    /// Lets it pass: for a trial.
+    /// Passes the frame, for a test run.
     #[cfg(test)]
     Pass,
 }
@@ -83,23 +81,23 @@ fn template(load: &Load) -> Vec<u8> {
     out[..len].to_vec()
 }
 
-// Registers of linux/bpf.h: 0 to 5 are gone after a call of a helper, 6 to 9 stay, 10 is the stack's end.
+// Registers of linux/bpf.h: a helper call overwrites 0 to 5 and keeps 6 to 9; 10 is the end of the stack.
 const R0: u8 = 0;
 const R1: u8 = 1;
 const R2: u8 = 2;
 const R3: u8 = 3;
 const R4: u8 = 4;
 const R5: u8 = 5;
-/// The frame.
+/// Address of the frame.
 const DATA: u8 = 6;
-/// Its number.
+/// Number of the frame.
 const NUMBER: u8 = 7;
-/// The sum of addresses.
+/// Checksum of the addresses, then of the segment.
 const SUM: u8 = 8;
 const R9: u8 = 9;
 const R10: u8 = 10;
 
-// Operations: class, source of the operand, what to do.
+// Operations: class, source of the operand, operation.
 const ALU32: u8 = 0x04;
 const ALU64: u8 = 0x07;
 const X: u8 = 0x08;
@@ -127,7 +125,7 @@ const MAP_LOOKUP_ELEM: i32 = 1;
 const REDIRECT: i32 = 23;
 const XDP_ABORTED: i32 = 0;
 
-// Where the fields are, as in `Template::write`.
+// Offsets of the fields, as in `Template::write`.
 const IP_CHECKSUM: i16 = 24;
 const SRC: i16 = 26;
 const DST: i16 = 30;
@@ -157,7 +155,7 @@ impl Asm {
         self.put(ALU32 | X | operation, dst, src, 0, 0);
     }
 
-    /// `dst` = `Shuffle::of(NUMBER)`, by way of `spare`.
+    /// `dst` = `Shuffle::permute(NUMBER)`; overwrites `spare`.
     fn shuffle(&mut self, key: Shuffle, dst: u8, spare: u8) {
         self.reg32(MOV, dst, NUMBER);
         self.imm32(XOR, dst, key.0);
@@ -171,7 +169,7 @@ impl Asm {
         }
     }
 
-    /// Writes the low `bits` of `src` in network order, by way of `spare`.
+    /// Writes the low `bits` of `src` to the frame in network order; overwrites `spare`.
     fn store(&mut self, bits: i32, at: i16, src: u8, spare: u8) {
         self.reg32(MOV, spare, src);
         self.put(TO_BE, spare, 0, 0, bits);
@@ -179,7 +177,7 @@ impl Asm {
         self.put(code, DATA, spare, at, 0);
     }
 
-    /// `sum` += both halves of `word`, by way of `spare`.
+    /// `sum` += both halves of `word`; overwrites `spare`.
     fn add_words(&mut self, sum: u8, word: u8, spare: u8) {
         self.reg32(MOV, spare, word);
         self.imm32(RSH, spare, 16);
@@ -189,7 +187,7 @@ impl Asm {
         self.reg32(ADD, sum, spare);
     }
 
-    /// Folds `sum` and writes its complement, by way of `spare`.
+    /// Folds `sum` and writes its complement; overwrites `spare`.
     fn store_checksum(&mut self, at: i16, sum: u8, spare: u8) {
         for _ in 0..2 {
             self.reg32(MOV, spare, sum);
@@ -203,17 +201,17 @@ impl Asm {
 }
 
 /// The whole program.
-fn program(load: &Load, counter_fd: i32, end: End) -> io::Result<Vec<Insn>> {
+fn program(load: &Load, counter_fd: i32, action: Action) -> io::Result<Vec<Insn>> {
     let Some((template, [isn, address, port])) = load.spoofed() else {
-        let why = format!("live frames are of the load syn only, not {}", load.name);
+        let why = format!("the sender bpf has the load syn only, not {}", load.name);
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     };
     let (bytes, ip_sum, tcp_sum) = template.sums();
     let target = load.attempt(0).ends;
     let mut a = Asm::default();
-    let mut aborts = open(&mut a, bytes.len());
-    aborts.push(count(&mut a, counter_fd));
-    // Source: 16.0.0.0 and 30 bits of its own.
+    let mut aborts = emit_frame_check(&mut a, bytes.len());
+    aborts.push(emit_frame_number(&mut a, counter_fd));
+    // Source address: 16.0.0.0 plus 30 bits.
     a.shuffle(address, R2, R3);
     a.imm32(AND, R2, 0x3FFF_FFFF);
     a.imm32(ADD, R2, 16 << 24);
@@ -239,7 +237,7 @@ fn program(load: &Load, counter_fd: i32, end: End) -> io::Result<Vec<Insn>> {
     a.store(32, SEQ, R2, R3);
     a.add_words(SUM, R2, R3);
     a.store_checksum(TCP_CHECKSUM, SUM, R3);
-    close(&mut a, end);
+    emit_exit(&mut a, action);
     let abort_at = a.0.len();
     a.imm32(MOV, R0, XDP_ABORTED.cast_unsigned());
     a.put(EXIT, 0, 0, 0, 0);
@@ -249,8 +247,8 @@ fn program(load: &Load, counter_fd: i32, end: End) -> io::Result<Vec<Insn>> {
     Ok(a.0)
 }
 
-/// DATA = the frame, checked to be as long as it is said to be; gives the jump to be taken if it is not.
-fn open(a: &mut Asm, frame_len: usize) -> Vec<usize> {
+/// DATA = the frame, if it has `frame_len` bytes; gives the jump taken if it has not.
+fn emit_frame_check(a: &mut Asm, frame_len: usize) -> Vec<usize> {
     a.put(LOAD_W, DATA, R1, 0, 0);
     a.put(LOAD_W, R3, R1, 4, 0);
     a.put(ALU64 | X | MOV, R4, DATA, 0, 0);
@@ -265,8 +263,8 @@ fn open(a: &mut Asm, frame_len: usize) -> Vec<usize> {
     vec![a.0.len() - 1]
 }
 
-/// NUMBER = the counter, which goes up by one; gives the jump to be taken if there is none.
-fn count(a: &mut Asm, counter_fd: i32) -> usize {
+/// NUMBER = the counter, which is then incremented; gives the jump taken if there is no counter.
+fn emit_frame_number(a: &mut Asm, counter_fd: i32) -> usize {
     a.put(STORE_W_IMM, R10, 0, -4, 0);
     a.put(ALU64 | X | MOV, R2, R10, 0, 0);
     a.put(ALU64 | ADD, R2, 0, 0, -4);
@@ -283,15 +281,15 @@ fn count(a: &mut Asm, counter_fd: i32) -> usize {
     none
 }
 
-fn close(a: &mut Asm, end: End) {
-    match end {
-        End::Redirect(interface) => {
+fn emit_exit(a: &mut Asm, action: Action) {
+    match action {
+        Action::Redirect(interface) => {
             a.imm32(MOV, R1, interface);
             a.imm32(MOV, R2, 0);
             a.put(CALL, 0, 0, 0, REDIRECT);
         }
         #[cfg(test)]
-        End::Pass => a.imm32(MOV, R0, 2),
+        Action::Pass => a.imm32(MOV, R0, 2),
     }
     a.put(EXIT, 0, 0, 0, 0);
 }
@@ -302,7 +300,7 @@ mod tests {
     use crate::traffic::Name;
 
     #[test]
-    fn the_kernels_frames_are_those_of_the_load_byte_for_byte() {
+    fn the_program_makes_the_frames_of_the_load() {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("skipped: needs root to load a program into the kernel");
             return;
@@ -316,7 +314,7 @@ mod tests {
         };
         for seed in 1..4 {
             let load = Load::new(Name::Syn, seed);
-            let program = program(&load, counter.fd(), End::Pass).expect("a program");
+            let program = program(&load, counter.fd(), Action::Pass).expect("a program");
             let program = Program::load(&program).expect("the kernel takes it");
             let template = template(&load);
             let mut out = [0; FRAME_LEN_MAX];
@@ -333,9 +331,9 @@ mod tests {
     }
 
     #[test]
-    fn other_loads_are_refused_by_name() {
+    fn another_load_is_an_error_that_names_it() {
         let load = Load::new(Name::Mix, 1);
-        let error = program(&load, 0, End::Pass).expect_err("not this one");
+        let error = program(&load, 0, Action::Pass).expect_err("not this one");
         assert!(error.to_string().contains("mix"), "{error}");
     }
 }

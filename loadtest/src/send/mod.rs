@@ -1,7 +1,7 @@
-//! Sends a load by its schedule.
+//! Sends a load by a schedule.
 //!
-//! It is an open loop: nothing here waits for the receiver. A frame that the kernel has no room for is counted as
-//! refused and is not sent again, so the frames handed over are always the first ones of the load.
+//! The loop is open: the sender never waits for the receiver. A frame that the kernel has no room for is counted as
+//! refused and not sent again, so the frames handed over are always the first ones of the load.
 
 mod command;
 mod live;
@@ -24,21 +24,21 @@ use crate::lab::{Counters, End, Lab, SENDER_CPU};
 use crate::sys::{BURST_MAX, Burst, Plain, TxRing, Xdp};
 use crate::traffic::{Load, Tally};
 
-/// How long the kernel may take to pass on what it was given.
+/// Longest wait for the kernel to pass on all frames.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// How frames get into the kernel, fastest first.
+/// How frames are sent, fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sender {
-    /// BPF live frames: the kernel makes them; only of the load syn
+    /// BPF live frames, which the kernel makes; load syn only
     Bpf,
     /// AF_XDP, copy mode
     Xdp,
-    /// sendmmsg, 64 frames a call
+    /// sendmmsg, 64 frames in a call
     Sendmmsg,
     /// A TPACKET_V2 transmit ring
     Txring,
-    /// The afpacket crate, one write a frame
+    /// The afpacket crate, one write for each frame
     Afpacket,
     /// tcpreplay, from a capture of the same frames
     Tcpreplay,
@@ -62,19 +62,19 @@ impl Sender {
     }
 }
 
-/// How fast, and when it ends: at the first limit reached.
+/// The rate, and the end: the first limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// Packets per second; `None` is as fast as it goes.
+    /// Packets per second; `None` is the highest rate.
     pub rate_pps: Option<f64>,
-    /// Frames at most.
+    /// Most frames.
     pub frames_max: u64,
-    /// Seconds at most.
+    /// Most seconds.
     pub seconds_max: f64,
 }
 
 impl Schedule {
-    /// For so long at this rate.
+    /// This rate for `seconds_max` seconds.
     #[must_use]
     pub fn for_seconds(rate_pps: Option<f64>, seconds_max: f64) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Schedule {
         }
     }
 
-    /// Frames that should have gone after `elapsed`.
+    /// Frames due after `elapsed`.
     fn due(&self, elapsed: Duration) -> u64 {
         let Some(rate) = self.rate_pps else {
             return self.frames_max;
@@ -93,7 +93,7 @@ impl Schedule {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "neither negative nor above 2^53 in a test that ends"
+            reason = "not negative, and below 2^53: at most 3600 s at 1e8 packets/s"
         )]
         let due = due as u64;
         due.min(self.frames_max)
@@ -102,21 +102,21 @@ impl Schedule {
 
 /// What was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sent {
-    /// What was handed to the kernel: the first frames of the load.
+pub struct Transmission {
+    /// Frames handed to the kernel: the first ones of the load.
     pub tally: Tally,
-    /// Of those, what the kernel said it had no room for.
+    /// Of those, frames that the kernel refused for lack of room.
     pub refused: u64,
-    /// How long it took.
+    /// Duration in seconds.
     pub elapsed_s: f64,
-    /// The largest delay behind the schedule.
+    /// The largest delay behind the schedule, in seconds.
     pub behind_s: f64,
-    /// What an interface drops comes again: the kernel puts a dropped frame back into a transmit ring
-    /// (tpacket_snd in net/packet/af_packet.c). Its counter of drops then counts delays, not losses.
-    pub drops_come_again: bool,
+    /// Whether the kernel sends a dropped frame again, as from a transmit ring (tpacket_snd in
+    /// net/packet/af_packet.c). The interface's drops are then delays, not losses.
+    pub drops_are_retried: bool,
 }
 
-impl Sent {
+impl Transmission {
     /// The rate that was reached.
     #[must_use]
     pub fn pps(&self) -> f64 {
@@ -129,13 +129,17 @@ impl Sent {
         }
     }
 
-    /// Frames lost to an interface that dropped so many.
+    /// Frames lost at an interface that counted `tx_dropped` drops.
     #[must_use]
-    pub fn lost_of(&self, tx_dropped: u64) -> u64 {
-        if self.drops_come_again { 0 } else { tx_dropped }
+    pub fn lost_at_interface(&self, tx_dropped: u64) -> u64 {
+        if self.drops_are_retried {
+            0
+        } else {
+            tx_dropped
+        }
     }
 
-    /// As `flood` reports it. Name, seed and number of frames give every frame and every attempt again.
+    /// The report of `flood`. Load, seed and number of frames give every frame and every attempt again.
     #[must_use]
     pub fn json(&self, load: &Load, sender: Sender, schedule: &Schedule) -> Value {
         json!({
@@ -148,7 +152,7 @@ impl Sent {
 }
 
 enum Transmit {
-    Bpf(live::Live),
+    Bpf(live::BpfSender),
     Xdp(Xdp),
     Burst(Burst),
     Ring(TxRing),
@@ -158,16 +162,16 @@ enum Transmit {
 impl Transmit {
     fn new(sender: Sender, load: &Load, interface: u32) -> std::io::Result<Self> {
         Ok(match sender {
-            Sender::Bpf => Self::Bpf(live::Live::new(load, interface)?),
+            Sender::Bpf => Self::Bpf(live::BpfSender::new(load, interface)?),
             Sender::Xdp => Self::Xdp(Xdp::new(interface)?),
             Sender::Sendmmsg => Self::Burst(Burst::new(interface)?),
             Sender::Txring => Self::Ring(TxRing::new(interface)?),
             Sender::Afpacket => Self::Plain(Plain::new(interface)?),
-            Sender::Tcpreplay => return Err(std::io::Error::other("a program of its own")),
+            Sender::Tcpreplay => unreachable!("`flood` runs tcpreplay before"),
         })
     }
 
-    /// Frames of one call, at most.
+    /// Most frames of one call.
     fn batch(&self) -> u64 {
         match self {
             Self::Bpf(_) => live::CALL_MAX.into(),
@@ -175,7 +179,7 @@ impl Transmit {
         }
     }
 
-    /// Hands over up to `count` frames; gives how many, and how many of them were refused.
+    /// Hands over up to `count` frames; gives how many, and how many of them the kernel refused.
     fn send(
         &mut self,
         load: &Load,
@@ -216,26 +220,26 @@ impl Transmit {
 ///
 /// # Errors
 ///
-/// When the sender cannot be had, or fails for another reason than lack of room.
+/// When the sender cannot be opened, or fails for another reason than lack of room.
 pub fn flood(
     device: &str,
     load: &Load,
     sender: Sender,
     schedule: &Schedule,
     stop: &AtomicBool,
-) -> Result<Sent> {
+) -> Result<Transmission> {
     if schedule.frames_max == u64::MAX && !schedule.seconds_max.is_finite() {
-        bail!("a flood needs an end: give it a time or a number of frames");
+        bail!("a flood without end: limit its seconds or its frames");
     }
     if sender == Sender::Tcpreplay {
         return replay::tcpreplay(device, load, schedule);
     }
     let interface = nix::net::if_::if_nametoindex(device).with_context(|| device.to_owned())?;
-    let say = || format!("{} at {device}", sender.word());
-    let mut transmit = Transmit::new(sender, load, interface).with_context(say)?;
-    let mut sent = Sent {
-        drops_come_again: sender == Sender::Txring,
-        ..Sent::default()
+    let context = || format!("sender {} at {device}", sender.word());
+    let mut transmit = Transmit::new(sender, load, interface).with_context(context)?;
+    let mut sent = Transmission {
+        drops_are_retried: sender == Sender::Txring,
+        ..Transmission::default()
     };
     let started = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -245,7 +249,7 @@ pub fn flood(
         if next >= schedule.frames_max || (over && (schedule.rate_pps.is_none() || next >= due)) {
             break;
         }
-        // A sender that is slower than the schedule stops a little after its time, not when it is done.
+        // A sender slower than the schedule stops soon after its time; it does not send the rest.
         if elapsed.as_secs_f64() > schedule.seconds_max * 1.1 + 0.05 {
             break;
         }
@@ -260,27 +264,27 @@ pub fn flood(
         }
         let (_, refused) = transmit
             .send(load, next, due - next, &mut sent.tally)
-            .with_context(say)?;
+            .with_context(context)?;
         sent.refused += refused;
     }
-    transmit.finish().with_context(say)?;
+    transmit.finish().with_context(context)?;
     sent.elapsed_s = started.elapsed().as_secs_f64();
     Ok(sent)
 }
 
-/// Frames that a fast schedule may let gather: between them others get the CPU.
-const GATHERED: f64 = 32.0;
+/// Frames of a group: between groups the sender sleeps, and other threads get the CPU.
+const GROUP_FRAMES: f64 = 32.0;
 /// Above this rate frames are sent in groups.
 const FAST_PPS: f64 = 100_000.0;
 
-/// Waits for the next frame's time: asleep if that is far, awake if it is near.
+/// Waits until the next frame is due: sleeps if that is long, else spins.
 fn pause(next: u64, schedule: &Schedule, elapsed: Duration) {
     let Some(rate) = schedule.rate_pps else {
         return;
     };
-    let gathered = if rate > FAST_PPS { GATHERED } else { 0.0 };
+    let group = if rate > FAST_PPS { GROUP_FRAMES } else { 0.0 };
     #[allow(clippy::cast_precision_loss, reason = "a time")]
-    let wait = (next as f64 + gathered) / rate - elapsed.as_secs_f64();
+    let wait = (next as f64 + group) / rate - elapsed.as_secs_f64();
     if wait > 0.000_05 {
         std::thread::sleep(Duration::from_secs_f64(wait.min(0.01)));
     } else {
@@ -299,34 +303,34 @@ pub fn pin(cpu: usize) -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("CPU {cpu}"))
 }
 
-/// [`flood`] in a lab, from its sender's end and CPU.
+/// [`flood`] in a lab, from the sender's end and CPU.
 ///
 /// # Errors
 ///
-/// As there.
+/// See [`flood`].
 pub fn flood_in(
     lab: &Lab,
     load: &Load,
     sender: Sender,
     schedule: &Schedule,
     stop: &AtomicBool,
-) -> Result<Sent> {
+) -> Result<Transmission> {
     lab.inside(End::Sender, || {
         pin(SENDER_CPU)?;
         flood(lab.device(End::Sender), load, sender, schedule, stop)
     })
 }
 
-/// Waits until the kernel has passed on all that was sent; gives what it counted since `before`.
+/// Waits until the kernel has passed on or dropped all frames sent; gives its counters since `before`.
 ///
 /// # Errors
 ///
 /// When the counters cannot be read.
-pub fn settle(lab: &Lab, before: &Counters, sent: &Sent) -> Result<Counters> {
+pub fn settle(lab: &Lab, before: &Counters, sent: &Transmission) -> Result<Counters> {
     let give_up = Instant::now() + SETTLE;
     loop {
         let passed = lab.counters()?.since(before);
-        if passed.rx_packets + sent.lost_of(passed.tx_dropped) >= sent.tally.frames
+        if passed.rx_packets + sent.lost_at_interface(passed.tx_dropped) >= sent.tally.frames
             || Instant::now() > give_up
         {
             return Ok(passed);
@@ -340,7 +344,7 @@ pub fn settle(lab: &Lab, before: &Counters, sent: &Sent) -> Result<Counters> {
 /// # Errors
 ///
 /// When the file cannot be written.
-pub fn write_capture(path: &Path, load: &Load, frames: u64, pps: u64) -> Result<Sent> {
+pub fn write_capture(path: &Path, load: &Load, frames: u64, pps: u64) -> Result<Transmission> {
     let mut tally = Tally::default();
     let mut out = [0; crate::traffic::FRAME_LEN_MAX];
     for index in 0..frames {
@@ -348,27 +352,26 @@ pub fn write_capture(path: &Path, load: &Load, frames: u64, pps: u64) -> Result<
         tally.add(&frame, len);
     }
     std::fs::write(path, load.capture(frames, pps)).with_context(|| path.display().to_string())?;
-    Ok(Sent {
+    Ok(Transmission {
         tally,
-        ..Sent::default()
+        ..Transmission::default()
     })
 }
 
-/// Writes one line for each attempt of the first `frames` frames: CSV with its ends, its initial sequence
-/// number and its frames.
+/// Writes a CSV with a line for each attempt of the first `frames` frames: ends, initial sequence number, packets.
 ///
 /// # Errors
 ///
 /// When the file cannot be written.
 pub fn write_attempts(path: &Path, load: &Load, frames: u64) -> Result<()> {
-    let say = || path.display().to_string();
+    let context = || path.display().to_string();
     let mut counts = std::collections::BTreeMap::<u32, [u64; 2]>::new();
     for index in 0..frames {
-        if let Some((number, from_client)) = load.frame(index).of {
+        if let Some((number, from_client)) = load.frame(index).connection {
             counts.entry(number).or_default()[usize::from(!from_client)] += 1;
         }
     }
-    let file = std::fs::File::create(path).with_context(say)?;
+    let file = std::fs::File::create(path).with_context(context)?;
     let mut out = std::io::BufWriter::new(file);
     writeln!(
         out,
@@ -381,7 +384,7 @@ pub fn write_attempts(path: &Path, load: &Load, frames: u64) -> Result<()> {
         let (from, to, isn) = (ends.src_port, ends.dst_port, attempt.isn);
         writeln!(out, "{src},{from},{dst},{to},{isn},{to_server},{to_client}")?;
     }
-    out.flush().with_context(say)
+    out.flush().with_context(context)
 }
 
 #[cfg(test)]

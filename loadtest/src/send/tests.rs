@@ -1,4 +1,4 @@
-//! What is handed over arrives, frame for frame, by every sender.
+//! Every sender sends each frame that it counts.
 
 use super::*;
 use crate::lab::SetUp;
@@ -6,7 +6,7 @@ use crate::traffic::Name;
 use std::time::Duration;
 
 #[test]
-fn due_frames_follow_the_clock_and_stop_at_the_end() {
+fn due_frames_grow_with_time_up_to_each_limit() {
     let schedule = Schedule {
         rate_pps: Some(1000.0),
         frames_max: 1500,
@@ -20,7 +20,7 @@ fn due_frames_follow_the_clock_and_stop_at_the_end() {
 }
 
 #[test]
-fn the_manifest_names_every_attempt_with_its_frames() {
+fn the_csv_of_attempts_has_the_packets_of_each() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("attempts.csv");
     let load = Load::new(Name::Short, 1);
@@ -48,7 +48,7 @@ fn lab(set_up: SetUp) -> Option<Lab> {
 }
 
 #[test]
-fn every_sender_hands_over_what_it_says() {
+fn every_frame_that_a_sender_counts_arrives_or_is_dropped() {
     let Some(lab) = lab(SetUp::Fair) else { return };
     for sender in Sender::ALL {
         let name = if sender == Sender::Bpf {
@@ -75,7 +75,7 @@ fn every_sender_hands_over_what_it_says() {
         let give_up = Instant::now() + Duration::from_secs(10);
         loop {
             let passed = lab.counters().expect("counters").since(&before);
-            if passed.rx_packets + sent.lost_of(passed.tx_dropped) == 2000 {
+            if passed.rx_packets + sent.lost_at_interface(passed.tx_dropped) == 2000 {
                 break;
             }
             assert!(Instant::now() < give_up, "{}: {passed:?}", sender.word());

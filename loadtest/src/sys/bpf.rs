@@ -1,4 +1,4 @@
-//! XDP programs that the kernel runs on frames of ours (BPF_PROG_TEST_RUN), and their counter.
+//! XDP programs that the kernel runs on given frames (BPF_PROG_TEST_RUN), and their counter.
 
 use std::io;
 use std::mem::size_of;
@@ -12,7 +12,7 @@ const PROG_TEST_RUN: i64 = 10;
 const MAP_TYPE_ARRAY: u32 = 2;
 const PROG_TYPE_XDP: u32 = 6;
 const LIVE_FRAMES: u32 = 1 << 1;
-/// Frames that the kernel makes at a time.
+/// Frames that the kernel makes together.
 const BATCH: u32 = 64;
 
 /// One instruction of linux/bpf.h.
@@ -33,7 +33,7 @@ pub struct Insn {
 ///
 /// # Safety
 ///
-/// Every pointer among the words is to as much live memory as the command uses.
+/// Every pointer among the words is to live memory, as much as the command uses.
 unsafe fn call(command: i64, attributes: &mut [u64]) -> io::Result<i32> {
     let len = std::mem::size_of_val(attributes);
     // SAFETY: the words are live, and so is what they point to, by this function's contract.
@@ -62,7 +62,7 @@ fn own(fd: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// A number that a program in the kernel counts up.
+/// A number that a program in the kernel increments: an array map of one element.
 #[derive(Debug)]
 pub struct Counter(OwnedFd);
 
@@ -89,7 +89,7 @@ impl Counter {
         let key = 0_u32;
         let fd = pair(raw(&self.0), 0);
         let mut attributes = [fd, address(&raw const key), address(&raw mut *value), 0];
-        // SAFETY: key and value are live, and as long as the map was made for.
+        // SAFETY: key and value are live and have the sizes of the map's.
         unsafe { call(command, &mut attributes) }.map(drop)
     }
 
@@ -97,7 +97,7 @@ impl Counter {
     ///
     /// # Errors
     ///
-    /// What bpf(2) says.
+    /// Those of bpf(2).
     pub fn get(&self) -> io::Result<u64> {
         let mut value = 0;
         self.access(MAP_LOOKUP, &mut value)?;
@@ -108,7 +108,7 @@ impl Counter {
     ///
     /// # Errors
     ///
-    /// What bpf(2) says.
+    /// Those of bpf(2).
     pub fn set(&self, mut value: u64) -> io::Result<()> {
         self.access(MAP_UPDATE, &mut value)
     }
@@ -123,7 +123,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// What the kernel's verifier says, with its log.
+    /// When the kernel's verifier rejects it; the error has the verifier's log.
     pub fn load(program: &[Insn]) -> io::Result<Self> {
         const LOG_LEN: usize = 256 << 10;
         let license = c"GPL";
@@ -138,20 +138,20 @@ impl Program {
             address(log.as_mut_ptr()),
             0,
         ];
-        // SAFETY: instructions, licence and log are live and as long as they are said to be.
+        // SAFETY: instructions, licence and log are live and have the lengths given.
         let done = unsafe { call(PROG_LOAD, &mut attributes) };
         done.map(|fd| Self(own(fd))).map_err(|error| {
-            let said: Vec<u8> = log.into_iter().take_while(|byte| *byte != 0).collect();
-            let said = String::from_utf8_lossy(&said).into_owned();
-            io::Error::new(error.kind(), format!("{error}: {said}"))
+            let text: Vec<u8> = log.into_iter().take_while(|byte| *byte != 0).collect();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            io::Error::new(error.kind(), format!("{error}: {text}"))
         })
     }
 
-    /// Runs it once on a copy of `frame`; gives the frame as the program left it.
+    /// Runs it once on a copy of `frame`; gives the copy, changed by the program.
     ///
     /// # Errors
     ///
-    /// What bpf(2) says.
+    /// Those of bpf(2).
     pub fn try_on(&self, frame: &[u8]) -> io::Result<Vec<u8>> {
         let mut out = vec![0_u8; frame.len()];
         let len = u32::try_from(frame.len()).map_err(io::Error::other)?;
@@ -166,11 +166,11 @@ impl Program {
         Ok(out)
     }
 
-    /// Runs it on `count` frames that begin as `frame`, which then go where the program sends them.
+    /// Runs it on `count` copies of `frame` as live frames: the program decides where each goes.
     ///
     /// # Errors
     ///
-    /// What bpf(2) says.
+    /// Those of bpf(2).
     pub fn run_live(&self, frame: &[u8], interface: u32, count: u32) -> io::Result<()> {
         // data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let len = u32::try_from(frame.len()).map_err(io::Error::other)?;
@@ -190,7 +190,7 @@ impl Program {
             pair(LIVE_FRAMES, 0),
             pair(BATCH, 0),
         ];
-        // SAFETY: frame and context are live and as long as they are said to be.
+        // SAFETY: frame and context are live and have the lengths given.
         unsafe { call(PROG_TEST_RUN, &mut attributes) }.map(drop)
     }
 }

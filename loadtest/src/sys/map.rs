@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 
-/// A mapping, undone when dropped.
+/// A mapping; dropping it unmaps the memory.
 #[derive(Debug)]
 pub struct Map {
     base: NonNull<u8>,
@@ -12,7 +12,7 @@ pub struct Map {
 }
 
 impl Map {
-    /// Maps `len` bytes of `fd` at `offset`; of nothing, zeroed, without a descriptor.
+    /// Maps `len` bytes of `fd` at `offset`; without a descriptor, zeroed anonymous memory.
     pub fn new(fd: Option<BorrowedFd<'_>>, len: usize, offset: i64) -> io::Result<Self> {
         let flags = match fd {
             Some(_) => libc::MAP_SHARED,
@@ -42,23 +42,23 @@ impl Map {
     ///
     /// # Panics
     ///
-    /// If they leave the mapping.
+    /// If they are not inside the mapping.
     pub fn at(&self, at: usize, len: usize) -> NonNull<u8> {
         let inside = at.checked_add(len).is_some_and(|end| end <= self.len);
-        assert!(inside, "{at}+{len} leaves a mapping of {}", self.len);
+        assert!(inside, "{at}+{len} is outside a mapping of {}", self.len);
         // SAFETY: inside the mapping by the assertion.
         unsafe { self.base.add(at) }
     }
 
-    /// `len` bytes at `at`, to be written.
+    /// `len` bytes at `at`, writable.
     ///
     /// # Safety
     ///
-    /// The kernel and other references leave them alone for as long as the slice lives.
+    /// Neither the kernel nor another reference uses them while the slice lives.
     ///
     /// # Panics
     ///
-    /// If they leave the mapping.
+    /// If they are not inside the mapping.
     pub unsafe fn bytes(&mut self, at: usize, len: usize) -> &mut [u8] {
         let base = self.at(at, len);
         // SAFETY: mapped and inside; nobody else uses them, by this function's contract.

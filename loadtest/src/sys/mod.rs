@@ -1,4 +1,4 @@
-//! The kernel's interfaces that no safe crate has. All `unsafe` of this crate is below this folder.
+//! System calls that no safe crate has. All `unsafe` of this crate is below this folder.
 #![allow(
     unsafe_code,
     reason = "system calls and memory shared with the kernel; each block says why it is sound"
@@ -19,7 +19,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub use packet::{BURST_MAX, Burst, Plain};
 pub use rxring::{RxCounts, RxRing, RxSize, RxStatistics};
 pub use txring::TxRing;
-pub use wait::{Ended, wait};
+pub use wait::{ChildExit, wait};
 pub use xdp::Xdp;
 
 /// setsockopt(2) with a plain value: integers, and structures of integers.
@@ -52,7 +52,7 @@ fn check(returned: i32) -> io::Result<i32> {
     }
 }
 
-/// Whether a sender may go on after this answer: the kernel had no room just now.
+/// Whether the error only says that the kernel has no room now: the sender may go on.
 fn is_full(error: &io::Error) -> bool {
     let full = [libc::ENOBUFS, libc::EAGAIN, libc::EBUSY];
     error
@@ -60,7 +60,7 @@ fn is_full(error: &io::Error) -> bool {
         .is_some_and(|errno| full.contains(&errno))
 }
 
-/// Has the kernel take what is in a socket's transmit ring; no room just now is no error.
+/// Makes the kernel send the frames in a socket's transmit ring; lack of room is no error.
 fn kick(socket: &impl AsRawFd) -> io::Result<()> {
     let (fd, flags) = (socket.as_raw_fd(), libc::MSG_DONTWAIT);
     // SAFETY: neither data nor address: the kernel takes frames from the ring.

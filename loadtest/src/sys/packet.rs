@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use super::{check, is_full, set_option};
 
-/// Frames of one call.
+/// Most frames of one call.
 pub const BURST_MAX: usize = 64;
 const SLOT: usize = 2048;
 const SEND_BUFFER: i32 = 16 << 20;
@@ -26,7 +26,7 @@ pub(super) fn open(interface: u32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Many frames a call.
+/// Sends many frames a call.
 #[derive(Debug)]
 pub struct Burst {
     fd: OwnedFd,
@@ -38,7 +38,7 @@ impl Burst {
     ///
     /// # Errors
     ///
-    /// When the kernel gives no socket: without `CAP_NET_RAW`, or no such interface.
+    /// When the kernel refuses the socket: no `CAP_NET_RAW`, or no such interface.
     pub fn new(interface: u32) -> io::Result<Self> {
         Ok(Self {
             fd: open(interface)?,
@@ -46,14 +46,14 @@ impl Burst {
         })
     }
 
-    /// Hands over `count` frames from number `first` on, at most [`BURST_MAX`]; gives how many the kernel
-    /// refused. A refused frame is not sent again: the schedule does not wait.
+    /// Hands over `count` frames from number `first` on, at most [`BURST_MAX`]; gives how many of them the kernel
+    /// refused for lack of room. A refused frame is not sent again: the schedule does not wait.
     ///
-    /// `write` is given a frame's number and room for it; it writes the frame and gives its length.
+    /// `write` gets a frame's number and a buffer; it writes the frame and gives its length.
     ///
     /// # Errors
     ///
-    /// What `sendmmsg` says, but for lack of room.
+    /// Any error of `sendmmsg` but lack of room.
     pub fn send(
         &mut self,
         first: u64,
@@ -71,8 +71,8 @@ impl Burst {
         while at < count {
             match self.call(&lens[at..count], at) {
                 Ok(sent) if sent == count - at => at = count,
-                // The kernel tells the error of a later frame by stopping there, and by no number
-                // (__sys_sendmmsg in net/socket.c). That frame was refused: sent again it would be two.
+                // At an error of a later frame the call stops and returns no error number (__sys_sendmmsg in
+                // net/socket.c). So the frame behind the sent ones was refused.
                 Ok(sent) => {
                     at += sent + 1;
                     refused += 1;
@@ -112,10 +112,10 @@ impl Burst {
     }
 }
 
-/// The `afpacket` crate, one write a frame: the plain baseline.
+/// The `afpacket` crate, one write a frame: the baseline.
 ///
-/// Its stream closes a descriptor twice when cloned and gives away closed ones: it is kept in here. Made by
-/// its own `new` it would listen to all interfaces; it is given a socket that listens to none.
+/// The stream stays private: a clone of it closes the descriptor twice. It is not made by its own `new`, which would
+/// receive from all interfaces; its socket here receives nothing.
 pub struct Plain {
     stream: afpacket::sync::RawPacketStream,
     slot: Box<[u8; SLOT]>,
@@ -126,7 +126,7 @@ impl Plain {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// See [`Burst::new`].
     pub fn new(interface: u32) -> io::Result<Self> {
         let fd = open(interface)?.into_raw_fd();
         // SAFETY: the stream becomes the descriptor's only owner, and closes it when dropped.
@@ -141,7 +141,7 @@ impl Plain {
     ///
     /// # Errors
     ///
-    /// What `write` says, but for lack of room.
+    /// Any error of `write` but lack of room.
     pub fn send(
         &mut self,
         first: u64,

@@ -1,4 +1,4 @@
-//! TPACKET_V3 receive rings that only count: the least that a reader of such rings can do.
+//! TPACKET_V3 receive rings whose frames are only counted: the least work of a reader.
 
 use std::io;
 use std::mem::{MaybeUninit, offset_of, size_of};
@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::map::Map;
 use super::{check, set_option, socklen};
 
-/// What one ring is made of.
+/// Size of one ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RxSize {
-    /// All of its memory, a multiple of `block_bytes`.
+    /// The ring, a multiple of `block_bytes`.
     pub bytes: u32,
     /// One block.
     pub block_bytes: u32,
 }
 
-/// One ring on its socket. It takes nothing until [`RxRing::open_gate`].
+/// One ring on its socket. It takes no frame before [`RxRing::open_gate`].
 #[derive(Debug)]
 pub struct RxRing {
     fd: OwnedFd,
@@ -26,7 +26,7 @@ pub struct RxRing {
     next: u32,
 }
 
-/// What was read of a ring.
+/// Frames that were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RxCounts {
     /// Frames.
@@ -45,12 +45,12 @@ pub struct RxStatistics {
 }
 
 impl RxRing {
-    /// A closed ring at this interface of the calling thread's namespace; a part-filled block is handed over
-    /// after `timeout_ms`.
+    /// A ring at this interface of the calling thread's namespace, its gate closed. The kernel hands over a
+    /// part-filled block after `timeout_ms`.
     ///
     /// # Errors
     ///
-    /// What the kernel says: without `CAP_NET_RAW`, no such interface, no memory.
+    /// When the kernel refuses it: no `CAP_NET_RAW`, no such interface, no memory.
     pub fn new(interface: u32, size: RxSize, timeout_ms: u32) -> io::Result<Self> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
         // SAFETY: no pointers.
@@ -63,7 +63,7 @@ impl RxRing {
         let request = libc::tpacket_req3 {
             tp_block_size: size.block_bytes,
             tp_block_nr: size.bytes / size.block_bytes,
-            // Not used by version 3, but checked against the block.
+            // Version 3 does not use it; the kernel checks that it fits the block.
             tp_frame_size: 2048,
             tp_frame_nr: size.bytes / 2048,
             tp_retire_blk_tov: timeout_ms,
@@ -102,7 +102,7 @@ impl RxRing {
         self.attach(
             &[insn(libc::BPF_RET | libc::BPF_K, 0, 0, snaplen)],
             |fd, program| {
-                // SAFETY: the program's instructions live until the call is over; the kernel copies them.
+                // SAFETY: the program's instructions live until the call returns; the kernel copies them.
                 unsafe {
                     set_option(
                         fd.as_fd(),
@@ -132,7 +132,7 @@ impl RxRing {
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// When the kernel refuses it.
     pub fn join(&self, group: u16) -> io::Result<()> {
         let kind = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
         let value = u32::from(group) | kind << 16;
@@ -147,11 +147,11 @@ impl RxRing {
         }
     }
 
-    /// Gives the group of this ring the program that chooses by class: 0 data, 1 control, 2 open.
+    /// Sets the fanout program of this ring's group. It chooses the ring by class: 0 data, 1 control, 2 open.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// When the kernel refuses it.
     pub fn choose_by_class(&self) -> io::Result<()> {
         self.attach(&BY_CLASS, |fd, program| {
             // SAFETY: the program's instructions live until the call is over; the kernel copies them.
@@ -170,7 +170,7 @@ impl RxRing {
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// When the kernel refuses it.
     pub fn open_gate(&self, snaplen: u32) -> io::Result<()> {
         self.filter(snaplen)
     }
@@ -179,22 +179,22 @@ impl RxRing {
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// When the kernel refuses it.
     pub fn close_gate(&self) -> io::Result<()> {
         self.filter(0)
     }
 
-    /// The descriptor, to be waited for.
+    /// The descriptor, for poll(2).
     #[must_use]
     pub fn fd(&self) -> &OwnedFd {
         &self.fd
     }
 
-    /// Walks the next block from frame to frame, if the kernel has handed it over, and gives it back.
+    /// Counts the frames of the next block and gives the block back; `None` if the kernel has not handed it over.
     pub fn read_block(&mut self) -> Option<RxCounts> {
         let base = usize::try_from(self.next * self.size.block_bytes).expect("64 bits");
-        // Acquire pairs with the barrier before the kernel hands the block over (prb_close_block): whoever
-        // sees the status sees the frames.
+        // Acquire pairs with the barrier before the kernel sets the status (prb_close_block): this load sees the
+        // frames if it sees the status.
         if self.status(base).load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
             return None;
         }
@@ -222,20 +222,20 @@ impl RxRing {
         unsafe { AtomicU32::from_ptr(word.as_ptr()) }
     }
 
-    /// A word of a block on loan, where the kernel keeps offsets, lengths and numbers.
+    /// A 32-bit word of a block that the kernel has handed over.
     fn word(&self, at: usize) -> usize {
         let word = self.map.at(at, size_of::<u32>()).cast::<u32>();
-        // SAFETY: inside the mapping; the kernel wrote it before it handed the block over and does not write
-        // during the loan.
+        // SAFETY: inside the mapping; the kernel wrote it before it handed the block over, and does not write
+        // before the block is given back.
         let word = unsafe { word.read_unaligned() };
         usize::try_from(word).expect("64 bits")
     }
 
-    /// Reads, and so clears, what the kernel counted.
+    /// Reads the kernel's counters, which clears them.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// When the kernel refuses it.
     pub fn statistics(&self) -> io::Result<RxStatistics> {
         let mut statistics = libc::tpacket_stats_v3 {
             tp_packets: 0,
@@ -256,7 +256,7 @@ impl RxRing {
     }
 }
 
-/// Where the header of version 1 is in a block.
+/// Offset of the header of version 1 in a block.
 const HEAD: usize = offset_of!(libc::tpacket_block_desc, hdr);
 
 const fn insn(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
@@ -278,8 +278,8 @@ const RET: u32 = libc::BPF_RET | libc::BPF_K;
 /// `SKF_AD_OFF` + `SKF_AD_PROTOCOL` of linux/filter.h.
 const PROTOCOL: u32 = 0xffff_f000;
 
-/// Class of a frame that came in, whose network header is at 0: written for this reader alone, from the rule
-/// of the classes. It has no hash, for there is one reader.
+/// The fanout program: the class of a received frame, whose network header is at 0. Not the sensor's program: it was
+/// written from the rule of the classes, and has no hash, because there is one reader.
 const BY_CLASS: [libc::sock_filter; 20] = [
     insn(LD_WORD, 0, 0, PROTOCOL),
     insn(JEQ, 2, 0, 0x0800),
@@ -296,7 +296,7 @@ const BY_CLASS: [libc::sock_filter; 20] = [
     insn(LD_BYTE, 0, 0, 6),
     insn(JEQ, 0, 7, 6),
     insn(LDX_IMM, 0, 0, 40),
-    // The flags. With ACK: FIN, SYN and RST are control. Without: RST is, all else may open.
+    // The flags. With ACK: FIN, SYN and RST are control, others data. Without ACK: RST is control, others open.
     insn(LD_BYTE_X, 0, 0, 13),
     insn(JSET, 0, 1, 0x10),
     insn(JSET, 1, 3, 0x07),
@@ -311,7 +311,7 @@ mod tests {
     use super::*;
     use crate::traffic::{Class, FRAME_LEN_MAX, Load, Name};
 
-    /// Runs the program as the kernel does, on a frame that came in.
+    /// Interprets the program as the kernel does, on a received frame.
     fn class(frame: &[u8]) -> u32 {
         let (protocol, net) = (
             u32::from(u16::from_be_bytes([frame[12], frame[13]])),
@@ -367,11 +367,11 @@ mod tests {
     }
 
     #[test]
-    fn the_program_chooses_the_ring_that_the_load_means() {
+    fn the_program_chooses_the_ring_of_the_frames_class() {
         let mut out = [0; FRAME_LEN_MAX];
         let mut seen = [0; 3];
-        // Fragments and malformed frames are where two readers of the rule may differ: they are few, and all
-        // rings are counted together.
+        // Without fragments and malformed frames: this program may choose another ring for them than the sensor's.
+        // They are few, and the counts of all rings are added.
         for name in [
             Name::Syn,
             Name::Syn6,

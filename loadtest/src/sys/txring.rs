@@ -12,11 +12,11 @@ use super::{kick, packet, set_option};
 const SLOT: usize = 2048;
 const SLOTS: usize = 1024;
 const BLOCK: usize = 64 << 10;
-/// Where the frame is: `TPACKET2_HDRLEN` − `sizeof(sockaddr_ll)` (tpacket_parse_header in af_packet.c).
+/// Offset of the frame in a slot: `TPACKET2_HDRLEN` − `sizeof(sockaddr_ll)` (tpacket_parse_header in af_packet.c).
 const FRAME_AT: usize = size_of::<libc::tpacket2_hdr>().next_multiple_of(16);
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The ring: slots are filled and handed over in order.
+/// The ring. Slots are filled and handed over in order.
 #[derive(Debug)]
 pub struct TxRing {
     fd: OwnedFd,
@@ -29,7 +29,7 @@ impl TxRing {
     ///
     /// # Errors
     ///
-    /// When the kernel gives none.
+    /// When the kernel refuses it.
     pub fn new(interface: u32) -> io::Result<Self> {
         let fd = packet::open(interface)?;
         let request = libc::tpacket_req {
@@ -62,12 +62,12 @@ impl TxRing {
         self.status(slot).load(Ordering::Acquire) == libc::TP_STATUS_AVAILABLE
     }
 
-    /// Hands over up to `count` frames from number `first` on; gives how many slots were free for them.
+    /// Hands over up to `count` frames from number `first` on, as many as slots are free; gives how many.
     /// `write` as in [`super::Burst::send`].
     ///
     /// # Errors
     ///
-    /// What `send` says, but for lack of room.
+    /// Any error of `sendto` but lack of room.
     pub fn send(
         &mut self,
         first: u64,
@@ -100,7 +100,7 @@ impl TxRing {
     ///
     /// # Errors
     ///
-    /// When it is not within 5 s.
+    /// When that takes more than 5 s.
     pub fn finish(&mut self) -> io::Result<()> {
         let give_up = Instant::now() + PATIENCE;
         while !(0..SLOTS).all(|slot| self.is_free(slot)) {

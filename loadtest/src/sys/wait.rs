@@ -1,4 +1,4 @@
-//! Waiting for one child with the resources that it used.
+//! wait4(2): how a child ended, and the resources that it used.
 
 use std::fmt;
 use std::io;
@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-/// How a child ended, and what it used; its own children that it waited for are included.
+/// How a child ended, and the CPU time of it and of the children that it waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
-    /// Exit status, if it was not a signal that ended it.
+pub struct ChildExit {
+    /// Exit code, unless a signal ended it.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// Time in its own code.
+    /// CPU time in user space.
     pub user: Duration,
-    /// Time in the kernel on its behalf.
+    /// CPU time in the kernel.
     pub system: Duration,
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for ChildExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code, self.signal.map(Signal::try_from)) {
             (Some(code), _) => write!(f, "ended with exit code {code}"),
@@ -30,12 +30,12 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Looks whether the child `pid` has ended; takes its status if so. Does not wait.
+/// Reaps the child `pid` if it has ended; does not block.
 ///
 /// # Errors
 ///
-/// What wait4(2) says: `ECHILD` if it is none of ours, or was waited for before.
-pub fn wait(pid: u32) -> io::Result<Option<Ended>> {
+/// Those of wait4(2): `ECHILD` if it is no child of this process, or was reaped already.
+pub fn wait(pid: u32) -> io::Result<Option<ChildExit>> {
     let pid = i32::try_from(pid).map_err(io::Error::other)?;
     let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
     // SAFETY: both pointers are to live values of the right types, and are used only within the call.
@@ -51,7 +51,7 @@ pub fn wait(pid: u32) -> io::Result<Option<Ended>> {
         let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
         seconds + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
     };
-    Ok(Some(Ended {
+    Ok(Some(ChildExit {
         code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
         signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
         user: time(usage.ru_utime),

@@ -1,4 +1,4 @@
-//! An AF_XDP socket that sends, in copy mode: every interface can.
+//! An AF_XDP socket that sends, in copy mode, which every interface has.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -10,9 +10,8 @@ use super::map::Map;
 use super::{check, kick, set_option, socklen};
 
 const SLOT: usize = 2048;
-/// As many slots as the rings have entries: slot n is entry n. In copy mode a frame is copied when its entry is
-/// taken, in order; its completion comes after that. So n completions say that the first n slots are free,
-/// whichever frames they are of.
+/// Slots, as many as the rings have entries: slot n is of entry n. In copy mode the kernel copies frames in the order
+/// of the entries and completes each after its copy. So after n completions the first n slots are free.
 const ENTRIES: u32 = 2048;
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -21,19 +20,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Xdp {
     fd: OwnedFd,
     slots: Map,
-    tx: Ring,
-    completion: Ring,
+    tx: XdpRing,
+    completion: XdpRing,
     /// Frames handed over, modulo 2^32.
     produced: u32,
 }
 
 #[derive(Debug)]
-struct Ring {
+struct XdpRing {
     map: Map,
     offsets: libc::xdp_ring_offset,
 }
 
-impl Ring {
+impl XdpRing {
     fn new(
         fd: BorrowedFd<'_>,
         offsets: libc::xdp_ring_offset,
@@ -69,7 +68,7 @@ impl Xdp {
     ///
     /// # Errors
     ///
-    /// When the kernel gives none: no AF_XDP, or no such interface.
+    /// When the kernel refuses it: no AF_XDP, or no such interface.
     pub fn new(interface: u32) -> io::Result<Self> {
         // SAFETY: no pointers.
         let fd =
@@ -97,9 +96,9 @@ impl Xdp {
         }
         let offsets = mmap_offsets(fd.as_fd())?;
         let descriptor = size_of::<libc::xdp_desc>();
-        let tx = Ring::new(fd.as_fd(), offsets.tx, descriptor, libc::XDP_PGOFF_TX_RING)?;
+        let tx = XdpRing::new(fd.as_fd(), offsets.tx, descriptor, libc::XDP_PGOFF_TX_RING)?;
         let page = i64::try_from(libc::XDP_UMEM_PGOFF_COMPLETION_RING).expect("a page offset");
-        let completion = Ring::new(fd.as_fd(), offsets.cr, size_of::<u64>(), page)?;
+        let completion = XdpRing::new(fd.as_fd(), offsets.cr, size_of::<u64>(), page)?;
         bind(fd.as_fd(), interface)?;
         Ok(Self {
             fd,
@@ -110,12 +109,12 @@ impl Xdp {
         })
     }
 
-    /// Hands over up to `count` frames from number `first` on; gives how many slots were free for them.
+    /// Hands over up to `count` frames from number `first` on, as many as slots are free; gives how many.
     /// `write` as in [`super::Burst::send`].
     ///
     /// # Errors
     ///
-    /// What `sendto` says, but for lack of room.
+    /// Any error of `sendto` but lack of room.
     pub fn send(
         &mut self,
         first: u64,
@@ -127,8 +126,8 @@ impl Xdp {
         let count = count.min(free as usize);
         for index in (first..).take(count) {
             let entry = (self.produced % ENTRIES) as usize;
-            // SAFETY: the slot's last frame was taken, so the kernel reads it no more, and will not before
-            // `producer` moves.
+            // SAFETY: the slot's last frame was copied, so the kernel does not read the slot before `producer`
+            // moves.
             let slot = unsafe { self.slots.bytes(entry * SLOT, SLOT) };
             let len = write(index, slot);
             let descriptor = libc::xdp_desc {
@@ -142,15 +141,15 @@ impl Xdp {
             unsafe { place.write(descriptor) };
             self.produced = self.produced.wrapping_add(1);
         }
-        // Release: the kernel sees frames and descriptors before it sees that they are there.
+        // Release: the kernel sees frames and descriptors before it sees the new `producer`.
         self.tx.producer().store(self.produced, Ordering::Release);
         kick(&self.fd)?;
         Ok(count)
     }
 
-    /// Takes the completions and gives their number.
+    /// Consumes the completions; gives their number since the start, modulo 2^32.
     fn collect(&self) -> u32 {
-        // Acquire pairs with the kernel's release: it reads completed frames no more.
+        // Acquire pairs with the kernel's release: the kernel has finished reading completed frames.
         let completed = self.completion.producer().load(Ordering::Acquire);
         self.completion
             .consumer()
@@ -162,7 +161,7 @@ impl Xdp {
     ///
     /// # Errors
     ///
-    /// When it is not within 5 s.
+    /// When that takes more than 5 s.
     pub fn finish(&mut self) -> io::Result<()> {
         let give_up = Instant::now() + PATIENCE;
         while self.collect() != self.produced {
@@ -177,7 +176,7 @@ impl Xdp {
     }
 }
 
-/// `struct xdp_umem_reg` of linux/if_xdp.h with its last field, which fills what was padding.
+/// `struct xdp_umem_reg` of linux/if_xdp.h, with the last field, which was padding before.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Registration {

@@ -1,4 +1,4 @@
-//! Which parts the loads have, and the frames of each part.
+//! The parts of each load, and the frames of each part.
 
 use craft::{ACK, FIN, Flow, Ip, Link, PSH, RST, SYN, Tcp, Udp};
 use std::net::Ipv4Addr;
@@ -7,18 +7,18 @@ use super::parts::{Part, REQUEST_LEN, RESPONSE_LEN, Shape};
 use super::template::Template;
 use super::{Class, Kind, Name};
 
-/// Whom the floods are for.
+/// Destination of the floods.
 const TARGET: u32 = 0x0A00_0102;
-/// The server of what is established.
+/// Server of the established connections.
 const SERVER: u32 = 0x0A00_0103;
 
-/// MSS 1460, as a client has it.
+/// MSS 1460.
 const SYN_OPTIONS: [u8; 4] = [2, 4, 5, 0xB4];
 const REQUEST: &[u8; REQUEST_LEN as usize] =
     b"GET / HTTP/1.1\r\nHost: www.example.net\r\nAccept: */*\r\n\r\n";
 
-/// The parts of a load, with how many frames of a round each has.
-pub fn of(name: Name) -> Vec<(Part, usize)> {
+/// The parts of a load, and the number of frames of each in a round.
+pub fn parts(name: Name) -> Vec<(Part, usize)> {
     let one = |part| vec![(part, 1)];
     match name {
         Name::Syn => one(syn(false)),
@@ -89,7 +89,7 @@ fn udp() -> Part {
     part(shape, vec![Template::udp(false, &[0x5A; 32])], TARGET, 53)
 }
 
-/// Templates: the three of a handshake, then data.
+/// Templates: three frames of a handshake, then data.
 fn bulk(frame_len: usize) -> Part {
     let data = vec![0x64; frame_len - 54];
     let templates = vec![
@@ -139,8 +139,8 @@ fn fragments() -> Part {
     part(Shape::Fragments, templates, TARGET, 8080)
 }
 
-/// One frame for each way in which a frame cannot be read. None has the flags of a SYN where a filter in the
-/// kernel would see them: they are data to it.
+/// One frame for each kind of malformed frame. The kernel's filter puts each into the class of data: none has SYN flags
+/// where that filter reads them.
 fn malformed() -> Part {
     let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into());
     let packet = |proto, payload: &[u8]| Ip::new(ends.0, ends.1, proto).bytes(payload);

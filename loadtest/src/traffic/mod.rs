@@ -1,8 +1,8 @@
-//! Traffic: frame number `i` of a load with a seed, the same bytes on every machine.
+//! Traffic: load, seed and frame number give the bytes of a frame, the same on every machine.
 //!
-//! Nothing is remembered from one frame to the next, so a load's truth needs only its name, its seed and how
-//! many frames were sent. Every attempt has a number, and its initial sequence number is that number shuffled:
-//! a record of the sensor names the attempt that it is about.
+//! There is no state between frames: a load's name, its seed and the number of frames sent give every frame again.
+//! Every attempt has a number, and its initial sequence number is a permutation of that number. So a log line
+//! identifies its attempt.
 
 mod catalog;
 mod parts;
@@ -16,14 +16,14 @@ use craft::{Capture, LinkType, PcapFormat, Rng};
 use serde::Serialize;
 
 pub use parts::FLOWS;
-use parts::{Keys, Part, Step};
+use parts::{FrameSpec, Keys, Part};
 pub use shuffle::{FIRST, SECOND, Shuffle};
 pub use template::{Ends, Fields, Template, low32};
 
 /// The longest frame of any load.
 pub const FRAME_LEN_MAX: usize = 1514;
 
-/// Which ring of a sensor a frame belongs to.
+/// The class of a frame, which decides its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
@@ -31,9 +31,9 @@ pub enum Class {
     Open,
     /// SYN with ACK, RST, FIN.
     Control,
-    /// Everything else that can be read.
+    /// Any other well-formed frame.
     Data,
-    /// What no decoder can read; it shares the ring of [`Class::Data`].
+    /// A malformed frame; it goes to the ring of [`Class::Data`].
     Unreadable,
 }
 
@@ -41,14 +41,14 @@ impl Class {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Open, Self::Control, Self::Data, Self::Unreadable];
 
-    /// Its word in tables.
+    /// Its word in reports.
     #[must_use]
     pub fn word(self) -> &'static str {
         ["open", "control", "data", "unreadable"][self as usize]
     }
 }
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the protocols")]
 pub enum Kind {
@@ -95,20 +95,20 @@ impl Kind {
     }
 }
 
-/// What is true of a frame.
+/// Facts about a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Which ring.
+    /// Its class.
     pub class: Class,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// Number of the attempt that it opens.
+    /// Number of the attempt that it opens, if it is a SYN.
     pub opens: Option<u32>,
-    /// Number of the attempt whose connection it belongs to, and whether the client sent it.
-    pub of: Option<(u32, bool)>,
+    /// Number of its connection's attempt, and whether the client sent the frame.
+    pub connection: Option<(u32, bool)>,
 }
 
-/// An attempt, as a ledger must have it.
+/// An attempt, as the log must have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
     /// Both ends, client first.
@@ -129,9 +129,9 @@ impl fmt::Display for Attempt {
 /// The loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Name {
-    /// SYNs to one port, each from another address
+    /// SYNs to one port, each from a new address
     Syn,
-    /// The same over IPv6
+    /// As `syn`, over IPv6
     Syn6,
     /// SYNs to one port from 16 addresses
     Few,
@@ -139,25 +139,25 @@ pub enum Name {
     Bulk64,
     /// Established connections, frames of 1514 bytes
     Bulk1500,
-    /// Whole short conversations
+    /// Short connections from SYN to FIN
     Short,
-    /// Short conversations, bulk of all sizes, refused connections, DNS, IPv6, fragments
+    /// Short connections, bulk of all sizes, refused connections, DNS, IPv6, fragments
     Mix,
     /// Fragments of SYNs and of UDP datagrams
     Fragments,
-    /// Frames that no decoder can read
+    /// Malformed frames
     Malformed,
-    /// SYNs as in `syn`, and among 4096 one of a scanner (at most 64 of them, to 65,535 ports)
+    /// As `syn`, but 1 SYN of 4096 is from one of 64 scanners
     Scan,
-    /// RSTs of connections that never were
+    /// RSTs without a connection
     Rst,
-    /// ACKs of connections that never were
+    /// ACKs without a connection
     Ack,
-    /// UDP datagrams, each from another address
+    /// UDP datagrams, each from a new address
     Udp,
-    /// Bulk of 1514 bytes with refused connections: a new one among 128 frames
+    /// Bulk of 1514 bytes, and a refused connection in every 128 frames
     Busy,
-    /// A spoofed flood of SYNs beside established connections: 1 frame of 16 is data
+    /// A spoofed flood of SYNs, and established connections: 1 frame of 16 is data
     Storm,
 }
 
@@ -181,7 +181,7 @@ impl Name {
         Self::Storm,
     ];
 
-    /// Those that are about all of a sensor, not about one promise of it.
+    /// The loads of `books`: all but those made for `overload`.
     pub const GENERAL: [Self; 13] = [
         Self::Syn,
         Self::Syn6,
@@ -236,18 +236,18 @@ impl FromStr for Name {
     }
 }
 
-/// A load: any frame of it, and what is true of that frame.
+/// A load: gives any of its frames, and the facts about it.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// Which one.
+    /// Its name.
     pub name: Name,
     /// Its seed.
     pub seed: u64,
     keys: Keys,
     parts: Vec<Part>,
-    /// Which part each frame of a round is of.
+    /// The part of each frame of a round.
     round: Vec<usize>,
-    /// The number of a round's frame among those of its part.
+    /// For each frame of a round, the number of earlier frames of its part.
     before: Vec<u64>,
     /// Frames of each part in a round.
     shares: Vec<u64>,
@@ -259,7 +259,7 @@ impl Load {
     pub fn new(name: Name, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let keys = Keys::new(&mut rng);
-        let weighted = catalog::of(name);
+        let weighted = catalog::parts(name);
         let mut round: Vec<usize> = weighted
             .iter()
             .enumerate()
@@ -284,7 +284,7 @@ impl Load {
         }
     }
 
-    /// Which part frame `index` is of, and its number there.
+    /// The part of frame `index`, and the frame's number in that part.
     fn place(&self, index: u64) -> (usize, u64) {
         if let [_] = self.round[..] {
             return (0, index);
@@ -295,12 +295,15 @@ impl Load {
         (part, index / len * self.shares[part] + self.before[at])
     }
 
-    fn step(&self, index: u64) -> (usize, Step) {
+    fn step(&self, index: u64) -> (usize, FrameSpec) {
         let (part, at) = self.place(index);
         let mut step = self.parts[part].step(at, &self.numbering(part));
         let global = |local: u32| self.global(part, local);
         step.frame.opens = step.frame.opens.map(global);
-        step.frame.of = step.frame.of.map(|(local, client)| (global(local), client));
+        step.frame.connection = step
+            .frame
+            .connection
+            .map(|(local, client)| (global(local), client));
         (part, step)
     }
 
@@ -316,13 +319,13 @@ impl Load {
         self.numbering(part).global(local)
     }
 
-    /// What is true of frame `index`.
+    /// Facts about frame `index`.
     #[must_use]
     pub fn frame(&self, index: u64) -> Frame {
         self.step(index).1.frame
     }
 
-    /// Writes frame `index` to the front of `out`; gives its length and what is true of it.
+    /// Writes frame `index` to the front of `out`; gives its length and the facts about it.
     ///
     /// # Panics
     ///
@@ -341,11 +344,11 @@ impl Load {
         let ends = self.parts[part].client(number / parts, &self.numbering(part));
         Attempt {
             ends,
-            isn: self.keys.isn.of(number),
+            isn: self.keys.isn.permute(number),
         }
     }
 
-    /// Whether the attempt with this number is a bulk connection's.
+    /// Whether the attempt with this number opens a bulk connection.
     #[must_use]
     pub fn is_bulk(&self, number: u32) -> bool {
         let parts = u32::try_from(self.parts.len()).expect("few");
@@ -353,13 +356,14 @@ impl Load {
         self.parts[part].is_bulk()
     }
 
-    /// The number of the attempt that has this initial sequence number, if it is one of this load's at all.
+    /// The number of the attempt with this initial sequence number. Any sequence number gives a number: compare the
+    /// attempt.
     #[must_use]
     pub fn number(&self, isn: u32) -> u32 {
-        self.keys.isn.back(isn)
+        self.keys.isn.invert(isn)
     }
 
-    /// What a kernel program needs to make the frames of [`Name::Syn`]: its template, and the shuffles for
+    /// For [`Name::Syn`], what a program in the kernel needs to make its frames: the template, and the permutations of
     /// sequence number, address and port.
     #[must_use]
     pub fn spoofed(&self) -> Option<(&Template, [Shuffle; 3])> {
@@ -367,7 +371,7 @@ impl Load {
         (self.name == Name::Syn).then(|| (&self.parts[0].templates[0], keys))
     }
 
-    /// The first `frames` frames as a capture, at `pps` packets per second of its own time.
+    /// The first `frames` frames as a capture, with `pps` time stamps per second.
     ///
     /// # Panics
     ///
@@ -389,10 +393,10 @@ impl Load {
 /// 2026-01-01 00:00:00 UTC.
 const CAPTURE_START_NS: i64 = 1_767_225_600_000_000_000;
 
-/// Frames counted by what they are.
+/// Frames counted by class and kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All.
+    /// All frames.
     pub frames: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -400,7 +404,7 @@ pub struct Tally {
     pub classes: [u64; Class::ALL.len()],
     /// By [`Kind`].
     pub kinds: [u64; Kind::ALL.len()],
-    /// Those that open an attempt.
+    /// Frames that open an attempt.
     pub attempts: u64,
 }
 
@@ -420,7 +424,7 @@ impl Tally {
         self.classes[class as usize]
     }
 
-    /// As it stands in reports.
+    /// As JSON, for reports.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         let classes: serde_json::Map<_, _> = Class::ALL

@@ -1,4 +1,4 @@
-//! Parts of loads: the sequence of frames of each shape.
+//! Parts of loads: the sequence of frames of each shape of part.
 
 use craft::Rng;
 
@@ -6,24 +6,24 @@ use super::shuffle::Shuffle;
 use super::template::{Ends, Fields, Template};
 use super::{Class, Frame, Kind};
 
-/// Established connections of a bulk load. More than NAPI polls at a time (64), so that GRO never finds two
-/// neighbouring segments of one connection to merge: a frame sent is a frame received.
+/// Established connections of a bulk load. More than NAPI polls at a time (64), so that GRO never finds two segments of
+/// one connection to merge: a frame sent is a frame received.
 pub const FLOWS: u32 = 256;
-/// Conversations that run at a time in `short`.
-const ABREAST: u32 = 64;
-/// Bytes of a short conversation's request, and of its response.
+/// Connections that are open at a time in `short`.
+const CONCURRENT: u32 = 64;
+/// Bytes of the request in a short connection.
 pub const REQUEST_LEN: u32 = 54;
-/// See [`REQUEST_LEN`].
+/// Bytes of the response in a short connection.
 pub const RESPONSE_LEN: u32 = 1200;
-/// Addresses that `few` comes from.
+/// Source addresses of `few`.
 const FEW: u32 = 16;
 /// Scanners of `scan`.
 const SCANNERS: u32 = 64;
 
-/// Whom the IPv6 floods are for.
+/// Destination of the IPv6 floods.
 const TARGET_V6: u128 = 0x2001_0db8_ffff_0000_0000_0000_0000_0002;
 
-/// The seed, spread over what it decides.
+/// Permutations derived from the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys {
     /// Attempt number → initial sequence number.
@@ -52,72 +52,72 @@ impl Keys {
 /// How a part numbers its attempts among those of all parts.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbering<'a> {
-    /// The seed's.
+    /// Permutations of the load.
     pub keys: &'a Keys,
-    /// How many parts there are.
+    /// Number of parts.
     pub parts: u32,
-    /// Which one this is.
+    /// Index of this part.
     pub part: u32,
 }
 
 impl Numbering<'_> {
-    /// The number among all.
+    /// The number among the attempts of all parts.
     pub fn global(&self, local: u32) -> u32 {
         local.wrapping_mul(self.parts).wrapping_add(self.part)
     }
 
     fn isn(&self, local: u32) -> u32 {
-        self.keys.isn.of(self.global(local))
+        self.keys.isn.permute(self.global(local))
     }
 
     fn server_isn(&self, local: u32) -> u32 {
-        self.keys.server.of(self.global(local))
+        self.keys.server.permute(self.global(local))
     }
 
-    /// An address of 16.0.0.0 to 79.255.255.255: none that a host treats apart.
+    /// An address from 16.0.0.0 to 79.255.255.255: unicast, no special use.
     fn address(&self, number: u32) -> u32 {
-        let hash = self.keys.address.of(number);
+        let hash = self.keys.address.permute(number);
         (16 << 24) + (hash & 0x3FFF_FFFF)
     }
 
     fn port(&self, number: u32) -> u16 {
-        let [.., high, low] = self.keys.port.of(number).to_be_bytes();
+        let [.., high, low] = self.keys.port.permute(number).to_be_bytes();
         u16::from_be_bytes([high, low]) | 0x8000
     }
 }
 
 /// A frame before it is written.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
-    /// Which template.
+pub struct FrameSpec {
+    /// Index of its template.
     pub template: usize,
-    /// What goes into it.
+    /// Values written into the template.
     pub fields: Fields,
-    /// What is true of it; attempts by their number in this part.
+    /// Facts about it; attempts have their number in this part.
     pub frame: Frame,
 }
 
 /// How a part makes its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// One frame each, from an address of its own; what it is, and whether it opens an attempt.
+    /// Single frames, each from a new address.
     Spoofed {
-        /// Its ring.
+        /// Their class.
         class: Class,
-        /// What it is.
+        /// Their kind.
         kind: Kind,
     },
     /// SYNs from few addresses.
     Few,
-    /// Each from a scanner to a port of its own.
+    /// SYNs of scanners, each to a new port.
     Scan,
     /// Handshakes, then data without end.
     Bulk,
-    /// Whole conversations.
+    /// Short connections from SYN to FIN.
     Short,
-    /// SYN, and RST with ACK.
+    /// A SYN, answered by a RST with ACK.
     Refused,
-    /// A SYN in two fragments, a datagram in three.
+    /// A SYN in two fragments, a UDP datagram in three.
     Fragments,
     /// One template after the other.
     Malformed,
@@ -126,7 +126,7 @@ pub enum Shape {
 /// A part of a load.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Its frames.
+    /// Templates of its frames.
     pub templates: Vec<Template>,
     /// How it uses them.
     pub shape: Shape,
@@ -138,9 +138,9 @@ pub struct Part {
     pub dst_port: u16,
 }
 
-/// Frames of a whole conversation: SYN, SYN+ACK, ACK, request, response, FIN, FIN, ACK.
+/// Frames of a short connection: SYN, SYN+ACK, ACK, request, response, FIN, FIN, ACK.
 const SHORT_STEPS: u32 = 8;
-/// What the client has sent, and the server, before each frame of a conversation; the SYN counts.
+/// Sequence space used by client and server before each frame of a short connection.
 const SENT: [(u32, u32); SHORT_STEPS as usize] = {
     let (request, response) = (1 + REQUEST_LEN, 1 + RESPONSE_LEN);
     [
@@ -155,22 +155,22 @@ const SENT: [(u32, u32); SHORT_STEPS as usize] = {
     ]
 };
 
-fn truth(class: Class, kind: Kind) -> Frame {
+fn frame(class: Class, kind: Kind) -> Frame {
     Frame {
         class,
         kind,
         opens: None,
-        of: None,
+        connection: None,
     }
 }
 
-/// The low 32 bits of a frame's number: no load is sent for longer than a month.
+/// The low 32 bits of a frame's number. After 2^32 frames of a part its attempts repeat: at 1 M/s after 72 minutes.
 fn low(number: u64) -> u32 {
     u32::try_from(number & u64::from(u32::MAX)).expect("masked")
 }
 
 impl Part {
-    /// Its connections are established and stay so.
+    /// Whether its connections are established and never end.
     pub fn is_bulk(&self) -> bool {
         self.shape == Shape::Bulk
     }
@@ -208,7 +208,7 @@ impl Part {
     }
 
     /// Frame `index` of this part.
-    pub fn step(&self, index: u64, numbering: &Numbering<'_>) -> Step {
+    pub fn step(&self, index: u64, numbering: &Numbering<'_>) -> FrameSpec {
         let number = low(index);
         match self.shape {
             Shape::Spoofed { class, kind } => self.single(number, class, kind, numbering),
@@ -223,16 +223,22 @@ impl Part {
                     ends: self.client(number, numbering),
                     ..Fields::default()
                 };
-                Step {
+                FrameSpec {
                     template,
                     fields,
-                    frame: truth(Class::Unreadable, Kind::Malformed),
+                    frame: frame(Class::Unreadable, Kind::Malformed),
                 }
             }
         }
     }
 
-    fn single(&self, number: u32, class: Class, kind: Kind, numbering: &Numbering<'_>) -> Step {
+    fn single(
+        &self,
+        number: u32,
+        class: Class,
+        kind: Kind,
+        numbering: &Numbering<'_>,
+    ) -> FrameSpec {
         let opens = kind == Kind::Syn;
         let isn = numbering.isn(number);
         let fields = Fields {
@@ -241,18 +247,18 @@ impl Part {
             ack: if opens { 0 } else { isn },
             id: 0,
         };
-        let mut frame = truth(class, kind);
+        let mut frame = frame(class, kind);
         if opens {
-            (frame.opens, frame.of) = (Some(number), Some((number, true)));
+            (frame.opens, frame.connection) = (Some(number), Some((number, true)));
         }
-        Step {
+        FrameSpec {
             template: 0,
             fields,
             frame,
         }
     }
 
-    /// A segment of attempt `local`'s connection, after `sent` bytes of client and server.
+    /// Fields of a segment of attempt `local`'s connection, after `sent` bytes of client and server.
     fn segment(
         &self,
         local: u32,
@@ -276,17 +282,17 @@ impl Part {
         }
     }
 
-    fn bulk_step(&self, index: u64, numbering: &Numbering<'_>) -> Step {
+    fn bulk_step(&self, index: u64, numbering: &Numbering<'_>) -> FrameSpec {
         let (turn, local) = (index / u64::from(FLOWS), low(index % u64::from(FLOWS)));
         let (template, frame, sent, from_client) = match turn {
-            0 => (0, truth(Class::Open, Kind::Syn), (0, 0), true),
-            1 => (1, truth(Class::Control, Kind::SynAck), (1, 0), false),
-            2 => (2, truth(Class::Data, Kind::Ack), (1, 1), true),
+            0 => (0, frame(Class::Open, Kind::Syn), (0, 0), true),
+            1 => (1, frame(Class::Control, Kind::SynAck), (1, 0), false),
+            2 => (2, frame(Class::Data, Kind::Ack), (1, 1), true),
             _ => {
                 let len = u64::try_from(self.templates[3].frame_len() - 54).expect("short");
-                // Sequence numbers begin anew after 2^32, as they do.
+                // Sequence numbers wrap at 2^32.
                 let sent = (low(1 + (turn - 3) * len), 1);
-                (3, truth(Class::Data, Kind::Data), sent, true)
+                (3, frame(Class::Data, Kind::Data), sent, true)
             }
         };
         let mut fields = self.segment(local, sent, from_client, numbering);
@@ -294,70 +300,73 @@ impl Part {
             fields.ack = 0;
         }
         let opens = (turn == 0).then_some(local);
-        Step {
+        FrameSpec {
             template,
             fields,
             frame: Frame {
                 opens,
-                of: Some((local, from_client)),
+                connection: Some((local, from_client)),
                 ..frame
             },
         }
     }
 
-    fn short_step(&self, index: u64, numbering: &Numbering<'_>) -> Step {
-        let many = u64::from(SHORT_STEPS * ABREAST);
+    fn short_step(&self, index: u64, numbering: &Numbering<'_>) -> FrameSpec {
+        let many = u64::from(SHORT_STEPS * CONCURRENT);
         let (group, within) = (low(index / many), low(index % many));
-        let (step, local) = (within / ABREAST, group * ABREAST + within % ABREAST);
+        let (step, local) = (
+            within / CONCURRENT,
+            group * CONCURRENT + within % CONCURRENT,
+        );
         let (template, frame, from_client) = match step {
-            0 => (0, truth(Class::Open, Kind::Syn), true),
-            1 => (1, truth(Class::Control, Kind::SynAck), false),
-            2 => (2, truth(Class::Data, Kind::Ack), true),
-            3 => (3, truth(Class::Data, Kind::Data), true),
-            4 => (4, truth(Class::Data, Kind::Data), false),
-            5 => (5, truth(Class::Control, Kind::Fin), true),
-            6 => (5, truth(Class::Control, Kind::Fin), false),
-            _ => (2, truth(Class::Data, Kind::Ack), true),
+            0 => (0, frame(Class::Open, Kind::Syn), true),
+            1 => (1, frame(Class::Control, Kind::SynAck), false),
+            2 => (2, frame(Class::Data, Kind::Ack), true),
+            3 => (3, frame(Class::Data, Kind::Data), true),
+            4 => (4, frame(Class::Data, Kind::Data), false),
+            5 => (5, frame(Class::Control, Kind::Fin), true),
+            6 => (5, frame(Class::Control, Kind::Fin), false),
+            _ => (2, frame(Class::Data, Kind::Ack), true),
         };
         let sent = SENT[usize::try_from(step).expect("below 8")];
         let mut fields = self.segment(local, sent, from_client, numbering);
         if step == 0 {
             fields.ack = 0;
         }
-        Step {
+        FrameSpec {
             template,
             fields,
             frame: Frame {
                 opens: (step == 0).then_some(local),
-                of: Some((local, from_client)),
+                connection: Some((local, from_client)),
                 ..frame
             },
         }
     }
 
-    fn refused_step(&self, index: u64, numbering: &Numbering<'_>) -> Step {
+    fn refused_step(&self, index: u64, numbering: &Numbering<'_>) -> FrameSpec {
         let (local, answer) = (low(index / 2), index % 2 == 1);
         let mut fields = self.segment(local, (u32::from(answer), 0), !answer, numbering);
         let frame = if answer {
             // A RST to a SYN has sequence number 0 (RFC 9293, 3.5.2).
             fields.seq = 0;
-            truth(Class::Control, Kind::Rst)
+            frame(Class::Control, Kind::Rst)
         } else {
             fields.ack = 0;
-            truth(Class::Open, Kind::Syn)
+            frame(Class::Open, Kind::Syn)
         };
-        Step {
+        FrameSpec {
             template: usize::from(answer),
             fields,
             frame: Frame {
                 opens: (!answer).then_some(local),
-                of: Some((local, !answer)),
+                connection: Some((local, !answer)),
                 ..frame
             },
         }
     }
 
-    fn fragment_step(&self, index: u64, numbering: &Numbering<'_>) -> Step {
+    fn fragment_step(&self, index: u64, numbering: &Numbering<'_>) -> FrameSpec {
         let cycle = self.templates.len() as u64;
         let local = low(index / cycle);
         let template = usize::try_from(index % cycle).expect("below 5");
@@ -371,12 +380,12 @@ impl Part {
         let frame = match template {
             0 => Frame {
                 opens: Some(local),
-                of: Some((local, true)),
-                ..truth(Class::Open, Kind::Syn)
+                connection: Some((local, true)),
+                ..frame(Class::Open, Kind::Syn)
             },
-            _ => truth(Class::Data, Kind::Fragment),
+            _ => frame(Class::Data, Kind::Fragment),
         };
-        Step {
+        FrameSpec {
             template,
             fields,
             frame,

@@ -1,4 +1,4 @@
-//! Templates of frames. A frame is a copy of one, with its own addresses, numbers and checksums written in.
+//! Templates of frames: a frame is a copy with its addresses, ports, numbers and checksums written in.
 
 use craft::{Flow, Ip, Link, Tcp, Udp};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Both ends of a frame. IPv4 addresses are the low 32 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ends {
-    /// IPv6.
+    /// Whether the addresses are IPv6.
     pub v6: bool,
     /// Source address.
     pub src: u128,
@@ -31,7 +31,7 @@ impl Ends {
         }
     }
 
-    /// The way back.
+    /// The ends with source and destination exchanged.
     #[must_use]
     pub fn reversed(self) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Ends {
         }
     }
 
-    /// An address as the standard library has it.
+    /// An address of these ends as `IpAddr`.
     #[must_use]
     pub fn address(self, address: u128) -> IpAddr {
         if self.v6 {
@@ -54,7 +54,7 @@ impl Ends {
     }
 }
 
-/// What differs between two frames of one template.
+/// The fields in which frames of one template differ.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fields {
     /// Addresses and ports.
@@ -67,28 +67,28 @@ pub struct Fields {
     pub id: u16,
 }
 
-/// Where the transport header's fields are.
+/// Offsets of the transport header and its checksum.
 #[derive(Clone, Copy, Debug)]
 struct Transport {
     at: usize,
     checksum_at: usize,
-    /// TCP has sequence numbers.
+    /// TCP; else UDP.
     tcp: bool,
-    /// Sum of all that stays the same, pseudo-header included.
+    /// Checksum of the constant parts, pseudo-header included.
     sum: u32,
 }
 
-/// A frame with zeroes where fields go.
+/// A frame in which the fields are zero.
 #[derive(Clone, Debug)]
 pub struct Template {
     bytes: Vec<u8>,
     v6: bool,
-    /// Sum of the IPv4 header.
+    /// Checksum of the constant parts of the IPv4 header.
     ip_sum: u32,
-    /// Where the identification is.
+    /// Offset of the IPv4 identification.
     id_at: Option<usize>,
     transport: Option<Transport>,
-    /// Nothing is written into it.
+    /// No field is written.
     fixed: bool,
 }
 
@@ -122,7 +122,7 @@ impl Template {
         Self::new(&ip, (from == 0).then_some((payload, tcp)))
     }
 
-    /// An IP packet whose addresses alone change, whatever is in it.
+    /// An IP packet in which only the addresses change.
     #[must_use]
     pub fn addressed(ip: &[u8]) -> Self {
         Self::new(ip, None)
@@ -155,7 +155,7 @@ impl Template {
         let transport = transport.map(|(whole, tcp)| {
             let checksum_at = at + if tcp { 16 } else { 6 };
             bytes[checksum_at..checksum_at + 2].fill(0);
-            // What craft wrote is the complement of the sum of all else, with zeroes for ports and addresses.
+            // Ports and addresses are zero, so craft's checksum is the complement of the sum of the constant parts.
             let checksum =
                 u16::from_be_bytes([whole[checksum_at - at], whole[checksum_at - at + 1]]);
             Transport {
@@ -193,7 +193,7 @@ impl Template {
             return len;
         }
         let ends = &fields.ends;
-        debug_assert_eq!(ends.v6, self.v6, "one family");
+        debug_assert_eq!(ends.v6, self.v6, "IP version");
         let addresses = if self.v6 {
             put(out, IP_AT + 8, &ends.src.to_be_bytes());
             put(out, IP_AT + 24, &ends.dst.to_be_bytes());
@@ -234,7 +234,7 @@ impl Template {
         put(out, transport.checksum_at, &checksum.to_be_bytes());
     }
 
-    /// The bytes and the sums that a program in the kernel needs: frame, IPv4 sum, TCP sum.
+    /// The frame, and the checksums of the constant parts: IPv4, TCP.
     #[must_use]
     pub fn sums(&self) -> (&[u8], u32, u32) {
         let transport = self.transport.map_or(0, |transport| transport.sum);
@@ -271,7 +271,7 @@ fn words(bytes: &[u8]) -> u32 {
         .sum()
 }
 
-/// The Internet checksum of a sum.
+/// The Internet checksum from an unfolded sum.
 fn complement(mut sum: u32) -> u16 {
     sum = words32(sum);
     sum = words32(sum);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_template_is_what_craft_builds_from_the_same_fields() {
+    fn a_written_template_is_the_frame_that_craft_builds() {
         for v6 in [false, true] {
             for (flags, data) in [(SYN, &b""[..]), (ACK, b"odd"), (PSH | ACK, &[0xFF; 1440])] {
                 for (seq, ack) in [(0, 0), (u32::MAX, 1), (0xFFFF_0000, 0x0001_FFFF)] {

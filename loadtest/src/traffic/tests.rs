@@ -1,10 +1,10 @@
-//! A load is the same bytes everywhere, and its truth is true.
+//! A load has the same bytes everywhere, and the facts about its frames are correct.
 
 use super::*;
 use std::collections::HashSet;
 
 fn digest(name: Name, seed: u64, frames: u64) -> u64 {
-    // FNV-1a: what matters is that any changed byte changes it.
+    // FNV-1a: any changed byte changes the hash.
     let (load, mut out) = (Load::new(name, seed), [0; FRAME_LEN_MAX]);
     let mut hash = 0xCBF2_9CE4_8422_2325_u64;
     for index in 0..frames {
@@ -17,7 +17,7 @@ fn digest(name: Name, seed: u64, frames: u64) -> u64 {
 }
 
 #[test]
-fn a_seed_gives_the_same_bytes_for_ever() {
+fn a_seed_always_gives_the_same_bytes() {
     let found: Vec<(&str, u64)> = Name::ALL
         .iter()
         .map(|name| (name.word(), digest(*name, 1, 5000)))
@@ -29,7 +29,7 @@ fn a_seed_gives_the_same_bytes_for_ever() {
 }
 
 #[test]
-fn each_attempt_is_opened_once_is_another_one_and_is_found_by_its_sequence_number() {
+fn attempts_are_unique_and_found_by_their_sequence_numbers() {
     for name in Name::ALL {
         let load = Load::new(name, 7);
         let (mut attempts, mut numbers) = (HashSet::new(), HashSet::new());
@@ -57,7 +57,7 @@ fn each_attempt_is_opened_once_is_another_one_and_is_found_by_its_sequence_numbe
 }
 
 #[test]
-fn a_part_of_a_mix_has_its_frames_in_order_and_none_twice() {
+fn a_part_of_a_mix_has_each_frame_once_and_in_order() {
     let load = Load::new(Name::Mix, 3);
     let mut next = vec![0; load.parts.len()];
     for index in 0..10_000 {
@@ -68,7 +68,7 @@ fn a_part_of_a_mix_has_its_frames_in_order_and_none_twice() {
 }
 
 #[test]
-fn words_are_those_of_the_command_line() {
+fn words_of_loads_are_parsed() {
     for name in Name::ALL {
         assert_eq!(name.word().parse(), Ok(name));
     }

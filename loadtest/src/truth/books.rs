@@ -1,16 +1,16 @@
-//! The books of the sensor: its counters, as the last record of statistics in its log has them.
+//! The sensor's books: its counters, from the last statistics record of its log.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::eve::{self, Line};
+use super::eve::{self, LogLine};
 
-/// One ring of the books.
+/// Counters of one ring.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default)]
-pub struct Ring {
+pub struct RingCounts {
     /// Its interface.
     pub interface: String,
     /// `open`, `control`, `data`, or `all`.
@@ -21,56 +21,57 @@ pub struct Ring {
     pub tp_drops: u64,
     /// Frames read.
     pub frames_read: u64,
-    /// Frames given back unread.
+    /// Frames shed: given back unread.
     pub shed_data: u64,
 }
 
-/// The books of a whole run, from its last record of statistics. A counter that the record lacks is 0.
+/// The books of a whole run. A counter that the record lacks is 0.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     /// Its rings.
-    pub rings: Vec<Ring>,
-    /// Identities that do not hold.
+    pub rings: Vec<RingCounts>,
+    /// The sensor's identities that do not hold.
     pub open_identities: Vec<String>,
     all: Value,
 }
 
-/// New connections as one output had them.
+/// New connections of one output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Logged {
-    /// A line each.
+pub struct LoggedConnections {
+    /// Written, a line each.
     pub written: u64,
-    /// Counted in a record of many.
+    /// Folded into records of many.
     pub folded: u64,
-    /// Not wanted.
+    /// Of a kind that the output is not asked for.
     pub not_asked: u64,
-    /// Lost, with a cause.
+    /// Dropped, for any cause.
     pub dropped: u64,
 }
 
 impl Books {
-    /// Finds them at the end of a log.
+    /// Reads them from a log.
     ///
     /// # Errors
     ///
-    /// When there are none.
+    /// When the log has no last statistics record.
     pub fn read(log: &Path) -> Result<Self> {
         let mut found = None;
         eve::read(log, |line| {
-            if let Line::Books(value) = line {
+            if let LogLine::Books(value) = line {
                 found = Some(value);
             }
         })?;
-        let value = found.with_context(|| format!("{}: no last record", log.display()))?;
-        Self::of(&value)
+        let value =
+            found.with_context(|| format!("{}: no last statistics record", log.display()))?;
+        Self::from_record(&value)
     }
 
-    /// Takes them from a record of statistics.
+    /// Takes them from a statistics record.
     ///
     /// # Errors
     ///
     /// When it has no rings.
-    pub fn of(value: &Value) -> Result<Self> {
+    pub fn from_record(value: &Value) -> Result<Self> {
         let ours = &value["synledger"];
         let all = ours["totals"]["books"].clone();
         let rings = serde_json::from_value(all["rings"].clone()).context("rings of the books")?;
@@ -83,7 +84,7 @@ impl Books {
         })
     }
 
-    /// A counter, or the sum of counters of one name.
+    /// A counter, or the sum over its labels.
     #[must_use]
     pub fn count(&self, name: &str) -> u64 {
         match &self.all[name] {
@@ -92,8 +93,8 @@ impl Books {
         }
     }
 
-    /// Frames that filters kept from the rings: the filter of `--capture control`, and the filters that shed bulk
-    /// data under load. `None` if they could not be counted.
+    /// Frames that filters in the kernel rejected: the filter of `--capture control`, and those that shed bulk data
+    /// under load. `None` if the sensor could not count them.
     #[must_use]
     pub fn filtered(&self) -> Option<u64> {
         let counted = |at: &Value, there: bool| match at {
@@ -112,7 +113,7 @@ impl Books {
         Some(chosen + counted(&all["shed_in_kernel"], was_shed)?)
     }
 
-    /// Steps of load shedding, up to any level.
+    /// Steps of load shedding to a higher level.
     #[must_use]
     pub fn shed_steps(&self) -> u64 {
         let levels = self.all["shed_up"].as_object().into_iter().flatten();
@@ -121,12 +122,12 @@ impl Books {
 
     /// New connections in the first output.
     #[must_use]
-    pub fn logged(&self) -> Logged {
+    pub fn logged(&self) -> LoggedConnections {
         let output = &self.all["outputs"][0];
         let count = |name: &str| output[name]["connection"].as_u64().unwrap_or(0);
         let causes = output["dropped"].as_object().into_iter().flatten();
         let dropped = causes.filter_map(|(_, kinds)| kinds["connection"].as_u64());
-        Logged {
+        LoggedConnections {
             written: count("written"),
             folded: count("folded"),
             not_asked: count("not_asked"),
@@ -136,14 +137,14 @@ impl Books {
 
     /// A sum over the rings of one class.
     #[must_use]
-    pub fn class(&self, class: &str, count: fn(&Ring) -> u64) -> u64 {
+    pub fn class(&self, class: &str, count: fn(&RingCounts) -> u64) -> u64 {
         let rings = self.rings.iter().filter(|ring| ring.class == class);
         rings.map(count).sum()
     }
 
     /// A sum over all rings.
     #[must_use]
-    pub fn all_rings(&self, count: fn(&Ring) -> u64) -> u64 {
+    pub fn all_rings(&self, count: fn(&RingCounts) -> u64) -> u64 {
         self.rings.iter().map(count).sum()
     }
 }
@@ -154,14 +155,14 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_a_sensor_does_not_have_counts_nothing() {
+    fn a_missing_counter_is_0() {
         let value = json!({ "synledger": { "totals": { "books": {
             "new_connections": 7, "unread_frames": { "arp": 2, "llc": 3 },
             "rings": [{ "class": "open", "tp_packets": 9, "tp_drops": 2, "frames_read": 7, "more": 1 }],
             "outputs": [{ "written": { "connection": 5 },
                           "dropped": { "slow": { "connection": 2 }, "queue": { "flow": 1 } } }],
         } }, "open_identities": [] } });
-        let books = Books::of(&value).expect("books");
+        let books = Books::from_record(&value).expect("books");
         assert_eq!(
             (books.count("new_connections"), books.count("unread_frames")),
             (7, 5)
@@ -172,6 +173,9 @@ mod tests {
         assert_eq!(books.class("open", |ring| ring.tp_packets), 9);
         assert_eq!(books.class("data", |ring| ring.tp_packets), 0);
         let control = json!({ "synledger": { "totals": { "books": { "rings": [], "filtered_frames": null } } } });
-        assert_eq!(Books::of(&control).expect("books").filtered(), None);
+        assert_eq!(
+            Books::from_record(&control).expect("books").filtered(),
+            None
+        );
     }
 }

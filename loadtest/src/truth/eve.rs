@@ -1,5 +1,4 @@
-//! Reads the sensor's EVE log. Of a line it parses only the fields that its kind needs, to be as fast as the
-//! writer.
+//! Reads the sensor's EVE log. Only needed fields are parsed, to keep up with the writer.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -15,35 +14,33 @@ use crate::traffic::{Attempt, Ends};
 
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Line {
+pub enum LogLine {
     /// One new connection.
     Connection(Attempt),
-    /// New connections to one port, folded.
+    /// New connections to one port, folded into one record.
     Folded {
-        /// Where they went.
+        /// Destination.
         to: (IpAddr, u16),
-        /// How many.
+        /// Number of connections.
         count: u64,
     },
-    /// A connection's end.
+    /// An ended connection.
     Flow {
         /// Both ends, client first.
         ends: Ends,
         /// Packets from the client and from the server.
         packets: (u64, u64),
-        /// It answered with RST.
-        refused: bool,
     },
-    /// A port scan that began.
+    /// The start of a port scan.
     Scan {
         /// The scanner.
         src: IpAddr,
-        /// When the deciding packet came, in nanoseconds since 1970.
+        /// Time of the deciding packet, in nanoseconds since 1970.
         ts_ns: i64,
     },
     /// The last record of statistics.
     Books(Box<Value>),
-    /// Another line.
+    /// Any other line.
     Other,
 }
 
@@ -51,8 +48,8 @@ pub enum Line {
 ///
 /// # Errors
 ///
-/// When it cannot be read, or a line is not what it should be: with the line.
-pub fn read(path: &Path, mut take: impl FnMut(Line)) -> Result<()> {
+/// When it cannot be read, or a line is malformed; the error has the line.
+pub fn read(path: &Path, mut take: impl FnMut(LogLine)) -> Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let (mut line, mut number) = (Vec::new(), 0_u64);
@@ -75,12 +72,12 @@ pub fn read(path: &Path, mut take: impl FnMut(Line)) -> Result<()> {
 ///
 /// # Errors
 ///
-/// When a member is missing that its kind has.
-pub fn parse(line: &[u8]) -> Result<Line> {
+/// When a member of its kind is missing.
+pub fn parse(line: &[u8]) -> Result<LogLine> {
     let mut fields = Fields(line);
     let kind = fields.string("event_type")?;
     match kind {
-        b"new_connection" => Ok(Line::Connection(attempt(&mut fields)?)),
+        b"new_connection" => Ok(LogLine::Connection(attempt(&mut fields)?)),
         b"new_connections" => folded(line),
         b"flow" => flow(line),
         b"alert" => alert(line),
@@ -88,12 +85,12 @@ pub fn parse(line: &[u8]) -> Result<Line> {
             let value: Value = serde_json::from_slice(line)?;
             let last = value["synledger"]["final"] == true;
             Ok(if last {
-                Line::Books(Box::new(value))
+                LogLine::Books(Box::new(value))
             } else {
-                Line::Other
+                LogLine::Other
             })
         }
-        _ => Ok(Line::Other),
+        _ => Ok(LogLine::Other),
     }
 }
 
@@ -131,44 +128,43 @@ fn port(value: &Value) -> Result<u16> {
     Ok(u16::try_from(value.as_u64().context("a port")?)?)
 }
 
-fn folded(line: &[u8]) -> Result<Line> {
+fn folded(line: &[u8]) -> Result<LogLine> {
     let value: Value = serde_json::from_slice(line)?;
     let count = value["synledger"]["fold"]["count"].as_u64();
-    Ok(Line::Folded {
+    Ok(LogLine::Folded {
         to: (address(&value["dest_ip"])?, port(&value["dest_port"])?),
         count: count.context("synledger.fold.count")?,
     })
 }
 
-fn flow(line: &[u8]) -> Result<Line> {
+fn flow(line: &[u8]) -> Result<LogLine> {
     let value: Value = serde_json::from_slice(line)?;
-    // Protocols without ports have none.
+    // A protocol without ports.
     if value["src_port"].is_null() {
-        return Ok(Line::Other);
+        return Ok(LogLine::Other);
     }
     let (src, dst) = (address(&value["src_ip"])?, address(&value["dest_ip"])?);
     let (from, to) = (port(&value["src_port"])?, port(&value["dest_port"])?);
     let packets = |name: &str| value["flow"][name].as_u64().context("a number of packets");
-    Ok(Line::Flow {
+    Ok(LogLine::Flow {
         ends: ends(src, from, dst, to),
         packets: (packets("pkts_toserver")?, packets("pkts_toclient")?),
-        refused: value["synledger"]["conn_state"] == "REJ",
     })
 }
 
-fn alert(line: &[u8]) -> Result<Line> {
+fn alert(line: &[u8]) -> Result<LogLine> {
     let value: Value = serde_json::from_slice(line)?;
     let scan = &value["synledger"]["scan"];
     if scan["kind"] != "port_scan" || scan["phase"] != "started" {
-        return Ok(Line::Other);
+        return Ok(LogLine::Other);
     }
-    Ok(Line::Scan {
+    Ok(LogLine::Scan {
         src: address(&value["src_ip"])?,
         ts_ns: timestamp_ns(line).context("a time stamp")?,
     })
 }
 
-/// The time that a line begins with, in nanoseconds since 1970 (to the microsecond).
+/// The time stamp of a line, in nanoseconds since 1970 (exact to the microsecond).
 #[must_use]
 pub fn timestamp_ns(line: &[u8]) -> Option<i64> {
     // {"timestamp":"2021-04-28T15:28:05.123456+0000"
@@ -193,11 +189,11 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// What of a line was not yet read: its members have a fixed order.
+/// The unread rest of a line. Members are read in the log's fixed order.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// What stands behind `"name":`.
+    /// The text behind `"name":`.
     fn after(&mut self, name: &'static str) -> Result<&'a [u8]> {
         for at in memmem::find_iter(self.0, name.as_bytes()) {
             let before = at.checked_sub(1).and_then(|quote| self.0.get(quote));
@@ -234,7 +230,7 @@ mod tests {
     const HEAD: &str = r#"{"timestamp":"2021-04-28T15:28:05.123456+0000","host":"h","#;
 
     #[test]
-    fn a_connection_a_fold_and_an_alert_are_read() {
+    fn a_connection_a_fold_and_an_alert_are_parsed() {
         let ends = r#""src_ip":"192.0.2.56","src_port":5973,"dest_ip":"10.0.0.5","dest_port":80"#;
         let one = format!(
             "{HEAD}\"flow_id\":1,\"event_type\":\"new_connection\",{ends},\"proto\":\"TCP\",\
@@ -246,20 +242,20 @@ mod tests {
         };
         assert_eq!(
             parse(one.as_bytes()).expect("a line"),
-            Line::Connection(attempt)
+            LogLine::Connection(attempt)
         );
         let many = format!(
             "{HEAD}\"event_type\":\"new_connections\",\"dest_ip\":\"2001:db8::1\",\"dest_port\":80,\
              \"synledger\":{{\"fold\":{{\"count\":12}}}}}}\n"
         );
         let to = ("2001:db8::1".parse().expect("an address"), 80);
-        let folded = Line::Folded { to, count: 12 };
+        let folded = LogLine::Folded { to, count: 12 };
         assert_eq!(parse(many.as_bytes()).expect("a line"), folded);
         let alert = format!(
             "{HEAD}\"event_type\":\"alert\",{ends},\
              \"synledger\":{{\"scan\":{{\"kind\":\"port_scan\",\"phase\":\"started\"}}}}}}\n"
         );
-        let scan = Line::Scan {
+        let scan = LogLine::Scan {
             src: "192.0.2.56".parse().expect("an address"),
             ts_ns: 1_619_623_685_123_456_000,
         };
@@ -269,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn time_stamps_are_those_of_the_calendar() {
+    fn time_stamps_agree_with_jiff() {
         for text in [
             "1970-01-01T00:00:00.000001",
             "2024-02-29T23:59:59.999999",

@@ -1,4 +1,4 @@
-//! Reads a log while it is written.
+//! Reads a log while the sensor writes it.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,17 +6,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Reads what was added to a file.
+/// Reads new lines of a growing file.
 #[derive(Debug)]
 pub struct Follower {
     file: File,
-    /// The start of a last line that is not complete yet.
+    /// The last line, if it is incomplete.
     rest: Vec<u8>,
     chunk: Vec<u8>,
 }
 
 impl Follower {
-    /// Follows `path` from its beginning.
+    /// Reads `path` from its beginning.
     ///
     /// # Errors
     ///
@@ -29,8 +29,8 @@ impl Follower {
         })
     }
 
-    /// Reads what was added and calls `take` with each line that is complete. The second argument is what `now`
-    /// gave right after the read. Gives whether anything was added.
+    /// Reads new bytes and calls `take` with each complete line and the result of `now` right after the read. Gives
+    /// whether there were new bytes.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Follower {
     }
 }
 
-/// Nanoseconds since 1970, as packets are stamped.
+/// Nanoseconds since 1970, the clock of packet time stamps.
 #[must_use]
 pub fn now_ns() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -73,7 +73,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn lines_come_whole_however_they_are_written() {
+    fn lines_are_complete_in_whatever_parts_they_are_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
         let mut file = File::create(&path).expect("a file");

@@ -1,4 +1,4 @@
-//! The outer books: what was sent against what the kernel, the sensor and its log say, line by line.
+//! The outer books: compares what was sent with the counters of kernel and sensor, and with the sensor's log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -8,15 +8,15 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::books::Books;
-use super::eve::{self, Line};
+use super::eve::{self, LogLine};
 use crate::lab::Counters;
-use crate::send::Sent;
+use crate::send::Transmission;
 use crate::traffic::{Attempt, Class, Ends, Load};
 
-/// A line of the books: both sides are counted at different places.
+/// A line of the outer books: two sides, counted in different places, must be equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it says.
+    /// The equation in words.
     pub name: String,
     /// Left side.
     pub left: u64,
@@ -33,7 +33,7 @@ impl Entry {
         }
     }
 
-    /// Both sides agree.
+    /// Both sides are equal.
     #[must_use]
     pub fn closes(&self) -> bool {
         self.left == self.right
@@ -46,25 +46,23 @@ impl fmt::Display for Entry {
     }
 }
 
-/// What the sensor's log says of the attempts that were sent.
+/// The sensor's log, compared with the attempts that were sent.
 #[derive(Clone, Debug, Default)]
-pub struct Log {
-    /// Attempts with a line each.
+pub struct LogSummary {
+    /// Lines of single attempts.
     pub lines: u64,
-    /// Lines about attempts that nobody made.
+    /// Lines of attempts that were not sent.
     pub unknown: u64,
-    /// Lines about attempts that have one already.
-    pub twice: u64,
-    /// The first line that is wrong.
+    /// Lines of attempts that have a line already.
+    pub duplicates: u64,
+    /// The first line of an unknown attempt or a duplicate.
     pub first_wrong: Option<String>,
-    /// Attempts folded, by destination.
+    /// Folded attempts, by destination.
     pub folded: BTreeMap<(IpAddr, u16), u64>,
     /// Attempts with a line, by destination.
     written: HashMap<(IpAddr, u16), u64>,
-    /// Packets of connections, by their ends.
+    /// Packets of ended connections in both directions, by their ends.
     pub flows: HashMap<Ends, (u64, u64)>,
-    /// Connections that a RST answered.
-    pub refused: u64,
     /// The books at the end.
     pub books: Option<Books>,
     seen: Vec<u64>,
@@ -74,7 +72,7 @@ pub struct Log {
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     opened: Vec<u64>,
-    to: HashMap<(IpAddr, u16), u64>,
+    by_destination: HashMap<(IpAddr, u16), u64>,
 }
 
 fn bit(number: u32) -> (usize, u64) {
@@ -90,7 +88,7 @@ fn destination(attempt: &Attempt) -> (IpAddr, u16) {
 }
 
 impl Truth {
-    /// Of the first `frames` frames of `load`.
+    /// The attempts of the first `frames` frames of `load`.
     #[must_use]
     pub fn new(load: &Load, frames: u64) -> Self {
         let mut truth = Self::default();
@@ -101,14 +99,14 @@ impl Truth {
             }
             truth.opened[word] |= mask;
             *truth
-                .to
+                .by_destination
                 .entry(destination(&load.attempt(number)))
                 .or_default() += 1;
         }
         truth
     }
 
-    /// Whether `attempt` is the load's, and was sent; its number if so.
+    /// The number of `attempt`, if it was sent.
     fn find(&self, load: &Load, attempt: &Attempt) -> Option<u32> {
         let number = load.number(attempt.isn);
         let (word, mask) = bit(number);
@@ -117,7 +115,7 @@ impl Truth {
     }
 }
 
-impl Log {
+impl LogSummary {
     /// Reads the sensor's log and compares each line with the truth.
     ///
     /// # Errors
@@ -130,21 +128,16 @@ impl Log {
         };
         let mut books = None;
         eve::read(path, |line| match line {
-            Line::Connection(attempt) => log.connection(load, truth, &attempt),
-            Line::Folded { to, count } => *log.folded.entry(to).or_default() += count,
-            Line::Flow {
-                ends,
-                packets,
-                refused,
-            } => {
-                log.refused += u64::from(refused);
+            LogLine::Connection(attempt) => log.connection(load, truth, &attempt),
+            LogLine::Folded { to, count } => *log.folded.entry(to).or_default() += count,
+            LogLine::Flow { ends, packets } => {
                 let sum = log.flows.entry(ends).or_default();
                 *sum = (sum.0 + packets.0, sum.1 + packets.1);
             }
-            Line::Books(value) => books = Some(value),
-            Line::Scan { .. } | Line::Other => {}
+            LogLine::Books(value) => books = Some(value),
+            LogLine::Scan { .. } | LogLine::Other => {}
         })?;
-        log.books = books.map(|value| Books::of(&value)).transpose()?;
+        log.books = books.map(|value| Books::from_record(&value)).transpose()?;
         Ok(log)
     }
 
@@ -163,40 +156,38 @@ impl Log {
                     *seen |= mask;
                     return;
                 }
-                self.twice += 1;
-                "is there twice"
+                self.duplicates += 1;
+                "has two lines"
             }
         };
-        let say = || format!("{attempt} {wrong}");
-        self.first_wrong.get_or_insert_with(say);
+        let text = || format!("{attempt} {wrong}");
+        self.first_wrong.get_or_insert_with(text);
     }
 
-    /// Attempts folded.
+    /// Folded attempts.
     #[must_use]
     pub fn folded(&self) -> u64 {
         self.folded.values().sum()
     }
 }
 
-/// Everything that a reconciliation compares.
+/// All that a reconciliation compares.
 #[derive(Clone, Debug)]
 pub struct Ledger<'a> {
-    /// The load.
-    pub load: &'a Load,
-    /// What was sent of it.
-    pub sent: &'a Sent,
-    /// What the kernel counted meanwhile.
+    /// What was sent.
+    pub sent: &'a Transmission,
+    /// The kernel's counters of the flood.
     pub kernel: Counters,
     /// The sensor's books.
     pub books: &'a Books,
-    /// Its log.
-    pub log: &'a Log,
-    /// Which attempts there were.
+    /// The sensor's log.
+    pub log: &'a LogSummary,
+    /// The attempts that were sent.
     pub truth: &'a Truth,
 }
 
 impl Ledger<'_> {
-    /// Every entry, in the order of a frame's path.
+    /// All entries, in the order of a frame's path.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let mut all = self.frames();
@@ -215,7 +206,7 @@ impl Ledger<'_> {
     /// Frames lost before the sensor's sockets.
     #[must_use]
     pub fn lost_before(&self) -> u64 {
-        self.sent.lost_of(self.kernel.tx_dropped)
+        self.sent.lost_at_interface(self.kernel.tx_dropped)
     }
 
     /// Frames that reached the sensor's sockets.
@@ -223,8 +214,8 @@ impl Ledger<'_> {
         self.books.all_rings(|ring| ring.tp_packets)
     }
 
-    /// Frames that the sensor's filter rejected. If it could not count them: received frames that no ring was
-    /// offered.
+    /// Frames that the sensor's filters rejected. If the sensor could not count them: frames received and offered to no
+    /// ring.
     fn filtered(&self) -> u64 {
         let rest = || self.kernel.rx_packets.saturating_sub(self.offered());
         self.books.filtered().unwrap_or_else(rest)
@@ -234,7 +225,7 @@ impl Ledger<'_> {
         let (kernel, books) = (&self.kernel, self.books);
         let mut all = vec![
             Entry::new(
-                "frames sent = passed on by the sender's interface + dropped by it (the kernel's backlog included)",
+                "frames sent = passed on + dropped by the sender's interface (the kernel's backlog included)",
                 self.sent.tally.frames,
                 kernel.tx_packets + self.lost_before(),
             ),
@@ -244,7 +235,7 @@ impl Ledger<'_> {
                 kernel.rx_packets,
             ),
             Entry::new(
-                "frames received = offered to rings + rejected by the filter",
+                "frames received = offered to rings + rejected by filters",
                 kernel.rx_packets,
                 self.offered() + self.filtered(),
             ),
@@ -262,14 +253,14 @@ impl Ledger<'_> {
         let read = books.all_rings(|ring| ring.frames_read);
         let packets = books.count("packets") + books.count("unread_frames");
         all.push(Entry::new(
-            "frames read = packets + frames not read",
+            "frames read = packets + frames not decoded",
             read,
             packets,
         ));
         all
     }
 
-    /// Frames sent of the class that has this ring.
+    /// Frames sent of the classes of this ring.
     fn sent_for(&self, ring: &str) -> u64 {
         let class = |class| self.sent.tally.class(class);
         match ring {
@@ -280,7 +271,7 @@ impl Ledger<'_> {
         }
     }
 
-    /// Frames of a ring's class that were offered to the sensor; the filter rejects data only.
+    /// Frames of a ring's class that the sensor's rings or filters got; filters reject data only.
     fn offered_for(&self, ring: &str) -> u64 {
         let offered = self.books.class(ring, |ring| ring.tp_packets);
         if ring == "data" {
@@ -307,7 +298,7 @@ impl Ledger<'_> {
             let (sent, offered) = (self.sent_for(ring), self.offered_for(ring));
             let before = sent.saturating_sub(offered);
             lost += before;
-            // The class of a frame that an interface dropped is not known: what was sent and not offered is lost.
+            // The class of a frame that an interface dropped is unknown: frames sent and not offered were dropped.
             all.push(Entry::new(
                 format!("class {ring}: frames sent = offered + lost before the rings ({before})"),
                 sent,
@@ -328,14 +319,14 @@ impl Ledger<'_> {
             let unreadable = self.sent.tally.class(Class::Unreadable);
             let unread = self.books.count("unread_frames");
             all.push(Entry::new(
-                "frames that cannot be read = frames not read",
+                "malformed frames sent = frames not decoded",
                 unreadable,
                 unread,
             ));
         }
     }
 
-    /// Attempts lost with frames: before the rings, and in them.
+    /// Attempts whose frames were lost, before the rings or in them.
     #[must_use]
     pub fn attempts_lost(&self) -> u64 {
         let by_class = self.books.rings.iter().any(|ring| ring.class == "open");
@@ -349,7 +340,7 @@ impl Ledger<'_> {
                     .books
                     .class("open", |ring| ring.tp_drops + ring.shed_data)
         } else {
-            // Without classes a lost frame may be of any kind: at most as many attempts are lost as frames.
+            // Without classes a lost frame may be of any kind: no more attempts are lost than frames.
             let frames =
                 self.lost_before() + self.books.all_rings(|ring| ring.tp_drops + ring.shed_data);
             self.sent.tally.attempts.saturating_sub(reached).min(frames)
@@ -379,7 +370,7 @@ impl Ledger<'_> {
             self.log.lines,
         ));
         all.push(Entry::new(
-            "attempts folded = counts of the log's records",
+            "attempts folded = counts of the log's flood records",
             logged.folded,
             self.log.folded(),
         ));
@@ -391,40 +382,40 @@ impl Ledger<'_> {
             .first_wrong
             .as_ref()
             .map_or(String::new(), |wrong| format!(" (first: {wrong})"));
-        let wrong = log.unknown + log.twice;
+        let wrong = log.unknown + log.duplicates;
         all.push(Entry::new(
-            format!("lines about attempts not sent, or told twice{first}"),
+            format!("log lines of attempts not sent, and second lines{first}"),
             wrong,
             0,
         ));
-        // The destination of a lost attempt is not known: the sum over all destinations is compared.
+        // The destination of a lost attempt is unknown: the sum over all destinations is compared.
         let lost = self.attempts_lost() + self.books.logged().dropped;
         let mut missing = 0;
-        let mut beyond = 0;
-        for (to, &sent) in &self.truth.to {
+        let mut excess = 0;
+        for (to, &sent) in &self.truth.by_destination {
             let folded = log.folded.get(to).copied().unwrap_or(0);
-            let told = log.written.get(to).copied().unwrap_or(0) + folded;
-            missing += sent.saturating_sub(told);
-            beyond += told.saturating_sub(sent);
+            let logged = log.written.get(to).copied().unwrap_or(0) + folded;
+            missing += sent.saturating_sub(logged);
+            excess += logged.saturating_sub(sent);
         }
-        let strangers = log
+        let unknown = log
             .folded
             .iter()
-            .filter(|(to, _)| !self.truth.to.contains_key(to));
-        beyond += strangers.map(|(_, count)| count).sum::<u64>();
+            .filter(|(to, _)| !self.truth.by_destination.contains_key(to));
+        excess += unknown.map(|(_, count)| count).sum::<u64>();
         all.push(Entry::new(
-            "attempts told of a destination beyond those sent to it",
-            beyond,
+            "attempts logged and not sent, by destination",
+            excess,
             0,
         ));
         all.push(Entry::new(
-            "attempts not told, destination by destination = lost + dropped by the log",
+            "attempts not logged, by destination = lost + dropped by the log",
             missing,
             lost,
         ));
     }
 
-    /// Frames that no line accounts for.
+    /// Frames that no entry accounts for.
     #[must_use]
     pub fn unaccounted_frames(&self) -> u64 {
         let accounted = self.lost_before() + self.offered() + self.filtered();
@@ -434,13 +425,13 @@ impl Ledger<'_> {
         self.sent.tally.frames.abs_diff(accounted) + self.offered().abs_diff(inside)
     }
 
-    /// Attempts that no line accounts for, by count and by identity.
+    /// Attempts that no entry accounts for, by count and by identity.
     #[must_use]
     pub fn unaccounted_attempts(&self) -> u64 {
         let logged = self.books.logged();
-        let told = self.log.lines + self.log.folded() + logged.dropped + logged.not_asked;
-        let told = told + self.books.count("connections_not_asked") + self.attempts_lost();
-        self.sent.tally.attempts.abs_diff(told) + self.log.unknown + self.log.twice
+        let in_log = self.log.lines + self.log.folded() + logged.dropped + logged.not_asked;
+        let accounted = in_log + self.books.count("connections_not_asked") + self.attempts_lost();
+        self.sent.tally.attempts.abs_diff(accounted) + self.log.unknown + self.log.duplicates
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the sensor reported, and whether it agrees with what was sent.
+//! Compares the sensor's log and books with what was sent.
 
 pub mod books;
 pub mod eve;

@@ -1,4 +1,4 @@
-//! CPU time of a process so far, and of one CPU.
+//! CPU time of a running process, and of one CPU.
 
 use std::fs;
 
@@ -6,15 +6,15 @@ use anyhow::{Context, Result};
 
 use crate::lab::machine::TICKS_PER_SECOND;
 
-/// Seconds that a process has used, in its own code and in the kernel on its behalf.
+/// CPU seconds of a process so far, in user space and in the kernel.
 ///
 /// # Errors
 ///
-/// When it is not there.
+/// When there is no such process.
 pub fn process(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-    // The name, which may be anything, ends with the last parenthesis.
+    // The name may have any bytes; it ends with the last parenthesis.
     let fields = text.rsplit_once(')').map(|(_, rest)| rest);
     let ticks =
         |index: usize| -> Option<f64> { fields?.split_whitespace().nth(index)?.parse().ok() };
@@ -22,7 +22,7 @@ pub fn process(pid: u32) -> Result<f64> {
     Ok((user + system) / TICKS_PER_SECOND)
 }
 
-/// Seconds that a CPU has worked since boot, for whomever: programs, kernel and interrupts.
+/// Busy seconds of a CPU since boot: programs, kernel and interrupts.
 ///
 /// # Errors
 ///
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cpu_works_for_all_but_idling() {
+    fn busy_time_is_all_but_idle_iowait_and_steal() {
         let text =
             "cpu  9 9 9 9 9 9 9\ncpu0 100 0 0 7 7 0 0 50\ncpu1 10 20 30 4000 5000 60 70 80\n";
         assert_eq!(busy_in(text, 0), Some(1.0));
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_used_some() {
+    fn cpu_time_of_this_process_grows() {
         let before = process(std::process::id()).expect("we run");
         let mut sum = 0_u64;
         while process(std::process::id()).expect("we run") < before + 0.02 {

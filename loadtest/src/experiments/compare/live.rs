@@ -1,4 +1,4 @@
-//! Live, in the lab: the rate without loss, what is lost above it, and what a frame costs.
+//! Live, in the lab: the rate without loss, the loss above it, the CPU time of a frame.
 
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -11,15 +11,15 @@ use super::{CompareArgs, cpu};
 use crate::lab::{Counters, Lab, RECEIVER_CPU, Scratch};
 use crate::receivers::bare::{Bare, Rings};
 use crate::receivers::peers::{
-    self, Live, NFPCAPD, Peer, SOFTFLOWD, SURICATA, TCPDUMP, TCPDUMP_HEADERS,
+    self, LivePeer, NFPCAPD, Peer, SOFTFLOWD, SURICATA, TCPDUMP, TCPDUMP_HEADERS,
 };
-use crate::receivers::{Receiver, Seen};
+use crate::receivers::{Receiver, ReceiverCounts};
 use crate::report::record::{Point, Record, float};
 use crate::say;
-use crate::send::{Schedule, Sent, flood_in, settle};
+use crate::send::{Schedule, Transmission, flood_in, settle};
 use crate::traffic::{Load, Name};
 
-/// Share of the bare reader's frames that the sensor must read.
+/// Least ratio of frames that the sensor reads to frames that the bare reader reads.
 fn wanted(load: Name) -> Option<f64> {
     match load {
         Name::Bulk64 | Name::Bulk1500 => Some(0.95),
@@ -28,38 +28,38 @@ fn wanted(load: Name) -> Option<f64> {
     }
 }
 
-/// What is measured at once.
+/// A program that is compared.
 struct Subject {
     receiver: Box<dyn Receiver>,
-    /// Depth of ours, version of a peer's.
+    /// The sensor's depth, or a peer's version.
     setting: String,
     /// Its highest rate without loss; 0 if none was found.
     rate_pps: f64,
 }
 
-/// One flood.
-struct Measured {
-    sent: Sent,
+/// Measurements of one flood.
+struct FloodResult {
+    sent: Transmission,
     kernel: Counters,
-    seen: Seen,
-    /// CPU seconds from the first frame to the end of the subject, its own and of its CPU as a whole.
+    seen: ReceiverCounts,
+    /// CPU seconds from the start of the flood to the end of the subject: of the subject, and of its whole CPU.
     process_s: f64,
     receiver_s: f64,
 }
 
-/// How fast a flood is, and the ending of its metrics.
+/// The rate of a flood.
 #[derive(Clone, Copy)]
-enum At {
-    /// A multiple of the subject's own rate without loss.
+enum FloodRate {
+    /// A multiple of the subject's rate without loss, and the suffix of its metrics.
     Times(f64, &'static str),
     /// The same rate for all subjects: the lowest of their rates without loss.
     Same(f64),
-    /// As fast as the sender goes.
+    /// The sender's highest rate.
     Max,
 }
 
 impl CompareArgs {
-    /// Gives whether every subject has a rate without loss.
+    /// Measures all live loads; gives whether every subject has a rate without loss.
     pub(super) fn live(
         &self,
         lab: &Lab,
@@ -77,21 +77,21 @@ impl CompareArgs {
             all_found &= subjects.iter().all(|subject| subject.rate_pps > 0.0);
             for run in 1..=self.runs {
                 let load = Load::new(name, self.search.common.seed + u64::from(run));
-                for at in [
-                    At::Times(1.0, "1x"),
-                    At::Times(2.0, "2x"),
-                    At::Times(4.0, "4x"),
-                    At::Same(same),
-                    At::Max,
+                for rate in [
+                    FloodRate::Times(1.0, "1x"),
+                    FloodRate::Times(2.0, "2x"),
+                    FloodRate::Times(4.0, "4x"),
+                    FloodRate::Same(same),
+                    FloodRate::Max,
                 ] {
-                    self.round(lab, &load, &subjects, (at, run), record, verdicts)?;
+                    self.round(lab, &load, &subjects, (rate, run), record, verdicts)?;
                 }
             }
         }
         Ok(all_found)
     }
 
-    /// Everything that is asked for and installed, the floor first.
+    /// All subjects that are asked for and installed, the bare readers first.
     fn subjects(&self) -> Result<Vec<Subject>> {
         let mut subjects = Vec::new();
         let mut add = |receiver: Box<dyn Receiver>, setting: String| {
@@ -125,7 +125,7 @@ impl CompareArgs {
             [&TCPDUMP, &TCPDUMP_HEADERS, &SURICATA, &NFPCAPD, &SOFTFLOWD];
         for peer in peers {
             if self.has(peer) {
-                add(Box::new(Live { peer, ring_mib }), peers::version(peer));
+                add(Box::new(LivePeer { peer, ring_mib }), peers::version(peer));
             }
         }
         Ok(subjects)
@@ -143,7 +143,7 @@ impl CompareArgs {
                 let receiver = subject.receiver.as_ref();
                 let found = match self.search.highest_rate(lab, receiver, load) {
                     Ok(found) => found,
-                    // The others are measured all the same, and the exit code says that one is missing.
+                    // The other subjects are still measured; the exit code reports the failure.
                     Err(error) => {
                         say!("NOT MEASURED: {error:#}");
                         subject.rate_pps = 0.0;
@@ -157,7 +157,7 @@ impl CompareArgs {
                     found.rate_pps
                 );
                 found.record(record, &subject.point(load, None, run))?;
-                // The lowest result of several searches counts: above it the subject has lost frames.
+                // The lowest result of several searches counts: above it the subject lost frames in one of them.
                 let known = if run == 1 {
                     f64::INFINITY
                 } else {
@@ -174,16 +174,16 @@ impl CompareArgs {
         lab: &Lab,
         load: &Load,
         subjects: &[Subject],
-        (at, run): (At, u32),
+        (rate, run): (FloodRate, u32),
         record: &mut Record,
         verdicts: &mut Verdicts,
     ) -> Result<()> {
         let mut floor = None;
         for subject in subjects.iter().filter(|subject| subject.rate_pps > 0.0) {
-            let rate_pps = match at {
-                At::Times(times, _) => Some(subject.rate_pps * times),
-                At::Same(rate) => Some(rate),
-                At::Max => None,
+            let rate_pps = match rate {
+                FloodRate::Times(times, _) => Some(subject.rate_pps * times),
+                FloodRate::Same(same) => Some(same),
+                FloodRate::Max => None,
             };
             let schedule = Schedule::for_seconds(rate_pps, self.seconds);
             let measured = self
@@ -202,11 +202,11 @@ impl CompareArgs {
             if subject.receiver.name() == "bare" {
                 floor = Some(arrived);
             }
-            for (metric, value, unit) in measured.metrics(at, floor) {
+            for (metric, value, unit) in measured.metrics(rate, floor) {
                 record.add(&point, &metric, value, unit)?;
                 let ours = subject.receiver.name() == "synledger" && metric == "arrived_of_bare";
                 if let Some(wanted) = wanted(load.name).filter(|_| ours) {
-                    let what = format!("frames read of the bare reader's, {}", load.name);
+                    let what = format!("frames read / bare's, {}", load.name);
                     verdicts.add(&what, wanted, value);
                 }
             }
@@ -220,7 +220,7 @@ impl CompareArgs {
         load: &Load,
         receiver: &dyn Receiver,
         schedule: &Schedule,
-    ) -> Result<Measured> {
+    ) -> Result<FloodResult> {
         let scratch = Scratch::new()?;
         let before = lab.counters()?;
         let session = receiver.start(lab, scratch.path())?;
@@ -234,11 +234,11 @@ impl CompareArgs {
             &AtomicBool::new(false),
         )?;
         let kernel = settle(lab, &before, &sent)?;
-        // The last block of a ring is handed over by a timer.
+        // The kernel hands over the last block by a timer.
         thread::sleep(Duration::from_millis(100));
         let seen = session.stop()?;
         let process_all = seen.usage.user_s + seen.usage.system_s;
-        Ok(Measured {
+        Ok(FloodResult {
             sent,
             kernel,
             seen,
@@ -260,7 +260,7 @@ impl Subject {
     }
 }
 
-impl Measured {
+impl FloodResult {
     /// Frames read per second of flood.
     fn arrived_pps(&self) -> f64 {
         float(self.seen.frames) / self.sent.elapsed_s.max(f64::MIN_POSITIVE)
@@ -271,17 +271,17 @@ impl Measured {
         float(sent.saturating_sub(self.seen.frames)) / float(sent.max(1))
     }
 
-    fn metrics(&self, at: At, floor: Option<f64>) -> Vec<(String, f64, &'static str)> {
+    fn metrics(&self, rate: FloodRate, floor: Option<f64>) -> Vec<(String, f64, &'static str)> {
         let (sent, seen) = (&self.sent, &self.seen);
         let million = float(sent.tally.frames) / 1e6;
         let mut metrics = Vec::new();
         let mut add = |metric: &str, value, unit| metrics.push((metric.to_owned(), value, unit));
-        match at {
-            At::Times(_, times) => {
+        match rate {
+            FloodRate::Times(_, times) => {
                 add(&format!("loss_{times}"), self.loss(), "ratio");
                 add(&format!("rate_{times}"), sent.pps(), "packets/s");
             }
-            At::Same(_) => {
+            FloodRate::Same(_) => {
                 add("cpu_process", self.process_s / million, "s/Mpackets");
                 add("cpu_receiver", self.receiver_s / million, "s/Mpackets");
                 if let Some(connections) = seen.connections {
@@ -289,14 +289,15 @@ impl Measured {
                     add("connections_of_truth", float(connections) / truth, "ratio");
                 }
             }
-            At::Max => {
+            FloodRate::Max => {
                 add("loss_max", self.loss(), "ratio");
                 add("rate_max", sent.pps(), "packets/s");
                 add("arrived", self.arrived_pps(), "packets/s");
                 if let Some(floor) = floor.filter(|floor| *floor > 0.0) {
                     add("arrived_of_bare", self.arrived_pps() / floor, "ratio");
                 }
-                let before = sent.lost_of(self.kernel.tx_dropped) + self.kernel.softnet_dropped;
+                let before =
+                    sent.lost_at_interface(self.kernel.tx_dropped) + self.kernel.softnet_dropped;
                 add("dropped_before", float(before), "frames");
                 add("dropped_said", float(seen.dropped), "frames");
                 add("memory_peak", float(seen.usage.memory_peak_bytes), "bytes");

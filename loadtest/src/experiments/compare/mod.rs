@@ -1,7 +1,6 @@
-//! `compare`: the same load, the same CPU, the same ring memory, for the sensor and for what a user would take
-//! instead.
+//! `compare`: gives the sensor and other programs the same load, CPU and ring memory.
 //!
-//! Subjects take turns (A B C A B C): a disturbance of the machine meets all of them, and a ratio is of values of
+//! Subjects take turns (A B C A B C): a disturbance of the machine affects all of them. A ratio is of two values of
 //! one round. A peer that is not installed is skipped and named.
 
 pub mod cpu;
@@ -16,7 +15,7 @@ pub use offline::read;
 use crate::experiments::search::SearchFlags;
 use crate::flags::{seconds, whole};
 use crate::lab::SENDER_CPU;
-use crate::receivers::peers::{self, Log, Ours, Peer};
+use crate::receivers::peers::{self, LogFormat, Ours, Peer};
 use crate::receivers::sensor::DEPTHS;
 use crate::say;
 use crate::send::pin;
@@ -28,19 +27,19 @@ use verdict::Verdicts;
 pub struct CompareArgs {
     #[command(flatten)]
     search: SearchFlags,
-    /// Which half: live on an interface, or from files.
+    /// Compare only live on an interface, or only from files.
     #[arg(long, value_enum, default_value = "both")]
-    only: Only,
-    /// Compare these only; repeatable. Default: all that are installed.
+    only: Half,
+    /// Compare only this program; repeatable. Default: all that are installed.
     #[arg(long, value_name = "NAME", value_parser = ALL)]
     subject: Vec<String>,
-    /// Live traffic; repeatable.
+    /// Loads of live floods; repeatable.
     #[arg(long, value_enum, default_values = ["syn", "bulk64", "mix"])]
     load: Vec<Name>,
-    /// Captures; repeatable.
+    /// Loads of captures; repeatable.
     #[arg(long, value_enum, default_values = ["mix", "syn"])]
     capture: Vec<Name>,
-    /// Capture depth of the sensor, one (books takes a list).
+    /// Capture depth of the sensor.
     #[arg(long, default_value = "headers", value_parser = DEPTHS)]
     depth: String,
     /// Ring memory of every subject in MiB, 4 to 1024.
@@ -60,46 +59,46 @@ pub struct CompareArgs {
     searches: u32,
 }
 
-/// Which half.
+/// Which half of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Only {
+enum Half {
     Both,
     Live,
     Offline,
 }
 
 impl CompareArgs {
-    /// Compares, and records; gives whether every subject could be measured, and ours is as fast as it must be.
+    /// Compares and records; gives whether every subject was measured and the sensor is as fast as expected.
     ///
     /// # Errors
     ///
-    /// When the sensor, the sender or an installed peer fail; for a subject that there is not.
+    /// When the sensor, the sender or an installed peer fails; when `--only` excludes a subject of `--subject`.
     pub fn run(&self) -> Result<bool> {
         check_half(self.only, &self.subject)?;
         let (mut record, mut verdicts) =
             (self.search.common.record("compare")?, Verdicts::default());
         let lab = match self.only {
-            Only::Offline => None,
-            Only::Both | Only::Live => Some(self.search.lab.make()?),
+            Half::Offline => None,
+            Half::Both | Half::Live => Some(self.search.lab.make()?),
         };
-        // All that is not a subject keeps off the subjects' CPU. From here on this process sees one CPU.
+        // This process keeps off the subjects' CPU. From here on it sees one CPU only, so the lab is made before.
         pin(SENDER_CPU)?;
         let measured = match lab {
             Some(lab) => self.live(&lab, &mut record, &mut verdicts)?,
             None => true,
         };
-        if self.only != Only::Live {
+        if self.only != Half::Live {
             self.offline(&mut record, &mut verdicts)?;
         }
-        Ok(verdicts.say() && measured)
+        Ok(verdicts.report() && measured)
     }
 
     fn wants(&self, name: &str) -> bool {
         self.subject.is_empty() || self.subject.iter().any(|asked| asked == name)
     }
 
-    /// The sensor from a file, with this log.
-    fn ours(&self, log: Log) -> Result<Ours> {
+    /// The sensor as a peer that reads files and writes this log.
+    fn ours(&self, log: LogFormat) -> Result<Ours> {
         let sensor = self.search.common.sensor("headers")?;
         let Some(binary) = sensor.binary.to_str() else {
             bail!("{}: a path that is not UTF-8", sensor.binary.display());
@@ -115,7 +114,7 @@ impl CompareArgs {
         Ok(ours)
     }
 
-    /// Whether a peer is asked for and installed; says so if it is only asked for.
+    /// Whether a peer is asked for and installed. Names one that is asked for and not installed.
     fn has(&self, peer: &dyn Peer) -> bool {
         let wanted = self.wants(peer.name());
         let installed = peers::is_installed(peer.program());
@@ -126,22 +125,22 @@ impl CompareArgs {
     }
 }
 
-/// Holds that the half that is asked for has each subject that is asked for.
-fn check_half(only: Only, asked: &[String]) -> Result<()> {
+/// Checks that each subject asked for can be compared in this half.
+fn check_half(only: Half, asked: &[String]) -> Result<()> {
     let (lacks, has) = match only {
-        Only::Both => return Ok(()),
-        Only::Live => (&FILES_ONLY, "is compared from files only: --only offline"),
-        Only::Offline => (&LIVE_ONLY, "is compared live only: --only live"),
+        Half::Both => return Ok(()),
+        Half::Live => (&FILES_ONLY, "is compared from files only: --only offline"),
+        Half::Offline => (&LIVE_ONLY, "is compared live only: --only live"),
     };
     match asked.iter().find(|name| lacks.contains(&name.as_str())) {
-        Some(name) => bail!("--subject {name}: it {has}, or without --only"),
+        Some(name) => bail!("--subject {name}: it {has}, or no --only"),
         None => Ok(()),
     }
 }
 
-/// Of the subjects, those that read no interface.
+/// Subjects that read no interface.
 const FILES_ONLY: [&str; 3] = ["synledger-text", "argus", "tshark"];
-/// And those that read no file.
+/// Subjects that read no file.
 const LIVE_ONLY: [&str; 3] = ["bare", "bare-one-ring", "tcpdump-headers"];
 
 /// Names of all subjects.
@@ -164,21 +163,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_half_is_refused_that_has_not_what_is_asked_for() {
-        for (only, lacks) in [(Only::Live, FILES_ONLY), (Only::Offline, LIVE_ONLY)] {
+    fn a_subject_of_the_other_half_is_an_error() {
+        for (only, lacks) in [(Half::Live, FILES_ONLY), (Half::Offline, LIVE_ONLY)] {
             for name in lacks {
                 assert!(ALL.contains(&name));
                 let asked = ["tcpdump".to_owned(), name.to_owned()];
                 let error = check_half(only, &asked).expect_err(name);
                 assert!(error.to_string().contains("--only"), "{error}");
-                assert!(check_half(Only::Both, &asked).is_ok());
+                assert!(check_half(Half::Both, &asked).is_ok());
                 assert!(check_half(only, &asked[..1]).is_ok());
             }
         }
     }
 
     #[test]
-    fn every_peer_has_its_name_among_the_subjects_and_says_what_it_writes() {
+    fn every_peer_is_a_subject_and_is_described() {
         for peer in peers::all() {
             assert!(ALL.contains(&peer.name()), "{}", peer.name());
             assert!(!peer.writes().is_empty() && !peer.drops_from().is_empty());

@@ -1,4 +1,4 @@
-//! From files: each subject reads the same captures as a whole process on one CPU.
+//! From files: each subject reads the same captures on one CPU; its whole process is measured.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,20 +11,20 @@ use super::verdict::Verdicts;
 use crate::lab::process::{Running, Usage, quote};
 use crate::lab::{RECEIVER_CPU, Scratch};
 use crate::receivers::peers::{
-    self, ARGUS, Collector, Counts, Left, Log, NFPCAPD, Peer, Place, SOFTFLOWD, SURICATA, TCPDUMP,
-    TSHARK,
+    self, ARGUS, Artifacts, Collector, Counts, LogFormat, NFPCAPD, Peer, Place, SOFTFLOWD,
+    SURICATA, TCPDUMP, TSHARK,
 };
 use crate::report::record::{Point, Record, float};
 use crate::say;
-use crate::send::{Sent, write_capture};
+use crate::send::{Transmission, write_capture};
 use crate::traffic::Load;
 
-/// tshark takes its time.
+/// Long, for tshark.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// Of the captures' own time.
+/// Packets per second of the captures' time stamps.
 const CAPTURE_PPS: u64 = 1_000_000;
 
-/// Times that the sensor must be as fast.
+/// How many times as fast as the peer the sensor must be.
 fn wanted(peer: &str) -> Option<f64> {
     match peer {
         "suricata" => Some(20.0),
@@ -36,13 +36,13 @@ fn wanted(peer: &str) -> Option<f64> {
 struct Capture {
     path: PathBuf,
     load: Load,
-    truth: Sent,
+    truth: Transmission,
 }
 
 impl CompareArgs {
     pub(super) fn offline(&self, record: &mut Record, verdicts: &mut Verdicts) -> Result<()> {
         let scratch = Scratch::new()?;
-        let (eve, text) = (self.ours(Log::Eve)?, self.ours(Log::Text)?);
+        let (eve, text) = (self.ours(LogFormat::Eve)?, self.ours(LogFormat::Text)?);
         let all: [&dyn Peer; 8] = [
             &eve, &text, &TCPDUMP, &SURICATA, &NFPCAPD, &SOFTFLOWD, &ARGUS, &TSHARK,
         ];
@@ -127,15 +127,15 @@ impl CompareArgs {
     }
 }
 
-/// Has a peer read a capture, on one CPU.
+/// Runs a peer on a capture, on one CPU.
 ///
 /// # Errors
 ///
-/// When it is not installed, fails, or its figures are not where they should be.
+/// When it is not installed, or fails, or a count is missing.
 pub fn read(peer: &dyn Peer, capture: &Path) -> Result<(Counts, Usage)> {
     let scratch = Scratch::new()?;
     let folder = scratch.path();
-    let collector = match peer.sends() {
+    let collector = match peer.exports_flows() {
         true => Some(Collector::new()?),
         false => None,
     };
@@ -147,20 +147,20 @@ pub fn read(peer: &dyn Peer, capture: &Path) -> Result<(Counts, Usage)> {
     };
     peer.prepare(&place)?;
     let program = peers::find(peer.program()).context("it is not installed")?;
-    let words = peer.offline(capture, &place);
+    let words = peer.offline_args(capture, &place);
     let mut command = Command::new("taskset");
     command.args(["-c", &RECEIVER_CPU.to_string()]).arg(program);
     command.args(words.context("it reads no files")?);
     let running = Running::start(command, peer.name(), folder)?;
     let (ended, usage) = running.finish(PATIENCE)?;
-    let said = peers::said(folder, peer.name());
+    let output = peers::last_output(folder, peer.name());
     if ended.code != Some(0) {
-        bail!("it {ended}. {}", quote(&said));
+        bail!("it {ended}. {}", quote(&output));
     }
-    let left = Left {
+    let artifacts = Artifacts {
         folder,
-        said: &said,
+        output: &output,
         collected: collector.map(Collector::finish).transpose()?,
     };
-    Ok((peer.counts(&left)?, usage))
+    Ok((peer.counts(&artifacts)?, usage))
 }

@@ -1,9 +1,9 @@
-//! Expectations of a comparison. The median of the rounds decides each.
+//! Expectations of a comparison. The median of the rounds decides.
 
 use crate::report::stats::spread;
 use crate::say;
 
-/// Values that are collected until all rounds are over.
+/// The expectations, with the values of all rounds.
 #[derive(Debug, Default)]
 pub struct Verdicts(Vec<Verdict>);
 
@@ -27,10 +27,10 @@ impl Verdicts {
         }
     }
 
-    /// Says each; gives whether all are kept.
+    /// Prints each; gives whether all are met.
     #[must_use]
-    pub fn say(&self) -> bool {
-        let mut all_kept = true;
+    pub fn report(&self) -> bool {
+        let mut all_met = true;
         for Verdict {
             what,
             wanted,
@@ -40,18 +40,18 @@ impl Verdicts {
             let Some(spread) = spread(values) else {
                 continue;
             };
-            let kept = spread.median >= *wanted;
-            all_kept &= kept;
+            let met = spread.median >= *wanted;
+            all_met &= met;
             say!(
-                "{what}: {:.2} ({:.2} to {:.2} in {} rounds), {wanted} wanted: {}",
+                "{what}: {:.2} ({:.2} to {:.2} in {} rounds), at least {wanted} expected: {}",
                 spread.median,
                 spread.least,
                 spread.most,
                 spread.count,
-                if kept { "kept" } else { "MISSED" }
+                if met { "met" } else { "MISSED" }
             );
         }
-        all_kept
+        all_met
     }
 }
 
@@ -60,14 +60,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_decides_for_each_by_itself() {
+    fn the_median_of_each_expectation_decides() {
         let mut verdicts = Verdicts::default();
-        assert!(verdicts.say());
+        assert!(verdicts.report());
         for value in [0.5, 0.96, 0.97] {
             verdicts.add("bulk", 0.95, value);
         }
-        assert!(verdicts.say());
+        assert!(verdicts.report());
         verdicts.add("syn", 0.9, 0.89);
-        assert!(!verdicts.say());
+        assert!(!verdicts.report());
     }
 }

@@ -1,11 +1,11 @@
-//! `harm`: what a sensor costs a web server on its host.
+//! `harm`: the cost of a sensor to a web server on its host.
 //!
-//! nginx, its half of the kernel and the sensor share one CPU; wrk loads nginx from the other CPU. That is the
-//! worst case for a sensor: on a larger host it has a CPU of its own. A pair is one load without the sensor and
-//! one with it, directly one after the other; which comes first alternates. So a disturbance meets both.
+//! nginx, the kernel's half of its traffic and the sensor share one CPU; wrk loads nginx from the other CPU. That is
+//! the worst case: on a larger host the sensor has a CPU of its own. A pair is one load without the sensor and one with
+//! it, directly one after the other, so that a disturbance of the machine affects both. The order alternates.
 //!
-//! wrk keeps every connection busy and waits for answers. Its latencies are those of a server under full load:
-//! compare them within a pair only.
+//! wrk keeps every connection busy and waits for answers. Its latencies are those of a server under full load: compare
+//! them within a pair only.
 
 mod server;
 
@@ -17,7 +17,7 @@ use crate::flags::{decimal, whole};
 use crate::lab::{Lab, SENDER_CPU, Scratch};
 use crate::receivers::Receiver;
 use crate::receivers::bare::{Bare, Rings};
-use crate::receivers::peers::{self, Live, Peer, SURICATA, TCPDUMP};
+use crate::receivers::peers::{self, LivePeer, Peer, SURICATA, TCPDUMP};
 use crate::report::record::{Point, Record};
 use crate::report::stats::{PAIRS_MIN, lower_bound, mean_ratio};
 use crate::say;
@@ -31,7 +31,7 @@ pub struct HarmArgs {
     lab: LabArgs,
     #[command(flatten)]
     common: Common,
-    /// Pairs of each subject, without and with it, 1 to 1000.
+    /// Pairs of loads of each subject, 1 to 1000.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = whole::<u32>(1, 1000))]
     pairs: u32,
     /// Seconds of each load, 1 to 3600.
@@ -43,11 +43,11 @@ pub struct HarmArgs {
     /// Connections at a time, 1 to 10000.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<u32>(1, 10_000))]
     connections: u32,
-    /// A connection for each request, instead of keeping them.
+    /// Open a new connection for each request.
     #[arg(long)]
     close: bool,
-    /// Measure these only; repeatable: synledger at a depth; bare-one-ring, a reader that only counts, on one
-    /// ring; bare-closed, packet sockets that take nothing; nothing at all; peers. Default: all.
+    /// Measure only this; repeatable. Default: all. bare-one-ring is a reader with one ring that only counts,
+    /// bare-closed opens packet sockets that take no frame, nothing is no program.
     #[arg(long, value_name = "NAME", value_parser = ALL)]
     subject: Vec<String>,
     /// Ring memory of every subject in MiB, 4 to 1024.
@@ -55,7 +55,7 @@ pub struct HarmArgs {
     ring_mib: u32,
 }
 
-/// Capture depths of the sensor, and what the bound of each must reach.
+/// Capture depths of the sensor, and the least bound expected of each.
 const DEPTHS: [(&str, Option<f64>); 3] = [
     ("control", Some(0.99)),
     ("headers", Some(0.97)),
@@ -74,15 +74,15 @@ const ALL: [&str; 8] = [
     "tcpdump",
 ];
 
-/// What a subject without a receiver is called.
+/// Name of the subject without a receiver.
 const NOTHING: &str = "nothing";
 
 const PEERS: [&dyn Peer; 2] = [&SURICATA, &TCPDUMP];
 
 struct Subject {
-    /// As `--subject` names it.
+    /// Its name in `--subject`.
     name: String,
-    /// `None`: a pair of loads without any, for what pairs differ by themselves.
+    /// `None`: both loads of a pair run without a receiver, which shows the noise.
     receiver: Option<Box<dyn Receiver>>,
     setting: String,
     wanted: Option<f64>,
@@ -91,11 +91,11 @@ struct Subject {
 }
 
 impl HarmArgs {
-    /// Measures, and says whether the bounds are kept.
+    /// Measures; gives whether the expected bounds are met.
     ///
     /// # Errors
     ///
-    /// When server, load or a subject fail; for a subject that there is not.
+    /// When the server, the load or a subject fails.
     pub fn run(&self) -> Result<bool> {
         for program in ["nginx", "wrk"] {
             if !peers::is_installed(program) {
@@ -115,7 +115,7 @@ impl HarmArgs {
         }
         let mut held = true;
         for subject in &subjects {
-            held &= subject.says();
+            held &= subject.report();
         }
         Ok(held)
     }
@@ -148,13 +148,13 @@ impl HarmArgs {
         add(NOTHING.to_owned(), None, String::new(), None);
         for peer in PEERS {
             let name = peer.name().to_owned();
-            let receiver = Box::new(Live { peer, ring_mib });
+            let receiver = Box::new(LivePeer { peer, ring_mib });
             add(name, Some(receiver), peers::version(peer), None);
         }
         Ok(subjects)
     }
 
-    /// Those that are asked for and installed.
+    /// The subjects that are asked for and installed.
     fn subjects(&self) -> Result<Vec<Subject>> {
         let mut subjects = self.all()?;
         let wanted = |name: &String| self.subject.is_empty() || self.subject.contains(name);
@@ -174,7 +174,7 @@ impl HarmArgs {
     fn bare(&self, closed: bool) -> Result<Bare> {
         Ok(Bare {
             program: std::env::current_exe().context("this program")?,
-            // Both directions, as the sensor has them: its rings by class take what comes in only.
+            // One ring takes both directions, as the sensor does; rings by class take received frames only.
             rings: Rings::One,
             ring_mib: self.ring_mib,
             closed,
@@ -249,28 +249,28 @@ impl HarmArgs {
 }
 
 impl Subject {
-    /// Says what came out; gives whether the bound is kept, or none can be given.
-    fn says(&self) -> bool {
+    /// Prints its result; gives whether the bound is met, or there is none.
+    fn report(&self) -> bool {
         let (mean, p99) = (mean_ratio(&self.goodput), mean_ratio(&self.p99));
         let Some(bound) = lower_bound(&self.goodput) else {
             say!(
-                "{}: goodput {mean:.3} of without, p99 {p99:.2} times; fewer than {PAIRS_MIN} pairs give no bound",
+                "{}: with / without: goodput {mean:.3}, p99 {p99:.2}; a bound needs {PAIRS_MIN} pairs",
                 self.name
             );
             return true;
         };
-        let kept = self.wanted.is_none_or(|wanted| bound >= wanted);
+        let met = self.wanted.is_none_or(|wanted| bound >= wanted);
         let wanted = self.wanted.map_or(String::new(), |wanted| {
             format!(
-                " ({wanted} wanted: {})",
-                if kept { "kept" } else { "MISSED" }
+                " (expected {wanted}: {})",
+                if met { "met" } else { "MISSED" }
             )
         });
         say!(
-            "{}: goodput {mean:.3} of without, with 95 % confidence at least {bound:.3}{wanted}; p99 {p99:.2} times",
+            "{}: with / without: goodput {mean:.3}, with 95 % confidence at least {bound:.3}{wanted}; p99 {p99:.2}",
             self.name
         );
-        kept
+        met
     }
 }
 
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_that_are_taken_are_those_of_the_subjects() {
+    fn subject_names_of_the_flag_are_those_of_the_subjects() {
         let cli = Cli::try_parse_from(["harm"]).expect("no flag is needed");
         let all = cli.args.all().expect("subjects");
         let names: Vec<&str> = all.iter().map(|subject| subject.name.as_str()).collect();

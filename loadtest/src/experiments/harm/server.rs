@@ -11,15 +11,15 @@ use serde::Deserialize;
 
 use crate::lab::process::{Running, quote};
 use crate::lab::{End, Lab, RECEIVER_CPU, SENDER_CPU};
-use crate::receivers::peers::{find, said};
+use crate::receivers::peers::{find, last_output};
 
-/// Addresses of documentation (RFC 5737); both ends are in namespaces of the lab.
+/// Documentation addresses (RFC 5737), used inside the lab's namespaces only.
 const CLIENT: &str = "192.0.2.1/24";
 const SERVER: (Ipv4Addr, u8) = (Ipv4Addr::new(192, 0, 2, 2), 24);
 const PORT: u16 = 8080;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// wrk tells its figures to a script, in microseconds.
+/// wrk script: prints wrk's results as JSON, times in microseconds.
 const SCRIPT: &str = r#"
 done = function(summary, latency, requests)
   local errors = 0
@@ -29,14 +29,14 @@ done = function(summary, latency, requests)
 end
 "#;
 
-/// nginx, until it is dropped.
+/// A running nginx; dropping this stops it.
 pub struct Server {
     folder: PathBuf,
     running: Option<Running>,
 }
 
 impl Drop for Server {
-    /// Asked to, it ends its worker too; killed, it would leave it behind.
+    /// SIGTERM also ends its worker process; SIGKILL would leave that behind.
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             let _ = running.stop(Signal::SIGTERM, PATIENCE);
@@ -44,19 +44,19 @@ impl Drop for Server {
     }
 }
 
-/// One load.
+/// Result of one load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Goodput {
-    /// Bytes of answers.
+    /// Bytes received per second.
     pub bytes_per_s: f64,
-    /// Answers.
+    /// Answers per second.
     pub requests_per_s: f64,
-    /// 99 of 100 answers came within so long.
+    /// 99th percentile of the latency.
     pub p99_us: f64,
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct WrkReport {
     us: f64,
     requests: f64,
     bytes: f64,
@@ -65,7 +65,7 @@ struct Said {
 }
 
 impl Server {
-    /// Starts it with one page of so many bytes, and returns when it answers. Its files are in `folder`.
+    /// Starts it with one page of `bytes` bytes and its files in `folder`; returns when it answers.
     ///
     /// # Errors
     ///
@@ -104,18 +104,18 @@ impl Server {
         })
     }
 
-    /// Loads it once.
+    /// Runs wrk once.
     ///
     /// # Errors
     ///
-    /// When wrk fails, or any answer did.
+    /// When wrk fails, or any request.
     pub fn load(&self, lab: &Lab, seconds: f64, connections: u32, close: bool) -> Result<Goodput> {
         let program = find("wrk").context("wrk is not installed")?;
         let program = program.to_str().context("a path in UTF-8")?;
         let mut command = lab.command(End::Sender, Some(SENDER_CPU), program);
         let (address, _) = SERVER;
         command.args(["-t", "1", "-c", &connections.to_string()]);
-        // It takes whole seconds.
+        // wrk takes whole seconds only.
         command.args(["-d", &format!("{:.0}s", seconds.ceil())]);
         command.arg("-s").arg(self.folder.join("wrk.lua"));
         if close {
@@ -125,30 +125,30 @@ impl Server {
         let running = Running::start(command, "wrk", &self.folder)?;
         let patience = PATIENCE + Duration::from_secs_f64(seconds * 2.0);
         let (ended, _) = running.finish(patience)?;
-        let said = said(&self.folder, "wrk");
+        let output = last_output(&self.folder, "wrk");
         if ended.code != Some(0) {
-            bail!("wrk {ended}. {}", quote(&said));
+            bail!("wrk {ended}. {}", quote(&output));
         }
-        goodput(&said)
+        goodput(&output)
     }
 }
 
-fn goodput(said: &str) -> Result<Goodput> {
-    let line = said.lines().rev().find(|line| line.starts_with('{'));
-    let line = line.with_context(|| format!("wrk said no figures: {said}"))?;
-    let said: Said = serde_json::from_str(line).with_context(|| line.to_owned())?;
-    if said.errors > 0 || said.requests <= 0.0 || said.us <= 0.0 {
+fn goodput(output: &str) -> Result<Goodput> {
+    let line = output.lines().rev().find(|line| line.starts_with('{'));
+    let line = line.with_context(|| format!("wrk printed no figures: {output}"))?;
+    let report: WrkReport = serde_json::from_str(line).with_context(|| line.to_owned())?;
+    if report.errors > 0 || report.requests <= 0.0 || report.us <= 0.0 {
         bail!("the web server failed under load: {line}");
     }
-    let seconds = said.us / 1e6;
+    let seconds = report.us / 1e6;
     Ok(Goodput {
-        bytes_per_s: said.bytes / seconds,
-        requests_per_s: said.requests / seconds,
-        p99_us: said.p99_us.max(1.0),
+        bytes_per_s: report.bytes / seconds,
+        requests_per_s: report.requests / seconds,
+        p99_us: report.p99_us.max(1.0),
     })
 }
 
-/// One process on one CPU, no log of its own.
+/// nginx.conf: one worker process, no access log.
 fn settings(folder: &Path) -> String {
     let (address, _) = SERVER;
     let folder = folder.display();
@@ -179,14 +179,14 @@ mod tests {
     use super::goodput;
 
     #[test]
-    fn figures_are_per_second_and_errors_are_none() {
-        let said = "Running 3s test\n  99%  1ms\n\n{\"us\":2000000,\"requests\":100,\"bytes\":3000,\"errors\":0,\"p99_us\":750}\n";
-        let found = goodput(said).expect("figures");
+    fn results_are_per_second_and_a_failed_request_is_an_error() {
+        let output = "Running 3s test\n  99%  1ms\n\n{\"us\":2000000,\"requests\":100,\"bytes\":3000,\"errors\":0,\"p99_us\":750}\n";
+        let found = goodput(output).expect("figures");
         assert_eq!(
             (found.bytes_per_s, found.requests_per_s, found.p99_us),
             (1500.0, 50.0, 750.0)
         );
-        let failed = said.replace("\"errors\":0", "\"errors\":3");
+        let failed = output.replace("\"errors\":0", "\"errors\":3");
         assert!(goodput(&failed).is_err());
         assert!(goodput("Running\n").is_err());
     }

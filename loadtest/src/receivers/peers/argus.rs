@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{Counts, Left, Peer, Place, owned, text, tool};
+use super::{Artifacts, Counts, Peer, Place, owned, text, tool};
 
 /// See the module.
 pub static ARGUS: Argus = Argus;
@@ -24,21 +24,21 @@ impl Peer for Argus {
         "argus"
     }
 
-    fn version(&self) -> &'static [&'static str] {
+    fn version_args(&self) -> &'static [&'static str] {
         &["-h"]
     }
 
     fn writes(&self) -> &'static str {
-        "flow records of its own format, of both directions"
+        "bidirectional flow records in its own format"
     }
 
     fn drops_from(&self) -> &'static str {
-        "nowhere: it is compared from files only"
+        "none: compared from files only"
     }
 
-    fn offline(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
+    fn offline_args(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
         let records = place.folder.join(RECORDS);
-        // Without its configuration, which would have it listen and write elsewhere.
+        // No configuration file: it could name an interface and other outputs.
         let words = [
             "-F",
             "/dev/null",
@@ -50,13 +50,13 @@ impl Peer for Argus {
         Some(owned(&words))
     }
 
-    fn counts(&self, left: &Left<'_>) -> Result<Counts> {
-        let records = left.folder.join(RECORDS);
+    fn counts(&self, artifacts: &Artifacts<'_>) -> Result<Counts> {
+        let records = artifacts.folder.join(RECORDS);
         let mut command = tool("racount", &["-r", text(&records)?, "-M", "proto"])?;
-        let output = command.output().context("racount")?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let racount = command.output().context("racount")?;
+        let output = String::from_utf8_lossy(&racount.stdout).into_owned();
         let column = |row: &str, at: usize| {
-            let mut lines = said.lines().map(str::split_whitespace);
+            let mut lines = output.lines().map(str::split_whitespace);
             let mut words = lines.find(|words| words.clone().next() == Some(row))?;
             words.nth(at)?.parse().ok()
         };

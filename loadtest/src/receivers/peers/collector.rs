@@ -1,4 +1,4 @@
-//! A collector that counts: IPFIX records of TCP connections, as softflowd sends them.
+//! An IPFIX collector that counts TCP connections in softflowd's flow records.
 //!
 //! Source: RFC 7011 (messages, sets, templates), RFC 5103 (both directions in one record).
 
@@ -12,13 +12,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use nix::sys::socket::{setsockopt, sockopt};
 
-/// For records that come faster than they are counted.
-const BUFFER: usize = 64 << 20;
-const LOOK: Duration = Duration::from_millis(50);
+/// Receive buffer, for bursts of records.
+const RECEIVE_BUFFER: usize = 64 << 20;
+const READ_TIMEOUT: Duration = Duration::from_millis(50);
 
 const MESSAGE_HEADER: usize = 16;
 const TEMPLATES: u16 = 2;
-/// The first set that holds records.
+/// The lowest set id of data records.
 const RECORDS: u16 = 256;
 const PROTOCOL: u16 = 4;
 const TCP_FLAGS: u16 = 6;
@@ -27,11 +27,11 @@ const SYN: u8 = 2;
 const ENTERPRISE: u16 = 0x8000;
 const VARIABLE: usize = 0xffff;
 
-/// It counts in a thread of its own until it is asked.
+/// Counts in a thread of its own, until [`Collector::finish`].
 #[derive(Debug)]
 pub struct Collector {
     port: u16,
-    over: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<u64>>,
 }
 
@@ -40,40 +40,42 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// When no port can be opened.
     pub fn new() -> Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("a port to collect at")?;
-        setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).context("SO_RCVBUFFORCE")?;
-        socket.set_read_timeout(Some(LOOK)).context("a timeout")?;
+        setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).context("SO_RCVBUFFORCE")?;
+        socket
+            .set_read_timeout(Some(READ_TIMEOUT))
+            .context("a timeout")?;
         let port = socket.local_addr().context("its own port")?.port();
-        let over = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&over);
-        let thread = std::thread::spawn(move || collect(&socket, &stop));
-        Ok(Self { port, over, thread })
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || collect(&socket, &stopped));
+        Ok(Self { port, stop, thread })
     }
 
-    /// Where to send to.
+    /// The port that it listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Connections in all that has come; whoever sent it has ended.
+    /// Counts the connections of all messages received. To be called after the exporter has ended.
     ///
     /// # Errors
     ///
     /// When a message could not be read.
     pub fn finish(self) -> Result<u64> {
-        self.over.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
         let counted = self.thread.join();
         counted.map_err(|_| anyhow!("the collector panicked"))?
     }
 }
 
-fn collect(socket: &UdpSocket, over: &AtomicBool) -> Result<u64> {
+fn collect(socket: &UdpSocket, stop: &AtomicBool) -> Result<u64> {
     let (mut message, mut templates) = (vec![0; 65_536], Templates::default());
     loop {
-        let ending = over.load(Ordering::Relaxed);
+        let ending = stop.load(Ordering::Relaxed);
         match socket.recv(&mut message) {
             Ok(len) => templates
                 .add(&message[..len])
@@ -88,12 +90,12 @@ fn collect(socket: &UdpSocket, over: &AtomicBool) -> Result<u64> {
     }
 }
 
-/// Where the fields are that decide, in a record of one template.
+/// Offsets of the fields that are read, in a record of one template.
 #[derive(Clone, Debug, Default)]
 struct Layout {
     len: usize,
     protocol: Option<usize>,
-    /// Last byte of each field of flags: of both directions.
+    /// Last byte of the TCP flags, of each direction.
     flags: Vec<usize>,
 }
 
@@ -108,7 +110,7 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
 }
 
 impl Templates {
-    /// Counts the connections of a message; `None` if it cannot be read.
+    /// Counts the connections of a message; `None` if it is malformed.
     fn add(&mut self, message: &[u8]) -> Option<()> {
         let mut rest = message.get(MESSAGE_HEADER..)?;
         while rest.len() >= 4 {
@@ -207,7 +209,7 @@ mod tests {
         let sent = message(&[set(TEMPLATES, &template()), set(300, &records.concat())]);
         templates.add(&sent).expect("a message");
         assert_eq!(templates.connections, 2);
-        // Later messages need no template of their own; padding is no record.
+        // Later messages may lack the template; padding is no record.
         let padded = [&records[0][..], &[0, 0]].concat();
         templates
             .add(&message(&[set(300, &padded)]))
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_a_message_is_read_or_refused() {
+    fn a_cut_message_has_no_connection() {
         let sent = message(&[
             set(TEMPLATES, &template()),
             set(300, &[0, 80, TCP, 0, SYN, 0]),
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_counted() {
+    fn records_sent_to_the_port_are_counted() {
         let collector = match Collector::new() {
             Ok(collector) => collector,
             Err(error) => {

@@ -1,4 +1,4 @@
-//! A peer on the interface of the lab.
+//! A peer that captures in the lab.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -10,23 +10,23 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Collector, Left, Peer, Place, find};
+use super::{Artifacts, Collector, Peer, Place, find};
 use crate::lab::process::{Running, quote};
 use crate::lab::{End, Lab, RECEIVER_CPU};
-use crate::receivers::{Receiver, Seen, Session};
+use crate::receivers::{Receiver, ReceiverCounts, Session};
 
-/// Suricata's flow records of a long flood take their time.
+/// Long: Suricata writes the flow records of a long flood at its end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What programs say in the end is a few lines; what they write before may be long.
+/// Bytes read from the end of an output: the last lines count, and the rest may be long.
 const END_BYTES: u64 = 64 << 10;
 
 /// A peer with the sensor's ring memory.
 #[derive(Clone, Copy)]
-pub struct Live {
-    /// Which.
+pub struct LivePeer {
+    /// The peer.
     pub peer: &'static dyn Peer,
-    /// Ring memory.
+    /// Ring memory in MiB.
     pub ring_mib: u32,
 }
 
@@ -37,7 +37,7 @@ struct LiveSession {
     collector: Option<Collector>,
 }
 
-impl Receiver for Live {
+impl Receiver for LivePeer {
     fn name(&self) -> &'static str {
         self.peer.name()
     }
@@ -46,7 +46,7 @@ impl Receiver for Live {
         let peer = self.peer;
         let program =
             find(peer.program()).with_context(|| format!("{} is not installed", peer.program()))?;
-        let collector = match peer.sends() {
+        let collector = match peer.exports_flows() {
             true => Some(lab.inside(End::Receiver, Collector::new)?),
             false => None,
         };
@@ -57,7 +57,7 @@ impl Receiver for Live {
             collector: collector.as_ref().map(Collector::port),
         };
         peer.prepare(&place)?;
-        let words = peer.live(&place);
+        let words = peer.live_args(&place);
         let words =
             words.with_context(|| format!("{} is compared from files only", peer.name()))?;
         let program = program.to_str().context("a path in UTF-8")?;
@@ -65,7 +65,7 @@ impl Receiver for Live {
         command.args(words);
         let mut running = Running::start(command, peer.name(), folder)?;
         running.wait_until("it listens", PATIENCE, |_| {
-            said(folder, peer.name()).contains(peer.ready())
+            last_output(folder, peer.name()).contains(peer.ready_message())
         })?;
         Ok(Box::new(LiveSession {
             peer,
@@ -76,9 +76,9 @@ impl Receiver for Live {
     }
 }
 
-/// What a program of this name said last in this folder, on standard output and standard error: the end of each.
+/// The ends of standard output and of standard error of the program `name`, from their files in `folder`.
 #[must_use]
-pub fn said(folder: &Path, name: &str) -> String {
+pub fn last_output(folder: &Path, name: &str) -> String {
     let ends = ["out", "err"].map(|ending| end(&folder.join(format!("{name}.{ending}"))));
     let bytes: Vec<u8> = ends.into_iter().flatten().flatten().collect();
     String::from_utf8_lossy(&bytes).into_owned()
@@ -97,41 +97,41 @@ impl Session for LiveSession {
         self.running.pid()
     }
 
-    fn stop(self: Box<Self>) -> Result<Seen> {
+    fn stop(self: Box<Self>) -> Result<ReceiverCounts> {
         let Self {
             peer,
             running,
             folder,
             collector,
         } = *self;
-        thread::sleep(peer.holds());
+        thread::sleep(peer.block_timeout());
         let place = Place {
             folder: &folder,
             device: "",
             ring_mib: 0,
             collector: None,
         };
-        let answered = peer.stop(&place)?;
-        if answered.is_none() {
+        let answer = peer.stop(&place)?;
+        if answer.is_none() {
             let pid = Pid::from_raw(i32::try_from(running.pid())?);
             kill(pid, Signal::SIGINT).with_context(|| peer.name())?;
         }
         let (ended, usage) = running.finish(PATIENCE)?;
-        let mut said = said(&folder, peer.name());
+        let mut output = last_output(&folder, peer.name());
         if ended.signal.is_some() {
-            bail!("{} {ended}. {}", peer.name(), quote(&said));
+            bail!("{} {ended}. {}", peer.name(), quote(&output));
         }
-        said.extend(answered);
-        let left = Left {
+        output.extend(answer);
+        let artifacts = Artifacts {
             folder: &folder,
-            said: &said,
+            output: &output,
             collected: collector.map(Collector::finish).transpose()?,
         };
-        let counts = peer.counts(&left)?;
-        Ok(Seen {
-            frames: counts
-                .frames
-                .with_context(|| format!("{}: says no frames: {said}", peer.name()))?,
+        let counts = peer.counts(&artifacts)?;
+        Ok(ReceiverCounts {
+            frames: counts.frames.with_context(|| {
+                format!("{}: prints no number of frames: {output}", peer.name())
+            })?,
             dropped: counts.dropped.unwrap_or(0),
             connections: counts.connections,
             usage,

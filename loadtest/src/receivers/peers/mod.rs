@@ -1,8 +1,7 @@
-//! Peers: programs that a user might run instead of the sensor. One file a program says how to start it on an
-//! interface and on a capture, how to stop it, and where its figures are.
+//! Peers: programs that a user might run instead of the sensor. One file a program: how to start it on an interface
+//! and on a capture, how to stop it, where its counts are.
 //!
-//! Each peer does only what it is made for, in a setting that helps it: the sensor's ring memory, tables that are
-//! large enough, no rules, no name look-ups.
+//! The settings favour the peers: the sensor's ring memory, tables that are large enough, no rules, no name look-ups.
 
 mod argus;
 mod collector;
@@ -24,46 +23,46 @@ use anyhow::{Context, Result, bail};
 
 pub use argus::ARGUS;
 pub use collector::Collector;
-pub use live::{Live, said};
+pub use live::{LivePeer, last_output};
 pub use nfpcapd::NFPCAPD;
-pub use ours::{Log, Ours};
+pub use ours::{LogFormat, Ours};
 pub use softflowd::SOFTFLOWD;
 pub use suricata::SURICATA;
 pub use tcpdump::{TCPDUMP, TCPDUMP_HEADERS};
 pub use tshark::TSHARK;
 
-/// Where a peer runs.
+/// The surroundings of a peer's run.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// An empty folder for all that it writes.
+    /// An empty folder for its files.
     pub folder: &'a Path,
-    /// The interface that it listens on; empty when it reads a file.
+    /// The interface that it captures on; empty when it reads a file.
     pub device: &'a str,
-    /// Ring memory.
+    /// Ring memory in MiB.
     pub ring_mib: u32,
-    /// Where its flow records go, if it sends them: a port of this host.
+    /// The collector's port on this host, for a peer that exports flows.
     pub collector: Option<u16>,
 }
 
-/// What is left of a run.
+/// Files and output of a finished run.
 #[derive(Clone, Copy, Debug)]
-pub struct Left<'a> {
+pub struct Artifacts<'a> {
     /// The folder that it wrote to.
     pub folder: &'a Path,
-    /// What it wrote to standard output and standard error, and what it answered when it was stopped.
-    pub said: &'a str,
-    /// Connections that it sent to a collector.
+    /// The ends of its standard output and standard error, then the answer of [`Peer::stop`].
+    pub output: &'a str,
+    /// Connections that the collector counted.
     pub collected: Option<u64>,
 }
 
-/// What a peer says it saw.
+/// A peer's own counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Frames that it read.
     pub frames: Option<u64>,
-    /// Frames that it says were dropped before it.
+    /// Frames dropped before it read them.
     pub dropped: Option<u64>,
-    /// TCP connections that it reported.
+    /// TCP connections reported.
     pub connections: Option<u64>,
 }
 
@@ -72,19 +71,19 @@ pub trait Peer: Sync {
     /// Its name in the tables.
     fn name(&self) -> &'static str;
 
-    /// The program.
+    /// The program's file name.
     fn program(&self) -> &str;
 
-    /// Words that make it say its version.
-    fn version(&self) -> &'static [&'static str];
+    /// Arguments that print its version.
+    fn version_args(&self) -> &'static [&'static str];
 
-    /// What it writes, for whoever compares its cost.
+    /// What it writes; costs are compared with that in mind.
     fn writes(&self) -> &'static str;
 
-    /// Where its number of dropped frames comes from.
+    /// The source of its number of dropped frames.
     fn drops_from(&self) -> &'static str;
 
-    /// Writes the files that it needs before it starts.
+    /// Writes the files that it needs to start.
     ///
     /// # Errors
     ///
@@ -93,47 +92,47 @@ pub trait Peer: Sync {
         Ok(())
     }
 
-    /// Its arguments on an interface; `None` if it is only compared from files.
-    fn live(&self, _place: &Place<'_>) -> Option<Vec<String>> {
+    /// Its arguments on an interface; `None` if it is compared from files only.
+    fn live_args(&self, _place: &Place<'_>) -> Option<Vec<String>> {
         None
     }
 
-    /// What it says when it listens.
-    fn ready(&self) -> &'static str {
+    /// Text that it prints when it captures.
+    fn ready_message(&self) -> &'static str {
         ""
     }
 
-    /// How long it may keep a part-filled block.
-    fn holds(&self) -> Duration {
+    /// Longest time until it reads a part-filled block.
+    fn block_timeout(&self) -> Duration {
         Duration::from_millis(100)
     }
 
-    /// Asks it to end; gives what it answered. `None`: it takes a SIGINT.
+    /// Stops it by its control tool; gives the tool's answer. `None`: SIGINT stops it.
     ///
     /// # Errors
     ///
-    /// When it cannot be asked.
+    /// When the tool fails.
     fn stop(&self, _place: &Place<'_>) -> Result<Option<String>> {
         Ok(None)
     }
 
-    /// Its arguments for a capture.
-    fn offline(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>>;
+    /// Its arguments for a capture; `None` if it is compared live only.
+    fn offline_args(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>>;
 
-    /// Whether its records go to a collector.
-    fn sends(&self) -> bool {
+    /// Whether it sends flow records to a collector.
+    fn exports_flows(&self) -> bool {
         false
     }
 
-    /// Reads what it says it saw.
+    /// Reads its counts.
     ///
     /// # Errors
     ///
-    /// When its figures are not where they should be.
-    fn counts(&self, left: &Left<'_>) -> Result<Counts>;
+    /// When a count is missing.
+    fn counts(&self, artifacts: &Artifacts<'_>) -> Result<Counts>;
 }
 
-/// All of them, and what is said of the sensor.
+/// All peers; the sensor's outputs are entries, too.
 #[must_use]
 pub fn all() -> Vec<&'static dyn Peer> {
     vec![
@@ -149,13 +148,13 @@ pub fn all() -> Vec<&'static dyn Peer> {
     ]
 }
 
-/// Whether a program can be started by this name.
+/// Whether this program is installed.
 #[must_use]
 pub fn is_installed(program: &str) -> bool {
     find(program).is_some()
 }
 
-/// Where a program is: on PATH, or where those are that only root uses.
+/// Path of a program: on PATH, or in the folders of root's programs.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -165,11 +164,11 @@ pub fn find(program: &str) -> Option<PathBuf> {
     places.find(|place| place.is_file())
 }
 
-/// The version that a peer says it is; empty if it says none.
+/// Version of a peer; empty if it prints none.
 #[must_use]
 pub fn version(peer: &dyn Peer) -> String {
     let mut command = Command::new(find(peer.program()).unwrap_or_default());
-    command.args(peer.version()).stdin(Stdio::null());
+    command.args(peer.version_args()).stdin(Stdio::null());
     let Ok(output) = command.output() else {
         return String::new();
     };
@@ -177,7 +176,7 @@ pub fn version(peer: &dyn Peer) -> String {
     version_in(&String::from_utf8_lossy(&text)).to_owned()
 }
 
-/// The first word that is numbers with dots.
+/// The first word of the form 1.2 or 1.2.3.
 fn version_in(text: &str) -> &str {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     text.split(|byte: char| byte.is_whitespace() || "(),:".contains(byte))
@@ -186,13 +185,13 @@ fn version_in(text: &str) -> &str {
         .unwrap_or("")
 }
 
-/// The number that stands before `words`, in the last line of `text` that has them.
+/// The number in front of `words`, in the last line of `text` that has `words`.
 fn number_before(text: &str, words: &str) -> Option<u64> {
     let (before, _) = text.lines().rev().find_map(|line| line.split_once(words))?;
     before.split_whitespace().last()?.parse().ok()
 }
 
-/// The number that stands behind `words`, in the last line of `text` that has them.
+/// The number behind `words`, in the last line of `text` that has `words`.
 fn number_behind(text: &str, words: &str) -> Option<u64> {
     let (_, behind) = text.lines().rev().find_map(|line| line.split_once(words))?;
     let behind = behind.trim_start_matches([':', ' ']);
@@ -202,7 +201,7 @@ fn number_behind(text: &str, words: &str) -> Option<u64> {
     behind[..end].parse().ok()
 }
 
-/// Lines of a file that fit.
+/// Counts the lines of a file that `fits` accepts.
 fn lines(path: &Path, fits: impl FnMut(&[u8]) -> bool) -> Result<u64> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     count(BufReader::with_capacity(1 << 20, file), fits)
@@ -217,7 +216,7 @@ fn count(mut from: impl BufRead, mut fits: impl FnMut(&[u8]) -> bool) -> Result<
     Ok(found)
 }
 
-/// A peer's own tool, for its figures; ended after five minutes.
+/// A command of a peer's own tool; `timeout` ends it after five minutes.
 fn tool(program: &str, words: &[&str]) -> Result<Command> {
     let path = find(program).with_context(|| format!("{program} is not installed"))?;
     let mut command = Command::new("timeout");
@@ -229,7 +228,7 @@ fn tool(program: &str, words: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs a peer's own tool and counts its lines of output that fit.
+/// Runs a peer's own tool and counts its output lines that `fits` accepts.
 fn lines_of(program: &str, words: &[&str], fits: impl FnMut(&[u8]) -> bool) -> Result<u64> {
     let mut command = tool(program, words)?;
     command.stdout(Stdio::piped()).stderr(Stdio::null());
@@ -257,8 +256,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_found_in_what_programs_say() {
-        for (said, version) in [
+    fn versions_are_found_in_the_output_of_programs() {
+        for (output, version) in [
             (
                 "tcpdump version 4.99.3\nlibpcap version 1.10.3 (with TPACKET_V3)\n",
                 "4.99.3",
@@ -272,24 +271,24 @@ mod tests {
             ("TShark (Wireshark) 4.0.17 (Git v4.0.17 packaged)", "4.0.17"),
             ("no version here", ""),
         ] {
-            assert_eq!(version_in(said), version, "{said}");
+            assert_eq!(version_in(output), version, "{output}");
         }
     }
 
     #[test]
-    fn numbers_are_read_before_and_behind_their_words() {
-        let said = "12 packets captured\n34 packets received by filter\nTotal: Processed: 56, skipped: 0\n\
+    fn numbers_are_found_before_and_behind_their_words() {
+        let output = "12 packets captured\n34 packets received by filter\nTotal: Processed: 56, skipped: 0\n\
             Processed: 7, x\nStat: received: 148300, dropped by OS/Buffer: 9, freeze_q_cnt: 0\n";
-        assert_eq!(number_before(said, " packets captured"), Some(12));
-        assert_eq!(number_behind(said, "Total: Processed"), Some(56));
-        assert_eq!(number_behind(said, "dropped by OS/Buffer"), Some(9));
-        assert_eq!(number_before(said, " packets dropped"), None);
-        assert_eq!(number_behind(said, "no such words"), None);
+        assert_eq!(number_before(output, " packets captured"), Some(12));
+        assert_eq!(number_behind(output, "Total: Processed"), Some(56));
+        assert_eq!(number_behind(output, "dropped by OS/Buffer"), Some(9));
+        assert_eq!(number_before(output, " packets dropped"), None);
+        assert_eq!(number_behind(output, "no such words"), None);
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_not_found() {
+    fn a_missing_program_is_not_found() {
         assert!(is_installed("sh"));
-        assert!(!is_installed("no-such-program-of-anyone"));
+        assert!(!is_installed("no-such-program"));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Counts, Left, Peer, Place, lines_of, number_behind, owned, text};
+use super::{Artifacts, Counts, Peer, Place, lines_of, number_behind, owned, text};
 
 /// See the module.
 pub static NFPCAPD: Nfpcapd = Nfpcapd;
@@ -25,12 +25,12 @@ impl Peer for Nfpcapd {
         "nfpcapd"
     }
 
-    fn version(&self) -> &'static [&'static str] {
+    fn version_args(&self) -> &'static [&'static str] {
         &["-V"]
     }
 
     fn writes(&self) -> &'static str {
-        "flow records of its own format, one for each direction"
+        "flow records in its own format, one for each direction"
     }
 
     fn drops_from(&self) -> &'static str {
@@ -42,7 +42,7 @@ impl Peer for Nfpcapd {
         std::fs::create_dir(&flows).with_context(|| flows.display().to_string())
     }
 
-    fn live(&self, place: &Place<'_>) -> Option<Vec<String>> {
+    fn live_args(&self, place: &Place<'_>) -> Option<Vec<String>> {
         let (ring, flows) = (place.ring_mib.to_string(), place.folder.join(FLOWS));
         Some(owned(&[
             "-i",
@@ -54,22 +54,22 @@ impl Peer for Nfpcapd {
         ]))
     }
 
-    fn ready(&self) -> &'static str {
+    fn ready_message(&self) -> &'static str {
         "Startup nfpcapd"
     }
 
-    fn holds(&self) -> Duration {
+    fn block_timeout(&self) -> Duration {
         Duration::from_millis(1200)
     }
 
-    fn offline(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
+    fn offline_args(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
         let flows = place.folder.join(FLOWS);
         Some(owned(&["-r", capture.to_str()?, "-w", flows.to_str()?]))
     }
 
-    /// Connections are what nfdump makes of both directions: distinct ends, with a SYN.
-    fn counts(&self, left: &Left<'_>) -> Result<Counts> {
-        let flows = left.folder.join(FLOWS);
+    /// Connections: nfdump joins the records of both directions; those with a SYN count.
+    fn counts(&self, artifacts: &Artifacts<'_>) -> Result<Counts> {
+        let flows = artifacts.folder.join(FLOWS);
         let mut files = std::fs::read_dir(&flows).with_context(|| flows.display().to_string())?;
         let any = files.any(|file| {
             file.is_ok_and(|file| file.file_name().to_string_lossy().starts_with("nfcapd."))
@@ -88,10 +88,10 @@ impl Peer for Nfpcapd {
         } else {
             0
         };
-        let frames = number_behind(left.said, "Total: Processed");
+        let frames = number_behind(artifacts.output, "Total: Processed");
         Ok(Counts {
             frames: Some(frames.context("nfpcapd: no Total: Processed")?),
-            dropped: number_behind(left.said, "dropped by OS/Buffer"),
+            dropped: number_behind(artifacts.output, "dropped by OS/Buffer"),
             connections: Some(connections),
         })
     }

@@ -1,19 +1,19 @@
-//! synledger reading a file, as a peer of the others.
+//! synledger on a file, in the form of a peer.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use memchr::memmem;
 
-use super::{Counts, Left, Peer, Place, lines, owned};
+use super::{Artifacts, Counts, Peer, Place, lines, owned};
 use crate::truth::books::Books;
 
-/// What it is asked to write.
+/// Format of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Log {
-    /// A JSON record for each flow: what Suricata is asked for.
+pub enum LogFormat {
+    /// A JSON record for each flow, as Suricata writes.
     Eve,
-    /// A line of text for each connection: its default.
+    /// A line of text for each connection, the default.
     Text,
 }
 
@@ -22,19 +22,19 @@ pub enum Log {
 pub struct Ours {
     /// The program, as a path in UTF-8.
     pub binary: String,
-    /// What it writes.
-    pub log: Log,
-    /// Further flags.
+    /// Format of its log.
+    pub log: LogFormat,
+    /// More flags.
     pub args: Vec<String>,
 }
 
-/// The sensor with each of its logs, without a program: for what is said of it.
-pub static EVE: Ours = Ours::new(Log::Eve);
-/// See [`EVE`].
-pub static TEXT: Ours = Ours::new(Log::Text);
+/// The sensor with its EVE log, without a program: for names and descriptions only.
+pub static EVE: Ours = Ours::new(LogFormat::Eve);
+/// As [`EVE`], with the text log.
+pub static TEXT: Ours = Ours::new(LogFormat::Text);
 
 impl Ours {
-    const fn new(log: Log) -> Self {
+    const fn new(log: LogFormat) -> Self {
         Self {
             binary: String::new(),
             log,
@@ -44,8 +44,8 @@ impl Ours {
 
     fn path(&self, folder: &Path) -> PathBuf {
         folder.join(match self.log {
-            Log::Eve => "synledger.json",
-            Log::Text => "synledger.txt",
+            LogFormat::Eve => "synledger.json",
+            LogFormat::Text => "synledger.txt",
         })
     }
 }
@@ -53,8 +53,8 @@ impl Ours {
 impl Peer for Ours {
     fn name(&self) -> &'static str {
         match self.log {
-            Log::Eve => "synledger",
-            Log::Text => "synledger-text",
+            LogFormat::Eve => "synledger",
+            LogFormat::Text => "synledger-text",
         }
     }
 
@@ -62,14 +62,16 @@ impl Peer for Ours {
         &self.binary
     }
 
-    fn version(&self) -> &'static [&'static str] {
+    fn version_args(&self) -> &'static [&'static str] {
         &["--version"]
     }
 
     fn writes(&self) -> &'static str {
         match self.log {
-            Log::Eve => "a JSON record for each flow (EVE); live also one for each new connection",
-            Log::Text => "a line of text for each new connection: its default",
+            LogFormat::Eve => {
+                "a JSON record for each flow (EVE); live, also one for each new connection"
+            }
+            LogFormat::Text => "a line of text for each new connection, the default",
         }
     }
 
@@ -77,11 +79,11 @@ impl Peer for Ours {
         "its books (PACKET_STATISTICS of each ring)"
     }
 
-    fn offline(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
+    fn offline_args(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
         let log = self.path(place.folder);
         let output = match self.log {
-            Log::Eve => format!("eve:{},events=alert+flow+stats+lifecycle", log.to_str()?),
-            Log::Text => format!("text:{}", log.to_str()?),
+            LogFormat::Eve => format!("eve:{},events=alert+flow+stats+lifecycle", log.to_str()?),
+            LogFormat::Text => format!("text:{}", log.to_str()?),
         };
         let capture = capture.to_str()?;
         let mut words = owned(&[
@@ -99,10 +101,10 @@ impl Peer for Ours {
         Some(words)
     }
 
-    fn counts(&self, left: &Left<'_>) -> Result<Counts> {
-        let log = self.path(left.folder);
+    fn counts(&self, artifacts: &Artifacts<'_>) -> Result<Counts> {
+        let log = self.path(artifacts.folder);
         Ok(match self.log {
-            Log::Eve => {
+            LogFormat::Eve => {
                 let has = |line: &[u8], what: &str| memmem::find(line, what.as_bytes()).is_some();
                 let is_connection = |line: &[u8]| {
                     has(line, r#""event_type":"flow""#)
@@ -115,7 +117,7 @@ impl Peer for Ours {
                     connections: Some(lines(&log, is_connection)?),
                 }
             }
-            Log::Text => Counts {
+            LogFormat::Text => Counts {
                 connections: Some(lines(&log, |line| {
                     memmem::find(line, b"New connection: ").is_some()
                 })?),

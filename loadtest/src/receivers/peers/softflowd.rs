@@ -1,16 +1,16 @@
-//! softflowd: flow records from packets, sent as IPFIX to a collector of this crate.
+//! softflowd: flow records from packets, sent as IPFIX to this crate's collector.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Counts, Left, Peer, Place, number_behind, owned, text, tool};
+use super::{Artifacts, Counts, Peer, Place, number_behind, owned, text, tool};
 
 /// See the module.
 pub static SOFTFLOWD: Softflowd = Softflowd;
 
-/// Its own default is 8192, and it forgets the rest.
+/// The default is 8192; it evicts flows beyond that.
 const FLOWS_MAX: &str = "16000000";
 
 /// See the module.
@@ -21,7 +21,7 @@ fn control(folder: &Path) -> PathBuf {
     folder.join("softflowd.ctl")
 }
 
-/// Arguments that it has live and from a file.
+/// Arguments both live and from a file.
 fn common(place: &Place<'_>) -> Option<Vec<String>> {
     let collector = format!("127.0.0.1:{}", place.collector?);
     let pid = place.folder.join("softflowd.pid");
@@ -45,8 +45,8 @@ fn ask(folder: &Path, what: &str) -> Result<String> {
     let mut command = tool("softflowctl", &["-c", text(&control(folder))?, what])?;
     let output = command.output().context("softflowctl")?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        bail!("softflowctl {what}: {}: {said}", output.status);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("softflowctl {what}: {}: {stderr}", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -60,19 +60,19 @@ impl Peer for Softflowd {
         "softflowd"
     }
 
-    fn version(&self) -> &'static [&'static str] {
+    fn version_args(&self) -> &'static [&'static str] {
         &["-h"]
     }
 
     fn writes(&self) -> &'static str {
-        "IPFIX flow records of both directions, to a collector on this host"
+        "bidirectional flow records (IPFIX), to a collector on this host"
     }
 
     fn drops_from(&self) -> &'static str {
         "softflowctl statistics (dropped by libpcap)"
     }
 
-    fn live(&self, place: &Place<'_>) -> Option<Vec<String>> {
+    fn live_args(&self, place: &Place<'_>) -> Option<Vec<String>> {
         let ring = (u64::from(place.ring_mib) << 20).to_string();
         let mut words = owned(&["-i", place.device, "-B", &ring]);
         words.extend(owned(&["-c", control(place.folder).to_str()?]));
@@ -80,36 +80,35 @@ impl Peer for Softflowd {
         Some(words)
     }
 
-    fn ready(&self) -> &'static str {
+    fn ready_message(&self) -> &'static str {
         "Exporting flows from"
     }
 
-    fn holds(&self) -> Duration {
+    fn block_timeout(&self) -> Duration {
         Duration::from_millis(1200)
     }
 
-    /// In the foreground it has no handler for signals: they end it without its flows.
+    /// In the foreground it has no signal handlers: a signal ends it before it exports its flows.
     fn stop(&self, place: &Place<'_>) -> Result<Option<String>> {
-        let said = ask(place.folder, "statistics")?;
+        let statistics = ask(place.folder, "statistics")?;
         ask(place.folder, "shutdown")?;
-        Ok(Some(said))
+        Ok(Some(statistics))
     }
 
-    fn offline(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
+    fn offline_args(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
         let mut words = owned(&["-r", capture.to_str()?, "-c", "none"]);
         words.extend(common(place)?);
         Some(words)
     }
 
-    fn sends(&self) -> bool {
+    fn exports_flows(&self) -> bool {
         true
     }
 
-    /// Live it asks libpcap for whole blocks, without a timer: what stands in a part-filled one at the end was
-    /// received, is never looked at, and is no loss under load. So frames are those received and not dropped;
-    /// the connections in that block are missing.
-    fn counts(&self, left: &Left<'_>) -> Result<Counts> {
-        let number = |words| number_behind(left.said, words);
+    /// Live, libpcap gives it whole blocks only, without a timeout. It never reads the last, part-filled block, which is
+    /// no loss under load. So frames are those received and not dropped. The connections of that block are missing.
+    fn counts(&self, artifacts: &Artifacts<'_>) -> Result<Counts> {
+        let number = |words| number_behind(artifacts.output, words);
         let dropped = number("Packets dropped by libpcap");
         let received = number("Packets received by libpcap");
         let frames = match (received, dropped) {
@@ -117,9 +116,9 @@ impl Peer for Softflowd {
             _ => number("Packets processed"),
         };
         Ok(Counts {
-            frames: Some(frames.context("softflowd: does not say what it received")?),
+            frames: Some(frames.context("softflowd: no number of packets received")?),
             dropped,
-            connections: left.collected,
+            connections: artifacts.collected,
         })
     }
 }

@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 use memchr::memmem;
 use serde_json::Value;
 
-use super::{Counts, Left, Peer, Place, lines, owned};
+use super::{Artifacts, Counts, Peer, Place, lines, owned};
 
 /// See the module.
 pub static SURICATA: Suricata = Suricata;
 
 const SETTINGS: &str = "suricata.yaml";
 const LOG: &str = "eve.json";
-/// Of one block of its ring; and of one frame, as it reckons ring memory (`AFPComputeRingParamsV3`).
+/// Bytes of one block of its ring, and of one frame in its computation of the ring size (`AFPComputeRingParamsV3`).
 const BLOCK_BYTES: u32 = 256 << 10;
 const FRAME_BYTES: u32 = 1616;
 
@@ -21,12 +21,12 @@ const FRAME_BYTES: u32 = 1616;
 #[derive(Debug)]
 pub struct Suricata;
 
-/// One capturing thread on a TPACKET_V3 ring, flow tables of the sensor's default size, the rest its own
-/// defaults. It leaves the interface's offloads as they are (by its own default it turns them off, which would
-/// end threaded NAPI on a veth), and the kernel joins no fragments for it, so that a frame sent is a frame seen.
+/// One capture thread on a TPACKET_V3 ring, flow tables of the sensor's default size, else the defaults, but: it does
+/// not turn offloads off, which would end threaded NAPI on a veth; and the kernel reassembles no fragments for it, so
+/// that it sees each frame sent.
 fn settings(place: &Place<'_>) -> String {
     let blocks = (place.ring_mib << 20) / BLOCK_BYTES;
-    // It takes one block more than the frames that are asked for need.
+    // It adds one block to those that the asked frames need.
     let frames = (blocks - 1) * (BLOCK_BYTES / FRAME_BYTES);
     format!(
         "%YAML 1.1
@@ -70,8 +70,7 @@ unix-command:
     )
 }
 
-/// Arguments that it has live and from a file. No rules: an empty file of them. Checksums are not looked at,
-/// as by the others.
+/// Arguments both live and from a file: an empty file of rules; no check of checksums, as in the other programs.
 fn common(place: &Place<'_>) -> Option<Vec<String>> {
     let settings = place.folder.join(SETTINGS);
     let words = [
@@ -96,7 +95,7 @@ impl Peer for Suricata {
         "suricata"
     }
 
-    fn version(&self) -> &'static [&'static str] {
+    fn version_args(&self) -> &'static [&'static str] {
         &["-V"]
     }
 
@@ -113,25 +112,25 @@ impl Peer for Suricata {
         std::fs::write(&path, settings(place)).with_context(|| path.display().to_string())
     }
 
-    fn live(&self, place: &Place<'_>) -> Option<Vec<String>> {
+    fn live_args(&self, place: &Place<'_>) -> Option<Vec<String>> {
         let mut words = owned(&["--runmode", "workers"]);
         words.push(format!("--af-packet={}", place.device));
         words.extend(common(place)?);
         Some(words)
     }
 
-    fn ready(&self) -> &'static str {
+    fn ready_message(&self) -> &'static str {
         "Engine started"
     }
 
-    fn offline(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
+    fn offline_args(&self, capture: &Path, place: &Place<'_>) -> Option<Vec<String>> {
         let mut words = owned(&["--runmode", "single", "-r", capture.to_str()?]);
         words.extend(common(place)?);
         Some(words)
     }
 
-    fn counts(&self, left: &Left<'_>) -> Result<Counts> {
-        let log = left.folder.join(LOG);
+    fn counts(&self, artifacts: &Artifacts<'_>) -> Result<Counts> {
+        let log = artifacts.folder.join(LOG);
         let is_flow = |line: &[u8]| memmem::find(line, br#""event_type":"flow""#).is_some();
         let is_tcp = |line: &[u8]| memmem::find(line, br#""proto":"TCP""#).is_some();
         let connections = lines(&log, |line| is_flow(line) && is_tcp(line))?;

@@ -1,16 +1,15 @@
-//! tcpdump: the tool at hand. Live it writes every frame to /dev/null, which costs it the copy and no disk;
-//! from a file it prints one line for each SYN.
+//! tcpdump. Live, it writes every frame to /dev/null: a copy, but no disk. From a file, it prints a line for each SYN.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Counts, Left, Peer, Place, lines, number_before, owned};
+use super::{Artifacts, Counts, Peer, Place, lines, number_before, owned};
 
 /// Whole frames.
 pub static TCPDUMP: Tcpdump = Tcpdump { snaplen: None };
-/// As far as the sensor keeps a frame by default.
+/// The sensor's default snaplen.
 pub static TCPDUMP_HEADERS: Tcpdump = Tcpdump {
     snaplen: Some("192"),
 };
@@ -37,7 +36,7 @@ impl Peer for Tcpdump {
         "tcpdump"
     }
 
-    fn version(&self) -> &'static [&'static str] {
+    fn version_args(&self) -> &'static [&'static str] {
         &["--version"]
     }
 
@@ -52,7 +51,7 @@ impl Peer for Tcpdump {
         "its report at the end (PACKET_STATISTICS)"
     }
 
-    fn live(&self, place: &Place<'_>) -> Option<Vec<String>> {
+    fn live_args(&self, place: &Place<'_>) -> Option<Vec<String>> {
         let ring_kib = (place.ring_mib * 1024).to_string();
         let mut words = owned(&["-i", place.device, "-n", "-B", &ring_kib, "-w", "/dev/null"]);
         if let Some(snaplen) = self.snaplen {
@@ -61,34 +60,34 @@ impl Peer for Tcpdump {
         Some(words)
     }
 
-    fn ready(&self) -> &'static str {
+    fn ready_message(&self) -> &'static str {
         "listening on"
     }
 
-    /// libpcap asks for blocks after 1 s (`to_ms` of pcap_open_live in tcpdump.c).
-    fn holds(&self) -> Duration {
+    /// Its libpcap timeout is 1 s (`to_ms` of pcap_open_live in tcpdump.c).
+    fn block_timeout(&self) -> Duration {
         Duration::from_millis(1200)
     }
 
-    /// Of a flood of spoofed SYNs it takes minutes, whatever it is asked for: it keeps the text of every address it
-    /// met in 4,096 chains.
-    fn offline(&self, capture: &Path, _place: &Place<'_>) -> Option<Vec<String>> {
+    /// A capture of spoofed SYNs takes it minutes, with any flags: it keeps the text of every address in 4,096 hash
+    /// chains.
+    fn offline_args(&self, capture: &Path, _place: &Place<'_>) -> Option<Vec<String>> {
         let capture = capture.to_str()?;
         self.snaplen
             .is_none()
             .then(|| owned(&["-n", "-r", capture, SYNS]))
     }
 
-    fn counts(&self, left: &Left<'_>) -> Result<Counts> {
-        // Its report of what was captured comes live only.
-        let Some(captured) = number_before(left.said, " packets captured") else {
-            let out = left.folder.join(format!("{}.out", self.name()));
+    fn counts(&self, artifacts: &Artifacts<'_>) -> Result<Counts> {
+        // It prints the number of packets captured live only.
+        let Some(captured) = number_before(artifacts.output, " packets captured") else {
+            let out = artifacts.folder.join(format!("{}.out", self.name()));
             return Ok(Counts {
                 connections: Some(lines(&out, |_| true)?),
                 ..Counts::default()
             });
         };
-        let dropped = number_before(left.said, " packets dropped by kernel");
+        let dropped = number_before(artifacts.output, " packets dropped by kernel");
         Ok(Counts {
             frames: Some(captured),
             dropped: Some(dropped.context("tcpdump: no packets dropped by kernel")?),

@@ -1,11 +1,11 @@
-//! tshark: every field of every frame. Compared from files only.
+//! tshark: decodes every field of every frame. Compared from files only.
 
 use std::path::Path;
 
 use anyhow::Result;
 use memchr::memmem;
 
-use super::{Counts, Left, Peer, Place, lines, owned};
+use super::{Artifacts, Counts, Peer, Place, lines, owned};
 
 /// See the module.
 pub static TSHARK: Tshark = Tshark;
@@ -23,7 +23,7 @@ impl Peer for Tshark {
         "tshark"
     }
 
-    fn version(&self) -> &'static [&'static str] {
+    fn version_args(&self) -> &'static [&'static str] {
         &["-v"]
     }
 
@@ -32,10 +32,10 @@ impl Peer for Tshark {
     }
 
     fn drops_from(&self) -> &'static str {
-        "nowhere: it is compared from files only"
+        "none: compared from files only"
     }
 
-    fn offline(&self, capture: &Path, _place: &Place<'_>) -> Option<Vec<String>> {
+    fn offline_args(&self, capture: &Path, _place: &Place<'_>) -> Option<Vec<String>> {
         Some(owned(&[
             "-n",
             "-r",
@@ -46,8 +46,8 @@ impl Peer for Tshark {
         ]))
     }
 
-    fn counts(&self, left: &Left<'_>) -> Result<Counts> {
-        let out = left.folder.join(format!("{}.out", self.name()));
+    fn counts(&self, artifacts: &Artifacts<'_>) -> Result<Counts> {
+        let out = artifacts.folder.join(format!("{}.out", self.name()));
         Ok(Counts {
             connections: Some(lines(&out, |line| memmem::find(line, b"<->").is_some())?),
             ..Counts::default()

@@ -2,7 +2,7 @@ use super::super::tests::row;
 use super::*;
 
 #[test]
-fn a_line_is_a_program_under_a_load() {
+fn a_table_has_a_line_for_each_program_and_load() {
     let rows = [
         row("synledger", "mix", "file_rate", 4e6, 1),
         row("synledger", "mix", "file_rate", 5e6, 2),
@@ -33,7 +33,7 @@ fn a_line_is_a_program_under_a_load() {
 }
 
 #[test]
-fn names_are_told_apart_and_every_table_has_its_columns() {
+fn names_are_unique_and_every_table_has_columns_and_a_note() {
     let mut names = std::collections::BTreeSet::new();
     for spec in &SPECS {
         assert!(names.insert(spec.name), "{}", spec.name);

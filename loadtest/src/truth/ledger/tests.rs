@@ -1,4 +1,4 @@
-//! Books that close, and each line that must not close once its number is spoiled.
+//! Correct books close; after a counter is changed, its line does not close.
 
 use super::*;
 use crate::traffic::{Class, Name, Tally};
@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 
 const FRAMES: u64 = 3000;
 
-/// Honest books of a run in which the sensor read everything.
+/// Correct books of a run in which the sensor read every frame.
 struct Case {
     load: Load,
-    sent: Sent,
+    sent: Transmission,
     kernel: Counters,
     books: Value,
     log: String,
@@ -59,9 +59,9 @@ impl Case {
             rx_packets: FRAMES,
             ..Counters::default()
         };
-        let sent = Sent {
+        let sent = Transmission {
             tally,
-            ..Sent::default()
+            ..Transmission::default()
         };
         Self {
             load,
@@ -72,7 +72,7 @@ impl Case {
         }
     }
 
-    /// Lines that do not close, and what is unaccounted for.
+    /// Entries that do not close; frames and attempts unaccounted for.
     fn judge(&self) -> (Vec<String>, u64, u64) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log.json");
@@ -80,10 +80,9 @@ impl Case {
         let last = format!("{{\"timestamp\":\"x\",{}", &last.to_string()[1..]);
         std::fs::write(&path, format!("{}{last}\n", self.log)).expect("written");
         let truth = Truth::new(&self.load, self.sent.tally.frames);
-        let log = Log::read(&path, &self.load, &truth).expect("a log");
+        let log = LogSummary::read(&path, &self.load, &truth).expect("a log");
         let books = log.books.clone().expect("books");
         let ledger = Ledger {
-            load: &self.load,
             sent: &self.sent,
             kernel: self.kernel,
             books: &books,
@@ -104,7 +103,7 @@ impl Case {
         assert_eq!(self.judge(), (Vec::new(), 0, 0));
     }
 
-    /// The first line that does not close has these words in it.
+    /// The first entry that does not close contains `words`.
     fn assert_first_open(&self, words: &str) {
         let (open, ..) = self.judge();
         let first = open.first().map_or("", String::as_str);
@@ -118,14 +117,14 @@ impl Case {
 }
 
 #[test]
-fn honest_books_of_every_load_close() {
+fn correct_books_of_every_load_close() {
     for name in Name::ALL {
         Case::new(name).assert_closes();
     }
 }
 
 #[test]
-fn each_spoiled_number_is_named() {
+fn a_changed_counter_is_named() {
     for (pointer, words) in [
         ("/rings/0/frames_read", "ring data"),
         ("/rings/2/tp_drops", "ring open"),
@@ -162,12 +161,12 @@ fn a_frame_in_another_ring_is_named() {
 }
 
 #[test]
-fn lines_are_held_against_the_attempts_that_were_made() {
+fn log_lines_are_compared_with_the_attempts_sent() {
     let mut case = Case::new(Name::Mix);
     let first = case.log.lines().next().expect("a line").to_owned();
-    // Another port: nobody made that attempt.
-    let stranger = first.replacen("\"dest_port\":", "\"dest_port\":1", 1);
-    case.log = case.log.replacen(&first, &stranger, 1);
+    // Another port: that attempt was not sent.
+    let unsent = first.replacen("\"dest_port\":", "\"dest_port\":1", 1);
+    case.log = case.log.replacen(&first, &unsent, 1);
     let (open, _, attempts) = case.judge();
     assert!(open[0].contains("was not sent"), "{open:#?}");
     assert!(attempts > 0);
@@ -177,7 +176,7 @@ fn lines_are_held_against_the_attempts_that_were_made() {
     lines[1] = lines[0].clone();
     case.log = lines.join("\n") + "\n";
     let (open, _, attempts) = case.judge();
-    assert!(open[0].contains("is there twice"), "{open:#?}");
+    assert!(open[0].contains("has two lines"), "{open:#?}");
     assert!(attempts > 0);
 
     let mut case = Case::new(Name::Mix);
@@ -220,7 +219,7 @@ fn lost_and_folded_attempts_are_accounted_for() {
 }
 
 #[test]
-fn what_a_filter_cannot_count_is_what_no_ring_has() {
+fn uncounted_filtered_frames_are_those_offered_to_no_ring() {
     let mut case = Case::new(Name::Mix);
     let data = case.sent.tally.class(Class::Data);
     case.books["rings"].as_array_mut().expect("rings").remove(0);
@@ -232,7 +231,7 @@ fn what_a_filter_cannot_count_is_what_no_ring_has() {
 }
 
 #[test]
-fn what_is_shed_in_the_kernel_is_kept_from_the_rings_too() {
+fn frames_shed_in_the_kernel_count_as_filtered() {
     for counted in [true, false] {
         let mut case = Case::new(Name::Mix);
         let data = case.sent.tally.class(Class::Data);
