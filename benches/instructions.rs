@@ -1,10 +1,10 @@
-//! How many instructions a frame, a record or a contact takes, counted by valgrind: unlike time they are the same
-//! on a busy machine, so that a few percent more are seen.
+//! Counts the instructions of a frame, a record or a contact with valgrind. Unlike time, the counts are the same on a
+//! busy machine, so an increase of a few percent is detected.
 //!
-//! `check` compares with the record in `benches/instructions.csv` and fails where a workload takes more than 3 %
-//! more; `record` writes it anew; `test` shows that two counts agree and that a record that is 5 % lower fails.
-//! `work NAME COUNT` does a workload, for valgrind. Each is counted at two sizes: the difference holds neither the
-//! set-up nor the making of the frames, which are as many at both.
+//! `check` compares with `benches/instructions.csv` and fails if a workload takes over 3 % more, or less than half;
+//! `record` rewrites that file; `test` checks that two counts agree and that `check` would fail.
+//! `work NAME COUNT` runs a workload, for valgrind. Each workload is counted at two sizes: their difference has neither
+//! the set-up nor the making of the frames, which are as many at both sizes.
 
 #[path = "loads/mod.rs"]
 mod loads;
@@ -42,12 +42,11 @@ const STEPS: usize = 11;
 const CONNECTIONS: usize = 1_000;
 const BLOCK: usize = 512;
 const GROWTH_MAX: f64 = 0.03;
-/// A workload that takes less than half is looked at, too: perhaps it does nothing any more.
+/// A workload that takes less than half fails, too: it may do nothing any more.
 const FALL_MAX: f64 = 0.5;
-const AGREE: f64 = 0.001;
+const DIFFERENCE_MAX: f64 = 0.001;
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.csv");
-const WAY_OUT: &str =
-    "make it cheaper, or let `make bench-record` write the record anew in the same commit";
+const REMEDY: &str = "make it cheaper, or run `make bench-record` in the same commit";
 const LIMITS: Limits = Limits {
     attempts: 1 << 16,
     established: 1 << 13,
@@ -70,7 +69,7 @@ const RULES: Rules = Rules {
         ..RULE
     },
 };
-/// Port scans alone: what a second detector costs is the difference.
+/// Port scans only: the difference is the cost of the second detector.
 const ONE: Rules = Rules {
     host_sweep: Rule {
         at_least: 0,
@@ -82,25 +81,25 @@ const ONE: Rules = Rules {
 type Work = fn(usize);
 
 const WORKLOADS: [(&str, Work); 11] = [
-    ("decode SYN", |count| decoded(&flood(all()), count)),
-    ("decode mixed", |count| decoded(&mixed_load(), count)),
-    ("demux SYN", |count| demuxed(&flood(all()), count)),
-    ("demux mixed", |count| demuxed(&mixed_load(), count)),
+    ("decode SYN", |count| decode_frames(&flood(all()), count)),
+    ("decode mixed", |count| decode_frames(&mixed_load(), count)),
+    ("demux SYN", |count| demux_frames(&flood(all()), count)),
+    ("demux mixed", |count| demux_frames(&mixed_load(), count)),
     ("shard SYN flood", |count| {
-        sharded(&flood(all()), RULES, (0, count))
+        feed_shard(&flood(all()), RULES, (0, count))
     }),
     ("shard SYN flood (one detector)", |count| {
-        sharded(&flood(all()), ONE, (0, count));
+        feed_shard(&flood(all()), ONE, (0, count));
     }),
     ("shard established", |count| {
-        sharded(&established(), RULES, (3 * CONNECTIONS, count));
+        feed_shard(&established(), RULES, (3 * CONNECTIONS, count));
     }),
     ("shard mixed", |count| {
-        sharded(&mixed_load(), RULES, (0, count))
+        feed_shard(&mixed_load(), RULES, (0, count))
     }),
     ("contacts", contacts),
-    ("logger text", |count| logged("text:/dev/null", count)),
-    ("logger EVE", |count| logged("eve:/dev/null", count)),
+    ("logger text", |count| write_events("text:/dev/null", count)),
+    ("logger EVE", |count| write_events("eve:/dev/null", count)),
 ];
 
 fn number(count: usize) -> u32 {
@@ -115,7 +114,7 @@ fn mixed_load() -> Load {
     mixed(number(LARGE / STEPS))
 }
 
-/// Connections that are open, and then their data.
+/// Handshakes of connections, then their data.
 fn established() -> Load {
     use craft::{ACK, PSH, SYN};
     let mut load = Load::default();
@@ -131,7 +130,7 @@ fn established() -> Load {
     load
 }
 
-fn decoded(load: &Load, count: usize) {
+fn decode_frames(load: &Load, count: usize) {
     let frames = load.frames();
     let sound = frames[..count]
         .iter()
@@ -139,7 +138,7 @@ fn decoded(load: &Load, count: usize) {
     assert_eq!(sound.count(), count);
 }
 
-fn demuxed(load: &Load, count: usize) {
+fn demux_frames(load: &Load, count: usize) {
     let (keys, frames) = (Keys::from_seed(1), load.frames());
     let place = |frame: &Frame<'_>| {
         let place = fanout::demux(&keys, frame);
@@ -148,8 +147,8 @@ fn demuxed(load: &Load, count: usize) {
     assert!(frames[..count].iter().map(place).sum::<u64>() > 0);
 }
 
-/// `first` frames that are always there, then `count`.
-fn sharded(load: &Load, rules: Rules, (first, count): (usize, usize)) {
+/// Feeds the first `first + count` frames; only `count` differs between the two sizes.
+fn feed_shard(load: &Load, rules: Rules, (first, count): (usize, usize)) {
     let frames = load.frames();
     let (mut shard, mut merge) = shard(LIMITS, rules, None);
     for block in frames[..first + count].chunks(BLOCK) {
@@ -213,7 +212,7 @@ fn contacts(count: usize) {
     assert_eq!(rule.counts.touches, count as u64);
 }
 
-fn logged(spec: &str, count: usize) {
+fn write_events(spec: &str, count: usize) {
     let context = Context {
         host: "bench".into(),
         interfaces: Interfaces::new(vec!["eth0".into()]),
@@ -233,8 +232,8 @@ fn logged(spec: &str, count: usize) {
     assert_eq!(outputs.counts()[0].written[0], count as u64);
 }
 
-/// Instructions of the whole process that does `count` of a workload.
-fn counted(name: &str, count: usize) -> Result<u64, String> {
+/// Instructions of the whole process that runs `count` items of a workload.
+fn count_instructions(name: &str, count: usize) -> Result<u64, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new("valgrind")
         .args(["--tool=cachegrind", "--cache-sim=no", "--branch-sim=no"])
@@ -243,23 +242,26 @@ fn counted(name: &str, count: usize) -> Result<u64, String> {
         .args(["work", name, &count.to_string()])
         .output()
         .map_err(|error| format!("valgrind: {error}"))?;
-    let says = String::from_utf8_lossy(&output.stderr);
-    let refs = says.lines().find_map(|line| line.split("refs:").nth(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let refs = stderr.lines().find_map(|line| line.split("refs:").nth(1));
     let digits = refs.map(|refs| refs.replace([',', ' '], ""));
     match digits.and_then(|digits| digits.parse().ok()) {
         Some(refs) if output.status.success() => Ok(refs),
-        _ => Err(format!("{name}: {}: {says}", output.status)),
+        _ => Err(format!("{name}: {}: {stderr}", output.status)),
     }
 }
 
-/// Instructions for each of a workload.
-fn each(name: &str) -> Result<f64, String> {
-    let (small, large) = (counted(name, SMALL)?, counted(name, LARGE)?);
+/// Instructions for one item of a workload.
+fn instructions_each(name: &str) -> Result<f64, String> {
+    let (small, large) = (
+        count_instructions(name, SMALL)?,
+        count_instructions(name, LARGE)?,
+    );
     Ok(large.saturating_sub(small) as f64 / (LARGE - SMALL) as f64)
 }
 
-/// What the counts depend on besides our source.
-fn built_by() -> String {
+/// Compiler and architecture: the counts depend on them, besides the source.
+fn toolchain() -> String {
     let version = Command::new("rustc")
         .arg("-V")
         .output()
@@ -269,12 +271,12 @@ fn built_by() -> String {
     format!("{} {}", version.trim(), std::env::consts::ARCH)
 }
 
-/// Who built what was recorded, and the instructions of each workload.
+/// Toolchain of the record, and its instructions of each workload.
 fn recorded() -> Result<(String, BTreeMap<String, f64>), String> {
     let text = std::fs::read_to_string(RECORD).map_err(|error| format!("{RECORD}: {error}"))?;
     let mut lines = text.lines();
     let by = lines.next().and_then(|line| line.strip_prefix("# rustc "));
-    let by = by.ok_or(format!("{RECORD}: does not say who built it: {WAY_OUT}"))?;
+    let by = by.ok_or(format!("{RECORD}: the first line names no rustc: {REMEDY}"))?;
     let row = |line: &str| {
         let (name, each) = line.split_once(',')?;
         let each: f64 = each.parse().ok()?;
@@ -282,18 +284,18 @@ fn recorded() -> Result<(String, BTreeMap<String, f64>), String> {
     };
     let mut rows = BTreeMap::new();
     for line in lines.skip(1) {
-        let (name, each) = row(line).ok_or(format!("{RECORD}: {line}: {WAY_OUT}"))?;
+        let (name, each) = row(line).ok_or(format!("{RECORD}: {line}: {REMEDY}"))?;
         if rows.insert(name, each).is_some() {
-            return Err(format!("{RECORD}: {line}: that workload is there twice"));
+            return Err(format!("{RECORD}: {line}: this workload has two lines"));
         }
     }
     Ok((format!("rustc {by}"), rows))
 }
 
-/// Whether a count may stand so to its record, and how it stands.
+/// Whether a count is within the limits of its record, and a line that reports it.
 fn verdict(name: &str, now: f64, then: f64) -> (bool, String) {
     let growth = now / then - 1.0;
-    let says = if growth > GROWTH_MAX {
+    let failure = if growth > GROWTH_MAX {
         ": MORE THAN IT MAY"
     } else if growth < -FALL_MAX {
         ": LESS THAN HALF: does it still do its work?"
@@ -301,74 +303,74 @@ fn verdict(name: &str, now: f64, then: f64) -> (bool, String) {
         ""
     };
     let line = format!(
-        "{name}: {now:.2} instructions, recorded {then:.2} ({:+.2} %){says}",
+        "{name}: {now:.2} instructions, recorded {then:.2} ({:+.2} %){failure}",
         growth * 100.0
     );
-    (says.is_empty(), line)
+    (failure.is_empty(), line)
 }
 
 fn check() -> Result<(), String> {
     let (by, then) = recorded()?;
-    if by != built_by() {
+    if by != toolchain() {
         eprintln!(
             "skipped: instruction counts: recorded with {by}, this is {}",
-            built_by()
+            toolchain()
         );
         return Ok(());
     }
-    let mut apart = Vec::new();
+    let mut failed = Vec::new();
     for (name, _) in WORKLOADS {
         let then = then
             .get(name)
-            .ok_or(format!("{RECORD}: no {name}: {WAY_OUT}"))?;
-        let (sound, line) = verdict(name, each(name)?, *then);
+            .ok_or(format!("{RECORD}: no {name}: {REMEDY}"))?;
+        let (passes, line) = verdict(name, instructions_each(name)?, *then);
         eprintln!("{line}");
-        if !sound {
-            apart.push(name);
+        if !passes {
+            failed.push(name);
         }
     }
-    if apart.is_empty() {
+    if failed.is_empty() {
         return Ok(());
     }
     Err(format!(
-        "{} took more than 3 % more, or less than half: {WAY_OUT}",
-        apart.join(", ")
+        "{} took more than 3 % more, or less than half: {REMEDY}",
+        failed.join(", ")
     ))
 }
 
 fn record() -> Result<(), String> {
-    let mut text = format!("# {}\nworkload,instructions\n", built_by());
+    let mut text = format!("# {}\nworkload,instructions\n", toolchain());
     for (name, _) in WORKLOADS {
-        let each = each(name)?;
+        let each = instructions_each(name)?;
         eprintln!("{name}: {each:.2} instructions");
         text += &format!("{name},{each:.2}\n");
     }
     std::fs::write(RECORD, text).map_err(|error| format!("{RECORD}: {error}"))
 }
 
-/// The guard itself: two counts agree, and it fails where it must.
+/// Tests this guard: two counts agree, and `verdict` fails where it must.
 fn test() -> Result<(), String> {
     for (name, _) in WORKLOADS {
-        let (first, second) = (each(name)?, each(name)?);
-        let apart = (first / second - 1.0).abs();
-        if apart > AGREE {
+        let (first, second) = (instructions_each(name)?, instructions_each(name)?);
+        let difference = (first / second - 1.0).abs();
+        if difference > DIFFERENCE_MAX {
             return Err(format!(
-                "{name}: {first} and {second} are {:.3} % apart",
-                apart * 100.0
+                "{name}: two counts, {first} and {second}, differ by {:.3} %",
+                difference * 100.0
             ));
         }
-        let (sound, line) = verdict(name, second, first);
-        if !sound {
-            return Err(format!("{name}: the same count twice is a failure: {line}"));
+        let (passes, line) = verdict(name, second, first);
+        if !passes {
+            return Err(format!("{name}: an equal count fails: {line}"));
         }
-        // Expected failures stay unsaid: in a log that is read for failures they would pass for some.
+        // Expected failures are not printed: tools/run-tests searches the log for failures.
         if verdict(name, second, first * 0.95).0 {
-            return Err(format!("{name}: a record 5 % lower is no failure"));
+            return Err(format!("{name}: 5 % more does not fail"));
         }
         if verdict(name, second, first * 2.1).0 {
-            return Err(format!("{name}: less than half is no failure"));
+            return Err(format!("{name}: less than half does not fail"));
         }
-        eprintln!("{line}; 5 % more and less than half are failures");
+        eprintln!("{line}; 5 % more and less than half would fail");
     }
     eprintln!("instructions: {} workloads, counted twice", WORKLOADS.len());
     Ok(())
@@ -391,10 +393,10 @@ fn main() -> ExitCode {
         .filter(|word| word != "--bench")
         .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let here = || Command::new("valgrind").arg("--version").output().is_ok();
+    let has_valgrind = || Command::new("valgrind").arg("--version").output().is_ok();
     let done = match words[..] {
         ["work", name, count] => work(name, count),
-        ["check" | "record" | "test"] if !here() => {
+        ["check" | "record" | "test"] if !has_valgrind() => {
             eprintln!("skipped: instruction counts: valgrind is not installed");
             Ok(())
         }
@@ -402,7 +404,7 @@ fn main() -> ExitCode {
         ["record"] => record(),
         ["test"] => test(),
         _ => {
-            eprintln!("instructions: counted by make bench-check");
+            eprintln!("instructions: make bench-check counts them");
             Ok(())
         }
     };

@@ -1,4 +1,4 @@
-//! What several benches feed to the stages: the same bytes on every run.
+//! Frames and shards that several benches use, the same on every run.
 
 pub mod traffic;
 
@@ -17,7 +17,7 @@ use synledger::shard::{Parts, Shard};
 
 const QUEUE_EVENTS: usize = 16_384;
 
-/// Frames of one kind of traffic, as bytes one after the other.
+/// Frames in one buffer.
 #[derive(Default)]
 pub struct Load {
     bytes: Vec<u8>,
@@ -25,7 +25,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Adds a packet, in Ethernet.
+    /// Adds an IP packet in an Ethernet frame.
     pub fn push(&mut self, ip: &[u8]) {
         self.bytes.extend(craft::Link::ethernet().frame(ip));
         self.ends.push(self.bytes.len());
@@ -65,7 +65,7 @@ pub fn flood(syns: u32) -> Load {
     load
 }
 
-/// A shard with fixed keys, its memory touched, and the end of its log queue.
+/// A shard with fixed keys and its memory prefaulted, and the consumer of its log queue.
 pub fn shard(flows: Limits, rules: Rules, folds: Option<Folds>) -> (Shard, Merge) {
     let (log, consumer) = merge::queue(QUEUE_EVENTS);
     let mut shard = Shard::new(Parts {

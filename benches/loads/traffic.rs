@@ -1,15 +1,15 @@
-//! What benches send and log, whatever keeps the frames: the same on every run.
+//! Packets and events of the benches, the same on every run.
 
 use synledger::flow::record::{Attempt, FiveTuple};
 use synledger::log::event::{Body, Event, Step};
 
-/// A client of this number, of which there are 2^32, each with an address of its own.
+/// Client `number` of 2^32, each with its own address.
 pub fn client(number: u32) -> craft::Flow {
     let source = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
     craft::Flow::v4(source, 1024, [10, 0, 0, 5], 80)
 }
 
-/// A segment with so many bytes of data, as an IP packet.
+/// A TCP segment with `data` bytes of payload, as an IP packet.
 pub fn tcp(flow: craft::Flow, flags: u8, (seq, ack): (u32, u32), data: usize) -> Vec<u8> {
     let segment = craft::Tcp::new(flow, flags, seq)
         .ack(ack)
@@ -17,7 +17,7 @@ pub fn tcp(flow: craft::Flow, flags: u8, (seq, ack): (u32, u32), data: usize) ->
     craft::Ip::new(flow.src, flow.dst, 6).bytes(&segment.bytes())
 }
 
-/// Connections of nine segments and two datagrams each, 1,000 at a time.
+/// Connections of nine segments, and two datagrams for each, 1,000 at a time.
 pub fn mixed(connections: u32, mut push: impl FnMut(&[u8])) {
     use craft::{ACK, FIN, PSH, SYN};
     let steps: [(bool, u8, (u32, u32), usize); 9] = [
@@ -46,14 +46,14 @@ pub fn mixed(connections: u32, mut push: impl FnMut(&[u8])) {
     }
 }
 
-/// So many SYNs, every source new.
+/// SYNs, each from a new source.
 pub fn flood(syns: u32, mut push: impl FnMut(&[u8])) {
     for number in 0..syns {
         push(&tcp(client(number), craft::SYN, (number, 0), 0));
     }
 }
 
-/// A new connection for the log.
+/// The log event of new connection `number`.
 pub fn event(number: u32) -> Event {
     let flow = client(number);
     let tuple = FiveTuple {

@@ -1,7 +1,7 @@
-//! A whole shard with its tables full of what it holds: frames in memory, one core, no reader and no logger.
+//! A whole shard with full tables: frames in memory, one core, no reader and no logger.
 //!
-//! Decode, flow, contacts, the scan rule, the outbox, the sweep. Frames lie in memory that no cache holds. Time is
-//! that of the thread's CPU; the log queue is emptied outside of it.
+//! Timed are decode, flow, contacts, detectors, outbox and sweep, in CPU time of the thread. The frames exceed every
+//! cache. The log queue is emptied outside the timed stretches.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Barrier};
@@ -27,26 +27,26 @@ use super::{cpu_ns, figure, is_asked};
 
 /// Frames of a timed stretch.
 const STRETCH: u32 = 1 << 20;
-/// Frames between two settlements, as a worker has them.
+/// Frames between two calls of `settle`, as in a worker.
 const TICK_FRAMES: usize = 4096;
-/// Frames ahead whose first bytes are asked for, as the readers do.
+/// Prefetch distance in frames, as in the readers.
 const AHEAD: usize = 8;
-/// What line rate of 10 GbE leaves between two frames of 64 bytes.
+/// Nanoseconds between two frames of 64 bytes at the line rate of 10 GbE.
 const LINE_RATE_NS: i64 = 67;
 const ATTEMPTS: u32 = 8_000_000;
 const QUEUE_EVENTS: usize = 16_384;
-/// What all of this takes, frames included.
+/// Memory that the largest figure takes, frames included.
 const MEMORY_MIB: u64 = 8 << 10;
 
-/// A shard of `workers`, and the logger's end of its queue.
+/// One of `workers` shards, and the consumer of its log queue.
 pub struct Bench {
     shard: Shard,
     merge: Merge,
     now_ns: i64,
-    said: u64,
+    emitted: u64,
 }
 
-/// Room for detectors as a gibibyte of memory gives it.
+/// Table sizes of the detectors as with 1 GiB of memory.
 fn rules(firsts: usize) -> Rules {
     let port_scan = Rule {
         at_least: 4,
@@ -95,7 +95,7 @@ fn shards(workers: usize, flows: Limits, firsts: usize, fold: bool) -> Vec<Bench
             shard,
             merge: Merge::new(vec![consumer], None),
             now_ns: 1,
-            said: 0,
+            emitted: 0,
         }
     });
     shards.collect()
@@ -106,8 +106,8 @@ impl Bench {
         shards(1, flows, firsts, fold).pop().expect("one")
     }
 
-    /// Feeds frames as a worker does; nanoseconds of this thread. With a ring, the class and the hash of each
-    /// frame are checked.
+    /// Feeds frames as a worker does; gives nanoseconds of CPU time. With a `ring`, the shard checks class and hash of
+    /// each frame.
     fn feed(&mut self, frames: &[Frame<'_>], ring: Option<Class>) -> u128 {
         let mut took = 0;
         for (index, tick) in frames.chunks(TICK_FRAMES).enumerate() {
@@ -130,8 +130,8 @@ impl Bench {
             let limit = self.shard.contacts_limit().min(position);
             self.shard.settle(limit, self.now_ns, &Timeline::Live);
             took += cpu_ns() - begin;
-            let said = &mut self.said;
-            while self.merge.step(4096, |_| {}, |_| *said += 1) > 0 {}
+            let emitted = &mut self.emitted;
+            while self.merge.step(4096, |_| {}, |_| *emitted += 1) > 0 {}
         }
         took
     }
@@ -141,7 +141,7 @@ impl Bench {
     }
 }
 
-/// A flood of single SYNs, each from another address, `gap_ns` apart.
+/// Writes a flood of SYNs, each from a new address, `gap_ns` apart.
 fn write_flood(load: &mut Load, syn: &Segment, from: u32, count: u32, gap_ns: i64, ts_ns: i64) {
     load.clear();
     for number in 0..count {
@@ -151,8 +151,7 @@ fn write_flood(load: &mut Load, syn: &Segment, from: u32, count: u32, gap_ns: i6
     }
 }
 
-/// Attempts stay held for the horizon, and as many come as leave: each is ended after five seconds and removed
-/// after 130.
+/// A SYN flood on a full table: an attempt ends after 5 s and is removed after 130 s, so as many expire as arrive.
 fn time_flood(what: &str, gap_ns: i64, fold: bool, ring: Option<Class>) {
     let what = format!("shard, spoofed SYN, {what}");
     if !is_asked(&what) {
@@ -187,15 +186,15 @@ fn time_flood(what: &str, gap_ns: i64, fold: bool, ring: Option<Class>) {
     assert_closed(&counts.flow);
     assert_eq!(counts.misrouted_frames, 0);
     eprintln!(
-        "  {} attempts held, {} evicted, {} folded, {} said",
+        "  {} attempts held, {} evicted, {} folded, {} emitted",
         bench.held()[0],
         counts.flow.evicted_attempts,
         counts.folded_by_shards,
-        bench.said
+        bench.emitted
     );
 }
 
-/// Open connections, set up in groups, then data of any of them in either direction.
+/// Data of random open connections, in either direction.
 fn time_data(connections: u32) {
     const GROUP: u32 = 1 << 16;
     let what = format!("shard, established data, {connections} open");
@@ -210,7 +209,7 @@ fn time_data(connections: u32) {
     };
     let mut bench = Bench::one(flows, 1 << 20, true);
     let mut load = Load::default();
-    // With first data: what a history takes once per connection is not what data costs.
+    // The set-up includes first data, whose cost comes once per connection.
     let steps = [
         (false, craft::SYN, (1, 0), 0),
         (true, craft::SYN | craft::ACK, (5, 2), 0),
@@ -256,8 +255,8 @@ const MIX_LIMITS: Limits = Limits {
     fragments: 1024,
 };
 
-/// Captures looped over with other addresses in each loop, until a million flows are held and each loop's flows
-/// leave while others come.
+/// Captures in a loop, with new addresses in each round. Timed when a million flows are held and as many expire as
+/// arrive.
 fn time_mix() {
     let what = "shard, mix of captures";
     if !is_asked(what) {
@@ -267,7 +266,7 @@ fn time_mix() {
     let loops = STRETCH as usize / mix.len() + 1;
     let mut bench = Bench::one(MIX_LIMITS, 1 << 20, true);
     let (mut load, mut number) = (Load::default(), 1);
-    // So that what idles for five minutes adds up to more than a million.
+    // At this rate more than a million flows start in the five minutes of the idle timeout.
     let gap_ns = 9_000;
     let mut stretch = |bench: &mut Bench| {
         load.clear();
@@ -293,7 +292,7 @@ fn time_mix() {
     let counts = &bench.shard.counts;
     assert_closed(&counts.flow);
     eprintln!(
-        "  {:?} attempts, connections and other flows held, {} evicted; of 100 frames {} are no packet, {} of {} \
+        "  {:?} attempts, connections and other flows held, {} evicted; {} % of the frames not decoded, {} of {} \
          bytes captured",
         bench.held(),
         counts.flow.evicted(),
@@ -306,7 +305,7 @@ fn time_mix() {
     );
 }
 
-/// The same frames through one shard and through two, each on its own thread; contacts cross between them.
+/// The same frames through one shard and through two, each in its own thread; the two exchange contacts.
 fn time_two() {
     let what = "two shards, mix of captures";
     if !is_asked(what) {
@@ -373,7 +372,7 @@ fn available_mib() -> u64 {
 /// Prints the figures.
 pub fn time_all() {
     let held_gap_ns = HORIZON_NS / i64::from(ATTEMPTS);
-    time_flood("each told", held_gap_ns, false, None);
+    time_flood("not folded", held_gap_ns, false, None);
     time_flood("folded", held_gap_ns, true, None);
     time_flood(
         "folded, classes checked",
@@ -388,7 +387,7 @@ pub fn time_all() {
         time_data(10_000_000);
     } else {
         eprintln!(
-            "10,000,000 connections left out: {available} MiB of memory, {MEMORY_MIB} wanted"
+            "10,000,000 connections skipped: {available} MiB of memory available, {MEMORY_MIB} needed"
         );
     }
     time_mix();

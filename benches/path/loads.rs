@@ -1,4 +1,4 @@
-//! Frames in memory, many more than a cache holds, written anew before each timed stretch.
+//! Frames in memory, many more than a cache holds, rewritten before each timed stretch.
 
 use super::traffic::client;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use synledger::capture::frame::{Frame, LinkType};
 use synledger::capture::pcap::CaptureReader;
 
-/// What the sensor keeps of a frame by default.
+/// The sensor's default snaplen.
 const CAPLEN: usize = 192;
 
 /// Frames of one stretch.
@@ -25,13 +25,13 @@ struct Meta {
 }
 
 impl Load {
-    /// Nothing, with the memory that was taken so far.
+    /// Removes all frames and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.metas.clear();
     }
 
-    /// Appends a frame, each at an address as a ring has them, and lends it to be rewritten.
+    /// Appends a frame, aligned as in a ring, and gives its bytes to be rewritten.
     pub fn push(&mut self, frame: &[u8], wire_len: u32, ts_ns: i64) -> &mut [u8] {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(frame);
@@ -46,7 +46,7 @@ impl Load {
         &mut self.bytes[at..at + len]
     }
 
-    /// Appends an IP packet behind an Ethernet header, 67 ns after the last.
+    /// Appends an IP packet in an Ethernet frame, 67 ns after the last frame.
     pub fn push_ip(&mut self, ip: &[u8]) {
         let ts_ns = 67 * (1 + self.metas.len() as i64);
         let frame = craft::Link::ethernet().frame(ip);
@@ -69,13 +69,13 @@ impl Load {
     }
 }
 
-/// An IPv4 segment whose numbers are put in without making it anew.
+/// A template of an IPv4 TCP segment.
 pub struct Segment {
     frame: Vec<u8>,
 }
 
 impl Segment {
-    /// Of `data` bytes of payload, as the sensor keeps it.
+    /// A segment with `data` bytes of payload.
     pub fn new(flags: u8, data: usize) -> Self {
         let flow = client(0);
         let tcp = craft::Tcp::new(flow, flags, 0).data(&vec![0; data]).bytes();
@@ -85,7 +85,7 @@ impl Segment {
         }
     }
 
-    /// Appends it as a segment of client `number`, or of the server to it.
+    /// Appends a segment from client `number` to the server, or, if `back`, from the server to it.
     pub fn push(
         &self,
         load: &mut Load,
@@ -112,15 +112,15 @@ impl Segment {
     }
 }
 
-/// The frames of real captures, or of crafted ones where there are none, to be looped over with other addresses.
+/// Frames of real captures; without any, frames of crafted captures.
 pub struct Mix {
     frames: Vec<(Vec<u8>, u32)>,
-    /// Where they are from.
+    /// The source of the frames.
     pub source: &'static str,
 }
 
 impl Mix {
-    /// Reads every Ethernet capture of the corpus.
+    /// Reads all Ethernet captures of the corpus.
     pub fn new() -> Self {
         let mut frames = Vec::new();
         let folder = std::env::var_os("SYNLEDGER_CAPTURES").map_or_else(
@@ -156,12 +156,12 @@ impl Mix {
         Self { frames, source }
     }
 
-    /// Frames of one loop.
+    /// Frames of one round.
     pub fn len(&self) -> usize {
         self.frames.len()
     }
 
-    /// Appends one loop: every address is another one than in any other loop, the same in both directions.
+    /// Appends one round, with addresses of its own, the same in both directions; gives the last time stamp.
     pub fn push(&self, load: &mut Load, number: u32, mut ts_ns: i64, gap_ns: i64) -> i64 {
         let mask = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
         for (bytes, wire_len) in &self.frames {
@@ -186,7 +186,7 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Changes the addresses of the outer IP header, four bytes of each.
+/// Changes both addresses of the outer IP header, by four bytes each.
 fn rewrite(frame: &mut [u8], mask: [u8; 4]) {
     let mut at = 12;
     let ethertype = |frame: &[u8], at: usize| Some([*frame.get(at)?, *frame.get(at + 1)?]);

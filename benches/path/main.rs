@@ -1,7 +1,7 @@
-//! What each stage of a frame's way costs: decode, the fanout hash, a whole shard, the logger's outputs.
+//! Times each stage of a frame's path: decode, fanout hash, a whole shard, the logger's outputs.
 //!
-//! Each figure asserts its answer before it is printed: median of five runs, least and most, in CPU time of its thread.
-//! Words on the command line choose figures: those that one of the words is part of.
+//! A figure is the median of five runs, with least and greatest, in CPU time of its thread. Each run asserts its result.
+//! Words on the command line choose the figures whose names contain one of them.
 
 mod floor;
 mod held;
@@ -33,20 +33,20 @@ const CONNECTIONS: u32 = 40_000;
 const FLOOD: u32 = 400_000;
 const RECORDS: u32 = 400_000;
 
-/// Nanoseconds that this thread has had a CPU: others on the machine do not count.
+/// CPU time of this thread in nanoseconds.
 fn cpu_ns() -> u128 {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock");
     std::time::Duration::from(time).as_nanos()
 }
 
-/// Whether the words on the command line, where there are any, ask for this figure.
+/// Whether the command line has no words, or one that is part of this figure's name.
 fn is_asked(what: &str) -> bool {
     let words = std::env::args().skip(1);
     let mut asked = words.filter(|word| !word.starts_with("--")).peekable();
     asked.peek().is_none() || asked.any(|word| what.contains(&word))
 }
 
-/// Times `work` over `count` things five times; `work` asserts its own answer and gives nanoseconds.
+/// Runs `work` on `count` items five times and prints the time per item. `work` asserts its result and gives nanoseconds.
 fn figure(what: &str, count: usize, mut work: impl FnMut() -> u128) {
     if !is_asked(what) {
         return;
@@ -89,7 +89,7 @@ fn time_demux(what: &str, frames: &[Frame<'_>], opens: usize) {
     });
 }
 
-/// Rendered and handed to write(2), which throws it away.
+/// Formats records and writes them to /dev/null.
 fn time_outputs(what: &str, specs: &[&str]) {
     let specs: Vec<_> = specs
         .iter()
@@ -125,12 +125,12 @@ fn context() -> Context {
     }
 }
 
-/// Attempts into folds: all to one port, to a port of their own each, or to an address each.
+/// Folds attempts, with destinations given by `target`.
 fn time_folds(what: &str, target: fn(u32) -> (u32, u16)) {
     let attempts: Vec<Attempt> = (0..RECORDS)
         .map(|number| {
             let Body::NewConnection(mut attempt) = event(number).body else {
-                unreachable!("made so")
+                unreachable!("`event` makes new connections")
             };
             let (dst, port) = target(number);
             attempt.tuple.dst = Ipv4Addr::from_bits(dst).into();
@@ -145,13 +145,13 @@ fn time_folds(what: &str, target: fn(u32) -> (u32, u16)) {
         let begin = cpu_ns();
         let taken = attempts.iter().filter(|one| folds.takes(one)).count();
         let took = cpu_ns() - begin;
-        let told: u64 = folds.close_all().iter().map(|fold| fold.count).sum();
-        assert_eq!((taken, u64::from(RECORDS)), (attempts.len(), told));
+        let folded: u64 = folds.close_all().iter().map(|fold| fold.count).sum();
+        assert_eq!((taken, u64::from(RECORDS)), (attempts.len(), folded));
         took
     });
 }
 
-/// Flood records, merged from two parts each and written.
+/// Merges each flood record from two parts and writes it.
 fn time_records(what: &str, spec: &str) {
     const EACH: u32 = 64;
     let mut folds = Folds::with_room(FOLDS_MAX, 1, [1, 2]);
@@ -159,7 +159,7 @@ fn time_records(what: &str, spec: &str) {
     let mut parts = Vec::new();
     for number in 0..RECORDS {
         let Body::NewConnection(mut attempt) = event(number).body else {
-            unreachable!("made so")
+            unreachable!("`event` makes new connections")
         };
         attempt.ts_ns = i64::from(number / EACH) * 1_000_000_000;
         parts.extend(folds.close_before(attempt.ts_ns));
@@ -184,7 +184,7 @@ fn time_records(what: &str, spec: &str) {
     });
 }
 
-fn say_machine() {
+fn print_machine() {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
     let model = info
@@ -199,7 +199,7 @@ fn say_machine() {
 }
 
 fn main() {
-    say_machine();
+    print_machine();
     floor::time_all();
     held::time_all();
     let (mut mixed, mut flood) = (Load::default(), Load::default());
