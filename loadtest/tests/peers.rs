@@ -94,7 +94,7 @@ fn every_receiver_counts_the_frames_that_are_sent() {
         let name = receiver.name();
         let trial = trial(&lab, receiver.as_ref(), &load, Sender::Sendmmsg, &schedule).expect(name);
         assert_eq!((trial.sent.tally.frames, trial.sent.refused), (FRAMES, 0));
-        assert_eq!(trial.seen.frames, FRAMES, "{name}");
-        assert_eq!(trial.seen.dropped, 0, "{name}");
+        assert_eq!(trial.received.frames, FRAMES, "{name}");
+        assert_eq!(trial.received.dropped, 0, "{name}");
     }
 }

@@ -129,14 +129,14 @@ pub struct Trial {
     /// What was sent.
     pub sent: Transmission,
     /// What the receiver counted.
-    pub seen: ReceiverCounts,
+    pub received: ReceiverCounts,
 }
 
 impl Trial {
     /// Frames sent that the receiver did not read.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.sent.tally.frames.saturating_sub(self.seen.frames)
+        self.sent.tally.frames.saturating_sub(self.received.frames)
     }
 
     /// Frames lost, as a share of those sent.
@@ -180,7 +180,7 @@ pub fn trial(
     thread::sleep(Duration::from_millis(100));
     Ok(Trial {
         sent,
-        seen: session.stop()?,
+        received: session.stop()?,
     })
 }
 

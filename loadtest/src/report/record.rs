@@ -176,16 +176,16 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
         return Ok(Vec::new());
     }
     let mut reader = csv::Reader::from_path(path).with_context(context)?;
-    let ours: Vec<&str> = COLUMNS.to_vec();
-    let theirs: Vec<String> = reader
+    let expected: Vec<&str> = COLUMNS.to_vec();
+    let found: Vec<String> = reader
         .headers()
         .with_context(context)?
         .iter()
         .map(str::to_owned)
         .collect();
-    if theirs != ours {
+    if found != expected {
         bail!(
-            "{}: columns {theirs:?}, not {ours:?}: move the file away or name another",
+            "{}: columns {found:?}, not {expected:?}: move the file away or name another",
             path.display()
         );
     }

@@ -9,11 +9,11 @@ pub struct Spread {
     pub least: f64,
     /// The largest.
     pub most: f64,
-    /// How many.
+    /// Number of values.
     pub count: usize,
 }
 
-/// `None` if there are no values.
+/// Spread of these values; `None` if there are none.
 #[must_use]
 pub fn spread(values: &[f64]) -> Option<Spread> {
     let mut sorted = values.to_vec();

@@ -14,7 +14,7 @@ pub const COLOURS: usize = 8;
 /// One bar.
 #[derive(Clone, Debug)]
 pub struct Bar {
-    /// What it is of.
+    /// Its name.
     pub label: String,
     /// Its length.
     pub value: f64,
@@ -27,7 +27,7 @@ pub struct Bar {
 /// One curve.
 #[derive(Clone, Debug)]
 pub struct Curve {
-    /// What it is of.
+    /// Its name.
     pub label: String,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,

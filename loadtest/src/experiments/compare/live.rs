@@ -41,7 +41,7 @@ struct Subject {
 struct FloodResult {
     sent: Transmission,
     kernel: Counters,
-    seen: ReceiverCounts,
+    received: ReceiverCounts,
     /// CPU seconds from the start of the flood to the end of the subject: of the subject, and of its whole CPU.
     process_s: f64,
     receiver_s: f64,
@@ -194,7 +194,7 @@ impl CompareArgs {
                 subject.receiver.name(),
                 load.name,
                 measured.sent.pps(),
-                measured.seen.frames,
+                measured.received.frames,
                 measured.sent.tally.frames
             );
             let point = subject.point(load, rate_pps, run);
@@ -204,8 +204,9 @@ impl CompareArgs {
             }
             for (metric, value, unit) in measured.metrics(rate, floor) {
                 record.add(&point, &metric, value, unit)?;
-                let ours = subject.receiver.name() == "synledger" && metric == "arrived_of_bare";
-                if let Some(wanted) = wanted(load.name).filter(|_| ours) {
+                let is_sensor =
+                    subject.receiver.name() == "synledger" && metric == "arrived_of_bare";
+                if let Some(wanted) = wanted(load.name).filter(|_| is_sensor) {
                     let what = format!("frames read / bare's, {}", load.name);
                     verdicts.add(&what, wanted, value);
                 }
@@ -236,12 +237,12 @@ impl CompareArgs {
         let kernel = settle(lab, &before, &sent)?;
         // The kernel hands over the last block by a timer.
         thread::sleep(Duration::from_millis(100));
-        let seen = session.stop()?;
-        let process_all = seen.usage.user_s + seen.usage.system_s;
+        let received = session.stop()?;
+        let process_all = received.usage.user_s + received.usage.system_s;
         Ok(FloodResult {
             sent,
             kernel,
-            seen,
+            received,
             process_s: process_all - process_before,
             receiver_s: cpu::busy(RECEIVER_CPU)? - receiver_before,
         })
@@ -263,16 +264,16 @@ impl Subject {
 impl FloodResult {
     /// Frames read per second of flood.
     fn arrived_pps(&self) -> f64 {
-        float(self.seen.frames) / self.sent.elapsed_s.max(f64::MIN_POSITIVE)
+        float(self.received.frames) / self.sent.elapsed_s.max(f64::MIN_POSITIVE)
     }
 
     fn loss(&self) -> f64 {
         let sent = self.sent.tally.frames;
-        float(sent.saturating_sub(self.seen.frames)) / float(sent.max(1))
+        float(sent.saturating_sub(self.received.frames)) / float(sent.max(1))
     }
 
     fn metrics(&self, rate: FloodRate, floor: Option<f64>) -> Vec<(String, f64, &'static str)> {
-        let (sent, seen) = (&self.sent, &self.seen);
+        let (sent, received) = (&self.sent, &self.received);
         let million = float(sent.tally.frames) / 1e6;
         let mut metrics = Vec::new();
         let mut add = |metric: &str, value, unit| metrics.push((metric.to_owned(), value, unit));
@@ -284,7 +285,7 @@ impl FloodResult {
             FloodRate::Same(_) => {
                 add("cpu_process", self.process_s / million, "s/Mpackets");
                 add("cpu_receiver", self.receiver_s / million, "s/Mpackets");
-                if let Some(connections) = seen.connections {
+                if let Some(connections) = received.connections {
                     let truth = float(sent.tally.attempts.max(1));
                     add("connections_of_truth", float(connections) / truth, "ratio");
                 }
@@ -299,8 +300,12 @@ impl FloodResult {
                 let before =
                     sent.lost_at_interface(self.kernel.tx_dropped) + self.kernel.softnet_dropped;
                 add("dropped_before", float(before), "frames");
-                add("dropped_said", float(seen.dropped), "frames");
-                add("memory_peak", float(seen.usage.memory_peak_bytes), "bytes");
+                add("dropped_said", float(received.dropped), "frames");
+                add(
+                    "memory_peak",
+                    float(received.usage.memory_peak_bytes),
+                    "bytes",
+                );
             }
         }
         metrics

@@ -15,7 +15,7 @@ pub use offline::read;
 use crate::experiments::search::SearchFlags;
 use crate::flags::{seconds, whole};
 use crate::lab::SENDER_CPU;
-use crate::receivers::peers::{self, LogFormat, Ours, Peer};
+use crate::receivers::peers::{self, LogFormat, Peer, Synledger};
 use crate::receivers::sensor::DEPTHS;
 use crate::say;
 use crate::send::pin;
@@ -98,20 +98,20 @@ impl CompareArgs {
     }
 
     /// The sensor as a peer that reads files and writes this log.
-    fn ours(&self, log: LogFormat) -> Result<Ours> {
+    fn synledger(&self, log: LogFormat) -> Result<Synledger> {
         let sensor = self.search.common.sensor("headers")?;
         let Some(binary) = sensor.binary.to_str() else {
             bail!("{}: a path that is not UTF-8", sensor.binary.display());
         };
-        let ours = Ours {
+        let synledger = Synledger {
             binary: binary.to_owned(),
             log,
             args: sensor.args,
         };
-        if self.wants(ours.name()) && !sensor.binary.is_file() {
+        if self.wants(synledger.name()) && !sensor.binary.is_file() {
             bail!("{binary}: no such program: build it (make build) or name it with --binary");
         }
-        Ok(ours)
+        Ok(synledger)
     }
 
     /// Whether a peer is asked for and installed. Names one that is asked for and not installed.

@@ -42,7 +42,10 @@ struct Capture {
 impl CompareArgs {
     pub(super) fn offline(&self, record: &mut Record, verdicts: &mut Verdicts) -> Result<()> {
         let scratch = Scratch::new()?;
-        let (eve, text) = (self.ours(LogFormat::Eve)?, self.ours(LogFormat::Text)?);
+        let (eve, text) = (
+            self.synledger(LogFormat::Eve)?,
+            self.synledger(LogFormat::Text)?,
+        );
         let all: [&dyn Peer; 8] = [
             &eve, &text, &TCPDUMP, &SURICATA, &NFPCAPD, &SOFTFLOWD, &ARGUS, &TSHARK,
         ];
@@ -74,7 +77,7 @@ impl CompareArgs {
     ) -> Result<()> {
         let frames = float(capture.truth.tally.frames);
         let attempts = float(capture.truth.tally.attempts.max(1));
-        let mut ours = None;
+        let mut synledger = None;
         for (peer, setting) in peers {
             let (counts, usage) = read(*peer, &capture.path).with_context(|| peer.name())?;
             let cpu_s = usage.user_s + usage.system_s;
@@ -86,7 +89,7 @@ impl CompareArgs {
                 usage.elapsed_s,
             );
             if peer.name() == "synledger" {
-                ours = Some((usage.elapsed_s, cpu_s));
+                synledger = Some((usage.elapsed_s, cpu_s));
             }
             let point = Point {
                 subject: peer.name().to_owned(),
@@ -104,12 +107,12 @@ impl CompareArgs {
                 float(found) / attempts,
                 "ratio",
             )?;
-            if let Some((elapsed_s, our_cpu_s)) = ours {
-                add("file_times", usage.elapsed_s / elapsed_s, "ratio")?;
-                add("file_times_cpu", cpu_s / our_cpu_s, "ratio")?;
+            if let Some((synledger_s, synledger_cpu_s)) = synledger {
+                add("file_times", usage.elapsed_s / synledger_s, "ratio")?;
+                add("file_times_cpu", cpu_s / synledger_cpu_s, "ratio")?;
                 if let Some(wanted) = wanted(peer.name()) {
                     let what = format!("times as fast as {}, {}", peer.name(), capture.load.name);
-                    verdicts.add(&what, wanted, usage.elapsed_s / elapsed_s);
+                    verdicts.add(&what, wanted, usage.elapsed_s / synledger_s);
                 }
             }
             if counts

@@ -7,9 +7,9 @@ mod argus;
 mod collector;
 mod live;
 mod nfpcapd;
-mod ours;
 mod softflowd;
 mod suricata;
+mod synledger;
 mod tcpdump;
 mod tshark;
 
@@ -25,9 +25,9 @@ pub use argus::ARGUS;
 pub use collector::Collector;
 pub use live::{LivePeer, last_output};
 pub use nfpcapd::NFPCAPD;
-pub use ours::{LogFormat, Ours};
 pub use softflowd::SOFTFLOWD;
 pub use suricata::SURICATA;
+pub use synledger::{LogFormat, Synledger};
 pub use tcpdump::{TCPDUMP, TCPDUMP_HEADERS};
 pub use tshark::TSHARK;
 
@@ -136,8 +136,8 @@ pub trait Peer: Sync {
 #[must_use]
 pub fn all() -> Vec<&'static dyn Peer> {
     vec![
-        &ours::EVE,
-        &ours::TEXT,
+        &synledger::EVE,
+        &synledger::TEXT,
         &TCPDUMP,
         &TCPDUMP_HEADERS,
         &SURICATA,

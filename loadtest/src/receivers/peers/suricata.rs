@@ -21,9 +21,9 @@ const FRAME_BYTES: u32 = 1616;
 #[derive(Debug)]
 pub struct Suricata;
 
-/// One capture thread on a TPACKET_V3 ring, flow tables of the sensor's default size, else the defaults, but: it does
-/// not turn offloads off, which would end threaded NAPI on a veth; and the kernel reassembles no fragments for it, so
-/// that it sees each frame sent.
+/// One capture thread on a TPACKET_V3 ring, flow tables of the sensor's default size. Unlike by default, it leaves the
+/// interface's offloads on, because turning them off ends threaded NAPI on a veth; and the kernel reassembles no
+/// fragments for it, so that it sees each frame sent.
 fn settings(place: &Place<'_>) -> String {
     let blocks = (place.ring_mib << 20) / BLOCK_BYTES;
     // It adds one block to those that the asked frames need.

@@ -19,7 +19,7 @@ pub enum LogFormat {
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Ours {
+pub struct Synledger {
     /// The program, as a path in UTF-8.
     pub binary: String,
     /// Format of its log.
@@ -29,11 +29,11 @@ pub struct Ours {
 }
 
 /// The sensor with its EVE log, without a program: for names and descriptions only.
-pub static EVE: Ours = Ours::new(LogFormat::Eve);
+pub static EVE: Synledger = Synledger::new(LogFormat::Eve);
 /// As [`EVE`], with the text log.
-pub static TEXT: Ours = Ours::new(LogFormat::Text);
+pub static TEXT: Synledger = Synledger::new(LogFormat::Text);
 
-impl Ours {
+impl Synledger {
     const fn new(log: LogFormat) -> Self {
         Self {
             binary: String::new(),
@@ -50,7 +50,7 @@ impl Ours {
     }
 }
 
-impl Peer for Ours {
+impl Peer for Synledger {
     fn name(&self) -> &'static str {
         match self.log {
             LogFormat::Eve => "synledger",
