@@ -48,7 +48,8 @@ fn skipped() -> bool {
 fn tap(device: &str, listen: bool) -> Tap {
     let index = if_nametoindex(device).expect("the device is there");
     let tap = Tap::open(index, listen).expect("root may open a packet socket");
-    tap.queue(16 << 20).expect("root may have long queues");
+    tap.set_receive_queue(16 << 20)
+        .expect("root may have long queues");
     tap
 }
 
@@ -93,7 +94,9 @@ impl Group {
             })
             .collect();
         let program = program(&keys, workers, Mode::Fanout);
-        members[0].divide(&program).expect("the kernel takes it");
+        members[0]
+            .set_fanout_program(&program)
+            .expect("the kernel takes it");
         Self {
             keys,
             workers,

@@ -1,4 +1,4 @@
-//! Frames with their times, and what can be made of whole captures.
+//! Captures: timestamped frames; merging and mutating.
 
 use crate::link::LinkType;
 use crate::rng::Rng;
@@ -10,7 +10,7 @@ pub struct Frame {
     pub ts_ns: i64,
     /// Index of the interface; written by pcapng only.
     pub interface: u32,
-    /// Length on the wire; at least that of `bytes` unless a test wants a lie.
+    /// Length on the wire: at least that of `bytes`, unless a test wants a false one.
     pub wire_len: u32,
     /// The captured bytes.
     pub bytes: Vec<u8>,
@@ -78,14 +78,14 @@ impl Capture {
 }
 
 /// Merges captures of one link type by time. Each keeps its own order, backward steps included;
-/// where two are due at the same time the seed decides.
+/// between frames of equal time the seed decides.
 ///
 /// # Panics
 ///
-/// If there is none, or link types differ.
+/// If `captures` is empty, or link types differ.
 #[must_use]
 pub fn merge(captures: &[Capture], seed: u64) -> Capture {
-    let link = captures.first().expect("something to merge").link;
+    let link = captures.first().expect("at least one capture").link;
     assert!(
         captures.iter().all(|capture| capture.link == link),
         "one link type"

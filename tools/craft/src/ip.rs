@@ -41,7 +41,7 @@ pub struct Ext {
     /// Its own protocol number: 0 hop-by-hop, 43 routing, 44 fragment, 51 authentication,
     /// 60 destination options, 135 mobility.
     pub kind: u8,
-    /// What follows the next-header and length bytes; padded with zeros to a legal length.
+    /// Bytes behind the next-header and length bytes; padded with zeros to a legal length.
     pub body: Vec<u8>,
 }
 
@@ -164,7 +164,7 @@ impl Ip {
 
     /// The packet as fragments: `cuts` are payload offsets, ascending multiples of 8.
     ///
-    /// `&[8]` is what `nmap -f` does to a SYN of 20 bytes with one cut; `&[8, 16]` all of it.
+    /// `&[8, 16]` cuts a SYN of 20 bytes as `nmap -f` does; `&[8]` makes only its first cut.
     /// In IPv6 every extension header stays in front of the fragment header.
     ///
     /// # Panics

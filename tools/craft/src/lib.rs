@@ -6,8 +6,8 @@
 //! Tcp · Udp · icmp ─▶ Ip (options, extension headers, fragments) ─▶ Link (VLAN, PPPoE, MPLS) ─▶ Frame ─▶ Capture ─▶ pcap · pcapng
 //! ```
 //!
-//! [`scenarios`] makes the captures that real collections lack; [`merge`] and [`mutate`] make more
-//! out of any. No clock and no random source is read: a seed gives the same bytes everywhere.
+//! [`scenarios`] makes the captures that real collections lack; [`merge`] and [`mutate`] derive more
+//! from any capture. No clock and no random source is read: a seed gives the same bytes everywhere.
 
 mod capture;
 mod ip;

@@ -1,4 +1,4 @@
-//! Link headers: what lies in front of an IP packet.
+//! Link headers: everything in front of an IP packet.
 
 /// Link types of captures, by their LINKTYPE number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub enum LinkType {
 }
 
 impl LinkType {
-    /// All of them.
+    /// All link types.
     pub const ALL: [Self; 6] = [
         Self::Null,
         Self::Ethernet,
@@ -41,7 +41,7 @@ impl LinkType {
         }
     }
 
-    /// The link type with this LINKTYPE number, if it is one of ours.
+    /// The link type with this LINKTYPE number, if [`LinkType`] has it.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL
@@ -50,7 +50,7 @@ impl LinkType {
     }
 }
 
-/// An envelope for IP packets. Tags, PPPoE and MPLS need a link with an `EtherType`.
+/// The link headers of an IP packet. Tags, PPPoE and MPLS need a link with an `EtherType`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The outermost header.
@@ -117,7 +117,7 @@ impl Link {
         self
     }
 
-    /// The same on the way back.
+    /// The link headers of the opposite direction.
     #[must_use]
     pub fn reversed(mut self) -> Self {
         self.macs = (self.macs.1, self.macs.0);
@@ -172,7 +172,7 @@ impl Link {
         }
     }
 
-    /// PPPoE, or MPLS labels. PPPoE wins: nobody sends both.
+    /// PPPoE header or MPLS labels. With both set, PPPoE is written: nobody sends both.
     fn inner(&self, out: &mut Vec<u8>, v6: bool, ip_len: usize) {
         if let Some(session) = self.pppoe {
             out.extend([0x11, 0]);

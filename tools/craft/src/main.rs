@@ -10,7 +10,7 @@ const USAGE: &str = "\
 usage: craft scenarios [--seed N] --out DIR     write NNN-name.pcap (.pcapng if several interfaces)
        craft merge [--seed N] --out FILE IN...  merge pcap files of one link type by time";
 
-/// What the command line says.
+/// The parsed command line.
 struct Arguments {
     seed: u64,
     out: PathBuf,
@@ -66,7 +66,7 @@ fn write_scenarios(arguments: &Arguments) -> Result<(), String> {
     let folder = &arguments.out;
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for (number, capture) in scenarios(arguments.seed).iter().enumerate() {
-        // A pcap file cannot say at which interface a frame was seen.
+        // A pcap file has no interface number for a frame.
         let (ending, bytes) = if capture.interfaces() > 1 {
             ("pcapng", capture.to_pcapng())
         } else {
@@ -83,14 +83,14 @@ fn write_scenarios(arguments: &Arguments) -> Result<(), String> {
 fn write_merged(arguments: &Arguments) -> Result<(), String> {
     let mut captures: Vec<Capture> = Vec::new();
     for path in &arguments.inputs {
-        let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let bytes = fs::read(path).map_err(|error| say(&error))?;
-        let capture = read_pcap("input", &bytes).map_err(|error| say(&error))?;
+        let at_path = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let bytes = fs::read(path).map_err(|error| at_path(&error))?;
+        let capture = read_pcap("input", &bytes).map_err(|error| at_path(&error))?;
         if captures
             .first()
             .is_some_and(|first| first.link != capture.link)
         {
-            return Err(say(&"another link type than the first file"));
+            return Err(at_path(&"another link type than the first file's"));
         }
         captures.push(capture);
     }

@@ -52,7 +52,7 @@ impl PcapFormat {
 /// Why a pcap file could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PcapError {
-    /// No pcap magic number in front.
+    /// The file does not start with a pcap magic number.
     Magic,
     /// A link type that [`LinkType`] does not have.
     Link(u32),
@@ -64,7 +64,7 @@ impl fmt::Display for PcapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Magic => write!(f, "not a pcap file"),
-            Self::Link(number) => write!(f, "link type {number} is none of ours"),
+            Self::Link(number) => write!(f, "link type {number} is not supported"),
             Self::Cut => write!(f, "the file is cut short"),
         }
     }
@@ -154,11 +154,11 @@ fn block(kind: u32, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Reads a pcap file (not pcapng) of one of our link types.
+/// Reads a pcap file (not pcapng) whose link type [`LinkType`] has.
 ///
 /// # Errors
 ///
-/// [`PcapError`] by cause; nothing of a file that is cut short is kept.
+/// [`PcapError`] by cause; a file that is cut short gives no frames.
 pub fn read_pcap(name: &str, bytes: &[u8]) -> Result<Capture, PcapError> {
     let format = match bytes.get(..4) {
         Some([0xD4, 0xC3, 0xB2, 0xA1]) => PcapFormat {

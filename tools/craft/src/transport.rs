@@ -70,13 +70,13 @@ impl Flow {
         }
     }
 
-    /// The same with another receiver's port.
+    /// The same flow to another receiver's port.
     #[must_use]
     pub fn to_port(self, dst_port: u16) -> Self {
         Self { dst_port, ..self }
     }
 
-    /// The same with another sender's port.
+    /// The same flow from another sender's port.
     #[must_use]
     pub fn from_port(self, src_port: u16) -> Self {
         Self { src_port, ..self }
@@ -100,7 +100,7 @@ pub struct Tcp {
     pub options: Vec<u8>,
     /// Payload.
     pub data: Vec<u8>,
-    /// Data offset in 32-bit words where it shall lie; `None` writes the true one.
+    /// A false data offset, in 32-bit words; `None` writes the true one.
     pub data_offset: Option<u8>,
 }
 
@@ -219,7 +219,7 @@ pub mod icmp {
 
     use crate::ip::{checksum, pseudo_checksum};
 
-    /// A message of any type: `rest` are bytes 4 to 7, `body` what follows.
+    /// A message of any type: `rest` are bytes 4 to 7, `body` those behind them.
     #[must_use]
     pub fn message(
         (src, dst): (IpAddr, IpAddr),

@@ -1,4 +1,4 @@
-//! What is promised of crafted captures.
+//! Crafted captures: count, repeatability, encodings.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ fn flow() -> Flow {
 }
 
 #[test]
-fn all_scenarios_with_names_of_their_own() {
+fn every_scenario_has_frames_and_a_name_of_its_own() {
     let all = scenarios(1);
     let names: HashSet<_> = all.iter().map(|capture| &capture.name).collect();
     assert_eq!((all.len(), names.len()), (220, 220));
@@ -27,7 +27,7 @@ fn all_scenarios_with_names_of_their_own() {
 }
 
 #[test]
-fn a_seed_gives_the_same_bytes_and_another_seed_others() {
+fn equal_seeds_give_equal_bytes_and_another_seed_gives_others() {
     let bytes = |seed| -> Vec<_> {
         scenarios(seed)
             .iter()
@@ -39,7 +39,7 @@ fn a_seed_gives_the_same_bytes_and_another_seed_others() {
 }
 
 #[test]
-fn a_pcap_comes_back_in_both_byte_orders_and_units() {
+fn a_pcap_reads_back_in_both_byte_orders_and_units() {
     for capture in scenarios(2)
         .iter()
         .filter(|capture| capture.interfaces() == 1)
@@ -59,7 +59,7 @@ fn a_pcap_comes_back_in_both_byte_orders_and_units() {
 
 #[test]
 fn checksums_add_up_to_zero() {
-    // The sample header of RFC 1071's companion texts: 0x0001 f203 f4f5 f6f7 sums to 0xddf2.
+    // RFC 1071, section 3: 0x0001 f203 f4f5 f6f7 sums to 0xddf2.
     assert_eq!(
         checksum(&[&[0, 1, 0xF2, 3, 0xF4, 0xF5, 0xF6, 0xF7]]),
         !0xDDF2
@@ -89,7 +89,7 @@ fn fragments_carry_the_whole_payload() {
 }
 
 #[test]
-fn envelopes_have_their_lengths() {
+fn link_headers_have_their_lengths() {
     let ip = Ip::new(flow().src, flow().dst, 6).bytes(&Tcp::new(flow(), SYN, 5).bytes());
     let len = |link: Link| link.frame(&ip).len() - ip.len();
     let plain = LinkType::ALL.map(|kind| len(Link::new(kind)));

@@ -1,16 +1,16 @@
-//! A plain interpreter for classic BPF: what the kernel does, for tests on machines
-//! where nothing may be attached.
+//! Classic BPF interpreter, for tests on machines where no program may be attached
+//! to a socket.
 
 use libc::sock_filter;
 
-/// What a program sees of a packet.
+/// A packet as a BPF program sees it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Packet<'a> {
-    /// From where the kernel's `skb->data` points.
+    /// Bytes from the kernel's `skb->data` on.
     pub data: &'a [u8],
     /// `SKF_AD_PROTOCOL`: the ethertype behind the outermost tag.
     pub protocol: u16,
-    /// `SKF_AD_PKTTYPE`: 4 is a packet on its way out.
+    /// `SKF_AD_PKTTYPE`: 4 is `PACKET_OUTGOING`.
     pub pkttype: u8,
     /// `SKF_AD_HATYPE`: 1 is Ethernet.
     pub hatype: u16,
@@ -34,7 +34,7 @@ impl Packet<'_> {
 ///
 /// # Panics
 ///
-/// On an instruction that the assembler does not make.
+/// On an instruction that the sensor's assembler does not emit.
 #[must_use]
 pub fn run(program: &[sock_filter], packet: &Packet<'_>) -> u32 {
     let (mut a, mut x, mut m, mut pc) = (0u32, 0u32, [None; 16], 0usize);
@@ -82,7 +82,7 @@ pub fn run(program: &[sock_filter], packet: &Packet<'_>) -> u32 {
             0x45 => pc += usize::from(if a & k != 0 { jt } else { jf }),
             0x06 => return k,
             0x16 => return a,
-            _ => panic!("instruction {code:#x} is not one of ours"),
+            _ => panic!("instruction {code:#x} is not implemented"),
         }
     }
 }

@@ -1,6 +1,5 @@
-//! What tests and the load tester ask the kernel with, so that the sensor's own sockets are not their own witness: packet
-//! sockets that send or receive, a device without link headers, and classic BPF on machines where nothing may be
-//! attached.
+//! Packet sockets, a tun device and a classic BPF interpreter, for tests and the load tester. None of it is the sensor's
+//! code: the sensor is not its own witness.
 
 pub mod interp;
 mod socket;

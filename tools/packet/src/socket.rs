@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_void, sock_filter, sock_fprog, socklen_t};
 
-/// A socket that sends frames as they are through one interface, and hears nothing.
+/// A socket that sends frames unchanged through one interface and receives nothing.
 #[derive(Debug)]
 pub struct TxSocket(File);
 
@@ -29,11 +29,11 @@ impl TxSocket {
     ///
     /// # Errors
     ///
-    /// ENETDOWN, EMSGSIZE or ENOBUFS, as the kernel says.
+    /// As `packet(7)`: ENETDOWN, EMSGSIZE or ENOBUFS.
     ///
     /// # Panics
     ///
-    /// If the kernel took a part of it.
+    /// If the kernel sent only a part of it.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         let sent = (&self.0).write(frame)?;
         assert_eq!(sent, frame.len(), "a frame is sent whole or not at all");
@@ -72,7 +72,7 @@ fn open(flags: c_int, ifindex: u32, protocol: c_int) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// An AF_PACKET socket bound to one interface, which may listen there.
+/// An AF_PACKET socket bound to one interface, which may also receive.
 #[derive(Debug)]
 pub struct Tap {
     fd: OwnedFd,
@@ -96,7 +96,7 @@ impl Tap {
         Ok(Self { fd })
     }
 
-    /// Joins fanout group `group`, which a program will divide.
+    /// Joins fanout group `group`, which a BPF program distributes.
     ///
     /// # Errors
     ///
@@ -106,16 +106,16 @@ impl Tap {
         self.set(libc::SOL_PACKET, libc::PACKET_FANOUT, &word)
     }
 
-    /// Gives the group its program.
+    /// Sets the program that distributes the group's packets.
     ///
     /// # Errors
     ///
     /// As `setsockopt(2)`.
-    pub fn divide(&self, program: &[sock_filter]) -> io::Result<()> {
+    pub fn set_fanout_program(&self, program: &[sock_filter]) -> io::Result<()> {
         self.program(libc::SOL_PACKET, libc::PACKET_FANOUT_DATA, program)
     }
 
-    /// Gives the socket a filter.
+    /// Attaches a classic BPF filter.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Tap {
         self.program(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)
     }
 
-    /// Gives the socket a loaded program as its filter.
+    /// Attaches a loaded eBPF program as a filter.
     ///
     /// # Errors
     ///
@@ -134,12 +134,12 @@ impl Tap {
         self.set(level, option, &program.as_raw_fd())
     }
 
-    /// Makes the receive queue this long, beyond the system's limit.
+    /// Sets the receive queue's size, also beyond the system's limit.
     ///
     /// # Errors
     ///
     /// As `setsockopt(2)`.
-    pub fn queue(&self, bytes: c_int) -> io::Result<()> {
+    pub fn set_receive_queue(&self, bytes: c_int) -> io::Result<()> {
         self.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes)
     }
 
@@ -161,7 +161,7 @@ impl Tap {
     }
 }
 
-/// The fanout group of a packet socket, as the kernel says.
+/// The fanout group of a packet socket.
 ///
 /// # Errors
 ///
@@ -175,9 +175,9 @@ pub fn fanout_group(socket: &impl AsFd) -> io::Result<u16> {
     u16::try_from(value & 0xffff).map_err(io::Error::other)
 }
 
-/// A device without link headers, up to whoever sets it up; it ends when the file is closed.
+/// A tun device, without link headers. The caller sets it up; it is removed when the file is closed.
 ///
-/// What is written is a packet that comes in.
+/// A packet written to the file arrives at the device.
 ///
 /// # Errors
 ///

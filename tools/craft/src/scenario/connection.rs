@@ -7,11 +7,11 @@ use crate::link::Link;
 use crate::rng::Rng;
 use crate::transport::{ACK, CWR, ECE, FIN, Flow, PSH, RST, SYN, Tcp, URG, icmp};
 
-/// A plot: what happens between the ends of a flow whose sides start at these sequence numbers.
-type Plot = fn(&mut Scene, Flow, u32, u32);
+/// Sends the segments of one flow, given the client's and the server's initial sequence number.
+type Exchange = fn(&mut Scene, Flow, u32, u32);
 
-const PLOTS: [(&str, Plot); 37] = [
-    ("data-and-close", |s, f, c, r| talk(s, f, c, r)),
+const EXCHANGES: [(&str, Exchange); 37] = [
+    ("data-and-close", |s, f, c, r| conversation(s, f, c, r)),
     ("server-closes", server_closes),
     ("client-resets", |s, f, c, r| {
         s.handshake(f, c, r)
@@ -130,9 +130,9 @@ const PLOTS: [(&str, Plot); 37] = [
             .syn(f, c);
     }),
     ("sequence-wraps", |s, f, _, _| {
-        talk(s, f, u32::MAX, u32::MAX)
+        conversation(s, f, u32::MAX, u32::MAX)
     }),
-    ("sequence-zero", |s, f, _, _| talk(s, f, 0, 0)),
+    ("sequence-zero", |s, f, _, _| conversation(s, f, 0, 0)),
     ("port-zero", |s, f, c, r| {
         for ends in [f.from_port(0), f.to_port(0), f.from_port(0).to_port(0)] {
             s.handshake(ends, c, r);
@@ -143,10 +143,10 @@ const PLOTS: [(&str, Plot); 37] = [
         s.close(f, c.wrapping_add(1), r.wrapping_add(1));
     }),
     ("ports-reused-after-close", |s, f, c, r| {
-        talk(s, f, c, r);
+        conversation(s, f, c, r);
         s.wait(SECOND);
-        talk(s, f, c.wrapping_add(100_000), r.wrapping_add(100_000));
-        talk(s, f, c.wrapping_sub(100_000), r);
+        conversation(s, f, c.wrapping_add(100_000), r.wrapping_add(100_000));
+        conversation(s, f, c.wrapping_sub(100_000), r);
     }),
     ("ports-reused-while-open", |s, f, c, r| {
         s.handshake(f, c, r)
@@ -158,8 +158,8 @@ const PLOTS: [(&str, Plot); 37] = [
             .syn(f, c.wrapping_add(9));
     }),
     ("roles-swapped", |s, f, c, r| {
-        talk(s, f, c, r);
-        talk(s, f.reversed(), c, r);
+        conversation(s, f, c, r);
+        conversation(s, f.reversed(), c, r);
     }),
     ("probes-without-syn", |s, f, c, _| {
         for flags in [0, FIN, FIN | PSH | URG, ACK, RST, URG, SYN | ACK] {
@@ -171,8 +171,8 @@ const PLOTS: [(&str, Plot); 37] = [
 
 pub(super) fn all(rng: &mut Rng) -> Vec<Capture> {
     let mut out = horizons(rng);
-    for (i, (name, plot)) in PLOTS.into_iter().enumerate() {
-        // Every second one in IPv6 too: the family changes keys and quotes, not the plot.
+    for (i, (name, exchange)) in EXCHANGES.into_iter().enumerate() {
+        // Every second one in IPv6, too: the family changes keys and quotes, not the exchange.
         let families: &[bool] = if i % 2 == 0 { &[false, true] } else { &[false] };
         for &v6 in families {
             let link = if v6 {
@@ -182,7 +182,7 @@ pub(super) fn all(rng: &mut Rng) -> Vec<Capture> {
             };
             let name = format!("{name}-{}", if v6 { "v6-vlan" } else { "v4" });
             let mut scene = Scene::new(&name, link);
-            plot(&mut scene, flow(rng, v6), rng.next_u32(), rng.next_u32());
+            exchange(&mut scene, flow(rng, v6), rng.next_u32(), rng.next_u32());
             out.push(scene.capture);
         }
     }
@@ -191,7 +191,7 @@ pub(super) fn all(rng: &mut Rng) -> Vec<Capture> {
 }
 
 /// A whole conversation with data both ways.
-fn talk(scene: &mut Scene, flow: Flow, isn: u32, server_isn: u32) {
+fn conversation(scene: &mut Scene, flow: Flow, isn: u32, server_isn: u32) {
     let (next, server_next) = (isn.wrapping_add(1), server_isn.wrapping_add(1));
     scene.handshake(flow, isn, server_isn);
     scene.data(flow, next, server_next, b"question");
@@ -264,7 +264,7 @@ fn unreachable(scene: &mut Scene, flow: Flow, isn: u32, quote_len: usize) {
     }
 }
 
-/// The same sequence number again around the end of the horizon.
+/// SYNs that repeat a sequence number around the end of the horizon.
 fn horizons(rng: &mut Rng) -> Vec<Capture> {
     let borders = [
         ("129s", -SECOND),
@@ -292,7 +292,7 @@ fn horizons(rng: &mut Rng) -> Vec<Capture> {
         }
     }
     for (word, off) in &borders[1..4] {
-        // Packet time is pushed by a bystander; the SYN itself is stamped before its twin.
+        // A bystander moves packet time forward; the repeated SYN is stamped before the first.
         let mut scene = Scene::new(&format!("horizon-{word}-by-bystander"), Link::ethernet());
         let (ends, isn) = (flow(rng, false), rng.next_u32());
         scene
@@ -339,7 +339,7 @@ fn mixture(rng: &mut Rng) -> Capture {
             3 => {
                 scene.handshake(flow, isn, server_isn);
             }
-            _ => talk(&mut scene, flow, isn, server_isn),
+            _ => conversation(&mut scene, flow, isn, server_isn),
         }
     }
     scene.capture

@@ -10,14 +10,14 @@ mod window;
 use crate::capture::Capture;
 use crate::rng::Rng;
 
-/// How many there are.
+/// Number of captures.
 const COUNT: u64 = 220;
 
 /// 220 captures, the same for the same seed.
 ///
-/// The seed chooses addresses, ports, sequence numbers and the order of what may come in any order;
-/// names and the times at which borders are touched do not depend on it. The last ones, `soup-…`,
-/// are random from a small world, where everything collides with everything.
+/// The seed chooses addresses, ports, sequence numbers and, where it is free, the order. Names and
+/// the times at borders do not depend on it. The last ones, `soup-…`, draw random segments from so
+/// few addresses, ports and sequence numbers that flows collide.
 #[must_use]
 pub fn scenarios(seed: u64) -> Vec<Capture> {
     let mut rng = Rng::new(seed);

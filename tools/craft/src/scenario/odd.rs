@@ -1,4 +1,4 @@
-//! Envelopes, fragments, cut frames, several interfaces.
+//! Link headers, fragments, cut frames, several interfaces.
 
 use super::scene::{SECOND, START, Scene, flow};
 use crate::capture::Capture;
@@ -8,9 +8,9 @@ use crate::rng::Rng;
 use crate::transport::{Flow, SYN, Tcp, icmp};
 
 pub(super) fn all(rng: &mut Rng) -> Vec<Capture> {
-    let mut out: Vec<Capture> = envelopes()
+    let mut out: Vec<Capture> = encapsulations()
         .into_iter()
-        .map(|(name, link)| enveloped(name, link, rng))
+        .map(|(name, link)| encapsulated(name, link, rng))
         .collect();
     out.extend(extended(rng));
     for v6 in [false, true] {
@@ -23,7 +23,7 @@ pub(super) fn all(rng: &mut Rng) -> Vec<Capture> {
     out
 }
 
-fn envelopes() -> Vec<(&'static str, Link)> {
+fn encapsulations() -> Vec<(&'static str, Link)> {
     vec![
         ("null", Link::new(LinkType::Null)),
         ("raw", Link::new(LinkType::Raw)),
@@ -47,7 +47,7 @@ fn envelopes() -> Vec<(&'static str, Link)> {
 }
 
 /// A connection and a scan in both families.
-fn enveloped(name: &str, link: Link, rng: &mut Rng) -> Capture {
+fn encapsulated(name: &str, link: Link, rng: &mut Rng) -> Capture {
     let mut scene = Scene::new(&format!("link-{name}"), link);
     for v6 in [false, true] {
         let ends = flow(rng, v6);
@@ -62,7 +62,7 @@ fn enveloped(name: &str, link: Link, rng: &mut Rng) -> Capture {
 /// A scan whose packets carry IPv4 options or IPv6 extension headers.
 fn extended(rng: &mut Rng) -> Vec<Capture> {
     let options = Ext::padding(60, 8);
-    // A segment routing header that has arrived: its one segment is behind the packet.
+    // A segment routing header with no segment left.
     let routing = Ext {
         kind: 43,
         body: [[4, 0, 0, 0, 0, 0].as_slice(), &[0x20; 16]].concat(),
@@ -116,7 +116,7 @@ fn pieces(flow: Flow, isn: u32, id: u32) -> Vec<Vec<u8>> {
         .fragments(&syn.bytes(), &[8, 16])
 }
 
-/// What `nmap -f` sends, in every order and at the ends of the 30 s in which pieces are joined.
+/// Fragments as `nmap -f` sends them, in every order and around the join timeout of 30 s.
 fn fragmented(rng: &mut Rng, v6: bool) -> Vec<Capture> {
     let family = if v6 { "v6" } else { "v4" };
     let ends = flow(rng, v6);
@@ -149,7 +149,7 @@ fn fragmented(rng: &mut Rng, v6: bool) -> Vec<Capture> {
             scene.wait(1000).raw(&packet[part]);
         }
     }
-    // The same attempt once more, whole: joined and whole SYNs are not compared with each other.
+    // The same attempt again, unfragmented: joined and whole SYNs are not compared with each other.
     scene.wait(SECOND).syn(ends.to_port(1), 7);
     out.push(scene.capture);
     let mut scene = Scene::new(&format!("fragments-16-bytes-{family}"), Link::ethernet());
@@ -168,7 +168,7 @@ fn fragmented(rng: &mut Rng, v6: bool) -> Vec<Capture> {
 fn cut(rng: &mut Rng) -> Vec<Capture> {
     let mut out = Vec::new();
     for snap_len in [33, 47, 54, 67, 74] {
-        let mut capture = enveloped("ethernet", Link::ethernet(), rng);
+        let mut capture = encapsulated("ethernet", Link::ethernet(), rng);
         capture.name = format!("snapped-{snap_len}");
         capture.snap(snap_len);
         out.push(capture);
@@ -183,7 +183,7 @@ fn cut(rng: &mut Rng) -> Vec<Capture> {
     let mut scene = Scene::new("quoted-syns", Link::ethernet());
     let ends = flow(rng, false);
     for port in 1..=6 {
-        // Only the errors are seen, from a router: they are no touches.
+        // Only the ICMP errors are seen: a quoted SYN is no touch.
         let syn = Tcp::new(ends.to_port(port), SYN, 1).bytes();
         let quoted = Ip::new(ends.src, ends.dst, 6).bytes(&syn);
         let error = icmp::error((ends.dst, ends.src), 3, 13, &quoted, 40);
@@ -197,9 +197,9 @@ fn cut(rng: &mut Rng) -> Vec<Capture> {
     out
 }
 
-/// A router's two sides: each frame at both, the second `delay` later.
+/// Two interfaces of a router: each frame at both, `delay` later at the second.
 fn two_interfaces(name: &str, delay: i64, rng: &mut Rng) -> Capture {
-    let seen = enveloped("both", Link::ethernet(), rng);
+    let seen = encapsulated("both", Link::ethernet(), rng);
     let mut out = Capture::new(&format!("two-interfaces-{name}"), seen.link);
     for frame in seen.frames {
         out.push_on(0, frame.ts_ns, frame.bytes.clone());

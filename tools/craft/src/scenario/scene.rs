@@ -1,4 +1,4 @@
-//! A stage for one capture: a clock, an envelope, and the usual segments.
+//! Builds one capture: a clock, link headers, and the usual segments.
 
 use std::net::IpAddr;
 
@@ -14,10 +14,10 @@ pub(super) const SECOND: i64 = 1_000_000_000;
 pub(super) const WINDOW: i64 = 60 * SECOND;
 /// The horizon within which a SYN is a retransmission.
 pub(super) const HORIZON: i64 = 130 * SECOND;
-/// Time 0 of most captures: some day in November 2023.
+/// Time 0 of most captures: 2023-11-14.
 pub(super) const START: i64 = 1_700_000_000 * SECOND;
 
-/// A client and a server of a family, ports included, from the documentation ranges.
+/// A random client and server from the documentation ranges, with ports.
 pub(super) fn flow(rng: &mut Rng, v6: bool) -> Flow {
     let (client, server) = (rng.next_u8(), rng.next_u8());
     let src_port = 1024 + rng.next_u16() % 60_000;
@@ -30,9 +30,9 @@ pub(super) fn flow(rng: &mut Rng, v6: bool) -> Flow {
     }
 }
 
-/// A capture in the making.
+/// A capture under construction.
 pub(super) struct Scene {
-    /// What was made so far.
+    /// The frames so far.
     pub(super) capture: Capture,
     /// Time of the next frame.
     pub(super) now: i64,
@@ -40,7 +40,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// An empty stage at [`START`].
+    /// An empty capture, its clock at [`START`].
     pub(super) fn new(name: &str, link: Link) -> Self {
         Self {
             capture: Capture::new(name, link.kind),
@@ -118,7 +118,7 @@ impl Scene {
             .wait(SECOND / 1000)
     }
 
-    /// A datagram that only moves the time.
+    /// A UDP datagram that only moves packet time.
     pub(super) fn bystander(&mut self, (src, dst): (IpAddr, IpAddr)) -> &mut Self {
         let udp = Udp::new(
             Flow {

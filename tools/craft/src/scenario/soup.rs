@@ -1,4 +1,4 @@
-//! Random captures from a world so small that everything collides.
+//! Random captures with so few addresses, ports and sequence numbers that flows collide.
 
 use super::scene::{HORIZON, SECOND, Scene, WINDOW};
 use crate::capture::Capture;
@@ -15,7 +15,7 @@ pub(super) fn soup(n: u64, rng: &mut Rng) -> Capture {
     }
 }
 
-/// Two clients, two servers, six ports, three sequence numbers; steps of time that meet borders.
+/// Two clients, two servers, six ports, three sequence numbers; time steps on and around borders.
 fn mixed(n: u64, rng: &mut Rng) -> Capture {
     let small = [
         0,
@@ -37,7 +37,7 @@ fn mixed(n: u64, rng: &mut Rng) -> Capture {
         -SECOND,
         -WINDOW,
     ];
-    // The even ones never step backward.
+    // Captures of even number never step backward.
     let large = if n.is_multiple_of(2) {
         &large[..5]
     } else {

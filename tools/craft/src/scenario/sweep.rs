@@ -1,4 +1,4 @@
-//! Host sweeps of one host fewer than N, N, and one more, whose deciding touch lies on a border of the window.
+//! Host sweeps of N - 1, N and N + 1 hosts, whose last touch comes one nanosecond before, on or after the window's end.
 
 use super::scene::{SECOND, Scene, WINDOW, flow};
 use crate::capture::Capture;
@@ -6,7 +6,7 @@ use crate::link::Link;
 use crate::rng::Rng;
 use crate::transport::Flow;
 
-/// N of the rule that the captures are read with, and the default.
+/// N: the `--sweep-hosts` that the captures are read with, and its default.
 const HOSTS: [u16; 2] = [5, 25];
 
 pub(super) fn all(rng: &mut Rng) -> Vec<Capture> {
@@ -62,7 +62,7 @@ fn swept(rng: &mut Rng, v6: bool, name: &str, count: u16, off: i64) -> Capture {
     scene.capture
 }
 
-/// Each host on one of two ports in turn: neither has enough.
+/// Hosts on two ports in turn: neither port has enough hosts.
 fn two_ports(rng: &mut Rng) -> Capture {
     let mut scene = Scene::new("hosts-of-two-ports", Link::ethernet());
     let from = flow(rng, false);

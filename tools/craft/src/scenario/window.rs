@@ -111,7 +111,7 @@ fn retransmitted(age: i64) -> Touches {
     ]
 }
 
-/// Fires at 3 s (true until 60 s); decides again at `second`, exactly a window later or nearly.
+/// Fires at 3 s, so that the rule holds until 60 s; the second burst ends at `second`.
 fn rearmed(second: i64) -> Touches {
     let mut out: Touches = (0..4)
         .zip(1..)
@@ -127,14 +127,14 @@ fn rearmed(second: i64) -> Touches {
     out
 }
 
-/// Touched again while it is true, so that the end moves; three ports go on in between.
+/// Touches while the rule holds move its end; then three ports go on.
 fn kept_alive(off: i64) -> Touches {
     let mut out: Touches = (0..4)
         .zip(1..)
         .map(|(i, port)| (i * SECOND, port))
         .collect();
     out.extend((0..4).zip(1..).map(|(i, port)| ((40 + i) * SECOND, port)));
-    // True until 100 s: armed again at 160 s.
+    // The rule holds until 100 s and rearms at 160 s.
     out.extend([
         (105 * SECOND, 1),
         (110 * SECOND, 2),
@@ -209,7 +209,7 @@ fn plain(rng: &mut Rng) -> Vec<Capture> {
     out
 }
 
-/// Many touches, but not of one pair.
+/// Six ports, spread over two flows.
 fn pairs(rng: &mut Rng) -> Vec<Capture> {
     let one = flow(rng, false);
     let other = Flow {
