@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Tests of run-tests and .ci/run: no failure hides. Both run in a copy of their place, where cargo, sudo and
-the Makefile are stubs that say and return what a test wants."""
+"""Tests of run-tests and .ci/run: no failure stays hidden. Both run in a copy of the tree, where cargo, sudo and
+the Makefile are stubs with the output and status that a test wants."""
 
 import os
 import pathlib
@@ -30,19 +30,19 @@ esac
 RESULT = "test result: {}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s"
 
 
-def says(*lines, status=0):
-    """A command that prints these lines and exits so."""
+def prints(*lines, status=0):
+    """A command that prints these lines and exits with this status."""
     return "; ".join([f"echo '{line}'" for line in lines] + [f"exit {status}"])
 
 
 GOOD = {
-    "deps": "true", "check": says("all is well"), "build": "true", "no_run": "true",
-    "cargo": says("running 2 tests", "test a ... ok", "test b ... ok", RESULT.format("ok", 2, 0)),
-    "shipped": says(RESULT.format("ok", 1, 0)),
-    "bench_check": says("decode: 5 instructions, recorded 5"),
-    "guard_test": says("instructions: 1 workloads, counted twice"),
-    "test_tools": says("Ran 3 tests in 0.1s", "OK"),
-    "test_corpus": says("truth.csv: files=1", "corpus: files=9", "crafted: files=9", "cut short: files=9"),
+    "deps": "true", "check": prints("all is well"), "build": "true", "no_run": "true",
+    "cargo": prints("running 2 tests", "test a ... ok", "test b ... ok", RESULT.format("ok", 2, 0)),
+    "shipped": prints(RESULT.format("ok", 1, 0)),
+    "bench_check": prints("decode: 5 instructions, recorded 5"),
+    "guard_test": prints("instructions: 1 workloads, counted twice"),
+    "test_tools": prints("Ran 3 tests in 0.1s", "OK"),
+    "test_corpus": prints("truth.csv: files=1", "corpus: files=9", "crafted: files=9", "cut short: files=9"),
 }
 
 
@@ -59,32 +59,32 @@ class Runner(unittest.TestCase):
         self.program("cargo", CARGO)
 
     def program(self, name, text):
-        """Puts a program in front of all others."""
+        """Writes a program into the first folder of PATH."""
         path = self.root / "bin" / name
         path.write_text(text)
         path.chmod(0o755)
 
     def runs(self, command, environment=None, **changes):
-        """Runs a command where everything is good but for these changes."""
+        """Runs a command; every step passes except for these changes."""
         inherited = {name: os.environ[name] for name in os.environ if not name.startswith(("CARGO", "CLOSING_LINE", "M"))}
         stubs = {f"stub_{name}": command for name, command in (GOOD | changes).items()}
-        says_all = inherited | stubs | (environment or {})
-        says_all["PATH"] = f"{self.root / 'bin'}:{os.environ['PATH']}"
-        return subprocess.run(command, env=says_all, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        variables = inherited | stubs | (environment or {})
+        variables["PATH"] = f"{self.root / 'bin'}:{os.environ['PATH']}"
+        return subprocess.run(command, env=variables, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, check=False)
 
     def ran(self, environment=None, **changes):
-        """Exit status and lines of `.ci/run`, where everything is good but for these changes."""
+        """Exit status and lines of `.ci/run`; every step passes except for these changes."""
         done = self.runs([self.root / ".ci/run"], environment, **changes)
         return done.returncode, done.stdout.splitlines()
 
     def fails(self, closing, **changes):
-        """Asserts that it fails and ends with this line."""
+        """Asserts that `.ci/run` fails and ends with this line."""
         status, lines = self.ran(**changes)
         self.assertNotEqual(status, 0, lines)
         self.assertEqual(lines[-1], closing, lines)
 
-    def test_good_runs_end_with_the_totals(self):
+    def test_a_run_without_failures_ends_with_the_totals(self):
         # check, build, 2 of cargo, 1 of it in release, 1 workload, its own test, 3 of python, 4 comparisons.
         status, lines = self.ran()
         self.assertEqual((status, lines[-1]), (0, "14 passed, 0 failed, 0 skipped"), lines)
@@ -105,61 +105,61 @@ class Runner(unittest.TestCase):
         self.assertEqual(done.stdout.splitlines()[-1], "14 passed, 0 failed, 0 skipped", done)
         self.assertEqual(done.stdout.count("14 passed"), 1, done)
 
-    def test_the_totals_come_once_and_last_where_make_says_something_of_a_failure(self):
+    def test_the_totals_come_once_and_last_after_make_reports_a_failure(self):
         done = self.runs([self.root / ".ci/run"], cargo="exit 3")
         lines = done.stdout.splitlines()
         self.assertIn("make: ***", done.stdout)
         self.assertEqual((lines[-1], lines.count(lines[-1])), ("12 passed, 1 failed, 0 skipped", 1), done)
 
-    def test_a_log_that_tells_of_failures_is_not_green(self):
+    def test_a_log_that_reports_a_failure_fails_the_run(self):
         result = RESULT.format("ok", 2, 0)
         for words in ("decode: 9 instructions: MORE THAN IT MAY", "thread x panicked at src/a.rs:1:2:"):
             with self.subTest(words):
-                status, lines = self.ran(cargo=says(words, result))
+                status, lines = self.ran(cargo=prints(words, result))
                 self.assertEqual((status, lines[-1]), (2, "14 passed, 1 failed, 0 skipped"), lines)
-                told = [line for line in lines if line.startswith("tests: words: ")]
-                self.assertEqual(told, [f"tests: words: nothing failed, and yet a log says: target/tests/cargo.log:1:{words}"])
+                alarms = [line for line in lines if line.startswith("tests: alarms: ")]
+                self.assertEqual(alarms, [f"tests: alarms: no test failed, but a log reports a failure: target/tests/cargo.log:1:{words}"])
 
-    def test_output_of_which_nothing_is_shown_is_no_failure(self):
-        quiet = says("running 1 test", "test a ... ok", "", RESULT.format("ok", 1, 0))
+    def test_output_that_is_not_printed_is_no_failure(self):
+        quiet = prints("running 1 test", "test a ... ok", "", RESULT.format("ok", 1, 0))
         self.assertEqual(self.ran(cargo=quiet)[0], 0)
 
-    def test_each_step_that_fails_without_a_word_is_a_failure(self):
+    def test_each_step_that_fails_without_output_is_a_failure(self):
         for step, passed in (("check", 13), ("bench_check", 13), ("guard_test", 13), ("test_corpus", 10), ("test_tools", 11),
                              ("cargo", 12), ("shipped", 13)):
             with self.subTest(step):
                 self.fails(f"{passed} passed, 1 failed, 0 skipped", **{step: "exit 3"})
 
-    def test_a_build_that_fails_is_a_failure_and_no_test_runs_on_what_was_built_before(self):
+    def test_a_build_that_fails_is_a_failure_and_no_older_build_is_tested(self):
         for step in ("build", "no_run"):
             with self.subTest(step):
                 self.fails("10 passed, 1 failed, 0 skipped", **{step: "exit 101"})
 
-    def test_each_step_that_succeeds_without_a_word_is_a_failure(self):
+    def test_each_step_that_succeeds_without_output_is_a_failure(self):
         for step, passed in (("bench_check", 13), ("guard_test", 13), ("test_corpus", 10), ("test_tools", 11), ("cargo", 12),
                              ("shipped", 13)):
             with self.subTest(step):
                 self.fails(f"{passed} passed, 1 failed, 0 skipped", **{step: "true"})
 
     def test_failures_are_counted_by_cargo_and_python(self):
-        cargo = says(RESULT.format("FAILED", 5, 2), RESULT.format("ok", 1, 0), status=101)
+        cargo = prints(RESULT.format("FAILED", 5, 2), RESULT.format("ok", 1, 0), status=101)
         self.fails("18 passed, 2 failed, 0 skipped", cargo=cargo)
-        python = says("Ran 9 tests in 0.1s", "FAILED (failures=1, errors=2)", status=1)
+        python = prints("Ran 9 tests in 0.1s", "FAILED (failures=1, errors=2)", status=1)
         self.fails("17 passed, 3 failed, 0 skipped", test_tools=python)
 
-    def test_a_program_that_dies_among_good_ones_is_a_failure(self):
-        self.fails("14 passed, 1 failed, 0 skipped", cargo=says(RESULT.format("ok", 2, 0), status=134))
+    def test_a_program_that_dies_after_passed_tests_is_a_failure(self):
+        self.fails("14 passed, 1 failed, 0 skipped", cargo=prints(RESULT.format("ok", 2, 0), status=134))
 
-    def test_a_comparison_that_differs_is_a_failure_whatever_was_equal(self):
-        self.fails("11 passed, 1 failed, 0 skipped", test_corpus=says("corpus: files=9", status=2))
+    def test_a_comparison_that_differs_is_a_failure(self):
+        self.fails("11 passed, 1 failed, 0 skipped", test_corpus=prints("corpus: files=9", status=2))
 
-    def test_workloads_that_grew_are_counted_among_those_that_did_not(self):
-        grown = says("decode: 5 instructions, recorded 5", "shard: 9 instructions, recorded 5: MORE THAN IT MAY", status=1)
+    def test_workloads_that_grew_are_counted_as_failures(self):
+        grown = prints("decode: 5 instructions, recorded 5", "shard: 9 instructions, recorded 5: MORE THAN IT MAY", status=1)
         self.fails("14 passed, 1 failed, 0 skipped", bench_check=grown)
 
-    def test_what_says_skipped_has_not_passed_and_says_why(self):
+    def test_skips_are_counted_with_their_reason_and_not_as_passed(self):
         skips = ("test a ... okskipped: no root", "skipped: no root", RESULT.format("ok", 5, 0))
-        status, lines = self.ran(cargo=says(*skips), test_corpus=says("skipped: no tshark"))
+        status, lines = self.ran(cargo=prints(*skips), test_corpus=prints("skipped: no tshark"))
         self.assertEqual((status, lines[-1]), (0, "11 passed, 0 failed, 3 skipped"), lines)
         self.assertIn("tests: skipped: no root (2)", lines)
         self.assertIn("tests: skipped: no tshark (1)", lines)
@@ -182,11 +182,11 @@ class Runner(unittest.TestCase):
             self.assertIn("--help" if status else "SYNLEDGER_CAPTURES", done.stdout + done.stderr)
             self.assertFalse((self.root / "target").exists())
 
-    def test_not_coming_as_far_as_testing_is_a_failure(self):
+    def test_a_failure_before_the_tests_is_a_failure(self):
         self.fails("0 passed, 1 failed, 0 skipped", deps="false")
 
     def other_host(self, sudo):
-        """Someone who is not root, on another machine, with a sudo that exits so."""
+        """Runs without root, on another architecture, with a sudo of this exit status."""
         self.program("id", "#!/bin/sh\necho 1000\n")
         self.program("sudo", f"#!/bin/sh\nexit {sudo}\n")
         self.program("rustc", "#!/bin/sh\necho host: aarch64-unknown-linux-gnu.2\n")
@@ -198,10 +198,10 @@ class Runner(unittest.TestCase):
         self.assertEqual(status, 0, lines)
         self.assertIn("runner: tools/as-root", lines)
 
-    def test_without_root_and_sudo_it_says_so_and_goes_on(self):
+    def test_without_root_and_sudo_the_tests_run_and_a_line_reports_it(self):
         status, lines = self.other_host(sudo=1)
         self.assertEqual(status, 0, lines)
-        self.assertIn("tests: neither root nor sudo: what needs root will say skipped", lines)
+        self.assertIn("tests: neither root nor sudo: tests that need root are skipped", lines)
         self.assertIn("runner: ", [line + " " for line in lines if line.startswith("runner:")])
 
 
