@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares what the sensor says of captures with the oracle. See README.md.
+"""Compares the sensor's EVE records of captures with the oracle's findings. See README.md.
 
 Exit status: 0 no difference (or nothing to compare with: `skipped: why`), 1 differences.
 """
@@ -25,9 +25,9 @@ import rules
 
 OUTPUT = "eve:-,events=connection+alert"
 SHOWN = 5
-# Of less than a file header tshark guesses other kinds of files.
+# tshark guesses the format of a file that is shorter than this header.
 FILE_HEADER_BYTES = 24
-# What tshark says of a file whose link type it does not know; it then reads no frame of it.
+# tshark's error for a link type that it does not know; it then reads no frame.
 UNKNOWN_LINK = re.compile(r"network type (\d+ unknown or unsupported|reserved field not zero)")
 
 
@@ -53,7 +53,7 @@ def address(text):
 
 
 def from_eve(text):
-    """Attempts, port scans and host sweeps that an EVE stream tells of, as sortable tuples."""
+    """Attempts, port scans and host sweeps of an EVE stream, as sortable tuples."""
     attempts, scans, sweeps = [], [], []
     for line in text.splitlines():
         event = json.loads(line)
@@ -97,8 +97,8 @@ def differences(what, ours, theirs, last):
 
 
 @dataclasses.dataclass
-class Said:
-    """What the sensor said of one file."""
+class Outcome:
+    """The sensor's output for one file."""
 
     frames: int
     damage: str | None
@@ -108,8 +108,8 @@ class Said:
 
 
 def run_sensor(binary, path):
-    """Runs `read` on one file. The books on standard error say how many frames it read; where it could
-    read none it says only why, and exits with 1. Raises ValueError on anything else."""
+    """Runs `read` on one file. The books on standard error have the number of frames; if it could
+    read none it prints only why, and exits with 1. Raises ValueError on anything else."""
     command = [str(binary), "read", "--workers", "1", "--sweep-hosts", str(rules.HOSTS)]
     command += ["--output", OUTPUT, str(path)]
     done = subprocess.run(command, capture_output=True, check=False, timeout=120)
@@ -122,47 +122,47 @@ def run_sensor(binary, path):
         raise ValueError("no line 'N frames read' on standard error")
     found = from_eve(done.stdout.decode("utf-8", "replace"))
     frames = int(read[1]) if read else 0
-    return Said(frames, last if done.returncode else None, *found)
+    return Outcome(frames, last if done.returncode else None, *found)
 
 
-def frame_differences(said, found, named):
-    """Lines for what the two disagree on of the frames before the damage; and the rule that explains a
-    difference, if one does. `named`: what known_differences.md says of this file, or ''."""
+def frame_differences(sensor, found, named):
+    """Lines for differences in damage and in the number of frames; and the rule that explains a difference,
+    or None. `named`: the difference that known_differences.md names for this file, or ''."""
     if found["error"] is not None and UNKNOWN_LINK.search(found["error"]) and found["frames"] == 0:
-        return [], "link types that tshark does not know" if said.frames else None
+        return [], "link types that tshark does not know" if sensor.frames else None
     out = []
-    if (said.damage is None) != (found["error"] is None):
-        ours = said.damage or "it is whole"
+    if (sensor.damage is None) != (found["error"] is None):
+        ours = sensor.damage or "it is whole"
         out.append(f"damage: the sensor: {ours}; the oracle: {found['error'] or 'it is whole'}")
-    told = f"sensor {said.frames}, tshark {found['frames']}"
-    if said.frames != found["frames"] and told == named:
+    counts = f"sensor {sensor.frames}, tshark {found['frames']}"
+    if sensor.frames != found["frames"] and counts == named:
         return out, "named in known_differences.md"
-    if said.frames != found["frames"]:
-        out.append(f"frames: {told}")
+    if sensor.frames != found["frames"]:
+        out.append(f"frames: {counts}")
     elif named:
-        out.append(f"frames: {told}, but known_differences.md says {named}")
+        out.append(f"frames: {counts}, but known_differences.md says {named}")
     return out, None
 
 
 def compare_one(binary, path, cache, named=""):
-    """Compares one file: the oracle's findings, lines that say what differs, and what explains a
-    different number of frames. Attempts and scans must be equal up to the last frame that both read."""
+    """Compares one file: the oracle's findings, a line for each difference, and the rule that explains
+    another number of frames. Attempts and scans must be equal up to the last frame that both read."""
     found = rules.judge(extract.cached(path, cache), rules.LINKS)
     try:
-        said = run_sensor(binary, path)
+        sensor = run_sensor(binary, path)
     except (subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as why:
         return found, [f"sensor: {type(why).__name__}: {why}"], None
-    out, explained = frame_differences(said, found, named)
-    last = min(said.frames, found["frames"])
+    out, explained = frame_differences(sensor, found, named)
+    last = min(sensor.frames, found["frames"])
     attempts, scans, sweeps = from_oracle(found)
-    out += differences("attempt", said.attempts, attempts, last)
-    out += differences("port_scan", said.scans, scans, last)
-    out += differences("host_sweep", said.sweeps, sweeps, last)
+    out += differences("attempt", sensor.attempts, attempts, last)
+    out += differences("port_scan", sensor.scans, scans, last)
+    out += differences("host_sweep", sensor.sweeps, sweeps, last)
     return found, out, explained
 
 
 def cut_copies(paths, folder, count, cache):
-    """Writes `count` seeded beginnings of files that hold attempts, rather of those that hold many."""
+    """Writes `count` seeded prefixes of files with attempts; files with more are drawn more often."""
     rng = random.Random(1)
     weights = {path: min(50, len(extract.cached(path, cache)["rows"])) for path in paths}
     holding = [path for path in paths if weights[path]]
@@ -179,7 +179,7 @@ def cut_copies(paths, folder, count, cache):
 
 @dataclasses.dataclass
 class Report:
-    """What came of the files compared."""
+    """Totals and differences of the files compared."""
 
     files: int = 0
     differing: int = 0
@@ -201,17 +201,16 @@ class Report:
         if len(out) > SHOWN:
             self.lines.append(f"{path}: and {len(out) - SHOWN} more")
 
-    def say(self, what, took):
-        """The summary."""
+    def print_summary(self, what, took):
         names = ("damaged", "frames", "attempts", "scans", "sweeps")
-        said = " ".join(f"{name}={self.totals[name]}" for name in names)
-        print(f"{what}: files={self.files} {said} differing_files={self.differing} ({took:.1f} s)")
+        totals = " ".join(f"{name}={self.totals[name]}" for name in names)
+        print(f"{what}: files={self.files} {totals} differing_files={self.differing} ({took:.1f} s)")
         for rule, files in sorted((+self.explained).items()):
             print(f"{what}: {files} files with another number of frames: {rule}")
 
 
 def compare_all(what, binary, paths, args):
-    """Compares files and says what differs; true if nothing does."""
+    """Compares files and prints what differs; true if nothing does."""
     report, start = Report(), time.monotonic()
     frames = {name: differs for name, (differs, _) in known.table("Frames").items()}
 
@@ -229,7 +228,7 @@ def compare_all(what, binary, paths, args):
         report.differing += len(gone)
     for line in report.lines[:200]:
         print(f"differs: {line}")
-    report.say(what, time.monotonic() - start)
+    report.print_summary(what, time.monotonic() - start)
     return report.differing == 0
 
 
@@ -240,17 +239,17 @@ def arguments(words):
     parser.add_argument("--binary", default="target/release/synledger", type=pathlib.Path)
     parser.add_argument("--corpus", type=pathlib.Path, metavar="DIR", help="real captures")
     parser.add_argument("--crafted", type=pathlib.Path, metavar="DIR", help="crafted captures")
-    parser.add_argument("--cuts", type=int, default=0, metavar="N", help="and N of them cut short")
+    parser.add_argument("--cuts", type=int, default=0, metavar="N", help="also N of them, cut short")
     parser.add_argument("--cut-dir", type=pathlib.Path, default="target/cut", metavar="DIR",
-                        help="where those are written; emptied first")
-    parser.add_argument("--cache", metavar="DIR", help="keep what tshark said, by content")
+                        help="folder for the cut copies; emptied first")
+    parser.add_argument("--cache", metavar="DIR", help="cache of tshark's output, by content")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="files at a time (2)")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N files of each only")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N files of each")
     return parser.parse_args(words)
 
 
 def groups(args):
-    """(what, captures) of each place that was named; says `skipped: why` of those that are not there."""
+    """{what: captures} of each place named; prints `skipped: why` for a place that is missing."""
     places = {"named": args.files}
     for what in ("corpus", "crafted"):
         folder = getattr(args, what)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Validates EVE records of every kind against Suricata's EVE schema, as far as eve_schema.json says it.
+"""Validates EVE records of every kind against eve_schema.json, our restatement of Suricata's EVE schema.
 
-Set aside are the member `synledger`, and the event types that are ours: such a record must have no member that a
-`flow` record could not have. Records come from captures, and from a sensor that watches lo in a network namespace
+The member `synledger` is removed first, and an event type of ours is replaced by `flow`: such a record may have only
+members of a `flow` record. Records come from captures, and from a sensor that watches lo in a network namespace
 of its own. `--suricata FILE`: Suricata's own etc/schema.json, which no package has; records are validated against
 it too, and eve_schema.json must allow nothing that it forbids.
 
@@ -30,14 +30,14 @@ SCHEMA = pathlib.Path(__file__).with_suffix(".json")
 EVENTS = "events=connection+alert+flow+stats+lifecycle"
 OURS = {"new_connection", "new_connections", "lifecycle"}
 SURICATAS = {"alert", "flow", "stats"}
-# Words of a schema that allow and forbid nothing by themselves.
+# Keywords of a schema that constrain nothing.
 NOTES = {"$comment", "$defs", "description", "suricata", "title"}
 PATIENCE_S = 20
 SHOWN = 20
 
 
-def set_aside(record):
-    """The record without what is ours."""
+def without_ours(record):
+    """The record without `synledger`, and with `flow` for an event type of ours."""
     rest = {name: value for name, value in record.items() if name != "synledger"}
     if rest.get("event_type") in OURS:
         rest["event_type"] = "flow"
@@ -58,13 +58,13 @@ def looser(ours, theirs, root, at="record"):
         elif theirs.get("additionalProperties") is False:
             yield f"{at}.{name}: Suricata has no such member"
     for word, value in theirs.items():
-        said = ours.get(word)
+        own = ours.get(word)
         if word == "items":
             yield from looser(ours.get("items", {}), value, root, f"{at}[]")
         elif word == "required":
-            yield from (f"{at}.{name}: required" for name in value if name not in (said or []))
-        elif word not in NOTES | {"properties"} and said != value and (said, value) != ("integer", "number"):
-            yield f"{at}: {word}: ours says {said}, Suricata's {value}"
+            yield from (f"{at}.{name}: required" for name in value if name not in (own or []))
+        elif word not in NOTES | {"properties"} and own != value and (own, value) != ("integer", "number"):
+            yield f"{at}: {word}: ours has {own}, Suricata's {value}"
 
 
 def paths_in(value, path=()):
@@ -83,8 +83,8 @@ def members_of(schema, path=()):
 
 
 def planted(record):
-    """(what, copy) of a valid record with one fault each: every member of a wrong type, in every object one that is
-    unknown, and each required one missing."""
+    """(what, copy) for each fault, planted in a copy of a valid record: a wrong type in every member, an unknown member
+    in every object, each required member missing."""
     objects = [()]
     for path in list(paths_in(record)):
         fault = copy.deepcopy(record)
@@ -124,11 +124,11 @@ class Judge:
         self.lines = collections.Counter()
 
     def record(self, source, record):
-        """Validates one record; a fault is said once for each kind and place."""
+        """Validates one record; a fault is reported once for each kind and place."""
         kind = record.get("event_type")
         if kind not in OURS | SURICATAS:
             self.lines[f"{kind}: no event type of ours or Suricata's (first in {source})"] += 1
-        rest = set_aside(record)
+        rest = without_ours(record)
         self.kinds[kind] += 1
         self.members.update(paths_in(rest))
         good = True
@@ -137,20 +137,20 @@ class Judge:
                 good = False
                 where = ".".join(map(str, error.absolute_path)) or "record"
                 self.lines[f"{kind}: {where}: {error.message[:120]} ({name})"] += 1
-        # The one with most members is mutated later.
+        # The record with the most members is mutated later.
         if good and len(rest) > len(self.examples.get(kind, ())):
             self.examples[kind] = rest
 
     def plant(self):
-        """Mutates a record of each kind; how many faults were found. One that is not found is a line. Only our
-        schema is asked: Suricata's leaves some objects open."""
-        found, (validator, *_) = 0, self.validators.values()
+        """Plants every fault in a record of each kind and returns their number; a fault that validates is a difference.
+        Only our schema is checked: Suricata's leaves some objects open."""
+        faults, (validator, *_) = 0, self.validators.values()
         for kind, record in sorted(self.examples.items()):
             for what, fault in planted(record):
                 if validator.is_valid(fault):
                     self.lines[f"{kind}: a planted fault was not found: {what}"] += 1
-                found += 1
-        return found
+                faults += 1
+        return faults
 
 
 def read(binary, path, *flags):
@@ -164,7 +164,7 @@ def read(binary, path, *flags):
 
 
 def from_captures(judge, args):
-    """Validates the records of all captures; how many files, and whether all places were there."""
+    """Validates the records of all captures. Returns the number of files, and whether both folders have captures."""
     runs, whole, files = [], True, set()
     for what, folder, ways in (("corpus", args.corpus, [()]), ("crafted", args.crafted, [(), ("--fold=1",)])):
         paths = extract.captures_under([folder]) if folder is not None and folder.is_dir() else []
@@ -175,7 +175,7 @@ def from_captures(judge, args):
         runs += [(path, flags) for path in paths for flags in ways]
     binary = str(args.binary.resolve())
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        # A piece at a time, so that few logs wait in memory.
+        # In pieces, so that few logs are in memory.
         for start in range(0, len(runs), 64):
             piece = runs[start : start + 64]
             for (path, _), records in zip(piece, pool.map(lambda run: read(binary, run[0], *run[1]), piece)):

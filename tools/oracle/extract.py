@@ -1,7 +1,7 @@
-"""What tshark says of a capture: one row for each frame that can matter to the rules.
+"""A capture as tshark dissects it: one row for each frame that can matter to the rules.
 
 Only fields that tshark prints are used; no packet byte is parsed here, except the first 14 bytes of
-TCP headers cut by fragmentation, which tshark hands out as plain data.
+TCP headers cut by fragmentation, which tshark prints as data.
 """
 
 import concurrent.futures
@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import subprocess
 
-# Raise it when a row changes its meaning: the cache is keyed by it.
+# Part of the cache key: raise it when the meaning of a row changes.
 VERSION = 6
 
 FIELDS = (
@@ -71,8 +71,8 @@ def outer(protocols):
     else:
         return None, None
     if layers[:i].count("eth") > 1 and "ieee8021ah" not in layers[:i]:
-        # Ethernet in MPLS and its like: a tunnel below IP. Behind 802.1ah (MAC in MAC) it is none:
-        # providers wrap a frame as they tag it.
+        # Ethernet in MPLS, for example: a tunnel below IP. 802.1ah (MAC in MAC) is no tunnel:
+        # providers wrap a frame with it as they tag it.
         return None, None
     rest = [name for name in layers[i + 1 :] if name not in EXTENSIONS]
     return layer, (rest[0] if rest else None)
@@ -95,7 +95,7 @@ def fragment_of(row, family):
 
 
 def relevant(row, frame, ts):
-    """The row as the rules want it, or None: a SYN without ACK, or a piece of a cut TCP header."""
+    """The row for the rules, or None: a SYN without ACK, or a piece of a cut TCP header."""
     family, carried = outer(row["frame.protocols"])
     if family is None or not row[f"{family}.src"] or not row[f"{family}.dst"]:
         return None
@@ -109,7 +109,7 @@ def relevant(row, frame, ts):
     flags = int(row["tcp.flags"] or "0x0", 16)
     fragment = fragment_of(row, family)
     if carried == "tcp" and row["tcp.flags"]:
-        # tshark dissects TCP only at offset 0; anything else would be a bug worth seeing.
+        # tshark dissects TCP only at offset 0; fail if it ever does otherwise.
         assert fragment is None or fragment[1] == 0, row
         if not flags & SYN or flags & ACK:
             return None
@@ -125,8 +125,8 @@ def relevant(row, frame, ts):
 def packets(path, extra=(), occurrence="f"):
     """Yields (number, row) of each packet, and at the end (None, error text or None).
 
-    tshark also numbers pcapng blocks that hold no packet (custom blocks and their like); those rows
-    have no encapsulation, and are left out here: numbers are those of packets.
+    tshark also numbers pcapng blocks that hold no packet (custom blocks, for example). Those rows
+    have no encapsulation and are left out, so that numbers count packets.
     """
     number = 0
     for row in tshark_rows(path, extra, occurrence):
@@ -145,7 +145,7 @@ def extract(path):
             error = row
             continue
         frames = number
-        # A simple packet block has no time: it happens at the packet time reached so far.
+        # A simple packet block has no time: it takes the packet time reached so far.
         ts = nanoseconds(row["frame.time_epoch"]) if row["frame.time_epoch"] else latest or 0
         latest = ts if latest is None else max(latest, ts)
         encaps[row["frame.encap_type"]] = encaps.get(row["frame.encap_type"], 0) + 1
@@ -167,9 +167,9 @@ def add_heads(path, rows):
 
 
 def inner_syns(path):
-    """SYNs without ACK of the innermost packet, where that is inside a tunnel, as the rules want them.
+    """SYNs without ACK of the innermost packet of tunnels, as rows for the rules.
 
-    For truth.csv alone, which counts them in columns of their own. What ICMP errors quote is none.
+    Only for truth.csv, which has columns for them. Quotes in ICMP errors do not count.
     """
     rows = []
     for number, row in packets(path, occurrence="a"):
@@ -192,15 +192,15 @@ def inner_syns(path):
     return rows
 
 
-def kept_at(path, cache):
-    """Where the cache keeps what tshark said of a file with this content."""
+def cache_file(path, cache):
+    """The cache file for a capture of this content."""
     digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
     return pathlib.Path(cache, f"{digest}-v{VERSION}.json")
 
 
 def cached(path, cache):
-    """`extract`, remembered under the file's content."""
-    kept = kept_at(path, cache) if cache else None
+    """`extract`, cached by the file's content."""
+    kept = cache_file(path, cache) if cache else None
     if kept is not None and kept.exists():
         return json.loads(kept.read_text())
     out = extract(path)

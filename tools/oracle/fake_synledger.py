@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Stands in for the sensor where compare.py itself is tested: the oracle's findings as EVE.
+"""Stands in for the sensor in tests of compare.py: prints the oracle's findings as EVE.
 
-With FAKE_FAULT set it lies: `drop` leaves out the last attempt, `isn` changes one, `ports` alters
-a scan's list, `scan` invents a scan, `sweep` hides a sweep, `crash` exits with 101, `stop` gives up half way, `mute` does
-not say that a file is damaged, `books` prints none. FAKE_CACHE names the oracle's cache.
+FAKE_FAULT plants a fault: `drop` leaves out the last attempt, `isn` changes one, `ports` alters
+a scan's list, `scan` invents a scan, `sweep` hides a sweep, `crash` exits with 101, `stop` gives up half way, `mute`
+does not report a damaged file, `books` prints no books. FAKE_CACHE names the oracle's cache.
 """
 
 import datetime
@@ -55,8 +55,8 @@ def events(found):
         }
 
 
-def lie(found, fault):
-    """Puts one fault into the findings."""
+def plant(found, fault):
+    """Plants one fault in the findings."""
     if fault == "drop" and found["attempts"]:
         found["attempts"].pop()
     elif fault == "isn" and found["attempts"]:
@@ -81,7 +81,7 @@ def lie(found, fault):
 def main():
     path, fault = sys.argv[-1], os.environ.get("FAKE_FAULT")
     found = rules.judge(extract.cached(path, os.environ.get("FAKE_CACHE")), rules.LINKS)
-    lie(found, fault)
+    plant(found, fault)
     for event in sorted(events(found), key=lambda event: event["pcap_cnt"]):
         print(json.dumps(event))
     if fault != "books":

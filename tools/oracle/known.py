@@ -1,4 +1,4 @@
-"""The tables of known_differences.md: what may differ, exactly how, and why."""
+"""The tables of known_differences.md: expected differences with their causes."""
 
 import pathlib
 
@@ -6,7 +6,7 @@ PATH = pathlib.Path(__file__).with_name("known_differences.md")
 
 
 def table(heading, text=None):
-    """File name → (what differs, cause), from the table under the heading that starts so."""
+    """File name → (what differs, cause), from the table whose heading starts with `heading`."""
     text = PATH.read_text(encoding="utf-8") if text is None else text
     sections = [part for part in text.split("\n## ")[1:] if part.startswith(heading)]
     assert len(sections) == 1, f"{len(sections)} sections start with {heading!r}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Compares the log of every capture with what it was: the hash of its bytes is in log_hashes.csv.
+"""Compares the hash of every capture's log with the recorded one in log_hashes.csv.
 
-`--record` writes that file anew: after a change that is meant, with the reason in the commit's message.
+`--record` rewrites that file, after an intended change; the commit's message gives the reason.
 Exit status: 0 no difference (or nothing to compare: `skipped: why`), 1 differences.
 """
 
@@ -38,7 +38,7 @@ def hashes_of(binary, corpus, path):
 
 
 def recorded():
-    """Path of a capture to its hashes."""
+    """{path of a capture: its hashes}."""
     if not RECORD.is_file():
         return {}
     with RECORD.open(newline="", encoding="utf-8") as file:
@@ -46,7 +46,7 @@ def recorded():
 
 
 def record(found):
-    """Writes the file anew."""
+    """Rewrites log_hashes.csv."""
     with RECORD.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["path", *KINDS])
@@ -54,7 +54,7 @@ def record(found):
 
 
 def differences(found, known):
-    """A line for each capture whose log is another one, or that is on one side only."""
+    """A line for each log that differs, and for each capture that only one side has."""
     out = []
     for path in sorted(found.keys() | known.keys()):
         if path not in found:
@@ -71,7 +71,7 @@ def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", default="target/release/synledger", type=pathlib.Path)
     parser.add_argument("--corpus", type=pathlib.Path, metavar="DIR", required=True)
-    parser.add_argument("--record", action="store_true", help="what they are now is what they are to be")
+    parser.add_argument("--record", action="store_true", help="record the current hashes as expected")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="files at a time (2)")
     args = parser.parse_args(words)
     if not args.corpus.is_dir():

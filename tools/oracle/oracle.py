@@ -23,7 +23,7 @@ def arguments():
     parser.add_argument("places", nargs="*", type=pathlib.Path, metavar="FILE|DIR",
                         help="captures, or folders of them (with --truth: its folder)")
     parser.add_argument("--json", action="store_true", help="one JSON object a file, on one line")
-    parser.add_argument("--cache", metavar="DIR", help="keep what tshark said, by content")
+    parser.add_argument("--cache", metavar="DIR", help="cache of tshark's output, by content")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="tsharks at a time (2)")
     parser.add_argument("--truth", type=pathlib.Path, metavar="CSV",
                         help="compare with this truth.csv; paths in it are relative to its folder")
@@ -33,7 +33,7 @@ def arguments():
 
 
 def skipped(args):
-    """Why nothing can be said, or None."""
+    """Why the oracle cannot run, or None."""
     if shutil.which("tshark") is None:
         return "tshark is not installed"
     if args.truth is not None and not args.truth.is_file():
@@ -42,7 +42,7 @@ def skipped(args):
 
 
 def judged(args, paths):
-    """Yields (path, extract), prints what is asked for, and totals at the end."""
+    """Yields (path, extract); prints findings with --json, and totals at the end."""
     links = rules.LINKS if args.supported_links else None
     totals = dict.fromkeys(("files", "damaged", "frames", "touches", "attempts", "scans"), 0)
     start = time.monotonic()

@@ -1,6 +1,6 @@
-"""The rules of attempt, touch, port_scan and host_sweep in the design's words, by brute force.
+"""The design's rules of attempt, touch, port_scan and host_sweep, by brute force.
 
-Nothing here is clever on purpose: all touches of a subject are kept and looked at again at every frame.
+Simple on purpose: all touches of a subject are kept, and every frame evaluates all of them again.
 """
 
 HORIZON_NS = 130_000_000_000
@@ -28,8 +28,8 @@ LINKS = {
 
 
 def joined(rows):
-    """SYN rows: those tshark saw whole, and those whose header was cut into a head of 8 to 13
-    bytes and the fragment at offset 8, at the frame that completes the two, in either order.
+    """SYN rows: whole ones, and those joined from a head of 8 to 13 bytes and the fragment at offset 8,
+    in either order, at the frame that completes the pair.
 
     A pair is used up when it is complete; a newer head or tail replaces an older one.
     """
@@ -64,7 +64,7 @@ def header(head):
 
 def attempts(syns):
     """The first SYN without ACK whose (addresses, ports, initial sequence number) was not seen in
-    the 130 s of packet time after its first SYN. Joined ones are compared among themselves."""
+    the 130 s of packet time after its first SYN. Joined SYNs are compared only with joined ones."""
     first, out = {}, []
     for syn in syns:
         key = (syn["src"], syn["sport"], syn["dst"], syn["dport"], syn["isn"], syn["joined"])
@@ -84,8 +84,8 @@ def newest_by_item(touches):
 
 
 def rising_edges(syns, subject, item, least):
-    """Touches at which `least` items of one subject lie within a window, with the items; a subject
-    and an item are names of fields."""
+    """Touches at which `least` items of one subject come to lie within a window, with the items.
+    `subject` and `item` are names of fields."""
     touches, true_until, out = {}, {}, []
     for syn in syns:
         who = tuple(syn[name] for name in subject)
@@ -145,7 +145,7 @@ def most_ports_in_window(syns):
 
 
 def truth_counts(extracted):
-    """The three columns of truth.csv that tshark can witness."""
+    """The three columns of truth.csv that tshark can check."""
     syns = [row for row in extracted["rows"] if row["kind"] == "syn"]
     distinct = {(s["src"], s["sport"], s["dst"], s["dport"], s["isn"]) for s in syns}
     return {

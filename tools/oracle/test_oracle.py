@@ -83,7 +83,7 @@ class Scans(unittest.TestCase):
             # All four within three nanoseconds: only the fourth makes it true.
             self.assertEqual(edges(*first, *burst), fired, off)
 
-    def test_the_newest_may_come_first(self):
+    def test_the_newest_touch_may_come_first(self):
         self.assertEqual(edges((W - 1, 1), (0, 2), (1, 3), (2, 4)), [3])
         self.assertEqual(edges((W, 1), (0, 2), (1, 3), (2, 4)), [])
 
@@ -129,7 +129,7 @@ class Reading(unittest.TestCase):
         for protocols, want in cases.items():
             self.assertEqual(extract.outer(protocols), want, protocols)
 
-    def test_port_lists_come_back(self):
+    def test_port_lists_are_read_back(self):
         for ports in ((80,), (80, 81, 82, 99), (1, 3, 5), (0, 65535)):
             self.assertEqual(compare.ports_of(fake_synledger.ranges(ports)), ports)
 
@@ -141,14 +141,14 @@ class Reading(unittest.TestCase):
 
     def test_blocks_without_a_packet_have_no_number(self):
         empty = dict.fromkeys(extract.FIELDS, "")
-        said = [empty | {"frame.number": str(n), "frame.encap_type": encap, "frame.protocols": "eth"}
+        rows = [empty | {"frame.number": str(n), "frame.encap_type": encap, "frame.protocols": "eth"}
                 for n, encap in ((1, ""), (2, "1"), (3, ""), (4, "1"))]
-        with mock.patch("extract.tshark_rows", return_value=[*said, None]):
+        with mock.patch("extract.tshark_rows", return_value=[*rows, None]):
             self.assertEqual([number for number, _ in extract.packets("x")], [1, 2, None])
             self.assertEqual(extract.extract("x")["frames"], 2)
 
 
-class Lies(unittest.TestCase):
+class Faults(unittest.TestCase):
     """The comparison finds each fault of fake_synledger.py. The oracle's cache is filled by hand, so that
     no tshark is needed."""
 
@@ -164,23 +164,23 @@ class Lies(unittest.TestCase):
             rows += [syn(n, 80, isn=n, frame=n) | {"dst": f"198.51.100.{n}"} for n in range(6, 11)]
             rows = [row | {"encap": 1, "kind": "syn"} for row in rows]
             found = {"frames": 10, "error": error, "encaps": {"1": 10}, "rows": rows}
-            extract.kept_at(path, self.folder).write_text(json.dumps(found))
+            extract.cache_file(path, self.folder).write_text(json.dumps(found))
 
     def compared(self, names, fault=""):
-        """Exit status and words of `compare.py` over these files, with a sensor that has this fault."""
+        """Exit status and output of `compare.py` over these files, with a sensor that has this fault."""
         fake = pathlib.Path(__file__).with_name("fake_synledger.py")
         files = [str(self.folder / "captures" / name) for name in names]
         words = ["--binary", str(fake), "--cache", str(self.folder), *files]
-        lies = {"FAKE_FAULT": fault, "FAKE_CACHE": str(self.folder)}
-        said = io.StringIO()
-        with mock.patch.dict(os.environ, lies), contextlib.redirect_stdout(said):
+        environment = {"FAKE_FAULT": fault, "FAKE_CACHE": str(self.folder)}
+        output = io.StringIO()
+        with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(output):
             with mock.patch("compare.shutil.which", return_value="somewhere"):
-                return compare.main(words), said.getvalue()
+                return compare.main(words), output.getvalue()
 
-    def test_the_truth_passes(self):
-        status, said = self.compared(["whole.pcap", "damaged.pcap"])
-        self.assertEqual(status, 0, said)
-        self.assertIn("files=2 damaged=1 frames=20 attempts=20 scans=2 sweeps=2 differing_files=0", said)
+    def test_a_sensor_without_faults_passes(self):
+        status, output = self.compared(["whole.pcap", "damaged.pcap"])
+        self.assertEqual(status, 0, output)
+        self.assertIn("files=2 damaged=1 frames=20 attempts=20 scans=2 sweeps=2 differing_files=0", output)
 
     def test_each_fault_fails(self):
         faults = {
@@ -189,35 +189,35 @@ class Lies(unittest.TestCase):
         }
         for fault, words in faults.items():
             for name in ("whole.pcap", "damaged.pcap"):
-                status, said = self.compared([name], fault)
+                status, output = self.compared([name], fault)
                 self.assertEqual(status, 1, (fault, name))
-                self.assertIn(words, said, (fault, name))
+                self.assertIn(words, output, (fault, name))
 
     def test_a_damaged_file_that_is_called_whole_fails(self):
-        status, said = self.compared(["damaged.pcap"], "mute")
+        status, output = self.compared(["damaged.pcap"], "mute")
         self.assertEqual(status, 1)
-        self.assertIn("damage: the sensor: it is whole", said)
+        self.assertIn("damage: the sensor: it is whole", output)
 
     def test_a_sensor_without_books_fails(self):
-        status, said = self.compared(["whole.pcap"], "books")
+        status, output = self.compared(["whole.pcap"], "books")
         self.assertEqual(status, 1)
-        self.assertIn("frames read", said)
+        self.assertIn("frames read", output)
 
-    def test_a_folder_that_is_missing_skips_only_itself(self):
-        said = io.StringIO()
+    def test_a_missing_folder_is_skipped_and_the_others_are_not(self):
+        output = io.StringIO()
         words = ["--corpus", str(self.folder / "none"), "--crafted", str(self.folder / "captures")]
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(output):
             found = compare.groups(compare.arguments(words))
         self.assertEqual([path.name for path in found["crafted"]], ["damaged.pcap", "whole.pcap"])
         self.assertEqual(list(found), ["crafted"])
-        self.assertRegex(said.getvalue(), "^skipped: corpus captures: .*none is not there\n$")
+        self.assertRegex(output.getvalue(), "^skipped: corpus captures: .*none is not there\n$")
 
 
 class Frames(unittest.TestCase):
     """Which differences in the number of frames are explained."""
 
-    def judged(self, frames, error, said=(5, None), named=""):
-        return compare.frame_differences(compare.Said(*said, [], [], []), {"frames": frames, "error": error}, named)
+    def judged(self, frames, error, sensor=(5, None), named=""):
+        return compare.frame_differences(compare.Outcome(*sensor, [], [], []), {"frames": frames, "error": error}, named)
 
     def test_only_the_named_difference_is_explained(self):
         why = "named in known_differences.md"
@@ -251,7 +251,7 @@ class Truth(unittest.TestCase):
             out.add(str(n), dict(zip(columns, map(str, row))), {"rows": rows}, lambda: list(inner))
         return out.finish()
 
-    def test_equal_files_pass_and_a_name_that_is_not_needed_fails(self):
+    def test_equal_files_pass_and_a_named_difference_that_is_gone_fails(self):
         self.assertEqual(self.report((1, 1, 1, 0), ""), [])
         self.assertEqual(len(self.report((1, 1, 1, 0), "tcp_syn_noack 0/1")), 1)
 
@@ -280,9 +280,9 @@ class Truth(unittest.TestCase):
 
 
 class LogHashes(unittest.TestCase):
-    """Whether another log is found."""
+    """Which hashes of logs are reported."""
 
-    def test_another_log_is_named_with_what_it_was(self):
+    def test_a_changed_log_is_named_with_both_hashes(self):
         known, same = {"a": ["1", "2"], "b": ["3", "-"]}, {"a": ["1", "2"], "b": ["3", "-"]}
         self.assertEqual(logs.differences(same, known), [])
         changed = logs.differences({"a": ["1", "9"], "c": ["3", "-"]}, known)
@@ -297,19 +297,19 @@ class LogHashes(unittest.TestCase):
 
 
 class EveSchema(unittest.TestCase):
-    """What is set aside, what is planted, and whether our schema may allow more than Suricata's."""
+    """What is removed from records, which faults are planted, and where our schema allows more than Suricata's."""
 
     def looser(self, ours, theirs):
-        """The lines, of one member `a` of a closed object."""
+        """The differences of one member `a` of a closed object."""
         closed = {"type": "object", "additionalProperties": False}
         theirs = closed | {"properties": {"a": theirs}, "$defs": {"word": {"type": "string", "enum": ["x"]}}}
         return list(eve_schema.looser(closed | {"properties": ours}, theirs, theirs))
 
-    def test_only_what_is_ours_is_set_aside(self):
+    def test_only_our_member_and_event_types_are_removed(self):
         record = {"event_type": "lifecycle", "scan": {"synledger": 1}, "synledger": {}}
-        self.assertEqual(eve_schema.set_aside(record), {"event_type": "flow", "scan": {"synledger": 1}})
+        self.assertEqual(eve_schema.without_ours(record), {"event_type": "flow", "scan": {"synledger": 1}})
         for kind in ("alert", "flow", "stats", "dns"):
-            self.assertEqual(eve_schema.set_aside({"event_type": kind}), {"event_type": kind})
+            self.assertEqual(eve_schema.without_ours({"event_type": kind}), {"event_type": kind})
 
     def test_ours_may_be_narrower_but_not_looser(self):
         number, word = {"type": "number"}, {"$ref": "#/$defs/word"}
@@ -341,7 +341,7 @@ class EveSchema(unittest.TestCase):
 
 
 class Zeek(unittest.TestCase):
-    """zeek.py finds each fault that is planted in a log, and none in the log as it should be."""
+    """zeek.py finds each fault planted in a log, and none in a right log."""
 
     FIELDS = ("ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "duration", "orig_bytes",
               "resp_bytes", "conn_state", "local_orig", "local_resp", "history", "orig_pkts", "resp_pkts",
@@ -373,7 +373,7 @@ class Zeek(unittest.TestCase):
             path.write_text("\n".join([*lines, *("\t".join(row) for row in rows)]) + "\n" + last)
             return zeek.columns(path)
 
-    def test_a_log_that_is_as_it_should_be_passes(self):
+    def test_a_right_log_passes(self):
         types, rows = self.log()
         logs = {"conn": (types, rows), "notice": ({}, [self.NOTICE])}
         self.assertEqual(zeek.eve_differences(logs, [self.EVE, self.ALERT]), [])
@@ -397,13 +397,13 @@ class Zeek(unittest.TestCase):
         self.assertEqual(len(zeek.eve_differences({"conn": log}, [])), 1)
         self.assertEqual(len(zeek.eve_differences({}, [self.ALERT])), 1)
 
-    def test_a_form_that_is_not_zeeks_is_refused(self):
+    def test_a_malformed_log_is_an_error(self):
         for why, spoiled in {"#close": {"last": ""}, "#types": {"types": self.TYPES[1:]},
                              "columns": {"rows": (self.ROW[1:],)}}.items():
             with self.assertRaisesRegex(ValueError, why):
                 self.log(**spoiled)
 
-    def test_what_a_reader_gives_otherwise_is_named(self):
+    def test_a_value_that_a_reader_reads_otherwise_is_named(self):
         types, rows = self.log()
         for reader, value in (("zat", zeek.as_zat), ("parsezeeklogs", zeek.as_parsezeeklogs)):
             read = [{name: value(types[name], text) for name, text in row.items()} for row in rows]

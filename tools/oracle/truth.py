@@ -1,4 +1,4 @@
-"""The second witness: truth.csv of the collection against what tshark says. See README.md."""
+"""A second witness: truth.csv of the collection against tshark. See README.md."""
 
 import collections
 import csv
@@ -8,7 +8,7 @@ import extract
 import known
 import rules
 
-# Files where the columns of attempts may differ: where tshark itself differs from truth.csv.
+# At most so many files may differ in the columns of attempts.
 ATTEMPT_FILES_MAX = 6
 PORTS_COLUMN = "max_dports_pair_60s"
 
@@ -19,7 +19,7 @@ def read(table):
         return {row["path"]: row for row in csv.DictReader(lines)}
 
 
-def told(differing):
+def notation(differing):
     """{column: (truth, tshark)} as known_differences.md writes it."""
     return ", ".join(f"{column} {ours}/{theirs}" for column, (ours, theirs) in differing.items())
 
@@ -50,8 +50,8 @@ class Report:
         }
         self.by_column.update(differing.keys())
         wanted, cause = self.known.get(name, ("", ""))
-        if told(differing) != wanted:
-            self.wrong.append(f"{name}: differs by [{told(differing)}] (truth.csv/tshark), "
+        if notation(differing) != wanted:
+            self.wrong.append(f"{name}: differs by [{notation(differing)}] (truth.csv/tshark), "
                               f"known_differences.md says [{wanted}]")
         if list(differing) == [PORTS_COLUMN]:
             self.in_tunnels += 1
@@ -63,7 +63,7 @@ class Report:
         self.horizon(name, extracted, counts)
 
     def check_tunnels(self, name, row, extracted, inner):
-        """With SYNs inside tunnels, tshark must come to what truth.csv has."""
+        """tshark's counts with SYNs inside tunnels must equal those of truth.csv."""
         outer = [syn for syn in extracted["rows"] if syn["kind"] == "syn"]
         most = rules.most_ports_in_window(outer + inner)
         if (str(len(inner)), str(most)) != (row["syn_in_tunnel"], row[PORTS_COLUMN]):
@@ -71,7 +71,7 @@ class Report:
                               f"truth.csv has {row['syn_in_tunnel']} and {row[PORTS_COLUMN]}")
 
     def horizon(self, name, extracted, counts):
-        """Notes a file where the horizon of 130 s makes more attempts than there are distinct ones."""
+        """Notes a file that has more attempts than distinct SYNs because of the horizon of 130 s."""
         whole = [syn for syn in rules.joined(extracted["rows"]) if not syn["joined"]]
         attempts = len(rules.attempts(whole))
         if attempts != counts["tuples4_plus_isn"]:
@@ -79,7 +79,7 @@ class Report:
                               "(the horizon of 130 s)")
 
     def finish(self, missing=()):
-        """Everything that makes the run fail."""
+        """All lines that fail the run."""
         self.wrong += [f"{name}: named, but not among the files" for name in missing]
         if self.in_attempts > ATTEMPT_FILES_MAX:
             self.wrong.append(f"{self.in_attempts} files differ in attempts, at most {ATTEMPT_FILES_MAX} may")
@@ -93,7 +93,7 @@ class Report:
             f"truth.csv: files={self.files} differing_files={self.in_attempts + self.in_tunnels}: "
             f"{self.in_attempts} in attempts (at most {ATTEMPT_FILES_MAX} may: tshark reads link types that "
             f"truth.csv's reader does not), {self.in_tunnels} only in {PORTS_COLUMN} (truth.csv counts SYNs "
-            f"inside tunnels there, against its README; with them tshark says the same); "
+            f"inside tunnels there, against its README; with them tshark counts the same); "
             f"by column: {by_column}; not as known_differences.md says: {len(self.wrong)}"
         )
 

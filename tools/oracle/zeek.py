@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Compares Zeek's logs as the sensor writes them with its EVE, over a seeded sample of captures, and has two
-readers of Zeek logs that others wrote read every row.
+"""Compares the sensor's Zeek logs with its EVE, over a seeded sample of captures, and reads every row with two
+third-party readers of Zeek logs.
 
 Exit status: 0 no difference (or nothing to compare: `skipped: why`), 1 differences.
 """
@@ -23,7 +23,7 @@ READERS = ("zat==0.4.9", "parsezeeklogs==3.0.1")
 TIMEOUT_S, INSTALL_S, SHOWN = 120, 120, 20
 LOCAL = {"in": ("F", "T"), "out": ("T", "F"), "local": ("T", "T"), "transit": ("F", "F")}
 PROTO = {"TCP": "tcp", "UDP": "udp", "ICMP": "icmp", "IPv6-ICMP": "icmp"}
-# zat gives what is unset the zero of its type; a time or a string it leaves as it is.
+# zat reads an unset value as the zero of its type, but an unset time or string as it is.
 ZAT_UNSET = {"bool": False, "count": 0, "port": 0, "double": 0.0, "interval": 0}
 READ = {
     "zat": """
@@ -43,7 +43,7 @@ json.dump(list(ZeekLog(sys.argv[1], on_error=failed)), open(sys.argv[2], "w"), d
 
 
 def columns(path):
-    """What zeek-cut goes by: names and types of the header, rows by name. ValueError where the form is another."""
+    """What zeek-cut uses: names and types of the header, rows by name. ValueError if the format is wrong."""
     lines = path.read_text(encoding="ascii").split("\n")
     if lines.pop() != "" or not lines[-1].startswith("#close\t"):
         raise ValueError(f"{path.name}: #close is not its last line")
@@ -68,7 +68,7 @@ def micros(text):
 
 
 def flow_of(row):
-    """What a row of conn.log says that EVE says, too."""
+    """The fields of a row of conn.log that EVE has, too."""
     names = ("id.orig_h", "id.resp_h", "proto", "conn_state", "orig_pkts", "resp_pkts", "community_id")
     out = {name: row[name] for name in names} | {"ts": micros(row["ts"]), "history": row["history"]}
     out["local"] = (row["local_orig"], row["local_resp"])
@@ -79,7 +79,7 @@ def flow_of(row):
 
 
 def flow_in(event):
-    """The same of a flow record of EVE."""
+    """The same fields of a flow record of EVE."""
     flow, own = event["flow"], event["synledger"]
     start, end = (compare.microseconds(flow[name]) for name in ("start", "end"))
     history = "".join(c for c in own["history"] if c == "^" or c.isascii() and c.isalpha())
@@ -95,10 +95,10 @@ def flow_in(event):
 
 
 def flow_differences(row, event):
-    """Lines for what differs."""
+    """Lines for the differences of a flow."""
     (ours, lasted), (theirs, wanted) = flow_of(row), flow_in(event)
     out = [f"{name}: {ours.get(name)}, EVE {theirs[name]}" for name in theirs if ours.get(name) != theirs[name]]
-    # EVE cuts both times to microseconds, the duration is cut once: it may be one less.
+    # EVE truncates two times to microseconds, `duration` is truncated once: it may be one less.
     unset = lasted == ("-", "-", "-") and wanted[0] <= 0
     if not unset and not (wanted[0] - (micros(lasted[0]) or 0) in (0, 1) and lasted[0] != "-" and lasted[1:] == wanted[1:]):
         out.append(f"duration and bytes: {lasted}, EVE {wanted}")
@@ -106,7 +106,7 @@ def flow_differences(row, event):
 
 
 def notice_differences(row, event):
-    """Lines for what differs of a detection."""
+    """Lines for the differences of a detection."""
     scan = event["synledger"]["scan"]
     ports = scan["kind"] == "port_scan"
     wanted = {"note": "Scan::Port_Scan" if ports else "Scan::Address_Scan", "src": event["src_ip"],
@@ -132,20 +132,20 @@ def eve_differences(logs, eve):
 
 
 def as_zat(kind, text):
-    """What zat makes of a value."""
+    """A value as zat reads it."""
     if text == "-":
         return ZAT_UNSET.get(kind, "-")
-    return as_typed(kind, text, lambda text: micros(text))
+    return as_typed(kind, text, micros)
 
 
 def as_typed(kind, text, seconds):
-    """A value of a type; times and intervals by `seconds`."""
+    """A value of a type; `seconds` converts times and intervals."""
     typed = {"count": int, "port": int, "double": float, "bool": "T".__eq__, "time": seconds, "interval": seconds}
     return typed.get(kind, str)(text)
 
 
 def as_parsezeeklogs(kind, text):
-    """What parsezeeklogs makes of a value: None where unset."""
+    """A value as parsezeeklogs reads it: None if unset."""
     if text == "-":
         return None
     if kind.startswith("set["):
@@ -154,7 +154,7 @@ def as_parsezeeklogs(kind, text):
 
 
 def reader_differences(reader, types, rows, read):
-    """Rows as a reader gave them against the rows themselves."""
+    """Lines for rows that a reader read otherwise."""
     expect = {"zat": as_zat, "parsezeeklogs": as_parsezeeklogs}[reader]
     out = [] if len(rows) == len(read) else [f"{reader}: {len(read)} rows of {len(rows)}"]
     for number, (row, got) in enumerate(zip(rows, read), 1):
@@ -167,13 +167,13 @@ def reader_differences(reader, types, rows, read):
 
 
 def install(folder):
-    """Puts the readers into a folder; why not, or None."""
+    """Installs the readers into a folder; returns why that failed, or None."""
     marker = folder / "installed"
     if marker.is_file() and marker.read_text() == " ".join(READERS):
         return None
     if os.environ.get("NO_INSTALL"):
         return "NO_INSTALL is set"
-    # The reader of zat is plain Python; what the package names besides (pandas and more) is not needed for it.
+    # zat's reader does not need the dependencies of the package (pandas and more).
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade", "--target", str(folder), *READERS]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_S)
@@ -186,7 +186,7 @@ def install(folder):
 
 
 def read_by(reader, path, readers):
-    """Rows of a log as a reader gives them."""
+    """The rows of a log, read by a reader."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder, "rows")
         environment = os.environ | {"PYTHONPATH": str(readers), "TZ": "UTC"}
@@ -198,7 +198,7 @@ def read_by(reader, path, readers):
 
 
 def sensor(binary, path, folder, workers, more="", outputs=()):
-    """Runs `read`; the files it made by name."""
+    """Runs `read`; {name: file} of its logs."""
     folder.mkdir()
     command = [str(binary), "read", "-q", "--workers", str(workers), "--sensor", "corpus"]
     for output in (f"zeek:{folder}{more}", *outputs):
@@ -210,7 +210,7 @@ def sensor(binary, path, folder, workers, more="", outputs=()):
 
 
 def union_differences(logs, rotated):
-    """Rows of all rotated files against those of the whole ones; each a map of log name to rows."""
+    """Rows of all rotated files against those of unrotated ones; each is {log name: rows}."""
     out = []
     for name in sorted(logs.keys() | rotated.keys()):
         whole, parts = (collections.Counter(map(str, side.get(name, []))) for side in (logs, rotated))
@@ -220,13 +220,13 @@ def union_differences(logs, rotated):
 
 
 def byte_differences(workers, one, other):
-    """Files of one worker against those of more."""
+    """Files of one worker against those of several."""
     same = {name: file.read_bytes() for name, file in one.items()} == {name: file.read_bytes() for name, file in other.items()}
     return [] if same else [f"{workers} workers write other bytes than one"]
 
 
 def compare_one(binary, path, readers):
-    """Rows compared, and lines for what differs."""
+    """Number of rows compared, and lines for the differences."""
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)
         eve = place / "eve"
@@ -254,8 +254,8 @@ def main(words=None):
     parser.add_argument("--binary", default="target/release/synledger", type=pathlib.Path)
     parser.add_argument("--corpus", type=pathlib.Path, metavar="DIR", help="real captures")
     parser.add_argument("--crafted", type=pathlib.Path, metavar="DIR", help="crafted captures")
-    parser.add_argument("--sample", type=int, default=60, metavar="N", help="so many of the real ones, seeded (60)")
-    parser.add_argument("--readers", default="target/zeek-readers", type=pathlib.Path, metavar="DIR", help="where they are installed")
+    parser.add_argument("--sample", type=int, default=60, metavar="N", help="size of the seeded sample of real captures (60)")
+    parser.add_argument("--readers", default="target/zeek-readers", type=pathlib.Path, metavar="DIR", help="where the readers are installed")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="files at a time (2)")
     args = parser.parse_args(words)
     paths = []
