@@ -6,7 +6,7 @@ use synledger::settings::flags::HEADINGS;
 use synledger::settings::given::Value;
 use synledger::settings::program::{is_key, is_list, is_switch};
 
-/// Where the repository keeps it; `make man` writes it anew.
+/// Its path in the repository; `make man` writes the current one to target/man.
 pub const PLACE: &str = "contrib/synledger.toml";
 
 const COLUMNS: usize = 100;
@@ -15,10 +15,10 @@ Configuration of synledger. `run` and `check` read /etc/synledger/synledger.toml
 file that --config names.
 
 A key is the name of a flag without dashes in front. A flag on the command line wins over the file, and the file over \
---preset. One file serves every subcommand: what only another one has is left out. Lines that begin with # and a \
-letter show the defaults of `run`; remove the # to change one. `synledger run --dry-run` shows what is in force.";
+--preset. One file serves every subcommand, which skips the keys of others. Lines that begin with # and a \
+letter show the defaults of `run`; remove the # to change one. `synledger run --dry-run` shows the result.";
 
-/// The file, from the flags of `run`.
+/// The file's text, from the flags of `run`.
 pub fn example(run: &Command) -> String {
     let mut text = comment(BEGINNING);
     for heading in HEADINGS {
@@ -34,7 +34,7 @@ pub fn example(run: &Command) -> String {
     text
 }
 
-/// `KEY = DEFAULT`, and behind it what a flag without a default takes.
+/// `KEY = DEFAULT`; for a flag without a default, followed by the name of its value.
 fn line(arg: &Arg) -> String {
     let key = arg.get_long().expect("keys have names");
     let defaults = arg.get_default_values().iter();

@@ -1,6 +1,6 @@
-//! What `-i` offers in a shell: the interfaces there are when the key is pressed, `auto` and `any`.
+//! Shell completion of `-i`: the host's interfaces, `auto` and `any`.
 //!
-//! Completions that clap generates take every value for a file. The lists that shells ask here end at a comma.
+//! clap's completions offer files for every value. Here the name behind the last comma of a list is completed.
 
 use clap_complete::Shell;
 
@@ -30,8 +30,8 @@ end
 
 "#;
 
-/// A generated completion that offers interfaces behind `-i` and `--interface`.
-pub fn offered(shell: Shell, generated: &str) -> String {
+/// The generated completion, changed to offer interfaces for `-i` and `--interface`.
+pub fn with_interfaces(shell: Shell, generated: &str) -> String {
     match shell {
         Shell::Bash => {
             let files = "                    COMPREPLY=($(compgen -f \"${cur}\"))";

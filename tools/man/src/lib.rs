@@ -1,7 +1,7 @@
-//! Manual pages, shell completions and an example of the configuration file, from the definitions that the program itself parses its flags with.
+//! Manual pages, shell completions and an example of the configuration file, from the program's own definitions of its flags.
 //!
-//! Name, synopsis, description and options come from there; what flags cannot tell (exit status, signals,
-//! output format, files, examples) is in [`sections`]. The sensor never depends on this crate.
+//! Name, synopsis, description and options come from these definitions; all else (exit status, signals, output
+//! format, files, examples) is in [`sections`]. The sensor never depends on this crate.
 
 pub mod example;
 pub mod glossary;
@@ -24,18 +24,18 @@ use synledger::counters::{Counter, Counters, Kind};
 use synledger::settings::flags::HEADINGS;
 use synledger::settings::program::program;
 
-/// A file to be installed.
+/// A generated file.
 #[derive(Clone, Debug)]
 pub struct Written {
-    /// Its name.
+    /// File name.
     pub name: String,
-    /// What is in it.
+    /// Contents.
     pub bytes: Vec<u8>,
 }
 
-/// The program's commands with their names in full (`synledger run`), as manual pages want them.
+/// The program's commands with their full names (`synledger run`).
 ///
-/// `help` is left out: it has no page.
+/// Without `help`: it has no page.
 pub fn commands() -> Vec<Command> {
     let mut program = program().disable_help_subcommand(true);
     program.build();
@@ -48,7 +48,7 @@ pub fn commands() -> Vec<Command> {
 ///
 /// # Errors
 ///
-/// None that memory does not give.
+/// None in practice: it writes to memory.
 pub fn page(command: &Command) -> io::Result<Written> {
     let name = command.get_display_name().unwrap_or(command.get_name());
     let man = Man::new(command.clone());
@@ -96,7 +96,7 @@ fn options(man: &Man) -> io::Result<String> {
     }
 }
 
-/// clap_mangen leaves an empty date out, and everything behind it then stands in the wrong place.
+/// The title line. clap_mangen omits an empty date, which shifts all fields behind it.
 fn title(name: &str, section: u8, manual: &str) -> String {
     let (name, version) = (name.to_uppercase(), env!("CARGO_PKG_VERSION"));
     format!(".TH {name} {section} \"\" \"synledger {version}\" \"{manual}\"\n")
@@ -114,7 +114,7 @@ pub fn glossary_page() -> Written {
     }
 }
 
-/// The usage as the help has it: two dozen flags in a row help nobody.
+/// The usage line of the help: a synopsis of two dozen flags would help nobody.
 fn synopsis(command: &Command) -> String {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").to_owned();
@@ -124,7 +124,7 @@ fn synopsis(command: &Command) -> String {
     roff.render()
 }
 
-/// A line of help text with what stands between backticks in bold.
+/// A rendered line with bold text between backticks.
 fn bold_words(line: &str) -> String {
     let parts: Vec<&str> = line.split('`').collect();
     if line.starts_with('.') || parts.len().is_multiple_of(2) {
@@ -169,7 +169,7 @@ fn render(blocks: &[Block]) -> String {
     roff.render()
 }
 
-/// Every counter by its name, as the program itself describes it.
+/// Every counter with the help that the program has for it.
 fn counters() -> String {
     let books = Books {
         filtered: Some(0),
@@ -180,7 +180,7 @@ fn counters() -> String {
     let mut roff = Roff::new();
     roff.control("SS", ["Counters"]);
     roff.text(words(
-        "In `synledger.books`; among the metrics with `synledger_` before and, unless it is what there is now, `_total` behind:",
+        "Members of `synledger.books`. As metrics they have the prefix `synledger_` and, unless marked (now), the suffix `_total`:",
     ));
     let section = |roff: &mut Roff, all: Vec<Counter>| {
         for counters in all.chunk_by(|one, other| one.name() == other.name()) {
@@ -209,17 +209,17 @@ fn counters() -> String {
     section(&mut roff, all);
     roff.control("PP", []);
     roff.text(words(
-        "Of each ring, in `rings` without `ring_`, among the metrics by `interface`, `class` and `worker`:",
+        "For each ring; in `rings` without the prefix `ring_`, as metrics with the labels `interface`, `class` and `worker`:",
     ));
     section(&mut roff, of(&RingCounts::default()));
     roff.control("PP", []);
     roff.text(words(
-        "Of each output, in `outputs` without `records_`, among the metrics by `output`:",
+        "For each output; in `outputs` without the prefix `records_`, as metrics with the label `output`:",
     ));
     section(&mut roff, of(&OutputCounts::default()));
     roff.control("PP", []);
     roff.text(words(
-        "Of each block list, in `responders` without `responder_`, among the metrics by `responder`:",
+        "For each block list; in `responders` without the prefix `responder_`, as metrics with the label `responder`:",
     ));
     section(&mut roff, of(&ResponderCounts::default()));
     roff.render()
@@ -242,7 +242,7 @@ fn words(text: &str) -> Vec<Inline> {
     parts.map(shown).collect()
 }
 
-/// Completions for bash, zsh and fish, by the names those look for.
+/// Completions for bash, zsh and fish, under the file names that the shells look for.
 pub fn completions() -> Vec<Written> {
     let shells = [
         (Shell::Bash, "synledger.bash"),
@@ -253,7 +253,7 @@ pub fn completions() -> Vec<Written> {
         let mut bytes = Vec::new();
         clap_complete::generate(shell, &mut program(), "synledger", &mut bytes);
         let generated = String::from_utf8_lossy(&bytes);
-        let bytes = interfaces::offered(shell, &generated).into_bytes();
+        let bytes = interfaces::with_interfaces(shell, &generated).into_bytes();
         let name = name.to_owned();
         Written { name, bytes }
     };
@@ -270,11 +270,11 @@ pub fn example() -> Written {
     }
 }
 
-/// Writes all pages, completions and the example into a folder, which is made.
+/// Writes all pages, completions and the example into a folder, and creates it.
 ///
 /// # Errors
 ///
-/// The folder or a file in it cannot be written.
+/// If the folder or a file in it cannot be written.
 pub fn write_all(folder: &Path) -> io::Result<Vec<String>> {
     std::fs::create_dir_all(folder)?;
     let pages = commands()

@@ -1,11 +1,11 @@
-//! What manual pages say beyond the flags.
+//! Sections of manual pages that do not come from flags.
 
 /// A piece of a section.
 #[derive(Clone, Copy, Debug)]
 pub enum Block {
     /// A paragraph; text between backticks is bold.
     Text(&'static str),
-    /// A term and what it means.
+    /// A term and its meaning.
     Item(&'static str, &'static str),
     /// Lines as they are typed or written.
     Lines(&'static [&'static str]),
@@ -16,13 +16,13 @@ pub enum Block {
 pub struct Section {
     /// Its heading, in capitals.
     pub title: &'static str,
-    /// What is in it.
+    /// Paragraphs, terms and lines.
     pub blocks: &'static [Block],
 }
 
 use Block::{Item, Lines, Text};
 
-/// What the page `name` describes beyond the first sentence.
+/// The description of the page `name` behind its first sentence.
 pub fn description(name: &str) -> &'static [Block] {
     match name {
         "synledger-run" => RUN_DESCRIPTION,
@@ -37,7 +37,7 @@ const DESCRIPTION: &[Block] = &[
         "synledger writes one record for every new TCP connection and every TCP SYN port scan that the interfaces of a host see, and accounts for every frame that it could not look at. It takes a fixed amount of memory, and never more.",
     ),
     Text(
-        "A port scan is one source that sends SYNs to at least 4 TCP ports of one destination within 60 s (`--scan-ports`, `--scan-window`). A host sweep is one source that sends SYNs to one TCP port of at least 25 hosts within 60 s (`--sweep-hosts`, `--sweep-window`); a sensor sees only the hosts whose packets come to it. Not detected yet: scans that are slower, UDP, probes without SYN or with ACK (FIN, NULL, XMAS, ACK, SYN+ACK), a scan that is spread over many sources, and what goes through tunnels. Scans by this host are counted, and told with `--scan-scope all`.",
+        "A port scan is one source that sends SYNs to at least 4 TCP ports of one destination within 60 s (`--scan-ports`, `--scan-window`). A host sweep is one source that sends SYNs to one TCP port of at least 25 hosts within 60 s (`--sweep-hosts`, `--sweep-window`); a sensor sees only the hosts whose packets come to it. Not detected yet: scans that are slower, UDP, probes without SYN or with ACK (FIN, NULL, XMAS, ACK, SYN+ACK), a scan that is spread over many sources, and what goes through tunnels. Scans by this host are counted, and reported with `--scan-scope all`.",
     ),
     Text(
         "It is no intrusion detection system: it has no rules and looks at no payload. It records no packets, blocks nothing, and does not see inside tunnels.",
@@ -46,19 +46,19 @@ const DESCRIPTION: &[Block] = &[
 
 const RUN_DESCRIPTION: &[Block] = &[
     Text(
-        "Frames arrive in TPACKET_V3 rings, by default three for each worker and interface, which share `--ring-mib`: packets that may open a connection, packets that answer or end one, and everything else, so that bulk data never costs a new connection. It needs CAP_NET_RAW, and CAP_BPF to count what `--capture control` leaves out.",
+        "Frames arrive in TPACKET_V3 rings, by default three for each worker and interface, which share `--ring-mib`: packets that may open a connection, packets that answer or end one, and everything else, so that bulk data never displaces a new connection. It needs CAP_NET_RAW, and CAP_BPF to count the frames that `--capture control` filters.",
     ),
     Text(
-        "At the end it prints its books: what the kernel offered, what was read, what was dropped and where, and whether everything adds up.",
+        "At the end it prints its books: how many frames the kernel offered, how many were read, how many were dropped and where, and whether everything adds up.",
     ),
 ];
 
 const READ_DESCRIPTION: &[Block] = &[Text(
-    "The log is byte for byte the same with every number of workers, as long as no table overflows; if one does, the books say so. A damaged capture is read as far as it goes, and the place of the damage is named.",
+    "The log is byte for byte the same with every number of workers, as long as no table overflows; the books report an overflow. A damaged capture is read up to the damage, and its place is reported.",
 )];
 
 const CHECK_DESCRIPTION: &[Block] = &[Text(
-    "It looks and changes nothing. Flags that `run` has, too, say which run is meant.",
+    "It changes nothing on this host. With flags of `run` it checks for a run with these flags.",
 )];
 
 /// The sections of the page `name`, behind the options, in their order.
@@ -89,19 +89,19 @@ pub fn of(name: &str) -> Vec<Section> {
 const STATUS: &[Block] = &[
     Item(
         "0",
-        "All well. Also when the reader of standard output went away, as in `synledger read FILE | head`.",
+        "Success; also if the reader of standard output closed it, as in `synledger read FILE | head`.",
     ),
     Item(
         "1",
-        "It could not start, had a run-time fault, met a damaged capture, `read` was stopped by a signal before the end of its captures, or an output lost records that it was asked to write (a full disk, a reader that was too slow, more than the logger could take); a reader that left is no fault.",
+        "It could not start, had a run-time fault, met a damaged capture, `read` was stopped by a signal before the end of its captures, or an output lost records (a full disk, a slow reader, more than the logger could take); a reader that closed standard output is no fault.",
     ),
     Item(
         "2",
-        "Usage: a flag has a value that cannot be, such as an interface that is not there, or a line of the configuration file is wrong. The value is named with its range.",
+        "Usage: a flag has an invalid value, such as an interface that does not exist, or a line of the configuration file is wrong. The message names the value and its range.",
     ),
     Item(
         "3",
-        "The books did not close or, with `--strict`, something was missed or the reader of standard output went away.",
+        "The books did not close or, with `--strict`, something was missed or the reader of standard output closed it.",
     ),
 ];
 
@@ -110,7 +110,7 @@ const CHECK_STATUS: &[Block] = &[
     Item("1", "Something keeps it from starting."),
     Item(
         "2",
-        "Usage: a flag has a value that cannot be, such as an interface that is not there, or a line of the configuration file is wrong. The value is named with its range.",
+        "Usage: a flag has an invalid value, such as an interface that does not exist, or a line of the configuration file is wrong. The message names the value and its range.",
     ),
 ];
 
@@ -121,11 +121,11 @@ const RUN_SIGNALS: &[Block] = &[
     ),
     Item(
         "SIGUSR1",
-        "Write the books so far to standard error (`pkill -USR1 -x synledger`). A run that waits for interfaces says so.",
+        "Write the books so far to standard error (`pkill -USR1 -x synledger`), or that the run still waits for interfaces.",
     ),
     Item(
         "SIGHUP",
-        "Reopen the log files, after a rotation has moved them. Files of `zeek:` are ended with `#close` and begun anew.",
+        "Reopen the log files, after a rotation has moved them. Files of `zeek:` are closed with `#close` and new ones begun.",
     ),
 ];
 
@@ -137,12 +137,12 @@ const READ_SIGNALS: &[Block] = &[
     Item("SIGUSR1", "Write the books so far to standard error."),
     Item(
         "SIGHUP",
-        "Reopen the log files, after a rotation has moved them. Files of `zeek:` are ended with `#close` and begun anew.",
+        "Reopen the log files, after a rotation has moved them. Files of `zeek:` are closed with `#close` and new ones begun.",
     ),
 ];
 
 const SIGNALS: &[Block] = &[Text(
-    "`run` and `read` take SIGINT and SIGTERM to end, SIGUSR1 to write their books to standard error, and SIGHUP to reopen their log files (Zeek's are ended and begun anew); see their own pages.",
+    "`run` and `read` take SIGINT and SIGTERM to end, SIGUSR1 to write their books to standard error, and SIGHUP to reopen their log files (Zeek's are closed and new ones begun); see their pages.",
 )];
 
 const OUTPUT: &[Block] = &[
@@ -158,7 +158,7 @@ const OUTPUT: &[Block] = &[
         "2021-04-28 15:30:05: Port scan ended: 192.0.2.56 -> 10.0.0.5 on ports 80-83, last touch 15:28:05 (4 ports, 3 refused, 0 unanswered, 1 answered)",
     ]),
     Text(
-        "With `--text-format full`, as in files, the time has a fraction and its zone (RFC 3339); then come interface and direction (`in`, `out`, `local`, `transit`, `unknown`), `-` where there is none, a colon, and the same words. Alerts say in each line what the ports answered, and whether they are exact and complete:",
+        "With `--text-format full`, as in files, the time has a fraction and its zone (RFC 3339); then come interface and direction (`in`, `out`, `local`, `transit`, `unknown`), `-` where there is none, a colon, and the same words. Each alert has the answers of the ports, and whether it is exact and complete:",
     ),
     Lines(&[
         "2021-04-28T15:28:05.123456Z eth0 in: New connection: 192.0.2.56:5973 -> 10.0.0.5:80",
@@ -166,49 +166,49 @@ const OUTPUT: &[Block] = &[
         "2021-04-28T15:29:00.000123Z - -: Stats: the last 60.0 s: 812 frames, 40 new connections, 1 port scans, 0 missed; the books close",
     ]),
     Text(
-        "A line begins with the time at which it stands in the log: that of the packet or the deadline that made its event due. These times never go back, unless the packets' own do or a record came late (`late_records`). Where the event has another time it is in the line, too: `last touch` of a scan that ended, `last packet` of a flow that timed out or was cut short, `until` in a flood record; `(at TIME)` ends a line of the sensor's own where the log was a second or more behind. EVE's `timestamp` is always the event's own.",
+        "A line begins with its time in the log: the time of the packet or the deadline that made its event due. These times never go back, unless the packets' own do or a record came late (`late_records`). If the event has another time, the line has it, too: `last touch` of a scan that ended, `last packet` of a flow that timed out or was cut short, `until` in a flood record; `(at TIME)` ends a line about the sensor itself if the log was a second or more behind. EVE's `timestamp` is always the event's own.",
     ),
     Text(
-        "`Port scan detected` is written once, when the rule becomes true; `Port scan continues` at each doubling of its ports; `Port scan ended` when it has been false for the window, with ranges of ports and what became of them: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. `Host sweep detected: 192.0.2.56 on port 22: 25 hosts` goes on in the same way; of more than about 3,000 hosts it says `at least`. `(not exact)` says that an entry was evicted from a full table that could have changed the decision, `(not complete)` that not every port or host is known. Lines that start with `Sensor` or `Stats` are the sensor's own, where they are asked for.",
+        "`Port scan detected` is written once, when the rule becomes true; `Port scan continues` at each doubling of its ports; `Port scan ended` when it has been false for the window, with ranges of ports and their numbers by outcome: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. `Host sweep detected: 192.0.2.56 on port 22: 25 hosts` continues and ends in the same way; above about 3,000 hosts the number follows `at least`. `(not exact)`: a full table evicted an entry that could have changed the decision. `(not complete)`: not every port or host is known. Lines that start with `Sensor` or `Stats`, if selected, are about the sensor itself.",
     ),
     Text(
-        "Zeek, `zeek:DIR`, is two files in a folder that is there: conn.log with flow records and notice.log with detections (rising edges, doublings, summaries: notes `Scan::Port_Scan` and `Scan::Address_Scan`), as tab-separated values with Zeek's header lines, fields and types, and the field `community_id`. `uid` is the same in every run of a capture. Unset is what the sensor does not know: `service`, `missed_bytes`, `orig_ip_bytes`, `resp_ip_bytes`, `tunnel_parents`; and, as in Zeek, duration and bytes of a flow without a duration. Unlike Zeek's, `duration` includes the last ACK after both FINs, `history` has no letters for retransmissions, gaps, zero windows, bad checksums and odd flags (`t`, `g`, `w`, `c`, `i`, `q`), and a connection whose SYN was not seen is `OTH` unless it ended half (`SHR`, `RSTRH`). A file comes with its first record and ends with `#close`. With `rotate=1h` (a time from 1m to 30d), `rotate=100MiB` (a size from 1MiB to 1TiB) or `rotate=1h+100MiB` a file is ended at each multiple of the time, or at the size, and is renamed after the moment it was opened: conn.2026-11-29-05-00-00.log. `keep=N` leaves the newest N of each name. SIGHUP ends files, too. What a run that was killed left as conn.log is renamed in the same way, never appended to. The folder is locked (flock(2)): a second sensor that names it is refused.",
+        "Zeek, `zeek:DIR`, is two files in a folder that exists: conn.log with flow records and notice.log with detections (rising edges, doublings, summaries: notes `Scan::Port_Scan` and `Scan::Address_Scan`), as tab-separated values with Zeek's header lines, fields and types, and the field `community_id`. `uid` is the same in every run of a capture. Unset, because the sensor does not know them: `service`, `missed_bytes`, `orig_ip_bytes`, `resp_ip_bytes`, `tunnel_parents`; and, as in Zeek, duration and bytes of a flow without a duration. Unlike Zeek's, `duration` includes the last ACK after both FINs, `history` has no letters for retransmissions, gaps, zero windows, bad checksums and odd flags (`t`, `g`, `w`, `c`, `i`, `q`), and a connection whose SYN was not seen is `OTH`, or `SHR` or `RSTRH` if only the responder ended it. A file is created with its first record and ends with `#close`. With `rotate=1h` (a time from 1m to 30d), `rotate=100MiB` (a size from 1MiB to 1TiB) or `rotate=1h+100MiB` a file is closed at each multiple of the time, or at the size, and renamed after the time it was opened: conn.2026-11-29-05-00-00.log. `keep=N` keeps the newest N of each name. SIGHUP closes files, too. A conn.log of a killed run is renamed in the same way, never appended to. The folder is locked (flock(2)): a second sensor that names it is refused.",
     ),
     Text(
-        "EVE, `eve:TARGET`, is JSON lines with Suricata's names, by default of all events. Whatever Suricata does not have lies under `synledger`. Every record has `timestamp` (microseconds, `+0000`), `host` (`--sensor`) and `event_type`; those of frames also `in_iface`, `pcap_cnt` (`read`: the number of the frame that decided), `vlan`, `src_ip`, `src_port`, `dest_ip`, `dest_port` (ICMP: `icmp_type`, `icmp_code`), `proto`, `community_id` and `flow_id` (of the connection's content: the same in each record of a connection and in each run; alerts have none).",
+        "EVE, `eve:TARGET`, is JSON lines with Suricata's names, by default of all events. Members that Suricata does not have are under `synledger`. Every record has `timestamp` (microseconds, `+0000`), `host` (`--sensor`) and `event_type`; those of frames also `in_iface`, `pcap_cnt` (`read`: the number of the frame that decided), `vlan`, `src_ip`, `src_port`, `dest_ip`, `dest_port` (ICMP: `icmp_type`, `icmp_code`), `proto`, `community_id` and `flow_id` (of the connection's content: the same in each record of a connection and in each run; alerts have none).",
     ),
     Item(
         "new_connection",
-        "A SYN without ACK whose addresses, ports and initial sequence number were not seen for 130 s. `synledger.isn` is that number; `synledger.direction` is `in`, `out`, `local`, `transit` or `unknown`; `synledger.odd` tells of FIN or RST in the SYN.",
+        "A SYN without ACK whose addresses, ports and initial sequence number were not seen for 130 s. `synledger.isn` is that number; `synledger.direction` is `in`, `out`, `local`, `transit` or `unknown`; `synledger.odd` names FIN or RST in the SYN.",
     ),
     Item(
         "new_connections",
-        "A flood record: the attempts of one second of packet time to `dest_ip` and `dest_port` that have no record of their own, because more came than `--fold` or, in `run`, because the log had no room for them. It has no source. Where more are flooded at once than there is room for, `dest_port` is missing (all ports of an address), or `dest_ip` too (everything). `synledger.fold`: `count` (exact), `first`, `last`, `sources` (estimated by HyperLogLog) and its standard error `sources_error_pct`, `ports` (estimated, where `dest_port` is missing), `top_sources` (each `prefix`, a /24 or /64, with `count`: at most so many came from it, and at least `error` fewer), `reason` (`rate`, or `pressure` where the log had no room) and `pressure` (how many for that reason). Lines and folds together are all attempts.",
+        "A flood record: the attempts of one second of packet time to `dest_ip` and `dest_port` that have no record of their own, because more came than `--fold` or, in `run`, because the log had no room for them. It has no source. If more destinations are flooded at once than the table holds, `dest_port` is missing (all ports of an address), or `dest_ip`, too (everything). `synledger.fold`: `count` (exact), `first`, `last`, `sources` (estimated by HyperLogLog) and its standard error `sources_error_pct`, `ports` (estimated, where `dest_port` is missing), `top_sources` (each `prefix`, a /24 or /64, with `count`: at most so many came from it, and at least `count` minus `error`), `reason` (`rate`, or `pressure` if the log had no room) and `pressure` (how many for that reason). `new_connection` records and `count`s together are all attempts.",
     ),
     Item(
         "flow",
-        "A flow ended. `flow`: `pkts_toserver`, `pkts_toclient`, `bytes_toserver`, `bytes_toclient`, `start`, `end`, `age`, `state`, `reason`. `tcp`: `tcp_flags`, `tcp_flags_ts`, `tcp_flags_tc`. `synledger`: `isn`, `direction`, `conn_state` and `history` in Zeek's letters, `basis` (how far the handshake is proven: `none`, `synack`, `handshake`), `end_reason`, `payload_bytes_toserver`, `payload_bytes_toclient`, `gso` (one frame may have been many segments), `midstream` (its beginning was not seen), `preexisting` (it was open when the sensor started), `fragmented`, `saturated` (a counter reached its end), `shed` (live: data packets were let go of while it was open, so that there may be more than was counted).",
+        "A flow ended. `flow`: `pkts_toserver`, `pkts_toclient`, `bytes_toserver`, `bytes_toclient`, `start`, `end`, `age`, `state`, `reason`. `tcp`: `tcp_flags`, `tcp_flags_ts`, `tcp_flags_tc`. `synledger`: `isn`, `direction`, `conn_state` and `history` in Zeek's letters, `basis` (how far the handshake is proven: `none`, `synack`, `handshake`), `end_reason`, `payload_bytes_toserver`, `payload_bytes_toclient`, `gso` (one frame may have been many segments), `midstream` (its beginning was not seen), `preexisting` (it was open when the sensor started), `fragmented`, `saturated` (a counter reached its maximum), `shed` (live: data packets were shed while it was open, so its counters may be too low).",
     ),
     Item(
         "alert",
-        "A detection. `alert`: `action`, `gid` (5973), `signature_id` (port_scan: 1001 started, 1002 continues, 1003 ended; host_sweep: 1011, 1012, 1013), `rev`, `signature`, `category`, `severity`. `synledger.scan`: `kind`, `phase`, `ports`, `hosts`, `window_s`, `exact`, `complete`, `first`, `evidence` with `refused`, `unanswered`, `answered`, `pending`, and `proof` (what shows that the source is who it says: `none`; `answered`, something answered it; `handshake`, it completed a handshake with what it scans). A port scan has `port_list` and `ports_not_listed`, too. `src_ip` is the scanner; `dest_ip` its target, of a host sweep the host that the deciding packet went to; `dest_port` is the port of a host sweep.",
+        "A detection. `alert`: `action`, `gid` (5973), `signature_id` (port_scan: 1001 started, 1002 continues, 1003 ended; host_sweep: 1011, 1012, 1013), `rev`, `signature`, `category`, `severity`. `synledger.scan`: `kind`, `phase`, `ports`, `hosts`, `window_s`, `exact`, `complete`, `first`, `evidence` with `refused`, `unanswered`, `answered`, `pending`, and `proof` (evidence that the source address is not spoofed: `none`; `answered`, something answered it; `handshake`, it completed a handshake with what it scans). A port scan has `port_list` and `ports_not_listed`, too. `src_ip` is the scanner; `dest_ip` its target, for a host sweep the destination of the deciding packet; `dest_port` is the port of a host sweep.",
     ),
     Item(
         "stats",
-        "The books, every `--stats-interval` seconds (60), and as the last record of a run. The last one has every counter; those before leave out what is 0, and rings and outputs that have nothing else: absent means 0. Their `totals` have no `rings`. `stats`: `uptime`, and `capture.kernel_packets` and `capture.kernel_drops` since the start, as Suricata has them. `synledger`: `final` (the last one), `interval_s`, `run_s`; `books` (what the interval came to: the counters below, `rings` and `outputs`), `complete` (nothing was lost), `missed` (how much was, with a cause), `missed_bound` (how many attempts may have been among that: `attempts`, and `frames_before_rings`, which have no kind);  `totals` with the same four of the whole run; `closed`, `identities`, `open_identities` (whether everything adds up, and what does not: `identity`, `left`, `right`); `dedup_horizon_seconds` (a SYN that comes again sooner than this after the first one is no new connection: 130 s, or less where a full table pushed attempts out in the last 8 s) and `port_scan_min_detectable_gap_seconds` and `host_sweep_min_detectable_gap_seconds` (a scan whose ports or hosts follow each other by less is found: the window, or in a flood of new sources the shortest time of late in which an eighth of the entries came that a table has room for, at which 99,999 of 100,000 are still known), each the least of all workers. `filtered_frames` and `shed_in_kernel` are null where they are not counted. A ring is told by `interface`, `class` and `worker`, an output by its place on the command line (`output`), a block list, in `responders`, by its place among those (`responder`).",
+        "The books, every `--stats-interval` seconds (60), and as the last record of a run. The last one has every counter. Earlier ones omit counters of 0, and rings and outputs without any other: absent means 0. Their `totals` have no `rings`. `stats`: `uptime`, and `capture.kernel_packets` and `capture.kernel_drops` since the start, as in Suricata. `synledger`: `final` (the last one), `interval_s`, `run_s`; of the interval: `books` (the counters below, `rings` and `outputs`), `complete` (nothing was lost), `missed` (how much was lost, by cause), `missed_bound` (how many attempts may be among that: at most `attempts`, and some of `frames_before_rings`, whose kind is unknown); `totals`, the same four of the whole run; `closed`, `identities`, `open_identities` (whether everything adds up, and what does not: `identity`, `left`, `right`); `dedup_horizon_seconds` (a SYN that comes again sooner than this after the first one is no new connection: 130 s, or less if a full table evicted attempts in the last 8 s); `port_scan_min_detectable_gap_seconds` and `host_sweep_min_detectable_gap_seconds` (a scan with smaller gaps between its ports or hosts is found: the window, or in a flood of new sources the shortest recent time in which an eighth of the table was filled; after that time 99,999 of 100,000 entries are still there), each the least of all workers. `filtered_frames` and `shed_in_kernel` are null if they are not counted. A ring is identified by `interface`, `class` and `worker`, an output by its place on the command line (`output`), a block list, in `responders`, by its place among block lists (`responder`).",
     ),
     Item(
         "lifecycle",
-        "A turn in the sensor's life: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `reload`, `reopen_failed`, `clock_step`, `worker_moved`, `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `scans_out_of_scope` (scans by this host that `--scan-scope exposed` does not show, once a minute: how many `scans`, and `src_ip` and `dest_ip` of the newest), `straggler`, `straggler_back`, `alerts_folded`, `degradation` (a worker sheds at another level: `worker`, `direction` up or down, `level`, `from_level`, `reason`, how much of each class's ring waits (`open_ratio`, `control_ratio`, `data_ratio`) and whether it is late (`open_late`, `control_late`, `data_late`), `hold_s`), `loss_began`, `loss_lasts` and `loss_ended` (something is lost: `reason`, `lost` of how many (`of`), for an output its name (`output`); said again each minute), `output_recovered`, `blocklist_failed` and `blocklist_written` (a block list cannot be written, and is written again), `guard_unrenewed` (gateways or resolvers cannot be read any more), `books_open` (an identity of the books no longer holds), `books_closed`, `witness_missing` and `witness_extra` (with `--witness`: an attempt that the ledger lacks, or has alone; `src_ip`, `src_port`, `dest_ip`, `dest_port`, `isn`, `in_iface`, `seen_ns`; at most ten a second, all are counted).",
+        "A change of the sensor's state: `synledger.event` is a stable word, `synledger.message` one sentence. The words: `start`, `stop`, `reload`, `reopen_failed`, `clock_step`, `worker_moved`, `fanout_unproven`, `link_up`, `link_down`, `link_renamed`, `link_removed`, `link_back`, `link_failed`, `link_unwatched`, `scans_out_of_scope` (scans by this host that `--scan-scope exposed` does not show, once a minute: how many `scans`, and `src_ip` and `dest_ip` of the newest), `straggler`, `straggler_back`, `alerts_folded`, `degradation` (a worker sheds at another level: `worker`, `direction` up or down, `level`, `from_level`, `reason`, how full the ring of each class is (`open_ratio`, `control_ratio`, `data_ratio`) and whether it is late (`open_late`, `control_late`, `data_late`), `hold_s`), `loss_began`, `loss_lasts` and `loss_ended` (something is lost: `reason`, `lost` of how many (`of`), for an output its name (`output`); repeated each minute), `output_recovered`, `blocklist_failed` and `blocklist_written` (a block list cannot be written, and is written again), `guard_unrenewed` (gateways or resolvers can no longer be read), `books_open` (an identity of the books no longer holds), `books_closed`, `witness_missing` and `witness_extra` (with `--witness`: an attempt that only the witness has, or only the ledger; `src_ip`, `src_port`, `dest_ip`, `dest_port`, `isn`, `in_iface`, `seen_ns`; at most ten a second, all are counted).",
     ),
     Text(
-        "A block list, `blocklist:PATH`, is a file with the addresses of scanners, one a line, IPv4 first; behind each a `#` and what it did: `kind`, `first` and `last` (when it was seen), `ports` (a `+` stands for those that are not named), `hosts` (at least so many), `proof`, `expires`, `events` (detections). The first lines are comments and say who wrote it, when, and how many there are. `comments=off` leaves the addresses alone. The file is written beside itself, mode 0644, and renamed, so that whoever opens it reads all of one list: at most once a second when it changes, also when sources expire, and in `read` at the end, as of the last packet. At the start of `run` it is empty.",
+        "A block list, `blocklist:PATH`, is a file with the addresses of scanners, one a line, IPv4 first; behind each a `#` and: `kind`, `first` and `last` (when it was seen), `ports` (a `+` stands for more), `hosts` (at least so many), `proof`, `expires`, `events` (detections). The first lines are comments: who wrote it, when, and the number of addresses. `comments=off` writes only addresses. A new list is written to a temporary file, mode 0644, and renamed, so that every reader gets one whole list: at most once a second when it changes, also when sources expire, and in `read` at the end, as of the last packet. At the start of `run` it is empty.",
     ),
     Text(
-        "Listed is a source with a proof that it is who it says, from `handshake` (it completed one with what it scans, since the first SYN of this scan; SYNs that somebody else sends in the name of a source within a window of its own honest connection count as its scan, so give a short `expire=` to sources that matter, or `--allow` them) down to what `proof=` asks for: `answered` (something answered it with SYN+ACK) or `none` (spoofed packets can put any address on the list). It stays until `expire=` (1h; 1s to 365d) after it was last seen; what is not proven does not prolong that. There is room for `max=` sources (65536; 1 to 1048576): the oldest leave, which is counted. Never listed are this host's addresses, the gateways of its default routes, the name servers in `/etc/resolv.conf` and systemd-resolved's (asked for anew each minute, and when an address or interface changes), whom `--local` or `--allow` names, whatever the port, and loopback, multicast and broadcast addresses; who becomes one of them leaves the list. `read` knows `--local` and `--allow` alone. Detections that are out of `--scan-scope` list nobody.",
+        "A source is listed if there is evidence that its address is not spoofed. `proof=` is the least that suffices: `handshake` (default: it completed a handshake with what it scans, since the first SYN of this scan), `answered` (something answered it with SYN+ACK) or `none` (spoofed packets can put any address on the list). SYNs with the spoofed address of a source, within a window of its own honest connection, count as its scan: give a short `expire=`, or `--allow` sources that matter. A source stays until `expire=` (1h; 1s to 365d) after it was last seen; SYNs without that proof do not prolong it. At most `max=` sources (65536; 1 to 1048576) are listed: the oldest are removed, and counted. Never listed are this host's addresses, the gateways of its default routes, the name servers in `/etc/resolv.conf` and systemd-resolved's (read again each minute, and when an address or interface changes), addresses of `--local` or `--allow`, whatever the port, and loopback, multicast and broadcast addresses; a source that becomes one of them is removed. `read` uses only `--local` and `--allow`. Detections outside `--scan-scope` list nobody.",
     ),
     Text(
-        "To load it into sets of nftables that forget after an hour, even if the sensor has ended (`set scanners4 { type ipv4_addr; flags timeout; }` and `scanners6` of `ipv6_addr` in a table `inet edge`), with the list as `$1`:",
+        "To load it into sets of nftables whose elements expire after an hour, even if the sensor has ended (`set scanners4 { type ipv4_addr; flags timeout; }` and `scanners6` of `ipv6_addr` in a table `inet edge`), with the list as `$1`:",
     ),
     Lines(&[
         "{ echo flush set inet edge scanners4; echo flush set inet edge scanners6",
@@ -217,13 +217,13 @@ const OUTPUT: &[Block] = &[
         "} | nft -f -",
     ]),
     Text(
-        "Standard error gets what a person at a terminal wants to know: what is watched and what that takes, warnings, hints while nothing comes, links that change, and at the end the books.",
+        "Standard error is for people: what is watched and what that takes, warnings, hints while no frames come, links that change, and at the end the books.",
     ),
 ];
 
 const CONFIGURATION: &[Block] = &[
     Text(
-        "Flags may stand in a TOML file. `run` and `check` read `/etc/synledger/synledger.toml` if it is there; every subcommand reads the file that `--config` names instead, and `read` no other: what a capture comes to must not depend on the machine that reads it. `--no-config` reads none.",
+        "Flags may stand in a TOML file. `run` and `check` read `/etc/synledger/synledger.toml` if it exists; with `--config` every subcommand reads that file instead. `read` reads no other: the log of a capture must not depend on the machine. `--no-config` reads none.",
     ),
     Lines(&[
         "preset = \"edge\"",
@@ -234,19 +234,19 @@ const CONFIGURATION: &[Block] = &[
         "metrics = false",
     ]),
     Text(
-        "A key is the name of a flag without dashes in front, once, in no table. A flag without a value is `true` or `false`; a flag that may be repeated takes a list, too; `false` also takes back a flag that has no default. What is given in two places counts where it stands last: `--preset`, file, command line. A list is replaced as a whole. On the command line `--no-NAME` takes back what `false` does in the file.",
+        "A key is the name of a flag without dashes in front, once, in no table. A flag without a value is `true` or `false`; a flag that may be repeated takes a list, too; `false` also unsets a flag that has no default. The command line wins over the file, and the file over `--preset`. A list is replaced as a whole. On the command line `--no-NAME` unsets what `false` does in the file.",
     ),
     Text(
-        "One file serves every subcommand. Each line is checked, and what only another subcommand has is then left out: without a word in the default file, with a sentence on standard error where `--config` names the file. An unknown key, a value out of range and what is no TOML end the program with exit code 2; file, line and what is right are named. A file has at most 1 MiB.",
+        "One file serves every subcommand. Each line is checked, then keys of other subcommands are skipped: silently in the default file, with a message on standard error in the file of `--config`. An unknown key, a value out of range and invalid TOML end the program with exit code 2; the message names file, line and what is valid. A file has at most 1 MiB.",
     ),
     Text(
-        "`run --dry-run` and `run --verbose` show which file was read, every flag that was given, and where; `check` names the keys it goes by.",
+        "`run --dry-run` and `run --verbose` show which file was read, every flag that was given, and where; `check` names the keys that it uses.",
     ),
 ];
 
 const CHECK_OUTPUT: &[Block] = &[
     Text(
-        "One finding a line: `ok`, `note` (worth knowing), `warn` (something may be lost or wrong) or `fail` (the sensor cannot start), then why it matters and the command that changes it. The last line is the sum.",
+        "One finding a line: `ok`, `note` (worth knowing), `warn` (something may be lost or wrong) or `fail` (the sensor cannot start), then why it matters and the command that changes it. The last line is the summary.",
     ),
     Text(
         "With `--json` one object: `ready`, `failed`, `warnings`, and `findings`, each with `level`, `what`, `why` and `change`.",
@@ -257,7 +257,7 @@ const PROGRAM_OUTPUT: &[Block] = &[Text(
     "`run` and `read` write the same lines, as text or as EVE (JSON); `synledger-read`(1) has every form. `check` writes findings.",
 )];
 
-const LOG_FILES: &str = "Log files are created with mode 0640, and appended to; a symbolic link in the place of a file is refused. A full disk stops nothing: what could not be written is counted, and said when it can be written again.";
+const LOG_FILES: &str = "Log files are created with mode 0640, and appended to; a symbolic link in the place of a file is refused. A full disk does not stop the sensor: lost records are counted, and reported when writing works again.";
 
 const CONFIG_FILE: &str = "`/etc/synledger/synledger.toml` has flags of `run` and `check`. An example with every flag is installed as `synledger.toml` among the documentation.";
 
@@ -270,7 +270,7 @@ const RUN_FILES: &[Block] = &[
     ),
     Item(
         "/sys/devices/system/cpu/isolated",
-        "CPUs that `--cores` may name besides the allowed ones.",
+        "CPUs that `--cores` may name in addition to the allowed ones.",
     ),
 ];
 
@@ -285,7 +285,7 @@ const CHECK_FILES: &[Block] = &[
     Text(CONFIG_FILE),
     Item(
         "/proc/net/softnet_stat, /proc/sys/net/core/netdev_max_backlog",
-        "The kernel's backlog, and what it lost.",
+        "The kernel's backlog, and the frames that it lost.",
     ),
     Item(
         "/proc/self/status, /proc/self/cgroup, /proc/meminfo",
@@ -305,7 +305,7 @@ const FILES: &[Block] = &[
 const RUN_EXAMPLES: &[Block] = &[
     Text("Watch the interfaces that carry a default route, and log to the terminal:"),
     Lines(&["synledger run"]),
-    Text("What would that take, and would it start?"),
+    Text("Print what a run would take, and whether it would start:"),
     Lines(&["synledger run --dry-run"]),
     Text(
         "A service: headers of opening and closing packets only, EVE to a file, metrics for Prometheus:",
@@ -313,19 +313,19 @@ const RUN_EXAMPLES: &[Block] = &[
     Lines(&[
         "synledger run -i 'ens*,!ens9' --capture control --output eve:/var/log/synledger.json --metrics 127.0.0.1:9477",
     ]),
-    Text("The same by a name, with one flag of its own:"),
+    Text("The same as a preset, with one more flag:"),
     Lines(&["synledger run --preset edge --metrics :9477"]),
     Text("Alerts on the terminal, and scanners in a file for a firewall, each for ten minutes:"),
     Lines(&[
         "synledger run --output text:-,events=alert --output blocklist:/run/synledger/scanners,expire=10m",
     ]),
-    Text("With a second opinion on one in 64 connections; exit code 3 if it ever differs:"),
+    Text(
+        "With a second socket as a witness of one in 64 connections; exit code 3 if the two differ:",
+    ),
     Lines(&["synledger run -i eth0 --witness 64 --strict"]),
     Text("Two workers on CPUs that are kept free for them, with larger rings:"),
     Lines(&["synledger run -i eth0 --workers 2 --cores 2,3 --ring-mib 256"]),
-    Text(
-        "Say nothing about our own scanner, whatever it does, nor about a prober of ports 22, 80, 443 and 8443:",
-    ),
+    Text("Never report our own scanner, nor a prober for scans of ports 22, 80, 443 and 8443:"),
     Lines(&[
         "synledger run --allow 192.0.2.10 --allow 192.0.2.11:22,192.0.2.11:80,192.0.2.11:443,192.0.2.11:8443",
     ]),
@@ -334,10 +334,10 @@ const RUN_EXAMPLES: &[Block] = &[
 const READ_EXAMPLES: &[Block] = &[
     Text("The connections and port scans of a capture:"),
     Lines(&["synledger read trace.pcapng.zst"]),
-    Text("As they come, from another program:"),
+    Text("From another program, while it captures:"),
     Lines(&["tcpdump -i eth0 -U -w - | synledger read -"]),
     Text(
-        "Flows as JSON, alerts on the terminal; which addresses are ours is told, for the direction:",
+        "Flows as JSON, alerts on the terminal; `--local` names our addresses, for the direction:",
     ),
     Lines(&[
         "synledger read --local 10.0.0.0/8 --output eve:flows.json,events=flow --output text:-,events=alert a.pcap b.pcap",

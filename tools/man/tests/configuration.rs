@@ -1,4 +1,4 @@
-//! The example of the configuration file holds what the flags declare, and the page what it says.
+//! The example of the configuration file has every flag with its default, and the pages' example is valid.
 
 use clap::{Arg, Command};
 use man::sections::Block;
@@ -45,7 +45,7 @@ fn generated() -> (String, Vec<String>) {
 }
 
 #[test]
-fn the_example_in_the_repository_is_the_one_that_the_flags_declare() {
+fn the_example_in_the_repository_is_the_generated_one() {
     let place = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let kept = std::fs::read_to_string(place.join(example::PLACE)).expect(example::PLACE);
     let (text, _) = generated();
@@ -78,7 +78,7 @@ fn every_flag_is_in_the_example_with_its_default() {
 }
 
 #[test]
-fn the_file_that_the_page_shows_is_taken() {
+fn the_file_in_the_page_is_accepted() {
     let configuration = sections::of("synledger");
     let mut sections = configuration.iter();
     let section = sections.find(|section| section.title == "CONFIGURATION");
@@ -95,7 +95,7 @@ fn the_file_that_the_page_shows_is_taken() {
 }
 
 #[test]
-fn the_default_path_is_told_where_it_is_said() {
+fn every_page_and_the_example_name_the_default_path() {
     let path = synledger::settings::file::DEFAULT_PATH;
     assert!(Path::new(path).is_absolute());
     for command in man::commands() {

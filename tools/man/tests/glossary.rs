@@ -1,4 +1,4 @@
-//! `synledger`(7), README and RESULTS.md name only flags, metrics and commands that exist, and every reason of a loss is told.
+//! `synledger`(7), README and RESULTS.md name only flags, metrics and commands that exist, and the glossary has every reason of a loss.
 
 use clap::Parser;
 use man::{commands, glossary_page};
@@ -23,7 +23,7 @@ fn glossary() -> String {
     page.replace("\\-", "-")
 }
 
-/// Words of this alphabet that begin with `start`.
+/// Words whose characters satisfy `of` and that begin with `start`.
 fn words<'a>(text: &'a str, start: &str, of: fn(char) -> bool) -> BTreeSet<&'a str> {
     let words = text.split(|c: char| !of(c));
     words
@@ -33,13 +33,13 @@ fn words<'a>(text: &'a str, start: &str, of: fn(char) -> bool) -> BTreeSet<&'a s
 
 fn flags(text: &str) -> BTreeSet<&str> {
     let mut found = words(text, "--", |c| c.is_ascii_lowercase() || c == '-');
-    // Rules between the rows of a table.
+    // Lines between the rows of a table.
     found.retain(|word| !word.starts_with("---"));
     found
 }
 
 #[test]
-fn flags_of_the_glossary_and_of_the_readme_are_flags() {
+fn flags_of_the_glossary_and_of_the_readme_exist() {
     let mut help = String::new();
     for mut command in commands() {
         help += &command.render_long_help().to_string();
@@ -76,7 +76,7 @@ fn metrics_of_the_glossary_are_served() {
     let named = words(&page, "synledger_", |c| c.is_ascii_lowercase() || c == '_');
     assert!(named.len() >= 7, "{named:?}");
     let unknown: Vec<_> = named.difference(&served).collect();
-    assert!(unknown.is_empty(), "nobody serves {unknown:?}");
+    assert!(unknown.is_empty(), "not served: {unknown:?}");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn every_reason_of_a_loss_is_in_the_glossary() {
 }
 
 #[test]
-fn commands_of_readme_and_results_are_commands() {
+fn commands_of_readme_and_results_exist() {
     let makefile = text("Makefile");
     let read = text("README.md") + "\n" + &text("loadtest/RESULTS.md");
     let code = read.split("```").skip(1).step_by(2);

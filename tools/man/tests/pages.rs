@@ -1,4 +1,4 @@
-//! Every flag is in its page, every member of a record is told, and the pages render.
+//! Every flag is in its page, every member of a record is documented, and the pages render.
 
 use clap::Parser;
 use man::sections::Block;
@@ -12,7 +12,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A page as a reader has it in mind: without roff's escapes and fonts.
+/// A page without roff's escapes and fonts.
 fn plain(page: &Written) -> String {
     let text = String::from_utf8(page.bytes.clone()).expect("UTF-8");
     ["\\fB", "\\fI", "\\fR", "\\&"]
@@ -64,7 +64,7 @@ fn every_page_has_all_sections() {
             "EXAMPLES",
             "SEE ALSO",
         ];
-        // `check` is over at once.
+        // `check` handles no signals.
         expected.retain(|&title| title != "SIGNALS" || command.get_name() != "check");
         let heading = |line: &str| {
             line.strip_prefix(".SH ")
@@ -107,7 +107,10 @@ fn pages_render_without_warnings() {
         );
         assert!(output.stdout.len() > 1000, "{name} is empty");
         let source = std::fs::read(dir.path().join(&name)).expect("it was written");
-        assert!(source.is_ascii(), "{name}: terminals differ in the rest");
+        assert!(
+            source.is_ascii(),
+            "{name}: not all terminals render other characters"
+        );
     }
 }
 
@@ -147,14 +150,14 @@ fn examples_are_command_lines_that_parse() {
 }
 
 #[test]
-fn the_script_that_loads_a_list_is_the_one_that_is_tested() {
+fn the_script_that_loads_a_list_is_the_tested_one() {
     let file = root().join("tools/man/load_into_nftables.sh");
     let script = std::fs::read_to_string(file).expect("the script");
-    let is_it = |block: &Block| match block {
+    let is_script = |block: &Block| match block {
         Block::Lines(lines) => script.lines().eq(lines.iter().copied()),
         _ => false,
     };
-    assert!(blocks().iter().any(is_it), "{script}");
+    assert!(blocks().iter().any(is_script), "{script}");
 }
 
 /// Names of all members of a JSON value.
@@ -171,7 +174,7 @@ fn members(value: &serde_json::Value, names: &mut BTreeSet<String>) {
     }
 }
 
-/// What `read` writes about `capture`, as EVE.
+/// The EVE log that `read` writes of `capture`.
 fn eve(dir: &Path, capture: &craft::Capture) -> String {
     let (file, log) = (dir.join("capture.pcap"), dir.join("eve"));
     std::fs::write(&file, capture.to_pcap(craft::PcapFormat::NANOS)).expect("a file");
@@ -189,7 +192,7 @@ fn eve(dir: &Path, capture: &craft::Capture) -> String {
 }
 
 #[test]
-fn every_member_of_a_record_is_told() {
+fn every_member_of_a_record_is_documented() {
     let dir = tempfile::tempdir().expect("a folder");
     let captures: Vec<craft::Capture> = craft::scenarios(7)
         .into_iter()
@@ -208,11 +211,11 @@ fn every_member_of_a_record_is_told() {
     }
     eprintln!("{} members in {} records", names.len(), log.lines().count());
     let page = page_of("read");
-    let untold: Vec<_> = names
+    let missing: Vec<_> = names
         .iter()
         .filter(|name| !page.contains(name.as_str()))
         .collect();
-    assert!(untold.is_empty(), "the page does not tell of {untold:?}");
+    assert!(missing.is_empty(), "the page lacks {missing:?}");
 }
 
 /// Rust files below a folder.
@@ -233,7 +236,7 @@ fn sources(folder: &Path, found: &mut Vec<String>) {
 }
 
 #[test]
-fn every_turn_in_a_sensors_life_is_told() {
+fn every_lifecycle_word_is_documented() {
     let mut all = Vec::new();
     sources(&root().join("src"), &mut all);
     let mut words = BTreeSet::new();
@@ -272,8 +275,8 @@ fn every_turn_in_a_sensors_life_is_told() {
         assert!(words.contains(word), "no {word}: {words:?}");
     }
     let page = page_of("run");
-    let untold: Vec<_> = words.iter().filter(|word| !page.contains(**word)).collect();
-    assert!(untold.is_empty(), "the page does not tell of {untold:?}");
+    let missing: Vec<_> = words.iter().filter(|word| !page.contains(**word)).collect();
+    assert!(missing.is_empty(), "the page lacks {missing:?}");
 }
 
 #[test]
@@ -293,7 +296,7 @@ fn completions_know_commands_and_flags() {
     }
 }
 
-/// The three completions, by name.
+/// The completion of this name.
 fn completion(name: &str) -> String {
     let written = completions().into_iter().find(|one| one.name == name);
     String::from_utf8(written.expect(name).bytes).expect("UTF-8")
@@ -345,14 +348,14 @@ fn bash_offers_interfaces_behind_the_flag_and_behind_a_comma() {
     assert_eq!(offered(&["check", "--fanout", ""]).len(), 4);
 }
 
-/// Whether a shell that may not be installed finds no fault with this completion.
+/// Asserts that a shell accepts the completion of this name; prints a line if the shell is not installed.
 fn parses(shell: &str, name: &str) {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join(name);
     std::fs::write(&file, completion(name)).expect("a file");
     match Command::new(shell).arg("-n").arg(&file).status() {
         Ok(status) => assert!(status.success(), "{shell}"),
-        Err(error) => eprintln!("{shell} itself was not asked: {error}"),
+        Err(error) => eprintln!("{shell} did not parse it: {error}"),
     }
 }
 
@@ -461,7 +464,7 @@ fn make_installs_program_pages_and_completions() {
     assert!(!into.join("usr/bin/.debug").exists());
 }
 
-/// A program of a few lines of shell.
+/// Writes an executable shell script.
 fn script(path: &Path, lines: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, format!("#!/bin/sh\n{lines}\n")).expect("a file");
@@ -470,7 +473,7 @@ fn script(path: &Path, lines: &str) {
 }
 
 #[test]
-fn make_run_leaves_standard_output_to_the_log() {
+fn only_the_log_is_on_standard_output_of_make_run() {
     let dir = tempfile::tempdir().expect("a folder");
     let [cargo, program] = ["cargo", "program"].map(|name| dir.path().join(name));
     script(&cargo, "echo \"cargo: $*\"");
@@ -484,8 +487,11 @@ fn make_run_leaves_standard_output_to_the_log() {
         .env_remove("MAKELEVEL")
         .output()
         .expect("make starts");
-    let [log, says] =
+    let [log, errors] =
         [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("UTF-8"));
     assert_eq!(log, "log: run -i lo\n");
-    assert!(says.contains("cargo: build --release --locked"), "{says}");
+    assert!(
+        errors.contains("cargo: build --release --locked"),
+        "{errors}"
+    );
 }
