@@ -1,4 +1,4 @@
-//! Each counter, spoiled by one, opens the identity that it belongs to and no other.
+//! Each counter, changed by one, opens exactly the identities that it belongs to.
 
 use synledger::books::output::OutputBooks;
 use synledger::books::output::{LogCounts, OutputCounts};
@@ -23,7 +23,7 @@ const CARRIED_TO_PAIRS: &str = "contacts_sent of the pair = contacts_merged";
 const CARRIED_TO_SOURCES: &str = "contacts_sent of the source = contacts_merged";
 const OF_PAIRS: &str = "port_scan_touches + port_scan_outcomes = contacts_merged of the pair";
 const OF_SOURCES: &str = "host_sweep_touches + host_sweep_outcomes = contacts_merged of the source";
-const SAID: &str = "detections = started + continued + ended of all kinds";
+const PHASES: &str = "detections = started + continued + ended of all kinds";
 const SCANS: &str = "port_scan_started = scans";
 const SWEEPS: &str = "host_sweep_started = scans";
 const STEPS: &str = "shed steps up to ";
@@ -40,8 +40,8 @@ const READ: &str = "witness: frames = unread + retransmitted + seen";
 const SEEN: &str = "witness: seen = agreed + missing + excused + waiting";
 const TOLD: &str = "witness: told = agreed + extra + extra_excused + waiting";
 
-/// Every counter of a shard, with the identities that it is a part of. Where there is none, the counter is
-/// told for its own sake: a part of another one, or of nothing that is counted twice.
+/// Every counter of a shard, with the identities that it is a part of. A counter without an identity is a part of
+/// another counter, or is counted only once.
 const TABLE: &[(&str, &[&str])] = &[
     ("frames", &[FRAMES, DECODE]),
     ("packets", &[DECODE, STAGE]),
@@ -53,7 +53,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("connections_not_asked", &[CONNECTIONS]),
     ("folded_by_shards", &[FOLDED]),
     ("connections_folding", &[]),
-    ("detections", &[SAID, ALERTS, HEARD]),
+    ("detections", &[PHASES, ALERTS, HEARD]),
     ("scans port_scan", &[SCANS]),
     ("scans host_sweep", &[SWEEPS]),
     ("detections_out_of_scope", &[ALERTS, WITHHELD]),
@@ -110,17 +110,17 @@ const TABLE: &[(&str, &[&str])] = &[
     ("flows_without_volumes", &[]),
     ("port_scan_touches", &[OF_PAIRS]),
     ("port_scan_outcomes", &[OF_PAIRS]),
-    ("port_scan_started", &[SAID, SCANS]),
-    ("port_scan_continued", &[SAID]),
-    ("port_scan_ended", &[SAID]),
+    ("port_scan_started", &[PHASES, SCANS]),
+    ("port_scan_continued", &[PHASES]),
+    ("port_scan_ended", &[PHASES]),
     ("port_scan_subjects_evicted", &[]),
     ("port_scan_episodes_evicted", &[]),
     ("port_scan_without_list", &[]),
     ("host_sweep_touches", &[OF_SOURCES]),
     ("host_sweep_outcomes", &[OF_SOURCES]),
-    ("host_sweep_started", &[SAID, SWEEPS]),
-    ("host_sweep_continued", &[SAID]),
-    ("host_sweep_ended", &[SAID]),
+    ("host_sweep_started", &[PHASES, SWEEPS]),
+    ("host_sweep_continued", &[PHASES]),
+    ("host_sweep_ended", &[PHASES]),
     ("host_sweep_subjects_evicted", &[]),
     ("host_sweep_episodes_evicted", &[]),
     ("host_sweep_without_list", &[]),
@@ -310,11 +310,11 @@ fn open(books: &Books) -> Vec<String> {
     open.map(|one| one.name).collect()
 }
 
-/// Spoils one counter up and one down; both must open exactly these identities.
-fn assert_opens(what: &str, parts: &[&str], mut spoil: impl FnMut(&mut Books, i64)) {
+/// Changes a counter by 1 and by -1; both must open exactly these identities.
+fn assert_opens(what: &str, parts: &[&str], mut change: impl FnMut(&mut Books, i64)) {
     for by in [1, -1] {
         let mut books = books();
-        spoil(&mut books, by);
+        change(&mut books, by);
         let open = open(&books);
         let found = |part: &&str| open.iter().any(|name| name.contains(part));
         assert!(parts.iter().all(found), "{what} {by:+}: {open:#?}");
@@ -327,10 +327,10 @@ fn add(counter: &mut u64, by: i64) {
     *counter = counter.checked_add_signed(by).unwrap_or(0);
 }
 
-/// Spoils each number of the struct that `of` gives, against the table of its counters.
+/// Changes each counter of the struct that `of` returns, and compares the identities with the table.
 fn assert_each_opens<C: Counters>(table: &[(&str, &[&str])], of: fn(&mut Books) -> &mut C) {
     let mut names = Vec::new();
-    // Of one name, what is counted of each kind and by each owner belongs to identities of its own.
+    // A counter with the label `kind` or `owner` has identities for each value of it.
     of(&mut books()).each(&mut |counter| {
         let label = counter.labels.first();
         let label = label.filter(|(name, _)| ["kind", "owner"].contains(name));
@@ -344,7 +344,7 @@ fn assert_each_opens<C: Counters>(table: &[(&str, &[&str])], of: fn(&mut Books) 
             let mut at = 0;
             of(books).numbers(&mut |_, counter| {
                 if at == place {
-                    // Down only what is there: a counter at 0 goes up twice.
+                    // A counter at 0 cannot go down: it goes up twice.
                     add(counter, if *counter == 0 { 1 } else { by });
                 }
                 at += 1;
@@ -432,7 +432,7 @@ fn every_counter_of_rings_and_outputs_opens_its_identities() {
 }
 
 #[test]
-fn the_frames_of_a_capture_are_those_of_the_shards() {
+fn frames_of_captures_equal_frames_of_shards() {
     let captured = |frames| Books {
         rings: Vec::new(),
         frames_offered: Some(frames),
@@ -446,7 +446,7 @@ fn the_frames_of_a_capture_are_those_of_the_shards() {
 }
 
 #[test]
-fn while_a_run_goes_on_the_sides_differ_by_what_is_in_flight_and_no_more() {
+fn during_a_run_the_sides_differ_at_most_by_what_is_in_flight() {
     let live = || Books {
         at_exit: false,
         in_flight: InFlight {
@@ -457,12 +457,12 @@ fn while_a_run_goes_on_the_sides_differ_by_what_is_in_flight_and_no_more() {
         ..books()
     };
     assert!(live().closed());
-    let opens = |part: &str, slack: u64, spoil: &dyn Fn(&mut Books, u64)| {
+    let opens = |part: &str, slack: u64, change: &dyn Fn(&mut Books, u64)| {
         let mut books = live();
-        spoil(&mut books, slack);
+        change(&mut books, slack);
         assert_eq!(open(&books), [""; 0], "{part}: {slack} in flight");
         let mut books = live();
-        spoil(&mut books, slack + 1);
+        change(&mut books, slack + 1);
         let open = open(&books);
         assert!(
             !open.is_empty() && open.iter().all(|name| name.contains(part)),
@@ -485,7 +485,7 @@ fn while_a_run_goes_on_the_sides_differ_by_what_is_in_flight_and_no_more() {
 }
 
 #[test]
-fn rings_of_an_interface_that_came_back_are_one() {
+fn rings_of_a_recreated_interface_are_summed() {
     let rings = [ring("open", 3), ring("data", 4), ring("open", 10)];
     let all = by_ring(rings.into_iter());
     assert_eq!(all.len(), 2);

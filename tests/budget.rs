@@ -1,4 +1,4 @@
-//! `--memory-mib` is all that the process takes, whatever a capture holds.
+//! The process takes at most `--memory-mib`, with any capture.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
-/// Enough SYNs of sources of their own to fill every table and queue, and the datagrams of as many flows.
+/// SYNs of distinct sources, and datagrams of distinct flows: enough to fill every table and queue.
 fn flood(file: &Path) {
     let mut capture = Capture::new("flood", LinkType::Ethernet);
     for n in 0..600_000_u32 {
@@ -26,8 +26,8 @@ fn flood(file: &Path) {
     std::fs::write(file, capture.to_pcap(NANOS)).expect("a capture file");
 }
 
-/// The most that was resident until the process ended, in bytes.
-fn most_resident(mut child: Child) -> u64 {
+/// Peak resident memory of a process, in bytes; waits for its end.
+fn peak_resident(mut child: Child) -> u64 {
     let status = format!("/proc/{}/status", child.id());
     let mut most_kib = 0;
     loop {
@@ -72,7 +72,7 @@ fn a_capture_of_any_size_is_read_within_the_budget() {
             .stdin(File::open(&file).expect("the file"))
             .stdout(Stdio::null())
             .spawn();
-        let most = most_resident(child.expect("it starts"));
+        let most = peak_resident(child.expect("it starts"));
         eprintln!("read, {workers} workers: {} MiB of {mib}", most / MIB);
         assert!(
             most <= mib * MIB,

@@ -1,4 +1,4 @@
-//! The reader sees as many packets in real captures as an independent reader did.
+//! The reader finds as many packets in real captures as an independent reader.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use synledger::capture::pcap::CaptureReader;
 
-/// Files whose second section says pcapng version 2.0. The independent reader does not look at the
-/// version and reads three frames; we stop there with an error, as Wireshark does.
+/// Files whose second section has pcapng version 2.0. The independent reader ignores the version and
+/// reads three frames; ours stops there with an error, as Wireshark does.
 const OTHER_VERSION: [&str; 2] = [
     "google+gopacket/pcapgo/tests/be/test901.pcapng",
     "google+gopacket/pcapgo/tests/le/test901.pcapng",

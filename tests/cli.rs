@@ -1,4 +1,4 @@
-//! What goes wrong is said in one clear sentence: the thing, the value, the way out.
+//! Errors are one clear line: what failed, its value, what to do.
 
 mod common;
 
@@ -7,14 +7,14 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-fn fails(args: &[&str], code: i32, says: &[&str]) {
+fn fails(args: &[&str], code: i32, parts: &[&str]) {
     let mut command = synledger();
     match args {
         ["run", more @ ..] => command.args(RUN).args(more),
         ["check", more @ ..] => command.args(CHECK).args(more),
         _ => command.args(args),
     };
-    common::fails(command, code, says);
+    common::fails(command, code, parts);
 }
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> String {
@@ -48,7 +48,7 @@ fn captures_that_cannot_be_read_are_named_with_the_reason() {
     fails(&["read"], 2, &["required", "not provided"]);
 }
 
-/// One stored block, as gzip has it where nothing is gained.
+/// Gzip of one stored block.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
@@ -57,7 +57,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_may_not_be_read_or_written_is_named() {
+fn a_file_without_permission_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
     let capture = craft::Capture::new("none", craft::LinkType::Ethernet);
     let good = write(dir.path(), "good.pcap", &capture.to_pcap(NANOS));
@@ -76,21 +76,21 @@ fn what_may_not_be_read_or_written_is_named() {
 }
 
 #[test]
-fn a_sensor_without_the_capability_says_which_and_the_way_out() {
+fn a_missing_capability_is_named_with_what_to_do() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut command = common::synledger_as_nobody(dir.path());
     command.args(RUN).args(["-i", "lo"]);
-    let says = [
+    let expected = [
         "socket(AF_PACKET)",
         "lo",
         "needs CAP_NET_RAW",
         "run as root",
     ];
-    common::fails(command, 1, &says);
+    common::fails(command, 1, &expected);
 }
 
 #[test]
-fn more_memory_than_there_is_is_refused_with_all_the_numbers() {
+fn more_memory_than_available_is_refused_with_the_numbers() {
     let tables = ["run", "-i", "lo", "--memory-mib", "1048576"];
     fails(
         &tables,
@@ -103,11 +103,11 @@ fn more_memory_than_there_is_is_refused_with_all_the_numbers() {
         ],
     );
     let reading = ["read", "--memory-mib", "1048576", "/dev/null"];
-    let says = ["--memory-mib 1048576 takes", "available", "ask for less"];
-    fails(&reading, 2, &says);
+    let expected = ["--memory-mib 1048576 takes", "available", "ask for less"];
+    fails(&reading, 2, &expected);
     let rings = ["run", "-i", "lo", "--ring-mib", "4096", "--workers", "64"];
     let asked = "262144 MiB of rings";
-    // 256 GiB: there are machines that have them.
+    // Some machines have 256 GiB.
     if available_gib() < 256 {
         fails(
             &rings,
@@ -129,7 +129,7 @@ fn available_gib() -> u64 {
 }
 
 #[test]
-fn a_damaged_capture_is_read_as_far_as_it_goes() {
+fn a_damaged_capture_is_read_up_to_the_damage() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut capture = craft::Capture::new("cut", craft::LinkType::Ethernet);
     for port in 1..=5 {
@@ -193,11 +193,11 @@ fn flags_out_of_range_are_named_with_their_range() {
 }
 
 #[test]
-fn interfaces_that_cannot_be_meant_are_usage_faults_everywhere() {
+fn invalid_interfaces_are_usage_faults_in_run_and_check() {
     let starts: [&[&str]; 3] = [&["run"], &["run", "--dry-run"], &["check"]];
     for start in starts {
         let missing = "no such interface; there are";
-        for (value, says) in [
+        for (value, expected) in [
             ("", "-i: \"\" is empty: give a name"),
             (",", "-i: \"\" is empty: give a name"),
             ("lo,", "-i: \"\" is empty: give a name"),
@@ -206,23 +206,23 @@ fn interfaces_that_cannot_be_meant_are_usage_faults_everywhere() {
             ("a/b", "-i: \"a/b\" contains a character"),
         ] {
             let args = [start, &["-i", value]].concat();
-            fails(&args, 2, &[says]);
+            fails(&args, 2, &[expected]);
         }
     }
-    // A glob is none: a run would wait.
+    // A glob without a match is no fault: a run waits.
     let output = synledger().args(CHECK).args(["-i", "nope*"]).output();
     let output = output.expect("the program starts");
-    let says = String::from_utf8_lossy(&output.stdout);
-    let warning = says
+    let text = String::from_utf8_lossy(&output.stdout);
+    let warning = text
         .lines()
         .find(|line| line.contains("-i nope*: no such interface"));
     assert!(
         warning.is_some_and(|line| line.starts_with("warn")),
-        "{says}"
+        "{text}"
     );
     assert!(
-        says.contains("`synledger run` waits until there is one."),
-        "{says}"
+        text.contains("`synledger run` waits until there is one."),
+        "{text}"
     );
 }
 
@@ -240,43 +240,43 @@ fn an_output_that_cannot_be_opened_is_named() {
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(target, &link).expect("a link");
     let spec = format!("text:{}", link.display());
-    let says = [spec.strip_prefix("text:").expect("it has"), "symbolic link"];
-    fails(&["read", "--output", &spec, &file], 1, &says);
+    let expected = [spec.strip_prefix("text:").expect("it has"), "symbolic link"];
+    fails(&["read", "--output", &spec, &file], 1, &expected);
     let folder = format!("eve:{}", dir.path().display());
-    let says = ["a directory: name a file in it"];
-    fails(&["read", "--output", &folder, &file], 1, &says);
-    // Before anything is opened: `run` says the same without rights.
+    let expected = ["a directory: name a file in it"];
+    fails(&["read", "--output", &folder, &file], 1, &expected);
+    // `run` reports it before it opens anything, so without privileges, too.
     let live = ["run", "-i", "lo", "--output", "text:/no/such/folder/log"];
     let missing = "its directory /no/such/folder is missing: create it";
     fails(&live, 1, &["/no/such/folder/log", missing]);
-    // Directories that are there, and take no new file: nothing but the system's answer is true.
+    // These directories exist and take no new file: the message is the system's error.
     for (target, answer) in [
         ("/proc/no-such-log", "No such file or directory"),
         ("/sys/no-such-log", "Permission denied"),
     ] {
-        let (output, says) = (
+        let (output, expected) = (
             format!("eve:{target}"),
             format!("open failed for output {target}: {answer}"),
         );
-        fails(&["read", "--output", &output, &file], 1, &[&says]);
+        fails(&["read", "--output", &output, &file], 1, &[&expected]);
         let dry_run = ["-i", "lo", "--dry-run", "--output", &output];
         let dry_run = synledger().args(RUN).args(dry_run).output();
         let dry_run = dry_run.expect("it starts");
         let error = String::from_utf8_lossy(&dry_run.stderr);
         assert_eq!(dry_run.status.code(), Some(1), "{error}");
-        assert!(error.contains(&says), "{error}");
+        assert!(error.contains(&expected), "{error}");
     }
 }
 
 #[test]
-fn the_names_of_standard_output_and_error_mean_the_streams_themselves() {
+fn names_of_standard_output_and_error_are_the_open_streams() {
     let dir = tempfile::tempdir().expect("a folder");
     let capture = &craft::scenarios(3)[0];
     let file = write(dir.path(), "one.pcap", &capture.to_pcap(NANOS));
     let log = synledger().args(["read", "-q", &file]).output();
     let log = log.expect("the program starts").stdout;
     assert!(!log.is_empty());
-    // Into a file that a shell has open: neither from its start nor beyond what others write there.
+    // Into a file that a shell has open: the log goes between the lines of others.
     let script = "echo before; \"$0\" read -q --output \"text:$1\" \"$2\"; echo after";
     let whole = [&b"before\n"[..], &log, b"after\n"].concat();
     for (name, redirection) in [
@@ -308,7 +308,7 @@ fn the_names_of_standard_output_and_error_mean_the_streams_themselves() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_program_cleanly() {
+fn a_reader_that_closes_standard_output_ends_the_program_with_0() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut capture = craft::Capture::new("many", craft::LinkType::Ethernet);
     for i in 0..50_000_u32 {
@@ -353,7 +353,7 @@ fn standard_input_is_read_like_a_file() {
 }
 
 #[test]
-fn a_log_never_goes_to_the_end_of_a_capture_and_one_that_is_not_whole_is_no_success() {
+fn an_output_is_never_an_input_and_an_incomplete_log_fails() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut capture = craft::Capture::new("one", craft::LinkType::Ethernet);
     let flow = craft::Flow::v4([192, 0, 2, 1], 1000, [198, 51, 100, 1], 80);
@@ -362,11 +362,11 @@ fn a_log_never_goes_to_the_end_of_a_capture_and_one_that_is_not_whole_is_no_succ
     let file = write(dir.path(), "one.pcap", &bytes);
     let other_name = dir.path().join("same.log").display().to_string();
     std::fs::hard_link(&file, &other_name).expect("a second name");
-    let says = ["is a capture to be read", "name another file"];
+    let expected = ["is a capture to be read", "name another file"];
     fails(
         &["read", "--output", &format!("text:{other_name}"), &file],
         2,
-        &says,
+        &expected,
     );
     assert_eq!(std::fs::read(&file).expect("it is there"), bytes);
     fails(
@@ -387,7 +387,7 @@ fn is_flag(line: &str) -> bool {
     line.starts_with("  -") || line.starts_with("      --")
 }
 
-/// Headings of a help, each with how many flags stand below it.
+/// Headings of a help, each with the number of its flags.
 fn headings(help: &str) -> Vec<(&str, usize)> {
     let mut found = Vec::new();
     for line in help.lines() {
@@ -425,7 +425,7 @@ fn the_short_help_has_a_line_for_each_flag_and_fits_a_screen() {
         let names: Vec<&str> = found.iter().map(|(heading, _)| *heading).collect();
         assert_eq!(names, expected, "{subcommand}");
         assert_eq!(headings(&long), found, "{subcommand}");
-        // What, behind two spaces, in the flag's own line.
+        // The description is in the flag's line, behind two spaces.
         let flags = short.lines().filter(|line| is_flag(line));
         for line in flags {
             let what = line
@@ -438,7 +438,7 @@ fn the_short_help_has_a_line_for_each_flag_and_fits_a_screen() {
 }
 
 #[test]
-fn the_long_help_begins_with_a_sentence_that_the_short_one_has() {
+fn the_first_sentence_of_each_long_help_is_the_short_one() {
     for subcommand in ["run", "read", "check"] {
         let short = help(&[subcommand, "-h"]);
         let long = help(&[subcommand, "--help"]);
@@ -451,7 +451,7 @@ fn the_long_help_begins_with_a_sentence_that_the_short_one_has() {
             if !is_flag(line) || line.contains("--help") {
                 continue;
             }
-            let first = lines.next().expect("what it does").trim();
+            let first = lines.next().expect("a description").trim();
             let sentence = first
                 .strip_suffix('.')
                 .unwrap_or_else(|| panic!("{line}: {first}"));

@@ -1,4 +1,4 @@
-//! The configuration file and presets, as whoever starts the program meets them.
+//! The configuration file and presets, tested by running the program.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// A file in `dir` with this text; its path.
+/// Writes a file with this text into `dir`; returns its path.
 fn write(dir: &Path, text: &str) -> String {
     let path = dir.join("f.toml");
     std::fs::write(&path, text).expect("a file");
@@ -32,7 +32,7 @@ fn settings(output: &Output) -> Vec<String> {
 }
 
 #[test]
-fn a_dry_run_shows_what_was_given_and_where() {
+fn a_dry_run_shows_each_setting_with_its_source() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = write(
         dir.path(),
@@ -70,20 +70,19 @@ fn a_dry_run_shows_what_was_given_and_where() {
 }
 
 #[test]
-fn verbose_shows_what_was_given_and_where() {
+fn verbose_shows_each_setting_with_its_source() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = write(dir.path(), "interface = \"lo\"\n");
     let args = ["run", "--config", &path, "--dry-run"];
-    let says = format!("synledger: settings: interface = [\"lo\"]  # {path} line 1\n");
+    let expected = format!("synledger: settings: interface = [\"lo\"]  # {path} line 1\n");
     let verbose = text(&output(&[&args[..], &["-v"]].concat()).stderr);
-    assert!(verbose.contains(&says), "{verbose}");
+    assert!(verbose.contains(&expected), "{verbose}");
     let plain = text(&output(&args).stderr);
     assert!(!plain.contains("settings"), "{plain}");
 }
 
-/// What it shows is a configuration file that comes to the same.
 #[test]
-fn what_a_dry_run_shows_is_a_configuration_file() {
+fn the_settings_of_a_dry_run_are_an_equal_configuration_file() {
     let dir = tempfile::tempdir().expect("a folder");
     let flags = [
         "-i",
@@ -119,10 +118,10 @@ fn what_a_dry_run_shows_is_a_configuration_file() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_a_usage_fault_that_names_it() {
+fn an_error_in_a_file_is_a_usage_fault_that_names_file_and_line() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = write(dir.path(), "");
-    for (toml, says) in [
+    for (toml, expected) in [
         (
             "workers = 0",
             "line 1: workers = 0: must be a whole number from 1 to 64",
@@ -142,31 +141,31 @@ fn what_is_wrong_with_a_file_is_a_usage_fault_that_names_it() {
         for subcommand in ["run", "check"] {
             let mut command = synledger();
             command.args([subcommand, "--config", &path]);
-            common::fails(command, 2, &[&format!("synledger: {path} {says}")]);
+            common::fails(command, 2, &[&format!("synledger: {path} {expected}")]);
         }
         let mut command = synledger();
         command.args(["read", "--config", &path, "x.pcap"]);
-        common::fails(command, 2, &[&format!("synledger: {path} {says}")]);
+        common::fails(command, 2, &[&format!("synledger: {path} {expected}")]);
     }
     write(dir.path(), "output = [\"text:-\", \"xml:-\"]\n");
     let mut command = synledger();
     command.args(["run", "-i", "lo", "--config", &path]);
-    let says = [
+    let expected = [
         "--output xml:-: unknown kind",
         &format!("(--output is from {path} line 1)"),
     ];
-    common::fails(command, 2, &says);
+    common::fails(command, 2, &expected);
     let missing = format!("{path}.missing");
     let folder = dir.path().display().to_string();
-    for (path, says) in [(&missing, "No such file"), (&folder, "Is a directory")] {
+    for (path, expected) in [(&missing, "No such file"), (&folder, "Is a directory")] {
         let mut command = synledger();
         command.args(["run", "--config", path]);
-        common::fails(command, 2, &["configuration file", path, says]);
+        common::fails(command, 2, &["configuration file", path, expected]);
     }
 }
 
 #[test]
-fn a_file_that_may_not_be_read_is_named() {
+fn a_file_without_read_permission_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = write(dir.path(), "workers = 1");
     std::fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("our own file");
@@ -180,7 +179,7 @@ fn a_file_that_may_not_be_read_is_named() {
 }
 
 #[test]
-fn read_goes_by_the_file_that_is_named_and_says_what_it_leaves_out() {
+fn read_uses_the_named_file_and_reports_keys_of_other_subcommands() {
     let dir = tempfile::tempdir().expect("a folder");
     let capture = &craft::scenarios(3)[0];
     let file = dir.path().join("one.pcap");
@@ -212,18 +211,18 @@ fn read_goes_by_the_file_that_is_named_and_says_what_it_leaves_out() {
 }
 
 #[test]
-fn check_says_which_lines_it_goes_by() {
+fn check_names_the_keys_that_it_uses() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = write(
         dir.path(),
         "interface = \"lo\"\nring-mib = 8\nstrict = true\n",
     );
     let found = text(&output(&["check", "--config", &path]).stdout);
-    let says = format!("ok    {path} was read; from it: interface, ring-mib\n");
-    assert!(found.starts_with(&says), "{found}");
+    let expected = format!("ok    {path} was read; from it: interface, ring-mib\n");
+    assert!(found.starts_with(&expected), "{found}");
 }
 
-/// Runs the program where /etc has nothing but its configuration file; `None`: not possible here.
+/// Runs the program with an /etc that has only its configuration file; `None` if that is not possible here.
 fn with_default_file(toml: &str, args: &[&str]) -> Option<Output> {
     let script = "mount -t tmpfs tmpfs /etc && mkdir /etc/synledger && \
                   printf '%s' \"$1\" >/etc/synledger/synledger.toml && shift && exec \"$@\"";
@@ -265,12 +264,12 @@ fn the_default_file_serves_run_and_check_but_not_read() {
     let without = with_default_file(toml, &without).expect("it was possible");
     assert_eq!(settings(&without)[0], "# configuration file: none");
     let check = with_default_file(toml, &["check"]).expect("it was possible");
-    let says = format!("ok    {path} was read; from it: workers\n");
-    assert!(text(&check.stdout).starts_with(&says), "{check:?}");
+    let expected = format!("ok    {path} was read; from it: workers\n");
+    assert!(text(&check.stdout).starts_with(&expected), "{check:?}");
     let read = with_default_file("workers = 0", &["read", "/dev/null"]).expect("possible");
     assert_eq!(read.status.code(), Some(1), "{read:?}");
     let wrong = with_default_file("workers = 0", &["run", "-i", "lo"]).expect("possible");
     assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
-    let says = format!("synledger: {path} line 1: workers = 0: must be a whole number");
-    assert!(text(&wrong.stderr).starts_with(&says), "{wrong:?}");
+    let expected = format!("synledger: {path} line 1: workers = 0: must be a whole number");
+    assert!(text(&wrong.stderr).starts_with(&expected), "{wrong:?}");
 }

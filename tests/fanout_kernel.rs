@@ -1,8 +1,8 @@
-//! What the real kernel does with the program and the filters. Needs root: each test makes
-//! its own network namespace, which ends with the test's thread.
+//! The fanout program and the filters in the real kernel. Needs root: each test makes its own
+//! network namespace, which ends with the test's thread.
 #![allow(
     clippy::print_stdout,
-    reason = "a test says what it ran on, or why it did not run"
+    reason = "a test prints what it ran on, or why it was skipped"
 )]
 
 mod common;
@@ -38,7 +38,7 @@ fn namespace() -> Result<(), String> {
     ip("link set lo up")
 }
 
-/// True, and says so, where the test cannot run.
+/// True if the test cannot run; prints why.
 fn skipped() -> bool {
     namespace()
         .map_err(|why| println!("skipped: {why}"))
@@ -49,7 +49,7 @@ fn tap(device: &str, listen: bool) -> Tap {
     let index = if_nametoindex(device).expect("the device is there");
     let tap = Tap::open(index, listen).expect("root may open a packet socket");
     tap.set_receive_queue(16 << 20)
-        .expect("root may have long queues");
+        .expect("root may set any queue size");
     tap
 }
 
@@ -105,7 +105,7 @@ impl Group {
         }
     }
 
-    /// Takes frames until there are `want`, and holds each to the member it came to.
+    /// Receives frames until there are `want`; asserts that each came to the member that `demux` gives.
     fn drain(&self, want: usize) -> Vec<Vec<u8>> {
         let mut got = Vec::new();
         let end = Instant::now() + Duration::from_secs(2);
@@ -126,8 +126,7 @@ impl Group {
         }
     }
 
-    /// Sends `frames` through `from`; each must be seen `times` times, unless the kernel
-    /// refuses it.
+    /// Sends `frames` through `from`; each that the kernel accepts must be received `times` times.
     fn pass(&self, from: &Tap, frames: &[Vec<u8>], times: usize) -> usize {
         let mut seen = 0;
         for batch in frames.chunks(500) {
@@ -144,7 +143,7 @@ impl Group {
     }
 }
 
-/// Frames that the kernel carries: it drops those that end within their outermost tag.
+/// Frames that the kernel forwards: it drops those that end within their outermost tag.
 fn frames(first: u64, count: u64) -> Vec<Vec<u8>> {
     (first..first + count)
         .map(|i| {
@@ -160,7 +159,7 @@ fn frames(first: u64, count: u64) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_kernel_puts_every_frame_where_user_space_says() {
+fn the_kernel_and_user_space_place_every_frame_alike() {
     if skipped() {
         return;
     }
@@ -172,7 +171,7 @@ fn the_kernel_puts_every_frame_where_user_space_says() {
 }
 
 #[test]
-fn a_tag_that_the_stack_put_on_is_placed_too() {
+fn frames_tagged_by_the_stack_are_placed_alike() {
     if skipped() {
         return;
     }
@@ -189,7 +188,7 @@ fn a_tag_that_the_stack_put_on_is_placed_too() {
 }
 
 #[test]
-fn loopback_is_placed_in_both_directions() {
+fn loopback_frames_are_placed_alike_in_both_directions() {
     if skipped() {
         return;
     }
@@ -200,7 +199,7 @@ fn loopback_is_placed_in_both_directions() {
 }
 
 #[test]
-fn a_device_without_link_header_is_placed_too() {
+fn packets_of_a_device_without_link_header_are_placed_alike() {
     if skipped() {
         return;
     }
@@ -235,7 +234,7 @@ fn a_device_without_link_header_is_placed_too() {
 }
 
 #[test]
-fn filters_let_through_what_they_say_and_the_rest_is_counted() {
+fn filters_pass_what_they_should_and_rejects_are_counted() {
     if skipped() {
         return;
     }
@@ -264,7 +263,7 @@ fn filters_let_through_what_they_say_and_the_rest_is_counted() {
     assert!(passed.iter().all(|f| f.len() <= 96));
     assert!(take(&none).is_empty());
     let keys = Keys::from_seed(0);
-    // 96 bytes hold less than the rule reads; ask it about the whole frame, tag removed.
+    // The rule reads more than 96 bytes: it gets the whole frame, without its tag.
     let want = frames.iter().filter(|f| {
         let tagged = matches!(f[12..14], [0x81, 0x00] | [0x88, 0xa8]);
         let bytes = if tagged {
@@ -292,7 +291,7 @@ fn filters_let_through_what_they_say_and_the_rest_is_counted() {
 }
 
 #[test]
-fn bulk_data_are_refused_and_counted_by_either_machine() {
+fn bulk_data_is_rejected_by_classic_bpf_and_ebpf_and_counted() {
     if skipped() {
         return;
     }
@@ -345,13 +344,13 @@ fn bulk_data_are_refused_and_counted_by_either_machine() {
 }
 
 #[test]
-fn the_filter_of_a_sample_keeps_what_its_twin_keeps_in_both_directions() {
+fn the_filter_of_a_sample_and_its_twin_keep_the_same_in_both_directions() {
     if skipped() {
         return;
     }
     let frames = frames(7, 20_000);
     let from = tap("far", false);
-    // What comes in, where the kernel takes the outer tag out of the frame, and what goes out, where it does not.
+    // Incoming frames, from which the kernel removes the outer tag, and outgoing ones, which keep it.
     for device in ["near", "far"] {
         for one_in in [1, 3] {
             let sample = Sample::from_seed(one_in, 11);

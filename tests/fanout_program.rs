@@ -1,7 +1,7 @@
-//! The kernel's program and its twin in user space agree, and nobody can aim at a worker.
+//! The kernel's fanout program and its twin in user space agree, and chosen flows spread over all workers.
 #![allow(
     clippy::print_stdout,
-    reason = "a test says what it ran on, or why it did not run"
+    reason = "a test prints what it ran on, or why it was skipped"
 )]
 
 #[path = "fanout/frames.rs"]
@@ -34,7 +34,7 @@ fn native(keys: &Keys, link: LinkType, bytes: &[u8]) -> Demux {
         gso: false,
     };
     let place = demux(keys, &frame);
-    // A live frame is placed by what decoding found of it, where that is a whole segment or datagram.
+    // A live frame that decodes to a whole segment or datagram is placed by its decoded fields.
     let packet = decode::packet(&frame).ok();
     if let Some(of) = packet.as_ref().and_then(|packet| packet.as_whole()) {
         let of_packet = whole(keys, of.ends, of.ports, of.flags);
@@ -45,15 +45,14 @@ fn native(keys: &Keys, link: LinkType, bytes: &[u8]) -> Demux {
     place
 }
 
-/// Frames that were placed by what decoding found of them, too.
-/// Segments and datagrams.
+/// Segments and datagrams that were also placed by their decoded fields.
 static WHOLE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 fn half(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-/// The frame as the kernel hands it on when it comes in: without its outermost tag.
+/// An incoming frame as the kernel delivers it: without its outermost tag.
 fn stripped(wire: &[u8]) -> Vec<u8> {
     match matches!(half(wire, 12), 0x8100 | 0x88a8) && wire.len() >= 20 {
         true => [&wire[..12], &wire[16..]].concat(),
@@ -122,7 +121,7 @@ impl Programs {
         }
     }
 
-    /// A device that has no link header, and the link headers that a capture file may have.
+    /// The same packet on a device without link headers, and behind the link headers of capture files.
     fn bare(&self, ip: &[u8], protocol: u16) {
         let want = native(&self.keys, LinkType::RawIp, ip);
         if ip.first().map(|v| v >> 4) != Some(if protocol == 0x0800 { 4 } else { 6 }) {
@@ -165,7 +164,7 @@ fn program_and_user_space_agree_on_every_frame() {
             let there = native(&p.keys, LinkType::Ethernet, &wire);
             if whole {
                 let back = native(&p.keys, LinkType::Ethernet, &frame(seed, i, true).0);
-                assert_eq!(there, back, "the way back of {wire:02x?}");
+                assert_eq!(there, back, "other direction of {wire:02x?}");
             }
             kinds[there.key as usize] += 1;
             classes[there.class as usize] += 1;
@@ -178,7 +177,7 @@ fn program_and_user_space_agree_on_every_frame() {
     let placed = WHOLE.each_ref().map(|count| count.load(Ordering::Relaxed));
     assert!(
         placed.iter().all(|&count| count > 10_000),
-        "{placed:?} segments and datagrams were placed by what decoding found"
+        "{placed:?} segments and datagrams were placed by decoded fields"
     );
 }
 
@@ -235,7 +234,7 @@ fn syn6(first: u8, chain: &[u8], tags: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_syn_stays_open_behind_whatever_stands_before_it() {
+fn a_syn_is_of_class_open_behind_any_headers() {
     let keys = Keys::from_seed(4);
     let place = |bytes: &[u8]| native(&keys, LinkType::Ethernet, bytes);
     let plain = place(&syn6(6, &[], &[]));
@@ -309,7 +308,7 @@ fn v6(w: [u32; 4]) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from_bits(a << 96 | b << 64 | c << 32 | d))
 }
 
-/// Flows that someone picks because a weaker hash puts them on one worker.
+/// Families of flows that a weak hash would put on one worker.
 fn families_v4() -> Vec<Family> {
     let here = 0x0a00_0001;
     vec![
@@ -427,7 +426,7 @@ fn random_keys_differ() {
 }
 
 #[test]
-fn what_is_refused_as_bulk_never_opens_answers_or_ends_a_connection() {
+fn a_frame_rejected_as_bulk_never_opens_answers_or_ends_a_connection() {
     let programs = [LinkType::Ethernet, LinkType::RawIp].map(|link| (link, without_bulk(link, 96)));
     let (mut refused, mut kept) = ([0; 2], [0; 2]);
     for id in 0..60_000 {
@@ -463,18 +462,18 @@ fn what_is_refused_as_bulk_never_opens_answers_or_ends_a_connection() {
                     assert_eq!(tcp.flags & 0x17, 0x10, "{tcp:?} of {data:02x?}");
                 }
                 Ok(Transport::Udp(_)) => refused[at] += 1,
-                // A frame that ends before the flags which its IP header promises: no host takes it.
+                // The frame ends before the flags that its IP header promises: every host drops it.
                 Ok(other @ Transport::TinyFragment { .. }) => {
                     let data = &[data, &[0; 64]].concat();
                     let longer = Packet { data, ..packet };
                     assert!(run(program, &longer) > 0, "{other:?} of {data:02x?}");
                 }
                 Ok(other) => panic!("{other:?} of {data:02x?}"),
-                // It ends before its headers do.
+                // The frame ends within its headers.
                 Err(why) => assert!(matches!(why, Unread::Malformed(_)), "{why:?}: {data:02x?}"),
             }
         }
     }
-    println!("refused {refused:?}, kept {kept:?}");
+    println!("rejected {refused:?}, kept {kept:?}");
     assert!(refused.into_iter().chain(kept).all(|count| count > 1_000));
 }

@@ -1,4 +1,4 @@
-//! Flood records: nothing is lost, only folded. Lines and folds together are what was sent, to each destination
+//! Flood records: attempts are folded, never lost. Lines and folds together are the attempts sent to each destination
 //! and port.
 
 mod common;
@@ -26,35 +26,35 @@ fn frame(number: u32, port: u16) -> Vec<u8> {
     Link::ethernet().frame(&syn(flow, number))
 }
 
-/// What an EVE log says came to each port, one by one and folded, and its last books.
+/// Attempts to each port in an EVE log, one by one and folded, and the last books.
 #[derive(Default)]
-struct Told {
+struct Log {
     lines: BTreeMap<u64, u64>,
     folds: BTreeMap<u64, Vec<Value>>,
     stats: Value,
 }
 
-fn told(eve: &[u8]) -> Told {
-    let mut told = Told::default();
+fn parsed(eve: &[u8]) -> Log {
+    let mut log = Log::default();
     for line in String::from_utf8_lossy(eve).lines() {
         let record: Value = serde_json::from_str(line).expect("JSON");
         let port = record["dest_port"].as_u64();
         match record["event_type"].as_str().expect("a type") {
-            "new_connection" => *told.lines.entry(port.expect("a port")).or_default() += 1,
+            "new_connection" => *log.lines.entry(port.expect("a port")).or_default() += 1,
             "new_connections" => {
                 assert_eq!(record["dest_ip"], "198.51.100.7");
                 assert_eq!(record["proto"], "TCP");
                 let fold = record["synledger"]["fold"].clone();
-                told.folds
+                log.folds
                     .entry(port.expect("a port"))
                     .or_default()
                     .push(fold);
             }
-            "stats" => told.stats = record,
+            "stats" => log.stats = record,
             _ => {}
         }
     }
-    told
+    log
 }
 
 fn count(fold: &Value) -> u64 {
@@ -66,7 +66,7 @@ fn read_folds_what_is_above_the_rate_and_counts_it_exactly() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut capture = Capture::new("flood", LinkType::Ethernet);
     let start_ns = 1_619_623_685 * SECOND_NS;
-    // Three seconds of 2,000 to port 80, and 5 a second to port 22.
+    // Three seconds: 2,000 a second to port 80, 5 a second to port 22.
     for i in 0..6000_u32 {
         let ts_ns = start_ns + i64::from(i) * SECOND_NS / 2000;
         capture.push(ts_ns, frame(i, 80));
@@ -77,11 +77,11 @@ fn read_folds_what_is_above_the_rate_and_counts_it_exactly() {
     let path = dir.path().join("flood.pcap");
     std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture");
     let (text, eve, output) = read_logs(dir.path(), &["--fold"], &[path]);
-    let says = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{says}");
-    let told = told(&eve);
-    assert_eq!(told.lines, BTreeMap::from([(22, 15), (80, 1000)]));
-    let folds = &told.folds[&80];
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let log = parsed(&eve);
+    assert_eq!(log.lines, BTreeMap::from([(22, 15), (80, 1000)]));
+    let folds = &log.folds[&80];
     let counts: Vec<u64> = folds.iter().map(count).collect();
     assert_eq!(counts, [1000, 2000, 2000]);
     for fold in folds {
@@ -89,7 +89,7 @@ fn read_folds_what_is_above_the_rate_and_counts_it_exactly() {
         let real = count(fold) as f64;
         assert!((sources - real).abs() < 4.0 * 0.0325 * real, "{fold}");
         assert_eq!(fold["reason"], "rate");
-        // 256 sources of each /24 follow each other.
+        // Each /24 has 256 consecutive sources.
         let least = |s: &Value| {
             s["count"]
                 .as_u64()
@@ -110,13 +110,13 @@ fn read_folds_what_is_above_the_rate_and_counts_it_exactly() {
     assert!(text.contains(line), "{text}");
     let until = " s until 2021-04-28T15:28:06.999500Z, most from 10.0.";
     assert!(text.contains(until), "{text}");
-    assert!(says.contains("the books close"), "{says}");
+    assert!(stderr.contains("the books close"), "{stderr}");
 }
 
-/// The rate is that of one destination: 2,000 of them with one SYN each a second are no flood, and nor is one that
-/// is slow while its neighbour on the same port is flooded.
+/// The rate is that of one destination: 2,000 destinations with one SYN each in a second are no flood, also while
+/// another destination of the same port is flooded.
 #[test]
-fn what_is_slow_is_told_one_by_one_whatever_else_its_port_gets() {
+fn slow_destinations_are_not_folded_with_a_flooded_one_of_the_same_port() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut capture = Capture::new("sweep", LinkType::Ethernet);
     let start_ns = 1_619_623_685 * SECOND_NS;
@@ -135,15 +135,14 @@ fn what_is_slow_is_told_one_by_one_whatever_else_its_port_gets() {
     std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture");
     let (_, eve, output) = read_logs(dir.path(), &["--fold=1000"], &[path]);
     assert!(output.status.success());
-    let told = told(&eve);
-    // The flooded one: 1,000 lines and one fold.
-    assert_eq!(told.lines, BTreeMap::from([(80, 2000 + 1000)]));
-    let counts: Vec<u64> = told.folds[&80].iter().map(count).collect();
+    let log = parsed(&eve);
+    // The flooded destination: 1,000 lines and one fold.
+    assert_eq!(log.lines, BTreeMap::from([(80, 2000 + 1000)]));
+    let counts: Vec<u64> = log.folds[&80].iter().map(count).collect();
     assert_eq!(counts, [1000]);
 }
 
-/// Floods and slow ports of two captures, the second of an earlier day: what is above the rate in its own second is
-/// folded, and nothing else is for the jump between them.
+/// Two captures, the second of an earlier day: the jump back folds nothing that is not above the rate in its own second.
 #[test]
 fn a_capture_of_an_earlier_day_is_folded_by_its_own_seconds() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -163,21 +162,21 @@ fn a_capture_of_an_earlier_day_is_folded_by_its_own_seconds() {
         files.push(path);
     }
     let (_, eve, output) = read_logs(dir.path(), &["--fold=100"], &files);
-    let says = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{says}");
-    let told = told(&eve);
-    let counts: Vec<u64> = told.folds[&80].iter().map(count).collect();
-    // The second after a flood starts folded, and is below half of the rate.
-    assert_eq!(counts, [401, 1, 401, 1], "{:?}", told.folds);
-    assert_eq!(told.lines[&80] + counts.iter().sum::<u64>(), 2000);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let log = parsed(&eve);
+    let counts: Vec<u64> = log.folds[&80].iter().map(count).collect();
+    // The second after a flood begins folded; it is below half of the rate.
+    assert_eq!(counts, [401, 1, 401, 1], "{:?}", log.folds);
+    assert_eq!(log.lines[&80] + counts.iter().sum::<u64>(), 2000);
     assert!(
-        says.contains("804 new connections folded into 4 flood records"),
-        "{says}"
+        stderr.contains("804 new connections folded into 4 flood records"),
+        "{stderr}"
     );
 }
 
-/// More floods at once than there is room for: records of all ports of an address, and of everything. Lines and
-/// records together are all that was sent, to each address.
+/// With more floods at once than the table holds, flood records cover all ports of an address, or everything. Lines
+/// and folds together are all attempts sent.
 #[test]
 fn a_full_table_of_folds_loses_nothing() {
     const SENT: u32 = 60_000;
@@ -194,10 +193,10 @@ fn a_full_table_of_folds_loses_nothing() {
     let path = dir.path().join("spread.pcap");
     std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture");
     let (text, eve, output) = read_logs(dir.path(), &["--fold=2"], &[path]);
-    let says = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        output.status.success() && says.contains("the books close"),
-        "{says}"
+        output.status.success() && stderr.contains("the books close"),
+        "{stderr}"
     );
     let (mut all, mut wide) = (0, 0);
     for line in String::from_utf8_lossy(&eve).lines() {
@@ -219,8 +218,8 @@ fn a_full_table_of_folds_loses_nothing() {
             _ => {}
         }
     }
-    assert_eq!(all, u64::from(SENT), "{says}");
-    assert!(wide > 0, "1,500 ports find no room");
+    assert_eq!(all, u64::from(SENT), "{stderr}");
+    assert!(wide > 0, "the table has no room for 1,500 ports");
     let text = String::from_utf8_lossy(&text);
     assert!(
         text.contains("New connections folded: -> 198.51.100.1:* (about "),
@@ -229,7 +228,7 @@ fn a_full_table_of_folds_loses_nothing() {
 }
 
 #[test]
-fn read_folds_nothing_unless_it_is_asked_to() {
+fn read_folds_nothing_without_the_flag() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut capture = Capture::new("flood", LinkType::Ethernet);
     for i in 0..3000_u32 {
@@ -238,8 +237,8 @@ fn read_folds_nothing_unless_it_is_asked_to() {
     let path = dir.path().join("flood.pcap");
     std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture");
     let (_, eve, _) = read_logs(dir.path(), &[], &[path]);
-    let told = told(&eve);
-    assert_eq!((told.lines[&80], told.folds.len()), (3000, 0));
+    let log = parsed(&eve);
+    assert_eq!((log.lines[&80], log.folds.len()), (3000, 0));
 }
 
 #[test]
@@ -255,7 +254,7 @@ fn a_live_flood_is_folded_and_the_books_close() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("a sensor");
-        let log = || std::fs::read(&eve).unwrap_or_default();
+        let content = || std::fs::read(&eve).unwrap_or_default();
         let wait_for = |what: &str, happened: &dyn Fn() -> bool| {
             let give_up = Instant::now() + Duration::from_secs(30);
             while !happened() {
@@ -264,13 +263,13 @@ fn a_live_flood_is_folded_and_the_books_close() {
             }
         };
         wait_for("start", &|| {
-            String::from_utf8_lossy(&log()).contains("\"event\":\"start\"")
+            String::from_utf8_lossy(&content()).contains("\"event\":\"start\"")
         });
         let socket = TxSocket::open(veth.sender).expect("a sender opens");
         for number in 0..SENT {
             socket.send(&frame(number, 80)).expect("sent");
             if number % 200 == 0 {
-                // A slow start is a flood all the same; one well above the backlog's room is another test's.
+                // Slow enough for the kernel's backlog; overload has a test of its own.
                 thread::sleep(Duration::from_millis(5));
                 socket.send(&frame(number, 443)).expect("sent");
             }
@@ -279,16 +278,16 @@ fn a_live_flood_is_folded_and_the_books_close() {
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
         kill(pid, Signal::SIGTERM).expect("it runs");
         let output = child.wait_with_output().expect("an end");
-        let says = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{says}");
-        let told = told(&log());
-        let folded: u64 = told.folds[&80].iter().map(count).sum();
-        assert_eq!(told.lines[&80] + folded, u64::from(SENT), "{says}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        let log = parsed(&content());
+        let folded: u64 = log.folds[&80].iter().map(count).sum();
+        assert_eq!(log.lines[&80] + folded, u64::from(SENT), "{stderr}");
         assert!(folded > u64::from(SENT) / 2, "{folded}");
-        assert_eq!(told.lines[&443], 100, "a slow port stays lines");
-        let books = &told.stats["synledger"]["totals"]["books"];
+        assert_eq!(log.lines[&443], 100, "a slow port is not folded");
+        let books = &log.stats["synledger"]["totals"]["books"];
         assert_eq!(books["new_connections"], u64::from(SENT) + 100);
         assert_eq!(books["folded_connections"], folded);
-        assert_eq!(told.stats["synledger"]["complete"], true, "{}", told.stats);
+        assert_eq!(log.stats["synledger"]["complete"], true, "{}", log.stats);
     });
 }

@@ -1,4 +1,4 @@
-//! How far full tables reach is published, and obeyed: by `read` of floods that a small table cannot hold.
+//! The published horizons of full tables hold when `read` reads floods that a small table cannot hold.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 const START_NS: i64 = 1_700_000_000_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 
-/// What `read` says of these frames: these events, and the last books.
+/// Runs `read` on these frames: its records of these events, and the last books.
 fn read(frames: Vec<(i64, Vec<u8>)>, workers: &str, events: &str) -> (Vec<Value>, Value) {
     let dir = tempfile::tempdir().expect("a folder");
     let (file, log) = (dir.path().join("flood.pcap"), dir.path().join("log.json"));
@@ -49,13 +49,13 @@ fn write(file: &Path, mut frames: Vec<(i64, Vec<u8>)>) {
     std::fs::write(file, capture.to_pcap(NANOS)).expect("a capture file");
 }
 
-/// The SYN of a source of its own.
+/// The SYN of source number `from`.
 fn touch(from: u32, port: u16) -> Vec<u8> {
     let flow = Flow::v4(from.to_be_bytes(), 1024, [198, 51, 100, 1], port);
     Link::ethernet().frame(&syn(flow, from))
 }
 
-/// So many sources a second, each with one SYN.
+/// `rate` sources a second, each with one SYN.
 fn flood(seconds: i64, rate: i64) -> Vec<(i64, Vec<u8>)> {
     let from = |n: i64| 0x0a00_0000 + u32::try_from(n).expect("below 2^24");
     let all = 0..seconds * rate;
@@ -75,7 +75,7 @@ fn a_retransmission_inside_the_published_horizon_is_never_a_new_attempt() {
     const FLOOD_S: i64 = 12;
     for workers in ["1", "3"] {
         let mut frames = flood(FLOOD_S, RATE);
-        // In the last second SYNs come again, of every age: those of the source that came so long before.
+        // In the last second, SYNs of sources of every age are repeated.
         let mut ages = HashMap::new();
         for n in 0..10_000_i64 {
             let again_ns = (FLOOD_S - 1) * SECOND + n * SECOND / 10_000 + 7;
@@ -115,21 +115,21 @@ fn a_retransmission_inside_the_published_horizon_is_never_a_new_attempt() {
         let (inside, new) = of_age(0.0, horizon_s);
         let (outside, new_outside) = of_age(2.0 * horizon_s, f64::INFINITY);
         eprintln!(
-            "{workers} workers: horizon {horizon_s:.3} s; inside {inside} came again, {new} were new; beyond \
-             twice of it {outside}, {new_outside} new"
+            "{workers} workers: horizon {horizon_s:.3} s; {inside} repeated inside it, {new} taken for new; \
+             {outside} beyond twice the horizon, {new_outside} taken for new"
         );
         assert!(horizon_s > 0.5 && horizon_s < 8.0, "{horizon_s}");
         assert!(inside > 100 && outside > 100);
         assert_eq!(new, 0);
         assert!(
             new_outside * 10 > outside * 9,
-            "the horizon is no smaller than it must be"
+            "the horizon is smaller than it must be"
         );
     }
 }
 
 #[test]
-fn without_a_flood_both_horizons_are_those_of_the_rules() {
+fn without_a_flood_the_horizons_are_those_of_the_rules() {
     let (_, books) = read(flood(2, 100), "2", "alert");
     assert_eq!(seconds(&books, "dedup_horizon_seconds"), 130.0);
     assert_eq!(
@@ -147,7 +147,7 @@ fn a_scan_with_gaps_below_half_of_the_published_one_is_found_in_a_flood() {
         let (_, books) = read(flood(FLOOD_S, RATE), workers, "alert");
         let gap_s = seconds(&books, "port_scan_min_detectable_gap_seconds");
         assert!(gap_s > 0.05 && gap_s < 2.0, "{gap_s}");
-        // g* is eight times what is published.
+        // A gap of eight times the published one is the edge, g*.
         let parts = [0.05, 0.25, 0.49, 1.0, 8.0, 16.0];
         let mut frames = flood(FLOOD_S, RATE);
         for (kind, part) in (0_u32..).zip(parts) {
@@ -180,10 +180,17 @@ fn a_scan_with_gaps_below_half_of_the_published_one_is_found_in_a_flood() {
         }
         let published = seconds(&books, "port_scan_min_detectable_gap_seconds");
         eprintln!(
-            "{workers} workers: published {published:.3} s; of {SCANNERS} with gaps of {parts:?} of it found {found:?}"
+            "{workers} workers: published {published:.3} s; {SCANNERS} scans with each of the gaps {parts:?} times that: found {found:?}"
         );
-        assert_eq!(found[..3], [SCANNERS; 3], "below half of it");
-        assert!(found[3] >= SCANNERS - 1, "at it: 99,999 of 100,000");
-        assert!(found[5] < SCANNERS / 4, "twice g* is beyond the edge");
+        assert_eq!(
+            found[..3],
+            [SCANNERS; 3],
+            "gaps below half of the published one"
+        );
+        assert!(
+            found[3] >= SCANNERS - 1,
+            "at the published gap 99,999 of 100,000 are found"
+        );
+        assert!(found[5] < SCANNERS / 4, "twice g*: beyond the edge");
     }
 }

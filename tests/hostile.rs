@@ -1,4 +1,4 @@
-//! Whatever the bytes: no panic, and the books close.
+//! Damaged captures: no panic, and the books close.
 
 mod common;
 
@@ -11,7 +11,7 @@ use craft::{Capture, PcapFormat, Rng};
 use synledger::capture::frame::LinkType;
 use synledger::capture::pcap::CaptureReader;
 
-/// How much is tried.
+/// Number of inputs.
 #[derive(Clone, Copy)]
 struct Effort {
     /// Cuts and damaged copies of each file.
@@ -20,7 +20,7 @@ struct Effort {
     frames: u64,
 }
 
-/// A sample, or with `SYNLEDGER_FUZZ=full` everything.
+/// A sample; all of it with `SYNLEDGER_FUZZ=full`.
 fn effort() -> Effort {
     match std::env::var("SYNLEDGER_FUZZ").as_deref() {
         Ok("full") => Effort {
@@ -34,7 +34,7 @@ fn effort() -> Effort {
     }
 }
 
-/// What was tried.
+/// Inputs run so far, and their counts.
 #[derive(Default)]
 struct Tally {
     files: u64,
@@ -48,7 +48,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn say(&self, what: &str, begin: Instant) {
+    fn print(&self, what: &str, begin: Instant) {
         eprintln!(
             "{what}: {} files, {} cuts and as many damaged copies ({} buffers ended in an error), \
              {} mutated frames; {} frames read, {} attempts, {} detections, {} evicted, {:?}",
@@ -64,7 +64,7 @@ impl Tally {
         );
     }
 
-    /// Every file was tried, cut as often as was wanted, and so many frames were mutated over all.
+    /// Every file was run and cut as often as `wanted`, and enough frames were mutated.
     fn assert_reaches(&self, wanted: Effort, files: usize) {
         assert_eq!(self.files, files as u64);
         assert_eq!(self.cuts, self.files * wanted.cuts);
@@ -84,7 +84,7 @@ fn link_number(link: LinkType) -> u32 {
     }
 }
 
-/// At most `frames_max` frames of a file with the link type of its first, as far as it can be read.
+/// At most `frames_max` readable frames of a file that have the link type of the first.
 fn frames_of(bytes: &[u8], frames_max: u64) -> Option<Capture> {
     let mut reader = CaptureReader::from_reader("file", Cursor::new(bytes.to_vec()), None).ok()?;
     let mut capture: Option<Capture> = None;
@@ -103,7 +103,7 @@ fn frames_of(bytes: &[u8], frames_max: u64) -> Option<Capture> {
     capture
 }
 
-/// A capture of `count` damaged frames; some lie about their length, time jumps now and then.
+/// A capture of `count` damaged frames: some have a false wire length, time jumps now and then.
 fn mutated(from: &Capture, count: u64, rng: &mut Rng) -> Vec<u8> {
     let mut capture = Capture::new("mutated", from.link);
     for frame in from.frames.iter().cycle() {
@@ -125,7 +125,7 @@ fn mutated(from: &Capture, count: u64, rng: &mut Rng) -> Vec<u8> {
     }
 }
 
-/// One file whole, cut, damaged, and its frames damaged, as one stream through one shard or two.
+/// Runs one file whole, cut, damaged, and with damaged frames, as one stream through one shard or two.
 fn try_file(name: &str, seed: u64, file: &[u8], effort: Effort, tally: &mut Tally) {
     let mut rng = Rng::new(seed);
     let workers = 1 + usize::try_from(seed % 2).expect("0 or 1");
@@ -151,7 +151,7 @@ fn try_file(name: &str, seed: u64, file: &[u8], effort: Effort, tally: &mut Tall
     tally.evicted += shards.flow.evicted();
 }
 
-/// Each file's part, and a quarter more: not every file holds frames of a link type that craft writes.
+/// Frames for each file, and a quarter more: some files have no frame of a link type that craft writes.
 fn share(effort: Effort, files: usize) -> Effort {
     Effort {
         frames: (effort.frames + effort.frames / 4).div_ceil(files as u64),
@@ -172,7 +172,7 @@ fn damaged_crafted_captures_cause_no_panic_and_the_books_close() {
         };
         try_file(&capture.name, seed, &file, effort, &mut tally);
     }
-    tally.say("crafted", begin);
+    tally.print("crafted", begin);
     tally.assert_reaches(wanted, captures.len());
     assert!(tally.attempts > 0 && tally.alerts > 0 && tally.evicted > 0 && tally.damaged > 0);
 }
@@ -189,7 +189,7 @@ fn damaged_real_captures_cause_no_panic_and_the_books_close() {
         let file = std::fs::read(path).expect("a readable file");
         try_file(&within(path, &folder), seed, &file, effort, &mut tally);
     }
-    tally.say("corpus", begin);
+    tally.print("corpus", begin);
     tally.assert_reaches(wanted, files.len());
     assert!(tally.attempts > 0 && tally.evicted > 0 && tally.damaged > 0);
 }

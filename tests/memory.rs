@@ -1,8 +1,5 @@
-//! All memory is taken at the start: no allocation for a packet, no page for a flood.
-#![allow(
-    unsafe_code,
-    reason = "an allocator that counts has to implement GlobalAlloc"
-)]
+//! All memory is taken at the start: a packet allocates nothing, a flood touches no new page.
+#![allow(unsafe_code, reason = "a counting allocator implements GlobalAlloc")]
 
 mod common;
 
@@ -19,18 +16,18 @@ use synledger::shard::At;
 use synledger::shard::Shard;
 use synledger::time::timeline::{Timeline, position_of_ts};
 
-/// Frames between two settlements, as a block has them.
+/// Frames between two settlements: about those of a block.
 const BLOCK_FRAMES: usize = 512;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system's allocator; counts what each thread asks for.
+/// The system's allocator; counts the allocations of each thread.
 struct Counting;
 
 fn count() {
-    // Gone while a thread ends: nobody asks then.
+    // The counter is gone while its thread ends; it is not read then.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
@@ -63,14 +60,14 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// One test at a time: resident memory is the process's.
+/// Serializes tests: resident memory is that of the process.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A live shard that owns every flow, and the logger's end of it, emptied after every block.
+/// A live shard that owns every flow, and a merge that consumes its events after every block.
 struct Bench {
     shard: Shard,
     merge: Merge,
-    said: u64,
+    events: u64,
     now_ns: i64,
 }
 
@@ -89,7 +86,7 @@ impl Bench {
         Self {
             shard: shards.pop().expect("one worker"),
             merge: Merge::new(consumers, None),
-            said: 0,
+            events: 0,
             now_ns: i64::MIN,
         }
     }
@@ -109,8 +106,8 @@ impl Bench {
         let position = position_of_ts(self.now_ns);
         self.shard.publish_contacts(position, &Timeline::Live);
         self.shard.settle(position, self.now_ns, &Timeline::Live);
-        let said = &mut self.said;
-        while self.merge.step(4096, |_| {}, |_| *said += 1) > 0 {}
+        let events = &mut self.events;
+        while self.merge.step(4096, |_| {}, |_| *events += 1) > 0 {}
     }
 }
 
@@ -126,7 +123,7 @@ fn frame(bytes: &[u8], ts_ns: i64) -> Frame<'_> {
     }
 }
 
-/// Feeds the capture `rounds` times, each round later than the one before; says the allocations.
+/// Feeds the capture `rounds` times, each round later than the one before; returns the allocations.
 fn allocations(bench: &mut Bench, frames: &[craft::Frame], rounds: i64) -> u64 {
     const ROUND_NS: i64 = 400_000_000_000;
     let first = frames.iter().map(|f| f.ts_ns).min().expect("frames");
@@ -163,7 +160,7 @@ const TABLES: Limits = Limits {
 #[test]
 fn no_frame_allocates() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let (mut runs, mut alerting, mut fed, mut said) = (0, 0, 0, 0);
+    let (mut runs, mut alerting, mut fed, mut events) = (0, 0, 0, 0);
     for capture in (1..4).flat_map(craft::scenarios) {
         if capture.link != craft::LinkType::Ethernet {
             continue;
@@ -183,13 +180,13 @@ fn no_frame_allocates() {
             assert_eq!((once, twice), (0, 0), "{name}: in one round, in two");
             runs += 1;
             fed += counts.frames;
-            said += bench.said;
+            events += bench.events;
         }
     }
     eprintln!(
-        "memory: {runs} runs, {fed} frames, {said} events, 0 allocations; {alerting} runs with alerts left out"
+        "memory: {runs} runs, {fed} frames, {events} events, 0 allocations; {alerting} runs with alerts left out"
     );
-    assert!(fed > 5_000 && said > 500, "{fed} frames, {said} events");
+    assert!(fed > 5_000 && events > 500, "{fed} frames, {events} events");
 }
 
 /// Resident bytes, from the kernel's own count of pages.
@@ -241,7 +238,7 @@ fn a_spoofed_flood_takes_no_memory() {
          {} attempts, {} evicted, {} events",
         counts.flow.new_connections,
         counts.flow.evicted(),
-        bench.said
+        bench.events
     );
     assert_eq!(counts.flow.new_connections, u64::from(syns));
     assert!(counts.flow.evicted() > 0, "the table overflowed");
@@ -253,13 +250,13 @@ fn a_spoofed_flood_takes_no_memory() {
     );
 }
 
-/// As `run` is by default: folds are opened, grow and are handed over each second, at every number of targets.
+/// The default of `run`: folds are opened, grow and are handed over each second, with few and with many targets.
 #[test]
-fn a_folded_flood_allocates_for_flood_records_alone() {
+fn a_folded_flood_allocates_only_for_flood_records() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     const SYNS: u32 = 1_000_000;
     const A_SECOND: u32 = 100_000;
-    // Rates of 4,096 targets are followed: of more, those that give way are written one by one.
+    // The rates of 4,096 targets are tracked: attempts to an evicted target are written one by one.
     for (ports, folded) in [(1_u16, 0.99), (100, 0.99), (5_000, 0.5)] {
         let mut bench = Bench::folding(TABLES, Some(1));
         bench.shard.prefault();
@@ -279,7 +276,7 @@ fn a_folded_flood_allocates_for_flood_records_alone() {
             }
             bench.settle();
         };
-        // Three seconds in which folds have been handed over and taken back.
+        // Warm up for three seconds: folds are handed over and taken back.
         feed(0, 3 * A_SECOND);
         let (early, before) = (resident(), ALLOCATIONS.get());
         feed(3 * A_SECOND, SYNS);
@@ -288,12 +285,12 @@ fn a_folded_flood_allocates_for_flood_records_alone() {
         eprintln!(
             "memory: {ports} ports: {early} bytes resident after 3 s, {late} after 10; {allocated} allocations, \
              {} of {} attempts folded, {} events",
-            counts.folded_by_shards, counts.flow.new_connections, bench.said
+            counts.folded_by_shards, counts.flow.new_connections, bench.events
         );
         assert_eq!(counts.flow.new_connections, u64::from(SYNS));
         let share = counts.folded_by_shards as f64 / f64::from(SYNS);
         assert!(share > folded, "{ports} ports: {share} folded");
-        // Seven seconds of at most 256 folds, boxed as they leave; and the lists they leave in.
+        // Seven seconds: at most 256 boxed folds each, and the lists that carry them.
         assert!(allocated <= 8 * (256 + 32), "{ports} ports: {allocated}");
         assert!(
             late.abs_diff(early) * 50 <= early,

@@ -1,7 +1,7 @@
 //! Interfaces in a namespace of their own: patterns, default routes, changes, counters.
 //!
-//! Needs root and `ip`; says so and passes where it has neither. A namespace lives as long as the
-//! thread that made it, so nothing is left behind.
+//! Prints `skipped` without root or `ip`. A namespace ends with the thread that made it, so nothing is
+//! left behind.
 
 mod common;
 
@@ -41,7 +41,7 @@ fn names(patterns: &str) -> Vec<String> {
 }
 
 #[test]
-fn patterns_and_default_routes_choose_in_a_namespace() {
+fn patterns_and_default_routes_select_interfaces() {
     in_namespace(|| {
         assert!(default_route_devices().expect("routes").is_empty());
         let error = resolve("auto").expect_err("no default route");
@@ -96,7 +96,7 @@ fn wait_for(watch: &mut Watch, what: &str, wanted: impl Fn(&LinkEvent) -> bool) 
 }
 
 #[test]
-fn every_change_of_a_link_is_told_once() {
+fn every_change_of_a_link_is_an_event() {
     in_namespace(|| {
         let mut watch = Watch::start().expect("a watch");
         assert_eq!(
@@ -139,7 +139,7 @@ fn every_change_of_a_link_is_told_once() {
             address,
         };
         wait_for(&mut watch, "address's end", |event| *event == removed);
-        // The other end goes down, and takes our carrier with it.
+        // Without its other end, v0 loses its carrier.
         ip("link set dev v1 down");
         wait_for(
             &mut watch,
@@ -150,7 +150,7 @@ fn every_change_of_a_link_is_told_once() {
 }
 
 #[test]
-fn a_link_that_is_renamed_removed_and_made_again_is_known_again() {
+fn a_link_that_is_renamed_removed_and_recreated_replaces_the_first() {
     in_namespace(|| {
         ip("link add v0 type veth peer name v1");
         let links = list().expect("links");
@@ -209,12 +209,12 @@ fn a_port_that_leaves_its_bridge_is_not_removed() {
 }
 
 #[test]
-fn after_an_overrun_no_ghost_is_left() {
+fn after_an_overrun_no_removed_address_is_left() {
     in_namespace(|| {
         let mut watch = Watch::start().expect("a watch");
         let mut known: BTreeSet<IpAddr> = watch.addresses().collect();
-        // The early half is what the socket's buffer keeps, the late half what the kernel drops:
-        // whoever reads the early half after the list believes in addresses that are gone.
+        // The socket's buffer keeps the early events; the kernel drops the late ones. Early events that are
+        // applied after a fresh list would bring removed addresses back.
         let mut batch = String::new();
         for last in 1..=250 {
             batch += &format!("addr add 198.51.100.{last}/32 dev lo\n");
@@ -240,7 +240,7 @@ fn after_an_overrun_no_ghost_is_left() {
     });
 }
 
-/// Runs many lines of `ip` in one go.
+/// Runs many lines of `ip` as one batch.
 fn ip_batch(lines: &str) {
     let mut child = Command::new("ip")
         .args(["-force", "-batch", "-"])
@@ -265,7 +265,7 @@ fn counters_count_what_was_sent() {
             socket.send_to(&[0; 10], address).expect("lo takes it");
         }
         counters.update().expect("counters");
-        let counted = counters.nic(lo).expect("it was asked for").rx_packets;
+        let counted = counters.nic(lo).expect("it is counted").rx_packets;
         assert_eq!(counted, 100);
     });
 }

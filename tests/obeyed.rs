@@ -1,4 +1,4 @@
-//! How far full tables reach is published, and what is published is kept to, whatever the flood.
+//! The published horizons of full tables hold in floods of every shape.
 
 use craft::Rng;
 use std::collections::HashMap;
@@ -15,19 +15,19 @@ use synledger::time::timeline::{Timeline, position_of_ts};
 const MS: i64 = 1_000_000;
 const SECOND: i64 = 1000 * MS;
 const WINDOW: i64 = 60 * SECOND;
-/// A scan of these tests touches so many ports.
+/// Ports of a scan.
 const PORTS: u16 = 3;
-/// Room for first touches, and for pairs with more.
+/// Table sizes: first touches, and pairs with more touches.
 const FIRSTS: usize = 4096;
 const PAIRS: usize = 1024;
 
-/// A SYN: when, from whom, to which port.
+/// A SYN: time, source, port.
 type Touch = (i64, u64, u16);
 
-/// Scanners' numbers begin here; below are the flood's sources.
+/// First number of a scanner; sources of the flood are below.
 const SCANNERS: u64 = 1 << 40;
 
-/// SYNs from so many new sources, evenly over a stretch of time; each touches so many ports, 1 ns apart.
+/// SYNs from `count` new sources, evenly over a stretch of time; each touches `ports` ports, 1 ns apart.
 fn sources(flood: &mut Vec<Touch>, (from, until): (i64, i64), count: usize, ports: u16) {
     let begin = flood.len() as u64;
     for n in 0..count {
@@ -46,14 +46,14 @@ fn steady(ports: u16) -> Vec<Touch> {
     flood
 }
 
-/// An empty table and a flood that does not fill it quite.
+/// A flood that almost fills an empty table.
 fn beginning() -> Vec<Touch> {
     let mut flood = Vec::new();
     sources(&mut flood, (0, 10 * SECOND), FIRSTS - 1, 1);
     flood
 }
 
-/// Tables that fill slowly, and bursts of somewhat less than there is room for.
+/// Tables that fill slowly, then bursts of nine tenths of a table.
 fn bursts(ports: u16) -> Vec<Touch> {
     let mut flood = Vec::new();
     sources(&mut flood, (0, 3600 * SECOND), 2 * FIRSTS, ports);
@@ -66,7 +66,7 @@ fn bursts(ports: u16) -> Vec<Touch> {
     flood
 }
 
-/// Rates from one to thousands a second, each for up to some seconds.
+/// Random rates from one to thousands a second, each for a few seconds.
 fn any(rng: &mut Rng) -> Vec<Touch> {
     let (mut flood, mut at) = (Vec::new(), 0);
     while flood.len() < 100_000 {
@@ -85,8 +85,8 @@ fn any(rng: &mut Rng) -> Vec<Touch> {
     flood
 }
 
-/// Scanners that begin in this stretch of time, and the gaps between their touches: as many between 14 and 29
-/// seconds as between 7 and 14.
+/// Scanners that begin in this stretch of time, and the gaps between their touches: log-uniform, as many between
+/// 14 and 29 seconds as between 7 and 14.
 fn scanners(rng: &mut Rng, (from, until): (i64, i64), count: u64) -> (Vec<Touch>, Vec<i64>) {
     let (mut touches, mut gaps) = (Vec::new(), Vec::new());
     for n in 0..count {
@@ -100,12 +100,12 @@ fn scanners(rng: &mut Rng, (from, until): (i64, i64), count: u64) -> (Vec<Touch>
     (touches, gaps)
 }
 
-/// What became of the scanners of a flood.
+/// Scanners of a flood, and how many were not found.
 #[derive(Debug, Default)]
 struct Result {
     promised: usize,
     lost: usize,
-    /// Those whose gaps were more than eight times too long.
+    /// Scanners whose gaps are more than eight times the published one.
     hopeless: usize,
     hopeless_lost: usize,
 }
@@ -185,7 +185,7 @@ fn a_scan_with_gaps_below_half_of_the_published_one_is_found_in_any_flood() {
             let result = scan_in(what, all, &gaps, seed);
             assert!(result.promised >= 100, "{what}: {result:?}");
             assert_eq!(result.lost, 0, "{what}: {result:?}");
-            // It is not a promise of next to nothing, where the flood goes on.
+            // In a steady flood the published gap is not much smaller than the possible one.
             if what.ends_with("each") && !what.starts_with("bursts") {
                 let lost = result.hopeless_lost * 4;
                 assert!(lost > result.hopeless * 3, "{what}: {result:?}");
@@ -217,16 +217,16 @@ fn syn(source: u64, ts_ns: i64) -> Packet {
     }
 }
 
-/// Plays one SYN.
+/// Feeds one SYN.
 fn attempt(flows: &mut Flows, source: usize, ts_ns: i64) {
     let packet = syn(source as u64, ts_ns);
     let lookup = flows.prefetch(&packet);
     flows.on_packet(&packet, &lookup, ts_ns, &mut |_, _| {});
 }
 
-/// Plays the flood into a table of 1024 attempts; after each SYN one of an earlier source's comes again. Gives
-/// how many of those came inside the published horizon, and how many beyond it were taken for new ones.
-fn again_in(what: &str, mut flood: Vec<Touch>, rng: &mut Rng) -> (usize, usize) {
+/// Feeds the flood into a table of 1024 attempts; after each SYN an earlier one is repeated. Returns how many were
+/// repeated inside the published horizon, and how many beyond it were taken for new.
+fn repeat_in(what: &str, mut flood: Vec<Touch>, rng: &mut Rng) -> (usize, usize) {
     let limits = Limits {
         attempts: 1024,
         established: 8,
@@ -264,15 +264,15 @@ fn again_in(what: &str, mut flood: Vec<Touch>, rng: &mut Rng) -> (usize, usize) 
     for (name, left, right) in flows.counts().identities() {
         assert_eq!(left, right, "{what}: {name}");
     }
-    eprintln!("{what}: {inside} came again inside the horizon, {beyond_new} beyond it were new");
+    eprintln!("{what}: {inside} repeated inside the horizon, {beyond_new} beyond it taken for new");
     (inside, beyond_new)
 }
 
 #[test]
-fn a_syn_that_comes_again_inside_the_published_horizon_is_never_new() {
+fn a_syn_repeated_inside_the_published_horizon_is_never_new() {
     for seed in 0..3 {
         let mut rng = Rng::new(seed);
-        // Stamps of captures are as coarse as a second, and many SYNs share one.
+        // Captures may have timestamps of whole seconds, which many SYNs share.
         let coarse = |flood: Vec<Touch>| {
             flood
                 .into_iter()
@@ -286,7 +286,7 @@ fn a_syn_that_comes_again_inside_the_published_horizon_is_never_new() {
             ("stamps of whole seconds", coarse(steady(1)).collect()),
         ];
         for (what, flood) in floods {
-            let (inside, beyond_new) = again_in(what, flood, &mut rng);
+            let (inside, beyond_new) = repeat_in(what, flood, &mut rng);
             assert!(inside > 100 && beyond_new > 100, "{what}");
         }
     }

@@ -1,5 +1,4 @@
-//! A reader that stops reading: it costs its own lines, never those of other outputs, and nobody waits for it
-//! for ever.
+//! A reader that stops reading costs only lines of its own output, and cannot keep the program from ending.
 
 mod common;
 
@@ -16,7 +15,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything here may take before a test gives up on it.
+/// How long a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// More lines than a pipe and the sink's own buffer hold.
 const LINES: u32 = 30_000;
@@ -43,7 +42,7 @@ fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-/// Ends the program with `signal`; gives its exit code and how long it took.
+/// Ends the program with `signal`; returns its exit code and how long it took.
 fn end(child: &mut Child, signal: Signal) -> (Option<i32>, Duration) {
     let asked = Instant::now();
     let pid = i32::try_from(child.id()).expect("a process id");
@@ -57,7 +56,7 @@ fn end(child: &mut Child, signal: Signal) -> (Option<i32>, Duration) {
 }
 
 #[test]
-fn read_waits_for_its_reader_and_an_interrupt_ends_it_all_the_same() {
+fn read_waits_for_a_slow_reader_and_sigint_ends_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut capture = Capture::new("many", LinkType::Ethernet);
     for from in 0..LINES {
@@ -77,7 +76,7 @@ fn read_waits_for_its_reader_and_an_interrupt_ends_it_all_the_same() {
     };
     let (mut reader, mut child) = start();
     thread::sleep(Duration::from_secs(2));
-    assert!(child.try_wait().expect("a child").is_none(), "it waits");
+    assert!(child.try_wait().expect("a child").is_none(), "read waits");
     let mut all = String::new();
     reader.read_to_string(&mut all).expect("UTF-8");
     assert!(child.wait().expect("a child").success());
@@ -94,7 +93,7 @@ fn read_waits_for_its_reader_and_an_interrupt_ends_it_all_the_same() {
 }
 
 #[test]
-fn the_books_of_read_are_its_last_record_and_the_same_bytes_with_every_number_of_workers() {
+fn read_ends_with_its_books_and_writes_the_same_bytes_with_every_number_of_workers() {
     let dir = tempfile::tempdir().expect("a folder");
     let capture = &craft::scenarios(3)[0];
     let file = dir.path().join("one.pcap");
@@ -140,12 +139,12 @@ fn the_books_of_read_are_its_last_record_and_the_same_bytes_with_every_number_of
 }
 
 #[test]
-fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run() {
+fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_run() {
     with_veth(|veth| {
         let dir = tempfile::tempdir().expect("a folder");
-        let [log, says, eve] = ["log", "says", "eve"].map(|name| dir.path().join(name));
+        let [log, stderr_file, eve] = ["log", "stderr", "eve"].map(|name| dir.path().join(name));
         let (nobody_reads, writer) = pipe().expect("a pipe");
-        let errors = std::fs::File::create(&says).expect("a file");
+        let errors = std::fs::File::create(&stderr_file).expect("a file");
         let mut child = synledger()
             .args(RUN)
             .args(["-i", SENSOR, "--ring-mib", "8", "--fold", "0"])
@@ -168,7 +167,7 @@ fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run()
         for from in 0..LINES {
             sender.send(&frame(from)).expect("a frame is sent");
             if from.is_multiple_of(1000) {
-                // No faster than one core reads them: this is not about rings.
+                // No faster than one core reads them, so that rings drop nothing.
                 thread::sleep(Duration::from_millis(20));
             }
         }
@@ -176,27 +175,27 @@ fn a_pager_that_stops_reading_stops_neither_other_outputs_nor_the_end_of_a_run()
             content(&log).matches(": New connection: ").count() == LINES as usize
         });
         let (code, took) = end(&mut child, Signal::SIGTERM);
-        let says = content(&says);
-        assert!(took < Duration::from_secs(10), "{took:?}: {says}");
-        assert_eq!(code, Some(1), "lines were asked for and lost: {says}");
-        assert!(says.contains("the books close"), "{says}");
-        assert_said(&says);
-        // All of them end at once with the run: many more than a queue holds.
+        let stderr = content(&stderr_file);
+        assert!(took < Duration::from_secs(10), "{took:?}: {stderr}");
+        assert_eq!(code, Some(1), "lines were asked for and lost: {stderr}");
+        assert!(stderr.contains("the books close"), "{stderr}");
+        assert_loss_is_reported(&stderr);
+        // All flows end at once with the run: many more than a queue holds.
         let ended = content(&log).matches(": Flow ended: ").count();
-        assert_eq!(ended, LINES as usize, "{says}");
+        assert_eq!(ended, LINES as usize, "{stderr}");
         drop(nobody_reads);
         assert_books_of_a_slow_reader(&content(&eve));
     });
 }
 
-/// Loud while it lasts.
-fn assert_said(says: &str) {
+/// Standard error reports the loss while it lasts.
+fn assert_loss_is_reported(stderr: &str) {
     for part in [
         "synledger: losing: ",
         "records of text:- (",
         "its reader is slow; read it faster",
     ] {
-        assert!(says.contains(part), "{part}: {says}");
+        assert!(stderr.contains(part), "{part}: {stderr}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `read` while its capture comes slowly: what it logs meanwhile, and what signals do to it.
+//! `read` with a slow capture: its log meanwhile, and signals.
 
 mod common;
 
@@ -12,9 +12,9 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything here may take before a test gives up on it.
+/// How long a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The header of a pcap file.
+/// Size of a pcap file header.
 const HEADER_BYTES: usize = 24;
 
 /// SYNs from one source to ports 1, 2, 3 …, a millisecond apart.
@@ -30,7 +30,7 @@ fn syns(count: u16) -> Vec<u8> {
     capture.to_pcap(NANOS)
 }
 
-/// A running `read -`, fed through a pipe; killed, whatever happens to the test.
+/// A running `read -`, fed through a pipe; killed on drop.
 struct Reader {
     child: Child,
     dir: tempfile::TempDir,
@@ -52,7 +52,7 @@ impl Reader {
             .args(args)
             .stdin(Stdio::piped())
             .stdout(file("stdout"))
-            .stderr(file("says"))
+            .stderr(file("stderr"))
             .spawn()
             .expect("the program starts");
         Self { child, dir }
@@ -75,10 +75,10 @@ impl Reader {
     fn wait_for(&self, what: &str, patience: Duration, happened: impl Fn() -> bool) {
         let give_up = Instant::now() + patience;
         while !happened() {
-            let says = self.content("says");
+            let stderr = self.content("stderr");
             assert!(
                 Instant::now() < give_up,
-                "no {what} in {patience:?}\n{says}"
+                "no {what} in {patience:?}\n{stderr}"
             );
             thread::sleep(Duration::from_millis(5));
         }
@@ -95,7 +95,7 @@ impl Reader {
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 
-    /// Closes the pipe and waits for the end; gives the exit code.
+    /// Closes the pipe and waits for the end; returns the exit code.
     fn end(&mut self) -> Option<i32> {
         drop(self.child.stdin.take());
         self.child.wait().expect("a child").code()
@@ -114,18 +114,18 @@ fn a_slow_pipe_is_logged_within_a_second() {
     let bytes = syns(3);
     let frame = (bytes.len() - HEADER_BYTES) / 3;
     let mut reader = Reader::start(&[]);
-    // One frame and a half, as a program that fills its buffer writes them.
+    // One frame and a half, as a program writes that flushes full buffers.
     reader.feed(&bytes[..HEADER_BYTES + frame * 3 / 2]);
     reader.wait_for_lines(1, PATIENCE);
     let begin = Instant::now();
     reader.feed(&bytes[HEADER_BYTES + frame * 3 / 2..]);
     reader.wait_for_lines(3, Duration::from_secs(1));
     eprintln!("logged after {:?}", begin.elapsed());
-    assert_eq!(reader.end(), Some(0), "{}", reader.content("says"));
+    assert_eq!(reader.end(), Some(0), "{}", reader.content("stderr"));
 }
 
 #[test]
-fn a_pipe_that_never_rests_is_logged_within_a_second_too() {
+fn a_pipe_without_pauses_is_logged_within_a_second() {
     let bytes = syns(100);
     let frame = (bytes.len() - HEADER_BYTES) / 100;
     let mut reader = Reader::start(&[]);
@@ -144,7 +144,7 @@ fn a_pipe_that_never_rests_is_logged_within_a_second_too() {
 }
 
 #[test]
-fn where_a_slow_pipe_paused_makes_no_difference_to_the_log() {
+fn pauses_of_a_pipe_do_not_change_the_log() {
     let dir = tempfile::tempdir().expect("a folder");
     let captures = craft::scenarios(5);
     let merged = craft::merge(
@@ -165,7 +165,7 @@ fn where_a_slow_pipe_paused_makes_no_difference_to_the_log() {
             reader.feed(piece);
             thread::sleep(Duration::from_millis(250));
         }
-        assert_eq!(reader.end(), Some(0), "{}", reader.content("says"));
+        assert_eq!(reader.end(), Some(0), "{}", reader.content("stderr"));
         let same = |name: &str, whole: &[u8]| {
             let slow = std::fs::read(reader.path(name)).expect("a log");
             assert!(!whole.is_empty());
@@ -177,7 +177,7 @@ fn where_a_slow_pipe_paused_makes_no_difference_to_the_log() {
 }
 
 #[test]
-fn an_allowed_scan_is_counted_and_not_told() {
+fn an_allowed_scan_is_counted_and_not_reported() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = write(dir.path(), "scan.pcap", &syns(4));
     let read = |allow: &str| {
@@ -186,9 +186,12 @@ fn an_allowed_scan_is_counted_and_not_told() {
             .arg(&file)
             .output();
         let output = output.expect("the program starts");
-        let says = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{says}");
-        assert!(says.contains("1 port scan, 2 records about them"), "{says}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        assert!(
+            stderr.contains("1 port scan, 2 records about them"),
+            "{stderr}"
+        );
         String::from_utf8_lossy(&output.stdout)
             .matches("Port scan")
             .count()
@@ -229,7 +232,7 @@ fn threads_have_names() {
 }
 
 #[test]
-fn sigusr1_shows_the_books_and_sighup_opens_the_logs_anew() {
+fn sigusr1_prints_the_books_and_sighup_reopens_the_logs() {
     let bytes = syns(2);
     let half = HEADER_BYTES + (bytes.len() - HEADER_BYTES) / 2;
     let mut reader = Reader::start(&["-q"]);
@@ -237,36 +240,41 @@ fn sigusr1_shows_the_books_and_sighup_opens_the_logs_anew() {
     reader.wait_for_lines(1, PATIENCE);
     reader.signal(Signal::SIGUSR1);
     reader.wait_for("books", PATIENCE, || {
-        let says = reader.content("says");
-        says.contains("1 frame read\n") && says.contains("the books close")
+        let stderr = reader.content("stderr");
+        stderr.contains("1 frame read\n") && stderr.contains("the books close")
     });
     std::fs::rename(reader.path("text"), reader.path("moved")).expect("it is there");
     reader.signal(Signal::SIGHUP);
     reader.wait_for("new log", PATIENCE, || reader.path("text").exists());
     reader.feed(&bytes[half..]);
-    assert_eq!(reader.end(), Some(0), "{}", reader.content("says"));
+    assert_eq!(reader.end(), Some(0), "{}", reader.content("stderr"));
     let lines = |name: &str| reader.content(name).matches("New connection").count();
     assert_eq!((lines("moved"), lines("text")), (1, 1));
 }
 
 #[test]
-fn an_output_that_takes_nothing_is_said_while_read_goes_on() {
+fn an_output_on_a_full_disk_is_reported_while_read_goes_on() {
     let bytes = syns(2);
     let half = HEADER_BYTES + (bytes.len() - HEADER_BYTES) / 2;
     let mut reader = Reader::start(&["--output", "text:/dev/full"]);
     reader.feed(&bytes[..half]);
-    let says = "synledger: losing: text:/dev/full takes no lines: its disk is full; ";
-    reader.wait_for(says, PATIENCE, || reader.content("says").contains(says));
+    let expected = "synledger: losing: text:/dev/full takes no lines: its disk is full; ";
+    reader.wait_for(expected, PATIENCE, || {
+        reader.content("stderr").contains(expected)
+    });
     reader.feed(&bytes[half..]);
-    assert_eq!(reader.end(), Some(1), "{}", reader.content("says"));
-    let says = reader.content("says");
+    assert_eq!(reader.end(), Some(1), "{}", reader.content("stderr"));
+    let stderr = reader.content("stderr");
     let missed = "missed: 2 of 2 records of text:/dev/full (100 %) were lost: its disk is full; ";
     let last = "synledger: 2 of 2 records of text:/dev/full (100 %) were lost: its disk is full; that log is not whole\n";
-    assert!(says.contains(missed) && says.ends_with(last), "{says}");
+    assert!(
+        stderr.contains(missed) && stderr.ends_with(last),
+        "{stderr}"
+    );
 }
 
 #[test]
-fn books_shown_in_the_middle_close() {
+fn books_printed_during_a_run_close() {
     let mut capture = craft::Capture::new("many", craft::LinkType::Ethernet);
     for i in 0..60_000_u32 {
         let [_, b, c, d] = i.to_be_bytes();
@@ -280,14 +288,14 @@ fn books_shown_in_the_middle_close() {
         reader.signal(Signal::SIGUSR1);
         thread::sleep(Duration::from_millis(60));
     }
-    assert_eq!(reader.end(), Some(0), "{}", reader.content("says"));
-    let says = reader.content("says");
-    assert!(says.matches("the books close").count() > 3, "{says}");
-    assert!(!says.contains("DO NOT CLOSE"), "{says}");
+    assert_eq!(reader.end(), Some(0), "{}", reader.content("stderr"));
+    let stderr = reader.content("stderr");
+    assert!(stderr.matches("the books close").count() > 3, "{stderr}");
+    assert!(!stderr.contains("DO NOT CLOSE"), "{stderr}");
 }
 
 #[test]
-fn a_stopped_read_says_where_shows_its_books_and_exits_with_1() {
+fn a_stopped_read_prints_its_place_and_books_and_exits_with_1() {
     for (signal, fed) in [(Signal::SIGINT, 3), (Signal::SIGTERM, 0)] {
         let bytes = syns(3);
         let frame = (bytes.len() - HEADER_BYTES) / 3;
@@ -295,16 +303,16 @@ fn a_stopped_read_says_where_shows_its_books_and_exits_with_1() {
         reader.feed(&bytes[..HEADER_BYTES + frame * fed]);
         reader.wait_for_lines(fed, PATIENCE);
         reader.wait_for("text log", PATIENCE, || reader.path("text").exists());
-        // The pipe stays open: `wait` would close it, and the capture would be whole.
+        // Keeps the pipe open: `wait` would close it, and the capture would be whole.
         let _open = reader.child.stdin.take();
         reader.signal(signal);
         let code = reader.end();
-        let says = reader.content("says");
-        assert_eq!(code, Some(1), "{says}");
+        let stderr = reader.content("stderr");
+        assert_eq!(code, Some(1), "{stderr}");
         let place = format!("synledger: stopped at frame {fed} of standard input");
-        assert!(says.contains(&place), "{says}");
-        let books = says.find("the books close").expect(&says);
-        assert!(says.find("stopped at") < Some(books), "{says}");
+        assert!(stderr.contains(&place), "{stderr}");
+        let books = stderr.find("the books close").expect(&stderr);
+        assert!(stderr.find("stopped at") < Some(books), "{stderr}");
         assert_eq!(
             reader.content("text").matches("New connection").count(),
             fed
@@ -313,8 +321,8 @@ fn a_stopped_read_says_where_shows_its_books_and_exits_with_1() {
 }
 
 #[test]
-fn a_standard_error_that_takes_nothing_changes_no_exit_code() {
-    // std's eprintln! panics there: the hook that `main` installs makes it exit code 1, not 101 or SIGABRT.
+fn a_full_standard_error_does_not_change_the_exit_code() {
+    // eprintln! panics on a full standard error: the panic hook of `main` exits with 1, not with 101 or SIGABRT.
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
     let status = synledger()
         .args(["read", "/does/not/exist"])
@@ -324,7 +332,7 @@ fn a_standard_error_that_takes_nothing_changes_no_exit_code() {
 }
 
 #[test]
-fn a_stop_between_files_names_the_file_and_leaves_the_rest() {
+fn a_stop_between_files_names_the_file_and_reads_no_further() {
     let dir = tempfile::tempdir().expect("a folder");
     let first = write(dir.path(), "first.pcap", &syns(3));
     let pipe = dir.path().join("pipe");
@@ -347,15 +355,15 @@ fn a_stop_between_files_names_the_file_and_leaves_the_rest() {
     while lines() < 3 && Instant::now() < give_up {
         thread::sleep(Duration::from_millis(5));
     }
-    // Nobody writes to the pipe: it waits there.
+    // `read` waits at the pipe: nobody writes to it.
     let pid = i32::try_from(child.id()).expect("a process id");
     kill(Pid::from_raw(pid), Signal::SIGINT).expect("it runs");
     let output = child.wait_with_output().expect("it ends");
-    let says = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{says}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
     let place = format!("stopped at frame 0 of {} (file 2 of 3)", pipe.display());
-    assert!(says.contains(&place), "{says}");
-    assert!(says.contains("3 frames read\n"), "{says}");
+    assert!(stderr.contains(&place), "{stderr}");
+    assert!(stderr.contains("3 frames read\n"), "{stderr}");
 }
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {

@@ -1,5 +1,5 @@
-//! Every command that README and loadtest/RESULTS.md show is run as it stands there, and its books and its losses are
-//! held against what was sent.
+//! Runs every command of README and loadtest/RESULTS.md as written, and compares its books and losses with what was
+//! sent.
 
 mod common;
 
@@ -12,18 +12,18 @@ use packet::TxSocket;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything here may take before the test gives up on it.
+/// How long the test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// New connections that a recipe is shown.
+/// New connections sent to a recipe.
 const CONNECTIONS: u32 = 50;
 /// Files whose recipes are run.
 const FILES: [&str; 2] = ["README.md", "loadtest/RESULTS.md"];
-/// Recipes that take too long for a test, and why they are left out.
-const LEFT_OUT: [(&str, &str); 3] = [
+/// Recipes that the test skips, and why.
+const SKIPPED: [(&str, &str); 3] = [
     ("make load-quick", "ten minutes"),
     ("make load", "three hours"),
     ("make test", "runs this test, and all others"),
@@ -33,7 +33,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What a file's blocks tell a person to type: lines that begin with a program, without their comments.
+/// Commands in the code blocks of a file: lines that begin with a program, without comments.
 fn recipes(file: &str) -> Vec<String> {
     let text = std::fs::read_to_string(root().join(file)).expect(file);
     let blocks = text.split("```").skip(1).step_by(2);
@@ -58,11 +58,11 @@ fn recipes(file: &str) -> Vec<String> {
     recipes
 }
 
-/// A way to run a recipe.
+/// The function that runs a recipe.
 fn runner(recipe: &str) -> Option<fn(&str)> {
     match recipe {
         "make run" | "make run ARGS=\"-i lo,auto\"" => Some(watches),
-        "make run ARGS=--dry-run" | "synledger check" => Some(only_says),
+        "make run ARGS=--dry-run" | "synledger check" => Some(prints),
         "make install" => Some(installs),
         "make build flood" => Some(prepares),
         "sudo tools/replay target/flood.pcap" => Some(floods_as_fast_as_it_goes),
@@ -74,16 +74,16 @@ fn runner(recipe: &str) -> Option<fn(&str)> {
 }
 
 /// Why no test runs a recipe.
-fn left_out(recipe: &str) -> Option<&'static str> {
-    let found = LEFT_OUT.iter().find(|(one, _)| *one == recipe);
+fn why_skipped(recipe: &str) -> Option<&'static str> {
+    let found = SKIPPED.iter().find(|(one, _)| *one == recipe);
     found.map(|(_, why)| *why)
 }
 
 #[test]
-fn every_recipe_does_what_it_says() {
+fn every_recipe_works_as_written() {
     let mut runs = Vec::new();
     for recipe in FILES.map(recipes).concat() {
-        if let Some(why) = left_out(&recipe) {
+        if let Some(why) = why_skipped(&recipe) {
             eprintln!("left out: {recipe}: {why}");
         } else {
             let runner = runner(&recipe);
@@ -98,8 +98,8 @@ fn every_recipe_does_what_it_says() {
         eprintln!("skipped: needs root for network namespaces");
         return;
     }
-    // Once, with all the time that it takes.
-    done("make build");
+    // First, so that no recipe waits for it.
+    run("make build");
     let mut seen = BTreeSet::new();
     for (recipe, runner) in runs {
         if seen.insert(recipe.clone()) {
@@ -109,7 +109,7 @@ fn every_recipe_does_what_it_says() {
     }
 }
 
-/// The recipe in a shell, as root, at the project's root, with the built program on the way.
+/// The recipe in a shell, as root, in the repository's root, with the built program in PATH.
 fn shell(recipe: &str) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
     let built = root().join("target/release");
@@ -125,7 +125,7 @@ fn shell(recipe: &str) -> Command {
             format!("{}:{path}:/usr/sbin:/sbin", built.display()),
         )
         .stdin(Stdio::null());
-    // What runs this test is no setting of what the recipe builds.
+    // Settings of the make and cargo that run this test are not for the recipe.
     for (name, _) in std::env::vars() {
         let of_make = name.starts_with("MAKE") || name == "MFLAGS";
         if of_make || name.starts_with("CARGO_TARGET_") {
@@ -135,23 +135,24 @@ fn shell(recipe: &str) -> Command {
     command
 }
 
-fn done(recipe: &str) -> (Output, String) {
+/// Runs a recipe that must succeed; returns standard output, then standard error.
+fn run(recipe: &str) -> String {
     let output = shell(recipe).output().expect("bash starts");
-    let says =
+    let text =
         [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let says = says.concat();
-    assert_eq!(output.status.code(), Some(0), "{recipe}: {says}");
-    (output, says)
+    let text = text.concat();
+    assert_eq!(output.status.code(), Some(0), "{recipe}: {text}");
+    text
 }
 
-fn only_says(recipe: &str) {
+fn prints(recipe: &str) {
     with_default_route(recipe, |recipe, _| {
-        done(recipe);
+        run(recipe);
     });
 }
 
 fn prepares(recipe: &str) {
-    done(recipe);
+    run(recipe);
     assert!(
         root()
             .join("target/flood.pcap")
@@ -162,10 +163,10 @@ fn prepares(recipe: &str) {
 
 fn installs(recipe: &str) {
     let into = tempfile::tempdir().expect("a folder");
-    let (_, says) = done(&format!("{recipe} DESTDIR={}", into.path().display()));
+    let text = run(&format!("{recipe} DESTDIR={}", into.path().display()));
     let program = into.path().join("usr/local/bin/synledger");
     let output = Command::new(program).arg("--version").output();
-    assert!(output.is_ok_and(|output| output.status.success()), "{says}");
+    assert!(output.is_ok_and(|output| output.status.success()), "{text}");
 }
 
 /// Runs `test` where a default route leads out by [`SENSOR`].
@@ -179,7 +180,7 @@ fn with_default_route(recipe: &str, test: impl FnOnce(&str, Veth) + Send + 'stat
     });
 }
 
-/// A recipe that runs until it is stopped; its processes end with it.
+/// A recipe that runs until it is stopped; drop kills its processes.
 struct Running {
     child: Child,
     dir: tempfile::TempDir,
@@ -191,7 +192,7 @@ impl Running {
         let file = |name: &str| File::create(dir.path().join(name)).expect("a file");
         let child = shell(recipe)
             .stdout(file("log"))
-            .stderr(file("says"))
+            .stderr(file("stderr"))
             .spawn();
         Self {
             child: child.expect("bash starts"),
@@ -207,10 +208,10 @@ impl Running {
         let give_up = Instant::now() + PATIENCE;
         while !happened(self) {
             let over = self.child.try_wait().expect("a child");
-            let says = self.content("says");
+            let stderr = self.content("stderr");
             assert!(
                 over.is_none() && Instant::now() < give_up,
-                "no {what}: {over:?}\n{says}"
+                "no {what}: {over:?}\n{stderr}"
             );
             thread::sleep(Duration::from_millis(20));
         }
@@ -236,15 +237,15 @@ impl Running {
         found
     }
 
-    /// Ends the program as Ctrl-C does; gives log and standard error.
+    /// Ends the program as Ctrl-C does; returns log and standard error.
     fn end(mut self, name: &str) -> (String, String) {
         let processes = self.processes(name);
-        assert_eq!(processes.len(), 1, "{name}: {}", self.content("says"));
+        assert_eq!(processes.len(), 1, "{name}: {}", self.content("stderr"));
         kill(processes[0], Signal::SIGINT).expect("it runs");
         let status = self.child.wait().expect("a child");
-        let says = self.content("says");
-        assert_eq!(status.code(), Some(0), "{says}");
-        (self.content("log"), says)
+        let stderr = self.content("stderr");
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        (self.content("log"), stderr)
     }
 }
 
@@ -274,18 +275,18 @@ fn connections(log: &str) -> usize {
     log.matches("New connection: 198.51.").count()
 }
 
-/// Starts a recipe, shows it connections once it is `ready`, and ends `program` when each has its line: nothing was
-/// missed. Gives the log.
+/// Starts a recipe, sends connections once it has printed `ready`, and ends `program` when each has its line. Nothing
+/// may be missed. Returns the log.
 fn sees_connections(recipe: &str, veth: Veth, ready: &str, program: &str) -> String {
     let mut running = Running::start(recipe);
-    running.wait_for(ready, |running| running.content("says").contains(ready));
+    running.wait_for(ready, |running| running.content("stderr").contains(ready));
     send_connections(veth);
     running.wait_for("lines", |running| {
         connections(&running.content("log")) == CONNECTIONS as usize
     });
-    let (log, says) = running.end(program);
+    let (log, stderr) = running.end(program);
     let last = "nothing was missed\nthe books close: all is accounted for; ";
-    assert!(says.contains(last), "{says}");
+    assert!(stderr.contains(last), "{stderr}");
     log
 }
 
@@ -295,7 +296,7 @@ fn watches(recipe: &str) {
         let log = sees_connections(recipe, veth, "Ctrl-C ends it", "synledger");
         assert!(
             log.lines().all(|line| line.starts_with("20")),
-            "the log alone: {log}"
+            "standard output has only the log: {log}"
         );
     });
 }
@@ -311,30 +312,34 @@ fn reads_a_pipe(recipe: &str) {
     });
 }
 
-/// What the last line of `tools/replay` says, and what the sensor says before it.
+/// Output of `tools/replay`: its own last line, and the sensor's lines before it.
 struct Replayed {
-    says: String,
+    output: String,
 }
 
 impl Replayed {
     fn of(recipe: &str) -> Self {
-        let (_, says) = done(recipe);
-        let replayed = Self { says };
+        let replayed = Self {
+            output: run(recipe),
+        };
         let [sent, offered, read, dropped, shed] =
             [" frames sent", " offered; ", " read", " dropped", " shed: "]
                 .map(|what| replayed.number(what));
         let before = replayed.number(" lost before the rings");
         let refused = replayed.number(" shed in the kernel");
-        assert_eq!(offered + before + refused, sent, "{}", replayed.says);
-        assert_eq!(read + dropped + shed, offered, "{}", replayed.says);
-        replayed.assert_said("were dropped by full rings", dropped);
-        replayed.assert_said("were shed under load", shed + refused);
+        assert_eq!(offered + before + refused, sent, "{}", replayed.output);
+        assert_eq!(read + dropped + shed, offered, "{}", replayed.output);
+        replayed.assert_reported("dropped by full rings", dropped);
+        replayed.assert_reported("shed under load", shed + refused);
         replayed
     }
 
     fn line(&self) -> &str {
-        let line = self.says.lines().find(|line| line.starts_with("replay: "));
-        line.unwrap_or_else(|| panic!("no books: {}", self.says))
+        let line = self
+            .output
+            .lines()
+            .find(|line| line.starts_with("replay: "));
+        line.unwrap_or_else(|| panic!("no books: {}", self.output))
     }
 
     /// The number in front of `what`.
@@ -348,12 +353,11 @@ impl Replayed {
             .unwrap_or_else(|_| panic!("{word} before {what}: {line}"))
     }
 
-    /// The sensor's own last lines name this loss, if there is one.
-    fn assert_said(&self, fate: &str, lost: u64) {
-        let fate = fate.trim_start_matches("were ");
-        let line = |line: &&str| line.starts_with("missed: ") && line.contains(fate);
-        match self.says.lines().find(line) {
-            None => assert_eq!(lost, 0, "{}", self.says),
+    /// The sensor's last lines name this loss, if there is one.
+    fn assert_reported(&self, cause: &str, lost: u64) {
+        let line = |line: &&str| line.starts_with("missed: ") && line.contains(cause);
+        match self.output.lines().find(line) {
+            None => assert_eq!(lost, 0, "{}", self.output),
             Some(line) => assert!(
                 line.starts_with(&format!("missed: {lost} of ")),
                 "{lost}: {line}"
@@ -362,7 +366,7 @@ impl Replayed {
     }
 }
 
-/// As fast as the sender goes something may be lost: it is said, and all adds up.
+/// At full speed frames may be lost: losses are reported, and all adds up.
 fn floods_as_fast_as_it_goes(recipe: &str) {
     let replayed = Replayed::of(recipe);
     let line = replayed.line();
@@ -371,45 +375,44 @@ fn floods_as_fast_as_it_goes(recipe: &str) {
     assert!(closes, "{line}");
     assert!(
         replayed
-            .says
+            .output
             .contains("the books close: all is accounted for"),
         "{}",
-        replayed.says
+        replayed.output
     );
 }
 
-/// At a rate far below what one worker can take nothing is shed and nothing is lost.
+/// At a rate far below that of one worker nothing is shed or lost.
 fn floods_without_a_loss(recipe: &str) {
     let replayed = Replayed::of(recipe);
     assert!(
         replayed.line().ends_with(": nothing was missed"),
         "{}",
-        replayed.says
+        replayed.output
     );
     assert!(
         replayed
-            .says
+            .output
             .contains("nothing was missed\nthe books close: "),
         "{}",
-        replayed.says
+        replayed.output
     );
     assert!(
         replayed.number(" frames sent") >= 100_000,
         "{}",
-        replayed.says
+        replayed.output
     );
 }
 
 fn reconciles(recipe: &str) {
-    let (_, says) = done(recipe);
-    assert!(says.contains(" lines close\n"), "{says}");
+    let output = run(recipe);
+    assert!(output.contains(" lines close\n"), "{output}");
 }
 
-/// A recipe that nobody runs is found.
 #[test]
 fn a_recipe_without_a_test_is_found() {
     for unknown in ["make run ARGS=--promiscuous", "make load-results"] {
-        assert!(runner(unknown).is_none() && left_out(unknown).is_none());
+        assert!(runner(unknown).is_none() && why_skipped(unknown).is_none());
     }
     let all = FILES.map(recipes).concat();
     assert!(all.iter().all(|recipe| !recipe.contains('#')), "{all:?}");

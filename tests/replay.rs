@@ -1,4 +1,4 @@
-//! The same capture gives the same log: with every number of workers and every seed.
+//! A capture gives the same log with every number of workers and every seed.
 
 mod common;
 
@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-/// What the issue asks for: every number of workers with every seed.
+/// Every number of workers is run with every seed.
 const WORKERS: [&str; 3] = ["1", "2", "8"];
 const SEEDS: u64 = 16;
-/// To set up tables is most of the work of a short run: the first of these that holds everything is taken.
-/// Where tables overflow logs may differ, and nothing would be shown.
+/// Setting up tables is most of the work of a short run: the first size without an overflow is used.
+/// With overflowing tables logs may differ.
 const MEMORY_MIB: [&str; 4] = ["56", "96", "160", "512"];
-/// Runs at a time: more than a small machine has cores to spare gain nothing.
+/// Runs at a time: more gain nothing on a small machine.
 const AT_ONCE: usize = 2;
 
 fn write(dir: &Path, capture: &craft::Capture) -> PathBuf {
@@ -24,54 +24,58 @@ fn write(dir: &Path, capture: &craft::Capture) -> PathBuf {
     path
 }
 
-/// A folder in memory where there is one: the logs of a test are gigabytes in all.
+/// A folder in memory, if possible: the logs of a test are gigabytes in total.
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .expect("a folder")
 }
 
-/// Both logs, and how the run ended.
+/// Text log, EVE log, and the run's output.
 type Logs = (Vec<u8>, Vec<u8>, Output);
 
-/// `read` with the least memory that suffices, from `memory` on; leaves there what that was.
+/// Runs `read` with the least memory without an overflow: starts at index `memory`, and updates it.
 fn read_roomy(dir: &Path, args: &[&str], files: &[PathBuf], memory: &mut usize) -> Logs {
     loop {
         let mib = MEMORY_MIB.get(*memory).expect("the default suffices");
         let args = [args, &["--memory-mib", mib]].concat();
         let logs = read_logs(dir, &args, files);
-        if !said(&logs.2).contains("tables overflowed") {
+        if !stderr(&logs.2).contains("tables overflowed") {
             return logs;
         }
         *memory += 1;
     }
 }
 
-/// One worker, one seed and the default memory give the log that all others must give.
+/// The log of one worker, seed 0 and the default memory is the one that all other runs must give.
 fn assert_same_log(dir: &Path, files: &[PathBuf], asked: &[&str], seeds: u64) -> usize {
     let mut most = MEMORY_MIB.len() - 1;
     let base = [&["--workers", "1", "--seed", "0"], asked].concat();
     let (text, eve, output) = read_roomy(dir, &base, files, &mut most);
     let code = output.status.code();
-    assert!(matches!(code, Some(0 | 1)), "{files:?}: {}", said(&output));
+    assert!(
+        matches!(code, Some(0 | 1)),
+        "{files:?}: {}",
+        stderr(&output)
+    );
     for workers in WORKERS {
         let mut memory = 0;
         for seed in 0..seeds {
             let seed = seed.to_string();
             let args = [&["--workers", workers, "--seed", &seed], asked].concat();
             let (other_text, other_eve, other) = read_roomy(dir, &args, files, &mut memory);
-            let says = said(&other);
-            assert_eq!(other.status.code(), code, "{files:?} {args:?}: {says}");
+            let stderr = stderr(&other);
+            assert_eq!(other.status.code(), code, "{files:?} {args:?}: {stderr}");
             for (one, other) in [(&text, &other_text), (&eve, &other_eve)] {
                 let difference = first_difference(one, other);
-                assert_eq!(difference, None, "{files:?} {args:?} {says}");
+                assert_eq!(difference, None, "{files:?} {args:?} {stderr}");
             }
         }
     }
     eve.len()
 }
 
-/// The first line that two logs do not share.
+/// The first pair of lines that differs.
 fn first_difference(one: &[u8], other: &[u8]) -> Option<(String, String)> {
     if one == other {
         return None;
@@ -84,11 +88,11 @@ fn first_difference(one: &[u8], other: &[u8]) -> Option<(String, String)> {
     Some((one.to_owned(), other.to_owned()))
 }
 
-fn said(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// [`assert_same_log`] for each stream of files, [`AT_ONCE`] at a time; says what was done.
+/// [`assert_same_log`] for each stream of files, [`AT_ONCE`] at a time; prints totals.
 fn assert_all_same(what: &str, streams: &[Vec<PathBuf>], asked: &[&str], seeds: u64) {
     let begin = Instant::now();
     let (next, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -125,7 +129,7 @@ fn crafted_captures_give_the_same_log_with_every_number_of_workers_and_seed() {
     assert_all_same("crafted", &streams, &[], SEEDS);
 }
 
-/// Folded in the logger, over the order of all shards: what is folded, and into what, is the same too.
+/// The logger folds over the order of all shards: the folds are the same, too.
 #[test]
 fn folds_are_the_same_with_every_number_of_workers_and_seed() {
     let dir = folder();
@@ -157,8 +161,8 @@ fn random_merges_give_the_same_log_with_every_number_of_workers_and_seed() {
 fn real_captures_give_the_same_log_with_every_number_of_workers_and_seed() {
     let Some(corpus) = corpus() else { return };
     let dir = folder();
-    // As streams: capture after capture, clocks jumping back and forth. Those that are damaged end with
-    // another code; they go through as a stream of their own.
+    // As streams: capture after capture, with clocks that jump back and forth. Damaged captures end with
+    // another exit code, so they are a stream of their own.
     let (mut sound, mut damaged) = (Vec::new(), Vec::new());
     for file in corpus_files(&corpus) {
         let file = [file];
@@ -167,7 +171,7 @@ fn real_captures_give_the_same_log_with_every_number_of_workers_and_seed() {
         match output.status.code() {
             Some(0) => sound.push(file),
             Some(1) => damaged.push(file),
-            other => panic!("{}: {other:?}: {}", file.display(), said(&output)),
+            other => panic!("{}: {other:?}: {}", file.display(), stderr(&output)),
         }
     }
     let mut streams: Vec<Vec<PathBuf>> = sound.chunks(100).map(<[PathBuf]>::to_vec).collect();
@@ -176,7 +180,7 @@ fn real_captures_give_the_same_log_with_every_number_of_workers_and_seed() {
     assert_all_same("corpus", &streams, &[], SEEDS);
 }
 
-/// The same SYN twice at the same time, whole and in tiny fragments, and the whole one once more later.
+/// One SYN whole and in tiny fragments at the same time, and the whole one again later.
 fn pieces(dir: &Path) -> Vec<PathBuf> {
     let link = craft::Link::ethernet();
     let flow = craft::Flow::v4([192, 0, 2, 131], 10_734, [198, 51, 100, 241], 1);
@@ -192,18 +196,18 @@ fn pieces(dir: &Path) -> Vec<PathBuf> {
     vec![write(dir, &capture)]
 }
 
-/// Two entries that only their way to the sensor tells apart, and that fall due together.
+/// Two entries that differ only in fragmentation, and are due together.
 #[test]
-fn a_syn_whole_and_in_pieces_ends_in_the_same_order_with_every_number_of_workers() {
+fn a_whole_and_a_fragmented_syn_end_in_the_same_order_with_every_number_of_workers() {
     let dir = folder();
     assert_all_same("pieces", &[pieces(dir.path())], &[], SEEDS);
 }
 
 #[test]
-fn a_connection_that_came_in_pieces_says_so() {
+fn a_connection_from_fragments_is_marked_fragmented() {
     let dir = folder();
     let (_, eve, output) = read_logs(dir.path(), &[], &pieces(dir.path()));
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr(&output));
     let eve = String::from_utf8_lossy(&eve);
     let of_flow = |line: &&str| line.contains("\"event_type\":\"flow\"");
     let fragmented = |line: &&str| line.contains("\"fragmented\":true");
@@ -213,7 +217,7 @@ fn a_connection_that_came_in_pieces_says_so() {
 }
 
 #[test]
-fn tables_that_overflow_say_so_and_the_books_close() {
+fn an_overflow_of_tables_is_reported_and_the_books_close() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut flood = craft::Capture::new("flood", craft::LinkType::Ethernet);
     for i in 0..200_000_u32 {
@@ -230,11 +234,11 @@ fn tables_that_overflow_say_so_and_the_books_close() {
         &["--workers", "2", "--memory-mib", "40"],
         &files,
     );
-    let says = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{says}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert!(
-        says.contains("tables overflowed") && says.contains("the books close"),
-        "{says}"
+        stderr.contains("tables overflowed") && stderr.contains("the books close"),
+        "{stderr}"
     );
     let connections = String::from_utf8_lossy(&eve)
         .lines()
@@ -245,14 +249,14 @@ fn tables_that_overflow_say_so_and_the_books_close() {
     assert_eq!(
         strict.status.code(),
         Some(3),
-        "--strict: something was pushed out"
+        "--strict: entries were evicted"
     );
 }
 
-/// Volumes of attempts that go on lie in a pool of their own, smaller than the table: what finds no room there differs
-/// from one number of workers to another, and the log must report itself as incomplete.
+/// Volumes of attempts are in a pool that is smaller than the table. Which attempts find no room there depends on the
+/// number of workers, so the log must be reported as incomplete.
 #[test]
-fn attempts_whose_later_packets_found_no_room_say_so() {
+fn attempts_without_room_for_volumes_are_reported() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut flood = craft::Capture::new("twice", craft::LinkType::Ethernet);
     for i in 0..20_000_u32 {
@@ -263,12 +267,12 @@ fn attempts_whose_later_packets_found_no_room_say_so() {
     }
     let files = [write(dir.path(), &flood)];
     let (_, _, output) = read_logs(dir.path(), &["--memory-mib", "40"], &files);
-    let says = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{says}");
-    let told = "without room to count their later packets";
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let reported = "without room to count their later packets";
     assert!(
-        says.contains(told) && says.contains("the books close"),
-        "{says}"
+        stderr.contains(reported) && stderr.contains("the books close"),
+        "{stderr}"
     );
     let strict = read_logs(dir.path(), &["--memory-mib", "40", "--strict"], &files).2;
     assert_eq!(strict.status.code(), Some(3));

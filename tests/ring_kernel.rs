@@ -27,10 +27,10 @@ const ROOMY: RingGeometry = RingGeometry {
     block_timeout_ms: 10,
 };
 const EVERYTHING: [sock_filter; 1] = accept(1 << 18);
-/// An ethertype for experiments, which no stack answers.
+/// An ethertype for experiments: no stack answers it.
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 
-/// A group and what reads it, with its gate still closed.
+/// A group and its readers; its gate is closed at first.
 struct Tap {
     group: Group,
     readers: Vec<Reader>,
@@ -39,7 +39,7 @@ struct Tap {
     drops: u64,
 }
 
-/// What a test wants to know about a frame.
+/// A frame as the tests compare it.
 #[derive(Debug, PartialEq)]
 struct Seen {
     member: usize,
@@ -82,7 +82,7 @@ impl Tap {
         opened.expect("the gate opens");
     }
 
-    /// Reads whatever is there, in the order of time, until nothing came for a while.
+    /// Reads all frames, in the order of time, until none came for a while.
     fn drain(&mut self) -> Vec<Seen> {
         let mut seen = Vec::new();
         loop {
@@ -113,7 +113,8 @@ impl Tap {
         }
     }
 
-    /// The books at the end: what was read, here and unread, and what the kernel counted.
+    /// Closes the gate, reads the rest, and asserts that frames read, unread and dropped are those that the kernel counted.
+    /// Returns the frames read here, and the drops.
     fn close_and_balance(mut self) -> (Vec<Seen>, u64) {
         self.group.close_gate().expect("the gate closes");
         let seen = self.drain();
@@ -178,7 +179,7 @@ fn a_frame_too_big_for_a_block_is_cut_and_the_block_before_it_is_empty() {
 }
 
 #[test]
-fn a_filter_cuts_frames_and_wire_len_remembers() {
+fn a_filter_cuts_frames_and_wire_len_stays() {
     with_veth(|veth| {
         let mut tap = Tap::new(&config(veth.sensor, 1, ROOMY));
         let opened = tap
@@ -223,7 +224,7 @@ fn a_trickle_goes_many_times_round_the_ring() {
 #[test]
 fn a_ring_that_overflows_counts_every_frame_it_drops() {
     with_veth(|veth| {
-        // Long enough that on a busy machine no block is handed over half-filled; less than `drain` waits.
+        // No block is handed over half-filled, even on a busy machine; shorter than `drain` waits.
         let geometry = RingGeometry {
             block_timeout_ms: 80,
             ..GEOMETRY
@@ -265,7 +266,7 @@ fn the_books_balance_after_a_flood_that_the_rings_cannot_hold() {
             "one flow, one ring"
         );
         let (read, drops) = (seen.len() as u64, tap.close_and_balance().1);
-        assert!(drops > 0, "the reader was late");
+        assert!(drops > 0, "the reader was too late to lose nothing");
         assert_eq!(read + drops, 50_000);
     });
 }
@@ -315,13 +316,13 @@ fn a_fanout_program_picks_the_member_and_three_rings_merge_by_time() {
             jf: 0,
             k,
         };
-        let give = sock_filter {
+        let return_a = sock_filter {
             code: 0x16,
             jt: 0,
             jf: 0,
             k: 0,
         };
-        let program = [load(0xfff0_0000 + 3), give];
+        let program = [load(0xfff0_0000 + 3), return_a];
         let mut tap = Tap::new(&GroupConfig {
             fanout: Fanout::Cbpf(&program),
             ..config(veth.sensor, 3, ROOMY)
@@ -331,8 +332,7 @@ fn a_fanout_program_picks_the_member_and_three_rings_merge_by_time() {
         for number in 0..252 {
             sender.send(number, 60 + number as usize);
         }
-        // A ring whose block is not handed over yet would be merged too late: the worker's
-        // watermark is not part of this test, so wait.
+        // Wait until all blocks are handed over: the worker's watermark is not part of this test.
         thread::sleep(Duration::from_millis(100));
         let seen = tap.drain();
         assert!(
@@ -346,7 +346,7 @@ fn a_fanout_program_picks_the_member_and_three_rings_merge_by_time() {
 }
 
 #[test]
-fn a_tag_leaves_the_frame_and_comes_with_it() {
+fn a_tag_is_taken_out_of_the_frame_and_delivered_beside_it() {
     with_veth(|veth| {
         let mut tap = Tap::new(&config(veth.sensor, 1, ROOMY));
         tap.open();
@@ -369,7 +369,7 @@ fn a_tag_leaves_the_frame_and_comes_with_it() {
 }
 
 #[test]
-fn what_this_host_sends_is_seen_or_left_out() {
+fn outgoing_frames_are_seen_or_ignored() {
     with_veth(|veth| {
         let mut all = Tap::new(&config(veth.sender, 1, ROOMY));
         let mut incoming = Tap::new(&GroupConfig {
@@ -388,7 +388,7 @@ fn what_this_host_sends_is_seen_or_left_out() {
 }
 
 #[test]
-fn a_link_that_goes_down_says_so_once_and_comes_back() {
+fn a_link_that_goes_down_is_one_error_and_comes_back() {
     with_veth(|veth| {
         let mut tap = Tap::new(&config(veth.sensor, 1, ROOMY));
         tap.open();
@@ -410,7 +410,7 @@ fn a_link_that_goes_down_says_so_once_and_comes_back() {
 }
 
 #[test]
-fn a_link_that_is_down_can_be_listened_to() {
+fn a_link_that_is_down_can_be_opened() {
     with_veth(|veth| {
         ip(&format!("link set {SENSOR} down"));
         let mut tap = Tap::new(&config(veth.sensor, 2, ROOMY));
@@ -428,7 +428,7 @@ fn a_link_that_is_down_can_be_listened_to() {
 }
 
 #[test]
-fn blocks_given_back_unread_stay_in_the_books() {
+fn blocks_released_unread_are_counted() {
     with_veth(|veth| {
         let mut tap = Tap::new(&config(veth.sensor, 1, ROOMY));
         tap.open();
@@ -447,7 +447,7 @@ fn blocks_given_back_unread_stay_in_the_books() {
 }
 
 #[test]
-fn what_cannot_be_opened_says_why() {
+fn a_group_that_cannot_be_opened_is_an_error_with_its_cause() {
     with_veth(|veth| {
         let error = Group::open(&config(9999, 1, GEOMETRY), |_| ()).expect_err("no such index");
         assert_eq!(
@@ -481,7 +481,7 @@ fn a_group_may_have_more_than_256_members() {
             block_nr: 1,
             block_timeout_ms: 100,
         };
-        // One more than the kernel takes untold. Each closes with a grace period of its own: not many more.
+        // One more than the kernel's default. Not many more: each socket closes with a grace period.
         let mut tap = Tap::new(&config(veth.sensor, 257, small));
         tap.open();
         Sender::new(veth).send(1, 60);

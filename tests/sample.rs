@@ -1,11 +1,11 @@
-//! The sample's filter and its twin agree, and so do the two libraries that read what it keeps.
+//! The sample's BPF filter and its twin in Rust agree, and so do the two libraries that decode what it keeps.
 #![allow(
     clippy::print_stdout,
-    reason = "a test says what it ran on, or why it did not run"
+    reason = "a test prints what it ran on, or why it was skipped"
 )]
 
 #[path = "fanout/frames.rs"]
-#[allow(dead_code, reason = "its frames are what is needed here")]
+#[allow(dead_code, reason = "only its frames are used here")]
 mod frames;
 
 use craft::{Ext, FIN, Flow, Ip, Link, RST, SYN, Tcp, mutate};
@@ -33,7 +33,7 @@ fn framed(link: LinkType, bytes: &[u8]) -> Frame<'_> {
     }
 }
 
-/// One SYN of many shapes.
+/// A SYN of random shape.
 fn crafted(rng: &mut Rng) -> Vec<u8> {
     let (src_port, dst_port) = (rng.half(), rng.half());
     let flow = if rng.one_in(2) {
@@ -124,14 +124,14 @@ impl Tried {
     }
 }
 
-/// Whether the witness's library reads the SYN that the filter kept. If it does, ours reads the same: what is one
-/// here and none there would be a disagreement of a healthy build.
+/// Whether the witness's library decodes the SYN that the filter kept. If it does, ours must decode the same:
+/// otherwise a healthy build would report a disagreement.
 fn agree(frame: &Frame<'_>, ends: &Ends) -> bool {
     let Some(theirs) = witness::decode::syn(frame) else {
         return false;
     };
     assert_eq!(theirs.ends, *ends, "{:02x?}", frame.bytes);
-    let ours = decode::packet(frame).expect("read by another");
+    let ours = decode::packet(frame).expect("the other library decoded it");
     let tcp = ours.tcp().expect("a segment");
     assert!(tcp.is_touch(), "{:02x?}", frame.bytes);
     assert_eq!(
@@ -150,7 +150,7 @@ fn agree(frame: &Frame<'_>, ends: &Ends) -> bool {
 }
 
 #[test]
-fn filter_and_twin_agree_on_every_frame_and_both_libraries_on_what_it_keeps() {
+fn filter_and_twin_agree_on_every_frame_and_both_libraries_on_kept_frames() {
     for seed in 0..3 {
         let mut tried = Tried::new(seed);
         let mut rng = Rng(seed);
@@ -212,7 +212,7 @@ fn a_retransmission_is_in_the_sample_if_its_first_syn_is() {
 }
 
 #[test]
-fn one_in_n_is_kept_of_whatever_varies() {
+fn one_in_n_is_kept_whichever_field_varies() {
     let v6 = |low: u32| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(low)));
     let v4 = |low: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + low));
     let port = |n: u32| u16::try_from(n % 65_536).expect("16 bits");

@@ -1,4 +1,4 @@
-//! `--scan-target host`: ports are united over all addresses of the host, and records name real ones.
+//! `--scan-target host`: ports of all addresses of the host count together, and records name one of these addresses.
 
 mod common;
 
@@ -81,6 +81,6 @@ fn ports_of_all_addresses_are_one_scan_with_every_number_of_workers() {
     assert_eq!(
         log(dir.path(), false, 2, 0),
         "",
-        "each address by itself had one port"
+        "without it each address has one port"
     );
 }

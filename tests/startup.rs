@@ -1,4 +1,4 @@
-//! What `run` looks at and says before it watches anything.
+//! `run` before it watches anything: its checks and its output.
 
 mod common;
 
@@ -11,11 +11,11 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-fn says(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Runs `script` with the program as `$1` in a mount namespace of its own, `files` laid over those of sysfs.
+/// Runs `script` with the program as `$1` in a mount namespace of its own, where `files` replace those of sysfs.
 fn with_files(files: &[(&str, &str)], script: &str) -> Option<Output> {
     let unshare = Command::new("unshare").args(["--mount", "true"]).status();
     if !geteuid().is_root() || !unshare.is_ok_and(|status| status.success()) {
@@ -43,16 +43,16 @@ fn cores_may_name_an_isolated_cpu() {
         eprintln!("skipped: needs two CPUs");
         return;
     }
-    // Isolated CPUs are in no affinity: `taskset` plays what the kernel does at boot.
+    // The kernel takes isolated CPUs out of every affinity at boot: here `taskset` does.
     let isolated = [("/sys/devices/system/cpu/isolated", "1\n")];
     let script = "exec taskset -c 0 \"$1\" run -i lo --workers 1 --cores 1 --dry-run";
     let Some(output) = with_files(&isolated, script) else {
         return;
     };
-    assert_eq!(output.status.code(), Some(0), "{}", says(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let output = with_files(&[], script).expect("it worked before");
     assert_eq!(output.status.code(), Some(2), "a CPU that is not ours");
-    assert!(says(&output).contains("--cores 1"), "{}", says(&output));
+    assert!(stderr(&output).contains("--cores 1"), "{}", stderr(&output));
 }
 
 fn dry_run(args: &[&str]) -> Output {
@@ -63,14 +63,14 @@ fn dry_run(args: &[&str]) -> Output {
 }
 
 #[test]
-fn a_dry_run_prints_the_memory_line_by_line_even_when_quiet() {
+fn a_quiet_dry_run_prints_the_memory_line_by_line() {
     if !geteuid().is_root() {
         eprintln!("skipped: needs root for a packet socket");
         return;
     }
     let output = dry_run(&["-q"]);
-    assert_eq!(output.status.code(), Some(0), "{}", says(&output));
-    assert_eq!(says(&output), "");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mib = |name: &str| -> f64 {
         let line = text.lines().find(|line| line.ends_with(name));
@@ -97,7 +97,7 @@ fn a_dry_run_fails_where_the_run_would() {
     let output = |name: &str| format!("text:{}", dir.path().join(name).display());
     let (good, bad) = (output("log"), output("no/log"));
     let refused = dry_run(&["--output", &good, "--output", &bad]);
-    let error = says(&refused);
+    let error = stderr(&refused);
     assert_eq!(refused.status.code(), Some(1), "{error}");
     let missing = dir.path().join("no").display().to_string();
     let expected = format!("/log (its directory {missing} is missing: create it)");
@@ -111,11 +111,11 @@ fn a_dry_run_fails_where_the_run_would() {
         .output();
     match unprivileged {
         Ok(output) if geteuid().is_root() => {
-            assert_eq!(output.status.code(), Some(1), "{}", says(&output));
-            let needs = says(&output).matches("CAP_NET_RAW").count();
-            assert_eq!(needs, 1, "{}", says(&output));
+            assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+            let needs = stderr(&output).matches("CAP_NET_RAW").count();
+            assert_eq!(needs, 1, "{}", stderr(&output));
         }
-        _ => eprintln!("skipped: needs root and setpriv to do without CAP_NET_RAW"),
+        _ => eprintln!("skipped: needs root and setpriv to drop CAP_NET_RAW"),
     }
 }
 
@@ -124,18 +124,18 @@ fn a_dry_run_tries_the_metrics_address() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
     let refused = dry_run(&["--metrics", &address]);
-    assert_eq!(refused.status.code(), Some(1), "{}", says(&refused));
+    assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
     let expected = format!("--metrics {address}: Address already in use");
-    assert!(says(&refused).contains(&expected), "{}", says(&refused));
+    assert!(stderr(&refused).contains(&expected), "{}", stderr(&refused));
     let by_name = address.replace("127.0.0.1", "localhost");
     let refused = dry_run(&["--metrics", &by_name]);
-    assert_eq!(refused.status.code(), Some(1), "{}", says(&refused));
+    assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
     let expected = format!("--metrics {by_name}: Address already in use");
-    assert!(says(&refused).contains(&expected), "{}", says(&refused));
+    assert!(stderr(&refused).contains(&expected), "{}", stderr(&refused));
 }
 
 #[test]
-fn a_fanout_that_is_not_proven_is_said_and_logged() {
+fn an_unproven_fanout_is_reported_and_logged() {
     with_veth(|_| {
         for (fanout, doubted) in [("cpu", true), ("class", false)] {
             let dir = tempfile::tempdir().expect("a folder");
@@ -156,10 +156,10 @@ fn a_fanout_that_is_not_proven_is_said_and_logged() {
             let pid = Pid::from_raw(i32::try_from(sensor.id()).expect("a process id"));
             kill(pid, Signal::SIGINT).expect("it runs");
             let output = sensor.wait_with_output().expect("it ends");
-            let says = says(&output);
-            assert_eq!(output.status.code(), Some(0), "{says}");
+            let stderr = stderr(&output);
+            assert_eq!(output.status.code(), Some(0), "{stderr}");
             let warning = format!("--fanout {fanout} is not proven: {SENSOR} ");
-            assert_eq!(says.contains(&warning), doubted, "{says}");
+            assert_eq!(stderr.contains(&warning), doubted, "{stderr}");
             let record = content().contains(r#""event":"fanout_unproven""#);
             assert_eq!(record, doubted, "{}", content());
         }
@@ -169,7 +169,7 @@ fn a_fanout_that_is_not_proven_is_said_and_logged() {
 #[test]
 fn signals_before_the_first_frame_do_not_end_a_run() {
     with_veth(|_| {
-        // Much memory: to touch it takes a while, in which the signals come.
+        // Much memory: the signals come while it is touched.
         let mut sensor = synledger()
             .args(RUN)
             .args(["-i", SENSOR, "--workers", "1", "--memory-mib", "1024"])
@@ -179,16 +179,16 @@ fn signals_before_the_first_frame_do_not_end_a_run() {
             .spawn()
             .expect("it starts");
         let pid = Pid::from_raw(i32::try_from(sensor.id()).expect("a process id"));
-        let mut stderr = BufReader::new(sensor.stderr.take().expect("piped"));
-        let mut says = String::new();
+        let mut reader = BufReader::new(sensor.stderr.take().expect("piped"));
+        let mut stderr = String::new();
         // The last line before memory is taken.
-        while !says.contains("outputs: ") {
-            assert_ne!(stderr.read_line(&mut says).expect("text"), 0, "{says}");
+        while !stderr.contains("outputs: ") {
+            assert_ne!(reader.read_line(&mut stderr).expect("text"), 0, "{stderr}");
         }
         kill(pid, Signal::SIGUSR1).expect("it runs");
         kill(pid, Signal::SIGHUP).expect("it runs");
-        while !says.contains("the books close") {
-            assert_ne!(stderr.read_line(&mut says).expect("text"), 0, "{says}");
+        while !stderr.contains("the books close") {
+            assert_ne!(reader.read_line(&mut stderr).expect("text"), 0, "{stderr}");
         }
         kill(pid, Signal::SIGINT).expect("it runs");
         let output = sensor.wait_with_output().expect("it ends");

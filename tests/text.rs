@@ -30,7 +30,7 @@ fn read(dir: &Path, args: &[&str], file: &Path) -> (String, Output) {
     (stdout, output)
 }
 
-/// The time that each line begins with; times of one format sort as they are.
+/// Asserts that the times at the beginning of lines never go back; returns the number of lines.
 fn assert_in_order(name: &str, log: &str, stamp: impl Fn(&str) -> bool) -> usize {
     let stamps: Vec<&str> = log
         .lines()
@@ -82,7 +82,7 @@ fn lines_are_in_the_order_of_time() {
     for capture in &captures {
         let file = dir.path().join("capture.pcap");
         std::fs::write(&file, capture.to_pcap(NANOS)).expect("a capture");
-        // Without records of flows nothing says that the capture is over.
+        // Without flow records no event marks the end of the capture.
         let open = "events=connection+alert+stats";
         for (events, fold) in [(EVERYTHING, None), (EVERYTHING, FOLD), (open, FOLD)] {
             let text = format!("text:log,{events}");
@@ -111,9 +111,9 @@ fn lines_are_in_the_order_of_time() {
     eprintln!("{} captures, {lines} lines", captures.len());
 }
 
-/// What full tables push out ends with a packet of another flow, long after its own last one.
+/// A full table evicts a flow at a packet of another flow, long after its own last packet.
 #[test]
-fn what_full_tables_push_out_stands_where_it_was_pushed_out() {
+fn an_evicted_flow_is_logged_at_the_time_of_its_eviction() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut capture = Capture::new("flood", LinkType::Ethernet);
     for i in 0..200_000_u32 {
@@ -131,11 +131,11 @@ fn what_full_tables_push_out_stands_where_it_was_pushed_out() {
         .count();
     assert!(
         with_time > 1000,
-        "{with_time} flows say when their last packet came"
+        "{with_time} flows have the time of their last packet"
     );
 }
 
-/// Four ports, and a SYN two hours later: by then the scan has long been over.
+/// A scan of four ports, and a SYN two hours later, long after the scan's end.
 fn scan(dir: &Path) -> PathBuf {
     let mut capture = Capture::new("scan", LinkType::Ethernet);
     for port in 80..84 {
@@ -149,7 +149,7 @@ fn scan(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_summary_stands_where_the_scan_ended_and_says_when_it_last_touched() {
+fn a_summary_is_logged_at_the_scans_end_with_its_last_touch() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = scan(dir.path());
     let (log, _) = read(dir.path(), &["--output", "text:-,events=alert"], &file);
@@ -161,7 +161,7 @@ fn a_summary_stands_where_the_scan_ended_and_says_when_it_last_touched() {
 }
 
 #[test]
-fn files_get_full_lines_and_standard_output_what_a_person_reads() {
+fn files_get_full_lines_and_standard_output_challenge_lines() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = scan(dir.path());
     let outputs = ["--output", "text:-", "--output", "text:log"];

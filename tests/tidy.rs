@@ -1,4 +1,4 @@
-//! Properties of the source itself.
+//! Rules that the source keeps.
 
 #[path = "tidy/imports.rs"]
 mod imports;
@@ -47,7 +47,7 @@ const LOADTEST_LAYERS: [&[&str]; 9] = [
     &["sys"],
     &["flags", "say"],
 ];
-/// All folders with code of ours.
+/// All folders with our code.
 const CHECKED: [&str; 5] = ["src", "tests", "benches", "tools", "loadtest"];
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 500;
@@ -56,7 +56,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Files below these folders, with one of these endings.
+/// Name and text of files below these folders, with one of these endings.
 fn files(folders: &[&str], endings: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut left: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
@@ -82,7 +82,7 @@ fn sources() -> Vec<Source> {
     sources_of("src")
 }
 
-/// All files of a crate; those that only tests compile have nothing shipped.
+/// All files of a crate; `shipped` is empty for files that only tests compile.
 fn sources_of(root: &str) -> Vec<Source> {
     let mut all: Vec<Source> = files(&[root], &["rs"])
         .iter()
@@ -166,9 +166,9 @@ fn unsafe_compiles_only_in_sys_and_capture() {
 }
 
 #[test]
-fn unsafe_of_tools_and_load_tester_is_in_one_place_each_and_says_why_it_is_sound() {
+fn unsafe_of_tools_and_load_tester_is_in_one_place_each_and_has_safety_comments() {
     let may = ["loadtest/src/sys/", "tools/packet/src/socket.rs"];
-    let (mut stray, mut unsaid, mut blocks) = (Vec::new(), Vec::new(), [0; 2]);
+    let (mut stray, mut unexplained, mut blocks) = (Vec::new(), Vec::new(), [0; 2]);
     for (name, text) in files(&["loadtest", "tools"], &["rs"]) {
         let place = may.iter().position(|place| name.starts_with(place));
         let source = Source::new(&name, &text);
@@ -181,18 +181,21 @@ fn unsafe_of_tools_and_load_tester_is_in_one_place_each_and_says_why_it_is_sound
                 Some(place) => blocks[place] += 1,
                 None => stray.push(format!("{name}:{line}")),
             }
-            if !said(&lines[..line]) {
-                unsaid.push(format!("{name}:{line}"));
+            if !has_safety_comment(&lines[..line]) {
+                unexplained.push(format!("{name}:{line}"));
             }
         }
     }
-    assert!(!blocks.contains(&0), "no unsafe found: is {may:?} there?");
+    assert!(!blocks.contains(&0), "no unsafe found in {may:?}");
     assert!(stray.is_empty(), "unsafe outside {may:?}: {stray:?}");
-    assert!(unsaid.is_empty(), "no SAFETY comment before {unsaid:?}");
+    assert!(
+        unexplained.is_empty(),
+        "no SAFETY comment before {unexplained:?}"
+    );
 }
 
-/// The statement that the last line belongs to stands right under a comment with SAFETY in it.
-fn said(lines: &[&str]) -> bool {
+/// Whether the statement of the last line is right below a SAFETY comment.
+fn has_safety_comment(lines: &[&str]) -> bool {
     let before = lines[..lines.len() - 1].iter().rev();
     let mut comment = before
         .skip_while(|line| !line.starts_with("//") && !line.ends_with([';', '{', '}']))
@@ -201,26 +204,26 @@ fn said(lines: &[&str]) -> bool {
 }
 
 #[test]
-fn files_of_the_sensor_import_only_from_below_and_in_no_circle() {
+fn files_of_the_sensor_import_only_from_lower_layers_and_in_no_cycle() {
     let imports = Imports::of(&sources());
     eprintln!("tidy: {} imports between files of src", imports.count());
-    assert!(imports.count() > 500, "are the files still there?");
-    assert_eq!(imports.circles(), [""; 0]);
+    assert!(imports.count() > 500, "too few imports: were files moved?");
+    assert_eq!(imports.cycles(), [""; 0]);
     assert_eq!(imports.upward(&LAYERS), [""; 0]);
 }
 
 #[test]
-fn files_of_the_load_tester_import_only_from_below_and_in_no_circle() {
+fn files_of_the_load_tester_import_only_from_lower_layers_and_in_no_cycle() {
     let imports = Imports::of(&sources_of("loadtest/src"));
     eprintln!("tidy: {} imports between files", imports.count());
-    assert!(imports.count() > 100, "are the files still there?");
-    assert_eq!(imports.circles(), [""; 0]);
+    assert!(imports.count() > 100, "too few imports: were files moved?");
+    assert_eq!(imports.cycles(), [""; 0]);
     assert_eq!(imports.upward(&LOADTEST_LAYERS), [""; 0]);
 }
 
-/// A second opinion is worth something only if it is its own.
+/// A witness that shares code with the sensor shares its faults.
 #[test]
-fn the_witness_shares_nothing_with_what_it_checks() {
+fn the_witness_shares_no_code_with_the_stages_that_it_checks() {
     let sources = sources();
     let witness = sources
         .iter()
@@ -242,7 +245,7 @@ fn the_witness_shares_nothing_with_what_it_checks() {
 
 #[test]
 fn the_wall_clock_is_read_only_where_it_may() {
-    // stream.rs: how long a slow pipe has been quiet.
+    // stream.rs measures how long a pipe has been idle.
     let may = ["src/time/", "src/observe/", "src/capture/pcap/stream.rs"];
     let clocks = ["Instant", "SystemTime", "Timestamp", "Zoned"];
     let mut wrong = Vec::new();
@@ -292,7 +295,7 @@ fn functions_have_at_most_seventy_lines() {
 }
 
 #[test]
-fn a_long_function_is_found_whatever_stands_before_it() {
+fn a_long_function_is_found_with_any_qualifiers() {
     let heads = [
         "fn f()",
         "pub async fn f()",
@@ -329,7 +332,7 @@ fn files_have_at_most_five_hundred_lines() {
 }
 
 #[test]
-fn nothing_is_left_for_later() {
+fn no_unfinished_code_is_left() {
     // In pieces, so that this file does not name them.
     let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"]].map(|[a, b]| format!("{a}{b}"));
     let macros = [["to", "do"], ["unimple", "mented"], ["d", "bg"]].map(|[a, b]| format!("{a}{b}"));
@@ -373,7 +376,7 @@ fn the_readme_shows_the_tree_of_src() {
                 name
             }
         })
-        // Tests lie beside what they test.
+        // Tests are beside the code that they test.
         .filter(|name| !name.ends_with("_tests.rs"))
         .collect();
     names.sort();
@@ -392,14 +395,14 @@ fn the_readme_shows_the_tree_of_src() {
 }
 
 #[test]
-fn the_readme_is_read_in_a_few_minutes() {
+fn the_readme_has_at_most_fifteen_hundred_words() {
     let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
     let words = readme.split_whitespace().count();
     assert!(words <= 1500, "README has {words} words");
 }
 
 #[test]
-fn instructions_are_told_as_they_were_counted() {
+fn readme_and_results_have_the_recorded_instruction_counts() {
     let read = |name: &str| fs::read_to_string(root().join(name)).expect(name);
     let counted = read("benches/instructions.csv");
     let of = |workload: &str| -> f64 {
@@ -407,7 +410,7 @@ fn instructions_are_told_as_they_were_counted() {
         let row = rows.find(|(name, _)| *name == workload).expect(workload);
         row.1.parse().expect("a number")
     };
-    let told = |count: f64| {
+    let grouped = |count: f64| {
         let digits = format!("{count:.0}");
         let (thousands, rest) = digits.split_at(digits.len().saturating_sub(3));
         if thousands.is_empty() {
@@ -421,8 +424,12 @@ fn instructions_are_told_as_they_were_counted() {
     let results = read("loadtest/RESULTS.md").replace('\n', " ");
     for sentence in [
         &more,
-        &format!("takes {} instructions, {} of them", told(flood), told(one)),
-        &format!("connection takes {} (", told(of("shard established"))),
+        &format!(
+            "takes {} instructions, {} of them",
+            grouped(flood),
+            grouped(one)
+        ),
+        &format!("connection takes {} (", grouped(of("shard established"))),
     ] {
         assert!(results.contains(sentence), "RESULTS.md: {sentence}");
     }
@@ -431,7 +438,7 @@ fn instructions_are_told_as_they_were_counted() {
 }
 
 #[test]
-fn make_lists_every_target_that_says_what_it_does() {
+fn make_lists_every_documented_target() {
     let makefile = fs::read_to_string(root().join("Makefile")).expect("Makefile");
     let documented: Vec<&str> = makefile
         .lines()

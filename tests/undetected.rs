@@ -1,4 +1,4 @@
-//! What README says is a port scan, and what it says is none yet.
+//! Probes that README lists as a port scan, and those that it lists as not detected yet.
 
 mod common;
 
@@ -8,7 +8,7 @@ use craft::{ACK, Capture, FIN, Flow, Ip, Link, LinkType, PSH, SYN, Tcp, URG, Udp
 const SECOND: i64 = 1_000_000_000;
 const START_NS: i64 = 1_700_000_000 * SECOND;
 
-/// Source and destination by their last octet, and a port.
+/// A flow, by the last octets of source and destination, and a port.
 fn flow(src: u8, dst: u8, port: u16) -> Flow {
     Flow::v4([192, 0, 2, src], 40_000, [198, 51, 100, dst], port)
 }
@@ -17,7 +17,7 @@ fn tcp(flow: Flow, flags: u8) -> Vec<u8> {
     Ip::new(flow.src, flow.dst, 6).bytes(&Tcp::new(flow, flags, u32::from(flow.dst_port)).bytes())
 }
 
-/// Alerts that `read` writes of these packets, each with its second.
+/// Number of port scans that `read` reports for these packets, each with its second.
 fn alerts(packets: &[(i64, Vec<u8>)]) -> usize {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("probes.pcap");
@@ -36,7 +36,7 @@ fn alerts(packets: &[(i64, Vec<u8>)]) -> usize {
     text.matches("Port scan detected").count()
 }
 
-/// The ports of a scan, one each `step_s`.
+/// Probes of 20 ports, one each `step_s`.
 fn ports(step_s: i64, probe: impl Fn(u16) -> Vec<u8>) -> Vec<(i64, Vec<u8>)> {
     let number = (1..=20).zip(0..);
     number.map(|(port, n)| (n * step_s, probe(port))).collect()

@@ -1,5 +1,5 @@
-//! What the integration tests share: the program, crafted captures, a namespace of their own.
-#![allow(dead_code, reason = "each test takes what it needs")]
+//! Shared by integration tests: the program, crafted captures, network namespaces.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 pub mod netns;
 pub mod pipeline;
@@ -9,9 +9,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// First words of a `run`: a developer's own /etc/synledger/synledger.toml must not change a test.
+/// First arguments of a `run`: the host's /etc/synledger/synledger.toml must not change a test.
 pub const RUN: [&str; 2] = ["run", "--no-config"];
-/// First words of a `check`, for the same reason.
+/// First arguments of a `check`, for the same reason.
 pub const CHECK: [&str; 2] = ["check", "--no-config"];
 
 /// The program under test.
@@ -19,9 +19,9 @@ pub fn synledger() -> Command {
     Command::new(env!("CARGO_BIN_EXE_synledger"))
 }
 
-/// The program as a user without rights: root's tests give theirs away, others have none.
+/// The program without privileges: as nobody if the test runs as root.
 ///
-/// It is copied to `dir`: where it was built that user may not be let in.
+/// It is copied to `dir`: nobody may have no access to the build folder.
 pub fn synledger_as_nobody(dir: &Path) -> Command {
     const NOBODY: u32 = 65_534;
     if !nix::unistd::geteuid().is_root() {
@@ -38,22 +38,22 @@ pub fn synledger_as_nobody(dir: &Path) -> Command {
     command
 }
 
-/// Runs a command that must fail: with this code, and a sentence of ours that has all these parts.
-pub fn fails(mut command: Command, code: i32, says: &[&str]) {
+/// Runs a command that must fail with this code and one line of our own that has all these parts.
+pub fn fails(mut command: Command, code: i32, parts: &[&str]) {
     let output = command.output().expect("the program starts");
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{command:?}: {error}");
     assert!(!error.contains("panicked"), "{command:?}: {error}");
     let ours = |line: &&str| line.starts_with("synledger: ") || line.starts_with("error: ");
-    // What a run says before it fails are sentences of ours, too.
-    let whole = |line: &&str| says.iter().all(|part| line.contains(part));
-    let sentence = error.lines().filter(ours).find(whole);
-    let sentence = sentence
-        .unwrap_or_else(|| panic!("{command:?} should say {says:?} in one sentence: {error}"));
-    eprintln!("{sentence}");
+    // A run may print other lines of our own before it fails.
+    let whole = |line: &&str| parts.iter().all(|part| line.contains(part));
+    let line = error.lines().filter(ours).find(whole);
+    let line =
+        line.unwrap_or_else(|| panic!("{command:?} should print {parts:?} in one line: {error}"));
+    eprintln!("{line}");
 }
 
-/// Runs `read` with `args`, text and EVE to files in `dir`; gives both logs and the output.
+/// Runs `read` with `args`, text and EVE to files in `dir`; returns both logs and the output.
 pub fn read_logs(dir: &Path, args: &[&str], files: &[PathBuf]) -> (Vec<u8>, Vec<u8>, Output) {
     let (text, eve) = (dir.join("log.txt"), dir.join("log.json"));
     for file in [&text, &eve] {
@@ -77,7 +77,7 @@ pub fn read_logs(dir: &Path, args: &[&str], files: &[PathBuf]) -> (Vec<u8>, Vec<
     (bytes(&text), bytes(&eve), output)
 }
 
-/// The corpus of real captures, where there is one.
+/// The folder of real captures, if there is one.
 pub fn corpus() -> Option<PathBuf> {
     let folder = std::env::var_os("SYNLEDGER_CAPTURES").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"),
@@ -87,7 +87,7 @@ pub fn corpus() -> Option<PathBuf> {
         return Some(folder);
     }
     eprintln!(
-        "skipped: no real captures at {} (SYNLEDGER_CAPTURES names another place)",
+        "skipped: no real captures at {} (SYNLEDGER_CAPTURES names another folder)",
         folder.display()
     );
     None

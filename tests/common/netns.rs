@@ -1,7 +1,7 @@
 //! A network namespace, empty or with a veth pair, for as long as a closure runs.
 //!
-//! The namespace has no name: it belongs to one thread (and what that spawns) and goes with it, pair and
-//! all, however the test ends.
+//! The namespace has no name. It belongs to one thread and its children, and the kernel removes it and the
+//! pair when these end.
 
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 /// The end that tests send on.
 pub const SENDER: &str = "sender";
-/// The end that tests listen on.
+/// The end that tests capture on.
 pub const SENSOR: &str = "sensor";
 
-/// A veth pair, up, without IPv6 and so without frames that nobody sent.
+/// A veth pair that is up, without IPv6, so that the kernel sends no frames on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Veth {
     /// Interface index of [`SENDER`].
@@ -24,11 +24,11 @@ pub struct Veth {
     pub sensor: u32,
 }
 
-/// Puts the calling thread, and what it starts, into an empty namespace, which goes with the thread.
+/// Moves the calling thread, and what it starts, into an empty namespace, which ends with the thread.
 ///
 /// # Errors
 ///
-/// Why that cannot be done here.
+/// Why there is no namespace.
 pub fn enter() -> Result<(), String> {
     if !geteuid().is_root() {
         return Err("needs root for a network namespace".to_owned());
@@ -45,7 +45,7 @@ pub fn without_ipv6() {
     }
 }
 
-/// Runs `test` in an empty namespace of its own. Prints why and returns where that cannot be done.
+/// Runs `test` in an empty namespace of its own; prints `skipped` if there can be none.
 pub fn alone(test: impl FnOnce() + Send + 'static) {
     let inside = thread::spawn(|| match enter() {
         Ok(()) => test(),
@@ -56,16 +56,16 @@ pub fn alone(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// The same with a veth pair.
+/// [`alone`] with a veth pair.
 pub fn with_veth(test: impl FnOnce(Veth) + Send + 'static) {
     alone(|| test(pair()));
 }
 
-/// Runs `ip` with these words in the calling thread's namespace.
+/// Runs `ip` with these arguments in the calling thread's namespace.
 ///
 /// # Errors
 ///
-/// What it said.
+/// Its standard error.
 pub fn try_ip(words: &str) -> Result<(), String> {
     let output = Command::new("ip").args(words.split(' ')).output();
     let output = output.map_err(|error| format!("no ip: {error}"))?;
@@ -75,12 +75,12 @@ pub fn try_ip(words: &str) -> Result<(), String> {
     }
 }
 
-/// The same, where it must succeed.
+/// [`try_ip`], which must succeed.
 pub fn ip(words: &str) {
     try_ip(words).unwrap_or_else(|why| panic!("ip {words}: {why}"));
 }
 
-/// Waits until what is sent on one end arrives at the other.
+/// Waits until both ends are up.
 pub fn wait_for_link() {
     wait_for_end(SENDER);
     wait_for_end(SENSOR);
@@ -88,8 +88,8 @@ pub fn wait_for_link() {
 
 /// Waits for one end, in the calling thread's namespace.
 ///
-/// A link that was set up is ready only when the kernel's link watch has run: until then it has no queue,
-/// and drops what is sent.
+/// A link is ready only after the kernel's link watch has run: until then it has no queue and drops
+/// what is sent.
 pub fn wait_for_end(name: &str) {
     let give_up = Instant::now() + Duration::from_secs(20);
     loop {
@@ -98,7 +98,7 @@ pub fn wait_for_end(name: &str) {
         if String::from_utf8_lossy(&output.expect("ip runs").stdout).contains("state UP") {
             return;
         }
-        assert!(Instant::now() < give_up, "{name} does not come up");
+        assert!(Instant::now() < give_up, "{name} did not come up");
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,4 +1,4 @@
-//! Capture bytes through reader, shards and logger, all in this process, with tables small enough to overflow.
+//! Runs capture bytes through reader, shards and logger in this process, with tables small enough to overflow.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use synledger::settings::Common;
 use synledger::settings::memory::Capacities;
 use synledger::shard::policy::Policy;
 
-/// Frames in a chunk: few, so that small captures cross borders of chunks.
+/// Frames in a chunk: few, so that small captures have several chunks.
 const CHUNK_FRAMES: usize = 64;
 
-/// What a run came to.
+/// The result of a run.
 pub struct Ran {
     /// The books at its end.
     pub books: Books,
@@ -36,10 +36,10 @@ pub struct Ran {
     pub damaged: usize,
 }
 
-/// Ends the process when a worker panics: the others would wait for it for ever.
-struct Loud<'a>(&'a str);
+/// Aborts the process when a worker panics: the others would wait for it for ever.
+struct AbortOnPanic<'a>(&'a str);
 
-impl Drop for Loud<'_> {
+impl Drop for AbortOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("a worker panicked over {}", self.0);
@@ -48,7 +48,7 @@ impl Drop for Loud<'_> {
     }
 }
 
-/// Tables of 64 entries, both formats rendered and thrown away.
+/// Tables of 64 entries; both formats go to /dev/null.
 pub fn small(workers: usize) -> Common {
     let outputs = ["text:/dev/null", "eve:/dev/null"];
     let spec = |output| format!("{output},events=connection+alert+flow");
@@ -91,7 +91,7 @@ fn rule(at_least: usize) -> Rule {
     }
 }
 
-/// A policy that asks for everything.
+/// A policy that reports everything.
 pub fn everything() -> Policy {
     Policy {
         localities: Arc::new(Localities::offline(&[])),
@@ -123,7 +123,7 @@ fn logger(common: &Common, consumers: Vec<Consumer>) -> Logger {
     }
 }
 
-/// Runs the buffers one after the other as one stream, as `read` does files; `name` is said on a panic.
+/// Runs the buffers as one stream, as `read` runs files; a panic prints `name`.
 pub fn run(name: &str, workers: usize, buffers: impl Iterator<Item = Vec<u8>>) -> Ran {
     run_as(name, &small(workers), &everything(), 1, buffers)
 }
@@ -144,16 +144,16 @@ pub fn run_as(
     let (mut replay, feeds) = Replay::new(workers, CHUNK_FRAMES, keys.fanout);
     let mut damaged = 0;
     std::thread::scope(|scope| {
-        let _loud = Loud(name);
+        let _abort = AbortOnPanic(name);
         let logger = &mut logger;
         scope.spawn(move || {
-            let _loud = Loud(name);
+            let _abort = AbortOnPanic(name);
             logger.run();
         });
         for (id, (shard, feed)) in shards.into_iter().zip(feeds).enumerate() {
             let board = &board;
             scope.spawn(move || {
-                let _loud = Loud(name);
+                let _abort = AbortOnPanic(name);
                 replay::work(shard, id, &feed, |shard| board.publish(id, &shard.counts));
             });
         }

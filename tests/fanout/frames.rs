@@ -1,4 +1,4 @@
-//! Frames that are hard to place, the same for the same seed.
+//! Seeded frames that are hard to assign to a worker.
 
 use std::cell::Cell;
 
@@ -38,12 +38,12 @@ impl Rng {
     }
 }
 
-/// The two ends of what a frame is about.
+/// The two ends of a flow.
 struct Ends {
     a: [u8; 16],
     b: [u8; 16],
     ports: [[u8; 2]; 2],
-    /// Some field is missing; what is read in its place does not turn with the direction.
+    /// A field is missing: bytes read in its place are not swapped with the direction.
     cut: Cell<bool>,
 }
 
@@ -69,8 +69,8 @@ impl Ends {
     }
 }
 
-/// An Ethernet frame with `id` as its source address; with `back`, the other direction of it.
-/// Second: no field of it is missing.
+/// An Ethernet frame with `id` as its source address, and whether no field is missing. `back` gives the
+/// other direction.
 pub fn frame(seed: u64, id: u64, back: bool) -> (Vec<u8>, bool) {
     let rng = &mut Rng(seed);
     let mut f = vec![0x02, 0xfe, 0, 0, 0, 1, 0x02];
@@ -113,7 +113,7 @@ pub fn frame(seed: u64, id: u64, back: bool) -> (Vec<u8>, bool) {
     (f, !ends.cut.get())
 }
 
-/// The same with some bytes behind the addresses of Ethernet turned into others.
+/// [`frame`] with some bytes changed behind the Ethernet addresses.
 pub fn noisy(seed: u64, id: u64) -> Vec<u8> {
     let mut f = frame(seed, id, false).0;
     let rng = &mut Rng(!seed);

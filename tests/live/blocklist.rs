@@ -1,8 +1,8 @@
-//! The block list: who comes on it, who never does, and that others can load it.
+//! The block list: sources that are listed, sources that never are, and loading it into nftables.
 
 use super::conversation::{Conversation, write};
 use super::disk::SmallDisk;
-use super::programs::{installed, said};
+use super::programs::{installed, text_of};
 use super::sensor::{Sensor, of_type};
 use super::traffic::{Sender, frame};
 use crate::common::netns::{SENSOR, ip, with_veth};
@@ -14,19 +14,19 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// How the manual loads a list into nftables; `$1` is the list.
+/// The manual's script that loads a list into nftables; `$1` is the list.
 const LOAD: &str = include_str!("../../tools/man/load_into_nftables.sh");
 
-/// Handshakes with four ports.
-fn connects(src: [u8; 4], dst: [u8; 4]) -> Vec<Vec<u8>> {
+/// Handshakes of one source with four ports.
+fn handshakes(src: [u8; 4], dst: [u8; 4]) -> Vec<Vec<u8>> {
     let flow = |port| Flow::v4(src, 40_000 + port, dst, port);
     (80..84)
         .flat_map(|port| Conversation::new(flow(port)).handshake())
         .collect()
 }
 
-/// SYNs to four ports, which anybody can send under any address.
-fn spoofs(src: [u8; 4], dst: [u8; 4]) -> Vec<Vec<u8>> {
+/// SYNs to four ports, possibly spoofed.
+fn syns(src: [u8; 4], dst: [u8; 4]) -> Vec<Vec<u8>> {
     let syn = |port| frame(Flow::v4(src, 40_000 + port, dst, port), 7);
     (80..84).map(syn).collect()
 }
@@ -39,14 +39,15 @@ fn addresses(list: &str) -> Vec<&str> {
         .collect()
 }
 
-/// What the last record of statistics says of the first responder.
+/// The first responder in the last `stats` record.
 fn books(eve: &[Value]) -> Value {
     let last = of_type(eve, "stats").last().expect("a last record");
     last["synledger"]["totals"]["books"]["responders"][0].clone()
 }
 
-/// Has this host ask a name server at this address, in the calling thread's mounts. Says why where it cannot.
-fn ask_resolver(dir: &Path, address: &str) -> bool {
+/// Makes this address the host's name server, in the calling thread's mount namespace. If it cannot, prints why and
+/// returns false.
+fn set_resolver(dir: &Path, address: &str) -> bool {
     let file = dir.join("resolv.conf");
     std::fs::write(&file, format!("nameserver {address}\n")).expect("a file");
     if let Err(errno) = unshare(CloneFlags::CLONE_NEWNS) {
@@ -61,46 +62,45 @@ fn ask_resolver(dir: &Path, address: &str) -> bool {
         let output = Command::new("mount").args(words).output();
         let output = output.expect("mount starts");
         if !output.status.success() {
-            eprintln!("skipped: no resolv.conf of our own: {}", said(&output));
+            eprintln!("skipped: no resolv.conf of our own: {}", text_of(&output));
             return false;
         }
     }
     true
 }
 
-fn starts(dir: tempfile::TempDir, list: &Path, args: &[&str]) -> Sensor {
+fn start(dir: tempfile::TempDir, list: &Path, args: &[&str]) -> Sensor {
     let output = format!("blocklist:{}", list.display());
     Sensor::start_in(dir, &["--output", &output], args, Stdio::null())
 }
 
 #[test]
-fn who_completes_handshakes_is_listed_and_never_the_host_its_router_its_resolver_or_a_spoofed_source()
- {
+fn a_source_with_handshakes_is_listed_and_never_host_router_resolver_or_spoofed_source() {
     with_veth(|veth| {
         let dir = tempfile::tempdir().expect("a folder");
-        if !ask_resolver(dir.path(), "192.0.2.53") {
+        if !set_resolver(dir.path(), "192.0.2.53") {
             return;
         }
         ip("link set lo up");
         ip(&format!("addr add 10.9.0.2/24 dev {SENSOR}"));
         ip(&format!("route add default via 10.9.0.254 dev {SENSOR}"));
-        // That of the sensor goes with it.
+        // The sensor removes its own folder when it ends.
         let lists = tempfile::tempdir().expect("a folder");
         let list = lists.path().join("list");
         let args = ["--scan-scope", "all", "--allow", "203.0.113.0/24:22"];
-        let sensor = starts(dir, &list, &args);
+        let sensor = start(dir, &list, &args);
         let read = || std::fs::read_to_string(&list).unwrap_or_default();
         sensor.wait_for("an empty list", || read().contains(": 0 sources, as of "));
         let (us, other) = ([10, 9, 0, 2], [198, 51, 100, 1]);
         let sender = Sender::new(veth);
-        let play = |frames: Vec<Vec<u8>>| frames.iter().for_each(|frame| sender.send(frame));
-        play(spoofs([192, 0, 2, 99], us));
-        play(connects([10, 9, 0, 254], us));
-        play(connects([192, 0, 2, 53], us));
-        play(connects([203, 0, 113, 9], us));
-        play(connects(us, other));
-        play(connects([10, 9, 0, 66], us));
-        play(connects([192, 0, 2, 56], us));
+        let send = |frames: Vec<Vec<u8>>| frames.iter().for_each(|frame| sender.send(frame));
+        send(syns([192, 0, 2, 99], us));
+        send(handshakes([10, 9, 0, 254], us));
+        send(handshakes([192, 0, 2, 53], us));
+        send(handshakes([203, 0, 113, 9], us));
+        send(handshakes(us, other));
+        send(handshakes([10, 9, 0, 66], us));
+        send(handshakes([192, 0, 2, 56], us));
         sensor.wait_for("scanners on the list", || {
             addresses(&read()) == ["10.9.0.66", "192.0.2.56"]
         });
@@ -111,13 +111,15 @@ fn who_completes_handshakes_is_listed_and_never_the_host_its_router_its_resolver
             line.contains(" ports=80-83 hosts=1 proof=handshake expires="),
             "{line}"
         );
-        // Ours by now.
+        // The listed address becomes the host's own.
         ip(&format!("addr add 10.9.0.66/24 dev {SENSOR}"));
-        sensor.wait_for("a list without us", || addresses(&read()) == ["192.0.2.56"]);
+        sensor.wait_for("a list without the host", || {
+            addresses(&read()) == ["192.0.2.56"]
+        });
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
         assert_eq!(addresses(&read()), ["192.0.2.56"]);
-        // Each scan began and ended; that of the address which is ours by now ended as ours.
+        // Each of 7 scans started and ended; that of 10.9.0.66 ended as one of this host.
         let books = books(&ended.eve);
         assert_eq!(books["detections"], 14, "{books}");
         assert_eq!(books["accepted"], 3, "{books}");
@@ -128,7 +130,7 @@ fn who_completes_handshakes_is_listed_and_never_the_host_its_router_its_resolver
             (&books["listed"], &books["withdrawn"]),
             (&1.into(), &1.into())
         );
-        assert!(ended.says.contains("1 source listed, 2 added; 11 detections not listed: 2 unproven, 7 guarded, 2 allowed"), "{}", ended.says);
+        assert!(ended.stderr.contains("1 source listed, 2 added; 11 detections not listed: 2 unproven, 7 guarded, 2 allowed"), "{}", ended.stderr);
     });
 }
 
@@ -141,8 +143,8 @@ fn nftables_loads_a_list_with_and_without_comments_and_an_empty_one() {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = dir.path();
         let frames = [
-            connects([192, 0, 2, 56], [198, 51, 100, 1]),
-            connects([192, 0, 2, 57], [198, 51, 100, 1]),
+            handshakes([192, 0, 2, 56], [198, 51, 100, 1]),
+            handshakes([192, 0, 2, 57], [198, 51, 100, 1]),
         ];
         let v6 = |port| {
             let flow = Flow::v6(
@@ -162,8 +164,8 @@ fn nftables_loads_a_list_with_and_without_comments_and_an_empty_one() {
                 .arg(list)
                 .output();
             let output = output.expect("sh starts");
-            assert!(output.status.success(), "{script}: {}", said(&output));
-            said(&output)
+            assert!(output.status.success(), "{script}: {}", text_of(&output));
+            text_of(&output)
         };
         nft(
             "nft add table inet edge; nft 'add set inet edge scanners4 { type ipv4_addr; flags timeout; }'; \
@@ -175,7 +177,7 @@ fn nftables_loads_a_list_with_and_without_comments_and_an_empty_one() {
             let output = format!("blocklist:{}{options}", list.display());
             let (.., output) =
                 read_logs(folder, &["--output", &output], std::slice::from_ref(&file));
-            assert!(output.status.success(), "{}", said(&output));
+            assert!(output.status.success(), "{}", text_of(&output));
             nft(LOAD, &list);
             let shows = nft("nft list table inet edge", &list);
             for address in ["192.0.2.56 ", "192.0.2.57 ", "2001:db8::9 "] {
@@ -189,18 +191,18 @@ fn nftables_loads_a_list_with_and_without_comments_and_an_empty_one() {
 }
 
 #[test]
-fn a_full_disk_leaves_the_old_list_whole_and_is_made_up_for() {
+fn a_full_disk_leaves_the_old_list_whole_and_the_list_is_written_later() {
     with_veth(|veth| {
         let Some(disk) = SmallDisk::mount() else {
             return;
         };
         let dir = tempfile::tempdir().expect("a folder");
         let list = disk.place.join("list");
-        let sensor = starts(dir, &list, &[]);
+        let sensor = start(dir, &list, &[]);
         let read = || std::fs::read_to_string(&list).unwrap_or_default();
         let sender = Sender::new(veth);
         let scans = |src| {
-            let frames = connects(src, [198, 51, 100, 1]);
+            let frames = handshakes(src, [198, 51, 100, 1]);
             frames.iter().for_each(|frame| sender.send(frame));
         };
         scans([192, 0, 2, 56]);
@@ -215,17 +217,17 @@ fn a_full_disk_leaves_the_old_list_whole_and_is_made_up_for() {
         );
         scans([192, 0, 2, 57]);
         sensor.wait_for_event("blocklist_failed");
-        assert_eq!(read(), before, "the old list is there, whole");
+        assert_eq!(read(), before, "the old list is whole");
         std::fs::remove_file(rest).expect("removed");
         sensor.wait_for("both on the list", || {
             addresses(&read()) == ["192.0.2.56", "192.0.2.57"]
         });
         let ended = sensor.stop(Signal::SIGINT);
-        assert_eq!(ended.code, Some(0), "{}", ended.says);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(
-            ended.says.contains("write of a responder"),
+            ended.stderr.contains("write of a responder"),
             "{}",
-            ended.says
+            ended.stderr
         );
         let books = books(&ended.eve);
         assert!(books["write_failures"].as_u64() > Some(0), "{books}");
@@ -237,16 +239,16 @@ fn a_full_disk_leaves_the_old_list_whole_and_is_made_up_for() {
 }
 
 #[test]
-fn reading_gives_the_same_list_with_any_number_of_workers_and_asks_nothing_of_this_machine() {
+fn read_writes_the_same_list_with_any_number_of_workers_and_on_any_host() {
     let dir = tempfile::tempdir().expect("a folder");
     let dst = [198, 51, 100, 1];
-    let mut frames = spoofs([192, 0, 2, 99], dst);
+    let mut frames = syns([192, 0, 2, 99], dst);
     for last in 0..40 {
-        frames.extend(connects([11, 0, 0, last], dst));
+        frames.extend(handshakes([11, 0, 0, last], dst));
     }
-    // Loopback aside, addresses of this machine mean nothing here: --local and --allow do.
-    frames.extend(connects([10, 1, 1, 1], dst));
-    frames.extend(connects([203, 0, 113, 9], dst));
+    // `read` does not use this host's addresses, only --local and --allow.
+    frames.extend(handshakes([10, 1, 1, 1], dst));
+    frames.extend(handshakes([203, 0, 113, 9], dst));
     let file = write(dir.path(), &frames);
     let mut lists = Vec::new();
     for (workers, seed) in [("1", "1"), ("2", "2"), ("8", "3")] {
@@ -259,7 +261,7 @@ fn reading_gives_the_same_list_with_any_number_of_workers_and_asks_nothing_of_th
             &[&args[..], &rest].concat(),
             std::slice::from_ref(&file),
         );
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", text_of(&output));
         lists.push(std::fs::read_to_string(list).expect("a list"));
     }
     assert!(lists.iter().all(|list| *list == lists[0]), "{lists:#?}");
@@ -273,13 +275,13 @@ fn reading_gives_the_same_list_with_any_number_of_workers_and_asks_nothing_of_th
 }
 
 #[test]
-fn what_cannot_be_written_or_would_destroy_something_is_refused() {
+fn a_target_that_cannot_be_written_or_would_be_destroyed_is_refused() {
     let dir = tempfile::tempdir().expect("a folder");
-    let file = write(dir.path(), &spoofs([192, 0, 2, 99], [198, 51, 100, 1]));
+    let file = write(dir.path(), &syns([192, 0, 2, 99], [198, 51, 100, 1]));
     let path = |name: &str| dir.path().join(name).display().to_string();
     std::os::unix::fs::symlink(path("victim"), path("link")).expect("a link");
     let capture = file.display().to_string();
-    for (target, says) in [
+    for (target, expected) in [
         (path("missing/list"), "create it)"),
         (path("link"), "(a symbolic link: name the file itself)"),
         ("/dev/null".to_owned(), "(no regular file)"),
@@ -295,8 +297,8 @@ fn what_cannot_be_written_or_would_destroy_something_is_refused() {
             .output();
         let output = output.expect("the program starts");
         assert!(!output.status.success(), "{target}");
-        let error = said(&output);
-        assert!(error.contains(says), "{target}: {error}");
+        let error = text_of(&output);
+        assert!(error.contains(expected), "{target}: {error}");
     }
     let output = synledger()
         .args(RUN)
@@ -305,12 +307,16 @@ fn what_cannot_be_written_or_would_destroy_something_is_refused() {
         .output();
     let output = output.expect("the program starts");
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("create it)"), "{}", said(&output));
+    assert!(
+        text_of(&output).contains("create it)"),
+        "{}",
+        text_of(&output)
+    );
     let two = ["text", "blocklist"].map(|kind| format!("{kind}:{}", path("one")));
     let output = synledger()
         .args(["read", "--output", &two[0], "--output", &two[1]])
         .arg(&file)
         .output();
-    let error = said(&output.expect("the program starts"));
+    let error = text_of(&output.expect("the program starts"));
     assert!(error.contains("is named twice"), "{error}");
 }

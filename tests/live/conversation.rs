@@ -1,11 +1,11 @@
-//! A TCP connection between two hosts that do not exist, frame by frame.
+//! Frames of a TCP connection between two hosts that do not exist.
 
 use crate::common::NANOS;
 use craft::{ACK, Capture, FIN, Flow, Ip, Link, LinkType, PSH, SYN, Tcp};
 use std::path::{Path, PathBuf};
 
-/// Who talks to whom, in which envelope. Numbers in its methods are relative, as Wireshark shows them: 0 is
-/// the initial sequence number of the side, 1 what follows it.
+/// A connection's link headers, flow and initial sequence numbers. Sequence numbers in its methods are relative, as
+/// in Wireshark: 0 is the initial one of its side.
 #[derive(Clone, Debug)]
 pub struct Conversation {
     pub link: Link,
@@ -15,7 +15,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// In plain Ethernet, with numbers that wrap while it lasts.
+    /// In plain Ethernet, with sequence numbers that wrap during the connection.
     pub fn new(flow: Flow) -> Self {
         Self {
             link: Link::ethernet(),
@@ -25,7 +25,7 @@ impl Conversation {
         }
     }
 
-    /// From the client.
+    /// A segment from the client.
     pub fn up(&self, flags: u8, seq: u32, ack: u32, data: &[u8]) -> Vec<u8> {
         let (seq, ack) = (
             self.isn.wrapping_add(seq),
@@ -34,7 +34,7 @@ impl Conversation {
         segment(&self.link, self.flow, flags, (seq, ack), data)
     }
 
-    /// From the server.
+    /// A segment from the server.
     pub fn down(&self, flags: u8, seq: u32, ack: u32, data: &[u8]) -> Vec<u8> {
         let (seq, ack) = (
             self.server_isn.wrapping_add(seq),
@@ -44,7 +44,7 @@ impl Conversation {
         segment(&link, self.flow.reversed(), flags, (seq, ack), data)
     }
 
-    /// The client's first two segments and the server's answer between them.
+    /// SYN, SYN+ACK, ACK.
     pub fn handshake(&self) -> Vec<Vec<u8>> {
         vec![
             self.up(SYN, 0, 0, b""),
@@ -53,7 +53,7 @@ impl Conversation {
         ]
     }
 
-    /// From SYN to the last ACK: the client sends so many bytes, a segment each, then the server.
+    /// From SYN to the last ACK: the client sends segments of these lengths, then the server.
     pub fn whole(&self, up: &[u32], down: &[u32]) -> Vec<Vec<u8>> {
         let bytes = |length: u32| vec![b'.'; length as usize];
         let (mut seq, mut server_seq) = (1, 1);
@@ -81,7 +81,7 @@ fn segment(link: &Link, flow: Flow, flags: u8, (seq, ack): (u32, u32), data: &[u
     link.frame(&Ip::new(flow.src, flow.dst, 6).bytes(&tcp.bytes()))
 }
 
-/// A capture of these frames, 1 ms apart.
+/// Writes a capture of these frames, 1 ms apart.
 pub fn write(dir: &Path, frames: &[Vec<u8>]) -> PathBuf {
     let mut capture = Capture::new("conversations", LinkType::Ethernet);
     for (at, frame) in (0_i64..).zip(frames) {

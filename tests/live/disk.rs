@@ -1,6 +1,6 @@
-//! A disk that fills up costs lines of that output, says which, and nothing else.
+//! A full disk costs only lines of the output on it, and the loss is reported.
 
-use super::programs::said;
+use super::programs::text_of;
 use super::sensor::{EVENTS, Ended, METRICS, Sensor, answer, metrics, of_type, records};
 use super::traffic::{Sender, flow, frame};
 use crate::common::netns::{Veth, ip, with_veth};
@@ -10,9 +10,9 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Attempts sent while there is no room: their lines are several times what disk and buffer take.
+/// Attempts sent while the disk is full: their lines are several times what disk and buffer hold.
 const FLOOD: u32 = 12_000;
-/// Attempts sent later.
+/// Attempts sent after that.
 const AFTER: u32 = 100;
 const DISK_KIB: usize = 4096;
 const BALLAST_KIB: usize = 3772;
@@ -24,7 +24,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Says why where that cannot be done.
+    /// Mounts it; prints why and returns `None` if that is not possible.
     pub fn mount() -> Option<Self> {
         if let Err(errno) = unshare(CloneFlags::CLONE_NEWNS) {
             eprintln!("skipped: no mount namespace: {errno}");
@@ -35,7 +35,7 @@ impl SmallDisk {
         std::fs::create_dir(&place).expect("a folder");
         let size = format!("size={DISK_KIB}k");
         let target = place.display().to_string();
-        // First: what is mounted here stays here.
+        // First make mounts private, so that this one stays in the namespace.
         for words in [
             vec!["--make-rprivate", "/"],
             vec!["-t", "tmpfs", "-o", &size, "none", &target],
@@ -43,7 +43,7 @@ impl SmallDisk {
             let output = Command::new("mount").args(words).output();
             let output = output.expect("mount starts");
             if !output.status.success() {
-                eprintln!("skipped: no small disk: {}", said(&output));
+                eprintln!("skipped: no small disk: {}", text_of(&output));
                 return None;
             }
         }
@@ -70,18 +70,18 @@ impl Drop for SmallDisk {
     }
 }
 
-/// What a run on a disk that filled up came to.
-struct Story {
+/// The result of a run on a disk that filled up.
+struct Outcome {
     ended: Ended,
-    /// Whole lines on the small disk.
+    /// Records of whole lines on the small disk.
     full: Vec<Value>,
-    /// What follows the last newline there.
+    /// Text behind the last newline there.
     torn: String,
 }
 
-impl Story {
-    /// Fills the disk; with `room`, makes room again and sends more.
-    fn tell(veth: Veth, strict: bool, room: bool) -> Option<Self> {
+impl Outcome {
+    /// Runs a sensor until the disk is full; with `room`, frees space and sends more.
+    fn of_run(veth: Veth, strict: bool, room: bool) -> Option<Self> {
         let disk = SmallDisk::mount()?;
         let dir = tempfile::tempdir().expect("a folder");
         let text = format!("text:{},{EVENTS}", dir.path().join("log.txt").display());
@@ -104,17 +104,13 @@ impl Story {
             });
         };
         send(0..FLOOD);
-        // The other outputs are not kept waiting: nor, then, is any worker.
+        // The other outputs do not wait, so no worker does.
         all(": New connection: ", FLOOD);
         sensor.wait_for("lost lines in the metrics", || {
             dropped(&metrics(), "connection") > 0
         });
-        assert_eq!(
-            dropped(&metrics(), "alert"),
-            0,
-            "nobody asked for alerts there"
-        );
-        assert_said_while_it_lasts(&sensor);
+        assert_eq!(dropped(&metrics(), "alert"), 0, "that output has no alerts");
+        assert_reported_while_it_lasts(&sensor);
         if room {
             all(": Flow ended: ", FLOOD);
             let size = std::fs::metadata(disk.log()).expect("a file").len();
@@ -126,7 +122,7 @@ impl Story {
             send(FLOOD..FLOOD + AFTER);
             all(": New connection: ", FLOOD + AFTER);
             sensor.wait_for("the end of the loss", || {
-                sensor.content("says").contains("no longer losing: ")
+                sensor.content("stderr").contains("no longer losing: ")
             });
             sensor.wait_for("health", || answer("/healthz?strict").ends_with("\r\nok\n"));
         }
@@ -138,12 +134,12 @@ impl Story {
         Some(Self { ended, full, torn })
     }
 
-    /// What reached the disk, what its lifecycle records say was lost, and what the books say of both.
+    /// Lines on the disk, losses in its lifecycle records, and the books agree.
     fn assert_adds_up(&self, code: i32, sent: u64, room: bool) {
-        let says = &self.ended.says;
-        assert_eq!(self.ended.code, Some(code), "{says}");
-        assert!(says.contains("the books close"), "{says}");
-        assert_eq!(self.ended.offered(), sent, "{says}");
+        let stderr = &self.ended.stderr;
+        assert_eq!(self.ended.code, Some(code), "{stderr}");
+        assert!(stderr.contains("the books close"), "{stderr}");
+        assert_eq!(self.ended.offered(), sent, "{stderr}");
         assert_eq!(self.ended.number(", ", " dropped by full rings"), 0);
         for (line, kind) in [("New connection", "new_connection"), ("Flow ended", "flow")] {
             let line = self.ended.lines(&format!(": {line}: ")).len() as u64;
@@ -157,42 +153,42 @@ impl Story {
         let written = |kind| of_type(&self.full, kind).count() as u64;
         let missing = [sent - written("new_connection"), sent - written("flow")];
         assert!(missing.iter().all(|&count| count > 0), "{missing:?}");
-        let lost = ["connection", "flow"].map(|kind| self.said_lost(kind));
+        let lost = ["connection", "flow"].map(|kind| self.reported_lost(kind));
         if room {
-            assert_eq!(lost, missing, "the disk says what it cost");
-            assert_eq!(self.torn, "", "a line that was begun is completed");
+            assert_eq!(lost, missing, "the disk stderr what it cost");
+            assert_eq!(self.torn, "", "a torn line is completed");
         } else {
-            assert_eq!(lost, [0, 0], "nothing could be said there");
+            assert_eq!(lost, [0, 0], "no record of the loss fits on the disk");
         }
         let dropped = self.dropped();
         let lifecycle = dropped - missing.iter().sum::<u64>();
         if room {
-            assert_eq!(lifecycle, self.said_lost("lifecycle"), "{says}");
+            assert_eq!(lifecycle, self.reported_lost("lifecycle"), "{stderr}");
         } else {
             assert!(
                 lifecycle > 0,
-                "even that it stops could not be said: {says}"
+                "the stop record did not fit either: {stderr}"
             );
         }
         eprintln!(
             "full disk: {sent} connections, {} lines written, {dropped} dropped ({missing:?} connections and \
-             flows), lost as said there {lost:?}, {} bytes of a torn line, exit {code}",
+             flows), reported there as lost {lost:?}, {} bytes of a torn line, exit {code}",
             self.full.len(),
             self.torn.len()
         );
     }
 
-    /// The number that the books give for the small disk.
+    /// Records dropped on the small disk, from the printed books.
     fn dropped(&self) -> u64 {
         let line = |line: &&str| line.contains("small/log.json: ");
-        let line = self.ended.says.lines().rfind(line).expect("a line");
+        let line = self.ended.stderr.lines().rfind(line).expect("a line");
         let words = line
             .strip_suffix(" dropped")
             .and_then(|line| line.rsplit(", ").next());
         words.expect("a word").parse().expect("a number")
     }
 
-    fn said_lost(&self, kind: &str) -> u64 {
+    fn reported_lost(&self, kind: &str) -> u64 {
         let recovered = |record: &&Value| record["synledger"]["event"] == "output_recovered";
         let records = of_type(&self.full, "lifecycle").filter(recovered);
         let lost = records.map(|record| {
@@ -205,7 +201,7 @@ impl Story {
     }
 }
 
-/// What the metrics say the small disk has cost so far.
+/// Records of a kind dropped on the small disk so far, from the metrics.
 fn dropped(metrics: &str, kind: &str) -> u64 {
     let kind = format!("kind=\"{kind}\"");
     let line = |line: &&str| {
@@ -224,13 +220,13 @@ fn content(file: &Path) -> String {
     std::fs::read_to_string(file).unwrap_or_default()
 }
 
-/// A full disk is loud: on standard error, in the log of the other outputs, in the health check, in a metric.
-fn assert_said_while_it_lasts(sensor: &Sensor) {
-    for says in [
+/// A full disk is reported on standard error, in the other logs, in the health check and in a metric.
+fn assert_reported_while_it_lasts(sensor: &Sensor) {
+    for expected in [
         "small/log.json takes no lines: its disk is full; 1 MiB of them waits, further ones are lost; free space",
         "small/log.json (",
     ] {
-        sensor.wait_for(says, || sensor.content("says").contains(says));
+        sensor.wait_for(expected, || sensor.content("stderr").contains(expected));
     }
     sensor.wait_for_event("loss_began");
     let degraded = "synledger_degraded{reason=\"output\"} 1\n";
@@ -245,14 +241,14 @@ fn assert_said_while_it_lasts(sensor: &Sensor) {
 fn full_disk(strict: bool, room: bool, code: i32) {
     with_veth(move |veth| {
         let sent = u64::from(if room { FLOOD + AFTER } else { FLOOD });
-        if let Some(story) = Story::tell(veth, strict, room) {
-            story.assert_adds_up(code, sent, room);
+        if let Some(outcome) = Outcome::of_run(veth, strict, room) {
+            outcome.assert_adds_up(code, sent, room);
         }
     });
 }
 
 #[test]
-fn a_disk_that_was_full_is_told_what_it_missed() {
+fn a_disk_that_was_full_gets_a_record_of_its_loss() {
     full_disk(false, true, 1);
 }
 
@@ -262,7 +258,7 @@ fn a_disk_that_was_full_is_a_miss_under_strict() {
 }
 
 #[test]
-fn a_disk_that_stays_full_costs_its_own_lines_only() {
+fn a_disk_that_stays_full_costs_only_its_own_lines() {
     full_disk(false, false, 1);
 }
 
@@ -272,7 +268,7 @@ fn a_disk_that_stays_full_is_a_miss_under_strict() {
 }
 
 #[test]
-fn what_a_full_disk_costs_is_counted_by_its_cause() {
+fn losses_of_a_full_disk_are_counted_by_cause() {
     with_veth(|veth| {
         ip("link set lo up");
         let dir = tempfile::tempdir().expect("a folder");
@@ -293,11 +289,11 @@ fn what_a_full_disk_costs_is_counted_by_its_cause() {
         sensor.wait_for("lost lines in the metrics", || lines().iter().any(is_lost));
         let lines = lines();
         let ended = sensor.stop(Signal::SIGINT);
-        assert_eq!(ended.code, Some(1), "{}", ended.says);
-        let last = ended.says.lines().last().unwrap_or_default();
-        let says = "synledger: 12000 of 12000 records of eve:/dev/full (100 %) were lost: its disk is full; \
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        let last = ended.stderr.lines().last().unwrap_or_default();
+        let expected = "synledger: 12000 of 12000 records of eve:/dev/full (100 %) were lost: its disk is full; \
                     that log is not whole";
-        assert_eq!(last, says, "{}", ended.says);
+        assert_eq!(last, expected, "{}", ended.stderr);
         let of_cause = |line: &String| is_lost(line) && line.contains("\"disk_full\"");
         assert!(lines.iter().any(of_cause), "{lines:#?}");
     });
@@ -314,16 +310,16 @@ fn a_full_disk_is_an_error_that_quiet_does_not_hide() {
         let sensor = Sensor::start_in(dir, &["--output", &full], &["--quiet"], Stdio::null());
         let sender = Sender::new(veth);
         (0..FLOOD).for_each(|from| sender.send(&frame(flow(from, 1024, 1, 443), from)));
-        let says = "small/log.json takes no lines: its disk is full";
-        sensor.wait_for(says, || sensor.content("says").contains(says));
+        let expected = "small/log.json takes no lines: its disk is full";
+        sensor.wait_for(expected, || sensor.content("stderr").contains(expected));
         let ended = sensor.stop(Signal::SIGINT);
-        assert_eq!(ended.code, Some(1), "{}", ended.says);
-        let lines = ended.says.lines();
-        assert!(lines.clone().count() > 1, "{}", ended.says);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        let lines = ended.stderr.lines();
+        assert!(lines.clone().count() > 1, "{}", ended.stderr);
         assert!(
             lines.clone().all(|line| line.contains("small/log.json")),
             "{}",
-            ended.says
+            ended.stderr
         );
     });
 }

@@ -1,4 +1,4 @@
-//! Links that go down and come up, and interfaces that go and come back.
+//! Links that flap.
 
 use super::sensor::{Sensor, of_type, scans};
 use super::traffic::{Sender, with_trickle};
@@ -26,22 +26,22 @@ fn flaps(mode: &'static str) {
                 (5..10).for_each(|from| sender.scan(from));
             });
             let ended = sensor.stop(Signal::SIGINT);
-            let of = format!("--fanout {mode} --workers {workers}: {}", ended.says);
+            let of = format!("--fanout {mode} --workers {workers}: {}", ended.stderr);
             assert_eq!(ended.code, Some(0), "{of}");
-            assert!(ended.says.contains("the books close"), "{of}");
+            assert!(ended.stderr.contains("the books close"), "{of}");
             assert_eq!(scans(&ended.eve).len(), 10, "{of}");
-            // Every frame is a SYN of its own: each is offered once and logged once.
+            // Every frame is a distinct SYN, so frames offered equal connections logged.
             let logged = of_type(&ended.eve, "new_connection").count() as u64;
             assert_eq!(ended.offered(), logged, "{of}");
             let down = |record: &&Value| record["synledger"]["event"] == "link_down";
             let downs = of_type(&ended.eve, "lifecycle").filter(down).count();
             assert_eq!(downs, 20, "{of}");
-            // Standard error hears of a few, how many more there were, and how it stands.
+            // Standard error has a few changes, the number of the others, and the last state.
             let about = |line: &&str| line.starts_with(&format!("synledger: {SENSOR} is "));
-            let told: Vec<&str> = ended.says.lines().filter(about).collect();
-            assert!((5..10).contains(&told.len()), "{of}");
-            assert!(told[0].contains(" is down: nothing is seen there"), "{of}");
-            let last = told[told.len() - 1];
+            let lines: Vec<&str> = ended.stderr.lines().filter(about).collect();
+            assert!((5..10).contains(&lines.len()), "{of}");
+            assert!(lines[0].contains(" is down: nothing is seen there"), "{of}");
+            let last = lines[lines.len() - 1];
             assert!(
                 last.contains(" is up (") && last.contains(" more changes"),
                 "{of}"

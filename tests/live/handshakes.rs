@@ -1,7 +1,7 @@
-//! What proves a handshake, and what never does: live, and by `read`.
+//! Segments that prove a handshake, and segments that never do: live and by `read`.
 
 use super::conversation::{Conversation, write};
-use super::programs::said;
+use super::programs::text_of;
 use super::sensor::{Sensor, number, of_type, records};
 use super::traffic::{Sender, flow};
 use crate::common::netns::{SENSOR, Veth, ip, with_veth};
@@ -15,27 +15,27 @@ use std::net::TcpListener;
 /// Basis and state of each connection, by the client's port.
 type Verdicts = BTreeMap<u64, (String, String)>;
 
-/// What is sent, and what each connection must have come to.
+/// Frames, and the expected verdict of each connection.
 #[derive(Default)]
-struct Play {
+struct Scenario {
     frames: Vec<Vec<u8>>,
     verdicts: Verdicts,
 }
 
-impl Play {
-    /// A connection whose SYN is answered, and what else its client seems to send.
-    fn act(&mut self, verdict: (&str, &str), then: impl FnOnce(&Conversation) -> Vec<Vec<u8>>) {
+impl Scenario {
+    /// Adds a connection whose SYN is answered, and further frames with its client's address.
+    fn add(&mut self, verdict: (&str, &str), then: impl FnOnce(&Conversation) -> Vec<Vec<u8>>) {
         let port = 10_000 + u16::try_from(self.verdicts.len()).expect("few");
-        let talk = Conversation::new(flow(7, port, 1, 443));
-        self.frames.push(talk.up(SYN, 0, 0, b""));
-        self.frames.push(talk.down(SYN | ACK, 0, 1, b""));
-        self.frames.extend(then(&talk));
+        let connection = Conversation::new(flow(7, port, 1, 443));
+        self.frames.push(connection.up(SYN, 0, 0, b""));
+        self.frames.push(connection.down(SYN | ACK, 0, 1, b""));
+        self.frames.extend(then(&connection));
         let (basis, state) = verdict;
         let verdict = (basis.to_owned(), state.to_owned());
         self.verdicts.insert(u64::from(port), verdict);
     }
 
-    /// Whoever sends this has not seen the server's number. Relative to that, 1 would be right.
+    /// Guesses of a spoofer, who has not seen the server's sequence number; the right one would be 1.
     fn guesses() -> Vec<u32> {
         let mut rng = Rng::new(4);
         let near = [0, 2, 3, u32::MAX, 1 << 31, (1 << 31) + 1, (1 << 31) + 2];
@@ -45,88 +45,93 @@ impl Play {
     }
 
     fn blind() -> Self {
-        let mut play = Self::default();
+        let mut scenario = Self::default();
         for guess in Self::guesses() {
-            play.act(("synack", "S1"), |talk| {
+            scenario.add(("synack", "S1"), |talk| {
                 let data = talk.up(PSH | ACK, 1, guess, b"GET / HTTP/1.0\r\n\r\n");
                 vec![talk.up(ACK, 1, guess, b""), data]
             });
         }
-        // A FIN is believed within the 16 MiB that a server may have sent unseen, where a guess is in one of 256.
+        // A FIN or RST is accepted within 16 MiB, which the server may have sent unseen: a guess is, in one of 256 cases.
         for guess in Self::guesses().into_iter().filter(|guess| guess >> 25 != 0) {
-            play.act(("synack", "S2"), |talk| {
+            scenario.add(("synack", "S2"), |talk| {
                 vec![talk.up(FIN | ACK, 1, guess, b"")]
             });
-            play.act(("synack", "RSTO"), |talk| {
+            scenario.add(("synack", "RSTO"), |talk| {
                 vec![talk.up(RST | ACK, 1, guess, b"")]
             });
         }
-        // Many guesses for one connection.
-        play.act(("synack", "S1"), |talk| {
+        // Many guesses at one connection.
+        scenario.add(("synack", "S1"), |talk| {
             let guesses = Self::guesses().into_iter();
             guesses.map(|guess| talk.up(ACK, 1, guess, b"")).collect()
         });
-        // The server's number is right, the client's own is not.
+        // The server's number is right, the client's is wrong.
         for seq in [0, 2, 1000, 1 << 31, u32::MAX] {
-            play.act(("synack", "S1"), |talk| vec![talk.up(ACK, seq, 1, b"")]);
+            scenario.add(("synack", "S1"), |talk| vec![talk.up(ACK, seq, 1, b"")]);
         }
-        // A FIN or RST that acknowledges nothing of the server's, or is itself before the connection.
-        play.act(("synack", "S2"), |talk| vec![talk.up(FIN | ACK, 1, 0, b"")]);
-        play.act(("synack", "S2"), |talk| {
+        // A FIN or RST that acknowledges nothing, or whose sequence number is before the connection.
+        scenario.add(("synack", "S2"), |talk| vec![talk.up(FIN | ACK, 1, 0, b"")]);
+        scenario.add(("synack", "S2"), |talk| {
             vec![talk.up(FIN | ACK, u32::MAX, 1, b"")]
         });
-        play.act(("synack", "RSTO"), |talk| vec![talk.up(RST, 1, 0, b"")]);
-        play.act(("synack", "RSTO"), |talk| {
+        scenario.add(("synack", "RSTO"), |talk| vec![talk.up(RST, 1, 0, b"")]);
+        scenario.add(("synack", "RSTO"), |talk| {
             vec![talk.up(RST | ACK, 1, 0, b"")]
         });
-        play
+        scenario
     }
 
-    /// The third segment and all data are lost; what ends the connection is not.
+    /// The third segment and all data are lost; FIN or RST is not.
     fn lossy() -> Self {
-        let mut play = Self::default();
+        let mut scenario = Self::default();
         for (seq, ack) in [(1, 1), (1, 5001), (101, 1), (400_000, 3_000_000)] {
-            play.act(("handshake", "S2"), |talk| {
+            scenario.add(("handshake", "S2"), |talk| {
                 vec![talk.up(FIN | ACK, seq, ack, b"")]
             });
-            play.act(("handshake", "SF"), |talk| {
+            scenario.add(("handshake", "SF"), |talk| {
                 let last = talk.down(FIN | ACK, ack, seq + 1, b"");
                 vec![talk.up(FIN | ACK, seq, ack, b""), last]
             });
-            play.act(("handshake", "RSTO"), |talk| {
+            scenario.add(("handshake", "RSTO"), |talk| {
                 vec![talk.up(RST | ACK, seq, ack, b"")]
             });
         }
-        // Only the third segment is lost: the first data proves it as well.
-        play.act(("handshake", "S1"), |talk| {
+        // Only the third segment is lost: the first data proves the handshake.
+        scenario.add(("handshake", "S1"), |talk| {
             vec![talk.up(PSH | ACK, 1, 1, b"GET / HTTP/1.0\r\n\r\n")]
         });
-        play
+        scenario
     }
 
-    /// The same frames on the wire and in a capture come to the same, and to what they should.
-    fn perform(&self, veth: Veth, what: &str) {
+    /// Asserts that the frames, live and in a capture, give the expected verdicts.
+    fn assert_verdicts(&self, veth: Veth, what: &str) {
         let established = self.verdicts.values();
         let established = established.filter(|(basis, _)| basis == "handshake");
         let established = established.count() as u64;
         let dir = tempfile::tempdir().expect("a folder");
         let file = write(dir.path(), &self.frames);
         let (_, eve, output) = read_logs(dir.path(), &[], &[file]);
-        let says = said(&output);
-        assert!(output.status.success(), "{says}");
-        assert!(says.contains("the books close"), "{says}");
+        let text = text_of(&output);
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains("the books close"), "{text}");
         assert_eq!(
             verdicts(&records(&String::from_utf8_lossy(&eve))),
             self.verdicts
         );
-        assert_eq!(number(&says, "answered, ", " established"), established);
+        assert_eq!(number(&text, "answered, ", " established"), established);
 
         let sensor = Sensor::start(&["--workers", "2"]);
         let sender = Sender::new(veth);
         self.frames.iter().for_each(|frame| sender.send(frame));
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
-        assert_eq!(ended.offered(), self.frames.len() as u64, "{}", ended.says);
+        assert_eq!(
+            ended.offered(),
+            self.frames.len() as u64,
+            "{}",
+            ended.stderr
+        );
         assert_eq!(verdicts(&ended.eve), self.verdicts);
         assert_eq!(ended.number("answered, ", " established"), established);
         eprintln!(
@@ -153,12 +158,12 @@ fn verdicts(eve: &[Value]) -> Verdicts {
 
 #[test]
 fn a_guessed_number_never_proves_a_handshake() {
-    with_veth(|veth| Play::blind().perform(veth, "blind"));
+    with_veth(|veth| Scenario::blind().assert_verdicts(veth, "blind"));
 }
 
 #[test]
-fn the_end_of_a_connection_proves_it_where_data_was_lost() {
-    with_veth(|veth| Play::lossy().perform(veth, "through loss"));
+fn the_end_of_a_connection_proves_its_handshake_if_data_was_lost() {
+    with_veth(|veth| Scenario::lossy().assert_verdicts(veth, "through loss"));
 }
 
 #[test]
@@ -167,7 +172,7 @@ fn a_spoofer_who_guesses_at_a_real_server_establishes_nothing() {
         const FLOWS: u16 = 50;
         ip(&format!("link set {SENSOR} address 02:00:00:00:00:02"));
         ip(&format!("addr add 10.9.0.2/24 dev {SENSOR}"));
-        // The spoofed host is silent: its neighbour is known, and nobody is there to refuse.
+        // The spoofed host has a neighbour entry but does not exist, so nothing answers with RST.
         ip(&format!(
             "neigh add 10.9.0.77 lladdr 02:00:00:00:00:01 dev {SENSOR}"
         ));
@@ -178,10 +183,10 @@ fn a_spoofer_who_guesses_at_a_real_server_establishes_nothing() {
         let sender = Sender::new(veth);
         for client in 0..FLOWS {
             let flow = Flow::v4([10, 9, 0, 77], 20_000 + client, [10, 9, 0, 2], port);
-            // Nobody told us the server's number: these guesses are as good as any.
+            // The server's number is unknown here: any guess will do.
             let talk = Conversation::new(flow);
             sender.send(&talk.up(SYN, 0, 0, b""));
-            for guess in Play::guesses() {
+            for guess in Scenario::guesses() {
                 sender.send(&talk.up(ACK, 1, guess, b""));
             }
         }
@@ -192,20 +197,23 @@ fn a_spoofer_who_guesses_at_a_real_server_establishes_nothing() {
                 .count()
                 == usize::from(FLOWS)
         });
-        assert!(listener.accept().is_err(), "the server, too, knows better");
+        assert!(
+            listener.accept().is_err(),
+            "the server establishes nothing either"
+        );
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
         let answered = ended.number("\n", " answered, ");
-        assert_eq!(answered, u64::from(FLOWS), "{}", ended.says);
+        assert_eq!(answered, u64::from(FLOWS), "{}", ended.stderr);
         assert_eq!(ended.number("answered, ", " established"), 0);
         let flows: Vec<&Value> = of_type(&ended.eve, "flow").collect();
         assert_eq!(flows.len(), usize::from(FLOWS), "{flows:?}");
         for flow in flows {
             assert_eq!(flow["synledger"]["basis"], "synack", "{flow}");
         }
-        let guesses = Play::guesses().len();
+        let guesses = Scenario::guesses().len();
         eprintln!(
-            "spoofed at a real server: {FLOWS} connections, {guesses} guesses each, {} frames",
+            "spoofed to a real server: {FLOWS} connections, {guesses} guesses each, {} frames",
             ended.offered()
         );
     });

@@ -1,4 +1,4 @@
-//! What a run says while it sees nothing, or not what is looked for.
+//! Hints while a run sees no frames, or cannot see some connections.
 
 use super::sensor::{METRICS, Sensor, of_type};
 use super::traffic::{Sender, flow, frame};
@@ -10,38 +10,48 @@ use std::thread;
 use std::time::Duration;
 
 #[test]
-fn silence_is_said_with_the_links_that_are_down() {
+fn silence_is_reported_with_the_links_that_are_down() {
     with_veth(|_| {
         ip(&format!("link set {SENDER} down"));
         let sensor = Sensor::start(&["--workers", "1"]);
         let hint =
             format!("synledger: hint: nothing has come on {SENSOR} for 5 s ({SENSOR} is down): ");
-        sensor.wait_for_words(&hint);
+        sensor.wait_for_stderr(&hint);
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
-        // As it was started.
+        // The hint names the program as it was started.
         let program = env!("CARGO_BIN_EXE_synledger");
         let check = format!("`{program} check -i {SENSOR}`");
-        assert!(ended.says.contains(&check), "{}", ended.says);
-        assert_eq!(ended.says.matches("hint: ").count(), 1, "{}", ended.says);
+        assert!(ended.stderr.contains(&check), "{}", ended.stderr);
+        assert_eq!(
+            ended.stderr.matches("hint: ").count(),
+            1,
+            "{}",
+            ended.stderr
+        );
     });
 }
 
 #[test]
-fn connections_to_oneself_that_are_missed_are_hinted_at() {
+fn unwatched_connections_of_the_host_to_itself_give_a_hint() {
     with_veth(|_| {
         ip("link set lo up");
         let sensor = Sensor::start(&["--workers", "1"]);
         let listener = TcpListener::bind(METRICS).expect("a namespace has all ports to itself");
         drop(TcpStream::connect(METRICS).expect("it listens"));
         drop(listener.accept().expect("a client"));
-        sensor.wait_for_words("connections of this host to itself go over lo");
+        sensor.wait_for_stderr("connections of this host to itself go over lo");
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
         let way_out = format!("-i lo,{SENSOR} watches them");
-        assert!(ended.says.contains(&way_out), "{}", ended.says);
-        // One hint in all: nothing came on the watched interface either.
-        assert_eq!(ended.says.matches("hint: ").count(), 1, "{}", ended.says);
+        assert!(ended.stderr.contains(&way_out), "{}", ended.stderr);
+        // Only one hint, although nothing came on the watched interface either.
+        assert_eq!(
+            ended.stderr.matches("hint: ").count(),
+            1,
+            "{}",
+            ended.stderr
+        );
     });
 }
 
@@ -55,12 +65,12 @@ fn a_run_that_sees_connections_gives_no_hint() {
         thread::sleep(Duration::from_millis(6_500));
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
-        assert!(!ended.says.contains("hint: "), "{}", ended.says);
+        assert!(!ended.stderr.contains("hint: "), "{}", ended.stderr);
     });
 }
 
 #[test]
-fn scans_by_this_host_are_told_while_they_happen() {
+fn scans_by_this_host_are_reported_while_they_happen() {
     with_veth(|veth| {
         ip(&format!("addr add 10.9.0.2/24 dev {SENSOR}"));
         let sensor = Sensor::start(&["--workers", "2"]);
@@ -74,23 +84,23 @@ fn scans_by_this_host_are_told_while_they_happen() {
         scan(1);
         sensor.wait_for_event("scans_out_of_scope");
         scan(2);
-        // Longer than a second: a second line would have come by then.
+        // Long enough for a second line, if one came.
         thread::sleep(Duration::from_millis(2_500));
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
         let line = "synledger: 1 scan by this host is not shown: 10.9.0.2 -> 198.51.100.1; \
                     --scan-scope all shows them\n";
-        assert!(ended.says.contains(line), "{}", ended.says);
-        assert_eq!(ended.says.matches("by this host is not shown").count(), 1);
-        let told =
+        assert!(ended.stderr.contains(line), "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches("by this host is not shown").count(), 1);
+        let is_scan =
             |record: &&serde_json::Value| record["synledger"]["event"] == "scans_out_of_scope";
-        let told: Vec<_> = of_type(&ended.eve, "lifecycle").filter(told).collect();
-        assert_eq!(told.len(), 1, "{told:?}");
-        let members = &told[0]["synledger"];
+        let records: Vec<_> = of_type(&ended.eve, "lifecycle").filter(is_scan).collect();
+        assert_eq!(records.len(), 1, "{records:?}");
+        let members = &records[0]["synledger"];
         assert_eq!(members["scans"], 1, "{members}");
         assert_eq!(members["src_ip"], "10.9.0.2", "{members}");
         assert_eq!(members["dest_ip"], "198.51.100.1", "{members}");
-        // The second one is in the books.
-        assert!(ended.says.contains("2 port scans, "), "{}", ended.says);
+        // The second scan is in the books.
+        assert!(ended.stderr.contains("2 port scans, "), "{}", ended.stderr);
     });
 }

@@ -1,4 +1,4 @@
-//! Interfaces that go, come back and change their names; several at once; loopback.
+//! Interfaces that are removed, recreated or renamed; several at once; loopback.
 
 use super::sensor::{Ended, METRICS, Sensor, answer, metrics, of_type};
 use super::traffic::{Sender, flow, frame};
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use packet::TxSocket;
 use std::net::{TcpListener, TcpStream};
 
-/// Sends one SYN from a host of this number.
+/// Sends one SYN from host number `from`.
 fn send(veth: Veth, from: u32) {
     Sender::new(veth).send(&frame(flow(from, 1024, 1, 443), from));
 }
@@ -17,7 +17,7 @@ fn wait_for_connection(sensor: &Sensor, from: u8) {
     sensor.wait_for("line", || sensor.content("log.txt").contains(&line));
 }
 
-/// The pair as it is now.
+/// The current pair, by its interface indexes.
 fn pair() -> Veth {
     let index = |name| nix::net::if_::if_nametoindex(name).expect("it was just made");
     Veth {
@@ -35,7 +35,7 @@ fn wait_for_events(sensor: &Sensor, word: &str, count: usize) {
     sensor.wait_for(word, || count_events(sensor, word) >= count);
 }
 
-/// A new pair whose sensor's end has this name at first.
+/// Creates a pair; the sensor's end has this name at first.
 fn create(first_name: &str) {
     ip(&format!(
         "link add {SENDER} type veth peer name {first_name}"
@@ -43,8 +43,8 @@ fn create(first_name: &str) {
     ip(&format!("link set {SENDER} up"));
 }
 
-/// A sensor that has seen one connection and then lost its interface.
-fn bereft(veth: Veth) -> Sensor {
+/// A sensor that has seen one connection, and whose interface was then removed.
+fn without_interface(veth: Veth) -> Sensor {
     let sensor = Sensor::start(&["--workers", "2"]);
     send(veth, 1);
     wait_for_connection(&sensor, 1);
@@ -55,7 +55,7 @@ fn bereft(veth: Veth) -> Sensor {
 
 fn assert_seen(ended: &Ended, count: usize) {
     ended.assert_exact();
-    assert_eq!(ended.offered(), count as u64, "{}", ended.says);
+    assert_eq!(ended.offered(), count as u64, "{}", ended.stderr);
     let lines = ended.lines(": New connection: ").len();
     assert_eq!(lines, count, "{}", ended.text);
 }
@@ -63,7 +63,7 @@ fn assert_seen(ended: &Ended, count: usize) {
 #[test]
 fn an_interface_that_comes_back_is_watched_again() {
     with_veth(|veth| {
-        let sensor = bereft(veth);
+        let sensor = without_interface(veth);
         create(SENSOR);
         ip(&format!("link set {SENSOR} up"));
         wait_for_link();
@@ -74,12 +74,12 @@ fn an_interface_that_comes_back_is_watched_again() {
         assert_seen(&ended, 101);
         let gone = format!("synledger: {SENSOR} is gone; watched again when it comes back\n");
         let back = format!("synledger: {SENSOR} is back and watched again\n");
-        let place = |line: &str| ended.says.find(line).expect(line);
-        assert!(place(&gone) < place(&back), "{}", ended.says);
+        let place = |line: &str| ended.stderr.find(line).expect(line);
+        assert!(place(&gone) < place(&back), "{}", ended.stderr);
     });
 }
 
-/// Lets the sensor have at most so many files open.
+/// Sets the sensor's soft limit of open files.
 fn limit_files(sensor: &Sensor, soft: &str) {
     let pid = sensor.pid().to_string();
     let limit = format!("--nofile={soft}:");
@@ -89,27 +89,27 @@ fn limit_files(sensor: &Sensor, soft: &str) {
 }
 
 #[test]
-fn an_interface_that_is_gone_or_cannot_be_watched_again_is_no_good_health() {
+fn an_interface_that_is_gone_or_cannot_be_watched_again_degrades_health() {
     with_veth(|veth| {
         ip("link set lo up");
         let sensor = Sensor::start(&["--strict", "--metrics", METRICS]);
         assert!(answer("/healthz?strict").ends_with("\r\n\r\nok\n"));
-        let is_said = |says: &str| {
-            let says =
-                format!("\r\n\r\ndegraded\nlink: {SENSOR} is {says}: nothing is seen there\n");
-            sensor.wait_for(&says, || answer("/healthz").ends_with(&says));
+        let assert_degraded = |expected: &str| {
+            let expected =
+                format!("\r\n\r\ndegraded\nlink: {SENSOR} is {expected}: nothing is seen there\n");
+            sensor.wait_for(&expected, || answer("/healthz").ends_with(&expected));
             assert!(answer("/healthz?strict").starts_with("HTTP/1.1 503 "));
             assert!(metrics().contains("synledger_degraded{reason=\"link\"} 1\n"));
         };
         ip(&format!("link set {SENSOR} down"));
-        is_said("down");
+        assert_degraded("down");
         ip(&format!("link set {SENSOR} up"));
         sensor.wait_for("health", || answer("/healthz").ends_with("\r\nok\n"));
         send(veth, 1);
         wait_for_connection(&sensor, 1);
         ip(&format!("link del {SENSOR}"));
-        is_said("gone");
-        // No file is left for a new ring.
+        assert_degraded("gone");
+        // The limit leaves no file for a new ring.
         limit_files(&sensor, "8");
         create(SENSOR);
         ip(&format!("link set {SENSOR} up"));
@@ -131,19 +131,23 @@ fn an_interface_that_is_gone_or_cannot_be_watched_again_is_no_good_health() {
             .expect("a number");
         assert!((1.0..60.0).contains(&seconds), "{seconds}");
         let ended = sensor.stop(Signal::SIGINT);
-        assert_eq!(ended.code, Some(3), "{}", ended.says);
-        assert_eq!(ended.offered(), 2, "{}", ended.says);
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        assert_eq!(ended.offered(), 2, "{}", ended.stderr);
         let failed = format!("synledger: {SENSOR} is back but cannot be watched yet: ");
-        assert_eq!(ended.says.matches(&failed).count(), 1, "{}", ended.says);
+        assert_eq!(ended.stderr.matches(&failed).count(), 1, "{}", ended.stderr);
         let missed =
             "missed: frames that came while interfaces were gone or not yet watched again, for ";
-        assert!(ended.says.contains(missed), "{missed}: {}", ended.says);
-        assert!(!ended.says.contains("nothing was missed"), "{}", ended.says);
+        assert!(ended.stderr.contains(missed), "{missed}: {}", ended.stderr);
+        assert!(
+            !ended.stderr.contains("nothing was missed"),
+            "{}",
+            ended.stderr
+        );
     });
 }
 
 #[test]
-fn an_interface_that_was_up_and_comes_back_down_is_no_good_health() {
+fn an_interface_that_was_up_and_comes_back_down_degrades_health() {
     with_veth(|_| {
         ip("link set lo up");
         ip("link add other0 type veth peer name other1");
@@ -162,12 +166,12 @@ fn an_interface_that_was_up_and_comes_back_down_is_no_good_health() {
         let back = format!(
             "{SENSOR} is back and watched again, but down: nothing is seen there until it is up\n"
         );
-        assert!(ended.says.contains(&back), "{}", ended.says);
+        assert!(ended.stderr.contains(&back), "{}", ended.stderr);
         assert_eq!(
-            ended.says.matches("start synledger again").count(),
+            ended.stderr.matches("start synledger again").count(),
             0,
             "{}",
-            ended.says
+            ended.stderr
         );
     });
 }
@@ -184,7 +188,7 @@ fn an_interface_that_takes_the_name_of_one_that_is_gone_is_watched_once() {
         sensor.wait_for_event("link_removed");
         ip(&format!("link set other0 name {SENSOR}"));
         sensor.wait_for_event("link_renamed");
-        // Long enough for a look at what is missed, and for what would come of it.
+        // Long enough for the sensor to look for missing interfaces and, wrongly, to watch this one twice.
         std::thread::sleep(std::time::Duration::from_millis(1_500));
         let index = nix::net::if_::if_nametoindex("other1").expect("it is there");
         let sender = Sender(TxSocket::open(index).expect("a sender opens"));
@@ -196,9 +200,9 @@ fn an_interface_that_takes_the_name_of_one_that_is_gone_is_watched_once() {
 }
 
 #[test]
-fn an_interface_that_comes_back_under_another_name_first_is_watched_once_it_has_its_own() {
+fn an_interface_recreated_under_another_name_is_watched_after_its_renaming() {
     with_veth(|veth| {
-        let sensor = bereft(veth);
+        let sensor = without_interface(veth);
         create("eth77");
         ip(&format!("link set eth77 name {SENSOR}"));
         ip(&format!("link set {SENSOR} up"));
@@ -210,7 +214,7 @@ fn an_interface_that_comes_back_under_another_name_first_is_watched_once_it_has_
 }
 
 #[test]
-fn a_renamed_interface_is_watched_on_and_its_old_name_is_nobody_s() {
+fn a_renamed_interface_is_still_watched_and_a_newcomer_of_its_old_name_is_not() {
     with_veth(|veth| {
         let sensor = Sensor::start(&["--workers", "2"]);
         ip(&format!("link set {SENSOR} down"));
@@ -218,12 +222,12 @@ fn a_renamed_interface_is_watched_on_and_its_old_name_is_nobody_s() {
         ip("link set lan0 up");
         wait_for_end("lan0");
         sensor.wait_for_event("link_renamed");
-        // Another one takes the old name: it is not the one that was watched.
+        // Another interface takes the old name.
         ip(&format!("link add other0 type veth peer name {SENSOR}"));
         ip("link set other0 up");
         ip(&format!("link set {SENSOR} up"));
         wait_for_end(SENSOR);
-        // The old name is what -i means: the newcomer is named, not watched.
+        // -i names the old name: the newcomer is reported, not watched.
         sensor.wait_for_event("link_unwatched");
         send(veth, 1);
         wait_for_connection(&sensor, 1);
@@ -235,7 +239,7 @@ fn a_renamed_interface_is_watched_on_and_its_old_name_is_nobody_s() {
         let unwatched =
             format!("synledger: {SENSOR} is new and -i means it, too; it is not watched");
         for line in [&renamed, &unwatched] {
-            assert!(ended.says.contains(line), "{line}: {}", ended.says);
+            assert!(ended.stderr.contains(line), "{line}: {}", ended.stderr);
         }
         let back = |record: &&serde_json::Value| record["synledger"]["event"] == "link_back";
         assert_eq!(of_type(&ended.eve, "lifecycle").filter(back).count(), 0);
@@ -243,7 +247,7 @@ fn a_renamed_interface_is_watched_on_and_its_old_name_is_nobody_s() {
 }
 
 #[test]
-fn an_interface_that_comes_back_ten_times_leaves_nothing_behind() {
+fn an_interface_recreated_ten_times_leaks_no_sockets_and_no_metrics() {
     with_veth(|veth| {
         ip("link set lo up");
         let sensor = Sensor::start(&["--workers", "2", "--metrics", METRICS]);
@@ -283,7 +287,7 @@ fn a_frame_that_passes_two_interfaces_is_one_connection() {
         (0..100).for_each(|from| send(veth, from));
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
-        assert_eq!(ended.offered(), 200, "{}", ended.says);
+        assert_eq!(ended.offered(), 200, "{}", ended.stderr);
         assert_eq!(ended.number(", ", " seen at another interface"), 100);
         assert_eq!(ended.lines(": New connection: ").len(), 100);
     });
@@ -303,8 +307,8 @@ fn loopback_shows_each_packet_once() {
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
         assert_eq!(ended.lines(": New connection: 127.0.0.1:").len(), 50);
-        assert_eq!(ended.number(", ", " retransmitted"), 0, "{}", ended.says);
-        assert_eq!(ended.number(", ", " established"), 50, "{}", ended.says);
+        assert_eq!(ended.number(", ", " retransmitted"), 0, "{}", ended.stderr);
+        assert_eq!(ended.number(", ", " established"), 50, "{}", ended.stderr);
         let local = |record: &&serde_json::Value| record["synledger"]["direction"] == "local";
         let count = of_type(&ended.eve, "new_connection").filter(local).count();
         assert_eq!(count, 50);

@@ -1,4 +1,4 @@
-//! What a run takes of this host: the memory that was asked for and no more, and as many descriptors as were said.
+//! A run takes no more memory than its flags allow, and no more descriptors than it announces.
 
 use super::sensor::{METRICS, Sensor, metrics};
 use super::traffic::{Sender, flow, frame};
@@ -11,13 +11,13 @@ use synledger::settings::descriptors::Users;
 
 const MIB: u64 = 1 << 20;
 
-/// Resident bytes of a process, without its rings, which are the kernel's.
+/// Resident bytes of a process without its rings, which are kernel memory.
 fn resident(pid: u32) -> u64 {
     let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).expect("it runs");
     let (mut rings, mut kib, mut ring) = (0, 0, false);
     for line in smaps.lines() {
         let first = line.split_whitespace().next().unwrap_or_default();
-        // A mapping begins with its addresses; its fields have names that end in a colon.
+        // The first line of a mapping has its addresses; a field's name ends with a colon.
         if !first.ends_with(':') {
             ring = line.contains(" socket:[");
             rings += u64::from(ring);
@@ -31,7 +31,7 @@ fn resident(pid: u32) -> u64 {
 }
 
 #[test]
-fn a_flood_takes_no_more_memory_than_was_asked_for() {
+fn a_flood_takes_no_more_than_memory_mib() {
     with_veth(|veth| {
         ip("link set lo up");
         for (mib, workers, fold) in [(24, "1", "100"), (64, "2", "0"), (64, "1", "1000")] {
@@ -55,9 +55,9 @@ fn a_flood_takes_no_more_memory_than_was_asked_for() {
             }
             let taken = resident(sensor.pid());
             let ended = sensor.stop(Signal::SIGINT);
-            // 1: the log's queues are small, too, and may have lost records.
-            assert!(matches!(ended.code, Some(0 | 1)), "{}", ended.says);
-            assert!(ended.says.contains("the books close"), "{}", ended.says);
+            // Exit code 1: the log's queues are small, too, and may have lost records.
+            assert!(matches!(ended.code, Some(0 | 1)), "{}", ended.stderr);
+            assert!(ended.stderr.contains("the books close"), "{}", ended.stderr);
             eprintln!("run, {workers} workers: {} MiB of {mib}", taken / MIB);
             assert!(taken <= mib * MIB, "{taken} bytes of {mib} MiB");
             // All tables are touched at the start.
@@ -86,7 +86,7 @@ fn many_interfaces() -> Vec<&'static str> {
 }
 
 #[test]
-fn a_run_raises_its_limit_of_descriptors_and_opens_no_more_than_it_said() {
+fn a_run_raises_its_limit_of_descriptors_and_opens_no_more_than_computed() {
     with_veth(|_| {
         ip("link set lo up");
         let interfaces = many_interfaces();
@@ -113,9 +113,9 @@ fn a_run_raises_its_limit_of_descriptors_and_opens_no_more_than_it_said() {
             let fds = std::fs::read_dir(format!("/proc/{}/fd", sensor.pid())).expect("it runs");
             let open = fds.count() as u64;
             let ended = sensor.stop(Signal::SIGINT);
-            assert_eq!(ended.code, Some(0), "{}", ended.says);
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
             eprintln!("{more:?}: {open} descriptors of {needed}");
-            assert!(open <= needed, "{open} descriptors, {needed} were said");
+            assert!(open <= needed, "{open} descriptors, {needed} computed");
             assert!(open > 64 && needed < open + 80, "{open} of {needed}");
         }
     });
@@ -126,7 +126,7 @@ fn too_few_descriptors_are_refused_before_anything_is_opened() {
     with_veth(|_| {
         let interfaces = many_interfaces();
         let needed = 61 * 5 + 1 + 64;
-        let says = format!("200 open files allowed at most, {needed} needed");
+        let expected = format!("200 open files allowed at most, {needed} needed");
         let way_out = format!("ulimit -n {needed}");
         for more in [&[][..], &["--dry-run"]] {
             let mut command = limited(64, 200);
@@ -134,7 +134,7 @@ fn too_few_descriptors_are_refused_before_anything_is_opened() {
             fails(
                 command,
                 1,
-                &[&says, &way_out, &format!("LimitNOFILE={needed}")],
+                &[&expected, &way_out, &format!("LimitNOFILE={needed}")],
             );
         }
         let mut command = limited(64, 200);
@@ -145,7 +145,7 @@ fn too_few_descriptors_are_refused_before_anything_is_opened() {
             .expect("it starts");
         let text = String::from_utf8_lossy(&check.stdout);
         assert_eq!(check.status.code(), Some(1), "{text}");
-        assert!(text.contains(&format!("fail  {says}")), "{text}");
+        assert!(text.contains(&format!("fail  {expected}")), "{text}");
         assert!(text.contains(&way_out), "{text}");
     });
 }
@@ -157,9 +157,9 @@ fn interfaces_share_the_rings_and_too_many_are_refused() {
         let mut command = synledger();
         let rings = ["--ring-mib", "32"];
         command.args(RUN).args(&interfaces).args(rings);
-        let says = "--ring-mib 32: shared by 60 interfaces it leaves 546 KiB each, at least 1 MiB is needed: \
+        let expected = "--ring-mib 32: shared by 60 interfaces it leaves 546 KiB each, at least 1 MiB is needed: \
                     --ring-mib 60, or watch fewer interfaces";
-        fails(command, 2, &[says]);
+        fails(command, 2, &[expected]);
         let mut command = synledger();
         let check = command.args(CHECK).args(&interfaces).args(rings).output();
         let check = check.expect("it starts");
@@ -194,7 +194,7 @@ fn interfaces_share_the_rings_and_too_many_are_refused() {
     });
 }
 
-/// The kernel takes what an interface gets at least, and a re-created interface gets it again.
+/// The kernel accepts the smallest share of an interface, and a recreated interface gets it again.
 #[test]
 fn the_smallest_share_works_and_is_kept_by_an_interface_that_comes_back() {
     with_veth(|veth| {
@@ -243,7 +243,7 @@ fn the_smallest_share_works_and_is_kept_by_an_interface_that_comes_back() {
             sensor.content("log.json").contains("\"alert\"")
         });
         let ended = sensor.stop(Signal::SIGINT);
-        assert_eq!(ended.code, Some(0), "{}", ended.says);
-        assert!(ended.says.contains("the books close"), "{}", ended.says);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("the books close"), "{}", ended.stderr);
     });
 }

@@ -155,30 +155,35 @@ fn data_overload_costs_neither_an_attempt_nor_a_refusal() {
         let (sent, opened) = (ROUNDS + 1, OPENED);
         held.end(&sender, sent * 1400);
         let ended = sensor.stop(Signal::SIGINT);
-        assert_eq!(ended.code, Some(0), "{}", ended.says);
-        assert!(ended.says.contains("the books close"), "{}", ended.says);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("the books close"), "{}", ended.stderr);
         let totals = totals(&ended.eve);
         for class in ["open", "control"] {
-            assert_eq!(of_rings(&totals, class, "tp_drops"), 0, "{}", ended.says);
+            assert_eq!(of_rings(&totals, class, "tp_drops"), 0, "{}", ended.stderr);
         }
         let all = u64::from(opened) + u64::from(HELD);
-        assert_eq!(number(&totals["new_connections"]), all, "{}", ended.says);
-        assert_eq!(attempts(&ended.eve).len() as u64, all, "{}", ended.says);
+        assert_eq!(number(&totals["new_connections"]), all, "{}", ended.stderr);
+        assert_eq!(attempts(&ended.eve).len() as u64, all, "{}", ended.stderr);
         assert_eq!(number(&totals["refused_connections"]), u64::from(opened));
         let let_go = of_rings(&totals, "data", "tp_drops")
             + of_rings(&totals, "data", "shed_data")
             + totals["shed_in_kernel"].as_u64().unwrap_or(0);
-        assert!(let_go > 0, "{}", ended.says);
-        assert_eq!(steps(&ended.eve)[0], (1, "up".to_owned()), "{}", ended.says);
+        assert!(let_go > 0, "{}", ended.stderr);
+        assert_eq!(
+            steps(&ended.eve)[0],
+            (1, "up".to_owned()),
+            "{}",
+            ended.stderr
+        );
         assert_steps_are_counted(&ended.eve, &totals);
         assert!(
-            ended.says.contains("sheds more, level 0 to 1"),
+            ended.stderr.contains("sheds more, level 0 to 1"),
             "{}",
-            ended.says
+            ended.stderr
         );
         held.assert_exact(&ended.eve, 3 + u64::from(sent));
         let shed = of_type(&ended.eve, "flow").filter(|flow| flow["synledger"]["shed"] == true);
-        assert!(shed.count() >= usize::from(HELD), "{}", ended.says);
+        assert!(shed.count() >= usize::from(HELD), "{}", ended.stderr);
         eprintln!(
             "{opened} attempts and refusals beside {} data packets, {let_go} let go of; {}",
             sent * u32::from(HELD),
@@ -188,11 +193,11 @@ fn data_overload_costs_neither_an_attempt_nor_a_refusal() {
 }
 
 /// The end says how many frames full rings dropped.
-fn assert_loss_is_said(says: &str, lost: u64) {
+fn assert_loss_is_said(stderr: &str, lost: u64) {
     let line = |line: &&str| line.starts_with(&format!("missed: {lost} of "));
-    let missed = says.lines().find(line).unwrap_or_default();
+    let missed = stderr.lines().find(line).unwrap_or_default();
     let dropped = missed.contains(" frames (") && missed.contains("dropped by full rings");
-    assert_eq!(dropped, lost > 0, "{says}");
+    assert_eq!(dropped, lost > 0, "{stderr}");
 }
 
 #[test]
@@ -213,15 +218,15 @@ fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
         });
         sensor.wait_for_event("degradation");
         let ended = sensor.stop(Signal::SIGINT);
-        assert_eq!(ended.code, Some(0), "{}", ended.says);
-        assert!(ended.says.contains("the books close"), "{}", ended.says);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("the books close"), "{}", ended.stderr);
         let totals = totals(&ended.eve);
         let lost = of_rings(&totals, "open", "tp_drops");
         assert_eq!(
             of_rings(&totals, "control", "tp_drops"),
             0,
             "{}",
-            ended.says
+            ended.stderr
         );
         let output = &totals["outputs"][0];
         let of_output = |what: &str| number(&output[what]["connection"]);
@@ -229,10 +234,10 @@ fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
         let dropped: u64 = dropped.map(|cause| number(&cause["connection"])).sum();
         let (written, folded) = (of_output("written"), of_output("folded"));
         let sent = u64::from(SYNS) + u64::from(HELD);
-        assert_eq!(written + folded + dropped + lost, sent, "{}", ended.says);
+        assert_eq!(written + folded + dropped + lost, sent, "{}", ended.stderr);
         let each = [written, folded, lost];
-        assert!(!each.contains(&0), "{each:?}: {}", ended.says);
-        assert_loss_is_said(&ended.says, lost);
+        assert!(!each.contains(&0), "{each:?}: {}", ended.stderr);
+        assert_loss_is_said(&ended.stderr, lost);
         let own = attempts(&ended.eve);
         assert_eq!(own.len() as u64, written);
         assert!(
@@ -246,10 +251,10 @@ fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
         let kept = of_type(&ended.eve, "lifecycle")
             .filter(|record| record["synledger"]["event"] == "degradation")
             .all(|record| record["synledger"]["data_kept"] == true);
-        assert!(kept, "{}", ended.says);
+        assert!(kept, "{}", ended.stderr);
         assert_eq!(totals["shed_in_kernel"].as_u64().unwrap_or(0), 0);
         let whole = of_type(&ended.eve, "flow").filter(|flow| flow["flow"]["pkts_toserver"] == 3);
-        assert_eq!(whole.count(), usize::from(HELD), "{}", ended.says);
+        assert_eq!(whole.count(), usize::from(HELD), "{}", ended.stderr);
         eprintln!(
             "{sent} attempts: {written} written, {folded} folded, {dropped} dropped by the log, {lost} lost in class open; {}",
             totals["shed_spent_seconds"]

@@ -1,10 +1,10 @@
-//! Programs of others that make traffic.
+//! Third-party programs that make traffic.
 
 use crate::common::netns::SENDER;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// True where a program is installed; says so where it is not.
+/// True if a program is installed; prints `skipped` if not.
 pub fn installed(program: &str) -> bool {
     let version = Command::new(program)
         .arg("-V")
@@ -17,24 +17,25 @@ pub fn installed(program: &str) -> bool {
     version.is_ok()
 }
 
-pub fn said(output: &Output) -> String {
-    let says = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}{}", says(&output.stdout), says(&output.stderr))
+/// Standard output, then standard error.
+pub fn text_of(output: &Output) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
 
-/// Replays captures into [`SENDER`], one after the other; gives how many frames it says it sent.
+/// Replays captures into [`SENDER`], one after the other; returns how many frames tcpreplay reports as sent.
 pub fn replay(files: &[&Path], per_second: u32) -> u64 {
     let output = Command::new("tcpreplay")
         .args(["-i", SENDER, "--pps", &per_second.to_string()])
         .args(files)
         .output()
         .expect("tcpreplay starts");
-    let says = said(&output);
-    assert!(output.status.success(), "{says}");
-    let sent = says.split("Actual: ").nth(1).expect(&says);
+    let text = text_of(&output);
+    assert!(output.status.success(), "{text}");
+    let sent = text.split("Actual: ").nth(1).expect(&text);
     sent.split(' ')
         .next()
         .expect("a word")
         .parse()
-        .expect(&says)
+        .expect(&text)
 }

@@ -1,6 +1,6 @@
 //! Captures that nobody here made, replayed into a running sensor, against what `read` gives for each.
 
-use super::programs::{installed, replay, said};
+use super::programs::{installed, replay, text_of};
 use super::sensor::{Sensor, attempts, of_type, records, scans};
 use crate::common::netns::with_veth;
 use crate::common::{corpus, read_logs};
@@ -23,7 +23,7 @@ const FRAME_BYTES_MAX: usize = 9000;
 const FRAME_BYTES_MIN: usize = 14;
 const PER_SECOND: u32 = 5000;
 
-/// A capture, and what `read` says of it.
+/// A capture, and what `read` text of it.
 struct Played {
     file: PathBuf,
     frames: u64,
@@ -86,9 +86,9 @@ fn read(dir: &Path, file: PathBuf) -> Option<Played> {
     let (frames, plain) = sendable(&file)?;
     let args = ["--memory-mib", "40"];
     let (_, eve, output) = read_logs(dir, &args, std::slice::from_ref(&file));
-    let says = said(&output);
-    assert!(output.status.success(), "{}: {says}", file.display());
-    assert!(!says.contains("tables overflowed"), "{says}");
+    let text = text_of(&output);
+    assert!(output.status.success(), "{}: {text}", file.display());
+    assert!(!text.contains("tables overflowed"), "{text}");
     let eve = records(&String::from_utf8_lossy(&eve));
     let end = |record: &Value, name: &str| record[name].to_string();
     let pair = |record: &Value| (end(record, "src_ip"), end(record, "dest_ip"));
@@ -129,7 +129,7 @@ fn replay_all(played: &[Played], workers: &'static str) {
     let live = sensor.stop(Signal::SIGINT);
     live.assert_exact();
     assert_eq!(sent, frames, "tcpreplay sends what the files hold");
-    assert_eq!(live.offered(), sent, "{}", live.says);
+    assert_eq!(live.offered(), sent, "{}", live.stderr);
     let found = attempts(&live.eve);
     // As multisets: what is there twice and should be once is told, too.
     let missing = |of: &[String], from: &[String]| {
@@ -160,7 +160,7 @@ fn replay_all(played: &[Played], workers: &'static str) {
         // On a machine this busy order is not kept, and other four of a scan's ports may be first.
         assert_eq!(found.len(), expected_scans.len(), "{found:?}");
     } else {
-        assert_eq!(found, expected_scans, "{}", live.says);
+        assert_eq!(found, expected_scans, "{}", live.stderr);
     }
     eprintln!(
         "real captures, --workers {workers}: {} files, {sent} frames sent and offered, {} attempts and {} scans \

@@ -1,6 +1,6 @@
 //! A capture replayed by tcpreplay gives what `read` gives.
 
-use super::programs::{installed, replay, said};
+use super::programs::{installed, replay, text_of};
 use super::sensor::{Sensor, attempts, records, scans};
 use super::traffic::{flow, frame};
 use crate::common::netns::with_veth;
@@ -52,22 +52,22 @@ fn live_equals_read(workers: &'static str) {
         let capture = short_capture();
         let file = write(dir.path(), &capture);
         let (_, eve, output) = read_logs(dir.path(), &[], std::slice::from_ref(&file));
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", text_of(&output));
         let read = records(&String::from_utf8_lossy(&eve));
         let sensor = Sensor::start(&["--workers", workers]);
         let sent = replay(&[&file], 5000);
         let live = sensor.stop(Signal::SIGINT);
         live.assert_exact();
         assert_eq!(sent, capture.frames.len() as u64);
-        assert_eq!(live.offered(), sent, "{}", live.says);
+        assert_eq!(live.offered(), sent, "{}", live.stderr);
         assert_eq!(attempts(&live.eve), attempts(&read));
         assert_eq!(attempts(&read).len(), 330);
         assert_eq!(scans(&read).len(), 5);
         if live.text.contains(": Sensor straggler: ") {
             // On a machine this busy order is not kept, and another four of six ports may be first.
-            assert_eq!(scans(&live.eve).len(), 5, "{}", live.says);
+            assert_eq!(scans(&live.eve).len(), 5, "{}", live.stderr);
         } else {
-            assert_eq!(scans(&live.eve), scans(&read), "{}", live.says);
+            assert_eq!(scans(&live.eve), scans(&read), "{}", live.stderr);
         }
     });
 }

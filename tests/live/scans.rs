@@ -1,7 +1,7 @@
 //! Scans are caught, whoever makes them and wherever their packets land.
 
 use super::peer::Peer;
-use super::programs::{installed, said};
+use super::programs::{installed, text_of};
 use super::sensor::{METRICS, Sensor, metrics, of_type};
 use super::traffic::Sender;
 use crate::common::netns::{SENDER, SENSOR, ip, with_veth};
@@ -22,7 +22,7 @@ fn nmap_finds_a_thousand(workers: &'static str) {
             let output = Command::new("nmap").args(args.split(' ')).output();
             output.expect("nmap starts")
         });
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", text_of(&output));
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
         assert_eq!(ended.lines(": New connection: 10.9.0.1:").len(), 1000);
@@ -82,7 +82,7 @@ fn a_scan_spread_over_eight_workers_is_caught_at_its_fourth_port() {
         ended.assert_exact();
         assert_eq!(ended.offered(), u64::from(4 * SCANS));
         let found = ended.lines(": Port scan detected: ");
-        assert_eq!(found.len(), 64, "{}\n{}", ended.text, ended.says);
+        assert_eq!(found.len(), 64, "{}\n{}", ended.text, ended.stderr);
         let at_fourth = |line: &&str| line.contains(" on ports 80,81,82,83 (4 ports, ");
         assert!(found.iter().all(at_fourth), "{found:?}");
     });
@@ -120,7 +120,11 @@ fn a_scan_behind_long_extension_headers_is_seen_and_one_that_cannot_be_is_missed
         let sensor = Sensor::start(&["--workers", "3", "--strict"]);
         sender.send(&syn_behind_options(80, 2048));
         let ended = sensor.stop(Signal::SIGINT);
-        assert_eq!(ended.code, Some(3), "{}", ended.says);
-        assert!(ended.says.contains("1 frame cut before"), "{}", ended.says);
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("1 frame cut before"),
+            "{}",
+            ended.stderr
+        );
     });
 }

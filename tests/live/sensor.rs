@@ -27,7 +27,7 @@ pub struct Sensor {
 /// How a sensor ended.
 pub struct Ended {
     pub code: Option<i32>,
-    pub says: String,
+    pub stderr: String,
     pub text: String,
     pub eve: Vec<Value>,
 }
@@ -102,8 +102,8 @@ impl Sensor {
     }
 
     fn launch(dir: tempfile::TempDir, command: &mut Command, stdout: impl Into<Stdio>) -> Self {
-        let says = File::create(dir.path().join("says")).expect("a file");
-        let child = command.stdout(stdout).stderr(says).spawn();
+        let stderr = File::create(dir.path().join("stderr")).expect("a file");
+        let child = command.stdout(stdout).stderr(stderr).spawn();
         let child = child.expect("the program starts");
         Self { child, dir }
     }
@@ -132,7 +132,7 @@ impl Sensor {
             assert!(
                 Instant::now() < give_up,
                 "no {what} in {PATIENCE:?}\n{}\n{}",
-                self.content("says"),
+                self.content("stderr"),
                 self.content("log.txt")
             );
             thread::sleep(Duration::from_millis(10));
@@ -140,8 +140,8 @@ impl Sensor {
     }
 
     /// Waits until this was said on standard error.
-    pub fn wait_for_words(&self, words: &str) {
-        self.wait_for(words, || self.content("says").contains(words));
+    pub fn wait_for_stderr(&self, words: &str) {
+        self.wait_for(words, || self.content("stderr").contains(words));
     }
 
     /// Waits for a lifecycle record.
@@ -172,7 +172,7 @@ impl Sensor {
         let code = self.exit();
         Ended {
             code,
-            says: self.content("says"),
+            stderr: self.content("stderr"),
             text: self.content("log.txt"),
             eve: records(&self.content("log.json")),
         }
@@ -189,13 +189,13 @@ impl Drop for Sensor {
 impl Ended {
     /// The books closed, and the kernel lost nothing.
     pub fn assert_exact(&self) {
-        assert_eq!(self.code, Some(0), "{}", self.says);
-        assert!(self.says.contains("the books close"), "{}", self.says);
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        assert!(self.stderr.contains("the books close"), "{}", self.stderr);
         assert_eq!(self.number(", ", " dropped by full rings"), 0);
     }
 
     pub fn offered(&self) -> u64 {
-        match self.says.contains("\n1 frame offered by the kernel") {
+        match self.stderr.contains("\n1 frame offered by the kernel") {
             true => 1,
             false => self.number("\n", " frames offered by the kernel"),
         }
@@ -203,7 +203,7 @@ impl Ended {
 
     /// The number in the books that stands between `before` and `after`.
     pub fn number(&self, before: &str, after: &str) -> u64 {
-        number(&self.says, before, after)
+        number(&self.stderr, before, after)
     }
 
     pub fn lines(&self, part: &str) -> Vec<&str> {
@@ -215,10 +215,10 @@ impl Ended {
 }
 
 /// The number in printed books that stands between `before` and `after`.
-pub fn number(says: &str, before: &str, after: &str) -> u64 {
-    let until = says.find(after).expect(after);
-    let word = says[..until].rsplit(before).next();
-    word.expect("a word").parse().expect(says)
+pub fn number(stderr: &str, before: &str, after: &str) -> u64 {
+    let until = stderr.find(after).expect(after);
+    let word = stderr[..until].rsplit(before).next();
+    word.expect("a word").parse().expect(stderr)
 }
 
 pub fn records(eve: &str) -> Vec<Value> {

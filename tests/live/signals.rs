@@ -21,8 +21,8 @@ fn sigterm_amid_traffic_ends_with_exact_books() {
         });
         ended.assert_exact();
         let logged = ended.lines(": New connection: ").len();
-        assert!(logged > 500, "{}", ended.says);
-        assert_eq!(ended.offered(), logged as u64, "{}", ended.says);
+        assert!(logged > 500, "{}", ended.stderr);
+        assert_eq!(ended.offered(), logged as u64, "{}", ended.stderr);
     });
 }
 
@@ -65,15 +65,15 @@ fn leave(args: &'static [&'static str], code_expected: i32) {
             assert!(head.contains(": New connection: 10."), "{head}");
             sensor.exit()
         });
-        let says = sensor.content("says");
-        assert_eq!(code, Some(code_expected), "{says}");
+        let stderr = sensor.content("stderr");
+        assert_eq!(code, Some(code_expected), "{stderr}");
         if args.contains(&"-q") && code_expected == 0 {
-            assert_eq!(says, "");
+            assert_eq!(stderr, "");
             return;
         }
         let why = "synledger: standard output has lost its reader: that ends the run\n";
-        let (_, books) = says.split_once(why).expect(&says);
-        assert!(books.contains("the books close"), "{says}");
+        let (_, books) = stderr.split_once(why).expect(&stderr);
+        assert!(books.contains("the books close"), "{stderr}");
         let stop = sensor.content("log.json");
         assert!(stop.contains("lost its reader: that ends the run; reading what is left"));
     });

@@ -20,7 +20,7 @@ fn an_interface_without_an_address_is_watched() {
         (0..100).for_each(|from| sender.send(&frame(flow(from, 1024, 1, 443), from)));
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
-        assert_eq!(attempts(&ended.eve).len(), 100, "{}", ended.says);
+        assert_eq!(attempts(&ended.eve).len(), 100, "{}", ended.stderr);
         let passing = |record: &&serde_json::Value| record["synledger"]["direction"] == "transit";
         let passing = of_type(&ended.eve, "new_connection").filter(passing);
         assert_eq!(passing.count(), 100, "nobody here has an address");
@@ -32,13 +32,13 @@ fn an_interface_that_is_not_there_is_answered_with_those_that_are() {
     with_veth(|_| {
         let mut command = synledger();
         command.args(RUN).args(["-i", "no-such-nic0"]);
-        let says = [
+        let expected = [
             "-i no-such-nic0: no such interface; there are",
             " lo",
             SENDER,
             SENSOR,
         ];
-        fails(command, 2, &says);
+        fails(command, 2, &expected);
         let mut command = synledger();
         command.args(RUN).args(["-i", "auto"]);
         fails(command, 1, &["default route", "-i"]);
@@ -85,22 +85,22 @@ fn what_cannot_be_opened_is_found_before_memory_is_taken() {
         // With nothing else in the way memory is what it fails for.
         let output = confined(&[]).output().expect("sh starts");
         assert!(!output.status.success(), "{output:?}");
-        let says = String::from_utf8_lossy(&output.stderr);
-        assert!(!says.contains("Ctrl-C"), "{says}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("Ctrl-C"), "{stderr}");
     });
 }
 
 /// What was said on standard error before the books.
 fn first_screen(ended: &Ended) -> Vec<&str> {
     let ours = |line: &&str| line.starts_with("synledger: ");
-    ended.says.lines().take_while(ours).collect()
+    ended.stderr.lines().take_while(ours).collect()
 }
 
 #[test]
 fn the_first_screen_says_what_is_watched_then_that_it_is_then_what_it_takes() {
     with_veth(|_| {
         let sensor = Sensor::begin(&["-i", SENSOR]);
-        sensor.wait_for_words("MiB of rings");
+        sensor.wait_for_stderr("MiB of rings");
         let pid = sensor.pid();
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
@@ -112,7 +112,7 @@ fn the_first_screen_says_what_is_watched_then_that_it_is_then_what_it_takes() {
             format!("synledger: watching {SENSOR} (process {pid}); Ctrl-C ends it"),
             "synledger: 1 worker on CPU ".to_owned(),
         ];
-        assert_eq!(lines.len(), expected.len(), "{}", ended.says);
+        assert_eq!(lines.len(), expected.len(), "{}", ended.stderr);
         for (line, start) in lines.iter().zip(&expected) {
             assert!(line.starts_with(start), "{line} is not {start}");
         }
@@ -123,7 +123,7 @@ fn the_first_screen_says_what_is_watched_then_that_it_is_then_what_it_takes() {
 fn verbose_adds_details_behind_the_first_screen_and_quiet_says_nothing() {
     with_veth(|_| {
         let sensor = Sensor::begin(&["-i", SENSOR, "-v"]);
-        sensor.wait_for_words("MiB for attempts, flows, fragments\n");
+        sensor.wait_for_stderr("MiB for attempts, flows, fragments\n");
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
         let lines = first_screen(&ended);
@@ -133,7 +133,7 @@ fn verbose_adds_details_behind_the_first_screen_and_quiet_says_nothing() {
         let sensor = Sensor::begin(&["-i", SENSOR, "-q"]);
         sensor.wait_for_event("start");
         let ended = sensor.stop(Signal::SIGINT);
-        assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     });
 }
 /// The first line of the answer to a health check at this address.
@@ -168,8 +168,8 @@ fn metrics_are_served_at_each_address_that_a_name_means() {
                 assert_eq!(health(address), "HTTP/1.1 200 OK", "{value}");
             }
             let ended = sensor.stop(Signal::SIGINT);
-            let says = "http://localhost:9477/metrics";
-            assert!(ended.says.contains(says), "{}", ended.says);
+            let expected = "http://localhost:9477/metrics";
+            assert!(ended.stderr.contains(expected), "{}", ended.stderr);
         }
     });
 }

@@ -37,7 +37,7 @@ fn tagged_frames_are_counted_once_each() {
         }
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
-        assert_eq!(ended.offered(), 16, "{}", ended.says);
+        assert_eq!(ended.offered(), 16, "{}", ended.stderr);
         assert_eq!(
             ended.lines(": New connection: ").len(),
             16,
@@ -143,7 +143,7 @@ fn tagged_connections_are_whole_and_have_their_bytes() {
         });
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
-        assert_eq!(ended.offered(), order.len() as u64, "{}", ended.says);
+        assert_eq!(ended.offered(), order.len() as u64, "{}", ended.stderr);
         assert_eq!(ended.number("answered, ", " established"), 12);
         assert_eq!(opened_and_ended(&ended.eve), expected(&all));
         eprintln!("tagged: {} connections, {} frames", all.len(), order.len());

@@ -1,7 +1,7 @@
 //! curl against a web server on the watched host: jumbo frames, GRO, bulk both ways, exact counts.
 
 use super::peer::Peer;
-use super::programs::{installed, said};
+use super::programs::{installed, text_of};
 use super::sensor::{Ended, Sensor, of_type};
 use crate::common::netns::{SENDER, SENSOR, ip, with_veth};
 use nix::sys::signal::Signal;
@@ -88,7 +88,7 @@ fn curl(words: &str, url: &str, upload: &str) {
         };
     }
     let output = curl.output().expect("curl starts");
-    assert!(output.status.success(), "{curl:?}: {}", said(&output));
+    assert!(output.status.success(), "{curl:?}: {}", text_of(&output));
 }
 
 /// Segments that this thread's namespace sent twice.
@@ -111,7 +111,7 @@ fn set_offloads() {
     ] {
         let output = Command::new("ethtool").args(words).output();
         let output = output.expect("ethtool starts");
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", text_of(&output));
     }
 }
 
@@ -143,8 +143,8 @@ fn assert_counts(ended: &Ended, served: &Served, resent: u64, family: &str) {
     for (client, payload) in served {
         let flow = flows[client];
         let ours = &flow["synledger"];
-        let says = [&ours["basis"], &ours["conn_state"], &ours["direction"]];
-        assert_eq!(says, ["handshake", "SF", "in"], "{flow}");
+        let expected = [&ours["basis"], &ours["conn_state"], &ours["direction"]];
+        assert_eq!(expected, ["handshake", "SF", "in"], "{flow}");
         // The run ends within 5 s of most FINs; the rest have ended by themselves.
         assert!(
             ["eof", "fin"].iter().any(|end| ours["end_reason"] == *end),

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 fn books(ended: &Ended) -> Value {
     let last = of_type(&ended.eve, "stats").last().expect("a last record");
-    assert_eq!(last["synledger"]["closed"], true, "{}", ended.says);
+    assert_eq!(last["synledger"]["closed"], true, "{}", ended.stderr);
     last["synledger"]["totals"]["books"].clone()
 }
 
@@ -41,7 +41,10 @@ fn assert_agreed(ended: &Ended) -> Value {
     for name in ["witness_missing", "witness_extra"] {
         assert_eq!(number(&books, name), 0, "{name}: {told:#?}\n{books:#}");
     }
-    let line = ended.says.lines().find(|line| line.starts_with("witness"));
+    let line = ended
+        .stderr
+        .lines()
+        .find(|line| line.starts_with("witness"));
     eprintln!("{}", line.expect("it speaks of the witness"));
     books
 }

@@ -1,15 +1,15 @@
-//! Who imports whom in a crate: circles between its files, and imports from a layer that is not below.
+//! Imports between the files of a crate: finds cycles, and imports from a layer that is not below.
 //!
-//! A file imports another one if its code, without unit tests, names anything that is declared there: by `crate`,
+//! A file imports another one if its code, without unit tests, names anything declared there: by `crate`,
 //! `super` or `self`, by a module that it declares, or by a name that it imported. A name that a module only
-//! re-exports belongs to the file that declares it (`pub use x::*` is not followed). A file may name what an outer
-//! module of its own declares: such imports are no part of a circle.
+//! re-exports belongs to the file that declares it (`pub use x::*` is not followed). A file may name what its
+//! outer modules declare: such imports are no part of a cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{self, Named, Source};
 
-/// Imports of a crate's files, by module; the files at the crate's root are left out.
+/// Imports of a crate's files, by module, without files at the crate's root.
 pub struct Imports {
     /// Importing module, imported module → `file:line` of the first import.
     edges: BTreeMap<(String, String), String>,
@@ -24,7 +24,7 @@ struct Declared {
 }
 
 impl Imports {
-    /// Reads all files of one crate; of a file that only tests compile nothing is read.
+    /// Imports of all files of one crate; files that only tests compile have none.
     pub fn of(sources: &[Source]) -> Self {
         let all: Vec<(String, &Source, Vec<Named>)> = sources
             .iter()
@@ -66,9 +66,9 @@ impl Imports {
         self.edges.len()
     }
 
-    /// Circles, each as its imports with their places. There may be more, but each has the first import of one
-    /// that is given.
-    pub fn circles(&self) -> Vec<String> {
+    /// Cycles, each as its imports with their places. Not all cycles, but every other one has the first import of
+    /// a returned one.
+    pub fn cycles(&self) -> Vec<String> {
         let mut next: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (from, to) in self.edges.keys() {
             if !is_inside(from, to) {
@@ -76,15 +76,15 @@ impl Imports {
             }
         }
         let mut found = Vec::new();
-        while let Some(circle) = circle(&mut next) {
-            let steps = circle.iter().zip(circle.iter().cycle().skip(1));
+        while let Some(cycle) = cycle(&mut next) {
+            let steps = cycle.iter().zip(cycle.iter().cycle().skip(1));
             let steps = steps.map(|(from, to)| {
                 let place = &self.edges[&((*from).to_owned(), (*to).to_owned())];
                 format!("{from} imports {to} ({place})")
             });
             found.push(steps.collect::<Vec<_>>().join(", "));
-            if let Some(targets) = next.get_mut(circle[0]) {
-                targets.remove(circle[1]);
+            if let Some(targets) = next.get_mut(cycle[0]) {
+                targets.remove(cycle[1]);
             }
         }
         found
@@ -103,7 +103,7 @@ impl Imports {
             .map(|name| format!("{name} has no layer"))
             .collect();
         let gone = placed.iter().filter(|name| !roots.contains(**name));
-        wrong.extend(gone.map(|name| format!("{name} has a layer and is not there")));
+        wrong.extend(gone.map(|name| format!("{name} has a layer and does not exist")));
         for ((from, to), place) in &self.edges {
             let (above, below) = (root(from), root(to));
             let layers = layer(&above).zip(layer(&below));
@@ -124,7 +124,7 @@ fn is_inside(inner: &str, outer: &str) -> bool {
 impl Declared {
     /// The module whose file declares what `path` names; empty for the crate's root.
     fn file_of(&self, mut path: Vec<String>) -> String {
-        // A name is re-exported by re-exports of it: no crate has so many levels.
+        // Re-exports of re-exports: no crate has so many levels.
         for _ in 0..8 {
             let inner = (0..=path.len())
                 .rev()
@@ -143,7 +143,7 @@ impl Declared {
     }
 }
 
-/// Paths in a file to something of its crate.
+/// Paths in a file to items of its crate.
 fn names(source: &Source) -> Vec<Named> {
     let code = &source.shipped;
     let own = source::module(&source.name);
@@ -170,8 +170,8 @@ fn names(source: &Source) -> Vec<Named> {
     found
 }
 
-/// A circle in `next`, from which modules that are in none are removed.
-fn circle<'a>(next: &mut BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<Vec<&'a str>> {
+/// A cycle in `next`; removes modules without imports from it.
+fn cycle<'a>(next: &mut BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<Vec<&'a str>> {
     loop {
         next.retain(|_, targets| !targets.is_empty());
         let left: BTreeSet<&str> = next.keys().copied().collect();
@@ -183,7 +183,7 @@ fn circle<'a>(next: &mut BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<Vec<&'a
             break;
         }
     }
-    // Whoever is left has a target that is left: a walk comes back to where it has been.
+    // Every module left has a target that is left, so a walk returns to a module that it has visited.
     let mut way = vec![*next.keys().next()?];
     loop {
         let to = *next[way[way.len() - 1]].first()?;
@@ -203,7 +203,7 @@ fn planted(files: &[(&str, &str)]) -> Imports {
 }
 
 #[test]
-fn a_circle_is_found_however_its_imports_are_written() {
+fn a_cycle_is_found_with_every_form_of_import() {
     for b in [
         "use crate::c::f;",
         "use crate::{d, c::{self, f}};",
@@ -221,19 +221,19 @@ fn a_circle_is_found_however_its_imports_are_written() {
             ("c/inner.rs", "use crate::a::g; use super::f;"),
             ("d.rs", "pub use crate::c::{f as again, It as Renamed};"),
         ]);
-        let circles = imports.circles();
-        assert_eq!(circles.len(), 1, "{b}: {circles:?}");
+        let cycles = imports.cycles();
+        assert_eq!(cycles.len(), 1, "{b}: {cycles:?}");
         for step in [
             "b imports c (some/src/b.rs:1)",
             "c imports c::inner (some/src/c/mod.rs:2)",
         ] {
-            assert!(circles[0].contains(step), "{b}: {circles:?}");
+            assert!(cycles[0].contains(step), "{b}: {cycles:?}");
         }
     }
 }
 
 #[test]
-fn no_circle_is_found_where_there_is_none() {
+fn imports_without_a_cycle_give_none() {
     for inner in [
         "use super::Shared;",
         "#[cfg(test)]\nmod tests { use crate::top; }",
@@ -249,9 +249,9 @@ fn no_circle_is_found_where_there_is_none() {
             ("low/inner.rs", inner),
             ("low/beside.rs", "use super::Inner;"),
         ]);
-        assert_eq!(imports.circles(), [""; 0], "{inner}");
+        assert_eq!(imports.cycles(), [""; 0], "{inner}");
     }
-    // Both by the same outer module, each by a name of the other.
+    // One cycle: each names the other through the same outer module.
     let imports = planted(&[
         (
             "low/mod.rs",
@@ -260,11 +260,11 @@ fn no_circle_is_found_where_there_is_none() {
         ("low/one.rs", "use super::Two; pub struct One;"),
         ("low/two.rs", "use super::One; pub struct Two;"),
     ]);
-    assert_eq!(imports.circles().len(), 1);
+    assert_eq!(imports.cycles().len(), 1);
 }
 
 #[test]
-fn an_import_from_no_lower_layer_is_found() {
+fn an_import_that_is_not_from_a_lower_layer_is_found() {
     let imports = planted(&[
         (
             "lib.rs",
@@ -288,6 +288,6 @@ fn an_import_from_no_lower_layer_is_found() {
     );
     assert_eq!(
         imports.upward(&[&["top"], &["left"], &["right"], &["none"]]),
-        ["low has no layer", "none has a layer and is not there",]
+        ["low has no layer", "none has a layer and does not exist",]
     );
 }

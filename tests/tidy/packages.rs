@@ -1,10 +1,10 @@
-//! What the sensor depends on, and what only its tools do.
+//! Dependencies of the sensor, and of its tools alone.
 
 use super::root;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-/// Names of the packages that a manifest asks for in its sections of dependencies, those of tests apart.
+/// Packages in the dependency sections of a manifest, without dev-dependencies.
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let mut section = "";
     let mut found = BTreeSet::new();
@@ -27,7 +27,7 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
     found
 }
 
-/// Package → packages that it may bring, from Cargo.lock; versions of one name are one.
+/// Package → its dependencies, from Cargo.lock; all versions of a name together.
 fn locked() -> BTreeMap<String, BTreeSet<String>> {
     let lock = fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -35,17 +35,17 @@ fn locked() -> BTreeMap<String, BTreeSet<String>> {
         let quoted = |line: &str| line.split('"').nth(1).map(str::to_owned);
         let name = package.lines().find(|line| line.starts_with("name = "));
         let name = name.and_then(quoted).expect("a name");
-        let brings = package.lines().filter(|line| line.starts_with(" \""));
-        let brings = brings
+        let dependencies = package.lines().filter(|line| line.starts_with(" \""));
+        let dependencies = dependencies
             .filter_map(quoted)
             .filter_map(|it| it.split(' ').next().map(str::to_owned));
-        all.entry(name).or_default().extend(brings);
+        all.entry(name).or_default().extend(dependencies);
     }
     all
 }
 
 #[test]
-fn the_sensor_needs_no_tool_of_ours_and_nothing_that_only_tools_need() {
+fn the_sensor_depends_on_no_tool_and_on_no_package_of_tools_alone() {
     let manifest = |path: &str| fs::read_to_string(root().join(path)).expect("a manifest");
     let own = manifest("Cargo.toml");
     let members = own
@@ -102,7 +102,7 @@ fn the_sensor_needs_no_tool_of_ours_and_nothing_that_only_tools_need() {
 }
 
 #[test]
-fn dependencies_are_found_in_every_section_that_ships() {
+fn dependencies_are_found_in_every_section_but_dev_dependencies() {
     let manifest = "[dependencies]\na = \"1\"\nb = { version = \"1\", package = \"c\" }\n\
         [target.'cfg(unix)'.dependencies]\nd.workspace = true\n[build-dependencies]\ne = \"1\"\n\
         [dev-dependencies]\nf = \"1\"\n[target.x.dev-dependencies]\ng = \"1\"\n[features]\nh = []\n\

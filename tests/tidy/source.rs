@@ -1,19 +1,19 @@
-//! A source file as the checks want it: without comments and literals, and without its tests.
+//! Source files prepared for the checks: without comments and literals, and without tests.
 
 /// A source file below the root.
 pub struct Source {
     /// Its path from the root.
     pub name: String,
-    /// Every byte of it.
+    /// The whole file.
     pub text: String,
-    /// Comments and literals blanked, line by line the same.
+    /// The text with comments and literals blanked; line numbers stay.
     pub code: String,
-    /// Of that, what is compiled when nothing is tested; empty for a file of tests.
+    /// `code` without tests; empty for a file of tests.
     pub shipped: String,
 }
 
 impl Source {
-    /// A file that is shipped, its unit tests apart.
+    /// A file whose code ships, except for its unit tests.
     pub fn new(name: &str, text: &str) -> Self {
         let code = blanked(text);
         Self {
@@ -46,7 +46,7 @@ fn blanked(text: &str) -> String {
     out
 }
 
-/// Where the comment or literal that starts at `at` ends; `None` if none starts there.
+/// The end of the comment or literal that starts at `at`; `None` if none starts there.
 fn hidden_end(chars: &[char], at: usize) -> Option<usize> {
     let next = chars.get(at + 1).copied().unwrap_or(' ');
     let in_word = at > 0 && is_word(chars[at - 1]);
@@ -65,7 +65,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The first place from `at` on whose rest is as asked, or the end.
+/// The first place from `at` on whose rest satisfies `is`, or the end.
 fn find(chars: &[char], at: usize, is: impl Fn(&[char]) -> bool) -> usize {
     (at..chars.len())
         .find(|&place| is(&chars[place..]))
@@ -114,7 +114,7 @@ fn raw_end(chars: &[char], at: usize) -> Option<usize> {
     Some((end + close.len()).min(chars.len()))
 }
 
-/// Blanks the item behind each `#[cfg(test)]`: a block, or all up to a semicolon.
+/// Blanks the item behind each `#[cfg(test)]`, up to its block's end or a semicolon.
 fn without_tests(code: &str) -> String {
     const TEST: &str = "#[cfg(test)]";
     let mut out = String::new();
@@ -144,7 +144,7 @@ pub fn item_end(code: &str) -> usize {
             return at + 1;
         }
         if curly < 0 {
-            return at; // The end of what the item is in.
+            return at; // The end of the enclosing block.
         }
     }
     code.len()
@@ -191,7 +191,7 @@ pub fn functions(code: &str) -> Vec<(usize, String, usize)> {
     out
 }
 
-/// A path to something of the same crate.
+/// A path to an item of the same crate.
 pub struct Named {
     /// Line of the path's last name.
     pub line: usize,
@@ -203,14 +203,14 @@ pub struct Named {
     pub reexported: bool,
 }
 
-/// Paths that start with `crate` or `super`, each name of a `use` apart, as they are from the crate's
-/// root; `*` stands for everything there.
+/// Paths that start with `crate` or `super`, as paths from the crate's root; each name of a `use` is a path
+/// of its own, and `*` stands for everything there.
 pub fn paths(name: &str, code: &str) -> Vec<(usize, Vec<String>)> {
     let found = named(code, |word| root(name, word));
     found.into_iter().map(|it| (it.line, it.path)).collect()
 }
 
-/// What `crate` or `super` is in a file.
+/// The module that `crate` or `super` means in a file.
 pub fn root(name: &str, word: &str) -> Option<Vec<String>> {
     let mut path = module(name);
     match word {
@@ -221,8 +221,8 @@ pub fn root(name: &str, word: &str) -> Option<Vec<String>> {
     Some(path)
 }
 
-/// Paths whose first word `starts` knows: it gives what the word is, as a path from the crate's root. Each name
-/// of a `use` is a path of its own.
+/// Paths whose first word `starts` resolves to a path from the crate's root. Each name of a `use` is a path of its
+/// own.
 pub fn named(code: &str, starts: impl Fn(&str) -> Option<Vec<String>>) -> Vec<Named> {
     let tokens = tokens(code);
     let mut found = Vec::new();
@@ -261,7 +261,7 @@ pub fn module(name: &str) -> Vec<String> {
     parts
 }
 
-/// Follows a path from its next word on, or each path of a group; gives the place behind it.
+/// Follows a path from its next word on, or each path of a group; returns the place behind it.
 fn word(
     tokens: &[(usize, &str)],
     mut at: usize,
@@ -288,7 +288,7 @@ fn word(
     behind(tokens, at + 1, base, found)
 }
 
-/// The same from behind a word on; `base` has the word.
+/// Follows a path from behind a word on; `base` ends with that word.
 fn behind(tokens: &[(usize, &str)], at: usize, base: Vec<String>, found: &mut Vec<Named>) -> usize {
     let token = |at: usize| tokens.get(at).map_or("", |token| token.1);
     if token(at) == "::" {
