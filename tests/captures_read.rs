@@ -1,7 +1,9 @@
 //! The reader finds as many packets in real captures as an independent reader.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use synledger::capture::pcap::CaptureReader;
@@ -13,19 +15,7 @@ const OTHER_VERSION: [&str; 2] = [
     "google+gopacket/pcapgo/tests/le/test901.pcapng",
 ];
 
-/// The folder of captures, or why there is none.
-fn captures() -> Result<PathBuf, String> {
-    let folder = match std::env::var_os("SYNLEDGER_CAPTURES") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"),
-    };
-    match folder.join("truth.csv").is_file() {
-        true => Ok(folder),
-        false => Err(format!("no truth.csv in {}", folder.display())),
-    }
-}
-
-/// Frames of a file, and how reading ended.
+/// Number of frames of a file, and the error that ended reading.
 fn count(path: &Path) -> (u64, Option<String>) {
     let mut reader = match CaptureReader::open(path) {
         Ok(reader) => reader,
@@ -47,9 +37,8 @@ fn count(path: &Path) -> (u64, Option<String>) {
 
 #[test]
 fn real_captures_have_the_packets_that_an_independent_reader_found() {
-    let folder = match captures() {
-        Ok(folder) => folder,
-        Err(why) => return eprintln!("skipped: {why}"),
+    let Some(folder) = common::corpus() else {
+        return;
     };
     let truth = fs::read_to_string(folder.join("truth.csv")).expect("truth.csv is readable");
     let mut lines = truth.lines();

@@ -17,8 +17,8 @@ fn tcp(flow: Flow, flags: u8) -> Vec<u8> {
     Ip::new(flow.src, flow.dst, 6).bytes(&Tcp::new(flow, flags, u32::from(flow.dst_port)).bytes())
 }
 
-/// Number of port scans that `read` reports for these packets, each with its second.
-fn alerts(packets: &[(i64, Vec<u8>)]) -> usize {
+/// Number of detections that `read` reports for these packets, each with its second.
+fn detections(packets: &[(i64, Vec<u8>)]) -> usize {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("probes.pcap");
     let mut capture = Capture::new("probes", LinkType::Ethernet);
@@ -33,7 +33,7 @@ fn alerts(packets: &[(i64, Vec<u8>)]) -> usize {
         .expect("it starts");
     assert!(read.status.success(), "{read:?}");
     let text = String::from_utf8_lossy(&read.stdout);
-    text.matches("Port scan detected").count()
+    text.matches(" detected: ").count()
 }
 
 /// Probes of 20 ports, one each `step_s`.
@@ -44,22 +44,22 @@ fn ports(step_s: i64, probe: impl Fn(u16) -> Vec<u8>) -> Vec<(i64, Vec<u8>)> {
 
 #[test]
 fn syns_of_one_source_to_four_ports_within_a_minute_are_a_scan() {
-    assert_eq!(alerts(&ports(0, |port| tcp(flow(1, 1, port), SYN))), 1);
+    assert_eq!(detections(&ports(0, |port| tcp(flow(1, 1, port), SYN))), 1);
     assert_eq!(
-        alerts(&ports(19, |port| tcp(flow(1, 1, port), SYN))),
+        detections(&ports(19, |port| tcp(flow(1, 1, port), SYN))),
         1,
         "4 within 57 s"
     );
     let odd = FIN | SYN | PSH | URG;
     assert_eq!(
-        alerts(&ports(0, |port| tcp(flow(1, 1, port), odd))),
+        detections(&ports(0, |port| tcp(flow(1, 1, port), odd))),
         1,
         "SYN with other flags"
     );
 }
 
 #[test]
-fn what_is_not_detected_yet_makes_no_alert() {
+fn probes_that_are_not_detected_yet_give_no_alert() {
     for (name, flags) in [
         ("FIN", FIN),
         ("NULL", 0),
@@ -68,7 +68,7 @@ fn what_is_not_detected_yet_makes_no_alert() {
         ("SYN+ACK", SYN | ACK),
     ] {
         assert_eq!(
-            alerts(&ports(0, |port| tcp(flow(1, 1, port), flags))),
+            detections(&ports(0, |port| tcp(flow(1, 1, port), flags))),
             0,
             "{name}"
         );
@@ -77,20 +77,20 @@ fn what_is_not_detected_yet_makes_no_alert() {
         let flow = flow(1, 1, port);
         Ip::new(flow.src, flow.dst, 17).bytes(&Udp::new(flow, b"x").bytes())
     };
-    assert_eq!(alerts(&ports(0, udp)), 0, "UDP");
+    assert_eq!(detections(&ports(0, udp)), 0, "UDP");
     assert_eq!(
-        alerts(&ports(20, |port| tcp(flow(1, 1, port), SYN))),
+        detections(&ports(20, |port| tcp(flow(1, 1, port), SYN))),
         0,
         "slower"
     );
     let octet = |port: u16| port.to_be_bytes()[1];
     assert_eq!(
-        alerts(&ports(0, |port| tcp(flow(1, octet(port), 22), SYN))),
+        detections(&ports(0, |port| tcp(flow(1, octet(port), 22), SYN))),
         0,
         "one port, many hosts"
     );
     assert_eq!(
-        alerts(&ports(0, |port| tcp(flow(octet(port), 1, port), SYN))),
+        detections(&ports(0, |port| tcp(flow(octet(port), 1, port), SYN))),
         0,
         "many sources"
     );
@@ -100,5 +100,5 @@ fn what_is_not_detected_yet_makes_no_alert() {
         let outer = flow(2, 2, 0);
         Ip::new(outer.src, outer.dst, 4).bytes(&inner)
     };
-    assert_eq!(alerts(&ports(0, tunnel)), 0, "through a tunnel");
+    assert_eq!(detections(&ports(0, tunnel)), 0, "through a tunnel");
 }

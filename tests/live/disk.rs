@@ -155,7 +155,7 @@ impl Outcome {
         assert!(missing.iter().all(|&count| count > 0), "{missing:?}");
         let lost = ["connection", "flow"].map(|kind| self.reported_lost(kind));
         if room {
-            assert_eq!(lost, missing, "the disk stderr what it cost");
+            assert_eq!(lost, missing, "records on the disk report the loss");
             assert_eq!(self.torn, "", "a torn line is completed");
         } else {
             assert_eq!(lost, [0, 0], "no record of the loss fits on the disk");

@@ -47,37 +47,45 @@ impl Scenario {
     fn blind() -> Self {
         let mut scenario = Self::default();
         for guess in Self::guesses() {
-            scenario.add(("synack", "S1"), |talk| {
-                let data = talk.up(PSH | ACK, 1, guess, b"GET / HTTP/1.0\r\n\r\n");
-                vec![talk.up(ACK, 1, guess, b""), data]
+            scenario.add(("synack", "S1"), |connection| {
+                let data = connection.up(PSH | ACK, 1, guess, b"GET / HTTP/1.0\r\n\r\n");
+                vec![connection.up(ACK, 1, guess, b""), data]
             });
         }
         // A FIN or RST is accepted within 16 MiB, which the server may have sent unseen: a guess is, in one of 256 cases.
         for guess in Self::guesses().into_iter().filter(|guess| guess >> 25 != 0) {
-            scenario.add(("synack", "S2"), |talk| {
-                vec![talk.up(FIN | ACK, 1, guess, b"")]
+            scenario.add(("synack", "S2"), |connection| {
+                vec![connection.up(FIN | ACK, 1, guess, b"")]
             });
-            scenario.add(("synack", "RSTO"), |talk| {
-                vec![talk.up(RST | ACK, 1, guess, b"")]
+            scenario.add(("synack", "RSTO"), |connection| {
+                vec![connection.up(RST | ACK, 1, guess, b"")]
             });
         }
         // Many guesses at one connection.
-        scenario.add(("synack", "S1"), |talk| {
+        scenario.add(("synack", "S1"), |connection| {
             let guesses = Self::guesses().into_iter();
-            guesses.map(|guess| talk.up(ACK, 1, guess, b"")).collect()
+            guesses
+                .map(|guess| connection.up(ACK, 1, guess, b""))
+                .collect()
         });
         // The server's number is right, the client's is wrong.
         for seq in [0, 2, 1000, 1 << 31, u32::MAX] {
-            scenario.add(("synack", "S1"), |talk| vec![talk.up(ACK, seq, 1, b"")]);
+            scenario.add(("synack", "S1"), |connection| {
+                vec![connection.up(ACK, seq, 1, b"")]
+            });
         }
         // A FIN or RST that acknowledges nothing, or whose sequence number is before the connection.
-        scenario.add(("synack", "S2"), |talk| vec![talk.up(FIN | ACK, 1, 0, b"")]);
-        scenario.add(("synack", "S2"), |talk| {
-            vec![talk.up(FIN | ACK, u32::MAX, 1, b"")]
+        scenario.add(("synack", "S2"), |connection| {
+            vec![connection.up(FIN | ACK, 1, 0, b"")]
         });
-        scenario.add(("synack", "RSTO"), |talk| vec![talk.up(RST, 1, 0, b"")]);
-        scenario.add(("synack", "RSTO"), |talk| {
-            vec![talk.up(RST | ACK, 1, 0, b"")]
+        scenario.add(("synack", "S2"), |connection| {
+            vec![connection.up(FIN | ACK, u32::MAX, 1, b"")]
+        });
+        scenario.add(("synack", "RSTO"), |connection| {
+            vec![connection.up(RST, 1, 0, b"")]
+        });
+        scenario.add(("synack", "RSTO"), |connection| {
+            vec![connection.up(RST | ACK, 1, 0, b"")]
         });
         scenario
     }
@@ -86,20 +94,20 @@ impl Scenario {
     fn lossy() -> Self {
         let mut scenario = Self::default();
         for (seq, ack) in [(1, 1), (1, 5001), (101, 1), (400_000, 3_000_000)] {
-            scenario.add(("handshake", "S2"), |talk| {
-                vec![talk.up(FIN | ACK, seq, ack, b"")]
+            scenario.add(("handshake", "S2"), |connection| {
+                vec![connection.up(FIN | ACK, seq, ack, b"")]
             });
-            scenario.add(("handshake", "SF"), |talk| {
-                let last = talk.down(FIN | ACK, ack, seq + 1, b"");
-                vec![talk.up(FIN | ACK, seq, ack, b""), last]
+            scenario.add(("handshake", "SF"), |connection| {
+                let last = connection.down(FIN | ACK, ack, seq + 1, b"");
+                vec![connection.up(FIN | ACK, seq, ack, b""), last]
             });
-            scenario.add(("handshake", "RSTO"), |talk| {
-                vec![talk.up(RST | ACK, seq, ack, b"")]
+            scenario.add(("handshake", "RSTO"), |connection| {
+                vec![connection.up(RST | ACK, seq, ack, b"")]
             });
         }
         // Only the third segment is lost: the first data proves the handshake.
-        scenario.add(("handshake", "S1"), |talk| {
-            vec![talk.up(PSH | ACK, 1, 1, b"GET / HTTP/1.0\r\n\r\n")]
+        scenario.add(("handshake", "S1"), |connection| {
+            vec![connection.up(PSH | ACK, 1, 1, b"GET / HTTP/1.0\r\n\r\n")]
         });
         scenario
     }
@@ -184,10 +192,10 @@ fn a_spoofer_who_guesses_at_a_real_server_establishes_nothing() {
         for client in 0..FLOWS {
             let flow = Flow::v4([10, 9, 0, 77], 20_000 + client, [10, 9, 0, 2], port);
             // The server's number is unknown here: any guess will do.
-            let talk = Conversation::new(flow);
-            sender.send(&talk.up(SYN, 0, 0, b""));
+            let connection = Conversation::new(flow);
+            sender.send(&connection.up(SYN, 0, 0, b""));
             for guess in Scenario::guesses() {
-                sender.send(&talk.up(ACK, 1, guess, b""));
+                sender.send(&connection.up(ACK, 1, guess, b""));
             }
         }
         sensor.wait_for("answers", || {

@@ -1,7 +1,6 @@
-//! More than a worker can take: data are let go of first, and nothing is lost that opens or refuses.
+//! Overload: data is shed first, and no attempt or refusal is lost.
 //!
-//! No clock decides how far the worker falls behind: the sensor is stopped while its rings fill, and goes on when
-//! they hold what the test wants them to.
+//! The backlog does not depend on the machine's speed: the sensor is stopped while its rings fill, then goes on.
 
 use super::conversation::Conversation;
 use super::sensor::{Sensor, attempts, of_type};
@@ -13,7 +12,7 @@ use serde_json::Value;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Fills the rings of a sensor that is stopped, then lets it go on: what waits is then both much and late.
+/// Fills the rings of a stopped sensor, then lets it go on: its backlog is then both large and late.
 fn fall_behind(sensor: &Sensor, fill: impl FnOnce()) {
     sensor.signal(Signal::SIGSTOP);
     fill();
@@ -21,7 +20,8 @@ fn fall_behind(sensor: &Sensor, fill: impl FnOnce()) {
     sensor.signal(Signal::SIGCONT);
 }
 
-/// A frame that has waited for so long is late at any block timeout of these tests: two of 100 ms, and 5 ms.
+/// A frame that has waited so long is late at any block timeout of these tests: late is two timeouts of at most 100 ms,
+/// and 5 ms.
 const LATE: Duration = Duration::from_millis(400);
 
 /// Totals of the last record of statistics.
@@ -45,7 +45,7 @@ fn number(value: &Value) -> u64 {
         .unwrap_or_else(|| panic!("{value} is no count"))
 }
 
-/// Steps of shedding in the log: level and direction.
+/// Changes of the shedding level in the log: level and direction.
 fn steps(eve: &[Value]) -> Vec<(u64, String)> {
     of_type(eve, "lifecycle")
         .map(|record| &record["synledger"])
@@ -64,7 +64,7 @@ fn steps(eve: &[Value]) -> Vec<(u64, String)> {
 
 fn assert_steps_are_counted(eve: &[Value], totals: &Value) {
     let steps = steps(eve);
-    let said = |wanted: &str| steps.iter().filter(|(_, way)| way == wanted).count() as u64;
+    let logged = |wanted: &str| steps.iter().filter(|(_, way)| way == wanted).count() as u64;
     for way in ["up", "down"] {
         let counted = totals[format!("shed_{way}")]
             .as_object()
@@ -72,19 +72,19 @@ fn assert_steps_are_counted(eve: &[Value], totals: &Value) {
             .values();
         assert_eq!(
             counted.map(number).sum::<u64>(),
-            said(way),
+            logged(way),
             "{way}: {steps:?}"
         );
     }
 }
 
-/// Connections that are there before the load and end after it.
+/// Connections that open before the load and end after it.
 struct Held(Vec<Conversation>);
 
 impl Held {
     fn begin(sender: &Sender, count: u16) -> Self {
-        let talks = (0..count).map(|n| Conversation::new(flow(5, 20_000 + n, 1, 443)));
-        let held = Self(talks.collect());
+        let connections = (0..count).map(|n| Conversation::new(flow(5, 20_000 + n, 1, 443)));
+        let held = Self(connections.collect());
         held.0
             .iter()
             .flat_map(Conversation::handshake)
@@ -93,13 +93,13 @@ impl Held {
     }
 
     fn end(&self, sender: &Sender, sent: u32) {
-        for talk in &self.0 {
-            sender.send(&talk.up(FIN | ACK, 1 + sent, 1, b""));
-            sender.send(&talk.down(FIN | ACK, 1, 2 + sent, b""));
+        for connection in &self.0 {
+            sender.send(&connection.up(FIN | ACK, 1 + sent, 1, b""));
+            sender.send(&connection.down(FIN | ACK, 1, 2 + sent, b""));
         }
     }
 
-    /// Each has its record, by its control packets, and no more than was sent.
+    /// Each has its flow record, thanks to its control packets, with at most the packets sent.
     fn assert_exact(&self, eve: &[Value], packets: u64) {
         let ours =
             |record: &&Value| number(&record["src_port"]) >= 20_000 && record["dest_port"] == 443;
@@ -130,27 +130,27 @@ fn data_overload_costs_neither_an_attempt_nor_a_refusal() {
         const OPENED: u32 = 2000;
         /// More than the data ring of 32 MiB takes.
         const ROUNDS: u32 = 800;
-        // Its open ring, 16 MiB in blocks of 64 KiB, lasts for 256 block timeouts.
+        // The open ring of 16 MiB has 256 blocks of 64 KiB: it lasts for 256 block timeouts.
         let args = "--workers 1 --ring-mib 64 --capture full --block-kib 64 --block-timeout-ms 100";
         let sensor = Sensor::start(&args.split(' ').collect::<Vec<_>>());
         let sender = Sender::new(veth);
         let held = Held::begin(&sender, HELD);
         let bulk: Vec<u8> = vec![b'.'; 1400];
         let send_bulk = |round: u32| {
-            for talk in &held.0 {
-                sender.send(&talk.up(PSH | ACK, 1 + round * 1400, 1, &bulk));
+            for connection in &held.0 {
+                sender.send(&connection.up(PSH | ACK, 1 + round * 1400, 1, &bulk));
             }
         };
         fall_behind(&sensor, || {
             (0..ROUNDS).for_each(send_bulk);
             for from in 0..OPENED {
-                let talk = Conversation::new(flow(1000 + from, 1024, 2, 80));
-                sender.send(&talk.up(SYN, 0, 0, b""));
-                sender.send(&talk.down(RST | ACK, 0, 1, b""));
+                let connection = Conversation::new(flow(1000 + from, 1024, 2, 80));
+                sender.send(&connection.up(SYN, 0, 0, b""));
+                sender.send(&connection.down(RST | ACK, 0, 1, b""));
             }
         });
         sensor.wait_for_event("degradation");
-        // Most likely the kernel refuses these.
+        // The kernel probably sheds these.
         send_bulk(ROUNDS);
         let (sent, opened) = (ROUNDS + 1, OPENED);
         held.end(&sender, sent * 1400);
@@ -165,10 +165,10 @@ fn data_overload_costs_neither_an_attempt_nor_a_refusal() {
         assert_eq!(number(&totals["new_connections"]), all, "{}", ended.stderr);
         assert_eq!(attempts(&ended.eve).len() as u64, all, "{}", ended.stderr);
         assert_eq!(number(&totals["refused_connections"]), u64::from(opened));
-        let let_go = of_rings(&totals, "data", "tp_drops")
+        let shed_or_dropped = of_rings(&totals, "data", "tp_drops")
             + of_rings(&totals, "data", "shed_data")
             + totals["shed_in_kernel"].as_u64().unwrap_or(0);
-        assert!(let_go > 0, "{}", ended.stderr);
+        assert!(shed_or_dropped > 0, "{}", ended.stderr);
         assert_eq!(
             steps(&ended.eve)[0],
             (1, "up".to_owned()),
@@ -185,15 +185,15 @@ fn data_overload_costs_neither_an_attempt_nor_a_refusal() {
         let shed = of_type(&ended.eve, "flow").filter(|flow| flow["synledger"]["shed"] == true);
         assert!(shed.count() >= usize::from(HELD), "{}", ended.stderr);
         eprintln!(
-            "{opened} attempts and refusals beside {} data packets, {let_go} let go of; {}",
+            "{opened} attempts and refusals beside {} data packets, {shed_or_dropped} shed or dropped; {}",
             sent * u32::from(HELD),
             totals["shed_spent_seconds"]
         );
     });
 }
 
-/// The end says how many frames full rings dropped.
-fn assert_loss_is_said(stderr: &str, lost: u64) {
+/// Standard error has the number of frames that full rings dropped.
+fn assert_loss_is_reported(stderr: &str, lost: u64) {
     let line = |line: &&str| line.starts_with(&format!("missed: {lost} of "));
     let missed = stderr.lines().find(line).unwrap_or_default();
     let dropped = missed.contains(" frames (") && missed.contains("dropped by full rings");
@@ -203,7 +203,7 @@ fn assert_loss_is_said(stderr: &str, lost: u64) {
 #[test]
 fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
     with_veth(|veth| {
-        /// More than the open ring of 4 MiB takes; what it takes is more than the first batch that is read.
+        /// More than the open ring of 4 MiB holds; the ring holds more than the first batch that is read.
         const SYNS: u32 = 60_000;
         let args = ["--workers", "1", "--ring-mib", "16", "--fold", "1000000"];
         let sensor = Sensor::start(&args);
@@ -237,7 +237,7 @@ fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
         assert_eq!(written + folded + dropped + lost, sent, "{}", ended.stderr);
         let each = [written, folded, lost];
         assert!(!each.contains(&0), "{each:?}: {}", ended.stderr);
-        assert_loss_is_said(&ended.stderr, lost);
+        assert_loss_is_reported(&ended.stderr, lost);
         let own = attempts(&ended.eve);
         assert_eq!(own.len() as u64, written);
         assert!(
@@ -247,7 +247,7 @@ fn every_attempt_of_an_overload_is_written_folded_or_counted_as_lost() {
         assert!(!steps(&ended.eve).is_empty());
         assert_steps_are_counted(&ended.eve, &totals);
         held.assert_exact(&ended.eve, 3);
-        // Data are few here: they are kept, and with them the counts of what is established.
+        // There is little data here, so it is kept, and flow counters are exact.
         let kept = of_type(&ended.eve, "lifecycle")
             .filter(|record| record["synledger"]["event"] == "degradation")
             .all(|record| record["synledger"]["data_kept"] == true);

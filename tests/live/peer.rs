@@ -1,4 +1,4 @@
-//! A second namespace, for programs that need an end of the pair to themselves.
+//! A second namespace, for programs that need one end of the pair for themselves.
 
 use crate::common::netns::{SENDER, SENSOR, ip, wait_for_end};
 use nix::sched::{CloneFlags, unshare};
@@ -8,7 +8,7 @@ use std::thread;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread in a namespace of its own, where [`SENDER`] is. The pair lives as long as this does.
+/// A thread in a namespace of its own, which has [`SENDER`]. Dropping it removes the pair.
 pub struct Peer(mpsc::Sender<Job>);
 
 impl Peer {
@@ -31,7 +31,7 @@ impl Peer {
         peer
     }
 
-    /// Runs a job over there and waits for what it gives.
+    /// Runs a job in the peer's namespace and returns its result.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, result) = mpsc::channel();
         let job = move || drop(done.send(job()));

@@ -1,4 +1,4 @@
-//! Captures that nobody here made, replayed into a running sensor, against what `read` gives for each.
+//! Real captures, replayed into a running sensor: attempts and scans equal those of `read`.
 
 use super::programs::{installed, replay, text_of};
 use super::sensor::{Sensor, attempts, of_type, records, scans};
@@ -16,14 +16,14 @@ use synledger::capture::pcap::CaptureReader;
 use synledger::decode;
 use synledger::decode::packet::{Packet, Reach, Tcp};
 
-/// Shorter than the scan window, so that within it lies what does so at any speed.
+/// Shorter than the scan window: all packets are within it at any replay speed.
 const DURATION_MAX_S: f64 = 50.0;
-/// What fits through the pair.
+/// Frame sizes that the pair can carry.
 const FRAME_BYTES_MAX: usize = 9000;
 const FRAME_BYTES_MIN: usize = 14;
 const PER_SECOND: u32 = 5000;
 
-/// A capture, and what `read` text of it.
+/// A capture, and the results of `read`.
 struct Played {
     file: PathBuf,
     frames: u64,
@@ -34,7 +34,7 @@ struct Played {
     pairs: HashSet<(String, String)>,
 }
 
-/// Files of the corpus that can be replayed as they are, and try to connect.
+/// Files of the corpus with attempts that can be replayed as they are.
 fn candidates(corpus: &Path) -> Vec<PathBuf> {
     let truth = std::fs::read_to_string(corpus.join("truth.csv")).expect("truth.csv is readable");
     let mut lines = truth
@@ -54,10 +54,10 @@ fn candidates(corpus: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// How many frames a file has, if each can be sent as it is, and whether the fanout program can follow the
-/// headers of every SYN: one that it cannot follow may meet another worker than its retransmission.
+/// Number of frames of a file, if each can be sent as it is, and whether the fanout program can parse the headers of
+/// every SYN: a SYN that it cannot parse may go to another worker than its retransmission.
 fn sendable(file: &Path) -> Option<(u64, bool)> {
-    // tcpreplay's library leaves some pcapng files at their first block, and unpacks nothing.
+    // tcpreplay's library stops at the first block of some pcapng files, and reads no compressed ones.
     let classic = [0xa1b2_c3d4, 0xa1b2_3c4d_u32].map(u32::to_le_bytes);
     let mut magic = [0; 4];
     File::open(file).ok()?.read_exact(&mut magic).ok()?;
@@ -102,7 +102,7 @@ fn read(dir: &Path, file: PathBuf) -> Option<Played> {
     })
 }
 
-/// Splits off those of which no two try to connect the same hosts: at once they are what each is alone.
+/// Splits off captures without a common pair of hosts: replayed together they give what each gives alone.
 fn disjoint(all: Vec<Played>, wanted: impl Fn(&Played) -> bool) -> (Vec<Played>, Vec<Played>) {
     let mut taken = HashSet::new();
     all.into_iter().partition(|one| {
@@ -131,7 +131,7 @@ fn replay_all(played: &[Played], workers: &'static str) {
     assert_eq!(sent, frames, "tcpreplay sends what the files hold");
     assert_eq!(live.offered(), sent, "{}", live.stderr);
     let found = attempts(&live.eve);
-    // As multisets: what is there twice and should be once is told, too.
+    // As multisets: an attempt that is logged twice is a difference, too.
     let missing = |of: &[String], from: &[String]| {
         let mut from = from.to_vec();
         let lacks = |one: &&String| match from.iter().position(|other| other == *one) {
@@ -149,7 +149,7 @@ fn replay_all(played: &[Played], workers: &'static str) {
     };
     assert!(
         found == expected,
-        "{} attempts, not {}: lacks {:?}, has besides {:?}",
+        "{} attempts, not {}: missing {:?}, extra {:?}",
         found.len(),
         expected.len(),
         missing(&expected, &found),
@@ -157,7 +157,7 @@ fn replay_all(played: &[Played], workers: &'static str) {
     );
     let found = scans(&live.eve);
     if live.text.contains(": Sensor straggler: ") {
-        // On a machine this busy order is not kept, and other four of a scan's ports may be first.
+        // On a busy machine a straggler breaks the order: other four of a scan's ports may be first.
         assert_eq!(found.len(), expected_scans.len(), "{found:?}");
     } else {
         assert_eq!(found, expected_scans, "{}", live.stderr);
@@ -183,7 +183,7 @@ fn replayed_real_captures_give_what_read_gives() {
         let all = candidates(&corpus).into_iter();
         let all: Vec<Played> = all.filter_map(|file| read(dir.path(), file)).collect();
         let (mut rest, mut files, mut attempts, mut scans) = (all, 0, 0, 0);
-        // Files whose hosts were met before wait for the next sensor.
+        // Files with hosts of another file wait for the next sensor.
         for workers in ["4", "1", "3", "2", "4"] {
             let (now, later) = disjoint(rest, |one| workers == "1" || one.plain);
             replay_all(&now, workers);
@@ -193,7 +193,7 @@ fn replayed_real_captures_give_what_read_gives() {
             rest = later;
         }
         eprintln!(
-            "real captures: {files} files, {attempts} attempts, {scans} scans; {} files left out, their hosts being \
+            "real captures: {files} files, {attempts} attempts, {scans} scans; {} files left out, their hosts are \
              in others",
             rest.len()
         );

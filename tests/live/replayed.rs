@@ -1,4 +1,4 @@
-//! A capture replayed by tcpreplay gives what `read` gives.
+//! A capture replayed by tcpreplay gives the attempts and scans of `read`.
 
 use super::programs::{installed, replay, text_of};
 use super::sensor::{Sensor, attempts, records, scans};
@@ -15,7 +15,7 @@ fn write(dir: &Path, capture: &Capture) -> PathBuf {
     path
 }
 
-/// 300 attempts, retransmissions of every third, and 5 scans of 6 ports, each between hosts of its own.
+/// 300 attempts, retransmissions of every third, and 5 scans of 6 ports, each between distinct hosts, and data.
 fn short_capture() -> Capture {
     let mut capture = Capture::new("short", LinkType::Ethernet);
     let mut frames = Vec::new();
@@ -64,7 +64,7 @@ fn live_equals_read(workers: &'static str) {
         assert_eq!(attempts(&read).len(), 330);
         assert_eq!(scans(&read).len(), 5);
         if live.text.contains(": Sensor straggler: ") {
-            // On a machine this busy order is not kept, and another four of six ports may be first.
+            // On a busy machine a straggler breaks the order: another four of six ports may be first.
             assert_eq!(scans(&live.eve).len(), 5, "{}", live.stderr);
         } else {
             assert_eq!(scans(&live.eve), scans(&read), "{}", live.stderr);

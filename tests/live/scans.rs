@@ -1,4 +1,4 @@
-//! Scans are caught, whoever makes them and wherever their packets land.
+//! Scans are detected: those of nmap, those spread over workers, those behind extension headers.
 
 use super::peer::Peer;
 use super::programs::{installed, text_of};
@@ -53,7 +53,7 @@ fn nmap_gives_a_thousand_connections_and_one_scan_with_four_workers() {
     nmap_finds_a_thousand("4");
 }
 
-/// Frames that the kernel offered to each ring for SYNs.
+/// Frames that the kernel offered to each ring of class open.
 fn open_rings(metrics: &str) -> Vec<u64> {
     let of_open = |line: &&str| line.contains("_ring_tp_packets_total{") && line.contains("open");
     let value = |line: &str| line.rsplit(' ').next()?.parse().ok();
@@ -61,10 +61,10 @@ fn open_rings(metrics: &str) -> Vec<u64> {
 }
 
 #[test]
-fn a_scan_spread_over_eight_workers_is_caught_at_its_fourth_port() {
+fn a_scan_spread_over_eight_workers_is_detected_at_its_fourth_port() {
     with_veth(|veth| {
-        // The hash has a new key at each start, so nobody can choose flows for workers. Of scans of
-        // four flows 41 % meet four workers: that none of 64 does has a chance of 2 in 10^15.
+        // The hash has a new key at each start, so a test cannot choose flows for workers. Of scans of
+        // four flows 41 % go to four workers; that none of 64 does has a probability of 2 in 10^15.
         const SCANS: u32 = 64;
         ip("link set lo up");
         let sensor = Sensor::start(&["--workers", "8", "--metrics", METRICS]);
@@ -100,7 +100,7 @@ fn syn_behind_options(port: u16, options: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_scan_behind_long_extension_headers_is_seen_and_one_that_cannot_be_is_missed_by_number() {
+fn a_scan_behind_long_extension_headers_is_detected_and_a_syn_beyond_the_depth_is_counted() {
     with_veth(|veth| {
         let sensor = Sensor::start(&["--workers", "3"]);
         let sender = Sender::new(veth);
@@ -116,7 +116,7 @@ fn a_scan_behind_long_extension_headers_is_seen_and_one_that_cannot_be_is_missed
             "{}",
             ended.text
         );
-        // Two headers of 2,048 bytes: beyond what is kept.
+        // A header of 2,048 bytes: the SYN is beyond the captured bytes.
         let sensor = Sensor::start(&["--workers", "3", "--strict"]);
         sender.send(&syn_behind_options(80, 2048));
         let ended = sensor.stop(Signal::SIGINT);

@@ -1,4 +1,4 @@
-//! A running sensor on one end of the pair, and what it leaves behind.
+//! A running sensor on one end of the pair, and its output.
 
 use crate::common::{self, RUN, netns::SENSOR};
 use nix::sys::signal::{Signal, kill};
@@ -12,19 +12,19 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything here may take before a test gives up on it.
+/// How long a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// Where a sensor that is told to serves its metrics: a namespace has all ports to itself.
+/// Address for --metrics: every namespace has its own ports.
 pub const METRICS: &str = "127.0.0.1:9477";
 pub const EVENTS: &str = "events=connection+alert+flow+stats+lifecycle";
 
-/// A running sensor; killed, whatever happens to the test.
+/// A running sensor; killed on drop.
 pub struct Sensor {
     pub child: Child,
     dir: tempfile::TempDir,
 }
 
-/// How a sensor ended.
+/// Exit code and output of a sensor that has ended.
 pub struct Ended {
     pub code: Option<i32>,
     pub stderr: String,
@@ -53,8 +53,8 @@ impl Sensor {
             ["--fold", "0"],
         ];
         let defaults = defaults.iter().filter(|[flag, _]| !args.contains(flag));
-        // Which shard owns a pair is the key's choice: with 64 MiB of tables each of 8 shards knows every port of 32
-        // scans at a time. With half of that, 64 scans over 8 shards were too many for one in 30 keys.
+        // The key decides which shard owns a pair. With half of these tables, 64 scans over 8 shards overflowed a shard
+        // with one in 30 keys; with these, each of 8 shards holds every port of 32 scans at a time.
         let mut command = common::synledger();
         command
             .args(RUN)
@@ -66,7 +66,7 @@ impl Sensor {
         Self::spawn(dir, &mut command, stdout)
     }
 
-    /// Starts the program with these outputs alone; `log.json` is to have its lifecycle records.
+    /// Starts the program with only these outputs; `log.json` must get its lifecycle records.
     pub fn start_with(dir: tempfile::TempDir, outputs: &[&str], args: &[&str]) -> Self {
         let mut command = common::synledger();
         command
@@ -77,7 +77,7 @@ impl Sensor {
         Self::spawn(dir, &mut command, Stdio::null())
     }
 
-    /// Starts the program with these flags alone, small, and does not wait until it watches.
+    /// Starts the program with these flags and little memory, and does not wait until it watches.
     pub fn begin(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let [text, eve] = [("text", "log.txt"), ("eve", "log.json")]
@@ -91,7 +91,7 @@ impl Sensor {
         Self::launch(dir, &mut command, Stdio::null())
     }
 
-    /// Starts this `run` with both logs in files of a folder of its own.
+    /// Starts this `run` with both logs in a new folder.
     pub fn start_command(command: &mut Command) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         for (format, file) in [("text", "log.txt"), ("eve", "log.json")] {
@@ -102,8 +102,8 @@ impl Sensor {
     }
 
     fn launch(dir: tempfile::TempDir, command: &mut Command, stdout: impl Into<Stdio>) -> Self {
-        let stderr = File::create(dir.path().join("stderr")).expect("a file");
-        let child = command.stdout(stdout).stderr(stderr).spawn();
+        let file = File::create(dir.path().join("stderr")).expect("a file");
+        let child = command.stdout(stdout).stderr(file).spawn();
         let child = child.expect("the program starts");
         Self { child, dir }
     }
@@ -139,7 +139,7 @@ impl Sensor {
         }
     }
 
-    /// Waits until this was said on standard error.
+    /// Waits until standard error has these words.
     pub fn wait_for_stderr(&self, words: &str) {
         self.wait_for(words, || self.content("stderr").contains(words));
     }
@@ -155,14 +155,14 @@ impl Sensor {
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 
-    /// Waits for the end and gives its exit code.
+    /// Waits for the end and returns the exit code.
     pub fn exit(&mut self) -> Option<i32> {
         let give_up = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return status.code();
             }
-            assert!(Instant::now() < give_up, "it does not end");
+            assert!(Instant::now() < give_up, "the sensor did not end");
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -265,12 +265,12 @@ pub fn of_type<'a>(eve: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a 
         .filter(move |record| record["event_type"] == kind)
 }
 
-/// What the sensor says at [`METRICS`].
+/// The metrics served at [`METRICS`].
 pub fn metrics() -> String {
     answer("/metrics")
 }
 
-/// Its answer for this path, head and body.
+/// The HTTP answer for this path, head and body.
 pub fn answer(path: &str) -> String {
     let mut stream = TcpStream::connect(METRICS).expect("metrics are served");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {METRICS}\r\nConnection: close\r\n\r\n");

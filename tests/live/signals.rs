@@ -1,4 +1,4 @@
-//! How a run ends, and what signals do to it.
+//! Signals, and readers that close standard output.
 
 use super::sensor::Sensor;
 use super::traffic::{Sender, flow, frame, with_trickle};
@@ -27,7 +27,7 @@ fn sigterm_amid_traffic_ends_with_exact_books() {
 }
 
 #[test]
-fn sighup_opens_a_moved_log_anew() {
+fn sighup_reopens_a_moved_log() {
     with_veth(|veth| {
         let sensor = Sensor::start(&["--workers", "2"]);
         let sender = Sender::new(veth);
@@ -54,7 +54,7 @@ fn sighup_opens_a_moved_log_anew() {
     });
 }
 
-fn leave(args: &'static [&'static str], code_expected: i32) {
+fn close_reader(args: &'static [&'static str], code_expected: i32) {
     with_veth(move |veth| {
         let dir = tempfile::tempdir().expect("a folder");
         let mut sensor = Sensor::start_in(dir, &["--output", "text:-"], args, Stdio::piped());
@@ -80,16 +80,16 @@ fn leave(args: &'static [&'static str], code_expected: i32) {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_the_run_and_is_told() {
-    leave(&[], 0);
+fn a_closed_reader_ends_the_run_and_is_reported() {
+    close_reader(&[], 0);
 }
 
 #[test]
-fn a_quiet_run_whose_reader_leaves_says_nothing() {
-    leave(&["-q"], 0);
+fn a_quiet_run_with_a_closed_reader_prints_nothing() {
+    close_reader(&["-q"], 0);
 }
 
 #[test]
-fn a_strict_run_fails_when_its_reader_leaves() {
-    leave(&["--strict"], 3);
+fn a_strict_run_with_a_closed_reader_fails() {
+    close_reader(&["--strict"], 3);
 }

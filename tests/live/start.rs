@@ -1,4 +1,4 @@
-//! What a start needs, and what it can do without.
+//! Conditions for a start, and its output.
 
 use super::sensor::{Ended, METRICS, Sensor, attempts, of_type};
 use super::traffic::{Sender, flow, frame};
@@ -23,12 +23,12 @@ fn an_interface_without_an_address_is_watched() {
         assert_eq!(attempts(&ended.eve).len(), 100, "{}", ended.stderr);
         let passing = |record: &&serde_json::Value| record["synledger"]["direction"] == "transit";
         let passing = of_type(&ended.eve, "new_connection").filter(passing);
-        assert_eq!(passing.count(), 100, "nobody here has an address");
+        assert_eq!(passing.count(), 100, "no interface here has an address");
     });
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_answered_with_those_that_are() {
+fn a_missing_interface_is_an_error_that_lists_the_others() {
     with_veth(|_| {
         let mut command = synledger();
         command.args(RUN).args(["-i", "no-such-nic0"]);
@@ -46,7 +46,7 @@ fn an_interface_that_is_not_there_is_answered_with_those_that_are() {
 }
 
 #[test]
-fn a_metrics_port_in_use_is_named_with_the_way_out() {
+fn a_metrics_port_in_use_is_named_with_what_to_do() {
     with_veth(|_| {
         ip("link set lo up");
         let taken = TcpListener::bind(METRICS).expect("a namespace has all ports to itself");
@@ -61,7 +61,7 @@ fn a_metrics_port_in_use_is_named_with_the_way_out() {
     });
 }
 
-/// A run that wants 1 GiB and may have half of it.
+/// A run with --memory-mib 1024, limited to 512 MiB.
 fn confined(args: &[&str]) -> Command {
     let script =
         "ulimit -v 524288; exec \"$0\" run --workers 1 --memory-mib 1024 --ring-mib 8 \"$@\"";
@@ -72,7 +72,7 @@ fn confined(args: &[&str]) -> Command {
 }
 
 #[test]
-fn what_cannot_be_opened_is_found_before_memory_is_taken() {
+fn a_socket_or_file_that_cannot_be_opened_is_reported_before_memory_is_taken() {
     with_veth(|_| {
         ip("link set lo up");
         let _taken = TcpListener::bind(METRICS).expect("a namespace has all ports to itself");
@@ -82,7 +82,7 @@ fn what_cannot_be_opened_is_found_before_memory_is_taken() {
             1,
             &["/nowhere/log"],
         );
-        // With nothing else in the way memory is what it fails for.
+        // Without another fault it fails for memory.
         let output = confined(&[]).output().expect("sh starts");
         assert!(!output.status.success(), "{output:?}");
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -90,14 +90,14 @@ fn what_cannot_be_opened_is_found_before_memory_is_taken() {
     });
 }
 
-/// What was said on standard error before the books.
+/// Lines on standard error before the books.
 fn first_screen(ended: &Ended) -> Vec<&str> {
     let ours = |line: &&str| line.starts_with("synledger: ");
     ended.stderr.lines().take_while(ours).collect()
 }
 
 #[test]
-fn the_first_screen_says_what_is_watched_then_that_it_is_then_what_it_takes() {
+fn the_first_screen_has_plan_then_start_then_resources() {
     with_veth(|_| {
         let sensor = Sensor::begin(&["-i", SENSOR]);
         sensor.wait_for_stderr("MiB of rings");
@@ -120,7 +120,7 @@ fn the_first_screen_says_what_is_watched_then_that_it_is_then_what_it_takes() {
 }
 
 #[test]
-fn verbose_adds_details_behind_the_first_screen_and_quiet_says_nothing() {
+fn verbose_adds_details_to_the_first_screen_and_quiet_prints_nothing() {
     with_veth(|_| {
         let sensor = Sensor::begin(&["-i", SENSOR, "-v"]);
         sensor.wait_for_stderr("MiB for attempts, flows, fragments\n");
@@ -136,6 +136,7 @@ fn verbose_adds_details_behind_the_first_screen_and_quiet_says_nothing() {
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     });
 }
+
 /// The first line of the answer to a health check at this address.
 fn health(address: SocketAddr) -> String {
     let mut stream =
@@ -148,10 +149,10 @@ fn health(address: SocketAddr) -> String {
 }
 
 #[test]
-fn metrics_are_served_at_each_address_that_a_name_means() {
+fn metrics_are_served_at_each_address_of_a_name() {
     with_veth(|_| {
         ip("link set lo up");
-        // A host may do without IPv6.
+        // A host may be without IPv6.
         let here = |address: &SocketAddr| TcpListener::bind(address).is_ok();
         let every = ["127.0.0.1:9477", "[::1]:9477", "127.0.0.2:9477"];
         let every = every.map(|address| address.parse().expect("an address"));

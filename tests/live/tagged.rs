@@ -1,4 +1,4 @@
-//! VLAN and QinQ tags on the way.
+//! VLAN and QinQ tags.
 
 use super::conversation::{Conversation, write};
 use super::sensor::{METRICS, Sensor, attempts, metrics, of_type, records};
@@ -52,14 +52,14 @@ fn tagged_frames_are_counted_once_each() {
     });
 }
 
-/// A connection over IPv4 and one over IPv6 in each of these envelopes, and the tags it should be seen with.
+/// Connections over IPv4 and IPv6 behind tags of each kind, with the expected `vlan` member.
 pub fn conversations() -> Vec<(Conversation, Value)> {
     let links = [
         (Link::ethernet(), Value::Null),
         (Link::ethernet().vlan(7), json!([7])),
         (Link::ethernet().qinq(8, 9), json!([8, 9])),
         (Link::ethernet().vlan(10).vlan(11), json!([10, 11])),
-        // Priority 5 and no VLAN, as 802.1p has it; then priority bits that are no part of the VLAN.
+        // An 802.1p priority tag without a VLAN; then priority bits, which are no part of the VLAN.
         (Link::ethernet().vlan(5 << 13), json!([0])),
         (
             Link::ethernet().qinq(3 << 13 | 12, 1 << 12 | 13),
@@ -72,15 +72,15 @@ pub fn conversations() -> Vec<(Conversation, Value)> {
         let client = [0x2001, 0xdb8, 0, 0, 0, 0, 0, host];
         let v6 = Flow::v6(client, 40_000, [0x2001, 0xdb8, 1, 0, 0, 0, 0, 1], 443);
         for flow in [v4, v6] {
-            let talk = Conversation::new(flow);
+            let connection = Conversation::new(flow);
             let link = link.clone();
-            all.push((Conversation { link, ..talk }, tags.clone()));
+            all.push((Conversation { link, ..connection }, tags.clone()));
         }
     }
     all
 }
 
-/// One line a connection that began in these records, as it opened and as it ended.
+/// One line for each `new_connection` and each `flow` record.
 fn opened_and_ended(eve: &[Value]) -> Vec<String> {
     let mut all = Vec::new();
     for kind in ["new_connection", "flow"] {
@@ -107,8 +107,8 @@ fn opened_and_ended(eve: &[Value]) -> Vec<String> {
 
 fn expected(conversations: &[(Conversation, Value)]) -> Vec<String> {
     let mut all = Vec::new();
-    for (talk, tags) in conversations {
-        let (from, to, isn) = (talk.flow.src, talk.flow.dst, talk.isn);
+    for (connection, tags) in conversations {
+        let (from, to, isn) = (connection.flow.src, connection.flow.dst, connection.isn);
         let ends = format!("\"{from}\" \"{to}\" 443 {tags}");
         all.push(format!(
             "\"new_connection\" {ends} null null null null {isn} null null null null"
@@ -127,11 +127,11 @@ fn tagged_connections_are_whole_and_have_their_bytes() {
         let all = conversations();
         let frames: Vec<Vec<Vec<u8>>> = all
             .iter()
-            .map(|(talk, _)| talk.whole(&[100, 1400, 8000], &[3, 8000]))
+            .map(|(connection, _)| connection.whole(&[100, 1400, 8000], &[3, 8000]))
             .collect();
         let sensor = Sensor::start(&["--workers", "3"]);
         let sender = Sender::new(veth);
-        // Interleaved: each connection's next frame in turn.
+        // Interleaved: the next frame of each connection in turn.
         let longest = frames.iter().map(Vec::len).max().expect("frames");
         let order: Vec<Vec<u8>> = (0..longest)
             .flat_map(|at| frames.iter().filter_map(move |one| one.get(at).cloned()))
@@ -160,21 +160,21 @@ fn frame_bytes(eve: &[Value]) -> BTreeMap<String, (u64, u64)> {
     of_type(eve, "flow").map(bytes).collect()
 }
 
-/// The kernel takes the outer tag out of a frame; it was on the wire all the same.
+/// The kernel removes the outer tag from a frame; its bytes were on the wire and count.
 #[test]
 fn a_tag_counts_in_the_bytes_of_a_flow() {
     with_veth(|veth| {
         let all = conversations();
         let mut expected = BTreeMap::new();
         let mut frames = Vec::new();
-        for (talk, _) in &all {
+        for (connection, _) in &all {
             let (up, down) = (
-                talk.up(ACK, 1, 1, b"").len(),
-                talk.down(ACK, 1, 1, b"").len(),
+                connection.up(ACK, 1, 1, b"").len(),
+                connection.down(ACK, 1, 1, b"").len(),
             );
             let (up, down) = (9 * up as u64 + 9500, 7 * down as u64 + 8003);
-            expected.insert(talk.flow.src.to_string(), (up, down));
-            frames.extend(talk.whole(&[100, 1400, 8000], &[3, 8000]));
+            expected.insert(connection.flow.src.to_string(), (up, down));
+            frames.extend(connection.whole(&[100, 1400, 8000], &[3, 8000]));
         }
         let dir = tempfile::tempdir().expect("a folder");
         let (_, eve, _) = read_logs(dir.path(), &[], &[write(dir.path(), &frames)]);
@@ -189,10 +189,10 @@ fn a_tag_counts_in_the_bytes_of_a_flow() {
     });
 }
 
-/// What the fanout program cannot follow comes by another class: as long as that grows, lost data may have
-/// held attempts.
+/// A SYN that the fanout program cannot parse comes in another class: while this counter grows, dropped data frames may
+/// have held attempts.
 #[test]
-fn a_syn_that_came_by_another_class_is_shown_with_its_cause() {
+fn a_syn_in_another_class_is_counted_with_its_cause() {
     with_veth(|veth| {
         ip("link set lo up");
         let sensor = Sensor::start(&["--workers", "2", "--metrics", METRICS]);

@@ -1,4 +1,4 @@
-//! Frames made here, sent by hand.
+//! Crafted frames and their sender.
 
 use crate::common::netns::Veth;
 use crate::common::syn;
@@ -12,7 +12,7 @@ pub fn frame(flow: Flow, isn: u32) -> Vec<u8> {
     Link::ethernet().frame(&syn(flow, isn))
 }
 
-/// Between two hosts that are nobody's neighbours.
+/// A flow between two hosts that do not exist.
 pub fn flow(from: u32, port: u16, to: u8, dst_port: u16) -> Flow {
     let [_, b, c, d] = from.to_be_bytes();
     Flow::v4([10, b, c, d], port, [198, 51, 100, to], dst_port)
@@ -29,7 +29,7 @@ impl Sender {
         self.0.send(frame).expect("a frame is sent");
     }
 
-    /// A scan of four ports from a host of its own.
+    /// Sends a scan of four ports from host number `from`.
     pub fn scan(&self, from: u32) {
         for port in 80..84 {
             self.send(&frame(flow(from, 40_000 + port, 1, port), from));
@@ -45,21 +45,21 @@ impl Drop for SetAtEnd<'_> {
     }
 }
 
-/// A SYN each `pause`, as far as the link lets it, for as long as `during` runs.
+/// Sends a SYN each `pause` while `during` runs; errors of a link that is down are ignored.
 pub fn with_trickle<T>(veth: Veth, pause: Duration, during: impl FnOnce() -> T) -> T {
-    let enough = AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             let sender = Sender::new(veth);
             let mut from = 1 << 20;
-            while !enough.load(Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 let _ = sender.0.send(&frame(flow(from, 1024, 9, 443), from));
                 from += 1;
                 thread::sleep(pause);
             }
         });
-        // Dropped when `during` panics, too: the scope waits for the thread.
-        let _end = SetAtEnd(&enough);
+        // Drop stops the thread, also when `during` panics: the scope waits for it.
+        let _end = SetAtEnd(&stop);
         during()
     })
 }

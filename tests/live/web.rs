@@ -1,4 +1,4 @@
-//! curl against a web server on the watched host: jumbo frames, GRO, bulk both ways, exact counts.
+//! curl against a web server on the watched host: jumbo frames, GRO, bulk in both directions, exact counts.
 
 use super::peer::Peer;
 use super::programs::{installed, text_of};
@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 const BULK_DOWN: u64 = 4_000_000;
 const BULK_UP: usize = 3_000_000;
-/// What curl is told, a line a run: each run is one connection.
+/// Arguments of curl, a line a run: each run is one connection.
 const RUNS: [&str; 6] = [
     "URL/100",
     "URL/0",
@@ -33,7 +33,7 @@ struct Payload {
 
 type Served = BTreeMap<SocketAddr, Payload>;
 
-/// Serves connections one after the other: `GET /N` gets N bytes, and keeps the connection.
+/// Serves connections one after the other: `GET /N` gets N bytes; connections are kept alive.
 fn serve(listener: TcpListener, connections: usize) -> JoinHandle<Served> {
     thread::spawn(move || {
         let accepted = (0..connections).map(|_| listener.accept().expect("a client"));
@@ -49,14 +49,14 @@ fn answer_all(stream: &TcpStream) -> Payload {
     while let Some((head, size)) = request(&mut reader) {
         payload.received += head;
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
-        writer.write_all(answer.as_bytes()).expect("a head goes");
-        writer.write_all(&vec![b'x'; size]).expect("a body goes");
+        writer.write_all(answer.as_bytes()).expect("a head is sent");
+        writer.write_all(&vec![b'x'; size]).expect("a body is sent");
         payload.sent += (answer.len() + size) as u64;
     }
     payload
 }
 
-/// Reads one request, its body included: how many bytes that were, and how many it asks for.
+/// Reads one request with its body; returns its bytes, and the number of bytes that it asks for.
 fn request(reader: &mut impl BufRead) -> Option<(u64, usize)> {
     let (mut bytes, mut body, mut asked) = (0, 0, None);
     loop {
@@ -82,7 +82,7 @@ fn curl(words: &str, url: &str, upload: &str) {
     let mut words = words.split(' ');
     while let Some(word) = words.next() {
         match word {
-            // A header without a value takes the header away: no waiting for "100 Continue".
+            // `-H Expect:` removes the header: curl then does not wait for "100 Continue".
             "-H" | "--data-binary" => curl.args([word, words.next().expect("a value")]),
             url => curl.args([url, "-o", "/dev/null"]),
         };
@@ -91,7 +91,7 @@ fn curl(words: &str, url: &str, upload: &str) {
     assert!(output.status.success(), "{curl:?}: {}", text_of(&output));
 }
 
-/// Segments that this thread's namespace sent twice.
+/// Segments that this thread's namespace retransmitted.
 fn retransmitted() -> u64 {
     let snmp = std::fs::read_to_string("/proc/thread-self/net/snmp").expect("a file");
     let tcp: Vec<Vec<&str>> = snmp
@@ -103,7 +103,7 @@ fn retransmitted() -> u64 {
     tcp[1][at.expect("a column")].parse().expect("a number")
 }
 
-/// The sender cuts into segments before the wire, the receiver merges them again.
+/// The client segments in software (TSO off); the server keeps TSO; both merge by GRO.
 fn set_offloads() {
     for words in [
         ["-K", SENDER, "tso", "off", "gro", "on"],
@@ -115,7 +115,7 @@ fn set_offloads() {
     }
 }
 
-/// Frames that a network of two quiet hosts sends by itself (IPv6 has some) do not count as these.
+/// TCP records by client. Hosts with IPv6 send frames by themselves: those are no TCP.
 fn by_client<'a>(ended: &'a Ended, kind: &'a str) -> BTreeMap<SocketAddr, &'a Value> {
     let tcp = of_type(&ended.eve, kind).filter(|record| record["proto"] == "TCP");
     let client = |record: &Value| {
@@ -145,7 +145,7 @@ fn assert_counts(ended: &Ended, served: &Served, resent: u64, family: &str) {
         let ours = &flow["synledger"];
         let expected = [&ours["basis"], &ours["conn_state"], &ours["direction"]];
         assert_eq!(expected, ["handshake", "SF", "in"], "{flow}");
-        // The run ends within 5 s of most FINs; the rest have ended by themselves.
+        // Most flows end with the run, which stops within 5 s of their FINs; the others have timed out.
         assert!(
             ["eof", "fin"].iter().any(|end| ours["end_reason"] == *end),
             "{flow}"
@@ -161,7 +161,7 @@ fn assert_counts(ended: &Ended, served: &Served, resent: u64, family: &str) {
         } else {
             assert!(seen.received >= payload.received && seen.sent >= payload.sent);
         }
-        // What fits into one frame each way has nothing to merge.
+        // A payload of one frame has nothing to merge.
         let small = payload.received.max(payload.sent) < 8000;
         let bulk = payload.received.max(payload.sent) > 1_000_000;
         let gso = ours["gso"] == true;
@@ -174,7 +174,7 @@ fn assert_counts(ended: &Ended, served: &Served, resent: u64, family: &str) {
     );
     eprintln!(
         "curl over {family}: {} connections, {} bytes up, {} down, {merged} with merged frames, \
-         {} frames offered, {resent} segments sent twice",
+         {} frames offered, {resent} segments retransmitted",
         served.len(),
         served.values().map(|payload| payload.received).sum::<u64>(),
         served.values().map(|payload| payload.sent).sum::<u64>(),
@@ -182,7 +182,7 @@ fn assert_counts(ended: &Ended, served: &Served, resent: u64, family: &str) {
     );
 }
 
-/// One sensor, one server, every run of curl; gives how many segments the kernel sent twice.
+/// One sensor, one server, every run of curl; returns the number of retransmitted segments.
 fn round(peer: &Peer, host: &str, family: &str) -> u64 {
     let address = SocketAddr::new(host.parse().expect("an address"), 0);
     let listener = TcpListener::bind(address).expect("a listener");
@@ -227,12 +227,9 @@ fn curl_counts(family: &'static str, here: &'static str, there: &'static str) {
         let peer = Peer::new();
         peer.run(move || ip(&format!("addr add {there} dev {SENDER}{at_once}")));
         let (host, _) = here.split_once('/').expect("a prefix");
-        // What the kernel sends twice the tap sees twice, and payload to the byte means nothing then.
-        // That is one round in 30.
+        // The sensor sees retransmissions, too: payload is then not exact. That is one round in 30.
         if !(0..3).any(|_| round(&peer, host, family) == 0) {
-            eprintln!(
-                "skipped: payload to the byte: the kernel sent segments twice in each of 3 rounds"
-            );
+            eprintln!("skipped: payload to the byte: the kernel retransmitted in each of 3 rounds");
         }
     });
 }

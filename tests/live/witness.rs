@@ -1,7 +1,7 @@
-//! A second opinion: a healthy build has none that differs, whatever comes.
+//! The witness: it agrees with a healthy build on every input.
 //!
-//! `tools/witness-fault` runs the load on a build that loses SYNs, with SYNLEDGER_WITNESS=fault, and for as long
-//! and as fast as SYNLEDGER_WITNESS_SECONDS and SYNLEDGER_WITNESS_RATE say.
+//! `tools/witness-fault` runs the load on a build that loses SYNs: SYNLEDGER_WITNESS=fault. SYNLEDGER_WITNESS_SECONDS and
+//! SYNLEDGER_WITNESS_RATE set duration and rate.
 
 use super::conversation::Conversation;
 use super::sensor::{Ended, Sensor, of_type};
@@ -29,27 +29,27 @@ fn number(books: &Value, name: &str) -> u64 {
     }
 }
 
-/// Nothing differs but for what is excused; gives the books.
+/// Asserts that nothing differs, except for what is excused; returns the books.
 fn assert_agreed(ended: &Ended) -> Value {
     let books = books(ended);
-    let told: Vec<&Value> = of_type(&ended.eve, "lifecycle")
+    let records: Vec<&Value> = of_type(&ended.eve, "lifecycle")
         .filter(|one| {
             let word = one["synledger"]["event"].as_str();
             word.is_some_and(|word| word.starts_with("witness_"))
         })
         .collect();
     for name in ["witness_missing", "witness_extra"] {
-        assert_eq!(number(&books, name), 0, "{name}: {told:#?}\n{books:#}");
+        assert_eq!(number(&books, name), 0, "{name}: {records:#?}\n{books:#}");
     }
     let line = ended
         .stderr
         .lines()
         .find(|line| line.starts_with("witness"));
-    eprintln!("{}", line.expect("it speaks of the witness"));
+    eprintln!("{}", line.expect("a line about the witness"));
     books
 }
 
-/// SYNs in every shape, sound and broken, some of them sent again.
+/// SYNs of every shape, valid and broken, some repeated.
 fn soup() -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for n in 0..400_u32 {
@@ -67,7 +67,7 @@ fn soup() -> Vec<Vec<u8>> {
         frames.push(Link::ethernet().vlan(9).frame(&syn(from(1025), n)));
         frames.push(Link::ethernet().qinq(9, 10).frame(&syn(from(1026), n)));
         frames.push(Link::ethernet().frame(&syn(v6, n)));
-        // First in a frame beyond the filter's reach, then in one within it.
+        // First in a frame that the filter cannot parse, then in one that it can.
         let late = v6.from_port(60_000 - v6.src_port);
         frames.push(Link::ethernet().frame(&deep.bytes(&tcp(late, SYN))));
         frames.push(Link::ethernet().frame(&syn(late, n)));
@@ -93,11 +93,12 @@ fn a_healthy_build_agrees_on_every_shape_of_a_syn() {
         let sensor = Sensor::start(&args);
         let sender = Sender::new(veth);
         for frame in soup() {
-            // The kernel refuses some of the broken ones.
+            // The kernel rejects some of the broken ones.
             let _ = sender.0.send(&frame);
         }
-        for (talk, _) in tagged::conversations() {
-            talk.whole(&[100], &[3])
+        for (connection, _) in tagged::conversations() {
+            connection
+                .whole(&[100], &[3])
                 .iter()
                 .for_each(|one| sender.send(one));
         }
@@ -109,7 +110,7 @@ fn a_healthy_build_agrees_on_every_shape_of_a_syn() {
 }
 
 #[test]
-fn a_witness_sees_loopback_once_and_two_interfaces_as_one() {
+fn a_witness_counts_loopback_once_and_two_interfaces_as_one() {
     with_veth(|veth| {
         ip("link set lo up");
         let interfaces = format!("lo,{SENDER}");
@@ -156,7 +157,7 @@ fn a_witness_follows_links_that_flap_and_interfaces_that_come_back() {
         ip(&format!("link set {SENSOR} up"));
         wait_for_link();
         sensor.wait_for_event("link_back");
-        // Beyond what a link's change excuses.
+        // Differences are excused for a while after a link's change: wait until that is over.
         thread::sleep(Duration::from_millis(2_500));
         let index = |name| nix::net::if_::if_nametoindex(name).expect("it was just made");
         let sender = Sender::new(Veth {
@@ -175,25 +176,29 @@ fn setting(name: &str, default: u64) -> u64 {
     value.map_or(default, |value| value.parse().expect(name))
 }
 
-/// Opens so many connections a second for so long, or until `found` says so once a second; when that was.
+/// Opens `rate` connections a second for `seconds`, or until `found`, which is asked once a second, is true; returns
+/// when that was.
 fn load(veth: Veth, rate: u64, seconds: u64, found: impl Fn() -> bool) -> Option<Duration> {
     let sender = Sender::new(veth);
     let (start, mut opened, mut looked) = (Instant::now(), 0_u64, Instant::now());
     let mut when = None;
     while when.is_none() && start.elapsed() < Duration::from_secs(seconds) {
         let due = u64::try_from(start.elapsed().as_micros()).expect("short") * rate / 1_000_000;
-        // A busy machine does not keep up: it is not caught up with at once.
+        // A busy machine falls behind: it catches up in small steps.
         let until = due.clamp(opened, opened + rate / 100 + 1);
         for number in opened..until {
             let [a, b, c, d, ..] = number.to_le_bytes();
             let source = [10, c, b, a];
             let flow = Flow::v4(source, 40_000 + u16::from(d), [198, 51, 100, a & 15], 443);
-            let talk = Conversation {
+            let connection = Conversation {
                 isn: u32::from_le_bytes([d, c, b, a]),
                 ..Conversation::new(flow)
             };
-            talk.handshake().iter().for_each(|one| sender.send(one));
-            sender.send(&talk.up(FIN | ACK, 1, 1, b""));
+            connection
+                .handshake()
+                .iter()
+                .for_each(|one| sender.send(one));
+            sender.send(&connection.up(FIN | ACK, 1, 1, b""));
         }
         opened = until;
         if looked.elapsed() > Duration::from_secs(1) {
@@ -208,7 +213,7 @@ fn load(veth: Veth, rate: u64, seconds: u64, found: impl Fn() -> bool) -> Option
     when
 }
 
-/// The log of a long load is too much to read: this sensor keeps no record of a connection.
+/// The log of a long load is too large to read, so connections are not logged.
 #[test]
 fn under_load_a_healthy_build_agrees_and_one_that_loses_syns_is_found() {
     with_veth(|veth| {
@@ -229,12 +234,12 @@ fn under_load_a_healthy_build_agrees_and_one_that_loses_syns_is_found() {
             "256",
         ];
         let sensor = Sensor::start_with(dir, &["--output", &log], &args);
-        let told = || {
+        let is_reported = || {
             sensor
                 .content("log.json")
                 .contains("\"event\":\"witness_missing\"")
         };
-        let found = load(veth, rate, seconds, told);
+        let found = load(veth, rate, seconds, is_reported);
         let ended = sensor.stop(Signal::SIGINT);
         if !faulty {
             let books = assert_agreed(&ended);
@@ -243,12 +248,12 @@ fn under_load_a_healthy_build_agrees_and_one_that_loses_syns_is_found() {
         }
         let books = books(&ended);
         eprintln!(
-            "{} of {} attempts seen are missing; first told of after {found:?}",
+            "{} of {} attempts seen are missing; first reported after {found:?}",
             number(&books, "witness_missing"),
             number(&books, "witness_seen")
         );
         assert!(number(&books, "witness_missing") > 0, "{books:#}");
-        assert!(found.is_some(), "no record of it");
+        assert!(found.is_some(), "no record of the fault");
         assert_eq!(number(&books, "witness_extra"), 0, "{books:#}");
     });
 }
