@@ -19,9 +19,9 @@ pub fn synledger() -> Command {
     Command::new(env!("CARGO_BIN_EXE_synledger"))
 }
 
-/// The program without privileges: as nobody if the test runs as root.
+/// The program without privileges: as the user `nobody` if the test runs as root.
 ///
-/// It is copied to `dir`: nobody may have no access to the build folder.
+/// It is copied to `dir`: `nobody` may have no access to the build folder.
 pub fn synledger_as_nobody(dir: &Path) -> Command {
     const NOBODY: u32 = 65_534;
     if !nix::unistd::geteuid().is_root() {

@@ -239,7 +239,7 @@ fn a_full_disk_leaves_the_old_list_whole_and_the_list_is_written_later() {
 }
 
 #[test]
-fn read_writes_the_same_list_with_any_number_of_workers_and_on_any_host() {
+fn read_writes_the_same_list_with_any_number_of_workers_and_guards_only_local_and_allow() {
     let dir = tempfile::tempdir().expect("a folder");
     let dst = [198, 51, 100, 1];
     let mut frames = syns([192, 0, 2, 99], dst);

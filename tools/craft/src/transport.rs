@@ -90,7 +90,7 @@ pub struct Tcp {
     pub flow: Flow,
     /// Sequence number.
     pub seq: u32,
-    /// Acknowledgment number, written whatever the flags say.
+    /// Acknowledgment number, written with any flags.
     pub ack: u32,
     /// Byte 13 of the header.
     pub flags: u8,

@@ -114,7 +114,7 @@ pub fn glossary_page() -> Written {
     }
 }
 
-/// The usage line of the help: a synopsis of two dozen flags would help nobody.
+/// The usage line of the help: a synopsis of two dozen flags is unreadable.
 fn synopsis(command: &Command) -> String {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").to_owned();

@@ -35,7 +35,7 @@ fn checked(args: RunArgs) -> String {
     format!("{:?}", RunConfig { given, ..config })
 }
 
-/// The example as it is generated, with the lines that set something.
+/// The generated example, and its lines that set a key.
 fn generated() -> (String, Vec<String>) {
     let text = String::from_utf8(man::example().bytes).expect("UTF-8");
     let settings = text.lines().filter_map(|line| line.strip_prefix('#'));

@@ -67,7 +67,7 @@ fn open(flags: c_int, ifindex: u32, protocol: c_int) -> io::Result<OwnedFd> {
         sll_addr: [0; 8],
     };
     let size = length::<libc::sockaddr_ll>();
-    // SAFETY: the address lives through the call and is as long as said.
+    // SAFETY: the address lives through the call, and `size` is its length.
     check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size) })?;
     Ok(fd)
 }
@@ -153,8 +153,8 @@ impl Tap {
 
     fn set<T>(&self, level: c_int, option: c_int, value: &T) -> io::Result<()> {
         let value: *const c_void = std::ptr::from_ref(value).cast();
-        // SAFETY: the value lives through the call and is as long as said; what a program points
-        // to is borrowed by the caller, and the kernel only reads it.
+        // SAFETY: the value lives through the call and has the given length; instructions that it
+        // points to are borrowed by the caller, and the kernel only reads them.
         let rc =
             unsafe { libc::setsockopt(self.fd.as_raw_fd(), level, option, value, length::<T>()) };
         check(rc).map(drop)

@@ -149,7 +149,7 @@ fn kept_alive(off: i64) -> Touches {
     out
 }
 
-/// Six ports, of which only the four newest can decide.
+/// Six ports; only the four newest can decide.
 fn fourth_newest(off: i64) -> Touches {
     let t = 100 * SECOND;
     vec![
