@@ -220,7 +220,7 @@ fn write_events(spec: &str, count: usize) {
         frames: false,
     };
     let spec = OutputSpec {
-        text_format: Some(TextFormat::Challenge),
+        text_format: Some(TextFormat::Short),
         ..spec.parse().expect("a spec")
     };
     let events: Vec<_> = (0..all()).map(event).collect();

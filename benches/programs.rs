@@ -98,7 +98,9 @@ fn fanout(what: &str, listen: u32, socket: &TxSocket) {
         .collect();
     let program = program(&Keys::from_seed(1), WORKERS, Mode::Fanout);
     figure(what, socket, &GATE, &program, |program| {
-        members[0].divide(program).expect("the kernel takes it");
+        members[0]
+            .set_fanout_program(program)
+            .expect("the kernel takes it");
     });
 }
 

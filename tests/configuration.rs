@@ -203,7 +203,7 @@ fn read_uses_the_named_file_and_reports_keys_of_other_subcommands() {
         "-q",
         "--config",
         &path,
-        "--text-format=challenge",
+        "--text-format=short",
         &file,
     ]);
     assert_eq!(back.stdout, plain.stdout);

@@ -45,7 +45,7 @@ fn log(dir: &Path, host: bool, workers: usize, seed: u64) -> String {
     let output = format!("text:{},events=alert", path.display());
     let mut common = small(workers);
     common.outputs = vec![OutputSpec {
-        text_format: Some(TextFormat::Challenge),
+        text_format: Some(TextFormat::Short),
         ..output.parse().expect("a spec")
     }];
     let frames = std::iter::once(one_port_each());

@@ -161,7 +161,7 @@ fn a_summary_is_logged_at_the_scans_end_with_its_last_touch() {
 }
 
 #[test]
-fn files_get_full_lines_and_standard_output_challenge_lines() {
+fn files_get_full_lines_and_standard_output_short_lines() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = scan(dir.path());
     let outputs = ["--output", "text:-", "--output", "text:log"];
@@ -184,7 +184,7 @@ fn files_get_full_lines_and_standard_output_challenge_lines() {
     let detected = "2021-04-28T15:28:05.300000Z eth0 in: Port scan detected: 10.0.0.1 -> 198.51.100.7 on ports \
                     80,81,82,83 (4 ports, 0 refused, 0 unanswered, 0 answered, 4 may still answer) (exact) (complete)";
     assert!(lines.any(|line| line == detected), "{full}");
-    for format in ["full", "challenge"] {
+    for format in ["full", "short"] {
         let asked = ["--text-format", format];
         let (stdout, _) = read(dir.path(), &[&outputs[..], &asked, &local].concat(), &file);
         let expected = if format == "full" { &full } else { &short };

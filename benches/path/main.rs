@@ -94,7 +94,7 @@ fn time_outputs(what: &str, specs: &[&str]) {
     let specs: Vec<_> = specs
         .iter()
         .map(|spec| OutputSpec {
-            text_format: Some(TextFormat::Challenge),
+            text_format: Some(TextFormat::Short),
             ..spec.parse().expect("a spec")
         })
         .collect();

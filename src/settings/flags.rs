@@ -255,10 +255,10 @@ pub struct CommonArgs {
         help_heading = OUTPUT
     )]
     pub output: Vec<String>,
-    /// Prefix of text lines: challenge or full.
+    /// Prefix of text lines: short or full.
     ///
-    /// `challenge`: date and time to the second, then the event. `full`: microseconds, interface and direction, too;
-    /// a scan has the answers of its ports. Applies to every text output. Default: `challenge` for - and
+    /// `short`: date and time to the second, then the event. `full`: microseconds, interface and direction, too;
+    /// a scan has the answers of its ports. Applies to every text output. Default: `short` for - and
     /// terminals, `full` for files.
     #[arg(
         long,

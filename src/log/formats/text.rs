@@ -23,7 +23,7 @@ words! {
     /// Beginning of a text line.
     pub flag enum TextFormat {
         /// `2021-04-28 15:28:05: New connection: A -> B`: date and time to the second, UTC.
-        Challenge = "challenge",
+        Short = "short",
         /// `2021-04-28T15:28:05.123456Z eth0 in: New connection: A -> B`: microseconds, interface and direction (`-`:
         /// none); alerts have the answers of the ports.
         Full = "full",
@@ -43,7 +43,7 @@ pub static TEXT: Registered = Registered {
 /// The text format of an output. Without `--text-format`, a terminal gets the short one.
 pub(crate) fn chosen(traits: &OutputTraits) -> TextFormat {
     traits.text_format.unwrap_or(match traits.person {
-        true => TextFormat::Challenge,
+        true => TextFormat::Short,
         false => TextFormat::Full,
     })
 }
@@ -65,7 +65,7 @@ struct Text {
 impl Text {
     fn new(format: TextFormat, context: Context) -> Self {
         let stamp = match format {
-            TextFormat::Challenge => Stamp::spaced(),
+            TextFormat::Short => Stamp::spaced(),
             TextFormat::Full => Stamp::iso(),
         };
         Self {
@@ -87,7 +87,7 @@ impl Text {
         addresses: impl FnOnce() -> EventAddresses,
     ) {
         match self.format {
-            TextFormat::Challenge => self.stamp.append_lead(out, stamp_ns),
+            TextFormat::Short => self.stamp.append_lead(out, stamp_ns),
             TextFormat::Full => self.full_head(out, stamp_ns, &addresses()),
         }
     }
@@ -106,7 +106,7 @@ impl Text {
     /// Whether `ts_ns` reads the same as `stamp_ns`, with which the line begins.
     fn is_shown(&self, stamp_ns: i64, ts_ns: i64) -> bool {
         let unit_ns = match self.format {
-            TextFormat::Challenge => 1_000_000_000,
+            TextFormat::Short => 1_000_000_000,
             TextFormat::Full => 1000,
         };
         stamp_ns.div_euclid(unit_ns) == ts_ns.div_euclid(unit_ns)
@@ -117,10 +117,10 @@ impl Text {
         let day = |ts_ns: i64| ts_ns.div_euclid(DAY_NS);
         match self.format {
             TextFormat::Full => self.inner.append_utc(out, ts_ns),
-            TextFormat::Challenge if day(ts_ns) == day(stamp_ns) => {
+            TextFormat::Short if day(ts_ns) == day(stamp_ns) => {
                 self.inner.append_time_of_day(out, ts_ns);
             }
-            TextFormat::Challenge => self.inner.append_seconds(out, ts_ns),
+            TextFormat::Short => self.inner.append_seconds(out, ts_ns),
         }
     }
 

@@ -189,10 +189,10 @@ fn files_get_full_lines_and_standard_output_and_terminals_short_ones() {
     };
     let file = file.display().to_string();
     assert_eq!(format(&file, None), TextFormat::Full);
-    assert_eq!(format("-", None), TextFormat::Challenge);
-    assert_eq!(format(TERMINAL, None), TextFormat::Challenge);
+    assert_eq!(format("-", None), TextFormat::Short);
+    assert_eq!(format(TERMINAL, None), TextFormat::Short);
     for target in [&*file, "-", TERMINAL] {
-        for asked in [TextFormat::Full, TextFormat::Challenge] {
+        for asked in [TextFormat::Full, TextFormat::Short] {
             assert_eq!(format(target, Some(asked)), asked, "{target}");
         }
     }

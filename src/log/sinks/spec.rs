@@ -106,7 +106,7 @@ pub struct OutputSpec {
     pub events: EventSet,
     /// When files are closed, and how many closed ones are kept.
     pub rotation: Rotation,
-    /// `--text-format`; `None`: `challenge` for standard output and terminals, `full` for files.
+    /// `--text-format`; `None`: `short` for standard output and terminals, `full` for files.
     pub text_format: Option<TextFormat>,
 }
 

@@ -73,7 +73,7 @@ fn values_out_of_range_are_named_with_their_range() {
         (["--memory-mib", "15"], "from 16 to 1048576"),
         (["--local", "10.0.0.0/33"], "must be a network such as"),
         (["--allow", "10.0.0.0/8:x"], "from 0 to 65535"),
-        (["--text-format", "long"], "challenge, full"),
+        (["--text-format", "long"], "short, full"),
     ];
     for value in ["--fold=-1", "--fold=1000000001"] {
         let error = read(&[value]).expect_err("out of range");

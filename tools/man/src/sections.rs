@@ -147,7 +147,7 @@ const SIGNALS: &[Block] = &[Text(
 
 const OUTPUT: &[Block] = &[
     Text(
-        "Text, `text:TARGET`, is one line an event, in UTC, by default connections and alerts. With `--text-format challenge`, as on terminals and standard output:",
+        "Text, `text:TARGET`, is one line an event, in UTC, by default connections and alerts. With `--text-format short`, as on terminals and standard output:",
     ),
     Lines(&[
         "2021-04-28 15:28:05: New connection: 192.0.2.56:5973 -> 10.0.0.5:80",

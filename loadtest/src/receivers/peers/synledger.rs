@@ -94,7 +94,7 @@ impl Peer for Synledger {
             "--output",
             &output,
             "--text-format",
-            "challenge",
+            "short",
             "--quiet",
         ]);
         words.extend(self.args.iter().cloned());

@@ -24,7 +24,7 @@ fn line_after(format: TextFormat, event: &Event, after_ns: i64) -> String {
 }
 
 fn line(event: &Event) -> String {
-    line_after(TextFormat::Challenge, event, 0)
+    line_after(TextFormat::Short, event, 0)
 }
 
 fn full(event: &Event) -> String {
@@ -90,12 +90,12 @@ fn a_summary_stops_at_64_ranges_and_says_what_it_cannot_vouch_for() {
 #[test]
 fn a_flow_and_a_notice_have_lines_of_the_same_shape() {
     assert_eq!(
-        line_after(TextFormat::Challenge, &samples::flow(), 2 * S),
+        line_after(TextFormat::Short, &samples::flow(), 2 * S),
         "2021-04-28 15:28:07: Flow ended: 192.0.2.56:5973 -> 10.0.0.5:80 TCP SF fin \
          after 2.000001 s, sent 10 packets 1234 bytes, received 8 packets 4321 bytes\n"
     );
     let mut out = Vec::new();
-    let mut text = text(TextFormat::Challenge);
+    let mut text = text(TextFormat::Short);
     text.notice(&mut out, &samples::lifecycle(), samples::TS_NS);
     text.notice(&mut out, &samples::stats(), samples::TS_NS);
     assert_eq!(
@@ -115,14 +115,14 @@ fn a_flow_whose_clock_went_backwards_is_written() {
 #[test]
 fn a_line_says_when_it_was_due_and_the_time_of_its_event_where_that_is_another() {
     let flow = samples::flow();
-    let long_after = line_after(TextFormat::Challenge, &flow, 70 * S);
+    let long_after = line_after(TextFormat::Short, &flow, 70 * S);
     assert!(
         long_after.starts_with("2021-04-28 15:29:15: Flow ended: 192.0.2.56:5973 -> "),
         "{long_after}"
     );
     let last = ", received 8 packets 4321 bytes, last packet 15:28:07\n";
     assert!(long_after.ends_with(last), "{long_after}");
-    let next_day = line_after(TextFormat::Challenge, &flow, 40_000 * S);
+    let next_day = line_after(TextFormat::Short, &flow, 40_000 * S);
     assert!(
         next_day.ends_with(", last packet 2021-04-28 15:28:07\n"),
         "{next_day}"
@@ -136,7 +136,7 @@ fn a_line_says_when_it_was_due_and_the_time_of_its_event_where_that_is_another()
     assert!(with_it.ends_with("4321 bytes\n"), "{with_it}");
 
     let scan = samples::scan(Phase::Ended, vec![(1, 4)], 4);
-    let summary = line_after(TextFormat::Challenge, &samples::alert(&scan), 120 * S);
+    let summary = line_after(TextFormat::Short, &samples::alert(&scan), 120 * S);
     assert_eq!(
         summary,
         "2021-04-28 15:30:05: Port scan ended: 192.0.2.56 -> 10.0.0.5 on ports 1-4, last touch 15:28:05 \
@@ -181,7 +181,7 @@ fn a_flood_record_stands_at_the_end_of_its_second() {
     event.body = Body::Folded(Box::new(fold));
     let words = "New connections folded: -> 10.0.0.5:80: 1 from about 1 sources (+-3.25 %) in 0.000000 s until";
     assert_eq!(
-        line_after(TextFormat::Challenge, &event, S),
+        line_after(TextFormat::Short, &event, S),
         format!("2021-04-28 15:28:06: {words} 15:28:05, most from 192.0.2.0/24 (1)\n")
     );
     let until = "2021-04-28T15:28:05.123456Z";
@@ -196,7 +196,7 @@ fn the_sensors_own_line_says_its_own_time_where_the_log_is_a_second_behind() {
     let line = |behind_ns: i64| {
         let mut out = Vec::new();
         let stamp_ns = samples::TS_NS - behind_ns;
-        text(TextFormat::Challenge).notice(&mut out, &samples::stats(), stamp_ns);
+        text(TextFormat::Short).notice(&mut out, &samples::stats(), stamp_ns);
         String::from_utf8(out).expect("UTF-8")
     };
     assert_eq!(
@@ -212,7 +212,7 @@ fn the_sensors_own_line_says_its_own_time_where_the_log_is_a_second_behind() {
 #[test]
 fn the_last_record_of_statistics_speaks_of_the_whole_run() {
     let mut out = Vec::new();
-    text(TextFormat::Challenge).notice(&mut out, &samples::stats(), samples::TS_NS);
+    text(TextFormat::Short).notice(&mut out, &samples::stats(), samples::TS_NS);
     let says = "Stats: the whole run 2.5 s: 143 frames, 93 new connections, 0 port scans, 7 missed; the books close\n";
     let line = String::from_utf8(out).expect("UTF-8");
     assert!(line.ends_with(says), "{line}");
