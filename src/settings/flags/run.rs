@@ -31,7 +31,7 @@ pub struct RunArgs {
     /// Sets the interfaces to promiscuous mode (PACKET_MR_PROMISC), as for mirror ports.
     #[arg(long, help_heading = CAPTURE)]
     pub promiscuous: bool,
-    /// Which scans to report: exposed or all.
+    /// Scans to report: exposed or all.
     ///
     /// `exposed`: scans that come from elsewhere, whose target is this host or lies behind it (directions in and
     /// transit). `all`: scans by this host, too, of others (out) and of itself (local, as on lo). Scans that are not
