@@ -25,14 +25,17 @@ use synledger::inspect::Rules;
 use synledger::inspect::contact::{Contact, ContactKind};
 use synledger::inspect::detector::Detector as _;
 use synledger::inspect::port_scan::{PortScan, Rule};
+use synledger::log::fold::{FOLDS_MAX, Folds};
 use synledger::log::formats::context::Context;
 use synledger::log::formats::interfaces::Interfaces;
 use synledger::log::formats::text::TextFormat;
+use synledger::log::merge::Merge;
 use synledger::log::outputs::Outputs;
 use synledger::log::reached::LogTime;
 use synledger::log::sinks::spec::OutputSpec;
-use synledger::shard::At;
 use synledger::shard::contacts::Mesh;
+use synledger::shard::{At, Shard};
+use synledger::time::durations::HORIZON_NS;
 use synledger::time::timeline::{Timeline, position_of_ts};
 
 const SMALL: usize = 11_000;
@@ -80,7 +83,7 @@ const ONE: Rules = Rules {
 
 type Work = fn(usize);
 
-const WORKLOADS: [(&str, Work); 11] = [
+const WORKLOADS: [(&str, Work); 12] = [
     ("decode SYN", |count| decode_frames(&flood(all()), count)),
     ("decode mixed", |count| decode_frames(&mixed_load(), count)),
     ("demux SYN", |count| demux_frames(&flood(all()), count)),
@@ -91,6 +94,7 @@ const WORKLOADS: [(&str, Work); 11] = [
     ("shard SYN flood (one detector)", |count| {
         feed_shard(&flood(all()), ONE, (0, count));
     }),
+    ("shard SYN flood (folded, steady)", feed_steady),
     ("shard established", |count| {
         feed_shard(&established(), RULES, (3 * CONNECTIONS, count));
     }),
@@ -149,9 +153,21 @@ fn demux_frames(load: &Load, count: usize) {
 
 /// Feeds the first `first + count` frames; only `count` differs between the two sizes.
 fn feed_shard(load: &Load, rules: Rules, (first, count): (usize, usize)) {
-    let frames = load.frames();
-    let (mut shard, mut merge) = shard(LIMITS, rules, None);
-    for block in frames[..first + count].chunks(BLOCK) {
+    feed(shard(LIMITS, rules, None), &load.frames()[..first + count]);
+}
+
+/// A flood whose attempts are folded, and leave as fast as they come.
+fn feed_steady(count: usize) {
+    const GAP_NS: i64 = 4_000_000;
+    let held = usize::try_from(HORIZON_NS / GAP_NS).expect("small");
+    let folds = Folds::with_room(FOLDS_MAX, 1, [1, 2]);
+    let load = flood(number(held + LARGE));
+    let frames = load.frames_every(GAP_NS);
+    feed(shard(LIMITS, RULES, Some(folds)), &frames[..held + count]);
+}
+
+fn feed((mut shard, mut merge): (Shard, Merge), frames: &[Frame<'_>]) {
+    for block in frames.chunks(BLOCK) {
         let mut newest_ns = 0;
         for frame in block {
             newest_ns = frame.ts_ns;
@@ -172,7 +188,7 @@ fn feed_shard(load: &Load, rules: Rules, (first, count): (usize, usize)) {
     for (name, left, right) in flow.identities() {
         assert_eq!(left, right, "{name}");
     }
-    assert_eq!(flow.flow_packets, (first + count) as u64);
+    assert_eq!(flow.flow_packets, frames.len() as u64);
 }
 
 fn contacts(count: usize) {

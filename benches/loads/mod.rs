@@ -33,6 +33,11 @@ impl Load {
 
     /// The frames, 67 ns apart.
     pub fn frames(&self) -> Vec<Frame<'_>> {
+        self.frames_every(67)
+    }
+
+    /// The frames, so many nanoseconds apart.
+    pub fn frames_every(&self, gap_ns: i64) -> Vec<Frame<'_>> {
         let mut from = 0;
         let cut = |(ts_ns, &end): (i64, &usize)| {
             let bytes = &self.bytes[from..end];
@@ -40,7 +45,7 @@ impl Load {
             Frame {
                 bytes,
                 wire_len: u32::try_from(bytes.len()).expect("a frame"),
-                ts_ns: ts_ns * 67,
+                ts_ns: ts_ns * gap_ns,
                 interface: 0,
                 link: LinkType::Ethernet,
                 vlan: None,

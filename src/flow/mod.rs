@@ -71,9 +71,10 @@ pub struct Flows {
 impl Flows {
     /// Takes all memory. `keys` should be the same in no two runs.
     pub fn new(limits: Limits, keys: [u64; 2]) -> Self {
+        let hasher = Hasher::new(keys);
         Self {
-            hasher: Hasher::new(keys),
-            attempts: Attempts::new(limits.attempts),
+            hasher,
+            attempts: Attempts::new(limits.attempts, hasher),
             established: Conns::new(limits.established),
             others: Conns::new(limits.others),
             fragments: Fragments::new(limits.fragments),
@@ -127,7 +128,7 @@ impl Flows {
     /// Entries held: attempts, established, others.
     pub fn held(&self) -> [usize; 3] {
         [
-            self.attempts.slab.len(),
+            self.attempts.ring.len(),
             self.established.slab.len(),
             self.others.slab.len(),
         ]
@@ -148,7 +149,7 @@ impl Flows {
             Transport::Tcp(tcp) => {
                 let asks_first = tcp.flags & (SYN | RST) != 0;
                 if asks_first {
-                    self.attempts.slab.prefetch_bucket(hash);
+                    self.attempts.ring.prefetch_bucket(hash);
                 }
                 if !tcp.is_touch() {
                     self.established.slab.prefetch_bucket(hash);
@@ -171,12 +172,12 @@ impl Flows {
         let hash = lookup.hash;
         match &packet.transport {
             Transport::Tcp(tcp) if tcp.is_touch() => {
-                self.attempts.slab.prefetch_entries(hash);
+                self.attempts.ring.prefetch_entries(hash);
             }
             Transport::Tcp(_) => {
                 lookup.hint = self.established.slab.prefetch_entries(hash);
                 if !lookup.hint.any {
-                    self.attempts.slab.prefetch_bucket(hash);
+                    self.attempts.ring.prefetch_bucket(hash);
                     self.others.slab.prefetch_bucket(hash);
                 }
             }
@@ -190,7 +191,7 @@ impl Flows {
     pub fn prefetch_elsewhere(&self, packet: &Packet, lookup: &Lookup) {
         let is_segment = packet.tcp().is_some_and(|tcp| !tcp.is_touch());
         if is_segment && !lookup.hint.any {
-            self.attempts.slab.prefetch_entries(lookup.hash);
+            self.attempts.ring.prefetch_entries(lookup.hash);
             self.others.slab.prefetch_entries(lookup.hash);
         }
     }
@@ -281,7 +282,7 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         self.counts.syn_packets += 1;
-        let (known, near) = if self.attempts.far == 0 && self.attempts.slab.lacks(hash) {
+        let (known, near) = if self.attempts.far == 0 && self.attempts.ring.lacks(hash) {
             (None, 0)
         } else {
             self.known_attempt(hash, key, tcp.seq, now, out)
@@ -313,9 +314,9 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> (Option<u32>, usize) {
         let (mut known, mut near) = (None, 0);
-        let hits = self.attempts.slab.hits(hash);
+        let hits = self.attempts.ring.hits(hash);
         for &at in hits.as_slice() {
-            let entry = self.attempts.slab.get(at);
+            let entry = self.attempts.ring.get(at);
             let Some(sender) = entry.sender(key) else {
                 continue;
             };
@@ -323,14 +324,14 @@ impl Flows {
                 continue;
             }
             near += 1;
-            if sender == Sender::Orig && self.attempts.slab.get(at).isn == isn {
+            if sender == Sender::Orig && self.attempts.ring.get(at).isn == isn {
                 known = Some(at);
             }
         }
         if known.is_none() && self.attempts.far > 0 {
-            let hits = self.attempts.slab.hits(self.hasher.far(hash, isn));
+            let hits = self.attempts.ring.hits(self.hasher.far(hash, isn));
             for &at in hits.as_slice() {
-                let entry = self.attempts.slab.get(at);
+                let entry = self.attempts.ring.get(at);
                 if entry.has(FAR)
                     && entry.isn == isn
                     && entry.sender(key) == Some(Sender::Orig)
@@ -352,7 +353,7 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let entry = *self.attempts.slab.get(at);
+        let entry = *self.attempts.ring.get(at);
         if entry.interface != packet.interface {
             self.counts.syn_other_interface += 1;
             self.counts.syn_joined_elsewhere += u64::from(key.joined);
@@ -362,7 +363,8 @@ impl Flows {
         let counted = u64::from(!key.joined);
         if !entry.has(PROMOTED) {
             if entry.has(ENDED) {
-                self.reopen(at, packet, Requester::Syn);
+                let counts = &mut self.counts;
+                self.attempts.reopen(at, packet, Requester::Syn, counts);
             }
             self.attempts
                 .add(at, packet, tcp, Sender::Orig, &mut self.counts);
@@ -380,12 +382,5 @@ impl Flows {
             }
             _ => self.counts.packets_after_end += counted,
         }
-    }
-
-    /// Opens an ended attempt again.
-    pub(super) fn reopen(&mut self, at: u32, packet: &Packet, who: Requester) {
-        // Its place among equals changes with its start.
-        self.prepared = None;
-        self.attempts.reopen(at, packet, who, &mut self.counts);
     }
 }

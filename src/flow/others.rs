@@ -157,7 +157,7 @@ impl Flows {
             now,
             out,
             |table, at, sender| {
-                let entry = table.slab.get(at);
+                let entry = table.ring.get(at);
                 sender == Sender::Orig
                     && entry.open()
                     && !entry.has(ANSWERED)
@@ -165,7 +165,7 @@ impl Flows {
             },
         );
         let Some((at, _)) = found else { return };
-        if self.attempts.slab.get(at).interface != packet.interface {
+        if self.attempts.ring.get(at).interface != packet.interface {
             return;
         }
         self.counts.icmp_refused += 1;

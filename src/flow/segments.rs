@@ -45,11 +45,11 @@ impl Flows {
         if self.on_attempt(packet, tcp, (hash, key), now, out) {
             return;
         }
-        let open = |table: &Attempts, at, _| table.slab.get(at).open();
+        let open = |table: &Attempts, at, _| table.ring.get(at).open();
         let Some((at, sender)) = self.newest(hash, key, [None; 2], now, out, open) else {
             return self.on_midstream(packet, tcp, (hash, key), now, out);
         };
-        if self.attempts.slab.get(at).interface == packet.interface {
+        if self.attempts.ring.get(at).interface == packet.interface {
             self.counts.packets_accounted += 1;
             self.attempts.add(at, packet, tcp, sender, &mut self.counts);
         } else {
@@ -70,7 +70,7 @@ impl Flows {
     ) -> Option<(u32, Sender)> {
         let mut best = None;
         let mut offer = |flows: &mut Self, at: u32, isn: Option<u32>, out: &mut _| {
-            let entry = flows.attempts.slab.get(at);
+            let entry = flows.attempts.ring.get(at);
             if entry.has(FAR) != isn.is_some() || isn.is_some_and(|isn| isn != entry.isn) {
                 return;
             }
@@ -81,21 +81,21 @@ impl Flows {
                 return;
             }
             if wanted(&flows.attempts, at, sender) {
-                let entry = flows.attempts.slab.get(at);
+                let entry = flows.attempts.ring.get(at);
                 let rank = (entry.open(), entry.first_ns, entry.isn, entry.key());
                 if best.is_none_or(|(least, _)| rank > least) {
                     best = Some((rank, (at, sender)));
                 }
             }
         };
-        let hits = self.attempts.slab.hits(hash);
+        let hits = self.attempts.ring.hits(hash);
         for &at in hits.as_slice() {
             offer(self, at, None, out);
         }
         if self.attempts.far > 0 {
             let second = far[1].filter(|isn| far[0] != Some(*isn));
             for isn in [far[0], second].into_iter().flatten() {
-                let hits = self.attempts.slab.hits(self.hasher.far(hash, isn));
+                let hits = self.attempts.ring.hits(self.hasher.far(hash, isn));
                 for &at in hits.as_slice() {
                     offer(self, at, Some(isn), out);
                 }
@@ -115,7 +115,7 @@ impl Flows {
     ) -> bool {
         let far = [Some(tcp.ack.wrapping_sub(1)), Some(tcp.seq.wrapping_sub(1))];
         let named = |table: &Attempts, at: u32, sender| {
-            let entry = table.slab.get(at);
+            let entry = table.ring.get(at);
             match table.effect(at, tcp, sender) {
                 None => false,
                 Some(Effect::Prove) => entry.open(),
@@ -127,7 +127,7 @@ impl Flows {
         };
         let effect = self.attempts.effect(at, tcp, sender);
         let effect = effect.expect("`named` accepted it");
-        let entry = *self.attempts.slab.get(at);
+        let entry = *self.attempts.ring.get(at);
         if entry.interface != packet.interface {
             self.counts.packets_other_interface += 1;
             return true;
@@ -142,7 +142,8 @@ impl Flows {
                 self.counts.packets_after_end += 1;
                 return true;
             }
-            self.reopen(at, packet, Requester::Answer);
+            let counts = &mut self.counts;
+            self.attempts.reopen(at, packet, Requester::Answer, counts);
         }
         self.counts.packets_accounted += 1;
         match effect {
@@ -174,11 +175,11 @@ impl Flows {
     ) {
         self.attempts
             .add(at, packet, tcp, Sender::Resp, &mut self.counts);
-        if self.attempts.slab.get(at).has(ANSWERED) {
+        if self.attempts.ring.get(at).has(ANSWERED) {
             return;
         }
         self.attempts.answer(at, tcp.seq);
-        let entry = self.attempts.slab.get_mut(at);
+        let entry = self.attempts.ring.get_mut(at);
         if !entry.has(REPORTED_ANSWERED) {
             entry.flags |= REPORTED_ANSWERED;
             let (tuple, outcome) = (entry.key().tuple(), Outcome::Answered);
@@ -193,7 +194,7 @@ impl Flows {
 
     /// Ends an attempt as refused and emits its outcome once.
     pub(super) fn refuse(&mut self, at: u32, out: &mut impl FnMut(When, FlowEvent)) {
-        let entry = self.attempts.slab.get_mut(at);
+        let entry = self.attempts.ring.get_mut(at);
         if !entry.has(REPORTED_REFUSED) {
             entry.flags |= REPORTED_REFUSED;
             let (tuple, outcome) = (entry.key().tuple(), Outcome::Refused);
@@ -214,10 +215,10 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let entry = *self.attempts.slab.get(at);
+        let entry = *self.attempts.ring.get(at);
         let other_way = entry.key().reversed();
         let partner = self.newest(hash, key, [None; 2], now, out, |table, at, _| {
-            let other = table.slab.get(at);
+            let other = table.ring.get(at);
             other.open()
                 && other.key() == other_way
                 && other.isn == entry.server_isn()
@@ -230,7 +231,7 @@ impl Flows {
             // Simultaneous open: one connection; the side of the first SYN is its originator.
             let mut other = self.attempts.promoted(other_at, now);
             self.attempts.promote(other_at);
-            let other_entry = self.attempts.slab.get(other_at);
+            let other_entry = self.attempts.ring.get(other_at);
             if (other_entry.first_ns, other.key) < (entry.first_ns, conn.key) {
                 std::mem::swap(&mut conn, &mut other);
             }

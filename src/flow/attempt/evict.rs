@@ -4,7 +4,6 @@ use super::bits::*;
 use super::{AttemptEntry, Attempts};
 use crate::flow::counts::FlowCounts;
 use crate::flow::record::{EndReason, FlowEvent, When};
-use crate::flow::table::timers;
 
 impl Attempts {
     /// Adds an entry. Without room it evicts the oldest, those that wait for the client's proof last.
@@ -16,73 +15,82 @@ impl Attempts {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> u32 {
-        let slot = timers::slot_of(entry.deadline());
-        // Both the pool and the buckets may be full: two evictions.
+        if self.ring.is_full() {
+            self.make_room(watermark_ns, counts, out);
+        }
         loop {
-            if let Some(at) = self.slab.insert(hash, entry, slot) {
+            if let Some(at) = self.ring.insert(hash, entry) {
                 return at;
             }
-            if self.slab.is_full() {
-                self.make_room(watermark_ns, counts, out);
-                continue;
-            }
-            let rivals = self.slab.rivals(hash);
+            let rivals = self.ring.rivals(hash);
             let mut left = false;
             for &at in rivals.as_slice() {
-                left |= !self.settle(at, watermark_ns, counts, out);
+                if !self.settle(at, watermark_ns, counts, out) {
+                    self.ring.forget(hash, at);
+                    left = true;
+                }
             }
             if !left {
-                self.evict(rivals.as_slice(), watermark_ns, counts, out);
+                let oldest = rivals.as_slice().iter().copied().min_by_key(|&at| {
+                    let entry = self.ring.get(at);
+                    (entry.waits_for_proof(), entry.first_ns, self.order(at))
+                });
+                let victim = oldest.expect("what is full holds entries");
+                self.evict(victim, watermark_ns, counts, out);
+                self.ring.forget(hash, victim);
             }
         }
     }
 
-    /// Evicts an old entry from the full pool. Entries lie roughly in the order of arrival: the next at the hand that
-    /// does not wait for the client's proof, or the oldest of 16 that do.
+    /// Makes room in the full ring: the oldest entry leaves. If it waits for the client's proof, it takes the place of
+    /// one of the next 15 that does not.
     fn make_room(
         &mut self,
         watermark_ns: i64,
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        const LOOKED_AT_MAX: usize = 16;
-        let (mut waiting, mut count) = ([0; LOOKED_AT_MAX], 0);
-        for _ in 0..LOOKED_AT_MAX.min(self.slab.capacity()) {
-            let at = self.slab.turn();
-            if !self.settle(at, watermark_ns, counts, out) {
-                return;
-            }
-            let entry = self.slab.get(at);
-            if !(entry.open() && entry.has(ANSWERED)) {
-                return self.evict(&[at], watermark_ns, counts, out);
-            }
-            waiting[count] = at;
-            count += 1;
+        const LOOKED_AT_MAX: u32 = 16;
+        let oldest = self.ring.tail();
+        if !self.settle(oldest, watermark_ns, counts, out) {
+            return self.leave();
         }
-        self.evict(&waiting[..count], watermark_ns, counts, out);
+        let first = (0..LOOKED_AT_MAX).map(|step| oldest.wrapping_add(step));
+        let mut live = first.take_while(|&at| self.ring.is_live(at));
+        let victim = live.find(|&at| !self.ring.get(at).waits_for_proof());
+        let victim = victim.unwrap_or(oldest);
+        self.evict(victim, watermark_ns, counts, out);
+        if victim != oldest {
+            self.exchange(oldest, victim);
+        }
+        self.leave();
+    }
+
+    /// Exchanges an entry with one that no lookup needs to find any more.
+    fn exchange(&mut self, kept: u32, evicted: u32) {
+        let hashes = [kept, evicted].map(|at| {
+            let entry = self.ring.get(at);
+            let hash = self.hasher.hash(&entry.key());
+            match entry.has(FAR) {
+                true => self.hasher.far(hash, entry.isn),
+                false => hash,
+            }
+        });
+        self.ring.exchange((kept, hashes[0]), (evicted, hashes[1]));
     }
 
     fn evict(
         &mut self,
-        rivals: &[u32],
+        victim: u32,
         watermark_ns: i64,
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let victim = rivals.iter().copied().min_by(|&a, &b| {
-            let (x, y) = (self.slab.get(a), self.slab.get(b));
-            let waits = |entry: &AttemptEntry| entry.open() && entry.has(ANSWERED);
-            (waits(x), x.first_ns)
-                .cmp(&(waits(y), y.first_ns))
-                .then_with(|| self.cmp_content(x, y))
-        });
-        let victim = victim.expect("what is full holds entries");
         counts.evicted_attempts += 1;
-        let first_ns = self.slab.get(victim).first_ns;
-        self.pushed_out.note(watermark_ns, first_ns);
-        if self.slab.get(victim).open() {
+        let entry = self.ring.get(victim);
+        self.pushed_out.note(watermark_ns, entry.first_ns);
+        if entry.open() {
             self.end(victim, EndReason::Evicted, When::Packet, counts, out);
         }
-        self.remove(victim);
     }
 }

@@ -6,12 +6,13 @@
 mod evict;
 pub mod record;
 pub mod tally;
+mod waits;
 
 use super::conn::TCP;
 use super::counts::FlowCounts;
-use super::key::Key;
+use super::key::{Hasher, Key};
 use super::record::{Attempt, EndReason, FlowEvent, When};
-use super::table::slab::Slab;
+use super::table::ring::Ring;
 use super::tcp::Sender;
 use crate::decode::packet::{
     Fragment, Packet, Tcp,
@@ -19,8 +20,8 @@ use crate::decode::packet::{
 };
 use crate::time::durations::{HORIZON_NS, UNANSWERED_NS};
 use crate::time::recent::PushedOut;
-use std::cmp::Ordering;
 use tally::{Requester, Tallies, Tally};
+use waits::Wait;
 
 /// Attempts of one pair of endpoints that live in its own buckets; later ones live in buckets of
 /// (endpoints, sequence number) and are met by exact numbers only.
@@ -87,6 +88,11 @@ impl AttemptEntry {
         self.flags & (ENDED | PROMOTED) == 0
     }
 
+    /// The server answered; the client's proof is still to come.
+    pub fn waits_for_proof(&self) -> bool {
+        self.open() && self.has(ANSWERED)
+    }
+
     /// When something happens to it if nothing more comes.
     pub fn deadline(&self) -> i64 {
         let waits = self.open() && self.flags & (ANSWERED | REOPENED) == 0;
@@ -145,9 +151,11 @@ impl AttemptEntry {
 
 /// The table.
 pub(crate) struct Attempts {
-    /// Entries and timers.
-    pub slab: Slab<AttemptEntry>,
+    pub ring: Ring<AttemptEntry>,
     pub(super) tallies: Tallies,
+    /// For an answer, and for the end of the horizon.
+    waits: [Wait; 2],
+    hasher: Hasher,
     /// Ended flows get a record.
     pub record_ends: bool,
     /// Entries that live in buckets of (endpoints, sequence number).
@@ -157,12 +165,13 @@ pub(crate) struct Attempts {
 
 impl Attempts {
     /// Takes all memory for `capacity` attempts.
-    pub fn new(capacity: usize) -> Self {
-        let slab = Slab::new(capacity, AttemptEntry::default());
-        let tallies = Tallies::new(slab.capacity());
+    pub fn new(capacity: usize, hasher: Hasher) -> Self {
+        let ring = Ring::new(capacity, AttemptEntry::default());
         Self {
-            slab,
-            tallies,
+            waits: Wait::both(capacity, ring.tail()),
+            ring,
+            tallies: Tallies::new(capacity),
+            hasher,
             record_ends: true,
             far: 0,
             pushed_out: PushedOut::default(),
@@ -171,12 +180,14 @@ impl Attempts {
 
     /// Bytes of all arrays.
     pub fn memory_bytes(capacity: usize) -> u64 {
-        Slab::<AttemptEntry>::memory_bytes(capacity) + Tallies::memory_bytes(capacity)
+        Ring::<AttemptEntry>::memory_bytes(capacity)
+            + Tallies::memory_bytes(capacity)
+            + Wait::memory_bytes(capacity)
     }
 
     /// Writes to every page.
     pub fn prefault(&mut self) {
-        self.slab.prefault();
+        self.ring.prefault();
         self.tallies.prefault();
     }
 
@@ -186,14 +197,9 @@ impl Attempts {
         self.pushed_out.reach_ns(watermark_ns).min(HORIZON_NS)
     }
 
-    /// Stamp of the entry's first packet; of one whose tally is gone, the watermark then.
-    pub(super) fn start_ns(&self, entry: &AttemptEntry) -> i64 {
-        start_ns(&self.tallies, entry)
-    }
-
     /// The largest SYN payload so far.
     pub fn syn_payload(&self, at: u32) -> u32 {
-        let entry = self.slab.get(at);
+        let entry = self.ring.get(at);
         if entry.has(TALLY) {
             self.tallies.get(entry.rest).syn_payload
         } else {
@@ -201,25 +207,7 @@ impl Attempts {
         }
     }
 
-    /// Order of records by content.
-    pub(super) fn cmp_content(&self, a: &AttemptEntry, b: &AttemptEntry) -> Ordering {
-        cmp_content(&self.tallies, a, b)
-    }
-
-    /// Sorts a slot by (deadline, content), or by content alone.
-    pub fn sort_slot(&mut self, slot: i64, by_deadline: bool) {
-        let tallies = &self.tallies;
-        self.slab.sort_slot(slot, |_, a, _, b| {
-            let deadline = if by_deadline {
-                a.deadline().cmp(&b.deadline())
-            } else {
-                Ordering::Equal
-            };
-            deadline.then_with(|| cmp_content(tallies, a, b)).is_le()
-        });
-    }
-
-    /// Brings an entry up to the watermark: ends its flow if that is due; `false` when it is gone.
+    /// Brings an entry up to the watermark: ends its flow if that is due; `false` beyond the horizon.
     pub fn settle(
         &mut self,
         at: u32,
@@ -227,31 +215,16 @@ impl Attempts {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> bool {
-        let entry = self.slab.get(at);
+        let entry = self.ring.get(at);
         let (deadline, horizon) = (entry.deadline(), entry.first_ns.saturating_add(HORIZON_NS));
         if deadline > watermark_ns {
             return true;
         }
         if entry.open() {
-            let reason = if entry.has(ANSWERED) {
-                EndReason::Timeout
-            } else {
-                EndReason::Unanswered
-            };
+            let reason = entry.natural_reason();
             self.end(at, reason, When::Deadline(deadline), counts, out);
         }
-        if horizon <= watermark_ns {
-            self.remove(at);
-            return false;
-        }
-        true
-    }
-
-    /// Takes an entry out.
-    pub fn remove(&mut self, at: u32) {
-        self.drop_tally(at);
-        self.far -= usize::from(self.slab.get(at).has(FAR));
-        self.slab.remove(at);
+        horizon > watermark_ns
     }
 
     /// Ends the flow of an entry; the entry stays.
@@ -263,28 +236,32 @@ impl Attempts {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        counts.flows_closed[reason as usize] += 1;
-        counts.flows_open -= 1;
         let record = self.record_ends.then(|| self.record(at, reason));
-        self.slab.get_mut(at).flags |= ENDED;
-        // A server may still acknowledge the data of a SYN.
-        if self.syn_payload(at) == 0 {
-            self.drop_tally(at);
-        }
+        self.close(at, reason, counts);
         match record {
             Some(record) => out(when, FlowEvent::Ended(record)),
             None => counts.flows_untold += 1,
         }
     }
 
+    fn close(&mut self, at: u32, reason: EndReason, counts: &mut FlowCounts) {
+        counts.flows_closed[reason as usize] += 1;
+        counts.flows_open -= 1;
+        self.ring.get_mut(at).flags |= ENDED;
+        // A server may still acknowledge the data of a SYN.
+        if self.syn_payload(at) == 0 {
+            self.drop_tally(at);
+        }
+    }
+
     /// The entry moves to the established connections; it stays for the horizon.
     pub fn promote(&mut self, at: u32) {
         self.drop_tally(at);
-        self.slab.get_mut(at).flags |= PROMOTED;
+        self.ring.get_mut(at).flags |= PROMOTED;
     }
 
     fn drop_tally(&mut self, at: u32) {
-        let entry = self.slab.get_mut(at);
+        let entry = self.ring.get_mut(at);
         if entry.has(TALLY) {
             entry.flags &= !TALLY;
             self.tallies.give(entry.rest);
@@ -303,7 +280,7 @@ impl Attempts {
         who: Requester,
         counts: &mut FlowCounts,
     ) {
-        let entry = self.slab.get_mut(at);
+        let entry = self.ring.get_mut(at);
         if let Some(place) = self.tallies.take(tally, who) {
             entry.flags |= TALLY;
             entry.rest = place;
@@ -326,7 +303,7 @@ impl Attempts {
         counts.flows_open += 1;
         let syn_payload = self.syn_payload(at);
         self.drop_tally(at);
-        let entry = self.slab.get_mut(at);
+        let entry = self.ring.get_mut(at);
         entry.flags &= !(ENDED | ANSWERED | RESET_ORIG | RESET_RESP | GSO | FRAGMENTED | SATURATED);
         entry.flags |= REOPENED;
         entry.word = 0;
@@ -423,9 +400,7 @@ fn start_ns(tallies: &Tallies, entry: &AttemptEntry) -> i64 {
     }
 }
 
-fn cmp_content(tallies: &Tallies, a: &AttemptEntry, b: &AttemptEntry) -> Ordering {
-    let start = start_ns(tallies, a).cmp(&start_ns(tallies, b));
-    start
-        .then_with(|| a.key().cmp(&b.key()))
-        .then_with(|| a.isn.cmp(&b.isn))
+/// Sort key of its record.
+pub(super) fn order(tallies: &Tallies, entry: &AttemptEntry) -> (i64, Key, u32) {
+    (start_ns(tallies, entry), entry.key(), entry.isn)
 }

@@ -19,11 +19,11 @@ pub(crate) const UNSEEN_BYTES: u32 = 16 << 20;
 impl Attempts {
     /// Its tally, or one made of the entry while only the first SYN was seen.
     fn tally(&self, at: u32) -> Tally {
-        let entry = self.slab.get(at);
+        let entry = self.ring.get(at);
         if entry.has(TALLY) {
             return *self.tallies.get(entry.rest);
         }
-        let start_ns = self.start_ns(entry);
+        let start_ns = super::start_ns(&self.tallies, entry);
         let mut tally = Tally {
             start_ns,
             end_ns: start_ns,
@@ -50,10 +50,10 @@ impl Attempts {
         } else {
             Requester::Answer
         };
-        if !self.slab.get(at).has(TALLY) {
+        if !self.ring.get(at).has(TALLY) {
             self.give_tally(at, self.tally(at), who, counts);
         }
-        let entry = self.slab.get_mut(at);
+        let entry = self.ring.get_mut(at);
         let full = entry.has(TALLY) && self.tallies.get_mut(entry.rest).add(packet, tcp, sender);
         for (bit, set) in [
             (SATURATED, full),
@@ -65,20 +65,20 @@ impl Attempts {
     }
 
     pub fn set_reset(&mut self, at: u32, sender: Sender) {
-        self.slab.get_mut(at).flags |= match sender {
+        self.ring.get_mut(at).flags |= match sender {
             Sender::Orig => RESET_ORIG,
             Sender::Resp => RESET_RESP,
         };
     }
 
     pub fn answer(&mut self, at: u32, server_isn: u32) {
-        let entry = self.slab.get_mut(at);
+        let entry = self.ring.get_mut(at);
         entry.flags |= ANSWERED;
         entry.word = server_isn;
     }
 
     fn reset(&self, at: u32) -> Option<Sender> {
-        let entry = self.slab.get(at);
+        let entry = self.ring.get(at);
         if entry.has(RESET_ORIG) {
             Some(Sender::Orig)
         } else if entry.has(RESET_RESP) {
@@ -89,7 +89,7 @@ impl Attempts {
     }
 
     fn state(&self, at: u32, tally: &Tally) -> ConnState {
-        let entry = self.slab.get(at);
+        let entry = self.ring.get(at);
         let reset = self.reset(at);
         if entry.has(ANSWERED) {
             let mut orig = tally.volume(Sender::Orig);
@@ -107,7 +107,7 @@ impl Attempts {
     }
 
     pub fn record(&self, at: u32, reason: EndReason) -> FlowRecord {
-        let entry = self.slab.get(at);
+        let entry = self.ring.get(at);
         let tally = self.tally(at);
         let basis = match entry.has(ANSWERED) {
             true => Basis::Synack,
@@ -124,7 +124,7 @@ impl Attempts {
 
     #[inline(always)]
     fn connection(&self, at: u32, tally: &Tally, touched_ns: i64) -> Conn {
-        let entry = self.slab.get(at);
+        let entry = self.ring.get(at);
         let (vlan, vlan_count) = entry.vlan();
         Conn {
             key: entry.key(),
@@ -150,7 +150,7 @@ impl Attempts {
     /// How far the server's numbers may have advanced: bytes seen, a FIN, and bytes that may have been lost. Half of
     /// all numbers lie after its first one: too many against guesses.
     fn server_span(&self, at: u32) -> u32 {
-        let entry = self.slab.get(at);
+        let entry = self.ring.get(at);
         let seen = if entry.has(TALLY) {
             self.tallies.get(entry.rest).payload[1]
         } else {
@@ -161,7 +161,7 @@ impl Attempts {
 
     /// The effect of a segment of `sender` on the entry, by its sequence and acknowledgment numbers.
     pub fn effect(&self, at: u32, tcp: &Tcp, sender: Sender) -> Option<Effect> {
-        let entry = self.slab.get(at);
+        let entry = self.ring.get(at);
         let next = entry.isn.wrapping_add(1);
         let span = self.syn_payload(at);
         let answered = entry.has(ANSWERED);

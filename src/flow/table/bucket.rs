@@ -1,9 +1,12 @@
-//! A bucket of a table: one cache line, in which all tags are compared at once.
+//! Buckets of a table: one cache line each, in which all tags are compared at once.
 //!
-//! Layout: ten tags of 16 bits (0: free), the count of entries that overflowed into their second bucket (32 bits),
-//! ten positions.
+//! Layout: ten tags of 16 bits (0: free), 32 bits about entries that overflowed into their second bucket, ten
+//! positions.
+//!
+//! A key has two buckets; its tag gives the distance from the first to the second.
 
-use crate::sys::lines::Line;
+use crate::sys::lines::{Line, Lines};
+use crate::sys::prefetch::prefetch;
 
 /// Entries a bucket holds.
 pub const WAYS: usize = 10;
@@ -12,8 +15,89 @@ const LANES: usize = 4;
 const LOW: u64 = 0x7fff_7fff_7fff_7fff;
 /// The lanes of the third word that hold tags.
 const THIRD: u64 = 0xffff_ffff;
-/// One overflowed entry, as the third word counts it.
-pub const ONE_OVERFLOWED: u64 = 1 << 32;
+/// Bit of a tag: the entry lies in the second bucket of its key.
+pub const SECOND: u16 = 1 << 15;
+
+/// A tag: 15 bits of the hash, never 0.
+pub fn tag_of(hash: u64) -> u16 {
+    ((hash & 0x7fff) as u16).max(1)
+}
+
+/// Positions whose tags fit a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Hits {
+    at: [u32; 2 * WAYS],
+    count: usize,
+}
+
+impl Hits {
+    pub const NONE: Self = Self {
+        at: [0; 2 * WAYS],
+        count: 0,
+    };
+
+    pub fn as_slice(&self) -> &[u32] {
+        &self.at[..self.count]
+    }
+
+    pub fn push(&mut self, at: u32) {
+        self.at[self.count] = at;
+        self.count += 1;
+    }
+}
+
+/// The buckets of a table.
+pub struct Buckets(pub Lines);
+
+impl Buckets {
+    /// Buckets for `capacity` entries: 1.5 times as many places, so that the entries are nearly always full first.
+    pub fn count_for(capacity: usize) -> usize {
+        (capacity + capacity / 2).div_ceil(WAYS).max(2)
+    }
+
+    pub fn new(capacity: usize) -> Self {
+        assert!(capacity < 1 << 31, "{capacity} entries do not fit 31 bits");
+        Self(Lines::zeroed(Self::count_for(capacity)))
+    }
+
+    pub fn memory_bytes(capacity: usize) -> usize {
+        Self::count_for(capacity) * size_of::<Line>()
+    }
+
+    /// The first bucket of a hash.
+    pub fn first(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.0.len() as u64) >> 32) as usize
+    }
+
+    /// Buckets from the first to the second of a tag's keys: 1 to the number of buckets less 1.
+    fn distance(&self, tag: u16) -> usize {
+        let mixed = u64::from(tag & !SECOND).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        ((mixed * (self.0.len() as u64 - 1)) >> 32) as usize + 1
+    }
+
+    pub fn second(&self, first: usize, tag: u16) -> usize {
+        let second = first + self.distance(tag);
+        second.checked_sub(self.0.len()).unwrap_or(second)
+    }
+
+    /// The other bucket of an entry that lies in `bucket` under `tag`.
+    pub fn other(&self, bucket: usize, tag: u16) -> usize {
+        if tag & SECOND == 0 {
+            self.second(bucket, tag)
+        } else {
+            let distance = self.distance(tag);
+            bucket
+                .checked_sub(distance)
+                .unwrap_or_else(|| bucket + self.0.len() - distance)
+        }
+    }
+
+    /// Prefetches the first bucket of `hash`.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(&self.0[self.first(hash)]);
+    }
+}
 
 /// One bit for each way whose tag is `tag`: bit 16 * lane + word.
 pub fn matching(tags: &[u64; 3], tag: u16) -> u64 {
@@ -59,10 +143,14 @@ impl Line {
         *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
     }
 
-    /// Entries whose first bucket this is and that lie in their second.
+    /// The word about entries whose first bucket this is and that lie in their second.
     #[inline(always)]
-    pub(super) fn overflowed(&self) -> u64 {
-        self.0[2] >> 32
+    pub(super) fn overflowed(&self) -> u32 {
+        (self.0[2] >> 32) as u32
+    }
+
+    pub(super) fn set_overflowed(&mut self, word: u32) {
+        self.0[2] = self.0[2] & 0xffff_ffff | u64::from(word) << 32;
     }
 
     pub(super) fn free_way(&self) -> Option<usize> {

@@ -1,6 +1,7 @@
-//! The hash table of flows: buckets, entries, timers.
+//! Hash tables of flows. Attempts leave in the order in which they came: a ring. Others leave by timers: a slab.
 
 pub(crate) mod bucket;
+pub(crate) mod ring;
 pub(crate) mod slab;
 pub(crate) mod timers;
 

@@ -6,43 +6,18 @@
 //! The buckets have 1.5 times as many places as the pool, so the pool is nearly always full first. Entries lie
 //! densely in the pool: a flood of new ones writes memory in sequence.
 
-use super::bucket::{ONE_OVERFLOWED, WAYS, matching};
+use super::bucket::{Buckets, Hits, SECOND, WAYS, tag_of};
 use super::prefault;
 use super::timers::{NIL, Wheel, slot_of};
-use crate::sys::lines::{Line, Lines};
+use crate::sys::lines::Line;
 use crate::sys::prefetch::prefetch;
 
 /// How many entries ahead of a removal the bucket is prefetched.
 const LEAVING_AHEAD: usize = 16;
-/// Bit of a tag: the entry lies in the second bucket of its key.
-const SECOND: u16 = 1 << 15;
-
-/// Positions whose tags fit a key.
-#[derive(Clone, Copy, Debug)]
-pub struct Hits {
-    at: [u32; 2 * WAYS],
-    count: usize,
-}
-
-impl Hits {
-    const NONE: Self = Self {
-        at: [0; 2 * WAYS],
-        count: 0,
-    };
-
-    pub fn as_slice(&self) -> &[u32] {
-        &self.at[..self.count]
-    }
-
-    fn push(&mut self, at: u32) {
-        self.at[self.count] = at;
-        self.count += 1;
-    }
-}
 
 /// A fixed number of entries with their buckets and timers.
 pub struct Slab<E> {
-    buckets: Lines,
+    buckets: Buckets,
     entries: Vec<E>,
     /// The place in the buckets of each position, see [`home`].
     home: Vec<u32>,
@@ -75,22 +50,11 @@ impl Hint {
     };
 }
 
-/// A tag: 15 bits of the hash, never 0.
-fn tag_of(hash: u64) -> u16 {
-    ((hash & 0x7fff) as u16).max(1)
-}
-
-fn buckets_for(capacity: usize) -> usize {
-    (capacity + capacity / 2).div_ceil(WAYS).max(2)
-}
-
 impl<E: Copy> Slab<E> {
     /// Reserves all memory for `capacity` entries; `empty` fills it in [`Slab::prefault`].
     pub fn new(capacity: usize, empty: E) -> Self {
-        let buckets = buckets_for(capacity);
-        assert!(capacity < 1 << 31, "{capacity} entries do not fit 31 bits");
         Self {
-            buckets: Lines::zeroed(buckets),
+            buckets: Buckets::new(capacity),
             entries: Vec::with_capacity(capacity),
             home: Vec::with_capacity(capacity),
             wheel: Wheel::new(capacity),
@@ -104,14 +68,14 @@ impl<E: Copy> Slab<E> {
     }
 
     pub fn memory_bytes(capacity: usize) -> u64 {
-        (buckets_for(capacity) * size_of::<Line>()
+        (Buckets::memory_bytes(capacity)
             + capacity * (size_of::<E>() + size_of::<u32>())
             + Wheel::memory_bytes(capacity)) as u64
     }
 
     /// Writes to every page: no later packet takes a page fault.
     pub fn prefault(&mut self) {
-        self.buckets.prefault();
+        self.buckets.0.prefault();
         prefault(&mut self.entries, self.capacity, self.empty);
         prefault(&mut self.home, self.capacity, 0);
         self.wheel.prefault(self.capacity);
@@ -133,52 +97,24 @@ impl<E: Copy> Slab<E> {
         &mut self.entries[at as usize]
     }
 
-    /// The first bucket of a hash.
-    fn first(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
-    }
-
-    /// Buckets from the first to the second of a tag's keys: 1 to the number of buckets less 1.
-    fn distance(&self, tag: u16) -> usize {
-        let mixed = u64::from(tag & !SECOND).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        ((mixed * (self.buckets.len() as u64 - 1)) >> 32) as usize + 1
-    }
-
-    fn second(&self, first: usize, tag: u16) -> usize {
-        let second = first + self.distance(tag);
-        second.checked_sub(self.buckets.len()).unwrap_or(second)
-    }
-
-    /// The other bucket of an entry that lies in `bucket` under `tag`.
-    fn other(&self, bucket: usize, tag: u16) -> usize {
-        if tag & SECOND == 0 {
-            self.second(bucket, tag)
-        } else {
-            let distance = self.distance(tag);
-            bucket
-                .checked_sub(distance)
-                .unwrap_or_else(|| bucket + self.buckets.len() - distance)
-        }
-    }
-
     /// Prefetches the first bucket of `hash`.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
-        prefetch(&self.buckets[self.first(hash)]);
+        self.buckets.prefetch(hash);
     }
 
     /// Prefetches the entries with the tag of `hash`. The bucket should be in cache by then.
     #[inline]
     pub fn prefetch_entries(&self, hash: u64) -> Hint {
-        let (first, tag) = (self.first(hash), tag_of(hash));
-        let bucket = &self.buckets[first];
+        let (first, tag) = (self.buckets.first(hash), tag_of(hash));
+        let bucket = &self.buckets.0[first];
         let mut hint = Hint {
             at: NIL,
             any: bucket.overflowed() != 0,
             removals: self.removals,
         };
         if hint.any {
-            prefetch(&self.buckets[self.second(first, tag)]);
+            prefetch(&self.buckets.0[self.buckets.second(first, tag)]);
         }
         for at in bucket.under(tag) {
             prefetch(&self.entries[at as usize]);
@@ -200,13 +136,6 @@ impl<E: Copy> Slab<E> {
         Some((hint.at, self.entries.get(hint.at as usize)?))
     }
 
-    /// True: no entry has this hash. False: one may have.
-    #[inline]
-    pub fn lacks(&self, hash: u64) -> bool {
-        let bucket = &self.buckets[self.first(hash)];
-        bucket.overflowed() == 0 && matching(bucket.tags(), tag_of(hash)) == 0
-    }
-
     /// The first `Some` of `accept` among the entries with the tag of `hash`, and the entry's position.
     #[inline]
     pub fn find<R>(
@@ -214,31 +143,20 @@ impl<E: Copy> Slab<E> {
         hash: u64,
         mut accept: impl FnMut(u32, &E) -> Option<R>,
     ) -> Option<(u32, R)> {
-        let (first, tag) = (self.first(hash), tag_of(hash));
+        let (first, tag) = (self.buckets.first(hash), tag_of(hash));
         let mut among = |bucket: &Line, tag| {
             let answer = |at| Some((at, accept(at, &self.entries[at as usize])?));
             bucket.under(tag).find_map(answer)
         };
-        let bucket = &self.buckets[first];
+        let bucket = &self.buckets.0[first];
         let found = among(bucket, tag);
         if found.is_some() || bucket.overflowed() == 0 {
             return found;
         }
-        among(&self.buckets[self.second(first, tag)], tag | SECOND)
-    }
-
-    /// Positions with the tag of `hash`; the caller compares keys.
-    #[inline]
-    pub fn hits(&self, hash: u64) -> Hits {
-        let (first, tag) = (self.first(hash), tag_of(hash));
-        let mut hits = Hits::NONE;
-        let bucket = &self.buckets[first];
-        bucket.under(tag).for_each(|at| hits.push(at));
-        if bucket.overflowed() != 0 {
-            let second = &self.buckets[self.second(first, tag)];
-            second.under(tag | SECOND).for_each(|at| hits.push(at));
-        }
-        hits
+        among(
+            &self.buckets.0[self.buckets.second(first, tag)],
+            tag | SECOND,
+        )
     }
 
     /// Candidates for eviction, to make room for `hash`: all of its two buckets, or, where the pool is full, a few
@@ -246,16 +164,15 @@ impl<E: Copy> Slab<E> {
     pub fn rivals(&mut self, hash: u64) -> Hits {
         let mut hits = Hits::NONE;
         if self.is_full() {
-            let most = hits.at.len().min(self.capacity);
-            while hits.count < most {
-                hits.push(position((self.hand as usize + hits.count) % self.capacity));
+            for step in 0..self.capacity.min(2 * WAYS) {
+                hits.push(position((self.hand as usize + step) % self.capacity));
             }
             self.hand = position((self.hand as usize + 1) % self.capacity);
             return hits;
         }
-        let first = self.first(hash);
-        for index in [first, self.second(first, tag_of(hash))] {
-            let bucket = &self.buckets[index];
+        let first = self.buckets.first(hash);
+        for index in [first, self.buckets.second(first, tag_of(hash))] {
+            let bucket = &self.buckets.0[index];
             for way in 0..WAYS {
                 if bucket.tag(way) != 0 {
                     hits.push(bucket.at(way));
@@ -265,16 +182,6 @@ impl<E: Copy> Slab<E> {
         hits
     }
 
-    /// Advances the hand over a full pool and returns its old position. Prefetches for later turns.
-    pub fn turn(&mut self) -> u32 {
-        let at = self.hand as usize;
-        let soon = (at + LEAVING_AHEAD) % self.capacity;
-        prefetch(&self.entries[soon]);
-        prefetch(&self.buckets[self.home[soon] as usize / WAYS]);
-        self.hand = position((at + 1) % self.capacity);
-        position(at)
-    }
-
     pub fn is_full(&self) -> bool {
         self.free == NIL && self.entries.len() == self.capacity
     }
@@ -282,12 +189,12 @@ impl<E: Copy> Slab<E> {
     /// A free way for a key, as (bucket, way, tag there): in its first bucket, else in its second, else where an
     /// entry of either moves into its other bucket.
     fn make_way(&mut self, hash: u64) -> Option<(usize, usize, u16)> {
-        let (first, tag) = (self.first(hash), tag_of(hash));
-        if let Some(way) = self.buckets[first].free_way() {
+        let (first, tag) = (self.buckets.first(hash), tag_of(hash));
+        if let Some(way) = self.buckets.0[first].free_way() {
             return Some((first, way, tag));
         }
-        let second = self.second(first, tag);
-        if let Some(way) = self.buckets[second].free_way() {
+        let second = self.buckets.second(first, tag);
+        if let Some(way) = self.buckets.0[second].free_way() {
             return Some((second, way, tag | SECOND));
         }
         let both = [(first, tag), (second, tag | SECOND)];
@@ -299,9 +206,9 @@ impl<E: Copy> Slab<E> {
 
     /// Moves an entry into its other bucket, if that has room.
     fn move_over(&mut self, from: usize, way: usize) -> bool {
-        let (tag, at) = (self.buckets[from].tag(way), self.buckets[from].at(way));
-        let to = self.other(from, tag);
-        let Some(free) = self.buckets[to].free_way() else {
+        let (tag, at) = (self.buckets.0[from].tag(way), self.buckets.0[from].at(way));
+        let to = self.buckets.other(from, tag);
+        let Some(free) = self.buckets.0[to].free_way() else {
             return false;
         };
         self.vacate(from, way);
@@ -311,21 +218,23 @@ impl<E: Copy> Slab<E> {
     }
 
     fn occupy(&mut self, index: usize, way: usize, tag: u16, at: u32) {
-        let bucket = &mut self.buckets[index];
+        let bucket = &mut self.buckets.0[index];
         bucket.set_tag(way, tag);
         bucket.set_at(way, at);
         if tag & SECOND != 0 {
-            let first = self.other(index, tag);
-            self.buckets[first].0[2] += ONE_OVERFLOWED;
+            let first = self.buckets.other(index, tag);
+            let count = self.buckets.0[first].overflowed();
+            self.buckets.0[first].set_overflowed(count + 1);
         }
     }
 
     fn vacate(&mut self, index: usize, way: usize) {
-        let tag = self.buckets[index].tag(way);
-        self.buckets[index].set_tag(way, 0);
+        let tag = self.buckets.0[index].tag(way);
+        self.buckets.0[index].set_tag(way, 0);
         if tag & SECOND != 0 {
-            let first = self.other(index, tag);
-            self.buckets[first].0[2] -= ONE_OVERFLOWED;
+            let first = self.buckets.other(index, tag);
+            let count = self.buckets.0[first].overflowed();
+            self.buckets.0[first].set_overflowed(count - 1);
         }
     }
 
@@ -358,7 +267,7 @@ impl<E: Copy> Slab<E> {
     /// is prefetched.
     pub fn remove(&mut self, at: u32) {
         if let Some(&soon) = self.home.get(at as usize + LEAVING_AHEAD) {
-            prefetch(&self.buckets[soon as usize / WAYS]);
+            prefetch(&self.buckets.0[soon as usize / WAYS]);
         }
         self.wheel.unlink(at);
         let home = self.home[at as usize] as usize;

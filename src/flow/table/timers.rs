@@ -26,6 +26,11 @@ pub fn slot_start(slot: i64) -> i64 {
     slot << SLOT_BITS
 }
 
+/// The last nanosecond of a slot.
+pub fn slot_end(slot: i64) -> i64 {
+    slot_start(slot) | ((1 << SLOT_BITS) - 1)
+}
+
 /// Timers of one table.
 pub struct Wheel {
     next: Vec<u32>,

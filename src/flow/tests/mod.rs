@@ -7,6 +7,7 @@ use crate::decode::packet::*;
 use std::net::IpAddr;
 
 mod rules;
+mod waits;
 
 const SECOND: i64 = 1_000_000_000;
 const ROOMY: Limits = Limits {

@@ -1,0 +1,215 @@
+//! What ends attempts if nothing more comes: the wait for an answer, and the dedup horizon. Each is as long for every
+//! attempt, and attempts come in the order of time: so each is a cursor over the ring, and no attempt needs a timer.
+
+use super::bits::{ANSWERED, FAR, REOPENED};
+use super::{AttemptEntry, Attempts};
+use crate::flow::counts::FlowCounts;
+use crate::flow::key::Key;
+use crate::flow::record::EndReason;
+use crate::flow::table::ring::number;
+use crate::time::durations::{HORIZON_NS, UNANSWERED_NS};
+use std::cmp::Reverse;
+
+/// A cursor over the ring.
+pub(super) struct Wait {
+    length_ns: i64,
+    /// The first attempt that has not waited so long yet, as far as anybody looked.
+    next: u32,
+    /// Attempts before it that are still to end, all with one deadline; the first is the last of the list.
+    due: Vec<u32>,
+}
+
+const UNANSWERED: usize = 0;
+const HORIZON: usize = 1;
+
+impl Wait {
+    /// Both waits over a ring that begins at `tail`.
+    pub fn both(capacity: usize, tail: u32) -> [Self; 2] {
+        [UNANSWERED_NS, HORIZON_NS].map(|length_ns| Self {
+            length_ns,
+            next: tail,
+            due: Vec::with_capacity(capacity),
+        })
+    }
+
+    pub fn memory_bytes(capacity: usize) -> u64 {
+        (2 * capacity * size_of::<u32>()) as u64
+    }
+}
+
+impl AttemptEntry {
+    /// The end of this wait ends its flow.
+    fn waits(&self, wait: usize) -> bool {
+        self.open() && (wait == HORIZON || self.flags & (ANSWERED | REOPENED) == 0)
+    }
+
+    /// The reason with which it ends when its wait is over.
+    pub fn natural_reason(&self) -> EndReason {
+        match self.has(ANSWERED) {
+            true => EndReason::Timeout,
+            false => EndReason::Unanswered,
+        }
+    }
+}
+
+impl Attempts {
+    /// Lets the oldest entry go.
+    pub(super) fn leave(&mut self) {
+        let oldest = self.ring.tail();
+        self.drop_tally(oldest);
+        self.far -= usize::from(self.ring.get(oldest).has(FAR));
+        for wait in &mut self.waits {
+            if wait.next == oldest {
+                wait.next = oldest.wrapping_add(1);
+            }
+        }
+        self.ring.leave();
+    }
+
+    /// The first attempt of a wait that has not waited so long yet, and its deadline, if it lies within `limit_ns`.
+    fn next(&self, wait: usize, limit_ns: i64) -> Option<(u32, i64)> {
+        let Wait {
+            length_ns, next, ..
+        } = self.waits[wait];
+        if next == self.ring.head() {
+            return None;
+        }
+        let deadline = self.ring.get(next).first_ns.saturating_add(length_ns);
+        (deadline <= limit_ns).then_some((next, deadline))
+    }
+
+    /// Ends what is due at `now_ns`, in `steps_max` steps, where nobody wants records and so nobody sees the order.
+    /// Returns a lower bound of the deadlines left if the steps did not suffice.
+    pub fn pass(
+        &mut self,
+        now_ns: i64,
+        steps_max: &mut usize,
+        counts: &mut FlowCounts,
+    ) -> Option<i64> {
+        for wait in [UNANSWERED, HORIZON] {
+            while let Some((at, deadline)) = self.next(wait, now_ns) {
+                if *steps_max == 0 {
+                    return Some(deadline);
+                }
+                *steps_max -= 1;
+                self.waits[wait].next = at.wrapping_add(1);
+                let entry = self.ring.get(at);
+                if entry.waits(wait) {
+                    let reason = entry.natural_reason();
+                    self.close(at, reason, counts);
+                    counts.flows_untold += 1;
+                }
+                if wait == HORIZON {
+                    self.leave();
+                }
+            }
+        }
+        None
+    }
+
+    /// Finds the attempts that end first at or before `limit_ns`, for [`Attempts::first_due`], in `steps_max` steps.
+    /// Returns a lower bound of the deadlines left if the steps did not suffice.
+    pub fn collect(&mut self, limit_ns: i64, steps_max: &mut usize) -> Option<i64> {
+        for wait in [UNANSWERED, HORIZON] {
+            loop {
+                self.drop_ended();
+                if !self.waits[wait].due.is_empty() {
+                    break;
+                }
+                if wait == HORIZON {
+                    while self.ring.tail() != self.waits[HORIZON].next {
+                        self.leave();
+                    }
+                }
+                let Some((at, deadline)) = self.next(wait, limit_ns) else {
+                    break;
+                };
+                if *steps_max == 0 {
+                    let first = self.first_due().map(|(deadline, ..)| deadline);
+                    let next = self.next(HORIZON, limit_ns);
+                    let others = first.into_iter().chain(next.map(|(_, deadline)| deadline));
+                    return others.chain([deadline]).min();
+                }
+                self.collect_equals(wait, at, steps_max);
+            }
+        }
+        None
+    }
+
+    /// Drops from the lists of due attempts what comes first and has ended: a packet ended it since, or a full table
+    /// evicted it.
+    pub fn drop_ended(&mut self) {
+        for (wait, Wait { due, .. }) in self.waits.iter_mut().enumerate() {
+            while let Some(&at) = due.last()
+                && !(self.ring.is_live(at) && self.ring.get(at).waits(wait))
+            {
+                due.pop();
+            }
+        }
+    }
+
+    /// Collects the attempts that came at the same time as `at`, in the order of their content.
+    fn collect_equals(&mut self, wait: usize, mut at: u32, steps_max: &mut usize) {
+        let Self {
+            ring,
+            tallies,
+            waits,
+            ..
+        } = self;
+        let Wait { next, due, .. } = &mut waits[wait];
+        let first_ns = ring.get(at).first_ns;
+        while at != ring.head() && ring.get(at).first_ns == first_ns {
+            if ring.get(at).waits(wait) {
+                due.push(at);
+            }
+            at = at.wrapping_add(1);
+            *steps_max = steps_max.saturating_sub(1);
+        }
+        *next = at;
+        if due.len() > 1 {
+            due.sort_unstable_by_key(|&at| Reverse(super::order(tallies, ring.get(at))));
+        }
+    }
+
+    /// Sort key of a record.
+    pub fn order(&self, at: u32) -> (i64, Key, u32) {
+        super::order(&self.tallies, self.ring.get(at))
+    }
+
+    /// The attempt that ends first of those that [`Attempts::collect`] found: its deadline, the sort key of its record,
+    /// its number.
+    pub fn first_due(&self) -> Option<(i64, (i64, Key, u32), u32)> {
+        let due = self.waits.iter().filter_map(|wait| {
+            let at = *wait.due.last()?;
+            let deadline = self.ring.get(at).first_ns.saturating_add(wait.length_ns);
+            Some((deadline, self.order(at), at))
+        });
+        due.min()
+    }
+
+    /// Makes every open attempt due, in the order of content alone where anybody wants records.
+    pub fn collect_all(&mut self) {
+        let Self {
+            ring,
+            tallies,
+            waits,
+            record_ends,
+            ..
+        } = self;
+        let [first, Wait { due, .. }] = waits;
+        first.due.clear();
+        due.clear();
+        let all = (0..ring.len()).map(|step| ring.tail().wrapping_add(number(step)));
+        due.extend(all.filter(|&at| ring.get(at).open()));
+        if *record_ends {
+            due.sort_unstable_by_key(|&at| Reverse(super::order(tallies, ring.get(at))));
+        }
+    }
+
+    /// Empties the table.
+    pub fn leave_all(&mut self) {
+        while self.ring.len() > 0 {
+            self.leave();
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! A ring of entries that leave in the order in which they came, found through buckets of one cache line.
+//!
+//! Entries are numbered as they come, modulo 2^32. A bucket holds numbers, and what leaves touches no bucket: a number
+//! that is no longer live is stale, and its place is free. A bucket also holds the newest number that overflowed
+//! from it into a second bucket, so that nearly every lookup, hit or miss, reads one line. (A stale number looks
+//! live again after 2^32 entries: then a place stays taken, or an entry of another key is compared, until it is
+//! stale again.)
+
+use super::bucket::{Buckets, Hits, SECOND, WAYS, tag_of};
+use super::prefault;
+use crate::sys::lines::Line;
+use crate::sys::prefetch::prefetch;
+
+/// A fixed number of entries with their buckets.
+pub struct Ring<E> {
+    buckets: Buckets,
+    entries: Vec<E>,
+    capacity: usize,
+    /// The oldest entry's number, and its place among the entries.
+    tail: u32,
+    tail_place: usize,
+    len: u32,
+    empty: E,
+}
+
+impl<E: Copy> Ring<E> {
+    /// Reserves all memory for `capacity` entries; `empty` fills it in [`Ring::prefault`].
+    pub fn new(capacity: usize, empty: E) -> Self {
+        Self {
+            buckets: Buckets::new(capacity),
+            entries: Vec::with_capacity(capacity),
+            capacity,
+            // Fresh buckets hold zeros: stale.
+            tail: 1,
+            tail_place: 0,
+            len: 0,
+            empty,
+        }
+    }
+
+    pub fn memory_bytes(capacity: usize) -> u64 {
+        (Buckets::memory_bytes(capacity) + capacity * size_of::<E>()) as u64
+    }
+
+    /// Writes to every page: no later packet takes a page fault.
+    pub fn prefault(&mut self) {
+        self.buckets.0.prefault();
+        prefault(&mut self.entries, self.capacity, self.empty);
+    }
+
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.len() == self.capacity
+    }
+
+    /// The oldest entry's number.
+    pub fn tail(&self) -> u32 {
+        self.tail
+    }
+
+    /// The number of the entry that comes next.
+    pub fn head(&self) -> u32 {
+        self.tail.wrapping_add(self.len)
+    }
+
+    #[inline]
+    pub fn is_live(&self, at: u32) -> bool {
+        at.wrapping_sub(self.tail) < self.len
+    }
+
+    #[inline]
+    fn place(&self, at: u32) -> usize {
+        let place = self.tail_place + at.wrapping_sub(self.tail) as usize;
+        place.checked_sub(self.capacity).unwrap_or(place)
+    }
+
+    /// A live entry.
+    #[inline]
+    pub fn get(&self, at: u32) -> &E {
+        &self.entries[self.place(at)]
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, at: u32) -> &mut E {
+        let place = self.place(at);
+        &mut self.entries[place]
+    }
+
+    /// Lets the oldest entry go.
+    pub fn leave(&mut self) {
+        debug_assert!(self.len > 0, "an empty ring");
+        self.tail = self.tail.wrapping_add(1);
+        self.len -= 1;
+        self.tail_place += 1;
+        if self.tail_place == self.capacity {
+            self.tail_place = 0;
+        }
+    }
+
+    /// Prefetches the first bucket of `hash`.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.buckets.prefetch(hash);
+    }
+
+    /// Live numbers of `bucket` under `tag`.
+    #[inline(always)]
+    fn under(&self, bucket: &Line, tag: u16) -> impl Iterator<Item = u32> {
+        bucket.under(tag).filter(|&at| self.is_live(at))
+    }
+
+    /// Prefetches the entries with the tag of `hash`. The bucket should be in cache by then.
+    #[inline]
+    pub fn prefetch_entries(&self, hash: u64) {
+        let (first, tag) = (self.buckets.first(hash), tag_of(hash));
+        let bucket = &self.buckets.0[first];
+        if self.is_live(bucket.overflowed()) {
+            prefetch(&self.buckets.0[self.buckets.second(first, tag)]);
+        }
+        for at in self.under(bucket, tag) {
+            prefetch(self.get(at));
+        }
+    }
+
+    /// True: no entry has this hash. False: one may have.
+    #[inline]
+    pub fn lacks(&self, hash: u64) -> bool {
+        let bucket = &self.buckets.0[self.buckets.first(hash)];
+        !self.is_live(bucket.overflowed()) && self.under(bucket, tag_of(hash)).next().is_none()
+    }
+
+    /// Numbers with the tag of `hash`; the caller compares keys.
+    #[inline]
+    pub fn hits(&self, hash: u64) -> Hits {
+        let (first, tag) = (self.buckets.first(hash), tag_of(hash));
+        let mut hits = Hits::NONE;
+        let bucket = &self.buckets.0[first];
+        self.under(bucket, tag).for_each(|at| hits.push(at));
+        if self.is_live(bucket.overflowed()) {
+            let second = &self.buckets.0[self.buckets.second(first, tag)];
+            self.under(second, tag | SECOND)
+                .for_each(|at| hits.push(at));
+        }
+        hits
+    }
+
+    fn free_way(&self, bucket: usize) -> Option<usize> {
+        let bucket = &self.buckets.0[bucket];
+        (0..WAYS).find(|&way| !self.is_live(bucket.at(way)))
+    }
+
+    /// A free way for a key, as (bucket, way, tag there): in its first bucket, else in its second, else where an
+    /// entry of either moves into its other bucket.
+    fn make_way(&mut self, hash: u64) -> Option<(usize, usize, u16)> {
+        let (first, tag) = (self.buckets.first(hash), tag_of(hash));
+        if let Some(way) = self.free_way(first) {
+            return Some((first, way, tag));
+        }
+        let second = self.buckets.second(first, tag);
+        if let Some(way) = self.free_way(second) {
+            return Some((second, way, tag | SECOND));
+        }
+        let both = [(first, tag), (second, tag | SECOND)];
+        both.into_iter().find_map(|(bucket, tag)| {
+            let way = (0..WAYS).find(|&way| self.move_over(bucket, way))?;
+            Some((bucket, way, tag))
+        })
+    }
+
+    /// Moves an entry into its other bucket, if that has room.
+    fn move_over(&mut self, from: usize, way: usize) -> bool {
+        let (tag, at) = (self.buckets.0[from].tag(way), self.buckets.0[from].at(way));
+        let to = self.buckets.other(from, tag);
+        let Some(free) = self.free_way(to) else {
+            return false;
+        };
+        self.occupy(to, free, tag ^ SECOND, at);
+        true
+    }
+
+    fn occupy(&mut self, index: usize, way: usize, tag: u16, at: u32) {
+        let bucket = &mut self.buckets.0[index];
+        bucket.set_tag(way, tag);
+        bucket.set_at(way, at);
+        if tag & SECOND == 0 {
+            return;
+        }
+        let first = self.buckets.other(index, tag);
+        let newest = self.buckets.0[first].overflowed();
+        // A moved entry may be older than one that overflowed before it.
+        if !self.is_live(newest) || newest.wrapping_sub(self.tail) < at.wrapping_sub(self.tail) {
+            self.buckets.0[first].set_overflowed(at);
+        }
+    }
+
+    /// Adds an entry to a ring that is not full. `None` where both buckets are: [`Ring::forget`] one of
+    /// [`Ring::rivals`] first.
+    pub fn insert(&mut self, hash: u64, entry: E) -> Option<u32> {
+        let (bucket, way, tag) = self.make_way(hash)?;
+        let at = self.head();
+        self.len += 1;
+        let place = self.place(at);
+        if place == self.entries.len() {
+            self.entries.push(entry);
+        } else {
+            self.entries[place] = entry;
+        }
+        self.occupy(bucket, way, tag, at);
+        Some(at)
+    }
+
+    /// The live entries of both buckets of `hash`.
+    pub fn rivals(&self, hash: u64) -> Hits {
+        let first = self.buckets.first(hash);
+        let mut hits = Hits::NONE;
+        for index in [first, self.buckets.second(first, tag_of(hash))] {
+            let bucket = &self.buckets.0[index];
+            let all = (0..WAYS).map(|way| bucket.at(way));
+            all.filter(|&at| self.is_live(at))
+                .for_each(|at| hits.push(at));
+        }
+        hits
+    }
+
+    /// The bucket and the way of an entry in one of the buckets of `hash`.
+    fn find(&self, hash: u64, at: u32) -> Option<(usize, usize)> {
+        let first = self.buckets.first(hash);
+        let both = [first, self.buckets.second(first, tag_of(hash))];
+        let mut places = both.into_iter().flat_map(|bucket| {
+            let ways = 0..WAYS;
+            ways.map(move |way| (bucket, way))
+        });
+        places.find(|&(bucket, way)| self.buckets.0[bucket].at(way) == at)
+    }
+
+    /// Takes an entry out of a bucket of `hash`: no lookup finds it any more. It stays in the ring until its turn.
+    pub fn forget(&mut self, hash: u64, at: u32) {
+        if let Some((bucket, way)) = self.find(hash, at) {
+            let stale = self.tail.wrapping_sub(1);
+            self.buckets.0[bucket].set_tag(way, 0);
+            self.buckets.0[bucket].set_at(way, stale);
+        }
+    }
+
+    /// Exchanges two entries, given by number and hash. No lookup finds the second any more.
+    pub fn exchange(&mut self, (kept, kept_hash): (u32, u64), (lost, lost_hash): (u32, u64)) {
+        self.forget(lost_hash, lost);
+        if let Some((bucket, way)) = self.find(kept_hash, kept) {
+            let tag = self.buckets.0[bucket].tag(way);
+            self.occupy(bucket, way, tag, lost);
+        }
+        let places = [kept, lost].map(|at| self.place(at));
+        self.entries.swap(places[0], places[1]);
+    }
+}
+
+/// As a distance between numbers.
+#[allow(clippy::cast_possible_truncation, reason = "at most 2^31 entries")]
+pub fn number(entries: usize) -> u32 {
+    entries as u32
+}
+
+#[cfg(test)]
+mod tests;
