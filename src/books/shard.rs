@@ -37,7 +37,7 @@ counters! {
         frames: "Frames read",
         packets: "Frames that could be decoded",
         unread_frames (count by cause Unread): "Frames that could not be decoded",
-        misrouted_frames: "Frames in another ring than the fanout program chooses",
+        misrouted_frames: "Frames in another ring than the fanout program chooses: of all whole TCP segments and UDP datagrams, and of one in 16 others",
         late_packets: "Packets stamped before the packet time reached so far",
         frames_cut_by_depth (loss): "Frames cut by the capture depth before their transport header: each may have been an attempt",
         syn_outside_class (count by reach Reach): "SYNs without ACK in another class than open",

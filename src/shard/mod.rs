@@ -291,6 +291,7 @@ impl Shard {
                 keys: parts.keys,
                 worker: parts.id,
                 workers: u32::try_from(parts.mesh.workers()).expect("at most 64"),
+                others: 0,
             },
             owners: Owners::new(parts.id, hash, by_source, parts.mesh),
             flows,

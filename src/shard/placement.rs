@@ -9,18 +9,79 @@ pub(super) struct Placement {
     pub keys: Keys,
     pub worker: usize,
     pub workers: u32,
+    /// Frames so far that are no whole segment or datagram.
+    pub others: u32,
 }
+
+/// One in so many of those frames is checked.
+const SAMPLE: u32 = 16;
 
 impl Placement {
     /// Live: whether a frame from a ring of this class belongs elsewhere. What decoding found of a whole TCP
-    /// segment or UDP datagram decides; the headers of other frames are read once more.
+    /// segment or UDP datagram decides; of other frames, whose headers are read once more, a sample is checked.
     #[inline(never)]
-    pub fn is_misrouted(&self, frame: &Frame<'_>, packet: Option<&Packet>, ring: Class) -> bool {
+    pub fn is_misrouted(
+        &mut self,
+        frame: &Frame<'_>,
+        packet: Option<&Packet>,
+        ring: Class,
+    ) -> bool {
         let place = match packet.and_then(Packet::as_whole) {
             Some(of) => fanout::whole(&self.keys, of.ends, of.ports, of.flags),
-            None => fanout::demux(&self.keys, frame),
+            None => {
+                self.others = self.others.wrapping_add(1);
+                if self.others % SAMPLE != 1 {
+                    return false;
+                }
+                fanout::demux(&self.keys, frame)
+            }
         };
         let (class, worker) = place.member(self.workers);
         (class, worker as usize) != (ring, self.worker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::frame::LinkType;
+    use crate::decode;
+
+    #[test]
+    fn every_segment_and_a_sample_of_other_frames_are_checked() {
+        let mut placement = Placement {
+            keys: Keys::from_seed(1),
+            worker: 0,
+            workers: 1,
+            others: 0,
+        };
+        let flow = craft::Flow::v4([192, 0, 2, 1], 1024, [10, 0, 0, 5], 80);
+        let segment = craft::Tcp::new(flow, craft::SYN, 1).bytes();
+        let ip = craft::Ip::new(flow.src, flow.dst, 6);
+        let echo = craft::icmp::echo((flow.src, flow.dst), false, 1, 1, &[0; 8]);
+        let echo = craft::Ip::new(flow.src, flow.dst, 1).bytes(&echo);
+        for (bytes, right, checked) in [
+            (ip.bytes(&segment), Class::Open, 160),
+            (ip.fragment(&segment, 16, 20), Class::Data, 10),
+            (echo, Class::Data, 10),
+        ] {
+            let bytes = craft::Link::ethernet().frame(&bytes);
+            let frame = Frame {
+                bytes: &bytes,
+                wire_len: 60,
+                ts_ns: 0,
+                interface: 0,
+                link: LinkType::Ethernet,
+                vlan: None,
+                gso: false,
+            };
+            let packet = decode::packet(&frame).expect("a sound packet");
+            let mut in_ring = |ring| {
+                let found =
+                    (0..160).filter(|_| placement.is_misrouted(&frame, Some(&packet), ring));
+                found.count()
+            };
+            assert_eq!((in_ring(right), in_ring(Class::Control)), (0, checked));
+        }
     }
 }
