@@ -94,7 +94,7 @@ const WORKLOADS: [(&str, Work); 12] = [
     ("shard SYN flood (one detector)", |count| {
         feed_shard(&flood(all()), ONE, (0, count));
     }),
-    ("shard SYN flood (folded, steady)", feed_steady),
+    ("shard SYN flood (steady)", feed_steady),
     ("shard established", |count| {
         feed_shard(&established(), RULES, (3 * CONNECTIONS, count));
     }),
