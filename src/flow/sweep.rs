@@ -122,8 +122,9 @@ impl Flows {
             let moved = slot.is_some_and(|slot| slot_of(deadline) > slot);
             if *steps_max == 0 {
                 // A timer with a later deadline comes first and is no bound for the others.
+                let attempt = self.attempts.first_due().map(|(deadline, ..)| deadline);
                 let least = slot.filter(|_| moved).map_or(deadline, slot_start);
-                return Swept::NoStepsLeft(least);
+                return Swept::NoStepsLeft(attempt.map_or(least, |attempt| attempt.min(least)));
             }
             *steps_max -= 1;
             if !moved && deadline > now {

@@ -1,9 +1,10 @@
 //! Insertion and eviction of attempts.
 
 use super::bits::*;
-use super::{AttemptEntry, Attempts};
+use super::{AttemptEntry, Attempts, FORGOTTEN};
 use crate::flow::counts::FlowCounts;
 use crate::flow::record::{EndReason, FlowEvent, When};
+use crate::flow::table::ring::number;
 
 impl Attempts {
     /// Adds an entry. Without room it evicts the oldest, those that wait for the client's proof last.
@@ -26,7 +27,7 @@ impl Attempts {
             let mut left = false;
             for &at in rivals.as_slice() {
                 if !self.settle(at, watermark_ns, counts, out) {
-                    self.ring.forget(hash, at);
+                    self.forget(hash, at);
                     left = true;
                 }
             }
@@ -37,13 +38,20 @@ impl Attempts {
                 });
                 let victim = oldest.expect("what is full holds entries");
                 self.evict(victim, watermark_ns, counts, out);
-                self.ring.forget(hash, victim);
+                self.forget(hash, victim);
             }
         }
     }
 
-    /// Makes room in the full ring: the oldest entry leaves. If it waits for the client's proof, it takes the place of
-    /// one of the next 15 that does not.
+    /// Takes an entry that has ended out of a bucket of `hash`; it stays in the ring until its turn.
+    fn forget(&mut self, hash: u64, at: u32) {
+        self.ring.forget(hash, at);
+        self.drop_tally(at);
+        self.ring.get_mut(at).vlan |= FORGOTTEN;
+    }
+
+    /// Makes room in the full ring: the oldest entry leaves, or, if that waits for the client's proof, the first of
+    /// the next 15 that does not.
     fn make_room(
         &mut self,
         watermark_ns: i64,
@@ -52,16 +60,25 @@ impl Attempts {
     ) {
         const LOOKED_AT_MAX: u32 = 16;
         let oldest = self.ring.tail();
-        if !self.settle(oldest, watermark_ns, counts, out) {
-            return self.leave();
+        let mut victim = oldest;
+        let mut is_over = false;
+        for step in 0..LOOKED_AT_MAX.min(number(self.ring.len())) {
+            let at = oldest.wrapping_add(step);
+            let stays = self.settle(at, watermark_ns, counts, out);
+            is_over = !stays || self.ring.get(at).vlan & FORGOTTEN != 0;
+            if is_over || !self.ring.get(at).waits_for_proof() {
+                victim = at;
+                break;
+            }
         }
-        let first = (0..LOOKED_AT_MAX).map(|step| oldest.wrapping_add(step));
-        let mut live = first.take_while(|&at| self.ring.is_live(at));
-        let victim = live.find(|&at| !self.ring.get(at).waits_for_proof());
-        let victim = victim.unwrap_or(oldest);
-        self.evict(victim, watermark_ns, counts, out);
-        if victim != oldest {
-            self.exchange(oldest, victim);
+        if !is_over {
+            self.evict(victim, watermark_ns, counts, out);
+        }
+        // Those before it move up by one, so that the ring stays in the order of time.
+        while victim != oldest {
+            let before = victim.wrapping_sub(1);
+            self.exchange(before, victim);
+            victim = before;
         }
         self.leave();
     }

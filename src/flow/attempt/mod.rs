@@ -30,6 +30,9 @@ pub const NEAR_MAX: usize = 4;
 /// Flags that a SYN may have and still need no tally: ECN and what some stacks add.
 const EXTRA_SYN_FLAGS: [u8; 4] = [PSH, URG, ECE, CWR];
 
+/// Bit of [`AttemptEntry::vlan`]: evicted from full buckets, though not from the ring.
+const FORGOTTEN: u32 = 1 << 31;
+
 /// Bits of [`AttemptEntry::flags`].
 pub mod bits {
     pub const V6: u16 = 1;
@@ -70,7 +73,8 @@ pub(crate) struct AttemptEntry {
     pub flags: u16,
     /// First interface.
     pub interface: u16,
-    /// Two VLAN identifiers of 12 bits, their number in two more, and which of [`EXTRA_SYN_FLAGS`] the SYN had.
+    /// Two VLAN identifiers of 12 bits, their number in two more, which of [`EXTRA_SYN_FLAGS`] the SYN had, and
+    /// [`FORGOTTEN`].
     vlan: u32,
     /// With a tally: its place. Without: frame bytes of the only SYN.
     pub(super) rest: u32,

@@ -1,7 +1,7 @@
 //! Attempts leave in their order, however many at a time, and whoever asks for records.
 
 use super::*;
-use crate::flow::record::{Basis, ConnState};
+use crate::flow::record::{Basis, ConnState, EndReason};
 
 #[test]
 fn a_flood_evicts_last_who_waits_for_the_clients_proof() {
@@ -81,4 +81,34 @@ fn without_records_the_counts_are_the_same() {
         assert_eq!(counts, expected, "seed {seed}");
         assert_eq!(flows.held(), [0; 3]);
     }
+}
+
+#[test]
+fn who_waits_for_proof_through_a_flood_ends_at_its_horizon() {
+    let limits = Limits {
+        attempts: 64,
+        ..ROOMY
+    };
+    let mut flows = Flows::new(limits, [3, 9]);
+    let mut said = Vec::new();
+    let mut feed = |packet: Packet| {
+        let now = packet.ts_ns;
+        flows.on_packet_alone(&packet, now, &mut |when, event| said.push((when, event)));
+        flows.expire_some(now, 64, &mut |when, event| said.push((when, event)));
+    };
+    for (client, at) in [((1, 1000), 0), ((1, 2000), 100 * SECOND)] {
+        feed(segment(at, client, D, S, 10, 0));
+        feed(segment(at, D, client, S | A, 20, 11));
+    }
+    for i in 0..63 {
+        feed(segment(101 * SECOND, (3, i), D, S, 7, 0));
+    }
+    flows.expire(131 * SECOND, &mut |when, event| said.push((when, event)));
+    let ends = said.iter().filter_map(|(when, event)| match event {
+        FlowEvent::Ended(record) if record.tuple.src_port == 1000 => Some((*when, record.reason)),
+        _ => None,
+    });
+    let expected = (When::Deadline(130 * SECOND), EndReason::Timeout);
+    assert_eq!(ends.collect::<Vec<_>>(), [expected]);
+    assert_eq!(flows.counts().evicted_attempts, 1);
 }
