@@ -7,8 +7,8 @@ use crate::inspect::contact::{Contact, Owner};
 use crate::log::event::{Body, Event, Step};
 use crate::time::timeline::Timeline;
 
-/// Live: timers that one settlement moves or ends. More than twice the frames between two settlements, so
-/// that a flood's own timers never pile up.
+/// Live: steps of one settlement. Four times the frames between two settlements: an attempt takes three at most, so that
+/// a flood's own attempts never pile up.
 const SWEEP_STEPS_MAX: usize = 16_384;
 
 /// Contacts taken from the queues at once.

@@ -97,11 +97,17 @@ impl AttemptEntry {
         self.open() && self.has(ANSWERED)
     }
 
+    /// It ends as unanswered if nothing comes in time.
+    fn waits_for_answer(&self) -> bool {
+        self.open() && self.flags & (ANSWERED | REOPENED) == 0
+    }
+
     /// When something happens to it if nothing more comes.
     pub fn deadline(&self) -> i64 {
-        let waits = self.open() && self.flags & (ANSWERED | REOPENED) == 0;
-        self.first_ns
-            .saturating_add(if waits { UNANSWERED_NS } else { HORIZON_NS })
+        self.first_ns.saturating_add(match self.waits_for_answer() {
+            true => UNANSWERED_NS,
+            false => HORIZON_NS,
+        })
     }
 
     /// The server's initial sequence number, once answered.

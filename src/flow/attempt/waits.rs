@@ -1,7 +1,7 @@
 //! What ends attempts if nothing more comes: the wait for an answer, and the dedup horizon. Each is as long for every
 //! attempt, and attempts come in the order of time: so each is a cursor over the ring, and no attempt needs a timer.
 
-use super::bits::{ANSWERED, FAR, REOPENED};
+use super::bits::{ANSWERED, FAR};
 use super::{AttemptEntry, Attempts};
 use crate::flow::counts::FlowCounts;
 use crate::flow::key::Key;
@@ -40,7 +40,10 @@ impl Wait {
 impl AttemptEntry {
     /// The end of this wait ends its flow.
     fn waits(&self, wait: usize) -> bool {
-        self.open() && (wait == HORIZON || self.flags & (ANSWERED | REOPENED) == 0)
+        match wait {
+            UNANSWERED => self.waits_for_answer(),
+            _ => self.open(),
+        }
     }
 
     /// The reason with which it ends when its wait is over.
@@ -79,7 +82,7 @@ impl Attempts {
     }
 
     /// Ends what is due at `now_ns`, in `steps_max` steps, where nobody wants records and so nobody sees the order.
-    /// Returns a lower bound of the deadlines left if the steps did not suffice.
+    /// Returns a deadline that is left if the steps did not suffice: no record waits for it.
     pub fn pass(
         &mut self,
         now_ns: i64,

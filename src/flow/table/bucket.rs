@@ -46,6 +46,17 @@ impl Hits {
     }
 }
 
+/// A place for a new entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub bucket: usize,
+    pub way: usize,
+    /// The new entry's tag there.
+    pub tag: u16,
+    /// The bucket and the way to which the entry that lies there moves before.
+    pub moves_to: Option<(usize, usize)>,
+}
+
 /// The buckets of a table.
 pub struct Buckets(pub Lines);
 
@@ -90,6 +101,51 @@ impl Buckets {
                 .checked_sub(distance)
                 .unwrap_or_else(|| bucket + self.0.len() - distance)
         }
+    }
+
+    /// The first and the second bucket of a hash.
+    pub fn both(&self, hash: u64) -> [usize; 2] {
+        let first = self.first(hash);
+        [first, self.second(first, tag_of(hash))]
+    }
+
+    /// A place for a new entry: in its first bucket, else in its second, else where an entry of either can move into its
+    /// other bucket. `free_way` finds a free way of a bucket.
+    pub fn place_for(&self, hash: u64, free_way: impl Fn(&Line) -> Option<usize>) -> Option<Place> {
+        let tag = tag_of(hash);
+        let [first, second] = self.both(hash);
+        let free = |bucket: usize| free_way(&self.0[bucket]);
+        let place = |bucket, way, tag, moves_to| Place {
+            bucket,
+            way,
+            tag,
+            moves_to,
+        };
+        if let Some(way) = free(first) {
+            return Some(place(first, way, tag, None));
+        }
+        if let Some(way) = free(second) {
+            return Some(place(second, way, tag | SECOND, None));
+        }
+        let both = [(first, tag), (second, tag | SECOND)];
+        both.into_iter().find_map(|(bucket, tag)| {
+            (0..WAYS).find_map(|way| {
+                let to = self.other(bucket, self.0[bucket].tag(way));
+                Some(place(bucket, way, tag, Some((to, free(to)?))))
+            })
+        })
+    }
+
+    /// The entries of both buckets of `hash` that are live by `is_live`, from tag and position.
+    pub fn rivals(&self, hash: u64, is_live: impl Fn(u16, u32) -> bool) -> Hits {
+        let mut hits = Hits::NONE;
+        for index in self.both(hash) {
+            let bucket = &self.0[index];
+            let all = (0..WAYS).map(|way| (bucket.tag(way), bucket.at(way)));
+            all.filter(|&(tag, at)| is_live(tag, at))
+                .for_each(|(_, at)| hits.push(at));
+        }
+        hits
     }
 
     /// Prefetches the first bucket of `hash`.

@@ -6,7 +6,7 @@
 //! live again after 2^32 entries: then a place stays taken, or an entry of another key is compared, until it is
 //! stale again.)
 
-use super::bucket::{Buckets, Hits, SECOND, WAYS, tag_of};
+use super::bucket::{Buckets, Hits, Place, SECOND, WAYS, tag_of};
 use super::prefault;
 use crate::sys::lines::Line;
 use crate::sys::prefetch::prefetch;
@@ -147,40 +147,6 @@ impl<E: Copy> Ring<E> {
         hits
     }
 
-    fn free_way(&self, bucket: usize) -> Option<usize> {
-        let bucket = &self.buckets.0[bucket];
-        (0..WAYS).find(|&way| !self.is_live(bucket.at(way)))
-    }
-
-    /// A free way for a key, as (bucket, way, tag there): in its first bucket, else in its second, else where an
-    /// entry of either moves into its other bucket.
-    fn make_way(&mut self, hash: u64) -> Option<(usize, usize, u16)> {
-        let (first, tag) = (self.buckets.first(hash), tag_of(hash));
-        if let Some(way) = self.free_way(first) {
-            return Some((first, way, tag));
-        }
-        let second = self.buckets.second(first, tag);
-        if let Some(way) = self.free_way(second) {
-            return Some((second, way, tag | SECOND));
-        }
-        let both = [(first, tag), (second, tag | SECOND)];
-        both.into_iter().find_map(|(bucket, tag)| {
-            let way = (0..WAYS).find(|&way| self.move_over(bucket, way))?;
-            Some((bucket, way, tag))
-        })
-    }
-
-    /// Moves an entry into its other bucket, if that has room.
-    fn move_over(&mut self, from: usize, way: usize) -> bool {
-        let (tag, at) = (self.buckets.0[from].tag(way), self.buckets.0[from].at(way));
-        let to = self.buckets.other(from, tag);
-        let Some(free) = self.free_way(to) else {
-            return false;
-        };
-        self.occupy(to, free, tag ^ SECOND, at);
-        true
-    }
-
     fn occupy(&mut self, index: usize, way: usize, tag: u16, at: u32) {
         let bucket = &mut self.buckets.0[index];
         bucket.set_tag(way, tag);
@@ -199,7 +165,18 @@ impl<E: Copy> Ring<E> {
     /// Adds an entry to a ring that is not full. `None` where both buckets are: [`Ring::forget`] one of
     /// [`Ring::rivals`] first.
     pub fn insert(&mut self, hash: u64, entry: E) -> Option<u32> {
-        let (bucket, way, tag) = self.make_way(hash)?;
+        let free_way = |bucket: &Line| (0..WAYS).find(|&way| !self.is_live(bucket.at(way)));
+        let Place {
+            bucket,
+            way,
+            tag,
+            moves_to,
+        } = self.buckets.place_for(hash, free_way)?;
+        if let Some((to, free)) = moves_to {
+            let line = &self.buckets.0[bucket];
+            let (tag, at) = (line.tag(way), line.at(way));
+            self.occupy(to, free, tag ^ SECOND, at);
+        }
         let at = self.head();
         self.len += 1;
         let place = self.place(at);
@@ -214,25 +191,13 @@ impl<E: Copy> Ring<E> {
 
     /// The live entries of both buckets of `hash`.
     pub fn rivals(&self, hash: u64) -> Hits {
-        let first = self.buckets.first(hash);
-        let mut hits = Hits::NONE;
-        for index in [first, self.buckets.second(first, tag_of(hash))] {
-            let bucket = &self.buckets.0[index];
-            let all = (0..WAYS).map(|way| bucket.at(way));
-            all.filter(|&at| self.is_live(at))
-                .for_each(|at| hits.push(at));
-        }
-        hits
+        self.buckets.rivals(hash, |_, at| self.is_live(at))
     }
 
     /// The bucket and the way of an entry in one of the buckets of `hash`.
     fn find(&self, hash: u64, at: u32) -> Option<(usize, usize)> {
-        let first = self.buckets.first(hash);
-        let both = [first, self.buckets.second(first, tag_of(hash))];
-        let mut places = both.into_iter().flat_map(|bucket| {
-            let ways = 0..WAYS;
-            ways.map(move |way| (bucket, way))
-        });
+        let both = self.buckets.both(hash).into_iter();
+        let mut places = both.flat_map(|bucket| (0..WAYS).map(move |way| (bucket, way)));
         places.find(|&(bucket, way)| self.buckets.0[bucket].at(way) == at)
     }
 

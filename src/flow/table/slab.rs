@@ -6,7 +6,7 @@
 //! The buckets have 1.5 times as many places as the pool, so the pool is nearly always full first. Entries lie
 //! densely in the pool: a flood of new ones writes memory in sequence.
 
-use super::bucket::{Buckets, Hits, SECOND, WAYS, tag_of};
+use super::bucket::{Buckets, Hits, Place, SECOND, WAYS, tag_of};
 use super::prefault;
 use super::timers::{NIL, Wheel, slot_of};
 use crate::sys::lines::Line;
@@ -162,59 +162,19 @@ impl<E: Copy> Slab<E> {
     /// Candidates for eviction, to make room for `hash`: all of its two buckets, or, where the pool is full, a few
     /// positions from the hand on. Entries lie roughly in the order of arrival, so these are old ones.
     pub fn rivals(&mut self, hash: u64) -> Hits {
-        let mut hits = Hits::NONE;
         if self.is_full() {
+            let mut hits = Hits::NONE;
             for step in 0..self.capacity.min(2 * WAYS) {
                 hits.push(position((self.hand as usize + step) % self.capacity));
             }
             self.hand = position((self.hand as usize + 1) % self.capacity);
             return hits;
         }
-        let first = self.buckets.first(hash);
-        for index in [first, self.buckets.second(first, tag_of(hash))] {
-            let bucket = &self.buckets.0[index];
-            for way in 0..WAYS {
-                if bucket.tag(way) != 0 {
-                    hits.push(bucket.at(way));
-                }
-            }
-        }
-        hits
+        self.buckets.rivals(hash, |tag, _| tag != 0)
     }
 
     pub fn is_full(&self) -> bool {
         self.free == NIL && self.entries.len() == self.capacity
-    }
-
-    /// A free way for a key, as (bucket, way, tag there): in its first bucket, else in its second, else where an
-    /// entry of either moves into its other bucket.
-    fn make_way(&mut self, hash: u64) -> Option<(usize, usize, u16)> {
-        let (first, tag) = (self.buckets.first(hash), tag_of(hash));
-        if let Some(way) = self.buckets.0[first].free_way() {
-            return Some((first, way, tag));
-        }
-        let second = self.buckets.second(first, tag);
-        if let Some(way) = self.buckets.0[second].free_way() {
-            return Some((second, way, tag | SECOND));
-        }
-        let both = [(first, tag), (second, tag | SECOND)];
-        both.into_iter().find_map(|(bucket, tag)| {
-            let way = (0..WAYS).find(|&way| self.move_over(bucket, way))?;
-            Some((bucket, way, tag))
-        })
-    }
-
-    /// Moves an entry into its other bucket, if that has room.
-    fn move_over(&mut self, from: usize, way: usize) -> bool {
-        let (tag, at) = (self.buckets.0[from].tag(way), self.buckets.0[from].at(way));
-        let to = self.buckets.other(from, tag);
-        let Some(free) = self.buckets.0[to].free_way() else {
-            return false;
-        };
-        self.vacate(from, way);
-        self.occupy(to, free, tag ^ SECOND, at);
-        self.home[at as usize] = home(to, free);
-        true
     }
 
     fn occupy(&mut self, index: usize, way: usize, tag: u16, at: u32) {
@@ -243,7 +203,19 @@ impl<E: Copy> Slab<E> {
         if self.is_full() {
             return None;
         }
-        let (bucket, way, tag) = self.make_way(hash)?;
+        let Place {
+            bucket,
+            way,
+            tag,
+            moves_to,
+        } = self.buckets.place_for(hash, Line::free_way)?;
+        if let Some((to, free)) = moves_to {
+            let line = &self.buckets.0[bucket];
+            let (tag, at) = (line.tag(way), line.at(way));
+            self.vacate(bucket, way);
+            self.occupy(to, free, tag ^ SECOND, at);
+            self.home[at as usize] = home(to, free);
+        }
         let home = home(bucket, way);
         let at = if self.free == NIL {
             self.entries.push(entry);

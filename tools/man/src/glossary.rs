@@ -194,7 +194,7 @@ const TUNING: &[Block] = &[
     ),
     Item(
         "Tables overflow",
-        "Raise `--memory-mib`. An attempt takes about 94 bytes for 130 s, a pair with one port 16 bytes.",
+        "Raise `--memory-mib`. An attempt takes about 89 bytes for 130 s, a pair with one port 16 bytes.",
     ),
     Item(
         "The log costs too much",
