@@ -192,7 +192,7 @@ fn feed((mut shard, mut merge): (Shard, Merge), frames: &[Frame<'_>]) {
 }
 
 fn contacts(count: usize) {
-    let mut mesh = Mesh::new(1).pop().expect("one worker");
+    let mut mesh = Mesh::new(2);
     let (mut rule, mut taken) = (PortScan::new(RULE, Hasher::new([1, 2])), Vec::new());
     let timeline = Timeline::Live;
     let touch = |at: u32| {
@@ -211,12 +211,12 @@ fn contacts(count: usize) {
     };
     let every: Vec<Contact> = (0..all()).map(touch).collect();
     for block in every[..count].chunks(BLOCK) {
-        assert!(block.iter().all(|contact| mesh.send(0, *contact)));
+        assert!(block.iter().all(|contact| mesh[1].send(0, *contact)));
         let position = block[block.len() - 1].position;
-        mesh.publish(position);
+        mesh.iter().for_each(|end| end.publish(position));
         loop {
             taken.clear();
-            mesh.take(position, 32, &mut taken);
+            mesh[0].take(position, 32, &mut taken);
             if taken.is_empty() {
                 break;
             }

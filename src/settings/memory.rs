@@ -130,10 +130,6 @@ impl Users {
         };
         let mut queues = vec![
             (
-                "contacts between shards",
-                contacts::memory_bytes(self.workers, room.contacts),
-            ),
-            (
                 "events held back for order",
                 each(Shard::memory_bytes(room.events)),
             ),
@@ -142,6 +138,10 @@ impl Users {
                 each(merge::memory_bytes(room.events, folds) as u64),
             ),
         ];
+        if self.workers > 1 {
+            let contacts = contacts::memory_bytes(self.workers, room.contacts);
+            queues.push(("contacts between shards", contacts));
+        }
         if self.fold_tables > 0 {
             let folds = self.fold_tables as u64 * Folds::memory_bytes(room.folds);
             queues.push(("open flood records", folds));
@@ -168,7 +168,8 @@ impl Users {
             let more = usize::try_from(bytes / one).unwrap_or(usize::MAX);
             least.saturating_add(more).min(full)
         };
-        let one = contacts::memory_bytes(self.workers, 1);
+        // A single shard has no queue of contacts.
+        let one = contacts::memory_bytes(self.workers, 1).max(1);
         let contacts = fit(spare / 12, one, least.contacts, full.contacts);
         let events =
             |count: usize| Shard::memory_bytes(count) + merge::memory_bytes(count, 0) as u64;

@@ -1,4 +1,5 @@
-//! Contacts between shards: one bounded queue per pair of workers, merged by position at the owner.
+//! Contacts between shards: one bounded queue per pair of workers, merged by position at the owner. A single shard
+//! decides on its contacts at once, without a queue.
 
 use crate::inspect::contact::Contact;
 use crate::sys::prefault::{prefaulted, touch_all};
@@ -20,7 +21,8 @@ pub fn queue_capacity(workers: usize) -> usize {
 
 /// Bytes that all queues of so many contacts take.
 pub fn memory_bytes(workers: usize, capacity: usize) -> u64 {
-    (workers * workers * capacity * size_of::<Contact>()) as u64
+    let queues = if workers > 1 { workers * workers } else { 0 };
+    (queues * capacity * size_of::<Contact>()) as u64
 }
 
 /// One worker's ends of the mesh.
@@ -49,6 +51,7 @@ impl Mesh {
             (0..workers).map(zero).collect()
         };
         let (reached, lost) = (zeros(), zeros());
+        let contacts = if workers > 1 { contacts } else { 0 };
         let mut to: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut from: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for (sender_id, sender) in to.iter_mut().enumerate() {
@@ -132,15 +135,8 @@ impl Mesh {
     /// Takes the next contacts at or before `limit`, `most` of them at most, in order of position. Call
     /// [`Mesh::limit`] first.
     pub fn take(&mut self, limit: u64, most: usize, contacts: &mut Vec<Contact>) {
-        let before = contacts.len();
-        if self.to.len() == 1 {
-            let ready = |contact: &&Contact| contact.position <= limit;
-            contacts.extend(self.own.iter().take_while(ready).take(most));
-            self.own.drain(..contacts.len() - before);
-        } else {
-            let next = std::iter::from_fn(|| self.next(limit));
-            contacts.extend(next.take(most));
-        }
+        let next = std::iter::from_fn(|| self.next(limit));
+        contacts.extend(next.take(most));
         if self.own.is_empty() {
             self.own.clear();
         }

@@ -4,6 +4,7 @@ use super::Shard;
 use crate::books::horizons::Horizons;
 use crate::flow::record::{FlowEvent, When};
 use crate::inspect::contact::{Contact, Owner};
+use crate::inspect::detector::Owned;
 use crate::log::event::{Body, Event, Step};
 use crate::time::timeline::Timeline;
 
@@ -74,7 +75,8 @@ impl Shard {
                 if let Some(soon) = contacts.get(index + CONTACTS_AHEAD) {
                     self.detectors.prefetch(soon);
                 }
-                self.on_contact(contact, timeline);
+                let owned = self.owners.owned(contact);
+                self.on_contact(contact, owned, timeline);
             }
         }
         self.contacts = contacts;
@@ -91,8 +93,18 @@ impl Shard {
         });
     }
 
-    fn on_contact(&mut self, contact: &Contact, timeline: &Timeline<'_>) {
-        let owned = self.owners.owned(contact);
+    /// Decides on a contact at once where this shard is the only one, else sends it to its owners.
+    pub(super) fn give(&mut self, contact: Contact, timeline: &Timeline<'_>) {
+        let Some(owned) = self.owners.all_here() else {
+            return self.owners.send(contact, &mut self.counts);
+        };
+        for owner in Owner::ALL {
+            self.counts.contacts_sent[owner as usize] += u64::from(owned.by(owner));
+        }
+        self.on_contact(&contact, owned, timeline);
+    }
+
+    fn on_contact(&mut self, contact: &Contact, owned: Owned, timeline: &Timeline<'_>) {
         let Self {
             detectors,
             outbox,

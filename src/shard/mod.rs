@@ -10,7 +10,7 @@ pub mod policy;
 use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::Keys;
 use crate::capture::frame::{Class, Frame};
-use crate::decode::packet::{Packet, Reach, Tcp, Transport};
+use crate::decode::packet::{Packet, Reach, Tcp};
 use crate::decode::{self, Unread};
 use crate::flow::key::Hasher;
 use crate::flow::record::{FlowEvent, Outcome, When};
@@ -160,38 +160,45 @@ impl Shard {
         for Pending { packet, lookup, .. } in &mut pending {
             self.flows.prefetch_entries(packet, lookup);
         }
-        for Pending { packet, lookup, .. } in &pending {
-            self.flows.prefetch_elsewhere(packet, lookup);
-        }
+        let decides = self.owners.all_here().is_some();
+        let mut touches = std::mem::take(&mut self.contacts);
         for one in &pending {
-            let at = At {
-                position: one.position,
-                watermark_ns: one.watermark_ns,
-                timeline: *timeline,
-                ring: None,
-            };
-            if let Some(tcp) = one.packet.tcp().copied() {
-                self.on_segment(&one.packet, &tcp, &at);
+            self.flows.prefetch_elsewhere(&one.packet, &one.lookup);
+            if let Some(tcp) = one.packet.tcp()
+                && tcp.is_touch()
+            {
+                let touch = self.touch(&one.packet, tcp.dst_port, one.position);
+                if decides {
+                    self.detectors.prefetch(&touch);
+                }
+                touches.push(touch);
             }
-            self.on_packet(one, &at);
         }
+        let mut next = touches.iter();
+        for one in &pending {
+            if one.packet.tcp().is_some_and(Tcp::is_touch)
+                && let Some(touch) = next.next()
+            {
+                self.give(*touch, timeline);
+            }
+            self.on_packet(one, timeline);
+        }
+        touches.clear();
+        self.contacts = touches;
         pending.clear();
         self.pending = pending;
     }
 
-    /// Sends the contact of a SYN to the shards that own its pair and its source.
-    fn on_segment(&mut self, packet: &Packet, tcp: &Tcp, at: &At<'_>) {
-        if !tcp.is_touch() {
-            return;
-        }
+    /// The contact of a SYN.
+    fn touch(&mut self, packet: &Packet, port: u16, position: u64) -> Contact {
         if packet.reach != Reach::Plain {
             self.counts.syn_outside_class[packet.reach as usize] += 1;
         }
-        let ends = (packet.src, packet.dst, tcp.dst_port);
-        self.send(contact(ends, ContactKind::Touch, packet, at));
+        let ends = (packet.src, packet.dst, port);
+        self.contact(ends, ContactKind::Touch, packet, position)
     }
 
-    fn on_packet(&mut self, one: &Pending, at: &At<'_>) {
+    fn on_packet(&mut self, one: &Pending, timeline: &Timeline<'_>) {
         let Pending { packet, lookup, .. } = one;
         let Self {
             flows,
@@ -202,7 +209,7 @@ impl Shard {
         } = self;
         let mut outcome = None;
         let mut number = 0;
-        let joined = flows.on_packet(packet, lookup, at.watermark_ns, &mut |when, event| {
+        let joined = flows.on_packet(packet, lookup, one.watermark_ns, &mut |when, event| {
             number += 1;
             let body = match event {
                 FlowEvent::Outcome {
@@ -219,12 +226,12 @@ impl Shard {
                     return outbox.not_asked(&attempt, one.in_reach);
                 }
                 FlowEvent::Attempt(attempt) => {
-                    let place = place(when, one, at, number);
+                    let place = place(when, one, timeline, number);
                     return outbox.hold_attempt(place, attempt, one.in_reach, counts);
                 }
                 FlowEvent::Ended(record) => Body::Flow(record),
             };
-            let (position, step) = place(when, one, at, number);
+            let (position, step) = place(when, one, timeline, number);
             outbox.hold(
                 Event {
                     position,
@@ -242,28 +249,40 @@ impl Shard {
             };
             let ends = (tuple.src, tuple.dst, tuple.dst_port);
             let number = 1;
-            self.send(Contact {
+            let contact = Contact {
                 number,
-                ..contact(ends, kind, packet, at)
-            });
+                ..self.contact(ends, kind, packet, one.position)
+            };
+            self.give(contact, timeline);
         }
         if let Some(tcp) = joined
-            && matches!(
-                packet.transport,
-                Transport::TinyFragment { .. } | Transport::SecondFragment { .. }
-            )
+            && tcp.is_touch()
         {
-            let joined = Packet {
-                reach: Reach::Joined,
-                ..*packet
-            };
-            self.on_segment(&joined, &tcp, at);
+            let reach = Reach::Joined;
+            let joined = Packet { reach, ..*packet };
+            let touch = self.touch(&joined, tcp.dst_port, one.position);
+            self.give(touch, timeline);
         }
     }
 
-    fn send(&mut self, contact: Contact) {
-        let target = self.policy.scan_target(contact.dst);
-        self.owners.send(contact, target, &mut self.counts);
+    fn contact(
+        &self,
+        (src, dst, port): (IpAddr, IpAddr, u16),
+        kind: ContactKind,
+        packet: &Packet,
+        position: u64,
+    ) -> Contact {
+        Contact {
+            position,
+            ts_ns: packet.ts_ns,
+            pair: self.owners.pair(src, self.policy.scan_target(dst)),
+            src,
+            dst,
+            port,
+            interface: packet.interface,
+            number: 0,
+            kind,
+        }
     }
 
     /// Publishes that all frames at or before `position` were read.
@@ -319,28 +338,9 @@ impl Shard {
     }
 }
 
-fn contact(
-    (src, dst, port): (IpAddr, IpAddr, u16),
-    kind: ContactKind,
-    packet: &Packet,
-    at: &At<'_>,
-) -> Contact {
-    Contact {
-        position: at.position,
-        ts_ns: packet.ts_ns,
-        pair: 0,
-        src,
-        dst,
-        port,
-        interface: packet.interface,
-        number: 0,
-        kind,
-    }
-}
-
-fn place(when: When, one: &Pending, at: &At<'_>, number: u16) -> (u64, Step) {
+fn place(when: When, one: &Pending, timeline: &Timeline<'_>, number: u16) -> (u64, Step) {
     match when {
-        When::Packet | When::End => (at.position, Step::Frame(number, one.packet.ts_ns)),
-        When::Deadline(deadline) => (at.timeline.position_of(deadline), Step::Timer(deadline)),
+        When::Packet | When::End => (one.position, Step::Frame(number, one.packet.ts_ns)),
+        When::Deadline(deadline) => (timeline.position_of(deadline), Step::Timer(deadline)),
     }
 }

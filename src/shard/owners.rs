@@ -26,18 +26,27 @@ impl Owners {
         }
     }
 
-    /// Sends a contact to the owner of its pair, where `target` is the pair's second half, and to that of its source.
-    pub fn send(&mut self, mut contact: Contact, target: IpAddr, counts: &mut ShardCounts) {
-        contact.pair = self.hash.pair(contact.src, target);
-        let by_source = self.by_source;
-        let pair = true;
-        if self.mesh.workers() == 1 {
-            let source = by_source;
-            return self.hand(0, contact, Owned { pair, source }, counts);
-        }
+    /// Keyed hash of a contact's pair, where `target` is the pair's second half.
+    #[inline]
+    pub fn pair(&self, src: IpAddr, target: IpAddr) -> u64 {
+        self.hash.pair(src, target)
+    }
+
+    /// What the only shard owns of every contact; `None` where there are several shards.
+    #[inline]
+    pub fn all_here(&self) -> Option<Owned> {
+        let (pair, source) = (true, self.by_source);
+        (self.mesh.workers() == 1).then_some(Owned { pair, source })
+    }
+
+    /// Sends a contact to the owner of its pair and to that of its source.
+    pub fn send(&mut self, contact: Contact, counts: &mut ShardCounts) {
         let owner = self.owner(contact.pair);
-        let second = by_source.then(|| self.owner(self.hash.source(contact.src)));
+        let second = self
+            .by_source
+            .then(|| self.owner(self.hash.source(contact.src)));
         let source = second == Some(owner);
+        let pair = true;
         self.hand(owner, contact, Owned { pair, source }, counts);
         if let Some(second) = second.filter(|&second| second != owner) {
             let (pair, source) = (false, true);
@@ -63,10 +72,6 @@ impl Owners {
     /// Whether this shard owns the contact's pair and its source.
     #[inline]
     pub fn owned(&self, contact: &Contact) -> Owned {
-        if self.mesh.workers() == 1 {
-            let (pair, source) = (true, self.by_source);
-            return Owned { pair, source };
-        }
         let is_here = |hash| self.owner(hash) == self.id;
         Owned {
             pair: is_here(contact.pair),

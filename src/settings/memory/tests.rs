@@ -99,13 +99,15 @@ fn the_default_leaves_queues_whole_and_most_to_the_tables() {
     }
     let small = Memory::divide(32, users(1), &flags()).expect("enough");
     let full = Capacities::full(1);
-    assert!(small.room.contacts < full.contacts / 4, "{small:?}");
     assert!(
         small.room.events < full.events && small.room.folds < full.folds,
         "{small:?}"
     );
     let tables = small.flows.memory_bytes() + small.rules.memory_bytes();
     assert!(tables > 11 * MIB, "{tables}");
+    let two = Memory::divide(40, users(2), &flags()).expect("enough");
+    let full = Capacities::full(2);
+    assert!(two.room.contacts < full.contacts / 4, "{two:?}");
 }
 
 #[test]
