@@ -4,7 +4,9 @@
 
 use std::net::IpAddr;
 use std::time::Instant;
-use synledger::decode::packet::{Fragment, Packet, Reach, Tcp, Transport, tcp_flags};
+use synledger::decode::Headers;
+use synledger::decode::key::Key;
+use synledger::decode::packet::tcp_flags;
 use synledger::flow::{Flows, Limits};
 
 const SYN: u8 = tcp_flags::SYN;
@@ -13,7 +15,7 @@ const FRAMES: u32 = 600_000;
 const CONNECTIONS: u32 = 200_000;
 
 /// A segment between host number `client` and one server; `back` is from the server.
-fn segment(ts_ns: i64, client: u32, back: bool, flags: u8, seq: u32, ack: u32) -> Packet {
+fn segment(ts_ns: i64, client: u32, back: bool, flags: u8, seq: u32, ack: u32) -> Headers {
     let client = IpAddr::from(client.wrapping_mul(0x9e37_79b1).to_be_bytes());
     let server = IpAddr::from([10, 0, 0, 5]);
     let (src, dst) = if back {
@@ -22,34 +24,23 @@ fn segment(ts_ns: i64, client: u32, back: bool, flags: u8, seq: u32, ack: u32) -
         (client, server)
     };
     let (src_port, dst_port) = if back { (80, 1024) } else { (1024, 80) };
-    Packet {
+    Headers {
+        key: Key::new(src, dst, src_port, dst_port, 6),
         ts_ns,
         wire_len: 60,
-        interface: 0,
-        vlan: [0; 2],
-        vlan_count: 0,
-        src,
-        dst,
-        fragment: Fragment::Whole,
-        reach: Reach::Plain,
-        gso: false,
-        transport: Transport::Tcp(Tcp {
-            src_port,
-            dst_port,
-            seq,
-            ack,
-            flags,
-            payload_len: 0,
-        }),
+        seq,
+        ack,
+        flags,
+        ..Headers::default()
     }
 }
 
 /// Feeds packets; gives nanoseconds for each.
-fn feed(flows: &mut Flows, packets: &[Packet]) -> u128 {
+fn feed(flows: &mut Flows, packets: &[Headers]) -> u128 {
     let begin = Instant::now();
     for packet in packets {
         let lookup = flows.prefetch(packet);
-        flows.on_packet(packet, &lookup, packet.ts_ns, &mut |_, _| ());
+        flows.on_headers(packet, &lookup, packet.ts_ns, &mut |_, _| ());
     }
     begin.elapsed().as_nanos() / packets.len() as u128
 }

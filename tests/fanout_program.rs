@@ -19,7 +19,7 @@ use synledger::capture::bpf::fanout::{
 };
 use synledger::capture::frame::{Class, Frame, LinkType};
 use synledger::decode::packet::Transport;
-use synledger::decode::{self, Unread};
+use synledger::decode::{self, Headers, Unread};
 
 const WORKERS: [u32; 4] = [1, 4, 7, 1_000_003];
 
@@ -36,7 +36,8 @@ fn native(keys: &Keys, link: LinkType, bytes: &[u8]) -> Demux {
     let place = demux(keys, &frame);
     // A live frame that decodes to a whole segment or datagram is placed by its decoded fields.
     let packet = decode::packet(&frame).ok();
-    if let Some(of) = packet.as_ref().and_then(|packet| packet.as_whole()) {
+    let headers = packet.as_ref().and_then(Headers::of);
+    if let Some(of) = headers.as_ref().and_then(Headers::as_whole) {
         let of_packet = whole(keys, of.ends, of.ports, of.flags);
         assert_eq!(of_packet, place, "{link:?} {bytes:x?}");
         let kind = usize::from(of.flags.is_none());

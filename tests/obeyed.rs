@@ -220,8 +220,7 @@ fn syn(source: u64, ts_ns: i64) -> Packet {
 /// Feeds one SYN.
 fn attempt(flows: &mut Flows, source: usize, ts_ns: i64) {
     let packet = syn(source as u64, ts_ns);
-    let lookup = flows.prefetch(&packet);
-    flows.on_packet(&packet, &lookup, ts_ns, &mut |_, _| {});
+    flows.on_packet(&packet, ts_ns, &mut |_, _| {});
 }
 
 /// Feeds the flood into a table of 1024 attempts; after each SYN an earlier one is repeated. Returns how many were

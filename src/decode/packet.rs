@@ -178,31 +178,7 @@ pub struct Packet {
     pub transport: Transport,
 }
 
-/// What places a whole segment or datagram.
-#[derive(Clone, Copy, Debug)]
-pub struct Whole {
-    /// Source and destination.
-    pub ends: (IpAddr, IpAddr),
-    /// Source and destination.
-    pub ports: (u16, u16),
-    /// TCP flags; `None`: UDP.
-    pub flags: Option<u8>,
-}
-
 impl Packet {
-    /// An unfragmented segment or datagram behind headers that the fanout program follows. `None` for everything else.
-    #[inline]
-    pub fn as_whole(&self) -> Option<Whole> {
-        let plain = self.reach == Reach::Plain && self.fragment == Fragment::Whole;
-        let (ports, flags) = match &self.transport {
-            Transport::Tcp(tcp) => ((tcp.src_port, tcp.dst_port), Some(tcp.flags)),
-            Transport::Udp(udp) => ((udp.src_port, udp.dst_port), None),
-            _ => return None,
-        };
-        let ends = (self.src, self.dst);
-        plain.then_some(Whole { ends, ports, flags })
-    }
-
     /// The TCP header, if there is one.
     pub fn tcp(&self) -> Option<&Tcp> {
         match &self.transport {

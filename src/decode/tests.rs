@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::packet::{Fragment, Reach, Transport};
 use super::shapes::*;
-use super::{MalformedCause, NotIpCause, Packet, Unread, naive, packet};
+use super::{Headers, MalformedCause, NotIpCause, Packet, Unread, naive, packet};
 use crate::capture::bpf::fanout::{self, HashKind, Keys};
 use crate::capture::frame::{Class, Frame, LinkType, VlanTag};
 
@@ -28,7 +28,40 @@ fn read(bytes: &[u8]) -> Result<Packet, Unread> {
 }
 
 fn assert_same(frame: &Frame<'_>) {
-    assert_eq!(packet(frame), naive::packet(frame), "{frame:?}");
+    let read = packet(frame);
+    assert_eq!(read, naive::packet(frame), "{frame:?}");
+    if let Some(plain) = Headers::plain(frame) {
+        let of = read.ok().as_ref().and_then(Headers::of);
+        assert_eq!(of, Some(plain), "{frame:?}");
+    }
+}
+
+#[test]
+fn most_frames_are_read_the_plain_way() {
+    let tag = VlanTag {
+        tpid: 0x8100,
+        tci: 5,
+    };
+    let flows = [
+        craft::Flow::v4([192, 0, 2, 1], 1024, [10, 0, 0, 5], 80),
+        craft::Flow::v6([0x2001; 8], 1024, [0x2002; 8], 80),
+    ];
+    for flow in flows {
+        let tcp = craft::Tcp::new(flow, craft::SYN, 1).bytes();
+        let udp = craft::Udp::new(flow, &[0; 9]).bytes();
+        for (proto, bytes) in [(6, tcp), (17, udp)] {
+            let ip = craft::Ip::new(flow.src, flow.dst, proto).bytes(&bytes);
+            let bytes = craft::Link::ethernet().frame(&ip);
+            for vlan in [None, Some(tag)] {
+                let plain = frame(&bytes, bytes.len(), LinkType::Ethernet);
+                let plain = Frame { vlan, ..plain };
+                assert!(Headers::plain(&plain).is_some(), "{plain:?}");
+                assert_same(&plain);
+                let gso = Frame { gso: true, ..plain };
+                assert_eq!(Headers::plain(&gso), None, "{gso:?}");
+            }
+        }
+    }
 }
 
 #[test]

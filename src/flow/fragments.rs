@@ -1,6 +1,7 @@
 //! Joins a TCP header that was cut in two: a tiny first fragment and the fragment at offset 8.
 
-use super::key::{Hasher, Key};
+use super::key::Hasher;
+use crate::decode::key::Key;
 use crate::decode::packet::{Packet, Tcp, Transport};
 
 /// A half waits this long for the other.

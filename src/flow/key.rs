@@ -1,94 +1,8 @@
-//! Addresses and ports as numbers, and the keyed hash of them.
+//! The keyed hash of addresses and ports.
 
-use super::record::FiveTuple;
+use crate::decode::key::{Key, number};
 use crate::splitmix::splitmix64;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// Addresses, ports and protocol of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    /// The addresses are IPv6.
-    pub v6: bool,
-    /// Sender; an IPv4 address lies in the low 32 bits.
-    pub src: u128,
-    /// Receiver.
-    pub dst: u128,
-    /// Sender's port.
-    pub src_port: u16,
-    /// Receiver's port.
-    pub dst_port: u16,
-    /// IP protocol number.
-    pub proto: u8,
-    /// Identifier of an ICMP echo, else 0.
-    pub id: u16,
-    /// Read from joined fragments. Matches only other joined keys.
-    pub joined: bool,
-}
-
-fn number(addr: IpAddr) -> u128 {
-    match addr {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-impl Key {
-    /// The key of a packet without an ICMP identifier.
-    pub fn new(src: IpAddr, dst: IpAddr, src_port: u16, dst_port: u16, proto: u8) -> Self {
-        Self {
-            v6: src.is_ipv6() || dst.is_ipv6(),
-            src: number(src),
-            dst: number(dst),
-            src_port,
-            dst_port,
-            proto,
-            ..Self::default()
-        }
-    }
-
-    pub fn reversed(&self) -> Self {
-        Self {
-            src: self.dst,
-            dst: self.src,
-            src_port: self.dst_port,
-            dst_port: self.src_port,
-            ..*self
-        }
-    }
-
-    /// Equal for both directions.
-    pub fn canonical(&self) -> Self {
-        if (self.src, self.src_port) <= (self.dst, self.dst_port) {
-            *self
-        } else {
-            self.reversed()
-        }
-    }
-
-    pub fn tuple(&self) -> FiveTuple {
-        FiveTuple {
-            src: address(self.v6, self.src),
-            dst: address(self.v6, self.dst),
-            src_port: self.src_port,
-            dst_port: self.dst_port,
-            proto: self.proto,
-        }
-    }
-}
-
-fn address(v6: bool, number: u128) -> IpAddr {
-    if v6 {
-        IpAddr::V6(Ipv6Addr::from_bits(number))
-    } else {
-        IpAddr::V4(Ipv4Addr::from_bits(word(number)))
-    }
-}
-
-/// An IPv4 address, or the lower 32 bits of an IPv6 address.
-#[allow(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
-pub(super) fn word(address: u128) -> u32 {
-    address as u32
-}
+use std::net::IpAddr;
 
 #[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
 fn low(number: u128) -> u64 {
@@ -194,6 +108,7 @@ impl Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn equal_keys_are_keys_like_any_other() {

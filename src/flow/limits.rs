@@ -3,8 +3,8 @@
 use super::attempt::Attempts;
 use super::conn::Conns;
 use super::fragments::Fragments;
-use super::key::Key;
 use super::table::bucket::WAYS;
+use crate::decode::key::Key;
 
 /// Most connections listed as open at the start.
 pub(super) const PREEXISTING_MAX: usize = 16_384;

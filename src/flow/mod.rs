@@ -24,8 +24,10 @@ pub(crate) mod tcp;
 #[cfg(test)]
 mod tests;
 
+use crate::decode::Headers;
+use crate::decode::key::Key;
 use crate::decode::packet::{
-    Packet, Tcp, Transport,
+    Packet, Transport,
     tcp_flags::{RST, SYN},
 };
 use attempt::bits::{ENDED, FAR, PROMOTED};
@@ -34,18 +36,16 @@ use attempt::{Attempts, NEAR_MAX};
 use conn::Conns;
 pub use counts::FlowCounts;
 use fragments::Fragments;
-use key::{Hasher, Key};
+use key::Hasher;
 pub use limits::Limits;
 use record::{FlowEvent, When};
 use std::net::SocketAddr;
 use table::slab::Hint;
 use tcp::Sender;
 
-/// What a packet is looked up by.
+/// Where a flow may lie.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup {
-    /// Sender first; of TCP and UDP only.
-    key: Key,
     hash: u64,
     /// The first guess of the look-up: among established connections (TCP that is no touch) or others (UDP).
     hint: Hint,
@@ -134,119 +134,103 @@ impl Flows {
         ]
     }
 
-    /// Hashes a packet's key and prefetches the cache lines of its bucket. Give the result to [`Flows::on_packet`] some
-    /// packets later.
+    /// Hashes a key and prefetches the cache lines of its bucket. Give the result to [`Flows::on_headers`] some packets
+    /// later.
     #[inline(always)]
-    pub fn prefetch(&self, packet: &Packet) -> Lookup {
-        let (src_port, dst_port, proto) = match &packet.transport {
-            Transport::Tcp(tcp) => (tcp.src_port, tcp.dst_port, conn::TCP),
-            Transport::Udp(udp) => (udp.src_port, udp.dst_port, conn::UDP),
-            _ => (0, 0, 0),
-        };
-        let key = Key::new(packet.src, packet.dst, src_port, dst_port, proto);
-        let hash = self.hasher.hash(&key);
-        match &packet.transport {
-            Transport::Tcp(tcp) => {
-                let asks_first = tcp.flags & (SYN | RST) != 0;
-                if asks_first {
-                    self.attempts.ring.prefetch_bucket(hash);
-                }
-                if !tcp.is_touch() {
-                    self.established.slab.prefetch_bucket(hash);
-                }
+    pub fn prefetch(&self, headers: &Headers) -> Lookup {
+        let hash = self.hasher.hash(&headers.key);
+        if !headers.is_segment() {
+            self.others.slab.prefetch_bucket(hash);
+        } else if headers.is_touch() {
+            self.attempts.ring.prefetch_bucket(hash);
+        } else {
+            self.established.slab.prefetch_bucket(hash);
+            if headers.flags & (SYN | RST) != 0 {
+                self.attempts.ring.prefetch_bucket(hash);
             }
-            Transport::Udp(_) => self.others.slab.prefetch_bucket(hash),
-            _ => {}
         }
         Lookup {
-            key,
             hash,
             hint: Hint::NONE,
         }
     }
 
-    /// Prefetches the entry of the packet's flow, or the other buckets where it may lie, some packets after
-    /// [`Flows::prefetch`].
+    /// Prefetches the entry of the flow, or the other buckets where it may lie, some packets after [`Flows::prefetch`].
     #[inline]
-    pub fn prefetch_entries(&self, packet: &Packet, lookup: &mut Lookup) {
+    pub fn prefetch_entries(&self, headers: &Headers, lookup: &mut Lookup) {
         let hash = lookup.hash;
-        match &packet.transport {
-            Transport::Tcp(tcp) if tcp.is_touch() => {
-                self.attempts.ring.prefetch_entries(hash);
+        if !headers.is_segment() {
+            lookup.hint = self.others.slab.prefetch_entries(hash);
+        } else if headers.is_touch() {
+            self.attempts.ring.prefetch_entries(hash);
+        } else {
+            lookup.hint = self.established.slab.prefetch_entries(hash);
+            if !lookup.hint.any {
+                self.attempts.ring.prefetch_bucket(hash);
+                self.others.slab.prefetch_bucket(hash);
             }
-            Transport::Tcp(_) => {
-                lookup.hint = self.established.slab.prefetch_entries(hash);
-                if !lookup.hint.any {
-                    self.attempts.ring.prefetch_bucket(hash);
-                    self.others.slab.prefetch_bucket(hash);
-                }
-            }
-            Transport::Udp(_) => lookup.hint = self.others.slab.prefetch_entries(hash),
-            _ => {}
         }
     }
 
     /// Prefetches the entries in buckets that [`Flows::prefetch_entries`] asked for.
     #[inline]
-    pub fn prefetch_elsewhere(&self, packet: &Packet, lookup: &Lookup) {
-        let is_segment = packet.tcp().is_some_and(|tcp| !tcp.is_touch());
-        if is_segment && !lookup.hint.any {
+    pub fn prefetch_elsewhere(&self, headers: &Headers, lookup: &Lookup) {
+        if !lookup.hint.any && headers.is_segment() && !headers.is_touch() {
             self.attempts.ring.prefetch_entries(lookup.hash);
             self.others.slab.prefetch_entries(lookup.hash);
         }
     }
 
-    /// [`Flows::prefetch`] and [`Flows::on_packet`] at once.
-    #[cfg(test)]
-    pub fn on_packet_alone(
+    /// Takes a segment or datagram, with what [`Flows::prefetch`] returned for it. `watermark_ns` is the running maximum
+    /// of packet time over all frames up to and with this one, of all shards; a smaller one than before is ignored.
+    #[inline]
+    pub fn on_headers(
         &mut self,
-        packet: &Packet,
-        watermark_ns: i64,
-        out: &mut impl FnMut(When, FlowEvent),
-    ) -> Option<Tcp> {
-        let lookup = self.prefetch(packet);
-        self.on_packet(packet, &lookup, watermark_ns, out)
-    }
-
-    /// Takes a packet, with what [`Flows::prefetch`] returned for it. `watermark_ns` is the running maximum of packet
-    /// time over all frames up to and with this one, of all shards; a smaller one than before is ignored.
-    ///
-    /// Returns the TCP header that this packet completed, where it was cut into two fragments: the attempt is made
-    /// here, the contact is the caller's.
-    pub fn on_packet(
-        &mut self,
-        packet: &Packet,
+        headers: &Headers,
         lookup: &Lookup,
         watermark_ns: i64,
         out: &mut impl FnMut(When, FlowEvent),
-    ) -> Option<Tcp> {
+    ) {
         let now = self.advance(watermark_ns, out);
         self.counts.flow_packets += 1;
-        let place = (lookup.hash, &lookup.key);
+        if !headers.is_segment() {
+            self.on_other(headers, lookup, now, out);
+        } else if headers.is_touch() {
+            self.on_touch(headers, lookup.hash, now, out);
+        } else {
+            self.on_segment(headers, lookup, now, out);
+        }
+    }
+
+    /// Takes any packet, as [`Flows::on_headers`].
+    ///
+    /// Returns the SYN that this packet completed, where it was cut into two fragments: the attempt is made here, the
+    /// contact is the caller's.
+    pub fn on_packet(
+        &mut self,
+        packet: &Packet,
+        watermark_ns: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<Headers> {
+        if let Some(headers) = Headers::of(packet) {
+            let lookup = self.prefetch(&headers);
+            self.on_headers(&headers, &lookup, watermark_ns, out);
+            return None;
+        }
+        let now = self.advance(watermark_ns, out);
+        self.counts.flow_packets += 1;
         match &packet.transport {
-            Transport::Tcp(tcp) if tcp.is_touch() => self.on_touch(packet, tcp, place, now, out),
-            Transport::Tcp(tcp) => self.on_segment(packet, tcp, lookup, now, out),
-            Transport::Udp(udp) => {
-                self.on_other(packet, place, lookup.hint, udp.payload_len, now, out);
-            }
             Transport::Icmp(icmp) => self.on_icmp(packet, icmp, now, out),
             Transport::Other { proto } => {
                 let key = Key::new(packet.src, packet.dst, 0, 0, *proto);
-                let hash = self.hasher.hash(&key);
-                self.on_other(packet, (hash, &key), Hint::NONE, 0, now, out);
+                self.on_unhashed(&Headers::new(packet, key, 0), now, out);
             }
-            Transport::TinyFragment { .. } => {
+            _ => {
                 self.counts.fragments += 1;
+                if !matches!(packet.transport, Transport::TinyFragment { .. }) {
+                    self.counts.fragment_bytes += u64::from(packet.wire_len);
+                }
                 return self.on_half(packet, now, out);
-            }
-            Transport::SecondFragment { .. } => {
-                self.counts.fragments += 1;
-                self.counts.fragment_bytes += u64::from(packet.wire_len);
-                return self.on_half(packet, now, out);
-            }
-            Transport::LaterFragment { .. } => {
-                self.counts.fragments += 1;
-                self.counts.fragment_bytes += u64::from(packet.wire_len);
             }
         }
         None
@@ -257,27 +241,25 @@ impl Flows {
         packet: &Packet,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
-    ) -> Option<Tcp> {
+    ) -> Option<Headers> {
         let evicted = &mut self.counts.evicted_fragments;
         let tcp = self.fragments.join(&self.hasher, packet, now, evicted)?;
         self.counts.headers_joined += 1;
-        if tcp.is_touch() {
-            self.counts.syn_joined += 1;
-            let (src, dst) = (tcp.src_port, tcp.dst_port);
-            let mut key = Key::new(packet.src, packet.dst, src, dst, conn::TCP);
-            key.joined = true;
-            let hash = self.hasher.hash(&key);
-            self.on_touch(packet, &tcp, (hash, &key), now, out);
+        let syn = Headers::joined(packet, &tcp);
+        if !syn.is_touch() {
+            return None;
         }
-        Some(tcp)
+        self.counts.syn_joined += 1;
+        let hash = self.hasher.hash(&syn.key);
+        self.on_touch(&syn, hash, now, out);
+        Some(syn)
     }
 
     /// A SYN without ACK.
     fn on_touch(
         &mut self,
-        packet: &Packet,
-        tcp: &Tcp,
-        (hash, key): (u64, &Key),
+        syn: &Headers,
+        hash: u64,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
@@ -285,21 +267,20 @@ impl Flows {
         let (known, near) = if self.attempts.far == 0 && self.attempts.ring.lacks(hash) {
             (None, 0)
         } else {
-            self.known_attempt(hash, key, tcp.seq, now, out)
+            self.known_attempt(hash, syn, now, out)
         };
         match known {
-            Some(at) => self.on_retransmission(at, packet, tcp, (hash, key), now, out),
+            Some(at) => self.on_retransmission(at, syn, hash, now, out),
             None => {
-                self.counts.packets_accounted += u64::from(!key.joined);
+                self.counts.packets_accounted += u64::from(!syn.key.joined);
                 let far = near >= NEAR_MAX;
                 let hash = if far {
-                    self.hasher.far(hash, tcp.seq)
+                    self.hasher.far(hash, syn.seq)
                 } else {
                     hash
                 };
                 let counts = &mut self.counts;
-                let syn = (packet, tcp);
-                self.attempts.open(hash, key, far, syn, now, counts, out);
+                self.attempts.open(hash, far, syn, now, counts, out);
             }
         }
     }
@@ -308,11 +289,11 @@ impl Flows {
     fn known_attempt(
         &mut self,
         hash: u64,
-        key: &Key,
-        isn: u32,
+        syn: &Headers,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> (Option<u32>, usize) {
+        let (key, isn) = (&syn.key, syn.seq);
         let (mut known, mut near) = (None, 0);
         let hits = self.attempts.ring.hits(hash);
         for &at in hits.as_slice() {
@@ -347,14 +328,14 @@ impl Flows {
     fn on_retransmission(
         &mut self,
         at: u32,
-        packet: &Packet,
-        tcp: &Tcp,
-        (hash, key): (u64, &Key),
+        syn: &Headers,
+        hash: u64,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
+        let key = &syn.key;
         let entry = *self.attempts.ring.get(at);
-        if entry.interface != packet.interface {
+        if entry.interface != syn.interface {
             self.counts.syn_other_interface += 1;
             self.counts.syn_joined_elsewhere += u64::from(key.joined);
             return;
@@ -364,10 +345,10 @@ impl Flows {
         if !entry.has(PROMOTED) {
             if entry.has(ENDED) {
                 let counts = &mut self.counts;
-                self.attempts.reopen(at, packet, Requester::Syn, counts);
+                self.attempts.reopen(at, syn.ts_ns, Requester::Syn, counts);
             }
             self.attempts
-                .add(at, packet, tcp, Sender::Orig, &mut self.counts);
+                .add(at, syn, Sender::Orig, &mut self.counts);
             self.counts.packets_accounted += counted;
             return;
         }
@@ -376,9 +357,7 @@ impl Flows {
         match found {
             Some((conn, sender)) if self.established.cold(conn).isn == entry.isn => {
                 self.counts.packets_accounted += counted;
-                let payload = tcp.payload_len;
-                self.established
-                    .add(conn, packet, Some(tcp), payload, sender, now);
+                self.established.add(conn, syn, sender, now);
             }
             _ => self.counts.packets_after_end += counted,
         }

@@ -1,14 +1,15 @@
 //! Flows without a handshake: midstream TCP, UDP, ICMP, other protocols.
 
-use super::Flows;
+use super::{Flows, Lookup};
 use super::attempt::bits::ANSWERED;
 use super::conn::{Conn, TCP};
-use super::key::Key;
 use super::record::{FlowEvent, When};
 use super::table::slab::Hint;
 use super::tcp::{self, Sender};
+use crate::decode::Headers;
+use crate::decode::key::Key;
 use crate::decode::packet::{
-    Icmp, Packet, Quoted, Tcp,
+    Icmp, Packet, Quoted,
     tcp_flags::{ACK, SYN},
 };
 
@@ -43,14 +44,12 @@ impl Flows {
     /// A packet of a flow that needs no handshake.
     pub(super) fn on_other(
         &mut self,
-        packet: &Packet,
-        (hash, key): (u64, &Key),
-        hint: Hint,
-        payload: u32,
+        packet: &Headers,
+        &Lookup { hash, hint }: &Lookup,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let counts = &mut self.counts;
+        let (key, counts) = (&packet.key, &mut self.counts);
         let found = self
             .others
             .find_hinted(hint, key, now)
@@ -63,8 +62,18 @@ impl Flows {
             }
         };
         let counts = &mut self.counts;
-        self.others
-            .account(at, packet, None, payload, sender, now, counts);
+        self.others.account(at, packet, sender, now, counts);
+    }
+
+    /// The same, where nobody has looked it up yet.
+    pub(super) fn on_unhashed(
+        &mut self,
+        packet: &Headers,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let (hash, hint) = (self.hasher.hash(&packet.key), Hint::NONE);
+        self.on_other(packet, &Lookup { hash, hint }, now, out);
     }
 
     fn open_other(
@@ -84,19 +93,18 @@ impl Flows {
     /// A segment without an attempt or a connection.
     pub(super) fn on_midstream(
         &mut self,
-        packet: &Packet,
-        tcp: &Tcp,
-        (hash, key): (u64, &Key),
+        segment: &Headers,
+        hash: u64,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let counts = &mut self.counts;
+        let (key, counts) = (&segment.key, &mut self.counts);
         let (at, sender) = match self.others.find(hash, key, now, counts, out) {
             Some(found) => found,
             None => {
-                let flipped = tcp.flags & (SYN | ACK) == SYN | ACK;
+                let flipped = segment.flags & (SYN | ACK) == SYN | ACK;
                 let orig = if flipped { key.reversed() } else { *key };
-                let mut conn = Conn::new(orig, packet, now);
+                let mut conn = Conn::new(orig, segment, now);
                 conn.flipped = flipped;
                 conn.preexisting = self.preexisting.binary_search(&key.canonical()).is_ok();
                 self.counts.midstream_flows += 1;
@@ -108,9 +116,8 @@ impl Flows {
                 (self.open_other(hash, conn, now, out), sender)
             }
         };
-        let (payload, counts) = (tcp.payload_len, &mut self.counts);
-        self.others
-            .account(at, packet, Some(tcp), payload, sender, now, counts);
+        let counts = &mut self.counts;
+        self.others.account(at, segment, sender, now, counts);
     }
 
     /// An ICMP or ICMPv6 message.
@@ -133,8 +140,7 @@ impl Flows {
         let (kind, other) = (u16::from(icmp.kind), u16::from(other));
         let mut key = Key::new(packet.src, packet.dst, kind, other, proto);
         key.id = icmp.id;
-        let hash = self.hasher.hash(&key);
-        self.on_other(packet, (hash, &key), Hint::NONE, icmp.payload_len, now, out);
+        self.on_unhashed(&Headers::new(packet, key, icmp.payload_len), now, out);
     }
 
     fn on_unreachable(

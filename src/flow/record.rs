@@ -1,5 +1,6 @@
 //! Events of the flow stage: a new attempt, its outcome, the end of a flow.
 
+use crate::decode::key::Key;
 use std::net::IpAddr;
 
 /// Addresses and ports, originator first.
@@ -15,6 +16,18 @@ pub struct FiveTuple {
     pub dst_port: u16,
     /// IP protocol number.
     pub proto: u8,
+}
+
+impl Key {
+    pub(crate) fn tuple(&self) -> FiveTuple {
+        FiveTuple {
+            src: self.src(),
+            dst: self.dst(),
+            src_port: self.src_port,
+            dst_port: self.dst_port,
+            proto: self.proto,
+        }
+    }
 }
 
 /// A connection attempt: the first SYN without ACK of its (addresses, ports, initial sequence number).

@@ -4,14 +4,12 @@ use super::attempt::Attempts;
 use super::attempt::bits::*;
 use super::attempt::record::Effect;
 use super::attempt::tally::Requester;
-use super::key::Key;
 use super::record::{EndReason, FlowEvent, Outcome, When};
 use super::tcp::{self, Sender};
 use super::{Flows, Lookup};
-use crate::decode::packet::{
-    Packet, Tcp,
-    tcp_flags::{RST, SYN},
-};
+use crate::decode::Headers;
+use crate::decode::key::Key;
+use crate::decode::packet::tcp_flags::{RST, SYN};
 
 impl Flows {
     /// Looks a segment up: established connections, then attempts, then midstream.
@@ -19,39 +17,37 @@ impl Flows {
     /// The attempts come first for a SYN+ACK, a RST, and where a younger attempt on the same ports was answered.
     pub(super) fn on_segment(
         &mut self,
-        packet: &Packet,
-        tcp: &Tcp,
+        segment: &Headers,
         lookup: &Lookup,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let Lookup { key, hash, hint } = lookup;
-        let hash = *hash;
+        let Lookup { hash, hint } = *lookup;
+        let key = &segment.key;
         let counts = &mut self.counts;
         let conn = self
             .established
-            .find_hinted(*hint, key, now)
+            .find_hinted(hint, key, now)
             .or_else(|| self.established.find(hash, key, now, counts, out));
-        let attempts_first = tcp.flags & (SYN | RST) != 0;
+        let attempts_first = segment.flags & (SYN | RST) != 0;
         if let Some((at, sender)) = conn {
             let settled = !attempts_first && !self.established.slab.get(at).has_rival();
-            if settled || !self.on_attempt(packet, tcp, (hash, key), now, out) {
-                let (payload, counts) = (tcp.payload_len, &mut self.counts);
-                self.established
-                    .account(at, packet, Some(tcp), payload, sender, now, counts);
+            if settled || !self.on_attempt(segment, hash, now, out) {
+                let counts = &mut self.counts;
+                self.established.account(at, segment, sender, now, counts);
             }
             return;
         }
-        if self.on_attempt(packet, tcp, (hash, key), now, out) {
+        if self.on_attempt(segment, hash, now, out) {
             return;
         }
         let open = |table: &Attempts, at, _| table.ring.get(at).open();
         let Some((at, sender)) = self.newest(hash, key, [None; 2], now, out, open) else {
-            return self.on_midstream(packet, tcp, (hash, key), now, out);
+            return self.on_midstream(segment, hash, now, out);
         };
-        if self.attempts.ring.get(at).interface == packet.interface {
+        if self.attempts.ring.get(at).interface == segment.interface {
             self.counts.packets_accounted += 1;
-            self.attempts.add(at, packet, tcp, sender, &mut self.counts);
+            self.attempts.add(at, segment, sender, &mut self.counts);
         } else {
             self.counts.packets_other_interface += 1;
         }
@@ -107,28 +103,27 @@ impl Flows {
     /// Gives the segment to the attempt that its numbers fit; false if there is none.
     fn on_attempt(
         &mut self,
-        packet: &Packet,
-        tcp: &Tcp,
-        (hash, key): (u64, &Key),
+        segment: &Headers,
+        hash: u64,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> bool {
-        let far = [Some(tcp.ack.wrapping_sub(1)), Some(tcp.seq.wrapping_sub(1))];
+        let far = [Some(segment.ack.wrapping_sub(1)), Some(segment.seq.wrapping_sub(1))];
         let named = |table: &Attempts, at: u32, sender| {
             let entry = table.ring.get(at);
-            match table.effect(at, tcp, sender) {
+            match table.effect(at, segment, sender) {
                 None => false,
                 Some(Effect::Prove) => entry.open(),
                 Some(_) => !entry.has(PROMOTED),
             }
         };
-        let Some((at, sender)) = self.newest(hash, key, far, now, out, named) else {
+        let Some((at, sender)) = self.newest(hash, &segment.key, far, now, out, named) else {
             return false;
         };
-        let effect = self.attempts.effect(at, tcp, sender);
+        let effect = self.attempts.effect(at, segment, sender);
         let effect = effect.expect("`named` accepted it");
         let entry = *self.attempts.ring.get(at);
-        if entry.interface != packet.interface {
+        if entry.interface != segment.interface {
             self.counts.packets_other_interface += 1;
             return true;
         }
@@ -143,23 +138,23 @@ impl Flows {
                 return true;
             }
             let counts = &mut self.counts;
-            self.attempts.reopen(at, packet, Requester::Answer, counts);
+            self.attempts.reopen(at, segment.ts_ns, Requester::Answer, counts);
         }
         self.counts.packets_accounted += 1;
         match effect {
-            Effect::Answer => self.on_answer(at, packet, tcp, (hash, key), now, out),
+            Effect::Answer => self.on_answer(at, segment, hash, now, out),
             Effect::Refuse => {
-                self.attempts.add(at, packet, tcp, sender, &mut self.counts);
+                self.attempts.add(at, segment, sender, &mut self.counts);
                 self.attempts.set_reset(at, sender);
                 self.refuse(at, out);
             }
             Effect::Reset => {
-                self.attempts.add(at, packet, tcp, sender, &mut self.counts);
+                self.attempts.add(at, segment, sender, &mut self.counts);
                 self.attempts.set_reset(at, sender);
                 let (reason, when) = (EndReason::Rst, When::Packet);
                 self.attempts.end(at, reason, when, &mut self.counts, out);
             }
-            Effect::Prove => self.promote(at, packet, tcp, (hash, key), now, out),
+            Effect::Prove => self.promote(at, segment, hash, now, out),
         }
         true
     }
@@ -167,18 +162,17 @@ impl Flows {
     fn on_answer(
         &mut self,
         at: u32,
-        packet: &Packet,
-        tcp: &Tcp,
-        (hash, key): (u64, &Key),
+        segment: &Headers,
+        hash: u64,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         self.attempts
-            .add(at, packet, tcp, Sender::Resp, &mut self.counts);
+            .add(at, segment, Sender::Resp, &mut self.counts);
         if self.attempts.ring.get(at).has(ANSWERED) {
             return;
         }
-        self.attempts.answer(at, tcp.seq);
+        self.attempts.answer(at, segment.seq);
         let entry = self.attempts.ring.get_mut(at);
         if !entry.has(REPORTED_ANSWERED) {
             entry.flags |= REPORTED_ANSWERED;
@@ -187,6 +181,7 @@ impl Flows {
             out(When::Packet, FlowEvent::Outcome { tuple, outcome });
         }
         let counts = &mut self.counts;
+        let key = &segment.key;
         if let Some((conn, _)) = self.established.find(hash, key, now, counts, out) {
             self.established.slab.get_mut(conn).set_rival();
         }
@@ -209,14 +204,14 @@ impl Flows {
     fn promote(
         &mut self,
         at: u32,
-        packet: &Packet,
-        tcp: &Tcp,
-        (hash, key): (u64, &Key),
+        segment: &Headers,
+        hash: u64,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         let entry = *self.attempts.ring.get(at);
         let other_way = entry.key().reversed();
+        let key = &segment.key;
         let partner = self.newest(hash, key, [None; 2], now, out, |table, at, _| {
             let other = table.ring.get(at);
             other.open()
@@ -255,9 +250,7 @@ impl Flows {
         let conn_at = self
             .established
             .insert(hash, conn, now, evicted, counts, out);
-        let payload = tcp.payload_len;
-        self.established
-            .add(conn_at, packet, Some(tcp), payload, sender, now);
+        self.established.add(conn_at, segment, sender, now);
         let (tuple, outcome) = (entry.key().tuple(), Outcome::Established);
         out(When::Packet, FlowEvent::Outcome { tuple, outcome });
     }

@@ -23,7 +23,7 @@ enum Swept {
 }
 
 /// Sort key of timers: deadline, then content.
-type Order = (i64, i64, super::key::Key, u32, Table);
+type Order = (i64, i64, crate::decode::key::Key, u32, Table);
 
 impl Flows {
     /// Moves the watermark; sweeps if the wheels would otherwise wrap.

@@ -1,10 +1,8 @@
 //! History letters, Zeek's states, sequence arithmetic.
 
 use super::record::{ConnState, History, Volume};
-use crate::decode::packet::{
-    Tcp,
-    tcp_flags::{ACK, FIN, RST, SYN},
-};
+use crate::decode::Headers;
+use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 
 /// The side of a flow that sent a packet; also its index in per-side arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +47,11 @@ pub(super) fn push_letter(history: &mut History, letter: u8) {
 
 /// The bits of the letters that a segment adds.
 #[inline(always)]
-pub(super) fn letters_of(tcp: &Tcp, sender: Sender) -> u16 {
-    let flags = tcp.flags;
+pub(super) fn letters_of(segment: &Headers, sender: Sender) -> u16 {
+    let flags = segment.flags;
     let has = |flag: u8| u16::from(flags & flag != 0);
     let syn = has(SYN) << u16::from(flags & ACK != 0);
-    let data = u16::from(tcp.payload_len > 0);
+    let data = u16::from(segment.payload_len > 0);
     let ack = u16::from(flags & (ACK | SYN | FIN | RST) == ACK) & !data;
     let bits = syn | has(FIN) << 2 | has(RST) << 3 | data << DATA | ack << 5;
     match sender {
@@ -125,18 +123,15 @@ mod tests {
             (SYN | FIN | RST, 0, Sender::Resp, "sfr"),
             (0, 0, Sender::Orig, ""),
         ] {
-            let tcp = Tcp {
-                src_port: 1,
-                dst_port: 2,
-                seq: 0,
-                ack: 0,
+            let segment = Headers {
                 flags,
                 payload_len,
+                ..Headers::default()
             };
             let mut history = History::default();
-            push_letters(&mut history, letters_of(&tcp, sender));
+            push_letters(&mut history, letters_of(&segment, sender));
             assert!(history.written().eq(letters.bytes()), "{flags:#04x}");
-            assert_eq!(letters_of(&tcp, sender), bits_of(&history), "{flags:#04x}");
+            assert_eq!(letters_of(&segment, sender), bits_of(&history), "{flags:#04x}");
         }
     }
 }

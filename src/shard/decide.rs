@@ -94,14 +94,14 @@ impl Shard {
     }
 
     /// Decides on a contact at once where this shard is the only one, else sends it to its owners.
-    pub(super) fn give(&mut self, contact: Contact, timeline: &Timeline<'_>) {
+    pub(super) fn give(&mut self, contact: &Contact, timeline: &Timeline<'_>) {
         let Some(owned) = self.owners.all_here() else {
-            return self.owners.send(contact, &mut self.counts);
+            return self.owners.send(*contact, &mut self.counts);
         };
         for owner in Owner::ALL {
             self.counts.contacts_sent[owner as usize] += u64::from(owned.by(owner));
         }
-        self.on_contact(&contact, owned, timeline);
+        self.on_contact(contact, owned, timeline);
     }
 
     fn on_contact(&mut self, contact: &Contact, owned: Owned, timeline: &Timeline<'_>) {

@@ -10,8 +10,8 @@ pub mod policy;
 use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::Keys;
 use crate::capture::frame::{Class, Frame};
-use crate::decode::packet::{Packet, Reach, Tcp};
-use crate::decode::{self, Unread};
+use crate::decode::packet::{Packet, Reach};
+use crate::decode::{self, Headers, Unread};
 use crate::flow::key::Hasher;
 use crate::flow::record::{FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits, Lookup};
@@ -74,8 +74,10 @@ pub struct At<'a> {
 /// A packet whose lines of memory are being prefetched.
 #[derive(Clone, Copy)]
 struct Pending {
-    packet: Packet,
-    lookup: Lookup,
+    /// Of a packet of another kind only time and interface.
+    headers: Headers,
+    /// `None`: another kind of packet, the next one of `others`.
+    lookup: Option<Lookup>,
     position: u64,
     watermark_ns: i64,
     /// The witness's filter reaches it.
@@ -93,6 +95,8 @@ pub struct Shard {
     /// What the operator asked to see; the worker renews it when addresses change.
     pub policy: Policy,
     pending: Vec<Pending>,
+    /// Pending packets that are no TCP segments and no UDP datagrams.
+    others: Vec<Packet>,
     contacts: Vec<Contact>,
     /// Events held for the log.
     pub outbox: Outbox,
@@ -104,19 +108,28 @@ impl Shard {
     /// Reads one frame.
     pub fn on_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
         self.counts.frames += 1;
-        // Two ways, so that a packet of the commonest kind is built where it is held.
-        match decode::commonest(frame) {
-            Some(packet) => self.hold(packet, frame, at),
+        match Headers::plain(frame) {
+            Some(headers) => self.hold(&headers, frame, at),
             None => self.on_other_frame(frame, at),
         }
     }
 
     #[inline(never)]
     fn on_other_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
-        match decode::packet(frame) {
-            Ok(packet) => self.hold(packet, frame, at),
-            Err(why) => self.on_unread(why, frame, at),
+        let packet = match decode::packet(frame) {
+            Ok(packet) => packet,
+            Err(why) => return self.on_unread(why, frame, at),
+        };
+        if let Some(headers) = Headers::of(&packet) {
+            return self.hold(&headers, frame, at);
         }
+        self.others.push(packet);
+        let headers = Headers {
+            ts_ns: packet.ts_ns,
+            interface: packet.interface,
+            ..Headers::default()
+        };
+        self.hold_with(&headers, None, frame, at);
     }
 
     fn on_unread(&mut self, why: Unread, frame: &Frame<'_>, at: &At<'_>) {
@@ -131,22 +144,32 @@ impl Shard {
         self.counts.unread_frames[why.index()] += 1;
     }
 
+    #[inline(always)]
+    fn hold(&mut self, headers: &Headers, frame: &Frame<'_>, at: &At<'_>) {
+        self.hold_with(headers, Some(self.flows.prefetch(headers)), frame, at);
+    }
+
     /// Keeps a packet until the batch is full.
     #[inline(always)]
-    fn hold(&mut self, packet: Packet, frame: &Frame<'_>, at: &At<'_>) {
+    fn hold_with(
+        &mut self,
+        headers: &Headers,
+        lookup: Option<Lookup>,
+        frame: &Frame<'_>,
+        at: &At<'_>,
+    ) {
         self.counts.packets += 1;
-        self.counts.late_packets += u64::from(packet.ts_ns < at.watermark_ns);
+        self.counts.late_packets += u64::from(headers.ts_ns < at.watermark_ns);
         self.pending.push(Pending {
-            packet,
-            lookup: self.flows.prefetch(&packet),
+            headers: *headers,
+            lookup,
             position: at.position,
             watermark_ns: at.watermark_ns,
-            in_reach: self.outbox.in_reach(frame, &packet),
+            in_reach: self.outbox.in_reach(frame, headers),
         });
         if let Some(ring) = at.ring {
-            // The packet where it lies: a copy would cost more than the check.
-            let packet = self.pending.last().map(|pending| &pending.packet);
-            let misrouted = self.placement.is_misrouted(frame, packet, ring);
+            let headers = lookup.map(|_| headers);
+            let misrouted = self.placement.is_misrouted(frame, headers, ring);
             self.counts.misrouted_frames += u64::from(misrouted);
         }
         if self.pending.len() == BATCH {
@@ -157,49 +180,66 @@ impl Shard {
     /// Hands the packets of the batch to the flow stage, in their order.
     fn look_up(&mut self, timeline: &Timeline<'_>) {
         let mut pending = std::mem::take(&mut self.pending);
-        for Pending { packet, lookup, .. } in &mut pending {
-            self.flows.prefetch_entries(packet, lookup);
+        for one in &mut pending {
+            if let Some(lookup) = &mut one.lookup {
+                self.flows.prefetch_entries(&one.headers, lookup);
+            }
         }
         let decides = self.owners.all_here().is_some();
         let mut touches = std::mem::take(&mut self.contacts);
         for one in &pending {
-            self.flows.prefetch_elsewhere(&one.packet, &one.lookup);
-            if let Some(tcp) = one.packet.tcp()
-                && tcp.is_touch()
-            {
-                let touch = self.touch(&one.packet, tcp.dst_port, one.position);
+            if one.headers.is_touch() {
+                let touch = self.touch(&one.headers, one.position);
                 if decides {
                     self.detectors.prefetch(&touch);
                 }
                 touches.push(touch);
+            } else if let Some(lookup) = &one.lookup {
+                self.flows.prefetch_elsewhere(&one.headers, lookup);
             }
         }
-        let mut next = touches.iter();
+        let others = std::mem::take(&mut self.others);
+        let (mut next_touch, mut next_other) = (touches.iter(), others.iter());
         for one in &pending {
-            if one.packet.tcp().is_some_and(Tcp::is_touch)
-                && let Some(touch) = next.next()
+            if one.headers.is_touch()
+                && let Some(touch) = next_touch.next()
             {
-                self.give(*touch, timeline);
+                self.give(touch, timeline);
             }
-            self.on_packet(one, timeline);
+            let other = match one.lookup {
+                Some(_) => None,
+                None => next_other.next(),
+            };
+            self.on_packet(one, other, timeline);
         }
-        touches.clear();
-        self.contacts = touches;
-        pending.clear();
-        self.pending = pending;
+        (self.contacts, self.others, self.pending) = (touches, others, pending);
+        self.contacts.clear();
+        self.others.clear();
+        self.pending.clear();
     }
 
     /// The contact of a SYN.
-    fn touch(&mut self, packet: &Packet, port: u16, position: u64) -> Contact {
-        if packet.reach != Reach::Plain {
-            self.counts.syn_outside_class[packet.reach as usize] += 1;
+    fn touch(&mut self, syn: &Headers, position: u64) -> Contact {
+        if syn.reach != Reach::Plain {
+            self.counts.syn_outside_class[syn.reach as usize] += 1;
         }
-        let ends = (packet.src, packet.dst, port);
-        self.contact(ends, ContactKind::Touch, packet, position)
+        let (src, dst) = (syn.key.src(), syn.key.dst());
+        Contact {
+            position,
+            ts_ns: syn.ts_ns,
+            pair: self.pair(src, dst),
+            src,
+            dst,
+            port: syn.key.dst_port,
+            interface: syn.interface,
+            number: 0,
+            kind: ContactKind::Touch,
+        }
     }
 
-    fn on_packet(&mut self, one: &Pending, timeline: &Timeline<'_>) {
-        let Pending { packet, lookup, .. } = one;
+    /// Hands a packet to the flow stage, and what happens to the outbox and the owners. `other`: no TCP segment and no
+    /// UDP datagram.
+    fn on_packet(&mut self, one: &Pending, other: Option<&Packet>, timeline: &Timeline<'_>) {
         let Self {
             flows,
             outbox,
@@ -209,7 +249,7 @@ impl Shard {
         } = self;
         let mut outcome = None;
         let mut number = 0;
-        let joined = flows.on_packet(packet, lookup, one.watermark_ns, &mut |when, event| {
+        let out = &mut |when, event| {
             number += 1;
             let body = match event {
                 FlowEvent::Outcome {
@@ -240,49 +280,44 @@ impl Shard {
                 },
                 counts,
             );
-        });
+        };
+        let joined = match (&one.lookup, other) {
+            (Some(lookup), _) => {
+                flows.on_headers(&one.headers, lookup, one.watermark_ns, out);
+                None
+            }
+            (None, Some(packet)) => flows.on_packet(packet, one.watermark_ns, out),
+            (None, None) => None,
+        };
         if let Some((tuple, what)) = outcome {
             let kind = match what {
                 Outcome::Answered => ContactKind::Answered,
                 Outcome::Refused => ContactKind::Refused,
                 Outcome::Established => ContactKind::Established,
             };
-            let ends = (tuple.src, tuple.dst, tuple.dst_port);
-            let number = 1;
             let contact = Contact {
-                number,
-                ..self.contact(ends, kind, packet, one.position)
+                position: one.position,
+                ts_ns: one.headers.ts_ns,
+                pair: self.pair(tuple.src, tuple.dst),
+                src: tuple.src,
+                dst: tuple.dst,
+                port: tuple.dst_port,
+                interface: one.headers.interface,
+                number: 1,
+                kind,
             };
-            self.give(contact, timeline);
+            self.give(&contact, timeline);
         }
-        if let Some(tcp) = joined
-            && tcp.is_touch()
-        {
-            let reach = Reach::Joined;
-            let joined = Packet { reach, ..*packet };
-            let touch = self.touch(&joined, tcp.dst_port, one.position);
-            self.give(touch, timeline);
+        if let Some(syn) = joined {
+            let touch = self.touch(&syn, one.position);
+            self.give(&touch, timeline);
         }
     }
 
-    fn contact(
-        &self,
-        (src, dst, port): (IpAddr, IpAddr, u16),
-        kind: ContactKind,
-        packet: &Packet,
-        position: u64,
-    ) -> Contact {
-        Contact {
-            position,
-            ts_ns: packet.ts_ns,
-            pair: self.owners.pair(src, self.policy.scan_target(dst)),
-            src,
-            dst,
-            port,
-            interface: packet.interface,
-            number: 0,
-            kind,
-        }
+    /// Keyed hash of a source and of what stands for its destination.
+    #[inline]
+    fn pair(&self, src: IpAddr, dst: IpAddr) -> u64 {
+        self.owners.pair(src, self.policy.scan_target(dst))
     }
 
     /// Publishes that all frames at or before `position` were read.
@@ -317,6 +352,7 @@ impl Shard {
             detectors: Detectors::new(parts.rules, hash),
             policy: parts.policy,
             pending: Vec::with_capacity(BATCH),
+            others: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(CONTACTS),
             outbox: Outbox::new(parts.log, parts.folds, parts.live),
             counts: ShardCounts::default(),
@@ -326,7 +362,7 @@ impl Shard {
     /// Bytes of what a shard holds beside its tables, `events_max` events of each kind among them.
     pub fn memory_bytes(events_max: usize) -> u64 {
         Outbox::memory_bytes(events_max)
-            + (BATCH * size_of::<Pending>() + CONTACTS * size_of::<Contact>()) as u64
+            + (BATCH * size_of::<(Pending, Packet)>() + CONTACTS * size_of::<Contact>()) as u64
     }
 
     /// Touches every page of its tables and queues. For live runs, before the first packet.
@@ -340,7 +376,7 @@ impl Shard {
 
 fn place(when: When, one: &Pending, timeline: &Timeline<'_>, number: u16) -> (u64, Step) {
     match when {
-        When::Packet | When::End => (one.position, Step::Frame(number, one.packet.ts_ns)),
+        When::Packet | When::End => (one.position, Step::Frame(number, one.headers.ts_ns)),
         When::Deadline(deadline) => (timeline.position_of(deadline), Step::Timer(deadline)),
     }
 }

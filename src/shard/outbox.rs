@@ -7,7 +7,7 @@ use super::policy::Policy;
 use crate::books::shard::{OutOfScope, ShardCounts};
 use crate::capture::bpf::sample::{self, Ends};
 use crate::capture::frame::Frame;
-use crate::decode::packet::Packet;
+use crate::decode::Headers;
 use crate::flow::record::Attempt;
 use crate::inspect::detection::{AlertStatus, Phase};
 use crate::inspect::detector::Found;
@@ -106,10 +106,10 @@ impl Outbox {
 
     /// Whether the witness's filter keeps such a frame. `None` without a witness, and for what is no TCP segment.
     #[inline]
-    pub fn in_reach(&self, frame: &Frame<'_>, packet: &Packet) -> Option<bool> {
+    pub fn in_reach(&self, frame: &Frame<'_>, headers: &Headers) -> Option<bool> {
         self.witness.as_ref()?;
-        let tcp = packet.tcp()?;
-        Some(tcp.is_touch() && sample::syn(frame).is_some())
+        let is_segment = headers.is_segment();
+        is_segment.then(|| headers.is_touch() && sample::syn(frame).is_some())
     }
 
     fn report(

@@ -2,7 +2,7 @@
 
 use crate::capture::bpf::fanout::{self, Keys};
 use crate::capture::frame::{Class, Frame};
-use crate::decode::Packet;
+use crate::decode::Headers;
 
 /// The place of one worker's rings among those of all workers.
 pub(super) struct Placement {
@@ -23,10 +23,10 @@ impl Placement {
     pub fn is_misrouted(
         &mut self,
         frame: &Frame<'_>,
-        packet: Option<&Packet>,
+        headers: Option<&Headers>,
         ring: Class,
     ) -> bool {
-        let place = match packet.and_then(Packet::as_whole) {
+        let place = match headers.and_then(Headers::as_whole) {
             Some(of) => fanout::whole(&self.keys, of.ends, of.ports, of.flags),
             None => {
                 self.others = self.others.wrapping_add(1);
@@ -76,9 +76,10 @@ mod tests {
                 gso: false,
             };
             let packet = decode::packet(&frame).expect("a sound packet");
+            let headers = Headers::of(&packet);
             let mut in_ring = |ring| {
                 let found =
-                    (0..160).filter(|_| placement.is_misrouted(&frame, Some(&packet), ring));
+                    (0..160).filter(|_| placement.is_misrouted(&frame, headers.as_ref(), ring));
                 found.count()
             };
             assert_eq!((in_ring(right), in_ring(Class::Control)), (0, checked));

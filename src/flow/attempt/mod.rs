@@ -10,14 +10,13 @@ mod waits;
 
 use super::conn::TCP;
 use super::counts::FlowCounts;
-use super::key::{Hasher, Key};
+use super::key::Hasher;
 use super::record::{Attempt, EndReason, FlowEvent, When};
 use super::table::ring::Ring;
 use super::tcp::Sender;
-use crate::decode::packet::{
-    Fragment, Packet, Tcp,
-    tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG},
-};
+use crate::decode::Headers;
+use crate::decode::key::Key;
+use crate::decode::packet::tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG};
 use crate::time::durations::{HORIZON_NS, UNANSWERED_NS};
 use crate::time::recent::PushedOut;
 use tally::{Requester, Tallies, Tally};
@@ -304,7 +303,7 @@ impl Attempts {
     pub(super) fn reopen(
         &mut self,
         at: u32,
-        packet: &Packet,
+        start_ns: i64,
         who: Requester,
         counts: &mut FlowCounts,
     ) {
@@ -318,8 +317,8 @@ impl Attempts {
         entry.flags |= REOPENED;
         entry.word = 0;
         let tally = Tally {
-            start_ns: packet.ts_ns,
-            end_ns: packet.ts_ns,
+            start_ns,
+            end_ns: start_ns,
             syn_payload,
             ..Tally::default()
         };
@@ -327,49 +326,48 @@ impl Attempts {
     }
 
     /// A new attempt.
-    #[allow(clippy::too_many_arguments, reason = "the hot path takes no detour")]
     pub fn open(
         &mut self,
         hash: u64,
-        key: &Key,
         far: bool,
-        (packet, tcp): (&Packet, &Tcp),
+        syn: &Headers,
         watermark_ns: i64,
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let odd = tcp.flags & (FIN | RST) != 0;
-        let lag = watermark_ns.wrapping_sub(packet.ts_ns);
+        let key = &syn.key;
+        let odd = syn.flags & (FIN | RST) != 0;
+        let lag = watermark_ns.wrapping_sub(syn.ts_ns);
         let bit = |bit, set| if set { bit } else { 0 };
         let flags = bit(V6, key.v6) | bit(ODD, odd) | bit(JOINED, key.joined) | bit(FAR, far);
-        let mut vlan = u32::from(packet.vlan[0] & 0xfff)
-            | u32::from(packet.vlan[1] & 0xfff) << 12
-            | u32::from(packet.vlan_count & 3) << 24;
-        let mut others = tcp.flags & !SYN;
+        let mut vlan = u32::from(syn.vlan[0] & 0xfff)
+            | u32::from(syn.vlan[1] & 0xfff) << 12
+            | u32::from(syn.vlan_count & 3) << 24;
+        let mut others = syn.flags & !SYN;
         if others != 0 {
             for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {
-                vlan |= u32::from(tcp.flags & flag != 0) << (26 + bit);
+                vlan |= u32::from(syn.flags & flag != 0) << (26 + bit);
                 others &= !flag;
             }
         }
         let small = u32::try_from(lag).ok();
         let plain = small.is_some()
             && others == 0
-            && tcp.payload_len == 0
-            && !packet.gso
-            && packet.fragment == Fragment::Whole;
+            && syn.payload_len == 0
+            && !syn.gso
+            && !syn.first_fragment;
         let entry = AttemptEntry {
             src: key.src,
             dst: key.dst,
             first_ns: watermark_ns,
-            isn: tcp.seq,
+            isn: syn.seq,
             word: small.unwrap_or(0),
             src_port: key.src_port,
             dst_port: key.dst_port,
             flags,
-            interface: packet.interface,
+            interface: syn.interface,
             vlan,
-            rest: packet.wire_len,
+            rest: syn.wire_len,
         };
         counts.new_connections += 1;
         counts.flows_opened += 1;
@@ -378,23 +376,23 @@ impl Attempts {
         let at = self.insert_entry(hash, entry, watermark_ns, counts, out);
         if !plain {
             let tally = Tally {
-                start_ns: packet.ts_ns,
-                end_ns: packet.ts_ns,
+                start_ns: syn.ts_ns,
+                end_ns: syn.ts_ns,
                 ..Tally::default()
             };
             self.give_tally(at, tally, Requester::Syn, counts);
-            self.add(at, packet, tcp, Sender::Orig, counts);
+            self.add(at, syn, Sender::Orig, counts);
         }
         out(
             When::Packet,
             FlowEvent::Attempt(Attempt {
-                ts_ns: packet.ts_ns,
+                ts_ns: syn.ts_ns,
                 tuple: key.tuple(),
-                isn: tcp.seq,
+                isn: syn.seq,
                 odd,
-                interface: packet.interface,
-                vlan: packet.vlan,
-                vlan_count: packet.vlan_count,
+                interface: syn.interface,
+                vlan: syn.vlan,
+                vlan_count: syn.vlan_count,
             }),
         );
     }

@@ -3,10 +3,8 @@
 use super::Attempts;
 use super::bits::*;
 use super::tally::{Requester, Tally};
-use crate::decode::packet::{
-    Fragment, Packet, Tcp,
-    tcp_flags::{ACK, FIN, RST, SYN},
-};
+use crate::decode::Headers;
+use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::conn::Conn;
 use crate::flow::counts::FlowCounts;
 use crate::flow::record::{Basis, ConnState, EndReason, FlowRecord};
@@ -40,12 +38,11 @@ impl Attempts {
     pub fn add(
         &mut self,
         at: u32,
-        packet: &Packet,
-        tcp: &Tcp,
+        segment: &Headers,
         sender: Sender,
         counts: &mut FlowCounts,
     ) {
-        let who = if tcp.is_touch() {
+        let who = if segment.is_touch() {
             Requester::Syn
         } else {
             Requester::Answer
@@ -54,11 +51,11 @@ impl Attempts {
             self.give_tally(at, self.tally(at), who, counts);
         }
         let entry = self.ring.get_mut(at);
-        let full = entry.has(TALLY) && self.tallies.get_mut(entry.rest).add(packet, tcp, sender);
+        let full = entry.has(TALLY) && self.tallies.get_mut(entry.rest).add(segment, sender);
         for (bit, set) in [
             (SATURATED, full),
-            (GSO, packet.gso),
-            (FRAGMENTED, packet.fragment == Fragment::First),
+            (GSO, segment.gso),
+            (FRAGMENTED, segment.first_fragment),
         ] {
             entry.flags |= if set { bit } else { 0 };
         }
@@ -160,19 +157,19 @@ impl Attempts {
     }
 
     /// The effect of a segment of `sender` on the entry, by its sequence and acknowledgment numbers.
-    pub fn effect(&self, at: u32, tcp: &Tcp, sender: Sender) -> Option<Effect> {
+    pub fn effect(&self, at: u32, segment: &Headers, sender: Sender) -> Option<Effect> {
         let entry = self.ring.get(at);
         let next = entry.isn.wrapping_add(1);
         let span = self.syn_payload(at);
         let answered = entry.has(ANSWERED);
-        let (ack, rst) = (tcp.flags & ACK != 0, tcp.flags & RST != 0);
+        let (ack, rst) = (segment.flags & ACK != 0, segment.flags & RST != 0);
         match sender {
             Sender::Resp => {
-                let numbered = ack && tcp::within(tcp.ack, next, span);
-                if tcp.flags & (SYN | ACK | RST | FIN) == SYN | ACK {
+                let numbered = ack && tcp::within(segment.ack, next, span);
+                if segment.flags & (SYN | ACK | RST | FIN) == SYN | ACK {
                     return numbered.then_some(Effect::Answer);
                 }
-                let follows = answered && tcp.seq == entry.server_isn().wrapping_add(1);
+                let follows = answered && segment.seq == entry.server_isn().wrapping_add(1);
                 (rst && (numbered || (!ack && follows))).then_some(if answered {
                     Effect::Reset
                 } else {
@@ -180,20 +177,20 @@ impl Attempts {
                 })
             }
             Sender::Orig => {
-                if tcp.flags & SYN != 0 {
+                if segment.flags & SYN != 0 {
                     return None;
                 }
                 if answered && ack && !entry.has(ODD) {
                     let server_next = entry.server_isn().wrapping_add(1);
-                    let exact = tcp.ack == server_next && tcp::within(tcp.seq, next, span) && !rst;
-                    let ends = (rst || tcp.flags & FIN != 0)
-                        && tcp::after(tcp.seq, entry.isn)
-                        && tcp::within(tcp.ack, server_next, self.server_span(at));
+                    let exact = segment.ack == server_next && tcp::within(segment.seq, next, span) && !rst;
+                    let ends = (rst || segment.flags & FIN != 0)
+                        && tcp::after(segment.seq, entry.isn)
+                        && tcp::within(segment.ack, server_next, self.server_span(at));
                     if exact || ends {
                         return Some(Effect::Prove);
                     }
                 }
-                (rst && tcp::within(tcp.seq, entry.isn, span.saturating_add(1)))
+                (rst && tcp::within(segment.seq, entry.isn, span.saturating_add(1)))
                     .then_some(Effect::Reset)
             }
         }

@@ -3,7 +3,7 @@
 //! A flood of single SYNs takes no place. SYNs with data or in fragments may take three quarters of the pool, so
 //! that nobody can keep answered attempts from being accounted.
 
-use crate::decode::packet::{Packet, Tcp};
+use crate::decode::Headers;
 use crate::flow::record::{History, Volume};
 use crate::flow::table::prefault;
 use crate::flow::tcp::{self, Sender};
@@ -38,20 +38,20 @@ impl Tally {
     }
 
     /// Adds a segment; true if a counter reached its limit.
-    pub(super) fn add(&mut self, packet: &Packet, tcp: &Tcp, sender: Sender) -> bool {
+    pub(super) fn add(&mut self, segment: &Headers, sender: Sender) -> bool {
         let i = sender as usize;
         let packets = self.packets[i].checked_add(1);
-        let bytes = self.bytes[i].checked_add(packet.wire_len);
-        let payload = self.payload[i].checked_add(tcp.payload_len);
+        let bytes = self.bytes[i].checked_add(segment.wire_len);
+        let payload = self.payload[i].checked_add(segment.payload_len);
         self.packets[i] = packets.unwrap_or(u16::MAX);
         self.bytes[i] = bytes.unwrap_or(u32::MAX);
         self.payload[i] = payload.unwrap_or(u32::MAX);
-        self.flags[i] |= tcp.flags;
-        self.end_ns = self.end_ns.max(packet.ts_ns);
-        if tcp.is_touch() && sender == Sender::Orig {
-            self.syn_payload = self.syn_payload.max(tcp.payload_len);
+        self.flags[i] |= segment.flags;
+        self.end_ns = self.end_ns.max(segment.ts_ns);
+        if segment.is_touch() && sender == Sender::Orig {
+            self.syn_payload = self.syn_payload.max(segment.payload_len);
         }
-        tcp::push_letters(&mut self.history, tcp::letters_of(tcp, sender));
+        tcp::push_letters(&mut self.history, tcp::letters_of(segment, sender));
         packets.is_none() || bytes.is_none() || payload.is_none()
     }
 }

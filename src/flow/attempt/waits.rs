@@ -3,8 +3,8 @@
 
 use super::bits::{ANSWERED, FAR};
 use super::{AttemptEntry, Attempts};
+use crate::decode::key::Key;
 use crate::flow::counts::FlowCounts;
-use crate::flow::key::Key;
 use crate::flow::record::EndReason;
 use crate::flow::table::ring::number;
 use crate::time::durations::{HORIZON_NS, UNANSWERED_NS};

@@ -3,12 +3,13 @@
 mod packed;
 
 use super::counts::FlowCounts;
-use super::key::Key;
 use super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Volume, When};
 use super::table::slab::{Hint, Slab};
 use super::table::{prefault, timers};
 use super::tcp::{self, Sender};
-use crate::decode::packet::{Packet, Tcp, tcp_flags::FIN};
+use crate::decode::Headers;
+use crate::decode::key::Key;
+use crate::decode::packet::tcp_flags::FIN;
 use packed::{Cold, Hot};
 use std::cmp::Ordering;
 
@@ -51,8 +52,8 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    /// A flow that `packet` opens; the packet is not accounted yet.
-    pub fn new(key: Key, packet: &Packet, watermark_ns: i64) -> Self {
+    /// A flow that a packet opens, which is not accounted yet.
+    pub fn new(key: Key, packet: &Headers, watermark_ns: i64) -> Self {
         Self {
             key,
             start_ns: packet.ts_ns,
@@ -276,13 +277,11 @@ impl Conns {
     }
 
     /// Accounts a packet to an entry, if it comes from the entry's interface.
-    #[allow(clippy::too_many_arguments, reason = "the hot path takes no detour")]
+    #[inline]
     pub fn account(
         &mut self,
         at: u32,
-        packet: &Packet,
-        tcp: Option<&Tcp>,
-        payload: u32,
+        packet: &Headers,
         sender: Sender,
         watermark_ns: i64,
         counts: &mut FlowCounts,
@@ -292,21 +291,14 @@ impl Conns {
             return;
         }
         counts.packets_accounted += 1;
-        self.add(at, packet, tcp, payload, sender, watermark_ns);
+        self.add(at, packet, sender, watermark_ns);
     }
 
     /// Accounts a packet to an entry and moves its timer if the deadline became earlier.
-    pub fn add(
-        &mut self,
-        at: u32,
-        packet: &Packet,
-        tcp: Option<&Tcp>,
-        payload: u32,
-        sender: Sender,
-        watermark_ns: i64,
-    ) {
+    #[inline]
+    pub fn add(&mut self, at: u32, packet: &Headers, sender: Sender, watermark_ns: i64) {
         let (hot, cold) = (self.slab.get_mut(at), &mut self.cold[at as usize]);
-        if hot.add(cold, packet, tcp, payload, sender, watermark_ns) {
+        if hot.add(cold, packet, sender, watermark_ns) {
             let slot = timers::slot_of(hot.deadline());
             self.slab.wheel.relink(at, slot);
         }

@@ -2,11 +2,9 @@
 //! first packet, a new history letter and the end.
 
 use super::{Conn, LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS};
-use crate::decode::packet::{
-    Fragment, Packet, Tcp,
-    tcp_flags::{FIN, RST},
-};
-use crate::flow::key::{Key, word};
+use crate::decode::Headers;
+use crate::decode::key::{Key, word};
+use crate::decode::packet::tcp_flags::{FIN, RST};
 use crate::flow::record::{EndReason, History, Volume};
 use crate::flow::tcp::{self, Sender};
 
@@ -190,9 +188,7 @@ impl Hot {
     pub fn add(
         &mut self,
         cold: &mut Cold,
-        packet: &Packet,
-        tcp: Option<&Tcp>,
-        payload: u32,
+        packet: &Headers,
         sender: Sender,
         watermark_ns: i64,
     ) -> bool {
@@ -200,25 +196,25 @@ impl Hot {
         let i = sender as usize;
         add(&mut self.packets[i], &mut cold.packets[i], 1);
         add(&mut self.bytes[i], &mut cold.bytes[i], packet.wire_len);
-        add(&mut self.payload[i], &mut cold.payload[i], payload);
+        add(&mut self.payload[i], &mut cold.payload[i], packet.payload_len);
         self.end_ns = self.end_ns.max(packet.ts_ns);
         self.touched_ns = watermark_ns;
         if packet.gso {
             self.flags |= GSO;
         }
-        if packet.fragment == Fragment::First {
+        if packet.first_fragment {
             self.flags |= FRAGMENTED;
         }
-        let Some(tcp) = tcp else {
+        if self.proto != TCP {
             // As Zeek: a UDP datagram is data even if empty (UDP.cc), other protocols have no history.
             if self.proto == super::UDP {
                 self.add_letters(cold, tcp::data_letter(sender));
             }
             return false;
-        };
-        self.tcp_flags[i] |= tcp.flags;
-        self.add_letters(cold, tcp::letters_of(tcp, sender));
-        if tcp.flags & RST != 0 && !was_closed {
+        }
+        self.tcp_flags[i] |= packet.flags;
+        self.add_letters(cold, tcp::letters_of(packet, sender));
+        if packet.flags & RST != 0 && !was_closed {
             self.flags |= match sender {
                 Sender::Orig => RESET_ORIG,
                 Sender::Resp => RESET_RESP,

@@ -182,7 +182,7 @@ fn run(
     let mut flows = Flows::new(limits, keys);
     let mut said = Vec::new();
     for (i, (packet, now)) in trace.iter().enumerate() {
-        flows.on_packet_alone(packet, *now, &mut |when, event| said.push((when, event)));
+        flows.on_packet(packet, *now, &mut |when, event| said.push((when, event)));
         if sweep(i) {
             flows.expire(*now, &mut |when, event| said.push((when, event)));
         }
@@ -321,7 +321,7 @@ fn shards_say_together_what_one_says() {
                     .next_if(|(mine, at)| mine == packet && at == now)
                     .is_some()
                 {
-                    flows.on_packet_alone(packet, *now, &mut |when, event| {
+                    flows.on_packet(packet, *now, &mut |when, event| {
                         parts.push((when, event))
                     });
                 } else {
@@ -365,7 +365,7 @@ fn expiry_comes_in_exact_order() {
                 other => panic!("{other:?} from a sweep"),
             };
             assert!(said[before..].is_sorted_by_key(order), "seed {seed}");
-            flows.on_packet_alone(packet, *now, &mut |when, event| {
+            flows.on_packet(packet, *now, &mut |when, event| {
                 assert!(
                     !matches!(when, When::Deadline(_)),
                     "nothing due is left: {event:?}"

@@ -221,14 +221,14 @@ fn a_syn_cut_in_two_is_joined_in_either_order() {
         let mut attempts = 0;
         let mut on = |at: i64, transport| {
             let packet = packet(at, host(1), host(2), transport);
-            flows.on_packet_alone(&packet, at, &mut |_, event| {
+            flows.on_packet(&packet, at, &mut |_, event| {
                 attempts += u32::from(matches!(event, FlowEvent::Attempt(_)));
             })
         };
         assert_eq!(on(0, halves[0]), None);
         let joined = on(1, halves[1]).expect("a header");
         assert_eq!(
-            (joined.src_port, joined.dst_port, joined.seq),
+            (joined.key.src_port, joined.key.dst_port, joined.seq),
             (1000, 80, 10)
         );
         assert!(joined.is_touch() && joined.payload_len == 0);
@@ -245,7 +245,7 @@ fn a_listed_connection_is_flagged_preexisting() {
     let mut said = Vec::new();
     for from in [C, (1, 1001)] {
         let packet = segment(0, from, D, A, 1, 1);
-        flows.on_packet_alone(&packet, 0, &mut |_, _| ());
+        flows.on_packet(&packet, 0, &mut |_, _| ());
     }
     flows.finish(&mut |when, event| said.push((when, event)));
     let flags: Vec<_> = records(&said)
@@ -404,7 +404,7 @@ fn a_table_holds_what_it_has_room_for_before_it_evicts() {
     };
     let feed = |flows: &mut Flows, numbers: std::ops::Range<u32>| {
         for i in numbers {
-            flows.on_packet_alone(&syn(i), i64::from(i), &mut |_, _| ());
+            flows.on_packet(&syn(i), i64::from(i), &mut |_, _| ());
         }
     };
     feed(&mut flows, 0..20_000);

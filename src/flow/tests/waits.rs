@@ -43,7 +43,7 @@ fn few_steps_at_a_time_end_the_same_flows_in_the_same_order() {
             let mut flows = Flows::new(ROOMY, [1, 2]);
             let mut said = Vec::new();
             for (packet, now) in &trace {
-                flows.on_packet_alone(packet, *now, &mut |when, event| said.push((when, event)));
+                flows.on_packet(packet, *now, &mut |when, event| said.push((when, event)));
                 let mut bound = Some(i64::MIN);
                 while let Some(least) = bound {
                     bound = flows.expire_some(*now, steps_max, &mut |when, event| {
@@ -70,7 +70,7 @@ fn without_records_the_counts_are_the_same() {
         flows.record_ends(false);
         let no_end = |_, event| assert!(!matches!(event, FlowEvent::Ended(_)));
         for (packet, now) in &trace {
-            flows.on_packet_alone(packet, *now, &mut { no_end });
+            flows.on_packet(packet, *now, &mut { no_end });
             while flows.expire_some(*now, 2, &mut { no_end }).is_some() {}
         }
         flows.finish(&mut { no_end });
@@ -93,7 +93,7 @@ fn who_waits_for_proof_through_a_flood_ends_at_its_horizon() {
     let mut said = Vec::new();
     let mut feed = |packet: Packet| {
         let now = packet.ts_ns;
-        flows.on_packet_alone(&packet, now, &mut |when, event| said.push((when, event)));
+        flows.on_packet(&packet, now, &mut |when, event| said.push((when, event)));
         flows.expire_some(now, 64, &mut |when, event| said.push((when, event)));
     };
     for (client, at) in [((1, 1000), 0), ((1, 2000), 100 * SECOND)] {
