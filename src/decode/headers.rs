@@ -56,96 +56,105 @@ pub struct Whole {
 
 impl Headers {
     /// Reads what most frames are, by fixed offsets: Ethernet, IPv4 without options or IPv6 without extension headers,
-    /// a whole TCP segment or UDP datagram. `None` for every other frame: use [`super::packet()`], which reads these
-    /// alike.
+    /// a whole TCP segment or UDP datagram. False for every other frame: use [`super::packet()`], which reads these
+    /// alike; then `self` means nothing.
+    ///
+    /// In place: a copy would cost as much as the reading.
     #[inline(always)]
-    pub fn plain(frame: &Frame<'_>) -> Option<Self> {
-        let bytes = frame.bytes;
+    pub fn read_plain(&mut self, frame: &Frame<'_>) -> bool {
         if frame.link != LinkType::Ethernet || frame.gso {
-            return None;
+            return false;
         }
-        let head = bytes.first_chunk::<{ ETHERNET + IPV4 + FLAGS_END }>()?;
-        let u16_at = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-        let u32_at =
-            |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let headers = |v6, src, dst, proto| Self {
-            key: Key {
-                v6,
-                src,
-                dst,
-                proto,
-                ..Key::default()
-            },
-            ts_ns: frame.ts_ns,
-            wire_len: wire_len(frame),
-            vlan: [frame.vlan.map_or(0, |tag| tag.tci & 0x0fff), 0],
-            interface: frame.interface,
-            vlan_count: u8::from(frame.vlan.is_some()),
-            ..Self::default()
+        let Some(head) = frame.bytes.first_chunk::<{ ETHERNET + IPV4 + FLAGS_END }>() else {
+            return false;
         };
         match [head[12], head[13], head[14]] {
             [0x08, 0x00, 0x45] => {
+                let src = u32::from_be_bytes([head[26], head[27], head[28], head[29]]);
+                let dst = u32::from_be_bytes([head[30], head[31], head[32], head[33]]);
+                self.key = Key {
+                    src: u128::from(src),
+                    dst: u128::from(dst),
+                    proto: head[23],
+                    ..Key::default()
+                };
+                let len = u16::from_be_bytes([head[16], head[17]]);
                 // No fragment: offset and "more fragments" are 0.
-                let whole = u16_at(20) & 0x3fff == 0;
-                let len = usize::from(u16_at(16)).checked_sub(IPV4)?;
-                let (src, dst) = (u128::from(u32_at(26)), u128::from(u32_at(30)));
-                let headers = headers(false, src, dst, head[23]);
-                whole.then_some(headers.behind::<{ ETHERNET + IPV4 }>(frame, len)?)
+                let is_whole = u16::from_be_bytes([head[20], head[21]]) & 0x3fff == 0;
+                is_whole
+                    && usize::from(len) >= IPV4
+                    && self.read_transport::<{ ETHERNET + IPV4 }>(frame, usize::from(len) - IPV4)
             }
             [0x86, 0xdd, 0x60..=0x6f] => {
-                let [src, dst] = *bytes.get(22..54)?.as_chunks::<16>().0 else {
-                    return None;
+                let Some(head) = frame.bytes.first_chunk::<{ ETHERNET + IPV6 }>() else {
+                    return false;
                 };
-                let (src, dst) = (u128::from_be_bytes(src), u128::from_be_bytes(dst));
-                let headers = headers(true, src, dst, head[20]);
-                headers.behind::<{ ETHERNET + IPV6 }>(frame, usize::from(u16_at(18)))
+                let address = |at: usize| {
+                    let bytes = std::array::from_fn(|byte| head[at + byte]);
+                    u128::from_be_bytes(bytes)
+                };
+                self.key = Key {
+                    v6: true,
+                    src: address(22),
+                    dst: address(38),
+                    proto: head[20],
+                    ..Key::default()
+                };
+                let len = u16::from_be_bytes([head[18], head[19]]);
+                self.read_transport::<{ ETHERNET + IPV6 }>(frame, usize::from(len))
             }
-            _ => None,
+            _ => false,
         }
     }
 
-    /// Reads the transport header at a fixed offset, behind which the IP packet has `len` bytes.
+    /// Reads the transport header at a fixed offset. The IP packet has `len` bytes from there on.
     #[inline(always)]
-    fn behind<const AT: usize>(self, frame: &Frame<'_>, len: usize) -> Option<Self> {
-        let bytes = frame.bytes.get(AT..)?;
+    fn read_transport<const AT: usize>(&mut self, frame: &Frame<'_>, len: usize) -> bool {
+        let Some((_, bytes)) = frame.bytes.split_at_checked(AT) else {
+            return false;
+        };
         let wire = (frame.wire_len as usize).max(frame.bytes.len()) - AT;
         let len = len.min(wire);
-        match self.key.proto {
+        let payload_len = match self.key.proto {
             proto::TCP if len >= FLAGS_END => {
-                let [a, b, c, d, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags] =
-                    *bytes.first_chunk::<FLAGS_END>()?;
-                let header = usize::from(offset >> 4) * 4;
-                if header < 20 {
-                    return None;
+                let Some(header) = bytes.first_chunk::<FLAGS_END>() else {
+                    return false;
+                };
+                let u32_at = |at: usize| {
+                    u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+                };
+                (self.seq, self.ack, self.flags) = (u32_at(4), u32_at(8), header[13]);
+                let header_len = usize::from(header[12] >> 4) * 4;
+                if header_len < 20 {
+                    return false;
                 }
-                Some(Self {
-                    key: Key {
-                        src_port: u16::from_be_bytes([a, b]),
-                        dst_port: u16::from_be_bytes([c, d]),
-                        ..self.key
-                    },
-                    seq: u32::from_be_bytes([s0, s1, s2, s3]),
-                    ack: u32::from_be_bytes([a0, a1, a2, a3]),
-                    flags,
-                    payload_len: u32::try_from(len.saturating_sub(header)).ok()?,
-                    ..self
-                })
+                len.saturating_sub(header_len)
             }
             proto::UDP if len >= UDP => {
-                let [a, b, c, d, high, low, ..] = *bytes.first_chunk::<UDP>()?;
-                let payload = usize::from(u16::from_be_bytes([high, low])).checked_sub(UDP)?;
-                Some(Self {
-                    key: Key {
-                        src_port: u16::from_be_bytes([a, b]),
-                        dst_port: u16::from_be_bytes([c, d]),
-                        ..self.key
-                    },
-                    payload_len: u32::try_from(payload.min(len - UDP)).ok()?,
-                    ..self
-                })
+                let Some(header) = bytes.first_chunk::<UDP>() else {
+                    return false;
+                };
+                (self.seq, self.ack, self.flags) = (0, 0, 0);
+                let datagram = usize::from(u16::from_be_bytes([header[4], header[5]]));
+                if datagram < UDP {
+                    return false;
+                }
+                datagram.min(len) - UDP
             }
-            _ => None,
-        }
+            _ => return false,
+        };
+        let [a, b, c, d] = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        self.key.src_port = u16::from_be_bytes([a, b]);
+        self.key.dst_port = u16::from_be_bytes([c, d]);
+        // At most what an IP length field holds.
+        self.payload_len = payload_len as u32;
+        self.ts_ns = frame.ts_ns;
+        self.wire_len = wire_len(frame);
+        self.interface = frame.interface;
+        self.vlan = [frame.vlan.map_or(0, |tag| tag.tci & 0x0fff), 0];
+        self.vlan_count = u8::from(frame.vlan.is_some());
+        (self.gso, self.first_fragment, self.reach) = (false, false, Reach::Plain);
+        true
     }
 
     /// The headers of a decoded segment or datagram. `None`: it is neither.

@@ -69,6 +69,42 @@ impl Key {
         address(self.v6, self.dst)
     }
 
+    /// Addresses, sender above receiver; of IPv6 their lower 32 bits.
+    #[inline(always)]
+    pub(crate) fn ends(&self) -> u64 {
+        u64::from(word(self.src)) << 32 | u64::from(word(self.dst))
+    }
+
+    /// Ports, sender above receiver.
+    #[inline(always)]
+    pub(crate) fn ports(&self) -> u32 {
+        u32::from(self.src_port) << 16 | u32::from(self.dst_port)
+    }
+
+    /// What is the same in both directions.
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> u32 {
+        u32::from(self.id) << 16
+            | u32::from(self.proto) << 8
+            | u32::from(self.joined) << 1
+            | u32::from(self.v6)
+    }
+
+    /// The key of these parts, see [`Key::ports`] and [`Key::kind`].
+    #[allow(clippy::cast_possible_truncation, reason = "parts of a word")]
+    pub(crate) fn of_parts(src: u128, dst: u128, ports: u32, kind: u32) -> Self {
+        Self {
+            v6: kind & 1 != 0,
+            src,
+            dst,
+            src_port: (ports >> 16) as u16,
+            dst_port: ports as u16,
+            proto: (kind >> 8) as u8,
+            id: (kind >> 16) as u16,
+            joined: kind & 2 != 0,
+        }
+    }
+
     /// Equal for both directions.
     pub fn canonical(&self) -> Self {
         if (self.src, self.src_port) <= (self.dst, self.dst_port) {

@@ -42,7 +42,7 @@ impl Hasher {
     }
 
     /// Equal for both directions.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash(&self, key: &Key) -> u64 {
         let [k0, k1, k2, k3, k4, k5] = self.words;
         let end = |addr: u128, port: u16| {

@@ -64,6 +64,8 @@ pub struct Flows {
     now_ns: i64,
     /// No timer lies in an earlier slot.
     swept: i64,
+    /// Before this time no wheel wraps.
+    wraps_ns: i64,
     /// The slot that is sorted.
     prepared: Option<i64>,
 }
@@ -82,6 +84,7 @@ impl Flows {
             counts: FlowCounts::default(),
             now_ns: i64::MIN,
             swept: i64::MIN,
+            wraps_ns: i64::MIN,
             prepared: None,
         }
     }
@@ -179,6 +182,24 @@ impl Flows {
             self.attempts.ring.prefetch_entries(lookup.hash);
             self.others.slab.prefetch_entries(lookup.hash);
         }
+    }
+
+    /// Takes what most packets are: one that only adds to its open flow. False: nothing was done; give it to
+    /// [`Flows::on_headers`].
+    #[inline]
+    pub fn goes_on(&mut self, headers: &Headers, lookup: &Lookup, watermark_ns: i64) -> bool {
+        let now = self.now_ns.max(watermark_ns);
+        let table = match headers.is_segment() {
+            true => &mut self.established,
+            false => &mut self.others,
+        };
+        let goes_on = now < self.wraps_ns && table.go_on(lookup.hint, headers, now);
+        if goes_on {
+            self.now_ns = now;
+            self.counts.flow_packets += 1;
+            self.counts.packets_accounted += 1;
+        }
+        goes_on
     }
 
     /// Takes a segment or datagram, with what [`Flows::prefetch`] returned for it. `watermark_ns` is the running maximum

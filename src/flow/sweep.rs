@@ -33,8 +33,7 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> i64 {
         self.now_ns = self.now_ns.max(watermark_ns);
-        let slot = slot_of(self.now_ns);
-        if slot > self.swept.saturating_add(BEHIND_MAX) {
+        if self.now_ns >= self.wraps_ns {
             self.expire(self.now_ns, out);
         }
         self.now_ns
@@ -77,7 +76,7 @@ impl Flows {
             // Of timers; attempts have none.
             let slot = self.next_slot().filter(|&slot| slot <= target);
             if let Some(slot) = slot {
-                self.swept = slot;
+                self.set_swept(slot);
                 if self.prepared != Some(slot) {
                     self.prepare(slot);
                 }
@@ -89,8 +88,14 @@ impl Flows {
                 Swept::NoStepsLeft(deadline) => return Some(deadline),
             }
         }
-        self.swept = self.swept.max(target);
+        self.set_swept(target);
         None
+    }
+
+    /// Notes that no timer lies in an earlier slot.
+    fn set_swept(&mut self, slot: i64) {
+        self.swept = self.swept.max(slot);
+        self.wraps_ns = slot_start(self.swept.saturating_add(BEHIND_MAX + 1));
     }
 
     fn prepare(&mut self, slot: i64) {

@@ -72,7 +72,7 @@ pub struct At<'a> {
 }
 
 /// A packet whose lines of memory are being prefetched.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Pending {
     /// Of a packet of another kind only time and interface.
     headers: Headers,
@@ -94,7 +94,9 @@ pub struct Shard {
     pub detectors: Detectors,
     /// What the operator asked to see; the worker renews it when addresses change.
     pub policy: Policy,
+    /// Always [`BATCH`] places, the first `held` of which are taken.
     pending: Vec<Pending>,
+    held: usize,
     /// Pending packets that are no TCP segments and no UDP datagrams.
     others: Vec<Packet>,
     contacts: Vec<Contact>,
@@ -108,9 +110,11 @@ impl Shard {
     /// Reads one frame.
     pub fn on_frame(&mut self, frame: &Frame<'_>, at: &At<'_>) {
         self.counts.frames += 1;
-        match Headers::plain(frame) {
-            Some(headers) => self.hold(&headers, frame, at),
-            None => self.on_other_frame(frame, at),
+        let headers = &mut self.pending[self.held].headers;
+        if headers.read_plain(frame) {
+            self.hold(frame, at);
+        } else {
+            self.on_other_frame(frame, at);
         }
     }
 
@@ -120,16 +124,18 @@ impl Shard {
             Ok(packet) => packet,
             Err(why) => return self.on_unread(why, frame, at),
         };
-        if let Some(headers) = Headers::of(&packet) {
-            return self.hold(&headers, frame, at);
+        let headers = &mut self.pending[self.held].headers;
+        if let Some(of) = Headers::of(&packet) {
+            *headers = of;
+            return self.hold(frame, at);
         }
-        self.others.push(packet);
-        let headers = Headers {
+        *headers = Headers {
             ts_ns: packet.ts_ns,
             interface: packet.interface,
             ..Headers::default()
         };
-        self.hold_with(&headers, None, frame, at);
+        self.others.push(packet);
+        self.hold_with(None, frame, at);
     }
 
     fn on_unread(&mut self, why: Unread, frame: &Frame<'_>, at: &At<'_>) {
@@ -144,50 +150,46 @@ impl Shard {
         self.counts.unread_frames[why.index()] += 1;
     }
 
+    /// Keeps the headers that were read into the next pending place.
     #[inline(always)]
-    fn hold(&mut self, headers: &Headers, frame: &Frame<'_>, at: &At<'_>) {
-        self.hold_with(headers, Some(self.flows.prefetch(headers)), frame, at);
+    fn hold(&mut self, frame: &Frame<'_>, at: &At<'_>) {
+        let lookup = self.flows.prefetch(&self.pending[self.held].headers);
+        self.hold_with(Some(lookup), frame, at);
     }
 
     /// Keeps a packet until the batch is full.
     #[inline(always)]
-    fn hold_with(
-        &mut self,
-        headers: &Headers,
-        lookup: Option<Lookup>,
-        frame: &Frame<'_>,
-        at: &At<'_>,
-    ) {
+    fn hold_with(&mut self, lookup: Option<Lookup>, frame: &Frame<'_>, at: &At<'_>) {
+        let one = &mut self.pending[self.held];
+        self.held += 1;
         self.counts.packets += 1;
-        self.counts.late_packets += u64::from(headers.ts_ns < at.watermark_ns);
-        self.pending.push(Pending {
-            headers: *headers,
-            lookup,
-            position: at.position,
-            watermark_ns: at.watermark_ns,
-            in_reach: self.outbox.in_reach(frame, headers),
-        });
+        self.counts.late_packets += u64::from(one.headers.ts_ns < at.watermark_ns);
+        one.lookup = lookup;
+        one.position = at.position;
+        one.watermark_ns = at.watermark_ns;
+        one.in_reach = self.outbox.in_reach(frame, &one.headers);
         if let Some(ring) = at.ring {
-            let headers = lookup.map(|_| headers);
+            let headers = lookup.map(|_| &one.headers);
             let misrouted = self.placement.is_misrouted(frame, headers, ring);
             self.counts.misrouted_frames += u64::from(misrouted);
         }
-        if self.pending.len() == BATCH {
+        if self.held == BATCH {
             self.look_up(&at.timeline);
         }
     }
 
     /// Hands the packets of the batch to the flow stage, in their order.
     fn look_up(&mut self, timeline: &Timeline<'_>) {
-        let mut pending = std::mem::take(&mut self.pending);
-        for one in &mut pending {
+        let mut places = std::mem::take(&mut self.pending);
+        let pending = &mut places[..self.held];
+        for one in &mut *pending {
             if let Some(lookup) = &mut one.lookup {
                 self.flows.prefetch_entries(&one.headers, lookup);
             }
         }
         let decides = self.owners.all_here().is_some();
         let mut touches = std::mem::take(&mut self.contacts);
-        for one in &pending {
+        for one in &*pending {
             if one.headers.is_touch() {
                 let touch = self.touch(&one.headers, one.position);
                 if decides {
@@ -200,7 +202,12 @@ impl Shard {
         }
         let others = std::mem::take(&mut self.others);
         let (mut next_touch, mut next_other) = (touches.iter(), others.iter());
-        for one in &pending {
+        for one in &*pending {
+            if let Some(lookup) = &one.lookup
+                && self.flows.goes_on(&one.headers, lookup, one.watermark_ns)
+            {
+                continue;
+            }
             if one.headers.is_touch()
                 && let Some(touch) = next_touch.next()
             {
@@ -212,10 +219,10 @@ impl Shard {
             };
             self.on_packet(one, other, timeline);
         }
-        (self.contacts, self.others, self.pending) = (touches, others, pending);
+        (self.contacts, self.others, self.pending) = (touches, others, places);
         self.contacts.clear();
         self.others.clear();
-        self.pending.clear();
+        self.held = 0;
     }
 
     /// The contact of a SYN.
@@ -351,7 +358,8 @@ impl Shard {
             flows,
             detectors: Detectors::new(parts.rules, hash),
             policy: parts.policy,
-            pending: Vec::with_capacity(BATCH),
+            pending: vec![Pending::default(); BATCH],
+            held: 0,
             others: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(CONTACTS),
             outbox: Outbox::new(parts.log, parts.folds, parts.live),

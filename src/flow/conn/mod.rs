@@ -178,6 +178,23 @@ impl Conns {
         (hot.deadline() > watermark_ns).then_some((at, sender))
     }
 
+    /// Accounts a packet of the hinted entry, where it only goes on. False: nothing was done.
+    #[inline(always)]
+    pub fn go_on(&mut self, hint: Hint, packet: &Headers, watermark_ns: i64) -> bool {
+        let Some((at, hot)) = self.slab.hinted_mut(hint) else {
+            return false;
+        };
+        let cold = &mut self.cold[at as usize];
+        let Some(sender) = hot.sender(cold, &packet.key) else {
+            return false;
+        };
+        let goes_on = hot.goes_on(packet, watermark_ns);
+        if goes_on {
+            hot.add(cold, packet, sender, watermark_ns);
+        }
+        goes_on
+    }
+
     /// The live entry of `key` and the side that sends; ends an expired one.
     pub fn find(
         &mut self,

@@ -3,35 +3,35 @@
 
 use super::{Conn, LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS};
 use crate::decode::Headers;
-use crate::decode::key::{Key, word};
-use crate::decode::packet::tcp_flags::{FIN, RST};
+use crate::decode::key::Key;
+use crate::decode::packet::tcp_flags::{FIN, RST, SYN};
 use crate::flow::record::{EndReason, History, Volume};
 use crate::flow::tcp::{self, Sender};
 
 /// Bits of [`Hot::flags`].
-const V6: u16 = 1;
-const JOINED: u16 = 1 << 1;
-const RESET_ORIG: u16 = 1 << 2;
-const RESET_RESP: u16 = 1 << 3;
-const PROVEN: u16 = 1 << 4;
-const FLIPPED: u16 = 1 << 5;
-const RIVAL: u16 = 1 << 6;
-const PREEXISTING: u16 = 1 << 7;
-const GSO: u16 = 1 << 8;
-const FRAGMENTED: u16 = 1 << 9;
-const SATURATED: u16 = 1 << 10;
+const RESET_ORIG: u16 = 1;
+const RESET_RESP: u16 = 1 << 1;
+const PROVEN: u16 = 1 << 2;
+const FLIPPED: u16 = 1 << 3;
+const RIVAL: u16 = 1 << 4;
+const PREEXISTING: u16 = 1 << 5;
+const GSO: u16 = 1 << 6;
+const FRAGMENTED: u16 = 1 << 7;
+const SATURATED: u16 = 1 << 8;
 
-/// What every packet needs. An IPv6 address has its lower 32 bits here; they are compared first.
+/// What every packet needs.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub struct Hot {
     /// Watermark at the last packet.
     pub touched_ns: i64,
     end_ns: i64,
-    src: u32,
-    dst: u32,
-    src_port: u16,
-    dst_port: u16,
+    /// [`Key::ends`], originator first. Of IPv6 they are compared first, then whole addresses.
+    ends: u64,
+    /// [`Key::ports`].
+    ports: u32,
+    /// [`Key::kind`].
+    kind: u32,
     /// Lower 32 bits of what both sides sent, originator first.
     packets: [u32; 2],
     bytes: [u32; 2],
@@ -40,9 +40,7 @@ pub struct Hot {
     /// Bits of the history's letters.
     seen: u16,
     pub interface: u16,
-    id: u16,
     tcp_flags: [u8; 2],
-    proto: u8,
 }
 const _: () = assert!(size_of::<Hot>() == 64);
 
@@ -64,18 +62,15 @@ pub struct Cold {
 const _: () = assert!(size_of::<Cold>() == 96);
 
 impl Cold {
-    /// Compares whole addresses. Out of line: the compiler would otherwise read them for IPv4 too and wait for
-    /// another cache line.
+    /// Whether `sender` has this key by whole addresses. Out of line: the compiler would otherwise read them for IPv4
+    /// too and wait for another cache line.
     #[inline(never)]
-    fn sender(&self, hot: &Hot, key: &Key) -> Option<Sender> {
-        let ports = (hot.src_port, hot.dst_port);
-        if (self.src, self.dst, ports) == (key.src, key.dst, (key.src_port, key.dst_port)) {
-            Some(Sender::Orig)
-        } else if (self.src, self.dst, ports) == (key.dst, key.src, (key.dst_port, key.src_port)) {
-            Some(Sender::Resp)
-        } else {
-            None
-        }
+    fn is_sender(&self, sender: Sender, key: &Key) -> bool {
+        let ends = match sender {
+            Sender::Orig => (self.src, self.dst),
+            Sender::Resp => (self.dst, self.src),
+        };
+        ends == (key.src, key.dst)
     }
 }
 
@@ -106,6 +101,10 @@ fn add(low: &mut u32, high: &mut u32, value: u32) {
 }
 
 impl Hot {
+    fn proto(&self) -> u8 {
+        (self.kind >> 8 & 0xff) as u8
+    }
+
     fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }
@@ -130,7 +129,7 @@ impl Hot {
     /// When it ends without another packet.
     #[inline]
     pub fn deadline(&self) -> i64 {
-        let idle = if self.proto != TCP {
+        let idle = if self.proto() != TCP {
             OTHER_IDLE_NS
         } else if self.closed() {
             LINGER_NS
@@ -163,24 +162,31 @@ impl Hot {
     /// The side that sends packets of `key`; `None` for another connection.
     #[inline]
     pub fn sender(&self, cold: &Cold, key: &Key) -> Option<Sender> {
-        let flags = if key.v6 { V6 } else { 0 } | if key.joined { JOINED } else { 0 };
-        let kind = (self.flags & (V6 | JOINED), self.proto, self.id);
-        if kind != (flags, key.proto, key.id) {
+        if self.kind != key.kind() {
             return None;
         }
-        let (src, dst) = (word(key.src), word(key.dst));
-        let mine = (self.src, self.dst, self.src_port, self.dst_port);
-        let sender = if mine == (src, dst, key.src_port, key.dst_port) {
+        let (ends, ports) = (key.ends(), key.ports());
+        let sender = if (self.ends, self.ports) == (ends, ports) {
             Sender::Orig
-        } else if mine == (dst, src, key.dst_port, key.src_port) {
+        } else if (self.ends, self.ports) == (ends.rotate_left(32), ports.rotate_left(16)) {
             Sender::Resp
         } else {
             return None;
         };
-        if key.v6 {
-            return cold.sender(self, key);
+        if key.v6 && !cold.is_sender(sender, key) {
+            return None;
         }
         Some(sender)
+    }
+
+    /// Whether a packet of its interface with these flags changes nothing but sums, letters and the time of its last
+    /// packet, and no rule could have ended it before.
+    #[inline]
+    pub fn goes_on(&self, packet: &Headers, watermark_ns: i64) -> bool {
+        watermark_ns.saturating_sub(self.touched_ns) < LINGER_NS
+            && packet.flags & (SYN | FIN | RST) == 0
+            && !self.has(RIVAL)
+            && self.interface == packet.interface
     }
 
     /// Accounts a packet; true if it closed the connection.
@@ -192,11 +198,14 @@ impl Hot {
         sender: Sender,
         watermark_ns: i64,
     ) -> bool {
-        let was_closed = self.closed();
         let i = sender as usize;
         add(&mut self.packets[i], &mut cold.packets[i], 1);
         add(&mut self.bytes[i], &mut cold.bytes[i], packet.wire_len);
-        add(&mut self.payload[i], &mut cold.payload[i], packet.payload_len);
+        add(
+            &mut self.payload[i],
+            &mut cold.payload[i],
+            packet.payload_len,
+        );
         self.end_ns = self.end_ns.max(packet.ts_ns);
         self.touched_ns = watermark_ns;
         if packet.gso {
@@ -205,22 +214,26 @@ impl Hot {
         if packet.first_fragment {
             self.flags |= FRAGMENTED;
         }
-        if self.proto != TCP {
+        if self.proto() != TCP {
             // As Zeek: a UDP datagram is data even if empty (UDP.cc), other protocols have no history.
-            if self.proto == super::UDP {
+            if self.proto() == super::UDP {
                 self.add_letters(cold, tcp::data_letter(sender));
             }
             return false;
         }
-        self.tcp_flags[i] |= packet.flags;
         self.add_letters(cold, tcp::letters_of(packet, sender));
-        if packet.flags & RST != 0 && !was_closed {
+        let was_closed = self.closed();
+        self.tcp_flags[i] |= packet.flags;
+        if packet.flags & (FIN | RST) == 0 || was_closed {
+            return false;
+        }
+        if packet.flags & RST != 0 {
             self.flags |= match sender {
                 Sender::Orig => RESET_ORIG,
                 Sender::Resp => RESET_RESP,
             };
         }
-        !was_closed && self.closed()
+        self.closed()
     }
 
     #[inline]
@@ -235,16 +248,7 @@ impl Hot {
 
 /// The originator's key.
 pub fn key(hot: &Hot, cold: &Cold) -> Key {
-    Key {
-        v6: hot.has(V6),
-        src: cold.src,
-        dst: cold.dst,
-        src_port: hot.src_port,
-        dst_port: hot.dst_port,
-        proto: hot.proto,
-        id: hot.id,
-        joined: hot.has(JOINED),
-    }
+    Key::of_parts(cold.src, cold.dst, hot.ports, hot.kind)
 }
 
 /// Sort key of records: start, key, initial sequence number.
@@ -254,8 +258,6 @@ pub fn order(hot: &Hot, cold: &Cold) -> (i64, Key, u32) {
 
 pub fn pack(conn: &Conn) -> (Hot, Cold) {
     let flags = [
-        (V6, conn.key.v6),
-        (JOINED, conn.key.joined),
         (RESET_ORIG, conn.reset == Some(Sender::Orig)),
         (RESET_RESP, conn.reset == Some(Sender::Resp)),
         (PROVEN, conn.proven),
@@ -270,19 +272,16 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
     let hot = Hot {
         touched_ns: conn.touched_ns,
         end_ns: conn.end_ns,
-        src: word(conn.key.src),
-        dst: word(conn.key.dst),
-        src_port: conn.key.src_port,
-        dst_port: conn.key.dst_port,
+        ends: conn.key.ends(),
+        ports: conn.key.ports(),
+        kind: conn.key.kind(),
         packets: sides.map(|side| low(side.packets)),
         bytes: sides.map(|side| low(side.bytes)),
         payload: sides.map(|side| low(side.payload_bytes)),
         flags: flags.fold(0, |all, (flag, _)| all | flag),
         seen: tcp::bits_of(&conn.history),
         interface: conn.interface,
-        id: conn.key.id,
         tcp_flags: sides.map(|side| side.tcp_flags),
-        proto: conn.key.proto,
     };
     let cold = Cold {
         src: conn.key.src,

@@ -12,9 +12,6 @@ use crate::sys::prefetch::prefetch;
 pub const WAYS: usize = 10;
 /// Tags in a word.
 const LANES: usize = 4;
-const LOW: u64 = 0x7fff_7fff_7fff_7fff;
-/// The lanes of the third word that hold tags.
-const THIRD: u64 = 0xffff_ffff;
 /// Bit of a tag: the entry lies in the second bucket of its key.
 pub const SECOND: u16 = 1 << 15;
 
@@ -155,26 +152,11 @@ impl Buckets {
     }
 }
 
-/// One bit for each way whose tag is `tag`: bit 16 * lane + word.
-pub fn matching(tags: &[u64; 3], tag: u16) -> u64 {
-    let wanted = u64::from(tag) * 0x0001_0001_0001_0001;
-    let equal = |word: u64| {
-        let differs = word ^ wanted;
-        !(((differs & LOW) + LOW) | differs | LOW)
-    };
-    equal(tags[0]) >> 15 | equal(tags[1]) >> 14 | (equal(tags[2]) & THIRD) >> 13
-}
-
-/// The way of the lowest bit that [`matching`] set.
-fn way_of(bits: u64) -> usize {
-    let bit = bits.trailing_zeros() as usize;
-    (bit % 16) * LANES + bit / 16
-}
-
 impl Line {
+    /// One bit for each way whose tag is `tag`.
     #[inline(always)]
-    pub(super) fn tags(&self) -> &[u64; 3] {
-        self.0.first_chunk().expect("eight words")
+    fn matching(&self, tag: u16) -> u32 {
+        self.equal_to(tag) & ((1 << WAYS) - 1)
     }
 
     /// The position at a way.
@@ -210,16 +192,16 @@ impl Line {
     }
 
     pub(super) fn free_way(&self) -> Option<usize> {
-        let free = matching(self.tags(), 0);
-        (free != 0).then(|| way_of(free))
+        let free = self.matching(0);
+        (free != 0).then_some(free.trailing_zeros() as usize)
     }
 
     /// The positions under `tag`.
     #[inline(always)]
     pub(super) fn under(&self, tag: u16) -> impl Iterator<Item = u32> {
-        let mut bits = matching(self.tags(), tag);
+        let mut bits = self.matching(tag);
         std::iter::from_fn(move || {
-            let way = (bits != 0).then(|| way_of(bits))?;
+            let way = (bits != 0).then_some(bits.trailing_zeros() as usize)?;
             bits &= bits - 1;
             Some(self.at(way))
         })

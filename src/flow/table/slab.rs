@@ -136,6 +136,15 @@ impl<E: Copy> Slab<E> {
         Some((hint.at, self.entries.get(hint.at as usize)?))
     }
 
+    /// As [`Slab::hinted`].
+    #[inline]
+    pub fn hinted_mut(&mut self, hint: Hint) -> Option<(u32, &mut E)> {
+        if hint.removals != self.removals {
+            return None;
+        }
+        Some((hint.at, self.entries.get_mut(hint.at as usize)?))
+    }
+
     /// The first `Some` of `accept` among the entries with the tag of `hash`, and the entry's position.
     #[inline]
     pub fn find<R>(

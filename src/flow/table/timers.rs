@@ -23,7 +23,7 @@ pub fn slot_of(time_ns: i64) -> i64 {
 
 /// The first nanosecond of a slot.
 pub fn slot_start(slot: i64) -> i64 {
-    slot << SLOT_BITS
+    slot.saturating_mul(1 << SLOT_BITS)
 }
 
 /// The last nanosecond of a slot.
