@@ -27,6 +27,7 @@ type Order = (i64, i64, crate::decode::key::Key, u32, Table);
 
 impl Flows {
     /// Moves the watermark; sweeps if the wheels would otherwise wrap.
+    #[inline(always)]
     pub(super) fn advance(
         &mut self,
         watermark_ns: i64,

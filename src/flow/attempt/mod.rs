@@ -256,9 +256,10 @@ impl Attempts {
     fn close(&mut self, at: u32, reason: EndReason, counts: &mut FlowCounts) {
         counts.flows_closed[reason as usize] += 1;
         counts.flows_open -= 1;
-        self.ring.get_mut(at).flags |= ENDED;
+        let entry = self.ring.get_mut(at);
+        entry.flags |= ENDED;
         // A server may still acknowledge the data of a SYN.
-        if self.syn_payload(at) == 0 {
+        if entry.has(TALLY) && self.syn_payload(at) == 0 {
             self.drop_tally(at);
         }
     }

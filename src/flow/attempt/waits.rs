@@ -1,7 +1,7 @@
 //! What ends attempts if nothing more comes: the wait for an answer, and the dedup horizon. Each is as long for every
 //! attempt, and attempts come in the order of time: so each is a cursor over the ring, and no attempt needs a timer.
 
-use super::bits::{ANSWERED, FAR};
+use super::bits::{ANSWERED, FAR, TALLY};
 use super::{AttemptEntry, Attempts};
 use crate::decode::key::Key;
 use crate::flow::counts::FlowCounts;
@@ -57,10 +57,14 @@ impl AttemptEntry {
 
 impl Attempts {
     /// Lets the oldest entry go.
+    #[inline]
     pub(super) fn leave(&mut self) {
         let oldest = self.ring.tail();
-        self.drop_tally(oldest);
-        self.far -= usize::from(self.ring.get(oldest).has(FAR));
+        let entry = self.ring.get(oldest);
+        if entry.flags & (TALLY | FAR) != 0 {
+            self.far -= usize::from(entry.has(FAR));
+            self.drop_tally(oldest);
+        }
         for wait in &mut self.waits {
             if wait.next == oldest {
                 wait.next = oldest.wrapping_add(1);

@@ -109,13 +109,17 @@ impl<I: Item> Firsts<I> {
     pub fn find(&self, hash: u64) -> Option<Place> {
         let index = self.bucket(hash);
         let wanted = TAKEN | hash >> (64 - HASH_BITS);
-        let names = self.names(index);
-        // All eight without branches: in a flood nearly every pair is new.
-        let found = (0..WAYS).fold(0, |bits, way| {
-            bits | u32::from(names[way] & (TAKEN | HASH) == wanted) << way
-        });
-        let way = found.trailing_zeros() as usize;
-        (found != 0).then_some(Place { bucket: index, way })
+        let line = &self.lines[index];
+        // In a flood nearly every subject is new.
+        let mut bits = line.lower_halves_equal_to((wanted & 0xffff_ffff) as u32);
+        while bits != 0 {
+            let way = bits.trailing_zeros() as usize;
+            if line.0[way] & (TAKEN | HASH) == wanted {
+                return Some(Place { bucket: index, way });
+            }
+            bits &= bits - 1;
+        }
+        None
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "16 bits and two")]
@@ -153,14 +157,25 @@ impl<I: Item> Firsts<I> {
         let bucket = self.bucket(hash);
         let names = self.names(bucket);
         let free = (0..WAYS).find(|&way| names[way] & TAKEN == 0);
-        // Ties by hash, so that the order of arrival does not matter.
-        let rank = |way: &usize| (self.newest_ns(bucket, *way), names[*way] & HASH);
-        let oldest = || (0..WAYS).min_by_key(rank);
-        let way = free.or_else(oldest).expect("a bucket has places");
+        let way = free.unwrap_or_else(|| self.oldest(bucket));
         let gone = free.is_none().then(|| self.newest_ns(bucket, way));
         self.put(Place { bucket, way }, hash, first);
         self.held += usize::from(gone.is_none());
         gone
+    }
+
+    /// The way with the oldest newest touch. Ties by hash, so that the order of arrival does not matter.
+    #[inline]
+    fn oldest(&self, bucket: usize) -> usize {
+        let (names, times) = (&self.lines[bucket].0, &self.lines[bucket + 1].0);
+        let mut oldest = 0;
+        for way in 1..WAYS {
+            let (time, least) = (times[way].cast_signed(), times[oldest].cast_signed());
+            if time < least || time == least && names[way] & HASH < names[oldest] & HASH {
+                oldest = way;
+            }
+        }
+        oldest
     }
 
     fn put(&mut self, place: Place, hash: u64, first: First<I>) {

@@ -59,6 +59,8 @@ pub struct Folds {
     now: i64,
     /// Attempts in open folds.
     held: u64,
+    /// The target of the last attempt, its hash, and the place of its rate: in a flood that of the next one, too.
+    last: (Target, u64, usize, usize),
 }
 
 impl Folds {
@@ -88,6 +90,7 @@ impl Folds {
             oldest: i64::MAX,
             now: i64::MIN,
             held: 0,
+            last: (Target::default(), 0, 0, 0),
         }
     }
 
@@ -127,8 +130,16 @@ impl Folds {
     #[inline]
     pub fn takes(&mut self, attempt: &Attempt) -> bool {
         let second = second_of(attempt.ts_ns);
-        let hash = self.hash(attempt.tuple.dst, Some(attempt.tuple.dst_port));
-        let (set, way) = self.rate(hash, second);
+        let target = Target {
+            dst: Some(attempt.tuple.dst),
+            port: Some(attempt.tuple.dst_port),
+        };
+        if self.last.0 != target {
+            let hash = self.hash(attempt.tuple.dst, target.port);
+            let (set, way) = self.rate(hash, second);
+            self.last = (target, hash, set, way);
+        }
+        let (_, hash, set, way) = self.last;
         let rate = &mut self.rates[set][way];
         // An attempt up to a second behind counts in the current second.
         if second > rate.second || second < rate.second.saturating_sub(1) {
