@@ -3,6 +3,7 @@
 //! None of it decides anything, so the hash has a fixed, published seed: the same packets give the same figures
 //! on every run and shard.
 
+use crate::sys::compare::equal_bytes;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -222,7 +223,7 @@ pub struct PrefixCount {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Senders {
     kept: [PrefixCount; PREFIXES],
-    tags: [u64; PREFIXES / 8],
+    tags: [u8; PREFIXES],
     len: usize,
     /// The least count, once all places are taken.
     least: u64,
@@ -232,27 +233,20 @@ pub struct Senders {
 
 impl Senders {
     fn find(&self, prefix: Prefix) -> Option<usize> {
-        const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-        let wanted = u64::from(prefix.tag()) * 0x0101_0101_0101_0101;
-        for (word, tags) in self.tags.iter().enumerate() {
-            let differs = tags ^ wanted;
-            let mut equal = !(((differs & LOW) + LOW) | differs | LOW);
-            while equal != 0 {
-                let at = word * 8 + equal.trailing_zeros() as usize / 8;
-                if at < self.len && self.kept[at].prefix == prefix {
-                    return Some(at);
-                }
-                equal &= equal - 1;
+        let mut equal = equal_bytes(&self.tags, prefix.tag());
+        while equal != 0 {
+            let at = equal.trailing_zeros() as usize;
+            if at < self.len && self.kept[at].prefix == prefix {
+                return Some(at);
             }
+            equal &= equal - 1;
         }
         None
     }
 
     fn put(&mut self, at: usize, sender: PrefixCount) {
         self.kept[at] = sender;
-        let shift = 8 * (at % 8);
-        let tags = &mut self.tags[at / 8];
-        *tags = *tags & !(0xff << shift) | u64::from(sender.prefix.tag()) << shift;
+        self.tags[at] = sender.prefix.tag();
     }
 
     /// The next place with the least count, to be replaced.
@@ -263,10 +257,10 @@ impl Senders {
                 self.least = self.unseen();
             }
             let at = self.hand;
+            self.hand += 1;
             if self.kept[at].count == self.least {
                 return at;
             }
-            self.hand += 1;
         }
     }
 
