@@ -8,6 +8,9 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Size of the buffer: more than any run of bounded parts.
 const SIZE: usize = 512;
 
+/// Digits of the largest number.
+const DIGITS_MAX: usize = 20;
+
 /// `00` to `99`.
 #[allow(clippy::cast_possible_truncation, reason = "digits")]
 const PAIRS: [[u8; 2]; 100] = {
@@ -75,10 +78,9 @@ impl Scratch {
     /// Appends a short word.
     #[inline]
     pub fn word(&mut self, word: &'static str) {
-        for &letter in word.as_bytes() {
-            self.bytes[self.len] = letter;
-            self.len += 1;
-        }
+        let end = self.len + word.len();
+        self.bytes[self.len..end].copy_from_slice(word.as_bytes());
+        self.len = end;
     }
 
     /// Appends `true` or `false`.
@@ -100,20 +102,21 @@ impl Scratch {
     /// Appends an integer in decimal.
     #[inline]
     pub fn int(&mut self, value: u64) {
-        let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
-        let text = &mut self.bytes[self.len..self.len + digits];
-        let (mut rest, mut end) = (value, digits);
-        while rest >= 100 {
-            end -= 2;
-            text[end..end + 2].copy_from_slice(&pair(rest % 100));
+        // From the last digit on, into a place for the longest number.
+        let mut text = [0; DIGITS_MAX];
+        let (mut rest, mut start) = (value, DIGITS_MAX);
+        while rest >= 10 {
+            start -= 2;
+            text[start..start + 2].copy_from_slice(&pair(rest % 100));
             rest /= 100;
         }
-        if end == 2 {
-            text[..2].copy_from_slice(&pair(rest));
-        } else {
-            text[0] = pair(rest)[1];
+        if rest > 0 || start == DIGITS_MAX {
+            start -= 1;
+            text[start] = pair(rest)[1];
         }
-        self.len += digits;
+        let digits = &text[start..];
+        self.bytes[self.len..self.len + digits.len()].copy_from_slice(digits);
+        self.len += digits.len();
     }
 
     /// Appends six digits, with leading zeros.
@@ -132,6 +135,22 @@ impl Scratch {
             IpAddr::V6(_) => {
                 self.flush(out);
                 crate::log::formats::append::ip(out, address);
+            }
+        }
+    }
+
+    /// Appends `address:port`, an IPv6 address in brackets and, with its port, after the buffered bytes to `out`.
+    #[inline]
+    pub fn endpoint(&mut self, address: IpAddr, port: u16, out: &mut Vec<u8>) {
+        match address {
+            IpAddr::V4(v4) => {
+                self.ip4(v4);
+                self.put(b":");
+                self.int(u64::from(port));
+            }
+            IpAddr::V6(_) => {
+                self.flush(out);
+                crate::log::formats::append::endpoint(out, address, port);
             }
         }
     }
@@ -207,6 +226,12 @@ mod tests {
                 scratch.word(" in");
             });
             prop_assert_eq!(found, expected);
+            let port = u16::try_from(value % 65_536).expect("16 bits");
+            let found = text(|scratch, out| {
+                scratch.word("on ");
+                scratch.endpoint(address, port, out);
+            });
+            prop_assert_eq!(found, format!("<on {}>", std::net::SocketAddr::new(address, port)));
         }
     }
 }

@@ -43,13 +43,6 @@ impl Stamp {
         out.extend_from_slice(&self.digits[..SECOND_LEN]);
     }
 
-    /// The same, with `: ` behind it.
-    #[inline]
-    pub fn append_lead(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        self.turn_to(ts_ns);
-        out.extend_from_slice(&self.digits);
-    }
-
     /// Appends the second's time of day: `15:28:05`.
     pub fn append_time_of_day(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
         self.turn_to(ts_ns);
@@ -58,10 +51,16 @@ impl Stamp {
 
     /// Appends seconds, microseconds and `Z` (RFC 3339).
     pub fn append_utc(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        self.append_seconds(out, ts_ns);
-        out.push(b'.');
-        append::padded(out, ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000, 6);
-        out.push(b'Z');
+        let mut scratch = Scratch::default();
+        self.put_utc(&mut scratch, ts_ns);
+        scratch.flush(out);
+    }
+
+    /// The same to a scratch buffer.
+    #[inline]
+    pub fn put_utc(&mut self, scratch: &mut Scratch, ts_ns: i64) {
+        self.put_fraction(scratch, ts_ns);
+        scratch.put(b"Z");
     }
 
     /// Appends seconds, microseconds and `+0000`, as Suricata does.
@@ -74,11 +73,23 @@ impl Stamp {
     /// The same to a scratch buffer.
     #[inline]
     pub fn put_micros(&mut self, scratch: &mut Scratch, ts_ns: i64) {
+        self.put_fraction(scratch, ts_ns);
+        scratch.put(b"+0000");
+    }
+
+    #[inline]
+    fn put_fraction(&mut self, scratch: &mut Scratch, ts_ns: i64) {
         self.turn_to(ts_ns);
         scratch.put(self.digits.first_chunk::<SECOND_LEN>().expect("21 bytes"));
         scratch.put(b".");
         scratch.six_digits(ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000);
-        scratch.put(b"+0000");
+    }
+
+    /// The whole second that holds `ts_ns`, with `: ` behind it, to a scratch buffer.
+    #[inline]
+    pub fn put_lead(&mut self, scratch: &mut Scratch, ts_ns: i64) {
+        self.turn_to(ts_ns);
+        scratch.put(&self.digits);
     }
 
     #[inline]

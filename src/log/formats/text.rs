@@ -6,6 +6,7 @@
 use super::append;
 use super::context::Context;
 use super::interfaces::Rendered;
+use super::scratch::Scratch;
 use super::stamp::Stamp;
 use super::{Format, OutputTraits, Registered, SinkKind};
 use crate::books::record_kind::EventKind;
@@ -57,6 +58,7 @@ struct Text {
     format: TextFormat,
     context: Context,
     interfaces: Rendered,
+    scratch: Scratch,
     stamp: Stamp,
     /// Times within a line.
     inner: Stamp,
@@ -72,6 +74,7 @@ impl Text {
             format,
             interfaces: Rendered::words(context.interfaces.clone()),
             context,
+            scratch: Scratch::default(),
             inner: stamp.clone(),
             stamp,
         }
@@ -87,20 +90,38 @@ impl Text {
         addresses: impl FnOnce() -> EventAddresses,
     ) {
         match self.format {
-            TextFormat::Short => self.stamp.append_lead(out, stamp_ns),
+            TextFormat::Short => self.stamp.put_lead(&mut self.scratch, stamp_ns),
             TextFormat::Full => self.full_head(out, stamp_ns, &addresses()),
         }
+        self.scratch.flush(out);
     }
 
     fn full_head(&mut self, out: &mut Vec<u8>, stamp_ns: i64, addresses: &EventAddresses) {
-        self.stamp.append_utc(out, stamp_ns);
-        out.push(b' ');
+        let scratch = &mut self.scratch;
+        self.stamp.put_utc(scratch, stamp_ns);
+        scratch.put(b" ");
+        scratch.flush(out);
         let name = addresses.map_or(&b""[..], |(index, ..)| self.interfaces.name(index));
         out.extend_from_slice(if name.is_empty() { b"-" } else { name });
-        out.push(b' ');
+        scratch.put(b" ");
         let direction = addresses.map_or("-", |(_, src, dst)| (self.context.direction)(src, dst));
-        out.extend_from_slice(direction.as_bytes());
-        out.extend_from_slice(b": ");
+        scratch.word(direction);
+        scratch.put(b": ");
+    }
+
+    #[inline]
+    fn endpoints<const LEN: usize>(
+        &mut self,
+        out: &mut Vec<u8>,
+        word: &[u8; LEN],
+        tuple: &FiveTuple,
+    ) {
+        let scratch = &mut self.scratch;
+        scratch.put(word);
+        scratch.endpoint(tuple.src, tuple.src_port, out);
+        scratch.put(b" -> ");
+        scratch.endpoint(tuple.dst, tuple.dst_port, out);
+        scratch.flush(out);
     }
 
     /// Whether `ts_ns` reads the same as `stamp_ns`, with which the line begins.
@@ -167,12 +188,12 @@ impl Format for Text {
                 self.head(out, due_ns, || {
                     Some((attempt.interface, tuple.src, tuple.dst))
                 });
-                out.extend_from_slice(b"New connection: ");
-                endpoints(out, &attempt.tuple);
+                self.endpoints(out, b"New connection: ", tuple);
             }
             Body::Flow(flow) => {
                 let tuple = &flow.tuple;
                 self.head(out, due_ns, || Some((flow.interface, tuple.src, tuple.dst)));
+                self.endpoints(out, b"Flow ended: ", tuple);
                 flow_line(out, flow);
                 if !self.is_shown(due_ns, flow.end_ns) {
                     out.extend_from_slice(b", last packet ");
@@ -218,15 +239,8 @@ impl Format for Text {
 const APART_NS: u64 = 1_000_000_000;
 const DAY_NS: i64 = 86_400_000_000_000;
 
-fn endpoints(out: &mut Vec<u8>, tuple: &FiveTuple) {
-    append::endpoint(out, tuple.src, tuple.src_port);
-    out.extend_from_slice(b" -> ");
-    append::endpoint(out, tuple.dst, tuple.dst_port);
-}
-
+/// What a line says of a flow behind its endpoints.
 fn flow_line(out: &mut Vec<u8>, flow: &FlowRecord) {
-    out.extend_from_slice(b"Flow ended: ");
-    endpoints(out, &flow.tuple);
     out.push(b' ');
     proto(out, flow.tuple.proto);
     out.push(b' ');
