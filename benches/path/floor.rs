@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use synledger::sys::huge_pages::ask_for_huge_pages;
+use synledger::sys::huge_pages::with_room;
 use synledger::sys::prefetch::prefetch;
 
 use super::{cpu_ns, figure};
@@ -21,10 +21,12 @@ struct CacheLine([u64; 8]);
 
 /// A table with all its pages mapped, in huge pages if `huge`.
 fn table(huge: bool) -> Vec<CacheLine> {
-    let mut lines = black_box(Vec::with_capacity(TABLE / size_of::<CacheLine>()));
-    if huge {
-        ask_for_huge_pages(&lines);
-    }
+    let len = TABLE / size_of::<CacheLine>();
+    let mut lines = black_box(if huge {
+        with_room(len)
+    } else {
+        Vec::with_capacity(len)
+    });
     lines.resize(TABLE / size_of::<CacheLine>(), CacheLine([1; 8]));
     lines
 }

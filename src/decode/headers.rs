@@ -159,9 +159,8 @@ impl Headers {
 
     /// The headers of a decoded segment or datagram. `None`: it is neither.
     pub fn of(packet: &Packet) -> Option<Self> {
-        let key = |src_port, dst_port, proto| {
-            Key::new(packet.src, packet.dst, src_port, dst_port, proto)
-        };
+        let key =
+            |src_port, dst_port, proto| Key::new(packet.src, packet.dst, src_port, dst_port, proto);
         match &packet.transport {
             Transport::Tcp(tcp) => {
                 let key = key(tcp.src_port, tcp.dst_port, proto::TCP);

@@ -368,8 +368,7 @@ impl Flows {
                 let counts = &mut self.counts;
                 self.attempts.reopen(at, syn.ts_ns, Requester::Syn, counts);
             }
-            self.attempts
-                .add(at, syn, Sender::Orig, &mut self.counts);
+            self.attempts.add(at, syn, Sender::Orig, &mut self.counts);
             self.counts.packets_accounted += counted;
             return;
         }

@@ -1,11 +1,11 @@
 //! Flows without a handshake: midstream TCP, UDP, ICMP, other protocols.
 
-use super::{Flows, Lookup};
 use super::attempt::bits::ANSWERED;
 use super::conn::{Conn, TCP};
 use super::record::{FlowEvent, When};
 use super::table::slab::Hint;
 use super::tcp::{self, Sender};
+use super::{Flows, Lookup};
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::{

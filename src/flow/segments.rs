@@ -108,7 +108,10 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> bool {
-        let far = [Some(segment.ack.wrapping_sub(1)), Some(segment.seq.wrapping_sub(1))];
+        let far = [
+            Some(segment.ack.wrapping_sub(1)),
+            Some(segment.seq.wrapping_sub(1)),
+        ];
         let named = |table: &Attempts, at: u32, sender| {
             let entry = table.ring.get(at);
             match table.effect(at, segment, sender) {
@@ -138,7 +141,8 @@ impl Flows {
                 return true;
             }
             let counts = &mut self.counts;
-            self.attempts.reopen(at, segment.ts_ns, Requester::Answer, counts);
+            self.attempts
+                .reopen(at, segment.ts_ns, Requester::Answer, counts);
         }
         self.counts.packets_accounted += 1;
         match effect {

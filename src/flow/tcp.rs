@@ -131,7 +131,11 @@ mod tests {
             let mut history = History::default();
             push_letters(&mut history, letters_of(&segment, sender));
             assert!(history.written().eq(letters.bytes()), "{flags:#04x}");
-            assert_eq!(letters_of(&segment, sender), bits_of(&history), "{flags:#04x}");
+            assert_eq!(
+                letters_of(&segment, sender),
+                bits_of(&history),
+                "{flags:#04x}"
+            );
         }
     }
 }

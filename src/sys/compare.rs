@@ -26,7 +26,9 @@ pub fn equal_bytes(bytes: &[u8; 16], wanted: u8) -> u32 {
 #[cfg(any(test, not(target_arch = "x86_64")))]
 fn equal_bytes_one_by_one(bytes: &[u8; 16], wanted: u8) -> u32 {
     let bytes = bytes.iter().enumerate();
-    bytes.fold(0, |bits, (at, byte)| bits | u32::from(*byte == wanted) << at)
+    bytes.fold(0, |bits, (at, byte)| {
+        bits | u32::from(*byte == wanted) << at
+    })
 }
 
 impl Line {
@@ -126,7 +128,16 @@ mod tests {
                 assert_eq!(found, one_by_one, "{wanted:x} {line:x?}");
             }
         }
-        let line = Line([0x0005_0004_0003_0002, 5, 0x0005_ffff_0000_0001, 5, 5, 5, 5, 5]);
+        let line = Line([
+            0x0005_0004_0003_0002,
+            5,
+            0x0005_ffff_0000_0001,
+            5,
+            5,
+            5,
+            5,
+            5,
+        ]);
         assert_eq!(line.equal_to(5), 0b1000_0001_1000, "{line:x?}");
         assert_eq!(line.lower_halves_equal_to(5), 0b1111_1010, "{line:x?}");
     }
@@ -135,12 +146,15 @@ mod tests {
     fn equal_bytes_are_found_with_and_without_vectors() {
         let mut state = 7;
         for _ in 0..2_000 {
-            let bytes = std::array::from_fn(|_| {
-                (crate::splitmix::splitmix64(&mut state) & 0x83) as u8
-            });
+            let bytes =
+                std::array::from_fn(|_| (crate::splitmix::splitmix64(&mut state) & 0x83) as u8);
             for wanted in [0, 1, 3, 0x80, 0x83, 0xff] {
                 let found = equal_bytes(&bytes, wanted);
-                assert_eq!(found, equal_bytes_one_by_one(&bytes, wanted), "{wanted} {bytes:?}");
+                assert_eq!(
+                    found,
+                    equal_bytes_one_by_one(&bytes, wanted),
+                    "{wanted} {bytes:?}"
+                );
             }
         }
         let bytes = [5, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];

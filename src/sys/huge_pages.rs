@@ -7,9 +7,23 @@ use std::ptr::NonNull;
 /// Size of a huge page on x86-64 and most arm64. Where it is larger, the kernel ignores a part of the range.
 const HUGE: usize = 2 << 20;
 
+/// An empty list with room for `capacity`, in huge pages where the kernel has any.
+pub fn with_room<T>(capacity: usize) -> Vec<T> {
+    let list = Vec::with_capacity(capacity);
+    ask_for_huge_pages(&list);
+    list
+}
+
+/// A list of `len` equal places, in huge pages where the kernel has any.
+pub fn filled<T: Clone>(len: usize, filler: T) -> Vec<T> {
+    let mut list = with_room(len);
+    list.resize(len, filler);
+    list
+}
+
 /// Advises huge pages for `list`, its spare capacity included. Works best before the first write. No effect where
 /// `/sys/kernel/mm/transparent_hugepage/enabled` is `never`.
-pub fn ask_for_huge_pages<T>(list: &Vec<T>) {
+fn ask_for_huge_pages<T>(list: &Vec<T>) {
     if let Some(start) = NonNull::new(list.as_ptr().cast_mut()) {
         ask_for_huge_pages_at(start.cast(), list.capacity() * size_of::<T>());
     }
@@ -41,6 +55,7 @@ mod tests {
             let list: Vec<u64> = (0..len as u64).collect();
             ask_for_huge_pages(&list);
             assert!(list.iter().copied().eq(0..len as u64), "{len} words");
+            assert_eq!(filled(len, 7_u64), vec![7; len], "{len} words");
         }
         ask_for_huge_pages(&Vec::<()>::with_capacity(5));
     }

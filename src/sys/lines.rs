@@ -26,7 +26,7 @@ pub struct Lines {
 unsafe impl Send for Lines {}
 
 impl Lines {
-    /// Maps `len` lines of zeros, without allocating pages.
+    /// Maps `len` lines of zeros, without allocating pages; these are huge where the kernel has any.
     ///
     /// # Panics
     ///
@@ -40,15 +40,15 @@ impl Lines {
         let Ok(base) = mapped else {
             handle_alloc_error(layout)
         };
+        ask_for_huge_pages_at(base.cast(), layout.size());
         Self {
             base: base.cast(),
             len,
         }
     }
 
-    /// Advises huge pages, and writes to every page.
+    /// Writes to every page.
     pub fn prefault(&mut self) {
-        ask_for_huge_pages_at(self.base.cast(), self.len * size_of::<Line>());
         for line in self.iter_mut() {
             *std::hint::black_box(line) = Line::default();
         }

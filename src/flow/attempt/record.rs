@@ -35,13 +35,7 @@ impl Attempts {
     }
 
     /// Accounts a segment.
-    pub fn add(
-        &mut self,
-        at: u32,
-        segment: &Headers,
-        sender: Sender,
-        counts: &mut FlowCounts,
-    ) {
+    pub fn add(&mut self, at: u32, segment: &Headers, sender: Sender, counts: &mut FlowCounts) {
         let who = if segment.is_touch() {
             Requester::Syn
         } else {
@@ -182,7 +176,8 @@ impl Attempts {
                 }
                 if answered && ack && !entry.has(ODD) {
                     let server_next = entry.server_isn().wrapping_add(1);
-                    let exact = segment.ack == server_next && tcp::within(segment.seq, next, span) && !rst;
+                    let exact =
+                        segment.ack == server_next && tcp::within(segment.seq, next, span) && !rst;
                     let ends = (rst || segment.flags & FIN != 0)
                         && tcp::after(segment.seq, entry.isn)
                         && tcp::within(segment.ack, server_next, self.server_span(at));

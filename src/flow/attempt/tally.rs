@@ -7,6 +7,7 @@ use crate::decode::Headers;
 use crate::flow::record::{History, Volume};
 use crate::flow::table::prefault;
 use crate::flow::tcp::{self, Sender};
+use crate::sys::huge_pages::with_room;
 
 /// Attempts per place.
 const ATTEMPTS_EACH: usize = 8;
@@ -76,7 +77,7 @@ impl Tallies {
     pub fn new(attempts: usize) -> Self {
         let capacity = Self::capacity_for(attempts);
         Self {
-            places: Vec::with_capacity(capacity),
+            places: with_room(capacity),
             free: Vec::with_capacity(capacity),
             capacity,
         }

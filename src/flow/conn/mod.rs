@@ -10,6 +10,7 @@ use super::tcp::{self, Sender};
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::FIN;
+use crate::sys::huge_pages::with_room;
 use packed::{Cold, Hot};
 use std::cmp::Ordering;
 
@@ -132,7 +133,7 @@ impl Conns {
     pub fn new(capacity: usize) -> Self {
         Self {
             slab: Slab::new(capacity, Hot::default()),
-            cold: Vec::with_capacity(capacity),
+            cold: with_room(capacity),
             record_ends: true,
         }
     }

@@ -5,11 +5,8 @@ pub(crate) mod ring;
 pub(crate) mod slab;
 pub(crate) mod timers;
 
-use crate::sys::huge_pages::ask_for_huge_pages;
-
-/// Writes to every page of a list's first `capacity` places, in huge pages where the kernel has any.
+/// Writes to every page of a list's first `capacity` places.
 pub(super) fn prefault<T: Copy>(list: &mut Vec<T>, capacity: usize, filler: T) {
-    ask_for_huge_pages(list);
     let filled = list.len();
     list.resize(capacity, filler);
     list.truncate(filled);

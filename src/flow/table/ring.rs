@@ -8,6 +8,7 @@
 
 use super::bucket::{Buckets, Hits, Place, SECOND, WAYS, tag_of};
 use super::prefault;
+use crate::sys::huge_pages::with_room;
 use crate::sys::lines::Line;
 use crate::sys::prefetch::prefetch;
 
@@ -28,7 +29,7 @@ impl<E: Copy> Ring<E> {
     pub fn new(capacity: usize, empty: E) -> Self {
         Self {
             buckets: Buckets::new(capacity),
-            entries: Vec::with_capacity(capacity),
+            entries: with_room(capacity),
             capacity,
             // Fresh buckets hold zeros: stale.
             tail: 1,

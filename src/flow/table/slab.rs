@@ -9,6 +9,7 @@
 use super::bucket::{Buckets, Hits, Place, SECOND, WAYS, tag_of};
 use super::prefault;
 use super::timers::{NIL, Wheel, slot_of};
+use crate::sys::huge_pages::with_room;
 use crate::sys::lines::Line;
 use crate::sys::prefetch::prefetch;
 
@@ -55,8 +56,8 @@ impl<E: Copy> Slab<E> {
     pub fn new(capacity: usize, empty: E) -> Self {
         Self {
             buckets: Buckets::new(capacity),
-            entries: Vec::with_capacity(capacity),
-            home: Vec::with_capacity(capacity),
+            entries: with_room(capacity),
+            home: with_room(capacity),
             wheel: Wheel::new(capacity),
             free: NIL,
             len: 0,

@@ -4,6 +4,7 @@
 //! does. A shortened deadline moves its timer at once.
 
 use super::prefault;
+use crate::sys::huge_pages::with_room;
 
 /// No position.
 pub const NIL: u32 = u32::MAX;
@@ -58,8 +59,8 @@ fn end_of(place: usize) -> u32 {
 impl Wheel {
     pub fn new(capacity: usize) -> Self {
         Self {
-            next: Vec::with_capacity(capacity),
-            prev: Vec::with_capacity(capacity),
+            next: with_room(capacity),
+            prev: with_room(capacity),
             heads: (0..SLOTS).map(end_of).collect(),
             tails: (0..SLOTS).map(end_of).collect(),
             taken: [0; SLOTS / 64],

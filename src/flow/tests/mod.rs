@@ -321,9 +321,7 @@ fn shards_say_together_what_one_says() {
                     .next_if(|(mine, at)| mine == packet && at == now)
                     .is_some()
                 {
-                    flows.on_packet(packet, *now, &mut |when, event| {
-                        parts.push((when, event))
-                    });
+                    flows.on_packet(packet, *now, &mut |when, event| parts.push((when, event)));
                 } else {
                     flows.expire(*now, &mut |when, event| parts.push((when, event)));
                 }

@@ -5,7 +5,7 @@
 
 use super::question::Item;
 use super::state::TouchState;
-use crate::sys::huge_pages::ask_for_huge_pages;
+use crate::sys::huge_pages::filled;
 use crate::sys::prefetch::prefetch;
 use std::cmp::Reverse;
 
@@ -73,9 +73,9 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
     pub fn new(capacity: usize, keep: usize) -> Self {
         let buckets = Self::buckets_for(capacity);
         Self {
-            tags: vec![[0; WAYS]; buckets],
-            held: vec![None; buckets * WAYS],
-            touches: vec![Touch::NONE; buckets * WAYS * keep],
+            tags: filled(buckets, [0; WAYS]),
+            held: filled(buckets * WAYS, None),
+            touches: filled(buckets * WAYS * keep, Touch::NONE),
             keep,
             occupied: 0,
         }
@@ -93,9 +93,6 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
 
     /// Writes to every page. Call before the first touch.
     pub fn prefault(&mut self) {
-        ask_for_huge_pages(&self.tags);
-        ask_for_huge_pages(&self.held);
-        ask_for_huge_pages(&self.touches);
         self.tags.fill(std::hint::black_box([0; WAYS]));
         self.held.fill(std::hint::black_box(None));
         self.touches.fill(std::hint::black_box(Touch::NONE));
