@@ -54,6 +54,26 @@ pub struct Whole {
     pub flags: Option<u8>,
 }
 
+/// How many of a frame's first bytes decoding reads at most, where none is beyond its length on the wire: all of them
+/// unless it holds a whole segment or datagram behind plain headers.
+#[inline]
+pub fn depth(frame: &Frame<'_>) -> usize {
+    let all = frame.bytes.len();
+    let Some(head) = frame.bytes.first_chunk::<{ ETHERNET + IPV6 }>() else {
+        return all;
+    };
+    let proto = match [head[12], head[13], head[14]] {
+        [0x08, 0x00, 0x45] if head[20] & 0x3f == 0 && head[21] == 0 => head[23],
+        [0x86, 0xdd, 0x60..=0x6f] => head[20],
+        _ => return all,
+    };
+    let is_plain = frame.link == LinkType::Ethernet && matches!(proto, proto::TCP | proto::UDP);
+    match is_plain {
+        true => all.min(ETHERNET + IPV6 + FLAGS_END),
+        false => all,
+    }
+}
+
 impl Headers {
     /// Reads what most frames are, by fixed offsets: Ethernet, IPv4 without options or IPv6 without extension headers,
     /// a whole TCP segment or UDP datagram. False for every other frame: use [`super::packet()`], which reads these

@@ -5,6 +5,7 @@
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use proptest::prelude::*;
 
+use super::headers::depth;
 use super::key::Key;
 use super::packet::{Fragment, Reach, Transport};
 use super::shapes::*;
@@ -60,6 +61,10 @@ fn plain(frame: &Frame<'_>) -> Option<Headers> {
 fn assert_same(frame: &Frame<'_>) {
     let read = packet(frame);
     assert_eq!(read, naive::packet(frame), "{frame:?}");
+    if frame.wire_len as usize >= frame.bytes.len() {
+        let bytes = &frame.bytes[..depth(frame)];
+        assert_eq!(read, packet(&Frame { bytes, ..*frame }), "{frame:?}");
+    }
     if let Some(plain) = plain(frame) {
         let of = read.ok().as_ref().and_then(Headers::of);
         assert_eq!(of, Some(plain), "{frame:?}");

@@ -5,6 +5,7 @@ use crate::capture::frame::Frame;
 use crate::capture::pcap::chunk::Chunk;
 use crate::capture::pcap::{CaptureReader, ReadError, ReadErrorKind};
 use crate::decode;
+use crate::decode::headers::depth;
 use crate::decode::packet::{Icmp, Transport};
 use crate::settings::memory::CHUNKS;
 use crate::shard::{At, Shard};
@@ -120,7 +121,8 @@ impl Replay {
             self.first_ns.get_or_insert(frame.ts_ns);
             self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
             let worker = worker_of(&self.keys, &frame, workers);
-            chunk.push(&frame, self.watermark_ns, worker as usize);
+            let depth = depth(&frame);
+            chunk.push(&frame, depth, self.watermark_ns, worker as usize);
         }
         Ok(None)
     }

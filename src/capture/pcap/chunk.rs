@@ -59,11 +59,12 @@ impl Chunk {
         self.metas.len() == self.metas.capacity() || self.bytes.len() >= BYTES_MAX
     }
 
-    /// Copies a frame in, for `worker`; `watermark_ns` is the newest time stamp up to and with it.
-    pub fn push(&mut self, frame: &Frame<'_>, watermark_ns: i64, worker: usize) {
+    /// Copies the first `depth` bytes of a frame in, for `worker`; `watermark_ns` is the newest time stamp up to and
+    /// with it.
+    pub fn push(&mut self, frame: &Frame<'_>, depth: usize, watermark_ns: i64, worker: usize) {
         self.metas.push(Meta {
             at: self.bytes.len(),
-            caplen: frame.bytes.len(),
+            caplen: depth,
             wire_len: frame.wire_len,
             ts_ns: frame.ts_ns,
             link: frame.link,
@@ -71,7 +72,7 @@ impl Chunk {
             worker: u16::try_from(worker).expect("at most 64 workers"),
         });
         self.watermarks.push(watermark_ns);
-        self.bytes.extend_from_slice(frame.bytes);
+        self.bytes.extend_from_slice(&frame.bytes[..depth]);
     }
 
     /// Number of the first frame.
