@@ -267,9 +267,12 @@ impl Logger {
                 if live && !event.step.is_end() {
                     times.push(wall_ns(run_time, ts_of_position(event.position)));
                 }
-                let Some(event) = folding.take(event, due, outputs, now_ns) else {
+                if let Body::Folded(fold) = event.body {
+                    return folding.add((fold, event.position, due), outputs, now_ns);
+                }
+                if folding.takes(&event, due, outputs, now_ns) {
                     return;
-                };
+                }
                 if folds {
                     outputs.fold_alert();
                 } else {

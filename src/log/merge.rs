@@ -10,14 +10,18 @@
 //! Flow records are large and come at the end of a flow; new connections are small and come in floods. So records
 //! have a queue of their own, beside a short line that keeps their place.
 
-use super::event::{Body, Event, Step};
+use super::event::{Body, BodyRef, Event, Step};
 use super::fold::Fold;
 use crate::flow::record::{Attempt, FlowRecord};
 use crate::inspect::detection::Detection;
 use crate::sys::prefault::touch_all;
 use crossbeam::utils::CachePadded;
+use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::time::Duration;
 
 /// How many kinds of event a shard can push: connection, alert, flow.
@@ -76,8 +80,6 @@ pub struct Producer {
 pub struct Consumer {
     lines: rtrb::Consumer<QueuedEvent>,
     records: rtrb::Consumer<FlowRecord>,
-    /// The oldest event, taken out of the queue for [`Consumer::peek`].
-    head: Option<Event>,
     shared: Arc<Shared>,
 }
 
@@ -97,7 +99,6 @@ pub fn queue(capacity: usize) -> (Producer, Consumer) {
     let theirs = Consumer {
         lines,
         records,
-        head: None,
         shared,
     };
     (ours, theirs)
@@ -137,11 +138,11 @@ impl Producer {
             return Err(event);
         }
         if let Body::Folded(fold) = &event.body {
-            if self.shared.folds.load(Ordering::Relaxed) >= self.folds_max {
+            if self.shared.folds.load(Relaxed) >= self.folds_max {
                 return Err(event);
             }
-            self.shared.folds.fetch_add(1, Ordering::Relaxed);
-            self.shared.folding.fetch_add(fold.count, Ordering::Relaxed);
+            self.shared.folds.fetch_add(1, Relaxed);
+            self.shared.folding.fetch_add(fold.count, Relaxed);
         }
         let Event {
             position,
@@ -173,7 +174,7 @@ impl Producer {
             true => &self.shared.withheld_full,
             false => &self.shared.queue_full[shard_kind(body)],
         };
-        count.fetch_add(1, Ordering::Relaxed);
+        count.fetch_add(1, Relaxed);
     }
 
     /// Pushes an event and waits while the queue is full: for `read`.
@@ -210,7 +211,7 @@ impl Producer {
 
     /// Attempts in folds on their way.
     pub fn folding(&self) -> u64 {
-        self.shared.folding.load(Ordering::Relaxed)
+        self.shared.folding.load(Relaxed)
     }
 
     /// Publishes that every event at `position` and before it was pushed.
@@ -221,35 +222,58 @@ impl Producer {
     fn publish_below(&mut self, bound: u64) {
         if bound > self.bound {
             self.bound = bound;
-            self.shared.bound.store(bound, Ordering::Release);
+            self.shared.bound.store(bound, Release);
         }
     }
 }
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        self.shared.bound.store(CLOSED, Ordering::Release);
+        self.shared.bound.store(CLOSED, Release);
     }
 }
 
 impl Consumer {
     /// Positions below this are complete. Read it before looking at the queue.
     fn bound(&self) -> u64 {
-        self.shared.bound.load(Ordering::Acquire)
+        self.shared.bound.load(Acquire)
     }
 
-    /// Takes the oldest event out of the queue, for [`Consumer::peek`].
-    fn load(&mut self) {
-        if self.head.is_some() {
-            return;
-        }
-        let Ok(line) = self.lines.pop() else { return };
+    /// The place of the oldest event, where it lies.
+    #[inline]
+    fn peek(&self) -> Option<(u64, Step)> {
+        let line = self.lines.peek().ok()?;
+        Some((line.position, line.step))
+    }
+
+    /// The content of the oldest event, where it lies.
+    fn peek_body(&self) -> Option<BodyRef<'_>> {
+        Some(match &self.lines.peek().ok()?.body {
+            Short::NewConnection(attempt) => BodyRef::NewConnection(attempt),
+            Short::Alert(detection) => BodyRef::Alert(detection),
+            Short::Folded(fold) => BodyRef::Folded(fold),
+            Short::Flow => BodyRef::Flow(self.records.peek().ok()?),
+        })
+    }
+
+    /// Whether its oldest event comes before that of another queue.
+    fn is_before(&self, other: &Self) -> bool {
+        let places = (self.peek(), other.peek());
+        places.0.cmp(&places.1).then_with(|| match (self.peek_body(), other.peek_body()) {
+            (Some(body), Some(other)) => body.cmp(other),
+            _ => Ordering::Equal,
+        }) == Ordering::Less
+    }
+
+    /// Takes the oldest event.
+    fn pop(&mut self) -> Option<Event> {
+        let line = self.lines.pop().ok()?;
         let body = match line.body {
             Short::NewConnection(attempt) => Body::NewConnection(attempt),
             Short::Alert(detection) => Body::Alert(detection),
             Short::Folded(fold) => {
-                self.shared.folds.fetch_sub(1, Ordering::Relaxed);
-                self.shared.folding.fetch_sub(fold.count, Ordering::Relaxed);
+                self.shared.folds.fetch_sub(1, Relaxed);
+                self.shared.folding.fetch_sub(fold.count, Relaxed);
                 Body::Folded(fold)
             }
             Short::Flow => {
@@ -257,38 +281,26 @@ impl Consumer {
                 Body::Flow(record.expect("a record is pushed before its line"))
             }
         };
-        self.head = Some(Event {
+        Some(Event {
             position: line.position,
             step: line.step,
             body,
-        });
-    }
-
-    /// The oldest event, as of the last [`Consumer::load`].
-    fn peek(&self) -> Option<&Event> {
-        self.head.as_ref()
-    }
-
-    /// Takes the oldest event.
-    #[cfg(test)]
-    fn pop(&mut self) -> Option<Event> {
-        self.load();
-        self.head.take()
+        })
     }
 
     /// Nothing is in the queue and nothing follows.
     fn finished(&self) -> bool {
-        self.bound() == CLOSED && self.head.is_none() && self.lines.is_empty()
+        self.bound() == CLOSED && self.lines.is_empty()
     }
 
     /// Withheld detections lost to a full queue so far.
     pub fn withheld_full(&self) -> u64 {
-        self.shared.withheld_full.load(Ordering::Relaxed)
+        self.shared.withheld_full.load(Relaxed)
     }
 
     /// Other events lost to a full queue so far, by kind.
     pub fn queue_full(&self) -> [u64; SHARD_KINDS] {
-        std::array::from_fn(|kind| self.shared.queue_full[kind].load(Ordering::Relaxed))
+        std::array::from_fn(|kind| self.shared.queue_full[kind].load(Relaxed))
     }
 }
 
@@ -352,17 +364,12 @@ impl Merge {
         for (bound, source) in self.bounds.iter_mut().zip(&self.sources) {
             *bound = source.bound();
         }
-        for source in &mut self.sources {
-            source.load();
-        }
         self.mark_stragglers(&mut on_lag);
         for emitted in 0..events_max {
             let Some(shard) = self.next_shard() else {
                 return emitted;
             };
-            let source = &mut self.sources[shard];
-            let event = source.head.take().expect("its head was just seen");
-            source.load();
+            let event = self.sources[shard].pop().expect("it was just seen");
             let key = (event.position, event.step);
             if event.body.is_withheld() {
                 // No record is written behind it.
@@ -378,21 +385,21 @@ impl Merge {
 
     /// The shard whose head is the smallest, if nothing smaller can follow from another.
     fn next_shard(&self) -> Option<usize> {
-        let mut best: Option<(usize, &Event)> = None;
+        let mut best: Option<(usize, u64)> = None;
         let mut limit = u64::MAX;
         for (shard, source) in self.sources.iter().enumerate() {
             match source.peek() {
                 None if self.behind[shard] => {}
                 None => limit = limit.min(self.bounds[shard]),
-                Some(head) => {
-                    if best.is_none_or(|(_, event)| head.cmp_order(event).is_lt()) {
-                        best = Some((shard, head));
+                Some((position, _)) => {
+                    if best.is_none_or(|(first, _)| source.is_before(&self.sources[first])) {
+                        best = Some((shard, position));
                     }
                 }
             }
         }
         // All closed: u64::MAX, and even the last position may go out.
-        best.filter(|(_, event)| event.position < limit || is_closed(limit))
+        best.filter(|(_, position)| *position < limit || is_closed(limit))
             .map(|(shard, _)| shard)
     }
 
@@ -416,8 +423,7 @@ impl Merge {
         let awaited = self.sources.iter().enumerate();
         let awaited = awaited.filter(|(shard, _)| !self.behind[*shard]);
         let next = awaited.map(|(shard, source)| {
-            let head = source.peek().map(|head| head.position);
-            head.unwrap_or(self.bounds[shard])
+            source.peek().map_or(self.bounds[shard], |(position, _)| position)
         });
         next.min().unwrap_or(u64::MAX)
     }
@@ -425,7 +431,7 @@ impl Merge {
     /// Whether everything at `position` was emitted.
     pub fn is_past(&self, position: u64) -> bool {
         let past = |(shard, source): (usize, &Consumer)| match source.peek() {
-            Some(head) => head.position > position,
+            Some((head, _)) => head > position,
             None => self.behind[shard] || self.bounds[shard] > position,
         };
         self.sources.iter().enumerate().all(past)

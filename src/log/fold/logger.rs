@@ -18,51 +18,44 @@ pub enum Folding {
 pub type Part = (Box<Fold>, u64, LogTime);
 
 impl Folding {
-    /// Folds an event, or returns one that is not folded.
-    pub fn take(
+    /// Folds an event; false if it is not folded.
+    pub fn takes(
         &mut self,
-        event: Event,
+        event: &Event,
         due: LogTime,
         outputs: &mut Outputs,
         now_ns: i64,
-    ) -> Option<Event> {
-        match (self, event) {
-            (Self::Here(folds), event) => {
-                for fold in Self::closed_by(folds, &event) {
-                    // Due before the end of its second if the run ends or a clock was set back.
-                    let end = LogTime::packet(fold.end_ns().min(due.run_ns));
-                    outputs.write_fold(Box::new(fold), event.position, end, now_ns);
-                }
-                match &event.body {
-                    Body::NewConnection(attempt) if folds.takes(attempt) => {
-                        outputs.fold_here();
-                        None
-                    }
-                    _ => Some(event),
-                }
-            }
-            (
-                Self::Shards(part),
-                Event {
-                    position,
-                    body: Body::Folded(fold),
-                    ..
-                },
-            ) => {
-                outputs.hold_folded(fold.count);
-                match part {
-                    Some((known, ..)) if known.order() == fold.order() => known.merge(&fold),
-                    _ => {
-                        Self::write(part.take(), outputs, now_ns);
-                        *part = Some((fold, position, due));
-                    }
-                }
-                None
-            }
-            (Self::Shards(part), event) => {
+    ) -> bool {
+        let folds = match self {
+            Self::Here(folds) => folds,
+            Self::Shards(part) => {
                 Self::write(part.take(), outputs, now_ns);
-                Some(event)
+                return false;
             }
+        };
+        for fold in Self::closed_by(folds, event) {
+            // Due before the end of its second if the run ends or a clock was set back.
+            let end = LogTime::packet(fold.end_ns().min(due.run_ns));
+            outputs.write_fold(Box::new(fold), event.position, end, now_ns);
+        }
+        let folded = matches!(&event.body, Body::NewConnection(attempt) if folds.takes(attempt));
+        if folded {
+            outputs.fold_here();
+        }
+        folded
+    }
+
+    /// Takes a fold of a shard.
+    pub fn add(&mut self, (fold, position, due): Part, outputs: &mut Outputs, now_ns: i64) {
+        outputs.hold_folded(fold.count);
+        match self {
+            Self::Shards(Some((known, ..))) if known.order() == fold.order() => known.merge(&fold),
+            Self::Shards(part) => {
+                let before = part.replace((fold, position, due));
+                Self::write(before, outputs, now_ns);
+            }
+            // Shards do not fold where the logger does.
+            Self::Here(_) => Self::write(Some((fold, position, due)), outputs, now_ns),
         }
     }
 
