@@ -166,8 +166,7 @@ impl Headers {
         let [a, b, c, d] = [bytes[0], bytes[1], bytes[2], bytes[3]];
         self.key.src_port = u16::from_be_bytes([a, b]);
         self.key.dst_port = u16::from_be_bytes([c, d]);
-        // At most what an IP length field holds.
-        self.payload_len = payload_len as u32;
+        self.payload_len = u32::try_from(payload_len).unwrap_or(u32::MAX);
         self.ts_ns = frame.ts_ns;
         self.wire_len = wire_len(frame);
         self.interface = frame.interface;

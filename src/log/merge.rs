@@ -259,10 +259,14 @@ impl Consumer {
     /// Whether its oldest event comes before that of another queue.
     fn is_before(&self, other: &Self) -> bool {
         let places = (self.peek(), other.peek());
-        places.0.cmp(&places.1).then_with(|| match (self.peek_body(), other.peek_body()) {
-            (Some(body), Some(other)) => body.cmp(other),
-            _ => Ordering::Equal,
-        }) == Ordering::Less
+        places
+            .0
+            .cmp(&places.1)
+            .then_with(|| match (self.peek_body(), other.peek_body()) {
+                (Some(body), Some(other)) => body.cmp(other),
+                _ => Ordering::Equal,
+            })
+            == Ordering::Less
     }
 
     /// Takes the oldest event.
@@ -423,7 +427,9 @@ impl Merge {
         let awaited = self.sources.iter().enumerate();
         let awaited = awaited.filter(|(shard, _)| !self.behind[*shard]);
         let next = awaited.map(|(shard, source)| {
-            source.peek().map_or(self.bounds[shard], |(position, _)| position)
+            source
+                .peek()
+                .map_or(self.bounds[shard], |(position, _)| position)
         });
         next.min().unwrap_or(u64::MAX)
     }

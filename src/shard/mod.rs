@@ -13,7 +13,7 @@ use crate::capture::frame::{Class, Frame};
 use crate::decode::packet::{Packet, Reach};
 use crate::decode::{self, Headers, Unread};
 use crate::flow::key::Hasher;
-use crate::flow::record::{FlowEvent, Outcome, When};
+use crate::flow::record::{FiveTuple, FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits, Lookup};
 use crate::inspect::contact::{Contact, ContactKind, Owner};
 use crate::inspect::{Detectors, Rules};
@@ -297,28 +297,37 @@ impl Shard {
             (None, None) => None,
         };
         if let Some((tuple, what)) = outcome {
-            let kind = match what {
-                Outcome::Answered => ContactKind::Answered,
-                Outcome::Refused => ContactKind::Refused,
-                Outcome::Established => ContactKind::Established,
-            };
-            let contact = Contact {
-                position: one.position,
-                ts_ns: one.headers.ts_ns,
-                pair: self.pair(tuple.src, tuple.dst),
-                src: tuple.src,
-                dst: tuple.dst,
-                port: tuple.dst_port,
-                interface: one.headers.interface,
-                number: 1,
-                kind,
-            };
-            self.give(&contact, timeline);
+            self.on_outcome(&tuple, what, one, timeline);
         }
         if let Some(syn) = joined {
             let touch = self.touch(&syn, one.position);
             self.give(&touch, timeline);
         }
+    }
+
+    fn on_outcome(
+        &mut self,
+        tuple: &FiveTuple,
+        what: Outcome,
+        one: &Pending,
+        timeline: &Timeline<'_>,
+    ) {
+        let contact = Contact {
+            position: one.position,
+            ts_ns: one.headers.ts_ns,
+            pair: self.pair(tuple.src, tuple.dst),
+            src: tuple.src,
+            dst: tuple.dst,
+            port: tuple.dst_port,
+            interface: one.headers.interface,
+            number: 1,
+            kind: match what {
+                Outcome::Answered => ContactKind::Answered,
+                Outcome::Refused => ContactKind::Refused,
+                Outcome::Established => ContactKind::Established,
+            },
+        };
+        self.give(&contact, timeline);
     }
 
     /// Keyed hash of a source and of what stands for its destination.

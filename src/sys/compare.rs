@@ -1,34 +1,17 @@
 //! Compares several numbers with one at once: by SSE2, which every x86_64 has, elsewhere one by one.
 
 use super::lines::Line;
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::*;
 
 /// One bit for each byte that is `wanted`.
 #[inline(always)]
 pub fn equal_bytes(bytes: &[u8; 16], wanted: u8) -> u32 {
     #[cfg(target_arch = "x86_64")]
-    {
-        let first = bytes.as_ptr().cast::<__m128i>();
-        // SAFETY: every x86_64 has SSE2; 16 bytes are read, wherever they lie.
-        let bits = unsafe {
-            let equal = _mm_cmpeq_epi8(_mm_loadu_si128(first), _mm_set1_epi8(wanted.cast_signed()));
-            _mm_movemask_epi8(equal)
-        };
-        bits.cast_unsigned()
+    // SAFETY: every x86_64 has SSE2.
+    unsafe {
+        sse2::equal_bytes(bytes, wanted)
     }
     #[cfg(not(target_arch = "x86_64"))]
-    {
-        equal_bytes_one_by_one(bytes, wanted)
-    }
-}
-
-#[cfg(any(test, not(target_arch = "x86_64")))]
-fn equal_bytes_one_by_one(bytes: &[u8; 16], wanted: u8) -> u32 {
-    let bytes = bytes.iter().enumerate();
-    bytes.fold(0, |bits, (at, byte)| {
-        bits | u32::from(*byte == wanted) << at
-    })
+    one_by_one::equal_bytes(bytes, wanted)
 }
 
 impl Line {
@@ -36,73 +19,102 @@ impl Line {
     #[inline(always)]
     pub fn equal_to(&self, wanted: u16) -> u32 {
         #[cfg(target_arch = "x86_64")]
-        {
-            self.equal_by_sse2(wanted)
+        // SAFETY: every x86_64 has SSE2.
+        unsafe {
+            sse2::equal_to(self, wanted)
         }
         #[cfg(not(target_arch = "x86_64"))]
-        {
-            self.equal_one_by_one(wanted)
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    fn equal_by_sse2(&self, wanted: u16) -> u32 {
-        let first = self.0.as_ptr().cast::<__m128i>();
-        // SAFETY: every x86_64 has SSE2; a line has 64 bytes, of which the first 24 are read, aligned to 16.
-        let bits = unsafe {
-            let wanted = _mm_set1_epi16(wanted.cast_signed());
-            let eight = _mm_cmpeq_epi16(_mm_load_si128(first), wanted);
-            let four = _mm_cmpeq_epi16(_mm_loadl_epi64(first.add(1)), wanted);
-            _mm_movemask_epi8(_mm_packs_epi16(eight, four))
-        };
-        bits.cast_unsigned() & 0xfff
+        one_by_one::equal_to(self, wanted)
     }
 
     /// One bit for each word whose lower half is `wanted`.
     #[inline(always)]
     pub fn lower_halves_equal_to(&self, wanted: u32) -> u32 {
         #[cfg(target_arch = "x86_64")]
-        {
-            self.lower_halves_by_sse2(wanted)
+        // SAFETY: every x86_64 has SSE2.
+        unsafe {
+            sse2::lower_halves_equal_to(self, wanted)
         }
         #[cfg(not(target_arch = "x86_64"))]
-        {
-            self.lower_halves_one_by_one(wanted)
-        }
+        one_by_one::lower_halves_equal_to(self, wanted)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod sse2 {
+    use super::Line;
+    use std::arch::x86_64::*;
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn two(lower: u64, upper: u64) -> __m128i {
+        _mm_set_epi64x(upper.cast_signed(), lower.cast_signed())
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    fn lower_halves_by_sse2(&self, wanted: u32) -> u32 {
-        let first = self.0.as_ptr().cast::<f32>();
-        // SAFETY: every x86_64 has SSE2; a line has 64 bytes, all of which are read, aligned to 16.
-        let bits = unsafe {
-            let wanted = _mm_set1_epi32(wanted.cast_signed());
-            let equal = |at| {
-                let (two, more) = (_mm_load_ps(first.add(at)), _mm_load_ps(first.add(at + 4)));
-                let lower = _mm_shuffle_ps::<0b10_00_10_00>(two, more);
-                _mm_cmpeq_epi32(_mm_castps_si128(lower), wanted)
-            };
-            let all = _mm_packs_epi32(equal(0), equal(8));
-            _mm_movemask_epi8(_mm_packs_epi16(all, all))
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn equal_bytes(bytes: &[u8; 16], wanted: u8) -> u32 {
+        let ([lower, upper], _) = bytes.as_chunks::<8>() else {
+            unreachable!("16 bytes");
         };
-        bits.cast_unsigned() & 0xff
+        let all = two(u64::from_le_bytes(*lower), u64::from_le_bytes(*upper));
+        let equal = _mm_cmpeq_epi8(all, _mm_set1_epi8(wanted.cast_signed()));
+        _mm_movemask_epi8(equal).cast_unsigned()
     }
 
-    #[cfg(any(test, not(target_arch = "x86_64")))]
-    fn lower_halves_one_by_one(&self, wanted: u32) -> u32 {
-        let equal = |word: &u64| u32::from(*word & 0xffff_ffff == u64::from(wanted));
-        let words = self.0.iter().enumerate();
-        words.fold(0, |bits, (at, word)| bits | equal(word) << at)
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn equal_to(Line(words): &Line, wanted: u16) -> u32 {
+        let wanted = _mm_set1_epi16(wanted.cast_signed());
+        let eight = _mm_cmpeq_epi16(two(words[0], words[1]), wanted);
+        let four = _mm_cmpeq_epi16(two(words[2], 0), wanted);
+        let bits = _mm_movemask_epi8(_mm_packs_epi16(eight, four));
+        bits.cast_unsigned() & 0xfff
     }
 
-    #[cfg(any(test, not(target_arch = "x86_64")))]
-    fn equal_one_by_one(&self, wanted: u16) -> u32 {
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn lower_halves_equal_to(Line(words): &Line, wanted: u32) -> u32 {
+        let wanted = _mm_set1_epi32(wanted.cast_signed());
+        let lower = |at: usize| {
+            let (first, second) = (
+                two(words[at], words[at + 1]),
+                two(words[at + 2], words[at + 3]),
+            );
+            let (first, second) = (_mm_castsi128_ps(first), _mm_castsi128_ps(second));
+            _mm_castps_si128(_mm_shuffle_ps::<0b10_00_10_00>(first, second))
+        };
+        let (four, more) = (
+            _mm_cmpeq_epi32(lower(0), wanted),
+            _mm_cmpeq_epi32(lower(4), wanted),
+        );
+        let all = _mm_packs_epi32(four, more);
+        _mm_movemask_epi8(_mm_packs_epi16(all, all)).cast_unsigned() & 0xff
+    }
+}
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod one_by_one {
+    use super::Line;
+
+    pub fn equal_bytes(bytes: &[u8; 16], wanted: u8) -> u32 {
+        let bytes = bytes.iter().enumerate();
+        bytes.fold(0, |bits, (at, byte)| {
+            bits | u32::from(*byte == wanted) << at
+        })
+    }
+
+    pub fn equal_to(Line(words): &Line, wanted: u16) -> u32 {
         (0..12).fold(0, |bits, at| {
-            let number = self.0[at / 4] >> (16 * (at % 4)) & 0xffff;
+            let number = words[at / 4] >> (16 * (at % 4)) & 0xffff;
             bits | u32::from(number == u64::from(wanted)) << at
         })
+    }
+
+    pub fn lower_halves_equal_to(Line(words): &Line, wanted: u32) -> u32 {
+        let equal = |word: &u64| u32::from(*word & 0xffff_ffff == u64::from(wanted));
+        let words = words.iter().enumerate();
+        words.fold(0, |bits, (at, word)| bits | equal(word) << at)
     }
 }
 
@@ -120,11 +132,15 @@ mod tests {
             }));
             for wanted in [0, 1, 2, 3, 0x8000, 0x8001, 0xffff] {
                 let found = line.equal_to(wanted);
-                assert_eq!(found, line.equal_one_by_one(wanted), "{wanted:x} {line:x?}");
+                assert_eq!(
+                    found,
+                    one_by_one::equal_to(&line, wanted),
+                    "{wanted:x} {line:x?}"
+                );
             }
             for wanted in [0, 1, 0x8000_0000, 0x8000_0001] {
                 let found = line.lower_halves_equal_to(wanted);
-                let one_by_one = line.lower_halves_one_by_one(wanted);
+                let one_by_one = one_by_one::lower_halves_equal_to(&line, wanted);
                 assert_eq!(found, one_by_one, "{wanted:x} {line:x?}");
             }
         }
@@ -152,7 +168,7 @@ mod tests {
                 let found = equal_bytes(&bytes, wanted);
                 assert_eq!(
                     found,
-                    equal_bytes_one_by_one(&bytes, wanted),
+                    one_by_one::equal_bytes(&bytes, wanted),
                     "{wanted} {bytes:?}"
                 );
             }
