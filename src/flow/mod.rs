@@ -285,25 +285,23 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         self.counts.syn_packets += 1;
-        let (known, near) = if self.attempts.far == 0 && self.attempts.ring.lacks(hash) {
-            (None, 0)
-        } else {
-            self.known_attempt(hash, syn, now, out)
+        let place = match self.attempts.far {
+            0 => self.attempts.ring.vacancy(hash),
+            _ => None,
         };
-        match known {
-            Some(at) => self.on_retransmission(at, syn, hash, now, out),
-            None => {
-                self.counts.packets_accounted += u64::from(!syn.key.joined);
-                let far = near >= NEAR_MAX;
-                let hash = if far {
-                    self.hasher.far(hash, syn.seq)
-                } else {
-                    hash
-                };
-                let counts = &mut self.counts;
-                self.attempts.open(hash, far, syn, now, counts, out);
+        let mut bucket = (hash, false);
+        if place.is_none() {
+            let (known, near) = self.known_attempt(hash, syn, now, out);
+            if let Some(at) = known {
+                return self.on_retransmission(at, syn, hash, now, out);
+            }
+            if near >= NEAR_MAX {
+                bucket = (self.hasher.far(hash, syn.seq), true);
             }
         }
+        self.counts.packets_accounted += u64::from(!syn.key.joined);
+        let counts = &mut self.counts;
+        self.attempts.open(place, bucket, syn, now, counts, out);
     }
 
     /// The live attempt of these endpoints and this sequence number, and how many live in their buckets.

@@ -15,7 +15,7 @@ pub fn equal_bytes(bytes: &[u8; 16], wanted: u8) -> u32 {
 }
 
 impl Line {
-    /// One bit for each of the first twelve numbers of 16 bits (from the lowest of the first word on) that is `wanted`.
+    /// One bit for each of the first twelve [`Line::u16s`] that is `wanted`.
     #[inline(always)]
     pub fn equal_to(&self, wanted: u16) -> u32 {
         #[cfg(target_arch = "x86_64")]
@@ -104,10 +104,10 @@ mod one_by_one {
         })
     }
 
-    pub fn equal_to(Line(words): &Line, wanted: u16) -> u32 {
-        (0..12).fold(0, |bits, at| {
-            let number = words[at / 4] >> (16 * (at % 4)) & 0xffff;
-            bits | u32::from(number == u64::from(wanted)) << at
+    pub fn equal_to(line: &Line, wanted: u16) -> u32 {
+        let numbers = line.u16s()[..12].iter().enumerate();
+        numbers.fold(0, |bits, (at, number)| {
+            bits | u32::from(*number == wanted) << at
         })
     }
 

@@ -5,7 +5,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::alloc::{Layout, handle_alloc_error};
 use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::slice;
 
 /// A cache line.
@@ -14,6 +14,36 @@ use std::slice;
 pub struct Line(pub [u64; 8]);
 
 const _: () = assert!(size_of::<Line>() == 64);
+
+impl Line {
+    /// The line as numbers of 16 bits, from its first byte on.
+    #[inline(always)]
+    pub fn u16s(&self) -> &[u16; 32] {
+        // SAFETY: as large, aligned, and any bits are numbers.
+        unsafe { &*ptr::from_ref(self).cast() }
+    }
+
+    /// The same, to write.
+    #[inline(always)]
+    pub fn u16s_mut(&mut self) -> &mut [u16; 32] {
+        // SAFETY: as in `u16s`, and `self` is borrowed alone.
+        unsafe { &mut *ptr::from_mut(self).cast() }
+    }
+
+    /// The line as numbers of 32 bits, from its first byte on.
+    #[inline(always)]
+    pub fn u32s(&self) -> &[u32; 16] {
+        // SAFETY: as large, aligned, and any bits are numbers.
+        unsafe { &*ptr::from_ref(self).cast() }
+    }
+
+    /// The same, to write.
+    #[inline(always)]
+    pub fn u32s_mut(&mut self) -> &mut [u32; 16] {
+        // SAFETY: as in `u32s`, and `self` is borrowed alone.
+        unsafe { &mut *ptr::from_mut(self).cast() }
+    }
+}
 
 /// A mapping of a fixed number of lines.
 #[derive(Debug)]
@@ -85,6 +115,18 @@ impl Drop for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_views_of_a_line_share_its_bytes() {
+        let mut line = Line::default();
+        line.u16s_mut()[2] = 7;
+        line.u32s_mut()[15] = 9;
+        let bytes = line.0.map(u64::to_ne_bytes).concat();
+        assert_eq!(bytes[4..6], 7_u16.to_ne_bytes());
+        assert_eq!(bytes[60..], 9_u32.to_ne_bytes());
+        assert_eq!(bytes.iter().filter(|byte| **byte != 0).count(), 2);
+        assert_eq!((line.u16s()[2], line.u32s()[15]), (7, 9));
+    }
 
     #[test]
     fn lines_are_zero_apart_and_aligned() {

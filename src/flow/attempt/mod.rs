@@ -12,6 +12,7 @@ use super::conn::TCP;
 use super::counts::FlowCounts;
 use super::key::Hasher;
 use super::record::{Attempt, EndReason, FlowEvent, When};
+use super::table::bucket::Place;
 use super::table::ring::Ring;
 use super::tcp::Sender;
 use crate::decode::Headers;
@@ -326,11 +327,12 @@ impl Attempts {
         self.give_tally(at, tally, who, counts);
     }
 
-    /// A new attempt.
+    /// A new attempt: at a vacant place, else somewhere in the buckets of a hash, which is that of (endpoints, sequence
+    /// number) if `far`.
     pub fn open(
         &mut self,
-        hash: u64,
-        far: bool,
+        place: Option<Place>,
+        (hash, far): (u64, bool),
         syn: &Headers,
         watermark_ns: i64,
         counts: &mut FlowCounts,
@@ -374,7 +376,10 @@ impl Attempts {
         counts.flows_opened += 1;
         counts.flows_open += 1;
         self.far += usize::from(far);
-        let at = self.insert_entry(hash, entry, watermark_ns, counts, out);
+        let at = match place {
+            Some(place) => self.ring.insert_at(place, entry),
+            None => self.insert_entry(hash, entry, watermark_ns, counts, out),
+        };
         if !plain {
             let tally = Tally {
                 start_ns: syn.ts_ns,

@@ -10,8 +10,9 @@ use crate::sys::prefetch::prefetch;
 
 /// Entries a bucket holds.
 pub const WAYS: usize = 10;
-/// Tags in a word.
-const LANES: usize = 4;
+/// Of a bucket as numbers of 32 bits: the place of the word about overflowed entries, and that of the positions.
+const OVERFLOWED: usize = WAYS / 2;
+const POSITIONS: usize = OVERFLOWED + 1;
 /// Bit of a tag: the entry lies in the second bucket of its key.
 pub const SECOND: u16 = 1 << 15;
 
@@ -162,33 +163,32 @@ impl Line {
     /// The position at a way.
     #[inline(always)]
     pub(super) fn at(&self, way: usize) -> u32 {
-        (self.0[3 + way / 2] >> (32 * (way % 2)) & 0xffff_ffff) as u32
+        self.u32s()[POSITIONS + way]
     }
 
+    #[inline(always)]
     pub(super) fn set_at(&mut self, way: usize, at: u32) {
-        let shift = 32 * (way % 2);
-        let word = &mut self.0[3 + way / 2];
-        *word = *word & !(0xffff_ffff << shift) | u64::from(at) << shift;
+        self.u32s_mut()[POSITIONS + way] = at;
     }
 
+    #[inline(always)]
     pub(super) fn tag(&self, way: usize) -> u16 {
-        (self.0[way / LANES] >> (16 * (way % LANES)) & 0xffff) as u16
+        self.u16s()[way]
     }
 
+    #[inline(always)]
     pub(super) fn set_tag(&mut self, way: usize, tag: u16) {
-        let shift = 16 * (way % LANES);
-        let word = &mut self.0[way / LANES];
-        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
+        self.u16s_mut()[way] = tag;
     }
 
     /// The word about entries whose first bucket this is and that lie in their second.
     #[inline(always)]
     pub(super) fn overflowed(&self) -> u32 {
-        (self.0[2] >> 32) as u32
+        self.u32s()[OVERFLOWED]
     }
 
     pub(super) fn set_overflowed(&mut self, word: u32) {
-        self.0[2] = self.0[2] & 0xffff_ffff | u64::from(word) << 32;
+        self.u32s_mut()[OVERFLOWED] = word;
     }
 
     pub(super) fn free_way(&self) -> Option<usize> {

@@ -126,11 +126,27 @@ impl<E: Copy> Ring<E> {
         }
     }
 
-    /// True: no entry has this hash. False: one may have.
+    /// Where an entry of this hash goes, if surely no other has the hash and its first bucket has a place.
     #[inline]
-    pub fn lacks(&self, hash: u64) -> bool {
-        let bucket = &self.buckets.0[self.buckets.first(hash)];
-        !self.is_live(bucket.overflowed()) && self.under(bucket, tag_of(hash)).next().is_none()
+    pub fn vacancy(&self, hash: u64) -> Option<Place> {
+        let (index, tag) = (self.buckets.first(hash), tag_of(hash));
+        let bucket = &self.buckets.0[index];
+        let may_be_known =
+            self.is_live(bucket.overflowed()) || self.under(bucket, tag).next().is_some();
+        if may_be_known || self.is_full() {
+            return None;
+        }
+        Some(Place {
+            bucket: index,
+            way: self.stale_way(bucket)?,
+            tag,
+            moves_to: None,
+        })
+    }
+
+    #[inline]
+    fn stale_way(&self, bucket: &Line) -> Option<usize> {
+        (0..WAYS).find(|&way| !self.is_live(bucket.at(way)))
     }
 
     /// Numbers with the tag of `hash`; the caller compares keys.
@@ -148,6 +164,7 @@ impl<E: Copy> Ring<E> {
         hits
     }
 
+    #[inline]
     fn occupy(&mut self, index: usize, way: usize, tag: u16, at: u32) {
         let bucket = &mut self.buckets.0[index];
         bucket.set_tag(way, tag);
@@ -166,13 +183,21 @@ impl<E: Copy> Ring<E> {
     /// Adds an entry to a ring that is not full. `None` where both buckets are: [`Ring::forget`] one of
     /// [`Ring::rivals`] first.
     pub fn insert(&mut self, hash: u64, entry: E) -> Option<u32> {
-        let free_way = |bucket: &Line| (0..WAYS).find(|&way| !self.is_live(bucket.at(way)));
+        let place = self
+            .buckets
+            .place_for(hash, |bucket| self.stale_way(bucket))?;
+        Some(self.insert_at(place, entry))
+    }
+
+    /// Adds an entry at a place that a look-up has just found.
+    #[inline]
+    pub fn insert_at(&mut self, place: Place, entry: E) -> u32 {
         let Place {
             bucket,
             way,
             tag,
             moves_to,
-        } = self.buckets.place_for(hash, free_way)?;
+        } = place;
         if let Some((to, free)) = moves_to {
             let line = &self.buckets.0[bucket];
             let (tag, at) = (line.tag(way), line.at(way));
@@ -187,7 +212,7 @@ impl<E: Copy> Ring<E> {
             self.entries[place] = entry;
         }
         self.occupy(bucket, way, tag, at);
-        Some(at)
+        at
     }
 
     /// The live entries of both buckets of `hash`.

@@ -58,7 +58,7 @@ fn against_a_list(start: u32, capacity: usize, steps: u64) -> (u32, u32) {
             for &(at, key, known) in &held {
                 let expected = if known { vec![at] } else { vec![] };
                 assert_eq!((found(&ring, key), *ring.get(at)), (expected, key));
-                assert!(!known || !ring.lacks(hash_of(key)));
+                assert!(!known || ring.vacancy(hash_of(key)).is_none());
             }
             assert!(found(&ring, key + 1).is_empty());
         }
@@ -93,9 +93,9 @@ fn what_left_takes_no_place_in_its_bucket() {
         }
         assert!(ring.hits(1 << 32 | 3).as_slice().len() <= 2 * WAYS);
     }
-    assert!(!ring.lacks(1 << 32 | 3));
+    assert!(ring.vacancy(1 << 32 | 3).is_none());
     while ring.len() > 0 {
         ring.leave();
     }
-    assert!(ring.lacks(1 << 32 | 3));
+    assert!(ring.vacancy(1 << 32 | 3).is_some());
 }
