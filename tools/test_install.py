@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Tests of install-test-deps: where a package comes from, and that one which cannot be had leaves the others in. apt,
+root and the programs sought are stubs; nothing is installed."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+# What the script itself runs; all else on PATH is a stub.
+REAL = ("bash", "cat", "env", "awk", "grep", "paste", "head")
+
+# Suites of packages: `apt-cache madison NAME`. The backports' appear once their source is written.
+APT_CACHE = """#!/bin/bash
+case $2 in
+  {nowhere}) exit ;;
+  suricata) [ -e {root}/source ] || exit 0; echo "$2 | 2 | http://mirror/debian bookworm-backports/main amd64 Packages" ;;
+  *) echo "$2 | 1 | http://mirror/debian bookworm/main amd64 Packages"
+     echo "$2 | 2 | http://mirror/debian bookworm-backports/main amd64 Packages" ;;
+esac
+echo "$2 | 3 | http://mirror/debian sid/main Sources"
+"""
+# Fails for every call that has a package of `held`.
+APT_GET = """#!/bin/bash
+case $1 in
+  indextargets) echo http://mirror/debian/ ;;
+  install)
+    echo "$*" >>{root}/calls
+    for word; do
+      case $word in {held}) echo "W: not this"; echo "E: Unable to correct problems, of $word." >&2; exit 100 ;; esac
+    done ;;
+esac
+"""
+
+
+class InstallTestDeps(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+        for name in REAL:
+            found = next(path for path in ("/usr/bin", "/bin") if os.access(f"{path}/{name}", os.X_OK))
+            (self.root / name).symlink_to(f"{found}/{name}")
+        self.program("id", "#!/bin/bash\necho 0\n")
+        self.program("rm", f"#!/bin/bash\necho \"$*\" >>{self.root}/removed\n")
+        self.program("chmod", "#!/bin/bash\n")
+        self.program("tee", f"#!/bin/bash\ncase $1 in *.list) cat >{self.root}/source ;; *) cat >/dev/null ;; esac\n")
+        # The release's name is bookworm, whatever runs the test.
+        self.program("sed", "#!/bin/bash\ncase $2 in *VERSION*) echo bookworm ;; *) exec /usr/bin/sed \"$@\" ;; esac\n")
+
+    def program(self, name, text):
+        path = self.root / name
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def install(self, which, held="none", nowhere="none"):
+        """Runs it with PATH stubbed; gives status, output and apt's calls to install."""
+        self.program("apt-cache", APT_CACHE.format(root=self.root, nowhere=nowhere))
+        self.program("apt-get", APT_GET.format(root=self.root, held=held))
+        done = subprocess.run(["bash", HERE / "install-test-deps", which], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, env={"PATH": str(self.root)}, check=False)
+        calls = self.root / "calls"
+        return done.returncode, done.stdout, calls.read_text().splitlines() if calls.exists() else []
+
+    def test_only_what_the_release_lacks_comes_from_its_backports(self):
+        status, output, calls = self.install("load")
+        self.assertEqual(status, 0, output)
+        self.assertEqual(len(calls), 2, calls)
+        self.assertIn(" nfdump", calls[0])
+        self.assertNotIn("suricata", calls[0])
+        self.assertNotIn(" -t ", calls[0])
+        self.assertTrue(calls[1].endswith(" -t bookworm-backports suricata"), calls)
+        self.assertEqual((self.root / "source").read_text(), "deb http://mirror/debian/ bookworm-backports main\n")
+        self.assertIn("synledger-backports.list", (self.root / "removed").read_text())
+
+    def test_backports_that_are_a_source_already_are_used_as_such(self):
+        (self.root / "source").touch()
+        status, output, calls = self.install("load")
+        self.assertEqual(status, 0, output)
+        self.assertTrue(calls[1].endswith(" -t bookworm-backports suricata"), calls)
+
+    def test_one_that_cannot_be_had_is_named_with_apts_reason_and_leaves_the_others_in(self):
+        status, output, calls = self.install("load", held="suricata|nfdump")
+        self.assertEqual(status, 0, output)
+        for name in ("suricata", "nfdump"):
+            self.assertIn(f"load: apt does not install {name}: Unable to correct problems, of {name}.\n", output)
+        self.assertNotIn("W:", output)
+        self.assertNotIn("does not install wrk", output)
+        self.assertTrue(any(call.endswith("recommends wrk") for call in calls), calls)
+
+    def test_one_that_no_suite_has_is_named(self):
+        status, output, calls = self.install("load", nowhere="wrk")
+        self.assertEqual(status, 0, output)
+        self.assertIn("load: apt has no wrk for bookworm", output)
+        self.assertNotIn("wrk", " ".join(calls))
+
+    def test_what_the_tests_need_and_apt_does_not_install_is_a_failure(self):
+        status, output, calls = self.install("tests", held="curl")
+        self.assertEqual(status, 1, output)
+        self.assertIn("tests: apt does not install curl: ", output)
+        self.assertTrue(any(call.endswith("recommends groff-base") for call in calls), calls)
+
+
+if __name__ == "__main__":
+    unittest.main()
