@@ -36,7 +36,7 @@ const LAYERS: [&[&str]; 18] = [
     &["counters", "error", "splitmix", "words"],
 ];
 /// Folders and files of the load tester, from the top down; see [`Imports::upward`].
-const LOADTEST_LAYERS: [&[&str]; 9] = [
+const LOADTEST_LAYERS: [&[&str]; 10] = [
     &["cli"],
     &["clean", "experiments"],
     &["report"],
@@ -45,6 +45,7 @@ const LOADTEST_LAYERS: [&[&str]; 9] = [
     &["send"],
     &["lab", "traffic"],
     &["sys"],
+    &["judge"],
     &["flags", "say"],
 ];
 /// All folders with our code.

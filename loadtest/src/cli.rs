@@ -13,6 +13,7 @@ use crate::experiments::overload::OverloadArgs;
 use crate::experiments::reconcile::ReconcileArgs;
 use crate::experiments::rings::RingsArgs;
 use crate::experiments::search::SearchArgs;
+use crate::judge::{Findings, Require};
 use crate::receivers::bare::BareArgs;
 use crate::report::ReportArgs;
 use crate::say;
@@ -24,8 +25,9 @@ use crate::send::FloodArgs;
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 all expectations hold; 1 an expectation does not hold; 2 it could not run; 128+N signal N ended it, \
-        and its namespaces, folders and processes are removed."
+    after_help = "Exit codes: 0 measured, and nothing failed; 1 a frame or an attempt is unaccounted for, books do not close, a program \
+        could not be measured, or, with --require, a target is missed; 2 it could not run, or a program that it measured died; \
+        128+N signal N ended it, and its namespaces, folders and processes are removed."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -65,12 +67,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// Runs it; gives `false` if an expectation does not hold.
+    /// Runs it; gives its failures and targets.
     ///
     /// # Errors
     ///
     /// When it could not run.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         match self {
             Command::Flood(args) => args.run(),
             Command::Search(args) => args.run(),
@@ -88,8 +90,43 @@ impl Command {
                 for name in clean::left_behind()? {
                     say!("removed {name}");
                 }
-                Ok(true)
+                Ok(Findings::default())
             }
+        }
+    }
+
+    /// Whether a missed target decides the exit code.
+    #[must_use]
+    pub fn require(&self) -> Require {
+        match self {
+            Command::Rings(args) => args.require,
+            Command::HiddenScan(args) => args.require,
+            Command::Latency(args) => args.require,
+            Command::Compare(args) => args.require,
+            Command::Harm(args) => args.require,
+            _ => Require::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_required_only_where_there_are_some() {
+        for subcommand in ["rings", "hidden-scan", "latency", "compare", "harm"] {
+            let require = |flags: &[&str]| {
+                let words = [&["loadtest", subcommand], flags].concat();
+                let cli = Cli::try_parse_from(words).expect(subcommand);
+                cli.command.require()
+            };
+            assert_eq!(require(&[]), Require::default(), "{subcommand}");
+            assert_ne!(require(&["--require"]), Require::default(), "{subcommand}");
+        }
+        for subcommand in ["books", "reconcile", "search", "report"] {
+            let words = ["loadtest", subcommand, "--require"];
+            assert!(Cli::try_parse_from(words).is_err(), "{subcommand}");
         }
     }
 }

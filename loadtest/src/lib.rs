@@ -17,6 +17,7 @@
 //! | `traffic` | loads: name, seed and frame number give the bytes of a frame |
 //! | `lab` | network namespaces, processes, control groups, the machine |
 //! | `sys` | system calls: all `unsafe` |
+//! | `judge` | failures and targets: what decides the exit code |
 //!
 //! Neither this crate nor a dependency of its own is part of the sensor.
 
@@ -24,6 +25,7 @@ pub mod clean;
 pub mod cli;
 pub mod experiments;
 pub mod flags;
+pub mod judge;
 pub mod lab;
 pub mod receivers;
 pub mod report;

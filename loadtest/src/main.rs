@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use loadtest::cli::{Cli, Command};
+use loadtest::judge::Verdict;
 use loadtest::lab::stop;
 use loadtest::{clean, say};
 
@@ -18,8 +19,15 @@ fn main() -> ExitCode {
     // Blocks for ever if a signal came: the signal caused the error then, so the error is not reported.
     let _defer = stop::defer();
     match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(findings) => {
+            if let Some(summary) = findings.summary(command.require()) {
+                say!("{summary}");
+            }
+            match findings.verdict(command.require()) {
+                Verdict::Holds => ExitCode::SUCCESS,
+                Verdict::Fails => ExitCode::FAILURE,
+            }
+        }
         Err(error) => {
             say!("loadtest: {error:#}");
             ExitCode::from(2)

@@ -25,15 +25,6 @@ pub fn print(words: Arguments<'_>) -> io::Result<()> {
     ignore_closed_pipe(writeln!(out, "{words}").and_then(|()| out.flush()))
 }
 
-/// Prints each expectation that was missed; gives `true` if there is none.
-#[must_use]
-pub fn missed(what: &[String]) -> bool {
-    for one in what {
-        line(format_args!("MISSED: {one}"));
-    }
-    what.is_empty()
-}
-
 /// `1 scan`, `2 scans`.
 #[must_use]
 pub fn counted(count: u64, what: &str) -> String {

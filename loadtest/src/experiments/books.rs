@@ -8,6 +8,7 @@ use clap::Args;
 use super::reconcile::{Flood, reconcile};
 use super::search::SearchFlags;
 use crate::flags::{packets_per_second, seconds, whole};
+use crate::judge::Findings;
 use crate::lab::Lab;
 use crate::receivers::sensor::DEPTHS;
 use crate::report::record::{Point, Record};
@@ -50,20 +51,31 @@ struct Sum {
     unaccounted_attempts: u64,
 }
 
+impl Sum {
+    fn add(&mut self, cell: &Self) {
+        self.runs += cell.runs;
+        self.closed += cell.closed;
+        self.frames += cell.frames;
+        self.attempts += cell.attempts;
+        self.unaccounted_frames += cell.unaccounted_frames;
+        self.unaccounted_attempts += cell.unaccounted_attempts;
+    }
+}
+
 impl BooksArgs {
-    /// Runs and records all floods; gives whether every line of every run closed.
+    /// Runs and records all floods; every line that does not close is a failure.
     ///
     /// # Errors
     ///
     /// When the sensor or the sender fails.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         let (lab, mut record) = (self.search.lab.make()?, self.search.common.record("books")?);
         let loads = if self.load.is_empty() {
             &Name::GENERAL[..]
         } else {
             &self.load
         };
-        let mut sum = Sum::default();
+        let (mut sum, mut findings) = (Sum::default(), Findings::default());
         for &name in loads {
             let load = Load::new(name, self.search.common.seed);
             let mut known = HashMap::new();
@@ -71,7 +83,9 @@ impl BooksArgs {
                 let rate = self.without_loss(&lab, &load, depth, &mut record, &mut known)?;
                 for factor in FACTORS {
                     let rate_pps = factor.map(|factor| rate * factor);
-                    self.cell(&lab, &load, depth, rate_pps, &mut record, &mut sum)?;
+                    let cell =
+                        self.cell(&lab, &load, depth, rate_pps, &mut record, &mut findings)?;
+                    sum.add(&cell);
                 }
             }
         }
@@ -84,7 +98,7 @@ impl BooksArgs {
             sum.unaccounted_frames,
             sum.unaccounted_attempts
         );
-        Ok(sum.closed == sum.runs && sum.unaccounted_frames + sum.unaccounted_attempts == 0)
+        Ok(findings)
     }
 
     /// The rate without loss at this depth. Depth `control` takes that of `headers`: frames that its filter rejects
@@ -125,8 +139,8 @@ impl BooksArgs {
         depth: &str,
         rate_pps: Option<f64>,
         record: &mut Record,
-        sum: &mut Sum,
-    ) -> Result<()> {
+        findings: &mut Findings,
+    ) -> Result<Sum> {
         let sensor = self.search.common.sensor(depth)?;
         let mut cell = Sum::default();
         for run in 1..=self.runs {
@@ -152,7 +166,13 @@ impl BooksArgs {
             cell.unaccounted_attempts += outcome.unaccounted_attempts;
             match outcome.first_open() {
                 None => cell.closed += 1,
-                Some(entry) => say!("run {run} DOES NOT CLOSE: {entry}"),
+                Some(entry) => findings.fail(format!("run {run} DOES NOT CLOSE: {entry}")),
+            }
+            let (frames, attempts) = (outcome.unaccounted_frames, outcome.unaccounted_attempts);
+            if frames + attempts > 0 {
+                findings.fail(format!(
+                    "run {run}: unaccounted: {frames} frames, {attempts} attempts"
+                ));
             }
         }
         let rate = rate_pps.map_or("max".to_owned(), |rate| format!("{rate:.0}/s"));
@@ -164,12 +184,6 @@ impl BooksArgs {
             cell.frames,
             cell.attempts
         );
-        sum.runs += cell.runs;
-        sum.closed += cell.closed;
-        sum.frames += cell.frames;
-        sum.attempts += cell.attempts;
-        sum.unaccounted_frames += cell.unaccounted_frames;
-        sum.unaccounted_attempts += cell.unaccounted_attempts;
-        Ok(())
+        Ok(cell)
     }
 }

@@ -12,6 +12,7 @@ use clap::Args;
 
 use super::common::{Common, LabArgs};
 use crate::flags::{Rate, rate, whole};
+use crate::judge::{Findings, Require, Target};
 use crate::lab::process::{Running, quote};
 use crate::lab::{End, Lab, SENDER_CPU, Scratch};
 use crate::receivers::sensor::DEPTHS;
@@ -26,6 +27,8 @@ use crate::truth::follow::{Follower, now_ns};
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct HiddenArgs {
+    #[command(flatten)]
+    pub(crate) require: Require,
     #[command(flatten)]
     lab: LabArgs,
     #[command(flatten)]
@@ -93,17 +96,27 @@ impl Batch {
         )
     }
 
-    /// Expectations about memory that do not hold.
-    fn missed(&self) -> Vec<String> {
+    /// Growth of memory beside its target.
+    fn growth(&self) -> Target {
         let (before, after) = self.rss;
-        if after <= before + RSS_SLACK {
-            return Vec::new();
-        }
-        let (more, allowed) = (mib(after - before), mib(RSS_SLACK));
-        vec![format!(
-            "resident memory grew by {more:.1} MiB, {allowed:.1} allowed"
-        )]
+        let (more, allowed) = (mib(after.saturating_sub(before)), mib(RSS_SLACK));
+        Target::of(
+            format!("resident memory grew by {more:.1} MiB, {allowed:.1} allowed"),
+            after <= before + RSS_SLACK,
+        )
     }
+}
+
+/// The delay of a scan's alert beside its target.
+fn in_time_of(from: Ipv4Addr, delay: Option<i64>) -> Target {
+    let Some(delay) = delay else {
+        return Target::Missed(format!("the scan from {from} was not reported"));
+    };
+    let (after, allowed) = (milliseconds(delay), milliseconds(ALLOWED_NS));
+    Target::of(
+        format!("the scan from {from} was reported after {after}, {allowed} allowed"),
+        delay <= ALLOWED_NS,
+    )
 }
 
 #[allow(clippy::cast_precision_loss, reason = "shown with one digit")]
@@ -116,16 +129,16 @@ fn mib(bytes: u64) -> f64 {
 }
 
 impl HiddenArgs {
-    /// Scans and records; gives whether each scan was reported in time and memory did not grow.
+    /// Scans and records; that each scan is reported in time and memory does not grow are targets.
     ///
     /// # Errors
     ///
     /// When the sensor, the sender or nmap fails.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         let lab = self.lab.make()?;
         let mut record = self.common.record("hidden-scan")?;
         addresses(&lab, self.abreast)?;
-        let (mut held, mut done, mut in_time) = (true, 0, 0);
+        let (mut findings, mut done, mut in_time) = (Findings::default(), 0, 0);
         while done < self.runs {
             let scans = self.abreast.min(self.runs - done);
             let (first, last) = (done + 1, done + scans);
@@ -137,16 +150,23 @@ impl HiddenArgs {
             let (runs, ports) = (self.runs, self.ports);
             say!("{scans_are} of {runs}: {ports} ports, one a second");
             let batch = self.batch(&lab, scans, done)?;
-            in_time += self.judge(&batch, scans, done, &mut record)?;
+            in_time += self.judge(&batch, scans, done, &mut record, &mut findings)?;
             say!("{}", batch.line(scans));
-            held &= say::missed(&batch.missed());
+            findings.target(batch.growth());
             done += scans;
         }
         say!("scans reported within 1 s of their deciding packet: {in_time} of {done}");
-        Ok(held && in_time == done)
+        Ok(findings)
     }
 
-    fn judge(&self, batch: &Batch, scans: u32, done: u32, record: &mut Record) -> Result<u32> {
+    fn judge(
+        &self,
+        batch: &Batch,
+        scans: u32,
+        done: u32,
+        record: &mut Record,
+        findings: &mut Findings,
+    ) -> Result<u32> {
         let mut in_time = 0;
         for number in 0..scans {
             let point = Point {
@@ -160,24 +180,14 @@ impl HiddenArgs {
             let fits = delay.is_some_and(|delay| delay <= ALLOWED_NS);
             in_time += u32::from(fits);
             record.add(&point, "told_in_time", f64::from(u8::from(fits)), "yes")?;
+            findings.target(in_time_of(scanner(number), delay));
             if let Some(delay) = delay {
-                if !fits {
-                    let (from, after) = (scanner(number), milliseconds(delay));
-                    let allowed = milliseconds(ALLOWED_NS);
-                    let late = format!(
-                        "the scan from {from} was reported after {after}, {allowed} allowed"
-                    );
-                    let _ = say::missed(&[late]);
-                }
                 record.add(
                     &point,
                     "delay",
                     float(u64::try_from(delay).unwrap_or(0)),
                     "ns",
                 )?;
-            } else {
-                let from = scanner(number);
-                let _ = say::missed(&[format!("the scan from {from} was not reported")]);
             }
             record.add(&point, "rate_sent", batch.sent.pps(), "packets/s")?;
             record.add(&point, "rss_before", float(batch.rss.0), "bytes")?;
@@ -344,9 +354,19 @@ mod tests {
             "1 scan in a flood of 0 packets/s: reported after 1.5 ms to 20.0 ms; resident memory 40.0 MiB before, \
              41.0 after"
         );
-        assert!(batch.missed().is_empty());
+        assert!(matches!(batch.growth(), Target::Met(_)));
         batch.rss.1 += 1 << 20;
-        let grown = ["resident memory grew by 2.0 MiB, 1.0 allowed"];
-        assert_eq!(batch.missed(), grown);
+        let grown = "resident memory grew by 2.0 MiB, 1.0 allowed";
+        assert_eq!(batch.growth(), Target::Missed(grown.to_owned()));
+        batch.rss.1 = 0;
+        assert!(matches!(batch.growth(), Target::Met(_)));
+    }
+
+    #[test]
+    fn a_scan_that_is_late_or_not_reported_misses_its_target() {
+        let of = |delay| in_time_of(scanner(0), delay);
+        assert!(matches!(of(Some(ALLOWED_NS)), Target::Met(_)));
+        assert!(matches!(of(Some(ALLOWED_NS + 1)), Target::Missed(_)));
+        assert!(matches!(of(None), Target::Missed(_)));
     }
 }

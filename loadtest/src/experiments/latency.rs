@@ -14,6 +14,7 @@ use hdrhistogram::Histogram;
 
 use super::search::SearchFlags;
 use crate::flags::{packets_per_second, seconds, whole};
+use crate::judge::{Findings, Require, Target};
 use crate::lab::{Lab, SENDER_CPU, Scratch};
 use crate::receivers::sensor::{DEPTHS, Sensor};
 use crate::report::record::{Point, Record, float};
@@ -28,6 +29,8 @@ use crate::truth::follow::{Follower, now_ns};
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct LatencyArgs {
+    #[command(flatten)]
+    pub(crate) require: Require,
     #[command(flatten)]
     search: SearchFlags,
     /// The load.
@@ -65,12 +68,12 @@ struct Latencies {
 }
 
 impl LatencyArgs {
-    /// Measures idle and at half the rate without loss; gives whether p99 is allowed in each.
+    /// Measures idle and at half the rate without loss; the p99 allowed is the target of each.
     ///
     /// # Errors
     ///
     /// When the sensor or the sender fails.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         let lab = self.search.lab.make()?;
         let timeout = self.block_timeout_ms.to_string();
         let sensor = self.search.common.sensor(&self.depth)?;
@@ -81,15 +84,27 @@ impl LatencyArgs {
             Some(rate) => rate,
             None => self.search.highest_rate(&lab, &sensor, &load)?.rate_pps,
         };
-        let mut held = true;
+        let mut findings = Findings::default();
         for run in 1..=self.runs {
             // Idle, SYNs only: each packet has a line.
             let idle = Load::new(Name::Syn, self.search.common.seed + u64::from(run));
             let half = Load::new(self.load, self.search.common.seed + u64::from(run));
-            held &= self.measure(&lab, &sensor, &idle, ("idle", IDLE_PPS, run), &mut record)?;
-            held &= self.measure(&lab, &sensor, &half, ("half", full / 2.0, run), &mut record)?;
+            findings.join(self.measure(
+                &lab,
+                &sensor,
+                &idle,
+                ("idle", IDLE_PPS, run),
+                &mut record,
+            )?);
+            findings.join(self.measure(
+                &lab,
+                &sensor,
+                &half,
+                ("half", full / 2.0, run),
+                &mut record,
+            )?);
         }
-        Ok(held)
+        Ok(findings)
     }
 
     fn measure(
@@ -99,7 +114,7 @@ impl LatencyArgs {
         load: &Load,
         (state, rate_pps, run): (&str, f64, u32),
         record: &mut Record,
-    ) -> Result<bool> {
+    ) -> Result<Findings> {
         let schedule = Schedule::for_seconds(Some(rate_pps), self.seconds);
         let measured = self.once(lab, sensor, load, &schedule)?;
         let allowed_us = f64::from(2 * self.block_timeout_ms + ALLOWANCE_MS) * 1000.0;
@@ -136,7 +151,7 @@ impl LatencyArgs {
         record.add(&point, "attempts_sent", float(measured.sent), "attempts")?;
         record.add(&point, "lines", float(measured.lines), "lines")?;
         let name = format!("{state}, {}", load.name);
-        Ok(say::missed(&missed(&name, &measured, p99, allowed_us)))
+        Ok(judge(&name, &measured, p99, allowed_us))
     }
 
     fn once(
@@ -187,19 +202,22 @@ impl LatencyArgs {
     }
 }
 
-/// Expectations that do not hold.
-fn missed(name: &str, measured: &Latencies, p99_us: f64, allowed_us: f64) -> Vec<String> {
+/// p99 beside its target; a log without lines is a failure.
+fn judge(name: &str, measured: &Latencies, p99_us: f64, allowed_us: f64) -> Findings {
+    let mut findings = Findings::default();
     if measured.lines == 0 {
         let sent = measured.sent;
-        return vec![format!(
+        findings.fail(format!(
             "{name}: no line in the log, {sent} attempts were sent"
-        )];
-    }
-    if p99_us <= allowed_us {
-        return Vec::new();
+        ));
+        return findings;
     }
     let (p99, allowed) = (p99_us / 1000.0, allowed_us / 1000.0);
-    vec![format!("{name}: p99 {p99:.1} ms, {allowed:.1} allowed")]
+    findings.target(Target::of(
+        format!("{name}: p99 {p99:.1} ms, {allowed:.1} allowed"),
+        p99_us <= allowed_us,
+    ));
+    findings
 }
 
 /// Reads the log as it grows, until `over`, then to its end; gives latencies in microseconds.
@@ -230,17 +248,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn late_and_missing_lines_are_missed_expectations() {
+    fn late_lines_miss_the_target_and_a_log_without_lines_fails() {
         let mut measured = Latencies {
             histogram: Histogram::new(3).expect("a histogram"),
             sent: 7,
             lines: 5,
         };
-        assert!(missed("idle", &measured, 45_000.0, 45_000.0).is_empty());
-        let late = missed("idle", &measured, 52_100.0, 45_000.0);
-        assert_eq!(late, ["idle: p99 52.1 ms, 45.0 allowed"]);
+        assert!(judge("idle", &measured, 45_000.0, 45_000.0).are_clean());
+        let late = judge("idle", &measured, 52_100.0, 45_000.0);
+        let missed = Target::Missed("idle: p99 52.1 ms, 45.0 allowed".to_owned());
+        assert_eq!(late.targets(), [missed]);
+        assert!(late.failures().is_empty());
         measured.lines = 0;
-        let none = missed("idle", &measured, 0.0, 45_000.0);
-        assert_eq!(none, ["idle: no line in the log, 7 attempts were sent"]);
+        let none = judge("idle", &measured, 0.0, 45_000.0);
+        let lacks = "idle: no line in the log, 7 attempts were sent";
+        assert_eq!(none.failures(), [lacks]);
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::common::Common;
 use super::reconcile::{Flood, Outcome, reconcile_with, report};
 use crate::flags::{Rate, decimal, rate, seconds, whole};
+use crate::judge::Findings;
 use crate::lab::throttle::Throttle;
 use crate::lab::{Lab, SetUp};
 use crate::receivers::sensor::Sensor;
@@ -52,26 +53,26 @@ const OVERLOAD_MIN: f64 = 2.0;
 const HALVINGS: u32 = 5;
 
 impl OverloadArgs {
-    /// Overloads the sensor and records; gives whether it lost nothing but what it may lose.
+    /// Overloads the sensor and records; whatever it lost and may not lose is a failure.
     ///
     /// # Errors
     ///
     /// When the sensor or the sender fails, or the sensor was not overloaded.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         // In this set-up no frame is lost before the rings, where its class is unknown.
         let lab = Lab::new(SetUp::Default)?;
         let mut record = self.common.record("overload")?;
-        let (mut held, mut share) = (true, self.share);
+        let (mut findings, mut share) = (Findings::default(), self.share);
         for run in 1..=self.runs {
             let attempt = |share| match self.kind {
                 Overload::Data => self.data(&lab, &mut record, run, share),
                 Overload::Syn => self.syn(&lab, &mut record, run, share),
             };
             let (done, last) = until_overloaded(share, attempt)?;
-            held &= done;
+            findings.join(done);
             share = last;
         }
-        Ok(held)
+        Ok(findings)
     }
 
     fn flood(
@@ -94,8 +95,14 @@ impl OverloadArgs {
         Ok(outcome)
     }
 
-    fn data(&self, lab: &Lab, record: &mut Record, run: u32, share: f64) -> Result<Option<bool>> {
-        let mut held = true;
+    fn data(
+        &self,
+        lab: &Lab,
+        record: &mut Record,
+        run: u32,
+        share: f64,
+    ) -> Result<Option<Findings>> {
+        let mut findings = Findings::default();
         for fanout in ["class", "hash"] {
             let sensor = self.common.sensor("full")?.with(&["--fanout", fanout]);
             let outcome = self.flood(lab, &sensor, Name::Busy, (run, share))?;
@@ -131,15 +138,21 @@ impl OverloadArgs {
             outcome.record(record, &point)?;
             record.add(&point, "overload", times, "ratio")?;
             record.add(&point, "refusals_lost", float(refusals_lost), "refusals")?;
-            held &= report(&outcome);
+            findings.join(report(&outcome));
             if fanout == "class" {
-                held &= say::missed(&missed(attempts_lost, refusals_lost, dropped));
+                findings.join(judge_class(attempts_lost, refusals_lost, dropped));
             }
         }
-        Ok(Some(held))
+        Ok(Some(findings))
     }
 
-    fn syn(&self, lab: &Lab, record: &mut Record, run: u32, share: f64) -> Result<Option<bool>> {
+    fn syn(
+        &self,
+        lab: &Lab,
+        record: &mut Record,
+        run: u32,
+        share: f64,
+    ) -> Result<Option<Findings>> {
         let sensor = self.common.sensor("headers")?;
         let outcome = self.flood(lab, &sensor, Name::Storm, (run, share))?;
         let logged = outcome.books.logged();
@@ -178,33 +191,34 @@ impl OverloadArgs {
             "packets",
         )?;
         record.add(&point, "flow_packets_lost", float(flows.lost), "packets")?;
-        let closed = report(&outcome);
-        Ok(Some(say::missed(&flows.missed()) && closed))
+        let mut findings = report(&outcome);
+        findings.join(flows.judge());
+        Ok(Some(findings))
     }
 }
 
-/// Expectations of an overload with data that do not hold.
-fn missed(attempts_lost: u64, refusals_lost: u64, dropped: u64) -> Vec<String> {
-    let mut missed = Vec::new();
+/// Failures of an overload with data. What is shed first is no figure of the machine: it is the same on each.
+fn judge_class(attempts_lost: u64, refusals_lost: u64, dropped: u64) -> Findings {
+    let mut findings = Findings::default();
     for (count, what) in [(attempts_lost, "attempts"), (refusals_lost, "refusals")] {
         if count > 0 {
-            missed.push(format!("--fanout class: {what} lost: {count}, 0 allowed"));
+            findings.fail(format!("--fanout class: {what} lost: {count}, 0 allowed"));
         }
     }
     if dropped == 0 {
-        missed.push("--fanout class: frames dropped or shed: 0, at least 1 expected".to_owned());
+        findings.fail("--fanout class: frames dropped or shed: 0, at least 1 expected".to_owned());
     }
-    missed
+    findings
 }
 
 /// Halves the share until the sensor is overloaded; gives the result of `attempt` and that share.
 fn until_overloaded(
     mut share: f64,
-    mut attempt: impl FnMut(f64) -> Result<Option<bool>>,
-) -> Result<(bool, f64)> {
+    mut attempt: impl FnMut(f64) -> Result<Option<Findings>>,
+) -> Result<(Findings, f64)> {
     for _ in 0..HALVINGS {
-        if let Some(held) = attempt(share)? {
-            return Ok((held, share));
+        if let Some(findings) = attempt(share)? {
+            return Ok((findings, share));
         }
         share /= 2.0;
         say!("the sensor was not overloaded: again with {share} of a CPU");
@@ -259,27 +273,27 @@ impl Flows {
         flows
     }
 
-    /// Expectations that do not hold.
-    fn missed(&self) -> Vec<String> {
-        let mut missed = Vec::new();
+    /// Failures: records and losses do not explain what was sent.
+    fn judge(&self) -> Findings {
+        let mut findings = Findings::default();
         if self.sent == 0 {
-            missed.push("established connections sent: 0, at least 1 expected".to_owned());
+            findings.fail("established connections sent: 0, at least 1 expected".to_owned());
         }
         for (count, what) in [
             (self.missing, "established connections without a record"),
             (self.excess, "packets recorded and not sent"),
         ] {
             if count > 0 {
-                missed.push(format!("{what}: {count}, 0 allowed"));
+                findings.fail(format!("{what}: {count}, 0 allowed"));
             }
         }
         if self.unrecorded != self.lost {
             let (unrecorded, lost) = (self.unrecorded, self.lost);
-            missed.push(format!(
+            findings.fail(format!(
                 "packets not recorded: {unrecorded}, expected the {lost} that rings lost"
             ));
         }
-        missed
+        findings
     }
 }
 
@@ -288,10 +302,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_missed_expectation_is_named() {
-        assert!(missed(0, 0, 9).is_empty());
+    fn each_failure_is_named() {
+        assert!(judge_class(0, 0, 9).are_clean());
         assert_eq!(
-            missed(3, 0, 0),
+            judge_class(3, 0, 0).failures(),
             [
                 "--fanout class: attempts lost: 3, 0 allowed",
                 "--fanout class: frames dropped or shed: 0, at least 1 expected"
@@ -303,8 +317,8 @@ mod tests {
             lost: 4,
             ..Flows::default()
         };
-        assert!(flows.missed().is_empty());
+        assert!(flows.judge().are_clean());
         (flows.missing, flows.lost) = (1, 3);
-        assert_eq!(flows.missed().len(), 2, "{:?}", flows.missed());
+        assert_eq!(flows.judge().failures().len(), 2);
     }
 }

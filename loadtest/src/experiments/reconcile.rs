@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::common::{Common, LabArgs};
 use crate::flags::{Rate, rate, seconds, whole};
+use crate::judge::Findings;
 use crate::lab::process::Usage;
 use crate::lab::{Lab, Scratch};
 use crate::receivers::sensor::{DEPTHS, Sensor};
@@ -46,12 +47,12 @@ pub struct ReconcileArgs {
 }
 
 impl ReconcileArgs {
-    /// Floods the sensor; gives whether the outer books close.
+    /// Floods the sensor; outer books that do not close are a failure.
     ///
     /// # Errors
     ///
     /// When the sensor or the sender fails.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         let (lab, sensor) = (self.lab.make()?, self.common.sensor(&self.depth)?);
         let mut record = self.common.record("reconcile")?;
         let flood = Flood {
@@ -59,7 +60,7 @@ impl ReconcileArgs {
             sender: self.common.sender,
             schedule: Schedule::for_seconds(self.rate.0, self.seconds),
         };
-        let mut closed = true;
+        let mut findings = Findings::default();
         for run in 1..=self.runs {
             let outcome = reconcile(&lab, &sensor, &flood)?;
             if self.all {
@@ -67,7 +68,7 @@ impl ReconcileArgs {
                     say!("{} {entry}", if entry.closes() { "  " } else { "✗ " });
                 }
             }
-            closed &= report(&outcome);
+            findings.join(report(&outcome));
             let point = Point {
                 subject: "synledger".to_owned(),
                 load: self.load.to_string(),
@@ -77,18 +78,18 @@ impl ReconcileArgs {
             };
             outcome.record(&mut record, &point)?;
         }
-        Ok(closed)
+        Ok(findings)
     }
 }
 
-/// Prints whether the books close, or the first entry that does not; gives whether they close.
-pub fn report(outcome: &Outcome) -> bool {
+/// Prints whether the books close; the first entry that does not is a failure.
+pub fn report(outcome: &Outcome) -> Findings {
     let (sent, books) = (&outcome.sent, &outcome.books);
     let drops = books.all_rings(|ring| ring.tp_drops);
     let lost = outcome.lost_before;
     let verdict = match outcome.first_open() {
         None => format!("all {} lines close", outcome.entries.len()),
-        Some(entry) => format!("DOES NOT CLOSE: {entry}"),
+        Some(_) => "its books are open".to_owned(),
     };
     say!(
         "{} at {:.0} packets/s, {}; lost before the rings {lost}, in them {drops}: {verdict}",
@@ -96,7 +97,11 @@ pub fn report(outcome: &Outcome) -> bool {
         sent.pps(),
         counted(sent.tally.attempts, "attempt")
     );
-    outcome.first_open().is_none()
+    let mut findings = Findings::default();
+    if let Some(entry) = outcome.first_open() {
+        findings.fail(format!("DOES NOT CLOSE: {entry}"));
+    }
+    findings
 }
 
 /// One flood.

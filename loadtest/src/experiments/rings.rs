@@ -11,6 +11,7 @@ use super::common::Common;
 use super::reconcile::{Flood, reconcile};
 use super::search::SearchFlags;
 use crate::flags::{seconds, whole};
+use crate::judge::{Findings, Require, Target};
 use crate::lab::{End, Lab, RECEIVER_CPU};
 use crate::receivers::sensor::{DEPTHS, Sensor};
 use crate::report::record::{Point, Record, float};
@@ -21,6 +22,8 @@ use crate::traffic::{Load, Name};
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct RingsArgs {
+    #[command(flatten)]
+    pub(crate) require: Require,
     #[command(flatten)]
     search: SearchFlags,
     /// The load.
@@ -82,14 +85,15 @@ impl Cell {
 }
 
 impl RingsArgs {
-    /// Floods each combination at half its rate without loss; gives whether no frame was dropped or shed.
+    /// Floods each combination at half its rate without loss; that no frame is dropped or shed is a target.
     ///
     /// # Errors
     ///
     /// When the sensor or the sender fails.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         let (lab, mut record) = (self.search.lab.make()?, self.search.common.record("rings")?);
         let (mut tried, mut held, mut refused) = (0, 0, 0);
+        let mut findings = Findings::default();
         for &workers in &self.workers {
             for (&ring_mib, &block_kib) in self
                 .ring_mib
@@ -105,8 +109,11 @@ impl RingsArgs {
                         workers,
                     };
                     match self.cell(&lab, &cell, &mut rates, &mut record)? {
-                        Some(true) => (tried, held) = (tried + 1, held + 1),
-                        Some(false) => tried += 1,
+                        Some(found) => {
+                            tried += 1;
+                            held += u32::from(found.are_clean());
+                            findings.join(found);
+                        }
                         None => refused += 1,
                     }
                 }
@@ -115,7 +122,10 @@ impl RingsArgs {
         say!(
             "{held} of {tried} combinations dropped and shed nothing; the sensor refused {refused}"
         );
-        Ok(held == tried && tried > 0)
+        if tried == 0 {
+            findings.fail("the sensor refused every combination: nothing was measured");
+        }
+        Ok(findings)
     }
 
     /// Floods one combination; `None` if the sensor refuses it.
@@ -125,7 +135,7 @@ impl RingsArgs {
         cell: &Cell,
         rates: &mut HashMap<String, f64>,
         record: &mut Record,
-    ) -> Result<Option<bool>> {
+    ) -> Result<Option<Findings>> {
         let (name, depth) = (cell.name(), &cell.depth);
         if let Some(why) = refusal(lab, &cell.sensor(&self.search.common, depth)?)? {
             say!("{depth} {name}: refused: {why}");
@@ -140,7 +150,7 @@ impl RingsArgs {
             run,
         };
         record.add(&point(1), "rate_without_loss", full, "packets/s")?;
-        let mut missed = Vec::new();
+        let mut findings = Findings::default();
         for run in 1..=self.runs {
             let flood = Flood {
                 load: Load::new(self.load, self.search.common.seed + u64::from(run)),
@@ -149,6 +159,7 @@ impl RingsArgs {
             };
             let outcome = reconcile(lab, &cell.sensor(&self.search.common, depth)?, &flood)?;
             let books = &outcome.books;
+            let mut lost = Vec::new();
             for (what, count) in [
                 ("dropped", books.all_rings(|ring| ring.tp_drops)),
                 (
@@ -158,19 +169,16 @@ impl RingsArgs {
                 ("shed_steps", books.shed_steps()),
             ] {
                 record.add(&point(run), what, float(count), "frames")?;
-                if count > 0 {
-                    let sent = outcome.sent.tally.frames;
-                    missed.push(format!(
-                        "{depth} {name}: {what}: {count} of {sent} frames, 0 allowed"
-                    ));
-                }
+                lost.push((what, count));
             }
+            let sent = outcome.sent.tally.frames;
+            findings.target(losses(&format!("{depth} {name}"), &lost, sent));
             if let Some(entry) = outcome.first_open() {
-                missed.push(format!("{depth} {name}: does not close: {entry}"));
+                findings.fail(format!("{depth} {name}: does not close: {entry}"));
             }
         }
         say!("{depth} {name}: {full:.0} packets/s without loss, flooded at half of that");
-        Ok(Some(say::missed(&missed)))
+        Ok(Some(findings))
     }
 
     /// The rate without loss of these rings. Depth `control` takes that of `headers`: frames that its filter rejects
@@ -194,6 +202,18 @@ impl RingsArgs {
         rates.insert(depth.to_owned(), found.rate_pps);
         Ok(found.rate_pps)
     }
+}
+
+/// Frames lost beside their target: none.
+fn losses(name: &str, lost: &[(&str, u64)], sent: u64) -> Target {
+    let counts: Vec<String> = lost
+        .iter()
+        .map(|(what, count)| format!("{what} {count}"))
+        .collect();
+    Target::of(
+        format!("{name}: {} of {sent} frames, 0 allowed", counts.join(", ")),
+        lost.iter().all(|(_, count)| *count == 0),
+    )
 }
 
 /// The sensor's error for this combination of flags; `None` if it accepts them.
@@ -224,6 +244,15 @@ fn refusal(lab: &Lab, sensor: &Sensor) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_that_is_lost_in_any_way_misses_the_target() {
+        let of = |dropped, shed| losses("full", &[("dropped", dropped), ("shed", shed)], 9);
+        assert!(matches!(of(0, 0), Target::Met(_)));
+        assert!(matches!(of(1, 0), Target::Missed(_)));
+        let missed = "full: dropped 0, shed 2 of 9 frames, 0 allowed";
+        assert_eq!(of(0, 2), Target::Missed(missed.to_owned()));
+    }
 
     #[test]
     fn a_combination_is_named_by_the_sensors_flags() {

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::common::{Common, LabArgs};
 use crate::flags::{decimal, seconds, whole};
+use crate::judge::Findings;
 use crate::lab::{Lab, Scratch};
 use crate::receivers::sensor::DEPTHS;
 use crate::receivers::{Receiver, ReceiverCounts};
@@ -97,7 +98,7 @@ impl SearchArgs {
     /// # Errors
     ///
     /// When a search fails.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         let lab = self.search.lab.make()?;
         let sensor = self.search.common.sensor(&self.depth)?;
         let mut record = self.search.common.record("search")?;
@@ -119,7 +120,7 @@ impl SearchArgs {
             };
             found.record(&mut record, &point)?;
         }
-        Ok(true)
+        Ok(Findings::default())
     }
 }
 

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Receiver, ReceiverCounts, Session};
 use crate::flags::whole;
+use crate::judge::Findings;
 use crate::lab::process::{Running, quote};
 use crate::lab::{End, Lab, RECEIVER_CPU};
 use crate::say;
@@ -92,7 +93,7 @@ impl BareArgs {
     /// # Errors
     ///
     /// When the kernel refuses the rings, or its counters differ from the frames read.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         let stop = stop_signals()?;
         let mut rings = self.open()?;
         say!("{READY}");
@@ -118,7 +119,7 @@ impl BareArgs {
         if report.tp_packets != report.frames + report.tp_drops {
             bail!("tp_packets is not frames + tp_drops: {text}");
         }
-        Ok(true)
+        Ok(Findings::default())
     }
 
     /// Opens the rings and their gates; several rings join a fanout group.

@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::flags::has_folder;
+use crate::judge::Findings;
 use crate::say;
 use record::Row;
 use tables::Table;
@@ -44,16 +45,16 @@ pub struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// Writes or checks; gives `false` if a checked file differs.
+    /// Writes or checks; a checked file that differs is a failure.
     ///
     /// # Errors
     ///
     /// When measurements or the file cannot be read, or markers are wrong.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         let rows = read(&self.from)?;
         if let Some(folder) = &self.keep {
             keep(&rows, folder)?;
-            return Ok(true);
+            return Ok(Findings::default());
         }
         let tables = tables::all(&rows);
         let Some(results) = &self.results else {
@@ -76,7 +77,7 @@ impl ReportArgs {
                 tables.len(),
                 rows.len()
             );
-            return Ok(true);
+            return Ok(Findings::default());
         };
         let text = fs::read_to_string(results).with_context(|| {
             let name = results.display();
@@ -90,21 +91,22 @@ impl ReportArgs {
                 results.display(),
                 self.from.display()
             );
-            return Ok(true);
+            return Ok(Findings::default());
         }
         if self.check {
-            say!(
+            let mut findings = Findings::default();
+            findings.fail(format!(
                 "{}: its tables differ from {}: rewrite them with loadtest report --results {} --from {}",
                 results.display(),
                 self.from.display(),
                 results.display(),
                 self.from.display()
-            );
-            return Ok(false);
+            ));
+            return Ok(findings);
         }
         fs::write(results, wanted).with_context(|| results.display().to_string())?;
         say!("{}: tables rewritten", results.display());
-        Ok(true)
+        Ok(Findings::default())
     }
 }
 

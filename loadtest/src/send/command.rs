@@ -9,6 +9,7 @@ use nix::net::if_::if_nametoindex;
 
 use super::{Schedule, Sender, flood, pin, write_attempts, write_capture};
 use crate::flags::{Rate, SEED_MAX, has_folder, rate, seconds, whole};
+use crate::judge::Findings;
 use crate::say::print;
 use crate::traffic::{Load, Name};
 
@@ -82,7 +83,7 @@ impl FloodArgs {
     /// # Errors
     ///
     /// When it cannot send or write.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         self.check()?;
         let load = Load::new(self.load, self.seed);
         let schedule = Schedule {
@@ -112,6 +113,6 @@ impl FloodArgs {
         }
         let report = sent.json(&load, self.sender, &schedule);
         print(format_args!("{report:#}")).context("standard output")?;
-        Ok(true)
+        Ok(Findings::default())
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::verdict::Verdicts;
+use super::targets::Targets;
 use super::{CompareArgs, cpu};
+use crate::judge::Findings;
 use crate::lab::{Counters, Lab, RECEIVER_CPU, Scratch};
 use crate::receivers::bare::{Bare, Rings};
 use crate::receivers::peers::{
@@ -59,14 +60,14 @@ enum FloodRate {
 }
 
 impl CompareArgs {
-    /// Measures all live loads; gives whether every subject has a rate without loss.
+    /// Measures all live loads; a subject without a rate without loss is a failure.
     pub(super) fn live(
         &self,
         lab: &Lab,
         record: &mut Record,
-        verdicts: &mut Verdicts,
-    ) -> Result<bool> {
-        let (mut subjects, mut all_found) = (self.subjects()?, true);
+        targets: &mut Targets,
+    ) -> Result<Findings> {
+        let (mut subjects, mut findings) = (self.subjects()?, Findings::default());
         for &name in &self.load {
             let load = Load::new(name, self.search.common.seed);
             self.search(lab, &load, &mut subjects, record)?;
@@ -74,7 +75,10 @@ impl CompareArgs {
             let same = rates
                 .filter(|rate| *rate > 0.0)
                 .fold(f64::INFINITY, f64::min);
-            all_found &= subjects.iter().all(|subject| subject.rate_pps > 0.0);
+            for subject in subjects.iter().filter(|subject| subject.rate_pps <= 0.0) {
+                let name = subject.receiver.name();
+                findings.fail(format!("{name}, {}: no rate without loss", load.name));
+            }
             for run in 1..=self.runs {
                 let load = Load::new(name, self.search.common.seed + u64::from(run));
                 for rate in [
@@ -84,11 +88,11 @@ impl CompareArgs {
                     FloodRate::Same(same),
                     FloodRate::Max,
                 ] {
-                    self.round(lab, &load, &subjects, (rate, run), record, verdicts)?;
+                    self.round(lab, &load, &subjects, (rate, run), record, targets)?;
                 }
             }
         }
-        Ok(all_found)
+        Ok(findings)
     }
 
     /// All subjects that are asked for and installed, the bare readers first.
@@ -176,7 +180,7 @@ impl CompareArgs {
         subjects: &[Subject],
         (rate, run): (FloodRate, u32),
         record: &mut Record,
-        verdicts: &mut Verdicts,
+        targets: &mut Targets,
     ) -> Result<()> {
         let mut floor = None;
         for subject in subjects.iter().filter(|subject| subject.rate_pps > 0.0) {
@@ -208,7 +212,7 @@ impl CompareArgs {
                     subject.receiver.name() == "synledger" && metric == "arrived_of_bare";
                 if let Some(wanted) = wanted(load.name).filter(|_| is_sensor) {
                     let what = format!("frames read / bare's, {}", load.name);
-                    verdicts.add(&what, wanted, value);
+                    targets.add(&what, wanted, value);
                 }
             }
         }

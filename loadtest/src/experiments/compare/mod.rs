@@ -6,7 +6,7 @@
 pub mod cpu;
 mod live;
 mod offline;
-mod verdict;
+mod targets;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -14,17 +14,20 @@ pub use offline::read;
 
 use crate::experiments::search::SearchFlags;
 use crate::flags::{seconds, whole};
+use crate::judge::{Findings, Require};
 use crate::lab::SENDER_CPU;
 use crate::receivers::peers::{self, LogFormat, Peer, Synledger};
 use crate::receivers::sensor::DEPTHS;
 use crate::say;
 use crate::send::pin;
 use crate::traffic::Name;
-use verdict::Verdicts;
+use targets::Targets;
 
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct CompareArgs {
+    #[command(flatten)]
+    pub(crate) require: Require,
     #[command(flatten)]
     search: SearchFlags,
     /// Compare only live on an interface, or only from files.
@@ -68,29 +71,29 @@ enum Half {
 }
 
 impl CompareArgs {
-    /// Compares and records; gives whether every subject was measured and the sensor is as fast as expected.
+    /// Compares and records; a subject that was not measured is a failure, how fast the sensor is a target.
     ///
     /// # Errors
     ///
     /// When the sensor, the sender or an installed peer fails; when `--only` excludes a subject of `--subject`.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         check_half(self.only, &self.subject)?;
-        let (mut record, mut verdicts) =
-            (self.search.common.record("compare")?, Verdicts::default());
+        let (mut record, mut targets) = (self.search.common.record("compare")?, Targets::default());
         let lab = match self.only {
             Half::Offline => None,
             Half::Both | Half::Live => Some(self.search.lab.make()?),
         };
         // This process keeps off the subjects' CPU. From here on it sees one CPU only, so the lab is made before.
         pin(SENDER_CPU)?;
-        let measured = match lab {
-            Some(lab) => self.live(&lab, &mut record, &mut verdicts)?,
-            None => true,
+        let mut findings = match lab {
+            Some(lab) => self.live(&lab, &mut record, &mut targets)?,
+            None => Findings::default(),
         };
         if self.only != Half::Live {
-            self.offline(&mut record, &mut verdicts)?;
+            self.offline(&mut record, &mut targets)?;
         }
-        Ok(verdicts.report() && measured)
+        findings.join(targets.judge());
+        Ok(findings)
     }
 
     fn wants(&self, name: &str) -> bool {

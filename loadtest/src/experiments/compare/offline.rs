@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::CompareArgs;
-use super::verdict::Verdicts;
+use super::targets::Targets;
 use crate::lab::process::{Running, Usage, quote};
 use crate::lab::{RECEIVER_CPU, Scratch};
 use crate::receivers::peers::{
@@ -40,7 +40,7 @@ struct Capture {
 }
 
 impl CompareArgs {
-    pub(super) fn offline(&self, record: &mut Record, verdicts: &mut Verdicts) -> Result<()> {
+    pub(super) fn offline(&self, record: &mut Record, targets: &mut Targets) -> Result<()> {
         let scratch = Scratch::new()?;
         let (eve, text) = (
             self.synledger(LogFormat::Eve)?,
@@ -60,7 +60,7 @@ impl CompareArgs {
             let truth = write_capture(&path, &load, self.frames, CAPTURE_PPS)?;
             let capture = Capture { path, load, truth };
             for run in 1..=self.runs {
-                self.files_round(&peers, &capture, run, record, verdicts)?;
+                self.files_round(&peers, &capture, run, record, targets)?;
             }
             std::fs::remove_file(&capture.path).context("a capture")?;
         }
@@ -73,7 +73,7 @@ impl CompareArgs {
         capture: &Capture,
         run: u32,
         record: &mut Record,
-        verdicts: &mut Verdicts,
+        targets: &mut Targets,
     ) -> Result<()> {
         let frames = float(capture.truth.tally.frames);
         let attempts = float(capture.truth.tally.attempts.max(1));
@@ -112,7 +112,7 @@ impl CompareArgs {
                 add("file_times_cpu", cpu_s / synledger_cpu_s, "ratio")?;
                 if let Some(wanted) = wanted(peer.name()) {
                     let what = format!("times as fast as {}, {}", peer.name(), capture.load.name);
-                    verdicts.add(&what, wanted, usage.elapsed_s / synledger_s);
+                    targets.add(&what, wanted, usage.elapsed_s / synledger_s);
                 }
             }
             if counts

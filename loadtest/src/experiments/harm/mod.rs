@@ -14,6 +14,7 @@ use clap::Args;
 
 use crate::experiments::common::{Common, LabArgs};
 use crate::flags::{decimal, whole};
+use crate::judge::{Findings, Require, Target};
 use crate::lab::{Lab, SENDER_CPU, Scratch};
 use crate::receivers::Receiver;
 use crate::receivers::bare::{Bare, Rings};
@@ -27,6 +28,8 @@ use server::{Goodput, Server};
 /// Flags.
 #[derive(Clone, Debug, Args)]
 pub struct HarmArgs {
+    #[command(flatten)]
+    pub(crate) require: Require,
     #[command(flatten)]
     lab: LabArgs,
     #[command(flatten)]
@@ -55,7 +58,7 @@ pub struct HarmArgs {
     ring_mib: u32,
 }
 
-/// Capture depths of the sensor, and the least bound expected of each.
+/// Capture depths of the sensor, and the least bound wanted of each.
 const DEPTHS: [(&str, Option<f64>); 3] = [
     ("control", Some(0.99)),
     ("headers", Some(0.97)),
@@ -91,16 +94,16 @@ struct Subject {
 }
 
 impl HarmArgs {
-    /// Measures; gives whether the expected bounds are met.
+    /// Measures; the wanted bounds are targets.
     ///
     /// # Errors
     ///
     /// When the server, the load or a subject fails.
-    pub fn run(&self) -> Result<bool> {
+    pub fn run(&self) -> Result<Findings> {
         for program in ["nginx", "wrk"] {
             if !peers::is_installed(program) {
                 say!("skipped: {program} is not installed");
-                return Ok(true);
+                return Ok(Findings::default());
             }
         }
         let mut subjects = self.subjects()?;
@@ -113,11 +116,11 @@ impl HarmArgs {
                 self.pair(&lab, &server, subject, run, &mut record)?;
             }
         }
-        let mut held = true;
+        let mut findings = Findings::default();
         for subject in &subjects {
-            held &= subject.report();
+            subject.report(&mut findings);
         }
-        Ok(held)
+        Ok(findings)
     }
 
     fn all(&self) -> Result<Vec<Subject>> {
@@ -249,28 +252,27 @@ impl HarmArgs {
 }
 
 impl Subject {
-    /// Prints its result; gives whether the bound is met, or there is none.
-    fn report(&self) -> bool {
+    /// Prints its result; a bound that is wanted is a target.
+    fn report(&self, findings: &mut Findings) {
         let (mean, p99) = (mean_ratio(&self.goodput), mean_ratio(&self.p99));
         let Some(bound) = lower_bound(&self.goodput) else {
             say!(
                 "{}: with / without: goodput {mean:.3}, p99 {p99:.2}; a bound needs {PAIRS_MIN} pairs",
                 self.name
             );
-            return true;
+            return;
         };
-        let met = self.wanted.is_none_or(|wanted| bound >= wanted);
-        let wanted = self.wanted.map_or(String::new(), |wanted| {
-            format!(
-                " (expected {wanted}: {})",
-                if met { "met" } else { "MISSED" }
-            )
-        });
         say!(
-            "{}: with / without: goodput {mean:.3}, with 95 % confidence at least {bound:.3}{wanted}; p99 {p99:.2}",
+            "{}: with / without: goodput {mean:.3}, with 95 % confidence at least {bound:.3}; p99 {p99:.2}",
             self.name
         );
-        met
+        if let Some(wanted) = self.wanted {
+            let what = format!(
+                "{}: goodput, with 95 % confidence: {bound:.3}, at least {wanted} wanted",
+                self.name
+            );
+            findings.target(Target::of(what, bound >= wanted));
+        }
     }
 }
 
@@ -283,6 +285,32 @@ mod tests {
     struct Cli {
         #[command(flatten)]
         args: HarmArgs,
+    }
+
+    #[test]
+    fn a_bound_below_the_wanted_one_misses_its_target() {
+        let judged = |wanted, ratio| {
+            let subject = Subject {
+                name: "synledger:headers".to_owned(),
+                receiver: None,
+                setting: String::new(),
+                wanted,
+                goodput: vec![ratio; 30],
+                p99: vec![1.0; 30],
+            };
+            let mut findings = Findings::default();
+            subject.report(&mut findings);
+            findings
+        };
+        assert_eq!(judged(None, 0.5), Findings::default());
+        let met = judged(Some(0.97), 0.98);
+        assert!(matches!(met.targets(), [Target::Met(_)]), "{met:?}");
+        let missed = judged(Some(0.97), 0.96);
+        assert!(missed.failures().is_empty());
+        let [Target::Missed(what)] = missed.targets() else {
+            panic!("{missed:?}");
+        };
+        assert!(what.ends_with("0.960, at least 0.97 wanted"), "{what}");
     }
 
     #[test]
