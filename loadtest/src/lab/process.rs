@@ -29,6 +29,14 @@ pub struct Usage {
     pub elapsed_s: f64,
 }
 
+impl Usage {
+    /// CPU seconds of the program, in user space and in the kernel.
+    #[must_use]
+    pub fn cpu_s(&self) -> f64 {
+        self.user_s + self.system_s
+    }
+}
+
 /// A running program; dropping this kills it.
 #[derive(Debug)]
 pub struct Running {

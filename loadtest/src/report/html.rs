@@ -63,7 +63,7 @@ fn section(out: &mut String, table: &Table, plots: &[Plot]) {
         "<h2 id=\"{}\">{}</h2>\n<p class=\"note\">{}</p>",
         table.name,
         escape(table.title),
-        escape(table.note)
+        escape(&table.note)
     );
     for plot in plots.iter().filter(|plot| plot.table == table.name) {
         *out += &plot.svg;

@@ -16,7 +16,7 @@ pub struct Table {
     /// Its heading.
     pub title: &'static str,
     /// Explains its numbers.
-    pub note: &'static str,
+    pub note: String,
     /// Column heads.
     pub head: Vec<&'static str>,
     /// Lines, a cell for each column.
@@ -82,6 +82,14 @@ fn total(group: &Group<'_>, metric: &str) -> String {
     }
 }
 
+/// The median, or that there is none.
+fn measured(values: &[f64]) -> String {
+    match values {
+        [] => "not measured".to_owned(),
+        _ => median(values, 1.0),
+    }
+}
+
 fn times(group: &Group<'_>, metric: &str) -> String {
     format!("{}", group.values(metric).len())
 }
@@ -94,12 +102,16 @@ const FILES: TableSpec = TableSpec {
     name: "files",
     title: "From a file, on one core",
     note: "The whole process, pinned to one CPU; median of the rounds, in brackets least to greatest. A program's time \
-           is divided by synledger's time in the same round.",
+           is divided by synledger's time in the same round. CPU time per frame is a slope: the difference in CPU time \
+           between the capture and its first quarter, divided by the difference in frames. Start and end of a program \
+           cancel in it; beside it is the CPU time of the whole process.",
     experiment: "compare",
     metrics: &[
         "file_rate",
         "file_times",
         "file_times_cpu",
+        "file_cpu",
+        "file_cpu_slope",
         "file_connections_of_truth",
         "file_memory_peak",
     ],
@@ -113,6 +125,12 @@ const FILES: TableSpec = TableSpec {
         }),
         ("CPU time / synledger's", |it| {
             median(&it.values("file_times_cpu"), 1.0)
+        }),
+        ("CPU ns per frame (slope)", |it| {
+            measured(&it.values("file_cpu_slope"))
+        }),
+        ("CPU s, whole process", |it| {
+            measured(&it.values("file_cpu"))
         }),
         ("connections found", |it| {
             percent(&it.values("file_connections_of_truth"))
@@ -128,7 +146,8 @@ const LIVE: TableSpec = TableSpec {
            ring memory. The rate without loss is found by bisection and confirmed. Loss is measured at 1, 2 and 4 \
            times that rate, or at the sender's highest. Frames read at the sender's highest rate are divided by those \
            that `bare` reads in the same round. CPU time is measured at one rate for all, the lowest without loss: \
-           of the program alone, and of its whole CPU with kernel and interrupts.",
+           of the program alone, and of its whole CPU with kernel and interrupts, from the first frame to the \
+           program's end; its start is not in it.",
     experiment: "compare",
     metrics: &[
         "rate_without_loss",
@@ -377,7 +396,8 @@ fn subjects() -> Table {
     Table {
         name: "subjects",
         title: "What the programs write, and the source of their numbers of drops",
-        note: "Frames lost are those sent and not read by the program; its own number of drops is only recorded.",
+        note: "Frames lost are those sent and not read by the program; its own number of drops is only recorded."
+            .to_owned(),
         head: vec!["program", "writes", "its number of drops"],
         lines,
         sources: Sources::default(),
@@ -385,6 +405,33 @@ fn subjects() -> Table {
 }
 
 impl TableSpec {
+    /// Names the programs that this table could have and has not.
+    fn absent(&self, groups: &[Group<'_>]) -> String {
+        let is_compared: fn(&dyn Peer) -> bool = match self.name {
+            "live" => peers::is_live,
+            "files" => peers::reads_files,
+            _ => return String::new(),
+        };
+        let has = |name: &str| groups.iter().any(|group| group.first().subject == name);
+        let absent: Vec<&str> = peers::all()
+            .into_iter()
+            .filter(|&peer| is_compared(peer) && !has(peer.name()))
+            .map(Peer::name)
+            .collect();
+        let mut words = String::new();
+        if !absent.is_empty() {
+            let names = absent.join(", ");
+            let _ = write!(
+                words,
+                " Not measured (not installed, not asked for, or failed): {names}."
+            );
+        }
+        for (name, why) in peers::NEVER_MEASURED {
+            let _ = write!(words, " {name} is not measured: {why}.");
+        }
+        words
+    }
+
     fn table(&self, rows: &[Row]) -> Option<Table> {
         let groups = groups(rows, self.experiment, self.metrics, |row| (self.key)(row));
         if groups.is_empty() {
@@ -394,7 +441,7 @@ impl TableSpec {
         Some(Table {
             name: self.name,
             title: self.title,
-            note: self.note,
+            note: self.note.to_owned() + &self.absent(&groups),
             head: self.columns.iter().map(|(head, _)| *head).collect(),
             lines: groups.iter().map(show).collect(),
             sources: Sources::of(groups.iter().flat_map(|group| group.rows.iter().copied())),

@@ -1,4 +1,5 @@
-//! Live, in the lab: the rate without loss, the loss above it, the CPU time of a frame.
+//! Live, in the lab: the rate without loss, the loss above it, the CPU time of a frame. That of a program counts from
+//! the first frame: its start is subtracted, its end is not.
 
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -242,7 +243,7 @@ impl CompareArgs {
         // The kernel hands over the last block by a timer.
         thread::sleep(Duration::from_millis(100));
         let received = session.stop()?;
-        let process_all = received.usage.user_s + received.usage.system_s;
+        let process_all = received.usage.cpu_s();
         Ok(FloodResult {
             sent,
             kernel,

@@ -2,6 +2,7 @@
 
 use crate::judge::{Findings, Target};
 use crate::report::stats::spread;
+use crate::say::counted;
 
 /// The targets, with the values of all rounds.
 #[derive(Debug, Default)]
@@ -40,8 +41,11 @@ impl Targets {
                 continue;
             };
             let what = format!(
-                "{what}: {:.2} ({:.2} to {:.2} in {} rounds), at least {wanted} wanted",
-                spread.median, spread.least, spread.most, spread.count
+                "{what}: {:.2} ({:.2} to {:.2} in {}), at least {wanted} wanted",
+                spread.median,
+                spread.least,
+                spread.most,
+                counted(spread.count as u64, "round")
             );
             findings.target(Target::of(what, spread.median >= *wanted));
         }
@@ -67,6 +71,9 @@ mod tests {
         let [Target::Met(_), Target::Missed(missed)] = findings.targets() else {
             panic!("{findings:?}");
         };
-        assert!(missed.starts_with("syn: 0.89 "), "{missed}");
+        assert!(
+            missed.starts_with("syn: 0.89 (0.89 to 0.89 in 1 round), "),
+            "{missed}"
+        );
     }
 }

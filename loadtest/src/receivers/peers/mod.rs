@@ -148,6 +148,32 @@ pub fn all() -> Vec<&'static dyn Peer> {
     ]
 }
 
+/// Programs that a reader would look for beside the others, and why `loadtest` does not measure them.
+pub const NEVER_MEASURED: [(&str, &str); 1] =
+    [("Zeek", "Debian 12 and its backports have no package of it")];
+
+/// Whether a peer captures on an interface.
+#[must_use]
+pub fn is_live(peer: &dyn Peer) -> bool {
+    peer.live_args(&nowhere()).is_some()
+}
+
+/// Whether a peer reads captures.
+#[must_use]
+pub fn reads_files(peer: &dyn Peer) -> bool {
+    peer.offline_args(Path::new("a.pcap"), &nowhere()).is_some()
+}
+
+/// For arguments that nobody runs.
+fn nowhere() -> Place<'static> {
+    Place {
+        folder: Path::new(""),
+        device: "",
+        ring_mib: 64,
+        collector: Some(1),
+    }
+}
+
 /// Whether this program is installed.
 #[must_use]
 pub fn is_installed(program: &str) -> bool {
