@@ -327,13 +327,22 @@ pub fn flood_in(
 ///
 /// When the counters cannot be read.
 pub fn settle(lab: &Lab, before: &Counters, sent: &Transmission) -> Result<Counters> {
+    settle_by(|| lab.counters(), before, sent)
+}
+
+fn settle_by(
+    mut counters: impl FnMut() -> Result<Counters>,
+    before: &Counters,
+    sent: &Transmission,
+) -> Result<Counters> {
     let give_up = Instant::now() + SETTLE;
     loop {
-        let passed = lab.counters()?.since(before);
+        let passed = counters()?.since(before);
         if passed.rx_packets + sent.lost_at_interface(passed.tx_dropped) >= sent.tally.frames
             || Instant::now() > give_up
         {
-            return Ok(passed);
+            // Both ends are read one after the other, and frames may pass in between. Now none is on its way.
+            return Ok(counters()?.since(before));
         }
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -83,3 +83,24 @@ fn every_frame_that_a_sender_counts_arrives_or_is_dropped() {
         }
     }
 }
+
+#[test]
+fn counters_that_were_read_while_frames_passed_are_read_again() {
+    let sent = Transmission {
+        tally: Tally {
+            frames: 6000,
+            ..Tally::default()
+        },
+        ..Transmission::default()
+    };
+    let at = |tx_packets, rx_packets| Counters {
+        tx_packets,
+        rx_packets,
+        ..Counters::default()
+    };
+    // The sender's end was read first, and 190 frames passed before the receiver's was.
+    let mut readings = [at(5000, 5100), at(5810, 6000), at(6000, 6000)].into_iter();
+    let read = || Ok(readings.next().expect("a reading"));
+    let settled = settle_by(read, &Counters::default(), &sent).expect("settled");
+    assert_eq!(settled, at(6000, 6000));
+}
