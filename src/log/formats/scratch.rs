@@ -5,8 +5,10 @@
 use super::append::HEX;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Size of the buffer: more than any run of bounded parts.
-const SIZE: usize = 512;
+/// Size of the buffer: more than all bounded parts of a record.
+const SIZE: usize = 2048;
+/// The longest text of somebody's choice that goes into the buffer.
+const TEXT_MAX: usize = 128;
 
 /// Digits of the largest number.
 const DIGITS_MAX: usize = 20;
@@ -80,6 +82,18 @@ impl Scratch {
     pub fn word(&mut self, word: &'static str) {
         let end = self.len + word.len();
         self.bytes[self.len..end].copy_from_slice(word.as_bytes());
+        self.len = end;
+    }
+
+    /// Appends text of any length; a long one to `out`, after the buffered bytes.
+    #[inline]
+    pub fn text(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        if text.len() > TEXT_MAX {
+            self.flush(out);
+            return out.extend_from_slice(text);
+        }
+        let end = self.len + text.len();
+        self.bytes[self.len..end].copy_from_slice(text);
         self.len = end;
     }
 
@@ -226,6 +240,14 @@ mod tests {
                 scratch.word(" in");
             });
             prop_assert_eq!(found, expected);
+            for len in [0, TEXT_MAX, TEXT_MAX + 1, SIZE + 1] {
+                let long = "x".repeat(len);
+                let found = text(|scratch, out| {
+                    scratch.word("a ");
+                    scratch.text(long.as_bytes(), out);
+                });
+                prop_assert_eq!(found, format!("<a {long}>"));
+            }
             let port = u16::try_from(value % 65_536).expect("16 bits");
             let found = text(|scratch, out| {
                 scratch.word("on ");

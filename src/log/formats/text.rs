@@ -80,7 +80,7 @@ impl Text {
         }
     }
 
-    /// The beginning of a line. `full` has the same columns in each line, `-` if a value is missing. The colon is in
+    /// The beginning of a line, in the scratch buffer. `full` has the same columns in each line, `-` if a value is missing. The colon is in
     /// both formats, so that one pattern finds a kind of line in either.
     #[inline]
     fn head(
@@ -93,22 +93,21 @@ impl Text {
             TextFormat::Short => self.stamp.put_lead(&mut self.scratch, stamp_ns),
             TextFormat::Full => self.full_head(out, stamp_ns, &addresses()),
         }
-        self.scratch.flush(out);
     }
 
     fn full_head(&mut self, out: &mut Vec<u8>, stamp_ns: i64, addresses: &EventAddresses) {
         let scratch = &mut self.scratch;
         self.stamp.put_utc(scratch, stamp_ns);
         scratch.put(b" ");
-        scratch.flush(out);
         let name = addresses.map_or(&b""[..], |(index, ..)| self.interfaces.name(index));
-        out.extend_from_slice(if name.is_empty() { b"-" } else { name });
+        scratch.text(if name.is_empty() { b"-" } else { name }, out);
         scratch.put(b" ");
         let direction = addresses.map_or("-", |(_, src, dst)| (self.context.direction)(src, dst));
         scratch.word(direction);
         scratch.put(b": ");
     }
 
+    /// The endpoints of a flow behind a word, in the scratch buffer.
     #[inline]
     fn endpoints<const LEN: usize>(
         &mut self,
@@ -121,7 +120,6 @@ impl Text {
         scratch.endpoint(tuple.src, tuple.src_port, out);
         scratch.put(b" -> ");
         scratch.endpoint(tuple.dst, tuple.dst_port, out);
-        scratch.flush(out);
     }
 
     /// Whether `ts_ns` reads the same as `stamp_ns`, with which the line begins.
@@ -189,11 +187,14 @@ impl Format for Text {
                     Some((attempt.interface, tuple.src, tuple.dst))
                 });
                 self.endpoints(out, b"New connection: ", tuple);
+                self.scratch.put(b"\n");
+                return self.scratch.flush(out);
             }
             Body::Flow(flow) => {
                 let tuple = &flow.tuple;
                 self.head(out, due_ns, || Some((flow.interface, tuple.src, tuple.dst)));
                 self.endpoints(out, b"Flow ended: ", tuple);
+                self.scratch.flush(out);
                 flow_line(out, flow);
                 if !self.is_shown(due_ns, flow.end_ns) {
                     out.extend_from_slice(b", last packet ");
@@ -208,10 +209,12 @@ impl Format for Text {
                 self.head(out, due_ns, || {
                     Some((interface, subject.src(), subject.dst()))
                 });
+                self.scratch.flush(out);
                 self.alert(out, detection, due_ns);
             }
             Body::Folded(fold) => {
                 self.head(out, due_ns, || None);
+                self.scratch.flush(out);
                 self.fold(out, fold, due_ns);
             }
         }
@@ -221,6 +224,7 @@ impl Format for Text {
     /// A record whose own time is a second or more from `stamp_ns` has that time, too.
     fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64) {
         self.head(out, stamp_ns, || None);
+        self.scratch.flush(out);
         let text = match notice {
             Notice::Lifecycle { word, text, .. } => format!("Sensor {word}: {text}"),
             Notice::Stats { stats, .. } => stats_line(stats),

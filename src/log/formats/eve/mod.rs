@@ -68,12 +68,11 @@ impl Eve {
         self.scratch.put(b"{\"timestamp\":\"");
         self.stamp.put_micros(&mut self.scratch, ts_ns);
         self.scratch.put(b"\"");
-        self.scratch.flush(out);
-        out.extend_from_slice(&self.host);
+        self.scratch.text(&self.host, out);
     }
 
     fn interface(&mut self, out: &mut Vec<u8>, index: u16) {
-        out.extend_from_slice(self.interfaces.name(index));
+        self.scratch.text(self.interfaces.name(index), out);
     }
 
     fn direction(&self, tuple: &FiveTuple) -> &'static str {
@@ -98,11 +97,11 @@ impl Eve {
         scratch.put(b"\",\"odd\":");
         scratch.boolean(attempt.odd);
         scratch.put(b"}");
-        scratch.flush(out);
     }
 
     /// Folded attempts. A fold of several ports has no `dest_port`, a fold of several destinations no `dest_ip`.
     fn fold(&mut self, out: &mut Vec<u8>, fold: &Fold) {
+        self.scratch.flush(out);
         out.extend_from_slice(b",\"event_type\":\"new_connections\"");
         if let Some(dst) = fold.target.dst {
             let _ = write!(out, ",\"dest_ip\":\"{dst}\"");
@@ -146,7 +145,6 @@ impl Eve {
     fn head(&mut self, out: &mut Vec<u8>, interface: u16, flow_id: u64) {
         self.scratch.put(b",\"flow_id\":");
         self.scratch.int(flow_id);
-        self.scratch.flush(out);
         self.interface(out, interface);
     }
 
@@ -158,15 +156,13 @@ impl Eve {
         scratch.put(b",\"event_type\":\"flow\"");
         vlan(scratch, &flow.vlan, flow.vlan_count);
         endpoints(scratch, out, &flow.tuple);
-        scratch.flush(out);
         flow::volumes(scratch, flow, &mut self.start, &mut self.end);
-        scratch.flush(out);
         flow::ours(scratch, flow, direction);
-        scratch.flush(out);
     }
 
     fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection) {
         self.interface(out, detection.interface);
+        self.scratch.flush(out);
         let (src, dst) = (detection.subject.src(), detection.subject.dst());
         let _ = write!(
             out,
@@ -185,8 +181,8 @@ impl Format for Eve {
         self.open(out, event.ts_ns());
         let of_a_frame = !event.step.is_end() && !matches!(event.body, Body::Folded(_));
         if self.context.frames && of_a_frame {
-            out.extend_from_slice(b",\"pcap_cnt\":");
-            append::int(out, event.position);
+            self.scratch.put(b",\"pcap_cnt\":");
+            self.scratch.int(event.position);
         }
         match &event.body {
             Body::NewConnection(attempt) => self.connection(out, attempt),
@@ -194,11 +190,13 @@ impl Format for Eve {
             Body::Alert(detection) => self.alert(out, detection),
             Body::Folded(fold) => self.fold(out, fold),
         }
-        out.extend_from_slice(b"}\n");
+        self.scratch.put(b"}\n");
+        self.scratch.flush(out);
     }
 
     fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, _: i64) {
         self.open(out, notice.ts_ns());
+        self.scratch.flush(out);
         match notice {
             Notice::Lifecycle {
                 word,
