@@ -166,17 +166,17 @@ impl Hot {
             return None;
         }
         let (ends, ports) = (key.ends(), key.ports());
-        let sender = if (self.ends, self.ports) == (ends, ports) {
-            Sender::Orig
-        } else if (self.ends, self.ports) == (ends.rotate_left(32), ports.rotate_left(16)) {
-            Sender::Resp
+        let is_orig = (self.ends, self.ports) == (ends, ports);
+        let is_resp =
+            || (self.ends, self.ports) == (ends.rotate_left(32), ports.rotate_left(16));
+        // In IPv6 the lower bits and the ports of both ends may be the same.
+        if is_orig && (!key.v6 || cold.is_sender(Sender::Orig, key)) {
+            Some(Sender::Orig)
+        } else if is_resp() && (!key.v6 || cold.is_sender(Sender::Resp, key)) {
+            Some(Sender::Resp)
         } else {
-            return None;
-        };
-        if key.v6 && !cold.is_sender(sender, key) {
-            return None;
+            None
         }
-        Some(sender)
     }
 
     /// Whether a packet of its interface with these flags changes nothing but sums, letters and the time of its last

@@ -3,6 +3,7 @@
 use super::naive::Naive;
 use super::record::{FlowEvent, FlowRecord, When};
 use super::{FlowCounts, Flows, Limits};
+use crate::decode::Headers;
 use crate::decode::packet::*;
 use std::net::IpAddr;
 
@@ -10,6 +11,8 @@ mod rules;
 mod waits;
 
 const SECOND: i64 = 1_000_000_000;
+/// Packets that are looked up at once.
+const BATCH: usize = 32;
 const ROOMY: Limits = Limits {
     attempts: 8192,
     established: 1024,
@@ -172,7 +175,36 @@ fn sorted(said: &Said) -> Vec<String> {
     lines
 }
 
-/// Runs a trace; `sweep` says after which packets `expire` is called.
+/// Hands packets to the tables as a shard does: looked up in batches, then one by one.
+fn feed_batch(
+    flows: &mut Flows,
+    batch: &[(Packet, i64)],
+    mut after_each: impl FnMut(&mut Flows, usize, &mut Said),
+    said: &mut Said,
+) {
+    let mut pending: Vec<_> = batch
+        .iter()
+        .map(|(packet, _)| Headers::of(packet).map(|headers| (headers, flows.prefetch(&headers))))
+        .collect();
+    for (headers, lookup) in pending.iter_mut().flatten() {
+        flows.prefetch_entries(headers, lookup);
+    }
+    for (headers, lookup) in pending.iter().flatten() {
+        flows.prefetch_elsewhere(headers, lookup);
+    }
+    for (i, ((packet, now), looked_up)) in batch.iter().zip(&pending).enumerate() {
+        let mut out = |when, event| said.push((when, event));
+        match looked_up {
+            Some((headers, lookup)) if flows.goes_on(headers, lookup, *now) => {}
+            Some((headers, lookup)) => flows.on_headers(headers, lookup, *now, &mut out),
+            None => drop(flows.on_packet(packet, *now, &mut out)),
+        }
+        after_each(flows, i, said);
+        flows.counts().check().expect("the books close");
+    }
+}
+
+/// Runs a trace in batches; `sweep` says after which packets `expire` is called.
 fn run(
     trace: &[(Packet, i64)],
     limits: Limits,
@@ -181,12 +213,13 @@ fn run(
 ) -> (Said, FlowCounts) {
     let mut flows = Flows::new(limits, keys);
     let mut said = Vec::new();
-    for (i, (packet, now)) in trace.iter().enumerate() {
-        flows.on_packet(packet, *now, &mut |when, event| said.push((when, event)));
-        if sweep(i) {
-            flows.expire(*now, &mut |when, event| said.push((when, event)));
-        }
-        flows.counts().check().expect("the books close");
+    for (number, batch) in trace.chunks(BATCH).enumerate() {
+        let after_each = |flows: &mut Flows, i: usize, said: &mut Said| {
+            if sweep(number * BATCH + i) {
+                flows.expire(batch[i].1, &mut |when, event| said.push((when, event)));
+            }
+        };
+        feed_batch(&mut flows, batch, after_each, &mut said);
     }
     flows.finish(&mut |when, event| said.push((when, event)));
     flows.counts().check().expect("the books close at the end");
@@ -203,11 +236,30 @@ fn records(said: &Said) -> Vec<FlowRecord> {
     ends.collect()
 }
 
+/// The same trace between IPv6 hosts whose addresses end alike, and between few ports that are often the same: only
+/// whole addresses tell the sides apart.
+fn alike(mut trace: Vec<(Packet, i64)>) -> Vec<(Packet, i64)> {
+    let host = |address: IpAddr| match address {
+        IpAddr::V4(v4) => IpAddr::from([0x2001, 0xdb8, u16::from(v4.octets()[3]), 0, 0, 0, 0, 1]),
+        IpAddr::V6(v6) => IpAddr::V6(v6),
+    };
+    for (packet, _) in &mut trace {
+        (packet.src, packet.dst) = (host(packet.src), host(packet.dst));
+        if let Transport::Tcp(tcp) = &mut packet.transport {
+            (tcp.src_port, tcp.dst_port) = (tcp.src_port & 1, tcp.dst_port & 1);
+        }
+    }
+    trace
+}
+
 #[test]
 fn tables_say_what_the_model_says() {
     let (mut established, mut reopened, mut merged, mut far) = (0, 0, 0, 0);
     for seed in 0..400 {
-        let trace = random_segments(seed, 600);
+        let mut trace = random_segments(seed, 600);
+        if seed % 4 == 0 {
+            trace = alike(trace);
+        }
         let mut naive = Naive::default();
         for (packet, now) in &trace {
             naive.on_packet(packet, *now);

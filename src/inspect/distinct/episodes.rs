@@ -98,8 +98,9 @@ impl<Q: Question> Distinct<Q> {
     fn evict_episode(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
         while let Some(Reverse((_, index, generation))) = self.due.pop() {
             if self.is_current(index, generation) {
-                self.counts.episodes_evicted += 1;
-                let at_ns = self.ends_at(index).min(watermark);
+                let ends_ns = self.ends_at(index);
+                self.counts.episodes_evicted += u64::from(ends_ns > watermark);
+                let at_ns = ends_ns.min(watermark);
                 return self.end(index, at_ns, at_ns, out);
             }
         }
@@ -109,6 +110,21 @@ impl<Q: Question> Distinct<Q> {
         self.episodes[index as usize]
             .as_ref()
             .is_some_and(|episode| episode.generation == generation)
+    }
+
+    /// Ends the episode of a subject, if that is over: whether [`Detector::expire`](crate::inspect::detector::Detector::expire) came before must not matter.
+    pub(super) fn end_if_over(
+        &mut self,
+        slot: u32,
+        watermark: i64,
+        out: &mut impl FnMut(Found),
+    ) {
+        if let Some(index) = self.subjects.get(slot).episode {
+            let deadline = self.ends_at(index);
+            if deadline <= watermark {
+                self.end(index, deadline, deadline, out);
+            }
+        }
     }
 
     /// When the rule will have been false for W.

@@ -164,7 +164,7 @@ impl<Q: Question> Detector for Distinct<Q> {
         if contact.kind == ContactKind::Touch {
             self.on_touch(&prepared, out);
         } else {
-            self.on_outcome(&prepared);
+            self.on_outcome(&prepared, out);
         }
     }
 
@@ -211,7 +211,7 @@ impl<Q: Question> Detector for Distinct<Q> {
 }
 
 impl<Q: Question> Distinct<Q> {
-    fn on_outcome(&mut self, prepared: &PreparedContact<'_>) {
+    fn on_outcome(&mut self, prepared: &PreparedContact<'_>, out: &mut impl FnMut(Found)) {
         let item = Q::item(prepared.contact);
         let (state, proves) = match prepared.contact.kind {
             ContactKind::Touch => (TouchState::Touched, false),
@@ -235,6 +235,7 @@ impl<Q: Question> Distinct<Q> {
             }
             return;
         };
+        self.end_if_over(slot, prepared.watermark, out);
         if proves {
             let held = self.subjects.get_mut(slot);
             held.proven_ns = held.proven_ns.max(prepared.contact.ts_ns);
@@ -263,12 +264,7 @@ impl<Q: Question> Distinct<Q> {
         let Some(slot) = self.slot_with_items(prepared, out) else {
             return;
         };
-        if let Some(index) = self.subjects.get(slot).episode {
-            let deadline = self.ends_at(index);
-            if deadline <= watermark {
-                self.end(index, deadline, deadline, out);
-            }
-        }
+        self.end_if_over(slot, watermark, out);
         let window_ns = self.rule.window_ns;
         self.subjects.touch(slot, prepared.touch::<Q>());
         let holds = self.subjects.holds(slot, window_ns);
@@ -353,6 +349,9 @@ impl<Q: Question> Distinct<Q> {
         let watermark = prepared.watermark;
         self.flood_laws[1].on_new(self.now_ns);
         let slot = self.subjects.choose_slot(prepared.hash);
+        if self.subjects.occupant(slot).is_some() {
+            self.end_if_over(slot, watermark, out);
+        }
         if let Some(victim) = self.subjects.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);
             if let Some(index) = episode {

@@ -240,6 +240,45 @@ fn ports_in_flight_are_told_from_unanswered_ones_at_each_doubling() {
     );
 }
 
+/// What is found of four touches, and of a refusal that comes when the episode is just over, or a nanosecond before.
+fn late_refusal(ns_late: i64, expire_before: bool) -> Vec<(Phase, Evidence)> {
+    let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
+    let mut found = Vec::new();
+    let mut out = |(_, one): Found| found.push((one.phase, one.evidence));
+    let mut on = |detector: &mut PortScan, ts_ns, port, kind, out: &mut dyn FnMut(Found)| {
+        let position = crate::time::timeline::position_of_ts(ts_ns);
+        let contact = Contact {
+            position,
+            kind,
+            ..contact(0, ts_ns, port)
+        };
+        detector.on_contact(&contact, DST, &Timeline::Live, &mut |one| out(one));
+    };
+    for port in 1..=4 {
+        on(&mut detector, 0, port, ContactKind::Touch, &mut out);
+    }
+    let late_ns = 2 * WINDOW + ns_late;
+    if expire_before {
+        detector.expire(late_ns, &mut out);
+    }
+    on(&mut detector, late_ns, 1, ContactKind::Refused, &mut out);
+    detector.finish(&mut out);
+    found
+}
+
+#[test]
+fn an_answer_after_the_end_changes_no_summary() {
+    for expire_before in [false, true] {
+        for (ns_late, refused) in [(-1, 1), (0, 0), (1, 0)] {
+            let found = late_refusal(ns_late, expire_before);
+            let (phase, evidence) = found[found.len() - 1];
+            assert_eq!((found.len(), phase), (2, Phase::Ended), "{ns_late}");
+            assert_eq!(evidence.refused, refused, "{ns_late} {expire_before}");
+            assert_eq!(evidence.unanswered, 4 - refused, "{ns_late} {expire_before}");
+        }
+    }
+}
+
 #[test]
 fn a_full_table_says_that_it_is_no_longer_exact() {
     let small = Rule {
