@@ -27,7 +27,7 @@ fn table(huge: bool) -> Vec<CacheLine> {
     } else {
         Vec::with_capacity(len)
     });
-    lines.resize(TABLE / size_of::<CacheLine>(), CacheLine([1; 8]));
+    lines.resize(len, CacheLine([1; 8]));
     lines
 }
 

@@ -54,8 +54,8 @@ pub struct Whole {
     pub flags: Option<u8>,
 }
 
-/// How many of a frame's first bytes decoding reads at most, where none is beyond its length on the wire: all of them
-/// unless it holds a whole segment or datagram behind plain headers.
+/// How many of a frame's first bytes decoding reads at most: a frame cut there decodes to the same packet. All of them
+/// unless the frame holds a whole segment or datagram behind plain headers. Its `wire_len` must be at least its caplen.
 #[inline]
 pub fn depth(frame: &Frame<'_>) -> usize {
     let all = frame.bytes.len();
@@ -75,9 +75,9 @@ pub fn depth(frame: &Frame<'_>) -> usize {
 }
 
 impl Headers {
-    /// Reads what most frames are, by fixed offsets: Ethernet, IPv4 without options or IPv6 without extension headers,
-    /// a whole TCP segment or UDP datagram. False for every other frame: use [`super::packet()`], which reads these
-    /// alike; then `self` means nothing.
+    /// Reads the commonest frames by fixed offsets: Ethernet, IPv4 without options or IPv6 without extension headers, a
+    /// whole TCP segment or UDP datagram. False for every other frame: then `self` is half written, and
+    /// [`super::packet()`] reads the frame. For the commonest frames both give the same headers.
     ///
     /// In place: a copy would cost as much as the reading.
     #[inline(always)]

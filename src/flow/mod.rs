@@ -184,22 +184,22 @@ impl Flows {
         }
     }
 
-    /// Takes what most packets are: one that only adds to its open flow. False: nothing was done; give it to
-    /// [`Flows::on_headers`].
+    /// Takes a packet that only adds to its open flow, as most do. False: nothing was done, [`Flows::on_headers`] takes
+    /// it.
     #[inline]
-    pub fn goes_on(&mut self, headers: &Headers, lookup: &Lookup, watermark_ns: i64) -> bool {
+    pub fn add_to_open(&mut self, headers: &Headers, lookup: &Lookup, watermark_ns: i64) -> bool {
         let now = self.now_ns.max(watermark_ns);
         let table = match headers.is_segment() {
             true => &mut self.established,
             false => &mut self.others,
         };
-        let goes_on = now < self.wraps_ns && table.go_on(lookup.hint, headers, now);
-        if goes_on {
+        let added = now < self.wraps_ns && table.add_to_open(lookup.hint, headers, now);
+        if added {
             self.now_ns = now;
             self.counts.flow_packets += 1;
             self.counts.packets_accounted += 1;
         }
-        goes_on
+        added
     }
 
     /// Takes a segment or datagram, with what [`Flows::prefetch`] returned for it. `watermark_ns` is the running maximum

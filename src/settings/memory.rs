@@ -168,9 +168,10 @@ impl Users {
             let more = usize::try_from(bytes / one).unwrap_or(usize::MAX);
             least.saturating_add(more).min(full)
         };
-        // A single shard has no queue of contacts.
-        let one = contacts::memory_bytes(self.workers, 1).max(1);
-        let contacts = fit(spare / 12, one, least.contacts, full.contacts);
+        let contacts = match contacts::memory_bytes(self.workers, 1) {
+            0 => full.contacts,
+            one => fit(spare / 12, one, least.contacts, full.contacts),
+        };
         let events =
             |count: usize| Shard::memory_bytes(count) + merge::memory_bytes(count, 0) as u64;
         let one = self.workers as u64 * ((events(1 << 11) - events(1 << 10)) >> 10);

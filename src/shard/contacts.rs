@@ -19,10 +19,14 @@ pub fn queue_capacity(workers: usize) -> usize {
     (CAPACITY_ALL / (workers * workers)).max(CAPACITY_MIN)
 }
 
+/// Queues of contacts between so many workers. A single one has none.
+pub fn queues(workers: usize) -> usize {
+    if workers > 1 { workers * workers } else { 0 }
+}
+
 /// Bytes that all queues of so many contacts take.
 pub fn memory_bytes(workers: usize, capacity: usize) -> u64 {
-    let queues = if workers > 1 { workers * workers } else { 0 };
-    (queues * capacity * size_of::<Contact>()) as u64
+    (queues(workers) * capacity * size_of::<Contact>()) as u64
 }
 
 /// One worker's ends of the mesh.

@@ -94,8 +94,8 @@ impl Shard {
     }
 
     /// Decides on a contact at once where this shard is the only one, else sends it to its owners.
-    pub(super) fn give(&mut self, contact: &Contact, timeline: &Timeline<'_>) {
-        let Some(owned) = self.owners.all_here() else {
+    pub(super) fn hand_over(&mut self, contact: &Contact, timeline: &Timeline<'_>) {
+        let Some(owned) = self.owners.sole_owner() else {
             return self.owners.send(*contact, &mut self.counts);
         };
         for owner in Owner::ALL {

@@ -187,7 +187,7 @@ impl Shard {
                 self.flows.prefetch_entries(&one.headers, lookup);
             }
         }
-        let decides = self.owners.all_here().is_some();
+        let decides = self.owners.sole_owner().is_some();
         let mut touches = std::mem::take(&mut self.contacts);
         for one in &*pending {
             if one.headers.is_touch() {
@@ -204,14 +204,16 @@ impl Shard {
         let (mut next_touch, mut next_other) = (touches.iter(), others.iter());
         for one in &*pending {
             if let Some(lookup) = &one.lookup
-                && self.flows.goes_on(&one.headers, lookup, one.watermark_ns)
+                && self
+                    .flows
+                    .add_to_open(&one.headers, lookup, one.watermark_ns)
             {
                 continue;
             }
             if one.headers.is_touch()
                 && let Some(touch) = next_touch.next()
             {
-                self.give(touch, timeline);
+                self.hand_over(touch, timeline);
             }
             let other = match one.lookup {
                 Some(_) => None,
@@ -301,7 +303,7 @@ impl Shard {
         }
         if let Some(syn) = joined {
             let touch = self.touch(&syn, one.position);
-            self.give(&touch, timeline);
+            self.hand_over(&touch, timeline);
         }
     }
 
@@ -327,7 +329,7 @@ impl Shard {
                 Outcome::Established => ContactKind::Established,
             },
         };
-        self.give(&contact, timeline);
+        self.hand_over(&contact, timeline);
     }
 
     /// Keyed hash of a source and of what stands for its destination.

@@ -34,7 +34,7 @@ impl Owners {
 
     /// What the only shard owns of every contact; `None` where there are several shards.
     #[inline]
-    pub fn all_here(&self) -> Option<Owned> {
+    pub fn sole_owner(&self) -> Option<Owned> {
         let (pair, source) = (true, self.by_source);
         (self.mesh.workers() == 1).then_some(Owned { pair, source })
     }

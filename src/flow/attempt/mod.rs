@@ -343,16 +343,7 @@ impl Attempts {
         let lag = watermark_ns.wrapping_sub(syn.ts_ns);
         let bit = |bit, set| if set { bit } else { 0 };
         let flags = bit(V6, key.v6) | bit(ODD, odd) | bit(JOINED, key.joined) | bit(FAR, far);
-        let mut vlan = u32::from(syn.vlan[0] & 0xfff)
-            | u32::from(syn.vlan[1] & 0xfff) << 12
-            | u32::from(syn.vlan_count & 3) << 24;
-        let mut others = syn.flags & !SYN;
-        if others != 0 {
-            for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {
-                vlan |= u32::from(syn.flags & flag != 0) << (26 + bit);
-                others &= !flag;
-            }
-        }
+        let (vlan, others) = vlan_and_flags(syn);
         let small = u32::try_from(lag).ok();
         let plain = small.is_some()
             && others == 0
@@ -402,6 +393,22 @@ impl Attempts {
             }),
         );
     }
+}
+
+/// [`AttemptEntry::vlan`] of a SYN, and which of its flags that cannot hold.
+#[inline(always)]
+fn vlan_and_flags(syn: &Headers) -> (u32, u8) {
+    let mut vlan = u32::from(syn.vlan[0] & 0xfff)
+        | u32::from(syn.vlan[1] & 0xfff) << 12
+        | u32::from(syn.vlan_count & 3) << 24;
+    let mut others = syn.flags & !SYN;
+    if others != 0 {
+        for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {
+            vlan |= u32::from(syn.flags & flag != 0) << (26 + bit);
+            others &= !flag;
+        }
+    }
+    (vlan, others)
 }
 
 fn start_ns(tallies: &Tallies, entry: &AttemptEntry) -> i64 {

@@ -179,9 +179,9 @@ impl Conns {
         (hot.deadline() > watermark_ns).then_some((at, sender))
     }
 
-    /// Accounts a packet of the hinted entry, where it only goes on. False: nothing was done.
+    /// Accounts a packet of the hinted entry, if it only adds to it. False: nothing was done.
     #[inline(always)]
-    pub fn go_on(&mut self, hint: Hint, packet: &Headers, watermark_ns: i64) -> bool {
+    pub fn add_to_open(&mut self, hint: Hint, packet: &Headers, watermark_ns: i64) -> bool {
         let Some((at, hot)) = self.slab.hinted_mut(hint) else {
             return false;
         };
@@ -189,11 +189,11 @@ impl Conns {
         let Some(sender) = hot.sender(cold, &packet.key) else {
             return false;
         };
-        let goes_on = hot.goes_on(packet, watermark_ns);
-        if goes_on {
+        let only_adds = hot.only_adds(packet, watermark_ns);
+        if only_adds {
             hot.add(cold, packet, sender, watermark_ns);
         }
-        goes_on
+        only_adds
     }
 
     /// The live entry of `key` and the side that sends; ends an expired one.

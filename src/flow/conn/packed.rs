@@ -167,8 +167,7 @@ impl Hot {
         }
         let (ends, ports) = (key.ends(), key.ports());
         let is_orig = (self.ends, self.ports) == (ends, ports);
-        let is_resp =
-            || (self.ends, self.ports) == (ends.rotate_left(32), ports.rotate_left(16));
+        let is_resp = || (self.ends, self.ports) == (ends.rotate_left(32), ports.rotate_left(16));
         // In IPv6 the lower bits and the ports of both ends may be the same.
         if is_orig && (!key.v6 || cold.is_sender(Sender::Orig, key)) {
             Some(Sender::Orig)
@@ -179,10 +178,10 @@ impl Hot {
         }
     }
 
-    /// Whether a packet of its interface with these flags changes nothing but sums, letters and the time of its last
-    /// packet, and no rule could have ended it before.
+    /// Whether a packet only adds to this connection: it comes from its interface, opens and ends nothing, and the
+    /// connection has not timed out.
     #[inline]
-    pub fn goes_on(&self, packet: &Headers, watermark_ns: i64) -> bool {
+    pub fn only_adds(&self, packet: &Headers, watermark_ns: i64) -> bool {
         watermark_ns.saturating_sub(self.touched_ns) < LINGER_NS
             && packet.flags & (SYN | FIN | RST) == 0
             && !self.has(RIVAL)

@@ -195,7 +195,7 @@ fn feed_batch(
     for (i, ((packet, now), looked_up)) in batch.iter().zip(&pending).enumerate() {
         let mut out = |when, event| said.push((when, event));
         match looked_up {
-            Some((headers, lookup)) if flows.goes_on(headers, lookup, *now) => {}
+            Some((headers, lookup)) if flows.add_to_open(headers, lookup, *now) => {}
             Some((headers, lookup)) => flows.on_headers(headers, lookup, *now, &mut out),
             None => drop(flows.on_packet(packet, *now, &mut out)),
         }

@@ -113,12 +113,7 @@ impl<Q: Question> Distinct<Q> {
     }
 
     /// Ends the episode of a subject, if that is over: whether [`Detector::expire`](crate::inspect::detector::Detector::expire) came before must not matter.
-    pub(super) fn end_if_over(
-        &mut self,
-        slot: u32,
-        watermark: i64,
-        out: &mut impl FnMut(Found),
-    ) {
+    pub(super) fn end_if_over(&mut self, slot: u32, watermark: i64, out: &mut impl FnMut(Found)) {
         if let Some(index) = self.subjects.get(slot).episode {
             let deadline = self.ends_at(index);
             if deadline <= watermark {

@@ -245,7 +245,7 @@ fn late_refusal(ns_late: i64, expire_before: bool) -> Vec<(Phase, Evidence)> {
     let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
     let mut found = Vec::new();
     let mut out = |(_, one): Found| found.push((one.phase, one.evidence));
-    let mut on = |detector: &mut PortScan, ts_ns, port, kind, out: &mut dyn FnMut(Found)| {
+    let on = |detector: &mut PortScan, ts_ns, port, kind, out: &mut dyn FnMut(Found)| {
         let position = crate::time::timeline::position_of_ts(ts_ns);
         let contact = Contact {
             position,
@@ -274,7 +274,11 @@ fn an_answer_after_the_end_changes_no_summary() {
             let (phase, evidence) = found[found.len() - 1];
             assert_eq!((found.len(), phase), (2, Phase::Ended), "{ns_late}");
             assert_eq!(evidence.refused, refused, "{ns_late} {expire_before}");
-            assert_eq!(evidence.unanswered, 4 - refused, "{ns_late} {expire_before}");
+            assert_eq!(
+                evidence.unanswered,
+                4 - refused,
+                "{ns_late} {expire_before}"
+            );
         }
     }
 }

@@ -59,8 +59,17 @@ pub struct Folds {
     now: i64,
     /// Attempts in open folds.
     held: u64,
-    /// The target of the last attempt, its hash, and the place of its rate: in a flood that of the next one, too.
-    last: (Target, u64, usize, usize),
+    /// Of the last attempt: in a flood the next one has the same target.
+    last: Last,
+}
+
+/// A target, its hash, and the set and way of its rate.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    target: Target,
+    hash: u64,
+    set: usize,
+    way: usize,
 }
 
 impl Folds {
@@ -90,7 +99,7 @@ impl Folds {
             oldest: i64::MAX,
             now: i64::MIN,
             held: 0,
-            last: (Target::default(), 0, 0, 0),
+            last: Last::default(),
         }
     }
 
@@ -134,12 +143,17 @@ impl Folds {
             dst: Some(attempt.tuple.dst),
             port: Some(attempt.tuple.dst_port),
         };
-        if self.last.0 != target {
+        if self.last.target != target {
             let hash = self.hash(attempt.tuple.dst, target.port);
             let (set, way) = self.rate(hash, second);
-            self.last = (target, hash, set, way);
+            self.last = Last {
+                target,
+                hash,
+                set,
+                way,
+            };
         }
-        let (_, hash, set, way) = self.last;
+        let Last { hash, set, way, .. } = self.last;
         let rate = &mut self.rates[set][way];
         // An attempt up to a second behind counts in the current second.
         if second > rate.second || second < rate.second.saturating_sub(1) {

@@ -3,6 +3,7 @@
 use crate::books::record_kind::{EventKind, KINDS};
 use crate::books::{Books, InFlight};
 use crate::settings::Common;
+use crate::shard::contacts;
 
 /// Own records that may be sent between the logger's last receive and its counts.
 const OWN_IN_FLIGHT: u64 = 16;
@@ -47,7 +48,7 @@ impl Skew {
     /// when the logger, which a slow disk may delay, published last.
     pub(super) fn allowed(&self, common: &Common, books: &Books, now: Progress) -> InFlight {
         let (workers, room) = (common.workers, common.room);
-        let contacts = workers * workers * room.contacts;
+        let contacts = contacts::queues(workers) * room.contacts;
         // Two lists and the queue to the logger.
         let records = (workers * 3 * room.events) as u64;
         InFlight {
