@@ -215,11 +215,11 @@ impl Flows {
         let now = self.advance(watermark_ns, out);
         self.counts.flow_packets += 1;
         if !headers.is_segment() {
-            self.on_other(headers, lookup, now, out);
+            self.on_other(headers, lookup.hash, now, out);
         } else if headers.is_touch() {
             self.on_touch(headers, lookup.hash, now, out);
         } else {
-            self.on_segment(headers, lookup, now, out);
+            self.on_segment(headers, lookup.hash, now, out);
         }
     }
 
@@ -244,7 +244,8 @@ impl Flows {
             Transport::Icmp(icmp) => self.on_icmp(packet, icmp, now, out),
             Transport::Other { proto } => {
                 let key = Key::new(packet.src, packet.dst, 0, 0, *proto);
-                self.on_unhashed(&Headers::new(packet, key, 0), now, out);
+                let hash = self.hasher.hash(&key);
+                self.on_other(&Headers::new(packet, key, 0), hash, now, out);
             }
             _ => {
                 self.counts.fragments += 1;

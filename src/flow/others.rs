@@ -1,11 +1,10 @@
 //! Flows without a handshake: midstream TCP, UDP, ICMP, other protocols.
 
+use super::Flows;
 use super::attempt::bits::ANSWERED;
 use super::conn::{Conn, TCP};
 use super::record::{FlowEvent, When};
-use super::table::slab::Hint;
 use super::tcp::{self, Sender};
-use super::{Flows, Lookup};
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::{
@@ -45,16 +44,12 @@ impl Flows {
     pub(super) fn on_other(
         &mut self,
         packet: &Headers,
-        &Lookup { hash, hint }: &Lookup,
+        hash: u64,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         let (key, counts) = (&packet.key, &mut self.counts);
-        let found = self
-            .others
-            .find_hinted(hint, key, now)
-            .or_else(|| self.others.find(hash, key, now, counts, out));
-        let (at, sender) = match found {
+        let (at, sender) = match self.others.find(hash, key, now, counts, out) {
             Some(found) => found,
             None => {
                 let conn = Conn::new(*key, packet, now);
@@ -63,17 +58,6 @@ impl Flows {
         };
         let counts = &mut self.counts;
         self.others.account(at, packet, sender, now, counts);
-    }
-
-    /// The same, where nobody has looked it up yet.
-    pub(super) fn on_unhashed(
-        &mut self,
-        packet: &Headers,
-        now: i64,
-        out: &mut impl FnMut(When, FlowEvent),
-    ) {
-        let (hash, hint) = (self.hasher.hash(&packet.key), Hint::NONE);
-        self.on_other(packet, &Lookup { hash, hint }, now, out);
     }
 
     fn open_other(
@@ -140,7 +124,8 @@ impl Flows {
         let (kind, other) = (u16::from(icmp.kind), u16::from(other));
         let mut key = Key::new(packet.src, packet.dst, kind, other, proto);
         key.id = icmp.id;
-        self.on_unhashed(&Headers::new(packet, key, icmp.payload_len), now, out);
+        let headers = Headers::new(packet, key, icmp.payload_len);
+        self.on_other(&headers, self.hasher.hash(&key), now, out);
     }
 
     fn on_unreachable(

@@ -1,12 +1,12 @@
 //! TCP segments other than a SYN without ACK.
 
+use super::Flows;
 use super::attempt::Attempts;
 use super::attempt::bits::*;
 use super::attempt::record::Effect;
 use super::attempt::tally::Requester;
 use super::record::{EndReason, FlowEvent, Outcome, When};
 use super::tcp::{self, Sender};
-use super::{Flows, Lookup};
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{RST, SYN};
@@ -18,17 +18,12 @@ impl Flows {
     pub(super) fn on_segment(
         &mut self,
         segment: &Headers,
-        lookup: &Lookup,
+        hash: u64,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let Lookup { hash, hint } = *lookup;
-        let key = &segment.key;
-        let counts = &mut self.counts;
-        let conn = self
-            .established
-            .find_hinted(hint, key, now)
-            .or_else(|| self.established.find(hash, key, now, counts, out));
+        let (key, counts) = (&segment.key, &mut self.counts);
+        let conn = self.established.find(hash, key, now, counts, out);
         let attempts_first = segment.flags & (SYN | RST) != 0;
         if let Some((at, sender)) = conn {
             let settled = !attempts_first && !self.established.slab.get(at).has_rival();

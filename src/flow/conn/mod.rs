@@ -171,18 +171,10 @@ impl Conns {
         });
     }
 
-    /// [`Conns::find`] by a hint that is still valid, without its side effects. After `None`, call [`Conns::find`].
-    #[inline]
-    pub fn find_hinted(&self, hint: Hint, key: &Key, watermark_ns: i64) -> Option<(u32, Sender)> {
-        let (at, hot) = self.slab.hinted(hint)?;
-        let sender = hot.sender(&self.cold[at as usize], key)?;
-        (hot.deadline() > watermark_ns).then_some((at, sender))
-    }
-
     /// Accounts a packet of the hinted entry, if it only adds to it. False: nothing was done.
     #[inline(always)]
     pub fn add_to_open(&mut self, hint: Hint, packet: &Headers, watermark_ns: i64) -> bool {
-        let Some((at, hot)) = self.slab.hinted_mut(hint) else {
+        let Some((at, hot)) = self.slab.hinted(hint) else {
             return false;
         };
         let cold = &mut self.cold[at as usize];

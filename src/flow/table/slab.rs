@@ -129,17 +129,8 @@ impl<E: Copy> Slab<E> {
 
     /// The first entry of the hint, unless an entry was removed since.
     #[inline]
-    pub fn hinted(&self, hint: Hint) -> Option<(u32, &E)> {
+    pub fn hinted(&mut self, hint: Hint) -> Option<(u32, &mut E)> {
         // A position changes its entry only after a removal.
-        if hint.removals != self.removals {
-            return None;
-        }
-        Some((hint.at, self.entries.get(hint.at as usize)?))
-    }
-
-    /// As [`Slab::hinted`].
-    #[inline]
-    pub fn hinted_mut(&mut self, hint: Hint) -> Option<(u32, &mut E)> {
         if hint.removals != self.removals {
             return None;
         }

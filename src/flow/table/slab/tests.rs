@@ -15,10 +15,10 @@ fn a_hint_names_the_first_entry_and_holds_until_any_leaves() {
     let at = slab.insert(hash, 71, 0).expect("room");
     let hint = slab.prefetch_entries(hash);
     assert!(hint.any);
-    assert_eq!(slab.hinted(hint), Some((at, &71)));
+    assert_eq!(slab.hinted(hint), Some((at, &mut 71)));
     // What comes takes nobody's place.
     let later = slab.insert(other, 72, 0).expect("room");
-    assert_eq!(slab.hinted(hint), Some((at, &71)));
+    assert_eq!(slab.hinted(hint), Some((at, &mut 71)));
     // What leaves may: here the very place of the hint.
     slab.remove(at);
     assert_eq!(slab.hinted(hint), None);
@@ -40,7 +40,7 @@ fn an_entry_in_its_second_bucket_is_prefetched_without_a_hint() {
     assert!(hint.any);
     assert_eq!(
         slab.hinted(hint),
-        Some((places[0], &0)),
+        Some((places[0], &mut 0)),
         "the first of its bucket"
     );
     for &at in &places[..WAYS] {
