@@ -232,15 +232,26 @@ impl Shard {
         if syn.reach != Reach::Plain {
             self.counts.syn_outside_class[syn.reach as usize] += 1;
         }
-        let (src, dst) = (syn.key.src(), syn.key.dst());
+        let ends = (syn.key.src(), syn.key.dst(), syn.key.dst_port);
+        self.contact(ends, syn, position)
+    }
+
+    /// A touch of these ends by a packet; `port` is the responder's.
+    #[inline]
+    fn contact(
+        &self,
+        (src, dst, port): (IpAddr, IpAddr, u16),
+        packet: &Headers,
+        position: u64,
+    ) -> Contact {
         Contact {
             position,
-            ts_ns: syn.ts_ns,
-            pair: self.pair(src, dst),
+            ts_ns: packet.ts_ns,
+            pair: self.owners.pair(src, self.policy.scan_target(dst)),
             src,
             dst,
-            port: syn.key.dst_port,
-            interface: syn.interface,
+            port,
+            interface: packet.interface,
             number: 0,
             kind: ContactKind::Touch,
         }
@@ -314,28 +325,17 @@ impl Shard {
         one: &Pending,
         timeline: &Timeline<'_>,
     ) {
+        let ends = (tuple.src, tuple.dst, tuple.dst_port);
         let contact = Contact {
-            position: one.position,
-            ts_ns: one.headers.ts_ns,
-            pair: self.pair(tuple.src, tuple.dst),
-            src: tuple.src,
-            dst: tuple.dst,
-            port: tuple.dst_port,
-            interface: one.headers.interface,
             number: 1,
             kind: match what {
                 Outcome::Answered => ContactKind::Answered,
                 Outcome::Refused => ContactKind::Refused,
                 Outcome::Established => ContactKind::Established,
             },
+            ..self.contact(ends, &one.headers, one.position)
         };
         self.hand_over(&contact, timeline);
-    }
-
-    /// Keyed hash of a source and of what stands for its destination.
-    #[inline]
-    fn pair(&self, src: IpAddr, dst: IpAddr) -> u64 {
-        self.owners.pair(src, self.policy.scan_target(dst))
     }
 
     /// Publishes that all frames at or before `position` were read.

@@ -98,12 +98,25 @@ impl<Q: Question> Distinct<Q> {
     fn evict_episode(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
         while let Some(Reverse((_, index, generation))) = self.due.pop() {
             if self.is_current(index, generation) {
-                let ends_ns = self.ends_at(index);
-                self.counts.episodes_evicted += u64::from(ends_ns > watermark);
-                let at_ns = ends_ns.min(watermark);
-                return self.end(index, at_ns, at_ns, out);
+                self.evict(index, watermark, out);
+                return;
             }
         }
+    }
+
+    /// Ends an episode for want of room; false if it was over before.
+    pub(super) fn evict(
+        &mut self,
+        index: u32,
+        watermark: i64,
+        out: &mut impl FnMut(Found),
+    ) -> bool {
+        let ends_ns = self.ends_at(index);
+        let was_open = ends_ns > watermark;
+        self.counts.episodes_evicted += u64::from(was_open);
+        let at_ns = ends_ns.min(watermark);
+        self.end(index, at_ns, at_ns, out);
+        was_open
     }
 
     pub(super) fn is_current(&self, index: u32, generation: u32) -> bool {
@@ -112,7 +125,8 @@ impl<Q: Question> Distinct<Q> {
             .is_some_and(|episode| episode.generation == generation)
     }
 
-    /// Ends the episode of a subject, if that is over: whether [`Detector::expire`](crate::inspect::detector::Detector::expire) came before must not matter.
+    /// Ends the episode of a subject, if that is over: whether
+    /// [`Detector::expire`](crate::inspect::detector::Detector::expire) came before must not matter.
     pub(super) fn end_if_over(&mut self, slot: u32, watermark: i64, out: &mut impl FnMut(Found)) {
         if let Some(index) = self.subjects.get(slot).episode {
             let deadline = self.ends_at(index);

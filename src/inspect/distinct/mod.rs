@@ -349,17 +349,10 @@ impl<Q: Question> Distinct<Q> {
         let watermark = prepared.watermark;
         self.flood_laws[1].on_new(self.now_ns);
         let slot = self.subjects.choose_slot(prepared.hash);
-        if self.subjects.occupant(slot).is_some() {
-            self.end_if_over(slot, watermark, out);
-        }
         if let Some(victim) = self.subjects.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);
-            if let Some(index) = episode {
-                self.counts.episodes_evicted += 1;
-                let at_ns = self.ends_at(index).min(watermark);
-                self.end(index, at_ns, at_ns, out);
-            }
-            let until = if episode.is_some() { watermark } else { newest };
+            let was_open = episode.is_some_and(|index| self.evict(index, watermark, out));
+            let until = if was_open { watermark } else { newest };
             self.note_evicted(until, watermark);
         }
         self.subjects.replace(

@@ -80,8 +80,13 @@ impl Scratch {
     /// Appends a short word.
     #[inline]
     pub fn word(&mut self, word: &'static str) {
-        let end = self.len + word.len();
-        self.bytes[self.len..end].copy_from_slice(word.as_bytes());
+        self.append(word.as_bytes());
+    }
+
+    #[inline(always)]
+    fn append(&mut self, text: &[u8]) {
+        let end = self.len + text.len();
+        self.bytes[self.len..end].copy_from_slice(text);
         self.len = end;
     }
 
@@ -92,9 +97,7 @@ impl Scratch {
             self.flush(out);
             return out.extend_from_slice(text);
         }
-        let end = self.len + text.len();
-        self.bytes[self.len..end].copy_from_slice(text);
-        self.len = end;
+        self.append(text);
     }
 
     /// Appends `true` or `false`.
@@ -128,9 +131,7 @@ impl Scratch {
             start -= 1;
             text[start] = pair(rest)[1];
         }
-        let digits = &text[start..];
-        self.bytes[self.len..self.len + digits.len()].copy_from_slice(digits);
-        self.len += digits.len();
+        self.append(&text[start..]);
     }
 
     /// Appends six digits, with leading zeros.

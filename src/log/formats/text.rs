@@ -80,8 +80,8 @@ impl Text {
         }
     }
 
-    /// The beginning of a line, in the scratch buffer. `full` has the same columns in each line, `-` if a value is missing. The colon is in
-    /// both formats, so that one pattern finds a kind of line in either.
+    /// The beginning of a line, in the scratch buffer. `full` has the same columns in each line, `-` if a value is
+    /// missing. The colon is in both formats, so that one pattern finds a kind of line in either.
     #[inline]
     fn head(
         &mut self,
