@@ -11,7 +11,6 @@ mod loads;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -203,8 +202,9 @@ fn contacts(count: usize) {
             position: position_of_ts(ts_ns),
             ts_ns,
             pair: u64::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            src: IpAddr::V4(Ipv4Addr::from_bits(at)),
-            dst: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            src: at.into(),
+            dst: 0x7f00_0001,
+            v6: false,
             port: 80,
             interface: 0,
             number: 0,
@@ -223,7 +223,7 @@ fn contacts(count: usize) {
                 break;
             }
             for contact in &taken {
-                rule.on_contact(contact, contact.dst, &timeline, &mut |_| ());
+                rule.on_contact(contact, contact.dst(), &timeline, &mut |_| ());
             }
         }
     }

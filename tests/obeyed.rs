@@ -121,23 +121,25 @@ fn scan_in(what: &str, mut all: Vec<Touch>, gaps: &[i64], seed: u64) -> Result {
     };
     let mut detector = PortScan::new(rule, Hasher::new([1, 2]));
     all.sort_unstable();
-    let dst = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
     let (mut found, mut published) = (HashMap::new(), vec![i64::MAX; gaps.len()]);
     for (ts_ns, source, port) in all {
         let number = Rng::new(seed ^ source).next_u64();
-        let src = IpAddr::V6((u128::from(source) | 0x2001 << 112).into());
         let contact = Contact {
             position: position_of_ts(ts_ns),
             ts_ns,
             pair: number,
-            src,
-            dst,
+            src: u128::from(source) | 0x2001 << 112,
+            dst: 0x2001 << 112,
+            v6: true,
             port,
             interface: 0,
             number: 0,
             kind: ContactKind::Touch,
         };
-        detector.on_contact(&contact, dst, &Timeline::Live, &mut |(_, detection)| {
+        detector.on_contact(&contact, contact.dst(), &Timeline::Live, &mut |(
+            _,
+            detection,
+        )| {
             if detection.phase == Phase::Started {
                 found.insert(detection.subject.src(), detection.ts_ns);
             }

@@ -143,7 +143,7 @@ fn time_folds(what: &str, target: fn(u32) -> (u32, u16)) {
         folds.prefault();
         folds.fold_all(true);
         let begin = cpu_ns();
-        let taken = attempts.iter().filter(|one| folds.takes(one)).count();
+        let taken = attempts.iter().filter(|one| folds.takes(**one)).count();
         let took = cpu_ns() - begin;
         let folded: u64 = folds.close_all().iter().map(|fold| fold.count).sum();
         assert_eq!((taken, u64::from(RECORDS)), (attempts.len(), folded));
@@ -163,7 +163,7 @@ fn time_records(what: &str, spec: &str) {
         };
         attempt.ts_ns = i64::from(number / EACH) * 1_000_000_000;
         parts.extend(folds.close_before(attempt.ts_ns));
-        folds.takes(&attempt);
+        folds.takes(attempt);
     }
     parts.extend(folds.close_all());
     let specs = [spec.parse().expect("a spec")];

@@ -249,7 +249,7 @@ impl Headers {
     pub fn as_whole(&self) -> Option<Whole> {
         let key = &self.key;
         (self.reach == Reach::Plain && !self.first_fragment).then(|| Whole {
-            ends: (key.src(), key.dst()),
+            ends: (key.src().into(), key.dst().into()),
             ports: (key.src_port, key.dst_port),
             flags: self.is_segment().then_some(self.flags),
         })

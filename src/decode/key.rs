@@ -23,12 +23,34 @@ pub struct Key {
     pub joined: bool,
 }
 
-/// An address as a number; IPv4 in the low 32 bits.
-#[inline]
-pub(crate) fn number(addr: IpAddr) -> u128 {
-    match addr {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
+/// An address as a number: [`IpAddr`] costs a branch and a change of byte order at each reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// It is IPv6.
+    pub v6: bool,
+    /// IPv4 in the low 32 bits.
+    pub bits: u128,
+}
+
+impl From<IpAddr> for Address {
+    #[inline]
+    fn from(addr: IpAddr) -> Self {
+        let bits = match addr {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()),
+            IpAddr::V6(v6) => v6.to_bits(),
+        };
+        let v6 = addr.is_ipv6();
+        Self { v6, bits }
+    }
+}
+
+impl From<Address> for IpAddr {
+    #[inline]
+    fn from(Address { v6, bits }: Address) -> Self {
+        match v6 {
+            true => Self::V6(Ipv6Addr::from_bits(bits)),
+            false => Self::V4(Ipv4Addr::from_bits(word(bits))),
+        }
     }
 }
 
@@ -37,8 +59,8 @@ impl Key {
     pub fn new(src: IpAddr, dst: IpAddr, src_port: u16, dst_port: u16, proto: u8) -> Self {
         Self {
             v6: src.is_ipv6() || dst.is_ipv6(),
-            src: number(src),
-            dst: number(dst),
+            src: Address::from(src).bits,
+            dst: Address::from(dst).bits,
             src_port,
             dst_port,
             proto,
@@ -59,14 +81,16 @@ impl Key {
 
     /// The sender's address.
     #[inline]
-    pub fn src(&self) -> IpAddr {
-        address(self.v6, self.src)
+    pub fn src(&self) -> Address {
+        let Self { v6, src: bits, .. } = *self;
+        Address { v6, bits }
     }
 
     /// The receiver's address.
     #[inline]
-    pub fn dst(&self) -> IpAddr {
-        address(self.v6, self.dst)
+    pub fn dst(&self) -> Address {
+        let Self { v6, dst: bits, .. } = *self;
+        Address { v6, bits }
     }
 
     /// Addresses, sender above receiver; of IPv6 their lower 32 bits.
@@ -112,15 +136,6 @@ impl Key {
         } else {
             self.reversed()
         }
-    }
-}
-
-#[inline]
-fn address(v6: bool, number: u128) -> IpAddr {
-    if v6 {
-        IpAddr::V6(Ipv6Addr::from_bits(number))
-    } else {
-        IpAddr::V4(Ipv4Addr::from_bits(word(number)))
     }
 }
 

@@ -43,6 +43,14 @@ counters! {
 }
 
 impl FlowCounts {
+    /// Counts a new attempt and its flow.
+    #[inline]
+    pub(super) fn note_new(&mut self) {
+        self.new_connections += 1;
+        self.flows_opened += 1;
+        self.flows_open += 1;
+    }
+
     /// All flows that ended.
     pub fn closed_all(&self) -> u64 {
         self.flows_closed.iter().sum()

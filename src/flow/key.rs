@@ -1,8 +1,7 @@
 //! The keyed hash of addresses and ports.
 
-use crate::decode::key::{Key, number};
+use crate::decode::key::{Address, Key};
 use crate::splitmix::splitmix64;
-use std::net::IpAddr;
 
 #[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
 fn low(number: u128) -> u64 {
@@ -63,32 +62,32 @@ impl Hasher {
 
     /// Hash of two addresses, in this order.
     #[inline]
-    pub fn pair(&self, src: IpAddr, dst: IpAddr) -> u64 {
+    pub fn pair(&self, src: Address, dst: Address) -> u64 {
         let [k0, k1, k2, k3, k4, k5] = self.words;
-        if let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) {
-            let both = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
+        if !src.v6 && !dst.v6 {
+            let both = low(src.bits) << 32 | low(dst.bits);
             return fold(fold(both ^ k0, k1) ^ both ^ k2, k3);
         }
-        let a = fold_address(number(src), k2, k3);
-        let b = fold_address(number(dst), k4, k5);
-        let families = u64::from(src.is_ipv6()) << 1 | u64::from(dst.is_ipv6());
+        let a = fold_address(src.bits, k2, k3);
+        let b = fold_address(dst.bits, k4, k5);
+        let families = u64::from(src.v6) << 1 | u64::from(dst.v6);
         fold(a ^ k0 ^ families, b.rotate_left(23) ^ k1)
     }
 
     /// Hash of one address.
     #[inline]
-    pub fn source(&self, src: IpAddr) -> u64 {
+    pub fn source(&self, src: Address) -> u64 {
         let [k0, k1, k2, k3, k4, k5] = self.words;
-        let (word, family) = match src {
-            IpAddr::V4(v4) => (u64::from(v4.to_bits()), k0),
-            IpAddr::V6(v6) => (fold_address(v6.to_bits(), k2, k3), k4),
+        let (word, family) = match src.v6 {
+            false => (low(src.bits), k0),
+            true => (fold_address(src.bits, k2, k3), k4),
         };
         fold(fold(word ^ family, k1) ^ word ^ k4, k5)
     }
 
     /// Hash of an address and a port.
     #[inline]
-    pub fn source_port(&self, src: IpAddr, port: u16) -> u64 {
+    pub fn source_port(&self, src: Address, port: u16) -> u64 {
         let [_, _, k2, k3, ..] = self.words;
         fold(self.source(src) ^ k2, u64::from(port) ^ k3)
     }
@@ -108,7 +107,6 @@ impl Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
 
     #[test]
     fn equal_keys_are_keys_like_any_other() {
@@ -119,7 +117,7 @@ mod tests {
             words.dedup();
             assert_eq!(words.len(), hasher.words.len(), "{words:x?}");
             let mut pairs: Vec<u64> = (0..1000)
-                .map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)))
+                .map(|bits| Address { v6: false, bits })
                 .map(|address| hasher.pair(address, address))
                 .collect();
             pairs.sort_unstable();

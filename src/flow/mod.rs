@@ -202,6 +202,22 @@ impl Flows {
         added
     }
 
+    /// Takes a SYN that only opens an attempt, as nearly all of a flood. False: nothing was done, [`Flows::on_headers`]
+    /// takes it.
+    #[inline]
+    pub fn open_attempt(&mut self, syn: &Headers, lookup: &Lookup, watermark_ns: i64) -> bool {
+        let now = self.now_ns.max(watermark_ns);
+        let opened = now < self.wraps_ns
+            && (self.attempts).open_plain(lookup.hash, syn, now, &mut self.counts);
+        if opened {
+            self.now_ns = now;
+            self.counts.flow_packets += 1;
+            self.counts.syn_packets += 1;
+            self.counts.packets_accounted += 1;
+        }
+        opened
+    }
+
     /// Takes a segment or datagram, with what [`Flows::prefetch`] returned for it. `watermark_ns` is the running maximum
     /// of packet time over all frames up to and with this one, of all shards; a smaller one than before is ignored.
     #[inline]
@@ -286,23 +302,17 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         self.counts.syn_packets += 1;
-        let place = match self.attempts.far {
-            0 => self.attempts.ring.vacancy(hash),
-            _ => None,
-        };
-        let mut bucket = (hash, false);
-        if place.is_none() {
-            let (known, near) = self.known_attempt(hash, syn, now, out);
-            if let Some(at) = known {
-                return self.on_retransmission(at, syn, hash, now, out);
-            }
-            if near >= NEAR_MAX {
-                bucket = (self.hasher.far(hash, syn.seq), true);
-            }
+        let (known, near) = self.known_attempt(hash, syn, now, out);
+        if let Some(at) = known {
+            return self.on_retransmission(at, syn, hash, now, out);
         }
+        let bucket = match near {
+            ..NEAR_MAX => (hash, false),
+            _ => (self.hasher.far(hash, syn.seq), true),
+        };
         self.counts.packets_accounted += u64::from(!syn.key.joined);
         let counts = &mut self.counts;
-        self.attempts.open(place, bucket, syn, now, counts, out);
+        self.attempts.open(bucket, syn, now, counts, out);
     }
 
     /// The live attempt of these endpoints and this sequence number, and how many live in their buckets.

@@ -1,6 +1,8 @@
 //! Events of the flow stage: a new attempt, its outcome, the end of a flow.
 
+use crate::decode::Headers;
 use crate::decode::key::Key;
+use crate::decode::packet::tcp_flags::{FIN, RST};
 use std::net::IpAddr;
 
 /// Addresses and ports, originator first.
@@ -21,8 +23,8 @@ pub struct FiveTuple {
 impl Key {
     pub(crate) fn tuple(&self) -> FiveTuple {
         FiveTuple {
-            src: self.src(),
-            dst: self.dst(),
+            src: self.src().into(),
+            dst: self.dst().into(),
             src_port: self.src_port,
             dst_port: self.dst_port,
             proto: self.proto,
@@ -47,6 +49,21 @@ pub struct Attempt {
     pub vlan: [u16; 2],
     /// How many of `vlan` are set.
     pub vlan_count: u8,
+}
+
+impl From<&Headers> for Attempt {
+    /// The attempt of a SYN.
+    fn from(syn: &Headers) -> Self {
+        Self {
+            ts_ns: syn.ts_ns,
+            tuple: syn.key.tuple(),
+            isn: syn.seq,
+            odd: syn.flags & (FIN | RST) != 0,
+            interface: syn.interface,
+            vlan: syn.vlan,
+            vlan_count: syn.vlan_count,
+        }
+    }
 }
 
 /// The outcome of an attempt.

@@ -1,6 +1,6 @@
 //! Messages from a shard to the owners of a source and of a pair: who touched what, and the answer.
 
-use std::net::IpAddr;
+use crate::decode::key::Address;
 
 /// Maximum contacts of a frame: a touch, and the outcome of an attempt.
 pub const CONTACTS_PER_FRAME: usize = 2;
@@ -39,10 +39,12 @@ pub struct Contact {
     pub ts_ns: i64,
     /// Keyed hash of source and target (the destination, or the address that stands for it).
     pub pair: u64,
-    /// The originator.
-    pub src: IpAddr,
-    /// The responder.
-    pub dst: IpAddr,
+    /// The originator's address, as [`Contact::src`].
+    pub src: u128,
+    /// The responder's address, as [`Contact::dst`].
+    pub dst: u128,
+    /// Both are IPv6.
+    pub v6: bool,
     /// The responder's port.
     pub port: u16,
     /// Index into the run's table of interfaces.
@@ -54,3 +56,19 @@ pub struct Contact {
 }
 
 const _: () = assert!(size_of::<Contact>() == 64);
+
+impl Contact {
+    /// The originator.
+    #[inline]
+    pub fn src(&self) -> Address {
+        let Self { v6, src: bits, .. } = *self;
+        Address { v6, bits }
+    }
+
+    /// The responder.
+    #[inline]
+    pub fn dst(&self) -> Address {
+        let Self { v6, dst: bits, .. } = *self;
+        Address { v6, bits }
+    }
+}

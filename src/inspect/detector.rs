@@ -8,11 +8,11 @@ use super::Kind;
 use super::contact::{Contact, ContactKind, Owner};
 use super::detection::Detection;
 use crate::counters::counters;
+use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::time::timeline::Timeline;
 use clap::Args;
 use std::fmt::Debug;
-use std::net::IpAddr;
 
 /// A detection, and the deadline that caused it, if one did.
 pub type Found = (Option<i64>, Detection);
@@ -66,7 +66,7 @@ pub trait Detector: Sized {
     fn on_contact(
         &mut self,
         contact: &Contact,
-        target: IpAddr,
+        target: Address,
         timeline: &Timeline<'_>,
         out: &mut impl FnMut(Found),
     ) {
@@ -82,7 +82,7 @@ pub trait Detector: Sized {
     fn decide(
         &mut self,
         contact: &Contact,
-        target: IpAddr,
+        target: Address,
         timeline: &Timeline<'_>,
         out: &mut impl FnMut(Found),
     );
@@ -271,7 +271,7 @@ macro_rules! detectors {
                 &mut self,
                 contact: &Contact,
                 owned: Owned,
-                target: IpAddr,
+                target: Address,
                 timeline: &Timeline<'_>,
                 out: &mut impl FnMut(Found),
             ) {

@@ -7,6 +7,7 @@ use super::detector::About;
 use super::distinct::Distinct;
 use super::distinct::question::{ExtentItems, Item, ItemSet, Question, Raised};
 use super::distinct::state::TouchState;
+use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::splitmix::mix64;
 use crate::time::durations::{Window, window};
@@ -66,15 +67,12 @@ const V6: u64 = 1 << 61;
 
 impl Host {
     #[allow(clippy::cast_possible_truncation, reason = "both halves are mixed")]
-    fn new(addr: IpAddr) -> Self {
-        match addr {
-            IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
-            IpAddr::V6(v6) => {
-                let bits = v6.to_bits();
-                let mixed = mix64(mix64(bits as u64) ^ (bits >> 64) as u64);
-                Self(mixed & (V6 - 1) | V6)
-            }
+    fn new(Address { v6, bits }: Address) -> Self {
+        if !v6 {
+            return Self(bits as u64);
         }
+        let mixed = mix64(mix64(bits as u64) ^ (bits >> 64) as u64);
+        Self(mixed & (V6 - 1) | V6)
     }
 }
 
@@ -164,19 +162,19 @@ impl Question for Hosts {
     }
 
     #[inline]
-    fn subject(contact: &Contact, _: IpAddr) -> SourcePort {
-        let (src, port) = (contact.src, contact.port);
+    fn subject(contact: &Contact, _: Address) -> SourcePort {
+        let (src, port) = (contact.src().into(), contact.port);
         SourcePort { src, port }
     }
 
     #[inline]
     fn hash(hasher: &Hasher, contact: &Contact) -> u64 {
-        hasher.source_port(contact.src, contact.port)
+        hasher.source_port(contact.src(), contact.port)
     }
 
     #[inline]
     fn item(contact: &Contact) -> Host {
-        Host::new(contact.dst)
+        Host::new(contact.dst())
     }
 
     fn named(of: &SourcePort, dst: IpAddr) -> Subject {

@@ -8,11 +8,11 @@ mod host_sweep;
 pub mod port_scan;
 
 use crate::counters::{Counters as _, counters};
+use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::time::timeline::Timeline;
 use contact::{Contact, Owner};
 use detector::{About, Detector, DetectorCounts, Found, Owned, detectors, shares};
-use std::net::IpAddr;
 
 detectors! {
     PortScan = "port_scan", port_scan: port_scan::PortScan, "One source tried many ports of one destination";

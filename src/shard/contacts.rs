@@ -172,16 +172,15 @@ impl Mesh {
 mod tests {
     use super::*;
     use crate::inspect::contact::ContactKind;
-    use std::net::{IpAddr, Ipv4Addr};
 
     fn contact(position: u64) -> Contact {
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Contact {
             position,
             ts_ns: 0,
             pair: 0,
-            src: address,
-            dst: address,
+            src: 0x7f00_0001,
+            dst: 0x7f00_0001,
+            v6: false,
             port: 0,
             interface: 0,
             number: 0,

@@ -115,7 +115,7 @@ impl Shard {
         for owner in Owner::ALL {
             counts.contacts_merged[owner as usize] += u64::from(owned.by(owner));
         }
-        let target = policy.scan_target(contact.dst);
+        let target = policy.scan_target(contact.dst());
         detectors.on_contact(contact, owned, target, timeline, &mut |found| {
             let step = Step::Contact(u16::from(contact.number), contact.ts_ns);
             let place = (contact.position, step);

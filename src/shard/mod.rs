@@ -10,6 +10,7 @@ pub mod policy;
 use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::Keys;
 use crate::capture::frame::{Class, Frame};
+use crate::decode::key::Key;
 use crate::decode::packet::{Packet, Reach};
 use crate::decode::{self, Headers, Unread};
 use crate::flow::key::Hasher;
@@ -27,7 +28,6 @@ use crate::time::timeline::Timeline;
 use decide::CONTACTS;
 use owners::Owners;
 use placement::Placement;
-use std::net::IpAddr;
 
 /// Frames that are decoded before the first of them is looked up: prefetches need that time.
 const BATCH: usize = 32;
@@ -214,6 +214,9 @@ impl Shard {
                 && let Some(touch) = next_touch.next()
             {
                 self.hand_over(touch, timeline);
+                if self.open_attempt(one) {
+                    continue;
+                }
             }
             let other = match one.lookup {
                 Some(_) => None,
@@ -227,30 +230,45 @@ impl Shard {
         self.held = 0;
     }
 
+    /// Takes a SYN that only opens an attempt. False: nothing was done.
+    fn open_attempt(&mut self, one: &Pending) -> bool {
+        let (syn, counts) = (&one.headers, &mut self.counts);
+        let Some(lookup) = &one.lookup else {
+            return false;
+        };
+        if !self.flows.open_attempt(syn, lookup, one.watermark_ns) {
+            return false;
+        }
+        if self.policy.wants_direction(syn.key.src(), syn.key.dst()) {
+            let place = (one.position, Step::Frame(1, syn.ts_ns));
+            self.outbox.hold_attempt(place, syn, one.in_reach, counts);
+        } else {
+            counts.connections_not_asked += 1;
+            self.outbox.not_asked(&syn.into(), one.in_reach);
+        }
+        true
+    }
+
     /// The contact of a SYN.
     fn touch(&mut self, syn: &Headers, position: u64) -> Contact {
         if syn.reach != Reach::Plain {
             self.counts.syn_outside_class[syn.reach as usize] += 1;
         }
-        let ends = (syn.key.src(), syn.key.dst(), syn.key.dst_port);
-        self.contact(ends, syn, position)
+        self.contact(&syn.key, syn, position)
     }
 
-    /// A touch of these ends by a packet; `port` is the responder's.
+    /// A touch of these ends, originator first, by a packet.
     #[inline]
-    fn contact(
-        &self,
-        (src, dst, port): (IpAddr, IpAddr, u16),
-        packet: &Headers,
-        position: u64,
-    ) -> Contact {
+    fn contact(&self, ends: &Key, packet: &Headers, position: u64) -> Contact {
+        let target = self.policy.scan_target(ends.dst());
         Contact {
             position,
             ts_ns: packet.ts_ns,
-            pair: self.owners.pair(src, self.policy.scan_target(dst)),
-            src,
-            dst,
-            port,
+            pair: self.owners.pair(ends.src(), target),
+            src: ends.src,
+            dst: ends.dst,
+            v6: ends.v6,
+            port: ends.dst_port,
             interface: packet.interface,
             number: 0,
             kind: ContactKind::Touch,
@@ -279,13 +297,12 @@ impl Shard {
                     outcome = Some((tuple, what));
                     return;
                 }
-                FlowEvent::Attempt(attempt)
-                    if !policy.wants_direction(attempt.tuple.src, attempt.tuple.dst) =>
-                {
-                    counts.connections_not_asked += 1;
-                    return outbox.not_asked(&attempt, one.in_reach);
-                }
                 FlowEvent::Attempt(attempt) => {
+                    let (src, dst) = (attempt.tuple.src.into(), attempt.tuple.dst.into());
+                    if !policy.wants_direction(src, dst) {
+                        counts.connections_not_asked += 1;
+                        return outbox.not_asked(&attempt, one.in_reach);
+                    }
                     let place = place(when, one, timeline, number);
                     return outbox.hold_attempt(place, attempt, one.in_reach, counts);
                 }
@@ -325,7 +342,7 @@ impl Shard {
         one: &Pending,
         timeline: &Timeline<'_>,
     ) {
-        let ends = (tuple.src, tuple.dst, tuple.dst_port);
+        let ends = Key::new(tuple.src, tuple.dst, 0, tuple.dst_port, tuple.proto);
         let contact = Contact {
             number: 1,
             kind: match what {
@@ -333,7 +350,7 @@ impl Shard {
                 Outcome::Refused => ContactKind::Refused,
                 Outcome::Established => ContactKind::Established,
             },
-            ..self.contact(ends, &one.headers, one.position)
+            ..self.contact(&ends, &one.headers, one.position)
         };
         self.hand_over(&contact, timeline);
     }

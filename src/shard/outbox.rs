@@ -5,6 +5,7 @@
 
 use super::policy::Policy;
 use crate::books::shard::{OutOfScope, ShardCounts};
+use crate::books::witness::Fate;
 use crate::capture::bpf::sample::{self, Ends};
 use crate::capture::frame::Frame;
 use crate::decode::Headers;
@@ -12,7 +13,7 @@ use crate::flow::record::Attempt;
 use crate::inspect::detection::{AlertStatus, Phase};
 use crate::inspect::detector::Found;
 use crate::log::event::{Body, Event, Step};
-use crate::log::fold::Folds;
+use crate::log::fold::{Foldable, Folds};
 use crate::log::merge::Producer;
 use crate::shedding::Spans;
 use crate::sys::prefault::prefaulted;
@@ -43,17 +44,6 @@ impl NewConnection {
             body: Body::NewConnection(self.attempt),
         }
     }
-}
-
-/// What becomes of a new connection in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// A line of its own.
-    Line,
-    /// A part of a flood record.
-    Folded,
-    /// Nothing: the log has no room, and this run does not fold.
-    Dropped,
 }
 
 /// Events held, and the shard's end of the log queue.
@@ -112,12 +102,7 @@ impl Outbox {
         is_segment.then(|| headers.is_touch() && sample::syn(frame).is_some())
     }
 
-    fn report(
-        &mut self,
-        attempt: &Attempt,
-        in_reach: Option<bool>,
-        fate: crate::books::witness::Fate,
-    ) {
+    fn report(&mut self, attempt: &Attempt, in_reach: Option<bool>, fate: Fate) {
         let (Some(reporter), Some(in_reach)) = (&mut self.witness, in_reach) else {
             return;
         };
@@ -142,7 +127,7 @@ impl Outbox {
 
     /// Reports an attempt in a direction that was not asked for.
     pub fn not_asked(&mut self, attempt: &Attempt, in_reach: Option<bool>) {
-        self.report(attempt, in_reach, crate::books::witness::Fate::NotAsked);
+        self.report(attempt, in_reach, Fate::NotAsked);
     }
 
     /// Publishes to the witness that every attempt up to this time was reported.
@@ -187,43 +172,35 @@ impl Outbox {
         self.live
     }
 
-    /// The fate of a new connection: when it comes, and again if the log then has no room for its line.
-    #[inline]
-    fn fate(&mut self, attempt: &Attempt, room: bool, counts: &mut ShardCounts) -> Fate {
-        let folded = match &mut self.folds {
-            Some(folds) if room => folds.takes(attempt),
-            Some(folds) => {
-                folds.put(attempt);
-                true
-            }
-            None => false,
-        };
-        counts.folded_by_shards += u64::from(folded);
-        match (folded, room) {
-            (true, _) => Fate::Folded,
-            (false, true) => Fate::Line,
-            (false, false) => Fate::Dropped,
-        }
-    }
-
     /// Folds a new connection or holds it, and reports its fate to the witness.
     #[inline]
-    pub fn hold_attempt(
+    pub fn hold_attempt<A: Copy + Into<Foldable> + Into<Attempt>>(
         &mut self,
-        (position, step): (u64, Step),
-        attempt: Attempt,
+        place: (u64, Step),
+        new: A,
         in_reach: Option<bool>,
         counts: &mut ShardCounts,
     ) {
-        let fate = self.fate(&attempt, true, counts);
-        let reported = match fate {
-            Fate::Folded => crate::books::witness::Fate::Folded,
-            Fate::Line | Fate::Dropped => crate::books::witness::Fate::Line,
-        };
-        self.report(&attempt, in_reach, reported);
-        if fate == Fate::Folded {
+        let folded = self.folds.as_mut().is_some_and(|folds| folds.takes(new));
+        counts.folded_by_shards += u64::from(folded);
+        if folded && in_reach.is_none() {
             return;
         }
+        let attempt = new.into();
+        let fate = if folded { Fate::Folded } else { Fate::Line };
+        self.report(&attempt, in_reach, fate);
+        if !folded {
+            self.hold_line(place, attempt, counts);
+        }
+    }
+
+    #[inline(never)]
+    fn hold_line(
+        &mut self,
+        (position, step): (u64, Step),
+        attempt: Attempt,
+        counts: &mut ShardCounts,
+    ) {
         let new = NewConnection {
             position,
             step,
@@ -405,7 +382,11 @@ impl Outbox {
     #[cold]
     fn find_no_room(&mut self, event: &Event, counts: &mut ShardCounts) {
         let folded = match (&event.body, &mut self.folds) {
-            (Body::NewConnection(attempt), _) => self.fate(attempt, false, counts) == Fate::Folded,
+            (Body::NewConnection(attempt), Some(folds)) => {
+                folds.put(attempt);
+                counts.folded_by_shards += 1;
+                true
+            }
             (Body::Folded(fold), Some(folds)) => {
                 folds.take_back(fold);
                 true

@@ -2,10 +2,10 @@
 
 use super::contacts::Mesh;
 use crate::books::shard::ShardCounts;
+use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::inspect::contact::{Contact, Owner};
 use crate::inspect::detector::Owned;
-use std::net::IpAddr;
 
 /// The owners' hash and one worker's ends of the queues to them.
 pub(super) struct Owners {
@@ -28,7 +28,7 @@ impl Owners {
 
     /// Keyed hash of a contact's pair, where `target` is the pair's second half.
     #[inline]
-    pub fn pair(&self, src: IpAddr, target: IpAddr) -> u64 {
+    pub fn pair(&self, src: Address, target: Address) -> u64 {
         self.hash.pair(src, target)
     }
 
@@ -44,7 +44,7 @@ impl Owners {
         let owner = self.owner(contact.pair);
         let second = self
             .by_source
-            .then(|| self.owner(self.hash.source(contact.src)));
+            .then(|| self.owner(self.hash.source(contact.src())));
         let source = second == Some(owner);
         let pair = true;
         self.hand(owner, contact, Owned { pair, source }, counts);
@@ -75,7 +75,7 @@ impl Owners {
         let is_here = |hash| self.owner(hash) == self.id;
         Owned {
             pair: is_here(contact.pair),
-            source: self.by_source && is_here(self.hash.source(contact.src)),
+            source: self.by_source && is_here(self.hash.source(contact.src())),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What the operator asked to see. Nothing here changes what is counted or decided.
 
+use crate::decode::key::Address;
 use crate::host::addresses::{Direction, Localities, parse_network};
 use crate::inspect::detection::{AlertStatus, Detection, Extent};
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 /// One `--allow`: sources whose alerts are withheld, all of them or those about one port.
@@ -63,9 +63,10 @@ pub struct Policy {
 
 impl Policy {
     /// Whether a connection in this direction is asked for.
-    pub fn wants_direction(&self, src: IpAddr, dst: IpAddr) -> bool {
+    #[inline]
+    pub fn wants_direction(&self, src: Address, dst: Address) -> bool {
         self.directions.is_empty()
-            || (self.directions).contains(&self.localities.direction(src, dst))
+            || (self.directions).contains(&self.localities.direction(src.into(), dst.into()))
     }
 
     /// Whether a scan in this direction is alerted on.
@@ -111,9 +112,10 @@ impl Policy {
 
     /// The target that rules count by: `dst`, or one address for all of ours, IPv4 and IPv6 alike.
     /// Records name real addresses, never this one.
-    pub fn scan_target(&self, dst: IpAddr) -> IpAddr {
-        if self.host && self.localities.is_ours(dst) {
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    #[inline]
+    pub fn scan_target(&self, dst: Address) -> Address {
+        if self.host && self.localities.is_ours(dst.into()) {
+            Address { v6: true, bits: 0 }
         } else {
             dst
         }
@@ -124,6 +126,7 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::inspect::detection::{Evidence, Kind, Phase, Proof, Subject};
+    use std::net::IpAddr;
 
     fn allowed(value: &str) -> Allowed {
         parse_allowed(value).expect(value)
@@ -172,11 +175,17 @@ mod tests {
             host: true,
             allow: Arc::new([]),
         };
-        let one = policy.scan_target(ours[0]);
-        assert!(ours.iter().all(|&ours| policy.scan_target(ours) == one));
-        assert_eq!(policy.scan_target(ip("198.51.100.1")), ip("198.51.100.1"));
+        let one = policy.scan_target(ours[0].into());
+        assert!(
+            ours.iter()
+                .all(|&ours| policy.scan_target(ours.into()) == one)
+        );
+        assert_eq!(
+            policy.scan_target(ip("198.51.100.1").into()),
+            ip("198.51.100.1").into()
+        );
         policy.host = false;
-        assert_eq!(policy.scan_target(ours[0]), ours[0]);
+        assert_eq!(policy.scan_target(ours[0].into()), ours[0].into());
     }
 
     #[test]

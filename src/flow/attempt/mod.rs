@@ -11,8 +11,7 @@ mod waits;
 use super::conn::TCP;
 use super::counts::FlowCounts;
 use super::key::Hasher;
-use super::record::{Attempt, EndReason, FlowEvent, When};
-use super::table::bucket::Place;
+use super::record::{EndReason, FlowEvent, When};
 use super::table::ring::Ring;
 use super::tcp::Sender;
 use crate::decode::Headers;
@@ -139,6 +138,32 @@ impl AttemptEntry {
         } else {
             None
         }
+    }
+
+    /// The entry of a SYN, and whether it tells all that a record needs: otherwise it takes a tally.
+    #[inline(always)]
+    fn of(syn: &Headers, watermark_ns: i64) -> (Self, bool) {
+        let key = &syn.key;
+        let odd = syn.flags & (FIN | RST) != 0;
+        let bit = |bit, set| if set { bit } else { 0 };
+        let lag = u32::try_from(watermark_ns.wrapping_sub(syn.ts_ns)).ok();
+        let (vlan, others) = vlan_and_flags(syn);
+        let entry = Self {
+            src: key.src,
+            dst: key.dst,
+            first_ns: watermark_ns,
+            isn: syn.seq,
+            word: lag.unwrap_or(0),
+            src_port: key.src_port,
+            dst_port: key.dst_port,
+            flags: bit(V6, key.v6) | bit(ODD, odd) | bit(JOINED, key.joined),
+            interface: syn.interface,
+            vlan,
+            rest: syn.wire_len,
+        };
+        let is_plain =
+            lag.is_some() && others == 0 && syn.payload_len == 0 && !syn.gso && !syn.first_fragment;
+        (entry, is_plain)
     }
 
     /// VLAN identifiers and their number.
@@ -327,51 +352,47 @@ impl Attempts {
         self.give_tally(at, tally, who, counts);
     }
 
-    /// A new attempt: at a vacant place, else somewhere in the buckets of a hash, which is that of (endpoints, sequence
-    /// number) if `far`.
+    /// Opens an attempt by a SYN that surely is new and needs no tally, as nearly all of a flood. False: nothing was
+    /// done.
+    #[inline]
+    pub fn open_plain(
+        &mut self,
+        hash: u64,
+        syn: &Headers,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+    ) -> bool {
+        if self.far > 0 {
+            return false;
+        }
+        let Some(place) = self.ring.vacancy(hash) else {
+            return false;
+        };
+        let (entry, is_plain) = AttemptEntry::of(syn, watermark_ns);
+        if is_plain {
+            counts.note_new();
+            self.ring.insert_at(place, entry);
+        }
+        is_plain
+    }
+
+    /// A new attempt, somewhere in the buckets of a hash, which is that of (endpoints, sequence number) if `far`.
     pub fn open(
         &mut self,
-        place: Option<Place>,
         (hash, far): (u64, bool),
         syn: &Headers,
         watermark_ns: i64,
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        let key = &syn.key;
-        let odd = syn.flags & (FIN | RST) != 0;
-        let lag = watermark_ns.wrapping_sub(syn.ts_ns);
-        let bit = |bit, set| if set { bit } else { 0 };
-        let flags = bit(V6, key.v6) | bit(ODD, odd) | bit(JOINED, key.joined) | bit(FAR, far);
-        let (vlan, others) = vlan_and_flags(syn);
-        let small = u32::try_from(lag).ok();
-        let plain = small.is_some()
-            && others == 0
-            && syn.payload_len == 0
-            && !syn.gso
-            && !syn.first_fragment;
-        let entry = AttemptEntry {
-            src: key.src,
-            dst: key.dst,
-            first_ns: watermark_ns,
-            isn: syn.seq,
-            word: small.unwrap_or(0),
-            src_port: key.src_port,
-            dst_port: key.dst_port,
-            flags,
-            interface: syn.interface,
-            vlan,
-            rest: syn.wire_len,
-        };
-        counts.new_connections += 1;
-        counts.flows_opened += 1;
-        counts.flows_open += 1;
-        self.far += usize::from(far);
-        let at = match place {
-            Some(place) => self.ring.insert_at(place, entry),
-            None => self.insert_entry(hash, entry, watermark_ns, counts, out),
-        };
-        if !plain {
+        let (mut entry, is_plain) = AttemptEntry::of(syn, watermark_ns);
+        if far {
+            entry.flags |= FAR;
+            self.far += 1;
+        }
+        counts.note_new();
+        let at = self.insert_entry(hash, entry, watermark_ns, counts, out);
+        if !is_plain {
             let tally = Tally {
                 start_ns: syn.ts_ns,
                 end_ns: syn.ts_ns,
@@ -380,18 +401,7 @@ impl Attempts {
             self.give_tally(at, tally, Requester::Syn, counts);
             self.add(at, syn, Sender::Orig, counts);
         }
-        out(
-            When::Packet,
-            FlowEvent::Attempt(Attempt {
-                ts_ns: syn.ts_ns,
-                tuple: key.tuple(),
-                isn: syn.seq,
-                odd,
-                interface: syn.interface,
-                vlan: syn.vlan,
-                vlan_count: syn.vlan_count,
-            }),
-        );
+        out(When::Packet, FlowEvent::Attempt(syn.into()));
     }
 }
 

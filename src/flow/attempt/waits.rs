@@ -1,7 +1,7 @@
 //! What ends attempts if nothing more comes: the wait for an answer, and the dedup horizon. Each is as long for every
 //! attempt, and attempts come in the order of time: so each is a cursor over the ring, and no attempt needs a timer.
 
-use super::bits::{ANSWERED, FAR, TALLY};
+use super::bits::{ANSWERED, ENDED, FAR, PROMOTED, TALLY};
 use super::{AttemptEntry, Attempts};
 use crate::decode::key::Key;
 use crate::flow::counts::FlowCounts;
@@ -38,6 +38,11 @@ impl Wait {
 }
 
 impl AttemptEntry {
+    /// It holds a single SYN and nothing but its place in the ring.
+    fn is_single(&self) -> bool {
+        self.flags & (TALLY | FAR | ANSWERED | PROMOTED) == 0
+    }
+
     /// The end of this wait ends its flow.
     fn waits(&self, wait: usize) -> bool {
         match wait {
@@ -61,16 +66,22 @@ impl Attempts {
     pub(super) fn leave(&mut self) {
         let oldest = self.ring.tail();
         let entry = self.ring.get(oldest);
-        if entry.flags & (TALLY | FAR) != 0 {
+        if !entry.is_single() {
             self.far -= usize::from(entry.has(FAR));
             self.drop_tally(oldest);
         }
+        self.leave_singles(1);
+    }
+
+    /// Lets the oldest entries go, which hold nothing but their place.
+    fn leave_singles(&mut self, entries: u32) {
+        let oldest = self.ring.tail();
         for wait in &mut self.waits {
-            if wait.next == oldest {
-                wait.next = oldest.wrapping_add(1);
+            if wait.next.wrapping_sub(oldest) < entries {
+                wait.next = oldest.wrapping_add(entries);
             }
         }
-        self.ring.leave();
+        self.ring.leave(entries);
     }
 
     /// The first attempt of a wait that has not waited so long yet, and its deadline, if it lies within `limit_ns`.
@@ -94,7 +105,11 @@ impl Attempts {
         counts: &mut FlowCounts,
     ) -> Option<i64> {
         for wait in [UNANSWERED, HORIZON] {
-            while let Some((at, deadline)) = self.next(wait, now_ns) {
+            loop {
+                *steps_max -= self.pass_singles(wait, now_ns, *steps_max, counts);
+                let Some((at, deadline)) = self.next(wait, now_ns) else {
+                    break;
+                };
                 if *steps_max == 0 {
                     return Some(deadline);
                 }
@@ -112,6 +127,38 @@ impl Attempts {
             }
         }
         None
+    }
+
+    /// The next steps of [`Attempts::pass`] for neighbours in memory that are single SYNs, as all of a flood.
+    fn pass_singles(
+        &mut self,
+        wait: usize,
+        now_ns: i64,
+        steps_max: usize,
+        counts: &mut FlowCounts,
+    ) -> usize {
+        let Wait {
+            length_ns, next, ..
+        } = &mut self.waits[wait];
+        let (mut passed, mut ended) = (0, 0);
+        for entry in self.ring.run_mut(*next).iter_mut().take(steps_max) {
+            if entry.first_ns.saturating_add(*length_ns) > now_ns || !entry.is_single() {
+                break;
+            }
+            passed += 1;
+            if entry.waits(wait) {
+                entry.flags |= ENDED;
+                ended += 1;
+            }
+        }
+        *next = next.wrapping_add(passed);
+        counts.flows_closed[EndReason::Unanswered as usize] += ended;
+        counts.flows_open -= ended;
+        counts.flows_untold += ended;
+        if wait == HORIZON {
+            self.leave_singles(passed);
+        }
+        passed as usize
     }
 
     /// Finds the attempts that end first at or before `limit_ns`, for [`Attempts::first_due`], in `steps_max` steps.

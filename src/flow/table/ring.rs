@@ -90,15 +90,21 @@ impl<E: Copy> Ring<E> {
         &mut self.entries[place]
     }
 
-    /// Lets the oldest entry go.
-    pub fn leave(&mut self) {
-        debug_assert!(self.len > 0, "an empty ring");
-        self.tail = self.tail.wrapping_add(1);
-        self.len -= 1;
-        self.tail_place += 1;
-        if self.tail_place == self.capacity {
-            self.tail_place = 0;
-        }
+    /// Neighbours in memory: the live entries from a number on, which may be the head's; of entries behind the end of
+    /// memory none.
+    pub fn run_mut(&mut self, from: u32) -> &mut [E] {
+        let left = self.head().wrapping_sub(from) as usize;
+        let place = self.place(from);
+        let end = self.entries.len().min(place + left);
+        &mut self.entries[place..end]
+    }
+
+    /// Lets the oldest entries go.
+    pub fn leave(&mut self, entries: u32) {
+        debug_assert!(self.len >= entries, "fewer entries");
+        self.tail_place = self.place(self.tail.wrapping_add(entries));
+        self.tail = self.tail.wrapping_add(entries);
+        self.len -= entries;
     }
 
     /// Prefetches the first bucket of `hash`.
@@ -190,7 +196,7 @@ impl<E: Copy> Ring<E> {
     }
 
     /// Adds an entry at a place that a look-up has just found.
-    #[inline]
+    #[inline(always)]
     pub fn insert_at(&mut self, place: Place, entry: E) -> u32 {
         let Place {
             bucket,

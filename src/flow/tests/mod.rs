@@ -196,6 +196,9 @@ fn feed_batch(
         let mut out = |when, event| said.push((when, event));
         match looked_up {
             Some((headers, lookup)) if flows.add_to_open(headers, lookup, *now) => {}
+            Some((syn, lookup)) if syn.is_touch() && flows.open_attempt(syn, lookup, *now) => {
+                out(When::Packet, FlowEvent::Attempt(syn.into()));
+            }
             Some((headers, lookup)) => flows.on_headers(headers, lookup, *now, &mut out),
             None => drop(flows.on_packet(packet, *now, &mut out)),
         }

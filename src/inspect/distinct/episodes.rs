@@ -42,7 +42,7 @@ impl<Q: Question> Distinct<Q> {
         let first_ns = touches.iter().map(|touch| touch.ts_ns).min();
         self.episodes[index as usize] = Some(Episode {
             slot,
-            dst: prepared.contact.dst,
+            dst: prepared.contact.dst().into(),
             first_ns: first_ns.unwrap_or(prepared.contact.ts_ns),
             count,
             next_report: count.saturating_mul(2),

@@ -8,6 +8,7 @@
 use super::Kind;
 use super::contact::{Contact, ContactKind, Owner};
 use super::detector::{About, Detector, DetectorCounts, Found};
+use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::time::timeline::Timeline;
 use episode::Episode;
@@ -19,7 +20,6 @@ pub use rule::Rule;
 use state::TouchState;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::IpAddr;
 use subjects::{SubjectState, Subjects, Touch};
 
 /// A detector for the question `Q`.
@@ -48,7 +48,7 @@ pub struct Distinct<Q: Question> {
 /// A contact with its derived values.
 struct PreparedContact<'a> {
     contact: &'a Contact,
-    target: IpAddr,
+    target: Address,
     hash: u64,
     watermark: i64,
 }
@@ -146,7 +146,7 @@ impl<Q: Question> Detector for Distinct<Q> {
     fn decide(
         &mut self,
         contact: &Contact,
-        target: IpAddr,
+        target: Address,
         timeline: &Timeline<'_>,
         out: &mut impl FnMut(Found),
     ) {

@@ -1,6 +1,7 @@
 //! What differs between rules of the form: N distinct items of one subject within W.
 
 use super::state::TouchState;
+use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::inspect::Kind;
 use crate::inspect::contact::{Contact, Owner};
@@ -28,7 +29,7 @@ pub trait Question: Sized {
     /// N, and W in nanoseconds; N = 0: the rule is off.
     fn numbers(flags: &Self::Flags) -> (usize, i64);
     /// The subject of a contact; `target` as in [`Detector::on_contact`](crate::inspect::detector::Detector::on_contact).
-    fn subject(contact: &Contact, target: IpAddr) -> Self::Subject;
+    fn subject(contact: &Contact, target: Address) -> Self::Subject;
     /// The keyed hash of the subject.
     fn hash(hasher: &Hasher, contact: &Contact) -> u64;
     fn item(contact: &Contact) -> Self::Item;

@@ -8,6 +8,7 @@ use super::detector::About;
 use super::distinct::Distinct;
 use super::distinct::question::{ExtentItems, Item, Question};
 use super::{Kind, distinct};
+use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::time::durations::{Window, window};
 use crate::words::whole;
@@ -90,8 +91,8 @@ impl Question for Ports {
     }
 
     #[inline]
-    fn subject(contact: &Contact, target: IpAddr) -> Pair {
-        let src = contact.src;
+    fn subject(contact: &Contact, target: Address) -> Pair {
+        let (src, target) = (contact.src().into(), target.into());
         Pair { src, target }
     }
 

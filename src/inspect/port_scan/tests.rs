@@ -9,7 +9,10 @@ use crate::time::timeline::Timeline;
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
 
-const DST: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+const DST: Address = Address {
+    v6: false,
+    bits: 0xc633_6401,
+};
 const WINDOW: i64 = 60_000_000_000;
 
 fn rule(ports: usize) -> Rule {
@@ -35,8 +38,9 @@ fn contact(number: usize, ts_ns: i64, port: u16) -> Contact {
         position: number as u64,
         ts_ns,
         pair: 7,
-        src: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-        dst: DST,
+        src: 0xc000_0201,
+        dst: DST.bits,
+        v6: false,
         port,
         interface: 0,
         number: 0,
@@ -294,14 +298,14 @@ fn a_full_table_says_that_it_is_no_longer_exact() {
     for source in 0..9 {
         for port in 0..2 {
             let touch = Contact {
-                src: IpAddr::V4(Ipv4Addr::new(10, 0, 0, source)),
+                src: 0x0a00_0000 + source,
                 ..contact(0, 5, port)
             };
             let touch = Contact {
                 position: crate::time::timeline::position_of_ts(5),
                 ..touch
             };
-            detector.on_contact(&touch, touch.dst, &Timeline::Live, &mut |(_, one)| {
+            detector.on_contact(&touch, touch.dst(), &Timeline::Live, &mut |(_, one)| {
                 if one.phase == Phase::Started {
                     exact.push(one.exact);
                 }
@@ -356,14 +360,14 @@ fn a_scan_of_several_addresses_that_count_as_one_names_the_one_that_decided() {
         (7, 8),
     ] {
         let touch = Contact {
-            dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, last)),
+            dst: 0xc633_6400 + u128::from(last),
             ..contact(
                 usize::from(number),
                 i64::from(number),
                 80 + u16::from(number),
             )
         };
-        detector.on_contact(&touch, target, &Timeline::Live, &mut |(_, one)| {
+        detector.on_contact(&touch, target.into(), &Timeline::Live, &mut |(_, one)| {
             found.push(one);
         });
     }

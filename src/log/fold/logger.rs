@@ -38,7 +38,7 @@ impl Folding {
             let end = LogTime::packet(fold.end_ns().min(due.run_ns));
             outputs.write_fold(Box::new(fold), event.position, end, now_ns);
         }
-        let folded = matches!(&event.body, Body::NewConnection(attempt) if folds.takes(attempt));
+        let folded = matches!(&event.body, Body::NewConnection(attempt) if folds.takes(*attempt));
         if folded {
             outputs.fold_here();
         }

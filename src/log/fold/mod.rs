@@ -7,6 +7,8 @@ mod table;
 
 pub use table::{FOLDS_MAX, FOLDS_MIN, Folds};
 
+use crate::decode::Headers;
+use crate::decode::key::Address;
 use crate::flow::record::Attempt;
 use sketch::{Ports, Prefix, Senders, Sources};
 use std::net::IpAddr;
@@ -22,6 +24,40 @@ pub struct Target {
     pub dst: Option<IpAddr>,
     /// Its port; `None`: any.
     pub port: Option<u16>,
+}
+
+/// What folds read of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Foldable {
+    ts_ns: i64,
+    src: Address,
+    dst: Address,
+    /// The destination's.
+    port: u16,
+}
+
+impl From<Attempt> for Foldable {
+    #[inline]
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            ts_ns: attempt.ts_ns,
+            src: attempt.tuple.src.into(),
+            dst: attempt.tuple.dst.into(),
+            port: attempt.tuple.dst_port,
+        }
+    }
+}
+
+impl From<&Headers> for Foldable {
+    #[inline]
+    fn from(syn: &Headers) -> Self {
+        Self {
+            ts_ns: syn.ts_ns,
+            src: syn.key.src(),
+            dst: syn.key.dst(),
+            port: syn.key.dst_port,
+        }
+    }
 }
 
 /// Folded attempts.
@@ -68,15 +104,15 @@ impl Fold {
     }
 
     #[inline]
-    fn add(&mut self, attempt: &Attempt, pressure: bool) {
+    fn add(&mut self, attempt: &Foldable, pressure: bool) {
         self.count += 1;
         self.pressure += u64::from(pressure);
         self.first_ns = self.first_ns.min(attempt.ts_ns);
         self.last_ns = self.last_ns.max(attempt.ts_ns);
-        self.sources.add(attempt.tuple.src);
-        self.senders.add(Prefix::of(attempt.tuple.src));
+        self.sources.add(attempt.src);
+        self.senders.add(Prefix::of(attempt.src));
         if self.target.port.is_none() {
-            self.ports.add(attempt.tuple.dst_port);
+            self.ports.add(attempt.port);
         }
     }
 

@@ -3,9 +3,10 @@
 //! None of it decides anything, so the hash has a fixed, published seed: the same packets give the same figures
 //! on every run and shard.
 
+use crate::decode::key::Address;
 use crate::sys::compare::equal_bytes;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Registers of a [`Sources`], a power of two.
 const REGISTERS: usize = 1024;
@@ -49,10 +50,10 @@ impl Default for Sources {
 impl Sources {
     /// Adds a source.
     #[inline]
-    pub fn add(&mut self, source: IpAddr) {
-        let hash = match source {
-            IpAddr::V4(v4) => mix(u64::from(v4.to_bits())),
-            IpAddr::V6(v6) => mix(mix((v6.to_bits() >> 64) as u64) ^ v6.to_bits() as u64),
+    pub fn add(&mut self, Address { v6, bits }: Address) {
+        let hash = match v6 {
+            false => mix(bits as u64),
+            true => mix(mix((bits >> 64) as u64) ^ bits as u64),
         };
         let rank = ((hash << CHOICE) | 1 << (CHOICE - 1)).leading_zeros() as u8 + 1;
         let register = &mut self.0[(hash >> (64 - CHOICE)) as usize];
@@ -173,17 +174,12 @@ impl Prefix {
     /// The prefix of a source.
     #[allow(clippy::cast_possible_truncation, reason = "the upper half")]
     #[inline]
-    pub fn of(source: IpAddr) -> Self {
-        match source {
-            IpAddr::V4(v4) => Self {
-                v6: false,
-                bits: u64::from(v4.to_bits() >> 8),
-            },
-            IpAddr::V6(v6) => Self {
-                v6: true,
-                bits: (v6.to_bits() >> 64) as u64,
-            },
-        }
+    pub fn of(Address { v6, bits }: Address) -> Self {
+        let bits = match v6 {
+            true => (bits >> 64) as u64,
+            false => bits as u64 >> 8,
+        };
+        Self { v6, bits }
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "one byte of the product")]
@@ -291,6 +287,7 @@ impl Senders {
     }
 
     /// Attempts at most of a prefix that is not kept.
+    #[inline(never)]
     fn unseen(&self) -> u64 {
         if self.len < PREFIXES {
             return 0;
@@ -353,8 +350,11 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn v4(bits: u32) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::from_bits(bits))
+    fn v4(bits: u32) -> Address {
+        Address {
+            v6: false,
+            bits: u128::from(bits),
+        }
     }
 
     #[test]
@@ -431,7 +431,10 @@ mod tests {
 
     #[test]
     fn prefixes_have_an_address_and_a_length() {
-        let of = |text: &str| Prefix::of(text.parse().expect("an address"));
+        let of = |text: &str| {
+            let address: std::net::IpAddr = text.parse().expect("an address");
+            Prefix::of(address.into())
+        };
         for (source, first, len) in [
             ("192.0.2.77", "192.0.2.0", 24),
             ("2001:db8:1:2:3::9", "2001:db8:1:2::", 64),

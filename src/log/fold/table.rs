@@ -1,9 +1,9 @@
 //! Decides which attempts are folded, and holds the open folds.
 
-use super::{Fold, Target, second_of};
+use super::{Fold, Foldable, Target, second_of};
+use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::flow::record::Attempt;
-use std::net::IpAddr;
 
 /// Open folds at most; a quarter of them is reserved for folds without a port.
 pub const FOLDS_MAX: usize = 256;
@@ -60,13 +60,14 @@ pub struct Folds {
     /// Attempts in open folds.
     held: u64,
     /// Of the last attempt: in a flood the next one has the same target.
-    last: Last,
+    last: Option<Last>,
 }
 
-/// A target, its hash, and the set and way of its rate.
-#[derive(Clone, Copy, Debug, Default)]
+/// A destination and port, their hash, and the set and way of their rate.
+#[derive(Clone, Copy, Debug)]
 struct Last {
-    target: Target,
+    dst: Address,
+    port: u16,
     hash: u64,
     set: usize,
     way: usize,
@@ -99,7 +100,7 @@ impl Folds {
             oldest: i64::MAX,
             now: i64::MIN,
             held: 0,
-            last: Last::default(),
+            last: None,
         }
     }
 
@@ -137,23 +138,14 @@ impl Folds {
 
     /// Folds an attempt above the rate. False: it is not folded.
     #[inline]
-    pub fn takes(&mut self, attempt: &Attempt) -> bool {
+    pub fn takes(&mut self, attempt: impl Into<Foldable>) -> bool {
+        let attempt = attempt.into();
         let second = second_of(attempt.ts_ns);
-        let target = Target {
-            dst: Some(attempt.tuple.dst),
-            port: Some(attempt.tuple.dst_port),
-        };
-        if self.last.target != target {
-            let hash = self.hash(attempt.tuple.dst, target.port);
-            let (set, way) = self.rate(hash, second);
-            self.last = Last {
-                target,
-                hash,
-                set,
-                way,
-            };
-        }
-        let Last { hash, set, way, .. } = self.last;
+        let (dst, port) = (attempt.dst, attempt.port);
+        let known = self
+            .last
+            .filter(|last| (last.dst, last.port) == (dst, port));
+        let Last { hash, set, way, .. } = known.unwrap_or_else(|| self.look_up(dst, port, second));
         let rate = &mut self.rates[set][way];
         // An attempt up to a second behind counts in the current second.
         if second > rate.second || second < rate.second.saturating_sub(1) {
@@ -165,29 +157,44 @@ impl Folds {
             return false;
         }
         let (hint, second) = (rate.fold, rate.second);
-        let number = self.fold_for(attempt, hash, hint, second);
+        let number = self.fold_for(&attempt, hash, hint, second);
         self.rates[set][way].fold = number;
-        self.add(number, attempt, !above);
+        self.add(number, &attempt, !above);
         true
+    }
+
+    fn look_up(&mut self, dst: Address, port: u16, second: i64) -> Last {
+        let hash = self.hash(dst, Some(port));
+        let (set, way) = self.rate(hash, second);
+        let found = Last {
+            dst,
+            port,
+            hash,
+            set,
+            way,
+        };
+        self.last = Some(found);
+        found
     }
 
     /// Folds an attempt below the rate that found the log's queue full.
     pub fn put(&mut self, attempt: &Attempt) {
-        let hash = self.hash(attempt.tuple.dst, Some(attempt.tuple.dst_port));
+        let attempt = Foldable::from(*attempt);
+        let hash = self.hash(attempt.dst, Some(attempt.port));
         // The fold of its own second may be closed.
         let second = second_of(attempt.ts_ns).max(self.now);
-        let number = self.fold_for(attempt, hash, 0, second);
-        self.add(number, attempt, true);
+        let number = self.fold_for(&attempt, hash, 0, second);
+        self.add(number, &attempt, true);
     }
 
     #[inline]
-    fn add(&mut self, number: u16, attempt: &Attempt, pressure: bool) {
+    fn add(&mut self, number: u16, attempt: &Foldable, pressure: bool) {
         self.folds[usize::from(number)].add(attempt, pressure);
         self.held += 1;
     }
 
     #[inline]
-    fn hash(&self, dst: IpAddr, port: Option<u16>) -> u64 {
+    fn hash(&self, dst: Address, port: Option<u16>) -> u64 {
         let port = port.map_or(0, |port| u64::from(port) + 1);
         let pair = self.hasher.pair(dst, dst);
         (pair ^ port << 32 ^ port).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
@@ -219,10 +226,10 @@ impl Folds {
 
     /// Index of the fold for an attempt, opened if there is none.
     #[inline]
-    fn fold_for(&mut self, attempt: &Attempt, hash: u64, hint: u16, second: i64) -> u16 {
+    fn fold_for(&mut self, attempt: &Foldable, hash: u64, hint: u16, second: i64) -> u16 {
         let target = Target {
-            dst: Some(attempt.tuple.dst),
-            port: Some(attempt.tuple.dst_port),
+            dst: Some(attempt.dst.into()),
+            port: Some(attempt.port),
         };
         let hinted = &self.folds[usize::from(hint)];
         if hinted.count > 0 && hinted.target == target && hinted.second == second {
@@ -239,7 +246,7 @@ impl Folds {
         };
         self.open_within(target, hash, second, self.folds.len() / 4)
             .or_else(|| {
-                let hash = target.dst.map_or(1, |dst| self.hash(dst, None));
+                let hash = target.dst.map_or(1, |dst| self.hash(dst.into(), None));
                 self.open_within(wide, hash, second, 2)
             })
             // Two folds are reserved for the widest target: one for each of two adjacent seconds.
@@ -342,7 +349,9 @@ impl Folds {
         for number in left {
             let Fold { target, second, .. } = self.folds[usize::from(number)];
             self.oldest = self.oldest.min(second);
-            let hash = target.dst.map_or(1, |dst| self.hash(dst, target.port));
+            let hash = target
+                .dst
+                .map_or(1, |dst| self.hash(dst.into(), target.port));
             let mut place = self.place(hash, second);
             while self.index[place] != FREE {
                 place = self.after(place);
@@ -356,7 +365,7 @@ impl Folds {
     /// Reopens a fold that found the log's queue full. It grows on, and is closed with the current second.
     pub fn take_back(&mut self, fold: &Fold) {
         let Target { dst, port } = fold.target;
-        let hash = dst.map_or(1, |dst| self.hash(dst, port));
+        let hash = dst.map_or(1, |dst| self.hash(dst.into(), port));
         let number = self.open(fold.target, hash, self.now.max(fold.second));
         self.folds[usize::from(number)].merge(fold);
         self.held += fold.count;

@@ -167,7 +167,7 @@ fn feed(shard: &mut Shard, number: u32) {
     let position = position_of_ts(attempt.ts_ns);
     let over = shard.folds.close_before(attempt.ts_ns);
     shard.close(over);
-    if !shard.folds.takes(&attempt) {
+    if !shard.folds.takes(attempt) {
         let (step, body) = (Step::Frame(1, attempt.ts_ns), Body::NewConnection(attempt));
         shard.push(Event {
             position,

@@ -146,7 +146,7 @@ fn a_flood_record_that_cannot_be_written_loses_each_of_its_attempts() {
         let Body::NewConnection(attempt) = samples::at(1, number).body else {
             panic!("a new connection");
         };
-        assert!(folds.takes(&attempt));
+        assert!(folds.takes(attempt));
     }
     let folds = folds.close_all();
     let counted = folds.iter().map(|fold| fold.count).sum();

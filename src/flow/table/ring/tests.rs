@@ -34,8 +34,9 @@ fn against_a_list(start: u32, capacity: usize, steps: u64) -> (u32, u32) {
                 held[other] = (lost.0, kept.1, kept.2);
                 exchanged += 1;
             }
-            held.remove(0);
-            ring.leave();
+            let leaving = held.len().min(1 + usize::from(random.is_multiple_of(7)));
+            held.drain(..leaving);
+            ring.leave(number(leaving));
             continue;
         }
         let hash = hash_of(key);
@@ -61,6 +62,13 @@ fn against_a_list(start: u32, capacity: usize, steps: u64) -> (u32, u32) {
                 assert!(!known || ring.vacancy(hash_of(key)).is_none());
             }
             assert!(found(&ring, key + 1).is_empty());
+            let mut in_runs = Vec::new();
+            while in_runs.len() < held.len() {
+                let from = ring.tail().wrapping_add(number(in_runs.len()));
+                in_runs.extend_from_slice(ring.run_mut(from));
+            }
+            assert!(in_runs.iter().eq(held.iter().map(|(_, key, _)| key)));
+            assert!(ring.run_mut(ring.head()).is_empty());
         }
     }
     (forgotten, exchanged)
@@ -84,18 +92,18 @@ fn what_left_takes_no_place_in_its_bucket() {
     let mut ring = Ring::new(64, 0);
     for key in 0..10_000_u64 {
         if ring.is_full() {
-            ring.leave();
+            ring.leave(1);
         }
         // All in one bucket and its second.
         if ring.insert(1 << 32 | 3, key).is_none() {
             assert_eq!(ring.rivals(1 << 32 | 3).as_slice().len(), 2 * WAYS);
-            ring.leave();
+            ring.leave(1);
         }
         assert!(ring.hits(1 << 32 | 3).as_slice().len() <= 2 * WAYS);
     }
     assert!(ring.vacancy(1 << 32 | 3).is_none());
     while ring.len() > 0 {
-        ring.leave();
+        ring.leave(1);
     }
     assert!(ring.vacancy(1 << 32 | 3).is_some());
 }

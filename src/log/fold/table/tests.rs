@@ -21,7 +21,7 @@ fn second(folds: &mut Folds, second: i64, count: u32, target: (u32, u16)) -> u32
     let step = SECOND_NS / i64::from(count.max(1));
     let line = |i: u32| {
         let ts_ns = second * SECOND_NS + i64::from(i) * step;
-        u32::from(!folds.takes(&attempt(ts_ns, i, target.0, target.1)))
+        u32::from(!folds.takes(attempt(ts_ns, i, target.0, target.1)))
     };
     (0..count).map(line).sum()
 }
@@ -71,7 +71,7 @@ fn lines_and_folds_are_all_attempts_of_each_target_whatever_the_table_has_room_f
         let attempt = attempt(i64::from(i) * SECOND_NS / 20_000, i, dst, port);
         *sent.entry((attempt.tuple.dst, port)).or_insert(0_u64) += 1;
         closed.extend(folds.close_before(attempt.ts_ns));
-        if !folds.takes(&attempt) {
+        if !folds.takes(attempt) {
             *lines.entry((attempt.tuple.dst, port)).or_insert(0) += 1;
         }
     }
@@ -109,7 +109,7 @@ fn a_flood_is_found_among_any_number_of_slower_targets() {
         } else {
             (i, u16::try_from(i >> 8).expect("small"))
         };
-        let written = !folds.takes(&attempt(ts_ns, i, target.0, target.1));
+        let written = !folds.takes(attempt(ts_ns, i, target.0, target.1));
         lines += u32::from(written && i % 2 == 0);
     }
     assert_eq!(lines, 1000, "the first second's");
@@ -159,14 +159,14 @@ fn a_clock_that_was_set_back_is_a_stretch_of_its_own() {
         let one = attempt(now * SECOND_NS, 1, 9, 22);
         let closed = folds.close_apart(one.ts_ns);
         assert_eq!(closed.len(), usize::from(now == 0), "second {now}");
-        assert!(!folds.takes(&one), "second {now}");
+        assert!(!folds.takes(one), "second {now}");
     }
     assert_eq!(folds.held(), 0);
     // What comes a little late is no other stretch: it is folded where the others are.
     assert_eq!(second(&mut folds, 200, 30, ssh), 10);
     for ts_ns in [199 * SECOND_NS + 999_999_999, 200 * SECOND_NS] {
         let late = attempt(ts_ns, 2, 9, 22);
-        assert!(folds.close_apart(ts_ns).is_empty() && folds.takes(&late));
+        assert!(folds.close_apart(ts_ns).is_empty() && folds.takes(late));
     }
     let all = folds.close_all();
     assert_eq!((all.len(), all[0].count, all[0].second), (1, 22, 200));
@@ -194,7 +194,7 @@ fn more_seconds_than_places_are_kept_for_lose_nothing() {
     for now in 0..6 {
         for i in 0..2000_u32 {
             sent += 1;
-            assert!(folds.takes(&attempt(now * SECOND_NS, i, i / 40, (i % 40) as u16)));
+            assert!(folds.takes(attempt(now * SECOND_NS, i, i / 40, (i % 40) as u16)));
         }
     }
     assert_eq!(folds.held(), sent);
@@ -210,7 +210,7 @@ fn more_seconds_than_places_are_kept_for_lose_nothing() {
 fn a_line_that_found_no_room_joins_the_second_at_hand() {
     let mut folds = Folds::new(10, [1, 2]);
     let line = attempt(5 * SECOND_NS, 1, 9, 22);
-    assert!(!folds.takes(&line));
+    assert!(!folds.takes(line));
     assert!(folds.close_before(7 * SECOND_NS).is_empty());
     folds.put(&line);
     assert!(folds.close_before(7 * SECOND_NS).is_empty());
@@ -228,7 +228,7 @@ fn a_part_that_joins_a_wider_fold_leaves_its_port_there() {
         port: Some(80),
     };
     let (mut part, mut wide) = (Fold::empty(web, 1), Fold::empty(Target::default(), 1));
-    part.add(&attempt(SECOND_NS, 1, 9, 80), false);
+    part.add(&attempt(SECOND_NS, 1, 9, 80).into(), false);
     wide.merge(&part);
     assert_eq!((wide.count, wide.ports.estimate()), (1, 1));
 }
@@ -275,7 +275,7 @@ proptest! {
         let (mut folds, mut closed) = (Folds::new(per_second, [8, 9]), Vec::new());
         for (attempt, folded) in attempts.iter().zip(&expected) {
             closed.extend(folds.close_before(attempt.ts_ns));
-            prop_assert_eq!(folds.takes(attempt), *folded, "{}", attempt.ts_ns);
+            prop_assert_eq!(folds.takes(*attempt), *folded, "{}", attempt.ts_ns);
         }
         closed.extend(folds.close_all());
         let mut truth: BTreeMap<_, Vec<&Attempt>> = BTreeMap::new();

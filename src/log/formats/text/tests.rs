@@ -175,7 +175,7 @@ fn a_full_alert_says_what_the_ports_answered_and_how_sure_it_is() {
 #[test]
 fn a_flood_record_stands_at_the_end_of_its_second() {
     let mut folds = Folds::new(0, [0; 2]);
-    assert!(folds.takes(&samples::attempt()));
+    assert!(folds.takes(samples::attempt()));
     let fold = folds.close_all().pop().expect("one");
     let mut event = samples::connection();
     event.body = Body::Folded(Box::new(fold));
