@@ -203,20 +203,16 @@ impl Shard {
         let others = std::mem::take(&mut self.others);
         let (mut next_touch, mut next_other) = (touches.iter(), others.iter());
         for one in &*pending {
-            if let Some(lookup) = &one.lookup
-                && self
-                    .flows
-                    .add_to_open(&one.headers, lookup, one.watermark_ns)
-            {
-                continue;
-            }
-            if one.headers.is_touch()
-                && let Some(touch) = next_touch.next()
-            {
+            if one.headers.is_touch() {
+                let touch = next_touch.next().expect("one of each touch");
                 self.hand_over(touch, timeline);
                 if self.open_attempt(one) {
                     continue;
                 }
+            } else if let Some(lookup) = &one.lookup
+                && (self.flows).add_to_open(&one.headers, lookup, one.watermark_ns)
+            {
+                continue;
             }
             let other = match one.lookup {
                 Some(_) => None,
