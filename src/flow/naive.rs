@@ -26,6 +26,11 @@ struct Flow {
     volumes: [Volume; 2],
     letters: Vec<u8>,
     server_isn: Option<u32>,
+    by_data: bool,
+    /// Sequence numbers behind the SYN that each side used.
+    sent: [u32; 2],
+    /// What the client acknowledged last.
+    acked: Option<u32>,
     syn_payload: u32,
     reset: Option<usize>,
     odd: bool,
@@ -67,6 +72,9 @@ impl Flow {
             volumes: [Volume::default(); 2],
             letters: Vec::new(),
             server_isn: None,
+            by_data: false,
+            sent: [0; 2],
+            acked: None,
             syn_payload: 0,
             reset: None,
             odd: false,
@@ -102,6 +110,17 @@ impl Flow {
         self.end = self.end.max(packet.ts_ns);
         self.touched = now;
         let f = tcp.flags;
+        let base = [Some(self.isn), self.server_isn][side];
+        if let Some(base) = base.filter(|&base| f & RST == 0 && (f & SYN == 0 || tcp.seq == base)) {
+            let length = tcp.payload_len + u32::from(f & SYN != 0) + u32::from(f & FIN != 0);
+            let behind = (tcp.seq.wrapping_add(length)).wrapping_sub(base.wrapping_add(1));
+            if behind.wrapping_sub(self.sent[side]) < 1 << 30 {
+                self.sent[side] = behind;
+            }
+        }
+        if side == 0 && f & ACK != 0 {
+            self.acked = Some(tcp.ack);
+        }
         let mut word = String::new();
         if f & SYN != 0 {
             word.push(if f & ACK != 0 { 'h' } else { 's' });
@@ -175,6 +194,7 @@ impl Flow {
             reason,
             basis: match (self.proven, self.server_isn) {
                 (true, _) => Basis::Handshake,
+                (false, Some(_)) if self.by_data => Basis::Data,
                 (false, Some(_)) => Basis::Synack,
                 (false, None) => Basis::None,
             },
@@ -208,6 +228,8 @@ impl Flow {
         self.open = true;
         self.reopened = true;
         self.server_isn = None;
+        self.by_data = false;
+        (self.sent, self.acked) = ([0; 2], None);
         self.reset = None;
         (self.start, self.end) = (packet.ts_ns, packet.ts_ns);
         self.volumes = [Volume::default(); 2];
@@ -312,31 +334,39 @@ impl Naive {
         let f = tcp.flags;
         let plus = |a: u32, b: u32| a.wrapping_add(b);
         let acks = (0..=t.syn_payload).any(|n| tcp.ack == plus(plus(t.isn, 1), n));
+        let answered = t.server_isn.is_some();
+        let sent = if t.open { t.sent } else { [0; 2] };
         if side == 1 {
-            if f & (SYN | ACK | RST | FIN) == SYN | ACK {
-                return acks.then_some('A');
+            if f & SYN != 0 {
+                return (f & (ACK | RST | FIN) == ACK && acks).then_some('A');
             }
-            let follows = t.server_isn.is_some_and(|s| tcp.seq == plus(s, 1)) && f & ACK == 0;
-            let right = f & ACK != 0 && acks || follows;
-            let word = if t.server_isn.is_some() { 'X' } else { 'R' };
-            return (f & RST != 0 && right).then_some(word);
+            // The server accepted what came after the SYN.
+            let behind = tcp.ack.wrapping_sub(plus(t.isn, 1));
+            let accepts = f & ACK != 0 && behind > t.syn_payload && behind <= sent[0];
+            if accepts && answered && !t.odd {
+                return Some('P');
+            }
+            if f & RST != 0 {
+                let follows = t.server_isn.is_some_and(|s| tcp.seq == plus(s, 1)) && f & ACK == 0;
+                let right = f & ACK != 0 && acks || follows;
+                return right.then_some(if answered { 'X' } else { 'R' });
+            }
+            let speaks = f & ACK != 0 && acks && (tcp.payload_len > 0 || f & FIN != 0);
+            return (!answered && (accepts || speaks)).then_some('A');
         }
         if f & SYN != 0 {
             return None;
         }
-        let begins = (0..=t.syn_payload).any(|n| tcp.seq == plus(plus(t.isn, 1), n));
+        let ahead = |a: u32, b: u32| (1..1 << 31).contains(&a.wrapping_sub(b));
         if let Some(s) = t.server_isn.filter(|_| f & ACK != 0 && !t.odd) {
-            let ahead = |a: u32, b: u32| (1..1 << 31).contains(&a.wrapping_sub(b));
-            let exact = tcp.ack == plus(s, 1) && begins && f & RST == 0;
-            // Payload of the server and its FIN, and 16 MiB that may have been lost.
-            let most = t.volumes[1].payload_bytes + 1 + (16 << 20);
-            let believed = u64::from(tcp.ack.wrapping_sub(plus(s, 1))) <= most;
-            let ends = f & (FIN | RST) != 0 && ahead(tcp.seq, t.isn) && believed;
-            if exact || ends {
+            let known = tcp.ack.wrapping_sub(plus(s, 1)) <= sent[1];
+            if known && ahead(tcp.seq, t.isn) {
                 return Some('P');
             }
         }
-        (f & RST != 0 && (begins || tcp.seq == t.isn)).then_some('X')
+        let unseen = if answered { 16 << 20 } else { 0 };
+        let most = sent[0].max(t.syn_payload).saturating_add(1 + unseen);
+        (f & RST != 0 && tcp.seq.wrapping_sub(t.isn) <= most).then_some('X')
     }
 
     fn on_segment(&mut self, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {
@@ -410,13 +440,25 @@ impl Naive {
             t.reopen(packet);
         }
         match meaning {
+            'A' if t.server_isn.is_some() => t.add(packet, tcp, side, now),
             'A' => {
-                t.add(packet, tcp, side, now);
-                if t.server_isn.is_none() {
-                    t.server_isn = Some(tcp.seq);
-                    if !std::mem::replace(&mut t.told[0], true) {
-                        self.said.push(t.says(Outcome::Answered));
-                    }
+                let syn = tcp.flags & SYN != 0;
+                t.server_isn = Some(if syn {
+                    tcp.seq
+                } else {
+                    tcp.seq.wrapping_sub(1)
+                });
+                t.by_data = !syn;
+                if !std::mem::replace(&mut t.told[0], true) {
+                    self.said.push(t.says(Outcome::Answered));
+                }
+                let first = tcp.seq.wrapping_add(u32::from(syn));
+                let length = tcp.payload_len + u32::from(tcp.flags & FIN != 0);
+                let known = t.acked.is_some_and(|ack| ack.wrapping_sub(first) <= length);
+                if known && !t.odd {
+                    self.promote(i, packet, tcp, ends, now);
+                } else {
+                    t.add(packet, tcp, side, now);
                     let old = self.proven.iter_mut().find(|c| c.side(ends).is_some());
                     old.into_iter().for_each(|c| c.rival = true);
                 }

@@ -151,8 +151,10 @@ words! {
     pub enum Basis {
         /// No TCP handshake was seen (UDP, ICMP, midstream, unanswered).
         None = "none",
-        /// A SYN+ACK with the right number, but no proof by the client.
+    /// A SYN+ACK with the right number, but no proof by the client.
         Synack = "synack",
+        /// What the server sent after a SYN+ACK that was not seen, but no proof by the client.
+        Data = "data",
         /// The client proved that it received the SYN+ACK.
         Handshake = "handshake",
     }

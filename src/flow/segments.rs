@@ -166,23 +166,33 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        self.attempts
-            .add(at, segment, Sender::Resp, &mut self.counts);
-        if self.attempts.ring.get(at).has(ANSWERED) {
+        let answered = self.attempts.ring.get(at).has(ANSWERED);
+        if !answered {
+            self.note_answer(at, segment, out);
+            if self.attempts.was_acknowledged(at, segment) {
+                return self.promote(at, segment, hash, now, out);
+            }
+        }
+        let counts = &mut self.counts;
+        self.attempts.add(at, segment, Sender::Resp, counts);
+        if answered {
             return;
         }
-        self.attempts.answer(at, segment.seq);
+        let key = &segment.key;
+        if let Some((conn, _)) = self.established.find(hash, key, now, counts, out) {
+            self.established.slab.get_mut(conn).set_rival();
+        }
+    }
+
+    /// Notes an answer and emits the outcome once.
+    fn note_answer(&mut self, at: u32, answer: &Headers, out: &mut impl FnMut(When, FlowEvent)) {
+        self.attempts.answer(at, answer, &mut self.counts);
         let entry = self.attempts.ring.get_mut(at);
         if !entry.has(REPORTED_ANSWERED) {
             entry.flags |= REPORTED_ANSWERED;
             let (tuple, outcome) = (entry.key().tuple(), Outcome::Answered);
             self.counts.answered_connections += 1;
             out(When::Packet, FlowEvent::Outcome { tuple, outcome });
-        }
-        let counts = &mut self.counts;
-        let key = &segment.key;
-        if let Some((conn, _)) = self.established.find(hash, key, now, counts, out) {
-            self.established.slab.get_mut(conn).set_rival();
         }
     }
 

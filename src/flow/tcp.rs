@@ -32,6 +32,13 @@ pub(super) fn within(number: u32, from: u32, span: u32) -> bool {
     number.wrapping_sub(from) <= span
 }
 
+/// The sequence number behind a segment.
+pub(super) fn end_of(segment: &Headers) -> u32 {
+    let one = |flag: u8| u32::from(segment.flags & flag != 0);
+    let length = segment.payload_len.wrapping_add(one(SYN) + one(FIN));
+    segment.seq.wrapping_add(length)
+}
+
 /// Appends a letter unless it is there.
 pub(super) fn push_letter(history: &mut History, letter: u8) {
     for place in &mut history.letters {

@@ -29,6 +29,8 @@ pub const NEAR_MAX: usize = 4;
 /// Flags that a SYN may have and still need no tally: ECN and what some stacks add.
 const EXTRA_SYN_FLAGS: [u8; 4] = [PSH, URG, ECE, CWR];
 
+/// Bit of [`AttemptEntry::vlan`]: answered, but the SYN+ACK was not seen.
+const BY_DATA: u32 = 1 << 30;
 /// Bit of [`AttemptEntry::vlan`]: evicted from full buckets, though not from the ring.
 const FORGOTTEN: u32 = 1 << 31;
 
@@ -72,8 +74,8 @@ pub(crate) struct AttemptEntry {
     pub flags: u16,
     /// First interface.
     pub interface: u16,
-    /// Two VLAN identifiers of 12 bits, their number in two more, which of [`EXTRA_SYN_FLAGS`] the SYN had, and
-    /// [`FORGOTTEN`].
+    /// Two VLAN identifiers of 12 bits, their number in two more, which of [`EXTRA_SYN_FLAGS`] the SYN had,
+    /// [`BY_DATA`] and [`FORGOTTEN`].
     vlan: u32,
     /// With a tally: its place. Without: frame bytes of the only SYN.
     pub(super) rest: u32,
@@ -321,7 +323,7 @@ impl Attempts {
             entry.flags |= TALLY;
             entry.rest = place;
         } else {
-            counts.flows_without_volumes += 1;
+            counts.flows_without_volumes += u64::from(!entry.has(SATURATED));
             entry.flags |= SATURATED;
         }
     }
@@ -342,6 +344,7 @@ impl Attempts {
         let entry = self.ring.get_mut(at);
         entry.flags &= !(ENDED | ANSWERED | RESET_ORIG | RESET_RESP | GSO | FRAGMENTED | SATURATED);
         entry.flags |= REOPENED;
+        entry.vlan &= !BY_DATA;
         entry.word = 0;
         let tally = Tally {
             start_ns,

@@ -1,8 +1,8 @@
 //! An attempt as a flow: its packets, its record, its promotion.
 
-use super::Attempts;
 use super::bits::*;
 use super::tally::{Requester, Tally};
+use super::{Attempts, BY_DATA};
 use crate::decode::Headers;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::conn::Conn;
@@ -10,9 +10,8 @@ use crate::flow::counts::FlowCounts;
 use crate::flow::record::{Basis, ConnState, EndReason, FlowRecord};
 use crate::flow::tcp::{self, Sender};
 
-/// Unseen bytes of a server that a client's FIN or RST may acknowledge and still prove the handshake. A random
-/// number lies within so many once in 256 times.
-pub(crate) const UNSEEN_BYTES: u32 = 16 << 20;
+/// Bytes of a client that may have been missed before its RST.
+const UNSEEN_BYTES: u32 = 16 << 20;
 
 impl Attempts {
     /// Its tally, or one made of the entry while only the first SYN was seen.
@@ -41,11 +40,18 @@ impl Attempts {
         } else {
             Requester::Answer
         };
-        if !self.ring.get(at).has(TALLY) {
-            self.give_tally(at, self.tally(at), who, counts);
-        }
+        self.want_tally(at, who, counts);
         let entry = self.ring.get_mut(at);
-        let full = entry.has(TALLY) && self.tallies.get_mut(entry.rest).add(segment, sender);
+        let mut full = false;
+        if entry.has(TALLY) {
+            let tally = self.tallies.get_mut(entry.rest);
+            full = tally.add(segment, sender);
+            match sender {
+                Sender::Orig => tally.note_sent(segment, sender, entry.isn),
+                Sender::Resp if entry.has(ANSWERED) => tally.note_sent(segment, sender, entry.word),
+                Sender::Resp => {}
+            }
+        }
         for (bit, set) in [
             (SATURATED, full),
             (GSO, segment.gso),
@@ -62,10 +68,35 @@ impl Attempts {
         };
     }
 
-    pub fn answer(&mut self, at: u32, server_isn: u32) {
+    fn want_tally(&mut self, at: u32, who: Requester, counts: &mut FlowCounts) {
+        if !self.ring.get(at).has(TALLY) {
+            self.give_tally(at, self.tally(at), who, counts);
+        }
+    }
+
+    /// Notes an answer: a SYN+ACK or, where that was not seen, what the server sent after it.
+    pub fn answer(&mut self, at: u32, answer: &Headers, counts: &mut FlowCounts) {
+        // The server's number takes the place of the SYN's delay.
+        self.want_tally(at, Requester::Answer, counts);
         let entry = self.ring.get_mut(at);
         entry.flags |= ANSWERED;
-        entry.word = server_isn;
+        if answer.flags & SYN != 0 {
+            entry.word = answer.seq;
+        } else {
+            entry.word = answer.seq.wrapping_sub(1);
+            entry.vlan |= BY_DATA;
+        }
+    }
+
+    /// The client has acknowledged this answer, before it was seen.
+    pub fn was_acknowledged(&self, at: u32, answer: &Headers) -> bool {
+        let entry = self.ring.get(at);
+        let acked = |tally: &Tally| {
+            let first = answer.seq.wrapping_add(u32::from(answer.flags & SYN != 0));
+            let span = tcp::end_of(answer).wrapping_sub(first);
+            tally.flags[0] & ACK != 0 && tcp::within(tally.acked, first, span)
+        };
+        entry.has(TALLY) && !entry.has(ODD) && acked(self.tallies.get(entry.rest))
     }
 
     fn reset(&self, at: u32) -> Option<Sender> {
@@ -100,9 +131,10 @@ impl Attempts {
     pub fn record(&self, at: u32, reason: EndReason) -> FlowRecord {
         let entry = self.ring.get(at);
         let tally = self.tally(at);
-        let basis = match entry.has(ANSWERED) {
-            true => Basis::Synack,
-            false => Basis::None,
+        let basis = match (entry.has(ANSWERED), entry.vlan & BY_DATA != 0) {
+            (true, false) => Basis::Synack,
+            (true, true) => Basis::Data,
+            (false, _) => Basis::None,
         };
         let state = self.state(at, &tally);
         self.connection(at, &tally, 0).record(reason, state, basis)
@@ -138,56 +170,75 @@ impl Attempts {
         }
     }
 
-    /// How far the server's numbers may have advanced: bytes seen, a FIN, and bytes that may have been lost. Half of
-    /// all numbers lie after its first one: too many against guesses.
-    fn server_span(&self, at: u32) -> u32 {
-        let entry = self.ring.get(at);
-        let seen = if entry.has(TALLY) {
-            self.tallies.get(entry.rest).payload[1]
-        } else {
-            0
-        };
-        seen.saturating_add(UNSEEN_BYTES + 1)
-    }
-
     /// The effect of a segment of `sender` on the entry, by its sequence and acknowledgment numbers.
     pub fn effect(&self, at: u32, segment: &Headers, sender: Sender) -> Option<Effect> {
+        match sender {
+            Sender::Orig => self.effect_of_client(at, segment),
+            Sender::Resp => self.effect_of_server(at, segment),
+        }
+    }
+
+    /// A client proves that it received the SYN+ACK with a number from those that the server was seen to send. The
+    /// first of them is random, so a blind guess is right once in 2^32 times, divided by the bytes seen. Numbers of
+    /// bytes that may have been missed are not believed: half of all numbers lie after the first one.
+    fn effect_of_client(&self, at: u32, segment: &Headers) -> Option<Effect> {
         let entry = self.ring.get(at);
-        let next = entry.isn.wrapping_add(1);
-        let span = self.syn_payload(at);
+        if segment.flags & SYN != 0 {
+            return None;
+        }
+        let [sent, sent_by_server] = self.sent(at);
+        let proves = entry.has(ANSWERED)
+            && !entry.has(ODD)
+            && segment.flags & ACK != 0
+            && tcp::after(segment.seq, entry.isn)
+            && tcp::within(
+                segment.ack,
+                entry.server_isn().wrapping_add(1),
+                sent_by_server,
+            );
+        if proves {
+            return Some(Effect::Prove);
+        }
+        let unseen = if entry.has(ANSWERED) { UNSEEN_BYTES } else { 0 };
+        let span = sent.max(self.syn_payload(at)).saturating_add(1 + unseen);
+        let resets = segment.flags & RST != 0 && tcp::within(segment.seq, entry.isn, span);
+        resets.then_some(Effect::Reset)
+    }
+
+    /// A server that acknowledges what a client sent after its SYN has accepted the handshake: nobody but the server
+    /// can tell us that.
+    fn effect_of_server(&self, at: u32, segment: &Headers) -> Option<Effect> {
+        let entry = self.ring.get(at);
         let answered = entry.has(ANSWERED);
         let (ack, rst) = (segment.flags & ACK != 0, segment.flags & RST != 0);
-        match sender {
-            Sender::Resp => {
-                let numbered = ack && tcp::within(segment.ack, next, span);
-                if segment.flags & (SYN | ACK | RST | FIN) == SYN | ACK {
-                    return numbered.then_some(Effect::Answer);
-                }
-                let follows = answered && segment.seq == entry.server_isn().wrapping_add(1);
-                (rst && (numbered || (!ack && follows))).then_some(if answered {
-                    Effect::Reset
-                } else {
-                    Effect::Refuse
-                })
-            }
-            Sender::Orig => {
-                if segment.flags & SYN != 0 {
-                    return None;
-                }
-                if answered && ack && !entry.has(ODD) {
-                    let server_next = entry.server_isn().wrapping_add(1);
-                    let exact =
-                        segment.ack == server_next && tcp::within(segment.seq, next, span) && !rst;
-                    let ends = (rst || segment.flags & FIN != 0)
-                        && tcp::after(segment.seq, entry.isn)
-                        && tcp::within(segment.ack, server_next, self.server_span(at));
-                    if exact || ends {
-                        return Some(Effect::Prove);
-                    }
-                }
-                (rst && tcp::within(segment.seq, entry.isn, span.saturating_add(1)))
-                    .then_some(Effect::Reset)
-            }
+        let acked = segment.ack.wrapping_sub(entry.isn.wrapping_add(1));
+        let ([sent, _], syn_payload) = (self.sent(at), self.syn_payload(at));
+        let numbered = ack && acked <= syn_payload;
+        if segment.flags & SYN != 0 {
+            let answers = segment.flags & (ACK | RST | FIN) == ACK && numbered;
+            return answers.then_some(Effect::Answer);
+        }
+        let accepts = ack && acked > syn_payload && acked <= sent;
+        if accepts && answered && !entry.has(ODD) {
+            return Some(Effect::Prove);
+        }
+        if rst {
+            let follows = answered && segment.seq == entry.server_isn().wrapping_add(1);
+            return (numbered || (!ack && follows)).then_some(match answered {
+                true => Effect::Reset,
+                false => Effect::Refuse,
+            });
+        }
+        let speaks = numbered && (segment.payload_len > 0 || segment.flags & FIN != 0);
+        (!answered && (accepts || speaks)).then_some(Effect::Answer)
+    }
+
+    /// How far each side was seen to send beyond its SYN, while the flow is open.
+    fn sent(&self, at: u32) -> [u32; 2] {
+        let entry = self.ring.get(at);
+        match entry.has(TALLY) && !entry.has(ENDED) {
+            true => self.tallies.get(entry.rest).sent,
+            false => [0; 2],
         }
     }
 }
@@ -195,12 +246,12 @@ impl Attempts {
 /// The effect of a segment on an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// SYN+ACK with the right number.
+    /// SYN+ACK with the right number, or what the server sent after it.
     Answer,
     /// The responder's RST before any answer.
     Refuse,
     /// RST of either side, without proof of the handshake.
     Reset,
-    /// The client has received the SYN+ACK.
+    /// The client has received the SYN+ACK, says its segment or the server's.
     Prove,
 }

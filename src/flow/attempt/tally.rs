@@ -4,6 +4,7 @@
 //! that nobody can keep answered attempts from being accounted.
 
 use crate::decode::Headers;
+use crate::decode::packet::tcp_flags::{ACK, RST, SYN};
 use crate::flow::record::{History, Volume};
 use crate::flow::table::prefault;
 use crate::flow::tcp::{self, Sender};
@@ -12,6 +13,8 @@ use crate::sys::huge_pages::with_room;
 /// Attempts per place.
 const ATTEMPTS_EACH: usize = 8;
 const PLACES_MIN: usize = 64;
+/// The largest window of TCP, RFC 7323 2.3.
+const WINDOW_MAX: u32 = 1 << 30;
 
 /// Sums over the packets of one attempt, originator first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +26,10 @@ pub(crate) struct Tally {
     pub(super) packets: [u16; 2],
     /// Largest payload of a SYN, which a server may acknowledge.
     pub syn_payload: u32,
+    /// How far each side was seen to send beyond its SYN, in sequence numbers.
+    pub(super) sent: [u32; 2],
+    /// The client's newest acknowledgment number, once `flags` has its ACK.
+    pub(super) acked: u32,
     pub(super) history: History,
     pub(super) flags: [u8; 2],
 }
@@ -49,11 +56,30 @@ impl Tally {
         self.payload[i] = payload.unwrap_or(u32::MAX);
         self.flags[i] |= segment.flags;
         self.end_ns = self.end_ns.max(segment.ts_ns);
+        if segment.flags & ACK != 0 && sender == Sender::Orig {
+            self.acked = segment.ack;
+        }
         if segment.is_touch() && sender == Sender::Orig {
             self.syn_payload = self.syn_payload.max(segment.payload_len);
         }
         tcp::push_letters(&mut self.history, tcp::letters_of(segment, sender));
         packets.is_none() || bytes.is_none() || payload.is_none()
+    }
+}
+
+impl Tally {
+    /// Notes how far `sender`, whose initial sequence number is `isn`, has sent. A segment far from all before tells
+    /// nothing, and a RST may repeat a number that the other side guessed.
+    pub(super) fn note_sent(&mut self, segment: &Headers, sender: Sender, isn: u32) {
+        let other_syn = segment.flags & SYN != 0 && segment.seq != isn;
+        if other_syn || segment.flags & RST != 0 {
+            return;
+        }
+        let sent = &mut self.sent[sender as usize];
+        let end = tcp::end_of(segment).wrapping_sub(isn.wrapping_add(1));
+        if end.wrapping_sub(*sent) < WINDOW_MAX {
+            *sent = end;
+        }
     }
 }
 

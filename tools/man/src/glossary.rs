@@ -328,7 +328,7 @@ const LIMITS: &[Block] = &[
         "`--capture control` rejects what the kernel's program cannot follow as far as the TCP flags, SYNs in such wrappings among them. They count as frames that the filter rejected, if CAP_BPF is held.",
     ),
     Text(
-        "A client's FIN or RST proves a handshake if its acknowledgement lies within 16 MiB of what was seen of the server, since data may have been lost. So one blind guess in 256 proves a handshake that never was.",
+        "A client proves a handshake by acknowledging a number that the server was seen to send; where data was lost, the server proves it by acknowledging what the client was seen to send. Nobody else knows these numbers: a blind guess is right once in 2^32 times, divided by the bytes that the server was seen to send. A connection of which neither was seen stays answered.",
     ),
     Text(
         "The fanout hash has 32 bits. It withstands an attacker who cannot see which worker a packet reaches, and no more.",
