@@ -1,10 +1,11 @@
 //! The slow, obvious model of TCP flows: lists, searched from end to end; everything due is ended
 //! before each packet. The tables must say what it says.
 
-use super::record::{
-    Attempt, Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Outcome, Volume, When,
-};
+mod flow;
+
+use super::record::{Attempt, EndReason, FlowEvent, Outcome, When};
 use crate::decode::packet::{Packet, Tcp};
+use flow::Flow;
 
 type Ends = (std::net::IpAddr, u16, std::net::IpAddr, u16);
 
@@ -13,37 +14,6 @@ const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
-
-#[derive(Clone)]
-struct Flow {
-    ends: Ends,
-    isn: u32,
-    interface: u16,
-    first: i64,
-    touched: i64,
-    start: i64,
-    end: i64,
-    volumes: [Volume; 2],
-    letters: Vec<u8>,
-    server_isn: Option<u32>,
-    by_data: bool,
-    /// Sequence numbers behind the SYN that each side used.
-    sent: [u32; 2],
-    /// What the client acknowledged last.
-    acked: Option<u32>,
-    syn_payload: u32,
-    reset: Option<usize>,
-    odd: bool,
-    near: bool,
-    open: bool,
-    promoted: bool,
-    reopened: bool,
-    told: [bool; 2],
-    proven: bool,
-    midstream: bool,
-    flipped: bool,
-    rival: bool,
-}
 
 /// Lists of everything.
 #[derive(Default)]
@@ -57,192 +27,6 @@ pub struct Naive {
 
 fn back(ends: Ends) -> Ends {
     (ends.2, ends.3, ends.0, ends.1)
-}
-
-impl Flow {
-    fn new(ends: Ends, packet: &Packet, now: i64) -> Self {
-        Self {
-            ends,
-            isn: 0,
-            interface: packet.interface,
-            first: now,
-            touched: now,
-            start: packet.ts_ns,
-            end: packet.ts_ns,
-            volumes: [Volume::default(); 2],
-            letters: Vec::new(),
-            server_isn: None,
-            by_data: false,
-            sent: [0; 2],
-            acked: None,
-            syn_payload: 0,
-            reset: None,
-            odd: false,
-            near: true,
-            open: true,
-            promoted: false,
-            reopened: false,
-            told: [false; 2],
-            proven: false,
-            midstream: false,
-            flipped: false,
-            rival: false,
-        }
-    }
-
-    fn side(&self, ends: Ends) -> Option<usize> {
-        [self.ends, back(self.ends)].iter().position(|e| *e == ends)
-    }
-
-    fn letter(&mut self, letter: u8) {
-        if !self.letters.contains(&letter) && self.letters.len() < 12 {
-            self.letters.push(letter);
-        }
-    }
-
-    fn add(&mut self, packet: &Packet, tcp: &Tcp, side: usize, now: i64) {
-        let was_closed = self.closed();
-        let volume = &mut self.volumes[side];
-        volume.packets += 1;
-        volume.bytes += u64::from(packet.wire_len);
-        volume.payload_bytes += u64::from(tcp.payload_len);
-        volume.tcp_flags |= tcp.flags;
-        self.end = self.end.max(packet.ts_ns);
-        self.touched = now;
-        let f = tcp.flags;
-        let base = [Some(self.isn), self.server_isn][side];
-        if let Some(base) = base.filter(|&base| f & RST == 0 && (f & SYN == 0 || tcp.seq == base)) {
-            let length = tcp.payload_len + u32::from(f & SYN != 0) + u32::from(f & FIN != 0);
-            let behind = (tcp.seq.wrapping_add(length)).wrapping_sub(base.wrapping_add(1));
-            if behind.wrapping_sub(self.sent[side]) < 1 << 30 {
-                self.sent[side] = behind;
-            }
-        }
-        if side == 0 && f & ACK != 0 {
-            self.acked = Some(tcp.ack);
-        }
-        let mut word = String::new();
-        if f & SYN != 0 {
-            word.push(if f & ACK != 0 { 'h' } else { 's' });
-        }
-        word.push_str(if f & FIN != 0 { "f" } else { "" });
-        word.push_str(if f & RST != 0 { "r" } else { "" });
-        if tcp.payload_len > 0 {
-            word.push('d');
-        } else if f & ACK != 0 && f & (SYN | FIN | RST) == 0 {
-            word.push('a');
-        }
-        let word = if side == 0 { word.to_uppercase() } else { word };
-        word.bytes().for_each(|letter| self.letter(letter));
-        // Attempts note a reset by its numbers only.
-        if (self.proven || self.midstream) && f & RST != 0 && !was_closed {
-            self.reset = Some(side);
-        }
-    }
-
-    fn fins(&self) -> [bool; 2] {
-        [0, 1].map(|side| self.volumes[side].tcp_flags & FIN != 0)
-    }
-
-    fn closed(&self) -> bool {
-        self.reset.is_some() || self.fins() == [true, true]
-    }
-
-    fn state(&self, attempt: bool) -> ConnState {
-        let mut fins = self.fins();
-        if attempt && self.odd {
-            fins[0] = false;
-        }
-        let answered = self.proven || self.server_isn.is_some();
-        match (attempt, answered, self.reset) {
-            (_, true, Some(0)) => ConnState::Rsto,
-            (_, true, Some(_)) => ConnState::Rstr,
-            (_, true, None) => match fins {
-                [true, true] => ConnState::Sf,
-                [true, false] => ConnState::S2,
-                [false, true] => ConnState::S3,
-                [false, false] => ConnState::S1,
-            },
-            (true, false, Some(0)) => ConnState::Rstos0,
-            (true, false, Some(_)) => ConnState::Rej,
-            (true, false, None) if fins[0] => ConnState::Sh,
-            (true, false, None) => ConnState::S0,
-            (false, false, Some(1)) if self.flipped => ConnState::Rstrh,
-            (false, false, None) if self.flipped && fins == [false, true] => ConnState::Shr,
-            _ => ConnState::Oth,
-        }
-    }
-
-    fn record(&self, attempt: bool, reason: EndReason) -> FlowEvent {
-        let mut letters = [0; 12];
-        letters[..self.letters.len()].copy_from_slice(&self.letters);
-        FlowEvent::Ended(FlowRecord {
-            tuple: super::record::FiveTuple {
-                src: self.ends.0,
-                src_port: self.ends.1,
-                dst: self.ends.2,
-                dst_port: self.ends.3,
-                proto: 6,
-            },
-            isn: self.isn,
-            start_ns: self.start,
-            end_ns: self.end,
-            orig: self.volumes[0],
-            resp: self.volumes[1],
-            conn_state: self.state(attempt),
-            history: History { letters },
-            reason,
-            basis: match (self.proven, self.server_isn) {
-                (true, _) => Basis::Handshake,
-                (false, Some(_)) if self.by_data => Basis::Data,
-                (false, Some(_)) => Basis::Synack,
-                (false, None) => Basis::None,
-            },
-            midstream: !attempt && !self.proven,
-            preexisting: false,
-            gso: false,
-            fragmented: false,
-            id: 0,
-            joined: false,
-            saturated: false,
-            shed: false,
-            interface: self.interface,
-            vlan: [0; 2],
-            vlan_count: 0,
-        })
-    }
-
-    fn ended(&self) -> EndReason {
-        match (self.reset, self.closed()) {
-            (Some(_), _) => EndReason::Rst,
-            (None, true) => EndReason::Fin,
-            (None, false) => EndReason::Timeout,
-        }
-    }
-
-    fn deadline(&self) -> i64 {
-        self.touched + SECOND * if self.closed() { 5 } else { 300 }
-    }
-
-    fn reopen(&mut self, packet: &Packet) {
-        self.open = true;
-        self.reopened = true;
-        self.server_isn = None;
-        self.by_data = false;
-        (self.sent, self.acked) = ([0; 2], None);
-        self.reset = None;
-        (self.start, self.end) = (packet.ts_ns, packet.ts_ns);
-        self.volumes = [Volume::default(); 2];
-        self.letters.clear();
-    }
-
-    fn says(&self, outcome: Outcome) -> (When, FlowEvent) {
-        let FlowEvent::Ended(record) = self.record(true, EndReason::Eof) else {
-            unreachable!("a record is an end");
-        };
-        let tuple = record.tuple;
-        (When::Packet, FlowEvent::Outcome { tuple, outcome })
-    }
 }
 
 impl Naive {
@@ -285,7 +69,7 @@ impl Naive {
     fn on_syn(&mut self, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {
         let known = |t: &&mut Flow| t.ends == ends && t.isn == tcp.seq;
         if let Some(t) = self.tries.iter_mut().find(known) {
-            if t.interface != packet.interface {
+            if !t.here(packet, 0) {
                 return;
             }
             if t.promoted {
@@ -378,7 +162,7 @@ impl Naive {
         }
         if let Some(c) = conn {
             let side = self.proven[c].side(ends).expect("found by it");
-            if self.proven[c].interface == packet.interface {
+            if self.proven[c].here(packet, side) {
                 self.proven[c].add(packet, tcp, side, now);
             }
             return;
@@ -386,8 +170,8 @@ impl Naive {
         let stray = self.tries.iter_mut();
         let stray = stray.filter(|t| t.near && t.open && t.side(ends).is_some());
         if let Some(t) = stray.max_by_key(|t| (t.first, t.isn, t.ends.0, t.ends.2, t.ends.1)) {
-            if t.interface == packet.interface {
-                let side = t.side(ends).expect("found by it");
+            let side = t.side(ends).expect("found by it");
+            if t.here(packet, side) {
                 t.add(packet, tcp, side, now);
             }
             return;
@@ -405,8 +189,8 @@ impl Naive {
             self.midstream.len() - 1
         });
         let flow = &mut self.midstream[at];
-        if flow.interface == packet.interface {
-            let side = flow.side(ends).expect("found by it");
+        let side = flow.side(ends).expect("found by it");
+        if flow.here(packet, side) {
             flow.add(packet, tcp, side, now);
         }
     }
@@ -429,7 +213,7 @@ impl Naive {
         let meaning = named(&self.tries[i]).expect("found by it");
         let t = &mut self.tries[i];
         let side = t.side(ends).expect("found by it");
-        if t.interface != packet.interface {
+        if (side == 0 || t.open) && !t.here(packet, side) {
             return true;
         }
         if !t.open {
@@ -486,7 +270,7 @@ impl Naive {
         (self.tries[i].open, self.tries[i].promoted) = (false, true);
         let partner = self.tries.iter_mut().find(|t| {
             let twin = t.ends == back(conn.ends) && Some(t.isn) == conn.server_isn;
-            twin && t.open && t.near && !t.odd && t.interface == conn.interface
+            twin && t.open && t.near && !t.odd
         });
         if let Some(t) = partner {
             let mut other = t.clone();
@@ -495,6 +279,9 @@ impl Naive {
                 < (conn.first, conn.ends.0, conn.ends.2, conn.ends.1)
             {
                 std::mem::swap(&mut conn, &mut other);
+            }
+            if conn.interfaces[1].is_none() {
+                conn.interfaces[1] = other.interfaces[0];
             }
             for side in [0, 1] {
                 let theirs = other.volumes[1 - side];

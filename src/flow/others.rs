@@ -115,7 +115,7 @@ impl Flows {
         if is_error(icmp) {
             self.counts.icmp_errors += 1;
             if let (true, Some(quoted)) = (is_unreachable(icmp), &icmp.quoted) {
-                self.on_unreachable(packet, quoted, now, out);
+                self.on_unreachable(quoted, now, out);
             }
             return;
         }
@@ -128,13 +128,7 @@ impl Flows {
         self.on_other(&headers, self.hasher.hash(&key), now, out);
     }
 
-    fn on_unreachable(
-        &mut self,
-        packet: &Packet,
-        quoted: &Quoted,
-        now: i64,
-        out: &mut impl FnMut(When, FlowEvent),
-    ) {
+    fn on_unreachable(&mut self, quoted: &Quoted, now: i64, out: &mut impl FnMut(When, FlowEvent)) {
         if quoted.proto != TCP {
             return;
         }
@@ -156,9 +150,6 @@ impl Flows {
             },
         );
         let Some((at, _)) = found else { return };
-        if self.attempts.ring.get(at).interface != packet.interface {
-            return;
-        }
         self.counts.icmp_refused += 1;
         self.refuse(at, out);
     }

@@ -199,8 +199,10 @@ pub struct FlowRecord {
     pub saturated: bool,
     /// Live: packets of its class were shed while it was open, so its volumes may be too small.
     pub shed: bool,
-    /// Index into the run's table of interfaces.
+    /// Where the originator's first frame was seen: index into the run's table of interfaces.
     pub interface: u16,
+    /// Where the responder's was, or the same.
+    pub interface_resp: u16,
     /// VLAN identifiers of the first packet, outermost first.
     pub vlan: [u16; 2],
     /// How many of `vlan` are set.

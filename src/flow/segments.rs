@@ -40,7 +40,7 @@ impl Flows {
         let Some((at, sender)) = self.newest(hash, key, [None; 2], now, out, open) else {
             return self.on_midstream(segment, hash, now, out);
         };
-        if self.attempts.ring.get(at).interface == segment.interface {
+        if self.attempts.comes_its_way(at, segment, sender) {
             self.counts.packets_accounted += 1;
             self.attempts.add(at, segment, sender, &mut self.counts);
         } else {
@@ -121,7 +121,7 @@ impl Flows {
         let effect = self.attempts.effect(at, segment, sender);
         let effect = effect.expect("`named` accepted it");
         let entry = *self.attempts.ring.get(at);
-        if entry.interface != segment.interface {
+        if !self.attempts.comes_its_way(at, segment, sender) {
             self.counts.packets_other_interface += 1;
             return true;
         }
@@ -226,7 +226,6 @@ impl Flows {
             other.open()
                 && other.key() == other_way
                 && other.isn == entry.server_isn()
-                && other.interface == entry.interface
                 && !other.has(ODD)
         });
         let mut conn = self.attempts.promoted(at, now);
@@ -255,6 +254,9 @@ impl Flows {
         } else {
             Sender::Resp
         };
+        if sender == Sender::Resp && conn.resp.packets == 0 {
+            conn.interface_resp = segment.interface;
+        }
         let evicted = |counts: &mut super::FlowCounts| counts.evicted_established += 1;
         let conn_at = self
             .established
@@ -268,6 +270,9 @@ impl Flows {
 impl crate::flow::conn::Conn {
     /// Adds the packets of an attempt in the other direction.
     fn merge(&mut self, other: &Self) {
+        if self.resp.packets == 0 {
+            self.interface_resp = other.interface;
+        }
         for (mine, theirs) in [(&mut self.orig, &other.resp), (&mut self.resp, &other.orig)] {
             mine.packets += theirs.packets;
             mine.bytes += theirs.bytes;

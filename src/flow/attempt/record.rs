@@ -61,6 +61,19 @@ impl Attempts {
         }
     }
 
+    /// Whether a segment comes from the interface of its direction, as far as is known.
+    pub fn comes_its_way(&self, at: u32, segment: &Headers, sender: Sender) -> bool {
+        let entry = self.ring.get(at);
+        match sender {
+            Sender::Orig => entry.interface == segment.interface,
+            Sender::Resp if entry.open() && entry.has(TALLY) => {
+                let tally = self.tallies.get(entry.rest);
+                tally.packets[1] == 0 || tally.interface == segment.interface
+            }
+            Sender::Resp => true,
+        }
+    }
+
     pub fn set_reset(&mut self, at: u32, sender: Sender) {
         self.ring.get_mut(at).flags |= match sender {
             Sender::Orig => RESET_ORIG,
@@ -159,6 +172,10 @@ impl Attempts {
             isn: entry.isn,
             history: tally.history,
             interface: entry.interface,
+            interface_resp: match tally.packets[1] {
+                0 => entry.interface,
+                _ => tally.interface,
+            },
             vlan,
             vlan_count,
             reset: self.reset(at),

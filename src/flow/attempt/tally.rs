@@ -32,6 +32,8 @@ pub(crate) struct Tally {
     pub(super) acked: u32,
     pub(super) history: History,
     pub(super) flags: [u8; 2],
+    /// Of the responder's first packet.
+    pub(super) interface: u16,
 }
 
 impl Tally {
@@ -48,6 +50,9 @@ impl Tally {
     /// Adds a segment; true if a counter reached its limit.
     pub(super) fn add(&mut self, segment: &Headers, sender: Sender) -> bool {
         let i = sender as usize;
+        if sender == Sender::Resp && self.packets[i] == 0 {
+            self.interface = segment.interface;
+        }
         let packets = self.packets[i].checked_add(1);
         let bytes = self.bytes[i].checked_add(segment.wire_len);
         let payload = self.payload[i].checked_add(segment.payload_len);

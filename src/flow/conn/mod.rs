@@ -38,6 +38,7 @@ pub(crate) struct Conn {
     pub isn: u32,
     pub history: History,
     pub interface: u16,
+    pub interface_resp: u16,
     pub vlan: [u16; 2],
     pub vlan_count: u8,
     /// The side that sent the first RST, unless both had sent FIN before.
@@ -62,6 +63,7 @@ impl Conn {
             touched_ns: watermark_ns,
             isn: u32::from(key.id),
             interface: packet.interface,
+            interface_resp: packet.interface,
             vlan: packet.vlan,
             vlan_count: packet.vlan_count,
             ..Self::default()
@@ -113,6 +115,7 @@ impl Conn {
             saturated: self.saturated,
             shed: false,
             interface: self.interface,
+            interface_resp: self.interface_resp,
             vlan: self.vlan,
             vlan_count: self.vlan_count,
         }
@@ -286,7 +289,7 @@ impl Conns {
         }
     }
 
-    /// Accounts a packet to an entry, if it comes from the entry's interface.
+    /// Accounts a packet to an entry, if it comes from the interface of its direction.
     #[inline]
     pub fn account(
         &mut self,
@@ -296,7 +299,8 @@ impl Conns {
         watermark_ns: i64,
         counts: &mut FlowCounts,
     ) {
-        if self.slab.get(at).interface != packet.interface {
+        let (hot, cold) = (self.slab.get_mut(at), &mut self.cold[at as usize]);
+        if !hot.comes_its_way(cold, packet.interface, sender) {
             counts.packets_other_interface += 1;
             return;
         }

@@ -18,6 +18,8 @@ const PREEXISTING: u16 = 1 << 5;
 const GSO: u16 = 1 << 6;
 const FRAGMENTED: u16 = 1 << 7;
 const SATURATED: u16 = 1 << 8;
+/// Each direction has an interface of its own, see [`Cold`].
+const SPLIT: u16 = 1 << 9;
 
 /// What every packet needs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +41,8 @@ pub struct Hot {
     flags: u16,
     /// Bits of the history's letters.
     seen: u16,
-    pub interface: u16,
+    /// Of both directions, unless they are split.
+    interface: u16,
     tcp_flags: [u8; 2],
 }
 const _: () = assert!(size_of::<Hot>() == 64);
@@ -58,6 +61,8 @@ pub struct Cold {
     history: History,
     vlan: [u16; 2],
     vlan_count: u8,
+    /// Of each direction, originator first, where they are split.
+    interfaces: [u16; 2],
 }
 const _: () = assert!(size_of::<Cold>() == 96);
 
@@ -184,8 +189,26 @@ impl Hot {
     pub fn only_adds(&self, packet: &Headers, watermark_ns: i64) -> bool {
         watermark_ns.saturating_sub(self.touched_ns) < LINGER_NS
             && packet.flags & (SYN | FIN | RST) == 0
-            && !self.has(RIVAL)
+            && !self.has(RIVAL | SPLIT)
             && self.interface == packet.interface
+    }
+
+    /// Whether this is the interface of a direction; its first packet decides.
+    pub fn comes_its_way(&mut self, cold: &mut Cold, interface: u16, sender: Sender) -> bool {
+        let i = sender as usize;
+        if self.has(SPLIT) {
+            return cold.interfaces[i] == interface;
+        }
+        if self.interface == interface {
+            return true;
+        }
+        let is_first = (self.packets[i], cold.packets[i]) == (0, 0);
+        if is_first {
+            cold.interfaces = [self.interface; 2];
+            cold.interfaces[i] = interface;
+            self.flags |= SPLIT;
+        }
+        is_first
     }
 
     /// Accounts a packet; true if it closed the connection.
@@ -265,6 +288,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         (GSO, conn.gso),
         (FRAGMENTED, conn.fragmented),
         (SATURATED, conn.saturated),
+        (SPLIT, conn.interface != conn.interface_resp),
     ];
     let flags = flags.into_iter().filter(|(_, set)| *set);
     let sides = [&conn.orig, &conn.resp];
@@ -293,6 +317,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         history: conn.history,
         vlan: conn.vlan,
         vlan_count: conn.vlan_count,
+        interfaces: [conn.interface, conn.interface_resp],
     };
     (hot, cold)
 }
@@ -304,6 +329,10 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         payload_bytes: whole(hot.payload[i], cold.payload[i]),
         tcp_flags: hot.tcp_flags[i],
     };
+    let [interface, interface_resp] = match hot.has(SPLIT) {
+        true => cold.interfaces,
+        false => [hot.interface; 2],
+    };
     Conn {
         key: key(hot, cold),
         start_ns: cold.start_ns,
@@ -313,7 +342,8 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         resp: side(1),
         isn: cold.isn,
         history: cold.history,
-        interface: hot.interface,
+        interface,
+        interface_resp,
         vlan: cold.vlan,
         vlan_count: cold.vlan_count,
         reset: hot.reset(),

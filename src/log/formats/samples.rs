@@ -96,6 +96,7 @@ pub fn flow_record() -> FlowRecord {
         saturated: false,
         shed: false,
         interface: 0,
+        interface_resp: 0,
         vlan: [10, 0],
         vlan_count: 0,
     }

@@ -1,0 +1,232 @@
+//! A flow of the model.
+
+use super::{ACK, Ends, FIN, RST, SECOND, SYN, back};
+use crate::decode::packet::{Packet, Tcp};
+use crate::flow::record::{
+    Basis, ConnState, EndReason, FiveTuple, FlowEvent, FlowRecord, History, Outcome, Volume, When,
+};
+
+#[derive(Clone)]
+pub struct Flow {
+    pub ends: Ends,
+    pub isn: u32,
+    /// Where each side's first packet was seen.
+    pub interfaces: [Option<u16>; 2],
+    pub first: i64,
+    pub touched: i64,
+    pub start: i64,
+    pub end: i64,
+    pub volumes: [Volume; 2],
+    pub letters: Vec<u8>,
+    pub server_isn: Option<u32>,
+    pub by_data: bool,
+    /// Sequence numbers behind the SYN that each side used.
+    pub sent: [u32; 2],
+    /// What the client acknowledged last.
+    pub acked: Option<u32>,
+    pub syn_payload: u32,
+    pub reset: Option<usize>,
+    pub odd: bool,
+    pub near: bool,
+    pub open: bool,
+    pub promoted: bool,
+    pub reopened: bool,
+    pub told: [bool; 2],
+    pub proven: bool,
+    pub midstream: bool,
+    pub flipped: bool,
+    pub rival: bool,
+}
+
+impl Flow {
+    pub fn new(ends: Ends, packet: &Packet, now: i64) -> Self {
+        Self {
+            ends,
+            isn: 0,
+            interfaces: [None; 2],
+            first: now,
+            touched: now,
+            start: packet.ts_ns,
+            end: packet.ts_ns,
+            volumes: [Volume::default(); 2],
+            letters: Vec::new(),
+            server_isn: None,
+            by_data: false,
+            sent: [0; 2],
+            acked: None,
+            syn_payload: 0,
+            reset: None,
+            odd: false,
+            near: true,
+            open: true,
+            promoted: false,
+            reopened: false,
+            told: [false; 2],
+            proven: false,
+            midstream: false,
+            flipped: false,
+            rival: false,
+        }
+    }
+
+    pub fn side(&self, ends: Ends) -> Option<usize> {
+        [self.ends, back(self.ends)].iter().position(|e| *e == ends)
+    }
+
+    pub fn here(&self, packet: &Packet, side: usize) -> bool {
+        self.interfaces[side].is_none_or(|interface| interface == packet.interface)
+    }
+
+    pub fn letter(&mut self, letter: u8) {
+        if !self.letters.contains(&letter) && self.letters.len() < 12 {
+            self.letters.push(letter);
+        }
+    }
+
+    pub fn add(&mut self, packet: &Packet, tcp: &Tcp, side: usize, now: i64) {
+        let was_closed = self.closed();
+        self.interfaces[side].get_or_insert(packet.interface);
+        let volume = &mut self.volumes[side];
+        volume.packets += 1;
+        volume.bytes += u64::from(packet.wire_len);
+        volume.payload_bytes += u64::from(tcp.payload_len);
+        volume.tcp_flags |= tcp.flags;
+        self.end = self.end.max(packet.ts_ns);
+        self.touched = now;
+        let f = tcp.flags;
+        let base = [Some(self.isn), self.server_isn][side];
+        if let Some(base) = base.filter(|&base| f & RST == 0 && (f & SYN == 0 || tcp.seq == base)) {
+            let length = tcp.payload_len + u32::from(f & SYN != 0) + u32::from(f & FIN != 0);
+            let behind = (tcp.seq.wrapping_add(length)).wrapping_sub(base.wrapping_add(1));
+            if behind.wrapping_sub(self.sent[side]) < 1 << 30 {
+                self.sent[side] = behind;
+            }
+        }
+        if side == 0 && f & ACK != 0 {
+            self.acked = Some(tcp.ack);
+        }
+        let mut word = String::new();
+        if f & SYN != 0 {
+            word.push(if f & ACK != 0 { 'h' } else { 's' });
+        }
+        word.push_str(if f & FIN != 0 { "f" } else { "" });
+        word.push_str(if f & RST != 0 { "r" } else { "" });
+        if tcp.payload_len > 0 {
+            word.push('d');
+        } else if f & ACK != 0 && f & (SYN | FIN | RST) == 0 {
+            word.push('a');
+        }
+        let word = if side == 0 { word.to_uppercase() } else { word };
+        word.bytes().for_each(|letter| self.letter(letter));
+        // Attempts note a reset by its numbers only.
+        if (self.proven || self.midstream) && f & RST != 0 && !was_closed {
+            self.reset = Some(side);
+        }
+    }
+
+    pub fn fins(&self) -> [bool; 2] {
+        [0, 1].map(|side| self.volumes[side].tcp_flags & FIN != 0)
+    }
+
+    pub fn closed(&self) -> bool {
+        self.reset.is_some() || self.fins() == [true, true]
+    }
+
+    pub fn state(&self, attempt: bool) -> ConnState {
+        let mut fins = self.fins();
+        if attempt && self.odd {
+            fins[0] = false;
+        }
+        let answered = self.proven || self.server_isn.is_some();
+        match (attempt, answered, self.reset) {
+            (_, true, Some(0)) => ConnState::Rsto,
+            (_, true, Some(_)) => ConnState::Rstr,
+            (_, true, None) => match fins {
+                [true, true] => ConnState::Sf,
+                [true, false] => ConnState::S2,
+                [false, true] => ConnState::S3,
+                [false, false] => ConnState::S1,
+            },
+            (true, false, Some(0)) => ConnState::Rstos0,
+            (true, false, Some(_)) => ConnState::Rej,
+            (true, false, None) if fins[0] => ConnState::Sh,
+            (true, false, None) => ConnState::S0,
+            (false, false, Some(1)) if self.flipped => ConnState::Rstrh,
+            (false, false, None) if self.flipped && fins == [false, true] => ConnState::Shr,
+            _ => ConnState::Oth,
+        }
+    }
+
+    pub fn record(&self, attempt: bool, reason: EndReason) -> FlowEvent {
+        let mut letters = [0; 12];
+        letters[..self.letters.len()].copy_from_slice(&self.letters);
+        FlowEvent::Ended(FlowRecord {
+            tuple: FiveTuple {
+                src: self.ends.0,
+                src_port: self.ends.1,
+                dst: self.ends.2,
+                dst_port: self.ends.3,
+                proto: 6,
+            },
+            isn: self.isn,
+            start_ns: self.start,
+            end_ns: self.end,
+            orig: self.volumes[0],
+            resp: self.volumes[1],
+            conn_state: self.state(attempt),
+            history: History { letters },
+            reason,
+            basis: match (self.proven, self.server_isn) {
+                (true, _) => Basis::Handshake,
+                (false, Some(_)) if self.by_data => Basis::Data,
+                (false, Some(_)) => Basis::Synack,
+                (false, None) => Basis::None,
+            },
+            midstream: !attempt && !self.proven,
+            preexisting: false,
+            gso: false,
+            fragmented: false,
+            id: 0,
+            joined: false,
+            saturated: false,
+            shed: false,
+            interface: self.interfaces[0].or(self.interfaces[1]).expect("seen"),
+            interface_resp: self.interfaces[1].or(self.interfaces[0]).expect("seen"),
+            vlan: [0; 2],
+            vlan_count: 0,
+        })
+    }
+
+    pub fn ended(&self) -> EndReason {
+        match (self.reset, self.closed()) {
+            (Some(_), _) => EndReason::Rst,
+            (None, true) => EndReason::Fin,
+            (None, false) => EndReason::Timeout,
+        }
+    }
+
+    pub fn deadline(&self) -> i64 {
+        self.touched + SECOND * if self.closed() { 5 } else { 300 }
+    }
+
+    pub fn reopen(&mut self, packet: &Packet) {
+        self.open = true;
+        self.reopened = true;
+        self.server_isn = None;
+        self.by_data = false;
+        (self.sent, self.acked) = ([0; 2], None);
+        self.reset = None;
+        self.interfaces[1] = None;
+        (self.start, self.end) = (packet.ts_ns, packet.ts_ns);
+        self.volumes = [Volume::default(); 2];
+        self.letters.clear();
+    }
+
+    pub fn says(&self, outcome: Outcome) -> (When, FlowEvent) {
+        let FlowEvent::Ended(record) = self.record(true, EndReason::Eof) else {
+            unreachable!("a record is an end");
+        };
+        let tuple = record.tuple;
+        (When::Packet, FlowEvent::Outcome { tuple, outcome })
+    }
+}
