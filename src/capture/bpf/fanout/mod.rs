@@ -11,7 +11,7 @@
 //! others. All multipliers are secret and odd, sums and products are modulo 2^32:
 //!
 //! ```text
-//! end(address, port) = (start + key·port + Σ fold[i]·(word[i]·address[i] >> 16)) | 1
+//! end(address, port) = (start + key·port + Σ fold[i]·((word[i]·address[i]) >> 16)) | 1
 //! hash = mix(end(source)·end(destination))·last
 //! ```
 //!
@@ -137,7 +137,7 @@ pub(super) fn mix(v: u32) -> u32 {
 #[must_use]
 pub fn worker(hash: u32, workers: u32) -> u32 {
     assert!((1..=WORKERS_MAX).contains(&workers), "{workers} workers");
-    (hash >> 16) * workers >> 16
+    ((hash >> 16) * workers) >> 16
 }
 
 /// The input of a hash.
