@@ -15,13 +15,14 @@ use libc::sock_filter;
 use packet::interp::{Packet, run};
 use synledger::capture::bpf::depth::{control_only, without_bulk};
 use synledger::capture::bpf::fanout::{
-    DEPTH, Demux, HashKind, Keys, Mode, demux, flow_hash, pair_hash, program, whole,
+    DEPTH, Demux, HashKind, Keys, Mode, WORKERS_MAX, demux, flow_hash, pair_hash, program, whole,
+    worker,
 };
 use synledger::capture::frame::{Class, Frame, LinkType};
 use synledger::decode::packet::Transport;
 use synledger::decode::{self, Headers, Unread};
 
-const WORKERS: [u32; 4] = [1, 4, 7, 1_000_003];
+const WORKERS: [u32; 4] = [1, 4, 7, WORKERS_MAX];
 
 fn native(keys: &Keys, link: LinkType, bytes: &[u8]) -> Demux {
     let frame = Frame {
@@ -403,7 +404,7 @@ fn chosen_flows_spread_over_the_workers() {
             let mut load = [0u32; 8];
             for i in 0..50_000 {
                 let (a, b, from, to) = flow(i);
-                load[(flow_hash(&keys, a, b, from, to) % 8) as usize] += 1;
+                load[worker(flow_hash(&keys, a, b, from, to), 8) as usize] += 1;
             }
             let max = load.iter().max().copied().unwrap_or_default();
             let over = f64::from(max) / (50_000.0 / 8.0);
@@ -414,6 +415,22 @@ fn chosen_flows_spread_over_the_workers() {
         }
     }
     println!("worst max/mean {:.3}: {}", worst.0, worst.1);
+}
+
+/// The share of keys under which few flows of a pattern crowd one worker is that of random flows.
+#[test]
+fn few_chosen_flows_spread_under_nearly_every_key() {
+    for (name, flow) in families_v4().into_iter().chain(families_v6()) {
+        let crowded = |&seed: &u64| {
+            let (keys, mut load) = (Keys::from_seed(seed), [0u32; 8]);
+            for (a, b, from, to) in (1..65).map(&flow) {
+                load[worker(flow_hash(&keys, a, b, from, to), 8) as usize] += 1;
+            }
+            load.iter().any(|&count| count > 20)
+        };
+        let crowded = (0..1_000).filter(crowded).count();
+        assert!(crowded <= 8, "{name}: under {crowded} of 1000 keys");
+    }
 }
 
 #[test]

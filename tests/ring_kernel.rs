@@ -77,6 +77,11 @@ impl Tap {
         }
     }
 
+    fn wait(&mut self, timeout: Duration) -> usize {
+        let sockets = self.group.sockets().iter().map(Some);
+        self.poller.wait(sockets, timeout).expect("poll")
+    }
+
     fn open(&self) {
         let opened = self.group.open_gate(|_| Filter::Classic(&EVERYTHING));
         opened.expect("the gate opens");
@@ -106,9 +111,8 @@ impl Tap {
                 continue;
             }
             let wait = Duration::from_millis(100);
-            match self.poller.wait(self.group.sockets(), wait) {
-                Ok(0) => return seen,
-                answer => drop(answer.expect("poll")),
+            if self.wait(wait) == 0 {
+                return seen;
             }
         }
     }
@@ -206,7 +210,7 @@ fn a_trickle_goes_many_times_round_the_ring() {
         for number in 0..40 {
             sender.send(number, 60);
             let wait = Duration::from_secs(5);
-            let ready = tap.poller.wait(tap.group.sockets(), wait).expect("poll");
+            let ready = tap.wait(wait);
             assert_eq!(ready, 1);
             assert!(tap.readers[0].refill());
             seen.push(tap.readers[0].ts_ns().expect("a frame"));
@@ -394,12 +398,12 @@ fn a_link_that_goes_down_is_one_error_and_comes_back() {
         tap.open();
         ip(&format!("link set {SENSOR} down"));
         let wait = Duration::from_secs(5);
-        assert_eq!(tap.poller.wait(tap.group.sockets(), wait).expect("poll"), 1);
+        assert_eq!(tap.wait(wait), 1);
         assert_eq!(tap.poller.failed().collect::<Vec<_>>(), [0]);
         let error = tap.group.sockets()[0].take_error().expect("an error waits");
         assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
         let wait = Duration::from_millis(20);
-        assert_eq!(tap.poller.wait(tap.group.sockets(), wait).expect("poll"), 0);
+        assert_eq!(tap.wait(wait), 0);
         ip(&format!("link set {SENSOR} up"));
         wait_for_link();
         let sender = Sender::new(veth);

@@ -178,7 +178,7 @@ fn worker_of(keys: &Keys, frame: &Frame<'_>, workers: u32) -> u32 {
         ),
         _ => fanout::pair_hash(keys, src, dst),
     };
-    hash % workers
+    fanout::worker(hash, workers)
 }
 
 /// Runs a worker: for each chunk its own frames, then the contacts of all shards.

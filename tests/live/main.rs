@@ -24,5 +24,6 @@ mod tagged;
 mod text;
 mod traffic;
 mod waiting;
+mod wakes;
 mod web;
 mod witness;

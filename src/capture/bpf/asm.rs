@@ -88,6 +88,8 @@ instructions! {
     add_x = 0x0c; // A += X
     sub_x = 0x1c; // A -= X
     mul(k) = 0x24; // A *= k
+    mul_x = 0x2c; // A *= X
+    or(k) = 0x44; // A |= k
     and(k) = 0x54; // A &= k
     lsh(k) = 0x64; // A <<= k
     rsh(k) = 0x74; // A >>= k

@@ -4,6 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+/// poll(2) leaves out negative descriptors.
+const NOBODY: i32 = -1;
+
 /// Waits until one of several sockets has a block or an error. Reuses its memory.
 ///
 /// The kernel reports "readable" until the block it closed last is returned: leave out rings with an open block, or
@@ -21,21 +24,21 @@ impl Poller {
         }
     }
 
-    /// Waits at most `timeout`, rounded up to a millisecond. Returns the number of ready sockets; 0 after the timeout
-    /// or a signal.
+    /// Waits at most `timeout`, rounded up to a millisecond. `None` is a socket that is not waited for. Returns the
+    /// number of ready sockets; 0 after the timeout or a signal.
     ///
     /// # Errors
     ///
     /// ENOMEM, or more sockets than the process may have.
     pub fn wait<'a, S: AsFd + 'a>(
         &mut self,
-        sockets: impl IntoIterator<Item = &'a S>,
+        sockets: impl IntoIterator<Item = Option<&'a S>>,
         timeout: Duration,
     ) -> io::Result<usize> {
         self.fds.clear();
         self.fds
             .extend(sockets.into_iter().map(|socket| libc::pollfd {
-                fd: socket.as_fd().as_raw_fd(),
+                fd: socket.map_or(NOBODY, |socket| socket.as_fd().as_raw_fd()),
                 events: libc::POLLIN | libc::POLLERR,
                 revents: 0,
             }));

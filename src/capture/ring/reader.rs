@@ -275,6 +275,11 @@ impl Reader {
         self.last_ts_ns
     }
 
+    /// The last stamp of the open block.
+    pub fn open_last_ts_ns(&self) -> Option<i64> {
+        Some(self.open.as_ref()?.block.last_ts_ns())
+    }
+
     /// What was counted so far.
     pub fn counts(&self) -> ReaderCounts {
         let mut counts = self.counts;

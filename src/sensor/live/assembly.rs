@@ -119,7 +119,7 @@ fn set_preexisting(shards: &mut [Shard], keys: RunKeys, fanout: FanoutMode) {
     let workers = u32::try_from(shards.len()).expect("at most 64");
     let owner = |a: SocketAddr, b: SocketAddr| {
         let hash = fanout::flow_hash(&keys.fanout, a.ip(), b.ip(), a.port(), b.port());
-        (hash % workers) as usize
+        fanout::worker(hash, workers) as usize
     };
     for (id, shard) in shards.iter_mut().enumerate() {
         let own = open

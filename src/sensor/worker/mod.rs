@@ -51,7 +51,7 @@ impl Worker {
                 break;
             }
             if frames == 0 {
-                self.rings.wait();
+                self.rings.wait(&self.clock, clock_ns);
             }
         }
         self.finish(&mut publish)

@@ -9,6 +9,9 @@ use crate::time::clock::Clock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// The resolution of poll(2).
+const MILLISECOND_NS: u64 = 1_000_000;
+
 /// All rings of one worker.
 pub struct Rings {
     /// Of frames with equal stamps the first ring's are read first.
@@ -98,24 +101,98 @@ impl Rings {
         });
     }
 
-    /// Waits for a block, at most one block timeout.
-    pub fn wait(&mut self) {
+    /// Waits until a ring without a block has one, or until frames of a waiting block are due; at most one block
+    /// timeout.
+    pub fn wait(&mut self, clock: &Clock, clock_ns: i64) {
+        let timeout_ns = self.block_timeout_ns;
+        let spans = self.all.iter_mut().filter_map(|ring| {
+            let last_ns = ring.stamps.passed_run_ns(ring.reader.open_last_ts_ns()?);
+            Some((ring.head_ns(clock)?, last_ns))
+        });
+        let wait = wait_time(spans, clock_ns, timeout_ns);
         // poll(2) returns at once while the worker holds a block: the last block closed is not the kernel's.
-        if self.all.iter().any(|ring| ring.reader.frames_left() > 0) || self.all.is_empty() {
-            std::thread::sleep(self.block_timeout / 4);
-            return;
-        }
-        let sockets = self
-            .all
-            .iter()
-            .map(|ring| &ring.group.sockets()[ring.member]);
-        if self.poller.wait(sockets, self.block_timeout).is_err() {
+        let sockets = self.all.iter().map(|ring| {
+            let waits = ring.reader.frames_left() == 0;
+            waits.then(|| &ring.group.sockets()[ring.member])
+        });
+        if self.poller.wait(sockets, wait).is_err() {
             std::thread::sleep(self.block_timeout);
         }
         for place in self.poller.failed() {
             // ENETDOWN: the kernel re-joins the socket by itself, and main reports the link.
             let ring = &self.all[place];
             let _ = ring.group.sockets()[ring.member].take_error();
+        }
+    }
+}
+
+/// How long to wait for frames of blocks that wait for other rings: the stamps of the first and the last frame of each.
+///
+/// A ring without a block is known to be complete up to a block timeout ago ([`LiveRing::known_ns`]). A block is read
+/// in two parts at most: all of it at once would be late ([`Rings::late_ns`]), frame by frame would wake the worker
+/// for each of them.
+fn wait_time(
+    spans: impl Iterator<Item = (i64, i64)>,
+    clock_ns: i64,
+    block_timeout_ns: i64,
+) -> Duration {
+    let until_ns = spans.map(|(head_ns, last_ns)| {
+        let part_ns = head_ns.saturating_add(block_timeout_ns / 2);
+        part_ns.min(last_ns.max(head_ns))
+    });
+    let known_ns = clock_ns
+        .saturating_sub(block_timeout_ns)
+        .saturating_sub(STAMP_SLACK_NS);
+    let wait_ns = until_ns.min().map_or(block_timeout_ns, |until_ns| {
+        until_ns.saturating_sub(known_ns).min(block_timeout_ns)
+    });
+    Duration::from_nanos(u64::try_from(wait_ns).unwrap_or(0).max(MILLISECOND_NS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+
+    fn wait_ms(spans: &[(i64, i64)]) -> u128 {
+        let spans = spans
+            .iter()
+            .map(|(head, last)| (head * MS, last.saturating_mul(MS)));
+        wait_time(spans, 1_000 * MS, 20 * MS).as_millis()
+    }
+
+    #[test]
+    fn the_worker_sleeps_until_half_a_block_or_all_of_it_is_due() {
+        // Rings without a block are complete up to 975 ms.
+        assert_eq!(wait_ms(&[]), 20);
+        assert_eq!(wait_ms(&[(980, 983)]), 8, "the block's last frame");
+        assert_eq!(
+            wait_ms(&[(980, 999)]),
+            15,
+            "half a block timeout behind the head"
+        );
+        assert_eq!(wait_ms(&[(985, 999), (980, 982)]), 7, "what is due first");
+        assert_eq!(wait_ms(&[(999, 999)]), 20, "a block timeout at most");
+        assert_eq!(wait_ms(&[(970, 960)]), 1, "never at once");
+        assert_eq!(
+            wait_ms(&[(980, i64::MIN), (990, i64::MAX)]),
+            5,
+            "stamps of a clock that was set"
+        );
+    }
+
+    #[test]
+    fn a_frame_that_waits_is_never_late() {
+        let (timeout_ns, clock_ns) = (20 * MS, 1_000 * MS);
+        for head_ms in 975..=1_000 {
+            let head_ns = head_ms * MS;
+            let wait = wait_time([(head_ns, i64::MAX)].into_iter(), clock_ns, timeout_ns);
+            let read_ns = clock_ns + i64::try_from(wait.as_nanos()).expect("short");
+            assert!(
+                read_ns - head_ns < 2 * timeout_ns + STAMP_SLACK_NS,
+                "{head_ms}"
+            );
         }
     }
 }

@@ -67,6 +67,8 @@ pub fn run(program: &[sock_filter], packet: &Packet<'_>) -> u32 {
             0x0c => a = a.wrapping_add(x),
             0x1c => a = a.wrapping_sub(x),
             0x24 => a = a.wrapping_mul(k),
+            0x2c => a = a.wrapping_mul(x),
+            0x44 => a |= k,
             0x54 => a &= k,
             0x64 => a <<= k,
             0x74 => a >>= k,

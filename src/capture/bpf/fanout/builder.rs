@@ -42,9 +42,8 @@ pub(super) const ROOM: u32 = 9;
 pub(super) const UPPER_AT: u32 = 10;
 /// The same, from the start of the IP header.
 pub(super) const REACH: u32 = 11;
-/// Mixed words of an address, where all but the hash is done.
-const WORDS: [u32; 4] = [FAMILY, PROTOCOL, MORE, ROOM];
-const SUM: u32 = 12;
+/// The hash of the source's end.
+const SOURCE: u32 = 12;
 pub(super) const QUOTED: u32 = 13;
 
 pub(super) const TCP: u32 = 6;
@@ -87,7 +86,8 @@ impl<'k> Builder<'k> {
         }
     }
 
-    /// A = the worker. `port` and `word` load what both ends have of it, the source's first.
+    /// A = the worker, by the rule of [`super::flow_hash`] and [`super::worker`]. `port` and `word` load what both ends have of it, the
+    /// source's first; `word` leaves X as it is.
     pub(super) fn hash(
         &mut self,
         words: u8,
@@ -96,32 +96,30 @@ impl<'k> Builder<'k> {
     ) {
         let (a, keys) = (&mut self.a, self.keys);
         for end in [0, 1] {
-            // Words first: each sum waits for the one before it, and for nothing else.
-            let words = (0..4).zip(WORDS).take(usize::from(words));
-            for (i, slot) in words.clone() {
-                word(a, end, 4 * i);
-                a.mul(keys.word[i as usize]);
-                a.mix();
-                a.st(slot);
-            }
             port(a, end);
             a.mul(keys.port);
-            a.mix();
-            for (i, slot) in words {
-                a.ldx_mem(slot);
-                a.add_x();
+            a.add(keys.start);
+            for i in 0..u32::from(words) {
+                // X is the sum so far: no slot of M between two loads.
+                a.tax();
+                word(a, end, 4 * i);
+                a.mul(keys.word[i as usize]);
+                a.rsh(16);
                 a.mul(keys.fold[i as usize]);
-                a.mix();
+                a.add_x();
             }
+            a.or(1);
             if end == 0 {
-                a.st(SUM);
+                a.st(SOURCE);
             }
         }
-        a.ldx_mem(SUM);
-        a.add_x();
-        a.mul(keys.last);
+        a.ldx_mem(SOURCE);
+        a.mul_x();
         a.mix();
-        a.modulo(self.workers);
+        a.mul(keys.last);
+        a.rsh(16);
+        a.mul(self.workers);
+        a.rsh(16);
     }
 }
 

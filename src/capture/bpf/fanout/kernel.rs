@@ -13,7 +13,7 @@ use super::builder::{
     UPPER_AT, class,
 };
 use super::plain::Plain;
-use super::{EXTENSION, EXTENSIONS, Keys, QUOTING, TCP_FLAGS, UPPER};
+use super::{EXTENSION, EXTENSIONS, Keys, QUOTING, TCP_FLAGS, UPPER, WORKERS_MAX};
 use crate::capture::bpf::steps::{
     ETHERNET, FROM, TEMP, TO, both_ports, forward, header_length, ip_header, skip_tags,
 };
@@ -31,10 +31,10 @@ const ARPHRD_LOOPBACK: u32 = 772;
 ///
 /// # Panics
 ///
-/// If `workers` is 0.
+/// If `workers` is 0 or above [`WORKERS_MAX`].
 #[must_use]
 pub fn program(keys: &Keys, workers: u32, mode: Mode) -> Vec<sock_filter> {
-    assert!(workers > 0, "a group has at least one worker");
+    assert!((1..=WORKERS_MAX).contains(&workers), "{workers} workers");
     let mut b = Builder::new(keys, workers);
     match mode {
         Mode::Bulk { link, .. } => b.link_by_bytes(link, mode),
@@ -381,8 +381,10 @@ impl Builder<'_> {
             words,
             |a, end| a.ld_mem(ports[end]),
             |a, end, offset| {
+                a.stx(TEMP);
                 a.ldx_mem(ADDRESS);
                 a.ld_ind(offsets[end] + offset);
+                a.ldx_mem(TEMP);
             },
         );
     }

@@ -2,14 +2,28 @@
 //!
 //! The kernel runs [`program`], classic BPF; user space runs [`demux`] on the captured bytes. Both give the same class
 //! and the same worker for every frame; tests compare them. A fanout group has `3 × workers` members, in this
-//! order: `class × workers + hash % workers`.
+//! order: `class × workers + worker`, where [`worker`] picks by the hash.
 //!
 //! The program reads the first [`DEPTH`] bytes of a frame only, so a capture that keeps that many can be checked
 //! frame by frame. A load beyond the frame ends the program with 0: class data, worker 0.
 //!
-//! The hash is symmetric and keyed. Both ends, address with port, are mixed with secret odd multipliers before they
-//! are added: mixing only the sum would let an attacker choose flows of one worker. 32 bits protect against an
-//! attacker who cannot see the worker of a flow, not against others.
+//! The hash is symmetric and keyed, for an attacker who cannot see the worker of a flow; it does not protect against
+//! others. All multipliers are secret and odd, sums and products are modulo 2^32:
+//!
+//! ```text
+//! end(address, port) = (start + key·port + Σ fold[i]·((word[i]·address[i]) >> 16)) | 1
+//! hash = mix(end(source)·end(destination))·last
+//! ```
+//!
+//! - Each word is multiplied and shifted by itself, before anything is added. A sum of whole words times keys would
+//!   not do: words that differ in their top bits alone add 2^31 each, whatever the keys, and two of them cancel out.
+//! - Two words of an attacker's choice have the same upper half for at most 2 of 2^16 keys (multiply-shift), and the
+//!   sum over 16-bit numbers is the same for at most 1 of 2^16: that is multilinear hashing. So two ends are alike for
+//!   at most 3 of 2^16 keys.
+//! - The ends are multiplied, not added: parts of one end that go to the other would leave a sum as it is.
+//!   Odd ends lose nothing in a product.
+//! - `mix` and `last` spread arithmetic progressions, such as one source's ports in turn: their products are
+//!   progressions, too, which for some keys meet few workers.
 
 mod builder;
 mod kernel;
@@ -29,6 +43,9 @@ pub use user::{demux, flow_hash, pair_hash, whole};
 /// Bytes of a frame, from its link header on, that decide its class and its worker.
 pub const DEPTH: usize = 192;
 
+/// The most workers that a hash can pick from.
+pub const WORKERS_MAX: u32 = 1 << 16;
+
 /// The fewest bytes of a TCP header that hold its flags.
 const TCP_FLAGS: u32 = 14;
 /// The longest IPv6 extension header that is skipped, in its own unit: 48 bytes.
@@ -44,13 +61,15 @@ const QUOTING: u32 = 118;
 /// The secrets of the hash: odd multipliers, drawn anew at each start.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
-    /// One for each 32-bit word of an address.
+    /// One for each 32-bit word of an address, before the shift.
     word: [u32; 4],
-    /// One for each word, applied to its sum with the hash so far.
+    /// One for each word, behind the shift.
     fold: [u32; 4],
     /// For the ports.
     port: u32,
-    /// For the sum of both ends.
+    /// Where the sum of an end begins: no end is known to be 0.
+    start: u32,
+    /// For the product of both ends.
     last: u32,
 }
 
@@ -61,7 +80,7 @@ impl Keys {
     ///
     /// If the kernel has no random numbers to give.
     pub fn random() -> io::Result<Self> {
-        Ok(Self::from_words(random_words::<10>()?))
+        Ok(Self::from_words(random_words::<11>()?))
     }
 
     /// The same secrets for the same seed: for tests, and for `read --seed`.
@@ -70,12 +89,13 @@ impl Keys {
         Self::from_words(seeded_words(seed))
     }
 
-    fn from_words(words: [u32; 10]) -> Self {
-        let [a, b, c, d, e, f, g, h, port, last] = words;
+    fn from_words(words: [u32; 11]) -> Self {
+        let [a, b, c, d, e, f, g, h, port, start, last] = words;
         Self {
             word: [a, b, c, d],
             fold: [e, f, g, h],
             port,
+            start,
             last,
         }
     }
@@ -105,6 +125,19 @@ impl fmt::Debug for Keys {
 #[inline]
 pub(super) fn mix(v: u32) -> u32 {
     v ^ v >> 15
+}
+
+/// The worker, of `workers`, that a hash picks. Its upper half decides, which has the better bits, by a multiplication:
+/// a division is the slowest instruction that the kernel's program could have.
+///
+/// # Panics
+///
+/// If `workers` is 0 or above [`WORKERS_MAX`].
+#[inline]
+#[must_use]
+pub fn worker(hash: u32, workers: u32) -> u32 {
+    assert!((1..=WORKERS_MAX).contains(&workers), "{workers} workers");
+    ((hash >> 16) * workers) >> 16
 }
 
 /// The input of a hash.
@@ -137,9 +170,9 @@ impl Demux {
     ///
     /// # Panics
     ///
-    /// If `workers` is 0.
+    /// If `workers` is 0 or above [`WORKERS_MAX`].
     #[must_use]
     pub fn member(&self, workers: u32) -> (Class, u32) {
-        (self.class, self.hash % workers)
+        (self.class, worker(self.hash, workers))
     }
 }

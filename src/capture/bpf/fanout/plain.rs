@@ -7,6 +7,7 @@
 use super::TCP_FLAGS;
 use super::builder::{Builder, Mode, TCP, UDP, class};
 use crate::capture::bpf::asm::{Asm, Label};
+use crate::capture::bpf::steps::TO;
 
 /// The entries of the short way of one place where IP headers start.
 #[derive(Clone, Copy)]
@@ -19,7 +20,6 @@ pub(super) struct Plain {
 
 /// Where an IP header keeps what the rule reads.
 struct Shape {
-    protocol: u32,
     source: u32,
     /// 32-bit words of an address.
     words: u8,
@@ -28,14 +28,12 @@ struct Shape {
 }
 
 const IPV4: Shape = Shape {
-    protocol: 9,
     source: 12,
     words: 1,
     upper: 20,
 };
 
 const IPV6: Shape = Shape {
-    protocol: 6,
     source: 8,
     words: 4,
     upper: 40,
@@ -61,8 +59,10 @@ impl Builder<'_> {
         self.a.bind(v4);
         self.a.ldb_abs(ip);
         self.a.jeq(0x45, None, general);
-        self.a.ldh_abs(ip + 6);
-        self.a.jset(0x3fff, general, None);
+        // Fragment offset and flag, time to live, protocol.
+        self.a.ld_abs(ip + 6);
+        self.a.jset(0x3fff << 16, general, None);
+        self.a.and(0xff);
         self.upper(&IPV4, ip, mode, general);
         self.a.bind(general);
         self.a.ldx_imm(ip);
@@ -73,31 +73,28 @@ impl Builder<'_> {
         self.a.ldb_abs(ip);
         self.a.rsh(4);
         self.a.jeq(6, None, general);
+        self.a.ldb_abs(ip + 6);
         self.upper(&IPV6, ip, mode, general);
         self.a.bind(general);
         self.a.ldx_imm(ip);
         self.a.ja(self.v6);
     }
 
-    /// Ends the program for TCP and UDP.
+    /// Ends the program for TCP and UDP; A = the protocol.
     fn upper(&mut self, shape: &Shape, ip: u32, mode: Mode, general: Label) {
         let a = &mut self.a;
-        let (whole, tcp) = (a.label(), a.label());
+        let (tcp, udp) = (a.label(), a.label());
         let (open, control, bulk) = (a.label(), a.label(), a.label());
-        a.ldb_abs(ip + shape.protocol);
-        a.jeq(TCP, whole, None);
-        a.jeq(UDP, whole, general);
-        a.bind(whole);
-        if mode == Mode::Fanout {
-            self.worker(shape, ip);
-            self.a.tax();
-            self.a.ldb_abs(ip + shape.protocol);
-        }
-        let a = &mut self.a;
-        a.jeq(TCP, tcp, bulk);
-        a.bind(tcp);
-        a.ldb_abs(ip + shape.upper + TCP_FLAGS - 1);
-        class(a, open, control, bulk);
+        a.jeq(TCP, tcp, None);
+        a.jeq(UDP, udp, general);
+        // The hash stands twice, so that nothing asks for the protocol again behind it.
+        self.a.bind(udp);
+        self.worker(shape, ip, mode);
+        self.end(0, mode);
+        self.a.bind(tcp);
+        self.worker(shape, ip, mode);
+        self.a.ldb_abs(ip + shape.upper + TCP_FLAGS - 1);
+        class(&mut self.a, open, control, bulk);
         for (class, label) in [bulk, control, open].into_iter().enumerate() {
             let class = u32::try_from(class).expect("three classes");
             self.a.bind(label);
@@ -118,17 +115,28 @@ impl Builder<'_> {
         }
     }
 
-    /// A = the worker.
-    fn worker(&mut self, shape: &Shape, ip: u32) {
-        let ends = [0, 1].map(|end| {
-            let port = ip + shape.upper + 2 * end;
-            let address = ip + shape.source + 4 * u32::from(shape.words) * end;
-            (port, address)
-        });
+    /// In [`Mode::Fanout`] X = the worker.
+    fn worker(&mut self, shape: &Shape, ip: u32, mode: Mode) {
+        if mode != Mode::Fanout {
+            return;
+        }
+        // One load for both ports.
+        self.a.ld_abs(ip + shape.upper);
+        self.a.st(TO);
         self.hash(
             shape.words,
-            |a, end| a.ldh_abs(ends[end].0),
-            |a, end, offset| a.ld_abs(ends[end].1 + offset),
+            |a, end| match end {
+                0 => a.rsh(16),
+                _ => {
+                    a.ld_mem(TO);
+                    a.and(0xffff);
+                }
+            },
+            |a, end, offset| {
+                let end = u32::try_from(end).expect("two ends");
+                a.ld_abs(ip + shape.source + 4 * u32::from(shape.words) * end + offset);
+            },
         );
+        self.a.tax();
     }
 }

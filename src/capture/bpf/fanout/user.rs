@@ -328,22 +328,23 @@ fn words(address: &[u8; 16]) -> [u32; 4] {
     out
 }
 
-/// The hash of one end: its port, then each word of its address.
+/// The hash of one end: its port and each word of its address.
 #[inline]
 fn end(keys: &Keys, address: &[u32], port: u16) -> u32 {
-    let mut h = mix(u32::from(port).wrapping_mul(keys.port));
+    let port = u32::from(port).wrapping_mul(keys.port);
+    let mut sum = port.wrapping_add(keys.start);
     for (i, word) in address.iter().enumerate() {
-        let word = mix(word.wrapping_mul(keys.word[i]));
-        h = mix(h.wrapping_add(word).wrapping_mul(keys.fold[i]));
+        let high = word.wrapping_mul(keys.word[i]) >> 16;
+        sum = sum.wrapping_add(high.wrapping_mul(keys.fold[i]));
     }
-    h
+    sum | 1
 }
 
 #[inline]
 fn hash(keys: &Keys, a: &[u32], b: &[u32], ports: Option<(u16, u16)>) -> u32 {
     let (from, to) = ports.unwrap_or_default();
-    let sum = end(keys, a, from).wrapping_add(end(keys, b, to));
-    mix(sum.wrapping_mul(keys.last))
+    let product = end(keys, a, from).wrapping_mul(end(keys, b, to));
+    mix(product).wrapping_mul(keys.last)
 }
 
 /// The hash of a flow, the same in both directions. Both addresses must be of one family.
