@@ -106,15 +106,23 @@ impl Producer {
         reason = "a full queue gives the event back, unboxed"
     )]
     pub fn push(&mut self, event: Event) -> Result<(), Event> {
+        if !self.has_room(&event) {
+            return Err(event);
+        }
         if let Body::Folded(fold) = &event.body {
-            if self.events.is_full() || self.shared.folds.load(Relaxed) >= self.folds_max {
-                return Err(event);
-            }
             self.shared.folds.fetch_add(1, Relaxed);
             self.shared.folding.fetch_add(fold.count, Relaxed);
         }
         let pushed = self.events.push(event);
-        pushed.map_err(|rtrb::PushError::Full(event)| event)
+        assert!(pushed.is_ok(), "room was seen, and only we take it");
+        Ok(())
+    }
+
+    #[inline]
+    fn has_room(&self, event: &Event) -> bool {
+        let is_fold = matches!(event.body, Body::Folded(_));
+        let folds_full = is_fold && self.shared.folds.load(Relaxed) >= self.folds_max;
+        !self.events.is_full() && !folds_full
     }
 
     /// Counts an event as lost to a full queue: for live capture.
@@ -138,24 +146,22 @@ impl Producer {
         reason = "a full queue gives the event back, unboxed"
     )]
     pub fn push_and_wait(&mut self, event: Event) -> Result<(), Event> {
-        let Err(mut event) = self.push(event) else {
-            return Ok(());
-        };
-        self.publish_below(event.position);
+        if !self.has_room(&event) {
+            self.publish_below(event.position);
+        }
         let mut tries = 0;
-        while !self.events.is_abandoned() {
+        while !self.has_room(&event) {
+            if self.events.is_abandoned() {
+                return Err(event);
+            }
             if tries < SPINS_MAX {
                 std::hint::spin_loop();
                 tries += 1;
             } else {
                 std::thread::park_timeout(Duration::from_micros(100));
             }
-            match self.push(event) {
-                Ok(()) => return Ok(()),
-                Err(back) => event = back,
-            }
         }
-        Err(event)
+        self.push(event)
     }
 
     /// Attempts in folds on their way.

@@ -126,9 +126,9 @@ impl Classic {
             };
         }
         let header = buffer.peek(RECORD_HEADER_BYTES);
-        let [seconds, fraction, first, second] =
-            [0, 4, 8, 12].map(|at| self.layout.order.u32(header, at));
-        let (caplen, wire_len) = self.lengths(first, second);
+        let word = |at| self.layout.order.u32(header, at);
+        let (seconds, fraction) = (word(0), word(4));
+        let (caplen, wire_len) = self.lengths(word(8), word(12));
         if caplen as usize > self.caplen_max {
             return Err(self.too_large(buffer.offset(), caplen));
         }
