@@ -149,7 +149,8 @@ mod tests {
         assert_eq!(spaced(i64::MAX), "2262-04-11 23:47:16");
         let (mut stamp, mut out) = (Stamp::iso(), Vec::new());
         let ends = [i64::MIN, i64::MAX, i64::MIN + 1000, i64::MAX];
-        ends.map(|ts_ns| stamp.append_utc(&mut out, ts_ns));
+        ends.iter()
+            .for_each(|&ts_ns| stamp.append_utc(&mut out, ts_ns));
         let (first, last) = (b"1677-09-21T00:12:43.14522", b"2262-04-11T23:47:16.854775Z");
         assert!(out.starts_with(first) && out.ends_with(last));
     }

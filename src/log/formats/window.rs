@@ -249,11 +249,11 @@ fn longest_zeros(words: &[u16; 8]) -> (usize, usize) {
 /// by 10 in all lanes at once: 10,486 / 2^20 and 103 / 2^10 are close enough for numbers that small.
 #[inline(always)]
 fn eight_digits(value: u64) -> [u8; 8] {
-    let fours = value / 10_000 | (value % 10_000) << 32;
-    let hundreds = (fours * 10_486) >> 20 & 0x0000_007f_0000_007f;
-    let twos = hundreds | (fours - hundreds * 100) << 16;
-    let tens = (twos * 103) >> 10 & 0x000f_000f_000f_000f;
-    let digits = tens | (twos - tens * 10) << 8;
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    let digits = tens | ((twos - tens * 10) << 8);
     (digits | u64::from_le_bytes(*b"00000000")).to_le_bytes()
 }
 
