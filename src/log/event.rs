@@ -80,27 +80,7 @@ impl Body {
         matches!(self, Self::Alert(detection) if detection.status != AlertStatus::Alert)
     }
 
-    fn as_ref(&self) -> BodyRef<'_> {
-        match self {
-            Self::NewConnection(attempt) => BodyRef::NewConnection(attempt),
-            Self::Flow(flow) => BodyRef::Flow(flow),
-            Self::Alert(detection) => BodyRef::Alert(detection),
-            Self::Folded(fold) => BodyRef::Folded(fold),
-        }
-    }
-}
-
-/// Content of an event, wherever it lies.
-#[derive(Clone, Copy)]
-pub(super) enum BodyRef<'a> {
-    NewConnection(&'a Attempt),
-    Flow(&'a FlowRecord),
-    Alert(&'a Detection),
-    Folded(&'a Fold),
-}
-
-impl BodyRef<'_> {
-    fn rank(self) -> u8 {
+    fn rank(&self) -> u8 {
         match self {
             Self::NewConnection(_) => 0,
             Self::Flow(_) => 1,
@@ -110,7 +90,7 @@ impl BodyRef<'_> {
     }
 
     /// Order by content, independent of the number of shards.
-    pub fn cmp(self, other: Self) -> Ordering {
+    fn cmp_order(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::NewConnection(a), Self::NewConnection(b)) => {
                 (a.ts_ns, a.tuple, a.isn).cmp(&(b.ts_ns, b.tuple, b.isn))
@@ -167,6 +147,6 @@ impl Event {
     pub fn cmp_order(&self, other: &Self) -> Ordering {
         (self.position, self.step)
             .cmp(&(other.position, other.step))
-            .then_with(|| self.body.as_ref().cmp(other.body.as_ref()))
+            .then_with(|| self.body.cmp_order(&other.body))
     }
 }

@@ -242,13 +242,13 @@ impl Logger {
         let count = self.merge.step(
             BATCH,
             |lag| lags.push(lag),
-            |mut event| {
+            |event| {
                 // In run time, as the events come: the budget knows no steps of the clock.
                 let ts_ns = event.ts_ns();
                 let shift_ns = wall_ns(run_time, ts_ns).saturating_sub(ts_ns);
-                let due = due(&event, run_time, live.then_some(now_ns));
+                let due = due(event, run_time, live.then_some(now_ns));
                 tap.on_event(TapEvent {
-                    event: &event,
+                    event,
                     due,
                     shift_ns,
                 });
@@ -262,21 +262,23 @@ impl Logger {
                     outputs.report_folded(&notice, now_ns);
                 }
                 let folds = matches!(&event.body, Body::Alert(alert) if !budget.admit(alert));
-                event.shift(shift_ns);
+                if shift_ns != 0 {
+                    event.shift(shift_ns);
+                }
                 // Not the record's own time: a flow that timed out is due long after its last packet.
                 if live && !event.step.is_end() {
                     times.push(wall_ns(run_time, ts_of_position(event.position)));
                 }
-                if let Body::Folded(fold) = event.body {
-                    return folding.add((fold, event.position, due), outputs, now_ns);
+                if let Body::Folded(fold) = &event.body {
+                    return folding.add((fold.clone(), event.position, due), outputs, now_ns);
                 }
-                if folding.takes(&event, due, outputs, now_ns) {
+                if folding.takes(event, due, outputs, now_ns) {
                     return;
                 }
                 if folds {
                     outputs.fold_alert();
                 } else {
-                    outputs.write(&event, due, now_ns);
+                    outputs.write(event, due, now_ns);
                 }
             },
         );

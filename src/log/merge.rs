@@ -7,21 +7,15 @@
 //! order; a shard with an empty queue cannot below the bound it published. So a full queue never waits for another
 //! shard's bound while that shard has events, and a sweep that fills all queues at one position cannot deadlock.
 //!
-//! Flow records are large and come at the end of a flow; new connections are small and come in floods. So records
-//! have a queue of their own, beside a short line that keeps their place.
+//! Events are read where they lie in the queue, and their room is given back [`RUN_MAX`] at a time.
 
-use super::event::{Body, BodyRef, Event, Step};
+use super::event::{Body, Event, Step};
 use super::fold::Fold;
-use crate::flow::record::{Attempt, FlowRecord};
-use crate::inspect::detection::Detection;
 use crate::sys::prefault::touch_all;
 use crossbeam::utils::CachePadded;
-use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicU64, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 /// How many kinds of event a shard can push: connection, alert, flow.
@@ -32,6 +26,9 @@ const CLOSED: u64 = u64::MAX;
 
 /// Folds that a queue holds by default: they are boxed, so their memory is bounded by number.
 const FOLDS_MAX: usize = 512;
+
+/// Events that are taken from a queue at once: until then their room is not free.
+const RUN_MAX: usize = 64;
 
 /// Tries to push into a full queue before the worker sleeps.
 const SPINS_MAX: u32 = 64;
@@ -52,25 +49,9 @@ struct Shared {
     folding: CachePadded<AtomicU64>,
 }
 
-/// An event less its flow record.
-struct QueuedEvent {
-    position: u64,
-    step: Step,
-    body: Short,
-}
-
-enum Short {
-    NewConnection(Attempt),
-    /// The next of the records.
-    Flow,
-    Alert(Box<Detection>),
-    Folded(Box<Fold>),
-}
-
 /// The shard's end of a queue. Dropping it closes it.
 pub struct Producer {
-    lines: rtrb::Producer<QueuedEvent>,
-    records: rtrb::Producer<FlowRecord>,
+    events: rtrb::Producer<Event>,
     shared: Arc<Shared>,
     bound: u64,
     folds_max: usize,
@@ -78,27 +59,22 @@ pub struct Producer {
 
 /// The logger's end of a queue.
 pub struct Consumer {
-    lines: rtrb::Consumer<QueuedEvent>,
-    records: rtrb::Consumer<FlowRecord>,
+    events: rtrb::Consumer<Event>,
     shared: Arc<Shared>,
 }
 
 /// A queue that holds `capacity` events.
 pub fn queue(capacity: usize) -> (Producer, Consumer) {
-    let (to_lines, lines) = rtrb::RingBuffer::new(capacity);
-    // One more: the logger takes a line before its record.
-    let (to_records, records) = rtrb::RingBuffer::new(capacity + 1);
+    let (to_logger, from_shard) = rtrb::RingBuffer::new(capacity);
     let shared = Arc::new(Shared::default());
     let ours = Producer {
-        lines: to_lines,
-        records: to_records,
+        events: to_logger,
         shared: Arc::clone(&shared),
         bound: 0,
         folds_max: FOLDS_MAX,
     };
     let theirs = Consumer {
-        lines,
-        records,
+        events: from_shard,
         shared,
     };
     (ours, theirs)
@@ -106,9 +82,7 @@ pub fn queue(capacity: usize) -> (Producer, Consumer) {
 
 /// What a queue of `capacity` events takes, of which `folds_max` may be folds.
 pub fn memory_bytes(capacity: usize, folds_max: usize) -> usize {
-    capacity * (size_of::<QueuedEvent>() + size_of::<FlowRecord>())
-        + folds_max * size_of::<Fold>()
-        + size_of::<Shared>()
+    capacity * size_of::<Event>() + folds_max * size_of::<Fold>() + size_of::<Shared>()
 }
 
 impl Producer {
@@ -119,8 +93,7 @@ impl Producer {
 
     /// Touches every page of the queue. Before the first event.
     pub fn prefault(&mut self) {
-        touch_all(&mut self.lines);
-        touch_all(&mut self.records);
+        touch_all(&mut self.events);
     }
 
     /// Pushes an event.
@@ -133,39 +106,23 @@ impl Producer {
         reason = "a full queue gives the event back, unboxed"
     )]
     pub fn push(&mut self, event: Event) -> Result<(), Event> {
-        // There is a record to each of some lines: where a line has room, so has its record.
-        if self.lines.is_full() {
+        if !self.has_room(&event) {
             return Err(event);
         }
         if let Body::Folded(fold) = &event.body {
-            if self.shared.folds.load(Relaxed) >= self.folds_max {
-                return Err(event);
-            }
             self.shared.folds.fetch_add(1, Relaxed);
             self.shared.folding.fetch_add(fold.count, Relaxed);
         }
-        let Event {
-            position,
-            step,
-            body,
-        } = event;
-        let body = match body {
-            Body::NewConnection(attempt) => Short::NewConnection(attempt),
-            Body::Alert(detection) => Short::Alert(detection),
-            Body::Folded(fold) => Short::Folded(fold),
-            Body::Flow(record) => {
-                let pushed = self.records.push(record);
-                assert!(pushed.is_ok(), "as many records as lines find room");
-                Short::Flow
-            }
-        };
-        let pushed = self.lines.push(QueuedEvent {
-            position,
-            step,
-            body,
-        });
+        let pushed = self.events.push(event);
         assert!(pushed.is_ok(), "room was seen, and only we take it");
         Ok(())
+    }
+
+    #[inline]
+    fn has_room(&self, event: &Event) -> bool {
+        let is_fold = matches!(event.body, Body::Folded(_));
+        let folds_full = is_fold && self.shared.folds.load(Relaxed) >= self.folds_max;
+        !self.events.is_full() && !folds_full
     }
 
     /// Counts an event as lost to a full queue: for live capture.
@@ -189,24 +146,22 @@ impl Producer {
         reason = "a full queue gives the event back, unboxed"
     )]
     pub fn push_and_wait(&mut self, event: Event) -> Result<(), Event> {
-        let Err(mut event) = self.push(event) else {
-            return Ok(());
-        };
-        self.publish_below(event.position);
+        if !self.has_room(&event) {
+            self.publish_below(event.position);
+        }
         let mut tries = 0;
-        while !self.lines.is_abandoned() {
+        while !self.has_room(&event) {
+            if self.events.is_abandoned() {
+                return Err(event);
+            }
             if tries < SPINS_MAX {
                 std::hint::spin_loop();
                 tries += 1;
             } else {
                 std::thread::park_timeout(Duration::from_micros(100));
             }
-            match self.push(event) {
-                Ok(()) => return Ok(()),
-                Err(back) => event = back,
-            }
         }
-        Err(event)
+        self.push(event)
     }
 
     /// Attempts in folds on their way.
@@ -239,62 +194,42 @@ impl Consumer {
         self.shared.bound.load(Acquire)
     }
 
-    /// The place of the oldest event, where it lies.
+    /// The oldest event, where it lies.
     #[inline]
-    fn peek(&self) -> Option<(u64, Step)> {
-        let line = self.lines.peek().ok()?;
-        Some((line.position, line.step))
+    fn peek(&self) -> Option<&Event> {
+        self.events.peek().ok()
     }
 
-    /// The content of the oldest event, where it lies.
-    fn peek_body(&self) -> Option<BodyRef<'_>> {
-        Some(match &self.lines.peek().ok()?.body {
-            Short::NewConnection(attempt) => BodyRef::NewConnection(attempt),
-            Short::Alert(detection) => BodyRef::Alert(detection),
-            Short::Folded(fold) => BodyRef::Folded(fold),
-            Short::Flow => BodyRef::Flow(self.records.peek().ok()?),
-        })
-    }
-
-    /// Whether its oldest event comes before that of another queue.
-    fn is_before(&self, other: &Self) -> bool {
-        let places = (self.peek(), other.peek());
-        places
-            .0
-            .cmp(&places.1)
-            .then_with(|| match (self.peek_body(), other.peek_body()) {
-                (Some(body), Some(other)) => body.cmp(other),
-                _ => Ordering::Equal,
-            })
-            == Ordering::Less
-    }
-
-    /// Takes the oldest event.
-    fn pop(&mut self) -> Option<Event> {
-        let line = self.lines.pop().ok()?;
-        let body = match line.body {
-            Short::NewConnection(attempt) => Body::NewConnection(attempt),
-            Short::Alert(detection) => Body::Alert(detection),
-            Short::Folded(fold) => {
+    /// Takes the oldest event and those behind it at positions below `limit`, at most `events_max` and [`RUN_MAX`].
+    fn take_run(
+        &mut self,
+        limit: u64,
+        events_max: usize,
+        mut take: impl FnMut(&mut Event),
+    ) -> usize {
+        let room = events_max.min(RUN_MAX).min(self.events.slots());
+        let run = self.events.read_chunk(room);
+        let mut run = run.expect("no more than there are");
+        let (first, rest) = run.as_mut_slices();
+        let mut taken = 0;
+        for event in first.iter_mut().chain(rest) {
+            if taken > 0 && event.position >= limit {
+                break;
+            }
+            if let Body::Folded(fold) = &event.body {
                 self.shared.folds.fetch_sub(1, Relaxed);
                 self.shared.folding.fetch_sub(fold.count, Relaxed);
-                Body::Folded(fold)
             }
-            Short::Flow => {
-                let record = self.records.pop();
-                Body::Flow(record.expect("a record is pushed before its line"))
-            }
-        };
-        Some(Event {
-            position: line.position,
-            step: line.step,
-            body,
-        })
+            take(event);
+            taken += 1;
+        }
+        run.commit(taken);
+        taken
     }
 
     /// Nothing is in the queue and nothing follows.
     fn finished(&self) -> bool {
-        self.bound() == CLOSED && self.lines.is_empty()
+        self.bound() == CLOSED && self.events.is_empty()
     }
 
     /// Withheld detections lost to a full queue so far.
@@ -362,49 +297,56 @@ impl Merge {
         &mut self,
         events_max: usize,
         mut on_lag: impl FnMut(Lag),
-        mut emit: impl FnMut(Event),
+        mut emit: impl FnMut(&mut Event),
     ) -> usize {
         // Before any queue is looked at: a queue found empty later held nothing below these.
         for (bound, source) in self.bounds.iter_mut().zip(&self.sources) {
             *bound = source.bound();
         }
         self.mark_stragglers(&mut on_lag);
-        for emitted in 0..events_max {
-            let Some(shard) = self.next_shard() else {
-                return emitted;
+        let mut emitted = 0;
+        while emitted < events_max {
+            let Some((shard, limit)) = self.next_run() else {
+                break;
             };
-            let event = self.sources[shard].pop().expect("it was just seen");
-            let key = (event.position, event.step);
-            if event.body.is_withheld() {
-                // No record is written behind it.
-            } else if self.last.is_some_and(|last| key < last) {
-                self.late += 1;
-            } else {
-                self.last = Some(key);
-            }
-            emit(event);
+            let (last, late) = (&mut self.last, &mut self.late);
+            emitted += self.sources[shard].take_run(limit, events_max - emitted, |event| {
+                let place = (event.position, event.step);
+                if event.body.is_withheld() {
+                    // No record is written behind it.
+                } else if last.is_some_and(|last| place < last) {
+                    *late += 1;
+                } else {
+                    *last = Some(place);
+                }
+                emit(event);
+            });
         }
-        events_max
+        emitted
     }
 
-    /// The shard whose head is the smallest, if nothing smaller can follow from another.
-    fn next_shard(&self) -> Option<usize> {
-        let mut best: Option<(usize, u64)> = None;
-        let mut limit = u64::MAX;
+    /// The shard whose head is the smallest, if nothing smaller can follow from another; and the position below which
+    /// no other shard has or gets an event.
+    fn next_run(&self) -> Option<(usize, u64)> {
+        let mut best: Option<(usize, &Event)> = None;
+        // Below it no empty shard gets an event, and no other shard has one.
+        let (mut limit, mut others) = (u64::MAX, u64::MAX);
         for (shard, source) in self.sources.iter().enumerate() {
-            match source.peek() {
-                None if self.behind[shard] => {}
-                None => limit = limit.min(self.bounds[shard]),
-                Some((position, _)) => {
-                    if best.is_none_or(|(first, _)| source.is_before(&self.sources[first])) {
-                        best = Some((shard, position));
-                    }
+            match (source.peek(), best) {
+                (None, _) if self.behind[shard] => {}
+                (None, _) => limit = limit.min(self.bounds[shard]),
+                (Some(head), Some((_, first))) if head.cmp_order(first).is_ge() => {
+                    others = others.min(head.position);
+                }
+                (Some(head), before) => {
+                    others = before.map_or(others, |(_, first)| others.min(first.position));
+                    best = Some((shard, head));
                 }
             }
         }
         // All closed: u64::MAX, and even the last position may go out.
-        best.filter(|(_, position)| *position < limit || is_closed(limit))
-            .map(|(shard, _)| shard)
+        best.filter(|(_, head)| head.position < limit || is_closed(limit))
+            .map(|(shard, _)| (shard, limit.min(others)))
     }
 
     fn mark_stragglers(&mut self, on_lag: &mut impl FnMut(Lag)) {
@@ -429,7 +371,7 @@ impl Merge {
         let next = awaited.map(|(shard, source)| {
             source
                 .peek()
-                .map_or(self.bounds[shard], |(position, _)| position)
+                .map_or(self.bounds[shard], |head| head.position)
         });
         next.min().unwrap_or(u64::MAX)
     }
@@ -437,7 +379,7 @@ impl Merge {
     /// Whether everything at `position` was emitted.
     pub fn is_past(&self, position: u64) -> bool {
         let past = |(shard, source): (usize, &Consumer)| match source.peek() {
-            Some((head, _)) => head > position,
+            Some(head) => head.position > position,
             None => self.behind[shard] || self.bounds[shard] > position,
         };
         self.sources.iter().enumerate().all(past)

@@ -7,7 +7,7 @@ use crate::host::addresses::Localities;
 use crate::log::budget::Budget;
 use crate::log::fold::Folds;
 use crate::log::fold::logger::Folding;
-use crate::log::formats::context::Context;
+use crate::log::formats::context::{Context, Direction};
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::logger::{Control, Logger, LoggerClock, Published, lag_histogram};
 use crate::log::merge::{Consumer, Merge};
@@ -31,20 +31,25 @@ pub type SharedLocalities = Shared<Localities>;
 pub fn context(
     common: &Common,
     interfaces: &Interfaces,
-    localities: &SharedLocalities,
+    direction: Direction,
     frames: bool,
 ) -> Context {
-    let localities = Arc::clone(localities);
     Context {
         host: common.sensor.clone(),
         interfaces: interfaces.clone(),
-        direction: Arc::new(move |src, dst| {
-            // Asked for each record: the lock is cheaper than a clone under it.
-            let ours = localities.read().unwrap_or_else(PoisonError::into_inner);
-            ours.direction(src, dst).word()
-        }),
+        direction,
         frames,
     }
+}
+
+/// Directions by localities that change while the sensor runs.
+pub fn direction(localities: &SharedLocalities) -> Direction {
+    let localities = Arc::clone(localities);
+    Arc::new(move |src, dst| {
+        // Asked for each record: the lock is cheaper than a clone under it.
+        let ours = localities.read().unwrap_or_else(PoisonError::into_inner);
+        ours.direction(src, dst).word()
+    })
 }
 
 /// Opens all responders, then all outputs. `surroundings` are empty in `read`.

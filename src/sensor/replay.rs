@@ -122,7 +122,7 @@ impl Replay {
             self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
             let worker = worker_of(&self.keys, &frame, workers);
             let depth = depth(&frame);
-            chunk.push(&frame, depth, self.watermark_ns, worker as usize);
+            chunk.push(&frame, depth, self.watermark_ns, worker);
         }
         Ok(None)
     }
@@ -189,21 +189,21 @@ pub fn work(
     mut publish: impl FnMut(&Shard),
 ) -> Shard {
     let (mut last, mut newest_ns) = (0, i64::MIN);
+    let id = u32::try_from(id).expect("at most 64");
     for chunk in feed {
         let timeline = Timeline::Read {
             first: chunk.first(),
             watermarks: chunk.watermarks(),
         };
+        let mut at = At {
+            position: 0,
+            watermark_ns: 0,
+            timeline,
+            ring: None,
+        };
         for (position, watermark_ns, frame) in chunk.frames_of(id) {
-            shard.on_frame(
-                &frame,
-                &At {
-                    position,
-                    watermark_ns,
-                    timeline,
-                    ring: None,
-                },
-            );
+            (at.position, at.watermark_ns) = (position, watermark_ns);
+            shard.on_frame(&frame, &at);
         }
         last = chunk.last();
         shard.publish_contacts(last, &timeline);

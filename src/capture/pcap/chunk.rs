@@ -18,7 +18,7 @@ struct Meta {
     ts_ns: i64,
     link: LinkType,
     interface: u16,
-    worker: u16,
+    worker: u32,
 }
 
 /// Frames with consecutive numbers.
@@ -61,7 +61,8 @@ impl Chunk {
 
     /// Copies the first `depth` bytes of a frame in, for `worker`; `watermark_ns` is the newest time stamp up to and
     /// with it.
-    pub fn push(&mut self, frame: &Frame<'_>, depth: usize, watermark_ns: i64, worker: usize) {
+    #[inline]
+    pub fn push(&mut self, frame: &Frame<'_>, depth: usize, watermark_ns: i64, worker: u32) {
         self.metas.push(Meta {
             at: self.bytes.len(),
             caplen: depth,
@@ -69,7 +70,7 @@ impl Chunk {
             ts_ns: frame.ts_ns,
             link: frame.link,
             interface: frame.interface,
-            worker: u16::try_from(worker).expect("at most 64 workers"),
+            worker,
         });
         self.watermarks.push(watermark_ns);
         self.bytes.extend_from_slice(&frame.bytes[..depth]);
@@ -95,14 +96,14 @@ impl Chunk {
     }
 
     /// The frames for `worker` with their numbers and watermarks.
-    pub fn frames_of(&self, worker: usize) -> impl Iterator<Item = (u64, i64, Frame<'_>)> {
+    pub fn frames_of(&self, worker: u32) -> impl Iterator<Item = (u64, i64, Frame<'_>)> {
         let numbered = (self.first..).zip(&self.metas).zip(&self.watermarks);
         let mine = numbered.enumerate().filter(move |(index, ((_, meta), _))| {
             // Another core has just written them.
             if let Some(soon) = self.metas.get(index + AHEAD) {
                 prefetch_bytes(&self.bytes[soon.at..soon.at + soon.caplen]);
             }
-            usize::from(meta.worker) == worker
+            meta.worker == worker
         });
         mine.map(|(_, ((number, meta), &watermark))| {
             let frame = Frame {

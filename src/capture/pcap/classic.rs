@@ -122,26 +122,20 @@ impl Classic {
         if have < header_bytes {
             return match have {
                 0 => Ok(None),
-                _ => Err(Fault::cut(
-                    buffer.offset(),
-                    "a record header",
-                    have,
-                    header_bytes,
-                )),
+                _ => Err(cut(buffer, "a record header", have, header_bytes)),
             };
         }
-        let header = buffer.peek(header_bytes);
-        let order = self.layout.order;
-        let seconds = order.u32(header, 0);
-        let fraction = order.u32(header, 4);
-        let (caplen, wire_len) = self.lengths(order.u32(header, 8), order.u32(header, 12));
+        let header = buffer.peek(RECORD_HEADER_BYTES);
+        let word = |at| self.layout.order.u32(header, at);
+        let (seconds, fraction) = (word(0), word(4));
+        let (caplen, wire_len) = self.lengths(word(8), word(12));
         if caplen as usize > self.caplen_max {
             return Err(self.too_large(buffer.offset(), caplen));
         }
         let caplen = caplen as usize;
-        let have = buffer.fill(header_bytes + caplen)? - header_bytes;
-        if have < caplen {
-            return Err(Fault::cut(buffer.offset(), "a record", have, caplen));
+        let have = buffer.fill(header_bytes + caplen)?;
+        if have < header_bytes + caplen {
+            return Err(cut(buffer, "a record", have - header_bytes, caplen));
         }
         let at = buffer.take(header_bytes + caplen) + header_bytes;
         self.records += 1;
@@ -179,4 +173,10 @@ impl Classic {
             format!("the record claims {caplen} bytes, at most {most} are read"),
         )
     }
+}
+
+/// The end of the capture inside a part of the next record.
+#[cold]
+fn cut(buffer: &Buffer, part: &str, have: usize, want: usize) -> Fault {
+    Fault::cut(buffer.offset(), part, have, want)
 }

@@ -162,6 +162,7 @@ impl CaptureReader {
         }
     }
 
+    #[cold]
     fn detect(&mut self) -> Result<(), ReadError> {
         match detect(&mut self.buffer, &self.about, &mut self.interfaces) {
             Ok(format) => self.format = Some(format),
@@ -194,13 +195,13 @@ impl CaptureReader {
         if self.finished {
             return Ok(None);
         }
+        if self.format.is_none() {
+            self.detect()?;
+        }
         let next = match &mut self.format {
             Some(Format::Pcap(pcap)) => pcap.next(&mut self.buffer),
             Some(Format::Pcapng(pcapng)) => pcapng.next(&mut self.buffer, &mut self.interfaces),
-            None => {
-                self.detect()?;
-                return self.next_frame();
-            }
+            None => unreachable!("just detected"),
         };
         match next {
             Ok(Some(found)) => Ok(Some(Frame {
@@ -331,20 +332,20 @@ impl Order {
     /// The 16-bit number at `at`, which must be inside `bytes`.
     #[inline]
     fn u16(self, bytes: &[u8], at: usize) -> u16 {
-        let bytes = [bytes[at], bytes[at + 1]];
+        let number = u16::from_le_bytes(*bytes[at..].first_chunk().expect("inside"));
         match self {
-            Order::Little => u16::from_le_bytes(bytes),
-            Order::Big => u16::from_be_bytes(bytes),
+            Order::Little => number,
+            Order::Big => number.swap_bytes(),
         }
     }
 
     /// The 32-bit number at `at`, which must be inside `bytes`.
     #[inline]
     fn u32(self, bytes: &[u8], at: usize) -> u32 {
-        let bytes = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        let number = u32::from_le_bytes(*bytes[at..].first_chunk().expect("inside"));
         match self {
-            Order::Little => u32::from_le_bytes(bytes),
-            Order::Big => u32::from_be_bytes(bytes),
+            Order::Little => number,
+            Order::Big => number.swap_bytes(),
         }
     }
 }

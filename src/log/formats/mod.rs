@@ -7,9 +7,9 @@ pub(crate) mod flow_id;
 pub mod interfaces;
 #[cfg(test)]
 pub(crate) mod samples;
-pub(crate) mod scratch;
 pub(crate) mod stamp;
 pub mod text;
+pub(crate) mod window;
 pub(crate) mod zeek;
 
 use super::event::Event;

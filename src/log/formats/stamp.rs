@@ -1,21 +1,24 @@
 //! Nanoseconds since the Unix epoch to date and time, UTC; the last second is cached.
 
 use super::append;
-use super::scratch::Scratch;
+use super::window::{Window, in_place};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
 const NS_PER_S: i64 = 1_000_000_000;
 /// Bytes of `2021-04-28 15:28:05`.
 const SECOND_LEN: usize = 19;
+/// The longest form: `2021-04-28T15:28:05.123456+0000`.
+pub const STAMP_MAX: usize = SECOND_LEN + ".123456+0000".len();
 
 /// Renders time stamps; a second is rendered once and cached.
 #[derive(Clone, Debug)]
 pub struct Stamp {
-    second: Option<i64>,
+    /// Start of the rendered second; `None`: none is rendered, or it starts before the first nanosecond of an `i64`.
+    start_ns: Option<i64>,
     separator: u8,
-    /// Date and time, then a colon and a space.
-    digits: [u8; 21],
+    /// Date and time.
+    digits: [u8; SECOND_LEN],
 }
 
 impl Stamp {
@@ -31,77 +34,77 @@ impl Stamp {
 
     fn with_separator(separator: u8) -> Self {
         Self {
-            second: None,
+            start_ns: None,
             separator,
-            digits: *b"0000-00-00 00:00:00: ",
+            digits: *b"0000-00-00 00:00:00",
         }
     }
 
     /// Appends the whole second that holds `ts_ns`; before 1970 it is still the second below.
     pub fn append_seconds(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
         self.turn_to(ts_ns);
-        out.extend_from_slice(&self.digits[..SECOND_LEN]);
+        out.extend_from_slice(&self.digits);
     }
 
     /// Appends the second's time of day: `15:28:05`.
     pub fn append_time_of_day(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
         self.turn_to(ts_ns);
-        out.extend_from_slice(&self.digits[11..SECOND_LEN]);
+        out.extend_from_slice(&self.digits[11..]);
     }
 
     /// Appends seconds, microseconds and `Z` (RFC 3339).
     pub fn append_utc(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        let mut scratch = Scratch::default();
-        self.put_utc(&mut scratch, ts_ns);
-        scratch.flush(out);
+        in_place(out, STAMP_MAX, |window| self.put_utc(window, ts_ns));
     }
 
-    /// The same to a scratch buffer.
-    #[inline]
-    pub fn put_utc(&mut self, scratch: &mut Scratch, ts_ns: i64) {
-        self.put_fraction(scratch, ts_ns);
-        scratch.put(b"Z");
+    /// The same to a window.
+    #[inline(always)]
+    pub fn put_utc(&mut self, window: &mut Window<'_>, ts_ns: i64) {
+        self.put_fraction(window, ts_ns);
+        window.put(b"Z");
     }
 
     /// Appends seconds, microseconds and `+0000`, as Suricata does.
     pub fn append_micros(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        let mut scratch = Scratch::default();
-        self.put_micros(&mut scratch, ts_ns);
-        scratch.flush(out);
+        in_place(out, STAMP_MAX, |window| self.put_micros(window, ts_ns));
     }
 
-    /// The same to a scratch buffer.
-    #[inline]
-    pub fn put_micros(&mut self, scratch: &mut Scratch, ts_ns: i64) {
-        self.put_fraction(scratch, ts_ns);
-        scratch.put(b"+0000");
+    /// The same to a window.
+    #[inline(always)]
+    pub fn put_micros(&mut self, window: &mut Window<'_>, ts_ns: i64) {
+        self.put_fraction(window, ts_ns);
+        window.put(b"+0000");
     }
 
-    #[inline]
-    fn put_fraction(&mut self, scratch: &mut Scratch, ts_ns: i64) {
+    #[inline(always)]
+    fn put_fraction(&mut self, window: &mut Window<'_>, ts_ns: i64) {
+        let within_ns = self.turn_to(ts_ns);
+        window.put(&self.digits);
+        window.put(b".");
+        window.six_digits(within_ns / 1000);
+    }
+
+    /// The whole second that holds `ts_ns`, with `: ` behind it, to a window.
+    #[inline(always)]
+    pub fn put_lead(&mut self, window: &mut Window<'_>, ts_ns: i64) {
         self.turn_to(ts_ns);
-        scratch.put(self.digits.first_chunk::<SECOND_LEN>().expect("21 bytes"));
-        scratch.put(b".");
-        scratch.six_digits(ts_ns.rem_euclid(NS_PER_S).unsigned_abs() / 1000);
+        window.put(&self.digits);
+        window.put(b": ");
     }
 
-    /// The whole second that holds `ts_ns`, with `: ` behind it, to a scratch buffer.
+    /// Renders the second that holds `ts_ns`; returns the nanoseconds since its start.
     #[inline]
-    pub fn put_lead(&mut self, scratch: &mut Scratch, ts_ns: i64) {
-        self.turn_to(ts_ns);
-        scratch.put(&self.digits);
-    }
-
-    #[inline]
-    fn turn_to(&mut self, ts_ns: i64) {
-        let second = ts_ns.div_euclid(NS_PER_S);
-        if self.second != Some(second) {
-            self.render(second);
-            self.second = Some(second);
+    fn turn_to(&mut self, ts_ns: i64) -> u64 {
+        let start = self.start_ns.and_then(|start| ts_ns.checked_sub(start));
+        match start {
+            Some(within_ns @ 0..NS_PER_S) => within_ns.unsigned_abs(),
+            _ => self.render(ts_ns),
         }
     }
 
-    fn render(&mut self, second: i64) {
+    #[cold]
+    fn render(&mut self, ts_ns: i64) -> u64 {
+        let second = ts_ns.div_euclid(NS_PER_S);
         // An i64 of nanoseconds spans the years 1677 to 2262: four digits always.
         let moment = Timestamp::from_second(second).expect("within the years -9999 to 9999");
         let moment = Offset::UTC.to_datetime(moment);
@@ -112,6 +115,8 @@ impl Stamp {
         self.put(11, 2, moment.hour().into());
         self.put(14, 2, moment.minute().into());
         self.put(17, 2, moment.second().into());
+        self.start_ns = second.checked_mul(NS_PER_S);
+        ts_ns.rem_euclid(NS_PER_S).unsigned_abs()
     }
 
     fn put(&mut self, at: usize, width: usize, value: i32) {
@@ -142,6 +147,12 @@ mod tests {
         assert_eq!(spaced(951_782_400 * NS_PER_S), "2000-02-29 00:00:00");
         assert_eq!(spaced(i64::MIN), "1677-09-21 00:12:43");
         assert_eq!(spaced(i64::MAX), "2262-04-11 23:47:16");
+        let (mut stamp, mut out) = (Stamp::iso(), Vec::new());
+        let ends = [i64::MIN, i64::MAX, i64::MIN + 1000, i64::MAX];
+        ends.iter()
+            .for_each(|&ts_ns| stamp.append_utc(&mut out, ts_ns));
+        let (first, last) = (b"1677-09-21T00:12:43.14522", b"2262-04-11T23:47:16.854775Z");
+        assert!(out.starts_with(first) && out.ends_with(last));
     }
 
     #[test]

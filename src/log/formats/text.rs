@@ -6,8 +6,8 @@
 use super::append;
 use super::context::Context;
 use super::interfaces::Rendered;
-use super::scratch::Scratch;
-use super::stamp::Stamp;
+use super::stamp::{STAMP_MAX, Stamp};
+use super::window::{ENDPOINT_MAX, Window, in_place};
 use super::{Format, OutputTraits, Registered, SinkKind};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{FiveTuple, FlowRecord, proto_word};
@@ -58,7 +58,6 @@ struct Text {
     format: TextFormat,
     context: Context,
     interfaces: Rendered,
-    scratch: Scratch,
     stamp: Stamp,
     /// Times within a line.
     inner: Stamp,
@@ -74,52 +73,40 @@ impl Text {
             format,
             interfaces: Rendered::words(context.interfaces.clone()),
             context,
-            scratch: Scratch::default(),
             inner: stamp.clone(),
             stamp,
         }
     }
 
-    /// The beginning of a line, in the scratch buffer. `full` has the same columns in each line, `-` if a value is
-    /// missing. The colon is in both formats, so that one pattern finds a kind of line in either.
-    #[inline]
-    fn head(
+    /// Appends the beginning of a line, then at most `room` bytes of `more`. `full` has the same columns in each line,
+    /// `-` if a value is missing. The colon is in both formats, so that one pattern finds a kind of line in either.
+    #[inline(always)]
+    fn begin(
         &mut self,
         out: &mut Vec<u8>,
         stamp_ns: i64,
         addresses: impl FnOnce() -> EventAddresses,
+        (room, more): (usize, impl FnOnce(&mut Window<'_>)),
     ) {
-        match self.format {
-            TextFormat::Short => self.stamp.put_lead(&mut self.scratch, stamp_ns),
-            TextFormat::Full => self.full_head(out, stamp_ns, &addresses()),
-        }
-    }
-
-    fn full_head(&mut self, out: &mut Vec<u8>, stamp_ns: i64, addresses: &EventAddresses) {
-        let scratch = &mut self.scratch;
-        self.stamp.put_utc(scratch, stamp_ns);
-        scratch.put(b" ");
+        let is_full = self.format == TextFormat::Full;
+        let addresses = if is_full { addresses() } else { None };
         let name = addresses.map_or(&b""[..], |(index, ..)| self.interfaces.name(index));
-        scratch.text(if name.is_empty() { b"-" } else { name }, out);
-        scratch.put(b" ");
+        let name = if name.is_empty() { b"-" } else { name };
         let direction = addresses.map_or("-", |(_, src, dst)| (self.context.direction)(src, dst));
-        scratch.word(direction);
-        scratch.put(b": ");
-    }
-
-    /// The endpoints of a flow behind a word, in the scratch buffer.
-    #[inline]
-    fn endpoints<const LEN: usize>(
-        &mut self,
-        out: &mut Vec<u8>,
-        word: &[u8; LEN],
-        tuple: &FiveTuple,
-    ) {
-        let scratch = &mut self.scratch;
-        scratch.put(word);
-        scratch.endpoint(tuple.src, tuple.src_port, out);
-        scratch.put(b" -> ");
-        scratch.endpoint(tuple.dst, tuple.dst_port, out);
+        let columns = STAMP_MAX + name.len() + direction.len() + " : ".len();
+        in_place(out, columns + room, |window| {
+            if is_full {
+                self.stamp.put_utc(window, stamp_ns);
+                window.put(b" ");
+                window.text(name);
+                window.put(b" ");
+                window.word(direction);
+                window.put(b": ");
+            } else {
+                self.stamp.put_lead(window, stamp_ns);
+            }
+            more(window);
+        });
     }
 
     /// Whether `ts_ns` reads the same as `stamp_ns`, with which the line begins.
@@ -183,18 +170,18 @@ impl Format for Text {
         match &event.body {
             Body::NewConnection(attempt) => {
                 let tuple = &attempt.tuple;
-                self.head(out, due_ns, || {
-                    Some((attempt.interface, tuple.src, tuple.dst))
-                });
-                self.endpoints(out, b"New connection: ", tuple);
-                self.scratch.put(b"\n");
-                return self.scratch.flush(out);
+                let of = || Some((attempt.interface, tuple.src, tuple.dst));
+                let more = |window: &mut Window<'_>| {
+                    endpoints(window, b"New connection: ", tuple);
+                    window.put(b"\n");
+                };
+                return self.begin(out, due_ns, of, (ENDPOINTS_MAX, more));
             }
             Body::Flow(flow) => {
                 let tuple = &flow.tuple;
-                self.head(out, due_ns, || Some((flow.interface, tuple.src, tuple.dst)));
-                self.endpoints(out, b"Flow ended: ", tuple);
-                self.scratch.flush(out);
+                let of = || Some((flow.interface, tuple.src, tuple.dst));
+                let more = |window: &mut Window<'_>| endpoints(window, b"Flow ended: ", tuple);
+                self.begin(out, due_ns, of, (ENDPOINTS_MAX, more));
                 flow_line(out, flow);
                 if !self.is_shown(due_ns, flow.end_ns) {
                     out.extend_from_slice(b", last packet ");
@@ -206,15 +193,12 @@ impl Format for Text {
             }
             Body::Alert(detection) => {
                 let (interface, subject) = (detection.interface, detection.subject);
-                self.head(out, due_ns, || {
-                    Some((interface, subject.src(), subject.dst()))
-                });
-                self.scratch.flush(out);
+                let of = || Some((interface, subject.src(), subject.dst()));
+                self.begin(out, due_ns, of, NOTHING);
                 self.alert(out, detection, due_ns);
             }
             Body::Folded(fold) => {
-                self.head(out, due_ns, || None);
-                self.scratch.flush(out);
+                self.begin(out, due_ns, || None, NOTHING);
                 self.fold(out, fold, due_ns);
             }
         }
@@ -223,8 +207,7 @@ impl Format for Text {
 
     /// A record whose own time is a second or more from `stamp_ns` has that time, too.
     fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, stamp_ns: i64) {
-        self.head(out, stamp_ns, || None);
-        self.scratch.flush(out);
+        self.begin(out, stamp_ns, || None, NOTHING);
         let text = match notice {
             Notice::Lifecycle { word, text, .. } => format!("Sensor {word}: {text}"),
             Notice::Stats { stats, .. } => stats_line(stats),
@@ -239,9 +222,22 @@ impl Format for Text {
     }
 }
 
+/// Room for the words of [`endpoints`], both ends and the end of the line.
+const ENDPOINTS_MAX: usize = "New connection:  -> \n".len() + 2 * ENDPOINT_MAX;
+const NOTHING: (usize, fn(&mut Window<'_>)) = (0, |_| ());
+
 /// From this difference on, a sensor record has its own time, too.
 const APART_NS: u64 = 1_000_000_000;
 const DAY_NS: i64 = 86_400_000_000_000;
+
+/// The endpoints of a flow behind a word.
+#[inline(always)]
+fn endpoints<const LEN: usize>(window: &mut Window<'_>, word: &[u8; LEN], tuple: &FiveTuple) {
+    window.put(word);
+    window.endpoint(tuple.src, tuple.src_port);
+    window.put(b" -> ");
+    window.endpoint(tuple.dst, tuple.dst_port);
+}
 
 /// What a line says of a flow behind its endpoints.
 fn flow_line(out: &mut Vec<u8>, flow: &FlowRecord) {

@@ -41,7 +41,8 @@ impl Opened {
         let ours = Arc::new(Localities::live(watch.addresses(), &common.local));
         let localities: SharedLocalities = Arc::new(RwLock::new(Arc::clone(&ours)));
         let names = Interfaces::new(names);
-        let context = logging::context(common, &names, &localities, false);
+        let direction = logging::direction(&localities);
+        let context = logging::context(common, &names, direction, false);
         let surroundings = HostWatch::start(common)?;
         // Last: it may create files.
         let outputs = logging::open(common, &context, &localities, &surroundings.shared)?;

@@ -36,7 +36,7 @@ fn send(outbox: &mut Outbox, number: u32, ts_ns: i64, counts: &mut ShardCounts) 
 /// What comes out: the position of each event, and how many attempts it stands for.
 fn come_out(merge: &mut Merge) -> Vec<(i64, u64)> {
     let mut all = Vec::new();
-    let step = |event: Event| {
+    let step = |event: &mut Event| {
         let count = match &event.body {
             Body::Folded(fold) => fold.count,
             _ => 1,

@@ -2,77 +2,95 @@
 
 use crate::flow::conn::TCP;
 use crate::flow::record::{EndReason, FlowRecord};
-use crate::log::formats::scratch::Scratch;
 use crate::log::formats::stamp::Stamp;
+use crate::log::formats::window::Window;
 
 /// Appends `,"flow":{…}` and, for TCP, `,"tcp":{…}`.
-pub fn volumes(scratch: &mut Scratch, flow: &FlowRecord, start: &mut Stamp, end: &mut Stamp) {
-    scratch.put(b",\"flow\":{\"pkts_toserver\":");
-    scratch.int(flow.orig.packets);
-    scratch.put(b",\"pkts_toclient\":");
-    scratch.int(flow.resp.packets);
-    scratch.put(b",\"bytes_toserver\":");
-    scratch.int(flow.orig.bytes);
-    scratch.put(b",\"bytes_toclient\":");
-    scratch.int(flow.resp.bytes);
-    scratch.put(b",\"start\":\"");
-    start.put_micros(scratch, flow.start_ns);
-    scratch.put(b"\",\"end\":\"");
-    end.put_micros(scratch, flow.end_ns);
+#[inline(always)]
+pub fn volumes(window: &mut Window<'_>, flow: &FlowRecord, start: &mut Stamp, end: &mut Stamp) {
+    window.put(b",\"flow\":{\"pkts_toserver\":");
+    window.int(flow.orig.packets);
+    window.put(b",\"pkts_toclient\":");
+    window.int(flow.resp.packets);
+    window.put(b",\"bytes_toserver\":");
+    window.int(flow.orig.bytes);
+    window.put(b",\"bytes_toclient\":");
+    window.int(flow.resp.bytes);
+    window.put(b",\"start\":\"");
+    start.put_micros(window, flow.start_ns);
+    window.put(b"\",\"end\":\"");
+    end.put_micros(window, flow.end_ns);
     let second = |ts_ns: i64| ts_ns.div_euclid(1_000_000_000);
     let age = second(flow.end_ns) - second(flow.start_ns);
-    scratch.put(b"\",\"age\":");
-    scratch.int(age.max(0).unsigned_abs());
-    scratch.put(b",\"state\":\"");
-    scratch.word(state(flow));
-    scratch.put(b"\",\"reason\":\"");
-    scratch.word(reason(flow.reason));
-    scratch.put(b"\"}");
+    window.put(b"\",\"age\":");
+    window.int(age.max(0).unsigned_abs());
+    window.put(b",\"state\":\"");
+    window.word(state(flow));
+    window.put(b"\",\"reason\":\"");
+    window.word(reason(flow.reason));
+    window.put(b"\"}");
     if flow.tuple.proto == TCP {
         let (orig, resp) = (flow.orig.tcp_flags, flow.resp.tcp_flags);
-        scratch.put(b",\"tcp\":{\"tcp_flags\":\"");
-        scratch.hex_byte(orig | resp);
-        scratch.put(b"\",\"tcp_flags_ts\":\"");
-        scratch.hex_byte(orig);
-        scratch.put(b"\",\"tcp_flags_tc\":\"");
-        scratch.hex_byte(resp);
-        scratch.put(b"\"}");
+        window.put(b",\"tcp\":{\"tcp_flags\":\"");
+        window.hex_byte(orig | resp);
+        window.put(b"\",\"tcp_flags_ts\":\"");
+        window.hex_byte(orig);
+        window.put(b"\",\"tcp_flags_tc\":\"");
+        window.hex_byte(resp);
+        window.put(b"\"}");
     }
 }
 
 /// Appends `,"synledger":{…}`: the members that Suricata does not have.
-pub fn ours(scratch: &mut Scratch, flow: &FlowRecord, direction: &'static str) {
-    scratch.put(b",\"synledger\":{\"isn\":");
-    scratch.int(u64::from(flow.isn));
-    scratch.put(b",\"direction\":\"");
-    scratch.word(direction);
-    scratch.put(b"\",\"conn_state\":\"");
-    scratch.word(flow.conn_state.word());
-    scratch.put(b"\",\"history\":\"");
+#[inline(always)]
+pub fn ours(window: &mut Window<'_>, flow: &FlowRecord, direction: &'static str) {
+    window.put(b",\"synledger\":{\"isn\":");
+    window.int(u64::from(flow.isn));
+    window.put(b",\"direction\":\"");
+    window.word(direction);
+    window.put(b"\",\"conn_state\":\"");
+    window.word(flow.conn_state.word());
+    window.put(b"\",\"history\":\"");
     for letter in flow.history.written() {
-        scratch.put(&[letter]);
+        window.put(&[letter]);
     }
-    scratch.put(b"\",\"basis\":\"");
-    scratch.word(flow.basis.word());
-    scratch.put(b"\",\"end_reason\":\"");
-    scratch.word(flow.reason.word());
-    scratch.put(b"\",\"payload_bytes_toserver\":");
-    scratch.int(flow.orig.payload_bytes);
-    scratch.put(b",\"payload_bytes_toclient\":");
-    scratch.int(flow.resp.payload_bytes);
-    scratch.put(b",\"gso\":");
-    scratch.boolean(flow.gso);
-    scratch.put(b",\"midstream\":");
-    scratch.boolean(flow.midstream);
-    scratch.put(b",\"preexisting\":");
-    scratch.boolean(flow.preexisting);
-    scratch.put(b",\"fragmented\":");
-    scratch.boolean(flow.fragmented);
-    scratch.put(b",\"saturated\":");
-    scratch.boolean(flow.saturated);
-    scratch.put(b",\"shed\":");
-    scratch.boolean(flow.shed);
-    scratch.put(b"}");
+    window.put(b"\",\"basis\":\"");
+    window.word(flow.basis.word());
+    window.put(b"\",\"end_reason\":\"");
+    window.word(flow.reason.word());
+    window.put(b"\",\"payload_bytes_toserver\":");
+    window.int(flow.orig.payload_bytes);
+    window.put(b",\"payload_bytes_toclient\":");
+    window.int(flow.resp.payload_bytes);
+    let flags = [
+        flow.gso,
+        flow.midstream,
+        flow.preexisting,
+        flow.fragmented,
+        flow.saturated,
+        flow.shed,
+    ];
+    // Of most flows none is set: one text.
+    if flags == [false; 6] {
+        return window.put(
+            b",\"gso\":false,\"midstream\":false,\"preexisting\":false,\"fragmented\":false,\"saturated\":false,\
+              \"shed\":false}",
+        );
+    }
+    let [gso, midstream, preexisting, fragmented, saturated, shed] = flags;
+    window.put(b",\"gso\":");
+    window.boolean(gso);
+    window.put(b",\"midstream\":");
+    window.boolean(midstream);
+    window.put(b",\"preexisting\":");
+    window.boolean(preexisting);
+    window.put(b",\"fragmented\":");
+    window.boolean(fragmented);
+    window.put(b",\"saturated\":");
+    window.boolean(saturated);
+    window.put(b",\"shed\":");
+    window.boolean(shed);
+    window.put(b"}");
 }
 
 /// Suricata's flow states.

@@ -10,8 +10,8 @@ use super::append;
 use super::context::Context;
 use super::flow_id;
 use super::interfaces::Rendered;
-use super::scratch::Scratch;
 use super::stamp::Stamp;
+use super::window::{Window, in_place};
 use super::{Format, Registered, SinkKind};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{Attempt, FiveTuple, FlowRecord, proto_word};
@@ -25,6 +25,13 @@ use std::io::Write as _;
 
 /// The generator id of every alert: apart from Suricata's own (1 to 3) and Snort's preprocessors (below 500).
 pub const GID: u32 = 5973;
+
+/// Room for the time stamp and the number of the frame, with their names.
+const OPENING_MAX: usize = 128;
+/// Room for what follows in the record of a new connection; a test renders the longest.
+const CONNECTION_MAX: usize = 480;
+/// The same, of an ended flow.
+const FLOW_MAX: usize = 1280;
 
 /// `eve:TARGET`.
 pub static EVE: Registered = Registered {
@@ -43,7 +50,6 @@ pub struct Eve {
     /// `,"host":"…"`, rendered once.
     host: Vec<u8>,
     interfaces: Rendered,
-    scratch: Scratch,
     stamp: Stamp,
     start: Stamp,
     end: Stamp,
@@ -57,51 +63,61 @@ impl Eve {
             interfaces: Rendered::members(context.interfaces.clone()),
             context,
             host,
-            scratch: Scratch::default(),
             stamp: Stamp::iso(),
             start: Stamp::iso(),
             end: Stamp::iso(),
         }
     }
 
-    fn open(&mut self, out: &mut Vec<u8>, ts_ns: i64) {
-        self.scratch.put(b"{\"timestamp\":\"");
-        self.stamp.put_micros(&mut self.scratch, ts_ns);
-        self.scratch.put(b"\"");
-        self.scratch.text(&self.host, out);
-    }
-
-    fn interface(&mut self, out: &mut Vec<u8>, index: u16) {
-        self.scratch.text(self.interfaces.name(index), out);
+    /// Appends the members that all records begin with, then at most `room` bytes of `more`, which gets the parts of
+    /// the renderer that are still free.
+    #[inline(always)]
+    fn begin(
+        &mut self,
+        out: &mut Vec<u8>,
+        event: &Event,
+        interface: Option<u16>,
+        (room, more): (usize, impl FnOnce(&mut Window<'_>, &[u8], [&mut Stamp; 2])),
+    ) {
+        let of_a_frame = !event.step.is_end() && !matches!(event.body, Body::Folded(_));
+        let frame = (self.context.frames && of_a_frame).then_some(event.position);
+        let name = interface.map_or(&b""[..], |index| self.interfaces.name(index));
+        let all = OPENING_MAX + self.host.len() + name.len() + room;
+        in_place(out, all, |window| {
+            open(window, &mut self.stamp, &self.host, event.ts_ns());
+            if let Some(number) = frame {
+                window.put(b",\"pcap_cnt\":");
+                window.int(number);
+            }
+            more(window, name, [&mut self.start, &mut self.end]);
+        });
     }
 
     fn direction(&self, tuple: &FiveTuple) -> &'static str {
         (self.context.direction)(tuple.src, tuple.dst)
     }
 
-    fn connection(&mut self, out: &mut Vec<u8>, attempt: &Attempt) {
-        self.head(
-            out,
-            attempt.interface,
-            flow_id::flow_id(&attempt.tuple, attempt.isn),
-        );
+    fn connection(&mut self, out: &mut Vec<u8>, event: &Event, attempt: &Attempt) {
         let direction = self.direction(&attempt.tuple);
-        let scratch = &mut self.scratch;
-        scratch.put(b",\"event_type\":\"new_connection\"");
-        vlan(scratch, &attempt.vlan, attempt.vlan_count);
-        endpoints(scratch, out, &attempt.tuple);
-        scratch.put(b",\"synledger\":{\"isn\":");
-        scratch.int(u64::from(attempt.isn));
-        scratch.put(b",\"direction\":\"");
-        scratch.word(direction);
-        scratch.put(b"\",\"odd\":");
-        scratch.boolean(attempt.odd);
-        scratch.put(b"}");
+        let more = |window: &mut Window<'_>, name: &[u8], _: [&mut Stamp; 2]| {
+            let id = flow_id::flow_id(&attempt.tuple, attempt.isn);
+            head(window, id, name);
+            window.put(b",\"event_type\":\"new_connection\"");
+            vlan(window, &attempt.vlan, attempt.vlan_count);
+            endpoints(window, &attempt.tuple);
+            window.put(b",\"synledger\":{\"isn\":");
+            window.int(u64::from(attempt.isn));
+            window.put(b",\"direction\":\"");
+            window.word(direction);
+            window.put(b"\",\"odd\":");
+            window.boolean(attempt.odd);
+            window.put(b"}}\n");
+        };
+        self.begin(out, event, Some(attempt.interface), (CONNECTION_MAX, more));
     }
 
     /// Folded attempts. A fold of several ports has no `dest_port`, a fold of several destinations no `dest_ip`.
     fn fold(&mut self, out: &mut Vec<u8>, fold: &Fold) {
-        self.scratch.flush(out);
         out.extend_from_slice(b",\"event_type\":\"new_connections\"");
         if let Some(dst) = fold.target.dst {
             let _ = write!(out, ",\"dest_ip\":\"{dst}\"");
@@ -142,27 +158,22 @@ impl Eve {
         let _ = write!(out, r#"],"reason":"{reason}","pressure":{pressure}}}}}"#);
     }
 
-    fn head(&mut self, out: &mut Vec<u8>, interface: u16, flow_id: u64) {
-        self.scratch.put(b",\"flow_id\":");
-        self.scratch.int(flow_id);
-        self.interface(out, interface);
-    }
-
-    fn flow(&mut self, out: &mut Vec<u8>, flow: &FlowRecord) {
-        let id = flow_id::flow_id(&flow.tuple, flow.isn);
-        self.head(out, flow.interface, id);
+    fn flow(&mut self, out: &mut Vec<u8>, event: &Event, flow: &FlowRecord) {
         let direction = self.direction(&flow.tuple);
-        let scratch = &mut self.scratch;
-        scratch.put(b",\"event_type\":\"flow\"");
-        vlan(scratch, &flow.vlan, flow.vlan_count);
-        endpoints(scratch, out, &flow.tuple);
-        flow::volumes(scratch, flow, &mut self.start, &mut self.end);
-        flow::ours(scratch, flow, direction);
+        let more = |window: &mut Window<'_>, name: &[u8], [start, end]: [&mut Stamp; 2]| {
+            let id = flow_id::flow_id(&flow.tuple, flow.isn);
+            head(window, id, name);
+            window.put(b",\"event_type\":\"flow\"");
+            vlan(window, &flow.vlan, flow.vlan_count);
+            endpoints(window, &flow.tuple);
+            flow::volumes(window, flow, start, end);
+            flow::ours(window, flow, direction);
+            window.put(b"}\n");
+        };
+        self.begin(out, event, Some(flow.interface), (FLOW_MAX, more));
     }
 
     fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection) {
-        self.interface(out, detection.interface);
-        self.scratch.flush(out);
         let (src, dst) = (detection.subject.src(), detection.subject.dst());
         let _ = write!(
             out,
@@ -178,25 +189,31 @@ impl Eve {
 
 impl Format for Eve {
     fn event(&mut self, out: &mut Vec<u8>, event: &Event, _: i64) {
-        self.open(out, event.ts_ns());
-        let of_a_frame = !event.step.is_end() && !matches!(event.body, Body::Folded(_));
-        if self.context.frames && of_a_frame {
-            self.scratch.put(b",\"pcap_cnt\":");
-            self.scratch.int(event.position);
-        }
         match &event.body {
-            Body::NewConnection(attempt) => self.connection(out, attempt),
-            Body::Flow(flow) => self.flow(out, flow),
-            Body::Alert(detection) => self.alert(out, detection),
-            Body::Folded(fold) => self.fold(out, fold),
+            Body::NewConnection(attempt) => return self.connection(out, event, attempt),
+            Body::Flow(flow) => return self.flow(out, event, flow),
+            Body::Alert(detection) => {
+                let interface = Some(detection.interface);
+                self.begin(
+                    out,
+                    event,
+                    interface,
+                    (0, |window, name, _| window.text(name)),
+                );
+                self.alert(out, detection);
+            }
+            Body::Folded(fold) => {
+                self.begin(out, event, None, (0, |_, _, _| ()));
+                self.fold(out, fold);
+            }
         }
-        self.scratch.put(b"}\n");
-        self.scratch.flush(out);
+        out.extend_from_slice(b"}\n");
     }
 
     fn notice(&mut self, out: &mut Vec<u8>, notice: &Notice, _: i64) {
-        self.open(out, notice.ts_ns());
-        self.scratch.flush(out);
+        in_place(out, OPENING_MAX + self.host.len(), |window| {
+            open(window, &mut self.stamp, &self.host, notice.ts_ns());
+        });
         match notice {
             Notice::Lifecycle {
                 word,
@@ -232,51 +249,68 @@ fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
     append::json(out, &value.to_string());
 }
 
-fn vlan(scratch: &mut Scratch, tags: &[u16; 2], count: u8) {
+/// Appends the members that every record begins with.
+#[inline(always)]
+fn open(window: &mut Window<'_>, stamp: &mut Stamp, host: &[u8], ts_ns: i64) {
+    window.put(b"{\"timestamp\":\"");
+    stamp.put_micros(window, ts_ns);
+    window.put(b"\"");
+    window.text(host);
+}
+
+#[inline(always)]
+fn head(window: &mut Window<'_>, flow_id: u64, interface: &[u8]) {
+    window.put(b",\"flow_id\":");
+    window.int(flow_id);
+    window.text(interface);
+}
+
+#[inline(always)]
+fn vlan(window: &mut Window<'_>, tags: &[u16; 2], count: u8) {
     let tags = &tags[..usize::from(count).min(tags.len())];
     for (i, tag) in tags.iter().enumerate() {
-        scratch.word(if i == 0 { ",\"vlan\":[" } else { "," });
-        scratch.int(u64::from(*tag));
+        window.word(if i == 0 { ",\"vlan\":[" } else { "," });
+        window.int(u64::from(*tag));
     }
     if !tags.is_empty() {
-        scratch.put(b"]");
+        window.put(b"]");
     }
 }
 
-/// Appends to the scratch buffer; an IPv6 address flushes it to `out` first.
-fn endpoints(scratch: &mut Scratch, out: &mut Vec<u8>, tuple: &FiveTuple) {
+#[inline(always)]
+fn endpoints(window: &mut Window<'_>, tuple: &FiveTuple) {
     let ports = flow_id::has_ports(tuple.proto);
-    scratch.put(b",\"src_ip\":\"");
-    scratch.ip(tuple.src, out);
-    scratch.put(b"\"");
+    window.put(b",\"src_ip\":\"");
+    window.ip(tuple.src);
+    window.put(b"\"");
     if ports {
-        scratch.put(b",\"src_port\":");
-        scratch.int(u64::from(tuple.src_port));
+        window.put(b",\"src_port\":");
+        window.int(u64::from(tuple.src_port));
     }
-    scratch.put(b",\"dest_ip\":\"");
-    scratch.ip(tuple.dst, out);
-    scratch.put(b"\"");
+    window.put(b",\"dest_ip\":\"");
+    window.ip(tuple.dst);
+    window.put(b"\"");
     if ports {
-        scratch.put(b",\"dest_port\":");
-        scratch.int(u64::from(tuple.dst_port));
+        window.put(b",\"dest_port\":");
+        window.int(u64::from(tuple.dst_port));
     }
-    scratch.put(b",\"proto\":\"");
+    window.put(b",\"proto\":\"");
     match proto_word(tuple.proto) {
-        Some(word) => scratch.word(word),
-        None => scratch.int(u64::from(tuple.proto)),
+        Some(word) => window.word(word),
+        None => window.int(u64::from(tuple.proto)),
     }
-    scratch.put(b"\"");
+    window.put(b"\"");
     if flow_id::is_icmp(tuple.proto) {
-        scratch.put(b",\"icmp_type\":");
-        scratch.int(u64::from(tuple.src_port));
+        window.put(b",\"icmp_type\":");
+        window.int(u64::from(tuple.src_port));
         if flow_id::icmp_counterpart(tuple.proto, tuple.src_port).is_none() {
-            scratch.put(b",\"icmp_code\":");
-            scratch.int(u64::from(tuple.dst_port));
+            window.put(b",\"icmp_code\":");
+            window.int(u64::from(tuple.dst_port));
         }
     }
-    scratch.put(b",\"community_id\":\"");
-    scratch.put(&flow_id::community_id(tuple));
-    scratch.put(b"\"");
+    window.put(b",\"community_id\":\"");
+    window.put(&flow_id::community_id(tuple));
+    window.put(b"\"");
 }
 
 mod alert;

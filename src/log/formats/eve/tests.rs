@@ -194,3 +194,67 @@ fn controls_in_details_act_on_no_terminal() {
     let record = parsed(&line);
     assert_eq!(record["synledger"]["output"][0], path);
 }
+
+/// The window of each kind is as long as its longest record; it panics where a part has no room.
+#[test]
+fn the_longest_records_have_room() {
+    use crate::flow::record::{Basis, ConnState, EndReason, History, Volume};
+    let longest = "f123:4567:89ab:cdef:f123:4567:89ab:cdef";
+    let volume = Volume {
+        packets: u64::MAX,
+        bytes: u64::MAX,
+        payload_bytes: u64::MAX,
+        tcp_flags: 0xff,
+    };
+    let mut eve = Eve::new(Context {
+        host: String::new(),
+        interfaces: Interfaces::default(),
+        direction: Arc::new(|_, _| "unknown"),
+        frames: true,
+    });
+    for proto in 0..=255 {
+        let tuple = FiveTuple {
+            src: longest.parse().expect("an address"),
+            dst: longest.parse().expect("an address"),
+            // Types without a counterpart: the code is written, too.
+            src_port: u16::MAX,
+            dst_port: u16::MAX,
+            proto,
+        };
+        let attempt = Attempt {
+            ts_ns: i64::MIN,
+            tuple,
+            isn: u32::MAX,
+            vlan: [u16::MAX; 2],
+            vlan_count: 2,
+            ..samples::attempt()
+        };
+        let flow = FlowRecord {
+            tuple,
+            isn: u32::MAX,
+            start_ns: i64::MIN,
+            end_ns: i64::MAX,
+            orig: volume,
+            resp: volume,
+            conn_state: ConnState::Rstos0,
+            history: History {
+                letters: [b'S'; 12],
+            },
+            reason: EndReason::Unanswered,
+            basis: Basis::Handshake,
+            vlan: [u16::MAX; 2],
+            vlan_count: 2,
+            ..samples::flow_record()
+        };
+        for body in [Body::NewConnection(attempt), Body::Flow(flow)] {
+            let event = Event {
+                position: u64::MAX,
+                body,
+                ..samples::connection()
+            };
+            let mut out = Vec::new();
+            eve.event(&mut out, &event, 0);
+            parsed(&String::from_utf8(out).expect("UTF-8"));
+        }
+    }
+}

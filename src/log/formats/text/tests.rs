@@ -217,3 +217,18 @@ fn the_last_record_of_statistics_speaks_of_the_whole_run() {
     let line = String::from_utf8(out).expect("UTF-8");
     assert!(line.ends_with(says), "{line}");
 }
+
+/// The window is as long as the longest line; it panics where a part has no room.
+#[test]
+fn the_longest_lines_have_room() {
+    let mut event = samples::connection();
+    let Body::NewConnection(attempt) = &mut event.body else {
+        panic!("a connection");
+    };
+    let longest = "f123:4567:89ab:cdef:f123:4567:89ab:cdef";
+    attempt.tuple.src = longest.parse().expect("an address");
+    (attempt.tuple.dst, attempt.tuple.src_port) = (attempt.tuple.src, u16::MAX);
+    attempt.tuple.dst_port = u16::MAX;
+    let ends = format!("New connection: [{longest}]:65535 -> [{longest}]:65535\n");
+    assert!(line(&event).ends_with(&ends) && full(&event).ends_with(&ends));
+}
