@@ -281,7 +281,7 @@ impl Shard {
             policy,
             ..
         } = self;
-        let mut outcome = None;
+        let mut outcomes = [None; 2];
         let mut number = 0;
         let out = &mut |when, event| {
             number += 1;
@@ -290,7 +290,8 @@ impl Shard {
                     tuple,
                     outcome: what,
                 } => {
-                    outcome = Some((tuple, what));
+                    let next = outcomes.iter_mut().find(|one| one.is_none());
+                    *next.expect("an answer and its proof") = Some((tuple, what));
                     return;
                 }
                 FlowEvent::Attempt(attempt) => {
@@ -322,8 +323,8 @@ impl Shard {
             (None, Some(packet)) => flows.on_packet(packet, one.watermark_ns, out),
             (None, None) => None,
         };
-        if let Some((tuple, what)) = outcome {
-            self.on_outcome(&tuple, what, one, timeline);
+        for (number, (tuple, what)) in (1..).zip(outcomes.into_iter().flatten()) {
+            self.on_outcome(&tuple, (number, what), one, timeline);
         }
         if let Some(syn) = joined {
             let touch = self.touch(&syn, one.position);
@@ -334,13 +335,13 @@ impl Shard {
     fn on_outcome(
         &mut self,
         tuple: &FiveTuple,
-        what: Outcome,
+        (number, what): (u8, Outcome),
         one: &Pending,
         timeline: &Timeline<'_>,
     ) {
         let ends = Key::new(tuple.src, tuple.dst, 0, tuple.dst_port, tuple.proto);
         let contact = Contact {
-            number: 1,
+            number,
             kind: match what {
                 Outcome::Answered => ContactKind::Answered,
                 Outcome::Refused => ContactKind::Refused,

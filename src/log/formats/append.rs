@@ -1,13 +1,10 @@
 //! Numbers, addresses, port lists and JSON strings appended to a byte buffer, without `format!`.
 
-use super::window::{ENDPOINT_MAX, in_place};
+use super::window::{ENDPOINT_MAX, HEX, in_place};
 use std::net::IpAddr;
 
 /// The decimal digits.
 pub const DIGITS: [u8; 10] = *b"0123456789";
-
-/// The hexadecimal digits.
-pub const HEX: [u8; 16] = *b"0123456789abcdef";
 
 /// Ports, or ranges of ports, that a line lists before `(+N more)`.
 pub const LISTED_MAX: usize = 64;

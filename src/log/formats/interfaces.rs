@@ -68,6 +68,15 @@ impl Rendered {
         })
     }
 
+    /// The same of a responder: `,"in_iface_resp":"eth1"`.
+    pub fn members_of_responders(interfaces: Interfaces) -> Self {
+        Self::new(interfaces, |name| {
+            let mut member = b",\"in_iface_resp\":".to_vec();
+            append::json_string(&mut member, name);
+            member
+        })
+    }
+
     /// These names as words of a line: a blank or control character in one becomes `_`.
     pub fn words(interfaces: Interfaces) -> Self {
         Self::new(interfaces, |name| {

@@ -3,8 +3,10 @@
 //!
 //! Every part has a known longest form, and the window has room for all of them.
 
-use super::append::HEX;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The hexadecimal digits.
+pub const HEX: [u8; 16] = *b"0123456789abcdef";
 
 /// Bytes that a number or an address may write beyond its text; the next part writes over them.
 const SLACK: usize = 8;

@@ -187,7 +187,7 @@ const OUTPUT: &[Block] = &[
     ),
     Item(
         "flow",
-        "A flow ended. `flow`: `pkts_toserver`, `pkts_toclient`, `bytes_toserver`, `bytes_toclient`, `start`, `end`, `age`, `state`, `reason`. `tcp`: `tcp_flags`, `tcp_flags_ts`, `tcp_flags_tc`. `synledger`: `isn`, `direction`, `conn_state` and `history` in Zeek's letters, `basis` (how far the handshake is proven: `none`, `data`: the server was seen to send, but no SYN+ACK, `synack`, `handshake`), `end_reason`, `payload_bytes_toserver`, `payload_bytes_toclient`, `gso` (one frame may have been many segments), `midstream` (its beginning was not seen), `preexisting` (it was open when the sensor started), `fragmented`, `saturated` (a counter reached its maximum), `shed` (live: data packets were shed while it was open, so its counters may be too low).",
+        "A flow ended. `flow`: `pkts_toserver`, `pkts_toclient`, `bytes_toserver`, `bytes_toclient`, `start`, `end`, `age`, `state`, `reason`. `tcp`: `tcp_flags`, `tcp_flags_ts`, `tcp_flags_tc`. `synledger`: `isn`, `direction`, `conn_state` and `history` in Zeek's letters, `basis` (how far the handshake is proven: `none`, `data`: the server was seen to send, but no SYN+ACK, `synack`, `handshake`), `end_reason`, `payload_bytes_toserver`, `payload_bytes_toclient`, `gso` (one frame may have been many segments), `midstream` (its beginning was not seen), `preexisting` (it was open when the sensor started), `in_iface_resp` (the interface where the responder was seen, if that is another than `in_iface`), `fragmented`, `saturated` (a counter reached its maximum), `shed` (live: data packets were shed while it was open, so its counters may be too low).",
     ),
     Item(
         "alert",

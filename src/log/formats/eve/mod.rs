@@ -50,6 +50,8 @@ pub struct Eve {
     /// `,"host":"…"`, rendered once.
     host: Vec<u8>,
     interfaces: Rendered,
+    /// Of responders that are seen at another interface.
+    responders: Rendered,
     stamp: Stamp,
     start: Stamp,
     end: Stamp,
@@ -61,6 +63,7 @@ impl Eve {
         append::json_string(&mut host, &context.host);
         Self {
             interfaces: Rendered::members(context.interfaces.clone()),
+            responders: Rendered::members_of_responders(context.interfaces.clone()),
             context,
             host,
             stamp: Stamp::iso(),
@@ -171,6 +174,19 @@ impl Eve {
             window.put(b"}\n");
         };
         self.begin(out, event, Some(flow.interface), (FLOW_MAX, more));
+        if flow.interface_resp != flow.interface {
+            self.other_interface(out, flow.interface_resp);
+        }
+    }
+
+    /// Adds the responder's interface to the record of a flow.
+    #[cold]
+    fn other_interface(&mut self, out: &mut Vec<u8>, index: u16) {
+        const END: &[u8] = b"}}\n";
+        debug_assert!(out.ends_with(END), "`synledger` is the last member");
+        out.truncate(out.len() - END.len());
+        out.extend_from_slice(self.responders.name(index));
+        out.extend_from_slice(END);
     }
 
     fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection) {

@@ -5,13 +5,18 @@ use crate::log::formats::samples;
 use serde_json::json;
 use std::sync::Arc;
 
-fn eve() -> Eve {
+fn eve_of(interfaces: &[&str]) -> Eve {
+    let names = interfaces.iter().map(|name| (*name).to_owned());
     Eve::new(Context {
         host: "edge \"1\"".into(),
-        interfaces: Interfaces::new(vec!["eth0\n".into()]),
+        interfaces: Interfaces::new(names.collect()),
         direction: Arc::new(|_, _| "in"),
         frames: false,
     })
+}
+
+fn eve() -> Eve {
+    eve_of(&["eth0\n"])
 }
 
 fn line(event: &Event) -> String {
@@ -75,6 +80,26 @@ fn a_flow_shares_its_id_with_its_attempt() {
             "saturated": false, "shed": false,
         })
     );
+}
+
+#[test]
+fn a_responder_at_another_interface_is_named() {
+    let mut flow = samples::flow_record();
+    let of = |flow| {
+        let mut event = samples::flow();
+        event.body = Body::Flow(flow);
+        let mut out = Vec::new();
+        eve_of(&["lan", "wan", ""]).event(&mut out, &event, 0);
+        parsed(&String::from_utf8(out).expect("text"))
+    };
+    flow.interface_resp = 1;
+    let split = of(flow);
+    let names = (&split["in_iface"], &split["synledger"]["in_iface_resp"]);
+    assert_eq!(names, (&json!("lan"), &json!("wan")));
+    for other in [0, 2] {
+        flow.interface_resp = other;
+        assert_eq!(of(flow)["synledger"].get("in_iface_resp"), None);
+    }
 }
 
 #[test]
