@@ -16,7 +16,7 @@ counters! {
         syn_joined: "SYNs whose header was joined from fragments",
         syn_joined_elsewhere: "SYNs joined from fragments, of an attempt known from another interface",
         packets_other_interface: "Other packets of a flow known from another interface",
-        packets_after_end: "Resets and answers of an attempt that had ended",
+        packets_after_end: "Packets of an attempt or a connection that had ended",
         icmp_errors: "ICMP errors",
         icmp_refused: "ICMP errors that refused an attempt",
         fragments: "Later fragments, and first ones too short for a header",

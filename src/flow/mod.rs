@@ -8,6 +8,7 @@
 //! connections with a proven handshake, and the rest (midstream TCP, UDP, ICMP, other protocols).
 
 pub(crate) mod attempt;
+mod closed;
 pub(crate) mod conn;
 mod counts;
 mod fragments;
@@ -77,8 +78,8 @@ impl Flows {
         Self {
             hasher,
             attempts: Attempts::new(limits.attempts, hasher),
-            established: Conns::new(limits.established),
-            others: Conns::new(limits.others),
+            established: Conns::new(limits.established, hasher),
+            others: Conns::new(limits.others, hasher),
             fragments: Fragments::new(limits.fragments),
             preexisting: Vec::with_capacity(limits::PREEXISTING_MAX),
             counts: FlowCounts::default(),

@@ -21,6 +21,8 @@ pub struct Naive {
     tries: Vec<Flow>,
     proven: Vec<Flow>,
     midstream: Vec<Flow>,
+    /// Connections that closed, and when.
+    closed: Vec<(Ends, i64)>,
     /// What it said.
     pub said: Vec<(When, FlowEvent)>,
 }
@@ -49,6 +51,9 @@ impl Naive {
             for flow in list.iter().filter(|flow| flow.deadline() <= now) {
                 let end = flow.record(false, flow.ended());
                 self.said.push((When::Deadline(flow.deadline()), end));
+                if flow.closed() {
+                    self.closed.push((flow.ends, flow.deadline()));
+                }
             }
             list.retain(|flow| flow.deadline() > now);
         }
@@ -177,6 +182,14 @@ impl Naive {
             return;
         }
         let known = self.midstream.iter().position(|c| c.side(ends).is_some());
+        let late = self
+            .closed
+            .iter()
+            .any(|&(of, closed)| [of, back(of)].contains(&ends) && now < closed + 120 * SECOND);
+        let again = tcp.flags & (FIN | RST) != 0 || tcp.payload_len == 0;
+        if known.is_none() && late && again && tcp.flags & SYN == 0 {
+            return;
+        }
         let at = known.unwrap_or_else(|| {
             let flipped = tcp.flags & (SYN | ACK) == SYN | ACK;
             let mut flow = Flow::new(if flipped { back(ends) } else { ends }, packet, now);
@@ -299,6 +312,9 @@ impl Naive {
         }
         if let Some(old) = self.proven.iter().position(|c| c.side(ends).is_some()) {
             let old = self.proven.swap_remove(old);
+            if old.closed() {
+                self.closed.push((old.ends, old.touched));
+            }
             self.said
                 .push((When::Packet, old.record(false, old.ended())));
         }

@@ -2,14 +2,14 @@
 
 use super::Flows;
 use super::attempt::bits::ANSWERED;
-use super::conn::{Conn, TCP};
+use super::conn::{Conn, Conns, TCP};
 use super::record::{FlowEvent, When};
 use super::tcp::{self, Sender};
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::{
     Icmp, Packet, Quoted,
-    tcp_flags::{ACK, SYN},
+    tcp_flags::{ACK, FIN, RST, SYN},
 };
 
 /// The type that answers an ICMP message, or that it answers, as Zeek pairs them.
@@ -85,6 +85,10 @@ impl Flows {
         let (key, counts) = (&segment.key, &mut self.counts);
         let (at, sender) = match self.others.find(hash, key, now, counts, out) {
             Some(found) => found,
+            None if self.is_behind_a_close(segment, hash, now) => {
+                self.counts.packets_after_end += 1;
+                return;
+            }
             None => {
                 let flipped = segment.flags & (SYN | ACK) == SYN | ACK;
                 let orig = if flipped { key.reversed() } else { *key };
@@ -102,6 +106,15 @@ impl Flows {
         };
         let counts = &mut self.counts;
         self.others.account(at, segment, sender, now, counts);
+    }
+
+    /// Whether a segment without a flow is what a closed connection sends again. Data alone is not: a connection whose
+    /// SYN was missed is to be seen.
+    fn is_behind_a_close(&self, segment: &Headers, hash: u64, now: i64) -> bool {
+        let ends = segment.payload_len == 0 || segment.flags & (FIN | RST) != 0;
+        let tables = [&self.established, &self.others];
+        let closed = |table: &Conns| table.closed_lately(hash, now);
+        ends && segment.flags & SYN == 0 && tables.into_iter().any(closed)
     }
 
     /// An ICMP or ICMPv6 message.

@@ -2,7 +2,9 @@
 
 mod packed;
 
+use super::closed::Closed;
 use super::counts::FlowCounts;
+use super::key::Hasher;
 use super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Volume, When};
 use super::table::slab::{Hint, Slab};
 use super::table::{prefault, timers};
@@ -129,12 +131,14 @@ pub(crate) struct Conns {
     cold: Vec<Cold>,
     /// Ended flows get a record.
     pub record_ends: bool,
+    closed: Closed,
 }
 
 impl Conns {
     /// Reserves all memory for `capacity` entries.
-    pub fn new(capacity: usize) -> Self {
+    pub fn new(capacity: usize, hasher: Hasher) -> Self {
         Self {
+            closed: Closed::new(capacity, hasher),
             slab: Slab::new(capacity, Hot::default()),
             cold: with_room(capacity),
             record_ends: true,
@@ -142,11 +146,13 @@ impl Conns {
     }
 
     pub fn memory_bytes(capacity: usize) -> u64 {
-        Slab::<Hot>::memory_bytes(capacity) + (capacity * size_of::<Cold>()) as u64
+        let cold = (capacity * size_of::<Cold>()) as u64;
+        Slab::<Hot>::memory_bytes(capacity) + cold + Closed::memory_bytes(capacity)
     }
 
     pub fn prefault(&mut self) {
         self.slab.prefault();
+        self.closed.prefault();
         prefault(&mut self.cold, self.slab.capacity(), Cold::default());
     }
 
@@ -234,6 +240,15 @@ impl Conns {
     ) {
         counts.flows_closed[reason as usize] += 1;
         counts.flows_open -= 1;
+        if matches!(reason, EndReason::Fin | EndReason::Rst) {
+            let hot = self.slab.get(at);
+            let closed_ns = match when {
+                When::Deadline(deadline) => deadline,
+                When::Packet | When::End => hot.touched_ns,
+            };
+            self.closed
+                .note(&packed::key(hot, self.cold(at)), closed_ns);
+        }
         if self.record_ends {
             let conn = packed::unpack(self.slab.get(at), self.cold(at));
             let basis = match conn.proven {
@@ -246,6 +261,11 @@ impl Conns {
             counts.flows_untold += 1;
         }
         self.slab.remove(at);
+    }
+
+    /// Whether a connection of this hash closed lately, and all of it has ended.
+    pub fn closed_lately(&self, hash: u64, watermark_ns: i64) -> bool {
+        self.closed.holds(hash, watermark_ns)
     }
 
     /// Adds an entry. Without room it evicts a closed one, else the longest idle.
