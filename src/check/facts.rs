@@ -9,7 +9,9 @@ use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::error::ConfigError;
 use crate::host::cpus;
 use crate::host::nic::ethtool::{self, Ethtool};
-use crate::host::nic::{Interface, SelectError, Selection, Softnet, SoftnetCounters};
+use crate::host::nic::{
+    Interface, SelectError, Selection, Softnet, SoftnetCounters, hardware_type,
+};
 use crate::settings::flags::{RingArgs, SizeArgs};
 use crate::settings::memory::{self, Memory};
 use crate::settings::rings::RingBudget;
@@ -128,7 +130,7 @@ pub struct Facts {
     pub interfaces: Result<Vec<(Interface, Ethtool)>, String>,
     /// There is none, and `run` would wait for one.
     pub awaited: bool,
-    /// Names of selected interfaces of unsupported types.
+    /// Selected interfaces of unsupported types: name and type.
     pub unreadable: Vec<String>,
 }
 
@@ -191,7 +193,14 @@ fn described(selection: Selection) -> Described {
         let answers = ethtool::ask(&interface.name).unwrap_or_default();
         (interface, answers)
     };
-    let unreadable = selection.unreadable.into_iter().map(|each| each.name);
+    let unreadable = selection.unreadable.into_iter();
+    let unreadable = unreadable.map(|each| {
+        format!(
+            "{}, of hardware type {},",
+            each.name,
+            hardware_type(each.arphrd)
+        )
+    });
     (
         Ok(selection.interfaces.into_iter().map(ask).collect()),
         unreadable.collect(),

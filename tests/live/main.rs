@@ -5,6 +5,7 @@ mod common;
 
 mod blocklist;
 mod conversation;
+mod devices;
 mod disk;
 mod flaps;
 mod handshakes;

@@ -29,6 +29,8 @@ SHOWN = 5
 FILE_HEADER_BYTES = 24
 # tshark's error for a link type that it does not know; it then reads no frame.
 UNKNOWN_LINK = re.compile(r"network type (\d+ unknown or unsupported|reserved field not zero)")
+# The sensor's error for a file whose link type it does not read.
+UNREAD_LINK = re.compile(r"none of its frames \(\d+\) could be read: link type \d+ \(.*\) is not read$")
 
 
 def microseconds(stamp):
@@ -131,6 +133,9 @@ def frame_differences(sensor, found, named):
     if found["error"] is not None and UNKNOWN_LINK.search(found["error"]) and found["frames"] == 0:
         return [], "link types that tshark does not know" if sensor.frames else None
     out = []
+    unread = sensor.damage is not None and UNREAD_LINK.search(sensor.damage) is not None
+    if unread and not any(int(encap) in rules.LINKS for encap in found["encaps"]):
+        sensor = dataclasses.replace(sensor, damage=None)
     if (sensor.damage is None) != (found["error"] is None):
         ours = sensor.damage or "it is whole"
         out.append(f"damage: the sensor: {ours}; the oracle: {found['error'] or 'it is whole'}")
