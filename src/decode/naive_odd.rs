@@ -13,7 +13,7 @@ pub(super) fn macsec(w: &mut Way<'_>) -> Result<Next, Unread> {
     if flags >= 128 {
         return Err(Unread::NotIp(NotIpCause::Ethertype));
     }
-    if flags / 4 % 4 != 0 {
+    if flags & 0x0c != 0 {
         return Err(Unread::NotIp(NotIpCause::Encrypted));
     }
     let len = if flags / 32 % 2 == 1 { 14 } else { 6 };
@@ -29,7 +29,7 @@ pub(super) fn nflog(w: &mut Way<'_>) -> Result<Next, Unread> {
     w.reach.push(Reach::OddLink);
     let mut v = w.view;
     v.need(0, 8, CUT)?;
-    let little = v.b[7] % 64 == 0;
+    let little = v.b[7] & 0x3f == 0;
     let word = |at: usize| match little {
         true => usize::from(v.b[at]) + usize::from(v.b[at + 1]) * 256,
         false => v.two(at),

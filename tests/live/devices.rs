@@ -1,7 +1,7 @@
 //! Devices that are no Ethernet: PPP, and tunnels with a header of their own at the tap.
 
 use super::sensor::{Ended, Sensor};
-use crate::common::netns::{alone, ip, without_ipv6};
+use crate::common::netns::{SENSOR, alone, ip, try_ip, with_veth, without_ipv6};
 use crate::common::syn;
 use craft::{Flow, Link};
 use nix::sys::signal::Signal;
@@ -87,5 +87,28 @@ fn a_tunnel_device_with_a_header_of_its_own_is_read_in_both_directions() {
         wait_for_line(&sensor, ": New connection: 198.51.100.8:1024");
         let ended = sensor.stop(Signal::SIGINT);
         assert_all_counted(&ended);
+    });
+}
+
+/// What a VXLAN device carries is read as Ethernet; only the device below shows the tunnel's own packets.
+#[test]
+fn a_vxlan_device_shows_what_the_tunnel_carries() {
+    with_veth(|_| {
+        ip(&format!("address add 192.0.2.1/24 dev {SENSOR}"));
+        let vxlan = "link add vx0 type vxlan id 7 remote 192.0.2.2 dstport 4789";
+        if let Err(why) = try_ip(&format!("{vxlan} dev {SENSOR}")) {
+            return eprintln!("skipped: no VXLAN: {why}");
+        }
+        ip("link set vx0 up");
+        let sensor = Sensor::begin(&["--strict", "-i", "vx0"]);
+        sensor.wait_for_event("start");
+        let index = nix::net::if_::if_nametoindex("vx0").expect("it was just made");
+        let sender = TxSocket::open(index).expect("a sender opens");
+        let frame = Link::ethernet().frame(&from_outside(9));
+        sender.send(&frame).expect("a frame goes out");
+        wait_for_line(&sensor, ": New connection: 198.51.100.9:1024");
+        let ended = sensor.stop(Signal::SIGINT);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(ended.lines(": New connection: ").len(), 1, "{}", ended.text);
     });
 }

@@ -216,8 +216,8 @@ class Faults(unittest.TestCase):
 class Frames(unittest.TestCase):
     """Which differences in the number of frames are explained."""
 
-    def judged(self, frames, error, sensor=(5, None), named="", encaps=("1",)):
-        found = {"frames": frames, "error": error, "encaps": dict.fromkeys(encaps, 1)}
+    def judged(self, frames, error, sensor=(5, None), named="", encaps=("1",), touches=0):
+        found = {"frames": frames, "error": error, "encaps": dict.fromkeys(encaps, 1), "touches": touches}
         return compare.frame_differences(compare.Outcome(*sensor, [], [], []), found, named)
 
     def test_only_the_named_difference_is_explained(self):
@@ -242,6 +242,11 @@ class Frames(unittest.TestCase):
         self.assertEqual(self.judged(5, None, (5, says), encaps=("9",))[0], [])
         self.assertEqual(len(self.judged(5, None, (5, says), encaps=("9", "1"))[0]), 1)
         self.assertEqual(len(self.judged(5, None, (5, "cut short"), encaps=("9",))[0]), 1)
+
+    def test_link_headers_that_lead_nowhere_are_no_damage_where_the_oracle_finds_no_syn_either(self):
+        says = "synledger: x: none of its frames (1) could be read: the headers of link type 239 (NFLOG) are cut or damaged"
+        self.assertEqual(self.judged(1, None, (1, says), encaps=("141",))[0], [])
+        self.assertEqual(len(self.judged(1, None, (1, says), encaps=("141",), touches=1)[0]), 1)
 
 
 class Truth(unittest.TestCase):
