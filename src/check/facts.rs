@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::capture::bpf::counted::RejectCounter;
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::error::ConfigError;
 use crate::host::cpus;
@@ -37,6 +38,8 @@ pub struct Needs {
     pub outputs: usize,
     pub workers: usize,
     pub fanout: FanoutMode,
+    /// The kernel allows a program that counts the packets that data rings filter, and there is such a filter.
+    pub counts_filtered: bool,
 }
 
 impl Needs {
@@ -63,6 +66,7 @@ impl Needs {
             outputs: 1,
             workers,
             fanout: rings.fanout,
+            counts_filtered: rings.fanout == FanoutMode::Class && RejectCounter::is_allowed(),
         })
     }
 
@@ -74,6 +78,7 @@ impl Needs {
             outputs: config.common.outputs.len() + config.common.responders.len(),
             workers: config.common.workers,
             fanout: config.fanout,
+            counts_filtered: config.filters_data() && RejectCounter::is_allowed(),
         }
     }
 
@@ -92,6 +97,7 @@ impl Needs {
         let users = descriptors::Users {
             workers: self.workers,
             fanout: self.fanout,
+            counts_filtered: self.counts_filtered,
             witness: self.witness.is_some(),
             outputs: self.outputs,
         };

@@ -10,6 +10,7 @@ mod disk;
 mod flaps;
 mod handshakes;
 mod hints;
+mod hostile_names;
 mod interfaces;
 mod limits;
 mod overload;
