@@ -63,6 +63,11 @@ fn a_default_route_over_ppp_is_watched() {
         let ended = sensor.stop(Signal::SIGINT);
         assert_all_counted(&ended);
         assert_eq!(ended.lines(": New connection: ").len(), 2, "{}", ended.text);
+        // Each SYN lay in the ring of its class.
+        let last = ended.eve.last().expect("records").to_string();
+        let misrouted = last.matches("\"misrouted_frames\"").count();
+        let none = last.matches("\"misrouted_frames\":0").count();
+        assert_eq!(misrouted, none, "{last}");
     });
 }
 

@@ -25,7 +25,6 @@ use crate::sensor::{self, RunKeys, close, logging};
 use crate::settings::RunConfig;
 use crate::shard::Shard;
 use crate::time::clock::{Reading, RunTime};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 
@@ -64,7 +63,6 @@ pub(super) fn watch(
             localities: opened.localities,
             lines: LinkLines::new(messenger.clone()),
             surroundings: opened.surroundings,
-            newcomers: BTreeMap::new(),
         },
         ledger: Ledger::new(common, workers.board.clone(), notices, control),
         workers,

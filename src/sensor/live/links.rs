@@ -12,7 +12,6 @@ use crate::sensor::group::{LinkState, LiveGroup};
 use crate::sensor::logging::SharedLocalities;
 use crate::settings::RunConfig;
 use crate::time::clock::monotonic_ns;
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 /// Time that a new interface has to get its name.
@@ -27,8 +26,6 @@ pub(super) struct Links<'a> {
     pub(super) localities: SharedLocalities,
     pub(super) lines: LinkLines,
     pub(super) surroundings: HostWatch,
-    /// New interfaces that are not watched, by index, and when each came (CLOCK_MONOTONIC).
-    pub(super) newcomers: BTreeMap<u32, i64>,
 }
 
 impl Links<'_> {
@@ -83,7 +80,7 @@ impl Links<'_> {
             LinkEvent::Created { ifindex, name, .. } => {
                 let was_awaited = self.reopen(&name, workers, witness);
                 if !was_awaited && self.groups.watched(ifindex).is_none() {
-                    self.newcomers.insert(ifindex, monotonic_ns());
+                    self.lines.newcomers.insert(ifindex, monotonic_ns());
                 }
             }
             LinkEvent::Up { name, .. } => {
@@ -122,7 +119,7 @@ impl Links<'_> {
     }
 
     fn on_removed(&mut self, ifindex: u32, name: &str) {
-        self.newcomers.remove(&ifindex);
+        self.lines.newcomers.remove(&ifindex);
         let interface = self.groups.watched(ifindex);
         if interface.is_none() {
             return;
@@ -142,15 +139,22 @@ impl Links<'_> {
     pub(super) fn report_newcomers(&mut self) {
         let now_ns = monotonic_ns();
         let is_due = |since_ns: i64| now_ns.saturating_sub(since_ns) >= NEWCOMER_NS;
-        if !self.newcomers.values().any(|&since_ns| is_due(since_ns)) {
+        if !self
+            .lines
+            .newcomers
+            .values()
+            .any(|&since_ns| is_due(since_ns))
+        {
             return;
         }
         let chosen = nic::resolve(&self.config.interfaces.join(","));
         let chosen = chosen.map_or_else(|_| Vec::new(), |chosen| chosen.interfaces);
-        let all = self.newcomers.iter();
+        let all = self.lines.newcomers.iter();
         let due = all.filter_map(|(&ifindex, &since_ns)| is_due(since_ns).then_some(ifindex));
         let due: Vec<u32> = due.collect();
-        self.newcomers.retain(|_, since_ns| !is_due(*since_ns));
+        self.lines
+            .newcomers
+            .retain(|_, since_ns| !is_due(*since_ns));
         for nic in chosen.iter().filter(|nic| due.contains(&nic.ifindex)) {
             if self.groups.watched(nic.ifindex).is_none() && !self.is_awaited(&nic.name) {
                 let name = &nic.name;
