@@ -12,12 +12,12 @@ fn main() -> ExitCode {
     commands::install_panic_hook();
     let mut cli = match arguments::parse(std::env::args_os(), Path::new(DEFAULT_PATH)) {
         Ok(cli) => cli,
-        Err(Refused::CommandLine(error)) => error.exit(),
+        Err(Refused::CommandLine(error)) => commands::refuse(&error),
         Err(Refused::File(error)) => return failed(&error.into()),
     };
     let given = arguments::given(&mut cli).clone();
     if let Some(note) = given.note(cli.command.name()) {
-        eprintln!("synledger: {note}");
+        commands::say(&note);
     }
     let outcome = match cli.command {
         Command::Run(args) => commands::run(args),
@@ -32,6 +32,6 @@ fn main() -> ExitCode {
 }
 
 fn failed(failure: &Failure) -> ExitCode {
-    eprintln!("synledger: {failure}");
+    commands::say(&failure);
     ExitCode::from(failure.code())
 }

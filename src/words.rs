@@ -1,7 +1,9 @@
 //! Enums whose variants have a stable word for logs, metrics, records and flags.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 
 /// Declares such an enum with `ALL`, `COUNT`, `index`, `word`, `Display` and `FromStr`. Equal words do not compile.
@@ -77,6 +79,21 @@ pub fn many(count: impl std::fmt::Display, word: &str) -> String {
     }
 }
 
+/// Lines for a person: each control character but the newline becomes `_`, as in the interfaces' names of log lines.
+/// Names of interfaces, hosts and files may hold any, also those that command a terminal.
+pub fn printable(lines: &str) -> Cow<'_, str> {
+    let commands = |letter: char| letter.is_control() && letter != '\n';
+    match lines.contains(commands) {
+        true => lines.replace(commands, "_").into(),
+        false => lines.into(),
+    }
+}
+
+/// A path for a person, on one line: each control character becomes `_`.
+pub fn shown(path: &Path) -> String {
+    path.display().to_string().replace(char::is_control, "_")
+}
+
 /// A parser of whole numbers in a range, which the error names.
 pub fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
@@ -105,6 +122,15 @@ mod tests {
             #[default]
             PaleBlue = "pale_blue",
         }
+    }
+
+    #[test]
+    fn control_characters_come_to_no_terminal() {
+        use super::{printable, shown};
+        let lines = "a\u{1b}[31m\u{9b}31m\u{7f}\r\u{7}\0b\nc";
+        assert_eq!(printable(lines), "a_[31m_31m____b\nc");
+        assert_eq!(printable("plain: größer\n"), "plain: größer\n");
+        assert_eq!(shown("a\nb\u{1b}c".as_ref()), "a_b_c");
     }
 
     #[test]

@@ -55,6 +55,51 @@ fn end(child: &mut Child, signal: Signal) -> (Option<i32>, Duration) {
     (status.expect("ended").code(), asked.elapsed())
 }
 
+/// By device and inode, also where the file is not there yet.
+#[test]
+fn two_outputs_in_one_file_are_refused_under_any_name() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let capture = Capture::new("none", LinkType::Ethernet).to_pcap(NANOS);
+    std::fs::write(dir.path().join("capture"), capture).expect("a file");
+    let refused = |script: &str, names: &[&str]| {
+        let mut shell = std::process::Command::new("unshare");
+        shell.args(["--mount", "sh", "-ec", script]);
+        shell.arg(env!("CARGO_BIN_EXE_synledger")).args(names);
+        let output = shell.current_dir(dir.path()).output().expect("sh starts");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{script} {names:?}: {error}");
+        assert!(
+            error.contains("; two outputs in one file would mix their lines"),
+            "{script} {names:?}: {error}"
+        );
+        error
+    };
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("skipped: needs root for a mount namespace");
+    }
+    let run = r#"exec "$0" read -q --output "text:$1" --output "eve:$2" capture"#;
+    let with = |before: &str, after: &str| format!("{before}{run}{after}");
+    refused(
+        &with("mkdir -p d e; mount --bind d e; ", ""),
+        &["d/new", "e/new"],
+    );
+    let error = refused(&with("touch g m; mount --bind g m; ", ""), &["g", "m"]);
+    assert!(
+        error.contains("--output: g and m are one file; "),
+        "{error}"
+    );
+    for name in [
+        "-",
+        "/dev/stdout",
+        "/dev/./stdout",
+        "/dev/fd/1",
+        "/proc/self/fd/1",
+        "/proc/thread-self/fd/1",
+    ] {
+        refused(&with("", " >new"), &["new", name]);
+    }
+}
+
 #[test]
 fn read_waits_for_a_slow_reader_and_sigint_ends_it() {
     let dir = tempfile::tempdir().expect("a folder");

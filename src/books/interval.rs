@@ -4,6 +4,7 @@ use super::Books;
 use super::output::Named;
 use super::ring::RingCounts;
 use crate::counters::{Counter, Counters as _, Kind};
+use crate::decode::{NotIpCause, Unread};
 use std::collections::BTreeMap;
 
 /// Upper bounds of losses that cannot be counted.
@@ -69,6 +70,11 @@ impl Books {
         losses
     }
 
+    /// Frames of link types that are not read: each may have been an attempt.
+    pub(crate) fn unread_links(&self) -> u64 {
+        self.shards.unread_frames[Unread::NotIp(NotIpCause::LinkType).index()]
+    }
+
     /// Sum of [`Books::losses`].
     pub fn missed(&self) -> u64 {
         self.losses().values().sum()
@@ -93,7 +99,7 @@ impl Books {
         let rings = self.rings.iter().filter(may_hold_attempts);
         let lost: u64 = rings.map(|ring| ring.tp_drops + ring.shed_data).sum();
         MissedBound {
-            attempts: lost + self.shards.frames_cut_by_depth,
+            attempts: lost + self.shards.frames_cut_by_depth + self.unread_links(),
             before_rings: self.host.nic_drops + self.host.softnet_drops,
         }
     }

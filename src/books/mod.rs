@@ -78,6 +78,12 @@ impl Books {
     /// Every counter except those of rings, outputs and responders, whose labels depend on the run.
     pub fn each(&self, show: &mut dyn FnMut(Counter)) {
         self.shards.each(show);
+        show(Counter::single(
+            "frames_of_unread_links",
+            "Frames of link types that are not read (unsupported_link): each may have been an attempt",
+            Kind::Loss,
+            self.unread_links(),
+        ));
         self.log.each(show);
         self.host.each(show);
         if let Some(filtered) = self.filtered {

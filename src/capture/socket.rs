@@ -6,6 +6,7 @@
 use super::ring::block::Origin;
 use super::ring::memory::Memory;
 use super::ring::{Ring, RingGeometry};
+use crate::capture::frame::LinkType;
 use crate::error::SetupError;
 use libc::sock_filter;
 use socket2::{Domain, Socket, Type};
@@ -74,7 +75,13 @@ impl RxSocket {
     ) -> Result<(Self, Ring), SetupError> {
         // Protocol 0 until bind: with ETH_P_ALL the ring would hold frames of every interface from before
         // the socket joined its fanout group, and those would be counted twice.
-        let kind = Type::RAW.cloexec().nonblocking();
+        let kind = match origin.link {
+            // Cooked: the kernel removes what stands before the IP header, which for PPP and GRE differs between the
+            // directions.
+            LinkType::RawIp => Type::DGRAM,
+            _ => Type::RAW,
+        };
+        let kind = kind.cloexec().nonblocking();
         let socket = Socket::new(Domain::PACKET, kind, None)
             .map_err(|e| with_hint("socket(AF_PACKET)", name, e))?;
         let socket = Self {

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::capture::bpf::counted::RejectCounter;
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::error::ConfigError;
 use crate::host::cpus;
 use crate::host::nic::ethtool::{self, Ethtool};
-use crate::host::nic::{Interface, SelectError, Selection, Softnet, SoftnetCounters};
+use crate::host::nic::{
+    Interface, SelectError, Selection, Softnet, SoftnetCounters, hardware_type,
+};
 use crate::settings::flags::{RingArgs, SizeArgs};
 use crate::settings::memory::{self, Memory};
 use crate::settings::rings::RingBudget;
@@ -35,6 +38,8 @@ pub struct Needs {
     pub outputs: usize,
     pub workers: usize,
     pub fanout: FanoutMode,
+    /// The kernel allows a program that counts the packets that data rings filter, and there is such a filter.
+    pub counts_filtered: bool,
 }
 
 impl Needs {
@@ -61,6 +66,7 @@ impl Needs {
             outputs: 1,
             workers,
             fanout: rings.fanout,
+            counts_filtered: rings.fanout == FanoutMode::Class && RejectCounter::is_allowed(),
         })
     }
 
@@ -72,6 +78,7 @@ impl Needs {
             outputs: config.common.outputs.len() + config.common.responders.len(),
             workers: config.common.workers,
             fanout: config.fanout,
+            counts_filtered: config.filters_data() && RejectCounter::is_allowed(),
         }
     }
 
@@ -90,6 +97,7 @@ impl Needs {
         let users = descriptors::Users {
             workers: self.workers,
             fanout: self.fanout,
+            counts_filtered: self.counts_filtered,
             witness: self.witness.is_some(),
             outputs: self.outputs,
         };
@@ -128,7 +136,7 @@ pub struct Facts {
     pub interfaces: Result<Vec<(Interface, Ethtool)>, String>,
     /// There is none, and `run` would wait for one.
     pub awaited: bool,
-    /// Names of selected interfaces of unsupported types.
+    /// Selected interfaces of unsupported types: name and type.
     pub unreadable: Vec<String>,
 }
 
@@ -191,7 +199,14 @@ fn described(selection: Selection) -> Described {
         let answers = ethtool::ask(&interface.name).unwrap_or_default();
         (interface, answers)
     };
-    let unreadable = selection.unreadable.into_iter().map(|each| each.name);
+    let unreadable = selection.unreadable.into_iter();
+    let unreadable = unreadable.map(|each| {
+        format!(
+            "{}, of hardware type {},",
+            each.name,
+            hardware_type(each.arphrd)
+        )
+    });
     (
         Ok(selection.interfaces.into_iter().map(ask).collect()),
         unreadable.collect(),

@@ -25,7 +25,8 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     };
     let mut found = Vec::new();
     for name in &facts.unreadable {
-        let why = "Its type is not supported: Ethernet, loopback and raw IP devices are.";
+        let why =
+            "Its type is not supported: Ethernet, loopback, PPP, tun and IP tunnel devices are.";
         found.push(Finding::new(
             Level::Warn,
             format!("{name} is left out"),

@@ -7,7 +7,7 @@ mod fanout;
 mod interfaces;
 pub mod render;
 
-use crate::words::many;
+use crate::words::{many, shown};
 pub use facts::{
     CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs, memory_level, refuse_too_much_memory,
 };
@@ -71,7 +71,7 @@ impl Finding {
 
 /// Keys of the configuration file that apply; `None`: no file was read.
 pub fn configuration(given: &Given) -> Option<Finding> {
-    let path = given.file.as_ref()?.display();
+    let path = shown(given.file.as_ref()?);
     let settings = given.settings.iter();
     let from_file = settings.filter(|setting| matches!(setting.origin, Origin::File { .. }));
     let keys: Vec<&str> = from_file.map(|setting| setting.key.as_str()).collect();

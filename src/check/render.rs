@@ -1,11 +1,12 @@
 //! Findings as text, and as JSON.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
 use super::{Finding, Level, exit_status};
-use crate::words::many;
+use crate::words::{many, printable};
 
 /// Indent of a finding's further lines: the width of the level and its gap.
 const INDENT: &str = "      ";
@@ -62,6 +63,22 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
+/// [`to_json`] as text, without any control character but newlines: serde_json writes DEL and the C1 controls as they
+/// are, and a terminal would obey them.
+pub fn json_text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for letter in format!("{:#}", to_json(findings)).chars() {
+        match letter {
+            '\n' => text.push(letter),
+            letter if letter.is_control() => {
+                let _ = write!(text, "\\u{:04x}", u32::from(letter));
+            }
+            letter => text.push(letter),
+        }
+    }
+    text
+}
+
 /// The findings as JSON: `ready`, `failed`, `warnings`, and `findings` with level, what, why, change.
 pub fn to_json(findings: &[Finding]) -> Value {
     let each = |finding: &Finding| {
@@ -85,10 +102,4 @@ fn count(findings: &[Finding], level: Level) -> usize {
         .iter()
         .filter(|finding| finding.level == level)
         .count()
-}
-
-/// Replaces control characters: interface names may hold any byte but '/' and blanks, also escape sequences.
-fn printable(text: &str) -> String {
-    let shown = |letter: char| if letter.is_control() { '?' } else { letter };
-    text.chars().map(shown).collect()
 }

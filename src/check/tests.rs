@@ -1,5 +1,5 @@
 use super::interfaces::cpu_mask;
-use super::render::{to_json, write_text};
+use super::render::{json_text, to_json, write_text};
 use super::*;
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::host::nic::ethtool::{Ethtool, Rss};
@@ -47,6 +47,7 @@ fn good() -> Facts {
             outputs: 1,
             workers: 1,
             fanout: FanoutMode::Class,
+            counts_filtered: true,
         },
         capabilities: Some(u64::MAX),
         open_files: Some(1_024),
@@ -227,7 +228,7 @@ fn text_lines_up_and_hides_control_characters() {
     ];
     let mut text = Vec::new();
     write_text(&found, &mut text).expect("memory takes anything");
-    let expected = "ok    a?[2Jb\nfail  what\n      why:    Why.\n      change: command\n\
+    let expected = "ok    a_[2Jb\nfail  what\n      why:    Why.\n      change: command\n\
                     warn  long\n      why:    One word after another, until the line is as long as a line may be, and then\n              \
                     some more.\n\
                     Not ready. 1 failed, 1 warning.\n";
@@ -235,6 +236,9 @@ fn text_lines_up_and_hides_control_characters() {
     let json = to_json(&found);
     assert_eq!(json["ready"], false);
     assert_eq!(json["findings"][1]["change"], "command");
+    let text = json_text(&[Finding::ok("a\x1b\u{7f}\u{9b}b")]);
+    let what = "\"what\": \"a\\u001b\\u007f\\u009bb\"";
+    assert!(text.contains(what), "{text}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
     findings.extend(check::findings(&facts));
     let mut out = std::io::stdout().lock();
     let printed = if args.json {
-        writeln!(out, "{:#}", render::to_json(&findings))
+        writeln!(out, "{}", render::json_text(&findings))
     } else {
         render::write_text(&findings, &mut out)
     };

@@ -3,7 +3,9 @@
 //! Ends at the first IP header, also behind a second Ethernet header (802.1ah, FabricPath). Pseudo-wires over MPLS
 //! and bridged SNAP are not followed.
 
+use super::macsec::macsec;
 use super::net::Net;
+use super::nflog::nflog;
 use super::packet::Reach;
 use super::rest::Rest;
 use super::unread::{MalformedCause, NotIpCause, Unread};
@@ -28,6 +30,7 @@ const PPPOE_SESSION: u16 = 0x8864;
 const MPLS: u16 = 0x8847;
 const MPLS_UPSTREAM: u16 = 0x8848;
 const JUMBO_LLC: u16 = 0x8870;
+const MACSEC: u16 = 0x88e5;
 /// Largest length of an 802.3 frame in the EtherType's field (IEEE 802.3, 3.2.6).
 const LENGTH_MAX: u16 = 1500;
 /// Smallest EtherType.
@@ -213,6 +216,13 @@ fn ethertypes(mut link: Link<'_>, mut ethertype: u16) -> Result<Link<'_>, Unread
                     None => return link.ip(3, Announced::V4),
                 }
             }
+            MACSEC => {
+                link.rest = macsec(link.rest)?;
+                link.mark(Reach::OddLink);
+                let next = link.u16(0)?;
+                link.skip(2)?;
+                next
+            }
             wrapper => {
                 let at = inner_ethertype_at(wrapper).ok_or(NotIpCause::Ethertype)?;
                 let next = link.u16(at)?;
@@ -228,8 +238,11 @@ fn ethertypes(mut link: Link<'_>, mut ethertype: u16) -> Result<Link<'_>, Unread
 /// Offset of the next EtherType behind a rare tag or encapsulation.
 fn inner_ethertype_at(ethertype: u16) -> Option<usize> {
     match ethertype {
-        // VN-Tag (802.1BR's forerunner) and 802.1CB redundancy: four bytes.
-        0x8926 | 0xf1c1 => Some(4),
+        // VN-Tag (802.1BR's forerunner), 802.1CB redundancy, HSR (IEC 62439-3): four bytes.
+        0x8926 | 0xf1c1 | 0x892f => Some(4),
+        // Cisco metadata (TrustSec's security group), Palo Alto's heartbeat backup: six bytes. As in tshark, whatever
+        // length the metadata claim.
+        0x8909 | 0x8988 => Some(6),
         // Transparent Ethernet bridging: a whole Ethernet header.
         0x6558 => Some(12),
         // Cisco FabricPath: two bytes, then an Ethernet header.
@@ -247,21 +260,39 @@ fn rare(mut link: Link<'_>, number: u32) -> Result<Link<'_>, Unread> {
     match number {
         9 | 50 => ppp_hdlc(link),
         51 => pppoe(link),
+        // The direction instead of the address byte.
+        166 => {
+            link.skip(1)?;
+            if link.rest.u8(0) == Some(0x03) {
+                link.skip(1)?;
+            }
+            ppp(link)
+        }
+        // The direction, then as 50.
+        204 => {
+            link.skip(1)?;
+            ppp_hdlc(link)
+        }
+        239 => logged(link),
         // FDDI: frame control and two addresses, then 802.2.
         10 => {
             link.skip(13)?;
             logical(link)
         }
-        // Cisco HDLC: address, control, EtherType.
-        104 => {
-            let ethertype = link.u16(2)?;
-            link.skip(4)?;
-            match ethertype {
-                ETHERTYPE_MIN.. => ethertypes(link, ethertype),
-                _ => Err(NotIpCause::Ethertype.into()),
-            }
-        }
+        104 => cisco_hdlc(link),
         _ => Err(NotIpCause::LinkType.into()),
+    }
+}
+
+/// Follows a packet that netfilter logged: its EtherType says what it is, else the family.
+fn logged(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    let packet = nflog(link.rest)?;
+    link.rest = packet.rest;
+    match (packet.ethertype, i32::from(packet.family)) {
+        (ethertype @ ETHERTYPE_MIN.., _) => ethertypes(link, ethertype),
+        (_, libc::AF_INET) => link.ip(0, Announced::V4),
+        (_, libc::AF_INET6) => link.ip(0, Announced::V6),
+        _ => Err(NotIpCause::Family.into()),
     }
 }
 
@@ -326,13 +357,26 @@ fn ppp(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
     }
 }
 
-/// Reads PPP with or without its HDLC address and control bytes.
+/// Reads PPP with or without its HDLC address and control bytes; two other addresses announce Cisco HDLC
+/// (RFC 1547, 4.3.1).
 fn ppp_hdlc(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
     link.mark(Reach::OddLink);
-    if link.rest.u16(0) == Some(0xff03) {
-        link.skip(2)?;
+    match link.rest.u8(0) {
+        Some(0x0f | 0x8f) => return cisco_hdlc(link),
+        Some(0xff) if link.rest.u8(1) == Some(0x03) => link.skip(2)?,
+        _ => {}
     }
     ppp(link)
+}
+
+/// Reads Cisco HDLC: address, control, EtherType.
+fn cisco_hdlc(mut link: Link<'_>) -> Result<Link<'_>, Unread> {
+    let ethertype = link.u16(2)?;
+    link.skip(4)?;
+    match ethertype {
+        ETHERTYPE_MIN.. => ethertypes(link, ethertype),
+        _ => Err(NotIpCause::Ethertype.into()),
+    }
 }
 
 /// Follows a stack of MPLS labels; the four bits behind it distinguish IP from pseudo-wires.

@@ -11,15 +11,21 @@
 pub mod headers;
 pub mod key;
 mod link;
+mod macsec;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
 mod naive_ip;
+#[cfg(test)]
+mod naive_odd;
 mod net;
+mod nflog;
 pub mod packet;
 mod rest;
 #[cfg(test)]
 mod shapes;
+#[cfg(test)]
+mod shapes_odd;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -9,20 +9,21 @@ use super::unread::{MalformedCause, NotIpCause, Unread};
 use crate::capture::frame::{Frame, LinkType};
 
 /// What a header announces next.
-enum Next {
+pub(super) enum Next {
     Type(usize),
+    Cisco,
     Llc,
     Ppp,
     Mpls,
     Ip { v4: bool, v6: bool, mixed: bool },
 }
 
-const V4: Next = Next::Ip {
+pub(super) const V4: Next = Next::Ip {
     v4: true,
     v6: true,
     mixed: true,
 };
-const V6: Next = Next::Ip {
+pub(super) const V6: Next = Next::Ip {
     v4: false,
     v6: true,
     mixed: false,
@@ -33,12 +34,12 @@ const BOTH: Next = Next::Ip {
     mixed: false,
 };
 
-struct Way<'a> {
-    view: View<'a>,
-    at: usize,
+pub(super) struct Way<'a> {
+    pub view: View<'a>,
+    pub at: usize,
     tags: Vec<u16>,
     inline_tags: usize,
-    reach: Vec<Reach>,
+    pub reach: Vec<Reach>,
     steps: usize,
 }
 
@@ -51,15 +52,18 @@ fn start(f: &Frame<'_>, w: &mut Way<'_>) -> Result<Next, Unread> {
         LinkType::LinuxSll2 => (0, 20),
         LinkType::RawIp => return Ok(BOTH),
         LinkType::Null | LinkType::Loop => return loopback(f.link, w),
-        LinkType::Other(9 | 50) => {
+        LinkType::Other(9 | 50) => return serial(w),
+        LinkType::Other(number @ (166 | 204)) => {
             w.reach.push(Reach::OddLink);
-            w.at = if v.has(0, 2) && v.two(0) == 0xff03 {
-                2
-            } else {
-                0
-            };
+            v.need(0, 1, cut)?;
+            w.at = 1;
+            if number == 204 {
+                return serial(w);
+            }
+            w.at += usize::from(v.has(1, 1) && v.b[1] == 3);
             return Ok(Next::Ppp);
         }
+        LinkType::Other(239) => return super::naive_odd::nflog(w),
         LinkType::Other(10) => {
             v.need(0, 13, cut)?;
             w.reach.push(Reach::OddLink);
@@ -72,7 +76,7 @@ fn start(f: &Frame<'_>, w: &mut Way<'_>) -> Result<Next, Unread> {
         }
         LinkType::Other(104) => {
             w.reach.push(Reach::OddLink);
-            (2, 4)
+            return Ok(Next::Cisco);
         }
         LinkType::Other(_) => return Err(Unread::NotIp(NotIpCause::LinkType)),
     };
@@ -89,20 +93,26 @@ fn start(f: &Frame<'_>, w: &mut Way<'_>) -> Result<Next, Unread> {
         LinkType::LinuxSll2 => v.two(8) == 824,
         _ => false,
     };
-    let cooked = f.link != LinkType::Other(104);
     match value {
         _ if netlink => Err(Unread::NotIp(NotIpCause::Ethertype)),
-        4 if cooked => Ok(Next::Llc),
-        7 if cooked => {
-            w.reach.push(Reach::OddLink);
-            if v.has(w.at, 2) && v.two(w.at) == 0xff03 {
-                w.at += 2;
-            }
-            Ok(Next::Ppp)
-        }
+        4 => Ok(Next::Llc),
+        7 => serial(w),
         1536.. => Ok(Next::Type(value)),
         _ => Err(Unread::NotIp(NotIpCause::Ethertype)),
     }
+}
+
+/// PPP or Cisco HDLC, by the first byte.
+fn serial(w: &mut Way<'_>) -> Result<Next, Unread> {
+    let (v, at) = (w.view, w.at);
+    w.reach.push(Reach::OddLink);
+    if v.has(at, 1) && (v.b[at] == 0x0f || v.b[at] == 0x8f) {
+        return Ok(Next::Cisco);
+    }
+    if v.has(at, 2) && v.two(at) == 0xff03 {
+        w.at += 2;
+    }
+    Ok(Next::Ppp)
 }
 
 fn loopback(link: LinkType, w: &mut Way<'_>) -> Result<Next, Unread> {
@@ -154,8 +164,12 @@ fn step(w: &mut Way<'_>, next: &Next) -> Result<Next, Unread> {
             w.view.cut(at + 6 + v.two(at + 4));
             Ok(Next::Ppp)
         }
-        Next::Type(kind @ (0x8926 | 0xf1c1 | 0x6558 | 0x8903 | 0x88e7)) => {
+        Next::Type(0x88e5) => super::naive_odd::macsec(w),
+        Next::Type(
+            kind @ (0x8926 | 0xf1c1 | 0x892f | 0x8909 | 0x8988 | 0x6558 | 0x8903 | 0x88e7),
+        ) => {
             let len = match kind {
+                0x8909 | 0x8988 => 6,
                 0x6558 => 12,
                 0x8903 => 14,
                 0x88e7 => 16,
@@ -185,8 +199,19 @@ fn step(w: &mut Way<'_>, next: &Next) -> Result<Next, Unread> {
                 _ => Err(Unread::NotIp(NotIpCause::Ppp)),
             }
         }
+        Next::Cisco => cisco(w),
         Next::Mpls => mpls(w),
         Next::Ip { .. } => unreachable!("the walk ends at IP"),
+    }
+}
+
+fn cisco(w: &mut Way<'_>) -> Result<Next, Unread> {
+    let (v, at) = (w.view, w.at);
+    v.need(at, 4, MalformedCause::TruncatedLink)?;
+    w.at += 4;
+    match v.two(at + 2) {
+        value @ 1536.. => Ok(Next::Type(value)),
+        _ => Err(Unread::NotIp(NotIpCause::Ethertype)),
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) fn ip(v: &mut View<'_>, at: &mut usize, gso: bool) -> Result<Ip, Unre
             beyond_program: false,
         };
         let len = v.two(base + 4);
-        if !(gso || len == 0 && v.wire_end - base - 40 > 65_535) {
+        if !(gso || len == 0 && v.wire_end.saturating_sub(base + 40) > 65_535) {
             v.cut(base + 40 + len);
         }
         *at += 40;
@@ -148,7 +148,7 @@ fn extensions(v: &View<'_>, at: &mut usize, p: &mut Ip) -> Result<(), Unread> {
 }
 
 pub(super) fn transport(v: &View<'_>, at: usize, p: &Ip, gso: bool) -> Result<Transport, Unread> {
-    let wire = v.wire_end - at;
+    let wire = v.wire_end.saturating_sub(at);
     let len = |header: usize| u32::try_from(wire.saturating_sub(header)).expect("a frame's length");
     if p.offset != 0 {
         if p.offset == 1 && p.proto == 6 && v.has(at, 6) {
@@ -217,7 +217,7 @@ pub(super) fn transport(v: &View<'_>, at: usize, p: &Ip, gso: bool) -> Result<Tr
 }
 
 fn udp(v: &View<'_>, at: usize, gso: bool) -> Result<Transport, Unread> {
-    let wire = v.wire_end - at;
+    let wire = v.wire_end.saturating_sub(at);
     v.need(at, 8, MalformedCause::TruncatedUdp)?;
     let field = v.two(at + 4);
     if (1..8).contains(&field) && !gso {

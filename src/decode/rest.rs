@@ -5,7 +5,7 @@
 pub(super) struct Rest<'a> {
     /// The captured bytes.
     pub bytes: &'a [u8],
-    /// Bytes on the wire, never fewer than the captured ones.
+    /// Bytes on the wire, never fewer than the captured ones but behind a MACsec tag.
     pub wire: usize,
     /// Offset of `bytes` in the frame.
     pub at: usize,

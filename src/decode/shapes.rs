@@ -268,6 +268,7 @@ pub(super) fn link_shapes() -> Vec<(LinkType, Vec<u8>)> {
 
 pub(super) fn shapes() -> Vec<(LinkType, Vec<u8>)> {
     let mut all = link_shapes();
+    all.extend(super::shapes_odd::odd_shapes());
     let polled = [0xaa, 0xaa, 0x13, 0, 0, 0, 8, 0];
     all.push((
         LinkType::Ethernet,

@@ -9,6 +9,7 @@ use super::headers::depth;
 use super::key::Key;
 use super::packet::{Fragment, Reach, Transport};
 use super::shapes::*;
+use super::shapes_odd::{WRAPPERS, macsec, nflog, typed, wrapped};
 use super::{Headers, MalformedCause, NotIpCause, Packet, Unread, naive, packet};
 use crate::capture::bpf::fanout::{self, HashKind, Keys};
 use crate::capture::frame::{Class, Frame, LinkType, VlanTag};
@@ -182,7 +183,8 @@ fn plain_frames_read_like_etherparse() {
     let mut compared = 0;
     for (_, bytes) in shapes()
         .into_iter()
-        .filter(|(link, _)| *link == LinkType::Ethernet)
+        // Etherparse takes MACsec's check value for payload.
+        .filter(|(link, bytes)| *link == LinkType::Ethernet && bytes[12..14] != [0x88, 0xe5])
     {
         let (Ok(ours), Ok(theirs)) = (read(&bytes), LaxSlicedPacket::from_ethernet(&bytes)) else {
             continue;
@@ -363,6 +365,83 @@ proptest! {
         let demux = fanout::demux(&Keys::from_seed(1), &frame);
         let followed = (demux.class, demux.key) == (Class::Open, HashKind::Flow);
         prop_assert_eq!(packet.reach == Reach::Plain, followed);
+    }
+}
+
+#[test]
+fn rare_tags_lead_to_their_packet_in_any_order() {
+    let (mut read_all, mut unknown) = (0, 0);
+    for bytes in wrapped() {
+        let [high, low] = [bytes[0], bytes[1]].map(usize::from);
+        match read(&ethernet(high * 256 + low, &bytes[2..])) {
+            Ok(packet) => {
+                let tcp = packet.tcp().unwrap();
+                assert!(tcp.is_touch() && tcp.payload_len == 3, "{bytes:x?}");
+                assert_eq!(packet.reach, Reach::OddLink, "{bytes:x?}");
+                read_all += 1;
+            }
+            Err(why) => {
+                assert_eq!(why, Unread::NotIp(NotIpCause::Ethertype), "{bytes:x?}");
+                unknown += 1;
+            }
+        }
+    }
+    assert_eq!((read_all, unknown), (70, 10));
+}
+
+#[test]
+fn a_rare_tag_that_is_cut_says_so() {
+    let four = ip4(6, &tcp(5, b""));
+    let mut frames = vec![(0x88e5, 8), (0x88e5, 16)];
+    frames.extend(WRAPPERS.map(|(kind, between)| (kind, between.len() + 2)));
+    for (kind, tag) in frames {
+        let inner = match (kind, tag) {
+            (0x88e5, 8) => macsec(0, &typed(0x800, &four)),
+            (0x88e5, _) => macsec(0x20, &typed(0x800, &four)),
+            _ => join(&[&vec![0; tag - 2], &typed(0x800, &four)]),
+        };
+        let bytes = ethernet(kind, &inner);
+        for len in 14..14 + tag {
+            let cut = packet(&frame(&bytes[..len], bytes.len(), LinkType::Ethernet));
+            let expected = Unread::Malformed(MalformedCause::TruncatedLink);
+            assert_eq!(cut, Err(expected), "{kind:#x}, {len} bytes");
+        }
+        assert!(read(&bytes).unwrap().tcp().unwrap().is_touch(), "{kind:#x}");
+    }
+}
+
+#[test]
+fn macsec_is_followed_without_encryption_and_its_check_value_is_no_payload() {
+    let open_end = ip4_as(0x45, 0, 0, 6, &tcp(5, b"xyz"));
+    let with = |flags| read(&ethernet(0x88e5, &macsec(flags, &typed(0x800, &open_end))));
+    for flags in [0, 0x01, 0x20, 0x23, 0x40, 0x50] {
+        assert_eq!(with(flags).unwrap().tcp().unwrap().payload_len, 3);
+    }
+    for flags in [0x04, 0x08, 0x0c, 0x2c] {
+        assert_eq!(with(flags), Err(Unread::NotIp(NotIpCause::Encrypted)));
+    }
+    assert_eq!(with(0x80), Err(Unread::NotIp(NotIpCause::Ethertype)));
+}
+
+#[test]
+fn netfilters_log_is_read_in_both_byte_orders() {
+    let (four, six) = (ip4(6, &tcp(5, b"xyz")), ip6(6, &tcp(5, b"xyz")));
+    let of = |bytes: &[u8]| packet(&frame(bytes, bytes.len(), LinkType::Other(239)));
+    for little in [true, false] {
+        for (family, ethertype, ip) in [
+            (2, 0x800, &four),
+            (2, 0, &four),
+            (10, 0, &six),
+            (7, 0x86dd, &six),
+        ] {
+            let logged = of(&nflog(little, family, ethertype, ip)).unwrap();
+            assert_eq!(logged.tcp().unwrap().payload_len, 3);
+            assert!(logged.tcp().unwrap().is_touch());
+        }
+        let other = of(&nflog(little, 7, 0, &four));
+        assert_eq!(other, Err(Unread::NotIp(NotIpCause::Family)));
+        let arp = of(&nflog(little, 7, 0x806, &four));
+        assert_eq!(arp, Err(Unread::NotIp(NotIpCause::Arp)));
     }
 }
 

@@ -14,7 +14,9 @@ words! {
         Ppp = "ppp",
         /// MPLS without IP: pseudo-wires, operation and maintenance.
         Mpls = "mpls",
-        /// A BSD loopback frame of another address family.
+        /// MACsec with encryption.
+        Encrypted = "encrypted",
+        /// A frame of a BSD loopback or of netfilter's log, of another address family.
         Family = "other_family",
         /// A link type that is not decoded.
         LinkType = "unsupported_link",
@@ -25,7 +27,7 @@ words! {
     /// Why a frame with a packet could not be decoded.
     #[derive(Hash)]
     pub enum MalformedCause {
-        /// The frame ends inside its link header, a tag or a label.
+        /// The frame ends inside its link header, a tag or a label, or a length there leads beyond its end.
         TruncatedLink = "truncated_link",
         /// More than 32 tags or 32 labels.
         TooManyTags = "too_many_tags",

@@ -1,36 +1,47 @@
 //! Metrics and a health check over HTTP, on a thread of its own.
 //!
 //! A scrape reads copies that workers publish, so it cannot slow a worker. Connections are few, short and
-//! answered once, so that slow clients cannot take the descriptors that the sensor needs.
+//! answered once, so that slow clients cannot take the descriptors that the sensor needs. One that is too many takes
+//! the place of the oldest that has not asked yet, so that nobody waits behind clients who say nothing.
+
+mod clients;
 
 use super::metrics::{Exposition, Format, Source, render};
+use crate::words::printable;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
+use clients::Clients;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 /// Limits on clients.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Connections open at once, over all listeners; further ones wait in the kernel's queue.
+    /// Connections open at once, over all listeners.
     connections: usize,
+    /// From accept to the last byte of the request's head, however slowly its bytes come.
+    head: Duration,
     /// From accept to the last byte of the answer.
     deadline: Duration,
 }
 
+/// Most connections that clients have at once.
+pub const CONNECTIONS_MAX: usize = 32;
+
 const LIMITS: Limits = Limits {
-    connections: 32,
+    connections: CONNECTIONS_MAX,
+    head: Duration::from_secs(2),
     deadline: Duration::from_secs(5),
 };
 
@@ -60,9 +71,7 @@ fn serve_within(
         .route("/healthz", get(healthz))
         .fallback(not_found)
         .with_state(Exposition::starting_now(source));
-    // A listener holds a slot while it waits for a client.
-    let slots = limits.connections.max(listeners.len());
-    let slots = Arc::new(Semaphore::new(slots));
+    let clients = Arc::new(Clients::at_most(limits.connections));
     std::thread::Builder::new()
         .name("metrics".to_owned())
         .spawn(move || {
@@ -70,7 +79,7 @@ fn serve_within(
                 let tasks: Vec<_> = listeners
                     .into_iter()
                     .filter_map(|listener| TcpListener::from_std(listener).ok())
-                    .map(|listener| accept(listener, app.clone(), slots.clone(), limits.deadline))
+                    .map(|listener| accept(listener, app.clone(), clients.clone(), limits))
                     .map(tokio::spawn)
                     .collect();
                 for task in tasks {
@@ -130,6 +139,8 @@ async fn healthz(State(exposition): State<Exposition>, RawQuery(query): RawQuery
             (status, format!("degraded\n{}", reasons.collect::<String>()))
         }
     };
+    // Names of interfaces and outputs stand in the reasons.
+    let text = printable(&text).into_owned();
     answer(status, "text/plain; charset=utf-8", text)
 }
 
@@ -176,19 +187,30 @@ fn negotiate(accept: &str) -> Format {
     }
 }
 
-/// Accepts a connection for each free slot, and closes it at its deadline.
-async fn accept(mut listener: TcpListener, app: Router, slots: Arc<Semaphore>, deadline: Duration) {
+/// Accepts every connection at once, and closes it at its deadlines or when it must make room.
+async fn accept(mut listener: TcpListener, app: Router, clients: Arc<Clients>, limits: Limits) {
     loop {
-        let slot = Arc::clone(&slots).acquire_owned().await;
         let (stream, _) = Listener::accept(&mut listener).await;
-        let service = TowerToHyperService::new(app.clone());
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
-            let _slot = slot.expect("never closed");
-            // A client that is slow, gone or speaks no HTTP is no fault of ours.
-            let _ = timeout(deadline, connection).await;
-        });
+        clients.admit(|asked| tokio::spawn(serve_one(stream, app.clone(), asked, limits)));
+        // In a burst of clients each is read once before the next is let in.
+        tokio::task::yield_now().await;
     }
+}
+
+/// Answers one request; `asked` is called when its head is there.
+async fn serve_one(stream: TcpStream, app: Router, asked: impl Fn(), limits: Limits) {
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(move |request| {
+        asked();
+        app.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that is slow, gone or speaks no HTTP is no fault of ours.
+    let _ = timeout(limits.deadline, connection).await;
 }
 
 #[cfg(test)]
@@ -333,49 +355,113 @@ mod tests {
         let [first, second] = [0, 1].map(|at: usize| listeners[at].local_addr().expect("bound"));
         let limits = Limits {
             connections: 2,
-            deadline: Duration::from_secs(2),
+            head: Duration::from_secs(60),
+            deadline: Duration::from_secs(60),
         };
         serve_within(limits, listeners, healthy()).expect("a thread");
-        let start = Instant::now();
+        let mut idle: Vec<_> = (0..2).map(|_| connect(first)).collect();
         for address in [first, second] {
             let (head, _) = get(address, "/healthz", "");
             assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         }
-        assert!(start.elapsed() < limits.deadline, "nobody is in the way");
-        let connect = |_| std::net::TcpStream::connect(first).expect("served");
-        let _slow: Vec<_> = (0..2).map(connect).collect();
-        // They may be let in a moment later than those who ask behind them.
-        let (start, mut waited) = (Instant::now(), Duration::ZERO);
-        while waited < limits.deadline / 2 && start.elapsed() < 5 * limits.deadline {
-            let asked = Instant::now();
-            let (head, _) = get(second, "/healthz", "");
-            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-            waited = asked.elapsed();
+        // The first of them made room, long before its deadline.
+        assert_closed(&mut idle[0]);
+    }
+
+    fn connect(address: SocketAddr) -> std::net::TcpStream {
+        std::net::TcpStream::connect(address).expect("served")
+    }
+
+    /// The server closes the connection, with or without a word.
+    fn assert_closed(stream: &mut std::net::TcpStream) {
+        let patience = Some(Duration::from_secs(20));
+        stream.set_read_timeout(patience).expect("a timeout");
+        let mut rest = Vec::new();
+        if let Err(why) = stream.read_to_end(&mut rest) {
+            assert_eq!(why.kind(), std::io::ErrorKind::ConnectionReset, "{why}");
         }
-        assert!(waited >= limits.deadline / 2, "nobody had to wait");
     }
 
     #[test]
-    fn clients_that_say_nothing_or_read_nothing_are_let_go() {
+    fn clients_that_say_nothing_or_one_byte_at_a_time_are_let_go() {
         let limits = Limits {
-            connections: 3,
-            deadline: Duration::from_millis(400),
+            connections: 8,
+            head: Duration::from_millis(300),
+            deadline: Duration::from_secs(60),
         };
         let address = server(limits, healthy());
+        let mut silent = connect(address);
+        let mut half = connect(address);
+        half.write_all(b"GET /metrics HT").expect("half a request");
+        let mut slow = connect(address);
         let start = Instant::now();
-        let connect = || std::net::TcpStream::connect(address).expect("served");
-        let mut slow: Vec<_> = (0..3).map(|_| connect()).collect();
-        slow[1]
-            .write_all(b"GET /metrics HT")
-            .expect("half a request");
-        // A fourth is not let in before one of the others is let go.
-        let (head, _) = get(address, "/healthz", "");
-        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        assert!(start.elapsed() >= Duration::from_millis(300));
-        for mut stream in slow {
-            let mut rest = Vec::new();
-            let _ = stream.read_to_end(&mut rest);
+        // Each byte comes well within the limit; the head as a whole does not.
+        let sent = b"GET /healthz HTTP/1.1\r\nHost: a-long-name\r\n".iter();
+        let taken = sent.take_while(|&&byte| {
+            std::thread::sleep(Duration::from_millis(100));
+            slow.write_all(&[byte]).is_ok()
+        });
+        assert!(taken.count() < 40, "a slow client was read to the end");
+        assert!(start.elapsed() < Duration::from_secs(20));
+        assert_closed(&mut silent);
+        assert_closed(&mut half);
+    }
+
+    #[test]
+    fn a_client_that_reads_nothing_is_let_go() {
+        let limits = Limits {
+            connections: 1,
+            head: Duration::from_secs(60),
+            deadline: Duration::from_millis(300),
+        };
+        let address = server(limits, healthy());
+        let mut client = connect(address);
+        client.write_all(b"GET /met").expect("half a request");
+        assert_closed(&mut client);
+    }
+
+    #[test]
+    fn a_scrape_beside_many_idle_clients_does_not_wait() {
+        let limits = Limits {
+            head: Duration::from_secs(60),
+            deadline: Duration::from_secs(60),
+            ..LIMITS
+        };
+        let address = server(limits, healthy());
+        let idle: Vec<_> = (0..200).map(|_| connect(address)).collect();
+        for path in ["/healthz", "/metrics"] {
+            let (head, _) = get(address, path, "");
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "all were let go");
+        // All but so many were closed.
+        for mut stream in idle.into_iter().take(200 - CONNECTIONS_MAX) {
+            assert_closed(&mut stream);
+        }
+    }
+
+    #[test]
+    fn every_answer_closes_its_connection() {
+        let address = server(LIMITS, healthy());
+        for (method, path, status) in [
+            ("GET", "/healthz", "200"),
+            ("HEAD", "/metrics", "200"),
+            ("POST", "/metrics", "405"),
+            ("DELETE", "/healthz", "405"),
+            ("GET", "/else", "404"),
+        ] {
+            let mut stream = connect(address);
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.write_all(request.as_bytes()).expect("a request");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("it ends");
+            let expected = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&expected), "{answer}");
+            let head = answer.to_ascii_lowercase();
+            assert_eq!(
+                head.matches("\r\nconnection: close\r\n").count(),
+                1,
+                "{answer}"
+            );
+        }
     }
 }

@@ -3,10 +3,14 @@
 use crate::books::record_kind::EventKind;
 use crate::log::sinks::lines::{Lines, Patience};
 use crate::log::sinks::{Entry, Moment, Sink as _};
+use crate::words::printable;
 use std::os::fd::AsFd;
 
 /// Writes to standard error. A reader that has stopped delays the end of a run by a second at most.
+///
+/// Control characters are escaped: see [`printable`].
 pub fn print_to_stderr(text: &str) {
+    let text = &*printable(text);
     let Ok(fd) = std::io::stderr().as_fd().try_clone_to_owned() else {
         // No descriptor is left. The text must not be lost.
         eprint!("{text}");

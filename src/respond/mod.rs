@@ -13,6 +13,7 @@ use crate::log::event::Body;
 use crate::log::notice::Notice;
 use crate::log::reached::LogTime;
 use crate::log::tap::{Listener, TapEvent};
+use crate::words::shown;
 use guard::Guard;
 use std::fmt::Debug;
 use std::path::Path;
@@ -95,7 +96,7 @@ pub fn parse_output(value: &str) -> Option<Result<ResponderSpec, String>> {
     let registered = RESPONDERS.into_iter().find(|one| one.word == kind)?;
     let plan = (registered.plan)(rest).map_err(|wrong| format!("--output {value}: {wrong}"));
     Some(plan.map(|plan| ResponderSpec {
-        name: format!("{kind}:{}", plan.path().display()),
+        name: format!("{kind}:{}", shown(plan.path())),
         plan,
     }))
 }

@@ -1,6 +1,7 @@
 //! A file that is replaced atomically: written to a temporary file in its folder, then renamed.
 
 use crate::log::sinks::spec::folder;
+use crate::words::shown;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -77,7 +78,7 @@ impl Replaced {
 /// Whether a file at `path` could be replaced; changes nothing. The error is one sentence with the way out.
 pub fn would_open(path: &Path) -> Result<(), String> {
     let refuse = |hint: &str, why: &dyn std::fmt::Display| {
-        let path = path.display();
+        let path = shown(path);
         Err(format!("open failed for output {path}{hint}: {why}"))
     };
     match path.symlink_metadata() {
@@ -101,10 +102,7 @@ pub fn would_open(path: &Path) -> Result<(), String> {
     }
     let folder = folder(path);
     if !folder.exists() {
-        let hint = format!(
-            " (its directory {} is missing: create it)",
-            folder.display()
-        );
+        let hint = format!(" (its directory {} is missing: create it)", shown(folder));
         return refuse(&hint, &io::Error::from_raw_os_error(libc::ENOENT));
     }
     match eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
@@ -112,7 +110,7 @@ pub fn would_open(path: &Path) -> Result<(), String> {
         Err(errno) => {
             let hint = format!(
                 " (a file is written beside it: its directory {} must be writable)",
-                folder.display()
+                shown(folder)
             );
             refuse(&hint, &io::Error::from(errno))
         }

@@ -147,7 +147,7 @@ impl Filters {
             narrow: None,
             filtered: None,
         };
-        if config.capture != CaptureDepth::Control && !config.shed {
+        if !config.filters_data() {
             return filters;
         }
         filters.filtered = RejectCounter::new(&filtering).ok().map(Arc::new);

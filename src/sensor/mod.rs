@@ -3,6 +3,7 @@
 mod group;
 pub(crate) mod live;
 mod logging;
+mod rare_links;
 pub(crate) mod read;
 pub mod replay;
 mod signals;

@@ -1,6 +1,7 @@
 //! `read`: captures in, the log of a live run out.
 
 use super::logging;
+use super::rare_links::Judgement;
 use super::replay::{self, End, Replay};
 use super::signals::Signals;
 use crate::books::{Books, InFlight};
@@ -154,6 +155,7 @@ impl<'a> Reading<'a> {
             };
             let before = replay.frames();
             let (end, known) = self.read_file(&mut reader, replay);
+            self.judge_links(reader.name(), replay, before);
             first_interface =
                 first_interface.saturating_add(u16::try_from(known).unwrap_or(u16::MAX));
             if end == End::Stopped {
@@ -165,6 +167,18 @@ impl<'a> Reading<'a> {
                 self.stopped_at = Some(place);
                 return;
             }
+        }
+    }
+
+    /// Reports link types that are not read; `before`: frames before this file.
+    fn judge_links(&mut self, name: &str, replay: &mut Replay, before: u64) {
+        let frames = replay.frames() - before;
+        match replay.take_rare_links().judge(frames) {
+            Some(Judgement::Whole(text)) => self.failures.push(format!("{name}: {text}")),
+            Some(Judgement::Part(text)) if !self.common.quiet => {
+                print_to_stderr(&format!("synledger: {name}: {text}\n"));
+            }
+            _ => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! `read`: captures → chunks → workers in lockstep, so that the log is the same for every number of workers.
 
+use super::rare_links::RareLinks;
 use crate::capture::bpf::fanout::{self, HashKind, Keys};
 use crate::capture::frame::Frame;
 use crate::capture::pcap::chunk::Chunk;
@@ -33,6 +34,7 @@ pub struct Replay {
     number: u64,
     first_ns: Option<i64>,
     watermark_ns: i64,
+    rare_links: RareLinks,
 }
 
 impl Replay {
@@ -48,6 +50,7 @@ impl Replay {
                 number: 0,
                 first_ns: None,
                 watermark_ns: i64::MIN,
+                rare_links: RareLinks::default(),
             },
             ends.1,
         )
@@ -67,6 +70,11 @@ impl Replay {
     pub fn span_ns(&self) -> (i64, i64) {
         self.first_ns
             .map_or((0, 0), |first_ns| (first_ns, self.watermark_ns))
+    }
+
+    /// Takes what was counted of rarer link types since the last call.
+    pub fn take_rare_links(&mut self) -> RareLinks {
+        std::mem::take(&mut self.rare_links)
     }
 
     /// Reads one capture to its end, or until `ends` returns true. Frames before an error are handed out, and so are
@@ -120,6 +128,7 @@ impl Replay {
             self.number += 1;
             self.first_ns.get_or_insert(frame.ts_ns);
             self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
+            self.rare_links.note(&frame);
             let worker = worker_of(&self.keys, &frame, workers);
             let depth = depth(&frame);
             chunk.push(&frame, depth, self.watermark_ns, worker);

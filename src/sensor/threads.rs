@@ -1,6 +1,7 @@
 //! Named and pinned threads.
 
 use crate::host::cpus;
+use crate::observe::terminal::print_to_stderr;
 use std::thread::{Builder, Scope};
 
 /// Starts a thread with a name, which `top -H` and a panic show.
@@ -18,8 +19,8 @@ pub fn pin(cpu: Option<usize>, worker: usize) {
     if let Some(cpu) = cpu
         && let Err(errno) = cpus::pin_current_thread(cpu)
     {
-        eprintln!(
-            "synledger: worker {worker} cannot be pinned to CPU {cpu}: {errno}; it goes on unpinned"
-        );
+        print_to_stderr(&format!(
+            "synledger: worker {worker} cannot be pinned to CPU {cpu}: {errno}; it goes on unpinned\n"
+        ));
     }
 }

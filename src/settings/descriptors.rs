@@ -13,6 +13,8 @@ pub struct Users {
     pub workers: usize,
     /// `--fanout`: determines the number of rings.
     pub fanout: FanoutMode,
+    /// Frames that data rings filter are counted: by class, and the kernel allows the program.
+    pub counts_filtered: bool,
     /// There is a `--witness`.
     pub witness: bool,
     /// `--output`.
@@ -20,15 +22,15 @@ pub struct Users {
 }
 
 impl Users {
-    /// Descriptors of one interface: a socket for each ring; by class also map and program that count rejected
-    /// packets; the witness's socket.
-    fn per_interface(&self) -> u64 {
+    /// Descriptors of one interface: a socket for each ring; map and program that count filtered packets; the witness's
+    /// socket.
+    pub fn per_interface(&self) -> u64 {
         let workers = self.workers as u64;
         let rings = match self.fanout {
-            FanoutMode::Class => 3 * workers + 2,
+            FanoutMode::Class => 3 * workers,
             _ => workers,
         };
-        rings + u64::from(self.witness)
+        rings + 2 * u64::from(self.counts_filtered) + u64::from(self.witness)
     }
 
     /// Descriptors with so many interfaces, and one more: a re-created one is open twice for a moment.

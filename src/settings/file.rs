@@ -1,6 +1,7 @@
 //! The configuration file: TOML without tables. Keys and values with their lines.
 
 use crate::error::{ConfigError, SetupError};
+use crate::words::shown;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
@@ -95,7 +96,7 @@ pub(crate) fn read_default(path: &Path) -> Result<Option<ConfigFile>, ConfigErro
 }
 
 fn subject(path: &Path) -> String {
-    format!("configuration file {}", path.display())
+    format!("configuration file {}", shown(path))
 }
 
 /// Reads at most one byte more than allowed.
@@ -112,7 +113,7 @@ fn bytes(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// Those of [`read`].
 pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<ConfigFile, ConfigError> {
-    let shown = path.display();
+    let shown = shown(path);
     if bytes.len() as u64 > BYTES_MAX {
         let says = format!("configuration file {shown}: longer than 1 MiB");
         return Err(ConfigError(says));

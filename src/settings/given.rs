@@ -1,6 +1,7 @@
 //! The flags given, and their origin: command line, configuration file or preset.
 
 use super::presets::Preset;
+use crate::words::shown;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Preset(preset) => write!(f, "preset {preset}"),
-            Self::File { path, line } => write!(f, "{} line {line}", path.display()),
+            Self::File { path, line } => write!(f, "{} line {line}", shown(path)),
             Self::CommandLine => f.write_str("command line"),
         }
     }
@@ -145,7 +146,7 @@ impl Given {
     /// The file's name and each flag given, as lines of TOML that a configuration file may have.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![match &self.file {
-            Some(path) => format!("# configuration file: {}", path.display()),
+            Some(path) => format!("# configuration file: {}", shown(path)),
             None => "# configuration file: none".to_owned(),
         }];
         if !self.elsewhere.is_empty() {
@@ -165,7 +166,7 @@ impl Given {
 
     /// A note if the file of `--config` has keys of other subcommands.
     pub fn note(&self, subcommand: &str) -> Option<String> {
-        let path = self.file.as_ref().filter(|_| self.is_named)?.display();
+        let path = shown(self.file.as_ref().filter(|_| self.is_named)?);
         let is_quiet = |setting: &Setting| setting.key == "quiet" && setting.value == Value::On;
         if self.elsewhere.is_empty() || self.settings.iter().any(is_quiet) {
             return None;

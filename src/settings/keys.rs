@@ -5,6 +5,7 @@ use super::given::{self, Origin, Setting, Value};
 use super::program::{self, flag, is_list, is_revocable, is_switch};
 use crate::error::ConfigError;
 use crate::words::either;
+use crate::words::shown;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use std::sync::Arc;
@@ -78,7 +79,7 @@ fn check_conflicts(
         if let Some(other) = before.find(|other| exclude(command, setting, other)) {
             let line = |key: &str| file.entries.iter().find(|entry| entry.key == key);
             let line = |key: &str| line(key).map_or(0, |entry| entry.line);
-            let (shown, key, first) = (file.path.display(), &setting.key, &other.key);
+            let (shown, key, first) = (shown(&file.path), &setting.key, &other.key);
             return Err(ConfigError(format!(
                 "{shown} line {}: {key} cannot be used with {first} in line {}",
                 line(key),
@@ -103,7 +104,7 @@ pub fn exclude(command: &Command, one: &Setting, other: &Setting) -> bool {
 
 fn unknown(file: &ConfigFile, entry: &FileEntry, program: &Command) -> ConfigError {
     let FileEntry { key, line, .. } = entry;
-    let (shown, name) = (file.path.display(), given::key(key));
+    let (shown, name) = (shown(&file.path), given::key(key));
     if let EntryValue::Other("a table") = entry.value {
         let says = "is a table; there are none: a flag a line, KEY = VALUE";
         return ConfigError(format!("{shown} line {line}: {name} {says}"));
@@ -137,7 +138,7 @@ fn value(
 ) -> Result<Value, ConfigError> {
     let FileEntry { key, line, .. } = entry;
     let wrong = |line: &usize, written: &str, why: &str| {
-        let shown = file.path.display();
+        let shown = shown(&file.path);
         ConfigError(format!("{shown} line {line}: {key} = {written}: {why}"))
     };
     let kind = kind(arg);

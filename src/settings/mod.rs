@@ -122,6 +122,12 @@ impl ReadConfig {
 }
 
 impl RunConfig {
+    /// Whether data rings have a filter that counts what it rejects, where the kernel allows that.
+    pub fn filters_data(&self) -> bool {
+        let by_class = self.fanout == FanoutMode::Class;
+        by_class && (self.shed || self.capture == CaptureDepth::Control)
+    }
+
     /// Checks the flags of `run`.
     ///
     /// # Errors

@@ -213,6 +213,36 @@ fn an_interface_recreated_under_another_name_is_watched_after_its_renaming() {
     });
 }
 
+/// As udev does: an interface gets its name a moment after it came.
+#[test]
+fn what_comes_back_by_a_renaming_is_not_called_unwatched_but_a_newcomer_is() {
+    with_veth(|veth| {
+        let sensor = Sensor::start(&["--workers", "1", "-i", "sen*"]);
+        send(veth, 1);
+        wait_for_connection(&sensor, 1);
+        ip(&format!("link del {SENSOR}"));
+        wait_for_events(&sensor, "link_removed", 2);
+        ip("link add senda type veth peer name sendb");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        ip(&format!("link set senda name {SENDER}"));
+        ip(&format!("link set sendb name {SENSOR}"));
+        ip(&format!("link set {SENDER} up"));
+        ip(&format!("link set {SENSOR} up"));
+        wait_for_events(&sensor, "link_back", 2);
+        ip("link add sennew type veth peer name other0");
+        sensor.wait_for_event("link_unwatched");
+        let ended = sensor.stop(Signal::SIGINT);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let unwatched: Vec<&str> = ended
+            .stderr
+            .lines()
+            .filter(|line| line.contains("it is not watched"))
+            .collect();
+        let expected = "synledger: sennew is new and -i means it, too; it is not watched: start synledger again";
+        assert_eq!(unwatched, [expected]);
+    });
+}
+
 #[test]
 fn a_renamed_interface_is_still_watched_and_a_newcomer_of_its_old_name_is_not() {
     with_veth(|veth| {

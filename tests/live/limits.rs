@@ -6,6 +6,7 @@ use crate::common::netns::{SENSOR, ip, with_veth};
 use crate::common::{CHECK, RUN, fails, synledger};
 use nix::sys::signal::Signal;
 use std::process::Command;
+use synledger::capture::bpf::counted::RejectCounter;
 use synledger::capture::mode::FanoutMode;
 use synledger::settings::descriptors::Users;
 
@@ -100,6 +101,7 @@ fn a_run_raises_its_limit_of_descriptors_and_opens_no_more_than_computed() {
             let users = Users {
                 workers: 1,
                 fanout,
+                counts_filtered: fanout == FanoutMode::Class && RejectCounter::is_allowed(),
                 witness: more.contains(&"--witness"),
                 outputs: 2,
             };
@@ -121,11 +123,75 @@ fn a_run_raises_its_limit_of_descriptors_and_opens_no_more_than_computed() {
     });
 }
 
+/// Descriptors of a sensor with these arguments; `dropped`: capabilities that it is started without.
+fn descriptors(dropped: &str, interfaces: &str, args: &[&str]) -> u64 {
+    let mut command = match dropped {
+        "" => synledger(),
+        dropped => {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set", dropped, "--inh-caps", dropped]);
+            command.arg(env!("CARGO_BIN_EXE_synledger"));
+            command
+        }
+    };
+    command.args(RUN);
+    command.args(["-i", interfaces, "--ring-mib", "8", "--memory-mib", "64"]);
+    let sensor = Sensor::start_command(command.args(args));
+    let open = std::fs::read_dir(format!("/proc/{}/fd", sensor.pid())).expect("it runs");
+    let open = open.count() as u64;
+    let ended = sensor.stop(Signal::SIGINT);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    open
+}
+
+#[test]
+fn an_interface_takes_as_many_descriptors_as_computed() {
+    with_veth(|_| {
+        if Command::new("setpriv").arg("--version").output().is_err() {
+            return eprintln!("skipped: needs setpriv (util-linux)");
+        }
+        for name in ["more1", "more2"] {
+            ip(&format!("link add {name} type veth peer name {name}b"));
+            ip(&format!("link set {name} up"));
+        }
+        let three = format!("{SENSOR},more1,more2");
+        let without = "-bpf,-sys_admin";
+        for (dropped, workers, more, counted) in [
+            ("", 1, &[][..], true),
+            ("", 2, &[], true),
+            (without, 1, &[], false),
+            ("", 1, &["--shed", "off"], false),
+            ("", 1, &["--capture", "control", "--shed", "off"], true),
+            ("", 2, &["--fanout", "hash"], false),
+            ("", 1, &["--witness", "1"], true),
+        ] {
+            let users = Users {
+                workers,
+                fanout: match more.contains(&"hash") {
+                    true => FanoutMode::Hash,
+                    false => FanoutMode::Class,
+                },
+                counts_filtered: counted && RejectCounter::is_allowed(),
+                witness: more.contains(&"--witness"),
+                outputs: 2,
+            };
+            let workers = workers.to_string();
+            let args = [&["--workers", &workers], more].concat();
+            let [one, all] =
+                [SENSOR, &three].map(|interfaces| descriptors(dropped, interfaces, &args));
+            let each = users.per_interface();
+            assert_eq!(all - one, 2 * each, "{dropped} {args:?}: {one}, {all}");
+            assert!(all <= users.needed(3), "{dropped} {args:?}: {all}");
+        }
+    });
+}
+
 #[test]
 fn too_few_descriptors_are_refused_before_anything_is_opened() {
     with_veth(|_| {
         let interfaces = many_interfaces();
-        let needed = 61 * 5 + 1 + 64;
+        let each = if RejectCounter::is_allowed() { 5 } else { 3 };
+        let needed = 61 * each + 1 + 64;
         let expected = format!("200 open files allowed at most, {needed} needed");
         let way_out = format!("ulimit -n {needed}");
         for more in [&[][..], &["--dry-run"]] {

@@ -5,10 +5,12 @@ mod common;
 
 mod blocklist;
 mod conversation;
+mod devices;
 mod disk;
 mod flaps;
 mod handshakes;
 mod hints;
+mod hostile_names;
 mod interfaces;
 mod limits;
 mod overload;

@@ -29,6 +29,9 @@ SHOWN = 5
 FILE_HEADER_BYTES = 24
 # tshark's error for a link type that it does not know; it then reads no frame.
 UNKNOWN_LINK = re.compile(r"network type (\d+ unknown or unsupported|reserved field not zero)")
+# The sensor's errors for a file whose link type it does not read, or of whose link headers none leads on.
+UNREAD_LINK = re.compile(r"none of its frames \(\d+\) could be read: link type \d+ \(.*\) is not read$")
+UNREAD_HEADERS = re.compile(r"none of its frames \(\d+\) could be read: the headers of link type \d+ \(.*\) are cut or damaged$")
 
 
 def microseconds(stamp):
@@ -131,6 +134,10 @@ def frame_differences(sensor, found, named):
     if found["error"] is not None and UNKNOWN_LINK.search(found["error"]) and found["frames"] == 0:
         return [], "link types that tshark does not know" if sensor.frames else None
     out = []
+    says = sensor.damage or ""
+    known_link = any(int(encap) in rules.LINKS for encap in found["encaps"])
+    if UNREAD_LINK.search(says) and not known_link or UNREAD_HEADERS.search(says) and not found["touches"]:
+        sensor = dataclasses.replace(sensor, damage=None)
     if (sensor.damage is None) != (found["error"] is None):
         ours = sensor.damage or "it is whole"
         out.append(f"damage: the sensor: {ours}; the oracle: {found['error'] or 'it is whole'}")

@@ -216,8 +216,9 @@ class Faults(unittest.TestCase):
 class Frames(unittest.TestCase):
     """Which differences in the number of frames are explained."""
 
-    def judged(self, frames, error, sensor=(5, None), named=""):
-        return compare.frame_differences(compare.Outcome(*sensor, [], [], []), {"frames": frames, "error": error}, named)
+    def judged(self, frames, error, sensor=(5, None), named="", encaps=("1",), touches=0):
+        found = {"frames": frames, "error": error, "encaps": dict.fromkeys(encaps, 1), "touches": touches}
+        return compare.frame_differences(compare.Outcome(*sensor, [], [], []), found, named)
 
     def test_only_the_named_difference_is_explained(self):
         why = "named in known_differences.md"
@@ -235,6 +236,17 @@ class Frames(unittest.TestCase):
         self.assertEqual(self.judged(0, error)[0], [])
         self.assertEqual(len(self.judged(4, error, (5, "y"))[0]), 1)
         self.assertEqual(len(self.judged(0, "cut short", (5, "y"))[0]), 1)
+
+    def test_a_link_type_that_the_sensor_does_not_read_is_no_damage_where_the_oracle_agrees(self):
+        says = "synledger: x.pcap: none of its frames (5) could be read: link type 129 (ARCNET_LINUX) is not read"
+        self.assertEqual(self.judged(5, None, (5, says), encaps=("9",))[0], [])
+        self.assertEqual(len(self.judged(5, None, (5, says), encaps=("9", "1"))[0]), 1)
+        self.assertEqual(len(self.judged(5, None, (5, "cut short"), encaps=("9",))[0]), 1)
+
+    def test_link_headers_that_lead_nowhere_are_no_damage_where_the_oracle_finds_no_syn_either(self):
+        says = "synledger: x: none of its frames (1) could be read: the headers of link type 239 (NFLOG) are cut or damaged"
+        self.assertEqual(self.judged(1, None, (1, says), encaps=("141",))[0], [])
+        self.assertEqual(len(self.judged(1, None, (1, says), encaps=("141",), touches=1)[0]), 1)
 
 
 class Truth(unittest.TestCase):

@@ -4,6 +4,7 @@
 //! load beyond the frame, which ends the program, counts as a rejection too.
 #![allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
+use crate::capture::socket::GATE;
 use libc::{c_int, c_long, sock_filter};
 use std::io;
 use std::mem::size_of;
@@ -60,6 +61,12 @@ struct ProgLoad {
 }
 
 impl RejectCounter {
+    /// Whether the kernel allows one to this process: makes one and closes it again.
+    #[must_use]
+    pub fn is_allowed() -> bool {
+        Self::new(&GATE).is_ok()
+    }
+
     /// Creates the counter and loads `classic`, translated.
     ///
     /// # Errors

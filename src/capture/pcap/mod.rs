@@ -8,6 +8,7 @@ mod buffer;
 pub(crate) mod chunk;
 mod classic;
 mod error;
+mod link_names;
 mod ng;
 mod source;
 mod stream;
@@ -15,6 +16,7 @@ mod stream;
 mod tests;
 mod zstd;
 
+use crate::words::shown;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use buffer::Buffer;
 use classic::Classic;
 use error::Fault;
 pub use error::{ReadError, ReadErrorKind};
+pub(crate) use link_names::link_name;
 use ng::Ng;
 use source::About;
 use stream::Stream;
@@ -85,7 +88,7 @@ impl CaptureReader {
     ///
     /// Every [`ReadErrorKind`] but `NotYet` can occur.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let name = path.display().to_string();
+        let name = shown(path);
         let slow = std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir());
         if slow {
             let path = path.to_path_buf();
@@ -242,7 +245,7 @@ impl CaptureReader {
         &self.interfaces
     }
 
-    /// The file's path as it was given, or `standard input`.
+    /// The file's path, as [`shown`], or `standard input`.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -27,6 +27,12 @@ pub const NAME_BYTES_MAX: usize = 15;
 
 /// Raw IP, as cellular modems have it (`linux/if_arp.h`); libc lacks the name.
 const ARPHRD_RAWIP: u16 = 519;
+// linux/if_arp.h; libc lacks these, too.
+const ARPHRD_CAN: u16 = 280;
+const ARPHRD_IP6GRE: u16 = 823;
+const ARPHRD_NETLINK: u16 = 824;
+const ARPHRD_6LOWPAN: u16 = 825;
+const ARPHRD_VSOCKMON: u16 = 826;
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +63,8 @@ pub struct Interface {
 
 /// Link type of a hardware type; `None`: unsupported.
 ///
-/// PPP and GRE are unsupported: their headers at a tap differ between the directions.
+/// Devices of raw IP are captured without their link header ([`crate::capture::socket::RxSocket::open`]): that of PPP
+/// and GRE differs between the directions.
 pub fn link_type(arphrd: u16) -> Option<LinkType> {
     match arphrd {
         libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(LinkType::Ethernet),
@@ -65,9 +72,34 @@ pub fn link_type(arphrd: u16) -> Option<LinkType> {
         | ARPHRD_RAWIP
         | libc::ARPHRD_TUNNEL
         | libc::ARPHRD_TUNNEL6
-        | libc::ARPHRD_SIT => Some(LinkType::RawIp),
+        | libc::ARPHRD_SIT
+        | libc::ARPHRD_PPP
+        | libc::ARPHRD_IPGRE
+        | ARPHRD_IP6GRE => Some(LinkType::RawIp),
         _ => None,
     }
+}
+
+/// A hardware type by number and, where it is known, name.
+pub fn hardware_type(arphrd: u16) -> String {
+    let name = match arphrd {
+        libc::ARPHRD_AX25 => "AX.25",
+        libc::ARPHRD_IEEE1394 => "FireWire",
+        libc::ARPHRD_INFINIBAND => "InfiniBand",
+        libc::ARPHRD_SLIP | libc::ARPHRD_CSLIP => "SLIP",
+        ARPHRD_CAN => "CAN",
+        libc::ARPHRD_CISCO => "Cisco HDLC",
+        libc::ARPHRD_RAWHDLC => "raw HDLC",
+        libc::ARPHRD_FRAD => "frame relay",
+        libc::ARPHRD_IEEE80211 => "802.11",
+        libc::ARPHRD_IEEE80211_PRISM | libc::ARPHRD_IEEE80211_RADIOTAP => "802.11 in monitor mode",
+        libc::ARPHRD_IEEE802154 => "802.15.4",
+        ARPHRD_NETLINK => "netlink monitor",
+        ARPHRD_6LOWPAN => "6LoWPAN",
+        ARPHRD_VSOCKMON => "vsock monitor",
+        _ => return arphrd.to_string(),
+    };
+    format!("{arphrd} ({name})")
 }
 
 /// Reads a file of `/proc/net` for the calling thread's namespace.

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io;
 
-use super::{Interface, NAME_BYTES_MAX, default_route_devices, list};
+use super::{Interface, NAME_BYTES_MAX, default_route_devices, hardware_type, list};
 
 /// The interfaces that a list of patterns selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub enum SelectError {
     NothingLeft {
         patterns: String,
         there_are: Vec<String>,
+        /// Names and hardware types of those that match.
+        unreadable: Vec<(String, u16)>,
     },
     /// The interfaces or routes could not be read.
     Io(io::Error),
@@ -64,16 +66,28 @@ impl fmt::Display for SelectError {
             ),
             Self::Unreadable { name, arphrd } => write!(
                 f,
-                "-i {name}: hardware type {arphrd} is not supported (Ethernet, loopback and raw IP devices are)"
+                "-i {name}: hardware type {} is not supported (Ethernet, loopback, PPP, tun and IP tunnel devices are): name the \
+                 device that carries its packets",
+                hardware_type(*arphrd)
             ),
             Self::NothingLeft {
                 patterns,
                 there_are,
-            } => write!(
-                f,
-                "-i {patterns}: leaves no interface that can be read; {}",
-                those(there_are)
-            ),
+                unreadable,
+            } => {
+                write!(f, "-i {patterns}: leaves no interface that can be read")?;
+                for (name, arphrd) in unreadable {
+                    let kind = hardware_type(*arphrd);
+                    write!(
+                        f,
+                        "; {name} is of hardware type {kind}, which is not supported"
+                    )?;
+                }
+                if !unreadable.is_empty() {
+                    write!(f, ": name the device that carries its packets")?;
+                }
+                write!(f, "; {}", those(there_are))
+            }
             Self::Io(source) => write!(f, "cannot list the interfaces: {source}"),
         }
     }
@@ -204,10 +218,11 @@ pub fn select(
         .map(|(interface, _)| interface.clone())
         .partition(|interface| interface.link.is_some());
     if interfaces.is_empty() {
-        let patterns = patterns.to_owned();
+        let unreadable = unreadable.into_iter();
         return Err(SelectError::NothingLeft {
-            patterns,
+            patterns: patterns.to_owned(),
             there_are: names(),
+            unreadable: unreadable.map(|nic| (nic.name, nic.arphrd)).collect(),
         });
     }
     interfaces.sort_by_key(|interface| interface.ifindex);
@@ -290,7 +305,7 @@ mod tests {
             ("ens4", 1),
             ("veth0", 1),
             ("tun0", 0xfffe),
-            ("ppp0", 512),
+            ("can0", 280),
         ];
         let each = |(index, (name, arphrd)): (usize, (&str, u16))| Interface {
             name: name.to_owned(),
@@ -355,7 +370,7 @@ mod tests {
             (",", true, false, false),
             ("ens3,", true, false, false),
             ("a/b", true, false, false),
-            ("ppp0", true, false, false),
+            ("can0", true, false, false),
             ("ens3,!ens*", true, false, false),
             ("eth7", true, false, true),
             ("wl*", true, true, true),
@@ -379,8 +394,10 @@ mod tests {
             );
             assert_eq!(told, (usage, plain, wait), "{patterns:?}: {error}");
         }
-        let unreadable = select("auto", &host(), &["ppp0".to_owned()]).expect_err("ppp");
+        let unreadable = select("auto", &host(), &["can0".to_owned()]).expect_err("can");
         assert!(!unreadable.is_usage_fault(), "{unreadable}");
+        let says = "can0 is of hardware type 280 (CAN), which is not supported: name the device that carries its packets";
+        assert!(unreadable.to_string().contains(says), "{unreadable}");
         let io = SelectError::from(io::Error::other("no netlink"));
         assert!(!io.is_usage_fault() && !io.may_pass(true));
     }
@@ -415,10 +432,10 @@ mod tests {
             ("auto", false, true),
             ("auto,!ens*,!tun*", false, true),
             ("ens*,!ens*", true, true),
-            ("ppp?", true, true),
+            ("can?", true, true),
             ("!*", true, true),
             ("ens3,!ens*", false, false),
-            ("ppp0", false, false),
+            ("can0", false, false),
             ("a/b", false, false),
         ];
         for (patterns, plain, wait) in cases {
@@ -443,11 +460,11 @@ mod tests {
 
     #[test]
     fn an_unreadable_device_is_refused_by_name_and_passed_over_by_glob() {
-        assert!(refused("ppp0").contains("hardware type 512"));
+        assert!(refused("can0").contains("hardware type 280 (CAN)"));
         let found = select("*", &host(), &[]).expect("some");
         assert_eq!(found.interfaces.len(), 5);
-        assert_eq!(found.unreadable[0].name, "ppp0");
-        assert!(refused("ppp?").contains("leaves no interface"));
+        assert_eq!(found.unreadable[0].name, "can0");
+        assert!(refused("can?").contains("leaves no interface"));
     }
 
     #[test]

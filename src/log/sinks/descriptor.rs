@@ -1,6 +1,7 @@
 //! Output descriptors that never block: a write that would block fails with `WouldBlock`.
 
 use super::spec::{Target, folder};
+use crate::words::shown;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
@@ -35,12 +36,12 @@ impl OpenError {
             }
             // A folder in /proc exists and yet answers ENOENT.
             Some(libc::ENOENT) if !folder(path).exists() => {
-                let missing = folder(path).display();
+                let missing = shown(folder(path));
                 format!(" (its directory {missing} is missing: create it)")
             }
             _ => String::new(),
         };
-        let path = path.display().to_string();
+        let path = shown(path);
         Self { path, hint, source }
     }
 

@@ -5,6 +5,7 @@ use crate::books::record_kind::EventKind;
 use crate::error::ConfigError;
 use crate::log::formats::text::{TEXT, TextFormat};
 use crate::log::formats::{FORMATS, Registered, SinkKind};
+use crate::words::shown;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ impl fmt::Display for Target {
         match self {
             Self::Stdout => f.write_str("-"),
             Self::Stderr => f.write_str("/dev/stderr"),
-            Self::Path(path) => path.display().fmt(f),
+            Self::Path(path) => f.write_str(&shown(path)),
         }
     }
 }
@@ -296,14 +297,21 @@ pub(crate) fn apart(targets: &[Target]) -> Result<(), String> {
         {
             continue;
         }
-        if targets[..at].iter().any(|other| other.is_same_file(target)) {
-            let target = match target {
+        if let Some(other) = targets[..at]
+            .iter()
+            .find(|other| other.is_same_file(target))
+        {
+            let named = |target: &Target| match target {
                 Target::Stdout => "standard output".to_owned(),
                 Target::Stderr => "standard error".to_owned(),
-                Target::Path(path) => path.display().to_string(),
+                Target::Path(_) => target.to_string(),
+            };
+            let what = match other == target {
+                true => format!("{} is named twice", named(target)),
+                false => format!("{} and {} are one file", named(other), named(target)),
             };
             return Err(format!(
-                "--output: {target} is named twice; two outputs in one file would mix their lines: name another"
+                "--output: {what}; two outputs in one file would mix their lines: name another"
             ));
         }
         if let Some(other) = targets.iter().find(|other| other.holds(target)) {

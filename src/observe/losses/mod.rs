@@ -23,6 +23,8 @@ words! {
         Shed = "shed",
         /// Frames were cut before their transport header.
         Depth = "cut_by_depth",
+        /// Frames of a capture are of a link type that is not read.
+        LinkType = "link_type",
         FlowTables = "flow_tables_full",
         ScanTables = "scan_tables_full",
         Contacts = "contacts_dropped",
@@ -47,6 +49,7 @@ impl Reason {
             Self::Rings => &["ring_tp_drops"],
             Self::Shed => &["ring_shed_data", "shed_in_kernel"],
             Self::Depth => &["frames_cut_by_depth"],
+            Self::LinkType => &["frames_of_unread_links"],
             Self::FlowTables => &[
                 "evicted_attempts",
                 "evicted_established",
@@ -79,9 +82,13 @@ impl Reason {
     /// What was lost, in singular and plural.
     fn noun(self) -> (&'static str, &'static str) {
         match self {
-            Self::Link | Self::Nic | Self::Backlog | Self::Rings | Self::Shed | Self::Depth => {
-                ("frame", "frames")
-            }
+            Self::Link
+            | Self::Nic
+            | Self::Backlog
+            | Self::Rings
+            | Self::Shed
+            | Self::Depth
+            | Self::LinkType => ("frame", "frames"),
             Self::FlowTables => ("entry of a flow", "entries of flows"),
             Self::ScanTables => ("entry of a scan", "entries of scans"),
             Self::Contacts => (
@@ -107,6 +114,7 @@ impl Reason {
             Self::Rings => "dropped by full rings",
             Self::Shed => "shed under load",
             Self::Depth => "cut before their transport header",
+            Self::LinkType => "of a link type that is not read",
             Self::FlowTables => "evicted from full tables, or lack packets and bytes",
             Self::ScanTables => "evicted from full tables: a scan among them may be missed",
             Self::Contacts => "dropped by full queues: a scan among them may be missed",
@@ -128,6 +136,7 @@ impl Reason {
                 "raise --ring-mib or --workers, or capture less: --capture control"
             }
             Self::Depth => "--capture full keeps them whole",
+            Self::LinkType => "capture as Ethernet, as raw IP or cooked (tcpdump -y)",
             Self::FlowTables | Self::ScanTables => "raise --memory-mib",
             Self::Contacts => "raise --memory-mib, or lower --workers if there are several",
             Self::Witness | Self::LogGone => "please report it as a fault of synledger",
@@ -327,7 +336,11 @@ pub(crate) fn before_outputs(books: &Books) -> Vec<Loss> {
         .filter(|&reason| reason != Reason::Output);
     let loss = |reason| Loss {
         attempts_bound: match reason {
-            Reason::Rings => books.missed_bound().attempts - books.shards.frames_cut_by_depth,
+            Reason::Rings => {
+                books.missed_bound().attempts
+                    - books.shards.frames_cut_by_depth
+                    - books.unread_links()
+            }
             _ => 0,
         },
         uncounted_us: uncounted_us(books, reason),
@@ -344,7 +357,7 @@ fn whole(books: &Books, reason: Reason) -> u64 {
     match reason {
         Reason::Nic | Reason::Backlog => reached + books.host.nic_drops + books.host.softnet_drops,
         Reason::Rings | Reason::Shed => reached,
-        Reason::Depth => shards.frames,
+        Reason::Depth | Reason::LinkType => shards.frames,
         Reason::Contacts => shards.contacts_sent.iter().sum(),
         Reason::Witness => books.witness.unwrap_or_default().seen,
         // Entries of a flow are not counted: an attempt's, an established one's, and either stays for a while

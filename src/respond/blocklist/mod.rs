@@ -15,6 +15,7 @@ use crate::log::notice::Notice;
 use crate::log::reached::LogTime;
 use crate::log::sinks::spec::read_options;
 use crate::time::durations::length_ns;
+use crate::words::shown;
 use crate::words::{many, whole};
 use entry::BlockEntry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,7 +153,7 @@ impl Plan for BlocklistPlan {
         let number = getrandom::u64().map_err(|error| format!("no random numbers: {error}"))?;
         let list = self.start(sensor, number)?;
         list.file.try_beside().map_err(|error| {
-            let path = self.path.display();
+            let path = shown(&self.path);
             format!("open failed for output {path} (a file is written beside it): {error}")
         })?;
         Ok(Box::new(list))
@@ -221,7 +222,7 @@ impl Blocklist {
     }
 
     fn set_notice(&mut self, word: &'static str, what: String, ts_ns: i64) {
-        let path = self.plan.path.display();
+        let path = shown(&self.plan.path);
         self.notice = Some(Notice::Lifecycle {
             ts_ns,
             word,

@@ -8,7 +8,7 @@ use crate::host::nic;
 use crate::log::sinks;
 use crate::settings::RunConfig;
 use crate::witness;
-use crate::words::many;
+use crate::words::{many, printable};
 use std::io::Write as _;
 
 /// Prints settings and memory, then checks everything that can be checked without a change. The error has a
@@ -25,7 +25,10 @@ pub fn dry_run(config: &RunConfig, nics: &[nic::Interface]) -> Result<u8, Failur
     } else {
         text += "nothing was changed; this would not start\n";
     }
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    match std::io::stdout()
+        .lock()
+        .write_all(printable(&text).as_bytes())
+    {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             wrong.push(error.to_string())
         }

@@ -9,6 +9,7 @@ use crate::capture::mode::CaptureDepth;
 use crate::error::{Failure, SetupError};
 use crate::host::nic::{self, Counters};
 use crate::observe::losses::Reason;
+use crate::observe::terminal::print_to_stderr;
 use crate::sensor::group::{LinkState, LiveGroup};
 use crate::sensor::worker::ring::LiveRing;
 use crate::settings::RunConfig;
@@ -113,7 +114,7 @@ impl<'a> Groups<'a> {
     pub(super) fn close_gates(&self) {
         for group in &self.current {
             if let Err(error) = group.close_gate() {
-                eprintln!("synledger: {error}");
+                print_to_stderr(&format!("synledger: {error}\n"));
             }
         }
     }

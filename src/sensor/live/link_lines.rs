@@ -13,6 +13,8 @@ pub(super) struct LinkLines {
     /// By the interface's index in the run; `None`: all that are not watched.
     lines: BTreeMap<Option<u16>, PacedLines>,
     pub(super) messenger: Messenger,
+    /// New interfaces that are not watched and may have to be reported, by index, and when each came (CLOCK_MONOTONIC).
+    pub(super) newcomers: BTreeMap<u32, i64>,
 }
 
 impl LinkLines {
@@ -20,6 +22,7 @@ impl LinkLines {
         Self {
             lines: BTreeMap::new(),
             messenger,
+            newcomers: BTreeMap::new(),
         }
     }
 

@@ -14,6 +14,9 @@ use crate::settings::RunConfig;
 use crate::time::clock::monotonic_ns;
 use std::sync::{Arc, PoisonError};
 
+/// Time that a new interface has to get its name.
+const NEWCOMER_NS: i64 = 1_000_000_000;
+
 /// The interfaces of a run, kept up to date by netlink.
 pub(super) struct Links<'a> {
     pub(super) config: &'a RunConfig,
@@ -77,7 +80,7 @@ impl Links<'_> {
             LinkEvent::Created { ifindex, name, .. } => {
                 let was_awaited = self.reopen(&name, workers, witness);
                 if !was_awaited && self.groups.watched(ifindex).is_none() {
-                    self.report_unwatched(ifindex, &name);
+                    self.lines.newcomers.insert(ifindex, monotonic_ns());
                 }
             }
             LinkEvent::Up { name, .. } => {
@@ -116,6 +119,7 @@ impl Links<'_> {
     }
 
     fn on_removed(&mut self, ifindex: u32, name: &str) {
+        self.lines.newcomers.remove(&ifindex);
         let interface = self.groups.watched(ifindex);
         if interface.is_none() {
             return;
@@ -129,15 +133,43 @@ impl Links<'_> {
         self.lines.report(interface, "link_removed", text);
     }
 
-    /// Reports a new interface that `-i` would have chosen: rings were reserved at the start, for those of that time.
-    fn report_unwatched(&mut self, ifindex: u32, name: &str) {
-        let chosen = nic::resolve(&self.config.interfaces.join(","));
-        if chosen.is_ok_and(|chosen| chosen.interfaces.iter().any(|nic| nic.ifindex == ifindex)) {
-            let text = format!(
-                "{name} is new and -i means it, too; it is not watched: start synledger again"
-            );
-            self.lines.report(None, "link_unwatched", text);
+    /// Reports new interfaces that `-i` would have chosen: rings were reserved at the start, for those of that time.
+    ///
+    /// Each has a second to get its name, and to turn out to be a removed one that comes back.
+    pub(super) fn report_newcomers(&mut self) {
+        let now_ns = monotonic_ns();
+        let is_due = |since_ns: i64| now_ns.saturating_sub(since_ns) >= NEWCOMER_NS;
+        if !self
+            .lines
+            .newcomers
+            .values()
+            .any(|&since_ns| is_due(since_ns))
+        {
+            return;
         }
+        let chosen = nic::resolve(&self.config.interfaces.join(","));
+        let chosen = chosen.map_or_else(|_| Vec::new(), |chosen| chosen.interfaces);
+        let all = self.lines.newcomers.iter();
+        let due = all.filter_map(|(&ifindex, &since_ns)| is_due(since_ns).then_some(ifindex));
+        let due: Vec<u32> = due.collect();
+        self.lines
+            .newcomers
+            .retain(|_, since_ns| !is_due(*since_ns));
+        for nic in chosen.iter().filter(|nic| due.contains(&nic.ifindex)) {
+            if self.groups.watched(nic.ifindex).is_none() && !self.is_awaited(&nic.name) {
+                let name = &nic.name;
+                let text = format!(
+                    "{name} is new and -i means it, too; it is not watched: start synledger again"
+                );
+                self.lines.report(None, "link_unwatched", text);
+            }
+        }
+    }
+
+    /// Whether a removed interface had this name.
+    fn is_awaited(&self, name: &str) -> bool {
+        let mut groups = self.groups.current().iter();
+        groups.any(|group| group.is_gone() && group.name == name)
     }
 
     /// Changes the localities of the log and of every worker.

@@ -160,6 +160,7 @@ impl Supervisor<'_> {
     fn every_second(&mut self, second: u32) {
         self.workers.keep_pinned(&self.messenger);
         self.links.reopen_gone(&self.workers, self.witness.as_mut());
+        self.links.report_newcomers();
         self.links.lines.flush(false);
         self.links.surroundings.renew(&self.messenger);
         self.update_rings();

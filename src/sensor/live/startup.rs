@@ -53,10 +53,8 @@ fn overview(config: &RunConfig, nics: &[nic::Interface], left_out: &[nic::Interf
     }
     if !left_out.is_empty() {
         let kind = |nic: &nic::Interface| {
-            format!(
-                "{} (hardware type {} is not supported)",
-                nic.name, nic.arphrd
-            )
+            let kind = nic::hardware_type(nic.arphrd);
+            format!("{} (hardware type {kind} is not supported)", nic.name)
         };
         line("left out", list(left_out, kind));
     }
@@ -217,8 +215,8 @@ mod tests {
 
     #[test]
     fn the_overview_names_what_is_left_out() {
-        let says = overview(&config(&[]), &[nic("eth0", 1)], &[nic("ppp0", 512)]);
-        let expected = "left out: ppp0 (hardware type 512 is not supported)\n";
+        let says = overview(&config(&[]), &[nic("eth0", 1)], &[nic("can0", 280)]);
+        let expected = "left out: can0 (hardware type 280 (CAN) is not supported)\n";
         assert!(says.contains(expected), "{says}");
         let says = overview(&config(&[]), &[nic("eth0", 1)], &[]);
         assert!(!says.contains("left out"), "{says}");

@@ -103,6 +103,7 @@ mod tests {
         let left = SelectError::NothingLeft {
             patterns: "!lo".to_owned(),
             there_are: Vec::new(),
+            unreadable: Vec::new(),
         };
         let route = SelectError::NoDefaultRoute {
             there_are: Vec::new(),

@@ -250,6 +250,10 @@ const LOSSES: &[Block] = &[
         "Frames were cut before their transport header. `--capture full` keeps them whole.",
     ),
     Item(
+        "link_type",
+        "Frames of a capture are of a link type that `read` cannot read (`frames_of_unread_links`); its number and name are in the message. Capture as Ethernet, as raw IP or cooked (`tcpdump -y`).",
+    ),
+    Item(
         "flow_tables_full, scan_tables_full",
         "Full tables evicted entries. Raise `--memory-mib`.",
     ),
@@ -322,7 +326,7 @@ const LIMITS: &[Block] = &[
         "Fragments other than the first are never attributed to a connection. A SYN that is cut into tiny fragments is joined and counted.",
     ),
     Text(
-        "A SYN that is seen twice in different wrappings (plain, and in PPPoE, MPLS, FabricPath, fragments or behind very long IPv6 extension headers) may meet two workers in `run` and then counts twice; `read` counts it once. `syn_outside_class` says how many came in that way.",
+        "A SYN that is seen twice in different wrappings (plain, and in PPPoE, MPLS, FabricPath, MACsec or Cisco metadata, fragments or behind very long IPv6 extension headers) may meet two workers in `run` and then counts twice; `read` counts it once. `syn_outside_class` says how many came in that way.",
     ),
     Text(
         "`--capture control` rejects what the kernel's program cannot follow as far as the TCP flags, SYNs in such wrappings among them. They count as frames that the filter rejected, if CAP_BPF is held.",

@@ -4,4 +4,4 @@
 pub mod interp;
 mod socket;
 
-pub use socket::{Tap, TxSocket, fanout_group, sender, tun};
+pub use socket::{Tap, TxSocket, fanout_group, sender, tun, tun_as};

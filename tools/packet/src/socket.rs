@@ -183,13 +183,38 @@ pub fn fanout_group(socket: &impl AsFd) -> io::Result<u16> {
 ///
 /// As opening `/dev/net/tun` and TUNSETIFF.
 pub fn tun(name: &str) -> io::Result<File> {
+    attach(name, libc::IFF_TUN)
+}
+
+/// [`tun`] of another hardware type (`ARPHRD_*`): a stand-in for a device that this kernel may not have. With
+/// `ethernet` each frame has an Ethernet header.
+///
+/// # Errors
+///
+/// As [`tun`], and TUNSETLINK.
+pub fn tun_as(name: &str, arphrd: u16, ethernet: bool) -> io::Result<File> {
+    let file = attach(
+        name,
+        if ethernet {
+            libc::IFF_TAP
+        } else {
+            libc::IFF_TUN
+        },
+    )?;
+    let arphrd = libc::c_ulong::from(arphrd);
+    // SAFETY: the argument is a number.
+    let rc = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETLINK, arphrd) };
+    check(rc).map(|_| file)
+}
+
+fn attach(name: &str, kind: c_int) -> io::Result<File> {
     let file = File::options()
         .read(true)
         .write(true)
         .open("/dev/net/tun")?;
     let mut request = [0u8; 40];
     request[..name.len()].copy_from_slice(name.as_bytes());
-    let flags = u16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).map_err(io::Error::other)?;
+    let flags = u16::try_from(kind | libc::IFF_NO_PI).map_err(io::Error::other)?;
     request[16..18].copy_from_slice(&flags.to_ne_bytes());
     // SAFETY: the request is an ifreq, 40 bytes, and lives through the call.
     let rc = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) };

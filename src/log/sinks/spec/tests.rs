@@ -19,6 +19,11 @@ fn one_file_under_two_spellings_is_named_twice() {
     std::fs::write(format!("{dir}/old.log"), "").expect("a file");
     std::fs::hard_link(format!("{dir}/old.log"), format!("{dir}/same.log")).expect("a link");
     std::fs::create_dir(format!("{dir}/sub")).expect("a folder");
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(format!("{dir}/{to}"), format!("{dir}/{name}")).expect("a link");
+    };
+    link("old.log", "link.log");
+    link("sub", "linked");
     let null =
         ["text:/dev/null", "eve:/dev/../dev/null"].map(|spec| read(spec).expect("good").target);
     assert_eq!(apart(&null), Ok(()), "what nobody reads cannot be mixed");
@@ -27,6 +32,10 @@ fn one_file_under_two_spellings_is_named_twice() {
         ("x.log", "sub/../x.log", true),
         ("x.log", "sub/x.log", false),
         ("old.log", "same.log", true),
+        ("old.log", "link.log", true),
+        ("same.log", "link.log", true),
+        ("sub/x.log", "linked/x.log", true),
+        ("sub/x.log", "linked/y.log", false),
         ("old.log", "x.log", false),
         ("nowhere/x.log", "nowhere/y.log", false),
     ] {

@@ -10,6 +10,7 @@ use crate::capture::bpf::sample::Sample;
 use crate::error::Failure;
 use crate::host::nic::Interface;
 use crate::log::formats::interfaces::Interfaces;
+use crate::observe::terminal::print_to_stderr;
 use crate::sensor::group::LiveGroup;
 use crate::settings::RunConfig;
 use crate::shard::Shard;
@@ -107,7 +108,7 @@ impl Watching {
         self.grants.gates_close();
         for socket in &self.sockets {
             if let Err(error) = socket.close_gate() {
-                eprintln!("synledger: {error}");
+                print_to_stderr(&format!("synledger: {error}\n"));
             }
         }
     }
