@@ -7,7 +7,7 @@
 //! order; a shard with an empty queue cannot below the bound it published. So a full queue never waits for another
 //! shard's bound while that shard has events, and a sweep that fills all queues at one position cannot deadlock.
 //!
-//! Events are read where they lie in the queue, and their room is given back [`RUN_MAX`] at a time.
+//! Events are read where they lie in the queue, and their room is given back several at a time.
 
 use super::event::{Body, Event, Step};
 use super::fold::Fold;
