@@ -16,6 +16,8 @@ counters! {
         syn_joined: "SYNs whose header was joined from fragments",
         syn_joined_elsewhere: "SYNs joined from fragments, of an attempt known from another interface",
         packets_other_interface: "Other packets of a flow known from another interface",
+        packets_early: "Packets that came before their SYN, and answered it when it came",
+        packets_waiting (gauge): "Packets that wait for a SYN, for a second at most",
         packets_after_end: "Packets of an attempt or a connection that had ended",
         icmp_errors: "ICMP errors",
         icmp_refused: "ICMP errors that refused an attempt",
@@ -82,12 +84,13 @@ impl FlowCounts {
             + self.packets_other_interface
             + elsewhere
             + self.packets_after_end
+            + self.packets_waiting
             + self.icmp_errors
             + self.fragments;
         let syns = self.new_connections + self.syn_retransmitted + self.syn_other_interface;
         [
             (
-                "flow_packets = packets_accounted + packets_other_interface + syn_other_interface + packets_after_end + icmp_errors + fragments - syn_joined_elsewhere",
+                "flow_packets = packets_accounted + packets_other_interface + syn_other_interface + packets_after_end + packets_waiting + icmp_errors + fragments - syn_joined_elsewhere",
                 self.flow_packets,
                 explained,
             ),

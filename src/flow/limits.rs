@@ -2,6 +2,7 @@
 
 use super::attempt::Attempts;
 use super::conn::Conns;
+use super::early::Early;
 use super::fragments::Fragments;
 use super::table::bucket::WAYS;
 use crate::decode::key::Key;
@@ -55,6 +56,7 @@ impl Limits {
             + Conns::memory_bytes(self.established)
             + Conns::memory_bytes(self.others)
             + Fragments::memory_bytes(self.fragments)
+            + Early::memory_bytes()
             + (PREEXISTING_MAX * size_of::<Key>()) as u64
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod attempt;
 mod closed;
 pub(crate) mod conn;
 mod counts;
+mod early;
 mod fragments;
 pub mod key;
 mod limits;
@@ -36,6 +37,7 @@ use attempt::tally::Requester;
 use attempt::{Attempts, NEAR_MAX};
 use conn::Conns;
 pub use counts::FlowCounts;
+use early::Early;
 use fragments::Fragments;
 use key::Hasher;
 pub use limits::Limits;
@@ -59,6 +61,7 @@ pub struct Flows {
     established: Conns,
     others: Conns,
     fragments: Fragments,
+    early: Early,
     preexisting: Vec<Key>,
     counts: FlowCounts,
     /// The watermark so far.
@@ -81,6 +84,7 @@ impl Flows {
             established: Conns::new(limits.established, hasher),
             others: Conns::new(limits.others, hasher),
             fragments: Fragments::new(limits.fragments),
+            early: Early::new(),
             preexisting: Vec::with_capacity(limits::PREEXISTING_MAX),
             counts: FlowCounts::default(),
             now_ns: i64::MIN,
@@ -95,6 +99,7 @@ impl Flows {
         self.attempts.prefault();
         self.established.prefault();
         self.others.prefault();
+        self.early.prefault();
     }
 
     /// Turns records of ended flows on, which is the default, or off.
@@ -209,6 +214,7 @@ impl Flows {
     pub fn open_attempt(&mut self, syn: &Headers, lookup: &Lookup, watermark_ns: i64) -> bool {
         let now = self.now_ns.max(watermark_ns);
         let opened = now < self.wraps_ns
+            && !self.early.holds(lookup.hash)
             && (self.attempts).open_plain(lookup.hash, syn, now, &mut self.counts);
         if opened {
             self.now_ns = now;
@@ -314,6 +320,9 @@ impl Flows {
         self.counts.packets_accounted += u64::from(!syn.key.joined);
         let counts = &mut self.counts;
         self.attempts.open(bucket, syn, now, counts, out);
+        if self.early.holds(hash) {
+            self.answer_early(syn, hash, now, out);
+        }
     }
 
     /// The live attempt of these endpoints and this sequence number, and how many live in their buckets.

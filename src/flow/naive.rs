@@ -21,6 +21,8 @@ pub struct Naive {
     tries: Vec<Flow>,
     proven: Vec<Flow>,
     midstream: Vec<Flow>,
+    /// Segments that wait for their SYN, and since when.
+    waiting: Vec<(Packet, i64)>,
     /// Connections that closed, and when.
     closed: Vec<(Ends, i64)>,
     /// What it said.
@@ -31,8 +33,29 @@ fn back(ends: Ends) -> Ends {
     (ends.2, ends.3, ends.0, ends.1)
 }
 
+fn ends_of(packet: &Packet) -> Ends {
+    let tcp = packet.tcp().expect("the model reads TCP");
+    (packet.src, tcp.src_port, packet.dst, tcp.dst_port)
+}
+
+/// SYN+ACK, or RST with a number.
+fn may_answer(tcp: &Tcp) -> bool {
+    let flags = tcp.flags & (SYN | ACK | RST | FIN);
+    [SYN | ACK, RST | ACK, RST | ACK | FIN].contains(&flags)
+}
+
 impl Naive {
+    fn release(&mut self, which: impl Fn(&(Packet, i64)) -> bool) {
+        let all = std::mem::take(&mut self.waiting);
+        let (due, left): (Vec<_>, Vec<_>) = all.into_iter().partition(which);
+        self.waiting = left;
+        for (packet, since) in due {
+            self.on_midstream(&packet, since);
+        }
+    }
+
     fn expire(&mut self, now: i64) {
+        self.release(|(_, since)| since + SECOND <= now);
         for t in &mut self.tries {
             let waits = t.server_isn.is_none() && !t.reopened;
             let due = t.first + SECOND * if waits { 5 } else { 130 };
@@ -62,8 +85,7 @@ impl Naive {
     /// Takes a segment.
     pub fn on_packet(&mut self, packet: &Packet, now: i64) {
         self.expire(now);
-        let tcp = packet.tcp().expect("the model reads TCP");
-        let ends = (packet.src, tcp.src_port, packet.dst, tcp.dst_port);
+        let (tcp, ends) = (packet.tcp().expect("the model reads TCP"), ends_of(packet));
         if tcp.flags & (SYN | ACK) == SYN {
             self.on_syn(packet, tcp, ends, now);
         } else {
@@ -116,6 +138,21 @@ impl Naive {
         };
         self.said.push((When::Packet, FlowEvent::Attempt(attempt)));
         self.tries.push(t);
+        let mine = |(packet, _): &(Packet, i64)| [ends, back(ends)].contains(&ends_of(packet));
+        let answers = |(packet, _): &(Packet, i64)| {
+            let answer = packet.tcp().expect("the model reads TCP");
+            let acked = answer.ack.wrapping_sub(tcp.seq.wrapping_add(1));
+            ends_of(packet) == back(ends) && may_answer(answer) && acked <= tcp.payload_len
+        };
+        if self.waiting.iter().any(answers) {
+            let all = std::mem::take(&mut self.waiting);
+            let (early, left): (Vec<_>, Vec<_>) = all.into_iter().partition(mine);
+            self.waiting = left;
+            for (packet, _) in early {
+                let tcp = packet.tcp().expect("the model reads TCP");
+                self.on_segment(&packet, tcp, ends_of(&packet), now);
+            }
+        }
     }
 
     /// A: answers, P: proves, R: refuses, X: resets.
@@ -190,6 +227,20 @@ impl Naive {
         if known.is_none() && late && again && tcp.flags & SYN == 0 {
             return;
         }
+        let mine = |(packet, _): &(Packet, i64)| [ends, back(ends)].contains(&ends_of(packet));
+        let before = self.waiting.iter().filter(|one| mine(one)).count();
+        if known.is_none() && (before > 0 || may_answer(tcp)) {
+            if before < 4 {
+                return self.waiting.push((*packet, now));
+            }
+            self.release(mine);
+        }
+        self.on_midstream(packet, now);
+    }
+
+    fn on_midstream(&mut self, packet: &Packet, now: i64) {
+        let (tcp, ends) = (packet.tcp().expect("the model reads TCP"), ends_of(packet));
+        let known = self.midstream.iter().position(|c| c.side(ends).is_some());
         let at = known.unwrap_or_else(|| {
             let flipped = tcp.flags & (SYN | ACK) == SYN | ACK;
             let mut flow = Flow::new(if flipped { back(ends) } else { ends }, packet, now);
@@ -332,6 +383,7 @@ impl Naive {
 
     /// Ends everything.
     pub fn finish(&mut self, now: i64) {
+        self.release(|_| true);
         self.expire(now);
         let tries = self.tries.iter().filter(|t| t.open);
         let tries = tries.map(|t| t.record(true, EndReason::Eof));

@@ -1,6 +1,7 @@
 //! Flows without a handshake: midstream TCP, UDP, ICMP, other protocols.
 
 use super::Flows;
+use super::attempt::Attempts;
 use super::attempt::bits::ANSWERED;
 use super::conn::{Conn, Conns, TCP};
 use super::record::{FlowEvent, When};
@@ -82,13 +83,31 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
+        self.release_due(now, out);
         let (key, counts) = (&segment.key, &mut self.counts);
-        let (at, sender) = match self.others.find(hash, key, now, counts, out) {
-            Some(found) => found,
-            None if self.is_behind_a_close(segment, hash, now) => {
+        if self.others.find(hash, key, now, counts, out).is_none() {
+            if self.is_behind_a_close(segment, hash, now) {
                 self.counts.packets_after_end += 1;
                 return;
             }
+            if self.waits(segment, hash, now, out) {
+                return;
+            }
+        }
+        self.add_midstream(segment, hash, now, out);
+    }
+
+    /// Accounts a segment to a flow whose SYN was not seen.
+    pub(super) fn add_midstream(
+        &mut self,
+        segment: &Headers,
+        hash: u64,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let (key, counts) = (&segment.key, &mut self.counts);
+        let (at, sender) = match self.others.find(hash, key, now, counts, out) {
+            Some(found) => found,
             None => {
                 let flipped = segment.flags & (SYN | ACK) == SYN | ACK;
                 let orig = if flipped { key.reversed() } else { *key };
@@ -148,22 +167,39 @@ impl Flows {
         let (src, dst) = (quoted.src_port, quoted.dst_port);
         let key = Key::new(quoted.src, quoted.dst, src, dst, TCP);
         let hash = self.hasher.hash(&key);
-        let found = self.newest(
-            hash,
-            &key,
-            [quoted.seq, None],
-            now,
-            out,
-            |table, at, sender| {
-                let entry = table.ring.get(at);
-                sender == Sender::Orig
-                    && entry.open()
-                    && !entry.has(ANSWERED)
-                    && quoted.seq.is_none_or(|seq| seq == entry.isn)
-            },
-        );
-        let Some((at, _)) = found else { return };
+        let is_known = self.refuse_quoted(&key, hash, quoted.seq, now, out);
+        if let Some(seq) = quoted.seq.filter(|_| !is_known) {
+            self.release_due(now, out);
+            let quoted = Headers {
+                key,
+                seq,
+                ..Headers::default()
+            };
+            self.error_waits(quoted, hash, now);
+        }
+    }
+
+    /// Ends the attempt of a quoted SYN as refused. False: there is none that waits for an answer.
+    pub(super) fn refuse_quoted(
+        &mut self,
+        key: &Key,
+        hash: u64,
+        isn: Option<u32>,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> bool {
+        let wanted = |table: &Attempts, at, sender| {
+            let entry = table.ring.get(at);
+            sender == Sender::Orig
+                && entry.open()
+                && !entry.has(ANSWERED)
+                && isn.is_none_or(|isn| isn == entry.isn)
+        };
+        let Some((at, _)) = self.newest(hash, key, [isn, None], now, out, wanted) else {
+            return false;
+        };
         self.counts.icmp_refused += 1;
         self.refuse(at, out);
+        true
     }
 }

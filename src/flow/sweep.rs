@@ -62,6 +62,7 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<i64> {
         self.now_ns = self.now_ns.max(watermark_ns);
+        self.release_due(self.now_ns, out);
         let left = match self.attempts.record_ends {
             true => None,
             false => {
@@ -192,6 +193,7 @@ impl Flows {
     /// Ends every open flow with [`EndReason::Eof`], in the order of (start, tuple, initial sequence
     /// number), after the due ones, and leaves the tables empty.
     pub fn finish(&mut self, out: &mut impl FnMut(When, FlowEvent)) {
+        self.release_due(i64::MAX, out);
         self.expire(self.now_ns, out);
         let slot = self.swept;
         self.attempts.collect_all();

@@ -2,8 +2,8 @@
 
 use crate::decode::key::Address;
 
-/// Maximum contacts of a frame: a touch, and the outcome of an attempt.
-pub const CONTACTS_PER_FRAME: usize = 2;
+/// Maximum contacts of a frame: a touch, an answer that came before it, and the proof of its handshake.
+pub const CONTACTS_PER_FRAME: usize = 3;
 
 /// Kinds of contacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

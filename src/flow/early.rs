@@ -1,0 +1,229 @@
+//! Answers that came before their SYN: a mirror port or a tap may show both directions of a link out of order.
+//!
+//! A SYN+ACK, a RST or an ICMP error without a flow waits for its SYN, and so does what follows it on the same ports.
+//! Whatever waits too long goes the way that it would have gone at once.
+
+use super::Flows;
+use super::record::{FlowEvent, When};
+use super::table::ring::Ring;
+use crate::decode::Headers;
+use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
+
+/// The longest wait for a SYN.
+pub(super) const WAIT_NS: i64 = 1_000_000_000;
+/// Packets that wait at once. In a full table the oldest waits no longer.
+const CAPACITY: usize = 4096;
+/// Packets that wait for one SYN.
+const OF_ONE_MAX: usize = 4;
+
+/// A packet that waits.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    headers: Headers,
+    hash: u64,
+    /// Watermark when it came.
+    since_ns: i64,
+    /// An ICMP error; the headers are those of the segment that it quotes.
+    is_error: bool,
+    /// It waits no longer.
+    taken: bool,
+}
+
+impl Waiting {
+    fn is_over(&self, now_ns: i64) -> bool {
+        self.since_ns.saturating_add(WAIT_NS) <= now_ns
+    }
+
+    /// It answers this SYN.
+    fn answers(&self, syn: &Headers) -> bool {
+        let headers = &self.headers;
+        if self.is_error {
+            return headers.key == syn.key && headers.seq == syn.seq;
+        }
+        let acked = headers.ack.wrapping_sub(syn.seq.wrapping_add(1));
+        may_answer(headers) && headers.key == syn.key.reversed() && acked <= syn.payload_len
+    }
+}
+
+/// A SYN+ACK, or a RST that says what it refuses.
+fn may_answer(segment: &Headers) -> bool {
+    let flags = segment.flags & (SYN | ACK | RST | FIN);
+    flags == SYN | ACK || flags & !FIN == RST | ACK
+}
+
+/// The packets that wait, in the order in which they came.
+pub(crate) struct Early {
+    ring: Ring<Waiting>,
+    /// Packets that wait.
+    count: usize,
+}
+
+impl Early {
+    pub fn new() -> Self {
+        let empty = Waiting {
+            headers: Headers::default(),
+            hash: 0,
+            since_ns: i64::MIN,
+            is_error: false,
+            taken: true,
+        };
+        Self {
+            ring: Ring::new(CAPACITY, empty),
+            count: 0,
+        }
+    }
+
+    pub fn memory_bytes() -> u64 {
+        Ring::<Waiting>::memory_bytes(CAPACITY)
+    }
+
+    pub fn prefault(&mut self) {
+        self.ring.prefault();
+    }
+
+    /// The packets on the ports of this hash, in no order.
+    fn each(&self, hash: u64, mut what: impl FnMut(u32, &Waiting)) {
+        for &at in self.ring.hits(hash).as_slice() {
+            let one = self.ring.get(at);
+            if one.hash == hash && !one.taken {
+                what(at, one);
+            }
+        }
+    }
+
+    fn count_of(&self, hash: u64) -> usize {
+        let mut count = 0;
+        self.each(hash, |_, _| count += 1);
+        count
+    }
+
+    /// Whether anything waits on the ports of this hash.
+    #[inline]
+    pub fn holds(&self, hash: u64) -> bool {
+        self.count > 0 && self.count_of(hash) > 0
+    }
+
+    /// Lets a packet wait. False: there is no room for it.
+    fn put(&mut self, one: Waiting) -> bool {
+        let put = self.count_of(one.hash) < OF_ONE_MAX
+            && !self.ring.is_full()
+            && self.ring.insert(one.hash, one).is_some();
+        self.count += usize::from(put);
+        put
+    }
+
+    /// Takes the first packet on the ports of this hash.
+    fn take(&mut self, hash: u64) -> Option<Waiting> {
+        let mut first = None;
+        self.each(hash, |at, _| {
+            let age = at.wrapping_sub(self.ring.tail());
+            if first.is_none_or(|(least, _)| age < least) {
+                first = Some((age, at));
+            }
+        });
+        let one = self.ring.get_mut(first?.1);
+        one.taken = true;
+        self.count -= 1;
+        Some(*one)
+    }
+
+    /// Takes the oldest packet, if it has waited too long at `now_ns` or leaves no room for others.
+    fn due(&mut self, now_ns: i64) -> Option<Waiting> {
+        while self.ring.len() > 0 {
+            let oldest = *self.ring.get(self.ring.tail());
+            if !oldest.taken && !oldest.is_over(now_ns) && !self.ring.is_full() {
+                return None;
+            }
+            self.ring.leave(1);
+            if !oldest.taken {
+                self.count -= 1;
+                return Some(oldest);
+            }
+        }
+        None
+    }
+}
+
+impl Flows {
+    /// Lets a segment without a flow wait, if it may be an answer or follows one that waits.
+    pub(super) fn waits(
+        &mut self,
+        segment: &Headers,
+        hash: u64,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> bool {
+        let follows = self.early.holds(hash);
+        if !follows && !may_answer(segment) {
+            return false;
+        }
+        let waits = self.early.put(Waiting {
+            headers: *segment,
+            hash,
+            since_ns: now,
+            is_error: false,
+            taken: false,
+        });
+        self.counts.packets_waiting += u64::from(waits);
+        if follows && !waits {
+            while let Some(one) = self.early.take(hash) {
+                self.release(&one, out);
+            }
+        }
+        waits
+    }
+
+    /// Lets an ICMP error that quotes an unknown SYN wait.
+    pub(super) fn error_waits(&mut self, quoted: Headers, hash: u64, now: i64) {
+        self.early.put(Waiting {
+            headers: quoted,
+            hash,
+            since_ns: now,
+            is_error: true,
+            taken: false,
+        });
+    }
+
+    /// Sends on what has waited too long.
+    #[inline]
+    pub(super) fn release_due(&mut self, now: i64, out: &mut impl FnMut(When, FlowEvent)) {
+        while self.early.count > 0
+            && let Some(one) = self.early.due(now)
+        {
+            self.release(&one, out);
+        }
+    }
+
+    /// Sends a packet on as if it had come at its time.
+    fn release(&mut self, one: &Waiting, out: &mut impl FnMut(When, FlowEvent)) {
+        if !one.is_error {
+            self.counts.packets_waiting -= 1;
+            self.add_midstream(&one.headers, one.hash, one.since_ns, out);
+        }
+    }
+
+    /// Handles the packets that wait for a SYN which has just opened an attempt, as if they came behind it.
+    pub(super) fn answer_early(
+        &mut self,
+        syn: &Headers,
+        hash: u64,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        self.release_due(now, out);
+        let mut answers = false;
+        self.early.each(hash, |_, one| answers |= one.answers(syn));
+        if !answers {
+            return;
+        }
+        while let Some(one) = self.early.take(hash) {
+            self.counts.packets_early += 1;
+            if one.is_error {
+                self.refuse_quoted(&one.headers.key, hash, Some(one.headers.seq), now, out);
+            } else {
+                self.counts.packets_waiting -= 1;
+                self.on_segment(&one.headers, hash, now, out);
+            }
+        }
+    }
+}
