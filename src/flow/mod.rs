@@ -392,13 +392,13 @@ impl Flows {
             return;
         }
         let counts = &mut self.counts;
-        let found = self.established.find(hash, key, now, counts, out);
-        match found {
-            Some((conn, sender)) if self.established.cold(conn).isn == entry.isn => {
+        let conns = &mut self.established;
+        match conns.of_attempt((hash, key), entry.isn, now, counts, out) {
+            Some((conn, sender)) => {
                 self.counts.packets_accounted += counted;
                 self.established.add(conn, syn, sender, now);
             }
-            _ => self.counts.packets_after_end += counted,
+            None => self.counts.packets_after_end += counted,
         }
     }
 }

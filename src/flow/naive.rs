@@ -198,10 +198,19 @@ impl Naive {
     fn on_segment(&mut self, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {
         let conn = self.proven.iter().position(|c| c.side(ends).is_some());
         let first = tcp.flags & (SYN | RST) != 0;
-        let ask = first || conn.is_none_or(|c| self.proven[c].rival);
+        let rival = conn.is_some_and(|c| self.proven[c].rival);
+        let ask = first || rival || conn.is_none();
         if ask && self.on_attempt(packet, tcp, ends, now) {
             return;
         }
+        let mine = (0..self.proven.len()).filter(|&c| self.proven[c].side(ends).is_some());
+        let nearest = mine.min_by_key(|&c| {
+            let flow = &self.proven[c];
+            let side = flow.side(ends).expect("filtered by it");
+            let order = (flow.start, flow.ends.0, flow.ends.2, flow.ends.1, flow.ends.3);
+            (flow.distance(tcp, side), order, flow.isn)
+        });
+        let conn = if rival { nearest } else { conn };
         if let Some(c) = conn {
             let side = self.proven[c].side(ends).expect("found by it");
             if self.proven[c].here(packet, side) {
@@ -361,15 +370,28 @@ impl Naive {
             conn.start = conn.start.min(other.start);
             conn.end = conn.end.max(other.end);
         }
-        if let Some(old) = self.proven.iter().position(|c| c.side(ends).is_some()) {
-            let old = self.proven.swap_remove(old);
+        let began = self.tries[i].first;
+        let mine = |c: &Flow| c.side(ends).is_some();
+        let stays = |c: &Flow| !c.closed() && c.touched >= began;
+        let all = std::mem::take(&mut self.proven);
+        let (gone, left): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|c| mine(c) && !stays(c));
+        self.proven = left;
+        for old in gone {
             if old.closed() {
                 self.closed.push((old.ends, old.touched));
             }
             self.said
                 .push((When::Packet, old.record(false, old.ended())));
         }
-        (conn.proven, conn.rival) = (true, false);
+        let rivals = self.proven.iter_mut().filter(|c| mine(c));
+        conn.rival = rivals.map(|c| c.rival = true).count() > 0;
+        let next = |isn: u32, sent: u32| isn.wrapping_add(1).wrapping_add(sent);
+        conn.next = [
+            next(conn.isn, conn.sent[0]),
+            conn.server_isn.map_or(0, |isn| next(isn, conn.sent[1])),
+        ];
+        conn.proven = true;
         let side = conn.side(ends).expect("its own packet");
         conn.add(packet, tcp, side, now);
         self.proven.push(conn);

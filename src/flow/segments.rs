@@ -26,11 +26,17 @@ impl Flows {
         let conn = self.established.find(hash, key, now, counts, out);
         let attempts_first = segment.flags & (SYN | RST) != 0;
         if let Some((at, sender)) = conn {
-            let settled = !attempts_first && !self.established.slab.get(at).has_rival();
-            if settled || !self.on_attempt(segment, hash, now, out) {
-                let counts = &mut self.counts;
-                self.established.account(at, segment, sender, now, counts);
+            let has_rival = self.established.slab.get(at).has_rival();
+            if (attempts_first || has_rival) && self.on_attempt(segment, hash, now, out) {
+                return;
             }
+            let (conns, counts) = (&mut self.established, &mut self.counts);
+            let nearest = match has_rival {
+                true => conns.nearest(hash, segment, now, counts, out),
+                false => None,
+            };
+            let (at, sender) = nearest.unwrap_or((at, sender));
+            conns.account(at, segment, sender, now, counts);
             return;
         }
         if self.on_attempt(segment, hash, now, out) {
@@ -242,12 +248,8 @@ impl Flows {
             self.counts.flows_merged += 1;
             self.counts.flows_open -= 1;
         }
-        let counts = &mut self.counts;
-        if let Some((old, _)) = self.established.find(hash, key, now, counts, out) {
-            let reason = self.established.slab.get(old).natural_reason();
-            let when = When::Packet;
-            self.established.end(old, reason, when, counts, out);
-        }
+        let (conns, counts) = (&mut self.established, &mut self.counts);
+        conn.rival = conns.make_way((hash, key), entry.first_ns, now, counts, out);
         counts.established_connections += 1;
         let sender = if conn.key == *key {
             Sender::Orig

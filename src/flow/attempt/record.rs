@@ -180,6 +180,13 @@ impl Attempts {
             vlan_count,
             reset: self.reset(at),
             proven: true,
+            next: [
+                entry.isn.wrapping_add(1).wrapping_add(tally.sent[0]),
+                match entry.has(ANSWERED) {
+                    true => entry.server_isn().wrapping_add(1).wrapping_add(tally.sent[1]),
+                    false => 0,
+                },
+            ],
             gso: entry.has(GSO),
             fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
             saturated: entry.has(SATURATED),

@@ -6,6 +6,7 @@ use super::closed::Closed;
 use super::counts::FlowCounts;
 use super::key::Hasher;
 use super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Volume, When};
+use super::table::bucket::Hits;
 use super::table::slab::{Hint, Slab};
 use super::table::{prefault, timers};
 use super::tcp::{self, Sender};
@@ -47,6 +48,10 @@ pub(crate) struct Conn {
     pub reset: Option<Sender>,
     /// The handshake was proven.
     pub proven: bool,
+    /// Another connection on the same ports lives.
+    pub rival: bool,
+    /// The sequence number that each side sends next, as far as was seen.
+    pub next: [u32; 2],
     /// The first packet was a SYN+ACK.
     pub flipped: bool,
     pub preexisting: bool,
@@ -213,6 +218,85 @@ impl Conns {
             .then_some(found)
     }
 
+    /// Of the live entries of a segment's key the one whose sequence numbers it continues, and the side that sends.
+    pub fn nearest(
+        &mut self,
+        hash: u64,
+        segment: &Headers,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<(u32, Sender)> {
+        loop {
+            let (cold, mut best) = (&self.cold, None);
+            self.slab.find(hash, |at, hot| {
+                let one = &cold[at as usize];
+                let sender = hot.sender(one, &segment.key)?;
+                let rank = (one.distance(segment, sender), packed::order(hot, one));
+                if best.is_none_or(|(least, _)| rank < least) {
+                    best = Some((rank, (at, sender)));
+                }
+                None::<()>
+            });
+            let (_, found) = best?;
+            if self.settle(found.0, watermark_ns, counts, out) {
+                return Some(found);
+            }
+        }
+    }
+
+    /// The live entry of an attempt, and the side that sends packets of `key`.
+    pub fn of_attempt(
+        &mut self,
+        (hash, key): (u64, &Key),
+        isn: u32,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<(u32, Sender)> {
+        let cold = &self.cold;
+        let found = self.slab.find(hash, |at, hot| {
+            let one = &cold[at as usize];
+            hot.sender(one, key).filter(|_| one.isn == isn)
+        })?;
+        self.settle(found.0, watermark_ns, counts, out)
+            .then_some(found)
+    }
+
+    /// Ends the entries of a key, but for those that were alive when the attempt came whose handshake is now proven: a
+    /// firewall that changes numbers is seen on both sides, or two networks have the same addresses. True: some live.
+    pub fn make_way(
+        &mut self,
+        (hash, key): (u64, &Key),
+        attempt_ns: i64,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> bool {
+        let mut hits = Hits::NONE;
+        self.slab.find(hash, |at, hot| {
+            if hot.sender(&self.cold[at as usize], key).is_some() {
+                hits.push(at);
+            }
+            None::<()>
+        });
+        let mut lives = false;
+        for &at in hits.as_slice() {
+            if !self.settle(at, watermark_ns, counts, out) {
+                continue;
+            }
+            let hot = self.slab.get_mut(at);
+            if !hot.closed() && hot.touched_ns >= attempt_ns {
+                hot.set_rival();
+                lives = true;
+            } else {
+                let reason = hot.natural_reason();
+                self.end(at, reason, When::Packet, counts, out);
+            }
+        }
+        lives
+    }
+
     /// Ends the entry if its deadline has passed; true if it lives.
     pub fn settle(
         &mut self,
@@ -332,6 +416,9 @@ impl Conns {
     #[inline]
     pub fn add(&mut self, at: u32, packet: &Headers, sender: Sender, watermark_ns: i64) {
         let (hot, cold) = (self.slab.get_mut(at), &mut self.cold[at as usize]);
+        if hot.has_rival() {
+            cold.note_next(packet, sender);
+        }
         if hot.add(cold, packet, sender, watermark_ns) {
             let slot = timers::slot_of(hot.deadline());
             self.slab.wheel.relink(at, slot);

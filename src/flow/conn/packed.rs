@@ -4,7 +4,7 @@
 use super::{Conn, LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS};
 use crate::decode::Headers;
 use crate::decode::key::Key;
-use crate::decode::packet::tcp_flags::{FIN, RST, SYN};
+use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::record::{EndReason, History, Volume};
 use crate::flow::tcp::{self, Sender};
 
@@ -59,8 +59,10 @@ pub struct Cold {
     payload: [u32; 2],
     pub isn: u32,
     history: History,
-    vlan: [u16; 2],
-    vlan_count: u8,
+    /// Two identifiers of 12 bits, and how many are set.
+    vlan: u32,
+    /// The sequence number that each side sends next, as far as was seen: kept while the connection has a rival.
+    next: [u32; 2],
     /// Of each direction, originator first, where they are split.
     interfaces: [u16; 2],
 }
@@ -76,6 +78,26 @@ impl Cold {
             Sender::Resp => (self.dst, self.src),
         };
         ends == (key.src, key.dst)
+    }
+
+    /// How far the numbers of a segment lie from those that come next.
+    pub fn distance(&self, segment: &Headers, sender: Sender) -> u64 {
+        let i = sender as usize;
+        let apart = |a: u32, b: u32| u64::from(a.wrapping_sub(b).cast_signed().unsigned_abs());
+        let acked = match segment.flags & ACK {
+            0 => 0,
+            _ => apart(segment.ack, self.next[1 - i]),
+        };
+        apart(segment.seq, self.next[i]) + acked
+    }
+
+    /// Notes what a side has sent.
+    pub fn note_next(&mut self, segment: &Headers, sender: Sender) {
+        let next = &mut self.next[sender as usize];
+        let end = tcp::end_of(segment);
+        if segment.flags & RST == 0 && tcp::after(end, *next) {
+            *next = end;
+        }
     }
 }
 
@@ -155,7 +177,7 @@ impl Hot {
         }
     }
 
-    /// A younger attempt on the same ports was answered: lookups try the attempts first.
+    /// A younger attempt on the same ports was answered, or another connection on them lives: numbers decide.
     pub fn has_rival(&self) -> bool {
         self.has(RIVAL)
     }
@@ -289,6 +311,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         (FRAGMENTED, conn.fragmented),
         (SATURATED, conn.saturated),
         (SPLIT, conn.interface != conn.interface_resp),
+        (RIVAL, conn.rival),
     ];
     let flags = flags.into_iter().filter(|(_, set)| *set);
     let sides = [&conn.orig, &conn.resp];
@@ -315,13 +338,16 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         payload: sides.map(|side| high(side.payload_bytes)),
         isn: conn.isn,
         history: conn.history,
-        vlan: conn.vlan,
-        vlan_count: conn.vlan_count,
+        vlan: u32::from(conn.vlan[0] & 0xfff)
+            | u32::from(conn.vlan[1] & 0xfff) << 12
+            | u32::from(conn.vlan_count) << 24,
+        next: conn.next,
         interfaces: [conn.interface, conn.interface_resp],
     };
     (hot, cold)
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "parts of a word")]
 pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
     let side = |i: usize| Volume {
         packets: whole(hot.packets[i], cold.packets[i]),
@@ -344,8 +370,10 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         history: cold.history,
         interface,
         interface_resp,
-        vlan: cold.vlan,
-        vlan_count: cold.vlan_count,
+        vlan: [cold.vlan & 0xfff, cold.vlan >> 12 & 0xfff].map(|id| id as u16),
+        vlan_count: (cold.vlan >> 24) as u8,
+        rival: hot.has(RIVAL),
+        next: cold.next,
         reset: hot.reset(),
         proven: hot.has(PROVEN),
         flipped: hot.has(FLIPPED),

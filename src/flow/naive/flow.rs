@@ -36,6 +36,8 @@ pub struct Flow {
     pub midstream: bool,
     pub flipped: bool,
     pub rival: bool,
+    /// Sequence numbers that come next, while there is a rival.
+    pub next: [u32; 2],
 }
 
 impl Flow {
@@ -66,6 +68,7 @@ impl Flow {
             midstream: false,
             flipped: false,
             rival: false,
+            next: [0; 2],
         }
     }
 
@@ -85,6 +88,14 @@ impl Flow {
 
     pub fn add(&mut self, packet: &Packet, tcp: &Tcp, side: usize, now: i64) {
         let was_closed = self.closed();
+        if self.proven && self.rival && tcp.flags & RST == 0 {
+            let flags = [tcp.flags & SYN, tcp.flags & FIN];
+            let length = tcp.payload_len + flags.iter().map(|f| u32::from(*f != 0)).sum::<u32>();
+            let end = tcp.seq.wrapping_add(length);
+            if (1..1 << 31).contains(&end.wrapping_sub(self.next[side])) {
+                self.next[side] = end;
+            }
+        }
         self.interfaces[side].get_or_insert(packet.interface);
         let volume = &mut self.volumes[side];
         volume.packets += 1;
@@ -122,6 +133,13 @@ impl Flow {
         if (self.proven || self.midstream) && f & RST != 0 && !was_closed {
             self.reset = Some(side);
         }
+    }
+
+    /// How far the numbers of a segment are from what comes next.
+    pub fn distance(&self, tcp: &Tcp, side: usize) -> u64 {
+        let apart = |a: u32, b: u32| u64::from(a.wrapping_sub(b).min(b.wrapping_sub(a)));
+        let acked = apart(tcp.ack, self.next[1 - side]);
+        apart(tcp.seq, self.next[side]) + if tcp.flags & ACK != 0 { acked } else { 0 }
     }
 
     pub fn fins(&self) -> [bool; 2] {

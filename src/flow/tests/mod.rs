@@ -7,7 +7,9 @@ use crate::decode::Headers;
 use crate::decode::packet::*;
 use std::net::IpAddr;
 
+mod early;
 mod handshakes;
+mod rivals;
 mod rules;
 mod waits;
 
