@@ -23,6 +23,7 @@ mod sensor;
 mod signals;
 mod start;
 mod tagged;
+mod taps;
 mod text;
 mod traffic;
 mod waiting;
