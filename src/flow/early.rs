@@ -216,7 +216,9 @@ impl Flows {
         if !answers {
             return;
         }
-        while let Some(one) = self.early.take(hash) {
+        // All first: whatever finds no flow after all waits again.
+        let early = [(); OF_ONE_MAX].map(|()| self.early.take(hash));
+        for one in early.into_iter().flatten() {
             self.counts.packets_early += 1;
             if one.is_error {
                 self.refuse_quoted(&one.headers.key, hash, Some(one.headers.seq), now, out);

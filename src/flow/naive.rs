@@ -207,7 +207,13 @@ impl Naive {
         let nearest = mine.min_by_key(|&c| {
             let flow = &self.proven[c];
             let side = flow.side(ends).expect("filtered by it");
-            let order = (flow.start, flow.ends.0, flow.ends.2, flow.ends.1, flow.ends.3);
+            let order = (
+                flow.start,
+                flow.ends.0,
+                flow.ends.2,
+                flow.ends.1,
+                flow.ends.3,
+            );
             (flow.distance(tcp, side), order, flow.isn)
         });
         let conn = if rival { nearest } else { conn };
@@ -341,6 +347,10 @@ impl Naive {
     fn promote(&mut self, i: usize, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {
         let mut conn = self.tries[i].clone();
         (self.tries[i].open, self.tries[i].promoted) = (false, true);
+        let twins = self.tries.iter().enumerate();
+        let mut twins =
+            twins.filter(|(j, t)| *j != i && t.near && t.open && t.side(ends).is_some());
+        let twin = twins.next().is_some();
         let partner = self.tries.iter_mut().find(|t| {
             let twin = t.ends == back(conn.ends) && Some(t.isn) == conn.server_isn;
             twin && t.open && t.near && !t.odd
@@ -372,10 +382,9 @@ impl Naive {
         }
         let began = self.tries[i].first;
         let mine = |c: &Flow| c.side(ends).is_some();
-        let stays = |c: &Flow| !c.closed() && c.touched >= began;
+        let stays = |c: &Flow| c.twin && !c.closed() && c.touched >= began;
         let all = std::mem::take(&mut self.proven);
-        let (gone, left): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|c| mine(c) && !stays(c));
+        let (gone, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|c| mine(c) && !stays(c));
         self.proven = left;
         for old in gone {
             if old.closed() {
@@ -385,7 +394,8 @@ impl Naive {
                 .push((When::Packet, old.record(false, old.ended())));
         }
         let rivals = self.proven.iter_mut().filter(|c| mine(c));
-        conn.rival = rivals.map(|c| c.rival = true).count() > 0;
+        conn.rival = rivals.map(|c| c.rival = true).count() > 0 || twin;
+        conn.twin = twin;
         let next = |isn: u32, sent: u32| isn.wrapping_add(1).wrapping_add(sent);
         conn.next = [
             next(conn.isn, conn.sent[0]),

@@ -10,6 +10,7 @@ use super::tcp::{self, Sender};
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{RST, SYN};
+use std::cell::Cell;
 
 impl Flows {
     /// Looks a segment up: established connections, then attempts, then midstream.
@@ -227,8 +228,10 @@ impl Flows {
         let entry = *self.attempts.ring.get(at);
         let other_way = entry.key().reversed();
         let key = &segment.key;
-        let partner = self.newest(hash, key, [None; 2], now, out, |table, at, _| {
-            let other = table.ring.get(at);
+        let has_twin = Cell::new(false);
+        let partner = self.newest(hash, key, [None; 2], now, out, |table, other_at, _| {
+            let other = table.ring.get(other_at);
+            has_twin.set(has_twin.get() || other.open() && other_at != at);
             other.open()
                 && other.key() == other_way
                 && other.isn == entry.server_isn()
@@ -249,7 +252,9 @@ impl Flows {
             self.counts.flows_open -= 1;
         }
         let (conns, counts) = (&mut self.established, &mut self.counts);
-        conn.rival = conns.make_way((hash, key), entry.first_ns, now, counts, out);
+        let lives = conns.make_way((hash, key), entry.first_ns, now, counts, out);
+        conn.twin = has_twin.get();
+        conn.rival = lives || conn.twin;
         counts.established_connections += 1;
         let sender = if conn.key == *key {
             Sender::Orig

@@ -183,7 +183,10 @@ impl Attempts {
             next: [
                 entry.isn.wrapping_add(1).wrapping_add(tally.sent[0]),
                 match entry.has(ANSWERED) {
-                    true => entry.server_isn().wrapping_add(1).wrapping_add(tally.sent[1]),
+                    true => entry
+                        .server_isn()
+                        .wrapping_add(1)
+                        .wrapping_add(tally.sent[1]),
                     false => 0,
                 },
             ],

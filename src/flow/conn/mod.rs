@@ -48,8 +48,10 @@ pub(crate) struct Conn {
     pub reset: Option<Sender>,
     /// The handshake was proven.
     pub proven: bool,
-    /// Another connection on the same ports lives.
+    /// Another connection on the same ports lives, or may.
     pub rival: bool,
+    /// Another attempt on the same ports was open when its handshake was proven.
+    pub twin: bool,
     /// The sequence number that each side sends next, as far as was seen.
     pub next: [u32; 2],
     /// The first packet was a SYN+ACK.
@@ -211,11 +213,14 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<(u32, Sender)> {
-        let cold = &self.cold;
-        let whose = |at: u32, hot: &Hot| hot.sender(&cold[at as usize], key);
-        let found = self.slab.find(hash, whose)?;
-        self.settle(found.0, watermark_ns, counts, out)
-            .then_some(found)
+        loop {
+            let cold = &self.cold;
+            let whose = |at: u32, hot: &Hot| hot.sender(&cold[at as usize], key);
+            let found = self.slab.find(hash, whose)?;
+            if self.settle(found.0, watermark_ns, counts, out) {
+                return Some(found);
+            }
+        }
     }
 
     /// Of the live entries of a segment's key the one whose sequence numbers it continues, and the side that sends.
@@ -254,17 +259,20 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<(u32, Sender)> {
-        let cold = &self.cold;
-        let found = self.slab.find(hash, |at, hot| {
-            let one = &cold[at as usize];
-            hot.sender(one, key).filter(|_| one.isn == isn)
-        })?;
-        self.settle(found.0, watermark_ns, counts, out)
-            .then_some(found)
+        loop {
+            let cold = &self.cold;
+            let found = self.slab.find(hash, |at, hot| {
+                let one = &cold[at as usize];
+                hot.sender(one, key).filter(|_| one.isn == isn)
+            })?;
+            if self.settle(found.0, watermark_ns, counts, out) {
+                return Some(found);
+            }
+        }
     }
 
-    /// Ends the entries of a key, but for those that were alive when the attempt came whose handshake is now proven: a
-    /// firewall that changes numbers is seen on both sides, or two networks have the same addresses. True: some live.
+    /// Ends the entries of a key, but for a twin of the attempt whose handshake is now proven: a firewall that changes
+    /// numbers is seen on both sides, or two networks have the same addresses. True: some live.
     pub fn make_way(
         &mut self,
         (hash, key): (u64, &Key),
@@ -286,7 +294,7 @@ impl Conns {
                 continue;
             }
             let hot = self.slab.get_mut(at);
-            if !hot.closed() && hot.touched_ns >= attempt_ns {
+            if hot.is_twin() && !hot.closed() && hot.touched_ns >= attempt_ns {
                 hot.set_rival();
                 lives = true;
             } else {

@@ -20,6 +20,8 @@ const FRAGMENTED: u16 = 1 << 7;
 const SATURATED: u16 = 1 << 8;
 /// Each direction has an interface of its own, see [`Cold`].
 const SPLIT: u16 = 1 << 9;
+/// Another attempt on the same ports was open when its handshake was proven.
+const TWIN: u16 = 1 << 10;
 
 /// What every packet needs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -182,6 +184,11 @@ impl Hot {
         self.has(RIVAL)
     }
 
+    /// Another attempt on the same ports was open when its handshake was proven.
+    pub fn is_twin(&self) -> bool {
+        self.has(TWIN)
+    }
+
     pub fn set_rival(&mut self) {
         self.flags |= RIVAL;
     }
@@ -312,6 +319,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         (SATURATED, conn.saturated),
         (SPLIT, conn.interface != conn.interface_resp),
         (RIVAL, conn.rival),
+        (TWIN, conn.twin),
     ];
     let flags = flags.into_iter().filter(|(_, set)| *set);
     let sides = [&conn.orig, &conn.resp];
@@ -373,6 +381,7 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         vlan: [cold.vlan & 0xfff, cold.vlan >> 12 & 0xfff].map(|id| id as u16),
         vlan_count: (cold.vlan >> 24) as u8,
         rival: hot.has(RIVAL),
+        twin: hot.has(TWIN),
         next: cold.next,
         reset: hot.reset(),
         proven: hot.has(PROVEN),

@@ -36,6 +36,7 @@ pub struct Flow {
     pub midstream: bool,
     pub flipped: bool,
     pub rival: bool,
+    pub twin: bool,
     /// Sequence numbers that come next, while there is a rival.
     pub next: [u32; 2],
 }
@@ -68,6 +69,7 @@ impl Flow {
             midstream: false,
             flipped: false,
             rival: false,
+            twin: false,
             next: [0; 2],
         }
     }

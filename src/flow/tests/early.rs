@@ -87,7 +87,11 @@ fn a_refusal_waits_too() {
     let (_, counts) = play(&[error(10), syn]);
     assert_eq!((counts.icmp_refused, counts.packets_early), (1, 1));
     let (_, counts) = play(&[error(11), syn]);
-    assert_eq!((counts.icmp_refused, counts.packets_early), (0, 0), "another SYN");
+    assert_eq!(
+        (counts.icmp_refused, counts.packets_early),
+        (0, 0),
+        "another SYN"
+    );
 }
 
 #[test]
@@ -123,5 +127,8 @@ fn a_flood_of_answers_without_a_syn_waits_in_bounded_room() {
         })
         .collect();
     let (_, counts) = run(&trace, limits, [1, 1], |_| false);
-    assert_eq!((counts.midstream_flows, counts.packets_waiting), (20_000, 0));
+    assert_eq!(
+        (counts.midstream_flows, counts.packets_waiting),
+        (20_000, 0)
+    );
 }
