@@ -5,7 +5,7 @@ use super::rare_links::Judgement;
 use super::replay::{self, End, Replay};
 use super::signals::Signals;
 use crate::books::{Books, InFlight};
-use crate::capture::pcap::CaptureReader;
+use crate::capture::pcap::files::Files;
 use crate::error::Failure;
 use crate::host::addresses::Localities;
 use crate::inspect::contact::CONTACTS_PER_FRAME;
@@ -22,6 +22,7 @@ use crate::settings::flags::ReadArgs;
 use crate::settings::memory::CHUNKS;
 use crate::settings::{Common, ReadConfig};
 use crate::time::clock::monotonic_ns;
+use crate::words::shown;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
@@ -71,7 +72,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
                 replay::work(shard, id, &feed, |shard| board.publish(id, &shard.counts));
             });
         }
-        reading.read_files(&config.files, &mut replay);
+        reading.read_files(&config, &mut replay);
         replay.close();
     });
     let books = close_log(common, logger, &board, &replay);
@@ -138,72 +139,61 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads the files until a signal stops it, and keeps their errors.
-    fn read_files(&mut self, files: &[PathBuf], replay: &mut Replay) {
-        let mut first_interface = 0;
-        for (number, file) in (1..).zip(files) {
-            let opened = if file.as_os_str() == "-" {
-                CaptureReader::from_stdin()
-            } else {
-                CaptureReader::open(file)
-            };
-            let mut reader = match opened {
-                Ok(reader) => reader.with_first_interface(first_interface),
-                Err(error) => {
-                    self.failures.push(error.to_string());
-                    continue;
-                }
-            };
-            let before = replay.frames();
-            let (end, known) = self.read_file(&mut reader, replay);
-            self.judge_links(reader.name(), replay, before);
-            first_interface =
-                first_interface.saturating_add(u16::try_from(known).unwrap_or(u16::MAX));
-            if end == End::Stopped {
-                let frame = replay.frames() - before;
-                let mut place = format!("frame {frame} of {}", reader.name());
-                if files.len() > 1 {
-                    place += &format!(" (file {number} of {})", files.len());
-                }
-                self.stopped_at = Some(place);
-                return;
-            }
-        }
-    }
-
-    /// Reports link types that are not read; `before`: frames before this file.
-    fn judge_links(&mut self, name: &str, replay: &mut Replay, before: u64) {
-        let frames = replay.frames() - before;
-        match replay.take_rare_links().judge(frames) {
-            Some(Judgement::Whole(text)) => self.failures.push(format!("{name}: {text}")),
-            Some(Judgement::Part(text)) if !self.common.quiet => {
-                print_to_stderr(&format!("synledger: {name}: {text}\n"));
-            }
-            _ => {}
-        }
-    }
-
-    /// Reads one file; also returns the number of its interfaces.
-    fn read_file(&mut self, reader: &mut CaptureReader, replay: &mut Replay) -> (End, usize) {
-        let bar = progress(reader);
+    fn read_files(&mut self, config: &ReadConfig, replay: &mut Replay) {
+        let mut files = Files::new(&config.files, 0);
+        let bar = progress(&files, &config.files);
         let mut known = 0;
         // Called before a chunk is handed out: the logger knows each interface before its first event.
-        let progress = |reader: &CaptureReader| {
-            bar.set_position(reader.bytes_read());
-            for interface in &reader.interfaces()[known..] {
-                self.interfaces
-                    .push(interface.name.clone().unwrap_or_default());
+        let progress = |files: &mut Files| {
+            bar.set_position(files.bytes_read());
+            for name in &files.interfaces()[known..] {
+                self.interfaces.push(name.clone());
             }
-            known = reader.interfaces().len();
+            known = files.interfaces().len();
+            for notice in files.take_notices() {
+                self.print(&bar, &notice);
+            }
             self.report_losses(&bar);
         };
-        let end = replay.read(reader, &|frames| self.ends(frames, &bar), progress);
+        let end = replay.read(&mut files, &|frames| self.ends(frames, &bar), progress);
         bar.finish_and_clear();
-        match end {
-            Ok(end) => (end, known),
-            Err(error) => {
-                self.failures.push(error.to_string());
-                (End::Whole, known)
+        self.judge_links(&mut files, replay);
+        if end == End::Stopped {
+            let place = files.place();
+            self.stopped_at = Some(place.unwrap_or_else(|| "the first frame".to_owned()));
+        }
+    }
+
+    /// Keeps the errors of all files, among them link types that are not read.
+    fn judge_links(&mut self, files: &mut Files, replay: &mut Replay) {
+        let errors = files.take_errors().into_iter();
+        let mut failures: Vec<(usize, String)> = errors
+            .map(|(number, error)| (number, error.to_string()))
+            .collect();
+        let links = replay.take_rare_links();
+        for file in files.read() {
+            let Some(links) = links.get(&file.number) else {
+                continue;
+            };
+            let name = file.name;
+            match links.judge(file.frames) {
+                Some(Judgement::Whole(text)) => {
+                    failures.push((file.number, format!("{name}: {text}")));
+                }
+                Some(Judgement::Part(text)) if !self.common.quiet => {
+                    print_to_stderr(&format!("synledger: {name}: {text}\n"));
+                }
+                _ => {}
             }
+        }
+        failures.sort_by_key(|(number, _)| *number);
+        self.failures = failures.into_iter().map(|(_, text)| text).collect();
+    }
+
+    /// Prints a line that `--quiet` silences.
+    fn print(&self, bar: &ProgressBar, line: &str) {
+        if !self.common.quiet {
+            bar.suspend(|| print_to_stderr(&format!("synledger: {line}\n")));
         }
     }
 
@@ -288,17 +278,19 @@ fn close_log(common: &Common, mut logger: Logger, board: &Board, replay: &Replay
     at_exit(&summary)
 }
 
-/// A progress bar, for a terminal and a long file.
-fn progress(reader: &CaptureReader) -> ProgressBar {
+/// A progress bar, for a terminal and long files.
+fn progress(files: &Files, paths: &[PathBuf]) -> ProgressBar {
     const LONG_BYTES: u64 = 64 << 20;
-    match reader.total_bytes() {
+    let what = match paths {
+        [one] => shown(one),
+        all => format!("{} files", all.len()),
+    };
+    match files.total_bytes() {
         Some(total) if total >= LONG_BYTES && std::io::stderr().is_terminal() => {
             let style =
                 ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}")
                     .expect("the template is constant");
-            ProgressBar::new(total)
-                .with_style(style)
-                .with_message(reader.name().to_owned())
+            ProgressBar::new(total).with_style(style).with_message(what)
         }
         _ => ProgressBar::hidden(),
     }

@@ -2,9 +2,9 @@
 
 use super::rare_links::RareLinks;
 use crate::capture::bpf::fanout::{self, HashKind, Keys};
-use crate::capture::frame::Frame;
+use crate::capture::frame::{Frame, LinkType};
 use crate::capture::pcap::chunk::Chunk;
-use crate::capture::pcap::{CaptureReader, ReadError, ReadErrorKind};
+use crate::capture::pcap::files::{Files, Next};
 use crate::decode;
 use crate::decode::headers::depth;
 use crate::decode::packet::{Icmp, Transport};
@@ -13,14 +13,15 @@ use crate::shard::{At, Shard};
 use crate::time::timeline::Timeline;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use crossbeam::utils::Backoff;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 type Feed = Arc<Chunk>;
 
-/// How the reading of a capture ended.
+/// How the reading of captures ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// At its last frame.
+    /// At their last frame.
     Whole,
     /// Earlier: a signal, or a log without a reader.
     Stopped,
@@ -34,7 +35,8 @@ pub struct Replay {
     number: u64,
     first_ns: Option<i64>,
     watermark_ns: i64,
-    rare_links: RareLinks,
+    /// Of each capture that has some, by its number.
+    rare_links: BTreeMap<usize, RareLinks>,
 }
 
 impl Replay {
@@ -50,7 +52,7 @@ impl Replay {
                 number: 0,
                 first_ns: None,
                 watermark_ns: i64::MIN,
-                rare_links: RareLinks::default(),
+                rare_links: BTreeMap::new(),
             },
             ends.1,
         )
@@ -72,37 +74,33 @@ impl Replay {
             .map_or((0, 0), |first_ns| (first_ns, self.watermark_ns))
     }
 
-    /// Takes what was counted of rarer link types since the last call.
-    pub fn take_rare_links(&mut self) -> RareLinks {
+    /// Takes what was counted of rarer link types, by the number of the capture.
+    pub fn take_rare_links(&mut self) -> BTreeMap<usize, RareLinks> {
         std::mem::take(&mut self.rare_links)
     }
 
-    /// Reads one capture to its end, or until `ends` returns true. Frames before an error are handed out, and so are
+    /// Reads captures to their end, or until `ends` returns true. Frames before an error are handed out, and so are
     /// those of a slow stream after 200 ms: the log does not depend on where chunks end.
     ///
     /// `ends` is called with the number of frames so far: before each frame, and every 200 ms without one.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] says where the capture is damaged.
     pub fn read(
         &mut self,
-        reader: &mut CaptureReader,
+        files: &mut Files,
         ends: &impl Fn(u64) -> bool,
-        mut progress: impl FnMut(&CaptureReader),
-    ) -> Result<End, ReadError> {
+        mut progress: impl FnMut(&mut Files),
+    ) -> End {
         loop {
             let mut chunk = self.free_chunk();
             let filling = Arc::get_mut(&mut chunk).expect("free chunks have no other owner");
             filling.clear(self.number + 1);
-            let end = self.fill(filling, reader, ends);
-            progress(reader);
+            let end = self.fill(filling, files, ends);
+            progress(files);
             if !chunk.is_empty() {
                 self.hand_out(&chunk);
             }
             self.pool.push(chunk);
-            if let Some(end) = end? {
-                return Ok(end);
+            if let Some(end) = end {
+                return end;
             }
         }
     }
@@ -111,29 +109,30 @@ impl Replay {
     fn fill(
         &mut self,
         chunk: &mut Chunk,
-        reader: &mut CaptureReader,
+        files: &mut Files,
         ends: &impl Fn(u64) -> bool,
-    ) -> Result<Option<End>, ReadError> {
+    ) -> Option<End> {
         let workers = u32::try_from(self.feeds.len()).expect("at most 64");
         while !chunk.is_full() {
             if ends(self.number) {
-                return Ok(Some(End::Stopped));
+                return Some(End::Stopped);
             }
-            let frame = match reader.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Ok(Some(End::Whole)),
-                Err(error) if error.kind() == ReadErrorKind::NotYet => return Ok(None),
-                Err(error) => return Err(error),
+            let (frame, file) = match files.next_frame() {
+                Next::Frame(frame, file) => (frame, file),
+                Next::Pause => return None,
+                Next::End => return Some(End::Whole),
             };
             self.number += 1;
             self.first_ns.get_or_insert(frame.ts_ns);
             self.watermark_ns = self.watermark_ns.max(frame.ts_ns);
-            self.rare_links.note(&frame);
+            if let LinkType::Other(_) = frame.link {
+                self.rare_links.entry(file).or_default().note(&frame);
+            }
             let worker = worker_of(&self.keys, &frame, workers);
             let depth = depth(&frame);
             chunk.push(&frame, depth, self.watermark_ns, worker);
         }
-        Ok(None)
+        None
     }
 
     fn free_chunk(&mut self) -> Feed {

@@ -152,7 +152,10 @@ pub struct FileArgs {
 pub struct ReadArgs {
     /// Captures; - is standard input.
     ///
-    /// All captures are read in order, as one stream. Frames from a slow pipe are logged within about 200 ms.
+    /// All captures are one stream: files are read in the order of their first time stamps, and a conversation that
+    /// `tcpdump -C` or `-G` cut is one flow. Files that overlap in time are merged, at most 16 at once, and have
+    /// interfaces of their own, as those of a tap. Standard input and named pipes keep their place in the list.
+    /// Frames from a slow pipe are logged within about 200 ms.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Flags that `run` has too.

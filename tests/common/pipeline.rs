@@ -6,6 +6,7 @@ use std::sync::Arc;
 use synledger::books::Books;
 use synledger::books::output::OutputBooks;
 use synledger::capture::pcap::CaptureReader;
+use synledger::capture::pcap::files::Files;
 use synledger::counters::Identity;
 use synledger::flow::Limits;
 use synledger::host::addresses::Localities;
@@ -158,9 +159,13 @@ pub fn run_as(
             });
         }
         for bytes in buffers {
-            let end = CaptureReader::from_reader("buffer", Cursor::new(bytes), None)
-                .and_then(|mut reader| replay.read(&mut reader, &|_| false, |_| {}));
-            damaged += usize::from(end.is_err());
+            let Ok(reader) = CaptureReader::from_reader("buffer", Cursor::new(bytes), None) else {
+                damaged += 1;
+                continue;
+            };
+            let mut files = Files::of_reader(reader);
+            replay.read(&mut files, &|_| false, |_| {});
+            damaged += usize::from(!files.take_errors().is_empty());
         }
         replay.close();
     });

@@ -111,7 +111,12 @@ impl Classic {
             caplen_max: snaplen.clamp(LENIENT_RECORD_BYTES, FRAME_MAX_BYTES),
             records: 0,
         };
-        Ok((pcap, InterfaceInfo { name: None, link }))
+        let interface = InterfaceInfo {
+            name: None,
+            link,
+            position: 0,
+        };
+        Ok((pcap, interface))
     }
 
     /// The next record; `None` if the file ends between two records.

@@ -8,6 +8,8 @@ mod buffer;
 pub(crate) mod chunk;
 mod classic;
 mod error;
+pub mod files;
+mod lanes;
 mod link_names;
 mod ng;
 mod source;
@@ -49,6 +51,8 @@ pub struct InterfaceInfo {
     pub name: Option<String>,
     /// What its frames start with.
     pub link: LinkType,
+    /// Its index in its section; 0 in pcap files.
+    pub position: usize,
 }
 
 /// A frame in the buffer.
@@ -74,7 +78,8 @@ pub struct CaptureReader {
     /// `None` before the first bytes.
     format: Option<Format>,
     interfaces: Vec<InterfaceInfo>,
-    interface_first: u16,
+    /// The frame in the buffer.
+    current: Option<BufferedFrame>,
     about: Arc<About>,
     total_bytes: Option<u64>,
     finished: bool,
@@ -158,7 +163,7 @@ impl CaptureReader {
             buffer: Buffer::new(bytes),
             format: None,
             interfaces: Vec::new(),
-            interface_first: 0,
+            current: None,
             about,
             total_bytes,
             finished: false,
@@ -174,15 +179,6 @@ impl CaptureReader {
         Ok(())
     }
 
-    /// Numbers this file's interfaces from `first` on, for a run that reads several files.
-    ///
-    /// Call it before the first frame. Numbers stop at [`u16::MAX`].
-    #[must_use]
-    pub fn with_first_interface(mut self, first: u16) -> Self {
-        self.interface_first = first;
-        self
-    }
-
     /// The next frame, in the file's order; `None` at the end and after an error other than
     /// [`ReadErrorKind::NotYet`].
     ///
@@ -195,6 +191,18 @@ impl CaptureReader {
     /// all frames before the place that it names were returned by earlier calls.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
+        self.advance()?;
+        Ok(self.frame())
+    }
+
+    /// Steps to the next frame and returns its time stamp; as [`CaptureReader::next_frame`] otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`CaptureReader::next_frame`].
+    #[inline]
+    pub(super) fn advance(&mut self) -> Result<Option<i64>, ReadError> {
+        self.current = None;
         if self.finished {
             return Ok(None);
         }
@@ -207,23 +215,33 @@ impl CaptureReader {
             None => unreachable!("just detected"),
         };
         match next {
-            Ok(Some(found)) => Ok(Some(Frame {
-                bytes: self.buffer.at(found.at, found.caplen),
-                wire_len: found.wire_len,
-                ts_ns: found.ts_ns,
-                interface: self
-                    .interface_first
-                    .saturating_add(u16::try_from(found.interface).unwrap_or(u16::MAX)),
-                link: found.link,
-                vlan: None,
-                gso: false,
-            })),
+            Ok(Some(found)) => {
+                let ts_ns = found.ts_ns;
+                self.current = Some(found);
+                Ok(Some(ts_ns))
+            }
             Ok(None) => {
                 self.finished = true;
                 Ok(None)
             }
             Err(fault) => Err(self.name_fault(fault)),
         }
+    }
+
+    /// The frame that [`CaptureReader::advance`] stepped to. Its interface is the index in this file, at most
+    /// [`u16::MAX`].
+    #[inline]
+    pub(super) fn frame(&self) -> Option<Frame<'_>> {
+        let found = self.current.as_ref()?;
+        Some(Frame {
+            bytes: self.buffer.at(found.at, found.caplen),
+            wire_len: found.wire_len,
+            ts_ns: found.ts_ns,
+            interface: u16::try_from(found.interface).unwrap_or(u16::MAX),
+            link: found.link,
+            vlan: None,
+            gso: false,
+        })
     }
 
     /// Adds number and file name; ends the reading, except for `NotYet`.
@@ -238,9 +256,10 @@ impl CaptureReader {
         fault.of(&self.name)
     }
 
-    /// The interfaces so far; the first has the number given to [`CaptureReader::with_first_interface`], or 0.
+    /// The interfaces so far.
     ///
-    /// A pcapng file describes an interface before its first frame. Each section has interfaces of its own.
+    /// A pcapng file describes an interface before its first frame. Each section has interfaces of its own: [`files`]
+    /// joins those that are one.
     pub fn interfaces(&self) -> &[InterfaceInfo] {
         &self.interfaces
     }

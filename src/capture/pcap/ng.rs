@@ -266,7 +266,8 @@ impl Ng {
                 let what = format!("more than {INTERFACES_MAX} interfaces in one section");
                 return Err(Fault::damaged(offset, what));
             }
-            let (interface, info) = interface(self.order, &block[..head.len - TAIL_BYTES]);
+            let (interface, mut info) = interface(self.order, &block[..head.len - TAIL_BYTES]);
+            info.position = self.section.len();
             self.section.push(interface);
             self.interfaces += 1;
             if interfaces.len() < INTERFACES_MAX {
@@ -440,7 +441,12 @@ fn interface(order: Order, block: &[u8]) -> (Interface, InterfaceInfo) {
         clock,
         snaplen,
     };
-    (interface, InterfaceInfo { name, link })
+    let info = InterfaceInfo {
+        name,
+        link,
+        position: 0,
+    };
+    (interface, info)
 }
 
 /// A string option: UTF-8 that may end in zeros, cut to [`NAME_MAX_BYTES`].

@@ -53,9 +53,17 @@ const RUN_DESCRIPTION: &[Block] = &[
     ),
 ];
 
-const READ_DESCRIPTION: &[Block] = &[Text(
-    "The log is byte for byte the same with every number of workers, as long as no table overflows; the books report an overflow. A damaged capture is read up to the damage, and its place is reported.",
-)];
+const READ_DESCRIPTION: &[Block] = &[
+    Text(
+        "The log is byte for byte the same with every number of workers, as long as no table overflows; the books report an overflow. A damaged capture is read up to the damage, and its place is reported.",
+    ),
+    Text(
+        "Several captures are one stream. Files are read in the order of their first time stamps, in whichever order they are named. Files that follow one another in time are one capture, as `tcpdump -C` and `-G` cut it: a conversation over two of them is one flow. Files that overlap are merged by time, and their interfaces are others, as where a tap writes one file a direction; where several such sequences follow one another, similar paths tell which file continues which. At most 16 files are merged at once: one more waits until another has ended, its frames may be late, and it is said. Standard input, named pipes and devices cannot be looked into before: each keeps its place in the list, and the files before and behind it are sorted apart.",
+    ),
+    Text(
+        "Interfaces with the same name and link type are one interface in all sections of a pcapng file and in files that follow one another; so are those without a name at the same position in their sections. Each interface index of a Linux cooked capture (version 2, as of `-i any`) is an interface of its own.",
+    ),
+];
 
 const CHECK_DESCRIPTION: &[Block] = &[Text(
     "It changes nothing on this host. With flags of `run` it checks for a run with these flags.",

@@ -1,0 +1,358 @@
+//! Several captures as one stream of frames.
+//!
+//! Files are put in the order of their first time stamps, each is opened when that time comes, and those that overlap
+//! are merged by time. A stream (standard input, a named pipe, a device) cannot be looked into before it is read: it
+//! keeps its place among the arguments, and the files before and behind it are put in order by themselves.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use super::lanes::{Lanes, Mapping};
+use super::{CaptureReader, ReadError, ReadErrorKind};
+use crate::capture::frame::Frame;
+use crate::words::shown;
+
+/// Files that are open at a time. Another one that overlaps all of them waits until one has ended.
+pub const OPEN_MAX: usize = 16;
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// A frame, and the number of its capture among the arguments, from 1 on.
+    Frame(Frame<'a>, usize),
+    /// A stream has given nothing for a while. Call again.
+    Pause,
+    /// All captures have ended.
+    End,
+}
+
+/// A capture that is not open yet.
+#[derive(Debug)]
+struct Waiting {
+    /// Its place among the arguments, from 1 on.
+    number: usize,
+    path: PathBuf,
+    /// Files of one group are sorted among themselves. A stream is a group of its own.
+    group: usize,
+    /// Time stamp of its first frame; not known of a group's only file.
+    first_ns: i64,
+}
+
+/// A capture that is open.
+struct Open {
+    number: usize,
+    group: usize,
+    reader: CaptureReader,
+    /// `None` before its first frame.
+    mapping: Option<Mapping>,
+    /// Time stamp of its next frame.
+    head_ns: i64,
+    frames: u64,
+}
+
+/// What was read of a capture.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Its place among the arguments, from 1 on.
+    pub number: usize,
+    /// As [`CaptureReader::name`].
+    pub name: String,
+    /// Frames that were read.
+    pub frames: u64,
+}
+
+impl Open {
+    fn ended(&self) -> Ended {
+        Ended {
+            number: self.number,
+            name: self.reader.name().to_owned(),
+            frames: self.frames,
+        }
+    }
+}
+
+/// The frames of several captures.
+pub struct Files {
+    count: usize,
+    waiting: VecDeque<Waiting>,
+    open: Vec<Open>,
+    /// Index in `open` of the capture whose frame was given out, or that has to give its first one.
+    current: usize,
+    /// `current` has to step to its next frame.
+    steps: bool,
+    lanes: Lanes,
+    overlap_ns: i64,
+    errors: Vec<(usize, ReadError)>,
+    notices: Vec<String>,
+    /// Captures that have ended.
+    ended: Vec<Ended>,
+    /// Stored bytes of captures that have ended.
+    bytes_done: u64,
+    total_bytes: Option<u64>,
+}
+
+impl Files {
+    /// These captures; `-` is standard input. Captures that overlap by at most `overlap_ns` follow one another.
+    pub fn new(paths: &[PathBuf], overlap_ns: i64) -> Self {
+        let mut files = Self {
+            count: paths.len(),
+            ..Self::empty(overlap_ns)
+        };
+        let lens = paths.iter().map(|path| regular_bytes(path));
+        files.total_bytes = lens.sum();
+        let mut group = 0;
+        let mut all = Vec::new();
+        for (number, path) in (1..).zip(paths) {
+            let is_stream = is_stream(path);
+            group += usize::from(is_stream);
+            all.push(Waiting {
+                number,
+                path: path.clone(),
+                group,
+                first_ns: i64::MIN,
+            });
+            group += usize::from(is_stream);
+        }
+        let alone: Vec<bool> = all
+            .iter()
+            .map(|one| all.iter().filter(|other| other.group == one.group).count() == 1)
+            .collect();
+        for (mut one, alone) in all.into_iter().zip(alone) {
+            if !alone {
+                match first_stamp(&one.path) {
+                    Ok(Some(first_ns)) => one.first_ns = first_ns,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        files.errors.push((one.number, error));
+                        continue;
+                    }
+                }
+            }
+            files.waiting.push_back(one);
+        }
+        let order = |one: &Waiting| (one.group, one.first_ns, one.number);
+        files.waiting.make_contiguous().sort_by_key(order);
+        files
+    }
+
+    /// One capture that is open already.
+    pub fn of_reader(reader: CaptureReader) -> Self {
+        let mut files = Self::empty(0);
+        files.count = 1;
+        files.enter(reader, 1, 0);
+        files
+    }
+
+    fn empty(overlap_ns: i64) -> Self {
+        Self {
+            count: 0,
+            waiting: VecDeque::new(),
+            open: Vec::new(),
+            current: 0,
+            steps: false,
+            lanes: Lanes::default(),
+            overlap_ns,
+            errors: Vec::new(),
+            notices: Vec::new(),
+            ended: Vec::new(),
+            bytes_done: 0,
+            total_bytes: None,
+        }
+    }
+
+    /// The next frame. Its interface is the index of [`Files::interfaces`].
+    #[inline]
+    pub fn next_frame(&mut self) -> Next<'_> {
+        loop {
+            if self.steps && self.step().is_none() {
+                return Next::Pause;
+            }
+            let head = self.earliest();
+            if self.open_due(head.map(|(_, head_ns)| head_ns)) {
+                continue;
+            }
+            let Some((at, head_ns)) = head else {
+                return Next::End;
+            };
+            (self.current, self.steps) = (at, true);
+            let Open {
+                number,
+                reader,
+                mapping,
+                frames,
+                ..
+            } = &mut self.open[at];
+            *frames += 1;
+            let mapping = mapping.get_or_insert_with(|| {
+                Mapping::new(self.lanes.enter(reader.name(), head_ns, self.overlap_ns))
+            });
+            let mut frame = reader.frame().expect("stepped to one");
+            frame.interface = mapping.index(&frame, reader.interfaces(), &mut self.lanes);
+            return Next::Frame(frame, *number);
+        }
+    }
+
+    /// Steps the current capture to its next frame, or closes it; `None` where a stream has to be waited for.
+    #[inline]
+    fn step(&mut self) -> Option<()> {
+        let open = &mut self.open[self.current];
+        match open.reader.advance() {
+            Ok(Some(head_ns)) => open.head_ns = head_ns,
+            Ok(None) => self.close(),
+            Err(error) if error.kind() == ReadErrorKind::NotYet => return None,
+            Err(error) => {
+                self.errors.push((open.number, error));
+                self.close();
+            }
+        }
+        self.steps = false;
+        Some(())
+    }
+
+    /// Index and time of the earliest frame of the open captures; of equal ones that of the first argument.
+    #[inline]
+    fn earliest(&self) -> Option<(usize, i64)> {
+        match &self.open[..] {
+            [one] => Some((0, one.head_ns)),
+            all => {
+                let heads = all.iter().enumerate();
+                let (at, open) = heads.min_by_key(|(_, open)| (open.head_ns, open.number))?;
+                Some((at, open.head_ns))
+            }
+        }
+    }
+
+    /// Opens the next capture, if it is due before a frame of this time. False: nothing was done.
+    #[inline]
+    fn open_due(&mut self, head_ns: Option<i64>) -> bool {
+        let Some(next) = self.waiting.front() else {
+            return false;
+        };
+        if let (Some(head_ns), [open, ..]) = (head_ns, &self.open[..])
+            && (next.group != open.group
+                || head_ns <= next.first_ns.saturating_add(self.overlap_ns)
+                || self.is_full())
+        {
+            return false;
+        }
+        self.open_next();
+        true
+    }
+
+    /// Whether a capture that is due has to wait.
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.open.len() >= OPEN_MAX
+    }
+
+    #[cold]
+    fn open_next(&mut self) {
+        let Some(next) = self.waiting.pop_front() else {
+            return;
+        };
+        match open(&next.path) {
+            Ok(reader) => self.enter(reader, next.number, next.group),
+            Err(error) => self.errors.push((next.number, error)),
+        }
+        if self.is_full()
+            && let Some(waits) = self.waiting.front()
+            && waits.group == next.group
+        {
+            let name = shown(&waits.path);
+            self.notices.push(format!(
+                "{OPEN_MAX} captures overlap in time, and no more are merged: {name} waits until one of them ends, and \
+                 its frames may be late; merge such captures first (mergecap)"
+            ));
+        }
+    }
+
+    fn enter(&mut self, reader: CaptureReader, number: usize, group: usize) {
+        self.open.push(Open {
+            number,
+            group,
+            reader,
+            mapping: None,
+            head_ns: i64::MIN,
+            frames: 0,
+        });
+        (self.current, self.steps) = (self.open.len() - 1, true);
+    }
+
+    /// Closes the current capture, which has ended.
+    #[cold]
+    fn close(&mut self) {
+        let open = self.open.remove(self.current);
+        self.bytes_done += open.reader.bytes_read();
+        self.ended.push(open.ended());
+        if let Some(mapping) = open.mapping {
+            self.lanes.leave(mapping.lane, open.head_ns);
+        }
+    }
+
+    /// Names of the interfaces so far, by the index that frames have; empty where there is none.
+    pub fn interfaces(&self) -> &[String] {
+        self.lanes.names()
+    }
+
+    /// The frame that was given out last, in words.
+    pub fn place(&self) -> Option<String> {
+        let open = self.open.get(self.current)?;
+        let mut place = format!("frame {} of {}", open.frames, open.reader.name());
+        if self.count > 1 {
+            place += &format!(" (file {} of {})", open.number, self.count);
+        }
+        Some(place)
+    }
+
+    /// Takes the errors so far, each with the number of its capture.
+    pub fn take_errors(&mut self) -> Vec<(usize, ReadError)> {
+        std::mem::take(&mut self.errors)
+    }
+
+    /// What was read of each capture that was opened.
+    pub fn read(&self) -> impl Iterator<Item = Ended> {
+        let open = self.open.iter().map(Open::ended);
+        self.ended.iter().cloned().chain(open)
+    }
+
+    /// Takes what a person should know and is no error.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Bytes read of the stored captures so far; ahead of the frames.
+    pub fn bytes_read(&self) -> u64 {
+        let open = self.open.iter().map(|open| open.reader.bytes_read());
+        self.bytes_done + open.sum::<u64>()
+    }
+
+    /// Length of all stored captures; `None` if one of them is no regular file.
+    pub fn total_bytes(&self) -> Option<u64> {
+        self.total_bytes
+    }
+}
+
+fn open(path: &Path) -> Result<CaptureReader, ReadError> {
+    match path.as_os_str() == "-" {
+        true => CaptureReader::from_stdin(),
+        false => CaptureReader::open(path),
+    }
+}
+
+/// Whether looking into it would lose its bytes. What is not there is no stream: opening it gives the error.
+fn is_stream(path: &Path) -> bool {
+    let about = std::fs::metadata(path);
+    path.as_os_str() == "-" || about.is_ok_and(|about| !about.is_file() && !about.is_dir())
+}
+
+fn regular_bytes(path: &Path) -> Option<u64> {
+    let about = std::fs::metadata(path).ok();
+    about
+        .filter(|about| about.is_file())
+        .map(|about| about.len())
+}
+
+/// The time stamp of a file's first frame; `None` if it has none.
+fn first_stamp(path: &Path) -> Result<Option<i64>, ReadError> {
+    CaptureReader::open(path)?.advance()
+}
