@@ -5,89 +5,12 @@
 
 mod common;
 
-use common::{NANOS, synledger};
-use craft::{ACK, Capture, FIN, Flow, Ip, Link, LinkType, PSH, SYN, Tcp};
-use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-const START_NS: i64 = 1_700_000_000_000_000_000;
-const MS: i64 = 1_000_000;
-const SECOND: i64 = 1_000 * MS;
-
-/// What `read` said.
-struct Said {
-    /// Its EVE log without the last books.
-    log: Vec<String>,
-    /// The last books, under `synledger`.
-    last: Value,
-    stderr: String,
-    code: Option<i32>,
-}
-
-impl Said {
-    /// `conn_state`, packets and payload bytes each way of every flow.
-    fn flows(&self) -> Vec<String> {
-        let flows = self.records("flow").map(|record| {
-            let (flow, own) = (&record["flow"], &record["synledger"]);
-            let state = own["conn_state"].as_str().expect("a state").to_owned();
-            let way = |packets: &str, bytes: &str| format!("{} {}", flow[packets], own[bytes]);
-            let up = way("pkts_toserver", "payload_bytes_toserver");
-            let down = way("pkts_toclient", "payload_bytes_toclient");
-            format!("{state} {up} {down}")
-        });
-        let mut flows: Vec<_> = flows.collect();
-        flows.sort();
-        flows
-    }
-
-    fn records(&self, kind: &str) -> impl Iterator<Item = Value> {
-        let all = self.log.iter().map(|line| serde_json::from_str(line));
-        let all = all.map(|record: Result<Value, _>| record.expect("JSON in each line"));
-        all.filter(move |record| record["event_type"] == kind)
-    }
-
-    /// A counter of the books.
-    fn count(&self, name: &str) -> u64 {
-        let count = &self.last["books"][name];
-        count.as_u64().unwrap_or(0)
-    }
-}
-
-/// Runs `read` once.
-fn read_once(args: &[&str], files: &[PathBuf]) -> Said {
-    let dir = tempfile::tempdir().expect("a folder");
-    let log = dir.path().join("log.json");
-    let eve = format!("eve:{},events=connection+flow+alert+stats", log.display());
-    let output = synledger()
-        .args(["read", "--sensor", "test", "--output", &eve])
-        .args(args)
-        .args(files)
-        .output()
-        .expect("the program starts");
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    let text = std::fs::read_to_string(&log).unwrap_or_default();
-    let mut log: Vec<String> = text.lines().map(str::to_owned).collect();
-    let last = log.pop().unwrap_or_else(|| panic!("no log: {stderr}"));
-    let last: Value = serde_json::from_str(&last).expect("JSON");
-    assert_eq!(last["synledger"]["final"], true, "{last}");
-    Said {
-        log,
-        last: last["synledger"].clone(),
-        stderr,
-        code: output.status.code(),
-    }
-}
-
-/// Runs `read` with 1, 2 and 8 workers, which must say the same.
-fn read(args: &[&str], files: &[PathBuf]) -> Said {
-    let workers = |number| read_once(&[args, &["--workers", number]].concat(), files);
-    let one = workers("1");
-    for number in ["2", "8"] {
-        let other = workers(number);
-        assert_eq!(one.log, other.log, "{files:?}: {number} workers");
-    }
-    one
-}
+use common::said::{
+    SECOND, START_NS, Said, WHOLE, both_orders, conversation, read, read_once, write,
+};
+use common::synledger;
+use craft::{Capture, Flow, Link, LinkType};
+use std::path::PathBuf;
 
 /// Shared cases by name; `None` where there are none.
 fn cases<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
@@ -100,14 +23,6 @@ fn cases<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
         return None;
     }
     Some(names.map(|name| folder.join(name)))
-}
-
-/// The flow of one whole conversation: 100 bytes up, 200 down.
-const WHOLE: &str = "SF 5 100 3 200";
-
-/// Every permutation of two.
-fn both_orders([one, other]: [PathBuf; 2]) -> [[PathBuf; 2]; 2] {
-    [[one.clone(), other.clone()], [other, one]]
 }
 
 fn assert_one_conversation(said: &Said) {
@@ -153,50 +68,43 @@ fn the_interface_index_of_a_cooked_capture_counts() {
     assert_eq!(said.count("syn_other_interface"), 1, "{}", said.last);
 }
 
-/// A whole conversation, 10 ms a frame, as frames.
-fn conversation(v6: bool, start_ns: i64) -> Capture {
-    let flow = match v6 {
-        false => Flow::v4([192, 0, 2, 7], 5000, [198, 51, 100, 7], 443),
-        true => {
-            let group = |last| [0x2001, 0xdb8, 0, 0, 0, 0, 0, last];
-            Flow::v6(group(7), 5000, group(8), 443)
-        }
+#[test]
+fn stamps_in_the_wrong_order_are_sorted() {
+    let Some(files) = cases(["synack_before_syn_in_file_only.pcap"]) else {
+        return;
     };
-    let back = flow.reversed();
-    let (up, down) = ([b'u'; 100], [b'd'; 200]);
-    let segments = [
-        Tcp::new(flow, SYN, 100),
-        Tcp::new(back, SYN | ACK, 900).ack(101),
-        Tcp::new(flow, ACK, 101).ack(901),
-        Tcp::new(flow, PSH | ACK, 101).ack(901).data(&up),
-        Tcp::new(back, PSH | ACK, 901).ack(201).data(&down),
-        Tcp::new(flow, FIN | ACK, 201).ack(1101),
-        Tcp::new(back, FIN | ACK, 1101).ack(202),
-        Tcp::new(flow, ACK, 202).ack(1102),
-    ];
-    let mut capture = Capture::new("conversation", LinkType::Ethernet);
-    for (at, tcp) in (0..).zip(segments) {
-        let ip = Ip::new(tcp.flow.src, tcp.flow.dst, 6).bytes(&tcp.bytes());
-        capture.push(start_ns + at * 10 * MS, Link::ethernet().frame(&ip));
-    }
-    capture
+    let said = read(&[], &files);
+    assert_one_conversation(&said);
+    assert_eq!(said.count("frames_reordered"), 1);
+    assert_eq!(said.count("late_packets"), 0);
+    let told = "1 frame put in the order of time, 0 kept their place";
+    assert!(said.stderr.contains(told), "{}", said.stderr);
+    let said = read(&["--reorder", "0"], &files);
+    assert_eq!(said.count("frames_reordered"), 0);
+    assert_eq!(said.count("late_packets"), 1);
 }
 
-/// Writes the frames whose numbers `of` wants.
-fn write(dir: &Path, name: &str, capture: &Capture, of: impl Fn(usize) -> bool) -> PathBuf {
-    let mut part = Capture::new(name, capture.link);
-    let frames = capture.frames.iter().enumerate();
-    part.frames = frames
-        .filter(|(at, _)| of(*at))
-        .map(|(_, frame)| frame.clone())
-        .collect();
-    let path = dir.join(name);
-    let bytes = match name.ends_with("ng") {
-        true => part.to_pcapng(),
-        false => part.to_pcap(NANOS),
+#[test]
+fn one_stamp_in_2106_changes_nothing_else() {
+    let Some(files) = cases(["one_stamp_in_2106.pcap"]) else {
+        return;
     };
-    std::fs::write(&path, bytes).expect("a file");
-    path
+    let said = read(&[], &files);
+    let names = [
+        "new_connections",
+        "stamps_outlying",
+        "clock_restarts",
+        "late_packets",
+    ];
+    let counts = names.map(|name| said.count(name));
+    assert_eq!(counts, [4, 1, 0, 0], "{}", said.stderr);
+    assert!(
+        said.stderr.contains(", 3 unanswered, 1 without outcome"),
+        "{}",
+        said.stderr
+    );
+    let told = "1 time stamp off by over ten minutes, 0 epochs";
+    assert!(said.stderr.contains(told), "{}", said.stderr);
 }
 
 #[test]
@@ -282,7 +190,15 @@ fn more_files_than_are_merged_at_once_are_all_read_and_it_is_said() {
         "{}",
         said.stderr
     );
-    let said = read(&[], &files[..16]);
+    // The seventeenth begins behind the others.
+    let mut few = files[..16].to_vec();
+    few.push(write(
+        dir.path(),
+        "later",
+        &conversation(false, START_NS + 60 * SECOND),
+        |_| true,
+    ));
+    let said = read(&[], &few);
     assert!(!said.stderr.contains("overlap in time"), "{}", said.stderr);
     assert_eq!(said.count("late_packets"), 0);
 }
@@ -303,5 +219,67 @@ fn files_that_cannot_be_read_cost_no_other() {
     assert_eq!(said.code, Some(1));
     for part in ["empty: the file is empty", "missing: no such file"] {
         assert!(said.stderr.contains(part), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn sections_that_name_the_same_interface_have_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for v6 in [false, true] {
+        let capture = conversation(v6, START_NS);
+        // A section a frame, as where a capture is appended to again and again.
+        let sections = (0..8).map(|one| {
+            let section = write(dir.path(), "section.pcapng", &capture, |at| at == one);
+            std::fs::read(section).expect("a section")
+        });
+        let file = dir.path().join("sections.pcapng");
+        std::fs::write(&file, sections.collect::<Vec<_>>().concat()).expect("a file");
+        assert_one_conversation(&read(&[], &[file]));
+        // Every frame twice: at eth0, and 4 us later at eth1.
+        let mut twice = Capture::new("router", LinkType::Ethernet);
+        for frame in &capture.frames {
+            twice.push_on(0, frame.ts_ns, frame.bytes.clone());
+            twice.push_on(1, frame.ts_ns + 4_000, frame.bytes.clone());
+        }
+        let said = read(&[], &[write(dir.path(), "router.pcapng", &twice, |_| true)]);
+        assert_eq!(said.flows(), [WHOLE]);
+        assert_eq!(said.count("syn_retransmitted"), 0);
+    }
+}
+
+#[test]
+fn a_stream_keeps_its_place_among_the_files() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let capture = conversation(false, START_NS);
+    let part = |name: &str, of: std::ops::Range<usize>| {
+        write(dir.path(), name, &capture, |at| of.contains(&at))
+    };
+    let files = [
+        part("c", 2..3),
+        part("a", 0..2),
+        part("d", 5..8),
+        part("b", 3..5),
+    ];
+    let [c, a, d, b] = &files;
+    // The files before the stream are sorted, and so are those behind it.
+    let stream = part("stream", 3..4);
+    let rest = part("rest", 4..5);
+    for (stream, others) in [(b, [c, a, d].as_slice()), (&stream, &[c, a, d, &rest])] {
+        let output = synledger()
+            .args(["read", "--output", "text:-,events=flow"])
+            .args([&others[0], &others[1]])
+            .arg("-")
+            .args(&others[2..])
+            .stdin(std::fs::File::open(stream).expect("it is there"))
+            .output()
+            .expect("the program starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        assert!(
+            stderr.contains("8 packets, 0 frames not decoded"),
+            "{stderr}"
+        );
+        assert!(stderr.contains("\n1 flow ended"), "{stderr}");
+        assert!(stderr.contains(" 0 seen at another interface"), "{stderr}");
     }
 }

@@ -32,6 +32,9 @@ impl Books {
             shards: self.shards.since(&before.shards),
             rings: self.rings.iter().map(ring).collect(),
             frames_offered: then(self.frames_offered, before.frames_offered),
+            reading: self
+                .reading
+                .map(|now| now.since(&before.reading.unwrap_or_default())),
             outputs: Named::since_all(&self.outputs, &before.outputs),
             responders: Named::since_all(&self.responders, &before.responders),
             own_records: std::array::from_fn(|kind| {

@@ -6,6 +6,7 @@
 pub mod horizons;
 mod interval;
 pub mod output;
+pub mod reading;
 pub mod record_kind;
 pub mod responder;
 pub mod ring;
@@ -15,6 +16,7 @@ pub mod witness;
 use crate::counters::{Counter, Counters as _, Identity, Kind, counters};
 use crate::inspect::contact::Owner;
 use output::{LogCounts, OutputBooks};
+use reading::ReadingCounts;
 use record_kind::{EventKind, KINDS};
 use responder::ResponderBooks;
 use ring::RingCounts;
@@ -52,6 +54,8 @@ pub struct Books {
     pub rings: Vec<RingCounts>,
     /// `read`: frames taken from the captures.
     pub frames_offered: Option<u64>,
+    /// `read`: what it did before the shards.
+    pub reading: Option<ReadingCounts>,
     /// Each output.
     pub outputs: Vec<OutputBooks>,
     /// Each responder.
@@ -86,6 +90,9 @@ impl Books {
         ));
         self.log.each(show);
         self.host.each(show);
+        if let Some(reading) = &self.reading {
+            reading.each(show);
+        }
         if let Some(filtered) = self.filtered {
             let help = "Frames that the filter of --capture control rejected";
             show(Counter::single(

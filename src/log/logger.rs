@@ -81,7 +81,8 @@ pub struct Logger {
     pub control: Arc<Control>,
     /// The wall clock.
     pub clock: LoggerClock,
-    /// Live: events come in run time and are written with the wall clock of their epoch.
+    /// Events come in run time and are written with the wall clock of their epoch; in `read` both are those of the
+    /// captures.
     pub run_time: Option<RunTime>,
     /// Live: microseconds from the packet or deadline that made an event due to the batch that wrote it;
     /// `None` in `read`.

@@ -7,6 +7,7 @@ mod rare_links;
 pub(crate) mod read;
 pub mod replay;
 mod signals;
+mod stamps;
 mod threads;
 mod worker;
 

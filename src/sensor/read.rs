@@ -2,8 +2,10 @@
 
 use super::logging;
 use super::rare_links::Judgement;
-use super::replay::{self, End, Replay};
+use super::replay::{self, End, Replay, Room, Span, Taken};
 use super::signals::Signals;
+use super::stamps::StampCounts;
+use crate::books::reading::ReadingCounts;
 use crate::books::{Books, InFlight};
 use crate::capture::pcap::files::Files;
 use crate::error::Failure;
@@ -12,7 +14,6 @@ use crate::inspect::contact::CONTACTS_PER_FRAME;
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::logger::{Control, Logger, Published};
 use crate::log::notice::Stats;
-use crate::log::reached::LogTime;
 use crate::observe::losses::{self, LossWatch};
 use crate::observe::report;
 use crate::observe::terminal::print_to_stderr;
@@ -41,10 +42,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         let asked = config.memory.asked_mib;
         format!("--memory-mib {asked} takes {} MiB", bytes >> 20)
     })?;
-    let keys = config
-        .seed
-        .map_or_else(RunKeys::random, |seed| Ok(RunKeys::from_seed(seed)));
-    let keys = keys.map_err(Failure::run)?;
+    let keys = keys(&config).map_err(Failure::run)?;
     let ours = Arc::new(Localities::offline(&common.local));
     let policy = sensor::policy(common, ours, true, false);
     let interfaces = Interfaces::default();
@@ -59,7 +57,9 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let outputs = logging::open(common, &context, &localities, &Arc::default())?;
     let (mut logger, _notices, control) = logging::logger(common, outputs, consumers, None, stop);
     let board = Board::new(common.workers);
-    let (mut replay, feeds) = Replay::new(common.workers, common.room.chunk_frames(), keys.fanout);
+    let room = Room::new(common.room, config.reorder_ns);
+    let (mut replay, feeds) = Replay::new(common.workers, room, keys.fanout);
+    logger.run_time = Some(replay.epochs().clone());
     let mut reading = Reading::new(&signals, &control, &config, &board, interfaces);
     std::thread::scope(|scope| {
         let logger = &mut logger;
@@ -85,7 +85,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         return Ok(3);
     }
     let failure = reading.failure();
-    if replay.frames() == 0
+    if replay.taken().frames == 0
         && let Some(failure) = failure
     {
         return Err(failure);
@@ -99,6 +99,14 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     match failure {
         Some(failure) => Err(failure),
         None => Ok(code.max(u8::from(reading.stopped_at.is_some()))),
+    }
+}
+
+/// Keys of the hashes: random without `--seed`.
+fn keys(config: &ReadConfig) -> std::io::Result<RunKeys> {
+    match config.seed {
+        Some(seed) => Ok(RunKeys::from_seed(seed)),
+        None => RunKeys::random(),
     }
 }
 
@@ -140,22 +148,23 @@ impl<'a> Reading<'a> {
 
     /// Reads the files until a signal stops it, and keeps their errors.
     fn read_files(&mut self, config: &ReadConfig, replay: &mut Replay) {
-        let mut files = Files::new(&config.files, 0);
+        let mut files = Files::new(&config.files, config.reorder_ns);
         let bar = progress(&files, &config.files);
         let mut known = 0;
         // Called before a chunk is handed out: the logger knows each interface before its first event.
-        let progress = |files: &mut Files| {
+        let progress = |files: &mut Files, mut notices: Vec<String>| {
             bar.set_position(files.bytes_read());
             for name in &files.interfaces()[known..] {
                 self.interfaces.push(name.clone());
             }
             known = files.interfaces().len();
-            for notice in files.take_notices() {
+            notices.extend(files.take_notices());
+            for notice in notices {
                 self.print(&bar, &notice);
             }
             self.report_losses(&bar);
         };
-        let end = replay.read(&mut files, &|frames| self.ends(frames, &bar), progress);
+        let end = replay.read(&mut files, &|replay| self.ends(replay, &bar), progress);
         bar.finish_and_clear();
         self.judge_links(&mut files, replay);
         if end == End::Stopped {
@@ -198,12 +207,12 @@ impl<'a> Reading<'a> {
     }
 
     /// Handles signals. True: a signal, or a log without a reader, ends the reading.
-    fn ends(&self, frames: u64, bar: &ProgressBar) -> bool {
+    fn ends(&self, replay: &Replay, bar: &ProgressBar) -> bool {
         if self.signals.reload() {
             self.control.reopen.store(true, Ordering::Relaxed);
         }
         if self.signals.report() {
-            let text = report::ten_lines(&self.books(frames));
+            let text = report::ten_lines(&self.books(replay.taken()));
             bar.suspend(|| print_to_stderr(&text));
         }
         self.signals.stopped() || self.control.closed.load(Ordering::Relaxed)
@@ -217,7 +226,7 @@ impl<'a> Reading<'a> {
             return;
         }
         self.looked_ns.set(now_ns);
-        let books = self.books(0);
+        let books = self.books(Taken::default());
         let mut all = losses::before_outputs(&books);
         all.extend(losses::of_outputs(&books.outputs));
         for turn in self.losses.borrow_mut().look(now_ns, all) {
@@ -227,13 +236,14 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The books after `frames` frames were read.
-    fn books(&self, frames: u64) -> Books {
+    /// The books after so much was read.
+    fn books(&self, taken: Taken) -> Books {
         let published = self.control.published.lock();
         let published = published.unwrap_or_else(PoisonError::into_inner);
         let mut books = Books {
             shards: self.board.sum(),
-            frames_offered: Some(frames),
+            frames_offered: Some(taken.frames),
+            reading: Some(counts(taken)),
             ..logging::books(self.common, &published)
         };
         // Room of all chunks, doubled because counters are sampled.
@@ -254,17 +264,32 @@ impl<'a> Reading<'a> {
     }
 }
 
+fn counts(taken: Taken) -> ReadingCounts {
+    let StampCounts {
+        order,
+        outlying,
+        restarts,
+    } = taken.stamps;
+    ReadingCounts {
+        frames_reordered: order.reordered,
+        reorder_window_full: order.window_full,
+        stamps_outlying: outlying,
+        clock_restarts: restarts,
+    }
+}
+
 /// Closes the log with its one record of statistics, in packet time: the same bytes with any number of workers.
 fn close_log(common: &Common, mut logger: Logger, board: &Board, replay: &Replay) -> Books {
     let at_exit = |published: &Published| Books {
         shards: board.sum(),
-        frames_offered: Some(replay.frames()),
+        frames_offered: Some(replay.taken().frames),
+        reading: Some(counts(replay.taken())),
         at_exit: true,
         ..logging::books(common, published)
     };
-    let (first_ns, last_ns) = replay.span_ns();
-    let run_s = last_ns.saturating_sub(first_ns) as f64 / 1e9;
-    logger.tap.reach(LogTime::packet(last_ns));
+    let Span { run_ns, last } = replay.span();
+    let run_s = run_ns as f64 / 1e9;
+    logger.tap.reach(last);
     let summary = logger.finish_with(|so_far| {
         let stats = Stats {
             now: at_exit(so_far),
@@ -273,7 +298,7 @@ fn close_log(common: &Common, mut logger: Logger, board: &Board, replay: &Replay
             run_s,
             last: true,
         };
-        Some(stats.notice(last_ns))
+        Some(stats.notice(last.wall_ns))
     });
     at_exit(&summary)
 }

@@ -6,6 +6,7 @@ use crate::log::sinks::spec;
 use crate::respond;
 use crate::settings::given::Given;
 use crate::shard::policy::{Allowed, parse_allowed};
+use crate::time::durations::{self, Reorder};
 use crate::words::whole;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use ipnet::IpNet;
@@ -155,7 +156,7 @@ pub struct ReadArgs {
     /// All captures are one stream: files are read in the order of their first time stamps, and a conversation that
     /// `tcpdump -C` or `-G` cut is one flow. Files that overlap in time are merged, at most 16 at once, and have
     /// interfaces of their own, as those of a tap. Standard input and named pipes keep their place in the list.
-    /// Frames from a slow pipe are logged within about 200 ms.
+    /// Frames from a slow pipe are logged within about 400 ms.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Flags that `run` has too.
@@ -186,6 +187,20 @@ pub struct ReadArgs {
         help_heading = OUTPUT
     )]
     pub alert_rate: u32,
+    /// Sort frames by time stamp within this time.
+    ///
+    /// Packet time, 0 to 10s, such as 500us, 10ms, 1s; 0 keeps every frame in its place. A frame that comes later keeps
+    /// its place and is counted as late. At most 4096 frames and 1 MiB of headers are sorted at a time. Files that
+    /// overlap by no more than this follow one another. Default: 10ms.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10ms",
+        hide_default_value = true,
+        value_parser = durations::reorder,
+        help_heading = BEHAVIOUR
+    )]
+    pub reorder: Reorder,
     /// Seed of the keyed hashes, for tests.
     ///
     /// A 64-bit number. The log is the same with every seed. Default: random.

@@ -2,7 +2,8 @@
 //!
 //! Kernel memory (rings, socket buffers) comes on top: `settings::rings`.
 
-use crate::capture::pcap::chunk::Chunk;
+use crate::capture::pcap::chunk::{self, Chunk};
+use crate::capture::pcap::files::OPEN_BYTES;
 use crate::error::ConfigError;
 use crate::flow::Limits;
 use crate::inspect::contact::CONTACTS_PER_FRAME;
@@ -21,8 +22,10 @@ const PROGRAM_BYTES: u64 = 12 * MIB;
 /// `read`: buffers of file and decompression, one frame of the maximum length in each chunk, and the zstd window
 /// that RFC 8878 recommends (8 MiB). A zstd frame may need up to 128 MiB: more than 8 comes on top.
 const READING_BYTES: u64 = 12 * MIB;
-/// Chunks that the reader may be ahead of the slowest worker, and the one it fills.
-pub const CHUNKS: usize = 4;
+/// Chunks of `read`: at most three are filled and put in order, the others are read by the workers.
+pub const CHUNKS: usize = 6;
+/// Most frames of a chunk.
+const CHUNK_FRAMES_MAX: usize = 8192;
 /// Maximum events in each list of a shard, and in its queue to the logger.
 const EVENTS_MAX: usize = 16_384;
 const EVENTS_MIN: usize = 256;
@@ -46,6 +49,8 @@ pub struct Users {
     pub witness: Option<u32>,
     /// `read`: captures go through chunks.
     pub reads: bool,
+    /// `read`: files that may be open at a time beside the first.
+    pub merged: usize,
 }
 
 /// Capacities outside the tables.
@@ -96,22 +101,35 @@ impl Capacities {
         2 * self.folds
     }
 
-    /// Frames in a chunk of `read`: so few that neither the contacts of two chunks fill a queue nor the events of one
-    /// chunk fill the room for them.
-    pub fn chunk_frames(&self) -> usize {
+    /// Frames that workers of `read` take at a time: so few that neither the contacts of two such parts of a chunk
+    /// fill a queue nor the events of one fill the room for them.
+    pub fn part_frames(&self) -> usize {
         (self.contacts / (2 * CONTACTS_PER_FRAME)).min(self.events)
+    }
+
+    /// Frames in a chunk of `read`.
+    pub fn chunk_frames(&self) -> usize {
+        let part = self.part_frames();
+        part.clamp(chunk::FRAMES_MIN, CHUNK_FRAMES_MAX)
     }
 }
 
 impl Users {
     /// The part that does not depend on the budget.
     fn fixed_bytes(&self) -> u64 {
-        let reading = if self.reads { READING_BYTES } else { 0 };
         PROGRAM_BYTES
-            + reading
+            + self.reading_bytes()
             + self.buffers as u64 * Lines::memory_bytes()
             + self.responder_bytes
             + witness::memory_bytes(self.witness, self.workers)
+    }
+
+    /// `read`: memory of the files.
+    fn reading_bytes(&self) -> u64 {
+        match self.reads {
+            true => READING_BYTES + self.merged as u64 * OPEN_BYTES,
+            false => 0,
+        }
     }
 
     /// Memory of all queues.
@@ -147,7 +165,8 @@ impl Users {
             queues.push(("open flood records", folds));
         }
         if self.reads {
-            let chunks = CHUNKS as u64 * Chunk::memory_bytes(room.chunk_frames());
+            let chunks =
+                CHUNKS as u64 * Chunk::memory_bytes(room.chunk_frames()) + Chunk::sorted_bytes();
             queues.push(("frames on their way to the workers", chunks));
         }
         queues
@@ -245,7 +264,8 @@ impl Memory {
             lines.push(("the witness's table and queues", bytes));
         }
         if self.users.reads {
-            lines.push(("reading and unpacking of captures", READING_BYTES));
+            let bytes = self.users.reading_bytes();
+            lines.push(("reading and unpacking of captures", bytes));
         }
         lines
     }

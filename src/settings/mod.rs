@@ -1,6 +1,7 @@
 //! Checked settings. `ReadConfig::new` and `RunConfig::new` are the only constructors.
 
 use crate::capture::mode::{CaptureDepth, FanoutMode};
+use crate::capture::pcap::files::OPEN_MAX;
 use crate::error::ConfigError;
 use crate::flow::Limits;
 use crate::host::addresses::Direction;
@@ -59,6 +60,8 @@ pub struct ReadConfig {
     /// `--memory-mib`, divided.
     pub memory: Memory,
     pub files: Vec<PathBuf>,
+    /// `--reorder`.
+    pub reorder_ns: i64,
     /// Seed of the keyed hashes.
     pub seed: Option<u64>,
 }
@@ -108,6 +111,7 @@ impl ReadConfig {
             fold,
             witness: None,
             reads: true,
+            merged: args.files.len().min(OPEN_MAX).saturating_sub(1),
         };
         let (common, memory) = Common::new(args.common, own)?;
         let files = files_of(&common.outputs, &common.responders);
@@ -116,6 +120,7 @@ impl ReadConfig {
             common,
             memory,
             files: args.files,
+            reorder_ns: args.reorder.0,
             seed: args.seed,
         })
     }
@@ -143,6 +148,7 @@ impl RunConfig {
             fold: (args.fold > 0).then_some(args.fold),
             witness,
             reads: false,
+            merged: 0,
         };
         let (common, memory) = Common::new(args.common, own)?;
         Ok(Self {
@@ -196,6 +202,7 @@ struct Own {
     fold: Option<u32>,
     witness: Option<u32>,
     reads: bool,
+    merged: usize,
 }
 
 impl Common {
@@ -222,6 +229,7 @@ impl Common {
             fold_tables: fold.map_or(0, |_| fold_tables),
             witness: own.witness,
             reads,
+            merged: own.merged,
         };
         let memory = Memory::divide(args.size.memory_mib, users, &args.detectors)?;
         let common = Self {

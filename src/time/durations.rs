@@ -52,3 +52,58 @@ pub fn window(value: &str) -> Result<Window, String> {
         .filter(|ns| allowed.contains(ns));
     ns.map(Window).ok_or_else(|| range.to_owned())
 }
+
+/// `--reorder`, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reorder(pub i64);
+
+/// Reads `--reorder`: `500us`, `10ms`, `1s`, or 0.
+///
+/// # Errors
+///
+/// Names range and units.
+pub fn reorder(value: &str) -> Result<Reorder, String> {
+    const MAX_NS: i64 = 10_000_000_000;
+    let (number, unit) = number_and_unit(value);
+    let ns = match (number.parse::<i64>(), unit) {
+        (Ok(0), "") => Some(0),
+        (Ok(number), "us") => number.checked_mul(1_000),
+        (Ok(number), "ms" | "s") => unit_ns(unit).and_then(|ns| number.checked_mul(ns)),
+        _ => None,
+    };
+    let ns = ns.filter(|ns| (0..=MAX_NS).contains(ns));
+    ns.map(Reorder)
+        .ok_or_else(|| "must be 0 or a time up to 10s, such as 500us, 10ms, 1s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_reorder_has_a_unit_and_a_range() {
+        for (value, ns) in [
+            ("0", 0),
+            ("0ms", 0),
+            ("500us", 500_000),
+            ("10ms", 10_000_000),
+            ("10s", 10_000_000_000),
+        ] {
+            assert_eq!(reorder(value), Ok(Reorder(ns)), "{value}");
+        }
+        for value in [
+            "",
+            "10",
+            "11s",
+            "1m",
+            "-1ms",
+            "1.5ms",
+            "ms",
+            "10000001us",
+            "9223372036854775807s",
+        ] {
+            let error = reorder(value).expect_err(value);
+            assert!(error.contains("up to 10s"), "{error}");
+        }
+    }
+}

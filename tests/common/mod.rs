@@ -3,6 +3,7 @@
 
 pub mod netns;
 pub mod pipeline;
+pub mod said;
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;

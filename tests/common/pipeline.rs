@@ -20,14 +20,18 @@ use synledger::log::logger::{Control, Logger};
 use synledger::log::merge::{Consumer, Merge};
 use synledger::log::outputs::Outputs;
 use synledger::log::tap::Tap;
-use synledger::sensor::replay::{self, Replay};
+use synledger::sensor::replay::{self, Replay, Room};
 use synledger::sensor::{self, Board, RunKeys};
 use synledger::settings::Common;
 use synledger::settings::memory::Capacities;
 use synledger::shard::policy::Policy;
 
-/// Frames in a chunk: few, so that small captures have several chunks.
-const CHUNK_FRAMES: usize = 64;
+/// Parts of few frames, so that small captures have several.
+const ROOM: Room = Room {
+    chunk_frames: 4096,
+    part_frames: 64,
+    reorder_ns: 10_000_000,
+};
 
 /// The result of a run.
 pub struct Ran {
@@ -142,7 +146,7 @@ pub fn run_as(
     let (shards, consumers) = sensor::shards(common, keys, policy, false);
     let mut logger = logger(common, consumers);
     let board = Board::new(workers);
-    let (mut replay, feeds) = Replay::new(workers, CHUNK_FRAMES, keys.fanout);
+    let (mut replay, feeds) = Replay::new(workers, ROOM, keys.fanout);
     let mut damaged = 0;
     std::thread::scope(|scope| {
         let _abort = AbortOnPanic(name);
@@ -164,7 +168,7 @@ pub fn run_as(
                 continue;
             };
             let mut files = Files::of_reader(reader);
-            replay.read(&mut files, &|_| false, |_| {});
+            replay.read(&mut files, &|_| false, |_, _| {});
             damaged += usize::from(!files.take_errors().is_empty());
         }
         replay.close();
@@ -173,7 +177,7 @@ pub fn run_as(
     let outputs = summary.outputs.into_iter();
     let books = Books {
         shards: board.sum(),
-        frames_offered: Some(replay.frames()),
+        frames_offered: Some(replay.taken().frames),
         outputs: outputs
             .enumerate()
             .map(|(at, counts)| OutputBooks {

@@ -200,7 +200,8 @@ def read_by(reader, path, readers):
 def sensor(binary, path, folder, workers, more="", outputs=()):
     """Runs `read`; {name: file} of its logs."""
     folder.mkdir()
-    command = [str(binary), "read", "-q", "--workers", str(workers), "--sensor", "corpus"]
+    # Zeek takes frames in the file's order.
+    command = [str(binary), "read", "-q", "--reorder", "0", "--workers", str(workers), "--sensor", "corpus"]
     for output in (f"zeek:{folder}{more}", *outputs):
         command += ["--output", output]
     done = subprocess.run([*command, str(path)], capture_output=True, check=False, timeout=TIMEOUT_S)

@@ -8,12 +8,17 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use super::lanes::{Lanes, Mapping};
+use super::lookahead::Lookahead;
 use super::{CaptureReader, ReadError, ReadErrorKind};
 use crate::capture::frame::Frame;
 use crate::words::shown;
 
 /// Files that are open at a time. Another one that overlaps all of them waits until one has ended.
 pub const OPEN_MAX: usize = 16;
+
+/// Memory of an open file: what is read ahead of it, stored and unpacked, and the state of an inflater. The window of a
+/// zstd frame comes on top.
+pub const OPEN_BYTES: u64 = 576 << 10;
 
 /// What comes next.
 #[derive(Debug)]
@@ -34,18 +39,20 @@ struct Waiting {
     path: PathBuf,
     /// Files of one group are sorted among themselves. A stream is a group of its own.
     group: usize,
-    /// Time stamp of its first frame; not known of a group's only file.
+    /// Time of its first frame; not known of a group's only file.
     first_ns: i64,
+    /// The only one of its group.
+    is_alone: bool,
 }
 
 /// A capture that is open.
 struct Open {
     number: usize,
     group: usize,
-    reader: CaptureReader,
+    reader: Lookahead,
     /// `None` before its first frame.
     mapping: Option<Mapping>,
-    /// Time stamp of its next frame.
+    /// Time of its next frame.
     head_ns: i64,
     frames: u64,
 }
@@ -65,7 +72,7 @@ impl Open {
     fn ended(&self) -> Ended {
         Ended {
             number: self.number,
-            name: self.reader.name().to_owned(),
+            name: self.reader.reader.name().to_owned(),
             frames: self.frames,
         }
     }
@@ -84,6 +91,7 @@ pub struct Files {
     overlap_ns: i64,
     errors: Vec<(usize, ReadError)>,
     notices: Vec<String>,
+    is_full_noted: bool,
     /// Captures that have ended.
     ended: Vec<Ended>,
     /// Stored bytes of captures that have ended.
@@ -110,15 +118,17 @@ impl Files {
                 path: path.clone(),
                 group,
                 first_ns: i64::MIN,
+                is_alone: true,
             });
             group += usize::from(is_stream);
         }
-        let alone: Vec<bool> = all
-            .iter()
-            .map(|one| all.iter().filter(|other| other.group == one.group).count() == 1)
-            .collect();
-        for (mut one, alone) in all.into_iter().zip(alone) {
-            if !alone {
+        let mut sizes = vec![0; group + 1];
+        for one in &all {
+            sizes[one.group] += 1;
+        }
+        for mut one in all {
+            one.is_alone = sizes[one.group] == 1;
+            if !one.is_alone {
                 match first_stamp(&one.path) {
                     Ok(Some(first_ns)) => one.first_ns = first_ns,
                     Ok(None) => continue,
@@ -139,7 +149,7 @@ impl Files {
     pub fn of_reader(reader: CaptureReader) -> Self {
         let mut files = Self::empty(0);
         files.count = 1;
-        files.enter(reader, 1, 0);
+        files.enter(Lookahead::new(reader, false), 1, 0);
         files
     }
 
@@ -154,6 +164,7 @@ impl Files {
             overlap_ns,
             errors: Vec::new(),
             notices: Vec::new(),
+            is_full_noted: false,
             ended: Vec::new(),
             bytes_done: 0,
             total_bytes: None,
@@ -184,10 +195,12 @@ impl Files {
             } = &mut self.open[at];
             *frames += 1;
             let mapping = mapping.get_or_insert_with(|| {
-                Mapping::new(self.lanes.enter(reader.name(), head_ns, self.overlap_ns))
+                let name = reader.reader.name();
+                Mapping::new(self.lanes.enter(name, head_ns, self.overlap_ns))
             });
+            let described = reader.reader.interfaces();
             let mut frame = reader.frame().expect("stepped to one");
-            frame.interface = mapping.index(&frame, reader.interfaces(), &mut self.lanes);
+            frame.interface = mapping.index(&frame, described, &mut self.lanes);
             return Next::Frame(frame, *number);
         }
     }
@@ -228,35 +241,25 @@ impl Files {
         let Some(next) = self.waiting.front() else {
             return false;
         };
-        if let (Some(head_ns), [open, ..]) = (head_ns, &self.open[..])
-            && (next.group != open.group
-                || head_ns <= next.first_ns.saturating_add(self.overlap_ns)
-                || self.is_full())
-        {
-            return false;
+        if let (Some(head_ns), [open, ..]) = (head_ns, &self.open[..]) {
+            if next.group != open.group || head_ns <= next.first_ns.saturating_add(self.overlap_ns)
+            {
+                return false;
+            }
+            if self.open.len() >= OPEN_MAX {
+                self.note_full();
+                return false;
+            }
         }
         self.open_next();
         true
     }
 
-    /// Whether a capture that is due has to wait.
+    /// Says once that a capture that is due has to wait.
     #[inline]
-    fn is_full(&self) -> bool {
-        self.open.len() >= OPEN_MAX
-    }
-
-    #[cold]
-    fn open_next(&mut self) {
-        let Some(next) = self.waiting.pop_front() else {
-            return;
-        };
-        match open(&next.path) {
-            Ok(reader) => self.enter(reader, next.number, next.group),
-            Err(error) => self.errors.push((next.number, error)),
-        }
-        if self.is_full()
+    fn note_full(&mut self) {
+        if !std::mem::replace(&mut self.is_full_noted, true)
             && let Some(waits) = self.waiting.front()
-            && waits.group == next.group
         {
             let name = shown(&waits.path);
             self.notices.push(format!(
@@ -266,7 +269,21 @@ impl Files {
         }
     }
 
-    fn enter(&mut self, reader: CaptureReader, number: usize, group: usize) {
+    #[cold]
+    fn open_next(&mut self) {
+        let Some(next) = self.waiting.pop_front() else {
+            return;
+        };
+        match open(&next.path) {
+            Ok(reader) => {
+                let reader = Lookahead::new(reader, !next.is_alone);
+                self.enter(reader, next.number, next.group);
+            }
+            Err(error) => self.errors.push((next.number, error)),
+        }
+    }
+
+    fn enter(&mut self, reader: Lookahead, number: usize, group: usize) {
         self.open.push(Open {
             number,
             group,
@@ -282,7 +299,7 @@ impl Files {
     #[cold]
     fn close(&mut self) {
         let open = self.open.remove(self.current);
-        self.bytes_done += open.reader.bytes_read();
+        self.bytes_done += open.reader.reader.bytes_read();
         self.ended.push(open.ended());
         if let Some(mapping) = open.mapping {
             self.lanes.leave(mapping.lane, open.head_ns);
@@ -297,7 +314,7 @@ impl Files {
     /// The frame that was given out last, in words.
     pub fn place(&self) -> Option<String> {
         let open = self.open.get(self.current)?;
-        let mut place = format!("frame {} of {}", open.frames, open.reader.name());
+        let mut place = format!("frame {} of {}", open.frames, open.reader.reader.name());
         if self.count > 1 {
             place += &format!(" (file {} of {})", open.number, self.count);
         }
@@ -322,7 +339,7 @@ impl Files {
 
     /// Bytes read of the stored captures so far; ahead of the frames.
     pub fn bytes_read(&self) -> u64 {
-        let open = self.open.iter().map(|open| open.reader.bytes_read());
+        let open = self.open.iter().map(|open| open.reader.reader.bytes_read());
         self.bytes_done + open.sum::<u64>()
     }
 
@@ -352,7 +369,7 @@ fn regular_bytes(path: &Path) -> Option<u64> {
         .map(|about| about.len())
 }
 
-/// The time stamp of a file's first frame; `None` if it has none.
+/// The time of a file's first frame; `None` if it has none.
 fn first_stamp(path: &Path) -> Result<Option<i64>, ReadError> {
-    CaptureReader::open(path)?.advance()
+    Lookahead::new(CaptureReader::open(path)?, true).advance()
 }

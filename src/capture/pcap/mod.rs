@@ -9,9 +9,12 @@ pub(crate) mod chunk;
 mod classic;
 mod error;
 pub mod files;
+pub(crate) mod jumps;
 mod lanes;
 mod link_names;
+mod lookahead;
 mod ng;
+pub(crate) mod order;
 mod source;
 mod stream;
 #[cfg(test)]

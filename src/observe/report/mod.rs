@@ -18,6 +18,7 @@ pub fn ten_lines(books: &Books) -> String {
         let _ = writeln!(text, "{what}");
     };
     offered(books, &mut line);
+    order(books, &mut line);
     let causes = causes(books);
     let causes = if causes.is_empty() {
         String::new()
@@ -73,6 +74,27 @@ pub fn ten_lines(books: &Books) -> String {
     missed(books, &mut line);
     line(verdict(books));
     text
+}
+
+/// Frames of captures whose time stamps are out of order.
+fn order(books: &Books, line: &mut impl FnMut(String)) {
+    let Some(reading) = &books.reading else {
+        return;
+    };
+    if reading.frames_reordered + reading.reorder_window_full > 0 {
+        line(format!(
+            "{} put in the order of time, {} kept their place: too many lay between",
+            many(reading.frames_reordered, "frame"),
+            reading.reorder_window_full
+        ));
+    }
+    if reading.stamps_outlying + reading.clock_restarts > 0 {
+        line(format!(
+            "{} off by over ten minutes, {} of a clock that started again",
+            many(reading.stamps_outlying, "time stamp"),
+            many(reading.clock_restarts, "epoch")
+        ));
+    }
 }
 
 /// Losses, each with what to change.

@@ -44,6 +44,9 @@ fn defaults_are_those_of_the_help() {
     assert_eq!(args.shed, ShedMode::Auto);
     assert_eq!((args.stats_interval, args.common.text_format), (60, None));
     assert_eq!(read(&[]).expect("defaults").alert_rate, 0);
+    assert_eq!(read(&[]).expect("defaults").reorder.0, 10_000_000);
+    let error = read(&["--reorder", "11s"]).expect_err("over 10 s");
+    assert!(error.contains("0 or a time up to 10s"), "{error}");
     assert_eq!((args.fold, read(&[]).expect("defaults").fold), (1000, None));
     for (flag, rate) in [("--fold", 1000), ("--fold=7", 7)] {
         assert_eq!(read(&[flag]).expect("a rate").fold, Some(rate));

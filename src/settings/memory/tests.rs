@@ -13,6 +13,7 @@ fn users(workers: usize) -> Users {
         fold_tables: workers,
         witness: None,
         reads: false,
+        merged: 0,
     }
 }
 
@@ -34,7 +35,11 @@ fn the_sum_is_the_budget_or_just_below() {
             buffers: 5,
             ..users(workers)
         };
-        for users in [users(workers), witnessed, reading(workers)] {
+        let many = Users {
+            merged: 15,
+            ..reading(workers)
+        };
+        for users in [users(workers), witnessed, reading(workers), many] {
             for mib in [16, 32, 64, 100, 256, 1000, 1 << 14] {
                 let Ok(memory) = Memory::divide(mib, users, &flags()) else {
                     assert!(users.bytes_min() > u64::from(mib) * MIB);
@@ -119,13 +124,13 @@ fn floods_are_folded_alike_in_read_with_every_number_of_workers() {
 }
 
 #[test]
-fn a_chunk_fills_no_queue() {
+fn a_part_of_a_chunk_fills_no_queue() {
     for (mib, workers) in [(40, 1), (64, 2), (256, 1), (256, 4), (1024, 8)] {
         let room = Memory::divide(mib, reading(workers), &flags())
             .expect("enough")
             .room;
-        assert!(room.chunk_frames() >= 64, "{room:?}");
-        assert!(2 * room.chunk_frames() <= room.contacts, "{room:?}");
-        assert!(room.chunk_frames() <= room.events, "{room:?}");
+        assert!(room.part_frames() >= 64, "{room:?}");
+        assert!(2 * room.part_frames() <= room.contacts, "{room:?}");
+        assert!(room.part_frames() <= room.events, "{room:?}");
     }
 }

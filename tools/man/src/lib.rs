@@ -17,6 +17,7 @@ use std::io;
 use std::path::Path;
 use synledger::books::Books;
 use synledger::books::output::OutputCounts;
+use synledger::books::reading::ReadingCounts;
 use synledger::books::responder::ResponderCounts;
 use synledger::books::ring::RingCounts;
 use synledger::books::witness::WitnessCounts;
@@ -172,6 +173,7 @@ fn render(blocks: &[Block]) -> String {
 /// Every counter with the help that the program has for it.
 fn counters() -> String {
     let books = Books {
+        reading: Some(ReadingCounts::default()),
         filtered: Some(0),
         shed_in_kernel: Some(0),
         witness: Some(WitnessCounts::default()),
