@@ -85,6 +85,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("syn_joined", &[]),
     ("syn_joined_elsewhere", &[PACKETS]),
     ("packets_other_interface", &[PACKETS]),
+    ("packets_early", &[]),
+    ("packets_waiting", &[PACKETS]),
     ("packets_after_end", &[PACKETS]),
     ("icmp_errors", &[PACKETS]),
     ("icmp_refused", &[]),

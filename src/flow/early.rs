@@ -12,7 +12,7 @@ use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 /// The longest wait for a SYN.
 pub(super) const WAIT_NS: i64 = 1_000_000_000;
 /// Packets that wait at once. In a full table the oldest waits no longer.
-const CAPACITY: usize = 4096;
+const CAPACITY: usize = 2048;
 /// Packets that wait for one SYN.
 const OF_ONE_MAX: usize = 4;
 
