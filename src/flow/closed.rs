@@ -46,9 +46,16 @@ impl Closed {
         self.ring.prefault();
     }
 
-    /// Notes that a connection closed.
+    /// Notes that a connection closed, or that something still comes of it.
     pub fn note(&mut self, key: &Key, closed_ns: i64) {
         let hash = self.hasher.hash(key);
+        let hits = self.ring.hits(hash);
+        let known = |at: &&u32| self.ring.get(**at).hash == hash;
+        if let Some(&at) = hits.as_slice().iter().find(known) {
+            let close = self.ring.get_mut(at);
+            close.closed_ns = close.closed_ns.max(closed_ns);
+            return;
+        }
         if self.ring.is_full() {
             self.ring.leave(1);
         }

@@ -239,11 +239,14 @@ impl Naive {
             .iter()
             .any(|&(of, closed)| [of, back(of)].contains(&ends) && now < closed + 120 * SECOND);
         let again = tcp.flags & (FIN | RST) != 0 || tcp.payload_len == 0;
-        if known.is_none() && late && again && tcp.flags & SYN == 0 {
-            return;
-        }
         let mine = |(packet, _): &(Packet, i64)| [ends, back(ends)].contains(&ends_of(packet));
         let before = self.waiting.iter().filter(|one| mine(one)).count();
+        if known.is_none() && before == 0 && late && again && tcp.flags & SYN == 0 {
+            if tcp.flags & RST == 0 {
+                self.closed.push((ends, now));
+            }
+            return;
+        }
         if known.is_none() && (before > 0 || may_answer(tcp)) {
             if before < 4 {
                 return self.waiting.push((*packet, now));

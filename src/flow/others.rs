@@ -86,8 +86,12 @@ impl Flows {
         self.release_due(now, out);
         let (key, counts) = (&segment.key, &mut self.counts);
         if self.others.find(hash, key, now, counts, out).is_none() {
-            if self.is_behind_a_close(segment, hash, now) {
+            if !self.early.holds(hash) && self.is_behind_a_close(segment, hash, now) {
                 self.counts.packets_after_end += 1;
+                // A stack sends a FIN again, for longer and longer, and no RST.
+                if segment.flags & RST == 0 {
+                    self.others.note_close(key, now);
+                }
                 return;
             }
             if self.waits(segment, hash, now, out) {

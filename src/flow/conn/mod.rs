@@ -355,6 +355,11 @@ impl Conns {
         self.slab.remove(at);
     }
 
+    /// Notes that something still comes of a connection that closed.
+    pub fn note_close(&mut self, key: &Key, now_ns: i64) {
+        self.closed.note(key, now_ns);
+    }
+
     /// Whether a connection of this hash closed lately, and all of it has ended.
     pub fn closed_lately(&self, hash: u64, watermark_ns: i64) -> bool {
         self.closed.holds(hash, watermark_ns)
