@@ -20,7 +20,7 @@ fn read(frames: Vec<(i64, Vec<u8>)>, workers: &str, events: &str) -> (Vec<Value>
     let args = [
         "read",
         "--memory-mib",
-        "40",
+        "44",
         "--workers",
         workers,
         "--output",
