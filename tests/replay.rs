@@ -34,13 +34,15 @@ fn folder() -> tempfile::TempDir {
 /// Text log, EVE log, and the run's output.
 type Logs = (Vec<u8>, Vec<u8>, Output);
 
-/// Runs `read` with the least memory without an overflow: starts at index `memory`, and updates it.
+/// Runs `read` with the least memory that it takes, without an overflow: starts at index `memory`, and updates it.
 fn read_roomy(dir: &Path, args: &[&str], files: &[PathBuf], memory: &mut usize) -> Logs {
     loop {
         let mib = MEMORY_MIB.get(*memory).expect("the default suffices");
         let args = [args, &["--memory-mib", mib]].concat();
         let logs = read_logs(dir, &args, files);
-        if !stderr(&logs.2).contains("tables overflowed") {
+        let said = stderr(&logs.2);
+        let too_small = ["tables overflowed", "need at least"];
+        if !too_small.iter().any(|words| said.contains(words)) {
             return logs;
         }
         *memory += 1;
