@@ -169,7 +169,7 @@ impl<'a> Reading<'a> {
         self.judge_links(&mut files, replay);
         if end == End::Stopped {
             let place = files.place();
-            self.stopped_at = Some(place.unwrap_or_else(|| "the first frame".to_owned()));
+            self.stopped_at = Some(place.unwrap_or_else(|| "the end".to_owned()));
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::lanes::{Lanes, Mapping};
 use super::lookahead::Lookahead;
-use super::{CaptureReader, ReadError, ReadErrorKind};
+use super::{CaptureReader, ReadError, ReadErrorKind, STDIN_NAME};
 use crate::capture::frame::Frame;
 use crate::words::shown;
 
@@ -261,7 +261,7 @@ impl Files {
         if !std::mem::replace(&mut self.is_full_noted, true)
             && let Some(waits) = self.waiting.front()
         {
-            let name = shown(&waits.path);
+            let name = name_of(&waits.path);
             self.notices.push(format!(
                 "{OPEN_MAX} captures overlap in time, and no more are merged: {name} waits until one of them ends, and \
                  its frames may be late; merge such captures first (mergecap)"
@@ -311,12 +311,21 @@ impl Files {
         self.lanes.names()
     }
 
-    /// The frame that was given out last, in words.
+    /// The frame that was given out last, in words; where no capture is open, frame 0 of the next one.
     pub fn place(&self) -> Option<String> {
-        let open = self.open.get(self.current)?;
-        let mut place = format!("frame {} of {}", open.frames, open.reader.reader.name());
+        let (frames, name, number) = match self.open.get(self.current) {
+            Some(open) => {
+                let name = open.reader.reader.name().to_owned();
+                (open.frames, name, open.number)
+            }
+            None => {
+                let next = self.waiting.front()?;
+                (0, name_of(&next.path), next.number)
+            }
+        };
+        let mut place = format!("frame {frames} of {name}");
         if self.count > 1 {
-            place += &format!(" (file {} of {})", open.number, self.count);
+            place += &format!(" (file {number} of {})", self.count);
         }
         Some(place)
     }
@@ -346,6 +355,14 @@ impl Files {
     /// Length of all stored captures; `None` if one of them is no regular file.
     pub fn total_bytes(&self) -> Option<u64> {
         self.total_bytes
+    }
+}
+
+/// As [`CaptureReader::name`].
+fn name_of(path: &Path) -> String {
+    match path.as_os_str() == "-" {
+        true => STDIN_NAME.to_owned(),
+        false => shown(path),
     }
 }
 

@@ -8,6 +8,7 @@ mod slow;
 use std::io::Cursor;
 use std::path::Path;
 
+use super::files::Files;
 use super::ng::{InterfaceClock, TIME_MAX_NS, TIME_MIN_NS};
 use super::{CaptureReader, Order, ReadErrorKind};
 use crate::capture::frame::LinkType;
@@ -250,5 +251,18 @@ fn a_file_on_disk_knows_its_length() {
     assert_eq!(
         nothing.err().map(|why| why.kind()),
         Some(ReadErrorKind::NotFound)
+    );
+}
+
+#[test]
+fn a_capture_that_is_not_open_yet_has_a_place() {
+    let place = |paths: &[&str]| {
+        let paths: Vec<_> = paths.iter().map(std::path::PathBuf::from).collect();
+        Files::new(&paths, 0).place()
+    };
+    assert_eq!(place(&["-"]).as_deref(), Some("frame 0 of standard input"));
+    assert_eq!(
+        place(&["-", "/missing"]).as_deref(),
+        Some("frame 0 of standard input (file 1 of 2)")
     );
 }
