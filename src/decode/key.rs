@@ -32,6 +32,13 @@ pub struct Address {
     pub bits: u128,
 }
 
+impl Address {
+    #[inline]
+    pub(crate) fn new(v6: bool, bits: u128) -> Self {
+        Self { v6, bits }
+    }
+}
+
 impl From<IpAddr> for Address {
     #[inline]
     fn from(addr: IpAddr) -> Self {
@@ -82,15 +89,13 @@ impl Key {
     /// The sender's address.
     #[inline]
     pub fn src(&self) -> Address {
-        let Self { v6, src: bits, .. } = *self;
-        Address { v6, bits }
+        Address::new(self.v6, self.src)
     }
 
     /// The receiver's address.
     #[inline]
     pub fn dst(&self) -> Address {
-        let Self { v6, dst: bits, .. } = *self;
-        Address { v6, bits }
+        Address::new(self.v6, self.dst)
     }
 
     /// Addresses, sender above receiver; of IPv6 their lower 32 bits.

@@ -25,6 +25,7 @@ pub(crate) mod table;
 pub(crate) mod tcp;
 #[cfg(test)]
 mod tests;
+mod vlan;
 
 use crate::decode::Headers;
 use crate::decode::key::Key;

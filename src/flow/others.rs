@@ -85,20 +85,18 @@ impl Flows {
     ) {
         self.release_due(now, out);
         let (key, counts) = (&segment.key, &mut self.counts);
-        if self.others.find(hash, key, now, counts, out).is_none() {
-            if !self.early.holds(hash) && self.is_behind_a_close(segment, hash, now) {
-                self.counts.packets_after_end += 1;
-                // A stack sends a FIN again, for longer and longer, and no RST.
-                if segment.flags & RST == 0 {
-                    self.others.note_close(key, now);
-                }
-                return;
-            }
-            if self.waits(segment, hash, now, out) {
-                return;
-            }
+        if let Some((at, sender)) = self.others.find(hash, key, now, counts, out) {
+            return self.others.account(at, segment, sender, now, counts);
         }
-        self.add_midstream(segment, hash, now, out);
+        if !self.early.holds(hash) && self.is_behind_a_close(segment, hash, now) {
+            self.counts.packets_after_end += 1;
+            // A stack sends a FIN again, for longer and longer, and no RST.
+            if segment.flags & RST == 0 {
+                self.others.note_close(key, now);
+            }
+        } else if !self.waits(segment, hash, now, out) {
+            self.add_midstream(segment, hash, now, out);
+        }
     }
 
     /// Accounts a segment to a flow whose SYN was not seen.

@@ -61,14 +61,12 @@ impl Contact {
     /// The originator.
     #[inline]
     pub fn src(&self) -> Address {
-        let Self { v6, src: bits, .. } = *self;
-        Address { v6, bits }
+        Address::new(self.v6, self.src)
     }
 
     /// The responder.
     #[inline]
     pub fn dst(&self) -> Address {
-        let Self { v6, dst: bits, .. } = *self;
-        Address { v6, bits }
+        Address::new(self.v6, self.dst)
     }
 }

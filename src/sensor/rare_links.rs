@@ -1,6 +1,6 @@
 //! Frames of the rarer link types in a capture, and whether their link headers led anywhere.
 
-use crate::capture::frame::{Frame, LinkType};
+use crate::capture::frame::Frame;
 use crate::capture::pcap::link_name;
 use crate::decode::{self, MalformedCause, NotIpCause, Unread};
 use std::collections::BTreeMap;
@@ -28,15 +28,8 @@ pub enum Judgement {
 
 impl RareLinks {
     /// Counts a frame of a rarer type.
-    #[inline]
-    pub fn note(&mut self, frame: &Frame<'_>) {
-        if let LinkType::Other(number) = frame.link {
-            self.note_rare(number, frame);
-        }
-    }
-
     #[cold]
-    fn note_rare(&mut self, number: u32, frame: &Frame<'_>) {
+    pub fn note(&mut self, number: u32, frame: &Frame<'_>) {
         let tally = self.0.entry(number).or_default();
         match decode::packet(frame) {
             Err(Unread::NotIp(NotIpCause::LinkType)) => tally.unknown += 1,
@@ -89,11 +82,12 @@ fn named(number: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::frame::LinkType;
 
     fn judged(frames: &[(u32, &[u8])], others: u64) -> Option<Judgement> {
         let mut links = RareLinks::default();
         for &(number, bytes) in frames {
-            links.note(&Frame {
+            let frame = Frame {
                 bytes,
                 wire_len: 60,
                 ts_ns: 0,
@@ -101,7 +95,8 @@ mod tests {
                 link: LinkType::Other(number),
                 vlan: None,
                 gso: false,
-            });
+            };
+            links.note(number, &frame);
         }
         links.judge(frames.len() as u64 + others)
     }

@@ -229,8 +229,9 @@ impl Replay {
                 Next::End => return Filled::Last(End::Whole),
             };
             self.read += 1;
-            if let LinkType::Other(_) = frame.link {
-                self.rare_links.entry(file).or_default().note(&frame);
+            if let LinkType::Other(number) = frame.link {
+                let links = self.rare_links.entry(file).or_default();
+                links.note(number, &frame);
             }
             let worker = worker_of(&self.keys, &frame, workers);
             let worker = u16::try_from(worker).expect("at most 64");

@@ -14,6 +14,7 @@ use super::key::Hasher;
 use super::record::{EndReason, FlowEvent, When};
 use super::table::ring::Ring;
 use super::tcp::Sender;
+use super::vlan;
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG};
@@ -170,8 +171,7 @@ impl AttemptEntry {
 
     /// VLAN identifiers and their number.
     pub(super) fn vlan(&self) -> ([u16; 2], u8) {
-        let id = |shift: u32| (self.vlan >> shift & 0xfff) as u16;
-        ([id(0), id(12)], (self.vlan >> 24 & 3) as u8)
+        vlan::unpack(self.vlan)
     }
 
     /// TCP flags of the only SYN.
@@ -411,9 +411,7 @@ impl Attempts {
 /// [`AttemptEntry::vlan`] of a SYN, and which of its flags that cannot hold.
 #[inline(always)]
 fn vlan_and_flags(syn: &Headers) -> (u32, u8) {
-    let mut vlan = u32::from(syn.vlan[0] & 0xfff)
-        | u32::from(syn.vlan[1] & 0xfff) << 12
-        | u32::from(syn.vlan_count & 3) << 24;
+    let mut vlan = vlan::pack(syn.vlan, syn.vlan_count);
     let mut others = syn.flags & !SYN;
     if others != 0 {
         for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {

@@ -213,10 +213,24 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<(u32, Sender)> {
+        let first = |conns: &Self| {
+            let whose = |at: u32, hot: &Hot| hot.sender(&conns.cold[at as usize], key);
+            conns.slab.find(hash, whose)
+        };
+        self.live(first, watermark_ns, counts, out)
+    }
+
+    /// The first entry of those that `choose` gives that lives; ends the expired ones before it.
+    #[inline]
+    fn live(
+        &mut self,
+        choose: impl Fn(&Self) -> Option<(u32, Sender)>,
+        watermark_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<(u32, Sender)> {
         loop {
-            let cold = &self.cold;
-            let whose = |at: u32, hot: &Hot| hot.sender(&cold[at as usize], key);
-            let found = self.slab.find(hash, whose)?;
+            let found = choose(self)?;
             if self.settle(found.0, watermark_ns, counts, out) {
                 return Some(found);
             }
@@ -232,22 +246,20 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<(u32, Sender)> {
-        loop {
-            let (cold, mut best) = (&self.cold, None);
-            self.slab.find(hash, |at, hot| {
-                let one = &cold[at as usize];
-                let sender = hot.sender(one, &segment.key)?;
-                let rank = (one.distance(segment, sender), packed::order(hot, one));
-                if best.is_none_or(|(least, _)| rank < least) {
-                    best = Some((rank, (at, sender)));
+        let nearest = |conns: &Self| {
+            let mut best = None;
+            conns.slab.each(hash, |at, hot| {
+                let one = &conns.cold[at as usize];
+                if let Some(sender) = hot.sender(one, &segment.key) {
+                    let rank = (one.distance(segment, sender), packed::order(hot, one));
+                    if best.is_none_or(|(least, _)| rank < least) {
+                        best = Some((rank, (at, sender)));
+                    }
                 }
-                None::<()>
             });
-            let (_, found) = best?;
-            if self.settle(found.0, watermark_ns, counts, out) {
-                return Some(found);
-            }
-        }
+            best.map(|(_, found)| found)
+        };
+        self.live(nearest, watermark_ns, counts, out)
     }
 
     /// The live entry of an attempt, and the side that sends packets of `key`.
@@ -259,16 +271,13 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<(u32, Sender)> {
-        loop {
-            let cold = &self.cold;
-            let found = self.slab.find(hash, |at, hot| {
-                let one = &cold[at as usize];
+        let own = |conns: &Self| {
+            conns.slab.find(hash, |at, hot| {
+                let one = &conns.cold[at as usize];
                 hot.sender(one, key).filter(|_| one.isn == isn)
-            })?;
-            if self.settle(found.0, watermark_ns, counts, out) {
-                return Some(found);
-            }
-        }
+            })
+        };
+        self.live(own, watermark_ns, counts, out)
     }
 
     /// Ends the entries of a key, but for a twin of the attempt whose handshake is now proven: a firewall that changes
@@ -282,11 +291,10 @@ impl Conns {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> bool {
         let mut hits = Hits::NONE;
-        self.slab.find(hash, |at, hot| {
+        self.slab.each(hash, |at, hot| {
             if hot.sender(&self.cold[at as usize], key).is_some() {
                 hits.push(at);
             }
-            None::<()>
         });
         let mut lives = false;
         for &at in hits.as_slice() {

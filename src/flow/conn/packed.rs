@@ -7,6 +7,7 @@ use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::record::{EndReason, History, Volume};
 use crate::flow::tcp::{self, Sender};
+use crate::flow::vlan;
 
 /// Bits of [`Hot::flags`].
 const RESET_ORIG: u16 = 1;
@@ -61,7 +62,7 @@ pub struct Cold {
     payload: [u32; 2],
     pub isn: u32,
     history: History,
-    /// Two identifiers of 12 bits, and how many are set.
+    /// See [`vlan`].
     vlan: u32,
     /// The sequence number that each side sends next, as far as was seen: kept while the connection has a rival.
     next: [u32; 2],
@@ -346,16 +347,13 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         payload: sides.map(|side| high(side.payload_bytes)),
         isn: conn.isn,
         history: conn.history,
-        vlan: u32::from(conn.vlan[0] & 0xfff)
-            | u32::from(conn.vlan[1] & 0xfff) << 12
-            | u32::from(conn.vlan_count) << 24,
+        vlan: vlan::pack(conn.vlan, conn.vlan_count),
         next: conn.next,
         interfaces: [conn.interface, conn.interface_resp],
     };
     (hot, cold)
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "parts of a word")]
 pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
     let side = |i: usize| Volume {
         packets: whole(hot.packets[i], cold.packets[i]),
@@ -367,6 +365,7 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         true => cold.interfaces,
         false => [hot.interface; 2],
     };
+    let (vlan, vlan_count) = vlan::unpack(cold.vlan);
     Conn {
         key: key(hot, cold),
         start_ns: cold.start_ns,
@@ -378,8 +377,8 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         history: cold.history,
         interface,
         interface_resp,
-        vlan: [cold.vlan & 0xfff, cold.vlan >> 12 & 0xfff].map(|id| id as u16),
-        vlan_count: (cold.vlan >> 24) as u8,
+        vlan,
+        vlan_count,
         rival: hot.has(RIVAL),
         twin: hot.has(TWIN),
         next: cold.next,

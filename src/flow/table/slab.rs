@@ -160,6 +160,14 @@ impl<E: Copy> Slab<E> {
         )
     }
 
+    /// Calls `what` for each entry with the tag of `hash`.
+    pub fn each(&self, hash: u64, mut what: impl FnMut(u32, &E)) {
+        self.find(hash, |at, entry| {
+            what(at, entry);
+            None::<()>
+        });
+    }
+
     /// Candidates for eviction, to make room for `hash`: all of its two buckets, or, where the pool is full, a few
     /// positions from the hand on. Entries lie roughly in the order of arrival, so these are old ones.
     pub fn rivals(&mut self, hash: u64) -> Hits {

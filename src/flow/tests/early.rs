@@ -62,28 +62,7 @@ fn a_refusal_waits_too() {
         (record.conn_state, record.reason),
         (ConnState::Rej, EndReason::Refused)
     );
-    let quoted = Quoted {
-        src: host(1),
-        dst: host(2),
-        proto: 6,
-        src_port: C.1,
-        dst_port: D.1,
-        seq: Some(10),
-    };
-    let error = |seq| {
-        let icmp = Icmp {
-            v6: false,
-            kind: 3,
-            code: 1,
-            id: 0,
-            payload_len: 0,
-            quoted: Some(Quoted {
-                seq: Some(seq),
-                ..quoted
-            }),
-        };
-        packet(0, host(9), host(1), Transport::Icmp(icmp))
-    };
+    let error = |seq| unreachable(0, D, seq);
     let (_, counts) = play(&[error(10), syn]);
     assert_eq!((counts.icmp_refused, counts.packets_early), (1, 1));
     let (_, counts) = play(&[error(11), syn]);

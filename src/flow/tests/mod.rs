@@ -72,6 +72,27 @@ fn segment(ts_ns: i64, from: (u8, u16), to: (u8, u16), flags: u8, seq: u32, ack:
     packet(ts_ns, host(from.0), host(to.0), Transport::Tcp(tcp))
 }
 
+/// A router's answer to a SYN of [`C`] with this number.
+fn unreachable(ts_ns: i64, to: (u8, u16), seq: u32) -> Packet {
+    let quoted = Quoted {
+        src: host(C.0),
+        dst: host(to.0),
+        proto: 6,
+        src_port: C.1,
+        dst_port: to.1,
+        seq: Some(seq),
+    };
+    let icmp = Icmp {
+        v6: false,
+        kind: 3,
+        code: 1,
+        id: 0,
+        payload_len: 0,
+        quoted: Some(quoted),
+    };
+    packet(ts_ns, host(9), host(C.0), Transport::Icmp(icmp))
+}
+
 const S: u8 = tcp_flags::SYN;
 const A: u8 = tcp_flags::ACK;
 const R: u8 = tcp_flags::RST;

@@ -48,27 +48,11 @@ fn a_syn_counts_anew_exactly_at_the_horizon() {
 
 #[test]
 fn resets_and_unreachables_refuse() {
-    let quoted = Quoted {
-        src: host(1),
-        dst: host(2),
-        proto: 6,
-        src_port: 1000,
-        dst_port: 81,
-        seq: Some(10),
-    };
-    let icmp = Icmp {
-        v6: false,
-        kind: 3,
-        code: 1,
-        id: 0,
-        payload_len: 0,
-        quoted: Some(quoted),
-    };
     let (said, counts) = play(&[
         segment(0, C, D, S, 10, 0),
         segment(1, D, C, R | A, 0, 11),
         segment(2, C, (2, 81), S, 10, 0),
-        packet(3, host(9), host(1), Transport::Icmp(icmp)),
+        unreachable(3, (2, 81), 10),
     ]);
     let refusals = said.iter().filter(|(_, event)| {
         matches!(

@@ -63,33 +63,24 @@ pub fn ours(window: &mut Window<'_>, flow: &FlowRecord, direction: &'static str)
     window.put(b",\"payload_bytes_toclient\":");
     window.int(flow.resp.payload_bytes);
     let flags = [
-        flow.gso,
-        flow.midstream,
-        flow.preexisting,
-        flow.fragmented,
-        flow.saturated,
-        flow.shed,
+        (",\"gso\":", flow.gso),
+        (",\"midstream\":", flow.midstream),
+        (",\"preexisting\":", flow.preexisting),
+        (",\"fragmented\":", flow.fragmented),
+        (",\"saturated\":", flow.saturated),
+        (",\"shed\":", flow.shed),
     ];
     // Of most flows none is set: one text.
-    if flags == [false; 6] {
+    if flags.iter().all(|(_, set)| !set) {
         return window.put(
             b",\"gso\":false,\"midstream\":false,\"preexisting\":false,\"fragmented\":false,\"saturated\":false,\
               \"shed\":false}",
         );
     }
-    let [gso, midstream, preexisting, fragmented, saturated, shed] = flags;
-    window.put(b",\"gso\":");
-    window.boolean(gso);
-    window.put(b",\"midstream\":");
-    window.boolean(midstream);
-    window.put(b",\"preexisting\":");
-    window.boolean(preexisting);
-    window.put(b",\"fragmented\":");
-    window.boolean(fragmented);
-    window.put(b",\"saturated\":");
-    window.boolean(saturated);
-    window.put(b",\"shed\":");
-    window.boolean(shed);
+    for (member, set) in flags {
+        window.word(member);
+        window.boolean(set);
+    }
     window.put(b"}");
 }
 
