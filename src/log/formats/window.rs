@@ -304,12 +304,6 @@ mod tests {
         }
     }
 
-    #[test]
-    #[should_panic(expected = "room for all parts")]
-    fn a_window_without_room_panics() {
-        in_place(&mut Vec::new(), 1, |window| window.put(&[b'x'; 10]));
-    }
-
     proptest! {
         #[test]
         fn numbers_and_addresses_read_as_the_standard_library_writes_them(
