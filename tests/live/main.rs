@@ -7,6 +7,7 @@ mod blocklist;
 mod conversation;
 mod devices;
 mod disk;
+mod dummies;
 mod flaps;
 mod handshakes;
 mod hints;

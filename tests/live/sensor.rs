@@ -206,6 +206,15 @@ impl Ended {
         number(&self.stderr, before, after)
     }
 
+    /// Connections answered, established and refused, by the books.
+    pub fn outcomes(&self) -> [u64; 3] {
+        [
+            self.number("\n", " answered, "),
+            self.number("answered, ", " established"),
+            self.number("established, ", " refused"),
+        ]
+    }
+
     pub fn lines(&self, part: &str) -> Vec<&str> {
         self.text
             .lines()
@@ -256,6 +265,30 @@ pub fn scans(eve: &[Value]) -> Vec<String> {
             )
         })
         .collect();
+    all.sort();
+    all
+}
+
+/// TCP records of a kind, without what depends on time and place: stamps, frame numbers, the end of the run,
+/// interfaces, and the direction, which `read` does not know.
+pub fn record_values(eve: &[Value], kind: &str) -> Vec<String> {
+    const LEFT_OUT: [(&str, &[&str]); 3] = [
+        ("", &["timestamp", "in_iface", "pcap_cnt"]),
+        ("/flow", &["start", "end", "age", "state", "reason"]),
+        ("/synledger", &["direction", "end_reason", "in_iface_resp"]),
+    ];
+    let without = |record: &Value| {
+        let mut record = record.clone();
+        for (part, names) in LEFT_OUT {
+            // A record of another kind has no such part.
+            if let Some(Value::Object(part)) = record.pointer_mut(part) {
+                part.retain(|name, _| !names.contains(&name.as_str()));
+            }
+        }
+        record.to_string()
+    };
+    let tcp = of_type(eve, kind).filter(|record| record["proto"] == "TCP");
+    let mut all: Vec<String> = tcp.map(without).collect();
     all.sort();
     all
 }

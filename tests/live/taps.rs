@@ -1,13 +1,12 @@
 //! Conversations whose directions come by different interfaces: a tap, and asymmetric routes.
 
 use super::conversation::{Conversation, write};
-use super::sensor::{Ended, Sensor, of_type, records};
+use super::sensor::{Ended, Sensor, of_type, record_values, records};
 use super::traffic::{Sender, flow};
 use crate::common::netns::{Veth, ip, wait_for_end, with_veth};
 use crate::common::read_logs;
 use craft::{ACK, RST, SYN};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 use std::time::Duration;
 
 /// Conversations and refused ports.
@@ -28,31 +27,6 @@ fn traffic() -> Vec<(bool, Vec<u8>)> {
         frames.push((false, refused.down(RST | ACK, 0, 1, b"")));
     }
     frames
-}
-
-/// What the records of flows say, without where and when.
-fn flows(eve: &[Value]) -> Vec<String> {
-    let mut all: Vec<String> = of_type(eve, "flow")
-        .map(|flow| {
-            let (volume, ours) = (&flow["flow"], &flow["synledger"]);
-            let parts = [
-                &flow["src_ip"],
-                &flow["src_port"],
-                &flow["dest_ip"],
-                &flow["dest_port"],
-                &volume["pkts_toserver"],
-                &volume["pkts_toclient"],
-                &ours["payload_bytes_toserver"],
-                &ours["payload_bytes_toclient"],
-                &ours["conn_state"],
-                &ours["history"],
-                &ours["basis"],
-            ];
-            parts.map(Value::to_string).join(" ")
-        })
-        .collect();
-    all.sort();
-    all
 }
 
 /// A second pair beside the one of the namespace.
@@ -96,14 +70,12 @@ fn assert_as_in_one_place(copies: bool, workers: &'static str) {
         let read = records(&String::from_utf8_lossy(&eve));
 
         let ended = seen_live(veth, copies, workers);
-        assert_eq!(flows(&ended.eve), flows(&read));
-        let outcomes = (
-            ended.number("\n", " answered, "),
-            ended.number("answered, ", " established"),
-            ended.number("established, ", " refused"),
+        assert_eq!(
+            record_values(&ended.eve, "flow"),
+            record_values(&read, "flow")
         );
         let count = u64::from(COUNT);
-        assert_eq!(outcomes, (count, count, count), "{}", ended.stderr);
+        assert_eq!(ended.outcomes(), [count; 3], "{}", ended.stderr);
         for flow in of_type(&ended.eve, "flow") {
             let names = (&flow["in_iface"], &flow["synledger"]["in_iface_resp"]);
             assert_eq!(names, (&"sensor".into(), &"sensor2".into()), "{flow}");
