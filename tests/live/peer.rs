@@ -8,12 +8,19 @@ use std::thread;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread in a namespace of its own, which has [`SENDER`]. Dropping it removes the pair.
+/// A thread in a namespace of its own, which has one end of a pair. Dropping it removes the pair.
 pub struct Peer(mpsc::Sender<Job>);
 
 impl Peer {
     /// Takes [`SENDER`] out of the calling thread's namespace and brings it up in the new one.
     pub fn new() -> Self {
+        let peer = Self::with(SENDER);
+        wait_for_end(SENSOR);
+        peer
+    }
+
+    /// The same with this end of another pair.
+    pub fn with(end: &'static str) -> Self {
         let (jobs, todo) = mpsc::channel::<Job>();
         thread::spawn(move || todo.into_iter().for_each(|job| job()));
         let peer = Self(jobs);
@@ -22,12 +29,11 @@ impl Peer {
             ip("link set lo up");
             gettid()
         });
-        ip(&format!("link set {SENDER} netns {there}"));
-        peer.run(|| {
-            ip(&format!("link set {SENDER} up"));
-            wait_for_end(SENDER);
+        ip(&format!("link set {end} netns {there}"));
+        peer.run(move || {
+            ip(&format!("link set {end} up"));
+            wait_for_end(end);
         });
-        wait_for_end(SENSOR);
         peer
     }
 

@@ -270,12 +270,15 @@ pub fn scans(eve: &[Value]) -> Vec<String> {
 }
 
 /// TCP records of a kind, without what depends on time and place: stamps, frame numbers, the end of the run,
-/// interfaces, and the direction, which `read` does not know.
+/// interfaces, and what `read` does not know: the direction, and whether the kernel merged segments.
 pub fn record_values(eve: &[Value], kind: &str) -> Vec<String> {
     const LEFT_OUT: [(&str, &[&str]); 3] = [
         ("", &["timestamp", "in_iface", "pcap_cnt"]),
         ("/flow", &["start", "end", "age", "state", "reason"]),
-        ("/synledger", &["direction", "end_reason", "in_iface_resp"]),
+        (
+            "/synledger",
+            &["direction", "end_reason", "gso", "in_iface_resp"],
+        ),
     ];
     let without = |record: &Value| {
         let mut record = record.clone();

@@ -92,7 +92,7 @@ fn curl(words: &str, url: &str, upload: &str) {
 }
 
 /// Segments that this thread's namespace retransmitted.
-fn retransmitted() -> u64 {
+pub fn retransmitted() -> u64 {
     let snmp = std::fs::read_to_string("/proc/thread-self/net/snmp").expect("a file");
     let tcp: Vec<Vec<&str>> = snmp
         .lines()
