@@ -5,7 +5,7 @@ use super::programs::{installed, text_of};
 use super::sensor::{Ended, Sensor, of_type, record_values, records};
 use super::traffic::flow;
 use crate::common::netns::{alone, try_ip, without_ipv6};
-use crate::common::{NANOS, RUN, read_logs, synledger};
+use crate::common::{NANOS, read_logs};
 use craft::{ACK, Capture, Flow, LinkType, RST, SYN, read_pcap};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -19,6 +19,8 @@ const HALVES: [&str; 2] = ["half0", "half1"];
 const COUNT: u16 = 20;
 /// An answer waits this long for its SYN.
 const EARLY: Duration = Duration::from_secs(1);
+/// Records that are compared.
+const KINDS: [&str; 2] = ["new_connection", "flow"];
 
 /// A frame, and whether the client sent it.
 type Sent = (bool, Vec<u8>);
@@ -92,13 +94,7 @@ fn make_halves() -> Result<&'static str, String> {
     };
     make("dummy").map(|()| "dummy").or_else(|dummy| {
         let ifb = make("ifb").map(|()| "ifb");
-        ifb.map_err(|ifb| {
-            format!(
-                "no dummy device ({}), no ifb ({})",
-                dummy.trim(),
-                ifb.trim()
-            )
-        })
+        ifb.map_err(|ifb| format!("no dummy device: {dummy}, no ifb: {ifb}"))
     })
 }
 
@@ -129,10 +125,15 @@ fn read(dir: &Path) -> Vec<Value> {
     records(&String::from_utf8_lossy(&eve))
 }
 
+fn is_as_in_one_place(live: &[Value], read: &[Value]) -> bool {
+    let same = |kind| record_values(live, kind) == record_values(read, kind);
+    KINDS.into_iter().all(same)
+}
+
 fn assert_as_in_one_place(ended: &Ended, read: &[Value], frames: usize) {
     ended.assert_exact();
     assert_eq!(ended.offered(), frames as u64, "{}", ended.stderr);
-    for kind in ["new_connection", "flow"] {
+    for kind in KINDS {
         assert_eq!(record_values(&ended.eve, kind), record_values(read, kind));
         assert_eq!(of_type(read, kind).count(), 2 * usize::from(COUNT));
     }
@@ -161,24 +162,10 @@ fn tapped(early: bool, workers: &'static str) {
         let frames = interleaved(early);
         let files = split(dir.path(), &frames);
         for _ in 0..3 {
-            let mut command = synledger();
-            command
-                .args(RUN)
-                .args(["-i", HALVES[0], "-i", HALVES[1], "--workers", workers])
-                .args([
-                    "--sensor",
-                    "test",
-                    "--ring-mib",
-                    "8",
-                    "--memory-mib",
-                    "128",
-                    "--fold",
-                    "0",
-                ]);
-            let sensor = Sensor::start_command(&mut command);
+            let sensor = Sensor::start_on(&HALVES, workers);
             let took = replay_both(&files, frames.len());
             let ended = sensor.stop(Signal::SIGINT);
-            if early && took >= EARLY {
+            if early && took >= EARLY && !is_as_in_one_place(&ended.eve, &read) {
                 continue; // A machine this busy may have sent a SYN too late for its answer.
             }
             assert_as_in_one_place(&ended, &read, frames.len());
@@ -187,7 +174,7 @@ fn tapped(early: bool, workers: &'static str) {
                 frames.len()
             );
         }
-        eprintln!("skipped: early answers: each of 3 replays took {EARLY:?} or longer");
+        eprintln!("skipped: in 3 replays of {EARLY:?} or longer an answer came too early");
     });
 }
 

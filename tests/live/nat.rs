@@ -5,7 +5,7 @@ use super::nat_lab::{BRIDGE, LAST, Lab, Line, OUTSIDE, PORT, Truth};
 use super::programs::{installed, text_of};
 use super::sensor::{Sensor, of_type, record_values, records};
 use crate::common::netns::alone;
-use crate::common::{RUN, read_logs, synledger};
+use crate::common::read_logs;
 use craft::read_pcap;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -37,13 +37,7 @@ fn watch(lab: &Lab, devices: &[&str], workers: &str) {
         .filter(|side| devices.contains(side))
         .map(|side| Dump::start(side, dir.path()))
         .collect();
-    let mut command = synledger();
-    command
-        .args(RUN)
-        .args(["--sensor", "test", "--workers", workers])
-        .args(["--ring-mib", "8", "--memory-mib", "128", "--fold", "0"])
-        .args(devices.iter().flat_map(|device| ["-i", device]));
-    let sensor = Sensor::start_command(&mut command);
+    let sensor = Sensor::start_on(devices, workers);
     let truth = lab.traffic();
     let files: Vec<_> = dumps.into_iter().map(|dump| dump.end_after(LAST)).collect();
     let ended = sensor.stop(Signal::SIGINT);

@@ -91,6 +91,17 @@ impl Sensor {
         Self::launch(dir, &mut command, Stdio::null())
     }
 
+    /// Starts the program on these devices and waits until it watches.
+    pub fn start_on(devices: &[&str], workers: &str) -> Self {
+        let mut command = common::synledger();
+        command
+            .args(RUN)
+            .args(["--sensor", "test", "--workers", workers])
+            .args(["--ring-mib", "8", "--memory-mib", "128", "--fold", "0"])
+            .args(devices.iter().flat_map(|device| ["-i", device]));
+        Self::start_command(&mut command)
+    }
+
     /// Starts this `run` with both logs in a new folder.
     pub fn start_command(command: &mut Command) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
