@@ -160,7 +160,7 @@ fn watched(devices: &'static [&'static str]) {
                 watch(&lab, devices, workers);
             }
         }
-        Err(why) => eprintln!("skipped: no NAT: {why}"),
+        Err(why) => eprintln!("skipped: {why}"),
     });
 }
 

@@ -5,8 +5,9 @@ use super::peer::Peer;
 use super::programs::text_of;
 use super::sensor::PATIENCE;
 use super::web::retransmitted;
-use crate::common::netns::{ip, wait_for_end};
+use crate::common::netns::{ip, try_ip, wait_for_end};
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::process::Command;
 
 /// The bridge, its port to the client, and the device beyond NAT, to the server.
@@ -132,20 +133,17 @@ impl Lab {
     ///
     /// What this kernel lacks.
     pub fn new() -> Result<Self, String> {
-        const MACS: [&str; 4] = [
-            "02:00:00:00:01:02",
-            "02:00:00:00:01:01",
-            "02:00:00:00:02:01",
-            "02:00:00:00:02:02",
-        ];
-        let [client_mac, bridge_mac, outside_mac, server_mac] = MACS;
-        try_nft(PROBE)?;
+        let [client_mac, bridge_mac] = ["02:00:00:00:01:02", "02:00:00:00:01:01"];
+        let [server_mac, outside_mac] = ["02:00:00:00:02:02", "02:00:00:00:02:01"];
+        if !Path::new("/proc/sys/net/ipv6").exists() {
+            return Err("no IPv6".to_owned());
+        }
+        try_nft(PROBE).map_err(|why| format!("no NAT: {why}"))?;
         nft("delete table inet probe");
         nft(QUIET);
         nft(NAT);
-        ip(&format!(
-            "link add {BRIDGE} address {bridge_mac} type bridge"
-        ));
+        let bridge = format!("link add {BRIDGE} address {bridge_mac} type bridge");
+        try_ip(&bridge).map_err(|why| format!("no bridge: {why}"))?;
         ip(&format!(
             "link add {CLIENT} address {client_mac} type veth peer name {PORT}"
         ));
