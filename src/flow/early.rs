@@ -166,11 +166,16 @@ impl Flows {
         });
         self.counts.packets_waiting += u64::from(waits);
         if follows && !waits {
-            while let Some(one) = self.early.take(hash) {
-                self.release(&one, out);
-            }
+            self.release_all(hash, out);
         }
         waits
+    }
+
+    /// Sends on what waits on the ports of this hash.
+    pub(super) fn release_all(&mut self, hash: u64, out: &mut impl FnMut(When, FlowEvent)) {
+        while let Some(one) = self.early.take(hash) {
+            self.release(&one, out);
+        }
     }
 
     /// Lets an ICMP error that quotes an unknown SYN wait.

@@ -33,7 +33,7 @@ use crate::decode::packet::{
     Packet, Transport,
     tcp_flags::{RST, SYN},
 };
-use attempt::bits::{ENDED, FAR, PROMOTED};
+use attempt::bits::{ENDED, FAR, MOVED};
 use attempt::tally::Requester;
 use attempt::{Attempts, NEAR_MAX};
 use conn::Conns;
@@ -108,6 +108,15 @@ impl Flows {
         self.attempts.record_ends = on;
         self.established.record_ends = on;
         self.others.record_ends = on;
+    }
+
+    /// From now on all packets are captured, which is the default, or only those that open, answer or end a connection:
+    /// then the silence of a connection says nothing.
+    pub fn hear_all(&mut self, all: bool) {
+        let heard_ns = if all { self.now_ns } else { i64::MAX };
+        self.attempts.heard_ns = heard_ns;
+        self.established.heard_ns = heard_ns;
+        self.others.heard_ns = heard_ns;
     }
 
     /// Takes the TCP connections that are open at the start: their midstream flows are flagged.
@@ -383,23 +392,24 @@ impl Flows {
         }
         self.counts.syn_retransmitted += 1;
         let counted = u64::from(!key.joined);
-        if !entry.has(PROMOTED) {
+        if !entry.has(MOVED) {
             if entry.has(ENDED) {
                 let counts = &mut self.counts;
                 self.attempts.reopen(at, syn.ts_ns, Requester::Syn, counts);
             }
             self.attempts.add(at, syn, Sender::Orig, &mut self.counts);
             self.counts.packets_accounted += counted;
-            return;
+            return self.move_closed(at, hash, now, out);
         }
-        let counts = &mut self.counts;
-        let conns = &mut self.established;
-        match conns.of_attempt((hash, key), entry.isn, now, counts, out) {
-            Some((conn, sender)) => {
-                self.counts.packets_accounted += counted;
-                self.established.add(conn, syn, sender, now);
+        self.take_outlived(out);
+        for table in [&mut self.established, &mut self.others] {
+            let counts = &mut self.counts;
+            let conn = table.of_attempt((hash, key), entry.isn, now, counts, out);
+            if let Some((conn, sender)) = conn {
+                counts.packets_accounted += counted;
+                return table.add(conn, syn, sender, now);
             }
-            None => self.counts.packets_after_end += counted,
         }
+        self.counts.packets_after_end += counted;
     }
 }

@@ -56,18 +56,24 @@ impl Naive {
 
     fn expire(&mut self, now: i64) {
         self.release(|(_, since)| since + SECOND <= now);
-        for t in &mut self.tries {
-            let waits = t.server_isn.is_none() && !t.reopened;
-            let due = t.first + SECOND * if waits { 5 } else { 130 };
-            if t.open && due <= now {
-                t.open = false;
-                let reason = match t.server_isn {
-                    Some(_) => EndReason::Timeout,
-                    None => EndReason::Unanswered,
-                };
-                self.said
-                    .push((When::Deadline(due), t.record(true, reason)));
+        let mut due: Vec<_> = (0..self.tries.len())
+            .filter(|&i| self.tries[i].open && self.tries[i].due() <= now)
+            .collect();
+        due.sort_by_key(|&i| (self.tries[i].due(), self.tries[i].order()));
+        for i in due {
+            let t = &mut self.tries[i];
+            let due = t.due();
+            if t.alive() {
+                self.go_on(i, due, When::Deadline(due));
+                continue;
             }
+            t.open = false;
+            let reason = match t.server_isn {
+                Some(_) => EndReason::Timeout,
+                None => EndReason::Unanswered,
+            };
+            let end = (When::Deadline(due), t.record(true, reason));
+            self.said.push(end);
         }
         self.tries.retain(|t| t.first + 130 * SECOND > now);
         for list in [&mut self.proven, &mut self.midstream] {
@@ -82,6 +88,32 @@ impl Naive {
         }
     }
 
+    /// The flow of an answered attempt goes on among those without one.
+    fn go_on(&mut self, i: usize, since: i64, when: When) {
+        if when == When::Packet {
+            let ends = self.tries[i].ends;
+            self.release(|(packet, _)| [ends, back(ends)].contains(&ends_of(packet)));
+        }
+        let t = &mut self.tries[i];
+        let mut flow = t.clone();
+        (t.open, t.promoted) = (false, true);
+        flow.midstream = true;
+        flow.touched = match when {
+            When::Deadline(_) => flow.end.clamp(flow.first, since),
+            _ => since,
+        };
+        let ends = flow.ends;
+        let mine = |c: &Flow| c.side(ends).is_some() && c.deadline() > since;
+        if let Some(old) = self.midstream.iter().position(mine) {
+            let old = self.midstream.remove(old);
+            if old.closed() {
+                self.closed.push((old.ends, since));
+            }
+            self.said.push((when, old.record(false, old.ended())));
+        }
+        self.midstream.push(flow);
+    }
+
     /// Takes a segment.
     pub fn on_packet(&mut self, packet: &Packet, now: i64) {
         self.expire(now);
@@ -94,16 +126,19 @@ impl Naive {
     }
 
     fn on_syn(&mut self, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {
-        let known = |t: &&mut Flow| t.ends == ends && t.isn == tcp.seq;
-        if let Some(t) = self.tries.iter_mut().find(known) {
+        let known = |t: &Flow| t.ends == ends && t.isn == tcp.seq;
+        if let Some(i) = self.tries.iter().position(known) {
+            let t = &mut self.tries[i];
             if !t.here(packet, 0) {
                 return;
             }
             if t.promoted {
-                let same = |c: &&mut Flow| c.side(ends).is_some() && c.isn == tcp.seq;
-                if let Some(conn) = self.proven.iter_mut().find(same) {
-                    let side = conn.side(ends).expect("found by it");
-                    conn.add(packet, tcp, side, now);
+                let same = |c: &&mut Flow| c.ends == ends && c.isn == tcp.seq;
+                let mut kept = self.midstream.iter_mut().filter(|c| c.server_isn.is_some());
+                let proven = self.proven.iter_mut().filter(same);
+                let proven = proven.max_by_key(|c| c.order());
+                if let Some(conn) = proven.or_else(|| kept.find(same)) {
+                    conn.add(packet, tcp, 0, now);
                 }
                 return;
             }
@@ -112,7 +147,7 @@ impl Naive {
             }
             t.syn_payload = t.syn_payload.max(tcp.payload_len);
             t.add(packet, tcp, 0, now);
-            return;
+            return self.close(i, now);
         }
         let near = self
             .tries
@@ -224,12 +259,15 @@ impl Naive {
             }
             return;
         }
-        let stray = self.tries.iter_mut();
-        let stray = stray.filter(|t| t.near && t.open && t.side(ends).is_some());
-        if let Some(t) = stray.max_by_key(|t| (t.first, t.isn, t.ends.0, t.ends.2, t.ends.1)) {
+        let stray = self.tries.iter().enumerate();
+        let stray = stray.filter(|(_, t)| t.near && t.open && t.side(ends).is_some());
+        let stray = stray.max_by_key(|(_, t)| (t.first, t.isn, t.ends.0, t.ends.2, t.ends.1));
+        if let Some((i, _)) = stray {
+            let t = &mut self.tries[i];
             let side = t.side(ends).expect("found by it");
             if t.here(packet, side) {
                 t.add(packet, tcp, side, now);
+                self.close(i, now);
             }
             return;
         }
@@ -306,7 +344,10 @@ impl Naive {
             t.reopen(packet);
         }
         match meaning {
-            'A' if t.server_isn.is_some() => t.add(packet, tcp, side, now),
+            'A' if t.server_isn.is_some() => {
+                t.add(packet, tcp, side, now);
+                self.close(i, now);
+            }
             'A' => {
                 let syn = tcp.flags & SYN != 0;
                 t.server_isn = Some(if syn {
@@ -327,6 +368,7 @@ impl Naive {
                     t.add(packet, tcp, side, now);
                     let old = self.proven.iter_mut().find(|c| c.side(ends).is_some());
                     old.into_iter().for_each(|c| c.rival = true);
+                    self.close(i, now);
                 }
             }
             'P' => self.promote(i, packet, tcp, ends, now),
@@ -345,6 +387,13 @@ impl Naive {
             }
         }
         true
+    }
+
+    /// An answered attempt that both sides have closed goes on as a closed connection.
+    fn close(&mut self, i: usize, now: i64) {
+        if self.tries[i].may_go_on() && self.tries[i].closed() {
+            self.go_on(i, now, When::Packet);
+        }
     }
 
     fn promote(&mut self, i: usize, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {

@@ -12,6 +12,7 @@ use crate::decode::packet::{
     Icmp, Packet, Quoted,
     tcp_flags::{ACK, FIN, RST, SYN},
 };
+use std::cmp::Reverse;
 
 /// The type that answers an ICMP message, or that it answers, as Zeek pairs them.
 fn counterpart(v6: bool, kind: u8) -> Option<u8> {
@@ -75,6 +76,54 @@ impl Flows {
         self.others.insert(hash, conn, now, evicted, counts, out)
     }
 
+    /// Lets the flows go on that outlived their attempts.
+    #[inline]
+    pub(super) fn take_outlived(&mut self, out: &mut impl FnMut(When, FlowEvent)) {
+        let outlived = &mut self.attempts.outlived;
+        if outlived.len() > 1 {
+            let order = |(conn, horizon_ns): &(Conn, i64)| (*horizon_ns, conn.order());
+            outlived.sort_unstable_by_key(|one| Reverse(order(one)));
+        }
+        while let Some((conn, horizon_ns)) = self.attempts.outlived.pop() {
+            let hash = self.hasher.hash(&conn.key);
+            let since = (horizon_ns, When::Deadline(horizon_ns));
+            self.move_flow(conn, hash, since, out);
+        }
+    }
+
+    /// Moves the flow of an attempt that both sides have closed: it ends as a connection does, though nobody saw the
+    /// client's proof.
+    pub(super) fn move_closed(
+        &mut self,
+        at: u32,
+        hash: u64,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        if self.attempts.is_closed(at) {
+            self.take_outlived(out);
+            self.release_all(hash, out);
+            let conn = self.attempts.take_flow(at, now);
+            self.move_flow(conn, hash, (now, When::Packet), out);
+        }
+    }
+
+    /// Adds the flow of an answered attempt. One of its ports that was here before ends.
+    fn move_flow(
+        &mut self,
+        conn: Conn,
+        hash: u64,
+        (since_ns, when): (i64, When),
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        self.release_due(since_ns, out);
+        let (others, counts) = (&mut self.others, &mut self.counts);
+        let before = (since_ns, when);
+        others.make_way((hash, &conn.key), i64::MAX, before, counts, out);
+        let evicted = |counts: &mut super::FlowCounts| counts.evicted_others += 1;
+        others.insert(hash, conn, since_ns, evicted, counts, out);
+    }
+
     /// A segment without an attempt or a connection.
     pub(super) fn on_midstream(
         &mut self,
@@ -83,6 +132,7 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
+        self.take_outlived(out);
         self.release_due(now, out);
         let (key, counts) = (&segment.key, &mut self.counts);
         if let Some((at, sender)) = self.others.find(hash, key, now, counts, out) {

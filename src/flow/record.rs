@@ -148,8 +148,10 @@ pub struct Volume {
 
 words! {
     /// The evidence of a handshake.
+    #[derive(Default)]
     pub enum Basis {
         /// No TCP handshake was seen (UDP, ICMP, midstream, unanswered).
+        #[default]
         None = "none",
     /// A SYN+ACK with the right number, but no proof by the client.
         Synack = "synack",

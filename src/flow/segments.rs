@@ -5,7 +5,7 @@ use super::attempt::Attempts;
 use super::attempt::bits::*;
 use super::attempt::record::Effect;
 use super::attempt::tally::Requester;
-use super::record::{EndReason, FlowEvent, Outcome, When};
+use super::record::{Basis, EndReason, FlowEvent, Outcome, When};
 use super::tcp::{self, Sender};
 use crate::decode::Headers;
 use crate::decode::key::Key;
@@ -50,6 +50,7 @@ impl Flows {
         if self.attempts.comes_its_way(at, segment, sender) {
             self.counts.packets_accounted += 1;
             self.attempts.add(at, segment, sender, &mut self.counts);
+            self.move_closed(at, hash, now, out);
         } else {
             self.counts.packets_other_interface += 1;
         }
@@ -119,7 +120,7 @@ impl Flows {
             match table.effect(at, segment, sender) {
                 None => false,
                 Some(Effect::Prove) => entry.open(),
-                Some(_) => !entry.has(PROMOTED),
+                Some(_) => !entry.has(MOVED),
             }
         };
         let Some((at, sender)) = self.newest(hash, &segment.key, far, now, out, named) else {
@@ -182,13 +183,11 @@ impl Flows {
         }
         let counts = &mut self.counts;
         self.attempts.add(at, segment, Sender::Resp, counts);
-        if answered {
-            return;
-        }
         let key = &segment.key;
-        if let Some((conn, _)) = self.established.find(hash, key, now, counts, out) {
+        if !answered && let Some((conn, _)) = self.established.find(hash, key, now, counts, out) {
             self.established.slab.get_mut(conn).set_rival();
         }
+        self.move_closed(at, hash, now, out);
     }
 
     /// Notes an answer and emits the outcome once.
@@ -237,12 +236,10 @@ impl Flows {
                 && other.isn == entry.server_isn()
                 && !other.has(ODD)
         });
-        let mut conn = self.attempts.promoted(at, now);
-        self.attempts.promote(at);
+        let mut conn = self.attempts.take_flow(at, now);
         if let Some((other_at, _)) = partner {
             // Simultaneous open: one connection; the side of the first SYN is its originator.
-            let mut other = self.attempts.promoted(other_at, now);
-            self.attempts.promote(other_at);
+            let mut other = self.attempts.take_flow(other_at, now);
             let other_entry = self.attempts.ring.get(other_at);
             if (other_entry.first_ns, other.key) < (entry.first_ns, conn.key) {
                 std::mem::swap(&mut conn, &mut other);
@@ -252,7 +249,9 @@ impl Flows {
             self.counts.flows_open -= 1;
         }
         let (conns, counts) = (&mut self.established, &mut self.counts);
-        let lives = conns.make_way((hash, key), entry.first_ns, now, counts, out);
+        let when = (now, When::Packet);
+        let lives = conns.make_way((hash, key), entry.first_ns, when, counts, out);
+        conn.basis = Basis::Handshake;
         conn.twin = has_twin.get();
         conn.rival = lives || conn.twin;
         counts.established_connections += 1;

@@ -2,7 +2,7 @@
 
 use super::Flows;
 use super::record::{EndReason, FlowEvent, When};
-use super::table::timers::{BEHIND_MAX, slot_end, slot_of, slot_start};
+use super::table::timers::{BEHIND_MAX, slot_ahead, slot_end, slot_of, slot_start};
 
 /// A table, in the order in which flows with equal deadlines end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,16 +34,19 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> i64 {
         self.now_ns = self.now_ns.max(watermark_ns);
+        self.take_outlived(out);
         if self.now_ns >= self.wraps_ns {
             self.expire(self.now_ns, out);
         }
         self.now_ns
     }
 
+    /// The first slot with a timer, or with an attempt whose flow may go on in a table with timers.
     fn next_slot(&self) -> Option<i64> {
         let wheels = [&self.established.slab.wheel, &self.others.slab.wheel];
         let slots = wheels.iter().filter_map(|w| w.next_taken(self.swept));
-        slots.min()
+        let horizon = self.attempts.next_horizon(self.now_ns).map(slot_of);
+        slots.chain(horizon).min()
     }
 
     /// Ends every flow whose deadline is at most `watermark_ns`, in the order of (deadline, start, tuple,
@@ -62,16 +65,13 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<i64> {
         self.now_ns = self.now_ns.max(watermark_ns);
+        self.take_outlived(out);
         self.release_due(self.now_ns, out);
-        let left = match self.attempts.record_ends {
-            true => None,
-            false => {
-                let (now, counts) = (self.now_ns, &mut self.counts);
-                self.attempts.pass(now, &mut steps_max, counts)
+        if !self.attempts.record_ends {
+            let left = self.pass_attempts(&mut steps_max, out);
+            if left.is_some() {
+                return left;
             }
-        };
-        if left.is_some() {
-            return left;
         }
         let target = slot_of(self.now_ns);
         loop {
@@ -94,6 +94,21 @@ impl Flows {
         None
     }
 
+    fn pass_attempts(
+        &mut self,
+        steps_max: &mut usize,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> Option<i64> {
+        loop {
+            let (now, counts) = (self.now_ns, &mut self.counts);
+            let left = self.attempts.pass(now, steps_max, counts);
+            if self.attempts.outlived.is_empty() {
+                return left;
+            }
+            self.take_outlived(out);
+        }
+    }
+
     /// Notes that no timer lies in an earlier slot.
     fn set_swept(&mut self, slot: i64) {
         self.swept = self.swept.max(slot);
@@ -102,7 +117,7 @@ impl Flows {
 
     fn prepare(&mut self, slot: i64) {
         for table in [&mut self.established, &mut self.others] {
-            table.slab.settle_slot(slot, |conn| conn.deadline());
+            table.settle_slot(slot);
             table.sort_slot(slot, true);
         }
         self.prepared = Some(slot);
@@ -140,16 +155,16 @@ impl Flows {
             let counts = &mut self.counts;
             let conns = match table {
                 Table::Attempts => {
-                    let reason = self.attempts.ring.get(at).natural_reason();
-                    let when = When::Deadline(deadline);
-                    self.attempts.end(at, reason, when, counts, out);
+                    self.attempts.end_at(at, deadline, counts, out);
+                    self.take_outlived(out);
                     continue;
                 }
                 Table::Established => &mut self.established,
                 Table::Others => &mut self.others,
             };
             if moved {
-                conns.slab.wheel.relink(at, slot_of(deadline));
+                let from = slot.unwrap_or_default();
+                conns.slab.wheel.relink(at, slot_ahead(deadline, from));
             } else {
                 conns.settle(at, now, counts, out);
             }
@@ -171,11 +186,7 @@ impl Flows {
         ];
         for (conns, table) in tables {
             if let Some(at) = conns.slab.wheel.first(slot) {
-                let deadline = if timed {
-                    conns.slab.get(at).deadline()
-                } else {
-                    0
-                };
+                let deadline = if timed { conns.deadline(at) } else { 0 };
                 let (start_ns, key, isn) = conns.order(at);
                 let order = (deadline, start_ns, key, isn, table);
                 let moved = timed && slot_of(deadline) > slot;

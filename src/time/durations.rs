@@ -4,6 +4,11 @@
 pub const HORIZON_NS: i64 = 130_000_000_000;
 /// An attempt, or a port, without an answer for this long is unanswered.
 pub const UNANSWERED_NS: i64 = 5_000_000_000;
+/// A TCP connection without a packet for this long has ended.
+pub const TCP_IDLE_NS: i64 = 300_000_000_000;
+/// As much where its packets are not captured: five days, as Linux's own connection tracking has it
+/// (`nf_conntrack_tcp_timeout_established`).
+pub const TCP_UNHEARD_NS: i64 = 5 * 86_400_000_000_000;
 /// Live: the log's order does not wait for a worker further behind the others.
 pub const LAG_MAX_NS: u64 = 500_000_000;
 

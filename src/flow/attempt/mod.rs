@@ -8,7 +8,7 @@ pub mod record;
 pub mod tally;
 mod waits;
 
-use super::conn::TCP;
+use super::conn::{Conn, TCP};
 use super::counts::FlowCounts;
 use super::key::Hasher;
 use super::record::{EndReason, FlowEvent, When};
@@ -27,6 +27,9 @@ use waits::Wait;
 /// (endpoints, sequence number) and are met by exact numbers only.
 pub const NEAR_MAX: usize = 4;
 
+/// Attempts of one key live in at most so many places, and a packet looks at two keys: more never outlive at once.
+const OUTLIVED: usize = 128;
+
 /// Flags that a SYN may have and still need no tally: ECN and what some stacks add.
 const EXTRA_SYN_FLAGS: [u8; 4] = [PSH, URG, ECE, CWR];
 
@@ -43,7 +46,7 @@ pub mod bits {
     pub const FAR: u16 = 1 << 3;
     pub const ANSWERED: u16 = 1 << 4;
     pub const ENDED: u16 = 1 << 5;
-    pub const PROMOTED: u16 = 1 << 6;
+    pub const MOVED: u16 = 1 << 6;
     pub const REOPENED: u16 = 1 << 7;
     pub const TALLY: u16 = 1 << 8;
     pub const REPORTED_ANSWERED: u16 = 1 << 9;
@@ -91,7 +94,7 @@ impl AttemptEntry {
 
     /// Its flow is open in this table.
     pub fn open(&self) -> bool {
-        self.flags & (ENDED | PROMOTED) == 0
+        self.flags & (ENDED | MOVED) == 0
     }
 
     /// The server answered; the client's proof is still to come.
@@ -198,6 +201,10 @@ pub(crate) struct Attempts {
     /// Entries that live in buckets of (endpoints, sequence number).
     pub far: usize,
     pub(super) pushed_out: PushedOut,
+    /// Since when all packets are captured, see [`crate::flow::conn::Conns`].
+    pub heard_ns: i64,
+    /// Flows that outlived their attempts, and when: they are to go on elsewhere.
+    pub outlived: Vec<(Conn, i64)>,
 }
 
 impl Attempts {
@@ -212,6 +219,8 @@ impl Attempts {
             record_ends: true,
             far: 0,
             pushed_out: PushedOut::default(),
+            heard_ns: i64::MIN,
+            outlived: Vec::with_capacity(OUTLIVED),
         }
     }
 
@@ -220,6 +229,7 @@ impl Attempts {
         Ring::<AttemptEntry>::memory_bytes(capacity)
             + Tallies::memory_bytes(capacity)
             + Wait::memory_bytes(capacity)
+            + (OUTLIVED * size_of::<(Conn, i64)>()) as u64
     }
 
     /// Writes to every page.
@@ -258,8 +268,7 @@ impl Attempts {
             return true;
         }
         if entry.open() {
-            let reason = entry.natural_reason();
-            self.end(at, reason, When::Deadline(deadline), counts, out);
+            self.end_at(at, deadline, counts, out);
         }
         horizon > watermark_ns
     }
@@ -290,12 +299,6 @@ impl Attempts {
         if entry.has(TALLY) && self.syn_payload(at) == 0 {
             self.drop_tally(at);
         }
-    }
-
-    /// The entry moves to the established connections; it stays for the horizon.
-    pub fn promote(&mut self, at: u32) {
-        self.drop_tally(at);
-        self.ring.get_mut(at).flags |= PROMOTED;
     }
 
     fn drop_tally(&mut self, at: u32) {

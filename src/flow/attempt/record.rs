@@ -2,16 +2,28 @@
 
 use super::bits::*;
 use super::tally::{Requester, Tally};
-use super::{Attempts, BY_DATA};
+use super::{AttemptEntry, Attempts, BY_DATA};
 use crate::decode::Headers;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::conn::Conn;
 use crate::flow::counts::FlowCounts;
-use crate::flow::record::{Basis, ConnState, EndReason, FlowRecord};
+use crate::flow::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, When};
 use crate::flow::tcp::{self, Sender};
 
 /// Bytes of a client that may have been missed before its RST.
 const UNSEEN_BYTES: u32 = 16 << 20;
+
+impl AttemptEntry {
+    fn reset(&self) -> Option<Sender> {
+        if self.has(RESET_ORIG) {
+            Some(Sender::Orig)
+        } else if self.has(RESET_RESP) {
+            Some(Sender::Resp)
+        } else {
+            None
+        }
+    }
+}
 
 impl Attempts {
     /// Its tally, or one made of the entry while only the first SYN was seen.
@@ -112,20 +124,8 @@ impl Attempts {
         entry.has(TALLY) && !entry.has(ODD) && acked(self.tallies.get(entry.rest))
     }
 
-    fn reset(&self, at: u32) -> Option<Sender> {
-        let entry = self.ring.get(at);
-        if entry.has(RESET_ORIG) {
-            Some(Sender::Orig)
-        } else if entry.has(RESET_RESP) {
-            Some(Sender::Resp)
-        } else {
-            None
-        }
-    }
-
-    fn state(&self, at: u32, tally: &Tally) -> ConnState {
-        let entry = self.ring.get(at);
-        let reset = self.reset(at);
+    fn state(&self, entry: &AttemptEntry, tally: &Tally) -> ConnState {
+        let reset = entry.reset();
         if entry.has(ANSWERED) {
             let mut orig = tally.volume(Sender::Orig);
             if entry.has(ODD) {
@@ -144,23 +144,69 @@ impl Attempts {
     pub fn record(&self, at: u32, reason: EndReason) -> FlowRecord {
         let entry = self.ring.get(at);
         let tally = self.tally(at);
-        let basis = match (entry.has(ANSWERED), entry.vlan & BY_DATA != 0) {
-            (true, false) => Basis::Synack,
-            (true, true) => Basis::Data,
-            (false, _) => Basis::None,
-        };
-        let state = self.state(at, &tally);
-        self.connection(at, &tally, 0).record(reason, state, basis)
+        let state = self.state(entry, &tally);
+        self.connection(at, &tally, 0).record(reason, state)
     }
 
-    /// The connection that the entry becomes.
-    pub fn promoted(&self, at: u32, watermark_ns: i64) -> Conn {
-        self.connection(at, &self.tally(at), watermark_ns)
+    /// Takes the flow of an attempt out of this table, as the connection that it becomes.
+    pub fn take_flow(&mut self, at: u32, touched_ns: i64) -> Conn {
+        let conn = self.connection(at, &self.tally(at), touched_ns);
+        self.drop_tally(at);
+        self.ring.get_mut(at).flags |= MOVED;
+        conn
+    }
+
+    /// The tally of an attempt that may go on as a flow elsewhere.
+    fn answered_tally(&self, at: u32) -> Option<&Tally> {
+        let entry = self.ring.get(at);
+        let may = entry.has(ANSWERED | TALLY) && entry.flags & (ODD | FAR) == 0;
+        (may && entry.open()).then(|| self.tallies.get(entry.rest))
+    }
+
+    /// Both sides of an answered attempt have sent FIN.
+    pub fn is_closed(&self, at: u32) -> bool {
+        let tally = self.answered_tally(at);
+        tally.is_some_and(|tally| tally.flags[0] & tally.flags[1] & FIN != 0)
+    }
+
+    /// An answered attempt is a connection, though unproven: one side went on after the SYN+ACK. Where that may not be
+    /// captured: the server has not sent its SYN+ACK again, so the client's ACK came.
+    fn is_alive(&self, at: u32) -> bool {
+        self.answered_tally(at).is_some_and(|tally| {
+            let goes_on = tally.flags[0] & ACK != 0 || tally.payload[1] > 0;
+            let unheard = self.heard_ns > self.ring.get(at).first_ns;
+            goes_on || unheard && tally.packets[1] == 1
+        })
+    }
+
+    /// The deadline of an open attempt is over: its flow ends, or goes on in another table if it is alive.
+    pub fn end_at(
+        &mut self,
+        at: u32,
+        deadline_ns: i64,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        if self.is_alive(at) {
+            let entry = self.ring.get(at);
+            let last_ns = self.tallies.get(entry.rest).end_ns;
+            let touched_ns = last_ns.clamp(entry.first_ns, deadline_ns);
+            let conn = self.take_flow(at, touched_ns);
+            self.outlived.push((conn, deadline_ns));
+        } else {
+            let reason = self.ring.get(at).natural_reason();
+            self.end(at, reason, When::Deadline(deadline_ns), counts, out);
+        }
     }
 
     #[inline(always)]
     fn connection(&self, at: u32, tally: &Tally, touched_ns: i64) -> Conn {
         let entry = self.ring.get(at);
+        let basis = match (entry.has(ANSWERED), entry.vlan & BY_DATA != 0) {
+            (true, false) => Basis::Synack,
+            (true, true) => Basis::Data,
+            (false, _) => Basis::None,
+        };
         let (vlan, vlan_count) = entry.vlan();
         Conn {
             key: entry.key(),
@@ -178,8 +224,8 @@ impl Attempts {
             },
             vlan,
             vlan_count,
-            reset: self.reset(at),
-            proven: true,
+            reset: entry.reset(),
+            basis,
             next: [
                 entry.isn.wrapping_add(1).wrapping_add(tally.sent[0]),
                 match entry.has(ANSWERED) {

@@ -1,7 +1,7 @@
 //! What ends attempts if nothing more comes: the wait for an answer, and the dedup horizon. Each is as long for every
 //! attempt, and attempts come in the order of time: so each is a cursor over the ring, and no attempt needs a timer.
 
-use super::bits::{ANSWERED, ENDED, FAR, PROMOTED, TALLY};
+use super::bits::{ANSWERED, ENDED, FAR, MOVED, TALLY};
 use super::{AttemptEntry, Attempts};
 use crate::decode::key::Key;
 use crate::flow::counts::FlowCounts;
@@ -40,7 +40,7 @@ impl Wait {
 impl AttemptEntry {
     /// It holds a single SYN and nothing but its place in the ring.
     fn is_single(&self) -> bool {
-        self.flags & (TALLY | FAR | ANSWERED | PROMOTED) == 0
+        self.flags & (TALLY | FAR | ANSWERED | MOVED) == 0
     }
 
     /// The end of this wait ends its flow.
@@ -97,7 +97,8 @@ impl Attempts {
     }
 
     /// Ends what is due at `now_ns`, in `steps_max` steps, where nobody wants records and so nobody sees the order.
-    /// Returns a deadline that is left if the steps did not suffice: no record waits for it.
+    /// Returns a deadline that is left if the steps did not suffice: no record waits for it. Stops where a flow goes on
+    /// elsewhere.
     pub fn pass(
         &mut self,
         now_ns: i64,
@@ -115,18 +116,23 @@ impl Attempts {
                 }
                 *steps_max -= 1;
                 self.waits[wait].next = at.wrapping_add(1);
-                let entry = self.ring.get(at);
-                if entry.waits(wait) {
-                    let reason = entry.natural_reason();
-                    self.close(at, reason, counts);
-                    counts.flows_untold += 1;
+                if self.ring.get(at).waits(wait) {
+                    self.end_at(at, deadline, counts, &mut |_, _| ());
                 }
                 if wait == HORIZON {
                     self.leave();
                 }
+                if !self.outlived.is_empty() {
+                    return None;
+                }
             }
         }
         None
+    }
+
+    /// When the first attempt that is still to leave does so, if that is at or before `limit_ns`.
+    pub fn next_horizon(&self, limit_ns: i64) -> Option<i64> {
+        self.next(HORIZON, limit_ns).map(|(_, deadline)| deadline)
     }
 
     /// The next steps of [`Attempts::pass`] for neighbours in memory that are single SYNs, as all of a flood.

@@ -14,10 +14,10 @@ use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::FIN;
 use crate::sys::huge_pages::with_room;
+use crate::time::durations::{TCP_IDLE_NS, TCP_UNHEARD_NS};
 use packed::{Cold, Hot};
 use std::cmp::Ordering;
 
-pub(crate) const TCP_IDLE_NS: i64 = 300_000_000_000;
 pub(crate) const OTHER_IDLE_NS: i64 = 60_000_000_000;
 /// A closed connection waits this long for late packets.
 pub(crate) const LINGER_NS: i64 = 5_000_000_000;
@@ -46,8 +46,8 @@ pub(crate) struct Conn {
     pub vlan_count: u8,
     /// The side that sent the first RST, unless both had sent FIN before.
     pub reset: Option<Sender>,
-    /// The handshake was proven.
-    pub proven: bool,
+    /// What is known of its handshake; nothing without an attempt.
+    pub basis: Basis,
     /// Another connection on the same ports lives, or may.
     pub rival: bool,
     /// Another attempt on the same ports was open when its handshake was proven.
@@ -56,6 +56,8 @@ pub(crate) struct Conn {
     pub next: [u32; 2],
     /// The first packet was a SYN+ACK.
     pub flipped: bool,
+    /// TCP whose SYN was not seen.
+    pub midstream: bool,
     pub preexisting: bool,
     pub gso: bool,
     pub fragmented: bool,
@@ -75,8 +77,14 @@ impl Conn {
             interface_resp: packet.interface,
             vlan: packet.vlan,
             vlan_count: packet.vlan_count,
+            midstream: key.proto == TCP,
             ..Self::default()
         }
+    }
+
+    /// Sort key of its record.
+    pub fn order(&self) -> (i64, Key, u32) {
+        (self.start_ns, self.key, self.isn)
     }
 
     fn state(&self) -> ConnState {
@@ -87,7 +95,7 @@ impl Conn {
                 ConnState::S0
             };
         }
-        if self.proven {
+        if self.basis != Basis::None {
             return tcp::answered_state(&self.orig, &self.resp, self.reset);
         }
         if self.flipped {
@@ -103,7 +111,7 @@ impl Conn {
     }
 
     #[inline(always)]
-    pub fn record(&self, reason: EndReason, conn_state: ConnState, basis: Basis) -> FlowRecord {
+    pub fn record(&self, reason: EndReason, conn_state: ConnState) -> FlowRecord {
         FlowRecord {
             tuple: self.key.tuple(),
             id: self.key.id,
@@ -116,8 +124,8 @@ impl Conn {
             conn_state,
             history: self.history,
             reason,
-            basis,
-            midstream: !self.proven && self.key.proto == TCP,
+            basis: self.basis,
+            midstream: self.midstream,
             preexisting: self.preexisting,
             gso: self.gso,
             fragmented: self.fragmented,
@@ -138,6 +146,8 @@ pub(crate) struct Conns {
     cold: Vec<Cold>,
     /// Ended flows get a record.
     pub record_ends: bool,
+    /// Since when all packets are captured. Before, silence says nothing of a connection.
+    pub heard_ns: i64,
     closed: Closed,
 }
 
@@ -149,6 +159,7 @@ impl Conns {
             slab: Slab::new(capacity, Hot::default()),
             cold: with_room(capacity),
             record_ends: true,
+            heard_ns: i64::MIN,
         }
     }
 
@@ -174,10 +185,10 @@ impl Conns {
 
     /// Sorts a slot by (deadline, content), or by content alone.
     pub fn sort_slot(&mut self, slot: i64, by_deadline: bool) {
-        let cold = &self.cold;
+        let (cold, heard_ns) = (&self.cold, self.heard_ns);
         self.slab.sort_slot(slot, |a, x, b, y| {
             let deadlines = match by_deadline {
-                true => x.deadline().cmp(&y.deadline()),
+                true => x.deadline(heard_ns).cmp(&y.deadline(heard_ns)),
                 false => Ordering::Equal,
             };
             let order = |hot, at: u32| packed::order(hot, &cold[at as usize]);
@@ -262,7 +273,7 @@ impl Conns {
         self.live(nearest, watermark_ns, counts, out)
     }
 
-    /// The live entry of an attempt, and the side that sends packets of `key`.
+    /// The live entry of an attempt whose client sends packets of `key`, and that side.
     pub fn of_attempt(
         &mut self,
         (hash, key): (u64, &Key),
@@ -272,21 +283,26 @@ impl Conns {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<(u32, Sender)> {
         let own = |conns: &Self| {
-            conns.slab.find(hash, |at, hot| {
+            let mut youngest = None;
+            conns.slab.each(hash, |at, hot| {
                 let one = &conns.cold[at as usize];
-                hot.sender(one, key).filter(|_| one.isn == isn)
-            })
+                let own = one.isn == isn && hot.has_attempt();
+                if own && hot.sender(one, key) == Some(Sender::Orig) {
+                    youngest = youngest.max(Some((packed::order(hot, one), at)));
+                }
+            });
+            youngest.map(|(_, at)| (at, Sender::Orig))
         };
         self.live(own, watermark_ns, counts, out)
     }
 
-    /// Ends the entries of a key, but for a twin of the attempt whose handshake is now proven: a firewall that changes
-    /// numbers is seen on both sides, or two networks have the same addresses. True: some live.
+    /// Ends the entries of a key, but for a twin of the attempt whose flow comes now: a firewall that changes numbers is
+    /// seen on both sides, or two networks have the same addresses. True: some live.
     pub fn make_way(
         &mut self,
         (hash, key): (u64, &Key),
         attempt_ns: i64,
-        watermark_ns: i64,
+        (watermark_ns, when): (i64, When),
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> bool {
@@ -307,10 +323,22 @@ impl Conns {
                 lives = true;
             } else {
                 let reason = hot.natural_reason();
-                self.end(at, reason, When::Packet, counts, out);
+                self.end(at, reason, when, counts, out);
             }
         }
         lives
+    }
+
+    /// When an entry ends without another packet.
+    pub fn deadline(&self, at: u32) -> i64 {
+        self.slab.get(at).deadline(self.heard_ns)
+    }
+
+    /// Moves the timers of a slot whose deadlines lie in a later one.
+    pub fn settle_slot(&mut self, slot: i64) {
+        let heard_ns = self.heard_ns;
+        self.slab
+            .settle_slot(slot, |hot| timers::slot_ahead(hot.deadline(heard_ns), slot));
     }
 
     /// Ends the entry if its deadline has passed; true if it lives.
@@ -321,7 +349,7 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> bool {
-        let deadline = self.slab.get(at).deadline();
+        let deadline = self.deadline(at);
         if deadline > watermark_ns {
             return true;
         }
@@ -351,11 +379,7 @@ impl Conns {
         }
         if self.record_ends {
             let conn = packed::unpack(self.slab.get(at), self.cold(at));
-            let basis = match conn.proven {
-                true => Basis::Handshake,
-                false => Basis::None,
-            };
-            let record = conn.record(reason, conn.state(), basis);
+            let record = conn.record(reason, conn.state());
             out(when, FlowEvent::Ended(record));
         } else {
             counts.flows_untold += 1;
@@ -384,7 +408,7 @@ impl Conns {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> u32 {
         let (hot, cold) = packed::pack(&conn);
-        let slot = timers::slot_of(hot.deadline());
+        let slot = timers::slot_ahead(hot.deadline(self.heard_ns), timers::slot_of(watermark_ns));
         // Both the pool and the buckets may be full: two evictions.
         loop {
             if let Some(at) = self.slab.insert(hash, hot, slot) {
@@ -441,7 +465,7 @@ impl Conns {
             cold.note_next(packet, sender);
         }
         if hot.add(cold, packet, sender, watermark_ns) {
-            let slot = timers::slot_of(hot.deadline());
+            let slot = timers::slot_of(hot.deadline(self.heard_ns));
             self.slab.wheel.relink(at, slot);
         }
     }

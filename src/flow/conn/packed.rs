@@ -1,11 +1,11 @@
 //! A connection as its table stores it: one cache line that every packet changes, and the rest, used only by the
 //! first packet, a new history letter and the end.
 
-use super::{Conn, LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS};
+use super::{Conn, LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS, TCP_UNHEARD_NS};
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
-use crate::flow::record::{EndReason, History, Volume};
+use crate::flow::record::{Basis, EndReason, History, Volume};
 use crate::flow::tcp::{self, Sender};
 use crate::flow::vlan;
 
@@ -23,6 +23,9 @@ const SATURATED: u16 = 1 << 8;
 const SPLIT: u16 = 1 << 9;
 /// Another attempt on the same ports was open when its handshake was proven.
 const TWIN: u16 = 1 << 10;
+/// Answered, but the client's proof was not seen.
+const SYNACK: u16 = 1 << 11;
+const BY_DATA: u16 = 1 << 12;
 
 /// What every packet needs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -156,17 +159,25 @@ impl Hot {
             || self.tcp_flags[0] & self.tcp_flags[1] & FIN != 0
     }
 
-    /// When it ends without another packet.
+    /// When it ends without another packet, where all packets are captured since `heard_ns`.
     #[inline]
-    pub fn deadline(&self) -> i64 {
+    pub fn deadline(&self, heard_ns: i64) -> i64 {
         let idle = if self.proto() != TCP {
             OTHER_IDLE_NS
         } else if self.closed() {
             LINGER_NS
+        } else if heard_ns > self.touched_ns && self.has_attempt() {
+            let limit = self.touched_ns.saturating_add(TCP_UNHEARD_NS);
+            return heard_ns.saturating_add(TCP_IDLE_NS).min(limit);
         } else {
             TCP_IDLE_NS
         };
         self.touched_ns.saturating_add(idle)
+    }
+
+    /// Its SYN was seen and answered.
+    pub fn has_attempt(&self) -> bool {
+        self.has(PROVEN | SYNACK | BY_DATA)
     }
 
     /// The reason of an end at the deadline.
@@ -309,16 +320,21 @@ pub fn order(hot: &Hot, cold: &Cold) -> (i64, Key, u32) {
 }
 
 pub fn pack(conn: &Conn) -> (Hot, Cold) {
+    // The client's interface is that of its SYN, also where the SYN is in an older record.
+    let told_by_syn = conn.basis != Basis::None && conn.orig.packets == 0;
+    let splits = told_by_syn || conn.interface != conn.interface_resp;
     let flags = [
         (RESET_ORIG, conn.reset == Some(Sender::Orig)),
         (RESET_RESP, conn.reset == Some(Sender::Resp)),
-        (PROVEN, conn.proven),
+        (PROVEN, conn.basis == Basis::Handshake),
+        (SYNACK, conn.basis == Basis::Synack),
+        (BY_DATA, conn.basis == Basis::Data),
         (FLIPPED, conn.flipped),
         (PREEXISTING, conn.preexisting),
         (GSO, conn.gso),
         (FRAGMENTED, conn.fragmented),
         (SATURATED, conn.saturated),
-        (SPLIT, conn.interface != conn.interface_resp),
+        (SPLIT, splits),
         (RIVAL, conn.rival),
         (TWIN, conn.twin),
     ];
@@ -366,6 +382,12 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         false => [hot.interface; 2],
     };
     let (vlan, vlan_count) = vlan::unpack(cold.vlan);
+    let basis = match hot.flags & (PROVEN | SYNACK | BY_DATA) {
+        0 => Basis::None,
+        SYNACK => Basis::Synack,
+        BY_DATA => Basis::Data,
+        _ => Basis::Handshake,
+    };
     Conn {
         key: key(hot, cold),
         start_ns: cold.start_ns,
@@ -383,7 +405,8 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         twin: hot.has(TWIN),
         next: cold.next,
         reset: hot.reset(),
-        proven: hot.has(PROVEN),
+        basis,
+        midstream: !hot.has_attempt() && hot.proto() == TCP,
         flipped: hot.has(FLIPPED),
         preexisting: hot.has(PREEXISTING),
         gso: hot.has(GSO),

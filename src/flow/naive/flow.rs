@@ -202,7 +202,7 @@ impl Flow {
                 (false, Some(_)) => Basis::Synack,
                 (false, None) => Basis::None,
             },
-            midstream: !attempt && !self.proven,
+            midstream: !attempt && !self.proven && self.server_isn.is_none(),
             preexisting: false,
             gso: false,
             fragmented: false,
@@ -227,6 +227,28 @@ impl Flow {
 
     pub fn deadline(&self) -> i64 {
         self.touched + SECOND * if self.closed() { 5 } else { 300 }
+    }
+
+    /// When its attempt ends without another packet.
+    pub fn due(&self) -> i64 {
+        let waits = self.server_isn.is_none() && !self.reopened;
+        self.first + SECOND * if waits { 5 } else { 130 }
+    }
+
+    /// The order of records.
+    pub fn order(&self) -> impl Ord + use<> {
+        let ends = self.ends;
+        (self.start, ends.0, ends.2, ends.1, ends.3, self.isn)
+    }
+
+    pub fn may_go_on(&self) -> bool {
+        self.open && self.server_isn.is_some() && self.near && !self.odd
+    }
+
+    /// Somebody went on after the SYN+ACK.
+    pub fn alive(&self) -> bool {
+        let [client, server] = &self.volumes;
+        self.may_go_on() && (client.tcp_flags & ACK != 0 || server.payload_bytes > 0)
     }
 
     pub fn reopen(&mut self, packet: &Packet) {

@@ -8,7 +8,7 @@
 
 use super::bucket::{Buckets, Hits, Place, SECOND, WAYS, tag_of};
 use super::prefault;
-use super::timers::{NIL, Wheel, slot_of};
+use super::timers::{NIL, Wheel};
 use crate::sys::huge_pages::with_room;
 use crate::sys::lines::Line;
 use crate::sys::prefetch::prefetch;
@@ -259,12 +259,12 @@ impl<E: Copy> Slab<E> {
         self.removals = self.removals.wrapping_add(1);
     }
 
-    /// Moves timers of `slot` with a later deadline to their slot.
-    pub fn settle_slot(&mut self, slot: i64, deadline: impl Fn(&E) -> i64) {
+    /// Moves the timers of `slot` for which `due` gives a later one.
+    pub fn settle_slot(&mut self, slot: i64, due: impl Fn(&E) -> i64) {
         let mut next = self.wheel.first(slot);
         while let Some(at) = next {
             next = self.wheel.after(at);
-            let due = slot_of(deadline(&self.entries[at as usize]));
+            let due = due(&self.entries[at as usize]);
             if due > slot {
                 self.wheel.relink(at, due);
             }

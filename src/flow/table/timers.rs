@@ -5,6 +5,7 @@
 
 use super::prefault;
 use crate::sys::huge_pages::with_room;
+use crate::time::durations::TCP_IDLE_NS;
 
 /// No position.
 pub const NIL: u32 = u32::MAX;
@@ -14,12 +15,19 @@ const END: u32 = 1 << 31;
 const SLOTS: usize = 4096;
 /// A slot is 2^27 ns: 134 ms.
 const SLOT_BITS: u32 = 27;
-/// Slots that the sweep may lag before a packet sweeps. The longest time-out (300 s, 2,236 slots) must still fit
-/// into the wheel.
+/// Slots that the sweep may lag before a packet sweeps. [`AHEAD_MAX`] must still fit into the wheel.
 pub const BEHIND_MAX: i64 = 1024;
+/// How far ahead a timer lies at most: the usual time-out of TCP. One with a later deadline moves on when its turn comes.
+const AHEAD_MAX: i64 = TCP_IDLE_NS >> SLOT_BITS;
+const _: () = assert!(AHEAD_MAX + BEHIND_MAX + 2 < SLOTS as i64);
 
 pub fn slot_of(time_ns: i64) -> i64 {
     time_ns >> SLOT_BITS
+}
+
+/// The slot in which a timer with this deadline waits, seen from slot `from`.
+pub fn slot_ahead(deadline_ns: i64, from: i64) -> i64 {
+    slot_of(deadline_ns).min(from.saturating_add(AHEAD_MAX))
 }
 
 /// The first nanosecond of a slot.

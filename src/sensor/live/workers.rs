@@ -52,7 +52,7 @@ impl<'a> Workers<'a> {
         &mut self,
         scope: &'scope Scope<'scope, '_>,
         drain: &'scope AtomicBool,
-        shard: Shard,
+        mut shard: Shard,
         rings: Vec<LiveRing>,
     ) {
         let id = self.to_workers.len();
@@ -62,6 +62,8 @@ impl<'a> Workers<'a> {
             rings: to_rings,
             localities: to_localities,
         });
+        let load = LoadControl::new(id, self.config, self.steps.clone());
+        shard.flows.hear_all(load.hears_all);
         let block_timeout = Duration::from_millis(u64::from(self.config.block_timeout_ms));
         let worker = Worker {
             shard,
@@ -70,7 +72,7 @@ impl<'a> Workers<'a> {
             localities,
             clock: Clock::new(&self.run_time),
             now_ns: i64::MIN,
-            load: LoadControl::new(id, self.config.shed, self.steps.clone()),
+            load,
         };
         let cpu = self.config.common.cores.get(id).copied();
         let thread = cpu.map(|cpu| self.pins.add(cpu));

@@ -4,6 +4,8 @@ use super::STAMP_SLACK_NS;
 use super::arrivals::RecentArrivals;
 use super::rings::Rings;
 use crate::capture::frame::Class;
+use crate::capture::mode::CaptureDepth;
+use crate::settings::RunConfig;
 use crate::shard::Shard;
 use crate::shedding::{Backlog, Level, LevelStep, Load, Shedding};
 use crate::time::clock::{Clock, Reading, wall_clock_ns};
@@ -26,18 +28,21 @@ pub struct LoadControl {
     worker: usize,
     pub shedding: Shedding,
     steps: Sender<ShedStep>,
+    /// Without load shedding all packets are captured.
+    pub hears_all: bool,
     /// Drops of all rings at the last look.
     drops_seen: u64,
     arrivals: RecentArrivals,
 }
 
 impl LoadControl {
-    /// Starts at level 0, and stays there without `auto`. Steps are sent to `steps`.
-    pub fn new(worker: usize, auto: bool, steps: Sender<ShedStep>) -> Self {
+    /// Starts at level 0, and stays there without `--shed auto`. Steps are sent to `steps`.
+    pub fn new(worker: usize, config: &RunConfig, steps: Sender<ShedStep>) -> Self {
         Self {
             worker,
-            shedding: Shedding::new(auto),
+            shedding: Shedding::new(config.shed),
             steps,
+            hears_all: config.capture != CaptureDepth::Control,
             drops_seen: 0,
             arrivals: RecentArrivals::default(),
         }
@@ -54,7 +59,7 @@ impl LoadControl {
         let load = self.load(rings, clock, clock_ns);
         if self.shedding.level() == Level::None && shard.outbox.shed.is_open() {
             // The last switch back failed for lack of kernel memory: try again.
-            let _ = admit_bulk(rings, shard, clock);
+            let _ = self.admit_bulk(rings, shard, clock);
         }
         while let Some(step) = self.shedding.update(clock_ns, &load) {
             let error = self.apply(&step, rings, shard, clock);
@@ -118,22 +123,24 @@ impl LoadControl {
             (true, false) => {
                 let now_ns = clock.read(Reading::take());
                 outbox.shed.begin(now_ns - STAMP_SLACK_NS);
+                shard.flows.hear_all(false);
                 filter_bulk(rings, true)
             }
-            (false, true) => admit_bulk(rings, shard, clock),
+            (false, true) => self.admit_bulk(rings, shard, clock),
             _ => None,
         }
     }
-}
 
-/// Admits bulk data again. They count as shed until the kernel has taken the last filter.
-fn admit_bulk(rings: &Rings, shard: &mut Shard, clock: &mut Clock) -> Option<String> {
-    let error = filter_bulk(rings, false);
-    if error.is_none() {
-        let now_ns = clock.read(Reading::take());
-        shard.outbox.shed.end(now_ns + STAMP_SLACK_NS);
+    /// Admits bulk data again. They count as shed until the kernel has taken the last filter.
+    fn admit_bulk(&self, rings: &Rings, shard: &mut Shard, clock: &mut Clock) -> Option<String> {
+        let error = filter_bulk(rings, false);
+        if error.is_none() {
+            let now_ns = clock.read(Reading::take());
+            shard.outbox.shed.end(now_ns + STAMP_SLACK_NS);
+            shard.flows.hear_all(self.hears_all);
+        }
+        error
     }
-    error
 }
 
 /// Switches the filters of all rings; returns the first error of the kernel.
