@@ -85,7 +85,7 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 
 .PHONY: fuzz-corpus
 fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold memory to 10,000,000 SYNs (CAPTURES=DIR)
-	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) SYNLEDGER_FUZZ=full $(CARGO) test --release --locked --test hostile --test memory -- --nocapture
+	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) SYNLEDGER_FUZZ=full $(CARGO) test --release --locked --test hostile --test memory --test splits -- --nocapture
 
 .PHONY: race
 race: ## Race the ring's hand-over under a checker; weakened orderings must fail
