@@ -14,7 +14,8 @@ use common::said::{MS, START_NS, Said, read_once};
 use craft::{ACK, Capture, FIN, Flow, Ip, Link, LinkType, PSH, SYN, Tcp};
 use std::path::PathBuf;
 
-const WORKERS: [&str; 3] = ["1", "2", "8"];
+/// Numbers of workers, and memory for their tables: small ones start sooner.
+const WORKERS: [[&str; 2]; 3] = [["1", "40"], ["2", "48"], ["8", "64"]];
 
 /// All orders of three.
 const ORDERS: [[usize; 3]; 6] = [
@@ -242,8 +243,8 @@ impl Kind {
         self.count += 1;
         let what = format!("{}: {what}, {ends:?}", self.name);
         let ours = ends.ours();
-        let all = WORKERS.map(|workers| {
-            let tables = ["--memory-mib", "64", "--workers", workers];
+        let all = WORKERS.map(|[workers, mib]| {
+            let tables = ["--memory-mib", mib, "--workers", workers];
             read_once(&[&["--local", &ours][..], &tables].concat(), files)
         });
         let [one, others @ ..] = &all;

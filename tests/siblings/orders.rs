@@ -59,7 +59,7 @@ fn data_in_the_syn_ack_in_each_order() {
     let mut kind = Kind::new("synack_with_data");
     for ends in Ends::ALL {
         let talk = Talk::of(ends);
-        for (len, acked) in [(6, 6), (6, 0), (6, 3), (6, 7), (1400, 1400)] {
+        for (len, acked) in [(6, 6), (6, 0), (6, 7), (1400, 700)] {
             let data = vec![b'b'; usize::try_from(len).expect("short")];
             let handshake = [
                 talk.syn(),
