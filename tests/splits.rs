@@ -271,6 +271,7 @@ fn sections_cut_at_any_frame_are_the_capture() {
 #[test]
 fn an_interface_or_files_for_each_direction_are_the_capture() {
     let mut search = Search::new(23);
+    let mut rotated = 0;
     for mut capture in search.captures() {
         capture.sort();
         let frames = 0..capture.frames.len();
@@ -304,7 +305,19 @@ fn an_interface_or_files_for_each_direction_are_the_capture() {
         let mut files = [up, down];
         search.rng.shuffle(&mut files);
         search.check(&whole, &files, same, &format!("{name} by files"));
+        // As a tap that cuts the files of both directions, each at times of its own.
+        rotated += 1;
+        let mut files = Vec::new();
+        for (direction, way) in [("rx", true), ("tx", false)] {
+            for (number, part) in search.cuts(ups.len()).into_iter().enumerate() {
+                let file = format!("{direction}_{number:05}.{end}");
+                let of = |at| part.contains(&at) && ups[at] == way;
+                files.push(write(&dir, &file, &capture, of));
+            }
+        }
+        // In the order of their names, as a shell gives them: those that begin at one time keep it.
+        search.check(&whole, &files, same, &format!("{name} by rotated files"));
     }
-    eprintln!("{} splits by direction", search.count);
-    assert!(search.count > 160);
+    eprintln!("{} splits by direction, {rotated} rotated", search.count);
+    assert!(search.count > 160 && rotated > 30);
 }
