@@ -240,6 +240,42 @@ fn files_of_the_directions_of_a_tap_are_merged_by_time() {
     }
 }
 
+/// Cut where many more frames are seen within a moment than wait to be sorted.
+#[test]
+fn the_files_of_a_busy_tap_follow_one_another_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut capture = conversation(false, START_NS);
+    let first = capture.frames.clone();
+    for n in 0..6_000 {
+        for (at, frame) in (0..).zip(&first) {
+            let mut bytes = frame.bytes.clone();
+            // The client's port.
+            let port = if [1, 4, 6].contains(&at) { 36 } else { 34 };
+            bytes[port..port + 2].copy_from_slice(&u16::to_be_bytes(6_000 + n));
+            let ts_ns = START_NS + SECOND + i64::from(n) * 2_000 + at * 100;
+            capture.push(ts_ns, bytes);
+        }
+    }
+    capture.sort();
+    let is_up = |at: usize| ![1, 4, 6].contains(&(at % 8));
+    let [first, second] = [8 * 2_000, 8 * 3_000 + 4];
+    let files = [
+        write(dir.path(), "up_1", &capture, |at| is_up(at) && at < second),
+        write(dir.path(), "up_2", &capture, |at| is_up(at) && at >= second),
+        write(dir.path(), "down_1", &capture, |at| {
+            !is_up(at) && at < first
+        }),
+        write(dir.path(), "down_2", &capture, |at| {
+            !is_up(at) && at >= first
+        }),
+    ];
+    let said = read_once(&[], &files);
+    let flows = said.flows();
+    assert_eq!(flows.iter().filter(|flow| *flow == WHOLE).count(), 6_001);
+    assert_eq!(flows.len(), 6_001, "{}", said.stderr);
+    assert_eq!(said.count("late_packets"), 0, "{}", said.stderr);
+}
+
 /// Five hundred files of one frame each, and a lane each where they overlap: more than are ever open.
 #[test]
 fn hundreds_of_files_are_read_one_after_the_other() {

@@ -252,8 +252,7 @@ impl Files {
             return false;
         };
         if let (Some(head_ns), [open, ..]) = (head_ns, &self.open[..]) {
-            if next.group != open.group || head_ns <= next.first_ns.saturating_add(self.overlap_ns)
-            {
+            if next.group != open.group || head_ns < next.first_ns || !self.is_due(next, head_ns) {
                 return false;
             }
             if self.open.len() >= OPEN_MAX {
@@ -263,6 +262,13 @@ impl Files {
         }
         self.open_next();
         true
+    }
+
+    /// Whether a capture that begins before a frame of this time is to be opened. It may continue an open one that ends
+    /// soon, unless it continues one that has ended.
+    fn is_due(&self, next: &Waiting, head_ns: i64) -> bool {
+        let latest_ns = next.first_ns.saturating_add(self.overlap_ns);
+        head_ns > latest_ns || self.lanes.continues(next.series, latest_ns)
     }
 
     /// Says once that a capture that is due has to wait.

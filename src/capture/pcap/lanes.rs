@@ -100,6 +100,12 @@ impl Lanes {
         at
     }
 
+    /// Whether a capture of this series that begins at `first_ns` continues one that has ended.
+    pub(super) fn continues(&self, series: usize, first_ns: i64) -> bool {
+        let mut lanes = self.lanes.iter();
+        lanes.any(|lane| lane.takes(series, first_ns) == Some(Continues::Series))
+    }
+
     /// A capture of this lane and series has ended with a frame of this time stamp.
     pub(super) fn leave(&mut self, lane: usize, series: usize, last_ns: i64) {
         let lane = &mut self.lanes[lane];
@@ -274,7 +280,9 @@ mod tests {
         assert_eq!(lanes.enter(("rx_1", rx), 0, 0), 0);
         lanes.leave(0, rx, 100);
         assert_eq!(lanes.enter(("tx_1", tx), 101, 0), 0, "nothing overlaps yet");
+        assert!(lanes.continues(rx, 102) && !lanes.continues(rx, 99));
         assert_eq!(lanes.enter(("rx_2", rx), 102, 0), 0, "its own lane");
+        assert!(!lanes.continues(rx, 102) && !lanes.continues(tx, 102));
         assert_eq!(lanes.enter(("rx_3", rx), 103, 0), 1, "not twice at a time");
         lanes.leave(0, tx, 104);
         assert_eq!(lanes.enter(("tx_2", tx), 104, 0), 0, "beside rx_2");
