@@ -84,8 +84,8 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 	python3 tools/oracle/zeek.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
 
 .PHONY: fuzz-corpus
-fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold memory to 10,000,000 SYNs (CAPTURES=DIR)
-	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) SYNLEDGER_FUZZ=full $(CARGO) test --release --locked --test hostile --test memory -- --nocapture
+fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold memory to 10,000,000 SYNs, split 2,000 captures (CAPTURES=DIR)
+	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) SYNLEDGER_FUZZ=full $(CARGO) test --release --locked --test hostile --test memory --test splits -- --nocapture
 
 .PHONY: race
 race: ## Race the ring's hand-over under a checker; weakened orderings must fail

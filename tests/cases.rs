@@ -12,8 +12,8 @@ use common::synledger;
 use craft::{Capture, Flow, Link, LinkType};
 use std::path::PathBuf;
 
-/// Shared cases by name; `None` where there are none.
-fn cases<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
+/// The folder of the shared cases, if there is one.
+fn folder() -> Option<PathBuf> {
     let folder = std::env::var_os("SYNLEDGER_CASES").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/cases"),
         PathBuf::from,
@@ -22,7 +22,29 @@ fn cases<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
         eprintln!("skipped: no cases at {}", folder.display());
         return None;
     }
+    Some(folder)
+}
+
+/// Shared cases by name; `None` where there are none.
+fn cases<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
+    let folder = folder()?;
     Some(names.map(|name| folder.join(name)))
+}
+
+#[test]
+fn every_shared_case_has_a_test_here() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = names
+        .map(|name| name.into_string().expect("UTF-8"))
+        .collect();
+    names.retain(|name| name != "README.md");
+    let without = |name: &&String| !include_str!("cases.rs").contains(&format!("\"{name}\""));
+    let without: Vec<_> = names.iter().filter(without).collect();
+    assert!(without.is_empty() && !names.is_empty(), "{without:?}");
 }
 
 fn assert_one_conversation(said: &Said) {
@@ -66,6 +88,77 @@ fn the_interface_index_of_a_cooked_capture_counts() {
     assert_eq!(said.flows(), [WHOLE]);
     assert_eq!(said.count("syn_retransmitted"), 0);
     assert_eq!(said.count("syn_other_interface"), 1, "{}", said.last);
+}
+
+#[test]
+fn an_answer_may_come_before_its_syn() {
+    let Some(files) = cases(["synack_before_syn.pcap"]) else {
+        return;
+    };
+    let said = read(&[], &files);
+    assert_one_conversation(&said);
+    assert_eq!(said.count("packets_early"), 1);
+}
+
+/// What the client acknowledges is what was seen of the server: its SYN+ACK's data, its banner, on each side of a
+/// firewall its own number.
+#[test]
+fn a_client_that_acknowledges_what_was_seen_is_established() {
+    for (name, flows) in [
+        ("synack_with_data.pcap", &["S1 3 1 1 6"][..]),
+        ("first_ack_covers_banner.pcap", &["S1 2 11 3 11"]),
+        (
+            "isn_rewriting_firewall_two_sides.pcap",
+            &["S1 3 10 1 0", "S1 3 10 1 0"],
+        ),
+    ] {
+        let Some(files) = cases([name]) else {
+            return;
+        };
+        let said = read(&[], &files);
+        assert_eq!(said.flows(), flows, "{name}: {}", said.stderr);
+        for count in [
+            "new_connections",
+            "answered_connections",
+            "established_connections",
+        ] {
+            assert_eq!(said.count(count), flows.len() as u64, "{name}: {count}");
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_connection_that_comes_again_opens_no_flow() {
+    let Some(files) = cases(["fin_again_after_linger.pcap"]) else {
+        return;
+    };
+    let said = read(&[], &files);
+    assert_one_conversation(&said);
+    assert_eq!(said.count("midstream_flows"), 0);
+    assert_eq!(said.count("packets_after_end"), 2);
+}
+
+#[test]
+fn tags_before_plain_ip_hide_no_syn() {
+    let Some(files) = cases(["tags_not_followed.pcap"]) else {
+        return;
+    };
+    let said = read(&["--strict"], &files);
+    assert_eq!(said.flows(), ["S0 1 0 0 0"; 4]);
+    assert_eq!(said.count("new_connections"), 4);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+}
+
+/// Its attributes are not aligned: no reader finds the packet.
+#[test]
+fn a_log_of_netfilter_that_is_damaged_names_its_link_type() {
+    let Some(files) = cases(["nflog.pcap"]) else {
+        return;
+    };
+    let said = read(&[], &files);
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    let why = "none of its frames (1) could be read: the headers of link type 239 (NFLOG) are cut or damaged\n";
+    assert!(said.stderr.ends_with(why), "{}", said.stderr);
 }
 
 #[test]
@@ -145,6 +238,42 @@ fn files_of_the_directions_of_a_tap_are_merged_by_time() {
         let same: Vec<_> = files.iter().rev().cloned().collect();
         assert_eq!(read(&[], &same).log, said.log);
     }
+}
+
+/// Cut where many more frames are seen within a moment than wait to be sorted.
+#[test]
+fn the_files_of_a_busy_tap_follow_one_another_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut capture = conversation(false, START_NS);
+    let first = capture.frames.clone();
+    for n in 0..6_000 {
+        for (at, frame) in (0..).zip(&first) {
+            let mut bytes = frame.bytes.clone();
+            // The client's port.
+            let port = if [1, 4, 6].contains(&at) { 36 } else { 34 };
+            bytes[port..port + 2].copy_from_slice(&u16::to_be_bytes(6_000 + n));
+            let ts_ns = START_NS + SECOND + i64::from(n) * 2_000 + at * 100;
+            capture.push(ts_ns, bytes);
+        }
+    }
+    capture.sort();
+    let is_up = |at: usize| ![1, 4, 6].contains(&(at % 8));
+    let [first, second] = [8 * 2_000, 8 * 3_000 + 4];
+    let files = [
+        write(dir.path(), "up_1", &capture, |at| is_up(at) && at < second),
+        write(dir.path(), "up_2", &capture, |at| is_up(at) && at >= second),
+        write(dir.path(), "down_1", &capture, |at| {
+            !is_up(at) && at < first
+        }),
+        write(dir.path(), "down_2", &capture, |at| {
+            !is_up(at) && at >= first
+        }),
+    ];
+    let said = read_once(&[], &files);
+    let flows = said.flows();
+    assert_eq!(flows.iter().filter(|flow| *flow == WHOLE).count(), 6_001);
+    assert_eq!(flows.len(), 6_001, "{}", said.stderr);
+    assert_eq!(said.count("late_packets"), 0, "{}", said.stderr);
 }
 
 /// Five hundred files of one frame each, and a lane each where they overlap: more than are ever open.

@@ -182,37 +182,3 @@ fn a_link_type_that_is_not_read_is_named_missed_and_a_failure() {
         assert!(says.contains("\n1 SYN: 1 new connection, "), "{says}");
     }
 }
-
-/// A capture that shows what was wrong before, if it is there.
-fn case(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared/cases")
-        .join(name);
-    if !path.is_file() {
-        eprintln!("skipped: no {}", path.display());
-        return None;
-    }
-    Some(path)
-}
-
-#[test]
-fn tags_before_plain_ip_hide_no_syn() {
-    if let Some(file) = case("tags_not_followed.pcap") {
-        let output = read(&["--strict"], &file);
-        let says = stderr(&output);
-        assert_eq!(output.status.code(), Some(0), "{says}");
-        assert!(says.contains("\n4 SYNs: 4 new connections, "), "{says}");
-    }
-}
-
-/// Its attributes are not aligned: no reader finds the packet.
-#[test]
-fn a_log_of_netfilter_that_is_damaged_names_its_link_type() {
-    if let Some(file) = case("nflog.pcap") {
-        let output = read(&[], &file);
-        let says = stderr(&output);
-        assert_eq!(output.status.code(), Some(1), "{says}");
-        let why = "none of its frames (1) could be read: the headers of link type 239 (NFLOG) are cut or damaged\n";
-        assert!(says.ends_with(why), "{says}");
-    }
-}

@@ -205,6 +205,28 @@ fn a_whole_and_a_fragmented_syn_end_in_the_same_order_with_every_number_of_worke
     assert_all_same("pieces", &[pieces(dir.path())], &[], SEEDS);
 }
 
+/// A RST without a flow and a SYN with the number 0, at one time: a closed flow lingers as long as an attempt waits.
+#[test]
+fn a_flow_and_an_attempt_that_differ_in_nothing_else_end_in_one_order() {
+    let dir = folder();
+    let link = craft::Link::ethernet();
+    let flow = craft::Flow::v4([192, 0, 2, 1], 1024, [198, 51, 100, 1], 443);
+    let ip = craft::Ip::new(flow.src, flow.dst, 6);
+    let reset = ip.bytes(&craft::Tcp::new(flow, craft::RST, 9).data(b"late").bytes());
+    let mut capture = craft::Capture::new("reset-and-syn", craft::LinkType::Ethernet);
+    capture.push(1, link.frame(&reset));
+    capture.push(1, link.frame(&syn(flow, 0)));
+    // Later than timers reach: a worker that gets this packet sweeps before it, the others after it.
+    let other = craft::Flow::v4([192, 0, 2, 1], 1024, [198, 51, 100, 2], 443);
+    capture.push(590_000_000_000, link.frame(&syn(other, 1)));
+    assert_all_same(
+        "reset-and-syn",
+        &[vec![write(dir.path(), &capture)]],
+        &[],
+        SEEDS,
+    );
+}
+
 #[test]
 fn a_connection_from_fragments_is_marked_fragmented() {
     let dir = folder();

@@ -1,7 +1,7 @@
 //! Answers that came before their SYN: a mirror port or a tap may show both directions of a link out of order.
 //!
-//! A SYN+ACK, a RST or an ICMP error without a flow waits for its SYN, and so does what follows it on the same ports.
-//! Whatever waits too long goes the way that it would have gone at once.
+//! A SYN+ACK, a RST, an ICMP error or a bare ACK without a flow waits for its SYN, and so does what follows it on the same
+//! ports. Whatever waits too long goes the way that it would have gone at once.
 
 use super::Flows;
 use super::record::{FlowEvent, When};
@@ -34,14 +34,16 @@ impl Waiting {
         self.since_ns.saturating_add(WAIT_NS) <= now_ns
     }
 
-    /// It answers this SYN.
+    /// It answers this SYN, or ends the handshake that the SYN begins.
     fn answers(&self, syn: &Headers) -> bool {
         let headers = &self.headers;
         if self.is_error {
             return headers.key == syn.key && headers.seq == syn.seq;
         }
-        let acked = headers.ack.wrapping_sub(syn.seq.wrapping_add(1));
-        may_answer(headers) && headers.key == syn.key.reversed() && acked <= syn.payload_len
+        let behind = |number: u32| number.wrapping_sub(syn.seq.wrapping_add(1)) <= syn.payload_len;
+        let answers =
+            may_answer(headers) && headers.key == syn.key.reversed() && behind(headers.ack);
+        answers || is_bare_ack(headers) && headers.key == syn.key && behind(headers.seq)
     }
 }
 
@@ -49,6 +51,11 @@ impl Waiting {
 fn may_answer(segment: &Headers) -> bool {
     let flags = segment.flags & (SYN | ACK | RST | FIN);
     flags == SYN | ACK || flags & !FIN == RST | ACK
+}
+
+/// What a client ends a handshake with.
+fn is_bare_ack(segment: &Headers) -> bool {
+    segment.flags & (SYN | ACK | RST | FIN) == ACK && segment.payload_len == 0
 }
 
 /// The packets that wait, in the order in which they came.
@@ -145,7 +152,7 @@ impl Early {
 }
 
 impl Flows {
-    /// Lets a segment without a flow wait, if it may be an answer or follows one that waits.
+    /// Lets a segment without a flow wait, if it may be a part of a handshake or follows one that waits.
     pub(super) fn waits(
         &mut self,
         segment: &Headers,
@@ -154,7 +161,7 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) -> bool {
         let follows = self.early.holds(hash);
-        if !follows && !may_answer(segment) {
+        if !follows && !may_answer(segment) && !is_bare_ack(segment) {
             return false;
         }
         let waits = self.early.put(Waiting {

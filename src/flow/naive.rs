@@ -44,6 +44,10 @@ fn may_answer(tcp: &Tcp) -> bool {
     [SYN | ACK, RST | ACK, RST | ACK | FIN].contains(&flags)
 }
 
+fn bare_ack(tcp: &Tcp) -> bool {
+    tcp.flags & (SYN | ACK | RST | FIN) == ACK && tcp.payload_len == 0
+}
+
 impl Naive {
     fn release(&mut self, which: impl Fn(&(Packet, i64)) -> bool) {
         let all = std::mem::take(&mut self.waiting);
@@ -177,7 +181,10 @@ impl Naive {
         let answers = |(packet, _): &(Packet, i64)| {
             let answer = packet.tcp().expect("the model reads TCP");
             let acked = answer.ack.wrapping_sub(tcp.seq.wrapping_add(1));
-            ends_of(packet) == back(ends) && may_answer(answer) && acked <= tcp.payload_len
+            let sent = answer.seq.wrapping_sub(tcp.seq.wrapping_add(1));
+            let answers =
+                ends_of(packet) == back(ends) && may_answer(answer) && acked <= tcp.payload_len;
+            answers || ends_of(packet) == ends && bare_ack(answer) && sent <= tcp.payload_len
         };
         if self.waiting.iter().any(answers) {
             let all = std::mem::take(&mut self.waiting);
@@ -204,7 +211,16 @@ impl Naive {
             // The server accepted what came after the SYN.
             let behind = tcp.ack.wrapping_sub(plus(t.isn, 1));
             let accepts = f & ACK != 0 && behind > t.syn_payload && behind <= sent[0];
-            if accepts && answered && !t.odd {
+            // The client acknowledged what only now is seen of the server.
+            let mut then = t.clone();
+            then.note_sent(tcp, 1);
+            let names_it = f & ACK != 0 && behind <= sent[0].max(t.syn_payload);
+            let reached = t.server_isn.zip(t.acked);
+            let reached = reached.map_or(0, |(s, acked)| acked.wrapping_sub(plus(s, 1)));
+            let length = tcp.payload_len + u32::from(f & FIN != 0);
+            let inside = (1..=length).any(|n| t.acked == Some(plus(tcp.seq, n)));
+            let reached = t.open && inside && reached > t.sent[1] && reached <= then.sent[1];
+            if (accepts || names_it && reached) && answered && !t.odd {
                 return Some('P');
             }
             if f & RST != 0 {
@@ -285,7 +301,7 @@ impl Naive {
             }
             return;
         }
-        if known.is_none() && (before > 0 || may_answer(tcp)) {
+        if known.is_none() && (before > 0 || may_answer(tcp) || bare_ack(tcp)) {
             if before < 4 {
                 return self.waiting.push((*packet, now));
             }

@@ -105,10 +105,12 @@ impl Body {
     }
 }
 
-/// The order in which shards end flows, made total.
+/// The order in which shards end flows, made total. Of an attempt and a flow without one that are equal up to there, the
+/// attempt comes first, as where a sweep ends both.
 fn flow_order(flow: &FlowRecord) -> impl Ord {
     let key = (flow.tuple, flow.id, flow.joined);
-    (flow.start_ns, key, flow.isn, flow.reason, flow.end_ns)
+    let content = (flow.start_ns, key, flow.isn);
+    (content, flow.midstream, flow.reason, flow.end_ns)
 }
 
 impl Event {

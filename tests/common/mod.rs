@@ -4,6 +4,7 @@
 pub mod netns;
 pub mod pipeline;
 pub mod said;
+pub mod sections;
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::lanes::{Lanes, Mapping};
 use super::lookahead::Lookahead;
+use super::series::series_of;
 use super::{CaptureReader, ReadError, ReadErrorKind, STDIN_NAME};
 use crate::capture::frame::Frame;
 use crate::words::shown;
@@ -39,6 +40,8 @@ struct Waiting {
     path: PathBuf,
     /// Files of one group are sorted among themselves. A stream is a group of its own.
     group: usize,
+    /// See [`series_of`].
+    series: usize,
     /// Time of its first frame; not known of a group's only file.
     first_ns: i64,
     /// The only one of its group.
@@ -49,6 +52,7 @@ struct Waiting {
 struct Open {
     number: usize,
     group: usize,
+    series: usize,
     reader: Lookahead,
     /// `None` before its first frame.
     mapping: Option<Mapping>,
@@ -117,6 +121,7 @@ impl Files {
                 number,
                 path: path.clone(),
                 group,
+                series: 0,
                 first_ns: i64::MIN,
                 is_alone: true,
             });
@@ -142,6 +147,10 @@ impl Files {
         }
         let order = |one: &Waiting| (one.group, one.first_ns, one.number);
         files.waiting.make_contiguous().sort_by_key(order);
+        let names: Vec<_> = files.waiting.iter().map(|one| name_of(&one.path)).collect();
+        for (one, series) in files.waiting.iter_mut().zip(series_of(&names)) {
+            one.series = series;
+        }
         files
     }
 
@@ -149,7 +158,7 @@ impl Files {
     pub fn of_reader(reader: CaptureReader) -> Self {
         let mut files = Self::empty(0);
         files.count = 1;
-        files.enter(Lookahead::new(reader, false), 1, 0);
+        files.enter(Lookahead::new(reader, false), 1, (0, 0));
         files
     }
 
@@ -188,6 +197,7 @@ impl Files {
             (self.current, self.steps) = (at, true);
             let Open {
                 number,
+                series,
                 reader,
                 mapping,
                 frames,
@@ -195,7 +205,7 @@ impl Files {
             } = &mut self.open[at];
             *frames += 1;
             let mapping = mapping.get_or_insert_with(|| {
-                let name = reader.reader.name();
+                let name = (reader.reader.name(), *series);
                 Mapping::new(self.lanes.enter(name, head_ns, self.overlap_ns))
             });
             let described = reader.reader.interfaces();
@@ -242,8 +252,7 @@ impl Files {
             return false;
         };
         if let (Some(head_ns), [open, ..]) = (head_ns, &self.open[..]) {
-            if next.group != open.group || head_ns <= next.first_ns.saturating_add(self.overlap_ns)
-            {
+            if next.group != open.group || head_ns < next.first_ns || !self.is_due(next, head_ns) {
                 return false;
             }
             if self.open.len() >= OPEN_MAX {
@@ -253,6 +262,13 @@ impl Files {
         }
         self.open_next();
         true
+    }
+
+    /// Whether a capture that begins before a frame of this time is to be opened. It may continue an open one that ends
+    /// soon, unless it continues one that has ended.
+    fn is_due(&self, next: &Waiting, head_ns: i64) -> bool {
+        let latest_ns = next.first_ns.saturating_add(self.overlap_ns);
+        head_ns > latest_ns || self.lanes.continues(next.series, latest_ns)
     }
 
     /// Says once that a capture that is due has to wait.
@@ -277,16 +293,17 @@ impl Files {
         match open(&next.path) {
             Ok(reader) => {
                 let reader = Lookahead::new(reader, !next.is_alone);
-                self.enter(reader, next.number, next.group);
+                self.enter(reader, next.number, (next.group, next.series));
             }
             Err(error) => self.errors.push((next.number, error)),
         }
     }
 
-    fn enter(&mut self, reader: Lookahead, number: usize, group: usize) {
+    fn enter(&mut self, reader: Lookahead, number: usize, (group, series): (usize, usize)) {
         self.open.push(Open {
             number,
             group,
+            series,
             reader,
             mapping: None,
             head_ns: i64::MIN,
@@ -302,7 +319,7 @@ impl Files {
         self.bytes_done += open.reader.reader.bytes_read();
         self.ended.push(open.ended());
         if let Some(mapping) = open.mapping {
-            self.lanes.leave(mapping.lane, open.head_ns);
+            self.lanes.leave(mapping.lane, open.series, open.head_ns);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Which interfaces of several captures are one.
 //!
 //! Captures that follow one another in time are one lane: `tcpdump -C` and `-G` cut a capture into such files. Captures
-//! that overlap in time are lanes of their own, as those of a tap that writes one file a direction. Within a lane,
+//! that overlap in time are lanes of their own, as those of a tap that writes one file a direction. A series of captures
+//! (see `series`) stays in its lane, whatever else was put there while it had none open. Within a lane,
 //! interfaces of one link type and one name are one; so are those without a name at one position in their sections.
 //! Each interface index in a Linux cooked header of version 2 is an interface of its own.
 
@@ -26,15 +27,35 @@ struct Identity {
     sll2_index: Option<u32>,
 }
 
-/// A sequence of captures that do not overlap.
+/// A sequence of captures that do not overlap, but for those of several series.
 #[derive(Debug)]
 struct Lane {
-    /// The capture of it that is open.
-    is_open: bool,
+    /// Series of the captures of it that are open.
+    open: Vec<usize>,
     /// Path of its newest capture.
     path: String,
     /// Time stamp of its newest frame.
     last_ns: i64,
+    /// Likewise of each series.
+    last_of: HashMap<usize, i64>,
+}
+
+impl Lane {
+    /// Whether a capture of this series that begins at `first_ns` continues this series, or all of the lane.
+    fn takes(&self, series: usize, first_ns: i64) -> Option<Continues> {
+        let of_series = self.last_of.get(&series);
+        if of_series.is_some_and(|&last_ns| last_ns <= first_ns) && !self.open.contains(&series) {
+            return Some(Continues::Series);
+        }
+        (self.open.is_empty() && self.last_ns <= first_ns).then_some(Continues::Lane)
+    }
+}
+
+/// What a capture continues; the better one is the greater one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Continues {
+    Lane,
+    Series,
 }
 
 /// All lanes, and the interfaces of the run.
@@ -46,36 +67,52 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// The lane of a capture whose first frame has this time stamp: a lane that ended no later than `overlap_ns` after
-    /// it, or a new one. Of several, the one whose captures have the most similar path.
-    pub(super) fn enter(&mut self, path: &str, first_ns: i64, overlap_ns: i64) -> usize {
-        let ended = self.lanes.iter().enumerate().filter(|(_, lane)| {
-            !lane.is_open && lane.last_ns <= first_ns.saturating_add(overlap_ns)
-        });
+    /// The lane of a capture of this series whose first frame has this time stamp: one whose series or captures ended no
+    /// later than `overlap_ns` after it, or a new one. Of several, the one whose captures have the most similar path.
+    pub(super) fn enter(
+        &mut self,
+        (path, series): (&str, usize),
+        first_ns: i64,
+        overlap_ns: i64,
+    ) -> usize {
+        let first_ns_or_later = first_ns.saturating_add(overlap_ns);
+        let lanes = self.lanes.iter().enumerate();
+        let taking =
+            lanes.filter_map(|(at, lane)| Some((at, lane, lane.takes(series, first_ns_or_later)?)));
         // Of equal ones the first.
-        let best = ended
+        let best = taking
             .rev()
-            .max_by_key(|(_, lane)| likeness(&lane.path, path));
-        let lane = match best {
-            Some((lane, _)) => lane,
+            .max_by_key(|(_, lane, how)| (*how, likeness(&lane.path, path)));
+        let at = match best {
+            Some((at, ..)) => at,
             None => {
                 self.lanes.push(Lane {
-                    is_open: true,
+                    open: Vec::new(),
                     path: String::new(),
                     last_ns: first_ns,
+                    last_of: HashMap::new(),
                 });
                 self.lanes.len() - 1
             }
         };
-        self.lanes[lane].is_open = true;
-        path.clone_into(&mut self.lanes[lane].path);
-        lane
+        self.lanes[at].open.push(series);
+        path.clone_into(&mut self.lanes[at].path);
+        at
     }
 
-    /// The capture of this lane has ended with a frame of this time stamp.
-    pub(super) fn leave(&mut self, lane: usize, last_ns: i64) {
+    /// Whether a capture of this series that begins at `first_ns` continues one that has ended.
+    pub(super) fn continues(&self, series: usize, first_ns: i64) -> bool {
+        let mut lanes = self.lanes.iter();
+        lanes.any(|lane| lane.takes(series, first_ns) == Some(Continues::Series))
+    }
+
+    /// A capture of this lane and series has ended with a frame of this time stamp.
+    pub(super) fn leave(&mut self, lane: usize, series: usize, last_ns: i64) {
         let lane = &mut self.lanes[lane];
-        (lane.is_open, lane.last_ns) = (false, last_ns);
+        let open = lane.open.iter().position(|one| *one == series);
+        lane.open.swap_remove(open.expect("it entered"));
+        lane.last_of.insert(series, last_ns);
+        lane.last_ns = last_ns;
     }
 
     /// Names of all interfaces by their index; empty where there is none.
@@ -212,30 +249,50 @@ mod tests {
     #[test]
     fn a_capture_continues_the_lane_of_the_most_similar_path() {
         let mut lanes = Lanes::default();
-        assert_eq!(lanes.enter("in/1.pcap", 0, 0), 0);
-        assert_eq!(lanes.enter("out/1.pcap", 5, 0), 1, "the first is open");
-        lanes.leave(0, 100);
-        lanes.leave(1, 90);
-        assert_eq!(lanes.enter("out/2.pcap", 101, 0), 1);
-        assert_eq!(lanes.enter("in/2.pcap", 102, 0), 0);
+        assert_eq!(lanes.enter(("in/1.pcap", 0), 0, 0), 0);
+        assert_eq!(lanes.enter(("out/1.pcap", 1), 5, 0), 1, "the first is open");
+        lanes.leave(0, 0, 100);
+        lanes.leave(1, 1, 90);
+        assert_eq!(lanes.enter(("out/2.pcap", 2), 101, 0), 1);
+        assert_eq!(lanes.enter(("in/2.pcap", 3), 102, 0), 0);
     }
 
     #[test]
     fn a_capture_that_begins_before_a_lane_ended_is_another_lane() {
         let mut lanes = Lanes::default();
-        assert_eq!(lanes.enter("1", 0, 0), 0);
-        lanes.leave(0, 100);
-        assert_eq!(lanes.enter("2", 100, 0), 0, "equal stamps do not overlap");
-        lanes.leave(0, 200);
-        assert_eq!(lanes.enter("3", 199, 0), 1);
-        lanes.leave(1, 190);
-        assert_eq!(lanes.enter("4", 195, 5), 0, "no more than the window");
+        assert_eq!(lanes.enter(("1", 0), 0, 0), 0);
+        lanes.leave(0, 0, 100);
+        assert_eq!(
+            lanes.enter(("2", 0), 100, 0),
+            0,
+            "equal stamps do not overlap"
+        );
+        lanes.leave(0, 0, 200);
+        assert_eq!(lanes.enter(("3", 0), 199, 0), 1);
+        lanes.leave(1, 0, 190);
+        assert_eq!(lanes.enter(("4", 0), 195, 5), 0, "no more than the window");
+    }
+
+    #[test]
+    fn a_series_stays_in_its_lane() {
+        let mut lanes = Lanes::default();
+        let [rx, tx] = [0, 1];
+        assert_eq!(lanes.enter(("rx_1", rx), 0, 0), 0);
+        lanes.leave(0, rx, 100);
+        assert_eq!(lanes.enter(("tx_1", tx), 101, 0), 0, "nothing overlaps yet");
+        assert!(lanes.continues(rx, 102) && !lanes.continues(rx, 99));
+        assert_eq!(lanes.enter(("rx_2", rx), 102, 0), 0, "its own lane");
+        assert!(!lanes.continues(rx, 102) && !lanes.continues(tx, 102));
+        assert_eq!(lanes.enter(("rx_3", rx), 103, 0), 1, "not twice at a time");
+        lanes.leave(0, tx, 104);
+        assert_eq!(lanes.enter(("tx_2", tx), 104, 0), 0, "beside rx_2");
+        assert_eq!(lanes.enter(("other", 2), 200, 0), 2);
     }
 
     #[test]
     fn interfaces_beyond_what_records_can_tell_apart_share_one_index() {
         let mut lanes = Lanes::default();
-        let lane = lanes.enter("any", 0, 0);
+        let lane = lanes.enter(("any", 0), 0, 0);
         let mut mapping = Mapping::new(lane);
         let described = [InterfaceInfo {
             name: Some("any".to_owned()),

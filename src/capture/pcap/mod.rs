@@ -15,6 +15,7 @@ mod link_names;
 mod lookahead;
 mod ng;
 pub(crate) mod order;
+mod series;
 mod source;
 mod stream;
 #[cfg(test)]

@@ -292,7 +292,9 @@ impl Attempts {
             return answers.then_some(Effect::Answer);
         }
         let accepts = ack && acked > syn_payload && acked <= sent;
-        if accepts && answered && !entry.has(ODD) {
+        let speaks_to_it = ack && acked <= sent.max(syn_payload);
+        let proves = accepts || speaks_to_it && self.sends_what_was_acknowledged(at, segment);
+        if proves && answered && !entry.has(ODD) {
             return Some(Effect::Prove);
         }
         if rst {
@@ -304,6 +306,27 @@ impl Attempts {
         }
         let speaks = numbered && (segment.payload_len > 0 || segment.flags & FIN != 0);
         (!answered && (accepts || speaks)).then_some(Effect::Answer)
+    }
+
+    /// The client has acknowledged bytes of this segment of an answered attempt, before they were seen.
+    fn sends_what_was_acknowledged(&self, at: u32, segment: &Headers) -> bool {
+        let entry = self.ring.get(at);
+        if !entry.open() || !entry.has(ANSWERED | TALLY) {
+            return false;
+        }
+        let tally = self.tallies.get(entry.rest);
+        let mut after = *tally;
+        after.note_sent(segment, Sender::Resp, entry.server_isn());
+        let acked = tally.acked.wrapping_sub(entry.server_isn().wrapping_add(1));
+        let [_, sent] = tally.sent;
+        let is_new = acked > sent && acked <= after.sent[1];
+        let is_inside = tally.acked != segment.seq
+            && tcp::within(
+                tally.acked,
+                segment.seq,
+                tcp::end_of(segment).wrapping_sub(segment.seq),
+            );
+        tally.flags[0] & ACK != 0 && is_new && is_inside
     }
 
     /// How far each side was seen to send beyond its SYN, while the flow is open.

@@ -88,6 +88,19 @@ impl Flow {
         }
     }
 
+    /// Notes how far a side has sent.
+    pub fn note_sent(&mut self, tcp: &Tcp, side: usize) {
+        let f = tcp.flags;
+        let base = [Some(self.isn), self.server_isn][side];
+        if let Some(base) = base.filter(|&base| f & RST == 0 && (f & SYN == 0 || tcp.seq == base)) {
+            let length = tcp.payload_len + u32::from(f & SYN != 0) + u32::from(f & FIN != 0);
+            let behind = (tcp.seq.wrapping_add(length)).wrapping_sub(base.wrapping_add(1));
+            if behind.wrapping_sub(self.sent[side]) < 1 << 30 {
+                self.sent[side] = behind;
+            }
+        }
+    }
+
     pub fn add(&mut self, packet: &Packet, tcp: &Tcp, side: usize, now: i64) {
         let was_closed = self.closed();
         if self.proven && self.rival && tcp.flags & RST == 0 {
@@ -107,14 +120,7 @@ impl Flow {
         self.end = self.end.max(packet.ts_ns);
         self.touched = now;
         let f = tcp.flags;
-        let base = [Some(self.isn), self.server_isn][side];
-        if let Some(base) = base.filter(|&base| f & RST == 0 && (f & SYN == 0 || tcp.seq == base)) {
-            let length = tcp.payload_len + u32::from(f & SYN != 0) + u32::from(f & FIN != 0);
-            let behind = (tcp.seq.wrapping_add(length)).wrapping_sub(base.wrapping_add(1));
-            if behind.wrapping_sub(self.sent[side]) < 1 << 30 {
-                self.sent[side] = behind;
-            }
-        }
+        self.note_sent(tcp, side);
         if side == 0 && f & ACK != 0 {
             self.acked = Some(tcp.ack);
         }

@@ -1,6 +1,6 @@
 //! Answers that come before their SYN.
 
-use super::handshakes::data;
+use super::handshakes::{data, orders};
 use super::*;
 use crate::flow::record::{ConnState, EndReason};
 
@@ -46,6 +46,28 @@ fn whatever_waits_for_its_syn_is_accounted_as_if_it_had_come_behind_it() {
         assert_eq!(record.conn_state, ordered.conn_state);
         assert_eq!((record.orig, record.resp), (ordered.orig, ordered.resp));
         assert_eq!(record.history, ordered.history, "{before}");
+    }
+}
+
+#[test]
+fn a_handshake_may_come_in_any_order() {
+    let [syn, answer, ack, up, down] = conversation();
+    for order in orders([syn, answer, ack]) {
+        let mut packets = [&order[..], &[up, down]].concat();
+        for (i, packet) in (0..).zip(&mut packets) {
+            packet.ts_ns = i * 1_000;
+        }
+        let before = order.iter().position(|packet| *packet == syn);
+        let early = before.expect("it is one of them") as u64;
+        let (outcomes, record) = told(&packets);
+        assert_eq!(outcomes, [1, 1, 1, early], "{order:?}");
+        assert_eq!((record.orig.packets, record.resp.packets), (3, 2));
+        // The number of an ACK names its SYN.
+        let other = data(0, true, A, (12, 21), 0);
+        let (_, counts) = play(&[other, answer, syn]);
+        assert_eq!((counts.packets_early, counts.midstream_flows), (2, 0));
+        let (_, counts) = play(&[other, syn, answer]);
+        assert_eq!((counts.packets_early, counts.midstream_flows), (0, 1));
     }
 }
 

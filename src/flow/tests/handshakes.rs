@@ -160,6 +160,45 @@ fn the_order_of_answer_and_acknowledgment_does_not_matter() {
     }
 }
 
+/// All orders of three.
+pub(super) fn orders(three: [Packet; 3]) -> [[Packet; 3]; 6] {
+    let places = [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ];
+    places.map(|places| places.map(|at: usize| three[at]))
+}
+
+#[test]
+fn the_order_of_banner_and_acknowledgment_does_not_matter() {
+    for len in [0, 6] {
+        let answer = data(1, false, S | A, (20, 11), len);
+        let banner = data(1, false, A | PSH, (21 + len, 11), 9);
+        let client = |ack| data(1, true, A, (11, ack), 0);
+        for ack in [22 + len, 30 + len] {
+            for order in orders([answer, banner, client(ack)]) {
+                assert_eq!(outcomes(&order), (1, 1), "{ack}: {order:?}");
+            }
+        }
+        for guess in [20, 31 + len, 1 << 31] {
+            for order in orders([answer, banner, client(guess)]) {
+                assert_eq!(outcomes(&order), (1, 0), "{guess}: {order:?}");
+            }
+            // What bears the guessed number itself sends nothing before it, and what names another SYN is another's.
+            let answer = segment(1, D, C, S | A, 20, 11);
+            let bare = data(1, false, A, (guess, 11), 0);
+            let other = data(1, false, A, (guess - 1, 500), 9);
+            for late in [bare, other] {
+                assert_eq!(outcomes(&[answer, client(guess), late]), (1, 0), "{late:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_blind_ack_proves_nothing() {
     let (said, counts) = play(&[

@@ -447,7 +447,7 @@ fn expiry_comes_in_exact_order() {
             let order = |(when, event): &(When, FlowEvent)| match (when, event) {
                 (When::Deadline(due), FlowEvent::Ended(r)) => {
                     assert!(due <= now);
-                    (*due, r.start_ns, r.tuple, r.isn, r.reason)
+                    (*due, r.start_ns, r.tuple, r.isn, r.midstream, r.reason)
                 }
                 other => panic!("{other:?} from a sweep"),
             };
