@@ -197,55 +197,6 @@ impl Naive {
         }
     }
 
-    /// A: answers, P: proves, R: refuses, X: resets.
-    fn meaning(t: &Flow, tcp: &Tcp, side: usize) -> Option<char> {
-        let f = tcp.flags;
-        let plus = |a: u32, b: u32| a.wrapping_add(b);
-        let acks = (0..=t.syn_payload).any(|n| tcp.ack == plus(plus(t.isn, 1), n));
-        let answered = t.server_isn.is_some();
-        let sent = if t.open { t.sent } else { [0; 2] };
-        if side == 1 {
-            if f & SYN != 0 {
-                return (f & (ACK | RST | FIN) == ACK && acks).then_some('A');
-            }
-            // The server accepted what came after the SYN.
-            let behind = tcp.ack.wrapping_sub(plus(t.isn, 1));
-            let accepts = f & ACK != 0 && behind > t.syn_payload && behind <= sent[0];
-            // The client acknowledged what only now is seen of the server.
-            let mut then = t.clone();
-            then.note_sent(tcp, 1);
-            let names_it = f & ACK != 0 && behind <= sent[0].max(t.syn_payload);
-            let reached = t.server_isn.zip(t.acked);
-            let reached = reached.map_or(0, |(s, acked)| acked.wrapping_sub(plus(s, 1)));
-            let length = tcp.payload_len + u32::from(f & FIN != 0);
-            let inside = (1..=length).any(|n| t.acked == Some(plus(tcp.seq, n)));
-            let reached = t.open && inside && reached > t.sent[1] && reached <= then.sent[1];
-            if (accepts || names_it && reached) && answered && !t.odd {
-                return Some('P');
-            }
-            if f & RST != 0 {
-                let follows = t.server_isn.is_some_and(|s| tcp.seq == plus(s, 1)) && f & ACK == 0;
-                let right = f & ACK != 0 && acks || follows;
-                return right.then_some(if answered { 'X' } else { 'R' });
-            }
-            let speaks = f & ACK != 0 && acks && (tcp.payload_len > 0 || f & FIN != 0);
-            return (!answered && (accepts || speaks)).then_some('A');
-        }
-        if f & SYN != 0 {
-            return None;
-        }
-        let ahead = |a: u32, b: u32| (1..1 << 31).contains(&a.wrapping_sub(b));
-        if let Some(s) = t.server_isn.filter(|_| f & ACK != 0 && !t.odd) {
-            let known = tcp.ack.wrapping_sub(plus(s, 1)) <= sent[1];
-            if known && ahead(tcp.seq, t.isn) {
-                return Some('P');
-            }
-        }
-        let unseen = if answered { 16 << 20 } else { 0 };
-        let most = sent[0].max(t.syn_payload).saturating_add(1 + unseen);
-        (f & RST != 0 && tcp.seq.wrapping_sub(t.isn) <= most).then_some('X')
-    }
-
     fn on_segment(&mut self, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {
         let conn = self.proven.iter().position(|c| c.side(ends).is_some());
         let first = tcp.flags & (SYN | RST) != 0;
@@ -335,7 +286,7 @@ impl Naive {
         let named = |t: &Flow| {
             let side = t.side(ends)?;
             let exact = [tcp.ack, tcp.seq].contains(&t.isn.wrapping_add(1));
-            let meaning = Self::meaning(t, tcp, side)?;
+            let meaning = t.meaning(tcp, side)?;
             let fits = if meaning == 'P' { t.open } else { !t.promoted };
             (fits && (t.near || exact)).then_some(meaning)
         };
@@ -360,33 +311,7 @@ impl Naive {
             t.reopen(packet);
         }
         match meaning {
-            'A' if t.server_isn.is_some() => {
-                t.add(packet, tcp, side, now);
-                self.close(i, now);
-            }
-            'A' => {
-                let syn = tcp.flags & SYN != 0;
-                t.server_isn = Some(if syn {
-                    tcp.seq
-                } else {
-                    tcp.seq.wrapping_sub(1)
-                });
-                t.by_data = !syn;
-                if !std::mem::replace(&mut t.told[0], true) {
-                    self.said.push(t.says(Outcome::Answered));
-                }
-                let first = tcp.seq.wrapping_add(u32::from(syn));
-                let length = tcp.payload_len + u32::from(tcp.flags & FIN != 0);
-                let known = t.acked.is_some_and(|ack| ack.wrapping_sub(first) <= length);
-                if known && !t.odd {
-                    self.promote(i, packet, tcp, ends, now);
-                } else {
-                    t.add(packet, tcp, side, now);
-                    let old = self.proven.iter_mut().find(|c| c.side(ends).is_some());
-                    old.into_iter().for_each(|c| c.rival = true);
-                    self.close(i, now);
-                }
-            }
+            'A' => self.answer(i, packet, tcp, ends, now),
             'P' => self.promote(i, packet, tcp, ends, now),
             _ => {
                 t.add(packet, tcp, side, now);
@@ -403,6 +328,30 @@ impl Naive {
             }
         }
         true
+    }
+
+    fn answer(&mut self, i: usize, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) {
+        let t = &mut self.tries[i];
+        if t.server_isn.is_none() {
+            let syn = tcp.flags & SYN != 0;
+            t.server_isn = Some(tcp.seq.wrapping_sub(u32::from(!syn)));
+            t.by_data = !syn;
+            if !std::mem::replace(&mut t.told[0], true) {
+                self.said.push(t.says(Outcome::Answered));
+            }
+            let first = tcp.seq.wrapping_add(u32::from(syn));
+            let length = tcp.payload_len + u32::from(tcp.flags & FIN != 0);
+            let known = t.acked.is_some_and(|ack| ack.wrapping_sub(first) <= length);
+            if known && !t.odd {
+                return self.promote(i, packet, tcp, ends, now);
+            }
+            let old = self.proven.iter_mut().find(|c| c.side(ends).is_some());
+            old.into_iter().for_each(|c| c.rival = true);
+        }
+        let t = &mut self.tries[i];
+        let side = t.side(ends).expect("its own packet");
+        t.add(packet, tcp, side, now);
+        self.close(i, now);
     }
 
     /// An answered attempt that both sides have closed goes on as a closed connection.

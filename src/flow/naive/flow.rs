@@ -270,6 +270,56 @@ impl Flow {
         self.letters.clear();
     }
 
+    /// A: answers, P: proves, R: refuses, X: resets.
+    pub fn meaning(&self, tcp: &Tcp, side: usize) -> Option<char> {
+        let f = tcp.flags;
+        let plus = |a: u32, b: u32| a.wrapping_add(b);
+        let acks = (0..=self.syn_payload).any(|n| tcp.ack == plus(plus(self.isn, 1), n));
+        let answered = self.server_isn.is_some();
+        let sent = if self.open { self.sent } else { [0; 2] };
+        if side == 1 {
+            if f & SYN != 0 {
+                return (f & (ACK | RST | FIN) == ACK && acks).then_some('A');
+            }
+            // The server accepted what came after the SYN.
+            let behind = tcp.ack.wrapping_sub(plus(self.isn, 1));
+            let accepts = f & ACK != 0 && behind > self.syn_payload && behind <= sent[0];
+            // The client acknowledged what only now is seen of the server.
+            let mut then = self.clone();
+            then.note_sent(tcp, 1);
+            let names_it = f & ACK != 0 && behind <= sent[0].max(self.syn_payload);
+            let reached = self.server_isn.zip(self.acked);
+            let reached = reached.map_or(0, |(s, acked)| acked.wrapping_sub(plus(s, 1)));
+            let length = tcp.payload_len + u32::from(f & FIN != 0);
+            let inside = (1..=length).any(|n| self.acked == Some(plus(tcp.seq, n)));
+            let reached = self.open && inside && reached > self.sent[1] && reached <= then.sent[1];
+            if (accepts || names_it && reached) && answered && !self.odd {
+                return Some('P');
+            }
+            if f & RST != 0 {
+                let follows =
+                    self.server_isn.is_some_and(|s| tcp.seq == plus(s, 1)) && f & ACK == 0;
+                let right = f & ACK != 0 && acks || follows;
+                return right.then_some(if answered { 'X' } else { 'R' });
+            }
+            let speaks = f & ACK != 0 && acks && (tcp.payload_len > 0 || f & FIN != 0);
+            return (!answered && (accepts || speaks)).then_some('A');
+        }
+        if f & SYN != 0 {
+            return None;
+        }
+        let ahead = |a: u32, b: u32| (1..1 << 31).contains(&a.wrapping_sub(b));
+        if let Some(s) = self.server_isn.filter(|_| f & ACK != 0 && !self.odd) {
+            let known = tcp.ack.wrapping_sub(plus(s, 1)) <= sent[1];
+            if known && ahead(tcp.seq, self.isn) {
+                return Some('P');
+            }
+        }
+        let unseen = if answered { 16 << 20 } else { 0 };
+        let most = sent[0].max(self.syn_payload).saturating_add(1 + unseen);
+        (f & RST != 0 && tcp.seq.wrapping_sub(self.isn) <= most).then_some('X')
+    }
+
     pub fn says(&self, outcome: Outcome) -> (When, FlowEvent) {
         let FlowEvent::Ended(record) = self.record(true, EndReason::Eof) else {
             unreachable!("a record is an end");
