@@ -22,7 +22,7 @@ use synledger::decode::Headers;
 use synledger::flow::Limits;
 use synledger::flow::key::Hasher;
 use synledger::inspect::Rules;
-use synledger::inspect::contact::{Contact, ContactKind};
+use synledger::inspect::contact::{Contact, ContactKind, Mark};
 use synledger::inspect::detector::Detector as _;
 use synledger::inspect::port_scan::{PortScan, Rule};
 use synledger::log::fold::{FOLDS_MAX, Folds};
@@ -204,11 +204,9 @@ fn contacts(count: usize) {
             pair: u64::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             src: at.into(),
             dst: 0x7f00_0001,
-            v6: false,
             port: 80,
             interface: 0,
-            number: 0,
-            kind: ContactKind::Touch,
+            mark: Mark::new(false, 0, ContactKind::Touch, 0),
         }
     };
     let every: Vec<Contact> = (0..all()).map(touch).collect();

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use synledger::decode::packet::{Fragment, Packet, Reach, Tcp, Transport, tcp_flags};
 use synledger::flow::key::Hasher;
 use synledger::flow::{Flows, Limits};
-use synledger::inspect::contact::{Contact, ContactKind};
+use synledger::inspect::contact::{Contact, ContactKind, Mark};
 use synledger::inspect::detection::Phase;
 use synledger::inspect::detector::Detector as _;
 use synledger::inspect::port_scan::{PortScan, Rule};
@@ -130,11 +130,9 @@ fn scan_in(what: &str, mut all: Vec<Touch>, gaps: &[i64], seed: u64) -> Result {
             pair: number,
             src: u128::from(source) | 0x2001 << 112,
             dst: 0x2001 << 112,
-            v6: true,
             port,
             interface: 0,
-            number: 0,
-            kind: ContactKind::Touch,
+            mark: Mark::new(true, 0, ContactKind::Touch, 0),
         };
         detector.on_contact(&contact, contact.dst(), &Timeline::Live, &mut |(
             _,

@@ -91,6 +91,7 @@ pub fn shard(flows: Limits, rules: Rules, folds: Option<Folds>) -> (Shard, Merge
         log,
         folds,
         live: true,
+        by_vlan: false,
     });
     shard.prefault();
     (shard, Merge::new(vec![consumer], None))

@@ -89,6 +89,7 @@ fn shards(workers: usize, flows: Limits, firsts: usize, fold: bool) -> Vec<Bench
             log,
             folds: fold.then(|| Folds::with_room(FOLDS_MAX, 1000, [1, 2])),
             live: true,
+            by_vlan: false,
         });
         shard.prefault();
         Bench {

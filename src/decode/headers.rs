@@ -3,7 +3,7 @@
 use super::key::Key;
 use super::net::{FLAGS_END, proto};
 use super::packet::{Fragment, Packet, Reach, Tcp, Transport, tcp_flags::*};
-use super::wire_len;
+use super::{vlan, wire_len};
 use crate::capture::frame::{Frame, LinkType};
 use std::net::IpAddr;
 
@@ -242,6 +242,11 @@ impl Headers {
     #[inline(always)]
     pub fn is_touch(&self) -> bool {
         self.flags & (SYN | ACK) == SYN
+    }
+
+    /// Makes the VLAN identifiers a part of the key.
+    pub fn key_by_vlan(&mut self) {
+        self.key.tags = vlan::pack_key(self.vlan, self.vlan_count);
     }
 
     /// What places them, of an unfragmented segment or datagram that the fanout program can follow.

@@ -1,6 +1,12 @@
 //! Addresses and ports as numbers.
 
+use super::vlan;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Bits of [`Key::kind`].
+const V6: u32 = 1;
+const JOINED: u32 = 1 << 1;
+const TAGGED: u32 = 1 << 2;
 
 /// Addresses, ports and protocol of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +27,8 @@ pub struct Key {
     pub id: u16,
     /// Read from joined fragments. Matches only other joined keys.
     pub joined: bool,
+    /// VLAN identifiers with `--key vlan`, as [`vlan::pack_key`] gives them, else 0.
+    pub tags: u32,
 }
 
 /// An address as a number: [`IpAddr`] costs a branch and a change of byte order at each reading.
@@ -115,22 +123,30 @@ impl Key {
     pub(crate) fn kind(&self) -> u32 {
         u32::from(self.id) << 16
             | u32::from(self.proto) << 8
+            | u32::from(self.tags != 0) << 2
             | u32::from(self.joined) << 1
             | u32::from(self.v6)
     }
 
-    /// The key of these parts, see [`Key::ports`] and [`Key::kind`].
+    /// Of a [`Key::kind`]: whether [`Key::ends`] and [`Key::ports`] are all that is left of the key.
+    #[inline(always)]
+    pub(crate) fn is_short(kind: u32) -> bool {
+        kind & (V6 | TAGGED) == 0
+    }
+
+    /// The key of these parts, see [`Key::ports`] and [`Key::kind`], and of a word that may hold tags.
     #[allow(clippy::cast_possible_truncation, reason = "parts of a word")]
-    pub(crate) fn of_parts(src: u128, dst: u128, ports: u32, kind: u32) -> Self {
+    pub(crate) fn of_parts(src: u128, dst: u128, (ports, kind): (u32, u32), vlan: u32) -> Self {
         Self {
-            v6: kind & 1 != 0,
+            v6: kind & V6 != 0,
             src,
             dst,
             src_port: (ports >> 16) as u16,
             dst_port: ports as u16,
             proto: (kind >> 8) as u8,
             id: (kind >> 16) as u16,
-            joined: kind & 2 != 0,
+            joined: kind & JOINED != 0,
+            tags: vlan::key_of(vlan),
         }
     }
 

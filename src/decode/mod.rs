@@ -30,6 +30,7 @@ mod shapes_odd;
 mod tests;
 mod transport;
 mod unread;
+pub(crate) mod vlan;
 
 pub use headers::Headers;
 pub use packet::Packet;

@@ -42,6 +42,7 @@ fn plain(frame: &Frame<'_>) -> Option<Headers> {
             proto: 9,
             id: 9,
             joined: true,
+            tags: 9,
         },
         ts_ns: 9,
         seq: 9,

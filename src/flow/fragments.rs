@@ -52,11 +52,12 @@ impl Fragments {
         (capacity.div_ceil(WAYS).max(1) * WAYS * size_of::<Option<FragmentEntry>>()) as u64
     }
 
-    /// The whole header, if `packet` completes one; else stores its half. `evicted` counts live halves that
+    /// The whole header, if `packet` completes one; else stores its half. `key` is that of its addresses, with its hash. `evicted` counts live halves that
     /// were evicted.
     pub fn join(
         &mut self,
-        hasher: &Hasher,
+        (hasher, hash): (&Hasher, u64),
+        key: &Key,
         packet: &Packet,
         watermark_ns: i64,
         evicted: &mut u64,
@@ -70,8 +71,8 @@ impl Fragments {
             } => (id, Half::Tail(tail, payload_len)),
             _ => return None,
         };
-        let key = Key::new(packet.src, packet.dst, 0, 0, crate::flow::conn::TCP);
-        let hash = hasher.far(hasher.hash(&key), id ^ u32::from(packet.interface) << 16);
+        let key = *key;
+        let hash = hasher.far(hash, id ^ u32::from(packet.interface) << 16);
         let count = self.buckets.len() as u64;
         let place = usize::try_from(((hash >> 32) * count) >> 32).expect("below the bucket count");
         let bucket = &mut self.buckets[place];

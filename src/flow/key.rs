@@ -52,7 +52,8 @@ impl Hasher {
             }
         };
         let (a, b) = (end(key.src, key.src_port), end(key.dst, key.dst_port));
-        let rest = u64::from(key.id) << 16
+        let rest = u64::from(key.tags) << 32
+            | u64::from(key.id) << 16
             | u64::from(key.proto) << 8
             | u64::from(key.v6) << 1
             | u64::from(key.joined);
@@ -85,11 +86,20 @@ impl Hasher {
         fold(fold(word ^ family, k1) ^ word ^ k4, k5)
     }
 
-    /// Hash of an address and a port.
+    /// Hash of a [`Hasher::source`] and a port.
     #[inline]
-    pub fn source_port(&self, src: Address, port: u16) -> u64 {
+    pub fn source_port(&self, source: u64, port: u16) -> u64 {
         let [_, _, k2, k3, ..] = self.words;
-        fold(self.source(src) ^ k2, u64::from(port) ^ k3)
+        fold(source ^ k2, u64::from(port) ^ k3)
+    }
+
+    /// Hash of a hash and the tags of a key; without tags the same hash.
+    #[inline]
+    pub fn tagged(&self, hash: u64, tags: u32) -> u64 {
+        match tags {
+            0 => hash,
+            tags => self.far(hash, tags),
+        }
     }
 
     /// Hash of a hash and a number that a sender chose: the initial sequence number of the fifth and later attempts

@@ -25,14 +25,13 @@ pub(crate) mod table;
 pub(crate) mod tcp;
 #[cfg(test)]
 mod tests;
-mod vlan;
 
-use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::{
     Packet, Transport,
     tcp_flags::{RST, SYN},
 };
+use crate::decode::{Headers, vlan};
 use attempt::bits::{ENDED, FAR, MOVED};
 use attempt::tally::Requester;
 use attempt::{Attempts, NEAR_MAX};
@@ -73,6 +72,8 @@ pub struct Flows {
     wraps_ns: i64,
     /// The slot that is sorted.
     prepared: Option<i64>,
+    /// VLAN identifiers are a part of keys.
+    by_vlan: bool,
 }
 
 impl Flows {
@@ -92,6 +93,7 @@ impl Flows {
             swept: i64::MIN,
             wraps_ns: i64::MIN,
             prepared: None,
+            by_vlan: false,
         }
     }
 
@@ -108,6 +110,11 @@ impl Flows {
         self.attempts.record_ends = on;
         self.established.record_ends = on;
         self.others.record_ends = on;
+    }
+
+    /// Makes VLAN identifiers a part of keys: the same addresses and ports under other tags are another flow.
+    pub fn key_by_vlan(&mut self) {
+        self.by_vlan = true;
     }
 
     /// From now on all packets are captured, which is the default, or only those that open, answer or end a connection:
@@ -153,10 +160,13 @@ impl Flows {
         ]
     }
 
-    /// Hashes a key and prefetches the cache lines of its bucket. Give the result to [`Flows::on_headers`] some packets
-    /// later.
+    /// Completes and hashes a key and prefetches the cache lines of its bucket. Give the result to [`Flows::on_headers`]
+    /// some packets later.
     #[inline(always)]
-    pub fn prefetch(&self, headers: &Headers) -> Lookup {
+    pub fn prefetch(&self, headers: &mut Headers) -> Lookup {
+        if self.by_vlan {
+            headers.key_by_vlan();
+        }
         let hash = self.hasher.hash(&headers.key);
         if !headers.is_segment() {
             self.others.slab.prefetch_bucket(hash);
@@ -266,8 +276,8 @@ impl Flows {
         watermark_ns: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<Headers> {
-        if let Some(headers) = Headers::of(packet) {
-            let lookup = self.prefetch(&headers);
+        if let Some(mut headers) = Headers::of(packet) {
+            let lookup = self.prefetch(&mut headers);
             self.on_headers(&headers, &lookup, watermark_ns, out);
             return None;
         }
@@ -276,7 +286,7 @@ impl Flows {
         match &packet.transport {
             Transport::Icmp(icmp) => self.on_icmp(packet, icmp, now, out),
             Transport::Other { proto } => {
-                let key = Key::new(packet.src, packet.dst, 0, 0, *proto);
+                let key = self.key(packet, Key::new(packet.src, packet.dst, 0, 0, *proto));
                 let hash = self.hasher.hash(&key);
                 self.on_other(&Headers::new(packet, key, 0), hash, now, out);
             }
@@ -291,16 +301,28 @@ impl Flows {
         None
     }
 
+    /// A key of a packet, which has tags where they are a part of keys.
+    pub fn key(&self, packet: &Packet, key: Key) -> Key {
+        let tags = match self.by_vlan {
+            true => vlan::pack_key(packet.vlan, packet.vlan_count),
+            false => 0,
+        };
+        Key { tags, ..key }
+    }
+
     fn on_half(
         &mut self,
         packet: &Packet,
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) -> Option<Headers> {
+        let key = self.key(packet, Key::new(packet.src, packet.dst, 0, 0, conn::TCP));
+        let hash = self.hasher.hash(&key);
         let evicted = &mut self.counts.evicted_fragments;
-        let tcp = self.fragments.join(&self.hasher, packet, now, evicted)?;
+        let tcp = (self.fragments).join((&self.hasher, hash), &key, packet, now, evicted)?;
         self.counts.headers_joined += 1;
-        let syn = Headers::joined(packet, &tcp);
+        let mut syn = Headers::joined(packet, &tcp);
+        syn.key.tags = key.tags;
         if !syn.is_touch() {
             return None;
         }

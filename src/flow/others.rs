@@ -165,7 +165,9 @@ impl Flows {
                 let orig = if flipped { key.reversed() } else { *key };
                 let mut conn = Conn::new(orig, segment, now);
                 conn.flipped = flipped;
-                conn.preexisting = self.preexisting.binary_search(&key.canonical()).is_ok();
+                // The kernel's list knows no tags.
+                let listed = Key { tags: 0, ..*key }.canonical();
+                conn.preexisting = self.preexisting.binary_search(&listed).is_ok();
                 self.counts.midstream_flows += 1;
                 self.counts.preexisting_flows += u64::from(conn.preexisting);
                 if flipped {
@@ -199,7 +201,7 @@ impl Flows {
         if is_error(icmp) {
             self.counts.icmp_errors += 1;
             if let (true, Some(quoted)) = (is_unreachable(icmp), &icmp.quoted) {
-                self.on_unreachable(quoted, now, out);
+                self.on_unreachable(packet, quoted, now, out);
             }
             return;
         }
@@ -208,16 +210,23 @@ impl Flows {
         let (kind, other) = (u16::from(icmp.kind), u16::from(other));
         let mut key = Key::new(packet.src, packet.dst, kind, other, proto);
         key.id = icmp.id;
+        let key = self.key(packet, key);
         let headers = Headers::new(packet, key, icmp.payload_len);
         self.on_other(&headers, self.hasher.hash(&key), now, out);
     }
 
-    fn on_unreachable(&mut self, quoted: &Quoted, now: i64, out: &mut impl FnMut(When, FlowEvent)) {
+    fn on_unreachable(
+        &mut self,
+        packet: &Packet,
+        quoted: &Quoted,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
         if quoted.proto != TCP {
             return;
         }
         let (src, dst) = (quoted.src_port, quoted.dst_port);
-        let key = Key::new(quoted.src, quoted.dst, src, dst, TCP);
+        let key = self.key(packet, Key::new(quoted.src, quoted.dst, src, dst, TCP));
         let hash = self.hasher.hash(&key);
         let is_known = self.refuse_quoted(&key, hash, quoted.seq, now, out);
         if let Some(seq) = quoted.seq.filter(|_| !is_known) {

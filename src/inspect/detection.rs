@@ -168,6 +168,10 @@ pub struct Detection {
     pub complete: bool,
     /// Interface of the deciding packet.
     pub interface: u16,
+    /// With `--key vlan`: its VLAN identifiers, outermost first.
+    pub vlan: [u16; 2],
+    /// How many of `vlan` are set.
+    pub vlan_count: u8,
     /// Whether it is an alert.
     pub status: AlertStatus,
 }

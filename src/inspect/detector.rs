@@ -71,7 +71,7 @@ pub trait Detector: Sized {
         out: &mut impl FnMut(Found),
     ) {
         let counts = self.counts_mut();
-        match contact.kind {
+        match contact.kind() {
             ContactKind::Touch => counts.touches += 1,
             _ => counts.outcomes += 1,
         }

@@ -56,6 +56,7 @@ fn hosts(value: &str) -> Result<u8, String> {
 pub struct SourcePort {
     src: IpAddr,
     port: u16,
+    tags: u32,
 }
 
 /// A host in 62 bits: an IPv4 address itself, or an unkeyed hash of an IPv6 address, so that every run prints the
@@ -163,13 +164,16 @@ impl Question for Hosts {
 
     #[inline]
     fn subject(contact: &Contact, _: Address) -> SourcePort {
-        let (src, port) = (contact.src().into(), contact.port);
-        SourcePort { src, port }
+        SourcePort {
+            src: contact.src().into(),
+            port: contact.port,
+            tags: contact.tags(),
+        }
     }
 
     #[inline]
     fn hash(hasher: &Hasher, contact: &Contact) -> u64 {
-        hasher.source_port(contact.src(), contact.port)
+        hasher.source_port(contact.source(hasher), contact.port)
     }
 
     #[inline]
@@ -178,7 +182,7 @@ impl Question for Hosts {
     }
 
     fn named(of: &SourcePort, dst: IpAddr) -> Subject {
-        let SourcePort { src, port } = *of;
+        let SourcePort { src, port, .. } = *of;
         Subject::SourcePort { src, port, dst }
     }
 

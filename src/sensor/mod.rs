@@ -144,6 +144,7 @@ pub fn shards(
                     Folds::with_room(room.folds, per_second, keys.tables)
                 }),
                 live,
+                by_vlan: common.by_vlan,
             });
             shard.outbox.set_room(room.events);
             shard

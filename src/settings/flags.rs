@@ -68,6 +68,16 @@ impl Command {
     }
 }
 
+words! {
+    /// `--key`.
+    pub flag enum FlowKey {
+        /// Addresses, protocol and ports.
+        Addresses = "addresses",
+        /// VLAN tags as well.
+        Vlan = "vlan",
+    }
+}
+
 /// Headings of the help, in its order.
 pub const HEADINGS: [&str; 5] = [CAPTURE, DETECTION, OUTPUT, RESOURCES, BEHAVIOUR];
 const CAPTURE: &str = "Capture";
@@ -238,6 +248,20 @@ pub struct CheckArgs {
 /// Flags that `run` and `read` share.
 #[derive(Debug, Clone, Args)]
 pub struct CommonArgs {
+    /// What tells connections and sources apart: addresses or vlan.
+    ///
+    /// `addresses`: addresses, protocol and ports. `vlan`: VLAN tags as well, the outer two, for a link that carries
+    /// networks with the same addresses: a connection or a scan in one network is then not one in another. Not for a
+    /// trunk on which both sides of a connection have different tags: its answers would belong to nothing. EVE records
+    /// have the tags as `vlan` either way. `check` says which of the two the traffic on a link suggests.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "addresses",
+        hide_possible_values = true,
+        help_heading = CAPTURE
+    )]
+    pub key: FlowKey,
     /// What is detected.
     #[command(flatten)]
     pub detectors: crate::inspect::Flags,

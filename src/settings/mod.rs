@@ -13,7 +13,7 @@ use crate::log::sinks::spec::{self, OutputSpec, Target};
 use crate::observe::address::MetricsAddress;
 use crate::respond::{self, RESPONDERS, ResponderSpec};
 use crate::settings::flags::{
-    CommonArgs, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode, SizeArgs,
+    CommonArgs, FlowKey, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode, SizeArgs,
 };
 use crate::settings::given::Given;
 use crate::settings::memory::{Capacities, Memory, Users};
@@ -37,6 +37,8 @@ pub struct Common {
     pub rules: Rules,
     /// Room of queues.
     pub room: Capacities,
+    /// `--key vlan`.
+    pub by_vlan: bool,
     pub local: Vec<IpNet>,
     pub directions: Vec<Direction>,
     pub allow: Vec<Allowed>,
@@ -238,6 +240,7 @@ impl Common {
             flows: memory.flows,
             rules: memory.rules,
             room: memory.room,
+            by_vlan: args.key == FlowKey::Vlan,
             local: args.local,
             directions: args.direction,
             allow: args.allow,

@@ -147,7 +147,7 @@ impl Mesh {
     }
 
     fn next(&mut self, limit: u64) -> Option<Contact> {
-        let place = |contact: &Contact| (contact.position, contact.number);
+        let place = |contact: &Contact| (contact.position, contact.number());
         let head = |(index, queue): (usize, &Consumer<Contact>)| {
             let first = if index == self.id {
                 self.own.front()
@@ -171,7 +171,7 @@ impl Mesh {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::contact::ContactKind;
+    use crate::inspect::contact::{ContactKind, Mark};
 
     fn contact(position: u64) -> Contact {
         Contact {
@@ -180,11 +180,9 @@ mod tests {
             pair: 0,
             src: 0x7f00_0001,
             dst: 0x7f00_0001,
-            v6: false,
             port: 0,
             interface: 0,
-            number: 0,
-            kind: ContactKind::Touch,
+            mark: Mark::new(false, 0, ContactKind::Touch, 0),
         }
     }
 

@@ -117,7 +117,7 @@ impl Shard {
         }
         let target = policy.scan_target(contact.dst());
         detectors.on_contact(contact, owned, target, timeline, &mut |found| {
-            let step = Step::Contact(u16::from(contact.number), contact.ts_ns);
+            let step = Step::Contact(u16::from(contact.number()), contact.ts_ns);
             let place = (contact.position, step);
             outbox.hold_detection(found, place, (policy, timeline), counts);
         });

@@ -16,7 +16,7 @@ use crate::decode::{self, Headers, Unread};
 use crate::flow::key::Hasher;
 use crate::flow::record::{FiveTuple, FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits, Lookup};
-use crate::inspect::contact::{Contact, ContactKind, Owner};
+use crate::inspect::contact::{Contact, ContactKind, Mark, Owner};
 use crate::inspect::{Detectors, Rules};
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
@@ -56,6 +56,8 @@ pub struct Parts {
     pub folds: Option<Folds>,
     /// Live: a full log queue is counted, never waited for.
     pub live: bool,
+    /// VLAN identifiers are a part of keys.
+    pub by_vlan: bool,
 }
 
 /// A frame's place in the log and the packet time at it.
@@ -74,7 +76,7 @@ pub struct At<'a> {
 /// A packet whose lines of memory are being prefetched.
 #[derive(Clone, Copy, Default)]
 struct Pending {
-    /// Of a packet of another kind only time and interface.
+    /// Of a packet of another kind only time, interface and tags of the key.
     headers: Headers,
     /// `None`: another kind of packet, the next one of `others`.
     lookup: Option<Lookup>,
@@ -132,6 +134,7 @@ impl Shard {
         *headers = Headers {
             ts_ns: packet.ts_ns,
             interface: packet.interface,
+            key: self.flows.key(&packet, Key::default()),
             ..Headers::default()
         };
         self.others.push(packet);
@@ -153,7 +156,7 @@ impl Shard {
     /// Keeps the headers that were read into the next pending place.
     #[inline(always)]
     fn hold(&mut self, frame: &Frame<'_>, at: &At<'_>) {
-        let lookup = self.flows.prefetch(&self.pending[self.held].headers);
+        let lookup = self.flows.prefetch(&mut self.pending[self.held].headers);
         self.hold_with(Some(lookup), frame, at);
     }
 
@@ -250,24 +253,28 @@ impl Shard {
         if syn.reach != Reach::Plain {
             self.counts.syn_outside_class[syn.reach as usize] += 1;
         }
-        self.contact(&syn.key, syn, position)
+        self.contact(&syn.key, (ContactKind::Touch, 0), syn, position)
     }
 
-    /// A touch of these ends, originator first, by a packet.
+    /// A contact of these ends, originator first, and its number within its packet.
     #[inline]
-    fn contact(&self, ends: &Key, packet: &Headers, position: u64) -> Contact {
+    fn contact(
+        &self,
+        ends: &Key,
+        (kind, number): (ContactKind, u8),
+        packet: &Headers,
+        position: u64,
+    ) -> Contact {
         let target = self.policy.scan_target(ends.dst());
         Contact {
             position,
             ts_ns: packet.ts_ns,
-            pair: self.owners.pair(ends.src(), target),
+            pair: self.owners.pair(ends.src(), target, ends.tags),
             src: ends.src,
             dst: ends.dst,
-            v6: ends.v6,
             port: ends.dst_port,
             interface: packet.interface,
-            number: 0,
-            kind: ContactKind::Touch,
+            mark: Mark::new(ends.v6, ends.tags, kind, number),
         }
     }
 
@@ -339,16 +346,16 @@ impl Shard {
         one: &Pending,
         timeline: &Timeline<'_>,
     ) {
-        let ends = Key::new(tuple.src, tuple.dst, 0, tuple.dst_port, tuple.proto);
-        let contact = Contact {
-            number,
-            kind: match what {
-                Outcome::Answered => ContactKind::Answered,
-                Outcome::Refused => ContactKind::Refused,
-                Outcome::Established => ContactKind::Established,
-            },
-            ..self.contact(&ends, &one.headers, one.position)
+        let ends = Key {
+            tags: one.headers.key.tags,
+            ..Key::new(tuple.src, tuple.dst, 0, tuple.dst_port, tuple.proto)
         };
+        let kind = match what {
+            Outcome::Answered => ContactKind::Answered,
+            Outcome::Refused => ContactKind::Refused,
+            Outcome::Established => ContactKind::Established,
+        };
+        let contact = self.contact(&ends, (kind, number), &one.headers, one.position);
         self.hand_over(&contact, timeline);
     }
 
@@ -370,6 +377,9 @@ impl Shard {
         let [first, second] = parts.table_keys;
         let mut flows = Flows::new(parts.flows, parts.table_keys);
         flows.record_ends(parts.flow_records);
+        if parts.by_vlan {
+            flows.key_by_vlan();
+        }
         let hash = Hasher::new([first, !second]);
         let by_source = parts.rules.need(Owner::Source);
         Self {

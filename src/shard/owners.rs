@@ -26,10 +26,10 @@ impl Owners {
         }
     }
 
-    /// Keyed hash of a contact's pair, where `target` is the pair's second half.
+    /// Keyed hash of a contact's pair, where `target` is the pair's second half, under tags of the key.
     #[inline]
-    pub fn pair(&self, src: Address, target: Address) -> u64 {
-        self.hash.pair(src, target)
+    pub fn pair(&self, src: Address, target: Address, tags: u32) -> u64 {
+        self.hash.tagged(self.hash.pair(src, target), tags)
     }
 
     /// What the only shard owns of every contact; `None` where there are several shards.
@@ -44,7 +44,7 @@ impl Owners {
         let owner = self.owner(contact.pair);
         let second = self
             .by_source
-            .then(|| self.owner(self.hash.source(contact.src())));
+            .then(|| self.owner(contact.source(&self.hash)));
         let source = second == Some(owner);
         let pair = true;
         self.hand(owner, contact, Owned { pair, source }, counts);
@@ -75,7 +75,7 @@ impl Owners {
         let is_here = |hash| self.owner(hash) == self.id;
         Owned {
             pair: is_here(contact.pair),
-            source: self.by_source && is_here(self.hash.source(contact.src())),
+            source: self.by_source && is_here(contact.source(&self.hash)),
         }
     }
 }

@@ -210,6 +210,8 @@ mod tests {
             complete: true,
             evidence: Evidence::default(),
             interface: 0,
+            vlan: [0; 2],
+            vlan_count: 0,
             status: AlertStatus::Alert,
         };
         let policy = |values: &[&str]| Policy {

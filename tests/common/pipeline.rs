@@ -71,6 +71,7 @@ pub fn small(workers: usize) -> Common {
             host_sweep: rule(6),
         },
         room: Capacities::full(workers),
+        by_vlan: false,
         local: Vec::new(),
         directions: Vec::new(),
         allow: Vec::new(),

@@ -14,10 +14,10 @@ use super::key::Hasher;
 use super::record::{EndReason, FlowEvent, When};
 use super::table::ring::Ring;
 use super::tcp::Sender;
-use super::vlan;
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{CWR, ECE, FIN, PSH, RST, SYN, URG};
+use crate::decode::vlan;
 use crate::time::durations::{HORIZON_NS, UNANSWERED_NS};
 use crate::time::recent::PushedOut;
 use tally::{Requester, Tallies, Tally};
@@ -78,8 +78,8 @@ pub(crate) struct AttemptEntry {
     pub flags: u16,
     /// First interface.
     pub interface: u16,
-    /// Two VLAN identifiers of 12 bits, their number in two more, which of [`EXTRA_SYN_FLAGS`] the SYN had,
-    /// [`BY_DATA`] and [`FORGOTTEN`].
+    /// VLAN identifiers and tags of the key (see [`vlan`]), which of [`EXTRA_SYN_FLAGS`] the SYN had, [`BY_DATA`] and
+    /// [`FORGOTTEN`].
     vlan: u32,
     /// With a tally: its place. Without: frame bytes of the only SYN.
     pub(super) rest: u32,
@@ -131,6 +131,7 @@ impl AttemptEntry {
             proto: TCP,
             id: 0,
             joined: self.has(JOINED),
+            tags: vlan::key_of(self.vlan),
         }
     }
 
@@ -414,7 +415,10 @@ impl Attempts {
 /// [`AttemptEntry::vlan`] of a SYN, and which of its flags that cannot hold.
 #[inline(always)]
 fn vlan_and_flags(syn: &Headers) -> (u32, u8) {
-    let mut vlan = vlan::pack(syn.vlan, syn.vlan_count);
+    let mut vlan = match syn.key.tags {
+        0 => vlan::pack(syn.vlan, syn.vlan_count),
+        tags => tags,
+    };
     let mut others = syn.flags & !SYN;
     if others != 0 {
         for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {

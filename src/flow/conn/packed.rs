@@ -5,9 +5,9 @@ use super::{Conn, LINGER_NS, OTHER_IDLE_NS, TCP, TCP_IDLE_NS, TCP_UNHEARD_NS};
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
+use crate::decode::vlan;
 use crate::flow::record::{Basis, EndReason, History, Volume};
 use crate::flow::tcp::{self, Sender};
-use crate::flow::vlan;
 
 /// Bits of [`Hot::flags`].
 const RESET_ORIG: u16 = 1;
@@ -65,7 +65,7 @@ pub struct Cold {
     payload: [u32; 2],
     pub isn: u32,
     history: History,
-    /// See [`vlan`].
+    /// See [`vlan`]; tags of the key are in it.
     vlan: u32,
     /// The sequence number that each side sends next, as far as was seen: kept while the connection has a rival.
     next: [u32; 2],
@@ -75,15 +75,15 @@ pub struct Cold {
 const _: () = assert!(size_of::<Cold>() == 96);
 
 impl Cold {
-    /// Whether `sender` has this key by whole addresses. Out of line: the compiler would otherwise read them for IPv4
-    /// too and wait for another cache line.
+    /// Whether `sender` has this key by whole addresses and tags. Out of line: the compiler would otherwise read them for
+    /// plain IPv4 too and wait for another cache line.
     #[inline(never)]
     fn is_sender(&self, sender: Sender, key: &Key) -> bool {
         let ends = match sender {
             Sender::Orig => (self.src, self.dst),
             Sender::Resp => (self.dst, self.src),
         };
-        ends == (key.src, key.dst)
+        ends == (key.src, key.dst) && vlan::key_of(self.vlan) == key.tags
     }
 
     /// How far the numbers of a segment lie from those that come next.
@@ -214,10 +214,11 @@ impl Hot {
         let (ends, ports) = (key.ends(), key.ports());
         let is_orig = (self.ends, self.ports) == (ends, ports);
         let is_resp = || (self.ends, self.ports) == (ends.rotate_left(32), ports.rotate_left(16));
+        let is_short = Key::is_short(self.kind);
         // In IPv6 the lower bits and the ports of both ends may be the same.
-        if is_orig && (!key.v6 || cold.is_sender(Sender::Orig, key)) {
+        if is_orig && (is_short || cold.is_sender(Sender::Orig, key)) {
             Some(Sender::Orig)
-        } else if is_resp() && (!key.v6 || cold.is_sender(Sender::Resp, key)) {
+        } else if is_resp() && (is_short || cold.is_sender(Sender::Resp, key)) {
             Some(Sender::Resp)
         } else {
             None
@@ -311,7 +312,7 @@ impl Hot {
 
 /// The originator's key.
 pub fn key(hot: &Hot, cold: &Cold) -> Key {
-    Key::of_parts(cold.src, cold.dst, hot.ports, hot.kind)
+    Key::of_parts(cold.src, cold.dst, (hot.ports, hot.kind), cold.vlan)
 }
 
 /// Sort key of records: start, key, initial sequence number.
@@ -363,7 +364,10 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         payload: sides.map(|side| high(side.payload_bytes)),
         isn: conn.isn,
         history: conn.history,
-        vlan: vlan::pack(conn.vlan, conn.vlan_count),
+        vlan: match conn.key.tags {
+            0 => vlan::pack(conn.vlan, conn.vlan_count),
+            tags => tags,
+        },
         next: conn.next,
         interfaces: [conn.interface, conn.interface_resp],
     };

@@ -12,6 +12,7 @@ mod handshakes;
 mod lasting;
 mod rivals;
 mod rules;
+mod tenants;
 mod waits;
 
 const SECOND: i64 = 1_000_000_000;
@@ -216,7 +217,11 @@ fn feed_batch(
 ) {
     let mut pending: Vec<_> = batch
         .iter()
-        .map(|(packet, _)| Headers::of(packet).map(|headers| (headers, flows.prefetch(&headers))))
+        .map(|(packet, _)| {
+            let mut headers = Headers::of(packet)?;
+            let lookup = flows.prefetch(&mut headers);
+            Some((headers, lookup))
+        })
         .collect();
     for (headers, lookup) in pending.iter_mut().flatten() {
         flows.prefetch_entries(headers, lookup);

@@ -86,6 +86,8 @@ pub struct Episode {
     pub whole: bool,
     /// Of the deciding packet.
     pub interface: u16,
+    /// Tags of the subject, see [`crate::decode::key::Key::tags`].
+    pub tags: u32,
     /// Distinguishes it from earlier episodes with the same index.
     pub generation: u32,
 }

@@ -5,6 +5,7 @@ use super::question::{ExtentItems, ItemSet as _, Question, Raised};
 use super::state::TouchState;
 use super::subjects::Touch;
 use super::{Distinct, PreparedContact};
+use crate::decode::vlan;
 use crate::inspect::detection::{AlertStatus, Detection, Evidence, Extent, Phase, Proof};
 use crate::inspect::detector::Found;
 use std::cmp::Reverse;
@@ -50,6 +51,7 @@ impl<Q: Question> Distinct<Q> {
             list,
             whole: list.is_some(),
             interface: prepared.contact.interface,
+            tags: prepared.contact.tags(),
             generation: self.generation,
         });
         self.due
@@ -186,6 +188,7 @@ impl<Q: Question> Distinct<Q> {
             .as_ref()
             .expect("described while it exists");
         let held = self.subjects.get(episode.slot);
+        let (vlan, vlan_count) = vlan::unpack(episode.tags);
         let window_ns = self.rule.window_ns;
         let gap_ns = self.last_eviction_ns.max(self.contact_lost_ns);
         let lost_since = |ns: i64| self.contact_lost_ns.is_some_and(|lost| lost >= ns);
@@ -208,6 +211,8 @@ impl<Q: Question> Distinct<Q> {
             exact: gap_ns.is_none_or(|at| at.saturating_add(window_ns) <= ts_ns),
             complete: episode.whole && !lost_since(episode.first_ns),
             interface: episode.interface,
+            vlan,
+            vlan_count,
             status: AlertStatus::Alert,
         }
     }

@@ -161,7 +161,7 @@ impl<Q: Question> Detector for Distinct<Q> {
             hash: Q::hash(&self.hasher, contact),
             watermark,
         };
-        if contact.kind == ContactKind::Touch {
+        if contact.kind() == ContactKind::Touch {
             self.on_touch(&prepared, out);
         } else {
             self.on_outcome(&prepared, out);
@@ -213,7 +213,7 @@ impl<Q: Question> Detector for Distinct<Q> {
 impl<Q: Question> Distinct<Q> {
     fn on_outcome(&mut self, prepared: &PreparedContact<'_>, out: &mut impl FnMut(Found)) {
         let item = Q::item(prepared.contact);
-        let (state, proves) = match prepared.contact.kind {
+        let (state, proves) = match prepared.contact.kind() {
             ContactKind::Touch => (TouchState::Touched, false),
             ContactKind::Established => (TouchState::Touched, true),
             ContactKind::Answered => (TouchState::Answered, false),

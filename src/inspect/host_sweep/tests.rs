@@ -1,7 +1,7 @@
 //! The detector against the rule in its own words, by brute force over all touches.
 
 use super::*;
-use crate::inspect::contact::ContactKind;
+use crate::inspect::contact::{ContactKind, Mark};
 use crate::inspect::detection::{Detection, Phase, Proof};
 use crate::inspect::detector::Detector as _;
 use crate::inspect::distinct::{Rule, naive};
@@ -37,11 +37,9 @@ fn touch(number: usize, ts_ns: i64, dst: Address) -> Contact {
         pair: 7,
         src: 0xc000_0201,
         dst: dst.bits,
-        v6: dst.v6,
         port: 22,
         interface: 0,
-        number: 0,
-        kind: ContactKind::Touch,
+        mark: Mark::new(dst.v6, 0, ContactKind::Touch, 0),
     }
 }
 
@@ -140,13 +138,12 @@ fn answers_and_a_handshake_are_the_evidence_and_the_proof() {
             1 => ContactKind::Refused,
             _ => continue,
         };
-        feed(Contact { kind, ..contact });
+        feed(contact.with_kind(kind));
     }
     let position = crate::time::timeline::position_of_ts(0);
     feed(Contact {
         position,
-        kind: ContactKind::Established,
-        ..touch(0, 0, host(0))
+        ..touch(0, 0, host(0)).with_kind(ContactKind::Established)
     });
     detector.finish(&mut |(_, one)| found.push((one.phase, one.evidence, one.proof)));
     let evidence = crate::inspect::detection::Evidence {
@@ -174,8 +171,7 @@ fn a_handshake_with_the_first_host_is_not_forgotten() {
     for (kind, n) in kinds.into_iter().zip([0, 0, 1]) {
         let contact = Contact {
             position,
-            kind,
-            ..touch(0, 0, host(n))
+            ..touch(0, 0, host(n)).with_kind(kind)
         };
         detector.on_contact(&contact, contact.dst(), &Timeline::Live, &mut |(_, one)| {
             proof.push(one.proof);
@@ -309,8 +305,7 @@ fn a_handshake_before_the_episode_proves_nothing_of_it() {
                 let position = crate::time::timeline::position_of_ts(ts_ns);
                 let contact = Contact {
                     position,
-                    kind,
-                    ..touch(0, ts_ns, host(n))
+                    ..touch(0, ts_ns, host(n)).with_kind(kind)
                 };
                 detector.on_contact(&contact, contact.dst(), &Timeline::Live, &mut |(_, one)| {
                     proof.push(one.proof);

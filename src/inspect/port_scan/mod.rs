@@ -55,6 +55,7 @@ pub struct PortScanFlags {
 pub struct Pair {
     src: IpAddr,
     target: IpAddr,
+    tags: u32,
 }
 
 impl Item for u16 {
@@ -92,8 +93,11 @@ impl Question for Ports {
 
     #[inline]
     fn subject(contact: &Contact, target: Address) -> Pair {
-        let (src, target) = (contact.src().into(), target.into());
-        Pair { src, target }
+        Pair {
+            src: contact.src().into(),
+            target: target.into(),
+            tags: contact.tags(),
+        }
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! The detector against the rule in the words of DESIGN, by brute force over all touches.
 
 use super::*;
-use crate::inspect::contact::ContactKind;
+use crate::inspect::contact::{ContactKind, Mark};
 use crate::inspect::detection::{Evidence, Phase};
 use crate::inspect::detector::{Detector as _, Found};
 use crate::inspect::distinct::naive;
@@ -40,11 +40,9 @@ fn contact(number: usize, ts_ns: i64, port: u16) -> Contact {
         pair: 7,
         src: 0xc000_0201,
         dst: DST.bits,
-        v6: false,
         port,
         interface: 0,
-        number: 0,
-        kind: ContactKind::Touch,
+        mark: Mark::new(false, 0, ContactKind::Touch, 0),
     }
 }
 
@@ -160,10 +158,7 @@ fn answers_and_refusals_are_the_evidence() {
         } else {
             ContactKind::Refused
         };
-        detector.on_contact(&Contact { kind, ..touch }, DST, &timeline, &mut |(
-            _,
-            one,
-        )| {
+        detector.on_contact(&touch.with_kind(kind), DST, &timeline, &mut |(_, one)| {
             found.push(one)
         });
     }
@@ -253,8 +248,7 @@ fn late_refusal(ns_late: i64, expire_before: bool) -> Vec<(Phase, Evidence)> {
         let position = crate::time::timeline::position_of_ts(ts_ns);
         let contact = Contact {
             position,
-            kind,
-            ..contact(0, ts_ns, port)
+            ..contact(0, ts_ns, port).with_kind(kind)
         };
         detector.on_contact(&contact, DST, &Timeline::Live, &mut |one| out(one));
     };

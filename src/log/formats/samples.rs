@@ -127,6 +127,8 @@ pub fn scan(phase: Phase, ranges: Vec<(u16, u16)>, ports: u32) -> Detection {
         complete: true,
         evidence: Evidence::default(),
         interface: 0,
+        vlan: [0; 2],
+        vlan_count: 0,
         status: AlertStatus::Alert,
     }
 }

@@ -317,6 +317,10 @@ pub(crate) fn sentence(out: &mut Vec<u8>, detection: &Detection) {
         Subject::Pair { dst, .. } => write!(out, " -> {dst}"),
         Subject::SourcePort { port, .. } => write!(out, " on port {port}"),
     };
+    let tags = &detection.vlan[..usize::from(detection.vlan_count).min(2)];
+    for (tag, word) in tags.iter().zip([" in VLAN ", "."]) {
+        let _ = write!(out, "{word}{tag}");
+    }
     alert_extent(out, detection);
 }
 

@@ -30,6 +30,8 @@ pub const GID: u32 = 5973;
 const OPENING_MAX: usize = 128;
 /// Room for what follows in the record of a new connection; a test renders the longest.
 const CONNECTION_MAX: usize = 480;
+/// Room for [`vlan`].
+const VLAN_MAX: usize = 24;
 /// The same, of an ended flow.
 const FLOW_MAX: usize = 1280;
 
@@ -191,10 +193,10 @@ impl Eve {
 
     fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection) {
         let (src, dst) = (detection.subject.src(), detection.subject.dst());
-        let _ = write!(
-            out,
-            r#","event_type":"alert","src_ip":"{src}","dest_ip":"{dst}""#
-        );
+        out.extend_from_slice(b",\"event_type\":\"alert\"");
+        let (tags, count) = (&detection.vlan, detection.vlan_count);
+        in_place(out, VLAN_MAX, |window| vlan(window, tags, count));
+        let _ = write!(out, r#","src_ip":"{src}","dest_ip":"{dst}""#);
         if let Some(port) = detection.subject.port() {
             let _ = write!(out, ",\"dest_port\":{port}");
         }

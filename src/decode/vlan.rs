@@ -1,0 +1,71 @@
+//! VLAN identifiers in the lower 26 bits of a word: two of 12 bits, and a code of two bits.
+//!
+//! The code is their number. Identifiers that are part of a key (`--key vlan`) are marked: one of them by a 1 in the
+//! place of the second, two by the code 3. A frame without a tag has the word 0 either way.
+
+/// The bits of a word that hold identifiers.
+pub(crate) const MASK: u32 = (1 << 26) - 1;
+const COUNT: u32 = 24;
+const SECOND: u32 = 12;
+
+#[inline(always)]
+pub(crate) fn pack(ids: [u16; 2], count: u8) -> u32 {
+    let second = if count > 1 { ids[1] & 0xfff } else { 0 };
+    u32::from(ids[0] & 0xfff) | u32::from(second) << SECOND | u32::from(count & 3) << COUNT
+}
+
+/// As [`pack`], for identifiers that are part of a key.
+pub(crate) fn pack_key(ids: [u16; 2], count: u8) -> u32 {
+    pack(ids, count)
+        | match count {
+            0 => 0,
+            1 => 1 << SECOND,
+            _ => 3 << COUNT,
+        }
+}
+
+/// The part of a word that belongs to a key: all of it, or nothing.
+pub(crate) fn key_of(word: u32) -> u32 {
+    let is_key = match word >> COUNT & 3 {
+        1 => word >> SECOND & 0xfff != 0,
+        code => code == 3,
+    };
+    if is_key { word & MASK } else { 0 }
+}
+
+/// The identifiers, and how many are set; other bits of the word do not matter.
+#[allow(clippy::cast_possible_truncation, reason = "parts of a word")]
+pub(crate) fn unpack(word: u32) -> ([u16; 2], u8) {
+    let id = |shift: u32| (word >> shift & 0xfff) as u16;
+    match (word >> COUNT & 3) as u8 {
+        0 => ([0; 2], 0),
+        1 => ([id(0), 0], 1),
+        _ => ([id(0), id(SECOND)], 2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_come_back_and_say_whether_they_are_part_of_a_key() {
+        for (ids, count) in [
+            ([0, 0], 0),
+            ([0, 0], 1),
+            ([4095, 0], 1),
+            ([7, 0], 2),
+            ([0, 1], 2),
+            ([4095, 4095], 2),
+        ] {
+            for other_bits in [0, !MASK] {
+                let (plain, key) = (pack(ids, count), pack_key(ids, count));
+                assert_eq!(unpack(plain | other_bits), (ids, count));
+                assert_eq!(unpack(key | other_bits), (ids, count));
+                assert_eq!(key_of(plain | other_bits), 0);
+                assert_eq!(key_of(key | other_bits), key);
+                assert_eq!(key == 0, count == 0);
+            }
+        }
+    }
+}
