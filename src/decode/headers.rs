@@ -92,12 +92,8 @@ impl Headers {
             [0x08, 0x00, 0x45] => {
                 let src = u32::from_be_bytes([head[26], head[27], head[28], head[29]]);
                 let dst = u32::from_be_bytes([head[30], head[31], head[32], head[33]]);
-                self.key = Key {
-                    src: u128::from(src),
-                    dst: u128::from(dst),
-                    proto: head[23],
-                    ..Key::default()
-                };
+                let ends = (u128::from(src), u128::from(dst));
+                self.key = Key::between(false, ends, head[23]);
                 let len = u16::from_be_bytes([head[16], head[17]]);
                 // No fragment: offset and "more fragments" are 0.
                 let is_whole = u16::from_be_bytes([head[20], head[21]]) & 0x3fff == 0;
@@ -113,13 +109,7 @@ impl Headers {
                     let bytes = std::array::from_fn(|byte| head[at + byte]);
                     u128::from_be_bytes(bytes)
                 };
-                self.key = Key {
-                    v6: true,
-                    src: address(22),
-                    dst: address(38),
-                    proto: head[20],
-                    ..Key::default()
-                };
+                self.key = Key::between(true, (address(22), address(38)), head[20]);
                 let len = u16::from_be_bytes([head[18], head[19]]);
                 self.read_transport::<{ ETHERNET + IPV6 }>(frame, usize::from(len))
             }
@@ -135,7 +125,7 @@ impl Headers {
         };
         let wire = (frame.wire_len as usize).max(frame.bytes.len()) - AT;
         let len = len.min(wire);
-        let payload_len = match self.key.proto {
+        let payload_len = match self.key.proto() {
             proto::TCP if len >= FLAGS_END => {
                 let Some(header) = bytes.first_chunk::<FLAGS_END>() else {
                     return false;
@@ -213,10 +203,7 @@ impl Headers {
     /// Headers of a SYN that was joined from two fragments, the second of which is `packet`.
     pub(crate) fn joined(packet: &Packet, tcp: &Tcp) -> Self {
         let (src, dst) = (packet.src, packet.dst);
-        let key = Key {
-            joined: true,
-            ..Key::new(src, dst, tcp.src_port, tcp.dst_port, proto::TCP)
-        };
+        let key = Key::new(src, dst, tcp.src_port, tcp.dst_port, proto::TCP).with_joined(true);
         Self {
             reach: Reach::Joined,
             ..Self::new(packet, key, tcp.payload_len).with_numbers(tcp)
@@ -235,7 +222,7 @@ impl Headers {
     /// Of a TCP segment.
     #[inline(always)]
     pub fn is_segment(&self) -> bool {
-        self.key.proto == proto::TCP
+        self.key.proto() == proto::TCP
     }
 
     /// A SYN without ACK, with any other flags: it touches a port and may open a connection.
@@ -246,7 +233,8 @@ impl Headers {
 
     /// Makes the VLAN identifiers a part of the key.
     pub fn key_by_vlan(&mut self) {
-        self.key.tags = vlan::pack_key(self.vlan, self.vlan_count);
+        let tags = vlan::pack_key(self.vlan, self.vlan_count);
+        self.key = self.key.with_tags(tags);
     }
 
     /// What places them, of an unfragmented segment or datagram that the fanout program can follow.

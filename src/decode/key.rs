@@ -1,6 +1,7 @@
 //! Addresses and ports as numbers.
 
 use super::vlan;
+use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Bits of [`Key::kind`].
@@ -9,10 +10,8 @@ const JOINED: u32 = 1 << 1;
 const TAGGED: u32 = 1 << 2;
 
 /// Addresses, ports and protocol of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key {
-    /// The addresses are IPv6.
-    pub v6: bool,
     /// Sender; an IPv4 address lies in the low 32 bits.
     pub src: u128,
     /// Receiver.
@@ -21,14 +20,27 @@ pub struct Key {
     pub src_port: u16,
     /// Receiver's port.
     pub dst_port: u16,
-    /// IP protocol number.
-    pub proto: u8,
-    /// Identifier of an ICMP echo, else 0.
-    pub id: u16,
-    /// Read from joined fragments. Matches only other joined keys.
-    pub joined: bool,
+    /// What is the same in both directions, but for tags: see [`Key::kind`].
+    kind: u32,
     /// VLAN identifiers with `--key vlan`, as [`vlan::pack_key`] gives them, else 0.
-    pub tags: u32,
+    tags: u32,
+}
+
+impl Ord for Key {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ends = |key: &Self| (key.src, key.dst, key.src_port, key.dst_port);
+        let rest = |key: &Self| (key.proto(), key.id(), key.joined(), key.tags);
+        (self.v6().cmp(&other.v6()))
+            .then_with(|| ends(self).cmp(&ends(other)))
+            .then_with(|| rest(self).cmp(&rest(other)))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// An address as a number: [`IpAddr`] costs a branch and a change of byte order at each reading.
@@ -72,15 +84,74 @@ impl From<Address> for IpAddr {
 impl Key {
     /// The key of a packet without an ICMP identifier.
     pub fn new(src: IpAddr, dst: IpAddr, src_port: u16, dst_port: u16, proto: u8) -> Self {
+        let v6 = src.is_ipv6() || dst.is_ipv6();
+        let ends = (Address::from(src).bits, Address::from(dst).bits);
         Self {
-            v6: src.is_ipv6() || dst.is_ipv6(),
-            src: Address::from(src).bits,
-            dst: Address::from(dst).bits,
             src_port,
             dst_port,
-            proto,
-            ..Self::default()
+            ..Self::between(v6, ends, proto)
         }
+    }
+
+    /// The key of a packet between two addresses, sender first, without ports.
+    #[inline(always)]
+    pub fn between(v6: bool, (src, dst): (u128, u128), proto: u8) -> Self {
+        Self {
+            src,
+            dst,
+            src_port: 0,
+            dst_port: 0,
+            kind: u32::from(proto) << 8 | u32::from(v6),
+            tags: 0,
+        }
+    }
+
+    /// The same with the identifier of an ICMP echo.
+    pub fn with_id(self, id: u16) -> Self {
+        let kind = self.kind & 0xffff | u32::from(id) << 16;
+        Self { kind, ..self }
+    }
+
+    /// The same, read from joined fragments or not.
+    pub fn with_joined(self, joined: bool) -> Self {
+        let kind = self.kind & !JOINED | if joined { JOINED } else { 0 };
+        Self { kind, ..self }
+    }
+
+    /// The same under these tags.
+    pub fn with_tags(self, tags: u32) -> Self {
+        let kind = self.kind & !TAGGED | if tags == 0 { 0 } else { TAGGED };
+        Self { kind, tags, ..self }
+    }
+
+    /// The addresses are IPv6.
+    #[inline(always)]
+    pub fn v6(&self) -> bool {
+        self.kind & V6 != 0
+    }
+
+    /// IP protocol number.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub fn proto(&self) -> u8 {
+        (self.kind >> 8) as u8
+    }
+
+    /// Identifier of an ICMP echo, else 0.
+    pub fn id(&self) -> u16 {
+        (self.kind >> 16) as u16
+    }
+
+    /// Read from joined fragments. Matches only other joined keys.
+    #[inline(always)]
+    pub fn joined(&self) -> bool {
+        self.kind & JOINED != 0
+    }
+
+    /// VLAN identifiers with `--key vlan`, as [`vlan::pack_key`] gives them, else 0.
+    #[inline(always)]
+    pub fn tags(&self) -> u32 {
+        self.tags
     }
 
     /// The key of the other direction.
@@ -97,13 +168,13 @@ impl Key {
     /// The sender's address.
     #[inline]
     pub fn src(&self) -> Address {
-        Address::new(self.v6, self.src)
+        Address::new(self.v6(), self.src)
     }
 
     /// The receiver's address.
     #[inline]
     pub fn dst(&self) -> Address {
-        Address::new(self.v6, self.dst)
+        Address::new(self.v6(), self.dst)
     }
 
     /// Addresses, sender above receiver; of IPv6 their lower 32 bits.
@@ -118,14 +189,10 @@ impl Key {
         u32::from(self.src_port) << 16 | u32::from(self.dst_port)
     }
 
-    /// What is the same in both directions.
+    /// Identifier of an ICMP echo, protocol, and whether there are tags, fragments were joined, addresses are IPv6.
     #[inline(always)]
     pub(crate) fn kind(&self) -> u32 {
-        u32::from(self.id) << 16
-            | u32::from(self.proto) << 8
-            | u32::from(self.tags != 0) << 2
-            | u32::from(self.joined) << 1
-            | u32::from(self.v6)
+        self.kind
     }
 
     /// Of a [`Key::kind`]: whether [`Key::ends`] and [`Key::ports`] are all that is left of the key.
@@ -138,14 +205,11 @@ impl Key {
     #[allow(clippy::cast_possible_truncation, reason = "parts of a word")]
     pub(crate) fn of_parts(src: u128, dst: u128, (ports, kind): (u32, u32), vlan: u32) -> Self {
         Self {
-            v6: kind & V6 != 0,
             src,
             dst,
             src_port: (ports >> 16) as u16,
             dst_port: ports as u16,
-            proto: (kind >> 8) as u8,
-            id: (kind >> 16) as u16,
-            joined: kind & JOINED != 0,
+            kind,
             tags: vlan::key_of(vlan),
         }
     }

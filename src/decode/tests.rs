@@ -33,17 +33,10 @@ fn read(bytes: &[u8]) -> Result<Packet, Unread> {
 /// Read the plain way, over what another frame left.
 fn plain(frame: &Frame<'_>) -> Option<Headers> {
     let mut headers = Headers {
-        key: Key {
-            v6: true,
-            src: 9 << 99,
-            dst: 9 << 99,
-            src_port: 9,
-            dst_port: 9,
-            proto: 9,
-            id: 9,
-            joined: true,
-            tags: 9,
-        },
+        key: Key::between(true, (9 << 99, 9 << 99), 9)
+            .with_id(9)
+            .with_joined(true)
+            .with_tags(9),
         ts_ns: 9,
         seq: 9,
         ack: 9,

@@ -1,6 +1,6 @@
 //! VLAN identifiers in the lower 26 bits of a word: two of 12 bits, and a code of two bits.
 //!
-//! The code is their number. Identifiers that are part of a key (`--key vlan`) are marked: one of them by a 1 in the
+//! The code is their number; an identifier that is not set is 0. Identifiers that are part of a key (`--key vlan`) are marked: one of them by a 1 in the
 //! place of the second, two by the code 3. A frame without a tag has the word 0 either way.
 
 /// The bits of a word that hold identifiers.
@@ -10,8 +10,10 @@ const SECOND: u32 = 12;
 
 #[inline(always)]
 pub(crate) fn pack(ids: [u16; 2], count: u8) -> u32 {
-    let second = if count > 1 { ids[1] & 0xfff } else { 0 };
-    u32::from(ids[0] & 0xfff) | u32::from(second) << SECOND | u32::from(count & 3) << COUNT
+    if count == 0 {
+        return 0;
+    }
+    u32::from(ids[0] & 0xfff) | u32::from(ids[1] & 0xfff) << SECOND | u32::from(count & 3) << COUNT
 }
 
 /// As [`pack`], for identifiers that are part of a key.

@@ -83,11 +83,7 @@ mod tests {
     use super::*;
 
     fn key(number: u32) -> Key {
-        Key {
-            src: u128::from(number),
-            dst: 1,
-            ..Key::default()
-        }
+        Key::between(false, (u128::from(number), 1), 6)
     }
 
     #[test]

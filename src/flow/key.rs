@@ -45,18 +45,14 @@ impl Hasher {
     pub(crate) fn hash(&self, key: &Key) -> u64 {
         let [k0, k1, k2, k3, k4, k5] = self.words;
         let end = |addr: u128, port: u16| {
-            if key.v6 {
+            if key.v6() {
                 fold(fold_address(addr, k2, k3) ^ k4, u64::from(port) ^ k5)
             } else {
                 low(addr) << 16 | u64::from(port)
             }
         };
         let (a, b) = (end(key.src, key.src_port), end(key.dst, key.dst_port));
-        let rest = u64::from(key.tags) << 32
-            | u64::from(key.id) << 16
-            | u64::from(key.proto) << 8
-            | u64::from(key.v6) << 1
-            | u64::from(key.joined);
+        let rest = u64::from(key.tags()) << 32 | u64::from(key.kind());
         let ends = fold(a.min(b) ^ k0, a.max(b) ^ k1);
         fold(ends ^ k2 ^ a ^ b, rest ^ k3)
     }
@@ -98,8 +94,15 @@ impl Hasher {
     pub fn tagged(&self, hash: u64, tags: u32) -> u64 {
         match tags {
             0 => hash,
-            tags => self.far(hash, tags),
+            tags => self.under(hash, tags),
         }
+    }
+
+    /// Out of line: hardly any key has tags.
+    #[cold]
+    #[inline(never)]
+    fn under(&self, hash: u64, tags: u32) -> u64 {
+        self.far(hash, tags)
     }
 
     /// Hash of a hash and a number that a sender chose: the initial sequence number of the fifth and later attempts

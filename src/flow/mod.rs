@@ -307,7 +307,7 @@ impl Flows {
             true => vlan::pack_key(packet.vlan, packet.vlan_count),
             false => 0,
         };
-        Key { tags, ..key }
+        key.with_tags(tags)
     }
 
     fn on_half(
@@ -322,7 +322,7 @@ impl Flows {
         let tcp = (self.fragments).join((&self.hasher, hash), &key, packet, now, evicted)?;
         self.counts.headers_joined += 1;
         let mut syn = Headers::joined(packet, &tcp);
-        syn.key.tags = key.tags;
+        syn.key = syn.key.with_tags(key.tags());
         if !syn.is_touch() {
             return None;
         }
@@ -349,7 +349,7 @@ impl Flows {
             ..NEAR_MAX => (hash, false),
             _ => (self.hasher.far(hash, syn.seq), true),
         };
-        self.counts.packets_accounted += u64::from(!syn.key.joined);
+        self.counts.packets_accounted += u64::from(!syn.key.joined());
         let counts = &mut self.counts;
         self.attempts.open(bucket, syn, now, counts, out);
         if self.early.holds(hash) {
@@ -409,11 +409,11 @@ impl Flows {
         let entry = *self.attempts.ring.get(at);
         if entry.interface != syn.interface {
             self.counts.syn_other_interface += 1;
-            self.counts.syn_joined_elsewhere += u64::from(key.joined);
+            self.counts.syn_joined_elsewhere += u64::from(key.joined());
             return;
         }
         self.counts.syn_retransmitted += 1;
-        let counted = u64::from(!key.joined);
+        let counted = u64::from(!key.joined());
         if !entry.has(MOVED) {
             if entry.has(ENDED) {
                 let counts = &mut self.counts;

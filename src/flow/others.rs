@@ -166,7 +166,7 @@ impl Flows {
                 let mut conn = Conn::new(orig, segment, now);
                 conn.flipped = flipped;
                 // The kernel's list knows no tags.
-                let listed = Key { tags: 0, ..*key }.canonical();
+                let listed = key.with_tags(0).canonical();
                 conn.preexisting = self.preexisting.binary_search(&listed).is_ok();
                 self.counts.midstream_flows += 1;
                 self.counts.preexisting_flows += u64::from(conn.preexisting);
@@ -208,8 +208,7 @@ impl Flows {
         let other = counterpart(icmp.v6, icmp.kind).unwrap_or(icmp.code);
         let proto = if icmp.v6 { 58 } else { 1 };
         let (kind, other) = (u16::from(icmp.kind), u16::from(other));
-        let mut key = Key::new(packet.src, packet.dst, kind, other, proto);
-        key.id = icmp.id;
+        let key = Key::new(packet.src, packet.dst, kind, other, proto).with_id(icmp.id);
         let key = self.key(packet, key);
         let headers = Headers::new(packet, key, icmp.payload_len);
         self.on_other(&headers, self.hasher.hash(&key), now, out);

@@ -27,7 +27,7 @@ impl Key {
             dst: self.dst().into(),
             src_port: self.src_port,
             dst_port: self.dst_port,
-            proto: self.proto,
+            proto: self.proto(),
         }
     }
 }

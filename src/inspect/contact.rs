@@ -57,10 +57,10 @@ pub struct Contact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u32);
 
-const V6: u32 = 26;
-const KIND: u32 = 27;
-const NUMBER: u32 = 29;
-const _: () = assert!(vlan::MASK >> V6 == 0 && CONTACTS_PER_FRAME <= 4);
+const KIND: u32 = 26;
+const NUMBER: u32 = 28;
+const V6: u32 = 31;
+const _: () = assert!(vlan::MASK >> KIND == 0 && CONTACTS_PER_FRAME <= 4);
 
 impl Mark {
     /// Of a contact between IPv6 hosts or not, under tags of the key, with its number within its frame.
@@ -87,7 +87,7 @@ impl Contact {
     }
 
     fn is_v6(&self) -> bool {
-        self.mark.0 >> V6 & 1 != 0
+        self.mark.0 >> V6 != 0
     }
 
     /// Its kind.

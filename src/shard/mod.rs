@@ -269,12 +269,12 @@ impl Shard {
         Contact {
             position,
             ts_ns: packet.ts_ns,
-            pair: self.owners.pair(ends.src(), target, ends.tags),
+            pair: self.owners.pair(ends.src(), target, ends.tags()),
             src: ends.src,
             dst: ends.dst,
             port: ends.dst_port,
             interface: packet.interface,
-            mark: Mark::new(ends.v6, ends.tags, kind, number),
+            mark: Mark::new(ends.v6(), ends.tags(), kind, number),
         }
     }
 
@@ -346,10 +346,8 @@ impl Shard {
         one: &Pending,
         timeline: &Timeline<'_>,
     ) {
-        let ends = Key {
-            tags: one.headers.key.tags,
-            ..Key::new(tuple.src, tuple.dst, 0, tuple.dst_port, tuple.proto)
-        };
+        let ends = Key::new(tuple.src, tuple.dst, 0, tuple.dst_port, tuple.proto)
+            .with_tags(one.headers.key.tags());
         let kind = match what {
             Outcome::Answered => ContactKind::Answered,
             Outcome::Refused => ContactKind::Refused,

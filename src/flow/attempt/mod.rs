@@ -40,9 +40,10 @@ const FORGOTTEN: u32 = 1 << 31;
 
 /// Bits of [`AttemptEntry::flags`].
 pub mod bits {
+    /// This and the next as in a key's kind.
     pub const V6: u16 = 1;
-    pub const ODD: u16 = 1 << 1;
-    pub const JOINED: u16 = 1 << 2;
+    pub const JOINED: u16 = 1 << 1;
+    pub const ODD: u16 = 1 << 2;
     pub const FAR: u16 = 1 << 3;
     pub const ANSWERED: u16 = 1 << 4;
     pub const ENDED: u16 = 1 << 5;
@@ -122,17 +123,11 @@ impl AttemptEntry {
 
     /// Its key, client first.
     pub fn key(&self) -> Key {
-        Key {
-            v6: self.has(V6),
-            src: self.src,
-            dst: self.dst,
-            src_port: self.src_port,
-            dst_port: self.dst_port,
-            proto: TCP,
-            id: 0,
-            joined: self.has(JOINED),
-            tags: vlan::key_of(self.vlan),
-        }
+        let mut key = Key::between(self.has(V6), (self.src, self.dst), TCP)
+            .with_joined(self.has(JOINED))
+            .with_tags(vlan::key_of(self.vlan));
+        (key.src_port, key.dst_port) = (self.src_port, self.dst_port);
+        key
     }
 
     /// Who of this attempt sends packets of `key`.
@@ -149,10 +144,10 @@ impl AttemptEntry {
 
     /// The entry of a SYN, and whether it tells all that a record needs: otherwise it takes a tally.
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
     fn of(syn: &Headers, watermark_ns: i64) -> (Self, bool) {
         let key = &syn.key;
         let odd = syn.flags & (FIN | RST) != 0;
-        let bit = |bit, set| if set { bit } else { 0 };
         let lag = u32::try_from(watermark_ns.wrapping_sub(syn.ts_ns)).ok();
         let (vlan, others) = vlan_and_flags(syn);
         let entry = Self {
@@ -163,7 +158,7 @@ impl AttemptEntry {
             word: lag.unwrap_or(0),
             src_port: key.src_port,
             dst_port: key.dst_port,
-            flags: bit(V6, key.v6) | bit(ODD, odd) | bit(JOINED, key.joined),
+            flags: (key.kind() as u16) & (V6 | JOINED) | if odd { ODD } else { 0 },
             interface: syn.interface,
             vlan,
             rest: syn.wire_len,
@@ -415,10 +410,7 @@ impl Attempts {
 /// [`AttemptEntry::vlan`] of a SYN, and which of its flags that cannot hold.
 #[inline(always)]
 fn vlan_and_flags(syn: &Headers) -> (u32, u8) {
-    let mut vlan = match syn.key.tags {
-        0 => vlan::pack(syn.vlan, syn.vlan_count),
-        tags => tags,
-    };
+    let mut vlan = vlan::pack(syn.vlan, syn.vlan_count) | syn.key.tags();
     let mut others = syn.flags & !SYN;
     if others != 0 {
         for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {

@@ -72,12 +72,12 @@ impl Conn {
             start_ns: packet.ts_ns,
             end_ns: packet.ts_ns,
             touched_ns: watermark_ns,
-            isn: u32::from(key.id),
+            isn: u32::from(key.id()),
             interface: packet.interface,
             interface_resp: packet.interface,
             vlan: packet.vlan,
             vlan_count: packet.vlan_count,
-            midstream: key.proto == TCP,
+            midstream: key.proto() == TCP,
             ..Self::default()
         }
     }
@@ -88,7 +88,7 @@ impl Conn {
     }
 
     fn state(&self) -> ConnState {
-        if self.key.proto == UDP {
+        if self.key.proto() == UDP {
             return if self.resp.packets > 0 {
                 ConnState::Sf
             } else {
@@ -114,8 +114,8 @@ impl Conn {
     pub fn record(&self, reason: EndReason, conn_state: ConnState) -> FlowRecord {
         FlowRecord {
             tuple: self.key.tuple(),
-            id: self.key.id,
-            joined: self.key.joined,
+            id: self.key.id(),
+            joined: self.key.joined(),
             isn: self.isn,
             start_ns: self.start_ns,
             end_ns: self.end_ns,

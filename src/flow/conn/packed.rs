@@ -83,7 +83,7 @@ impl Cold {
             Sender::Orig => (self.src, self.dst),
             Sender::Resp => (self.dst, self.src),
         };
-        ends == (key.src, key.dst) && vlan::key_of(self.vlan) == key.tags
+        ends == (key.src, key.dst) && vlan::key_of(self.vlan) == key.tags()
     }
 
     /// How far the numbers of a segment lie from those that come next.
@@ -364,10 +364,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         payload: sides.map(|side| high(side.payload_bytes)),
         isn: conn.isn,
         history: conn.history,
-        vlan: match conn.key.tags {
-            0 => vlan::pack(conn.vlan, conn.vlan_count),
-            tags => tags,
-        },
+        vlan: vlan::pack(conn.vlan, conn.vlan_count) | conn.key.tags(),
         next: conn.next,
         interfaces: [conn.interface, conn.interface_resp],
     };
