@@ -120,7 +120,7 @@ impl Flow {
         volume.payload_bytes += u64::from(tcp.payload_len);
         volume.tcp_flags |= tcp.flags;
         self.end = self.end.max(packet.ts_ns);
-        self.touched = now;
+        self.touched = self.touched.max(now);
         let f = tcp.flags;
         self.note_sent(tcp, side);
         if side == 0 && f & ACK != 0 {
