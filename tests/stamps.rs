@@ -110,6 +110,20 @@ fn one_outlier_changes_nothing_else() {
 }
 
 #[test]
+fn a_first_frame_whose_clock_was_not_set_opens_its_connection_all_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut capture = conversation(false, START_NS);
+    capture.frames[0].ts_ns = 0;
+    let files = [
+        write(dir.path(), "1", &capture, |at| at < 6),
+        write(dir.path(), "2", &capture, |at| at >= 6),
+    ];
+    let said = read(&[], &files);
+    assert_eq!(said.flows(), [WHOLE], "{}", said.stderr);
+    assert_eq!(said.count("stamps_outlying"), 1, "{}", said.stderr);
+}
+
+#[test]
 fn a_wrong_stamp_of_one_file_does_not_move_it_among_the_others() {
     let dir = tempfile::tempdir().expect("a folder");
     let capture = conversation(false, START_NS);

@@ -229,7 +229,11 @@ impl Naive {
         let stray = self.tries.iter().enumerate();
         let stray = stray.filter(|(_, t)| t.near && t.open && t.side(ends).is_some());
         let stray = stray.max_by_key(|(_, t)| (t.first, t.isn, t.ends.0, t.ends.2, t.ends.1));
-        if let Some((i, _)) = stray {
+        let known = self.midstream.iter().position(|c| c.side(ends).is_some());
+        let of_stray = |(_, t): &(usize, &Flow)| {
+            known.is_none() || t.is_near(tcp, t.side(ends).expect("found by it"))
+        };
+        if let Some((i, _)) = stray.filter(of_stray) {
             let t = &mut self.tries[i];
             let side = t.side(ends).expect("found by it");
             if t.here(packet, side) {
@@ -238,7 +242,6 @@ impl Naive {
             }
             return;
         }
-        let known = self.midstream.iter().position(|c| c.side(ends).is_some());
         let late = self
             .closed
             .iter()

@@ -47,6 +47,15 @@ impl Flows {
         let Some((at, sender)) = self.newest(hash, key, [None; 2], now, out, open) else {
             return self.on_midstream(segment, hash, now, out);
         };
+        // Anybody can send a SYN on the ports of a flow that is no proven connection: its segments stay its own.
+        if !self.attempts.is_near(at, segment, sender) {
+            self.take_outlived(out);
+            self.release_due(now, out);
+            let (others, counts) = (&mut self.others, &mut self.counts);
+            if others.find(hash, &segment.key, now, counts, out).is_some() {
+                return self.on_midstream(segment, hash, now, out);
+            }
+        }
         if self.attempts.comes_its_way(at, segment, sender) {
             self.counts.packets_accounted += 1;
             self.attempts.add(at, segment, sender, &mut self.counts);

@@ -114,13 +114,19 @@ impl Stamps {
                     self.outlying += 1;
                     belongs_ns
                 }
-                Verdict::Restart if self.restarts < EPOCHS_MAX => self.restart(first, ts_ns),
+                Verdict::Restart if self.may_restart(first) => self.restart(first, ts_ns),
                 Verdict::Sound | Verdict::Restart => ts_ns,
             };
             self.unjudged.pop_front();
             let key = self.order.key(ts_ns, first.depth);
             chunk.place(first.index, ts_ns, key);
         }
+    }
+
+    /// Whether there is an epoch left, and a time for all its stamps.
+    fn may_restart(&self, frame: Unjudged) -> bool {
+        let first_ns = self.order.newest_ns().unwrap_or(0).saturating_add(REST_NS);
+        self.restarts < EPOCHS_MAX && first_ns.checked_sub(frame.ts_ns).is_some()
     }
 
     /// Begins an epoch with this frame, which would have the time `ts_ns` in the old one; returns its time.

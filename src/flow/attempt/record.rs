@@ -10,8 +10,11 @@ use crate::flow::counts::FlowCounts;
 use crate::flow::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, When};
 use crate::flow::tcp::{self, Sender};
 
-/// Bytes of a client that may have been missed before its RST.
+/// Bytes of one side that may have been missed.
 const UNSEEN_BYTES: u32 = 16 << 20;
+/// What a server that has acknowledged nothing lets a client send, and its FIN: the window of a SYN+ACK is not scaled
+/// (RFC 7323, 2.2).
+const FIRST_WINDOW: u32 = 1 << 16;
 
 impl AttemptEntry {
     fn reset(&self) -> Option<Sender> {
@@ -279,7 +282,9 @@ impl Attempts {
     }
 
     /// A server that acknowledges what a client sent after its SYN has accepted the handshake: nobody but the server
-    /// can tell us that.
+    /// can tell us that. But it may speak of another connection on the same ports, which it had before (RFC 5961, 4: it
+    /// acknowledges a spoofed SYN with that one's numbers), and a firewall may refuse a segment that it made up from the
+    /// client's own: so the numbers of both sides are to be near, and a RST proves only with one that the server sent.
     fn effect_of_server(&self, at: u32, segment: &Headers) -> Option<Effect> {
         let entry = self.ring.get(at);
         let answered = entry.has(ANSWERED);
@@ -291,21 +296,60 @@ impl Attempts {
             let answers = segment.flags & (ACK | RST | FIN) == ACK && numbered;
             return answers.then_some(Effect::Answer);
         }
-        let accepts = ack && acked > syn_payload && acked <= sent;
         let speaks_to_it = ack && acked <= sent.max(syn_payload);
+        let accepts = speaks_to_it
+            && acked > syn_payload
+            && acked - syn_payload <= FIRST_WINDOW
+            && self.is_of_its_server(at, segment);
         let proves = accepts || speaks_to_it && self.sends_what_was_acknowledged(at, segment);
         if proves && answered && !entry.has(ODD) {
             return Some(Effect::Prove);
         }
         if rst {
             let follows = answered && segment.seq == entry.server_isn().wrapping_add(1);
-            return (numbered || (!ack && follows)).then_some(match answered {
+            let ends = numbered || answered && speaks_to_it;
+            return (ends || (!ack && follows)).then_some(match answered {
                 true => Effect::Reset,
                 false => Effect::Refuse,
             });
         }
         let speaks = numbered && (segment.payload_len > 0 || segment.flags & FIN != 0);
         (!answered && (accepts || speaks)).then_some(Effect::Answer)
+    }
+
+    /// Whether a segment that has no effect bears a number near those of this attempt.
+    pub fn is_near(&self, at: u32, segment: &Headers, sender: Sender) -> bool {
+        let entry = self.ring.get(at);
+        let [sent, sent_by_server] = self.sent(at);
+        let within =
+            |number, isn, sent: u32| tcp::within(number, isn, sent.saturating_add(UNSEEN_BYTES));
+        match sender {
+            Sender::Orig => within(segment.seq, entry.isn, sent),
+            Sender::Resp if segment.flags & ACK != 0 => within(segment.ack, entry.isn, sent),
+            Sender::Resp => {
+                !entry.has(ANSWERED) || within(segment.seq, entry.server_isn(), sent_by_server)
+            }
+        }
+    }
+
+    /// A segment bears a number near those of the server that has answered or, before, of the one that the client
+    /// acknowledges; a RST one that the server was seen to send.
+    fn is_of_its_server(&self, at: u32, segment: &Headers) -> bool {
+        let entry = self.ring.get(at);
+        if entry.has(ANSWERED) {
+            let unseen = match segment.flags & RST {
+                0 => UNSEEN_BYTES,
+                _ => 0,
+            };
+            let [_, sent] = self.sent(at);
+            let next = entry.server_isn().wrapping_add(1);
+            return tcp::within(segment.seq, next, sent.saturating_add(unseen));
+        }
+        let is_near = |tally: &Tally| {
+            let first = tally.acked.wrapping_sub(FIRST_WINDOW);
+            tally.flags[0] & ACK != 0 && tcp::within(segment.seq, first, 2 * FIRST_WINDOW)
+        };
+        entry.has(TALLY) && is_near(self.tallies.get(entry.rest))
     }
 
     /// The client has acknowledged bytes of this segment of an answered attempt, before they were seen.

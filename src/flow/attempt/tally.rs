@@ -74,10 +74,10 @@ impl Tally {
 
 impl Tally {
     /// Notes how far `sender`, whose initial sequence number is `isn`, has sent. A segment far from all before tells
-    /// nothing, and a RST may repeat a number that the other side guessed.
+    /// nothing, a RST may repeat a number that the other side guessed, and no connection has segments without ACK.
     pub(super) fn note_sent(&mut self, segment: &Headers, sender: Sender, isn: u32) {
         let other_syn = segment.flags & SYN != 0 && segment.seq != isn;
-        if other_syn || segment.flags & RST != 0 {
+        if other_syn || segment.flags & RST != 0 || segment.flags & (SYN | ACK) == 0 {
             return;
         }
         let sent = &mut self.sent[sender as usize];

@@ -464,6 +464,8 @@ impl Conns {
         if hot.has_rival() {
             cold.note_next(packet, sender);
         }
+        // A packet that waited for its SYN may come behind younger ones: it makes no deadline earlier.
+        let watermark_ns = watermark_ns.max(hot.touched_ns);
         if hot.add(cold, packet, sender, watermark_ns) {
             let slot = timers::slot_of(hot.deadline(self.heard_ns));
             self.slab.wheel.relink(at, slot);

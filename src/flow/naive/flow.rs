@@ -92,7 +92,9 @@ impl Flow {
     pub fn note_sent(&mut self, tcp: &Tcp, side: usize) {
         let f = tcp.flags;
         let base = [Some(self.isn), self.server_isn][side];
-        if let Some(base) = base.filter(|&base| f & RST == 0 && (f & SYN == 0 || tcp.seq == base)) {
+        if let Some(base) = base.filter(|&base| {
+            f & RST == 0 && f & (SYN | ACK) != 0 && (f & SYN == 0 || tcp.seq == base)
+        }) {
             let length = tcp.payload_len + u32::from(f & SYN != 0) + u32::from(f & FIN != 0);
             let behind = (tcp.seq.wrapping_add(length)).wrapping_sub(base.wrapping_add(1));
             if behind.wrapping_sub(self.sent[side]) < 1 << 30 {
@@ -118,7 +120,7 @@ impl Flow {
         volume.payload_bytes += u64::from(tcp.payload_len);
         volume.tcp_flags |= tcp.flags;
         self.end = self.end.max(packet.ts_ns);
-        self.touched = now;
+        self.touched = self.touched.max(now);
         let f = tcp.flags;
         self.note_sent(tcp, side);
         if side == 0 && f & ACK != 0 {
@@ -283,11 +285,12 @@ impl Flow {
             }
             // The server accepted what came after the SYN.
             let behind = tcp.ack.wrapping_sub(plus(self.isn, 1));
-            let accepts = f & ACK != 0 && behind > self.syn_payload && behind <= sent[0];
+            let names_it = f & ACK != 0 && behind <= sent[0].max(self.syn_payload);
+            let new = names_it && (1..=65_536).any(|n| behind == self.syn_payload + n);
+            let accepts = new && self.is_servers(tcp, sent[1]);
             // The client acknowledged what only now is seen of the server.
             let mut then = self.clone();
             then.note_sent(tcp, 1);
-            let names_it = f & ACK != 0 && behind <= sent[0].max(self.syn_payload);
             let reached = self.server_isn.zip(self.acked);
             let reached = reached.map_or(0, |(s, acked)| acked.wrapping_sub(plus(s, 1)));
             let length = tcp.payload_len + u32::from(f & FIN != 0);
@@ -299,7 +302,7 @@ impl Flow {
             if f & RST != 0 {
                 let follows =
                     self.server_isn.is_some_and(|s| tcp.seq == plus(s, 1)) && f & ACK == 0;
-                let right = f & ACK != 0 && acks || follows;
+                let right = f & ACK != 0 && acks || answered && names_it || follows;
                 return right.then_some(if answered { 'X' } else { 'R' });
             }
             let speaks = f & ACK != 0 && acks && (tcp.payload_len > 0 || f & FIN != 0);
@@ -318,6 +321,33 @@ impl Flow {
         let unseen = if answered { 16 << 20 } else { 0 };
         let most = sent[0].max(self.syn_payload).saturating_add(1 + unseen);
         (f & RST != 0 && tcp.seq.wrapping_sub(self.isn) <= most).then_some('X')
+    }
+
+    /// The number of a segment is near those of this attempt.
+    pub fn is_near(&self, tcp: &Tcp, side: usize) -> bool {
+        let near = |number: u32, isn: u32, side: usize| {
+            u64::from(number.wrapping_sub(isn)) <= u64::from(self.sent[side]) + (16 << 20)
+        };
+        match (side, self.server_isn) {
+            (0, _) => near(tcp.seq, self.isn, 0),
+            _ if tcp.flags & ACK != 0 => near(tcp.ack, self.isn, 0),
+            (_, server_isn) => server_isn.is_none_or(|s| near(tcp.seq, s, 1)),
+        }
+    }
+
+    /// The number of a segment is near the server's.
+    fn is_servers(&self, tcp: &Tcp, sent: u32) -> bool {
+        match (self.server_isn, self.acked) {
+            (Some(s), _) if tcp.flags & RST != 0 => tcp.seq.wrapping_sub(s.wrapping_add(1)) <= sent,
+            (Some(s), _) => {
+                u64::from(tcp.seq.wrapping_sub(s.wrapping_add(1))) <= u64::from(sent) + (16 << 20)
+            }
+            (None, Some(acked)) => {
+                let apart = tcp.seq.wrapping_sub(acked);
+                apart.min(apart.wrapping_neg()) <= 65_536
+            }
+            (None, None) => false,
+        }
     }
 
     pub fn says(&self, outcome: Outcome) -> (When, FlowEvent) {

@@ -115,6 +115,24 @@ fn an_answer_waits_for_a_second_and_for_its_own_syn_only() {
 }
 
 #[test]
+fn what_waited_makes_no_deadline_earlier() {
+    // The second waits while the first has opened a flow, which goes on.
+    let packets = [
+        data(0, true, A, (11, 21), 0),
+        data(900_000_000, true, A | F, (11, 21), 0),
+        data(1_500_000_000, false, A | F, (21, 12), 0),
+        segment(10 * SECOND, (7, 7), (8, 8), S, 1, 0),
+    ];
+    let (said, _) = play(&packets);
+    let ended = said.iter().find_map(|(when, event)| match event {
+        FlowEvent::Ended(record) if record.midstream => Some((*when, record.reason)),
+        _ => None,
+    });
+    let deadline = When::Deadline(6_500_000_000);
+    assert_eq!(ended, Some((deadline, EndReason::Fin)));
+}
+
+#[test]
 fn a_flood_of_answers_without_a_syn_waits_in_bounded_room() {
     let limits = Limits {
         others: 30_000,

@@ -1,7 +1,7 @@
 //! What proves a handshake, what answers an attempt, and what never does.
 
 use super::*;
-use crate::flow::record::{Basis, ConnState};
+use crate::flow::record::{Basis, ConnState, EndReason};
 
 /// A segment with payload, of the client (seq 10) or the server (seq 20).
 pub(super) fn data(
@@ -75,6 +75,47 @@ fn a_reset_that_repeats_a_guess_is_nothing_that_the_server_sent() {
     }
 }
 
+/// A firewall or a closed port answers a segment without ACK so (RFC 9293, 3.10.7.1), others any segment.
+#[test]
+fn a_reset_that_is_made_of_the_clients_numbers_proves_nothing() {
+    let answer = segment(1, D, C, S | A, 20, 11);
+    for (flags, ack) in [(0, 0), (PSH, 0), (F, 0), (A, 5_000), (A | F, 1 << 31)] {
+        let client = data(2, true, flags, (11, ack), 5);
+        let acked = 16 + u32::from(flags & F != 0);
+        let reset = data(3, false, R | A, (ack, acked), 0);
+        assert_eq!(outcomes(&[answer, client, reset]), (1, 0), "{flags}");
+    }
+    // It ends the attempt all the same.
+    let client = data(2, true, A, (11, 5_000), 5);
+    let reset = data(3, false, R | A, (5_000, 16), 0);
+    let (said, _) = play(&[segment(0, C, D, S, 10, 0), answer, client, reset]);
+    let record = records(&said)[0];
+    assert_eq!(
+        (record.conn_state, record.reason),
+        (ConnState::Rstr, EndReason::Rst)
+    );
+}
+
+/// A server acknowledges a spoofed SYN with the numbers of the connection that it has on these ports, or had lately.
+#[test]
+fn a_server_that_speaks_of_an_older_connection_answers_and_proves_nothing() {
+    for (seq, ack) in [(777_000, 900_000_000), (1 << 31, 3_111_222_333)] {
+        let challenge = data(9, false, A, (seq, ack), 0);
+        let speech = data(10, false, A | PSH, (seq, ack), 500);
+        let far = [1 << 30, 1 << 31, 3 << 30].map(|seq| data(2, true, A, (seq, 5_000), 1));
+        let spoofed = [&far[..], &[challenge, speech, challenge]].concat();
+        assert_eq!(outcomes(&spoofed), (0, 0), "{seq} {ack}");
+    }
+    // Numbers that are near on one side only.
+    let request = data(1, true, A | PSH, (11, 21), 50);
+    for (seq, ack) in [(21 + (1 << 17), 61), (21, 62), (21 + (1 << 31), 61)] {
+        let answer = data(2, false, A, (seq, ack), 0);
+        assert_eq!(outcomes(&[request, answer]), (0, 0), "{seq} {ack}");
+    }
+    let near = data(2, false, A, (5_000, 61), 0);
+    assert_eq!(outcomes(&[request, near]), (1, 0));
+}
+
 #[test]
 fn a_second_synack_moves_no_number_that_is_believed() {
     let (first, second) = (
@@ -95,7 +136,7 @@ fn a_server_that_acknowledges_what_the_client_sent_has_accepted_the_handshake() 
     // Its number lies beyond what was seen of the server: alone it proves nothing.
     let fin = data(2, true, A | F, (5_000, 90_000), 0);
     let server = |flags, ack| data(3, false, flags, (90_000, ack), 0);
-    for flags in [A, A | F, A | R] {
+    for flags in [A, A | F] {
         assert_eq!(outcomes(&[answer, fin, server(flags, 5_001)]), (1, 1));
         assert_eq!(outcomes(&[answer, fin, server(flags, 5_000)]), (1, 1));
         for other in [10, 11, 5_002, 1 << 31, u32::MAX] {
@@ -103,6 +144,8 @@ fn a_server_that_acknowledges_what_the_client_sent_has_accepted_the_handshake() 
         }
     }
     assert_eq!(outcomes(&[answer, fin, server(F, 5_001)]), (1, 0), "no ACK");
+    let reset = data(3, false, A | R, (21, 5_001), 0);
+    assert_eq!(outcomes(&[answer, fin, reset]), (1, 1));
     let in_syn = data(0, true, S, (10, 0), 100);
     let acks_it = data(3, false, A, (21, 111), 0);
     assert_eq!(

@@ -94,3 +94,22 @@ fn a_silent_connection_ends_when_a_new_one_on_its_ports_is_proven() {
     ];
     assert_eq!(told(&[first, second].concat()), expected);
 }
+
+/// A connection whose SYN was missed, or whose attempt is long over, while somebody sends a SYN on its ports.
+#[test]
+fn a_syn_on_the_ports_of_a_flow_that_is_not_proven_takes_none_of_its_segments() {
+    let flow = (3_111_222_333, 777_000_111);
+    for isn in [10, 1 << 31] {
+        let syn = data(40, true, S, (isn, 0), 0);
+        let packets = [&talk(flow, 0, 5, 7)[..], &[syn], &talk(flow, 50, 5, 9)].concat();
+        let (said, counts) = play(&packets);
+        let payload = |r: &FlowRecord| (r.midstream, r.orig.payload_bytes, r.resp.payload_bytes);
+        let mut told: Vec<_> = records(&said).iter().map(payload).collect();
+        told.sort_unstable();
+        assert_eq!(told, [(false, 0, 0), (true, 80, 80)]);
+        assert_eq!(
+            (counts.answered_connections, counts.midstream_flows),
+            (0, 1)
+        );
+    }
+}

@@ -332,7 +332,7 @@ const LIMITS: &[Block] = &[
         "`--capture control` rejects what the kernel's program cannot follow as far as the TCP flags, SYNs in such wrappings among them. They count as frames that the filter rejected, if CAP_BPF is held.",
     ),
     Text(
-        "A client proves a handshake by acknowledging a number that the server was seen to send; where data was lost, the server proves it by acknowledging what the client was seen to send. Nobody else knows these numbers: a blind guess is right once in 2^32 times, divided by the bytes that the server was seen to send. A connection of which neither was seen stays answered.",
+        "A client proves a handshake by acknowledging a number that the server was seen to send; where data was lost, the server proves it by acknowledging what the client was seen to send. Nobody else knows these numbers: a blind guess is right once in 2^32 times, divided by the bytes that the server was seen to send. What the server acknowledges is believed within its first window of 64 KiB, in a segment whose own number is near its others, and of a RST only with a number that it was seen to send: a server also acknowledges a spoofed SYN, with the numbers of a connection that it has on these ports, and a firewall answers with the client's. A connection of which neither was seen stays answered.",
     ),
     Text(
         "The fanout hash has 32 bits. It withstands an attacker who cannot see which worker a packet reaches, and no more.",
