@@ -12,8 +12,9 @@ use super::ng::TIME_MAX_NS;
 
 /// Stamps that differ by no more are no jump: ten minutes.
 pub const JUMP_NS: i64 = 600_000_000_000;
-/// A capture whose first frame comes so long before the next ones has a wrong stamp rather than a silent link: a day.
-pub const FIRST_GAP_NS: i64 = 86_400_000_000_000;
+/// A capture whose first frame comes so long before the next ones has a wrong stamp rather than a silent link, or parts of
+/// several captures: five years.
+pub const FIRST_GAP_NS: i64 = 5 * 365 * 86_400_000_000_000;
 /// Later stamps are wrong, those that a reader had to clamp among them: so packet time never ends.
 pub const LATEST_NS: i64 = TIME_MAX_NS - 1;
 /// Frames that judge a jump.
@@ -133,16 +134,16 @@ mod tests {
 
     #[test]
     fn a_first_stamp_of_a_clock_that_was_not_set_is_an_outlier() {
-        const DAY: i64 = 86_400;
-        let later = [2, 3, 4, 5].map(|day| day * DAY);
+        const GAP: i64 = FIRST_GAP_NS / S;
+        let later = [2, 3, 4, 5].map(|gap| gap * GAP);
         assert_eq!(
             judged(None, 0, &later, false),
-            Verdict::Outlier(2 * DAY * S)
+            Verdict::Outlier(2 * GAP * S)
         );
         assert_eq!(judged(None, 0, &later[..3], false), Verdict::Open);
         assert_eq!(judged(None, 0, &later[..3], true), Verdict::Sound);
         assert_eq!(
-            judged(None, 0, &[DAY], false),
+            judged(None, 0, &[GAP], false),
             Verdict::Sound,
             "a quiet link"
         );

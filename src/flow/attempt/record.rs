@@ -336,20 +336,21 @@ impl Attempts {
     /// acknowledges; a RST one that the server was seen to send.
     fn is_of_its_server(&self, at: u32, segment: &Headers) -> bool {
         let entry = self.ring.get(at);
-        if entry.has(ANSWERED) {
-            let unseen = match segment.flags & RST {
-                0 => UNSEEN_BYTES,
-                _ => 0,
-            };
-            let [_, sent] = self.sent(at);
+        let [_, sent] = self.sent(at);
+        let is_beyond = |unseen: u32| {
             let next = entry.server_isn().wrapping_add(1);
-            return tcp::within(segment.seq, next, sent.saturating_add(unseen));
+            !tcp::within(segment.seq, next, sent.saturating_add(unseen))
+        };
+        if entry.has(ANSWERED) && segment.flags & RST != 0 {
+            return !is_beyond(0);
         }
         let is_near = |tally: &Tally| {
             let first = tally.acked.wrapping_sub(FIRST_WINDOW);
             tally.flags[0] & ACK != 0 && tcp::within(segment.seq, first, 2 * FIRST_WINDOW)
         };
-        entry.has(TALLY) && is_near(self.tallies.get(entry.rest))
+        // Of two servers that answer, as behind one address, the client may have taken the other.
+        entry.has(ANSWERED) && !is_beyond(UNSEEN_BYTES)
+            || entry.has(TALLY) && is_near(self.tallies.get(entry.rest))
     }
 
     /// The client has acknowledged bytes of this segment of an answered attempt, before they were seen.

@@ -337,16 +337,16 @@ impl Flow {
 
     /// The number of a segment is near the server's.
     fn is_servers(&self, tcp: &Tcp, sent: u32) -> bool {
+        let behind = |s: u32| tcp.seq.wrapping_sub(s.wrapping_add(1));
+        let resets = tcp.flags & RST != 0;
         match (self.server_isn, self.acked) {
-            (Some(s), _) if tcp.flags & RST != 0 => tcp.seq.wrapping_sub(s.wrapping_add(1)) <= sent,
-            (Some(s), _) => {
-                u64::from(tcp.seq.wrapping_sub(s.wrapping_add(1))) <= u64::from(sent) + (16 << 20)
-            }
-            (None, Some(acked)) => {
+            (Some(s), _) if resets => behind(s) <= sent,
+            (Some(s), _) if u64::from(behind(s)) <= u64::from(sent) + (16 << 20) => true,
+            (_, Some(acked)) => {
                 let apart = tcp.seq.wrapping_sub(acked);
                 apart.min(apart.wrapping_neg()) <= 65_536
             }
-            (None, None) => false,
+            (_, None) => false,
         }
     }
 
