@@ -64,6 +64,8 @@ fn good() -> Facts {
         interfaces: Ok(vec![(interface(), answers)]),
         awaited: false,
         unreadable: Vec::new(),
+        by_vlan: false,
+        heard: Vec::new(),
     }
 }
 
