@@ -40,15 +40,12 @@ struct Ear {
 
 /// Listens on the interfaces that may carry tags: Ethernet that is up. Without CAP_NET_RAW on none.
 pub fn listen(facts: &Facts, time: Duration) -> Vec<(String, Result<Heard, String>)> {
-    let may_carry_tags = |nic: &&Interface| {
-        nic.link == Some(LinkType::Ethernet) && !nic.loopback && nic.up && nic.running
-    };
     if time.is_zero() || !facts.can(CAP_NET_RAW) {
         return Vec::new();
     }
     let nics = facts.interfaces.iter().flatten().map(|(nic, _)| nic);
     let opened = nics
-        .filter(may_carry_tags)
+        .filter(|nic| may_carry_tags(nic))
         .map(|nic| (nic.name.clone(), open(nic)));
     let mut ears: Vec<(String, Result<Ear, SetupError>)> = opened.collect();
     hear(
@@ -62,6 +59,10 @@ pub fn listen(facts: &Facts, time: Duration) -> Vec<(String, Result<Heard, Strin
     ears.into_iter()
         .map(|(name, ear)| (name, heard(ear)))
         .collect()
+}
+
+fn may_carry_tags(nic: &Interface) -> bool {
+    nic.link == Some(LinkType::Ethernet) && !nic.loopback && nic.up && nic.running
 }
 
 fn open(nic: &Interface) -> Result<Ear, SetupError> {
@@ -133,6 +134,21 @@ fn arp_sender(frame: &Frame<'_>) -> Option<(Stack, Ipv4Addr, [u8; 6])> {
 mod tests {
     use super::*;
     use crate::capture::frame::VlanTag;
+    use crate::check::tests::interface;
+
+    #[test]
+    fn interfaces_that_cannot_show_a_tag_are_not_listened_to() {
+        let with = |change: fn(&mut Interface)| {
+            let mut nic = interface();
+            change(&mut nic);
+            may_carry_tags(&nic)
+        };
+        assert!(with(|_| ()));
+        assert!(!with(|nic| nic.up = false));
+        assert!(!with(|nic| nic.running = false));
+        assert!(!with(|nic| nic.loopback = true));
+        assert!(!with(|nic| nic.link = Some(LinkType::RawIp)));
+    }
 
     #[test]
     fn the_sender_of_an_arp_packet_is_read_behind_every_kind_of_tag() {

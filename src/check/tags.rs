@@ -249,8 +249,8 @@ fn finding(name: &str, heard: &Heard, by_vlan: bool) -> Option<Finding> {
     if let Some(sighting) = heard.joined {
         let Sighting { ends, stacks } = sighting;
         let what = format!("{name}: a connection {}", under(ends, stacks));
-        let why = "With `--key vlan` its packets would belong to two connections, and answers to none: \
-                   both sides of a router share the link. The default suits it.";
+        let why = "Its packets have different tags, as on both sides of a router. With `--key vlan` it would be two \
+                   connections, or one without answers: keep the default.";
         return Some(match by_vlan {
             true => Finding::new(Level::Warn, what, why, "--key addresses"),
             false => Finding::new(Level::Note, what, why, ""),

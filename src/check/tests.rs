@@ -7,7 +7,7 @@ use crate::host::nic::{Interface, NicCounters, SoftnetCounters, link_type};
 use crate::settings::flags::RingArgs;
 use crate::settings::rings::RingBudget;
 
-fn interface() -> Interface {
+pub(super) fn interface() -> Interface {
     Interface {
         name: "eth0".to_owned(),
         ifindex: 2,

@@ -23,10 +23,14 @@ fn conversation(link: Link, port: u16, isn: u32) -> Vec<Vec<u8>> {
 
 /// Findings about tags of one `check` with each of `--key`, while these frames are sent again and again.
 fn findings(veth: Veth, frames: &[Vec<u8>]) -> [Vec<Value>; 2] {
+    findings_within(veth, frames, "1s")
+}
+
+fn findings_within(veth: Veth, frames: &[Vec<u8>], time: &str) -> [Vec<Value>; 2] {
     let start = |key: &str| {
         let mut command = synledger();
         command.args(CHECK).args(["-i", SENSOR, "--json"]);
-        command.args(["--listen", "1s", "--key", key]);
+        command.args(["--listen", time, "--key", key]);
         let child = command.stdout(Stdio::piped()).spawn();
         child.expect("the program starts")
     };
@@ -104,6 +108,8 @@ fn check_speaks_against_tags_as_a_key_on_a_trunk() {
         );
         assert_eq!(only(&plain), ["note", &what, ""]);
         assert_eq!(only(&by_vlan), ["warn", &what, "--key addresses"]);
+        let unheard = findings_within(veth, &frames, "0");
+        assert_eq!(unheard.concat(), Vec::<Value>::new());
     });
 }
 
