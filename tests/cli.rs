@@ -411,7 +411,14 @@ fn the_short_help_has_a_line_for_each_flag_and_fits_a_screen() {
         ),
         (
             "read",
-            &["Arguments", "Detection", "Output", "Resources", "Behaviour"],
+            &[
+                "Arguments",
+                "Capture",
+                "Detection",
+                "Output",
+                "Resources",
+                "Behaviour",
+            ],
         ),
         ("check", &["Capture", "Resources", "Behaviour"]),
     ] {

@@ -263,7 +263,7 @@ fn the_default_file_serves_run_and_check_but_not_read() {
     let without = ["run", "-i", "lo", "--dry-run", "--no-config"];
     let without = with_default_file(toml, &without).expect("it was possible");
     assert_eq!(settings(&without)[0], "# configuration file: none");
-    let check = with_default_file(toml, &["check"]).expect("it was possible");
+    let check = with_default_file(toml, &["check", "--listen", "0"]).expect("it was possible");
     let expected = format!("ok    {path} was read; from it: workers\n");
     assert!(text(&check.stdout).starts_with(&expected), "{check:?}");
     let read = with_default_file("workers = 0", &["read", "/dev/null"]).expect("possible");

@@ -20,6 +20,7 @@ use crate::settings::{RunConfig, descriptors};
 use crate::witness;
 
 use super::Level;
+use super::tags::Heard;
 
 // Bit numbers (linux/capability.h).
 pub const CAP_NET_ADMIN: u32 = 12;
@@ -138,6 +139,10 @@ pub struct Facts {
     pub awaited: bool,
     /// Selected interfaces of unsupported types: name and type.
     pub unreadable: Vec<String>,
+    /// `--key vlan`.
+    pub by_vlan: bool,
+    /// Interfaces that were listened to, and why one could not be.
+    pub heard: Vec<(String, Result<Heard, String>)>,
 }
 
 impl Facts {
@@ -172,6 +177,8 @@ impl Facts {
             interfaces,
             awaited,
             unreadable,
+            by_vlan: false,
+            heard: Vec::new(),
         }
     }
 

@@ -1,17 +1,21 @@
 //! `synledger check`: whether this host is ready, and what to change if not.
 //!
-//! [`Facts::gather`] reads the host, [`findings`] judges without any access to it, [`render`] prints.
+//! [`Facts::gather`] reads the host, [`listen()`] its traffic; [`findings`] judges without any access to them,
+//! [`render`] prints.
 
 pub mod facts;
 mod fanout;
 mod interfaces;
+mod listen;
 pub mod render;
+mod tags;
 
 use crate::words::{many, shown};
 pub use facts::{
     CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, Facts, Needs, memory_level, refuse_too_much_memory,
 };
 pub use fanout::{CONSEQUENCE, Doubt, doubts};
+pub use listen::listen;
 
 use crate::settings::descriptors;
 use crate::settings::given::{Given, Origin};
@@ -95,6 +99,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     found.extend(memory(facts));
     found.extend(backlog(facts));
     found.extend(interfaces::findings(facts));
+    found.extend(tags::findings(&facts.heard, facts.by_vlan));
     found
 }
 

@@ -7,7 +7,7 @@ use crate::host::nic::{Interface, NicCounters, SoftnetCounters, link_type};
 use crate::settings::flags::RingArgs;
 use crate::settings::rings::RingBudget;
 
-fn interface() -> Interface {
+pub(super) fn interface() -> Interface {
     Interface {
         name: "eth0".to_owned(),
         ifindex: 2,
@@ -64,6 +64,8 @@ fn good() -> Facts {
         interfaces: Ok(vec![(interface(), answers)]),
         awaited: false,
         unreadable: Vec::new(),
+        by_vlan: false,
+        heard: Vec::new(),
     }
 }
 

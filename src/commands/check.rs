@@ -3,7 +3,7 @@
 use crate::check::{self, Facts, Needs, render};
 use crate::error::Failure;
 use crate::host::{cpus, nic};
-use crate::settings::flags::CheckArgs;
+use crate::settings::flags::{CheckArgs, FlowKey};
 use std::io::Write;
 
 /// Prints the findings. The exit code is 1 if one of them prevents a start.
@@ -18,7 +18,9 @@ pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
         // Other errors are findings, also those that a run would wait out.
         resolved => resolved,
     };
-    let facts = Facts::gather(resolved, needs);
+    let mut facts = Facts::gather(resolved, needs);
+    facts.by_vlan = args.key.key == FlowKey::Vlan;
+    facts.heard = check::listen(&facts, args.listen);
     let mut findings = Vec::from_iter(check::configuration(&args.file.given));
     findings.extend(check::findings(&facts));
     let mut out = std::io::stdout().lock();

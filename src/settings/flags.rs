@@ -11,6 +11,7 @@ use crate::words::whole;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use ipnet::IpNet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 mod rings;
 mod run;
@@ -103,6 +104,25 @@ pub struct InterfaceArgs {
         help_heading = CAPTURE
     )]
     pub interfaces: Vec<String>,
+}
+
+/// What tells flows apart, in every subcommand.
+#[derive(Debug, Clone, Args)]
+pub struct KeyArgs {
+    /// Flow key: addresses or vlan.
+    ///
+    /// What tells connections and sources apart. `addresses`: addresses, protocol and ports. `vlan`: VLAN tags as well, the outer two, for a link that carries
+    /// networks with the same addresses: a connection or a scan in one network is then not one in another. Not for a
+    /// trunk on which both sides of a connection have different tags: its answers would belong to nothing. EVE records
+    /// have the tags as `vlan` either way. `check` says which of the two the traffic on a link suggests.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "addresses",
+        hide_possible_values = true,
+        help_heading = CAPTURE
+    )]
+    pub key: FlowKey,
 }
 
 /// Threads and memory, in every subcommand.
@@ -229,6 +249,23 @@ pub struct CheckArgs {
     /// Which interfaces.
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
+    /// What is a flow in the run that is meant.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Listen this long for VLAN tags.
+    ///
+    /// 0 to 60s, such as 500ms, 2s; 0 does not listen. Reads the headers of TCP and ARP that reach the interfaces
+    /// anyway, to say whether `--key vlan` suits them: on a quiet link, listen longer. Sends nothing, and leaves
+    /// promiscuous mode as it is. An interface takes 256 KiB of ring meanwhile. Needs CAP_NET_RAW; interfaces that are
+    /// down are left out.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "2s",
+        value_parser = durations::listen,
+        help_heading = CAPTURE
+    )]
+    pub listen: Duration,
     /// The rings of the run that is meant.
     #[command(flatten)]
     pub rings: RingArgs,
@@ -248,20 +285,9 @@ pub struct CheckArgs {
 /// Flags that `run` and `read` share.
 #[derive(Debug, Clone, Args)]
 pub struct CommonArgs {
-    /// What tells connections and sources apart: addresses or vlan.
-    ///
-    /// `addresses`: addresses, protocol and ports. `vlan`: VLAN tags as well, the outer two, for a link that carries
-    /// networks with the same addresses: a connection or a scan in one network is then not one in another. Not for a
-    /// trunk on which both sides of a connection have different tags: its answers would belong to nothing. EVE records
-    /// have the tags as `vlan` either way. `check` says which of the two the traffic on a link suggests.
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "addresses",
-        hide_possible_values = true,
-        help_heading = CAPTURE
-    )]
-    pub key: FlowKey,
+    /// What is a flow.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// What is detected.
     #[command(flatten)]
     pub detectors: crate::inspect::Flags,

@@ -240,7 +240,7 @@ impl Common {
             flows: memory.flows,
             rules: memory.rules,
             room: memory.room,
-            by_vlan: args.key == FlowKey::Vlan,
+            by_vlan: args.key.key == FlowKey::Vlan,
             local: args.local,
             directions: args.direction,
             allow: args.allow,

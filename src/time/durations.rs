@@ -1,5 +1,7 @@
 //! Durations that several stages share, and their parsers.
 
+use std::time::Duration;
+
 /// A SYN is a retransmission until this long after the first one (DESIGN 5).
 pub const HORIZON_NS: i64 = 130_000_000_000;
 /// An attempt, or a port, without an answer for this long is unanswered.
@@ -81,9 +83,51 @@ pub fn reorder(value: &str) -> Result<Reorder, String> {
         .ok_or_else(|| "must be 0 or a time up to 10s, such as 500us, 10ms, 1s".to_owned())
 }
 
+/// Reads `--listen`: `500ms`, `2s`, or 0.
+///
+/// # Errors
+///
+/// Names range and units.
+pub fn listen(value: &str) -> Result<Duration, String> {
+    let ns = match value {
+        "0" => Some(0),
+        _ => length_ns(value),
+    };
+    ns.and_then(|ns| u64::try_from(ns).ok())
+        .map(Duration::from_nanos)
+        .filter(|time| *time <= Duration::from_secs(60))
+        .ok_or_else(|| "must be 0 or a time up to 60s, such as 500ms, 2s".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_to_listen_has_a_unit_and_a_range() {
+        for (value, ms) in [
+            ("0", 0),
+            ("0s", 0),
+            ("500ms", 500),
+            ("60s", 60_000),
+            ("1m", 60_000),
+        ] {
+            assert_eq!(listen(value), Ok(Duration::from_millis(ms)), "{value}");
+        }
+        for value in [
+            "",
+            "2",
+            "61s",
+            "60001ms",
+            "-1s",
+            "1.5s",
+            "s",
+            "9223372036854775807d",
+        ] {
+            let error = listen(value).expect_err(value);
+            assert!(error.contains("up to 60s"), "{error}");
+        }
+    }
 
     #[test]
     fn a_time_to_reorder_has_a_unit_and_a_range() {

@@ -36,7 +36,12 @@ fn the_name_of_an_interface_commands_no_terminal() {
             &["-i", "auto"],
             &["--\u{1b}[31m"],
         ] {
-            let output = synledger().args(CHECK).args(args).output();
+            let mut check = synledger();
+            let output = check
+                .args(CHECK)
+                .args(["--listen", "0"])
+                .args(args)
+                .output();
             assert_output(&format!("check {args:?}"), &output.expect("it starts"));
         }
         for args in [

@@ -28,6 +28,7 @@ mod sensor;
 mod signals;
 mod start;
 mod tagged;
+mod tags;
 mod taps;
 mod text;
 mod traffic;

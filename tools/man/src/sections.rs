@@ -365,6 +365,8 @@ const CHECK_EXAMPLES: &[Block] = &[
     Lines(&["synledger check --config ./synledger.toml"]),
     Text("Does receive hashing keep both directions of a connection together?"),
     Lines(&["synledger check -i eth2 --fanout qm"]),
+    Text("Does a trunk carry networks with the same addresses, for `--key vlan`?"),
+    Lines(&["synledger check -i eth2 --listen 30s"]),
 ];
 
 const EXAMPLES: &[Block] = &[Lines(&[
