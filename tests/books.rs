@@ -87,6 +87,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("packets_other_interface", &[PACKETS]),
     ("packets_early", &[]),
     ("packets_waiting", &[PACKETS]),
+    ("packets_pushed_out", &[]),
     ("packets_after_end", &[PACKETS]),
     ("icmp_errors", &[PACKETS]),
     ("icmp_refused", &[]),

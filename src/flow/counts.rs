@@ -18,6 +18,7 @@ counters! {
         packets_other_interface: "Other packets of a flow known from another interface",
         packets_early: "Packets that came before their SYN, and answered it when it came",
         packets_waiting (gauge): "Packets that wait for a SYN, for a second at most",
+        packets_pushed_out: "Packets that waited less than a second for a SYN, as newer ones needed the room",
         packets_after_end: "Packets of an attempt or a connection that had ended",
         icmp_errors: "ICMP errors",
         icmp_refused: "ICMP errors that refused an attempt",

@@ -202,6 +202,7 @@ impl Flows {
         while self.early.count > 0
             && let Some(one) = self.early.due(now)
         {
+            self.counts.packets_pushed_out += u64::from(!one.is_over(now));
             self.release(&one, out);
         }
     }

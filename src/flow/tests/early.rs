@@ -150,4 +150,5 @@ fn a_flood_of_answers_without_a_syn_waits_in_bounded_room() {
         (counts.midstream_flows, counts.packets_waiting),
         (20_000, 0)
     );
+    assert_eq!(counts.packets_pushed_out, 20_000 - 2_048);
 }

@@ -17,7 +17,8 @@ pub struct RunArgs {
     /// Depth: headers, control or full.
     ///
     /// `headers`: every packet, cut to its headers. `control`: only packets that open, answer or end a connection,
-    /// at a fraction of the cost. `full`: all bytes.
+    /// at a fraction of the cost; an answered connection then lasts until a FIN or RST, or five days, unless its server
+    /// repeats the SYN+ACK. `full`: all bytes.
     #[arg(
         long,
         value_name = "DEPTH",
