@@ -5,7 +5,8 @@
 //! depend neither on the hash keys nor on when [`Flows::expire`] is called, as long as nothing is evicted.
 //!
 //! Three tables, so that what anybody can spoof never displaces what is proven: attempts (`attempt`),
-//! connections with a proven handshake, and the rest (midstream TCP, UDP, ICMP, other protocols).
+//! connections with a proven handshake, and the rest (midstream TCP, UDP, ICMP, other protocols, and connections that were
+//! answered and outlived their attempts, though nobody saw their proof).
 
 pub(crate) mod attempt;
 mod closed;

@@ -1,10 +1,10 @@
-//! Flows without a handshake: midstream TCP, UDP, ICMP, other protocols.
+//! Flows without a proven handshake: midstream TCP, connections that outlived their attempts, UDP, ICMP, other protocols.
 
 use super::Flows;
 use super::attempt::Attempts;
 use super::attempt::bits::ANSWERED;
 use super::conn::{Conn, Conns, TCP};
-use super::record::{FlowEvent, When};
+use super::record::{EndReason, FlowEvent, When};
 use super::tcp::{self, Sender};
 use crate::decode::Headers;
 use crate::decode::key::Key;
@@ -76,7 +76,8 @@ impl Flows {
         self.others.insert(hash, conn, now, evicted, counts, out)
     }
 
-    /// Lets the flows go on that outlived their attempts.
+    /// Lets the flows go on that outlived their attempts. One of which only silence says that it is alive takes no other's
+    /// place: where a server sends SYN cookies, each spoofed SYN is one.
     #[inline]
     pub(super) fn take_outlived(&mut self, out: &mut impl FnMut(When, FlowEvent)) {
         let outlived = &mut self.attempts.outlived;
@@ -87,6 +88,11 @@ impl Flows {
         while let Some((conn, horizon_ns)) = self.attempts.outlived.pop() {
             let hash = self.hasher.hash(&conn.key);
             let since = (horizon_ns, When::Deadline(horizon_ns));
+            if conn.is_silent() && self.others.slab.is_full() {
+                let (reason, counts) = (EndReason::Timeout, &mut self.counts);
+                self.others.tell(|| conn, reason, since.1, counts, out);
+                continue;
+            }
             self.move_flow(conn, hash, since, out);
         }
     }

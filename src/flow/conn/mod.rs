@@ -1,4 +1,4 @@
-//! Established connections, and flows without an attempt: two tables of one type.
+//! Established connections, and other flows: two tables of one type.
 
 mod packed;
 
@@ -12,7 +12,7 @@ use super::table::{prefault, timers};
 use super::tcp::{self, Sender};
 use crate::decode::Headers;
 use crate::decode::key::Key;
-use crate::decode::packet::tcp_flags::FIN;
+use crate::decode::packet::tcp_flags::{ACK, FIN};
 use crate::sys::huge_pages::with_room;
 use crate::time::durations::{TCP_IDLE_NS, TCP_UNHEARD_NS};
 use packed::{Cold, Hot};
@@ -80,6 +80,11 @@ impl Conn {
             midstream: key.proto() == TCP,
             ..Self::default()
         }
+    }
+
+    /// Nothing was seen of an answered attempt behind its SYN+ACK.
+    pub fn is_silent(&self) -> bool {
+        self.orig.tcp_flags & ACK == 0 && self.resp.payload_bytes == 0
     }
 
     /// Sort key of its record.
@@ -366,8 +371,6 @@ impl Conns {
         counts: &mut FlowCounts,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        counts.flows_closed[reason as usize] += 1;
-        counts.flows_open -= 1;
         if matches!(reason, EndReason::Fin | EndReason::Rst) {
             let hot = self.slab.get(at);
             let closed_ns = match when {
@@ -377,14 +380,29 @@ impl Conns {
             self.closed
                 .note(&packed::key(hot, self.cold(at)), closed_ns);
         }
+        let conn = || packed::unpack(self.slab.get(at), self.cold(at));
+        self.tell(conn, reason, when, counts, out);
+        self.slab.remove(at);
+    }
+
+    /// Tells the end of a flow, of this table or of none.
+    pub fn tell(
+        &self,
+        conn: impl FnOnce() -> Conn,
+        reason: EndReason,
+        when: When,
+        counts: &mut FlowCounts,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        counts.flows_closed[reason as usize] += 1;
+        counts.flows_open -= 1;
         if self.record_ends {
-            let conn = packed::unpack(self.slab.get(at), self.cold(at));
+            let conn = conn();
             let record = conn.record(reason, conn.state());
             out(when, FlowEvent::Ended(record));
         } else {
             counts.flows_untold += 1;
         }
-        self.slab.remove(at);
     }
 
     /// Notes that something still comes of a connection that closed.

@@ -142,3 +142,31 @@ fn a_proven_connection_outlasts_the_time_in_which_its_data_was_shed() {
     let told = unheard(&silent, HOUR - SECOND, HOUR + 700 * SECOND);
     assert_eq!(told.len(), 2, "{told:?}");
 }
+
+#[test]
+fn a_flood_that_only_silence_calls_alive_displaces_no_connection() {
+    let limits = Limits {
+        others: 64,
+        ..ROOMY
+    };
+    let mut flows = Flows::new(limits, [1, 1]);
+    flows.hear_all(false);
+    let mut said = Vec::new();
+    let last_ns = 140 * SECOND;
+    for number in 0..1000_u16 {
+        let (client, ts_ns) = ((9, number), i64::from(number));
+        let syn = segment(ts_ns, client, D, S, 10, 0);
+        let cookie = segment(ts_ns, D, client, S | A, 20, 11);
+        for packet in [syn, cookie] {
+            feed_batch(&mut flows, &[(packet, ts_ns)], |_, _, _| (), &mut said);
+        }
+    }
+    flows.expire(last_ns, &mut |when, event| said.push((when, event)));
+    let gone: Vec<_> = records(&said)
+        .iter()
+        .map(|record| record.tuple.src_port)
+        .collect();
+    assert_eq!(gone, (64..1000).collect::<Vec<_>>(), "the first ones stay");
+    assert_eq!(flows.counts().evicted_others, 0);
+    flows.counts().check().expect("the books close");
+}
