@@ -170,7 +170,7 @@ fn stamps_in_the_wrong_order_are_sorted() {
     assert_one_conversation(&said);
     assert_eq!(said.count("frames_reordered"), 1);
     assert_eq!(said.count("late_packets"), 0);
-    let told = "1 frame put in the order of time, 0 kept their place";
+    let told = "1 frame put in the order of time\n";
     assert!(said.stderr.contains(told), "{}", said.stderr);
     let said = read(&["--reorder", "0"], &files);
     assert_eq!(said.count("frames_reordered"), 0);
@@ -196,7 +196,7 @@ fn one_stamp_in_2106_changes_nothing_else() {
         "{}",
         said.stderr
     );
-    let told = "1 time stamp off by over ten minutes, 0 epochs";
+    let told = "1 time stamp off by over ten minutes: the frame";
     assert!(said.stderr.contains(told), "{}", said.stderr);
 }
 

@@ -4,6 +4,7 @@ use super::{Finding, Level};
 use crate::decode::key::Address;
 use crate::decode::packet::tcp_flags::{ACK, FIN, SYN};
 use crate::decode::packet::{Packet, Tcp};
+use crate::words::many;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,21 +28,16 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Adds a tag behind the others; a third one is ignored.
+    /// Adds a tag behind the others. A third one is ignored, and so is identifier 0, which carries only a priority
+    /// (802.1Q): with and without it is the same network.
     pub fn push(&mut self, tci: u16) {
-        if let Some(place) = self.ids.get_mut(usize::from(self.count)) {
-            *place = tci & 0xfff;
+        let id = tci & 0xfff;
+        if let Some(place) = self.ids.get_mut(usize::from(self.count))
+            && id != 0
+        {
+            *place = id;
             self.count += 1;
         }
-    }
-
-    /// Without identifiers 0, which carry only a priority (802.1Q): with and without them it is the same network.
-    fn network(self) -> Self {
-        let mut network = Self::default();
-        for id in self.ids.into_iter().filter(|id| *id != 0) {
-            network.push(id);
-        }
-        network
     }
 }
 
@@ -111,6 +107,8 @@ struct Sighting {
 /// What was heard on an interface, in bounded memory.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
+    /// IP and ARP.
+    packets: usize,
     is_tagged: bool,
     pairs: BTreeMap<Ends, Pair>,
     segments: usize,
@@ -125,14 +123,14 @@ pub struct Heard {
 impl Heard {
     /// Adds a packet.
     pub fn on_packet(&mut self, packet: &Packet) {
+        self.packets += 1;
         self.is_tagged |= packet.vlan_count > 0;
         let (Some(tcp), None) = (packet.tcp(), self.joined) else {
             return;
         };
-        let stack = Stack {
-            ids: packet.vlan,
-            count: packet.vlan_count,
-        };
+        let mut stack = Stack::default();
+        let tags = packet.vlan.iter().take(usize::from(packet.vlan_count));
+        tags.for_each(|tag| stack.push(*tag));
         let (src, dst) = (Address::from(packet.src), Address::from(packet.dst));
         let segment = Segment::new(tcp, src <= dst);
         let ends = (src.min(dst), src.max(dst));
@@ -178,10 +176,11 @@ impl Heard {
 
     /// Adds the sender of an ARP packet.
     pub fn on_arp(&mut self, stack: Stack, sender: Ipv4Addr, hardware: [u8; 6]) {
+        self.packets += 1;
         self.is_tagged |= stack.count > 0;
         // A probe has no sender address yet (RFC 5227).
         if !sender.is_unspecified() && self.arp.len() < ARP_MAX {
-            self.arp.insert((sender, stack.network(), hardware));
+            self.arp.insert((sender, stack, hardware));
         }
     }
 
@@ -213,9 +212,7 @@ impl Heard {
 fn networks(pair: &Pair) -> Option<[Stack; 2]> {
     let mut alone: BTreeMap<Stack, usize> = BTreeMap::new();
     for (stack, segments) in pair {
-        let others = pair
-            .iter()
-            .filter(|(other, _)| other.network() != stack.network());
+        let others = pair.iter().filter(|(other, _)| *other != stack);
         let elsewhere: BTreeSet<(u16, u16)> = others
             .flat_map(|(_, segments)| segments)
             .map(|segment| segment.ports)
@@ -223,7 +220,7 @@ fn networks(pair: &Pair) -> Option<[Stack; 2]> {
         let own = segments
             .iter()
             .filter(|segment| !elsewhere.contains(&segment.ports));
-        *alone.entry(stack.network()).or_default() += own.count();
+        alone.insert(*stack, own.count());
     }
     let mut enough = alone
         .into_iter()
@@ -239,22 +236,22 @@ pub(super) fn findings(heard: &[(String, Result<Heard, String>)], by_vlan: bool)
         Err(error) => {
             let why = "Whether `--key vlan` suits its traffic is unknown.";
             let what = format!("{name} was not listened to: {error}");
-            Some(Finding::new(Level::Note, what, why, ""))
+            Finding::new(Level::Note, what, why, "")
         }
     };
-    heard.iter().filter_map(each).collect()
+    heard.iter().map(each).collect()
 }
 
-fn finding(name: &str, heard: &Heard, by_vlan: bool) -> Option<Finding> {
+fn finding(name: &str, heard: &Heard, by_vlan: bool) -> Finding {
     if let Some(sighting) = heard.joined {
         let Sighting { ends, stacks } = sighting;
         let what = format!("{name}: a connection {}", under(ends, stacks));
         let why = "Its packets have different tags, as on both sides of a router. With `--key vlan` it would be two \
                    connections, or one without answers: keep the default.";
-        return Some(match by_vlan {
+        return match by_vlan {
             true => Finding::new(Level::Warn, what, why, "--key addresses"),
             false => Finding::new(Level::Note, what, why, ""),
-        });
+        };
     }
     let (what, why) = match (heard.claimed(), heard.apart()) {
         (Some([(address, stack, hardware), (_, other_stack, other)]), _) => (
@@ -276,14 +273,24 @@ fn finding(name: &str, heard: &Heard, by_vlan: bool) -> Option<Finding> {
         ),
         (None, None) if heard.is_tagged => {
             let what = format!("{name}: VLAN tags were seen, and nothing suggests another `--key`");
-            return Some(Finding::ok(what));
+            return Finding::ok(what);
         }
-        (None, None) => return None,
+        (None, None) if heard.packets == 0 => {
+            return Finding::ok(format!(
+                "{name}: nothing was heard that speaks for a `--key`"
+            ));
+        }
+        (None, None) => {
+            let packets = many(heard.packets as u64, "packet");
+            return Finding::ok(format!(
+                "{name}: no VLAN tag in {packets}: any `--key` is right"
+            ));
+        }
     };
-    Some(match by_vlan {
+    match by_vlan {
         true => Finding::ok(format!("{what}: --key vlan tells them apart")),
         false => Finding::new(Level::Note, what, why, "--key vlan"),
-    })
+    }
 }
 
 fn under((lower, higher): Ends, [one, two]: [Stack; 2]) -> String {

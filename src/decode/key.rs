@@ -22,7 +22,7 @@ pub struct Key {
     pub dst_port: u16,
     /// What is the same in both directions, but for tags: see [`Key::kind`].
     kind: u32,
-    /// VLAN identifiers with `--key vlan`, as [`vlan::pack_key`] gives them, else 0.
+    /// VLAN identifiers with `--key vlan`, marked as such, else 0.
     tags: u32,
 }
 
@@ -148,7 +148,7 @@ impl Key {
         self.kind & JOINED != 0
     }
 
-    /// VLAN identifiers with `--key vlan`, as [`vlan::pack_key`] gives them, else 0.
+    /// VLAN identifiers with `--key vlan`, marked as such, else 0.
     #[inline(always)]
     pub fn tags(&self) -> u32 {
         self.tags

@@ -111,10 +111,14 @@ pub struct InterfaceArgs {
 pub struct KeyArgs {
     /// Flow key: addresses or vlan.
     ///
-    /// What tells connections and sources apart. `addresses`: addresses, protocol and ports. `vlan`: VLAN tags as well, the outer two, for a link that carries
-    /// networks with the same addresses: a connection or a scan in one network is then not one in another. Not for a
-    /// trunk on which both sides of a connection have different tags: its answers would belong to nothing. EVE records
-    /// have the tags as `vlan` either way. `check` says which of the two the traffic on a link suggests.
+    /// What tells connections and sources apart. `addresses`: addresses, protocol and ports. `vlan`: also the outer two
+    /// VLAN tags. Take it where several networks on one link use the same addresses: each network then has its own
+    /// connections and scans. Do not take it where the two directions of a connection have different tags, as on a
+    /// trunk that shows both sides of a router: every connection would look unanswered. A link and its VLAN device
+    /// (eth0, eth0.10) are then two networks: watch only the link. Identifier 0 carries only a priority and counts as
+    /// no tag. EVE's records of connections and flows have the tags as `vlan` either way, alerts only with `vlan`;
+    /// lines of text about connections, conn.log, folded attempts, `--allow` and block lists know no tags. `check`
+    /// says what the traffic on a link suggests.
     #[arg(
         long,
         value_name = "WHAT",
@@ -217,11 +221,12 @@ pub struct ReadArgs {
         help_heading = OUTPUT
     )]
     pub alert_rate: u32,
-    /// Sort frames by time stamp within this time.
+    /// Sort frames that are up to TIME late, 10ms by default.
     ///
     /// Packet time, 0 to 10s, such as 500us, 10ms, 1s; 0 keeps every frame in its place. A frame that comes later keeps
-    /// its place and is counted as late. At most 4096 frames and 1 MiB of headers are sorted at a time. Files that
-    /// overlap by no more than this follow one another. Default: 10ms.
+    /// its place and is counted (`late_packets`). At most 4096 frames and 1 MiB of headers are sorted at a time. Files
+    /// that overlap by this time or less count as one capture that was cut; files that overlap by more count as
+    /// captures of different interfaces.
     #[arg(
         long,
         value_name = "TIME",

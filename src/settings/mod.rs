@@ -144,7 +144,11 @@ impl RunConfig {
         let ring_budget = RingBudget::new(&args.rings, args.capture, args.block_kib);
         let rings = ring_budget.share(1)?;
         let given = args.common.file.given.clone();
-        let witness = witness::wanted(args.witness, args.rings.fanout)?;
+        let witness = witness::wanted(
+            args.witness,
+            args.rings.fanout,
+            args.common.key.key == FlowKey::Vlan,
+        )?;
         let own = Own {
             alert_rate: args.alert_rate,
             fold: (args.fold > 0).then_some(args.fold),

@@ -31,6 +31,15 @@ fn two_outputs_never_share_a_target() {
 }
 
 #[test]
+fn the_witness_knows_no_tags() {
+    run(&["--key", "vlan"]).expect("without a witness");
+    run(&["--witness", "64"]).expect("by addresses");
+    let error = run(&["--key", "vlan", "--witness", "64"]).expect_err("both");
+    let says = "--witness 64: tells attempts apart by addresses";
+    assert!(error.0.starts_with(says), "{error}");
+}
+
+#[test]
 fn interfaces_share_the_rings_unless_each_is_to_have_all() {
     let mut config = run(&["--ring-mib", "64", "--workers", "2"]).expect("defaults");
     assert_eq!(config.rings.bytes.map(|bytes| bytes / MIB), [40, 8, 16]);

@@ -42,13 +42,13 @@ pub fn length_ns(value: &str) -> Option<i64> {
     number.parse::<i64>().ok()?.checked_mul(unit_ns(unit)?)
 }
 
-/// Reads the window of a rule: `500ms`, `60s`, `5m`, `1h`.
+/// Reads the window of a rule: `1500ms`, `60s`, `5m`, `1h`.
 ///
 /// # Errors
 ///
 /// Names range and units.
 pub fn window(value: &str) -> Result<Window, String> {
-    let range = "must be a time from 1s to 1h, such as 500ms, 60s, 5m";
+    let range = "must be a time from 1s to 1h, such as 30s, 5m (units ms, s, m, h)";
     let allowed = 1_000_000_000..=3_600_000_000_000;
     let (number, unit) = number_and_unit(value);
     let number: i64 = number.parse().map_err(|_| range.to_owned())?;

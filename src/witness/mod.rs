@@ -39,7 +39,17 @@ pub struct Syn {
 }
 
 /// `--witness`, checked. Without `--fanout class` attempts may count twice: no comparison is possible.
-pub(crate) fn wanted(one_in: u32, fanout: FanoutMode) -> Result<Option<u32>, ConfigError> {
+pub(crate) fn wanted(
+    one_in: u32,
+    fanout: FanoutMode,
+    by_vlan: bool,
+) -> Result<Option<u32>, ConfigError> {
+    if one_in > 0 && by_vlan {
+        return Err(ConfigError(format!(
+            "--witness {one_in}: tells attempts apart by addresses, ports and number, not by VLAN tags; use --witness 0 \
+             or --key addresses"
+        )));
+    }
     if one_in > 0 && fanout != FanoutMode::Class {
         return Err(ConfigError(format!(
             "--witness {one_in}: needs --fanout class, for with --fanout {} a connection may count twice; use \

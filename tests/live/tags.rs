@@ -114,11 +114,17 @@ fn check_speaks_against_tags_as_a_key_on_a_trunk() {
 }
 
 #[test]
-fn check_says_nothing_of_tags_on_a_link_without_any() {
+fn check_says_that_a_link_has_no_tags() {
     with_veth(|veth| {
         let mut frames = conversation(Link::ethernet(), 40_000, 1_000);
         frames.extend(conversation(Link::ethernet(), 40_001, 5_000_000));
-        let [plain, by_vlan] = findings(veth, &frames);
-        assert_eq!((plain, by_vlan), (Vec::new(), Vec::new()));
+        for found in findings(veth, &frames) {
+            let [level, what, change] = only(&found);
+            assert_eq!((level, change), ("ok", ""));
+            assert!(
+                what.starts_with(&format!("{SENSOR}: no VLAN tag in ")),
+                "{what}"
+            );
+        }
     });
 }

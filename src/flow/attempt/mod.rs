@@ -410,7 +410,10 @@ impl Attempts {
 /// [`AttemptEntry::vlan`] of a SYN, and which of its flags that cannot hold.
 #[inline(always)]
 fn vlan_and_flags(syn: &Headers) -> (u32, u8) {
-    let mut vlan = vlan::pack(syn.vlan, syn.vlan_count) | syn.key.tags();
+    let mut vlan = match syn.key.tags() {
+        0 => vlan::pack(syn.vlan, syn.vlan_count),
+        tags => tags,
+    };
     let mut others = syn.flags & !SYN;
     if others != 0 {
         for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {

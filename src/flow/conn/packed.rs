@@ -364,7 +364,10 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         payload: sides.map(|side| high(side.payload_bytes)),
         isn: conn.isn,
         history: conn.history,
-        vlan: vlan::pack(conn.vlan, conn.vlan_count) | conn.key.tags(),
+        vlan: match conn.key.tags() {
+            0 => vlan::pack(conn.vlan, conn.vlan_count),
+            tags => tags,
+        },
         next: conn.next,
         interfaces: [conn.interface, conn.interface_resp],
     };

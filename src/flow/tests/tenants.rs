@@ -35,11 +35,11 @@ fn tagged(trace: &[(Packet, i64)], vlan: [u16; 2], count: u8) -> Vec<(Packet, i6
 /// Tags of which each differs from the others in one respect.
 const TENANTS: [([u16; 2], u8); 6] = [
     ([0, 0], 0),
-    ([0, 0], 1),
     ([10, 0], 1),
     ([11, 0], 1),
-    ([10, 0], 2),
+    ([11, 10], 2),
     ([10, 11], 2),
+    ([11, 11], 2),
 ];
 
 #[test]
@@ -69,6 +69,27 @@ fn each_network_is_told_as_if_it_were_alone() {
         assert_eq!(counts.packets_accounted, counted, "seed {seed}");
     }
     assert!(established > 500, "only {established} established");
+}
+
+#[test]
+fn a_priority_is_no_network() {
+    for seed in 0..20 {
+        let trace = random_mix(seed, 300);
+        for (plain, prioritized) in [
+            (([0, 0], 0), [([0, 0], 1), ([0, 0], 2)]),
+            (([10, 0], 1), [([10, 0], 2), ([0, 10], 2)]),
+        ] {
+            let plain_trace = tagged(&trace, plain.0, plain.1);
+            let mut mixed = plain_trace.clone();
+            for (at, (packet, _)) in mixed.iter_mut().enumerate() {
+                if let Some(tags) = prioritized.get(at % 3) {
+                    (packet.vlan, packet.vlan_count) = *tags;
+                }
+            }
+            let ((_, counts), (_, mixed_counts)) = (told(&plain_trace, true), told(&mixed, true));
+            assert_eq!(counts, mixed_counts, "seed {seed}");
+        }
+    }
 }
 
 #[test]

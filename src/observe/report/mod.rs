@@ -81,19 +81,31 @@ fn order(books: &Books, line: &mut impl FnMut(String)) {
     let Some(reading) = &books.reading else {
         return;
     };
-    if reading.frames_reordered + reading.reorder_window_full > 0 {
-        line(format!(
-            "{} put in the order of time, {} kept their place: too many lay between",
-            many(reading.frames_reordered, "frame"),
-            reading.reorder_window_full
-        ));
-    }
-    if reading.stamps_outlying + reading.clock_restarts > 0 {
-        line(format!(
-            "{} off by over ten minutes, {} of a clock that started again",
-            many(reading.stamps_outlying, "time stamp"),
-            many(reading.clock_restarts, "epoch")
-        ));
+    for (count, one, what) in [
+        (
+            reading.frames_reordered,
+            "frame",
+            "put in the order of time",
+        ),
+        (
+            reading.reorder_window_full,
+            "frame",
+            "left in its place, for too many lay between",
+        ),
+        (
+            reading.stamps_outlying,
+            "time stamp",
+            "off by over ten minutes: the frame counts at the time before it",
+        ),
+        (
+            reading.clock_restarts,
+            "epoch",
+            "of a clock that started again: what was open ended there",
+        ),
+    ] {
+        if count > 0 {
+            line(format!("{} {what}", many(count, one)));
+        }
     }
 }
 

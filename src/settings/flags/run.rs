@@ -17,8 +17,8 @@ pub struct RunArgs {
     /// Depth: headers, control or full.
     ///
     /// `headers`: every packet, cut to its headers. `control`: only packets that open, answer or end a connection,
-    /// at a fraction of the cost; an answered connection then lasts until a FIN or RST, or five days, unless its server
-    /// repeats the SYN+ACK. `full`: all bytes.
+    /// at a fraction of the cost. An answered connection then ends with FIN, RST or after five days; where the server
+    /// repeats its SYN+ACK, the handshake was not finished, and it ends after 130 s. `full`: all bytes.
     #[arg(
         long,
         value_name = "DEPTH",
@@ -188,7 +188,8 @@ pub struct RunArgs {
     /// them. Each attempt that only one of both saw has a record and is counted; with `--strict` the exit code is
     /// then 3. It takes a thread, 6 MiB, 1 MiB of ring per interface, and about a microsecond for each SYN of the
     /// sample. It remembers 65,536 attempts for 140 s. Above N x 468 new connections a second it must forget some:
-    /// these are not compared (`excused`). Needs `--fanout class`.
+    /// these are not compared (`excused`). Needs `--fanout class` and
+    /// `--key addresses`.
     #[arg(
         long,
         value_name = "N",

@@ -59,12 +59,15 @@ const DESCRIPTION: &[Block] = &[
 const CONNECTIONS: &[Block] = &[
     Item(
         "new connection, attempt",
-        "The first SYN without ACK whose addresses, ports and initial sequence number were not seen for 130 s. A retransmission is the same attempt. Another sequence number on the same ports is a new one.",
+        "The first SYN without ACK whose addresses, ports and initial sequence number were not seen for 130 s. A retransmission is the same attempt. Another sequence number on the same ports is a new one, and with `--key vlan` so is one under other VLAN tags.",
     ),
-    Item("answered", "The server sent SYN+ACK."),
+    Item(
+        "answered",
+        "The server sent SYN+ACK, or data where its SYN+ACK was not seen.",
+    ),
     Item(
         "established",
-        "The client has proven that it received the SYN+ACK. A guessed sequence number is no proof (one exception is under LIMITS).",
+        "One side acknowledged what only the other could have sent: the client has received the SYN+ACK. A guessed sequence number is no proof (one exception is under LIMITS).",
     ),
     Item("refused", "The server sent RST, or ICMP unreachable came."),
     Item("unanswered", "Nothing came within 5 s."),

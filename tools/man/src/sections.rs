@@ -72,7 +72,7 @@ const READ_DESCRIPTION: &[Block] = &[
 ];
 
 const CHECK_DESCRIPTION: &[Block] = &[Text(
-    "It changes nothing on this host. With flags of `run` it checks for a run with these flags.",
+    "It changes nothing on this host and sends nothing; with CAP_NET_RAW it listens for VLAN tags (`--listen`). With flags of `run` it checks for a run with these flags.",
 )];
 
 /// The sections of the page `name`, behind the options, in their order.
@@ -183,7 +183,7 @@ const OUTPUT: &[Block] = &[
         "A line begins with its time in the log: the time of the packet or the deadline that made its event due. These times never go back, unless the packets' own do or a record came late (`late_records`). If the event has another time, the line has it, too: `last touch` of a scan that ended, `last packet` of a flow that timed out or was cut short, `until` in a flood record; `(at TIME)` ends a line about the sensor itself if the log was a second or more behind. EVE's `timestamp` is always the event's own.",
     ),
     Text(
-        "`Port scan detected` is written once, when the rule becomes true; `Port scan continues` at each doubling of its ports; `Port scan ended` when it has been false for the window, with ranges of ports and their numbers by outcome: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. `Host sweep detected: 192.0.2.56 on port 22: 25 hosts` continues and ends in the same way; above about 3,000 hosts the number follows `at least`. `(not exact)`: a full table evicted an entry that could have changed the decision. `(not complete)`: not every port or host is known. Lines that start with `Sensor` or `Stats`, if selected, are about the sensor itself.",
+        "With `--key vlan` the line of an alert names the tags behind the address of the target, outermost first: `10.0.0.5 in VLAN 10.20`. `Port scan detected` is written once, when the rule becomes true; `Port scan continues` at each doubling of its ports; `Port scan ended` when it has been false for the window, with ranges of ports and their numbers by outcome: refused, unanswered, answered, and those that may still answer. At most 64 ports are listed, then `(+936 more)`. `Host sweep detected: 192.0.2.56 on port 22: 25 hosts` continues and ends in the same way; above about 3,000 hosts the number follows `at least`. `(not exact)`: a full table evicted an entry that could have changed the decision. `(not complete)`: not every port or host is known. Lines that start with `Sensor` or `Stats`, if selected, are about the sensor itself.",
     ),
     Text(
         "Zeek, `zeek:DIR`, is two files in a folder that exists: conn.log with flow records and notice.log with detections (rising edges, doublings, summaries: notes `Scan::Port_Scan` and `Scan::Address_Scan`), as tab-separated values with Zeek's header lines, fields and types, and the field `community_id`. `uid` is the same in every run of a capture. Unset, because the sensor does not know them: `service`, `missed_bytes`, `orig_ip_bytes`, `resp_ip_bytes`, `tunnel_parents`; and, as in Zeek, duration and bytes of a flow without a duration. Unlike Zeek's, `duration` includes the last ACK after both FINs, `history` has no letters for retransmissions, gaps, zero windows, bad checksums and odd flags (`t`, `g`, `w`, `c`, `i`, `q`), and a connection whose SYN was not seen is `OTH`, or `SHR` or `RSTRH` if only the responder ended it. A file is created with its first record and ends with `#close`. With `rotate=1h` (a time from 1m to 30d), `rotate=100MiB` (a size from 1MiB to 1TiB) or `rotate=1h+100MiB` a file is closed at each multiple of the time, or at the size, and renamed after the time it was opened: conn.2026-11-29-05-00-00.log. `keep=N` keeps the newest N of each name. SIGHUP closes files, too. A conn.log of a killed run is renamed in the same way, never appended to. The folder is locked (flock(2)): a second sensor that names it is refused.",
@@ -348,6 +348,11 @@ const RUN_EXAMPLES: &[Block] = &[
 const READ_EXAMPLES: &[Block] = &[
     Text("The connections and port scans of a capture:"),
     Lines(&["synledger read trace.pcapng.zst"]),
+    Text("Read a capture that was cut into files, and one of networks with the same addresses:"),
+    Lines(&[
+        "synledger read trace.pcap*",
+        "synledger read --key vlan trunk.pcap",
+    ]),
     Text("From another program, while it captures:"),
     Lines(&["tcpdump -i eth0 -U -w - | synledger read -"]),
     Text(
