@@ -31,6 +31,15 @@ pub(crate) fn pack_key(ids: [u16; 2], count: u8) -> u32 {
     }
 }
 
+/// The word of identifiers: as the key has them, if they are a part of it.
+#[inline(always)]
+pub(crate) fn pack_under(tags: u32, ids: [u16; 2], count: u8) -> u32 {
+    match tags {
+        0 => pack(ids, count),
+        tags => tags,
+    }
+}
+
 /// The part of a word that belongs to a key: all of it, or nothing.
 pub(crate) fn key_of(word: u32) -> u32 {
     let is_key = match word >> COUNT & 3 {

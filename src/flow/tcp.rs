@@ -101,6 +101,11 @@ pub(super) fn bits_of(history: &History) -> u16 {
     history.letters.iter().filter_map(bit).sum()
 }
 
+/// Whether anything was seen of an answered connection behind its SYN+ACK.
+pub(super) fn goes_on(orig: &Volume, resp: &Volume) -> bool {
+    orig.tcp_flags & ACK != 0 || resp.payload_bytes > 0
+}
+
 /// The state of an answered connection; `reset` is the side that sent the first RST.
 pub(super) fn answered_state(orig: &Volume, resp: &Volume, reset: Option<Sender>) -> ConnState {
     match reset {

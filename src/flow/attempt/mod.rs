@@ -410,10 +410,7 @@ impl Attempts {
 /// [`AttemptEntry::vlan`] of a SYN, and which of its flags that cannot hold.
 #[inline(always)]
 fn vlan_and_flags(syn: &Headers) -> (u32, u8) {
-    let mut vlan = match syn.key.tags() {
-        0 => vlan::pack(syn.vlan, syn.vlan_count),
-        tags => tags,
-    };
+    let mut vlan = vlan::pack_under(syn.key.tags(), syn.vlan, syn.vlan_count);
     let mut others = syn.flags & !SYN;
     if others != 0 {
         for (bit, flag) in EXTRA_SYN_FLAGS.into_iter().enumerate() {

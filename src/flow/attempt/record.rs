@@ -176,9 +176,9 @@ impl Attempts {
     /// captured: the server has not sent its SYN+ACK again, so the client's ACK came.
     fn is_alive(&self, at: u32) -> bool {
         self.answered_tally(at).is_some_and(|tally| {
-            let goes_on = tally.flags[0] & ACK != 0 || tally.payload[1] > 0;
+            let [orig, resp] = [Sender::Orig, Sender::Resp].map(|side| tally.volume(side));
             let unheard = self.heard_ns > self.ring.get(at).first_ns;
-            goes_on || unheard && tally.packets[1] == 1
+            tcp::goes_on(&orig, &resp) || unheard && tally.packets[1] == 1
         })
     }
 

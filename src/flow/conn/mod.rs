@@ -12,7 +12,7 @@ use super::table::{prefault, timers};
 use super::tcp::{self, Sender};
 use crate::decode::Headers;
 use crate::decode::key::Key;
-use crate::decode::packet::tcp_flags::{ACK, FIN};
+use crate::decode::packet::tcp_flags::FIN;
 use crate::sys::huge_pages::with_room;
 use crate::time::durations::{TCP_IDLE_NS, TCP_UNHEARD_NS};
 use packed::{Cold, Hot};
@@ -84,7 +84,7 @@ impl Conn {
 
     /// Nothing was seen of an answered attempt behind its SYN+ACK.
     pub fn is_silent(&self) -> bool {
-        self.orig.tcp_flags & ACK == 0 && self.resp.payload_bytes == 0
+        !tcp::goes_on(&self.orig, &self.resp)
     }
 
     /// Sort key of its record.

@@ -364,10 +364,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         payload: sides.map(|side| high(side.payload_bytes)),
         isn: conn.isn,
         history: conn.history,
-        vlan: match conn.key.tags() {
-            0 => vlan::pack(conn.vlan, conn.vlan_count),
-            tags => tags,
-        },
+        vlan: vlan::pack_under(conn.key.tags(), conn.vlan, conn.vlan_count),
         next: conn.next,
         interfaces: [conn.interface, conn.interface_resp],
     };
