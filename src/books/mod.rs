@@ -136,7 +136,7 @@ impl Books {
             let (at, word) = (owner as usize, owner.word());
             let sent = shards.contacts_sent[at];
             // Without a rule that needs them, none are sent.
-            let is_asked = owner == Owner::Pair || sent > 0;
+            let is_asked = sent > 0;
             all.push(Identity::exact(
                 format!("contacts_sent of the {word} = syn_packets + answered_connections + refused_connections + established_connections"),
                 sent,
@@ -228,9 +228,7 @@ impl Books {
             ),
             EventKind::Alert => (
                 shards.detections,
-                shards.detections_out_of_scope
-                    + shards.detections_allowed
-                    + shards.detections_log_gone,
+                shards.detections_withheld() + shards.detections_log_gone,
             ),
             EventKind::Flow => (
                 shards.flow.closed_all(),
@@ -260,8 +258,8 @@ impl Books {
         let shards = &self.shards;
         let in_flight = self.slack(self.in_flight.records[EventKind::Alert as usize]);
         all.push(Identity::within(
-            "detections_out_of_scope + detections_allowed = withheld_detections + withheld_queue_full + withheld_log_gone",
-            shards.detections_out_of_scope + shards.detections_allowed,
+            "detections_out_of_scope + detections_allowed + detections_below_verdict = withheld_detections + withheld_queue_full + withheld_log_gone",
+            shards.detections_withheld(),
             self.log.withheld_detections + self.log.withheld_queue_full + shards.withheld_log_gone,
             in_flight,
         ));

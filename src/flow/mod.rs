@@ -141,6 +141,11 @@ impl Flows {
         self.preexisting.dedup();
     }
 
+    /// Packet time reached so far.
+    pub fn now_ns(&self) -> i64 {
+        self.now_ns
+    }
+
     /// The counters.
     pub fn counts(&self) -> &FlowCounts {
         &self.counts

@@ -147,7 +147,7 @@ impl Mesh {
     }
 
     fn next(&mut self, limit: u64) -> Option<Contact> {
-        let place = |contact: &Contact| (contact.position, contact.number());
+        let place = |contact: &Contact| (contact.position, contact.kind());
         let head = |(index, queue): (usize, &Consumer<Contact>)| {
             let first = if index == self.id {
                 self.own.front()

@@ -11,12 +11,13 @@ use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::Keys;
 use crate::capture::frame::{Class, Frame};
 use crate::decode::key::Key;
+use crate::decode::packet::tcp_flags::{FIN, RST};
 use crate::decode::packet::{Packet, Reach};
 use crate::decode::{self, Headers, Unread};
 use crate::flow::key::Hasher;
 use crate::flow::record::{FiveTuple, FlowEvent, Outcome, When};
 use crate::flow::{Flows, Limits, Lookup};
-use crate::inspect::contact::{Contact, ContactKind, Mark, Owner};
+use crate::inspect::contact::{Contact, ContactKind, Mark};
 use crate::inspect::{Detectors, Rules};
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
@@ -205,6 +206,12 @@ impl Shard {
         }
         let others = std::mem::take(&mut self.others);
         let (mut next_touch, mut next_other) = (touches.iter(), others.iter());
+        if decides {
+            for touch in &touches {
+                let target = self.policy.scan_target(touch.dst());
+                self.detectors.prefetch_rules(touch, target);
+            }
+        }
         for one in &*pending {
             if one.headers.is_touch() {
                 let touch = next_touch.next().expect("one of each touch");
@@ -253,28 +260,25 @@ impl Shard {
         if syn.reach != Reach::Plain {
             self.counts.syn_outside_class[syn.reach as usize] += 1;
         }
-        self.contact(&syn.key, (ContactKind::Touch, 0), syn, position)
+        let kind = match syn.flags & (FIN | RST) {
+            0 => ContactKind::Touch,
+            _ => ContactKind::OddTouch,
+        };
+        self.contact(&syn.key, kind, syn, position)
     }
 
-    /// A contact of these ends, originator first, and its number within its packet.
+    /// A contact of these ends, originator first.
     #[inline]
-    fn contact(
-        &self,
-        ends: &Key,
-        (kind, number): (ContactKind, u8),
-        packet: &Headers,
-        position: u64,
-    ) -> Contact {
-        let target = self.policy.scan_target(ends.dst());
+    fn contact(&self, ends: &Key, kind: ContactKind, packet: &Headers, position: u64) -> Contact {
         Contact {
             position,
             ts_ns: packet.ts_ns,
-            pair: self.owners.pair(ends.src(), target, ends.tags()),
+            source: self.owners.source(ends.src(), ends.tags()),
             src: ends.src,
             dst: ends.dst,
             port: ends.dst_port,
             interface: packet.interface,
-            mark: Mark::new(ends.v6(), ends.tags(), kind, number),
+            mark: Mark::new(ends.v6(), ends.tags(), kind),
         }
     }
 
@@ -330,8 +334,8 @@ impl Shard {
             (None, Some(packet)) => flows.on_packet(packet, one.watermark_ns, out),
             (None, None) => None,
         };
-        for (number, (tuple, what)) in (1..).zip(outcomes.into_iter().flatten()) {
-            self.on_outcome(&tuple, (number, what), one, timeline);
+        for (tuple, what) in outcomes.into_iter().flatten() {
+            self.on_outcome(&tuple, what, one, timeline);
         }
         if let Some(syn) = joined {
             let touch = self.touch(&syn, one.position);
@@ -342,7 +346,7 @@ impl Shard {
     fn on_outcome(
         &mut self,
         tuple: &FiveTuple,
-        (number, what): (u8, Outcome),
+        what: Outcome,
         one: &Pending,
         timeline: &Timeline<'_>,
     ) {
@@ -353,7 +357,7 @@ impl Shard {
             Outcome::Refused => ContactKind::Refused,
             Outcome::Established => ContactKind::Established,
         };
-        let contact = self.contact(&ends, (kind, number), &one.headers, one.position);
+        let contact = self.contact(&ends, kind, &one.headers, one.position);
         self.hand_over(&contact, timeline);
     }
 
@@ -379,7 +383,8 @@ impl Shard {
             flows.key_by_vlan();
         }
         let hash = Hasher::new([first, !second]);
-        let by_source = parts.rules.need(Owner::Source);
+        // `read` prints the same whatever the keys.
+        let evidence_key = if parts.live { first ^ second } else { 0 };
         Self {
             placement: Placement {
                 keys: parts.keys,
@@ -387,9 +392,9 @@ impl Shard {
                 workers: u32::try_from(parts.mesh.workers()).expect("at most 64"),
                 others: 0,
             },
-            owners: Owners::new(parts.id, hash, by_source, parts.mesh),
+            owners: Owners::new(parts.id, hash, &parts.rules, parts.mesh),
             flows,
-            detectors: Detectors::new(parts.rules, hash),
+            detectors: Detectors::new(parts.rules, hash, evidence_key),
             policy: parts.policy,
             pending: vec![Pending::default(); BATCH],
             held: 0,

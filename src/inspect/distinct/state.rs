@@ -1,5 +1,7 @@
 //! The state of a touched port or host.
 
+use crate::inspect::contact::ContactKind;
+
 /// The best answer so far, in two bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -14,6 +16,15 @@ pub enum TouchState {
 }
 
 impl TouchState {
+    /// After a contact of this kind.
+    pub(in crate::inspect) fn after(kind: ContactKind) -> Self {
+        match kind {
+            ContactKind::Answered | ContactKind::UdpAnswered => Self::Answered,
+            ContactKind::Refused | ContactKind::UdpRefused => Self::Refused,
+            _ => Self::Touched,
+        }
+    }
+
     pub(in crate::inspect) fn from_bits(bits: u8) -> Self {
         match bits & 3 {
             0 => Self::Untouched,
