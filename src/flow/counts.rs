@@ -2,6 +2,7 @@
 
 use super::record::EndReason;
 use crate::counters::counters;
+use crate::inspect::contact::Owner;
 
 counters! {
     /// The flow stage. Identities: [`FlowCounts::identities`].
@@ -46,6 +47,17 @@ counters! {
 }
 
 impl FlowCounts {
+    /// Contacts that packets made, of the kinds that concern an owner, and the names of their counters.
+    pub(crate) fn contacts_of(&self, owner: Owner) -> (u64, &'static str) {
+        let _ = owner;
+        let outcomes =
+            self.answered_connections + self.refused_connections + self.established_connections;
+        (
+            self.syn_packets + outcomes,
+            "syn_packets + answered_connections + refused_connections + established_connections",
+        )
+    }
+
     /// Counts a new attempt and its flow.
     #[inline]
     pub(super) fn note_new(&mut self) {

@@ -88,6 +88,10 @@ pub trait Detector: Sized {
     fn rule(flags: &Self::Flags, bytes: u64) -> Self::Rule;
     /// Whether the rule is on.
     fn is_on(rule: &Self::Rule) -> bool;
+    /// Whether it asks if a source is local.
+    fn asks_local(_: &Self::Rule) -> bool {
+        false
+    }
     /// The rule's window in nanoseconds.
     fn window_ns(rule: &Self::Rule) -> i64;
     /// Bytes that a detector with this rule takes.
@@ -200,7 +204,7 @@ impl Owned {
 pub struct Setting {
     /// The destination or, for rules about a pair, the address that stands for several.
     pub target: Address,
-    /// Its source is one of our addresses.
+    /// Its source is one of our addresses. Not asked for where no rule wants to know.
     pub is_local: bool,
     /// Its destination is dark.
     pub is_dark: bool,
@@ -327,6 +331,8 @@ macro_rules! detectors {
             pub sources: Sources,
             /// No deadline is earlier.
             wake_ns: Cell<i64>,
+            /// A rule asks whether a source is local.
+            pub asks_local: bool,
             $( #[doc = $about] pub $field: $detector, )+
         }
 
@@ -336,6 +342,7 @@ macro_rules! detectors {
                 Self {
                     sources: Sources::new(rules.sources, hasher, rules.loss_ns(), evidence_key),
                     wake_ns: Cell::new(i64::MAX),
+                    asks_local: false $( || <$detector as Detector>::asks_local(&rules.$field) )+,
                     $( $field: <$detector as Detector>::new(rules.$field, hasher), )+
                 }
             }
@@ -354,14 +361,15 @@ macro_rules! detectors {
 
             /// Prefetches the cache lines of the rules, if they hear of the contact's source.
             #[inline]
-            pub fn prefetch_rules(&self, contact: &Contact, target: Address) {
+            pub fn prefetch_rules(&self, contact: &Contact, target: impl FnOnce() -> Address) {
                 if self.sources.knows(contact.source) {
-                    let place = place_of(contact, target);
+                    let place = place_of(contact, target());
                     $( self.$field.prefetch(&place); )+
                 }
             }
 
-            /// Hands a contact to each detector whose owner this shard is. `watermark`: packet time at its position.
+            /// Hands a contact to each detector whose owner this shard is: of what concerns it, see [`Owned::of`].
+            /// `watermark`: packet time at its position.
             #[inline]
             pub fn on_contact(
                 &mut self,
@@ -374,7 +382,6 @@ macro_rules! detectors {
                 if watermark >= self.wake_ns.get() {
                     self.expire(watermark, out);
                 }
-                let owned = owned.of(contact.kind());
                 let place = place_of(contact, setting.target);
                 let admission = match owned.source {
                     true => self.sources.on_contact(contact, &place, setting.is_dark, watermark),

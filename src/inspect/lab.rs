@@ -63,6 +63,7 @@ impl Lab {
         let (source, target) = (true, true);
         let owned = Owned { source, target };
         let found = &mut self.found;
+        let owned = owned.of(contact.kind());
         (self.detectors).on_contact(contact, owned, &setting, self.watermark, &mut |one| {
             found.push(one)
         });

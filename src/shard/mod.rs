@@ -208,7 +208,7 @@ impl Shard {
         let (mut next_touch, mut next_other) = (touches.iter(), others.iter());
         if decides {
             for touch in &touches {
-                let target = self.policy.scan_target(touch.dst());
+                let target = || self.policy.scan_target(touch.dst());
                 self.detectors.prefetch_rules(touch, target);
             }
         }
