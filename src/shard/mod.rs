@@ -15,7 +15,7 @@ use crate::decode::packet::{Packet, Reach};
 use crate::decode::{self, Headers, Unread};
 use crate::flow::key::Hasher;
 use crate::flow::record::{FiveTuple, FlowEvent, Outcome, When};
-use crate::flow::{Flows, Limits, Lookup};
+use crate::flow::{Flows, Limits, Lookup, OUTCOMES_MAX};
 use crate::inspect::contact::{Contact, ContactKind, Mark, Owner};
 use crate::inspect::{Detectors, Rules};
 use crate::log::event::{Body, Event, Step};
@@ -102,6 +102,8 @@ pub struct Shard {
     /// Pending packets that are no TCP segments and no UDP datagrams.
     others: Vec<Packet>,
     contacts: Vec<Contact>,
+    /// Outcomes of the packet at hand.
+    outcomes: Vec<(FiveTuple, ContactKind)>,
     /// Events held for the log.
     pub outbox: Outbox,
     /// Its counters.
@@ -288,17 +290,15 @@ impl Shard {
             policy,
             ..
         } = self;
-        let mut outcomes = [None; 2];
+        let mut outcomes = std::mem::take(&mut self.outcomes);
         let mut number = 0;
         let out = &mut |when, event| {
             number += 1;
             let body = match event {
-                FlowEvent::Outcome {
-                    tuple,
-                    outcome: what,
-                } => {
-                    let next = outcomes.iter_mut().find(|one| one.is_none());
-                    *next.expect("an answer and its proof") = Some((tuple, what));
+                FlowEvent::Outcome { tuple, outcome, .. } => {
+                    if let Some(kind) = contact_kind(outcome) {
+                        outcomes.push((tuple, kind));
+                    }
                     return;
                 }
                 FlowEvent::Attempt(attempt) => {
@@ -330,9 +330,11 @@ impl Shard {
             (None, Some(packet)) => flows.on_packet(packet, one.watermark_ns, out),
             (None, None) => None,
         };
-        for (number, (tuple, what)) in (1..).zip(outcomes.into_iter().flatten()) {
-            self.on_outcome(&tuple, (number, what), one, timeline);
+        for (number, (tuple, kind)) in (1..).zip(&outcomes) {
+            self.on_outcome(tuple, (*kind, number), one, timeline);
         }
+        outcomes.clear();
+        self.outcomes = outcomes;
         if let Some(syn) = joined {
             let touch = self.touch(&syn, one.position);
             self.hand_over(&touch, timeline);
@@ -342,17 +344,12 @@ impl Shard {
     fn on_outcome(
         &mut self,
         tuple: &FiveTuple,
-        (number, what): (u8, Outcome),
+        (kind, number): (ContactKind, u8),
         one: &Pending,
         timeline: &Timeline<'_>,
     ) {
         let ends = Key::new(tuple.src, tuple.dst, 0, tuple.dst_port, tuple.proto)
             .with_tags(one.headers.key.tags());
-        let kind = match what {
-            Outcome::Answered => ContactKind::Answered,
-            Outcome::Refused => ContactKind::Refused,
-            Outcome::Established => ContactKind::Established,
-        };
         let contact = self.contact(&ends, (kind, number), &one.headers, one.position);
         self.hand_over(&contact, timeline);
     }
@@ -395,6 +392,7 @@ impl Shard {
             held: 0,
             others: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(CONTACTS),
+            outcomes: Vec::with_capacity(OUTCOMES_MAX),
             outbox: Outbox::new(parts.log, parts.folds, parts.live),
             counts: ShardCounts::default(),
         }
@@ -404,6 +402,7 @@ impl Shard {
     pub fn memory_bytes(events_max: usize) -> u64 {
         Outbox::memory_bytes(events_max)
             + (BATCH * size_of::<(Pending, Packet)>() + CONTACTS * size_of::<Contact>()) as u64
+            + (OUTCOMES_MAX * size_of::<(FiveTuple, ContactKind)>()) as u64
     }
 
     /// Touches every page of its tables and queues. For live runs, before the first packet.
@@ -412,6 +411,16 @@ impl Shard {
         self.detectors.prefault();
         self.owners.mesh.prefault();
         self.outbox.prefault();
+    }
+}
+
+/// The contact that an outcome makes, if it makes one.
+fn contact_kind(outcome: Outcome) -> Option<ContactKind> {
+    match outcome {
+        Outcome::Answered => Some(ContactKind::Answered),
+        Outcome::Refused => Some(ContactKind::Refused),
+        Outcome::Established => Some(ContactKind::Established),
+        _ => None,
     }
 }
 
