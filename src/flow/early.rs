@@ -151,8 +151,8 @@ impl Early {
     fn due(&mut self, now_ns: i64, makes_room: bool) -> Option<Waiting> {
         while self.ring.len() > 0 {
             let oldest = *self.ring.get(self.ring.tail());
-            let leaves = oldest.taken || oldest.is_over(now_ns);
-            if !leaves && !(makes_room && self.ring.is_full()) {
+            let is_in_the_way = makes_room && self.ring.is_full();
+            if !(oldest.taken || oldest.is_over(now_ns) || is_in_the_way) {
                 return None;
             }
             self.ring.leave(1);
@@ -226,7 +226,7 @@ impl Flows {
         }
     }
 
-    /// Sends on what has waited too long. Only a packet makes room for itself: sweeps change nothing.
+    /// Sends on what has waited too long. Unlike a packet, a sweep needs no room: it changes nothing.
     pub(super) fn release_over(&mut self, now: i64, out: &mut impl FnMut(When, FlowEvent)) {
         while self.early.count > 0
             && let Some(one) = self.early.due(now, false)
@@ -235,8 +235,9 @@ impl Flows {
         }
     }
 
-    /// Moves the watermark and sends on what has waited too long for its SYN. Its outcomes happen at the deadline, which
-    /// [`Flows::on_headers`] may tell late: call this before a position is left behind.
+    /// Moves the watermark and sends on what has waited too long for its SYN. The outcomes carry the deadline
+    /// ([`When::Deadline`]), and the next packet would emit them, however late it comes: call this before the positions up
+    /// to the watermark are published.
     pub fn release_waiting(&mut self, watermark_ns: i64, out: &mut impl FnMut(When, FlowEvent)) {
         self.now_ns = self.now_ns.max(watermark_ns);
         self.release_over(self.now_ns, out);
@@ -250,7 +251,7 @@ impl Flows {
         }
     }
 
-    /// Sends a packet on as if it had come at its time, though it tells what it tells only now.
+    /// Sends a packet on: it is accounted as of the time when it came, its outcomes happen now.
     fn release(&mut self, one: &Waiting, when: When, out: &mut impl FnMut(When, FlowEvent)) {
         if !one.is_error {
             self.counts.packets_waiting -= 1;

@@ -35,8 +35,8 @@ pub(super) fn technique_of(flags: u8) -> Option<Technique> {
     })
 }
 
-/// The technique of a segment that a closed port answers with RST, if it belongs to no connection. Payload is none's: a
-/// connection whose start was not captured has it.
+/// The technique of a segment with ACK that opens a midstream flow, should a RST answer it. With payload it is none: it
+/// belongs to a connection whose start was not captured.
 pub(super) fn technique_if_refused(segment: &Headers) -> Option<Technique> {
     if segment.flags & (SYN | ACK | RST) != ACK || segment.payload_len > 0 {
         return None;
@@ -52,7 +52,7 @@ pub(super) fn is_bare_reset(segment: &Headers) -> bool {
     segment.flags & (SYN | ACK | RST) == RST
 }
 
-/// What goes to many hosts probes none.
+/// To a multicast group or to all hosts of a link: that probes no host.
 fn is_to_many(key: &Key) -> bool {
     match key.v6() {
         true => key.dst >> 120 == 0xff,
@@ -60,7 +60,7 @@ fn is_to_many(key: &Key) -> bool {
     }
 }
 
-/// An answer by its ports: from a service to one of the ports that clients take.
+/// From a service's port to a client's: an answer whose question was not seen.
 fn is_from_service(key: &Key) -> bool {
     key.src_port < SERVICES_END && key.dst_port >= SERVICES_END
 }
@@ -154,7 +154,9 @@ impl Flows {
                 self.report(what, None, out);
             }
             Sender::Orig
-                if answers == 0 && sent.is_multiple_of(Outcome::DATAGRAMS) && !is_to_many(key) =>
+                if answers == 0
+                    && sent.is_multiple_of(u64::from(Outcome::DATAGRAMS))
+                    && !is_to_many(key) =>
             {
                 self.report((Outcome::Datagrams, key), None, out);
             }

@@ -116,7 +116,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// How many datagrams one [`Outcome::Datagrams`] stands for.
-    pub const DATAGRAMS: u64 = 64;
+    pub const DATAGRAMS: u32 = 64;
 }
 
 /// A segment that waited for a SYN which did not come: it takes effect later than it came.

@@ -255,11 +255,12 @@ impl Hot {
         [0, 1].map(|i| whole(self.packets[i], cold.packets[i]))
     }
 
-    /// Whether a datagram tells something beside its volume, if the flow is as the lower halves of its counters say: the
-    /// responder's first, and each 64th to a responder that has sent nothing.
+    /// Whether the next datagram may make an outcome: the responder's first, and each 64th of the originator while the
+    /// responder has sent nothing. Counts are those of the lower halves, so it may be true for too many.
     #[inline]
     pub fn may_tell(&self, sender: Sender) -> bool {
-        const LAST: u32 = Outcome::DATAGRAMS as u32 - 1;
+        const LAST: u32 = Outcome::DATAGRAMS - 1;
+        const _: () = assert!(Outcome::DATAGRAMS.is_power_of_two());
         self.packets[1] == 0 && (sender == Sender::Resp || self.packets[0] & LAST == LAST)
     }
 
