@@ -4,18 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use craft::{Capture, PcapFormat, merge, read_pcap, scenarios};
+use craft::{Capture, PcapFormat, merge, probes, read_pcap, scenarios};
 
 const USAGE: &str = "\
-usage: craft scenarios [--seed N] --out DIR     write NNN-name.pcap (.pcapng if several interfaces)
+usage: craft scenarios [--family base|probes] [--seed N] --out DIR
+                                                write NNN-name.pcap (.pcapng if several interfaces)
        craft merge [--seed N] --out FILE IN...  merge pcap files of one link type by time";
 
 /// The parsed command line.
 struct Arguments {
+    family: Family,
     seed: u64,
     out: PathBuf,
     inputs: Vec<PathBuf>,
 }
+
+/// Makes the captures of a family from a seed.
+type Family = fn(u64) -> Vec<Capture>;
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -43,15 +48,24 @@ fn main() -> ExitCode {
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, ()> {
     let (mut seed, mut out, mut inputs) = (1, None, Vec::new());
+    let mut family: Family = scenarios;
     while let Some(word) = words.next() {
         match word.as_str() {
             "--seed" => seed = words.next().and_then(|n| n.parse().ok()).ok_or(())?,
+            "--family" => {
+                family = match words.next().as_deref() {
+                    Some("base") => scenarios,
+                    Some("probes") => probes,
+                    _ => return Err(()),
+                }
+            }
             "--out" => out = Some(words.next().ok_or(())?.into()),
             flag if flag.starts_with('-') => return Err(()),
             input => inputs.push(input.into()),
         }
     }
     Ok(Arguments {
+        family,
         seed,
         out: out.ok_or(())?,
         inputs,
@@ -65,7 +79,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
 fn write_scenarios(arguments: &Arguments) -> Result<(), String> {
     let folder = &arguments.out;
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    for (number, capture) in scenarios(arguments.seed).iter().enumerate() {
+    for (number, capture) in (arguments.family)(arguments.seed).iter().enumerate() {
         // A pcap file has no interface number for a frame.
         let (ending, bytes) = if capture.interfaces() > 1 {
             ("pcapng", capture.to_pcapng())
