@@ -22,13 +22,16 @@ import zeek
 
 SECOND = 1_000_000_000
 W = rules.WINDOW_NS
+# Of each capture of `Faults`.
+FRAMES = 51
 
 
 def syn(ns, port=80, isn=1, frame=0, now=None, joined=False):
     """A SYN row of one pair."""
     now = ns if now is None else now
     return {"frame": frame, "ts": ns, "now": now, "src": "192.0.2.1", "sport": 4000,
-            "dst": "198.51.100.1", "dport": port, "isn": isn, "joined": joined}
+            "dst": "198.51.100.1", "dport": port, "isn": isn, "joined": joined, "kind": "syn",
+            "flags": extract.SYN, "ack": 0, "len": 0}
 
 
 def edges(*touches):
@@ -162,15 +165,25 @@ class Faults(unittest.TestCase):
             path.write_text(name)
             rows = [syn(n, 80 + n, isn=n, frame=n) for n in range(1, 6)]
             rows += [syn(n, 80, isn=n, frame=n) | {"dst": f"198.51.100.{n}"} for n in range(6, 11)]
-            rows = [row | {"encap": 1, "kind": "syn"} for row in rows]
-            found = {"frames": 10, "error": error, "encaps": {"1": 10}, "rows": rows}
+            rows += self.probed()
+            rows = [row | {"encap": 1} for row in rows]
+            found = {"frames": FRAMES, "error": error, "encaps": {"1": FRAMES}, "rows": rows, "clock": []}
             extract.cache_file(path, self.folder).write_text(json.dumps(found))
 
-    def compared(self, names, fault=""):
+    def probed(self):
+        """Rows of a stealth scan (frames 11 to 14), a UDP scan (21 to 30), and a slow scan (41 to 51)."""
+        base = {"now": 0, "src": "192.0.2.9", "sport": 4000, "dst": "198.51.100.1"}
+        rows = [base | {"frame": n, "ts": n, "kind": "segment", "dport": n, "flags": 0, "seq": 1, "ack": 0,
+                        "len": 0} for n in range(11, 15)]
+        rows += [base | {"frame": n, "ts": n, "kind": "udp", "dport": n, "len": 9} for n in range(21, 31)]
+        slow = [syn((n - 40) * 100 * SECOND, n, frame=n) for n in range(41, 52)]
+        return rows + [row | {"src": "192.0.2.7"} for row in slow]
+
+    def compared(self, names, fault="", more=()):
         """Exit status and output of `compare.py` over these files, with a sensor that has this fault."""
         fake = pathlib.Path(__file__).with_name("fake_synledger.py")
         files = [str(self.folder / "captures" / name) for name in names]
-        words = ["--binary", str(fake), "--cache", str(self.folder), *files]
+        words = ["--binary", str(fake), "--cache", str(self.folder), *more, *files]
         environment = {"FAKE_FAULT": fault, "FAKE_CACHE": str(self.folder)}
         output = io.StringIO()
         with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(output):
@@ -180,12 +193,42 @@ class Faults(unittest.TestCase):
     def test_a_sensor_without_faults_passes(self):
         status, output = self.compared(["whole.pcap", "damaged.pcap"])
         self.assertEqual(status, 0, output)
-        self.assertIn("files=2 damaged=1 frames=20 attempts=20 scans=2 sweeps=2 differing_files=0", output)
+        self.assertIn("files=2 damaged=1 frames=102 attempts=42 port_scan=2 host_sweep=2 stealth_scan=2 "
+                      "udp_scan=2 slow_scan=2 differing_files=0", output)
+
+    def test_kinds_that_are_not_named_are_not_compared(self):
+        for kind in ("stealth_scan", "udp_scan", "slow_scan"):
+            others = ",".join(one for one in rules.KINDS if one != kind)
+            for kinds, status in ((others, 0), (kind, 1)):
+                found, output = self.compared(["whole.pcap"], kind.removesuffix("_scan"), ("--kinds", kinds))
+                self.assertEqual(found, status, output)
+        with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit):
+            compare.arguments(["--kinds", "port_scan,sweep"])
+
+    def test_a_fault_that_only_several_workers_have_is_found_in_probes(self):
+        folder = str(self.folder / "captures")
+        for fault in ("stealth-of-8", "udp-of-8", "slow-of-8"):
+            status, output = self.compared([], fault)
+            self.assertEqual((status, output), (0, ""))
+            status, output = self.compared([], fault, ("--probes", folder))
+            self.assertEqual(status, 1, fault)
+            kind = fault.replace("-of-8", "_scan")
+            self.assertIn(f"8 workers: {kind}: only the oracle", output)
+            self.assertNotIn("2 workers: ", output)
+
+    def test_probes_are_read_with_the_defaults_and_others_with_fewer(self):
+        flags = compare.setting_of("probes", compare.arguments([])).flags()
+        self.assertEqual(flags[4:], ["--stealth-scan", "3/60s", "--udp-scan", "10/60s", "--slow-scan", "10/8h"])
+        setting = compare.setting_of("corpus", compare.arguments(["--kinds", "port_scan,slow_scan"]))
+        self.assertEqual(setting.flags()[4:], ["--slow-scan", "3/8h"])
+        self.assertEqual(setting.workers, (1,))
 
     def test_each_fault_fails(self):
         faults = {
             "drop": "attempt: only the oracle", "isn": "attempt: only the sensor", "ports": "port_scan:",
-            "scan": "port_scan: only the sensor", "sweep": "host_sweep: only the oracle", "crash": "exit status 101", "stop": "frames: sensor 5",
+            "scan": "port_scan: only the sensor", "sweep": "host_sweep: only the oracle", "crash": "exit status 101", "stop": "frames: sensor 25",
+            "stealth": "stealth_scan: only the oracle", "probe": "stealth_scan: only the sensor",
+            "udp": "udp_scan: only the oracle", "slow": "slow_scan: only the oracle",
         }
         for fault, words in faults.items():
             for name in ("whole.pcap", "damaged.pcap"):
@@ -218,7 +261,7 @@ class Frames(unittest.TestCase):
 
     def judged(self, frames, error, sensor=(5, None), named="", encaps=("1",), touches=0):
         found = {"frames": frames, "error": error, "encaps": dict.fromkeys(encaps, 1), "touches": touches}
-        return compare.frame_differences(compare.Outcome(*sensor, [], [], []), found, named)
+        return compare.frame_differences(compare.Outcome(*sensor, [], {}), found, named)
 
     def test_only_the_named_difference_is_explained(self):
         why = "named in known_differences.md"

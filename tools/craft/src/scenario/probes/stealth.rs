@@ -4,12 +4,14 @@ use super::{BORDERS, ROUND_TRIP, flow, phased, scene, spread};
 use crate::capture::Capture;
 use crate::rng::Rng;
 use crate::scenario::scene::{HORIZON, SECOND, Scene, WINDOW};
-use crate::transport::{ACK, CWR, ECE, FIN, Flow, PSH, RST, SYN, Tcp, URG};
+use crate::transport::{ACK, CWR, ECE, FIN, Flow, PSH, RST, SYN, URG};
 
 /// N of `stealth_scan`.
 const PORTS: u16 = 3;
 /// A closed connection waits so long for late packets.
 const LINGER: i64 = 5 * SECOND;
+/// An attempt waits so long for an answer.
+const UNANSWERED: i64 = 5 * SECOND;
 /// A connection without a packet for so long has ended.
 const IDLE: i64 = 300 * SECOND;
 /// What comes so long after a connection has closed is behind its close.
@@ -61,7 +63,7 @@ fn acknowledged(scene: &mut Scene, flow: Flow, flags: u8, rng: &mut Rng) {
 /// Segments like probes to one port, which are none or few.
 type Likeness = fn(&mut Scene, Flow, &mut Rng);
 
-const LIKENESSES: [(&str, Likeness); 22] = [
+const LIKENESSES: [(&str, Likeness); 24] = [
     ("after-syn", |s, f, rng| {
         s.syn(f, rng.next_u32()).wait(SECOND);
         each(s, f, rng);
@@ -73,11 +75,23 @@ const LIKENESSES: [(&str, Likeness); 22] = [
             .wait(SECOND);
         each(s, f, rng);
     }),
+    ("while-unanswered", |s, f, rng| {
+        s.syn(f, rng.next_u32())
+            .wait(UNANSWERED - 1)
+            .bare(f, 0, 1, 0);
+    }),
+    ("when-unanswered", |s, f, rng| {
+        s.syn(f, rng.next_u32()).wait(UNANSWERED).bare(f, 0, 1, 0);
+    }),
     ("within-horizon", |s, f, rng| {
-        s.syn(f, rng.next_u32()).wait(HORIZON - 1).bare(f, 0, 1, 0);
+        let isn = rng.next_u32();
+        s.syn(f, isn).syn_ack(f, isn, 7).wait(HORIZON - 1);
+        s.bare(f, 0, 1, 0);
     }),
     ("at-horizon", |s, f, rng| {
-        s.syn(f, rng.next_u32()).wait(HORIZON).bare(f, 0, 1, 0);
+        let isn = rng.next_u32();
+        s.syn(f, isn).syn_ack(f, isn, 7).wait(HORIZON);
+        s.bare(f, 0, 1, 0);
     }),
     ("of-established", |s, f, rng| {
         s.handshake(f, rng.next_u32(), rng.next_u32());
@@ -225,6 +239,8 @@ fn scanned(name: &str, v6: bool, count: u16, off: i64, probe: Probe, rng: &mut R
         scene.at(ns);
         probe(&mut scene, ends.to_port(port), rng);
     }
+    // Packet time goes on, so that what waits for a SYN waits no longer.
+    scene.wait(2 * SECOND).bystander((ends.dst, ends.src));
     phased(scene, rng)
 }
 
@@ -235,10 +251,7 @@ fn likened(name: &str, likeness: Likeness, rng: &mut Rng) -> Capture {
     for port in 1..=4 {
         scene.at(i64::from(port) * SECOND);
         likeness(&mut scene, ends.to_port(port), rng);
-        // A bystander moves packet time, so that what waits is decided.
-        scene
-            .wait(2 * SECOND)
-            .tcp(&Tcp::new(ends.to_port(999), RST, 1));
+        scene.wait(2 * SECOND).bystander((ends.dst, ends.src));
     }
     phased(scene, rng)
 }
