@@ -29,7 +29,7 @@ class Limits:
 # The sensor's defaults, but for `hosts`: `--sweep-hosts 5`, so that captures may be small.
 DEFAULTS = Limits()
 # Fewer, so that real captures hold some.
-FEW = Limits(stealth=2, udp=3, slow=3)
+FEW = Limits(stealth=2, udp=3, slow=4)
 SLOW_WINDOW_NS = 8 * 3600 * 1_000_000_000
 # slow_scan looks at so many (host, port) of a source: those touched last.
 SLOW_KEPT = 12

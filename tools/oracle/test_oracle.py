@@ -220,7 +220,7 @@ class Faults(unittest.TestCase):
         flags = compare.setting_of("probes", compare.arguments([])).flags()
         self.assertEqual(flags[4:], ["--stealth-scan", "3/60s", "--udp-scan", "10/60s", "--slow-scan", "10/8h"])
         setting = compare.setting_of("corpus", compare.arguments(["--kinds", "port_scan,slow_scan"]))
-        self.assertEqual(setting.flags()[4:], ["--slow-scan", "3/8h"])
+        self.assertEqual(setting.flags()[4:], ["--slow-scan", "4/8h"])
         self.assertEqual(setting.workers, (1,))
 
     def test_each_fault_fails(self):
