@@ -173,9 +173,9 @@ class Model:
         ](row)
 
     def finish(self):
-        """Ends all waits; the events in the order of their frames. In one frame what waited comes first."""
+        """Ends all waits; the events in the order of their frames."""
         self.release(lambda _: True)
-        return sorted(self.events, key=lambda one: (one["frame"], not one.get("waited", False)))
+        return sorted(self.events, key=lambda one: one["frame"])
 
     def tell(self, attempt, outcome, row):
         """Reports an outcome of an attempt, once."""
@@ -327,7 +327,7 @@ class Model:
             self.add_midstream(row, row)
             return
         waiting = self.waits_for(key)
-        if not waiting and self.is_behind_a_close(key, row):
+        if self.is_behind_a_close(key, row):
             self.on_odd(row, row)
             if not row["flags"] & RST:
                 self.note_close(key, row["now"])
@@ -341,13 +341,11 @@ class Model:
 
     def add_midstream(self, row, at):
         """Adds a segment to the flow of its ends, or opens one; what it tells happens at the frame of `at`."""
-        key, now, ends = either_way(ends_of(row)), row["now"], ends_of(row)
+        key, now = either_way(ends_of(row)), row["now"]
         self.on_odd(row, at)
         flow = self.live_midstream(key, now)
         if flow is None:
-            if row["flags"] & (SYN | ACK) == SYN | ACK:
-                ends = reversed_ends(ends)
-            flow = self.midstream[key] = Midstream(row, Talk(ends, now))
+            flow = self.midstream[key] = Midstream(row, Talk(ends_of(row), now))
         technique = refused_probe(flow, row)
         if technique is not None:
             self.tell_probe(technique, row, flow.talk.ends, at)
@@ -371,8 +369,7 @@ class Model:
 
     def tell_probe(self, technique, row, ends, at):
         """Reports a probe at the frame of `at`."""
-        more = {"technique": technique, "frame": at["frame"], "waited": at.get("waited", False)}
-        self.events.append(event("probe", row, ends) | more)
+        self.events.append(event("probe", row, ends) | {"technique": technique, "frame": at["frame"]})
 
     # What waits for its SYN
 
@@ -392,7 +389,7 @@ class Model:
         """The frame that brings packet time 1 s behind the row's."""
         after = bisect.bisect_left(self.clock, row["now"] + EARLY_NS, key=lambda one: one[1])
         frame = self.clock[after][0] if after < len(self.clock) else AT_END
-        return {"frame": frame, "waited": True}
+        return {"frame": frame}
 
     def note_close(self, key, now):
         """What comes after this is behind a close, for 120 s."""
@@ -459,7 +456,7 @@ def may_be_early(row):
 def refused_probe(flow, row):
     """The technique, if this row is the RST that shows a flow's opener to be a probe with ACK; else None."""
     opener, talk = flow.opener, flow.talk
-    probes = opener["flags"] & (SYN | ACK | RST) == ACK and opener["len"] == 0 and talk.payload[0] == 0
+    probes = opener["flags"] & (SYN | ACK | RST) == ACK and talk.payload[0] == 0
     is_first = talk.side(row) == 1 and talk.packets[1] == 0
     refuses = row["flags"] & (SYN | RST | ACK) == RST and row["seq"] == opener["ack"]
     if not (probes and is_first and refuses):

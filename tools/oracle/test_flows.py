@@ -120,6 +120,16 @@ class Outcomes(unittest.TestCase):
         capture.back(9, SYN | ACK, ack=101).back(9, SYN | ACK, ack=101)
         self.assertEqual(self.outcome(capture), [("refused", 2), ("answered", 6)])
 
+    def test_a_syn_of_the_same_number_behind_the_horizon_is_another_attempt(self):
+        for off, found in zip(BORDERS, ([2], [2, 4], [2, 4])):
+            capture = Capture().segment(0, SYN, seq=100).back(1, SYN | ACK, ack=101)
+            capture.segment(130 * SECOND + off, SYN, seq=100).back(131 * SECOND, SYN | ACK, ack=101)
+            self.assertEqual([frame for _, frame in self.outcome(capture)], found, off)
+
+    def test_an_icmp_error_behind_an_answer_refuses_nothing(self):
+        capture = Capture().segment(0, SYN, seq=100).back(1, SYN | ACK, ack=101).icmp(2, seq=100)
+        self.assertEqual(self.outcome(capture), [("answered", 2)])
+
     def test_an_answer_may_come_a_second_before_its_syn(self):
         for off, found in zip(BORDERS, (1, 0, 0)):
             for flags, word in ((SYN | ACK, "answered"), (RST | ACK, "refused")):
@@ -161,6 +171,21 @@ class Probes(unittest.TestCase):
             capture = Capture().handshake(0).segment(300 * SECOND + off, FIN | PSH | URG)
             self.assertEqual(len(capture.probes()), found, off)
 
+    def test_an_answered_attempt_that_goes_on_outlives_its_horizon(self):
+        for ack, found in ((501, 0), (9, 0), (None, 1)):
+            capture = Capture().segment(0, SYN, seq=100).back(0, SYN | ACK, seq=500, ack=101)
+            if ack is not None:
+                # A number that proves the handshake, or another.
+                capture.segment(0, ACK, seq=101, ack=ack)
+            self.assertEqual(len(capture.segment(299 * SECOND, FIN).probes()), found, ack)
+
+    def test_only_the_numbers_of_the_syn_ack_prove_a_handshake(self):
+        # A RST closes a connection, which waits for late packets; it ends an attempt at once.
+        for seq, ack, found in ((101, 501, 0), (100, 501, 1), (101, 502, 1), (101, 500, 1)):
+            capture = Capture().segment(0, SYN, seq=100).back(1, SYN | ACK, seq=500, ack=101)
+            capture.segment(2, ACK, seq=seq, ack=ack).segment(3, RST, seq=101).segment(4, 0)
+            self.assertEqual(len(capture.probes()), found, (seq, ack))
+
     def test_a_closed_connection_shields_its_ends_for_5_s(self):
         for off, found in zip(BORDERS, (0, 1, 1)):
             for closes in ((FIN | ACK, FIN | ACK), (RST, ACK)):
@@ -197,6 +222,9 @@ class Probes(unittest.TestCase):
         self.assertEqual(capture.probes(), [("null", 3, A, 80)])
         capture = Capture().segment(0, ACK, ack=77).back(1, RST, seq=77).segment(2, 0).segment(3, 0).segment(4, 0)
         self.assertEqual([frame for _, frame, _, _ in capture.probes()], [5, 5, 5, 5])
+        # A SYN that they do not answer takes nothing from them.
+        capture = Capture().segment(0, ACK, ack=77).back(1, RST, seq=77).segment(2, SYN, seq=5)
+        self.assertEqual(capture.tick(9 * SECOND).probes(), [("ack", 4, A, 80)])
         # The SYN comes: the ACK was the end of its handshake.
         capture = Capture().back(0, SYN | ACK, seq=500, ack=101).segment(1, ACK, seq=101, ack=501)
         capture.segment(2, SYN, seq=100).segment(200 * SECOND, FIN)
@@ -233,6 +261,18 @@ class Probes(unittest.TestCase):
             # What comes behind a close lengthens it, but for a RST.
             again = capture.segment(at + 100 * SECOND, FIN | ACK, ack=77).back(at + 100 * SECOND, RST, seq=77)
             self.assertEqual(len(again.probes()), found, off)
+
+
+    def test_a_rst_behind_a_close_does_not_lengthen_it_and_data_opens_a_flow(self):
+        for flags, size, found in ((RST, 0, 1), (RST | ACK, 0, 1), (ACK, 0, 0), (FIN | ACK, 9, 0), (ACK, 9, 0)):
+            capture = Capture().handshake(0).segment(0, RST, seq=101).segment(100 * SECOND, flags, size=size)
+            capture.segment(125 * SECOND, FIN | ACK, ack=77).back(125 * SECOND, RST, seq=77)
+            self.assertEqual(len(capture.probes()), found, (flags, size))
+        # The flow that the data opened lives for 300 s; behind a close would end 120 s after a FIN.
+        for flags, found in ((ACK, 0), (FIN | ACK, 1)):
+            capture = Capture().handshake(0).segment(0, RST, seq=101).segment(100 * SECOND, flags, size=9)
+            capture.segment(220 * SECOND, FIN | ACK, ack=77).back(220 * SECOND, RST, seq=77)
+            self.assertEqual(len(capture.probes()), found, flags)
 
 
 class Stealth(unittest.TestCase):
@@ -348,6 +388,11 @@ class Slow(unittest.TestCase):
         for off, found in zip(BORDERS, ([11], [], [])):
             capture = self.failing(10).segment(8 * HOUR + off, SYN, 99)
             self.assertEqual(self.fired(capture), found, off)
+
+    def test_the_newest_touch_of_an_item_counts(self):
+        for again, found in ((5401 * SECOND, [12]), (-SECOND, [])):
+            capture = self.failing(10).segment(again, SYN, 1, seq=0).segment(8 * HOUR, SYN, 99)
+            self.assertEqual(self.fired(capture), found, again)
 
     def test_only_the_twelve_touched_last_count(self):
         # Two that failed are pushed out by answered ones before the tenth has failed.
