@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use craft::{BENIGN, Capture, PcapFormat, benign, manifest, merge, read_pcap, scenarios};
+use craft::{BENIGN, Capture, PcapFormat, benign, manifest, merge, probes, read_pcap, scenarios};
 
 const USAGE: &str = "\
-usage: craft scenarios [--seed N] --out DIR     write NNN-name.pcap (.pcapng if several interfaces)
+usage: craft scenarios [--family base|probes] [--seed N] --out DIR
+                                                write NNN-name.pcap (.pcapng if several interfaces)
        craft benign [--seed N] [--minutes M] --out DIR
                                                 write benign traffic, an hour of each kind, and what
                                                 is known about it (benign.json)
@@ -15,11 +16,15 @@ usage: craft scenarios [--seed N] --out DIR     write NNN-name.pcap (.pcapng if 
 
 /// The parsed command line.
 struct Arguments {
+    family: Family,
     seed: u64,
     minutes: Option<u16>,
     out: PathBuf,
     inputs: Vec<PathBuf>,
 }
+
+/// Makes the captures of a family from a seed.
+type Family = fn(u64) -> Vec<Capture>;
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -49,16 +54,25 @@ fn main() -> ExitCode {
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, ()> {
     let (mut seed, mut minutes, mut out, mut inputs) = (1, None, None, Vec::new());
+    let mut family: Family = scenarios;
     while let Some(word) = words.next() {
         match word.as_str() {
             "--seed" => seed = words.next().and_then(|n| n.parse().ok()).ok_or(())?,
             "--minutes" => minutes = Some(words.next().and_then(|n| n.parse().ok()).ok_or(())?),
+            "--family" => {
+                family = match words.next().as_deref() {
+                    Some("base") => scenarios,
+                    Some("probes") => probes,
+                    _ => return Err(()),
+                }
+            }
             "--out" => out = Some(words.next().ok_or(())?.into()),
             flag if flag.starts_with('-') => return Err(()),
             input => inputs.push(input.into()),
         }
     }
     Ok(Arguments {
+        family,
         seed,
         minutes,
         out: out.ok_or(())?,
@@ -77,7 +91,7 @@ fn make_folder(folder: &Path) -> Result<(), String> {
 fn write_scenarios(arguments: &Arguments) -> Result<(), String> {
     let folder = &arguments.out;
     make_folder(folder)?;
-    for (number, capture) in scenarios(arguments.seed).iter().enumerate() {
+    for (number, capture) in (arguments.family)(arguments.seed).iter().enumerate() {
         // A pcap file has no interface number for a frame.
         let (ending, bytes) = if capture.interfaces() > 1 {
             ("pcapng", capture.to_pcapng())
