@@ -5,6 +5,7 @@ use crate::books::horizons::Horizons;
 use crate::books::output::{Cause, OutputBooks, OutputCounts};
 use crate::books::record_kind::EventKind;
 use crate::books::ring::RingCounts;
+use crate::inspect::detection::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One family: type and help, and its series with their labels.
@@ -157,10 +158,18 @@ fn snapshot() -> Snapshot {
         ..Books::default()
     };
     books.shards.flow.new_connections = 12;
-    books.shards.scans = [[1, 2, 3, 4, 5], [0; 5]];
+    books.shards.scans = {
+        let mut scans = [[0; 5]; Kind::COUNT];
+        scans[0] = [1, 2, 3, 4, 5];
+        scans
+    };
     books.shards.horizons = Horizons {
         dedup_ns: 1_500_000_000,
-        scan_gaps_ns: [250_000_000, i64::MAX],
+        scan_gaps_ns: {
+            let mut gaps_ns = [i64::MAX; Kind::COUNT];
+            gaps_ns[0] = 250_000_000;
+            gaps_ns
+        },
     };
     let shed = &mut books.shards.shed;
     (shed.up, shed.down, shed.spent_us) = ([0, 5, 3, 1], [0, 4, 2, 1], [9, 1_500_000, 2, 3]);
