@@ -29,15 +29,3 @@ pub fn rising_edges<I: Ord + Copy>(
     }
     edges
 }
-
-/// Packet time at each touch.
-pub fn watermarks<I>(touches: &[(i64, I)]) -> Vec<i64> {
-    let mut now_ns = i64::MIN;
-    let times = touches.iter().map(|touch| touch.0);
-    times
-        .map(|ts_ns| {
-            now_ns = now_ns.max(ts_ns);
-            now_ns
-        })
-        .collect()
-}

@@ -5,7 +5,7 @@ use crate::books::horizons::Horizons;
 use crate::books::output::{Cause, OutputBooks, OutputCounts};
 use crate::books::record_kind::EventKind;
 use crate::books::ring::RingCounts;
-use crate::inspect::detection::Kind;
+use crate::inspect::detection::Kind as DetectionKind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One family: type and help, and its series with their labels.
@@ -159,14 +159,14 @@ fn snapshot() -> Snapshot {
     };
     books.shards.flow.new_connections = 12;
     books.shards.scans = {
-        let mut scans = [[0; 5]; Kind::COUNT];
+        let mut scans = [[0; 5]; DetectionKind::COUNT];
         scans[0] = [1, 2, 3, 4, 5];
         scans
     };
     books.shards.horizons = Horizons {
         dedup_ns: 1_500_000_000,
         scan_gaps_ns: {
-            let mut gaps_ns = [i64::MAX; Kind::COUNT];
+            let mut gaps_ns = [i64::MAX; DetectionKind::COUNT];
             gaps_ns[0] = 250_000_000;
             gaps_ns
         },
