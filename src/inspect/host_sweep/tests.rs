@@ -185,7 +185,7 @@ fn addresses_of_both_families_are_hosts_of_their_own() {
     all.sort_unstable();
     all.dedup();
     assert_eq!(all.len(), before);
-    assert!(all.iter().all(|host| host.bits() < 1 << 61));
+    assert!(all.iter().all(|host| host.bits() < 1 << 58));
 }
 
 proptest! {
