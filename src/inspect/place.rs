@@ -6,12 +6,12 @@ use super::distinct::question::Item;
 use crate::decode::key::Address;
 use crate::splitmix::mix64;
 
-/// A host in 61 bits: an IPv4 address itself, or an unkeyed hash of an IPv6 address, so that every run prints the
-/// same. Two IPv6 addresses collide once in 2^60 times.
+/// A host in 58 bits: an IPv4 address itself, or an unkeyed hash of an IPv6 address, so that every run prints the
+/// same. Two IPv6 addresses collide once in 2^57 times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Host(u64);
 
-const V6: u64 = 1 << 60;
+const V6: u64 = 1 << 57;
 
 impl Host {
     #[allow(clippy::cast_possible_truncation, reason = "both halves are mixed")]
@@ -24,7 +24,7 @@ impl Host {
         Self(mixed & (V6 - 1) | V6)
     }
 
-    /// A number for it, below 2^61.
+    /// A number for it, below 2^58.
     #[inline]
     pub(super) fn bits(self) -> u64 {
         self.0
@@ -73,39 +73,48 @@ pub struct Place {
 pub enum Way {
     Syn,
     OddSyn,
-    Probe,
     Datagram,
+    Null,
+    Fin,
+    Xmas,
+    Flags,
+    Ack,
+    Maimon,
 }
+
+/// Each way, and the kind of touch that comes this way.
+const WAYS: [(Way, ContactKind); 9] = [
+    (Way::Syn, ContactKind::Touch),
+    (Way::OddSyn, ContactKind::OddTouch),
+    (Way::Datagram, ContactKind::UdpTouch),
+    (Way::Null, ContactKind::NullProbe),
+    (Way::Fin, ContactKind::FinProbe),
+    (Way::Xmas, ContactKind::XmasProbe),
+    (Way::Flags, ContactKind::FlagsProbe),
+    (Way::Ack, ContactKind::AckProbe),
+    (Way::Maimon, ContactKind::MaimonProbe),
+];
+const WAY_BITS: u32 = 4;
+const _: () = assert!(WAYS.len() <= 1 << WAY_BITS);
 
 impl Way {
     pub fn of(kind: ContactKind) -> Self {
-        match kind {
-            ContactKind::OddTouch => Self::OddSyn,
-            ContactKind::UdpTouch | ContactKind::UdpAnswered | ContactKind::UdpRefused => {
-                Self::Datagram
-            }
-            kind if ContactKind::PROBES.has(kind) => Self::Probe,
+        let touched = WAYS.iter().find(|(_, touch)| *touch == kind);
+        match (touched, kind) {
+            (Some((way, _)), _) => *way,
+            (_, ContactKind::UdpAnswered | ContactKind::UdpRefused) => Self::Datagram,
             _ => Self::Syn,
         }
     }
 
-    /// A kind of touch that comes this way.
+    /// The kind of touch that comes this way.
     pub fn touch(self) -> ContactKind {
-        match self {
-            Self::Syn => ContactKind::Touch,
-            Self::OddSyn => ContactKind::OddTouch,
-            Self::Probe => ContactKind::FlagsProbe,
-            Self::Datagram => ContactKind::UdpTouch,
-        }
+        WAYS[self as usize].1
     }
 
     fn from_bits(bits: u64) -> Self {
-        match bits & 3 {
-            0 => Self::Syn,
-            1 => Self::OddSyn,
-            2 => Self::Probe,
-            _ => Self::Datagram,
-        }
+        let at = usize::try_from(bits & ((1 << WAY_BITS) - 1)).expect("four bits");
+        WAYS.get(at).map_or(Self::Syn, |(way, _)| *way)
     }
 }
 
@@ -115,15 +124,18 @@ pub struct Element {
     pub host: Host,
     /// An address of ours stands for the host in rules about a pair.
     pub united: bool,
+    /// The host is a dark address.
+    pub dark: bool,
     pub way: Way,
     pub port: u16,
 }
 
 impl Element {
-    pub fn new(place: &Place, way: Way) -> Self {
+    pub fn new(place: &Place, way: Way, dark: bool) -> Self {
         Self {
             host: place.host,
             united: place.host != place.target,
+            dark,
             way,
             port: place.port,
         }
@@ -144,11 +156,11 @@ impl Element {
         }
     }
 
-    /// Whether the outcome of a touch of `other` is one of this.
-    pub fn shares_outcome(&self, other: &Self) -> bool {
+    /// Whether the outcome of a touch of a place is one of this.
+    pub fn shares_outcome(&self, place: &Place, way: Way) -> bool {
         let is_tcp = |way| matches!(way, Way::Syn | Way::OddSyn);
-        let ways = self.way == other.way || is_tcp(self.way) && is_tcp(other.way);
-        ways && self.port == other.port && self.host == other.host
+        let ways = self.way == way || is_tcp(self.way) && is_tcp(way);
+        ways && self.port == place.port && self.host == place.host
     }
 }
 
@@ -160,21 +172,24 @@ impl Item for Element {
     const NONE: Self = Self {
         host: Host::NONE,
         united: false,
+        dark: false,
         way: Way::Syn,
         port: 0,
     };
 
     #[inline]
     fn parts(self) -> (u16, u64) {
-        let rest = u64::from(self.united) << 2 | self.way as u64;
-        (self.port, self.host.0 << 3 | rest)
+        let marks = u64::from(self.dark) << 1 | u64::from(self.united);
+        let rest = marks << WAY_BITS | self.way as u64;
+        (self.port, self.host.0 << (WAY_BITS + 2) | rest)
     }
 
     #[inline]
     fn of(port: u16, word: u64) -> Self {
         Self {
-            host: Host(word >> 3),
-            united: word & 4 != 0,
+            host: Host(word >> (WAY_BITS + 2)),
+            united: word >> WAY_BITS & 1 != 0,
+            dark: word >> WAY_BITS & 2 != 0,
             way: Way::from_bits(word),
             port,
         }
@@ -199,17 +214,18 @@ mod tests {
             },
         ];
         for (host, port) in hosts.map(Host::new).into_iter().zip([0, 80, u16::MAX]) {
-            for way in [Way::Syn, Way::OddSyn, Way::Probe, Way::Datagram] {
-                for united in [false, true] {
+            for (way, kind) in WAYS {
+                for (united, dark) in [(false, false), (false, true), (true, false)] {
                     let element = Element {
                         host,
                         united,
+                        dark,
                         way,
                         port,
                     };
                     let (short, word) = element.parts();
                     assert_eq!(Element::of(short, word), element);
-                    assert_eq!(Way::of(way.touch()), way);
+                    assert_eq!((Way::of(kind), way.touch()), (way, kind));
                 }
             }
         }

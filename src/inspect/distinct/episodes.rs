@@ -1,7 +1,7 @@
 //! The life of an episode: rising edge, doublings, higher verdicts, summary.
 
 use super::episode::{Episode, InFlight, evidence_so_far};
-use super::question::{ExtentItems, ItemSet as _, Question, Raised};
+use super::question::{ExtentItems, ItemSet as _, Question, Raised, is_inside};
 use super::state::TouchState;
 use super::subjects::Touch;
 use super::{Distinct, touch};
@@ -36,7 +36,10 @@ impl<Q: Question> Distinct<Q> {
         self.counts.without_list += u64::from(list.is_none());
         self.generation = self.generation.wrapping_add(1);
         self.subjects.get_mut(slot).episode = Some(index);
+        // A rule may keep more items than decide: what lies before the window is no part of this episode.
+        let (newest_ns, window_ns) = (self.subjects.get(slot).newest_ns, self.rule.window_ns);
         let mut touches: Vec<Touch<Q::Item>> = self.subjects.touches(slot).to_vec();
+        touches.retain(|touch| is_inside(touch.ts_ns, newest_ns, window_ns));
         touches.sort_unstable_by_key(|touch| touch.item);
         let count = u32::try_from(touches.len()).expect("N is small");
         let mut in_flight = InFlight::new(watermark);

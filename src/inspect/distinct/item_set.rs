@@ -70,3 +70,36 @@ impl<I: Numbered> ItemSet for HashSet<'_, I> {
         states
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::lab::v4;
+    use crate::inspect::place::Host;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        /// The set against a map that holds all.
+        #[test]
+        fn a_set_of_hosts_keeps_the_highest_state_of_each(
+            raised in prop::collection::vec((0_u32..400, 1_u8..4), 1..1500),
+        ) {
+            let mut words = vec![0; 4096];
+            let mut set: HashSet<'_, Host> = HashSet::new(&mut words);
+            let mut all: BTreeMap<Host, TouchState> = BTreeMap::new();
+            for (n, state) in raised {
+                let (host, state) = (Host::new(v4(n)), TouchState::from_bits(state));
+                let known = all.get(&host).copied();
+                let expected = if known.is_some() { Raised::Known } else { Raised::New };
+                prop_assert_eq!(set.raise(host, state), expected);
+                all.insert(host, state.max(known.unwrap_or(state)));
+            }
+            for (&host, &state) in &all {
+                prop_assert_eq!(set.get(host), state);
+            }
+            let held: u32 = set.states()[1..].iter().sum();
+            prop_assert_eq!(held as usize, all.len());
+        }
+    }
+}

@@ -166,7 +166,7 @@ pub trait ItemSet {
 
     /// Outcomes of the items. Of those without an answer, up to `in_flight` are pending, the others unanswered.
     fn evidence(&self, in_flight: u32) -> Evidence {
-        let [_, silent, answered, refused] = self.states();
+        let [_, silent, refused, answered] = self.states();
         let pending = silent.min(in_flight);
         Evidence {
             refused,

@@ -9,10 +9,10 @@ pub enum TouchState {
     Untouched = 0,
     /// No answer yet.
     Touched = 1,
-    /// SYN+ACK.
-    Answered = 2,
     /// RST or ICMP unreachable.
-    Refused = 3,
+    Refused = 2,
+    /// SYN+ACK. A port that answered once is open: a later refusal does not close it.
+    Answered = 3,
 }
 
 impl TouchState {
@@ -29,8 +29,8 @@ impl TouchState {
         match bits & 3 {
             0 => Self::Untouched,
             1 => Self::Touched,
-            2 => Self::Answered,
-            _ => Self::Refused,
+            2 => Self::Refused,
+            _ => Self::Answered,
         }
     }
 }

@@ -159,13 +159,13 @@ impl<R: FloodRule> Detector for Flood<R> {
     fn admit(&mut self, _: &First<Element>, _: &Sighting<'_>) {}
 
     #[inline]
-    fn decide(&mut self, sighting: &Sighting<'_>, _: &mut impl FnMut(Found)) {
+    fn decide(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found)) {
         if self.rule.at_least == 0 {
             return;
         }
         let contact = sighting.contact;
         let slot = self.slot_of(contact.ts_ns);
-        let at = self.target(sighting, slot);
+        let at = self.target(sighting, slot, out);
         let target = self.targets.get_mut(at);
         if R::COMPLETED.has(contact.kind()) {
             target.slot_mut(slot).completed += 1;
@@ -265,7 +265,7 @@ impl<R: FloodRule> Flood<R> {
 
     /// The destination of a contact.
     #[inline]
-    fn target(&mut self, sighting: &Sighting<'_>, slot: i64) -> usize {
+    fn target(&mut self, sighting: &Sighting<'_>, slot: i64, out: &mut impl FnMut(Found)) -> usize {
         let (place, port) = (&sighting.place, R::port(sighting.contact));
         let number = place.host.bits() | u64::from(port.is_some()) << 62;
         let tags = u64::from(place.tags) << 16 | u64::from(port.unwrap_or(0));
@@ -281,7 +281,7 @@ impl<R: FloodRule> Flood<R> {
             if let Some(gone) = gone {
                 self.counts.subjects_forgotten += u64::from(gone.is_in_slot(slot));
                 if let Some(index) = gone.flood {
-                    self.forget(index);
+                    self.evict(index, sighting.watermark, out);
                 }
             }
             at
@@ -376,6 +376,17 @@ impl<R: FloodRule> Flood<R> {
         self.counts.ended += 1;
         self.emit(index, super::detection::Phase::Ended, ts_ns, out);
         self.forget(index);
+    }
+
+    /// Ends a flood whose destination left a full table.
+    fn evict(&mut self, index: u32, watermark: i64, out: &mut impl FnMut(Found)) {
+        let flooded = self.floods[index as usize].as_ref();
+        if flooded.is_some_and(Flooded::is_started) {
+            self.counts.episodes_evicted += 1;
+            self.end(index, watermark, out);
+        } else {
+            self.forget(index);
+        }
     }
 
     fn forget(&mut self, index: u32) {

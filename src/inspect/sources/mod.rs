@@ -178,7 +178,7 @@ impl Sources {
             return Admission::Passed(None);
         }
         let first = match ContactKind::TOUCHES.has(kind) {
-            true => self.on_touch(contact, place, watermark),
+            true => self.on_touch(contact, place, is_dark, watermark),
             false => {
                 self.on_outcome(contact, place);
                 None
@@ -202,9 +202,10 @@ impl Sources {
         &mut self,
         contact: &Contact,
         place: &Place,
+        is_dark: bool,
         watermark: i64,
     ) -> Option<First<Element>> {
-        let item = Element::new(place, Way::of(contact.kind()));
+        let item = Element::new(place, Way::of(contact.kind()), is_dark);
         let Some(at) = self.gate.find(place.source) else {
             self.flood_laws[0].on_new(watermark);
             let first = First {
@@ -238,7 +239,7 @@ impl Sources {
             return;
         };
         let (first, kind) = (self.gate.get(at), contact.kind());
-        if !(first.item).shares_outcome(&Element::new(place, Way::of(kind))) {
+        if !(first.item).shares_outcome(place, Way::of(kind)) {
             return;
         }
         let first = First {

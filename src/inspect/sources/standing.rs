@@ -83,6 +83,8 @@ impl Standing {
         if first.state == TouchState::Answered {
             add(&mut standing.answered[0], bit);
         }
+        standing.note_technique(first.item.way.touch());
+        standing.note_dark(first.item.dark, first.item.host);
         standing
     }
 
@@ -94,9 +96,7 @@ impl Standing {
         if ContactKind::TOUCHES.has(kind) {
             self.newest_ns = self.newest_ns.max(contact.ts_ns);
             add(&mut self.touched[0], bit);
-            if let Some(technique) = Technique::of(kind) {
-                self.techniques |= 1 << technique as u8;
-            }
+            self.note_technique(kind);
             return;
         }
         match kind {
@@ -104,6 +104,12 @@ impl Standing {
             ContactKind::Established => self.proven = true,
             ContactKind::HalfOpen => self.half_open = self.half_open.saturating_add(1),
             _ => {}
+        }
+    }
+
+    fn note_technique(&mut self, kind: ContactKind) {
+        if let Some(technique) = Technique::of(kind) {
+            self.techniques |= 1 << technique as u8;
         }
     }
 
