@@ -1,12 +1,14 @@
 //! Each counter, changed by one, opens exactly the identities that it belongs to.
 
+#[path = "books/witness.rs"]
+mod witness;
+
 use synledger::books::output::OutputBooks;
 use synledger::books::output::{LogCounts, OutputCounts};
 use synledger::books::record_kind::{EventKind, KINDS};
 use synledger::books::responder::{ResponderBooks, ResponderCounts};
 use synledger::books::ring::{RingCounts, RingId, by_ring};
 use synledger::books::shard::ShardCounts;
-use synledger::books::witness::WitnessCounts;
 use synledger::books::{Books, InFlight};
 use synledger::counters::Counters;
 
@@ -35,10 +37,6 @@ const HEARD: &str = ": detections raised and not lost = detections of the respon
 const TAKEN: &str = "blocklist:x: detections = accepted + refused";
 const LISTED: &str = "blocklist:x: added = listed + expired + displaced + withdrawn";
 const RECORDS: &str = ": flow raised = ";
-const WITNESSED: &str = "witness rings: tp_packets = tp_drops + frames";
-const READ: &str = "witness: frames = unread + retransmitted + seen";
-const SEEN: &str = "witness: seen = agreed + missing + excused + waiting";
-const TOLD: &str = "witness: told = agreed + extra + extra_excused + waiting";
 
 /// Every counter of a shard, with the identities that it is a part of. A counter without an identity is a part of
 /// another counter, or is counted only once.
@@ -219,48 +217,6 @@ fn ring(class: &'static str, frames_read: u64) -> RingCounts {
     }
 }
 
-/// Every counter of the witness, with the identities that it is a part of.
-const WITNESS: &[(&str, &[&str])] = &[
-    ("witness_packets", &[WITNESSED]),
-    ("witness_dropped", &[WITNESSED]),
-    ("witness_frames", &[WITNESSED, READ]),
-    ("witness_unread", &[READ]),
-    ("witness_retransmitted", &[READ]),
-    ("witness_seen", &[READ, SEEN]),
-    ("witness_agreed", &[SEEN, TOLD]),
-    ("witness_missing", &[SEEN]),
-    ("witness_excused", &[SEEN]),
-    ("witness_told", &[TOLD]),
-    ("witness_extra", &[TOLD]),
-    ("witness_extra_excused", &[TOLD]),
-    ("witness_beyond", &[]),
-    ("witness_reports_dropped", &[]),
-    ("witness_waiting", &[SEEN]),
-    ("witness_told_waiting", &[TOLD]),
-];
-
-fn witness() -> WitnessCounts {
-    let mut counts = WitnessCounts {
-        packets: 130,
-        dropped: 30,
-        frames: 100,
-        unread: 5,
-        retransmitted: 15,
-        seen: 80,
-        missing: 2,
-        waiting: 3,
-        told: 75,
-        extra: 1,
-        told_waiting: 1,
-        beyond: 9,
-        reports_dropped: 4,
-        ..WitnessCounts::default()
-    };
-    (counts.agreed[0], counts.agreed[2]) = (60, 9);
-    (counts.excused[0], counts.extra_excused[3]) = (6, 4);
-    counts
-}
-
 /// Every counter of a responder, with the identities that it is a part of.
 const RESPONDER: &[(&str, &[&str])] = &[
     ("responder_detections", &[HEARD, TAKEN]),
@@ -310,7 +266,7 @@ fn books() -> Books {
             withheld_queue_full: 1,
             alerts_queue_full: 1,
         },
-        witness: Some(witness()),
+        witness: Some(witness::counts()),
         at_exit: true,
         ..Books::default()
     }
@@ -378,7 +334,7 @@ fn every_counter_of_a_shard_opens_its_identities() {
 
 #[test]
 fn every_counter_of_the_witness_opens_its_identities() {
-    assert_each_opens(WITNESS, |books| books.witness.as_mut().expect("one"));
+    assert_each_opens(witness::TABLE, |books| books.witness.as_mut().expect("one"));
 }
 
 #[test]
