@@ -1,6 +1,6 @@
 //! Segments that no stack opens with, and segments with ACK alone that a RST answers; and their likes in connections.
 
-use super::{BORDERS, ROUND_TRIP, flow, phased, scene, spread};
+use super::{BORDERS, ROUND_TRIP, flow, phased, scene, spread, to_host};
 use crate::capture::Capture;
 use crate::rng::Rng;
 use crate::scenario::scene::{HORIZON, SECOND, Scene, WINDOW};
@@ -226,6 +226,7 @@ pub(super) fn all(rng: &mut Rng) -> Vec<Capture> {
             out.push(scanned(&name, count > PORTS, count, off, mix, rng));
         }
     }
+    out.push(together(rng));
     for (word, likeness) in LIKENESSES {
         out.push(likened(&format!("stealth-like-{word}"), likeness, rng));
     }
@@ -241,6 +242,27 @@ fn scanned(name: &str, v6: bool, count: u16, off: i64, probe: Probe, rng: &mut R
     }
     // Packet time goes on, so that what waits for a SYN waits no longer.
     scene.wait(2 * SECOND).bystander((ends.dst, ends.src));
+    phased(scene, rng)
+}
+
+/// Two probes of each of 40 hosts, and then two that happen at one frame: an ACK whose wait for a SYN ends there, and a
+/// NULL. Of these two the first is the third port of its host. They are segments of two flows, which meet two workers.
+fn together(rng: &mut Rng) -> Capture {
+    let (mut scene, ends) = (scene("stealth-wait-ends-at-a-probe", rng), flow(rng, false));
+    for host in 0..40 {
+        let ends = to_host(ends, host);
+        scene.at(i64::from(host) * 2 * SECOND);
+        scene.bare(ends.to_port(1), 0, rng.next_u32(), 0);
+        scene.bare(ends.to_port(2), 0, rng.next_u32(), 0);
+        let ack = rng.next_u32();
+        scene
+            .bare(ends.to_port(3), ACK, rng.next_u32(), ack)
+            .wait(ROUND_TRIP);
+        scene
+            .bare(ends.to_port(3).reversed(), RST, ack, 0)
+            .wait(SECOND);
+        scene.bare(ends.to_port(4), 0, rng.next_u32(), 0);
+    }
     phased(scene, rng)
 }
 
