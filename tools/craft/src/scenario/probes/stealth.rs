@@ -245,23 +245,30 @@ fn scanned(name: &str, v6: bool, count: u16, off: i64, probe: Probe, rng: &mut R
     phased(scene, rng)
 }
 
-/// Two probes of each of 40 hosts, and then two that happen at one frame: an ACK whose wait for a SYN ends there, and a
-/// NULL. Of these two the first is the third port of its host. They are segments of two flows, which meet two workers.
+/// Two NULLs to each of 80 hosts, and then two probes that happen at one frame. The first of these is the third port of its
+/// host. They are segments of two flows, which meet two workers.
+///
+/// Either an ACK's wait for a SYN ends at the frame of another NULL; or two ACKs' waits end at one frame.
 fn together(rng: &mut Rng) -> Capture {
-    let (mut scene, ends) = (scene("stealth-wait-ends-at-a-probe", rng), flow(rng, false));
-    for host in 0..40 {
+    let (mut scene, ends) = (
+        scene("stealth-waits-end-at-one-frame", rng),
+        flow(rng, false),
+    );
+    for host in 0..80 {
         let ends = to_host(ends, host);
-        scene.at(i64::from(host) * 2 * SECOND);
-        scene.bare(ends.to_port(1), 0, rng.next_u32(), 0);
-        scene.bare(ends.to_port(2), 0, rng.next_u32(), 0);
-        let ack = rng.next_u32();
+        scene.at(i64::from(host) * 3 * SECOND);
+        for port in [1, 2] {
+            scene.bare(ends.to_port(port), 0, rng.next_u32(), 0);
+        }
+        let ports: &[u16] = if host % 2 == 0 { &[3] } else { &[4, 3] };
+        for &port in ports {
+            let (probe, ack) = (ends.to_port(port), rng.next_u32());
+            scene.bare(probe, ACK, rng.next_u32(), ack).wait(ROUND_TRIP);
+            scene.bare(probe.reversed(), RST, ack, 0).wait(ROUND_TRIP);
+        }
         scene
-            .bare(ends.to_port(3), ACK, rng.next_u32(), ack)
-            .wait(ROUND_TRIP);
-        scene
-            .bare(ends.to_port(3).reversed(), RST, ack, 0)
-            .wait(SECOND);
-        scene.bare(ends.to_port(4), 0, rng.next_u32(), 0);
+            .wait(SECOND)
+            .bare(ends.to_port(5), 0, rng.next_u32(), 0);
     }
     phased(scene, rng)
 }
