@@ -7,8 +7,10 @@
 //! ```
 //!
 //! [`scenarios`] and [`probes`] make the captures that real collections lack; [`merge`] and [`mutate`] derive more
-//! from any capture. No clock and no random source is read: a seed gives the same bytes everywhere.
+//! from any capture. [`benign`] makes an hour of traffic that only looks like scans. No clock and no random source is
+//! read: a seed gives the same bytes everywhere.
 
+mod benign;
 mod capture;
 mod ip;
 mod link;
@@ -17,6 +19,7 @@ mod rng;
 mod scenario;
 mod transport;
 
+pub use benign::{BENIGN, Benign, Naive, benign, manifest};
 pub use capture::{Capture, Frame, merge, mutate};
 pub use ip::{Ext, Ip, checksum};
 pub use link::{Link, LinkType};

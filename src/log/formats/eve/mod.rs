@@ -196,7 +196,10 @@ impl Eve {
         out.extend_from_slice(b",\"event_type\":\"alert\"");
         let (tags, count) = (&detection.vlan, detection.vlan_count);
         in_place(out, VLAN_MAX, |window| vlan(window, tags, count));
-        let _ = write!(out, r#","src_ip":"{src}","dest_ip":"{dst}""#);
+        if let Some(src) = src {
+            let _ = write!(out, r#","src_ip":"{src}""#);
+        }
+        let _ = write!(out, r#","dest_ip":"{dst}""#);
         if let Some(port) = detection.subject.port() {
             let _ = write!(out, ",\"dest_port\":{port}");
         }
