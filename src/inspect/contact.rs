@@ -51,7 +51,8 @@ pub enum ContactKind {
 /// Datagrams that a contact of that kind stands for.
 pub const DATAGRAMS: u32 = 64;
 
-const KINDS: [ContactKind; 18] = {
+/// Kinds by their code in [`Mark`]; from [`LATE`] on those of late contacts.
+const KINDS: [ContactKind; 1 << (V6 - KIND)] = {
     use ContactKind::*;
     [
         Touch,
@@ -72,8 +73,24 @@ const KINDS: [ContactKind; 18] = {
         Datagrams,
         StrayReset,
         Icmp,
+        NullProbe,
+        FinProbe,
+        XmasProbe,
+        FlagsProbe,
+        AckProbe,
+        MaimonProbe,
+        StrayReset,
+        Icmp,
+        Icmp,
+        Icmp,
+        Icmp,
+        Icmp,
+        Icmp,
+        Icmp,
     ]
 };
+/// The first code of a late contact.
+const LATE: u32 = 18;
 
 /// A set of kinds of contacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,13 +199,26 @@ pub struct Mark(u32);
 
 const KIND: u32 = 26;
 const V6: u32 = 31;
-const _: () = assert!(vlan::MASK >> KIND == 0 && KINDS.len() <= 1 << (V6 - KIND));
+const _: () = assert!(vlan::MASK >> KIND == 0);
 
 impl Mark {
     /// Of a contact between IPv6 hosts or not, under tags of the key.
     #[inline]
     pub fn new(v6: bool, tags: u32, kind: ContactKind) -> Self {
         Self(tags | u32::from(v6) << V6 | (kind as u32) << KIND)
+    }
+
+    /// The same of a packet that waited in vain for its SYN until this position, if it is one of those that wait.
+    pub fn late(self) -> Self {
+        let code = self.0 >> KIND & (KINDS.len() as u32 - 1);
+        let late = match KINDS[code as usize] {
+            ContactKind::StrayReset => LATE + ContactKind::PROBES.0.count_ones(),
+            kind if ContactKind::PROBES.has(kind) => {
+                LATE + kind as u32 - ContactKind::NullProbe as u32
+            }
+            _ => code,
+        };
+        Self(self.0 & !((KINDS.len() as u32 - 1) << KIND) | late << KIND)
     }
 }
 
@@ -214,7 +244,20 @@ impl Contact {
     /// Its kind.
     #[inline]
     pub fn kind(&self) -> ContactKind {
-        (KINDS.get((self.mark.0 >> KIND & 31) as usize).copied()).unwrap_or(ContactKind::Icmp)
+        KINDS[(self.mark.0 >> KIND) as usize % KINDS.len()]
+    }
+
+    /// Order of contacts: by position; before those of the position's own frame come those of packets that waited
+    /// until then, by content: they may be of other shards.
+    pub fn order(&self) -> impl Ord + use<> {
+        let is_late = self.mark.0 >> KIND & (KINDS.len() as u32 - 1) >= LATE;
+        let of_late = (self.ts_ns, self.src, self.dst, self.port, self.mark.0);
+        (
+            self.position,
+            !is_late,
+            is_late.then_some(of_late),
+            self.kind(),
+        )
     }
 
     /// Tags of the key, see [`crate::decode::key::Key::tags`].
@@ -234,9 +277,41 @@ impl Contact {
 mod tests {
     use super::*;
 
+    const ALL: &[ContactKind] = KINDS.split_at(LATE as usize).0;
+
+    #[test]
+    fn what_waited_comes_first_and_is_of_the_same_kind() {
+        let of = |kind, position, ts_ns, is_late| {
+            let mark = Mark::new(true, 77, kind);
+            Contact {
+                position,
+                ts_ns,
+                source: 0,
+                src: 0,
+                dst: 0,
+                port: 0,
+                interface: 0,
+                mark: if is_late { mark.late() } else { mark },
+            }
+        };
+        for &kind in ALL {
+            let late = of(kind, 0, 0, true);
+            assert_eq!((late.kind(), late.is_v6(), late.tags()), (kind, true, 77));
+        }
+        use ContactKind::{AckProbe, StrayReset, Touch};
+        let sorted = [
+            of(Touch, 1, 9, false),
+            of(StrayReset, 2, 3, true),
+            of(AckProbe, 2, 4, true),
+            of(Touch, 2, 1, false),
+            of(AckProbe, 2, 0, false),
+        ];
+        assert!(sorted.windows(2).all(|two| two[0].order() < two[1].order()));
+    }
+
     #[test]
     fn a_mark_keeps_kind_family_and_tags() {
-        for kind in KINDS {
+        for &kind in ALL {
             for (v6, tags) in [(false, 0), (true, vlan::MASK), (true, 1), (false, 77)] {
                 let contact = Contact {
                     position: 0,
@@ -257,7 +332,7 @@ mod tests {
     #[test]
     fn every_kind_concerns_a_source_or_a_target() {
         let all = ContactKind::OF_SOURCES.with(ContactKind::OF_TARGETS);
-        assert!(KINDS.iter().all(|&kind| all.has(kind)));
-        assert!(KINDS.is_sorted() && KINDS.iter().enumerate().all(|(n, &k)| n == k as usize));
+        assert!(ALL.iter().all(|&kind| all.has(kind)));
+        assert!(ALL.is_sorted() && ALL.iter().enumerate().all(|(n, &k)| n == k as usize));
     }
 }

@@ -147,16 +147,16 @@ impl Mesh {
     }
 
     fn next(&mut self, limit: u64) -> Option<Contact> {
-        let place = |contact: &Contact| (contact.position, contact.kind());
         let head = |(index, queue): (usize, &Consumer<Contact>)| {
             let first = if index == self.id {
                 self.own.front()
             } else {
                 queue.peek().ok()
             };
-            Some((place(first?), index))
+            let first = first?;
+            Some(((first.order(), first.position), index))
         };
-        let ((position, _), index) = self.from.iter().enumerate().filter_map(head).min()?;
+        let ((_, position), index) = self.from.iter().enumerate().filter_map(head).min()?;
         if position > limit {
             return None;
         }

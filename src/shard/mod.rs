@@ -115,6 +115,8 @@ pub struct Shard {
     contacts: Vec<Contact>,
     /// Outcomes that are not handed over yet.
     outcomes: Vec<MadeOutcome>,
+    /// Contacts of packets that waited.
+    late: Vec<Contact>,
     /// Events held for the log.
     pub outbox: Outbox,
     /// Its counters.
@@ -355,7 +357,8 @@ impl Shard {
         };
         let packet = Waited::from(&one.headers);
         for made in &outcomes {
-            self.on_outcome(made, &packet, one.position, timeline);
+            let contact = self.contact_of(made, &packet, one.position, timeline);
+            self.hand_over(&contact, timeline);
         }
         outcomes.clear();
         self.outcomes = outcomes;
@@ -365,23 +368,31 @@ impl Shard {
         }
     }
 
-    fn on_outcome(
-        &mut self,
+    /// The contact of an outcome; `packet` and `position` are those at hand.
+    fn contact_of(
+        &self,
         made: &MadeOutcome,
         packet: &Waited,
         position: u64,
         timeline: &Timeline<'_>,
-    ) {
+    ) -> Contact {
         let packet = made.waited.as_ref().unwrap_or(packet);
-        let position = match made.when {
-            When::Packet | When::End => position,
-            When::Deadline(deadline) => timeline.position_of(deadline),
-        };
-        let tuple = &made.tuple;
+        let (tuple, kind) = (&made.tuple, contact_kind(made.outcome));
         let ends =
             Key::new(tuple.src, tuple.dst, 0, tuple.dst_port, tuple.proto).with_tags(packet.tags);
-        let contact = self.contact(&ends, contact_kind(made.outcome), packet, position);
-        self.hand_over(&contact, timeline);
+        let contact = self.contact(&ends, kind, packet, position);
+        match made.when {
+            When::Packet => contact,
+            When::Deadline(deadline) => Contact {
+                position: timeline.position_of(deadline),
+                mark: contact.mark.late(),
+                ..contact
+            },
+            When::End => Contact {
+                mark: contact.mark.late(),
+                ..contact
+            },
+        }
     }
 
     /// Lets packets take effect that waited in vain for their SYN, before what comes behind the end of their wait.
@@ -401,12 +412,16 @@ impl Shard {
         position: u64,
         timeline: &Timeline<'_>,
     ) {
-        for one in &made {
+        let mut late = std::mem::take(&mut self.late);
+        for one in made.drain(..) {
             if let Some(packet) = &one.waited {
-                self.on_outcome(one, packet, position, timeline);
+                late.push(self.contact_of(&one, packet, position, timeline));
             }
         }
-        made.clear();
+        late.sort_unstable_by_key(Contact::order);
+        late.drain(..)
+            .for_each(|contact| self.hand_over(&contact, timeline));
+        self.late = late;
         self.outcomes = made;
     }
 
@@ -464,6 +479,7 @@ impl Shard {
             others: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(CONTACTS),
             outcomes: Vec::with_capacity(OUTCOMES_MAX),
+            late: Vec::with_capacity(OUTCOMES_MAX),
             outbox: Outbox::new(parts.log, parts.folds, parts.live),
             counts: ShardCounts::default(),
         }
@@ -473,7 +489,7 @@ impl Shard {
     pub fn memory_bytes(events_max: usize) -> u64 {
         Outbox::memory_bytes(events_max)
             + (BATCH * size_of::<(Pending, Packet)>() + CONTACTS * size_of::<Contact>()) as u64
-            + (OUTCOMES_MAX * size_of::<MadeOutcome>()) as u64
+            + (OUTCOMES_MAX * size_of::<(MadeOutcome, Contact)>()) as u64
     }
 
     /// Touches every page of its tables and queues. For live runs, before the first packet.
