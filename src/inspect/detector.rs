@@ -478,3 +478,6 @@ pub(super) fn shares<const N: usize>(bytes: u64, weights: [u64; N]) -> [u64; N] 
     let all: u64 = weights.iter().sum();
     weights.map(|weight| bytes / all.max(1) * weight)
 }
+
+#[cfg(test)]
+mod tests;

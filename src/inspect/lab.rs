@@ -5,9 +5,11 @@ use super::detection::{Detection, Kind, Phase};
 use super::detector::{Found, Owned, Setting};
 use super::distinct;
 use super::sources::Room;
-use super::{Detectors, Rules};
+use super::{Detectors, FloodRule, Rules, UNITED};
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
+use proptest::strategy::Strategy;
+use std::collections::BTreeSet;
 
 /// A second in nanoseconds.
 pub const S: i64 = 1_000_000_000;
@@ -96,7 +98,7 @@ impl Lab {
 
     /// The same in a setting.
     pub fn on_with(&mut self, contact: &Contact, setting: &Setting) {
-        self.watermark = self.watermark.max(contact.ts_ns);
+        self.pass(contact.ts_ns);
         let (source, target) = (true, true);
         let owned = Owned { source, target };
         let found = &mut self.found;
@@ -122,6 +124,12 @@ impl Lab {
         starts
     }
 
+    /// Packet time goes on, by packets that concern others.
+    pub fn pass(&mut self, ts_ns: i64) -> i64 {
+        self.watermark = self.watermark.max(ts_ns);
+        self.watermark
+    }
+
     /// Detections of this kind so far.
     pub fn all(&self, kind: Kind) -> Vec<&Detection> {
         let found = self.found.iter().map(|(_, one)| one);
@@ -129,7 +137,7 @@ impl Lab {
     }
 
     pub fn expire(&mut self, watermark: i64) {
-        self.watermark = self.watermark.max(watermark);
+        self.pass(watermark);
         let found = &mut self.found;
         (self.detectors).expire(self.watermark, &mut |one| found.push(one));
     }
@@ -138,4 +146,123 @@ impl Lab {
         let found = &mut self.found;
         self.detectors.finish(&mut |one| found.push(one));
     }
+}
+
+/// All rules, with low thresholds.
+pub fn all_rules() -> Rules {
+    let flood = FloodRule {
+        at_least: 3,
+        window_ns: S,
+        targets: 512,
+        floods: 8,
+    };
+    let minute = |at_least| rule(at_least, 60 * S);
+    Rules {
+        port_scan: distinct::Rule {
+            at_least_local: 5,
+            ..minute(3)
+        },
+        host_sweep: minute(3),
+        stealth_scan: minute(2),
+        udp_scan: minute(3),
+        slow_scan: rule(4, 600 * S),
+        distributed_scan: minute(3),
+        syn_flood: flood,
+        rst_flood: flood,
+        udp_flood: flood,
+        icmp_flood: flood,
+        ..OFF
+    }
+}
+
+/// A step of random traffic: source, destination, port, what happens, time since the step before.
+pub type Step = (u8, u8, u8, u8, u8);
+
+/// Any [`Step`].
+pub fn step() -> impl Strategy<Value = Step> {
+    (0..8_u8, 0..6_u8, 0..6_u8, 0..24_u8, 0..10_u8)
+}
+
+/// Packet time at the first step of [`traffic`].
+pub const TRAFFIC_NS: i64 = 1_000_000 * S;
+
+/// A source of [`traffic`]; the last three have IPv6 addresses.
+pub fn source(n: u8) -> Address {
+    match n {
+        ..5 => v4(0x0a00_0001 + u32::from(n)),
+        _ => v6(0x1_0000 + u128::from(n)),
+    }
+}
+
+fn v6(low: u128) -> Address {
+    let bits = 0x2001_0db8 << 96 | low;
+    Address { v6: true, bits }
+}
+
+/// The contacts of each step, and their settings. It lasts less than half an hour.
+pub fn traffic(lab: &Lab, steps: &[Step]) -> Vec<Vec<(Contact, Setting)>> {
+    const GAPS: [i64; 10] = [0, 0, 1, 5, 10, 20, 50, 100, -10, 610];
+    let (mut now_ns, mut asked) = (TRAFFIC_NS, BTreeSet::new());
+    let mut all = Vec::new();
+    for &(src, dst, port, what, gap) in steps {
+        if now_ns < TRAFFIC_NS + 1_500 * S {
+            now_ns += GAPS[usize::from(gap)] * S / 10;
+        }
+        let src = source(src);
+        let target = match src.v6 {
+            false => v4(0xc633_6400 + u32::from(dst)),
+            true => v6(dst.into()),
+        };
+        let kinds = what_happens(what, &mut asked, (src.bits, target.bits, port));
+        let setting = Setting {
+            target: if dst < 3 { UNITED } else { target },
+            is_local: src == source(1),
+            is_dark: dst == 5,
+        };
+        let contact = |&kind| {
+            let contact = lab.contact(now_ns, (src, target), port.into(), kind);
+            (contact, setting)
+        };
+        all.push(kinds.iter().map(contact).collect());
+    }
+    all
+}
+
+/// Kinds of the contacts of a step. `asked`: the places that may still answer, by TCP or not.
+fn what_happens(
+    what: u8,
+    asked: &mut BTreeSet<(bool, (u128, u128, u8))>,
+    place: (u128, u128, u8),
+) -> &'static [ContactKind] {
+    use ContactKind::*;
+    let kinds: &[ContactKind] = match what {
+        0..3 => &[Touch],
+        3..5 => &[Touch, Refused],
+        5 => &[Touch, Answered],
+        6 => &[Touch, Answered, Established],
+        7 => &[OddTouch],
+        8 => &[OddTouch, Refused],
+        9 => &[NullProbe],
+        10 => &[FinProbe],
+        11 => &[XmasProbe],
+        12 => &[FlagsProbe],
+        13 => &[AckProbe],
+        14 => &[MaimonProbe],
+        15 => &[UdpTouch],
+        16 => &[UdpTouch, UdpRefused],
+        17 => &[UdpTouch, UdpAnswered],
+        18 => &[Datagrams],
+        19 => &[StrayReset],
+        20 => &[Icmp],
+        21 if asked.contains(&(true, place)) => &[Refused],
+        22 if asked.contains(&(true, place)) => &[Answered, Established],
+        23 if asked.contains(&(false, place)) => &[UdpAnswered],
+        _ => &[],
+    };
+    match kinds.first() {
+        Some(Touch | OddTouch) => asked.insert((true, place)),
+        Some(UdpTouch) => asked.insert((false, place)),
+        _ => false,
+    };
+    kinds
 }

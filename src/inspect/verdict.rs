@@ -82,3 +82,6 @@ pub fn verdict(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
