@@ -292,6 +292,19 @@ macro_rules! detectors {
                 windows.max().unwrap_or(LOSS_NS)
             }
 
+            /// The shortest window of the rules about sources that are on.
+            fn proof_ns(&self) -> i64 {
+                let windows = [$(
+                    match <$detector as Detector>::KEYED_BY {
+                        Owner::Source if <$detector as Detector>::is_on(&self.$field) => {
+                            <$detector as Detector>::window_ns(&self.$field)
+                        }
+                        _ => i64::MAX,
+                    },
+                )+];
+                windows.into_iter().fold(i64::MAX, i64::min)
+            }
+
             /// Whether a rule that is on needs contacts at their `owner`.
             pub fn need(&self, owner: Owner) -> bool {
                 $( owner == <$detector as Detector>::KEYED_BY && <$detector as Detector>::is_on(&self.$field) )||+
@@ -333,8 +346,9 @@ macro_rules! detectors {
         impl Detectors {
             /// Allocates all their memory. `evidence_key`: see [`Sources::new`].
             pub fn new(rules: Rules, hasher: Hasher, evidence_key: u64) -> Self {
+                let times = [rules.loss_ns(), rules.proof_ns()];
                 Self {
-                    sources: Sources::new(rules.sources, hasher, rules.loss_ns(), evidence_key),
+                    sources: Sources::new(rules.sources, hasher, times, evidence_key),
                     wake_ns: Cell::new(i64::MAX),
                     $( $field: <$detector as Detector>::new(rules.$field, hasher), )+
                 }

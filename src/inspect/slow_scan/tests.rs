@@ -245,6 +245,32 @@ fn it_re_arms_two_windows_behind_the_last_failure_that_made_it_hold() {
 }
 
 #[test]
+fn an_episode_whose_end_is_due_later_ends_when_the_next_one_starts() {
+    let mut lab = with(4, 600 * S);
+    for (place, second) in (0..).zip([0, 100, 200]) {
+        touch_and(&mut lab, second * S, place, ContactKind::Refused);
+    }
+    on(&mut lab, 396 * S, 3, ContactKind::Touch);
+    on(&mut lab, 397 * S, 4, ContactKind::Touch);
+    // The fourth newest of five failures was at 100 s; then one of them answers, and it was at 0 s.
+    on(&mut lab, 403 * S, 5, ContactKind::Touch);
+    on(&mut lab, 404 * S, 4, ContactKind::Answered);
+    on(&mut lab, 404 * S, 5, ContactKind::Touch);
+    for (place, second) in (6..).zip([1100, 1150, 1160, 1170]) {
+        touch_and(&mut lab, second * S, place, ContactKind::Refused);
+    }
+    on(&mut lab, 1250 * S, 10, ContactKind::Touch);
+    let all = lab.all(Kind::SlowScan).into_iter();
+    let said: Vec<(Phase, i64)> = all.map(|one| (one.phase, one.ts_ns / S)).collect();
+    let expected = [
+        (Phase::Started, 403),
+        (Phase::Ended, 1250),
+        (Phase::Started, 1250),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn nmap_t0_at_one_port_in_five_minutes_is_found_and_a_scan() {
     let mut lab = with(10, HOURS_8);
     for place in 0..40 {

@@ -130,6 +130,28 @@ fn outcome_and_proof_of_the_first_touch_survive() {
 }
 
 #[test]
+fn a_handshake_with_the_first_place_proves_its_next_touch_for_a_window() {
+    use ContactKind::{Answered, Established, Touch};
+    for window_ns in [10 * S, WINDOW, 600 * S] {
+        for (gap_ns, proof) in [
+            (window_ns, Proof::Handshake),
+            (window_ns + 1, Proof::Answered),
+        ] {
+            let mut lab = Lab::new(Rules {
+                port_scan: rule(3, window_ns),
+                ..lab::OFF
+            });
+            send(&mut lab, 0, (1, 2), 1, &[Touch, Answered, Established]);
+            for port in 1..=3 {
+                send(&mut lab, gap_ns, (1, 2), port, &[Touch]);
+            }
+            let all = lab.all(Kind::PortScan);
+            assert_eq!(all[0].proof, proof, "{window_ns} {gap_ns}");
+        }
+    }
+}
+
+#[test]
 fn an_outcome_of_another_place_is_none_of_the_first() {
     use ContactKind::{Answered, Refused, Touch, UdpAnswered};
     let mut lab = scans(lab::OFF.sources);
