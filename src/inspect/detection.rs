@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 pub use super::Kind;
 pub use super::verdict::Verdict;
+pub use crate::flow::record::Technique;
 
 words! {
     /// Phases of an episode.
@@ -190,27 +191,6 @@ pub struct Evidence {
     pub answered: u32,
     /// No answer yet, touched within the last 5 s; an upper bound.
     pub pending: u32,
-}
-
-words! {
-    /// How a stealth probe was made, in nmap's words where it has one.
-    #[derive(PartialOrd, Ord)]
-    pub enum Technique {
-        /// No flags.
-        Null = "null",
-        /// FIN.
-        Fin = "fin",
-        /// FIN, PSH and URG.
-        Xmas = "xmas",
-        /// Other flags without SYN, ACK and RST.
-        Flags = "flags",
-        /// SYN with FIN or RST.
-        SynFin = "syn_fin",
-        /// ACK outside a connection, answered with RST: nmap's ACK and window scans.
-        Ack = "ack",
-        /// FIN+ACK outside a connection, answered with RST.
-        Maimon = "maimon",
-    }
 }
 
 impl Technique {

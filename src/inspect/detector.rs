@@ -88,6 +88,10 @@ pub trait Detector: Sized {
     fn rule(flags: &Self::Flags, bytes: u64) -> Self::Rule;
     /// Whether the rule is on.
     fn is_on(rule: &Self::Rule) -> bool;
+    /// Whether it asks if a source is local.
+    fn asks_local(_: &Self::Rule) -> bool {
+        false
+    }
     /// The rule's window in nanoseconds.
     fn window_ns(rule: &Self::Rule) -> i64;
     /// Bytes that a detector with this rule takes.
@@ -200,7 +204,7 @@ impl Owned {
 pub struct Setting {
     /// The destination or, for rules about a pair, the address that stands for several.
     pub target: Address,
-    /// Its source is one of our addresses.
+    /// Its source is one of our addresses. Not asked for where no rule wants to know.
     pub is_local: bool,
     /// Its destination is dark.
     pub is_dark: bool,
@@ -295,14 +299,10 @@ macro_rules! detectors {
             /// The shortest window of the rules about sources that are on.
             fn proof_ns(&self) -> i64 {
                 let windows = [$(
-                    match <$detector as Detector>::KEYED_BY {
-                        Owner::Source if <$detector as Detector>::is_on(&self.$field) => {
-                            <$detector as Detector>::window_ns(&self.$field)
-                        }
-                        _ => i64::MAX,
-                    },
+                    (<$detector as Detector>::KEYED_BY == Owner::Source && <$detector as Detector>::is_on(&self.$field))
+                        .then(|| <$detector as Detector>::window_ns(&self.$field)),
                 )+];
-                windows.into_iter().fold(i64::MAX, i64::min)
+                windows.into_iter().flatten().min().unwrap_or(i64::MAX)
             }
 
             /// Whether a rule that is on needs contacts at their `owner`.
@@ -340,16 +340,18 @@ macro_rules! detectors {
             pub sources: Sources,
             /// No deadline is earlier.
             wake_ns: Cell<i64>,
+            /// A rule asks whether a source is local.
+            pub asks_local: bool,
             $( #[doc = $about] pub $field: $detector, )+
         }
 
         impl Detectors {
             /// Allocates all their memory. `evidence_key`: see [`Sources::new`].
             pub fn new(rules: Rules, hasher: Hasher, evidence_key: u64) -> Self {
-                let times = [rules.loss_ns(), rules.proof_ns()];
                 Self {
-                    sources: Sources::new(rules.sources, hasher, times, evidence_key),
+                    sources: Sources::new(rules.sources, hasher, [rules.loss_ns(), rules.proof_ns()], evidence_key),
                     wake_ns: Cell::new(i64::MAX),
+                    asks_local: false $( || <$detector as Detector>::asks_local(&rules.$field) )+,
                     $( $field: <$detector as Detector>::new(rules.$field, hasher), )+
                 }
             }
@@ -368,14 +370,15 @@ macro_rules! detectors {
 
             /// Prefetches the cache lines of the rules, if they hear of the contact's source.
             #[inline]
-            pub fn prefetch_rules(&self, contact: &Contact, target: Address) {
+            pub fn prefetch_rules(&self, contact: &Contact, target: impl FnOnce() -> Address) {
                 if self.sources.knows(contact.source) {
-                    let place = place_of(contact, target);
+                    let place = place_of(contact, target());
                     $( self.$field.prefetch(&place); )+
                 }
             }
 
-            /// Hands a contact to each detector whose owner this shard is. `watermark`: packet time at its position.
+            /// Hands a contact to each detector whose owner this shard is: of what concerns it, see [`Owned::of`].
+            /// `watermark`: packet time at its position.
             #[inline]
             pub fn on_contact(
                 &mut self,
@@ -388,7 +391,6 @@ macro_rules! detectors {
                 if watermark >= self.wake_ns.get() {
                     self.expire(watermark, out);
                 }
-                let owned = owned.of(contact.kind());
                 let place = place_of(contact, setting.target);
                 let admission = match owned.source {
                     true => self.sources.on_contact(contact, &place, setting.is_dark, watermark),
@@ -457,7 +459,8 @@ macro_rules! detectors {
                 [$(
                     match <$detector as Detector>::KEYED_BY {
                         Owner::Source => self.$field.detectable_gap_ns().min(of_sources),
-                        Owner::Target => self.$field.detectable_gap_ns(),
+                        // Many sources have no gaps.
+                        Owner::Target => i64::MAX,
                     },
                 )+]
             }

@@ -1,7 +1,7 @@
 //! `distributed_scan`: many sources share a scan of one destination.
 //!
 //! Of the 32 ports of a destination that were touched most recently, at least N are closed (refused, or no answer
-//! within 5 s), within the window; at least three sources touched them, and at most half of them were touched by one
+//! within 5 s, in whole seconds of packet time), within the window; at least three sources touched them, and at most half of them were touched by one
 //! source alone. That is what remains of a scan with decoys, too: each probe comes from every decoy.
 
 use super::Kind;
@@ -30,6 +30,7 @@ pub enum ClosedPorts {}
 
 /// Most recently touched ports that decide.
 const KEEP: usize = 32;
+const SECOND_NS: i64 = 1_000_000_000;
 const SOURCES_MIN: u32 = 3;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -106,6 +107,10 @@ impl Item for TouchedPort {
     fn renew(&mut self, newer: Self) {
         self.sources |= newer.sources;
     }
+
+    fn covers(&self, newer: Self) -> bool {
+        self.sources | newer.sources == self.sources
+    }
 }
 
 impl PortItem for TouchedPort {
@@ -147,7 +152,7 @@ impl Question for ClosedPorts {
         category: "Attempted Information Leak",
         zeek_note: "Scan::Distributed_Scan",
     };
-    const WEIGHT: u64 = 1;
+    const WEIGHT: u64 = 3;
     const KEYED_BY: Owner = Owner::Target;
     const HEARS: Hears = Hears {
         touches: ContactKind::SYNS,
@@ -163,6 +168,13 @@ impl Question for ClosedPorts {
 
     fn threshold(flags: &DistributedScanFlags) -> Threshold {
         flags.distributed_scan.into()
+    }
+
+    const REPEATS: bool = true;
+
+    /// Whole seconds: in a flood at one port only the first SYNs of a second are work.
+    fn touch_ns(ts_ns: i64) -> i64 {
+        ts_ns.div_euclid(SECOND_NS) * SECOND_NS
     }
 
     fn keep(_: &Threshold) -> usize {

@@ -72,7 +72,7 @@ impl Question for Hosts {
         category: "Attempted Information Leak",
         zeek_note: "Scan::Address_Scan",
     };
-    const WEIGHT: u64 = 1;
+    const WEIGHT: u64 = 4;
     const KEYED_BY: Owner = Owner::Source;
     const HEARS: Hears = Hears {
         touches: ContactKind::SYNS,

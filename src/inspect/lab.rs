@@ -100,7 +100,7 @@ impl Lab {
     pub fn on_with(&mut self, contact: &Contact, setting: &Setting) {
         self.pass(contact.ts_ns);
         let (source, target) = (true, true);
-        let owned = Owned { source, target };
+        let owned = Owned { source, target }.of(contact.kind());
         let found = &mut self.found;
         (self.detectors).on_contact(contact, owned, setting, self.watermark, &mut |one| {
             found.push(one)

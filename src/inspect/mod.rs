@@ -33,6 +33,7 @@ use detector::{
 };
 pub use flood::Rule as FloodRule;
 pub use place::UNITED;
+pub use sources::Room as SourceRoom;
 use sources::{Admission, Room, SourceCounts, Sources, place_of};
 use std::cell::Cell;
 

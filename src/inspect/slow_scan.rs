@@ -16,7 +16,7 @@ use super::distinct::question::{
 };
 use super::distinct::state::TouchState;
 use super::distinct::subjects::Touch;
-use super::place::{Host, Place};
+use super::place::Place;
 use super::threshold::{Range, Within};
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
@@ -61,34 +61,26 @@ pub struct Source {
     tags: u32,
 }
 
-/// A port of a host.
+/// A port of a host: an unkeyed hash of 62 bits, so that every run finds the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PortOf {
-    port: u16,
-    host: Host,
-}
+pub struct PortOf(u64);
 
 impl Item for PortOf {
     const WORDS: usize = 1;
-    const NONE: Self = Self {
-        port: 0,
-        host: Host::NONE,
-    };
+    const NONE: Self = Self(0);
 
     fn parts(self) -> (u16, u64) {
-        (self.port, self.host.bits())
+        (0, self.0)
     }
 
-    fn of(port: u16, word: u64) -> Self {
-        let host = Host::of(0, word);
-        Self { port, host }
+    fn of(_: u16, word: u64) -> Self {
+        Self(word)
     }
 }
 
 impl Numbered for PortOf {
-    /// An unkeyed hash: two places collide once in 2^61 times.
     fn number(self) -> u64 {
-        mix64(mix64(self.host.bits()) ^ u64::from(self.port)) >> 2
+        self.0
     }
 }
 
@@ -101,7 +93,7 @@ impl Question for Places {
         category: "Attempted Information Leak",
         zeek_note: "Scan::Slow_Scan",
     };
-    const WEIGHT: u64 = 2;
+    const WEIGHT: u64 = 8;
     const KEYED_BY: Owner = Owner::Source;
     const HEARS: Hears = Hears {
         touches: ContactKind::SYNS,
@@ -166,8 +158,8 @@ impl Question for Places {
 
     #[inline]
     fn item(place: &Place) -> PortOf {
-        let &Place { host, port, .. } = place;
-        PortOf { port, host }
+        let port = u64::from(place.port);
+        PortOf(mix64(mix64(place.host.bits()) ^ port) >> 2)
     }
 
     fn named(of: &Source, dst: IpAddr) -> Subject {

@@ -47,7 +47,7 @@ impl PortRule for Stealth {
         category: "Attempted Information Leak",
         zeek_note: "Scan::Stealth_Scan",
     };
-    const WEIGHT: u64 = 1;
+    const WEIGHT: u64 = 2;
     const HEARS: Hears = Hears {
         touches: ContactKind::PROBES.with(Kinds::of(&[ContactKind::OddTouch])),
         answers: Kinds::of(&[ContactKind::Answered]),

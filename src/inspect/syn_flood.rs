@@ -49,7 +49,7 @@ impl FloodRule for HalfOpen {
         category: "Attempted Denial of Service",
         zeek_note: "Flood::SYN_Flood",
     };
-    const WEIGHT: u64 = 1;
+    const WEIGHT: u64 = 2;
     const PACKETS: Kinds = ContactKind::SYNS;
     const COMPLETED: Kinds = Kinds::of(&[ContactKind::Established]);
     type Flags = SynFloodFlags;

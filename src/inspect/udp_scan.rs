@@ -47,7 +47,7 @@ impl PortRule for Datagrams {
         category: "Attempted Information Leak",
         zeek_note: "Scan::UDP_Scan",
     };
-    const WEIGHT: u64 = 1;
+    const WEIGHT: u64 = 3;
     const HEARS: Hears = Hears {
         touches: Kinds::of(&[ContactKind::UdpTouch]),
         answers: Kinds::of(&[ContactKind::UdpAnswered]),

@@ -76,7 +76,7 @@ impl Shard {
                     self.detectors.prefetch(soon);
                 }
                 if let Some(next) = contacts.get(index + CONTACTS_AHEAD / 2) {
-                    let target = self.policy.scan_target(next.dst());
+                    let target = || self.policy.scan_target(next.dst());
                     self.detectors.prefetch_rules(next, target);
                 }
                 let owned = self.owners.owned(contact);
@@ -120,7 +120,7 @@ impl Shard {
         for owner in Owner::ALL {
             counts.contacts_merged[owner as usize] += u64::from(owned.by(owner));
         }
-        let setting = policy.of_contact(contact);
+        let setting = policy.of_contact(contact, detectors.asks_local);
         let watermark = timeline.watermark_at(contact.position);
         detectors.on_contact(contact, owned, &setting, watermark, &mut |found| {
             let step = Step::Contact(contact.kind() as u16, contact.ts_ns);

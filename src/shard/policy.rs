@@ -151,10 +151,10 @@ impl Policy {
 
     /// What the settings say about a contact.
     #[inline]
-    pub(super) fn of_contact(&self, contact: &Contact) -> Setting {
+    pub(super) fn of_contact(&self, contact: &Contact, asks_local: bool) -> Setting {
         Setting {
             target: self.scan_target(contact.dst()),
-            is_local: self.localities.is_ours(contact.src().into()),
+            is_local: asks_local && self.localities.is_ours(contact.src().into()),
             is_dark: !self.dark.is_empty() && self.is_dark(contact.dst().into()),
         }
     }

@@ -28,6 +28,8 @@ pub struct Distinct<Q: Question> {
     hasher: Hasher,
     subjects: Subjects<Q::Subject, Q::Item>,
     firsts: Firsts<Q::Item>,
+    /// Subject and touch of the last contact: in a flood, the next one may say nothing else.
+    last: Option<(u64, i64, Q::Item)>,
     /// Rates of new subjects: with one item, and with more.
     flood_laws: [FloodLaw; 2],
     episodes: Vec<Option<Episode>>,
@@ -51,7 +53,7 @@ fn subject<Q: Question>(of: &Sighting<'_>) -> Q::Subject {
 
 fn touch<Q: Question>(of: &Sighting<'_>) -> Touch<Q::Item> {
     Touch {
-        ts_ns: of.contact.ts_ns,
+        ts_ns: Q::touch_ns(of.contact.ts_ns),
         item: Q::item(&of.place),
         state: TouchState::Touched,
     }
@@ -78,6 +80,10 @@ impl<Q: Question> Detector for Distinct<Q> {
         rule.at_least > 0
     }
 
+    fn asks_local(rule: &Rule) -> bool {
+        rule.at_least_local > 0
+    }
+
     fn window_ns(rule: &Rule) -> i64 {
         rule.window_ns
     }
@@ -97,6 +103,7 @@ impl<Q: Question> Detector for Distinct<Q> {
             hasher,
             subjects: Subjects::new(rule.subjects, Q::keep(&rule.threshold())),
             firsts: Firsts::new(rule.firsts),
+            last: None,
             flood_laws: [rule.firsts, rule.subjects].map(FloodLaw::new),
             episodes: vec![None; rule.episodes],
             free_episodes: (0..count(rule.episodes)).rev().collect(),
@@ -122,7 +129,10 @@ impl<Q: Question> Detector for Distinct<Q> {
     }
 
     fn detectable_gap_ns(&self) -> i64 {
-        let window_ns = self.rule.window_ns;
+        let window_ns = match Self::is_on(&self.rule) {
+            true => self.rule.window_ns,
+            false => return i64::MAX,
+        };
         let evicted = self.last_eviction_ns;
         if evicted.is_none_or(|at| at.saturating_add(window_ns) <= self.now_ns) {
             return window_ns;
@@ -171,7 +181,9 @@ impl<Q: Question> Detector for Distinct<Q> {
         self.now_ns = self.now_ns.max(sighting.watermark);
         let hash = Q::hash(&self.hasher, &sighting.place);
         if Self::TOUCHES.has(sighting.contact.kind()) {
-            self.on_touch(sighting, hash, out);
+            if !self.repeats(sighting, hash) {
+                self.on_touch(sighting, hash, out);
+            }
         } else {
             self.on_outcome(sighting, hash);
         }
@@ -259,6 +271,24 @@ impl<Q: Question> Distinct<Q> {
                 items.raise(item, state);
             }
         }
+    }
+
+    /// Whether a touch says what the last one said, of the same subject and item at the same time.
+    #[inline]
+    fn repeats(&mut self, sighting: &Sighting<'_>, hash: u64) -> bool {
+        if !Q::REPEATS {
+            return false;
+        }
+        let touch = touch::<Q>(sighting);
+        if let Some((last, ts_ns, item)) = &mut self.last
+            && (*last, *ts_ns, *item) == (hash, touch.ts_ns, touch.item)
+        {
+            let is_known = item.covers(touch.item);
+            item.renew(touch.item);
+            return is_known;
+        }
+        self.last = Some((hash, touch.ts_ns, touch.item));
+        false
     }
 
     fn on_touch(&mut self, sighting: &Sighting<'_>, hash: u64, out: &mut impl FnMut(Found)) {

@@ -54,6 +54,13 @@ pub trait Question: Sized {
     type ItemSet<'a>: ItemSet<Item = Self::Item>;
 
     fn threshold(flags: &Self::Flags) -> Threshold;
+    /// Touches are so alike that the next one often says nothing new.
+    const REPEATS: bool = false;
+    /// The time of a touch as the rule reads it.
+    #[inline]
+    fn touch_ns(ts_ns: i64) -> i64 {
+        ts_ns
+    }
     /// How many of the most recently touched items decide.
     fn keep(rule: &Threshold) -> usize {
         rule.at_least.max(rule.at_least_local)
@@ -130,6 +137,10 @@ pub trait Item: Copy + Eq + Ord + Debug {
     fn of(short: u16, word: u64) -> Self;
     /// Takes over what a newer touch of the same item says.
     fn renew(&mut self, _: Self) {}
+    /// Whether it says all that `newer` says, of the same item.
+    fn covers(&self, _: Self) -> bool {
+        true
+    }
 }
 
 /// Result of [`ItemSet::raise`].

@@ -76,6 +76,8 @@ pub struct Flood<R> {
     free: Vec<u32>,
     due: BinaryHeap<Due>,
     generation: u32,
+    /// The slot of the last contact, its start and its end.
+    slot: (i64, i64, i64),
     contact_lost_ns: Option<i64>,
     counts: DetectorCounts,
     kind: PhantomData<R>,
@@ -99,16 +101,18 @@ impl<R: FloodRule> Detector for Flood<R> {
 
     fn rule(flags: &R::Flags, bytes: u64) -> Rule {
         let Within { count, window_ns } = R::threshold(flags);
-        let room = |bytes: u64, each: usize| {
-            let entries = usize::try_from(bytes).unwrap_or(usize::MAX) / each;
-            if count == 0 { 0 } else { entries }
-        };
-        let each = Table::<Target>::memory_bytes(8) / 8;
+        if count == 0 {
+            return Self::OFF;
+        }
+        let room = |bytes: u64, each: u64| usize::try_from(bytes / each).unwrap_or(usize::MAX);
+        let floods = room(bytes / 4, FLOOD_BYTES as u64).clamp(1, FLOODS_MAX);
+        let left = bytes.saturating_sub((floods * FLOOD_BYTES) as u64);
+        let bucket = Table::<Target>::memory_bytes(8);
         Rule {
             at_least: count,
             window_ns,
-            targets: room(bytes / 4 * 3, usize::try_from(each).expect("small")) / 8 * 8,
-            floods: room(bytes / 4, FLOOD_BYTES).min(FLOODS_MAX),
+            targets: room(left, bucket).max(1) * 8,
+            floods,
         }
     }
 
@@ -139,6 +143,7 @@ impl<R: FloodRule> Detector for Flood<R> {
             free: (0..floods).rev().collect(),
             due: BinaryHeap::with_capacity(rule.floods + 1),
             generation: 0,
+            slot: (0, 0, 0),
             contact_lost_ns: None,
             counts: DetectorCounts::default(),
             kind: PhantomData,
@@ -159,7 +164,7 @@ impl<R: FloodRule> Detector for Flood<R> {
             return;
         }
         let contact = sighting.contact;
-        let slot = contact.ts_ns.div_euclid(self.rule.window_ns);
+        let slot = self.slot_of(contact.ts_ns);
         let at = self.target(sighting, slot, out);
         let target = self.targets.get_mut(at);
         if R::COMPLETED.has(contact.kind()) {
@@ -225,8 +230,9 @@ impl<R: FloodRule> Detector for Flood<R> {
         self.targets.held
     }
 
+    /// A flood has no gaps.
     fn detectable_gap_ns(&self) -> i64 {
-        self.rule.window_ns
+        i64::MAX
     }
 
     fn counts(&self) -> &DetectorCounts {
@@ -243,6 +249,20 @@ const FLOODS_MAX: usize = 64;
 const FLOOD_BYTES: usize = size_of::<Option<Flooded>>() + size_of::<Due>() + 4;
 
 impl<R: FloodRule> Flood<R> {
+    /// The slot of a time: mostly that of the last one, without a division.
+    #[inline]
+    fn slot_of(&mut self, ts_ns: i64) -> i64 {
+        let (slot, start_ns, end_ns) = self.slot;
+        if (start_ns..end_ns).contains(&ts_ns) {
+            return slot;
+        }
+        let window_ns = self.rule.window_ns;
+        let slot = ts_ns.div_euclid(window_ns);
+        let start_ns = slot.saturating_mul(window_ns);
+        self.slot = (slot, start_ns, start_ns.saturating_add(window_ns));
+        slot
+    }
+
     /// The destination of a contact.
     #[inline]
     fn target(&mut self, sighting: &Sighting<'_>, slot: i64, out: &mut impl FnMut(Found)) -> usize {

@@ -77,7 +77,7 @@ impl PortRule for Scan {
         category: "Attempted Information Leak",
         zeek_note: "Scan::Port_Scan",
     };
-    const WEIGHT: u64 = 3;
+    const WEIGHT: u64 = 12;
     const HEARS: Hears = Hears {
         touches: ContactKind::SYNS,
         answers: Kinds::of(&[ContactKind::Answered]),

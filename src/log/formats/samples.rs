@@ -142,7 +142,7 @@ pub fn sweep(phase: Phase, hosts: u32) -> Detection {
     Detection {
         kind: Kind::HostSweep,
         subject: Subject::SourcePort {
-            src: scan.subject.src().expect("a scanner"),
+            src: scan.subject.src().expect("of a pair"),
             port: 22,
             dst: scan.subject.dst(),
         },
@@ -207,7 +207,7 @@ pub fn books() -> Books {
     (shards.flow.flow_packets, shards.flow.packets_accounted) = (143, 143);
     (shards.flow.syn_packets, shards.flow.new_connections) = (93, 93);
     (shards.contacts_sent[0], shards.contacts_merged[0]) = (93, 93);
-    shards.detectors.port_scan.touches = 93;
+    shards.detectors.sources.held_back = 93;
     books
         .outputs
         .iter_mut()

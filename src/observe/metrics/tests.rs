@@ -5,7 +5,6 @@ use crate::books::horizons::Horizons;
 use crate::books::output::{Cause, OutputBooks, OutputCounts};
 use crate::books::record_kind::EventKind;
 use crate::books::ring::RingCounts;
-use crate::inspect::detection::Kind as DetectionKind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One family: type and help, and its series with their labels.
@@ -158,18 +157,13 @@ fn snapshot() -> Snapshot {
         ..Books::default()
     };
     books.shards.flow.new_connections = 12;
-    books.shards.scans = {
-        let mut scans = [[0; 5]; DetectionKind::COUNT];
-        scans[0] = [1, 2, 3, 4, 5];
-        scans
-    };
+    books.shards.scans[0] = [1, 2, 3, 4, 5];
     books.shards.horizons = Horizons {
         dedup_ns: 1_500_000_000,
-        scan_gaps_ns: {
-            let mut gaps_ns = [i64::MAX; DetectionKind::COUNT];
-            gaps_ns[0] = 250_000_000;
-            gaps_ns
-        },
+        scan_gaps_ns: std::array::from_fn(|kind| match kind {
+            0 => 250_000_000,
+            _ => i64::MAX,
+        }),
     };
     let shed = &mut books.shards.shed;
     (shed.up, shed.down, shed.spent_us) = ([0, 5, 3, 1], [0, 4, 2, 1], [9, 1_500_000, 2, 3]);
