@@ -296,6 +296,15 @@ macro_rules! detectors {
                 windows.max().unwrap_or(LOSS_NS)
             }
 
+            /// The shortest window of the rules about sources that are on.
+            fn proof_ns(&self) -> i64 {
+                let windows = [$(
+                    (<$detector as Detector>::KEYED_BY == Owner::Source && <$detector as Detector>::is_on(&self.$field))
+                        .then(|| <$detector as Detector>::window_ns(&self.$field)),
+                )+];
+                windows.into_iter().flatten().min().unwrap_or(i64::MAX)
+            }
+
             /// Whether a rule that is on needs contacts at their `owner`.
             pub fn need(&self, owner: Owner) -> bool {
                 $( owner == <$detector as Detector>::KEYED_BY && <$detector as Detector>::is_on(&self.$field) )||+
@@ -340,7 +349,7 @@ macro_rules! detectors {
             /// Allocates all their memory. `evidence_key`: see [`Sources::new`].
             pub fn new(rules: Rules, hasher: Hasher, evidence_key: u64) -> Self {
                 Self {
-                    sources: Sources::new(rules.sources, hasher, rules.loss_ns(), evidence_key),
+                    sources: Sources::new(rules.sources, hasher, [rules.loss_ns(), rules.proof_ns()], evidence_key),
                     wake_ns: Cell::new(i64::MAX),
                     asks_local: false $( || <$detector as Detector>::asks_local(&rules.$field) )+,
                     $( $field: <$detector as Detector>::new(rules.$field, hasher), )+

@@ -8,8 +8,8 @@ use super::sources::Room;
 use super::{Detectors, FloodRule, Rules, UNITED};
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
+use proptest::strategy::Strategy;
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 /// A second in nanoseconds.
 pub const S: i64 = 1_000_000_000;
@@ -100,9 +100,8 @@ impl Lab {
     pub fn on_with(&mut self, contact: &Contact, setting: &Setting) {
         self.pass(contact.ts_ns);
         let (source, target) = (true, true);
-        let owned = Owned { source, target };
+        let owned = Owned { source, target }.of(contact.kind());
         let found = &mut self.found;
-        let owned = owned.of(contact.kind());
         (self.detectors).on_contact(contact, owned, setting, self.watermark, &mut |one| {
             found.push(one)
         });
@@ -179,9 +178,10 @@ pub fn all_rules() -> Rules {
 /// A step of random traffic: source, destination, port, what happens, time since the step before.
 pub type Step = (u8, u8, u8, u8, u8);
 
-/// Strategies of [`Step`].
-pub const STEP: (Range<u8>, Range<u8>, Range<u8>, Range<u8>, Range<u8>) =
-    (0..8, 0..6, 0..6, 0..24, 0..10);
+/// Any [`Step`].
+pub fn step() -> impl Strategy<Value = Step> {
+    (0..8_u8, 0..6_u8, 0..6_u8, 0..24_u8, 0..10_u8)
+}
 
 /// Packet time at the first step of [`traffic`].
 pub const TRAFFIC_NS: i64 = 1_000_000 * S;

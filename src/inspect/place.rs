@@ -99,10 +99,17 @@ const _: () = assert!(WAYS.len() <= 1 << WAY_BITS);
 
 impl Way {
     pub fn of(kind: ContactKind) -> Self {
-        let touched = WAYS.iter().find(|(_, touch)| *touch == kind);
-        match (touched, kind) {
-            (Some((way, _)), _) => *way,
-            (_, ContactKind::UdpAnswered | ContactKind::UdpRefused) => Self::Datagram,
+        match kind {
+            ContactKind::OddTouch => Self::OddSyn,
+            ContactKind::UdpTouch | ContactKind::UdpAnswered | ContactKind::UdpRefused => {
+                Self::Datagram
+            }
+            ContactKind::NullProbe => Self::Null,
+            ContactKind::FinProbe => Self::Fin,
+            ContactKind::XmasProbe => Self::Xmas,
+            ContactKind::FlagsProbe => Self::Flags,
+            ContactKind::AckProbe => Self::Ack,
+            ContactKind::MaimonProbe => Self::Maimon,
             _ => Self::Syn,
         }
     }

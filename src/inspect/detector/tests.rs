@@ -3,7 +3,7 @@
 use super::Setting;
 use crate::inspect::contact::Contact;
 use crate::inspect::detection::Detection;
-use crate::inspect::lab::{self, Lab, STEP, traffic};
+use crate::inspect::lab::{self, Lab, step, traffic};
 use proptest::prelude::*;
 
 /// One step: its contacts, whether they are of another shard, and whether a chunk ends behind it.
@@ -48,7 +48,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn chunks_may_end_anywhere_and_the_same_is_found_in_the_same_order(
-        steps in prop::collection::vec((STEP, 0..10_u8), 1..250),
+        steps in prop::collection::vec((step(), 0..10_u8), 1..250),
     ) {
         let lab = Lab::new(lab::OFF);
         let (steps, marks): (Vec<_>, Vec<u8>) = steps.into_iter().unzip();

@@ -311,11 +311,21 @@ impl<Q: Question> Distinct<Q> {
         if let Some(oldest) = holds {
             let until = oldest.saturating_add(window_ns);
             held.true_until_ns = Some(until);
-            held.ends_ns = until
+            let ends_ns = until
                 .saturating_add(window_ns)
                 .max(watermark.saturating_add(1));
+            // Fewer items may count than at the touch before: what is due stays due.
+            held.ends_ns = match held.episode {
+                Some(_) if !armed => held.ends_ns.max(ends_ns),
+                _ => ends_ns,
+            };
         }
         match held.episode {
+            Some(index) if holds.is_some() && armed => {
+                let at_ns = (watermark, watermark);
+                self.end(index, at_ns, sighting.sources, out);
+                self.start(slot, sighting, out);
+            }
             None if holds.is_some() && armed => self.start(slot, sighting, out),
             None => {}
             Some(index) => self.grow(index, sighting, out),

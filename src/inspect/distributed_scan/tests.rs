@@ -62,6 +62,8 @@ struct Touched {
 #[derive(Default)]
 struct Naive {
     all: BTreeMap<u16, Touched>,
+    /// The last touch: its second, its port, and all who sent it in a row. More of them decide nothing.
+    last: Option<(i64, u16, BTreeSet<u128>)>,
     /// Time of the N-th newest closed port at the last touch at which the rule held.
     nth_ns: Option<i64>,
 }
@@ -84,11 +86,20 @@ impl Naive {
 
     /// Whether an episode starts with this touch.
     fn touch(&mut self, contact: &Contact, at_least: usize) -> bool {
+        let ts_ns = contact.ts_ns.div_euclid(S) * S;
+        match &mut self.last {
+            Some((second_ns, port, senders)) if (*second_ns, *port) == (ts_ns, contact.port) => {
+                if !senders.insert(contact.src) {
+                    return false;
+                }
+            }
+            last => *last = Some((ts_ns, contact.port, BTreeSet::from([contact.src]))),
+        }
         let touched = self.all.entry(contact.port).or_insert(Touched {
-            newest_ns: contact.ts_ns,
+            newest_ns: ts_ns,
             ..Touched::default()
         });
-        touched.newest_ns = touched.newest_ns.max(contact.ts_ns);
+        touched.newest_ns = touched.newest_ns.max(ts_ns);
         touched.sources.insert(contact.src);
         let kept = self.kept();
         for (_, touched) in self.all.iter_mut().filter(|(port, _)| !kept.contains(port)) {

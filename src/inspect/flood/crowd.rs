@@ -29,6 +29,10 @@ impl Sources {
         }
     }
 
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "an index below 256, and a rank below 64"
+    )]
     #[inline]
     pub fn add(&mut self, src: Host, addr: impl FnOnce() -> IpAddr, packets: u32, key: u64) {
         let hash = mix64(src.bits() ^ key);

@@ -4,6 +4,7 @@ use super::*;
 use crate::inspect::Rules;
 use crate::inspect::detection::{Phase, Verdict};
 use crate::inspect::lab::{self, Lab, S, rule, v4};
+use crate::inspect::sources::place_of;
 use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -41,8 +42,8 @@ fn starts(lab: &Lab) -> usize {
 /// The rule in the words of its specification.
 #[derive(Default)]
 struct Naive {
-    /// Every place (port, host): its newest touch, and the best outcome since it is among the twelve.
-    all: BTreeMap<(u16, u128), (i64, Outcome)>,
+    /// Every place: its newest touch, and the best outcome since it is among the twelve.
+    all: BTreeMap<PortOf, (i64, Outcome)>,
     /// Time of the N-th newest failed touch at the last touch at which the rule held.
     nth_ns: Option<i64>,
 }
@@ -57,7 +58,7 @@ enum Outcome {
 
 impl Naive {
     /// The twelve most recently touched places.
-    fn twelve(&self) -> Vec<(u16, u128)> {
+    fn twelve(&self) -> Vec<PortOf> {
         let mut places: Vec<_> = self.all.iter().collect();
         places.sort_by_key(|&(place, (newest_ns, _))| (Reverse(*newest_ns), *place));
         places
@@ -68,7 +69,7 @@ impl Naive {
     }
 
     fn outcome(&mut self, contact: &Contact, outcome: Outcome) {
-        let place = (contact.port, contact.dst);
+        let place = Places::item(&place_of(contact, contact.dst()));
         if self.twelve().contains(&place)
             && let Some((_, best)) = self.all.get_mut(&place)
         {
@@ -79,7 +80,8 @@ impl Naive {
     /// Whether an episode starts with this touch.
     fn touch(&mut self, contact: &Contact, at_least: usize, window_ns: i64) -> bool {
         let ts_ns = contact.ts_ns;
-        let place = self.all.entry((contact.port, contact.dst));
+        let place = Places::item(&place_of(contact, contact.dst()));
+        let place = self.all.entry(place);
         let (newest_ns, _) = place.or_insert((ts_ns, Outcome::None));
         *newest_ns = ts_ns.max(*newest_ns);
         let twelve = self.twelve();
@@ -242,6 +244,32 @@ fn it_re_arms_two_windows_behind_the_last_failure_that_made_it_hold() {
         on(&mut lab, gap_ns, 13, ContactKind::Touch);
         assert_eq!(starts(&lab), expected, "{gap_ns}");
     }
+}
+
+#[test]
+fn an_episode_whose_end_is_due_later_ends_when_the_next_one_starts() {
+    let mut lab = with(4, 600 * S);
+    for (place, second) in (0..).zip([0, 100, 200]) {
+        touch_and(&mut lab, second * S, place, ContactKind::Refused);
+    }
+    on(&mut lab, 396 * S, 3, ContactKind::Touch);
+    on(&mut lab, 397 * S, 4, ContactKind::Touch);
+    // The fourth newest of five failures was at 100 s; then one of them answers, and it was at 0 s.
+    on(&mut lab, 403 * S, 5, ContactKind::Touch);
+    on(&mut lab, 404 * S, 4, ContactKind::Answered);
+    on(&mut lab, 404 * S, 5, ContactKind::Touch);
+    for (place, second) in (6..).zip([1100, 1150, 1160, 1170]) {
+        touch_and(&mut lab, second * S, place, ContactKind::Refused);
+    }
+    on(&mut lab, 1250 * S, 10, ContactKind::Touch);
+    let all = lab.all(Kind::SlowScan).into_iter();
+    let said: Vec<(Phase, i64)> = all.map(|one| (one.phase, one.ts_ns / S)).collect();
+    let expected = [
+        (Phase::Started, 403),
+        (Phase::Ended, 1250),
+        (Phase::Started, 1250),
+    ];
+    assert_eq!(said, expected);
 }
 
 #[test]

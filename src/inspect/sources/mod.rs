@@ -21,9 +21,6 @@ use crate::flow::key::Hasher;
 use friends::Friends;
 use standing::Standing;
 
-/// A touch this old proves nothing about the next one of the same place.
-const PROOF_NS: i64 = 60_000_000_000;
-
 counters! {
     /// Counters of the table of sources, prefixed by `sources_`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +93,8 @@ pub struct Sources {
     last_eviction_ns: [Option<i64>; 2],
     /// What is younger is lost to some rule.
     loss_ns: i64,
+    /// A touch older than this proves nothing about the next one of the same place.
+    proof_ns: i64,
     /// Its counters.
     pub counts: SourceCounts,
 }
@@ -103,8 +102,14 @@ pub struct Sources {
 impl Sources {
     /// Allocates all its memory.
     ///
-    /// `loss_ns`: the longest window of rules that promise something. `evidence_key`: see the field.
-    pub fn new(room: Room, hasher: Hasher, loss_ns: i64, evidence_key: u64) -> Self {
+    /// `loss_ns`: the longest window of rules that promise something; `proof_ns`: the shortest of rules about sources.
+    /// `evidence_key`: see the field.
+    pub fn new(
+        room: Room,
+        hasher: Hasher,
+        [loss_ns, proof_ns]: [i64; 2],
+        evidence_key: u64,
+    ) -> Self {
         Self {
             hasher,
             evidence_key,
@@ -114,6 +119,7 @@ impl Sources {
             flood_laws: [room.firsts, room.standings].map(FloodLaw::new),
             last_eviction_ns: [None; 2],
             loss_ns,
+            proof_ns,
             counts: SourceCounts::default(),
         }
     }
@@ -223,7 +229,7 @@ impl Sources {
         if first.item != item {
             return Some(self.gate.take(at));
         }
-        let is_old = first.newest_ns.saturating_add(PROOF_NS) < contact.ts_ns;
+        let is_old = first.newest_ns.saturating_add(self.proof_ns) < contact.ts_ns;
         let first = First {
             newest_ns: first.newest_ns.max(contact.ts_ns),
             proven: first.proven && !is_old,

@@ -5,7 +5,7 @@ use crate::inspect::Rules;
 use crate::inspect::contact::ContactKind;
 use crate::inspect::detection::{Detection, Evidence, Kind, Phase, Proof, Technique, Verdict};
 use crate::inspect::detector::Setting;
-use crate::inspect::lab::{self, Lab, S, STEP, TRAFFIC_NS, rule, source, traffic, v4};
+use crate::inspect::lab::{self, Lab, S, TRAFFIC_NS, rule, source, step, traffic, v4};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn with_the_gate_the_same_is_found_as_if_every_source_passed_at_once(
-        steps in prop::collection::vec(STEP, 1..250),
+        steps in prop::collection::vec(step(), 1..250),
     ) {
         let (mut gated, mut open) = (Lab::new(lab::all_rules()), Lab::new(lab::all_rules()));
         admitted(&mut open);
@@ -126,6 +126,28 @@ fn outcome_and_proof_of_the_first_touch_survive() {
             (all[0].source.places, all[0].source.answered),
             (3, answered)
         );
+    }
+}
+
+#[test]
+fn a_handshake_with_the_first_place_proves_its_next_touch_for_a_window() {
+    use ContactKind::{Answered, Established, Touch};
+    for window_ns in [10 * S, WINDOW, 600 * S] {
+        for (gap_ns, proof) in [
+            (window_ns, Proof::Handshake),
+            (window_ns + 1, Proof::Answered),
+        ] {
+            let mut lab = Lab::new(Rules {
+                port_scan: rule(3, window_ns),
+                ..lab::OFF
+            });
+            send(&mut lab, 0, (1, 2), 1, &[Touch, Answered, Established]);
+            for port in 1..=3 {
+                send(&mut lab, gap_ns, (1, 2), port, &[Touch]);
+            }
+            let all = lab.all(Kind::PortScan);
+            assert_eq!(all[0].proof, proof, "{window_ns} {gap_ns}");
+        }
     }
 }
 
