@@ -62,6 +62,8 @@ pub(crate) struct Conn {
     pub gso: bool,
     pub fragmented: bool,
     pub saturated: bool,
+    /// Its attempt has an older record.
+    pub reopened: bool,
 }
 
 impl Conn {
@@ -135,6 +137,7 @@ impl Conn {
             gso: self.gso,
             fragmented: self.fragmented,
             saturated: self.saturated,
+            reopened: self.reopened,
             shed: false,
             interface: self.interface,
             interface_resp: self.interface_resp,

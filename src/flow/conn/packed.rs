@@ -26,6 +26,7 @@ const TWIN: u16 = 1 << 10;
 /// Answered, but the client's proof was not seen.
 const SYNACK: u16 = 1 << 11;
 const BY_DATA: u16 = 1 << 12;
+const REOPENED: u16 = 1 << 15;
 
 /// What every packet needs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -335,6 +336,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         (GSO, conn.gso),
         (FRAGMENTED, conn.fragmented),
         (SATURATED, conn.saturated),
+        (REOPENED, conn.reopened),
         (SPLIT, splits),
         (RIVAL, conn.rival),
         (TWIN, conn.twin),
@@ -413,6 +415,7 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         gso: hot.has(GSO),
         fragmented: hot.has(FRAGMENTED),
         saturated: hot.has(SATURATED),
+        reopened: hot.has(REOPENED),
     }
 }
 
