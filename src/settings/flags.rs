@@ -3,6 +3,7 @@
 use crate::host::addresses::{Direction, parse_network};
 use crate::log::formats::text::TextFormat;
 use crate::log::sinks::spec;
+use crate::observe::summary::{self, ReportSpec};
 use crate::respond;
 use crate::settings::given::Given;
 use crate::shard::policy::{Allowed, parse_allowed};
@@ -196,6 +197,23 @@ pub struct ReadArgs {
     /// Flags that `run` has too.
     #[command(flatten)]
     pub common: CommonArgs,
+    /// Print a summary instead of the log, or write it as a page.
+    ///
+    /// What the captures hold: attempts by outcome, the sources with most of them, scans and floods with their ports,
+    /// the busiest destinations, and what is damaged or was missed. Alone: text on standard output, after the last
+    /// frame. `--report html:FILE`: a page with pictures in one file, which needs no network and is replaced atomically.
+    /// Repeatable. There is then no log (`text:-`) unless `--output` asks for one; text follows the lines of `text:-`.
+    /// Takes about 12 MiB of `--memory-mib`; lists that are too long for it say what is a lower bound.
+    #[arg(
+        long,
+        value_name = "text|html:FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text",
+        value_parser = summary::spec::parse,
+        help_heading = OUTPUT
+    )]
+    pub report: Vec<ReportSpec>,
     /// Fold attempts above N a second, as run does.
     ///
     /// Per destination and port, in packet time, 0 to 1000000000; 0 never folds. Without a number N is 1000.
