@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn binned(times: &[i64]) -> Bins<Number> {
-        let mut bins = Bins::default();
+        let mut bins: Bins<Number> = Bins::default();
         for &ts_ns in times {
             bins.at(ts_ns).0 += 1;
         }

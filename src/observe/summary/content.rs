@@ -110,18 +110,17 @@ pub fn moment(ts_ns: i64) -> String {
 
 /// A length of time, to three digits or so.
 pub fn length(from_ns: i64, to_ns: i64) -> String {
-    const UNITS: [(f64, &str); 5] = [
-        (86_400.0, "days"),
-        (3600.0, "h"),
-        (60.0, "min"),
-        (1.0, "s"),
-        (0.001, "ms"),
+    // From so many seconds on, the unit in seconds, its name: below two of a unit the smaller one reads better.
+    const UNITS: [(f64, f64, &str); 5] = [
+        (172_800.0, 86_400.0, "days"),
+        (7200.0, 3600.0, "h"),
+        (120.0, 60.0, "min"),
+        (1.0, 1.0, "s"),
+        (f64::MIN, 0.001, "ms"),
     ];
     let seconds = to_ns.saturating_sub(from_ns) as f64 / 1e9;
-    // Two of a unit: below, the smaller one reads better.
-    let fits = |(unit, _): &&(f64, &str)| seconds >= 2.0 * unit || *unit == 0.001;
-    let fitting = UNITS.iter().find(fits);
-    let (unit, name) = fitting.expect("the last one always fits");
+    let fitting = UNITS.iter().find(|(least, ..)| seconds >= *least);
+    let (_, unit, name) = fitting.expect("the last one always fits");
     format!("{:.1} {name}", seconds / unit)
 }
 
