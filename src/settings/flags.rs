@@ -197,16 +197,17 @@ pub struct ReadArgs {
     /// Flags that `run` has too.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Print a summary instead of the log, or write it as a page.
+    /// Print a summary instead of the log.
     ///
     /// What the captures hold: attempts by outcome, the sources with most of them, scans and floods with their ports,
-    /// the busiest destinations, and what is damaged or was missed. Alone: text on standard output, after the last
-    /// frame. `--report html:FILE`: a page with pictures in one file, which needs no network and is replaced atomically.
-    /// Repeatable. There is then no log (`text:-`) unless `--output` asks for one; text follows the lines of `text:-`.
-    /// Takes about 12 MiB of `--memory-mib`; lists that are too long for it say what is a lower bound.
+    /// the busiest destinations, and what is damaged or was missed. Without a value or as `text` it is printed on
+    /// standard output after the last frame. `html:FILE` (`--report html:FILE`) writes a page with pictures: one file,
+    /// which needs no network and is replaced atomically. Repeatable. There is then no log on standard output, unless
+    /// `--output` asks for one; text stands behind the lines of `text:-`. Takes about 12 MiB of `--memory-mib`. Numbers
+    /// that do not fit are marked as lower bounds or estimates. Default: off.
     #[arg(
         long,
-        value_name = "text|html:FILE",
+        value_name = "FORM",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "text",

@@ -152,7 +152,7 @@ fn a_repeated_syn_is_one_attempt() {
         );
     }
     let file = write(dir.path(), "repeated.pcap", &capture);
-    let said = read_once(&[], &[file.clone()]);
+    let said = read_once(&[], std::slice::from_ref(&file));
     assert!(
         said.flows().len() > 1,
         "the records that must not be counted: {:?}",
