@@ -263,6 +263,8 @@ pub struct FlowRecord {
     pub fragmented: bool,
     /// A counter reached its limit.
     pub saturated: bool,
+    /// Its attempt has an older record: it ended unanswered or refused, then a repeated SYN or an answer came.
+    pub reopened: bool,
     /// Live: packets of its class were shed while it was open, so its volumes may be too small.
     pub shed: bool,
     /// Where the originator's first frame was seen: index into the run's table of interfaces.

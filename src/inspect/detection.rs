@@ -4,7 +4,6 @@ use super::contact::ContactKind;
 use std::net::IpAddr;
 
 pub use super::Kind;
-pub use super::verdict::Verdict;
 pub use crate::flow::record::Technique;
 
 words! {
@@ -41,6 +40,19 @@ words! {
         Answered = "answered",
         /// The source completed a handshake with a target since the first touch of the episode.
         Handshake = "handshake",
+    }
+}
+
+words! {
+    /// The verdict of a detection.
+    #[derive(PartialOrd, Ord)]
+    pub enum Verdict {
+        /// The rule holds, and nothing else says that it is a scan.
+        Unproven = "unproven",
+        /// Some of the evidence of a scan.
+        Suspicious = "suspicious",
+        /// A scan.
+        Scan = "scan",
     }
 }
 

@@ -9,8 +9,9 @@ use super::contact::{Contact, ContactKind, Kinds, Owner};
 use super::detection::{Crowd, Extent, Subject};
 use super::detector::About;
 use super::distinct::Distinct;
+use super::distinct::item::Item;
 use super::distinct::question::{
-    ExtentItems, Hears, Item, Question, Threshold, is_inside, nth_newest_ns,
+    ExtentItems, Hears, Question, Threshold, is_inside, nth_newest_ns,
 };
 use super::distinct::state::TouchState;
 use super::distinct::subjects::Touch;

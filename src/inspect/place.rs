@@ -1,8 +1,7 @@
 //! Hosts and places in few bits: what a contact touched.
 
 use super::contact::ContactKind;
-use super::distinct::item_set::Numbered;
-use super::distinct::question::Item;
+use super::distinct::item::{Item, Numbered};
 use crate::decode::key::Address;
 use crate::splitmix::mix64;
 

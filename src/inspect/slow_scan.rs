@@ -10,9 +10,10 @@ use super::contact::{Contact, ContactKind, Kinds, Owner};
 use super::detection::{Extent, Subject};
 use super::detector::About;
 use super::distinct::Distinct;
-use super::distinct::item_set::{HashSet, Numbered};
+use super::distinct::item::{Item, Numbered};
+use super::distinct::item_set::HashSet;
 use super::distinct::question::{
-    ExtentItems, Hears, Item, Question, Threshold, is_inside, nth_newest_ns,
+    ExtentItems, Hears, Question, Threshold, is_inside, nth_newest_ns,
 };
 use super::distinct::state::TouchState;
 use super::distinct::subjects::Touch;

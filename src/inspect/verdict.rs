@@ -7,20 +7,7 @@
 //! Balakrishnan, "Fast Portscan Detection Using Sequential Hypothesis Testing", IEEE S&P 2004.
 
 use super::Kind;
-use super::detection::{Evidence, Proof, SourceEvidence, Technique};
-
-words! {
-    /// The verdict of a detection.
-    #[derive(PartialOrd, Ord)]
-    pub enum Verdict {
-        /// The rule holds, and nothing else says that it is a scan.
-        Unproven = "unproven",
-        /// Some of the evidence of a scan.
-        Suspicious = "suspicious",
-        /// A scan.
-        Scan = "scan",
-    }
-}
+use super::detection::{Evidence, Proof, SourceEvidence, Technique, Verdict};
 
 /// ln 99 / ln 4, rounded up: failures without an answer that decide at 1 % of errors of both kinds.
 const DECIDES: i64 = 4;

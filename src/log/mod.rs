@@ -4,7 +4,7 @@
 //! shard ─▶ queue ─┐
 //! shard ─▶ queue ─┼▶ merge ─┬▶ budget ─▶ outputs ─▶ format ─▶ sink
 //! shard ─▶ queue ─┘  (order) │  (alerts)            (text …)  (file)
-//!                            └▶ tap: responders receive every event
+//!                            └▶ tap: responders and reports receive every event
 //! ```
 //!
 //! No wall clock is read here: whoever starts the logger hands it a clock.

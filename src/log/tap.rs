@@ -33,24 +33,24 @@ pub trait Listener: Send {
 /// The tap. Without a listener it costs nothing.
 #[derive(Default)]
 pub struct Tap {
-    listener: Option<Box<dyn Listener>>,
+    listeners: Vec<Box<dyn Listener>>,
     reached: LogTime,
 }
 
 impl Tap {
-    /// A tap at which this one listens.
-    pub fn new(listener: Option<Box<dyn Listener>>) -> Self {
-        Self {
-            listener,
-            ..Self::default()
-        }
+    /// Adds a listener, which hears each event after those that were added before.
+    pub fn add(&mut self, listener: Box<dyn Listener>) {
+        self.listeners.push(listener);
     }
 
     pub(super) fn on_event(&mut self, event: TapEvent<'_>) {
-        if let Some(listener) = &mut self.listener {
-            if event.due.run_ns > self.reached.run_ns && !event.event.step.is_end() {
-                self.reached = event.due;
-            }
+        if self.listeners.is_empty() {
+            return;
+        }
+        if event.due.run_ns > self.reached.run_ns && !event.event.step.is_end() {
+            self.reached = event.due;
+        }
+        for listener in &mut self.listeners {
             listener.on_event(event);
         }
     }
@@ -63,26 +63,25 @@ impl Tap {
     }
 
     pub(super) fn tick(&mut self, at: LogTime, now_ns: i64) {
-        if let Some(listener) = &mut self.listener {
-            if at.run_ns > self.reached.run_ns {
-                self.reached = at;
-            }
+        self.reach(at);
+        for listener in &mut self.listeners {
             listener.tick(self.reached, now_ns);
         }
     }
 
     pub(super) fn finish(&mut self, now_ns: i64) {
-        if let Some(listener) = &mut self.listener {
+        for listener in &mut self.listeners {
             listener.finish(self.reached, now_ns);
         }
     }
 
     pub(super) fn take_notice(&mut self) -> Option<Notice> {
-        self.listener.as_mut()?.take_notice()
+        let mut listeners = self.listeners.iter_mut();
+        listeners.find_map(|listener| listener.take_notice())
     }
 
     pub(super) fn counts(&self) -> Vec<ResponderCounts> {
-        let listener = self.listener.as_ref();
-        listener.map_or_else(Vec::new, |listener| listener.counts())
+        let listeners = self.listeners.iter();
+        listeners.flat_map(|listener| listener.counts()).collect()
     }
 }

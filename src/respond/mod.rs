@@ -5,7 +5,7 @@
 
 mod blocklist;
 pub mod guard;
-mod replaced;
+pub(crate) mod replaced;
 
 use crate::books::responder::{Refusal, ResponderCounts};
 use crate::inspect::detection::{AlertStatus, Detection, Proof};

@@ -15,7 +15,7 @@ use crate::log::notice::Notices;
 use crate::log::outputs::Outputs;
 use crate::log::sinks::lines::Patience;
 use crate::log::sinks::spec::OutputSpec;
-use crate::log::tap::{Listener, Tap};
+use crate::log::tap::Tap;
 use crate::respond::Responders;
 use crate::respond::guard::{Guard, Shared, Surroundings};
 use crate::settings::Common;
@@ -63,7 +63,10 @@ pub fn open(
     let guard = Guard::new(localities, surroundings, allow);
     let all = Responders::open(&common.responders, &common.sensor, guard);
     let all = all.map_err(Failure::Run)?;
-    let tap = Tap::new(all.map(|all| Box::new(all) as Box<dyn Listener>));
+    let mut tap = Tap::default();
+    if let Some(all) = all {
+        tap.add(Box::new(all));
+    }
     let outputs = Outputs::open(&common.outputs, context).map_err(Failure::run)?;
     Ok((outputs, tap))
 }

@@ -12,7 +12,6 @@ mod threads;
 mod worker;
 
 use crate::books::Books;
-use crate::books::record_kind::EventKind;
 use crate::books::responder::ResponderBooks;
 use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::Keys;
@@ -138,7 +137,7 @@ pub fn shards(
                 rules: common.rules,
                 policy: policy.clone(),
                 mesh,
-                flow_records: common.outputs.iter().any(|o| o.events.has(EventKind::Flow)),
+                flow_records: common.flow_records,
                 log,
                 folds: common.fold.filter(|_| live).map(|per_second| {
                     let workers = u32::try_from(common.workers).expect("at most 64");
@@ -193,6 +192,7 @@ mod tests {
     use super::*;
     use crate::books::output::Cause;
     use crate::books::output::OutputBooks;
+    use crate::books::record_kind::EventKind;
 
     #[test]
     fn strict_forbids_what_was_missed_and_what_may_have_been() {

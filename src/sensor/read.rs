@@ -7,6 +7,7 @@ use super::signals::Signals;
 use super::stamps::StampCounts;
 use crate::books::reading::ReadingCounts;
 use crate::books::{Books, InFlight};
+use crate::capture::pcap::STDIN_NAME;
 use crate::capture::pcap::files::Files;
 use crate::error::Failure;
 use crate::host::addresses::Localities;
@@ -16,6 +17,7 @@ use crate::log::logger::{Control, Logger, Published};
 use crate::log::notice::Stats;
 use crate::observe::losses::{self, LossWatch};
 use crate::observe::report;
+use crate::observe::summary::{Facts, Reports};
 use crate::observe::terminal::print_to_stderr;
 use crate::sensor::threads::spawn;
 use crate::sensor::{self, Board, RunKeys};
@@ -54,8 +56,9 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     let (shards, consumers) = sensor::shards(common, keys, &policy, false);
     let stop = signals.stop_flag();
     // The capture may be of another host: this machine's gateways and resolvers say nothing about it.
-    let outputs = logging::open(common, &context, &localities, &Arc::default())?;
-    let (mut logger, _notices, control) = logging::logger(common, outputs, consumers, None, stop);
+    let mut log = logging::open(common, &context, &localities, &Arc::default())?;
+    let reports = Reports::open(&config.reports, &mut log.1)?;
+    let (mut logger, _notices, control) = logging::logger(common, log, consumers, None, stop);
     let board = Board::new(common.workers);
     let room = Room::new(common.room, config.reorder_ns);
     let (mut replay, feeds) = Replay::new(common.workers, room, keys.fanout);
@@ -76,7 +79,20 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         replay.close();
     });
     let books = close_log(common, logger, &board, &replay);
-    if control.closed.load(Ordering::Relaxed) {
+    conclude(reading, &books, replay.span(), &config, &reports)
+}
+
+/// Prints the books, writes the reports, and gives the exit code.
+fn conclude(
+    mut reading: Reading<'_>,
+    books: &Books,
+    span: Span,
+    config: &ReadConfig,
+    reports: &Reports,
+) -> Result<u8, Failure> {
+    let common = &config.common;
+    if reading.control.closed.load(Ordering::Relaxed) {
+        reports.write(&reading.facts(books, span, config))?;
         // `read | head`
         if !common.strict {
             return Ok(0);
@@ -84,9 +100,8 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
         print_to_stderr("synledger: standard output lost its reader: the log ends there\n");
         return Ok(3);
     }
-    let failure = reading.failure();
-    if replay.taken().frames == 0
-        && let Some(failure) = failure
+    if books.frames_offered == Some(0)
+        && let Some(failure) = reading.failure()
     {
         return Err(failure);
     }
@@ -95,8 +110,11 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
             "synledger: stopped at {place}: the log ends there\n"
         ));
     }
-    let code = super::close(common, &books);
-    match failure {
+    let code = super::close(common, books);
+    if let Err(error) = reports.write(&reading.facts(books, span, config)) {
+        reading.failures.push(error.to_string());
+    }
+    match reading.failure() {
         Some(failure) => Err(failure),
         None => Ok(code.max(u8::from(reading.stopped_at.is_some()))),
     }
@@ -118,6 +136,8 @@ struct Reading<'a> {
     board: &'a Board,
     interfaces: Interfaces,
     failures: Vec<String>,
+    /// Frames of a capture are of link types that are not read.
+    left_out: Vec<String>,
     /// Where a signal stopped it.
     stopped_at: Option<String>,
     losses: RefCell<LossWatch>,
@@ -140,6 +160,7 @@ impl<'a> Reading<'a> {
             board,
             interfaces,
             failures: Vec::new(),
+            left_out: Vec::new(),
             stopped_at: None,
             losses: RefCell::default(),
             looked_ns: Cell::new(0),
@@ -189,10 +210,14 @@ impl<'a> Reading<'a> {
                 Some(Judgement::Whole(text)) => {
                     failures.push((file.number, format!("{name}: {text}")));
                 }
-                Some(Judgement::Part(text)) if !self.common.quiet => {
-                    print_to_stderr(&format!("synledger: {name}: {text}\n"));
+                Some(Judgement::Part(text)) => {
+                    let text = format!("{name}: {text}");
+                    if !self.common.quiet {
+                        print_to_stderr(&format!("synledger: {text}\n"));
+                    }
+                    self.left_out.push(text);
                 }
-                _ => {}
+                None => {}
             }
         }
         failures.sort_by_key(|(number, _)| *number);
@@ -255,6 +280,25 @@ impl<'a> Reading<'a> {
             records: books.raised_all(),
         };
         books
+    }
+
+    /// What reports say beside their counts.
+    fn facts(&self, books: &Books, span: Span, config: &ReadConfig) -> Facts {
+        let name = |path: &PathBuf| match path.as_os_str() == "-" {
+            true => STDIN_NAME.to_owned(),
+            false => shown(path),
+        };
+        let stopped_at = self.stopped_at.iter();
+        let stopped = stopped_at.map(|place| format!("stopped at {place}: the report ends there"));
+        let faults = self.failures.iter().chain(&self.left_out).cloned();
+        let last_ns = span.last.wall_ns;
+        let has_frames = books.frames_offered > Some(0);
+        Facts {
+            captures: config.files.iter().map(name).collect(),
+            span_ns: has_frames.then(|| (last_ns.saturating_sub(span.run_ns), last_ns)),
+            books: books.clone(),
+            faults: faults.chain(stopped).collect(),
+        }
     }
 
     /// Errors of the files.

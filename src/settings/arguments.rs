@@ -10,6 +10,7 @@ use super::keys::{self, Keys};
 use super::presets::Preset;
 use super::program::{self, flag, is_key, is_list, is_switch, revoking};
 use crate::error::ConfigError;
+use crate::observe::summary::ReportSpec;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use std::ffi::OsString;
@@ -46,7 +47,7 @@ pub fn parse(
     words: impl IntoIterator<Item = OsString>,
     default_path: &Path,
 ) -> Result<Cli, Refused> {
-    let words: Vec<OsString> = words.into_iter().collect();
+    let words = join_reports(words);
     let mut parser = program::parser();
     let matches = parser.clone().try_get_matches_from(&words)?;
     let Some((name, line)) = matches.subcommand() else {
@@ -84,6 +85,23 @@ pub fn parse(
         settings,
     };
     Ok(cli)
+}
+
+/// `--report html:FILE` becomes `--report=html:FILE`: the parser takes an optional value only behind the sign.
+fn join_reports(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut are_flags = true;
+    for word in words {
+        are_flags &= word != "--";
+        match joined.last_mut() {
+            Some(flag) if are_flags && flag == "--report" && ReportSpec::is_value(&word) => {
+                flag.push("=");
+                flag.push(word);
+            }
+            _ => joined.push(word),
+        }
+    }
+    joined
 }
 
 /// The flags given on a command line, with their origin.

@@ -3,6 +3,7 @@
 use crate::host::addresses::{Direction, parse_network};
 use crate::log::formats::text::TextFormat;
 use crate::log::sinks::spec;
+use crate::observe::summary::{self, ReportSpec};
 use crate::respond;
 use crate::settings::given::Given;
 use crate::shard::policy::{AlertLevel, Allowed, parse_allowed};
@@ -196,6 +197,24 @@ pub struct ReadArgs {
     /// Flags that `run` has too.
     #[command(flatten)]
     pub common: CommonArgs,
+    /// Print a summary instead of the log.
+    ///
+    /// What the captures hold: attempts by outcome, the sources with most of them, scans and floods with their ports,
+    /// the busiest destinations, and what is damaged or was missed. Without a value or as `text` it is printed on
+    /// standard output after the last frame. `html:FILE` (`--report html:FILE`) writes a page with pictures: one file,
+    /// which needs no network and is replaced atomically. Repeatable. There is then no log on standard output, unless
+    /// `--output` asks for one; text stands behind the lines of `text:-`. Takes about 12 MiB of `--memory-mib`. Numbers
+    /// that do not fit are marked as lower bounds or estimates. Default: off.
+    #[arg(
+        long,
+        value_name = "FORM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text",
+        value_parser = summary::spec::parse,
+        help_heading = OUTPUT
+    )]
+    pub report: Vec<ReportSpec>,
     /// Fold attempts above N a second, as run does.
     ///
     /// Per destination and port, in packet time, 0 to 1000000000; 0 never folds. Without a number N is 1000.

@@ -143,6 +143,11 @@ pub struct Given {
 }
 
 impl Given {
+    /// Whether a flag was given, by its long name.
+    pub fn has(&self, key: &str) -> bool {
+        self.settings.iter().any(|setting| setting.key == key)
+    }
+
     /// The file's name and each flag given, as lines of TOML that a configuration file may have.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![match &self.file {

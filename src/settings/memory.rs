@@ -51,6 +51,8 @@ pub struct Users {
     pub reads: bool,
     /// `read`: files that may be open at a time beside the first.
     pub merged: usize,
+    /// Memory of `--report`.
+    pub report_bytes: u64,
 }
 
 /// Capacities outside the tables.
@@ -129,6 +131,7 @@ impl Users {
             + self.reading_bytes()
             + self.buffers as u64 * Lines::memory_bytes()
             + self.responder_bytes
+            + self.report_bytes
             + witness::memory_bytes(self.witness, self.workers)
     }
 
@@ -227,6 +230,7 @@ impl Memory {
         let least = users.bytes_min();
         if budget < least {
             let with = match (users.witness, users.responder_bytes) {
+                (None, 0) if users.report_bytes > 0 => ", with --report,",
                 (None, 0) => "",
                 (Some(_), 0) => ", with --witness,",
                 (None, _) => ", with responders (max= makes their lists smaller),",
@@ -267,6 +271,9 @@ impl Memory {
         lines.push(("lines that wait for their outputs", outputs));
         if self.users.responder_bytes > 0 {
             lines.push(("responders", self.users.responder_bytes));
+        }
+        if self.users.report_bytes > 0 {
+            lines.push(("the report", self.users.report_bytes));
         }
         if self.users.witness.is_some() {
             let bytes = witness::memory_bytes(self.users.witness, self.users.workers);

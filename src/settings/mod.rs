@@ -1,5 +1,6 @@
 //! Checked settings. `ReadConfig::new` and `RunConfig::new` are the only constructors.
 
+use crate::books::record_kind::EventKind;
 use crate::capture::mode::{CaptureDepth, FanoutMode};
 use crate::capture::pcap::files::OPEN_MAX;
 use crate::error::ConfigError;
@@ -8,9 +9,10 @@ use crate::host::addresses::Direction;
 use crate::host::cpus;
 use crate::inspect::Rules;
 use crate::log::formats::FORMATS;
-use crate::log::formats::text::TextFormat;
+use crate::log::formats::text::{TEXT, TextFormat};
 use crate::log::sinks::spec::{self, OutputSpec, Target};
 use crate::observe::address::MetricsAddress;
+use crate::observe::summary::{self, ReportSpec};
 use crate::respond::{self, RESPONDERS, ResponderSpec};
 use crate::settings::flags::{
     CommonArgs, FlowKey, ReadArgs, RunArgs, ScanScope, ScanTarget, ShedMode, SizeArgs,
@@ -47,6 +49,8 @@ pub struct Common {
     pub outputs: Vec<OutputSpec>,
     /// The values of `--output` that are responders.
     pub responders: Vec<ResponderSpec>,
+    /// Somebody wants records of flows that ended.
+    pub flow_records: bool,
     /// `--alert-rate`; `None`: no limit.
     pub alert_rate: Option<u32>,
     /// Attempts a second to one (destination, port) that are not folded; `None`: all.
@@ -64,6 +68,8 @@ pub struct ReadConfig {
     /// `--memory-mib`, divided.
     pub memory: Memory,
     pub files: Vec<PathBuf>,
+    /// `--report`.
+    pub reports: Vec<ReportSpec>,
     /// `--reorder`.
     pub reorder_ns: i64,
     /// Seed of the keyed hashes.
@@ -108,22 +114,33 @@ impl ReadConfig {
     /// # Errors
     ///
     /// [`ConfigError`] names the flag, its value and its range.
-    pub fn new(args: ReadArgs) -> Result<Self, ConfigError> {
+    pub fn new(mut args: ReadArgs) -> Result<Self, ConfigError> {
         let fold = args.fold.filter(|&rate| rate > 0);
+        if !args.report.is_empty() && !args.common.file.given.has("output") {
+            // The report is asked for instead of the log.
+            args.common.output.clear();
+        }
         let own = Own {
             alert_rate: args.alert_rate,
             fold,
             witness: None,
             reads: true,
             merged: args.files.len().min(OPEN_MAX).saturating_sub(1),
+            report_bytes: match args.report.is_empty() {
+                true => 0,
+                false => summary::memory_bytes(),
+            },
         };
         let (common, memory) = Common::new(args.common, own)?;
-        let files = files_of(&common.outputs, &common.responders);
+        let mut files = files_of(&common.outputs, &common.responders);
+        files.extend(files_of_reports(&args.report, &common.outputs)?);
+        spec::apart(&files).map_err(ConfigError)?;
         spec::apart_from_captures(&files, &args.files).map_err(ConfigError)?;
         Ok(Self {
             common,
             memory,
             files: args.files,
+            reports: args.report,
             reorder_ns: args.reorder.0,
             seed: args.seed,
         })
@@ -157,6 +174,7 @@ impl RunConfig {
             witness,
             reads: false,
             merged: 0,
+            report_bytes: 0,
         };
         let (common, memory) = Common::new(args.common, own)?;
         Ok(Self {
@@ -211,6 +229,7 @@ struct Own {
     witness: Option<u32>,
     reads: bool,
     merged: usize,
+    report_bytes: u64,
 }
 
 impl Common {
@@ -238,8 +257,10 @@ impl Common {
             witness: own.witness,
             reads,
             merged: own.merged,
+            report_bytes: own.report_bytes,
         };
         let memory = Memory::divide(args.size.memory_mib, users, &args.detectors)?;
+        let in_log = outputs.iter().any(|it| it.events.has(EventKind::Flow));
         let common = Self {
             workers,
             cores,
@@ -254,6 +275,7 @@ impl Common {
             alert: args.alert,
             outputs,
             responders,
+            flow_records: in_log || own.report_bytes > 0,
             alert_rate: (own.alert_rate > 0).then_some(own.alert_rate),
             fold,
             sensor,
@@ -301,6 +323,30 @@ fn files_of(outputs: &[OutputSpec], responders: &[ResponderSpec]) -> Vec<Target>
         .map(|one| Target::Path(one.plan.path().to_owned()));
     let outputs = outputs.iter().map(|output| output.target.clone());
     outputs.chain(lists).collect()
+}
+
+/// The files of `--report`. Text follows the lines of `text:-`, which are for people, too.
+fn files_of_reports(
+    reports: &[ReportSpec],
+    outputs: &[OutputSpec],
+) -> Result<Vec<Target>, ConfigError> {
+    let mut files = Vec::new();
+    for report in reports {
+        let target = report.target();
+        let log = outputs.iter().find(|output| output.target == target);
+        match log.filter(|_| *report == ReportSpec::Text) {
+            Some(log) if log.format.word != TEXT.word => {
+                let word = log.format.word;
+                return Err(ConfigError(format!(
+                    "--report: standard output has the log of --output {word}:-, for a program: name a file for one of \
+                     them (--report html:FILE, --output {word}:FILE)"
+                )));
+            }
+            Some(_) => {}
+            None => files.push(target),
+        }
+    }
+    Ok(files)
 }
 
 impl SizeArgs {

@@ -93,6 +93,7 @@ pub fn small(workers: usize) -> Common {
         alert: AlertLevel::Policy,
         outputs: outputs.map(|o| spec(o).parse().expect("a spec")).to_vec(),
         responders: Vec::new(),
+        flow_records: true,
         alert_rate: None,
         fold: None,
         sensor: "test".into(),

@@ -46,7 +46,7 @@ pub const FRAME_MAX_BYTES: usize = 16 << 20;
 pub const INTERFACES_MAX: usize = 1 << 16;
 
 /// Standard input in messages.
-const STDIN_NAME: &str = "standard input";
+pub(crate) const STDIN_NAME: &str = "standard input";
 
 /// An interface that frames of a capture file were taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -242,6 +242,7 @@ impl Attempts {
             gso: entry.has(GSO),
             fragmented: entry.has(FRAGMENTED) || entry.has(JOINED),
             saturated: entry.has(SATURATED),
+            reopened: entry.has(REOPENED),
             ..Conn::default()
         }
     }

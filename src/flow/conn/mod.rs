@@ -62,6 +62,8 @@ pub(crate) struct Conn {
     pub gso: bool,
     pub fragmented: bool,
     pub saturated: bool,
+    /// Its attempt has an older record.
+    pub reopened: bool,
 }
 
 impl Conn {
@@ -94,10 +96,9 @@ impl Conn {
 
     fn state(&self) -> ConnState {
         if self.key.proto() == UDP {
-            return if self.resp.packets > 0 {
-                ConnState::Sf
-            } else {
-                ConnState::S0
+            return match self.resp.packets {
+                0 => ConnState::S0,
+                _ => ConnState::Sf,
             };
         }
         if self.basis != Basis::None {
@@ -105,11 +106,10 @@ impl Conn {
         }
         if self.flipped {
             let fin = |volume: &Volume| volume.tcp_flags & FIN != 0;
-            if self.reset == Some(Sender::Resp) {
-                return ConnState::Rstrh;
-            }
-            if self.reset.is_none() && fin(&self.resp) && !fin(&self.orig) {
-                return ConnState::Shr;
+            match self.reset {
+                Some(Sender::Resp) => return ConnState::Rstrh,
+                None if fin(&self.resp) && !fin(&self.orig) => return ConnState::Shr,
+                _ => {}
             }
         }
         ConnState::Oth
@@ -135,6 +135,7 @@ impl Conn {
             gso: self.gso,
             fragmented: self.fragmented,
             saturated: self.saturated,
+            reopened: self.reopened,
             shed: false,
             interface: self.interface,
             interface_resp: self.interface_resp,

@@ -32,6 +32,8 @@ const ASKS: u16 = 1 << 13;
 const MAIMON: u16 = 1 << 14;
 /// UDP: an ICMP error quoted the originator.
 const UNREACHABLE: u16 = 1 << 15;
+/// TCP: its attempt has an older one. No bit is free, and this one is of UDP only.
+const REOPENED: u16 = UNREACHABLE;
 
 /// What every packet needs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -394,6 +396,7 @@ pub fn pack(conn: &Conn) -> (Hot, Cold) {
         (GSO, conn.gso),
         (FRAGMENTED, conn.fragmented),
         (SATURATED, conn.saturated),
+        (REOPENED, conn.reopened),
         (SPLIT, splits),
         (RIVAL, conn.rival),
         (TWIN, conn.twin),
@@ -472,6 +475,7 @@ pub fn unpack(hot: &Hot, cold: &Cold) -> Conn {
         gso: hot.has(GSO),
         fragmented: hot.has(FRAGMENTED),
         saturated: hot.has(SATURATED),
+        reopened: hot.proto() == TCP && hot.has(REOPENED),
     }
 }
 

@@ -221,6 +221,7 @@ impl Flow {
             id: 0,
             joined: false,
             saturated: false,
+            reopened: self.reopened,
             shed: false,
             interface: self.interfaces[0].or(self.interfaces[1]).expect("seen"),
             interface_resp: self.interfaces[1].or(self.interfaces[0]).expect("seen"),

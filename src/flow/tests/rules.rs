@@ -347,13 +347,13 @@ fn a_late_answer_reopens_an_attempt() {
     );
     let ends: Vec<_> = records(&said)
         .iter()
-        .map(|r| (r.reason, r.conn_state))
+        .map(|r| (r.reason, r.conn_state, r.reopened))
         .collect();
     assert_eq!(
         ends,
         [
-            (EndReason::Unanswered, ConnState::S0),
-            (EndReason::Eof, ConnState::S1)
+            (EndReason::Unanswered, ConnState::S0, false),
+            (EndReason::Eof, ConnState::S1, true)
         ]
     );
 }

@@ -4,7 +4,7 @@
 //! survives longer in a flood. A bucket is neighbouring cache lines. A subject is identified by its bucket and 44 bits
 //! of its keyed hash: a lookup in a full table finds a wrong subject once in 2^41 times.
 
-use super::question::Item;
+use super::item::Item;
 use super::state::TouchState;
 use crate::sys::lines::{Line, Lines};
 use crate::sys::prefetch::prefetch;

@@ -1,6 +1,7 @@
 //! A set of items: a hash table with open addressing, each item with two bits of state.
 
-use super::question::{Item, ItemSet, Raised};
+use super::item::Numbered;
+use super::question::{ItemSet, Raised};
 use super::state::TouchState;
 use crate::splitmix::mix64;
 use std::marker::PhantomData;
@@ -12,12 +13,6 @@ const PROBES: usize = 64;
 pub struct HashSet<'a, I> {
     words: &'a mut [u64],
     item: PhantomData<I>,
-}
-
-/// An item of such a set.
-pub trait Numbered: Item {
-    /// The number of an item, below 2^62.
-    fn number(self) -> u64;
 }
 
 impl<'a, I: Numbered> HashSet<'a, I> {

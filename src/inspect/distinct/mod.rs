@@ -15,7 +15,8 @@ use episode::Episode;
 use episodes::item_set;
 use firsts::{First, Firsts};
 use gap::FloodLaw;
-use question::{Item as _, ItemSet as _, Question};
+use item::Item as _;
+use question::{ItemSet as _, Question};
 pub use rule::Rule;
 use state::TouchState;
 use std::cmp::Reverse;
@@ -420,6 +421,7 @@ mod episode;
 mod episodes;
 pub(super) mod firsts;
 pub(super) mod gap;
+pub(super) mod item;
 pub(super) mod item_set;
 #[cfg(test)]
 pub(super) mod naive;

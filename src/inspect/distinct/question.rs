@@ -1,5 +1,6 @@
 //! What differs between rules of the form: N distinct items of one subject within W.
 
+use super::item::Item;
 use super::state::TouchState;
 use super::subjects::Touch;
 use crate::decode::key::Address;
@@ -124,23 +125,6 @@ pub enum ExtentItems<'a, Q: Question> {
     All(Q::ItemSet<'a>),
     /// No list was free for them.
     Unknown,
-}
-
-/// An item: 16 bits, and `WORDS` words.
-pub trait Item: Copy + Eq + Ord + Debug {
-    /// 0 or 1.
-    const WORDS: usize;
-    /// Placeholder in free slots.
-    const NONE: Self;
-
-    fn parts(self) -> (u16, u64);
-    fn of(short: u16, word: u64) -> Self;
-    /// Takes over what a newer touch of the same item says.
-    fn renew(&mut self, _: Self) {}
-    /// Whether it says all that `newer` says, of the same item.
-    fn covers(&self, _: Self) -> bool {
-        true
-    }
 }
 
 /// Result of [`ItemSet::raise`].

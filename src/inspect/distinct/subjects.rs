@@ -3,7 +3,7 @@
 //! Buckets of eight slots chosen by a keyed hash; a full bucket evicts the subject with the oldest newest touch, those
 //! in an episode last. A lookup reads eight tags of 16 bits before any subject.
 
-use super::question::Item;
+use super::item::Item;
 use super::state::TouchState;
 use crate::sys::huge_pages::filled;
 use crate::sys::prefetch::prefetch;

@@ -1,6 +1,7 @@
 //! The state of every port of a scan, two bits each.
 
-use crate::inspect::distinct::question::{Item, ItemSet, Raised};
+use crate::inspect::distinct::item::Item;
+use crate::inspect::distinct::question::{ItemSet, Raised};
 use crate::inspect::distinct::state::TouchState;
 use std::marker::PhantomData;
 

@@ -94,6 +94,7 @@ pub fn flow_record() -> FlowRecord {
         id: 0,
         joined: false,
         saturated: false,
+        reopened: false,
         shed: false,
         interface: 0,
         interface_resp: 0,

@@ -77,7 +77,7 @@ pub fn ten_lines(books: &Books) -> String {
 }
 
 /// Frames of captures whose time stamps are out of order.
-fn order(books: &Books, line: &mut impl FnMut(String)) {
+pub(super) fn order(books: &Books, line: &mut impl FnMut(String)) {
     let Some(reading) = &books.reading else {
         return;
     };
@@ -313,7 +313,7 @@ fn verdict(books: &Books) -> String {
     }
 }
 
-fn causes(books: &Books) -> Vec<String> {
+pub(super) fn causes(books: &Books) -> Vec<String> {
     Unread::ALL
         .into_iter()
         .map(|why| (why.word(), books.shards.unread_frames[why.index()]))

@@ -437,3 +437,34 @@ proptest! {
         prop_assert_eq!(config(file), config(line));
     }
 }
+
+#[test]
+fn a_page_may_stand_behind_its_flag_and_no_capture_is_taken_for_one() {
+    let read = |words: &[&str]| match cli("", &[&["read"], words].concat())
+        .expect("it parses")
+        .command
+    {
+        Subcommand::Read(args) => {
+            let files = args.files.iter().map(|file| file.display().to_string());
+            (args.report, files.collect::<Vec<_>>())
+        }
+        other => panic!("{other:?}"),
+    };
+    let page = ReportSpec::Html("x".into());
+    let one = |report: &ReportSpec, file: &str| (vec![report.clone()], vec![file.to_owned()]);
+    assert_eq!(read(&["--report", "html:x", "a"]), one(&page, "a"));
+    assert_eq!(read(&["--report=html:x", "a"]), one(&page, "a"));
+    assert_eq!(read(&["a", "--report"]), one(&ReportSpec::Text, "a"));
+    assert_eq!(read(&["--report", "a"]), one(&ReportSpec::Text, "a"));
+    assert_eq!(
+        read(&["--report", "./html:x"]),
+        one(&ReportSpec::Text, "./html:x")
+    );
+    let (reports, files) = read(&["--report", "--", "html:x"]);
+    assert_eq!((reports, files), one(&ReportSpec::Text, "html:x"));
+    let (reports, files) = read(&["--", "--report", "html:x"]);
+    assert_eq!(
+        (reports, files),
+        (vec![], vec!["--report".to_owned(), "html:x".to_owned()])
+    );
+}

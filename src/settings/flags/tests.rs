@@ -48,6 +48,7 @@ fn defaults_are_those_of_the_help() {
     let error = read(&["--reorder", "11s"]).expect_err("over 10 s");
     assert!(error.contains("0 or a time up to 10s"), "{error}");
     assert_eq!((args.fold, read(&[]).expect("defaults").fold), (1000, None));
+    assert_eq!(read(&[]).expect("defaults").report, []);
     for (flag, rate) in [("--fold", 1000), ("--fold=7", 7)] {
         assert_eq!(read(&[flag]).expect("a rate").fold, Some(rate));
     }
@@ -140,4 +141,18 @@ fn lists_are_split_and_repeated_flags_add_up() {
     assert_eq!(args.common.allow[1].port, Some(443));
     let args = run(&["-i", "ens*,!veth*", "--fanout", "qm"]).expect("a list");
     assert_eq!(args.interfaces.interfaces, ["ens*", "!veth*"]);
+}
+
+#[test]
+fn a_report_is_text_unless_a_page_is_named_and_may_be_both() {
+    let reports = |args: &[&str]| read(args).map(|args| args.report);
+    let page = ReportSpec::Html("a,b.html".into());
+    assert_eq!(reports(&["--report"]), Ok(vec![ReportSpec::Text]));
+    assert_eq!(reports(&["--report=html:a,b.html"]), Ok(vec![page.clone()]));
+    let both = reports(&["--report=html:a,b.html", "--report"]);
+    assert_eq!(both, Ok(vec![page, ReportSpec::Text]));
+    let error = reports(&["--report=pdf:a"]).expect_err("no such form");
+    assert!(error.contains("must be text or html:FILE"), "{error}");
+    let error = run(&["--report"]).expect_err("a flag of read");
+    assert!(error.contains("unexpected argument"), "{error}");
 }

@@ -14,6 +14,7 @@ fn users(workers: usize) -> Users {
         witness: None,
         reads: false,
         merged: 0,
+        report_bytes: 0,
     }
 }
 
@@ -133,4 +134,27 @@ fn a_part_of_a_chunk_fills_no_queue() {
         assert!(2 * room.part_frames() <= room.contacts, "{room:?}");
         assert!(room.part_frames() <= room.events, "{room:?}");
     }
+}
+
+#[test]
+fn a_report_takes_its_part_of_the_budget() {
+    let with = Users {
+        report_bytes: crate::observe::summary::memory_bytes(),
+        ..reading(1)
+    };
+    eprintln!("a report takes {} KiB", with.report_bytes >> 10);
+    let divide = |mib, users| Memory::divide(mib, users, &flags());
+    let memory = divide(256, with).expect("enough");
+    assert!(memory.lines().contains(&("the report", with.report_bytes)));
+    assert!(memory.bytes() <= 256 << 20);
+    let without = divide(256, reading(1)).expect("enough");
+    assert!(memory.flows.attempts < without.flows.attempts);
+    let error = divide(40, with).expect_err("too little");
+    assert!(
+        error
+            .0
+            .contains("1 worker and 1 output, with --report, need at least"),
+        "{error}"
+    );
+    divide(40, reading(1)).expect("enough without it");
 }

@@ -231,6 +231,9 @@ const OUTPUT: &[Block] = &[
         "} | nft -f -",
     ]),
     Text(
+        "A report, `read --report`, has attempts by outcome, the sources and the destinations with most of them, scans and floods by kind with the ports that they tried, the largest of them, and what is damaged or was missed. It holds the same with any number of workers. An attempt counts once, with what came of it before its flow first ended: a SYN that is repeated later is no other. Attempts of all directions count, whatever `--direction` selects; scans that `--allow` withholds are only a number. Up to 8,192 sources and as many pairs of address and port are counted exactly, each source's hosts up to 16 and its ports up to 65,536 (in 256 sources; 16 in others). Beyond that a number is marked as a lower bound or, for hosts, as an estimate, and a note says how many attempts one that is not listed may have. The page of `html:FILE` draws attempts, scans and ports with JavaScript that is in it; without JavaScript it has the tables.",
+    ),
+    Text(
         "Standard error is for people: what is watched and what that takes, warnings, hints while no frames come, links that change, and at the end the books.",
     ),
 ];
@@ -355,6 +358,8 @@ const READ_EXAMPLES: &[Block] = &[
     ]),
     Text("From another program, while it captures:"),
     Lines(&["tcpdump -i eth0 -U -w - | synledger read -"]),
+    Text("A summary on the terminal, and the same as a page with pictures:"),
+    Lines(&["synledger read --report --report=html:report.html trace.pcap"]),
     Text(
         "Flows as JSON, alerts on the terminal; `--local` names our addresses, for the direction:",
     ),
