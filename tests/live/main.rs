@@ -25,6 +25,7 @@ mod real;
 mod replayed;
 mod scans;
 mod sensor;
+mod services;
 mod signals;
 mod start;
 mod tagged;

@@ -1,10 +1,15 @@
 //! Members of an alert: Suricata's `alert`, and ours under `synledger`.
 
 use super::GID;
+use crate::flow::conn::TCP;
+use crate::host::services::Services;
 use crate::inspect::detection::{Detection, Evidence, Extent, Phase};
 use crate::log::formats::append;
 use crate::log::formats::stamp::Stamp;
 use std::io::Write as _;
+
+/// Services that an alert lists.
+const SERVICES_MAX: usize = 8;
 
 /// `,"proto":"TCP","alert":{…}`.
 pub(super) fn signature(out: &mut Vec<u8>, detection: &Detection) {
@@ -31,7 +36,7 @@ pub(super) fn signature(out: &mut Vec<u8>, detection: &Detection) {
     );
 }
 
-/// `,"synledger":{"scan":{…}}`.
+/// `,"synledger":{"scan":{…}`, still open.
 pub(super) fn scan(out: &mut Vec<u8>, detection: &Detection, first: &mut Stamp) {
     let (kind, phase) = (detection.kind, detection.phase);
     let _ = write!(
@@ -64,10 +69,36 @@ pub(super) fn scan(out: &mut Vec<u8>, detection: &Detection, first: &mut Stamp) 
         out,
         concat!(
             r#"","evidence":{{"refused":{},"unanswered":{},"answered":{},"pending":{}}},"#,
-            r#""proof":"{}"}}}}"#
+            r#""proof":"{}"}}"#
         ),
         refused, unanswered, answered, pending, detection.proof
     );
+}
+
+/// `,"service":"sshd.service"` of the subject's port, or `,"services":[{"port":22,"service":"sshd.service"}]` of the
+/// lowest [`SERVICES_MAX`] touched ports with one; nothing where the target is not this host, or has no service there.
+pub(super) fn services(out: &mut Vec<u8>, detection: &Detection, services: &Services) {
+    let dst = detection.subject.dst();
+    if let Some(port) = detection.subject.port() {
+        if let Some(name) = services.service(TCP, dst, port) {
+            out.extend_from_slice(b",\"service\":");
+            append::json_string(out, &name);
+        }
+        return;
+    }
+    let Extent::Ports { ranges, .. } = &detection.extent else {
+        return;
+    };
+    let found = services.services(TCP, dst, ranges, SERVICES_MAX);
+    for (i, (port, name)) in found.iter().enumerate() {
+        let before = if i == 0 { ",\"services\":[" } else { "," };
+        let _ = write!(out, r#"{before}{{"port":{port},"service":"#);
+        append::json_string(out, name);
+        out.push(b'}');
+    }
+    if !found.is_empty() {
+        out.push(b']');
+    }
 }
 
 /// Seconds as a JSON number, without decimals if the window is whole.
