@@ -32,6 +32,7 @@ mod tagged;
 mod tags;
 mod taps;
 mod text;
+mod tools;
 mod traffic;
 mod waiting;
 mod wakes;

@@ -1,0 +1,180 @@
+//! Tools that scan and flood, each against the rules of the sensor.
+//!
+//! A target with open, closed and filtered ports, and a scanner with an address of its own in each mode of each tool.
+//! tcpdump captures beside the live sensor what is sent: the manifest. The rules, by brute force over the manifest,
+//! must give what `read` of the same capture gives, and the kinds that this mode is promised; the live sensor must
+//! find the same kinds. Probes that are minutes apart are recorded faster, and their time stamps rewritten.
+//!
+//! SYNLEDGER_TOOLS=FILE: the long form, with every mode; writes a table of what was detected, and when, to the file.
+
+mod lab;
+mod manifest;
+mod modes;
+mod report;
+mod rules;
+
+use crate::common::netns::with_veth;
+use crate::common::{NANOS, synledger};
+use crate::programs::installed;
+use crate::sensor::{Sensor, of_type, records};
+use lab::{Lab, source};
+use manifest::Packet;
+use modes::{MODES, Mode};
+use nix::sys::signal::Signal;
+use report::Run;
+use rules::{Edge, FLOODS};
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::path::Path;
+
+/// Kinds of which every rising edge must be that of the brute force.
+const EXACT: [&str; 2] = ["port_scan", "host_sweep"];
+/// The other kinds that the sensor has.
+const OTHERS: [&str; 0] = [];
+
+/// A detection that started, as `read` reports it.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    pub kind: String,
+    pub frame: u64,
+    /// `None`: no single one.
+    pub src: Option<IpAddr>,
+    pub dst: Option<IpAddr>,
+    pub verdict: Option<String>,
+}
+
+/// Detections that started.
+fn alerts(eve: &[Value]) -> Vec<Alert> {
+    let scan = |record: &Value| record["synledger"]["scan"].clone();
+    let started = of_type(eve, "alert").filter(|record| scan(record)["phase"] == "started");
+    let address = |value: &Value| value.as_str()?.parse().ok();
+    let alert = |record: &Value| Alert {
+        kind: scan(record)["kind"].as_str().expect("a kind").to_owned(),
+        frame: record["pcap_cnt"].as_u64().unwrap_or(0),
+        src: address(&record["src_ip"]),
+        dst: address(&record["dest_ip"]),
+        verdict: scan(record)["verdict"].as_str().map(str::to_owned),
+    };
+    started.map(alert).collect()
+}
+
+fn read(path: &Path) -> Vec<Alert> {
+    let mut command = synledger();
+    command.args(["read", "-q", "--output", "eve:-,events=alert"]);
+    let output = command.arg(path).output().expect("the program starts");
+    assert!(output.status.success(), "{output:?}");
+    alerts(&records(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Records a mode, and compares what `read` finds with the rules and the promise.
+fn judge(lab: &Lab, at: usize, mode: &Mode, dir: &Path) -> Run {
+    let path = lab.record(at, mode, dir);
+    let bytes = std::fs::read(&path).expect("a capture");
+    let mut capture = craft::read_pcap("tool", &bytes).expect("a capture of tcpdump");
+    if let Some((_, delay_ms)) = mode.slowed {
+        manifest::space_probes(&mut capture, delay_ms * 1_000_000);
+    }
+    capture.sort();
+    std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture file");
+    let packets = manifest::packets(&capture);
+    let alerts = read(&path);
+    assert_exact(mode, &packets, &alerts);
+    assert_promised(mode, &packets, &alerts);
+    Run::new(*mode, at, &packets, alerts)
+}
+
+fn assert_exact(mode: &Mode, packets: &[Packet], alerts: &[Alert]) {
+    let edge = |alert: &Alert| {
+        Some(Edge {
+            kind: alert.kind.clone(),
+            frame: alert.frame,
+            src: alert.src?,
+            dst: alert.dst?,
+        })
+    };
+    let is_exact = |edge: &Edge| EXACT.contains(&edge.kind.as_str());
+    let mut found: Vec<Edge> = alerts.iter().filter_map(edge).filter(is_exact).collect();
+    found.sort();
+    let mut expected = rules::edges(packets);
+    let kinds: BTreeSet<&str> = expected.iter().map(|edge| edge.kind.as_str()).collect();
+    let by_edges = |kind: &&&str| kind.ends_with("_scan") || kind.ends_with("_sweep");
+    let promised = mode.promised.iter().filter(by_edges);
+    let promised = promised.filter(|kind| **kind != "distributed_scan");
+    let promised: BTreeSet<&str> = promised.copied().collect();
+    assert_eq!(kinds, promised, "{}: what was sent", mode.line());
+    expected.retain(is_exact);
+    assert_eq!(found, expected, "{}", mode.line());
+}
+
+/// Floods by their rate, and all kinds that the sensor has by the promise.
+fn assert_promised(mode: &Mode, packets: &[Packet], alerts: &[Alert]) {
+    let line = mode.line();
+    let has = |kind: &str| alerts.iter().any(|alert| alert.kind == kind);
+    for kind in OTHERS.iter().filter(|kind| !kind.ends_with("_flood")) {
+        assert_eq!(has(kind), mode.promised.contains(kind), "{line}: {kind}");
+    }
+    for (kind, least, is) in FLOODS {
+        if !OTHERS.contains(&kind) {
+            continue;
+        }
+        let most = rules::most_a_second(packets, is);
+        if most < least {
+            assert!(!has(kind), "{line}: {kind} at {most} a second");
+        }
+        if mode.promised.contains(&kind) && most < 2 * least {
+            eprintln!("skipped: {line}: this machine sends only {most} a second");
+        } else if mode.promised.contains(&kind) {
+            assert!(has(kind), "{line}: no {kind} at {most} a second");
+        }
+    }
+}
+
+/// The live sensor saw the same probes: it finds each kind at each source, except of modes whose stamps were rewritten.
+fn assert_live(runs: &[Run], live: &[Alert]) {
+    let slowed = runs.iter().filter(|run| run.mode.slowed.is_some());
+    let slowed: Vec<IpAddr> = slowed.map(|run| run.source).collect();
+    let of = |alerts: &mut dyn Iterator<Item = &Alert>| {
+        let exact = alerts.filter(|alert| EXACT.contains(&alert.kind.as_str()));
+        let pair = |alert: &Alert| Some((alert.kind.clone(), alert.src?));
+        let pairs = exact.filter_map(pair);
+        let fast = pairs.filter(|(_, src)| !slowed.contains(src));
+        fast.collect::<BTreeSet<(String, IpAddr)>>()
+    };
+    let read = of(&mut runs.iter().flat_map(|run| &run.alerts));
+    assert_eq!(of(&mut live.iter()), read, "live, and by read");
+}
+
+#[test]
+fn each_mode_of_each_tool_is_detected_where_a_rule_promises_it() {
+    let table = std::env::var_os("SYNLEDGER_TOOLS");
+    with_veth(move |_| {
+        let lab = match Lab::new() {
+            Ok(lab) => lab,
+            Err(why) => return eprintln!("skipped: no target for tools: {why}"),
+        };
+        let dir = tempfile::tempdir().expect("a folder");
+        let sensor = Sensor::start(&["--workers", "2"]);
+        let mut here: HashMap<&str, bool> = HashMap::new();
+        let mut runs = Vec::new();
+        for (at, mode) in MODES.iter().enumerate() {
+            let program = mode.program();
+            let is_here = *here.entry(program).or_insert_with(|| installed(program));
+            if is_here && (mode.short || table.is_some()) {
+                runs.push(judge(&lab, at, mode, dir.path()));
+            }
+        }
+        let ended = sensor.stop(Signal::SIGINT);
+        ended.assert_exact();
+        assert_live(&runs, &alerts(&ended.eve));
+        if let Some(path) = table {
+            std::fs::write(&path, report::table(&runs)).expect("a file for the table");
+        }
+    });
+}
+
+/// The scanner's address in a run, as the sensor writes it.
+fn address_of(at: usize, mode: &Mode) -> IpAddr {
+    let text = source(at, mode.is_ipv6());
+    text.parse().expect("an address")
+}
