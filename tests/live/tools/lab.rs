@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +44,7 @@ pub struct Lab {
     target_mac: String,
     /// Nobody accepts: the kernel completes handshakes.
     _open: Vec<TcpListener>,
+    _answering: Echo,
 }
 
 /// The scanner's address in the run of mode number `at`; it has no other in the target's network.
@@ -54,9 +57,9 @@ pub fn source(at: usize, is_ipv6: bool) -> String {
 
 /// Whether the target host has this address.
 pub fn is_target(address: IpAddr) -> bool {
-    let is = |text: &&str| text.parse() == Ok(address);
     let net: IpNet = NET.parse().expect("a network");
-    [TARGET, QUIET, TARGET6].iter().any(|text| is(text)) || net.contains(&address)
+    let mut own = [TARGET, QUIET, TARGET6].iter();
+    net.contains(&address) || own.any(|text| text.parse() == Ok(address))
 }
 
 fn mac_of(device: &str) -> String {
@@ -75,6 +78,36 @@ fn mac_of(device: &str) -> String {
 fn sysctl(name: &str, value: &str) {
     let path = format!("/proc/sys/net/{name}");
     std::fs::write(&path, value).expect(&path);
+}
+
+/// A UDP port whose thread sends each datagram back until this is dropped.
+struct Echo(Arc<AtomicBool>);
+
+impl Echo {
+    fn start(address: &str) -> Self {
+        let socket = UdpSocket::bind(address).expect("a port");
+        let pause = Some(Duration::from_millis(100));
+        socket
+            .set_read_timeout(pause)
+            .expect("a socket with a time-out");
+        let ended = Arc::new(AtomicBool::new(false));
+        let echo = Self(Arc::clone(&ended));
+        thread::spawn(move || {
+            let mut datagram = [0; 512];
+            while !ended.load(Ordering::Relaxed) {
+                if let Ok((length, from)) = socket.recv_from(&mut datagram) {
+                    let _ = socket.send_to(&datagram[..length], from);
+                }
+            }
+        });
+        echo
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Lab {
@@ -111,6 +144,7 @@ impl Lab {
             scanner,
             target_mac,
             _open: Self::listen(),
+            _answering: Echo::start("10.9.0.2:53"),
         })
     }
 
@@ -128,14 +162,6 @@ impl Lab {
             "[fd00:9::2]:80",
         ];
         let all = addresses.iter().chain(&["0.0.0.0:22"]);
-        // A UDP port that answers; its thread ends with the process.
-        let socket = UdpSocket::bind("10.9.0.2:53").expect("a port");
-        thread::spawn(move || {
-            let mut datagram = [0; 512];
-            while let Ok((length, from)) = socket.recv_from(&mut datagram) {
-                let _ = socket.send_to(&datagram[..length], from);
-            }
-        });
         let bind = |address: &&str| TcpListener::bind(address).expect(address);
         all.map(bind).collect()
     }

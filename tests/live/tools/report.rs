@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 const HEAD: &str = "\
-| tool and mode | sent to the target | promised | detected | at port | after | verdict |
-|---|---|---|---|---|---|---|
+| tool | mode | sent to the target | promised | detected | at port | after | verdict |
+|---|---|---|---|---|---|---|---|
 ";
 
 /// A mode's run.
@@ -75,8 +75,10 @@ impl Run {
             [] => "no rule promises it".to_owned(),
             kinds => kinds.join("<br>"),
         };
-        let (line, sent) = (self.mode.line(), &self.sent);
-        format!("| `{line}` | {sent} | {promised} | {kinds} | {items} | {after} | {verdict} |\n")
+        let (tool, line, sent) = (self.mode.program(), self.mode.line(), &self.sent);
+        format!(
+            "| {tool} | `{line}` | {sent} | {promised} | {kinds} | {items} | {after} | {verdict} |\n"
+        )
     }
 }
 
@@ -137,11 +139,15 @@ fn in_words(sent: &[&Packet]) -> String {
 
 #[allow(clippy::cast_precision_loss, reason = "for people")]
 fn duration(ns: i64) -> String {
-    match ns {
-        ..1_000_000 => format!("{} µs", ns / 1000),
-        ..1_000_000_000 => format!("{} ms", ns / 1_000_000),
-        ..600_000_000_000 => format!("{:.1} s", ns as f64 / 1e9),
-        _ => format!("{:.0} min", ns as f64 / 6e10),
+    let seconds = ns as f64 / 1e9;
+    if seconds < 1e-3 {
+        format!("{} µs", ns / 1000)
+    } else if seconds < 1.0 {
+        format!("{} ms", ns / 1_000_000)
+    } else if seconds < 600.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{:.0} min", seconds / 60.0)
     }
 }
 

@@ -180,12 +180,15 @@ struct Element {
     refused: bool,
 }
 
+/// The elements of each source, and whether the rule is true there.
+type Sources = HashMap<IpAddr, (Vec<Element>, bool)>;
+
 /// slow_scan: of the 12 newest, 10 have failed, lie within 8 hours, and the oldest of these is a minute old.
 fn slow_scans(packets: &[Packet]) -> Vec<Edge> {
     const KEPT: usize = 12;
     const LEAST: usize = 10;
     const WINDOW_NS: i64 = 8 * 3600 * SECOND_NS;
-    let mut sources: HashMap<IpAddr, (Vec<Element>, bool)> = HashMap::new();
+    let mut sources = Sources::new();
     let mut edges = Vec::new();
     for packet in packets {
         let Some(tcp) = packet.tcp() else { continue };
@@ -227,7 +230,7 @@ fn slow_scans(packets: &[Packet]) -> Vec<Edge> {
 }
 
 /// Marks the element that a SYN+ACK or RST answers.
-fn answer(sources: &mut HashMap<IpAddr, (Vec<Element>, bool)>, packet: &Packet, tcp: &Segment) {
+fn answer(sources: &mut Sources, packet: &Packet, tcp: &Segment) {
     let Some((elements, _)) = sources.get_mut(&packet.dst) else {
         return;
     };
@@ -238,20 +241,36 @@ fn answer(sources: &mut HashMap<IpAddr, (Vec<Element>, bool)>, packet: &Packet, 
     }
 }
 
-/// What a flood counts, and at how many a second it is one.
-pub const FLOODS: [(&str, u64, fn(&Packet) -> bool); 4] = [
-    ("syn_flood", 1000, |packet| {
-        packet.tcp().is_some_and(|tcp| tcp.is_syn())
-    }),
-    ("rst_flood", 5000, |packet| {
-        packet.tcp().is_some_and(|tcp| tcp.flags & RST != 0)
-    }),
-    ("udp_flood", 10_000, |packet| {
-        matches!(packet.content, Content::Udp { .. })
-    }),
-    ("icmp_flood", 1000, |packet| {
-        matches!(packet.content, Content::Icmp { .. })
-    }),
+/// A flood rule, about: the packets that it counts may be fewer than these.
+pub struct Flood {
+    pub kind: &'static str,
+    /// Packets a second that make a flood.
+    pub least: u64,
+    pub counts: fn(&Packet) -> bool,
+}
+
+/// Every flood rule, with its default.
+pub const FLOODS: [Flood; 4] = [
+    Flood {
+        kind: "syn_flood",
+        least: 1000,
+        counts: |packet| packet.tcp().is_some_and(|tcp| tcp.is_syn()),
+    },
+    Flood {
+        kind: "rst_flood",
+        least: 5000,
+        counts: |packet| packet.tcp().is_some_and(|tcp| tcp.flags & RST != 0),
+    },
+    Flood {
+        kind: "udp_flood",
+        least: 10_000,
+        counts: |packet| matches!(packet.content, Content::Udp { .. }),
+    },
+    Flood {
+        kind: "icmp_flood",
+        least: 1000,
+        counts: |packet| matches!(packet.content, Content::Icmp { .. }),
+    },
 ];
 
 /// Most packets of a kind to one destination within a second.
@@ -260,15 +279,15 @@ pub fn most_a_second(packets: &[Packet], is: fn(&Packet) -> bool) -> u64 {
     for packet in packets.iter().filter(|packet| is(packet)) {
         times.entry(packet.dst).or_default().push(packet.ts_ns);
     }
-    let most = |times: &Vec<i64>| {
+    let mut most = 0;
+    for times in times.values() {
         let mut first = 0;
-        let within = times.iter().enumerate().map(|(at, ts_ns)| {
+        for (at, ts_ns) in times.iter().enumerate() {
             while ts_ns - times[first] >= SECOND_NS {
                 first += 1;
             }
-            at + 1 - first
-        });
-        within.max().unwrap_or(0) as u64
-    };
-    times.values().map(most).max().unwrap_or(0)
+            most = most.max(at + 1 - first);
+        }
+    }
+    most as u64
 }
