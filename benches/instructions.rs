@@ -21,10 +21,9 @@ use synledger::capture::frame::{Class, Frame};
 use synledger::decode::Headers;
 use synledger::flow::Limits;
 use synledger::flow::key::Hasher;
-use synledger::inspect::Rules;
 use synledger::inspect::contact::{Contact, ContactKind, Mark};
-use synledger::inspect::detector::Detector as _;
-use synledger::inspect::port_scan::{PortScan, Rule};
+use synledger::inspect::detector::{Owned, Setting};
+use synledger::inspect::{Detectors, Flags, Rules};
 use synledger::log::fold::{FOLDS_MAX, Folds};
 use synledger::log::formats::context::Context;
 use synledger::log::formats::interfaces::Interfaces;
@@ -56,30 +55,15 @@ const LIMITS: Limits = Limits {
     others: 1 << 13,
     fragments: 64,
 };
-const RULE: Rule = Rule {
-    at_least: 15,
-    window_ns: 60_000_000_000,
-    subjects: 1 << 13,
-    firsts: 1 << 16,
-    episodes: 64,
-    lists: 16,
-};
-const RULES: Rules = Rules {
-    port_scan: RULE,
-    host_sweep: Rule {
-        at_least: 25,
-        subjects: 1 << 12,
-        ..RULE
-    },
-};
-/// Port scans only: the difference is the cost of the second detector.
-const ONE: Rules = Rules {
-    host_sweep: Rule {
-        at_least: 0,
-        ..RULE
-    },
-    ..RULES
-};
+/// Memory of the detectors, as of a worker with half a GiB.
+const DETECTOR_BYTES: u64 = 128 << 20;
+
+/// The rules by default, but that nobody here is a scanner.
+fn rules() -> Rules {
+    let mut flags = Flags::default();
+    flags.port_scan.scan_ports = 15;
+    Rules::divide(DETECTOR_BYTES, &flags)
+}
 
 type Work = fn(usize);
 
@@ -89,17 +73,17 @@ const WORKLOADS: [(&str, Work); 12] = [
     ("demux SYN", |count| demux_frames(&flood(all()), count)),
     ("demux mixed", |count| demux_frames(&mixed_load(), count)),
     ("shard SYN flood", |count| {
-        feed_shard(&flood(all()), RULES, (0, count))
+        feed_shard(&flood(all()), rules(), (0, count))
     }),
-    ("shard SYN flood (one detector)", |count| {
-        feed_shard(&flood(all()), ONE, (0, count));
+    ("shard SYN flood (no detector)", |count| {
+        feed_shard(&flood(all()), Rules::OFF, (0, count));
     }),
     ("shard SYN flood (steady)", feed_steady),
     ("shard established", |count| {
-        feed_shard(&established(), RULES, (3 * CONNECTIONS, count));
+        feed_shard(&established(), rules(), (3 * CONNECTIONS, count));
     }),
     ("shard mixed", |count| {
-        feed_shard(&mixed_load(), RULES, (0, count))
+        feed_shard(&mixed_load(), rules(), (0, count))
     }),
     ("contacts", contacts),
     ("logger text", |count| write_events("text:/dev/null", count)),
@@ -164,7 +148,7 @@ fn feed_steady(count: usize) {
     let folds = Folds::with_room(FOLDS_MAX, 1, [1, 2]);
     let load = flood(number(held + LARGE));
     let frames = load.frames_every(GAP_NS);
-    feed(shard(LIMITS, RULES, Some(folds)), &frames[..held + count]);
+    feed(shard(LIMITS, rules(), Some(folds)), &frames[..held + count]);
 }
 
 fn feed((mut shard, mut merge): (Shard, Merge), frames: &[Frame<'_>]) {
@@ -192,21 +176,25 @@ fn feed((mut shard, mut merge): (Shard, Merge), frames: &[Frame<'_>]) {
     assert_eq!(flow.flow_packets, frames.len() as u64);
 }
 
+const OWNED: Owned = Owned {
+    source: true,
+    target: true,
+};
+
 fn contacts(count: usize) {
     let mut mesh = Mesh::new(2);
-    let (mut rule, mut taken) = (PortScan::new(RULE, Hasher::new([1, 2])), Vec::new());
-    let timeline = Timeline::Live;
+    let (mut detectors, mut taken) = (Detectors::new(rules(), Hasher::new([1, 2]), 0), Vec::new());
     let touch = |at: u32| {
         let ts_ns = i64::from(at) * 67;
         Contact {
             position: position_of_ts(ts_ns),
             ts_ns,
-            pair: u64::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            source: u64::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             src: at.into(),
             dst: 0x7f00_0001,
             port: 80,
             interface: 0,
-            mark: Mark::new(false, 0, ContactKind::Touch, 0),
+            mark: Mark::new(false, 0, ContactKind::Touch),
         }
     };
     let every: Vec<Contact> = (0..all()).map(touch).collect();
@@ -221,11 +209,16 @@ fn contacts(count: usize) {
                 break;
             }
             for contact in &taken {
-                rule.on_contact(contact, contact.dst(), &timeline, &mut |_| ());
+                let setting = Setting {
+                    target: contact.dst(),
+                    is_local: false,
+                    is_dark: false,
+                };
+                detectors.on_contact(contact, OWNED, &setting, contact.ts_ns, &mut |_| ());
             }
         }
     }
-    assert_eq!(rule.counts.touches, count as u64);
+    assert_eq!(detectors.counts().sources.held_back, count as u64);
 }
 
 fn write_events(spec: &str, count: usize) {

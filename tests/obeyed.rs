@@ -7,10 +7,11 @@ use synledger::decode::packet::{Fragment, Packet, Reach, Tcp, Transport, tcp_fla
 use synledger::flow::key::Hasher;
 use synledger::flow::{Flows, Limits};
 use synledger::inspect::contact::{Contact, ContactKind, Mark};
-use synledger::inspect::detection::Phase;
-use synledger::inspect::detector::Detector as _;
-use synledger::inspect::port_scan::{PortScan, Rule};
-use synledger::time::timeline::{Timeline, position_of_ts};
+use synledger::inspect::detection::{Kind, Phase};
+use synledger::inspect::detector::{Found, Owned, Setting};
+use synledger::inspect::port_scan::Rule;
+use synledger::inspect::{Detectors, Rules, SourceRoom};
+use synledger::time::timeline::position_of_ts;
 
 const MS: i64 = 1_000_000;
 const SECOND: i64 = 1000 * MS;
@@ -20,6 +21,12 @@ const PORTS: u16 = 3;
 /// Table sizes: first touches, and pairs with more touches.
 const FIRSTS: usize = 4096;
 const PAIRS: usize = 1024;
+
+/// One shard owns everything.
+const OWNED: Owned = Owned {
+    source: true,
+    target: true,
+};
 
 /// A SYN: time, source, port.
 type Touch = (i64, u64, u16);
@@ -113,13 +120,23 @@ struct Result {
 fn scan_in(what: &str, mut all: Vec<Touch>, gaps: &[i64], seed: u64) -> Result {
     let rule = Rule {
         at_least: usize::from(PORTS),
+        at_least_local: 0,
         window_ns: WINDOW,
         subjects: PAIRS,
         firsts: FIRSTS,
         episodes: 64,
         lists: 1,
     };
-    let mut detector = PortScan::new(rule, Hasher::new([1, 2]));
+    let rules = Rules {
+        sources: SourceRoom {
+            firsts: FIRSTS,
+            standings: PAIRS,
+            friends: 8,
+        },
+        port_scan: rule,
+        ..Rules::OFF
+    };
+    let mut detectors = Detectors::new(rules, Hasher::new([1, 2]), 0);
     all.sort_unstable();
     let (mut found, mut published) = (HashMap::new(), vec![i64::MAX; gaps.len()]);
     for (ts_ns, source, port) in all {
@@ -127,32 +144,36 @@ fn scan_in(what: &str, mut all: Vec<Touch>, gaps: &[i64], seed: u64) -> Result {
         let contact = Contact {
             position: position_of_ts(ts_ns),
             ts_ns,
-            pair: number,
+            source: number,
             src: u128::from(source) | 0x2001 << 112,
             dst: 0x2001 << 112,
             port,
             interface: 0,
-            mark: Mark::new(true, 0, ContactKind::Touch, 0),
+            mark: Mark::new(true, 0, ContactKind::Touch),
         };
-        detector.on_contact(&contact, contact.dst(), &Timeline::Live, &mut |(
-            _,
-            detection,
-        )| {
+        let setting = Setting {
+            target: contact.dst(),
+            is_local: false,
+            is_dark: false,
+        };
+        let out = &mut |(_, detection): Found| {
             if detection.phase == Phase::Started {
                 found.insert(detection.subject.src(), detection.ts_ns);
             }
-        });
+        };
+        detectors.on_contact(&contact, OWNED, &setting, ts_ns, out);
         if let Some(scanner) = source.checked_sub(SCANNERS)
             && port > 1000
         {
             let published = &mut published[usize::try_from(scanner).expect("few")];
-            *published = (*published).min(detector.detectable_gap_ns());
+            let gaps_ns = detectors.detectable_gaps_ns(ts_ns);
+            *published = (*published).min(gaps_ns[Kind::PortScan as usize]);
         }
     }
     let mut result = Result::default();
     for (scanner, (gap, published)) in gaps.iter().zip(&published).enumerate() {
         let src = IpAddr::V6((u128::from(SCANNERS + scanner as u64) | 0x2001 << 112).into());
-        let lost = usize::from(!found.contains_key(&src));
+        let lost = usize::from(!found.contains_key(&Some(src)));
         if *gap <= published / 2 {
             result.promised += 1;
             result.lost += lost;

@@ -9,6 +9,7 @@ use synledger::capture::frame::{Frame, LinkType};
 use synledger::flow::Limits;
 use synledger::host::addresses::Localities;
 use synledger::inspect::Rules;
+use synledger::inspect::detection::Verdict;
 use synledger::log::fold::Folds;
 use synledger::log::merge::{self, Merge};
 use synledger::shard::contacts::Mesh;
@@ -85,6 +86,8 @@ pub fn shard(flows: Limits, rules: Rules, folds: Option<Folds>) -> (Shard, Merge
             all_scans: true,
             host: false,
             allow: Arc::new([]),
+            dark: Arc::new([]),
+            alert: Verdict::Unproven,
         },
         mesh: Mesh::new(1).pop().expect("one worker"),
         flow_records: false,

@@ -10,8 +10,8 @@ use synledger::capture::bpf::fanout::{self, Keys};
 use synledger::capture::frame::{Class, Frame};
 use synledger::flow::{FlowCounts, Limits};
 use synledger::host::addresses::Localities;
-use synledger::inspect::Rules;
-use synledger::inspect::port_scan::Rule;
+use synledger::inspect::detection::Verdict;
+use synledger::inspect::{Flags, Rules};
 use synledger::log::fold::{FOLDS_MAX, Folds};
 use synledger::log::merge::{self, Merge};
 use synledger::shard::At;
@@ -37,6 +37,7 @@ const ATTEMPTS: u32 = 8_000_000;
 const QUEUE_EVENTS: usize = 16_384;
 /// Memory that the largest figure takes, frames included.
 const MEMORY_MIB: u64 = 8 << 10;
+const MIB: u64 = 1 << 20;
 
 /// One of `workers` shards, and the consumer of its log queue.
 pub struct Bench {
@@ -46,28 +47,7 @@ pub struct Bench {
     emitted: u64,
 }
 
-/// Table sizes of the detectors as with 1 GiB of memory.
-fn rules(firsts: usize) -> Rules {
-    let port_scan = Rule {
-        at_least: 4,
-        window_ns: 60_000_000_000,
-        subjects: 1 << 18,
-        firsts,
-        episodes: 1024,
-        lists: 64,
-    };
-    Rules {
-        port_scan,
-        host_sweep: Rule {
-            at_least: 25,
-            subjects: 1 << 14,
-            firsts: firsts / 4,
-            ..port_scan
-        },
-    }
-}
-
-fn shards(workers: usize, flows: Limits, firsts: usize, fold: bool) -> Vec<Bench> {
+fn shards(workers: usize, flows: Limits, detector_mib: u64, fold: bool) -> Vec<Bench> {
     let meshes = Mesh::new(workers).into_iter().enumerate();
     let shards = meshes.map(|(id, mesh)| {
         let (log, consumer) = merge::queue(QUEUE_EVENTS);
@@ -76,13 +56,15 @@ fn shards(workers: usize, flows: Limits, firsts: usize, fold: bool) -> Vec<Bench
             keys: Keys::from_seed(1),
             table_keys: [1, 2],
             flows,
-            rules: rules(firsts),
+            rules: Rules::divide(detector_mib * MIB, &Flags::default()),
             policy: Policy {
                 localities: Arc::new(Localities::offline(&[])),
                 directions: Arc::new([]),
                 all_scans: true,
                 host: false,
                 allow: Arc::new([]),
+                dark: Arc::new([]),
+                alert: Verdict::Unproven,
             },
             mesh,
             flow_records: false,
@@ -103,8 +85,8 @@ fn shards(workers: usize, flows: Limits, firsts: usize, fold: bool) -> Vec<Bench
 }
 
 impl Bench {
-    fn one(flows: Limits, firsts: usize, fold: bool) -> Self {
-        shards(1, flows, firsts, fold).pop().expect("one")
+    fn one(flows: Limits, detector_mib: u64, fold: bool) -> Self {
+        shards(1, flows, detector_mib, fold).pop().expect("one")
     }
 
     /// Feeds frames as a worker does; gives nanoseconds of CPU time. With a `ring`, the shard checks class and hash of
@@ -164,7 +146,7 @@ fn time_flood(what: &str, gap_ns: i64, fold: bool, ring: Option<Class>) {
         others: 1 << 16,
         fragments: 64,
     };
-    let mut bench = Bench::one(flows, 1 << 23, fold);
+    let mut bench = Bench::one(flows, 256, fold);
     let (mut load, syn) = (Load::default(), Segment::new(craft::SYN, 0));
     let mut sent = 0_u32;
     let mut stretch = |bench: &mut Bench, gap_ns: i64| {
@@ -208,7 +190,7 @@ fn time_data(connections: u32) {
         others: 1 << 16,
         fragments: 64,
     };
-    let mut bench = Bench::one(flows, 1 << 20, true);
+    let mut bench = Bench::one(flows, 64, true);
     let mut load = Load::default();
     // The set-up includes first data, whose cost comes once per connection.
     let steps = [
@@ -265,7 +247,7 @@ fn time_mix() {
     }
     let mix = Mix::new();
     let loops = STRETCH as usize / mix.len() + 1;
-    let mut bench = Bench::one(MIX_LIMITS, 1 << 20, true);
+    let mut bench = Bench::one(MIX_LIMITS, 64, true);
     let (mut load, mut number) = (Load::default(), 1);
     // At this rate more than a million flows start in the five minutes of the idle timeout.
     let gap_ns = 9_000;
@@ -327,7 +309,7 @@ fn time_two() {
             loads.push_back(load);
         }
         let keys = Keys::from_seed(1);
-        let benches = shards(workers, MIX_LIMITS, 1 << 20, true);
+        let benches = shards(workers, MIX_LIMITS, 64, true);
         let count = u32::try_from(workers).expect("two");
         let barrier = Barrier::new(workers);
         let took: Vec<Vec<u128>> = std::thread::scope(|scope| {

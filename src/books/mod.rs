@@ -129,36 +129,42 @@ impl Books {
 
     /// Counts of contacts do not depend on the number of shards.
     fn detector_identities(&self, all: &mut Vec<Identity>) {
-        let (shards, flow) = (&self.shards, &self.shards.flow);
-        let outcomes =
-            flow.answered_connections + flow.refused_connections + flow.established_connections;
+        let shards = &self.shards;
         for owner in Owner::ALL {
             let (at, word) = (owner as usize, owner.word());
-            let sent = shards.contacts_sent[at];
+            let (made, names) = shards.flow.contacts_of(owner);
+            let (sent, merged) = (shards.contacts_sent[at], shards.contacts_merged[at]);
             // Without a rule that needs them, none are sent.
-            let is_asked = owner == Owner::Pair || sent > 0;
             all.push(Identity::exact(
-                format!("contacts_sent of the {word} = syn_packets + answered_connections + refused_connections + established_connections"),
+                format!("contacts_sent of the {word} = {names}"),
                 sent,
-                if is_asked { flow.syn_packets + outcomes } else { 0 },
+                if sent > 0 { made } else { 0 },
             ));
             all.push(Identity::within(
                 format!("contacts_sent of the {word} = contacts_merged + contacts_dropped"),
                 sent,
-                shards.contacts_merged[at] + shards.contacts_dropped[at],
+                merged + shards.contacts_dropped[at],
                 self.slack(self.in_flight.contacts),
             ));
         }
+        let sources = &shards.detectors.sources;
+        let merged = shards.contacts_merged;
+        all.push(Identity::exact(
+            "contacts_merged of the source = sources_held_back + sources_passed",
+            merged[Owner::Source as usize],
+            sources.held_back + sources.passed,
+        ));
         let each = shards.detectors.all();
         for (kind, owner, counts) in each {
             let word = kind.word();
+            let (name, handed) = match owner {
+                Owner::Source => ("sources_passed", sources.passed),
+                Owner::Target => ("contacts_merged of the target", merged[owner as usize]),
+            };
             all.push(Identity::exact(
-                format!(
-                    "{word}_touches + {word}_outcomes = contacts_merged of the {}",
-                    owner.word()
-                ),
+                format!("{word}_touches + {word}_outcomes + {word}_unheard = {name}"),
                 counts.contacts(),
-                shards.contacts_merged[owner as usize],
+                handed,
             ));
             all.push(Identity::exact(
                 format!("{word}_started = scans of all directions"),
@@ -228,9 +234,7 @@ impl Books {
             ),
             EventKind::Alert => (
                 shards.detections,
-                shards.detections_out_of_scope
-                    + shards.detections_allowed
-                    + shards.detections_log_gone,
+                shards.detections_withheld() + shards.detections_log_gone,
             ),
             EventKind::Flow => (
                 shards.flow.closed_all(),
@@ -260,8 +264,8 @@ impl Books {
         let shards = &self.shards;
         let in_flight = self.slack(self.in_flight.records[EventKind::Alert as usize]);
         all.push(Identity::within(
-            "detections_out_of_scope + detections_allowed = withheld_detections + withheld_queue_full + withheld_log_gone",
-            shards.detections_out_of_scope + shards.detections_allowed,
+            "detections_out_of_scope + detections_allowed + detections_below_verdict = withheld_detections + withheld_queue_full + withheld_log_gone",
+            shards.detections_withheld(),
             self.log.withheld_detections + self.log.withheld_queue_full + shards.withheld_log_gone,
             in_flight,
         ));

@@ -14,6 +14,10 @@ words! {
         Allowed = "allowed",
         /// The scan is in a direction outside `--scan-scope`.
         OutOfScope = "out_of_scope",
+        /// Its verdict is below `--alert`.
+        BelowVerdict = "below_verdict",
+        /// It has no one source: a flood, or a scan by many.
+        NoSource = "no_source",
     }
 }
 

@@ -48,7 +48,8 @@ counters! {
         detections_out_of_scope: "Detections that are no alert: in a direction outside --scan-scope",
         newest_out_of_scope (state Option<OutOfScope>): "The newest scan outside --scan-scope",
         detections_allowed: "Detections that are no alert: of a source that --allow names",
-        contacts_sent (count by owner Owner): "Contacts sent to the owner of their pair, or of their source",
+        detections_below_verdict: "Detections that are no alert: their verdict is below --alert",
+        contacts_sent (count by owner Owner): "Contacts sent to the owner of their source, and of their target",
         contacts_merged (count by owner Owner): "Contacts that their owner handled",
         contacts_dropped (loss by owner Owner): "Contacts lost in a full queue to their owner",
         connections_log_gone (loss): "Attempts after the logger had ended",
@@ -67,6 +68,11 @@ counters! {
 }
 
 impl ShardCounts {
+    /// Detections that are no alert.
+    pub(crate) fn detections_withheld(&self) -> u64 {
+        self.detections_out_of_scope + self.detections_allowed + self.detections_below_verdict
+    }
+
     /// Scans by kind for people: `2 port scans, 1 host sweep`. Kinds without a scan are left out, but port scans.
     pub fn scans_said(&self) -> String {
         let kinds = Kind::ALL.into_iter().zip(self.scans);

@@ -1,7 +1,8 @@
 //! Counters of the flow stage.
 
-use super::record::EndReason;
+use super::record::{EndReason, Outcome};
 use crate::counters::counters;
+use crate::inspect::contact::Owner;
 
 counters! {
     /// The flow stage. Identities: [`FlowCounts::identities`].
@@ -22,12 +23,20 @@ counters! {
         packets_after_end: "Packets of an attempt or a connection that had ended",
         icmp_errors: "ICMP errors",
         icmp_refused: "ICMP errors that refused an attempt",
+        icmp_messages: "ICMP and ICMPv6 messages, but neighbour and listener discovery",
         fragments: "Later fragments, and first ones too short for a header",
         fragment_bytes: "Bytes of later fragments, accounted to no flow",
         headers_joined: "Headers joined from two fragments",
         answered_connections: "Attempts with SYN+ACK, or with data of the server where that was not seen",
         refused_connections: "Attempts with RST or ICMP unreachable",
         established_connections: "Attempts whose handshake was proven by a number that only the other side could know",
+        half_open_probes: "Answered attempts that the client reset with the number of a SYN scanner's stack",
+        stealth_probes: "Segments of no connection that probe a port: NULL, FIN, XMAS and other flags, ACK and FIN+ACK answered by RST",
+        stray_resets: "RSTs of no attempt, connection or flow",
+        udp_opened: "UDP flows opened, but for multicast and answers whose question was not seen",
+        udp_answered: "Of these, answered by a datagram",
+        udp_refused: "Of these, refused by an ICMP error",
+        datagram_marks: "Times that 64 more datagrams went to a responder that has sent none",
         midstream_flows: "TCP flows first seen without their SYN",
         preexisting_flows: "Midstream flows that were open at the start",
         preexisting_dropped: "Connections open at the start that the list had no room for",
@@ -46,12 +55,57 @@ counters! {
 }
 
 impl FlowCounts {
+    /// Contacts that packets made, of the kinds that concern an owner, and the names of their counters.
+    pub(crate) fn contacts_of(&self, owner: Owner) -> (u64, String) {
+        let both = [
+            ("syn_packets", self.syn_packets),
+            ("answered_connections", self.answered_connections),
+            ("refused_connections", self.refused_connections),
+            ("established_connections", self.established_connections),
+            ("udp_opened", self.udp_opened),
+        ];
+        let own: &[(&str, u64)] = match owner {
+            Owner::Source => &[
+                ("half_open_probes", self.half_open_probes),
+                ("stealth_probes", self.stealth_probes),
+                ("udp_answered", self.udp_answered),
+                ("udp_refused", self.udp_refused),
+            ],
+            Owner::Target => &[
+                ("datagram_marks", self.datagram_marks),
+                ("stray_resets", self.stray_resets),
+                ("icmp_messages", self.icmp_messages),
+            ],
+        };
+        let all = [&both, own].concat();
+        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        let sum = all.iter().map(|(_, count)| count).sum();
+        (sum, names.join(" + "))
+    }
+
     /// Counts a new attempt and its flow.
     #[inline]
     pub(super) fn note_new(&mut self) {
         self.new_connections += 1;
         self.flows_opened += 1;
         self.flows_open += 1;
+    }
+
+    /// Counts what is no outcome of an attempt, and half-open probes.
+    pub(super) fn note_outcome(&mut self, outcome: Outcome) {
+        let counter = match outcome {
+            // Counted where they come about, once for each attempt.
+            Outcome::Answered | Outcome::Refused | Outcome::Established => return,
+            Outcome::HalfOpen => &mut self.half_open_probes,
+            Outcome::Probe(_) => &mut self.stealth_probes,
+            Outcome::UdpOpened => &mut self.udp_opened,
+            Outcome::UdpAnswered => &mut self.udp_answered,
+            Outcome::UdpRefused => &mut self.udp_refused,
+            Outcome::Datagrams => &mut self.datagram_marks,
+            Outcome::StrayRst => &mut self.stray_resets,
+            Outcome::Icmp => &mut self.icmp_messages,
+        };
+        *counter += 1;
     }
 
     /// All flows that ended.

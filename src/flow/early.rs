@@ -4,7 +4,8 @@
 //! ports. Whatever waits too long goes the way that it would have gone at once.
 
 use super::Flows;
-use super::record::{FlowEvent, When};
+use super::probes::Late;
+use super::record::{FlowEvent, Waited, When};
 use super::table::ring::Ring;
 use crate::decode::Headers;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
@@ -15,6 +16,10 @@ pub(super) const WAIT_NS: i64 = 1_000_000_000;
 const CAPACITY: usize = 2048;
 /// Packets that wait for one SYN.
 const OF_ONE_MAX: usize = 4;
+/// Outcomes of one packet at most. Two by itself: an answer and its proof, or an ICMP message and what it refuses. As many
+/// of each packet that waited for its SYN, if it is that. One of each other packet that waited: they may all have waited
+/// long enough.
+pub const OUTCOMES_MAX: usize = 2 * (1 + OF_ONE_MAX) + CAPACITY;
 
 /// A packet that waits.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +37,14 @@ struct Waiting {
 impl Waiting {
     fn is_over(&self, now_ns: i64) -> bool {
         self.since_ns.saturating_add(WAIT_NS) <= now_ns
+    }
+
+    /// When it leaves, if it does so at `now_ns`: at the end of its wait, or sooner, with the packet that makes it.
+    fn leaves_at(&self, now_ns: i64) -> When {
+        match self.is_over(now_ns) {
+            true => When::Deadline(self.since_ns.saturating_add(WAIT_NS)),
+            false => When::Packet,
+        }
     }
 
     /// It answers this SYN, or ends the handshake that the SYN begins.
@@ -134,11 +147,12 @@ impl Early {
         Some(*one)
     }
 
-    /// Takes the oldest packet, if it has waited too long at `now_ns` or leaves no room for others.
-    fn due(&mut self, now_ns: i64) -> Option<Waiting> {
+    /// Takes the oldest packet, if it has waited too long at `now_ns` or, with `makes_room`, leaves none for others.
+    fn due(&mut self, now_ns: i64, makes_room: bool) -> Option<Waiting> {
         while self.ring.len() > 0 {
             let oldest = *self.ring.get(self.ring.tail());
-            if !oldest.taken && !oldest.is_over(now_ns) && !self.ring.is_full() {
+            let is_in_the_way = makes_room && self.ring.is_full();
+            if !(oldest.taken || oldest.is_over(now_ns) || is_in_the_way) {
                 return None;
             }
             self.ring.leave(1);
@@ -173,15 +187,20 @@ impl Flows {
         });
         self.counts.packets_waiting += u64::from(waits);
         if follows && !waits {
-            self.release_all(hash, out);
+            self.release_all(hash, now, out);
         }
         waits
     }
 
     /// Sends on what waits on the ports of this hash.
-    pub(super) fn release_all(&mut self, hash: u64, out: &mut impl FnMut(When, FlowEvent)) {
+    pub(super) fn release_all(
+        &mut self,
+        hash: u64,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
         while let Some(one) = self.early.take(hash) {
-            self.release(&one, out);
+            self.release(&one, one.leaves_at(now), out);
         }
     }
 
@@ -196,22 +215,56 @@ impl Flows {
         });
     }
 
-    /// Sends on what has waited too long.
+    /// Sends on what has waited too long, and in a full table the oldest.
     #[inline]
     pub(super) fn release_due(&mut self, now: i64, out: &mut impl FnMut(When, FlowEvent)) {
         while self.early.count > 0
-            && let Some(one) = self.early.due(now)
+            && let Some(one) = self.early.due(now, true)
         {
             self.counts.packets_pushed_out += u64::from(!one.is_over(now));
-            self.release(&one, out);
+            self.release(&one, one.leaves_at(now), out);
         }
     }
 
-    /// Sends a packet on as if it had come at its time.
-    fn release(&mut self, one: &Waiting, out: &mut impl FnMut(When, FlowEvent)) {
+    /// Sends on what has waited too long. Unlike a packet, a sweep needs no room: it changes nothing.
+    pub(super) fn release_over(&mut self, now: i64, out: &mut impl FnMut(When, FlowEvent)) {
+        while self.early.count > 0
+            && let Some(one) = self.early.due(now, false)
+        {
+            self.release(&one, one.leaves_at(now), out);
+        }
+    }
+
+    /// Whether [`Flows::release_waiting`] has work at this watermark.
+    #[inline]
+    pub fn is_wait_over(&self, watermark_ns: i64) -> bool {
+        let ring = &self.early.ring;
+        self.early.count > 0 && ring.get(ring.tail()).is_over(watermark_ns)
+    }
+
+    /// Moves the watermark and sends on what has waited too long for its SYN. The outcomes carry the deadline
+    /// ([`When::Deadline`]), and the next packet would emit them, however late it comes: call this before the positions up
+    /// to the watermark are published.
+    pub fn release_waiting(&mut self, watermark_ns: i64, out: &mut impl FnMut(When, FlowEvent)) {
+        self.now_ns = self.now_ns.max(watermark_ns);
+        self.release_over(self.now_ns, out);
+    }
+
+    /// Sends on all that waits for a SYN: none comes any more.
+    pub fn release_rest(&mut self, out: &mut impl FnMut(When, FlowEvent)) {
+        self.release_over(self.now_ns, out);
+        while let Some(one) = self.early.due(i64::MAX, false) {
+            self.release(&one, When::End, out);
+        }
+    }
+
+    /// Sends a packet on: it is accounted as of the time when it came, its outcomes happen now.
+    fn release(&mut self, one: &Waiting, when: When, out: &mut impl FnMut(When, FlowEvent)) {
         if !one.is_error {
             self.counts.packets_waiting -= 1;
-            self.add_midstream(&one.headers, one.hash, one.since_ns, out);
+            let segment = Waited::from(&one.headers);
+            let late = Some(Late { when, segment });
+            self.add_midstream(&one.headers, one.hash, one.since_ns, late, out);
         }
     }
 

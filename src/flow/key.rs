@@ -82,11 +82,11 @@ impl Hasher {
         fold(fold(word ^ family, k1) ^ word ^ k4, k5)
     }
 
-    /// Hash of a [`Hasher::source`] and a port.
+    /// Hash of a [`Hasher::source`] and a number.
     #[inline]
-    pub fn source_port(&self, source: u64, port: u16) -> u64 {
+    pub fn source_and(&self, source: u64, number: u64) -> u64 {
         let [_, _, k2, k3, ..] = self.words;
-        fold(source ^ k2, u64::from(port) ^ k3)
+        fold(fold(source ^ k2, number ^ k3) ^ source, number ^ k2)
     }
 
     /// Hash of a hash and the tags of a key; without tags the same hash.

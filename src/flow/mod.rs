@@ -1,7 +1,7 @@
 //! Packet in, connection events out.
 //!
 //! In: packets in the order of their frames, each with the watermark (the running maximum of packet
-//! time). Out: attempts, their outcomes, ended flows. All memory is taken by [`Flows::new`]; results
+//! time). Out: attempts, their outcomes, probes and loads, ended flows. All memory is taken by [`Flows::new`]; results
 //! depend neither on the hash keys nor on when [`Flows::expire`] is called, as long as nothing is evicted.
 //!
 //! Three tables, so that what anybody can spoof never displaces what is proven: attempts (`attempt`),
@@ -19,6 +19,7 @@ mod limits;
 #[cfg(test)]
 mod naive;
 mod others;
+mod probes;
 pub mod record;
 mod segments;
 mod sweep;
@@ -36,9 +37,10 @@ use crate::decode::{Headers, vlan};
 use attempt::bits::{ENDED, FAR, MOVED};
 use attempt::tally::Requester;
 use attempt::{Attempts, NEAR_MAX};
-use conn::Conns;
+use conn::{Conns, Hot};
 pub use counts::FlowCounts;
 use early::Early;
+pub use early::OUTCOMES_MAX;
 use fragments::Fragments;
 use key::Hasher;
 pub use limits::Limits;
@@ -141,6 +143,11 @@ impl Flows {
         self.preexisting.dedup();
     }
 
+    /// Packet time reached so far.
+    pub fn now_ns(&self) -> i64 {
+        self.now_ns
+    }
+
     /// The counters.
     pub fn counts(&self) -> &FlowCounts {
         &self.counts
@@ -216,11 +223,11 @@ impl Flows {
     #[inline]
     pub fn add_to_open(&mut self, headers: &Headers, lookup: &Lookup, watermark_ns: i64) -> bool {
         let now = self.now_ns.max(watermark_ns);
-        let table = match headers.is_segment() {
-            true => &mut self.established,
-            false => &mut self.others,
-        };
-        let added = now < self.wraps_ns && table.add_to_open(lookup.hint, headers, now);
+        let added = now < self.wraps_ns
+            && match headers.is_segment() {
+                true => (self.established).add_to_open(lookup.hint, headers, now, |_, _| false),
+                false => (self.others).add_to_open(lookup.hint, headers, now, Hot::may_tell),
+            };
         if added {
             self.now_ns = now;
             self.counts.flow_packets += 1;

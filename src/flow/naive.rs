@@ -1,7 +1,9 @@
 //! The slow, obvious model of TCP flows: lists, searched from end to end; everything due is ended
 //! before each packet. The tables must say what it says.
 
+pub mod datagrams;
 mod flow;
+mod midstream;
 
 use super::record::{Attempt, EndReason, FlowEvent, Outcome, When};
 use crate::decode::packet::{Packet, Tcp};
@@ -49,17 +51,8 @@ fn bare_ack(tcp: &Tcp) -> bool {
 }
 
 impl Naive {
-    fn release(&mut self, which: impl Fn(&(Packet, i64)) -> bool) {
-        let all = std::mem::take(&mut self.waiting);
-        let (due, left): (Vec<_>, Vec<_>) = all.into_iter().partition(which);
-        self.waiting = left;
-        for (packet, since) in due {
-            self.on_midstream(&packet, since);
-        }
-    }
-
     fn expire(&mut self, now: i64) {
-        self.release(|(_, since)| since + SECOND <= now);
+        self.release_over(now);
         let mut due: Vec<_> = (0..self.tries.len())
             .filter(|&i| self.tries[i].open && self.tries[i].due() <= now)
             .collect();
@@ -96,7 +89,7 @@ impl Naive {
     fn go_on(&mut self, i: usize, since: i64, when: When) {
         if when == When::Packet {
             let ends = self.tries[i].ends;
-            self.release(|(packet, _)| [ends, back(ends)].contains(&ends_of(packet)));
+            self.release_now(|packet| [ends, back(ends)].contains(&ends_of(packet)));
         }
         let t = &mut self.tries[i];
         let mut flow = t.clone();
@@ -116,6 +109,11 @@ impl Naive {
             self.said.push((when, old.record(false, old.ended())));
         }
         self.midstream.push(flow);
+    }
+
+    /// Takes the time of a packet that is no segment.
+    pub fn on_time(&mut self, now: i64) {
+        self.expire(now);
     }
 
     /// Takes a segment.
@@ -228,11 +226,12 @@ impl Naive {
         }
         let stray = self.tries.iter().enumerate();
         let stray = stray.filter(|(_, t)| t.near && t.open && t.side(ends).is_some());
-        let stray = stray.max_by_key(|(_, t)| (t.first, t.isn, t.ends.0, t.ends.2, t.ends.1));
+        let is_of_attempt = stray.clone().next().is_some();
         let known = self.midstream.iter().position(|c| c.side(ends).is_some());
         let of_stray = |(_, t): &(usize, &Flow)| {
             known.is_none() || t.is_near(tcp, t.side(ends).expect("found by it"))
         };
+        let stray = stray.max_by_key(|(_, t)| (t.first, t.isn, t.ends.0, t.ends.2, t.ends.1));
         if let Some((i, _)) = stray.filter(of_stray) {
             let t = &mut self.tries[i];
             let side = t.side(ends).expect("found by it");
@@ -253,36 +252,19 @@ impl Naive {
             if tcp.flags & RST == 0 {
                 self.closed.push((ends, now));
             }
+            self.probe_by_flags(packet, None);
             return;
         }
         if known.is_none() && (before > 0 || may_answer(tcp) || bare_ack(tcp)) {
             if before < 4 {
                 return self.waiting.push((*packet, now));
             }
-            self.release(mine);
+            self.release_now(|packet| [ends, back(ends)].contains(&ends_of(packet)));
         }
-        self.on_midstream(packet, now);
-    }
-
-    fn on_midstream(&mut self, packet: &Packet, now: i64) {
-        let (tcp, ends) = (packet.tcp().expect("the model reads TCP"), ends_of(packet));
-        let known = self.midstream.iter().position(|c| c.side(ends).is_some());
-        let at = known.unwrap_or_else(|| {
-            let flipped = tcp.flags & (SYN | ACK) == SYN | ACK;
-            let mut flow = Flow::new(if flipped { back(ends) } else { ends }, packet, now);
-            flow.midstream = true;
-            flow.flipped = flipped;
-            if flipped {
-                flow.letter(b'^');
-            }
-            self.midstream.push(flow);
-            self.midstream.len() - 1
-        });
-        let flow = &mut self.midstream[at];
-        let side = flow.side(ends).expect("found by it");
-        if flow.here(packet, side) {
-            flow.add(packet, tcp, side, now);
+        if !is_of_attempt {
+            self.probe_by_flags(packet, None);
         }
+        self.on_midstream(packet, now, None);
     }
 
     fn on_attempt(&mut self, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) -> bool {
@@ -317,6 +299,11 @@ impl Naive {
             'A' => self.answer(i, packet, tcp, ends, now),
             'P' => self.promote(i, packet, tcp, ends, now),
             _ => {
+                let bare = tcp.flags & (SYN | ACK | RST) == RST;
+                let scans = side == 0 && bare && tcp.seq == t.isn.wrapping_add(1);
+                if scans && t.server_isn.is_some() && !t.by_data {
+                    self.said.push(t.says(Outcome::HalfOpen));
+                }
                 t.add(packet, tcp, side, now);
                 t.reset = Some(side);
                 if meaning == 'R' && !std::mem::replace(&mut t.told[1], true) {
@@ -435,7 +422,8 @@ impl Naive {
 
     /// Ends everything.
     pub fn finish(&mut self, now: i64) {
-        self.release(|_| true);
+        self.release_over(now);
+        self.release(|_| true, |_| When::End);
         self.expire(now);
         let tries = self.tries.iter().filter(|t| t.open);
         let tries = tries.map(|t| t.record(true, EndReason::Eof));

@@ -3,8 +3,9 @@
 use super::Flows;
 use super::attempt::Attempts;
 use super::attempt::bits::ANSWERED;
-use super::conn::{Conn, Conns, TCP};
-use super::record::{EndReason, FlowEvent, When};
+use super::conn::{Conn, Conns, TCP, UDP};
+use super::probes::{Late, technique_if_refused};
+use super::record::{EndReason, FlowEvent, Outcome, When};
 use super::tcp::{self, Sender};
 use crate::decode::Headers;
 use crate::decode::key::Key;
@@ -51,15 +52,19 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         let (key, counts) = (&packet.key, &mut self.counts);
-        let (at, sender) = match self.others.find(hash, key, now, counts, out) {
-            Some(found) => found,
-            None => {
-                let conn = Conn::new(*key, packet, now);
-                (self.open_other(hash, conn, now, out), Sender::Orig)
-            }
+        let found = self.others.find(hash, key, now, counts, out);
+        let Some((at, sender)) = found else {
+            let conn = Conn::new(*key, packet, now);
+            let at = self.open_other(hash, conn, now, out);
+            let counts = &mut self.counts;
+            self.others.account(at, packet, Sender::Orig, now, counts);
+            return self.report_opening(at, packet, out);
         };
         let counts = &mut self.counts;
-        self.others.account(at, packet, sender, now, counts);
+        let accounted = self.others.account(at, packet, sender, now, counts);
+        if accounted && packet.key.proto() == UDP {
+            self.report_datagram((at, sender), packet, out);
+        }
     }
 
     fn open_other(
@@ -108,7 +113,7 @@ impl Flows {
     ) {
         if self.attempts.is_closed(at) {
             self.take_outlived(out);
-            self.release_all(hash, out);
+            self.release_all(hash, now, out);
             let conn = self.attempts.take_flow(at, now);
             self.move_flow(conn, hash, (now, When::Packet), out);
         }
@@ -141,50 +146,79 @@ impl Flows {
         self.take_outlived(out);
         self.release_due(now, out);
         let (key, counts) = (&segment.key, &mut self.counts);
-        if let Some((at, sender)) = self.others.find(hash, key, now, counts, out) {
-            return self.others.account(at, segment, sender, now, counts);
+        if let Some(found) = self.others.find(hash, key, now, counts, out) {
+            self.report_flags(segment, Some(found.0), None, out);
+            return self.account_segment(found, segment, now, None, out);
         }
         if !self.early.holds(hash) && self.is_behind_a_close(segment, hash, now) {
+            self.report_flags(segment, None, None, out);
             self.counts.packets_after_end += 1;
             // A stack sends a FIN again, for longer and longer, and no RST.
             if segment.flags & RST == 0 {
                 self.others.note_close(key, now);
             }
         } else if !self.waits(segment, hash, now, out) {
-            self.add_midstream(segment, hash, now, out);
+            self.add_midstream(segment, hash, now, None, out);
         }
     }
 
-    /// Accounts a segment to a flow whose SYN was not seen.
+    /// Accounts a segment to a flow whose SYN was not seen. `late`: it waited for one.
     pub(super) fn add_midstream(
         &mut self,
         segment: &Headers,
         hash: u64,
         now: i64,
+        late: Option<Late>,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         let (key, counts) = (&segment.key, &mut self.counts);
-        let (at, sender) = match self.others.find(hash, key, now, counts, out) {
+        let found = self.others.find(hash, key, now, counts, out);
+        self.report_flags(segment, found.map(|(at, _)| at), late, out);
+        let found = match found {
             Some(found) => found,
-            None => {
-                let flipped = segment.flags & (SYN | ACK) == SYN | ACK;
-                let orig = if flipped { key.reversed() } else { *key };
-                let mut conn = Conn::new(orig, segment, now);
-                conn.flipped = flipped;
-                // The kernel's list knows no tags.
-                let listed = key.with_tags(0).canonical();
-                conn.preexisting = self.preexisting.binary_search(&listed).is_ok();
-                self.counts.midstream_flows += 1;
-                self.counts.preexisting_flows += u64::from(conn.preexisting);
-                if flipped {
-                    tcp::push_letter(&mut conn.history, b'^');
-                }
-                let sender = if flipped { Sender::Resp } else { Sender::Orig };
-                (self.open_other(hash, conn, now, out), sender)
-            }
+            None => self.open_midstream(segment, hash, now, late, out),
         };
-        let counts = &mut self.counts;
-        self.others.account(at, segment, sender, now, counts);
+        self.account_segment(found, segment, now, late, out);
+    }
+
+    /// Opens a flow whose SYN was not seen, and tells who sends the segment.
+    fn open_midstream(
+        &mut self,
+        segment: &Headers,
+        hash: u64,
+        now: i64,
+        late: Option<Late>,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) -> (u32, Sender) {
+        let key = &segment.key;
+        let flipped = segment.flags & (SYN | ACK) == SYN | ACK;
+        let (orig, sender) = match flipped {
+            true => (key.reversed(), Sender::Resp),
+            false => (*key, Sender::Orig),
+        };
+        // The kernel's list knows no tags.
+        let listed = key.with_tags(0).canonical();
+        let preexisting = self.preexisting.binary_search(&listed).is_ok();
+        let mut conn = Conn {
+            flipped,
+            preexisting,
+            ..Conn::new(orig, segment, now)
+        };
+        conn.next[sender as usize] = tcp::end_of(segment);
+        conn.next[1 - sender as usize] = segment.ack;
+        self.counts.midstream_flows += 1;
+        self.counts.preexisting_flows += u64::from(preexisting);
+        if flipped {
+            tcp::push_letter(&mut conn.history, b'^');
+        }
+        let at = self.open_other(hash, conn, now, out);
+        if !preexisting && segment.flags & RST != 0 {
+            self.report((Outcome::StrayRst, key), late, out);
+        }
+        if !preexisting && let Some(technique) = technique_if_refused(segment) {
+            self.others.slab.get_mut(at).set_probe(technique);
+        }
+        (at, sender)
     }
 
     /// Whether a segment without a flow is what a closed connection sends again. Data alone is not: a connection whose
@@ -204,6 +238,13 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
+        let other = counterpart(icmp.v6, icmp.kind).unwrap_or(icmp.code);
+        let proto = if icmp.v6 { 58 } else { 1 };
+        let (kind, other) = (u16::from(icmp.kind), u16::from(other));
+        let key = Key::new(packet.src, packet.dst, kind, other, proto).with_id(icmp.id);
+        let key = self.key(packet, key);
+        let headers = Headers::new(packet, key, icmp.payload_len);
+        self.report_message(icmp, &key, out);
         if is_error(icmp) {
             self.counts.icmp_errors += 1;
             if let (true, Some(quoted)) = (is_unreachable(icmp), &icmp.quoted) {
@@ -211,12 +252,6 @@ impl Flows {
             }
             return;
         }
-        let other = counterpart(icmp.v6, icmp.kind).unwrap_or(icmp.code);
-        let proto = if icmp.v6 { 58 } else { 1 };
-        let (kind, other) = (u16::from(icmp.kind), u16::from(other));
-        let key = Key::new(packet.src, packet.dst, kind, other, proto).with_id(icmp.id);
-        let key = self.key(packet, key);
-        let headers = Headers::new(packet, key, icmp.payload_len);
         self.on_other(&headers, self.hasher.hash(&key), now, out);
     }
 
@@ -227,12 +262,15 @@ impl Flows {
         now: i64,
         out: &mut impl FnMut(When, FlowEvent),
     ) {
-        if quoted.proto != TCP {
-            return;
-        }
         let (src, dst) = (quoted.src_port, quoted.dst_port);
-        let key = self.key(packet, Key::new(quoted.src, quoted.dst, src, dst, TCP));
+        let key = Key::new(quoted.src, quoted.dst, src, dst, quoted.proto);
+        let key = self.key(packet, key);
         let hash = self.hasher.hash(&key);
+        match quoted.proto {
+            TCP => {}
+            UDP => return self.on_refused_datagram(&key, hash, now, out),
+            _ => return,
+        }
         let is_known = self.refuse_quoted(&key, hash, quoted.seq, now, out);
         if let Some(seq) = quoted.seq.filter(|_| !is_known) {
             self.release_due(now, out);
@@ -242,6 +280,22 @@ impl Flows {
                 ..Headers::default()
             };
             self.error_waits(quoted, hash, now);
+        }
+    }
+
+    /// An ICMP error quotes a datagram of this key.
+    fn on_refused_datagram(
+        &mut self,
+        key: &Key,
+        hash: u64,
+        now: i64,
+        out: &mut impl FnMut(When, FlowEvent),
+    ) {
+        let counts = &mut self.counts;
+        if let Some((at, Sender::Orig)) = self.others.find(hash, key, now, counts, out)
+            && self.others.slab.get_mut(at).note_unreachable()
+        {
+            self.report((Outcome::UdpRefused, key), None, out);
         }
     }
 

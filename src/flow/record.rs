@@ -1,4 +1,4 @@
-//! Events of the flow stage: a new attempt, its outcome, the end of a flow.
+//! Events of the flow stage: a new attempt, its outcome, probes and loads, the end of a flow.
 
 use crate::decode::Headers;
 use crate::decode::key::Key;
@@ -66,15 +66,79 @@ impl From<&Headers> for Attempt {
     }
 }
 
-/// The outcome of an attempt.
+words! {
+    /// How a port was probed without a plain SYN, in nmap's words where it has one. What no stack sends comes first.
+    #[derive(PartialOrd, Ord)]
+    pub enum Technique {
+        /// None of FIN, PSH, URG.
+        Null = "null",
+        /// FIN alone.
+        Fin = "fin",
+        /// FIN, PSH and URG.
+        Xmas = "xmas",
+        /// Another mixture of FIN, PSH and URG.
+        Flags = "flags",
+        /// SYN with FIN or RST: an attempt, so never in an [`Outcome`].
+        SynFin = "syn_fin",
+        /// ACK without a connection, answered by RST: nmap's ACK and window scans.
+        Ack = "ack",
+        /// FIN with ACK, without a connection, answered by RST.
+        Maimon = "maimon",
+    }
+}
+
+/// What a packet tells of the one who asks: the outcome of an attempt, a probe, a part of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// SYN+ACK with the right acknowledgment number.
+    /// An attempt: SYN+ACK with the right acknowledgment number.
     Answered,
-    /// RST, or an ICMP unreachable that quotes the SYN.
+    /// An attempt: RST, or an ICMP unreachable that quotes the SYN.
     Refused,
-    /// The client proved the handshake.
+    /// An attempt: the client proved the handshake.
     Established,
+    /// An attempt whose client answers the SYN+ACK with a RST without ACK, as a SYN scanner's stack does. Proves nothing
+    /// about the source.
+    HalfOpen,
+    /// A segment of no attempt and no connection, by its flags, or by the RST that answers it.
+    Probe(Technique),
+    /// A datagram that opened a flow.
+    UdpOpened,
+    /// The responder's first datagram of a flow that was reported as [`Outcome::UdpOpened`].
+    UdpAnswered,
+    /// An ICMP unreachable that quotes such a flow's originator, the first one.
+    UdpRefused,
+    /// [`Outcome::DATAGRAMS`] datagrams to a responder that has sent nothing.
+    Datagrams,
+    /// A RST of no attempt, connection or flow.
+    StrayRst,
+    /// An ICMP or ICMPv6 message, but those by which IPv6 finds neighbours and listeners.
+    Icmp,
+}
+
+impl Outcome {
+    /// How many datagrams one [`Outcome::Datagrams`] stands for.
+    pub const DATAGRAMS: u32 = 64;
+}
+
+/// A segment that waited for a SYN which did not come: it takes effect later than it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// Its time stamp, nanoseconds since the Unix epoch.
+    pub ts_ns: i64,
+    /// Index into the run's table of interfaces.
+    pub interface: u16,
+    /// Its key's tags, see [`Key::tags`].
+    pub tags: u32,
+}
+
+impl From<&Headers> for Waited {
+    fn from(segment: &Headers) -> Self {
+        Self {
+            ts_ns: segment.ts_ns,
+            interface: segment.interface,
+            tags: segment.key.tags(),
+        }
+    }
 }
 
 words! {
@@ -231,15 +295,28 @@ pub enum When {
 pub enum FlowEvent {
     /// A new connection attempt.
     Attempt(Attempt),
-    /// An attempt was answered or refused; the tuple is the attempt's.
+    /// An attempt was answered or refused, or a packet is a probe or a part of a load.
     Outcome {
-        /// The attempt's tuple.
+        /// Originator first: who asks. Of a stray RST and an ICMP message its sender.
         tuple: FiveTuple,
         /// The outcome.
         outcome: Outcome,
+        /// The segment that makes it, where that is not the current packet.
+        waited: Option<Waited>,
     },
     /// A flow ended.
     Ended(FlowRecord),
+}
+
+impl FlowEvent {
+    /// An outcome that the current packet makes.
+    pub(super) fn outcome(tuple: FiveTuple, outcome: Outcome) -> Self {
+        Self::Outcome {
+            tuple,
+            outcome,
+            waited: None,
+        }
+    }
 }
 
 /// Suricata's name of a protocol; `None` where it uses the number.

@@ -1,10 +1,11 @@
 //! TCP segments other than a SYN without ACK.
 
 use super::Flows;
-use super::attempt::Attempts;
 use super::attempt::bits::*;
 use super::attempt::record::Effect;
 use super::attempt::tally::Requester;
+use super::attempt::{AttemptEntry, Attempts};
+use super::probes::is_bare_reset;
 use super::record::{Basis, EndReason, FlowEvent, Outcome, When};
 use super::tcp::{self, Sender};
 use crate::decode::Headers;
@@ -52,8 +53,8 @@ impl Flows {
             self.take_outlived(out);
             self.release_due(now, out);
             let (others, counts) = (&mut self.others, &mut self.counts);
-            if others.find(hash, &segment.key, now, counts, out).is_some() {
-                return self.on_midstream(segment, hash, now, out);
+            if let Some(found) = others.find(hash, &segment.key, now, counts, out) {
+                return self.account_segment(found, segment, now, None, out);
             }
         }
         if self.attempts.comes_its_way(at, segment, sender) {
@@ -165,6 +166,10 @@ impl Flows {
                 self.refuse(at, out);
             }
             Effect::Reset => {
+                if is_half_open_reset(&entry, segment, sender) {
+                    let what = (Outcome::HalfOpen, &entry.key());
+                    self.report(what, None, out);
+                }
                 self.attempts.add(at, segment, sender, &mut self.counts);
                 self.attempts.set_reset(at, sender);
                 let (reason, when) = (EndReason::Rst, When::Packet);
@@ -205,9 +210,9 @@ impl Flows {
         let entry = self.attempts.ring.get_mut(at);
         if !entry.has(REPORTED_ANSWERED) {
             entry.flags |= REPORTED_ANSWERED;
-            let (tuple, outcome) = (entry.key().tuple(), Outcome::Answered);
+            let tuple = entry.key().tuple();
             self.counts.answered_connections += 1;
-            out(When::Packet, FlowEvent::Outcome { tuple, outcome });
+            out(When::Packet, FlowEvent::outcome(tuple, Outcome::Answered));
         }
     }
 
@@ -216,9 +221,9 @@ impl Flows {
         let entry = self.attempts.ring.get_mut(at);
         if !entry.has(REPORTED_REFUSED) {
             entry.flags |= REPORTED_REFUSED;
-            let (tuple, outcome) = (entry.key().tuple(), Outcome::Refused);
+            let tuple = entry.key().tuple();
             self.counts.refused_connections += 1;
-            out(When::Packet, FlowEvent::Outcome { tuple, outcome });
+            out(When::Packet, FlowEvent::outcome(tuple, Outcome::Refused));
         }
         let (reason, when) = (EndReason::Refused, When::Packet);
         self.attempts.end(at, reason, when, &mut self.counts, out);
@@ -277,9 +282,20 @@ impl Flows {
             .established
             .insert(hash, conn, now, evicted, counts, out);
         self.established.add(conn_at, segment, sender, now);
-        let (tuple, outcome) = (entry.key().tuple(), Outcome::Established);
-        out(When::Packet, FlowEvent::Outcome { tuple, outcome });
+        let tuple = entry.key().tuple();
+        out(
+            When::Packet,
+            FlowEvent::outcome(tuple, Outcome::Established),
+        );
     }
+}
+
+/// A client that answers a SYN+ACK as a stack does which knows of no SYN: a scanner sent that past it.
+fn is_half_open_reset(entry: &AttemptEntry, segment: &Headers, sender: Sender) -> bool {
+    sender == Sender::Orig
+        && entry.was_synack_seen()
+        && is_bare_reset(segment)
+        && segment.seq == entry.isn.wrapping_add(1)
 }
 
 impl crate::flow::conn::Conn {

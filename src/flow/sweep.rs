@@ -66,7 +66,7 @@ impl Flows {
     ) -> Option<i64> {
         self.now_ns = self.now_ns.max(watermark_ns);
         self.take_outlived(out);
-        self.release_due(self.now_ns, out);
+        self.release_over(self.now_ns, out);
         if !self.attempts.record_ends {
             let left = self.pass_attempts(&mut steps_max, out);
             if left.is_some() {
@@ -204,7 +204,7 @@ impl Flows {
     /// Ends every open flow with [`EndReason::Eof`], in the order of (start, tuple, initial sequence
     /// number), after the due ones, and leaves the tables empty.
     pub fn finish(&mut self, out: &mut impl FnMut(When, FlowEvent)) {
-        self.release_due(i64::MAX, out);
+        self.release_rest(out);
         self.expire(self.now_ns, out);
         let slot = self.swept;
         self.attempts.collect_all();

@@ -108,6 +108,16 @@ impl Localities {
         }
     }
 
+    /// Direction of packets from `src`, or from many sources elsewhere, to `dst`.
+    pub fn direction_to(&self, src: Option<IpAddr>, dst: IpAddr) -> Direction {
+        match src {
+            Some(src) => self.direction(src, dst),
+            None if self.v4.is_empty() && self.v6.is_empty() => Direction::Unknown,
+            None if self.is_ours(dst) => Direction::In,
+            None => Direction::Transit,
+        }
+    }
+
     fn rebuild(&mut self) {
         self.v4.clear();
         self.v6.clear();

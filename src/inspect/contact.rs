@@ -1,33 +1,156 @@
-//! Messages from a shard to the owners of a source and of a pair: who touched what, and the answer.
+//! Messages from a shard to the owners of a source and of a target: who touched what, and the answer.
 
 use crate::decode::key::Address;
 use crate::decode::vlan;
-use crate::flow::key::Hasher;
 
 /// Maximum contacts of a frame: a touch, an answer that came before it, and the proof of its handshake.
 pub const CONTACTS_PER_FRAME: usize = 3;
 
-/// Kinds of contacts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Kinds of contacts. Those of one frame have different kinds, and this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum ContactKind {
     /// A SYN without ACK, retransmissions included.
-    Touch = 0,
+    Touch,
+    /// The same with FIN or RST.
+    OddTouch,
     /// The port answered with SYN+ACK.
-    Answered = 1,
+    Answered,
     /// The port answered with RST or ICMP unreachable.
-    Refused = 2,
+    Refused,
     /// The source completed the handshake.
-    Established = 3,
+    Established,
+    /// The source reset the connection that the port had answered, without completing the handshake.
+    HalfOpen,
+    /// A segment without SYN, ACK and RST outside a connection: FIN, PSH and URG are not set, either.
+    NullProbe,
+    /// The same with FIN only.
+    FinProbe,
+    /// The same with FIN, PSH and URG.
+    XmasProbe,
+    /// The same with other flags.
+    FlagsProbe,
+    /// An ACK outside a connection that was answered with RST.
+    AckProbe,
+    /// The same with FIN.
+    MaimonProbe,
+    /// A datagram that opens a flow.
+    UdpTouch,
+    /// The port sent a datagram back.
+    UdpAnswered,
+    /// ICMP unreachable quotes the datagram.
+    UdpRefused,
+    /// [`DATAGRAMS`] further datagrams of a flow that nothing answered.
+    Datagrams,
+    /// A RST that belongs to nothing.
+    StrayReset,
+    /// An ICMP or ICMPv6 message.
+    Icmp,
+}
+
+/// Datagrams that a contact of that kind stands for.
+pub const DATAGRAMS: u32 = 64;
+
+const KINDS: [ContactKind; 18] = {
+    use ContactKind::*;
+    [
+        Touch,
+        OddTouch,
+        Answered,
+        Refused,
+        Established,
+        HalfOpen,
+        NullProbe,
+        FinProbe,
+        XmasProbe,
+        FlagsProbe,
+        AckProbe,
+        MaimonProbe,
+        UdpTouch,
+        UdpAnswered,
+        UdpRefused,
+        Datagrams,
+        StrayReset,
+        Icmp,
+    ]
+};
+
+/// A set of kinds of contacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinds(u32);
+
+impl Kinds {
+    /// The set of these.
+    pub const fn of(kinds: &[ContactKind]) -> Self {
+        let (mut bits, mut at) = (0, 0);
+        while at < kinds.len() {
+            bits |= 1 << kinds[at] as u32;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    /// Whether `kind` is one of them.
+    #[inline(always)]
+    pub const fn has(self, kind: ContactKind) -> bool {
+        self.0 >> kind as u32 & 1 != 0
+    }
+
+    /// Both sets.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl ContactKind {
+    /// SYNs without ACK.
+    pub const SYNS: Kinds = Kinds::of(&[Self::Touch, Self::OddTouch]);
+    /// Probes that no connection explains.
+    pub const PROBES: Kinds = Kinds::of(&[
+        Self::NullProbe,
+        Self::FinProbe,
+        Self::XmasProbe,
+        Self::FlagsProbe,
+        Self::AckProbe,
+        Self::MaimonProbe,
+    ]);
+    /// A source asks for a port.
+    pub const TOUCHES: Kinds = Self::SYNS
+        .with(Self::PROBES)
+        .with(Kinds::of(&[Self::UdpTouch]));
+    /// The outcome of a touch.
+    pub const OUTCOMES: Kinds = Kinds::of(&[
+        Self::Answered,
+        Self::Refused,
+        Self::Established,
+        Self::HalfOpen,
+        Self::UdpAnswered,
+        Self::UdpRefused,
+    ]);
+    /// What concerns a source: the others say nothing about who sent them.
+    pub const OF_SOURCES: Kinds = Self::TOUCHES.with(Self::OUTCOMES);
+    /// What concerns a target.
+    pub const OF_TARGETS: Kinds = Kinds::of(&[
+        Self::Touch,
+        Self::OddTouch,
+        Self::Answered,
+        Self::Refused,
+        Self::Established,
+        Self::UdpTouch,
+        Self::Datagrams,
+        Self::StrayReset,
+        Self::Icmp,
+    ]);
 }
 
 words! {
-    /// What a shard owns: it receives all contacts of its sources and pairs.
+    /// What a shard owns: it receives all contacts that concern its sources and its targets. An address has the same
+    /// owner in both roles, and so has an IPv6 network of 48 bits.
     pub enum Owner {
-        /// A source and its target.
-        Pair = "pair",
-        /// A source.
+        /// Contacts of a source.
         Source = "source",
+        /// Contacts of a target.
+        Target = "target",
     }
 }
 
@@ -39,8 +162,8 @@ pub struct Contact {
     pub position: u64,
     /// The packet's own time stamp, ns since the Unix epoch.
     pub ts_ns: i64,
-    /// Keyed hash of source and target (the destination, or the address that stands for it).
-    pub pair: u64,
+    /// Keyed hash of the source under the tags of its key.
+    pub source: u64,
     /// The originator's address, as [`Contact::src`].
     pub src: u128,
     /// The responder's address, as [`Contact::dst`].
@@ -58,16 +181,14 @@ pub struct Contact {
 pub struct Mark(u32);
 
 const KIND: u32 = 26;
-const NUMBER: u32 = 28;
 const V6: u32 = 31;
-const _: () = assert!(vlan::MASK >> KIND == 0 && CONTACTS_PER_FRAME <= 4);
+const _: () = assert!(vlan::MASK >> KIND == 0 && KINDS.len() <= 1 << (V6 - KIND));
 
 impl Mark {
-    /// Of a contact between IPv6 hosts or not, under tags of the key, with its number within its frame.
+    /// Of a contact between IPv6 hosts or not, under tags of the key.
     #[inline]
-    pub fn new(v6: bool, tags: u32, kind: ContactKind, number: u8) -> Self {
-        let number = u32::from(number & 3);
-        Self(tags | u32::from(v6) << V6 | (kind as u32) << KIND | number << NUMBER)
+    pub fn new(v6: bool, tags: u32, kind: ContactKind) -> Self {
+        Self(tags | u32::from(v6) << V6 | (kind as u32) << KIND)
     }
 }
 
@@ -93,18 +214,7 @@ impl Contact {
     /// Its kind.
     #[inline]
     pub fn kind(&self) -> ContactKind {
-        match self.mark.0 >> KIND & 3 {
-            0 => ContactKind::Touch,
-            1 => ContactKind::Answered,
-            2 => ContactKind::Refused,
-            _ => ContactKind::Established,
-        }
-    }
-
-    /// Its number within its frame.
-    #[inline]
-    pub fn number(&self) -> u8 {
-        (self.mark.0 >> NUMBER & 3) as u8
+        (KINDS.get((self.mark.0 >> KIND & 31) as usize).copied()).unwrap_or(ContactKind::Icmp)
     }
 
     /// Tags of the key, see [`crate::decode::key::Key::tags`].
@@ -115,13 +225,39 @@ impl Contact {
 
     /// The same as another kind of contact.
     pub fn with_kind(self, kind: ContactKind) -> Self {
-        let mark = Mark::new(self.is_v6(), self.tags(), kind, self.number());
+        let mark = Mark::new(self.is_v6(), self.tags(), kind);
         Self { mark, ..self }
     }
+}
 
-    /// Keyed hash of the source.
-    #[inline]
-    pub fn source(&self, hasher: &Hasher) -> u64 {
-        hasher.tagged(hasher.source(self.src()), self.tags())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_keeps_kind_family_and_tags() {
+        for kind in KINDS {
+            for (v6, tags) in [(false, 0), (true, vlan::MASK), (true, 1), (false, 77)] {
+                let contact = Contact {
+                    position: 0,
+                    ts_ns: 0,
+                    source: 0,
+                    src: 0,
+                    dst: 0,
+                    port: 0,
+                    interface: 0,
+                    mark: Mark::new(v6, tags, kind),
+                };
+                let read = (contact.kind(), contact.is_v6(), contact.tags());
+                assert_eq!(read, (kind, v6, tags));
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_concerns_a_source_or_a_target() {
+        let all = ContactKind::OF_SOURCES.with(ContactKind::OF_TARGETS);
+        assert!(KINDS.iter().all(|&kind| all.has(kind)));
+        assert!(KINDS.is_sorted() && KINDS.iter().enumerate().all(|(n, &k)| n == k as usize));
     }
 }

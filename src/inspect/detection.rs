@@ -1,8 +1,11 @@
 //! Detections: the output of detectors.
 
+use super::contact::ContactKind;
 use std::net::IpAddr;
 
 pub use super::Kind;
+pub use super::verdict::Verdict;
+pub use crate::flow::record::Technique;
 
 words! {
     /// Phases of an episode.
@@ -52,10 +55,12 @@ words! {
         OutOfScope = "out_of_scope",
         /// None: its source is in `--allow`.
         Allowed = "allowed",
+        /// None: its verdict is below `--alert`.
+        BelowVerdict = "below_verdict",
     }
 }
 
-/// The subject of a detection.
+/// The subject of a detection. `dst` is the destination of the deciding packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A source and a destination. Where one address stands for several, that of the deciding packet.
@@ -74,28 +79,62 @@ pub enum Subject {
         /// Destination of the deciding packet.
         dst: IpAddr,
     },
+    /// A source.
+    Source {
+        /// The scanner.
+        src: IpAddr,
+        /// Destination of the deciding packet.
+        dst: IpAddr,
+    },
+    /// A destination, of many sources.
+    Target {
+        /// The target.
+        dst: IpAddr,
+    },
+    /// A destination and a port, of many sources.
+    TargetPort {
+        /// The target.
+        dst: IpAddr,
+        /// The port.
+        port: u16,
+    },
 }
 
 impl Subject {
-    /// The scanner.
-    pub fn src(&self) -> IpAddr {
+    /// The scanner, unless there are many.
+    pub fn src(&self) -> Option<IpAddr> {
         match *self {
-            Self::Pair { src, .. } | Self::SourcePort { src, .. } => src,
+            Self::Pair { src, .. } | Self::SourcePort { src, .. } | Self::Source { src, .. } => {
+                Some(src)
+            }
+            Self::Target { .. } | Self::TargetPort { .. } => None,
+        }
+    }
+
+    /// The target, if the subject has one and a source.
+    pub(crate) fn pair_target(&self) -> Option<IpAddr> {
+        match *self {
+            Self::Pair { dst, .. } => Some(dst),
+            _ => None,
         }
     }
 
     /// Destination of the deciding packet.
     pub fn dst(&self) -> IpAddr {
         match *self {
-            Self::Pair { dst, .. } | Self::SourcePort { dst, .. } => dst,
+            Self::Pair { dst, .. }
+            | Self::SourcePort { dst, .. }
+            | Self::Source { dst, .. }
+            | Self::Target { dst }
+            | Self::TargetPort { dst, .. } => dst,
         }
     }
 
     /// The port, if the subject has one.
     pub fn port(&self) -> Option<u16> {
         match *self {
-            Self::Pair { .. } => None,
-            Self::SourcePort { port, .. } => Some(port),
+            Self::SourcePort { port, .. } | Self::TargetPort { port, .. } => Some(port),
+            _ => None,
         }
     }
 }
@@ -115,13 +154,28 @@ pub enum Extent {
         /// Number of distinct ones.
         count: u32,
     },
+    /// Ports on hosts.
+    Places {
+        /// Number of distinct (host, port).
+        count: u32,
+    },
+    /// Packets of a flood.
+    Packets {
+        /// Number of packets since its start.
+        count: u64,
+        /// Maximum in one interval of the rule.
+        peak: u32,
+    },
 }
 
 impl Extent {
-    /// Number of ports or hosts.
-    pub fn count(&self) -> u32 {
+    /// Number of ports, hosts, places or packets.
+    pub fn count(&self) -> u64 {
         match *self {
-            Self::Ports { count, .. } | Self::Hosts { count } => count,
+            Self::Ports { count, .. } | Self::Hosts { count } | Self::Places { count } => {
+                u64::from(count)
+            }
+            Self::Packets { count, .. } => count,
         }
     }
 }
@@ -139,6 +193,72 @@ pub struct Evidence {
     pub pending: u32,
 }
 
+impl Technique {
+    /// That of a contact.
+    pub(crate) fn of(kind: ContactKind) -> Option<Self> {
+        Some(match kind {
+            ContactKind::NullProbe => Self::Null,
+            ContactKind::FinProbe => Self::Fin,
+            ContactKind::XmasProbe => Self::Xmas,
+            ContactKind::FlagsProbe => Self::Flags,
+            ContactKind::OddTouch => Self::SynFin,
+            ContactKind::AckProbe => Self::Ack,
+            ContactKind::MaimonProbe => Self::Maimon,
+            _ => return None,
+        })
+    }
+
+    /// Those of a set of bits.
+    pub(crate) fn in_bits(bits: u8) -> impl Iterator<Item = Self> {
+        let all = Self::ALL.into_iter();
+        all.filter(move |&one| bits >> one as u8 & 1 != 0)
+    }
+
+    /// Whether one of a set is such that no stack sends it.
+    pub(crate) fn any_certain(bits: u8) -> bool {
+        Self::in_bits(bits).any(|one| one < Self::Ack)
+    }
+}
+
+/// What is known of the source of a detection over the last half hour to hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceEvidence {
+    /// Distinct (destination, port) that it touched: an estimate, exact while few.
+    pub places: u32,
+    /// Those of them that answered.
+    pub answered: u32,
+    /// Connections that it reset before they were complete.
+    pub half_open: u32,
+    /// Dark addresses that it touched (`--dark`); 32 stand for more.
+    pub dark: u32,
+    /// Stealth techniques: a bit for each [`Technique`].
+    pub techniques: u8,
+    /// The target contacted it first.
+    pub friendly: bool,
+}
+
+/// A source of a flood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopSource {
+    /// Its address.
+    pub addr: IpAddr,
+    /// Packets: at most `error` too many.
+    pub packets: u32,
+    /// Space-Saving's bound.
+    pub error: u32,
+}
+
+/// The many sources of a flood or of a distributed scan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// SYN flood: connections completed.
+    pub completed: u64,
+    /// Distinct sources: an estimate.
+    pub sources: u64,
+    /// The sources of most packets, descending.
+    pub top: Vec<TopSource>,
+}
+
 /// A detection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detection {
@@ -154,6 +274,12 @@ pub struct Detection {
     pub extent: Extent,
     /// Outcomes of ports or hosts.
     pub evidence: Evidence,
+    /// What is known of its source.
+    pub source: SourceEvidence,
+    /// Whether it was a scan; `None`: a flood.
+    pub verdict: Option<Verdict>,
+    /// Its sources, if there are many.
+    pub crowd: Option<Crowd>,
     /// Proof of the source address.
     pub proof: Proof,
     /// Time stamp of the episode's first touch in the window.

@@ -40,7 +40,11 @@ impl TimedDetection<'_> {
         match self.detection.status {
             AlertStatus::OutOfScope => Some(Refusal::OutOfScope),
             AlertStatus::Allowed => Some(Refusal::Allowed),
-            AlertStatus::Alert => guard.refusal(self.detection.subject.src()).or_else(proven),
+            AlertStatus::BelowVerdict => Some(Refusal::BelowVerdict),
+            AlertStatus::Alert => match self.detection.subject.src() {
+                Some(src) => guard.refusal(src).or_else(proven),
+                None => Some(Refusal::NoSource),
+            },
         }
     }
 }

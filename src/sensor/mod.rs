@@ -109,6 +109,8 @@ fn policy(common: &Common, localities: Arc<Localities>, all_scans: bool, host: b
         all_scans,
         host,
         allow: common.allow.clone().into(),
+        dark: common.dark.clone().into(),
+        alert: common.alert.verdict(),
     }
 }
 

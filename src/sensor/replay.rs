@@ -377,6 +377,12 @@ pub fn work(
         first: last + 1,
         watermarks: &[newest_ns],
     };
+    shard.publish_rest(last + 1, last + 1, &timeline);
+    let backoff = Backoff::new();
+    while shard.contacts_limit() <= last {
+        backoff.snooze();
+    }
+    shard.settle(last + 1, newest_ns, &timeline);
     shard.finish(last + 1, &timeline);
     publish(&shard);
     shard

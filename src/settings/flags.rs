@@ -5,7 +5,7 @@ use crate::log::formats::text::TextFormat;
 use crate::log::sinks::spec;
 use crate::respond;
 use crate::settings::given::Given;
-use crate::shard::policy::{Allowed, parse_allowed};
+use crate::shard::policy::{AlertLevel, Allowed, parse_allowed};
 use crate::time::durations::{self, Reorder};
 use crate::words::whole;
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -319,6 +319,24 @@ pub struct CommonArgs {
         help_heading = DETECTION
     )]
     pub allow: Vec<Allowed>,
+    /// Networks and addresses where nothing is.
+    ///
+    /// Unused addresses of yours; repeatable. A source that touches three of them is a scanner (verdict scan), one
+    /// is suspicious.
+    #[arg(
+        long,
+        value_name = "CIDR",
+        value_delimiter = ',',
+        value_parser = parse_network,
+        help_heading = DETECTION
+    )]
+    pub dark: Vec<IpNet>,
+    /// Least verdict of alerts.
+    ///
+    /// Scans of a lower verdict are counted, but not reported; a scan whose verdict rises is reported then. Floods have no
+    /// verdict and are always reported.
+    #[arg(long, value_name = "VERDICT", default_value = "policy", help_heading = DETECTION)]
+    pub alert: AlertLevel,
     /// Where the log goes.
     #[arg(
         long,

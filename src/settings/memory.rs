@@ -5,7 +5,7 @@
 use crate::capture::pcap::chunk::{self, Chunk};
 use crate::capture::pcap::files::OPEN_BYTES;
 use crate::error::ConfigError;
-use crate::flow::Limits;
+use crate::flow::{Limits, OUTCOMES_MAX};
 use crate::inspect::contact::CONTACTS_PER_FRAME;
 use crate::inspect::{self, Rules};
 use crate::log::fold::{self, Folds};
@@ -96,6 +96,13 @@ impl Capacities {
         }
     }
 
+    /// The same for `read`, where no contact may be lost: those of packets that waited for a SYN may come all at once.
+    fn for_reading(self, reads: bool) -> Self {
+        let burst = if reads { OUTCOMES_MAX } else { 0 };
+        let contacts = self.contacts + burst;
+        Self { contacts, ..self }
+    }
+
     /// Folds in the queue from a shard to the logger: those of two seconds.
     pub fn folds_in_queue(&self) -> usize {
         2 * self.folds
@@ -104,7 +111,8 @@ impl Capacities {
     /// Frames that workers of `read` take at a time: so few that neither the contacts of two such parts of a chunk
     /// fill a queue nor the events of one fill the room for them.
     pub fn part_frames(&self) -> usize {
-        (self.contacts / (2 * CONTACTS_PER_FRAME)).min(self.events)
+        let steady = self.contacts.saturating_sub(OUTCOMES_MAX);
+        (steady / (2 * CONTACTS_PER_FRAME)).min(self.events)
     }
 
     /// Frames in a chunk of `read`.
@@ -175,13 +183,14 @@ impl Users {
     /// The smallest budget.
     fn bytes_min(&self) -> u64 {
         self.fixed_bytes()
-            + self.queue_bytes(&Capacities::least())
+            + self.queue_bytes(&Capacities::least().for_reading(self.reads))
             + self.workers as u64 * WORKER_BYTES_MIN
     }
 
     /// Divides a part of what exceeds the minimum among the queues, up to their maxima.
     fn room(&self, budget: u64) -> Capacities {
-        let (full, least) = (Capacities::full(self.workers), Capacities::least());
+        let all = [Capacities::full(self.workers), Capacities::least()];
+        let [full, least] = all.map(|room| room.for_reading(self.reads));
         let spare = budget.saturating_sub(self.bytes_min());
         let fit = |bytes: u64, one: u64, least: usize, full: usize| {
             let more = usize::try_from(bytes / one).unwrap_or(usize::MAX);

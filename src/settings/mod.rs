@@ -18,7 +18,7 @@ use crate::settings::flags::{
 use crate::settings::given::Given;
 use crate::settings::memory::{Capacities, Memory, Users};
 use crate::settings::rings::{RingBudget, RingSizes};
-use crate::shard::policy::Allowed;
+use crate::shard::policy::{AlertLevel, Allowed};
 use crate::witness;
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -42,6 +42,8 @@ pub struct Common {
     pub local: Vec<IpNet>,
     pub directions: Vec<Direction>,
     pub allow: Vec<Allowed>,
+    pub dark: Vec<IpNet>,
+    pub alert: AlertLevel,
     pub outputs: Vec<OutputSpec>,
     /// The values of `--output` that are responders.
     pub responders: Vec<ResponderSpec>,
@@ -248,6 +250,8 @@ impl Common {
             local: args.local,
             directions: args.direction,
             allow: args.allow,
+            dark: args.dark,
+            alert: args.alert,
             outputs,
             responders,
             alert_rate: (own.alert_rate > 0).then_some(own.alert_rate),

@@ -147,7 +147,7 @@ impl Mesh {
     }
 
     fn next(&mut self, limit: u64) -> Option<Contact> {
-        let place = |contact: &Contact| (contact.position, contact.number());
+        let place = |contact: &Contact| (contact.position, contact.kind());
         let head = |(index, queue): (usize, &Consumer<Contact>)| {
             let first = if index == self.id {
                 self.own.front()
@@ -177,12 +177,12 @@ mod tests {
         Contact {
             position,
             ts_ns: 0,
-            pair: 0,
+            source: 0,
             src: 0x7f00_0001,
             dst: 0x7f00_0001,
             port: 0,
             interface: 0,
-            mark: Mark::new(false, 0, ContactKind::Touch, 0),
+            mark: Mark::new(false, 0, ContactKind::Touch),
         }
     }
 

@@ -75,6 +75,10 @@ impl Shard {
                 if let Some(soon) = contacts.get(index + CONTACTS_AHEAD) {
                     self.detectors.prefetch(soon);
                 }
+                if let Some(next) = contacts.get(index + CONTACTS_AHEAD / 2) {
+                    let target = || self.policy.scan_target(next.dst());
+                    self.detectors.prefetch_rules(next, target);
+                }
                 let owned = self.owners.owned(contact);
                 self.on_contact(contact, owned, timeline);
             }
@@ -98,6 +102,7 @@ impl Shard {
         let Some(owned) = self.owners.sole_owner() else {
             return self.owners.send(*contact, &mut self.counts);
         };
+        let owned = owned.of(contact.kind());
         for owner in Owner::ALL {
             self.counts.contacts_sent[owner as usize] += u64::from(owned.by(owner));
         }
@@ -115,9 +120,10 @@ impl Shard {
         for owner in Owner::ALL {
             counts.contacts_merged[owner as usize] += u64::from(owned.by(owner));
         }
-        let target = policy.scan_target(contact.dst());
-        detectors.on_contact(contact, owned, target, timeline, &mut |found| {
-            let step = Step::Contact(u16::from(contact.number()), contact.ts_ns);
+        let setting = policy.of_contact(contact, detectors.asks_local);
+        let watermark = timeline.watermark_at(contact.position);
+        detectors.on_contact(contact, owned, &setting, watermark, &mut |found| {
+            let step = Step::Contact(contact.kind() as u16, contact.ts_ns);
             let place = (contact.position, step);
             outbox.hold_detection(found, place, (policy, timeline), counts);
         });
@@ -136,7 +142,7 @@ impl Shard {
         counts.detectors = detectors.counts();
         counts.horizons = Horizons {
             dedup_ns: flows.dedup_horizon_ns(),
-            scan_gaps_ns: detectors.detectable_gaps_ns(),
+            scan_gaps_ns: detectors.detectable_gaps_ns(flows.now_ns()),
         };
         let [attempts, established, others] = flows.held();
         counts.connections_folding = outbox.folding();

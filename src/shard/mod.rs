@@ -11,12 +11,13 @@ use crate::books::shard::ShardCounts;
 use crate::capture::bpf::fanout::Keys;
 use crate::capture::frame::{Class, Frame};
 use crate::decode::key::Key;
+use crate::decode::packet::tcp_flags::{FIN, RST};
 use crate::decode::packet::{Packet, Reach};
 use crate::decode::{self, Headers, Unread};
 use crate::flow::key::Hasher;
-use crate::flow::record::{FiveTuple, FlowEvent, Outcome, When};
-use crate::flow::{Flows, Limits, Lookup};
-use crate::inspect::contact::{Contact, ContactKind, Mark, Owner};
+use crate::flow::record::{FiveTuple, FlowEvent, Outcome, Technique, Waited, When};
+use crate::flow::{Flows, Limits, Lookup, OUTCOMES_MAX};
+use crate::inspect::contact::{Contact, ContactKind, Mark};
 use crate::inspect::{Detectors, Rules};
 use crate::log::event::{Body, Event, Step};
 use crate::log::fold::Folds;
@@ -86,6 +87,16 @@ struct Pending {
     in_reach: Option<bool>,
 }
 
+/// An outcome of the flow stage.
+#[derive(Clone, Copy, Debug)]
+struct MadeOutcome {
+    tuple: FiveTuple,
+    outcome: Outcome,
+    when: When,
+    /// The packet that made it, if that is not the one at hand.
+    waited: Option<Waited>,
+}
+
 /// One shard.
 pub struct Shard {
     placement: Placement,
@@ -102,6 +113,8 @@ pub struct Shard {
     /// Pending packets that are no TCP segments and no UDP datagrams.
     others: Vec<Packet>,
     contacts: Vec<Contact>,
+    /// Outcomes that are not handed over yet.
+    outcomes: Vec<MadeOutcome>,
     /// Events held for the log.
     pub outbox: Outbox,
     /// Its counters.
@@ -205,7 +218,16 @@ impl Shard {
         }
         let others = std::mem::take(&mut self.others);
         let (mut next_touch, mut next_other) = (touches.iter(), others.iter());
+        if decides {
+            for touch in &touches {
+                let target = || self.policy.scan_target(touch.dst());
+                self.detectors.prefetch_rules(touch, target);
+            }
+        }
         for one in &*pending {
+            if self.flows.is_wait_over(one.watermark_ns) {
+                self.release_waiting(one.watermark_ns, one.position, timeline);
+            }
             if one.headers.is_touch() {
                 let touch = next_touch.next().expect("one of each touch");
                 self.hand_over(touch, timeline);
@@ -253,28 +275,25 @@ impl Shard {
         if syn.reach != Reach::Plain {
             self.counts.syn_outside_class[syn.reach as usize] += 1;
         }
-        self.contact(&syn.key, (ContactKind::Touch, 0), syn, position)
+        let kind = match syn.flags & (FIN | RST) {
+            0 => ContactKind::Touch,
+            _ => ContactKind::OddTouch,
+        };
+        self.contact(&syn.key, kind, &Waited::from(syn), position)
     }
 
-    /// A contact of these ends, originator first, and its number within its packet.
+    /// A contact of these ends, originator first.
     #[inline]
-    fn contact(
-        &self,
-        ends: &Key,
-        (kind, number): (ContactKind, u8),
-        packet: &Headers,
-        position: u64,
-    ) -> Contact {
-        let target = self.policy.scan_target(ends.dst());
+    fn contact(&self, ends: &Key, kind: ContactKind, packet: &Waited, position: u64) -> Contact {
         Contact {
             position,
             ts_ns: packet.ts_ns,
-            pair: self.owners.pair(ends.src(), target, ends.tags()),
+            source: self.owners.source(ends.src(), ends.tags()),
             src: ends.src,
             dst: ends.dst,
             port: ends.dst_port,
             interface: packet.interface,
-            mark: Mark::new(ends.v6(), ends.tags(), kind, number),
+            mark: Mark::new(ends.v6(), ends.tags(), kind),
         }
     }
 
@@ -288,18 +307,22 @@ impl Shard {
             policy,
             ..
         } = self;
-        let mut outcomes = [None; 2];
+        let mut outcomes = std::mem::take(&mut self.outcomes);
         let mut number = 0;
         let out = &mut |when, event| {
             number += 1;
             let body = match event {
                 FlowEvent::Outcome {
                     tuple,
-                    outcome: what,
+                    outcome,
+                    waited,
                 } => {
-                    let next = outcomes.iter_mut().find(|one| one.is_none());
-                    *next.expect("an answer and its proof") = Some((tuple, what));
-                    return;
+                    return outcomes.push(MadeOutcome {
+                        tuple,
+                        outcome,
+                        when,
+                        waited,
+                    });
                 }
                 FlowEvent::Attempt(attempt) => {
                     let (src, dst) = (attempt.tuple.src.into(), attempt.tuple.dst.into());
@@ -330,9 +353,12 @@ impl Shard {
             (None, Some(packet)) => flows.on_packet(packet, one.watermark_ns, out),
             (None, None) => None,
         };
-        for (number, (tuple, what)) in (1..).zip(outcomes.into_iter().flatten()) {
-            self.on_outcome(&tuple, (number, what), one, timeline);
+        let packet = Waited::from(&one.headers);
+        for made in &outcomes {
+            self.on_outcome(made, &packet, one.position, timeline);
         }
+        outcomes.clear();
+        self.outcomes = outcomes;
         if let Some(syn) = joined {
             let touch = self.touch(&syn, one.position);
             self.hand_over(&touch, timeline);
@@ -341,25 +367,66 @@ impl Shard {
 
     fn on_outcome(
         &mut self,
-        tuple: &FiveTuple,
-        (number, what): (u8, Outcome),
-        one: &Pending,
+        made: &MadeOutcome,
+        packet: &Waited,
+        position: u64,
         timeline: &Timeline<'_>,
     ) {
-        let ends = Key::new(tuple.src, tuple.dst, 0, tuple.dst_port, tuple.proto)
-            .with_tags(one.headers.key.tags());
-        let kind = match what {
-            Outcome::Answered => ContactKind::Answered,
-            Outcome::Refused => ContactKind::Refused,
-            Outcome::Established => ContactKind::Established,
+        let packet = made.waited.as_ref().unwrap_or(packet);
+        let position = match made.when {
+            When::Packet | When::End => position,
+            When::Deadline(deadline) => timeline.position_of(deadline),
         };
-        let contact = self.contact(&ends, (kind, number), &one.headers, one.position);
+        let tuple = &made.tuple;
+        let ends =
+            Key::new(tuple.src, tuple.dst, 0, tuple.dst_port, tuple.proto).with_tags(packet.tags);
+        let contact = self.contact(&ends, contact_kind(made.outcome), packet, position);
         self.hand_over(&contact, timeline);
+    }
+
+    /// Lets packets take effect that waited in vain for their SYN, before what comes behind the end of their wait.
+    #[inline(never)]
+    fn release_waiting(&mut self, watermark_ns: i64, position: u64, timeline: &Timeline<'_>) {
+        let mut made = std::mem::take(&mut self.outcomes);
+        (self.flows).release_waiting(watermark_ns, &mut |when, event| {
+            made.extend(of(when, event))
+        });
+        self.hand_over_all(made, position, timeline);
+    }
+
+    /// Hands over outcomes of packets that are not at hand.
+    fn hand_over_all(
+        &mut self,
+        mut made: Vec<MadeOutcome>,
+        position: u64,
+        timeline: &Timeline<'_>,
+    ) {
+        for one in &made {
+            if let Some(packet) = &one.waited {
+                self.on_outcome(one, packet, position, timeline);
+            }
+        }
+        made.clear();
+        self.outcomes = made;
+    }
+
+    /// After the last frame: as [`Shard::publish_contacts`] up to `last`, and what waits takes effect at `position`.
+    pub fn publish_rest(&mut self, position: u64, last: u64, timeline: &Timeline<'_>) {
+        self.look_up(timeline);
+        let mut made = std::mem::take(&mut self.outcomes);
+        (self.flows).release_rest(&mut |when, event| made.extend(of(when, event)));
+        self.hand_over_all(made, position, timeline);
+        (self.outbox).publish_reported(timeline.watermark_at(last));
+        self.owners.mesh.publish(last);
     }
 
     /// Publishes that all frames at or before `position` were read.
     pub fn publish_contacts(&mut self, position: u64, timeline: &Timeline<'_>) {
         self.look_up(timeline);
+        let watermark_ns = timeline.watermark_at(position);
+        if self.flows.is_wait_over(watermark_ns) {
+            self.release_waiting(watermark_ns, position, timeline);
+        }
         self.outbox
             .publish_reported(timeline.watermark_at(position));
         self.owners.mesh.publish(position);
@@ -379,7 +446,8 @@ impl Shard {
             flows.key_by_vlan();
         }
         let hash = Hasher::new([first, !second]);
-        let by_source = parts.rules.need(Owner::Source);
+        // `read` prints the same whatever the keys.
+        let evidence_key = if parts.live { first ^ second } else { 0 };
         Self {
             placement: Placement {
                 keys: parts.keys,
@@ -387,14 +455,15 @@ impl Shard {
                 workers: u32::try_from(parts.mesh.workers()).expect("at most 64"),
                 others: 0,
             },
-            owners: Owners::new(parts.id, hash, by_source, parts.mesh),
+            owners: Owners::new(parts.id, hash, &parts.rules, parts.mesh),
             flows,
-            detectors: Detectors::new(parts.rules, hash),
+            detectors: Detectors::new(parts.rules, hash, evidence_key),
             policy: parts.policy,
             pending: vec![Pending::default(); BATCH],
             held: 0,
             others: Vec::with_capacity(BATCH),
             contacts: Vec::with_capacity(CONTACTS),
+            outcomes: Vec::with_capacity(OUTCOMES_MAX),
             outbox: Outbox::new(parts.log, parts.folds, parts.live),
             counts: ShardCounts::default(),
         }
@@ -404,6 +473,7 @@ impl Shard {
     pub fn memory_bytes(events_max: usize) -> u64 {
         Outbox::memory_bytes(events_max)
             + (BATCH * size_of::<(Pending, Packet)>() + CONTACTS * size_of::<Contact>()) as u64
+            + (OUTCOMES_MAX * size_of::<MadeOutcome>()) as u64
     }
 
     /// Touches every page of its tables and queues. For live runs, before the first packet.
@@ -412,6 +482,48 @@ impl Shard {
         self.detectors.prefault();
         self.owners.mesh.prefault();
         self.outbox.prefault();
+    }
+}
+
+/// The contact that an outcome makes.
+fn contact_kind(outcome: Outcome) -> ContactKind {
+    match outcome {
+        Outcome::Answered => ContactKind::Answered,
+        Outcome::Refused => ContactKind::Refused,
+        Outcome::Established => ContactKind::Established,
+        Outcome::HalfOpen => ContactKind::HalfOpen,
+        Outcome::Probe(technique) => match technique {
+            Technique::Null => ContactKind::NullProbe,
+            Technique::Fin => ContactKind::FinProbe,
+            Technique::Xmas => ContactKind::XmasProbe,
+            Technique::Flags => ContactKind::FlagsProbe,
+            Technique::SynFin => ContactKind::OddTouch,
+            Technique::Ack => ContactKind::AckProbe,
+            Technique::Maimon => ContactKind::MaimonProbe,
+        },
+        Outcome::UdpOpened => ContactKind::UdpTouch,
+        Outcome::UdpAnswered => ContactKind::UdpAnswered,
+        Outcome::UdpRefused => ContactKind::UdpRefused,
+        Outcome::Datagrams => ContactKind::Datagrams,
+        Outcome::StrayRst => ContactKind::StrayReset,
+        Outcome::Icmp => ContactKind::Icmp,
+    }
+}
+
+/// The outcome of an event, if it is one.
+fn of(when: When, event: FlowEvent) -> Option<MadeOutcome> {
+    match event {
+        FlowEvent::Outcome {
+            tuple,
+            outcome,
+            waited,
+        } => Some(MadeOutcome {
+            tuple,
+            outcome,
+            when,
+            waited,
+        }),
+        _ => None,
     }
 }
 

@@ -231,9 +231,9 @@ impl Outbox {
         counts: &mut ShardCounts,
     ) {
         counts.detections += 1;
-        let direction = policy
-            .localities
-            .direction(detection.subject.src(), detection.subject.dst());
+        // A flood has no one source: it comes from elsewhere.
+        let (src, dst) = (detection.subject.src(), detection.subject.dst());
+        let direction = policy.localities.direction_to(src, dst);
         if detection.phase == Phase::Started {
             counts.scans[detection.kind as usize][direction as usize] += 1;
         }
@@ -241,14 +241,12 @@ impl Outbox {
         match detection.status {
             AlertStatus::Alert => {}
             AlertStatus::Allowed => counts.detections_allowed += 1,
+            AlertStatus::BelowVerdict => counts.detections_below_verdict += 1,
             AlertStatus::OutOfScope => {
                 counts.detections_out_of_scope += 1;
-                if detection.phase == Phase::Started {
-                    counts.newest_out_of_scope = Some(OutOfScope {
-                        ts_ns: detection.ts_ns,
-                        src: detection.subject.src(),
-                        dst: detection.subject.dst(),
-                    });
+                if let (Phase::Started, Some(src)) = (detection.phase, src) {
+                    let ts_ns = detection.ts_ns;
+                    counts.newest_out_of_scope = Some(OutOfScope { ts_ns, src, dst });
                 }
             }
         }

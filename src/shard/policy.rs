@@ -2,9 +2,38 @@
 
 use crate::decode::key::Address;
 use crate::host::addresses::{Direction, Localities, parse_network};
-use crate::inspect::detection::{AlertStatus, Detection, Extent};
+use crate::inspect::UNITED;
+use crate::inspect::contact::Contact;
+use crate::inspect::detection::{AlertStatus, Detection, Extent, Verdict};
+use crate::inspect::detector::Setting;
 use ipnet::IpNet;
+use std::net::IpAddr;
 use std::sync::Arc;
+
+words! {
+    /// `--alert`.
+    #[derive(Default)]
+    pub flag enum AlertLevel {
+        /// Whatever fulfils a rule.
+        #[default]
+        Policy = "policy",
+        /// What is suspicious, or a scan.
+        Suspicious = "suspicious",
+        /// Scans.
+        Scan = "scan",
+    }
+}
+
+impl AlertLevel {
+    /// The least verdict of an alert.
+    pub(crate) fn verdict(self) -> Verdict {
+        match self {
+            Self::Policy => Verdict::Unproven,
+            Self::Suspicious => Verdict::Suspicious,
+            Self::Scan => Verdict::Scan,
+        }
+    }
+}
 
 /// One `--allow`: sources whose alerts are withheld, all of them or those about one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +88,10 @@ pub struct Policy {
     pub host: bool,
     /// Whose alerts are withheld.
     pub allow: Arc<[Allowed]>,
+    /// Addresses where nothing is: whoever touches them is searching.
+    pub dark: Arc<[IpNet]>,
+    /// The least verdict of an alert.
+    pub alert: Verdict,
 }
 
 impl Policy {
@@ -80,6 +113,11 @@ impl Policy {
             AlertStatus::OutOfScope
         } else if self.withholds(detection) {
             AlertStatus::Allowed
+        } else if detection
+            .verdict
+            .is_some_and(|verdict| verdict < self.alert)
+        {
+            AlertStatus::BelowVerdict
         } else {
             AlertStatus::Alert
         }
@@ -91,7 +129,8 @@ impl Policy {
     pub fn withholds(&self, detection: &Detection) -> bool {
         let mut ports = Vec::new();
         for allowed in self.allow.iter() {
-            if allowed.net.contains(&detection.subject.src()) {
+            let src = detection.subject.src();
+            if src.is_some_and(|src| allowed.net.contains(&src)) {
                 match allowed.port {
                     None => return true,
                     Some(port) => ports.push(port),
@@ -110,12 +149,26 @@ impl Policy {
         }
     }
 
+    /// What the settings say about a contact.
+    #[inline]
+    pub(super) fn of_contact(&self, contact: &Contact, asks_local: bool) -> Setting {
+        Setting {
+            target: self.scan_target(contact.dst()),
+            is_local: asks_local && self.localities.is_ours(contact.src().into()),
+            is_dark: !self.dark.is_empty() && self.is_dark(contact.dst().into()),
+        }
+    }
+
+    fn is_dark(&self, dst: IpAddr) -> bool {
+        self.dark.iter().any(|net| net.contains(&dst))
+    }
+
     /// The target that rules count by: `dst`, or one address for all of ours, IPv4 and IPv6 alike.
     /// Records name real addresses, never this one.
     #[inline]
     pub fn scan_target(&self, dst: Address) -> Address {
         if self.host && self.localities.is_ours(dst.into()) {
-            Address { v6: true, bits: 0 }
+            UNITED
         } else {
             dst
         }
@@ -125,8 +178,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::detection::{Evidence, Kind, Phase, Proof, Subject};
-    use std::net::IpAddr;
+    use crate::inspect::detection::{Evidence, Kind, Phase, Proof, SourceEvidence, Subject};
 
     fn allowed(value: &str) -> Allowed {
         parse_allowed(value).expect(value)
@@ -174,6 +226,8 @@ mod tests {
             all_scans: true,
             host: true,
             allow: Arc::new([]),
+            dark: Arc::new([]),
+            alert: Verdict::Unproven,
         };
         let one = policy.scan_target(ours[0].into());
         assert!(
@@ -213,6 +267,9 @@ mod tests {
             vlan: [0; 2],
             vlan_count: 0,
             status: AlertStatus::Alert,
+            source: SourceEvidence::default(),
+            verdict: Some(Verdict::Unproven),
+            crowd: None,
         };
         let policy = |values: &[&str]| Policy {
             localities: Arc::default(),
@@ -220,6 +277,8 @@ mod tests {
             all_scans: true,
             host: false,
             allow: values.iter().map(|value| allowed(value)).collect(),
+            dark: Arc::new([]),
+            alert: Verdict::Unproven,
         };
         let four = [(80, 81), (443, 443), (8080, 8080)];
         let ours = scan("192.0.2.9", &four, 4);
@@ -241,7 +300,7 @@ mod tests {
         let sweep = Detection {
             kind: Kind::HostSweep,
             subject: Subject::SourcePort {
-                src: unknown.subject.src(),
+                src: unknown.subject.src().expect("a pair has one"),
                 port: 443,
                 dst: unknown.subject.dst(),
             },

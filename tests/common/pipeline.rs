@@ -10,8 +10,9 @@ use synledger::capture::pcap::files::Files;
 use synledger::counters::Identity;
 use synledger::flow::Limits;
 use synledger::host::addresses::Localities;
-use synledger::inspect::Rules;
+use synledger::inspect::detection::Verdict;
 use synledger::inspect::port_scan::Rule;
+use synledger::inspect::{FloodRule, Rules, SourceRoom};
 use synledger::log::budget::Budget;
 use synledger::log::fold::logger::Folding;
 use synledger::log::formats::context::Context;
@@ -24,7 +25,7 @@ use synledger::sensor::replay::{self, Replay, Room};
 use synledger::sensor::{self, Board, RunKeys};
 use synledger::settings::Common;
 use synledger::settings::memory::Capacities;
-use synledger::shard::policy::Policy;
+use synledger::shard::policy::{AlertLevel, Policy};
 
 /// Parts of few frames, so that small captures have several.
 const ROOM: Room = Room {
@@ -67,14 +68,29 @@ pub fn small(workers: usize) -> Common {
             fragments: 8,
         },
         rules: Rules {
+            sources: SourceRoom {
+                firsts: 32,
+                standings: 32,
+                friends: 8,
+            },
             port_scan: rule(5),
             host_sweep: rule(6),
+            stealth_scan: rule(3),
+            udp_scan: rule(3),
+            slow_scan: rule(4),
+            distributed_scan: rule(4),
+            syn_flood: FLOOD,
+            rst_flood: FLOOD,
+            udp_flood: FLOOD,
+            icmp_flood: FLOOD,
         },
         room: Capacities::full(workers),
         by_vlan: false,
         local: Vec::new(),
         directions: Vec::new(),
         allow: Vec::new(),
+        dark: Vec::new(),
+        alert: AlertLevel::Policy,
         outputs: outputs.map(|o| spec(o).parse().expect("a spec")).to_vec(),
         responders: Vec::new(),
         alert_rate: None,
@@ -85,10 +101,19 @@ pub fn small(workers: usize) -> Common {
     }
 }
 
+/// Few packets are a flood, in a table of one bucket.
+const FLOOD: FloodRule = FloodRule {
+    at_least: 10,
+    window_ns: 1_000_000_000,
+    targets: 8,
+    floods: 2,
+};
+
 /// Small tables of a detector.
 fn rule(at_least: usize) -> Rule {
     Rule {
         at_least,
+        at_least_local: 0,
         window_ns: 10_000_000_000,
         subjects: 32,
         firsts: 32,
@@ -105,6 +130,8 @@ pub fn everything() -> Policy {
         all_scans: true,
         host: false,
         allow: Arc::new([]),
+        dark: Arc::new([]),
+        alert: Verdict::Unproven,
     }
 }
 

@@ -20,11 +20,13 @@ import sys
 import time
 
 import extract
+import flows
 import known
 import rules
 
 OUTPUT = "eve:-,events=connection+alert"
 SHOWN = 5
+PROBE_WORKERS = (1, 2, 8)
 # tshark guesses the format of a file that is shorter than this header.
 FILE_HEADER_BYTES = 24
 # tshark's error for a link type that it does not know; it then reads no frame.
@@ -55,9 +57,21 @@ def address(text):
     return str(ipaddress.ip_address(text))
 
 
-def from_eve(text):
-    """Attempts, port scans and host sweeps of an EVE stream, as sortable tuples."""
-    attempts, scans, sweeps = [], [], []
+def of_alert(event):
+    """The kind of an EVE record of a scan that starts, and the scan as a sortable tuple."""
+    scan = event["synledger"]["scan"]
+    # What ends behind the last frame has no frame.
+    kind, source = scan["kind"], (event.get("pcap_cnt", flows.AT_END), address(event["src_ip"]))
+    if kind == "host_sweep":
+        return kind, (*source, address(event["dest_ip"]), event["dest_port"], scan["hosts"])
+    if kind == "slow_scan":
+        return kind, source
+    return kind, (*source, address(event["dest_ip"]), ports_of(scan["port_list"]))
+
+
+def from_eve(text, kinds):
+    """Attempts, and scans of these kinds, of an EVE stream, as sortable tuples."""
+    attempts, scans = [], {kind: [] for kind in kinds}
     for line in text.splitlines():
         event = json.loads(line)
         own, kind = event.get("synledger", {}), event.get("event_type")
@@ -68,14 +82,10 @@ def from_eve(text):
             attempts.append((event["pcap_cnt"], stamp, *ends, own["isn"]))
         elif kind == "alert":
             scan = own.get("scan", {})
-            if scan.get("phase") != "started":
-                continue
-            pair = (address(event["src_ip"]), address(event["dest_ip"]))
-            if scan["kind"] == "port_scan":
-                scans.append((event["pcap_cnt"], *pair, ports_of(scan["port_list"])))
-            elif scan["kind"] == "host_sweep":
-                sweeps.append((event["pcap_cnt"], *pair, event["dest_port"], scan["hosts"]))
-    return attempts, scans, sweeps
+            if scan.get("phase") == "started" and scan["kind"] in scans:
+                kind, found = of_alert(event)
+                scans[kind].append(found)
+    return attempts, scans
 
 
 def from_oracle(found):
@@ -84,10 +94,16 @@ def from_oracle(found):
     attempts = [
         (a["frame"], a["ts"] // 1000, *(a[name] for name in names)) for a in found["attempts"]
     ]
-    scans = [(s["frame"], s["src"], s["dst"], tuple(s["ports"])) for s in found["scans"]]
-    names = ("frame", "src", "dst", "dport", "hosts")
-    sweeps = [tuple(s[name] for name in names) for s in found["sweeps"]]
-    return attempts, scans, sweeps
+    scans = {}
+    for kind, these in found["scans"].items():
+        if kind == "host_sweep":
+            names = ("frame", "src", "dst", "dport", "hosts")
+            scans[kind] = [tuple(s[name] for name in names) for s in these]
+        elif kind == "slow_scan":
+            scans[kind] = [(s["frame"], s["src"]) for s in these]
+        else:
+            scans[kind] = [(s["frame"], s["src"], s["dst"], tuple(s["ports"])) for s in these]
+    return attempts, scans
 
 
 def differences(what, ours, theirs, last):
@@ -106,15 +122,36 @@ class Outcome:
     frames: int
     damage: str | None
     attempts: list
-    scans: list
-    sweeps: list
+    scans: dict
 
 
-def run_sensor(binary, path):
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What the sensor is asked for, and with how many workers, one run for each number."""
+
+    kinds: tuple = rules.KINDS
+    limits: rules.Limits = rules.FEW
+    workers: tuple = (1,)
+
+    def flags(self):
+        """The sensor's flags for these rules."""
+        limits = self.limits
+        out = ["--scan-ports", str(limits.ports), "--sweep-hosts", str(limits.hosts)]
+        for kind, value in (
+            ("stealth_scan", f"{limits.stealth}/60s"),
+            ("udp_scan", f"{limits.udp}/60s"),
+            ("slow_scan", f"{limits.slow}/8h"),
+        ):
+            if kind in self.kinds:
+                out += [f"--{kind.replace('_', '-')}", value]
+        return out
+
+
+def run_sensor(binary, path, workers, setting):
     """Runs `read` on one file. The books on standard error have the number of frames; if it could
     read none it prints only why, and exits with 1. Raises ValueError on anything else."""
     # The oracle takes frames in the file's order, and numbers them so.
-    command = [str(binary), "read", "--workers", "1", "--reorder", "0", "--sweep-hosts", str(rules.HOSTS)]
+    command = [str(binary), "read", "--workers", str(workers), "--reorder", "0", *setting.flags()]
     command += ["--output", OUTPUT, str(path)]
     done = subprocess.run(command, capture_output=True, check=False, timeout=120)
     errors = done.stderr.decode("utf-8", "replace")
@@ -124,7 +161,7 @@ def run_sensor(binary, path):
     read = re.search(r"^(\d+) frames? read$", errors, re.MULTILINE)
     if read is None and done.returncode == 0:
         raise ValueError("no line 'N frames read' on standard error")
-    found = from_eve(done.stdout.decode("utf-8", "replace"))
+    found = from_eve(done.stdout.decode("utf-8", "replace"), setting.kinds)
     frames = int(read[1]) if read else 0
     return Outcome(frames, last if done.returncode else None, *found)
 
@@ -152,27 +189,37 @@ def frame_differences(sensor, found, named):
     return out, None
 
 
-def compare_one(binary, path, cache, named=""):
+def compare_one(binary, path, cache, setting, named=""):
     """Compares one file: the oracle's findings, a line for each difference, and the rule that explains
     another number of frames. Attempts and scans must be equal up to the last frame that both read."""
-    found = rules.judge(extract.cached(path, cache), rules.LINKS)
-    try:
-        sensor = run_sensor(binary, path)
-    except (subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as why:
-        return found, [f"sensor: {type(why).__name__}: {why}"], None
-    out, explained = frame_differences(sensor, found, named)
-    last = min(sensor.frames, found["frames"])
-    attempts, scans, sweeps = from_oracle(found)
-    out += differences("attempt", sensor.attempts, attempts, last)
-    out += differences("port_scan", sensor.scans, scans, last)
-    out += differences("host_sweep", sensor.sweeps, sweeps, last)
+    found = rules.judge(extract.cached(path, cache), rules.LINKS, setting.limits)
+    out, explained = [], None
+    for workers in setting.workers:
+        try:
+            sensor = run_sensor(binary, path, workers, setting)
+        except (subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as why:
+            lines = [f"sensor: {type(why).__name__}: {why}"]
+        else:
+            lines, explained = frame_differences(sensor, found, named)
+            last = min(sensor.frames, found["frames"])
+            attempts, scans = from_oracle(found)
+            lines += differences("attempt", sensor.attempts, attempts, last)
+            for kind in setting.kinds:
+                lines += differences(kind, sensor.scans[kind], scans[kind], last)
+        who = f"{workers} workers: " if workers > 1 else ""
+        out += [who + line for line in lines]
     return found, out, explained
+
+
+def pieces_of_attempts(path, cache):
+    """Number of SYNs and of pieces of cut headers in a file."""
+    return sum(row["kind"] in extract.SYN_KINDS for row in extract.cached(path, cache)["rows"])
 
 
 def cut_copies(paths, folder, count, cache):
     """Writes `count` seeded prefixes of files with attempts; files with more are drawn more often."""
     rng = random.Random(1)
-    weights = {path: min(50, len(extract.cached(path, cache)["rows"])) for path in paths}
+    weights = {path: min(50, pieces_of_attempts(path, cache)) for path in paths}
     holding = [path for path in paths if weights[path]]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -200,8 +247,7 @@ class Report:
         self.files += 1
         self.totals["frames"] += found["frames"]
         self.totals["attempts"] += len(found["attempts"])
-        self.totals["scans"] += len(found["scans"])
-        self.totals["sweeps"] += len(found["sweeps"])
+        self.totals.update({kind: len(scans) for kind, scans in found["scans"].items()})
         self.totals["damaged"] += found["error"] is not None
         self.explained[explained] += explained is not None
         self.differing += bool(out)
@@ -209,23 +255,30 @@ class Report:
         if len(out) > SHOWN:
             self.lines.append(f"{path}: and {len(out) - SHOWN} more")
 
-    def print_summary(self, what, took):
-        names = ("damaged", "frames", "attempts", "scans", "sweeps")
+    def print_summary(self, what, kinds, took):
+        names = ("damaged", "frames", "attempts", *kinds)
         totals = " ".join(f"{name}={self.totals[name]}" for name in names)
         print(f"{what}: files={self.files} {totals} differing_files={self.differing} ({took:.1f} s)")
         for rule, files in sorted((+self.explained).items()):
             print(f"{what}: {files} files with another number of frames: {rule}")
 
 
+def setting_of(what, args):
+    """Crafted probes lie at the borders of the defaults, and are read with several numbers of workers."""
+    if what == "probes":
+        return Setting(args.kinds, rules.DEFAULTS, PROBE_WORKERS)
+    return Setting(args.kinds)
+
+
 def compare_all(what, binary, paths, args):
     """Compares files and prints what differs; true if nothing does."""
-    report, start = Report(), time.monotonic()
+    report, start, setting = Report(), time.monotonic(), setting_of(what, args)
     frames = {name: differs for name, (differs, _) in known.table("Frames").items()}
 
     def one(path):
         inside = args.corpus is not None and path.is_relative_to(args.corpus)
         name = str(path.relative_to(args.corpus)) if inside else ""
-        return compare_one(binary, path, args.cache, frames.get(name, ""))
+        return compare_one(binary, path, args.cache, setting, frames.get(name, ""))
 
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for path, outcome in zip(paths, pool.map(one, paths)):
@@ -236,8 +289,17 @@ def compare_all(what, binary, paths, args):
         report.differing += len(gone)
     for line in report.lines[:200]:
         print(f"differs: {line}")
-    report.print_summary(what, time.monotonic() - start)
+    report.print_summary(what, args.kinds, time.monotonic() - start)
     return report.differing == 0
+
+
+def kinds_of(text):
+    """`port_scan,udp_scan` as kinds, in the order of the rules."""
+    words = text.split(",")
+    unknown = [word for word in words if word not in rules.KINDS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]}: none of {', '.join(rules.KINDS)}")
+    return tuple(kind for kind in rules.KINDS if kind in words)
 
 
 def arguments(words):
@@ -247,6 +309,10 @@ def arguments(words):
     parser.add_argument("--binary", default="target/release/synledger", type=pathlib.Path)
     parser.add_argument("--corpus", type=pathlib.Path, metavar="DIR", help="real captures")
     parser.add_argument("--crafted", type=pathlib.Path, metavar="DIR", help="crafted captures")
+    parser.add_argument("--probes", type=pathlib.Path, metavar="DIR",
+                        help="crafted captures of the family probes: default limits; 1, 2 and 8 workers")
+    parser.add_argument("--kinds", type=kinds_of, default=rules.KINDS, metavar="KIND,…",
+                        help=f"scans to compare: {', '.join(rules.KINDS)} (all)")
     parser.add_argument("--cuts", type=int, default=0, metavar="N", help="also N of them, cut short")
     parser.add_argument("--cut-dir", type=pathlib.Path, default="target/cut", metavar="DIR",
                         help="folder for the cut copies; emptied first")
@@ -259,7 +325,7 @@ def arguments(words):
 def groups(args):
     """{what: captures} of each place named; prints `skipped: why` for a place that is missing."""
     places = {"named": args.files}
-    for what in ("corpus", "crafted"):
+    for what in ("corpus", "crafted", "probes"):
         folder = getattr(args, what)
         if folder is not None and not folder.is_dir():
             print(f"skipped: {what} captures: {folder} is not there")

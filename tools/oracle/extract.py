@@ -13,13 +13,14 @@ import shutil
 import subprocess
 
 # Part of the cache key: raise it when the meaning of a row changes.
-VERSION = 6
+VERSION = 7
 
 FIELDS = (
     "frame.number frame.time_epoch frame.encap_type frame.protocols ip.src ip.dst ip.id "
     "ip.frag_offset ip.flags.mf ip.proto ipv6.src ipv6.dst ipv6.fraghdr.ident "
     "ipv6.fraghdr.offset ipv6.fraghdr.more ipv6.fraghdr.nxt tcp.srcport tcp.dstport "
-    "tcp.seq_raw tcp.flags data.data"
+    "tcp.seq_raw tcp.seq tcp.ack_raw tcp.len tcp.flags udp.srcport udp.dstport udp.length "
+    "icmp.type icmp.code icmpv6.type icmpv6.code data.data"
 ).split()
 
 # What may stand between the IP header and TCP without being a tunnel. AH is no tunnel in either
@@ -28,6 +29,8 @@ EXTENSIONS = {"ipv6.hopopts", "ipv6.dstopts", "ipv6.routing", "ipv6.fraghdr", "a
 
 SYN, ACK = 0x02, 0x10
 TCP_PROTO = "6"
+# Rows that are attempts, or become some: see `rules.joined`.
+SYN_KINDS = ("syn", "head", "tail")
 
 
 class Unavailable(Exception):
@@ -94,8 +97,52 @@ def fragment_of(row, family):
     return int(ident, 16), int(offset) * 8, more
 
 
-def relevant(row, frame, ts):
-    """The row for the rules, or None: a SYN without ACK, or a piece of a cut TCP header."""
+def quoted(values, protocols, family):
+    """What an ICMP error quotes, as {src, sport, dst, dport, seq}, if that is TCP in the error's own IP
+    version; else None. `values`: all values of each field; the quote's addresses are the second ones."""
+    layers = protocols.split(":")
+    quote = layers[layers.index("icmp" if family == "ip" else "icmpv6") + 1 :]
+    addresses = [values[f"{family}.{end}"] for end in ("src", "dst")]
+    if outer(":".join(quote)) != (family, "tcp") or min(map(len, addresses)) < 2:
+        return None
+    ports = [values[f"tcp.{end}port"] for end in ("src", "dst")]
+    # Of a quote of 8 bytes tshark prints the raw sequence number as tcp.seq, and no tcp.seq_raw.
+    seq = values["tcp.seq_raw"] or values["tcp.seq"]
+    if not all(ports):
+        return None
+    src, dst = (str(ipaddress.ip_address(address[1])) for address in addresses)
+    return {"src": src, "sport": int(ports[0][0]), "dst": dst, "dport": int(ports[1][0]),
+            "seq": int(seq[0]) if seq else None}
+
+
+def icmp_row(row, values, out, family):
+    """A destination unreachable, but for "fragmentation needed", that quotes TCP; else None."""
+    name = "icmp" if family == "ip" else "icmpv6"
+    if not row[f"{name}.type"]:
+        return None
+    kind, code = int(row[f"{name}.type"]), int(row[f"{name}.code"] or 0)
+    if not (kind == 3 and code != 4 if family == "ip" else kind == 1):
+        return None
+    quote = quoted(values, row["frame.protocols"], family)
+    return None if quote is None else out | {"kind": "icmp", "quoted": quote}
+
+
+def segment_row(row, out, flags):
+    """A TCP segment: a SYN without ACK (kind `syn`), or any other."""
+    is_syn = flags & SYN and not flags & ACK
+    return out | {
+        "kind": "syn" if is_syn else "segment",
+        "sport": int(row["tcp.srcport"]), "dport": int(row["tcp.dstport"]),
+        "isn" if is_syn else "seq": int(row["tcp.seq_raw"]),
+        "flags": flags, "ack": int(row["tcp.ack_raw"] or 0), "len": int(row["tcp.len"] or 0),
+    }
+
+
+def relevant(every, frame, ts):
+    """The row for the rules, or None: a TCP segment, a piece of a cut TCP header, a UDP datagram, or an
+    ICMP error. `every`: the fields of a frame with all their values."""
+    values = {name: value.split(",") if value else [] for name, value in every.items()}
+    row = {name: (each or [""])[0] for name, each in values.items()}
     family, carried = outer(row["frame.protocols"])
     if family is None or not row[f"{family}.src"] or not row[f"{family}.dst"]:
         return None
@@ -111,10 +158,12 @@ def relevant(row, frame, ts):
     if carried == "tcp" and row["tcp.flags"]:
         # tshark dissects TCP only at offset 0; fail if it ever does otherwise.
         assert fragment is None or fragment[1] == 0, row
-        if not flags & SYN or flags & ACK:
-            return None
-        ports = {"sport": int(row["tcp.srcport"]), "dport": int(row["tcp.dstport"])}
-        return out | ports | {"kind": "syn", "isn": int(row["tcp.seq_raw"])}
+        return segment_row(row, out, flags)
+    if carried == "udp" and row["udp.dstport"] and (fragment is None or fragment[1] == 0):
+        ports = {"sport": int(row["udp.srcport"]), "dport": int(row["udp.dstport"])}
+        return out | ports | {"kind": "udp", "len": int(row["udp.length"] or 0)}
+    if carried == ("icmp" if family == "ip" else "icmpv6"):
+        return icmp_row(row, values, out, family)
     # Any other layer here is a tunnel or an ICMP error, and the fragment header may be an inner one.
     if carried not in ("tcp", "data", None) or fragment is None or fragment[1] not in (0, 8):
         return None
@@ -138,23 +187,26 @@ def packets(path, extra=(), occurrence="f"):
 
 
 def extract(path):
-    """Reads one capture: totals, and the relevant rows with the packet time at each."""
-    rows, frames, encaps, latest, error = [], 0, {}, None, None
-    for number, row in packets(path):
+    """Reads one capture: totals, the relevant rows with the packet time at each, and the clock: [frame, packet
+    time] of each frame that moves packet time forward."""
+    rows, frames, encaps, latest, error, clock = [], 0, {}, None, None, []
+    for number, row in packets(path, occurrence="a"):
         if number is None:
             error = row
             continue
         frames = number
         # A simple packet block has no time: it takes the packet time reached so far.
         ts = nanoseconds(row["frame.time_epoch"]) if row["frame.time_epoch"] else latest or 0
-        latest = ts if latest is None else max(latest, ts)
+        if latest is None or ts > latest:
+            latest = ts
+            clock.append([number, ts])
         encaps[row["frame.encap_type"]] = encaps.get(row["frame.encap_type"], 0) + 1
         kept = relevant(row, number, ts)
         if kept is not None:
             rows.append(kept | {"now": latest})
     if any(row["kind"] == "head" for row in rows):
         add_heads(path, rows)
-    return {"frames": frames, "error": error, "encaps": encaps, "rows": rows}
+    return {"frames": frames, "error": error, "encaps": encaps, "rows": rows, "clock": clock}
 
 
 def add_heads(path, rows):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Attempts and port scans of captures, from tshark's fields alone. See README.md.
+"""Attempts and scans of captures, from tshark's fields alone. See README.md.
 
 Exit status: 1 where --truth finds a difference that known_differences.md does not name, or misses one
 that it names.
@@ -44,7 +44,7 @@ def skipped(args):
 def judged(args, paths):
     """Yields (path, extract); prints findings with --json, and totals at the end."""
     links = rules.LINKS if args.supported_links else None
-    totals = dict.fromkeys(("files", "damaged", "frames", "touches", "attempts", "scans"), 0)
+    totals = dict.fromkeys(("files", "damaged", "frames", "touches", "attempts", *rules.KINDS), 0)
     start = time.monotonic()
     for path, extracted in extract.extract_all(paths, args.cache, args.jobs):
         found = rules.judge(extracted, links)
@@ -52,8 +52,9 @@ def judged(args, paths):
         totals["damaged"] += found["error"] is not None
         for name in ("frames", "touches"):
             totals[name] += found[name]
-        for name in ("attempts", "scans"):
-            totals[name] += len(found[name])
+        totals["attempts"] += len(found["attempts"])
+        for kind, scans in found["scans"].items():
+            totals[kind] += len(scans)
         if args.json:
             print(json.dumps({"file": str(path)} | found))
         yield path, extracted

@@ -1,14 +1,41 @@
-"""The design's rules of attempt, touch, port_scan and host_sweep, by brute force.
+"""The design's rules of attempt, touch and scan, by brute force.
 
 Simple on purpose: all touches of a subject are kept, and every frame evaluates all of them again.
 """
 
-HORIZON_NS = 130_000_000_000
+import dataclasses
+
+import flows
+
+HORIZON_NS = flows.HORIZON_NS
 WINDOW_NS = 60_000_000_000
 JOIN_NS = 30_000_000_000
-PORTS = 4
-# Fewer than the sensor's default, so that real captures hold some: it is run with --sweep-hosts 5.
-HOSTS = 5
+
+# The kinds of scan, in the order in which they are reported.
+KINDS = ("port_scan", "host_sweep", "stealth_scan", "udp_scan", "slow_scan")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How many ports or hosts make a scan; all but `slow` within 60 s, `slow` within 8 h."""
+
+    ports: int = 4
+    hosts: int = 5
+    stealth: int = 3
+    udp: int = 10
+    slow: int = 10
+
+
+# The sensor's defaults, but for `hosts`: `--sweep-hosts 5`, so that captures may be small.
+DEFAULTS = Limits()
+# Fewer, so that real captures hold some.
+FEW = Limits(stealth=2, udp=3, slow=4)
+SLOW_WINDOW_NS = 8 * 3600 * 1_000_000_000
+# slow_scan looks at so many (host, port) of a source: those touched last.
+SLOW_KEPT = 12
+# The first of those that failed is to be so much older than the last touch.
+SLOW_SPAN_NS = 60_000_000_000
+SLOW_UNANSWERED_NS = 5_000_000_000
 
 # Wireshark's frame.encap_type numbers of the link types that the sensor reads.
 LINKS = {
@@ -31,13 +58,21 @@ LINKS = {
 
 
 def joined(rows):
-    """SYN rows: whole ones, and those joined from a head of 8 to 13 bytes and the fragment at offset 8,
-    in either order, at the frame that completes the pair.
+    """SYN rows: whole ones, and joined ones."""
+    return [row for row in merged(rows) if row["kind"] == "syn"]
+
+
+def merged(rows):
+    """All rows, with SYNs that are joined from a head of 8 to 13 bytes and the fragment at offset 8, in either
+    order, at the frame that completes the pair; without these pieces.
 
     A pair is used up when it is complete; a newer head or tail replaces an older one.
     """
     out, heads, tails = [], {}, {}
     for row in rows:
+        if row["kind"] not in ("syn", "head", "tail"):
+            out.append(row)
+            continue
         if row["kind"] == "syn":
             out.append(row | {"joined": False})
             continue
@@ -55,7 +90,8 @@ def joined(rows):
         head = bytes.fromhex(heads.pop(key)["data"])
         flags = bytes.fromhex(tails.pop(key)["data"])[5]
         if flags & 0x02 and not flags & 0x10:
-            out.append(row | header(head) | {"joined": True})
+            more = {"kind": "syn", "joined": True, "flags": flags, "ack": 0, "len": 0}
+            out.append(row | header(head) | more)
     return out
 
 
@@ -86,43 +122,114 @@ def newest_by_item(touches):
     return newest
 
 
-def rising_edges(syns, subject, item, least):
+def rising_edges(seen, subject, item, least):
     """Touches at which `least` items of one subject come to lie within a window, with the items.
     `subject` and `item` are names of fields."""
     touches, true_until, out = {}, {}, []
-    for syn in syns:
-        who = tuple(syn[name] for name in subject)
-        touches.setdefault(who, []).append((syn["ts"], syn[item]))
+    for one in seen:
+        who = tuple(one[name] for name in subject)
+        touches.setdefault(who, []).append((one["ts"], one[item]))
         newest = newest_by_item(touches[who])
         latest = max(newest.values())
-        within = sorted(one for one, ts in newest.items() if latest - ts < WINDOW_NS)
+        within = sorted(each for each, ts in newest.items() if latest - ts < WINDOW_NS)
         if len(within) < least:
             continue
         if who not in true_until or latest >= true_until[who] + WINDOW_NS:
-            out.append((syn, within))
+            out.append((one, within))
         nth = sorted(newest.values(), reverse=True)[least - 1]
         true_until[who] = nth + WINDOW_NS
     return out
 
 
-def port_scans(syns):
-    """Frames at which port_scan fires for a pair of source and destination."""
-    edges = rising_edges(syns, ("src", "dst"), "dport", PORTS)
+def of_pair(seen, least):
+    """Frames at which a rule fires that counts the ports of a source and a destination."""
+    edges = rising_edges(seen, ("src", "dst"), "dport", least)
     names = ("frame", "ts", "src", "dst")
-    return [{name: syn[name] for name in names} | {"ports": ports} for syn, ports in edges]
+    return [{name: one[name] for name in names} | {"ports": ports} for one, ports in edges]
 
 
-def host_sweeps(syns):
+def port_scans(syns, least=DEFAULTS.ports):
+    """Frames at which port_scan fires for a pair of source and destination."""
+    return of_pair(syns, least)
+
+
+def host_sweeps(syns, least=DEFAULTS.hosts):
     """Frames at which host_sweep fires for a source and a port."""
-    edges = rising_edges(syns, ("src", "dport"), "dst", HOSTS)
+    edges = rising_edges(syns, ("src", "dport"), "dst", least)
     names = ("frame", "ts", "src", "dst", "dport")
     return [{name: syn[name] for name in names} | {"hosts": len(hosts)} for syn, hosts in edges]
 
 
-def judge(extracted, links=None):
-    """Attempts and rising edges of both rules of one capture; `links` limits the encapsulations (None: all)."""
+def stealth_scans(events, least=DEFAULTS.stealth):
+    """Frames at which stealth_scan fires for a pair of source and destination."""
+    probes = [one for one in events if one["what"] == "probe" or one.get("probe")]
+    return of_pair(probes, least)
+
+
+def udp_scans(events, least=DEFAULTS.udp):
+    """Frames at which udp_scan fires for a pair of source and destination."""
+    return of_pair([one for one in events if one["what"] == "udp_opened"], least)
+
+
+class SlowSource:
+    """The (destination, port) that one source touched last, and what became of them."""
+
+    def __init__(self):
+        # (destination, port) -> [newest touch, was answered, was refused]
+        self.kept = {}
+        # The condition held at the last touch.
+        self.holds = False
+        self.latest = None
+
+    def on_outcome(self, outcome, item):
+        """An attempt to an item that is kept was answered or refused."""
+        if item in self.kept:
+            self.kept[item][1 if outcome == "answered" else 2] = True
+
+    def failed(self, item, ts):
+        """No attempt was answered: one was refused, or the last touch is 5 s older than the one at `ts`."""
+        newest, answered, refused = self.kept[item]
+        return not answered and (refused or ts - newest >= SLOW_UNANSWERED_NS)
+
+    def on_touch(self, ts, item, least):
+        """The items that failed, if this touch makes a scan of them; else None."""
+        element = self.kept.setdefault(item, [ts, False, False])
+        element[0] = max(element[0], ts)
+        if len(self.kept) > SLOW_KEPT:
+            del self.kept[min(self.kept, key=lambda one: self.kept[one][0])]
+        last, self.latest = self.latest, max(ts, self.latest if self.latest is not None else ts)
+        within = [
+            one for one in self.kept
+            if self.failed(one, ts) and self.latest - self.kept[one][0] < SLOW_WINDOW_NS
+        ]
+        held = self.holds and last is not None and self.latest - last < SLOW_WINDOW_NS
+        oldest = min((self.kept[one][0] for one in within), default=self.latest)
+        self.holds = len(within) >= least and self.latest - oldest >= SLOW_SPAN_NS
+        return sorted(within) if self.holds and not held else None
+
+
+def slow_scans(events, least=DEFAULTS.slow):
+    """Frames at which slow_scan fires for a source."""
+    sources, out = {}, []
+    for one in events:
+        source = sources.setdefault(one["src"], SlowSource())
+        item = (one["dst"], one["dport"])
+        if one["what"] in ("answered", "refused"):
+            source.on_outcome(one["what"], item)
+        elif one["what"] == "touch":
+            items = source.on_touch(one["ts"], item, least)
+            if items is not None:
+                names = ("frame", "ts", "src", "dst")
+                out.append({name: one[name] for name in names} | {"items": items})
+    return out
+
+
+def judge(extracted, links=None, limits=DEFAULTS):
+    """Attempts and rising edges of all rules of one capture; `links` limits the encapsulations (None: all)."""
     rows = [row for row in extracted["rows"] if links is None or row["encap"] in links]
-    syns = joined(rows)
+    rows = merged(rows)
+    syns = [row for row in rows if row["kind"] == "syn"]
+    events = flows.events(rows, extracted["clock"])
     wanted = ("frame", "ts", "src", "sport", "dst", "dport", "isn", "joined")
     return {
         "frames": extracted["frames"],
@@ -130,8 +237,13 @@ def judge(extracted, links=None):
         "encaps": extracted["encaps"],
         "touches": len(syns),
         "attempts": [{name: syn[name] for name in wanted} for syn in attempts(syns)],
-        "scans": port_scans(syns),
-        "sweeps": host_sweeps(syns),
+        "scans": {
+            "port_scan": port_scans(syns, limits.ports),
+            "host_sweep": host_sweeps(syns, limits.hosts),
+            "stealth_scan": stealth_scans(events, limits.stealth),
+            "udp_scan": udp_scans(events, limits.udp),
+            "slow_scan": slow_scans(events, limits.slow),
+        },
     }
 
 

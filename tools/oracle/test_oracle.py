@@ -14,21 +14,24 @@ import compare
 import eve_schema
 import extract
 import fake_synledger
+import flows
 import known
 import logs
 import rules
 import truth
-import zeek
 
 SECOND = 1_000_000_000
 W = rules.WINDOW_NS
+# Of each capture of `Faults`.
+FRAMES = 51
 
 
 def syn(ns, port=80, isn=1, frame=0, now=None, joined=False):
     """A SYN row of one pair."""
     now = ns if now is None else now
     return {"frame": frame, "ts": ns, "now": now, "src": "192.0.2.1", "sport": 4000,
-            "dst": "198.51.100.1", "dport": port, "isn": isn, "joined": joined}
+            "dst": "198.51.100.1", "dport": port, "isn": isn, "joined": joined, "kind": "syn",
+            "flags": extract.SYN, "ack": 0, "len": 0}
 
 
 def edges(*touches):
@@ -105,6 +108,13 @@ class Fragments(unittest.TestCase):
                              (1, 1234, 80, 7))
             self.assertEqual(rules.joined(self.rows(30 * SECOND, reverse)), [])
 
+    def test_a_joined_syn_keeps_its_flags_and_other_rows_stay(self):
+        rows = self.rows(1)
+        rows[1]["data"] = self.TAIL.replace("5002", "5003")
+        other = rows[0] | {"kind": "udp", "frame": 9}
+        made, kept = rules.merged([*rows, other])
+        self.assertEqual((made["kind"], made["flags"], kept), ("syn", 3, other))
+
 
 class Reading(unittest.TestCase):
     def test_times_are_exact(self):
@@ -133,6 +143,18 @@ class Reading(unittest.TestCase):
         for ports in ((80,), (80, 81, 82, 99), (1, 3, 5), (0, 65535)):
             self.assertEqual(compare.ports_of(fake_synledger.ranges(ports)), ports)
 
+    def test_frames_of_other_links_count_for_nothing(self):
+        rows = [syn(n, 80 + n, isn=n, frame=n) | {"encap": n % 2} for n in range(10)]
+        found = rules.judge({"frames": 10, "error": None, "encaps": {}, "rows": rows, "clock": []}, {1})
+        self.assertEqual([one["frame"] for one in found["attempts"]], [1, 3, 5, 7, 9])
+        self.assertEqual([one["frame"] for one in found["scans"]["port_scan"]], [7])
+
+    def test_a_scan_without_a_frame_starts_behind_the_last_one(self):
+        event = {"event_type": "alert", "src_ip": "192.0.2.1", "synledger": {"scan": {"kind": "slow_scan", "phase": "started"}}}
+        _, scans = compare.from_eve(json.dumps(event), rules.KINDS)
+        self.assertEqual(scans["slow_scan"], [(flows.AT_END, "192.0.2.1")])
+        self.assertEqual(compare.differences("x", scans["slow_scan"], [], 2**40), [])
+
     def test_differences_name_both_sides_and_stop_at_the_last_frame(self):
         lines = compare.differences("x", [(1, "a"), (2, "b"), (9, "c")], [(2, "b"), (3, "d")], 5)
         self.assertEqual(len(lines), 2)
@@ -146,6 +168,13 @@ class Reading(unittest.TestCase):
         with mock.patch("extract.tshark_rows", return_value=[*rows, None]):
             self.assertEqual([number for number, _ in extract.packets("x")], [1, 2, None])
             self.assertEqual(extract.extract("x")["frames"], 2)
+
+    def test_the_clock_has_the_frames_that_move_packet_time(self):
+        empty = dict.fromkeys(extract.FIELDS, "") | {"frame.encap_type": "1", "frame.protocols": "eth"}
+        rows = [empty | {"frame.time_epoch": time} for time in ("5", "5", "4", "7.5", "", "7.6")]
+        with mock.patch("extract.tshark_rows", return_value=[*rows, None]):
+            clock = extract.extract("x")["clock"]
+        self.assertEqual(clock, [[1, 5 * SECOND], [4, 7_500_000_000], [6, 7_600_000_000]])
 
 
 class Faults(unittest.TestCase):
@@ -162,15 +191,25 @@ class Faults(unittest.TestCase):
             path.write_text(name)
             rows = [syn(n, 80 + n, isn=n, frame=n) for n in range(1, 6)]
             rows += [syn(n, 80, isn=n, frame=n) | {"dst": f"198.51.100.{n}"} for n in range(6, 11)]
-            rows = [row | {"encap": 1, "kind": "syn"} for row in rows]
-            found = {"frames": 10, "error": error, "encaps": {"1": 10}, "rows": rows}
+            rows += self.probed()
+            rows = [row | {"encap": 1} for row in rows]
+            found = {"frames": FRAMES, "error": error, "encaps": {"1": FRAMES}, "rows": rows, "clock": []}
             extract.cache_file(path, self.folder).write_text(json.dumps(found))
 
-    def compared(self, names, fault=""):
+    def probed(self):
+        """Rows of a stealth scan (frames 11 to 14), a UDP scan (21 to 30), and a slow scan (41 to 51)."""
+        base = {"now": 0, "src": "192.0.2.9", "sport": 4000, "dst": "198.51.100.1"}
+        rows = [base | {"frame": n, "ts": n, "kind": "segment", "dport": n, "flags": 0, "seq": 1, "ack": 0,
+                        "len": 0} for n in range(11, 15)]
+        rows += [base | {"frame": n, "ts": n, "kind": "udp", "dport": n, "len": 9} for n in range(21, 31)]
+        slow = [syn((n - 40) * 100 * SECOND, n, frame=n) for n in range(41, 52)]
+        return rows + [row | {"src": "192.0.2.7"} for row in slow]
+
+    def compared(self, names, fault="", more=()):
         """Exit status and output of `compare.py` over these files, with a sensor that has this fault."""
         fake = pathlib.Path(__file__).with_name("fake_synledger.py")
         files = [str(self.folder / "captures" / name) for name in names]
-        words = ["--binary", str(fake), "--cache", str(self.folder), *files]
+        words = ["--binary", str(fake), "--cache", str(self.folder), *more, *files]
         environment = {"FAKE_FAULT": fault, "FAKE_CACHE": str(self.folder)}
         output = io.StringIO()
         with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(output):
@@ -180,12 +219,42 @@ class Faults(unittest.TestCase):
     def test_a_sensor_without_faults_passes(self):
         status, output = self.compared(["whole.pcap", "damaged.pcap"])
         self.assertEqual(status, 0, output)
-        self.assertIn("files=2 damaged=1 frames=20 attempts=20 scans=2 sweeps=2 differing_files=0", output)
+        self.assertIn("files=2 damaged=1 frames=102 attempts=42 port_scan=2 host_sweep=2 stealth_scan=2 "
+                      "udp_scan=2 slow_scan=2 differing_files=0", output)
+
+    def test_kinds_that_are_not_named_are_not_compared(self):
+        for kind in ("stealth_scan", "udp_scan", "slow_scan"):
+            others = ",".join(one for one in rules.KINDS if one != kind)
+            for kinds, status in ((others, 0), (kind, 1)):
+                found, output = self.compared(["whole.pcap"], kind.removesuffix("_scan"), ("--kinds", kinds))
+                self.assertEqual(found, status, output)
+        with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit):
+            compare.arguments(["--kinds", "port_scan,sweep"])
+
+    def test_a_fault_that_only_several_workers_have_is_found_in_probes(self):
+        folder = str(self.folder / "captures")
+        for fault in ("stealth-of-8", "udp-of-8", "slow-of-8"):
+            status, output = self.compared([], fault)
+            self.assertEqual((status, output), (0, ""))
+            status, output = self.compared([], fault, ("--probes", folder))
+            self.assertEqual(status, 1, fault)
+            kind = fault.replace("-of-8", "_scan")
+            self.assertIn(f"8 workers: {kind}: only the oracle", output)
+            self.assertNotIn("2 workers: ", output)
+
+    def test_probes_are_read_with_the_defaults_and_others_with_fewer(self):
+        flags = compare.setting_of("probes", compare.arguments([])).flags()
+        self.assertEqual(flags[4:], ["--stealth-scan", "3/60s", "--udp-scan", "10/60s", "--slow-scan", "10/8h"])
+        setting = compare.setting_of("corpus", compare.arguments(["--kinds", "port_scan,slow_scan"]))
+        self.assertEqual(setting.flags()[4:], ["--slow-scan", "4/8h"])
+        self.assertEqual(setting.workers, (1,))
 
     def test_each_fault_fails(self):
         faults = {
             "drop": "attempt: only the oracle", "isn": "attempt: only the sensor", "ports": "port_scan:",
-            "scan": "port_scan: only the sensor", "sweep": "host_sweep: only the oracle", "crash": "exit status 101", "stop": "frames: sensor 5",
+            "scan": "port_scan: only the sensor", "sweep": "host_sweep: only the oracle", "crash": "exit status 101", "stop": "frames: sensor 25",
+            "stealth": "stealth_scan: only the oracle", "probe": "stealth_scan: only the sensor",
+            "udp": "udp_scan: only the oracle", "slow": "slow_scan: only the oracle",
         }
         for fault, words in faults.items():
             for name in ("whole.pcap", "damaged.pcap"):
@@ -218,7 +287,7 @@ class Frames(unittest.TestCase):
 
     def judged(self, frames, error, sensor=(5, None), named="", encaps=("1",), touches=0):
         found = {"frames": frames, "error": error, "encaps": dict.fromkeys(encaps, 1), "touches": touches}
-        return compare.frame_differences(compare.Outcome(*sensor, [], [], []), found, named)
+        return compare.frame_differences(compare.Outcome(*sensor, [], {}), found, named)
 
     def test_only_the_named_difference_is_explained(self):
         why = "named in known_differences.md"
@@ -350,95 +419,6 @@ class EveSchema(unittest.TestCase):
         self.assertEqual(len(faults), 4 + 2 + 2)
         self.assertNotIn(record, faults.values())
         self.assertEqual(record, {"timestamp": "t", "event_type": "flow", "flow": {"age": 1}})
-
-
-class Zeek(unittest.TestCase):
-    """zeek.py finds each fault planted in a log, and none in a right log."""
-
-    FIELDS = ("ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "duration", "orig_bytes",
-              "resp_bytes", "conn_state", "local_orig", "local_resp", "history", "orig_pkts", "resp_pkts",
-              "community_id")
-    TYPES = ("time", "addr", "port", "addr", "port", "enum", "interval", "count", "count", "string", "bool",
-             "bool", "string", "count", "count", "string")
-    ROW = ("1619623685.123456", "192.0.2.1", "4000", "198.51.100.1", "80", "tcp", "1.500000", "10", "20", "SF",
-           "F", "T", "ShADadFf", "5", "4", "1:abc=")
-    EVE = {
-        "timestamp": "2021-04-28T15:28:06.623456+0000", "event_type": "flow", "src_ip": "192.0.2.1",
-        "src_port": 4000, "dest_ip": "198.51.100.1", "dest_port": 80, "proto": "TCP", "community_id": "1:abc=",
-        "flow": {"pkts_toserver": 5, "pkts_toclient": 4, "start": "2021-04-28T15:28:05.123456+0000",
-                 "end": "2021-04-28T15:28:06.623456+0000"},
-        "synledger": {"conn_state": "SF", "history": "ShADadFf", "direction": "in",
-                      "payload_bytes_toserver": 10, "payload_bytes_toclient": 20},
-    }
-    NOTICE = {"ts": "1619623685.123456", "note": "Scan::Port_Scan", "msg": "Port scan detected", "src": "192.0.2.1",
-              "dst": "198.51.100.1", "p": "-", "n": "4"}
-    ALERT = {
-        "timestamp": "2021-04-28T15:28:05.123456+0000", "event_type": "alert", "src_ip": "192.0.2.1",
-        "dest_ip": "198.51.100.1", "synledger": {"scan": {"kind": "port_scan", "ports": 4, "hosts": 1}},
-    }
-
-    def log(self, *, types=TYPES, rows=(ROW,), last="#close\t2021-04-28-15-28-07\n"):
-        """A conn.log, read by its columns."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder, "conn.log")
-            lines = ["#separator \\x09", "\t".join(("#fields", *self.FIELDS)), "\t".join(("#types", *types))]
-            path.write_text("\n".join([*lines, *("\t".join(row) for row in rows)]) + "\n" + last)
-            return zeek.columns(path)
-
-    def test_a_right_log_passes(self):
-        types, rows = self.log()
-        logs = {"conn": (types, rows), "notice": ({}, [self.NOTICE])}
-        self.assertEqual(zeek.eve_differences(logs, [self.EVE, self.ALERT]), [])
-
-    def test_each_field_that_is_spoiled_is_named(self):
-        types, (row,) = self.log()
-        shown = {"id.orig_p": "ports", "id.resp_p": "ports", "local_orig": "local", "local_resp": "local",
-                 "orig_bytes": "duration and bytes", "resp_bytes": "duration and bytes", "duration": "duration and bytes"}
-        for name in self.FIELDS:
-            spoiled = "2.000000" if types[name] in ("time", "interval") else "T" if row[name] == "F" else "9"
-            lines = zeek.eve_differences({"conn": (types, [row | {name: spoiled}])}, [self.EVE])
-            self.assertTrue(any(shown.get(name, name) in line for line in lines), (name, lines))
-        for name, spoiled in {"ts": "1.000000", "note": "Scan::Other", "msg": "-", "src": "192.0.2.2",
-                              "dst": "192.0.2.3", "p": "80", "n": "5"}.items():
-            lines = zeek.eve_differences({"notice": ({}, [self.NOTICE | {name: spoiled}])}, [self.ALERT])
-            self.assertEqual([line.split(": ")[1] for line in lines], [name], lines)
-
-    def test_a_row_too_few_or_too_many_is_a_difference(self):
-        log = self.log()
-        self.assertEqual(len(zeek.eve_differences({"conn": log}, [self.EVE, self.EVE])), 1)
-        self.assertEqual(len(zeek.eve_differences({"conn": log}, [])), 1)
-        self.assertEqual(len(zeek.eve_differences({}, [self.ALERT])), 1)
-
-    def test_a_malformed_log_is_an_error(self):
-        for why, spoiled in {"#close": {"last": ""}, "#types": {"types": self.TYPES[1:]},
-                             "columns": {"rows": (self.ROW[1:],)}}.items():
-            with self.assertRaisesRegex(ValueError, why):
-                self.log(**spoiled)
-
-    def test_a_value_that_a_reader_reads_otherwise_is_named(self):
-        types, rows = self.log()
-        for reader, value in (("zat", zeek.as_zat), ("parsezeeklogs", zeek.as_parsezeeklogs)):
-            read = [{name: value(types[name], text) for name, text in row.items()} for row in rows]
-            self.assertEqual(zeek.reader_differences(reader, types, rows, read), [])
-            self.assertEqual(len(zeek.reader_differences(reader, types, rows, [])), 1)
-            for name in self.FIELDS:
-                spoiled = [read[0] | {name: "other"}]
-                lines = zeek.reader_differences(reader, types, rows, spoiled)
-                self.assertEqual(len(lines), 1, (reader, name, lines))
-
-    def test_other_rows_after_rotation_and_other_bytes_are_named(self):
-        _, rows = self.log()
-        self.assertEqual(zeek.union_differences({"conn": rows}, {"conn": list(rows)}), [])
-        for rotated in ({}, {"conn": rows * 2}, {"conn": [rows[0] | {"proto": "udp"}]}):
-            self.assertEqual(len(zeek.union_differences({"conn": rows}, rotated)), 1)
-        with tempfile.TemporaryDirectory() as folder:
-            one, other = (pathlib.Path(folder, name) for name in ("1", "2"))
-            one.write_text("a")
-            other.write_text("a")
-            self.assertEqual(zeek.byte_differences(2, {"conn.log": one}, {"conn.log": other}), [])
-            other.write_text("b")
-            self.assertEqual(len(zeek.byte_differences(2, {"conn.log": one}, {"conn.log": other})), 1)
-            self.assertEqual(len(zeek.byte_differences(2, {"conn.log": one}, {})), 1)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,11 @@ impl AttemptEntry {
         })
     }
 
+    /// The server's SYN+ACK was seen.
+    pub fn was_synack_seen(&self) -> bool {
+        self.has(ANSWERED) && self.vlan & BY_DATA == 0
+    }
+
     /// The server's initial sequence number, once answered.
     pub fn server_isn(&self) -> u32 {
         self.word

@@ -5,7 +5,9 @@ mod packed;
 use super::closed::Closed;
 use super::counts::FlowCounts;
 use super::key::Hasher;
-use super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Volume, When};
+use super::record::{
+    Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Technique, Volume, When,
+};
 use super::table::bucket::Hits;
 use super::table::slab::{Hint, Slab};
 use super::table::{prefault, timers};
@@ -15,7 +17,8 @@ use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::FIN;
 use crate::sys::huge_pages::with_room;
 use crate::time::durations::{TCP_IDLE_NS, TCP_UNHEARD_NS};
-use packed::{Cold, Hot};
+use packed::Cold;
+pub(super) use packed::Hot;
 use std::cmp::Ordering;
 
 pub(crate) const OTHER_IDLE_NS: i64 = 60_000_000_000;
@@ -203,9 +206,16 @@ impl Conns {
         });
     }
 
-    /// Accounts a packet of the hinted entry, if it only adds to it. False: nothing was done.
+    /// Accounts a packet of the hinted entry, if it only adds to it and is not one that `may_tell` more. False: nothing
+    /// was done.
     #[inline(always)]
-    pub fn add_to_open(&mut self, hint: Hint, packet: &Headers, watermark_ns: i64) -> bool {
+    pub fn add_to_open(
+        &mut self,
+        hint: Hint,
+        packet: &Headers,
+        watermark_ns: i64,
+        may_tell: impl Fn(&Hot, Sender) -> bool,
+    ) -> bool {
         let Some((at, hot)) = self.slab.hinted(hint) else {
             return false;
         };
@@ -213,7 +223,7 @@ impl Conns {
         let Some(sender) = hot.sender(cold, &packet.key) else {
             return false;
         };
-        let only_adds = hot.only_adds(packet, watermark_ns);
+        let only_adds = hot.only_adds(packet, watermark_ns) && !may_tell(hot, sender);
         if only_adds {
             hot.add(cold, packet, sender, watermark_ns);
         }
@@ -456,6 +466,17 @@ impl Conns {
         }
     }
 
+    /// Packets that each side of an entry has sent, originator first.
+    pub fn packets(&self, at: u32) -> [u64; 2] {
+        self.slab.get(at).packets(self.cold(at))
+    }
+
+    /// See [`Hot::probe_before_answer`].
+    pub fn probe_before_answer(&self, at: u32, reset_seq: u32) -> Option<Technique> {
+        let hot = self.slab.get(at);
+        hot.probe_before_answer(self.cold(at), reset_seq)
+    }
+
     /// Accounts a packet to an entry, if it comes from the interface of its direction.
     #[inline]
     pub fn account(
@@ -465,14 +486,15 @@ impl Conns {
         sender: Sender,
         watermark_ns: i64,
         counts: &mut FlowCounts,
-    ) {
+    ) -> bool {
         let (hot, cold) = (self.slab.get_mut(at), &mut self.cold[at as usize]);
         if !hot.comes_its_way(cold, packet.interface, sender) {
             counts.packets_other_interface += 1;
-            return;
+            return false;
         }
         counts.packets_accounted += 1;
         self.add(at, packet, sender, watermark_ns);
+        true
     }
 
     /// Accounts a packet to an entry and moves its timer if the deadline became earlier.

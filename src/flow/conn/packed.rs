@@ -6,7 +6,7 @@ use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::decode::vlan;
-use crate::flow::record::{Basis, EndReason, History, Volume};
+use crate::flow::record::{Basis, EndReason, History, Outcome, Technique, Volume};
 use crate::flow::tcp::{self, Sender};
 
 /// Bits of [`Hot::flags`].
@@ -26,6 +26,12 @@ const TWIN: u16 = 1 << 10;
 /// Answered, but the client's proof was not seen.
 const SYNACK: u16 = 1 << 11;
 const BY_DATA: u16 = 1 << 12;
+/// Its first packet may ask or probe, so that the answer tells: UDP, or midstream TCP.
+const ASKS: u16 = 1 << 13;
+/// Its first packet had FIN.
+const MAIMON: u16 = 1 << 14;
+/// UDP: an ICMP error quoted the originator.
+const UNREACHABLE: u16 = 1 << 15;
 
 /// What every packet needs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,7 +73,8 @@ pub struct Cold {
     history: History,
     /// See [`vlan`]; tags of the key are in it.
     vlan: u32,
-    /// The sequence number that each side sends next, as far as was seen: kept while the connection has a rival.
+    /// The sequence number that each side sends next, as far as was seen: kept while the connection has a rival. Of
+    /// midstream TCP as the first packet says.
     next: [u32; 2],
     /// Of each direction, originator first, where they are split.
     interfaces: [u16; 2],
@@ -203,6 +210,58 @@ impl Hot {
 
     pub fn set_rival(&mut self) {
         self.flags |= RIVAL;
+    }
+
+    /// Its first packet was reported as one that asks.
+    pub fn asks(&self) -> bool {
+        self.has(ASKS)
+    }
+
+    pub fn set_asks(&mut self) {
+        self.flags |= ASKS;
+    }
+
+    /// Its first packet is a probe of this technique if a RST answers it.
+    pub fn set_probe(&mut self, technique: Technique) {
+        self.flags |= match technique {
+            Technique::Maimon => ASKS | MAIMON,
+            _ => ASKS,
+        };
+    }
+
+    /// The technique with which midstream TCP began, if its responder's first segment is a RST with this number and
+    /// nobody has sent payload.
+    pub fn probe_before_answer(&self, cold: &Cold, reset_seq: u32) -> Option<Technique> {
+        let [_, answers] = self.packets(cold);
+        let spoke = (self.payload[0], cold.payload[0]) != (0, 0);
+        if !self.asks() || answers > 0 || spoke || reset_seq != cold.next[1] {
+            return None;
+        }
+        Some(match self.has(MAIMON) {
+            true => Technique::Maimon,
+            false => Technique::Ack,
+        })
+    }
+
+    /// Notes an ICMP error that quotes the originator; true for the first one of a flow that asks.
+    pub fn note_unreachable(&mut self) -> bool {
+        let is_first = self.asks() && !self.has(UNREACHABLE);
+        self.flags |= UNREACHABLE;
+        is_first
+    }
+
+    /// Packets of each side, originator first.
+    pub fn packets(&self, cold: &Cold) -> [u64; 2] {
+        [0, 1].map(|i| whole(self.packets[i], cold.packets[i]))
+    }
+
+    /// Whether the next datagram may make an outcome: the responder's first, and each 64th of the originator while the
+    /// responder has sent nothing. Counts are those of the lower halves, so it may be true for too many.
+    #[inline]
+    pub fn may_tell(&self, sender: Sender) -> bool {
+        const LAST: u32 = Outcome::DATAGRAMS - 1;
+        const _: () = assert!(Outcome::DATAGRAMS.is_power_of_two());
+        self.packets[1] == 0 && (sender == Sender::Resp || self.packets[0] & LAST == LAST)
     }
 
     /// The side that sends packets of `key`; `None` for another connection.

@@ -3,7 +3,8 @@
 use super::{ACK, Ends, FIN, RST, SECOND, SYN, back};
 use crate::decode::packet::{Packet, Tcp};
 use crate::flow::record::{
-    Basis, ConnState, EndReason, FiveTuple, FlowEvent, FlowRecord, History, Outcome, Volume, When,
+    Basis, ConnState, EndReason, FiveTuple, FlowEvent, FlowRecord, History, Outcome, Technique,
+    Volume, When,
 };
 
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct Flow {
     pub twin: bool,
     /// Sequence numbers that come next, while there is a rival.
     pub next: [u32; 2],
+    /// Midstream, its first segment is a probe if a bare RST with this number comes first.
+    pub asks: Option<(u32, Technique)>,
 }
 
 impl Flow {
@@ -71,6 +74,7 @@ impl Flow {
             rival: false,
             twin: false,
             next: [0; 2],
+            asks: None,
         }
     }
 
@@ -355,6 +359,6 @@ impl Flow {
             unreachable!("a record is an end");
         };
         let tuple = record.tuple;
-        (When::Packet, FlowEvent::Outcome { tuple, outcome })
+        (When::Packet, FlowEvent::outcome(tuple, outcome))
     }
 }

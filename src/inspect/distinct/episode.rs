@@ -2,7 +2,7 @@
 
 use super::state::TouchState;
 use super::subjects::Touch;
-use crate::inspect::detection::Evidence;
+use crate::inspect::detection::{Evidence, Verdict};
 use crate::time::durations::UNANSWERED_NS;
 use std::net::IpAddr;
 
@@ -74,10 +74,16 @@ pub struct Episode {
     pub dst: IpAddr,
     /// First touch of the rising edge's window.
     pub first_ns: i64,
+    /// Packet time at its rising edge.
+    pub started_ns: i64,
     /// Distinct items; a lower bound unless `whole`.
     pub count: u32,
     /// Items at which the next `continues` is due.
     pub next_report: u32,
+    /// The highest verdict so far.
+    pub verdict: Option<Verdict>,
+    /// When the verdict is looked at again, though nothing doubled; `i64::MAX`: not again.
+    pub review_ns: i64,
     /// Kept with a list only.
     pub in_flight: InFlight,
     /// Index of its list of items, if one was free.

@@ -1,32 +1,45 @@
-//! The life of an episode: rising edge, doublings, summary.
+//! The life of an episode: rising edge, doublings, higher verdicts, summary.
 
 use super::episode::{Episode, InFlight, evidence_so_far};
-use super::question::{ExtentItems, ItemSet as _, Question, Raised};
+use super::question::{ExtentItems, ItemSet as _, Question, Raised, is_inside};
 use super::state::TouchState;
 use super::subjects::Touch;
-use super::{Distinct, PreparedContact};
+use super::{Distinct, touch};
+use crate::decode::key::Address;
 use crate::decode::vlan;
-use crate::inspect::detection::{AlertStatus, Detection, Evidence, Extent, Phase, Proof};
-use crate::inspect::detector::Found;
+use crate::inspect::contact::Owner;
+use crate::inspect::detection::{AlertStatus, Crowd, Detection, Evidence, Extent, Phase, Proof};
+use crate::inspect::detection::{SourceEvidence, Verdict};
+use crate::inspect::detector::{Found, Sighting};
+use crate::inspect::sources::Sources;
+use crate::inspect::verdict::verdict;
+use crate::time::durations::UNANSWERED_NS;
 use std::cmp::Reverse;
+
+/// The verdict is looked at this long after the rising edge, when refusals are known; then when silence is known; then
+/// after twice the time, and so on.
+const REVIEW_NS: i64 = 500_000_000;
 
 impl<Q: Question> Distinct<Q> {
     pub(super) fn start(
         &mut self,
         slot: u32,
-        prepared: &PreparedContact<'_>,
+        sighting: &Sighting<'_>,
         out: &mut impl FnMut(Found),
     ) {
-        let watermark = prepared.watermark;
+        let watermark = sighting.watermark;
         if self.free_episodes.is_empty() {
-            self.evict_episode(watermark, out);
+            self.evict_episode(watermark, sighting.sources, out);
         }
         let index = self.free_episodes.pop().expect("one was just made free");
         let list = self.free_lists.pop();
         self.counts.without_list += u64::from(list.is_none());
         self.generation = self.generation.wrapping_add(1);
         self.subjects.get_mut(slot).episode = Some(index);
+        // A rule may keep more items than decide: what lies before the window is no part of this episode.
+        let (newest_ns, window_ns) = (self.subjects.get(slot).newest_ns, self.rule.window_ns);
         let mut touches: Vec<Touch<Q::Item>> = self.subjects.touches(slot).to_vec();
+        touches.retain(|touch| is_inside(touch.ts_ns, newest_ns, window_ns));
         touches.sort_unstable_by_key(|touch| touch.item);
         let count = u32::try_from(touches.len()).expect("N is small");
         let mut in_flight = InFlight::new(watermark);
@@ -43,35 +56,99 @@ impl<Q: Question> Distinct<Q> {
         let first_ns = touches.iter().map(|touch| touch.ts_ns).min();
         self.episodes[index as usize] = Some(Episode {
             slot,
-            dst: prepared.contact.dst().into(),
-            first_ns: first_ns.unwrap_or(prepared.contact.ts_ns),
+            dst: sighting.contact.dst().into(),
+            first_ns: first_ns.unwrap_or(sighting.contact.ts_ns),
             count,
+            started_ns: watermark,
             next_report: count.saturating_mul(2),
+            verdict: None,
+            review_ns: watermark.saturating_add(REVIEW_NS),
             in_flight,
             list,
             whole: list.is_some(),
-            interface: prepared.contact.interface,
-            tags: prepared.contact.tags(),
+            interface: sighting.contact.interface,
+            tags: sighting.contact.tags(),
             generation: self.generation,
         });
-        self.due
-            .push(Reverse((self.ends_at(index), index, self.generation)));
+        self.schedule(index);
+        sighting.wake_at(self.next_due_ns(index));
         self.counts.started += 1;
         let items: Vec<Q::Item> = touches.iter().map(|touch| touch.item).collect();
         let extent = Q::extent(count, ExtentItems::Deciding(&items));
         let evidence = evidence_so_far(&touches, watermark);
-        let ts_ns = prepared.contact.ts_ns;
-        let detection = self.detection(index, Phase::Started, ts_ns, (extent, evidence));
+        let at_ns = (sighting.contact.ts_ns, watermark);
+        let found = (extent, evidence, Q::crowd(&touches));
+        let detection = self.detection(index, Phase::Started, at_ns, found, sighting.sources);
         out((None, detection));
+    }
+
+    /// Its next deadline: a review of its verdict, or its end.
+    fn next_due_ns(&self, index: u32) -> i64 {
+        self.ends_at(index).min(self.episode(index).review_ns)
+    }
+
+    fn schedule(&mut self, index: u32) {
+        let due = (
+            self.next_due_ns(index),
+            index,
+            self.episode(index).generation,
+        );
+        self.due.push(Reverse(due));
+    }
+
+    fn episode(&self, index: u32) -> &Episode {
+        let episode = self.episodes[index as usize].as_ref();
+        episode.expect("named while it exists")
+    }
+
+    /// Handles what is due of an episode at `watermark`.
+    pub(super) fn on_deadline(
+        &mut self,
+        index: u32,
+        watermark: i64,
+        sources: &Sources,
+        out: &mut impl FnMut(Found),
+    ) {
+        while self.episode(index).review_ns < self.ends_at(index).min(watermark.saturating_add(1)) {
+            self.review(index, sources, out);
+        }
+        let ends_ns = self.ends_at(index);
+        if ends_ns <= watermark {
+            self.end(index, (ends_ns, ends_ns), sources, out);
+        } else {
+            self.schedule(index);
+        }
+    }
+
+    /// Looks at the verdict again: silence is evidence, too, and no contact tells of it.
+    fn review(&mut self, index: u32, sources: &Sources, out: &mut impl FnMut(Found)) {
+        let at_ns = self.episode(index).review_ns;
+        let found = self.found_so_far(index, at_ns);
+        let before = self.episode(index).verdict;
+        let detection = self.detection(index, Phase::Continues, (at_ns, at_ns), found, sources);
+        let episode = self.episodes[index as usize].as_mut();
+        let episode = episode.expect("named while it exists");
+        episode.review_ns = match detection.verdict {
+            None | Some(Verdict::Scan) => i64::MAX,
+            _ => {
+                let passed_ns = at_ns.saturating_sub(episode.started_ns);
+                let silence_ns = UNANSWERED_NS + REVIEW_NS;
+                (episode.started_ns).saturating_add((2 * passed_ns).max(silence_ns))
+            }
+        };
+        if detection.verdict > before {
+            self.counts.continued += 1;
+            out((Some(at_ns), detection));
+        }
     }
 
     pub(super) fn grow(
         &mut self,
         index: u32,
-        prepared: &PreparedContact<'_>,
+        sighting: &Sighting<'_>,
         out: &mut impl FnMut(Found),
     ) {
-        let Touch { ts_ns, item, .. } = prepared.touch::<Q>();
+        let Touch { ts_ns, item, .. } = touch::<Q>(sighting);
         let episode = self.episodes[index as usize]
             .as_mut()
             .expect("subjects name episodes that exist");
@@ -84,7 +161,7 @@ impl<Q: Question> Distinct<Q> {
                 Raised::Known => {}
             }
             if items.get(item) == TouchState::Touched {
-                episode.in_flight.touch(ts_ns, prepared.watermark);
+                episode.in_flight.touch(ts_ns, sighting.watermark);
             }
         }
         if episode.count < episode.next_report {
@@ -92,15 +169,16 @@ impl<Q: Question> Distinct<Q> {
         }
         episode.next_report = episode.next_report.saturating_mul(2);
         self.counts.continued += 1;
-        let found = self.found_so_far(index, prepared.watermark);
-        let detection = self.detection(index, Phase::Continues, ts_ns, found);
+        let at_ns = (ts_ns, sighting.watermark);
+        let found = self.found_so_far(index, sighting.watermark);
+        let detection = self.detection(index, Phase::Continues, at_ns, found, sighting.sources);
         out((None, detection));
     }
 
-    fn evict_episode(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
+    fn evict_episode(&mut self, watermark: i64, sources: &Sources, out: &mut impl FnMut(Found)) {
         while let Some(Reverse((_, index, generation))) = self.due.pop() {
             if self.is_current(index, generation) {
-                self.evict(index, watermark, out);
+                self.evict(index, watermark, sources, out);
                 return;
             }
         }
@@ -111,13 +189,14 @@ impl<Q: Question> Distinct<Q> {
         &mut self,
         index: u32,
         watermark: i64,
+        sources: &Sources,
         out: &mut impl FnMut(Found),
     ) -> bool {
         let ends_ns = self.ends_at(index);
         let was_open = ends_ns > watermark;
         self.counts.episodes_evicted += u64::from(was_open);
         let at_ns = ends_ns.min(watermark);
-        self.end(index, at_ns, at_ns, out);
+        self.end(index, (at_ns, at_ns), sources, out);
         was_open
     }
 
@@ -127,35 +206,22 @@ impl<Q: Question> Distinct<Q> {
             .is_some_and(|episode| episode.generation == generation)
     }
 
-    /// Ends the episode of a subject, if that is over: whether
-    /// [`Detector::expire`](crate::inspect::detector::Detector::expire) came before must not matter.
-    pub(super) fn end_if_over(&mut self, slot: u32, watermark: i64, out: &mut impl FnMut(Found)) {
-        if let Some(index) = self.subjects.get(slot).episode {
-            let deadline = self.ends_at(index);
-            if deadline <= watermark {
-                self.end(index, deadline, deadline, out);
-            }
-        }
-    }
-
     /// When the rule will have been false for W.
     pub(super) fn ends_at(&self, index: u32) -> i64 {
-        let episode = self.episodes[index as usize]
-            .as_ref()
-            .expect("asked for episodes that exist");
-        self.subjects.get(episode.slot).ends_ns
+        self.subjects.get(self.episode(index).slot).ends_ns
     }
 
     /// Ends an episode at `at_ns`; answers are known up to `known_ns`.
     pub(super) fn end(
         &mut self,
         index: u32,
-        at_ns: i64,
-        known_ns: i64,
+        (at_ns, known_ns): (i64, i64),
+        sources: &Sources,
         out: &mut impl FnMut(Found),
     ) {
         let found = self.found_so_far(index, known_ns);
-        let detection = self.detection(index, Phase::Ended, at_ns, found);
+        let at = (at_ns, known_ns);
+        let detection = self.detection(index, Phase::Ended, at, found, sources);
         let episode = self.episodes[index as usize].take().expect("ended once");
         self.subjects.get_mut(episode.slot).episode = None;
         self.free_episodes.push(index);
@@ -164,52 +230,73 @@ impl<Q: Question> Distinct<Q> {
         out((Some(at_ns), detection));
     }
 
-    fn found_so_far(&mut self, index: u32, known_ns: i64) -> (Extent, Evidence) {
-        let episode = self.episodes[index as usize]
-            .as_mut()
-            .expect("described while it exists");
+    fn found_so_far(&mut self, index: u32, known_ns: i64) -> (Extent, Evidence, Option<Crowd>) {
+        let slot = self.episode(index).slot;
+        let crowd = Q::crowd(self.subjects.touches(slot));
+        let episode = self.episodes[index as usize].as_mut();
+        let episode = episode.expect("named while it exists");
         let Some(list) = episode.list else {
             let extent = Q::extent(episode.count, ExtentItems::Unknown);
-            return (extent, Evidence::default());
+            return (extent, Evidence::default(), crowd);
         };
         let items = item_set::<Q>(&mut self.lists, list);
         let evidence = items.evidence(episode.in_flight.count(known_ns));
-        (Q::extent(episode.count, ExtentItems::All(items)), evidence)
+        let extent = Q::extent(episode.count, ExtentItems::All(items));
+        (extent, evidence, crowd)
     }
 
+    /// A detection stamped `ts_ns`, with what is known at `known_ns`.
     fn detection(
-        &self,
+        &mut self,
         index: u32,
         phase: Phase,
-        ts_ns: i64,
-        (extent, evidence): (Extent, Evidence),
+        (ts_ns, known_ns): (i64, i64),
+        (extent, evidence, crowd): (Extent, Evidence, Option<Crowd>),
+        sources: &Sources,
     ) -> Detection {
-        let episode = self.episodes[index as usize]
-            .as_ref()
-            .expect("described while it exists");
-        let held = self.subjects.get(episode.slot);
-        let (vlan, vlan_count) = vlan::unpack(episode.tags);
+        let of_sources = match Q::KEYED_BY {
+            Owner::Source => sources.last_eviction_ns(self.rule.window_ns),
+            Owner::Target => None,
+        };
+        let gap_ns = [self.last_eviction_ns, self.contact_lost_ns, of_sources];
+        let gap_ns = gap_ns.into_iter().max().flatten();
+        let lost_ns = self.contact_lost_ns;
         let window_ns = self.rule.window_ns;
-        let gap_ns = self.last_eviction_ns.max(self.contact_lost_ns);
-        let lost_since = |ns: i64| self.contact_lost_ns.is_some_and(|lost| lost >= ns);
+        let episode = self.episodes[index as usize].as_mut();
+        let episode = episode.expect("named while it exists");
+        let held = self.subjects.get(episode.slot);
+        let subject = Q::named(&held.subject, episode.dst);
+        // A handshake before the episode proves nothing about who sent its SYNs.
+        let proof = match (held.proven_ns >= episode.first_ns, evidence.answered) {
+            (true, _) => Proof::Handshake,
+            (false, 0) => Proof::None,
+            (false, _) => Proof::Answered,
+        };
+        let source = subject.src().map(|src| {
+            let dst = subject.pair_target().map(Address::from);
+            sources.evidence((src.into(), episode.tags), dst, known_ns)
+        });
+        let source: SourceEvidence = source.unwrap_or_default();
+        // What was a scan stays one, though half an hour later its evidence is forgotten.
+        let verdict = verdict(Q::KIND, &evidence, &source, proof).max(episode.verdict);
+        episode.verdict = verdict;
+        let (vlan, vlan_count) = vlan::unpack(episode.tags);
         Detection {
             kind: Q::KIND,
             phase,
             ts_ns,
-            subject: Q::named(&held.subject, episode.dst),
+            subject,
             extent,
             evidence,
-            // A handshake before the episode proves nothing about who sent its SYNs.
-            proof: match (held.proven_ns >= episode.first_ns, evidence.answered) {
-                (true, _) => Proof::Handshake,
-                (false, 0) => Proof::None,
-                (false, _) => Proof::Answered,
-            },
+            source,
+            verdict,
+            crowd,
+            proof,
             first_ns: episode.first_ns,
             last_ns: held.newest_ns,
             window_ns,
             exact: gap_ns.is_none_or(|at| at.saturating_add(window_ns) <= ts_ns),
-            complete: episode.whole && !lost_since(episode.first_ns),
+            complete: episode.whole && lost_ns.is_none_or(|lost| lost < episode.first_ns),
             interface: episode.interface,
             vlan,
             vlan_count,

@@ -6,16 +6,16 @@
 //! window. It then holds until that touch is W old (`true_until`), and re-arms when it has been false for W.
 
 use super::Kind;
-use super::contact::{Contact, ContactKind, Owner};
-use super::detector::{About, Detector, DetectorCounts, Found};
-use crate::decode::key::Address;
+use super::contact::{Kinds, Owner};
+use super::detector::{About, Detector, DetectorCounts, Found, LOSS_NS, Sighting};
+use super::place::{Element, Place};
+use super::sources::Sources;
 use crate::flow::key::Hasher;
-use crate::time::timeline::Timeline;
 use episode::Episode;
 use episodes::item_set;
 use firsts::{First, Firsts};
 use gap::FloodLaw;
-use question::{ItemSet as _, Question};
+use question::{Item as _, ItemSet as _, Question};
 pub use rule::Rule;
 use state::TouchState;
 use std::cmp::Reverse;
@@ -28,6 +28,8 @@ pub struct Distinct<Q: Question> {
     hasher: Hasher,
     subjects: Subjects<Q::Subject, Q::Item>,
     firsts: Firsts<Q::Item>,
+    /// Subject and touch of the last contact: in a flood, the next one may say nothing else.
+    last: Option<(u64, i64, Q::Item)>,
     /// Rates of new subjects: with one item, and with more.
     flood_laws: [FloodLaw; 2],
     episodes: Vec<Option<Episode>>,
@@ -45,27 +47,15 @@ pub struct Distinct<Q: Question> {
     contact_lost_ns: Option<i64>,
 }
 
-/// A contact with its derived values.
-struct PreparedContact<'a> {
-    contact: &'a Contact,
-    target: Address,
-    hash: u64,
-    watermark: i64,
+fn subject<Q: Question>(of: &Sighting<'_>) -> Q::Subject {
+    Q::subject(of.contact, of.target)
 }
 
-impl PreparedContact<'_> {
-    /// Built lazily: contacts of a flood hardly ever need it.
-    #[inline]
-    fn subject<Q: Question>(&self) -> Q::Subject {
-        Q::subject(self.contact, self.target)
-    }
-
-    fn touch<Q: Question>(&self) -> Touch<Q::Item> {
-        Touch {
-            ts_ns: self.contact.ts_ns,
-            item: Q::item(self.contact),
-            state: TouchState::Touched,
-        }
+fn touch<Q: Question>(of: &Sighting<'_>) -> Touch<Q::Item> {
+    Touch {
+        ts_ns: Q::touch_ns(of.contact.ts_ns),
+        item: Q::item(&of.place),
+        state: TouchState::Touched,
     }
 }
 
@@ -73,16 +63,29 @@ impl<Q: Question> Detector for Distinct<Q> {
     const KIND: Kind = Q::KIND;
     const ABOUT: About = Q::ABOUT;
     const KEYED_BY: Owner = Q::KEYED_BY;
+    const TOUCHES: Kinds = Q::HEARS.touches;
+    const OUTCOMES: Kinds = (Q::HEARS.answers)
+        .with(Q::HEARS.refusals)
+        .with(Q::HEARS.proofs);
     const WEIGHT: u64 = Q::WEIGHT;
     type Flags = Q::Flags;
     type Rule = Rule;
+    const OFF: Rule = Rule::OFF;
 
     fn rule(flags: &Q::Flags, bytes: u64) -> Rule {
-        Rule::with_room::<Q>(bytes, Q::numbers(flags))
+        Rule::with_room::<Q>(bytes, Q::threshold(flags))
     }
 
     fn is_on(rule: &Rule) -> bool {
         rule.at_least > 0
+    }
+
+    fn asks_local(rule: &Rule) -> bool {
+        rule.at_least_local > 0
+    }
+
+    fn window_ns(rule: &Rule) -> i64 {
+        rule.window_ns
     }
 
     fn memory_bytes(rule: &Rule) -> u64 {
@@ -98,8 +101,9 @@ impl<Q: Question> Detector for Distinct<Q> {
         Self {
             rule,
             hasher,
-            subjects: Subjects::new(rule.subjects, rule.at_least),
+            subjects: Subjects::new(rule.subjects, Q::keep(&rule.threshold())),
             firsts: Firsts::new(rule.firsts),
+            last: None,
             flood_laws: [rule.firsts, rule.subjects].map(FloodLaw::new),
             episodes: vec![None; rule.episodes],
             free_episodes: (0..count(rule.episodes)).rev().collect(),
@@ -125,7 +129,10 @@ impl<Q: Question> Detector for Distinct<Q> {
     }
 
     fn detectable_gap_ns(&self) -> i64 {
-        let window_ns = self.rule.window_ns;
+        let window_ns = match Self::is_on(&self.rule) {
+            true => self.rule.window_ns,
+            false => return i64::MAX,
+        };
         let evicted = self.last_eviction_ns;
         if evicted.is_none_or(|at| at.saturating_add(window_ns) <= self.now_ns) {
             return window_ns;
@@ -135,63 +142,76 @@ impl<Q: Question> Detector for Distinct<Q> {
     }
 
     #[inline]
-    fn prefetch(&self, contact: &Contact) {
+    fn prefetch(&self, place: &Place) {
         if self.rule.at_least > 0 {
-            let hash = Q::hash(&self.hasher, contact);
+            let hash = Q::hash(&self.hasher, place);
             self.subjects.prefetch(hash);
             self.firsts.prefetch(hash);
         }
     }
 
-    fn decide(
-        &mut self,
-        contact: &Contact,
-        target: Address,
-        timeline: &Timeline<'_>,
-        out: &mut impl FnMut(Found),
-    ) {
-        if !Self::is_on(&self.rule) {
+    fn admit(&mut self, first: &First<Element>, sighting: &Sighting<'_>) {
+        if !Self::is_on(&self.rule) || !Self::TOUCHES.has(first.item.way.touch()) {
             return;
         }
-        let watermark = timeline.watermark_at(contact.position);
-        self.now_ns = self.now_ns.max(watermark);
-        let prepared = PreparedContact {
-            contact,
-            target,
-            hash: Q::hash(&self.hasher, contact),
-            watermark,
-        };
-        if contact.kind() == ContactKind::Touch {
-            self.on_touch(&prepared, out);
-        } else {
-            self.on_outcome(&prepared, out);
+        let place = first.item.place(&sighting.place);
+        let hash = Q::hash(&self.hasher, &place);
+        let (item, newest_ns) = (Q::item(&place), first.newest_ns);
+        let is_same = hash == Q::hash(&self.hasher, &sighting.place);
+        let slot = is_same.then(|| self.subjects.find(hash, || subject::<Q>(sighting)));
+        if let Some(slot) = slot.flatten() {
+            let (ts_ns, state) = (newest_ns, first.state);
+            return self.subjects.touch(slot, Touch { ts_ns, item, state });
+        }
+        if self.firsts.find(hash).is_none() {
+            let first = First {
+                item,
+                newest_ns,
+                state: first.state,
+                proven: first.proven,
+            };
+            self.insert_first(hash, first, sighting.watermark);
         }
     }
 
-    fn expire(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
+    fn decide(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found)) {
+        if !Self::is_on(&self.rule) {
+            return;
+        }
+        self.now_ns = self.now_ns.max(sighting.watermark);
+        let hash = Q::hash(&self.hasher, &sighting.place);
+        if Self::TOUCHES.has(sighting.contact.kind()) {
+            if !self.repeats(sighting, hash) {
+                self.on_touch(sighting, hash, out);
+            }
+        } else {
+            self.on_outcome(sighting, hash);
+        }
+    }
+
+    fn expire(&mut self, watermark: i64, sources: &Sources, out: &mut impl FnMut(Found)) {
         self.now_ns = self.now_ns.max(watermark);
         while let Some(&Reverse((deadline, index, generation))) = self.due.peek() {
             if deadline > watermark {
                 return;
             }
             self.due.pop();
-            if !self.is_current(index, generation) {
-                continue;
-            }
-            let actual = self.ends_at(index);
-            if actual > watermark {
-                self.due.push(Reverse((actual, index, generation)));
-            } else {
-                self.end(index, actual, actual, out);
+            if self.is_current(index, generation) {
+                self.on_deadline(index, watermark, sources, out);
             }
         }
     }
 
-    fn finish(&mut self, out: &mut impl FnMut(Found)) {
+    fn next_deadline_ns(&self) -> i64 {
+        (self.due.peek()).map_or(i64::MAX, |Reverse((deadline, ..))| *deadline)
+    }
+
+    fn finish(&mut self, sources: &Sources, out: &mut impl FnMut(Found)) {
         for index in 0..u32::try_from(self.episodes.len()).expect("limits are checked by Config") {
             if let Some(episode) = &self.episodes[index as usize] {
                 let last_ns = self.subjects.get(episode.slot).newest_ns;
-                self.end(index, last_ns, self.now_ns.max(last_ns), out);
+                let known_ns = self.now_ns.max(last_ns);
+                self.end(index, (last_ns, known_ns), sources, out);
             }
         }
         self.due.clear();
@@ -211,17 +231,12 @@ impl<Q: Question> Detector for Distinct<Q> {
 }
 
 impl<Q: Question> Distinct<Q> {
-    fn on_outcome(&mut self, prepared: &PreparedContact<'_>, out: &mut impl FnMut(Found)) {
-        let item = Q::item(prepared.contact);
-        let (state, proves) = match prepared.contact.kind() {
-            ContactKind::Touch => (TouchState::Touched, false),
-            ContactKind::Established => (TouchState::Touched, true),
-            ContactKind::Answered => (TouchState::Answered, false),
-            ContactKind::Refused => (TouchState::Refused, false),
-        };
-        let subject = || prepared.subject::<Q>();
-        let Some(slot) = self.subjects.find(prepared.hash, subject) else {
-            if let Some(place) = self.firsts.find(prepared.hash) {
+    fn on_outcome(&mut self, sighting: &Sighting<'_>, hash: u64) {
+        let (item, kind) = (Q::item(&sighting.place), sighting.contact.kind());
+        let proves = Q::HEARS.proofs.has(kind);
+        let state = TouchState::after(kind);
+        let Some(slot) = (self.subjects).find(hash, || subject::<Q>(sighting)) else {
+            if let Some(place) = self.firsts.find(hash) {
                 let first = self.firsts.get(place);
                 if first.item == item {
                     let (state, proven) = (first.state.max(state), first.proven | proves);
@@ -235,10 +250,9 @@ impl<Q: Question> Distinct<Q> {
             }
             return;
         };
-        self.end_if_over(slot, prepared.watermark, out);
         if proves {
             let held = self.subjects.get_mut(slot);
-            held.proven_ns = held.proven_ns.max(prepared.contact.ts_ns);
+            held.proven_ns = held.proven_ns.max(sighting.contact.ts_ns);
         }
         let mut touches = self.subjects.touches_mut(slot).iter_mut();
         if let Some(touch) = touches.find(|touch| touch.item == item) {
@@ -259,22 +273,42 @@ impl<Q: Question> Distinct<Q> {
         }
     }
 
-    fn on_touch(&mut self, prepared: &PreparedContact<'_>, out: &mut impl FnMut(Found)) {
-        let watermark = prepared.watermark;
-        let Some(slot) = self.slot_with_items(prepared, out) else {
+    /// Whether a touch says what the last one said, of the same subject and item at the same time.
+    #[inline]
+    fn repeats(&mut self, sighting: &Sighting<'_>, hash: u64) -> bool {
+        if !Q::REPEATS {
+            return false;
+        }
+        let touch = touch::<Q>(sighting);
+        if let Some((last, ts_ns, item)) = &mut self.last
+            && (*last, *ts_ns, *item) == (hash, touch.ts_ns, touch.item)
+        {
+            let is_known = item.covers(touch.item);
+            item.renew(touch.item);
+            return is_known;
+        }
+        self.last = Some((hash, touch.ts_ns, touch.item));
+        false
+    }
+
+    fn on_touch(&mut self, sighting: &Sighting<'_>, hash: u64, out: &mut impl FnMut(Found)) {
+        let watermark = sighting.watermark;
+        let Some(slot) = self.slot_with_items(sighting, hash, out) else {
             return;
         };
-        self.end_if_over(slot, watermark, out);
         let window_ns = self.rule.window_ns;
-        self.subjects.touch(slot, prepared.touch::<Q>());
-        let holds = self.subjects.holds(slot, window_ns);
-        let oldest = self.subjects.oldest_kept_ns(slot);
+        self.subjects.touch(slot, touch::<Q>(sighting));
+        let at_least = match (sighting.is_local, self.rule.at_least_local) {
+            (true, local @ 1..) => local,
+            _ => self.rule.at_least,
+        };
+        let newest = self.subjects.get(slot).newest_ns;
+        let holds = Q::holds(self.subjects.touches(slot), newest, (at_least, window_ns));
         let held = self.subjects.get_mut(slot);
-        let newest = held.newest_ns;
         let armed = held
             .true_until_ns
             .is_none_or(|until| newest >= until.saturating_add(window_ns));
-        if holds {
+        if let Some(oldest) = holds {
             let until = oldest.saturating_add(window_ns);
             held.true_until_ns = Some(until);
             held.ends_ns = until
@@ -282,20 +316,21 @@ impl<Q: Question> Distinct<Q> {
                 .max(watermark.saturating_add(1));
         }
         match held.episode {
-            None if holds && armed => self.start(slot, prepared, out),
+            None if holds.is_some() && armed => self.start(slot, sighting, out),
             None => {}
-            Some(index) => self.grow(index, prepared, out),
+            Some(index) => self.grow(index, sighting, out),
         }
     }
 
     /// The slot of a subject with more than one item, this touch included. One item alone decides nothing.
     fn slot_with_items(
         &mut self,
-        prepared: &PreparedContact<'_>,
+        sighting: &Sighting<'_>,
+        hash: u64,
         out: &mut impl FnMut(Found),
     ) -> Option<u32> {
-        let (hash, touch) = (prepared.hash, prepared.touch::<Q>());
-        if let Some(slot) = self.subjects.find(hash, || prepared.subject::<Q>()) {
+        let touch = touch::<Q>(sighting);
+        if let Some(slot) = (self.subjects).find(hash, || subject::<Q>(sighting)) {
             return Some(slot);
         }
         let Some(place) = self.firsts.find(hash) else {
@@ -305,17 +340,17 @@ impl<Q: Question> Distinct<Q> {
                 state: TouchState::Touched,
                 proven: false,
             };
-            self.flood_laws[0].on_new(self.now_ns);
-            if let Some(newest_ns) = self.firsts.insert(hash, first) {
-                self.note_evicted(newest_ns, prepared.watermark);
-            }
+            self.insert_first(hash, first, sighting.watermark);
             return None;
         };
         let first = self.firsts.get(place);
         if first.item == touch.item {
+            let mut item = first.item;
+            item.renew(touch.item);
             let newest_ns = first.newest_ns.max(touch.ts_ns);
             let is_old = first.newest_ns.saturating_add(self.rule.window_ns) < touch.ts_ns;
             let first = First {
+                item,
                 newest_ns,
                 proven: first.proven && !is_old,
                 ..first
@@ -324,7 +359,7 @@ impl<Q: Question> Distinct<Q> {
             return None;
         }
         self.firsts.take(place);
-        let slot = self.insert(prepared, out);
+        let slot = self.insert(sighting, hash, out);
         if first.proven {
             self.subjects.get_mut(slot).proven_ns = first.newest_ns;
         }
@@ -337,40 +372,48 @@ impl<Q: Question> Distinct<Q> {
         Some(slot)
     }
 
+    fn insert_first(&mut self, hash: u64, first: First<Q::Item>, watermark: i64) {
+        self.flood_laws[0].on_new(self.now_ns);
+        if let Some(newest_ns) = self.firsts.insert(hash, first) {
+            self.note_evicted(newest_ns, watermark);
+        }
+    }
+
     /// Notes an evicted subject: if its newest touch is younger than W, a detection may be missed.
     fn note_evicted(&mut self, newest_ns: i64, watermark: i64) {
         if newest_ns.saturating_add(self.rule.window_ns) > watermark {
-            self.counts.subjects_evicted += 1;
+            match self.rule.window_ns {
+                ..=LOSS_NS => self.counts.subjects_evicted += 1,
+                _ => self.counts.subjects_forgotten += 1,
+            }
             self.last_eviction_ns = Some(watermark);
         }
     }
 
-    fn insert(&mut self, prepared: &PreparedContact<'_>, out: &mut impl FnMut(Found)) -> u32 {
-        let watermark = prepared.watermark;
+    fn insert(&mut self, of: &Sighting<'_>, hash: u64, out: &mut impl FnMut(Found)) -> u32 {
+        let watermark = of.watermark;
         self.flood_laws[1].on_new(self.now_ns);
-        let slot = self.subjects.choose_slot(prepared.hash);
+        let slot = self.subjects.choose_slot(hash);
         if let Some(victim) = self.subjects.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);
-            let was_open = episode.is_some_and(|index| self.evict(index, watermark, out));
+            let was_open =
+                episode.is_some_and(|index| self.evict(index, watermark, of.sources, out));
             let until = if was_open { watermark } else { newest };
             self.note_evicted(until, watermark);
         }
-        self.subjects.replace(
-            slot,
-            prepared.hash,
-            SubjectState::new(prepared.subject::<Q>()),
-        );
+        (self.subjects).replace(slot, hash, SubjectState::new(subject::<Q>(of)));
         slot
     }
 }
 
 mod episode;
 mod episodes;
-mod firsts;
-mod gap;
+pub(super) mod firsts;
+pub(super) mod gap;
+pub(super) mod item_set;
 #[cfg(test)]
 pub(super) mod naive;
 pub mod question;
 pub mod rule;
 pub mod state;
-mod subjects;
+pub(super) mod subjects;

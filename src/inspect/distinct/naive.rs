@@ -1,5 +1,6 @@
 //! The rule as DESIGN words it, for tests: every touch is kept, every item looked at.
 
+use crate::inspect::contact::{Contact, Kinds};
 use std::collections::BTreeMap;
 
 /// The touches (time, item) at which it fires, by their number, with the items inside the window.
@@ -30,14 +31,17 @@ pub fn rising_edges<I: Ord + Copy>(
     edges
 }
 
-/// Packet time at each touch.
-pub fn watermarks<I>(touches: &[(i64, I)]) -> Vec<i64> {
-    let mut now_ns = i64::MIN;
-    let times = touches.iter().map(|touch| touch.0);
-    times
-        .map(|ts_ns| {
-            now_ns = now_ns.max(ts_ns);
-            now_ns
-        })
-        .collect()
+/// The numbers of the contacts at which it fires, if those of `kinds` touch their port and no others count.
+pub fn starts(
+    contacts: &[Contact],
+    kinds: Kinds,
+    (at_least, window_ns): (usize, i64),
+) -> Vec<usize> {
+    let counting = contacts.iter().enumerate();
+    let counting = counting.filter(|(_, contact)| kinds.has(contact.kind()));
+    let (numbers, touches): (Vec<usize>, Vec<(i64, u16)>) = counting
+        .map(|(number, contact)| (number, (contact.ts_ns, contact.port)))
+        .unzip();
+    let edges = rising_edges(&touches, at_least, window_ns).into_iter();
+    edges.map(|(touch, _)| numbers[touch]).collect()
 }

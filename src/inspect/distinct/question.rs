@@ -1,15 +1,41 @@
 //! What differs between rules of the form: N distinct items of one subject within W.
 
 use super::state::TouchState;
+use super::subjects::Touch;
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::inspect::Kind;
-use crate::inspect::contact::{Contact, Owner};
-use crate::inspect::detection::{Evidence, Extent, Subject};
+use crate::inspect::contact::{Contact, Kinds, Owner};
+use crate::inspect::detection::{Crowd, Evidence, Extent, Subject};
 use crate::inspect::detector::About;
+use crate::inspect::place::Place;
 use clap::Args;
 use std::fmt::Debug;
 use std::net::IpAddr;
+
+/// What contacts mean to a rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Hears {
+    /// An item is touched.
+    pub touches: Kinds,
+    /// It answered.
+    pub answers: Kinds,
+    /// It refused.
+    pub refusals: Kinds,
+    /// The source proved that it is where it says.
+    pub proofs: Kinds,
+}
+
+/// N and W of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// N; 0: the rule is off.
+    pub at_least: usize,
+    /// N for our own addresses as sources.
+    pub at_least_local: usize,
+    /// W in nanoseconds.
+    pub window_ns: i64,
+}
 
 /// One rule of this form.
 pub trait Question: Sized {
@@ -18,6 +44,7 @@ pub trait Question: Sized {
     const ABOUT: About;
     const WEIGHT: u64;
     const KEYED_BY: Owner;
+    const HEARS: Hears;
     type Flags: Args + Clone + Debug;
     /// Length of [`Question::ItemSet`] in words of 64 bits.
     const ITEM_SET_WORDS: usize;
@@ -26,18 +53,68 @@ pub trait Question: Sized {
     /// The set of items of one episode.
     type ItemSet<'a>: ItemSet<Item = Self::Item>;
 
-    /// N, and W in nanoseconds; N = 0: the rule is off.
-    fn numbers(flags: &Self::Flags) -> (usize, i64);
-    /// The subject of a contact; `target` as in [`Detector::on_contact`](crate::inspect::detector::Detector::on_contact).
+    fn threshold(flags: &Self::Flags) -> Threshold;
+    /// Touches are so alike that the next one often says nothing new.
+    const REPEATS: bool = false;
+    /// The time of a touch as the rule reads it.
+    #[inline]
+    fn touch_ns(ts_ns: i64) -> i64 {
+        ts_ns
+    }
+    /// How many of the most recently touched items decide.
+    fn keep(rule: &Threshold) -> usize {
+        rule.at_least.max(rule.at_least_local)
+    }
+    /// Whether the rule holds for these most recently touched items, the newest touch of which was at `newest_ns`: the
+    /// time of the oldest of the N newest touches that fulfil it.
+    #[inline]
+    fn holds(
+        touches: &[Touch<Self::Item>],
+        newest_ns: i64,
+        (at_least, window_ns): (usize, i64),
+    ) -> Option<i64> {
+        let oldest_ns = nth_newest_ns(touches.iter().map(|touch| touch.ts_ns), at_least)?;
+        is_inside(oldest_ns, newest_ns, window_ns).then_some(oldest_ns)
+    }
+    /// The subject of a contact; `target` as in [`Sighting`](crate::inspect::detector::Sighting).
     fn subject(contact: &Contact, target: Address) -> Self::Subject;
     /// The keyed hash of the subject.
-    fn hash(hasher: &Hasher, contact: &Contact) -> u64;
-    fn item(contact: &Contact) -> Self::Item;
+    fn hash(hasher: &Hasher, place: &Place) -> u64;
+    fn item(place: &Place) -> Self::Item;
     /// The subject in detections; `dst`: destination of the deciding packet.
     fn named(subject: &Self::Subject, dst: IpAddr) -> Subject;
     fn item_set(words: &mut [u64]) -> Self::ItemSet<'_>;
     fn extent(count: u32, which: ExtentItems<'_, Self>) -> Extent;
+    /// The sources of these items, for a rule about a target.
+    fn crowd(_: &[Touch<Self::Item>]) -> Option<Crowd> {
+        None
+    }
 }
+
+/// A touch at `ts_ns` counts at `newest_ns`.
+pub(in crate::inspect) fn is_inside(ts_ns: i64, newest_ns: i64, window_ns: i64) -> bool {
+    i128::from(newest_ns) - i128::from(ts_ns) < i128::from(window_ns)
+}
+
+/// The `n`-th newest time, if there are as many.
+pub(in crate::inspect) fn nth_newest_ns(
+    times: impl ExactSizeIterator<Item = i64>,
+    n: usize,
+) -> Option<i64> {
+    let count = times.len();
+    if count <= n {
+        return if count == n { times.min() } else { None };
+    }
+    let mut kept = [i64::MIN; KEEP_MAX];
+    for (place, ts_ns) in kept.iter_mut().zip(times) {
+        *place = ts_ns;
+    }
+    let (_, nth_ns, _) = kept[..count.min(KEEP_MAX)].select_nth_unstable_by(n - 1, |a, b| b.cmp(a));
+    Some(*nth_ns)
+}
+
+/// Most items that a rule may keep.
+pub const KEEP_MAX: usize = 64;
 
 /// Items that an extent names.
 pub enum ExtentItems<'a, Q: Question> {
@@ -58,6 +135,12 @@ pub trait Item: Copy + Eq + Ord + Debug {
 
     fn parts(self) -> (u16, u64);
     fn of(short: u16, word: u64) -> Self;
+    /// Takes over what a newer touch of the same item says.
+    fn renew(&mut self, _: Self) {}
+    /// Whether it says all that `newer` says, of the same item.
+    fn covers(&self, _: Self) -> bool {
+        true
+    }
 }
 
 /// Result of [`ItemSet::raise`].
@@ -83,7 +166,7 @@ pub trait ItemSet {
 
     /// Outcomes of the items. Of those without an answer, up to `in_flight` are pending, the others unanswered.
     fn evidence(&self, in_flight: u32) -> Evidence {
-        let [_, silent, answered, refused] = self.states();
+        let [_, silent, refused, answered] = self.states();
         let pending = silent.min(in_flight);
         Evidence {
             refused,

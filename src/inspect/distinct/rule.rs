@@ -2,7 +2,7 @@
 
 use super::episode::Episode;
 use super::firsts::Firsts;
-use super::question::Question;
+use super::question::{Question, Threshold};
 use super::subjects::Subjects;
 use std::cmp::Reverse;
 
@@ -14,6 +14,8 @@ pub(super) type Due = Reverse<(i64, u32, u32)>;
 pub struct Rule {
     /// N: distinct items that make a detection; 0: the rule is off.
     pub at_least: usize,
+    /// N for our own addresses as sources.
+    pub at_least_local: usize,
     /// W in nanoseconds; a touch exactly this old is outside.
     pub window_ns: i64,
     /// Subjects with more than one item.
@@ -27,9 +29,28 @@ pub struct Rule {
 }
 
 impl Rule {
+    pub(super) const OFF: Self = Self {
+        at_least: 0,
+        at_least_local: 0,
+        window_ns: 0,
+        subjects: 0,
+        firsts: 0,
+        episodes: 0,
+        lists: 0,
+    };
+
+    pub(super) fn threshold(&self) -> Threshold {
+        Threshold {
+            at_least: self.at_least,
+            at_least_local: self.at_least_local,
+            window_ns: self.window_ns,
+        }
+    }
+
     /// Memory of a detector with this rule.
     pub(crate) fn memory_bytes<Q: Question>(&self) -> u64 {
-        let subjects = Subjects::<Q::Subject, Q::Item>::memory_bytes(self.subjects, self.at_least);
+        let keep = Q::keep(&self.threshold());
+        let subjects = Subjects::<Q::Subject, Q::Item>::memory_bytes(self.subjects, keep);
         let episodes = self.episodes * (size_of::<Option<Episode>>() + size_of::<Due>() + 4);
         let lists = self.lists * (Q::ITEM_SET_WORDS * size_of::<u64>() + 4);
         subjects + Firsts::<Q::Item>::memory_bytes(self.firsts) + (episodes + lists) as u64
@@ -37,15 +58,18 @@ impl Rule {
 
     /// The rule with capacities for `bytes`: a quarter for lists of items, the rest in equal parts for subjects with
     /// one item and for those with more.
-    pub(crate) fn with_room<Q: Question>(bytes: u64, (at_least, window_ns): (usize, i64)) -> Self {
+    pub(crate) fn with_room<Q: Question>(bytes: u64, threshold: Threshold) -> Self {
         let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let Threshold {
+            at_least,
+            at_least_local,
+            window_ns,
+        } = threshold;
         let mut rule = Self {
             at_least,
+            at_least_local,
             window_ns,
-            subjects: 0,
-            firsts: 0,
-            episodes: 0,
-            lists: 0,
+            ..Self::OFF
         };
         if at_least == 0 {
             return rule;

@@ -193,6 +193,7 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         let known = self.touches_mut(slot).iter_mut();
         if let Some(known) = known.into_iter().find(|known| known.item == touch.item) {
             known.ts_ns = known.ts_ns.max(touch.ts_ns);
+            known.item.renew(touch.item);
             return;
         }
         let count = usize::from(self.get(slot).count);
@@ -208,18 +209,5 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
         if age(&touch) > age(oldest) {
             *oldest = touch;
         }
-    }
-
-    /// Time of the oldest touch kept; once N items are kept, that of the N-th newest.
-    pub fn oldest_kept_ns(&self, slot: u32) -> i64 {
-        let times = self.touches(slot).iter().map(|touch| touch.ts_ns);
-        times.min().unwrap_or(i64::MIN)
-    }
-
-    /// Whether N items were touched within `window_ns` before the newest touch.
-    pub fn holds(&self, slot: u32, window_ns: i64) -> bool {
-        let pair = self.get(slot);
-        let age = i128::from(pair.newest_ns) - i128::from(self.oldest_kept_ns(slot));
-        usize::from(pair.count) >= self.keep && age < i128::from(window_ns)
     }
 }

@@ -1,27 +1,41 @@
 //! The state of every port of a scan, two bits each.
 
-use crate::inspect::distinct::question::{ItemSet, Raised};
+use crate::inspect::distinct::question::{Item, ItemSet, Raised};
 use crate::inspect::distinct::state::TouchState;
+use std::marker::PhantomData;
 
 /// Ports in a word of 64 bits.
 const PORTS: usize = 32;
 pub const PORT_MAP_WORDS: usize = 65_536 / PORTS;
 
-pub struct PortMap<'a>(pub &'a mut [u64]);
+/// An item with a port.
+pub trait PortItem: Item {
+    fn port(self) -> u16;
+}
 
-impl ItemSet for PortMap<'_> {
-    type Item = u16;
+impl PortItem for u16 {
+    fn port(self) -> u16 {
+        self
+    }
+}
 
-    fn get(&self, port: u16) -> TouchState {
-        let (at, shift) = Self::place(port);
-        TouchState::from_bits((self.0[at] >> shift & 3) as u8)
+pub struct PortMap<'a, I> {
+    words: &'a mut [u64],
+    item: PhantomData<I>,
+}
+
+impl<I: PortItem> ItemSet for PortMap<'_, I> {
+    type Item = I;
+
+    fn get(&self, item: I) -> TouchState {
+        self.state(item.port())
     }
 
-    fn raise(&mut self, port: u16, state: TouchState) -> Raised {
-        let before = self.get(port);
-        let (at, shift) = Self::place(port);
+    fn raise(&mut self, item: I, state: TouchState) -> Raised {
+        let before = self.get(item);
+        let (at, shift) = Self::place(item.port());
         if state > before {
-            self.0[at] = (self.0[at] & !(3 << shift)) | ((state as u64) << shift);
+            self.words[at] = (self.words[at] & !(3 << shift)) | ((state as u64) << shift);
         }
         match before {
             TouchState::Untouched => Raised::New,
@@ -31,7 +45,7 @@ impl ItemSet for PortMap<'_> {
 
     fn states(&self) -> [u32; 4] {
         let mut states = [0; 4];
-        for &word in self.0.iter().filter(|&&word| word != 0) {
+        for &word in self.words.iter().filter(|&&word| word != 0) {
             for shift in (0..64).step_by(2) {
                 states[(word >> shift & 3) as usize] += 1;
             }
@@ -40,14 +54,24 @@ impl ItemSet for PortMap<'_> {
     }
 }
 
-impl PortMap<'_> {
+impl<'a, I> PortMap<'a, I> {
+    pub fn new(words: &'a mut [u64]) -> Self {
+        let item = PhantomData;
+        Self { words, item }
+    }
+
+    fn state(&self, port: u16) -> TouchState {
+        let (at, shift) = Self::place(port);
+        TouchState::from_bits((self.words[at] >> shift & 3) as u8)
+    }
+
     fn place(port: u16) -> (usize, u32) {
         (usize::from(port) / PORTS, u32::from(port) % 32 * 2)
     }
 
     /// The touched ports as ascending inclusive ranges.
     pub fn ranges(&self) -> Vec<(u16, u16)> {
-        ranges_of((0..=u16::MAX).filter(|&port| self.get(port) != TouchState::Untouched))
+        ranges_of((0..=u16::MAX).filter(|&port| self.state(port) != TouchState::Untouched))
     }
 }
 
@@ -71,7 +95,7 @@ mod tests {
     #[test]
     fn a_port_map_keeps_ports_and_what_became_of_them() {
         let mut words = vec![0; PORT_MAP_WORDS];
-        let mut map = PortMap(&mut words);
+        let mut map: PortMap<'_, u16> = PortMap::new(&mut words);
         for port in [0, 1, 2, 80, 65_535] {
             assert_eq!(map.raise(port, TouchState::Touched), Raised::New, "{port}");
         }

@@ -1,72 +1,63 @@
 //! The detector against the rule in the words of DESIGN, by brute force over all touches.
 
 use super::*;
-use crate::inspect::contact::{ContactKind, Mark};
-use crate::inspect::detection::{Evidence, Phase};
-use crate::inspect::detector::{Detector as _, Found};
+use crate::decode::key::Address;
+use crate::inspect::Rules;
+use crate::inspect::contact::Contact;
+use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Verdict};
+use crate::inspect::detector::{Detector as _, Setting};
 use crate::inspect::distinct::naive;
-use crate::time::timeline::Timeline;
+use crate::inspect::lab::{self, Lab, S, rule, v4};
+use crate::inspect::place::UNITED;
+use crate::inspect::port_scan::port_map::ranges_of;
 use proptest::prelude::*;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-const DST: Address = Address {
-    v6: false,
-    bits: 0xc633_6401,
-};
-const WINDOW: i64 = 60_000_000_000;
+const ENDS: (Address, Address) = (
+    Address {
+        v6: false,
+        bits: 0xc000_0201,
+    },
+    Address {
+        v6: false,
+        bits: 0xc633_6401,
+    },
+);
+const WINDOW: i64 = 60 * S;
 
-fn rule(ports: usize) -> Rule {
-    Rule {
-        at_least: ports,
-        window_ns: WINDOW,
-        subjects: 1024,
-        firsts: 1024,
-        episodes: 64,
-        lists: 64,
-    }
+fn lab(rule: Rule) -> Lab {
+    Lab::new(Rules {
+        port_scan: rule,
+        ..lab::OFF
+    })
 }
 
-fn ranges(extent: &Extent) -> Vec<(u16, u16)> {
+fn with(ports: usize) -> Lab {
+    lab(rule(ports, WINDOW))
+}
+
+/// Contacts of one source and one destination.
+fn on(lab: &mut Lab, ts_ns: i64, port: u16, kind: ContactKind) {
+    let contact = lab.contact(ts_ns, ENDS, port, kind);
+    lab.on(&contact);
+}
+
+fn ranges(extent: &Extent) -> &[(u16, u16)] {
     match extent {
-        Extent::Ports { ranges, .. } => ranges.clone(),
-        Extent::Hosts { .. } => panic!("ports are asked for"),
-    }
-}
-
-fn contact(number: usize, ts_ns: i64, port: u16) -> Contact {
-    Contact {
-        position: number as u64,
-        ts_ns,
-        pair: 7,
-        src: 0xc000_0201,
-        dst: DST.bits,
-        port,
-        interface: 0,
-        mark: Mark::new(false, 0, ContactKind::Touch, 0),
+        Extent::Ports { ranges, .. } => ranges,
+        _ => panic!("ports are asked for"),
     }
 }
 
 fn rising_edges(touches: &[(i64, u16)], ports: usize) -> Vec<(usize, Vec<(u16, u16)>)> {
-    let watermarks = naive::watermarks(touches);
-    let timeline = Timeline::Read {
-        first: 0,
-        watermarks: &watermarks,
-    };
-    let mut detector = PortScan::new(rule(ports), Hasher::new([1, 2]));
-    let mut edges = Vec::new();
-    for (number, &(ts_ns, port)) in touches.iter().enumerate() {
-        detector.on_contact(
-            &contact(number, ts_ns, port),
-            DST,
-            &timeline,
-            &mut |(_, found)| {
-                if found.phase == Phase::Started {
-                    edges.push((number, ranges(&found.extent)));
-                }
-            },
-        );
-    }
-    edges
+    let mut lab = with(ports);
+    let contact = |&(ts_ns, port)| lab.contact(ts_ns, ENDS, port, ContactKind::Touch);
+    let contacts: Vec<Contact> = touches.iter().map(contact).collect();
+    let numbers = lab.starts(Kind::PortScan, contacts);
+    let started = |one: &&Detection| one.phase == Phase::Started;
+    let all = lab.all(Kind::PortScan).into_iter().filter(started);
+    let extents = all.map(|one| ranges(&one.extent).to_vec());
+    numbers.into_iter().zip(extents).collect()
 }
 
 fn by_brute_force(touches: &[(i64, u16)], ports: usize) -> Vec<(usize, Vec<(u16, u16)>)> {
@@ -103,114 +94,98 @@ fn it_re_arms_when_it_has_been_false_for_a_window() {
 }
 
 #[test]
-fn a_growing_scan_says_so_at_each_doubling_and_sums_up_at_its_end() {
-    let touches: Vec<(i64, u16)> = (0..1000).map(|i| (i64::from(i), i + 1)).collect();
-    let watermarks: Vec<i64> = touches.iter().map(|touch| touch.0).collect();
-    let timeline = Timeline::Read {
-        first: 0,
-        watermarks: &watermarks,
-    };
-    let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
-    let mut found = Vec::new();
-    for (number, &(ts_ns, port)) in touches.iter().enumerate() {
-        detector.on_contact(
-            &contact(number, ts_ns, port),
-            DST,
-            &timeline,
-            &mut |(_, one)| found.push(one),
-        );
+fn a_growing_scan_says_so_at_each_doubling_at_a_higher_verdict_and_at_its_end() {
+    let mut lab = with(4);
+    for (ts_ns, port) in (0..1000).zip(1..) {
+        on(&mut lab, ts_ns, port, ContactKind::Touch);
     }
-    detector.expire(996 + 2 * WINDOW - 1, &mut |(_, one)| found.push(one));
-    let sizes: Vec<u32> = found.iter().map(|one| one.extent.count()).collect();
+    lab.expire(996 + 2 * WINDOW - 1);
+    let said: Vec<(u64, Option<Verdict>)> = (lab.all(Kind::PortScan).iter())
+        .map(|one| (one.extent.count(), one.verdict))
+        .collect();
+    // When the first answers have failed to come, silence makes it a scan.
+    let unproven = [4, 8, 16, 32, 64, 128, 256, 512].map(|ports| (ports, Some(Verdict::Unproven)));
+    let expected = [&unproven[..], &[(1000, Some(Verdict::Scan))]].concat();
+    assert_eq!(said, expected, "no summary before its time");
+    lab.expire(996 + 2 * WINDOW);
+    let all = lab.all(Kind::PortScan);
+    let last = all.last().expect("a summary");
     assert_eq!(
-        sizes,
-        [4, 8, 16, 32, 64, 128, 256, 512],
-        "no summary before its time"
-    );
-    detector.expire(996 + 2 * WINDOW, &mut |(_, one)| found.push(one));
-    let last = found.last().expect("a summary");
-    assert_eq!(
-        (last.phase, last.extent.count(), &ranges(&last.extent)[..]),
+        (last.phase, last.extent.count(), ranges(&last.extent)),
         (Phase::Ended, 1000, &[(1, 1000)][..])
     );
-    assert_eq!(
-        last.evidence,
-        Evidence {
-            refused: 0,
-            unanswered: 1000,
-            answered: 0,
-            pending: 0
-        }
-    );
+    let unanswered = Evidence {
+        unanswered: 1000,
+        ..Evidence::default()
+    };
+    assert_eq!(last.evidence, unanswered);
 }
 
 #[test]
 fn answers_and_refusals_are_the_evidence() {
-    let timeline = Timeline::Live;
-    let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
-    let mut found = Vec::new();
+    let mut lab = with(4);
     for port in 1..=4 {
-        let mut touch = contact(0, 0, port);
-        touch.position = crate::time::timeline::position_of_ts(0);
-        detector.on_contact(&touch, DST, &timeline, &mut |(_, one)| found.push(one));
-        let kind = if port == 1 {
-            ContactKind::Answered
-        } else {
-            ContactKind::Refused
+        on(&mut lab, 0, port, ContactKind::Touch);
+        let kind = match port {
+            1 => ContactKind::Answered,
+            _ => ContactKind::Refused,
         };
-        detector.on_contact(&touch.with_kind(kind), DST, &timeline, &mut |(_, one)| {
-            found.push(one)
-        });
+        on(&mut lab, 0, port, kind);
     }
-    assert_eq!(
-        found[0].evidence,
-        Evidence {
-            refused: 2,
-            unanswered: 0,
-            answered: 1,
-            pending: 1
+    lab.finish();
+    let said = lab.all(Kind::PortScan).into_iter().map(|one| one.evidence);
+    let evidence = |refused, pending| Evidence {
+        refused,
+        unanswered: 0,
+        answered: 1,
+        pending,
+    };
+    assert_eq!(said.collect::<Vec<_>>(), [evidence(2, 1), evidence(3, 0)]);
+}
+
+#[test]
+fn a_port_that_answered_once_is_not_refused_whatever_comes_first() {
+    for refused_first in [false, true] {
+        let mut lab = with(2);
+        let mut outcomes = [ContactKind::Answered, ContactKind::Refused];
+        if refused_first {
+            outcomes.reverse();
         }
-    );
-    detector.finish(&mut |(_, one)| found.push(one));
-    assert_eq!(
-        found[1].evidence,
-        Evidence {
-            refused: 3,
-            unanswered: 0,
-            answered: 1,
-            pending: 0
+        for port in [1, 2, 3] {
+            on(&mut lab, 0, port, ContactKind::Touch);
+            for kind in outcomes {
+                on(&mut lab, 0, port, kind);
+            }
         }
-    );
+        lab.finish();
+        let all = lab.all(Kind::PortScan);
+        let last = all.last().expect("a summary");
+        assert_eq!((last.evidence.answered, last.evidence.refused), (3, 0));
+    }
 }
 
 /// Touches ports 1, 2, 3 … at these times and gives (phase, unanswered, pending) of what is said.
 fn silent_scan(times: &[i64], ends_ns: i64) -> Vec<(Phase, u32, u32)> {
-    let timeline = Timeline::Read {
-        first: 0,
-        watermarks: times,
-    };
-    let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
-    let mut found = Vec::new();
-    let mut say = |(_, one): Found| {
+    let mut lab = with(4);
+    for (&ts_ns, port) in times.iter().zip(1..) {
+        on(&mut lab, ts_ns, port, ContactKind::Touch);
+    }
+    lab.expire(ends_ns);
+    lab.finish();
+    let say = |one: &Detection| {
         let Evidence {
             unanswered,
             pending,
             ..
         } = one.evidence;
-        assert_eq!(unanswered + pending, one.extent.count());
-        found.push((one.phase, unanswered, pending));
+        assert_eq!(u64::from(unanswered + pending), one.extent.count());
+        (one.phase, unanswered, pending)
     };
-    for (number, (&ts_ns, port)) in times.iter().zip(1..).enumerate() {
-        detector.on_contact(&contact(number, ts_ns, port), DST, &timeline, &mut say);
-    }
-    detector.expire(ends_ns, &mut say);
-    detector.finish(&mut say);
-    found
+    lab.all(Kind::PortScan).into_iter().map(say).collect()
 }
 
 #[test]
 fn ports_in_flight_are_told_from_unanswered_ones_at_each_doubling() {
-    const S: i64 = 1_000_000_000;
     use Phase::{Continues, Ended, Started};
     let at_once = silent_scan(&[0; 16], 0);
     let said = [
@@ -228,6 +203,8 @@ fn ports_in_flight_are_told_from_unanswered_ones_at_each_doubling() {
     let said = [
         (Started, 0, 4),
         (Continues, 2, 6),
+        // Its verdict, looked at 5.5 s after the start.
+        (Continues, 4, 5),
         (Continues, 10, 6),
         (Ended, 16, 0),
     ];
@@ -241,36 +218,30 @@ fn ports_in_flight_are_told_from_unanswered_ones_at_each_doubling() {
 
 /// What is found of four touches, and of a refusal that comes when the episode is just over, or a nanosecond before.
 fn late_refusal(ns_late: i64, expire_before: bool) -> Vec<(Phase, Evidence)> {
-    let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
-    let mut found = Vec::new();
-    let mut out = |(_, one): Found| found.push((one.phase, one.evidence));
-    let on = |detector: &mut PortScan, ts_ns, port, kind, out: &mut dyn FnMut(Found)| {
-        let position = crate::time::timeline::position_of_ts(ts_ns);
-        let contact = Contact {
-            position,
-            ..contact(0, ts_ns, port).with_kind(kind)
-        };
-        detector.on_contact(&contact, DST, &Timeline::Live, &mut |one| out(one));
-    };
+    let mut lab = with(4);
     for port in 1..=4 {
-        on(&mut detector, 0, port, ContactKind::Touch, &mut out);
+        on(&mut lab, 0, port, ContactKind::Touch);
     }
     let late_ns = 2 * WINDOW + ns_late;
     if expire_before {
-        detector.expire(late_ns, &mut out);
+        lab.expire(late_ns);
     }
-    on(&mut detector, late_ns, 1, ContactKind::Refused, &mut out);
-    detector.finish(&mut out);
-    found
+    on(&mut lab, late_ns, 1, ContactKind::Refused);
+    lab.finish();
+    let all = lab.all(Kind::PortScan).into_iter();
+    all.map(|one| (one.phase, one.evidence)).collect()
 }
 
 #[test]
 fn an_answer_after_the_end_changes_no_summary() {
+    use Phase::{Continues, Ended, Started};
     for expire_before in [false, true] {
         for (ns_late, refused) in [(-1, 1), (0, 0), (1, 0)] {
             let found = late_refusal(ns_late, expire_before);
-            let (phase, evidence) = found[found.len() - 1];
-            assert_eq!((found.len(), phase), (2, Phase::Ended), "{ns_late}");
+            let phases: Vec<Phase> = found.iter().map(|one| one.0).collect();
+            // It continues when four ports have not answered for five seconds.
+            assert_eq!(phases, [Started, Continues, Ended], "{ns_late}");
+            let (_, evidence) = found[2];
             assert_eq!(evidence.refused, refused, "{ns_late} {expire_before}");
             assert_eq!(
                 evidence.unanswered,
@@ -283,40 +254,26 @@ fn an_answer_after_the_end_changes_no_summary() {
 
 #[test]
 fn a_full_table_says_that_it_is_no_longer_exact() {
-    let small = Rule {
+    let mut lab = lab(Rule {
         subjects: 8,
-        ..rule(2)
-    };
-    let mut detector = PortScan::new(small, Hasher::new([1, 2]));
-    let mut exact = Vec::new();
+        ..rule(2, WINDOW)
+    });
     for source in 0..9 {
         for port in 0..2 {
-            let touch = Contact {
-                src: 0x0a00_0000 + source,
-                ..contact(0, 5, port)
-            };
-            let touch = Contact {
-                position: crate::time::timeline::position_of_ts(5),
-                ..touch
-            };
-            detector.on_contact(&touch, touch.dst(), &Timeline::Live, &mut |(_, one)| {
-                if one.phase == Phase::Started {
-                    exact.push(one.exact);
-                }
-            });
+            let ends = (v4(0x0a00_0000 + source), ENDS.1);
+            let touch = lab.contact(5, ends, port, ContactKind::Touch);
+            lab.on(&touch);
         }
     }
+    let all = lab.all(Kind::PortScan).into_iter();
+    let started = all.filter(|one| one.phase == Phase::Started);
+    let exact: Vec<bool> = started.map(|one| one.exact).collect();
     assert_eq!(
         exact,
         [true, true, true, true, true, true, true, true, false]
     );
-    assert_eq!(
-        (
-            detector.counts.subjects_evicted,
-            detector.counts.episodes_evicted
-        ),
-        (1, 1)
-    );
+    let counts = lab.detectors.port_scan.counts();
+    assert_eq!((counts.subjects_evicted, counts.episodes_evicted), (1, 1));
 }
 
 proptest! {
@@ -328,7 +285,7 @@ proptest! {
     ) {
         let mut now = 0;
         let touches: Vec<(i64, u16)> = steps.iter().map(|&(step, port)| {
-            now += step * 1_000_000_000;
+            now += step * S;
             (now, port)
         }).collect();
         let expected = by_brute_force(&touches, ports);
@@ -340,34 +297,20 @@ proptest! {
 
 #[test]
 fn a_scan_of_several_addresses_that_count_as_one_names_the_one_that_decided() {
-    let mut detector = PortScan::new(rule(4), Hasher::new([1, 2]));
-    let mut found = Vec::new();
-    let target = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    for (number, last) in [
-        (0_u8, 1_u8),
-        (1, 2),
-        (2, 3),
-        (3, 4),
-        (4, 5),
-        (5, 6),
-        (6, 7),
-        (7, 8),
-    ] {
-        let touch = Contact {
-            dst: 0xc633_6400 + u128::from(last),
-            ..contact(
-                usize::from(number),
-                i64::from(number),
-                80 + u16::from(number),
-            )
-        };
-        detector.on_contact(&touch, target.into(), &Timeline::Live, &mut |(_, one)| {
-            found.push(one);
-        });
+    let mut lab = with(4);
+    lab.setting = Some(Setting {
+        target: UNITED,
+        is_local: false,
+        is_dark: false,
+    });
+    for number in 0..8_u16 {
+        let ends = (ENDS.0, v4(0xc633_6401 + u32::from(number)));
+        let contact = lab.contact(number.into(), ends, 80 + number, ContactKind::Touch);
+        lab.on(&contact);
     }
-    detector.finish(&mut |(_, one)| found.push(one));
-    let said: Vec<_> = found
-        .iter()
+    lab.finish();
+    let all = lab.all(Kind::PortScan).into_iter();
+    let said: Vec<_> = all
         .map(|one| (one.phase, one.subject.dst(), one.extent.count()))
         .collect();
     let decided = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 4));
@@ -377,4 +320,23 @@ fn a_scan_of_several_addresses_that_count_as_one_names_the_one_that_decided() {
         (Phase::Ended, 8),
     ];
     assert_eq!(said, phases.map(|(phase, ports)| (phase, decided, ports)));
+}
+
+#[test]
+fn our_own_addresses_have_a_threshold_of_their_own() {
+    for (is_local, at_least_local, at) in [(false, 6, 3), (true, 6, 5), (true, 0, 3)] {
+        let mut lab = lab(Rule {
+            at_least_local,
+            ..rule(4, WINDOW)
+        });
+        lab.setting = Some(Setting {
+            target: ENDS.1,
+            is_local,
+            is_dark: false,
+        });
+        let contact = |port| lab.contact(0, ENDS, port, ContactKind::Touch);
+        let contacts: Vec<Contact> = (0..8).map(contact).collect();
+        let started = lab.starts(Kind::PortScan, contacts);
+        assert_eq!(started, [at], "{is_local} {at_least_local}");
+    }
 }

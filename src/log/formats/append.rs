@@ -1,6 +1,7 @@
 //! Numbers, addresses, port lists and JSON strings appended to a byte buffer, without `format!`.
 
 use super::window::{ENDPOINT_MAX, HEX, in_place};
+use std::io::Write as _;
 use std::net::IpAddr;
 
 /// The decimal digits.
@@ -107,6 +108,15 @@ pub fn one_line(out: &mut Vec<u8>, text: &str) {
     for letter in text.chars() {
         let printable = if letter.is_control() { ' ' } else { letter };
         out.extend_from_slice(printable.encode_utf8(&mut utf8).as_bytes());
+    }
+}
+
+/// Seconds as a number, without decimals if they are whole.
+pub fn window(out: &mut Vec<u8>, window_ns: i64) {
+    let _ = write!(out, "{}", window_ns / 1_000_000_000);
+    let rest = window_ns.unsigned_abs() % 1_000_000_000;
+    if rest > 0 {
+        let _ = write!(out, ".{rest:09}");
     }
 }
 

@@ -7,7 +7,7 @@ use crate::flow::record::{
     Attempt, Basis, ConnState, EndReason, FiveTuple, FlowRecord, History, Volume,
 };
 use crate::inspect::detection::{
-    AlertStatus, Detection, Evidence, Extent, Kind, Phase, Proof, Subject,
+    AlertStatus, Detection, Evidence, Extent, Kind, Phase, Proof, SourceEvidence, Subject, Verdict,
 };
 use crate::log::event::{Body, Event, Step};
 use crate::log::notice::{Notice, Stats};
@@ -126,6 +126,9 @@ pub fn scan(phase: Phase, ranges: Vec<(u16, u16)>, ports: u32) -> Detection {
         exact: true,
         complete: true,
         evidence: Evidence::default(),
+        source: SourceEvidence::default(),
+        verdict: Some(Verdict::Unproven),
+        crowd: None,
         interface: 0,
         vlan: [0; 2],
         vlan_count: 0,
@@ -139,7 +142,7 @@ pub fn sweep(phase: Phase, hosts: u32) -> Detection {
     Detection {
         kind: Kind::HostSweep,
         subject: Subject::SourcePort {
-            src: scan.subject.src(),
+            src: scan.subject.src().expect("of a pair"),
             port: 22,
             dst: scan.subject.dst(),
         },

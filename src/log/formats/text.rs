@@ -18,7 +18,7 @@ use crate::log::fold::sketch::SOURCES_ERROR_PCT;
 use crate::log::notice::{Notice, Stats};
 use crate::words::many;
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 words! {
     /// Beginning of a text line.
@@ -151,6 +151,9 @@ impl Text {
             out.extend_from_slice(b", last touch ");
             self.moment(out, detection.last_ns, due_ns);
         }
+        if let (Phase::Continues, Some(verdict)) = (detection.phase, detection.verdict) {
+            let _ = write!(out, " (verdict: {verdict})");
+        }
         let full = self.format == TextFormat::Full;
         if ended || full {
             evidence(out, detection);
@@ -194,7 +197,9 @@ impl Format for Text {
             }
             Body::Alert(detection) => {
                 let (interface, subject) = (detection.interface, detection.subject);
-                let of = || Some((interface, subject.src(), subject.dst()));
+                let dst = subject.dst();
+                let src = subject.src().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+                let of = || Some((interface, src, dst));
                 self.begin(out, due_ns, of, NOTHING);
                 self.alert(out, detection, due_ns);
             }
@@ -313,10 +318,13 @@ fn seconds(out: &mut Vec<u8>, duration_ns: i64) {
 /// The sentence of a detection, without its evidence.
 pub(crate) fn sentence(out: &mut Vec<u8>, detection: &Detection) {
     let (title, verb) = (detection.kind.about().title, detection.phase.verb());
-    let _ = write!(out, "{title} {verb}: {}", detection.subject.src());
+    let _ = write!(out, "{title} {verb}: ");
     let _ = match detection.subject {
-        Subject::Pair { dst, .. } => write!(out, " -> {dst}"),
-        Subject::SourcePort { port, .. } => write!(out, " on port {port}"),
+        Subject::Pair { src, dst } => write!(out, "{src} -> {dst}"),
+        Subject::SourcePort { src, port, .. } => write!(out, "{src} on port {port}"),
+        Subject::Source { src, .. } => write!(out, "{src}"),
+        Subject::Target { dst } => write!(out, "-> {dst}"),
+        Subject::TargetPort { dst, port } => write!(out, "-> {}", SocketAddr::new(dst, port)),
     };
     let tags = &detection.vlan[..usize::from(detection.vlan_count).min(2)];
     for (tag, word) in tags.iter().zip([" in VLAN ", "."]) {
@@ -326,13 +334,20 @@ pub(crate) fn sentence(out: &mut Vec<u8>, detection: &Detection) {
 }
 
 fn alert_extent(out: &mut Vec<u8>, detection: &Detection) {
-    let count = u64::from(detection.extent.count());
+    let count = detection.extent.count();
+    // A set that is full or could not be had misses hosts.
+    let is_bound = !detection.complete && detection.phase != Phase::Started;
+    let at_least = if is_bound { "at least " } else { "" };
     let ranges = match &detection.extent {
-        Extent::Hosts { .. } => {
-            // A set that is full or could not be had misses hosts.
-            let is_bound = !detection.complete && detection.phase != Phase::Started;
-            let at_least = if is_bound { "at least " } else { "" };
-            return drop(write!(out, ": {at_least}{count} hosts"));
+        Extent::Hosts { .. } => return drop(write!(out, ": {at_least}{count} hosts")),
+        Extent::Places { .. } => {
+            return drop(write!(out, ": {at_least}{count} ports of any hosts"));
+        }
+        Extent::Packets { peak, .. } => {
+            let sources = detection.crowd.as_ref().map_or(0, |crowd| crowd.sources);
+            let _ = write!(out, ": {at_least}{count} packets, at most {peak} in ");
+            append::window(out, detection.window_ns);
+            return drop(write!(out, " s, of about {sources} sources"));
         }
         Extent::Ports { ranges, .. } => ranges,
     };
@@ -349,6 +364,9 @@ fn alert_extent(out: &mut Vec<u8>, detection: &Detection) {
 
 /// Number of ports, and the answers to the touches.
 fn evidence(out: &mut Vec<u8>, detection: &Detection) {
+    let Some(verdict) = detection.verdict else {
+        return;
+    };
     out.extend_from_slice(b" (");
     if let Extent::Ports { count, .. } = detection.extent {
         let _ = write!(out, "{count} ports, ");
@@ -366,7 +384,7 @@ fn evidence(out: &mut Vec<u8>, detection: &Detection) {
     if pending > 0 {
         let _ = write!(out, ", {pending} may still answer");
     }
-    out.push(b')');
+    let _ = write!(out, "; verdict: {verdict})");
 }
 
 fn proto(out: &mut Vec<u8>, proto: u8) {

@@ -216,7 +216,8 @@ impl Zeek {
     fn detection(&self, out: &mut Vec<u8>, detection: &Detection) {
         let mut row = Row(out);
         row.seconds(detection.ts_ns).unset(8);
-        row.word("tcp").word(detection.kind.about().zeek_note);
+        let about = detection.kind.about();
+        row.word(&about.proto.to_lowercase()).word(about.zeek_note);
         row.put(|out| text::sentence(out, detection));
         let Evidence {
             refused,
@@ -225,17 +226,23 @@ impl Zeek {
             pending,
         } = detection.evidence;
         let (phase, proof) = (detection.phase, detection.proof);
-        row.word(&format!(
-            "{phase}; proof of the source: {proof}; {refused} refused, {unanswered} unanswered, {answered} answered, \
-             {pending} may still answer"
-        ));
-        row.put(|out| append::ip(out, detection.subject.src()));
+        match detection.verdict {
+            Some(verdict) => row.word(&format!(
+                "{phase}; verdict: {verdict}; proof of the source: {proof}; {refused} refused, {unanswered} unanswered, \
+                 {answered} answered, {pending} may still answer"
+            )),
+            None => row.word(phase.word()),
+        };
+        match detection.subject.src() {
+            Some(src) => row.put(|out| append::ip(out, src)),
+            None => row.unset(1),
+        };
         row.put(|out| append::ip(out, detection.subject.dst()));
         match detection.subject.port() {
             Some(port) => row.int(u64::from(port)),
             None => row.unset(1),
         };
-        row.int(u64::from(detection.extent.count()));
+        row.int(detection.extent.count());
         row.put(|out| out.extend_from_slice(&self.peer));
         row.word("Notice::ACTION_LOG").word("(empty)").seconds(0);
         row.unset(5).end();

@@ -157,10 +157,13 @@ fn snapshot() -> Snapshot {
         ..Books::default()
     };
     books.shards.flow.new_connections = 12;
-    books.shards.scans = [[1, 2, 3, 4, 5], [0; 5]];
+    books.shards.scans[0] = [1, 2, 3, 4, 5];
     books.shards.horizons = Horizons {
         dedup_ns: 1_500_000_000,
-        scan_gaps_ns: [250_000_000, i64::MAX],
+        scan_gaps_ns: std::array::from_fn(|kind| match kind {
+            0 => 250_000_000,
+            _ => i64::MAX,
+        }),
     };
     let shed = &mut books.shards.shed;
     (shed.up, shed.down, shed.spent_us) = ([0, 5, 3, 1], [0, 4, 2, 1], [9, 1_500_000, 2, 3]);

@@ -121,6 +121,7 @@ impl BlockEntry {
                 self.ports.more |= port.is_none();
                 port.into_iter().for_each(|port| self.ports.add(port, port));
             }
+            (Extent::Places { .. } | Extent::Packets { .. }, _) => self.ports.more = true,
         }
         self.add_target(detection.subject.dst());
         self.events += 1;

@@ -271,9 +271,12 @@ impl Responder for Blocklist {
             self.counts.refused[refusal.index()] += 1;
             return;
         }
+        let Some(source) = detection.detection.subject.src() else {
+            return;
+        };
         self.counts.accepted += 1;
         self.counts.waiting += 1;
-        let source = detection.detection.subject.src().to_canonical();
+        let source = source.to_canonical();
         if !self.sources.contains_key(&source) {
             if self.sources.len() == self.plan.sources_max
                 && let Some(&(end_ns, oldest)) = self.by_end.first()

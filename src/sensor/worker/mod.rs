@@ -141,7 +141,8 @@ impl Worker {
     /// After the last frame: the contacts of all shards, then the end of everything open.
     fn finish(mut self, publish: &mut impl FnMut(&Shard)) -> Shard {
         const LAST: u64 = u64::MAX - 1;
-        self.shard.publish_contacts(LAST, &Timeline::Live);
+        let position = position_of_ts(self.now_ns);
+        self.shard.publish_rest(position, LAST, &Timeline::Live);
         while self.shard.contacts_limit() < LAST {
             // Other shards may wait for room in this one's queues.
             std::thread::yield_now();

@@ -6,9 +6,11 @@
 //! Tcp · Udp · icmp ─▶ Ip (options, extension headers, fragments) ─▶ Link (VLAN, PPPoE, MPLS) ─▶ Frame ─▶ Capture ─▶ pcap · pcapng
 //! ```
 //!
-//! [`scenarios`] makes the captures that real collections lack; [`merge`] and [`mutate`] derive more
-//! from any capture. No clock and no random source is read: a seed gives the same bytes everywhere.
+//! [`scenarios`] and [`probes`] make the captures that real collections lack; [`merge`] and [`mutate`] derive more
+//! from any capture. [`benign`] makes an hour of traffic that only looks like scans. No clock and no random source is
+//! read: a seed gives the same bytes everywhere.
 
+mod benign;
 mod capture;
 mod ip;
 mod link;
@@ -17,10 +19,11 @@ mod rng;
 mod scenario;
 mod transport;
 
+pub use benign::{BENIGN, Benign, Naive, benign, manifest};
 pub use capture::{Capture, Frame, merge, mutate};
 pub use ip::{Ext, Ip, checksum};
 pub use link::{Link, LinkType};
 pub use pcap::{PcapError, PcapFormat, read_pcap};
 pub use rng::Rng;
-pub use scenario::scenarios;
+pub use scenario::{probes, scenarios};
 pub use transport::{ACK, CWR, ECE, FIN, Flow, PSH, RST, SYN, Tcp, URG, Udp, icmp};

@@ -1,21 +1,30 @@
-//! `craft`: writes the crafted captures as files, and merges captures.
+//! `craft`: writes the crafted captures and benign traffic as files, and merges captures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use craft::{Capture, PcapFormat, merge, read_pcap, scenarios};
+use craft::{BENIGN, Capture, PcapFormat, benign, manifest, merge, probes, read_pcap, scenarios};
 
 const USAGE: &str = "\
-usage: craft scenarios [--seed N] --out DIR     write NNN-name.pcap (.pcapng if several interfaces)
+usage: craft scenarios [--family base|probes] [--seed N] --out DIR
+                                                write NNN-name.pcap (.pcapng if several interfaces)
+       craft benign [--seed N] [--minutes M] --out DIR
+                                                write benign traffic, an hour of each kind, and what
+                                                is known about it (benign.json)
        craft merge [--seed N] --out FILE IN...  merge pcap files of one link type by time";
 
 /// The parsed command line.
 struct Arguments {
+    family: Family,
     seed: u64,
+    minutes: Option<u16>,
     out: PathBuf,
     inputs: Vec<PathBuf>,
 }
+
+/// Makes the captures of a family from a seed.
+type Family = fn(u64) -> Vec<Capture>;
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -24,9 +33,11 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
+    let plain = arguments.minutes.is_none();
     let done = match command.as_str() {
-        "scenarios" if arguments.inputs.is_empty() => write_scenarios(&arguments),
-        "merge" if !arguments.inputs.is_empty() => write_merged(&arguments),
+        "scenarios" if plain && arguments.inputs.is_empty() => write_scenarios(&arguments),
+        "benign" if arguments.inputs.is_empty() => write_benign(&arguments),
+        "merge" if plain && !arguments.inputs.is_empty() => write_merged(&arguments),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -42,17 +53,28 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, ()> {
-    let (mut seed, mut out, mut inputs) = (1, None, Vec::new());
+    let (mut seed, mut minutes, mut out, mut inputs) = (1, None, None, Vec::new());
+    let mut family: Family = scenarios;
     while let Some(word) = words.next() {
         match word.as_str() {
             "--seed" => seed = words.next().and_then(|n| n.parse().ok()).ok_or(())?,
+            "--minutes" => minutes = Some(words.next().and_then(|n| n.parse().ok()).ok_or(())?),
+            "--family" => {
+                family = match words.next().as_deref() {
+                    Some("base") => scenarios,
+                    Some("probes") => probes,
+                    _ => return Err(()),
+                }
+            }
             "--out" => out = Some(words.next().ok_or(())?.into()),
             flag if flag.starts_with('-') => return Err(()),
             input => inputs.push(input.into()),
         }
     }
     Ok(Arguments {
+        family,
         seed,
+        minutes,
         out: out.ok_or(())?,
         inputs,
     })
@@ -62,10 +84,14 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
     fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+fn make_folder(folder: &Path) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
+}
+
 fn write_scenarios(arguments: &Arguments) -> Result<(), String> {
     let folder = &arguments.out;
-    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    for (number, capture) in scenarios(arguments.seed).iter().enumerate() {
+    make_folder(folder)?;
+    for (number, capture) in (arguments.family)(arguments.seed).iter().enumerate() {
         // A pcap file has no interface number for a frame.
         let (ending, bytes) = if capture.interfaces() > 1 {
             ("pcapng", capture.to_pcapng())
@@ -78,6 +104,22 @@ fn write_scenarios(arguments: &Arguments) -> Result<(), String> {
         )?;
     }
     Ok(())
+}
+
+fn write_benign(arguments: &Arguments) -> Result<(), String> {
+    let folder = &arguments.out;
+    make_folder(folder)?;
+    let mut known = Vec::new();
+    for kind in BENIGN {
+        let made = benign(kind, arguments.seed, arguments.minutes.unwrap_or(60));
+        let (capture, about) = made.ok_or_else(|| format!("{kind}: no such kind"))?;
+        write(
+            &folder.join(about.file()),
+            &capture.to_pcap(PcapFormat::NANOS),
+        )?;
+        known.push(about);
+    }
+    write(&folder.join("benign.json"), manifest(&known).as_bytes())
 }
 
 fn write_merged(arguments: &Arguments) -> Result<(), String> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use craft::{
     Capture, Flow, Ip, Link, LinkType, PcapFormat, Rng, SYN, Tcp, Udp, checksum, merge, mutate,
-    read_pcap, scenarios,
+    probes, read_pcap, scenarios,
 };
 
 fn flow() -> Flow {
@@ -27,15 +27,57 @@ fn every_scenario_has_frames_and_a_name_of_its_own() {
 }
 
 #[test]
-fn equal_seeds_give_equal_bytes_and_another_seed_gives_others() {
-    let bytes = |seed| -> Vec<_> {
-        scenarios(seed)
-            .iter()
-            .map(|capture| capture.to_pcap(PcapFormat::NANOS))
-            .collect()
+fn every_capture_of_probes_fits_a_pcap_file_and_has_a_name_of_its_own() {
+    let all = probes(1);
+    let names: HashSet<_> = all.iter().map(|capture| &capture.name).collect();
+    assert_eq!((all.len(), names.len()), (200, 200));
+    let mixed = |capture: &&Capture| capture.name.starts_with("mixed-");
+    let mixed = all.iter().filter(mixed).count();
+    assert!(mixed >= 30, "only {mixed} random ones");
+    for capture in &all {
+        assert!(!capture.frames.is_empty(), "{}", capture.name);
+        assert_eq!(capture.interfaces(), 1, "{}", capture.name);
+        let file = capture.to_pcap(PcapFormat::NANOS);
+        assert_eq!(read_pcap(&capture.name, &file).as_ref(), Ok(capture));
+    }
+    let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    assert!(names.iter().all(|name| name.chars().all(fit)), "{names:?}");
+}
+
+#[test]
+fn names_of_probes_do_not_depend_on_the_seed() {
+    let names = |seed| -> Vec<_> { probes(seed).into_iter().map(|one| one.name).collect() };
+    assert_eq!(names(1), names(2));
+}
+
+#[test]
+fn a_touch_on_the_border_of_probes_is_one_nanosecond_from_those_before_and_after() {
+    let all = probes(3);
+    let span = |name: &str| {
+        let capture = all.iter().find(|capture| capture.name == name);
+        let frames = &capture.expect(name).frames;
+        frames[frames.len() - 1].ts_ns - frames[0].ts_ns
     };
-    assert_eq!(bytes(7), bytes(7));
-    assert_ne!(bytes(7), bytes(8));
+    let on = 60_000_000_000;
+    for (word, ns) in [("before", on - 1), ("on", on), ("after", on + 1)] {
+        let name = format!("stealth-maimon-window-{word}");
+        // From the first probe, whose RST, which is the touch, comes a round trip later, to a bystander 2 s after the last.
+        assert_eq!(span(&name), ns + 2_020_000_000, "{name}");
+    }
+}
+
+#[test]
+fn equal_seeds_give_equal_bytes_and_another_seed_gives_others() {
+    for family in [scenarios, probes] {
+        let bytes = |seed| -> Vec<_> {
+            family(seed)
+                .iter()
+                .map(|capture| capture.to_pcap(PcapFormat::NANOS))
+                .collect()
+        };
+        assert_eq!(bytes(7), bytes(7));
+        assert_ne!(bytes(7), bytes(8));
+    }
 }
 
 #[test]

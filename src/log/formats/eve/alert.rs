@@ -1,33 +1,33 @@
 //! Members of an alert: Suricata's `alert`, and ours under `synledger`.
 
 use super::GID;
-use crate::flow::conn::TCP;
-use crate::host::services::Services;
-use crate::inspect::detection::{Detection, Evidence, Extent, Phase};
+use crate::inspect::detection::{
+    Crowd, Detection, Evidence, Extent, Kind, Phase, Technique, TopSource, Verdict,
+};
+use crate::inspect::verdict;
 use crate::log::formats::append;
 use crate::log::formats::stamp::Stamp;
 use std::io::Write as _;
 
-/// Services that an alert lists.
-const SERVICES_MAX: usize = 8;
-
 /// `,"proto":"TCP","alert":{…}`.
 pub(super) fn signature(out: &mut Vec<u8>, detection: &Detection) {
     let about = detection.kind.about();
-    let (phase, severity) = match detection.phase {
-        Phase::Started => (1, 2),
-        Phase::Continues => (2, 2),
-        Phase::Ended => (3, 3),
+    let phase = 1 + detection.phase as u32;
+    let severity = match (detection.verdict, detection.phase) {
+        (Some(Verdict::Scan) | None, Phase::Started | Phase::Continues) => 1,
+        (Some(Verdict::Unproven), _) | (_, Phase::Ended) => 3,
+        _ => 2,
     };
     let (id, category) = (about.signature * 10 + phase, about.category);
     let (title, verb) = (about.title.to_lowercase(), detection.phase.verb());
     let _ = write!(
         out,
         concat!(
-            r#","proto":"TCP","alert":{{"action":"allowed","gid":{GID},"signature_id":{id},"rev":1,"#,
+            r#","proto":"{proto}","alert":{{"action":"allowed","gid":{GID},"signature_id":{id},"rev":1,"#,
             r#""signature":"synledger {title} {verb}","category":"{category}","severity":{severity}}}"#
         ),
         GID = GID,
+        proto = about.proto,
         id = id,
         title = title,
         verb = verb,
@@ -53,12 +53,31 @@ pub(super) fn scan(out: &mut Vec<u8>, detection: &Detection, first: &mut Stamp) 
         Extent::Hosts { count } => {
             let _ = write!(out, r#","ports":1,"hosts":{count}"#);
         }
+        Extent::Places { count } => {
+            let _ = write!(out, r#","places":{count}"#);
+        }
+        Extent::Packets { count, peak } => {
+            let _ = write!(out, r#","packets":{count},"peak":{peak}"#);
+        }
     }
     out.extend_from_slice(b",\"window_s\":");
-    window(out, detection.window_ns);
+    append::window(out, detection.window_ns);
     let (exact, complete) = (detection.exact, detection.complete);
     let _ = write!(out, r#","exact":{exact},"complete":{complete},"first":""#);
     first.append_micros(out, detection.first_ns);
+    out.push(b'"');
+    if let Some(verdict) = detection.verdict {
+        let _ = write!(out, r#","verdict":"{verdict}""#);
+        evidence(out, detection);
+    }
+    if let Some(crowd) = &detection.crowd {
+        many_sources(out, detection, crowd);
+    }
+    out.push(b'}');
+}
+
+/// `,"evidence":{…},"proof":"…"`.
+fn evidence(out: &mut Vec<u8>, detection: &Detection) {
     let Evidence {
         refused,
         unanswered,
@@ -67,45 +86,51 @@ pub(super) fn scan(out: &mut Vec<u8>, detection: &Detection, first: &mut Stamp) 
     } = detection.evidence;
     let _ = write!(
         out,
-        concat!(
-            r#"","evidence":{{"refused":{},"unanswered":{},"answered":{},"pending":{}}},"#,
-            r#""proof":"{}"}}"#
-        ),
-        refused, unanswered, answered, pending, detection.proof
+        r#","evidence":{{"refused":{refused},"unanswered":{unanswered},"answered":{answered},"pending":{pending}"#,
     );
-}
-
-/// `,"service":"sshd.service"` of the subject's port, or `,"services":[{"port":22,"service":"sshd.service"}]` of the
-/// lowest [`SERVICES_MAX`] touched ports with one; nothing where the target is not this host, or has no service there.
-pub(super) fn services(out: &mut Vec<u8>, detection: &Detection, services: &Services) {
-    let dst = detection.subject.dst();
-    if let Some(port) = detection.subject.port() {
-        if let Some(name) = services.service(TCP, dst, port) {
-            out.extend_from_slice(b",\"service\":");
-            append::json_string(out, &name);
+    let _ = write!(out, r#","score":{}"#, verdict::score(&detection.evidence));
+    if detection.subject.src().is_some() {
+        let of = &detection.source;
+        let (places, answered) = (of.places, of.answered);
+        let _ = write!(
+            out,
+            r#","source":{{"places":{places},"answered":{answered}"#
+        );
+        let (half_open, dark, friendly) = (of.half_open, of.dark, of.friendly);
+        let _ = write!(
+            out,
+            r#","half_open":{half_open},"dark":{dark},"friendly":{friendly},"techniques":["#
+        );
+        for (at, technique) in Technique::in_bits(of.techniques).enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            let _ = write!(out, r#"{comma}"{technique}""#);
         }
-        return;
+        out.extend_from_slice(b"]}");
     }
-    let Extent::Ports { ranges, .. } = &detection.extent else {
-        return;
-    };
-    let found = services.services(TCP, dst, ranges, SERVICES_MAX);
-    for (i, (port, name)) in found.iter().enumerate() {
-        let before = if i == 0 { ",\"services\":[" } else { "," };
-        let _ = write!(out, r#"{before}{{"port":{port},"service":"#);
-        append::json_string(out, name);
-        out.push(b'}');
-    }
-    if !found.is_empty() {
-        out.push(b']');
-    }
+    let _ = write!(out, r#"}},"proof":"{}""#, detection.proof);
 }
 
-/// Seconds as a JSON number, without decimals if the window is whole.
-pub(super) fn window(out: &mut Vec<u8>, window_ns: i64) {
-    let _ = write!(out, "{}", window_ns / 1_000_000_000);
-    let rest = window_ns.unsigned_abs() % 1_000_000_000;
-    if rest > 0 {
-        let _ = write!(out, ".{rest:09}");
+/// `,"sources":…,"completed":…,"top_sources":[…]`.
+fn many_sources(out: &mut Vec<u8>, detection: &Detection, crowd: &Crowd) {
+    let _ = write!(out, r#","sources":{}"#, crowd.sources);
+    if !matches!(detection.extent, Extent::Packets { .. }) {
+        return;
     }
+    if detection.kind == Kind::SynFlood {
+        let _ = write!(out, r#","completed":{}"#, crowd.completed);
+    }
+    out.extend_from_slice(b",\"top_sources\":[");
+    for (at, one) in crowd.top.iter().enumerate() {
+        let comma = if at > 0 { "," } else { "" };
+        let TopSource {
+            addr,
+            packets,
+            error,
+        } = one;
+        let _ = write!(
+            out,
+            r#"{comma}{{"src_ip":"{addr}","packets":{packets},"error":{error}}}"#
+        );
+    }
+    out.push(b']');
 }

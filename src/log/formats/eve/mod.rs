@@ -15,7 +15,6 @@ use super::window::{Window, in_place};
 use super::{Format, Registered, SinkKind};
 use crate::books::record_kind::EventKind;
 use crate::flow::record::{Attempt, FiveTuple, FlowRecord, proto_word};
-use crate::host::services::Services;
 use crate::inspect::detection::Detection;
 use crate::log::event::{Body, Event};
 use crate::log::fold::Fold;
@@ -190,7 +189,7 @@ impl Eve {
     #[inline(always)]
     fn service(&self, out: &mut Vec<u8>, tuple: &FiveTuple) {
         if let Some(services) = &self.context.services {
-            service(out, services, tuple);
+            services::of_destination(out, services, tuple);
         }
     }
 
@@ -199,14 +198,17 @@ impl Eve {
         out.extend_from_slice(b",\"event_type\":\"alert\"");
         let (tags, count) = (&detection.vlan, detection.vlan_count);
         in_place(out, VLAN_MAX, |window| vlan(window, tags, count));
-        let _ = write!(out, r#","src_ip":"{src}","dest_ip":"{dst}""#);
+        if let Some(src) = src {
+            let _ = write!(out, r#","src_ip":"{src}""#);
+        }
+        let _ = write!(out, r#","dest_ip":"{dst}""#);
         if let Some(port) = detection.subject.port() {
             let _ = write!(out, ",\"dest_port\":{port}");
         }
         alert::signature(out, detection);
         alert::scan(out, detection, &mut self.start);
         if let Some(services) = &self.context.services {
-            alert::services(out, detection, services);
+            services::of_detection(out, services, detection);
         }
         out.push(b'}');
     }
@@ -275,17 +277,6 @@ fn add_to_ours(out: &mut Vec<u8>, add: impl FnOnce(&mut Vec<u8>)) {
     out.truncate(out.len() - END.len());
     add(out);
     out.extend_from_slice(END);
-}
-
-/// Adds `,"service":"nginx.service"` to a whole record.
-#[inline(never)]
-fn service(out: &mut Vec<u8>, services: &Services, tuple: &FiveTuple) {
-    if let Some(name) = services.service(tuple.proto, tuple.dst, tuple.dst_port) {
-        add_to_ours(out, |out| {
-            out.extend_from_slice(b",\"service\":");
-            append::json_string(out, &name);
-        });
-    }
 }
 
 fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
@@ -360,6 +351,7 @@ fn endpoints(window: &mut Window<'_>, tuple: &FiveTuple) {
 
 mod alert;
 mod flow;
+mod services;
 pub(crate) mod stats;
 #[cfg(test)]
 mod tests;

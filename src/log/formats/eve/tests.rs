@@ -257,7 +257,7 @@ fn notices_are_json_whatever_they_hold() {
 #[test]
 fn a_window_of_part_of_a_second_is_a_number() {
     let mut out = Vec::new();
-    alert::window(&mut out, 1_500_000_000);
+    append::window(&mut out, 1_500_000_000);
     assert_eq!(out, b"1.500000000");
 }
 

@@ -2,6 +2,7 @@
 
 mod connection;
 mod odd;
+mod probes;
 mod scene;
 mod soup;
 mod sweep;
@@ -9,6 +10,7 @@ mod window;
 
 use crate::capture::Capture;
 use crate::rng::Rng;
+pub use probes::probes;
 
 /// Number of captures.
 const COUNT: u64 = 220;

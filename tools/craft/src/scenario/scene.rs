@@ -55,6 +55,12 @@ impl Scene {
         self
     }
 
+    /// Sets the clock to `now`.
+    pub(super) fn at_time(&mut self, now: i64) -> &mut Self {
+        self.now = now;
+        self
+    }
+
     /// Moves the clock.
     pub(super) fn wait(&mut self, ns: i64) -> &mut Self {
         self.now += ns;

@@ -1,0 +1,404 @@
+//! The engine of rules about rates at one destination: at least N packets within a second of packet time.
+//!
+//! Packets are counted in slots of W, from multiples of W on. A slot with N or more is judged at its end
+//! ([`FloodRule::is_flood`]). A flood continues when its packets have doubled, and ends after ten slots with less than
+//! N / 2 each. From N / 2 packets of a slot on, its sources are counted: how many, and which send most.
+
+mod crowd;
+mod flooded;
+mod target;
+
+use super::Kind;
+use super::contact::{Contact, ContactKind, DATAGRAMS, Kinds, Owner};
+use super::detection::Subject;
+use super::detector::{About, Detector, DetectorCounts, Found, Sighting};
+use super::distinct::firsts::First;
+use super::place::{Element, Place};
+use super::sources::Sources;
+use super::table::Table;
+use super::threshold::Within;
+use crate::flow::key::Hasher;
+use clap::Args;
+use flooded::Flooded;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::net::IpAddr;
+pub use target::Slot;
+use target::Target;
+
+/// What differs between such rules.
+pub trait FloodRule {
+    // See `Detector`.
+    const KIND: Kind;
+    const ABOUT: About;
+    const WEIGHT: u64;
+    /// Packets of the flood.
+    const PACKETS: Kinds;
+    /// Connections that were completed.
+    const COMPLETED: Kinds;
+    type Flags: Args + Clone + Debug;
+
+    fn threshold(flags: &Self::Flags) -> Within;
+    /// The port that a contact is counted at; `None`: all ports of a destination count together.
+    fn port(contact: &Contact) -> Option<u16>;
+    /// Whether a slot with at least N packets is a flood.
+    fn is_flood(_: &Slot) -> bool {
+        true
+    }
+}
+
+/// A rule and its capacities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// N: packets in a slot; 0: the rule is off.
+    pub at_least: u32,
+    /// W: the length of a slot in nanoseconds.
+    pub window_ns: i64,
+    /// Destinations.
+    pub targets: usize,
+    /// Floods at a time, those that may become one included.
+    pub floods: usize,
+}
+
+/// Deadline and index of a flood, and its generation.
+type Due = Reverse<(i64, u32, u32)>;
+
+/// A detector for the rule `R`.
+pub struct Flood<R> {
+    rule: Rule,
+    hasher: Hasher,
+    targets: Table<Target>,
+    /// Hash and index of the destination of the last contact: in a flood mostly the next one's, too.
+    last: Option<(u64, usize)>,
+    floods: Vec<Option<Flooded>>,
+    free: Vec<u32>,
+    due: BinaryHeap<Due>,
+    generation: u32,
+    /// The slot of the last contact, its start and its end.
+    slot: (i64, i64, i64),
+    contact_lost_ns: Option<i64>,
+    counts: DetectorCounts,
+    kind: PhantomData<R>,
+}
+
+impl<R: FloodRule> Detector for Flood<R> {
+    const KIND: Kind = R::KIND;
+    const ABOUT: About = R::ABOUT;
+    const KEYED_BY: Owner = Owner::Target;
+    const TOUCHES: Kinds = R::PACKETS;
+    const OUTCOMES: Kinds = R::COMPLETED;
+    const WEIGHT: u64 = R::WEIGHT;
+    type Flags = R::Flags;
+    type Rule = Rule;
+    const OFF: Rule = Rule {
+        at_least: 0,
+        window_ns: 1_000_000_000,
+        targets: 0,
+        floods: 0,
+    };
+
+    fn rule(flags: &R::Flags, bytes: u64) -> Rule {
+        let Within { count, window_ns } = R::threshold(flags);
+        if count == 0 {
+            return Self::OFF;
+        }
+        let room = |bytes: u64, each: u64| usize::try_from(bytes / each).unwrap_or(usize::MAX);
+        let floods = room(bytes / 4, FLOOD_BYTES as u64).clamp(1, FLOODS_MAX);
+        let left = bytes.saturating_sub((floods * FLOOD_BYTES) as u64);
+        let bucket = Table::<Target>::memory_bytes(8);
+        Rule {
+            at_least: count,
+            window_ns,
+            targets: room(left, bucket).max(1) * 8,
+            floods,
+        }
+    }
+
+    fn is_on(rule: &Rule) -> bool {
+        rule.at_least > 0
+    }
+
+    fn window_ns(rule: &Rule) -> i64 {
+        rule.window_ns
+    }
+
+    fn memory_bytes(rule: &Rule) -> u64 {
+        Table::<Target>::memory_bytes(rule.targets) + (rule.floods * FLOOD_BYTES) as u64
+    }
+
+    fn room(rule: &Rule) -> usize {
+        rule.targets
+    }
+
+    fn new(rule: Rule, hasher: Hasher) -> Self {
+        let floods = u32::try_from(rule.floods).expect("bounded");
+        Self {
+            rule,
+            hasher,
+            targets: Table::new(rule.targets),
+            last: None,
+            floods: (0..floods).map(|_| None).collect(),
+            free: (0..floods).rev().collect(),
+            due: BinaryHeap::with_capacity(rule.floods + 1),
+            generation: 0,
+            slot: (0, 0, 0),
+            contact_lost_ns: None,
+            counts: DetectorCounts::default(),
+            kind: PhantomData,
+        }
+    }
+
+    fn prefault(&mut self) {
+        self.targets.prefault();
+    }
+
+    fn prefetch(&self, _: &Place) {}
+
+    fn admit(&mut self, _: &First<Element>, _: &Sighting<'_>) {}
+
+    #[inline]
+    fn decide(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found)) {
+        if self.rule.at_least == 0 {
+            return;
+        }
+        let contact = sighting.contact;
+        let slot = self.slot_of(contact.ts_ns);
+        let at = self.target(sighting, slot, out);
+        let target = self.targets.get_mut(at);
+        if R::COMPLETED.has(contact.kind()) {
+            target.slot_mut(slot).completed += 1;
+            return;
+        }
+        let packets = match contact.kind() {
+            ContactKind::Datagrams => DATAGRAMS,
+            _ => 1,
+        };
+        let now = target.slot_mut(slot);
+        let before = now.packets;
+        now.packets = before.saturating_add(packets);
+        let watch = (self.rule.at_least / 2).max(1);
+        if before < watch && now.packets >= watch && target.flood.is_none() {
+            self.watch(at, slot, sighting);
+        }
+        if let Some(index) = self.targets.get(at).flood
+            && let Some(flooded) = &mut self.floods[index as usize]
+        {
+            flooded.add(
+                &sighting.place,
+                contact,
+                packets,
+                sighting.sources.evidence_key,
+            );
+        }
+    }
+
+    fn expire(&mut self, watermark: i64, _: &Sources, out: &mut impl FnMut(Found)) {
+        while let Some(&Reverse((deadline, index, generation))) = self.due.peek() {
+            if deadline > watermark {
+                return;
+            }
+            self.due.pop();
+            let flooded = self.floods[index as usize].as_ref();
+            if flooded.is_some_and(|flooded| flooded.generation == generation) {
+                self.judge(index, deadline, out);
+            }
+        }
+    }
+
+    fn next_deadline_ns(&self) -> i64 {
+        (self.due.peek()).map_or(i64::MAX, |Reverse((deadline, ..))| *deadline)
+    }
+
+    fn finish(&mut self, _: &Sources, out: &mut impl FnMut(Found)) {
+        for index in 0..u32::try_from(self.floods.len()).expect("bounded") {
+            let flooded = self.floods[index as usize].as_ref();
+            if let Some(flooded) = flooded.filter(|flooded| flooded.is_started()) {
+                let last_ns = flooded.last_ns;
+                self.end(index, last_ns, out);
+            }
+        }
+        self.due.clear();
+    }
+
+    fn set_contact_lost(&mut self, ts_ns: Option<i64>) {
+        self.contact_lost_ns = ts_ns;
+    }
+
+    fn occupancy(&self) -> usize {
+        self.targets.held
+    }
+
+    /// A flood has no gaps.
+    fn detectable_gap_ns(&self) -> i64 {
+        i64::MAX
+    }
+
+    fn counts(&self) -> &DetectorCounts {
+        &self.counts
+    }
+
+    fn counts_mut(&mut self) -> &mut DetectorCounts {
+        &mut self.counts
+    }
+}
+
+/// Maximum of [`Rule::floods`].
+const FLOODS_MAX: usize = 64;
+const FLOOD_BYTES: usize = size_of::<Option<Flooded>>() + size_of::<Due>() + 4;
+
+impl<R: FloodRule> Flood<R> {
+    /// The slot of a time: mostly that of the last one, without a division.
+    #[inline]
+    fn slot_of(&mut self, ts_ns: i64) -> i64 {
+        let (slot, start_ns, end_ns) = self.slot;
+        if (start_ns..end_ns).contains(&ts_ns) {
+            return slot;
+        }
+        let window_ns = self.rule.window_ns;
+        let slot = ts_ns.div_euclid(window_ns);
+        let start_ns = slot.saturating_mul(window_ns);
+        self.slot = (slot, start_ns, start_ns.saturating_add(window_ns));
+        slot
+    }
+
+    /// The destination of a contact.
+    #[inline]
+    fn target(&mut self, sighting: &Sighting<'_>, slot: i64, out: &mut impl FnMut(Found)) -> usize {
+        let (place, port) = (&sighting.place, R::port(sighting.contact));
+        let number = place.host.bits() | u64::from(port.is_some()) << 62;
+        let tags = u64::from(place.tags) << 16 | u64::from(port.unwrap_or(0));
+        if let Some((_, at)) = self
+            .last
+            .filter(|(_, at)| self.targets.get(*at).is(number, tags))
+        {
+            return at;
+        }
+        let hash = self.hasher.source_and(tags, number);
+        let at = self.targets.find(hash).unwrap_or_else(|| {
+            let (at, gone) = self.targets.insert(hash, Target::new((number, tags), slot));
+            if let Some(gone) = gone {
+                self.counts.subjects_forgotten += u64::from(gone.is_in_slot(slot));
+                if let Some(index) = gone.flood {
+                    self.evict(index, sighting.watermark, out);
+                }
+            }
+            at
+        });
+        self.last = Some((hash, at));
+        at
+    }
+
+    /// Counts the sources of a destination from now on: this slot may become a flood.
+    fn watch(&mut self, at: usize, slot: i64, sighting: &Sighting<'_>) {
+        let Some(index) = self.free.pop() else {
+            self.counts.without_list += 1;
+            return;
+        };
+        self.generation = self.generation.wrapping_add(1);
+        let contact = sighting.contact;
+        let dst: IpAddr = contact.dst().into();
+        let subject = match R::port(contact) {
+            Some(port) => Subject::TargetPort { dst, port },
+            None => Subject::Target { dst },
+        };
+        let flooded = Flooded::new(at, (subject, contact.tags()), contact, self.generation);
+        self.floods[index as usize] = Some(flooded);
+        self.targets.get_mut(at).flood = Some(index);
+        let deadline = self
+            .slot_end_ns(slot)
+            .max(sighting.watermark.saturating_add(1));
+        self.due.push(Reverse((deadline, index, self.generation)));
+        sighting.wake_at(deadline);
+    }
+
+    fn slot_end_ns(&self, slot: i64) -> i64 {
+        slot.saturating_add(1).saturating_mul(self.rule.window_ns)
+    }
+
+    /// Judges the slot that ends at `deadline_ns`, or the last one before it.
+    fn judge(&mut self, index: u32, deadline_ns: i64, out: &mut impl FnMut(Found)) {
+        let Rule {
+            at_least,
+            window_ns,
+            ..
+        } = self.rule;
+        let over = deadline_ns.div_euclid(window_ns) - 1;
+        let flooded = self.floods[index as usize].as_mut();
+        let flooded = flooded.expect("named while it exists");
+        let slot = self.targets.get_mut(flooded.at).take_slot(over);
+        let found = if flooded.is_started() {
+            flooded.go_on(&slot, over, at_least)
+        } else if slot.packets >= at_least && R::is_flood(&slot) {
+            flooded.start(&slot, over);
+            Some(super::detection::Phase::Started)
+        } else {
+            self.forget(index);
+            return;
+        };
+        use super::detection::Phase;
+        match found {
+            Some(Phase::Ended) => return self.end(index, deadline_ns, out),
+            Some(phase) => {
+                match phase {
+                    Phase::Started => self.counts.started += 1,
+                    _ => self.counts.continued += 1,
+                }
+                self.emit(index, phase, deadline_ns, out);
+            }
+            None => {}
+        }
+        let generation = self.floods[index as usize]
+            .as_ref()
+            .map(|one| one.generation);
+        let next_ns = deadline_ns.saturating_add(window_ns);
+        (self.due).push(Reverse((next_ns, index, generation.expect("it goes on"))));
+    }
+
+    fn emit(
+        &mut self,
+        index: u32,
+        phase: super::detection::Phase,
+        ts_ns: i64,
+        out: &mut impl FnMut(Found),
+    ) {
+        let flooded = self.floods[index as usize].as_ref();
+        let flooded = flooded.expect("named while it exists");
+        let lost_ns = self.contact_lost_ns;
+        let mut found = flooded.detection(R::KIND, phase, ts_ns, self.rule.window_ns);
+        found.complete = lost_ns.is_none_or(|lost| lost < found.first_ns);
+        found.exact = found.complete;
+        out((Some(ts_ns), found));
+    }
+
+    fn end(&mut self, index: u32, ts_ns: i64, out: &mut impl FnMut(Found)) {
+        self.counts.ended += 1;
+        self.emit(index, super::detection::Phase::Ended, ts_ns, out);
+        self.forget(index);
+    }
+
+    /// Ends a flood whose destination left a full table.
+    fn evict(&mut self, index: u32, watermark: i64, out: &mut impl FnMut(Found)) {
+        let flooded = self.floods[index as usize].as_ref();
+        if flooded.is_some_and(Flooded::is_started) {
+            self.counts.episodes_evicted += 1;
+            self.end(index, watermark, out);
+        } else {
+            self.forget(index);
+        }
+    }
+
+    fn forget(&mut self, index: u32) {
+        if let Some(flooded) = self.floods[index as usize].take() {
+            let target = self.targets.get_mut(flooded.at);
+            if target.flood == Some(index) {
+                target.flood = None;
+            }
+            self.free.push(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! A destination and its packets in the present slot.
+
+use crate::inspect::table::Ranked;
+
+/// The unit of [`Slot::excess`].
+const UNIT: u64 = 256;
+/// What a slot may have in excess without consequence, in completed connections of a usual slot (DETECTION's a).
+const SLACK: u64 = 2 * UNIT;
+
+/// A slot that is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// Packets of the flood.
+    pub packets: u32,
+    /// Connections completed.
+    pub completed: u32,
+    /// CUSUM of what was in excess, in 256ths of the completed connections of a usual slot.
+    pub excess: u64,
+}
+
+/// A destination.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Target {
+    /// Host and port with tags.
+    key: (u64, u64),
+    slot: i64,
+    now: Slot,
+    /// Exponentially weighted mean of the connections completed in a slot, in 256ths.
+    usual: u64,
+    excess: u64,
+    /// Index of its flood, or of what may become one.
+    pub flood: Option<u32>,
+}
+
+impl Ranked for Target {
+    type Rank = (bool, i64, u32);
+
+    fn rank(&self) -> Self::Rank {
+        (self.flood.is_some(), self.slot, self.now.packets)
+    }
+}
+
+impl Target {
+    pub fn new(key: (u64, u64), slot: i64) -> Self {
+        Self {
+            key,
+            slot,
+            ..Self::default()
+        }
+    }
+
+    #[inline]
+    pub fn is(&self, host: u64, rest: u64) -> bool {
+        self.key == (host, rest)
+    }
+
+    pub fn is_in_slot(&self, slot: i64) -> bool {
+        self.slot >= slot
+    }
+
+    /// The present slot, or a new one. A packet stamped before it counts in it.
+    #[inline]
+    pub fn slot_mut(&mut self, slot: i64) -> &mut Slot {
+        if slot > self.slot {
+            self.close(slot);
+        }
+        &mut self.now
+    }
+
+    /// Ends the present slot; the next is `slot`.
+    fn close(&mut self, slot: i64) {
+        let over = self.sum();
+        let passed = slot.abs_diff(self.slot);
+        self.excess = over.excess.saturating_sub(SLACK.saturating_mul(passed - 1));
+        let completed = u64::from(over.completed) * UNIT;
+        self.usual = match passed {
+            // A mean of eight slots.
+            1..=64 => {
+                let mean = self.usual - self.usual / 8 + completed / 8;
+                (1..passed).fold(mean, |mean, _| mean - mean / 8)
+            }
+            _ => 0,
+        };
+        (self.slot, self.now) = (slot, Slot::default());
+    }
+
+    /// The present slot with its excess.
+    fn sum(&self) -> Slot {
+        let half_open = u64::from(self.now.packets.saturating_sub(self.now.completed));
+        let share = half_open * UNIT * UNIT / self.usual.max(UNIT);
+        let excess = (self.excess.saturating_add(share)).saturating_sub(SLACK);
+        Slot { excess, ..self.now }
+    }
+
+    /// The slot `over`, or an empty one; the next follows.
+    pub fn take_slot(&mut self, over: i64) -> Slot {
+        if self.slot > over {
+            return Slot::default();
+        }
+        let slot = match self.slot == over {
+            true => self.sum(),
+            false => Slot::default(),
+        };
+        self.close(over.saturating_add(1));
+        slot
+    }
+}

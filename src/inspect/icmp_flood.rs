@@ -1,0 +1,56 @@
+//! `icmp_flood`: ICMP and ICMPv6 messages at one destination, but neighbour and listener discovery.
+
+use super::Kind;
+use super::contact::{Contact, ContactKind, Kinds};
+use super::detector::About;
+use super::flood::{Flood, FloodRule};
+use super::threshold::{Range, Within};
+
+pub type IcmpFlood = Flood<Messages>;
+
+/// ICMP messages at one destination.
+pub enum Messages {}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct IcmpFloodFlags {
+    /// ICMP messages at one destination that make an ICMP flood, and within which time.
+    ///
+    /// off, or N from 10 to 100000000 within 1s to 10s.
+    #[arg(
+        long,
+        value_name = "N/TIME",
+        default_value = "1000/1s",
+        value_parser = range,
+        help_heading = "Detection"
+    )]
+    pub icmp_flood: Within,
+}
+
+fn range(value: &str) -> Result<Within, String> {
+    let (counts, windows) = (10..=100_000_000, ["1s", "10s"]);
+    Range { counts, windows }.read(value)
+}
+
+impl FloodRule for Messages {
+    const KIND: Kind = Kind::IcmpFlood;
+    const ABOUT: About = About {
+        title: "ICMP flood",
+        signature: 109,
+        proto: "ICMP",
+        category: "Attempted Denial of Service",
+        zeek_note: "Flood::ICMP_Flood",
+    };
+    const WEIGHT: u64 = 1;
+    const PACKETS: Kinds = Kinds::of(&[ContactKind::Icmp]);
+    const COMPLETED: Kinds = Kinds::of(&[]);
+    type Flags = IcmpFloodFlags;
+
+    fn threshold(flags: &IcmpFloodFlags) -> Within {
+        flags.icmp_flood
+    }
+
+    #[inline]
+    fn port(_: &Contact) -> Option<u16> {
+        None
+    }
+}

@@ -1,0 +1,58 @@
+//! `rst_flood`: RSTs at one destination that belong to no connection.
+//!
+//! They may be an attack on connections, or answers to a flood that was sent in this address's name. Nobody is accused.
+
+use super::Kind;
+use super::contact::{Contact, ContactKind, Kinds};
+use super::detector::About;
+use super::flood::{Flood, FloodRule};
+use super::threshold::{Range, Within};
+
+pub type RstFlood = Flood<StrayResets>;
+
+/// RSTs at one destination that belong to nothing.
+pub enum StrayResets {}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct RstFloodFlags {
+    /// RSTs without a connection at one destination that make a RST flood, and within which time.
+    ///
+    /// off, or N from 10 to 100000000 within 1s to 10s.
+    #[arg(
+        long,
+        value_name = "N/TIME",
+        default_value = "5000/1s",
+        value_parser = range,
+        help_heading = "Detection"
+    )]
+    pub rst_flood: Within,
+}
+
+fn range(value: &str) -> Result<Within, String> {
+    let (counts, windows) = (10..=100_000_000, ["1s", "10s"]);
+    Range { counts, windows }.read(value)
+}
+
+impl FloodRule for StrayResets {
+    const KIND: Kind = Kind::RstFlood;
+    const ABOUT: About = About {
+        title: "RST flood",
+        signature: 107,
+        proto: "TCP",
+        category: "Attempted Denial of Service",
+        zeek_note: "Flood::RST_Flood",
+    };
+    const WEIGHT: u64 = 1;
+    const PACKETS: Kinds = Kinds::of(&[ContactKind::StrayReset]);
+    const COMPLETED: Kinds = Kinds::of(&[]);
+    type Flags = RstFloodFlags;
+
+    fn threshold(flags: &RstFloodFlags) -> Within {
+        flags.rst_flood
+    }
+
+    #[inline]
+    fn port(_: &Contact) -> Option<u16> {
+        None
+    }
+}

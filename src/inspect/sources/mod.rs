@@ -1,0 +1,332 @@
+//! What is known of sources, in front of all rules about them.
+//!
+//! A source that has touched one place (destination, port) so far can fulfil no rule: it takes 24 bytes in the gate,
+//! and no rule hears of it. Nearly all sources of a spoofed flood are such. With its second place it passes: the rules
+//! get the first touch, then everything. From then on its standing is kept: how many places it touched, how many
+//! answered, whether it completed a handshake. Verdicts follow from that.
+
+mod friends;
+mod standing;
+
+use super::contact::{Contact, ContactKind};
+use super::detection::SourceEvidence;
+use super::distinct::firsts::{First, Firsts};
+use super::distinct::gap::FloodLaw;
+use super::distinct::state::TouchState;
+use super::place::{Element, Host, Place, Way};
+use super::table::Table;
+use crate::counters::counters;
+use crate::decode::key::Address;
+use crate::flow::key::Hasher;
+use friends::Friends;
+use standing::Standing;
+
+/// A touch this old proves nothing about the next one of the same place.
+const PROOF_NS: i64 = 60_000_000_000;
+
+counters! {
+    /// Counters of the table of sources, prefixed by `sources_`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct SourceCounts "" {
+        held_back: "Contacts of sources with one destination and port: no rule can hold for them",
+        passed: "Contacts handed to the rules about sources",
+        new: "Sources that touched a second destination or port",
+        evicted (loss): "Sources evicted from a full table with a touch younger than the windows of at most an hour",
+        forgotten: "Sources evicted from a full table with an older touch",
+    }
+}
+
+/// Capacities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Sources with one place.
+    pub firsts: usize,
+    /// Sources with more.
+    pub standings: usize,
+    /// Pairs of friends.
+    pub friends: usize,
+}
+
+impl Room {
+    /// One bucket of each.
+    pub const SMALLEST: Self = Self {
+        firsts: 8,
+        standings: 8,
+        friends: 8,
+    };
+
+    /// For so many bytes: five eighths for the gate, a quarter for standings, an eighth for friends.
+    pub fn for_bytes(bytes: u64) -> Self {
+        let count = |bytes: u64, each: u64| usize::try_from(bytes / each).unwrap_or(usize::MAX);
+        let eight = |count: usize| (count / 8 * 8).max(8);
+        Self {
+            firsts: eight(count(bytes / 8 * 5, Firsts::<Element>::memory_bytes(8) / 8)),
+            standings: eight(count(bytes / 4, Table::<Standing>::memory_bytes(8) / 8)),
+            friends: eight(count(bytes / 8, 8)),
+        }
+    }
+
+    /// Bytes that they take.
+    pub fn memory_bytes(&self) -> u64 {
+        Firsts::<Element>::memory_bytes(self.firsts)
+            + Table::<Standing>::memory_bytes(self.standings)
+            + Friends::memory_bytes(self.friends)
+    }
+}
+
+/// What a contact is worth to the rules about its source.
+pub(super) enum Admission {
+    /// Nothing: the source has touched one place so far.
+    HeldBack,
+    /// It is handed to them, after the first touch of the source if that was held back.
+    Passed(Option<First<Element>>),
+}
+
+/// The sources of a shard.
+pub struct Sources {
+    hasher: Hasher,
+    /// Key of the bitmaps of places: fixed in `read`, so that every run prints the same, and secret live.
+    pub(super) evidence_key: u64,
+    gate: Firsts<Element>,
+    standings: Table<Standing>,
+    friends: Friends,
+    /// Rates of new sources: with one place, and with more.
+    flood_laws: [FloodLaw; 2],
+    /// Packet time of the newest eviction of a source with a young touch, and of any source.
+    last_eviction_ns: [Option<i64>; 2],
+    /// What is younger is lost to some rule.
+    loss_ns: i64,
+    /// Its counters.
+    pub counts: SourceCounts,
+}
+
+impl Sources {
+    /// Allocates all its memory.
+    ///
+    /// `loss_ns`: the longest window of rules that promise something. `evidence_key`: see the field.
+    pub fn new(room: Room, hasher: Hasher, loss_ns: i64, evidence_key: u64) -> Self {
+        Self {
+            hasher,
+            evidence_key,
+            gate: Firsts::new(room.firsts),
+            standings: Table::new(room.standings),
+            friends: Friends::new(room.friends),
+            flood_laws: [room.firsts, room.standings].map(FloodLaw::new),
+            last_eviction_ns: [None; 2],
+            loss_ns,
+            counts: SourceCounts::default(),
+        }
+    }
+
+    /// Writes to every page.
+    pub fn prefault(&mut self) {
+        self.gate.prefault();
+        self.standings.prefault();
+        self.friends.prefault();
+    }
+
+    /// Prefetches the cache lines of a source.
+    #[inline]
+    pub(super) fn prefetch(&self, source: u64) {
+        self.standings.prefetch(source);
+        self.gate.prefetch(source);
+    }
+
+    /// Whether the rules hear of this source.
+    #[inline]
+    pub(super) fn knows(&self, source: u64) -> bool {
+        self.standings.find(source).is_some()
+    }
+
+    /// Sources held.
+    pub fn held(&self) -> usize {
+        self.gate.held + self.standings.held
+    }
+
+    /// Packet time of the newest eviction that a rule with this window may have suffered from.
+    pub(super) fn last_eviction_ns(&self, window_ns: i64) -> Option<i64> {
+        self.last_eviction_ns[usize::from(window_ns > self.loss_ns)]
+    }
+
+    /// Scans whose steps follow each other faster pass the gate and stay; nanoseconds.
+    pub(super) fn detectable_gap_ns(&self, now_ns: i64) -> i64 {
+        match self.last_eviction_ns[0] {
+            Some(at) if at.saturating_add(self.loss_ns) > now_ns => {
+                let gaps = self.flood_laws.iter().map(|law| law.gap_ns(now_ns));
+                gaps.fold(i64::MAX, i64::min)
+            }
+            _ => i64::MAX,
+        }
+    }
+
+    /// Takes a contact of a source that this shard owns.
+    #[inline]
+    pub(super) fn on_contact(
+        &mut self,
+        contact: &Contact,
+        place: &Place,
+        is_dark: bool,
+        watermark: i64,
+    ) -> Admission {
+        let kind = contact.kind();
+        if let Some(at) = self.standings.find(place.source) {
+            let bit = self.bit(place, kind);
+            let standing = self.standings.get_mut(at);
+            standing.on_contact(contact, bit, watermark);
+            standing.note_dark(is_dark, place.host);
+            self.counts.passed += 1;
+            return Admission::Passed(None);
+        }
+        let first = match ContactKind::TOUCHES.has(kind) {
+            true => self.on_touch(contact, place, is_dark, watermark),
+            false => {
+                self.on_outcome(contact, place);
+                None
+            }
+        };
+        let Some(first) = first else {
+            self.counts.held_back += 1;
+            return Admission::HeldBack;
+        };
+        self.counts.passed += 1;
+        self.admit(contact, place, &first, watermark);
+        let at = self.standings.find(place.source);
+        let standing = self.standings.get_mut(at.expect("just admitted"));
+        standing.note_dark(is_dark, place.host);
+        Admission::Passed(Some(first))
+    }
+
+    /// A touch of a source without a standing: its first one, if this is another place.
+    #[inline]
+    fn on_touch(
+        &mut self,
+        contact: &Contact,
+        place: &Place,
+        is_dark: bool,
+        watermark: i64,
+    ) -> Option<First<Element>> {
+        let item = Element::new(place, Way::of(contact.kind()), is_dark);
+        let Some(at) = self.gate.find(place.source) else {
+            self.flood_laws[0].on_new(watermark);
+            let first = First {
+                item,
+                newest_ns: contact.ts_ns,
+                state: TouchState::Touched,
+                proven: false,
+            };
+            if let Some(newest_ns) = self.gate.insert(place.source, first) {
+                self.note_evicted(newest_ns, watermark);
+            }
+            return None;
+        };
+        let first = self.gate.get(at);
+        if first.item != item {
+            return Some(self.gate.take(at));
+        }
+        let is_old = first.newest_ns.saturating_add(PROOF_NS) < contact.ts_ns;
+        let first = First {
+            newest_ns: first.newest_ns.max(contact.ts_ns),
+            proven: first.proven && !is_old,
+            ..first
+        };
+        self.gate.set(at, first);
+        None
+    }
+
+    /// The outcome of the only touch of a source.
+    fn on_outcome(&mut self, contact: &Contact, place: &Place) {
+        let Some(at) = self.gate.find(place.source) else {
+            return;
+        };
+        let (first, kind) = (self.gate.get(at), contact.kind());
+        if !(first.item).shares_outcome(place, Way::of(kind)) {
+            return;
+        }
+        let first = First {
+            state: first.state.max(TouchState::after(kind)),
+            proven: first.proven || kind == ContactKind::Established,
+            ..first
+        };
+        self.gate.set(at, first);
+    }
+
+    /// Gives a standing to a source that touched a second place.
+    #[inline(never)]
+    fn admit(&mut self, contact: &Contact, place: &Place, first: &First<Element>, watermark: i64) {
+        self.counts.new += 1;
+        self.flood_laws[1].on_new(watermark);
+        let mut standing = Standing::new(
+            first,
+            self.bit(&first.item.place(place), first.item.way.touch()),
+            watermark,
+        );
+        standing.on_contact(contact, self.bit(place, contact.kind()), watermark);
+        if let (_, Some(gone)) = self.standings.insert(place.source, standing) {
+            self.note_evicted(gone.newest_ns, watermark);
+        }
+    }
+
+    fn note_evicted(&mut self, newest_ns: i64, watermark: i64) {
+        self.last_eviction_ns[1] = Some(watermark);
+        if newest_ns.saturating_add(self.loss_ns) > watermark {
+            self.counts.evicted += 1;
+            self.last_eviction_ns[0] = Some(watermark);
+        } else {
+            self.counts.forgotten += 1;
+        }
+    }
+
+    /// The bit of a place in the bitmaps of standings.
+    fn bit(&self, place: &Place, kind: ContactKind) -> u8 {
+        standing::bit(self.evidence_key, place, Way::of(kind))
+    }
+
+    /// The destination of an established connection, which this shard owns, was contacted by the source first.
+    #[inline]
+    pub(super) fn befriend(&mut self, contact: &Contact, watermark: i64) {
+        let pair = self.hasher.pair(contact.dst(), contact.src());
+        let pair = self.hasher.tagged(pair, contact.tags());
+        self.friends.insert(pair, watermark);
+    }
+
+    /// What is known of a source, and whether `target` contacted it first within the last half hour.
+    pub(super) fn evidence(
+        &self,
+        (src, tags): (Address, u32),
+        target: Option<Address>,
+        now_ns: i64,
+    ) -> SourceEvidence {
+        let source = self.hasher.tagged(self.hasher.source(src), tags);
+        let at = self.standings.find(source);
+        let friendly = target.is_some_and(|target| {
+            let pair = self.hasher.tagged(self.hasher.pair(src, target), tags);
+            self.friends.knows(pair, now_ns)
+        });
+        let known = at.map(|at| self.standings.get(at).evidence(now_ns));
+        SourceEvidence {
+            friendly,
+            ..known.unwrap_or_default()
+        }
+    }
+}
+
+/// The host that stands for `target`, for rules about a pair.
+#[inline]
+pub(super) fn place_of(contact: &Contact, target: Address) -> Place {
+    let dst = contact.dst();
+    let host = Host::new(dst);
+    Place {
+        source: contact.source,
+        src: Host::new(contact.src()),
+        tags: contact.tags(),
+        host,
+        target: match target == dst {
+            true => host,
+            false => Host::new(target),
+        },
+        port: contact.port,
+    }
+}
+
+#[cfg(test)]
+mod tests;

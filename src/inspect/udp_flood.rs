@@ -1,0 +1,58 @@
+//! `udp_flood`: datagrams at one destination that nothing answers.
+//!
+//! Those that open a flow, and those of flows that had no answer yet, in steps of 64.
+
+use super::Kind;
+use super::contact::{Contact, ContactKind, Kinds};
+use super::detector::About;
+use super::flood::{Flood, FloodRule};
+use super::threshold::{Range, Within};
+
+pub type UdpFlood = Flood<Unanswered>;
+
+/// Datagrams at one destination that nothing answers.
+pub enum Unanswered {}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct UdpFloodFlags {
+    /// Datagrams without an answer at one destination that make a UDP flood, and within which time.
+    ///
+    /// off, or N from 10 to 100000000 within 1s to 10s. Datagrams of flows that were answered do not count.
+    #[arg(
+        long,
+        value_name = "N/TIME",
+        default_value = "10000/1s",
+        value_parser = range,
+        help_heading = "Detection"
+    )]
+    pub udp_flood: Within,
+}
+
+fn range(value: &str) -> Result<Within, String> {
+    let (counts, windows) = (10..=100_000_000, ["1s", "10s"]);
+    Range { counts, windows }.read(value)
+}
+
+impl FloodRule for Unanswered {
+    const KIND: Kind = Kind::UdpFlood;
+    const ABOUT: About = About {
+        title: "UDP flood",
+        signature: 108,
+        proto: "UDP",
+        category: "Attempted Denial of Service",
+        zeek_note: "Flood::UDP_Flood",
+    };
+    const WEIGHT: u64 = 1;
+    const PACKETS: Kinds = Kinds::of(&[ContactKind::UdpTouch, ContactKind::Datagrams]);
+    const COMPLETED: Kinds = Kinds::of(&[]);
+    type Flags = UdpFloodFlags;
+
+    fn threshold(flags: &UdpFloodFlags) -> Within {
+        flags.udp_flood
+    }
+
+    #[inline]
+    fn port(_: &Contact) -> Option<u16> {
+        None
+    }
+}

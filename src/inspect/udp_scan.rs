@@ -1,0 +1,65 @@
+//! `udp_scan`: at least N UDP ports of one destination touched by one source within a window.
+//!
+//! A touch is a datagram that opens a flow. ICMP port unreachable is the evidence that a port is closed; a target may
+//! send few of them (Linux: six at once, then one a second), or none.
+
+use super::Kind;
+use super::contact::{ContactKind, Kinds};
+use super::detector::About;
+use super::distinct::Distinct;
+use super::distinct::question::{Hears, Threshold};
+use super::port_scan::ports::{PortRule, Ports};
+use super::threshold::{Range, Within};
+
+pub type UdpScan = Distinct<Ports<Datagrams>>;
+
+/// UDP ports of one destination that one source touches.
+pub enum Datagrams {}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct UdpScanFlags {
+    /// UDP ports that make a UDP scan, and within which time.
+    ///
+    /// off, or N from 2 to 16 ports of one destination within 1s to 1h. A datagram from a port below 1024 to one above is
+    /// taken for an answer whose question was not seen. Calls between two voice gateways fulfil the rule, too: their verdict is
+    /// unproven.
+    #[arg(
+        long,
+        value_name = "N/TIME",
+        default_value = "10/60s",
+        value_parser = range,
+        help_heading = "Detection"
+    )]
+    pub udp_scan: Within,
+}
+
+fn range(value: &str) -> Result<Within, String> {
+    let (counts, windows) = (2..=16, ["1s", "1h"]);
+    Range { counts, windows }.read(value)
+}
+
+impl PortRule for Datagrams {
+    const KIND: Kind = Kind::UdpScan;
+    const ABOUT: About = About {
+        title: "UDP scan",
+        signature: 103,
+        proto: "UDP",
+        category: "Attempted Information Leak",
+        zeek_note: "Scan::UDP_Scan",
+    };
+    const WEIGHT: u64 = 3;
+    const HEARS: Hears = Hears {
+        touches: Kinds::of(&[ContactKind::UdpTouch]),
+        answers: Kinds::of(&[ContactKind::UdpAnswered]),
+        refusals: Kinds::of(&[ContactKind::UdpRefused]),
+        proofs: Kinds::of(&[]),
+    };
+    type Flags = UdpScanFlags;
+
+    fn threshold(flags: &UdpScanFlags) -> Threshold {
+        flags.udp_scan.into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Who is a scanner: a table of what sources do, through all detectors.
+
+use crate::decode::key::Address;
+use crate::inspect::Rules;
+use crate::inspect::contact::ContactKind::{self, Answered, Established, HalfOpen, Refused, Touch};
+use crate::inspect::detection::{Kind, Verdict};
+use crate::inspect::detector::Setting;
+use crate::inspect::lab::{self, Lab, S, rule, v4};
+
+const WINDOW: i64 = 60 * S;
+const US: u32 = 0x0a00_0001;
+const THEM: u32 = 0xc633_6401;
+
+fn lab() -> Lab {
+    Lab::new(Rules {
+        port_scan: rule(4, WINDOW),
+        host_sweep: rule(25, WINDOW),
+        slow_scan: rule(10, 8 * 60 * WINDOW),
+        ..lab::OFF
+    })
+}
+
+fn on(lab: &mut Lab, ts_ns: i64, ends: (u32, u32), port: u16, kinds: &[ContactKind]) {
+    on_dark(lab, ts_ns, ends, port, (kinds, false));
+}
+
+fn on_dark(
+    lab: &mut Lab,
+    ts_ns: i64,
+    (src, dst): (u32, u32),
+    port: u16,
+    (kinds, is_dark): (&[ContactKind], bool),
+) {
+    let ends: (Address, Address) = (v4(src), v4(dst));
+    for &kind in kinds {
+        let contact = lab.contact(ts_ns, ends, port, kind);
+        let setting = Setting {
+            target: ends.1,
+            is_local: false,
+            is_dark,
+        };
+        lab.on_with(&contact, &setting);
+    }
+}
+
+/// The verdicts of a kind: of the rising edge, and the highest of all.
+fn verdicts(lab: &Lab, kind: Kind) -> Option<(Verdict, Verdict)> {
+    let all = lab.all(kind).into_iter();
+    let all: Vec<Verdict> = all.map(|one| one.verdict.expect("no flood")).collect();
+    assert!(all.is_sorted(), "no verdict falls: {all:?}");
+    Some((*all.first()?, *all.last()?))
+}
+
+/// The verdict of a port scan of four ports that behave so, 20 s later.
+fn of_four_ports(kinds: &[ContactKind]) -> Option<(Verdict, Verdict)> {
+    let mut lab = lab();
+    for port in 1..=4 {
+        on(&mut lab, 0, (US, THEM), port, kinds);
+    }
+    lab.expire(20 * S);
+    verdicts(&lab, Kind::PortScan)
+}
+
+#[test]
+fn a_browser_that_opens_four_ports_is_no_scanner() {
+    let found = of_four_ports(&[Touch, Answered, Established]);
+    assert_eq!(found, Some((Verdict::Unproven, Verdict::Unproven)));
+}
+
+#[test]
+fn a_scan_of_closed_ports_is_one_half_a_second_later() {
+    let found = of_four_ports(&[Touch, Refused]);
+    // The fourth refusal is behind the rising edge.
+    assert_eq!(found, Some((Verdict::Suspicious, Verdict::Scan)));
+    let mut lab = lab();
+    for port in 1..=4 {
+        on(&mut lab, 0, (US, THEM), port, &[Touch, Refused]);
+    }
+    lab.expire(S / 2);
+    let all = lab.all(Kind::PortScan);
+    let last = all.last().expect("a detection");
+    assert_eq!((last.ts_ns, last.verdict), (S / 2, Some(Verdict::Scan)));
+}
+
+#[test]
+fn a_scan_of_filtered_ports_is_one_when_silence_is_known() {
+    let mut lab = lab();
+    for port in 1..=4 {
+        on(&mut lab, 0, (US, THEM), port, &[Touch]);
+    }
+    lab.expire(5 * S + S / 2 - 1);
+    let unproven = Some((Verdict::Unproven, Verdict::Unproven));
+    assert_eq!(verdicts(&lab, Kind::PortScan), unproven);
+    lab.expire(5 * S + S / 2);
+    assert_eq!(
+        verdicts(&lab, Kind::PortScan),
+        Some((Verdict::Unproven, Verdict::Scan))
+    );
+}
+
+#[test]
+fn failures_decide_from_four_more_than_answers_on_if_four_times_as_many() {
+    // (failed, answered) of one destination, and the verdict of the whole.
+    let cases = [
+        ((1, 3), Verdict::Unproven),
+        ((2, 2), Verdict::Unproven),
+        ((3, 1), Verdict::Suspicious),
+        ((4, 0), Verdict::Scan),
+        ((4, 1), Verdict::Suspicious),
+        ((5, 1), Verdict::Scan),
+        ((7, 2), Verdict::Suspicious),
+        ((8, 2), Verdict::Scan),
+    ];
+    for ((failed, answered), expected) in cases {
+        let mut lab = lab();
+        for port in 1..=failed {
+            on(&mut lab, 0, (US, THEM), port, &[Touch, Refused]);
+        }
+        for port in 101..=100 + answered {
+            on(&mut lab, 0, (US, THEM), port, &[Touch, Answered]);
+        }
+        lab.finish();
+        let all = lab.all(Kind::PortScan);
+        let last = all.last().expect("a summary");
+        let evidence = (last.evidence.refused, last.evidence.answered);
+        assert_eq!(evidence, (failed.into(), answered.into()));
+        // The episode's verdict does not fall when answers come later; this is that of the whole.
+        let verdict = super::of_outcomes(&last.evidence, &last.source);
+        assert_eq!(verdict, expected, "{failed} {answered}");
+    }
+}
+
+#[test]
+fn a_monitor_of_forty_hosts_is_no_scanner_of_the_one_that_is_down() {
+    let mut lab = lab();
+    for host in 1..=40 {
+        on(
+            &mut lab,
+            0,
+            (US, host),
+            443,
+            &[Touch, Answered, Established],
+        );
+    }
+    for port in 1..=6 {
+        on(&mut lab, 0, (US, THEM), port, &[Touch]);
+    }
+    lab.expire(50 * S);
+    let found = verdicts(&lab, Kind::PortScan);
+    assert_eq!(found, Some((Verdict::Unproven, Verdict::Suspicious)));
+    // The sweep is its job.
+    let found = verdicts(&lab, Kind::HostSweep);
+    assert_eq!(found, Some((Verdict::Unproven, Verdict::Unproven)));
+}
+
+#[test]
+fn a_peer_whose_every_second_contact_fails_is_no_scanner() {
+    let mut lab = lab();
+    for host in 0..50 {
+        let outcome = match host % 2 {
+            0 => Answered,
+            _ => Refused,
+        };
+        let ts_ns = i64::from(host) * S;
+        on(&mut lab, ts_ns, (US, THEM + host), 6881, &[Touch, outcome]);
+    }
+    lab.expire(200 * S);
+    let found = verdicts(&lab, Kind::HostSweep);
+    assert_eq!(found, Some((Verdict::Unproven, Verdict::Unproven)));
+    assert_eq!(verdicts(&lab, Kind::SlowScan), None);
+}
+
+#[test]
+fn a_mail_server_with_some_dead_peers_is_no_scanner() {
+    let mut lab = lab();
+    for host in 0..60 {
+        let outcome: &[ContactKind] = match host % 10 {
+            0 => &[Touch],
+            _ => &[Touch, Answered, Established],
+        };
+        on(
+            &mut lab,
+            i64::from(host) * S,
+            (US, THEM + host),
+            25,
+            outcome,
+        );
+    }
+    lab.expire(200 * S);
+    let found = verdicts(&lab, Kind::HostSweep);
+    assert_eq!(found, Some((Verdict::Unproven, Verdict::Unproven)));
+}
+
+#[test]
+fn a_worm_that_sweeps_a_port_is_a_scanner() {
+    let mut lab = lab();
+    for host in 0..60 {
+        let outcome: &[ContactKind] = match host % 10 {
+            0 => &[Touch, Answered, Established],
+            1..5 => &[Touch, Refused],
+            _ => &[Touch],
+        };
+        on(&mut lab, i64::from(host), (US, THEM + host), 445, outcome);
+    }
+    lab.expire(200 * S);
+    let found = verdicts(&lab, Kind::HostSweep);
+    assert_eq!(found.map(|one| one.1), Some(Verdict::Scan));
+}
+
+#[test]
+fn half_open_checks_of_open_ports_are_suspicious_and_no_more() {
+    let found = of_four_ports(&[Touch, Answered, HalfOpen]);
+    assert_eq!(found.map(|one| one.1), Some(Verdict::Suspicious));
+}
+
+#[test]
+fn three_dark_addresses_are_a_scan_and_one_is_suspicious() {
+    for (dark, expected) in [
+        (0, Verdict::Unproven),
+        (1, Verdict::Suspicious),
+        (2, Verdict::Suspicious),
+        (3, Verdict::Scan),
+    ] {
+        // Whether they come first or last.
+        for last in [false, true] {
+            let mut lab = lab();
+            for host in 0..25 {
+                let is_dark = match last {
+                    true => host >= 25 - dark,
+                    false => host < dark,
+                };
+                // That they answer here takes away all other evidence.
+                let kinds = (&[Touch, Answered, Established][..], is_dark);
+                on_dark(&mut lab, 0, (US, THEM + host), 22, kinds);
+            }
+            lab.finish();
+            let found = verdicts(&lab, Kind::HostSweep);
+            assert_eq!(found.map(|one| one.1), Some(expected), "{dark} {last}");
+        }
+    }
+}
+
+#[test]
+fn who_was_contacted_first_calls_back_and_is_no_scanner_for_half_an_hour() {
+    for (contacted, minutes, expected) in [
+        (true, 1, Verdict::Unproven),
+        (true, 29, Verdict::Unproven),
+        (true, 32, Verdict::Scan),
+        (false, 1, Verdict::Scan),
+    ] {
+        let mut lab = lab();
+        if contacted {
+            on(&mut lab, 0, (THEM, US), 21, &[Touch, Answered, Established]);
+        }
+        let ts_ns = minutes * 60 * S;
+        for port in 1..=6 {
+            on(&mut lab, ts_ns, (US, THEM), port, &[Touch, Refused]);
+        }
+        lab.expire(ts_ns + 10 * S);
+        let found = verdicts(&lab, Kind::PortScan).expect("a detection");
+        assert_eq!(found.1, expected, "{contacted} {minutes}");
+    }
+    // That it contacted them makes it no friend of theirs.
+    let mut lab = lab();
+    on(&mut lab, 0, (US, THEM), 80, &[Touch, Answered, Established]);
+    for port in 1..=8 {
+        on(&mut lab, S, (US, THEM), port, &[Touch, Refused]);
+    }
+    lab.expire(20 * S);
+    let found = verdicts(&lab, Kind::PortScan);
+    assert_eq!(found.map(|one| one.1), Some(Verdict::Scan));
+}
