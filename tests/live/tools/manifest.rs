@@ -17,8 +17,6 @@ const SCTP: u8 = 132;
 /// A packet of the manifest.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet {
-    /// Number of its frame, from 1.
-    pub frame: u64,
     pub ts_ns: i64,
     pub src: IpAddr,
     pub dst: IpAddr,
@@ -85,12 +83,11 @@ type Pieces = HashMap<(IpAddr, IpAddr, u16), Vec<u8>>;
 /// that completes its TCP header.
 pub fn packets(capture: &Capture) -> Vec<Packet> {
     let mut pieces = Pieces::new();
-    let frames = (1..).zip(&capture.frames);
-    let packet = |(number, frame)| packet(number, frame, &mut pieces);
-    frames.filter_map(packet).collect()
+    let packet = |frame| packet(frame, &mut pieces);
+    capture.frames.iter().filter_map(packet).collect()
 }
 
-fn packet(number: u64, frame: &craft::Frame, pieces: &mut Pieces) -> Option<Packet> {
+fn packet(frame: &craft::Frame, pieces: &mut Pieces) -> Option<Packet> {
     let (ts_ns, frame) = (frame.ts_ns, &frame.bytes);
     let (src, dst, proto, payload) = match u16_at(frame, 12)? {
         0x0800 => ipv4(frame.get(14..)?, pieces)?,
@@ -112,7 +109,6 @@ fn packet(number: u64, frame: &craft::Frame, pieces: &mut Pieces) -> Option<Pack
         _ => return None,
     };
     Some(Packet {
-        frame: number,
         ts_ns,
         src,
         dst,
@@ -178,7 +174,7 @@ pub fn space_probes(capture: &mut Capture, step_ns: i64) {
     let first_ns = capture.frames.first().map_or(0, |frame| frame.ts_ns);
     let (mut old_ns, mut new_ns, mut count) = (first_ns, first_ns, 0);
     for frame in &mut capture.frames {
-        let packet = packet(0, frame, &mut pieces);
+        let packet = packet(frame, &mut pieces);
         if packet.is_some_and(|packet| packet.tcp().is_some_and(|tcp| tcp.is_syn())) {
             old_ns = frame.ts_ns;
             new_ns = first_ns + count * step_ns;

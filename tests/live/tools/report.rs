@@ -3,6 +3,7 @@
 use super::lab::is_target;
 use super::manifest::{Content, Packet};
 use super::modes::Mode;
+use super::rules::{DAY_US, day_us};
 use super::{Alert, address_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -31,6 +32,8 @@ struct Detected {
     items: usize,
     after_ns: i64,
     verdict: Option<String>,
+    /// Of the last record of this kind.
+    last_verdict: Option<String>,
 }
 
 impl Run {
@@ -39,11 +42,12 @@ impl Run {
         let sent: Vec<&Packet> = packets.iter().filter(|one| is_target(one.dst)).collect();
         let mut detected = BTreeMap::new();
         for alert in &alerts {
-            let first = || first(alert, packets);
-            let (times, _) = detected
-                .entry(alert.kind.clone())
-                .or_insert_with(|| (0, first()));
-            *times += 1;
+            let first = || (0, first(alert, packets));
+            let (times, first) = detected.entry(alert.kind.clone()).or_insert_with(first);
+            *times += usize::from(alert.phase == "started");
+            if alert.verdict.is_some() {
+                first.last_verdict.clone_from(&alert.verdict);
+            }
         }
         Self {
             mode,
@@ -70,7 +74,10 @@ impl Run {
             _ => first.items.to_string(),
         });
         let after = each(&|_, _, first| duration(first.after_ns));
-        let verdict = each(&|_, _, first| first.verdict.clone().unwrap_or_default());
+        let verdict = each(&|_, _, first| match (&first.verdict, &first.last_verdict) {
+            (Some(verdict), Some(last)) if verdict != last => format!("{verdict}, then {last}"),
+            (verdict, _) => verdict.clone().unwrap_or_default(),
+        });
         let promised = match self.mode.promised {
             [] => "no rule promises it".to_owned(),
             kinds => kinds.join("<br>"),
@@ -83,23 +90,28 @@ impl Run {
 }
 
 fn first(alert: &Alert, packets: &[Packet]) -> Detected {
-    let until = packets.iter().take_while(|one| one.frame <= alert.frame);
     let from = |one: &&Packet| match alert.src {
         Some(src) => one.src == src,
         None => alert.dst.is_none_or(|dst| one.dst == dst),
     };
-    let touched: Vec<&Packet> = until.filter(from).collect();
+    let all: Vec<&Packet> = packets.iter().filter(from).collect();
+    let began_us = all.first().map_or(0, |one| day_us(one.ts_ns));
+    let after = |us: i64| (us - began_us).rem_euclid(DAY_US);
+    let after_us = after(alert.day_us);
+    // An answer may decide, or a deadline.
+    let touched = all
+        .iter()
+        .take_while(|one| after(day_us(one.ts_ns)) <= after_us);
     let items = match alert.kind.as_str() {
-        "host_sweep" => distinct(touched.iter().map(|one| one.dst)),
-        kind if kind.ends_with("_flood") => touched.len(),
-        _ => distinct(touched.iter().map(|one| one.dst_port())),
+        "host_sweep" => distinct(touched.map(|one| one.dst)),
+        kind if kind.ends_with("_flood") => touched.count(),
+        _ => distinct(touched.map(|one| one.dst_port())),
     };
-    let began_ns = touched.first().map_or(0, |one| one.ts_ns);
-    let decided = packets.iter().find(|one| one.frame == alert.frame);
     Detected {
         items,
-        after_ns: decided.map_or(0, |one| one.ts_ns - began_ns),
+        after_ns: after_us * 1000,
         verdict: alert.verdict.clone(),
+        last_verdict: None,
     }
 }
 
@@ -158,9 +170,11 @@ pub fn table(runs: &[Run]) -> String {
 
 Each row is one run against one host (open, closed and filtered ports), recorded beside the sensor and read by
 `synledger read` with its defaults. *At port*: distinct ports (hosts, packets) that the source had touched when the
-first detection of this kind started; *after*: time since its first packet. Runs of `nmap -T0`, `-T1` and
-`--scan-delay` of 15 s and more were recorded faster, and their time stamps rewritten to that delay. No rule
-promises to detect scans by SCTP (`-sY`), sweeps by UDP, or a scan of fewer ports or hosts than its rule asks for.
+first detection of this kind started; *after*: time since its first packet; *verdict*: at that moment, and at the
+end. Runs of `nmap -T0`, `-T1` and `--scan-delay` of 15 s and more were recorded faster, and their time stamps
+rewritten to that delay. What `-sA` and `-sW` send is reported a second later than *after* says: it waits so long for
+the SYN of its connection. No rule promises to detect scans by SCTP (`-sY`), sweeps by UDP, or a scan of fewer ports
+or hosts than its rule asks for. A flood is judged at the end of its second.
 Times are those of this run on this machine, of no other.
 
 "

@@ -6,21 +6,26 @@ use std::net::IpAddr;
 
 const SECOND_NS: i64 = 1_000_000_000;
 const MINUTE_NS: i64 = 60 * SECOND_NS;
+pub const DAY_US: i64 = 86_400_000_000;
 
 /// A rule became true.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Edge {
     pub kind: String,
-    /// Number of the deciding packet's frame.
-    pub frame: u64,
+    /// Time stamp of the deciding packet: microseconds of its day.
+    pub day_us: i64,
     pub src: IpAddr,
     pub dst: IpAddr,
+}
+
+/// Microseconds of the day.
+pub fn day_us(ts_ns: i64) -> i64 {
+    ts_ns.div_euclid(1000).rem_euclid(DAY_US)
 }
 
 /// A touch: packet, and port or host.
 #[derive(Clone, Copy)]
 struct Touch {
-    frame: u64,
     ts_ns: i64,
     src: IpAddr,
     dst: IpAddr,
@@ -30,7 +35,6 @@ struct Touch {
 impl Touch {
     fn new(packet: &Packet, port: u16) -> Self {
         Self {
-            frame: packet.frame,
             ts_ns: packet.ts_ns,
             src: packet.src,
             dst: packet.dst,
@@ -41,7 +45,7 @@ impl Touch {
     fn edge(&self, kind: &'static str) -> Edge {
         Edge {
             kind: kind.to_owned(),
-            frame: self.frame,
+            day_us: day_us(self.ts_ns),
             src: self.src,
             dst: self.dst,
         }
@@ -143,7 +147,6 @@ fn probes(packets: &[Packet]) -> Vec<Touch> {
             && tcp.seq == probe.ack
         {
             found.push(Touch {
-                frame: packet.frame,
                 ts_ns: packet.ts_ns,
                 src: packet.dst,
                 dst: packet.src,
