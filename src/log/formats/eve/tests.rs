@@ -1,6 +1,6 @@
 use super::*;
 use crate::host::services::{self, Bound};
-use crate::inspect::detection::{Phase, Proof};
+use crate::inspect::detection::{Kind, Phase, Proof};
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
 use serde_json::json;
@@ -132,6 +132,13 @@ fn alerts_name_the_services_of_at_most_eight_touched_ports() {
     assert_eq!(of(vec![(1, 21)]).get("services"), None);
     let listed = of(vec![(1, u16::MAX)])["services"].take();
     assert_eq!(listed.as_array().map(Vec::len), Some(8));
+
+    // TCP listeners are no services of datagrams.
+    let mut udp = samples::scan(Phase::Started, vec![(22, 80)], 4);
+    udp.kind = Kind::UdpScan;
+    let names = [(6, 22, Bound::Any, "ssh"), (17, 53, Bound::Any, "dns")];
+    let udp = with_services(&samples::alert(&udp), &names);
+    assert_eq!(udp["services"], json!([{"port": 53, "service": "dns"}]));
 
     let sweep = samples::alert(&samples::sweep(Phase::Started, 25));
     let sweep = with_services(&sweep, &listeners);
