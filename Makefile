@@ -79,7 +79,7 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 	rm -rf target/crafted && $(CARGO) run --release --locked -q -p craft -- scenarios --seed 1 --out target/crafted
 	rm -rf target/probes && $(CARGO) run --release --locked -q -p craft -- scenarios --family probes --seed 1 --out target/probes
 	python3 tools/oracle/oracle.py --truth $(CAPTURES)/truth.csv --cache target/oracle
-	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --probes target/probes --kinds port_scan,host_sweep --cuts 64 --cut-dir target/cut --cache target/oracle
+	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --probes target/probes --cuts 64 --cut-dir target/cut --cache target/oracle
 	python3 tools/oracle/logs.py --binary $(BIN) --corpus $(CAPTURES)
 	python3 tools/oracle/eve_schema.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
 	python3 tools/oracle/zeek.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted

@@ -1,14 +1,19 @@
 //! Each counter, changed by one, opens exactly the identities that it belongs to.
 
+#[path = "books/detectors.rs"]
+mod detectors;
+#[path = "books/witness.rs"]
+mod witness;
+
 use synledger::books::output::OutputBooks;
 use synledger::books::output::{LogCounts, OutputCounts};
 use synledger::books::record_kind::{EventKind, KINDS};
 use synledger::books::responder::{ResponderBooks, ResponderCounts};
 use synledger::books::ring::{RingCounts, RingId, by_ring};
 use synledger::books::shard::ShardCounts;
-use synledger::books::witness::WitnessCounts;
 use synledger::books::{Books, InFlight};
 use synledger::counters::Counters;
+use synledger::inspect::detection::Kind;
 
 const FRAMES: &str = "frames of all shards";
 const DECODE: &str = "frames = packets + unread_frames";
@@ -17,30 +22,23 @@ const PACKETS: &str = "flow_packets = packets_accounted + ";
 const SYNS: &str = "syn_packets = new_connections + syn_retransmitted + syn_other_interface";
 const FLOWS: &str = "flows_opened = flows_closed + flows_merged + flows_open";
 const SENT: &str = " = syn_packets + answered_connections";
-const SENT_TO_PAIRS: &str = "contacts_sent of the pair = syn_packets + answered_connections";
 const SENT_TO_SOURCES: &str = "contacts_sent of the source = syn_packets + answered_connections";
-const CARRIED_TO_PAIRS: &str = "contacts_sent of the pair = contacts_merged";
+const SENT_TO_TARGETS: &str = "contacts_sent of the target = syn_packets + answered_connections";
 const CARRIED_TO_SOURCES: &str = "contacts_sent of the source = contacts_merged";
-const OF_PAIRS: &str = "port_scan_touches + port_scan_outcomes = contacts_merged of the pair";
-const OF_SOURCES: &str = "host_sweep_touches + host_sweep_outcomes = contacts_merged of the source";
+const CARRIED_TO_TARGETS: &str = "contacts_sent of the target = contacts_merged";
 const PHASES: &str = "detections = started + continued + ended of all kinds";
-const SCANS: &str = "port_scan_started = scans";
-const SWEEPS: &str = "host_sweep_started = scans";
 const STEPS: &str = "shed steps up to ";
 const CONNECTIONS: &str = ": connection raised = ";
 const ALERTS: &str = ": alert raised = ";
 const FOLDED: &str = "folded_by_shards + folded_by_logger = folded_connections + folded_log_gone";
-const WITHHELD: &str = "detections_out_of_scope + detections_allowed = withheld_detections";
+const WITHHELD: &str =
+    "detections_out_of_scope + detections_allowed + detections_below_verdict = withheld_detections";
 const HEARD: &str = ": detections raised and not lost = detections of the responder";
 const TAKEN: &str = "blocklist:x: detections = accepted + refused";
 const LISTED: &str = "blocklist:x: added = listed + expired + displaced + withdrawn";
 const RECORDS: &str = ": flow raised = ";
-const WITNESSED: &str = "witness rings: tp_packets = tp_drops + frames";
-const READ: &str = "witness: frames = unread + retransmitted + seen";
-const SEEN: &str = "witness: seen = agreed + missing + excused + waiting";
-const TOLD: &str = "witness: told = agreed + extra + extra_excused + waiting";
 
-/// Every counter of a shard, with the identities that it is a part of. A counter without an identity is a part of
+/// Every counter of a shard but the detectors', with the identities that it is a part of. A counter without an identity is a part of
 /// another counter, or is counted only once.
 const TABLE: &[(&str, &[&str])] = &[
     ("frames", &[FRAMES, DECODE]),
@@ -54,19 +52,27 @@ const TABLE: &[(&str, &[&str])] = &[
     ("folded_by_shards", &[FOLDED]),
     ("connections_folding", &[]),
     ("detections", &[PHASES, ALERTS, HEARD]),
-    ("scans port_scan", &[SCANS]),
-    ("scans host_sweep", &[SWEEPS]),
     ("detections_out_of_scope", &[ALERTS, WITHHELD]),
     ("detections_allowed", &[ALERTS, WITHHELD]),
-    ("contacts_sent pair", &[SENT_TO_PAIRS, CARRIED_TO_PAIRS]),
+    ("detections_below_verdict", &[ALERTS, WITHHELD]),
     (
         "contacts_sent source",
         &[SENT_TO_SOURCES, CARRIED_TO_SOURCES],
     ),
-    ("contacts_merged pair", &[CARRIED_TO_PAIRS, OF_PAIRS]),
-    ("contacts_merged source", &[CARRIED_TO_SOURCES, OF_SOURCES]),
-    ("contacts_dropped pair", &[CARRIED_TO_PAIRS]),
+    (
+        "contacts_sent target",
+        &[SENT_TO_TARGETS, CARRIED_TO_TARGETS],
+    ),
+    (
+        "contacts_merged source",
+        &[CARRIED_TO_SOURCES, detectors::GATE],
+    ),
+    (
+        "contacts_merged target",
+        &[CARRIED_TO_TARGETS, detectors::TO_TARGETS],
+    ),
     ("contacts_dropped source", &[CARRIED_TO_SOURCES]),
+    ("contacts_dropped target", &[CARRIED_TO_TARGETS]),
     ("connections_log_gone", &[CONNECTIONS]),
     ("folded_log_gone", &[FOLDED]),
     ("flows_log_gone", &[RECORDS]),
@@ -91,20 +97,20 @@ const TABLE: &[(&str, &[&str])] = &[
     ("packets_after_end", &[PACKETS]),
     ("icmp_errors", &[PACKETS]),
     ("icmp_refused", &[]),
-    ("icmp_messages", &[]),
+    ("icmp_messages", &[SENT_TO_TARGETS]),
     ("fragments", &[PACKETS]),
     ("fragment_bytes", &[]),
     ("headers_joined", &[]),
     ("answered_connections", &[SENT]),
     ("refused_connections", &[SENT]),
     ("established_connections", &[SENT]),
-    ("half_open_probes", &[]),
-    ("stealth_probes", &[]),
-    ("stray_resets", &[]),
-    ("udp_opened", &[]),
-    ("udp_answered", &[]),
-    ("udp_refused", &[]),
-    ("datagram_marks", &[]),
+    ("half_open_probes", &[SENT_TO_SOURCES]),
+    ("stealth_probes", &[SENT_TO_SOURCES]),
+    ("stray_resets", &[SENT_TO_TARGETS]),
+    ("udp_opened", &[SENT]),
+    ("udp_answered", &[SENT_TO_SOURCES]),
+    ("udp_refused", &[SENT_TO_SOURCES]),
+    ("datagram_marks", &[SENT_TO_TARGETS]),
     ("midstream_flows", &[]),
     ("preexisting_flows", &[]),
     ("preexisting_dropped", &[]),
@@ -119,29 +125,12 @@ const TABLE: &[(&str, &[&str])] = &[
     ("evicted_others", &[]),
     ("evicted_fragments", &[]),
     ("flows_without_volumes", &[]),
-    ("port_scan_touches", &[OF_PAIRS]),
-    ("port_scan_outcomes", &[OF_PAIRS]),
-    ("port_scan_started", &[PHASES, SCANS]),
-    ("port_scan_continued", &[PHASES]),
-    ("port_scan_ended", &[PHASES]),
-    ("port_scan_subjects_evicted", &[]),
-    ("port_scan_episodes_evicted", &[]),
-    ("port_scan_without_list", &[]),
-    ("host_sweep_touches", &[OF_SOURCES]),
-    ("host_sweep_outcomes", &[OF_SOURCES]),
-    ("host_sweep_started", &[PHASES, SWEEPS]),
-    ("host_sweep_continued", &[PHASES]),
-    ("host_sweep_ended", &[PHASES]),
-    ("host_sweep_subjects_evicted", &[]),
-    ("host_sweep_episodes_evicted", &[]),
-    ("host_sweep_without_list", &[]),
 ];
 
 fn shards() -> ShardCounts {
     let mut shards = ShardCounts {
         frames: 1000,
         packets: 950,
-        scans: [[2, 0, 1, 0, 0], [0, 0, 0, 0, 1]],
         detections: 3 + 4 + 2 + 1,
         detections_out_of_scope: 3,
         detections_allowed: 1,
@@ -152,8 +141,8 @@ fn shards() -> ShardCounts {
         connections_log_gone: 1,
         folded_log_gone: 1,
         flows_log_gone: 2,
-        contacts_sent: [300 + 40 + 30 + 25; 2],
-        contacts_merged: [385, 380],
+        contacts_sent: [300 + 40 + 30 + 25 + 7 + 4, 300 + 40 + 30 + 25 + 7 + 12],
+        contacts_merged: [396, 399],
         contacts_dropped: [10, 15],
         ..ShardCounts::default()
     };
@@ -180,11 +169,24 @@ fn shards() -> ShardCounts {
     (flow.flows_opened, flow.flows_merged, flow.flows_open) = (400, 3, 97);
     (flow.flows_closed[0], flow.flows_closed[6]) = (200, 100);
     flow.established_connections = 25;
-    let scan = &mut shards.detectors.port_scan;
-    (scan.touches, scan.outcomes) = (295, 90);
+    (flow.udp_opened, flow.udp_answered, flow.stray_resets) = (7, 4, 12);
+    shards.scans[0] = [2, 0, 1, 0, 0];
+    shards.scans[1] = [0, 0, 0, 0, 1];
+    let detectors = &mut shards.detectors;
+    (detectors.sources.held_back, detectors.sources.passed) = (296, 100);
+    let scan = &mut detectors.port_scan;
+    (scan.touches, scan.outcomes, scan.unheard) = (60, 30, 10);
     (scan.started, scan.continued, scan.ended) = (3, 4, 2);
-    let sweep = &mut shards.detectors.host_sweep;
-    (sweep.touches, sweep.outcomes, sweep.started) = (295, 85, 1);
+    detectors.host_sweep.touches = 100;
+    detectors.host_sweep.started = 1;
+    detectors.stealth_scan.unheard = 100;
+    detectors.udp_scan.unheard = 100;
+    detectors.slow_scan.outcomes = 100;
+    detectors.distributed_scan.touches = 399;
+    detectors.syn_flood.touches = 399;
+    detectors.rst_flood.unheard = 399;
+    detectors.udp_flood.unheard = 399;
+    detectors.icmp_flood.unheard = 399;
     shards
 }
 
@@ -219,48 +221,6 @@ fn ring(class: &'static str, frames_read: u64) -> RingCounts {
     }
 }
 
-/// Every counter of the witness, with the identities that it is a part of.
-const WITNESS: &[(&str, &[&str])] = &[
-    ("witness_packets", &[WITNESSED]),
-    ("witness_dropped", &[WITNESSED]),
-    ("witness_frames", &[WITNESSED, READ]),
-    ("witness_unread", &[READ]),
-    ("witness_retransmitted", &[READ]),
-    ("witness_seen", &[READ, SEEN]),
-    ("witness_agreed", &[SEEN, TOLD]),
-    ("witness_missing", &[SEEN]),
-    ("witness_excused", &[SEEN]),
-    ("witness_told", &[TOLD]),
-    ("witness_extra", &[TOLD]),
-    ("witness_extra_excused", &[TOLD]),
-    ("witness_beyond", &[]),
-    ("witness_reports_dropped", &[]),
-    ("witness_waiting", &[SEEN]),
-    ("witness_told_waiting", &[TOLD]),
-];
-
-fn witness() -> WitnessCounts {
-    let mut counts = WitnessCounts {
-        packets: 130,
-        dropped: 30,
-        frames: 100,
-        unread: 5,
-        retransmitted: 15,
-        seen: 80,
-        missing: 2,
-        waiting: 3,
-        told: 75,
-        extra: 1,
-        told_waiting: 1,
-        beyond: 9,
-        reports_dropped: 4,
-        ..WitnessCounts::default()
-    };
-    (counts.agreed[0], counts.agreed[2]) = (60, 9);
-    (counts.excused[0], counts.extra_excused[3]) = (6, 4);
-    counts
-}
-
 /// Every counter of a responder, with the identities that it is a part of.
 const RESPONDER: &[(&str, &[&str])] = &[
     ("responder_detections", &[HEARD, TAKEN]),
@@ -283,7 +243,7 @@ fn responder() -> ResponderBooks {
         counts: ResponderCounts {
             detections: 6,
             accepted: 3,
-            refused: [1, 1, 1, 0],
+            refused: [1, 1, 1, 0, 0, 0],
             added: 6,
             expired: 2,
             displaced: 1,
@@ -310,7 +270,7 @@ fn books() -> Books {
             withheld_queue_full: 1,
             alerts_queue_full: 1,
         },
-        witness: Some(witness()),
+        witness: Some(witness::counts()),
         at_exit: true,
         ..Books::default()
     }
@@ -373,12 +333,30 @@ fn assert_each_opens<C: Counters>(table: &[(&str, &[&str])], of: fn(&mut Books) 
 #[test]
 fn every_counter_of_a_shard_opens_its_identities() {
     assert_eq!(open(&books()), [""; 0]);
-    assert_each_opens(TABLE, |books| &mut books.shards);
+    let of = |(name, parts): &(&str, &[&str])| {
+        let parts = parts.iter().map(ToString::to_string);
+        (name.to_string(), parts.collect())
+    };
+    let mut table: Vec<(String, Vec<String>)> = TABLE.iter().map(of).collect();
+    table.extend(detectors::table());
+    let table: Vec<(&str, Vec<&str>)> = table
+        .iter()
+        .map(|(name, parts)| (name.as_str(), parts.iter().map(String::as_str).collect()))
+        .collect();
+    let table: Vec<(&str, &[&str])> = table
+        .iter()
+        .map(|(name, parts)| (*name, parts.as_slice()))
+        .collect();
+    assert_each_opens(&table, |books| &mut books.shards);
+    for kind in Kind::ALL {
+        let (_, owner, _) = shards().detectors.all()[kind as usize];
+        assert_eq!(owner, detectors::owner(kind), "{kind}");
+    }
 }
 
 #[test]
 fn every_counter_of_the_witness_opens_its_identities() {
-    assert_each_opens(WITNESS, |books| books.witness.as_mut().expect("one"));
+    assert_each_opens(witness::TABLE, |books| books.witness.as_mut().expect("one"));
 }
 
 #[test]
@@ -483,7 +461,7 @@ fn during_a_run_the_sides_differ_at_most_by_what_is_in_flight() {
     let ring = "ring eth0/open/0: ";
     opens(ring, 110, &|books, by| books.rings[0].tp_packets += by);
     opens(ring, 0, &|books, by| books.rings[0].tp_drops += by);
-    opens(CARRIED_TO_PAIRS, 20, &|books, by| {
+    opens(CARRIED_TO_SOURCES, 20, &|books, by| {
         books.shards.contacts_dropped[0] += by
     });
     for kind in EventKind::ALL {

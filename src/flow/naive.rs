@@ -241,10 +241,7 @@ impl Naive {
             }
             return;
         }
-        let late = self
-            .closed
-            .iter()
-            .any(|&(of, closed)| [of, back(of)].contains(&ends) && now < closed + 120 * SECOND);
+        let late = self.closed_lately(ends, now);
         let again = tcp.flags & (FIN | RST) != 0 || tcp.payload_len == 0;
         let mine = |(packet, _): &(Packet, i64)| [ends, back(ends)].contains(&ends_of(packet));
         let before = self.waiting.iter().filter(|one| mine(one)).count();
@@ -265,6 +262,14 @@ impl Naive {
             self.probe_by_flags(packet, None);
         }
         self.on_midstream(packet, now, None);
+    }
+
+    fn closed_lately(&self, ends: Ends, now: i64) -> bool {
+        let mut mine = self
+            .closed
+            .iter()
+            .filter(|(of, _)| [*of, back(*of)].contains(&ends));
+        mine.any(|(_, closed)| now < closed + 120 * SECOND)
     }
 
     fn on_attempt(&mut self, packet: &Packet, tcp: &Tcp, ends: Ends, now: i64) -> bool {

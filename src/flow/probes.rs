@@ -1,7 +1,7 @@
 //! Probes and loads: what segments, datagrams and ICMP messages tell where there is no attempt.
 
 use super::Flows;
-use super::conn::UDP;
+use super::conn::{Conns, UDP};
 use super::record::{FlowEvent, Outcome, Technique, Waited, When};
 use super::tcp::Sender;
 use crate::decode::Headers;
@@ -68,6 +68,19 @@ fn is_from_service(key: &Key) -> bool {
 /// How IPv6 finds neighbours and multicast listeners (RFC 4861, RFC 2710, RFC 3810).
 fn is_discovery(icmp: &Icmp) -> bool {
     icmp.v6 && matches!(icmp.kind, 130..=137 | 143)
+}
+
+impl Conns {
+    /// Packets that each side of an entry has sent, originator first.
+    fn packets(&self, at: u32) -> [u64; 2] {
+        self.slab.get(at).packets(self.cold(at))
+    }
+
+    /// See [`super::conn::Hot::probe_before_answer`].
+    fn probe_before_answer(&self, at: u32, reset_seq: u32) -> Option<Technique> {
+        let hot = self.slab.get(at);
+        hot.probe_before_answer(self.cold(at), reset_seq)
+    }
 }
 
 impl Flows {

@@ -177,9 +177,9 @@ class SlowSource:
     def __init__(self):
         # (destination, port) -> [newest touch, was answered, was refused]
         self.kept = {}
-        # The condition held at the last touch.
-        self.holds = False
         self.latest = None
+        # The N-th newest failure at the last touch at which the rule held.
+        self.nth = None
 
     def on_outcome(self, outcome, item):
         """An attempt to an item that is kept was answered or refused."""
@@ -197,15 +197,17 @@ class SlowSource:
         element[0] = max(element[0], ts)
         if len(self.kept) > SLOW_KEPT:
             del self.kept[min(self.kept, key=lambda one: self.kept[one][0])]
-        last, self.latest = self.latest, max(ts, self.latest if self.latest is not None else ts)
+        self.latest = max(ts, self.latest if self.latest is not None else ts)
         within = [
             one for one in self.kept
             if self.failed(one, ts) and self.latest - self.kept[one][0] < SLOW_WINDOW_NS
         ]
-        held = self.holds and last is not None and self.latest - last < SLOW_WINDOW_NS
-        oldest = min((self.kept[one][0] for one in within), default=self.latest)
-        self.holds = len(within) >= least and self.latest - oldest >= SLOW_SPAN_NS
-        return sorted(within) if self.holds and not held else None
+        times = sorted((self.kept[one][0] for one in within), reverse=True)
+        if len(within) < least or self.latest - times[-1] < SLOW_SPAN_NS:
+            return None
+        armed = self.nth is None or self.latest >= self.nth + 2 * SLOW_WINDOW_NS
+        self.nth = times[least - 1]
+        return sorted(within) if armed else None
 
 
 def slow_scans(events, least=DEFAULTS.slow):

@@ -423,17 +423,23 @@ class Slow(unittest.TestCase):
             capture.segment(at + 5 * SECOND, SYN, 2, seq=2)
             self.assertEqual(self.fired(capture), [len(capture.rows)])
 
-    def test_it_rearms_when_the_condition_was_false(self):
+    def test_it_rearms_two_windows_behind_the_last_failure_that_made_it_hold(self):
+        # It holds once, at the eleventh touch: the tenth newest failure is the one at 0.
+        for off, found in zip(BORDERS, ([11], [11, 22], [11, 22])):
+            capture, last = self.failing(11), 16 * HOUR + off
+            for n in range(10):
+                capture.segment(last - (10 - n) * 600 * SECOND, SYN, 50 + n)
+            self.assertEqual(self.fired(capture.segment(last, SYN, 99)), found, off)
+
+    def test_it_does_not_rearm_because_the_condition_was_false_for_a_while(self):
         capture = self.failing(11, 10 * SECOND)
         last = capture.rows[-1]["ts"]
-        # Ten kept ones fail still; two answers make it nine at the next touch.
+        # Two answers make nine of ten.
         for port in (9, 10):
             capture.back(last + 1, SYN | ACK, port=port, ack=port)
-        capture.segment(last + 6 * SECOND, SYN, 50)
-        self.assertEqual(self.fired(capture), [11])
         for n in range(1, 14):
             capture.segment(last + n * 600 * SECOND, SYN, 60 + n, seq=n)
-        self.assertEqual(len(self.fired(capture)), 2)
+        self.assertEqual(self.fired(capture), [11])
 
     def test_hosts_are_items_and_sources_are_apart(self):
         capture = self.failing(11)

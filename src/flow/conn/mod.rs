@@ -5,9 +5,7 @@ mod packed;
 use super::closed::Closed;
 use super::counts::FlowCounts;
 use super::key::Hasher;
-use super::record::{
-    Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Technique, Volume, When,
-};
+use super::record::{Basis, ConnState, EndReason, FlowEvent, FlowRecord, History, Volume, When};
 use super::table::bucket::Hits;
 use super::table::slab::{Hint, Slab};
 use super::table::{prefault, timers};
@@ -17,8 +15,7 @@ use crate::decode::key::Key;
 use crate::decode::packet::tcp_flags::FIN;
 use crate::sys::huge_pages::with_room;
 use crate::time::durations::{TCP_IDLE_NS, TCP_UNHEARD_NS};
-use packed::Cold;
-pub(super) use packed::Hot;
+pub(super) use packed::{Cold, Hot};
 use std::cmp::Ordering;
 
 pub(crate) const OTHER_IDLE_NS: i64 = 60_000_000_000;
@@ -464,17 +461,6 @@ impl Conns {
             evicted(counts);
             self.end(victim, EndReason::Evicted, When::Packet, counts, out);
         }
-    }
-
-    /// Packets that each side of an entry has sent, originator first.
-    pub fn packets(&self, at: u32) -> [u64; 2] {
-        self.slab.get(at).packets(self.cold(at))
-    }
-
-    /// See [`Hot::probe_before_answer`].
-    pub fn probe_before_answer(&self, at: u32, reset_seq: u32) -> Option<Technique> {
-        let hot = self.slab.get(at);
-        hot.probe_before_answer(self.cold(at), reset_seq)
     }
 
     /// Accounts a packet to an entry, if it comes from the interface of its direction.

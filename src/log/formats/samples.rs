@@ -207,7 +207,7 @@ pub fn books() -> Books {
     (shards.flow.flow_packets, shards.flow.packets_accounted) = (143, 143);
     (shards.flow.syn_packets, shards.flow.new_connections) = (93, 93);
     (shards.contacts_sent[0], shards.contacts_merged[0]) = (93, 93);
-    shards.detectors.port_scan.touches = 93;
+    shards.detectors.sources.held_back = 93;
     books
         .outputs
         .iter_mut()

@@ -57,7 +57,7 @@ impl Reason {
                 "evicted_fragments",
                 "flows_without_volumes",
             ],
-            Self::ScanTables => &["subjects_evicted", "episodes_evicted"],
+            Self::ScanTables => &["subjects_evicted", "episodes_evicted", "sources_evicted"],
             Self::Contacts => &["contacts_dropped"],
             Self::Witness => &["witness_missing", "witness_extra"],
             Self::LogGone => &[

@@ -373,6 +373,7 @@ const SAMPLES: &[(&str, &[&str])] = &[
     ("alert-rate", &["5"]),
     ("stats-interval", &["8"]),
     ("metrics", &["127.0.0.1:9477"]),
+    ("dark", &["192.0.2.0/28"]),
     ("workers", &["2"]),
     ("memory-mib", &["300"]),
     ("ring-mib", &["128"]),

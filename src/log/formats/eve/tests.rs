@@ -210,7 +210,13 @@ fn an_alert_has_suricatas_fields_and_the_scans() {
             "port_list": "22,1000-1998", "ports_not_listed": 1, "window_s": 60,
             "exact": true, "complete": true,
             "first": "2021-04-28T15:28:04.123456+0000",
-            "evidence": {"refused": 994, "unanswered": 0, "answered": 0, "pending": 7},
+            "verdict": "unproven",
+            "evidence": {
+                "refused": 994, "unanswered": 0, "answered": 0, "pending": 7, "score": 994,
+                "source": {
+                    "places": 0, "answered": 0, "half_open": 0, "dark": 0, "friendly": false, "techniques": [],
+                },
+            },
             "proof": "none",
         })
     );

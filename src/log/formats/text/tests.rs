@@ -59,18 +59,18 @@ fn a_scan_reads_exactly_as_promised() {
     let first = first.join(",");
     assert_eq!(
         line(&samples::alert(&scan)),
-        format!("{head} continues: {pair} {first} (+936 more)\n")
+        format!("{head} continues: {pair} {first} (+936 more) (verdict: unproven)\n")
     );
 
     scan = samples::scan(Phase::Ended, vec![(1, 1000)], 1000);
     (scan.evidence.refused, scan.evidence.answered) = (994, 6);
-    let counts = "(1000 ports, 994 refused, 0 unanswered, 6 answered)";
+    let counts = "(1000 ports, 994 refused, 0 unanswered, 6 answered; verdict: unproven)";
     assert_eq!(
         line(&samples::alert(&scan)),
         format!("{head} ended: {pair} 1-1000, last touch 15:28:05 {counts}\n")
     );
     (scan.evidence.refused, scan.evidence.pending) = (990, 4);
-    let counts = "(1000 ports, 990 refused, 0 unanswered, 6 answered, 4 may still answer)";
+    let counts = "(1000 ports, 990 refused, 0 unanswered, 6 answered, 4 may still answer; verdict: unproven)";
     assert_eq!(
         line(&samples::alert(&scan)),
         format!("{head} ended: {pair} 1-1000, last touch 15:28:05 {counts}\n")
@@ -84,7 +84,7 @@ fn a_summary_stops_at_64_ranges_and_says_what_it_cannot_vouch_for() {
     (scan.exact, scan.complete) = (false, false);
     let line = line(&samples::alert(&scan));
     assert!(line.ends_with(
-        ",125,127 (+6 more), last touch 15:28:05 (70 ports, 0 refused, 0 unanswered, 0 answered) (not exact) (not complete)\n"
+        ",125,127 (+6 more), last touch 15:28:05 (70 ports, 0 refused, 0 unanswered, 0 answered; verdict: unproven) (not exact) (not complete)\n"
     ), "{line}");
 }
 
@@ -141,7 +141,7 @@ fn a_line_says_when_it_was_due_and_the_time_of_its_event_where_that_is_another()
     assert_eq!(
         summary,
         "2021-04-28 15:30:05: Port scan ended: 192.0.2.56 -> 10.0.0.5 on ports 1-4, last touch 15:28:05 \
-         (4 ports, 0 refused, 0 unanswered, 0 answered)\n"
+         (4 ports, 0 refused, 0 unanswered, 0 answered; verdict: unproven)\n"
     );
 }
 
@@ -169,7 +169,7 @@ fn a_full_alert_says_what_the_ports_answered_and_how_sure_it_is() {
     assert_eq!(
         full(&samples::alert(&scan)),
         "2021-04-28T15:28:05.123456Z eth0 in: Port scan detected: 192.0.2.56 -> 10.0.0.5 on ports 80,81,82,83 \
-         (4 ports, 3 refused, 0 unanswered, 0 answered, 1 may still answer) (exact) (not complete)\n"
+         (4 ports, 3 refused, 0 unanswered, 0 answered, 1 may still answer; verdict: unproven) (exact) (not complete)\n"
     );
 }
 

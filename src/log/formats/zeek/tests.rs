@@ -120,7 +120,7 @@ fn detections_are_rows_of_notice_log_whatever_their_kind() {
         "tcp",
         "Scan::Port_Scan",
         "Port scan detected: 192.0.2.56 -> 10.0.0.5 on ports 80,81,82,83",
-        "started; proof of the source: answered; 0 refused, 0 unanswered, 0 answered, 0 may still answer",
+        "started; verdict: unproven; proof of the source: answered; 0 refused, 0 unanswered, 0 answered, 0 may still answer",
         "192.0.2.56",
         "10.0.0.5",
         "-",

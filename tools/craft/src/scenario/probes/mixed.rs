@@ -7,9 +7,10 @@ use crate::rng::Rng;
 use crate::scenario::scene::SECOND;
 use crate::transport::Flow;
 
-/// Time steps: within the windows, and rarely up to hours.
+/// Time steps: within the windows, and rarely up to hours. No two touches have one time: which of them `slow_scan` keeps
+/// is not defined.
 const STEPS: [i64; 7] = [
-    0,
+    1,
     SECOND / 50,
     SECOND,
     3 * SECOND,

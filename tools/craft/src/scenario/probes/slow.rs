@@ -130,15 +130,18 @@ fn unanswered(word: &str, off: i64, rng: &mut Rng) -> Capture {
     source.finish(rng)
 }
 
-/// After a scan its source is silent for a window; then it fails with N more. All the old ones lie outside by then.
+/// A scan holds at one touch, for which the tenth newest failure is that at 0. Two windows behind that one another scan
+/// is decided.
 fn rearmed(word: &str, off: i64, rng: &mut Rng) -> Capture {
     let mut source = Source::new(&format!("slow-rearm-{word}"), rng);
     let gap = 100 * SECOND;
-    source.fail(0..FAILED + 1, gap, rng);
-    let again = FAILED * gap + SLOW + off;
-    for n in 0..=FAILED {
-        source.touch(20 + n, again + n * gap, Reply::Silence, rng);
+    source.fail(0..FAILED, gap, rng);
+    source.touch(FAILED, FAILED * gap, Reply::Open, rng);
+    let last = 2 * SLOW + off;
+    for n in 0..FAILED {
+        source.touch(20 + n, last - (FAILED - n) * gap, Reply::Silence, rng);
     }
+    source.touch(20 + FAILED, last, Reply::Silence, rng);
     source.finish(rng)
 }
 
@@ -236,7 +239,7 @@ fn kept_touching(rng: &mut Rng) -> Capture {
     source.finish(rng)
 }
 
-/// A scan; three are answered, so that the condition is lost; then it holds again.
+/// A scan; four are answered, so that the condition is lost; then it holds again.
 fn condition_lost(rng: &mut Rng) -> Capture {
     let mut source = Source::new("slow-condition-lost", rng);
     for n in 0..40 {

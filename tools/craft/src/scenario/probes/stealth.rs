@@ -1,6 +1,6 @@
 //! Segments that no stack opens with, and segments with ACK alone that a RST answers; and their likes in connections.
 
-use super::{BORDERS, ROUND_TRIP, flow, phased, scene, spread};
+use super::{BORDERS, ROUND_TRIP, flow, phased, scene, spread, to_host};
 use crate::capture::Capture;
 use crate::rng::Rng;
 use crate::scenario::scene::{HORIZON, SECOND, Scene, WINDOW};
@@ -226,6 +226,7 @@ pub(super) fn all(rng: &mut Rng) -> Vec<Capture> {
             out.push(scanned(&name, count > PORTS, count, off, mix, rng));
         }
     }
+    out.push(together(rng));
     for (word, likeness) in LIKENESSES {
         out.push(likened(&format!("stealth-like-{word}"), likeness, rng));
     }
@@ -241,6 +242,34 @@ fn scanned(name: &str, v6: bool, count: u16, off: i64, probe: Probe, rng: &mut R
     }
     // Packet time goes on, so that what waits for a SYN waits no longer.
     scene.wait(2 * SECOND).bystander((ends.dst, ends.src));
+    phased(scene, rng)
+}
+
+/// Two NULLs to each of 80 hosts, and then two probes that happen at one frame. The first of these is the third port of its
+/// host. They are segments of two flows, which meet two workers.
+///
+/// Either an ACK's wait for a SYN ends at the frame of another NULL; or two ACKs' waits end at one frame.
+fn together(rng: &mut Rng) -> Capture {
+    let (mut scene, ends) = (
+        scene("stealth-waits-end-at-one-frame", rng),
+        flow(rng, false),
+    );
+    for host in 0..80 {
+        let ends = to_host(ends, host);
+        scene.at(i64::from(host) * 3 * SECOND);
+        for port in [1, 2] {
+            scene.bare(ends.to_port(port), 0, rng.next_u32(), 0);
+        }
+        let ports: &[u16] = if host % 2 == 0 { &[3] } else { &[4, 3] };
+        for &port in ports {
+            let (probe, ack) = (ends.to_port(port), rng.next_u32());
+            scene.bare(probe, ACK, rng.next_u32(), ack).wait(ROUND_TRIP);
+            scene.bare(probe.reversed(), RST, ack, 0).wait(ROUND_TRIP);
+        }
+        scene
+            .wait(SECOND)
+            .bare(ends.to_port(5), 0, rng.next_u32(), 0);
+    }
     phased(scene, rng)
 }
 
