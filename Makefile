@@ -88,6 +88,12 @@ test-corpus: build ## Compare frames, attempts and scans with the oracle over al
 fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold memory to 10,000,000 SYNs, split 2,000 captures (CAPTURES=DIR)
 	SYNLEDGER_CAPTURES=$(abspath $(CAPTURES)) SYNLEDGER_FUZZ=full $(CARGO) test --release --locked --test hostile --test memory --test splits -- --nocapture
 
+.PHONY: test-scanners
+test-scanners: deps ## Scan and flood a host in namespaces with nmap, masscan, zmap and hping3; what detects them into target/tools.md (as root)
+	@mkdir -p target && : >target/tools.md
+	SYNLEDGER_TOOLS=$(abspath target/tools.md) $(CARGO) test --locked --test live -- --nocapture tools::
+	@cat target/tools.md
+
 .PHONY: race
 race: ## Race the ring's hand-over under a checker; weakened orderings must fail
 	tools/race

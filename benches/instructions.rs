@@ -226,6 +226,7 @@ fn write_events(spec: &str, count: usize) {
         host: "bench".into(),
         interfaces: Interfaces::new(vec!["eth0".into()]),
         direction: Arc::new(|_, _| "unknown"),
+        services: None,
         frames: false,
     };
     let spec = OutputSpec {

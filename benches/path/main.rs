@@ -121,6 +121,7 @@ fn context() -> Context {
         host: "bench".into(),
         interfaces: Interfaces::new(vec!["eth0".into()]),
         direction: Arc::new(|_, _| "unknown"),
+        services: None,
         frames: false,
     }
 }

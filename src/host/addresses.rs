@@ -89,6 +89,12 @@ impl Localities {
         }
     }
 
+    /// Whether `address` is one of this host's interfaces, or loopback; `--local` does not matter.
+    pub fn is_this_host(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_loopback() || self.own.contains_key(&address)
+    }
+
     /// Direction of a packet from `src` to `dst`.
     pub fn direction(&self, src: IpAddr, dst: IpAddr) -> Direction {
         if self.v4.is_empty() && self.v6.is_empty() {

@@ -1,4 +1,4 @@
-//! This machine: interfaces, addresses, CPUs, open sockets, routers, name servers.
+//! This machine: interfaces, addresses, CPUs, open sockets, services, routers, name servers.
 
 pub mod addresses;
 pub(crate) mod cpus;
@@ -7,3 +7,4 @@ pub(crate) mod netlink;
 pub mod nic;
 pub(crate) mod open_sockets;
 pub(crate) mod resolvers;
+pub mod services;

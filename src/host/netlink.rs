@@ -79,13 +79,30 @@ impl Netlink {
         &mut self,
         kind: u16,
         body: &[u8],
+        parse: impl FnMut(Message<'_>) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
+        self.dump_at_most(usize::MAX, kind, body, parse)
+    }
+
+    /// The same, of which the first `max` are kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::dump`].
+    pub fn dump_at_most<T>(
+        &mut self,
+        max: usize,
+        kind: u16,
+        body: &[u8],
         mut parse: impl FnMut(Message<'_>) -> Option<T>,
     ) -> io::Result<Vec<T>> {
         let mut found = Vec::new();
         for _ in 0..DUMP_TRIES {
             found.clear();
             let interrupted = self.transact(kind, NLM_F_REQUEST | NLM_F_DUMP, body, |message| {
-                found.extend(parse(message));
+                if found.len() < max {
+                    found.extend(parse(message));
+                }
             })?;
             if !interrupted {
                 break;

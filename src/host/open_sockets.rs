@@ -10,12 +10,14 @@ use nix::sys::socket::SockProtocol;
 use super::netlink::{self, Message, Netlink};
 use super::nic::read_proc_net;
 
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// Bytes of `struct inet_diag_req_v2`.
 const REQUEST_BYTES: usize = 56;
+/// IPPROTO_TCP.
+const TCP: u8 = 6;
 /// TCP_CLOSE and TCP_LISTEN: states without a connection.
-const CLOSE: u32 = 7;
-const LISTEN: u32 = 10;
+pub(super) const CLOSE: u32 = 7;
+pub(super) const LISTEN: u32 = 10;
 
 /// Local and remote end of a connection.
 pub type Ends = (SocketAddr, SocketAddr);
@@ -40,8 +42,9 @@ pub fn connections() -> io::Result<Vec<Ends>> {
 
 fn from_sock_diag() -> io::Result<Vec<Ends>> {
     let mut netlink = Netlink::open(SockProtocol::NetlinkSockDiag, 0, false)?;
-    let mut found = netlink.dump(SOCK_DIAG_BY_FAMILY, &request(libc::AF_INET), ends)?;
-    match netlink.dump(SOCK_DIAG_BY_FAMILY, &request(libc::AF_INET6), ends) {
+    let of = |family| request(family, TCP, !(1 << CLOSE | 1 << LISTEN));
+    let mut found = netlink.dump(SOCK_DIAG_BY_FAMILY, &of(libc::AF_INET), ends)?;
+    match netlink.dump(SOCK_DIAG_BY_FAMILY, &of(libc::AF_INET6), ends) {
         Ok(more) => found.extend(more),
         // A kernel without IPv6 has no such sockets.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
@@ -50,13 +53,12 @@ fn from_sock_diag() -> io::Result<Vec<Ends>> {
     Ok(found)
 }
 
-/// `struct inet_diag_req_v2`: family, protocol, extensions, pad, states (u32), then an empty
+/// `struct inet_diag_req_v2`: family, protocol, extensions, pad, states (u32, a bit for each), then an empty
 /// `inet_diag_sockid`.
-fn request(family: i32) -> [u8; REQUEST_BYTES] {
+pub(super) fn request(family: i32, proto: u8, states: u32) -> [u8; REQUEST_BYTES] {
     let mut bytes = [0; REQUEST_BYTES];
     bytes[0] = u8::try_from(family).expect("AF_INET and AF_INET6 are small");
-    bytes[1] = 6; // IPPROTO_TCP
-    let states: u32 = !(1 << CLOSE | 1 << LISTEN);
+    bytes[1] = proto;
     bytes[4..8].copy_from_slice(&states.to_ne_bytes());
     bytes
 }

@@ -4,6 +4,7 @@ use crate::books::Books;
 use crate::books::output::{Named, OutputBooks, OutputCounts};
 use crate::error::Failure;
 use crate::host::addresses::Localities;
+use crate::host::services::Services;
 use crate::log::budget::Budget;
 use crate::log::fold::Folds;
 use crate::log::fold::logger::Folding;
@@ -32,12 +33,14 @@ pub fn context(
     common: &Common,
     interfaces: &Interfaces,
     direction: Direction,
+    services: Option<Services>,
     frames: bool,
 ) -> Context {
     Context {
         host: common.sensor.clone(),
         interfaces: interfaces.clone(),
         direction,
+        services,
         frames,
     }
 }

@@ -52,7 +52,7 @@ pub fn read(args: ReadArgs) -> Result<u8, Failure> {
     // They never change here: no lock for each record.
     let ours = Arc::clone(&policy.localities);
     let direction = Arc::new(move |src, dst| ours.direction(src, dst).word());
-    let context = logging::context(common, &interfaces, direction, true);
+    let context = logging::context(common, &interfaces, direction, None, true);
     let (shards, consumers) = sensor::shards(common, keys, &policy, false);
     let stop = signals.stop_flag();
     // The capture may be of another host: this machine's gateways and resolvers say nothing about it.

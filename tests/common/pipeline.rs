@@ -141,6 +141,7 @@ fn logger(common: &Common, consumers: Vec<Consumer>) -> Logger {
         host: "test".into(),
         interfaces: Interfaces::default(),
         direction: Arc::new(|_, _| "unknown"),
+        services: None,
         frames: true,
     };
     Logger {

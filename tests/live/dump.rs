@@ -25,7 +25,7 @@ impl Dump {
         // its headers a frame takes little room: of whole ones tcpdump's buffer holds eight in immediate mode.
         let child = Command::new("tcpdump")
             .args(["-i", device, "-n", "-p", "-U", "--immediate-mode"])
-            .args(["-s", "256", "-B", "8192", "-Z", "root", "-w"])
+            .args(["-s", "256", "-B", "32768", "-Z", "root", "-w"])
             .arg(&path)
             .stderr(File::create(&stderr).expect("a file"))
             .spawn();

@@ -96,9 +96,11 @@ impl Conn {
 
     fn state(&self) -> ConnState {
         if self.key.proto() == UDP {
-            return match self.resp.packets {
-                0 => ConnState::S0,
-                _ => ConnState::Sf,
+            let is_answered = self.resp.packets > 0;
+            return if is_answered {
+                ConnState::Sf
+            } else {
+                ConnState::S0
             };
         }
         if self.basis != Basis::None {

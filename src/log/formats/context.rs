@@ -1,6 +1,7 @@
 //! Data that all formats of a run share.
 
 use super::interfaces::Interfaces;
+use crate::host::services::Services;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub struct Context {
     pub interfaces: Interfaces,
     /// Direction from source to destination.
     pub direction: Direction,
+    /// Names of this host's services; `None` in `read`.
+    pub services: Option<Services>,
     /// Positions are frame numbers of captures: records carry them as `pcap_cnt`, Suricata's word.
     pub frames: bool,
 }

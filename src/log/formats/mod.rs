@@ -41,6 +41,8 @@ pub struct Registered {
     pub renders: &'static [EventKind],
     /// Kinds that it gets without `events=`.
     pub events: &'static [EventKind],
+    /// Whether its records name services of this host.
+    pub services: bool,
     /// Its kind of sink.
     pub sink_kind: SinkKind,
     /// Makes a renderer for one output.

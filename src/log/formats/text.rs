@@ -36,6 +36,7 @@ pub static TEXT: Registered = Registered {
     word: "text",
     about: "lines for people",
     renders: &EventKind::ALL,
+    services: false,
     sink_kind: SinkKind::Lines,
     events: &[EventKind::Connection, EventKind::Alert],
     open: |context, traits| Box::new(Text::new(chosen(traits), context.clone())),

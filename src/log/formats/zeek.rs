@@ -21,6 +21,7 @@ pub static ZEEK: Registered = Registered {
     about: "conn.log (flow records) and notice.log (scans) in a folder, as Zeek writes them",
     renders: &[EventKind::Alert, EventKind::Flow],
     events: &[EventKind::Alert, EventKind::Flow],
+    services: false,
     sink_kind: SinkKind::Files(&STREAMS),
     open: |context, _| Box::new(Zeek::new(context.clone())),
 };

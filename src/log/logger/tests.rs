@@ -20,6 +20,7 @@ fn logger_of(spec: &str, consumers: Vec<Consumer>, clock: LoggerClock) -> Logger
         host: "edge".into(),
         interfaces: Interfaces::default(),
         direction: Arc::new(|_, _| "unknown"),
+        services: None,
         frames: false,
     };
     let specs = [spec.parse().expect("a spec")];

@@ -12,6 +12,7 @@ fn context() -> Context {
         host: "edge".into(),
         interfaces: Interfaces::default(),
         direction: Arc::new(|_, _| "unknown"),
+        services: None,
         frames: false,
     }
 }

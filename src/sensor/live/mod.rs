@@ -16,6 +16,7 @@ mod opened;
 mod pace;
 mod scan_scope;
 mod scrapes;
+mod services;
 mod shedding;
 mod startup;
 mod statistics;

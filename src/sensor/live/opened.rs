@@ -42,8 +42,9 @@ impl Opened {
         let localities: SharedLocalities = Arc::new(RwLock::new(Arc::clone(&ours)));
         let names = Interfaces::new(names);
         let direction = logging::direction(&localities);
-        let context = logging::context(common, &names, direction, false);
-        let surroundings = HostWatch::start(common)?;
+        let surroundings = HostWatch::start(common, &localities)?;
+        let services = surroundings.services();
+        let context = logging::context(common, &names, direction, services, false);
         // Last: it may create files.
         let outputs = logging::open(common, &context, &localities, &surroundings.shared)?;
         Ok(Self {

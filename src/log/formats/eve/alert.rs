@@ -36,7 +36,7 @@ pub(super) fn signature(out: &mut Vec<u8>, detection: &Detection) {
     );
 }
 
-/// `,"synledger":{"scan":{…}}`.
+/// `,"synledger":{"scan":{…}`, still open.
 pub(super) fn scan(out: &mut Vec<u8>, detection: &Detection, first: &mut Stamp) {
     let (kind, phase) = (detection.kind, detection.phase);
     let _ = write!(
@@ -73,7 +73,7 @@ pub(super) fn scan(out: &mut Vec<u8>, detection: &Detection, first: &mut Stamp) 
     if let Some(crowd) = &detection.crowd {
         many_sources(out, detection, crowd);
     }
-    out.extend_from_slice(b"}}");
+    out.push(b'}');
 }
 
 /// `,"evidence":{…},"proof":"…"`.

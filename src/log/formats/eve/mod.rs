@@ -40,6 +40,7 @@ pub static EVE: Registered = Registered {
     word: "eve",
     about: "JSON lines as Suricata's EVE has them",
     renders: &EventKind::ALL,
+    services: true,
     sink_kind: SinkKind::Lines,
     events: &EventKind::ALL,
     open: |context, _| Box::new(Eve::new(context.clone())),
@@ -119,6 +120,7 @@ impl Eve {
             window.put(b"}}\n");
         };
         self.begin(out, event, Some(attempt.interface), (CONNECTION_MAX, more));
+        self.service(out, &attempt.tuple);
     }
 
     /// Folded attempts. A fold of several ports has no `dest_port`, a fold of several destinations no `dest_ip`.
@@ -177,18 +179,18 @@ impl Eve {
         };
         self.begin(out, event, Some(flow.interface), (FLOW_MAX, more));
         if flow.interface_resp != flow.interface {
-            self.other_interface(out, flow.interface_resp);
+            let name = self.responders.name(flow.interface_resp);
+            add_to_ours(out, |out| out.extend_from_slice(name));
         }
+        self.service(out, &flow.tuple);
     }
 
-    /// Adds the responder's interface to the record of a flow.
-    #[cold]
-    fn other_interface(&mut self, out: &mut Vec<u8>, index: u16) {
-        const END: &[u8] = b"}}\n";
-        debug_assert!(out.ends_with(END), "`synledger` is the last member");
-        out.truncate(out.len() - END.len());
-        out.extend_from_slice(self.responders.name(index));
-        out.extend_from_slice(END);
+    /// Adds the service that a record's destination is, if this host has it.
+    #[inline(always)]
+    fn service(&self, out: &mut Vec<u8>, tuple: &FiveTuple) {
+        if let Some(services) = &self.context.services {
+            services::of_destination(out, services, tuple);
+        }
     }
 
     fn alert(&mut self, out: &mut Vec<u8>, detection: &Detection) {
@@ -205,6 +207,10 @@ impl Eve {
         }
         alert::signature(out, detection);
         alert::scan(out, detection, &mut self.start);
+        if let Some(services) = &self.context.services {
+            services::of_detection(out, services, detection);
+        }
+        out.push(b'}');
     }
 }
 
@@ -262,6 +268,15 @@ impl Format for Eve {
         }
         out.extend_from_slice(b"}\n");
     }
+}
+
+/// Adds members to `synledger`, which is the last one of a whole record.
+fn add_to_ours(out: &mut Vec<u8>, add: impl FnOnce(&mut Vec<u8>)) {
+    const END: &[u8] = b"}}\n";
+    debug_assert!(out.ends_with(END), "`synledger` is the last member");
+    out.truncate(out.len() - END.len());
+    add(out);
+    out.extend_from_slice(END);
 }
 
 fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
@@ -336,6 +351,7 @@ fn endpoints(window: &mut Window<'_>, tuple: &FiveTuple) {
 
 mod alert;
 mod flow;
+mod services;
 pub(crate) mod stats;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 use super::*;
-use crate::inspect::detection::{Phase, Proof};
+use crate::host::services::{self, Bound};
+use crate::inspect::detection::{Kind, Phase, Proof};
 use crate::log::formats::interfaces::Interfaces;
 use crate::log::formats::samples;
 use serde_json::json;
@@ -11,6 +12,7 @@ fn eve_of(interfaces: &[&str]) -> Eve {
         host: "edge \"1\"".into(),
         interfaces: Interfaces::new(names.collect()),
         direction: Arc::new(|_, _| "in"),
+        services: None,
         frames: false,
     })
 }
@@ -79,6 +81,70 @@ fn a_flow_shares_its_id_with_its_attempt() {
             "gso": true, "midstream": false, "preexisting": false, "fragmented": false,
             "saturated": false, "shed": false,
         })
+    );
+}
+
+fn with_services(event: &Event, listeners: &[(u8, u16, Bound, &str)]) -> Value {
+    let mut eve = eve_of(&["lan", "wan"]);
+    eve.context.services = Some(services::sample(&["10.0.0.5"], listeners));
+    let mut out = Vec::new();
+    eve.event(&mut out, event, 0);
+    parsed(&String::from_utf8(out).expect("UTF-8"))["synledger"].take()
+}
+
+#[test]
+fn records_name_the_service_of_their_destination_where_that_is_this_host() {
+    let web = [(6, 80, Bound::Any, "a\"b.service")];
+    let mut split = samples::flow_record();
+    split.interface_resp = 1;
+    let split = Event {
+        body: Body::Flow(split),
+        ..samples::flow()
+    };
+    for event in [samples::connection(), samples::flow(), split] {
+        let plain = with_services(&event, &[]);
+        assert_eq!(plain.get("service"), None);
+        let mut named = with_services(&event, &web);
+        let name = named.as_object_mut().expect("members").remove("service");
+        assert_eq!(name, Some(json!("a\"b.service")));
+        assert_eq!(named, plain, "nothing else changes");
+        let udp = with_services(&event, &[(17, 80, Bound::Any, "udp")]);
+        assert_eq!(udp, plain);
+    }
+    let elsewhere = with_services(&samples::connection6(), &web);
+    assert_eq!(elsewhere.get("service"), None);
+}
+
+#[test]
+fn alerts_name_the_services_of_at_most_eight_touched_ports() {
+    let ports = [80, 22, 1000, 1001, 2000, 23, 24, 25, 26, 27, 28, 29];
+    let listeners = ports.map(|port| (6, port, Bound::Any, "x"));
+    let of = |ranges: Vec<(u16, u16)>| {
+        let scan = samples::scan(Phase::Ended, ranges, 4);
+        with_services(&samples::alert(&scan), &listeners)
+    };
+    assert_eq!(
+        of(vec![(1, 22), (79, 81), (1001, 1500)])["services"],
+        json!([
+            {"port": 22, "service": "x"}, {"port": 80, "service": "x"}, {"port": 1001, "service": "x"},
+        ])
+    );
+    assert_eq!(of(vec![(1, 21)]).get("services"), None);
+    let listed = of(vec![(1, u16::MAX)])["services"].take();
+    assert_eq!(listed.as_array().map(Vec::len), Some(8));
+
+    // TCP listeners are no services of datagrams.
+    let mut udp = samples::scan(Phase::Started, vec![(22, 80)], 4);
+    udp.kind = Kind::UdpScan;
+    let names = [(6, 22, Bound::Any, "ssh"), (17, 53, Bound::Any, "dns")];
+    let udp = with_services(&samples::alert(&udp), &names);
+    assert_eq!(udp["services"], json!([{"port": 53, "service": "dns"}]));
+
+    let sweep = samples::alert(&samples::sweep(Phase::Started, 25));
+    let sweep = with_services(&sweep, &listeners);
+    assert_eq!(
+        (&sweep["service"], sweep.get("services")),
+        (&json!("x"), None)
     );
 }
 
@@ -241,6 +307,7 @@ fn the_longest_records_have_room() {
         host: String::new(),
         interfaces: Interfaces::default(),
         direction: Arc::new(|_, _| "unknown"),
+        services: None,
         frames: true,
     });
     for proto in 0..=255 {

@@ -11,6 +11,7 @@ fn text(format: TextFormat) -> Text {
         host: "edge".into(),
         interfaces: Interfaces::new(vec!["eth0".into()]),
         direction: Arc::new(|_, _| "in"),
+        services: None,
         frames: false,
     };
     Text::new(format, context)

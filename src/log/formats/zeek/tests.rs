@@ -9,6 +9,7 @@ fn zeek(direction: &'static str) -> Zeek {
         host: "edge 1".into(),
         interfaces: Interfaces::default(),
         direction: Arc::new(move |_, _| direction),
+        services: None,
         frames: false,
     })
 }

@@ -12,6 +12,7 @@ fn eve() -> Eve {
         host: "edge".into(),
         interfaces: Interfaces::default(),
         direction: Arc::new(|_, _| "unknown"),
+        services: None,
         frames: false,
     })
 }
