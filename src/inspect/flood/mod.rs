@@ -10,7 +10,7 @@ mod target;
 
 use super::Kind;
 use super::contact::{Contact, ContactKind, DATAGRAMS, Kinds, Owner};
-use super::detection::Subject;
+use super::detection::{Phase, Subject};
 use super::detector::{About, Detector, DetectorCounts, Found, Sighting};
 use super::distinct::firsts::First;
 use super::place::{Element, Place};
@@ -213,10 +213,13 @@ impl<R: FloodRule> Detector for Flood<R> {
 
     fn finish(&mut self, _: &Sources, out: &mut impl FnMut(Found)) {
         for index in 0..u32::try_from(self.floods.len()).expect("bounded") {
-            let flooded = self.floods[index as usize].as_ref();
-            if let Some(flooded) = flooded.filter(|flooded| flooded.is_started()) {
-                let last_ns = flooded.last_ns;
-                self.end(index, last_ns, out);
+            if let Some(flooded) = self.floods[index as usize].as_ref() {
+                let (at, last_ns) = (flooded.at, flooded.last_ns);
+                // The slot under way is all that there will be of it.
+                let over = self.targets.get(at).slot();
+                if self.take_slot(index, over, last_ns, out) {
+                    self.end(index, last_ns, out);
+                }
             }
         }
         self.due.clear();
@@ -319,12 +322,25 @@ impl<R: FloodRule> Flood<R> {
 
     /// Judges the slot that ends at `deadline_ns`, or the last one before it.
     fn judge(&mut self, index: u32, deadline_ns: i64, out: &mut impl FnMut(Found)) {
-        let Rule {
-            at_least,
-            window_ns,
-            ..
-        } = self.rule;
+        let window_ns = self.rule.window_ns;
         let over = deadline_ns.div_euclid(window_ns) - 1;
+        if self.take_slot(index, over, deadline_ns, out)
+            && let Some(flooded) = &self.floods[index as usize]
+        {
+            let next_ns = deadline_ns.saturating_add(window_ns);
+            (self.due).push(Reverse((next_ns, index, flooded.generation)));
+        }
+    }
+
+    /// Takes the slot `over`: the flood starts, goes on or ends at `ts_ns`. False: there is none any more.
+    fn take_slot(
+        &mut self,
+        index: u32,
+        over: i64,
+        ts_ns: i64,
+        out: &mut impl FnMut(Found),
+    ) -> bool {
+        let at_least = self.rule.at_least;
         let flooded = self.floods[index as usize].as_mut();
         let flooded = flooded.expect("named while it exists");
         let slot = self.targets.get_mut(flooded.at).take_slot(over);
@@ -332,37 +348,29 @@ impl<R: FloodRule> Flood<R> {
             flooded.go_on(&slot, over, at_least)
         } else if slot.packets >= at_least && R::is_flood(&slot) {
             flooded.start(&slot, over);
-            Some(super::detection::Phase::Started)
+            Some(Phase::Started)
         } else {
             self.forget(index);
-            return;
+            return false;
         };
-        use super::detection::Phase;
         match found {
-            Some(Phase::Ended) => return self.end(index, deadline_ns, out),
+            None => {}
+            Some(Phase::Ended) => {
+                self.end(index, ts_ns, out);
+                return false;
+            }
             Some(phase) => {
                 match phase {
                     Phase::Started => self.counts.started += 1,
                     _ => self.counts.continued += 1,
                 }
-                self.emit(index, phase, deadline_ns, out);
+                self.emit(index, phase, ts_ns, out);
             }
-            None => {}
         }
-        let generation = self.floods[index as usize]
-            .as_ref()
-            .map(|one| one.generation);
-        let next_ns = deadline_ns.saturating_add(window_ns);
-        (self.due).push(Reverse((next_ns, index, generation.expect("it goes on"))));
+        true
     }
 
-    fn emit(
-        &mut self,
-        index: u32,
-        phase: super::detection::Phase,
-        ts_ns: i64,
-        out: &mut impl FnMut(Found),
-    ) {
+    fn emit(&mut self, index: u32, phase: Phase, ts_ns: i64, out: &mut impl FnMut(Found)) {
         let flooded = self.floods[index as usize].as_ref();
         let flooded = flooded.expect("named while it exists");
         let lost_ns = self.contact_lost_ns;
@@ -374,7 +382,7 @@ impl<R: FloodRule> Flood<R> {
 
     fn end(&mut self, index: u32, ts_ns: i64, out: &mut impl FnMut(Found)) {
         self.counts.ended += 1;
-        self.emit(index, super::detection::Phase::Ended, ts_ns, out);
+        self.emit(index, Phase::Ended, ts_ns, out);
         self.forget(index);
     }
 

@@ -58,6 +58,11 @@ impl Target {
         self.slot >= slot
     }
 
+    /// The slot of its newest packet.
+    pub fn slot(&self) -> i64 {
+        self.slot
+    }
+
     /// The present slot, or a new one. A packet stamped before it counts in it.
     #[inline]
     pub fn slot_mut(&mut self, slot: i64) -> &mut Slot {
