@@ -147,7 +147,12 @@ fn a_flood_that_goes_on_at_the_end_of_the_run_is_summed_up() {
     let mut lab = with(rule());
     resets(&mut lab, START, N);
     lab.finish();
-    assert_eq!(lab.found, [], "its slot was not over");
+    let phases: Vec<Phase> = said(&lab, Kind::RstFlood).iter().map(|one| one.0).collect();
+    assert_eq!(phases, [Phase::Started, Phase::Ended], "in its last slot");
+    let mut lab = with(rule());
+    resets(&mut lab, START, N - 1);
+    lab.finish();
+    assert_eq!(lab.found, []);
     let mut lab = with(rule());
     resets(&mut lab, START, N);
     resets(&mut lab, START + S, 1);

@@ -220,7 +220,10 @@ mod tests {
         assert_eq!(up, kept(&mut (1..=most).rev()));
         assert_eq!(up.len(), EPISODES_MAX);
         assert_eq!((up[0].extent, up[255].extent), (768, 513));
-        assert_eq!(up[0].what, "192.0.2.56 -> 10.0.0.5 on ports 1-768");
+        assert_eq!(
+            up[0].what,
+            "192.0.2.56 -> 10.0.0.5 on ports 1-768; verdict: unproven"
+        );
         assert_eq!(up[0].last_ns, scan(vec![]).last_ns + 5);
     }
 

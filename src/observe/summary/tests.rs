@@ -82,7 +82,7 @@ Scans and floods: 1
 
 Largest of them: 1 of 1
   began (UTC)          lasted  kind       refused  unanswered  answered  proof  who and what
-  2021-04-28 15:28:04     1.0 s  Port scan        0           0         0  none   192.0.2.56 -> 10.0.0.5 on ports 20-23
+  2021-04-28 15:28:04     1.0 s  Port scan        0           0         0  none   192.0.2.56 -> 10.0.0.5 on ports 20-23; verdict: unproven
 ";
     let body = text.split_once('\n').expect("a head").1;
     let head = text.lines().next().expect("a head");
@@ -204,7 +204,7 @@ fn the_data_of_the_pictures_are_json_that_no_script_element_ends_in() {
     assert_eq!(data["kinds"], serde_json::json!(["Port scan"]));
     assert_eq!(
         data["episodes"][0][3],
-        "192.0.2.56 -> 10.0.0.5 on ports 20-23"
+        "192.0.2.56 -> 10.0.0.5 on ports 20-23; verdict: unproven"
     );
     assert_eq!(
         data["ports"],

@@ -42,7 +42,10 @@ pub(super) fn members(stats: &Stats) -> [(&'static str, Value); 2] {
     ] {
         ours.insert(name.to_owned(), value);
     }
-    for (name, _, value) in stats.now.shards.horizons.seconds() {
+    let before: Vec<_> = stats.before.shards.horizons.seconds().collect();
+    let unchanged = |one: &(String, &str, f64)| !stats.last && before.contains(one);
+    let reach = stats.now.shards.horizons.seconds();
+    for (name, _, value) in reach.filter(|one| !unchanged(one)) {
         ours.insert(name, seconds(value));
     }
     let totals_of_suricata = json!({

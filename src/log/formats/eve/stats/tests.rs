@@ -1,4 +1,5 @@
 use super::*;
+use crate::inspect::contact::Owner;
 use crate::log::formats::Format as _;
 use crate::log::formats::context::Context;
 use crate::log::formats::eve::Eve;
@@ -150,6 +151,10 @@ fn idle(workers: usize, interfaces: usize) -> (Books, Books) {
     shards.flow.flows_opened = 123_456;
     shards.detectors.port_scan.ended = 12;
     shards.scans[0] = [12; 5];
+    shards.contacts_sent[0] = shards.flow.contacts_of(Owner::Source).0;
+    shards.contacts_merged[0] = shards.contacts_sent[0];
+    shards.detectors.sources.held_back = shards.contacts_sent[0];
+    shards.horizons.scan_gaps_ns[..5].fill(60_000_000_000);
     let mut now = before.clone();
     for ring in now.rings.iter_mut().filter(|ring| ring.id.class == "data") {
         (ring.tp_packets, ring.frames_read) = (123_466, 123_466);
