@@ -90,8 +90,8 @@ fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold
 
 .PHONY: test-scanners
 test-scanners: deps ## Scan and flood a host in namespaces with nmap, masscan, zmap and hping3; what detects them into target/tools.md (as root)
-	@mkdir -p target && : >target/tools.md
-	SYNLEDGER_TOOLS=$(abspath target/tools.md) $(CARGO) test --locked --test live -- --nocapture tools::
+	@mkdir -p target && : >target/tools.md && rm -rf target/tools
+	SYNLEDGER_TOOLS=$(abspath target/tools.md) SYNLEDGER_TOOLS_CAPTURES=$(abspath target/tools) $(CARGO) test --locked --test live -- --nocapture tools::
 	@cat target/tools.md
 
 .PHONY: race
