@@ -158,7 +158,10 @@ impl Books {
         for (kind, owner, counts) in each {
             let word = kind.word();
             let (name, handed) = match owner {
-                Owner::Source => ("sources_passed", sources.passed),
+                Owner::Source => (
+                    "sources_passed + sources_networks_passed",
+                    sources.passed + sources.networks_passed,
+                ),
                 Owner::Target => ("contacts_merged of the target", merged[owner as usize]),
             };
             all.push(Identity::exact(

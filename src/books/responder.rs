@@ -16,7 +16,7 @@ words! {
         OutOfScope = "out_of_scope",
         /// Its verdict is below `--alert`.
         BelowVerdict = "below_verdict",
-        /// It has no one source: a flood, or a scan by many.
+        /// It has no one source: a flood, a scan by many, or by a network.
         NoSource = "no_source",
     }
 }

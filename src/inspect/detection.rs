@@ -1,6 +1,8 @@
 //! Detections: the output of detectors.
 
-use super::contact::ContactKind;
+use super::contact::{Contact, ContactKind};
+use super::network::Network;
+use super::place::Place;
 use std::net::IpAddr;
 
 pub use super::Kind;
@@ -306,10 +308,21 @@ pub struct Detection {
     pub complete: bool,
     /// Interface of the deciding packet.
     pub interface: u16,
+    /// The source is this IPv6 network, of which many addresses took part; `None`: one address.
+    pub src_prefix: Option<u8>,
     /// With `--key vlan`: its VLAN identifiers, outermost first.
     pub vlan: [u16; 2],
     /// How many of `vlan` are set.
     pub vlan_count: u8,
     /// Whether it is an alert.
     pub status: AlertStatus,
+}
+
+impl Detection {
+    /// Whether it tells of the source of a contact, which is that place's.
+    pub(super) fn is_about(&self, contact: &Contact, place: &Place) -> bool {
+        let is_source = self.subject.src() == Some(contact.src().into());
+        let prefix = Network::of(place.tags).map(Network::prefix);
+        is_source && self.src_prefix == prefix && self.phase != Phase::Ended
+    }
 }

@@ -205,10 +205,10 @@ impl Question for ClosedPorts {
     }
 
     #[inline]
-    fn subject(contact: &Contact, _: Address) -> Target {
+    fn subject(contact: &Contact, _: Address, tags: u32) -> Target {
         Target {
             dst: contact.dst().into(),
-            tags: contact.tags(),
+            tags,
         }
     }
 

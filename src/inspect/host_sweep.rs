@@ -95,11 +95,11 @@ impl Question for Hosts {
     }
 
     #[inline]
-    fn subject(contact: &Contact, _: Address) -> SourcePort {
+    fn subject(contact: &Contact, _: Address, tags: u32) -> SourcePort {
         SourcePort {
             src: contact.src().into(),
             port: contact.port,
-            tags: contact.tags(),
+            tags,
         }
     }
 

@@ -119,6 +119,7 @@ impl Lab {
             self.on(&contact);
             let new = self.found[before..].iter().map(|(_, one)| one);
             let new = new.filter(|one| one.kind == kind && one.phase == Phase::Started);
+            let new = new.filter(|one| one.src_prefix.is_none());
             starts.extend(new.map(|_| number));
         }
         starts

@@ -1,5 +1,6 @@
 //! From contacts to detections. A new detector is a file or folder here, and one line in the list below.
 
+mod combine;
 pub mod contact;
 pub mod detection;
 pub mod detector;
@@ -10,6 +11,7 @@ mod host_sweep;
 mod icmp_flood;
 #[cfg(test)]
 mod lab;
+mod network;
 mod place;
 pub mod port_scan;
 mod rst_flood;
@@ -26,12 +28,14 @@ pub mod verdict;
 use crate::counters::{Counters as _, counters};
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
+use combine::{detectors, shares};
 use contact::{Contact, ContactKind, Owner};
 use detector::{
-    About, Detector, DetectorCounts, Found, LOSS_NS, Owned, SOURCES, Setting, Sighting, detectors,
-    shares,
+    About, Detector, DetectorCounts, Found, LOSS_NS, Owned, SOURCES, Setting, Sighting,
 };
 pub use flood::Rule as FloodRule;
+use network::Network;
+use place::Place;
 pub use place::UNITED;
 pub use sources::Room as SourceRoom;
 use sources::{Admission, Room, SourceCounts, Sources, place_of};

@@ -145,10 +145,10 @@ impl Question for Places {
     }
 
     #[inline]
-    fn subject(contact: &Contact, _: Address) -> Source {
+    fn subject(contact: &Contact, _: Address, tags: u32) -> Source {
         Source {
             src: contact.src().into(),
-            tags: contact.tags(),
+            tags,
         }
     }
 

@@ -7,7 +7,7 @@
 //! Balakrishnan, "Fast Portscan Detection Using Sequential Hypothesis Testing", IEEE S&P 2004.
 
 use super::Kind;
-use super::detection::{Evidence, Proof, SourceEvidence, Technique, Verdict};
+use super::detection::{Evidence, SourceEvidence, Technique, Verdict};
 
 /// ln 99 / ln 4, rounded up: failures without an answer that decide at 1 % of errors of both kinds.
 const DECIDES: i64 = 4;
@@ -15,6 +15,8 @@ const DECIDES: i64 = 4;
 const RATIO: u32 = 4;
 /// Dark addresses that decide, as in Zeek's simple-scan.
 const DARK: u32 = 3;
+/// Ports of one destination that are more than what remains of connections.
+const REMAINS: u64 = 10;
 /// Half-open probes that are suspicious: load balancers make such checks, too.
 const HALF_OPEN: u32 = 3;
 
@@ -46,24 +48,23 @@ fn of_outcomes(evidence: &Evidence, source: &SourceEvidence) -> Verdict {
 
 /// The verdict; `None`: the kind has none, as its packets accuse nobody.
 pub fn verdict(
-    kind: Kind,
+    (kind, ports): (Kind, u64),
     evidence: &Evidence,
     source: &SourceEvidence,
-    proof: Proof,
 ) -> Option<Verdict> {
     match kind {
         Kind::SynFlood | Kind::RstFlood | Kind::UdpFlood | Kind::IcmpFlood => None,
-        // Closed ports that many sources share. Each may be forged, but for those that proved themselves.
-        Kind::DistributedScan => Some(match proof {
-            Proof::Handshake => Verdict::Scan,
-            _ => Verdict::Suspicious,
-        }),
+        // Closed ports that many sources share. Each may be forged.
+        Kind::DistributedScan => Some(Verdict::Suspicious),
         _ if source.friendly => Some(Verdict::Unproven),
         // No stack sends such segments. ACK and FIN+ACK outside a connection may be what is left of one.
-        Kind::StealthScan => Some(match Technique::any_certain(source.techniques) {
-            true => Verdict::Scan,
-            false => Verdict::Suspicious,
-        }),
+        Kind::StealthScan => {
+            let is_certain = Technique::any_certain(source.techniques) || ports >= REMAINS;
+            Some(match is_certain {
+                true => Verdict::Scan,
+                false => Verdict::Suspicious,
+            })
+        }
         Kind::PortScan | Kind::HostSweep | Kind::UdpScan | Kind::SlowScan => {
             Some(of_outcomes(evidence, source))
         }

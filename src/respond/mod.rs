@@ -42,8 +42,10 @@ impl TimedDetection<'_> {
             AlertStatus::Allowed => Some(Refusal::Allowed),
             AlertStatus::BelowVerdict => Some(Refusal::BelowVerdict),
             AlertStatus::Alert => match self.detection.subject.src() {
-                Some(src) => guard.refusal(src).or_else(proven),
-                None => Some(Refusal::NoSource),
+                Some(src) if self.detection.src_prefix.is_none() => {
+                    guard.refusal(src).or_else(proven)
+                }
+                _ => Some(Refusal::NoSource),
             },
         }
     }

@@ -115,11 +115,19 @@ impl Policy {
             AlertStatus::Allowed
         } else if detection
             .verdict
-            .is_some_and(|verdict| verdict < self.alert)
+            .is_some_and(|verdict| verdict < self.least(detection))
         {
             AlertStatus::BelowVerdict
         } else {
             AlertStatus::Alert
+        }
+    }
+
+    /// The least verdict of an alert. Of a network something must be suspicious: many share it.
+    fn least(&self, detection: &Detection) -> Verdict {
+        match detection.src_prefix {
+            Some(_) => self.alert.max(Verdict::Suspicious),
+            None => self.alert,
         }
     }
 
@@ -130,7 +138,9 @@ impl Policy {
         let mut ports = Vec::new();
         for allowed in self.allow.iter() {
             let src = detection.subject.src();
-            if src.is_some_and(|src| allowed.net.contains(&src)) {
+            let is_whole =
+                (detection.src_prefix).is_none_or(|prefix| allowed.net.prefix_len() <= prefix);
+            if is_whole && src.is_some_and(|src| allowed.net.contains(&src)) {
                 match allowed.port {
                     None => return true,
                     Some(port) => ports.push(port),
@@ -264,6 +274,7 @@ mod tests {
             complete: true,
             evidence: Evidence::default(),
             interface: 0,
+            src_prefix: None,
             vlan: [0; 2],
             vlan_count: 0,
             status: AlertStatus::Alert,

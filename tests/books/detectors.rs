@@ -37,6 +37,8 @@ pub fn table() -> Vec<(String, Vec<String>)> {
     let mut table: Vec<(String, Vec<String>)> = [
         ("sources_held_back", &[GATE][..]),
         ("sources_passed", &[GATE, PASSED]),
+        ("sources_networks_held_back", &[]),
+        ("sources_networks_passed", &[PASSED]),
         ("sources_new", &[]),
         ("sources_evicted", &[]),
         ("sources_forgotten", &[]),

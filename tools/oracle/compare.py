@@ -82,6 +82,9 @@ def from_eve(text, kinds):
             attempts.append((event["pcap_cnt"], stamp, *ends, own["isn"]))
         elif kind == "alert":
             scan = own.get("scan", {})
+            # The oracle knows no networks of IPv6.
+            if "src_prefix" in scan:
+                continue
             if scan.get("phase") == "started" and scan["kind"] in scans:
                 kind, found = of_alert(event)
                 scans[kind].append(found)

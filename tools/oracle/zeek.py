@@ -105,13 +105,23 @@ def flow_differences(row, event):
     return out
 
 
+FLOODS = ("syn_flood", "rst_flood", "udp_flood", "icmp_flood")
+# What `n` counts.
+COUNTED = {"ports": ("port_scan", "stealth_scan", "udp_scan", "distributed_scan"), "hosts": ("host_sweep",),
+           "places": ("slow_scan",), "packets": FLOODS}
+NOTES = {"port_scan": "Scan::Port_Scan", "host_sweep": "Scan::Address_Scan", "stealth_scan": "Scan::Stealth_Scan",
+         "udp_scan": "Scan::UDP_Scan", "slow_scan": "Scan::Slow_Scan", "distributed_scan": "Scan::Distributed_Scan",
+         "syn_flood": "Flood::SYN_Flood", "rst_flood": "Flood::RST_Flood", "udp_flood": "Flood::UDP_Flood",
+         "icmp_flood": "Flood::ICMP_Flood"}
+
+
 def notice_differences(row, event):
     """Lines for the differences of a detection."""
     scan = event["synledger"]["scan"]
-    ports = scan["kind"] == "port_scan"
-    wanted = {"note": "Scan::Port_Scan" if ports else "Scan::Address_Scan", "src": event["src_ip"],
-              "dst": event["dest_ip"] if ports else row["dst"], "p": "-" if ports else str(event["dest_port"]),
-              "n": str(scan["ports" if ports else "hosts"])}
+    kind = scan["kind"]
+    counted = next(name for name in ("packets", "places", "hosts", "ports") if name in scan and kind in COUNTED[name])
+    wanted = {"note": NOTES[kind], "src": event.get("src_ip", "-"), "dst": event["dest_ip"],
+              "p": str(event.get("dest_port", "-")), "n": str(scan[counted]), "proto": event["proto"].lower()}
     out = [f"{name}: {row[name]}, EVE {want}" for name, want in wanted.items() if row[name] != want]
     if micros(row["ts"]) != compare.microseconds(event["timestamp"]):
         out.append(f"ts: {row['ts']}, EVE {event['timestamp']}")

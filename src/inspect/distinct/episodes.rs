@@ -11,6 +11,7 @@ use crate::inspect::contact::Owner;
 use crate::inspect::detection::{AlertStatus, Crowd, Detection, Evidence, Extent, Phase, Proof};
 use crate::inspect::detection::{SourceEvidence, Verdict};
 use crate::inspect::detector::{Found, Sighting};
+use crate::inspect::network::{Network, unmarked};
 use crate::inspect::sources::Sources;
 use crate::inspect::verdict::verdict;
 use crate::time::durations::UNANSWERED_NS;
@@ -67,7 +68,7 @@ impl<Q: Question> Distinct<Q> {
             list,
             whole: list.is_some(),
             interface: sighting.contact.interface,
-            tags: sighting.contact.tags(),
+            tags: sighting.tags(),
             generation: self.generation,
         });
         self.schedule(index);
@@ -278,9 +279,10 @@ impl<Q: Question> Distinct<Q> {
         });
         let source: SourceEvidence = source.unwrap_or_default();
         // What was a scan stays one, though half an hour later its evidence is forgotten.
-        let verdict = verdict(Q::KIND, &evidence, &source, proof).max(episode.verdict);
+        let verdict = verdict((Q::KIND, extent.count()), &evidence, &source).max(episode.verdict);
         episode.verdict = verdict;
-        let (vlan, vlan_count) = vlan::unpack(episode.tags);
+        let (vlan, vlan_count) = vlan::unpack(unmarked(episode.tags));
+        let network = Network::of(episode.tags);
         Detection {
             kind: Q::KIND,
             phase,
@@ -298,6 +300,7 @@ impl<Q: Question> Distinct<Q> {
             exact: gap_ns.is_none_or(|at| at.saturating_add(window_ns) <= ts_ns),
             complete: episode.whole && lost_ns.is_none_or(|lost| lost < episode.first_ns),
             interface: episode.interface,
+            src_prefix: network.map(Network::prefix),
             vlan,
             vlan_count,
             status: AlertStatus::Alert,

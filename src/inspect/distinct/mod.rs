@@ -49,7 +49,7 @@ pub struct Distinct<Q: Question> {
 }
 
 fn subject<Q: Question>(of: &Sighting<'_>) -> Q::Subject {
-    Q::subject(of.contact, of.target)
+    Q::subject(of.contact, of.target, of.tags())
 }
 
 fn touch<Q: Question>(of: &Sighting<'_>) -> Touch<Q::Item> {

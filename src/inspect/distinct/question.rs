@@ -77,8 +77,8 @@ pub trait Question: Sized {
         let oldest_ns = nth_newest_ns(touches.iter().map(|touch| touch.ts_ns), at_least)?;
         is_inside(oldest_ns, newest_ns, window_ns).then_some(oldest_ns)
     }
-    /// The subject of a contact; `target` as in [`Sighting`](crate::inspect::detector::Sighting).
-    fn subject(contact: &Contact, target: Address) -> Self::Subject;
+    /// The subject of a contact; `target` and `tags` as in [`Sighting`](crate::inspect::detector::Sighting).
+    fn subject(contact: &Contact, target: Address, tags: u32) -> Self::Subject;
     /// The keyed hash of the subject.
     fn hash(hasher: &Hasher, place: &Place) -> u64;
     fn item(place: &Place) -> Self::Item;

@@ -124,6 +124,7 @@ impl Flooded {
             exact: true,
             complete: true,
             interface: self.interface,
+            src_prefix: None,
             vlan,
             vlan_count,
             status: AlertStatus::Alert,

@@ -68,11 +68,11 @@ impl<R: PortRule> Question for Ports<R> {
     }
 
     #[inline]
-    fn subject(contact: &Contact, target: Address) -> Pair {
+    fn subject(contact: &Contact, target: Address, tags: u32) -> Pair {
         Pair {
             src: contact.src().into(),
             target: target.into(),
-            tags: contact.tags(),
+            tags,
         }
     }
 

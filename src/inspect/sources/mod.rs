@@ -13,6 +13,7 @@ use super::detection::SourceEvidence;
 use super::distinct::firsts::{First, Firsts};
 use super::distinct::gap::FloodLaw;
 use super::distinct::state::TouchState;
+use super::network::Network;
 use super::place::{Element, Host, Place, Way};
 use super::table::Table;
 use crate::counters::counters;
@@ -27,6 +28,8 @@ counters! {
     pub struct SourceCounts "" {
         held_back: "Contacts of sources with one destination and port: no rule can hold for them",
         passed: "Contacts handed to the rules about sources",
+        networks_held_back: "Contacts of IPv6 networks with one destination and port",
+        networks_passed: "Contacts handed to the rules as those of an IPv6 network",
         new: "Sources that touched a second destination or port",
         evicted (loss): "Sources evicted from a full table with a touch younger than the windows of at most an hour",
         forgotten: "Sources evicted from a full table with an older touch",
@@ -180,7 +183,7 @@ impl Sources {
             let standing = self.standings.get_mut(at);
             standing.on_contact(contact, bit, watermark);
             standing.note_dark(is_dark, place.host);
-            self.counts.passed += 1;
+            self.count(place, true);
             return Admission::Passed(None);
         }
         let first = match ContactKind::TOUCHES.has(kind) {
@@ -191,15 +194,26 @@ impl Sources {
             }
         };
         let Some(first) = first else {
-            self.counts.held_back += 1;
+            self.count(place, false);
             return Admission::HeldBack;
         };
-        self.counts.passed += 1;
+        self.count(place, true);
         self.admit(contact, place, &first, watermark);
         let at = self.standings.find(place.source);
         let standing = self.standings.get_mut(at.expect("just admitted"));
         standing.note_dark(is_dark, place.host);
         Admission::Passed(Some(first))
+    }
+
+    #[inline]
+    fn count(&mut self, place: &Place, passed: bool) {
+        let counts = &mut self.counts;
+        match (Network::of(place.tags).is_none(), passed) {
+            (true, false) => counts.held_back += 1,
+            (true, true) => counts.passed += 1,
+            (false, false) => counts.networks_held_back += 1,
+            (false, true) => counts.networks_passed += 1,
+        }
     }
 
     /// A touch of a source without a standing: its first one, if this is another place.
@@ -285,6 +299,26 @@ impl Sources {
     /// The bit of a place in the bitmaps of standings.
     fn bit(&self, place: &Place, kind: ContactKind) -> u8 {
         standing::bit(self.evidence_key, place, Way::of(kind))
+    }
+
+    /// A detection told of this source.
+    pub(super) fn note_told(&mut self, source: u64, watermark: i64) {
+        if let Some(at) = self.standings.find(source) {
+            self.standings.get_mut(at).note_told(watermark);
+        }
+    }
+
+    /// Whether a detection told of this source within the last hour.
+    pub(super) fn is_told(&self, source: u64, watermark: i64) -> bool {
+        let at = self.standings.find(source);
+        at.is_some_and(|at| self.standings.get(at).is_told(watermark))
+    }
+
+    /// The contact as one of a network of its source.
+    pub(super) fn of_network(&self, contact: &Contact, network: Network) -> Contact {
+        let hash = self.hasher.source(network.address(contact.src()));
+        let source = self.hasher.tagged(hash, network.mark(contact.tags()));
+        network.contact(contact, source)
     }
 
     /// The destination of an established connection, which this shard owns, was contacted by the source first.

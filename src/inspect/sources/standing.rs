@@ -33,6 +33,8 @@ pub struct Standing {
     half_open: u16,
     /// Bits by [`Technique`].
     techniques: u8,
+    /// When a detection told of it.
+    told_ns: Option<i64>,
 }
 
 /// The bit of a place. `key` is secret live: who knows it, may choose ports that share a bit.
@@ -111,6 +113,17 @@ impl Standing {
         if let Some(technique) = Technique::of(kind) {
             self.techniques |= 1 << technique as u8;
         }
+    }
+
+    /// A detection told of it.
+    pub fn note_told(&mut self, now_ns: i64) {
+        self.told_ns = Some(now_ns);
+    }
+
+    /// Whether one did within the last hour.
+    pub fn is_told(&self, now_ns: i64) -> bool {
+        self.told_ns
+            .is_some_and(|at| at.saturating_add(2 * GENERATION_NS) > now_ns)
     }
 
     /// Notes a touch of a dark address.

@@ -131,6 +131,7 @@ pub fn scan(phase: Phase, ranges: Vec<(u16, u16)>, ports: u32) -> Detection {
         verdict: Some(Verdict::Unproven),
         crowd: None,
         interface: 0,
+        src_prefix: None,
         vlan: [0; 2],
         vlan_count: 0,
         status: AlertStatus::Alert,

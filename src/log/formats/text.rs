@@ -319,10 +319,13 @@ fn seconds(out: &mut Vec<u8>, duration_ns: i64) {
 pub(crate) fn sentence(out: &mut Vec<u8>, detection: &Detection) {
     let (title, verb) = (detection.kind.about().title, detection.phase.verb());
     let _ = write!(out, "{title} {verb}: ");
+    let prefix = detection
+        .src_prefix
+        .map_or(String::new(), |prefix| format!("/{prefix}"));
     let _ = match detection.subject {
-        Subject::Pair { src, dst } => write!(out, "{src} -> {dst}"),
-        Subject::SourcePort { src, port, .. } => write!(out, "{src} on port {port}"),
-        Subject::Source { src, .. } => write!(out, "{src}"),
+        Subject::Pair { src, dst } => write!(out, "{src}{prefix} -> {dst}"),
+        Subject::SourcePort { src, port, .. } => write!(out, "{src}{prefix} on port {port}"),
+        Subject::Source { src, .. } => write!(out, "{src}{prefix}"),
         Subject::Target { dst } => write!(out, "-> {dst}"),
         Subject::TargetPort { dst, port } => write!(out, "-> {}", SocketAddr::new(dst, port)),
     };

@@ -43,6 +43,9 @@ pub(super) fn scan(out: &mut Vec<u8>, detection: &Detection, first: &mut Stamp) 
         out,
         r#","synledger":{{"scan":{{"kind":"{kind}","phase":"{phase}""#
     );
+    if let Some(prefix) = detection.src_prefix {
+        let _ = write!(out, r#","src_prefix":{prefix}"#);
+    }
     match &detection.extent {
         Extent::Ports { count, ranges } => {
             let _ = write!(out, r#","ports":{count},"hosts":1,"port_list":""#);

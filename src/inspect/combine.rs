@@ -1,0 +1,324 @@
+//! The macro that combines the detectors.
+
+use clap::Args;
+
+/// Combines the detectors: kinds, flags, rules, counters, and static calls to each.
+macro_rules! detectors {
+    ($( $kind:ident = $word:literal, $field:ident: $detector:ty, $about:literal; )+) => {
+        words! {
+            /// Kinds of detection.
+            #[derive(PartialOrd, Ord)]
+            pub enum Kind {
+                $( #[doc = $about] $kind = $word, )+
+            }
+        }
+
+        impl Kind {
+            /// Its names in logs.
+            pub fn about(self) -> &'static About {
+                match self {
+                    $( Self::$kind => &<$detector as Detector>::ABOUT, )+
+                }
+            }
+        }
+
+        /// The flags of all detectors.
+        #[derive(Clone, Debug, clap::Args)]
+        pub struct Flags {
+            $(
+                #[doc = $about]
+                #[command(flatten)]
+                pub $field: <$detector as Detector>::Flags,
+            )+
+        }
+
+        impl Default for Flags {
+            fn default() -> Self {
+                $crate::inspect::combine::defaults()
+            }
+        }
+
+        /// The rules of all detectors.
+        #[derive(Clone, Copy, Debug)]
+        pub struct Rules {
+            /// Capacities of what is known of sources.
+            pub sources: Room,
+            $( #[doc = $about] pub $field: <$detector as Detector>::Rule, )+
+        }
+
+        impl Rules {
+            /// No rule is on.
+            pub const OFF: Self = Self {
+                sources: Room::SMALLEST,
+                $( $field: <$detector as Detector>::OFF, )+
+            };
+
+            /// Divides `bytes` by the weights of the detectors that are on.
+            pub fn divide(bytes: u64, flags: &Flags) -> Self {
+                let weights = [$(
+                    if <$detector as Detector>::is_on(&<$detector as Detector>::rule(&flags.$field, 0)) {
+                        <$detector as Detector>::WEIGHT
+                    } else {
+                        0
+                    },
+                )+];
+                let for_sources = bytes / SOURCES;
+                let shares = shares(bytes - for_sources, weights);
+                Self {
+                    sources: Room::for_bytes(for_sources),
+                    $( $field: <$detector as Detector>::rule(&flags.$field, shares[Kind::$kind as usize]), )+
+                }
+            }
+
+            /// Bytes that all detectors take.
+            pub fn memory_bytes(&self) -> u64 {
+                self.sources.memory_bytes()
+                    $( + <$detector as Detector>::memory_bytes(&self.$field) )+
+            }
+
+            /// Capacity of each detector.
+            pub fn rooms(&self) -> [usize; Kind::COUNT] {
+                [$( <$detector as Detector>::room(&self.$field), )+]
+            }
+
+            /// The longest window of the rules that promise something: those of at most an hour.
+            fn loss_ns(&self) -> i64 {
+                let windows = [$( <$detector as Detector>::window_ns(&self.$field), )+];
+                let windows = windows.into_iter().filter(|&window_ns| window_ns <= LOSS_NS);
+                windows.max().unwrap_or(LOSS_NS)
+            }
+
+            /// The shortest window of the rules about sources that are on.
+            fn proof_ns(&self) -> i64 {
+                let windows = [$(
+                    (<$detector as Detector>::KEYED_BY == Owner::Source && <$detector as Detector>::is_on(&self.$field))
+                        .then(|| <$detector as Detector>::window_ns(&self.$field)),
+                )+];
+                windows.into_iter().flatten().min().unwrap_or(i64::MAX)
+            }
+
+            /// Whether a rule that is on needs contacts at their `owner`.
+            pub fn need(&self, owner: Owner) -> bool {
+                $( owner == <$detector as Detector>::KEYED_BY && <$detector as Detector>::is_on(&self.$field) )||+
+            }
+        }
+
+        counters! {
+            /// Counters of all detectors.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub struct AllCounts "" {
+                sources (group SourceCounts as "sources_"): "What is known of sources",
+                $( $field (group DetectorCounts as concat!($word, "_")): $about, )+
+            }
+        }
+
+        impl AllCounts {
+            /// Kind, owner and counters of each detector.
+            pub fn all(&self) -> [(Kind, Owner, &DetectorCounts); Kind::COUNT] {
+                [$( (Kind::$kind, <$detector as Detector>::KEYED_BY, &self.$field), )+]
+            }
+
+            /// The sum over all detectors.
+            pub fn sum(&self) -> DetectorCounts {
+                let mut sum = DetectorCounts::default();
+                $( sum.add(&self.$field); )+
+                sum
+            }
+        }
+
+        /// All detectors of one shard.
+        pub struct Detectors {
+            /// What is known of sources.
+            pub sources: Sources,
+            /// No deadline is earlier.
+            wake_ns: Cell<i64>,
+            /// A rule asks whether a source is local.
+            pub asks_local: bool,
+            $( #[doc = $about] pub $field: $detector, )+
+        }
+
+        impl Detectors {
+            /// Allocates all their memory. `evidence_key`: see [`Sources::new`].
+            pub fn new(rules: Rules, hasher: Hasher, evidence_key: u64) -> Self {
+                Self {
+                    sources: Sources::new(rules.sources, hasher, [rules.loss_ns(), rules.proof_ns()], evidence_key),
+                    wake_ns: Cell::new(i64::MAX),
+                    asks_local: false $( || <$detector as Detector>::asks_local(&rules.$field) )+,
+                    $( $field: <$detector as Detector>::new(rules.$field, hasher), )+
+                }
+            }
+
+            /// Writes to every page.
+            pub fn prefault(&mut self) {
+                self.sources.prefault();
+                $( self.$field.prefault(); )+
+            }
+
+            /// Prefetches the cache lines of the contact's source and target.
+            #[inline]
+            pub fn prefetch(&self, contact: &Contact) {
+                self.sources.prefetch(contact.source);
+            }
+
+            /// Prefetches the cache lines of the rules, if they hear of the contact's source.
+            #[inline]
+            pub fn prefetch_rules(&self, contact: &Contact, target: impl FnOnce() -> Address) {
+                if self.sources.knows(contact.source) {
+                    let place = place_of(contact, target());
+                    $( self.$field.prefetch(&place); )+
+                }
+            }
+
+            /// Hands a contact to each detector whose owner this shard is: of what concerns it, see [`Owned::of`].
+            /// `watermark`: packet time at its position.
+            #[inline]
+            pub fn on_contact(
+                &mut self,
+                contact: &Contact,
+                owned: Owned,
+                setting: &Setting,
+                watermark: i64,
+                out: &mut impl FnMut(Found),
+            ) {
+                if watermark >= self.wake_ns.get() {
+                    self.expire(watermark, out);
+                }
+                let place = place_of(contact, setting.target);
+                if owned.source {
+                    self.on_source((contact, &place), setting, watermark, out);
+                    if contact.src().v6 {
+                        self.on_networks((contact, place), setting, watermark, out);
+                    }
+                }
+                if owned.target {
+                    if contact.kind() == ContactKind::Established {
+                        self.sources.befriend(contact, watermark);
+                    }
+                    let known = (&self.sources, &self.wake_ns);
+                    let sighting = Sighting::new((contact, &place), setting, watermark, known);
+                    $(
+                        if <$detector as Detector>::KEYED_BY == Owner::Target {
+                            self.$field.on_contact(&sighting, out);
+                        }
+                    )+
+                }
+            }
+
+            /// Hands a contact to the rules about its source, once that has touched a second place.
+            #[inline]
+            fn on_source(
+                &mut self,
+                (contact, place): (&Contact, &Place),
+                setting: &Setting,
+                watermark: i64,
+                out: &mut impl FnMut(Found),
+            ) {
+                let first = match self.sources.on_contact(contact, place, setting.is_dark, watermark) {
+                    Admission::HeldBack => return,
+                    Admission::Passed(first) => first,
+                };
+                let known = (&self.sources, &self.wake_ns);
+                let sighting = Sighting::new((contact, place), setting, watermark, known);
+                let mut is_told = false;
+                let out = &mut |found: Found| {
+                    is_told |= found.1.is_about(contact, place);
+                    out(found);
+                };
+                $(
+                    if <$detector as Detector>::KEYED_BY == Owner::Source {
+                        if let Some(first) = &first {
+                            self.$field.admit(first, &sighting);
+                        }
+                        self.$field.on_contact(&sighting, out);
+                    }
+                )+
+                if is_told {
+                    self.sources.note_told(place.source, watermark);
+                }
+            }
+
+            /// Hands a contact to the rules about the networks of its source, /64 and /48: whoever uses many addresses
+            /// of one is seen there. What was told of an address or of the smaller network is not told again.
+            #[inline(never)]
+            fn on_networks(
+                &mut self,
+                (contact, mut place): (&Contact, Place),
+                setting: &Setting,
+                watermark: i64,
+                out: &mut impl FnMut(Found),
+            ) {
+                for network in Network::ALL {
+                    if self.sources.is_told(place.source, watermark) {
+                        return;
+                    }
+                    let contact = self.sources.of_network(contact, network);
+                    place = Place {
+                        tags: network.mark(contact.tags()),
+                        ..place_of(&contact, setting.target)
+                    };
+                    self.on_source((&contact, &place), setting, watermark, out);
+                }
+            }
+
+            /// Handles deadlines up to `watermark`.
+            #[inline(never)]
+            pub fn expire(&mut self, watermark: i64, out: &mut impl FnMut(Found)) {
+                let mut next_ns = i64::MAX;
+                $(
+                    self.$field.expire(watermark, &self.sources, out);
+                    next_ns = next_ns.min(self.$field.next_deadline_ns());
+                )+
+                self.wake_ns.set(next_ns);
+            }
+
+            /// Ends all episodes.
+            pub fn finish(&mut self, out: &mut impl FnMut(Found)) {
+                $( self.$field.finish(&self.sources, out); )+
+            }
+
+            /// See [`Detector::set_contact_lost`].
+            pub fn set_contact_lost(&mut self, ts_ns: Option<i64>) {
+                $( self.$field.set_contact_lost(ts_ns); )+
+            }
+
+            /// Entries held by each.
+            pub fn occupancy(&self) -> [usize; Kind::COUNT] {
+                [$( self.$field.occupancy(), )+]
+            }
+
+            /// See [`Detector::detectable_gap_ns`]; `now_ns` is packet time.
+            pub fn detectable_gaps_ns(&self, now_ns: i64) -> [i64; Kind::COUNT] {
+                let of_sources = self.sources.detectable_gap_ns(now_ns);
+                [$(
+                    match <$detector as Detector>::KEYED_BY {
+                        Owner::Source => self.$field.detectable_gap_ns().min(of_sources),
+                        // Many sources have no gaps.
+                        Owner::Target => i64::MAX,
+                    },
+                )+]
+            }
+
+            /// Counters of each.
+            pub fn counts(&self) -> AllCounts {
+                AllCounts {
+                    sources: self.sources.counts,
+                    $( $field: *self.$field.counts(), )+
+                }
+            }
+        }
+    };
+}
+pub(super) use detectors;
+
+/// The flags of an empty command line.
+pub(super) fn defaults<F: Args>() -> F {
+    let command = F::augment_args(clap::Command::new("defaults"));
+    let matches = command.get_matches_from(["defaults"]);
+    F::from_arg_matches(&matches).expect("every flag has a default")
+}
+
+/// Divides `bytes` by weights.
+pub(super) fn shares<const N: usize>(bytes: u64, weights: [u64; N]) -> [u64; N] {
+    let all: u64 = weights.iter().sum();
+    weights.map(|weight| bytes / all.max(1) * weight)
+}
