@@ -90,9 +90,17 @@ fuzz-corpus: build ## Cut every capture 200 times, mutate 1,000,000 frames, hold
 
 .PHONY: test-scanners
 test-scanners: deps ## Scan and flood a host in namespaces with nmap, masscan, zmap and hping3; what detects them into target/tools.md (as root)
-	@mkdir -p target && : >target/tools.md
-	SYNLEDGER_TOOLS=$(abspath target/tools.md) $(CARGO) test --locked --test live -- --nocapture tools::
+	@mkdir -p target && : >target/tools.md && rm -rf target/tools
+	SYNLEDGER_TOOLS=$(abspath target/tools.md) SYNLEDGER_TOOLS_CAPTURES=$(abspath target/tools) $(CARGO) test --locked --test live -- --nocapture tools::
 	@cat target/tools.md
+
+.PHONY: compare-peers
+compare-peers: test-scanners build ## Give crafted scans, benign traffic and those tools' scans to Suricata and psad, too; found, missed, false into target/peers.md (as root; ARGS='--results FILE')
+	tools/install-test-deps peers
+	rm -rf target/probes && $(CARGO) run --release --locked -q -p craft -- scenarios --family probes --seed 1 --out target/probes
+	rm -rf target/benign && $(CARGO) run --release --locked -q -p craft -- benign --seed 1 --out target/benign
+	python3 tools/oracle/peers.py --binary $(BIN) --probes target/probes --benign target/benign --tools target/tools --cache target/oracle $(ARGS) >target/peers.md
+	@cat target/peers.md
 
 .PHONY: race
 race: ## Race the ring's hand-over under a checker; weakened orderings must fail

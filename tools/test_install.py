@@ -96,6 +96,12 @@ class InstallTestDeps(unittest.TestCase):
         self.assertIn("load: apt has no wrk for bookworm", output)
         self.assertNotIn("wrk", " ".join(calls))
 
+    def test_what_peers_need_is_no_need_of_the_tests(self):
+        status, output, calls = self.install("peers", held="suricata")
+        self.assertEqual(status, 0, output)
+        self.assertIn("peers: apt does not install suricata: Unable to correct problems, of suricata.\n", output)
+        self.assertFalse(any("nginx" in call for call in calls), calls)
+
     def test_what_the_tests_need_and_apt_does_not_install_is_a_failure(self):
         status, output, calls = self.install("tests", held="curl")
         self.assertEqual(status, 1, output)

@@ -6,7 +6,9 @@
 //! find the same kinds. Probes that are minutes apart are recorded faster, and their time stamps rewritten.
 //!
 //! SYNLEDGER_TOOLS=FILE: the long form, with every mode; writes a table of what was detected, and when, to the file.
+//! SYNLEDGER_TOOLS_CAPTURES=DIR: keeps the capture of each mode there, and what it is of in DIR/runs.json.
 
+mod keep;
 mod lab;
 mod manifest;
 mod modes;
@@ -17,6 +19,7 @@ use crate::common::netns::with_veth;
 use crate::common::{NANOS, synledger};
 use crate::programs::installed;
 use crate::sensor::{Sensor, of_type, records};
+use keep::Keep;
 use lab::{Lab, source};
 use manifest::Packet;
 use modes::{MODES, Mode};
@@ -83,7 +86,7 @@ fn read(path: &Path) -> Vec<Alert> {
 }
 
 /// Records a mode, and compares what `read` finds with the rules and the promise.
-fn judge(lab: &Lab, at: usize, mode: &Mode, dir: &Path) -> Run {
+fn judge(lab: &Lab, at: usize, mode: &Mode, dir: &Path, keep: &mut Keep) -> Run {
     let path = lab.record(at, mode, dir);
     let bytes = std::fs::read(&path).expect("a capture");
     let mut capture = craft::read_pcap("tool", &bytes).expect("a capture of tcpdump");
@@ -91,7 +94,9 @@ fn judge(lab: &Lab, at: usize, mode: &Mode, dir: &Path) -> Run {
         manifest::space_probes(&mut capture, delay_ms * 1_000_000);
     }
     capture.sort();
-    std::fs::write(&path, capture.to_pcap(NANOS)).expect("a capture file");
+    let bytes = capture.to_pcap(NANOS);
+    std::fs::write(&path, &bytes).expect("a capture file");
+    keep.add(at, mode, &bytes);
     let packets = manifest::packets(&capture);
     let alerts = read(&path);
     assert_exact(mode, &packets, &alerts);
@@ -174,13 +179,15 @@ fn each_mode_of_each_tool_is_detected_where_a_rule_promises_it() {
         let sensor = Sensor::start(&["--workers", "2"]);
         let mut here: HashMap<&str, bool> = HashMap::new();
         let mut runs = Vec::new();
+        let mut keep = Keep::from_environment();
         let all = MODES.iter().enumerate();
         for (at, mode) in all.filter(|(_, mode)| mode.short || table.is_some()) {
             let program = mode.program();
             if *here.entry(program).or_insert_with(|| installed(program)) {
-                runs.push(judge(&lab, at, mode, dir.path()));
+                runs.push(judge(&lab, at, mode, dir.path(), &mut keep));
             }
         }
+        keep.end();
         let ended = sensor.stop(Signal::SIGINT);
         ended.assert_exact();
         assert_live(&runs, &alerts(&ended.eve));
