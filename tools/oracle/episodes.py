@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import ipaddress
 
 import rules
 
@@ -67,12 +68,21 @@ def strongest(words, verdicts):
     return max(words, key=lambda one: -1 if one is None else verdicts.index(one))
 
 
+def is_true(source, sources):
+    """A source that is reported is one of these, or a network with one of them; None, many, is true with any."""
+    if source is None:
+        return bool(sources)
+    if "/" not in source:
+        return source in sources
+    network = ipaddress.ip_network(source)
+    return any(ipaddress.ip_address(one) in network for one in sources)
+
+
 def false_sources(truth, alerts, verdicts):
-    """{source: its strongest verdict} of those reported that the truth does not have. Alerts without a source
-    count as those of one, where the capture has no scanner."""
+    """{source: its strongest verdict} of those reported that the truth does not have."""
     out, sources = {}, truth.sources()
     for alert in alerts:
-        if alert.source in sources or alert.source is None and sources:
+        if is_true(alert.source, sources):
             continue
         out[alert.source] = strongest([alert.verdict, out.get(alert.source)], verdicts)
     return out

@@ -24,7 +24,8 @@ OF_SOURCE = ("host_sweep", "slow_scan")
 
 @dataclasses.dataclass(frozen=True)
 class Alert:
-    """Whom a program reports. `source` None: many; `destinations` None: it names none, or only that of a packet."""
+    """Whom a program reports. `source`: an address, a network (`2001:db8::/64`), or None for many; `destinations`
+    None: it names none, or only that of a packet."""
 
     source: str | None
     destinations: frozenset | None = None
@@ -83,9 +84,10 @@ def from_sensor(text):
         if event["event_type"] != "alert":
             continue
         scan, source, destination = event["synledger"]["scan"], event.get("src_ip"), event.get("dest_ip")
+        if source is not None:
+            source = address(source) + (f"/{scan['src_prefix']}" if "src_prefix" in scan else "")
         pair = destination is not None and scan["kind"] not in OF_SOURCE
-        out.append(Alert(source and address(source), frozenset([address(destination)]) if pair else None,
-                         scan.get("verdict")))
+        out.append(Alert(source, frozenset([address(destination)]) if pair else None, scan.get("verdict")))
     return out
 
 

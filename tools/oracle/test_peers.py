@@ -91,8 +91,15 @@ class Counting(unittest.TestCase):
         truth = Truth(to(Episode("port_scan", A, B)))
         self.assertEqual(self.tally(truth, [Alert(None)]).false_by_verdict().total(), 0)
 
+    def test_an_alert_about_a_network_finds_nothing_and_is_false_where_no_scanner_lies_in_it(self):
+        truth = Truth(to(Episode("slow_scan", A6), Episode("slow_scan", A)))
+        alerts = [Alert("2001:db8::/64"), Alert("2001:db8:1::/64"), Alert("2001:db8:1::/48")]
+        tally = self.tally(truth, alerts)
+        self.assertEqual((tally.found.total(), tally.false_by_verdict().total()), (0, 2))
+
     def test_decoys_are_neither_found_nor_false(self):
         truth = episodes.by_tool({"mode": f"nmap -sS -D {B},{C},ME TARGET", "source": A})
+        self.assertEqual(truth.others, to(B, C))
         tally = self.tally(truth, [Alert(B), Alert(C)])
         self.assertEqual((tally.found.total(), tally.false_by_verdict().total()), (0, 0))
         self.assertEqual(tally.episodes.total(), 1)
@@ -121,6 +128,11 @@ class Outputs(unittest.TestCase):
         text = "\n".join([record("udp_scan"), record("host_sweep"), json.dumps({"event_type": "stats"})])
         source = "2001:db8::10"
         self.assertEqual(peer_programs.from_sensor(text), [Alert(source, to(B), "scan"), Alert(source, None, "scan")])
+
+    def test_the_sensors_record_of_a_network_names_it_as_one(self):
+        scan = {"kind": "slow_scan", "src_prefix": 64, "verdict": "scan"}
+        event = {"event_type": "alert", "src_ip": "2001:db8::", "dest_ip": B6, "synledger": {"scan": scan}}
+        self.assertEqual(peer_programs.from_sensor(json.dumps(event)), [Alert("2001:db8::/64", None, "scan")])
 
     def test_the_sensors_record_of_many_sources_has_none(self):
         event = {"event_type": "alert", "dest_ip": B, "synledger": {"scan": {"kind": "distributed_scan"}}}
@@ -168,8 +180,9 @@ class Firewall(unittest.TestCase):
 
     def test_what_opens_no_connection_is_logged_each_time_and_its_answer_too(self):
         rows = [tcp(0, A, 4000, B, 80, FIN), tcp(1, B, 80, A, 4000, RST | ACK), tcp(2, A, 4000, B, 80, FIN),
-                tcp(3, A, 4001, B, 80, 0), tcp(4, A, 4002, B, 80, ACK | FIN), tcp(5, A, 4003, B, 80, SYN | ACK)]
-        self.assertEqual(logged(rows), [0, 1, 2, 3, 4, 5])
+                tcp(3, A, 4001, B, 80, 0), tcp(4, A, 4002, B, 80, ACK | FIN), tcp(5, B, 80, A, 4002, RST),
+                tcp(6, A, 4003, B, 80, SYN | ACK), tcp(7, B, 80, A, 4003, RST)]
+        self.assertEqual(logged(rows), [0, 1, 2, 3, 4, 5, 6, 7])
 
     def test_a_connection_that_began_unseen_is_tracked_from_its_first_acknowledgment(self):
         rows = [tcp(0, A, 4000, B, 80, ACK, 10), tcp(1, B, 80, A, 4000, ACK), tcp(2, A, 4000, B, 80, ACK, 10)]
@@ -183,9 +196,10 @@ class Firewall(unittest.TestCase):
     def test_a_firewall_that_knows_the_services_logs_nothing_to_a_port_that_answers(self):
         rows = [tcp(0, C, 4000, B, 80, SYN), tcp(1, A, 4000, B, 80, SYN), tcp(2, B, 80, A, 4000, SYN | ACK),
                 tcp(3, C, 4001, B, 81, SYN), udp(4, C, 4000, B, 53), udp(5, B, 53, C, 4000),
-                tcp(6, C, 4002, B, 80, FIN)]
-        self.assertEqual(logged(rows), [0, 1, 3, 4, 6])
-        self.assertEqual(logged(rows, knows_services=True), [3, 6])
+                tcp(6, C, 4002, B, 80, FIN), tcp(7, C, 4003, B, 80, SYN | FIN), udp(8, C, 4000, B, 54),
+                udp(9, A, 5000, C, 4000)]
+        self.assertEqual(logged(rows), [0, 1, 3, 4, 6, 7, 8, 9])
+        self.assertEqual(logged(rows, knows_services=True), [3, 6, 7, 8, 9])
 
     def test_lines_have_the_form_of_the_kernels_log(self):
         self.assertEqual(
