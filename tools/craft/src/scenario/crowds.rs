@@ -66,6 +66,11 @@ fn distributed(ports: u16, v6: bool, rng: &mut Rng) -> Capture {
         scene.wait(SECOND / 100);
         scene.bare(flow.reversed(), RST | ACK, 0, isn.wrapping_add(1));
     }
+    // The rule decides at SYNs: the last port is known to be closed at the next one.
+    let again = between(0, (40_001, first), server, v6);
+    scene
+        .at(i64::from(ports) * SECOND)
+        .syn(again, rng.next_u32());
     scene.capture
 }
 
