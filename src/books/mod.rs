@@ -14,7 +14,6 @@ pub mod shard;
 pub mod witness;
 
 use crate::counters::{Counter, Counters as _, Identity, Kind, counters};
-use crate::flow::FlowCounts;
 use crate::inspect::contact::Owner;
 use output::{LogCounts, OutputBooks};
 use reading::ReadingCounts;
@@ -133,7 +132,7 @@ impl Books {
         let shards = &self.shards;
         for owner in Owner::ALL {
             let (at, word) = (owner as usize, owner.word());
-            let (made, names) = contacts_made(&shards.flow, owner);
+            let (made, names) = shards.contacts_made(owner);
             let (sent, merged) = (shards.contacts_sent[at], shards.contacts_merged[at]);
             // Without a rule that needs them, none are sent.
             all.push(Identity::exact(
@@ -299,32 +298,4 @@ impl Books {
     pub fn closed(&self) -> bool {
         self.identities().iter().all(Identity::holds)
     }
-}
-
-/// Contacts that packets made, of the kinds that concern an owner, and the names of their counters.
-pub(crate) fn contacts_made(flow: &FlowCounts, owner: Owner) -> (u64, String) {
-    let both = [
-        ("syn_packets", flow.syn_packets),
-        ("answered_connections", flow.answered_connections),
-        ("refused_connections", flow.refused_connections),
-        ("established_connections", flow.established_connections),
-        ("udp_opened", flow.udp_opened),
-    ];
-    let own: &[(&str, u64)] = match owner {
-        Owner::Source => &[
-            ("half_open_probes", flow.half_open_probes),
-            ("stealth_probes", flow.stealth_probes),
-            ("udp_answered", flow.udp_answered),
-            ("udp_refused", flow.udp_refused),
-        ],
-        Owner::Target => &[
-            ("datagram_marks", flow.datagram_marks),
-            ("stray_resets", flow.stray_resets),
-            ("icmp_messages", flow.icmp_messages),
-        ],
-    };
-    let all = [&both, own].concat();
-    let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-    let sum = all.iter().map(|(_, count)| count).sum();
-    (sum, names.join(" + "))
 }

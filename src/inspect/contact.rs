@@ -2,6 +2,7 @@
 
 use crate::decode::key::Address;
 use crate::decode::vlan;
+use crate::flow::record::Outcome;
 
 /// Maximum contacts of a frame: a touch, an answer that came before it, and the proof of its handshake.
 pub const CONTACTS_PER_FRAME: usize = 3;
@@ -49,7 +50,7 @@ pub enum ContactKind {
 }
 
 /// Datagrams that a contact of that kind stands for.
-pub const DATAGRAMS: u32 = 64;
+pub const DATAGRAMS: u32 = Outcome::DATAGRAMS;
 
 /// Kinds by their code in [`Mark`]; from [`LATE`] on those of late contacts.
 const KINDS: [ContactKind; 1 << (V6 - KIND)] = {
