@@ -78,10 +78,11 @@ test-tools: ## Test the oracle, the comparison and the test runner themselves
 test-corpus: build ## Compare frames, attempts and scans with the oracle over all captures, that with truth.csv, every log with its recorded hash; validate EVE (CAPTURES=DIR)
 	rm -rf target/crafted && $(CARGO) run --release --locked -q -p craft -- scenarios --seed 1 --out target/crafted
 	rm -rf target/probes && $(CARGO) run --release --locked -q -p craft -- scenarios --family probes --seed 1 --out target/probes
+	rm -rf target/crowds && $(CARGO) run --release --locked -q -p craft -- scenarios --family crowds --seed 1 --out target/crowds
 	python3 tools/oracle/oracle.py --truth $(CAPTURES)/truth.csv --cache target/oracle
 	python3 tools/oracle/compare.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted --probes target/probes --cuts 64 --cut-dir target/cut --cache target/oracle
 	python3 tools/oracle/logs.py --binary $(BIN) --corpus $(CAPTURES)
-	python3 tools/oracle/eve_schema.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
+	python3 tools/oracle/eve_schema.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted target/probes target/crowds
 	python3 tools/oracle/zeek.py --binary $(BIN) --corpus $(CAPTURES) --crafted target/crafted
 
 .PHONY: fuzz-corpus

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use common::pipeline::{assert_closed, run};
-use craft::{Capture, PcapFormat, Rng};
+use craft::{ACK, Capture, Flow, Ip, PcapFormat, Rng, SYN, Tcp};
 use synledger::capture::frame::LinkType;
 use synledger::capture::pcap::CaptureReader;
 
@@ -199,4 +199,29 @@ fn within(path: &Path, folder: &Path) -> String {
         .unwrap_or(path)
         .display()
         .to_string()
+}
+
+/// A SYN+ACK waits a second for its SYN, then it opens a flow: as many evict others from a full table.
+#[test]
+fn packets_that_waited_in_vain_evict_flows_and_the_books_have_their_records() {
+    for (workers, goes_on) in [(1, true), (1, false), (2, true), (2, false)] {
+        let mut capture = Capture::new("waiting", craft::LinkType::Ethernet);
+        let mut push = |at_ns: i64, port: u16| {
+            let flow = Flow::v4([192, 0, 2, 1], 80, [198, 51, 100, 1], port);
+            let answer = Tcp::new(flow, SYN | ACK, 1).ack(2).bytes();
+            let packet = Ip::new(flow.src, flow.dst, 6).bytes(&answer);
+            capture.push(at_ns, craft::Link::ethernet().frame(&packet));
+        };
+        for port in 0..1000 {
+            push(i64::from(port), 1024 + port);
+        }
+        if goes_on {
+            push(2_000_000_000, 9);
+        }
+        let name = format!("{workers} workers, goes on: {goes_on}");
+        let file = capture.to_pcap(PcapFormat::NANOS);
+        let ran = run(&name, workers, std::iter::once(file));
+        assert_closed(&name, &ran.books);
+        assert!(ran.books.shards.flow.evicted() > 500, "{name}");
+    }
 }

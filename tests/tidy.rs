@@ -420,15 +420,15 @@ fn readme_and_results_have_the_recorded_instruction_counts() {
             format!("{thousands},{rest}")
         }
     };
-    let (flood, one) = (of("shard SYN flood"), of("shard SYN flood (one detector)"));
-    let more = format!("{:.0} % more instructions", (flood / one - 1.0) * 100.0);
+    let (flood, none) = (of("shard SYN flood"), of("shard SYN flood (no detector)"));
+    let more = format!("{:.0} % more instructions", (flood / none - 1.0) * 100.0);
     let results = read("loadtest/RESULTS.md").replace('\n', " ");
     for sentence in [
         &more,
         &format!(
             "takes {} instructions, {} of them",
             grouped(flood),
-            grouped(one)
+            grouped(none)
         ),
         &format!("connection takes {} (", grouped(of("shard established"))),
     ] {

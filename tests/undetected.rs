@@ -1,104 +1,351 @@
-//! Probes that README lists as a port scan, and those that it lists as not detected yet.
+//! What README lists as detected, and what it lists as not detected: a capture of each.
 
 mod common;
 
 use common::{NANOS, synledger};
-use craft::{ACK, Capture, FIN, Flow, Ip, Link, LinkType, PSH, SYN, Tcp, URG, Udp};
+use craft::{ACK, Capture, FIN, Flow, Ip, Link, LinkType, PSH, RST, SYN, Tcp, URG, Udp, icmp};
 
-const SECOND: i64 = 1_000_000_000;
+const MS: i64 = 1_000_000;
+const SECOND: i64 = 1000 * MS;
 const START_NS: i64 = 1_700_000_000 * SECOND;
+const XMAS: u8 = FIN | PSH | URG;
+
+/// A packet and its time behind the first.
+type Timed = (i64, Vec<u8>);
 
 /// A flow, by the last octets of source and destination, and a port.
 fn flow(src: u8, dst: u8, port: u16) -> Flow {
     Flow::v4([192, 0, 2, src], 40_000, [198, 51, 100, dst], port)
 }
 
-fn tcp(flow: Flow, flags: u8) -> Vec<u8> {
-    Ip::new(flow.src, flow.dst, 6).bytes(&Tcp::new(flow, flags, u32::from(flow.dst_port)).bytes())
+fn octet(n: u16) -> u8 {
+    n.to_be_bytes()[1]
 }
 
-/// Number of detections that `read` reports for these packets, each with its second.
-fn detections(packets: &[(i64, Vec<u8>)]) -> usize {
+fn packet(flow: Flow, proto: u8, payload: &[u8]) -> Vec<u8> {
+    Ip::new(flow.src, flow.dst, proto).bytes(payload)
+}
+
+fn tcp(flow: Flow, flags: u8) -> Vec<u8> {
+    packet(flow, 6, &segment(flow, flags))
+}
+
+fn segment(flow: Flow, flags: u8) -> Vec<u8> {
+    let (seq, ack) = (u32::from(flow.dst_port), 7);
+    let segment = Tcp::new(flow, flags, seq);
+    match flags & ACK {
+        0 => segment.bytes(),
+        _ => segment.ack(ack).bytes(),
+    }
+}
+
+/// The RST of a host that has no connection for a segment of [`tcp`] with ACK.
+fn reset(flow: Flow) -> Vec<u8> {
+    packet(
+        flow.reversed(),
+        6,
+        &Tcp::new(flow.reversed(), RST, 7).bytes(),
+    )
+}
+
+fn udp(flow: Flow) -> Vec<u8> {
+    packet(flow, 17, &Udp::new(flow, b"x").bytes())
+}
+
+fn ping(flow: Flow, number: u16) -> Vec<u8> {
+    let ends = (flow.src, flow.dst);
+    packet(flow, 1, &icmp::echo(ends, false, 1, number, b""))
+}
+
+/// Titles of the detections that `read` reports for these packets.
+fn detections(packets: &[Timed]) -> Vec<String> {
+    let lines = alerts(packets);
+    let titles = lines
+        .iter()
+        .filter_map(|line| line.split_once(" detected: "))
+        .filter_map(|(before, _)| before.split_once(": "))
+        .map(|(_, title)| title.to_owned());
+    titles.collect()
+}
+
+/// Lines about detections.
+fn alerts(packets: &[Timed]) -> Vec<String> {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("probes.pcap");
     let mut capture = Capture::new("probes", LinkType::Ethernet);
-    for (at_s, packet) in packets {
-        capture.push(START_NS + at_s * SECOND, Link::ethernet().frame(packet));
+    for (at_ns, packet) in packets {
+        capture.push(START_NS + at_ns, Link::ethernet().frame(packet));
     }
     std::fs::write(&file, capture.to_pcap(NANOS)).expect("a capture file");
     let read = synledger()
-        .arg("read")
+        .args([
+            "read",
+            "--output",
+            "text:-,events=alert",
+            "--text-format=short",
+        ])
         .arg(&file)
         .output()
         .expect("it starts");
     assert!(read.status.success(), "{read:?}");
+    let books = String::from_utf8_lossy(&read.stderr);
+    assert!(
+        books.contains(&format!("{} packets, 0 frames not decoded", packets.len())),
+        "{books}"
+    );
     let text = String::from_utf8_lossy(&read.stdout);
-    text.matches(" detected: ").count()
+    text.lines().map(str::to_owned).collect()
 }
 
-/// Probes of 20 ports, one each `step_s`.
-fn ports(step_s: i64, probe: impl Fn(u16) -> Vec<u8>) -> Vec<(i64, Vec<u8>)> {
-    let number = (1..=20).zip(0..);
-    number.map(|(port, n)| (n * step_s, probe(port))).collect()
+/// `count` packets, one each `step_ns`, the n-th made of n from 1 on.
+fn series(count: u16, step_ns: i64, make: impl Fn(u16) -> Vec<u8>) -> Vec<Timed> {
+    let number = (1..=count).zip(0..);
+    number.map(|(n, at)| (at * step_ns, make(n))).collect()
+}
+
+/// Probes of 20 ports of one host, one each `step_ns`.
+fn ports(step_ns: i64, probe: impl Fn(Flow) -> Vec<u8>) -> Vec<Timed> {
+    series(20, step_ns, |port| probe(flow(1, 1, port)))
+}
+
+/// The same, each answered within 10 ms.
+fn answered(
+    step_ns: i64,
+    probe: impl Fn(Flow) -> Vec<u8>,
+    answer: impl Fn(Flow) -> Vec<u8>,
+) -> Vec<Timed> {
+    let mut packets = ports(step_ns, probe);
+    packets.extend(
+        ports(step_ns, answer)
+            .into_iter()
+            .map(|(at, packet)| (at + 10 * MS, packet)),
+    );
+    packets.sort_by_key(|(at, _)| *at);
+    packets
 }
 
 #[test]
-fn syns_of_one_source_to_four_ports_within_a_minute_are_a_scan() {
-    assert_eq!(detections(&ports(0, |port| tcp(flow(1, 1, port), SYN))), 1);
-    assert_eq!(
-        detections(&ports(19, |port| tcp(flow(1, 1, port), SYN))),
-        1,
-        "4 within 57 s"
-    );
-    let odd = FIN | SYN | PSH | URG;
-    assert_eq!(
-        detections(&ports(0, |port| tcp(flow(1, 1, port), odd))),
-        1,
-        "SYN with other flags"
-    );
-}
-
-#[test]
-fn probes_that_are_not_detected_yet_give_no_alert() {
-    for (name, flags) in [
-        ("FIN", FIN),
-        ("NULL", 0),
-        ("XMAS", FIN | PSH | URG),
-        ("ACK", ACK),
-        ("SYN+ACK", SYN | ACK),
+fn every_scan_that_the_readme_lists_is_detected_as_its_kind() {
+    let syn = |flow| tcp(flow, SYN);
+    for (name, packets, kind) in [
+        (
+            "SYNs to 4 ports",
+            series(4, 0, |port| syn(flow(1, 1, port))),
+            "Port scan",
+        ),
+        (
+            "4 within 57 s",
+            series(4, 19 * SECOND, |port| syn(flow(1, 1, port))),
+            "Port scan",
+        ),
+        (
+            "25 hosts",
+            series(25, 2 * SECOND, |host| syn(flow(1, octet(host), 22))),
+            "Host sweep",
+        ),
+        ("FIN", ports(0, |flow| tcp(flow, FIN)), "Stealth scan"),
+        ("NULL", ports(0, |flow| tcp(flow, 0)), "Stealth scan"),
+        ("XMAS", ports(0, |flow| tcp(flow, XMAS)), "Stealth scan"),
+        ("PSH", ports(0, |flow| tcp(flow, PSH)), "Stealth scan"),
+        (
+            "ACK, reset",
+            answered(SECOND, |flow| tcp(flow, ACK), reset),
+            "Stealth scan",
+        ),
+        (
+            "FIN+ACK, reset",
+            answered(SECOND, |flow| tcp(flow, FIN | ACK), reset),
+            "Stealth scan",
+        ),
+        (
+            "10 UDP ports",
+            series(10, SECOND, |port| udp(flow(1, 1, port))),
+            "UDP scan",
+        ),
+        ("one SYN in 21 s", ports(21 * SECOND, syn), "Slow scan"),
+        (
+            "one SYN in 40 min",
+            series(20, 2400 * SECOND, |host| syn(flow(1, octet(host), host))),
+            "Slow scan",
+        ),
+        (
+            "5 sources",
+            series(40, SECOND, |port| syn(flow(octet(port % 5 + 1), 1, port))),
+            "Distributed scan",
+        ),
     ] {
-        assert_eq!(
-            detections(&ports(0, |port| tcp(flow(1, 1, port), flags))),
-            0,
-            "{name}"
-        );
+        let found = detections(&packets);
+        assert!(found.iter().any(|title| title == kind), "{name}: {found:?}");
     }
-    let udp = |port| {
-        let flow = flow(1, 1, port);
-        Ip::new(flow.src, flow.dst, 17).bytes(&Udp::new(flow, b"x").bytes())
+}
+
+#[test]
+fn a_syn_with_fin_is_a_port_scan_and_a_stealth_scan() {
+    let found = detections(&ports(0, |flow| tcp(flow, SYN | XMAS)));
+    assert_eq!(found, ["Stealth scan", "Port scan"]);
+}
+
+#[test]
+fn every_flood_that_the_readme_lists_is_detected_as_its_kind() {
+    // From many addresses, all at one.
+    let many = |n: u16, port| {
+        let [high, low] = n.to_be_bytes();
+        Flow::v4([10, 0, high, low], 40_000, [198, 51, 100, 1], port)
     };
-    assert_eq!(detections(&ports(0, udp)), 0, "UDP");
-    assert_eq!(
-        detections(&ports(20, |port| tcp(flow(1, 1, port), SYN))),
-        0,
-        "slower"
-    );
-    let octet = |port: u16| port.to_be_bytes()[1];
-    assert_eq!(
-        detections(&ports(0, |port| tcp(flow(1, octet(port), 22), SYN))),
-        0,
-        "one port, many hosts"
-    );
-    assert_eq!(
-        detections(&ports(0, |port| tcp(flow(octet(port), 1, port), SYN))),
-        0,
-        "many sources"
-    );
+    type Make<'a> = &'a dyn Fn(u16) -> Vec<u8>;
+    let of = [
+        ("SYN flood", 1000, &|n| tcp(many(n, 80), SYN) as _),
+        ("RST flood", 5000, &|n| tcp(many(n, 80), RST) as _),
+        ("UDP flood", 10_000, &|n| udp(many(n, 99)) as _),
+        ("ICMP flood", 1000, &|n| ping(many(n, 0), n) as _),
+    ] as [(&str, u16, Make<'_>); 4];
+    for (kind, least, make) in of {
+        assert_eq!(detections(&series(least, 0, make)), [kind]);
+        let fewer = detections(&series(least - 1, 0, make));
+        assert!(fewer.is_empty(), "one fewer: {fewer:?}");
+    }
+}
+
+#[test]
+fn probes_that_nothing_tells_from_honest_packets_give_no_alert() {
+    let with_data = |flow: Flow| {
+        let data = Tcp::new(flow, ACK, u32::from(flow.dst_port))
+            .ack(7)
+            .data(b"x");
+        packet(flow, 6, &data.bytes())
+    };
+    for (name, packets) in [
+        ("ACK without answer", ports(0, |flow| tcp(flow, ACK))),
+        (
+            "FIN+ACK without answer",
+            ports(0, |flow| tcp(flow, FIN | ACK)),
+        ),
+        ("ACK with data, reset", answered(SECOND, with_data, reset)),
+        (
+            "SYN+ACK, reset",
+            answered(SECOND, |flow| tcp(flow, SYN | ACK), reset),
+        ),
+        ("RST", ports(0, |flow| tcp(flow, RST))),
+        (
+            "UDP from a service's port",
+            series(20, 0, |n| udp(flow(1, 1, 1023 + n).from_port(53))),
+        ),
+    ] {
+        let found = detections(&packets);
+        assert!(found.is_empty(), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn protocols_and_wrappings_that_no_rule_reads_give_no_alert() {
+    let sctp = |flow: Flow| {
+        let [src, dst] = [flow.src_port, flow.dst_port].map(u16::to_be_bytes);
+        // Ports, tag, checksum, then an INIT chunk.
+        let init = [src.as_slice(), &dst, &[0; 8], &[1, 0, 0, 20], &[1; 16]].concat();
+        packet(flow, 132, &init)
+    };
     // IPv4 in IPv4.
-    let tunnel = |port| {
-        let inner = tcp(flow(1, 1, port), SYN);
-        let outer = flow(2, 2, 0);
-        Ip::new(outer.src, outer.dst, 4).bytes(&inner)
+    let tunnelled = |inner: Vec<u8>| packet(flow(2, 2, 0), 4, &inner);
+    for (name, packets) in [
+        ("SCTP", ports(0, sctp)),
+        (
+            "a ping sweep",
+            series(50, 0, |host| ping(flow(1, octet(host), 0), host)),
+        ),
+        (
+            "UDP, one port of 50 hosts",
+            series(50, 0, |host| udp(flow(1, octet(host), 53))),
+        ),
+        (
+            "FIN, one port of 50 hosts",
+            series(50, 0, |host| tcp(flow(1, octet(host), 22), FIN)),
+        ),
+        (
+            "SYNs in a tunnel",
+            ports(0, |flow| tunnelled(tcp(flow, SYN))),
+        ),
+        (
+            "FINs in a tunnel",
+            ports(0, |flow| tunnelled(tcp(flow, FIN))),
+        ),
+        (
+            "datagrams in a tunnel",
+            ports(0, |flow| tunnelled(udp(flow))),
+        ),
+    ] {
+        let found = detections(&packets);
+        assert!(found.is_empty(), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn of_probes_in_tiny_fragments_only_syns_are_detected() {
+    let cut = |flags| {
+        let whole = ports(SECOND, |_| Vec::new());
+        let pieces = whole.into_iter().zip(1..).flat_map(|((at, _), port)| {
+            let flow = flow(1, 1, port);
+            let ip = Ip::new(flow.src, flow.dst, 6).id(port.into());
+            let pieces = ip.fragments(&segment(flow, flags), &[8]);
+            pieces.into_iter().map(move |piece| (at, piece))
+        });
+        pieces.collect::<Vec<Timed>>()
     };
-    assert_eq!(detections(&ports(0, tunnel)), 0, "through a tunnel");
+    assert_eq!(detections(&cut(SYN)), ["Port scan"]);
+    assert!(detections(&cut(FIN)).is_empty());
+}
+
+#[test]
+fn scans_below_every_threshold_give_no_alert() {
+    let open = |flow: Flow| {
+        let seq = u32::from(flow.dst_port);
+        let answer = Tcp::new(flow.reversed(), SYN | ACK, 7).ack(seq + 1);
+        packet(flow.reversed(), 6, &answer.bytes())
+    };
+    let syn = |flow| tcp(flow, SYN);
+    let hour = 3600 * SECOND;
+    for (name, packets) in [
+        ("one SYN an hour", ports(hour, syn)),
+        (
+            "one SYN in 21 s, all answered",
+            answered(21 * SECOND, syn, open),
+        ),
+        ("one FIN in 31 s", ports(31 * SECOND, |flow| tcp(flow, FIN))),
+        ("one datagram in 7 s", ports(7 * SECOND, udp)),
+        (
+            "each of 40 sources tries another host",
+            series(40, SECOND, |n| syn(flow(octet(n), octet(n), n))),
+        ),
+    ] {
+        let found = detections(&packets);
+        assert!(found.is_empty(), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn an_idle_scan_is_told_of_the_host_whose_address_it_uses() {
+    // The target sees SYNs of the idle host (2) alone; the scanner (1) asks that host for its IP identifiers.
+    let mut packets = ports(SECOND, |probed| {
+        tcp(
+            Flow {
+                src: flow(2, 1, 0).src,
+                ..probed
+            },
+            SYN,
+        )
+    });
+    packets.extend(series(20, SECOND, |n| {
+        tcp(flow(1, 2, 80).from_port(50_000 + n), SYN | ACK)
+    }));
+    packets.sort_by_key(|(at, _)| *at);
+    let found = alerts(&packets);
+    assert!(
+        found
+            .iter()
+            .any(|line| line.contains("Port scan detected: 192.0.2.2 -> ")),
+        "{found:?}"
+    );
+    assert!(
+        !found.iter().any(|line| line.contains("192.0.2.1 ")),
+        "{found:?}"
+    );
 }

@@ -132,7 +132,7 @@ impl Books {
         let shards = &self.shards;
         for owner in Owner::ALL {
             let (at, word) = (owner as usize, owner.word());
-            let (made, names) = shards.flow.contacts_of(owner);
+            let (made, names) = shards.contacts_made(owner);
             let (sent, merged) = (shards.contacts_sent[at], shards.contacts_merged[at]);
             // Without a rule that needs them, none are sent.
             all.push(Identity::exact(

@@ -68,6 +68,35 @@ counters! {
 }
 
 impl ShardCounts {
+    /// Contacts that packets made, of the kinds that concern an owner, and the names of their counters.
+    pub(crate) fn contacts_made(&self, owner: Owner) -> (u64, String) {
+        let flow = &self.flow;
+        let both = [
+            ("syn_packets", flow.syn_packets),
+            ("answered_connections", flow.answered_connections),
+            ("refused_connections", flow.refused_connections),
+            ("established_connections", flow.established_connections),
+            ("udp_opened", flow.udp_opened),
+        ];
+        let own: &[(&str, u64)] = match owner {
+            Owner::Source => &[
+                ("half_open_probes", flow.half_open_probes),
+                ("stealth_probes", flow.stealth_probes),
+                ("udp_answered", flow.udp_answered),
+                ("udp_refused", flow.udp_refused),
+            ],
+            Owner::Target => &[
+                ("datagram_marks", flow.datagram_marks),
+                ("stray_resets", flow.stray_resets),
+                ("icmp_messages", flow.icmp_messages),
+            ],
+        };
+        let all = [&both, own].concat();
+        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        let sum = all.iter().map(|(_, count)| count).sum();
+        (sum, names.join(" + "))
+    }
+
     /// Detections that are no alert.
     pub(crate) fn detections_withheld(&self) -> u64 {
         self.detections_out_of_scope + self.detections_allowed + self.detections_below_verdict

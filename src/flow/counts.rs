@@ -2,7 +2,6 @@
 
 use super::record::{EndReason, Outcome};
 use crate::counters::counters;
-use crate::inspect::contact::Owner;
 
 counters! {
     /// The flow stage. Identities: [`FlowCounts::identities`].
@@ -55,34 +54,6 @@ counters! {
 }
 
 impl FlowCounts {
-    /// Contacts that packets made, of the kinds that concern an owner, and the names of their counters.
-    pub(crate) fn contacts_of(&self, owner: Owner) -> (u64, String) {
-        let both = [
-            ("syn_packets", self.syn_packets),
-            ("answered_connections", self.answered_connections),
-            ("refused_connections", self.refused_connections),
-            ("established_connections", self.established_connections),
-            ("udp_opened", self.udp_opened),
-        ];
-        let own: &[(&str, u64)] = match owner {
-            Owner::Source => &[
-                ("half_open_probes", self.half_open_probes),
-                ("stealth_probes", self.stealth_probes),
-                ("udp_answered", self.udp_answered),
-                ("udp_refused", self.udp_refused),
-            ],
-            Owner::Target => &[
-                ("datagram_marks", self.datagram_marks),
-                ("stray_resets", self.stray_resets),
-                ("icmp_messages", self.icmp_messages),
-            ],
-        };
-        let all = [&both, own].concat();
-        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-        let sum = all.iter().map(|(_, count)| count).sum();
-        (sum, names.join(" + "))
-    }
-
     /// Counts a new attempt and its flow.
     #[inline]
     pub(super) fn note_new(&mut self) {

@@ -138,7 +138,7 @@ macro_rules! detectors {
         }
 
         impl Detectors {
-            /// Allocates all their memory. `evidence_key`: see [`Sources::new`].
+            /// Allocates all their memory. `evidence_key`: of the sets of what sources touched, secret live.
             pub fn new(rules: Rules, hasher: Hasher, evidence_key: u64) -> Self {
                 Self {
                     sources: Sources::new(rules.sources, hasher, [rules.loss_ns(), rules.proof_ns()], evidence_key),
@@ -169,7 +169,7 @@ macro_rules! detectors {
                 }
             }
 
-            /// Hands a contact to each detector whose owner this shard is: of what concerns it, see [`Owned::of`].
+            /// Hands a contact to each detector whose owner this shard is: of what concerns it, see `Owned::of`.
             /// `watermark`: packet time at its position.
             #[inline]
             pub fn on_contact(

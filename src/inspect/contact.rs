@@ -2,6 +2,7 @@
 
 use crate::decode::key::Address;
 use crate::decode::vlan;
+use crate::flow::record::Outcome;
 
 /// Maximum contacts of a frame: a touch, an answer that came before it, and the proof of its handshake.
 pub const CONTACTS_PER_FRAME: usize = 3;
@@ -49,7 +50,7 @@ pub enum ContactKind {
 }
 
 /// Datagrams that a contact of that kind stands for.
-pub const DATAGRAMS: u32 = 64;
+pub const DATAGRAMS: u32 = Outcome::DATAGRAMS;
 
 /// Kinds by their code in [`Mark`]; from [`LATE`] on those of late contacts.
 const KINDS: [ContactKind; 1 << (V6 - KIND)] = {
@@ -199,6 +200,8 @@ pub struct Mark(u32);
 
 const KIND: u32 = 26;
 const V6: u32 = 31;
+/// The bits of a code.
+const CODES: u32 = (1 << (V6 - KIND)) - 1;
 const _: () = assert!(vlan::MASK >> KIND == 0);
 
 impl Mark {
@@ -210,7 +213,7 @@ impl Mark {
 
     /// The same of a packet that waited in vain for its SYN until this position, if it is one of those that wait.
     pub fn late(self) -> Self {
-        let code = self.0 >> KIND & (KINDS.len() as u32 - 1);
+        let code = self.0 >> KIND & CODES;
         let late = match KINDS[code as usize] {
             ContactKind::StrayReset => LATE + ContactKind::PROBES.0.count_ones(),
             kind if ContactKind::PROBES.has(kind) => {
@@ -218,7 +221,7 @@ impl Mark {
             }
             _ => code,
         };
-        Self(self.0 & !((KINDS.len() as u32 - 1) << KIND) | late << KIND)
+        Self(self.0 & !(CODES << KIND) | late << KIND)
     }
 }
 
@@ -250,7 +253,7 @@ impl Contact {
     /// Order of contacts: by position; before those of the position's own frame come those of packets that waited
     /// until then, by content: they may be of other shards.
     pub fn order(&self) -> impl Ord + use<> {
-        let is_late = self.mark.0 >> KIND & (KINDS.len() as u32 - 1) >= LATE;
+        let is_late = self.mark.0 >> KIND & CODES >= LATE;
         let of_late = (self.ts_ns, self.src, self.dst, self.port, self.mark.0);
         (
             self.position,

@@ -42,7 +42,9 @@ pub struct Sighting<'a> {
     /// The contact.
     pub contact: &'a Contact,
     /// Its source and what it touched.
-    pub(super) place: Place,
+    pub(super) place: &'a Place,
+    /// The contact's kind.
+    pub kind: ContactKind,
     /// The destination or, for rules about a pair, the address that stands for several.
     pub target: Address,
     /// Its source is one of our addresses.
@@ -57,14 +59,15 @@ pub struct Sighting<'a> {
 impl<'a> Sighting<'a> {
     #[inline]
     pub(super) fn new(
-        (contact, place): (&'a Contact, &Place),
+        (contact, place): (&'a Contact, &'a Place),
         setting: &Setting,
         watermark: i64,
         (sources, wake_ns): (&'a Sources, &'a Cell<i64>),
     ) -> Self {
         Self {
             contact,
-            place: *place,
+            place,
+            kind: contact.kind(),
             target: setting.target,
             is_local: setting.is_local,
             watermark,
@@ -134,7 +137,7 @@ pub trait Detector: Sized {
     /// owner.
     #[inline]
     fn on_contact(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found)) {
-        let (kind, counts) = (sighting.contact.kind(), self.counts_mut());
+        let (kind, counts) = (sighting.kind, self.counts_mut());
         if Self::TOUCHES.has(kind) {
             counts.touches += 1;
         } else if Self::OUTCOMES.has(kind) {

@@ -36,10 +36,10 @@ const SOURCES_MIN: u32 = 3;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct DistributedScanFlags {
-    /// Closed ports that make a distributed scan, and within which time.
+    /// Ports of a distributed scan.
     ///
-    /// off, or N from 4 to 32 TCP ports of one destination within 1s to 1h, touched by at least three sources, and at most half
-    /// of them by one source alone. Closed: refused, or no answer within 5 s.
+    /// off, or N from 4 to 32 closed TCP ports of one destination within TIME, 1s to 1h, touched by SYNs of at
+    /// least three sources, and at most half of them by one source alone. Closed: refused, or no answer within 5 s.
     #[arg(
         long,
         value_name = "N/TIME",

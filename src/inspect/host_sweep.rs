@@ -32,7 +32,7 @@ pub struct HostSweepFlags {
         help_heading = "Detection"
     )]
     pub sweep_hosts: u8,
-    /// Time window of the host sweep rule.
+    /// Window of the host sweep rule.
     ///
     /// 1s to 1h; takes ms, s, m, h. A SYN exactly this old is outside.
     #[arg(

@@ -13,9 +13,10 @@ pub enum Messages {}
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct IcmpFloodFlags {
-    /// ICMP messages at one destination that make an ICMP flood, and within which time.
+    /// Messages of an ICMP flood.
     ///
-    /// off, or N from 10 to 100000000 within 1s to 10s.
+    /// off, or N from 10 to 100000000 at one destination within TIME, 1s to 10s: pings and all other messages of
+    /// ICMP and ICMPv6, but neighbour and listener discovery. With --capture control only errors are seen.
     #[arg(
         long,
         value_name = "N/TIME",

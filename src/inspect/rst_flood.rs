@@ -15,9 +15,10 @@ pub enum StrayResets {}
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct RstFloodFlags {
-    /// RSTs without a connection at one destination that make a RST flood, and within which time.
+    /// RSTs of a RST flood.
     ///
-    /// off, or N from 10 to 100000000 within 1s to 10s.
+    /// off, or N from 10 to 100000000 RSTs that belong to no connection, at one destination within TIME, 1s to 10s.
+    /// They may be answers to a flood in this destination's name.
     #[arg(
         long,
         value_name = "N/TIME",

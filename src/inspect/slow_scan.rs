@@ -37,10 +37,11 @@ const SLOW_NS: i64 = 60_000_000_000;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct SlowScanFlags {
-    /// Failures that make a slow scan, and within which time.
+    /// Failures of a slow scan.
     ///
-    /// off, or N from 4 to 12 of the 12 (destination, TCP port) that a source touched most recently, within 1m to 24h, over
-    /// more than a minute. Failed: refused, or no answer within 5 s.
+    /// off, or N from 4 to 12 of the 12 (destination, TCP port) to which a source sent SYNs most recently, within
+    /// TIME, 1m to 24h, and over at least a minute. Failed: refused, or no answer within 5 s. With a time above 1h,
+    /// sources that full tables forget are counted, but are no loss.
     #[arg(
         long,
         value_name = "N/TIME",

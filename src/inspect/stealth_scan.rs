@@ -19,10 +19,11 @@ pub enum Stealth {}
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct StealthScanFlags {
-    /// Ports that make a stealth scan, and within which time.
+    /// Ports of a stealth scan.
     ///
-    /// off, or N from 2 to 16 ports of one destination within 1s to 1h. Probes by NULL, FIN, XMAS, other flags without ACK,
-    /// SYN+FIN; by ACK and FIN+ACK where the port answers with RST. With --capture control only FIN, XMAS and SYN+FIN are seen.
+    /// off, or N from 2 to 16 ports of one destination, probed within TIME, 1s to 1h. Probes: segments without SYN,
+    /// ACK and RST (NULL, FIN, XMAS, other flags); SYN with FIN or RST; ACK and FIN+ACK without data where the port
+    /// answers with RST. Those by ACK are not seen with --capture control, nor while data are shed.
     #[arg(
         long,
         value_name = "N/TIME",

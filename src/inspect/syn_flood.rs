@@ -21,10 +21,12 @@ pub enum HalfOpen {}
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct SynFloodFlags {
-    /// SYNs at one port that make a SYN flood, and within which time.
+    /// SYNs of a SYN flood.
     ///
-    /// off, or N from 10 to 100000000 within 1s to 10s, of which fewer than a tenth complete a handshake. With --capture control a
-    /// handshake counts when the client ends the connection.
+    /// off, or N from 10 to 100000000 at one port of one destination within TIME, 1s to 10s, of which fewer than a
+    /// tenth complete a handshake; the others must add up to over 20 times what the port completes in an average
+    /// such time (at least one). Judged when the time is over, counted from multiples of it on. With --capture
+    /// control, or while data are shed, a handshake counts when the client ends the connection.
     #[arg(
         long,
         value_name = "N/TIME",

@@ -18,11 +18,12 @@ pub enum Datagrams {}
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct UdpScanFlags {
-    /// UDP ports that make a UDP scan, and within which time.
+    /// UDP ports of a UDP scan.
     ///
-    /// off, or N from 2 to 16 ports of one destination within 1s to 1h. A datagram from a port below 1024 to one above is
-    /// taken for an answer whose question was not seen. Calls between two voice gateways fulfil the rule, too: their verdict is
-    /// unproven.
+    /// off, or N from 2 to 16 ports of one destination within TIME, 1s to 1h, each touched by a datagram that opens
+    /// a flow; not to multicast or broadcast. A datagram from a port below 1024 to one from 1024 on is taken for an
+    /// answer whose question was not seen. Calls between two voice gateways fulfil the rule, too: their verdict is
+    /// unproven. Not seen with --capture control, nor while data are shed.
     #[arg(
         long,
         value_name = "N/TIME",

@@ -45,7 +45,7 @@ error; SIGHUP reopens the log files.";
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Watch interfaces: log new TCP connections and port scans as they happen.
+    /// Watch interfaces: log new TCP connections, scans and floods as they happen.
     #[command(after_long_help = RUN_SIGNALS)]
     Run(RunArgs),
     /// Read capture files: same pipeline, same log.
@@ -329,7 +329,8 @@ pub struct CommonArgs {
     /// Withhold alerts about these sources.
     ///
     /// A network or an address; repeatable. Scans by these sources are counted, but not reported. With a port
-    /// ([2001:db8::/32]:443 for IPv6) a scan is withheld only if each of its ports is allowed.
+    /// ([2001:db8::/32]:443 for IPv6) a scan is withheld only if each of its ports is allowed; a slow scan is not, as
+    /// its ports are not known. Floods and distributed scans have many sources and are never withheld.
     #[arg(
         long,
         value_name = "CIDR[:PORT]",
@@ -340,8 +341,9 @@ pub struct CommonArgs {
     pub allow: Vec<Allowed>,
     /// Networks and addresses where nothing is.
     ///
-    /// Unused addresses of yours; repeatable. A source that touches three of them is a scanner (verdict scan), one
-    /// is suspicious.
+    /// Unused addresses of yours; repeatable. In alerts about port, UDP and slow scans and host sweeps, a source that
+    /// touched one of them within the last half hour is at least suspicious, after three the verdict is scan. To touch
+    /// them is no alert by itself. Default: none.
     #[arg(
         long,
         value_name = "CIDR",
@@ -352,9 +354,16 @@ pub struct CommonArgs {
     pub dark: Vec<IpNet>,
     /// Least verdict of alerts.
     ///
-    /// Scans of a lower verdict are counted, but not reported; a scan whose verdict rises is reported then. Floods have no
-    /// verdict and are always reported.
-    #[arg(long, value_name = "VERDICT", default_value = "policy", help_heading = DETECTION)]
+    /// `policy`: whatever fulfils a rule, verdict unproven included. `suspicious`: what is suspicious or a scan. `scan`:
+    /// only scans. The rest is counted (detections_below_verdict), but not reported, and comes on no block list; a scan
+    /// whose verdict rises is reported then. Floods have no verdict and are always reported.
+    #[arg(
+        long,
+        value_name = "VERDICT",
+        default_value = "policy",
+        hide_possible_values = true,
+        help_heading = DETECTION
+    )]
     pub alert: AlertLevel,
     /// Where the log goes.
     #[arg(

@@ -103,9 +103,9 @@ impl Shard {
             return self.owners.send(*contact, &mut self.counts);
         };
         let owned = owned.of(contact.kind());
-        for owner in Owner::ALL {
-            self.counts.contacts_sent[owner as usize] += u64::from(owned.by(owner));
-        }
+        let sent = &mut self.counts.contacts_sent;
+        sent[Owner::Source as usize] += u64::from(owned.source);
+        sent[Owner::Target as usize] += u64::from(owned.target);
         self.on_contact(contact, owned, timeline);
     }
 
@@ -117,9 +117,9 @@ impl Shard {
             policy,
             ..
         } = self;
-        for owner in Owner::ALL {
-            counts.contacts_merged[owner as usize] += u64::from(owned.by(owner));
-        }
+        let merged = &mut counts.contacts_merged;
+        merged[Owner::Source as usize] += u64::from(owned.source);
+        merged[Owner::Target as usize] += u64::from(owned.target);
         let setting = policy.of_contact(contact, detectors.asks_local);
         let watermark = timeline.watermark_at(contact.position);
         detectors.on_contact(contact, owned, &setting, watermark, &mut |found| {

@@ -1,12 +1,15 @@
 //! From SYNs and outcomes of the flow stage to contacts.
 
 use super::Shard;
+use super::outbox::Outbox;
+use crate::books::shard::ShardCounts;
 use crate::decode::Headers;
 use crate::decode::key::Key;
 use crate::decode::packet::Reach;
 use crate::decode::packet::tcp_flags::{FIN, RST};
 use crate::flow::record::{FiveTuple, FlowEvent, Outcome, Technique, Waited, When};
 use crate::inspect::contact::{Contact, ContactKind, Mark};
+use crate::log::event::{Body, Event, Step};
 use crate::time::timeline::Timeline;
 
 /// An outcome of the flow stage.
@@ -83,8 +86,15 @@ impl Shard {
         timeline: &Timeline<'_>,
     ) {
         let mut made = std::mem::take(&mut self.outcomes);
-        (self.flows).release_waiting(watermark_ns, &mut |when, event| {
-            made.extend(of(when, event))
+        let Self {
+            flows,
+            outbox,
+            counts,
+            ..
+        } = self;
+        let place = (position, Step::Timer(watermark_ns));
+        flows.release_waiting(watermark_ns, &mut |when, event| {
+            take_of_waiting((when, event), place, &mut made, (outbox, counts));
         });
         self.hand_over_all(made, position, timeline);
     }
@@ -113,7 +123,16 @@ impl Shard {
     pub fn publish_rest(&mut self, position: u64, last: u64, timeline: &Timeline<'_>) {
         self.look_up(timeline);
         let mut made = std::mem::take(&mut self.outcomes);
-        (self.flows).release_rest(&mut |when, event| made.extend(of(when, event)));
+        let Self {
+            flows,
+            outbox,
+            counts,
+            ..
+        } = self;
+        let place = (position, Step::End(timeline.watermark_at(last)));
+        flows.release_rest(&mut |when, event| {
+            take_of_waiting((when, event), place, &mut made, (outbox, counts));
+        });
         self.hand_over_all(made, position, timeline);
         (self.outbox).publish_reported(timeline.watermark_at(last));
         self.owners.mesh.publish(last);
@@ -145,19 +164,34 @@ fn contact_kind(outcome: Outcome) -> ContactKind {
     }
 }
 
-/// The outcome of an event, if it is one.
-fn of(when: When, event: FlowEvent) -> Option<MadeOutcome> {
+/// Takes an event that a packet made which waited: an outcome is handed over later, and the record of a flow that a full
+/// table evicted for it has its place in the log. No SYN waits.
+fn take_of_waiting(
+    (when, event): (When, FlowEvent),
+    (position, step): (u64, Step),
+    made: &mut Vec<MadeOutcome>,
+    (outbox, counts): (&mut Outbox, &mut ShardCounts),
+) {
     match event {
         FlowEvent::Outcome {
             tuple,
             outcome,
             waited,
-        } => Some(MadeOutcome {
+        } => made.push(MadeOutcome {
             tuple,
             outcome,
             when,
             waited,
         }),
-        _ => None,
+        FlowEvent::Ended(record) => {
+            let body = Body::Flow(record);
+            let event = Event {
+                position,
+                step,
+                body,
+            };
+            outbox.hold(event, counts);
+        }
+        FlowEvent::Attempt(_) => unreachable!("no SYN waits for another"),
     }
 }

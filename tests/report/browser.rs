@@ -276,6 +276,9 @@ fn pictures_follow_the_window_and_name_the_scan_under_the_pointer() {
         );
     }
     let hint = browser.evaluate("document.getElementById('episode').textContent");
-    assert_eq!(hint, "Port scan: 203.0.113.5 -> 198.51.100.9 on ports 1-6");
+    assert_eq!(
+        hint,
+        "Port scan: 203.0.113.5 -> 198.51.100.9 on ports 1-6; verdict: scan"
+    );
     assert!(browser.requests_and_complaints().1.is_empty());
 }

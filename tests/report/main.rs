@@ -126,11 +126,11 @@ fn a_report_counts_what_was_crafted() {
         "{text}"
     );
     assert!(
-        text.contains("  203.0.113.5 -> 198.51.100.9 on ports 1-6\n"),
+        text.contains("  203.0.113.5 -> 198.51.100.9 on ports 1-6; verdict: scan\n"),
         "{text}"
     );
     assert!(
-        text.contains("  203.0.113.6 on port 23: 30 hosts\n"),
+        text.contains("  203.0.113.6 on port 23: 30 hosts; verdict: scan\n"),
         "{text}"
     );
     assert!(

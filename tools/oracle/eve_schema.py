@@ -30,6 +30,22 @@ SCHEMA = pathlib.Path(__file__).with_suffix(".json")
 EVENTS = "events=connection+alert+flow+stats+lifecycle"
 OURS = {"new_connection", "new_connections", "lifecycle"}
 SURICATAS = {"alert", "flow", "stats"}
+# Kinds of detection, each with the protocol of its alerts, and the phases that every kind has.
+DETECTIONS = {
+    "port_scan": "TCP",
+    "host_sweep": "TCP",
+    "stealth_scan": "TCP",
+    "udp_scan": "UDP",
+    "slow_scan": "TCP",
+    "distributed_scan": "TCP",
+    "syn_flood": "TCP",
+    "rst_flood": "TCP",
+    "udp_flood": "UDP",
+    "icmp_flood": "ICMP",
+}
+PHASES = ("started", "ended")
+# Those that accuse no source: their alerts have no `src_ip`.
+SOURCELESS = {"distributed_scan"} | {kind for kind in DETECTIONS if kind.endswith("_flood")}
 # Keywords of a schema that constrain nothing.
 NOTES = {"$comment", "$defs", "description", "suricata", "title"}
 PATIENCE_S = 20
@@ -119,17 +135,20 @@ class Judge:
             validator.check_schema(schema)
             self.validators[name] = validator(schema)
         self.kinds = collections.Counter()
+        self.detections = collections.Counter()
         self.members = set()
         self.examples = {}
         self.lines = collections.Counter()
 
-    def record(self, source, record):
+    def record(self, source, record, crafted=False):
         """Validates one record; a fault is reported once for each kind and place."""
         kind = record.get("event_type")
         if kind not in OURS | SURICATAS:
             self.lines[f"{kind}: no event type of ours or Suricata's (first in {source})"] += 1
         rest = without_ours(record)
         self.kinds[kind] += 1
+        if kind == "alert":
+            self.detection(record, crafted)
         self.members.update(paths_in(rest))
         good = True
         for name, validator in self.validators.items():
@@ -140,6 +159,16 @@ class Judge:
         # The record with the most members is mutated later.
         if good and len(rest) > len(self.examples.get(kind, ())):
             self.examples[kind] = rest
+
+    def detection(self, record, crafted):
+        """Counts an alert of crafted captures by kind and phase, and checks what the schema leaves open: protocol and source."""
+        scan = record["synledger"]["scan"]
+        kind = scan["kind"]
+        self.detections[kind, scan["phase"]] += crafted
+        if record.get("proto") != DETECTIONS.get(kind):
+            self.lines[f"alert: {kind}: proto {record.get('proto')}"] += 1
+        if ("src_ip" in record) == (kind in SOURCELESS):
+            self.lines[f"alert: {kind}: {'a' if 'src_ip' in record else 'no'} src_ip"] += 1
 
     def plant(self):
         """Plants every fault in a record of each kind and returns their number; a fault that validates is a difference.
@@ -166,21 +195,23 @@ def read(binary, path, *flags):
 def from_captures(judge, args):
     """Validates the records of all captures. Returns the number of files, and whether both folders have captures."""
     runs, whole, files = [], True, set()
-    for what, folder, ways in (("corpus", args.corpus, [()]), ("crafted", args.crafted, [(), ("--fold=1",)])):
+    folders = [("corpus", args.corpus, [()])]
+    folders += [("crafted", folder, [(), ("--fold=1",)]) for folder in args.crafted or [None]]
+    for what, folder, ways in folders:
         paths = extract.captures_under([folder]) if folder is not None and folder.is_dir() else []
         if not paths:
             print(f"skipped: EVE schema: no {what} captures at {folder}")
             whole = False
         files.update(paths)
-        runs += [(path, flags) for path in paths for flags in ways]
+        runs += [(path, flags, what == "crafted") for path in paths for flags in ways]
     binary = str(args.binary.resolve())
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         # In pieces, so that few logs are in memory.
         for start in range(0, len(runs), 64):
             piece = runs[start : start + 64]
-            for (path, _), records in zip(piece, pool.map(lambda run: read(binary, run[0], *run[1]), piece)):
+            for (path, _, crafted), records in zip(piece, pool.map(lambda run: read(binary, run[0], *run[1]), piece)):
                 for record in records:
-                    judge.record(path.name, record)
+                    judge.record(path.name, record, crafted)
     return len(files), whole
 
 
@@ -254,7 +285,7 @@ def arguments(words):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/synledger", type=pathlib.Path)
     parser.add_argument("--corpus", type=pathlib.Path, metavar="DIR", help="real captures")
-    parser.add_argument("--crafted", type=pathlib.Path, metavar="DIR", help="crafted captures")
+    parser.add_argument("--crafted", type=pathlib.Path, nargs="+", metavar="DIR", help="crafted captures, all families")
     parser.add_argument("--suricata", type=pathlib.Path, metavar="FILE", help="Suricata's etc/schema.json")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="files at a time (2)")
     parser.add_argument("--watch-lo", type=pathlib.Path, metavar="LOG", help=argparse.SUPPRESS)
@@ -289,6 +320,10 @@ def main(words=None):
         return 0
     for kind in sorted(wanted - judge.kinds.keys()):
         judge.lines[f"no record of kind {kind} seen"] += 1
+    if captures:
+        for kind, phase in sorted((kind, phase) for kind in DETECTIONS for phase in PHASES):
+            if not judge.detections[kind, phase]:
+                judge.lines[f"no alert of kind {kind}, phase {phase} seen in crafted captures"] += 1
     if captures and live:
         for path in sorted(set(members_of(ours)) - judge.members):
             judge.lines[f"{'.'.join(path)}: in {SCHEMA.name}, but in no record"] += 1
@@ -296,6 +331,7 @@ def main(words=None):
     for line, times in list(judge.lines.items())[:SHOWN]:
         print(f"differs: {line} ({times} times)")
     kinds = " ".join(f"{kind}={count}" for kind, count in sorted(judge.kinds.items(), key=str))
+    print("detections: " + " ".join(f"{kind}={sum(judge.detections[kind, phase] for phase in PHASES)}" for kind in DETECTIONS))
     print(f"schema: files={files} live={int(live)} {kinds} planted={faults} differing={len(judge.lines)}")
     return 1 if judge.lines else 0
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Tests of the oracle's rules and of the comparison, without captures: `python3 test_oracle.py`."""
 
+import collections
 import contextlib
 import io
 import json
@@ -419,6 +420,19 @@ class EveSchema(unittest.TestCase):
         self.assertEqual(len(faults), 4 + 2 + 2)
         self.assertNotIn(record, faults.values())
         self.assertEqual(record, {"timestamp": "t", "event_type": "flow", "flow": {"age": 1}})
+
+    def test_an_alert_has_the_protocol_of_its_kind_and_a_source_unless_many_did_it(self):
+        def faults(kind, proto, **more):
+            judge = object.__new__(eve_schema.Judge)
+            judge.detections, judge.lines = collections.Counter(), collections.Counter()
+            judge.detection({"proto": proto, "synledger": {"scan": {"kind": kind, "phase": "ended"}}} | more, True)
+            self.assertEqual(judge.detections[kind, "ended"], 1)
+            return len(judge.lines)
+
+        source = {"src_ip": "192.0.2.1"}
+        self.assertEqual([faults("udp_scan", "UDP", **source), faults("icmp_flood", "ICMP")], [0, 0])
+        self.assertEqual([faults("udp_scan", "TCP", **source), faults("sweep", "TCP", **source)], [1, 1])
+        self.assertEqual([faults("port_scan", "TCP"), faults("distributed_scan", "TCP", **source)], [1, 1])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 use super::Kind;
 use super::contact::{Kinds, Owner};
 use super::detector::{About, Detector, DetectorCounts, Found, LOSS_NS, Sighting};
-use super::place::{Element, Place};
+use super::place::{Element, Host, Place};
 use super::sources::Sources;
 use crate::flow::key::Hasher;
 use episode::Episode;
@@ -29,8 +29,8 @@ pub struct Distinct<Q: Question> {
     hasher: Hasher,
     subjects: Subjects<Q::Subject, Q::Item>,
     firsts: Firsts<Q::Item>,
-    /// Subject and touch of the last contact: in a flood, the next one may say nothing else.
-    last: Option<(u64, i64, Q::Item)>,
+    /// Destination and touch of the last contact: in a flood, the next one may say nothing else.
+    last: Option<(Host, u32, i64, Q::Item)>,
     /// Rates of new subjects: with one item, and with more.
     flood_laws: [FloodLaw; 2],
     episodes: Vec<Option<Episode>>,
@@ -55,7 +55,7 @@ fn subject<Q: Question>(of: &Sighting<'_>) -> Q::Subject {
 fn touch<Q: Question>(of: &Sighting<'_>) -> Touch<Q::Item> {
     Touch {
         ts_ns: Q::touch_ns(of.contact.ts_ns),
-        item: Q::item(&of.place),
+        item: Q::item(of.place),
         state: TouchState::Touched,
     }
 }
@@ -155,10 +155,10 @@ impl<Q: Question> Detector for Distinct<Q> {
         if !Self::is_on(&self.rule) || !Self::TOUCHES.has(first.item.way.touch()) {
             return;
         }
-        let place = first.item.place(&sighting.place);
+        let place = first.item.place(sighting.place);
         let hash = Q::hash(&self.hasher, &place);
         let (item, newest_ns) = (Q::item(&place), first.newest_ns);
-        let is_same = hash == Q::hash(&self.hasher, &sighting.place);
+        let is_same = hash == Q::hash(&self.hasher, sighting.place);
         let slot = is_same.then(|| self.subjects.find(hash, || subject::<Q>(sighting)));
         if let Some(slot) = slot.flatten() {
             let (ts_ns, state) = (newest_ns, first.state);
@@ -180,11 +180,13 @@ impl<Q: Question> Detector for Distinct<Q> {
             return;
         }
         self.now_ns = self.now_ns.max(sighting.watermark);
-        let hash = Q::hash(&self.hasher, &sighting.place);
-        if Self::TOUCHES.has(sighting.contact.kind()) {
-            if !self.repeats(sighting, hash) {
-                self.on_touch(sighting, hash, out);
-            }
+        let is_touch = Self::TOUCHES.has(sighting.kind);
+        if Q::REPEATS && is_touch && self.repeats(sighting) {
+            return;
+        }
+        let hash = Q::hash(&self.hasher, sighting.place);
+        if is_touch {
+            self.on_touch(sighting, hash, out);
         } else {
             self.on_outcome(sighting, hash);
         }
@@ -233,7 +235,7 @@ impl<Q: Question> Detector for Distinct<Q> {
 
 impl<Q: Question> Distinct<Q> {
     fn on_outcome(&mut self, sighting: &Sighting<'_>, hash: u64) {
-        let (item, kind) = (Q::item(&sighting.place), sighting.contact.kind());
+        let (item, kind) = (Q::item(sighting.place), sighting.kind);
         let proves = Q::HEARS.proofs.has(kind);
         let state = TouchState::after(kind);
         let Some(slot) = (self.subjects).find(hash, || subject::<Q>(sighting)) else {
@@ -274,21 +276,19 @@ impl<Q: Question> Distinct<Q> {
         }
     }
 
-    /// Whether a touch says what the last one said, of the same subject and item at the same time.
+    /// Whether a touch says what the last one said, of the same destination and item at the same time.
     #[inline]
-    fn repeats(&mut self, sighting: &Sighting<'_>, hash: u64) -> bool {
-        if !Q::REPEATS {
-            return false;
-        }
-        let touch = touch::<Q>(sighting);
-        if let Some((last, ts_ns, item)) = &mut self.last
-            && (*last, *ts_ns, *item) == (hash, touch.ts_ns, touch.item)
+    fn repeats(&mut self, sighting: &Sighting<'_>) -> bool {
+        let (place, touch) = (sighting.place, touch::<Q>(sighting));
+        if let Some((host, tags, ts_ns, item)) = &mut self.last
+            && (*host, *tags) == (place.host, place.tags)
+            && (*ts_ns, *item) == (touch.ts_ns, touch.item)
         {
             let is_known = item.covers(touch.item);
             item.renew(touch.item);
             return is_known;
         }
-        self.last = Some((hash, touch.ts_ns, touch.item));
+        self.last = Some((place.host, place.tags, touch.ts_ns, touch.item));
         false
     }
 

@@ -1,9 +1,10 @@
 //! Who sends a flood: how many sources, and which send most.
 
+use crate::decode::key::Address;
 use crate::inspect::detection::TopSource;
 use crate::inspect::place::Host;
 use crate::splitmix::mix64;
-use std::net::IpAddr;
+use crate::sys::lines::Line;
 
 const TOP: usize = 8;
 /// Registers of the estimator: its standard error is 1.04 / √256 = 6.5 %.
@@ -14,40 +15,67 @@ const REGISTERS: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Sources {
     ranks: [u8; REGISTERS],
-    top: [Option<(IpAddr, Host)>; TOP],
+    /// Hosts of most packets, [`TAKEN`]; 0: a free place.
+    hosts: Line,
+    addrs: [Address; TOP],
     packets: [u32; TOP],
     errors: [u32; TOP],
+    /// The place of a host with the fewest packets.
+    least: usize,
 }
+
+const TAKEN: u64 = 1 << 63;
 
 impl Sources {
     pub fn new() -> Self {
         Self {
             ranks: [0; REGISTERS],
-            top: [None; TOP],
+            hosts: Line::default(),
+            addrs: [Address::default(); TOP],
             packets: [0; TOP],
             errors: [0; TOP],
+            least: 0,
         }
     }
 
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "an index below 256, and a rank below 64"
-    )]
     #[inline]
-    pub fn add(&mut self, src: Host, addr: impl FnOnce() -> IpAddr, packets: u32, key: u64) {
+    #[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+    pub fn add(&mut self, src: Host, addr: Address, packets: u32, key: u64) {
         let hash = mix64(src.bits() ^ key);
         let register = (hash >> 56) as usize;
         let rank = ((hash << 8 | 0x80).leading_zeros() + 1) as u8;
         self.ranks[register] = self.ranks[register].max(rank);
-        let is_it = |one: &Option<(IpAddr, Host)>| one.is_some_and(|(_, host)| host == src);
-        if let Some(at) = self.top.iter().position(is_it) {
-            self.packets[at] = self.packets[at].saturating_add(packets);
-            return;
+        let host = src.bits() | TAKEN;
+        let mut alike = self.hosts.lower_halves_equal_to(host as u32);
+        while alike != 0 {
+            let at = alike.trailing_zeros() as usize % TOP;
+            if self.hosts.0[at] == host {
+                self.packets[at] = self.packets[at].saturating_add(packets);
+                if at == self.least {
+                    self.find_least();
+                }
+                return;
+            }
+            alike &= alike - 1;
         }
-        let least = (0..TOP).min_by_key(|&at| self.packets[at]).expect("eight");
-        self.errors[least] = self.packets[least];
-        self.packets[least] = self.packets[least].saturating_add(packets);
-        self.top[least] = Some((addr(), src));
+        let at = self.least;
+        self.errors[at] = self.packets[at];
+        self.packets[at] = self.packets[at].saturating_add(packets);
+        self.hosts.0[at] = host;
+        self.addrs[at] = addr;
+        self.find_least();
+    }
+
+    /// Finds the place with the fewest packets.
+    #[inline]
+    fn find_least(&mut self) {
+        let mut least = 0;
+        for at in 1..TOP {
+            if self.packets[at] < self.packets[least] {
+                least = at;
+            }
+        }
+        self.least = least;
     }
 
     /// Number of distinct sources.
@@ -77,7 +105,8 @@ impl Sources {
     pub fn top(&self) -> Vec<TopSource> {
         let mut top: Vec<TopSource> = (0..TOP)
             .filter_map(|at| {
-                let (addr, _) = self.top[at]?;
+                let is_taken = self.hosts.0[at] != 0;
+                let addr = is_taken.then(|| self.addrs[at].into())?;
                 let (packets, error) = (self.packets[at], self.errors[at]);
                 // Of a source that is mostly error nothing is known.
                 (error <= packets / 2).then_some(TopSource {
@@ -95,7 +124,7 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     fn host(n: u32) -> (Host, IpAddr) {
         let addr: IpAddr = Ipv4Addr::from_bits(n).into();
@@ -108,7 +137,7 @@ mod tests {
             let mut sources = Sources::new();
             for n in (0..many).chain(0..many / 2) {
                 let (src, addr) = host(n);
-                sources.add(src, || addr, 1, 0);
+                sources.add(src, addr.into(), 1, 0);
             }
             let counted = sources.count();
             let off = counted.abs_diff(many.into());
@@ -123,11 +152,11 @@ mod tests {
             for heavy in [1, 2, 3] {
                 if round % heavy == 0 {
                     let (src, addr) = host(heavy);
-                    sources.add(src, || addr, 1, 0);
+                    sources.add(src, addr.into(), 1, 0);
                 }
             }
             let (src, addr) = host(1_000 + round);
-            sources.add(src, || addr, 1, 0);
+            sources.add(src, addr.into(), 1, 0);
         }
         let top = sources.top();
         for (place, (heavy, packets)) in [(1, 1_000), (2, 500), (3, 334)].into_iter().enumerate() {

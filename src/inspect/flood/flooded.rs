@@ -65,8 +65,7 @@ impl Flooded {
     #[inline]
     pub fn add(&mut self, place: &Place, contact: &Contact, packets: u32, key: u64) {
         self.last_ns = self.last_ns.max(contact.ts_ns);
-        let addr = || contact.src().into();
-        self.sources.add(place.src, addr, packets, key);
+        self.sources.add(place.src, contact.src(), packets, key);
     }
 
     /// The slot `over` was a flood.

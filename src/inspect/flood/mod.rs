@@ -167,11 +167,11 @@ impl<R: FloodRule> Detector for Flood<R> {
         let slot = self.slot_of(contact.ts_ns);
         let at = self.target(sighting, slot, out);
         let target = self.targets.get_mut(at);
-        if R::COMPLETED.has(contact.kind()) {
+        if R::COMPLETED.has(sighting.kind) {
             target.slot_mut(slot).completed += 1;
             return;
         }
-        let packets = match contact.kind() {
+        let packets = match sighting.kind {
             ContactKind::Datagrams => DATAGRAMS,
             _ => 1,
         };
@@ -186,7 +186,7 @@ impl<R: FloodRule> Detector for Flood<R> {
             && let Some(flooded) = &mut self.floods[index as usize]
         {
             flooded.add(
-                &sighting.place,
+                sighting.place,
                 contact,
                 packets,
                 sighting.sources.evidence_key,
@@ -269,7 +269,7 @@ impl<R: FloodRule> Flood<R> {
     /// The destination of a contact.
     #[inline]
     fn target(&mut self, sighting: &Sighting<'_>, slot: i64, out: &mut impl FnMut(Found)) -> usize {
-        let (place, port) = (&sighting.place, R::port(sighting.contact));
+        let (place, port) = (sighting.place, R::port(sighting.contact));
         let number = place.host.bits() | u64::from(port.is_some()) << 62;
         let tags = u64::from(place.tags) << 16 | u64::from(port.unwrap_or(0));
         if let Some((_, at)) = self

@@ -25,8 +25,8 @@ pub enum Scan {}
 pub struct PortScanFlags {
     /// Ports that make a port scan.
     ///
-    /// 2 to 16: distinct TCP ports of one destination with SYNs of one source within --scan-window. Not detected: scans
-    /// inside tunnels.
+    /// 2 to 16: distinct TCP ports of one destination with SYNs of one source within --scan-window, whatever they meet.
+    /// A client that opens as many services of one host fulfils the rule, too: its verdict is unproven (--alert).
     #[arg(
         long,
         value_name = "N",
@@ -35,9 +35,10 @@ pub struct PortScanFlags {
         help_heading = "Detection"
     )]
     pub scan_ports: u8,
-    /// Ports that make a port scan by one of our own addresses.
+    /// Ports of a scan by our addresses.
     ///
-    /// 2 to 64, or 0 for the same as --scan-ports. Monitors and proxies open many ports of one host.
+    /// 2 to 64, or 0 for the same as --scan-ports. Ours are those of --local and, in `run`, this host's. Monitors and
+    /// proxies open many ports of one host. `run` reports scans by them with --scan-scope all only.
     #[arg(
         long,
         value_name = "N",
@@ -46,7 +47,7 @@ pub struct PortScanFlags {
         help_heading = "Detection"
     )]
     pub scan_ports_local: u8,
-    /// Time window of the port scan rule.
+    /// Window of the port scan rule.
     ///
     /// 1s to 1h; takes ms, s, m, h. A SYN exactly this old is outside.
     #[arg(

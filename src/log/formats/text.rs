@@ -151,12 +151,11 @@ impl Text {
             out.extend_from_slice(b", last touch ");
             self.moment(out, detection.last_ns, due_ns);
         }
-        if let (Phase::Continues, Some(verdict)) = (detection.phase, detection.verdict) {
-            let _ = write!(out, " (verdict: {verdict})");
-        }
         let full = self.format == TextFormat::Full;
         if ended || full {
             evidence(out, detection);
+        } else if let (Phase::Continues, Some(verdict)) = (detection.phase, detection.verdict) {
+            let _ = write!(out, " (verdict: {verdict})");
         }
         for (holds, yes, no) in [
             (detection.exact, &b" (exact)"[..], &b" (not exact)"[..]),

@@ -257,6 +257,10 @@ fn scans(books: &Books) -> String {
     if shards.detections_allowed > 0 {
         text += &format!(", {} withheld by --allow", shards.detections_allowed);
     }
+    if shards.detections_below_verdict > 0 {
+        let withheld = shards.detections_below_verdict;
+        text += &format!(", {withheld} below the verdict of --alert");
+    }
     text
 }
 

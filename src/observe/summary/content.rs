@@ -310,7 +310,7 @@ fn kinds(tallies: &Tallies) -> Table {
     let mut notes = Vec::new();
     if scans.withheld > 0 {
         let withheld = many(scans.withheld, "other");
-        notes.push(format!("{withheld} withheld by --allow."));
+        notes.push(format!("{withheld} withheld by --allow or --alert."));
     }
     if scans.unfinished() > 0 {
         notes.push(format!(

@@ -18,7 +18,8 @@ pub struct RunArgs {
     ///
     /// `headers`: every packet, cut to its headers. `control`: only packets that open, answer or end a connection,
     /// at a fraction of the cost. An answered connection then ends with FIN, RST or after five days; where the server
-    /// repeats its SYN+ACK, the handshake was not finished, and it ends after 130 s. `full`: all bytes.
+    /// repeats its SYN+ACK, the handshake was not finished, and it ends after 130 s. UDP, pings and bare ACKs are not
+    /// seen, hence no UDP scan, UDP flood, flood of pings or scan by ACK. `full`: all bytes.
     #[arg(
         long,
         value_name = "DEPTH",
@@ -32,11 +33,12 @@ pub struct RunArgs {
     /// Sets the interfaces to promiscuous mode (PACKET_MR_PROMISC), as for mirror ports.
     #[arg(long, help_heading = CAPTURE)]
     pub promiscuous: bool,
-    /// Scans to report: exposed or all.
+    /// Scope: exposed or all.
     ///
-    /// `exposed`: scans that come from elsewhere, whose target is this host or lies behind it (directions in and
-    /// transit). `all`: scans by this host, too, of others (out) and of itself (local, as on lo). Scans that are not
-    /// reported are counted.
+    /// Which scans are reported. `exposed`: those that come from elsewhere, whose target is this host or lies behind it
+    /// (directions in and transit). `all`: scans by this host, too, of others (out) and of itself (local, as on lo).
+    /// Scans that are not reported are counted. Floods and distributed scans, which have many sources, count as from
+    /// elsewhere.
     #[arg(
         long,
         value_name = "SCOPE",
@@ -45,10 +47,10 @@ pub struct RunArgs {
         help_heading = DETECTION
     )]
     pub scan_scope: ScanScope,
-    /// Scan target: address or host.
+    /// Target: address or host.
     ///
-    /// `address`: each destination address by itself. `host`: all addresses of this host as one; alerts name the
-    /// destination of the deciding packet.
+    /// What is one target of a scan. `address`: each destination address by itself. `host`: all addresses of this host
+    /// as one; alerts name the destination of the deciding packet.
     #[arg(
         long,
         value_name = "TARGET",
@@ -87,8 +89,8 @@ pub struct RunArgs {
     pub block_timeout_ms: u32,
     /// Shed data when a worker is late.
     ///
-    /// `auto`: a worker that falls behind drops data on purpose, so that no new connection and no scan is lost. It
-    /// has three steps. First the kernel rejects bulk data. Then the worker returns all data packets unread. Then
+    /// `auto`: a worker that falls behind drops data on purpose, so that no new connection and no scan by SYNs is lost.
+    /// It has three steps. First the kernel rejects bulk data. Then the worker returns all data packets unread. Then
     /// new connections have no line each: their number is written once a second, as with `--fold`. Each step is
     /// logged, and data that were shed are counted as missed. If that is not enough, rings are full and drop
     /// packets, counted by class. `off`: no shedding. Needs `--fanout class`. Without CAP_BPF, packets that the
@@ -156,7 +158,7 @@ pub struct RunArgs {
     /// `watch` is for a person at a terminal: every flag has its default.
     ///
     /// `edge` is a service that costs little. It counts connections but writes no record of each. So its file stays
-    /// small; an EVE file is not rotated by the sensor:
+    /// small; an EVE file is not rotated by the sensor. It sees no UDP, see --capture:
     ///
     /// `--capture control --metrics 127.0.0.1:9477`
     /// `--output eve:/var/log/synledger/eve.json,events=alert+stats+lifecycle`

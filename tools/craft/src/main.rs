@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use craft::{BENIGN, Capture, PcapFormat, benign, manifest, merge, probes, read_pcap, scenarios};
+use craft::{
+    BENIGN, Capture, PcapFormat, benign, crowds, manifest, merge, probes, read_pcap, scenarios,
+};
 
 const USAGE: &str = "\
-usage: craft scenarios [--family base|probes] [--seed N] --out DIR
+usage: craft scenarios [--family base|probes|crowds] [--seed N] --out DIR
                                                 write NNN-name.pcap (.pcapng if several interfaces)
        craft benign [--seed N] [--minutes M] --out DIR
                                                 write benign traffic, an hour of each kind, and what
@@ -63,6 +65,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, ()> {
                 family = match words.next().as_deref() {
                     Some("base") => scenarios,
                     Some("probes") => probes,
+                    Some("crowds") => crowds,
                     _ => return Err(()),
                 }
             }

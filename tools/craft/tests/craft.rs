@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use craft::{
-    Capture, Flow, Ip, Link, LinkType, PcapFormat, Rng, SYN, Tcp, Udp, checksum, merge, mutate,
-    probes, read_pcap, scenarios,
+    Capture, Flow, Ip, Link, LinkType, PcapFormat, Rng, SYN, Tcp, Udp, checksum, crowds, merge,
+    mutate, probes, read_pcap, scenarios,
 };
 
 fn flow() -> Flow {
@@ -45,6 +45,31 @@ fn every_capture_of_probes_fits_a_pcap_file_and_has_a_name_of_its_own() {
 }
 
 #[test]
+fn a_flood_has_the_packets_of_its_name_within_a_second_each_from_another_source() {
+    let all = crowds(1);
+    let is_flood = |capture: &&Capture| capture.name.starts_with("flood-");
+    let floods: Vec<&Capture> = all.iter().filter(is_flood).collect();
+    assert_eq!((all.len(), floods.len()), (20, 16));
+    for capture in floods {
+        let count = capture.name.split('-').nth(2).expect("a number");
+        assert_eq!(capture.frames.len().to_string(), count, "{}", capture.name);
+        let times = capture.frames.iter().map(|frame| frame.ts_ns);
+        let seconds: HashSet<i64> = times.map(|ts_ns| ts_ns.div_euclid(1_000_000_000)).collect();
+        assert_eq!(seconds.len(), 1, "{}", capture.name);
+        let source = match capture.name.ends_with("v6") {
+            true => 22..38,
+            false => 26..30,
+        };
+        let sources = capture
+            .frames
+            .iter()
+            .map(|frame| &frame.bytes[source.clone()]);
+        let sources: HashSet<&[u8]> = sources.collect();
+        assert_eq!(sources.len(), capture.frames.len(), "{}", capture.name);
+    }
+}
+
+#[test]
 fn names_of_probes_do_not_depend_on_the_seed() {
     let names = |seed| -> Vec<_> { probes(seed).into_iter().map(|one| one.name).collect() };
     assert_eq!(names(1), names(2));
@@ -68,7 +93,7 @@ fn a_touch_on_the_border_of_probes_is_one_nanosecond_from_those_before_and_after
 
 #[test]
 fn equal_seeds_give_equal_bytes_and_another_seed_gives_others() {
-    for family in [scenarios, probes] {
+    for family in [scenarios, probes, crowds] {
         let bytes = |seed| -> Vec<_> {
             family(seed)
                 .iter()

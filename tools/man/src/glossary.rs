@@ -44,7 +44,7 @@ const DESCRIPTION: &[Block] = &[
     Item("worker", "A thread, pinned to a CPU, and its rings."),
     Item(
         "shard",
-        "The state that one worker owns. Shards share nothing. Each pair of source and destination has one owner among them. Every shard sends the contacts of a pair to its owner. So a scan that is spread over all workers is found at the same port as with one worker.",
+        "The state that one worker owns. Shards share nothing. Each address has one owner among them. Every shard sends each contact to the owners of its source and of its target. So a scan that is spread over all workers is found at the same port as with one worker.",
     ),
     Item(
         "direction",
@@ -76,15 +76,50 @@ const CONNECTIONS: &[Block] = &[
 const SCANS: &[Block] = &[
     Item(
         "port scan",
-        "One source sends SYNs to at least N ports of one destination (`--scan-ports`), the newest and the N-th newest less than a window apart (`--scan-window`). It is reported once, again at each doubling of its ports, and summed up when it has been quiet for the window. The line of the summary therefore comes a window after the last contact, and says when that was (`last touch`).",
-    ),
-    Item(
-        "contact, touch",
-        "A SYN as the rules for scans see it: source, destination, port, time. It counts whether it is answered, refused or neither; so does a retransmission.",
+        "One source sends SYNs to at least N ports of one destination (`--scan-ports`, 4), the newest and the N-th newest less than a window apart (`--scan-window`, 60 s). It is reported once, again at each doubling of its ports and when its verdict rises, and summed up when the rule has been false for the window. The line of the summary therefore comes a window after the last contact, and says when that was (`last touch`). The other scans are reported in the same way.",
     ),
     Item(
         "host sweep",
-        "One source sends SYNs to one port of at least N hosts within a window (`--sweep-hosts`, `--sweep-window`). It is reported in the same way.",
+        "One source sends SYNs to one port of at least N hosts within a window (`--sweep-hosts`, 25; `--sweep-window`, 60 s). A sensor sees only the hosts whose packets come to it.",
+    ),
+    Item(
+        "stealth scan",
+        "One source probes at least N ports of one destination within a time (`--stealth-scan`, 3/60s) by segments that open nothing and belong to nothing (technique).",
+    ),
+    Item(
+        "technique",
+        "How a stealth probe looks. `null`: no flag; `fin`: FIN alone; `xmas`: FIN, PSH and URG; `flags`: other flags, but none of SYN, ACK and RST; `syn_fin`: SYN with FIN or RST. No stack sends these. `ack` and `maimon` (FIN and ACK): outside a connection that the sensor knows, without data, and answered by RST; without that answer they may belong to a connection that began before the sensor.",
+    ),
+    Item(
+        "UDP scan",
+        "One source sends datagrams that open a flow to at least N ports of one destination within a time (`--udp-scan`, 10/60s). A datagram from a port below 1024 to one from 1024 on is taken for an answer whose question was not seen, and multicast and broadcast for no probe. A port has refused if ICMP unreachable quotes the datagram: hosts send few of these a second.",
+    ),
+    Item(
+        "slow scan",
+        "Of the 12 ports of any hosts to which one source sent SYNs most recently at least N failed (refused, or no answer within 5 s) within a time (`--slow-scan`, 10/8h), the first of them a minute or more before the newest contact. A source whose services are down for long fulfils that, too: name it with `--allow`.",
+    ),
+    Item(
+        "distributed scan",
+        "Of the 32 ports of one destination that were tried by SYNs most recently at least N are closed (refused, or no answer within 5 s) within a time (`--distributed-scan`, 20/60s); at least three sources tried them, and at most half of them were tried by one source alone. Its times are whole seconds. So a scan behind decoys is found, too. The alert names no source.",
+    ),
+    Item(
+        "contact, touch",
+        "A packet as the rules for scans see it: source, destination, port, time. A SYN counts whether it is answered, refused or neither; so does a retransmission. No rule about sources hears of one that has tried only one port of one host so far; its first contact is kept, and handed in with the second.",
+    ),
+    Item(
+        "half-open",
+        "A connection that the server answered with SYN+ACK and the client then reset, without completing it: so scanners ask for open ports. It proves nothing about the client's address.",
+    ),
+    Item(
+        "dark",
+        "An address where nothing is (`--dark`): who tries it is searching.",
+    ),
+    Item(
+        "verdict",
+        "How sure it is that somebody scans. A rule says what was tried: a client that opens four services of a server fulfils that of port scans, too. The verdict says what came of it. `unproven`: the rule holds, and nothing else says that it is a scan. `suspicious`: some evidence. `scan`: a scan. It rises within an alert, and never falls. It is looked at half a second after the rule became true, after five and a half, then after twice the time. `--alert` says from which verdict on a scan is reported.",
+    ),
+    Text(
+        "The verdict of port scans, host sweeps, UDP scans and slow scans follows from the score, which is the number of ports or hosts that refused or did not answer, less those that answered. Each that fails is four times as likely with a scanner as with an honest client, each that answers four times less (success rates of 0.2 and 0.8; Jung and others, 2004), so that the likelihood ratio is 4 to the power of the score. It is `scan` where the score is 4 or more and at least four in five of the ports or hosts have failed, and as many of all that the source tried in the last half hour to hour; or where the source tried three dark addresses. It is `suspicious` where the score is 2 or more, or the source tried a dark address or left three connections half-open. A stealth scan is a `scan`, by `ack` and `maimon` alone `suspicious`. A distributed scan is `suspicious`. If the target connected to the source within the last half hour (active FTP, callbacks), a port scan, UDP scan or stealth scan by the source is `unproven`. Floods have no verdict, as they accuse nobody.",
     ),
     Item(
         "exact",
@@ -100,22 +135,41 @@ const SCANS: &[Block] = &[
     ),
     Item(
         "proof",
-        "What shows that the source is who it says: `none`; `answered`, something answered it; `handshake`, it completed a handshake with what it scans. Anybody can send a packet in the name of another; only `handshake` makes that hard.",
+        "What shows that the source is who it says: `none`; `answered`, something answered it; `handshake`, it completed a handshake with what it scans. It is no verdict: an honest client has proof, and a spoofed scan has none. Anybody can send a packet in the name of another; only `handshake` makes that hard.",
     ),
     Item(
         "minimum detectable gap",
-        "A scan whose ports (or hosts) follow each other by less than this time is found. It is the window, or less in a flood of new sources that fills the table: `synledger_port_scan_min_detectable_gap_seconds`, `synledger_host_sweep_min_detectable_gap_seconds`.",
+        "A scan whose ports (or hosts) follow each other by less than this time is found. It is the time of the rule, or less in a flood of new sources that fills a table: `synledger_port_scan_min_detectable_gap_seconds`, and the same of `host_sweep`, `stealth_scan`, `udp_scan` and `slow_scan`. Distributed scans and floods have none. Rules whose time is above an hour promise less: what full tables forget of them is counted, but is no loss.",
     ),
     Item(
         "deduplication horizon",
         "A SYN that comes again within this time is no new connection: 130 s, or less in a flood (`synledger_dedup_horizon_seconds`).",
     ),
     Text(
-        "Why a flood shortens these times: a table has room for C pairs of source and destination. If a flood brings R new pairs a second, a pair is forgotten after about C / R seconds, and its scan starts from nothing. A scan whose ports follow each other by just C / R seconds is found in half of the cases. So the published gap is the shortest recent time in which an eighth of C came. A scan with this gap is found in 99,999 of 100,000 cases, also in bursts, and in floods whose sources try two ports each. Each gauge is the shortest of all workers.",
+        "Why a flood shortens these times: a table has room for C entries, such as sources that tried one port of one host so far. If a flood brings R new ones a second, an entry is forgotten after about C / R seconds, and its scan starts from nothing. A scan whose ports follow each other by just C / R seconds is found in half of the cases. So the published gap is the shortest recent time in which an eighth of C came. A scan with this gap is found in 99,999 of 100,000 cases, also in bursts, and in floods whose sources try two ports each. Each gauge is the shortest of all workers.",
     ),
 ];
 
 const FLOODS: &[Block] = &[
+    Item(
+        "SYN flood",
+        "At least N SYNs at one port of one destination within a time (`--syn-flood`, 1000/1s), of which fewer than a tenth complete a handshake; the rest must add up to over 20 times what the port completes in an average such time (at least one). So neither a busy server's clients nor a download over many connections is a flood.",
+    ),
+    Item(
+        "RST flood",
+        "At least N RSTs at one destination within a time (`--rst-flood`, 5000/1s) that belong to no connection. They may be answers to a flood that somebody sent in this destination's name.",
+    ),
+    Item(
+        "UDP flood",
+        "At least N datagrams at one destination within a time (`--udp-flood`, 10000/1s) that open a flow, or belong to one that was not answered: of one flow the first and each 64th count, the latter for 64.",
+    ),
+    Item(
+        "ICMP flood",
+        "At least N ICMP or ICMPv6 messages at one destination within a time (`--icmp-flood`, 1000/1s), but neighbour and listener discovery.",
+    ),
+    Text(
+        "Packets are counted in slots of that time, from multiples of it on, and a slot is judged at its end. A flood is reported once, again when its packets have doubled, and ended after ten slots with less than half of N each. Its number of sources is estimated (HyperLogLog, standard error 6.5 %). Nobody is accused: the sources of a flood are mostly spoofed. `--alert` and `--allow` change nothing about floods, each flag takes `off`.",
+    ),
     Item(
         "folded",
         "Attempts above `--fold` a second to one destination and port have no line each. One record a second has their number (`New connections folded:`, EVE `new_connections`). In `run`, attempts for which the log has no room are folded, too (reason `pressure`).",
@@ -158,19 +212,19 @@ const WITNESS: &[Block] = &[
 
 const SHEDDING: &[Block] = &[
     Text(
-        "A worker that falls behind sheds data, never a new connection, a refusal or a scan. If that is not enough, rings are full and lose what comes, counted by class: a worker that gets a tenth of the CPU that a flood of SYNs needs loses most of it. `--shed off` leaves it to full rings. There are three levels, each on top of those before it:",
+        "A worker that falls behind sheds data, never a new connection, a refusal or a scan by SYNs. If that is not enough, rings are full and lose what comes, counted by class: a worker that gets a tenth of the CPU that a flood of SYNs needs loses most of it. `--shed off` leaves it to full rings. There are three levels, each on top of those before it:",
     ),
     Item(
         "1",
-        "Begins when over 25 % of a ring of opening or control packets, or over 50 % of a data ring, waits and is late. Sheds UDP and plain TCP segments: the kernel refuses them before it copies them, and counts them if CAP_BPF is held. Still exact: attempts, answers, refusals, ends, scans.",
+        "Begins when over 25 % of a ring of opening or control packets, or over 50 % of a data ring, waits and is late. Sheds UDP and plain TCP segments: the kernel refuses them before it copies them, and counts them if CAP_BPF is held. Still exact: attempts, answers, refusals, ends, and scans by SYNs and by segments without ACK. Not seen: UDP scans and UDP floods, probes by ACK, and the end of handshakes (unless the client ends the connection, too), which SYN floods and proofs are about.",
     ),
     Item(
         "2",
-        "Begins when over 50 % of a ring of opening or control packets waits and is late. The worker also returns all frames of its data rings unread. The same counts are still exact.",
+        "Begins when over 50 % of a ring of opening or control packets waits and is late. The worker also returns all frames of its data rings unread, pings among them. The same counts are still exact.",
     ),
     Item(
         "3",
-        "Begins when over 75 % of a ring of opening packets waits and is late. Then attempts have no line each (unless `--fold 0`), but a count each second. Still exact: counts of attempts, and scans.",
+        "Begins when over 75 % of a ring of opening packets waits and is late. Then attempts have no line each (unless `--fold 0`), but a count each second. Still exact: counts of attempts, and scans by SYNs.",
     ),
     Text(
         "Shares are of the ring's bytes. A ring is late if its oldest frame has waited for more than two block timeouts and 5 ms, or if it dropped frames. So neither a burst that is read in time nor a trickle begins a level. Data are kept at every level while they are less than a quarter of what comes and their ring does not fill: in a flood of SYNs, established connections keep their counts.",
@@ -197,7 +251,11 @@ const TUNING: &[Block] = &[
     ),
     Item(
         "Tables overflow",
-        "Raise `--memory-mib`. An attempt takes about 89 bytes for 130 s, a pair with one port 16 bytes.",
+        "Raise `--memory-mib`. An attempt takes about 89 bytes for 130 s, a source with one port of one host 24 bytes. A third of the memory of the detectors is for sources; a rule that is off leaves its share to the others.",
+    ),
+    Item(
+        "Alerts are no scans",
+        "Take `--alert suspicious` or `--alert scan`. Name monitors and vulnerability scanners of your own with `--allow`, unused addresses with `--dark`; where your own hosts open many ports of one host, raise `--scan-ports-local`.",
     ),
     Item(
         "The log costs too much",
@@ -324,7 +382,13 @@ const STANDARD_STREAMS: &[Block] = &[
 ];
 
 const LIMITS: &[Block] = &[
-    Text("Connections inside a tunnel (GRE, VXLAN, IP in IP) are not looked at."),
+    Text("Connections inside a tunnel (GRE, VXLAN, IP in IP) are not looked at, nor are scans."),
+    Text(
+        "Not detected as scans: probes by ACK or FIN+ACK that nothing answers or that carry data, by SYN+ACK, and by RST (other than as a RST flood); datagrams from a port below 1024 to one from 1024 on; SCTP; sweeps of many hosts by pings, datagrams or stealth probes; probes in tiny fragments, other than SYNs; many sources that each try another host; and what is slower than the rules, or succeeds mostly and is slower than the rule for port scans. In an idle scan the SYNs come from the host that is borrowed: the alert names that host.",
+    ),
+    Text(
+        "With `--capture control` (also in `--preset edge`) UDP, pings and bare ACKs are not seen: no UDP scan, UDP flood, flood of pings or scan by ACK is found, and a handshake counts for SYN floods only when the client ends the connection. The same holds while data are shed.",
+    ),
     Text(
         "Fragments other than the first are never attributed to a connection. A SYN that is cut into tiny fragments is joined and counted.",
     ),

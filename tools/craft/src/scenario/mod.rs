@@ -1,6 +1,7 @@
 //! The captures that real collections lack.
 
 mod connection;
+mod crowds;
 mod odd;
 mod probes;
 mod scene;
@@ -10,6 +11,7 @@ mod window;
 
 use crate::capture::Capture;
 use crate::rng::Rng;
+pub use crowds::crowds;
 pub use probes::probes;
 
 /// Number of captures.

@@ -151,7 +151,7 @@ fn idle(workers: usize, interfaces: usize) -> (Books, Books) {
     shards.flow.flows_opened = 123_456;
     shards.detectors.port_scan.ended = 12;
     shards.scans[0] = [12; 5];
-    shards.contacts_sent[0] = shards.flow.contacts_of(Owner::Source).0;
+    shards.contacts_sent[0] = shards.contacts_made(Owner::Source).0;
     shards.contacts_merged[0] = shards.contacts_sent[0];
     shards.detectors.sources.held_back = shards.contacts_sent[0];
     shards.horizons.scan_gaps_ns[..5].fill(60_000_000_000);
