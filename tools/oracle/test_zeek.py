@@ -27,10 +27,10 @@ class Zeek(unittest.TestCase):
                       "payload_bytes_toserver": 10, "payload_bytes_toclient": 20},
     }
     NOTICE = {"ts": "1619623685.123456", "note": "Scan::Port_Scan", "msg": "Port scan detected", "src": "192.0.2.1",
-              "dst": "198.51.100.1", "p": "-", "n": "4"}
+              "dst": "198.51.100.1", "p": "-", "n": "4", "proto": "tcp"}
     ALERT = {
         "timestamp": "2021-04-28T15:28:05.123456+0000", "event_type": "alert", "src_ip": "192.0.2.1",
-        "dest_ip": "198.51.100.1", "synledger": {"scan": {"kind": "port_scan", "ports": 4, "hosts": 1}},
+        "dest_ip": "198.51.100.1", "proto": "TCP", "synledger": {"scan": {"kind": "port_scan", "ports": 4, "hosts": 1}},
     }
 
     def log(self, *, types=TYPES, rows=(ROW,), last="#close\t2021-04-28-15-28-07\n"):
