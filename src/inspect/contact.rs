@@ -114,6 +114,11 @@ impl Kinds {
         self.0 >> kind as u32 & 1 != 0
     }
 
+    /// Whether it has none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// Both sets.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

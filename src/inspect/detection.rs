@@ -265,8 +265,8 @@ pub struct TopSource {
 /// The many sources of a flood or of a distributed scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Crowd {
-    /// SYN flood: connections completed.
-    pub completed: u64,
+    /// Connections completed, for a flood that is told from them.
+    pub completed: Option<u64>,
     /// Distinct sources: an estimate.
     pub sources: u64,
     /// The sources of most packets, descending.
@@ -319,6 +319,12 @@ pub struct Detection {
 }
 
 impl Detection {
+    /// Order by content, of what comes at the same place of the log.
+    pub(crate) fn order(&self) -> impl Ord + use<> {
+        let source = (self.subject, self.src_prefix, self.vlan, self.vlan_count);
+        (self.ts_ns, self.kind, source, self.phase)
+    }
+
     /// Whether it tells of the source of a contact, which is that place's.
     pub(super) fn is_about(&self, contact: &Contact, place: &Place) -> bool {
         let is_source = self.subject.src() == Some(contact.src().into());

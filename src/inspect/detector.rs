@@ -22,6 +22,19 @@ use std::fmt::Debug;
 /// A detection, and the deadline that caused it, if one did.
 pub type Found = (Option<i64>, Detection);
 
+/// What a kind of detection says about its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judge {
+    /// Nothing: its packets accuse nobody.
+    Nobody,
+    /// That the source may be one of many that share the work.
+    Crowd,
+    /// What follows from how many of its places failed.
+    Outcomes,
+    /// What follows from the flags that it sent.
+    Techniques,
+}
+
 /// Names of a kind of detection in logs.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
@@ -29,6 +42,8 @@ pub struct About {
     pub title: &'static str,
     /// Ten times this plus the phase is the `signature_id` of an alert.
     pub signature: u32,
+    /// What its detections say about their source.
+    pub judge: Judge,
     /// Suricata's name of the protocol.
     pub proto: &'static str,
     /// Suricata's category of such alerts.

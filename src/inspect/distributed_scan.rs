@@ -7,7 +7,7 @@
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds, Owner};
 use super::detection::{Crowd, Extent, Subject};
-use super::detector::About;
+use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::item::Item;
 use super::distinct::question::{
@@ -149,6 +149,7 @@ impl Question for ClosedPorts {
     const ABOUT: About = About {
         title: "Distributed scan",
         signature: 105,
+        judge: Judge::Crowd,
         proto: "TCP",
         category: "Attempted Information Leak",
         zeek_note: "Scan::Distributed_Scan",

@@ -3,7 +3,7 @@
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds, Owner};
 use super::detection::{Extent, Subject};
-use super::detector::About;
+use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::item_set::HashSet;
 use super::distinct::question::{ExtentItems, Hears, Question, Threshold};
@@ -68,6 +68,7 @@ impl Question for Hosts {
     const ABOUT: About = About {
         title: "Host sweep",
         signature: 101,
+        judge: Judge::Outcomes,
         proto: "TCP",
         category: "Attempted Information Leak",
         zeek_note: "Scan::Address_Scan",

@@ -2,7 +2,7 @@
 
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds};
-use super::detector::About;
+use super::detector::{About, Judge};
 use super::flood::{Flood, FloodRule};
 use super::threshold::{Range, Within};
 
@@ -37,6 +37,7 @@ impl FloodRule for Messages {
     const ABOUT: About = About {
         title: "ICMP flood",
         signature: 109,
+        judge: Judge::Nobody,
         proto: "ICMP",
         category: "Attempted Denial of Service",
         zeek_note: "Flood::ICMP_Flood",

@@ -4,7 +4,7 @@
 
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds};
-use super::detector::About;
+use super::detector::{About, Judge};
 use super::flood::{Flood, FloodRule};
 use super::threshold::{Range, Within};
 
@@ -39,6 +39,7 @@ impl FloodRule for StrayResets {
     const ABOUT: About = About {
         title: "RST flood",
         signature: 107,
+        judge: Judge::Nobody,
         proto: "TCP",
         category: "Attempted Denial of Service",
         zeek_note: "Flood::RST_Flood",

@@ -8,7 +8,7 @@
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds, Owner};
 use super::detection::{Extent, Subject};
-use super::detector::About;
+use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::item::{Item, Numbered};
 use super::distinct::item_set::HashSet;
@@ -91,6 +91,7 @@ impl Question for Places {
     const ABOUT: About = About {
         title: "Slow scan",
         signature: 104,
+        judge: Judge::Outcomes,
         proto: "TCP",
         category: "Attempted Information Leak",
         zeek_note: "Scan::Slow_Scan",

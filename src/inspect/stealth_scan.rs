@@ -6,7 +6,7 @@
 
 use super::Kind;
 use super::contact::{ContactKind, Kinds};
-use super::detector::About;
+use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::question::{Hears, Threshold};
 use super::port_scan::ports::{PortRule, Ports};
@@ -44,6 +44,7 @@ impl PortRule for Stealth {
     const ABOUT: About = About {
         title: "Stealth scan",
         signature: 102,
+        judge: Judge::Techniques,
         proto: "TCP",
         category: "Attempted Information Leak",
         zeek_note: "Scan::Stealth_Scan",

@@ -7,7 +7,7 @@
 
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds};
-use super::detector::About;
+use super::detector::{About, Judge};
 use super::flood::{Flood, FloodRule, Slot};
 use super::threshold::{Range, Within};
 
@@ -47,6 +47,7 @@ impl FloodRule for HalfOpen {
     const ABOUT: About = About {
         title: "SYN flood",
         signature: 106,
+        judge: Judge::Nobody,
         proto: "TCP",
         category: "Attempted Denial of Service",
         zeek_note: "Flood::SYN_Flood",

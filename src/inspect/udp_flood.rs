@@ -4,7 +4,7 @@
 
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds};
-use super::detector::About;
+use super::detector::{About, Judge};
 use super::flood::{Flood, FloodRule};
 use super::threshold::{Range, Within};
 
@@ -40,6 +40,7 @@ impl FloodRule for Unanswered {
     const ABOUT: About = About {
         title: "UDP flood",
         signature: 108,
+        judge: Judge::Nobody,
         proto: "UDP",
         category: "Attempted Denial of Service",
         zeek_note: "Flood::UDP_Flood",

@@ -5,7 +5,7 @@
 
 use super::Kind;
 use super::contact::{ContactKind, Kinds};
-use super::detector::About;
+use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::question::{Hears, Threshold};
 use super::port_scan::ports::{PortRule, Ports};
@@ -44,6 +44,7 @@ impl PortRule for Datagrams {
     const ABOUT: About = About {
         title: "UDP scan",
         signature: 103,
+        judge: Judge::Outcomes,
         proto: "UDP",
         category: "Attempted Information Leak",
         zeek_note: "Scan::UDP_Scan",

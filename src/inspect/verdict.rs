@@ -6,8 +6,8 @@
 //! likelihood ratio is 4^(failed − answered): four failures decide at 1 % of errors. Source: Jung, Paxson, Berger,
 //! Balakrishnan, "Fast Portscan Detection Using Sequential Hypothesis Testing", IEEE S&P 2004.
 
-use super::Kind;
 use super::detection::{Evidence, SourceEvidence, Technique, Verdict};
+use super::detector::Judge;
 
 /// ln 99 / ln 4, rounded up: failures without an answer that decide at 1 % of errors of both kinds.
 const DECIDES: i64 = 4;
@@ -46,29 +46,34 @@ fn of_outcomes(evidence: &Evidence, source: &SourceEvidence) -> Verdict {
     }
 }
 
-/// The verdict; `None`: the kind has none, as its packets accuse nobody.
+/// The verdict over probes of so many ports.
+fn of_techniques(ports: u64, source: &SourceEvidence) -> Verdict {
+    // No stack sends such segments. ACK and FIN+ACK outside a connection may be what is left of one.
+    match Technique::any_certain(source.techniques) || ports >= REMAINS {
+        true => Verdict::Scan,
+        false => Verdict::Suspicious,
+    }
+}
+
+/// The verdict over so many ports or hosts; `None`: the kind has none.
 pub fn verdict(
-    (kind, ports): (Kind, u64),
+    (judge, ports): (Judge, u64),
     evidence: &Evidence,
     source: &SourceEvidence,
 ) -> Option<Verdict> {
-    match kind {
-        Kind::SynFlood | Kind::RstFlood | Kind::UdpFlood | Kind::IcmpFlood => None,
+    let verdict = match judge {
+        Judge::Nobody => return None,
         // Closed ports that many sources share. Each may be forged.
-        Kind::DistributedScan => Some(Verdict::Suspicious),
-        _ if source.friendly => Some(Verdict::Unproven),
-        // No stack sends such segments. ACK and FIN+ACK outside a connection may be what is left of one.
-        Kind::StealthScan => {
-            let is_certain = Technique::any_certain(source.techniques) || ports >= REMAINS;
-            Some(match is_certain {
-                true => Verdict::Scan,
-                false => Verdict::Suspicious,
-            })
-        }
-        Kind::PortScan | Kind::HostSweep | Kind::UdpScan | Kind::SlowScan => {
-            Some(of_outcomes(evidence, source))
-        }
-    }
+        Judge::Crowd => Verdict::Suspicious,
+        Judge::Outcomes => of_outcomes(evidence, source),
+        Judge::Techniques => of_techniques(ports, source),
+    };
+    // Whom the target contacted first, may call back: one level less. It is no excuse for everything.
+    let excused = match verdict {
+        Verdict::Scan => Verdict::Suspicious,
+        _ => Verdict::Unproven,
+    };
+    Some(if source.friendly { excused } else { verdict })
 }
 
 #[cfg(test)]

@@ -96,9 +96,7 @@ impl Body {
                 (a.ts_ns, a.tuple, a.isn).cmp(&(b.ts_ns, b.tuple, b.isn))
             }
             (Self::Flow(a), Self::Flow(b)) => flow_order(a).cmp(&flow_order(b)),
-            (Self::Alert(a), Self::Alert(b)) => {
-                (a.ts_ns, a.kind, a.subject, a.phase).cmp(&(b.ts_ns, b.kind, b.subject, b.phase))
-            }
+            (Self::Alert(a), Self::Alert(b)) => a.order().cmp(&b.order()),
             (Self::Folded(a), Self::Folded(b)) => a.order().cmp(&b.order()),
             _ => self.rank().cmp(&other.rank()),
         }

@@ -34,8 +34,7 @@ fn found(parts: &[Part], with_borders: bool) -> Vec<(i64, Detection)> {
     lab.finish();
     let at_end = lab.found.drain(..).map(|(_, one)| (i64::MAX, one));
     found.extend(at_end);
-    // What is due at one time keeps its order.
-    found.sort_by_key(|one| one.0);
+    found.sort_by_key(|one| (one.0, one.1.order()));
     found
 }
 

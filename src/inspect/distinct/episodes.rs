@@ -279,7 +279,8 @@ impl<Q: Question> Distinct<Q> {
         });
         let source: SourceEvidence = source.unwrap_or_default();
         // What was a scan stays one, though half an hour later its evidence is forgotten.
-        let verdict = verdict((Q::KIND, extent.count()), &evidence, &source).max(episode.verdict);
+        let verdict =
+            verdict((Q::ABOUT.judge, extent.count()), &evidence, &source).max(episode.verdict);
         episode.verdict = verdict;
         let (vlan, vlan_count) = vlan::unpack(unmarked(episode.tags));
         let network = Network::of(episode.tags);

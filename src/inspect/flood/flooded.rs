@@ -25,6 +25,8 @@ pub struct Flooded {
     first_ns: i64,
     pub last_ns: i64,
     sources: Sources,
+    /// Its rule counts completed connections.
+    pub counts_completed: bool,
     /// Packets and completed connections of the slots that are over; 0: none was a flood yet.
     packets: u64,
     completed: u64,
@@ -50,6 +52,7 @@ impl Flooded {
             first_ns: contact.ts_ns,
             last_ns: contact.ts_ns,
             sources: Sources::new(),
+            counts_completed: false,
             packets: 0,
             completed: 0,
             peak: 0,
@@ -112,7 +115,7 @@ impl Flooded {
             source: SourceEvidence::default(),
             verdict: None,
             crowd: Some(Crowd {
-                completed: self.completed,
+                completed: self.counts_completed.then_some(self.completed),
                 sources: self.sources.count(),
                 top: self.sources.top(),
             }),

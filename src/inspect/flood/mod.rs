@@ -306,7 +306,8 @@ impl<R: FloodRule> Flood<R> {
             Some(port) => Subject::TargetPort { dst, port },
             None => Subject::Target { dst },
         };
-        let flooded = Flooded::new(at, (subject, contact.tags()), contact, self.generation);
+        let mut flooded = Flooded::new(at, (subject, contact.tags()), contact, self.generation);
+        flooded.counts_completed = !R::COMPLETED.is_empty();
         self.floods[index as usize] = Some(flooded);
         self.targets.get_mut(at).flood = Some(index);
         let deadline = self

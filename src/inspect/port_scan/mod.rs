@@ -5,7 +5,7 @@ pub(super) mod ports;
 
 use super::Kind;
 use super::contact::{ContactKind, Kinds};
-use super::detector::About;
+use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::question::{Hears, KEEP_MAX, Threshold};
 use crate::time::durations::{Window, window};
@@ -74,6 +74,7 @@ impl PortRule for Scan {
     const ABOUT: About = About {
         title: "Port scan",
         signature: 100,
+        judge: Judge::Outcomes,
         proto: "TCP",
         category: "Attempted Information Leak",
         zeek_note: "Scan::Port_Scan",

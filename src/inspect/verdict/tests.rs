@@ -243,8 +243,8 @@ fn three_dark_addresses_are_a_scan_and_one_is_suspicious() {
 #[test]
 fn who_was_contacted_first_calls_back_and_is_no_scanner_for_half_an_hour() {
     for (contacted, minutes, expected) in [
-        (true, 1, Verdict::Unproven),
-        (true, 29, Verdict::Unproven),
+        (true, 1, Verdict::Suspicious),
+        (true, 29, Verdict::Suspicious),
         (true, 32, Verdict::Scan),
         (false, 1, Verdict::Scan),
     ] {
@@ -259,6 +259,20 @@ fn who_was_contacted_first_calls_back_and_is_no_scanner_for_half_an_hour() {
         lab.expire(ts_ns + 10 * S);
         let found = verdicts(&lab, Kind::PortScan).expect("a detection");
         assert_eq!(found.1, expected, "{contacted} {minutes}");
+    }
+    // Three callbacks of four that fail are suspicious of a stranger only.
+    for (contacted, expected) in [(true, Verdict::Unproven), (false, Verdict::Suspicious)] {
+        let mut lab = lab();
+        if contacted {
+            on(&mut lab, 0, (THEM, US), 21, &[Touch, Answered, Established]);
+        }
+        for port in 1..=3 {
+            on(&mut lab, S, (US, THEM), port, &[Touch, Refused]);
+        }
+        on(&mut lab, S, (US, THEM), 4, &[Touch, Answered, Established]);
+        lab.expire(20 * S);
+        let found = verdicts(&lab, Kind::PortScan).expect("a detection");
+        assert_eq!(found.1, expected, "{contacted}");
     }
     // That it contacted them makes it no friend of theirs.
     let mut lab = lab();

@@ -2,7 +2,7 @@
 
 use super::GID;
 use crate::inspect::detection::{
-    Crowd, Detection, Evidence, Extent, Kind, Phase, Technique, TopSource, Verdict,
+    Crowd, Detection, Evidence, Extent, Phase, Technique, TopSource, Verdict,
 };
 use crate::inspect::verdict;
 use crate::log::formats::append;
@@ -119,8 +119,8 @@ fn many_sources(out: &mut Vec<u8>, detection: &Detection, crowd: &Crowd) {
     if !matches!(detection.extent, Extent::Packets { .. }) {
         return;
     }
-    if detection.kind == Kind::SynFlood {
-        let _ = write!(out, r#","completed":{}"#, crowd.completed);
+    if let Some(completed) = crowd.completed {
+        let _ = write!(out, r#","completed":{completed}"#);
     }
     out.extend_from_slice(b",\"top_sources\":[");
     for (at, one) in crowd.top.iter().enumerate() {
