@@ -247,8 +247,9 @@ macro_rules! detectors {
                 watermark: i64,
                 out: &mut impl FnMut(Found),
             ) {
+                let is_touch = ContactKind::TOUCHES.has(contact.kind());
                 for network in Network::ALL {
-                    if self.sources.is_told(place.source, watermark) {
+                    if is_touch && self.sources.is_told(place.source, watermark) {
                         return;
                     }
                     let contact = self.sources.of_network(contact, network);

@@ -40,7 +40,7 @@ pub struct SlowScanFlags {
     /// Failures of a slow scan.
     ///
     /// off, or N from 4 to 12 of the 12 (destination, TCP port) to which a source sent SYNs most recently, within
-    /// TIME, 1m to 24h, and over at least a minute. Failed: refused, or no answer within 5 s. With a time above 1h,
+    /// TIME, 2m to 24h, and over at least a minute. Failed: refused, or no answer within 5 s. With a time above 1h,
     /// sources that full tables forget are counted, but are no loss.
     #[arg(
         long,
@@ -53,7 +53,7 @@ pub struct SlowScanFlags {
 }
 
 fn range(value: &str) -> Result<Within, String> {
-    let (counts, windows) = (4..=12, ["1m", "24h"]);
+    let (counts, windows) = (4..=12, ["2m", "24h"]);
     Range { counts, windows }.read(value)
 }
 

@@ -54,7 +54,8 @@ impl PortRule for Stealth {
         touches: ContactKind::PROBES.with(Kinds::of(&[ContactKind::OddTouch])),
         answers: Kinds::of(&[ContactKind::Answered]),
         refusals: Kinds::of(&[ContactKind::Refused]),
-        proofs: Kinds::of(&[ContactKind::Established]),
+        // A handshake proves nothing about who sent a segment outside it.
+        proofs: Kinds::of(&[]),
     };
     type Flags = StealthScanFlags;
 

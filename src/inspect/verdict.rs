@@ -73,7 +73,9 @@ pub fn verdict(
         Verdict::Scan => Verdict::Suspicious,
         _ => Verdict::Unproven,
     };
-    Some(if source.friendly { excused } else { verdict })
+    let is_certain = judge == Judge::Techniques && Technique::any_certain(source.techniques);
+    let is_excused = source.friendly && !is_certain && source.dark < DARK;
+    Some(if is_excused { excused } else { verdict })
 }
 
 #[cfg(test)]

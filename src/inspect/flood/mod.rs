@@ -179,8 +179,9 @@ impl<R: FloodRule> Detector for Flood<R> {
         let before = now.packets;
         now.packets = before.saturating_add(packets);
         let watch = (self.rule.at_least / 2).max(1);
-        if before < watch && now.packets >= watch && target.flood.is_none() {
-            self.watch(at, slot, sighting);
+        if target.flood.is_none() && target.is_due(before, watch, self.rule.at_least) {
+            let has_room = self.watch(at, slot, sighting);
+            self.counts.without_list += u64::from(!has_room && before < watch);
         }
         if let Some(index) = self.targets.get(at).flood
             && let Some(flooded) = &mut self.floods[index as usize]
@@ -293,11 +294,13 @@ impl<R: FloodRule> Flood<R> {
         at
     }
 
-    /// Counts the sources of a destination from now on: this slot may become a flood.
-    fn watch(&mut self, at: usize, slot: i64, sighting: &Sighting<'_>) {
+    /// Counts the sources of a destination from now on: this slot may become a flood. False: there is no room.
+    fn watch(&mut self, at: usize, slot: i64, sighting: &Sighting<'_>) -> bool {
+        if self.free.is_empty() {
+            self.forget_least(at);
+        }
         let Some(index) = self.free.pop() else {
-            self.counts.without_list += 1;
-            return;
+            return false;
         };
         self.generation = self.generation.wrapping_add(1);
         let contact = sighting.contact;
@@ -315,6 +318,19 @@ impl<R: FloodRule> Flood<R> {
             .max(sighting.watermark.saturating_add(1));
         self.due.push(Reverse((deadline, index, self.generation)));
         sighting.wake_at(deadline);
+        true
+    }
+
+    /// Frees the room of the destination that is no flood yet and has the fewest packets, if they are fewer than these.
+    fn forget_least(&mut self, at: usize) {
+        let of = |at: usize| self.targets.get(at).packets();
+        let watched = (0_u32..).zip(&self.floods).filter_map(|(index, flooded)| {
+            let flooded = flooded.as_ref().filter(|flooded| !flooded.is_started())?;
+            Some((of(flooded.at), index))
+        });
+        if let Some((_, index)) = watched.min().filter(|(packets, _)| *packets < of(at)) {
+            self.forget(index);
+        }
     }
 
     fn slot_end_ns(&self, slot: i64) -> i64 {

@@ -58,6 +58,17 @@ impl Target {
         self.slot >= slot
     }
 
+    /// Packets of its newest slot.
+    pub fn packets(&self) -> u32 {
+        self.now.packets
+    }
+
+    /// Whether its sources are to be counted from now on: at `watch` packets, or at each `at_least` if there was no room.
+    pub fn is_due(&self, before: u32, watch: u32, at_least: u32) -> bool {
+        let now = self.now.packets;
+        now >= watch && (before < watch || before / at_least != now / at_least)
+    }
+
     /// The slot of its newest packet.
     pub fn slot(&self) -> i64 {
         self.slot

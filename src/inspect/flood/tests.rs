@@ -369,6 +369,22 @@ fn without_a_place_for_it_a_flood_is_counted_and_found_when_one_is_free() {
 }
 
 #[test]
+fn destinations_below_the_rate_hide_no_flood() {
+    let mut lab = with(Rule {
+        floods: 2,
+        ..rule()
+    });
+    for decoy in 1..=2 {
+        burst(&mut lab, START, (v4(decoy), ContactKind::StrayReset), N - 1);
+    }
+    burst(&mut lab, START, (v4(9), ContactKind::StrayReset), 2 * N);
+    lab.expire(START + S);
+    let all = lab.all(Kind::RstFlood).into_iter();
+    let found: Vec<IpAddr> = all.map(|one| one.subject.dst()).collect();
+    assert_eq!(found, [IpAddr::from(v4(9))]);
+}
+
+#[test]
 fn a_rule_that_is_off_finds_nothing_and_takes_no_memory() {
     let flags = crate::inspect::syn_flood::SynFloodFlags {
         syn_flood: Within {

@@ -324,6 +324,9 @@ impl Sources {
     /// The destination of an established connection, which this shard owns, was contacted by the source first.
     #[inline]
     pub(super) fn befriend(&mut self, contact: &Contact, watermark: i64) {
+        if contact.src == contact.dst {
+            return;
+        }
         let pair = self.hasher.pair(contact.dst(), contact.src());
         let pair = self.hasher.tagged(pair, contact.tags());
         self.friends.insert(pair, watermark);
