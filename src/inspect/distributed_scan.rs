@@ -5,15 +5,14 @@
 //! source alone. That is what remains of a scan with decoys, too: each probe comes from every decoy.
 
 use super::Kind;
-use super::contact::{Contact, ContactKind, Kinds, Owner};
+use super::contact::{Contact, Kinds, Owner};
 use super::detection::{Crowd, Extent, Subject};
 use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::item::Item;
 use super::distinct::question::{
-    ExtentItems, Hears, Question, Threshold, is_inside, nth_newest_ns,
+    ExtentItems, Hears, Question, Threshold, has_failed, is_inside, nth_newest_ns,
 };
-use super::distinct::state::TouchState;
 use super::distinct::subjects::Touch;
 use super::place::Place;
 use super::port_scan::port_map::{PORT_MAP_WORDS, PortItem, PortMap, ranges_of};
@@ -21,7 +20,6 @@ use super::threshold::{Range, Within};
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::splitmix::mix64;
-use crate::time::durations::UNANSWERED_NS;
 use std::net::IpAddr;
 
 pub type DistributedScan = Distinct<ClosedPorts>;
@@ -136,14 +134,6 @@ fn is_shared(touched: impl Iterator<Item = u32> + Clone) -> bool {
     all.count_ones() >= SOURCES_MIN && most_alone.unwrap_or(0) * 2 <= total
 }
 
-fn is_closed(touch: &Touch<TouchedPort>, newest_ns: i64) -> bool {
-    match touch.state {
-        TouchState::Refused => true,
-        TouchState::Answered => false,
-        _ => !is_inside(touch.ts_ns, newest_ns, UNANSWERED_NS),
-    }
-}
-
 impl Question for ClosedPorts {
     const KIND: Kind = Kind::DistributedScan;
     const ABOUT: About = About {
@@ -157,10 +147,8 @@ impl Question for ClosedPorts {
     const WEIGHT: u64 = 3;
     const KEYED_BY: Owner = Owner::Target;
     const HEARS: Hears = Hears {
-        touches: ContactKind::SYNS,
-        answers: Kinds::of(&[ContactKind::Answered]),
-        refusals: Kinds::of(&[ContactKind::Refused]),
         proofs: Kinds::of(&[]),
+        ..Hears::ATTEMPTS
     };
     const ITEM_SET_WORDS: usize = PORT_MAP_WORDS;
     type Flags = DistributedScanFlags;
@@ -192,7 +180,7 @@ impl Question for ClosedPorts {
             return None;
         }
         let counts = |touch: &&Touch<TouchedPort>| {
-            is_closed(touch, newest_ns) && is_inside(touch.ts_ns, newest_ns, window_ns)
+            has_failed(touch, newest_ns) && is_inside(touch.ts_ns, newest_ns, window_ns)
         };
         let mut times = [i64::MIN; KEEP];
         let mut count = 0;

@@ -1,7 +1,7 @@
 //! `host_sweep`: at least N hosts touched on one port by one source within a window.
 
 use super::Kind;
-use super::contact::{Contact, ContactKind, Kinds, Owner};
+use super::contact::{Contact, Owner};
 use super::detection::{Extent, Subject};
 use super::detector::{About, Judge};
 use super::distinct::Distinct;
@@ -75,12 +75,7 @@ impl Question for Hosts {
     };
     const WEIGHT: u64 = 4;
     const KEYED_BY: Owner = Owner::Source;
-    const HEARS: Hears = Hears {
-        touches: ContactKind::SYNS,
-        answers: Kinds::of(&[ContactKind::Answered]),
-        refusals: Kinds::of(&[ContactKind::Refused]),
-        proofs: Kinds::of(&[ContactKind::Established]),
-    };
+    const HEARS: Hears = Hears::ATTEMPTS;
     const ITEM_SET_WORDS: usize = SET_WORDS;
     type Flags = HostSweepFlags;
     type Subject = SourcePort;

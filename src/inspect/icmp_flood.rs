@@ -3,8 +3,8 @@
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds};
 use super::detector::{About, Judge};
-use super::flood::{Flood, FloodRule};
-use super::threshold::{Range, Within};
+use super::flood::{Flood, FloodRule, rate};
+use super::threshold::Within;
 
 pub type IcmpFlood = Flood<Messages>;
 
@@ -21,15 +21,10 @@ pub struct IcmpFloodFlags {
         long,
         value_name = "N/TIME",
         default_value = "1000/1s",
-        value_parser = range,
+        value_parser = rate,
         help_heading = "Detection"
     )]
     pub icmp_flood: Within,
-}
-
-fn range(value: &str) -> Result<Within, String> {
-    let (counts, windows) = (10..=100_000_000, ["1s", "10s"]);
-    Range { counts, windows }.read(value)
 }
 
 impl FloodRule for Messages {

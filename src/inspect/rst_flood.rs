@@ -5,8 +5,8 @@
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds};
 use super::detector::{About, Judge};
-use super::flood::{Flood, FloodRule};
-use super::threshold::{Range, Within};
+use super::flood::{Flood, FloodRule, rate};
+use super::threshold::Within;
 
 pub type RstFlood = Flood<StrayResets>;
 
@@ -23,15 +23,10 @@ pub struct RstFloodFlags {
         long,
         value_name = "N/TIME",
         default_value = "5000/1s",
-        value_parser = range,
+        value_parser = rate,
         help_heading = "Detection"
     )]
     pub rst_flood: Within,
-}
-
-fn range(value: &str) -> Result<Within, String> {
-    let (counts, windows) = (10..=100_000_000, ["1s", "10s"]);
-    Range { counts, windows }.read(value)
 }
 
 impl FloodRule for StrayResets {

@@ -6,23 +6,21 @@
 //! [`verdict`](super::verdict).
 
 use super::Kind;
-use super::contact::{Contact, ContactKind, Kinds, Owner};
+use super::contact::{Contact, Owner};
 use super::detection::{Extent, Subject};
 use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::item::{Item, Numbered};
 use super::distinct::item_set::HashSet;
 use super::distinct::question::{
-    ExtentItems, Hears, Question, Threshold, is_inside, nth_newest_ns,
+    ExtentItems, Hears, Question, Threshold, has_failed, is_inside, nth_newest_ns,
 };
-use super::distinct::state::TouchState;
 use super::distinct::subjects::Touch;
 use super::place::Place;
 use super::threshold::{Range, Within};
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::splitmix::mix64;
-use crate::time::durations::UNANSWERED_NS;
 use std::net::IpAddr;
 
 pub type SlowScan = Distinct<Places>;
@@ -98,12 +96,7 @@ impl Question for Places {
     };
     const WEIGHT: u64 = 8;
     const KEYED_BY: Owner = Owner::Source;
-    const HEARS: Hears = Hears {
-        touches: ContactKind::SYNS,
-        answers: Kinds::of(&[ContactKind::Answered]),
-        refusals: Kinds::of(&[ContactKind::Refused]),
-        proofs: Kinds::of(&[ContactKind::Established]),
-    };
+    const HEARS: Hears = Hears::ATTEMPTS;
     const ITEM_SET_WORDS: usize = 1024;
     type Flags = SlowScanFlags;
     type Subject = Source;
@@ -130,12 +123,7 @@ impl Question for Places {
         let mut failed = [i64::MIN; KEEP];
         let mut count = 0;
         for touch in touches {
-            let is_failed = match touch.state {
-                TouchState::Refused => true,
-                TouchState::Answered => false,
-                _ => !is_inside(touch.ts_ns, newest_ns, UNANSWERED_NS),
-            };
-            if is_failed && is_inside(touch.ts_ns, newest_ns, window_ns) {
+            if has_failed(touch, newest_ns) && is_inside(touch.ts_ns, newest_ns, window_ns) {
                 failed[count] = touch.ts_ns;
                 count += 1;
             }

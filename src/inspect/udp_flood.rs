@@ -5,8 +5,8 @@
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds};
 use super::detector::{About, Judge};
-use super::flood::{Flood, FloodRule};
-use super::threshold::{Range, Within};
+use super::flood::{Flood, FloodRule, rate};
+use super::threshold::Within;
 
 pub type UdpFlood = Flood<Unanswered>;
 
@@ -24,15 +24,10 @@ pub struct UdpFloodFlags {
         long,
         value_name = "N/TIME",
         default_value = "10000/1s",
-        value_parser = range,
+        value_parser = rate,
         help_heading = "Detection"
     )]
     pub udp_flood: Within,
-}
-
-fn range(value: &str) -> Result<Within, String> {
-    let (counts, windows) = (10..=100_000_000, ["1s", "10s"]);
-    Range { counts, windows }.read(value)
 }
 
 impl FloodRule for Unanswered {

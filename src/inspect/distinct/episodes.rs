@@ -234,13 +234,13 @@ impl<Q: Question> Distinct<Q> {
     fn found_so_far(&mut self, index: u32, known_ns: i64) -> (Extent, Evidence, Option<Crowd>) {
         let slot = self.episode(index).slot;
         let touches = self.subjects.touches(slot);
-        let (crowd, newest) = (Q::crowd(touches), evidence_so_far(touches, known_ns));
+        let crowd = Q::crowd(touches);
         let episode = self.episodes[index as usize].as_mut();
         let episode = episode.expect("named while it exists");
         let Some(list) = episode.list else {
             // Of the items touched last is known what became of them.
             let extent = Q::extent(episode.count, ExtentItems::Unknown);
-            return (extent, newest, crowd);
+            return (extent, evidence_so_far(touches, known_ns), crowd);
         };
         let items = item_set::<Q>(&mut self.lists, list);
         let evidence = items.evidence(episode.in_flight.count(known_ns));

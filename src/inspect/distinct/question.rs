@@ -6,10 +6,11 @@ use super::subjects::Touch;
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::inspect::Kind;
-use crate::inspect::contact::{Contact, Kinds, Owner};
+use crate::inspect::contact::{Contact, ContactKind, Kinds, Owner};
 use crate::inspect::detection::{Crowd, Evidence, Extent, Subject};
 use crate::inspect::detector::About;
 use crate::inspect::place::Place;
+use crate::time::durations::UNANSWERED_NS;
 use clap::Args;
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -25,6 +26,16 @@ pub struct Hears {
     pub refusals: Kinds,
     /// The source proved that it is where it says.
     pub proofs: Kinds,
+}
+
+impl Hears {
+    /// A rule about attempts of TCP.
+    pub const ATTEMPTS: Self = Self {
+        touches: ContactKind::SYNS,
+        answers: Kinds::of(&[ContactKind::Answered]),
+        refusals: Kinds::of(&[ContactKind::Refused]),
+        proofs: Kinds::of(&[ContactKind::Established]),
+    };
 }
 
 /// N and W of a rule.
@@ -95,6 +106,15 @@ pub trait Question: Sized {
 /// A touch at `ts_ns` counts at `newest_ns`.
 pub(in crate::inspect) fn is_inside(ts_ns: i64, newest_ns: i64, window_ns: i64) -> bool {
     i128::from(newest_ns) - i128::from(ts_ns) < i128::from(window_ns)
+}
+
+/// Whether an item has failed at `newest_ns`: it refused, or was silent for as long as an answer may take.
+pub(in crate::inspect) fn has_failed<I>(touch: &Touch<I>, newest_ns: i64) -> bool {
+    match touch.state {
+        TouchState::Refused => true,
+        TouchState::Answered => false,
+        _ => !is_inside(touch.ts_ns, newest_ns, UNANSWERED_NS),
+    }
 }
 
 /// The `n`-th newest time, if there are as many.

@@ -16,7 +16,7 @@ use super::distinct::firsts::First;
 use super::place::{Element, Place};
 use super::sources::Sources;
 use super::table::Table;
-use super::threshold::Within;
+use super::threshold::{Range, Within};
 use crate::flow::key::Hasher;
 use clap::Args;
 use flooded::Flooded;
@@ -47,6 +47,16 @@ pub trait FloodRule {
     fn is_flood(_: &Slot) -> bool {
         true
     }
+}
+
+/// Reads N and W of such a rule.
+///
+/// # Errors
+///
+/// Names the ranges.
+pub fn rate(value: &str) -> Result<Within, String> {
+    let (counts, windows) = (10..=100_000_000, ["1s", "10s"]);
+    Range { counts, windows }.read(value)
 }
 
 /// A rule and its capacities.

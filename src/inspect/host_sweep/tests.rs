@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::inspect::Rules;
+use crate::inspect::contact::ContactKind;
 use crate::inspect::detection::{Detection, Evidence, Phase, Proof};
 use crate::inspect::detector::Detector as _;
 use crate::inspect::distinct::naive;

@@ -4,7 +4,6 @@ pub(super) mod port_map;
 pub(super) mod ports;
 
 use super::Kind;
-use super::contact::{ContactKind, Kinds};
 use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::question::{Hears, KEEP_MAX, Threshold};
@@ -80,12 +79,7 @@ impl PortRule for Scan {
         zeek_note: "Scan::Port_Scan",
     };
     const WEIGHT: u64 = 12;
-    const HEARS: Hears = Hears {
-        touches: ContactKind::SYNS,
-        answers: Kinds::of(&[ContactKind::Answered]),
-        refusals: Kinds::of(&[ContactKind::Refused]),
-        proofs: Kinds::of(&[ContactKind::Established]),
-    };
+    const HEARS: Hears = Hears::ATTEMPTS;
     type Flags = PortScanFlags;
 
     fn threshold(flags: &PortScanFlags) -> Threshold {

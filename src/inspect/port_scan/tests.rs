@@ -4,6 +4,7 @@ use super::*;
 use crate::decode::key::Address;
 use crate::inspect::Rules;
 use crate::inspect::contact::Contact;
+use crate::inspect::contact::ContactKind;
 use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Verdict};
 use crate::inspect::detector::{Detector as _, Setting};
 use crate::inspect::distinct::naive;

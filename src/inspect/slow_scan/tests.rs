@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::inspect::Rules;
+use crate::inspect::contact::ContactKind;
 use crate::inspect::detection::{Phase, Verdict};
 use crate::inspect::lab::{self, Lab, S, rule, v4};
 use crate::inspect::sources::place_of;
