@@ -209,12 +209,8 @@ fn contacts(count: usize) {
                 break;
             }
             for contact in &taken {
-                let setting = Setting {
-                    target: contact.dst(),
-                    is_local: false,
-                    is_dark: false,
-                };
-                detectors.on_contact(contact, OWNED, &setting, contact.ts_ns, &mut |_| ());
+                let setting = Setting::default();
+                detectors.on_contact(contact, OWNED, setting, contact.ts_ns, &mut |_| ());
             }
         }
     }

@@ -9,6 +9,7 @@ pub fn splitmix64(state: &mut u64) -> u64 {
 }
 
 /// A bijective mixer: every bit of the result depends on every bit of `number`.
+#[inline]
 pub fn mix64(number: u64) -> u64 {
     let z = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -110,11 +110,7 @@ fn on_touch(
         interface: 0,
         mark: Mark::new(false, 0, ContactKind::Touch),
     };
-    let setting = Setting {
-        target: contact.dst(),
-        is_local: false,
-        is_dark: false,
-    };
+    let setting = Setting::default();
     let owned = Owned {
         source: true,
         target: false,
@@ -125,7 +121,7 @@ fn on_touch(
             told = found.subject.src();
         }
     };
-    detectors.on_contact(&contact, owned, &setting, ts_ns, out);
+    detectors.on_contact(&contact, owned, setting, ts_ns, out);
     told
 }
 

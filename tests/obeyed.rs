@@ -151,17 +151,13 @@ fn scan_in(what: &str, mut all: Vec<Touch>, gaps: &[i64], seed: u64) -> Result {
             interface: 0,
             mark: Mark::new(true, 0, ContactKind::Touch),
         };
-        let setting = Setting {
-            target: contact.dst(),
-            is_local: false,
-            is_dark: false,
-        };
+        let setting = Setting::default();
         let out = &mut |(_, detection): Found| {
             if detection.phase == Phase::Started {
                 found.insert(detection.subject.src(), detection.ts_ns);
             }
         };
-        detectors.on_contact(&contact, OWNED, &setting, ts_ns, out);
+        detectors.on_contact(&contact, OWNED, setting, ts_ns, out);
         if let Some(scanner) = source.checked_sub(SCANNERS)
             && port > 1000
         {

@@ -130,8 +130,6 @@ macro_rules! detectors {
         pub struct Detectors {
             /// What is known of sources.
             pub sources: Sources,
-            /// No deadline is earlier.
-            wake_ns: Cell<i64>,
             /// A rule asks whether a source is local.
             pub asks_local: bool,
             $( #[doc = $about] pub $field: $detector, )+
@@ -142,7 +140,6 @@ macro_rules! detectors {
             pub fn new(rules: Rules, hasher: Hasher, evidence_key: u64) -> Self {
                 Self {
                     sources: Sources::new(rules.sources, hasher, [rules.loss_ns(), rules.proof_ns()], evidence_key),
-                    wake_ns: Cell::new(i64::MAX),
                     asks_local: false $( || <$detector as Detector>::asks_local(&rules.$field) )+,
                     $( $field: <$detector as Detector>::new(rules.$field, hasher), )+
                 }
@@ -162,9 +159,10 @@ macro_rules! detectors {
 
             /// Prefetches the cache lines of the rules, if they hear of the contact's source.
             #[inline]
-            pub fn prefetch_rules(&self, contact: &Contact, target: impl FnOnce() -> Address) {
+            pub fn prefetch_rules(&mut self, contact: &Contact, is_united: impl FnOnce() -> bool) {
                 if self.sources.knows(contact.source) {
-                    let place = place_of(contact, target());
+                    let setting = Setting::of([(Setting::UNITED, is_united()), Default::default(), Default::default()]);
+                    let place = place_of(contact, setting, self.sources.evidence_key);
                     $( self.$field.prefetch(&place); )+
                 }
             }
@@ -176,26 +174,51 @@ macro_rules! detectors {
                 &mut self,
                 contact: &Contact,
                 owned: Owned,
-                setting: &Setting,
+                setting: Setting,
                 watermark: i64,
                 out: &mut impl FnMut(Found),
             ) {
-                if watermark >= self.wake_ns.get() {
+                if watermark >= self.sources.wake_ns.get() {
                     self.expire(watermark, out);
                 }
-                let place = place_of(contact, setting.target);
+                let place = place_of(contact, setting, self.sources.evidence_key);
+                // Nearly all contacts of a flood: what follows from the kind is decided here, once for all rules.
+                match contact.kind() {
+                    ContactKind::Touch => self.on_kind((contact, place, ContactKind::Touch), owned, watermark, out),
+                    kind => self.on_other_kind((contact, place, kind), owned, watermark, out),
+                }
+            }
+
+            #[inline(never)]
+            fn on_other_kind(
+                &mut self,
+                contact: (&Contact, Place, ContactKind),
+                owned: Owned,
+                watermark: i64,
+                out: &mut impl FnMut(Found),
+            ) {
+                self.on_kind(contact, owned, watermark, out);
+            }
+
+            #[inline(always)]
+            fn on_kind(
+                &mut self,
+                (contact, place, kind): (&Contact, Place, ContactKind),
+                owned: Owned,
+                watermark: i64,
+                out: &mut impl FnMut(Found),
+            ) {
                 if owned.source {
-                    self.on_source((contact, &place), setting, watermark, out);
+                    self.on_source::<false>((contact, &place, kind), watermark, out);
                     if contact.src().v6 {
-                        self.on_networks((contact, place), setting, watermark, out);
+                        self.on_networks((contact, place), watermark, out);
                     }
                 }
                 if owned.target {
-                    if contact.kind() == ContactKind::Established {
+                    if kind == ContactKind::Established {
                         self.sources.befriend(contact, watermark);
                     }
-                    let known = (&self.sources, &self.wake_ns);
-                    let sighting = Sighting::new((contact, &place), setting, watermark, known);
+                    let sighting = Sighting::new((contact, &place, kind), watermark, &self.sources);
                     $(
                         if <$detector as Detector>::KEYED_BY == Owner::Target {
                             self.$field.on_contact(&sighting, out);
@@ -205,20 +228,31 @@ macro_rules! detectors {
             }
 
             /// Hands a contact to the rules about its source, once that has touched a second place.
-            #[inline]
-            fn on_source(
+            #[inline(always)]
+            fn on_source<const IS_NETWORK: bool>(
                 &mut self,
-                (contact, place): (&Contact, &Place),
-                setting: &Setting,
+                (contact, place, kind): (&Contact, &Place, ContactKind),
                 watermark: i64,
                 out: &mut impl FnMut(Found),
             ) {
-                let first = match self.sources.on_contact(contact, place, setting.is_dark, watermark) {
-                    Admission::HeldBack => return,
-                    Admission::Passed(first) => first,
-                };
-                let known = (&self.sources, &self.wake_ns);
-                let sighting = Sighting::new((contact, place), setting, watermark, known);
+                match self.sources.on_contact::<IS_NETWORK>((contact, place, kind), watermark) {
+                    Admission::HeldBack => {}
+                    Admission::Passed(first) => self.on_known(contact, place, kind, &first, watermark, out),
+                }
+            }
+
+            /// Hands a contact to the rules about its source, after the `first` one if that was held back.
+            #[inline(never)]
+            fn on_known(
+                &mut self,
+                contact: &Contact,
+                place: &Place,
+                kind: ContactKind,
+                first: &Option<First<Element>>,
+                watermark: i64,
+                out: &mut impl FnMut(Found),
+            ) {
+                let sighting = Sighting::new((contact, place, kind), watermark, &self.sources);
                 let mut is_told = false;
                 let out = &mut |found: Found| {
                     is_told |= found.1.is_about(contact, place);
@@ -226,7 +260,7 @@ macro_rules! detectors {
                 };
                 $(
                     if <$detector as Detector>::KEYED_BY == Owner::Source {
-                        if let Some(first) = &first {
+                        if let Some(first) = first {
                             self.$field.admit(first, &sighting);
                         }
                         self.$field.on_contact(&sighting, out);
@@ -243,7 +277,6 @@ macro_rules! detectors {
             fn on_networks(
                 &mut self,
                 (contact, mut place): (&Contact, Place),
-                setting: &Setting,
                 watermark: i64,
                 out: &mut impl FnMut(Found),
             ) {
@@ -255,9 +288,9 @@ macro_rules! detectors {
                     let contact = self.sources.of_network(contact, network);
                     place = Place {
                         tags: network.mark(contact.tags()),
-                        ..place_of(&contact, setting.target)
+                        ..place_of(&contact, place.setting, self.sources.evidence_key)
                     };
-                    self.on_source((&contact, &place), setting, watermark, out);
+                    self.on_source::<true>((&contact, &place, contact.kind()), watermark, out);
                 }
             }
 
@@ -269,12 +302,12 @@ macro_rules! detectors {
                     self.$field.expire(watermark, &self.sources, out);
                     next_ns = next_ns.min(self.$field.next_deadline_ns());
                 )+
-                self.wake_ns.set(next_ns);
+                self.sources.wake_ns.set(next_ns);
             }
 
-            /// Ends all episodes.
-            pub fn finish(&mut self, out: &mut impl FnMut(Found)) {
-                $( self.$field.finish(&self.sources, out); )+
+            /// Ends all episodes at this packet time.
+            pub fn finish(&mut self, now_ns: i64, out: &mut impl FnMut(Found)) {
+                $( self.$field.finish(now_ns, &self.sources, out); )+
             }
 
             /// See [`Detector::set_contact_lost`].
@@ -292,7 +325,7 @@ macro_rules! detectors {
                 let of_sources = self.sources.detectable_gap_ns(now_ns);
                 [$(
                     match <$detector as Detector>::KEYED_BY {
-                        Owner::Source => self.$field.detectable_gap_ns().min(of_sources),
+                        Owner::Source => self.$field.detectable_gap_ns(now_ns).min(of_sources),
                         // Many sources have no gaps.
                         Owner::Target => i64::MAX,
                     },

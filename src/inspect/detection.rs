@@ -256,9 +256,9 @@ pub struct SourceEvidence {
 pub struct TopSource {
     /// Its address.
     pub addr: IpAddr,
-    /// Packets: at most `error` too many.
+    /// Packets that it is known to have sent.
     pub packets: u32,
-    /// Space-Saving's bound.
+    /// It may have sent so many more.
     pub error: u32,
 }
 

@@ -10,13 +10,12 @@ use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds, Owner};
 use super::detection::Detection;
 use super::distinct::firsts::First;
-use super::place::{Element, Place};
+use super::place::{Element, Place, UNITED};
 use super::sources::Sources;
 use crate::counters::counters;
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use clap::Args;
-use std::cell::Cell;
 use std::fmt::Debug;
 
 /// A detection, and the deadline that caused it, if one did.
@@ -60,34 +59,33 @@ pub struct Sighting<'a> {
     pub(super) place: &'a Place,
     /// The contact's kind.
     pub kind: ContactKind,
-    /// The destination or, for rules about a pair, the address that stands for several.
-    pub target: Address,
-    /// Its source is one of our addresses.
-    pub is_local: bool,
     /// Packet time at its position.
     pub watermark: i64,
     /// The sources, this contact included.
     pub(super) sources: &'a Sources,
-    wake_ns: &'a Cell<i64>,
 }
 
 impl<'a> Sighting<'a> {
     #[inline]
     pub(super) fn new(
-        (contact, place): (&'a Contact, &'a Place),
-        setting: &Setting,
+        (contact, place, kind): (&'a Contact, &'a Place, ContactKind),
         watermark: i64,
-        (sources, wake_ns): (&'a Sources, &'a Cell<i64>),
+        sources: &'a Sources,
     ) -> Self {
         Self {
             contact,
             place,
-            kind: contact.kind(),
-            target: setting.target,
-            is_local: setting.is_local,
+            kind,
             watermark,
             sources,
-            wake_ns,
+        }
+    }
+
+    /// The destination or, for rules about a pair, the address that stands for several.
+    pub(super) fn target(&self) -> Address {
+        match self.place.setting.is_united() {
+            true => UNITED,
+            false => self.contact.dst(),
         }
     }
 
@@ -99,7 +97,8 @@ impl<'a> Sighting<'a> {
     /// [`Detector::expire`] is called before the first contact at or behind `deadline_ns`.
     #[inline]
     pub(super) fn wake_at(&self, deadline_ns: i64) {
-        self.wake_ns.set(self.wake_ns.get().min(deadline_ns));
+        let wake_ns = &self.sources.wake_ns;
+        wake_ns.set(wake_ns.get().min(deadline_ns));
     }
 }
 
@@ -150,7 +149,7 @@ pub trait Detector: Sized {
     fn admit(&mut self, first: &First<Element>, sighting: &Sighting<'_>);
     /// Takes a contact. It counts also while the rule is off: the books compare the counts of all detectors of one
     /// owner.
-    #[inline]
+    #[inline(always)]
     fn on_contact(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found)) {
         let (kind, counts) = (sighting.kind, self.counts_mut());
         if Self::TOUCHES.has(kind) {
@@ -170,15 +169,15 @@ pub trait Detector: Sized {
     fn expire(&mut self, watermark: i64, sources: &Sources, out: &mut impl FnMut(Found));
     /// The earliest deadline; it may turn out that nothing is due.
     fn next_deadline_ns(&self) -> i64;
-    /// Ends all episodes at the end of the capture or run.
-    fn finish(&mut self, sources: &Sources, out: &mut impl FnMut(Found));
+    /// Ends all episodes at the end of the capture or run, at this packet time.
+    fn finish(&mut self, now_ns: i64, sources: &Sources, out: &mut impl FnMut(Found));
 
     /// Packet time of the newest contact lost on its way: detections are then not `complete`.
     fn set_contact_lost(&mut self, ts_ns: Option<i64>);
     /// Entries held now.
     fn occupancy(&self) -> usize;
     /// Scans with smaller gaps between their steps are detected now; nanoseconds.
-    fn detectable_gap_ns(&self) -> i64;
+    fn detectable_gap_ns(&self, now_ns: i64) -> i64;
     /// Its counters.
     fn counts(&self) -> &DetectorCounts;
     /// The same, for [`Detector::on_contact`].
@@ -241,14 +240,41 @@ impl Owned {
 }
 
 /// What the operator's settings say about a contact.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// The destination or, for rules about a pair, the address that stands for several.
-    pub target: Address,
-    /// Its source is one of our addresses. Not asked for where no rule wants to know.
-    pub is_local: bool,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Setting(u8);
+
+impl Setting {
+    /// Its destination is one of several that rules about a pair count as one: [`UNITED`].
+    pub const UNITED: Self = Self(1);
     /// Its destination is dark.
-    pub is_dark: bool,
+    pub const DARK: Self = Self(2);
+    /// Its source is one of our addresses. Not asked for where no rule wants to know.
+    pub const LOCAL: Self = Self(4);
+
+    /// Those that hold.
+    #[inline]
+    pub fn of(all: [(Self, bool); 3]) -> Self {
+        Self(
+            all.iter()
+                .fold(0, |bits, (one, holds)| bits | one.0 * u8::from(*holds)),
+        )
+    }
+
+    #[inline]
+    /// See [`Setting::UNITED`].
+    pub(super) fn is_united(self) -> bool {
+        self.0 & Self::UNITED.0 != 0
+    }
+
+    #[inline]
+    pub(super) fn is_dark(self) -> bool {
+        self.0 & Self::DARK.0 != 0
+    }
+
+    #[inline]
+    pub(super) fn is_local(self) -> bool {
+        self.0 & Self::LOCAL.0 != 0
+    }
 }
 
 /// A rule that remembers for longer cannot promise it: what it forgets is no loss.

@@ -19,7 +19,6 @@ use super::port_scan::port_map::{PORT_MAP_WORDS, PortItem, PortMap, ranges_of};
 use super::threshold::{Range, Within};
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
-use crate::splitmix::mix64;
 use std::net::IpAddr;
 
 pub type DistributedScan = Distinct<ClosedPorts>;
@@ -167,6 +166,10 @@ impl Question for ClosedPorts {
         ts_ns.div_euclid(SECOND_NS) * SECOND_NS
     }
 
+    fn is_same_time(touch_ns: i64, ts_ns: i64) -> bool {
+        (0..SECOND_NS).contains(&ts_ns.wrapping_sub(touch_ns))
+    }
+
     fn keep(_: &Threshold) -> usize {
         KEEP
     }
@@ -210,7 +213,7 @@ impl Question for ClosedPorts {
     fn item(place: &Place) -> TouchedPort {
         TouchedPort {
             port: place.port,
-            sources: 1 << (mix64(place.src.bits()) >> 59),
+            sources: 1 << (place.who >> 59),
         }
     }
 

@@ -5,7 +5,7 @@ use super::detection::{Detection, Kind, Phase};
 use super::detector::{Found, Owned, Setting};
 use super::distinct;
 use super::sources::Room;
-use super::{Detectors, FloodRule, Rules, UNITED};
+use super::{Detectors, FloodRule, Rules};
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use proptest::strategy::Strategy;
@@ -88,16 +88,12 @@ impl Lab {
 
     /// Hands a contact to the detectors; what they find is kept.
     pub fn on(&mut self, contact: &Contact) {
-        let setting = self.setting.unwrap_or(Setting {
-            target: contact.dst(),
-            is_local: false,
-            is_dark: false,
-        });
-        self.on_with(contact, &setting);
+        let setting = self.setting.unwrap_or_default();
+        self.on_with(contact, setting);
     }
 
     /// The same in a setting.
-    pub fn on_with(&mut self, contact: &Contact, setting: &Setting) {
+    pub fn on_with(&mut self, contact: &Contact, setting: Setting) {
         self.pass(contact.ts_ns);
         let (source, target) = (true, true);
         let owned = Owned { source, target }.of(contact.kind());
@@ -145,7 +141,8 @@ impl Lab {
 
     pub fn finish(&mut self) {
         let found = &mut self.found;
-        self.detectors.finish(&mut |one| found.push(one));
+        self.detectors
+            .finish(self.watermark, &mut |one| found.push(one));
     }
 }
 
@@ -215,11 +212,11 @@ pub fn traffic(lab: &Lab, steps: &[Step]) -> Vec<Vec<(Contact, Setting)>> {
             true => v6(dst.into()),
         };
         let kinds = what_happens(what, &mut asked, (src.bits, target.bits, port));
-        let setting = Setting {
-            target: if dst < 3 { UNITED } else { target },
-            is_local: src == source(1),
-            is_dark: dst == 5,
-        };
+        let setting = Setting::of([
+            (Setting::UNITED, dst < 3),
+            (Setting::LOCAL, src == source(1)),
+            (Setting::DARK, dst == 5),
+        ]);
         let contact = |&kind| {
             let contact = lab.contact(now_ns, (src, target), port.into(), kind);
             (contact, setting)

@@ -26,20 +26,19 @@ mod udp_scan;
 pub mod verdict;
 
 use crate::counters::{Counters as _, counters};
-use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use combine::{detectors, shares};
 use contact::{Contact, ContactKind, Owner};
 use detector::{
     About, Detector, DetectorCounts, Found, LOSS_NS, Owned, SOURCES, Setting, Sighting,
 };
+use distinct::firsts::First;
 pub use flood::Rule as FloodRule;
 use network::Network;
-use place::Place;
 pub use place::UNITED;
+use place::{Element, Place};
 pub use sources::Room as SourceRoom;
 use sources::{Admission, Room, SourceCounts, Sources, place_of};
-use std::cell::Cell;
 
 detectors! {
     PortScan = "port_scan", port_scan: port_scan::PortScan, "One source tried many ports of one destination";

@@ -1,6 +1,7 @@
 //! Hosts and places in few bits: what a contact touched.
 
 use super::contact::ContactKind;
+use super::detector::Setting;
 use super::distinct::item::{Item, Numbered};
 use crate::decode::key::Address;
 use crate::splitmix::mix64;
@@ -13,12 +14,21 @@ pub struct Host(u64);
 const V6: u64 = 1 << 57;
 
 impl Host {
+    /// No host's.
+    pub(super) const NOBODY: Self = Self(u64::MAX);
+
     #[allow(clippy::cast_possible_truncation, reason = "both halves are mixed")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(Address { v6, bits }: Address) -> Self {
-        if !v6 {
-            return Self(bits as u64);
+        match v6 {
+            true => Self::v6(bits),
+            false => Self(bits as u64),
         }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "both halves are mixed")]
+    #[inline(never)]
+    fn v6(bits: u128) -> Self {
         let mixed = mix64(mix64(bits as u64) ^ (bits >> 64) as u64);
         Self(mixed & (V6 - 1) | V6)
     }
@@ -56,14 +66,26 @@ pub struct Place {
     pub source: u64,
     /// The source.
     pub src: Host,
+    /// Its hash, for numbers of sources: live, where nobody may choose it, the keyed one.
+    pub who: u64,
     /// Tags of the key, see [`crate::decode::key::Key::tags`].
     pub tags: u32,
     /// The destination.
     pub host: Host,
-    /// The destination or, for rules about a pair, the address that stands for several.
-    pub target: Host,
+    /// What the operator's settings say about the contact.
+    pub setting: Setting,
     /// The destination's port.
     pub port: u16,
+}
+
+impl Place {
+    /// The destination or, for rules about a pair, what stands for it.
+    pub fn target(&self) -> Host {
+        match self.setting.is_united() {
+            true => Host::new(UNITED),
+            false => self.host,
+        }
+    }
 }
 
 /// How a source touched a place.
@@ -128,7 +150,7 @@ impl Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Element {
     pub host: Host,
-    /// An address of ours stands for the host in rules about a pair.
+    /// [`UNITED`] stands for the host in rules about a pair.
     pub united: bool,
     /// The host is a dark address.
     pub dark: bool,
@@ -137,11 +159,12 @@ pub struct Element {
 }
 
 impl Element {
-    pub fn new(place: &Place, way: Way, dark: bool) -> Self {
+    #[inline]
+    pub fn new(place: &Place, way: Way) -> Self {
         Self {
             host: place.host,
-            united: place.host != place.target,
-            dark,
+            united: place.setting.is_united(),
+            dark: place.setting.is_dark(),
             way,
             port: place.port,
         }
@@ -152,12 +175,14 @@ impl Element {
         Place {
             source: of.source,
             src: of.src,
+            who: of.who,
             tags: of.tags,
             host: self.host,
-            target: match self.united {
-                true => Host::new(UNITED),
-                false => self.host,
-            },
+            setting: Setting::of([
+                (Setting::UNITED, self.united),
+                (Setting::DARK, self.dark),
+                (Setting::LOCAL, of.setting.is_local()),
+            ]),
             port: self.port,
         }
     }

@@ -76,8 +76,8 @@ impl Shard {
                     self.detectors.prefetch(soon);
                 }
                 if let Some(next) = contacts.get(index + CONTACTS_AHEAD / 2) {
-                    let target = || self.policy.scan_target(next.dst());
-                    self.detectors.prefetch_rules(next, target);
+                    let is_united = || self.policy.is_united(next.dst());
+                    self.detectors.prefetch_rules(next, is_united);
                 }
                 let owned = self.owners.owned(contact);
                 self.on_contact(contact, owned, timeline);
@@ -122,7 +122,7 @@ impl Shard {
         merged[Owner::Target as usize] += u64::from(owned.target);
         let setting = policy.of_contact(contact, detectors.asks_local);
         let watermark = timeline.watermark_at(contact.position);
-        detectors.on_contact(contact, owned, &setting, watermark, &mut |found| {
+        detectors.on_contact(contact, owned, setting, watermark, &mut |found| {
             let step = Step::Contact(contact.kind() as u16, contact.ts_ns);
             let place = (contact.position, step);
             outbox.hold_detection(found, place, (policy, timeline), counts);
@@ -162,7 +162,7 @@ impl Shard {
             ..
         } = self;
         let place = (position, Step::End(timeline.watermark_at(position)));
-        detectors.finish(&mut |(_, detection)| {
+        detectors.finish(timeline.watermark_at(position), &mut |(_, detection)| {
             outbox.hold_detection((None, detection), place, (policy, timeline), counts);
         });
         outbox.wait_for_log();

@@ -213,8 +213,8 @@ impl Shard {
         let (mut next_touch, mut next_other) = (touches.iter(), others.iter());
         if decides {
             for touch in &touches {
-                let target = || self.policy.scan_target(touch.dst());
-                self.detectors.prefetch_rules(touch, target);
+                let is_united = || self.policy.is_united(touch.dst());
+                self.detectors.prefetch_rules(touch, is_united);
             }
         }
         for one in &*pending {

@@ -2,7 +2,6 @@
 
 use crate::decode::key::Address;
 use crate::host::addresses::{Direction, Localities, parse_network};
-use crate::inspect::UNITED;
 use crate::inspect::contact::Contact;
 use crate::inspect::detection::{AlertStatus, Detection, Extent, Verdict};
 use crate::inspect::detector::Setting;
@@ -162,26 +161,27 @@ impl Policy {
     /// What the settings say about a contact.
     #[inline]
     pub(super) fn of_contact(&self, contact: &Contact, asks_local: bool) -> Setting {
-        Setting {
-            target: self.scan_target(contact.dst()),
-            is_local: asks_local && self.localities.is_ours(contact.src().into()),
-            is_dark: !self.dark.is_empty() && self.is_dark(contact.dst().into()),
-        }
+        Setting::of([
+            (Setting::UNITED, self.is_united(contact.dst())),
+            (
+                Setting::DARK,
+                !self.dark.is_empty() && self.is_dark(contact.dst().into()),
+            ),
+            (
+                Setting::LOCAL,
+                asks_local && self.localities.is_ours(contact.src().into()),
+            ),
+        ])
     }
 
     fn is_dark(&self, dst: IpAddr) -> bool {
         self.dark.iter().any(|net| net.contains(&dst))
     }
 
-    /// The target that rules count by: `dst`, or one address for all of ours, IPv4 and IPv6 alike.
-    /// Records name real addresses, never this one.
+    /// Whether rules about a pair count `dst` as one with all of ours, IPv4 and IPv6 alike. Records name real addresses.
     #[inline]
-    pub fn scan_target(&self, dst: Address) -> Address {
-        if self.host && self.localities.is_ours(dst.into()) {
-            UNITED
-        } else {
-            dst
-        }
+    pub fn is_united(&self, dst: Address) -> bool {
+        self.host && self.localities.is_ours(dst.into())
     }
 }
 
@@ -239,17 +239,10 @@ mod tests {
             dark: Arc::new([]),
             alert: Verdict::Unproven,
         };
-        let one = policy.scan_target(ours[0].into());
-        assert!(
-            ours.iter()
-                .all(|&ours| policy.scan_target(ours.into()) == one)
-        );
-        assert_eq!(
-            policy.scan_target(ip("198.51.100.1").into()),
-            ip("198.51.100.1").into()
-        );
+        assert!(ours.iter().all(|&ours| policy.is_united(ours.into())));
+        assert!(!policy.is_united(ip("198.51.100.1").into()));
         policy.host = false;
-        assert_eq!(policy.scan_target(ours[0].into()), ours[0].into());
+        assert!(!policy.is_united(ours[0].into()));
     }
 
     #[test]

@@ -27,9 +27,33 @@ impl Line {
         one_by_one::equal_to(self, wanted)
     }
 
+    /// One bit for each of the first eight [`Line::u32s`] that is `wanted`.
+    #[inline(always)]
+    pub fn numbers_equal_to(&self, wanted: u32) -> u8 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86_64 has SSE2.
+        unsafe {
+            sse2::numbers_equal_to(self, wanted)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        one_by_one::numbers_equal_to(self, wanted)
+    }
+
+    /// One bit for each word whose highest bit is set.
+    #[inline(always)]
+    pub fn highest_bits(&self) -> u8 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86_64 has SSE2.
+        unsafe {
+            sse2::highest_bits(self)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        one_by_one::highest_bits(self)
+    }
+
     /// One bit for each word whose lower half is `wanted`.
     #[inline(always)]
-    pub fn lower_halves_equal_to(&self, wanted: u32) -> u32 {
+    pub fn lower_halves_equal_to(&self, wanted: u32) -> u8 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: every x86_64 has SSE2.
         unsafe {
@@ -72,24 +96,52 @@ mod sse2 {
         bits.cast_unsigned() & 0xfff
     }
 
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the lowest bits are meant"
+    )]
+    fn low_byte(bits: i32) -> u8 {
+        bits as u8
+    }
+
     #[inline]
     #[target_feature(enable = "sse2")]
-    pub fn lower_halves_equal_to(Line(words): &Line, wanted: u32) -> u32 {
+    pub fn numbers_equal_to(Line(words): &Line, wanted: u32) -> u8 {
         let wanted = _mm_set1_epi32(wanted.cast_signed());
-        let lower = |at: usize| {
-            let (first, second) = (
-                two(words[at], words[at + 1]),
-                two(words[at + 2], words[at + 3]),
-            );
-            let (first, second) = (_mm_castsi128_ps(first), _mm_castsi128_ps(second));
-            _mm_castps_si128(_mm_shuffle_ps::<0b10_00_10_00>(first, second))
-        };
-        let (four, more) = (
-            _mm_cmpeq_epi32(lower(0), wanted),
-            _mm_cmpeq_epi32(lower(4), wanted),
-        );
+        let four = _mm_cmpeq_epi32(two(words[0], words[1]), wanted);
+        let more = _mm_cmpeq_epi32(two(words[2], words[3]), wanted);
         let all = _mm_packs_epi32(four, more);
-        _mm_movemask_epi8(_mm_packs_epi16(all, all)).cast_unsigned() & 0xff
+        low_byte(_mm_movemask_epi8(_mm_packs_epi16(all, all)))
+    }
+
+    /// The lower halves of four words, or the upper ones.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn halves<const WHICH: i32>(words: &[u64; 8], at: usize) -> __m128i {
+        let first = _mm_castsi128_ps(two(words[at], words[at + 1]));
+        let second = _mm_castsi128_ps(two(words[at + 2], words[at + 3]));
+        _mm_castps_si128(_mm_shuffle_ps::<WHICH>(first, second))
+    }
+    const LOWER: i32 = 0b10_00_10_00;
+    const UPPER: i32 = 0b11_01_11_01;
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn highest_bits(Line(words): &Line) -> u8 {
+        // Packing keeps signs.
+        let all = _mm_packs_epi32(halves::<UPPER>(words, 0), halves::<UPPER>(words, 4));
+        low_byte(_mm_movemask_epi8(_mm_packs_epi16(all, all)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn lower_halves_equal_to(Line(words): &Line, wanted: u32) -> u8 {
+        let wanted = _mm_set1_epi32(wanted.cast_signed());
+        let four = _mm_cmpeq_epi32(halves::<LOWER>(words, 0), wanted);
+        let more = _mm_cmpeq_epi32(halves::<LOWER>(words, 4), wanted);
+        let all = _mm_packs_epi32(four, more);
+        low_byte(_mm_movemask_epi8(_mm_packs_epi16(all, all)))
     }
 }
 
@@ -111,8 +163,20 @@ mod one_by_one {
         })
     }
 
-    pub fn lower_halves_equal_to(Line(words): &Line, wanted: u32) -> u32 {
-        let equal = |word: &u64| u32::from(*word & 0xffff_ffff == u64::from(wanted));
+    pub fn numbers_equal_to(line: &Line, wanted: u32) -> u8 {
+        let numbers = line.u32s()[..8].iter().enumerate();
+        numbers.fold(0, |bits, (at, number)| {
+            bits | u8::from(*number == wanted) << at
+        })
+    }
+
+    pub fn highest_bits(Line(words): &Line) -> u8 {
+        let words = words.iter().enumerate();
+        words.fold(0, |bits, (at, word)| bits | u8::from(word >> 63 != 0) << at)
+    }
+
+    pub fn lower_halves_equal_to(Line(words): &Line, wanted: u32) -> u8 {
+        let equal = |word: &u64| u8::from(*word & 0xffff_ffff == u64::from(wanted));
         let words = words.iter().enumerate();
         words.fold(0, |bits, (at, word)| bits | equal(word) << at)
     }
@@ -138,12 +202,24 @@ mod tests {
                     "{wanted:x} {line:x?}"
                 );
             }
+            assert_eq!(
+                line.highest_bits(),
+                one_by_one::highest_bits(&line),
+                "{line:x?}"
+            );
             for wanted in [0, 1, 0x8000_0000, 0x8000_0001] {
+                let found = line.numbers_equal_to(wanted);
+                let one_by_one = one_by_one::numbers_equal_to(&line, wanted);
+                assert_eq!(found, one_by_one, "{wanted:x} {line:x?}");
                 let found = line.lower_halves_equal_to(wanted);
                 let one_by_one = one_by_one::lower_halves_equal_to(&line, wanted);
                 assert_eq!(found, one_by_one, "{wanted:x} {line:x?}");
             }
         }
+        assert_eq!(
+            Line([1 << 63, 1, 0, 1 << 63, 0, 1 << 62, 0, u64::MAX]).highest_bits(),
+            0b1000_1001
+        );
         let line = Line([
             0x0005_0004_0003_0002,
             5,

@@ -19,7 +19,7 @@ fn found(parts: &[Part], with_borders: bool) -> Vec<(i64, Detection)> {
             if *is_foreign {
                 continue;
             }
-            lab.on_with(contact, setting);
+            lab.on_with(contact, *setting);
             take(&mut lab, now_ns, &mut found);
         }
         if with_borders && *is_border {

@@ -46,10 +46,18 @@ pub struct Place {
     way: usize,
 }
 
+/// Where a subject would be that the table doesn't hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Vacant {
+    bucket: usize,
+    hash: u64,
+}
+
 /// The table. The lines of a bucket: eight names (from the top: [`TAKEN`], [`TouchState`], 16 bits of the item,
 /// [`PROVEN`], hash), eight newest touches, and eight words of items, where an item has one.
 pub struct Firsts<I> {
     lines: Lines,
+    buckets: usize,
     pub held: usize,
     item: PhantomData<I>,
 }
@@ -59,8 +67,10 @@ impl<I: Item> Firsts<I> {
 
     /// `capacity` is rounded up to whole buckets.
     pub fn new(capacity: usize) -> Self {
+        let buckets = Self::buckets_for(capacity);
         Self {
-            lines: Lines::zeroed(Self::buckets_for(capacity) * Self::BUCKET),
+            lines: Lines::zeroed(buckets * Self::BUCKET),
+            buckets,
             held: 0,
             item: PhantomData,
         }
@@ -85,8 +95,8 @@ impl<I: Item> Firsts<I> {
         reason = "below the number of buckets"
     )]
     fn bucket(&self, hash: u64) -> usize {
-        let buckets = (self.lines.len() / Self::BUCKET) as u128;
-        ((u128::from(hash.rotate_left(HASH_BITS)) * buckets) >> 64) as usize * Self::BUCKET
+        let bucket = (u128::from(hash.rotate_left(HASH_BITS)) * self.buckets as u128) >> 64;
+        bucket as usize * Self::BUCKET
     }
 
     fn names(&self, bucket: usize) -> &[u64; WAYS] {
@@ -107,7 +117,17 @@ impl<I: Item> Firsts<I> {
 
     #[inline]
     pub fn find(&self, hash: u64) -> Option<Place> {
-        let index = self.bucket(hash);
+        self.find_in(self.bucket(hash), hash).ok()
+    }
+
+    /// The place of a subject, or where it would be.
+    #[inline]
+    pub fn entry(&self, hash: u64) -> Result<Place, Vacant> {
+        self.find_in(self.bucket(hash), hash)
+    }
+
+    #[inline]
+    fn find_in(&self, index: usize, hash: u64) -> Result<Place, Vacant> {
         let wanted = TAKEN | hash >> (64 - HASH_BITS);
         let line = &self.lines[index];
         // In a flood nearly every subject is new.
@@ -115,11 +135,14 @@ impl<I: Item> Firsts<I> {
         while bits != 0 {
             let way = bits.trailing_zeros() as usize;
             if line.0[way] & (TAKEN | HASH) == wanted {
-                return Some(Place { bucket: index, way });
+                return Ok(Place { bucket: index, way });
             }
             bits &= bits - 1;
         }
-        None
+        Err(Vacant {
+            bucket: index,
+            hash,
+        })
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "16 bits and two")]
@@ -155,36 +178,64 @@ impl<I: Item> Firsts<I> {
     #[inline]
     pub fn insert(&mut self, hash: u64, first: First<I>) -> Option<i64> {
         let bucket = self.bucket(hash);
-        let names = self.names(bucket);
-        let free = (0..WAYS).find(|&way| names[way] & TAKEN == 0);
-        let way = free.unwrap_or_else(|| self.oldest(bucket));
-        let gone = free.is_none().then(|| self.newest_ns(bucket, way));
-        self.put(Place { bucket, way }, hash, first);
-        self.held += usize::from(gone.is_none());
-        gone
+        self.insert_at(Vacant { bucket, hash }, first)
     }
 
-    /// The way with the oldest newest touch. Ties by hash, so that the order of arrival does not matter.
-    #[inline]
-    fn oldest(&self, bucket: usize) -> usize {
-        let (names, times) = (&self.lines[bucket].0, &self.lines[bucket + 1].0);
-        let mut oldest = 0;
-        for way in 1..WAYS {
-            let (time, least) = (times[way].cast_signed(), times[oldest].cast_signed());
-            if time < least || time == least && names[way] & HASH < names[oldest] & HASH {
-                oldest = way;
-            }
+    /// The same, of a subject that was looked for.
+    #[inline(always)]
+    pub fn insert_at(&mut self, Vacant { bucket, hash }: Vacant, first: First<I>) -> Option<i64> {
+        const _: () = assert!(TAKEN == 1 << 63 && WAYS == 8);
+        let lines = &mut self.lines[bucket..][..Self::BUCKET];
+        let taken = lines[0].highest_bits();
+        if taken != 0xff {
+            self.held += 1;
+            put(lines, taken.trailing_ones() as usize % WAYS, first, hash);
+            return None;
         }
-        oldest
+        let way = oldest(lines);
+        let gone = lines[1].0[way].cast_signed();
+        put(lines, way, first, hash);
+        Some(gone)
     }
 
-    fn put(&mut self, place: Place, hash: u64, first: First<I>) {
-        self.lines[place.bucket].0[place.way] = first.name(hash);
-        self.lines[place.bucket + 1].0[place.way] = first.newest_ns.cast_unsigned();
-        if I::WORDS > 0 {
-            self.lines[place.bucket + 2].0[place.way] = first.item.parts().1;
-        }
+    fn put(&mut self, Place { bucket, way }: Place, hash: u64, first: First<I>) {
+        put(&mut self.lines[bucket..][..Self::BUCKET], way, first, hash);
     }
+}
+
+/// Writes a subject into a bucket.
+#[inline(always)]
+fn put<I: Item>(lines: &mut [Line], way: usize, first: First<I>, hash: u64) {
+    lines[0].0[way] = first.name(hash);
+    lines[1].0[way] = first.newest_ns.cast_unsigned();
+    if I::WORDS > 0 {
+        lines[2].0[way] = first.item.parts().1;
+    }
+}
+
+/// The way of a bucket with the oldest newest touch. Ties by hash, so that the order of arrival does not matter.
+#[inline(always)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the lower half is meant"
+)]
+fn oldest(lines: &[Line]) -> usize {
+    let times = &lines[1];
+    let least = (times.0.iter()).fold(i64::MAX, |least, time| least.min(time.cast_signed()));
+    let alike = times.lower_halves_equal_to(least as u32);
+    match alike & (alike - 1) {
+        0 => alike.trailing_zeros() as usize % WAYS,
+        _ => least_name(lines, least),
+    }
+}
+
+/// The way with the least hash of those touched at this time.
+#[inline(never)]
+fn least_name(lines: &[Line], newest_ns: i64) -> usize {
+    let ways = (0..WAYS).filter(|&way| lines[1].0[way].cast_signed() == newest_ns);
+    let least = ways.min_by_key(|&way| lines[0].0[way] & HASH);
+    least.expect("the time is one of theirs")
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub struct Distinct<Q: Question> {
     subjects: Subjects<Q::Subject, Q::Item>,
     firsts: Firsts<Q::Item>,
     /// Destination and touch of the last contact: in a flood, the next one may say nothing else.
-    last: Option<(Host, u32, i64, Q::Item)>,
+    last: (Host, u32, i64, Q::Item),
     /// Rates of new subjects: with one item, and with more.
     flood_laws: [FloodLaw; 2],
     episodes: Vec<Option<Episode>>,
@@ -41,15 +41,13 @@ pub struct Distinct<Q: Question> {
     due: BinaryHeap<rule::Due>,
     generation: u32,
     last_eviction_ns: Option<i64>,
-    /// Packet time reached so far.
-    now_ns: i64,
     pub counts: DetectorCounts,
     /// Packet time of the newest contact lost on its way.
     contact_lost_ns: Option<i64>,
 }
 
 fn subject<Q: Question>(of: &Sighting<'_>) -> Q::Subject {
-    Q::subject(of.contact, of.target, of.tags())
+    Q::subject(of.contact, of.target(), of.tags())
 }
 
 fn touch<Q: Question>(of: &Sighting<'_>) -> Touch<Q::Item> {
@@ -104,7 +102,7 @@ impl<Q: Question> Detector for Distinct<Q> {
             hasher,
             subjects: Subjects::new(rule.subjects, Q::keep(&rule.threshold())),
             firsts: Firsts::new(rule.firsts),
-            last: None,
+            last: (Host::NOBODY, 0, 0, Q::Item::NONE),
             flood_laws: [rule.firsts, rule.subjects].map(FloodLaw::new),
             episodes: vec![None; rule.episodes],
             free_episodes: (0..count(rule.episodes)).rev().collect(),
@@ -113,7 +111,6 @@ impl<Q: Question> Detector for Distinct<Q> {
             due: BinaryHeap::with_capacity(rule.episodes + 1),
             generation: 0,
             last_eviction_ns: None,
-            now_ns: i64::MIN,
             counts: DetectorCounts::default(),
             contact_lost_ns: None,
         }
@@ -129,16 +126,16 @@ impl<Q: Question> Detector for Distinct<Q> {
         self.subjects.occupied + self.firsts.held
     }
 
-    fn detectable_gap_ns(&self) -> i64 {
+    fn detectable_gap_ns(&self, now_ns: i64) -> i64 {
         let window_ns = match Self::is_on(&self.rule) {
             true => self.rule.window_ns,
             false => return i64::MAX,
         };
         let evicted = self.last_eviction_ns;
-        if evicted.is_none_or(|at| at.saturating_add(window_ns) <= self.now_ns) {
+        if evicted.is_none_or(|at| at.saturating_add(window_ns) <= now_ns) {
             return window_ns;
         }
-        let gaps = self.flood_laws.iter().map(|law| law.gap_ns(self.now_ns));
+        let gaps = self.flood_laws.iter().map(|law| law.gap_ns(now_ns));
         gaps.fold(window_ns, i64::min)
     }
 
@@ -175,25 +172,19 @@ impl<Q: Question> Detector for Distinct<Q> {
         }
     }
 
+    #[inline(always)]
     fn decide(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found)) {
-        if !Self::is_on(&self.rule) {
-            return;
-        }
-        self.now_ns = self.now_ns.max(sighting.watermark);
         let is_touch = Self::TOUCHES.has(sighting.kind);
-        if Q::REPEATS && is_touch && self.repeats(sighting) {
+        if Q::REPEATS && is_touch && self.repeats(sighting) || !Self::is_on(&self.rule) {
             return;
         }
-        let hash = Q::hash(&self.hasher, sighting.place);
-        if is_touch {
-            self.on_touch(sighting, hash, out);
-        } else {
-            self.on_outcome(sighting, hash);
+        match is_touch {
+            true => self.on_touch(sighting, out),
+            false => self.on_outcome(sighting),
         }
     }
 
     fn expire(&mut self, watermark: i64, sources: &Sources, out: &mut impl FnMut(Found)) {
-        self.now_ns = self.now_ns.max(watermark);
         while let Some(&Reverse((deadline, index, generation))) = self.due.peek() {
             if deadline > watermark {
                 return;
@@ -209,11 +200,11 @@ impl<Q: Question> Detector for Distinct<Q> {
         (self.due.peek()).map_or(i64::MAX, |Reverse((deadline, ..))| *deadline)
     }
 
-    fn finish(&mut self, sources: &Sources, out: &mut impl FnMut(Found)) {
+    fn finish(&mut self, now_ns: i64, sources: &Sources, out: &mut impl FnMut(Found)) {
         for index in 0..u32::try_from(self.episodes.len()).expect("limits are checked by Config") {
             if let Some(episode) = &self.episodes[index as usize] {
                 let last_ns = self.subjects.get(episode.slot).newest_ns;
-                let known_ns = self.now_ns.max(last_ns);
+                let known_ns = now_ns.max(last_ns);
                 self.end(index, (last_ns, known_ns), sources, out);
             }
         }
@@ -234,7 +225,9 @@ impl<Q: Question> Detector for Distinct<Q> {
 }
 
 impl<Q: Question> Distinct<Q> {
-    fn on_outcome(&mut self, sighting: &Sighting<'_>, hash: u64) {
+    #[inline(never)]
+    fn on_outcome(&mut self, sighting: &Sighting<'_>) {
+        let hash = Q::hash(&self.hasher, sighting.place);
         let (item, kind) = (Q::item(sighting.place), sighting.kind);
         let proves = Q::HEARS.proofs.has(kind);
         let state = TouchState::after(kind);
@@ -277,29 +270,39 @@ impl<Q: Question> Distinct<Q> {
     }
 
     /// Whether a touch says what the last one said, of the same destination and item at the same time.
-    #[inline]
+    #[inline(always)]
     fn repeats(&mut self, sighting: &Sighting<'_>) -> bool {
-        let (place, touch) = (sighting.place, touch::<Q>(sighting));
-        if let Some((host, tags, ts_ns, item)) = &mut self.last
-            && (*host, *tags) == (place.host, place.tags)
-            && (*ts_ns, *item) == (touch.ts_ns, touch.item)
+        let (place, new) = (sighting.place, Q::item(sighting.place));
+        let (host, tags, touch_ns, item) = &mut self.last;
+        if (*host, *tags) == (place.host, place.tags)
+            && *item == new
+            && Q::is_same_time(*touch_ns, sighting.contact.ts_ns)
         {
-            let is_known = item.covers(touch.item);
-            item.renew(touch.item);
+            let is_known = item.covers(new);
+            item.renew(new);
             return is_known;
         }
-        self.last = Some((place.host, place.tags, touch.ts_ns, touch.item));
+        self.remember(sighting);
         false
     }
 
-    fn on_touch(&mut self, sighting: &Sighting<'_>, hash: u64, out: &mut impl FnMut(Found)) {
+    #[inline(never)]
+    fn remember(&mut self, sighting: &Sighting<'_>) {
+        let place = sighting.place;
+        let touch_ns = Q::touch_ns(sighting.contact.ts_ns);
+        self.last = (place.host, place.tags, touch_ns, Q::item(place));
+    }
+
+    #[inline(never)]
+    fn on_touch(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found)) {
         let watermark = sighting.watermark;
+        let hash = Q::hash(&self.hasher, sighting.place);
         let Some(slot) = self.slot_with_items(sighting, hash, out) else {
             return;
         };
         let window_ns = self.rule.window_ns;
         self.subjects.touch(slot, touch::<Q>(sighting));
-        let at_least = match (sighting.is_local, self.rule.at_least_local) {
+        let at_least = match (sighting.place.setting.is_local(), self.rule.at_least_local) {
             (true, local @ 1..) => local,
             _ => self.rule.at_least,
         };
@@ -384,7 +387,7 @@ impl<Q: Question> Distinct<Q> {
     }
 
     fn insert_first(&mut self, hash: u64, first: First<Q::Item>, watermark: i64) {
-        self.flood_laws[0].on_new(self.now_ns);
+        self.flood_laws[0].on_new(watermark);
         if let Some(newest_ns) = self.firsts.insert(hash, first) {
             self.note_evicted(newest_ns, watermark);
         }
@@ -403,7 +406,7 @@ impl<Q: Question> Distinct<Q> {
 
     fn insert(&mut self, of: &Sighting<'_>, hash: u64, out: &mut impl FnMut(Found)) -> u32 {
         let watermark = of.watermark;
-        self.flood_laws[1].on_new(self.now_ns);
+        self.flood_laws[1].on_new(watermark);
         let slot = self.subjects.choose_slot(hash);
         if let Some(victim) = self.subjects.occupant(slot) {
             let (episode, newest) = (victim.episode, victim.newest_ns);

@@ -73,6 +73,11 @@ pub trait Question: Sized {
     fn touch_ns(ts_ns: i64) -> i64 {
         ts_ns
     }
+    /// Whether a touch at `ts_ns` is read as one at `touch_ns`, which is a time as the rule reads it.
+    #[inline]
+    fn is_same_time(touch_ns: i64, ts_ns: i64) -> bool {
+        touch_ns == ts_ns
+    }
     /// How many of the most recently touched items decide.
     fn keep(rule: &Threshold) -> usize {
         rule.at_least.max(rule.at_least_local)

@@ -6,6 +6,7 @@ use crate::inspect::contact::ContactKind;
 use crate::inspect::detection::{Phase, Verdict};
 use crate::inspect::lab::{self, Lab, S, rule, v4};
 use crate::inspect::place::Host;
+use crate::splitmix::mix64;
 use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

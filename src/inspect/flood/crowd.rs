@@ -2,80 +2,98 @@
 
 use crate::decode::key::Address;
 use crate::inspect::detection::TopSource;
-use crate::inspect::place::Host;
-use crate::splitmix::mix64;
 use crate::sys::lines::Line;
 
 const TOP: usize = 8;
 /// Registers of the estimator: its standard error is 1.04 / √256 = 6.5 %.
 const REGISTERS: usize = 256;
 
-/// The sources of a flood: HyperLogLog (Flajolet, Fusy, Gandouet, Meunier 2007) and Space-Saving (Metwally, Agrawal,
-/// El Abbadi 2005).
+/// In a flood of many sources, so many packets of hosts without a place let one of them in; a prime, for floods have
+/// periods.
+const ADMISSION: u32 = 17;
+/// A host with a smaller share of all packets than one in so many is not named.
+const SHARE: u32 = 64;
+
+/// The sources of a flood: their number by HyperLogLog (Flajolet, Fusy, Gandouet, Meunier 2007), and those that send
+/// most.
+///
+/// A host with a place is counted exactly while it has it. One packet in [`ADMISSION`] of the others gives its host the
+/// place of the host with the fewest packets, as in randomized admission (Ben Basat, Einziger, Friedman, Kassner 2017):
+/// whoever sends a large share gets in soon and stays, and a spoofed flood, where nobody comes twice, passes by.
 #[derive(Clone, Debug)]
 pub struct Sources {
     ranks: [u8; REGISTERS],
-    /// Hosts of most packets, [`TAKEN`]; 0: a free place.
-    hosts: Line,
-    addrs: [Address; TOP],
+    /// A part of the mixed bits of hosts with a place.
+    names: Line,
+    addrs: [Option<Address>; TOP],
+    /// Their packets since they have their places.
     packets: [u32; TOP],
+    /// What they may have sent before.
     errors: [u32; TOP],
-    /// The place of a host with the fewest packets.
-    least: usize,
+    /// Packets that no present place counts, up to the last admission.
+    missed: u32,
+    /// How many more are let pass until the next one, and how many there were then.
+    left: u32,
+    granted: u32,
 }
-
-const TAKEN: u64 = 1 << 63;
 
 impl Sources {
     pub fn new() -> Self {
         Self {
             ranks: [0; REGISTERS],
-            hosts: Line::default(),
-            addrs: [Address::default(); TOP],
+            names: Line::default(),
+            addrs: [None; TOP],
             packets: [0; TOP],
             errors: [0; TOP],
-            least: 0,
+            missed: 0,
+            left: 0,
+            granted: 0,
         }
     }
 
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-    pub fn add(&mut self, src: Host, addr: Address, packets: u32, key: u64) {
-        let hash = mix64(src.bits() ^ key);
-        let register = (hash >> 56) as usize;
-        let rank = ((hash << 8 | 0x80).leading_zeros() + 1) as u8;
-        self.ranks[register] = self.ranks[register].max(rank);
-        let host = src.bits() | TAKEN;
-        let mut alike = self.hosts.lower_halves_equal_to(host as u32);
+    /// `who`: [`Place::who`](crate::inspect::place::Place) of the address.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "parts of it are meant")]
+    pub fn add(&mut self, who: u64, addr: Address, packets: u32) {
+        let register = &mut self.ranks[(who >> 56) as usize];
+        let rank = (who | 1 << 56).trailing_zeros() as u8 + 1;
+        if rank > *register {
+            *register = rank;
+        }
+        let mut alike = self.names.numbers_equal_to(who as u32);
         while alike != 0 {
             let at = alike.trailing_zeros() as usize % TOP;
-            if self.hosts.0[at] == host {
+            if self.addrs[at] == Some(addr) {
                 self.packets[at] = self.packets[at].saturating_add(packets);
-                if at == self.least {
-                    self.find_least();
-                }
                 return;
             }
             alike &= alike - 1;
         }
-        let at = self.least;
-        self.errors[at] = self.packets[at];
-        self.packets[at] = self.packets[at].saturating_add(packets);
-        self.hosts.0[at] = host;
-        self.addrs[at] = addr;
-        self.find_least();
+        match self.left.checked_sub(packets) {
+            Some(left) => self.left = left,
+            None => self.admit(who as u32, addr, packets),
+        }
     }
 
-    /// Finds the place with the fewest packets.
-    #[inline]
-    fn find_least(&mut self) {
-        let mut least = 0;
-        for at in 1..TOP {
-            if self.packets[at] < self.packets[least] {
-                least = at;
-            }
+    /// Gives a host a free place, or that of the host with the fewest packets.
+    #[inline(never)]
+    fn admit(&mut self, name: u32, addr: Address, packets: u32) {
+        let least = (0..TOP).min_by_key(|&at| self.packets[at]);
+        let at = least.expect("there are places");
+        self.errors[at] = self.missed();
+        self.missed = self.missed().saturating_add(self.packets[at]);
+        self.packets[at] = packets;
+        self.names.u32s_mut()[at] = name;
+        self.addrs[at] = Some(addr);
+        if self.addrs.iter().all(Option::is_some) {
+            self.granted = ADMISSION - 1;
         }
-        self.least = least;
+        self.left = self.granted;
+    }
+
+    /// Packets that no present place counts.
+    fn missed(&self) -> u32 {
+        self.missed.saturating_add(self.granted - self.left)
     }
 
     /// Number of distinct sources.
@@ -101,15 +119,15 @@ impl Sources {
         estimate.round() as u64
     }
 
-    /// The sources of most packets whose share is known, descending.
+    /// The sources that send a large share, descending.
     pub fn top(&self) -> Vec<TopSource> {
+        let counted = self.packets.iter().map(|&packets| u64::from(packets));
+        let all = counted.sum::<u64>() + u64::from(self.missed());
         let mut top: Vec<TopSource> = (0..TOP)
             .filter_map(|at| {
-                let is_taken = self.hosts.0[at] != 0;
-                let addr = is_taken.then(|| self.addrs[at].into())?;
+                let addr = self.addrs[at]?.into();
                 let (packets, error) = (self.packets[at], self.errors[at]);
-                // Of a source that is mostly error nothing is known.
-                (error <= packets / 2).then_some(TopSource {
+                (u64::from(packets) * u64::from(SHARE) >= all).then_some(TopSource {
                     addr,
                     packets,
                     error,
@@ -124,11 +142,11 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::splitmix::mix64;
     use std::net::{IpAddr, Ipv4Addr};
 
-    fn host(n: u32) -> (Host, IpAddr) {
-        let addr: IpAddr = Ipv4Addr::from_bits(n).into();
-        (Host::new(addr.into()), addr)
+    fn host(n: u32) -> (u64, IpAddr) {
+        (mix64(n.into()), Ipv4Addr::from_bits(n).into())
     }
 
     #[test]
@@ -137,7 +155,7 @@ mod tests {
             let mut sources = Sources::new();
             for n in (0..many).chain(0..many / 2) {
                 let (src, addr) = host(n);
-                sources.add(src, addr.into(), 1, 0);
+                sources.add(src, addr.into(), 1);
             }
             let counted = sources.count();
             let off = counted.abs_diff(many.into());
@@ -152,11 +170,11 @@ mod tests {
             for heavy in [1, 2, 3] {
                 if round % heavy == 0 {
                     let (src, addr) = host(heavy);
-                    sources.add(src, addr.into(), 1, 0);
+                    sources.add(src, addr.into(), 1);
                 }
             }
             let (src, addr) = host(1_000 + round);
-            sources.add(src, addr.into(), 1, 0);
+            sources.add(src, addr.into(), 1);
         }
         let top = sources.top();
         for (place, (heavy, packets)) in [(1, 1_000), (2, 500), (3, 334)].into_iter().enumerate() {

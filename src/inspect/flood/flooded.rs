@@ -8,7 +8,7 @@ use crate::inspect::contact::Contact;
 use crate::inspect::detection::{
     AlertStatus, Crowd, Detection, Evidence, Extent, Phase, Proof, SourceEvidence, Subject,
 };
-use crate::inspect::place::Place;
+use crate::inspect::detector::Sighting;
 
 /// A flood is over after so many quiet slots.
 const QUIET_SLOTS: i64 = 10;
@@ -65,10 +65,13 @@ impl Flooded {
         self.packets > 0
     }
 
-    #[inline]
-    pub fn add(&mut self, place: &Place, contact: &Contact, packets: u32, key: u64) {
-        self.last_ns = self.last_ns.max(contact.ts_ns);
-        self.sources.add(place.src, contact.src(), packets, key);
+    #[inline(always)]
+    pub fn add(&mut self, sighting: &Sighting<'_>, packets: u32) {
+        let contact = sighting.contact;
+        if contact.ts_ns > self.last_ns {
+            self.last_ns = contact.ts_ns;
+        }
+        (self.sources).add(sighting.place.who, contact.src(), packets);
     }
 
     /// The slot `over` was a flood.

@@ -80,8 +80,8 @@ pub struct Flood<R> {
     rule: Rule,
     hasher: Hasher,
     targets: Table<Target>,
-    /// Hash and index of the destination of the last contact: in a flood mostly the next one's, too.
-    last: Option<(u64, usize)>,
+    /// Key and index of the destination of the last contact: in a flood mostly the next one's, too.
+    last: ((u64, u64), usize),
     floods: Vec<Option<Flooded>>,
     free: Vec<u32>,
     due: BinaryHeap<Due>,
@@ -148,7 +148,7 @@ impl<R: FloodRule> Detector for Flood<R> {
             rule,
             hasher,
             targets: Table::new(rule.targets),
-            last: None,
+            last: ((0, 0), 0),
             floods: (0..floods).map(|_| None).collect(),
             free: (0..floods).rev().collect(),
             due: BinaryHeap::with_capacity(rule.floods + 1),
@@ -168,7 +168,7 @@ impl<R: FloodRule> Detector for Flood<R> {
 
     fn admit(&mut self, _: &First<Element>, _: &Sighting<'_>) {}
 
-    #[inline]
+    #[inline(always)]
     fn decide(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found)) {
         if self.rule.at_least == 0 {
             return;
@@ -187,21 +187,18 @@ impl<R: FloodRule> Detector for Flood<R> {
         };
         let now = target.slot_mut(slot);
         let before = now.packets;
-        now.packets = before.saturating_add(packets);
-        let watch = (self.rule.at_least / 2).max(1);
-        if target.flood.is_none() && target.is_due(before, watch, self.rule.at_least) {
-            let has_room = self.watch(at, slot, sighting);
-            self.counts.without_list += u64::from(!has_room && before < watch);
-        }
-        if let Some(index) = self.targets.get(at).flood
+        now.packets = match before.checked_add(packets) {
+            Some(packets) => packets,
+            None => u32::MAX,
+        };
+        let flood = match target.flood {
+            None => self.watch_if_due(at, (slot, before), sighting),
+            flood => flood,
+        };
+        if let Some(index) = flood
             && let Some(flooded) = &mut self.floods[index as usize]
         {
-            flooded.add(
-                sighting.place,
-                contact,
-                packets,
-                sighting.sources.evidence_key,
-            );
+            flooded.add(sighting, packets);
         }
     }
 
@@ -222,7 +219,7 @@ impl<R: FloodRule> Detector for Flood<R> {
         (self.due.peek()).map_or(i64::MAX, |Reverse((deadline, ..))| *deadline)
     }
 
-    fn finish(&mut self, _: &Sources, out: &mut impl FnMut(Found)) {
+    fn finish(&mut self, _: i64, _: &Sources, out: &mut impl FnMut(Found)) {
         for index in 0..u32::try_from(self.floods.len()).expect("bounded") {
             if let Some(flooded) = self.floods[index as usize].as_ref() {
                 let (at, last_ns) = (flooded.at, flooded.last_ns);
@@ -245,7 +242,7 @@ impl<R: FloodRule> Detector for Flood<R> {
     }
 
     /// A flood has no gaps.
-    fn detectable_gap_ns(&self) -> i64 {
+    fn detectable_gap_ns(&self, _: i64) -> i64 {
         i64::MAX
     }
 
@@ -264,12 +261,17 @@ const FLOOD_BYTES: usize = size_of::<Option<Flooded>>() + size_of::<Due>() + 4;
 
 impl<R: FloodRule> Flood<R> {
     /// The slot of a time: mostly that of the last one, without a division.
-    #[inline]
+    #[inline(always)]
     fn slot_of(&mut self, ts_ns: i64) -> i64 {
         let (slot, start_ns, end_ns) = self.slot;
         if (start_ns..end_ns).contains(&ts_ns) {
             return slot;
         }
+        self.next_slot(ts_ns)
+    }
+
+    #[inline(never)]
+    fn next_slot(&mut self, ts_ns: i64) -> i64 {
         let window_ns = self.rule.window_ns;
         let slot = ts_ns.div_euclid(window_ns);
         let start_ns = slot.saturating_mul(window_ns);
@@ -278,40 +280,64 @@ impl<R: FloodRule> Flood<R> {
     }
 
     /// The destination of a contact.
-    #[inline]
+    #[inline(always)]
     fn target(&mut self, sighting: &Sighting<'_>, slot: i64, out: &mut impl FnMut(Found)) -> usize {
         let (place, port) = (sighting.place, R::port(sighting.contact));
-        let number = place.host.bits() | u64::from(port.is_some()) << 62;
+        // No key is (0, 0).
+        let number = place.host.bits() | 1 << 63 | u64::from(port.is_some()) << 62;
         let tags = u64::from(place.tags) << 16 | u64::from(port.unwrap_or(0));
-        if let Some((_, at)) = self
-            .last
-            .filter(|(_, at)| self.targets.get(*at).is(number, tags))
-        {
-            return at;
+        let (key, at) = self.last;
+        match key == (number, tags) {
+            true => at,
+            false => self.target_elsewhere((number, tags), slot, sighting.watermark, out),
         }
+    }
+
+    #[inline(never)]
+    fn target_elsewhere(
+        &mut self,
+        (number, tags): (u64, u64),
+        slot: i64,
+        watermark: i64,
+        out: &mut impl FnMut(Found),
+    ) -> usize {
         let hash = self.hasher.source_and(tags, number);
         let at = self.targets.find(hash).unwrap_or_else(|| {
-            let (at, gone) = self.targets.insert(hash, Target::new((number, tags), slot));
+            let (at, gone) = self.targets.insert(hash, Target::new(slot));
             if let Some(gone) = gone {
                 self.counts.subjects_forgotten += u64::from(gone.is_in_slot(slot));
                 if let Some(index) = gone.flood {
-                    self.evict(index, sighting.watermark, out);
+                    self.evict(index, watermark, out);
                 }
             }
             at
         });
-        self.last = Some((hash, at));
+        self.last = ((number, tags), at);
         at
     }
 
-    /// Counts the sources of a destination from now on: this slot may become a flood. False: there is no room.
-    fn watch(&mut self, at: usize, slot: i64, sighting: &Sighting<'_>) -> bool {
+    /// Counts the sources of a destination from now on if its slot, which had `before` packets, may become a flood.
+    #[inline]
+    fn watch_if_due(
+        &mut self,
+        at: usize,
+        (slot, before): (i64, u32),
+        sighting: &Sighting<'_>,
+    ) -> Option<u32> {
+        let watch = (self.rule.at_least / 2).max(1);
+        let is_due = (self.targets.get(at)).is_due(before, watch, self.rule.at_least);
+        let index = is_due.then(|| self.watch(at, slot, sighting))?;
+        self.counts.without_list += u64::from(index.is_none() && before < watch);
+        index
+    }
+
+    /// `None`: there is no room.
+    #[inline(never)]
+    fn watch(&mut self, at: usize, slot: i64, sighting: &Sighting<'_>) -> Option<u32> {
         if self.free.is_empty() {
             self.forget_least(at);
         }
-        let Some(index) = self.free.pop() else {
-            return false;
-        };
+        let index = self.free.pop()?;
         self.generation = self.generation.wrapping_add(1);
         let contact = sighting.contact;
         let dst: IpAddr = contact.dst().into();
@@ -328,7 +354,7 @@ impl<R: FloodRule> Flood<R> {
             .max(sighting.watermark.saturating_add(1));
         self.due.push(Reverse((deadline, index, self.generation)));
         sighting.wake_at(deadline);
-        true
+        Some(index)
     }
 
     /// Frees the room of the destination that is no flood yet and has the fewest packets, if they are fewer than these.

@@ -21,8 +21,6 @@ pub struct Slot {
 /// A destination.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Target {
-    /// Host and port with tags.
-    key: (u64, u64),
     slot: i64,
     now: Slot,
     /// Exponentially weighted mean of the connections completed in a slot, in 256ths.
@@ -41,17 +39,11 @@ impl Ranked for Target {
 }
 
 impl Target {
-    pub fn new(key: (u64, u64), slot: i64) -> Self {
+    pub fn new(slot: i64) -> Self {
         Self {
-            key,
             slot,
             ..Self::default()
         }
-    }
-
-    #[inline]
-    pub fn is(&self, host: u64, rest: u64) -> bool {
-        self.key == (host, rest)
     }
 
     pub fn is_in_slot(&self, slot: i64) -> bool {
@@ -84,6 +76,7 @@ impl Target {
     }
 
     /// Ends the present slot; the next is `slot`.
+    #[inline(never)]
     fn close(&mut self, slot: i64) {
         let over = self.sum();
         let passed = slot.abs_diff(self.slot);

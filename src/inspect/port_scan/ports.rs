@@ -78,7 +78,7 @@ impl<R: PortRule> Question for Ports<R> {
 
     #[inline]
     fn hash(hasher: &Hasher, place: &Place) -> u64 {
-        hasher.source_and(place.source, place.target.bits())
+        hasher.source_and(place.source, place.target().bits())
     }
 
     #[inline]

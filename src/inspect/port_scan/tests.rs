@@ -9,7 +9,6 @@ use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Verdict};
 use crate::inspect::detector::{Detector as _, Setting};
 use crate::inspect::distinct::naive;
 use crate::inspect::lab::{self, Lab, S, rule, v4};
-use crate::inspect::place::UNITED;
 use crate::inspect::port_scan::port_map::ranges_of;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
@@ -299,11 +298,7 @@ proptest! {
 #[test]
 fn a_scan_of_several_addresses_that_count_as_one_names_the_one_that_decided() {
     let mut lab = with(4);
-    lab.setting = Some(Setting {
-        target: UNITED,
-        is_local: false,
-        is_dark: false,
-    });
+    lab.setting = Some(Setting::UNITED);
     for number in 0..8_u16 {
         let ends = (ENDS.0, v4(0xc633_6401 + u32::from(number)));
         let contact = lab.contact(number.into(), ends, 80 + number, ContactKind::Touch);
@@ -330,11 +325,7 @@ fn our_own_addresses_have_a_threshold_of_their_own() {
             at_least_local,
             ..rule(4, WINDOW)
         });
-        lab.setting = Some(Setting {
-            target: ENDS.1,
-            is_local,
-            is_dark: false,
-        });
+        lab.setting = is_local.then_some(Setting::LOCAL);
         let contact = |port| lab.contact(0, ENDS, port, ContactKind::Touch);
         let contacts: Vec<Contact> = (0..8).map(contact).collect();
         let started = lab.starts(Kind::PortScan, contacts);

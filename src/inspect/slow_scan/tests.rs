@@ -4,6 +4,7 @@ use super::*;
 use crate::inspect::Rules;
 use crate::inspect::contact::ContactKind;
 use crate::inspect::detection::{Phase, Verdict};
+use crate::inspect::detector::Setting;
 use crate::inspect::lab::{self, Lab, S, rule, v4};
 use crate::inspect::sources::place_of;
 use proptest::prelude::*;
@@ -70,7 +71,7 @@ impl Naive {
     }
 
     fn outcome(&mut self, contact: &Contact, outcome: Outcome) {
-        let place = Places::item(&place_of(contact, contact.dst()));
+        let place = Places::item(&place_of(contact, Setting::default(), 0));
         if self.twelve().contains(&place)
             && let Some((_, best)) = self.all.get_mut(&place)
         {
@@ -81,7 +82,7 @@ impl Naive {
     /// Whether an episode starts with this touch.
     fn touch(&mut self, contact: &Contact, at_least: usize, window_ns: i64) -> bool {
         let ts_ns = contact.ts_ns;
-        let place = Places::item(&place_of(contact, contact.dst()));
+        let place = Places::item(&place_of(contact, Setting::default(), 0));
         let place = self.all.entry(place);
         let (newest_ns, _) = place.or_insert((ts_ns, Outcome::None));
         *newest_ns = ts_ns.max(*newest_ns);

@@ -10,6 +10,7 @@ mod standing;
 
 use super::contact::{Contact, ContactKind};
 use super::detection::SourceEvidence;
+use super::detector::Setting;
 use super::distinct::firsts::{First, Firsts};
 use super::distinct::gap::FloodLaw;
 use super::distinct::state::TouchState;
@@ -19,8 +20,10 @@ use super::table::Table;
 use crate::counters::counters;
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
+use crate::splitmix::mix64;
 use friends::Friends;
 use standing::Standing;
+use std::cell::Cell;
 
 counters! {
     /// Counters of the table of sources, prefixed by `sources_`.
@@ -45,6 +48,24 @@ pub struct Room {
     pub standings: usize,
     /// Pairs of friends.
     pub friends: usize,
+}
+
+impl SourceCounts {
+    #[inline(always)]
+    fn pass<const IS_NETWORK: bool>(&mut self) {
+        match IS_NETWORK {
+            true => self.networks_passed += 1,
+            false => self.passed += 1,
+        }
+    }
+
+    #[inline(always)]
+    fn hold_back<const IS_NETWORK: bool>(&mut self) {
+        match IS_NETWORK {
+            true => self.networks_held_back += 1,
+            false => self.held_back += 1,
+        }
+    }
 }
 
 impl Room {
@@ -82,13 +103,27 @@ pub(super) enum Admission {
     Passed(Option<First<Element>>),
 }
 
+/// Sources that are known to be strangers from their prefetch to their turn.
+const ABSENT: usize = 256;
+
+#[allow(clippy::cast_possible_truncation, reason = "its lowest bits are meant")]
+fn absent(source: u64) -> usize {
+    source as usize % ABSENT
+}
+
 /// The sources of a shard.
 pub struct Sources {
     hasher: Hasher,
     /// Key of the bitmaps of places: fixed in `read`, so that every run prints the same, and secret live.
     pub(super) evidence_key: u64,
+    /// No rule has an earlier deadline. Here, for this is what every rule sees.
+    pub(super) wake_ns: Cell<i64>,
     gate: Firsts<Element>,
     standings: Table<Standing>,
+    /// Sources without a standing, by [`absent`], under the stamp of the time when that was found.
+    absent: [u64; ABSENT],
+    /// Another one after each admission.
+    stamp: u64,
     friends: Friends,
     /// Rates of new sources: with one place, and with more.
     flood_laws: [FloodLaw; 2],
@@ -116,8 +151,11 @@ impl Sources {
         Self {
             hasher,
             evidence_key,
+            wake_ns: Cell::new(i64::MAX),
             gate: Firsts::new(room.firsts),
             standings: Table::new(room.standings),
+            absent: [0; ABSENT],
+            stamp: mix64(1),
             friends: Friends::new(room.friends),
             flood_laws: [room.firsts, room.standings].map(FloodLaw::new),
             last_eviction_ns: [None; 2],
@@ -141,10 +179,20 @@ impl Sources {
         self.gate.prefetch(source);
     }
 
-    /// Whether the rules hear of this source.
+    /// Whether the rules hear of this source. That they don't is known from then on until another source is admitted.
     #[inline]
-    pub(super) fn knows(&self, source: u64) -> bool {
-        self.standings.find(source).is_some()
+    pub(super) fn knows(&mut self, source: u64) -> bool {
+        let is_known = self.standings.find(source).is_some();
+        if !is_known {
+            self.absent[absent(source)] = source ^ self.stamp;
+        }
+        is_known
+    }
+
+    /// Whether [`Sources::knows`] found a short time ago that the rules don't hear of this source.
+    #[inline(always)]
+    fn is_absent(&self, source: u64) -> bool {
+        self.absent[absent(source)] == source ^ self.stamp
     }
 
     /// Sources held.
@@ -168,76 +216,62 @@ impl Sources {
         }
     }
 
-    /// Takes a contact of a source that this shard owns.
-    #[inline]
-    pub(super) fn on_contact(
+    /// Takes a contact of a source that this shard owns; `kind` is the contact's.
+    #[inline(always)]
+    pub(super) fn on_contact<const IS_NETWORK: bool>(
         &mut self,
-        contact: &Contact,
-        place: &Place,
-        is_dark: bool,
+        (contact, place, kind): (&Contact, &Place, ContactKind),
         watermark: i64,
     ) -> Admission {
-        let kind = contact.kind();
-        if let Some(at) = self.standings.find(place.source) {
+        if !self.is_absent(place.source)
+            && let Some(at) = self.standings.find(place.source)
+        {
             let bit = self.bit(place, kind);
             let standing = self.standings.get_mut(at);
             standing.on_contact(contact, bit, watermark);
-            standing.note_dark(is_dark, place.host);
-            self.count(place, true);
+            standing.note_dark(place.setting.is_dark(), place.host);
+            self.counts.pass::<IS_NETWORK>();
             return Admission::Passed(None);
         }
         let first = match ContactKind::TOUCHES.has(kind) {
-            true => self.on_touch(contact, place, is_dark, watermark),
+            true => self.on_touch((contact, place, kind), watermark),
             false => {
                 self.on_outcome(contact, place);
                 None
             }
         };
         let Some(first) = first else {
-            self.count(place, false);
+            self.counts.hold_back::<IS_NETWORK>();
             return Admission::HeldBack;
         };
-        self.count(place, true);
+        self.counts.pass::<IS_NETWORK>();
         self.admit(contact, place, &first, watermark);
-        let at = self.standings.find(place.source);
-        let standing = self.standings.get_mut(at.expect("just admitted"));
-        standing.note_dark(is_dark, place.host);
         Admission::Passed(Some(first))
     }
 
-    #[inline]
-    fn count(&mut self, place: &Place, passed: bool) {
-        let counts = &mut self.counts;
-        match (Network::of(place.tags).is_none(), passed) {
-            (true, false) => counts.held_back += 1,
-            (true, true) => counts.passed += 1,
-            (false, false) => counts.networks_held_back += 1,
-            (false, true) => counts.networks_passed += 1,
-        }
-    }
-
     /// A touch of a source without a standing: its first one, if this is another place.
-    #[inline]
+    #[inline(always)]
     fn on_touch(
         &mut self,
-        contact: &Contact,
-        place: &Place,
-        is_dark: bool,
+        (contact, place, kind): (&Contact, &Place, ContactKind),
         watermark: i64,
     ) -> Option<First<Element>> {
-        let item = Element::new(place, Way::of(contact.kind()), is_dark);
-        let Some(at) = self.gate.find(place.source) else {
-            self.flood_laws[0].on_new(watermark);
-            let first = First {
-                item,
-                newest_ns: contact.ts_ns,
-                state: TouchState::Touched,
-                proven: false,
-            };
-            if let Some(newest_ns) = self.gate.insert(place.source, first) {
-                self.note_evicted(newest_ns, watermark);
+        let item = Element::new(place, Way::of(kind));
+        let at = match self.gate.entry(place.source) {
+            Ok(at) => at,
+            Err(vacant) => {
+                self.flood_laws[0].on_new(watermark);
+                let first = First {
+                    item,
+                    newest_ns: contact.ts_ns,
+                    state: TouchState::Touched,
+                    proven: false,
+                };
+                if let Some(newest_ns) = self.gate.insert_at(vacant, first) {
+                    self.note_evicted(newest_ns, watermark);
+                }
+                return None;
             }
-            return None;
         };
         let first = self.gate.get(at);
         if first.item != item {
@@ -274,6 +308,7 @@ impl Sources {
     #[inline(never)]
     fn admit(&mut self, contact: &Contact, place: &Place, first: &First<Element>, watermark: i64) {
         self.counts.new += 1;
+        self.stamp = mix64(self.counts.new);
         self.flood_laws[1].on_new(watermark);
         let mut standing = Standing::new(
             first,
@@ -281,6 +316,7 @@ impl Sources {
             watermark,
         );
         standing.on_contact(contact, self.bit(place, contact.kind()), watermark);
+        standing.note_dark(place.setting.is_dark(), place.host);
         if let (_, Some(gone)) = self.standings.insert(place.source, standing) {
             self.note_evicted(gone.newest_ns, watermark);
         }
@@ -353,20 +389,20 @@ impl Sources {
     }
 }
 
-/// The host that stands for `target`, for rules about a pair.
-#[inline]
-pub(super) fn place_of(contact: &Contact, target: Address) -> Place {
-    let dst = contact.dst();
-    let host = Host::new(dst);
+/// What a contact touched. `key` is [`Sources::evidence_key`].
+#[inline(always)]
+pub(super) fn place_of(contact: &Contact, setting: Setting, key: u64) -> Place {
+    let src = Host::new(contact.src());
     Place {
         source: contact.source,
-        src: Host::new(contact.src()),
-        tags: contact.tags(),
-        host,
-        target: match target == dst {
-            true => host,
-            false => Host::new(target),
+        src,
+        who: match key {
+            0 => mix64(src.bits()),
+            _ => contact.source,
         },
+        tags: contact.tags(),
+        host: Host::new(contact.dst()),
+        setting,
         port: contact.port,
     }
 }

@@ -30,7 +30,7 @@ fn admitted(lab: &mut Lab) {
 /// What is found of this traffic, as far as it must be equal.
 fn found(lab: &mut Lab, steps: &[lab::Step]) -> Vec<(Option<i64>, Detection)> {
     for (contact, setting) in traffic(lab, steps).concat() {
-        lab.on_with(&contact, &setting);
+        lab.on_with(&contact, setting);
     }
     lab.finish();
     let same = |(deadline_ns, one): (Option<i64>, Detection)| {
@@ -175,12 +175,12 @@ fn technique_and_darkness_of_the_first_touch_survive() {
     let mut lab = scans(lab::OFF.sources);
     for (port, kind) in (1..).zip([XmasProbe, AckProbe, AckProbe]) {
         let contact = lab.contact(0, (v4(1), v4(2)), port, kind);
-        let setting = Setting {
-            target: v4(2),
-            is_local: false,
-            is_dark: port == 1,
+        let setting = if port == 1 {
+            Setting::DARK
+        } else {
+            Setting::default()
         };
-        lab.on_with(&contact, &setting);
+        lab.on_with(&contact, setting);
     }
     let all = lab.all(Kind::StealthScan);
     let techniques: Vec<Technique> = Technique::in_bits(all[0].source.techniques).collect();

@@ -34,12 +34,12 @@ fn on_dark(
     let ends: (Address, Address) = (v4(src), v4(dst));
     for &kind in kinds {
         let contact = lab.contact(ts_ns, ends, port, kind);
-        let setting = Setting {
-            target: ends.1,
-            is_local: false,
-            is_dark,
+        let setting = if is_dark {
+            Setting::DARK
+        } else {
+            Setting::default()
         };
-        lab.on_with(&contact, &setting);
+        lab.on_with(&contact, setting);
     }
 }
 
