@@ -161,7 +161,7 @@ macro_rules! detectors {
             #[inline]
             pub fn prefetch_rules(&mut self, contact: &Contact, is_united: impl FnOnce() -> bool) {
                 if self.sources.knows(contact.source) {
-                    let setting = Setting::of([(Setting::UNITED, is_united()), Default::default(), Default::default()]);
+                    let setting = Setting::default().with(Setting::UNITED, is_united());
                     let place = place_of(contact, setting, self.sources.evidence_key);
                     $( self.$field.prefetch(&place); )+
                 }

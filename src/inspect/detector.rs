@@ -251,16 +251,15 @@ impl Setting {
     /// Its source is one of our addresses. Not asked for where no rule wants to know.
     pub const LOCAL: Self = Self(4);
 
-    /// Those that hold.
+    /// The same with another, if that holds.
     #[inline]
-    pub fn of(all: [(Self, bool); 3]) -> Self {
-        Self(
-            all.iter()
-                .fold(0, |bits, (one, holds)| bits | one.0 * u8::from(*holds)),
-        )
+    pub fn with(self, other: Self, holds: bool) -> Self {
+        match holds {
+            true => Self(self.0 | other.0),
+            false => self,
+        }
     }
 
-    #[inline]
     /// See [`Setting::UNITED`].
     pub(super) fn is_united(self) -> bool {
         self.0 & Self::UNITED.0 != 0

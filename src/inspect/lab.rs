@@ -212,11 +212,10 @@ pub fn traffic(lab: &Lab, steps: &[Step]) -> Vec<Vec<(Contact, Setting)>> {
             true => v6(dst.into()),
         };
         let kinds = what_happens(what, &mut asked, (src.bits, target.bits, port));
-        let setting = Setting::of([
-            (Setting::UNITED, dst < 3),
-            (Setting::LOCAL, src == source(1)),
-            (Setting::DARK, dst == 5),
-        ]);
+        let setting = Setting::default()
+            .with(Setting::UNITED, dst < 3)
+            .with(Setting::LOCAL, src == source(1))
+            .with(Setting::DARK, dst == 5);
         let contact = |&kind| {
             let contact = lab.contact(now_ns, (src, target), port.into(), kind);
             (contact, setting)

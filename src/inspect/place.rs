@@ -178,11 +178,10 @@ impl Element {
             who: of.who,
             tags: of.tags,
             host: self.host,
-            setting: Setting::of([
-                (Setting::UNITED, self.united),
-                (Setting::DARK, self.dark),
-                (Setting::LOCAL, of.setting.is_local()),
-            ]),
+            setting: Setting::default()
+                .with(Setting::UNITED, self.united)
+                .with(Setting::DARK, self.dark)
+                .with(Setting::LOCAL, of.setting.is_local()),
             port: self.port,
         }
     }

@@ -161,17 +161,12 @@ impl Policy {
     /// What the settings say about a contact.
     #[inline]
     pub(super) fn of_contact(&self, contact: &Contact, asks_local: bool) -> Setting {
-        Setting::of([
-            (Setting::UNITED, self.is_united(contact.dst())),
-            (
-                Setting::DARK,
-                !self.dark.is_empty() && self.is_dark(contact.dst().into()),
-            ),
-            (
-                Setting::LOCAL,
-                asks_local && self.localities.is_ours(contact.src().into()),
-            ),
-        ])
+        let is_dark = !self.dark.is_empty() && self.is_dark(contact.dst().into());
+        let is_local = asks_local && self.localities.is_ours(contact.src().into());
+        Setting::default()
+            .with(Setting::UNITED, self.is_united(contact.dst()))
+            .with(Setting::DARK, is_dark)
+            .with(Setting::LOCAL, is_local)
     }
 
     fn is_dark(&self, dst: IpAddr) -> bool {

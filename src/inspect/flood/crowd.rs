@@ -78,7 +78,8 @@ impl Sources {
     /// Gives a host a free place, or that of the host with the fewest packets.
     #[inline(never)]
     fn admit(&mut self, name: u32, addr: Address, packets: u32) {
-        let least = (0..TOP).min_by_key(|&at| self.packets[at]);
+        // Of several, the one that came first: the others may yet send more.
+        let least = (0..TOP).min_by_key(|&at| (self.packets[at], self.errors[at]));
         let at = least.expect("there are places");
         self.errors[at] = self.missed();
         self.missed = self.missed().saturating_add(self.packets[at]);
@@ -161,6 +162,28 @@ mod tests {
             let off = counted.abs_diff(many.into());
             assert!(off * 5 <= u64::from(many), "{many}: {counted}");
         }
+    }
+
+    #[test]
+    fn whoever_joins_a_spoofed_flood_late_is_named_with_what_it_may_have_sent_before() {
+        let mut sources = Sources::new();
+        let mut sent = 0_u32;
+        for n in 0..100_000 {
+            let is_heavy = n >= 50_000 && n % 20 == 0;
+            sent += u32::from(is_heavy);
+            let (who, addr) = host(if is_heavy { 1 } else { 1_000 + n });
+            sources.add(who, addr.into(), 1);
+        }
+        let top = sources.top();
+        assert_eq!(top.len(), 1, "{top:?}");
+        let TopSource {
+            addr,
+            packets,
+            error,
+        } = top[0];
+        assert_eq!(addr, host(1).1);
+        assert!(packets <= sent && sent <= packets + error, "{top:?}");
+        assert!(packets >= sent / 10 * 9, "{top:?}");
     }
 
     #[test]

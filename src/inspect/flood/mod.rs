@@ -187,10 +187,8 @@ impl<R: FloodRule> Detector for Flood<R> {
         };
         let now = target.slot_mut(slot);
         let before = now.packets;
-        now.packets = match before.checked_add(packets) {
-            Some(packets) => packets,
-            None => u32::MAX,
-        };
+        let sum = before.wrapping_add(packets);
+        now.packets = if sum < before { u32::MAX } else { sum };
         let flood = match target.flood {
             None => self.watch_if_due(at, (slot, before), sighting),
             flood => flood,

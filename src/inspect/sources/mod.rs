@@ -155,7 +155,7 @@ impl Sources {
             gate: Firsts::new(room.firsts),
             standings: Table::new(room.standings),
             absent: [0; ABSENT],
-            stamp: mix64(1),
+            stamp: 0,
             friends: Friends::new(room.friends),
             flood_laws: [room.firsts, room.standings].map(FloodLaw::new),
             last_eviction_ns: [None; 2],

@@ -56,6 +56,26 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #[test]
+    fn a_look_ahead_of_each_batch_changes_nothing(
+        steps in prop::collection::vec(step(), 1..250),
+        batch in 1..40_usize,
+    ) {
+        let (mut plain, mut ahead) = (Lab::new(lab::all_rules()), Lab::new(lab::all_rules()));
+        let all = traffic(&ahead, &steps).concat();
+        for some in all.chunks(batch) {
+            for (contact, _) in some {
+                ahead.detectors.prefetch_rules(contact, || false);
+            }
+            some.iter().for_each(|(contact, setting)| ahead.on_with(contact, *setting));
+        }
+        all.iter().for_each(|(contact, setting)| plain.on_with(contact, *setting));
+        prop_assert_eq!(plain.found, ahead.found);
+    }
+}
+
 #[test]
 fn the_traffic_of_these_tests_makes_detections_of_every_kind() {
     let mut state = 1;
@@ -175,11 +195,7 @@ fn technique_and_darkness_of_the_first_touch_survive() {
     let mut lab = scans(lab::OFF.sources);
     for (port, kind) in (1..).zip([XmasProbe, AckProbe, AckProbe]) {
         let contact = lab.contact(0, (v4(1), v4(2)), port, kind);
-        let setting = if port == 1 {
-            Setting::DARK
-        } else {
-            Setting::default()
-        };
+        let setting = Setting::default().with(Setting::DARK, port == 1);
         lab.on_with(&contact, setting);
     }
     let all = lab.all(Kind::StealthScan);

@@ -34,11 +34,7 @@ fn on_dark(
     let ends: (Address, Address) = (v4(src), v4(dst));
     for &kind in kinds {
         let contact = lab.contact(ts_ns, ends, port, kind);
-        let setting = if is_dark {
-            Setting::DARK
-        } else {
-            Setting::default()
-        };
+        let setting = Setting::default().with(Setting::DARK, is_dark);
         lab.on_with(&contact, setting);
     }
 }
