@@ -192,13 +192,16 @@ fn every_flood_that_the_readme_lists_is_detected_as_its_kind() {
         let [high, low] = n.to_be_bytes();
         Flow::v4([10, 0, high, low], 40_000, [198, 51, 100, 1], port)
     };
+    // A resolver's answers to a question that somebody else asked.
+    let reflected = |n: u16| udp(many(n, 1024 + n).from_port(53));
     type Make<'a> = &'a dyn Fn(u16) -> Vec<u8>;
     let of = [
         ("SYN flood", 1000, &|n| tcp(many(n, 80), SYN) as _),
         ("RST flood", 5000, &|n| tcp(many(n, 80), RST) as _),
         ("UDP flood", 10_000, &|n| udp(many(n, 99)) as _),
+        ("UDP flood", 10_000, &reflected),
         ("ICMP flood", 1000, &|n| ping(many(n, 0), n) as _),
-    ] as [(&str, u16, Make<'_>); 4];
+    ] as [(&str, u16, Make<'_>); 5];
     for (kind, least, make) in of {
         assert_eq!(detections(&series(least, 0, make)), [kind]);
         let fewer = detections(&series(least - 1, 0, make));

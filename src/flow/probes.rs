@@ -61,7 +61,7 @@ fn is_to_many(key: &Key) -> bool {
 }
 
 /// From a service's port to a client's: an answer whose question was not seen.
-fn is_from_service(key: &Key) -> bool {
+fn is_stray_answer(key: &Key) -> bool {
     key.src_port < SERVICES_END && key.dst_port >= SERVICES_END
 }
 
@@ -146,10 +146,14 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         let key = &datagram.key;
-        if key.proto() == UDP && !is_to_many(key) && !is_from_service(key) {
-            self.others.slab.get_mut(at).set_asks();
-            self.report((Outcome::UdpOpened, key), None, out);
+        if key.proto() != UDP || is_to_many(key) {
+            return;
         }
+        if is_stray_answer(key) {
+            return self.report((Outcome::StrayAnswer, key), None, out);
+        }
+        self.others.slab.get_mut(at).set_asks();
+        self.report((Outcome::UdpOpened, key), None, out);
     }
 
     /// Reports what a datagram tells that was just accounted to a flow which was there before it.
@@ -168,7 +172,7 @@ impl Flows {
             }
             Sender::Orig
                 if answers == 0
-                    && sent.is_multiple_of(u64::from(Outcome::DATAGRAMS))
+                    && (sent - 1).is_multiple_of(u64::from(Outcome::DATAGRAMS))
                     && !is_to_many(key) =>
             {
                 self.report((Outcome::Datagrams, key), None, out);

@@ -63,6 +63,8 @@ impl Datagrams {
             let told = !answers && !to_many(ends.2);
             if told {
                 self.say(ends, 17, Outcome::UdpOpened);
+            } else if !to_many(ends.2) {
+                self.say(ends, 17, Outcome::StrayAnswer);
             }
             return self.flows.push(Udp {
                 ends,
@@ -84,7 +86,7 @@ impl Datagrams {
         if side == 1 && sent[1] == 1 && told {
             self.say(asked, 17, Outcome::UdpAnswered);
         }
-        if side == 0 && sent[1] == 0 && sent[0] % 64 == 0 && !to_many(ends.2) {
+        if side == 0 && sent[1] == 0 && sent[0] % 64 == 1 && !to_many(ends.2) {
             self.say(asked, 17, Outcome::Datagrams);
         }
     }

@@ -161,7 +161,7 @@ const FLOODS: &[Block] = &[
     ),
     Item(
         "UDP flood",
-        "At least N datagrams at one destination within a time (`--udp-flood`, 10000/1s) that open a flow, or belong to one that was not answered: of one flow the first and each 64th count, the latter for 64.",
+        "At least N datagrams at one destination within a time (`--udp-flood`, 10000/1s) that open a flow, or belong to one that nothing has answered yet: of one flow the first and each 64th behind it count, the latter for 64. Answers whose question was not seen count, too. A reflection flood is made of them: somebody asks servers (DNS, NTP, memcached) in this destination's name, and the servers are its sources. Where only one direction is captured, honest answers count as well.",
     ),
     Item(
         "ICMP flood",
