@@ -52,6 +52,12 @@ fn udp(flow: Flow) -> Vec<u8> {
     packet(flow, 17, &Udp::new(flow, b"x").bytes())
 }
 
+/// Port unreachable, of the host that got a datagram of [`udp`].
+fn unreachable(flow: Flow) -> Vec<u8> {
+    let error = icmp::error((flow.dst, flow.src), 3, 3, &udp(flow), 28);
+    packet(flow.reversed(), 1, &error)
+}
+
 fn ping(flow: Flow, number: u16) -> Vec<u8> {
     let ends = (flow.src, flow.dst);
     packet(flow, 1, &icmp::echo(ends, false, 1, number, b""))
@@ -173,6 +179,14 @@ fn every_scan_that_the_readme_lists_is_detected_as_its_kind() {
             series(40, SECOND, |port| syn(flow(octet(port % 5 + 1), 1, port))),
             "Distributed scan",
         ),
+        (
+            "empty UDP from a service's port",
+            series(20, 0, |n| {
+                let flow = flow(1, 1, 1023 + n).from_port(53);
+                packet(flow, 17, &Udp::new(flow, b"").bytes())
+            }),
+            "UDP scan",
+        ),
     ] {
         let found = detections(&packets);
         assert!(found.iter().any(|title| title == kind), "{name}: {found:?}");
@@ -217,6 +231,8 @@ fn probes_that_nothing_tells_from_honest_packets_give_no_alert() {
             .data(b"x");
         packet(flow, 6, &data.bytes())
     };
+    // Probes, or what a resolver answers to questions that somebody asked in the target's name.
+    let from_service = |flow: Flow| flow.to_port(1023 + flow.dst_port).from_port(53);
     for (name, packets) in [
         ("ACK without answer", ports(0, |flow| tcp(flow, ACK))),
         (
@@ -231,11 +247,39 @@ fn probes_that_nothing_tells_from_honest_packets_give_no_alert() {
         ("RST", ports(0, |flow| tcp(flow, RST))),
         (
             "UDP from a service's port",
-            series(20, 0, |n| udp(flow(1, 1, 1023 + n).from_port(53))),
+            ports(0, |flow| udp(from_service(flow))),
+        ),
+        (
+            "UDP from a service's port, refused",
+            answered(
+                SECOND,
+                |flow| udp(from_service(flow)),
+                |flow| unreachable(from_service(flow)),
+            ),
         ),
     ] {
         let found = detections(&packets);
         assert!(found.is_empty(), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn a_resolver_that_answers_when_nobody_waits_any_more_is_no_scanner() {
+    let answer = |n: u16| flow(1, 1, 20_000 + n).from_port(53);
+    // While the flow of the question is held, and when it has ended.
+    for late_ns in [6 * SECOND, 61 * SECOND] {
+        let mut packets = Vec::new();
+        for n in 0..20 {
+            let asked_ns = i64::from(n) * SECOND;
+            packets.extend([
+                (asked_ns, udp(answer(n).reversed())),
+                (asked_ns + late_ns, udp(answer(n))),
+                (asked_ns + late_ns + MS, unreachable(answer(n))),
+            ]);
+        }
+        packets.sort_by_key(|(at_ns, _)| *at_ns);
+        let found = detections(&packets);
+        assert!(found.is_empty(), "{late_ns}: {found:?}");
     }
 }
 

@@ -60,9 +60,12 @@ fn is_to_many(key: &Key) -> bool {
     }
 }
 
-/// From a service's port to a client's: an answer whose question was not seen.
-fn is_stray_answer(key: &Key) -> bool {
-    key.src_port < SERVICES_END && key.dst_port >= SERVICES_END
+/// From a service's port to a client's, with payload: an answer whose question was not seen. No service answers with
+/// nothing, but scanners ask so, and may ask from a service's port.
+fn is_stray_answer(opener: &Headers) -> bool {
+    let key = &opener.key;
+    let has_payload = opener.payload_len > 0 || opener.first_fragment;
+    has_payload && key.src_port < SERVICES_END && key.dst_port >= SERVICES_END
 }
 
 /// How IPv6 finds neighbours and multicast listeners (RFC 4861, RFC 2710, RFC 3810).
@@ -149,7 +152,7 @@ impl Flows {
         if key.proto() != UDP || is_to_many(key) {
             return;
         }
-        if is_stray_answer(key) {
+        if is_stray_answer(datagram) {
             return self.report((Outcome::StrayAnswer, key), None, out);
         }
         self.others.slab.get_mut(at).set_asks();

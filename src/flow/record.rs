@@ -109,7 +109,8 @@ pub enum Outcome {
     UdpRefused,
     /// [`Outcome::DATAGRAMS`] datagrams behind the one that opened the flow, to a responder that has sent nothing.
     Datagrams,
-    /// A datagram that opened a flow as an answer does whose question was not seen: from a service's port to a client's.
+    /// A datagram that opened a flow as an answer does whose question was not seen: from a service's port to a client's,
+    /// with payload.
     StrayAnswer,
     /// A RST of no attempt, connection or flow.
     StrayRst,

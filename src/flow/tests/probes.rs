@@ -341,6 +341,37 @@ fn assert_each_64(from: (IpAddr, u16), to: (IpAddr, u16), opening: Outcome) {
 }
 
 #[test]
+fn a_datagram_without_payload_is_no_answer() {
+    let ends = ((host(1), 53), (host(2), 4000));
+    let with = |payload_len, fragment| {
+        let datagram = udp(0, ends.0, ends.1);
+        let Transport::Udp(udp) = datagram.transport else {
+            unreachable!("a datagram is UDP");
+        };
+        let udp = Udp { payload_len, ..udp };
+        Packet {
+            fragment,
+            transport: Transport::Udp(udp),
+            ..datagram
+        }
+    };
+    let probe = with(0, Fragment::Whole);
+    let refused = [probe, quoting(1, (false, 3, 3), &probe)];
+    let asked = [Outcome::UdpOpened, Outcome::Icmp, Outcome::UdpRefused];
+    assert_eq!(outcomes(&refused), asked);
+    assert_eq!(outcomes(&[probe, probe]), [Outcome::UdpOpened]);
+    assert_eq!(
+        outcomes(&[with(1, Fragment::Whole)]),
+        [Outcome::StrayAnswer]
+    );
+    // The payload is in later fragments.
+    assert_eq!(
+        outcomes(&[with(0, Fragment::First)]),
+        [Outcome::StrayAnswer]
+    );
+}
+
+#[test]
 fn who_refuses_an_answer_accuses_nobody() {
     let (client, resolver) = ((host(1), 5000), (host(2), 53));
     let question = udp(0, client, resolver);
