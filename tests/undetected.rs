@@ -109,6 +109,12 @@ fn series(count: u16, step_ns: i64, make: impl Fn(u16) -> Vec<u8>) -> Vec<Timed>
     number.map(|(n, at)| (at * step_ns, make(n))).collect()
 }
 
+/// From source `n` of many to a port of one host.
+fn many(n: u16, port: u16) -> Flow {
+    let [high, low] = n.to_be_bytes();
+    Flow::v4([10, 0, high, low], 40_000, [198, 51, 100, 1], port)
+}
+
 /// Probes of 20 ports of one host, one each `step_ns`.
 fn ports(step_ns: i64, probe: impl Fn(Flow) -> Vec<u8>) -> Vec<Timed> {
     series(20, step_ns, |port| probe(flow(1, 1, port)))
@@ -201,11 +207,6 @@ fn a_syn_with_fin_is_a_port_scan_and_a_stealth_scan() {
 
 #[test]
 fn every_flood_that_the_readme_lists_is_detected_as_its_kind() {
-    // From many addresses, all at one.
-    let many = |n: u16, port| {
-        let [high, low] = n.to_be_bytes();
-        Flow::v4([10, 0, high, low], 40_000, [198, 51, 100, 1], port)
-    };
     // A resolver's answers to a question that somebody else asked.
     let reflected = |n: u16| udp(many(n, 1024 + n).from_port(53));
     type Make<'a> = &'a dyn Fn(u16) -> Vec<u8>;
@@ -220,6 +221,38 @@ fn every_flood_that_the_readme_lists_is_detected_as_its_kind() {
         assert_eq!(detections(&series(least, 0, make)), [kind]);
         let fewer = detections(&series(least - 1, 0, make));
         assert!(fewer.is_empty(), "one fewer: {fewer:?}");
+    }
+}
+
+#[test]
+fn syns_spread_over_ports_are_no_syn_flood_but_a_distributed_scan_once_they_have_failed() {
+    const STEP_NS: i64 = SECOND / 50_000;
+    let spread = |n: u16| many(n, 1 + n % 10_000);
+    let syns = series(50_000, STEP_NS, |n| tcp(spread(n), SYN));
+    let resets = series(50_000, STEP_NS, |n| {
+        let flow = spread(n).reversed();
+        let ack = u32::from(flow.src_port) + 1;
+        packet(flow, 6, &Tcp::new(flow, RST | ACK, 0).ack(ack).bytes())
+    });
+    let mut refused = [&syns[..], &resets].concat();
+    refused.sort_by_key(|(at_ns, _)| *at_ns);
+    assert_eq!(detections(&refused), ["Distributed scan"]);
+    // While SYNs come, nobody knows yet that the newest ports are silent.
+    assert_eq!(detections(&syns), [""; 0]);
+    let last = (7 * SECOND, tcp(many(9, 9), SYN));
+    let decided = [&syns[..], &[last]].concat();
+    assert_eq!(detections(&decided), ["Distributed scan"]);
+}
+
+#[test]
+fn floods_of_segments_that_no_rule_counts_give_no_alert() {
+    for flags in [SYN | ACK, ACK, ACK | PSH, FIN | ACK, FIN, 0] {
+        let at_one = series(50_000, 20_000, |n| tcp(many(n, 80), flags));
+        let spread = series(50_000, 20_000, |n| tcp(many(n, 1 + n % 10_000), flags));
+        for packets in [at_one, spread] {
+            let found = detections(&packets);
+            assert!(found.is_empty(), "{flags:#x}: {found:?}");
+        }
     }
 }
 
