@@ -111,6 +111,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("udp_answered", &[SENT_TO_SOURCES]),
     ("udp_refused", &[SENT_TO_SOURCES]),
     ("datagram_marks", &[SENT_TO_TARGETS]),
+    ("stray_answers", &[SENT_TO_TARGETS]),
     ("midstream_flows", &[]),
     ("preexisting_flows", &[]),
     ("preexisting_dropped", &[]),

@@ -52,6 +52,12 @@ fn udp(flow: Flow) -> Vec<u8> {
     packet(flow, 17, &Udp::new(flow, b"x").bytes())
 }
 
+/// Port unreachable, of the host that got a datagram of [`udp`].
+fn unreachable(flow: Flow) -> Vec<u8> {
+    let error = icmp::error((flow.dst, flow.src), 3, 3, &udp(flow), 28);
+    packet(flow.reversed(), 1, &error)
+}
+
 fn ping(flow: Flow, number: u16) -> Vec<u8> {
     let ends = (flow.src, flow.dst);
     packet(flow, 1, &icmp::echo(ends, false, 1, number, b""))
@@ -101,6 +107,12 @@ fn alerts(packets: &[Timed]) -> Vec<String> {
 fn series(count: u16, step_ns: i64, make: impl Fn(u16) -> Vec<u8>) -> Vec<Timed> {
     let number = (1..=count).zip(0..);
     number.map(|(n, at)| (at * step_ns, make(n))).collect()
+}
+
+/// From source `n` of many to a port of one host.
+fn many(n: u16, port: u16) -> Flow {
+    let [high, low] = n.to_be_bytes();
+    Flow::v4([10, 0, high, low], 40_000, [198, 51, 100, 1], port)
 }
 
 /// Probes of 20 ports of one host, one each `step_ns`.
@@ -173,6 +185,14 @@ fn every_scan_that_the_readme_lists_is_detected_as_its_kind() {
             series(40, SECOND, |port| syn(flow(octet(port % 5 + 1), 1, port))),
             "Distributed scan",
         ),
+        (
+            "empty UDP from a service's port",
+            series(20, 0, |n| {
+                let flow = flow(1, 1, 1023 + n).from_port(53);
+                packet(flow, 17, &Udp::new(flow, b"").bytes())
+            }),
+            "UDP scan",
+        ),
     ] {
         let found = detections(&packets);
         assert!(found.iter().any(|title| title == kind), "{name}: {found:?}");
@@ -187,22 +207,52 @@ fn a_syn_with_fin_is_a_port_scan_and_a_stealth_scan() {
 
 #[test]
 fn every_flood_that_the_readme_lists_is_detected_as_its_kind() {
-    // From many addresses, all at one.
-    let many = |n: u16, port| {
-        let [high, low] = n.to_be_bytes();
-        Flow::v4([10, 0, high, low], 40_000, [198, 51, 100, 1], port)
-    };
+    // A resolver's answers to a question that somebody else asked.
+    let reflected = |n: u16| udp(many(n, 1024 + n).from_port(53));
     type Make<'a> = &'a dyn Fn(u16) -> Vec<u8>;
     let of = [
         ("SYN flood", 1000, &|n| tcp(many(n, 80), SYN) as _),
         ("RST flood", 5000, &|n| tcp(many(n, 80), RST) as _),
         ("UDP flood", 10_000, &|n| udp(many(n, 99)) as _),
+        ("UDP flood", 10_000, &reflected),
         ("ICMP flood", 1000, &|n| ping(many(n, 0), n) as _),
-    ] as [(&str, u16, Make<'_>); 4];
+    ] as [(&str, u16, Make<'_>); 5];
     for (kind, least, make) in of {
         assert_eq!(detections(&series(least, 0, make)), [kind]);
         let fewer = detections(&series(least - 1, 0, make));
         assert!(fewer.is_empty(), "one fewer: {fewer:?}");
+    }
+}
+
+#[test]
+fn syns_spread_over_ports_are_no_syn_flood_but_a_distributed_scan_once_they_have_failed() {
+    const STEP_NS: i64 = SECOND / 50_000;
+    let spread = |n: u16| many(n, 1 + n % 10_000);
+    let syns = series(50_000, STEP_NS, |n| tcp(spread(n), SYN));
+    let resets = series(50_000, STEP_NS, |n| {
+        let flow = spread(n).reversed();
+        let ack = u32::from(flow.src_port) + 1;
+        packet(flow, 6, &Tcp::new(flow, RST | ACK, 0).ack(ack).bytes())
+    });
+    let mut refused = [&syns[..], &resets].concat();
+    refused.sort_by_key(|(at_ns, _)| *at_ns);
+    assert_eq!(detections(&refused), ["Distributed scan"]);
+    // While SYNs come, nobody knows yet that the newest ports are silent.
+    assert_eq!(detections(&syns), [""; 0]);
+    let last = (7 * SECOND, tcp(many(9, 9), SYN));
+    let decided = [&syns[..], &[last]].concat();
+    assert_eq!(detections(&decided), ["Distributed scan"]);
+}
+
+#[test]
+fn floods_of_segments_that_no_rule_counts_give_no_alert() {
+    for flags in [SYN | ACK, ACK, ACK | PSH, FIN | ACK, FIN, 0] {
+        let at_one = series(50_000, 20_000, |n| tcp(many(n, 80), flags));
+        let spread = series(50_000, 20_000, |n| tcp(many(n, 1 + n % 10_000), flags));
+        for packets in [at_one, spread] {
+            let found = detections(&packets);
+            assert!(found.is_empty(), "{flags:#x}: {found:?}");
+        }
     }
 }
 
@@ -214,6 +264,8 @@ fn probes_that_nothing_tells_from_honest_packets_give_no_alert() {
             .data(b"x");
         packet(flow, 6, &data.bytes())
     };
+    // Probes, or what a resolver answers to questions that somebody asked in the target's name.
+    let from_service = |flow: Flow| flow.to_port(1023 + flow.dst_port).from_port(53);
     for (name, packets) in [
         ("ACK without answer", ports(0, |flow| tcp(flow, ACK))),
         (
@@ -228,11 +280,39 @@ fn probes_that_nothing_tells_from_honest_packets_give_no_alert() {
         ("RST", ports(0, |flow| tcp(flow, RST))),
         (
             "UDP from a service's port",
-            series(20, 0, |n| udp(flow(1, 1, 1023 + n).from_port(53))),
+            ports(0, |flow| udp(from_service(flow))),
+        ),
+        (
+            "UDP from a service's port, refused",
+            answered(
+                SECOND,
+                |flow| udp(from_service(flow)),
+                |flow| unreachable(from_service(flow)),
+            ),
         ),
     ] {
         let found = detections(&packets);
         assert!(found.is_empty(), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn a_resolver_that_answers_when_nobody_waits_any_more_is_no_scanner() {
+    let answer = |n: u16| flow(1, 1, 20_000 + n).from_port(53);
+    // While the flow of the question is held, and when it has ended.
+    for late_ns in [6 * SECOND, 61 * SECOND] {
+        let mut packets = Vec::new();
+        for n in 0..20 {
+            let asked_ns = i64::from(n) * SECOND;
+            packets.extend([
+                (asked_ns, udp(answer(n).reversed())),
+                (asked_ns + late_ns, udp(answer(n))),
+                (asked_ns + late_ns + MS, unreachable(answer(n))),
+            ]);
+        }
+        packets.sort_by_key(|(at_ns, _)| *at_ns);
+        let found = detections(&packets);
+        assert!(found.is_empty(), "{late_ns}: {found:?}");
     }
 }
 

@@ -87,6 +87,7 @@ impl ShardCounts {
             ],
             Owner::Target => &[
                 ("datagram_marks", flow.datagram_marks),
+                ("stray_answers", flow.stray_answers),
                 ("stray_resets", flow.stray_resets),
                 ("icmp_messages", flow.icmp_messages),
             ],

@@ -36,6 +36,7 @@ counters! {
         udp_answered: "Of these, answered by a datagram",
         udp_refused: "Of these, refused by an ICMP error",
         datagram_marks: "Times that 64 more datagrams went to a responder that has sent none",
+        stray_answers: "UDP flows opened by an answer whose question was not seen",
         midstream_flows: "TCP flows first seen without their SYN",
         preexisting_flows: "Midstream flows that were open at the start",
         preexisting_dropped: "Connections open at the start that the list had no room for",
@@ -73,6 +74,7 @@ impl FlowCounts {
             Outcome::UdpAnswered => &mut self.udp_answered,
             Outcome::UdpRefused => &mut self.udp_refused,
             Outcome::Datagrams => &mut self.datagram_marks,
+            Outcome::StrayAnswer => &mut self.stray_answers,
             Outcome::StrayRst => &mut self.stray_resets,
             Outcome::Icmp => &mut self.icmp_messages,
         };

@@ -60,9 +60,12 @@ fn is_to_many(key: &Key) -> bool {
     }
 }
 
-/// From a service's port to a client's: an answer whose question was not seen.
-fn is_from_service(key: &Key) -> bool {
-    key.src_port < SERVICES_END && key.dst_port >= SERVICES_END
+/// From a service's port to a client's, with payload: an answer whose question was not seen. No service answers with
+/// nothing, but scanners ask so, and may ask from a service's port.
+fn is_stray_answer(opener: &Headers) -> bool {
+    let key = &opener.key;
+    let has_payload = opener.payload_len > 0 || opener.first_fragment;
+    has_payload && key.src_port < SERVICES_END && key.dst_port >= SERVICES_END
 }
 
 /// How IPv6 finds neighbours and multicast listeners (RFC 4861, RFC 2710, RFC 3810).
@@ -146,10 +149,14 @@ impl Flows {
         out: &mut impl FnMut(When, FlowEvent),
     ) {
         let key = &datagram.key;
-        if key.proto() == UDP && !is_to_many(key) && !is_from_service(key) {
-            self.others.slab.get_mut(at).set_asks();
-            self.report((Outcome::UdpOpened, key), None, out);
+        if key.proto() != UDP || is_to_many(key) {
+            return;
         }
+        if is_stray_answer(datagram) {
+            return self.report((Outcome::StrayAnswer, key), None, out);
+        }
+        self.others.slab.get_mut(at).set_asks();
+        self.report((Outcome::UdpOpened, key), None, out);
     }
 
     /// Reports what a datagram tells that was just accounted to a flow which was there before it.
@@ -168,7 +175,7 @@ impl Flows {
             }
             Sender::Orig
                 if answers == 0
-                    && sent.is_multiple_of(u64::from(Outcome::DATAGRAMS))
+                    && (sent - 1).is_multiple_of(u64::from(Outcome::DATAGRAMS))
                     && !is_to_many(key) =>
             {
                 self.report((Outcome::Datagrams, key), None, out);

@@ -101,14 +101,17 @@ pub enum Outcome {
     HalfOpen,
     /// A segment of no attempt and no connection, by its flags, or by the RST that answers it.
     Probe(Technique),
-    /// A datagram that opened a flow.
+    /// A datagram that opened a flow, and no [`Outcome::StrayAnswer`].
     UdpOpened,
     /// The responder's first datagram of a flow that was reported as [`Outcome::UdpOpened`].
     UdpAnswered,
     /// An ICMP unreachable that quotes such a flow's originator, the first one.
     UdpRefused,
-    /// [`Outcome::DATAGRAMS`] datagrams to a responder that has sent nothing.
+    /// [`Outcome::DATAGRAMS`] datagrams behind the one that opened the flow, to a responder that has sent nothing.
     Datagrams,
+    /// A datagram that opened a flow as an answer does whose question was not seen: from a service's port to a client's,
+    /// with payload.
+    StrayAnswer,
     /// A RST of no attempt, connection or flow.
     StrayRst,
     /// An ICMP or ICMPv6 message, but those by which IPv6 finds neighbours and listeners.

@@ -43,6 +43,8 @@ pub enum ContactKind {
     UdpRefused,
     /// [`DATAGRAMS`] further datagrams of a flow that nothing answered.
     Datagrams,
+    /// A datagram that opens a flow as an answer to a question that was not seen.
+    StrayAnswer,
     /// A RST that belongs to nothing.
     StrayReset,
     /// An ICMP or ICMPv6 message.
@@ -72,6 +74,7 @@ const KINDS: [ContactKind; 1 << (V6 - KIND)] = {
         UdpAnswered,
         UdpRefused,
         Datagrams,
+        StrayAnswer,
         StrayReset,
         Icmp,
         NullProbe,
@@ -87,11 +90,10 @@ const KINDS: [ContactKind; 1 << (V6 - KIND)] = {
         Icmp,
         Icmp,
         Icmp,
-        Icmp,
     ]
 };
 /// The first code of a late contact.
-const LATE: u32 = 18;
+const LATE: u32 = 19;
 
 /// A set of kinds of contacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +163,7 @@ impl ContactKind {
         Self::Established,
         Self::UdpTouch,
         Self::Datagrams,
+        Self::StrayAnswer,
         Self::StrayReset,
         Self::Icmp,
     ]);

@@ -178,7 +178,7 @@ pub type Step = (u8, u8, u8, u8, u8);
 
 /// Any [`Step`].
 pub fn step() -> impl Strategy<Value = Step> {
-    (0..8_u8, 0..6_u8, 0..6_u8, 0..24_u8, 0..10_u8)
+    (0..8_u8, 0..6_u8, 0..6_u8, 0..25_u8, 0..10_u8)
 }
 
 /// Packet time at the first step of [`traffic`].
@@ -254,6 +254,7 @@ fn what_happens(
         21 if asked.contains(&(true, place)) => &[Refused],
         22 if asked.contains(&(true, place)) => &[Answered, Established],
         23 if asked.contains(&(false, place)) => &[UdpAnswered],
+        24 => &[StrayAnswer],
         _ => &[],
     };
     match kinds.first() {

@@ -1,6 +1,7 @@
 //! `udp_flood`: datagrams at one destination that nothing answers.
 //!
-//! Those that open a flow, and those of flows that had no answer yet, in steps of 64.
+//! Those that open a flow, answers to questions that were not seen included (a reflection flood is made of these), and
+//! further ones of flows that had no answer yet, in steps of 64.
 
 use super::Kind;
 use super::contact::{Contact, ContactKind, Kinds};
@@ -17,9 +18,10 @@ pub enum Unanswered {}
 pub struct UdpFloodFlags {
     /// Datagrams of a UDP flood.
     ///
-    /// off, or N from 10 to 100000000 at one destination within TIME, 1s to 10s. Datagrams of flows that were
-    /// answered do not count; those of one flow count in steps of 64. Not seen with --capture control, and too few
-    /// while data are shed.
+    /// off, or N from 10 to 100000000 at one destination within TIME, 1s to 10s. Of each flow the first datagram
+    /// counts and, until something answers, further ones in steps of 64; answers to questions that were not seen
+    /// count, too (reflected ones and, where one direction is captured, honest ones). Not seen with --capture
+    /// control, and too few while data are shed.
     #[arg(
         long,
         value_name = "N/TIME",
@@ -41,7 +43,11 @@ impl FloodRule for Unanswered {
         zeek_note: "Flood::UDP_Flood",
     };
     const WEIGHT: u64 = 1;
-    const PACKETS: Kinds = Kinds::of(&[ContactKind::UdpTouch, ContactKind::Datagrams]);
+    const PACKETS: Kinds = Kinds::of(&[
+        ContactKind::UdpTouch,
+        ContactKind::StrayAnswer,
+        ContactKind::Datagrams,
+    ]);
     const COMPLETED: Kinds = Kinds::of(&[]);
     type Flags = UdpFloodFlags;
 

@@ -2,6 +2,10 @@
 //!
 //! A touch is a datagram that opens a flow. ICMP port unreachable is the evidence that a port is closed; a target may
 //! send few of them (Linux: six at once, then one a second), or none.
+//!
+//! An answer whose question was not seen (payload, from a service's port to a client's) is no touch, even if it is
+//! refused: a host also refuses what reflectors send it because somebody asked them in its name, and what a resolver
+//! answers when nobody waits any more. Who sends these has probed nothing.
 
 use super::Kind;
 use super::contact::{ContactKind, Kinds};
@@ -21,8 +25,8 @@ pub struct UdpScanFlags {
     /// UDP ports of a UDP scan.
     ///
     /// off, or N from 2 to 16 ports of one destination within TIME, 1s to 1h, each touched by a datagram that opens
-    /// a flow; not to multicast or broadcast. A datagram from a port below 1024 to one from 1024 on is taken for an
-    /// answer whose question was not seen. Calls between two voice gateways fulfil the rule, too: their verdict is
+    /// a flow; not to multicast or broadcast. A datagram with payload from a port below 1024 to one from 1024 on is
+    /// taken for an answer whose question was not seen, even if it is refused. Calls between two voice gateways fulfil the rule, too: their verdict is
     /// unproven. Not seen with --capture control, nor while data are shed.
     #[arg(
         long,

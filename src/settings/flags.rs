@@ -142,7 +142,7 @@ pub struct SizeArgs {
     ///
     /// 16 to 1048576: tables, queues, buffers, and the program itself. The tables get what the rest does not need.
     /// Full tables evict their oldest entries, which the books count. The minimum depends on workers and outputs
-    /// (with one of each 16, in `read` 32). Less than that, or more than is available, is refused. In `run` the
+    /// (with one of each 17, in `read` 34). Less than that, or more than is available, is refused. In `run` the
     /// rings come on top (`--ring-mib`). `--dry-run` prints every line of the sum.
     #[arg(
         long,

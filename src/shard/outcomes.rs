@@ -159,6 +159,7 @@ fn contact_kind(outcome: Outcome) -> ContactKind {
         Outcome::UdpAnswered => ContactKind::UdpAnswered,
         Outcome::UdpRefused => ContactKind::UdpRefused,
         Outcome::Datagrams => ContactKind::Datagrams,
+        Outcome::StrayAnswer => ContactKind::StrayAnswer,
         Outcome::StrayRst => ContactKind::StrayReset,
         Outcome::Icmp => ContactKind::Icmp,
     }

@@ -26,6 +26,7 @@ EARLY_NS = SECOND
 EARLY_MAX = 4
 TCP_IDLE_NS = 300 * SECOND
 UDP_IDLE_NS = 60 * SECOND
+UDP_HEADER = 8
 # A closed connection waits so long for late packets; then what comes is behind its close for so long.
 LINGER_NS = 5 * SECOND
 BEHIND_NS = 120 * SECOND
@@ -426,8 +427,8 @@ class Model:
         key = either_way(ends)
         held = key in self.udp and now < self.udp[key] + UDP_IDLE_NS
         self.udp[key] = now
-        # The answer to a question that was not seen comes from a port that only servers have.
-        is_answer = row["sport"] < 1024 <= row["dport"]
+        # The answer to a question that was not seen comes from a port that only servers have, and has payload.
+        is_answer = row["sport"] < 1024 <= row["dport"] and row["len"] != UDP_HEADER
         if not held and not is_answer and not is_group(row["dst"]):
             self.events.append(event("udp_opened", row, ends))
 

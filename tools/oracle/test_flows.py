@@ -55,8 +55,9 @@ class Capture:
         self.segment(ns, SYN, port, seq=100).back(ns, SYN | ACK, port=port, seq=500, ack=101)
         return self.segment(ns, ACK, port, seq=101, ack=501)
 
-    def udp(self, ns, port, sport=4000, src=A, dst=B):
-        return self.add(ns, {"kind": "udp", "src": src, "sport": sport, "dst": dst, "dport": port, "len": 9})
+    def udp(self, ns, port, sport=4000, src=A, dst=B, payload=1):
+        row = {"kind": "udp", "src": src, "sport": sport, "dst": dst, "dport": port, "len": 8 + payload}
+        return self.add(ns, row)
 
     def icmp(self, ns, port=80, sport=4000, seq=None):
         """An unreachable that quotes a segment from A."""
@@ -321,6 +322,8 @@ class Udp(unittest.TestCase):
     def test_an_answer_without_a_question_opens_no_flow_but_holds_one(self):
         for sport, port, found in ((53, 1024, 0), (53, 1023, 1), (1023, 1024, 0), (1024, 1024, 1)):
             self.assertEqual(len(self.opened(Capture().udp(0, port, sport=sport))), found, (sport, port))
+            empty = Capture().udp(0, port, sport=sport, payload=0)
+            self.assertEqual(len(self.opened(empty)), 1, (sport, port))
         capture = Capture().udp(0, 5000, sport=53, src=B, dst=A).udp(1, 53, sport=5000)
         self.assertEqual(self.opened(capture), [])
 

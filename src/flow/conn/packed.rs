@@ -257,13 +257,13 @@ impl Hot {
         [0, 1].map(|i| whole(self.packets[i], cold.packets[i]))
     }
 
-    /// Whether the next datagram may make an outcome: the responder's first, and each 64th of the originator while the
-    /// responder has sent nothing. Counts are those of the lower halves, so it may be true for too many.
+    /// Whether the next datagram may make an outcome: the responder's first, and each 64th behind the originator's first
+    /// while the responder has sent nothing. Counts are those of the lower halves, so it may be true for too many.
     #[inline]
     pub fn may_tell(&self, sender: Sender) -> bool {
         const LAST: u32 = Outcome::DATAGRAMS - 1;
         const _: () = assert!(Outcome::DATAGRAMS.is_power_of_two());
-        self.packets[1] == 0 && (sender == Sender::Resp || self.packets[0] & LAST == LAST)
+        self.packets[1] == 0 && (sender == Sender::Resp || self.packets[0] & LAST == 0)
     }
 
     /// The side that sends packets of `key`; `None` for another connection.

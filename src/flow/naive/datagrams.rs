@@ -1,7 +1,7 @@
 //! The slow, obvious model of what datagrams and ICMP messages tell: a list of UDP flows, searched from end to end.
 
 use super::{Ends, SECOND, back};
-use crate::decode::packet::{Icmp, Packet, Transport};
+use crate::decode::packet::{Fragment, Icmp, Packet, Transport};
 use crate::flow::record::{FiveTuple, FlowEvent, Outcome, When};
 use std::net::IpAddr;
 
@@ -49,20 +49,23 @@ impl Datagrams {
         match &packet.transport {
             Transport::Udp(udp) => {
                 let ends = (packet.src, udp.src_port, packet.dst, udp.dst_port);
-                self.on_datagram(ends, packet.interface, now);
+                let empty = udp.payload_len == 0 && packet.fragment == Fragment::Whole;
+                self.on_datagram((ends, empty), packet.interface, now);
             }
             Transport::Icmp(icmp) => self.on_message(packet, icmp),
             _ => {}
         }
     }
 
-    fn on_datagram(&mut self, ends: Ends, interface: u16, now: i64) {
+    fn on_datagram(&mut self, (ends, empty): (Ends, bool), interface: u16, now: i64) {
         let mine = |flow: &Udp| flow.ends == ends || flow.ends == back(ends);
         let Some(at) = self.flows.iter().position(mine) else {
-            let answers = ends.1 < 1024 && ends.3 >= 1024;
+            let answers = ends.1 < 1024 && ends.3 >= 1024 && !empty;
             let told = !answers && !to_many(ends.2);
             if told {
                 self.say(ends, 17, Outcome::UdpOpened);
+            } else if !to_many(ends.2) {
+                self.say(ends, 17, Outcome::StrayAnswer);
             }
             return self.flows.push(Udp {
                 ends,
@@ -84,7 +87,7 @@ impl Datagrams {
         if side == 1 && sent[1] == 1 && told {
             self.say(asked, 17, Outcome::UdpAnswered);
         }
-        if side == 0 && sent[1] == 0 && sent[0] % 64 == 0 && !to_many(ends.2) {
+        if side == 0 && sent[1] == 0 && sent[0] % 64 == 1 && !to_many(ends.2) {
             self.say(asked, 17, Outcome::Datagrams);
         }
     }

@@ -164,7 +164,7 @@ fn tables_say_what_the_model_says() {
     assert!(far > 1000, "only {far} beyond the fourth");
     // FIN with ACK does not wait, and where it follows what waits, that opens the flow: no late `Maimon`.
     let late = ["Null", "Fin", "Xmas", "Flags", "Ack", "StrayRst"].len();
-    let kinds = 3 + 1 + 2 * late + 1 + 5;
+    let kinds = 3 + 1 + 2 * late + 1 + 6;
     assert_eq!(outcomes.len(), kinds, "{outcomes:#?}");
     let rare = outcomes.iter().filter(|(_, count)| **count < 20);
     assert_eq!(rare.count(), 0, "{outcomes:#?}");
@@ -188,6 +188,7 @@ fn assert_counted(said: &Said, counts: &FlowCounts) {
         count(|one| one == Outcome::UdpAnswered),
         count(|one| one == Outcome::UdpRefused),
         count(|one| one == Outcome::Datagrams),
+        count(|one| one == Outcome::StrayAnswer),
         count(|one| one == Outcome::StrayRst),
         count(|one| one == Outcome::Icmp),
     ];
@@ -201,6 +202,7 @@ fn assert_counted(said: &Said, counts: &FlowCounts) {
         counts.udp_answered,
         counts.udp_refused,
         counts.datagram_marks,
+        counts.stray_answers,
         counts.stray_resets,
         counts.icmp_messages,
     ];

@@ -276,14 +276,17 @@ fn quoting(at: i64, (v6, kind, code): (bool, u8, u8), datagram: &Packet) -> Pack
 
 #[test]
 fn a_datagram_opens_a_flow_unless_it_is_an_answer_or_for_many() {
-    let opens = |src, dst: (IpAddr, u16)| {
-        let said = outcomes(&[udp(0, (host(1), src), dst), udp(1, dst, (host(1), src))]);
-        said == [Outcome::UdpOpened, Outcome::UdpAnswered]
+    let said = |src, dst: (IpAddr, u16)| {
+        outcomes(&[udp(0, (host(1), src), dst), udp(1, dst, (host(1), src))])
     };
     for (src, dst) in [(1023, 1023), (1024, 1024), (1024, 53), (53, 53), (0, 0)] {
-        assert!(opens(src, (host(2), dst)), "{src} -> {dst}");
+        let opens = [Outcome::UdpOpened, Outcome::UdpAnswered];
+        assert_eq!(said(src, (host(2), dst)), opens, "{src} -> {dst}");
     }
-    assert!(!opens(1023, (host(2), 1024)) && !opens(53, (host(2), 40_000)));
+    for (src, dst) in [(1023, 1024), (53, 40_000)] {
+        let answers = [Outcome::StrayAnswer];
+        assert_eq!(said(src, (host(2), dst)), answers, "{src} -> {dst}");
+    }
     for many in [
         IpAddr::from([224, 0, 0, 1]),
         IpAddr::from([239, 255, 255, 255]),
@@ -294,6 +297,8 @@ fn a_datagram_opens_a_flow_unless_it_is_an_answer_or_for_many() {
             .map(|at| udp(at, (host(1), 5353), (many, 5353)))
             .collect();
         assert_eq!(outcomes(&packets), [], "{many}");
+        let answers = [0, 1].map(|at| udp(at, (host(1), 53), (many, 5353)));
+        assert_eq!(outcomes(&answers), [], "{many}");
     }
     let ends = ((host(1), 5000), (host(2), 53));
     let again = |at| outcomes(&[udp(0, ends.0, ends.1), udp(at, ends.0, ends.1)]);
@@ -302,22 +307,87 @@ fn a_datagram_opens_a_flow_unless_it_is_an_answer_or_for_many() {
 }
 
 #[test]
-fn each_64_datagrams_to_a_silent_responder_are_told() {
-    let (from, to) = ((host(1), 53), (host(2), 4000));
+fn each_64_datagrams_behind_the_first_to_a_silent_responder_are_told() {
+    for (port, opening) in [(53, Outcome::StrayAnswer), (5300, Outcome::UdpOpened)] {
+        assert_each_64((host(1), port), (host(2), 4000), opening);
+    }
+}
+
+fn assert_each_64(from: (IpAddr, u16), to: (IpAddr, u16), opening: Outcome) {
     let count = |datagrams: i64, answer_at: Option<i64>| {
         let mut packets: Vec<_> = (0..datagrams).map(|at| udp(at, from, to)).collect();
         if let Some(at) = answer_at {
             packets.insert(usize::try_from(at).expect("small"), udp(at, to, from));
         }
         let said = outcomes(&packets);
-        assert!(said.iter().all(|one| *one == Outcome::Datagrams));
-        said.len()
+        assert_eq!(said[0], opening);
+        let more = said[1..].iter().filter(|one| **one == Outcome::Datagrams);
+        let more = more.count();
+        let is_answered = answer_at.is_some() && opening == Outcome::UdpOpened;
+        assert_eq!(said.len(), 1 + more + usize::from(is_answered));
+        // None counts twice, and at most 63 are still to count.
+        let counted = 1 + more * 64;
+        if answer_at.is_none() {
+            let sent = usize::try_from(datagrams).expect("small");
+            assert!((counted..counted + 64).contains(&sent));
+        }
+        more
     };
     assert_eq!(
-        [63, 64, 127, 128, 1000].map(|datagrams| count(datagrams, None)),
+        [64, 65, 128, 129, 1000].map(|datagrams| count(datagrams, None)),
         [0, 1, 1, 2, 15]
     );
-    assert_eq!([63, 64].map(|at| count(1000, Some(at))), [0, 1]);
+    assert_eq!([64, 65].map(|at| count(1000, Some(at))), [0, 1]);
+}
+
+#[test]
+fn a_datagram_without_payload_is_no_answer() {
+    let ends = ((host(1), 53), (host(2), 4000));
+    let with = |payload_len, fragment| {
+        let datagram = udp(0, ends.0, ends.1);
+        let Transport::Udp(udp) = datagram.transport else {
+            unreachable!("a datagram is UDP");
+        };
+        let udp = Udp { payload_len, ..udp };
+        Packet {
+            fragment,
+            transport: Transport::Udp(udp),
+            ..datagram
+        }
+    };
+    let probe = with(0, Fragment::Whole);
+    let refused = [probe, quoting(1, (false, 3, 3), &probe)];
+    let asked = [Outcome::UdpOpened, Outcome::Icmp, Outcome::UdpRefused];
+    assert_eq!(outcomes(&refused), asked);
+    assert_eq!(outcomes(&[probe, probe]), [Outcome::UdpOpened]);
+    assert_eq!(
+        outcomes(&[with(1, Fragment::Whole)]),
+        [Outcome::StrayAnswer]
+    );
+    // The payload is in later fragments.
+    assert_eq!(
+        outcomes(&[with(0, Fragment::First)]),
+        [Outcome::StrayAnswer]
+    );
+}
+
+#[test]
+fn who_refuses_an_answer_accuses_nobody() {
+    let (client, resolver) = ((host(1), 5000), (host(2), 53));
+    let question = udp(0, client, resolver);
+    // The resolver answers when the client waits no more.
+    let told = |at: i64| {
+        let late = udp(at, resolver, client);
+        let refusal = |at| quoting(at, (false, 3, 3), &late);
+        outcomes(&[question, late, refusal(at + 1), refusal(at + 2)])
+    };
+    use Outcome::{Icmp, StrayAnswer, UdpAnswered, UdpOpened};
+    let before = [UdpOpened, UdpAnswered, Icmp, Icmp];
+    for at in [5 * SECOND, 60 * SECOND - 1] {
+        assert_eq!(told(at), before);
+    }
+    // The flow of the question has ended; or the question went elsewhere, with the client's address as its source.
+    assert_eq!(told(60 * SECOND), [UdpOpened, StrayAnswer, Icmp, Icmp]);
 }
 
 #[test]

@@ -321,9 +321,13 @@ fn random_datagram(dice: &mut Dice) -> Packet {
     let udp = Udp {
         src_port: dice.pick(&UDP_PORTS),
         dst_port: dice.pick(&UDP_PORTS),
-        payload_len: 3,
+        payload_len: dice.pick(&[0, 3, 3]),
     };
-    packet(0, src, dst, Transport::Udp(udp))
+    let fragment = dice.pick(&[Fragment::Whole, Fragment::Whole, Fragment::First]);
+    Packet {
+        fragment,
+        ..packet(0, src, dst, Transport::Udp(udp))
+    }
 }
 
 /// An ICMP message, of which many quote a datagram.

@@ -59,12 +59,13 @@ fn said(lab: &Lab, kind: Kind) -> Vec<(Phase, i64, u64)> {
 
 #[test]
 fn n_packets_in_a_slot_are_a_flood_and_one_less_is_none() {
-    use ContactKind::{Icmp, OddTouch, StrayReset, Touch, UdpTouch};
+    use ContactKind::{Icmp, OddTouch, StrayAnswer, StrayReset, Touch, UdpTouch};
     let kinds = [
         (Kind::SynFlood, Touch),
         (Kind::SynFlood, OddTouch),
         (Kind::RstFlood, StrayReset),
         (Kind::UdpFlood, UdpTouch),
+        (Kind::UdpFlood, StrayAnswer),
         (Kind::IcmpFlood, Icmp),
     ];
     for (kind, packet) in kinds {

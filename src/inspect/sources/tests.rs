@@ -209,13 +209,13 @@ fn technique_and_darkness_of_the_first_touch_survive() {
 
 #[test]
 fn a_source_with_one_place_is_held_back_and_every_contact_is_counted() {
-    use ContactKind::{Answered, Established, Icmp, StrayReset, Touch};
+    use ContactKind::{Answered, Established, Icmp, StrayAnswer, StrayReset, Touch};
     let mut lab = scans(lab::OFF.sources);
     for _ in 0..5 {
         send(&mut lab, 0, (1, 2), 80, &[Touch, Answered, Established]);
     }
     // These say nothing about a source.
-    send(&mut lab, 0, (1, 2), 80, &[Icmp, StrayReset]);
+    send(&mut lab, 0, (1, 2), 80, &[StrayAnswer, Icmp, StrayReset]);
     let counts = lab.detectors.sources.counts;
     assert_eq!((counts.held_back, counts.passed, counts.new), (15, 0, 0));
     assert_eq!(lab.detectors.occupancy().iter().sum::<usize>(), 0);

@@ -29,7 +29,7 @@ const PROBES: [(ContactKind, Technique); 7] = [
     (ContactKind::AckProbe, Technique::Ack),
     (ContactKind::MaimonProbe, Technique::Maimon),
 ];
-const OTHERS: [ContactKind; 11] = [
+const OTHERS: [ContactKind; 12] = [
     ContactKind::Touch,
     ContactKind::Answered,
     ContactKind::Refused,
@@ -39,6 +39,7 @@ const OTHERS: [ContactKind; 11] = [
     ContactKind::UdpAnswered,
     ContactKind::UdpRefused,
     ContactKind::Datagrams,
+    ContactKind::StrayAnswer,
     ContactKind::StrayReset,
     ContactKind::Icmp,
 ];
@@ -152,7 +153,7 @@ proptest! {
     /// Among other contacts, which come at the time of the last probe.
     #[test]
     fn stealth_scans_are_exact(
-        steps in prop::collection::vec((-20_i64..40, 0_u16..12, 0..7_usize, 0..22_usize), 1..120),
+        steps in prop::collection::vec((-20_i64..40, 0_u16..12, 0..7_usize, 0..24_usize), 1..120),
         at_least in 2_usize..6,
     ) {
         let mut lab = with(at_least);

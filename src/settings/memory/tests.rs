@@ -1,4 +1,6 @@
 use super::*;
+use crate::settings::flags::SizeArgs;
+use clap::Args;
 
 fn flags() -> inspect::Flags {
     inspect::Flags::default()
@@ -93,6 +95,18 @@ fn the_least_budget_is_named_and_is_enough() {
     let error = Memory::divide(16, with, &flags()).expect_err("too little");
     let says = "--memory-mib 16: 1 worker and 1 output, with --witness, need at least 2";
     assert!(error.0.starts_with(says), "{error}");
+}
+
+#[test]
+fn the_help_names_the_least_budgets() {
+    let command = SizeArgs::augment_args(clap::Command::new("sizes"));
+    let mut flags = command.get_arguments();
+    let flag = flags.find(|flag| flag.get_id() == "memory_mib");
+    let help = flag.and_then(clap::Arg::get_long_help);
+    let [run, read] = [users(1), reading(1)].map(|users| users.bytes_min().div_ceil(MIB));
+    let says = format!("(with one of each {run}, in `read` {read})");
+    let help = help.expect("a help text").to_string();
+    assert!(help.contains(&says), "{says:?} is not in {help:?}");
 }
 
 #[test]

@@ -27,9 +27,18 @@ pub struct Packet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     Tcp(Segment),
-    Udp { src_port: u16, dst_port: u16 },
-    Icmp { kind: u8 },
-    Sctp { dst_port: u16 },
+    Udp {
+        src_port: u16,
+        dst_port: u16,
+        /// Of header and payload, as the header says.
+        len: u16,
+    },
+    Icmp {
+        kind: u8,
+    },
+    Sctp {
+        dst_port: u16,
+    },
 }
 
 /// A TCP segment.
@@ -99,6 +108,7 @@ fn packet(frame: &craft::Frame, pieces: &mut Pieces) -> Option<Packet> {
         UDP => Content::Udp {
             src_port: u16_at(&payload, 0)?,
             dst_port: u16_at(&payload, 2)?,
+            len: u16_at(&payload, 4)?,
         },
         ICMP => Content::Icmp {
             kind: *payload.first()?,

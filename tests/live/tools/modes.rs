@@ -71,6 +71,10 @@ pub const MODES: &[Mode] = &[
         &["port_scan", "stealth_scan"],
     ),
     short("nmap -n -Pn -sU --top-ports 20 --max-retries 1 TARGET", UDP),
+    long(
+        "nmap -n -Pn -sU -g 53 -p 2000-2019 --max-retries 1 TARGET",
+        UDP,
+    ),
     short("nmap -n -Pn -sY -p 1-20 TARGET", NOTHING),
     slow("nmap -T0", 300_000, &["slow_scan"]),
     slow("nmap -T1", 15_000, &["port_scan", "slow_scan"]),

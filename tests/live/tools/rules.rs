@@ -157,17 +157,23 @@ fn probes(packets: &[Packet]) -> Vec<Touch> {
     found
 }
 
-/// Touches of udp_scan: datagrams that open a flow, and are no answers.
+/// Touches of udp_scan: datagrams that open a flow, and are no answers: these have payload.
 fn opened(packets: &[Packet]) -> Vec<Touch> {
     let mut seen: HashSet<Ends> = HashSet::new();
     let mut found = Vec::new();
     for packet in packets {
-        let Content::Udp { src_port, dst_port } = packet.content else {
+        let Content::Udp {
+            src_port,
+            dst_port,
+            len,
+        } = packet.content
+        else {
             continue;
         };
         let ends = (packet.src, src_port, packet.dst, dst_port);
         let is_first = !seen.contains(&reversed(ends)) && seen.insert(ends);
-        if is_first && !(src_port < 1024 && dst_port >= 1024) && !packet.dst.is_multicast() {
+        let is_answer = src_port < 1024 && dst_port >= 1024 && len > 8;
+        if is_first && !is_answer && !packet.dst.is_multicast() {
             found.push(Touch::new(packet, dst_port));
         }
     }

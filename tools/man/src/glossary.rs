@@ -92,7 +92,7 @@ const SCANS: &[Block] = &[
     ),
     Item(
         "UDP scan",
-        "One source sends datagrams that open a flow to at least N ports of one destination within a time (`--udp-scan`, 10/60s). A datagram from a port below 1024 to one from 1024 on is taken for an answer whose question was not seen, and multicast and broadcast for no probe. A port has refused if ICMP unreachable quotes the datagram: hosts send few of these a second.",
+        "One source sends datagrams that open a flow to at least N ports of one destination within a time (`--udp-scan`, 10/60s). A datagram with payload from a port below 1024 to one from 1024 on is taken for an answer whose question was not seen (without payload it is no answer), and multicast and broadcast for no probe. Such an answer accuses nobody even if its port refuses it: a host also refuses what servers send it because somebody asked them in its name, and what a resolver answers when nobody waits any more. A port has refused if ICMP unreachable quotes the datagram: hosts send few of these a second.",
     ),
     Item(
         "slow scan",
@@ -153,7 +153,7 @@ const SCANS: &[Block] = &[
 const FLOODS: &[Block] = &[
     Item(
         "SYN flood",
-        "At least N SYNs at one port of one destination within a time (`--syn-flood`, 1000/1s), of which fewer than a tenth complete a handshake; the rest must add up to over 20 times what the port completes in an average such time (at least one). So neither a busy server's clients nor a download over many connections is a flood.",
+        "At least N SYNs at one port of one destination within a time (`--syn-flood`, 1000/1s), of which fewer than a tenth complete a handshake; the rest must add up to over 20 times what the port completes in an average such time (at least one). So neither a busy server's clients nor a download over many connections is a flood. SYNs spread over the ports of a host are no SYN flood, as this rule counts one port: a distributed scan tells of them, at once where the host refuses them, but of silent ports only at a SYN 5 s later, as most of the last ports touched must have failed; from fewer than three sources they are port scans. Floods of segments with SYN+ACK, with ACK, with FIN or without flags fulfil no flood rule; one source that sends the last two to three ports, or ACKs that these refuse, is a stealth scan.",
     ),
     Item(
         "RST flood",
@@ -161,7 +161,7 @@ const FLOODS: &[Block] = &[
     ),
     Item(
         "UDP flood",
-        "At least N datagrams at one destination within a time (`--udp-flood`, 10000/1s) that open a flow, or belong to one that was not answered: of one flow the first and each 64th count, the latter for 64.",
+        "At least N datagrams at one destination within a time (`--udp-flood`, 10000/1s) that open a flow, or belong to one that nothing has answered yet: of one flow the first and each 64th behind it count, the latter for 64. Answers whose question was not seen count, too. A reflection flood is made of them: somebody asks servers (DNS, NTP, memcached) in this destination's name, and the servers are its sources. Where only one direction is captured, honest answers count as well.",
     ),
     Item(
         "ICMP flood",
@@ -384,7 +384,7 @@ const STANDARD_STREAMS: &[Block] = &[
 const LIMITS: &[Block] = &[
     Text("Connections inside a tunnel (GRE, VXLAN, IP in IP) are not looked at, nor are scans."),
     Text(
-        "Not detected as scans: probes by ACK or FIN+ACK that nothing answers or that carry data, by SYN+ACK, and by RST (other than as a RST flood); datagrams from a port below 1024 to one from 1024 on; SCTP; sweeps of many hosts by pings, datagrams or stealth probes; probes in tiny fragments, other than SYNs; many sources that each try another host; and what is slower than the rules, or succeeds mostly and is slower than the rule for port scans. In an idle scan the SYNs come from the host that is borrowed: the alert names that host.",
+        "Not detected as scans: probes by ACK or FIN+ACK that nothing answers or that carry data, by SYN+ACK, and by RST (other than as a RST flood); datagrams with payload from a port below 1024 to one from 1024 on; SCTP; sweeps of many hosts by pings, datagrams or stealth probes; probes in tiny fragments, other than SYNs; many sources that each try another host; and what is slower than the rules, or succeeds mostly and is slower than the rule for port scans. In an idle scan the SYNs come from the host that is borrowed: the alert names that host.",
     ),
     Text(
         "With `--capture control` (also in `--preset edge`) UDP, pings and bare ACKs are not seen: no UDP scan, UDP flood, flood of pings or scan by ACK is found, and a handshake counts for SYN floods only when the client ends the connection. The same holds while data are shed.",

@@ -16,7 +16,7 @@ const IDLE: i64 = 60 * SECOND;
 type Exchange = fn(&mut Scene, Flow, u16, &mut Rng);
 
 /// Eleven ports each: some are scans.
-const EXCHANGES: [(&str, Exchange); 10] = [
+const EXCHANGES: [(&str, Exchange); 11] = [
     ("answered", |s, f, p, _| {
         asked(s, f.to_port(p));
         s.wait(ROUND_TRIP);
@@ -31,6 +31,10 @@ const EXCHANGES: [(&str, Exchange); 10] = [
     ("answers-without-question", |s, f, p, _| {
         // The question was not captured: a resolver sends to ports of its client.
         asked(s, f.from_port(53).to_port(2000 + p));
+    }),
+    ("empty-from-53", |s, f, p, _| {
+        // No answer is empty.
+        datagram(s, f.from_port(53).to_port(2000 + p), b"");
     }),
     ("from-low-to-low-ports", |s, f, p, _| {
         asked(s, f.from_port(53).to_port(p));
