@@ -20,7 +20,7 @@ use crate::counters::counters;
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use friends::Friends;
-use standing::Standing;
+use standing::{Mark, Standing};
 
 counters! {
     /// Counters of the table of sources, prefixed by `sources_`.
@@ -85,7 +85,7 @@ pub(super) enum Admission {
 /// The sources of a shard.
 pub struct Sources {
     hasher: Hasher,
-    /// Key of the bitmaps of places: fixed in `read`, so that every run prints the same, and secret live.
+    /// Key of the sets of places: fixed in `read`, so that every run prints the same, and secret live.
     pub(super) evidence_key: u64,
     gate: Firsts<Element>,
     standings: Table<Standing>,
@@ -179,9 +179,9 @@ impl Sources {
     ) -> Admission {
         let kind = contact.kind();
         if let Some(at) = self.standings.find(place.source) {
-            let bit = self.bit(place, kind);
+            let mark = self.mark(place, kind);
             let standing = self.standings.get_mut(at);
-            standing.on_contact(contact, bit, watermark);
+            standing.on_contact(contact, mark, watermark);
             standing.note_dark(is_dark, place.host);
             self.count(place, true);
             return Admission::Passed(None);
@@ -277,10 +277,10 @@ impl Sources {
         self.flood_laws[1].on_new(watermark);
         let mut standing = Standing::new(
             first,
-            self.bit(&first.item.place(place), first.item.way.touch()),
+            self.mark(&first.item.place(place), first.item.way.touch()),
             watermark,
         );
-        standing.on_contact(contact, self.bit(place, contact.kind()), watermark);
+        standing.on_contact(contact, self.mark(place, contact.kind()), watermark);
         if let (_, Some(gone)) = self.standings.insert(place.source, standing) {
             self.note_evicted(gone.newest_ns, watermark);
         }
@@ -296,9 +296,9 @@ impl Sources {
         }
     }
 
-    /// The bit of a place in the bitmaps of standings.
-    fn bit(&self, place: &Place, kind: ContactKind) -> u8 {
-        standing::bit(self.evidence_key, place, Way::of(kind))
+    /// What stands for a place in the sets of standings.
+    fn mark(&self, place: &Place, kind: ContactKind) -> Mark {
+        Mark::new(self.evidence_key, place, Way::of(kind))
     }
 
     /// A detection told of this source.

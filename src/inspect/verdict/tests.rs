@@ -154,6 +154,31 @@ fn a_monitor_of_forty_hosts_is_no_scanner_of_the_one_that_is_down() {
 }
 
 #[test]
+fn a_proxy_with_hundreds_of_answered_places_that_scans_is_a_scanner() {
+    for (answered, times, failed, expected) in [
+        // Four in five fail, but not of all that it touched.
+        (300, 1, 700, Verdict::Suspicious),
+        (300, 1, 5_000, Verdict::Scan),
+        // That it touches its places again and again makes it no better.
+        (300, 50, 20_000, Verdict::Scan),
+    ] {
+        let mut lab = lab();
+        for _ in 0..times {
+            for host in 0..answered {
+                let ends = (US, THEM + 1 + host);
+                on(&mut lab, 0, ends, 443, &[Touch, Answered, Established]);
+            }
+        }
+        for port in 1..=failed {
+            on(&mut lab, S, (US, THEM), port, &[Touch, Refused]);
+        }
+        lab.finish();
+        let found = verdicts(&lab, Kind::PortScan);
+        assert_eq!(found.map(|one| one.1), Some(expected), "{times} {failed}");
+    }
+}
+
+#[test]
 fn a_peer_whose_every_second_contact_fails_is_no_scanner() {
     let mut lab = lab();
     for host in 0..50 {
