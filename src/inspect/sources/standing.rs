@@ -32,6 +32,11 @@ struct Generation {
     sets: [Set; 2],
     /// What the sets counted before they started anew.
     before: [u32; 2],
+    /// Dark addresses touched, by linear counting.
+    dark: u32,
+    half_open: u16,
+    /// Bits by [`Technique`].
+    techniques: u8,
     /// One place in 2 to the power of this counts.
     thinned: u8,
 }
@@ -56,6 +61,12 @@ impl Generation {
         }
         self.sets = [Set::default(); 2];
         self.thinned = THINNED_MAX.min(self.thinned + 1);
+    }
+
+    fn note_technique(&mut self, kind: ContactKind) {
+        if let Some(technique) = Technique::of(kind) {
+            self.techniques |= 1 << technique as u8;
+        }
     }
 }
 
@@ -83,14 +94,12 @@ pub struct Standing {
     since_ns: i64,
     /// The present generation, and the one before.
     generations: [Generation; 2],
-    /// Dark addresses touched, by linear counting.
-    dark: u32,
-    half_open: u16,
-    /// Bits by [`Technique`].
-    techniques: u8,
-    /// When a detection told of it.
-    told_ns: Option<i64>,
+    /// When a detection told of it; `i64::MIN`: never.
+    told_ns: i64,
 }
+
+/// Two cache lines: there may be a million of them.
+const _: () = assert!(size_of::<Standing>() == 128);
 
 /// What stands for a place in the sets of a source.
 #[derive(Clone, Copy, Debug)]
@@ -143,26 +152,27 @@ impl Ranked for Standing {
 
     /// Whoever was proven, or is suspect, outlives a stranger.
     fn rank(&self) -> (u8, i64) {
-        let is_suspect = self.dark != 0 || self.techniques != 0 || self.half_open > 2;
+        let is_suspect = self.dark() != 0 || self.techniques() != 0 || self.half_open() > 2;
         let rank = u8::from(self.proven) + 2 * u8::from(is_suspect);
         (rank, self.newest_ns)
     }
 }
 
 impl Standing {
-    /// Of a source whose first touch this was.
+    /// Of a source whose first touch this was: its generation starts with it, and may be over at `watermark`.
     pub fn new(first: &First<Element>, mark: Mark, watermark: i64) -> Self {
         let mut standing = Self {
             newest_ns: first.newest_ns,
-            since_ns: watermark,
+            since_ns: watermark.min(first.newest_ns),
             proven: first.proven,
+            told_ns: i64::MIN,
             ..Self::default()
         };
         standing.generations[0].note(TOUCHED, mark);
         if first.state == TouchState::Answered {
             standing.generations[0].note(ANSWERED, mark);
         }
-        standing.note_technique(first.item.way.touch());
+        standing.generations[0].note_technique(first.item.way.touch());
         standing.note_dark(first.item.dark, first.item.host);
         standing
     }
@@ -175,7 +185,7 @@ impl Standing {
         if ContactKind::TOUCHES.has(kind) {
             self.newest_ns = self.newest_ns.max(contact.ts_ns);
             self.generations[0].note(TOUCHED, mark);
-            self.note_technique(kind);
+            self.generations[0].note_technique(kind);
             return;
         }
         match kind {
@@ -183,33 +193,44 @@ impl Standing {
                 self.generations[0].note(ANSWERED, mark)
             }
             ContactKind::Established => self.proven = true,
-            ContactKind::HalfOpen => self.half_open = self.half_open.saturating_add(1),
+            ContactKind::HalfOpen => {
+                let half_open = &mut self.generations[0].half_open;
+                *half_open = half_open.saturating_add(1);
+            }
             _ => {}
         }
     }
 
-    fn note_technique(&mut self, kind: ContactKind) {
-        if let Some(technique) = Technique::of(kind) {
-            self.techniques |= 1 << technique as u8;
-        }
+    /// Bits of dark addresses of both generations.
+    fn dark(&self) -> u32 {
+        self.generations.iter().fold(0, |all, one| all | one.dark)
+    }
+
+    fn techniques(&self) -> u8 {
+        let all = self.generations.iter();
+        all.fold(0, |all, one| all | one.techniques)
+    }
+
+    fn half_open(&self) -> u32 {
+        let all = self.generations.iter();
+        all.map(|one| u32::from(one.half_open)).sum()
     }
 
     /// A detection told of it.
     pub fn note_told(&mut self, now_ns: i64) {
-        self.told_ns = Some(now_ns);
+        self.told_ns = now_ns;
     }
 
     /// Whether one did within the last hour.
     pub fn is_told(&self, now_ns: i64) -> bool {
-        self.told_ns
-            .is_some_and(|at| at.saturating_add(2 * GENERATION_NS) > now_ns)
+        self.told_ns.saturating_add(2 * GENERATION_NS) > now_ns
     }
 
     /// Notes a touch of a dark address.
     #[inline]
     pub fn note_dark(&mut self, is_dark: bool, host: Host) {
         if is_dark {
-            self.dark |= 1 << (mix64(host.bits()) >> 59);
+            self.generations[0].dark |= 1 << (mix64(host.bits()) >> 59);
         }
     }
 
@@ -223,7 +244,6 @@ impl Standing {
         *old = if one_ago { *new } else { Generation::default() };
         *new = Generation::default();
         self.since_ns = now_ns;
-        (self.dark, self.half_open, self.techniques) = (0, 0, 0);
     }
 
     /// The numbers behind a verdict.
@@ -234,9 +254,9 @@ impl Standing {
         SourceEvidence {
             places: touched.max(answered),
             answered,
-            half_open: u32::from(now.half_open),
-            dark: now.dark.count_ones(),
-            techniques: now.techniques,
+            half_open: now.half_open(),
+            dark: now.dark().count_ones(),
+            techniques: now.techniques(),
             friendly: false,
         }
     }

@@ -2,7 +2,9 @@
 
 use crate::decode::key::Address;
 use crate::inspect::Rules;
-use crate::inspect::contact::ContactKind::{self, Answered, Established, HalfOpen, Refused, Touch};
+use crate::inspect::contact::ContactKind::{
+    self, AckProbe, Answered, Established, HalfOpen, Refused, Touch, XmasProbe,
+};
 use crate::inspect::detection::{Kind, Verdict};
 use crate::inspect::detector::Setting;
 use crate::inspect::lab::{self, Lab, S, rule, v4};
@@ -16,6 +18,7 @@ fn lab() -> Lab {
         port_scan: rule(4, WINDOW),
         host_sweep: rule(25, WINDOW),
         slow_scan: rule(10, 8 * 60 * WINDOW),
+        stealth_scan: rule(3, WINDOW),
         ..lab::OFF
     })
 }
@@ -262,6 +265,79 @@ fn three_dark_addresses_are_a_scan_and_one_is_suspicious() {
             let found = verdicts(&lab, Kind::HostSweep);
             assert_eq!(found.map(|one| one.1), Some(expected), "{dark} {last}");
         }
+    }
+}
+
+/// What a source of nothing but answers, or of probes by ACK, is worth so many minutes after something else.
+fn minutes_after(minutes: i64, before: impl FnOnce(&mut Lab)) -> [Option<Verdict>; 2] {
+    let mut lab = lab();
+    before(&mut lab);
+    let ts_ns = minutes * 60 * S;
+    for host in 1..=25 {
+        let ends = (US, THEM + host);
+        on(&mut lab, ts_ns, ends, 443, &[Touch, Answered, Established]);
+    }
+    for port in 1..=3 {
+        on(&mut lab, ts_ns, (US, THEM), port, &[AckProbe]);
+    }
+    [Kind::HostSweep, Kind::StealthScan].map(|kind| Some(verdicts(&lab, kind)?.0))
+}
+
+#[test]
+fn what_a_source_did_is_evidence_for_half_an_hour_at_least_and_an_hour_at_most() {
+    let of_dark = |lab: &mut Lab| {
+        for host in 100..103 {
+            on_dark(lab, 0, (US, THEM + host), 22, (&[Touch], true));
+        }
+    };
+    let of_half_open = |lab: &mut Lab| {
+        for host in 100..104 {
+            on(lab, 0, (US, THEM + host), 22, &[Touch, Answered, HalfOpen]);
+        }
+    };
+    let of_xmas = |lab: &mut Lab| {
+        for host in 100..102 {
+            on(lab, 0, (US, THEM + host), 22, &[XmasProbe]);
+        }
+    };
+    for (minutes, is_evidence) in [(29, true), (31, true), (59, true), (60, false)] {
+        let otherwise = |verdict| match is_evidence {
+            true => Some(verdict),
+            false => Some(Verdict::Unproven),
+        };
+        let found = minutes_after(minutes, of_dark)[0];
+        assert_eq!(found, otherwise(Verdict::Scan), "dark, {minutes}");
+        let found = minutes_after(minutes, of_half_open)[0];
+        assert_eq!(
+            found,
+            otherwise(Verdict::Suspicious),
+            "half-open, {minutes}"
+        );
+        let certain = match is_evidence {
+            true => Verdict::Scan,
+            false => Verdict::Suspicious,
+        };
+        let found = minutes_after(minutes, of_xmas)[1];
+        assert_eq!(found, Some(certain), "XMAS, {minutes}");
+    }
+}
+
+#[test]
+fn the_only_touch_of_hours_ago_is_no_evidence() {
+    for (minutes, dark, stealth) in [
+        (29, Verdict::Suspicious, Verdict::Scan),
+        (59, Verdict::Suspicious, Verdict::Scan),
+        (60, Verdict::Unproven, Verdict::Suspicious),
+        (600, Verdict::Unproven, Verdict::Suspicious),
+    ] {
+        let found = minutes_after(minutes, |lab| {
+            on_dark(lab, 0, (US, THEM + 100), 22, (&[Touch], true));
+        });
+        assert_eq!(found[0], Some(dark), "dark, {minutes}");
+        let found = minutes_after(minutes, |lab| {
+            on(lab, 0, (US, THEM + 100), 22, &[XmasProbe]);
+        });
+        assert_eq!(found[1], Some(stealth), "XMAS, {minutes}");
     }
 }
 
