@@ -199,11 +199,11 @@ impl Extent {
 pub struct Evidence {
     /// Answered with RST or ICMP unreachable.
     pub refused: u32,
-    /// No answer within 5 s; a lower bound before the summary.
+    /// No answer within 5 s of the first touch; a lower bound before the summary.
     pub unanswered: u32,
     /// Answered with SYN+ACK.
     pub answered: u32,
-    /// No answer yet, touched within the last 5 s; an upper bound.
+    /// No answer yet, touched for the first time within the last 5 s; an upper bound.
     pub pending: u32,
 }
 

@@ -50,7 +50,7 @@ impl<Q: Question> Distinct<Q> {
             for touch in &touches {
                 items.raise(touch.item, touch.state);
                 if touch.state <= TouchState::Touched {
-                    in_flight.touch(touch.ts_ns, watermark);
+                    in_flight.touch(touch.first_ns(), watermark);
                 }
             }
         }
@@ -158,11 +158,11 @@ impl<Q: Question> Distinct<Q> {
             let mut items = item_set::<Q>(&mut self.lists, list);
             match items.raise(item, TouchState::Touched) {
                 Raised::NoRoom => episode.whole = false,
-                Raised::New => episode.count += 1,
+                Raised::New => {
+                    episode.count += 1;
+                    episode.in_flight.touch(ts_ns, sighting.watermark);
+                }
                 Raised::Known => {}
-            }
-            if items.get(item) == TouchState::Touched {
-                episode.in_flight.touch(ts_ns, sighting.watermark);
             }
         }
         if episode.count < episode.next_report {

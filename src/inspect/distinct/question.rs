@@ -3,6 +3,7 @@
 use super::item::Item;
 use super::state::TouchState;
 use super::subjects::Touch;
+pub(in crate::inspect) use super::subjects::is_inside;
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::inspect::Kind;
@@ -101,11 +102,6 @@ pub trait Question: Sized {
     fn crowd(_: &[Touch<Self::Item>]) -> Option<Crowd> {
         None
     }
-}
-
-/// A touch at `ts_ns` counts at `newest_ns`.
-pub(in crate::inspect) fn is_inside(ts_ns: i64, newest_ns: i64, window_ns: i64) -> bool {
-    i128::from(newest_ns) - i128::from(ts_ns) < i128::from(window_ns)
 }
 
 /// Whether an item has failed at `newest_ns`: it refused, or was silent for as long as an answer may take.

@@ -7,6 +7,7 @@ use crate::inspect::contact::ContactKind::{
 };
 use crate::inspect::detection::{Kind, Verdict};
 use crate::inspect::detector::Setting;
+use crate::inspect::distinct;
 use crate::inspect::lab::{self, Lab, S, rule, v4};
 
 const WINDOW: i64 = 60 * S;
@@ -99,6 +100,30 @@ fn a_scan_of_filtered_ports_is_one_when_silence_is_known() {
         verdicts(&lab, Kind::PortScan),
         Some((Verdict::Unproven, Verdict::Scan))
     );
+}
+
+#[test]
+fn retransmissions_without_end_hide_no_scan() {
+    // Without a list only the four ports touched last are known.
+    for (ports, lists) in [(12, 16), (4, 0)] {
+        let mut lab = Lab::new(Rules {
+            port_scan: distinct::Rule {
+                lists,
+                ..rule(4, WINDOW)
+            },
+            ..lab::OFF
+        });
+        for retransmission in 0..25 * 20 {
+            let ts_ns = i64::from(retransmission) * S / 25;
+            for port in 1..=ports {
+                on(&mut lab, ts_ns, (US, THEM), port, &[Touch]);
+            }
+        }
+        let all = lab.all(Kind::PortScan);
+        let last = all.last().expect("a detection");
+        assert_eq!(last.verdict, Some(Verdict::Scan), "{ports}");
+        assert_eq!((last.ts_ns, last.evidence.pending), (5 * S + S / 2, 0));
+    }
 }
 
 #[test]

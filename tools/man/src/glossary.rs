@@ -131,7 +131,7 @@ const SCANS: &[Block] = &[
     ),
     Item(
         "evidence",
-        "How many ports or hosts of a scan were `refused`, `unanswered` for 5 s or `answered`. Those whose contact is less than 5 s old and has no answer are `pending` (in text `may still answer`).",
+        "How many ports or hosts of a scan were `refused`, `unanswered` for 5 s or `answered`. Those whose first contact is less than 5 s old and has no answer are `pending` (in text `may still answer`).",
     ),
     Item(
         "proof",
