@@ -251,6 +251,13 @@ pub struct SourceEvidence {
     pub friendly: bool,
 }
 
+impl SourceEvidence {
+    /// Places that refused, did not answer, or may still answer.
+    pub(super) fn failed(&self) -> u32 {
+        self.places.saturating_sub(self.answered)
+    }
+}
+
 /// A source of a flood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopSource {

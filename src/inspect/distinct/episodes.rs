@@ -13,7 +13,7 @@ use crate::inspect::detection::{SourceEvidence, Verdict};
 use crate::inspect::detector::{Found, Sighting};
 use crate::inspect::network::{Network, unmarked};
 use crate::inspect::sources::Sources;
-use crate::inspect::verdict::verdict;
+use crate::inspect::verdict::{Case, verdict};
 use crate::time::durations::UNANSWERED_NS;
 use std::cmp::Reverse;
 
@@ -281,8 +281,14 @@ impl<Q: Question> Distinct<Q> {
         });
         let source: SourceEvidence = source.unwrap_or_default();
         // What was a scan stays one, though half an hour later its evidence is forgotten.
-        let verdict =
-            verdict((Q::ABOUT.judge, extent.count()), &evidence, &source).max(episode.verdict);
+        let case = Case {
+            judge: Q::ABOUT.judge,
+            extent: &extent,
+            is_whole: episode.whole,
+            evidence: &evidence,
+            source: &source,
+        };
+        let verdict = verdict(&case).max(episode.verdict);
         episode.verdict = verdict;
         let (vlan, vlan_count) = vlan::unpack(unmarked(episode.tags));
         let network = Network::of(episode.tags);

@@ -89,7 +89,7 @@ fn a_scan_of_closed_ports_is_one_half_a_second_later() {
 #[test]
 fn a_scan_of_filtered_ports_is_one_when_silence_is_known() {
     let mut lab = lab();
-    for port in 1..=4 {
+    for port in 1..=20 {
         on(&mut lab, 0, (US, THEM), port, &[Touch]);
     }
     lab.expire(5 * S + S / 2 - 1);
@@ -102,10 +102,69 @@ fn a_scan_of_filtered_ports_is_one_when_silence_is_known() {
     );
 }
 
+/// The verdict of a scan of one destination with these outcomes, and how many lists there are.
+fn of_one_host((silent, refused, answered): (u16, u16, u16), lists: usize) -> Option<Verdict> {
+    let mut lab = Lab::new(Rules {
+        port_scan: distinct::Rule {
+            lists,
+            ..rule(4, WINDOW)
+        },
+        ..lab::OFF
+    });
+    let outcomes: [(u16, &[ContactKind]); 3] = [
+        (answered, &[Touch, Answered, Established]),
+        (refused, &[Touch, Refused]),
+        (silent, &[Touch]),
+    ];
+    for (first, (ports, kinds)) in [1_000, 2_000, 3_000].into_iter().zip(outcomes) {
+        for port in first..first + ports {
+            on(&mut lab, 0, (US, THEM), port, kinds);
+        }
+    }
+    lab.expire(20 * S);
+    verdicts(&lab, Kind::PortScan).map(|one| one.1)
+}
+
+#[test]
+fn silence_of_one_host_alone_is_suspicious_and_a_scan_from_ten_ports_on() {
+    for (outcomes, expected) in [
+        // Clients of a server that is down.
+        ((4, 0, 0), Verdict::Suspicious),
+        ((9, 0, 0), Verdict::Suspicious),
+        // Behind a firewall that drops.
+        ((10, 0, 0), Verdict::Scan),
+        ((20, 0, 0), Verdict::Scan),
+        // The host is up: what is silent there fails by itself.
+        ((3, 1, 0), Verdict::Scan),
+        ((4, 0, 1), Verdict::Suspicious),
+        ((5, 0, 1), Verdict::Scan),
+        ((0, 4, 0), Verdict::Scan),
+    ] {
+        assert_eq!(of_one_host(outcomes, 16), Some(expected), "{outcomes:?}");
+    }
+}
+
+#[test]
+fn silence_of_one_host_is_measured_by_what_the_source_failed_where_no_list_is() {
+    assert_eq!(of_one_host((9, 0, 0), 0), Some(Verdict::Suspicious));
+    assert_eq!(of_one_host((20, 0, 0), 0), Some(Verdict::Scan));
+}
+
+#[test]
+fn silence_of_many_hosts_is_a_scan() {
+    let mut lab = lab();
+    for host in 0..25 {
+        on(&mut lab, 0, (US, THEM + host), 445, &[Touch]);
+    }
+    lab.expire(20 * S);
+    let found = verdicts(&lab, Kind::HostSweep);
+    assert_eq!(found, Some((Verdict::Unproven, Verdict::Scan)));
+}
+
 #[test]
 fn retransmissions_without_end_hide_no_scan() {
     // Without a list only the four ports touched last are known.
-    for (ports, lists) in [(12, 16), (4, 0)] {
+    for (ports, lists, expected) in [(12, 16, Verdict::Scan), (4, 0, Verdict::Suspicious)] {
         let mut lab = Lab::new(Rules {
             port_scan: distinct::Rule {
                 lists,
@@ -121,7 +180,7 @@ fn retransmissions_without_end_hide_no_scan() {
         }
         let all = lab.all(Kind::PortScan);
         let last = all.last().expect("a detection");
-        assert_eq!(last.verdict, Some(Verdict::Scan), "{ports}");
+        assert_eq!(last.verdict, Some(expected), "{ports}");
         assert_eq!((last.ts_ns, last.evidence.pending), (5 * S + S / 2, 0));
     }
 }
@@ -153,7 +212,14 @@ fn failures_decide_from_four_more_than_answers_on_if_four_times_as_many() {
         let evidence = (last.evidence.refused, last.evidence.answered);
         assert_eq!(evidence, (failed.into(), answered.into()));
         // The episode's verdict does not fall when answers come later; this is that of the whole.
-        let verdict = super::of_outcomes(&last.evidence, &last.source);
+        let case = super::Case {
+            judge: super::Judge::Outcomes,
+            extent: &last.extent,
+            is_whole: true,
+            evidence: &last.evidence,
+            source: &last.source,
+        };
+        let verdict = super::of_outcomes(&case);
         assert_eq!(verdict, expected, "{failed} {answered}");
     }
 }
