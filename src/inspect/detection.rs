@@ -205,6 +205,8 @@ pub struct Evidence {
     pub answered: u32,
     /// No answer yet, touched for the first time within the last 5 s; an upper bound.
     pub pending: u32,
+    /// Of those that did not answer so many at most say nothing against the source: ports of traceroute.
+    pub spared: u32,
 }
 
 impl Technique {
@@ -237,7 +239,7 @@ impl Technique {
 /// What is known of the source of a detection over the last half hour to hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceEvidence {
-    /// Distinct (destination, port) that it touched: an estimate, exact while few.
+    /// Distinct (destination, port) that it touched: an estimate, exact while few. Without ports of traceroute.
     pub places: u32,
     /// Those of them that answered.
     pub answered: u32,

@@ -1,13 +1,15 @@
 //! `udp_scan`: at least N UDP ports of one destination touched by one source within a window.
 //!
 //! A touch is a datagram that opens a flow. ICMP port unreachable is the evidence that a port is closed; a target may
-//! send few of them (Linux: six at once, then one a second), or none.
+//! send few of them (Linux: six at once, then one a second), or none. Ports of traceroute count for the rule, but their
+//! failures say nothing: they are what it asks for.
 
 use super::Kind;
 use super::contact::{ContactKind, Kinds};
 use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::question::{Hears, Threshold};
+use super::place::{Way, is_of_traceroute};
 use super::port_scan::ports::{PortRule, Ports};
 use super::threshold::{Range, Within};
 
@@ -22,8 +24,8 @@ pub struct UdpScanFlags {
     ///
     /// off, or N from 2 to 16 ports of one destination within TIME, 1s to 1h, each touched by a datagram that opens
     /// a flow; not to multicast or broadcast. A datagram from a port below 1024 to one from 1024 on is taken for an
-    /// answer whose question was not seen. Calls between two voice gateways fulfil the rule, too: their verdict is
-    /// unproven. Not seen with --capture control, nor while data are shed.
+    /// answer whose question was not seen. Calls between two voice gateways and traceroute fulfil the rule, too: their
+    /// verdict is unproven. Not seen with --capture control, nor while data are shed.
     #[arg(
         long,
         value_name = "N/TIME",
@@ -60,6 +62,10 @@ impl PortRule for Datagrams {
 
     fn threshold(flags: &UdpScanFlags) -> Threshold {
         flags.udp_scan.into()
+    }
+
+    fn spares(port: u16) -> bool {
+        is_of_traceroute(Way::Datagram, port)
     }
 }
 

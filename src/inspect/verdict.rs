@@ -10,6 +10,8 @@
 //! says no to each. Silent ports of one host that answers nothing at all are not: it may be down, and then all its
 //! services fail at once, for its honest clients, too. Such silence is suspicious, and a scan from ten ports on: few
 //! clients use as many services of a host.
+//!
+//! UDP ports of traceroute are not meant to answer: their failures do not count.
 
 use super::detection::{Evidence, Extent, SourceEvidence, Technique, Verdict};
 use super::detector::Judge;
@@ -46,24 +48,26 @@ impl Case<'_> {
     /// Whether all that is known may come from one host that is down.
     fn may_be_down(&self) -> bool {
         let Evidence {
-            refused,
-            unanswered,
-            answered,
-            ..
+            refused, answered, ..
         } = *self.evidence;
         let is_one_host = matches!(self.extent, Extent::Ports { .. });
         let silent = match self.is_whole {
-            true => unanswered,
+            true => failed(self.evidence),
             // How many there are, is not known: what failed anywhere stands for them.
-            false => unanswered.max(self.source.failed()),
+            false => failed(self.evidence).max(self.source.failed()),
         };
         is_one_host && refused == 0 && answered == 0 && silent < SERVICES
     }
 }
 
-/// Failures less answers: the logarithm of the likelihood ratio in units of ln 4.
+/// Failures that accuse.
+fn failed(evidence: &Evidence) -> u32 {
+    (evidence.refused + evidence.unanswered).saturating_sub(evidence.spared)
+}
+
+/// Failures that accuse less answers: the logarithm of the likelihood ratio in units of ln 4.
 pub fn score(evidence: &Evidence) -> i64 {
-    i64::from(evidence.refused) + i64::from(evidence.unanswered) - i64::from(evidence.answered)
+    i64::from(failed(evidence)) - i64::from(evidence.answered)
 }
 
 /// The verdict over a rule that counts failures and touches of a source.
@@ -71,13 +75,13 @@ fn of_outcomes(case: &Case<'_>) -> Verdict {
     let Case {
         evidence, source, ..
     } = case;
-    let failed = evidence.refused + evidence.unanswered;
     let score = score(evidence);
     // Nearly everything fails here, and with all else that the source did within the last half hour, too: a monitor
     // of forty hosts is no scanner of the one that is down.
     let fails = |failed: u32, answered: u32| failed >= RATIO.saturating_mul(answered);
     let fails_everywhere = fails(source.failed(), source.answered);
-    let is_sure = score >= DECIDES && fails(failed, evidence.answered) && fails_everywhere;
+    let is_sure =
+        score >= DECIDES && fails(failed(evidence), evidence.answered) && fails_everywhere;
     if is_sure && !case.may_be_down() || source.dark >= DARK {
         Verdict::Scan
     } else if score >= DECIDES / 2 || source.dark > 0 || source.half_open >= HALF_OPEN {

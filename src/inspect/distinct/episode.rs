@@ -1,6 +1,6 @@
 //! The state of an episode, from its rising edge to its summary.
 
-use super::item::Item;
+use super::question::Question;
 use super::state::TouchState;
 use super::subjects::Touch;
 use crate::inspect::detection::{Evidence, Verdict};
@@ -81,6 +81,8 @@ pub struct Episode {
     pub started_ns: i64,
     /// Distinct items; a lower bound unless `whole`.
     pub count: u32,
+    /// Those of its list that do not accuse, see [`Question::spares`].
+    pub spared: u32,
     /// Items at which the next `continues` is due.
     pub next_report: u32,
     /// The highest verdict so far.
@@ -103,9 +105,10 @@ pub struct Episode {
 
 /// Evidence at the rising edge: items touched for the first time less than 5 s ago may still answer. What a rule takes
 /// for failed ([`has_failed`](super::question::has_failed), which asks for the newest touch), failed here, too.
-pub(super) fn evidence_so_far<I: Item>(touches: &[Touch<I>], watermark: i64) -> Evidence {
+pub(super) fn evidence_so_far<Q: Question>(touches: &[Touch<Q::Item>], watermark: i64) -> Evidence {
     let mut evidence = Evidence::default();
     for touch in touches {
+        evidence.spared += u32::from(Q::spares(touch.item));
         match touch.state {
             TouchState::Answered => evidence.answered += 1,
             TouchState::Refused => evidence.refused += 1,
@@ -123,6 +126,7 @@ mod tests {
     use super::*;
     use crate::inspect::distinct::question::has_failed;
     use crate::inspect::distinct::subjects::{SubjectState, Subjects};
+    use crate::inspect::port_scan::{Scan, ports::Ports};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -172,7 +176,7 @@ mod tests {
             let steps = [0, 2, 4, 6].map(|second| (second * S, 1));
             let others = [(2 * S - S / 2, 2), (6 * S - S / 2, 2), (6 * S, 3)];
             let touches = touches(&[&steps[..], &others].concat(), window_ns);
-            let evidence = evidence_so_far(&touches, 7 * S);
+            let evidence = evidence_so_far::<Ports<Scan>>(&touches, 7 * S);
             let expected = Evidence {
                 unanswered,
                 pending: 3 - unanswered,
@@ -197,7 +201,7 @@ mod tests {
             let newest_ns = steps.iter().map(|step| step.0).max().expect("a step");
             let touches = touches(&steps, window_ns);
             let of_rule = touches.iter().filter(|touch| has_failed(touch, newest_ns)).count();
-            let evidence = evidence_so_far(&touches, newest_ns);
+            let evidence = evidence_so_far::<Ports<Scan>>(&touches, newest_ns);
             prop_assert!(evidence.unanswered as usize >= of_rule);
             for touch in &touches {
                 let of_port = steps.iter().filter(|step| step.1 == touch.item);

@@ -54,12 +54,14 @@ impl<Q: Question> Distinct<Q> {
                 }
             }
         }
+        let evidence = evidence_so_far::<Q>(&touches, watermark);
         let first_ns = touches.iter().map(|touch| touch.ts_ns).min();
         self.episodes[index as usize] = Some(Episode {
             slot,
             dst: sighting.contact.dst().into(),
             first_ns: first_ns.unwrap_or(sighting.contact.ts_ns),
             count,
+            spared: evidence.spared,
             started_ns: watermark,
             next_report: count.saturating_mul(2),
             verdict: None,
@@ -76,7 +78,6 @@ impl<Q: Question> Distinct<Q> {
         self.counts.started += 1;
         let items: Vec<Q::Item> = touches.iter().map(|touch| touch.item).collect();
         let extent = Q::extent(count, ExtentItems::Deciding(&items));
-        let evidence = evidence_so_far(&touches, watermark);
         let at_ns = (sighting.contact.ts_ns, watermark);
         let found = (extent, evidence, Q::crowd(&touches));
         let detection = self.detection(index, Phase::Started, at_ns, found, sighting.sources);
@@ -160,6 +161,7 @@ impl<Q: Question> Distinct<Q> {
                 Raised::NoRoom => episode.whole = false,
                 Raised::New => {
                     episode.count += 1;
+                    episode.spared += u32::from(Q::spares(item));
                     episode.in_flight.touch(ts_ns, sighting.watermark);
                 }
                 Raised::Known => {}
@@ -240,10 +242,13 @@ impl<Q: Question> Distinct<Q> {
         let Some(list) = episode.list else {
             // Of the items touched last is known what became of them.
             let extent = Q::extent(episode.count, ExtentItems::Unknown);
-            return (extent, evidence_so_far(touches, known_ns), crowd);
+            return (extent, evidence_so_far::<Q>(touches, known_ns), crowd);
         };
         let items = item_set::<Q>(&mut self.lists, list);
-        let evidence = items.evidence(episode.in_flight.count(known_ns));
+        let evidence = Evidence {
+            spared: episode.spared,
+            ..items.evidence(episode.in_flight.count(known_ns))
+        };
         let extent = Q::extent(episode.count, ExtentItems::All(items));
         (extent, evidence, crowd)
     }

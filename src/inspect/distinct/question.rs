@@ -89,6 +89,10 @@ pub trait Question: Sized {
         let oldest_ns = nth_newest_ns(touches.iter().map(|touch| touch.ts_ns), at_least)?;
         is_inside(oldest_ns, newest_ns, window_ns).then_some(oldest_ns)
     }
+    /// Whether an item that does not answer says nothing against the source.
+    fn spares(_: Self::Item) -> bool {
+        false
+    }
     /// The subject of a contact; `target` and `tags` as in [`Sighting`](crate::inspect::detector::Sighting).
     fn subject(contact: &Contact, target: Address, tags: u32) -> Self::Subject;
     /// The keyed hash of the subject.
@@ -173,6 +177,7 @@ pub trait ItemSet {
             unanswered: silent - pending,
             answered,
             pending,
+            spared: 0,
         }
     }
 }

@@ -138,6 +138,7 @@ fn answers_and_refusals_are_the_evidence() {
     let evidence = |refused, pending| Evidence {
         refused,
         unanswered: 0,
+        spared: 0,
         answered: 1,
         pending,
     };

@@ -297,7 +297,7 @@ impl Sources {
     }
 
     /// What stands for a place in the sets of standings.
-    fn mark(&self, place: &Place, kind: ContactKind) -> Mark {
+    fn mark(&self, place: &Place, kind: ContactKind) -> Option<Mark> {
         Mark::new(self.evidence_key, place, Way::of(kind))
     }
 

@@ -4,7 +4,7 @@ use crate::inspect::contact::{Contact, ContactKind};
 use crate::inspect::detection::{SourceEvidence, Technique};
 use crate::inspect::distinct::firsts::First;
 use crate::inspect::distinct::state::TouchState;
-use crate::inspect::place::{Element, Host, Place, Way};
+use crate::inspect::place::{Element, Host, Place, Way, is_of_traceroute};
 use crate::inspect::table::Ranked;
 use crate::splitmix::mix64;
 
@@ -45,10 +45,10 @@ const TOUCHED: usize = 0;
 const ANSWERED: usize = 1;
 
 impl Generation {
-    fn note(&mut self, which: usize, mark: Mark) {
-        if mark.depth < self.thinned {
+    fn note(&mut self, which: usize, mark: Option<Mark>) {
+        let Some(mark) = mark.filter(|mark| mark.depth >= self.thinned) else {
             return;
-        }
+        };
         add(&mut self.sets[which], mark.bit);
         if ones(self.sets[which]) >= FILLED {
             self.start_anew();
@@ -110,11 +110,14 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// `key` is secret live: who knows it, may choose ports that share a bit.
-    pub fn new(key: u64, place: &Place, way: Way) -> Self {
+    /// `key` is secret live: who knows it, may choose ports that share a bit. `None`: the place does not count.
+    pub fn new(key: u64, place: &Place, way: Way) -> Option<Self> {
+        if is_of_traceroute(way, place.port) {
+            return None;
+        }
         let what =
             place.host.bits() << 16 ^ u64::from(place.port) ^ u64::from(way == Way::Datagram) << 60;
-        Self::of(mix64(what ^ key))
+        Some(Self::of(mix64(what ^ key)))
     }
 
     /// The bit from the top of a hash, the depth from its end.
@@ -160,7 +163,7 @@ impl Ranked for Standing {
 
 impl Standing {
     /// Of a source whose first touch this was: its generation starts with it, and may be over at `watermark`.
-    pub fn new(first: &First<Element>, mark: Mark, watermark: i64) -> Self {
+    pub fn new(first: &First<Element>, mark: Option<Mark>, watermark: i64) -> Self {
         let mut standing = Self {
             newest_ns: first.newest_ns,
             since_ns: watermark.min(first.newest_ns),
@@ -179,7 +182,7 @@ impl Standing {
 
     /// Takes a contact of the source.
     #[inline]
-    pub fn on_contact(&mut self, contact: &Contact, mark: Mark, watermark: i64) {
+    pub fn on_contact(&mut self, contact: &Contact, mark: Option<Mark>, watermark: i64) {
         self.advance(watermark);
         let kind = contact.kind();
         if ContactKind::TOUCHES.has(kind) {

@@ -3,7 +3,7 @@
 use crate::decode::key::Address;
 use crate::inspect::Rules;
 use crate::inspect::contact::ContactKind::{
-    self, AckProbe, Answered, Established, HalfOpen, Refused, Touch, XmasProbe,
+    self, AckProbe, Answered, Established, HalfOpen, Refused, Touch, UdpTouch, XmasProbe,
 };
 use crate::inspect::detection::{Kind, Verdict};
 use crate::inspect::detector::Setting;
@@ -269,6 +269,26 @@ fn a_proxy_with_hundreds_of_answered_places_that_scans_is_a_scanner() {
         lab.finish();
         let found = verdicts(&lab, Kind::PortScan);
         assert_eq!(found.map(|one| one.1), Some(expected), "{times} {failed}");
+    }
+}
+
+#[test]
+fn traced_routes_make_no_failing_source_of_a_monitor() {
+    for (port, expected) in [(33_434, Verdict::Suspicious), (1_434, Verdict::Scan)] {
+        let mut lab = lab();
+        for host in 1..=5 {
+            let ends = (US, THEM + host);
+            on(&mut lab, 0, ends, 443, &[Touch, Answered, Established]);
+            for hop in 0..30 {
+                on(&mut lab, 0, ends, port + hop, &[UdpTouch]);
+            }
+        }
+        for port in 1..=4 {
+            on(&mut lab, S, (US, THEM), port, &[Touch, Refused]);
+        }
+        lab.finish();
+        let found = verdicts(&lab, Kind::PortScan);
+        assert_eq!(found.map(|one| one.1), Some(expected), "{port}");
     }
 }
 

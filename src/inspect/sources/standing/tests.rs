@@ -11,9 +11,9 @@ fn marks(key: u64, places: std::ops::Range<u64>) -> impl Iterator<Item = Mark> {
 fn counted(marks: impl Iterator<Item = Mark>, answers: bool) -> [u32; 2] {
     let mut generation = Generation::default();
     for mark in marks {
-        generation.note(TOUCHED, mark);
+        generation.note(TOUCHED, Some(mark));
         if answers {
-            generation.note(ANSWERED, mark);
+            generation.note(ANSWERED, Some(mark));
         }
     }
     places(&[generation, Generation::default()])
@@ -62,9 +62,9 @@ fn places_touched_again_and_again_count_about_three_times_at_most() {
 #[test]
 fn places_of_two_generations_count_once_while_the_sets_have_room() {
     let mut old = Generation::default();
-    marks(1, 0..60).for_each(|mark| old.note(TOUCHED, mark));
+    marks(1, 0..60).for_each(|mark| old.note(TOUCHED, Some(mark)));
     let mut new = Generation::default();
-    marks(1, 0..60).for_each(|mark| new.note(TOUCHED, mark));
+    marks(1, 0..60).for_each(|mark| new.note(TOUCHED, Some(mark)));
     let none = Generation::default();
     assert_eq!(places(&[new, old]), places(&[new, none]));
 }
