@@ -155,9 +155,9 @@ fn a_summary_is_logged_at_the_scans_end_with_its_last_touch() {
     let (log, _) = read(dir.path(), &["--output", "text:-,events=alert"], &file);
     let head =
         "2021-04-28 15:28:05: Port scan detected: 10.0.0.1 -> 198.51.100.7 on ports 80,81,82,83\n";
-    let silent = "2021-04-28 15:28:10: Port scan continues: 10.0.0.1 -> 198.51.100.7 on ports 80,81,82,83 (verdict: scan)\n";
+    let silent = "2021-04-28 15:28:10: Port scan continues: 10.0.0.1 -> 198.51.100.7 on ports 80,81,82,83 (verdict: suspicious)\n";
     let ended = "2021-04-28 15:30:05: Port scan ended: 10.0.0.1 -> 198.51.100.7 on ports 80-83, last touch 15:28:05 \
-                 (4 ports, 0 refused, 4 unanswered, 0 answered; verdict: scan)\n";
+                 (4 ports, 0 refused, 4 unanswered, 0 answered; verdict: suspicious)\n";
     assert_eq!(log, format!("{head}{silent}{ended}"));
 }
 
@@ -187,7 +187,7 @@ fn files_get_full_lines_and_standard_output_short_lines() {
                     (complete)";
     assert!(lines.any(|line| line == detected), "{full}");
     let silent = "2021-04-28T15:28:10.800000Z eth0 in: Port scan continues: 10.0.0.1 -> 198.51.100.7 on ports \
-                  80,81,82,83 (4 ports, 0 refused, 4 unanswered, 0 answered; verdict: scan) (exact) (complete)";
+                  80,81,82,83 (4 ports, 0 refused, 4 unanswered, 0 answered; verdict: suspicious) (exact) (complete)";
     assert_eq!(lines.next(), Some(silent), "{full}");
     for format in ["full", "short"] {
         let asked = ["--text-format", format];

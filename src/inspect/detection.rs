@@ -199,12 +199,14 @@ impl Extent {
 pub struct Evidence {
     /// Answered with RST or ICMP unreachable.
     pub refused: u32,
-    /// No answer within 5 s; a lower bound before the summary.
+    /// No answer within 5 s of the first touch; a lower bound before the summary.
     pub unanswered: u32,
     /// Answered with SYN+ACK.
     pub answered: u32,
-    /// No answer yet, touched within the last 5 s; an upper bound.
+    /// No answer yet, touched for the first time within the last 5 s; an upper bound.
     pub pending: u32,
+    /// Of those that did not answer so many at most say nothing against the source: ports of traceroute.
+    pub spared: u32,
 }
 
 impl Technique {
@@ -237,7 +239,7 @@ impl Technique {
 /// What is known of the source of a detection over the last half hour to hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceEvidence {
-    /// Distinct (destination, port) that it touched: an estimate, exact while few.
+    /// Distinct (destination, port) that it touched: an estimate, exact while few. Without ports of traceroute.
     pub places: u32,
     /// Those of them that answered.
     pub answered: u32,
@@ -249,6 +251,13 @@ pub struct SourceEvidence {
     pub techniques: u8,
     /// The target contacted it first.
     pub friendly: bool,
+}
+
+impl SourceEvidence {
+    /// Places that refused, did not answer, or may still answer.
+    pub(super) fn failed(&self) -> u32 {
+        self.places.saturating_sub(self.answered)
+    }
 }
 
 /// A source of a flood.

@@ -4,12 +4,13 @@ use super::contact::{Contact, ContactKind, Mark};
 use super::detection::{Detection, Kind, Phase};
 use super::detector::{Found, Owned, Setting};
 use super::distinct;
-use super::sources::Room;
+use super::sources::{Room, place_of};
 use super::{Detectors, FloodRule, Rules};
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use proptest::strategy::Strategy;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 /// A second in nanoseconds.
 pub const S: i64 = 1_000_000_000;
@@ -197,6 +198,33 @@ fn v6(low: u128) -> Address {
     Address { v6: true, bits }
 }
 
+/// The ports of [`traffic`]: no two places of its IPv6 targets share a bit in the sets of standings, so that what these
+/// count is exact.
+static PORTS: LazyLock<[u16; 6]> = LazyLock::new(|| {
+    let lab = Lab::new(OFF);
+    let bits = |port| {
+        let places = (0..6)
+            .flat_map(|dst| [ContactKind::Touch, ContactKind::UdpTouch].map(|kind| (dst, kind)));
+        let bit = |(dst, kind)| {
+            let contact = lab.contact(0, (source(5), v6(dst)), port, kind);
+            let place = place_of(&contact, Setting::default(), 0);
+            let bit = lab.detectors.sources.bit(&place, kind);
+            bit.expect("no port of traceroute")
+        };
+        places.map(bit).collect::<BTreeSet<u8>>()
+    };
+    let mut taken = BTreeSet::new();
+    let mut free = (1..30_000).filter(|&port| {
+        let new = bits(port);
+        let is_free = new.len() == 12 && new.is_disjoint(&taken);
+        if is_free {
+            taken.extend(new);
+        }
+        is_free
+    });
+    std::array::from_fn(|_| free.next().expect("there are such ports"))
+});
+
 /// The contacts of each step, and their settings. It lasts less than half an hour.
 pub fn traffic(lab: &Lab, steps: &[Step]) -> Vec<Vec<(Contact, Setting)>> {
     const GAPS: [i64; 10] = [0, 0, 1, 5, 10, 20, 50, 100, -10, 610];
@@ -217,7 +245,7 @@ pub fn traffic(lab: &Lab, steps: &[Step]) -> Vec<Vec<(Contact, Setting)>> {
             .with(Setting::LOCAL, src == source(1))
             .with(Setting::DARK, dst == 5);
         let contact = |&kind| {
-            let contact = lab.contact(now_ns, (src, target), port.into(), kind);
+            let contact = lab.contact(now_ns, (src, target), PORTS[usize::from(port)], kind);
             (contact, setting)
         };
         all.push(kinds.iter().map(contact).collect());

@@ -1,7 +1,8 @@
 //! `udp_scan`: at least N UDP ports of one destination touched by one source within a window.
 //!
 //! A touch is a datagram that opens a flow. ICMP port unreachable is the evidence that a port is closed; a target may
-//! send few of them (Linux: six at once, then one a second), or none.
+//! send few of them (Linux: six at once, then one a second), or none. Ports of traceroute count for the rule, but their
+//! failures say nothing: they are what it asks for.
 //!
 //! An answer whose question was not seen (payload, from a service's port to a client's) is no touch, even if it is
 //! refused: a host also refuses what reflectors send it because somebody asked them in its name, and what a resolver
@@ -12,6 +13,7 @@ use super::contact::{ContactKind, Kinds};
 use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::question::{Hears, Threshold};
+use super::place::{Way, is_of_traceroute};
 use super::port_scan::ports::{PortRule, Ports};
 use super::threshold::{Range, Within};
 
@@ -26,8 +28,9 @@ pub struct UdpScanFlags {
     ///
     /// off, or N from 2 to 16 ports of one destination within TIME, 1s to 1h, each touched by a datagram that opens
     /// a flow; not to multicast or broadcast. A datagram with payload from a port below 1024 to one from 1024 on is
-    /// taken for an answer whose question was not seen, even if it is refused. Calls between two voice gateways fulfil the rule, too: their verdict is
-    /// unproven. Not seen with --capture control, nor while data are shed.
+    /// taken for an answer whose question was not seen, even if it is refused. Calls between two voice gateways and
+    /// traceroute fulfil the rule, too: their verdict is unproven. Not seen with --capture control, nor while data are
+    /// shed.
     #[arg(
         long,
         value_name = "N/TIME",
@@ -64,6 +67,10 @@ impl PortRule for Datagrams {
 
     fn threshold(flags: &UdpScanFlags) -> Threshold {
         flags.udp_scan.into()
+    }
+
+    fn spares(port: u16) -> bool {
+        is_of_traceroute(Way::Datagram, port)
     }
 }
 

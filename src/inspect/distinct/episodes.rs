@@ -13,7 +13,7 @@ use crate::inspect::detection::{SourceEvidence, Verdict};
 use crate::inspect::detector::{Found, Sighting};
 use crate::inspect::network::{Network, unmarked};
 use crate::inspect::sources::Sources;
-use crate::inspect::verdict::verdict;
+use crate::inspect::verdict::{Case, verdict};
 use crate::time::durations::UNANSWERED_NS;
 use std::cmp::Reverse;
 
@@ -50,16 +50,18 @@ impl<Q: Question> Distinct<Q> {
             for touch in &touches {
                 items.raise(touch.item, touch.state);
                 if touch.state <= TouchState::Touched {
-                    in_flight.touch(touch.ts_ns, watermark);
+                    in_flight.touch(touch.first_ns(), watermark);
                 }
             }
         }
+        let evidence = evidence_so_far::<Q>(&touches, watermark);
         let first_ns = touches.iter().map(|touch| touch.ts_ns).min();
         self.episodes[index as usize] = Some(Episode {
             slot,
             dst: sighting.contact.dst().into(),
             first_ns: first_ns.unwrap_or(sighting.contact.ts_ns),
             count,
+            spared: evidence.spared,
             started_ns: watermark,
             next_report: count.saturating_mul(2),
             verdict: None,
@@ -76,7 +78,6 @@ impl<Q: Question> Distinct<Q> {
         self.counts.started += 1;
         let items: Vec<Q::Item> = touches.iter().map(|touch| touch.item).collect();
         let extent = Q::extent(count, ExtentItems::Deciding(&items));
-        let evidence = evidence_so_far(&touches, watermark);
         let at_ns = (sighting.contact.ts_ns, watermark);
         let found = (extent, evidence, Q::crowd(&touches));
         let detection = self.detection(index, Phase::Started, at_ns, found, sighting.sources);
@@ -158,11 +159,12 @@ impl<Q: Question> Distinct<Q> {
             let mut items = item_set::<Q>(&mut self.lists, list);
             match items.raise(item, TouchState::Touched) {
                 Raised::NoRoom => episode.whole = false,
-                Raised::New => episode.count += 1,
+                Raised::New => {
+                    episode.count += 1;
+                    episode.spared += u32::from(Q::spares(item));
+                    episode.in_flight.touch(ts_ns, sighting.watermark);
+                }
                 Raised::Known => {}
-            }
-            if items.get(item) == TouchState::Touched {
-                episode.in_flight.touch(ts_ns, sighting.watermark);
             }
         }
         if episode.count < episode.next_report {
@@ -240,10 +242,13 @@ impl<Q: Question> Distinct<Q> {
         let Some(list) = episode.list else {
             // Of the items touched last is known what became of them.
             let extent = Q::extent(episode.count, ExtentItems::Unknown);
-            return (extent, evidence_so_far(touches, known_ns), crowd);
+            return (extent, evidence_so_far::<Q>(touches, known_ns), crowd);
         };
         let items = item_set::<Q>(&mut self.lists, list);
-        let evidence = items.evidence(episode.in_flight.count(known_ns));
+        let evidence = Evidence {
+            spared: episode.spared,
+            ..items.evidence(episode.in_flight.count(known_ns))
+        };
         let extent = Q::extent(episode.count, ExtentItems::All(items));
         (extent, evidence, crowd)
     }
@@ -281,8 +286,14 @@ impl<Q: Question> Distinct<Q> {
         });
         let source: SourceEvidence = source.unwrap_or_default();
         // What was a scan stays one, though half an hour later its evidence is forgotten.
-        let verdict =
-            verdict((Q::ABOUT.judge, extent.count()), &evidence, &source).max(episode.verdict);
+        let case = Case {
+            judge: Q::ABOUT.judge,
+            extent: &extent,
+            is_whole: episode.whole,
+            evidence: &evidence,
+            source: &source,
+        };
+        let verdict = verdict(&case).max(episode.verdict);
         episode.verdict = verdict;
         let (vlan, vlan_count) = vlan::unpack(unmarked(episode.tags));
         let network = Network::of(episode.tags);

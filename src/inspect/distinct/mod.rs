@@ -51,11 +51,8 @@ fn subject<Q: Question>(of: &Sighting<'_>) -> Q::Subject {
 }
 
 fn touch<Q: Question>(of: &Sighting<'_>) -> Touch<Q::Item> {
-    Touch {
-        ts_ns: Q::touch_ns(of.contact.ts_ns),
-        item: Q::item(of.place),
-        state: TouchState::Touched,
-    }
+    let ts_ns = Q::touch_ns(of.contact.ts_ns);
+    Touch::new(ts_ns, Q::item(of.place), TouchState::Touched)
 }
 
 impl<Q: Question> Detector for Distinct<Q> {
@@ -100,7 +97,7 @@ impl<Q: Question> Detector for Distinct<Q> {
         Self {
             rule,
             hasher,
-            subjects: Subjects::new(rule.subjects, Q::keep(&rule.threshold())),
+            subjects: Subjects::new(rule.subjects, Q::keep(&rule.threshold()), rule.window_ns),
             firsts: Firsts::new(rule.firsts),
             last: (Host::NOBODY, 0, 0, Q::Item::NONE),
             flood_laws: [rule.firsts, rule.subjects].map(FloodLaw::new),
@@ -158,8 +155,8 @@ impl<Q: Question> Detector for Distinct<Q> {
         let is_same = hash == Q::hash(&self.hasher, sighting.place);
         let slot = is_same.then(|| self.subjects.find(hash, || subject::<Q>(sighting)));
         if let Some(slot) = slot.flatten() {
-            let (ts_ns, state) = (newest_ns, first.state);
-            return self.subjects.touch(slot, Touch { ts_ns, item, state });
+            let touch = Touch::new(newest_ns, item, first.state);
+            return self.subjects.touch(slot, touch);
         }
         if self.firsts.find(hash).is_none() {
             let first = First {
@@ -377,11 +374,7 @@ impl<Q: Question> Distinct<Q> {
         if first.proven {
             self.subjects.get_mut(slot).proven_ns = first.newest_ns;
         }
-        let known = Touch {
-            ts_ns: first.newest_ns,
-            item: first.item,
-            state: first.state,
-        };
+        let known = Touch::new(first.newest_ns, first.item, first.state);
         self.subjects.touch(slot, known);
         Some(slot)
     }

@@ -3,6 +3,7 @@
 use super::item::Item;
 use super::state::TouchState;
 use super::subjects::Touch;
+pub(in crate::inspect) use super::subjects::is_inside;
 use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::inspect::Kind;
@@ -93,6 +94,10 @@ pub trait Question: Sized {
         let oldest_ns = nth_newest_ns(touches.iter().map(|touch| touch.ts_ns), at_least)?;
         is_inside(oldest_ns, newest_ns, window_ns).then_some(oldest_ns)
     }
+    /// Whether an item that does not answer says nothing against the source.
+    fn spares(_: Self::Item) -> bool {
+        false
+    }
     /// The subject of a contact; `target` and `tags` as in [`Sighting`](crate::inspect::detector::Sighting).
     fn subject(contact: &Contact, target: Address, tags: u32) -> Self::Subject;
     /// The keyed hash of the subject.
@@ -106,11 +111,6 @@ pub trait Question: Sized {
     fn crowd(_: &[Touch<Self::Item>]) -> Option<Crowd> {
         None
     }
-}
-
-/// A touch at `ts_ns` counts at `newest_ns`.
-pub(in crate::inspect) fn is_inside(ts_ns: i64, newest_ns: i64, window_ns: i64) -> bool {
-    i128::from(newest_ns) - i128::from(ts_ns) < i128::from(window_ns)
 }
 
 /// Whether an item has failed at `newest_ns`: it refused, or was silent for as long as an answer may take.
@@ -182,6 +182,7 @@ pub trait ItemSet {
             unanswered: silent - pending,
             answered,
             pending,
+            spared: 0,
         }
     }
 }

@@ -11,20 +11,68 @@ use std::cmp::Reverse;
 
 const WAYS: usize = 8;
 
-/// The newest touch of an item.
+/// A touch at `ts_ns` counts at `newest_ns`.
+pub(in crate::inspect) fn is_inside(ts_ns: i64, newest_ns: i64, window_ns: i64) -> bool {
+    i128::from(newest_ns) - i128::from(ts_ns) < i128::from(window_ns)
+}
+
+/// The newest touch of an item, and when its wait for an answer began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Touch<I> {
     pub ts_ns: i64,
+    /// The first touch in [`ticks`], modulo 2^32 of them: 52 days.
+    first: u32,
     pub item: I,
     pub state: TouchState,
+}
+
+/// A tick is 2^20 ns, about a millisecond: so the first touch fits into what alignment leaves of a [`Touch`].
+const TICK: u32 = 20;
+const _: () = assert!(size_of::<Touch<u16>>() == 16);
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "modulo 2^32"
+)]
+fn ticks(ts_ns: i64) -> u32 {
+    (ts_ns >> TICK) as u32
 }
 
 impl<I: Item> Touch<I> {
     const NONE: Self = Self {
         ts_ns: 0,
+        first: 0,
         item: I::NONE,
         state: TouchState::Untouched,
     };
+
+    /// The first touch of an item.
+    pub fn new(ts_ns: i64, item: I, state: TouchState) -> Self {
+        Self {
+            ts_ns,
+            first: ticks(ts_ns),
+            item,
+            state,
+        }
+    }
+
+    /// Time of the first touch since the item came into the window; of several, to a millisecond.
+    pub fn first_ns(&self) -> i64 {
+        let passed = ticks(self.ts_ns).wrapping_sub(self.first);
+        self.ts_ns.saturating_sub(i64::from(passed) << TICK)
+    }
+
+    /// Takes a further touch over. What was silent for a whole window waits anew.
+    fn renew(&mut self, newer: Self, window_ns: i64) {
+        if newer.ts_ns > self.ts_ns {
+            if !is_inside(self.ts_ns, newer.ts_ns, window_ns) {
+                self.first = newer.first;
+            }
+            self.ts_ns = newer.ts_ns;
+        }
+        self.item.renew(newer.item);
+    }
 }
 
 /// The state of a subject, without its touches.
@@ -64,19 +112,22 @@ pub struct Subjects<S, I> {
     touches: Vec<Touch<I>>,
     /// Touches kept for each subject: N of the rule.
     keep: usize,
+    /// W of the rule.
+    window_ns: i64,
     /// Subjects held.
     pub occupied: usize,
 }
 
 impl<S: Copy + Eq, I: Item> Subjects<S, I> {
     /// `capacity` is rounded up to whole buckets.
-    pub fn new(capacity: usize, keep: usize) -> Self {
+    pub fn new(capacity: usize, keep: usize, window_ns: i64) -> Self {
         let buckets = Self::buckets_for(capacity);
         Self {
             tags: filled(buckets, [0; WAYS]),
             held: filled(buckets * WAYS, None),
             touches: filled(buckets * WAYS * keep, Touch::NONE),
             keep,
+            window_ns,
             occupied: 0,
         }
     }
@@ -190,10 +241,10 @@ impl<S: Copy + Eq, I: Item> Subjects<S, I> {
     pub fn touch(&mut self, slot: u32, touch: Touch<I>) {
         let pair = self.get_mut(slot);
         pair.newest_ns = pair.newest_ns.max(touch.ts_ns);
+        let window_ns = self.window_ns;
         let known = self.touches_mut(slot).iter_mut();
         if let Some(known) = known.into_iter().find(|known| known.item == touch.item) {
-            known.ts_ns = known.ts_ns.max(touch.ts_ns);
-            known.item.renew(touch.item);
+            known.renew(touch, window_ns);
             return;
         }
         let count = usize::from(self.get(slot).count);

@@ -117,6 +117,7 @@ fn answers_and_a_handshake_are_the_evidence_and_the_proof() {
     let evidence = Evidence {
         refused: 1,
         unanswered: 0,
+        spared: 0,
         answered: 1,
         pending: 2,
     };

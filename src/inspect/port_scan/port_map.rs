@@ -114,6 +114,7 @@ mod tests {
             unanswered: 3 - pending,
             answered: 1,
             pending,
+            spared: 0,
         };
         assert_eq!(map.evidence(0), evidence(0));
         assert_eq!(map.evidence(2), evidence(2));

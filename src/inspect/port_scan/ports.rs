@@ -25,6 +25,10 @@ pub trait PortRule {
     type Flags: Args + Clone + Debug;
 
     fn threshold(flags: &Self::Flags) -> Threshold;
+    // See `Question`.
+    fn spares(_: u16) -> bool {
+        false
+    }
 }
 
 /// Ports of one destination that one source touches.
@@ -65,6 +69,10 @@ impl<R: PortRule> Question for Ports<R> {
 
     fn threshold(flags: &R::Flags) -> Threshold {
         R::threshold(flags)
+    }
+
+    fn spares(port: u16) -> bool {
+        R::spares(port)
     }
 
     #[inline]

@@ -22,7 +22,7 @@ use crate::decode::key::Address;
 use crate::flow::key::Hasher;
 use crate::splitmix::mix64;
 use friends::Friends;
-use standing::Standing;
+use standing::{Mark, Standing};
 use std::cell::Cell;
 
 counters! {
@@ -114,7 +114,7 @@ fn absent(source: u64) -> usize {
 /// The sources of a shard.
 pub struct Sources {
     hasher: Hasher,
-    /// Key of the bitmaps of places: fixed in `read`, so that every run prints the same, and secret live.
+    /// Key of the sets of places: fixed in `read`, so that every run prints the same, and secret live.
     pub(super) evidence_key: u64,
     /// No rule has an earlier deadline. Here, for this is what every rule sees.
     pub(super) wake_ns: Cell<i64>,
@@ -226,10 +226,9 @@ impl Sources {
         if !self.is_absent(place.source)
             && let Some(at) = self.standings.find(place.source)
         {
-            let bit = self.bit(place, kind);
+            let mark = self.mark(place, kind);
             let standing = self.standings.get_mut(at);
-            standing.on_contact(contact, bit, watermark);
-            standing.note_dark(place.setting.is_dark(), place.host);
+            standing.on_contact(contact, place, mark, watermark);
             self.counts.pass::<IS_NETWORK>();
             return Admission::Passed(None);
         }
@@ -312,11 +311,11 @@ impl Sources {
         self.flood_laws[1].on_new(watermark);
         let mut standing = Standing::new(
             first,
-            self.bit(&first.item.place(place), first.item.way.touch()),
+            self.mark(&first.item.place(place), first.item.way.touch()),
             watermark,
         );
-        standing.on_contact(contact, self.bit(place, contact.kind()), watermark);
-        standing.note_dark(place.setting.is_dark(), place.host);
+        let mark = self.mark(place, contact.kind());
+        standing.on_contact(contact, place, mark, watermark);
         if let (_, Some(gone)) = self.standings.insert(place.source, standing) {
             self.note_evicted(gone.newest_ns, watermark);
         }
@@ -332,9 +331,15 @@ impl Sources {
         }
     }
 
-    /// The bit of a place in the bitmaps of standings.
-    fn bit(&self, place: &Place, kind: ContactKind) -> u8 {
-        standing::bit(self.evidence_key, place, Way::of(kind))
+    /// What stands for a place in the sets of standings.
+    fn mark(&self, place: &Place, kind: ContactKind) -> Option<Mark> {
+        Mark::new(self.evidence_key, place, Way::of(kind))
+    }
+
+    /// The bit of a place in those sets.
+    #[cfg(test)]
+    pub(super) fn bit(&self, place: &Place, kind: ContactKind) -> Option<u8> {
+        self.mark(place, kind).map(Mark::bit)
     }
 
     /// A detection told of this source.

@@ -138,6 +138,7 @@ fn outcome_and_proof_of_the_first_touch_survive() {
         let evidence = Evidence {
             refused,
             unanswered: 0,
+            spared: 0,
             answered,
             pending: 3 - answered - refused,
         };

@@ -111,6 +111,83 @@ fn what_targets_send_back_is_the_evidence_and_decides_the_verdict() {
     }
 }
 
+/// Ports touched from `first` on, the last three of which refuse: so they do behind a route of several hops.
+fn traced(lab: &mut Lab, first: u16, ports: u16) {
+    for port in first..first + ports {
+        let ts_ns = (port - first).into();
+        on(lab, ts_ns, port, ContactKind::UdpTouch);
+        if port >= first + ports - 3 {
+            on(lab, ts_ns, port, ContactKind::UdpRefused);
+        }
+    }
+}
+
+/// The last detection 20 s after these, with so many lists.
+fn last_of(lists: usize, contacts: impl FnOnce(&mut Lab)) -> Detection {
+    let mut lab = Lab::new(Rules {
+        udp_scan: crate::inspect::distinct::Rule {
+            lists,
+            ..rule(10, WINDOW)
+        },
+        ..lab::OFF
+    });
+    contacts(&mut lab);
+    lab.expire(20 * S);
+    lab.finish();
+    let all = lab.all(Kind::UdpScan);
+    (*all.last().expect("a detection")).clone()
+}
+
+#[test]
+fn traceroute_fulfils_the_rule_and_accuses_nobody() {
+    for lists in [0, 16] {
+        for (first, ports, verdict) in [
+            (33_434, 30, Verdict::Unproven),
+            (33_505, 30, Verdict::Unproven),
+            (33_404, 30, Verdict::Scan),
+            (33_535, 30, Verdict::Scan),
+        ] {
+            let last = last_of(lists, |lab| traced(lab, first, ports));
+            assert_eq!(last.verdict, Some(verdict), "{first}, {lists} lists");
+            let evidence = last.evidence;
+            let known = if lists == 0 { 10 } else { u32::from(ports) };
+            assert_eq!((evidence.refused, evidence.unanswered), (3, known - 3));
+        }
+    }
+}
+
+#[test]
+fn other_ports_of_whoever_traces_a_route_count() {
+    for (others, verdict, score) in [
+        (1, Verdict::Unproven, 1),
+        (2, Verdict::Suspicious, 2),
+        (4, Verdict::Scan, 4),
+    ] {
+        let last = last_of(16, |lab| {
+            traced(lab, 33_434, 30);
+            for port in 1..=others {
+                on(lab, S, port, ContactKind::UdpTouch);
+                on(lab, S, port, ContactKind::UdpRefused);
+            }
+        });
+        assert_eq!(last.verdict, Some(verdict), "{others}");
+        assert_eq!(crate::inspect::verdict::score(&last.evidence), score);
+    }
+}
+
+#[test]
+fn who_traces_the_route_to_a_server_that_is_down_is_no_scanner_of_it() {
+    for (services, verdict) in [(9, Verdict::Suspicious), (10, Verdict::Scan)] {
+        let last = last_of(16, |lab| {
+            let traced = 33_434..33_464;
+            for port in (1..=services).chain(traced) {
+                on(lab, 0, port, ContactKind::UdpTouch);
+            }
+        });
+        assert_eq!(last.verdict, Some(verdict), "{services}");
+    }
+}
+
 #[test]
 fn what_opens_no_flow_is_no_touch() {
     for kind in OTHERS {

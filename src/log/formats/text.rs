@@ -378,6 +378,7 @@ fn evidence(out: &mut Vec<u8>, detection: &Detection) {
         unanswered,
         answered,
         pending,
+        ..
     } = detection.evidence;
     let _ = write!(
         out,

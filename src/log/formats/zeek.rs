@@ -224,6 +224,7 @@ impl Zeek {
             unanswered,
             answered,
             pending,
+            ..
         } = detection.evidence;
         let (phase, proof) = (detection.phase, detection.proof);
         match detection.verdict {

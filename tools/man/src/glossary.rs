@@ -119,7 +119,7 @@ const SCANS: &[Block] = &[
         "How sure it is that somebody scans. A rule says what was tried: a client that opens four services of a server fulfils that of port scans, too. The verdict says what came of it. `unproven`: the rule holds, and nothing else says that it is a scan. `suspicious`: some evidence. `scan`: a scan. It rises within an alert, and never falls. It is looked at half a second after the rule became true, after five and a half, then after twice the time. `--alert` says from which verdict on a scan is reported.",
     ),
     Text(
-        "The verdict of port scans, host sweeps, UDP scans and slow scans follows from the score, which is the number of ports or hosts that refused or did not answer, less those that answered. Each that fails is four times as likely with a scanner as with an honest client, each that answers four times less (success rates of 0.2 and 0.8; Jung and others, 2004), so that the likelihood ratio is 4 to the power of the score. It is `scan` where the score is 4 or more and at least four in five of the ports or hosts have failed, and as many of all that the source tried in the last half hour to hour; or where the source tried three dark addresses. It is `suspicious` where the score is 2 or more, or the source tried a dark address or left three connections half-open. A stealth scan is a `scan`, by `ack` and `maimon` alone `suspicious`. A distributed scan is `suspicious`. If the target connected to the source within the last half hour (active FTP, callbacks), a port scan, UDP scan or stealth scan by the source is `unproven`. Floods have no verdict, as they accuse nobody.",
+        "The verdict of port scans, host sweeps, UDP scans and slow scans follows from the score, which is the number of ports or hosts that refused or did not answer, less those that answered. UDP ports of traceroute, 33434 to 33534, are meant to fail: they do not count where they do. Each that fails is four times as likely with a scanner as with an honest client, each that answers four times less (success rates of 0.2 and 0.8; Jung and others, 2004), so that the likelihood ratio is 4 to the power of the score. It is `scan` where the score is 4 or more and at least four in five of the ports or hosts have failed, and as many of all that the source tried in the last half hour to hour (where nothing at all came from the one host that is tried, from ten silent ports on: it may be down, and then its clients miss all its services at once); or where the source tried three dark addresses. It is `suspicious` where the score is 2 or more, or the source tried a dark address or left three connections half-open. A stealth scan is a `scan`, by `ack` and `maimon` alone `suspicious`. A distributed scan is `suspicious`. If the target connected to the source within the last half hour (active FTP, callbacks), a port scan, UDP scan or stealth scan by the source is `unproven`. Floods have no verdict, as they accuse nobody.",
     ),
     Item(
         "exact",
@@ -131,7 +131,7 @@ const SCANS: &[Block] = &[
     ),
     Item(
         "evidence",
-        "How many ports or hosts of a scan were `refused`, `unanswered` for 5 s or `answered`. Those whose contact is less than 5 s old and has no answer are `pending` (in text `may still answer`).",
+        "How many ports or hosts of a scan were `refused`, `unanswered` for 5 s or `answered`. Those whose first contact is less than 5 s old and has no answer are `pending` (in text `may still answer`).",
     ),
     Item(
         "proof",

@@ -86,6 +86,7 @@ fn evidence(out: &mut Vec<u8>, detection: &Detection) {
         unanswered,
         answered,
         pending,
+        ..
     } = detection.evidence;
     let _ = write!(
         out,
