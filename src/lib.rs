@@ -33,6 +33,7 @@ pub mod decode;
 pub mod error;
 pub mod flow;
 pub mod host;
+pub(crate) mod hyperloglog;
 pub mod inspect;
 pub mod log;
 pub mod observe;

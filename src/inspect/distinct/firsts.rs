@@ -129,7 +129,7 @@ impl<I: Item> Firsts<I> {
     #[inline]
     fn find_in(&self, index: usize, hash: u64) -> Result<Place, Vacant> {
         let wanted = TAKEN | hash >> (64 - HASH_BITS);
-        let line = &self.lines[index];
+        let line = &self.lines[index..][..Self::BUCKET][0];
         // In a flood nearly every subject is new.
         let mut bits = line.lower_halves_equal_to((wanted & 0xffff_ffff) as u32);
         while bits != 0 {

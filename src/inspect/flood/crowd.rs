@@ -1,11 +1,12 @@
 //! Who sends a flood: how many sources, and which send most.
 
 use crate::decode::key::Address;
+use crate::hyperloglog::HyperLogLog;
 use crate::inspect::detection::TopSource;
 use crate::sys::lines::Line;
 
 const TOP: usize = 8;
-/// Registers of the estimator: its standard error is 1.04 / √256 = 6.5 %.
+/// Registers of the estimate of all: its standard error is 6.5 %.
 const REGISTERS: usize = 256;
 
 /// In a flood of many sources, so many packets of hosts without a place let one of them in; a prime, for floods have
@@ -14,15 +15,14 @@ const ADMISSION: u32 = 17;
 /// A host with a smaller share of all packets than one in so many is not named.
 const SHARE: u32 = 64;
 
-/// The sources of a flood: their number by HyperLogLog (Flajolet, Fusy, Gandouet, Meunier 2007), and those that send
-/// most.
+/// The sources of a flood: how many, and those that send most.
 ///
 /// A host with a place is counted exactly while it has it. One packet in [`ADMISSION`] of the others gives its host the
 /// place of the host with the fewest packets, as in randomized admission (Ben Basat, Einziger, Friedman, Kassner 2017):
 /// whoever sends a large share gets in soon and stays, and a spoofed flood, where nobody comes twice, passes by.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    ranks: [u8; REGISTERS],
+    all: HyperLogLog<REGISTERS>,
     /// A part of the mixed bits of hosts with a place.
     names: Line,
     addrs: [Option<Address>; TOP],
@@ -40,7 +40,7 @@ pub struct Sources {
 impl Sources {
     pub fn new() -> Self {
         Self {
-            ranks: [0; REGISTERS],
+            all: HyperLogLog::default(),
             names: Line::default(),
             addrs: [None; TOP],
             packets: [0; TOP],
@@ -55,11 +55,7 @@ impl Sources {
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "parts of it are meant")]
     pub fn add(&mut self, who: u64, addr: Address, packets: u32) {
-        let register = &mut self.ranks[(who >> 56) as usize];
-        let rank = (who | 1 << 56).trailing_zeros() as u8 + 1;
-        if rank > *register {
-            *register = rank;
-        }
+        self.all.add(who);
         let mut alike = self.names.numbers_equal_to(who as u32);
         while alike != 0 {
             let at = alike.trailing_zeros() as usize % TOP;
@@ -97,27 +93,9 @@ impl Sources {
         self.missed.saturating_add(self.granted - self.left)
     }
 
-    /// Number of distinct sources.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "an estimate far below 2^52"
-    )]
+    /// Estimated number of distinct sources.
     pub fn count(&self) -> u64 {
-        let m = REGISTERS as f64;
-        let zeros = self.ranks.iter().filter(|&&rank| rank == 0).count();
-        let sum: f64 = self
-            .ranks
-            .iter()
-            .map(|&rank| f64::from(-i32::from(rank)).exp2())
-            .sum();
-        let raw = 0.7213 / (1.0 + 1.079 / m) * m * m / sum;
-        let estimate = match zeros {
-            1.. if raw <= 2.5 * m => m * (m / zeros as f64).ln(),
-            _ => raw,
-        };
-        estimate.round() as u64
+        self.all.estimate()
     }
 
     /// The sources that send a large share, descending.

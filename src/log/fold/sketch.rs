@@ -4,16 +4,13 @@
 //! on every run and shard.
 
 use crate::decode::key::Address;
+use crate::hyperloglog::HyperLogLog;
 use crate::sys::compare::equal_bytes;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Registers of a [`Sources`], a power of two.
+/// Registers of a [`Sources`].
 const REGISTERS: usize = 1024;
-/// Bits of the hash that choose a register.
-const CHOICE: u32 = REGISTERS.trailing_zeros();
-/// The largest rank: leading zeros of the other bits, plus one.
-const RANKS: usize = 64 - CHOICE as usize + 1;
 /// Standard error of [`Sources::estimate`] in percent: 104 / sqrt(1024).
 pub const SOURCES_ERROR_PCT: f64 = 3.25;
 /// Bits of a [`Ports`].
@@ -32,88 +29,29 @@ fn mix(value: u64) -> u64 {
     z ^ (z >> 33)
 }
 
-/// Estimates distinct sources: HyperLogLog (Flajolet et al., 2007) with Ertl's estimator (2017), which is
-/// unbiased from the first source on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sources([u8; REGISTERS]);
+/// Estimates distinct sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources(HyperLogLog<REGISTERS>);
 
-impl Default for Sources {
-    fn default() -> Self {
-        Self([0; REGISTERS])
-    }
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "both halves of an address, a rank below 65"
-)]
 impl Sources {
     /// Adds a source.
+    #[allow(clippy::cast_possible_truncation, reason = "both halves of an address")]
     #[inline]
     pub fn add(&mut self, Address { v6, bits }: Address) {
-        let hash = match v6 {
+        self.0.add(match v6 {
             false => mix(bits as u64),
             true => mix(mix((bits >> 64) as u64) ^ bits as u64),
-        };
-        let rank = ((hash << CHOICE) | 1 << (CHOICE - 1)).leading_zeros() as u8 + 1;
-        let register = &mut self.0[(hash >> (64 - CHOICE)) as usize];
-        *register = (*register).max(rank);
+        });
     }
 
     /// Adds the items of `other`.
     pub fn merge(&mut self, other: &Self) {
-        for (register, theirs) in self.0.iter_mut().zip(other.0) {
-            *register = (*register).max(theirs);
-        }
+        self.0.merge(&other.0);
     }
 
     /// Estimated number of distinct items.
     pub fn estimate(&self) -> u64 {
-        let mut ranks = [0_u32; RANKS + 1];
-        for &register in &self.0 {
-            ranks[usize::from(register)] += 1;
-        }
-        let m = REGISTERS as f64;
-        let mut z = m * tau(1.0 - f64::from(ranks[RANKS]) / m);
-        for &count in ranks[1..RANKS].iter().rev() {
-            z = 0.5 * (z + f64::from(count));
-        }
-        z += m * sigma(f64::from(ranks[0]) / m);
-        round(m * m / (2.0 * std::f64::consts::LN_2 * z))
-    }
-}
-
-/// Ertl, "New cardinality estimation algorithms for HyperLogLog sketches", 2017, equation 13.
-fn sigma(mut x: f64) -> f64 {
-    if x >= 1.0 {
-        return f64::INFINITY;
-    }
-    let (mut y, mut z) = (1.0, x);
-    loop {
-        x *= x;
-        let before = z;
-        z += x * y;
-        y += y;
-        if z <= before {
-            return z;
-        }
-    }
-}
-
-/// The same, equation 16.
-fn tau(mut x: f64) -> f64 {
-    if x <= 0.0 || x >= 1.0 {
-        return 0.0;
-    }
-    let (mut y, mut z) = (1.0, 1.0 - x);
-    loop {
-        x = x.sqrt();
-        let before = z;
-        y *= 0.5;
-        z -= (1.0 - x).powi(2) * y;
-        if z >= before {
-            return z / 3.0;
-        }
+        self.0.estimate()
     }
 }
 
