@@ -11,8 +11,9 @@ use std::net::IpAddr;
 use synledger::flow::key::Hasher;
 use synledger::inspect::contact::{Contact, ContactKind, Mark};
 use synledger::inspect::detection::Phase;
-use synledger::inspect::detector::{Found, Owned, Setting};
+use synledger::inspect::detector::{Found, Owned};
 use synledger::inspect::port_scan::Rule;
+use synledger::inspect::setting::Setting;
 use synledger::inspect::{Detectors, Rules, SourceRoom};
 use synledger::time::timeline::position_of_ts;
 

@@ -8,8 +8,9 @@ use synledger::flow::key::Hasher;
 use synledger::flow::{Flows, Limits};
 use synledger::inspect::contact::{Contact, ContactKind, Mark};
 use synledger::inspect::detection::{Kind, Phase};
-use synledger::inspect::detector::{Found, Owned, Setting};
+use synledger::inspect::detector::{Found, Owned};
 use synledger::inspect::port_scan::Rule;
+use synledger::inspect::setting::Setting;
 use synledger::inspect::{Detectors, Rules, SourceRoom};
 use synledger::time::timeline::position_of_ts;
 

@@ -33,7 +33,7 @@ const LAYERS: [&[&str]; 18] = [
     &["capture"],
     &["time"],
     &["sys"],
-    &["counters", "error", "splitmix", "words"],
+    &["counters", "error", "hyperloglog", "splitmix", "words"],
 ];
 /// Folders and files of the load tester, from the top down; see [`Imports::upward`].
 const LOADTEST_LAYERS: [&[&str]; 10] = [

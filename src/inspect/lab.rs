@@ -2,8 +2,9 @@
 
 use super::contact::{Contact, ContactKind, Mark};
 use super::detection::{Detection, Kind, Phase};
-use super::detector::{Found, Owned, Setting};
+use super::detector::{Found, Owned};
 use super::distinct;
+use super::setting::Setting;
 use super::sources::{Room, place_of};
 use super::{Detectors, FloodRule, Rules};
 use crate::decode::key::Address;

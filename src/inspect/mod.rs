@@ -15,6 +15,7 @@ mod network;
 mod place;
 pub mod port_scan;
 mod rst_flood;
+pub mod setting;
 mod slow_scan;
 mod sources;
 mod stealth_scan;
@@ -29,14 +30,13 @@ use crate::counters::{Counters as _, counters};
 use crate::flow::key::Hasher;
 use combine::{detectors, shares};
 use contact::{Contact, ContactKind, Owner};
-use detector::{
-    About, Detector, DetectorCounts, Found, LOSS_NS, Owned, SOURCES, Setting, Sighting,
-};
+use detector::{About, Detector, DetectorCounts, Found, LOSS_NS, Owned, SOURCES, Sighting};
 use distinct::firsts::First;
 pub use flood::Rule as FloodRule;
 use network::Network;
 pub use place::UNITED;
 use place::{Element, Place};
+use setting::Setting;
 pub use sources::Room as SourceRoom;
 use sources::{Admission, Room, SourceCounts, Sources, place_of};
 

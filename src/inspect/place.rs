@@ -1,8 +1,8 @@
 //! Hosts and places in few bits: what a contact touched.
 
 use super::contact::ContactKind;
-use super::detector::Setting;
 use super::distinct::item::{Item, Numbered};
+use super::setting::Setting;
 use crate::decode::key::Address;
 use crate::splitmix::mix64;
 use std::ops::RangeInclusive;

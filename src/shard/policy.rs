@@ -4,7 +4,7 @@ use crate::decode::key::Address;
 use crate::host::addresses::{Direction, Localities, parse_network};
 use crate::inspect::contact::Contact;
 use crate::inspect::detection::{AlertStatus, Detection, Extent, Verdict};
-use crate::inspect::detector::Setting;
+use crate::inspect::setting::Setting;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;

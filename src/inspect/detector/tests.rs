@@ -1,9 +1,9 @@
 //! Deadlines of all detectors over random contacts.
 
-use super::Setting;
 use crate::inspect::contact::Contact;
 use crate::inspect::detection::Detection;
 use crate::inspect::lab::{self, Lab, step, traffic};
+use crate::inspect::setting::Setting;
 use proptest::prelude::*;
 
 /// One step: its contacts, whether they are of another shard, and whether a chunk ends behind it.

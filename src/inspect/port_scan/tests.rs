@@ -6,10 +6,11 @@ use crate::inspect::Rules;
 use crate::inspect::contact::Contact;
 use crate::inspect::contact::ContactKind;
 use crate::inspect::detection::{Detection, Evidence, Extent, Phase, Verdict};
-use crate::inspect::detector::{Detector as _, Setting};
+use crate::inspect::detector::Detector as _;
 use crate::inspect::distinct::naive;
 use crate::inspect::lab::{self, Lab, S, rule, v4};
 use crate::inspect::port_scan::port_map::ranges_of;
+use crate::inspect::setting::Setting;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
 

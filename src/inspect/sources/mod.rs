@@ -10,12 +10,12 @@ mod standing;
 
 use super::contact::{Contact, ContactKind};
 use super::detection::SourceEvidence;
-use super::detector::Setting;
 use super::distinct::firsts::{First, Firsts};
 use super::distinct::gap::FloodLaw;
 use super::distinct::state::TouchState;
 use super::network::Network;
 use super::place::{Element, Host, Place, Way};
+use super::setting::Setting;
 use super::table::Table;
 use crate::counters::counters;
 use crate::decode::key::Address;

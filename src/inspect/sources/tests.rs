@@ -4,8 +4,8 @@ use super::*;
 use crate::inspect::Rules;
 use crate::inspect::contact::ContactKind;
 use crate::inspect::detection::{Detection, Evidence, Kind, Phase, Proof, Technique, Verdict};
-use crate::inspect::detector::Setting;
 use crate::inspect::lab::{self, Lab, S, TRAFFIC_NS, rule, source, step, traffic, v4};
+use crate::inspect::setting::Setting;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -6,9 +6,9 @@ use crate::inspect::contact::ContactKind::{
     self, AckProbe, Answered, Established, HalfOpen, Refused, Touch, UdpTouch, XmasProbe,
 };
 use crate::inspect::detection::{Kind, Verdict};
-use crate::inspect::detector::Setting;
 use crate::inspect::distinct;
 use crate::inspect::lab::{self, Lab, S, rule, v4};
+use crate::inspect::setting::Setting;
 
 const WINDOW: i64 = 60 * S;
 const US: u32 = 0x0a00_0001;
