@@ -14,7 +14,7 @@ words! {
         Allowed = "allowed",
         /// The scan is in a direction outside `--scan-scope`.
         OutOfScope = "out_of_scope",
-        /// Its verdict is below `--alert`.
+        /// Its verdict is below `--alert`, or below what the responder asks for.
         BelowVerdict = "below_verdict",
         /// It has no one source: a flood, a scan by many, or by a network.
         NoSource = "no_source",

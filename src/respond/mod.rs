@@ -8,7 +8,7 @@ pub mod guard;
 pub(crate) mod replaced;
 
 use crate::books::responder::{Refusal, ResponderCounts};
-use crate::inspect::detection::{AlertStatus, Detection, Proof};
+use crate::inspect::detection::{AlertStatus, Detection, Proof, Verdict};
 use crate::log::event::Body;
 use crate::log::notice::Notice;
 use crate::log::reached::LogTime;
@@ -34,16 +34,19 @@ pub struct TimedDetection<'a> {
 }
 
 impl TimedDetection<'_> {
-    /// Why responders must ignore it, if so; `at_least`: the required proof. Every responder checks this first.
-    pub fn refusal(&self, guard: &Guard, at_least: Proof) -> Option<Refusal> {
-        let proven = || (self.detection.proof < at_least).then_some(Refusal::Unproven);
+    /// Why responders must ignore it, if so; `at_least`: the required proof and verdict. Every responder checks this
+    /// first.
+    pub fn refusal(&self, guard: &Guard, at_least: (Proof, Verdict)) -> Option<Refusal> {
+        let (proof, verdict) = at_least;
+        let unproven = || (self.detection.proof < proof).then_some(Refusal::Unproven);
+        let unsure = || (self.detection.verdict < Some(verdict)).then_some(Refusal::BelowVerdict);
         match self.detection.status {
             AlertStatus::OutOfScope => Some(Refusal::OutOfScope),
             AlertStatus::Allowed => Some(Refusal::Allowed),
             AlertStatus::BelowVerdict => Some(Refusal::BelowVerdict),
             AlertStatus::Alert => match self.detection.subject.src() {
                 Some(src) if self.detection.src_prefix.is_none() => {
-                    guard.refusal(src).or_else(proven)
+                    guard.refusal(src).or_else(unproven).or_else(unsure)
                 }
                 _ => Some(Refusal::NoSource),
             },

@@ -7,7 +7,7 @@ use super::sensor::{Sensor, of_type};
 use super::traffic::{Sender, frame};
 use crate::common::netns::{SENSOR, ip, with_veth};
 use crate::common::{RUN, read_logs, synledger};
-use craft::Flow;
+use craft::{ACK, Flow, RST, SYN};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -70,7 +70,7 @@ fn set_resolver(dir: &Path, address: &str) -> bool {
 }
 
 fn start(dir: tempfile::TempDir, list: &Path, args: &[&str]) -> Sensor {
-    let output = format!("blocklist:{}", list.display());
+    let output = format!("blocklist:{},verdict=unproven", list.display());
     Sensor::start_in(dir, &["--output", &output], args, Stdio::null())
 }
 
@@ -174,7 +174,7 @@ fn nftables_loads_a_list_with_and_without_comments_and_an_empty_one() {
         );
         for options in ["", ",comments=off"] {
             let list = folder.join("list");
-            let output = format!("blocklist:{}{options}", list.display());
+            let output = format!("blocklist:{},verdict=unproven{options}", list.display());
             let (.., output) =
                 read_logs(folder, &["--output", &output], std::slice::from_ref(&file));
             assert!(output.status.success(), "{}", text_of(&output));
@@ -253,7 +253,7 @@ fn read_writes_the_same_list_with_any_number_of_workers_and_guards_only_local_an
     let mut lists = Vec::new();
     for (workers, seed) in [("1", "1"), ("2", "2"), ("8", "3")] {
         let list = dir.path().join(format!("list-{workers}"));
-        let output = format!("blocklist:{}", list.display());
+        let output = format!("blocklist:{},verdict=unproven", list.display());
         let args = ["--workers", workers, "--seed", seed, "--output", &output];
         let rest = ["--local", "10.0.0.0/8", "--allow", "203.0.113.9"];
         let (_, _, output) = read_logs(
@@ -319,4 +319,33 @@ fn a_target_that_cannot_be_written_or_would_be_destroyed_is_refused() {
         .output();
     let error = text_of(&output.expect("the program starts"));
     assert!(error.contains("is named twice"), "{error}");
+}
+
+#[test]
+fn a_client_of_four_services_is_no_scanner_unless_the_list_asks_for_less() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (client, scanner, dst) = ([192, 0, 2, 56], [192, 0, 2, 57], [198, 51, 100, 1]);
+    let mut frames = handshakes(client, dst);
+    frames.extend(handshakes(scanner, dst));
+    for port in 1_000..1_020 {
+        let one = Conversation::new(Flow::v4(scanner, 40_000, dst, port));
+        frames.push(one.up(SYN, 0, 0, b""));
+        frames.push(one.down(RST | ACK, 0, 1, b""));
+    }
+    let file = write(dir.path(), &frames);
+    for (options, expected) in [
+        ("", &["192.0.2.57"][..]),
+        (",verdict=unproven", &["192.0.2.56", "192.0.2.57"]),
+    ] {
+        let list = dir.path().join("list");
+        let output = format!("blocklist:{}{options}", list.display());
+        let (.., output) = read_logs(
+            dir.path(),
+            &["--output", &output],
+            std::slice::from_ref(&file),
+        );
+        assert!(output.status.success(), "{}", text_of(&output));
+        let list = std::fs::read_to_string(list).expect("a list");
+        assert_eq!(addresses(&list), expected, "{options}: {list}");
+    }
 }

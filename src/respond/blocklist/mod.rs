@@ -9,7 +9,7 @@ use super::guard::Guard;
 use super::replaced::{self, Replaced};
 use super::{Plan, Registered, Responder, TimedDetection};
 use crate::books::responder::ResponderCounts;
-use crate::inspect::detection::Proof;
+use crate::inspect::detection::{Proof, Verdict};
 use crate::log::formats::stamp::Stamp;
 use crate::log::notice::Notice;
 use crate::log::reached::LogTime;
@@ -29,15 +29,15 @@ pub static BLOCKLIST: Registered = Registered {
     word: "blocklist",
     about: "blocklist:PATH: addresses of scanners, one a line, in a file that is replaced atomically, for a firewall to \
             load. Options: proof=handshake, answered or none: evidence that a source is not spoofed (default: handshake; \
-            with none, spoofed packets can put any address on the list); expire=1h: time on the list after a source was last seen; \
+            with none, spoofed packets can put any address on the list); verdict=scan, suspicious or unproven: what a \
+            detection must say at least (default: scan); expire=1h: time on the list after a source was last seen; \
             max=65536 sources; comments=on or off. Never listed: this host, its gateways and name servers, and sources of \
             --allow.",
     plan: |value| Ok(Arc::new(BlocklistPlan::read(value)?)),
 };
 
 /// The syntax.
-const FORMS: &str =
-    "blocklist:PATH[,proof=handshake|answered|none][,expire=1h][,max=65536][,comments=on|off]";
+const FORMS: &str = "blocklist:PATH[,proof=handshake|answered|none][,verdict=scan|suspicious|unproven][,expire=1h][,max=65536][,comments=on|off]";
 /// Default of `max=`.
 const SOURCES: usize = 65_536;
 const SOURCES_MAX: usize = 1 << 20;
@@ -53,6 +53,8 @@ pub struct BlocklistPlan {
     path: PathBuf,
     /// Required proof of the source's address.
     proof: Proof,
+    /// Required verdict of a detection.
+    verdict: Verdict,
     expire_ns: i64,
     sources_max: usize,
     comments: bool,
@@ -74,6 +76,7 @@ impl BlocklistPlan {
         let mut plan = Self {
             path,
             proof: Proof::Handshake,
+            verdict: Verdict::Scan,
             expire_ns: EXPIRE_NS,
             sources_max: SOURCES,
             comments: true,
@@ -91,6 +94,11 @@ impl BlocklistPlan {
                 self.proof = value
                     .parse()
                     .map_err(|()| bad("handshake, answered or none"))?;
+            }
+            "verdict" => {
+                self.verdict = value
+                    .parse()
+                    .map_err(|()| bad("scan, suspicious or unproven"))?;
             }
             "expire" => {
                 let range = PAUSE_NS.cast_signed()..=EXPIRE_MAX_NS;
@@ -266,8 +274,9 @@ impl Responder for Blocklist {
     fn on_detection(&mut self, detection: &TimedDetection<'_>, guard: &Guard) {
         self.expire(detection.due.run_ns);
         self.counts.detections += 1;
-        // Unproven detections do not extend a source's stay either: anybody can forge them.
-        if let Some(refusal) = detection.refusal(guard, self.plan.proof) {
+        // What is refused does not extend a source's stay either: anybody can forge what is unproven.
+        let at_least = (self.plan.proof, self.plan.verdict);
+        if let Some(refusal) = detection.refusal(guard, at_least) {
             self.counts.refused[refusal.index()] += 1;
             return;
         }

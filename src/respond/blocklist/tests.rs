@@ -42,6 +42,7 @@ fn scan(src: IpAddr, at_s: i64) -> Detection {
             dst: ip("198.51.100.1"),
         },
         proof: Proof::Handshake,
+        verdict: Some(Verdict::Scan),
         first_ns: ts_ns - 2 * S,
         last_ns: ts_ns,
         ..samples::scan(Phase::Started, vec![(80, 83)], 4)
@@ -176,6 +177,31 @@ fn a_better_proof_lets_a_source_in_and_less_is_believed_where_that_is_asked_for(
             tell(&mut list, &found);
             assert_eq!(list.counts().listed, u64::from(listed), "{option} {proof}");
         }
+    }
+}
+
+#[test]
+fn only_what_is_sure_to_be_a_scan_is_listed_unless_less_is_asked_for() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (option, listed) in [
+        ("", [false, false, true]),
+        (",verdict=scan", [false, false, true]),
+        (",verdict=suspicious", [false, true, true]),
+        (",verdict=unproven", [true, true, true]),
+    ] {
+        let mut list = list(&dir.path().join("list"), option);
+        for (verdict, listed) in Verdict::ALL.into_iter().zip(listed) {
+            let found = Detection {
+                verdict: Some(verdict),
+                ..scan(ip("192.0.2.1"), 0)
+            };
+            tell(&mut list, &found);
+            let counts = list.counts();
+            assert_eq!(counts.listed, u64::from(listed), "{option} {verdict}");
+        }
+        let refused = listed.iter().filter(|listed| !**listed).count() as u64;
+        let counted = list.counts().refused[Refusal::BelowVerdict.index()];
+        assert_eq!(counted, refused, "{option}");
     }
 }
 

@@ -347,7 +347,7 @@ const RUN_EXAMPLES: &[Block] = &[
     Lines(&["synledger run --preset edge --metrics :9477"]),
     Text("Alerts on the terminal, and scanners in a file for a firewall, each for ten minutes:"),
     Lines(&[
-        "synledger run --alert scan --output text:-,events=alert --output blocklist:/run/synledger/scanners,expire=10m",
+        "synledger run --output text:-,events=alert --output blocklist:/run/synledger/scanners,expire=10m",
     ]),
     Text("Report what is at least suspicious; nobody has an address of 192.0.2.128/25:"),
     Lines(&["synledger run --alert suspicious --dark 192.0.2.128/25"]),
