@@ -205,7 +205,7 @@ pub struct Evidence {
     pub answered: u32,
     /// No answer yet, touched for the first time within the last 5 s; an upper bound.
     pub pending: u32,
-    /// Of those that did not answer so many at most say nothing against the source: ports of traceroute.
+    /// So many of those that refused or did not answer say nothing against the source: ports of traceroute.
     pub spared: u32,
 }
 

@@ -104,13 +104,13 @@ pub enum Way {
     Maimon,
 }
 
-/// Ports to which traceroute sends datagrams, each to the next one, because nobody listens there: 30 hops with three
-/// probes each take 90 from its default of 33434 on. Source: traceroute(8).
-const TRACEROUTE: RangeInclusive<u16> = 33_434..=33_534;
+/// Ports to which traceroute and tracepath send datagrams, each to the next one, because nobody listens there: three
+/// probes for each of up to 64 hops from 33434 on, one for each from 44444 on. Sources: traceroute(8), tracepath(8).
+pub const TRACEROUTE: [RangeInclusive<u16>; 2] = [33_434..=33_626, 44_444..=44_508];
 
 /// Whether it is the purpose of such a touch to fail.
 pub fn is_of_traceroute(way: Way, port: u16) -> bool {
-    way == Way::Datagram && TRACEROUTE.contains(&port)
+    way == Way::Datagram && TRACEROUTE.iter().any(|ports| ports.contains(&port))
 }
 
 /// Each way, and the kind of touch that comes this way.

@@ -13,9 +13,10 @@ use super::contact::{ContactKind, Kinds};
 use super::detector::{About, Judge};
 use super::distinct::Distinct;
 use super::distinct::question::{Hears, Threshold};
-use super::place::{Way, is_of_traceroute};
+use super::place::TRACEROUTE;
 use super::port_scan::ports::{PortRule, Ports};
 use super::threshold::{Range, Within};
+use std::ops::RangeInclusive;
 
 pub type UdpScan = Distinct<Ports<Datagrams>>;
 
@@ -69,9 +70,7 @@ impl PortRule for Datagrams {
         flags.udp_scan.into()
     }
 
-    fn spares(port: u16) -> bool {
-        is_of_traceroute(Way::Datagram, port)
-    }
+    const SPARED: &'static [RangeInclusive<u16>] = &TRACEROUTE;
 }
 
 #[cfg(test)]

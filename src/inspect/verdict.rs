@@ -53,8 +53,8 @@ impl Case<'_> {
         let is_one_host = matches!(self.extent, Extent::Ports { .. });
         let silent = match self.is_whole {
             true => failed(self.evidence),
-            // How many there are, is not known: what failed anywhere stands for them.
-            false => failed(self.evidence).max(self.source.failed()),
+            // How many there are, is not known: a third of what failed anywhere stands for them.
+            false => failed(self.evidence).max(self.source.failed() / 3),
         };
         is_one_host && refused == 0 && answered == 0 && silent < SERVICES
     }

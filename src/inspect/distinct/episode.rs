@@ -1,6 +1,6 @@
 //! The state of an episode, from its rising edge to its summary.
 
-use super::question::Question;
+use super::question::{ItemSet as _, Question};
 use super::state::TouchState;
 use super::subjects::Touch;
 use crate::inspect::detection::{Evidence, Verdict};
@@ -81,8 +81,6 @@ pub struct Episode {
     pub started_ns: i64,
     /// Distinct items; a lower bound unless `whole`.
     pub count: u32,
-    /// Those of its list that do not accuse, see [`Question::spares`].
-    pub spared: u32,
     /// Items at which the next `continues` is due.
     pub next_report: u32,
     /// The highest verdict so far.
@@ -108,16 +106,35 @@ pub struct Episode {
 pub(super) fn evidence_so_far<Q: Question>(touches: &[Touch<Q::Item>], watermark: i64) -> Evidence {
     let mut evidence = Evidence::default();
     for touch in touches {
-        evidence.spared += u32::from(Q::spares(touch.item));
+        let spared = u32::from(Q::spares(touch.item));
         match touch.state {
             TouchState::Answered => evidence.answered += 1,
-            TouchState::Refused => evidence.refused += 1,
+            TouchState::Refused => {
+                evidence.refused += 1;
+                evidence.spared += spared;
+            }
             _ if watermark.saturating_sub(touch.first_ns()) >= UNANSWERED_NS => {
                 evidence.unanswered += 1;
+                evidence.spared += spared;
             }
             _ => evidence.pending += 1,
         }
     }
+    evidence
+}
+
+/// Evidence of a list, up to `in_flight` of which may still answer.
+pub(super) fn evidence_of<Q: Question>(items: &Q::ItemSet<'_>, in_flight: u32) -> Evidence {
+    let mut evidence = items.evidence(in_flight);
+    let states = || Q::spared().map(|item| items.get(item));
+    let count = |wanted| {
+        states()
+            .filter(|state| *state == wanted)
+            .map(|_| 1)
+            .sum::<u32>()
+    };
+    let silent = count(TouchState::Touched);
+    evidence.spared = count(TouchState::Refused) + silent.min(evidence.unanswered);
     evidence
 }
 

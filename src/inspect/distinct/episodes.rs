@@ -1,6 +1,6 @@
 //! The life of an episode: rising edge, doublings, higher verdicts, summary.
 
-use super::episode::{Episode, InFlight, evidence_so_far};
+use super::episode::{Episode, InFlight, evidence_of, evidence_so_far};
 use super::question::{ExtentItems, ItemSet as _, Question, Raised, is_inside};
 use super::state::TouchState;
 use super::subjects::Touch;
@@ -61,7 +61,6 @@ impl<Q: Question> Distinct<Q> {
             dst: sighting.contact.dst().into(),
             first_ns: first_ns.unwrap_or(sighting.contact.ts_ns),
             count,
-            spared: evidence.spared,
             started_ns: watermark,
             next_report: count.saturating_mul(2),
             verdict: None,
@@ -161,7 +160,6 @@ impl<Q: Question> Distinct<Q> {
                 Raised::NoRoom => episode.whole = false,
                 Raised::New => {
                     episode.count += 1;
-                    episode.spared += u32::from(Q::spares(item));
                     episode.in_flight.touch(ts_ns, sighting.watermark);
                 }
                 Raised::Known => {}
@@ -245,10 +243,7 @@ impl<Q: Question> Distinct<Q> {
             return (extent, evidence_so_far::<Q>(touches, known_ns), crowd);
         };
         let items = item_set::<Q>(&mut self.lists, list);
-        let evidence = Evidence {
-            spared: episode.spared,
-            ..items.evidence(episode.in_flight.count(known_ns))
-        };
+        let evidence = evidence_of::<Q>(&items, episode.in_flight.count(known_ns));
         let extent = Q::extent(episode.count, ExtentItems::All(items));
         (extent, evidence, crowd)
     }

@@ -224,6 +224,8 @@ impl<Q: Question> Detector for Distinct<Q> {
 impl<Q: Question> Distinct<Q> {
     #[inline(never)]
     fn on_outcome(&mut self, sighting: &Sighting<'_>) {
+        // With it, the next touch may say more than the last one.
+        self.last.0 = Host::NOBODY;
         let hash = Q::hash(&self.hasher, sighting.place);
         let (item, kind) = (Q::item(sighting.place), sighting.kind);
         let proves = Q::HEARS.proofs.has(kind);

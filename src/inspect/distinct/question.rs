@@ -14,6 +14,7 @@ use crate::inspect::place::Place;
 use crate::time::durations::UNANSWERED_NS;
 use clap::Args;
 use std::fmt::Debug;
+use std::iter;
 use std::net::IpAddr;
 
 /// What contacts mean to a rule.
@@ -97,6 +98,10 @@ pub trait Question: Sized {
     /// Whether an item that does not answer says nothing against the source.
     fn spares(_: Self::Item) -> bool {
         false
+    }
+    /// All such items.
+    fn spared() -> impl Iterator<Item = Self::Item> {
+        iter::empty()
     }
     /// The subject of a contact; `target` and `tags` as in [`Sighting`](crate::inspect::detector::Sighting).
     fn subject(contact: &Contact, target: Address, tags: u32) -> Self::Subject;

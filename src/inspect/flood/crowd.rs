@@ -9,17 +9,19 @@ const TOP: usize = 8;
 /// Registers of the estimate of all: its standard error is 6.5 %.
 const REGISTERS: usize = 256;
 
-/// In a flood of many sources, so many packets of hosts without a place let one of them in; a prime, for floods have
-/// periods.
-const ADMISSION: u32 = 17;
+/// Every so many packets of hosts without a place, about, one of them asks for one.
+const ASKS: u32 = 16;
+/// A packet of a host with a place is worth so many of others': whoever sends more than one in so many stays.
+const WORTH: u32 = 64;
 /// A host with a smaller share of all packets than one in so many is not named.
 const SHARE: u32 = 64;
 
 /// The sources of a flood: how many, and those that send most.
 ///
-/// A host with a place is counted exactly while it has it. One packet in [`ADMISSION`] of the others gives its host the
-/// place of the host with the fewest packets, as in randomized admission (Ben Basat, Einziger, Friedman, Kassner 2017):
-/// whoever sends a large share gets in soon and stays, and a spoofed flood, where nobody comes twice, passes by.
+/// A host with a place is counted exactly while it has it, and each of its packets is to its credit. Now and then a packet
+/// of another host asks for a place: it gets that of the host with the least credit if that has none left, else the
+/// credit shrinks. Whoever sends a large share gets in soon and stays, as in randomized admission (Ben Basat, Einziger,
+/// Friedman, Kassner 2017), and a spoofed flood, where nobody comes twice, passes by.
 #[derive(Clone, Debug)]
 pub struct Sources {
     all: HyperLogLog<REGISTERS>,
@@ -28,9 +30,11 @@ pub struct Sources {
     addrs: [Option<Address>; TOP],
     /// Their packets since they have their places.
     packets: [u32; TOP],
+    /// [`WORTH`] for each, less what asked for the place in vain.
+    credits: [u32; TOP],
     /// What they may have sent before.
     errors: [u32; TOP],
-    /// Packets that no present place counts, up to the last admission.
+    /// Packets that no present place counts, up to the last one that asked.
     missed: u32,
     /// How many more are let pass until the next one, and how many there were then.
     left: u32,
@@ -44,6 +48,7 @@ impl Sources {
             names: Line::default(),
             addrs: [None; TOP],
             packets: [0; TOP],
+            credits: [0; TOP],
             errors: [0; TOP],
             missed: 0,
             left: 0,
@@ -61,30 +66,40 @@ impl Sources {
             let at = alike.trailing_zeros() as usize % TOP;
             if self.addrs[at] == Some(addr) {
                 self.packets[at] = self.packets[at].saturating_add(packets);
+                self.credits[at] = self.credits[at].saturating_add(packets.saturating_mul(WORTH));
                 return;
             }
             alike &= alike - 1;
         }
         match self.left.checked_sub(packets) {
             Some(left) => self.left = left,
-            None => self.admit(who as u32, addr, packets),
+            None => self.ask(who, addr, packets),
         }
     }
 
-    /// Gives a host a free place, or that of the host with the fewest packets.
+    /// A host asks for a place.
     #[inline(never)]
-    fn admit(&mut self, name: u32, addr: Address, packets: u32) {
-        // Of several, the one that came first: the others may yet send more.
-        let least = (0..TOP).min_by_key(|&at| (self.packets[at], self.errors[at]));
+    #[allow(clippy::cast_possible_truncation, reason = "parts of it are meant")]
+    fn ask(&mut self, who: u64, addr: Address, packets: u32) {
+        let least = (0..TOP).min_by_key(|&at| (self.addrs[at].is_some(), self.credits[at]));
         let at = least.expect("there are places");
-        self.errors[at] = self.missed();
-        self.missed = self.missed().saturating_add(self.packets[at]);
-        self.packets[at] = packets;
-        self.names.u32s_mut()[at] = name;
-        self.addrs[at] = Some(addr);
-        if self.addrs.iter().all(Option::is_some) {
-            self.granted = ADMISSION - 1;
+        let missed = self.missed();
+        if let Some(credit) = self.credits[at].checked_sub(packets.max(ASKS)) {
+            self.credits[at] = credit;
+            self.missed = missed.saturating_add(packets);
+        } else {
+            self.errors[at] = missed;
+            self.missed = missed.saturating_add(self.packets[at]);
+            self.packets[at] = packets;
+            self.credits[at] = packets.saturating_mul(WORTH);
+            self.names.u32s_mut()[at] = who as u32;
+            self.addrs[at] = Some(addr);
         }
+        // As chance has it, for floods have periods.
+        self.granted = match self.addrs.iter().all(Option::is_some) {
+            true => who as u32 >> 16 & (2 * ASKS - 1),
+            false => 0,
+        };
         self.left = self.granted;
     }
 
@@ -122,6 +137,7 @@ impl Sources {
 mod tests {
     use super::*;
     use crate::splitmix::mix64;
+    use std::collections::BTreeMap;
     use std::net::{IpAddr, Ipv4Addr};
 
     fn host(n: u32) -> (u64, IpAddr) {
@@ -162,6 +178,59 @@ mod tests {
         assert_eq!(addr, host(1).1);
         assert!(packets <= sent && sent <= packets + error, "{top:?}");
         assert!(packets >= sent / 10 * 9, "{top:?}");
+    }
+
+    /// Whoever sends, by the number of the packet: the top sources that come of it, after they were checked.
+    fn top_of(packets: u32, sender: impl Fn(u32) -> u32) -> Vec<(IpAddr, u32)> {
+        let (mut sources, mut sent) = (Sources::new(), BTreeMap::new());
+        for n in 0..packets {
+            let (who, addr) = host(sender(n));
+            sources.add(who, addr.into(), 1);
+            *sent.entry(addr).or_insert(0) += 1;
+        }
+        let top = sources.top();
+        for one in &top {
+            let sent = sent[&one.addr];
+            assert!(
+                one.packets <= sent && sent <= one.packets + one.error,
+                "{one:?} {sent}"
+            );
+        }
+        top.iter().map(|one| (one.addr, one.packets)).collect()
+    }
+
+    #[test]
+    fn whoever_joins_seven_that_send_much_is_named() {
+        // Seven begin and go on slowly, thousands send a little, and one sends nearly half of the rest.
+        let sender = |n: u32| match (n < 10_000, n % 20) {
+            (true, _) => n % 7,
+            (false, 0) => n / 20 % 7,
+            (false, turn) if turn % 2 == 0 => 7,
+            (false, _) => 1_000 + n % 5_497,
+        };
+        let top = top_of(80_000, sender);
+        assert_eq!(top[0].0, host(7).1, "{top:?}");
+        assert!(top[0].1 > 70_000 * 9 / 20 * 95 / 100, "{top:?}");
+        assert_eq!(top.len(), 8, "{top:?}");
+    }
+
+    #[test]
+    fn no_period_hides_whoever_sends_nearly_all() {
+        for period in 2..70 {
+            for phase in [0, 1, period / 2] {
+                let sender = |n: u32| match n % period == phase {
+                    true => 1_000 + n,
+                    false => 1,
+                };
+                let spoofed = |n: u32| if n < 100 { 500_000 + n } else { sender(n) };
+                let top = top_of(20_000, spoofed);
+                assert_eq!(
+                    top.first().map(|one| one.0),
+                    Some(host(1).1),
+                    "{period} {phase}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -254,7 +254,7 @@ impl<R: FloodRule> Detector for Flood<R> {
 }
 
 /// Maximum of [`Rule::floods`].
-const FLOODS_MAX: usize = 64;
+const FLOODS_MAX: usize = 256;
 const FLOOD_BYTES: usize = size_of::<Option<Flooded>>() + size_of::<Due>() + 4;
 
 impl<R: FloodRule> Flood<R> {
@@ -355,7 +355,8 @@ impl<R: FloodRule> Flood<R> {
         Some(index)
     }
 
-    /// Frees the room of the destination that is no flood yet and has the fewest packets, if they are fewer than these.
+    /// Frees the room of the destination that is no flood yet and has the fewest packets, if they are fewer than these:
+    /// should it become one, nobody knows.
     fn forget_least(&mut self, at: usize) {
         let of = |at: usize| self.targets.get(at).packets();
         let watched = (0_u32..).zip(&self.floods).filter_map(|(index, flooded)| {
@@ -363,6 +364,7 @@ impl<R: FloodRule> Flood<R> {
             Some((of(flooded.at), index))
         });
         if let Some((_, index)) = watched.min().filter(|(packets, _)| *packets < of(at)) {
+            self.counts.without_list += 1;
             self.forget(index);
         }
     }

@@ -14,6 +14,7 @@ use clap::Args;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 /// What differs between such rules.
 pub trait PortRule {
@@ -25,10 +26,8 @@ pub trait PortRule {
     type Flags: Args + Clone + Debug;
 
     fn threshold(flags: &Self::Flags) -> Threshold;
-    // See `Question`.
-    fn spares(_: u16) -> bool {
-        false
-    }
+    /// Ports whose failures say nothing against the source.
+    const SPARED: &'static [RangeInclusive<u16>] = &[];
 }
 
 /// Ports of one destination that one source touches.
@@ -72,7 +71,11 @@ impl<R: PortRule> Question for Ports<R> {
     }
 
     fn spares(port: u16) -> bool {
-        R::spares(port)
+        R::SPARED.iter().any(|ports| ports.contains(&port))
+    }
+
+    fn spared() -> impl Iterator<Item = u16> {
+        R::SPARED.iter().cloned().flatten()
     }
 
     #[inline]

@@ -226,9 +226,9 @@ impl Sources {
         if !self.is_absent(place.source)
             && let Some(at) = self.standings.find(place.source)
         {
-            let mark = self.mark(place, kind);
+            let (mark, key) = (self.mark(place, kind), self.evidence_key);
             let standing = self.standings.get_mut(at);
-            standing.on_contact(contact, place, mark, watermark);
+            standing.on_contact(contact, (place, mark), key, watermark);
             self.counts.pass::<IS_NETWORK>();
             return Admission::Passed(None);
         }
@@ -309,13 +309,11 @@ impl Sources {
         self.counts.new += 1;
         self.stamp = mix64(self.counts.new);
         self.flood_laws[1].on_new(watermark);
-        let mut standing = Standing::new(
-            first,
-            self.mark(&first.item.place(place), first.item.way.touch()),
-            watermark,
-        );
+        let (way, key) = (first.item.way.touch(), self.evidence_key);
+        let mark = self.mark(&first.item.place(place), way);
+        let mut standing = Standing::new(first, mark, key, watermark);
         let mark = self.mark(place, contact.kind());
-        standing.on_contact(contact, place, mark, watermark);
+        standing.on_contact(contact, (place, mark), key, watermark);
         if let (_, Some(gone)) = self.standings.insert(place.source, standing) {
             self.note_evicted(gone.newest_ns, watermark);
         }

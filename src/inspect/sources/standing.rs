@@ -173,7 +173,7 @@ impl Ranked for Standing {
 
 impl Standing {
     /// Of a source whose first touch this was: its generation starts with it, and may be over at `watermark`.
-    pub fn new(first: &First<Element>, mark: Option<Mark>, watermark: i64) -> Self {
+    pub fn new(first: &First<Element>, mark: Option<Mark>, key: u64, watermark: i64) -> Self {
         let mut standing = Self {
             newest_ns: first.newest_ns,
             since_ns: watermark.min(first.newest_ns),
@@ -186,7 +186,9 @@ impl Standing {
             standing.generations[0].note(ANSWERED, mark);
         }
         standing.generations[0].note_technique(first.item.way.touch());
-        standing.note_dark(first.item.dark, first.item.host);
+        if first.item.dark {
+            standing.note_dark(key, first.item.host);
+        }
         standing
     }
 
@@ -195,8 +197,8 @@ impl Standing {
     pub fn on_contact(
         &mut self,
         contact: &Contact,
-        place: &Place,
-        mark: Option<Mark>,
+        (place, mark): (&Place, Option<Mark>),
+        key: u64,
         now_ns: i64,
     ) {
         self.advance(now_ns);
@@ -205,7 +207,9 @@ impl Standing {
             self.newest_ns = self.newest_ns.max(contact.ts_ns);
             self.generations[0].note(TOUCHED, mark);
             self.generations[0].note_technique(kind);
-            self.note_dark(place.setting.is_dark(), place.host);
+            if place.setting.is_dark() {
+                self.note_dark(key, place.host);
+            }
             return;
         }
         // A network hears no touches of addresses that were told of: their outcomes are none of its own.
@@ -257,12 +261,9 @@ impl Standing {
         self.told_ns.saturating_add(2 * GENERATION_NS) > now_ns
     }
 
-    /// Notes a touch of a dark address.
-    #[inline]
-    fn note_dark(&mut self, is_dark: bool, host: Host) {
-        if is_dark {
-            self.generations[0].dark |= 1 << (mix64(host.bits()) >> 59);
-        }
+    /// Notes a touch of a dark address. `key` is secret live: who knows it, may choose addresses that share a bit.
+    fn note_dark(&mut self, key: u64, host: Host) {
+        self.generations[0].dark |= 1 << (mix64(host.bits() ^ key) >> 59);
     }
 
     fn advance(&mut self, now_ns: i64) {

@@ -143,9 +143,12 @@ fn traceroute_fulfils_the_rule_and_accuses_nobody() {
     for lists in [0, 16] {
         for (first, ports, verdict) in [
             (33_434, 30, Verdict::Unproven),
-            (33_505, 30, Verdict::Unproven),
+            (33_597, 30, Verdict::Unproven),
+            (44_444, 30, Verdict::Unproven),
             (33_404, 30, Verdict::Scan),
-            (33_535, 30, Verdict::Scan),
+            (33_627, 30, Verdict::Scan),
+            (44_414, 30, Verdict::Scan),
+            (44_509, 30, Verdict::Scan),
         ] {
             let last = last_of(lists, |lab| traced(lab, first, ports));
             assert_eq!(last.verdict, Some(verdict), "{first}, {lists} lists");

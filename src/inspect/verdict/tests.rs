@@ -143,7 +143,9 @@ fn silence_of_one_host_alone_is_suspicious_and_a_scan_from_ten_ports_on() {
 #[test]
 fn silence_of_one_host_is_measured_by_what_the_source_failed_where_no_list_is() {
     assert_eq!(of_one_host((9, 0, 0), 0), Some(Verdict::Suspicious));
-    assert_eq!(of_one_host((20, 0, 0), 0), Some(Verdict::Scan));
+    // It may be three hosts that are down.
+    assert_eq!(of_one_host((27, 0, 0), 0), Some(Verdict::Suspicious));
+    assert_eq!(of_one_host((33, 0, 0), 0), Some(Verdict::Scan));
 }
 
 #[test]
