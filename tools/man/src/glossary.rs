@@ -390,6 +390,12 @@ const LIMITS: &[Block] = &[
         "With `--capture control` (also in `--preset edge`) UDP, pings and bare ACKs are not seen: no UDP scan, UDP flood, flood of pings or scan by ACK is found, and a handshake counts for SYN floods only when the client ends the connection. The same holds while data are shed.",
     ),
     Text(
+        "A worker follows at most 256 floods of each kind at a time, fewer with a small `--memory-mib`, and has lists of all ports or hosts for some scans at a time. What finds no room is counted (`without_list`). Scans without a list have evidence of some of their ports only; how many lists a scan finds free may differ from run to run and with the number of workers. That a scan began does not depend on it.",
+    ),
+    Text(
+        "Where one direction of the traffic is not seen, nothing answers: clients look like scanners. A router that says that hosts are unreachable refuses in their name. Whoever can send in the target's name to the scanner (from inside) hides probes by UDP as answers. In `read`, frames behind a time stamp that is seconds ahead count in the slot of that stamp: a flood may be missed there, or its peak be too high.",
+    ),
+    Text(
         "Fragments other than the first are never attributed to a connection. A SYN that is cut into tiny fragments is joined and counted.",
     ),
     Text(
