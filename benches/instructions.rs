@@ -49,6 +49,10 @@ const GROWTH_MAX: f64 = 0.03;
 const FALL_MAX: f64 = 0.5;
 const DIFFERENCE_MAX: f64 = 0.001;
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.csv");
+const FLOOD: &str = "shard SYN flood";
+const FLOOD_WITHOUT: &str = "shard SYN flood (no detector)";
+/// Most instructions of all detectors together for a new attempt.
+const DETECTORS_MAX: f64 = 200.0;
 const REMEDY: &str = "make it cheaper, or run `make bench-record` in the same commit";
 const LIMITS: Limits = Limits {
     attempts: 1 << 16,
@@ -73,10 +77,10 @@ const WORKLOADS: [(&str, Work); 12] = [
     ("decode mixed", |count| decode_frames(&mixed_load(), count)),
     ("demux SYN", |count| demux_frames(&flood(all()), count)),
     ("demux mixed", |count| demux_frames(&mixed_load(), count)),
-    ("shard SYN flood", |count| {
+    (FLOOD, |count| {
         feed_shard(&flood(all()), rules(), (0, count))
     }),
-    ("shard SYN flood (no detector)", |count| {
+    (FLOOD_WITHOUT, |count| {
         feed_shard(&flood(all()), Rules::OFF, (0, count));
     }),
     ("shard SYN flood (steady)", feed_steady),
@@ -326,18 +330,30 @@ fn check() -> Result<(), String> {
         return Ok(());
     }
     let mut failed = Vec::new();
+    let mut counted = BTreeMap::new();
     for (name, _) in WORKLOADS {
         let then = then
             .get(name)
             .ok_or(format!("{RECORD}: no {name}: {REMEDY}"))?;
-        let (passes, line) = verdict(name, instructions_each(name)?, *then);
+        let now = instructions_each(name)?;
+        counted.insert(name, now);
+        let (passes, line) = verdict(name, now, *then);
         eprintln!("{line}");
         if !passes {
             failed.push(name);
         }
     }
-    if failed.is_empty() {
+    let detectors = counted[FLOOD] - counted[FLOOD_WITHOUT];
+    eprintln!(
+        "all detectors: {detectors:.2} instructions for a SYN of a flood, of {DETECTORS_MAX} at most"
+    );
+    if failed.is_empty() && detectors <= DETECTORS_MAX {
         return Ok(());
+    }
+    if failed.is_empty() {
+        return Err(format!(
+            "all detectors take more than {DETECTORS_MAX} instructions"
+        ));
     }
     Err(format!(
         "{} took more than 3 % more, or less than half: {REMEDY}",

@@ -64,7 +64,8 @@ struct Touched {
 #[derive(Default)]
 struct Naive {
     all: BTreeMap<u16, Touched>,
-    /// The last touch: its second, its port, and all who sent it in a row. More of them decide nothing.
+    /// The last touch: its second, its port, and all who sent it in a row. More of them decide nothing, until something
+    /// is answered or refused.
     last: Option<(i64, u16, BTreeSet<u128>)>,
     /// Time of the N-th newest closed port at the last touch at which the rule held.
     nth_ns: Option<i64>,
@@ -79,6 +80,7 @@ impl Naive {
     }
 
     fn outcome(&mut self, contact: &Contact) {
+        self.last = None;
         let is_kept = self.kept().contains(&contact.port);
         if let Some(touched) = self.all.get_mut(&contact.port).filter(|_| is_kept) {
             touched.answered |= contact.kind() == ContactKind::Answered;

@@ -10,7 +10,7 @@ const TOP: usize = 8;
 const REGISTERS: usize = 256;
 
 /// Every so many packets of hosts without a place, about, one of them asks for one.
-const ASKS: u32 = 16;
+const ASKS: u32 = 32;
 /// A packet of a host with a place is worth so many of others': whoever sends more than one in so many stays.
 const WORTH: u32 = 64;
 /// A host with a smaller share of all packets than one in so many is not named.
@@ -81,7 +81,8 @@ impl Sources {
     #[inline(never)]
     #[allow(clippy::cast_possible_truncation, reason = "parts of it are meant")]
     fn ask(&mut self, who: u64, addr: Address, packets: u32) {
-        let least = (0..TOP).min_by_key(|&at| (self.addrs[at].is_some(), self.credits[at]));
+        // A free place has no credit, and before the last one is taken each of the others has some.
+        let least = (0..TOP).min_by_key(|&at| self.credits[at]);
         let at = least.expect("there are places");
         let missed = self.missed();
         if let Some(credit) = self.credits[at].checked_sub(packets.max(ASKS)) {
@@ -96,7 +97,7 @@ impl Sources {
             self.addrs[at] = Some(addr);
         }
         // As chance has it, for floods have periods.
-        self.granted = match self.addrs.iter().all(Option::is_some) {
+        self.granted = match self.addrs[TOP - 1].is_some() {
             true => who as u32 >> 16 & (2 * ASKS - 1),
             false => 0,
         };

@@ -38,10 +38,9 @@ pub struct Flooded {
 
 impl Flooded {
     pub fn new(
-        at: usize,
+        (at, first_ns, generation): (usize, i64, u32),
         (subject, tags): (Subject, u32),
         contact: &Contact,
-        generation: u32,
     ) -> Self {
         Self {
             at,
@@ -49,7 +48,7 @@ impl Flooded {
             subject,
             tags,
             interface: contact.interface,
-            first_ns: contact.ts_ns,
+            first_ns,
             last_ns: contact.ts_ns,
             sources: Sources::new(),
             counts_completed: false,

@@ -178,14 +178,14 @@ impl<R: FloodRule> Detector for Flood<R> {
         let at = self.target(sighting, slot, out);
         let target = self.targets.get_mut(at);
         if R::COMPLETED.has(sighting.kind) {
-            target.slot_mut(slot).completed += 1;
+            target.slot_mut(slot, contact.ts_ns).completed += 1;
             return;
         }
         let packets = match sighting.kind {
             ContactKind::Datagrams => DATAGRAMS,
             _ => 1,
         };
-        let now = target.slot_mut(slot);
+        let now = target.slot_mut(slot, contact.ts_ns);
         let before = now.packets;
         let sum = before.wrapping_add(packets);
         now.packets = if sum < before { u32::MAX } else { sum };
@@ -287,7 +287,7 @@ impl<R: FloodRule> Flood<R> {
         let (key, at) = self.last;
         match key == (number, tags) {
             true => at,
-            false => self.target_elsewhere((number, tags), slot, sighting.watermark, out),
+            false => self.target_elsewhere((number, tags), slot, sighting, out),
         }
     }
 
@@ -296,16 +296,16 @@ impl<R: FloodRule> Flood<R> {
         &mut self,
         (number, tags): (u64, u64),
         slot: i64,
-        watermark: i64,
+        sighting: &Sighting<'_>,
         out: &mut impl FnMut(Found),
     ) -> usize {
         let hash = self.hasher.source_and(tags, number);
         let at = self.targets.find(hash).unwrap_or_else(|| {
-            let (at, gone) = self.targets.insert(hash, Target::new(slot));
+            let (at, gone) = (self.targets).insert(hash, Target::new(slot, sighting.contact.ts_ns));
             if let Some(gone) = gone {
                 self.counts.subjects_forgotten += u64::from(gone.is_in_slot(slot));
                 if let Some(index) = gone.flood {
-                    self.evict(index, watermark, out);
+                    self.evict(index, sighting.watermark, out);
                 }
             }
             at
@@ -343,7 +343,9 @@ impl<R: FloodRule> Flood<R> {
             Some(port) => Subject::TargetPort { dst, port },
             None => Subject::Target { dst },
         };
-        let mut flooded = Flooded::new(at, (subject, contact.tags()), contact, self.generation);
+        let first_ns = contact.ts_ns.min(self.targets.get(at).first_ns);
+        let of = (at, first_ns, self.generation);
+        let mut flooded = Flooded::new(of, (subject, contact.tags()), contact);
         flooded.counts_completed = !R::COMPLETED.is_empty();
         self.floods[index as usize] = Some(flooded);
         self.targets.get_mut(at).flood = Some(index);

@@ -22,6 +22,8 @@ pub struct Slot {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Target {
     slot: i64,
+    /// Time of the slot's first packet; `i64::MAX`: there was none, or it came after the slot before was judged.
+    pub first_ns: i64,
     now: Slot,
     /// Exponentially weighted mean of the connections completed in a slot, in 256ths.
     usual: u64,
@@ -39,9 +41,10 @@ impl Ranked for Target {
 }
 
 impl Target {
-    pub fn new(slot: i64) -> Self {
+    pub fn new(slot: i64, first_ns: i64) -> Self {
         Self {
             slot,
+            first_ns,
             ..Self::default()
         }
     }
@@ -66,18 +69,18 @@ impl Target {
         self.slot
     }
 
-    /// The present slot, or a new one. A packet stamped before it counts in it.
+    /// The present slot, or a new one of a packet at `ts_ns`. A packet stamped before it counts in it.
     #[inline]
-    pub fn slot_mut(&mut self, slot: i64) -> &mut Slot {
+    pub fn slot_mut(&mut self, slot: i64, ts_ns: i64) -> &mut Slot {
         if slot > self.slot {
-            self.close(slot);
+            self.close(slot, ts_ns);
         }
         &mut self.now
     }
 
-    /// Ends the present slot; the next is `slot`.
+    /// Ends the present slot; the next is `slot`, with its first packet at `first_ns`.
     #[inline(never)]
-    fn close(&mut self, slot: i64) {
+    fn close(&mut self, slot: i64, first_ns: i64) {
         let over = self.sum();
         let passed = slot.abs_diff(self.slot);
         self.excess = over.excess.saturating_sub(SLACK.saturating_mul(passed - 1));
@@ -90,7 +93,7 @@ impl Target {
             }
             _ => 0,
         };
-        (self.slot, self.now) = (slot, Slot::default());
+        (self.slot, self.first_ns, self.now) = (slot, first_ns, Slot::default());
     }
 
     /// The present slot with its excess.
@@ -110,7 +113,7 @@ impl Target {
             true => self.sum(),
             false => Slot::default(),
         };
-        self.close(over.saturating_add(1));
+        self.close(over.saturating_add(1), i64::MAX);
         slot
     }
 }

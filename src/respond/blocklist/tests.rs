@@ -89,6 +89,7 @@ fn a_source_has_a_line_with_what_it_did() {
             dst: ip("198.51.100.2"),
         },
         proof: Proof::Handshake,
+        verdict: Some(Verdict::Scan),
         ts_ns: TS_NS + 10 * S,
         last_ns: TS_NS + 9 * S,
         ..samples::sweep(Phase::Started, 25)

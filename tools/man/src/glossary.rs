@@ -396,7 +396,7 @@ const LIMITS: &[Block] = &[
         "Where one direction of the traffic is not seen, nothing answers: clients look like scanners. A router that says that hosts are unreachable refuses in their name. Whoever can send in the target's name to the scanner (from inside) hides probes by UDP as answers. In `read`, frames behind a time stamp that is seconds ahead count in the slot of that stamp: a flood may be missed there, or its peak be too high.",
     ),
     Text(
-        "Fragments other than the first are never attributed to a connection. A SYN that is cut into tiny fragments is joined and counted.",
+        "Fragments other than the first are never attributed to a connection. A SYN that is cut into tiny fragments is joined and counted, but not what answers it: its port counts as silent.",
     ),
     Text(
         "A SYN that is seen twice in different wrappings (plain, and in PPPoE, MPLS, FabricPath, MACsec or Cisco metadata, fragments or behind very long IPv6 extension headers) may meet two workers in `run` and then counts twice; `read` counts it once. `syn_outside_class` says how many came in that way.",

@@ -5,6 +5,8 @@
   const two = (number) => String(number).padStart(2, "0");
   const HEIGHT = 260;
   const AXIS = 60;
+  // Half a time label may lie beyond the last time.
+  const EDGE = 32;
   // Counts are whole numbers.
   const WHOLE = [];
   for (let unit = 1; unit < 1e15; unit *= 10) WHOLE.push(unit, 2 * unit, 5 * unit);
@@ -69,6 +71,7 @@
     const moment = (plot, seconds) => (seconds == null ? "" : `${day(dateOf(seconds))} ${clock(dateOf(seconds), Math.min(data.width, 30))}`);
     return new uPlot({
       width: place.clientWidth, height: HEIGHT, tzDate: utc,
+      padding: [null, EDGE, null, null],
       scales: { x: { range: () => span }, y: { range: fromZero } },
       axes: [timeAxis(), countAxis()],
       series: [{ label: "time", value: moment }, ...bars.reverse()],
@@ -134,6 +137,7 @@
     };
     return new uPlot({
       width: place.clientWidth, height: lanes.length * LANE + 74, tzDate: utc,
+      padding: [null, EDGE, null, null],
       scales: { x: { range: () => span }, y: { range: () => [0, 1] } },
       // As wide as the axis of counts: one time is in one place in both pictures.
       axes: [timeAxis(), axis({ values: () => [], size: AXIS, grid: { show: false }, ticks: { show: false } })],
