@@ -5,7 +5,12 @@ use crate::hyperloglog::HyperLogLog;
 use crate::inspect::detection::TopSource;
 use crate::sys::lines::Line;
 
+/// Sources that are named at most.
 const TOP: usize = 8;
+/// Places are in sets of eight; a hash chooses the set.
+const WAYS: usize = 8;
+const SETS: usize = 8;
+const PLACES: usize = SETS * WAYS;
 /// Registers of the estimate of all: its standard error is 6.5 %.
 const REGISTERS: usize = 256;
 
@@ -13,46 +18,50 @@ const REGISTERS: usize = 256;
 const ASKS: u32 = 32;
 /// A packet of a host with a place is worth so many of others': whoever sends more than one in so many stays.
 const WORTH: u32 = 64;
-/// A host with a smaller share of all packets than one in so many is not named.
-const SHARE: u32 = 64;
+/// A host with a smaller share of all packets than one in so many is not named. There are as many places: whoever sends
+/// more finds one.
+const SHARE: u64 = PLACES as u64;
 
 /// The sources of a flood: how many, and those that send most.
 ///
 /// A host with a place is counted exactly while it has it, and each of its packets is to its credit. Now and then a packet
-/// of another host asks for a place: it gets that of the host with the least credit if that has none left, else the
-/// credit shrinks. Whoever sends a large share gets in soon and stays, as in randomized admission (Ben Basat, Einziger,
-/// Friedman, Kassner 2017), and a spoofed flood, where nobody comes twice, passes by.
+/// of another host asks for a place: it gets that of the host with the least credit of its set if that has none left,
+/// else the credit shrinks. Whoever sends a large share gets in soon and stays, as in randomized admission (Ben Basat,
+/// Einziger, Friedman, Kassner 2017), and a spoofed flood, where nobody comes twice, passes by.
 #[derive(Clone, Debug)]
 pub struct Sources {
     all: HyperLogLog<REGISTERS>,
-    /// A part of the mixed bits of hosts with a place.
-    names: Line,
-    addrs: [Option<Address>; TOP],
+    /// A part of the mixed bits of hosts with a place, by set.
+    names: [Line; SETS],
+    addrs: [Option<Address>; PLACES],
     /// Their packets since they have their places.
-    packets: [u32; TOP],
+    packets: [u32; PLACES],
     /// [`WORTH`] for each, less what asked for the place in vain.
-    credits: [u32; TOP],
+    credits: [u32; PLACES],
     /// What they may have sent before.
-    errors: [u32; TOP],
+    errors: [u32; PLACES],
     /// Packets that no present place counts, up to the last one that asked.
     missed: u32,
     /// How many more are let pass until the next one, and how many there were then.
     left: u32,
     granted: u32,
+    /// How many hosts asked so far, up to [`TOP`]: the first ones wait for nothing.
+    asked: usize,
 }
 
 impl Sources {
     pub fn new() -> Self {
         Self {
             all: HyperLogLog::default(),
-            names: Line::default(),
-            addrs: [None; TOP],
-            packets: [0; TOP],
-            credits: [0; TOP],
-            errors: [0; TOP],
+            names: [Line::default(); SETS],
+            addrs: [None; PLACES],
+            packets: [0; PLACES],
+            credits: [0; PLACES],
+            errors: [0; PLACES],
             missed: 0,
             left: 0,
             granted: 0,
+            asked: 0,
         }
     }
 
@@ -61,9 +70,10 @@ impl Sources {
     #[allow(clippy::cast_possible_truncation, reason = "parts of it are meant")]
     pub fn add(&mut self, who: u64, addr: Address, packets: u32) {
         self.all.add(who);
-        let mut alike = self.names.numbers_equal_to(who as u32);
+        let set = set_of(who);
+        let mut alike = self.names[set].numbers_equal_to(who as u32);
         while alike != 0 {
-            let at = alike.trailing_zeros() as usize % TOP;
+            let at = set * WAYS + alike.trailing_zeros() as usize % WAYS;
             if self.addrs[at] == Some(addr) {
                 self.packets[at] = self.packets[at].saturating_add(packets);
                 self.credits[at] = self.credits[at].saturating_add(packets.saturating_mul(WORTH));
@@ -81,9 +91,11 @@ impl Sources {
     #[inline(never)]
     #[allow(clippy::cast_possible_truncation, reason = "parts of it are meant")]
     fn ask(&mut self, who: u64, addr: Address, packets: u32) {
-        // A free place has no credit, and before the last one is taken each of the others has some.
-        let least = (0..TOP).min_by_key(|&at| self.credits[at]);
-        let at = least.expect("there are places");
+        let set = set_of(who);
+        // A free place has no credit.
+        let least = (0..WAYS).min_by_key(|way| self.credits[set * WAYS + way]);
+        let way = least.expect("a set has places");
+        let at = set * WAYS + way;
         let missed = self.missed();
         if let Some(credit) = self.credits[at].checked_sub(packets.max(ASKS)) {
             self.credits[at] = credit;
@@ -93,13 +105,14 @@ impl Sources {
             self.missed = missed.saturating_add(self.packets[at]);
             self.packets[at] = packets;
             self.credits[at] = packets.saturating_mul(WORTH);
-            self.names.u32s_mut()[at] = who as u32;
+            self.names[set].u32s_mut()[way] = who as u32;
             self.addrs[at] = Some(addr);
         }
+        self.asked = TOP.min(self.asked + 1);
         // As chance has it, for floods have periods.
-        self.granted = match self.addrs[TOP - 1].is_some() {
-            true => who as u32 >> 16 & (2 * ASKS - 1),
-            false => 0,
+        self.granted = match self.asked {
+            TOP => who as u32 >> 16 & (2 * ASKS - 1),
+            _ => 0,
         };
         self.left = self.granted;
     }
@@ -118,11 +131,11 @@ impl Sources {
     pub fn top(&self) -> Vec<TopSource> {
         let counted = self.packets.iter().map(|&packets| u64::from(packets));
         let all = counted.sum::<u64>() + u64::from(self.missed());
-        let mut top: Vec<TopSource> = (0..TOP)
+        let mut top: Vec<TopSource> = (0..PLACES)
             .filter_map(|at| {
                 let addr = self.addrs[at]?.into();
                 let (packets, error) = (self.packets[at], self.errors[at]);
-                (u64::from(packets) * u64::from(SHARE) >= all).then_some(TopSource {
+                (u64::from(packets) * SHARE >= all).then_some(TopSource {
                     addr,
                     packets,
                     error,
@@ -130,8 +143,16 @@ impl Sources {
             })
             .collect();
         top.sort_unstable_by_key(|one| (std::cmp::Reverse(one.packets), one.addr));
+        top.truncate(TOP);
         top
     }
+}
+
+/// The set of a host: other bits than those of its name and its register.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "below the number of sets")]
+fn set_of(who: u64) -> usize {
+    (who >> 40) as usize % SETS
 }
 
 #[cfg(test)]
@@ -213,6 +234,22 @@ mod tests {
         assert_eq!(top[0].0, host(7).1, "{top:?}");
         assert!(top[0].1 > 70_000 * 9 / 20 * 95 / 100, "{top:?}");
         assert_eq!(top.len(), 8, "{top:?}");
+    }
+
+    #[test]
+    fn whoever_sends_most_is_named_first_though_eight_that_send_much_came_before() {
+        for many in [8, 12, 16] {
+            let sender = |n: u32| match (n < 1_000, n % 20) {
+                (true, _) => n % many,
+                (false, turn) if turn % 2 == 0 => 100,
+                (false, turn) if turn % 4 == 1 => n / 4 % many,
+                (false, _) => 1_000 + n % 397,
+            };
+            let top = top_of(8_000, sender);
+            assert_eq!(top[0].0, host(100).1, "{many}: {top:?}");
+            assert!(top[0].1 > 3_000, "{many}: {top:?}");
+            assert_eq!(top.len(), 8, "{many}: {top:?}");
+        }
     }
 
     #[test]

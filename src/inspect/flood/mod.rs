@@ -170,12 +170,11 @@ impl<R: FloodRule> Detector for Flood<R> {
 
     #[inline(always)]
     fn decide(&mut self, sighting: &Sighting<'_>, out: &mut impl FnMut(Found)) {
-        if self.rule.at_least == 0 {
-            return;
-        }
         let contact = sighting.contact;
         let slot = self.slot_of(contact.ts_ns);
-        let at = self.target(sighting, slot, out);
+        let Some(at) = self.target(sighting, slot, out) else {
+            return;
+        };
         let target = self.targets.get_mut(at);
         if R::COMPLETED.has(sighting.kind) {
             target.slot_mut(slot, contact.ts_ns).completed += 1;
@@ -277,16 +276,21 @@ impl<R: FloodRule> Flood<R> {
         slot
     }
 
-    /// The destination of a contact.
+    /// The destination of a contact; `None`: the rule is off.
     #[inline(always)]
-    fn target(&mut self, sighting: &Sighting<'_>, slot: i64, out: &mut impl FnMut(Found)) -> usize {
+    fn target(
+        &mut self,
+        sighting: &Sighting<'_>,
+        slot: i64,
+        out: &mut impl FnMut(Found),
+    ) -> Option<usize> {
         let (place, port) = (sighting.place, R::port(sighting.contact));
         // No key is (0, 0).
         let number = place.host.bits() | 1 << 63 | u64::from(port.is_some()) << 62;
         let tags = u64::from(place.tags) << 16 | u64::from(port.unwrap_or(0));
         let (key, at) = self.last;
         match key == (number, tags) {
-            true => at,
+            true => Some(at),
             false => self.target_elsewhere((number, tags), slot, sighting, out),
         }
     }
@@ -298,7 +302,10 @@ impl<R: FloodRule> Flood<R> {
         slot: i64,
         sighting: &Sighting<'_>,
         out: &mut impl FnMut(Found),
-    ) -> usize {
+    ) -> Option<usize> {
+        if self.rule.at_least == 0 {
+            return None;
+        }
         let hash = self.hasher.source_and(tags, number);
         let at = self.targets.find(hash).unwrap_or_else(|| {
             let (at, gone) = (self.targets).insert(hash, Target::new(slot, sighting.contact.ts_ns));
@@ -311,7 +318,7 @@ impl<R: FloodRule> Flood<R> {
             at
         });
         self.last = ((number, tags), at);
-        at
+        Some(at)
     }
 
     /// Counts the sources of a destination from now on if its slot, which had `before` packets, may become a flood.

@@ -104,7 +104,7 @@ pub(super) enum Admission {
 }
 
 /// Sources that are known to be strangers from their prefetch to their turn.
-const ABSENT: usize = 256;
+const ABSENT: usize = 512;
 
 #[allow(clippy::cast_possible_truncation, reason = "its lowest bits are meant")]
 fn absent(source: u64) -> usize {
