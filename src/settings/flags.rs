@@ -143,7 +143,7 @@ pub struct SizeArgs {
     /// 16 to 1048576: tables, queues, buffers, and the program itself. The tables get what the rest does not need.
     /// Full tables evict their oldest entries, which the books count. The minimum depends on workers and outputs
     /// (with one of each 17, in `read` 34). Less than that, or more than is available, is refused. In `run` the
-    /// rings come on top (`--ring-mib`). `--dry-run` prints every line of the sum.
+    /// rings come on top (`--ring-mib`). `run --dry-run` prints every line of the sum.
     #[arg(
         long,
         value_name = "MIB",
@@ -356,7 +356,8 @@ pub struct CommonArgs {
     ///
     /// `policy`: whatever fulfils a rule, verdict unproven included. `suspicious`: what is suspicious or a scan. `scan`:
     /// only scans. The rest is counted (detections_below_verdict), but not reported, and comes on no block list; a scan
-    /// whose verdict rises is reported then. Floods have no verdict and are always reported.
+    /// whose verdict rises is reported then, as one that continues. Floods have no verdict and are always reported; alerts
+    /// about IPv6 networks need `suspicious` at least.
     #[arg(
         long,
         value_name = "VERDICT",

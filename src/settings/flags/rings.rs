@@ -35,7 +35,7 @@ pub struct RingArgs {
     /// 4 to 4096 (tp_block_size x tp_block_nr), shared equally by the interfaces. Of an interface's share a quarter
     /// is for opening packets, an eighth for control packets, the rest for data; outside `--fanout class` there is
     /// one ring. A share is at least 1 MiB (512 KiB outside `class`): more interfaces need more. A full ring drops
-    /// frames, which the books count. `--dry-run` prints each ring and the sum over all workers and interfaces. It
+    /// frames, which the books count. `run --dry-run` prints each ring and the sum over all workers and interfaces. It
     /// is kernel memory, outside the process and its cgroup.
     #[arg(
         long,

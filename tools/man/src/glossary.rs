@@ -153,7 +153,7 @@ const SCANS: &[Block] = &[
 const FLOODS: &[Block] = &[
     Item(
         "SYN flood",
-        "At least N SYNs at one port of one destination within a time (`--syn-flood`, 1000/1s), of which fewer than a tenth complete a handshake; the rest must add up to over 20 times what the port completes in an average such time (at least one). So neither a busy server's clients nor a download over many connections is a flood. SYNs spread over the ports of a host are no SYN flood, as this rule counts one port: a distributed scan tells of them, at once where the host refuses them, but of silent ports only at a SYN 5 s later, as most of the last ports touched must have failed; from fewer than three sources they are port scans. Floods of segments with SYN+ACK, with ACK, with FIN or without flags fulfil no flood rule; one source that sends the last two to three ports, or ACKs that these refuse, is a stealth scan.",
+        "At least N SYNs at one port of one destination within a time (`--syn-flood`, 1000/1s), of which fewer than a tenth complete a handshake; the rest must add up to over 20 times what the port completes in an average such time (at least one). So neither a busy server's clients nor a download over many connections is a flood. SYNs spread over the ports of a host are no SYN flood, as this rule counts one port: a distributed scan tells of them, where the host refuses them at the next SYN, but of silent ports only at a SYN 5 s later, as most of the last ports touched must have failed; from fewer than three sources they are port scans. Floods of segments with SYN+ACK, with ACK, with FIN or without flags fulfil no flood rule; one source that sends the last two to three ports, or ACKs that these refuse, is a stealth scan.",
     ),
     Item(
         "RST flood",
@@ -251,7 +251,7 @@ const TUNING: &[Block] = &[
     ),
     Item(
         "Tables overflow",
-        "Raise `--memory-mib`. An attempt takes about 89 bytes for 130 s, a source with one port of one host 24 bytes. A third of the memory of the detectors is for sources; a rule that is off leaves its share to the others.",
+        "Raise `--memory-mib`. An attempt takes about 91 bytes for 130 s, a source with one port of one host 24 bytes. A third of the memory of the detectors is for sources; a rule that is off leaves its share to the others.",
     ),
     Item(
         "Alerts are no scans",
@@ -281,7 +281,7 @@ const LOSSES: &[Block] = &[
     ),
     Lines(&[
         "missed: 5299 of 600000 frames (0.88 %) were dropped by full rings, at most 279 new connections among them; raise --ring-mib or --workers, or capture less: --capture control",
-        "the books close: all is accounted for, with what was missed; 38 identities hold",
+        "the books close: all is accounted for, with what was missed; 46 identities hold",
     ]),
     Text(
         "During a run, a loss is reported on standard error when it begins, each minute while it lasts, and when it ends (`losing:`, `still losing:`, `no longer losing:`). The log has the same as lifecycle records (`loss_began`, `loss_lasts`, `loss_ended`). An output that takes nothing, such as one on a full disk, is reported within a second, before it has lost a line. These are the reasons, in records, metrics and `/healthz`:",
