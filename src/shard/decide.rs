@@ -161,8 +161,9 @@ impl Shard {
             flows,
             ..
         } = self;
-        let place = (position, Step::End(timeline.watermark_at(position)));
-        detectors.finish(timeline.watermark_at(position), &mut |(_, detection)| {
+        let watermark_ns = timeline.watermark_at(position);
+        let place = (position, Step::End(watermark_ns));
+        detectors.finish(watermark_ns, &mut |(_, detection)| {
             outbox.hold_detection((None, detection), place, (policy, timeline), counts);
         });
         outbox.wait_for_log();

@@ -2,65 +2,48 @@
 
 use super::lines::Line;
 
+/// A call by vectors where the machine has them.
+macro_rules! fastest {
+    ($name:ident($($argument:ident),+)) => {{
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86_64 has SSE2.
+        unsafe {
+            sse2::$name($($argument),+)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        one_by_one::$name($($argument),+)
+    }};
+}
+
 /// One bit for each byte that is `wanted`.
 #[inline(always)]
 pub fn equal_bytes(bytes: &[u8; 16], wanted: u8) -> u32 {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86_64 has SSE2.
-    unsafe {
-        sse2::equal_bytes(bytes, wanted)
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    one_by_one::equal_bytes(bytes, wanted)
+    fastest!(equal_bytes(bytes, wanted))
 }
 
 impl Line {
     /// One bit for each of the first twelve [`Line::u16s`] that is `wanted`.
     #[inline(always)]
     pub fn equal_to(&self, wanted: u16) -> u32 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: every x86_64 has SSE2.
-        unsafe {
-            sse2::equal_to(self, wanted)
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        one_by_one::equal_to(self, wanted)
+        fastest!(equal_to(self, wanted))
     }
 
     /// One bit for each of the first eight [`Line::u32s`] that is `wanted`.
     #[inline(always)]
     pub fn numbers_equal_to(&self, wanted: u32) -> u8 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: every x86_64 has SSE2.
-        unsafe {
-            sse2::numbers_equal_to(self, wanted)
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        one_by_one::numbers_equal_to(self, wanted)
+        fastest!(numbers_equal_to(self, wanted))
     }
 
     /// One bit for each word whose highest bit is set.
     #[inline(always)]
     pub fn highest_bits(&self) -> u8 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: every x86_64 has SSE2.
-        unsafe {
-            sse2::highest_bits(self)
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        one_by_one::highest_bits(self)
+        fastest!(highest_bits(self))
     }
 
     /// One bit for each word whose lower half is `wanted`.
     #[inline(always)]
     pub fn lower_halves_equal_to(&self, wanted: u32) -> u8 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: every x86_64 has SSE2.
-        unsafe {
-            sse2::lower_halves_equal_to(self, wanted)
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        one_by_one::lower_halves_equal_to(self, wanted)
+        fastest!(lower_halves_equal_to(self, wanted))
     }
 }
 

@@ -106,7 +106,7 @@ pub struct Episode {
 pub(super) fn evidence_so_far<Q: Question>(touches: &[Touch<Q::Item>], watermark: i64) -> Evidence {
     let mut evidence = Evidence::default();
     for touch in touches {
-        let spared = u32::from(Q::spares(touch.item));
+        let spared = u32::from(Q::spared().any(|item| item == touch.item));
         match touch.state {
             TouchState::Answered => evidence.answered += 1,
             TouchState::Refused => {
@@ -126,15 +126,15 @@ pub(super) fn evidence_so_far<Q: Question>(touches: &[Touch<Q::Item>], watermark
 /// Evidence of a list, up to `in_flight` of which may still answer.
 pub(super) fn evidence_of<Q: Question>(items: &Q::ItemSet<'_>, in_flight: u32) -> Evidence {
     let mut evidence = items.evidence(in_flight);
-    let states = || Q::spared().map(|item| items.get(item));
-    let count = |wanted| {
-        states()
-            .filter(|state| *state == wanted)
-            .map(|_| 1)
-            .sum::<u32>()
-    };
-    let silent = count(TouchState::Touched);
-    evidence.spared = count(TouchState::Refused) + silent.min(evidence.unanswered);
+    let (mut refused, mut silent) = (0, 0);
+    for item in Q::spared() {
+        match items.get(item) {
+            TouchState::Refused => refused += 1,
+            TouchState::Touched => silent += 1,
+            TouchState::Untouched | TouchState::Answered => {}
+        }
+    }
+    evidence.spared = refused + silent.min(evidence.unanswered);
     evidence
 }
 

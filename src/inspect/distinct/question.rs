@@ -95,11 +95,7 @@ pub trait Question: Sized {
         let oldest_ns = nth_newest_ns(touches.iter().map(|touch| touch.ts_ns), at_least)?;
         is_inside(oldest_ns, newest_ns, window_ns).then_some(oldest_ns)
     }
-    /// Whether an item that does not answer says nothing against the source.
-    fn spares(_: Self::Item) -> bool {
-        false
-    }
-    /// All such items.
+    /// Items whose failures say nothing against the source.
     fn spared() -> impl Iterator<Item = Self::Item> {
         iter::empty()
     }

@@ -25,8 +25,6 @@ pub struct Flooded {
     first_ns: i64,
     pub last_ns: i64,
     sources: Sources,
-    /// Its rule counts completed connections.
-    pub counts_completed: bool,
     /// Packets and completed connections of the slots that are over; 0: none was a flood yet.
     packets: u64,
     completed: u64,
@@ -51,7 +49,6 @@ impl Flooded {
             first_ns,
             last_ns: contact.ts_ns,
             sources: Sources::new(),
-            counts_completed: false,
             packets: 0,
             completed: 0,
             peak: 0,
@@ -102,7 +99,14 @@ impl Flooded {
         self.peak = self.peak.max(slot.packets);
     }
 
-    pub fn detection(&self, kind: Kind, phase: Phase, ts_ns: i64, window_ns: i64) -> Detection {
+    /// `counts_completed`: the rule counts completed connections.
+    pub fn detection(
+        &self,
+        (kind, counts_completed): (Kind, bool),
+        phase: Phase,
+        ts_ns: i64,
+        window_ns: i64,
+    ) -> Detection {
         let (vlan, vlan_count) = vlan::unpack(self.tags);
         Detection {
             kind,
@@ -117,7 +121,7 @@ impl Flooded {
             source: SourceEvidence::default(),
             verdict: None,
             crowd: Some(Crowd {
-                completed: self.counts_completed.then_some(self.completed),
+                completed: counts_completed.then_some(self.completed),
                 sources: self.sources.count(),
                 top: self.sources.top(),
             }),

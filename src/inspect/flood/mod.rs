@@ -352,8 +352,7 @@ impl<R: FloodRule> Flood<R> {
         };
         let first_ns = contact.ts_ns.min(self.targets.get(at).first_ns);
         let of = (at, first_ns, self.generation);
-        let mut flooded = Flooded::new(of, (subject, contact.tags()), contact);
-        flooded.counts_completed = !R::COMPLETED.is_empty();
+        let flooded = Flooded::new(of, (subject, contact.tags()), contact);
         self.floods[index as usize] = Some(flooded);
         self.targets.get_mut(at).flood = Some(index);
         let deadline = self
@@ -436,7 +435,8 @@ impl<R: FloodRule> Flood<R> {
         let flooded = self.floods[index as usize].as_ref();
         let flooded = flooded.expect("named while it exists");
         let lost_ns = self.contact_lost_ns;
-        let mut found = flooded.detection(R::KIND, phase, ts_ns, self.rule.window_ns);
+        let of = (R::KIND, !R::COMPLETED.is_empty());
+        let mut found = flooded.detection(of, phase, ts_ns, self.rule.window_ns);
         found.complete = lost_ns.is_none_or(|lost| lost < found.first_ns);
         found.exact = found.complete;
         out((Some(ts_ns), found));

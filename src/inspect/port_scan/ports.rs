@@ -70,10 +70,6 @@ impl<R: PortRule> Question for Ports<R> {
         R::threshold(flags)
     }
 
-    fn spares(port: u16) -> bool {
-        R::SPARED.iter().any(|ports| ports.contains(&port))
-    }
-
     fn spared() -> impl Iterator<Item = u16> {
         R::SPARED.iter().cloned().flatten()
     }
